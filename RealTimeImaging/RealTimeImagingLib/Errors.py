@@ -1,0 +1,44 @@
+"""Every error this library raises on purpose.
+
+    RealTimeImagingError
+    ├── SettingsError            a setting that cannot work, said before anything starts
+    ├── FrameError               pixels or geometry that cannot be a frame
+    ├── NotAnImageError          a file or message that will never become an image
+    ├── RingError                the memory shared by the two processes cannot be had
+    └── AcquisitionError         the acquisition process cannot be started or does not answer
+
+The message of each is a sentence for the person at the panel: what was expected and what came.
+"""
+
+from __future__ import annotations
+
+
+class RealTimeImagingError(Exception):
+    """Base of all errors of this library."""
+
+
+class SettingsError(RealTimeImagingError, ValueError):
+    """A setting cannot work; the message names the setting and what it needs."""
+
+
+class FrameError(RealTimeImagingError, ValueError):
+    """Pixels, geometry or attributes cannot be a frame; the message says what was expected and what came."""
+
+
+class NotAnImageError(RealTimeImagingError):
+    """A file or message is damaged, of an unsupported kind or of no image format, and waiting will not help.
+
+    ``code`` is a short reason for programs ("not-an-image", "damaged", "unsupported", "too-large").
+    """
+
+    def __init__(self, message: str, code: str = "not-an-image") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class RingError(RealTimeImagingError):
+    """The memory through which frames pass cannot be reserved or opened."""
+
+
+class AcquisitionError(RealTimeImagingError):
+    """The acquisition process cannot be started or does not answer."""

@@ -1,0 +1,162 @@
+"""What travels: an image with its geometry, and a frame, which is an image with its place in a stream."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .Errors import FrameError
+
+Pixels = npt.NDArray[Any]
+Matrix = npt.NDArray[np.float64]
+
+SCALAR_TYPES: tuple[np.dtype[Any], ...] = tuple(
+    np.dtype(name) for name in ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
+)
+"""The scalar types that a Slicer volume node can show, and so the only ones a frame has."""
+
+ATTRIBUTE_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+"""Attribute names that survive NRRD: a ": " in one makes the file unreadable, other signs lose the attribute."""
+
+LPS_TO_RAS: Matrix = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""Left-multiply an IJKToLPS matrix with it to get IJKToRAS, and the other way round."""
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """One picture or volume as it was read, before it belongs to a stream.
+
+    :param pixels: shape (k, j, i) or (k, j, i, 3|4), C-contiguous, native byte order, dtype one of SCALAR_TYPES.
+    :param ijkToRAS: 4x4 float64, voxel index (i, j, k) to millimetres in RAS.
+    :param deviceTime: seconds since the epoch (UTC) as the device gave it, None when it gave none.
+    :param attributes: names matching ATTRIBUTE_NAME to text.
+    :raises FrameError: anything else.
+    """
+
+    pixels: Pixels
+    ijkToRAS: Matrix
+    deviceTime: float | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        checkPixels(self.pixels)
+        checkMatrix(self.ijkToRAS)
+        for name in self.attributes:
+            if not ATTRIBUTE_NAME.fullmatch(name):
+                raise FrameError(f"An attribute name has only letters, digits and _ . - in it, not {name!r}.")
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """An image in a stream. Fields as in :class:`Image`, and:
+
+    :param stream: the stream's name; each stream has one live volume.
+    :param number: from 0, without gaps in a stream.
+    :param receiveTime: seconds since the epoch (UTC) at which the acquisition process had the whole image.
+    """
+
+    pixels: Pixels
+    ijkToRAS: Matrix
+    stream: str
+    number: int
+    receiveTime: float
+    deviceTime: float | None = None
+    attributes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def components(self) -> int:
+        """1 for scalar pixels, 3 for RGB, 4 for RGBA."""
+        return componentsOf(self.pixels.shape)
+
+    @property
+    def time(self) -> float:
+        """The device's time where there is one, otherwise the arrival time (seconds since the epoch, UTC)."""
+        return self.receiveTime if self.deviceTime is None else self.deviceTime
+
+
+def componentsOf(shape: tuple[int, ...]) -> int:
+    """Components per voxel of a frame's shape: 1 for (k, j, i), n for (k, j, i, n)."""
+    return 1 if len(shape) == 3 else shape[3]
+
+
+def checkPixels(pixels: Pixels) -> None:
+    """:raises FrameError: unless the array is what :class:`Image` asks for."""
+    if not (pixels.ndim == 3 or (pixels.ndim == 4 and pixels.shape[3] in (3, 4))):
+        raise FrameError(
+            f"Pixels have the shape (slices, rows, columns) or (slices, rows, columns, 3 or 4), not {pixels.shape}."
+        )
+    if pixels.size == 0:
+        raise FrameError(f"Pixels need at least one voxel; the shape is {pixels.shape}.")
+    if pixels.dtype not in SCALAR_TYPES or not pixels.dtype.isnative:
+        raise FrameError(f"Slicer cannot show pixels of type {pixels.dtype}.")
+    if not pixels.flags.c_contiguous:
+        raise FrameError("Pixels lie in memory slice by slice (C-contiguous).")
+
+
+def checkMatrix(ijkToRAS: Matrix) -> None:
+    """:raises FrameError: unless the array is a finite, invertible affine 4x4 matrix of float64."""
+    if ijkToRAS.shape != (4, 4) or ijkToRAS.dtype != np.float64:
+        raise FrameError(f"IJKToRAS is a 4x4 matrix of float64, not {ijkToRAS.shape} of {ijkToRAS.dtype}.")
+    if not np.isfinite(ijkToRAS).all() or not np.array_equal(ijkToRAS[3], (0, 0, 0, 1)):
+        raise FrameError("IJKToRAS has only finite numbers and the last row 0 0 0 1.")
+    axes = ijkToRAS[:3, :3]
+    lengths = np.linalg.norm(axes, axis=0)
+    if not lengths.all() or abs(np.linalg.det(axes / lengths)) < 1e-6:
+        raise FrameError("The three axes of IJKToRAS do not span the space.")
+
+
+def pictureToRAS(columns: int, rows: int, spacing: tuple[float, float] = (1.0, 1.0)) -> Matrix:
+    """IJKToRAS of a picture that has no place in space (PNG, JPEG, camera), centred on the origin.
+
+    It lies in the axial plane, upright in Slicer's axial view: columns run to the left, rows to the
+    posterior.
+
+    :param spacing: millimetres between columns and between rows.
+    """
+    matrix = np.diag([-spacing[0], -spacing[1], 1.0, 1.0])
+    matrix[0, 3] = spacing[0] * (columns - 1) / 2
+    matrix[1, 3] = spacing[1] * (rows - 1) / 2
+    return matrix
+
+
+def shownType(dtype: npt.DTypeLike) -> np.dtype[Any]:
+    """The type in which Slicer shows values of ``dtype``; decided by the declared type, never by the values.
+
+    :raises FrameError: for types without a lossless counterpart (complex numbers, text).
+    """
+    dtype = np.dtype(dtype).newbyteorder("=")
+    if dtype in SCALAR_TYPES:
+        return dtype
+    if dtype == np.bool_:
+        return np.dtype(np.uint8)
+    if dtype == np.float16:
+        return np.dtype(np.float32)
+    if dtype in (np.dtype(np.int64), np.dtype(np.uint64)):
+        return np.dtype(np.float64)
+    raise FrameError(f"Slicer cannot show values of type {dtype}.")
+
+
+def asShown(values: Pixels) -> Pixels:
+    """The same values, C-contiguous in a type that Slicer shows; a copy only where one is needed.
+
+    :raises FrameError: when the type has no counterpart, or a 64-bit integer has no exact float64.
+    """
+    target = shownType(values.dtype)
+    shown = np.ascontiguousarray(values, dtype=target)
+    if values.dtype.kind in "iu" and target.kind == "f" and not _exact(values, shown):
+        raise FrameError(f"A value of type {values.dtype} is too large to be kept exactly as float64.")
+    return shown
+
+
+def _exact(integers: Pixels, floats: Pixels) -> bool:
+    # A float64 of 2**63 or more does not fit back into the integer type it came from, so bounds come first.
+    limits = np.iinfo(integers.dtype)
+    if (floats >= float(limits.max)).any():
+        return False
+    return bool(np.array_equal(floats.astype(integers.dtype), integers))

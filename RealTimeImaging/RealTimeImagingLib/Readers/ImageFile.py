@@ -1,0 +1,51 @@
+"""What every reader is: a file that may still be growing, and that gives its images once it is whole."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+from ..Frame import Image
+
+DEFAULT_LIMIT = 8 << 30
+"""Largest image in bytes that is believed; a header that announces more is taken for damage."""
+
+
+class ImageFile(ABC):
+    """A file on its way to being images.
+
+    Make one when the file is first seen and keep it while the file grows: :meth:`missing` reads only what is new.
+    Nothing is held open between calls, so that a writer on Windows can still rename or replace the file.
+
+    :param path: the file.
+    :param limit: most bytes one image may have; more is a NotAnImageError with the code "too-large".
+    """
+
+    sealed = False
+    """True once the content itself proves that nothing is missing (end of a gzip stream with the right checksum, PNG's
+    IEND): then nobody needs to ask whether a writer still has the file open. Read it after missing() returned None."""
+
+    def __init__(self, path: str, limit: int = DEFAULT_LIMIT) -> None:
+        self.path = path
+        self.limit = limit
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All files that belong to the image, this one first (a detached header names others). Known after the header
+        was read; before that the file alone."""
+        return (self.path,)
+
+    @abstractmethod
+    def missing(self) -> str | None:
+        """None when everything the format declares is there, else one sentence: what was expected and what came.
+
+        :raises NotAnImageError: waiting will not help.
+        :raises OSError: the file cannot be read at all (gone, not permitted, sharing violation).
+        """
+
+    @abstractmethod
+    def images(self) -> Iterator[Image]:
+        """The images in order, one for each volume of a 4-D file; call only after missing() returned None.
+
+        :raises NotAnImageError: the content contradicts the header.
+        """
