@@ -125,12 +125,12 @@ def pictureToRAS(columns: int, rows: int, spacing: tuple[float, float] = (1.0, 1
     return matrix
 
 
-def shownType(dtype: npt.DTypeLike) -> np.dtype[Any]:
-    """The type in which Slicer shows values of ``dtype``; decided by the declared type, never by the values.
+def shownType(declared: npt.DTypeLike) -> np.dtype[Any]:
+    """The type in which Slicer shows values of ``declared``; decided by the declared type, never by the values.
 
     :raises FrameError: for types without a lossless counterpart (complex numbers, text).
     """
-    dtype = np.dtype(dtype).newbyteorder("=")
+    dtype: np.dtype[Any] = np.dtype(declared).newbyteorder("=")
     if dtype in SCALAR_TYPES:
         return dtype
     if dtype == np.bool_:
