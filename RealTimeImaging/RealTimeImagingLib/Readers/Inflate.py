@@ -1,0 +1,169 @@
+"""Unpack a gzip or zlib stream that is still being written, feeding the inflater only what is new."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from typing import Any
+
+import numpy as np
+
+from ..Errors import NotAnImageError
+from ..Frame import Pixels
+from .Raw import Stored, allocate, openFile, readUpTo
+
+GZIP = 31
+ZLIB = 15
+"""The window bits that tell zlib which wrapper to expect and check (zlib manual, inflateInit2)."""
+
+_PIECE = 1 << 18
+_RATIO = 1040
+"""Deflate packs at most 1032 to 1 (zlib technical details): a small file that declares gigabytes gets no gigabytes."""
+
+
+def _inflaters() -> tuple[Any, tuple[type[Exception], ...]]:
+    try:
+        from isal import isal_zlib
+    except ImportError:
+        return zlib.decompressobj, (zlib.error,)
+    return isal_zlib.decompressobj, (isal_zlib.error, zlib.error)
+
+
+class Inflated(Stored):
+    """The content of a gzip (RFC 1952) or zlib (RFC 1950) stream in a file that may grow between calls.
+
+    Checksum and length at the end of the stream are checked by the inflater. Further gzip members are appended, as RFC
+    1952 section 2.2 has it; anything else after the end is ignored.
+
+    :param offset: where the stream begins in the file.
+    :param skip: bytes of the unpacked content that come before what is declared.
+    :param end: where the stream ends in the file, when a header says so.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        limit: int,
+        wrapper: int = GZIP,
+        offset: int = 0,
+        skip: int = 0,
+        end: int | None = None,
+        detached: bool = False,
+    ) -> None:
+        self.path = path
+        self._limit = limit
+        self._wrapper = wrapper
+        self._start = offset
+        self._skip = skip
+        self._end = end
+        self._detached = detached
+        self._make, self._errors = _inflaters()
+        self._identity: tuple[int, int] | None = None
+        self._restart()
+
+    def _restart(self) -> None:
+        self._inflater = self._make(self._wrapper)
+        self._position = self._start
+        self._pending = b""
+        self._buffer: Pixels = np.empty(0, np.uint8)
+        self._length = 0
+        self._between = False
+        self._ended = False
+
+    @property
+    def sealed(self) -> bool:
+        return self._ended
+
+    def missing(self, size: int) -> str | None:
+        name = f" in {os.path.basename(self.path)}" if self._detached else ""
+        size += self._skip
+        try:
+            self._advance(size)
+        except FileNotFoundError:
+            if not self._detached:
+                raise
+            return f"The header names the data file {os.path.basename(self.path)}, which is not there."
+        there = max(0, self._length - self._skip)
+        if self._length < size:
+            if self._ended:
+                raise NotAnImageError(
+                    f"The compressed data end after {there:,} bytes; the header declares {size - self._skip:,}{name}.",
+                    "damaged",
+                )
+            return f"The header declares {size - self._skip:,} bytes of voxels, {there:,} could be unpacked{name}."
+        if not self._ended:
+            return f"All {there:,} declared bytes are there; the end of the compressed stream is missing{name}."
+        return None
+
+    def start(self, size: int) -> bytes:
+        """The first ``size`` unpacked bytes, fewer when they are not there yet."""
+        self._advance(size, whole=False)
+        return self._buffer[: min(size, self._length)].tobytes()
+
+    def skip(self, size: int) -> None:
+        """Tell how many unpacked bytes come before what is declared (a header that was packed with the voxels)."""
+        self._skip = size
+
+    def readInto(self, start: int, target: Pixels) -> None:
+        start += self._skip
+        if start + len(target) > self._length:
+            raise NotAnImageError(f"{os.path.basename(self.path)} was replaced while it was read.", "damaged")
+        target[:] = self._buffer[start : start + len(target)]
+
+    def _advance(self, size: int, whole: bool = True) -> None:
+        # Unpacks until size bytes are out (and, when whole, until the stream has ended) or the file has no more.
+        with openFile(self.path) as file:
+            status = os.fstat(file.fileno())
+            # Another file under the name, or one that was cut and is being written anew: what we unpacked is void.
+            identity = (status.st_dev, status.st_ino)
+            if status.st_size < self._position or (self._identity or identity) != identity:
+                self._restart()
+            self._identity = identity
+            end = status.st_size if self._end is None else min(self._end, status.st_size)
+            file.seek(self._position)
+            while not self._ended and (self._length < size or whole):
+                # One byte more than is pending between two members, where the next two bytes tell what follows.
+                if not self._pending or (self._between and len(self._pending) < 2):
+                    piece = readUpTo(file, max(0, min(_PIECE, end - self._position)))
+                    self._position += len(piece)
+                    self._pending += piece
+                    if not piece:
+                        # A further member may still be written as long as less than what was declared is there.
+                        self._ended = self._between and self._length >= size and whole
+                        return
+                if self._between:
+                    self._beginMember()
+                else:
+                    self._reserve(size, end)
+                    self._feed(size)
+
+    def _beginMember(self) -> None:
+        if len(self._pending) < 2:
+            return
+        if self._wrapper == GZIP and self._pending.startswith(b"\x1f\x8b"):
+            self._inflater = self._make(self._wrapper)
+            self._between = False
+        else:
+            self._ended = True
+
+    def _reserve(self, size: int, end: int) -> None:
+        wanted = min(size, (end - self._start) * _RATIO)
+        if wanted > len(self._buffer):
+            larger = allocate(wanted, self._limit, "The unpacked content")
+            larger[: self._length] = self._buffer[: self._length]
+            self._buffer = larger
+
+    def _feed(self, size: int) -> None:
+        room = min(size, len(self._buffer)) - self._length
+        try:
+            # With no room left the rest is unpacked only for its checksum, in pieces, and thrown away.
+            data = self._inflater.decompress(self._pending, min(room or _PIECE, _PIECE))
+        except self._errors as error:
+            raise NotAnImageError(
+                f"The compressed data are damaged after {self._length:,} unpacked bytes ({error}).", "damaged"
+            ) from error
+        if room:
+            self._buffer[self._length : self._length + len(data)] = np.frombuffer(data, np.uint8)
+            self._length += len(data)
+        self._between = bool(self._inflater.eof)
+        self._pending = self._inflater.unused_data if self._between else self._inflater.unconsumed_tail

@@ -1,0 +1,187 @@
+"""Declared bytes in files: how many are there, and how they become voxels. Shared by NIfTI, NRRD and MetaImage."""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ..Errors import NotAnImageError
+from ..Frame import Pixels
+
+
+def statOf(path: str) -> os.stat_result:
+    """Size and identity of a regular file.
+
+    :raises NotAnImageError: a pipe, device or folder: opening one could wait for ever.
+    :raises OSError: it cannot be looked at.
+    """
+    try:
+        status = os.stat(path)
+    except ValueError as error:  # a name with a NUL in it, out of a header
+        raise NotAnImageError(f"{path!r} is no file name.", "damaged") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise NotAnImageError(f"{os.path.basename(path)} is not a file but a folder, pipe or device.")
+    return status
+
+
+def openFile(path: str) -> BinaryIO:
+    """The regular file, unbuffered, for reading; close it before you return to the caller."""
+    statOf(path)
+    return open(path, "rb", buffering=0)
+
+
+def readStart(path: str, size: int) -> bytes:
+    """At most ``size`` bytes from the beginning of the file."""
+    size = min(size, statOf(path).st_size)
+    with open(path, "rb", buffering=0) as file:
+        return readUpTo(file, size)
+
+
+def readUpTo(file: BinaryIO, size: int) -> bytes:
+    """``size`` bytes, fewer only at the end of the file (an unbuffered read may give fewer at once)."""
+    data = file.read(size) or b""
+    while len(data) < size and (more := file.read(size - len(data))):
+        data += more
+    return data
+
+
+def allocate(size: int, limit: int, what: str) -> Pixels:
+    """Uninitialised uint8 array.
+
+    :raises NotAnImageError: code "too-large": above ``limit`` or above what the computer has.
+    """
+    if size > limit:
+        raise NotAnImageError(
+            f"{what} takes {size:,} bytes; at most {limit:,} are believed for one image.", "too-large"
+        )
+    try:
+        return np.empty(size, np.uint8)
+    except (MemoryError, ValueError) as error:
+        raise NotAnImageError(f"{what} takes {size:,} bytes; there is no memory for it.", "too-large") from error
+
+
+class Stored(ABC):
+    """A run of bytes that a header declares, wherever they lie."""
+
+    @property
+    def sealed(self) -> bool:
+        """True when the content proves its own completeness, see :class:`ImageFile`."""
+        return False
+
+    @abstractmethod
+    def missing(self, size: int) -> str | None:
+        """None when ``size`` bytes are there, else a sentence with the numbers.
+
+        :raises NotAnImageError: they will never be there.
+        """
+
+    @abstractmethod
+    def readInto(self, start: int, target: Pixels) -> None:
+        """Fill the uint8 array with the bytes from ``start`` on; only after missing() returned None.
+
+        :raises NotAnImageError: code "damaged": they are gone by now.
+        """
+
+
+class RawBytes(Stored):
+    """Bytes as they are in one file.
+
+    :param offset: where they begin; None = so that they end at the end of the file (NRRD's "byte skip: -1", MetaImage's
+        "HeaderSize = -1").
+    :param detached: the file is not the one that the user named, so that its absence is news.
+    """
+
+    def __init__(self, path: str, offset: int | None, detached: bool = False) -> None:
+        self.path = path
+        self._offset = offset
+        self._detached = detached
+
+    def missing(self, size: int) -> str | None:
+        name = f" in {os.path.basename(self.path)}" if self._detached else ""
+        try:
+            there = statOf(self.path).st_size
+        except FileNotFoundError:
+            if not self._detached:
+                raise
+            return f"The header names the data file {os.path.basename(self.path)}, which is not there."
+        offset = self._offset or 0
+        if there >= offset + size:
+            return None
+        return f"The header declares {size:,} bytes of voxels, {max(0, there - offset):,} are there{name}."
+
+    def readInto(self, start: int, target: Pixels) -> None:
+        with openFile(self.path) as file:
+            offset = self._offset
+            if offset is None:
+                offset = os.fstat(file.fileno()).st_size - self._whole
+            file.seek(offset + start)
+            readExactly(file, target, self.path)
+
+    _whole = 0
+
+    def endsAfter(self, size: int) -> None:
+        """Tell the size of the whole, which an offset of None is counted from."""
+        self._whole = size
+
+
+def readExactly(file: Any, target: Pixels, path: str) -> None:
+    """Fill the uint8 array from an open unbuffered file.
+
+    :raises NotAnImageError: code "damaged": the file ends before.
+    """
+    rest = target.data
+    while len(rest):
+        got = file.readinto(rest)
+        if not got:
+            raise NotAnImageError(
+                f"{os.path.basename(path)} ended {len(rest):,} bytes early: it became shorter while it was read.",
+                "damaged",
+            )
+        rest = rest[got:]
+
+
+class Joined(Stored):
+    """Bytes spread over pieces of equal length, one file each (a LIST of slices)."""
+
+    def __init__(self, pieces: Sequence[Stored], size: int) -> None:
+        self._pieces = pieces
+        self._size = size
+
+    @property
+    def sealed(self) -> bool:
+        return all(piece.sealed for piece in self._pieces)
+
+    def missing(self, size: int) -> str | None:
+        absent = [words for piece in self._pieces if (words := piece.missing(self._size))]
+        if not absent:
+            return None
+        return f"{len(self._pieces) - len(absent)} of {len(self._pieces)} data files are whole. {absent[0]}"
+
+    def readInto(self, start: int, target: Pixels) -> None:
+        done = 0
+        while done < len(target):
+            number, inside = divmod(start + done, self._size)
+            length = min(self._size - inside, len(target) - done)
+            self._pieces[number].readInto(inside, target[done : done + length])
+            done += length
+
+
+def readArray(stored: Stored, start: int, shape: tuple[int, ...], dtype: np.dtype[Any], limit: int) -> Pixels:
+    """Voxels in native byte order, in one pass: read into place and swapped in place.
+
+    :param start: first byte inside ``stored``.
+    :param shape: slowest axis first.
+    :param dtype: as stored, with its byte order.
+    """
+    buffer = allocate(math.prod(shape) * dtype.itemsize, limit, "The image")
+    stored.readInto(start, buffer)
+    array = buffer.view(dtype).reshape(shape)
+    if not dtype.isnative:
+        array = array.byteswap(inplace=True).view(dtype.newbyteorder("="))
+    return array
