@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -109,6 +110,13 @@ def checkMatrix(ijkToRAS: Matrix) -> None:
     lengths = np.linalg.norm(axes, axis=0)
     if not lengths.all() or abs(np.linalg.det(axes / lengths)) < 1e-6:
         raise FrameError("The three axes of IJKToRAS do not span the space.")
+
+
+def checksum(pixels: Pixels) -> str:
+    """SHA-256 (hexadecimal) over type, shape and bytes: equal only for the same pixels in the same order."""
+    digest = hashlib.sha256(f"{pixels.dtype.newbyteorder('<').str}{pixels.shape}".encode())
+    digest.update(np.ascontiguousarray(pixels.astype(pixels.dtype.newbyteorder("<"), copy=False)).data)
+    return digest.hexdigest()
 
 
 def pictureToRAS(columns: int, rows: int, spacing: tuple[float, float] = (1.0, 1.0)) -> Matrix:

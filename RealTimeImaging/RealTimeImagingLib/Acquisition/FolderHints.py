@@ -1,0 +1,52 @@
+"""Tells the acquisition process to look at the folder again. A hint only: the process also looks by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import qt
+
+PERIOD = 1000
+"""Milliseconds between hints where the watcher gives none, and between tries to watch a folder that came back."""
+
+
+class FolderHints:
+    """A file system watcher and a timer.
+
+    :param folder: the folder to watch.
+    :param hint: called when something may have changed.
+    """
+
+    def __init__(self, folder: str, hint: Callable[[], object]) -> None:
+        self._folder, self._hint = folder, hint
+        # A share that hangs would hang the window: only the process touches the folder until it says that it is there.
+        self._there = False
+        self._watcher = qt.QFileSystemWatcher()
+        self._watcher.connect("directoryChanged(QString)", self._changed)
+        self._timer = qt.QTimer()
+        self._timer.connect("timeout()", self._tick)
+        self._timer.start(PERIOD)
+
+    def folderIsThere(self, there: bool) -> None:
+        """What the process says of the folder."""
+        self._there = there
+        if there:
+            self._watch()
+
+    def close(self) -> None:
+        """Watch no more."""
+        self._timer.stop()
+        self._timer.disconnect("timeout()", self._tick)
+        self._watcher.disconnect("directoryChanged(QString)", self._changed)
+        self._watcher.deleteLater()
+
+    def _watch(self) -> None:
+        if self._there and not self._watcher.directories():
+            self._watcher.addPath(self._folder)
+
+    def _changed(self, *_: str) -> None:
+        self._hint()
+
+    def _tick(self) -> None:
+        self._watch()
+        self._hint()

@@ -1,0 +1,160 @@
+"""The way out of the acquisition process: frames through the ring, lines through a pipe that may stand still.
+
+Slicer's window can be blocked for seconds, and then nobody reads the pipe. Nothing here waits for it: lines leave
+from a queue, a frame only when a slot is free; one that finds none waits until a newer one of its stream takes its
+place.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections import deque
+from typing import Any
+
+from ..Errors import RingError
+from ..Event import Event
+from ..Frame import Frame
+from .Ring import RingWriter
+
+EVENT_LIMIT = 2000
+"""Lines other than frames that may wait while Slicer is blocked; more are counted and left out."""
+
+
+class LineWriter:
+    """Writes JSON lines to a file descriptor from a thread of its own.
+
+    :param descriptor: where to write; closed by nobody here.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._lines: deque[bytes] = deque()
+        self._changed = threading.Condition()
+        self._closing = self._writing = False
+        self._lost = 0
+        self._thread = threading.Thread(target=self._run, name="lines", daemon=True)
+        self._thread.start()
+
+    def put(self, message: dict[str, Any], always: bool = True) -> None:
+        """Queue a line; one that is not to be written always is left out, and counted, when too many wait."""
+        line = json.dumps(message, separators=(",", ":")).encode() + b"\n"
+        with self._changed:
+            if not always and len(self._lines) >= EVENT_LIMIT:
+                self._lost += 1
+                return
+            self._lines.append(line)
+            self._changed.notify_all()
+
+    def close(self, seconds: float) -> bool:
+        """Write what waits, for so many seconds at most; True when all was written."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def _take(self) -> bytes:
+        with self._changed:
+            while not self._lines and not self._closing:
+                self._changed.wait()
+            taken = b"".join(self._lines)
+            self._lines.clear()
+            if self._lost and taken:
+                text = f"{self._lost} messages were left out while Slicer did not listen."
+                event = Event("messages-lost", text, "warning")
+                taken += json.dumps({"event": event.toJSON()}).encode() + b"\n"
+                self._lost = 0
+            return taken
+
+    def _run(self) -> None:
+        while data := self._take():
+            while data:
+                try:
+                    data = data[os.write(self._descriptor, data) :]
+                except OSError:
+                    return  # nobody reads any more; end of input follows and ends the process
+
+
+class Outlet:
+    """Hands frames and events to Slicer's side; thread-safe.
+
+    :param ring: where pixels go.
+    :param lines: where the words go.
+    """
+
+    def __init__(self, ring: RingWriter, lines: LineWriter) -> None:
+        self._ring, self._lines = ring, lines
+        self._waiting: dict[str, tuple[Frame, dict[str, int]]] = {}
+        self._lock = threading.Lock()
+        self._returned = threading.Condition(self._lock)
+        self._refused = 0
+
+    def show(self, frame: Frame, counts: dict[str, int]) -> None:
+        """Pass a frame on as soon as a slot is free, unless a newer one of its stream comes before.
+
+        :param counts: the cumulative counts at the moment this frame was received; they travel with it.
+        """
+        with self._lock:
+            self._waiting.pop(frame.stream, None)
+            self._waiting[frame.stream] = (frame, dict(counts))
+            self._pass()
+
+    def release(self, slots: list[list[int]]) -> None:
+        """Take slots back that Slicer's side has copied, as [generation, slot]."""
+        with self._lock:
+            for generation, slot in slots:
+                self._ring.release(generation, slot)
+            self._pass()
+            self._returned.notify_all()
+
+    def event(self, event: Event, counts: dict[str, int]) -> None:
+        """Tell of an event."""
+        self._lines.put({"event": event.toJSON(), "counts": counts}, always=False)
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Send any other line."""
+        self._lines.put(message)
+
+    def log(self, message: dict[str, Any]) -> None:
+        """Send a line of the log; left out when too many wait."""
+        self._lines.put(message, always=False)
+
+    def drain(self, seconds: float) -> None:
+        """Wait until every waiting frame has left, for so many seconds at most."""
+        end = time.monotonic() + seconds
+        with self._lock:
+            while self._waiting and (left := end - time.monotonic()) > 0:
+                self._returned.wait(left)
+
+    def _pass(self) -> None:
+        for stream in list(self._waiting):
+            frame, counts = self._waiting[stream]
+            try:
+                place = self._ring.put(frame.pixels)
+            except RingError as error:
+                del self._waiting[stream]
+                self._refused += 1
+                if self._refused == 1:
+                    self.event(Event("no-memory", f"{error} It is received, but not shown.", "error"), counts)
+                continue
+            if place is None:
+                return
+            del self._waiting[stream]
+            self._lines.put({"frame": frameLine(frame), "place": vars(place), "counts": counts})
+
+
+def frameLine(frame: Frame) -> dict[str, Any]:
+    """All of a frame but its pixels."""
+    return {
+        "stream": frame.stream,
+        "number": frame.number,
+        "shape": list(frame.pixels.shape),
+        "dtype": frame.pixels.dtype.str,
+        "ijkToRAS": frame.ijkToRAS.tolist(),
+        "deviceTime": frame.deviceTime,
+        "receiveTime": frame.receiveTime,
+        "attributes": dict(frame.attributes),
+    }

@@ -1,0 +1,66 @@
+"""The folders in which a session keeps its ring and journal; leftovers of dead processes are swept away."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import tempfile
+
+PREFIX = "RealTimeImaging"
+_NAME = re.compile(rf"{PREFIX}-(\d+)-.+")
+
+
+def roots() -> list[str]:
+    """Where working folders may be made, best first: memory, then the disk for temporary files."""
+    shared = ["/dev/shm"] if os.path.isdir("/dev/shm") and os.access("/dev/shm", os.W_OK) else []
+    return [*shared, tempfile.gettempdir()]
+
+
+def makeWorkFolders() -> list[str]:
+    """New folders of this process, one below each root; only the user may read them.
+
+    :raises OSError: none can be made.
+    """
+    return [tempfile.mkdtemp(prefix=f"{PREFIX}-{os.getpid()}-", dir=root) for root in roots()]
+
+
+def removeWorkFolders(folders: list[str]) -> None:
+    """Remove working folders with all that is in them."""
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep() -> list[str]:
+    """Remove the working folders of processes that are no more; returns them."""
+    swept = []
+    for root in roots():
+        for name in os.listdir(root):
+            found = _NAME.fullmatch(name)
+            if found and not alive(int(found[1])):
+                swept.append(os.path.join(root, name))
+    removeWorkFolders(swept)
+    return swept
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this number runs."""
+    if sys.platform == "win32":
+        import ctypes
+
+        kernel = ctypes.WinDLL("kernel32")
+        kernel.OpenProcess.restype = ctypes.c_void_p
+        handle = kernel.OpenProcess(0x00100000, False, pid)  # SYNCHRONIZE
+        if not handle:
+            return False
+        running = kernel.WaitForSingleObject(ctypes.c_void_p(handle), 0) != 0
+        kernel.CloseHandle(ctypes.c_void_p(handle))
+        return bool(running)
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,186 @@
+"""The newest frame of a stream in one persistent volume node, updated in place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import vtk
+from vtk.util.numpy_support import get_vtk_array_type, vtk_to_numpy
+
+from ..Frame import Frame, Pixels, componentsOf
+from .WindowLevel import windowLevel
+
+STREAM_ATTRIBUTE = "RealTimeImaging.Stream"
+"""Node attribute with the stream's name, by which the node is found again in the next session or a loaded scene."""
+
+
+class LiveVolume:
+    """One stream's volume node.
+
+    The node is made with the first frame, and reused as long as it is in the scene. It is replaced by one of the other
+    class when a stream turns from scalar to colour or back: Slicer has two classes for the two.
+
+    :param scene: the MRML scene.
+    :param stream: the stream's name, which becomes the node's.
+    """
+
+    def __init__(self, scene: Any, stream: str) -> None:
+        self._scene, self._stream = scene, stream
+        self._node: Any = None
+        self._windowSet = False
+        self.always = False
+        """True: window and level are set from every frame."""
+
+    @property
+    def node(self) -> Any:
+        """The vtkMRMLScalarVolumeNode or vtkMRMLVectorVolumeNode, None before the first frame or after its removal."""
+        if self._node is not None and self._node.GetScene() is not self._scene:
+            self._node = None
+        if self._node is None:
+            self._node = self._find()
+        return self._node
+
+    def show(self, frame: Frame) -> bool:
+        """Put a frame into the node; True when the node is new, or its geometry changed.
+
+        The pixels are copied into the node's own array where size and type are the same; observers see one
+        ImageDataModifiedEvent and one ModifiedEvent.
+        """
+        node = self.node
+        made = node is None or not node.IsA(_className(frame)) or _isColour(node) != (frame.components > 1)
+        if made:
+            node = self._make(frame, node)
+        matrix = _vtkMatrix(frame.ijkToRAS)
+        moved = made or not _sameMatrix(node, matrix)
+        # One event for geometry and pixels together.
+        modifying = node.StartModify()
+        if moved:
+            node.SetIJKToRASMatrix(matrix)
+        view = arrayOf(node)
+        if view is not None and view.shape == frame.pixels.shape and view.dtype == frame.pixels.dtype:
+            np.copyto(view, frame.pixels)
+            image = node.GetImageData()
+            image.GetPointData().GetScalars().Modified()
+            image.Modified()
+        else:
+            self._windowSet = self._windowSet and view is not None and view.dtype == frame.pixels.dtype
+            moved = moved or view is None or view.shape[:3] != frame.pixels.shape[:3]
+            node.SetAndObserveImageData(_imageOf(frame.pixels))
+        self._window(node, frame.pixels)
+        node.Modified()
+        node.EndModify(modifying)
+        return moved
+
+    def setWindow(self) -> None:
+        """Set window and level from the frame that is shown."""
+        node = self.node
+        pixels = None if node is None else arrayOf(node)
+        if pixels is not None:
+            self._windowSet = False
+            self._window(node, pixels)
+
+    def forgetWindow(self) -> None:
+        """Set window and level anew from the next frame."""
+        self._windowSet = False
+
+    def _window(self, node: Any, pixels: Pixels) -> None:
+        if (self._windowSet and not self.always) or componentsOf(pixels.shape) > 1:
+            return
+        found = windowLevel(pixels)
+        display = node.GetDisplayNode()
+        if found and display:
+            display.SetAutoWindowLevel(False)
+            display.SetWindowLevel(*found)
+            self._windowSet = True
+
+    def _find(self) -> Any:
+        nodes = self._scene.GetNodesByClass("vtkMRMLScalarVolumeNode")
+        nodes.UnRegister(None)
+        for index in range(nodes.GetNumberOfItems()):
+            node = nodes.GetItemAsObject(index)
+            if node.GetAttribute(STREAM_ATTRIBUTE) == self._stream:
+                return node
+        return None
+
+    def _make(self, frame: Frame, old: Any) -> Any:
+        node = self._scene.CreateNodeByClass(_className(frame))
+        node.UnRegister(None)
+        node.SetName(self._stream if old else self._scene.GenerateUniqueName(self._stream))
+        node.SetAttribute(STREAM_ATTRIBUTE, self._stream)
+        # A node without image data would be given window and level 0, and views would have nothing to fit.
+        node.SetIJKToRASMatrix(_vtkMatrix(frame.ijkToRAS))
+        node.SetAndObserveImageData(_imageOf(frame.pixels))
+        self._scene.AddNode(node)
+        node.CreateDefaultDisplayNodes()
+        node.GetDisplayNode().SetAutoWindowLevel(False)
+        self._windowSet = False
+        if old is not None:
+            self._replace(old, node)
+        self._node = node
+        return node
+
+    def _replace(self, old: Any, node: Any) -> None:
+        composites = self._scene.GetNodesByClass("vtkMRMLSliceCompositeNode")
+        composites.UnRegister(None)
+        for index in range(composites.GetNumberOfItems()):
+            composite = composites.GetItemAsObject(index)
+            for layer in ("Background", "Foreground"):
+                if getattr(composite, f"Get{layer}VolumeID")() == old.GetID():
+                    getattr(composite, f"Set{layer}VolumeID")(node.GetID())
+        self._scene.RemoveNode(old)
+
+
+def arrayOf(node: Any) -> Pixels | None:
+    """The node's own voxels, shape (k, j, i) or (k, j, i, components), without a copy; None when it has no image.
+
+    Fetched anew for each frame: another module may have given the node another image.
+    """
+    image = node.GetImageData()
+    scalars = image.GetPointData().GetScalars() if image else None
+    if scalars is None:
+        return None
+    components = scalars.GetNumberOfComponents()
+    shape = tuple(reversed(image.GetDimensions()))
+    array: Pixels = vtk_to_numpy(scalars).reshape(shape if components == 1 else (*shape, components))
+    return array
+
+
+def _className(frame: Frame) -> str:
+    return "vtkMRMLScalarVolumeNode" if frame.components == 1 else "vtkMRMLVectorVolumeNode"
+
+
+def _isColour(node: Any) -> bool:
+    return bool(node.IsA("vtkMRMLVectorVolumeNode"))
+
+
+def _imageOf(pixels: Pixels) -> Any:
+    # The array is allocated by VTK and filled: one that wraps the frame's memory would outlive it.
+    components = componentsOf(pixels.shape)
+    scalars = vtk.vtkDataArray.CreateDataArray(get_vtk_array_type(pixels.dtype))
+    scalars.SetName("ImageScalars")
+    scalars.SetNumberOfComponents(components)
+    scalars.SetNumberOfTuples(pixels.size // components)
+    np.copyto(vtk_to_numpy(scalars).reshape(pixels.shape), pixels)
+    image = vtk.vtkImageData()
+    image.SetDimensions(*reversed(pixels.shape[:3]))
+    image.GetPointData().SetScalars(scalars)
+    return image
+
+
+def _vtkMatrix(matrix: np.ndarray[Any, Any]) -> Any:
+    made = vtk.vtkMatrix4x4()
+    made.DeepCopy(matrix.ravel().tolist())
+    return made
+
+
+def _sameMatrix(node: Any, matrix: Any) -> bool:
+    # Read back from the node: it keeps directions, spacing and origin, whose product differs in the last digits.
+    current = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(current)
+    return all(
+        abs(current.GetElement(row, column) - matrix.GetElement(row, column))
+        <= 1e-9 * (1 + abs(matrix.GetElement(row, column)))
+        for row in range(3)
+        for column in range(4)
+    )

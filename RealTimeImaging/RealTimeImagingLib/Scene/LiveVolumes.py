@@ -1,0 +1,70 @@
+"""The live volumes of all streams, and where each is shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..Frame import Frame
+from .LiveVolume import LiveVolume
+from .Views import ALL_VIEWS, NO_VIEW, Views
+
+
+class LiveVolumes:
+    """One live volume for each stream, made when its first frame comes.
+
+    :param scene: the MRML scene.
+    :param views: the slice views.
+    """
+
+    def __init__(self, scene: Any, views: Views) -> None:
+        self._scene, self._views = scene, views
+        self._volumes: dict[str, LiveVolume] = {}
+        self._where: dict[str, str] = {}
+        self._placed: set[str] = set()
+        self.firstWhere = ALL_VIEWS
+        """Where the first stream is shown that comes to a start; those that follow wait until they are given a view."""
+
+    def show(self, frame: Frame) -> None:
+        """Put a frame into its stream's node; the first of a start also into the views."""
+        volume = self.volume(frame.stream)
+        changed = volume.show(frame)
+        if frame.stream not in self._placed:
+            self._placed.add(frame.stream)
+            self._views.show(volume.node, self.where(frame.stream))
+        if changed:
+            self._views.follow(volume.node)
+
+    def volume(self, stream: str) -> LiveVolume:
+        """The live volume of a stream."""
+        if stream not in self._volumes:
+            self._volumes[stream] = LiveVolume(self._scene, stream)
+        return self._volumes[stream]
+
+    def where(self, stream: str) -> str:
+        """Where a stream is shown: "all", "none" or the name of a view."""
+        if stream not in self._where:
+            first = all(where == NO_VIEW for where in self._where.values())
+            self._where[stream] = self.firstWhere if first else NO_VIEW
+        return self._where[stream]
+
+    def setWhere(self, stream: str, where: str) -> None:
+        """Show a stream in all views, in one, or in none."""
+        self._where[stream] = where
+        node = self.volume(stream).node
+        if node is not None:
+            self._views.show(node, where)
+            self._views.follow(node)
+
+    def prepare(self, stream: str, anew: bool) -> None:
+        """Before a start: place the stream's volume with its next frame.
+
+        :param anew: other images than before are expected, so window and level are set from the first of them.
+        """
+        self._placed.discard(stream)
+        if anew:
+            self.volume(stream).forgetWindow()
+
+    def forget(self) -> None:
+        """The scene was closed: its nodes are gone."""
+        self._volumes.clear()
+        self._placed.clear()

@@ -1,0 +1,313 @@
+"""All running sources together: hands each frame on, counts, reports. Slicer's main thread; nothing here waits."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import qt
+
+from .Acquisition.FolderHints import FolderHints
+from .Acquisition.Process import AcquisitionProcess
+from .Acquisition.Ring import Place
+from .Errors import FrameError, RingError, SettingsError
+from .Event import Event
+from .Frame import Frame
+from .Settings import FolderSettings, SourceSettings
+from .Statistics import Spread, StreamCounts
+
+SHORTEST_PAUSE = 0.01
+"""Seconds from the end of one showing to the next, so that the window is drawn and the mouse is heard in between."""
+EVENTS_KEPT = 500
+
+FrameCallback = Callable[[Frame], None]
+EventCallback = Callable[[Event], None]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    handle: Handle
+    place: Place
+    values: dict[str, Any]
+
+
+class Handle:
+    """One started source. ``state`` is "starting", "running", "stopping", "stopped" or "failed"."""
+
+    def __init__(self, settings: SourceSettings) -> None:
+        self.settings = settings
+        self.status = "The acquisition process is starting."
+        """What the source waits for, in words."""
+        self.rejected = 0
+        self.streams: dict[str, str] = {}
+        """Name of each stream at the source to its name in the session."""
+        self._process: AcquisitionProcess | None = None
+        self._hints: FolderHints | None = None
+
+    @property
+    def state(self) -> str:
+        """Where the source is in its life."""
+        return self._process.state if self._process else "starting"
+
+    @property
+    def ended(self) -> bool:
+        """True once nothing more comes."""
+        return self._process is not None and self._process.ended
+
+    @property
+    def pid(self) -> int:
+        """Number of the acquisition process, 0 while there is none."""
+        return self._process.pid if self._process else 0
+
+
+class Session:
+    """Starts and stops sources, and hands the newest frame of each stream to the scene and to callbacks.
+
+    :param show: puts a frame into the scene; its pixels are valid during the call only.
+    :param onChange: called when a source's state, a count or the last event may have changed.
+    """
+
+    def __init__(self, show: FrameCallback, onChange: Callable[[], None]) -> None:
+        self._show, self._onChange = show, onChange
+        self.handles: list[Handle] = []
+        self.counts: dict[str, StreamCounts] = {}
+        self.events: deque[Event] = deque(maxlen=EVENTS_KEPT)
+        self._latency, self._mainThread = Spread(), Spread()
+        self._frameCallbacks: list[FrameCallback] = []
+        self._eventCallbacks: list[EventCallback] = []
+        self._callbackErrors: set[str] = set()
+        self._waiting: dict[str, _Waiting] = {}
+        self._nextShow = 0.0
+        self._timer = qt.QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.setTimerType(0)
+        self._timer.connect("timeout()", self._showWaiting)
+
+    # ---- sources
+
+    def start(self, settings: SourceSettings) -> Handle:
+        """Start a source; its frames come while the event loop runs.
+
+        :raises SettingsError: another running source has a stream of this name.
+        """
+        running = self.running()
+        name = getattr(settings, "stream", "")
+        if any(name in handle.streams.values() for handle in running):
+            raise SettingsError(f"A running source has the stream {name} already; give this one another name.")
+        if not running:
+            self.handles.clear()
+            self.counts.clear()
+            self._latency, self._mainThread = Spread(), Spread()
+        handle = Handle(settings)
+        handle.streams[name] = name
+        self.handles.append(handle)
+        handle._process = AcquisitionProcess(
+            settings,
+            lambda line: self._take(handle, line),
+            self._batchEnded,
+            # The slots of a dead process are still mapped: its last frames are shown before its heir starts.
+            self._showWaiting,
+        )
+        if isinstance(settings, FolderSettings):
+            handle._hints = FolderHints(settings.folder, lambda: self._hint(handle))
+        self._onChange()
+        return handle
+
+    def stop(self, handle: Handle | None = None) -> None:
+        """Stop one source or all; the last frames and counts come within two seconds."""
+        for one in [handle] if handle else self.running():
+            if one._process:
+                one._process.stop()
+            self._endHints(one)
+        self._onChange()
+
+    def close(self) -> None:
+        """Stop all sources and wait for their end; for scene close, reload and application exit."""
+        running = self.running()
+        self.stop()
+        for handle in running:
+            if handle._process:
+                handle._process.waitForEnd()
+        self._timer.stop()
+
+    def running(self) -> list[Handle]:
+        """The sources that have not ended."""
+        return [handle for handle in self.handles if not handle.ended]
+
+    # ---- callbacks and words
+
+    def addFrameCallback(self, callback: FrameCallback) -> None:
+        """Call with every frame that is shown; its pixels are read-only and valid during the call."""
+        if callback not in self._frameCallbacks:
+            self._frameCallbacks.append(callback)
+
+    def removeFrameCallback(self, callback: FrameCallback) -> None:
+        """Do not call it any more; unknown ones are ignored."""
+        if callback in self._frameCallbacks:
+            self._frameCallbacks.remove(callback)
+
+    def addEventCallback(self, callback: EventCallback) -> None:
+        """Call with every event."""
+        if callback not in self._eventCallbacks:
+            self._eventCallbacks.append(callback)
+
+    def removeEventCallback(self, callback: EventCallback) -> None:
+        """Do not call it any more; unknown ones are ignored."""
+        if callback in self._eventCallbacks:
+            self._eventCallbacks.remove(callback)
+
+    def report(self, event: Event) -> None:
+        """Take an event: into the list, the log, and to the callbacks."""
+        self.events.append(event)
+        log.log({"info": logging.INFO, "warning": logging.WARNING}.get(event.level, logging.ERROR), event.text)
+        for callback in list(self._eventCallbacks):
+            try:
+                callback(event)
+            except Exception:
+                log.exception("An event callback failed")
+
+    def statistics(self) -> dict[str, Any]:
+        """Counts since the first of the running sources was started, and times in milliseconds.
+
+        ``latencyMs`` is from the moment the acquisition process had the image to the moment the volume has it,
+        ``mainThreadMs`` what this took of Slicer's main thread, callbacks not counted.
+        """
+        counts = list(self.counts.values())
+        return {
+            "received": sum(one.received for one in counts),
+            "shown": sum(one.shown for one in counts),
+            "skipped": sum(one.skipped for one in counts),
+            "recorded": 0,
+            "rejected": sum(handle.rejected for handle in self.handles),
+            "failed": 0,
+            "fps": round(sum(one.framesPerSecond() for one in counts), 2),
+            "latencyMs": self._latency.toJSON(),
+            "mainThreadMs": self._mainThread.toJSON(),
+            "lastEvent": self.events[-1].text if self.events else "",
+            "streams": {name: one.toJSON() for name, one in self.counts.items()},
+        }
+
+    # ---- lines of the processes
+
+    def _take(self, handle: Handle, line: dict[str, Any]) -> None:
+        if "frame" in line:
+            self._queue(handle, line["frame"], Place(**line["place"]))
+        counts = line.get("counts")
+        if counts:
+            handle.rejected = counts["rejected"]
+            if "end" in line or "ready" in line:
+                self._settle(handle, counts["received"])
+        if "ready" in line and handle._hints:
+            handle._hints.folderIsThere(True)
+        if "status" in line:
+            handle.status = line["status"]
+        if "event" in line:
+            event = Event.fromJSON(line["event"])
+            if handle._hints and event.code in ("folder-gone", "folder-missing", "folder-back"):
+                handle._hints.folderIsThere(event.code == "folder-back")
+            self.report(event)
+
+    def _queue(self, handle: Handle, values: dict[str, Any], place: Place) -> None:
+        stream = self._streamName(handle, values["stream"])
+        older = self._waiting.pop(stream, None)
+        self._waiting[stream] = _Waiting(handle, place, {**values, "stream": stream})
+        if older and older.handle._process:
+            older.handle._process.release([older.place])
+
+    def _streamName(self, handle: Handle, name: str) -> str:
+        if name not in handle.streams:
+            taken = {used for other in self.running() for used in other.streams.values()}
+            free = (f"{name} {number}" if number > 1 else name for number in range(1, len(taken) + 2))
+            handle.streams[name] = next(one for one in free if one not in taken)
+        return handle.streams[name]
+
+    def _settle(self, handle: Handle, received: dict[str, int]) -> None:
+        self._showWaiting()
+        for name, total in received.items():
+            self.counts.setdefault(self._streamName(handle, name), StreamCounts()).settle(total)
+
+    def _hint(self, handle: Handle) -> None:
+        if handle._process:
+            handle._process.send("rescan")
+
+    def _endHints(self, handle: Handle) -> None:
+        if handle._hints:
+            handle._hints.close()
+            handle._hints = None
+
+    def _batchEnded(self) -> None:
+        for handle in self.handles:
+            if handle.ended:
+                self._endHints(handle)
+        if self._waiting:
+            pause = self._nextShow - time.perf_counter()
+            if pause <= 0:
+                self._showWaiting()
+            elif not self._timer.isActive():
+                self._timer.start(max(1, round(1000 * pause)))
+        self._onChange()
+
+    # ---- showing
+
+    def _showWaiting(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        started = time.perf_counter()
+        for one in waiting.values():
+            self._showOne(one)
+        if waiting:
+            ended = time.perf_counter()
+            # Never more than half of the main thread's time.
+            self._nextShow = ended + max(SHORTEST_PAUSE, ended - started)
+            self._onChange()
+
+    def _showOne(self, waiting: _Waiting) -> None:
+        started = time.perf_counter()
+        process = waiting.handle._process
+        if process is None:
+            return
+        values = waiting.values
+        counts = self.counts.setdefault(values["stream"], StreamCounts())
+        try:
+            pixels = process.view(waiting.place, tuple(values["shape"]), values["dtype"])
+            frame = _frameOf(values, pixels)
+            self._show(frame)
+        except (RingError, FrameError) as error:
+            self.report(Event("not-shown", f"A frame of {values['stream']} could not be shown: {error}", "error"))
+        else:
+            counts.show(frame.number, frame.receiveTime)
+            self._latency.add(1000 * (time.time() - frame.receiveTime))
+            self._mainThread.add(1000 * (time.perf_counter() - started))
+            self._callBack(frame)
+        process.release([waiting.place])
+
+    def _callBack(self, frame: Frame) -> None:
+        for callback in list(self._frameCallbacks):
+            try:
+                callback(frame)
+            except Exception as error:
+                name = getattr(callback, "__qualname__", repr(callback))
+                words = f"The frame callback {name} failed: {type(error).__name__}: {error}"
+                if words not in self._callbackErrors:
+                    self._callbackErrors.add(words)
+                    log.exception("A frame callback failed")
+                    self.report(Event("callback-failed", words, "error", name))
+
+
+def _frameOf(values: dict[str, Any], pixels: np.ndarray[Any, Any]) -> Frame:
+    return Frame(
+        pixels,
+        np.array(values["ijkToRAS"], np.float64),
+        values["stream"],
+        values["number"],
+        values["receiveTime"],
+        values["deviceTime"],
+        MappingProxyType(values["attributes"]),
+    )

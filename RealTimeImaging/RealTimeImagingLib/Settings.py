@@ -1,0 +1,95 @@
+"""What a source is told: one frozen dataclass each, checked when it is made, to and from JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from .Errors import SettingsError
+
+EXISTING = ("ignore", "newest", "all")
+SERIES = "{series}"
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """Base of all settings. ``kind`` names the source; ``stream`` is the name of its (first) stream."""
+
+    kind: ClassVar[str] = ""
+
+    def toJSON(self) -> dict[str, Any]:
+        """A flat object that :func:`settingsFromJSON` takes back."""
+        return {"kind": self.kind, **dataclasses.asdict(self)}
+
+
+@dataclass(frozen=True)
+class FolderSettings(SourceSettings):
+    """A folder into which image files arrive.
+
+    :param folder: the folder; it may be missing for now, or come and go like a network share.
+    :param pattern: file names to take, with * and ?; several are separated by semicolons; upper and lower case are the
+        same. Files that cannot be images by their name (.part, .tmp, .json, hidden files) are always passed over.
+    :param subfolders: also look in folders below, to any depth.
+    :param existing: what to do with the files that are there at start: "ignore", "newest" (show the newest one only) or
+        "all" (each, in natural order of the names).
+    :param seriesPattern: a file name in which ``{series}`` stands for the part that tells series apart, such as
+        ``*_{series}_*``; each series becomes a stream of that name. Empty: all files are one stream.
+    :param incompleteAfter: seconds without growth after which a file that is not whole is reported. It is still shown
+        when it is completed later.
+    :param stream: name of the stream, and of its live volume.
+    :raises SettingsError: a value that cannot work.
+    """
+
+    kind: ClassVar[str] = "folder"
+
+    folder: str
+    pattern: str = "*"
+    subfolders: bool = False
+    existing: str = "ignore"
+    seriesPattern: str = ""
+    incompleteAfter: float = 10.0
+    stream: str = "Live"
+
+    def __post_init__(self) -> None:
+        if not str(self.folder).strip():
+            raise SettingsError("Choose the folder into which the images arrive.")
+        object.__setattr__(self, "folder", os.path.abspath(os.path.expanduser(os.fspath(self.folder))))
+        if os.path.exists(self.folder) and not os.path.isdir(self.folder):
+            raise SettingsError(f"{self.folder} is a file; choose the folder into which the images arrive.")
+        if not self.pattern.strip(" ;"):
+            raise SettingsError('The pattern of file names is empty; "*" takes all images.')
+        if self.existing not in EXISTING:
+            raise SettingsError(f'"existing" is one of {", ".join(EXISTING)}, not {self.existing!r}.')
+        if self.seriesPattern and self.seriesPattern.count(SERIES) != 1:
+            raise SettingsError(f"The series pattern has {SERIES} in it once, such as *_{SERIES}_*.")
+        if not 0 < self.incompleteAfter < float("inf"):
+            raise SettingsError("The time after which an incomplete file is reported is a number of seconds above 0.")
+        if not self.stream.strip():
+            raise SettingsError("The live volume needs a name.")
+
+
+KINDS: dict[str, type[SourceSettings]] = {settings.kind: settings for settings in (FolderSettings,)}
+
+
+def settingsFromJSON(values: Mapping[str, Any]) -> SourceSettings:
+    """The settings that :meth:`SourceSettings.toJSON` wrote.
+
+    :raises SettingsError: an unknown kind, an unknown name or a value that cannot work.
+    """
+    given = dict(values)
+    kind = given.pop("kind", None)
+    if kind not in KINDS:
+        raise SettingsError(f"There is no source of the kind {kind!r}; there are {', '.join(KINDS)}.")
+    known = {field.name for field in dataclasses.fields(KINDS[kind])}
+    unknown = sorted(set(given) - known)
+    if unknown:
+        raise SettingsError(
+            f"The source {kind} has no setting {', '.join(unknown)}; it has {', '.join(sorted(known))}."
+        )
+    try:
+        return KINDS[kind](**given)
+    except (TypeError, AttributeError) as error:
+        raise SettingsError(f"The settings of the source {kind} do not fit: {error}") from error
