@@ -88,7 +88,7 @@ class Session:
         self._nextShow = 0.0
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
-        self._timer.setTimerType(0)
+        self._timer.setTimerType(qt.Qt.PreciseTimer)
         self._timer.connect("timeout()", self._showWaiting)
 
     # ---- sources

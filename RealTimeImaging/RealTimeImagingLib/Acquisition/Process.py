@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -13,10 +12,10 @@ from typing import Any
 
 import qt
 
-from ..Errors import AcquisitionError
 from ..Event import Event
 from ..Frame import Pixels
 from ..Settings import SourceSettings
+from .Child import newProcess, startChild
 from .Ring import Place, RingReader
 from .Start import Start
 from .WorkFolders import makeWorkFolders, removeWorkFolders
@@ -27,17 +26,6 @@ STARTS = 3
 """Deaths in a row before "ready" after which the process is not started again."""
 
 log = logging.getLogger(__name__)
-
-
-def pythonProgram() -> str:
-    """The Python that runs child processes: Slicer's own, which in Slicer is on the path, else this one.
-
-    :raises AcquisitionError: none is found.
-    """
-    program = shutil.which("PythonSlicer") or sys.executable
-    if not program:
-        raise AcquisitionError("Slicer's Python (PythonSlicer) is not on the path; the installation is incomplete.")
-    return program
 
 
 class AcquisitionProcess:
@@ -132,14 +120,13 @@ class AcquisitionProcess:
         self._partial, self._errors = b"", b""
         name = f"process{self._starts}"
         self._ring = RingReader(self._folders, name)
-        process = qt.QProcess()
+        process = newProcess()
         process.connect("readyReadStandardOutput()", self._read)
         process.connect("readyReadStandardError()", self._readErrors)
         process.connect("finished(int,QProcess::ExitStatus)", self._finished)
         process.connect("errorOccurred(QProcess::ProcessError)", self._errorOccurred)
         self._process: Any = process
-        program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")
-        process.start(pythonProgram(), ["-u", program])
+        startChild(process, os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py"))
         process.write(Start(self._settings.toJSON(), self._folders, name).toLine())
 
     def _read(self) -> None:

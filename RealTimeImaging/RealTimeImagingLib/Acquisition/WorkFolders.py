@@ -23,7 +23,19 @@ def makeWorkFolders() -> list[str]:
 
     :raises OSError: none can be made.
     """
-    return [tempfile.mkdtemp(prefix=f"{PREFIX}-{os.getpid()}-", dir=root) for root in roots()]
+    return [_make(root) for root in roots()]
+
+
+def makeWorkFolder() -> str:
+    """One new folder of this process, on the disk for temporary files.
+
+    :raises OSError: it cannot be made.
+    """
+    return _make(roots()[-1])
+
+
+def _make(root: str) -> str:
+    return tempfile.mkdtemp(prefix=f"{PREFIX}-{os.getpid()}-", dir=root)
 
 
 def removeWorkFolders(folders: list[str]) -> None:

@@ -21,6 +21,7 @@ class LiveVolumes:
         self._volumes: dict[str, LiveVolume] = {}
         self._where: dict[str, str] = {}
         self._placed: set[str] = set()
+        self._always = False
         self.firstWhere = ALL_VIEWS
         """Where the first stream is shown that comes to a start; those that follow wait until they are given a view."""
 
@@ -38,6 +39,7 @@ class LiveVolumes:
         """The live volume of a stream."""
         if stream not in self._volumes:
             self._volumes[stream] = LiveVolume(self._scene, stream)
+            self._volumes[stream].always = self._always
         return self._volumes[stream]
 
     def where(self, stream: str) -> str:
@@ -54,6 +56,12 @@ class LiveVolumes:
         if node is not None:
             self._views.show(node, where)
             self._views.follow(node)
+
+    def setAlways(self, always: bool) -> None:
+        """Set window and level from every frame of every stream, or only from the first."""
+        self._always = always
+        for volume in self._volumes.values():
+            volume.always = always
 
     def prepare(self, stream: str, anew: bool) -> None:
         """Before a start: place the stream's volume with its next frame.

@@ -60,13 +60,13 @@ def phantom() -> Iterator[Image]:
 def _coordinates() -> tuple[Pixels, Pixels, Pixels]:
     matrix = phantomToRAS()
     k, j, i = np.ogrid[tuple(slice(size) for size in SHAPE)]
-    return tuple(matrix[axis, axis] * index + matrix[axis, 3] for axis, index in enumerate((i, j, k)))  # type: ignore[return-value]
+    return tuple(matrix[axis, axis] * index + matrix[axis, 3] for axis, index in enumerate((i, j, k)))
 
 
 def _ellipsoid(x: Pixels, y: Pixels, z: Pixels, centre: tuple[float, ...], axes: tuple[float, ...]) -> Pixels:
-    distance = sum(((c - o) / a) ** 2 for c, o, a in zip((x, y, z), centre, axes, strict=True))
-    inside: Pixels = (distance <= 1).astype(np.float64)
-    return inside
+    parts: list[Pixels] = [((c - o) / a) ** 2 for c, o, a in zip((x, y, z), centre, axes, strict=True)]
+    distance: Pixels = parts[0] + parts[1] + parts[2]
+    return np.where(distance <= 1, 1.0, 0.0)
 
 
 def _heart(x: Pixels, y: Pixels, z: Pixels, phase: float) -> Pixels:

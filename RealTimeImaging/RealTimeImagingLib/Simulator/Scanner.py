@@ -91,10 +91,12 @@ class Scanner:
 
     def send(self, files: Iterator[Shot], stopped: Callable[[], bool]) -> int:
         """Send them all, or until stopped; returns how many."""
-        started = time.monotonic()
+        started = 0.0
         count = 0
         for count, shot in enumerate(files, 1):
             turn = count - 1
+            # The first file may take its time to be made; the rate counts from there.
+            started = started or time.monotonic()
             due = turn - turn % BURST + BURST - 1 if self._mode == "burst" else turn
             _waitUntil(started + due / self._fps, stopped)
             if stopped():

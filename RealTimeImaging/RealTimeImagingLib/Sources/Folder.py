@@ -190,7 +190,8 @@ class FolderSource:
         elif isinstance(verdict, Bad):
             yield self._reject(path, stamp, Event(verdict.code, f"{name}: {verdict.why}", "warning", path))
         elif candidate.quiet(now) >= self._settings.incompleteAfter:
-            text = f"{name} is not complete: {verdict.why.rstrip('.')}. It has not changed for {candidate.quiet(now):.0f} s."
+            why, quiet = verdict.why.rstrip("."), candidate.quiet(now)
+            text = f"{name} is not complete: {why}. It has not changed for {quiet:.0f} s."
             yield self._reject(path, stamp, Event("incomplete", text, "warning", path))
         else:
             self._journal.leave()

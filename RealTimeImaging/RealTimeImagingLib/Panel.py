@@ -1,0 +1,222 @@
+"""The panel: shows what the logic tells and asks the logic for everything. No decision is made here."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import ctk
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from .Errors import RealTimeImagingError, SettingsError
+from .Scene.Views import ALL_VIEWS, NO_VIEW
+from .Settings import EXISTING, FolderSettings, SourceSettings, settingsFromJSON
+
+REFRESH = 200
+"""Milliseconds between two refreshes at the least: figures that change faster cannot be read."""
+SETTINGS_KEY = "RealTimeImaging/Settings"
+INPUT_KEY = "RealTimeImaging/SimulatorInput"
+EVENTS_SHOWN = 100
+WHERE_COLUMN = 1
+
+
+class Panel:
+    """Connects the widgets of RealTimeImaging.ui with the logic.
+
+    :param ui: the widgets by name (slicer.util.childWidgetVariables).
+    :param logic: a RealTimeImagingLogic.
+    """
+
+    def __init__(self, ui: Any, logic: Any) -> None:
+        self._ui, self._logic = ui, logic
+        self._eventsSeen = 0
+        self._rows: list[str] = []
+        self._refreshTimer = qt.QTimer()
+        self._refreshTimer.setSingleShot(True)
+        self._connections = [
+            (self._refreshTimer, "timeout()", self.refresh),
+            (ui.startButton, "clicked()", self._startOrStop),
+            (ui.tryButton, "clicked()", self._try),
+            (ui.windowLevelButton, "clicked()", self._setWindowLevel),
+            (ui.alwaysWindowLevelCheckBox, "toggled(bool)", self._logic.setWindowLevelAlways),
+        ]
+        for sender, signal, slot in self._connections:
+            sender.connect(signal, slot)
+        ui.folderPathLineEdit.filters = ctk.ctkPathLineEdit.Dirs
+        ui.simulatorInputPathLineEdit.filters = ctk.ctkPathLineEdit.Files
+        self._prepareTable()
+        logic.addChangeObserver(self._changed)
+        logic.addEventCallback(self._eventCame)
+        self.showSettings(logic.sceneSettings() or _remembered())
+        ui.simulatorInputPathLineEdit.currentPath = slicer.app.userSettings().value(INPUT_KEY, "") or ""
+        self.refresh()
+
+    def close(self) -> None:
+        """Let go of the logic and of all widgets."""
+        self._refreshTimer.stop()
+        for sender, signal, slot in self._connections:
+            sender.disconnect(signal, slot)
+        self._connections = []
+        self._logic.removeChangeObserver(self._changed)
+        self._logic.removeEventCallback(self._eventCame)
+
+    # ---- settings
+
+    def settings(self) -> FolderSettings:
+        """What the panel's fields say.
+
+        :raises SettingsError: a field that cannot work.
+        """
+        ui = self._ui
+        return FolderSettings(
+            folder=ui.folderPathLineEdit.currentPath,
+            pattern=ui.patternLineEdit.text,
+            subfolders=ui.subfoldersCheckBox.checked,
+            existing=EXISTING[ui.existingComboBox.currentIndex],
+            seriesPattern=ui.seriesPatternLineEdit.text.strip(),
+            incompleteAfter=ui.incompleteAfterSpinBox.value,
+            stream=ui.streamLineEdit.text,
+        )
+
+    def showSettings(self, settings: SourceSettings | None) -> None:
+        """Fill the fields; None leaves them."""
+        if not isinstance(settings, FolderSettings):
+            return
+        ui = self._ui
+        ui.folderPathLineEdit.currentPath = settings.folder
+        ui.patternLineEdit.text = settings.pattern
+        ui.subfoldersCheckBox.checked = settings.subfolders
+        ui.existingComboBox.currentIndex = EXISTING.index(settings.existing)
+        ui.seriesPatternLineEdit.text = settings.seriesPattern
+        ui.incompleteAfterSpinBox.value = settings.incompleteAfter
+        ui.streamLineEdit.text = settings.stream
+
+    # ---- what the user does
+
+    def _startOrStop(self) -> None:
+        if self._logic.isRunning():
+            self._logic.stop()
+            return
+        try:
+            settings = self.settings()
+            self._logic.start(settings)
+        except RealTimeImagingError as error:
+            self._complain(str(error))
+            return
+        slicer.app.userSettings().setValue(SETTINGS_KEY, json.dumps(settings.toJSON()))
+        self._ui.folderPathLineEdit.addCurrentPathToHistory()
+
+    def _try(self) -> None:
+        source = self._ui.simulatorInputPathLineEdit.currentPath
+        slicer.app.userSettings().setValue(INPUT_KEY, source)
+        try:
+            self._logic.startSimulatedScanner(source)
+        except RealTimeImagingError as error:
+            self._complain(str(error))
+
+    def _setWindowLevel(self) -> None:
+        self._logic.setWindowLevel()
+
+    def _complain(self, text: str) -> None:
+        self._ui.statusLabel.text = text
+        self._ui.statusLabel.setStyleSheet("color: red")
+
+    # ---- what is happening
+
+    def _changed(self) -> None:
+        if not self._refreshTimer.isActive():
+            self._refreshTimer.start(REFRESH)
+
+    def _eventCame(self, event: Any) -> None:
+        item = qt.QListWidgetItem(event.text)
+        item.setToolTip(event.text)
+        self._ui.eventsList.insertItem(0, item)
+        while self._ui.eventsList.count > EVENTS_SHOWN:
+            self._ui.eventsList.takeItem(EVENTS_SHOWN)
+        self._changed()
+
+    def refresh(self) -> None:
+        """Show the logic's state, counts and last event."""
+        ui, logic = self._ui, self._logic
+        running = logic.session.running()
+        ui.startButton.text = _("Stop") if running else _("Start")
+        for name in ("sourceSection", "optionsSection", "tryButton"):
+            getattr(ui, name).enabled = not running
+        self._showStatus(running)
+        values = logic.statistics()
+        ui.framesLabel.text = _("{received} received, {shown} shown, {skipped} skipped, {rejected} rejected").format(
+            **values
+        )
+        ui.rateLabel.text = _("{fps} each second").format(fps=values["fps"]) if values["shown"] else "-"
+        latency = values["latencyMs"]
+        if latency["median"] is None:
+            ui.latencyLabel.text = "-"
+        else:
+            ui.latencyLabel.text = _("{median:.1f} ms, {p95:.1f} ms").format(**latency)
+        ui.lastEventLabel.text = values["lastEvent"] or "-"
+        self._showStreams(values["streams"])
+
+    def _showStatus(self, running: list[Any]) -> None:
+        ui, handles = self._ui, self._logic.session.handles
+        if running:
+            texts = [_("Stopping.") if handle.state == "stopping" else handle.status for handle in running]
+        elif any(handle.state == "failed" for handle in handles):
+            texts = [self._logic.statistics()["lastEvent"]]
+        elif handles:
+            texts = [_("Stopped.")]
+        else:
+            texts = [_("Choose a folder and press Start, or try with a simulated scanner.")]
+        ui.statusLabel.text = "\n".join(texts)
+        failed = not running and any(handle.state == "failed" for handle in handles)
+        ui.statusLabel.setStyleSheet("color: red" if failed else "")
+
+    def _prepareTable(self) -> None:
+        table = self._ui.streamsTable
+        headers = [_("Volume"), _("Show in"), _("Shown"), _("Skipped")]
+        table.setColumnCount(len(headers))
+        table.setHorizontalHeaderLabels(headers)
+        table.verticalHeader().hide()
+        table.horizontalHeader().setStretchLastSection(True)
+
+    def _showStreams(self, streams: dict[str, dict[str, Any]]) -> None:
+        table = self._ui.streamsTable
+        if list(streams) != self._rows:
+            self._rows = list(streams)
+            table.setRowCount(len(streams))
+            for row, stream in enumerate(streams):
+                for column in (0, 2, 3):
+                    table.setItem(row, column, qt.QTableWidgetItem(""))
+                table.setCellWidget(row, WHERE_COLUMN, self._whereBox(stream))
+        for row, (stream, values) in enumerate(streams.items()):
+            for column, text in ((0, stream), (2, values["shown"]), (3, values["skipped"])):
+                table.item(row, column).setText(str(text))
+        table.resizeColumnsToContents()
+
+    def _whereBox(self, stream: str) -> Any:
+        choices = [(ALL_VIEWS, _("All views")), *((name, name) for name in self._logic.views.names())]
+        choices.append((NO_VIEW, _("No view")))
+        box = qt.QComboBox()
+        box.toolTip = _("The slice views in which this volume is shown.")
+        for _where, text in choices:
+            box.addItem(text)
+        names = [where for where, _text in choices]
+        current = self._logic.volumes.where(stream)
+        box.currentIndex = names.index(current) if current in names else len(names) - 1
+
+        def choose(index: int) -> None:
+            self._logic.setShowIn(names[index], stream)
+
+        box.connect("currentIndexChanged(int)", choose)
+        return box
+
+
+def _remembered() -> SourceSettings | None:
+    text = slicer.app.userSettings().value(SETTINGS_KEY, "")
+    try:
+        return settingsFromJSON(json.loads(text)) if text else None
+    except (SettingsError, ValueError) as error:
+        logging.warning("The remembered settings of Real-Time Imaging cannot be used: %s", error)
+        return None
