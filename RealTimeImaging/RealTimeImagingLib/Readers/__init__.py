@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 from ..Errors import NotAnImageError
+from ..Frame import Image
+from .DICOM import DICOM, looksLikeDICOM
 from .ImageFile import DEFAULT_LIMIT, ImageFile
+from .MetaImage import MetaImage
 from .NIfTI import NIfTI
+from .NRRD import NRRD
+from .Picture import JPEG, PNG, PNG_SIGNATURE
+from .Raw import readStart
 
 __all__ = ["DEFAULT_LIMIT", "IMAGE_SUFFIXES", "ImageFile", "ignoredName", "openImageFile"]
 
-_READERS: dict[str, type[ImageFile]] = {".nii": NIfTI, ".nii.gz": NIfTI}
+_READERS: dict[str, type[ImageFile]] = {
+    **dict.fromkeys((".nii", ".nii.gz"), NIfTI),
+    **dict.fromkeys((".nrrd", ".nhdr"), NRRD),
+    **dict.fromkeys((".mha", ".mhd"), MetaImage),
+    ".png": PNG,
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe"), JPEG),
+    **dict.fromkeys((".dcm", ".dicom"), DICOM),
+}
 
 IMAGE_SUFFIXES = tuple(_READERS)
 """Endings of the names that are taken for images, in lower case; DICOM files need none."""
@@ -29,10 +43,103 @@ def ignoredName(name: str) -> bool:
     return name.startswith(".") or name in _NAMES or name.endswith(_UNFINISHED + _COMPANIONS)
 
 
+_OTHERS = (
+    ".hdr",
+    ".tif",
+    ".tiff",
+    ".bmp",
+    ".gif",
+    ".webp",
+    ".mgz",
+    ".mnc",
+    ".vtk",
+    ".vti",
+    ".mp4",
+    ".avi",
+    ".zip",
+    ".gz",
+)
+"""Endings that say that no reader here is meant, so that the content need not be asked."""
+
+_ENOUGH = 352
+
+
 def openImageFile(path: str, limit: int = DEFAULT_LIMIT) -> ImageFile:
-    """The reader for a file, chosen by its name."""
-    name = path.lower()
+    """The reader for a file, chosen by its name, or by its content when the name says nothing (DICOM, ``.ima``).
+
+    :param limit: most bytes one image may have.
+    :raises NotAnImageError: the name or the content are surely of no format that is read here.
+    :raises OSError: the file cannot be read.
+    """
+    name = os.path.basename(path).lower()
     for suffix, reader in _READERS.items():
         if name.endswith(suffix):
             return reader(path, limit)
-    raise NotAnImageError(f"{os.path.basename(path)} has none of the endings {', '.join(IMAGE_SUFFIXES)}.")
+    if name.endswith(".hdr"):
+        raise NotAnImageError(f"{os.path.basename(path)}: .hdr/.img pairs are not supported, .nii is.", "unsupported")
+    if name.endswith(_OTHERS) or ignoredName(name):
+        raise _unknown(path)
+    found = Unknown(path, limit)
+    return found.reader() or found
+
+
+def _unknown(path: str) -> NotAnImageError:
+    return NotAnImageError(
+        f"{os.path.basename(path)} is no image that can be read: {', '.join(IMAGE_SUFFIXES)} and DICOM can."
+    )
+
+
+class Unknown(ImageFile):
+    """A file whose name says nothing, until there is enough of it to tell what it is."""
+
+    def __init__(self, path: str, limit: int = DEFAULT_LIMIT) -> None:
+        super().__init__(path, limit)
+        self._reader: ImageFile | None = None
+
+    def reader(self) -> ImageFile | None:
+        """The reader that the content asks for, None while it is too short to tell.
+
+        :raises NotAnImageError: the content is of no known format.
+        """
+        if self._reader is None:
+            head = readStart(self.path, _ENOUGH)
+            kind = _kindOf(head)
+            if kind is None and len(head) >= _ENOUGH and any(head):
+                raise _unknown(self.path)
+            self._reader = kind(self.path, self.limit) if kind else None
+        return self._reader
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return self._reader.files if self._reader else (self.path,)
+
+    def missing(self) -> str | None:
+        reader = self.reader()
+        if reader is None:
+            size = len(readStart(self.path, _ENOUGH))
+            return f"{size:,} bytes are there, too few or too empty to tell what the file is."
+        words = reader.missing()
+        self.sealed = reader.sealed
+        return words
+
+    def images(self) -> Iterator[Image]:
+        reader = self.reader()
+        if reader is None:
+            raise _unknown(self.path)
+        return reader.images()
+
+
+def _kindOf(head: bytes) -> type[ImageFile] | None:
+    if looksLikeDICOM(head):
+        return DICOM
+    if head.startswith(PNG_SIGNATURE):
+        return PNG
+    if head.startswith(b"\xff\xd8\xff"):
+        return JPEG
+    if head.startswith(b"NRRD000"):
+        return NRRD
+    if head.lstrip().startswith((b"ObjectType =", b"NDims =")):
+        return MetaImage
+    if head[344:347] == b"n+1":
+        return NIfTI
+    return None

@@ -1,0 +1,279 @@
+"""DICOM files: where the pixels lie, whether they are all there, and the images that the frames make.
+
+The format: the DICOM standard, PS3.5 (encoding), PS3.10 (files), PS3.3 (attributes).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import struct
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..Errors import NotAnImageError, RealTimeImagingError
+from ..Frame import Image
+from .DICOMGeometry import Placed, attributesOf, placed
+from .DICOMPixels import Layout, decoded, rescaled
+from .ImageFile import DEFAULT_LIMIT, ImageFile
+from .Raw import allocate, openFile, readExactly, readUpTo, statOf
+from .Volumes import checkRightAngles, makeImage
+
+_UNDEFINED = 0xFFFFFFFF
+_LONG_FORM = (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"UN")
+"""PS3.5 section 7.1.2: these have two reserved bytes and a length of 32 bits."""
+
+_NO_IMAGES = {
+    "1.2.840.10008.1.3.10": "a DICOMDIR",
+    "1.2.840.10008.5.1.4.1.1.88.": "a structured report",
+    "1.2.840.10008.5.1.4.1.1.9.": "a waveform",
+    "1.2.840.10008.5.1.4.1.1.11.": "a presentation state",
+    "1.2.840.10008.5.1.4.1.1.66": "raw data, a registration or a surface",
+    "1.2.840.10008.5.1.4.1.1.104.": "an encapsulated document",
+    "1.2.840.10008.5.1.4.1.1.481.3": "a structure set",
+    "1.2.840.10008.5.1.4.1.1.481.": "a radiotherapy plan or record",
+}
+_IMAGES = ("1.2.840.10008.5.1.4.1.1.481.1", "1.2.840.10008.5.1.4.1.1.481.2", "1.2.840.10008.5.1.4.1.1.66.4")
+"""Beginnings of SOP classes without pixels (PS3.4 annex B), and those below them that have some (RT Image, RT Dose,
+Segmentation)."""
+
+
+def looksLikeDICOM(head: bytes) -> bool:
+    """True for PS3.10's mark behind the preamble, or (files without one) a first element of group 0002 or 0008."""
+    if head[128:132] == b"DICM":
+        return True
+    group, element = head[:2], head[2:4]
+    little = group in (b"\x02\x00", b"\x08\x00") and element[1:] == b"\0"
+    big = group == b"\x00\x08" and element[:1] == b"\0"
+    return len(head) >= 8 and (little or big)
+
+
+@dataclass(frozen=True)
+class _Header:
+    dataset: Any
+    layout: Layout
+    offset: int
+    length: int
+    frames: list[Placed]
+
+
+class DICOM(ImageFile):
+    """A DICOM file with one or many frames.
+
+    Each frame of a cine is an image of one slice. Frames that form a volume are one image, sorted along their normal,
+    with the distance of their positions (and several when each position occurs several times): frames with a position
+    of their own (Enhanced MR, CT, PET ...), with a GridFrameOffsetVector (RT Dose), or, other than ultrasound and
+    fluoroscopy, with one position for all and SpacingBetweenSlices (NM, Secondary Capture). Frames that have positions
+    but lie unevenly stay single slices, each in its own place.
+
+    Values: stored values in a rescaled type (see :func:`rescaled`); MONOCHROME1 is not inverted (the attribute
+    PhotometricInterpretation says so), YBR and PALETTE COLOR become RGB. Times without an offset are local times.
+    Attributes: what describes the acquisition, nothing that identifies a patient.
+
+    Encapsulated syntaxes need a decoder of pydicom's (RLE in itself, JPEG and JPEG 2000 through Pillow, JPEG-LS through
+    pyjpegls); others are refused by name, and so is the deflated syntax, which cannot be unpacked within limits.
+    """
+
+    def __init__(self, path: str, limit: int = DEFAULT_LIMIT) -> None:
+        super().__init__(path, limit)
+        self._restart()
+
+    def _restart(self) -> None:
+        self._header: _Header | None = None
+        self._seen = 0
+        self._next = 0
+        self._fragments: list[tuple[int, int]] = []
+        self.sealed = False
+
+    def missing(self) -> str | None:
+        size = statOf(self.path).st_size
+        if size < self._seen:
+            self._restart()
+        self._seen = size
+        if self._header is None:
+            with _guarded(self.path):
+                found = self._readHeader()
+            if isinstance(found, str):
+                return found
+            self._header = found
+        header = self._header
+        if header.length == _UNDEFINED:
+            return self._missingFragments(header, size)
+        there = max(0, size - header.offset)
+        if there >= header.length:
+            return None
+        return f"The header declares {header.length:,} bytes of pixels, {there:,} are there."
+
+    def _readHeader(self) -> _Header | str:
+        import pydicom
+
+        with openFile(self.path) as plain, _Clamped(plain, self.path) as file:
+            head = file.read(140)
+            if not any(head):
+                return f"{len(head):,} bytes are there, all zero: the DICOM header is not written yet."
+            if not looksLikeDICOM(head):
+                if len(head) < 132:
+                    return f"{len(head):,} bytes are there, too few for a DICOM header."
+                raise NotAnImageError('A DICOM file has "DICM" at byte 128; this one has not.', "not-an-image")
+            file.seek(0)
+            dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+            start = file.tell()
+            raw = file.read(12)
+            element = _pixelElement(raw)
+            if element is None:
+                for beginning, kind in _NO_IMAGES.items():
+                    uid = str(dataset.get("SOPClassUID", "")) or str(
+                        dataset.file_meta.get("MediaStorageSOPClassUID", "")
+                    )
+                    if uid.startswith(beginning) and not uid.startswith(_IMAGES):
+                        raise NotAnImageError(f"The file holds {kind}, no pixels.", "unsupported")
+                return f"The DICOM header has no pixels yet; {file.size:,} bytes are there."
+        size, length = element
+        layout = Layout.of(dataset, raw)
+        if length != _UNDEFINED and length < layout.bytes:
+            raise NotAnImageError(
+                f"PixelData has {length:,} bytes; {layout.frames:,} frames of {layout.columns} x {layout.rows} need "
+                f"{layout.bytes:,}.",
+                "damaged",
+            )
+        frames = placed(dataset, layout.columns, layout.rows, layout.frames)
+        largest = max(len(image.frames) for image in frames) * layout.shownBytes
+        if largest > self.limit:
+            raise NotAnImageError(
+                f"The header declares an image of {largest:,} bytes; at most {self.limit:,} are believed.", "too-large"
+            )
+        for image in frames:
+            checkRightAngles(image.ijkToRAS)
+        return _Header(dataset, layout, start + size, length, frames)
+
+    def _missingFragments(self, header: _Header, size: int) -> str | None:
+        # PS3.5 section A.4: items, the first of which is the offset table, then a sequence delimiter.
+        position = max(self._next, header.offset)
+        with openFile(self.path) as file:
+            while size - position >= 8 and not self.sealed:
+                file.seek(position)
+                tag, length = struct.unpack("<4sI", readUpTo(file, 8))
+                if tag == b"\xfe\xff\xdd\xe0":
+                    self.sealed = True
+                elif tag != b"\xfe\xff\x00\xe0" or length == _UNDEFINED:
+                    raise NotAnImageError(f"There is no fragment of PixelData at byte {position:,}.", "damaged")
+                elif position + 8 + length > size:
+                    break
+                else:
+                    self._fragments.append((position + 8, length))
+                    position += 8 + length
+        self._next = position
+        if self.sealed:
+            return None
+        return f"{max(0, len(self._fragments) - 1)} fragments of pixels are there ({size:,} bytes), their end is not."
+
+    def images(self) -> Iterator[Image]:
+        if self._header is None and (words := self.missing()):
+            raise NotAnImageError(words, "damaged")
+        assert self._header is not None
+        header = self._header
+        whole = len(header.frames) == 1
+        for number, image in enumerate(header.frames):
+            with _guarded(self.path):
+                slices = [self._frame(header, frame) for frame in image.frames]
+                attributes = attributesOf(header.dataset)
+                if not whole:
+                    attributes["FrameNumber"] = str(number + 1)
+                pixels = slices[0][np.newaxis] if len(slices) == 1 else np.stack(slices)
+                made = makeImage(pixels, image.ijkToRAS, image.time, attributes)
+            yield made
+
+    def _frame(self, header: _Header, number: int) -> Any:
+        # Rows, columns and perhaps components of one frame, in their final values.
+        layout = header.layout
+        if header.length == _UNDEFINED:
+            values = decoded(header.dataset, layout, self._fragmentsOf(layout, number))
+        elif layout.bits == 1:
+            first, last = number * layout.pixels, (number + 1) * layout.pixels
+            packed = self._bytes(header.offset + first // 8, (last + 7) // 8 - first // 8)
+            bits = np.unpackbits(packed, bitorder="little")[first % 8 :][: layout.pixels]
+            values = bits.reshape(layout.rows, layout.columns)
+        else:
+            begin = number * layout.frameBytes
+            if layout.swapped:
+                even = begin & ~1
+                words = self._bytes(header.offset + even, (begin + layout.frameBytes + 1 & ~1) - even)
+                values = words.reshape(-1, 2)[:, ::-1].ravel()[begin - even :][: layout.frameBytes]
+            else:
+                values = self._bytes(header.offset + begin, layout.frameBytes)
+            values = layout.arranged(values, header.dataset)
+        return rescaled(values, header.dataset, layout, number)
+
+    def _bytes(self, offset: int, size: int) -> Any:
+        target = allocate(size, self.limit, "A frame")
+        with openFile(self.path) as file:
+            file.seek(offset)
+            readExactly(file, target, self.path)
+        return target
+
+    def _fragmentsOf(self, layout: Layout, number: int) -> bytes:
+        table, fragments = self._fragments[0], self._fragments[1:]
+        if layout.frames == 1:
+            chosen = fragments
+        elif len(fragments) == layout.frames:
+            chosen = [fragments[number]]
+        else:
+            offsets = self._bytes(*table).view("<u4") if table[1] == 4 * layout.frames else None
+            if offsets is None:
+                raise NotAnImageError("Fragments of PixelData cannot be told apart: no offset table.", "unsupported")
+            base = table[0] + table[1]
+            begin = base + int(offsets[number])
+            end = base + int(offsets[number + 1]) if number + 1 < layout.frames else 1 << 62
+            chosen = [fragment for fragment in fragments if begin <= fragment[0] - 8 < end]
+        return b"".join(self._bytes(*fragment).tobytes() for fragment in chosen)
+
+
+def _pixelElement(raw: bytes) -> tuple[int, int] | None:
+    # The length of the element's beginning and of its value; None when it is no (Float, Double Float) Pixel Data.
+    if len(raw) < 12:
+        return None
+    for order in "<>":
+        group, element = struct.unpack_from(order + "HH", raw)
+        if group == 0x7FE0 and element in (0x0008, 0x0009, 0x0010):
+            if raw[4:6] in _LONG_FORM:
+                return 12, int(struct.unpack_from(order + "I", raw, 8)[0])
+            return 8, int(struct.unpack_from(order + "I", raw, 4)[0])
+    return None
+
+
+class _Clamped(io.BufferedReader):
+    """A file that never allocates more than it has: a damaged length would make Python reserve gigabytes."""
+
+    def __init__(self, raw: Any, path: str) -> None:
+        super().__init__(raw)
+        self.size = os.fstat(raw.fileno()).st_size
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or size < 0:
+            # pydicom asks for "all" only to inflate it, without any limit (PS3.5 section A.5).
+            raise NotAnImageError("Deflated Explicit VR Little Endian is not supported.", "unsupported")
+        return super().read(min(size, max(0, self.size - self.tell())))
+
+
+@contextlib.contextmanager
+def _guarded(path: str) -> Iterator[None]:
+    # pydicom warns about every oddity, and what it raises on damaged bytes is nowhere declared.
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (RealTimeImagingError, ImportError):
+        raise
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise NotAnImageError(f"The pixels are damaged: {error}", "damaged") from error
+    except MemoryError as error:
+        raise NotAnImageError(f"There is no memory for {os.path.basename(path)}.", "too-large") from error
+    except Exception as error:
+        raise NotAnImageError(f"The DICOM file is damaged: {error}", "damaged") from error

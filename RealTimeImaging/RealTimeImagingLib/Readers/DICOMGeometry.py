@@ -1,0 +1,237 @@
+"""Where and when DICOM frames were taken: their place in RAS, the volumes they form, their times, their attributes."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import numpy as np
+
+from ..Frame import LPS_TO_RAS, Matrix, pictureToRAS
+from .DICOMPixels import functionalGroup
+
+ATTRIBUTES = (
+    *(
+        "Modality",
+        "SeriesDescription",
+        "SeriesInstanceUID",
+        "SeriesNumber",
+        "SOPInstanceUID",
+        "SOPClassUID",
+        "ImageType",
+    ),
+    *("InstanceNumber", "AcquisitionNumber", "TemporalPositionIdentifier", "TriggerTime", "EchoTime", "EchoNumbers"),
+    *("RepetitionTime", "InversionTime", "FlipAngle", "SequenceName", "PhotometricInterpretation"),
+    *("WindowCenter", "WindowWidth", "SliceThickness", "FrameOfReferenceUID"),
+)
+"""Keywords of what becomes attributes: the acquisition, and no person, place or institution."""
+
+_PROJECTIONS = ("US", "IVUS", "XA", "RF", "ES", "XC", "GM", "SM", "OP", "OT")
+"""Modalities whose frames are moments and never slices, unless each has a position."""
+_EVEN = 0.02
+"""How far a slice may be off its even place, in slice distances."""
+_CENTIMETRES = 3
+"""PhysicalUnitsXDirection, PS3.3 section C.8.5.5.1.1."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """The frames (from 0, in the order of their slices) that make one image, its matrix and its time."""
+
+    frames: list[int]
+    ijkToRAS: Matrix
+    time: float | None
+
+
+def placed(dataset: Any, columns: int, rows: int, count: int) -> list[Placed]:
+    """The images that the frames of a file make, in order."""
+    matrices = [_plane(dataset, frame, columns, rows) for frame in range(count if _perFrame(dataset) else 1)]
+    times = _times(dataset, count)
+    if len(matrices) == 1:
+        step = _step(dataset, count) if matrices[0] is not None else None
+        matrix = matrices[0] if matrices[0] is not None else pictureToRAS(columns, rows, _spacing(dataset, 0))
+        if step is None:
+            return [Placed([frame], matrix, times[frame]) for frame in range(count)]
+        matrix[:3, 2] *= step / np.linalg.norm(matrix[:3, 2])
+        return [Placed(list(range(count)), matrix, times[0])]
+    single = [
+        Placed(
+            [frame],
+            matrix if matrix is not None else pictureToRAS(columns, rows, _spacing(dataset, frame)),
+            times[frame],
+        )
+        for frame, matrix in enumerate(matrices)
+    ]
+    return _stacked([matrix for matrix in matrices if matrix is not None], times, count) or single
+
+
+def _stacked(matrices: Sequence[Matrix], times: Sequence[float | None], count: int) -> list[Placed]:
+    # The frames as volumes; nothing when they do not lie evenly on one another, equally often in each place.
+    if len(matrices) < count or any(not np.allclose(m[:3, :2], matrices[0][:3, :2], atol=1e-4) for m in matrices):
+        return []
+    normal = matrices[0][:3, 2] / np.linalg.norm(matrices[0][:3, 2])
+    positions = np.array([matrix[:3, 3] for matrix in matrices])
+    heights = positions @ normal
+    order = sorted(range(count), key=lambda frame: (round(float(heights[frame]), 3), frame))
+    slices: list[list[int]] = []
+    for frame in order:
+        if slices and abs(heights[frame] - heights[slices[-1][0]]) < 1e-3:
+            slices[-1].append(frame)
+        else:
+            slices.append([frame])
+    if len(slices) < 2 or len({len(frames) for frames in slices}) != 1:
+        return []
+    first, last = positions[slices[0][0]], positions[slices[-1][0]]
+    step = (last - first) / (len(slices) - 1)
+    expected = first + np.arange(len(slices))[:, np.newaxis] * step
+    found = positions[[frames[0] for frames in slices]]
+    length = float(np.linalg.norm(step))
+    if np.abs(found - expected).max() > _EVEN * length or step @ normal < 0.999 * length:
+        return []
+    matrix = matrices[0].copy()
+    matrix[:3, 2], matrix[:3, 3] = normal * length, first
+    volumes = [[frames[number] for frames in slices] for number in range(len(slices[0]))]
+    return [Placed(frames, matrix, _earliest(times, frames)) for frames in volumes]
+
+
+def _earliest(times: Sequence[float | None], frames: Sequence[int]) -> float | None:
+    known = [time for frame in frames if (time := times[frame]) is not None]
+    return min(known, default=None)
+
+
+def _perFrame(dataset: Any) -> bool:
+    own = dataset.get("PerFrameFunctionalGroupsSequence")
+    return bool(own) and any("PlanePositionSequence" in groups for groups in own)
+
+
+def _plane(dataset: Any, frame: int, columns: int, rows: int) -> Matrix | None:
+    # PS3.3 section C.7.6.2.1.1, in the frame's own functional groups or in the data set itself.
+    detector = (dataset.get("DetectorInformationSequence") or [None])[0]
+    position = _numbers(functionalGroup(dataset, frame, "PlanePositionSequence"), "ImagePositionPatient", 3)
+    orientation = _numbers(functionalGroup(dataset, frame, "PlaneOrientationSequence"), "ImageOrientationPatient", 6)
+    for source in (dataset, detector):
+        position = position or _numbers(source, "ImagePositionPatient", 3)
+        orientation = orientation or _numbers(source, "ImageOrientationPatient", 6)
+    if position is None or orientation is None:
+        return None
+    along, down = np.array(orientation[:3]), np.array(orientation[3:])
+    normal = np.cross(along, down)
+    if np.linalg.norm(normal) < 0.5:
+        return None
+    spacing = _spacing(dataset, frame)
+    measures = functionalGroup(dataset, frame, "PixelMeasuresSequence")
+    thickness = next(
+        (
+            abs(found[0])
+            for source in (measures, dataset)
+            for name in ("SliceThickness", "SpacingBetweenSlices")
+            if (found := _numbers(source, name, 1)) and found[0]
+        ),
+        1.0,
+    )
+    matrix = np.eye(4)
+    matrix[:3, 0], matrix[:3, 1] = along * spacing[0], down * spacing[1]
+    matrix[:3, 2] = normal / np.linalg.norm(normal) * thickness
+    matrix[:3, 3] = position
+    inRAS: Matrix = LPS_TO_RAS @ matrix
+    return inRAS
+
+
+def _spacing(dataset: Any, frame: int) -> tuple[float, float]:
+    # Millimetres between columns and between rows; the file has them the other way round (PS3.3 section 10.7.1.3).
+    measures = functionalGroup(dataset, frame, "PixelMeasuresSequence")
+    for source, name in (
+        (measures, "PixelSpacing"),
+        (dataset, "PixelSpacing"),
+        (dataset, "NominalScannedPixelSpacing"),
+        (dataset, "ImagerPixelSpacing"),
+    ):
+        if (found := _numbers(source, name, 2)) and min(found) > 0:
+            return found[1], found[0]
+    for region in dataset.get("SequenceOfUltrasoundRegions") or ():
+        if region.get("PhysicalUnitsXDirection") == region.get("PhysicalUnitsYDirection") == _CENTIMETRES:
+            across, down = _numbers(region, "PhysicalDeltaX", 1), _numbers(region, "PhysicalDeltaY", 1)
+            if across and down and across[0] and down[0]:
+                return abs(across[0]) * 10, abs(down[0]) * 10
+    return 1.0, 1.0
+
+
+def _step(dataset: Any, count: int) -> float | None:
+    # The signed distance of the frames of a file with one position along the normal; None when they are no volume.
+    if count < 2:
+        return None
+    offsets = _numbers(dataset, "GridFrameOffsetVector", count)
+    if offsets:
+        step = (offsets[-1] - offsets[0]) / (count - 1)
+        even = all(abs(value - offsets[0] - number * step) <= _EVEN * abs(step) for number, value in enumerate(offsets))
+        return step if step and even else None
+    if str(dataset.get("Modality", "")) in _PROJECTIONS:
+        return None
+    measures = functionalGroup(dataset, 0, "PixelMeasuresSequence")
+    found = _numbers(measures, "SpacingBetweenSlices", 1) or _numbers(dataset, "SpacingBetweenSlices", 1)
+    return found[0] if found and found[0] else None
+
+
+def _numbers(source: Any | None, name: str, count: int) -> list[float] | None:
+    if source is None or (value := source.get(name)) is None or value == "":
+        return None
+    found = [float(number) for number in (value if hasattr(value, "__len__") else [value])]
+    return found if len(found) == count and all(map(math.isfinite, found)) else None
+
+
+def _times(dataset: Any, count: int) -> list[float | None]:
+    # Seconds since the epoch of each frame.
+    offset = str(dataset.get("TimezoneOffsetFromUTC") or "")
+    start = seconds(str(dataset.get("AcquisitionDateTime") or ""), offset)
+    for kind in ("Acquisition", "Content"):
+        if start is None and (day := str(dataset.get(f"{kind}Date") or "").replace(".", "")):
+            start = seconds(day + str(dataset.get(f"{kind}Time") or "x").replace(":", ""), offset)
+    step = _numbers(dataset, "FrameTime", 1)
+    steps = _numbers(dataset, "FrameTimeVector", count) or [
+        step[0] if step and number else 0.0 for number in range(count)
+    ]
+    passed = np.cumsum(steps) / 1000
+    own = dataset.get("PerFrameFunctionalGroupsSequence")
+    found: list[float | None] = []
+    for frame in range(count):
+        content = functionalGroup(dataset, frame, "FrameContentSequence") if own else None
+        time = seconds(str(content.get("FrameAcquisitionDateTime") or ""), offset) if content else None
+        found.append(time if time is not None else None if start is None else start + float(passed[frame]))
+    return found
+
+
+def seconds(text: str, offset: str = "") -> float | None:
+    """Seconds since the epoch of a DICOM date and time (PS3.5 section 6.2, DT), None when it is none or has no time.
+
+    :param offset: of the time zone, as in TimezoneOffsetFromUTC, when ``text`` has none. Without both it is local.
+    """
+    match = re.fullmatch(r"(\d{8})(\d\d)(\d\d)?(\d\d)?(?:\.(\d{1,6}))?\s*([+-]\d{4})?", text.strip(), re.ASCII)
+    if match is None:
+        return None
+    day, hours, minutes, secs, fraction, zone = match.groups()
+    try:
+        # A leap second (60) is the first of the next minute.
+        moment = datetime.strptime(day + hours + (minutes or "00"), "%Y%m%d%H%M")
+        moment += timedelta(seconds=int(secs or 0), microseconds=int((fraction or "0").ljust(6, "0")))
+        zone = zone or (offset.strip() if re.fullmatch(r"[+-]\d{4}", offset.strip(), re.ASCII) else "")
+        if zone:
+            delta = timedelta(hours=int(zone[1:3]), minutes=int(zone[3:]))
+            moment = moment.replace(tzinfo=timezone(delta if zone[0] == "+" else -delta))
+        return moment.timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def attributesOf(dataset: Any) -> dict[str, str]:
+    """The attributes of :data:`ATTRIBUTES` that the file has, several values divided by backslashes."""
+    found = {}
+    for name in ATTRIBUTES:
+        value = dataset.get(name)
+        if value is not None and value != "":
+            several = not isinstance(value, str) and hasattr(value, "__len__")
+            found[name] = "\\".join(str(one) for one in value) if several else str(value)
+    return found

@@ -1,0 +1,252 @@
+"""NRRD: .nrrd, .nhdr with its data files, and the .seq.nrrd and .seq.nhdr of Slicer's sequences.
+
+The format: "Definition of NRRD File Format", teem (field names below are its names).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import numpy as np
+
+from ..Errors import NotAnImageError
+from ..Frame import ATTRIBUTE_NAME, LPS_TO_RAS, Matrix
+from .ImageFile import DEFAULT_LIMIT
+from .Inflate import GZIP, Inflated
+from .Raw import RawBytes, Stored
+from .TextHeader import afterLines, completed, dataFiles, integer, integers, joined, namedByPattern, numbers, readHeader
+from .Volumes import VolumeFile, Volumes
+
+_END = re.compile(rb"\n\r?\n")
+
+_TYPES = {
+    **dict.fromkeys(("signed char", "int8", "int8_t"), "i1"),
+    **dict.fromkeys(("uchar", "unsigned char", "uint8", "uint8_t"), "u1"),
+    **dict.fromkeys(("short", "short int", "signed short", "signed short int", "int16", "int16_t"), "i2"),
+    **dict.fromkeys(("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"), "u2"),
+    **dict.fromkeys(("int", "signed int", "int32", "int32_t"), "i4"),
+    **dict.fromkeys(("uint", "unsigned int", "uint32", "uint32_t"), "u4"),
+    **dict.fromkeys(
+        ("longlong", "long long", "long long int", "signed long long", "signed long long int", "int64", "int64_t"), "i8"
+    ),
+    **dict.fromkeys(("ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t"), "u8"),
+    "float": "f4",
+    "double": "f8",
+}
+
+_SPACES = {
+    **dict.fromkeys(("right-anterior-superior", "ras"), (1, 1, 1)),
+    **dict.fromkeys(("left-anterior-superior", "las"), (-1, 1, 1)),
+    **dict.fromkeys(("left-posterior-superior", "lps"), (-1, -1, 1)),
+}
+"""Signs that make RAS of a space. Any other space is taken for LPS, as ITK does."""
+
+_MILLIMETRES = {"m": 1000.0, "cm": 10.0, "mm": 1.0, "um": 0.001, "nm": 1e-6, "micron": 0.001, "meter": 1000.0}
+_SPATIAL = ("domain", "space")
+_FRAMES = ("list", "time", "point")
+_COMPONENTS = re.compile(r"scalar|stub|complex|quaternion|([a-z0-9-]*-)?(vector|color|gradient|normal|matrix)")
+_LISTED = re.compile(r"LIST(\s+[0-9]+)?")
+
+
+class NRRD(VolumeFile):
+    """A NRRD file, attached or detached, with raw or gzip encoding.
+
+    Axes: an axis of kind vector, RGB-color and the like holds components; one of kind list, time or point holds
+    volumes; without kinds, an axis without a space direction does (components when it is the fastest and has 3 or 4). A
+    fourth spatial axis holds volumes. Geometry: space directions and origin; with spacings only, and in spaces that are
+    not anatomical (3D-right-handed, scanner-xyz), the numbers are LPS, as in ITK. space units of length are honoured.
+
+    Attributes: the key/value pairs whose names :data:`ATTRIBUTE_NAME` allows; DroppedAttributes counts the others. Of
+    Slicer's sequences, IndexValue is that of the volume.
+    """
+
+    def __init__(self, path: str, limit: int = DEFAULT_LIMIT) -> None:
+        super().__init__(path, limit)
+        self._files: tuple[str, ...] = (path,)
+        self._made: dict[tuple[object, ...], Stored] = {}
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return self._files
+
+    def _declared(self) -> Volumes | str:
+        data, offset, whole = readHeader(self.path, _END, self.limit)
+        if not data.startswith(b"NRRD000"[: len(data)]):
+            raise NotAnImageError('A NRRD file begins with "NRRD000"; this one does not.', "not-an-image")
+        header = _Header(data.decode("utf-8", "replace"))
+        detached = "data file" in header.fields
+        # A detached header may end with the file; only an attached one has to have its empty line.
+        if not whole and (not detached or not data.endswith(b"\n")):
+            return f"The header has {len(data):,} bytes so far and is not complete."
+        dtype, sizes, roles = header.dtype(), header.sizes(), header.roles()
+        total = math.prod(sizes) * dtype.itemsize
+        paths = dataFiles(self.path, header.dataFileNames()) if detached else [self.path]
+        self._files = (self.path, *paths) if detached else (self.path,)
+        stored = joined(
+            paths, total, lambda path: self._store(header, path, 0 if detached else offset, total, len(paths))
+        )
+        attributes, each = header.attributes(roles, sizes)
+        shape, letters = tuple(reversed(sizes)), "".join(reversed(roles))
+        return Volumes(stored, dtype, shape, letters, header.matrix(roles), attributes, each)
+
+    def _store(self, header: _Header, path: str, base: int, total: int, count: int) -> Stored:
+        detached = path != self.path
+        encoding = header.fields.get("encoding", "").lower()
+        skip = integer(header.fields.get("byte skip", "0"), "byte skip")
+        lines = integer(header.fields.get("line skip", "0"), "line skip")
+        if skip < -1 or lines < 0 or (skip == -1 and encoding != "raw"):
+            raise NotAnImageError(f"The header's byte skip {skip} or line skip {lines} cannot be.", "damaged")
+        if encoding not in ("raw", "gzip", "gz"):
+            raise NotAnImageError(f"The encoding {encoding!r} is not supported; raw and gzip are.", "unsupported")
+        start = afterLines(path, base, lines)
+        key = (path, encoding, start, skip, total, count)
+        if key not in self._made:
+            # An inflater goes on where it was as long as the header says the same.
+            if encoding == "raw":
+                raw = RawBytes(path, None if skip == -1 else (start or base) + skip, detached)
+                raw.endsAfter(total // count)
+                self._made[key] = raw
+            else:
+                self._made[key] = Inflated(path, self.limit, GZIP, start or base, skip, detached=detached)
+        return self._made[key]
+
+
+class _Header:
+    """The fields (names in lower case) and the key/value pairs of a header."""
+
+    def __init__(self, text: str) -> None:
+        self.fields: dict[str, str] = {}
+        self.pairs: dict[str, str] = {}
+        self.listed: list[str] = []
+        lines = text.splitlines() if "\x0b" not in text else text.split("\n")
+        for number, line in enumerate(lines[1:], 1):
+            if line.startswith("#") or not line.strip():
+                continue
+            name, sign, value = line.partition(":")
+            if ":=" in line and not line[len(name) :].startswith(": "):
+                name, _, value = line.partition(":=")
+                self.pairs[_unescaped(name)] = _unescaped(value)
+            elif sign:
+                name = {"datafile": "data file", "lineskip": "line skip", "byteskip": "byte skip"}.get(
+                    name.strip().lower(), name.strip().lower()
+                )
+                self.fields[name] = value.strip()
+                if name == "data file" and _LISTED.fullmatch(value.strip()):
+                    self.listed = [entry.strip() for entry in lines[number + 1 :] if entry.strip()]
+                    return
+
+    def field(self, name: str) -> str:
+        if name not in self.fields:
+            raise NotAnImageError(f'The header has no field "{name}".', "damaged")
+        return self.fields[name]
+
+    def dtype(self) -> np.dtype[Any]:
+        name = self.field("type").lower()
+        if name not in _TYPES:
+            raise NotAnImageError(f"The voxels are of the type {name!r}, which Slicer cannot show.", "unsupported")
+        dtype: np.dtype[Any] = np.dtype(_TYPES[name])
+        if dtype.itemsize == 1:
+            return dtype
+        endian = self.field("endian").lower()
+        if endian not in ("little", "big"):
+            raise NotAnImageError(f"The byte order {endian!r} is neither little nor big.", "damaged")
+        ordered: np.dtype[Any] = dtype.newbyteorder("<" if endian == "little" else ">")
+        return ordered
+
+    def sizes(self) -> list[int]:
+        """Fastest axis first."""
+        sizes = integers(self.field("sizes"), "sizes")
+        if not 1 <= len(sizes) <= 16 or len(sizes) != integer(self.field("dimension"), "dimension") or min(sizes) < 1:
+            raise NotAnImageError(f"The header declares the sizes {self.fields['sizes'][:60]!r}.", "damaged")
+        return sizes
+
+    def directions(self) -> list[list[float] | None] | None:
+        """One vector per axis, None for an axis that is not in space; None for all when there are none."""
+        if "space directions" not in self.fields:
+            return None
+        words = re.findall(r"none|\([^()]*\)", self.fields["space directions"])
+        found = [None if word == "none" else _vector(word) for word in words]
+        return [None if vector is None or any(map(math.isnan, vector)) else vector for vector in found]
+
+    def roles(self) -> list[str]:
+        """A letter per axis, fastest first, as in :class:`Volumes`."""
+        sizes, directions = self.sizes(), self.directions()
+        kinds = self.fields.get("kinds", "").lower().split() or ["???"] * len(sizes)
+        if len(kinds) != len(sizes) or (directions is not None and len(directions) != len(sizes)):
+            raise NotAnImageError("The header has kinds or space directions for another number of axes.", "damaged")
+        roles: list[str] = []
+        spatial = 0
+        for axis, kind in enumerate(kinds):
+            placed = directions is None or directions[axis] is not None
+            if _COMPONENTS.fullmatch(kind):
+                role = "c"
+            elif kind in _FRAMES:
+                role = "t"
+            elif kind in _SPATIAL or placed:
+                role = "ijkt"[min(3, spatial)]
+                spatial += 1
+            else:
+                role = "c" if axis == 0 and sizes[0] in (3, 4) else "t"
+            # An axis of one component is none at all.
+            roles.append("t" if role == "c" and sizes[axis] == 1 else role)
+        if roles.count("c") > 1 or "i" not in roles:
+            raise NotAnImageError("The header has no axis in space, or several axes of components.", "unsupported")
+        return roles
+
+    def matrix(self, roles: list[str]) -> Matrix:
+        directions = self.directions()
+        space = [axis for axis, role in enumerate(roles) if role in "ijk"]
+        space.sort(key=lambda axis: "ijk".index(roles[axis]))
+        origin = [0.0, 0.0, 0.0]
+        if directions is not None:
+            axes = [(directions[axis] or [])[:3] for axis in space]
+            if "space origin" in self.fields:
+                origin = _vector(self.fields["space origin"])[:3]
+            units = re.findall(r'"([^"]*)"', self.fields.get("space units", ""))
+        else:
+            spacings = numbers(self.fields.get("spacings", ""), "spacings") or [math.nan] * len(roles)
+            if len(spacings) != len(roles):
+                raise NotAnImageError("The header has spacings for another number of axes.", "damaged")
+            spacing = [1.0 if math.isnan(spacings[axis]) else spacings[axis] for axis in space]
+            axes = [[size * (row == column) for row in range(3)] for column, size in enumerate(spacing)]
+            quoted = re.findall(r'"([^"]*)"', self.fields.get("units", ""))
+            units = [quoted[axis] for axis in space] if len(quoted) == len(roles) else []
+        matrix = completed(axes, origin)
+        scale = {_MILLIMETRES.get(unit.strip().lower(), 1.0) for unit in units[:3]}
+        if len(scale) == 1:
+            matrix[:3] *= scale.pop()
+        name = self.fields.get("space", "").lower()
+        name = name.removesuffix("-time") if "-" in name else name[:3]
+        return np.diag([*_SPACES.get(name, tuple(np.diag(LPS_TO_RAS)[:3])), 1.0]) @ matrix
+
+    def dataFileNames(self) -> list[str]:
+        text = self.fields["data file"]
+        if _LISTED.fullmatch(text):
+            return self.listed
+        return namedByPattern(text) or [text]
+
+    def attributes(self, roles: list[str], sizes: list[int]) -> tuple[dict[str, str], list[dict[str, str]]]:
+        """Those of all volumes, and those of each."""
+        found = {name: value for name, value in self.pairs.items() if ATTRIBUTE_NAME.fullmatch(name)}
+        each: list[dict[str, str]] = []
+        dropped = len(self.pairs) - len(found)
+        frames = [axis for axis, role in enumerate(roles) if role == "t"]
+        if len(frames) == 1:
+            values = self.pairs.get(f"axis {frames[0]} index values", "").split()
+            if len(values) == sizes[frames[0]]:
+                each = [{"IndexValue": value} for value in values]
+                dropped -= 1
+        if dropped:
+            found["DroppedAttributes"] = str(dropped)
+        return found, each
+
+
+def _vector(text: str) -> list[float]:
+    return numbers(text.strip().removeprefix("(").removesuffix(")").replace(",", " "), "vectors")
+
+
+def _unescaped(text: str) -> str:
+    # "Key/value pairs": a backslash and n stand for a line end, two backslashes for one.
+    return re.sub(r"\\(n|\\)", lambda match: "\n" if match[1] == "n" else "\\", text)

@@ -1,0 +1,166 @@
+"""What NRRD and MetaImage headers share: text that ends somewhere, numbers in it, and names of data files."""
+
+from __future__ import annotations
+
+import ntpath
+import os
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ..Errors import NotAnImageError
+from ..Frame import Matrix
+from .Raw import Joined, Stored, readStart, statOf
+
+LONGEST = 64 << 20
+"""Largest header in bytes that is believed: 100,000 frames with attributes take about half of it."""
+
+_PATTERN = re.compile(r"([^%]*)%(0?[0-9]{0,2})d([^%]*)")
+_MOST_FILES = 100_000
+
+
+def readHeader(path: str, end: re.Pattern[bytes], limit: int) -> tuple[bytes, int, bool]:
+    """The bytes before the data, the offset behind them, and whether the header's end was found.
+
+    :param end: matches the end of a header, what it matches included.
+    """
+    size = 1 << 14
+    while True:
+        data = readStart(path, size)
+        if match := end.search(data):
+            return data[: match.end()], match.end(), True
+        if len(data) < size:
+            return data, len(data), False
+        if size >= min(LONGEST, limit):
+            raise NotAnImageError(f"The header has no end within {size:,} bytes.", "damaged")
+        size *= 4
+
+
+def numbers(text: str, what: str) -> list[float]:
+    """Numbers separated by white space.
+
+    :raises NotAnImageError: code "damaged".
+    """
+    try:
+        return [float(word) for word in text.split()]
+    except ValueError as error:
+        raise NotAnImageError(f"The header's {what} are no numbers: {text[:60]!r}.", "damaged") from error
+
+
+def integers(text: str, what: str) -> list[int]:
+    """Whole numbers of at most 18 digits, separated by white space.
+
+    :raises NotAnImageError: code "damaged".
+    """
+    words = text.split()
+    if not all(re.fullmatch(r"[+-]?[0-9]{1,18}", word, re.ASCII) for word in words):
+        raise NotAnImageError(f"The header's {what} are no whole numbers: {text[:60]!r}.", "damaged")
+    return [int(word) for word in words]
+
+
+def integer(text: str, what: str) -> int:
+    """One whole number, see :func:`integers`."""
+    found = integers(text, what)
+    if len(found) != 1:
+        raise NotAnImageError(f"The header's {what} is no single number: {text[:60]!r}.", "damaged")
+    return found[0]
+
+
+def dataFiles(header: str, names: Sequence[str]) -> list[str]:
+    """Paths of the data files that a header names: absolute, or relative to the header and below its folder.
+
+    :raises NotAnImageError: code "unsupported": a name that leaves the folder or the computer.
+    """
+    folder = os.path.dirname(os.path.abspath(header))
+    paths = []
+    for name in names:
+        # Read as Windows reads it everywhere, so that a header means the same file on every system; a network name
+        # would make Windows send the user's credentials there.
+        plain = name.replace("\\", "/")
+        parts = plain.split("/")
+        if plain.startswith("//") or "\0" in name or not plain.strip():
+            raise NotAnImageError(
+                f"The header names {name[:80]!r} for its data, which is no local file.", "unsupported"
+            )
+        absolute = os.path.isabs(plain)
+        if not absolute and (".." in parts or ntpath.splitdrive(plain)[0]):
+            raise NotAnImageError(
+                f"The header names {name[:80]!r} for its data, which is outside its folder.", "unsupported"
+            )
+        paths.append(plain if absolute else os.path.join(folder, *parts))
+    return paths
+
+
+def namedByPattern(text: str) -> list[str] | None:
+    """The names that ``"slice%03d.raw 1 20 1"`` stands for (first, last, step), None when it is no pattern.
+
+    Only one number with an optional width may be in it.
+
+    :raises NotAnImageError: code "damaged" or "unsupported".
+    """
+    words = text.split()
+    if "%" not in text or len(words) < 4:
+        return None
+    match = _PATTERN.fullmatch(words[0])
+    if match is None:
+        raise NotAnImageError(f"The pattern of data file names {words[0][:60]!r} is not supported.", "unsupported")
+    first, last, step = integers(" ".join(words[1:4]), "data file numbers")
+    if step == 0:
+        raise NotAnImageError("The pattern of data file names has the step 0.", "damaged")
+    found = range(first, last + (1 if step > 0 else -1), step)
+    if not 0 < len(found) <= _MOST_FILES:
+        raise NotAnImageError(f"The pattern of data file names stands for {len(found):,} files.", "damaged")
+    before, width, after = match.groups()
+    return [f"{before}{number:{width}d}{after}" for number in found]
+
+
+def joined(paths: Sequence[str], size: int, make: Callable[[str], Stored]) -> Stored:
+    """The data files as one run of ``size`` bytes, an equal part in each.
+
+    :raises NotAnImageError: code "damaged": it cannot be divided equally.
+    """
+    if len(paths) == 1:
+        return make(paths[0])
+    if not paths or size % len(paths):
+        raise NotAnImageError(f"{size:,} bytes cannot lie in {len(paths)} data files of equal length.", "damaged")
+    return Joined([make(path) for path in paths], size // len(paths))
+
+
+def afterLines(path: str, offset: int, lines: int) -> int | None:
+    """The offset behind so many line ends, None while they are not all there."""
+    if lines == 0:
+        return offset
+    try:
+        if statOf(path).st_size <= offset:
+            return None
+        with open(path, "rb") as file:
+            file.seek(offset)
+            while piece := file.read(1 << 16):
+                count = piece.count(b"\n")
+                if count >= lines:
+                    for _ in range(lines):
+                        piece = piece[piece.index(b"\n") + 1 :]
+                    return file.tell() - len(piece)
+                lines -= count
+    except FileNotFoundError:
+        return None
+    return None
+
+
+def completed(axes: Sequence[Sequence[float]], origin: Sequence[float]) -> Matrix:
+    """A 4x4 matrix from one, two or three axis vectors of up to three numbers: missing numbers are 0, missing axes
+    perpendicular and of length 1."""
+    matrix = np.eye(4)
+    matrix[: len(origin), 3] = origin
+    columns = np.zeros((3, 3))
+    for number, axis in enumerate(axes):
+        columns[: len(axis), number] = axis
+    if len(axes) == 1:
+        columns[:, 1] = np.roll(np.eye(3)[int(np.abs(columns[:, 0]).argmax())], 1)
+        columns[:, 1] -= columns[:, 0] * (columns[:, 0] @ columns[:, 1]) / (columns[:, 0] @ columns[:, 0] or 1.0)
+    if len(axes) < 3:
+        normal = np.cross(columns[:, 0], columns[:, 1])
+        columns[:, 2] = normal / (np.linalg.norm(normal) or 1.0)
+    matrix[:3, :3] = columns
+    return matrix
