@@ -1,0 +1,97 @@
+"""slicer.app.layoutManager(): Red, Yellow, Green and one 3D view."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import slicer
+
+from .Views import SliceView, ThreeDView, View
+
+SLICES = (
+    ("Red", "Axial", (0.953, 0.290, 0.200)),
+    ("Yellow", "Sagittal", (0.929, 0.835, 0.298)),
+    ("Green", "Coronal", (0.431, 0.690, 0.294)),
+)
+
+
+class Layout:
+    """The layout manager with the methods that modules use; other names are refused."""
+
+    def __init__(self, slices: Sequence[SliceView], threeD: ThreeDView) -> None:
+        self._slices = {view.name: view for view in slices}
+        self._threeD = [threeD]
+        slicer.app._layout = self
+
+    @property
+    def threeDViewCount(self) -> int:
+        return len(self._threeD)
+
+    @property
+    def tableViewCount(self) -> int:
+        return 0
+
+    @property
+    def plotViewCount(self) -> int:
+        return 0
+
+    def views(self) -> list[View]:
+        """All four; of the host, not of Slicer."""
+        return [*self._slices.values(), *self._threeD]
+
+    def sliceViewNames(self) -> tuple[str, ...]:
+        return tuple(self._slices)
+
+    def sliceWidget(self, name: str) -> SliceView | None:
+        return self._slices.get(name)
+
+    def threeDWidget(self, index: int) -> ThreeDView | None:
+        return self._threeD[index] if 0 <= index < len(self._threeD) else None
+
+    def mrmlScene(self) -> Any:
+        return slicer.mrmlScene
+
+    def mrmlSliceLogics(self) -> Any:
+        return slicer.app.applicationLogic().GetSliceLogics()
+
+    def mrmlViewLogics(self) -> Any:
+        return slicer.app.applicationLogic().GetViewLogics()
+
+    def resetSliceViews(self) -> None:
+        for view in self._slices.values():
+            view.logic.FitSliceToAll()
+
+    def resetThreeDViews(self) -> None:
+        for view in self._threeD:
+            view.resetFocalPoint()
+
+    def pauseRender(self) -> None:
+        for view in self.views():
+            view.pauseRender()
+
+    def resumeRender(self) -> None:
+        for view in self.views():
+            view.resumeRender()
+
+    def setRenderPaused(self, paused: bool) -> None:
+        (self.pauseRender if paused else self.resumeRender)()
+
+    def renderIfNeeded(self) -> int:
+        """Render each view that has something new; returns how many did. Of the host, not of Slicer."""
+        return sum(view.renderIfNeeded() for view in self.views())
+
+
+def makeOffscreenViews(size: int = 320) -> Layout:
+    removeViews()
+    layout = Layout([SliceView(*slice_) for slice_ in SLICES], ThreeDView("1"))
+    for view in layout.views():
+        view.setSize(size, size)
+    return layout
+
+
+def removeViews() -> None:
+    """Close the views; their nodes stay in the scene, as singletons do."""
+    layout = slicer.app._layout
+    if layout is not None:
+        slicer.app._layout = None
+        for view in layout.views():
+            view.close()

@@ -1,0 +1,273 @@
+"""One view: Slicer's slice or view logic and displayable managers, VTK's rendering, Slicer's timing.
+
+A change schedules a rendering 1/60 s later; further changes until then are covered by it, and a change that comes when
+the time is over renders at once.
+"""
+
+import time
+from typing import Any
+
+import numpy
+import slicer
+import vtkmodules.vtkRenderingOpenGL2
+import vtkmodules.vtkRenderingVolumeOpenGL2  # noqa: F401
+from PySide6 import QtCore
+from vtkmodules.util.numpy_support import vtk_to_numpy
+from vtkmodules.vtkCommonCore import vtkCommand
+from vtkmodules.vtkInteractionStyle import vtkInteractorStyleUser
+from vtkmodules.vtkIOImage import vtkPNGWriter
+from vtkmodules.vtkRenderingCore import (
+    vtkActor2D,
+    vtkImageMapper,
+    vtkInteractorStyle3D,
+    vtkRenderer,
+    vtkRenderWindow,
+    vtkRenderWindowInteractor,
+    vtkWindowToImageFilter,
+)
+
+from .EventLoop import sleepWithLock
+from .Observers import observe
+
+MAXIMUM_UPDATE_RATE = 60.0  # renderings per second and view
+
+SLICE_MANAGERS = (
+    "vtkMRMLVolumeGlyphSliceDisplayableManager",
+    "vtkMRMLModelSliceDisplayableManager",
+    "vtkMRMLCrosshairDisplayableManager",
+    "vtkMRMLOrientationMarkerDisplayableManager",
+    "vtkMRMLRulerDisplayableManager",
+    "vtkMRMLScalarBarDisplayableManager",
+)
+THREED_MANAGERS = (
+    "vtkMRMLCameraDisplayableManager",
+    "vtkMRMLViewDisplayableManager",
+    "vtkMRMLModelDisplayableManager",
+    "vtkMRMLThreeDReformatDisplayableManager",
+    "vtkMRMLOrientationMarkerDisplayableManager",
+    "vtkMRMLVolumeRenderingDisplayableManager",
+)
+
+
+class View:
+    """What slice and 3D views share. renders counts; extraRenderSeconds slows each rendering on purpose."""
+
+    def __init__(
+        self, name: str, factory: Any, managers: tuple[str, ...], window: Any = None, interactor: Any = None
+    ) -> None:
+        self.name = name
+        self.renders, self.extraRenderSeconds = 0, 0.0
+        self.painted: list[Any] = []  # called after each rendering
+        self._paused, self._scheduledAt = 0, 0.0
+        self._timer = QtCore.QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._onTimer)
+        self.renderer = vtkRenderer()
+        self.window = window or vtkRenderWindow()
+        self.window.SetMultiSamples(0)  # a slice renders in 20 instead of 33 ms with software OpenGL
+        if window is None:
+            self.window.SetOffScreenRendering(1)
+            self.window.SetSize(320, 320)
+        self.window.AddRenderer(self.renderer)
+        self.interactor = interactor or vtkRenderWindowInteractor()
+        if interactor is None:
+            self.interactor.SetRenderWindow(self.window)
+            self.interactor.Initialize()
+        # Managers render through the interactor; as in Slicer this only schedules.
+        self.interactor.SetEnableRender(False)
+        observe(self.interactor, vtkCommand.RenderEvent, lambda *_: self.scheduleRender())
+        shared = factory.GetInstance()
+        for manager in managers:
+            if not shared.IsDisplayableManagerRegistered(manager):
+                shared.RegisterDisplayableManager(manager)
+        self.group = slicer.vtkMRMLDisplayableManagerGroup()
+        self.group.SetRenderer(self.renderer)
+        observe(self.group, vtkCommand.UpdateEvent, lambda *_: self.scheduleRender())
+        self.group.Initialize(shared, self.renderer)
+
+    def scheduleRender(self) -> None:
+        wait = 1.0 / MAXIMUM_UPDATE_RATE
+        if not self._scheduledAt:
+            self._scheduledAt = time.monotonic()
+            self._timer.start(int(wait * 1000))
+        elif time.monotonic() - self._scheduledAt > wait:
+            self._renderUnlessPaused()  # the loop was busy: keep the rate
+
+    def _onTimer(self) -> None:
+        if self._scheduledAt:
+            self._renderUnlessPaused()
+
+    def _renderUnlessPaused(self) -> None:
+        if not self._paused:
+            self.forceRender()
+
+    def forceRender(self) -> None:
+        """Render now."""
+        self._timer.stop()
+        self._scheduledAt = 0.0
+        self.window.Render()
+        self.renders += 1
+        if self.extraRenderSeconds:
+            sleepWithLock(self.extraRenderSeconds)
+        for function in self.painted:
+            function()
+
+    def renderIfNeeded(self) -> bool:
+        """Render now if something changed since the last rendering."""
+        if not self._scheduledAt or self._paused:
+            return False
+        self.forceRender()
+        return True
+
+    def pauseRender(self) -> int:
+        self._paused += 1
+        return self._paused
+
+    def resumeRender(self) -> int:
+        self._paused = max(0, self._paused - 1)
+        if not self._paused and self._scheduledAt:
+            self.scheduleRender()
+        return self._paused
+
+    def isRenderPaused(self) -> bool:
+        return self._paused > 0
+
+    def renderWindow(self) -> Any:
+        return self.window
+
+    def _image(self) -> vtkWindowToImageFilter:
+        image = vtkWindowToImageFilter()
+        image.SetInput(self.window)
+        image.ReadFrontBufferOff()
+        image.ShouldRerenderOff()
+        return image
+
+    def pixels(self) -> numpy.ndarray[Any, Any]:
+        """What the last rendering shows: height x width x 3, the top row first."""
+        image = self._image()
+        image.Update()
+        width, height, _ = image.GetOutput().GetDimensions()
+        flat = vtk_to_numpy(image.GetOutput().GetPointData().GetScalars())
+        return flat.reshape(height, width, -1)[::-1]
+
+    def savePNG(self, path: str) -> None:
+        self.forceRender()
+        writer = vtkPNGWriter()
+        writer.SetFileName(path)
+        writer.SetInputConnection(self._image().GetOutputPort())
+        writer.Write()
+
+    def setSize(self, width: int, height: int) -> None:
+        self.window.SetSize(max(1, width), max(1, height))
+        self.resized()
+
+    def resized(self) -> None:
+        self.scheduleRender()
+
+    def close(self) -> None:
+        """Let go of the scene."""
+        self._timer.stop()
+        self.painted.clear()
+        self.group.SetMRMLDisplayableNode(None)
+        self.window.Finalize()
+
+
+class SliceView(View):
+    """sliceWidget(name) and its sliceView() in one."""
+
+    def __init__(self, name: str, orientation: str, color: tuple[float, float, float], **window: Any) -> None:
+        super().__init__(name, slicer.vtkMRMLSliceViewDisplayableManagerFactory, SLICE_MANAGERS, **window)
+        self.renderer.GetActiveCamera().ParallelProjectionOn()
+        overlay = vtkRenderer()
+        overlay.GetActiveCamera().ParallelProjectionOn()
+        overlay.SetLayer(1)
+        self.window.SetNumberOfLayers(2)
+        self.window.AddRenderer(overlay)
+        mapper = vtkImageMapper()
+        mapper.SetColorWindow(255)
+        mapper.SetColorLevel(127.5)
+        self.actor = vtkActor2D()
+        self.actor.SetMapper(mapper)
+        self.actor.GetProperty().SetDisplayLocationToBackground()
+        self.actor.VisibilityOff()
+        self.renderer.AddViewProp(self.actor)
+        self.logic = slicer.vtkMRMLSliceLogic()
+        self.logic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
+        observe(self.logic, vtkCommand.ModifiedEvent, self._onLogicModified)
+        slicer.app.applicationLogic().GetSliceLogics().AddItem(self.logic)
+        self.logic.SetMRMLScene(slicer.mrmlScene)
+        self.node = self.logic.AddSliceNode(name)
+        self.node.SetOrientation(orientation)
+        self.node.SetLayoutColor(*color)
+        self.group.SetMRMLDisplayableNode(self.node)
+        self.style = slicer.vtkMRMLSliceViewInteractorStyle()
+        self.style.SetSliceLogic(self.logic)
+        self.style.SetDisplayableManagers(self.group)
+        self.interactor.SetInteractorStyle(vtkInteractorStyleUser())
+        self.style.SetInteractor(self.interactor)
+        self.resized()
+
+    def resized(self) -> None:
+        self.logic.ResizeSliceNode(*self.window.GetSize())
+        self.scheduleRender()
+
+    def _onLogicModified(self, *_event: Any) -> None:
+        connection = self.logic.GetImageDataConnection()
+        self.actor.GetMapper().SetInputConnection(connection)
+        self.actor.SetVisibility(bool(connection))
+        self.scheduleRender()
+
+    def sliceLogic(self) -> Any:
+        return self.logic
+
+    def mrmlSliceNode(self) -> Any:
+        return self.node
+
+    def mrmlSliceCompositeNode(self) -> Any:
+        return self.logic.GetSliceCompositeNode()
+
+    def sliceView(self) -> "SliceView":
+        return self
+
+    def fitSliceToBackground(self) -> None:
+        self.logic.FitSliceToBackground()
+
+    def close(self) -> None:
+        slicer.app.applicationLogic().GetSliceLogics().RemoveItem(self.logic)
+        super().close()
+        self.logic.SetMRMLScene(None)
+
+
+class ThreeDView(View):
+    """threeDWidget(0) and its threeDView() in one."""
+
+    def __init__(self, name: str, **window: Any) -> None:
+        super().__init__(name, slicer.vtkMRMLThreeDViewDisplayableManagerFactory, THREED_MANAGERS, **window)
+        self.style = slicer.vtkMRMLThreeDViewInteractorStyle()
+        self.style.SetDisplayableManagers(self.group)
+        self.style.SetInteractor(self.interactor)
+        self.interactor.SetInteractorStyle(vtkInteractorStyle3D())
+        self.logic = slicer.vtkMRMLViewLogic()
+        self.logic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
+        slicer.app.applicationLogic().GetViewLogics().AddItem(self.logic)
+        self.logic.SetMRMLScene(slicer.mrmlScene)
+        self.node = self.logic.AddViewNode(name)
+        self.group.SetMRMLDisplayableNode(self.node)
+
+    def threeDView(self) -> "ThreeDView":
+        return self
+
+    def mrmlViewNode(self) -> Any:
+        return self.node
+
+    def viewLogic(self) -> Any:
+        return self.logic
+
+    def resetFocalPoint(self) -> None:
+        self.renderer.ResetCamera()
+        self.scheduleRender()
+
+    def close(self) -> None:
+        slicer.app.applicationLogic().GetViewLogics().RemoveItem(self.logic)
+        super().close()
+        self.logic.SetMRMLScene(None)
