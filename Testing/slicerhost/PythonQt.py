@@ -6,6 +6,7 @@ Where PythonQt prints and goes on, or stores nonsense, this host raises.
 """
 
 import json
+import sys
 import types
 import weakref
 from collections.abc import Callable
@@ -138,6 +139,12 @@ def converted(prop: QtCore.QMetaProperty, value: Any) -> Any:
     return value
 
 
+def _askedByHost() -> bool:
+    # PySide6 looks for Python overrides of C++ virtual methods on the object itself; then the nearest Python frame is
+    # the one that called Qt, which is the host's.
+    return bool(sys._getframe(2).f_globals.get("__name__", "").startswith(__package__ or "slicerhost"))
+
+
 class ObjectRules:
     """Mixed into the host class of every QObject."""
 
@@ -153,7 +160,7 @@ class ObjectRules:
         own = super().__getattribute__("__dict__")
         if name in own and not isinstance(own[name], QtCore.SignalInstance):
             return own[name]
-        if name in refusedNames(cls):
+        if name in refusedNames(cls) and not _askedByHost():
             raise AttributeError(f"{_className(self)} has no attribute '{name}' on both Qt 5.15 and Qt 6 in PythonQt")
         propertyName = "objectName" if name == "name" else name
         if propertyName in propertyNames(self):
@@ -200,7 +207,7 @@ class ValueRules:
         if name[:2] == "__":
             return value
         cls = type(self)
-        if name in refusedNames(cls):
+        if name in refusedNames(cls) and not _askedByHost():
             raise AttributeError(f"{cls.__name__} has no attribute '{name}' on both Qt 5.15 and Qt 6 in PythonQt")
         replacement = _replaced(replacedMethods, cls, name)
         if replacement is not None:
@@ -280,7 +287,7 @@ class HostMeta(type(QtCore.QObject)):  # type: ignore[misc]
             return super().__getattribute__(name)
         if not isNative(cls):
             return Enums.fromNative(super().__getattribute__(name))
-        if name in refusedNames(cls):
+        if name in refusedNames(cls) and not _askedByHost():
             raise AttributeError(f"{cls.__name__} has no attribute '{name}' on both Qt 5.15 and Qt 6 in PythonQt")
         replacement = _replaced(replacedStatics, cls, name)
         if replacement is not None:
