@@ -1,0 +1,236 @@
+import nrrd
+import numpy as np
+import pytest
+import SimpleITK
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from RealTimeImagingLib.Readers import openImageFile
+
+from unit.settling import (
+    assertGrows,
+    assertHarmless,
+    assertMissingWhenCut,
+    assertSameAtWorldPoints,
+    assertSentence,
+    mutated,
+    read,
+    refusal,
+)
+from unit.test_NIfTI import affines, counted
+
+some = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SIGNS = {"right-anterior-superior": (1, 1, 1), "LAS": (-1, 1, 1), "left-posterior-superior": (-1, -1, 1)}
+
+
+def written(path, array, encoding="raw", **header):
+    nrrd.write(str(path), array, {"encoding": encoding, **header}, detached_header=False)
+    return path
+
+
+def handmade(path, header, data=b""):
+    path.write_bytes(b"NRRD0005\n" + "\n".join(header).encode() + b"\n\n" + data)
+    return path
+
+
+BASE = ["type: uint8", "dimension: 3", "sizes: 4 3 2", "encoding: raw"]
+
+
+@some
+@given(
+    affine=affines(),
+    dtype=st.sampled_from(["u1", "i1", "u2", "i2", "u4", "i4", "f4", "f8", "i8", "u8"]),
+    endian=st.sampled_from(["little", "big"]),
+    encoding=st.sampled_from(["raw", "gzip"]),
+    space=st.sampled_from(sorted(SIGNS)),
+)
+def test_voxels_and_geometry_equal_pynrrds(tmp_path, affine, dtype, endian, encoding, space):
+    directions = affine[:3, :3].T
+    path = written(
+        tmp_path / "a.nrrd",
+        counted((2, 3, 4), dtype),
+        encoding,
+        space=space,
+        endian=endian,
+        **{"space directions": directions, "space origin": affine[:3, 3]},
+    )
+    array, header = nrrd.read(str(path))
+    (image,) = read(path)
+    np.testing.assert_array_equal(image.pixels, array.T)
+    signs = np.array(SIGNS[space])
+    np.testing.assert_allclose(image.ijkToRAS[:3, :3], (header["space directions"] * signs).T, atol=1e-12)
+    np.testing.assert_allclose(image.ijkToRAS[:3, 3], header["space origin"] * signs)
+
+
+@some
+@given(affine=affines(), space=st.sampled_from(sorted(SIGNS)))
+def test_every_voxel_lies_where_ITK_has_it(tmp_path, affine, space):
+    directions = {"space directions": affine[:3, :3].T, "space origin": affine[:3, 3]}
+    path = written(tmp_path / "a.nrrd", counted((2, 3, 4)), space=space, **directions)
+    assertSameAtWorldPoints(read(path)[0], SimpleITK.ReadImage(str(path)))
+
+
+def test_spacings_alone_are_placed_as_ITK_does(tmp_path):
+    path = written(tmp_path / "a.nrrd", counted((2, 3, 4)), spacings=np.array([2.0, 3, 4]))
+    assertSameAtWorldPoints(read(path)[0], SimpleITK.ReadImage(str(path)))
+
+
+def test_units_of_length_become_millimetres(tmp_path):
+    path = handmade(
+        tmp_path / "a.nrrd",
+        [
+            *BASE,
+            "space: RAS",
+            "space directions: (2,0,0) (0,3,0) (0,0,4)",
+            "space origin: (1,2,3)",
+            'space units: "m" "m" "m"',
+        ],
+        bytes(24),
+    )
+    expected = np.array([[2, 0, 0, 1], [0, 3, 0, 2], [0, 0, 4, 3]]) * 1000.0
+    np.testing.assert_allclose(read(path)[0].ijkToRAS[:3], expected)
+
+
+@pytest.mark.parametrize("pixels", [SimpleITK.sitkUInt8, SimpleITK.sitkVectorUInt8])
+def test_ITKs_own_files(tmp_path, pixels):
+    array = counted((2, 3, 4, 3) if pixels == SimpleITK.sitkVectorUInt8 else (2, 3, 4), "u1")
+    peer = SimpleITK.GetImageFromArray(array)
+    peer.SetOrigin((5, 6, 7))
+    peer.SetSpacing((1, 2, 3))
+    SimpleITK.WriteImage(peer, str(tmp_path / "a.nrrd"), useCompression=True)
+    (image,) = read(tmp_path / "a.nrrd")
+    np.testing.assert_array_equal(image.pixels, array)
+    assertSameAtWorldPoints(image, peer)
+
+
+def test_a_picture_is_one_slice(tmp_path):
+    assert read(written(tmp_path / "a.nrrd", counted((5, 4))))[0].pixels.shape == (1, 4, 5)
+
+
+@pytest.mark.parametrize("kind", ["RGB-color", "3-color", "vector", "none"])
+def test_the_first_axis_may_be_colour(tmp_path, kind):
+    header = ["type: uint8", "dimension: 4", "sizes: 3 4 3 2", "encoding: raw", f"kinds: {kind} domain domain domain"]
+    header += ["space: LPS", "space directions: none (1,0,0) (0,1,0) (0,0,1)"]
+    (image,) = read(handmade(tmp_path / "a.nrrd", header, bytes(range(72))))
+    np.testing.assert_array_equal(image.pixels, np.arange(72).reshape(2, 3, 4, 3))
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_each_frame_of_a_sequence_is_an_image(tmp_path, last):
+    sizes, kinds = ("4 3 2 5", "domain domain domain list") if last else ("5 4 3 2", "list domain domain domain")
+    header = ["type: uint8", "dimension: 4", f"sizes: {sizes}", "encoding: raw", f"kinds: {kinds}"]
+    header += [f"axis {3 if last else 0} index values:=0 0.5 1 1.5 2", "Device:=Scanner"]
+    images = read(handmade(tmp_path / "a.seq.nrrd", header, bytes(range(120))))
+    array = np.arange(120).reshape(5, 2, 3, 4) if last else np.moveaxis(np.arange(120).reshape(2, 3, 4, 5), 3, 0)
+    np.testing.assert_array_equal([image.pixels for image in images], array)
+    assert [image.attributes["IndexValue"] for image in images] == ["0", "0.5", "1", "1.5", "2"]
+    assert images[0].attributes["Device"] == "Scanner"
+
+
+def test_key_value_pairs_become_attributes(tmp_path):
+    header = [*BASE, "# comment", "Text:=a\\nb\\\\c: d", "bad name:=x", "Time:=12:30"]
+    (image,) = read(handmade(tmp_path / "a.nrrd", header, bytes(24)))
+    assert image.attributes == {"Text": "a\nb\\c: d", "Time": "12:30", "DroppedAttributes": "1"}
+
+
+@pytest.mark.parametrize("skip", ["byte skip: 7", "byte skip: -1", "line skip: 2"])
+def test_a_detached_file_with_something_before_the_voxels(tmp_path, skip):
+    (tmp_path / "a.raw").write_bytes((b"12\n456\n" if skip != "line skip: 2" else b"one\ntwo\n") + bytes(range(24)))
+    path = handmade(tmp_path / "a.nhdr", [*BASE, skip, "data file: a.raw"])
+    reader = openImageFile(str(path))
+    assert reader.missing() is None
+    assert reader.files == (str(path), str(tmp_path / "a.raw"))
+    np.testing.assert_array_equal(next(reader.images()).pixels.ravel(), range(24))
+
+
+@pytest.mark.parametrize("named", ["data file: s%02d.raw 1 2 1", "data file: LIST\ns01.raw\ns02.raw"])
+def test_slices_in_files_of_their_own(tmp_path, named):
+    path = handmade(tmp_path / "a.nhdr", [*BASE, named])
+    reader = openImageFile(str(path))
+    (tmp_path / "s01.raw").write_bytes(bytes(range(12)))
+    assertSentence(reader.missing())
+    (tmp_path / "s02.raw").write_bytes(bytes(range(12, 23)))
+    assertSentence(reader.missing())
+    (tmp_path / "s02.raw").write_bytes(bytes(range(12, 24)))
+    assert reader.missing() is None
+    np.testing.assert_array_equal(next(reader.images()).pixels.ravel(), range(24))
+
+
+@pytest.mark.parametrize(
+    "name", ["../a.raw", "sub/../../a.raw", "//server/share/a.raw", "\\\\server\\share\\a.raw", "C:a.raw", "..\\a.raw"]
+)
+def test_a_data_file_outside_the_folder_is_refused(tmp_path, name):
+    assert refusal(handmade(tmp_path / "a.nhdr", [*BASE, f"data file: {name}"])).code == "unsupported"
+
+
+def test_an_absolute_data_file_is_read(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.raw").write_bytes(bytes(24))
+    assert read(handmade(tmp_path / "sub" / "a.nhdr", [*BASE, f"data file: {tmp_path / 'a.raw'}"]))
+
+
+def test_a_data_file_that_is_no_file_is_refused(tmp_path):
+    (tmp_path / "a.raw").mkdir()
+    assert refusal(handmade(tmp_path / "a.nhdr", [*BASE, "data file: a.raw"])).code == "not-an-image"
+
+
+@pytest.mark.parametrize(
+    ("header", "code"),
+    [
+        ([*BASE[:3], "encoding: hex"], "unsupported"),
+        ([*BASE[:3], "encoding: bzip2"], "unsupported"),
+        (["type: block", *BASE[1:]], "unsupported"),
+        (["type: int16", *BASE[1:]], "damaged"),
+        (BASE[:2] + BASE[3:], "damaged"),
+        ([*BASE[:2], "sizes: 4 3", BASE[3]], "damaged"),
+        ([*BASE[:2], "sizes: 4 0 2", BASE[3]], "damaged"),
+        ([*BASE[:2], "sizes: 99999 99999 99999", BASE[3]], "too-large"),
+        ([*BASE, "space: RAS", "space directions: (1,0,0) (1,1,0) (0,0,1)"], "unsupported"),
+        ([*BASE, "space: RAS", "space directions: (1,0,0) (0,0,0) (0,0,1)"], "damaged"),
+        ([*BASE, "space: RAS", "space directions: (1,0,x) (0,1,0) (0,0,1)"], "damaged"),
+        ([*BASE, "kinds: 2-vector domain domain", "sizes: 2 3 4"], "unsupported"),
+        ([*BASE, "data file: s%s.raw 1 2 1"], "unsupported"),
+        ([*BASE, "data file: s%d.raw 1 2 0"], "damaged"),
+    ],
+)
+def test_what_is_no_image_is_refused_with_words(tmp_path, header, code):
+    assert refusal(handmade(tmp_path / "a.nrrd", header, bytes(24))).code == code
+
+
+def test_another_beginning_is_refused(tmp_path):
+    (tmp_path / "a.nrrd").write_bytes(b"something else")
+    assert refusal(tmp_path / "a.nrrd").code == "not-an-image"
+
+
+@some
+@given(cut=st.floats(0, 1, exclude_max=True), encoding=st.sampled_from(["raw", "gzip"]))
+def test_a_cut_file_is_never_taken_for_whole(tmp_path, cut, encoding):
+    path = written(tmp_path / "a.nrrd", counted((5, 6, 7)), encoding)
+    assertMissingWhenCut(path, int(cut * path.stat().st_size))
+
+
+@some
+@given(pieces=st.lists(st.integers(1, 300), max_size=12), encoding=st.sampled_from(["raw", "gzip"]))
+def test_a_growing_file_is_read_once_it_is_whole(tmp_path, pieces, encoding):
+    assertGrows(written(tmp_path / "a.nrrd", counted((5, 6, 7)), encoding), pieces)
+
+
+@some
+@given(changes=st.lists(st.tuples(st.integers(0, 500), st.integers(0, 255)), max_size=6))
+def test_a_hostile_header_does_no_harm(tmp_path, changes):
+    directions = {"space directions": np.eye(3), "space origin": np.zeros(3), "Name": "value"}
+    data = written(tmp_path / "a.nrrd", counted((2, 3, 4)), space="RAS", **directions).read_bytes()
+    assertHarmless(tmp_path / "b.nrrd", mutated(data, changes))
+
+
+@some
+@given(
+    field=st.sampled_from(
+        ["type", "dimension", "sizes", "encoding", "endian", "space", "space directions", "space origin", "kinds"]
+        + ["spacings", "byte skip", "line skip", "data file", "space units", "units"]
+    ),
+    value=st.text(max_size=30) | st.sampled_from(["nan", "-1", "1e400", "9" * 30, "(1,2,3)", "LIST", "%d 1 2 3"]),
+)
+def test_a_hostile_field_does_no_harm(tmp_path, field, value):
+    header = [line for line in [*BASE, "kinds: domain domain domain"] if not line.startswith(field)]
+    path = handmade(tmp_path / "a.nrrd", [*header, f"{field}: {value}"], bytes(24))
+    assertHarmless(path, path.read_bytes())
