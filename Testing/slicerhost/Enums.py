@@ -74,6 +74,11 @@ def withEnumsForNumbers(function: Any, arguments: tuple[Any, ...]) -> tuple[Any,
     """
     from shibokensupport.signature import get_signature
 
+    owner, name = getattr(function, "__self__", None), getattr(function, "__name__", "")
+    for base in type(owner).__mro__:  # a bound method has no signature, the class's has
+        if not isinstance(owner, type) and name in base.__dict__ and base.__module__.startswith("PySide6"):
+            function = base.__dict__[name]
+            break
     signatures = get_signature(function)
     for signature in signatures if isinstance(signatures, list) else [signatures]:
         if signature is None:

@@ -9,7 +9,7 @@ import json
 import sys
 import types
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -94,13 +94,28 @@ class QtSlot:
 def callNative(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     """Call PySide6 with PythonQt's arguments."""
     native = tuple(a.function if isinstance(a, QtSlot) else Enums.toNative(a) for a in arguments)
+    with _asNative(native):
+        try:
+            return function(*native)
+        except TypeError:
+            again = Enums.withEnumsForNumbers(function, native)
+            if again is None:
+                raise
+        return function(*again)
+
+
+@contextlib.contextmanager
+def _asNative(arguments: tuple[Any, ...]) -> Iterator[None]:
+    """Let values such as qt.QIcon be PySide6's own meanwhile: it puts no instance of a subclass into a QVariant."""
+    values = [a for a in arguments if isinstance(a, ValueRules) and isNative(type(a))]
+    hosts = [type(value) for value in values]
+    for value, host in zip(values, hosts, strict=True):
+        value.__class__ = _checked(host)
     try:
-        return function(*native)
-    except TypeError:
-        again = Enums.withEnumsForNumbers(function, native)
-        if again is None:
-            raise
-    return function(*again)
+        yield
+    finally:
+        for value, host in zip(values, hosts, strict=True):
+            value.__class__ = host
 
 
 def propertyNames(qObject: QtCore.QObject) -> frozenset[str]:
@@ -247,7 +262,8 @@ def _writeProperty(qObject: Any, name: str, value: Any) -> None:
     if not prop.isWritable():
         raise AttributeError(f"Property '{name}' of {_className(qObject)} object is not writable")
     try:
-        done = value is not None and QtCore.QObject.setProperty(qObject, name, converted(prop, value))
+        with _asNative((value,)):
+            done = value is not None and QtCore.QObject.setProperty(qObject, name, converted(prop, value))
     except (RuntimeError, TypeError):
         done = False
     if not done:
@@ -334,8 +350,15 @@ def hostClass(base: type) -> type:
         if public is not base:
             return hostClass(public)
         rules = ObjectRules if issubclass(base, QtCore.QObject) else ValueRules
-        _hosts[base] = HostMeta(base.__name__, (rules, base), {"nativeBase": base, "__module__": "qt"})
+        members = {"nativeBase": base, "__module__": "qt"}
+        if hasattr(base, "__enter__"):  # PythonQt's objects are no context managers
+            members["__enter__"] = members["__exit__"] = _noContext
+        _hosts[base] = HostMeta(base.__name__, (rules, base), members)
     return _hosts[base]
+
+
+def _noContext(_self: Any, *_arguments: Any) -> None:
+    raise AttributeError("an object of PythonQt is no context manager")
 
 
 def find(qObject: Any, kind: Any, name: str = "") -> list[Any]:
@@ -365,7 +388,8 @@ def _findChild(self: Any, kind: Any, name: str = "") -> Any:
 
 
 def _setProperty(self: Any, name: str, value: Any) -> None:
-    QtCore.QObject.setProperty(self, name, Enums.toNative(value))
+    with _asNative((value,)):
+        QtCore.QObject.setProperty(self, name, Enums.toNative(value))
 
 
 replacedMethods.update(

@@ -58,10 +58,6 @@ def _refuseTextualAddress(arguments: tuple[Any, ...]) -> None:
         raise TypeError("PythonQt takes QHostAddress(str) for another constructor: use qt.QHostAddress.LocalHost")
 
 
-def _noContext(_self: Any, *_arguments: Any) -> None:
-    raise AttributeError("PythonQt's QSignalBlocker is no context manager")
-
-
 PythonQt.replacedStatics["QTimer", "singleShot"] = _singleShot
 PythonQt.replacedMethods["QTimer", "singleShot"] = lambda self, *arguments: _singleShot(*arguments)
 PythonQt.refusedConstructors["QHostAddress"] = _refuseTextualAddress
