@@ -5,6 +5,7 @@ arguments; an unknown attribute can be neither read nor set; lists come back as 
 Where PythonQt prints and goes on, or stores nonsense, this host raises.
 """
 
+import contextlib
 import json
 import sys
 import types
