@@ -31,7 +31,9 @@ class Panel:
     """
 
     def __init__(self, ui: Any, logic: Any) -> None:
-        self._ui, self._logic = ui, logic
+        self.ui = ui
+        """The widgets by their names in the .ui file."""
+        self._logic = logic
         self._eventsSeen = 0
         self._rows: list[str] = []
         self._refreshTimer = qt.QTimer()
@@ -70,7 +72,7 @@ class Panel:
 
         :raises SettingsError: a field that cannot work.
         """
-        ui = self._ui
+        ui = self.ui
         return FolderSettings(
             folder=ui.folderPathLineEdit.currentPath,
             pattern=ui.patternLineEdit.text,
@@ -85,7 +87,7 @@ class Panel:
         """Fill the fields; None leaves them."""
         if not isinstance(settings, FolderSettings):
             return
-        ui = self._ui
+        ui = self.ui
         ui.folderPathLineEdit.currentPath = settings.folder
         ui.patternLineEdit.text = settings.pattern
         ui.subfoldersCheckBox.checked = settings.subfolders
@@ -107,10 +109,10 @@ class Panel:
             self._complain(str(error))
             return
         slicer.app.userSettings().setValue(SETTINGS_KEY, json.dumps(settings.toJSON()))
-        self._ui.folderPathLineEdit.addCurrentPathToHistory()
+        self.ui.folderPathLineEdit.addCurrentPathToHistory()
 
     def _try(self) -> None:
-        source = self._ui.simulatorInputPathLineEdit.currentPath
+        source = self.ui.simulatorInputPathLineEdit.currentPath
         slicer.app.userSettings().setValue(INPUT_KEY, source)
         try:
             self._logic.startSimulatedScanner(source)
@@ -121,8 +123,8 @@ class Panel:
         self._logic.setWindowLevel()
 
     def _complain(self, text: str) -> None:
-        self._ui.statusLabel.text = text
-        self._ui.statusLabel.setStyleSheet("color: red")
+        self.ui.statusLabel.text = text
+        self.ui.statusLabel.setStyleSheet("color: red")
 
     # ---- what is happening
 
@@ -133,14 +135,14 @@ class Panel:
     def _eventCame(self, event: Any) -> None:
         item = qt.QListWidgetItem(event.text)
         item.setToolTip(event.text)
-        self._ui.eventsList.insertItem(0, item)
-        while self._ui.eventsList.count > EVENTS_SHOWN:
-            self._ui.eventsList.takeItem(EVENTS_SHOWN)
+        self.ui.eventsList.insertItem(0, item)
+        while self.ui.eventsList.count > EVENTS_SHOWN:
+            self.ui.eventsList.takeItem(EVENTS_SHOWN)
         self._changed()
 
     def refresh(self) -> None:
         """Show the logic's state, counts and last event."""
-        ui, logic = self._ui, self._logic
+        ui, logic = self.ui, self._logic
         running = logic.session.running()
         ui.startButton.text = _("Stop") if running else _("Start")
         for name in ("sourceSection", "optionsSection", "tryButton"):
@@ -160,7 +162,7 @@ class Panel:
         self._showStreams(values["streams"])
 
     def _showStatus(self, running: list[Any]) -> None:
-        ui, handles = self._ui, self._logic.session.handles
+        ui, handles = self.ui, self._logic.session.handles
         if running:
             texts = [_("Stopping.") if handle.state == "stopping" else handle.status for handle in running]
         elif any(handle.state == "failed" for handle in handles):
@@ -174,7 +176,7 @@ class Panel:
         ui.statusLabel.setStyleSheet("color: red" if failed else "")
 
     def _prepareTable(self) -> None:
-        table = self._ui.streamsTable
+        table = self.ui.streamsTable
         headers = [_("Volume"), _("Show in"), _("Shown"), _("Skipped")]
         table.setColumnCount(len(headers))
         table.setHorizontalHeaderLabels(headers)
@@ -182,7 +184,7 @@ class Panel:
         table.horizontalHeader().setStretchLastSection(True)
 
     def _showStreams(self, streams: dict[str, dict[str, Any]]) -> None:
-        table = self._ui.streamsTable
+        table = self.ui.streamsTable
         if list(streams) != self._rows:
             self._rows = list(streams)
             table.setRowCount(len(streams))

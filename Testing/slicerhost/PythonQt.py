@@ -17,7 +17,7 @@ from typing import Any
 import shiboken6
 from PySide6 import QtCore
 
-from . import Enums, Signals
+from . import Enums, EventLoop, Signals
 
 _REFUSED: dict[str, list[str]] = json.loads((Path(__file__).parent / "NotInPythonQt.json").read_text())
 _hosts: dict[type, type] = {}
@@ -155,12 +155,6 @@ def converted(prop: QtCore.QMetaProperty, value: Any) -> Any:
     return value
 
 
-def _askedByHost() -> bool:
-    # PySide6 looks for Python overrides of C++ virtual methods on the object itself; then the nearest Python frame is
-    # the one that called Qt, which is the host's.
-    return bool(sys._getframe(2).f_globals.get("__name__", "").startswith(__package__ or "slicerhost"))
-
-
 class ObjectRules:
     """Mixed into the host class of every QObject."""
 
@@ -173,10 +167,12 @@ class ObjectRules:
                 break
             if name in base.__dict__:
                 return _own(self, name, super().__getattribute__(name), base.__dict__[name])
+        if _askedByQt():
+            return super().__getattribute__(name)
         own = super().__getattribute__("__dict__")
         if name in own and not isinstance(own[name], QtCore.SignalInstance):
             return own[name]
-        if name in refusedNames(cls) and not _askedByHost():
+        if name in refusedNames(cls):
             raise AttributeError(f"{_className(self)} has no attribute '{name}' on both Qt 5.15 and Qt 6 in PythonQt")
         propertyName = "objectName" if name == "name" else name
         if propertyName in propertyNames(self):
@@ -223,7 +219,7 @@ class ValueRules:
         if name[:2] == "__":
             return value
         cls = type(self)
-        if name in refusedNames(cls) and not _askedByHost():
+        if name in refusedNames(cls):
             raise AttributeError(f"{cls.__name__} has no attribute '{name}' on both Qt 5.15 and Qt 6 in PythonQt")
         replacement = _replaced(replacedMethods, cls, name)
         if replacement is not None:
@@ -304,7 +300,7 @@ class HostMeta(type(QtCore.QObject)):  # type: ignore[misc]
             return super().__getattribute__(name)
         if not isNative(cls):
             return Enums.fromNative(super().__getattribute__(name))
-        if name in refusedNames(cls) and not _askedByHost():
+        if name in refusedNames(cls):
             raise AttributeError(f"{cls.__name__} has no attribute '{name}' on both Qt 5.15 and Qt 6 in PythonQt")
         replacement = _replaced(replacedStatics, cls, name)
         if replacement is not None:
@@ -404,3 +400,25 @@ replacedMethods.update(
         ("QObject", "delete"): lambda self: shiboken6.delete(self),
     }
 )
+
+
+def _askedByQt() -> bool:
+    try:
+        return sys._getframe(2).f_code in _intoQt
+    except ValueError:  # called by C++ with no Python below it, as at interpreter exit
+        return True
+
+
+# While one of these runs, it is PySide6 that looks on an object for Python overrides of C++ virtual methods; it gets
+# the methods as they are. Under PythonQt's rules it would get values of properties, read from within themselves.
+_intoQt = {
+    function.__code__
+    for function in (
+        callNative,
+        _readProperty,
+        _writeProperty,
+        EventLoop.execApplication,
+        EventLoop.execLoop,
+        EventLoop.processEvents,
+    )
+}

@@ -65,8 +65,8 @@ def _coordinates() -> tuple[Pixels, Pixels, Pixels]:
 
 def _ellipsoid(x: Pixels, y: Pixels, z: Pixels, centre: tuple[float, ...], axes: tuple[float, ...]) -> Pixels:
     parts: list[Pixels] = [((c - o) / a) ** 2 for c, o, a in zip((x, y, z), centre, axes, strict=True)]
-    distance: Pixels = parts[0] + parts[1] + parts[2]
-    return np.where(distance <= 1, 1.0, 0.0)
+    inside: Pixels = np.where(parts[0] + parts[1] + parts[2] <= 1, 1.0, 0.0)
+    return inside
 
 
 def _heart(x: Pixels, y: Pixels, z: Pixels, phase: float) -> Pixels:

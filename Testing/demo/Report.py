@@ -1,0 +1,56 @@
+"""What a demo found: every frame that was shown, read from the node, against what the scanner logged."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from RealTimeImagingLib.Frame import checksum
+from RealTimeImagingLib.Statistics import Spread
+
+
+class Witness:
+    """A frame callback that reads the node, not the frame, and remembers what it saw and when.
+
+    :param arrayOfNode: gives the live volume node's voxels.
+    """
+
+    def __init__(self, arrayOfNode: Any) -> None:
+        self._arrayOfNode = arrayOfNode
+        self.seen: list[tuple[str, int, str, float]] = []
+
+    def __call__(self, frame: Any) -> None:
+        shown = time.time()
+        pixels = self._arrayOfNode(frame.stream)
+        self.seen.append((frame.attributes["SourceFile"], frame.number, checksum(pixels), shown))
+
+
+def readLog(path: str) -> list[dict[str, Any]]:
+    """The scanner's lines: file, checksums of its frames, time at which it was whole."""
+    with open(path, encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def report(source: str, input_: str, log: list[dict[str, Any]], statistics: dict[str, Any], witness: Witness) -> dict:
+    """The flat report of DESIGN: counts, times, and whether all that was shown is what was sent, in order."""
+    sent = {entry["file"]: entry for entry in log}
+    order = {entry["file"]: number for number, entry in enumerate(log)}
+    latency = Spread()
+    for file, _number, _checksum, shown in witness.seen:
+        latency.add(1000 * (shown - sent[file]["time"]) if file in sent else float("nan"))
+    numbers = [number for _file, number, _checksum, _shown in witness.seen]
+    places = [order.get(file, -1) for file, *_ in witness.seen]
+    equal = all(file in sent and value in sent[file]["checksums"] for file, _number, value, _shown in witness.seen)
+    ordered = numbers == sorted(set(numbers)) and places == sorted(places)
+    return {
+        "source": source,
+        "input": input_,
+        "framesSent": sum(len(entry["checksums"]) for entry in log),
+        **{
+            name: statistics[name] for name in ("received", "shown", "skipped", "recorded", "rejected", "failed", "fps")
+        },
+        "latencyMs": latency.toJSON(),
+        "mainThreadMs": statistics["mainThreadMs"],
+        "pixelsEqual": bool(witness.seen) and len(witness.seen) == statistics["shown"] and equal and ordered,
+    }

@@ -1,0 +1,139 @@
+"""python3 run.py demo: the newcomer's first sight of the module, and a check that every frame arrives as it was sent."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from typing import Any
+
+import slicerhost
+
+from .Report import Witness, readLog, report
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+MODULE = os.path.join(HERE, "..", "..", "RealTimeImaging")
+SIMULATOR = os.path.join(MODULE, "RealTimeImagingLib", "Simulator", "__main__.py")
+FRAMES_WITHOUT_SCREEN = 40
+PATIENCE = 15.0
+"""Seconds without a new frame after which the demo gives up."""
+
+
+def main() -> int:
+    """Run the demo; returns 0 when every frame sent was received and shown right."""
+    options = _options()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    slicer = slicerhost.boot()
+    screen = not sys.platform.startswith("linux") or bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
+    frames = options.frames or (None if screen else FRAMES_WITHOUT_SCREEN)
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="demo-"))
+        logPath = os.path.join(folder, "sent.jsonl")
+        incoming = os.path.join(folder, "incoming")
+        os.mkdir(incoming)
+        window, layout, panel = _window(screen)
+        logic = panel.logic
+        witness = Witness(lambda stream: slicer.util.arrayFromVolume(logic.liveVolumeNode(stream)))
+        logic.addFrameCallback(witness)
+        _press(panel, incoming)
+        slicerhost.runUntil(lambda: logic.session.handles[0].state == "running", 20)
+        scanner = subprocess.Popen(_scanner(options, incoming, logPath, frames), stdin=subprocess.PIPE)
+        stack.callback(scanner.stdin.close)
+        _watch(window, layout, logic, scanner, screen and not options.frames)
+        if options.screenshot or not screen:
+            slicerhost.runUntil(lambda: False, 0.4)
+            window.grab().save(options.screenshot or "demo.png")
+        logic.stop()
+        slicerhost.runUntil(lambda: not logic.isRunning(), 5)
+        scanner.stdin.close()
+        scanner.wait()
+        found = report(options.source, options.input or "phantom", readLog(logPath), logic.statistics(), witness)
+        slicerhost.quit()
+    return _tell(found, options.report)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="run.py demo", description=__doc__)
+    parser.add_argument("--source", choices=["folder"], default="folder", help="how the images come")
+    parser.add_argument("--input", help="4-D NIfTI, multi-frame DICOM or folder of images; without it a phantom")
+    parser.add_argument("--fps", type=float, default=10.0, help="images each second")
+    parser.add_argument("--frames", type=int, help="end after so many images; with a screen the window stays otherwise")
+    parser.add_argument("--mode", choices=["rename", "grow", "burst"], default="rename", help="how a file comes to be")
+    parser.add_argument("--report", help="write what was found to this JSON file")
+    parser.add_argument("--screenshot", help="write a picture of the window to this PNG file")
+    return parser.parse_args()
+
+
+def _window(screen: bool) -> tuple[Any, Any, Any]:
+    import qt
+
+    views, layout = slicerhost.makeViewWidget() if screen else slicerhost.makeImageWidget()
+    module = slicerhost.loadModule(os.path.join(MODULE, "RealTimeImaging.py"))
+    panel = module.widgetRepresentation()
+    panel.setFixedWidth(390)
+    window = qt.QSplitter()
+    window.setWindowTitle("Real-Time Imaging")
+    window.addWidget(panel)
+    window.addWidget(views)
+    window.resize(1240, 820)
+    window.show()
+    panel.enter()
+    return window, layout, panel.self()
+
+
+def _press(panel: Any, folder: str) -> None:
+    ui = panel.panel.ui
+    ui.folderPathLineEdit.currentPath = folder
+    ui.startButton.click()
+
+
+def _scanner(options: argparse.Namespace, folder: str, log: str, frames: int | None) -> list[str]:
+    command = [sys.executable, SIMULATOR, folder, "--fps", str(options.fps), "--mode", options.mode, "--log", log]
+    command += ["--until-input-ends", "--loop"]
+    if options.input:
+        command += ["--input", os.path.abspath(options.input)]
+    if frames:
+        command += ["--frames", str(frames)]
+    return command
+
+
+def _watch(window: Any, layout: Any, logic: Any, scanner: subprocess.Popen[bytes], forever: bool) -> None:
+    last, since, reset = 0, time.monotonic(), False
+
+    def over() -> bool:
+        nonlocal last, since, reset
+        received = logic.statistics()["received"]
+        if received != last:
+            last, since = received, time.monotonic()
+        if received and not reset:
+            reset = True
+            for name in layout.sliceViewNames():
+                layout.sliceWidget(name).mrmlSliceNode().SetSliceVisible(True)
+            layout.threeDWidget(0).threeDView().resetFocalPoint()
+        if not window.isVisible():
+            return True
+        # The scanner has ended, and what it sent last has had the time to arrive.
+        quiet = time.monotonic() - since
+        return (scanner.poll() is not None and quiet > 1 and not forever) or (quiet > PATIENCE and not forever)
+
+    slicerhost.runUntil(over, timeout=float("inf"), everyMs=100)
+
+
+def _tell(found: dict[str, Any], path: str | None) -> int:
+    text = json.dumps(found, indent=1)
+    print(text)
+    if path:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    complete = found["framesSent"] == found["received"] == found["shown"] + found["skipped"]
+    return 0 if complete and found["pixelsEqual"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""Everything one runs here; makes its own .venv first.  python3 run.py demo | test | check | bench  (--help)
+
+Needs Python 3.10 to 3.13 and nothing else; on a bare Linux also the system's OpenGL and font libraries, which it
+installs where it may (root, apt) and otherwise names in one line. Inside Slicer none of this is needed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import glob
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import venv
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ENVIRONMENT = os.path.join(HERE, ".venv")
+REQUIREMENTS = os.path.join(HERE, "Testing", "requirements.txt")
+LIBRARIES = {
+    "libEGL.so.1": "libegl1",
+    "libGL.so.1": "libgl1",
+    "libxkbcommon.so.0": "libxkbcommon0",
+    "libfontconfig.so.1": "libfontconfig1",
+    "libglib-2.0.so.0": "libglib2.0-0",
+    "libdbus-1.so.3": "libdbus-1-3",
+}
+MESA = ("/usr/lib/*/dri/*_dri.so", "/usr/lib64/dri/*_dri.so", "/usr/lib/dri/*_dri.so", "/usr/lib/*/libgallium*")
+FONTS = "/usr/share/fonts/**/*.[ot]tf"
+COMMANDS = {
+    "demo": ["{python}", "-m", "demo"],
+    "bench": ["{python}", "-m", "benchmarks"],
+    "test": ["{python}", "-m", "pytest"],
+}
+CHECKS = (
+    ["ruff", "check", "."],
+    ["ruff", "format", "--check", "."],
+    ["mypy", "RealTimeImaging/RealTimeImagingLib"],
+    ["lint-imports"],
+)
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command; returns its exit code."""
+    if not arguments or arguments[0] not in (*COMMANDS, "check"):
+        print(f"usage: python3 run.py {' | '.join((*COMMANDS, 'check'))} [options]")
+        return 2
+    if not (3, 10) <= sys.version_info[:2] <= (3, 13):
+        print(f"Python 3.10 to 3.13 is needed; this is {sys.version.split()[0]}.")
+        return 2
+    missing = missingPackages()
+    if missing and not installPackages(missing):
+        return 1
+    python = makeEnvironment()
+    if arguments[0] == "check":
+        return max(run([os.path.join(os.path.dirname(python), check[0]), *check[1:]]) for check in CHECKS)
+    return run([part.format(python=python) for part in COMMANDS[arguments[0]]] + arguments[1:])
+
+
+def run(command: list[str]) -> int:
+    """Run a command in this folder with the module and the test code importable; Ctrl+C is its own affair."""
+    paths = [os.path.join(HERE, "RealTimeImaging"), os.path.join(HERE, "Testing")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
+    process = subprocess.Popen(command, cwd=HERE, env=environment)
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue
+
+
+def makeEnvironment() -> str:
+    """The Python of .venv, made or renewed when the requirements or this Python changed."""
+    python = os.path.join(ENVIRONMENT, *(("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")))
+    with open(REQUIREMENTS, "rb") as file:
+        wanted = hashlib.sha256(file.read() + sys.version.encode() + ENVIRONMENT.encode()).hexdigest()
+    stamp = os.path.join(ENVIRONMENT, "requirements.sha256")
+    if os.path.exists(stamp):
+        with open(stamp) as file:
+            if file.read() == wanted:
+                return python
+    print("Making .venv (once; about a minute) ...", flush=True)
+    shutil.rmtree(ENVIRONMENT, ignore_errors=True)
+    venv.create(ENVIRONMENT, with_pip=True)
+    subprocess.check_call([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", REQUIREMENTS])
+    with open(stamp, "w") as file:
+        file.write(wanted)
+    return python
+
+
+def missingPackages() -> list[str]:
+    """Debian packages of the libraries that Qt and VTK load and this Linux has not; elsewhere none."""
+    if not sys.platform.startswith("linux"):
+        return []
+    missing = []
+    for library, package in LIBRARIES.items():
+        try:
+            ctypes.CDLL(library)
+        except OSError:
+            missing.append(package)
+    if not any(glob.glob(pattern) for pattern in MESA):
+        missing.append("libgl1-mesa-dri")
+    if not glob.glob(FONTS, recursive=True):
+        missing.append("fonts-dejavu-core")
+    return missing
+
+
+def installPackages(packages: list[str]) -> bool:
+    """Install with apt where that is possible; otherwise say what to run. True when they are there."""
+    command = ["apt-get", "install", "-y", "--no-install-recommends", *packages]
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        print("Installing", *packages, flush=True)
+        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        updated = subprocess.call(["apt-get", "update", "-q"], stdout=subprocess.DEVNULL, env=quiet)
+        return updated == 0 and subprocess.call([*command, "-q"], stdout=subprocess.DEVNULL, env=quiet) == 0
+    print("Libraries of the system are missing. Run this once, or its like for your Linux:")
+    print("  sudo", *command)
+    return False
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
