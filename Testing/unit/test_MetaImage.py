@@ -6,7 +6,6 @@ import SimpleITK
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from RealTimeImagingLib.Readers import openImageFile
-
 from unit.settling import (
     assertGrows,
     assertHarmless,
@@ -180,8 +179,21 @@ def test_a_hostile_header_does_no_harm(tmp_path, changes, packed):
 @some
 @given(
     field=st.sampled_from(
-        ["NDims", "DimSize", "ElementType", "ElementSpacing", "Offset", "TransformMatrix", "HeaderSize", "Kinds"]
-        + ["CompressedData", "CompressedDataSize", "ElementNumberOfChannels", "Seq_Frame0001_X", "ElementDataFile"]
+        [
+            "NDims",
+            "DimSize",
+            "ElementType",
+            "ElementSpacing",
+            "Offset",
+            "TransformMatrix",
+            "HeaderSize",
+            "Kinds",
+            "CompressedData",
+            "CompressedDataSize",
+            "ElementNumberOfChannels",
+            "Seq_Frame0001_X",
+            "ElementDataFile",
+        ]
     ),
     value=st.text(max_size=30) | st.sampled_from(["nan", "-1", "1e400", "9" * 30, "LIST", "LIST 99", "%d 1 2 3"]),
 )

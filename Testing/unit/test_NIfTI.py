@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nibabel.quaternions import quat2mat
 from RealTimeImagingLib.Readers import openImageFile
-
 from unit.settling import (
     assertGrows,
     assertHarmless,

@@ -5,7 +5,6 @@ import SimpleITK
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from RealTimeImagingLib.Readers import openImageFile
-
 from unit.settling import (
     assertGrows,
     assertHarmless,
@@ -225,8 +224,23 @@ def test_a_hostile_header_does_no_harm(tmp_path, changes):
 @some
 @given(
     field=st.sampled_from(
-        ["type", "dimension", "sizes", "encoding", "endian", "space", "space directions", "space origin", "kinds"]
-        + ["spacings", "byte skip", "line skip", "data file", "space units", "units"]
+        [
+            "type",
+            "dimension",
+            "sizes",
+            "encoding",
+            "endian",
+            "space",
+            "space directions",
+            "space origin",
+            "kinds",
+            "spacings",
+            "byte skip",
+            "line skip",
+            "data file",
+            "space units",
+            "units",
+        ]
     ),
     value=st.text(max_size=30) | st.sampled_from(["nan", "-1", "1e400", "9" * 30, "(1,2,3)", "LIST", "%d 1 2 3"]),
 )

@@ -1,0 +1,312 @@
+import datetime
+import time
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydicom.data import get_testdata_file
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, RLELossless
+from RealTimeImagingLib.Readers import openImageFile
+from RealTimeImagingLib.Readers.DICOMGeometry import seconds
+from unit.settling import (
+    assertGrows,
+    assertHarmless,
+    assertMissingWhenCut,
+    assertSame,
+    assertSameAtWorldPoints,
+    mutated,
+    read,
+    refusal,
+)
+
+some = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+DECODABLE = (
+    "CT_small MR_small MR_small_RLE MR_small_bigendian MR_small_expb MR_small_implicit MR_small_jp2klossless "
+    "MR_small_padded ExplVR_BigEnd SC_rgb_rle_16bit SC_rgb_small_odd SC_rgb_small_odd_big_endian SC_rgb_jpeg_dcmtk "
+    "SC_rgb_rle_2frame SC_ybr_full_422_uncompressed examples_rgb_color examples_ybr_color examples_overlay rtdose "
+    "rtdose_expb rtdose_rle liver_1frame JPEG2000"
+)
+
+
+def real(name):
+    path = get_testdata_file(name + ".dcm", download=False)
+    if path is None:
+        pytest.skip(f"{name}.dcm is not among pydicom's files")
+    return path
+
+
+def made(path, array, syntax=ExplicitVRLittleEndian, **elements):
+    """A DICOM file of an array (frames, rows, columns[, 3])."""
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.4.1"
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = "1.2.3"
+    dataset.Modality, dataset.PatientName = "MR", "Somebody"
+    dataset.NumberOfFrames, dataset.Rows, dataset.Columns = array.shape[:3]
+    dataset.SamplesPerPixel = 3 if array.ndim == 4 else 1
+    dataset.PhotometricInterpretation = "RGB" if array.ndim == 4 else "MONOCHROME2"
+    dataset.BitsAllocated = dataset.BitsStored = 8 * array.itemsize
+    dataset.HighBit, dataset.PixelRepresentation = dataset.BitsAllocated - 1, int(array.dtype.kind == "i")
+    if array.ndim == 4:
+        dataset.PlanarConfiguration = 0
+    for name, value in elements.items():
+        setattr(dataset, name, value)
+    order = ">" if syntax == ExplicitVRBigEndian else "<"
+    dataset.PixelData = array.astype(array.dtype.newbyteorder(order)).tobytes()
+    dataset["PixelData"].VR = "OB" if array.itemsize == 1 else "OW"
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+def groups(positions, **measures):
+    """Functional groups with a position for each frame."""
+    frames = []
+    for position in positions:
+        plane, frame = Dataset(), Dataset()
+        plane.ImagePositionPatient = list(position)
+        frame.PlanePositionSequence = [plane]
+        frames.append(frame)
+    shared, orientation, measure = Dataset(), Dataset(), Dataset()
+    orientation.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    measure.PixelSpacing = [3, 2]
+    measure.SliceThickness = 99
+    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [orientation], [measure]
+    return {"PerFrameFunctionalGroupsSequence": frames, "SharedFunctionalGroupsSequence": [shared]}
+
+
+FRAMES = np.arange(4 * 3 * 5, dtype=np.int16).reshape(4, 3, 5)
+
+
+@pytest.mark.parametrize("name", DECODABLE.split())
+def test_stored_values_equal_pydicoms(name):
+    path = real(name)
+    dataset = pydicom.dcmread(path)
+    expected = dataset.pixel_array
+    if dataset.get("RescaleSlope"):
+        expected = expected * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
+    images = read(path)
+    np.testing.assert_array_equal(np.concatenate([image.pixels for image in images]).ravel(), expected.ravel())
+
+
+@pytest.mark.parametrize("name", ["CT_small", "MR_small"])
+def test_every_voxel_lies_where_ITK_has_it(name):
+    path = real(name)
+    (image,) = read(path)
+    assertSameAtWorldPoints(image, SimpleITK.ReadImage(path))
+
+
+def test_ct_stays_int16():
+    (image,) = read(real("CT_small"))
+    assert image.pixels.dtype == np.int16
+    assert image.attributes["Modality"] == "CT"
+
+
+def test_no_attribute_tells_of_a_patient(tmp_path):
+    (image,) = read(made(tmp_path / "a.dcm", FRAMES[:1]))
+    assert "Somebody" not in "".join(image.attributes.values())
+    assert not any("Patient" in name for name in image.attributes)
+
+
+def test_a_cine_gives_one_image_a_frame_with_its_time_and_spacing():
+    images = read(real("examples_ybr_color"))
+    assert len(images) == 30
+    assert images[0].pixels.shape == (1, 240, 320, 3)
+    np.testing.assert_allclose(np.diff([image.deviceTime for image in images]), 0.033333, atol=1e-5)
+    np.testing.assert_allclose(np.abs(np.diag(images[0].ijkToRAS)[:2]), 0.5104970559)
+    assert images[0].ijkToRAS[1, 1] < 0
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_frames_with_positions_are_a_volume_in_the_order_of_the_positions(tmp_path, syntax):
+    positions = [(10, 20, z) for z in (6, 0, 2, 4)]
+    (image,) = read(made(tmp_path / "a.dcm", FRAMES, syntax, **groups(positions)))
+    np.testing.assert_array_equal(image.pixels, FRAMES[[1, 2, 3, 0]])
+    np.testing.assert_allclose(image.ijkToRAS, [[-2, 0, 0, -10], [0, -3, 0, -20], [0, 0, 2, 0], [0, 0, 0, 1]])
+
+
+def test_positions_that_repeat_are_several_volumes(tmp_path):
+    images = read(made(tmp_path / "a.dcm", FRAMES, **groups([(0, 0, 0), (0, 0, 5), (0, 0, 0), (0, 0, 5)])))
+    np.testing.assert_array_equal([image.pixels for image in images], FRAMES.reshape(2, 2, 3, 5))
+
+
+def test_frames_that_lie_unevenly_stay_slices_in_their_places(tmp_path):
+    images = read(made(tmp_path / "a.dcm", FRAMES, **groups([(0, 0, z) for z in (0, 1, 2, 9)])))
+    assert [image.ijkToRAS[2, 3] for image in images] == [0, 1, 2, 9]
+
+
+def test_one_position_and_a_spacing_are_a_volume(tmp_path):
+    place = {"ImagePositionPatient": [0, 0, 7], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [3, 2]}
+    (image,) = read(made(tmp_path / "a.dcm", FRAMES, SpacingBetweenSlices=2.5, SliceThickness=9, **place))
+    np.testing.assert_allclose(np.diag(image.ijkToRAS)[:3], [-2, -3, 2.5])
+    assert len(read(made(tmp_path / "b.dcm", FRAMES, SpacingBetweenSlices=2.5, **{**place, "Modality": "US"}))) == 4
+
+
+def test_rt_dose_is_a_volume():
+    (image,) = read(real("rtdose"))
+    assert image.pixels.shape == (15, 10, 10)
+
+
+def test_overlay_bits_beside_the_stored_ones_are_removed(tmp_path):
+    values = np.array([[[0x7FFF, -0x7001]]], np.int16)
+    (image,) = read(made(tmp_path / "a.dcm", values, BitsStored=12, HighBit=11))
+    np.testing.assert_array_equal(image.pixels.ravel(), [-1, -1])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "stored", "slope", "intercept", "result"),
+    [
+        ("i2", 16, 1, -1024, "i2"),
+        ("u2", 12, 1, -1024, "i2"),
+        ("u2", 16, 1, 0, "u2"),
+        ("u1", 8, 2, 0, "i2"),
+        ("u1", 8, 1, -10, "i2"),
+        ("i2", 16, 100000, 0, "i4"),
+        ("u2", 16, 0.5, 1, "f4"),
+    ],
+)
+def test_rescaled_types(tmp_path, dtype, stored, slope, intercept, result):
+    values = np.arange(60).reshape(4, 3, 5).astype(dtype)[:1]
+    path = made(
+        tmp_path / "a.dcm",
+        values,
+        BitsStored=stored,
+        HighBit=stored - 1,
+        RescaleSlope=slope,
+        RescaleIntercept=intercept,
+    )
+    (image,) = read(path)
+    assert image.pixels.dtype == result
+    np.testing.assert_array_equal(image.pixels, values.astype(float) * slope + intercept)
+
+
+def test_int16_that_does_not_fit_after_rescaling_becomes_int32(tmp_path):
+    values = np.full((1, 2, 2), -32768, np.int16)
+    (image,) = read(made(tmp_path / "a.dcm", values, RescaleSlope=1, RescaleIntercept=-1024))
+    assert image.pixels.dtype == np.int32
+    assert image.pixels.max() == -33792
+
+
+def test_colour_by_plane(tmp_path):
+    values = np.arange(2 * 3 * 4 * 3, dtype=np.uint8).reshape(2, 3, 4, 3)
+    path = made(tmp_path / "a.dcm", values.transpose(0, 3, 1, 2).reshape(2, 3, 4, 3), PlanarConfiguration=1)
+    np.testing.assert_array_equal([image.pixels[0] for image in read(path)], values)
+
+
+def test_a_palette_is_painted():
+    (image,) = read(real("examples_palette"))
+    assert image.pixels.shape == (1, 350, 800, 3)
+    assert image.pixels.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("text", "offset", "expected"),
+    [
+        (
+            "20240102030405.5+0100",
+            "",
+            datetime.datetime(2024, 1, 2, 2, 4, 5, 500000, datetime.timezone.utc).timestamp(),
+        ),
+        ("20240102030405", "-0130", datetime.datetime(2024, 1, 2, 4, 34, 5, 0, datetime.timezone.utc).timestamp()),
+        ("20240102030405", "", time.mktime((2024, 1, 2, 3, 4, 5, 0, 0, -1))),
+        ("202401020304", "", time.mktime((2024, 1, 2, 3, 4, 0, 0, 0, -1))),
+        ("20240102", "", None),
+        ("20241302030405", "", None),
+        ("", "", None),
+    ],
+)
+def test_times(text, offset, expected):
+    assert seconds(text, offset) == expected
+
+
+def test_a_date_and_a_time_are_the_device_time(tmp_path):
+    when = {"AcquisitionDate": "20240102", "AcquisitionTime": "030405.25", "TimezoneOffsetFromUTC": "+0000"}
+    (image,) = read(made(tmp_path / "a.dcm", FRAMES[:1], **when))
+    assert image.deviceTime == datetime.datetime(2024, 1, 2, 3, 4, 5, 250000, datetime.timezone.utc).timestamp()
+
+
+def test_a_truncated_file_says_how_much_is_there():
+    words = openImageFile(real("MR_truncated")).missing()
+    assert words == "The header declares 8,192 bytes of pixels, 8,130 are there."
+
+
+@pytest.mark.parametrize("name", ["MR_small_jpeg_ls_lossless", "image_dfl", "reportsi", "waveform_ecg", "rtstruct"])
+def test_what_cannot_be_shown_is_refused_by_name(name):
+    if name == "MR_small_jpeg_ls_lossless":
+        pytest.importorskip("pydicom")
+        try:
+            import jpeg_ls  # noqa: F401
+        except ImportError:
+            pass
+        else:
+            pytest.skip("a JPEG-LS decoder is installed")
+    error = refusal(real(name))
+    assert error.code == "unsupported"
+
+
+def test_an_unsupported_transfer_syntax_is_named():
+    assert "JPEG Lossless" in str(refusal(real("SC_rgb_jpeg_gdcm")))
+
+
+def test_only_encapsulated_pixels_prove_that_they_are_whole():
+    for name, sealed in (("MR_small", False), ("MR_small_RLE", True)):
+        reader = openImageFile(real(name))
+        assert reader.missing() is None
+        assert reader.sealed is sealed
+
+
+def test_fewer_pixels_than_declared_are_damage(tmp_path):
+    assert refusal(made(tmp_path / "a.dcm", FRAMES, Rows=30)).code == "damaged"
+
+
+def test_more_than_the_limit_is_refused(tmp_path):
+    assert refusal(real("CT_small"), limit=1000).code == "too-large"
+
+
+@some
+@given(cut=st.floats(0, 1, exclude_max=True), name=st.sampled_from(["MR_small", "MR_small_RLE", "MR_small_implicit"]))
+def test_a_cut_file_is_never_taken_for_whole(tmp_path, cut, name):
+    dataset = pydicom.dcmread(real(name))
+    whole = Path(real(name)).read_bytes()
+    if name != "MR_small_RLE":  # what follows the pixels is padding
+        whole = whole[: whole.index(dataset.PixelData) + len(dataset.PixelData)]
+    (tmp_path / "a.dcm").write_bytes(whole)
+    assertMissingWhenCut(tmp_path / "a.dcm", int(cut * len(whole.rstrip(b"\0") if name != "MR_small_RLE" else whole)))
+
+
+@some
+@given(pieces=st.lists(st.integers(1, 900), max_size=8), name=st.sampled_from(["MR_small", "SC_rgb_rle_2frame"]))
+def test_a_growing_file_is_read_once_it_is_whole(tmp_path, pieces, name):
+    whole = Path(real(name)).read_bytes()
+    if name == "MR_small":
+        pixels = pydicom.dcmread(real(name)).PixelData
+        whole = whole[: whole.index(pixels) + len(pixels)]
+    (tmp_path / "a.dcm").write_bytes(whole)
+    assertGrows(tmp_path / "a.dcm", pieces)
+
+
+@some
+@given(
+    changes=st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 255)), max_size=6),
+    name=st.sampled_from(
+        ["MR_small", "MR_small_RLE", "SC_rgb_rle_2frame", "SC_rgb_small_odd", "rtdose_rle", "CT_small"]
+    ),
+)
+def test_hostile_bytes_do_no_harm(tmp_path, changes, name):
+    assertHarmless(tmp_path / "a.dcm", mutated(Path(real(name)).read_bytes(), changes))
+
+
+def test_several_fragments_of_one_frame_are_joined(tmp_path):
+    dataset = pydicom.dcmread(real("MR_small_RLE"))
+    expected = read(real("MR_small_RLE"))
+    (frame,) = pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=1)
+    assert dataset.file_meta.TransferSyntaxUID == RLELossless
+    dataset.PixelData = encapsulate([frame], fragments_per_frame=3)
+    dataset.save_as(tmp_path / "a.dcm")
+    assertSame(read(tmp_path / "a.dcm"), expected)

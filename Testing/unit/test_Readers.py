@@ -1,0 +1,94 @@
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+from pydicom.data import get_testdata_file
+from RealTimeImagingLib.Readers import IMAGE_SUFFIXES, ignoredName, openImageFile
+from unit.settling import assertSame, assertSentence, read, refusal
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".a.nii",
+        "a.nii.part",
+        "a.nii.TMP",
+        "a.png.crdownload",
+        "a.dcm.filepart",
+        "a.nii~",
+        "a.raw",
+        "a.zraw",
+        "a.img",
+        "a.bin",
+        "a.json",
+        "a.txt",
+        "a.log",
+        "a.xml",
+        "a.csv",
+        "a.bval",
+        "a.BVEC",
+        "DICOMDIR",
+        "Thumbs.db",
+        "a.partial",
+    ],
+)
+def test_companions_and_unfinished_files_are_ignored(name):
+    assert ignoredName(name)
+
+
+@pytest.mark.parametrize("name", ["a.nii", "A.NII.GZ", "a.seq.nrrd", "IM_0001", "1.2.840.10008", "a.ima", "a.igs.mha"])
+def test_images_are_not_ignored(name):
+    assert not ignoredName(name)
+
+
+def test_every_ending_has_a_reader(tmp_path):
+    for suffix in IMAGE_SUFFIXES:
+        path = tmp_path / f"EMPTY{suffix.upper()}"
+        path.write_bytes(b"")
+        assertSentence(openImageFile(str(path)).missing())
+
+
+@pytest.mark.parametrize("name", ["IM_0001", "slice.ima", "1.2.840.1"])
+def test_dicom_needs_no_ending(tmp_path, name):
+    source = get_testdata_file("CT_small.dcm")
+    data = Path(source).read_bytes()
+    path = tmp_path / name
+    path.write_bytes(data[:100])
+    reader = openImageFile(str(path))
+    assertSentence(reader.missing())
+    path.write_bytes(data)
+    assert reader.missing() is None
+    assertSame(list(reader.images()), read(source))
+
+
+def test_a_picture_is_known_by_its_content(tmp_path):
+    PIL.Image.fromarray(np.zeros((4, 5), np.uint8)).save(tmp_path / "camera", "png")
+    assert read(tmp_path / "camera")[0].pixels.shape == (1, 4, 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "code"),
+    [
+        ("a.tif", b"", "not-an-image"),
+        ("a.txt", b"", "not-an-image"),
+        ("a.hdr", b"", "unsupported"),
+        ("unknown", b"text " * 200, "not-an-image"),
+    ],
+)
+def test_what_is_surely_no_image_is_refused(tmp_path, name, data, code):
+    (tmp_path / name).write_bytes(data)
+    assert refusal(tmp_path / name).code == code
+
+
+@pytest.mark.parametrize("data", [b"", b"text", bytes(4096)])
+def test_what_cannot_be_told_yet_is_missing_something(tmp_path, data):
+    (tmp_path / "unknown").write_bytes(data)
+    assertSentence(openImageFile(str(tmp_path / "unknown")).missing())
+
+
+def test_a_file_that_is_gone_is_said_by_the_system(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        openImageFile(str(tmp_path / "a.nii")).missing()
+    with pytest.raises(FileNotFoundError):
+        openImageFile(str(tmp_path / "unknown"))
