@@ -121,7 +121,14 @@ class DICOM(ImageFile):
                     return f"{len(head):,} bytes are there, too few for a DICOM header."
                 raise NotAnImageError('A DICOM file has "DICM" at byte 128; this one has not.', "not-an-image")
             file.seek(0)
-            dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+            file.short = False
+            try:
+                dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+            except Exception:
+                # What looks damaged may be the end of what is written so far.
+                if file.short:
+                    return f"The DICOM header is not complete; {file.size:,} bytes are there."
+                raise
             start = file.tell()
             raw = file.read(12)
             element = _pixelElement(raw)
@@ -247,17 +254,23 @@ def _pixelElement(raw: bytes) -> tuple[int, int] | None:
 
 
 class _Clamped(io.BufferedReader):
-    """A file that never allocates more than it has: a damaged length would make Python reserve gigabytes."""
+    """A file that never allocates more than it has: a damaged length would make Python reserve gigabytes.
+
+    ``short`` says that more was asked for than is there.
+    """
 
     def __init__(self, raw: Any, path: str) -> None:
         super().__init__(raw)
         self.size = os.fstat(raw.fileno()).st_size
+        self.short = False
 
     def read(self, size: int | None = -1) -> bytes:
         if size is None or size < 0:
             # pydicom asks for "all" only to inflate it, without any limit (PS3.5 section A.5).
             raise NotAnImageError("Deflated Explicit VR Little Endian is not supported.", "unsupported")
-        return super().read(min(size, max(0, self.size - self.tell())))
+        there = max(0, self.size - self.tell())
+        self.short = self.short or size > there
+        return super().read(min(size, there))
 
 
 @contextlib.contextmanager

@@ -171,17 +171,18 @@ class _Header:
 
     def matrix(self) -> Matrix:
         """IJKToRAS in millimetres; for a unit of length that is not stated, the numbers are millimetres."""
-        matrix = np.eye(4)
         if self.sformCode > 0:
-            matrix[:3] = np.reshape(self.srow, (3, 4))
+            matrix = np.array([*self.srow, 0.0, 0.0, 0.0, 1.0]).reshape(4, 4)
             if self.qformCode > 0 and angleError(matrix) > SHEAR:
                 matrix = self._qform()
         elif self.qformCode > 0:
             matrix = self._qform()
         else:
             spacing = self._spacing()
-            matrix[:3, :3] = np.diag([-spacing[0], -spacing[1], spacing[2]])
-        matrix[:3] *= _MILLIMETRES.get(self.units & 0x07, 1.0)
+            matrix = np.diag([-spacing[0], -spacing[1], spacing[2], 1.0])
+        unit = _MILLIMETRES.get(self.units & 0x07, 1.0)
+        if unit != 1.0:
+            matrix[:3] *= unit
         return matrix
 
     def _spacing(self) -> list[float]:
