@@ -1,5 +1,6 @@
 import datetime
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -284,6 +285,20 @@ def test_fewer_pixels_than_declared_are_damage(tmp_path):
 
 def test_more_than_the_limit_is_refused(tmp_path):
     assert refusal(real("CT_small"), limit=1000).code == "too-large"
+
+
+def test_an_element_that_declares_gigabytes_takes_no_memory(tmp_path):
+    data = bytearray(Path(real("MR_small")).read_bytes())
+    position = data.index(b"\x08\x00\x70\x00LO")
+    data[position : position + 8] = b"\x08\x00\x70\x00UN\0\0"
+    data[position + 8 : position + 12] = (0x7FFFFF00).to_bytes(4, "little")
+    (tmp_path / "a.dcm").write_bytes(data)
+    openImageFile(real("MR_small")).missing()
+    tracemalloc.start()
+    assert openImageFile(str(tmp_path / "a.dcm")).missing() is not None
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 << 20
 
 
 @some
