@@ -81,7 +81,7 @@ def settingsFromJSON(values: Mapping[str, Any]) -> SourceSettings:
     """
     given = dict(values)
     kind = given.pop("kind", None)
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise SettingsError(f"There is no source of the kind {kind!r}; there are {', '.join(KINDS)}.")
     known = {field.name for field in dataclasses.fields(KINDS[kind])}
     unknown = sorted(set(given) - known)
