@@ -206,7 +206,7 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
 
     def setWindowLevel(self, stream: str | None = None) -> None:
         """Set window and level of one stream, or all, from the image that is shown now."""
-        for name in [stream] if stream else list(self.session.counts):
+        for name in [stream] if stream else self.session.streams():
             self.volumes.volume(name).setWindow()
 
     def setWindowLevelAlways(self, always: bool) -> None:

@@ -49,6 +49,10 @@ class Handle:
         self.rejected = 0
         self.streams: dict[str, str] = {}
         """Name of each stream at the source to its name in the session."""
+        self.counts: dict[str, StreamCounts] = {}
+        """Counts of each stream, by its name in the session."""
+        self.retired = False
+        """True when another source took over its stream while it was stopping: nothing more of it is shown."""
         self._process: AcquisitionProcess | None = None
         self._hints: FolderHints | None = None
 
@@ -78,7 +82,8 @@ class Session:
     def __init__(self, show: FrameCallback, onChange: Callable[[], None]) -> None:
         self._show, self._onChange = show, onChange
         self.handles: list[Handle] = []
-        self.counts: dict[str, StreamCounts] = {}
+        """The sources that count: those that run, and those that were stopped since the first of them was started."""
+        self._retired: list[Handle] = []
         self.events: deque[Event] = deque(maxlen=EVENTS_KEPT)
         self._latency, self._mainThread = Spread(), Spread()
         self._frameCallbacks: list[FrameCallback] = []
@@ -98,13 +103,12 @@ class Session:
 
         :raises SettingsError: another running source has a stream of this name.
         """
-        running = self.running()
         name = getattr(settings, "stream", "")
-        if any(name in handle.streams.values() for handle in running):
+        if any(name in handle.streams.values() for handle in self._active()):
             raise SettingsError(f"A running source has the stream {name} already; give this one another name.")
-        if not running:
+        self._retire(name)
+        if not self._active():
             self.handles.clear()
-            self.counts.clear()
             self._latency, self._mainThread = Spread(), Spread()
         handle = Handle(settings)
         handle.streams[name] = name
@@ -140,7 +144,25 @@ class Session:
 
     def running(self) -> list[Handle]:
         """The sources that have not ended."""
-        return [handle for handle in self.handles if not handle.ended]
+        return [handle for handle in [*self._retired, *self.handles] if not handle.ended]
+
+    def streams(self) -> dict[str, StreamCounts]:
+        """Counts of every stream of the sources that count."""
+        return {name: counts for handle in self.handles for name, counts in handle.counts.items()}
+
+    def _active(self) -> list[Handle]:
+        return [handle for handle in self.handles if not handle.ended and handle.state != "stopping"]
+
+    def _retire(self, stream: str) -> None:
+        # Waiting for the end of the one that is stopping would block the window.
+        self._showWaiting()
+        active = self._active()
+        for handle in self.handles:
+            if not handle.ended and (not active or stream in handle.streams.values()):
+                handle.retired = True
+                self._retired.append(handle)
+        self.handles = [handle for handle in self.handles if not handle.retired]
+        self._retired = [handle for handle in self._retired if not handle.ended]
 
     # ---- callbacks and words
 
@@ -180,7 +202,8 @@ class Session:
         ``latencyMs`` is from the moment the acquisition process had the image to the moment the volume has it,
         ``mainThreadMs`` what this took of Slicer's main thread, callbacks not counted.
         """
-        counts = list(self.counts.values())
+        streams = self.streams()
+        counts = list(streams.values())
         return {
             "received": sum(one.received for one in counts),
             "shown": sum(one.shown for one in counts),
@@ -192,7 +215,7 @@ class Session:
             "latencyMs": self._latency.toJSON(),
             "mainThreadMs": self._mainThread.toJSON(),
             "lastEvent": self.events[-1].text if self.events else "",
-            "streams": {name: one.toJSON() for name, one in self.counts.items()},
+            "streams": {name: one.toJSON() for name, one in streams.items()},
         }
 
     # ---- lines of the processes
@@ -216,6 +239,10 @@ class Session:
             self.report(event)
 
     def _queue(self, handle: Handle, values: dict[str, Any], place: Place) -> None:
+        if handle.retired:
+            if handle._process:
+                handle._process.release([place])
+            return
         stream = self._streamName(handle, values["stream"])
         older = self._waiting.pop(stream, None)
         self._waiting[stream] = _Waiting(handle, place, {**values, "stream": stream})
@@ -224,7 +251,7 @@ class Session:
 
     def _streamName(self, handle: Handle, name: str) -> str:
         if name not in handle.streams:
-            taken = {used for other in self.running() for used in other.streams.values()}
+            taken = {used for other in self.handles for used in other.streams.values()}
             free = (f"{name} {number}" if number > 1 else name for number in range(1, len(taken) + 2))
             handle.streams[name] = next(one for one in free if one not in taken)
         return handle.streams[name]
@@ -232,7 +259,7 @@ class Session:
     def _settle(self, handle: Handle, received: dict[str, int]) -> None:
         self._showWaiting()
         for name, total in received.items():
-            self.counts.setdefault(self._streamName(handle, name), StreamCounts()).settle(total)
+            handle.counts.setdefault(self._streamName(handle, name), StreamCounts()).settle(total)
 
     def _hint(self, handle: Handle) -> None:
         if handle._process:
@@ -244,7 +271,7 @@ class Session:
             handle._hints = None
 
     def _batchEnded(self) -> None:
-        for handle in self.handles:
+        for handle in [*self._retired, *self.handles]:
             if handle.ended:
                 self._endHints(handle)
         if self._waiting:
@@ -274,7 +301,7 @@ class Session:
         if process is None:
             return
         values = waiting.values
-        counts = self.counts.setdefault(values["stream"], StreamCounts())
+        counts = waiting.handle.counts.setdefault(values["stream"], StreamCounts())
         try:
             pixels = process.view(waiting.place, tuple(values["shape"]), values["dtype"])
             frame = _frameOf(values, pixels)

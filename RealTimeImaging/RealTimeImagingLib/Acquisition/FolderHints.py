@@ -38,7 +38,8 @@ class FolderHints:
         self._timer.stop()
         self._timer.disconnect("timeout()", self._tick)
         self._watcher.disconnect("directoryChanged(QString)", self._changed)
-        self._watcher.deleteLater()
+        if self._watcher.directories():
+            self._watcher.removePath(self._folder)
 
     def _watch(self) -> None:
         if self._there and not self._watcher.directories():

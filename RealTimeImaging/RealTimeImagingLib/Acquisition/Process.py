@@ -50,6 +50,7 @@ class AcquisitionProcess:
         self._folders = makeWorkFolders()
         self._starts = self._failures = 0
         self._stopping = False
+        self._endedProcesses: list[Any] = []
         self._killer = qt.QTimer()
         self._killer.setSingleShot(True)
         self._killer.connect("timeout()", self.kill)
@@ -177,7 +178,8 @@ class AcquisitionProcess:
             ("errorOccurred(QProcess::ProcessError)", self._errorOccurred),
         ):
             process.disconnect(signal_, slot)
-        process.deleteLater()
+        # Deleting it in its own signal would crash: it goes with this object.
+        self._endedProcesses.append(process)
         if self._stopping:
             self._end("stopped")
         else:

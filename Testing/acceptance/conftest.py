@@ -1,0 +1,129 @@
+"""Stories run in the host, with the module as Slicer loads it. What a story leaves behind fails it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import slicerhost
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULE = ROOT / "RealTimeImaging" / "RealTimeImaging.py"
+SIMULATOR = ROOT / "RealTimeImaging" / "RealTimeImagingLib" / "Simulator" / "__main__.py"
+SHARED = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def slicer():
+    return slicerhost.boot()
+
+
+@pytest.fixture
+def module(slicer, caplog):
+    """The module, loaded; afterwards unloaded, with nothing left and nothing in the error log."""
+    for messages in (slicerhost.slotErrors, slicerhost.vtkMessages, slicerhost.qtMessages):
+        messages.clear()
+    slicer.app.userSettings().clear()
+    with caplog.at_level(logging.ERROR):
+        yield slicerhost.loadModule(MODULE)
+        slicerhost.unloadModule("RealTimeImaging")
+        slicerhost.closeScene()
+    assert slicerhost.leftovers() == []
+    assert not slicerhost.slotErrors, slicerhost.slotErrors[0].text
+    assert not slicerhost.vtkMessages
+    assert workFolders() == []
+
+
+@pytest.fixture
+def noErrors(caplog):
+    """The story is a good one: no error may be logged."""
+    yield
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+@pytest.fixture
+def logic(module, slicer):
+    """The logic as the console gets it."""
+    return slicer.util.getModuleLogic("RealTimeImaging")
+
+
+@pytest.fixture(scope="session")
+def allViews(slicer):
+    """Four views, drawn off screen; as in Slicer they stay to the end."""
+    return slicerhost.makeOffscreenViews(160)
+
+
+@pytest.fixture
+def views(allViews, module):
+    """Four views that draw as fast as they can."""
+    yield allViews
+    for view in allViews.views():
+        view.extraRenderSeconds = 0
+
+
+@pytest.fixture
+def incoming(tmp_path):
+    """An empty folder for images."""
+    folder = tmp_path / "incoming"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def scanner(incoming, tmp_path):
+    """Starts the simulated scanner on the folder; returns the process and the path of its log."""
+    running = []
+
+    def start(*options: str) -> tuple[subprocess.Popen[bytes], Path]:
+        log = tmp_path / f"sent{len(running)}.jsonl"
+        command = [sys.executable, str(SIMULATOR), str(incoming), "--log", str(log), *options]
+        running.append(subprocess.Popen(command))
+        return running[-1], log
+
+    yield start
+    for process in running:
+        process.kill()
+        process.wait()
+
+
+def until(predicate, seconds: float = 15.0) -> None:
+    """Run the event loop until it holds; fail when it does not."""
+    assert slicerhost.runUntil(predicate, timeout=seconds), "it did not come to be in time"
+
+
+def untilRunning(handle) -> None:
+    """Wait until a source is ready."""
+    until(lambda: handle.state == "running")
+
+
+def untilStopped(logic) -> None:
+    """Stop all and wait for the end."""
+    logic.stop()
+    until(lambda: not logic.isRunning())
+
+
+def workFolders() -> list[str]:
+    """Working folders of this process that are still there."""
+    from RealTimeImagingLib.Acquisition.WorkFolders import roots
+
+    mark = f"RealTimeImaging-{os.getpid()}-"
+    return [os.path.join(root, name) for root in roots() for name in os.listdir(root) if name.startswith(mark)]
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, int, bytes]]:
+    """Names, sizes, times and bytes below a folder."""
+    return {
+        str(path.relative_to(folder)): (path.stat().st_size, path.stat().st_mtime_ns, path.read_bytes())
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def now() -> float:
+    """Monotonic seconds."""
+    return time.monotonic()

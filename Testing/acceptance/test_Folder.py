@@ -1,0 +1,325 @@
+"""A scanner drops files into a folder; the newest is in the live volume, and every file is accounted for."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+
+import nibabel
+import numpy as np
+import pytest
+from RealTimeImagingLib import FolderSettings
+from RealTimeImagingLib.Frame import checksum
+
+from .conftest import snapshot, until, untilRunning, untilStopped
+
+
+def save(path, array, affine, **header):
+    """Write with nibabel under another name, then rename: array is indexed (i, j, k)."""
+    image = nibabel.Nifti1Image(array, affine)
+    hidden = path.with_name("." + path.name)
+    image.to_filename(hidden)
+    os.rename(hidden, path)
+
+
+def landmarks(shape=(20, 24, 16)):
+    """An image in which every octant has its own value, so that no flip or swap goes unseen."""
+    array = np.zeros(shape, np.int16)
+    i, j, k = (np.arange(size) >= size * part for size, part in zip(shape, (0.3, 0.6, 0.4), strict=True))
+    array += 1 + i[:, None, None] * np.int16(10) + j[None, :, None] * np.int16(100) + k[None, None, :] * np.int16(1000)
+    return array
+
+
+AFFINES = {
+    "right-handed": np.array([[2, 0, 0, -30], [0, 3, 0, 12], [0, 0, 4, 5], [0, 0, 0, 1.0]]),
+    "left-handed": np.array([[-2, 0, 0, 30], [0, 3, 0, 12], [0, 0, 4, 5], [0, 0, 0, 1.0]]),
+    "sagittal": np.array([[0, 0, 4, 5], [-2, 0, 0, 30], [0, -3, 0, 12], [0, 0, 0, 1.0]]),
+    "oblique": np.array([[1.6, -1.2, 0, 7], [1.2, 1.6, 0, -9], [0, 0, 2.5, 4], [0, 0, 0, 1.0]]),
+}
+
+
+@pytest.mark.parametrize("name", AFFINES)
+def test_voxelsAreWhereTheFileSays(slicer, logic, incoming, noErrors, name):
+    """Written by nibabel, read back from the node at world points."""
+    handle = logic.start(FolderSettings(incoming))
+    untilRunning(handle)
+    array, affine = landmarks(), AFFINES[name]
+    save(incoming / "a.nii", array, affine)
+    until(lambda: logic.statistics()["shown"] == 1)
+    node = logic.liveVolumeNode()
+    inverse = np.linalg.inv(slicer.util.arrayFromVTKMatrix(_rasToIJK(slicer, node, inverse=True)))
+    voxels = slicer.util.arrayFromVolume(node)
+    for ijk in [(0, 0, 0), (19, 0, 0), (0, 23, 0), (0, 0, 15), (19, 23, 15), (5, 13, 6)]:
+        world = affine @ (*ijk, 1)
+        i, j, k = np.rint((inverse @ world)[:3]).astype(int)
+        assert voxels[k, j, i] == array[ijk]
+
+
+def _rasToIJK(slicer, node, inverse=False):
+    import vtk
+
+    matrix = vtk.vtkMatrix4x4()
+    (node.GetIJKToRASMatrix if inverse else node.GetRASToIJKMatrix)(matrix)
+    return matrix
+
+
+OUTSIDE_SCANNER = textwrap.dedent("""
+    # Not the project's simulator: 500 files in random order, some slow, cut, garbage or sent twice.
+    import json, os, random, struct, sys, threading, time
+    import numpy as np
+
+    folder, log = sys.argv[1], sys.argv[2]
+    rng = random.Random(7)
+    jobs = ["whole"] * 455 + ["slow"] * 25 + ["cut"] * 10 + ["garbage"] * 5 + ["duplicate"] * 5
+    rng.shuffle(jobs)
+    names = [f"img{n}.nii" for n in range(len(jobs))]
+    rng.shuffle(names)
+
+    def nifti(n):
+        header = bytearray(352)
+        struct.pack_into("<i", header, 0, 348)
+        struct.pack_into("<8h", header, 40, 3, 20, 16, 12, 1, 1, 1, 1)
+        struct.pack_into("<2h", header, 70, 4, 16)
+        struct.pack_into("<4f", header, 76, 1, 1.5, 1.5, 3)
+        struct.pack_into("<f", header, 108, 352)
+        struct.pack_into("<2h", header, 252, 0, 1)
+        struct.pack_into("<12f", header, 280, -1.5, 0, 0, 9, 0, 1.5, 0, -7, 0, 0, 3, 2)
+        struct.pack_into("<4s", header, 344, b"n+1")
+        return bytes(header) + np.random.default_rng(n).integers(0, 900, (12, 16, 20)).astype("<i2").tobytes()
+
+    def renamed(name, data):
+        hidden = os.path.join(folder, "." + name)
+        with open(hidden, "wb") as file:
+            file.write(data)
+        os.rename(hidden, os.path.join(folder, name))
+
+    def slowly(name, data):
+        with open(os.path.join(folder, name), "wb", buffering=0) as file:
+            file.truncate(len(data) if len(name) % 2 else 0)  # some preallocate
+            for start in range(0, len(data), 1500):
+                file.write(data[start:start + 1500])
+                time.sleep(rng.random() * 0.1)
+
+    sent, threads, last = [], [], None
+    for n, (name, job) in enumerate(zip(names, jobs)):
+        data = nifti(n)
+        if job == "slow":
+            threads.append(threading.Thread(target=slowly, args=(name, data)))
+            threads[-1].start()
+        elif job == "cut":
+            renamed(name, data[:rng.randrange(len(data))])
+        elif job == "garbage":
+            renamed(name, rng.randbytes(4000))
+        elif job == "duplicate":
+            data = last
+            renamed(name, data)
+        else:
+            renamed(name, data)
+            last = data
+        sent.append({"file": name, "job": job, "seed": n})
+        if job == "duplicate":
+            sent[-1]["seed"] = lastSeed
+        elif job == "whole":
+            lastSeed = n
+        time.sleep(0.002)
+    for thread in threads:
+        thread.join()
+    json.dump(sent, open(log, "w"))
+""")
+
+
+def test_fiveHundredFilesOfAnOutsideScanner(logic, incoming, tmp_path, noErrors):
+    """Every whole file once, every bad one named with its reason, nothing half-shown, nothing in the folder changed."""
+    shown, events = [], []
+    logic.addFrameCallback(lambda frame: shown.append((frame.attributes["SourceFile"], checksum(frame.pixels))))
+    logic.addEventCallback(events.append)
+    handle = logic.start(FolderSettings(incoming, incompleteAfter=1.5))
+    untilRunning(handle)
+    (tmp_path / "scanner.py").write_text(OUTSIDE_SCANNER)
+    log = tmp_path / "log.json"
+    scanner = subprocess.Popen([sys.executable, str(tmp_path / "scanner.py"), str(incoming), str(log)])
+    until(lambda: scanner.poll() is not None, 60)
+    before = snapshot(incoming)
+    sent = json.loads(log.read_text())
+    good = {entry["file"]: entry["seed"] for entry in sent if entry["job"] in ("whole", "slow", "duplicate")}
+    bad = {entry["file"]: entry["job"] for entry in sent if entry["job"] in ("cut", "garbage")}
+    until(lambda: logic.statistics()["rejected"] >= len(bad), 30)
+    untilStopped(logic)
+    counts = logic.statistics()
+    assert counts["received"] == len(good) == counts["shown"] + counts["skipped"]
+    assert counts["rejected"] == len(bad) == 15
+    assert counts["shown"] == len(shown) > 10
+    assert len({name for name, _ in shown}) == len(shown)
+    for name, value in shown:
+        pixels = np.random.default_rng(good[name]).integers(0, 900, (12, 16, 20)).astype("<i2")
+        assert value == checksum(pixels)
+    named = {os.path.basename(event.subject): event for event in events if event.level == "warning"}
+    assert named.keys() == bad.keys()
+    assert all(name in event.text for name, event in named.items())
+    codes = {"cut": {"incomplete"}, "garbage": {"not-an-image", "damaged", "unsupported", "too-large"}}
+    assert all(named[name].code in codes[job] for name, job in bad.items())
+    assert snapshot(incoming) == before
+
+
+def test_killedProcessGoesOn(logic, incoming, scanner, noErrors):
+    """kill -9 in mid-stream: the event is shown, and no frame that lies in the folder is missed."""
+    events = []
+    logic.addEventCallback(events.append)
+    handle = logic.start(FolderSettings(incoming))
+    untilRunning(handle)
+    process, log = scanner("--fps", "60", "--frames", "150")
+    for kills, goal in enumerate((20, 70), 1):
+        until(lambda goal=goal: logic.statistics()["received"] >= goal)
+        os.kill(handle.pid, signal.SIGKILL)
+        until(lambda kills=kills: sum(event.code == "restarted" for event in events) == kills)
+    until(lambda: process.poll() is not None)
+    until(lambda: logic.statistics()["received"] == 150)
+    untilStopped(logic)
+    counts = logic.statistics()
+    assert counts["received"] == 150 == counts["shown"] + counts["skipped"]
+    assert counts["rejected"] == 0
+    assert len(log.read_text().splitlines()) == 150
+
+
+def test_sizeTypeAndColourChangeInMidRun(slicer, logic, incoming, noErrors):
+    """Each frame is shown as it is, in one node a stream; scalar and colour are two classes in Slicer."""
+    seen = []
+
+    def look(frame):
+        node = logic.liveVolumeNode()
+        seen.append(
+            (node.GetID(), node.GetClassName(), np.array_equal(slicer.util.arrayFromVolume(node), frame.pixels))
+        )
+
+    logic.addFrameCallback(look)
+    handle = logic.start(FolderSettings(incoming))
+    untilRunning(handle)
+    rng = np.random.default_rng(3)
+    rgb = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
+    arrays = [
+        rng.integers(0, 99, (9, 8, 7)).astype(np.int16),
+        rng.integers(0, 99, (19, 18, 17)).astype(np.int16),
+        rng.random((19, 18, 17)).astype(np.float32),
+        rng.integers(0, 99, (19, 18, 17)).astype(np.uint8),
+        rng.integers(0, 255, (12, 11, 1, 3)).astype(np.uint8).view(rgb)[..., 0],
+        rng.integers(0, 99, (5, 6, 7)).astype(np.float64),
+    ]
+    for number, array in enumerate(arrays):
+        save(incoming / f"f{number}.nii", array, AFFINES["left-handed"])
+        until(lambda number=number: len(seen) == number + 1)
+    assert all(equal for _, _, equal in seen)
+    assert len({node for node, _, _ in seen[:4]}) == 1
+    scalar, colour = "vtkMRMLScalarVolumeNode", "vtkMRMLVectorVolumeNode"
+    assert [name for _, name, _ in seen] == [scalar, scalar, scalar, scalar, colour, scalar]
+    nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    assert [node.GetName() for node in nodes] == ["Live"]
+
+
+def test_slowViewsSkipAndCount(slicer, logic, views, incoming, scanner, noErrors):
+    """Views that take longer than the stream: the newest wins, what is shown last is the last, the counts are exact."""
+    for view in views.views():
+        view.extraRenderSeconds = 0.03
+    handle = logic.start(FolderSettings(incoming))
+    untilRunning(handle)
+    _, log = scanner("--fps", "100", "--frames", "200")
+    until(lambda: logic.statistics()["received"] == 200, 30)
+    counts = logic.statistics()
+    assert counts["received"] == counts["shown"] + counts["skipped"]
+    assert counts["skipped"] > 20
+    last = json.loads(log.read_text().splitlines()[-1])
+    until(lambda: checksum(slicer.util.arrayFromVolume(logic.liveVolumeNode())) == last["checksums"][0])
+
+
+def test_seriesAreToldApart(slicer, logic, incoming, noErrors):
+    """One folder, three series: a stream and a node for each; the first is in the views."""
+    handle = logic.start(FolderSettings(incoming, seriesPattern="*_{series}_*.nii"))
+    untilRunning(handle)
+    rng = np.random.default_rng(5)
+    for number in range(4):
+        for series in ("mag", "phase", "temp"):
+            save(incoming / f"scan_{series}_{number}.nii", rng.random((5, 6, 7)).astype("f4"), np.eye(4))
+    until(lambda: logic.statistics()["received"] == 12)
+    streams = logic.statistics()["streams"]
+    assert {name: values["received"] for name, values in streams.items()} == {"mag": 4, "phase": 4, "temp": 4}
+    names = {node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")}
+    assert names == {"mag", "phase", "temp"}
+
+
+def test_folderGoesAndComesBack(logic, incoming, noErrors):
+    """A share that is unmounted and returns: no reload, nothing twice, new files shown."""
+    events = []
+    logic.addEventCallback(lambda event: events.append(event.code))
+    handle = logic.start(FolderSettings(incoming))
+    untilRunning(handle)
+    save(incoming / "a.nii", landmarks(), np.eye(4))
+    until(lambda: logic.statistics()["received"] == 1)
+    away = incoming.with_name("away")
+    os.rename(incoming, away)
+    until(lambda: "folder-gone" in events)
+    until(lambda: "is not there" in handle.status)
+    os.rename(away, incoming)
+    until(lambda: "folder-back" in events)
+    save(incoming / "b.nii", landmarks(), np.eye(4))
+    until(lambda: logic.statistics()["received"] == 2)
+    shutil.rmtree(incoming)
+    until(lambda: events.count("folder-gone") == 2)
+    assert logic.statistics()["rejected"] == 0
+
+
+@pytest.mark.parametrize(("existing", "expected"), [("ignore", []), ("newest", ["b9.nii"]), ("all", None)])
+def test_existingFiles(logic, incoming, noErrors, existing, expected):
+    """Ignored, the newest only, or all in natural order."""
+    names = [f"b{number}.nii" for number in (10, 2, 1, 9)]
+    for number, name in enumerate(names):
+        save(incoming / name, landmarks(), np.eye(4))
+        os.utime(incoming / name, ns=(0, 10**18 + 10**9 * number))
+    seen = []
+    logic.addFrameCallback(lambda frame: seen.append(frame.attributes["SourceFile"]))
+    handle = logic.start(FolderSettings(incoming, existing=existing))
+    untilRunning(handle)
+    count = 4 if expected is None else len(expected)
+    until(lambda: logic.statistics()["received"] == count)
+    save(incoming / "c.nii", landmarks(), np.eye(4))
+    until(lambda: logic.statistics()["received"] == count + 1)
+    order = ["b1.nii", "b2.nii", "b9.nii", "b10.nii"] if expected is None else expected
+    assert seen == [name for name in [*order, "c.nii"] if name in seen]
+    assert seen[-1] == "c.nii"
+
+
+def test_mainThreadHeldFor2Seconds(slicer, logic, incoming, scanner, noErrors):
+    """The window is blocked by something else: everything is received, the newest is shown afterwards."""
+    from slicerhost.EventLoop import sleepWithLock
+
+    handle = logic.start(FolderSettings(incoming))
+    untilRunning(handle)
+    process, log = scanner("--fps", "100", "--frames", "200")
+    until(lambda: logic.statistics()["received"] > 5)
+    sleepWithLock(2.5)
+    process.wait()
+    until(lambda: logic.statistics()["received"] == 200)
+    counts = logic.statistics()
+    assert counts["received"] == counts["shown"] + counts["skipped"]
+    last = json.loads(log.read_text().splitlines()[-1])
+    assert checksum(slicer.util.arrayFromVolume(logic.liveVolumeNode())) == last["checksums"][0]
+
+
+def test_randomStartsAndStops(logic, incoming, scanner, noErrors):
+    """Start and Stop pressed at any moment, also before the process is ready: nothing hangs, nothing is left."""
+    scanner("--fps", "50", "--keep", "30")
+    rng = random.Random(11)
+    for _ in range(6):
+        logic.start(FolderSettings(incoming))
+        wanted = rng.choice((0, 0, 1, 5))
+        until(lambda wanted=wanted: logic.statistics()["received"] >= wanted)
+        logic.stop()
+        if rng.random() < 0.5:
+            until(lambda: not logic.isRunning())
+    until(lambda: not logic.isRunning())
+    counts = logic.statistics()
+    assert counts["received"] == counts["shown"] + counts["skipped"]
