@@ -6,6 +6,7 @@ A frame that does not fit starts a new generation, which is a new file; the old 
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import sys
@@ -107,7 +108,6 @@ class RingWriter:
                     memory = _create(path, slotBytes * slots)
                 except (OSError, ValueError, MemoryError) as error:
                     reason = f"{folder}: {error}"
-                    _unlink(path)
                     continue
                 made = _Generation(path, memory, slotBytes, slots, list(range(slots)))
                 self._generations[generation] = made
@@ -143,7 +143,7 @@ class RingReader:
         if place.generation not in self._memory:
             self._memory = {g: memory for g, memory in self._memory.items() if g >= place.generation - 1}
             self._memory[place.generation] = self._open(place)
-        nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        nbytes = math.prod(shape) * dtype.itemsize
         start = place.slot * place.slotBytes
         memory = self._memory[place.generation]
         if nbytes > place.slotBytes or start + nbytes > memory.size:
@@ -182,6 +182,9 @@ def _create(path: str, size: int) -> mmap.mmap:
     try:
         _reserve(handle, size)
         return mmap.mmap(handle, size)
+    except BaseException:
+        _unlink(path)
+        raise
     finally:
         os.close(handle)
 
