@@ -65,8 +65,8 @@ def _coordinates() -> tuple[Pixels, Pixels, Pixels]:
 
 def _ellipsoid(x: Pixels, y: Pixels, z: Pixels, centre: tuple[float, ...], axes: tuple[float, ...]) -> Pixels:
     parts: list[Pixels] = [((c - o) / a) ** 2 for c, o, a in zip((x, y, z), centre, axes, strict=True)]
-    inside: Pixels = np.where(parts[0] + parts[1] + parts[2] <= 1, 1.0, 0.0)
-    return inside
+    distance: Pixels = np.add(np.add(parts[0], parts[1]), parts[2])
+    return np.where(distance <= 1, 1.0, 0.0)
 
 
 def _heart(x: Pixels, y: Pixels, z: Pixels, phase: float) -> Pixels:
@@ -74,4 +74,5 @@ def _heart(x: Pixels, y: Pixels, z: Pixels, phase: float) -> Pixels:
     centre, axes = _HEART
     wall = _ellipsoid(x, y, z, centre, tuple(size * axis for axis in axes))
     blood = _ellipsoid(x, y, z, (centre[0] - 4, *centre[1:]), tuple((size * 1.25 - 0.65) * axis for axis in axes))
-    return wall * 160 + blood * 200
+    heart: Pixels = wall * 160 + blood * 200
+    return heart
