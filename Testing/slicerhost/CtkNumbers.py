@@ -29,7 +29,7 @@ class _NumberWidget(QWidget):  # type: ignore[misc, valid-type]
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self._box = hostClass(QtWidgets.QDoubleSpinBox)()
-        layout = QtWidgets.QHBoxLayout(self)
+        layout = hostClass(QtWidgets.QHBoxLayout)(self)
         layout.setContentsMargins(0, 0, 0, 0)
         self._fill(layout)
         layout.addWidget(self._box)
@@ -94,7 +94,7 @@ class ctkSliderWidget(_NumberWidget):
 
     def _fill(self, layout: QtWidgets.QHBoxLayout) -> None:
         self._pageStep, self._tracking = 10.0, True
-        self._slider = QtWidgets.QSlider(QtCore.Qt.Orientation.Horizontal)
+        self._slider = hostClass(QtWidgets.QSlider)(QtCore.Qt.Orientation.Horizontal)
         self._slider.setRange(0, STEPS)
         layout.addWidget(self._slider)
         self._slider.valueChanged.connect(self._slid)

@@ -128,9 +128,9 @@ class ctkPathLineEdit(QWidget):  # type: ignore[misc, valid-type]
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self._filters, self._settingKey, self._valid = self.AllEntries, "", False
-        layout = QtWidgets.QHBoxLayout(self)
+        layout = hostClass(QtWidgets.QHBoxLayout)(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        self._combo, self._button = hostClass(QtWidgets.QComboBox)(), QtWidgets.QToolButton()
+        self._combo, self._button = hostClass(QtWidgets.QComboBox)(), hostClass(QtWidgets.QToolButton)()
         QtWidgets.QComboBox.setEditable(self._combo, True)
         QtWidgets.QComboBox.setInsertPolicy(self._combo, QtWidgets.QComboBox.InsertPolicy.NoInsert)
         policy = QtWidgets.QSizePolicy.Policy
@@ -224,8 +224,8 @@ class ctkDirectoryButton(QWidget):  # type: ignore[misc, valid-type]
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self._directory, self._text = "", ""
-        self._button = QtWidgets.QPushButton(self)
-        layout = QtWidgets.QVBoxLayout(self)
+        self._button = hostClass(QtWidgets.QPushButton)(self)
+        layout = hostClass(QtWidgets.QVBoxLayout)(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._button)
         QtCore.QObject.connect(self._button, QtCore.SIGNAL("clicked()"), self.browse)

@@ -118,21 +118,25 @@ def _sceneObservers() -> list[str]:
         tags = [tag for tag in pythonObservers(item) if (address, tag) not in _observers]
         if not tags:
             continue
-        events = _events(str(item))
+        events = _events(item)
         name = "slicer.mrmlScene" if item is slicer.mrmlScene else f"{item.GetClassName()} '{item.GetName()}'"
         found += [f"A Python function observes {events.get(tag, 'an event')} of {name}." for tag in tags]
     return found
 
 
-def _events(printed: str) -> dict[int, str]:
+def _events(item: Any) -> dict[int, str]:
     """Observer tag -> event name, from the text VTK prints of an object."""
-    events, event = {}, "an event"
-    for line in printed.splitlines():
+    own = {getattr(type(item), n): n for n in dir(type(item)) if n.endswith("Event")}
+    events: dict[int, str] = {}
+    number, name = 0, ""
+    for line in str(item).splitlines():
         key, _, value = line.strip().partition(": ")
-        if key == "EventName":
-            event = value
+        if key == "Event":
+            number = int(value)
+        elif key == "EventName":
+            name = value
         elif key == "Tag" and value.isdigit():
-            events.setdefault(int(value), event)
+            events.setdefault(int(value), own.get(number, name) if name == "NoEvent" else name)
     return events
 
 

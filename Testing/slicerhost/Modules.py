@@ -52,7 +52,7 @@ class qSlicerScriptedLoadableModuleWidget(qSlicerWidget):
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self._entered, self._python, self._source = False, None, ""
-        QtWidgets.QVBoxLayout(self)
+        hostClass(QtWidgets.QVBoxLayout)(self)
 
     def setPythonSource(self, path: str) -> bool:
         """Make <Name>Widget of the module in sys.modules; the file is executed only when it is not there."""

@@ -6,7 +6,7 @@ from typing import Any
 from PySide6 import QtCore
 
 from .EventLoop import pointer, symbol
-from .PythonQt import callNative, replacedMethods
+from .PythonQt import callNative, nativeObject, replacedMethods
 
 
 def _write(self: Any, data: Any) -> int:
@@ -15,7 +15,7 @@ def _write(self: Any, data: Any) -> int:
         data = data.encode()
     if not isinstance(data, (bytes, QtCore.QByteArray)):
         raise TypeError(f"write takes str, bytes or QByteArray, not {type(data).__name__}")
-    return int(QtCore.QIODevice.write(self, QtCore.QByteArray(data)))
+    return int(QtCore.QIODevice.write(nativeObject(self), QtCore.QByteArray(data)))
 
 
 def _waiting(name: str) -> Any:

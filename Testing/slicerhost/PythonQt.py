@@ -5,12 +5,11 @@ arguments; an unknown attribute can be neither read nor set; lists come back as 
 Where PythonQt prints and goes on, or stores nonsense, this host raises.
 """
 
-import contextlib
 import json
 import sys
 import types
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,7 @@ def refusedNames(cls: type) -> frozenset[str]:
     return _refusedNames[cls]
 
 
-def _replaced(table: dict[tuple[str, str], Callable[..., Any]], cls: type, name: str) -> Callable[..., Any] | None:
+def replaced(table: dict[tuple[str, str], Callable[..., Any]], cls: type, name: str) -> Callable[..., Any] | None:
     for base in cls.__mro__:
         if (base.__name__, name) in table:
             return table[base.__name__, name]
@@ -55,14 +54,44 @@ def adopt(value: Any) -> Any:
     """What PythonQt hands to Python for a C++ value."""
     if isinstance(value, list):
         return tuple(adopt(item) for item in value)
-    if isinstance(value, shiboken6.Shiboken.Object) and not isinstance(type(value), HostMeta):
-        if isinstance(value, QtCore.QByteArray):
-            return value
-        host = hostClass(type(value))
-        if host is not type(value):
-            value.__class__ = host
+    if not isinstance(value, shiboken6.Shiboken.Object) or isinstance(value, (ObjectRules, ValueRules)):
+        return Enums.fromNative(value)
+    if isinstance(value, QtCore.QByteArray):
         return value
-    return Enums.fromNative(value)
+    if isinstance(value, QtCore.QObject):
+        own = vars(value)
+        if "_adopted" not in own:
+            own["_adopted"] = Adopted(value)
+        return own["_adopted"]
+    try:  # a value is copied into its host class; what has no copy stays as it is
+        return hostClass(type(value))(value)
+    except (TypeError, NotImplementedError):
+        return value
+
+
+class Adopted:
+    """A QObject that C++ made, under PythonQt's rules. PySide6 allows no other class for the object itself."""
+
+    __slots__ = ("_native",)
+
+    def __init__(self, native: QtCore.QObject) -> None:
+        object.__setattr__(self, "_native", native)
+
+    def __getattribute__(self, name: str) -> Any:
+        if name[:2] == "__":
+            return object.__getattribute__(self, name)
+        return readAttribute(nativeObject(self), name, self)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        writeAttribute(nativeObject(self), name, value)
+
+    def __repr__(self) -> str:
+        return repr(nativeObject(self))
+
+
+def nativeObject(value: Any) -> Any:
+    """The QObject behind an Adopted; other values unchanged."""
+    return object.__getattribute__(value, "_native") if type(value) is Adopted else value
 
 
 class QtSlot:
@@ -94,29 +123,28 @@ class QtSlot:
 
 def callNative(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     """Call PySide6 with PythonQt's arguments."""
-    native = tuple(a.function if isinstance(a, QtSlot) else Enums.toNative(a) for a in arguments)
-    with _asNative(native):
-        try:
-            return function(*native)
-        except TypeError:
-            again = Enums.withEnumsForNumbers(function, native)
-            if again is None:
-                raise
-        return function(*again)
-
-
-@contextlib.contextmanager
-def _asNative(arguments: tuple[Any, ...]) -> Iterator[None]:
-    """Let values such as qt.QIcon be PySide6's own meanwhile: it puts no instance of a subclass into a QVariant."""
-    values = [a for a in arguments if isinstance(a, ValueRules) and isNative(type(a))]
-    hosts = [type(value) for value in values]
-    for value, host in zip(values, hosts, strict=True):
-        value.__class__ = _checked(host)
+    native = tuple(nativeValue(argument) for argument in arguments)
     try:
-        yield
-    finally:
-        for value, host in zip(values, hosts, strict=True):
-            value.__class__ = host
+        return function(*native)
+    except TypeError:
+        again = Enums.withEnumsForNumbers(function, native)
+        if again is None:
+            raise
+    return function(*again)
+
+
+def nativeValue(value: Any) -> Any:
+    """An argument as PySide6 wants it.
+
+    A value such as qt.QIcon is copied into PySide6's own class: no instance of a subclass goes into a QVariant.
+    """
+    value = Enums.toNative(nativeObject(value.function if isinstance(value, QtSlot) else value))
+    if not (isinstance(value, ValueRules) and isNative(type(value))):
+        return value
+    try:
+        return nativeClass(type(value))(value)
+    except (TypeError, NotImplementedError):
+        return value
 
 
 def propertyNames(qObject: QtCore.QObject) -> frozenset[str]:
@@ -134,7 +162,6 @@ def propertyNames(qObject: QtCore.QObject) -> frozenset[str]:
 def converted(prop: QtCore.QMetaProperty, value: Any) -> Any:
     """The value as PythonQt would write it into a property; raises where PythonQt raises or stores nonsense."""
     kind = prop.typeName()
-    value = Enums.toNative(value)
     if kind == "QString":
         if not isinstance(value, str):
             raise AttributeError(
@@ -158,6 +185,10 @@ def converted(prop: QtCore.QMetaProperty, value: Any) -> Any:
 class ObjectRules:
     """Mixed into the host class of every QObject."""
 
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        _construct(self, super().__init__, arguments, keywords)
+        made.add(self)
+
     def __getattribute__(self, name: str) -> Any:
         if name[:2] == "__":
             return super().__getattribute__(name)
@@ -169,50 +200,18 @@ class ObjectRules:
                 return _own(self, name, super().__getattribute__(name), base.__dict__[name])
         if _askedByQt():
             return super().__getattribute__(name)
-        own = super().__getattribute__("__dict__")
-        if name in own and not isinstance(own[name], QtCore.SignalInstance):
-            return own[name]
-        if name in refusedNames(cls):
-            raise AttributeError(f"{_className(self)} has no attribute '{name}' on both Qt 5.15 and Qt 6 in PythonQt")
-        propertyName = "objectName" if name == "name" else name
-        if propertyName in propertyNames(self):
-            return _readProperty(self, propertyName)
-        replacement = _replaced(replacedMethods, cls, name)
-        if replacement is not None:
-            return types.MethodType(replacement, self)
-        try:
-            value = super().__getattribute__(name)
-        except AttributeError:
-            return _dynamicOrChild(self, name)
-        if isinstance(value, QtCore.SignalInstance):
-            return Signals.BoundSignal(self, name, value)
-        if callable(value) and not isinstance(value, type):
-            return QtSlot(value)
-        return Enums.fromNative(value)
+        return readAttribute(self, name, self)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        cls = type(self)
-        propertyName = "objectName" if name == "name" else name
-        if propertyName in propertyNames(self) and name not in refusedNames(cls):
-            _writeProperty(self, propertyName, value)
-            return
-        if name.encode() in [bytes(n.data()) for n in QtCore.QObject.dynamicPropertyNames(self)]:
-            if value is None:
-                raise AttributeError(f"Dynamic property '{name}' does not accept an object of type NoneType (None)")
-            QtCore.QObject.setProperty(self, name, Enums.toNative(value))
-            return
-        if isNative(cls) or (isStandIn(cls) and name[0] != "_"):
-            if hasattr(cls, name):
-                raise AttributeError(f"Slot or signal '{name}' can not be overwritten on {_className(self)} object")
-            raise AttributeError(
-                f"'{name}' does not exist on {_className(self)} and creating new attributes on C++ objects "
-                "is not allowed"
-            )
-        super().__setattr__(name, value)
+        if not writeAttribute(self, name, value):
+            super().__setattr__(name, value)
 
 
 class ValueRules:
     """Mixed into the host class of everything in `qt` that is not a QObject."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        _construct(self, super().__init__, arguments, keywords)
 
     def __getattribute__(self, name: str) -> Any:
         value = super().__getattribute__(name)
@@ -221,7 +220,7 @@ class ValueRules:
         cls = type(self)
         if name in refusedNames(cls):
             raise AttributeError(f"{cls.__name__} has no attribute '{name}' on both Qt 5.15 and Qt 6 in PythonQt")
-        replacement = _replaced(replacedMethods, cls, name)
+        replacement = replaced(replacedMethods, cls, name)
         if replacement is not None:
             return types.MethodType(replacement, self)
         if isinstance(value, (types.BuiltinMethodType, types.MethodType)):
@@ -229,38 +228,74 @@ class ValueRules:
         return Enums.fromNative(value)
 
 
-def _className(qObject: Any) -> str:
+def className(qObject: Any) -> str:
     return str(QtCore.QObject.metaObject(qObject).className())
+
+
+def readAttribute(qObject: Any, name: str, shown: Any) -> Any:
+    """An attribute of a C++ object; `shown` is the object as Python has it."""
+    cls, own = type(qObject), QtCore.QObject.__getattribute__(qObject, "__dict__")
+    if name in own and issubclass(cls, ObjectRules) and not isinstance(own[name], QtCore.SignalInstance):
+        return own[name]
+    if name in refusedNames(cls):
+        raise AttributeError(f"{className(qObject)} has no attribute '{name}' on both Qt 5.15 and Qt 6 in PythonQt")
+    propertyName = "objectName" if name == "name" else name
+    if propertyName in propertyNames(qObject):
+        return _readProperty(qObject, propertyName)
+    replacement = replaced(replacedMethods, cls, name)
+    if replacement is not None:
+        return types.MethodType(replacement, shown)
+    try:
+        value = publicClass(cls).__getattribute__(qObject, name)
+    except AttributeError:
+        return _dynamicOrChild(qObject, name)
+    if isinstance(value, QtCore.SignalInstance):
+        return Signals.BoundSignal(shown, qObject, name, value)
+    if callable(value) and not isinstance(value, type):
+        return QtSlot(value)
+    return Enums.fromNative(value)
+
+
+def writeAttribute(qObject: Any, name: str, value: Any) -> bool:
+    """Set a property; False when a Python subclass may have the name as an attribute of its own."""
+    cls = type(qObject)
+    propertyName = "objectName" if name == "name" else name
+    if propertyName in propertyNames(qObject) and name not in refusedNames(cls):
+        _writeProperty(qObject, propertyName, value)
+        return True
+    if name.encode() in [bytes(n.data()) for n in QtCore.QObject.dynamicPropertyNames(qObject)]:
+        if value is None:
+            raise AttributeError(f"Dynamic property '{name}' does not accept an object of type NoneType (None)")
+        QtCore.QObject.setProperty(qObject, name, nativeValue(value))
+        return True
+    if not issubclass(cls, ObjectRules) or isNative(cls) or (isStandIn(cls) and name[0] != "_"):
+        if hasattr(cls, name):
+            raise AttributeError(f"Slot or signal '{name}' can not be overwritten on {className(qObject)} object")
+        raise AttributeError(
+            f"'{name}' does not exist on {className(qObject)} and creating new attributes on C++ objects is not allowed"
+        )
+    return False
 
 
 def _own(qObject: Any, name: str, value: Any, declared: Any) -> Any:
     if isinstance(value, QtCore.SignalInstance):
-        return Signals.BoundSignal(qObject, name, value)
+        return Signals.BoundSignal(qObject, qObject, name, value)
     if isinstance(declared, QtCore.Property):
         return adopt(value)
     return value
 
 
 def _readProperty(qObject: Any, name: str) -> Any:
-    # Shiboken looks for a Python override of a virtual getter under the getter's name while the property is read.
-    busy: set[str] = QtCore.QObject.__getattribute__(qObject, "__dict__").setdefault("_reading", set())
-    if name in busy:
-        return QtCore.QObject.__getattribute__(qObject, name)
-    busy.add(name)
-    try:
-        return adopt(QtCore.QObject.property(qObject, name))
-    finally:
-        busy.discard(name)
+    return adopt(QtCore.QObject.property(qObject, name))
 
 
 def _writeProperty(qObject: Any, name: str, value: Any) -> None:
     meta = QtCore.QObject.metaObject(qObject)
     prop = meta.property(meta.indexOfProperty(name))
     if not prop.isWritable():
-        raise AttributeError(f"Property '{name}' of {_className(qObject)} object is not writable")
+        raise AttributeError(f"Property '{name}' of {className(qObject)} object is not writable")
     try:
-        with _asNative((value,)):
-            done = value is not None and QtCore.QObject.setProperty(qObject, name, converted(prop, value))
+        done = value is not None and QtCore.QObject.setProperty(qObject, name, converted(prop, nativeValue(value)))
     except (RuntimeError, TypeError):
         done = False
     if not done:
@@ -273,74 +308,36 @@ def _dynamicOrChild(qObject: Any, name: str) -> Any:
     for child in QtCore.QObject.children(qObject):
         if QtCore.QObject.objectName(child) == name:
             return adopt(child)
-    raise AttributeError(f"{_className(qObject)} has no attribute named '{name}'")
+    raise AttributeError(f"{className(qObject)} has no attribute named '{name}'")
 
 
 def isNative(cls: type) -> bool:
     """Is this a host class of a C++ class, and not a Python subclass of one?"""
-    return isinstance(cls, HostMeta) and type.__getattribute__(cls, "__dict__").get("nativeBase") is not None
+    return "nativeBase" in vars(cls)
 
 
 def isStandIn(cls: type) -> bool:
     """Is this the host's own version of a ctk or qMRML class, to be taken for C++?"""
-    return type.__getattribute__(cls, "__dict__").get("standIn", False) is True
+    return vars(cls).get("standIn", False) is True
 
 
-class HostMeta(type(QtCore.QObject)):  # type: ignore[misc]
-    """Class attributes by PythonQt's rules; isinstance holds for objects that C++ made as well."""
-
-    def __instancecheck__(cls, instance: Any) -> bool:
-        return type.__instancecheck__(_checked(cls), instance)
-
-    def __subclasscheck__(cls, subclass: type) -> bool:
-        return type.__subclasscheck__(_checked(cls), subclass)
-
-    def __getattribute__(cls, name: str) -> Any:
-        if name[:1] == "_" or name in ("mro", "nativeBase", "standIn", "signalAliases", "staticMetaObject"):
-            return super().__getattribute__(name)
-        if not isNative(cls):
-            return Enums.fromNative(super().__getattribute__(name))
-        if name in refusedNames(cls):
-            raise AttributeError(f"{cls.__name__} has no attribute '{name}' on both Qt 5.15 and Qt 6 in PythonQt")
-        replacement = _replaced(replacedStatics, cls, name)
-        if replacement is not None:
-            return replacement
-        value = super().__getattribute__(name)
-        if isinstance(value, types.BuiltinFunctionType) or type(value).__name__ == "method_descriptor":
-            return QtSlot(value)
-        return Enums.fromNative(value)
-
-    def __call__(cls, *arguments: Any, **keywords: Any) -> Any:
-        if isNative(cls):
-            if keywords:
-                raise ValueError(f"Called {cls.__name__} with keyword arguments; PythonQt's slots take none")
-            check = refusedConstructors.get(cls.__name__)
-            if check is not None:
-                check(arguments)
-            native = tuple(a.function if isinstance(a, QtSlot) else Enums.toNative(a) for a in arguments)
-            try:
-                instance = super().__call__(*native)
-            except TypeError:
-                again = Enums.withEnumsForNumbers(_checked(cls), native)
-                if again is None:
-                    raise
-                instance = super().__call__(*again)
-        else:
-            instance = super().__call__(*arguments, **keywords)
-        if type.__instancecheck__(QtCore.QObject, instance):
-            made.add(instance)
-        return instance
-
-
-def _checked(cls: type) -> type:
+def nativeClass(cls: type) -> type:
     """The PySide6 class behind a host class."""
-    native: type | None = type.__getattribute__(cls, "__dict__").get("nativeBase")
-    return native if native is not None else cls
+    native: type = vars(cls).get("nativeBase", cls)
+    return native
+
+
+def publicClass(cls: type) -> type:
+    """The class of PySide6 behind any class; its own look-up knows methods that are static as well."""
+    return next(k for k in cls.__mro__ if k.__module__.startswith("PySide6"))
 
 
 def hostClass(base: type) -> type:
-    """The host class for a PySide6 class."""
-    if isinstance(base, HostMeta):
+    """The host class for a PySide6 class.
+
+    Its metaclass is PySide6's own: with another one PySide6 does not notice that a C++ object is gone.
+    """
+    if issubclass(base, (ObjectRules, ValueRules)):
         return base
     if base not in _hosts:
         public = next(k for k in base.__mro__ if k.__module__.startswith("PySide6") or k in _hosts)
@@ -350,56 +347,30 @@ def hostClass(base: type) -> type:
         members = {"nativeBase": base, "__module__": "qt"}
         if hasattr(base, "__enter__"):  # PythonQt's objects are no context managers
             members["__enter__"] = members["__exit__"] = _noContext
-        _hosts[base] = HostMeta(base.__name__, (rules, base), members)
+        _hosts[base] = type(base)(base.__name__, (rules, base), members)
     return _hosts[base]
+
+
+def _construct(self: Any, initialize: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+    """A constructor as PythonQt calls it."""
+    host = next(k for k in type(self).__mro__ if isNative(k))
+    if keywords:
+        raise ValueError(f"Called {host.__name__} with keyword arguments; PythonQt's slots take none")
+    check = refusedConstructors.get(host.__name__)
+    if check is not None:
+        check(arguments)
+    native = tuple(nativeValue(argument) for argument in arguments)
+    try:
+        initialize(*native)
+    except TypeError:
+        again = Enums.withEnumsForNumbers(nativeClass(host), native)
+        if again is None:
+            raise
+        initialize(*again)
 
 
 def _noContext(_self: Any, *_arguments: Any) -> None:
     raise AttributeError("an object of PythonQt is no context manager")
-
-
-def find(qObject: Any, kind: Any, name: str = "") -> list[Any]:
-    """The descendants of a class (or class name) with a name."""
-    found = []
-    for child in QtCore.QObject.findChildren(qObject, QtCore.QObject):
-        fits = QtCore.QObject.inherits(child, kind) if isinstance(kind, str) else isinstance(child, kind)
-        if fits and name in ("", QtCore.QObject.objectName(child)):
-            found.append(adopt(child))
-    return found
-
-
-def _connect(self: Any, signal: str, receiver: Any, *more: Any) -> bool:
-    if more:
-        raise TypeError("connect(signal, receiver, slot): connect a Python callable instead")
-    target = receiver.function if isinstance(receiver, QtSlot) else receiver
-    return Signals.connect(self, signal, target, adopt, refusedNames(type(self)))
-
-
-def _disconnect(self: Any, signal: str, receiver: Any = None) -> bool:
-    return Signals.disconnect(self, signal, receiver.function if isinstance(receiver, QtSlot) else receiver)
-
-
-def _findChild(self: Any, kind: Any, name: str = "") -> Any:
-    found = find(self, kind, name)
-    return found[0] if found else None
-
-
-def _setProperty(self: Any, name: str, value: Any) -> None:
-    with _asNative((value,)):
-        QtCore.QObject.setProperty(self, name, Enums.toNative(value))
-
-
-replacedMethods.update(
-    {
-        ("QObject", "connect"): _connect,
-        ("QObject", "disconnect"): _disconnect,
-        ("QObject", "findChild"): _findChild,
-        ("QObject", "findChildren"): lambda self, kind, name="": tuple(find(self, kind, name)),
-        ("QObject", "className"): _className,
-        ("QObject", "setProperty"): _setProperty,
-        ("QObject", "delete"): lambda self: shiboken6.delete(self),
-    }
-)
 
 
 def _askedByQt() -> bool:
@@ -415,6 +386,7 @@ _intoQt = {
     function.__code__
     for function in (
         callNative,
+        _construct,
         _readProperty,
         _writeProperty,
         EventLoop.execApplication,

@@ -89,7 +89,7 @@ class qMRMLNodeComboBox(QWidget):  # type: ignore[misc, valid-type]
         self._options = {name: default for name, (_kind, default) in OPTIONS.items()}
         self._nodeID, self._filling = "", False
         self._combo = hostClass(QtWidgets.QComboBox)()
-        layout = QtWidgets.QVBoxLayout(self)
+        layout = hostClass(QtWidgets.QVBoxLayout)(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._combo)
         QtCore.QObject.connect(self._combo, QtCore.SIGNAL("currentIndexChanged(int)"), self._picked)

@@ -8,8 +8,8 @@ from typing import Any
 
 from PySide6 import QtCore, QtGui, QtNetwork, QtWidgets
 
-from . import Problems, PythonQt, UiLoader
-from . import Processes as _processes  # noqa: F401 - adds QProcess's rules
+from . import ObjectMethods, Problems, Processes, PythonQt, UiLoader  # noqa: F401 - they add their methods to the rules
+from .QtClass import QtClass
 
 _KITS = (QtCore, QtGui, QtWidgets, QtNetwork)
 _CLASSES = frozenset(json.loads((Path(__file__).parent / "PythonQtClasses.json").read_text())["classes"])
@@ -28,7 +28,7 @@ class _QtModule(types.ModuleType):
             for kit in _KITS:
                 native = getattr(kit, name, None)
                 if native is not None:
-                    value = native if name == "QByteArray" else PythonQt.hostClass(native)
+                    value = native if name == "QByteArray" else QtClass(native)
                     setattr(self, name, value)
                     return value
         raise AttributeError(f"module 'qt' has no attribute '{name}' in PythonQt on both Qt 5.15 and Qt 6")

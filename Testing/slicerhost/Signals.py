@@ -131,8 +131,8 @@ def disconnect(qObject: QtCore.QObject, signal: str | bytes, receiver: Callable[
 class BoundSignal:
     """`button.clicked`: connect, disconnect, emit, or call it to emit."""
 
-    def __init__(self, qObject: Any, name: str, native: Any) -> None:
-        self._object, self._name, self._native = qObject, name, native
+    def __init__(self, shown: Any, qObject: QtCore.QObject, name: str, native: Any) -> None:
+        self._shown, self._object, self._name, self._native = shown, qObject, name, native
 
     def _signature(self) -> str:
         """Of several signals with this name, the one with the most parameters."""
@@ -140,10 +140,10 @@ class BoundSignal:
         return max(found, key=len)
 
     def connect(self, receiver: Callable[..., Any]) -> bool:
-        return bool(self._object.connect(self._signature(), receiver))
+        return bool(self._shown.connect(self._signature(), receiver))
 
     def disconnect(self, receiver: Callable[..., Any] | None = None) -> bool:
-        return disconnect(self._object, self._signature(), receiver)
+        return bool(self._shown.disconnect(self._signature(), receiver))
 
     def emit(self, *arguments: Any) -> None:
         self._native.emit(*arguments)

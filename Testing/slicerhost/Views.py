@@ -83,9 +83,15 @@ class View:
         self.group = slicer.vtkMRMLDisplayableManagerGroup()
         self.group.SetRenderer(self.renderer)
         observe(self.group, vtkCommand.UpdateEvent, lambda *_: self.scheduleRender())
+        observe(slicer.mrmlScene, slicer.mrmlScene.EndBatchProcessEvent, lambda *_: self.scheduleRender())
         self.group.Initialize(shared, self.renderer)
 
     def scheduleRender(self) -> None:
+        if slicer.mrmlScene.IsBatchProcessing():
+            # As qMRMLSliceView does: a scene that is half closed or half loaded is not drawn.
+            self._timer.stop()
+            self._scheduledAt = 0.0
+            return
         wait = 1.0 / MAXIMUM_UPDATE_RATE
         if not self._scheduledAt:
             self._scheduledAt = time.monotonic()
