@@ -1,30 +1,42 @@
 """What must survive the death of the acquisition process: frame numbers, and which files are done.
 
-Two small files in the session's working folder. ``state.json`` is overwritten in place with one short write for each
-frame; ``files.jsonl`` grows by one line for each finished file. A killed process loses nothing of either: a write that
-returned is in the system's page cache, and one write of this size is not divided by a kill.
+Three small files in the session's working folder. ``files.jsonl`` grows by one line for each finished file. The state
+is overwritten in place with one short write for each frame, in two files by turns. A killed process loses nothing: a
+write that returned is in the system's page cache, and one that a kill divides (Linux writes page by page) has not
+happened, as its line has no end or its checksum is wrong and the state before it counts.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from types import TracebackType
+from typing import Any
 
 Stamp = tuple[int, int]
 """(size in bytes, mtime_ns): with the path it names a file's content; overwritten is another stamp."""
 
-STATE_NAME = "state.json"
+STATE_NAMES = ("state0.json", "state1.json")
 FILES_NAME = "files.jsonl"
+
+
+class Verdict(str, Enum):
+    """How a file ended: all of it became frames (or is not wanted), none will, or it may still be completed."""
+
+    DONE = "done"
+    REJECTED = "rejected"
+    INCOMPLETE = "incomplete"
 
 
 @dataclass
 class OpenFile:
-    """The file that is being read. ``accepted``: its images that became frames; ``deaths``: how many processes ended
-    while they read it."""
+    """A file that is being read, or was when a process ended. ``accepted``: its images that became frames; ``deaths``:
+    how many processes ended while they read it."""
 
-    path: str
     stamp: Stamp
     accepted: int = 0
     deaths: int = 0
@@ -39,80 +51,71 @@ class Journal:
     def __init__(self, folder: str) -> None:
         self.numbers: dict[str, int] = {}
         """Next frame number of each stream."""
-        self.rejected = 0
         self.listed = False
         """True once the files that were there at start are known."""
         self.done: dict[str, Stamp] = {}
         """Path to the stamp with which a file was finished or passed over."""
-        self.interrupted: OpenFile | None = None
-        """The file that an earlier process was reading when it ended."""
-        self._open: OpenFile | None = None
-        self._stateLength = 0
+        self.unfinished: dict[str, OpenFile] = {}
+        """By path: the file that is being read, and those that gave some of their images or ended a process."""
+        self._rejected = 0
+        self._incomplete: set[str] = set()
+        self._openPath: str | None = None
+        self._serial = 0
+        self._stateLengths = [0, 0]
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
-        self._state = os.open(os.path.join(folder, STATE_NAME), flags, 0o600)
+        self._states = [os.open(os.path.join(folder, name), flags, 0o600) for name in STATE_NAMES]
         self._files = os.open(os.path.join(folder, FILES_NAME), flags | os.O_APPEND, 0o600)
-        self._load(os.path.join(folder, FILES_NAME))
+        self._loadFiles()
+        self._loadState()
 
-    def _load(self, filesPath: str) -> None:
-        text = os.read(self._state, 1 << 20)
-        self._stateLength = len(text)
-        if text.strip():
-            state = json.loads(text)
-            self.numbers, self.rejected, self.listed = state["numbers"], state["rejected"], state["listed"]
-            if state["open"]:
-                path, size, mtime, accepted, deaths = state["open"]
-                self.interrupted = OpenFile(path, (size, mtime), accepted, deaths + 1)
-        with open(filesPath, "rb") as lines:
-            for line in lines:
-                if line.endswith(b"\n"):
-                    path, size, mtime = json.loads(line)
-                    self.done[path] = (size, mtime)
-        if self.interrupted and self.done.get(self.interrupted.path) == self.interrupted.stamp:
-            self.interrupted = None
+    @property
+    def rejected(self) -> int:
+        """Files that gave no frame and were reported; one that was not complete counts until it is completed."""
+        return self._rejected + len(self._incomplete)
 
-    def passOver(self, files: dict[str, Stamp]) -> None:
+    def passOver(self, files: Mapping[str, Stamp]) -> None:
         """Note the files that are there at start and are not wanted; from now on every other file is new."""
-        self.done.update(files)
-        self._append(files)
+        self._append(files, Verdict.DONE)
         self.listed = True
         self._save()
 
     def begin(self, path: str, stamp: Stamp) -> OpenFile:
-        """Note that a file is about to be read; tells what earlier processes made of it."""
-        before = self.interrupted
-        if before and (before.path, before.stamp) == (path, stamp):
-            self._open = before
-        else:
-            self._open = OpenFile(path, stamp)
+        """Note that a file is about to be read; tells what earlier tries made of it."""
+        before = self.unfinished.get(path)
+        opened = before if before and before.stamp == stamp else OpenFile(stamp)
+        self.unfinished[path] = opened
+        self._openPath = path
         self._save()
-        return self._open
+        return opened
 
     def leave(self) -> None:
         """Note that the file is put aside, and that a death from now on is none of its doing."""
-        self._open = None
+        opened = self.unfinished.get(self._openPath or "")
+        if self._openPath and opened and not opened.accepted and not opened.deaths:
+            del self.unfinished[self._openPath]
+        self._openPath = None
         self._save()
 
     def accept(self, stream: str) -> int:
         """The number of the next frame of a stream, which from now on counts as received."""
         number = self.numbers.get(stream, 0)
         self.numbers[stream] = number + 1
-        if self._open:
-            self._open.accepted += 1
+        if self._openPath:
+            self.unfinished[self._openPath].accepted += 1
         self._save()
         return number
 
-    def finish(self, path: str, stamp: Stamp, rejected: bool = False) -> None:
+    def finish(self, path: str, stamp: Stamp, verdict: Verdict = Verdict.DONE) -> None:
         """Note that nothing more is wanted of a file until its stamp changes."""
-        self.done[path] = stamp
-        self.rejected += rejected
-        self._append({path: stamp})
-        self._open = None
+        self._append({path: stamp}, verdict)
+        self.unfinished.pop(path, None)
+        self._openPath = None
         self._save()
 
     def close(self) -> None:
-        """Close both files."""
-        os.close(self._state)
-        os.close(self._files)
+        """Close all files."""
+        for handle in (*self._states, self._files):
+            os.close(handle)
 
     def __enter__(self) -> Journal:
         return self
@@ -122,19 +125,81 @@ class Journal:
     ) -> None:
         self.close()
 
-    def _append(self, files: dict[str, Stamp]) -> None:
-        os.write(self._files, "".join(json.dumps([path, *stamp]) + "\n" for path, stamp in files.items()).encode())
+    # ---- the files
+
+    def _loadFiles(self) -> None:
+        with open(self._files, "rb", closefd=False) as lines:
+            whole = 0
+            for line in lines:
+                if not line.endswith(b"\n"):
+                    # The next line must not be joined to this one.
+                    os.ftruncate(self._files, whole)
+                    break
+                whole += len(line)
+                path, size, mtime, verdict = json.loads(line)
+                self._note(path, (size, mtime), Verdict(verdict))
+
+    def _append(self, files: Mapping[str, Stamp], verdict: Verdict) -> None:
+        lines = "".join(json.dumps([path, *stamp, verdict.value]) + "\n" for path, stamp in files.items())
+        os.write(self._files, lines.encode())
+        for path, stamp in files.items():
+            self._note(path, stamp, verdict)
+
+    def _note(self, path: str, stamp: Stamp, verdict: Verdict) -> None:
+        self.done[path] = stamp
+        self._rejected += verdict is Verdict.REJECTED
+        if verdict is Verdict.INCOMPLETE:
+            self._incomplete.add(path)
+        else:
+            self._incomplete.discard(path)
+
+    # ---- the state
+
+    def _loadState(self) -> None:
+        states = []
+        for turn, handle in enumerate(self._states):
+            text = _readAll(handle)
+            self._stateLengths[turn] = len(text)
+            state = _parseState(text)
+            if state is not None:
+                states.append(state)
+        if not states:
+            return
+        state = max(states, key=lambda one: int(one["serial"]))
+        self._serial, self.numbers, self.listed = state["serial"], state["numbers"], state["listed"]
+        for path, size, mtime, accepted, deaths in state["unfinished"]:
+            opened = OpenFile((size, mtime), accepted, deaths + (path == state["open"]))
+            if self.done.get(path) != opened.stamp:
+                self.unfinished[path] = opened
 
     def _save(self) -> None:
-        # Padded to the longest state so far: a shorter text must leave nothing of a longer one behind it.
-        opened = self._open
+        self._serial += 1
         state = {
+            "serial": self._serial,
             "numbers": self.numbers,
-            "rejected": self.rejected,
             "listed": self.listed,
-            "open": opened and [opened.path, *opened.stamp, opened.accepted, opened.deaths],
+            "open": self._openPath,
+            "unfinished": [
+                [path, *opened.stamp, opened.accepted, opened.deaths] for path, opened in self.unfinished.items()
+            ],
         }
         text = json.dumps(state).encode()
-        self._stateLength = max(self._stateLength, len(text))
-        os.lseek(self._state, 0, os.SEEK_SET)
-        os.write(self._state, text.ljust(self._stateLength))
+        text = b"%08x" % zlib.crc32(text) + text
+        turn = self._serial % 2
+        # Padded to the longest state so far: a shorter text must leave nothing of a longer one behind it.
+        self._stateLengths[turn] = max(self._stateLengths[turn], len(text))
+        os.lseek(self._states[turn], 0, os.SEEK_SET)
+        os.write(self._states[turn], text.ljust(self._stateLengths[turn]))
+
+
+def _readAll(handle: int) -> bytes:
+    with open(handle, "rb", closefd=False) as file:
+        return file.read()
+
+
+def _parseState(text: bytes) -> dict[str, Any] | None:
+    body = text[8:].rstrip(b" ")
+    if text[:8] != b"%08x" % zlib.crc32(body) or not body:
+        return None
+    state: dict[str, Any] = json.loads(body)
+    return state

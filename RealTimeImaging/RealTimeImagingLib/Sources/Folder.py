@@ -16,7 +16,7 @@ from typing import Any
 
 from ..Errors import NotAnImageError
 from ..Event import Event
-from ..Journal import Journal, Stamp
+from ..Journal import Journal, Stamp, Verdict
 from ..Readers import ignoredName
 from ..Settings import FolderSettings
 from .Listing import matcher, naturalOrder, newFiles, seriesOf, stampOf
@@ -165,8 +165,8 @@ class FolderSource:
         return Event("folder-gone", text, "warning", folder)
 
     def _order(self, candidate: Candidate) -> tuple[bool, list[tuple[int, int, str]]]:
-        interrupted = self._journal.interrupted
-        return (interrupted is None or interrupted.path != candidate.path), candidate.order
+        # A file of which some images are shown already comes before the others.
+        return candidate.path not in self._journal.unfinished, candidate.order
 
     def _try(self, candidate: Candidate) -> Iterator[Arrival | Event]:
         path, now = candidate.path, self._clock()
@@ -192,12 +192,12 @@ class FolderSource:
         elif candidate.quiet(now) >= self._settings.incompleteAfter:
             why, quiet = verdict.why.rstrip("."), candidate.quiet(now)
             text = f"{name} is not complete: {why}. It has not changed for {quiet:.0f} s."
-            yield self._reject(path, stamp, Event("incomplete", text, "warning", path))
+            yield self._reject(path, stamp, Event("incomplete", text, "warning", path), Verdict.INCOMPLETE)
         else:
             self._journal.leave()
 
-    def _reject(self, path: str, stamp: Stamp, event: Event) -> Event:
-        self._journal.finish(path, stamp, rejected=True)
+    def _reject(self, path: str, stamp: Stamp, event: Event, verdict: Verdict = Verdict.REJECTED) -> Event:
+        self._journal.finish(path, stamp, verdict)
         self._pending.pop(path, None)
         return event
 
