@@ -58,6 +58,8 @@ def sweep() -> list[str]:
 
 def alive(pid: int) -> bool:
     """Whether a process of this number runs."""
+    if not 0 < pid < 1 << 31:
+        return False
     if sys.platform == "win32":
         import ctypes
 
