@@ -55,7 +55,11 @@ class LineLogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send one record."""
-        text = record.getMessage()
+        try:
+            text = record.getMessage()
+        except Exception:  # a library's mistake in its message must not end the reading of a file
+            self.handleError(record)
+            return
         if record.exc_info:
             text += "\n" + logging.Formatter().formatException(record.exc_info)
         self._put({"log": text, "level": record.levelno, "logger": record.name})
