@@ -80,18 +80,33 @@ class Layout:
         return sum(view.renderIfNeeded() for view in self.views())
 
 
-def makeOffscreenViews(size: int = 320) -> Layout:
+# As in Slicer the views are made once and live as long as the application.
+_offscreen: list[Layout] = []
+
+
+def offscreenLayout() -> Layout:
+    """The views without a window of their own, as new."""
     removeViews()
-    layout = Layout([SliceView(*slice_) for slice_ in SLICES], ThreeDView("1"))
+    if not _offscreen:
+        _offscreen.append(Layout([SliceView(*slice_) for slice_ in SLICES], ThreeDView("1")))
+    layout = _offscreen[0]
+    slicer.app._layout = layout
+    for view in layout.views():
+        view.show()
+    return layout
+
+
+def makeOffscreenViews(size: int = 320) -> Layout:
+    layout = offscreenLayout()
     for view in layout.views():
         view.setSize(size, size)
     return layout
 
 
 def removeViews() -> None:
-    """Close the views; their nodes stay in the scene, as singletons do."""
+    """Hide the views; their nodes stay in the scene. slicer.app.layoutManager() is None afterwards."""
     layout = slicer.app._layout
     if layout is not None:
         slicer.app._layout = None
         for view in layout.views():
-            view.close()
+            view.hide()

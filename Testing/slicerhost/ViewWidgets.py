@@ -3,10 +3,11 @@
 from typing import Any
 
 import numpy
+import slicer
 from PySide6 import QtCore, QtGui, QtWidgets
 from vtkmodules.vtkCommonCore import vtkCommand
 
-from .Layout import SLICES, Layout, removeViews
+from .Layout import SLICES, Layout, offscreenLayout
 from .Observers import observe
 from .Views import SliceView, ThreeDView, View
 
@@ -55,12 +56,12 @@ def _grid() -> tuple[QtWidgets.QWidget, QtWidgets.QGridLayout]:
 
 
 def makeImageWidget() -> tuple[QtWidgets.QWidget, Layout]:
-    removeViews()
+    layout = offscreenLayout()
     widget, grid = _grid()
-    slices, threeD = [SliceView(*slice_) for slice_ in SLICES], ThreeDView("1")
-    for index, view in enumerate((slices[0], threeD, slices[1], slices[2])):
+    red, yellow, green, threeD = layout.views()
+    for index, view in enumerate((red, threeD, yellow, green)):
         grid.addWidget(_Pane(view), index // 2, index % 2)
-    return widget, Layout(slices, threeD)
+    return widget, layout
 
 
 def makeViewWidget() -> tuple[QtWidgets.QWidget, Layout]:
@@ -69,7 +70,8 @@ def makeViewWidget() -> tuple[QtWidgets.QWidget, Layout]:
     vtkmodules.qt.PyQtImpl = "PySide6"
     from vtkmodules.qt.QVTKRenderWindowInteractor import QVTKRenderWindowInteractor
 
-    removeViews()
+    if slicer.app.applicationLogic().GetSliceLogics().GetNumberOfItems():
+        raise RuntimeError("there are views already: real OpenGL views can only be the first ones")
     widget, grid = _grid()
     panes = [QVTKRenderWindowInteractor(widget) for _ in range(4)]
     for index, pane in enumerate(panes):

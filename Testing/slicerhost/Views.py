@@ -170,12 +170,17 @@ class View:
     def resized(self) -> None:
         self.scheduleRender()
 
-    def close(self) -> None:
-        """Let go of the scene."""
+    def hide(self) -> None:
+        """No renderings until shown again. As in Slicer a view lives as long as the application."""
+        self.pauseRender()
         self._timer.stop()
+        self._scheduledAt = 0.0
         self.painted.clear()
-        self.group.SetMRMLDisplayableNode(None)
-        self.window.Finalize()
+
+    def show(self) -> None:
+        """As new, after hide()."""
+        self.renders, self.extraRenderSeconds, self._paused = 0, 0.0, 0
+        self.scheduleRender()
 
 
 class SliceView(View):
@@ -183,6 +188,7 @@ class SliceView(View):
 
     def __init__(self, name: str, orientation: str, color: tuple[float, float, float], **window: Any) -> None:
         super().__init__(name, slicer.vtkMRMLSliceViewDisplayableManagerFactory, SLICE_MANAGERS, **window)
+        self._orientation = orientation
         self.renderer.GetActiveCamera().ParallelProjectionOn()
         overlay = vtkRenderer()
         overlay.GetActiveCamera().ParallelProjectionOn()
@@ -238,10 +244,13 @@ class SliceView(View):
     def fitSliceToBackground(self) -> None:
         self.logic.FitSliceToBackground()
 
-    def close(self) -> None:
-        slicer.app.applicationLogic().GetSliceLogics().RemoveItem(self.logic)
-        super().close()
-        self.logic.SetMRMLScene(None)
+    def show(self) -> None:
+        self.node.SetOrientation(self._orientation)
+        self.logic.SetSliceOffset(0.0)
+        self.mrmlSliceCompositeNode().SetBackgroundVolumeID(None)
+        self.mrmlSliceCompositeNode().SetForegroundVolumeID(None)
+        self.mrmlSliceCompositeNode().SetLabelVolumeID(None)
+        super().show()
 
 
 class ThreeDView(View):
@@ -272,8 +281,3 @@ class ThreeDView(View):
     def resetFocalPoint(self) -> None:
         self.renderer.ResetCamera()
         self.scheduleRender()
-
-    def close(self) -> None:
-        slicer.app.applicationLogic().GetViewLogics().RemoveItem(self.logic)
-        super().close()
-        self.logic.SetMRMLScene(None)
