@@ -1,0 +1,141 @@
+"""The four views: real slice logics, drawn upright, rendered only when something changed."""
+
+import time
+
+import numpy
+import pytest
+import slicerhost
+
+
+@pytest.fixture
+def corner(slicer, layout, emptyScene):
+    """A dark cube of 40 mm around the origin, bright in its right, anterior, superior octant, in all slice views."""
+    array = numpy.zeros((40, 40, 40), "uint8")
+    array[20:, 20:, 20:] = 255  # k, j, i = superior, anterior, right with the geometry below
+    ijkToRAS = numpy.diag([1.0, 1.0, 1.0, 1.0])
+    ijkToRAS[:3, 3] = -19.5
+    volume = slicer.util.addVolumeFromArray(array, ijkToRAS, "Corner")
+    volume.CreateDefaultDisplayNodes()
+    volume.GetDisplayNode().SetAutoWindowLevel(0)
+    volume.GetDisplayNode().SetInterpolate(0)
+    volume.GetDisplayNode().SetWindowLevel(255, 127.5)
+    slicer.util.setSliceViewerLayers(background=volume, fit=True)
+    for name in layout.sliceViewNames():
+        layout.sliceWidget(name).mrmlSliceNode().JumpSliceByOffsetting(5, 5, 5)
+    settle(layout)
+    return volume
+
+
+def settle(layout):
+    """Until nothing is waiting to be drawn."""
+    assert slicerhost.runUntil(lambda: not any(v._scheduledAt for v in layout.views()), everyMs=20)
+
+
+def counts(layout):
+    return [view.renders for view in layout.views()]
+
+
+def test_views_have_their_names_and_nodes(slicer, layout):
+    assert layout.sliceViewNames() == ("Red", "Yellow", "Green")
+    assert slicer.app.layoutManager() is layout
+    red = layout.sliceWidget("Red")
+    assert red.mrmlSliceNode().GetName() == "Red"
+    assert red.sliceLogic().GetSliceNode() is red.mrmlSliceNode()
+    assert red.sliceView().renderWindow().GetSize() == (160, 160)
+    assert layout.mrmlSliceLogics().GetNumberOfItems() == 3
+    assert [layout.sliceWidget(n).mrmlSliceNode().GetOrientation() for n in layout.sliceViewNames()] == [
+        "Axial",
+        "Sagittal",
+        "Coronal",
+    ]
+    assert layout.threeDViewCount == 1
+    assert layout.threeDWidget(0).mrmlViewNode().IsA("vtkMRMLViewNode")
+    assert layout.sliceWidget("Blue") is None
+
+
+# In Slicer's views patient right is on the left, anterior (axial) or superior up; sagittal has anterior on the left.
+@pytest.mark.parametrize(("name", "quarter"), [("Red", "top left"), ("Yellow", "top left"), ("Green", "top left")])
+def test_a_volume_is_shown_upright(corner, layout, name, quarter):
+    pixels = layout.sliceWidget(name).pixels()[:, :, 0]
+    quarters = {
+        "top left": pixels[50, 50],
+        "top right": pixels[50, 110],
+        "bottom left": pixels[110, 50],
+        "bottom right": pixels[110, 110],
+    }
+    assert [where for where, value in quarters.items() if value > 200] == [quarter]
+
+
+def test_nothing_is_drawn_while_nothing_changes(corner, layout):
+    before = counts(layout)
+    slicerhost.runUntil(lambda: False, timeout=0.1, everyMs=20)
+    assert counts(layout) == before
+
+
+def test_changes_in_a_burst_are_drawn_once(slicer, corner, layout):
+    before = counts(layout)
+    for value in range(10):
+        slicer.util.arrayFromVolume(corner)[:] = value
+        slicer.util.arrayFromVolumeModified(corner)
+    settle(layout)
+    assert [b - a for a, b in zip(before, counts(layout), strict=True)][:3] == [1, 1, 1]
+
+
+def test_only_the_view_that_changed_is_drawn(corner, layout):
+    before = counts(layout)
+    layout.sliceWidget("Red").mrmlSliceCompositeNode().SetBackgroundVolumeID(None)
+    settle(layout)
+    assert [b - a for a, b in zip(before, counts(layout), strict=True)] == [1, 0, 0, 0]
+
+
+def test_paused_views_are_drawn_when_resumed(slicer, corner, layout):
+    before = counts(layout)
+    slicer.app.pauseRender()
+    corner.Modified()
+    slicerhost.runUntil(lambda: False, timeout=0.06, everyMs=20)
+    assert counts(layout) == before
+    slicer.app.resumeRender()
+    settle(layout)
+    assert counts(layout)[0] == before[0] + 1
+
+
+def test_a_slow_view_takes_the_time_it_is_told(corner, layout):
+    red = layout.sliceWidget("Red")
+    red.extraRenderSeconds = 0.1
+    started = time.monotonic()
+    red.forceRender()
+    assert time.monotonic() - started >= 0.1
+
+
+def test_views_are_drawn_at_most_sixty_times_a_second(qt, corner, layout):
+    red = layout.sliceWidget("Red")
+    timer = qt.QTimer()
+    timer.connect("timeout()", corner.Modified)
+    before, started = red.renders, time.monotonic()
+    timer.start(1)
+    slicerhost.runUntil(lambda: False, timeout=0.3, everyMs=100)
+    timer.stop()
+    assert 1 < red.renders - before <= 60 * (time.monotonic() - started) + 1
+    settle(layout)
+
+
+def test_an_image_widget_paints_the_views(slicer, qt, emptyScene):
+    widget, layout = slicerhost.makeImageWidget()
+    widget.resize(400, 300)
+    widget.show()
+    assert slicerhost.runUntil(lambda: all(view.renders for view in layout.views()), everyMs=20)
+    picture = widget.grab().toImage()
+    blue = picture.pixelColor(picture.width() - 20, 20)  # the 3D view's background, top right
+    assert blue.blue() > blue.red()
+    slicerhost.removeViews()
+    widget.close()
+    widget.deleteLater()
+    slicerhost.processEvents()
+    assert slicer.app.layoutManager() is None
+
+
+def test_what_the_layout_lacks_is_refused(layout):
+    with pytest.raises(AttributeError):
+        layout.noSuchThing()
+    with pytest.raises(AttributeError):
+        layout.sliceWidget("Red").sliceController()
