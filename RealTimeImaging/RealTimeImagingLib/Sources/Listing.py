@@ -12,14 +12,15 @@ from ..Settings import SERIES
 
 
 def naturalOrder(path: str) -> list[tuple[int, int, str]]:
-    """Sort key in which image9 comes before image10, folder by folder."""
+    """Sort key in which image9 comes before image10, folder by folder; no two paths have the same."""
     parts = re.split(r"(\d+)", path.replace(os.sep, "\0").casefold())
-    return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts if part]
+    return [*((1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts if part), (-1, 0, path)]
 
 
 def matcher(pattern: str) -> Callable[[str], bool]:
     """A test of file names for the pattern of :class:`FolderSettings`; upper and lower case are the same."""
-    single = [re.compile(fnmatch.translate(part.strip().casefold())) for part in pattern.split(";") if part.strip()]
+    parts = [part.strip().casefold().replace("[", "[[]") for part in pattern.split(";") if part.strip()]
+    single = [re.compile(fnmatch.translate(part)) for part in parts]
     return lambda name: any(one.match(name.casefold()) for one in single)
 
 
@@ -51,21 +52,28 @@ def listFiles(folder: str, subfolders: bool, wanted: Callable[[str], bool]) -> I
     while waiting:
         current = waiting.pop()
         try:
-            entries = os.scandir(current)
+            with os.scandir(current) as listing:
+                entries = list(listing)
         except OSError:
             if current == folder:
                 raise
             continue
-        with entries:
-            for entry in entries:
-                # A name decides before the system is asked; links to folders could lead in circles.
-                if wanted(entry.name):
-                    if not entry.is_dir():
-                        yield entry
-                    elif subfolders and not entry.is_symlink():
-                        waiting.append(entry.path)
-                elif subfolders and not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
+        for entry in entries:
+            # A name decides before the system is asked; links to folders could lead in circles.
+            if wanted(entry.name):
+                if not _isFolder(entry):
+                    yield entry
+                elif subfolders and not entry.is_symlink():
                     waiting.append(entry.path)
+            elif subfolders and not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
+                waiting.append(entry.path)
+
+
+def _isFolder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a circle, or to where we may not look
+        return False
 
 
 def newFiles(
