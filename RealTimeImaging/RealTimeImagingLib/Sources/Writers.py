@@ -30,7 +30,8 @@ if sys.platform == "linux":
     import signal
 
     def _leaseRefused(path: str) -> bool | None:
-        handle = os.open(path, os.O_RDONLY)
+        # Without waiting: for the other end of a named pipe, or for the lease of a file server.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         try:
             # A writer that comes in the microseconds of the lease makes the system send a signal, whose default,
             # SIGIO, would end this process; SIGURG is ignored by default.
