@@ -15,7 +15,7 @@ from typing import Any
 from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Property, Signal
 
-from . import EventLoop, Problems, QtModule
+from . import CtkNumbers, CtkPaths, EventLoop, Problems, QtModule  # noqa: F401 - the ctk files register their widgets
 from .CtkWidgets import ctk
 from .PythonQt import hostClass
 

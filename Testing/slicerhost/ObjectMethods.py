@@ -6,7 +6,8 @@ import shiboken6
 from PySide6 import QtCore
 
 from . import Signals
-from .PythonQt import QtSlot, adopt, className, nativeObject, nativeValue, refusedNames, replacedMethods
+from .Names import className, refusedNames, replacedMethods
+from .PythonQt import QtSlot, adopt, nativeObject, nativeValue
 
 
 def find(qObject: Any, kind: Any, name: str = "") -> list[Any]:

@@ -6,7 +6,8 @@ from typing import Any
 from PySide6 import QtCore
 
 from .EventLoop import pointer, symbol
-from .PythonQt import callNative, nativeObject, replacedMethods
+from .Names import replacedMethods
+from .PythonQt import callNative, nativeObject
 
 
 def _write(self: Any, data: Any) -> int:

@@ -7,7 +7,7 @@ enumerations and static methods by PythonQt's rules.
 import types
 from typing import Any
 
-from . import Enums, PythonQt
+from . import Enums, Names, PythonQt
 
 _OF_THE_CLASS = ("__init__", "__name__", "__doc__", "__mro__", "__module__")
 
@@ -36,9 +36,9 @@ class QtClass:
         return object.__getattribute__(self, name)
 
     def __getattr__(self, name: str) -> Any:
-        if name in PythonQt.refusedNames(self._native):
+        if name in Names.refusedNames(self._native):
             raise AttributeError(f"{self.__name__} has no attribute '{name}' on both Qt 5.15 and Qt 6 in PythonQt")
-        replacement = PythonQt.replaced(PythonQt.replacedStatics, self._native, name)
+        replacement = Names.replaced(Names.replacedStatics, self._native, name)
         if replacement is not None:
             return replacement
         value = getattr(self._native, name)

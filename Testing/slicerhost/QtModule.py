@@ -8,7 +8,7 @@ from typing import Any
 
 from PySide6 import QtCore, QtGui, QtNetwork, QtWidgets
 
-from . import ObjectMethods, Problems, Processes, PythonQt, UiLoader  # noqa: F401 - they add their methods to the rules
+from . import Names, ObjectMethods, Problems, Processes, PythonQt, UiLoader  # noqa: F401 - two add methods to the rules
 from .QtClass import QtClass
 
 _KITS = (QtCore, QtGui, QtWidgets, QtNetwork)
@@ -58,9 +58,9 @@ def _refuseTextualAddress(arguments: tuple[Any, ...]) -> None:
         raise TypeError("PythonQt takes QHostAddress(str) for another constructor: use qt.QHostAddress.LocalHost")
 
 
-PythonQt.replacedStatics["QTimer", "singleShot"] = _singleShot
-PythonQt.replacedMethods["QTimer", "singleShot"] = lambda self, *arguments: _singleShot(*arguments)
-PythonQt.refusedConstructors["QHostAddress"] = _refuseTextualAddress
+Names.replacedStatics["QTimer", "singleShot"] = _singleShot
+Names.replacedMethods["QTimer", "singleShot"] = lambda self, *arguments: _singleShot(*arguments)
+Names.refusedConstructors["QHostAddress"] = _refuseTextualAddress
 
 
 def makeModule() -> types.ModuleType:
