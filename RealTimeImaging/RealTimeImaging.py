@@ -14,7 +14,7 @@ from typing import Any
 import slicer
 import vtk
 from RealTimeImagingLib.Acquisition.WorkFolders import sweep
-from RealTimeImagingLib.Errors import SettingsError
+from RealTimeImagingLib.Errors import RealTimeImagingError, SettingsError
 from RealTimeImagingLib.Event import Event
 from RealTimeImagingLib.Frame import Frame
 from RealTimeImagingLib.Panel import Panel
@@ -110,7 +110,7 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         self.volumes = LiveVolumes(slicer.mrmlScene, self.views)
         self.session = Session(self.volumes.show, self._changed)
         self._observers: list[Callable[[], None]] = []
-        self._scanner: SimulatedScanner | None = None
+        self._scanners: list[tuple[SimulatedScanner, Handle]] = []
         self._lastSettings: SourceSettings | None = None
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._sceneCloses)
         slicer.app.connect("aboutToQuit()", self.close)
@@ -130,7 +130,8 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
 
     def _start(self, settings: SourceSettings) -> Handle:
         handle = self.session.start(settings)
-        self.volumes.prepare(getattr(settings, "stream", ""), settings != self._lastSettings)
+        if len(self.session.handles) == 1:
+            self.volumes.prepare(settings != self._lastSettings)
         self._lastSettings = settings
         return handle
 
@@ -139,28 +140,31 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
 
         :param source: file or folder of images to send again and again; empty for a small beating phantom.
         :param fps: images each second.
+        :raises RealTimeImagingError: as :meth:`start`.
         """
-        scanner = SimulatedScanner(source, fps)
+        scanner = SimulatedScanner(source, fps, self._scannerFailed)
         try:
             handle = self._start(scanner.settings)
-        except SettingsError:
+            scanner.start()
+        except RealTimeImagingError:
             scanner.close()
             raise
-        self._scanner = scanner
+        self._scanners.append((scanner, handle))
         return handle
 
     def stop(self, handle: Handle | None = None) -> None:
         """Stop one source or all. The last frames and the final counts follow within two seconds."""
         self.session.stop(handle)
-        if self._scanner and (handle is None or handle.settings == self._scanner.settings):
-            self._scanner.end()
+        for scanner, shown in self._scanners:
+            if handle in (None, shown):
+                scanner.end()
 
     def close(self) -> None:
-        """Stop everything and wait for its end."""
+        """Stop everything and wait for its end; the logic is not used afterwards."""
         slicer.app.disconnect("aboutToQuit()", self.close)
         self.removeObservers()
-        self.session.close()
-        self._endScanner()
+        self.session.dispose()
+        self._changed()
 
     def isRunning(self) -> bool:
         """True while a source runs or is about to end."""
@@ -234,21 +238,20 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             return None
 
     def _changed(self) -> None:
-        # The scanner's folder goes after the source that looks at it.
-        if self._scanner and not self.session.running():
-            self._endScanner()
+        # A scanner's folder goes after the source that looks at it.
+        for pair in [pair for pair in self._scanners if pair[1].ended]:
+            self._scanners.remove(pair)
+            pair[0].close()
         for observer in list(self._observers):
             observer()
 
     def _sceneCloses(self, caller: Any = None, event: Any = None) -> None:
         self.session.close()
-        self._endScanner()
+        self._changed()
         self.volumes.forget()
 
-    def _endScanner(self) -> None:
-        if self._scanner:
-            self._scanner.close()
-            self._scanner = None
+    def _scannerFailed(self, words: str) -> None:
+        self.session.report(Event("simulator-failed", words, "error"))
 
 
 class RealTimeImagingTest(ScriptedLoadableModuleTest):

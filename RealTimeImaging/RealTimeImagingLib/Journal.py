@@ -58,7 +58,8 @@ class Journal:
         self.unfinished: dict[str, OpenFile] = {}
         """By path: the file that is being read, and those that gave some of their images or ended a process."""
         self._rejected = 0
-        self._incomplete: set[str] = set()
+        self.incomplete: set[str] = set()
+        """Paths of the files that were reported as not complete and have not been completed."""
         self._openPath: str | None = None
         self._serial = 0
         self._stateLengths = [0, 0]
@@ -71,7 +72,7 @@ class Journal:
     @property
     def rejected(self) -> int:
         """Files that gave no frame and were reported; one that was not complete counts until it is completed."""
-        return self._rejected + len(self._incomplete)
+        return self._rejected + len(self.incomplete)
 
     def passOver(self, files: Mapping[str, Stamp]) -> None:
         """Note the files that are there at start and are not wanted; from now on every other file is new."""
@@ -149,9 +150,9 @@ class Journal:
         self.done[path] = stamp
         self._rejected += verdict is Verdict.REJECTED
         if verdict is Verdict.INCOMPLETE:
-            self._incomplete.add(path)
+            self.incomplete.add(path)
         else:
-            self._incomplete.discard(path)
+            self.incomplete.discard(path)
 
     # ---- the state
 

@@ -16,7 +16,7 @@ import qt
 from .Acquisition.FolderHints import FolderHints
 from .Acquisition.Process import AcquisitionProcess
 from .Acquisition.Ring import Place
-from .Errors import FrameError, RingError, SettingsError
+from .Errors import SettingsError
 from .Event import Event
 from .Frame import Frame
 from .Settings import FolderSettings, SourceSettings
@@ -51,6 +51,8 @@ class Handle:
         """Name of each stream at the source to its name in the session."""
         self.counts: dict[str, StreamCounts] = {}
         """Counts of each stream, by its name in the session."""
+        self.received: dict[str, int] = {}
+        """Totals that the process gave last, by the stream's name at the source."""
         self.retired = False
         """True when another source took over its stream while it was stopping: nothing more of it is shown."""
         self._process: AcquisitionProcess | None = None
@@ -90,6 +92,7 @@ class Session:
         self._eventCallbacks: list[EventCallback] = []
         self._callbackErrors: set[str] = set()
         self._waiting: dict[str, _Waiting] = {}
+        self._showing = False
         self._nextShow = 0.0
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
@@ -102,6 +105,7 @@ class Session:
         """Start a source; its frames come while the event loop runs.
 
         :raises SettingsError: another running source has a stream of this name.
+        :raises AcquisitionError: the acquisition process cannot be started.
         """
         name = getattr(settings, "stream", "")
         if any(name in handle.streams.values() for handle in self._active()):
@@ -112,14 +116,14 @@ class Session:
             self._latency, self._mainThread = Spread(), Spread()
         handle = Handle(settings)
         handle.streams[name] = name
-        self.handles.append(handle)
         handle._process = AcquisitionProcess(
             settings,
             lambda line: self._take(handle, line),
             self._batchEnded,
-            # The slots of a dead process are still mapped: its last frames are shown before its heir starts.
-            self._showWaiting,
+            # The slots of an ended process are still mapped: its last frames are shown before its heir starts.
+            lambda: self._settle(handle),
         )
+        self.handles.append(handle)
         if isinstance(settings, FolderSettings):
             handle._hints = FolderHints(settings.folder, lambda: self._hint(handle))
         self._onChange()
@@ -142,12 +146,17 @@ class Session:
                 handle._process.waitForEnd()
         self._timer.stop()
 
+    def dispose(self) -> None:
+        """Close, and let go of what would keep this object alive; it is not used afterwards."""
+        self.close()
+        self._timer.disconnect("timeout()", self._showWaiting)
+
     def running(self) -> list[Handle]:
         """The sources that have not ended."""
         return [handle for handle in [*self._retired, *self.handles] if not handle.ended]
 
     def streams(self) -> dict[str, StreamCounts]:
-        """Counts of every stream of the sources that count."""
+        """Counts of every stream of the sources that count, the latest of each name."""
         return {name: counts for handle in self.handles for name, counts in handle.counts.items()}
 
     def _active(self) -> list[Handle]:
@@ -202,8 +211,8 @@ class Session:
         ``latencyMs`` is from the moment the acquisition process had the image to the moment the volume has it,
         ``mainThreadMs`` what this took of Slicer's main thread, callbacks not counted.
         """
-        streams = self.streams()
-        counts = list(streams.values())
+        now = time.time()
+        counts = [one for handle in self.handles for one in handle.counts.values()]
         return {
             "received": sum(one.received for one in counts),
             "shown": sum(one.shown for one in counts),
@@ -211,11 +220,11 @@ class Session:
             "recorded": 0,
             "rejected": sum(handle.rejected for handle in self.handles),
             "failed": 0,
-            "fps": round(sum(one.framesPerSecond() for one in counts), 2),
+            "fps": round(sum(one.framesPerSecond(now) for one in counts), 2),
             "latencyMs": self._latency.toJSON(),
             "mainThreadMs": self._mainThread.toJSON(),
             "lastEvent": self.events[-1].text if self.events else "",
-            "streams": {name: one.toJSON() for name, one in streams.items()},
+            "streams": {name: one.toJSON(now) for name, one in self.streams().items()},
         }
 
     # ---- lines of the processes
@@ -225,17 +234,15 @@ class Session:
             self._queue(handle, line["frame"], Place(**line["place"]))
         counts = line.get("counts")
         if counts:
-            handle.rejected = counts["rejected"]
-            if "end" in line or "ready" in line:
-                self._settle(handle, counts["received"])
-        if "ready" in line and handle._hints:
-            handle._hints.folderIsThere(True)
+            handle.rejected, handle.received = counts["rejected"], counts["received"]
+            if "ready" in line:
+                self._settle(handle)
         if "status" in line:
             handle.status = line["status"]
         if "event" in line:
             event = Event.fromJSON(line["event"])
-            if handle._hints and event.code in ("folder-gone", "folder-missing", "folder-back"):
-                handle._hints.folderIsThere(event.code == "folder-back")
+            if handle._hints and event.code.startswith("folder-"):
+                handle._hints.folderIsThere(event.code in ("folder-there", "folder-back"))
             self.report(event)
 
     def _queue(self, handle: Handle, values: dict[str, Any], place: Place) -> None:
@@ -251,14 +258,15 @@ class Session:
 
     def _streamName(self, handle: Handle, name: str) -> str:
         if name not in handle.streams:
-            taken = {used for other in self.handles for used in other.streams.values()}
+            taken = {used for other in self._active() for used in other.streams.values()}
             free = (f"{name} {number}" if number > 1 else name for number in range(1, len(taken) + 2))
             handle.streams[name] = next(one for one in free if one not in taken)
         return handle.streams[name]
 
-    def _settle(self, handle: Handle, received: dict[str, int]) -> None:
+    def _settle(self, handle: Handle) -> None:
+        # What the ended process had received and did not pass on will not be shown.
         self._showWaiting()
-        for name, total in received.items():
+        for name, total in handle.received.items():
             handle.counts.setdefault(self._streamName(handle, name), StreamCounts()).settle(total)
 
     def _hint(self, handle: Handle) -> None:
@@ -285,10 +293,18 @@ class Session:
     # ---- showing
 
     def _showWaiting(self) -> None:
+        if self._showing:  # a callback runs the event loop: an older frame must not come after a newer one
+            return
         waiting, self._waiting = self._waiting, {}
         started = time.perf_counter()
-        for one in waiting.values():
-            self._showOne(one)
+        self._showing = True
+        try:
+            for one in waiting.values():
+                self._showOne(one)
+        finally:
+            self._showing = False
+        if self._waiting:
+            self._timer.start(round(1000 * SHORTEST_PAUSE))
         if waiting:
             ended = time.perf_counter()
             # Never more than half of the main thread's time.
@@ -306,14 +322,15 @@ class Session:
             pixels = process.view(waiting.place, tuple(values["shape"]), values["dtype"])
             frame = _frameOf(values, pixels)
             self._show(frame)
-        except (RingError, FrameError) as error:
-            self.report(Event("not-shown", f"A frame of {values['stream']} could not be shown: {error}", "error"))
-        else:
             counts.show(frame.number, frame.receiveTime)
             self._latency.add(1000 * (time.time() - frame.receiveTime))
             self._mainThread.add(1000 * (time.perf_counter() - started))
             self._callBack(frame)
-        process.release([waiting.place])
+        except Exception as error:  # the boundary of the display: one frame less must not end the stream
+            log.exception("A frame could not be shown")
+            self.report(Event("not-shown", f"A frame of {values['stream']} could not be shown: {error}", "error"))
+        finally:
+            process.release([waiting.place])
 
     def _callBack(self, frame: Frame) -> None:
         for callback in list(self._frameCallbacks):

@@ -57,8 +57,6 @@ class FolderSettings(SourceSettings):
         if not str(self.folder).strip():
             raise SettingsError("Choose the folder into which the images arrive.")
         object.__setattr__(self, "folder", os.path.abspath(os.path.expanduser(os.fspath(self.folder))))
-        if os.path.exists(self.folder) and not os.path.isdir(self.folder):
-            raise SettingsError(f"{self.folder} is a file; choose the folder into which the images arrive.")
         if not self.pattern.strip(" ;"):
             raise SettingsError('The pattern of file names is empty; "*" takes all images.')
         if self.existing not in EXISTING:

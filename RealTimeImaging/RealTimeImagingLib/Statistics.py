@@ -43,7 +43,7 @@ class StreamCounts:
     def __init__(self) -> None:
         self.received = 0
         self.shown = 0
-        self._times: deque[float] = deque(maxlen=256)
+        self._arrivals: deque[tuple[float, int]] = deque(maxlen=256)
 
     @property
     def skipped(self) -> int:
@@ -52,7 +52,7 @@ class StreamCounts:
 
     def show(self, number: int, receiveTime: float) -> None:
         """Count a frame that was shown; all before it that were not are skipped."""
-        self._times.append(receiveTime)
+        self._arrivals.append((receiveTime, number))
         self.received = max(self.received, number + 1)
         self.shown += 1
 
@@ -60,15 +60,21 @@ class StreamCounts:
         """Take over the total that the acquisition process gave at an end: what was not shown will not be."""
         self.received = max(self.received, received)
 
-    def framesPerSecond(self) -> float:
-        """Rate of the frames shown of late, by their arrival times."""
-        if not self._times:
-            return 0.0
-        late = [time for time in self._times if time > self._times[-1] - RATE_SECONDS]
-        span = late[-1] - late[0]
-        return (len(late) - 1) / span if span > 0 else 0.0
+    def framesPerSecond(self, now: float) -> float:
+        """Rate at which frames were received of late, skipped ones included; 0 when none has come for a while.
 
-    def toJSON(self) -> dict[str, Any]:
+        :param now: seconds since the epoch, as the arrival times.
+        """
+        late = [arrival for arrival in self._arrivals if arrival[0] > self._arrivals[-1][0] - RATE_SECONDS]
+        if len(late) < 2 and len(self._arrivals) > 1:
+            late = [self._arrivals[-2], self._arrivals[-1]]
+        if len(late) < 2 or late[-1][0] <= late[0][0]:
+            return 0.0
+        rate = (late[-1][1] - late[0][1]) / (late[-1][0] - late[0][0])
+        quiet = now - late[-1][0]
+        return rate if quiet < max(RATE_SECONDS, 3 / rate) else 0.0
+
+    def toJSON(self, now: float) -> dict[str, Any]:
         """Counts and rate."""
-        fps = round(self.framesPerSecond(), 2)
+        fps = round(self.framesPerSecond(now), 2)
         return {"received": self.received, "shown": self.shown, "skipped": self.skipped, "fps": fps}

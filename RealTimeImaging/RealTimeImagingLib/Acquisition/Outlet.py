@@ -118,15 +118,18 @@ class Outlet:
         """Send any other line."""
         self._lines.put(message)
 
-    def log(self, message: dict[str, Any]) -> None:
-        """Send a line of the log; left out when too many wait."""
-        self._lines.put(message, always=False)
-
     def drain(self, seconds: float) -> None:
         """Wait until every waiting frame has left, for so many seconds at most."""
         end = time.monotonic() + seconds
         with self._lock:
             while self._waiting and (left := end - time.monotonic()) > 0:
+                self._returned.wait(left)
+
+    def waitForReleases(self, seconds: float) -> None:
+        """Wait until Slicer has given all slots back, for so many seconds at most."""
+        end = time.monotonic() + seconds
+        with self._lock:
+            while not self._ring.idle and (left := end - time.monotonic()) > 0:
                 self._returned.wait(left)
 
     def _pass(self) -> None:

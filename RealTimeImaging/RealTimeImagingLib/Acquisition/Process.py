@@ -7,23 +7,31 @@ import logging
 import os
 import signal
 import sys
+import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import qt
 
+from ..Errors import AcquisitionError
 from ..Event import Event
 from ..Frame import Pixels
 from ..Settings import SourceSettings
 from .Child import newProcess, startChild
 from .Ring import Place, RingReader
 from .Start import Start
-from .WorkFolders import makeWorkFolders, removeWorkFolders
+from .WorkFolders import makeWorkFolders, removeWorkFolders, writeHolder
 
 STOP_TIME = 2000
 """Milliseconds after which a process that was told to stop is killed."""
-STARTS = 3
-"""Deaths in a row before "ready" after which the process is not started again."""
+PAUSES = (0, 0, 500, 1000, 2000)
+"""Milliseconds before each new start after deaths without a frame between them; after one more it is given up."""
+LONG_LIFE = 10.0
+"""Seconds after which a death has nothing to do with the one before."""
+TURN = 0.02
+"""Seconds for lines before the window has its turn."""
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +42,8 @@ class AcquisitionProcess:
     :param settings: the source.
     :param onLine: gets each line of the process as an object.
     :param onBatch: called after the last line that was there.
-    :param onDeath: called when the process died and is about to be started again, and at its very end; nothing of its
-        ring is used after it.
+    :param onDeath: called when the process has ended, before another is started; nothing of its ring is used after it.
+    :raises AcquisitionError: it cannot be started.
     """
 
     def __init__(
@@ -47,17 +55,28 @@ class AcquisitionProcess:
     ) -> None:
         self._settings = settings
         self._onLine, self._onBatch, self._onDeath = onLine, onBatch, onDeath
-        self._folders = makeWorkFolders()
         self._starts = self._failures = 0
         self._stopping = False
+        self._process: Any = None
         self._endedProcesses: list[Any] = []
-        self._killer = qt.QTimer()
-        self._killer.setSingleShot(True)
-        self._killer.connect("timeout()", self.kill)
+        self._lines: deque[bytes] = deque()
+        self._killer, self._later, self._restarter = qt.QTimer(), qt.QTimer(), qt.QTimer()
         self.state = "starting"
         """"starting", "running", "stopping", "stopped" or "failed"."""
         self.pid = 0
-        self._launch()
+        for timer, slot in self._timers():
+            timer.setSingleShot(True)
+            timer.connect("timeout()", slot)
+        self._folders: list[str] = []
+        try:
+            self._folders = makeWorkFolders()
+            self._launch()
+        except (OSError, AcquisitionError) as error:
+            self._end("failed")
+            raise AcquisitionError(f"The acquisition process cannot be started: {error}") from error
+
+    def _timers(self) -> list[tuple[Any, Callable[[], None]]]:
+        return [(self._killer, self.kill), (self._later, self._takeMore), (self._restarter, self._restart)]
 
     @property
     def ended(self) -> bool:
@@ -74,8 +93,6 @@ class AcquisitionProcess:
 
         :raises RingError: they are gone.
         """
-        import numpy as np
-
         return self._ring.view(place, shape, np.dtype(dtype))
 
     def release(self, places: list[Place]) -> None:
@@ -89,6 +106,9 @@ class AcquisitionProcess:
             return
         self._stopping = True
         self.state = "stopping"
+        if self._process is None:  # it died, and is not started again
+            self._end("stopped")
+            return
         self.send("stop")
         self._killer.start(STOP_TIME)
 
@@ -105,40 +125,59 @@ class AcquisitionProcess:
 
     def kill(self) -> None:
         """End the process by force."""
-        if self._process is None:
-            return
-        if self.pid:
-            try:
-                # Slicer's Python is behind a launcher; killing only that one would leave the process alone.
-                os.kill(self.pid, signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
-            except OSError:
-                pass
-        self._process.kill()
+        if self._process is not None:
+            self._killChild()
+            self._process.kill()
 
     def _launch(self) -> None:
         self._starts += 1
+        self._launched = time.monotonic()
         self.pid = 0
         self._partial, self._errors = b"", b""
         name = f"process{self._starts}"
+        writeHolder(self._folders[-1], name)
         self._ring = RingReader(self._folders, name)
         process = newProcess()
-        process.connect("readyReadStandardOutput()", self._read)
-        process.connect("readyReadStandardError()", self._readErrors)
-        process.connect("finished(int,QProcess::ExitStatus)", self._finished)
-        process.connect("errorOccurred(QProcess::ProcessError)", self._errorOccurred)
-        self._process: Any = process
+        for signal_, slot in self._slots():
+            process.connect(signal_, slot)
+        self._process = process
         startChild(process, os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py"))
-        process.write(Start(self._settings.toJSON(), self._folders, name).toLine())
+        # A start that fails may have told so already.
+        if self._process is process:
+            process.write(Start(self._settings.toJSON(), self._folders, name).toLine())
+
+    def _slots(self) -> list[tuple[str, Callable[..., None]]]:
+        return [
+            ("readyReadStandardOutput()", self._read),
+            ("readyReadStandardError()", self._readErrors),
+            ("finished(int,QProcess::ExitStatus)", self._finished),
+            ("errorOccurred(QProcess::ProcessError)", self._errorOccurred),
+        ]
 
     def _read(self) -> None:
-        if self._process is None:
-            return
-        self._partial += self._process.readAllStandardOutput().data()
+        """Take the lines that are there, for TURN seconds at most; the rest comes when the window had its turn."""
+        if self._process is not None:
+            self._partial += self._process.readAllStandardOutput().data()
         *lines, self._partial = self._partial.split(b"\n")
-        for line in lines:
-            self._take(json.loads(line))
-        if lines:
+        self._lines.extend(lines)
+        self._takeLines(time.perf_counter() + TURN)
+
+    def _takeLines(self, until: float) -> None:
+        taken = False
+        while self._lines and time.perf_counter() < until:
+            line = self._lines.popleft()
+            taken = True
+            try:
+                self._take(json.loads(line))
+            except (ValueError, KeyError, TypeError):
+                log.exception("A line of the acquisition process could not be used: %r", line[:200])
+        if self._lines:
+            self._later.start(0)
+        if taken:
             self._onBatch()
+
+    def _takeMore(self) -> None:
+        self._takeLines(time.perf_counter() + TURN)
 
     def _take(self, line: dict[str, Any]) -> None:
         if "log" in line:
@@ -147,10 +186,10 @@ class AcquisitionProcess:
         if "pid" in line:
             self.pid = line["pid"]
             return
-        if "ready" in line:
+        if "ready" in line and self.state == "starting":
+            self.state = "running"
+        if "frame" in line or line.get("event", {}).get("code") == "crashed":
             self._failures = 0
-            if self.state == "starting":
-                self.state = "running"
         self._onLine(line)
 
     def _readErrors(self) -> None:
@@ -162,34 +201,38 @@ class AcquisitionProcess:
             self._finished(-1)
 
     def _finished(self, code: int, *_: int) -> None:
-        if self._process is None:
+        process = self._process
+        if process is None:
             return
         self._read()
         self._readErrors()
-        if self._errors.strip():
-            log.error("The acquisition process wrote: %s", self._errors.decode(errors="replace").strip())
-        self._onDeath()
-        self._ring.close()
-        process, self._process = self._process, None
-        for signal_, slot in (
-            ("readyReadStandardOutput()", self._read),
-            ("readyReadStandardError()", self._readErrors),
-            ("finished(int,QProcess::ExitStatus)", self._finished),
-            ("errorOccurred(QProcess::ProcessError)", self._errorOccurred),
-        ):
+        self._process = None
+        self._takeLines(float("inf"))
+        self._later.stop()
+        for signal_, slot in self._slots():
             process.disconnect(signal_, slot)
         # Deleting it in its own signal would crash: it goes with this object.
         self._endedProcesses.append(process)
-        if self._stopping:
-            self._end("stopped")
-        else:
-            self._restart(code)
+        words = self._errors.decode(errors="replace").strip()
+        if words:
+            log.log(logging.WARNING if code == 0 else logging.ERROR, "The acquisition process wrote: %s", words)
+        try:
+            self._onDeath()
+        finally:
+            self._ring.close()
+            if self._stopping:
+                self._end("stopped")
+            else:
+                self._failed(code)
 
-    def _restart(self, code: int) -> None:
-        self._failures += 1
+    def _failed(self, code: int) -> None:
+        # Of the launcher's child, which may outlive it, nothing may work on beside its heir.
+        self._killChild()
         self._removeRing()
-        if self._failures >= STARTS:
-            last = self._errors.decode(errors="replace").strip().splitlines()
+        lived = time.monotonic() - self._launched
+        self._failures = 1 if lived > LONG_LIFE else self._failures + 1
+        last = self._errors.decode(errors="replace").strip().splitlines()
+        if self._failures > len(PAUSES):
             text = f"The acquisition process cannot be kept running (exit code {code}). {last[-1] if last else ''}"
             self._onLine({"event": Event("failed", text.strip(), "error").toJSON()})
             self._end("failed")
@@ -197,17 +240,40 @@ class AcquisitionProcess:
         text = f"The acquisition process ended unexpectedly (exit code {code}); it is started again and goes on."
         self._onLine({"event": Event("restarted", text, "warning").toJSON()})
         self.state = "starting"
-        self._launch()
+        self._onLine({"status": "The acquisition process is starting again."})
+        self._restarter.start(PAUSES[self._failures - 1])
+
+    def _restart(self) -> None:
+        if self._stopping or self.ended:
+            return
+        try:
+            self._launch()
+        except (OSError, AcquisitionError) as error:
+            log.exception("The acquisition process could not be started again")
+            self._onLine({"event": Event("failed", str(error), "error").toJSON()})
+            self._end("failed")
+
+    def _killChild(self) -> None:
+        if self.pid:
+            try:
+                # Slicer's Python is behind a launcher; killing only that one would leave the process alone.
+                os.kill(self.pid, signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
+            except OSError:
+                pass
 
     def _removeRing(self) -> None:
         for folder in self._folders:
-            for name in os.listdir(folder):
-                if name.endswith(".ring"):
-                    os.unlink(os.path.join(folder, name))
+            try:
+                for name in os.listdir(folder):
+                    if name.endswith(".ring"):
+                        os.unlink(os.path.join(folder, name))
+            except OSError as error:
+                log.warning("Memory of the ended process could not be removed: %s", error)
 
     def _end(self, state: str) -> None:
-        self._killer.stop()
-        self._killer.disconnect("timeout()", self.kill)
+        for timer, slot in self._timers():
+            timer.stop()
+            timer.disconnect("timeout()", slot)
         self.state = state
         removeWorkFolders(self._folders)
         self._onBatch()

@@ -20,6 +20,8 @@ from ..Frame import Pixels
 
 SLOTS = 4
 PAGE = 4096
+MAGIC = b"RealTimeImaging ring"
+"""Last in the memory: Windows gives new, empty memory to one who opens a name that is gone."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +107,11 @@ class RingWriter:
             for folder in self._folders:
                 path = ringPath(folder, self._name, generation)
                 try:
-                    memory = _create(path, slotBytes * slots)
+                    memory = _create(path, slotBytes * slots + PAGE)
                 except (OSError, ValueError, MemoryError) as error:
                     reason = f"{folder}: {error}"
                     continue
+                memory[-len(MAGIC) :] = MAGIC
                 made = _Generation(path, memory, slotBytes, slots, list(range(slots)))
                 self._generations[generation] = made
                 previous, self._newest = self._newest, generation
@@ -159,9 +162,13 @@ class RingReader:
         reason = ""
         for folder in self._folders:
             try:
-                return np.frombuffer(_attach(ringPath(folder, self._name, place.generation), size), np.uint8)
+                memory = _attach(ringPath(folder, self._name, place.generation), size + PAGE)
             except (OSError, ValueError) as error:
                 reason = str(error)
+                continue
+            if memory[-len(MAGIC) :] == MAGIC:
+                return np.frombuffer(memory, np.uint8, size)
+            reason = "it is empty"
         raise RingError(f"The memory of the acquisition process is gone: {reason}")
 
 

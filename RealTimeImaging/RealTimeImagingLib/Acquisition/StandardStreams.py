@@ -14,11 +14,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 
-def takeStandardStreams() -> int:
-    """Point standard output and error at the log; returns a descriptor of the real standard output."""
-    output, errors = os.dup(1), os.dup(2)
+def captureStandardStreams() -> None:
+    """Point standard output and error at the log, which must not write to either."""
     # Kept open for the life of the process: faulthandler writes to it after everything else is broken.
-    faulthandler.enable(file=errors)
+    faulthandler.enable(file=os.dup(2))
     reading, writing = os.pipe()
     os.dup2(writing, 1)
     os.dup2(writing, 2)
@@ -29,7 +28,6 @@ def takeStandardStreams() -> int:
             logging.getLogger("library").warning("%s", line.decode(errors="replace").rstrip())
 
     threading.Thread(target=relay, name="library output", daemon=True).start()
-    return output
 
 
 def readLines(descriptor: int) -> Iterator[bytes]:
@@ -57,7 +55,7 @@ class LineLogHandler(logging.Handler):
         """Send one record."""
         try:
             text = record.getMessage()
-        except Exception:  # a library's mistake in its message must not end the reading of a file
+        except Exception:  # noqa: BLE001 - a library's mistake in its message must not end the reading of a file
             self.handleError(record)
             return
         if record.exc_info:

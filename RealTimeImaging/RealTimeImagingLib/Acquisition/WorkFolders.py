@@ -7,8 +7,12 @@ import re
 import shutil
 import sys
 import tempfile
+import time
 
 PREFIX = "RealTimeImaging"
+HOLDER = "process"
+TRIES, PAUSE = 5, 0.02
+"""How often, and seconds between, a folder that does not go is tried again."""
 _NAME = re.compile(rf"{PREFIX}-(\d+)-.+")
 
 
@@ -41,7 +45,12 @@ def _make(root: str) -> str:
 def removeWorkFolders(folders: list[str]) -> None:
     """Remove working folders with all that is in them."""
     for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
+        # On Windows a file of a process that has just ended stays in use for a moment.
+        for _ in range(TRIES):
+            shutil.rmtree(folder, ignore_errors=True)
+            if not os.path.exists(folder):
+                break
+            time.sleep(PAUSE)
 
 
 def sweep() -> list[str]:
@@ -49,11 +58,27 @@ def sweep() -> list[str]:
     swept = []
     for root in roots():
         for name in os.listdir(root):
+            path = os.path.join(root, name)
             found = _NAME.fullmatch(name)
             if found and not alive(int(found[1])):
-                swept.append(os.path.join(root, name))
+                swept.append(path)
     removeWorkFolders(swept)
     return swept
+
+
+def writeHolder(folder: str, name: str) -> None:
+    """Note which acquisition process works in a folder from now on."""
+    with open(os.path.join(folder, HOLDER), "w", encoding="utf-8") as file:
+        file.write(name)
+
+
+def readHolder(folder: str) -> str:
+    """The process that works in a folder, empty when none does."""
+    try:
+        with open(os.path.join(folder, HOLDER), encoding="utf-8") as file:
+            return file.read()
+    except OSError:
+        return ""
 
 
 def alive(pid: int) -> bool:

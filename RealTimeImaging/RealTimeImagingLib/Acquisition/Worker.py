@@ -11,12 +11,11 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..Event import Event
@@ -26,8 +25,9 @@ from ..Settings import settingsFromJSON
 from ..Sources import Arrival, Source, openSource
 from .Outlet import LineWriter, Outlet
 from .Ring import RingWriter
-from .StandardStreams import LineLogHandler, readLines, takeStandardStreams
+from .StandardStreams import LineLogHandler, captureStandardStreams, readLines
 from .Start import Start
+from .WorkFolders import readHolder, removeWorkFolders
 
 PATIENCE = 0.25
 """Seconds a source may wait before it is asked again."""
@@ -43,13 +43,14 @@ log = logging.getLogger(__name__)
 class Worker:
     """Moves what a source gives to the outlet until it is told to stop.
 
-    :param source: asked in this thread only.
+    :param open_: opens the source; called in run(), which a share that hangs may hold up.
     :param journal: numbers the frames.
     :param outlet: takes frames and events.
     """
 
-    def __init__(self, source: Source, journal: Journal, outlet: Outlet) -> None:
-        self._source, self._journal, self._outlet = source, journal, outlet
+    def __init__(self, open_: Callable[[], Source], journal: Journal, outlet: Outlet) -> None:
+        self._open, self._journal, self._outlet = open_, journal, outlet
+        self._source: Source | None = None
         self._commands: deque[dict[str, Any]] = deque()
         self._stopping = threading.Event()
         self._status = ""
@@ -64,25 +65,29 @@ class Worker:
             self._stopping.set()
         else:
             self._commands.append(values)
-        self._source.wake()
+        if self._source:
+            self._source.wake()
 
     def run(self) -> None:
         """Until a stop: ask, number, hand on."""
+        source = self._source = self._open()
+        self._outlet.tell({"ready": True, "counts": self._counts()})
         while not self._stopping.is_set():
             while self._commands:
                 values = self._commands.popleft()
-                self._source.command(values["command"], values)
-            for item in self._source.read(PATIENCE):
+                source.command(values["command"], values)
+            for item in source.read(PATIENCE):
                 if isinstance(item, Event):
                     self._outlet.event(item, self._counts())
                 else:
                     self._accept(item)
                 if self._stopping.is_set():
                     break
-            self._tellStatus()
-        self._source.close()
+            self._tellStatus(source.status)
+        source.close()
         self._outlet.drain(DRAIN)
         self._outlet.tell({"end": True, "counts": self._counts()})
+        self._outlet.waitForReleases(DRAIN)
 
     def _accept(self, arrival: Arrival) -> None:
         image = arrival.image
@@ -101,9 +106,8 @@ class Worker:
     def _counts(self) -> dict[str, Any]:
         return {"received": dict(self._journal.numbers), "rejected": self._journal.rejected}
 
-    def _tellStatus(self) -> None:
+    def _tellStatus(self, status: str) -> None:
         now = time.monotonic()
-        status = self._source.status
         if status != self._status and now >= self._statusDue:
             self._status, self._statusDue = status, now + STATUS_PERIOD
             self._outlet.tell({"status": status, "counts": self._counts()})
@@ -112,44 +116,42 @@ class Worker:
 def main() -> int:
     """Run as the acquisition process; returns the exit code."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C in a terminal reaches the whole group; Slicer decides
-    output = takeStandardStreams()
-    lines = LineWriter(output)
+    lines = LineWriter(os.dup(1))
     lines.put({"pid": os.getpid()})
+    logging.basicConfig(level=logging.INFO, handlers=[LineLogHandler(lambda line: lines.put(line, always=False))])
+    captureStandardStreams()
     commands = readLines(0)
     first = next(commands, None)
     if first is None:
         return 0
-    start = Start(**json.loads(first))
-    ring = RingWriter(start.folders, start.ringName)
-    outlet = Outlet(ring, lines)
-    logging.basicConfig(level=logging.INFO, handlers=[LineLogHandler(outlet.log)])
-    code = 0
-    with Journal(start.folders[-1]) as journal:
-        try:
-            worker = Worker(openSource(settingsFromJSON(start.settings), journal), journal, outlet)
-            abandoned = _listen(worker, commands, start)
-            outlet.tell({"ready": True, "counts": {"received": journal.numbers, "rejected": journal.rejected}})
-            worker.run()
-        except Exception as error:  # the boundary: all that is unexpected ends here
-            log.exception("The acquisition process failed")
-            text = f"The acquisition process failed: {type(error).__name__}: {error}. It is started again."
-            lines.put({"event": Event("failed", text, "error").toJSON()})
-            code = 1
-        else:
-            if abandoned.is_set():
-                _clean(start)
+    code = _serve(Start(**json.loads(first)), commands, lines)
     lines.close(LAST_WORDS)
-    if code == 0:
-        ring.close()
     return code
 
 
-def _listen(worker: Worker, commands: Iterator[bytes], start: Start) -> threading.Event:
+def _serve(start: Start, commands: Iterator[bytes], lines: LineWriter) -> int:
+    outlet = Outlet(RingWriter(start.folders, start.ringName), lines)
     abandoned = threading.Event()
+    try:
+        with Journal(start.folders[-1]) as journal:
+            settings = settingsFromJSON(start.settings)
+            worker = Worker(lambda: openSource(settings, journal), journal, outlet)
+            _listen(worker, commands, start, abandoned)
+            worker.run()
+    except Exception as error:  # the boundary: all that is unexpected ends here
+        log.exception("The acquisition process failed")
+        text = f"The acquisition process failed: {type(error).__name__}: {error}"
+        lines.put({"event": Event("failed", text, "error").toJSON()})
+        return 1
+    if abandoned.is_set():
+        _clean(start)
+    return 0
 
+
+def _listen(worker: Worker, commands: Iterator[bytes], start: Start, abandoned: threading.Event) -> None:
     def listen() -> None:
         for line in commands:
-            worker.command(_parse(line))
+            worker.command({"command": "", **json.loads(line)})
         abandoned.set()
         worker.command({"command": "stop"})
         # Nobody is left who would kill a process that hangs in a reader.
@@ -158,14 +160,9 @@ def _listen(worker: Worker, commands: Iterator[bytes], start: Start) -> threadin
         os._exit(0)
 
     threading.Thread(target=listen, name="commands", daemon=True).start()
-    return abandoned
-
-
-def _parse(line: bytes) -> dict[str, Any]:
-    values: Mapping[str, Any] = json.loads(line)
-    return {"command": "", **values}
 
 
 def _clean(start: Start) -> None:
-    for folder in start.folders:
-        shutil.rmtree(folder, ignore_errors=True)
+    # Slicer may live on, with another process that works in these folders: then they are not ours to remove.
+    if readHolder(start.folders[-1]) == start.ringName:
+        removeWorkFolders(start.folders)

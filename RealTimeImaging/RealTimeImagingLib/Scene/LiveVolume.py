@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,14 @@ from .WindowLevel import windowLevel
 
 STREAM_ATTRIBUTE = "RealTimeImaging.Stream"
 """Node attribute with the stream's name, by which the node is found again in the next session or a loaded scene."""
+
+
+class Change(Enum):
+    """What a frame changed beside the pixels: nothing, the geometry, or the node itself is new."""
+
+    NONE = "none"
+    MOVED = "moved"
+    MADE = "made"
 
 
 class LiveVolume:
@@ -41,18 +50,17 @@ class LiveVolume:
             self._node = self._find()
         return self._node
 
-    def show(self, frame: Frame) -> bool:
-        """Put a frame into the node; True when the node is new, or its geometry changed.
+    def show(self, frame: Frame) -> Change:
+        """Put a frame into the node.
 
         The pixels are copied into the node's own array where size and type are the same; observers see one
         ImageDataModifiedEvent and one ModifiedEvent.
         """
-        node = self.node
-        made = node is None or not node.IsA(_className(frame)) or _isColour(node) != (frame.components > 1)
-        if made:
-            node = self._make(frame, node)
+        old = self.node
+        made = old is None or _isColour(old) != (frame.components > 1)
+        node = self._make(frame, old) if made else old
         matrix = _vtkMatrix(frame.ijkToRAS)
-        moved = made or not _sameMatrix(node, matrix)
+        moved = not _sameMatrix(node, matrix)
         # One event for geometry and pixels together.
         modifying = node.StartModify()
         if moved:
@@ -70,7 +78,9 @@ class LiveVolume:
         self._window(node, frame.pixels)
         node.Modified()
         node.EndModify(modifying)
-        return moved
+        if made:
+            return Change.MADE
+        return Change.MOVED if moved else Change.NONE
 
     def setWindow(self) -> None:
         """Set window and level from the frame that is shown."""
@@ -85,11 +95,13 @@ class LiveVolume:
         self._windowSet = False
 
     def _window(self, node: Any, pixels: Pixels) -> None:
-        if (self._windowSet and not self.always) or componentsOf(pixels.shape) > 1:
-            return
-        found = windowLevel(pixels)
         display = node.GetDisplayNode()
-        if found and display:
+        if (self._windowSet and not self.always) or display is None:
+            return
+        # Colour of 8 bits is shown as it is.
+        bytes_ = componentsOf(pixels.shape) > 1 and pixels.dtype == np.uint8
+        found = (255.0, 127.5) if bytes_ else windowLevel(pixels)
+        if found:
             display.SetAutoWindowLevel(False)
             display.SetWindowLevel(*found)
             self._windowSet = True
@@ -108,10 +120,8 @@ class LiveVolume:
         node.UnRegister(None)
         node.SetName(self._stream if old else self._scene.GenerateUniqueName(self._stream))
         node.SetAttribute(STREAM_ATTRIBUTE, self._stream)
-        # A node without image data would be given window and level 0, and views would have nothing to fit.
-        node.SetIJKToRASMatrix(_vtkMatrix(frame.ijkToRAS))
-        node.SetAndObserveImageData(_imageOf(frame.pixels))
         self._scene.AddNode(node)
+        # Before there is an image: its histogram would be taken, which takes longer than showing it.
         node.CreateDefaultDisplayNodes()
         node.GetDisplayNode().SetAutoWindowLevel(False)
         self._windowSet = False
@@ -128,6 +138,8 @@ class LiveVolume:
             for layer in ("Background", "Foreground"):
                 if getattr(composite, f"Get{layer}VolumeID")() == old.GetID():
                     getattr(composite, f"Set{layer}VolumeID")(node.GetID())
+        for index in reversed(range(old.GetNumberOfDisplayNodes())):
+            self._scene.RemoveNode(old.GetNthDisplayNode(index))
         self._scene.RemoveNode(old)
 
 

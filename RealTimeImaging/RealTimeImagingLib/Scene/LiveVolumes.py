@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..Frame import Frame
-from .LiveVolume import LiveVolume
+from .LiveVolume import Change, LiveVolume
 from .Views import ALL_VIEWS, NO_VIEW, Views
 
 
@@ -19,20 +19,20 @@ class LiveVolumes:
     def __init__(self, scene: Any, views: Views) -> None:
         self._scene, self._views = scene, views
         self._volumes: dict[str, LiveVolume] = {}
-        self._where: dict[str, str] = {}
-        self._placed: set[str] = set()
+        self._chosen: dict[str, str] = {}
+        self._placed: dict[str, str] = {}
         self._always = False
-        self.firstWhere = ALL_VIEWS
-        """Where the first stream is shown that comes to a start; those that follow wait until they are given a view."""
 
     def show(self, frame: Frame) -> None:
         """Put a frame into its stream's node; the first of a start also into the views."""
         volume = self.volume(frame.stream)
-        changed = volume.show(frame)
+        change = volume.show(frame)
         if frame.stream not in self._placed:
-            self._placed.add(frame.stream)
-            self._views.show(volume.node, self.where(frame.stream))
-        if changed:
+            self._placed[frame.stream] = self.where(frame.stream)
+            self._views.show(volume.node, self._placed[frame.stream])
+        elif change is Change.MADE:
+            self._views.show(volume.node, self._placed[frame.stream])
+        if change is not Change.NONE:
             self._views.follow(volume.node)
 
     def volume(self, stream: str) -> LiveVolume:
@@ -43,17 +43,20 @@ class LiveVolumes:
         return self._volumes[stream]
 
     def where(self, stream: str) -> str:
-        """Where a stream is shown: "all", "none" or the name of a view."""
-        if stream not in self._where:
-            first = all(where == NO_VIEW for where in self._where.values())
-            self._where[stream] = self.firstWhere if first else NO_VIEW
-        return self._where[stream]
+        """Where a stream is shown: "all", "none" or the name of a view.
+
+        What the user chose; else the first stream of a start is in all views, and those that follow wait for a choice.
+        """
+        if stream in self._placed:
+            return self._placed[stream]
+        return self._chosen.get(stream, NO_VIEW if self._placed else ALL_VIEWS)
 
     def setWhere(self, stream: str, where: str) -> None:
         """Show a stream in all views, in one, or in none."""
-        self._where[stream] = where
+        self._chosen[stream] = where
         node = self.volume(stream).node
         if node is not None:
+            self._placed[stream] = where
             self._views.show(node, where)
             self._views.follow(node)
 
@@ -63,14 +66,15 @@ class LiveVolumes:
         for volume in self._volumes.values():
             volume.always = always
 
-    def prepare(self, stream: str, anew: bool) -> None:
-        """Before a start: place the stream's volume with its next frame.
+    def prepare(self, anew: bool) -> None:
+        """Before the first of the sources starts: place each stream's volume with its next frame.
 
         :param anew: other images than before are expected, so window and level are set from the first of them.
         """
-        self._placed.discard(stream)
+        self._placed.clear()
         if anew:
-            self.volume(stream).forgetWindow()
+            for volume in self._volumes.values():
+                volume.forgetWindow()
 
     def forget(self) -> None:
         """The scene was closed: its nodes are gone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from ..Acquisition.Child import newProcess, startChild
@@ -18,18 +19,27 @@ class SimulatedScanner:
 
     :param source: file or folder of images to send again and again; empty for the phantom.
     :param fps: files each second.
+    :param onFailure: called with a sentence when it ends by itself.
     """
 
-    def __init__(self, source: str = "", fps: float = 10.0) -> None:
+    def __init__(self, source: str, fps: float, onFailure: Callable[[str], None]) -> None:
         self.folder = makeWorkFolder()
         self.settings = FolderSettings(folder=self.folder, existing="all")
         """What shows its images."""
-        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")
-        options = ["--fps", str(fps), "--keep", str(KEEP), "--loop", "--until-input-ends"]
+        self._options = ["--fps", str(fps), "--keep", str(KEEP), "--loop", "--until-input-ends"]
         if source:
-            options += ["--input", source]
+            self._options += ["--input", source]
+        self._onFailure = onFailure
         self._process: Any = newProcess()
-        startChild(self._process, script, self.folder, *options)
+        self._process.connect("finished(int,QProcess::ExitStatus)", self._finished)
+
+    def start(self) -> None:
+        """Begin to send.
+
+        :raises AcquisitionError: there is no Python to run it.
+        """
+        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")
+        startChild(self._process, script, self.folder, *self._options)
 
     def end(self) -> None:
         """Ask it to end; returns at once."""
@@ -37,9 +47,15 @@ class SimulatedScanner:
 
     def close(self) -> None:
         """End it and remove its folder."""
+        self._process.disconnect("finished(int,QProcess::ExitStatus)", self._finished)
         self.end()
         if not self._process.waitForFinished(1000):
             self._process.kill()
             self._process.waitForFinished(1000)
-        self._process.deleteLater()
         removeWorkFolders([self.folder])
+
+    def _finished(self, code: int, *_: int) -> None:
+        words = self._process.readAllStandardError().data().decode(errors="replace").strip()
+        if code:
+            last = words.splitlines()[-1] if words else f"exit code {code}"
+            self._onFailure(f"The simulated scanner ended: {last}")

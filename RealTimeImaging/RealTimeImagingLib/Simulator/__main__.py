@@ -13,6 +13,7 @@ import threading
 # Slicer's Python knows nothing of the module's folder; the folder of this file must not hide other packages.
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+from RealTimeImagingLib.Errors import RealTimeImagingError
 from RealTimeImagingLib.Simulator.Scanner import MODES, Scanner, shots
 
 
@@ -37,7 +38,11 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(open(options.log, "w", encoding="utf-8")) if options.log else None
         scanner = Scanner(options.folder, options.fps, options.mode, log, options.keep)
-        scanner.send(itertools.islice(shots(options.input, options.loop), options.frames), stopped.is_set)
+        try:
+            scanner.send(itertools.islice(shots(options.input, options.loop), options.frames), stopped.is_set)
+        except (RealTimeImagingError, OSError, ValueError) as error:
+            sys.stderr.write(f"{error}\n")
+            return 1
     return 0
 
 

@@ -10,28 +10,29 @@ import logging
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from ..Errors import NotAnImageError
 from ..Event import Event
-from ..Journal import Journal, Stamp, Verdict
+from ..Journal import Journal, Verdict
 from ..Readers import ignoredName
 from ..Settings import FolderSettings
-from .Listing import matcher, naturalOrder, newFiles, seriesOf, stampOf
+from .Listing import Looks, matcher, naturalOrder, seriesOf, stampOf
 from .Settling import Bad, Candidate, Gone, Whole
 from .Source import Arrival
 
-FASTEST, IDLE, SLOWEST = 0.005, 0.025, 2.0
-"""Seconds between two looks: while files arrive, when none did for AWAKE seconds, when looking itself takes long."""
-AWAKE = 10.0
-SHARE = 10
-"""Looking may take one part in so many of the time."""
 TURN = 0.1
 """Seconds after which read() returns even if more files wait, so that commands are heard."""
+REPORTED_RECHECK = 1.0
+"""Seconds between two looks at a file that was reported as not complete."""
+GONE_RECHECK = 0.5
 DEATHS = 2
 """Processes that may die over a file before it is given up."""
+CLOCK_SKEW = 2.0
+"""Seconds by which the clock of a file server may differ from ours."""
 
 log = logging.getLogger(__name__)
 
@@ -47,12 +48,14 @@ class FolderSource:
     def __init__(self, settings: FolderSettings, journal: Journal, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings, self._journal, self._clock = settings, journal, clock
         self._matches, self._series = matcher(settings.pattern), seriesOf(settings.seriesPattern)
+        self._looks = Looks(settings.folder, settings.subfolders, self._wanted, clock)
         self._pending: dict[str, Candidate] = {}
+        self._untried: deque[Candidate] = deque()
+        self._tried: dict[str, Candidate] = {}
         self._wake = threading.Event()
-        self._lookDue = self._fullDue = self._lastNew = clock()
         self._there: bool | None = None
         self._others = 0
-        self._earliestLook = clock()
+        self._started = time.time()
         if not journal.listed:
             self._passOverExisting()
 
@@ -62,10 +65,12 @@ class FolderSource:
         folder = self._settings.folder
         if self._there is False:
             return f"The folder {folder} is not there; waiting for it."
-        if self._pending:
-            first = next(iter(self._pending.values()))
-            more = f" (and {len(self._pending) - 1} more)" if len(self._pending) > 1 else ""
-            return f"Waiting until {self._name(first.path)}{more} is whole: {first.why.rstrip('.')}."
+        if self._untried:
+            return f"{len(self._untried)} more files wait to be read."
+        growing = [candidate for candidate in self._tried.values() if not candidate.reported]
+        if growing:
+            more = f" (and {len(growing) - 1} more)" if len(growing) > 1 else ""
+            return f"Waiting until {self._name(growing[0].path)}{more} is whole: {growing[0].why.rstrip('.')}."
         if self._journal.numbers:
             return f"Waiting for the next image in {folder}."
         others = f"; {self._others} other files are there" if self._others else ""
@@ -73,16 +78,18 @@ class FolderSource:
 
     def read(self, seconds: float) -> Iterator[Arrival | Event]:
         """Look at the folder and at the files that were not whole, when it is time; then wait."""
-        now = self._clock()
-        if now >= self._lookDue:
-            yield from self._look()
         turn = self._clock() + TURN
-        due = [candidate for candidate in self._pending.values() if candidate.due <= self._clock()]
-        for candidate in sorted(due, key=self._order):
+        yield from self._look(turn)
+        while self._untried:
+            yield from self._try(self._untried.popleft())
             if self._clock() > turn:
                 return
+        now = self._clock()
+        for candidate in sorted((one for one in self._tried.values() if one.due <= now), key=self._order):
             yield from self._try(candidate)
-        next_ = min([self._lookDue, *(candidate.due for candidate in self._pending.values())])
+            if self._clock() > turn:
+                return
+        next_ = min([self._looks.due, *(candidate.due for candidate in self._tried.values())])
         self._wake.wait(max(0.0, min(seconds, next_ - self._clock())))
         self._wake.clear()
 
@@ -93,28 +100,30 @@ class FolderSource:
     def command(self, name: str, values: Mapping[str, Any]) -> None:
         """Knows "rescan": look at the folder now."""
         if name == "rescan":
-            self._lookDue = min(self._lookDue, max(self._clock(), self._earliestLook))
+            self._looks.hurry()
 
     def close(self) -> None:
         """Forget the files that are not whole."""
         self._pending.clear()
+        self._untried.clear()
+        self._tried.clear()
+
+    # ---- the folder
 
     def _passOverExisting(self) -> None:
         try:
-            files = self._list(None)
+            files = self._looks.all()
         except OSError:
-            # What comes into a folder that was not there at start has come after the start.
-            files = {}
+            return  # passed over when the folder is there
         if self._settings.existing == "all":
             files = {}
         elif self._settings.existing == "newest" and files:
             newest = max(files, key=lambda path: (files[path][1], naturalOrder(path)))
             del files[newest]
+        elif self._there is False:
+            # The folder was not there at start: what is older than the start was there nevertheless.
+            files = {path: stamp for path, stamp in files.items() if _cameBefore(path, self._started - CLOCK_SKEW)}
         self._journal.passOver(files)
-
-    def _list(self, known: Mapping[str, Stamp] | None) -> dict[str, Stamp]:
-        self._others = 0
-        return newFiles(self._settings.folder, self._settings.subfolders, self._wanted, known)
 
     def _wanted(self, name: str) -> bool:
         if ignoredName(name):
@@ -123,37 +132,39 @@ class FolderSource:
         self._others += not fits
         return fits
 
-    def _look(self) -> Iterator[Event]:
-        started = self._clock()
-        done = self._journal.done
-        full = started >= self._fullDue
+    def _look(self, turn: float) -> Iterator[Event]:
+        if not self._looks.isDue():
+            return
+        if self._looks.begins:
+            self._others = 0
         try:
-            found = self._list(None if full else done)
+            if not self._journal.listed:
+                self._passOverExisting()
+            found = self._looks.go(self._journal.done, turn)
         except OSError as error:
-            self._lookDue = started + 0.5
+            self._looks.postpone(GONE_RECHECK)
             if self._there is not False:
                 yield self._goneEvent(error)
             self._there = False
             return
-        if self._there is False:
-            text = f"The folder {self._settings.folder} is there again; new images in it are shown."
-            yield Event("folder-back", text, subject=self._settings.folder)
+        if not self._there:
+            yield self._thereEvent()
         self._there = True
+        new = []
         for path, stamp in found.items():
             candidate = self._pending.get(path)
-            if candidate is not None:
-                if candidate.stamp != stamp:
-                    candidate.due = started
-            elif done.get(path) != stamp:
-                self._pending[path] = Candidate(path, started)
-                self._lastNew = started
-        ended = self._clock()
-        cost = ended - started
-        self._earliestLook = ended + cost
-        usual = FASTEST if ended - self._lastNew < AWAKE else IDLE
-        self._lookDue = ended + min(SLOWEST, max(usual, SHARE * cost))
-        if full:
-            self._fullDue = ended + min(SLOWEST, 2 * SHARE * cost)
+            if candidate is None:
+                if self._isNew(path, stamp):
+                    new.append(Candidate(path, self._clock()))
+            elif candidate.stamp not in (None, stamp):
+                candidate.due = self._clock()
+        self._pending.update((candidate.path, candidate) for candidate in new)
+        self._untried.extend(sorted(new, key=self._order))
+        if new:
+            self._looks.awake()
+
+    def _isNew(self, path: str, stamp: tuple[int, int]) -> bool:
+        return self._journal.done.get(path) != stamp or path in self._journal.incomplete
 
     def _goneEvent(self, error: OSError) -> Event:
         folder = self._settings.folder
@@ -164,67 +175,91 @@ class FolderSource:
         text = f"The folder {folder} is gone ({why}); it goes on when the folder is there again."
         return Event("folder-gone", text, "warning", folder)
 
+    def _thereEvent(self) -> Event:
+        folder = self._settings.folder
+        if self._there is None:
+            return Event("folder-there", f"Watching {folder}.", subject=folder)
+        return Event("folder-back", f"The folder {folder} is there again; new images in it are shown.", subject=folder)
+
+    # ---- the files
+
     def _order(self, candidate: Candidate) -> tuple[bool, list[tuple[int, int, str]]]:
         # A file of which some images are shown already comes before the others.
         return candidate.path not in self._journal.unfinished, candidate.order
 
     def _try(self, candidate: Candidate) -> Iterator[Arrival | Event]:
         path, now = candidate.path, self._clock()
-        stamp = stampOf(path)
+        name, stamp = self._name(path), stampOf(path)
+        self._tried[path] = candidate
         if stamp is not None and self._journal.begin(path, stamp).deaths >= DEATHS:
-            text = f"{self._name(path)} ended the reading process {DEATHS} times and is passed over."
+            text = f"{name} ended the reading process {DEATHS} times and is passed over."
             yield self._reject(path, stamp, Event("crashed", text, "error", path))
             return
-        verdict = candidate.look(now, self._settings.incompleteAfter)
-        name = self._name(path)
+        verdict = candidate.look(now)
         if isinstance(verdict, Whole):
             yield from self._deliver(candidate, verdict)
             return
+        self._journal.leave()
         if isinstance(verdict, Gone) or stamp is None:
-            self._journal.leave()
-            del self._pending[path]
+            self._forget(path)
             if os.path.isdir(self._settings.folder):
-                yield Event(
-                    "vanished", f"{name} went away before it was whole: {candidate.why.rstrip('.')}.", subject=path
-                )
+                text = f"{name} went away before it was whole: {candidate.why.rstrip('.')}."
+                yield Event("vanished", text, subject=path)
         elif isinstance(verdict, Bad):
             yield self._reject(path, stamp, Event(verdict.code, f"{name}: {verdict.why}", "warning", path))
-        elif candidate.quiet(now) >= self._settings.incompleteAfter:
-            why, quiet = verdict.why.rstrip("."), candidate.quiet(now)
-            text = f"{name} is not complete: {why}. It has not changed for {quiet:.0f} s."
-            yield self._reject(path, stamp, Event("incomplete", text, "warning", path), Verdict.INCOMPLETE)
+        elif candidate.quiet(now) < self._settings.incompleteAfter:
+            candidate.reported = False
         else:
-            self._journal.leave()
-
-    def _reject(self, path: str, stamp: Stamp, event: Event, verdict: Verdict = Verdict.REJECTED) -> Event:
-        self._journal.finish(path, stamp, verdict)
-        self._pending.pop(path, None)
-        return event
+            candidate.due = now + REPORTED_RECHECK
+            if not candidate.reported:
+                candidate.reported = True
+                self._journal.finish(path, stamp, Verdict.INCOMPLETE)
+                why, quiet = verdict.why.rstrip("."), candidate.quiet(now)
+                text = f"{name} is not complete: {why}. It has not changed for {quiet:.0f} s."
+                yield Event("incomplete", text, "warning", path)
 
     def _deliver(self, candidate: Candidate, whole: Whole) -> Iterator[Arrival | Event]:
-        path, stamp = candidate.path, whole.stamp
+        path, stamp, name = candidate.path, whole.stamp, self._name(candidate.path)
         accepted = self._journal.begin(path, stamp).accepted
         stream = self._series(os.path.basename(path)) or self._settings.stream
         try:
             for index, image in enumerate(whole.reader.images()):
-                if stampOf(path) != stamp:
+                if candidate.changed():
                     # Not what was judged to be whole: judge it again.
                     self._journal.leave()
                     return
                 if index >= accepted:
-                    attributes = {"SourceFile": self._name(path), **image.attributes}
-                    yield Arrival(stream, replace(image, attributes=attributes), time.time())
+                    image = replace(image, attributes={"SourceFile": name, **image.attributes})
+                    yield Arrival(stream, image, time.time())
         except NotAnImageError as error:
-            text = f"{self._name(path)}: {error}"
-            yield self._reject(path, stamp, Event(error.code, text, "warning", path))
+            yield self._reject(path, stamp, Event(error.code, f"{name}: {error}", "warning", path))
             return
         except OSError as error:
-            log.warning("%s could not be read: %s", path, error)
+            log.warning("%s could not be read: %s", name, error)
             self._journal.leave()
-            candidate.due = self._clock() + 0.5
+            candidate.due = self._clock() + GONE_RECHECK
             return
         self._journal.finish(path, stamp)
-        del self._pending[path]
+        self._forget(path)
+
+    def _reject(self, path: str, stamp: tuple[int, int], event: Event) -> Event:
+        self._journal.finish(path, stamp, Verdict.REJECTED)
+        self._forget(path)
+        return event
+
+    def _forget(self, path: str) -> None:
+        self._pending.pop(path, None)
+        self._tried.pop(path, None)
 
     def _name(self, path: str) -> str:
-        return os.path.relpath(path, self._settings.folder)
+        # A name that is no UTF-8 could be neither shown nor sent.
+        return os.fsencode(os.path.relpath(path, self._settings.folder)).decode("utf-8", "replace")
+
+
+def _cameBefore(path: str, seconds: float) -> bool:
+    # The change time (Windows: the time of creation) is set where the file is, also when its modification time is kept.
+    try:
+        status = os.stat(path)
+    except OSError:
+        return False
+    return max(status.st_mtime, status.st_ctime) < seconds

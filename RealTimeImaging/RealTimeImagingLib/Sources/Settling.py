@@ -58,9 +58,12 @@ class Candidate:
         self.order = naturalOrder(path)
         self.due = now
         self.why = "it has just been seen"
+        self.reported = False
+        """True once it was reported as not complete."""
         self._reader: ImageFile | None = None
         self._stamps: tuple[Stamp | None, ...] = ()
         self._changed = now
+        self._changes = 0
 
     @property
     def stamp(self) -> Stamp | None:
@@ -71,23 +74,24 @@ class Candidate:
         """Seconds since the file, or a file it names, last changed."""
         return now - self._changed
 
-    def look(self, now: float, patience: float) -> Whole | Waiting | Bad | Gone:
-        """Look at the file once.
+    def changed(self) -> bool:
+        """Whether the file, or a file it names, is another than at the last look."""
+        return self._stampsNow() != self._stamps
 
-        :param patience: seconds without change after which even a file that somebody holds open counts as written.
-        """
+    def look(self, now: float) -> Whole | Waiting | Bad | Gone:
+        """Look at the file once."""
         stamp = stampOf(self.path)
         if stamp is None:
             return Gone()
         self._notice(now)
-        verdict = self._judge(stamp, now, patience)
+        verdict = self._judge(stamp, now)
         if isinstance(verdict, Waiting):
             self.why = verdict.why
             shortest, longest = RECHECK
             self.due = now + min(longest, max(shortest, self.quiet(now) / 4))
         return verdict
 
-    def _judge(self, stamp: Stamp, now: float, patience: float) -> Whole | Waiting | Bad:
+    def _judge(self, stamp: Stamp, now: float) -> Whole | Waiting | Bad:
         kept = self._reader is not None
         try:
             reader = self._reader or openImageFile(self.path)
@@ -97,38 +101,43 @@ class Candidate:
             self._reader = None
             if kept:
                 # What the reader saw before may have been overwritten since: judge the file as it is now.
-                return self._judge(stamp, now, patience)
-            return Bad(str(error), error.code) if self._written(now, patience) else Waiting(str(error))
+                return self._judge(stamp, now)
+            return Bad(str(error), error.code) if self._written(now) else Waiting(str(error))
         except OSError as error:
             self._reader = None
             return Waiting(f"it cannot be read: {error.strerror or error}")
         if missing is not None:
             return Waiting(missing)
-        if reader.sealed or self._written(now, patience):
+        if reader.sealed or self._written(now):
             return Whole(reader, stamp)
         return Waiting("another program has it open for writing")
 
     def _notice(self, now: float) -> None:
-        stamps = tuple(stampOf(path) for path in self._files())
+        stamps = self._stampsNow()
         if stamps != self._stamps:
             shrunk = any(old and new and new[0] < old[0] for old, new in zip(self._stamps, stamps, strict=False))
             if shrunk:
                 self._reader = None
+            # Its header just named more files: they are new to us, but the file did not change.
+            if stamps[: len(self._stamps)] != self._stamps or not self._stamps:
+                self._changes += 1
             self._stamps, self._changed = stamps, now
+
+    def _stampsNow(self) -> tuple[Stamp | None, ...]:
+        return tuple(stampOf(path) for path in self._files())
 
     def _files(self) -> tuple[str, ...]:
         return self._reader.files if self._reader else (self.path,)
 
-    def _written(self, now: float, patience: float) -> bool:
-        if self.quiet(now) >= patience:
-            return True
+    def _written(self, now: float) -> bool:
         self._notice(now)
         for path in self._files():
             try:
                 open_ = beingWritten(path)
             except OSError:
                 return False
-            if open_ or (open_ is None and self.quiet(now) < QUIET and not _renamed(path)):
+            renamed = self._changes == 1 and _renamed(path)
+            if open_ or (open_ is None and self.quiet(now) < QUIET and not renamed):
                 return False
         return True
 

@@ -1,0 +1,75 @@
+"""What Slicer's build, index and generic tests ask of an extension."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+
+import slicerhost
+
+from .conftest import MODULE, ROOT
+
+LIBRARY = ROOT / "RealTimeImaging" / "RealTimeImagingLib"
+BUNDLED = {"slicer", "vtk", "qt", "ctk", "numpy", "RealTimeImagingLib"}
+
+
+def test_everyScriptIsListed():
+    """What CMake does not list is not in the installed module."""
+    text = (MODULE.parent / "CMakeLists.txt").read_text().replace("${MODULE_NAME}", "RealTimeImaging")
+    listed = re.search(r"set\(MODULE_PYTHON_SCRIPTS(.*?)\)", text, re.DOTALL)[1].split()
+    there = sorted(str(path.relative_to(MODULE.parent)) for path in MODULE.parent.rglob("*.py"))
+    assert sorted(listed) == there
+
+
+def test_everyResourceIsListed():
+    text = (MODULE.parent / "CMakeLists.txt").read_text().replace("${MODULE_NAME}", "RealTimeImaging")
+    listed = re.search(r"set\(MODULE_PYTHON_RESOURCES(.*?)\)", text, re.DOTALL)[1].split()
+    there = [
+        str(path.relative_to(MODULE.parent)) for path in (MODULE.parent / "Resources").rglob("*") if path.is_file()
+    ]
+    assert sorted(listed) == sorted(there)
+
+
+def test_projectNameAndMeta():
+    text = (ROOT / "CMakeLists.txt").read_text()
+    assert "project(RealTimeImaging)" in text
+    for name in ("HOMEPAGE", "CONTRIBUTORS", "DESCRIPTION", "ICONURL", "SCREENSHOTURLS", "DEPENDS"):
+        assert f"set(EXTENSION_{name} " in text
+
+
+def test_fileScopeImports():
+    """Only the standard library, Slicer's own and numpy are imported at file scope."""
+    allowed = BUNDLED | set(sys.stdlib_module_names)
+    for path in MODULE.parent.rglob("*.py"):
+        for node in ast.parse(path.read_text()).body:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module]
+            assert {name.split(".")[0] for name in names} <= allowed, path
+
+
+def test_importActsOnNothing():
+    """Importing the library starts no thread and process, and needs neither Slicer nor Qt."""
+    code = (
+        "import sys, threading, RealTimeImagingLib, RealTimeImagingLib.Acquisition.Worker;"
+        "assert not {'slicer', 'qt', 'vtk', 'ctk', 'pydicom', 'PIL'} & set(sys.modules);"
+        "assert threading.active_count() == 1"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=MODULE.parent, check=True)
+
+
+def test_filesFitInTheHead():
+    for path in MODULE.parent.rglob("*.py"):
+        assert len(path.read_text().splitlines()) <= 360, path
+
+
+def test_genericTests(slicer, module):
+    """Slicer's own generic tests of a module: no main window, scene swapped, widget shown, description there."""
+    assert slicerhost.runGenericTests(MODULE) == []
+
+
+def test_moduleSelfTest(slicer, module):
+    """RealTimeImagingTest, as ctest and the Reload and Test button run it."""
+    slicer.selfTests["RealTimeImaging"]()

@@ -1,0 +1,246 @@
+"""What a person does: opens the module, presses buttons, closes the scene, reloads, leaves."""
+
+from __future__ import annotations
+
+import nibabel
+import numpy as np
+import slicerhost
+
+from .conftest import until, workFolders
+
+
+def save(path, value):
+    """One small image, renamed into place."""
+    array = np.full((8, 9, 10), value, np.int16)
+    array[6:] = 0
+    hidden = path.with_name("." + path.name)
+    nibabel.Nifti1Image(array, np.eye(4)).to_filename(hidden)
+    hidden.rename(path)
+
+
+def panelOf(module):
+    """The module's Panel."""
+    return module.widgetRepresentation().self().panel
+
+
+def test_oneClickToLiveImages(slicer, module, views, logic, noErrors):
+    """The Try button, nothing else: the phantom is in the views and moves; Stop leaves nothing behind."""
+    ui = panelOf(module).ui
+    assert ui.startButton.text == "Start"
+    ui.tryButton.click()
+    until(lambda: logic.statistics()["shown"] >= 5)
+    until(lambda: ui.startButton.text == "Stop" and not ui.tryButton.enabled)
+    first = views.sliceWidget("Red").sliceView().pixels().copy()
+    shown = logic.statistics()["shown"]
+    until(lambda: logic.statistics()["shown"] >= shown + 5)
+    assert first.std() > 20
+    assert not np.array_equal(first, views.sliceWidget("Red").sliceView().pixels())
+    ui.startButton.click()
+    until(lambda: not logic.isRunning())
+    until(lambda: ui.startButton.text == "Start" and ui.tryButton.enabled)
+    assert ui.statusLabel.text == "Stopped."
+    assert ui.framesLabel.text.startswith(f"{logic.statistics()['received']} received")
+    assert workFolders() == []
+
+
+def test_threeClicksToAFolder(slicer, module, logic, incoming, noErrors):
+    """Folder, Start: the state says what it waits for, then what came; bad files are named in the list of events."""
+    ui = panelOf(module).ui
+    ui.folderPathLineEdit.currentPath = str(incoming)
+    ui.startButton.click()
+    until(lambda: "has come to" in ui.statusLabel.text)
+    save(incoming / "a.nii", 5)
+    until(lambda: "1 received, 1 shown" in ui.framesLabel.text)
+    (incoming / "broken.nii").write_bytes(b"no image at all" * 99)
+    until(lambda: "broken.nii" in ui.lastEventLabel.text)
+    until(lambda: "1 rejected" in ui.framesLabel.text)
+    assert "broken.nii" in ui.eventsList.item(0).text()
+
+
+def test_settingsAreRemembered(slicer, module, logic, incoming, noErrors):
+    """What was set at the last start is there when Slicer is started anew, and comes with a saved scene."""
+    ui = panelOf(module).ui
+    ui.folderPathLineEdit.currentPath = str(incoming)
+    ui.patternLineEdit.text = "*.nii;*.nrrd"
+    ui.subfoldersCheckBox.checked = True
+    ui.existingComboBox.currentIndex = 2
+    ui.incompleteAfterSpinBox.value = 3.5
+    ui.streamLineEdit.text = "Scan"
+    ui.startButton.click()
+    logic.stop()
+    until(lambda: not logic.isRunning())
+    wanted = panelOf(module).settings()
+    slicerhost.reloadModule("RealTimeImaging")
+    assert panelOf(module).settings() == wanted
+    assert module.widgetRepresentation().self().logic.sceneSettings() == wanted
+
+
+def test_wrongSettingsAreSaidInThePanel(module, noErrors):
+    """No dialog: one red sentence."""
+    ui = panelOf(module).ui
+    ui.folderPathLineEdit.currentPath = ""
+    ui.startButton.click()
+    assert "Choose the folder" in ui.statusLabel.text
+    assert "red" in ui.statusLabel.styleSheet
+
+
+def test_everyControlHasATooltip(module):
+    """Plain words for every widget that can be used."""
+    import qt
+
+    ui = panelOf(module).ui
+    kinds = (qt.QAbstractButton, qt.QComboBox, qt.QLineEdit, qt.QAbstractSpinBox, qt.QAbstractItemView)
+    for name, widget in vars(ui).items():
+        if isinstance(widget, kinds) and not name.startswith("qt_") and widget.parent().name != name:
+            inside = widget.parent().className() in ("ctkPathLineEdit", "QDoubleSpinBox", "QComboBox")
+            assert widget.toolTip or inside, name
+
+
+def test_sceneCloseStops(slicer, module, logic, scanner, incoming, noErrors):
+    """The source ends with the scene; the next start makes a new node."""
+    from RealTimeImagingLib import FolderSettings
+
+    handle = logic.start(FolderSettings(incoming))
+    until(lambda: handle.state == "running")
+    save(incoming / "a.nii", 5)
+    until(lambda: logic.statistics()["shown"] == 1)
+    slicerhost.closeScene()
+    assert not logic.isRunning()
+    assert logic.liveVolumeNode() is None
+    assert workFolders() == []
+    handle = logic.start(FolderSettings(incoming))
+    until(lambda: handle.state == "running")
+    save(incoming / "b.nii", 6)
+    until(lambda: logic.statistics()["shown"] == 1)
+    assert slicer.util.arrayFromVolume(logic.liveVolumeNode())[1, 1, 1] == 6
+
+
+def test_reloadStopsAndWorksAgain(slicer, module, logic, noErrors):
+    """Reload in mid-stream: all ends; the new panel works."""
+    panelOf(module).ui.tryButton.click()
+    until(lambda: logic.statistics()["shown"] > 0)
+    module.widgetRepresentation().self().onReload()
+    assert workFolders() == []
+    again = slicer.util.getModuleLogic("RealTimeImaging")
+    assert again is not logic
+    panelOf(module).ui.tryButton.click()
+    until(lambda: again.statistics()["shown"] > 2)
+
+
+def test_leavingTheModuleDoesNotStop(slicer, module, logic, noErrors):
+    """Another module is opened: images go on."""
+    widget = module.widgetRepresentation()
+    widget.enter()
+    panelOf(module).ui.tryButton.click()
+    until(lambda: logic.statistics()["shown"] > 0)
+    widget.exit()
+    shown = logic.statistics()["shown"]
+    until(lambda: logic.statistics()["shown"] > shown + 3)
+
+
+def test_showInAndWindowLevelStayTheUsers(slicer, module, views, logic, incoming, noErrors):
+    """One view, none, all; window/level is set once, by the button, or always; zoom and slice stay."""
+    from RealTimeImagingLib import FolderSettings
+
+    def background(view):
+        return views.sliceWidget(view).mrmlSliceCompositeNode().GetBackgroundVolumeID()
+
+    def windowLevel():
+        display = logic.liveVolumeNode().GetDisplayNode()
+        return display.GetWindow(), display.GetLevel()
+
+    handle = logic.start(FolderSettings(incoming))
+    until(lambda: handle.state == "running")
+
+    def send(value):
+        count = logic.statistics()["shown"]
+        save(incoming / f"f{count}.nii", value)
+        until(lambda: logic.statistics()["shown"] == count + 1)
+
+    send(100)
+    node = logic.liveVolumeNode()
+    assert {background(name) for name in ("Red", "Yellow", "Green")} == {node.GetID()}
+    assert windowLevel() == (100, 50)
+    red = views.sliceWidget("Red").mrmlSliceNode()
+    red.SetFieldOfView(33, 33, 1)
+    views.sliceWidget("Red").sliceLogic().SetSliceOffset(3)
+    node.GetDisplayNode().SetWindowLevel(42, 21)
+    send(300)
+    assert windowLevel() == (42, 21)
+    assert red.GetFieldOfView()[0] == 33
+    assert views.sliceWidget("Red").sliceLogic().GetSliceOffset() == 3
+    panelOf(module).ui.windowLevelButton.click()
+    assert windowLevel() == (300, 150)
+    panelOf(module).ui.alwaysWindowLevelCheckBox.click()
+    send(500)
+    assert windowLevel() == (500, 250)
+    until(lambda: panelOf(module).ui.streamsTable.rowCount == 1)
+    where = panelOf(module).ui.streamsTable.cellWidget(0, 1)
+    where.setCurrentText("Green")
+    assert (background("Red"), background("Green")) == (None, node.GetID())
+    where.setCurrentText("No view")
+    assert background("Green") is None
+    send(600)
+    assert slicer.util.arrayFromVolume(logic.liveVolumeNode())[1, 1, 1] == 600
+    assert logic.liveVolumeNode() is node
+
+
+def test_otherModulesMayReplaceTheImage(slicer, logic, incoming, noErrors):
+    """Another module gives the node another image or array in mid-stream: the next frame is shown all the same."""
+    from RealTimeImagingLib import FolderSettings
+
+    handle = logic.start(FolderSettings(incoming))
+    until(lambda: handle.state == "running")
+    save(incoming / "a.nii", 5)
+    until(lambda: logic.statistics()["shown"] == 1)
+    node = logic.liveVolumeNode()
+    slicer.util.updateVolumeFromArray(node, np.zeros((3, 4, 5), np.float32))
+    save(incoming / "b.nii", 6)
+    until(lambda: logic.statistics()["shown"] == 2)
+    assert slicer.util.arrayFromVolume(node).dtype == np.int16
+    assert slicer.util.arrayFromVolume(node)[1, 1, 1] == 6
+    slicer.mrmlScene.RemoveNode(node)
+    save(incoming / "c.nii", 7)
+    until(lambda: logic.statistics()["shown"] == 3)
+    assert slicer.util.arrayFromVolume(logic.liveVolumeNode())[1, 1, 1] == 7
+
+
+def test_callbacks(slicer, logic, incoming, caplog):
+    """They see what is shown, read-only; one that fails is reported once and does not stop the stream."""
+    import logging
+
+    from RealTimeImagingLib import FolderSettings
+
+    seen = []
+
+    def bad(frame):
+        raise RuntimeError("a mistake in the user's code")
+
+    def good(frame):
+        seen.append(
+            (frame.number, int(frame.pixels.max()), frame.pixels.flags.writeable, frame.attributes["SourceFile"])
+        )
+
+    logic.addFrameCallback(bad)
+    logic.addFrameCallback(good)
+    handle = logic.start(FolderSettings(incoming))
+    until(lambda: handle.state == "running")
+    for number in range(3):
+        save(incoming / f"f{number}.nii", number + 1)
+        until(lambda number=number: len(seen) == number + 1)
+    assert seen == [(number, number + 1, False, f"f{number}.nii") for number in range(3)]
+    assert [event.code for event in logic.session.events].count("callback-failed") == 1
+    logic.removeFrameCallback(good)
+    save(incoming / "last.nii", 9)
+    until(lambda: logic.statistics()["shown"] == 4)
+    assert len(seen) == 3
+    assert any("mistake" in record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR)
+
+
+def test_applicationExit(slicer, module, logic, noErrors):
+    """aboutToQuit in mid-stream ends everything."""
+    logic.startSimulatedScanner()
+    until(lambda: logic.statistics()["shown"] > 0)
+    slicerhost.quit()
+    assert workFolders() == []
+    assert slicerhost.leftovers() == []
