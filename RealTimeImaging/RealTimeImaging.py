@@ -188,6 +188,14 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         """Do not call it any more."""
         self.session.removeEventCallback(callback)
 
+    def sources(self) -> list[Handle]:
+        """The sources that count in the statistics: those that run, and those stopped since the first was started."""
+        return self.session.handles
+
+    def events(self) -> list[Event]:
+        """What happened of late beside images, the latest last."""
+        return list(self.session.events)
+
     def statistics(self) -> dict[str, Any]:
         """Counts (received, shown, skipped, recorded, rejected, failed), fps, latencyMs, mainThreadMs, lastEvent."""
         return self.session.statistics()
@@ -197,6 +205,14 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         return self.volumes.volume(stream).node
 
     # ---- how it is shown
+
+    def viewNames(self) -> list[str]:
+        """Names of the slice views, such as Red, Yellow, Green."""
+        return self.views.names()
+
+    def showIn(self, stream: str = "Live") -> str:
+        """Where a stream is shown: "all", "none" or the name of a slice view."""
+        return self.volumes.where(stream)
 
     def setShowIn(self, where: str, stream: str = "Live") -> None:
         """Show a stream in "all" views, in "none", or in the slice view of this name, such as "Red".

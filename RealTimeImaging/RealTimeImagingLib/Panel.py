@@ -17,8 +17,11 @@ from .Settings import EXISTING, FolderSettings, SourceSettings, settingsFromJSON
 
 REFRESH = 200
 """Milliseconds between two refreshes at the least: figures that change faster cannot be read."""
+QUIET_REFRESH = 1000
 SETTINGS_KEY = "RealTimeImaging/Settings"
 INPUT_KEY = "RealTimeImaging/SimulatorInput"
+ALWAYS_KEY = "RealTimeImaging/AlwaysWindowLevel"
+SHOW_IN_KEY = "RealTimeImaging/ShowIn"
 EVENTS_SHOWN = 100
 WHERE_COLUMN = 1
 
@@ -34,7 +37,7 @@ class Panel:
         self.ui = ui
         """The widgets by their names in the .ui file."""
         self._logic = logic
-        self._eventsSeen = 0
+        self._eventShown: Any = None
         self._rows: list[str] = []
         self._refreshTimer = qt.QTimer()
         self._refreshTimer.setSingleShot(True)
@@ -43,7 +46,7 @@ class Panel:
             (ui.startButton, "clicked()", self._startOrStop),
             (ui.tryButton, "clicked()", self._try),
             (ui.windowLevelButton, "clicked()", self._setWindowLevel),
-            (ui.alwaysWindowLevelCheckBox, "toggled(bool)", self._logic.setWindowLevelAlways),
+            (ui.alwaysWindowLevelCheckBox, "toggled(bool)", self._setAlways),
         ]
         for sender, signal, slot in self._connections:
             sender.connect(signal, slot)
@@ -51,9 +54,12 @@ class Panel:
         ui.simulatorInputPathLineEdit.filters = ctk.ctkPathLineEdit.Files
         self._prepareTable()
         logic.addChangeObserver(self._changed)
-        logic.addEventCallback(self._eventCame)
         self.showSettings(logic.sceneSettings() or _remembered())
         ui.simulatorInputPathLineEdit.currentPath = slicer.app.userSettings().value(INPUT_KEY, "") or ""
+        ui.alwaysWindowLevelCheckBox.checked = slicer.util.toBool(slicer.app.userSettings().value(ALWAYS_KEY, False))
+        for stream, where in _rememberedShowIn().items():
+            if where in (ALL_VIEWS, NO_VIEW, *logic.viewNames()):
+                logic.setShowIn(where, stream)
         self.refresh()
 
     def close(self) -> None:
@@ -63,7 +69,6 @@ class Panel:
             sender.disconnect(signal, slot)
         self._connections = []
         self._logic.removeChangeObserver(self._changed)
-        self._logic.removeEventCallback(self._eventCame)
 
     # ---- settings
 
@@ -129,25 +134,17 @@ class Panel:
     # ---- what is happening
 
     def _changed(self) -> None:
-        if not self._refreshTimer.isActive():
+        if not self._refreshTimer.isActive() or self._refreshTimer.interval > REFRESH:
             self._refreshTimer.start(REFRESH)
-
-    def _eventCame(self, event: Any) -> None:
-        item = qt.QListWidgetItem(event.text)
-        item.setToolTip(event.text)
-        self.ui.eventsList.insertItem(0, item)
-        while self.ui.eventsList.count > EVENTS_SHOWN:
-            self.ui.eventsList.takeItem(EVENTS_SHOWN)
-        self._changed()
 
     def refresh(self) -> None:
         """Show the logic's state, counts and last event."""
         ui, logic = self.ui, self._logic
-        running = logic.session.running()
+        running = logic.isRunning()
         ui.startButton.text = _("Stop") if running else _("Start")
         for name in ("sourceSection", "optionsSection", "tryButton"):
             getattr(ui, name).enabled = not running
-        self._showStatus(running)
+        self._showStatus()
         values = logic.statistics()
         ui.framesLabel.text = _("{received} received, {shown} shown, {skipped} skipped, {rejected} rejected").format(
             **values
@@ -160,20 +157,36 @@ class Panel:
             ui.latencyLabel.text = _("{median:.1f} ms, {p95:.1f} ms").format(**latency)
         ui.lastEventLabel.text = values["lastEvent"] or "-"
         self._showStreams(values["streams"])
+        self._showEvents()
+        if running:  # the rate falls when nothing comes
+            self._refreshTimer.start(QUIET_REFRESH)
 
-    def _showStatus(self, running: list[Any]) -> None:
-        ui, handles = self.ui, self._logic.session.handles
-        if running:
-            texts = [_("Stopping.") if handle.state == "stopping" else handle.status for handle in running]
-        elif any(handle.state == "failed" for handle in handles):
+    def _showStatus(self) -> None:
+        sources = self._logic.sources()
+        active = [source for source in sources if not source.ended]
+        failed = any(source.state == "failed" for source in sources)
+        if active:
+            texts = [_("Stopping.") if source.state == "stopping" else source.status for source in active]
+        elif self._logic.isRunning():
+            texts = [_("Stopping.")]
+        elif failed:
             texts = [self._logic.statistics()["lastEvent"]]
-        elif handles:
+        elif sources:
             texts = [_("Stopped.")]
         else:
             texts = [_("Choose a folder and press Start, or try with a simulated scanner.")]
-        ui.statusLabel.text = "\n".join(texts)
-        failed = not running and any(handle.state == "failed" for handle in handles)
-        ui.statusLabel.setStyleSheet("color: red" if failed else "")
+        self.ui.statusLabel.text = "\n".join(texts)
+        self.ui.statusLabel.setStyleSheet("color: red" if failed and not active else "")
+
+    def _showEvents(self) -> None:
+        events = self._logic.events()
+        if events and events[-1] is not self._eventShown:
+            self._eventShown = events[-1]
+            self.ui.eventsList.clear()
+            for event in reversed(events[-EVENTS_SHOWN:]):
+                item = qt.QListWidgetItem(event.text)
+                item.setToolTip(event.text)
+                self.ui.eventsList.addItem(item)
 
     def _prepareTable(self) -> None:
         table = self.ui.streamsTable
@@ -195,24 +208,39 @@ class Panel:
         for row, (stream, values) in enumerate(streams.items()):
             for column, text in ((0, stream), (2, values["shown"]), (3, values["skipped"])):
                 table.item(row, column).setText(str(text))
+            box = table.cellWidget(row, WHERE_COLUMN)
+            box.currentIndex = max(0, box.findData(self._logic.showIn(stream)))
         table.resizeColumnsToContents()
 
     def _whereBox(self, stream: str) -> Any:
-        choices = [(ALL_VIEWS, _("All views")), *((name, name) for name in self._logic.views.names())]
+        choices = [(ALL_VIEWS, _("All views")), *((name, name) for name in self._logic.viewNames())]
         choices.append((NO_VIEW, _("No view")))
         box = qt.QComboBox()
         box.toolTip = _("The slice views in which this volume is shown.")
-        for _where, text in choices:
-            box.addItem(text)
-        names = [where for where, _text in choices]
-        current = self._logic.volumes.where(stream)
-        box.currentIndex = names.index(current) if current in names else len(names) - 1
+        for where, text in choices:
+            box.addItem(text, where)
 
         def choose(index: int) -> None:
-            self._logic.setShowIn(names[index], stream)
+            where = choices[index][0]
+            if where != self._logic.showIn(stream):
+                self._logic.setShowIn(where, stream)
+                settings = slicer.app.userSettings()
+                settings.setValue(SHOW_IN_KEY, json.dumps({**_rememberedShowIn(), stream: where}))
 
         box.connect("currentIndexChanged(int)", choose)
         return box
+
+    def _setAlways(self, always: bool) -> None:
+        self._logic.setWindowLevelAlways(always)
+        slicer.app.userSettings().setValue(ALWAYS_KEY, always)
+
+
+def _rememberedShowIn() -> dict[str, str]:
+    try:
+        found = json.loads(slicer.app.userSettings().value(SHOW_IN_KEY, "") or "{}")
+    except ValueError:
+        found = {}
+    return found if isinstance(found, dict) else {}
 
 
 def _remembered() -> SourceSettings | None:
