@@ -91,9 +91,11 @@ def test_a_thread(slicer):
     stop = threading.Event()
     thread = threading.Thread(target=stop.wait, name="reader")
     thread.start()
-    assert only() == "Python thread 'reader' is running."
-    stop.set()
-    thread.join()
+    try:
+        assert only() == "Python thread 'reader' is running."
+    finally:
+        stop.set()
+        thread.join()
     assert slicerhost.leftovers() == []
 
 

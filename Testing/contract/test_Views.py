@@ -93,6 +93,17 @@ def test_only_a_view_that_changed_is_drawn(slicer, corner, layout):
     assert (drawn[0], drawn[3]) == (1, 0)
 
 
+def test_a_scene_in_a_batch_of_changes_is_drawn_at_its_end(slicer, corner, layout):
+    before = counts(layout)
+    slicer.mrmlScene.StartState(slicer.vtkMRMLScene.BatchProcessState)
+    corner.Modified()
+    slicerhost.runUntil(lambda: False, timeout=0.06, everyMs=20)
+    assert counts(layout) == before
+    slicer.mrmlScene.EndState(slicer.vtkMRMLScene.BatchProcessState)
+    settle(layout)
+    assert counts(layout)[0] == before[0] + 1
+
+
 def test_paused_views_are_drawn_when_resumed(slicer, corner, layout):
     before = counts(layout)
     slicer.app.pauseRender()
