@@ -52,6 +52,7 @@ class FolderSource:
         self._pending: dict[str, Candidate] = {}
         self._untried: deque[Candidate] = deque()
         self._tried: dict[str, Candidate] = {}
+        self._firstLook: list[Candidate] | None = []
         self._wake = threading.Event()
         self._there: bool | None = None
         self._others = 0
@@ -107,6 +108,7 @@ class FolderSource:
         self._pending.clear()
         self._untried.clear()
         self._tried.clear()
+        self._firstLook = None
 
     # ---- the folder
 
@@ -145,7 +147,7 @@ class FolderSource:
             self._looks.postpone(GONE_RECHECK)
             if self._there is not False:
                 yield self._goneEvent(error)
-            self._there = False
+            self._there, self._firstLook = False, []
             return
         if not self._there:
             yield self._thereEvent()
@@ -159,9 +161,15 @@ class FolderSource:
             elif candidate.stamp not in (None, stamp):
                 candidate.due = self._clock()
         self._pending.update((candidate.path, candidate) for candidate in new)
-        self._untried.extend(sorted(new, key=self._order))
         if new:
             self._looks.awake()
+        if self._firstLook is not None:
+            # All that is there comes in one order, however many pieces the look has.
+            new = self._firstLook = [*self._firstLook, *new]
+            if not self._looks.begins:
+                return
+            self._firstLook = None
+        self._untried.extend(sorted(new, key=self._order))
 
     def _isNew(self, path: str, stamp: tuple[int, int]) -> bool:
         return self._journal.done.get(path) != stamp or path in self._journal.incomplete
@@ -232,6 +240,9 @@ class FolderSource:
                     image = replace(image, attributes={"SourceFile": name, **image.attributes})
                     yield Arrival(stream, image, time.time())
         except NotAnImageError as error:
+            if candidate.changed():
+                self._journal.leave()
+                return
             yield self._reject(path, stamp, Event(error.code, f"{name}: {error}", "warning", path))
             return
         except OSError as error:

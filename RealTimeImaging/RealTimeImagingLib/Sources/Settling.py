@@ -108,9 +108,13 @@ class Candidate:
             return Waiting(f"it cannot be read: {error.strerror or error}")
         if missing is not None:
             return Waiting(missing)
-        if reader.sealed or self._written(now):
-            return Whole(reader, stamp)
-        return Waiting("another program has it open for writing")
+        seen = self._stamps
+        closed = reader.sealed or self._written(now)
+        if self._stamps[: len(seen)] != seen:
+            # What the reader knows is of the file before.
+            self._reader = None
+            return Waiting("it was overwritten while it was looked at")
+        return Whole(reader, self.stamp or stamp) if closed else Waiting("another program has it open for writing")
 
     def _notice(self, now: float) -> None:
         stamps = self._stampsNow()
