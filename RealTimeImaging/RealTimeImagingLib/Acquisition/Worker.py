@@ -151,7 +151,10 @@ def _serve(start: Start, commands: Iterator[bytes], lines: LineWriter) -> int:
 def _listen(worker: Worker, commands: Iterator[bytes], start: Start, abandoned: threading.Event) -> None:
     def listen() -> None:
         for line in commands:
-            worker.command({"command": "", **json.loads(line)})
+            try:
+                worker.command({"command": "", **json.loads(line)})
+            except (ValueError, TypeError, KeyError):  # this thread must live: it hears the end of input
+                log.exception("A command is not understood: %r", line[:200])
         abandoned.set()
         worker.command({"command": "stop"})
         # Nobody is left who would kill a process that hangs in a reader.
