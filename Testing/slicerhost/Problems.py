@@ -76,6 +76,8 @@ def _installQtHandler() -> None:
     from PySide6 import QtCore
 
     def handler(kind: Any, _context: Any, text: str) -> None:
+        if text.startswith("This plugin does not support"):  # of the off-screen platform, for every window shown
+            return
         if kind not in (QtCore.QtMsgType.QtDebugMsg, QtCore.QtMsgType.QtInfoMsg):
             qtMessages.append(text)
         sys.stderr.write(text + "\n")
