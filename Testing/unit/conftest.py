@@ -1,0 +1,295 @@
+"""Real folders, files, pipes and processes for the unit tests; the only fake is the clock."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from RealTimeImagingLib.Acquisition import __file__ as acquisitionPackage
+from RealTimeImagingLib.Acquisition.Ring import Place, RingReader
+from RealTimeImagingLib.Acquisition.StandardStreams import readLines
+from RealTimeImagingLib.Acquisition.Start import Start
+from RealTimeImagingLib.Event import Event
+from RealTimeImagingLib.Frame import Image, checksum
+from RealTimeImagingLib.Journal import Journal
+from RealTimeImagingLib.Settings import FolderSettings
+from RealTimeImagingLib.Simulator.Writing import niftiBytes
+from RealTimeImagingLib.Sources.Folder import FolderSource
+
+PROGRAM = Path(acquisitionPackage).with_name("__main__.py")
+
+
+def volume(number, shape=(2, 3, 4), dtype=np.int16):
+    """An image unlike that of any other number."""
+    pixels = np.random.default_rng(number).integers(0, 100, shape).astype(dtype)
+    return Image(pixels, np.diag([-2.0, 2.0, 3.0, 1.0]))
+
+
+def niftiFile(number, shape=(2, 3, 4)):
+    """The bytes of a .nii with :func:`volume` of this number."""
+    return niftiBytes(volume(number, shape))
+
+
+def seriesFile(numbers, shape=(2, 3, 4)):
+    """The bytes of a 4-D .nii, written by nibabel, with one volume for each number."""
+    pixels = np.stack([volume(number, shape).pixels for number in numbers])
+    return nibabel.Nifti1Image(pixels.transpose(), np.diag([-2.0, 2.0, 3.0, 1.0])).to_bytes()
+
+
+def sumOf(number, shape=(2, 3, 4)):
+    """The checksum of :func:`volume` of this number."""
+    return checksum(volume(number, shape).pixels)
+
+
+def arrive(path, data):
+    """Write under another name, then rename, as a careful program does; never with the time of the file before."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(data)
+    while path.exists() and path.stat().st_mtime_ns == part.stat().st_mtime_ns:
+        part.write_bytes(data)
+    os.replace(part, path)
+    return path
+
+
+def snapshot(folder):
+    """Names, sizes, times, rights and bytes below a folder."""
+    return {
+        path.relative_to(folder): (status.st_size, status.st_mtime_ns, status.st_mode, status.st_ino, path.read_bytes())
+        for path in sorted(Path(folder).rglob("*"))
+        if path.is_file() and (status := path.stat())
+    }
+
+
+def until(condition, seconds=10.0):
+    """Ask until it holds; fail when it does not in time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come to be in time"
+        threading.Event().wait(0.002)
+
+
+class Clock:
+    """Monotonic seconds that pass only when told to: by setting ``now``, or ``tick``, which each call adds."""
+
+    def __init__(self, tick=0.0):
+        self.now, self.tick = 1000.0, tick
+
+    def __call__(self):
+        self.now += self.tick
+        return self.now
+
+
+class Receiver:
+    """A FolderSource in this process, asked as the worker asks it, with a clock of its own: seconds cost nothing."""
+
+    STEP = 0.05
+
+    def __init__(self, workFolder, folder, **values):
+        self.clock = Clock()
+        self.settings = FolderSettings(folder=str(folder), **values)
+        self.frames, self.events, self.told = [], [], []
+        self._workFolder = workFolder
+        self.open()
+
+    def open(self):
+        self.journal = Journal(str(self._workFolder))
+        self.source = FolderSource(self.settings, self.journal, self.clock)
+
+    def reopen(self):
+        """As after the death of the process."""
+        self.journal.close()
+        self.open()
+
+    def take(self, item):
+        if isinstance(item, Event):
+            self.told.append(item.code)
+            if item.code != "folder-there":  # which every start says
+                self.events.append(item)
+        else:
+            number = self.journal.accept(item.stream)
+            self.frames.append((item.stream, number, item.image.attributes["SourceFile"], checksum(item.image.pixels)))
+
+    def begin(self):
+        """One call of read() whose items the test takes itself."""
+        self.clock.now += self.STEP
+        return self.source.read(0)
+
+    def step(self):
+        for item in self.begin():
+            self.take(item)
+
+    def run(self, seconds):
+        end = self.clock.now + seconds
+        while self.clock.now < end:
+            self.step()
+
+    def until(self, condition, seconds=30.0):
+        end = self.clock.now + seconds
+        while not condition():
+            assert self.clock.now < end, f"it did not come to be: {self.frames} {self.events} {self.source.status}"
+            self.step()
+
+    @property
+    def names(self):
+        return [name for _, _, name, _ in self.frames]
+
+    @property
+    def sums(self):
+        return [sum_ for _, _, _, sum_ in self.frames]
+
+    @property
+    def codes(self):
+        return [event.code for event in self.events]
+
+    @property
+    def counts(self):
+        """(received, rejected)"""
+        return sum(self.journal.numbers.values()), self.journal.rejected
+
+
+class Acquisition:
+    """The acquisition process, spoken to as Slicer's side does: it reads lines, copies frames and gives slots back."""
+
+    def __init__(self, settings, folders, ringName, program, **options):
+        self.folders, self.releasing = [str(folder) for folder in folders], True
+        self.lines, self.frames = [], []
+        self._ring = RingReader(self.folders, ringName)
+        self._queue = queue.Queue()
+        self.process = subprocess.Popen(
+            [sys.executable, "-u", str(program)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            **options,
+        )
+        self.process.stdin.write(Start(settings.toJSON(), self.folders, ringName).toLine())
+        self._reading = threading.Thread(target=self._read, daemon=True)
+
+    def listen(self):
+        """Begin to read what the process says."""
+        self._reading.start()
+        return self
+
+    def _read(self):
+        for line in readLines(self.process.stdout.fileno()):
+            self._queue.put(line)
+        self._queue.put(None)
+
+    def send(self, command, **values):
+        self.process.stdin.write(json.dumps({"command": command, **values}).encode() + b"\n")
+
+    def until(self, condition, seconds=10.0):
+        """Take lines until it holds."""
+        end = time.monotonic() + seconds
+        while not condition():
+            try:
+                line = self._queue.get(timeout=max(0.0, end - time.monotonic()))
+            except queue.Empty:
+                raise AssertionError(f"it did not come to be in time: {self.lines[-5:]}") from None
+            assert line is not None, f"the process ended before: {self.lines[-5:]} {self.process.stderr.read()}"
+            self._take(json.loads(line))
+
+    def _take(self, line):
+        self.lines.append(line)
+        if "frame" in line:
+            frame, place = line["frame"], Place(**line["place"])
+            pixels = self._ring.view(place, tuple(frame["shape"]), np.dtype(frame["dtype"]))
+            self.frames.append(
+                (frame["stream"], frame["number"], frame["attributes"]["SourceFile"], checksum(pixels.copy()))
+            )
+            if self.releasing:
+                self.send("release", slots=[place.key])
+
+    def of(self, kind):
+        """All values of one kind of line, such as "event"."""
+        return [line[kind] for line in self.lines if kind in line]
+
+    @property
+    def codes(self):
+        return [event["code"] for event in self.of("event")]
+
+    @property
+    def counts(self):
+        """The latest counts."""
+        return next((line["counts"] for line in reversed(self.lines) if "counts" in line), None)
+
+    def untilReady(self):
+        self.until(lambda: self.of("ready"))
+        return self
+
+    def stop(self):
+        """Stop, take the last words; the exit code."""
+        self.send("stop")
+        self.until(lambda: self.of("end"))
+        return self.process.wait(5)
+
+    def kill(self):
+        """As kill -9."""
+        self.process.kill()
+        self.process.wait(5)
+
+    def close(self):
+        self.process.kill()
+        self.process.wait(5)
+        self.process.stdin.close()
+        if self._reading.ident:
+            self._reading.join(5)
+        self.process.stdout.close()
+        self.process.stderr.close()
+        self._ring.close()
+
+
+@pytest.fixture
+def incoming(tmp_path):
+    """An empty folder for images."""
+    folder = tmp_path / "incoming"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def workFolder(tmp_path):
+    """An empty folder for journal and ring."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def receive(incoming, workFolder):
+    """Starts a Receiver on the folder ``incoming``."""
+    made = []
+
+    def start(folder=incoming, **values):
+        made.append(Receiver(workFolder, folder, **values))
+        return made[-1]
+
+    yield start
+    for receiver in made:
+        receiver.source.close()
+        receiver.journal.close()
+
+
+@pytest.fixture
+def acquire(incoming, workFolder):
+    """Starts acquisition processes on the folder ``incoming``, one after the other on the same journal."""
+    made = []
+
+    def start(program=PROGRAM, ready=True, options=None, **values):
+        settings = FolderSettings(folder=str(incoming), **values)
+        made.append(Acquisition(settings, [workFolder], f"process{len(made) + 1}", program, **(options or {})))
+        return made[-1].listen().untilReady() if ready else made[-1]
+
+    yield start
+    for acquisition in made:
+        acquisition.close()

@@ -1,0 +1,631 @@
+"""Stories of the folder source. The clock is the test's: a step is 50 ms, and seconds cost nothing."""
+
+import gzip
+import os
+import shutil
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from RealTimeImagingLib.Frame import checksum
+from RealTimeImagingLib.Sources import Arrival
+from unit.conftest import Receiver, arrive, niftiFile, seriesFile, snapshot, sumOf
+
+tells = pytest.mark.skipif(sys.platform not in ("linux", "win32"), reason="this system does not tell who writes")
+
+
+# ---- one file
+
+
+def test_a_file_that_is_renamed_in_is_shown_at_the_first_look(receive, incoming):
+    receiver = receive()
+    arrive(incoming / "a.nii", niftiFile(1))
+    receiver.step()
+    assert receiver.frames == [("Live", 0, "a.nii", sumOf(1))]
+    receiver.run(30)
+    assert receiver.counts == (1, 0)
+    assert receiver.events == []
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), packed=st.booleans())
+def test_a_growing_file_is_shown_once_and_only_when_whole(tmp_path_factory, data, packed):
+    folder, work = tmp_path_factory.mktemp("incoming"), tmp_path_factory.mktemp("work")
+    whole = gzip.compress(niftiFile(1), mtime=0) if packed else niftiFile(1)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(whole) - 1), max_size=5)))
+    receiver = Receiver(work, folder)
+    with (folder / ("a.nii.gz" if packed else "a.nii")).open("wb", buffering=0) as file:
+        for start, end in zip([0, *cuts], cuts, strict=False):
+            file.write(whole[start:end])
+            receiver.run(data.draw(st.sampled_from([0.05, 0.3, 2.0])))
+            assert receiver.frames == []
+        file.write(whole[cuts[-1] if cuts else 0 :])
+    receiver.run(15)
+    assert receiver.sums == [sumOf(1)]
+    assert receiver.counts == (1, 0)
+    assert receiver.events == []
+    receiver.journal.close()
+
+
+def test_a_cut_file_is_reported_with_numbers_and_shown_when_it_is_completed(receive, incoming):
+    receiver = receive(incompleteAfter=4.0)
+    (incoming / "a.nii").write_bytes(niftiFile(1)[:-10])
+    receiver.run(3.9)
+    assert receiver.events == []
+    assert "a.nii is whole: The header declares 48 bytes of voxels, 38 are there." in receiver.source.status
+    receiver.until(lambda: receiver.events, 1.0)
+    (event,) = receiver.events
+    assert (event.code, event.level, event.subject) == ("incomplete", "warning", str(incoming / "a.nii"))
+    assert event.text.startswith("a.nii is not complete: The header declares 48 bytes of voxels, 38 are there.")
+    assert "not changed for 4 s" in event.text
+    receiver.run(60)
+    assert receiver.counts == (0, 1)
+    assert len(receiver.events) == 1  # told once
+    with (incoming / "a.nii").open("ab") as file:
+        file.write(niftiFile(1)[-10:])
+    receiver.run(1)
+    assert receiver.sums == [sumOf(1)]
+    assert receiver.counts == (1, 0)  # one file: it is not received and rejected
+
+
+def test_a_cut_file_that_grows_and_stays_cut_is_one_rejected_file(receive, incoming):
+    receiver = receive(incompleteAfter=2.0)
+    for size in (100, 200, 360):
+        (incoming / "a.nii").write_bytes(niftiFile(1)[:size])
+        receiver.run(3)
+    assert receiver.codes == ["incomplete"] * 3
+    assert receiver.counts == (0, 1)
+
+
+def test_a_cut_file_counts_once_after_a_restart_and_is_still_shown_when_completed(receive, incoming):
+    receiver = receive(incompleteAfter=2.0)
+    (incoming / "a.nii").write_bytes(niftiFile(1)[:-1])
+    receiver.run(3)
+    receiver.reopen()
+    assert receiver.counts == (0, 1)
+    receiver.run(30)
+    assert set(receiver.codes) == {"incomplete"}
+    assert receiver.counts == (0, 1)
+    (incoming / "a.nii").write_bytes(niftiFile(1))
+    receiver.run(2)
+    assert receiver.counts == (1, 0)
+
+
+@tells
+def test_a_preallocated_file_is_not_shown_before_it_is_closed(receive, incoming):
+    receiver = receive()
+    whole = niftiFile(1)
+    with (incoming / "a.nii").open("wb", buffering=0) as file:
+        file.truncate(len(whole))
+        receiver.run(2)
+        for start in range(0, len(whole), 50):
+            file.write(whole[start : start + 50])
+            receiver.run(2)
+        assert receiver.frames == []
+        assert "open for writing" in receiver.source.status
+    receiver.run(1)
+    assert receiver.sums == [sumOf(1)]
+    assert receiver.events == []
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "code", "words"),
+    [
+        ("a.nii", b"no image" * 100, "not-an-image", "348"),
+        ("a.nii.gz", b"no gzip" * 100, "damaged", "compressed"),
+        ("IM_0001", b"no image" * 100, "not-an-image", "no image"),
+        ("a.tif", b"II*\0" * 100, "not-an-image", "can be read"),
+        ("a.hdr", bytes(348), "unsupported", ".nii is"),
+    ],
+    ids=["nii", "gz", "no ending", "tif", "hdr"],
+)
+def test_what_is_no_image_is_rejected_with_a_reason(receive, incoming, name, data, code, words):
+    receiver = receive()
+    arrive(incoming / name, data)
+    arrive(incoming / "b.nii", niftiFile(2))
+    receiver.run(30)
+    (event,) = receiver.events
+    assert (event.code, event.level, event.subject) == (code, "warning", str(incoming / name))
+    assert event.text.startswith(name)
+    assert words in event.text
+    assert receiver.names == ["b.nii"]
+    assert receiver.counts == (1, 1)
+
+
+def test_garbage_that_is_replaced_by_an_image_was_one_file_and_is_another(receive, incoming):
+    receiver = receive()
+    arrive(incoming / "a.nii", b"no image" * 100)
+    receiver.run(1)
+    arrive(incoming / "a.nii", niftiFile(1))
+    receiver.run(1)
+    assert receiver.counts == (1, 1)
+
+
+def test_an_empty_file_is_waited_for_and_then_reported(receive, incoming):
+    receiver = receive(incompleteAfter=5.0)
+    (incoming / "a.nii").touch()
+    receiver.run(4)
+    assert receiver.counts == (0, 0)
+    receiver.run(2)
+    assert receiver.codes == ["incomplete"]
+    assert receiver.counts == (0, 1)
+    (incoming / "a.nii").write_bytes(niftiFile(1))
+    receiver.run(1)
+    assert receiver.counts == (1, 0)
+
+
+def test_a_file_overwritten_by_rename_is_another_frame(receive, incoming):
+    receiver = receive()
+    for number in (1, 2, 2, 3):
+        arrive(incoming / "a.nii", niftiFile(number))
+        receiver.run(0.5)
+    assert receiver.frames == [("Live", n, "a.nii", sumOf(number)) for n, number in enumerate((1, 2, 2, 3))]
+    assert receiver.counts == (4, 0)
+
+
+def test_the_same_bytes_under_another_name_are_another_frame(receive, incoming):
+    receiver = receive()
+    arrive(incoming / "a.nii", niftiFile(1))
+    receiver.run(0.5)
+    shutil.copyfile(incoming / "a.nii", incoming / "b.nii")
+    os.link(incoming / "a.nii", incoming / "c.nii")
+    receiver.run(1)
+    assert sorted(receiver.names) == ["a.nii", "b.nii", "c.nii"]
+    assert set(receiver.sums) == {sumOf(1)}
+    assert receiver.counts == (3, 0)
+
+
+def test_a_file_that_goes_away_before_it_is_whole_is_told(receive, incoming):
+    receiver = receive()
+    (incoming / "a.nii").write_bytes(niftiFile(1)[:-10])
+    receiver.run(1)
+    (incoming / "a.nii").unlink()
+    receiver.run(30)
+    (event,) = receiver.events
+    assert (event.code, event.level) == ("vanished", "info")
+    assert "38 are there" in event.text
+    assert receiver.counts == (0, 0)
+    assert receiver.source.status.startswith("No image")
+    arrive(incoming / "a.nii", niftiFile(1))
+    receiver.run(1)
+    assert receiver.counts == (1, 0)
+
+
+def test_a_file_overwritten_while_its_volumes_are_read_is_judged_anew(receive, incoming):
+    receiver = receive()
+    receiver.step()
+    arrive(incoming / "a.nii", seriesFile([1, 2, 3]))
+    reading = receiver.begin()
+    receiver.take(next(reading))
+    arrive(incoming / "a.nii", seriesFile([4, 5, 6]))
+    for item in reading:
+        receiver.take(item)
+    receiver.run(1)
+    assert receiver.sums == [sumOf(number) for number in (1, 4, 5, 6)]
+    assert receiver.events == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_named_pipe_is_rejected_and_holds_nothing_up(receive, incoming):
+    receiver = receive()
+    os.mkfifo(incoming / "a.nii")
+    arrive(incoming / "b.nii", niftiFile(2))
+    receiver.run(2)
+    assert receiver.names == ["b.nii"]
+    (event,) = receiver.events
+    assert event.code == "not-an-image"
+    assert "pipe" in event.text
+    assert receiver.counts == (1, 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text there")
+def test_a_name_that_is_no_text_is_a_name(receive, incoming):
+    receiver = receive()
+    name = os.fsdecode(b"\xff\xe4.nii")
+    arrive(incoming / name, niftiFile(1))
+    receiver.step()
+    receiver.reopen()
+    receiver.run(1)
+    assert receiver.names == ["\ufffd\ufffd.nii"]
+    assert receiver.counts == (1, 0)
+
+
+# ---- which files
+
+
+@pytest.mark.parametrize(
+    ("existing", "expected"),
+    [("ignore", []), ("newest", ["a9.nii"]), ("all", ["a1.nii", "a2.nii", "a9.nii", "a10.nii"])],
+)
+def test_files_that_are_there_at_start(receive, incoming, existing, expected):
+    for order, name in enumerate(("a10.nii", "a2.nii", "a1.nii", "a9.nii")):
+        arrive(incoming / name, niftiFile(order))
+        os.utime(incoming / name, ns=(0, 10**18 + order))
+    receiver = receive(existing=existing)
+    receiver.run(2)
+    assert receiver.names == expected
+    arrive(incoming / "a3.nii", niftiFile(7))
+    arrive(incoming / "a2.nii", niftiFile(8))  # overwritten: new, whatever it was
+    receiver.run(2)
+    assert receiver.names == [*expected, "a2.nii", "a3.nii"]
+    assert receiver.counts == (len(expected) + 2, 0)
+
+
+def test_of_files_of_one_time_the_last_by_name_is_the_newest(receive, incoming):
+    for name in ("a2.nii", "a10.nii", "a9.nii"):
+        arrive(incoming / name, niftiFile(1))
+        os.utime(incoming / name, ns=(0, 10**18))
+    receiver = receive(existing="newest")
+    receiver.run(1)
+    assert receiver.names == ["a10.nii"]
+
+
+def test_what_was_there_at_the_first_start_is_not_new_after_a_restart(receive, incoming):
+    arrive(incoming / "old.nii", niftiFile(1))
+    receiver = receive()
+    receiver.step()
+    receiver.journal.close()
+    arrive(incoming / "while.nii", niftiFile(2))  # came while no process was there
+    receiver.open()
+    receiver.run(1)
+    assert receiver.names == ["while.nii"]
+
+
+def test_only_names_of_the_pattern_and_never_unfinished_ones(receive, incoming):
+    receiver = receive(pattern="*.nii; scan*.mha")
+    for name in ("a.nii", "B.NII", "c.nii.gz", "d.nrrd", ".e.nii", "f.nii.part", "g.nii.tmp", "h.json", "i.nii~"):
+        (incoming / name).write_bytes(niftiFile(1))
+    receiver.run(30)
+    assert receiver.names == ["a.nii", "B.NII"]
+    assert receiver.counts == (2, 0)
+    assert receiver.events == []
+    os.rename(incoming / "f.nii.part", incoming / "f.nii")
+    receiver.run(1)
+    assert receiver.names[2:] == ["f.nii"]
+
+
+@pytest.mark.parametrize("subfolders", [False, True])
+def test_folders_below_are_looked_into_when_they_are_asked_for(receive, incoming, subfolders):
+    receiver = receive(subfolders=subfolders)
+    for name in ("run10/a.nii", "run2/b10.nii", "run2/b9.nii", "c.nii", ".hidden/d.nii", "run2/.e.nii"):
+        (incoming / name).parent.mkdir(exist_ok=True)
+        (incoming / name).write_bytes(niftiFile(1))
+    receiver.run(2)
+    below = [os.path.join(*name.split("/")) for name in ("run2/b9.nii", "run2/b10.nii", "run10/a.nii")]
+    assert receiver.names == ["c.nii", *below] if subfolders else ["c.nii"]
+
+
+def test_each_series_is_a_stream_with_its_own_numbers(receive, incoming):
+    receiver = receive(seriesPattern="*_{series}_*", stream="Rest")
+    for name in ("m_T1_1.nii", "m_T2_1.nii", "m_T1_2.nii", "other.nii", "m_T1_3.nii"):
+        arrive(incoming / name, niftiFile(1))
+        receiver.run(0.2)
+    assert [frame[:3] for frame in receiver.frames] == [
+        ("T1", 0, "m_T1_1.nii"),
+        ("T2", 0, "m_T2_1.nii"),
+        ("T1", 1, "m_T1_2.nii"),
+        ("Rest", 0, "other.nii"),
+        ("T1", 2, "m_T1_3.nii"),
+    ]
+
+
+def test_files_that_come_together_are_shown_in_natural_order(receive, incoming):
+    receiver = receive()
+    numbers = [*range(1, 13), 100, 99, 20]
+    for number in sorted(numbers, key=lambda number: number * 7919 % 101):
+        arrive(incoming / f"im{number}.nii", niftiFile(number))
+    receiver.run(1)
+    assert receiver.names == [f"im{number}.nii" for number in sorted(numbers)]
+    assert receiver.sums == [sumOf(number) for number in sorted(numbers)]
+
+
+# ---- the folder
+
+
+def test_a_folder_that_is_missing_at_start_is_waited_for(receive, incoming):
+    receiver = receive(folder=incoming / "later", existing="ignore")
+    receiver.run(3)
+    assert receiver.codes == ["folder-missing"]
+    assert "is not there; waiting" in receiver.source.status
+    (incoming / "later").mkdir()
+    arrive(incoming / "later" / "a.nii", niftiFile(1))
+    receiver.run(1)
+    assert receiver.codes == ["folder-missing", "folder-back"]
+    assert receiver.names == ["a.nii"]
+
+
+def test_a_folder_that_is_removed_and_made_again_goes_on(receive, incoming):
+    receiver = receive()
+    arrive(incoming / "a.nii", niftiFile(1))
+    receiver.run(1)
+    (incoming / "half.nii").write_bytes(niftiFile(2)[:-1])
+    receiver.run(1)
+    shutil.rmtree(incoming)
+    receiver.run(10)
+    assert receiver.codes == ["folder-gone"]
+    assert receiver.counts == (1, 0)
+    incoming.mkdir()
+    arrive(incoming / "b.nii", niftiFile(3))
+    receiver.run(1)
+    assert receiver.codes == ["folder-gone", "folder-back"]
+    assert receiver.names == ["a.nii", "b.nii"]
+    assert receiver.source.status.startswith("Waiting for the next image")
+
+
+def test_a_folder_that_comes_back_with_the_same_files_shows_none_twice(receive, incoming):
+    receiver = receive()
+    arrive(incoming / "a.nii", niftiFile(1))
+    receiver.run(1)
+    away = incoming.rename(incoming.with_name("away"))
+    receiver.run(2)
+    arrive(away / "b.nii", niftiFile(2))
+    away.rename(incoming)
+    receiver.run(2)
+    assert receiver.names == ["a.nii", "b.nii"]
+
+
+def test_a_folder_that_became_a_file_is_gone(receive, incoming):
+    receiver = receive()
+    receiver.run(1)
+    incoming.rmdir()
+    incoming.touch()
+    receiver.run(1)
+    assert receiver.codes == ["folder-gone"]
+
+
+def test_the_status_says_what_is_waited_for(receive, incoming):
+    receiver = receive(pattern="*.nii")
+    receiver.step()
+    assert receiver.source.status == f"No image that fits *.nii has come to {incoming} yet."
+    (incoming / "a.mha").touch()
+    (incoming / "b.mha").touch()
+    receiver.run(1)
+    assert receiver.source.status.endswith("yet; 2 other files are there.")
+    for name in ("c.nii", "d.nii"):
+        (incoming / name).write_bytes(niftiFile(1)[:-1])
+    receiver.run(1)
+    assert receiver.source.status.startswith("Waiting until c.nii (and 1 more) is whole: The header declares 48 bytes")
+    for name in ("c.nii", "d.nii"):
+        (incoming / name).write_bytes(niftiFile(1))
+    receiver.run(1)
+    assert receiver.source.status == f"Waiting for the next image in {incoming}."
+
+
+# ---- 4-D files and deaths
+
+
+def test_a_file_of_several_volumes_is_one_frame_each(receive, incoming):
+    receiver = receive()
+    arrive(incoming / "a.nii", seriesFile(range(5)))
+    receiver.run(1)
+    assert receiver.frames == [("Live", number, "a.nii", sumOf(number)) for number in range(5)]
+
+
+@pytest.mark.parametrize("frames", range(6))
+@pytest.mark.parametrize("again", [None, 0, 1, 3])
+def test_when_the_process_dies_between_two_volumes_every_volume_comes_once(receive, incoming, frames, again):
+    """It hands on so many frames and dies in the reader; so does, before it is given up, the next one."""
+    receiver = receive()
+    receiver.step()
+    arrive(incoming / "a.nii", seriesFile(range(6)))
+    arrive(incoming / "b.nii", niftiFile(9))
+    before = receiver.begin()
+    for _ in range(frames):
+        receiver.take(next(before))
+    if frames:
+        next(before)  # read, and not handed on
+    receiver.reopen()
+    if again is not None:
+        before = receiver.begin()
+        for _ in range(min(again, 6 - frames)):
+            receiver.take(next(before))
+        receiver.journal.leave()  # a file that it put aside when it died
+        receiver.reopen()
+    receiver.run(2)
+    assert receiver.sums == [*map(sumOf, range(6)), sumOf(9)]
+    assert [number for _, number, _, _ in receiver.frames] == list(range(7))
+    assert receiver.counts == (7, 0)
+    assert receiver.events == []
+
+
+def test_a_file_that_cannot_be_read_for_a_while_goes_on_where_it_was(receive, incoming):
+    """A share that fails in mid-file: what was shown is not shown again."""
+    receiver = receive()
+    header = incoming / "a.nhdr"
+    receiver.step()
+    (incoming / "a.raw").write_bytes(bytes(range(32)))
+    arrive(
+        header,
+        b"NRRD0004\ntype: uint8\ndimension: 4\nsizes: 2 2 2 4\nkinds: domain domain domain list\n"
+        b"space: right-anterior-superior\nspace directions: (1,0,0) (0,1,0) (0,0,1) none\n"
+        b"space origin: (0,0,0)\nencoding: raw\ndata file: a.raw\n\n",
+    )
+    reading = receiver.begin()
+    for _ in range(2):
+        receiver.take(next(reading))
+    os.rename(incoming / "a.raw", incoming / "away.raw")
+    for item in reading:
+        receiver.take(item)
+    receiver.run(1)
+    assert len(receiver.frames) == 2
+    os.rename(incoming / "away.raw", incoming / "a.raw")
+    receiver.run(3)
+    expected = [checksum(np.arange(8 * n, 8 * n + 8, dtype=np.uint8).reshape(2, 2, 2)) for n in range(4)]
+    assert receiver.sums == expected
+    assert receiver.counts == (4, 0)
+
+
+def test_a_file_that_ended_two_processes_is_named_and_passed_over(receive, incoming):
+    receiver = receive()
+    receiver.step()
+    arrive(incoming / "a.nii", niftiFile(1))
+    for _ in range(2):
+        next(item for item in receiver.begin() if isinstance(item, Arrival))  # read; it dies before it hands it on
+        receiver.reopen()
+    arrive(incoming / "b.nii", niftiFile(2))
+    receiver.run(2)
+    (event,) = receiver.events
+    assert (event.code, event.level, event.subject) == ("crashed", "error", str(incoming / "a.nii"))
+    assert "a.nii ended the reading process 2 times" in event.text
+    assert receiver.names == ["b.nii"]
+    assert receiver.counts == (1, 1)
+    receiver.reopen()
+    receiver.run(2)
+    assert receiver.counts == (1, 1)
+    arrive(incoming / "a.nii", niftiFile(3))  # another file of that name has its own chance
+    receiver.run(2)
+    assert receiver.counts == (2, 1)
+
+
+def test_files_are_shown_in_natural_order_however_long_the_first_look_takes(receive, incoming):
+    for number in range(1, 400):
+        (incoming / f"im{number}.nii").write_bytes(niftiFile(number, (1, 1, 1)))
+    receiver = receive(existing="all")
+    receiver.clock.tick = 0.002
+    receiver.until(lambda: len(receiver.frames) == 399)
+    assert receiver.names == [f"im{number}.nii" for number in range(1, 400)]
+
+
+def test_a_file_that_is_overwritten_without_pause_is_never_mixed_nor_shown_twice(receive, incoming):
+    """One file that a scanner replaces again and again: each frame is one of those it wrote, in order, the last too."""
+    receiver = receive()
+    path, stop, sent = incoming / "live.nii", threading.Event(), []
+
+    def scan():
+        for number in range(3000):
+            shape = (1 + number % 3, 2, 3)
+            sent.append(sumOf(number, shape))
+            arrive(path, niftiFile(number, shape))
+            if stop.is_set():
+                return
+
+    thread = threading.Thread(target=scan)
+    thread.start()
+    end = time.monotonic() + 0.7
+    while time.monotonic() < end:
+        receiver.step()
+    stop.set()
+    thread.join()
+    receiver.run(2)
+    places = [sent.index(sum_) for sum_ in receiver.sums]
+    assert places == sorted(set(places))
+    assert places[-1] == len(sent) - 1
+    assert receiver.counts == (len(places), 0)
+    assert receiver.events == []
+
+
+# ---- manners
+
+
+def test_nothing_in_the_folder_is_changed(receive, incoming):
+    for name, data in (
+        ("a.nii", niftiFile(1)),
+        ("b.nii", b"no image" * 99),
+        ("c.nii", niftiFile(2)[:-1]),
+        ("sub/d.nii.gz", gzip.compress(niftiFile(3))),
+        ("e.txt", b"notes"),
+        (".f.nii.part", niftiFile(4)),
+    ):
+        (incoming / name).parent.mkdir(exist_ok=True)
+        (incoming / name).write_bytes(data)
+    before = snapshot(incoming)
+    receiver = receive(existing="all", subfolders=True, incompleteAfter=1.0)
+    receiver.run(5)
+    assert receiver.counts == (2, 2)
+    receiver.source.close()
+    assert snapshot(incoming) == before
+
+
+def test_a_hint_is_followed_at_once(receive, incoming):
+    receiver = receive()
+    receiver.run(20)  # nothing came for long: looks are rarer
+    receiver.STEP = 0.0
+    receiver.step()
+    arrive(incoming / "a.nii", niftiFile(1))
+    receiver.step()
+    assert receiver.frames == []
+    receiver.source.command("rescan", {})
+    receiver.step()
+    assert receiver.names == ["a.nii"]
+    receiver.source.command("unknown", {"value": 1})
+
+
+def test_read_gives_way_to_commands_after_a_while(receive, incoming):
+    """With a clock that runs while files are read, one call does not read them all."""
+    receiver = receive()
+    for number in range(20):
+        arrive(incoming / f"{number}.nii", niftiFile(number))
+    calls = []
+    while len(receiver.frames) < 20:
+        before = len(receiver.frames)
+        for item in receiver.source.read(0):
+            receiver.take(item)
+            receiver.clock.now += 0.03  # what a frame takes
+        calls.append(len(receiver.frames) - before)
+        assert len(calls) < 50
+    assert max(calls) <= 5
+    assert receiver.names == [f"{number}.nii" for number in range(20)]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["renamed", "written", "cut", "garbage", "overwritten", "completed", "removed", "died"]),
+            st.integers(0, 3),
+            st.sampled_from([0.05, 1.0, 3.0]),
+        ),
+        max_size=12,
+    )
+)
+def test_whatever_happens_every_file_is_received_or_rejected(tmp_path_factory, happenings):
+    folder, work = tmp_path_factory.mktemp("incoming"), tmp_path_factory.mktemp("work")
+    receiver = Receiver(work, folder, incompleteAfter=2.0)
+    sent, good = 0, []
+    state = {}
+    for number, (kind, which, seconds) in enumerate(happenings):
+        path = folder / f"f{which}.nii"
+        was = state.get(which)
+        if was in ("cut", "good") and kind in ("renamed", "written", "cut", "garbage"):
+            continue  # that name is taken
+        if kind in ("renamed", "overwritten"):
+            if kind == "overwritten" and was != "good":
+                continue
+            arrive(path, niftiFile(number))
+            state[which] = "good"
+        elif kind == "written":
+            path.write_bytes(niftiFile(number))
+            state[which] = "good"
+        elif kind == "cut":
+            path.write_bytes(niftiFile(number)[:-3])
+            state[which] = "cut"
+            state[which, "number"] = number
+            sent += 1
+            receiver.run(3)
+        elif kind == "garbage":
+            arrive(path, b"no image" * 50 + b"%d" % number)
+            state[which] = "bad"
+            sent += 1
+        elif kind == "completed" and was == "cut":
+            with path.open("ab") as file:
+                file.write(niftiFile(state[which, "number"])[-3:])
+            state[which] = "good"
+            good.append(sumOf(state[which, "number"]))
+        elif kind == "removed" and was in ("good", "bad"):
+            path.unlink()
+            state[which] = None
+        elif kind == "died":
+            receiver.reopen()
+        if kind in ("renamed", "overwritten", "written"):
+            sent += 1
+            good.append(sumOf(number))
+        receiver.run(max(seconds, 0.3))
+    receiver.run(5)
+    assert sorted(receiver.sums) == sorted(good)
+    assert receiver.counts == (len(good), sent - len(good))
+    assert [number for _, number, _, _ in receiver.frames] == list(range(len(good)))
+    receiver.journal.close()

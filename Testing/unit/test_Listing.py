@@ -1,0 +1,359 @@
+import math
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from RealTimeImagingLib.Sources import Listing
+from RealTimeImagingLib.Sources.Listing import (
+    AWAKE,
+    FASTEST,
+    IDLE,
+    SHARE,
+    SLOWEST,
+    Looks,
+    listFiles,
+    matcher,
+    naturalOrder,
+    seriesOf,
+    stampOf,
+)
+from unit.conftest import Clock
+
+
+def everything(name):
+    return True
+
+
+def looked(folder, wanted, subfolders=False, done=None):
+    """What one whole look finds."""
+    return Looks(str(folder), subfolders, wanted, Clock()).go(done or {}, math.inf)
+
+
+def natural(names):
+    return sorted(names, key=naturalOrder)
+
+
+def linked(link, target):
+    try:
+        link.symlink_to(target)
+    except OSError:
+        pytest.skip("no links here")
+
+
+# ---- natural order
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["image1.nii", "image2.nii", "image9.nii", "image10.nii", "image100.nii"],
+        ["a.nii", "1.nii", "2.nii", "10.nii"],  # letters come before digits
+        ["s1_f2", "s1_f10", "s2_f1", "s10_f1"],
+        ["a1b2", "a1b10", "a02b1"],
+        ["IMG2.nii", "img3.nii", "IMG10.nii"],
+        ["a2", "B1", "b2", "C1"],
+        ["x 9999999999999999999998", "x 9999999999999999999999"],
+        ["é1", "é2", "é10"],
+    ],
+)
+def test_numbers_are_ordered_as_numbers(names):
+    assert natural(names[::-1]) == names
+    assert natural([names[-1], *names[:-1]]) == names
+
+
+def test_folders_come_one_after_the_other():
+    paths = [
+        os.path.join("in", *parts) for parts in (("run2", "b9"), ("run2", "b10"), ("run10", "a1"), ("run10", "b1"))
+    ]
+    assert natural(paths[::-1]) == paths
+
+
+@given(
+    st.text("ab", max_size=3),
+    st.lists(st.integers(0, 10**9), min_size=2, max_size=8, unique=True),
+    st.text("x.", max_size=3),
+)
+def test_numbers_in_equal_names_decide(start, numbers, end):
+    names = [f"{start}{number}{end}" for number in numbers]
+    assert natural(names) == [f"{start}{number}{end}" for number in sorted(numbers)]
+
+
+any_name = st.text("aA01.٣ß²", max_size=4) | st.text(max_size=12)
+
+
+@given(any_name, any_name)
+def test_any_two_different_names_have_an_order(one, other):
+    assert (naturalOrder(one) == naturalOrder(other)) is (one == other)
+    assert (naturalOrder(one) < naturalOrder(other)) or (naturalOrder(other) < naturalOrder(one)) or one == other
+
+
+@given(st.lists(any_name, max_size=8, unique=True), st.randoms())
+def test_the_order_is_the_same_however_the_folder_lists_them(names, random):
+    shuffled = random.sample(names, len(names))
+    assert natural(shuffled) == natural(names)
+
+
+# ---- patterns
+
+
+@pytest.mark.parametrize(
+    ("pattern", "fits", "others"),
+    [
+        ("*", ["a.nii", "IM_0001", "x"], []),
+        ("*.nii*", ["a.nii", "A.NII.GZ", "b.nii.gz"], ["a.nrrd", "nii"]),
+        ("*.NII", ["a.nii"], ["a.nii.gz"]),
+        (" *.nii ; *.mha;", ["a.nii", "b.mha"], ["c.nrrd", ";", ""]),
+        ("scan?.nii", ["scan1.nii", "SCANa.nii"], ["scan.nii", "scan12.nii"]),
+        ("scan[1]*.nii", ["scan[1].nii", "scan[1]_0002.nii"], ["scan1.nii", "scan[2].nii"]),
+        ("[!a].nii", ["[!a].nii"], ["b.nii"]),
+        ("a+b(1).nii", ["a+b(1).nii"], ["aab1.nii"]),
+        ("a.nii", ["a.nii"], ["axnii", "a.nii2", "ba.nii"]),
+        ("é*.nii", ["É1.nii"], ["e1.nii"]),
+    ],
+)
+def test_file_names_fit_a_pattern_of_stars_and_question_marks(pattern, fits, others):
+    matches = matcher(pattern)
+    assert [name for name in fits + others if matches(name)] == fits
+
+
+plain = st.text("aB[]!-.+ß1 ", min_size=1, max_size=6).filter(str.strip).map(str.strip)
+
+
+@given(plain, plain, plain)
+def test_all_other_signs_stand_for_themselves(one, other, rest):
+    assert matcher(one)(one)
+    assert matcher(one)(one.upper())
+    assert matcher(f"{one}*{other}")(one + rest + other)
+    assert matcher(f"{one}*{other}")(one + other)
+    assert matcher(one)(other) is (one.casefold() == other.casefold())
+    assert matcher(f"{one};{other}")(other)
+    assert not matcher(f"{one}?{other}")(one + other) or len((one + other).casefold()) != len(one + other)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "series"),
+    [
+        ("*_{series}_*", "mouse7_T1_0001.nii", "T1"),
+        ("*_{series}_*", "mouse7_T1_0001_b.nii", "T1"),
+        ("{series}-*.nii", "bold-1-2.nii", "bold"),
+        ("*-{series}.nii", "a-b-c.nii", "b-c"),
+        ("{series}.nii", "T2 flair.nii", "T2 flair"),
+        ("RUN_{series}.nii", "run_DWI.NII", "DWI"),
+        ("s?_{series}.nii", "s4_a.nii", "a"),
+        ("a[1]+{series}.nii", "a[1]+x.nii", "x"),
+        ("*_{series}_*", "mouse7_T1.nii", None),
+        ("*_{series}_*", "__.nii", None),
+        ("{series}.nii", "a.mha", None),
+        ("", "mouse7_T1_0001.nii", None),
+    ],
+)
+def test_the_series_is_taken_out_of_the_name(pattern, name, series):
+    assert seriesOf(pattern)(name) == series
+
+
+@given(
+    st.text("aB1.[(+", min_size=1, max_size=4),
+    st.text("tT2.[*?é", min_size=1, max_size=4),
+    st.text("cC3)$^", min_size=1, max_size=4),
+)
+def test_between_underscores_a_series_is_found_whatever_it_is(before, series, after):
+    find = seriesOf("*_{series}_*")
+    assert find(f"{before}_{series}_{after}") == series
+    assert find(f"{before}_{series}{after}") is None
+
+
+# ---- listing
+
+
+def test_files_have_size_and_time(tmp_path):
+    (tmp_path / "a.nii").write_bytes(b"12345")
+    os.utime(tmp_path / "a.nii", ns=(0, 1234567890123456700))
+    assert looked(tmp_path, everything) == {str(tmp_path / "a.nii"): (5, 1234567890123456700)}
+    assert stampOf(str(tmp_path / "a.nii")) == (5, 1234567890123456700)
+    assert stampOf(str(tmp_path / "b.nii")) is None
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Files in folders, one of them hidden and one named like an image."""
+    for name in ("a.nii", "b.txt", "sub/c.nii", "sub/deep/d.nii", "e.nii/f.nii", ".hidden/g.nii", "sub/.hid/h.nii"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    return tmp_path
+
+
+def names(folder, found):
+    return sorted(os.path.relpath(path, folder).replace(os.sep, "/") for path in found)
+
+
+def isImage(name):
+    return name.endswith(".nii") and not name.startswith(".")
+
+
+def test_only_wanted_files_of_the_folder_itself(tree):
+    assert names(tree, looked(tree, isImage)) == ["a.nii"]
+
+
+def test_files_of_folders_below_to_any_depth(tree):
+    found = looked(tree, isImage, True)
+    assert names(tree, found) == ["a.nii", "e.nii/f.nii", "sub/c.nii", "sub/deep/d.nii"]
+
+
+def test_links_to_files_count_and_links_to_folders_lead_nowhere(tree):
+    linked(tree / "linked.nii", tree / "sub" / "c.nii")
+    linked(tree / "circle", tree)
+    linked(tree / "circle.nii", tree)
+    assert names(tree, looked(tree, isImage, True)) == [
+        "a.nii",
+        "e.nii/f.nii",
+        "linked.nii",
+        "sub/c.nii",
+        "sub/deep/d.nii",
+    ]
+
+
+def test_links_that_lead_nowhere_spoil_nothing(tree):
+    linked(tree / "loop.nii", tree / "loop.nii")
+    linked(tree / "broken.nii", tree / "never made")
+    linked(tree / "sub" / "loop", tree / "sub" / "loop")
+    for subfolders in (False, True):
+        assert "a.nii" in names(tree, looked(tree, isImage, subfolders))
+        assert "loop.nii" not in names(tree, looked(tree, isImage, subfolders))
+
+
+def test_a_folder_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(OSError, match="missing"):
+        list(listFiles(str(tmp_path / "missing"), True, everything))
+
+
+def test_a_folder_below_that_vanishes_while_it_is_listed_is_none(tree):
+    """The listing goes folder by folder: what is removed between two of them is passed over."""
+    found = listFiles(str(tree), True, isImage)
+    first = next(found)
+    assert first.name == "a.nii"
+    for folder in ("sub/deep", "sub"):
+        for file in (tree / folder).iterdir():
+            if file.is_file():
+                file.unlink()
+    for folder in ("sub/deep", "sub/.hid", "sub"):
+        path = tree / folder
+        for file in path.iterdir():
+            file.unlink()
+        path.rmdir()
+    assert names(tree, (entry.path for entry in found)) == ["e.nii/f.nii"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_named_pipe_is_listed_without_waiting_for_it(tmp_path):
+    os.mkfifo(tmp_path / "pipe.nii")
+    (tmp_path / "a.nii").touch()
+    assert str(tmp_path / "a.nii") in looked(tmp_path, isImage)
+
+
+# ---- looking again and again
+
+
+@pytest.fixture
+def fifty(tmp_path):
+    """Paths of fifty files in one folder."""
+    for number in range(50):
+        (tmp_path / f"{number}.nii").write_bytes(bytes(number))
+    return {str(tmp_path / f"{number}.nii") for number in range(50)}
+
+
+def test_a_look_in_pieces_finds_every_file_once(tmp_path, fifty):
+    clock = Clock(0.01)
+    looks = Looks(str(tmp_path), False, everything, clock)
+    found = []
+    pieces = 0
+    while looks.isDue():
+        assert looks.begins is (pieces == 0)
+        found += looks.go({}, clock.now + 0.1)
+        pieces += 1
+    assert 3 < pieces < 20
+    assert sorted(found) == sorted(fifty)
+
+
+def test_of_known_files_some_are_asked_about_by_turns(tmp_path, fifty, monkeypatch):
+    monkeypatch.setattr(Listing, "ASKED", 20)
+    looks = Looks(str(tmp_path), False, everything, Clock())
+    done = {path: stampOf(path) for path in fifty}
+    (tmp_path / "new.nii").touch()
+    turns = []
+    for _ in range(3):
+        found = looks.go(done, math.inf)
+        assert str(tmp_path / "new.nii") in found  # of what is new, always
+        turns.append(found.keys() - {str(tmp_path / "new.nii")})
+    assert [len(turn) for turn in turns] == [20, 20, 10]
+    assert set().union(*turns) == fifty
+    assert looks.go(done, math.inf).keys() - {str(tmp_path / "new.nii")} == turns[0]
+
+
+def test_a_few_known_files_are_asked_about_at_each_look(tmp_path, fifty):
+    looks = Looks(str(tmp_path), False, everything, Clock())
+    done = {path: stampOf(path) for path in fifty}
+    for _ in range(3):
+        assert looks.go(done, math.inf) == done
+
+
+def test_looking_takes_a_small_part_of_the_time(tmp_path, fifty):
+    clock = Clock(0.0)
+    looks = Looks(str(tmp_path), False, everything, clock)
+    for tick, pause in ((0.0, FASTEST), (0.0005, None), (1.0, SLOWEST)):
+        clock.tick = tick
+        before = clock.now
+        looks.go({}, math.inf)
+        cost = clock.now - before
+        clock.tick = 0.0
+        expected = pause or SHARE * cost
+        assert looks.due - clock.now == pytest.approx(expected, rel=0.2)
+        assert not looks.isDue()
+        clock.now = looks.due
+        assert looks.isDue()
+
+
+def test_when_nothing_comes_looks_are_fewer_until_something_does(tmp_path):
+    clock = Clock()
+    looks = Looks(str(tmp_path), False, everything, clock)
+    clock.now += AWAKE
+    looks.go({}, math.inf)
+    assert looks.due == clock.now + IDLE
+    looks.awake()
+    assert looks.due == clock.now + FASTEST
+    clock.now = looks.due
+    looks.go({}, math.inf)
+    assert looks.due == clock.now + FASTEST
+
+
+def test_a_hint_hurries_but_not_more_than_looking_costs(tmp_path, fifty):
+    clock = Clock(0.01)
+    looks = Looks(str(tmp_path), False, everything, clock)
+    before = clock.now
+    looks.go({}, math.inf)
+    cost = clock.now - before
+    clock.tick = 0.0
+    looks.hurry()
+    assert looks.due - clock.now == pytest.approx(cost, rel=0.2)
+    clock.now = looks.due + 0.001
+    looks.postpone(5)
+    assert looks.due == clock.now + 5
+    looks.hurry()
+    assert looks.due == clock.now
+
+
+def test_after_a_folder_was_gone_a_look_begins_anew(tmp_path, fifty):
+    clock = Clock(0.01)
+    looks = Looks(str(tmp_path), False, everything, clock)
+    looks.go({}, clock.now + 0.1)
+    assert not looks.begins
+    away = tmp_path.rename(tmp_path.with_name("away"))
+    other = Looks(str(tmp_path), False, everything, Clock())
+    for one in (other,):
+        with pytest.raises(FileNotFoundError):
+            one.go({}, math.inf)
+        assert one.begins
+    away.rename(tmp_path)
+    assert other.go({}, math.inf).keys() == fifty
+    assert looks.all().keys() == fifty

@@ -1,0 +1,322 @@
+import json
+import os
+import threading
+
+import numpy as np
+import pytest
+from RealTimeImagingLib.Acquisition.Outlet import EVENT_LIMIT, LineWriter, Outlet, frameLine
+from RealTimeImagingLib.Acquisition.Ring import SLOTS, Place, RingReader, RingWriter
+from RealTimeImagingLib.Event import Event
+from RealTimeImagingLib.Frame import Frame
+from unit.conftest import until, volume
+
+EVENT = Event("not-an-image", "a.nii: this is no image.", "warning", "/in/a.nii")
+
+
+class Pipe:
+    """A real pipe, as small as the system allows, that is read only when the test says so."""
+
+    def __init__(self):
+        self.reading, self.writing = os.pipe()
+        self.data = b""
+        self.open = threading.Event()
+        self.open.set()
+        try:
+            import fcntl
+
+            fcntl.fcntl(self.writing, fcntl.F_SETPIPE_SZ, 4096)
+        except (ImportError, AttributeError):
+            pass
+        self._thread = None
+
+    def listen(self):
+        """Begin to read, and go on until the writing end is closed."""
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self):
+        while data := os.read(self.reading, 1 << 16):
+            self.data += data
+            self.open.wait()
+
+    def finish(self, lines):
+        """The LineWriter has written all, and all was read."""
+        assert lines.close(5)
+        os.close(self.writing)
+        self.writing = None
+        self._thread.join(5)
+
+    @property
+    def lines(self):
+        return [json.loads(line) for line in self.data.split(b"\n")[:-1]]
+
+    def close(self):
+        if self.writing is not None:
+            os.close(self.writing)
+        if self._thread:
+            self._thread.join(5)
+        if self.reading is not None:
+            os.close(self.reading)
+
+
+@pytest.fixture
+def pipe():
+    made = Pipe()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def lines(pipe):
+    """A LineWriter into the pipe; at the end everything is read, so that its thread ends."""
+    writer = LineWriter(pipe.writing)
+    yield writer
+    if pipe.reading is not None and pipe._thread is None:
+        pipe.listen()
+    assert writer.close(5)
+
+
+@pytest.fixture
+def outlet(workFolder, lines):
+    ring = RingWriter([str(workFolder)], "ring")
+    yield Outlet(ring, lines)
+    ring.close()
+
+
+def frame(number, stream="Live", shape=(1, 2, 3)):
+    image = volume(number, shape)
+    return Frame(image.pixels, image.ijkToRAS, stream, number, 100.0 + number, attributes={"SourceFile": f"{number}"})
+
+
+def counts(number):
+    return {"received": number + 1}
+
+
+def shownNumbers(pipe, stream="Live"):
+    return [line["frame"]["number"] for line in pipe.lines if "frame" in line and line["frame"]["stream"] == stream]
+
+
+def places(pipe):
+    return [Place(**line["place"]) for line in pipe.lines if "frame" in line]
+
+
+# ---- lines
+
+
+def test_lines_leave_whole_and_in_order(pipe, lines):
+    pipe.listen()
+    sent = [{"number": number, "text": "ä\n" * number, "name": "\udcff"} for number in range(300)]
+    for message in sent:
+        lines.put(message)
+    pipe.finish(lines)
+    assert pipe.data.count(b"\n") == len(sent)
+    assert pipe.lines == sent
+
+
+def test_lines_of_several_threads_are_not_mixed(pipe, lines):
+    pipe.listen()
+
+    def send(name):
+        for number in range(200):
+            lines.put({"thread": name, "number": number, "text": "x" * 100})
+
+    threads = [threading.Thread(target=send, args=(name,)) for name in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    pipe.finish(lines)
+    for name in range(4):
+        assert [line["number"] for line in pipe.lines if line["thread"] == name] == list(range(200))
+
+
+def test_nobody_waits_for_a_reader_that_stands_still(pipe, lines):
+    for number in range(1000):
+        lines.put({"number": number, "text": "x" * 100})
+    assert not lines.close(0.01)
+    pipe.listen()
+    until(lambda: pipe.data.count(b"\n") == 1000)
+    assert [line["number"] for line in pipe.lines] == list(range(1000))
+
+
+def test_while_nobody_reads_words_are_limited_and_the_rest_counted(pipe, lines):
+    lines.put({"first": "x" * (1 << 17)})  # more than the pipe holds: from here on the writer stands still
+    until(lambda: not lines._lines)
+    for number in range(EVENT_LIMIT + 500):
+        lines.put({"event": number}, always=False)
+    for number in range(10):
+        lines.put({"always": number})
+    pipe.listen()
+    pipe.finish(lines)
+    events = [line["event"] for line in pipe.lines if "event" in line]
+    assert events[:EVENT_LIMIT] == list(range(EVENT_LIMIT))
+    (lost,) = events[EVENT_LIMIT:]
+    assert Event.fromJSON(lost).code == "messages-lost"
+    assert lost["text"].startswith("500 messages")
+    assert [line["always"] for line in pipe.lines if "always" in line] == list(range(10))
+
+
+def test_lost_words_are_told_each_time_and_counted_anew(pipe, lines):
+    pipe.listen()
+    for lost in (3, 5):
+        pipe.open.clear()
+        lines.put({"first": "x" * (1 << 18)})
+        until(lambda: not lines._lines)
+        for event in range(EVENT_LIMIT + lost):
+            lines.put({"event": event}, always=False)
+        pipe.open.set()
+        words = b"%d messages were left out" % lost
+        until(lambda words=words: words in pipe.data)
+    pipe.finish(lines)
+    assert pipe.data.count(b"messages were left out") == 2
+
+
+def test_a_reader_that_went_away_is_no_error(pipe, lines):
+    os.close(pipe.reading)
+    pipe.reading = None
+    for number in range(100):
+        lines.put({"number": number})
+    assert lines.close(5)
+
+
+# ---- frames
+
+
+def test_a_frame_travels_whole(pipe, outlet, lines, workFolder):
+    pipe.listen()
+    sent = Frame(
+        np.arange(24, dtype=np.float32).reshape(1, 2, 4, 3),
+        np.diag([-0.1, 1 / 3, 1e-3, 1.0]),
+        "T1 ä",
+        7,
+        1700000000.123456,
+        1699999999.987654,
+        {"SourceFile": "a.nii"},
+    )
+    outlet.show(sent, {"received": {"T1 ä": 8}, "rejected": 2})
+    pipe.finish(lines)
+    (line,) = pipe.lines
+    assert line["counts"] == {"received": {"T1 ä": 8}, "rejected": 2}
+    found = line["frame"]
+    assert {name: found[name] for name in ("stream", "number", "receiveTime", "deviceTime", "attributes")} == {
+        name: getattr(sent, name) for name in ("stream", "number", "receiveTime", "deviceTime", "attributes")
+    }
+    np.testing.assert_array_equal(np.array(found["ijkToRAS"]), sent.ijkToRAS)
+    reader = RingReader([str(workFolder)], "ring")
+    view = reader.view(Place(**line["place"]), tuple(found["shape"]), np.dtype(found["dtype"]))
+    np.testing.assert_array_equal(view, sent.pixels)
+    assert view.dtype == np.float32
+    reader.close()
+
+
+def test_a_line_has_all_of_a_frame_but_its_pixels():
+    names = set(frameLine(frame(0)))
+    assert names == {*Frame.__dataclass_fields__, "shape", "dtype"} - {"pixels"}
+
+
+def test_when_slots_are_short_the_newest_frame_of_each_stream_waits(pipe, outlet):
+    pipe.listen()
+    for number in range(SLOTS + 10):
+        outlet.show(frame(number), counts(number))
+    for number in range(5):
+        outlet.show(frame(number, "Other"), counts(number))
+    until(lambda: len(places(pipe)) == SLOTS)
+    assert shownNumbers(pipe) == list(range(SLOTS))
+    first, second, *_ = places(pipe)
+    outlet.release([list(first.key), list(second.key)])
+    until(lambda: len(places(pipe)) == SLOTS + 2)
+    assert shownNumbers(pipe) == [*range(SLOTS), SLOTS + 9]
+    assert shownNumbers(pipe, "Other") == [4]
+    waited = next(line for line in pipe.lines if line.get("frame", {}).get("number") == SLOTS + 9)
+    assert waited["counts"] == counts(SLOTS + 9)
+    outlet.release([list(places(pipe)[2].key)])
+    outlet.show(frame(99), counts(99))
+    until(lambda: shownNumbers(pipe)[-1] == 99)
+
+
+def test_a_busy_stream_does_not_starve_another(pipe, outlet):
+    pipe.listen()
+    for number in range(SLOTS):
+        outlet.show(frame(number, "Busy"), counts(number))
+    outlet.show(frame(0, "Slow"), counts(0))
+    outlet.show(frame(SLOTS, "Busy"), counts(SLOTS))
+    outlet.show(frame(SLOTS + 1, "Busy"), counts(SLOTS + 1))
+    until(lambda: len(places(pipe)) == SLOTS)
+    outlet.release([list(places(pipe)[0].key)])
+    until(lambda: shownNumbers(pipe, "Slow") == [0])
+
+
+def test_counts_are_those_of_the_moment_of_the_frame(pipe, outlet, lines):
+    pipe.listen()
+    changing = {"received": 1}
+    for number in range(SLOTS + 1):
+        changing["received"] = number + 1
+        outlet.show(frame(number), changing)
+    changing["received"] = 1000
+    until(lambda: len(places(pipe)) == SLOTS)
+    outlet.release([list(places(pipe)[0].key)])
+    pipe.finish(lines)
+    assert [line["counts"]["received"] for line in pipe.lines] == list(range(1, SLOTS + 2))
+
+
+def test_draining_waits_for_the_last_frame(pipe, outlet):
+    pipe.listen()
+    for number in range(SLOTS + 2):
+        outlet.show(frame(number), counts(number))
+    outlet.drain(0.01)  # nobody gives a slot back: not longer than it is told to
+    assert shownNumbers(pipe) == list(range(SLOTS)) or until(lambda: len(shownNumbers(pipe)) == SLOTS) is None
+    drained = threading.Event()
+    thread = threading.Thread(target=lambda: (outlet.drain(10), drained.set()))
+    thread.start()
+    assert not drained.is_set()
+    outlet.release([list(places(pipe)[0].key)])
+    thread.join(5)
+    assert drained.is_set()
+    until(lambda: shownNumbers(pipe)[-1] == SLOTS + 1)
+    outlet.drain(10)  # nothing waits
+
+
+def test_a_frame_without_memory_is_told_once_and_others_go_on(pipe, workFolder, lines):
+    resource = pytest.importorskip("resource")
+    ring = RingWriter([str(workFolder)], "ring")
+    outlet = Outlet(ring, lines)
+    pipe.listen()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, before[1]))
+    try:
+        for number in range(3):
+            outlet.show(frame(number, shape=(1, 256, 256)), counts(number))
+        outlet.show(frame(3), counts(3))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    pipe.finish(lines)
+    ring.close()
+    (event,) = [Event.fromJSON(line["event"]) for line in pipe.lines if "event" in line]
+    assert (event.code, event.level) == ("no-memory", "error")
+    assert "131,072 bytes" in event.text
+    assert shownNumbers(pipe) == [3]
+
+
+def test_words_have_the_counts_with_them(pipe, outlet, lines):
+    pipe.listen()
+    outlet.event(EVENT, counts(4))
+    outlet.tell({"status": "waiting"})
+    pipe.finish(lines)
+    assert pipe.lines == [{"event": EVENT.toJSON(), "counts": counts(4)}, {"status": "waiting"}]
+
+
+def test_the_end_waits_until_slicer_has_given_all_slots_back(pipe, outlet):
+    pipe.listen()
+    for number in range(2):
+        outlet.show(frame(number), counts(number))
+    until(lambda: len(places(pipe)) == 2)
+    outlet.waitForReleases(0.01)  # not longer than it is told to
+    returned = threading.Event()
+    thread = threading.Thread(target=lambda: (outlet.waitForReleases(10), returned.set()))
+    thread.start()
+    outlet.release([list(places(pipe)[0].key)])
+    assert not returned.is_set()
+    outlet.release([list(places(pipe)[1].key)])
+    thread.join(5)
+    assert returned.is_set()
+    outlet.waitForReleases(10)  # nothing is out

@@ -1,0 +1,261 @@
+import os
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from RealTimeImagingLib.Acquisition.Ring import PAGE, SLOTS, Place, RingReader, RingWriter, ringPath
+from RealTimeImagingLib.Errors import RingError
+
+DTYPE = np.dtype(np.uint16)
+SHAPE = (1, 2, 3)
+
+
+def pixels(number, count=6, dtype=DTYPE):
+    return np.random.default_rng(number).integers(0, 250, (1, 1, count)).astype(dtype)
+
+
+@pytest.fixture
+def writer(workFolder):
+    ring = RingWriter([str(workFolder)], "ring")
+    yield ring
+    ring.close()
+
+
+@pytest.fixture
+def reader(workFolder):
+    ring = RingReader([str(workFolder)], "ring")
+    yield ring
+    ring.close()
+
+
+def rings(*folders):
+    return sorted(path.name for folder in folders for path in folder.glob("*.ring"))
+
+
+# ---- against a model
+
+
+class Model:
+    """What a ring must do, in the plainest words."""
+
+    def __init__(self):
+        self.held = {}  # (generation, slot): what was put
+        self.newest, self.slotBytes = -1, 0
+
+    def room(self, nbytes):
+        if nbytes > self.slotBytes:  # a new generation; only one that is not the newest may still be held
+            return all(generation == self.newest for generation, _ in self.held)
+        return sum(generation == self.newest for generation, _ in self.held) < SLOTS
+
+
+# Sizes around one and two pages, so that frames fit, just fit, and do not.
+COUNTS = [1, PAGE // 2 - 1, PAGE // 2, PAGE // 2 + 1, PAGE, PAGE + 1, 3 * PAGE]
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("put"), st.sampled_from(COUNTS)),
+        st.tuples(st.just("put"), st.just(1)),
+        st.tuples(st.just("release"), st.integers(0, 7)),
+        st.tuples(st.just("release again"), st.integers(0, 7)),
+        st.tuples(st.just("release nonsense"), st.tuples(st.integers(-2, 9), st.integers(-2, 9))),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps)
+def test_whatever_is_put_and_given_back_no_frame_is_overwritten_before_its_time(tmp_path_factory, steps):
+    folder = tmp_path_factory.mktemp("ring")
+    writer, reader, model = RingWriter([str(folder)], "ring"), RingReader([str(folder)], "ring"), Model()
+    released = []
+    for number, (kind, what) in enumerate(steps):
+        if kind == "put":
+            frame = pixels(number, what)
+            room = model.room(frame.nbytes)
+            place = writer.put(frame)
+            assert (place is not None) is room
+            if place:
+                assert place.key not in model.held
+                assert place.slotBytes >= frame.nbytes
+                assert place.generation - model.newest == (frame.nbytes > model.slotBytes)
+                model.newest, model.slotBytes = place.generation, place.slotBytes
+                model.held[place.key] = place, frame
+        elif kind == "release" and model.held:
+            key = list(model.held)[what % len(model.held)]
+            released.append(key)
+            del model.held[key]
+            writer.release(*key)
+        elif kind == "release again" and released:
+            key = released[what % len(released)]
+            if key not in model.held:
+                writer.release(*key)
+        elif kind == "release nonsense" and what not in model.held:
+            writer.release(*what)
+        for place, frame in model.held.values():
+            np.testing.assert_array_equal(reader.view(place, frame.shape, DTYPE), frame)
+        assert writer.idle is (not model.held)
+        alive = {model.newest, *(generation for generation, _ in model.held)} - {-1}
+        assert rings(folder) == sorted(f"ring-{generation}.ring" for generation in alive)
+        assert len(alive) <= 2
+    writer.close()
+    assert rings(folder) == []
+    reader.close()
+
+
+# ---- single facts
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "f4", "f8"])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 5, 7), (2, 3, 4, 3)])
+def test_pixels_come_out_as_they_went_in(writer, reader, dtype, shape):
+    frame = np.random.default_rng(1).integers(0, 100, shape).astype(dtype)
+    view = reader.view(writer.put(frame), shape, frame.dtype)
+    np.testing.assert_array_equal(view, frame)
+    assert (view.dtype, view.shape) == (frame.dtype, shape)
+
+
+def test_the_reader_copies_nothing_and_cannot_write(writer, reader):
+    place = writer.put(pixels(1))
+    view = reader.view(place, SHAPE, DTYPE)
+    with pytest.raises(ValueError, match="read-only"):
+        view[0, 0, 0] = 1
+    writer.release(*place.key)
+    frames = {}
+    for number in range(2, 2 + SLOTS):
+        frames[writer.put(pixels(number)).slot] = pixels(number)
+    np.testing.assert_array_equal(view, frames[place.slot].reshape(SHAPE))
+
+
+def test_a_frame_waits_when_all_slots_are_taken(writer):
+    places = [writer.put(pixels(number)) for number in range(SLOTS)]
+    assert writer.put(pixels(9)) is None
+    writer.release(*places[2].key)
+    assert writer.put(pixels(9)).key == places[2].key
+    assert writer.put(pixels(9)) is None
+
+
+def test_a_larger_frame_gets_a_new_file_and_the_old_one_goes_with_its_last_slot(writer, reader, workFolder):
+    old = [writer.put(pixels(number)) for number in range(2)]
+    views = [reader.view(place, (1, 1, 6), DTYPE) for place in old]
+    large = pixels(5, PAGE)
+    place = writer.put(large)
+    assert place.generation == old[0].generation + 1
+    np.testing.assert_array_equal(reader.view(place, large.shape, DTYPE), large)
+    assert rings(workFolder) == ["ring-0.ring", "ring-1.ring"]
+    assert writer.put(pixels(6, 2 * PAGE)) is None  # two generations are enough
+    writer.release(*old[0].key)
+    assert rings(workFolder) == ["ring-0.ring", "ring-1.ring"]
+    writer.release(*old[1].key)
+    assert rings(workFolder) == ["ring-1.ring"]
+    for number, view in enumerate(views):  # what Slicer's side still looks at is not taken from it
+        np.testing.assert_array_equal(view, pixels(number))
+    small = writer.put(pixels(7))
+    assert small.generation == place.generation
+    assert writer.put(pixels(6, 2 * PAGE)).generation == place.generation + 1
+
+
+def test_memory_is_reserved_before_it_is_written(writer, workFolder):
+    writer.put(pixels(1, 5 * PAGE))
+    status = (workFolder / "ring-0.ring").stat()
+    assert SLOTS * 10 * PAGE <= status.st_size <= (SLOTS * 10 + 1) * PAGE
+    if sys.platform == "linux":
+        assert status.st_blocks * 512 >= status.st_size
+    assert status.st_mode & 0o077 == 0
+
+
+def test_a_folder_without_room_gives_way_to_the_next(tmp_path, workFolder):
+    writer = RingWriter([str(tmp_path / "missing"), str(workFolder)], "ring")
+    reader = RingReader([str(tmp_path / "missing"), str(workFolder)], "ring")
+    np.testing.assert_array_equal(reader.view(writer.put(pixels(1)), (1, 1, 6), DTYPE), pixels(1))
+    assert rings(workFolder) == ["ring-0.ring"]
+    writer.close()
+
+
+@pytest.fixture
+def largestFile():
+    """Limits the size of files, as a full disk would: posix_fallocate fails."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_where_memory_is_short_two_slots_do(writer, workFolder, largestFile):
+    largestFile(3 << 20)
+    frame = pixels(1, 1 << 20, np.uint8)
+    places = [writer.put(frame) for _ in range(3)]
+    assert [place and place.slots for place in places] == [2, 2, None]
+    assert (workFolder / "ring-0.ring").stat().st_size <= (2 << 20) + PAGE
+
+
+def test_without_memory_there_is_an_error_and_nothing_is_left(writer, workFolder, largestFile):
+    held = writer.put(pixels(1))
+    largestFile(1 << 20)
+    with pytest.raises(RingError, match="1,048,576 bytes"):
+        writer.put(pixels(1, 1 << 20, np.uint8))
+    assert rings(workFolder) == ["ring-0.ring"]
+    assert writer.put(pixels(2)).generation == held.generation  # smaller ones still pass
+    largestFile(1 << 30)
+    assert writer.put(pixels(1, 1 << 20, np.uint8)).slots == SLOTS
+
+
+def test_a_file_of_that_name_is_not_overwritten(writer, workFolder):
+    (workFolder / "ring-0.ring").write_bytes(b"of somebody else")
+    with pytest.raises(RingError):
+        writer.put(pixels(1))
+    assert (workFolder / "ring-0.ring").read_bytes() == b"of somebody else"
+
+
+def test_the_reader_says_when_the_memory_is_gone(writer, reader, workFolder):
+    place = writer.put(pixels(1))
+    os.unlink(ringPath(str(workFolder), "ring", 0))
+    with pytest.raises(RingError, match="gone"):
+        reader.view(place, SHAPE, DTYPE)
+
+
+def test_the_reader_refuses_a_file_that_is_too_short(writer, reader, workFolder):
+    place = writer.put(pixels(1))
+    (workFolder / "ring-7.ring").write_bytes(b"short")
+    with pytest.raises(RingError, match="gone"):
+        reader.view(Place(7, place.slot, place.slotBytes, place.slots), SHAPE, DTYPE)
+
+
+def test_the_reader_refuses_memory_that_nobody_filled(writer, reader, workFolder):
+    """As Windows gives it to one who opens a mapping that is gone."""
+    place = writer.put(pixels(1))
+    size = (workFolder / "ring-0.ring").stat().st_size
+    (workFolder / "ring-7.ring").write_bytes(bytes(size))
+    with pytest.raises(RingError, match="it is empty"):
+        reader.view(Place(7, place.slot, place.slotBytes, place.slots), SHAPE, DTYPE)
+
+
+@pytest.mark.parametrize(
+    ("slot", "shape"), [(0, (1, 1, PAGE // 2 + 1)), (SLOTS, SHAPE), (0, (1 << 21, 1 << 21, 1 << 21))]
+)
+def test_the_reader_refuses_places_that_lie_elsewhere(writer, reader, slot, shape):
+    place = writer.put(pixels(1))
+    with pytest.raises(RingError, match="does not fit"):
+        reader.view(Place(place.generation, slot, place.slotBytes, place.slots), shape, DTYPE)
+
+
+def test_views_outlive_reader_and_file(writer, reader):
+    view = reader.view(writer.put(pixels(1)), SHAPE, DTYPE)
+    reader.close()
+    writer.close()
+    np.testing.assert_array_equal(view, pixels(1).reshape(SHAPE))
+
+
+def test_old_memory_is_let_go(workFolder, writer, reader):
+    """Of what is not looked at, the reader keeps the generation before the newest and no more."""
+    maps = "/proc/self/maps"
+    if not os.path.exists(maps):
+        pytest.skip("needs /proc")
+    for number in range(4):
+        place = writer.put(pixels(number, (number + 1) * PAGE))
+        reader.view(place, SHAPE, DTYPE)
+        writer.release(*place.key)
+    with open(maps) as lines:
+        mapped = {line.split()[-2] for line in lines if str(workFolder) in line and "(deleted)" in line}
+    assert mapped == {str(workFolder / "ring-2.ring")}

@@ -1,0 +1,145 @@
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from RealTimeImagingLib.Acquisition import StandardStreams
+from RealTimeImagingLib.Acquisition.StandardStreams import LineLogHandler, readLines
+
+LIBRARY = Path(StandardStreams.__file__).parents[2]
+
+
+def run(body, *arguments):
+    """Run lines in a process that has taken its standard streams; what came out of the real ones."""
+    script = f"""
+import logging, os, sys
+sys.path.insert(0, {str(LIBRARY)!r})
+from RealTimeImagingLib.Acquisition.Outlet import LineWriter
+from RealTimeImagingLib.Acquisition.StandardStreams import LineLogHandler, captureStandardStreams
+lines = LineWriter(os.dup(1))
+logging.basicConfig(level=logging.INFO, handlers=[LineLogHandler(lines.put)])
+captureStandardStreams()
+{body}
+"""
+    return subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, timeout=20, check=False)
+
+
+UNTIL_LOGGED = """
+import threading
+from RealTimeImagingLib.Acquisition import StandardStreams
+seen = threading.Event()
+class Last(logging.Handler):
+    def emit(self, record):
+        if "last" in record.getMessage():
+            seen.set()
+logging.getLogger("library").addHandler(Last())
+{body}
+os.write(1, b"last\\n")
+assert seen.wait(10)
+lines.close(5)
+os._exit(0)
+"""
+
+
+def test_what_libraries_print_becomes_lines_of_the_log():
+    body = r"""
+print("from Python", flush=True)
+print("to standard error", file=sys.stderr, flush=True)
+os.write(1, b"from C \xff\n")
+os.system("echo from a child process")
+lines.put({"frame": 1})
+"""
+    done = run(UNTIL_LOGGED.format(body=body))
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    logged = [line["log"] for line in found if "log" in line]
+    assert sorted(logged[:-1]) == ["from C \ufffd", "from Python", "from a child process", "to standard error"]
+    assert {(line["logger"], line["level"]) for line in found if "log" in line} == {("library", logging.WARNING)}
+    assert {"frame": 1} in found
+    assert done.stderr == b""
+
+
+def test_printing_without_end_blocks_nothing():
+    body = r"""
+for number in range(3000):
+    os.write(2, b"x" * 99 + b"\n")
+"""
+    done = run(UNTIL_LOGGED.format(body=body))
+    assert done.returncode == 0
+    assert done.stdout.count(b"\n") == 3001
+
+
+def test_the_trace_of_a_crash_goes_to_the_real_standard_error():
+    done = run("os.abort()")
+    assert done.returncode != 0
+    assert b"Fatal Python error" in done.stderr
+    assert b"Aborted" in done.stderr
+
+
+# ---- lines of the log
+
+
+def logged(level, message, *arguments, **options):
+    put = []
+    handler = LineLogHandler(put.append)
+    logger = logging.Logger("unit.test")
+    logger.addHandler(handler)
+    logger.log(level, message, *arguments, **options)
+    return put
+
+
+def test_a_record_becomes_one_object():
+    (line,) = logged(logging.ERROR, "%s of %d", "one", 2)
+    assert line == {"log": "one of 2", "level": logging.ERROR, "logger": "unit.test"}
+
+
+def test_an_exception_is_told_with_its_trace():
+    try:
+        raise KeyError("name")
+    except KeyError:
+        (line,) = logged(logging.ERROR, "It failed", exc_info=True)
+    assert line["log"].startswith("It failed\nTraceback")
+    assert line["log"].endswith("KeyError: 'name'")
+    assert json.loads(json.dumps(line)) == line
+
+
+def test_a_library_that_logs_badly_is_not_stopped_by_it(capsys):
+    assert logged(logging.WARNING, "%d", "no number") == []
+    assert "no number" in capsys.readouterr().err
+
+
+# ---- reading
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.binary(max_size=40).map(lambda line: line.replace(b"\n", b" "))), st.binary(max_size=9), st.data())
+def test_lines_are_read_whole_in_whatever_pieces_they_come(lines, rest, data):
+    rest = rest.replace(b"\n", b" ")
+    whole = b"".join(line + b"\n" for line in lines) + rest
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=6)))
+    reading, writing = os.pipe()
+    found = []
+    thread = threading.Thread(target=lambda: found.extend(readLines(reading)))
+    thread.start()
+    for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True):
+        os.write(writing, whole[start:end])
+    os.close(writing)
+    thread.join(5)
+    os.close(reading)
+    assert found == lines  # a last line without an end was cut by a death: it is none
+
+
+def test_lines_are_there_as_soon_as_they_end():
+    reading, writing = os.pipe()
+    lines = readLines(reading)
+    os.write(writing, b"one\ntwo\nth")
+    assert [next(lines), next(lines)] == [b"one", b"two"]
+    os.write(writing, b"ree\n")
+    assert next(lines) == b"three"
+    os.close(writing)
+    assert list(lines) == []
+    os.close(reading)

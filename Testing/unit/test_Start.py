@@ -1,0 +1,15 @@
+import json
+
+from RealTimeImagingLib.Acquisition.Start import Start
+from RealTimeImagingLib.Settings import FolderSettings, settingsFromJSON
+
+
+def test_the_first_line_says_all_and_is_one_line(tmp_path):
+    settings = FolderSettings(tmp_path / "ä\n b", pattern="*.nii;*.mha")
+    start = Start(settings.toJSON(), ["/dev/shm/x", str(tmp_path)], "process1")
+    line = start.toLine()
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
+    found = Start(**json.loads(line))
+    assert found == start
+    assert settingsFromJSON(found.settings) == settings

@@ -1,0 +1,130 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from RealTimeImagingLib.Statistics import KEPT, RATE_SECONDS, Spread, StreamCounts
+
+values = st.lists(st.floats(0, 1e6), min_size=1, max_size=60)
+
+
+# ---- Spread
+
+
+def test_without_values_there_is_no_spread():
+    assert Spread().toJSON() == {"median": None, "p95": None, "max": None}
+
+
+@given(values)
+def test_a_spread_is_made_of_values_that_occurred_in_order(given_):
+    spread = Spread()
+    for value in given_:
+        spread.add(value)
+    found = spread.toJSON()
+    assert {found["median"], found["p95"], found["max"]} <= {round(value, 3) for value in given_}
+    assert found["median"] <= found["p95"] <= found["max"] == round(max(given_), 3)
+    assert 2 * sum(value <= found["median"] + 0.001 for value in given_) >= len(given_)
+    assert 2 * sum(value >= found["median"] - 0.001 for value in given_) >= len(given_)
+
+
+def test_the_spread_of_1_to_101():
+    spread = Spread()
+    for value in range(101, 0, -1):
+        spread.add(value)
+    assert spread.toJSON() == {"median": 51, "p95": 96, "max": 101}
+
+
+def test_old_values_are_forgotten():
+    spread = Spread()
+    spread.add(1e9)
+    for _ in range(KEPT):
+        spread.add(1.0)
+    assert spread.toJSON()["max"] == 1.0
+
+
+# ---- StreamCounts
+
+
+@st.composite
+def lives(draw):
+    """What happens to a stream: frames numbered from 0, of which some are shown, and totals in between."""
+    received = draw(st.integers(0, 30))
+    steps = []
+    for number in range(received):
+        if draw(st.booleans()):
+            steps.append(("show", number))
+        if draw(st.integers(0, 9)) == 0:
+            steps.append(("settle", number + 1))
+    return [*steps, ("settle", received)]
+
+
+@given(lives())
+def test_received_is_shown_and_skipped_at_every_moment(steps):
+    counts = StreamCounts()
+    shown = 0
+    for kind, number in steps:
+        if kind == "show":
+            counts.show(number, 100.0 + number)
+            shown += 1
+            assert counts.received == number + 1
+        else:
+            counts.settle(number)
+            assert counts.received == number
+        assert counts.shown == shown
+        assert counts.skipped == counts.received - shown >= 0
+        found = counts.toJSON(0.0)
+        assert found["received"] == found["shown"] + found["skipped"]
+
+
+def test_a_total_below_what_was_seen_takes_nothing_away():
+    counts = StreamCounts()
+    counts.show(4, 10.0)
+    counts.settle(3)
+    assert (counts.received, counts.shown, counts.skipped) == (5, 1, 4)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 10.0, 60.0, 1000.0])
+@pytest.mark.parametrize("every", [1, 7])
+def test_the_rate_is_that_of_the_frames_received_of_late(rate, every):
+    """Those that were skipped count: only every so many-th is shown."""
+    counts = StreamCounts()
+    for number in range(20):
+        counts.show(number, number * 1000.0)
+    for number in range(20, 620, every):
+        time = 1e9 + number / rate
+        counts.show(number, time)
+    assert counts.framesPerSecond(time) == pytest.approx(rate, rel=0.01)
+    assert counts.toJSON(time)["fps"] == pytest.approx(rate, abs=0.01)
+
+
+def test_a_stream_that_pauses_has_its_old_rate_for_a_while_and_then_none():
+    counts = StreamCounts()
+    for number in range(30):
+        counts.show(number, 100 + number / 10)
+    last = 100 + 29 / 10
+    assert counts.framesPerSecond(last + RATE_SECONDS - 0.1) == pytest.approx(10)
+    assert counts.framesPerSecond(last + RATE_SECONDS + 0.1) == 0.0
+
+
+def test_a_slow_stream_is_given_time():
+    counts = StreamCounts()
+    for number in range(5):
+        counts.show(number, number * 20.0)
+    assert counts.framesPerSecond(80.0 + 59.0) == pytest.approx(0.05)
+    assert counts.framesPerSecond(80.0 + 61.0) == 0.0
+
+
+def test_what_came_before_a_pause_is_not_part_of_the_rate():
+    counts = StreamCounts()
+    for number in range(100):
+        counts.show(number, number / 100)
+    for number in range(100, 110):
+        counts.show(number, 60 + number)
+    assert counts.framesPerSecond(169.0) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("times", [(), (5.0,), (5.0, 5.0), (5.0, 4.0), (5.0, 6.0, 6.0, 5.5)])
+def test_clocks_that_stand_still_or_go_back_do_no_harm(times):
+    counts = StreamCounts()
+    for number, time in enumerate(times):
+        counts.show(number, time)
+    assert 0.0 <= counts.framesPerSecond(6.0) < 10.0
+    assert len(times) > 2 or counts.framesPerSecond(6.0) == 0.0
