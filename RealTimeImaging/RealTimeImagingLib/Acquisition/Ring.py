@@ -74,7 +74,7 @@ class RingWriter:
             current = self._grow(pixels.nbytes)
         if not current.free:
             return None
-        slot = current.free.pop(0)
+        slot = current.free.pop()
         start = slot * current.slotBytes
         target = np.frombuffer(current.memory, np.uint8, pixels.nbytes, start)
         np.copyto(target, pixels.reshape(-1).view(np.uint8))
