@@ -35,7 +35,7 @@ class Verdict(str, Enum):
 @dataclass
 class OpenFile:
     """A file that is being read, or was when a process ended. ``accepted``: its images that became frames; ``deaths``:
-    how many processes ended while they read it."""
+    how many processes ended while they read it, since its last image."""
 
     stamp: Stamp
     accepted: int = 0
@@ -102,7 +102,8 @@ class Journal:
         number = self.numbers.get(stream, 0)
         self.numbers[stream] = number + 1
         if self._openPath:
-            self.unfinished[self._openPath].accepted += 1
+            opened = self.unfinished[self._openPath]
+            opened.accepted, opened.deaths = opened.accepted + 1, 0
         self._save()
         return number
 
