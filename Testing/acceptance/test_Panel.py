@@ -39,6 +39,7 @@ def test_oneClickToLiveImages(slicer, module, views, logic, noErrors):
     until(lambda: not logic.isRunning())
     until(lambda: ui.startButton.text == "Start" and ui.tryButton.enabled)
     assert ui.statusLabel.text == "Stopped."
+    assert [ui.streamsTable.item(0, column).text() for column in (0, 2)] == ["Live", str(logic.statistics()["shown"])]
     assert ui.framesLabel.text.startswith(f"{logic.statistics()['received']} received")
     assert workFolders() == []
 

@@ -115,3 +115,17 @@ def test_numbers_stay_in_their_range_and_tell_of_changes(ctk, name):
     assert got == [10.0, 1000.0]
     widget.suffix = " ms"
     assert (widget.minimum, widget.maximum, widget.suffix) == (5.0, 1000.0, " ms")
+
+
+def test_items_are_changed_in_place(qt):
+    """table.item(0, 0) is the item itself and not a copy, and so is the one that was put in."""
+    table = qt.QTableWidget(1, 1)
+    item = qt.QTableWidgetItem("made")
+    table.setItem(0, 0, item)
+    table.item(0, 0).setText("changed")
+    assert (table.item(0, 0).text(), item.text()) == ("changed", "changed")
+    entries = qt.QListWidget()
+    entry = qt.QListWidgetItem("made")
+    entries.addItem(entry)
+    entry.setText("changed")
+    assert entries.item(0).text() == "changed"

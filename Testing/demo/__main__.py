@@ -1,4 +1,4 @@
-"""python3 run.py demo: the newcomer's first sight of the module, and a check that every frame arrives as it was sent."""
+"""python3 run.py demo: the newcomer's first sight of the module, and a check that each frame arrives as it was sent."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import shiboken6
-from PySide6 import QtCore
+from PySide6 import QtCore, QtGui, QtWidgets
 
 from . import Enums, EventLoop, Signals
 from .Names import (
@@ -35,6 +35,10 @@ _hosts: dict[type, type] = {}
 made: "weakref.WeakSet[Any]" = weakref.WeakSet()
 
 
+# Items belong to their widget and are changed in place: a copy would take the change and show nothing.
+_BY_POINTER = (QtWidgets.QTableWidgetItem, QtWidgets.QListWidgetItem, QtWidgets.QTreeWidgetItem, QtGui.QStandardItem)
+
+
 def adopt(value: Any) -> Any:
     """What PythonQt hands to Python for a C++ value."""
     if isinstance(value, list):
@@ -48,6 +52,8 @@ def adopt(value: Any) -> Any:
         if "_adopted" not in own:
             own["_adopted"] = Adopted(value)
         return own["_adopted"]
+    if isinstance(value, _BY_POINTER):
+        return value
     try:  # a value is copied into its host class; what has no copy stays as it is
         return hostClass(type(value))(value)
     except (TypeError, NotImplementedError):
@@ -124,7 +130,7 @@ def nativeValue(value: Any) -> Any:
     A value such as qt.QIcon is copied into PySide6's own class: no instance of a subclass goes into a QVariant.
     """
     value = Enums.toNative(nativeObject(value.function if isinstance(value, QtSlot) else value))
-    if not (isinstance(value, ValueRules) and isNative(type(value))):
+    if not (isinstance(value, ValueRules) and isNative(type(value))) or isinstance(value, _BY_POINTER):
         return value
     try:
         return nativeClass(type(value))(value)

@@ -1,0 +1,43 @@
+"""python3 run.py demo, as a newcomer runs it: every frame arrives as it was sent, and the picture shows it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from .conftest import SHARED
+
+
+def inputs():
+    """The phantom, real inputs that install with packages, and one that lies beside the project."""
+    import nibabel
+    from pydicom.data import get_testdata_file
+
+    yield pytest.param(None, [], id="phantom")
+    yield pytest.param(None, ["--mode", "grow"], id="growing")
+    yield pytest.param(nibabel.__path__[0] + "/tests/data/functional.nii", ["--mode", "burst"], id="nifti-4d")
+    yield pytest.param(str(get_testdata_file("examples_ybr_color.dcm")), [], id="dicom-cine")
+    real = SHARED / "rtcloud_10vol.nii.gz"
+    missing = pytest.mark.skipif(not real.exists(), reason=f"{real.name} is not beside the project")
+    yield pytest.param(str(real), [], id="fmri", marks=missing)
+
+
+@pytest.mark.parametrize(("path", "options"), inputs())
+def test_everyFrameArrivesAsItWasSent(tmp_path, path, options):
+    report, picture = tmp_path / "r.json", tmp_path / "p.png"
+    command = [sys.executable, "-m", "demo", "--frames", "25", "--fps", "10", *options]
+    command += ["--report", str(report), "--screenshot", str(picture), *(["--input", path] if path else [])]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(report.read_text())
+    assert found["framesSent"] == found["received"] == 25 == found["shown"] + found["skipped"]
+    assert found["pixelsEqual"] is True
+    assert found["rejected"] == 0
+    assert found["shown"] >= (5 if "burst" in options else 23)
+    image = Image.open(picture).convert("L")
+    red = image.crop((image.width // 3, 0, 2 * image.width // 3, image.height // 2))
+    assert red.getextrema()[1] > 150
