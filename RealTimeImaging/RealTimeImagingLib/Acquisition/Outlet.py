@@ -48,6 +48,11 @@ class LineWriter:
             self._lines.append(line)
             self._changed.notify_all()
 
+    def flush(self, seconds: float) -> bool:
+        """Wait until all is written, for so many seconds at most; True when it is."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._lines and not self._writing, seconds)
+
     def close(self, seconds: float) -> bool:
         """Write what waits, for so many seconds at most; True when all was written."""
         with self._changed:
@@ -58,9 +63,12 @@ class LineWriter:
 
     def _take(self) -> bytes:
         with self._changed:
+            self._writing = False
+            self._changed.notify_all()
             while not self._lines and not self._closing:
                 self._changed.wait()
             taken = b"".join(self._lines)
+            self._writing = bool(taken)
             self._lines.clear()
             if self._lost and taken:
                 text = f"{self._lost} messages were left out while Slicer did not listen."
@@ -117,6 +125,10 @@ class Outlet:
     def tell(self, message: dict[str, Any]) -> None:
         """Send any other line."""
         self._lines.put(message)
+
+    def flush(self, seconds: float) -> None:
+        """Wait until all lines are on their way, for so many seconds at most: a crash takes those that wait with it."""
+        self._lines.flush(seconds)
 
     def drain(self, seconds: float) -> None:
         """Wait until every waiting frame has left, for so many seconds at most."""

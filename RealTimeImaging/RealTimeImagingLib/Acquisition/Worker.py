@@ -53,7 +53,7 @@ class Worker:
         self._source: Source | None = None
         self._commands: deque[dict[str, Any]] = deque()
         self._stopping = threading.Event()
-        self._status = ""
+        self._told: tuple[str, int] = ("", 0)
         self._statusDue = 0.0
 
     def command(self, values: dict[str, Any]) -> None:
@@ -72,6 +72,7 @@ class Worker:
         """Until a stop: ask, number, hand on."""
         source = self._source = self._open()
         self._outlet.tell({"ready": True, "counts": self._counts()})
+        self._outlet.flush(LAST_WORDS)
         while not self._stopping.is_set():
             while self._commands:
                 values = self._commands.popleft()
@@ -79,6 +80,8 @@ class Worker:
             for item in source.read(PATIENCE):
                 if isinstance(item, Event):
                     self._outlet.event(item, self._counts())
+                    if item.level == "error":
+                        self._outlet.flush(LAST_WORDS)
                 else:
                     self._accept(item)
                 if self._stopping.is_set():
@@ -107,9 +110,10 @@ class Worker:
         return {"received": dict(self._journal.numbers), "rejected": self._journal.rejected}
 
     def _tellStatus(self, status: str) -> None:
-        now = time.monotonic()
-        if status != self._status and now >= self._statusDue:
-            self._status, self._statusDue = status, now + STATUS_PERIOD
+        # A file that was rejected as not complete, and is completed, takes its rejection back without an event.
+        now, words = time.monotonic(), (status, self._journal.rejected)
+        if words != self._told and now >= self._statusDue:
+            self._told, self._statusDue = words, now + STATUS_PERIOD
             self._outlet.tell({"status": status, "counts": self._counts()})
 
 
