@@ -18,6 +18,7 @@ from RealTimeImagingLib.Acquisition import __file__ as acquisitionPackage
 from RealTimeImagingLib.Acquisition.Ring import Place, RingReader
 from RealTimeImagingLib.Acquisition.StandardStreams import readLines
 from RealTimeImagingLib.Acquisition.Start import Start
+from RealTimeImagingLib.Acquisition.WorkFolders import writeHolder
 from RealTimeImagingLib.Event import Event
 from RealTimeImagingLib.Frame import Image, checksum
 from RealTimeImagingLib.Journal import Journal
@@ -159,10 +160,11 @@ class Receiver:
 class Acquisition:
     """The acquisition process, spoken to as Slicer's side does: it reads lines, copies frames and gives slots back."""
 
-    def __init__(self, settings, folders, ringName, program, **options):
+    def __init__(self, settings, folders, ringName, program):
         self.folders, self.releasing = [str(folder) for folder in folders], True
         self.lines, self.frames = [], []
         self._ring = RingReader(self.folders, ringName)
+        writeHolder(self.folders[-1], ringName)
         self._queue = queue.Queue()
         self.process = subprocess.Popen(
             [sys.executable, "-u", str(program)],
@@ -170,7 +172,6 @@ class Acquisition:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
-            **options,
         )
         self.process.stdin.write(Start(settings.toJSON(), self.folders, ringName).toLine())
         self._reading = threading.Thread(target=self._read, daemon=True)
@@ -221,17 +222,33 @@ class Acquisition:
     @property
     def counts(self):
         """The latest counts."""
-        return next((line["counts"] for line in reversed(self.lines) if "counts" in line), None)
+        none = {"received": {}, "rejected": 0}
+        return next((line["counts"] for line in reversed(self.lines) if "counts" in line), none)
 
     def untilReady(self):
         self.until(lambda: self.of("ready"))
         return self
 
+    def untilCounted(self, received, rejected=0):
+        """Until so many frames and files were counted."""
+        self.until(lambda: (self.received, self.counts["rejected"]) == (received, rejected))
+
+    @property
+    def received(self):
+        return sum(self.counts["received"].values())
+
+    def untilEnd(self):
+        """Take all lines; the exit code."""
+        while (line := self._queue.get(timeout=10)) is not None:
+            self._take(json.loads(line))
+        return self.process.wait(5)
+
     def stop(self):
         """Stop, take the last words; the exit code."""
         self.send("stop")
-        self.until(lambda: self.of("end"))
-        return self.process.wait(5)
+        code = self.untilEnd()
+        assert self.of("end") == [True]
+        return code
 
     def kill(self):
         """As kill -9."""
@@ -285,10 +302,10 @@ def acquire(incoming, workFolder):
     """Starts acquisition processes on the folder ``incoming``, one after the other on the same journal."""
     made = []
 
-    def start(program=PROGRAM, ready=True, options=None, **values):
+    def start(program=PROGRAM, listen=True, **values):
         settings = FolderSettings(folder=str(incoming), **values)
-        made.append(Acquisition(settings, [workFolder], f"process{len(made) + 1}", program, **(options or {})))
-        return made[-1].listen().untilReady() if ready else made[-1]
+        made.append(Acquisition(settings, [workFolder], f"process{len(made) + 1}", program))
+        return made[-1].listen().untilReady() if listen else made[-1]
 
     yield start
     for acquisition in made:

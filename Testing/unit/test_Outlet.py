@@ -171,6 +171,17 @@ def test_lost_words_are_told_each_time_and_counted_anew(pipe, lines):
     assert pipe.data.count(b"messages were left out") == 2
 
 
+def test_flushing_waits_until_all_is_on_its_way(pipe, lines):
+    assert lines.flush(5)
+    lines.put({"text": "x" * (1 << 18)})
+    assert not lines.flush(0.02)
+    pipe.listen()
+    assert lines.flush(5)
+    lines.put({"last": True})
+    assert lines.flush(5)
+    until(lambda: pipe.data.endswith(b'{"last":true}\n'))
+
+
 def test_a_reader_that_went_away_is_no_error(pipe, lines):
     os.close(pipe.reading)
     pipe.reading = None

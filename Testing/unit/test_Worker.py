@@ -1,0 +1,386 @@
+"""The acquisition process as Slicer's side meets it: started as a file, spoken to in lines, killed."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from RealTimeImagingLib.Acquisition.Ring import SLOTS
+from RealTimeImagingLib.Acquisition.WorkFolders import writeHolder
+from RealTimeImagingLib.Journal import FILES_NAME
+from RealTimeImagingLib.Settings import FolderSettings
+from unit.conftest import PROGRAM, Acquisition, arrive, niftiFile, seriesFile, snapshot, sumOf, until
+
+LIBRARY = PROGRAM.parents[2]
+
+
+@pytest.fixture
+def program(tmp_path):
+    """Writes a program that runs the acquisition process with a reader of the test's; returns its path."""
+
+    def write(missing, before=""):
+        path = tmp_path / "program.py"
+        path.write_text(f"""
+import os, sys, time
+sys.path[0] = {str(LIBRARY)!r}
+from RealTimeImagingLib import Readers
+from RealTimeImagingLib.Acquisition.Worker import main
+
+class Reader(Readers.NIfTI):
+    def missing(self):
+        {missing}
+        return super().missing()
+
+Readers._READERS[".nii"] = Reader
+{before}
+code = main()
+sys.stdout.flush()
+os._exit(code)
+""")
+        return path
+
+    return write
+
+
+# ---- the ordinary way
+
+
+def test_it_says_its_number_then_that_it_is_ready_and_at_last_its_counts(acquire, incoming):
+    acquisition = acquire()
+    assert acquisition.lines[0] == {"pid": acquisition.process.pid}
+    ready = next(line for line in acquisition.lines if "ready" in line)
+    assert ready["counts"] == {"received": {}, "rejected": 0}
+    for number in range(3):
+        arrive(incoming / f"{number}.nii", niftiFile(number))
+    arrive(incoming / "bad.nii", b"no image" * 99)
+    acquisition.untilCounted(3, 1)
+    assert acquisition.stop() == 0
+    assert acquisition.lines[-1] == {"end": True, "counts": {"received": {"Live": 3}, "rejected": 1}}
+
+
+def test_every_file_is_received_or_rejected_and_pixels_are_those_that_were_sent(acquire, incoming):
+    acquisition = acquire(seriesPattern="{series}_*", incompleteAfter=0.3)
+    kinds = random.Random(3).choices(["good", "good", "good", "garbage", "cut"], k=60)
+    for number, kind in enumerate(kinds):
+        path = incoming / f"T{number % 3}_{number}.nii"
+        if kind == "good":
+            arrive(path, niftiFile(number))
+        else:
+            arrive(path, b"no image" * 99 if kind == "garbage" else niftiFile(number)[:-1])
+        if number % 10 == 9:
+            acquisition.until(lambda number=number: acquisition.received >= kinds[: number + 1].count("good"))
+    good = kinds.count("good")
+    acquisition.untilCounted(good, 60 - good)
+    assert acquisition.stop() == 0
+    assert acquisition.codes.count("incomplete") == kinds.count("cut")
+    assert acquisition.codes.count("not-an-image") == kinds.count("garbage")
+    for stream, _, name, sum_ in acquisition.frames:
+        number = int(name.split("_")[1].split(".")[0])
+        assert sum_ == sumOf(number)
+        assert stream == f"T{number % 3}"
+    for stream in ("T0", "T1", "T2"):
+        numbers = [number for one, number, _, _ in acquisition.frames if one == stream]
+        assert numbers == sorted(set(numbers))
+        assert numbers[-1] == acquisition.counts["received"][stream] - 1  # the newest is always shown
+
+
+def test_a_status_is_told_when_it_changes(acquire, incoming):
+    acquisition = acquire()
+    acquisition.until(lambda: acquisition.of("status"))
+    assert acquisition.of("status")[-1].startswith("No image that fits")
+    (incoming / "a.nii").write_bytes(niftiFile(1)[:-10])
+    acquisition.until(lambda: "38 are there" in acquisition.of("status")[-1])
+    (incoming / "a.nii").write_bytes(niftiFile(1))
+    acquisition.until(lambda: acquisition.of("status")[-1].startswith("Waiting for the next image"))
+
+
+def test_nothing_in_the_watched_folder_is_changed(acquire, incoming):
+    for name, data in (("a.nii", niftiFile(1)), ("b.nii", b"no image" * 99), ("c.nii", niftiFile(2)[:-1])):
+        (incoming / name).write_bytes(data)
+    before = snapshot(incoming)
+    acquisition = acquire(existing="all", incompleteAfter=0.2)
+    acquisition.untilCounted(1, 2)
+    acquisition.stop()
+    assert snapshot(incoming) == before
+
+
+def test_what_is_no_command_is_passed_over(acquire, incoming):
+    acquisition = acquire()
+    for line in (b"no JSON", b"[1, 2]", b"5", b'{"command": "unknown"}', b"{}", b'{"command": "release"}'):
+        acquisition.process.stdin.write(line + b"\n")
+    acquisition.send("release", slots=[[0, 0], [7, 99], [-1, -1]])
+    acquisition.send("rescan")
+    arrive(incoming / "a.nii", niftiFile(1))
+    acquisition.untilCounted(1)
+    acquisition.until(lambda: acquisition.frames)
+    assert acquisition.stop() == 0
+    assert any("not understood" in log for log in acquisition.of("log"))
+
+
+def test_what_a_reader_prints_is_logged_and_spoils_no_line(acquire, incoming, program):
+    noise = "os.write(1, b'from the depth\\n'); print('printed', flush=True); os.system('echo from a child')"
+    acquisition = acquire(program(noise))
+    arrive(incoming / "a.nii", niftiFile(1))
+    acquisition.until(lambda: {"from the depth", "printed", "from a child"} <= set(acquisition.of("log")))
+    acquisition.untilCounted(1)
+    assert acquisition.stop() == 0
+
+
+# ---- nobody reads
+
+
+def test_while_nobody_reads_all_is_received_and_little_is_kept(acquire, incoming, workFolder):
+    acquisition = acquire(listen=False)
+    if sys.platform == "linux":
+        import fcntl
+
+        fcntl.fcntl(acquisition.process.stdout, fcntl.F_SETPIPE_SZ, 4096)
+    done = workFolder / FILES_NAME
+    until(done.exists)
+    before = memoryOf(acquisition.process.pid)
+    arrive(incoming / "0.nii", niftiFile(1, (64, 64, 64)))  # 512 KiB
+    for number in range(1, 300):
+        os.link(incoming / "0.nii", incoming / f"{number}.nii")
+    for number in range(100):  # whose words fill the pipe
+        arrive(incoming / f"bad{number}.nii", b"no image" * 99)
+    until(lambda: done.read_bytes().count(b"\n") == 400)
+    after = memoryOf(acquisition.process.pid)
+    assert after - before < 64 << 20  # of 150 MiB that came
+    acquisition.listen().send("stop")
+    assert acquisition.untilEnd() == 0
+    assert acquisition.counts == {"received": {"Live": 300}, "rejected": 100}
+    assert len(acquisition.codes) == 101  # "folder-there", and one for each that was rejected
+    numbers = [number for _, number, _, _ in acquisition.frames]
+    assert numbers == [*range(SLOTS), 299]
+    assert {sum_ for _, _, _, sum_ in acquisition.frames} == {sumOf(1, (64, 64, 64))}
+
+
+def memoryOf(pid):
+    """Most memory that a process has had, in bytes; 0 where that is not told."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except FileNotFoundError:
+        return 0
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def test_a_slot_that_never_comes_back_does_not_keep_it_from_stopping(acquire, incoming):
+    acquisition = acquire()
+    acquisition.releasing = False
+    for number in range(SLOTS + 3):
+        arrive(incoming / f"{number}.nii", niftiFile(number))
+    acquisition.until(lambda: len(acquisition.frames) == SLOTS)
+    started = time.monotonic()
+    assert acquisition.stop() == 0
+    assert time.monotonic() - started < 2.0
+
+
+# ---- deaths
+
+
+def untilReceived(acquisition, count):
+    acquisition.until(lambda: acquisition.received >= count)
+
+
+def test_after_kills_between_its_volumes_a_file_goes_on_and_every_volume_comes_once(acquire, incoming, program):
+    slowly = program(
+        "pass", "Reader.images = lambda self: (time.sleep(0.002) or i for i in Readers.NIfTI.images(self))"
+    )
+    count, shown = 200, []
+    acquisition = acquire(slowly)
+    arrive(incoming / "a.nii", seriesFile(range(count)))
+    for goal in (20, 60, 110):
+        untilReceived(acquisition, goal)
+        acquisition.kill()
+        shown += acquisition.frames
+        acquisition = acquire(slowly)
+    acquisition.untilCounted(count)
+    assert acquisition.stop() == 0
+    shown += acquisition.frames
+    assert acquisition.counts == {"received": {"Live": count}, "rejected": 0}
+    numbers = [number for _, number, _, _ in shown]
+    assert numbers == sorted(set(numbers))
+    assert numbers[-1] == count - 1
+    assert all(sum_ == sumOf(number) for _, number, _, sum_ in shown)
+
+
+def test_kills_at_any_moment_lose_nothing_and_double_nothing(acquire, incoming):
+    acquisition, chance, shown = acquire(), random.Random(5), []
+    for number in range(120):
+        arrive(incoming / f"{number}.nii", niftiFile(number))
+        if number % 30 == 29:
+            untilReceived(acquisition, number - chance.randrange(12))
+            acquisition.kill()
+            shown += acquisition.frames
+            acquisition = acquire()
+    acquisition.untilCounted(120)
+    assert acquisition.stop() == 0
+    shown += acquisition.frames
+    numbers = [number for _, number, _, _ in shown]
+    assert len(set(numbers)) == len(numbers)
+    assert len({name for _, _, name, _ in shown}) == len(shown)
+    assert all(sum_ == sumOf(int(name.split(".")[0])) for _, _, name, sum_ in shown)
+
+
+def test_a_file_that_ends_the_process_twice_is_named_and_the_rest_goes_on(acquire, incoming, program):
+    crashing = program("if 'bad' in self.path: os.abort()")
+    acquisition = acquire(crashing)
+    for name in ("a1.nii", "bad.nii", "c1.nii"):
+        arrive(incoming / name, niftiFile(int(name == "c1.nii")))
+    for death in range(2):
+        assert acquisition.untilEnd() != 0
+        assert b"Fatal Python error: Aborted" in acquisition.process.stderr.read()
+        arrive(incoming / f"d{death}.nii", niftiFile(2))
+        acquisition = acquire(crashing)
+    acquisition.untilCounted(4, 1)
+    assert acquisition.stop() == 0
+    (event,) = [event for event in acquisition.of("event") if event["code"] == "crashed"]
+    assert (event["level"], event["subject"]) == ("error", str(incoming / "bad.nii"))
+    assert "bad.nii ended the reading process 2 times" in event["text"]
+
+
+def test_files_that_end_the_process_at_once_are_each_named(acquire, incoming, program):
+    """What was said before a crash is heard: that it was ready, and which file was given up."""
+    crashing = program("if 'bad' in self.path: os.abort()")
+    acquisition = acquire(crashing)
+    for number in range(3):
+        arrive(incoming / f"bad{number}.nii", niftiFile(1))
+    said = []
+    for _ in range(6):
+        assert acquisition.untilEnd() != 0
+        said += acquisition.of("event")
+        acquisition = acquire(crashing)
+    acquisition.untilCounted(0, 3)
+    said += acquisition.of("event")
+    named = [os.path.basename(event["subject"]) for event in said if event["code"] == "crashed"]
+    assert named == ["bad0.nii", "bad1.nii", "bad2.nii"]
+
+
+def test_a_fault_in_a_reader_is_told_and_the_file_is_given_up_like_one_that_crashes(acquire, incoming, program):
+    failing = program("if 'bad' in self.path: raise RuntimeError('an unheard-of fault')")
+    acquisition = acquire(failing)
+    arrive(incoming / "bad.nii", niftiFile(1))
+    for _ in range(2):
+        assert acquisition.untilEnd() == 1
+        assert acquisition.codes[-1] == "failed"
+        assert "an unheard-of fault" in acquisition.of("event")[-1]["text"]
+        assert any("Traceback" in log for log in acquisition.of("log"))
+        acquisition = acquire(failing)
+    acquisition.untilCounted(0, 1)
+    assert acquisition.stop() == 0
+
+
+def test_why_it_cannot_start_is_told(acquire, workFolder):
+    (workFolder / FILES_NAME).mkdir()
+    acquisition = acquire(listen=False).listen()
+    assert acquisition.untilEnd() == 1
+    (event,) = acquisition.of("event")
+    assert (event["code"], event["level"]) == ("failed", "error")
+    assert FILES_NAME in event["text"]
+
+
+# ---- the end of input
+
+
+def closeInput(acquisition):
+    acquisition.process.stdin.close()
+    acquisition.releasing = False
+
+
+def test_the_end_of_input_ends_it_and_its_folders(acquire, incoming, workFolder):
+    acquisition = acquire()
+    arrive(incoming / "a.nii", niftiFile(1))
+    acquisition.untilCounted(1)
+    closeInput(acquisition)
+    assert acquisition.untilEnd() == 0
+    assert acquisition.of("end") == [True]
+    assert not workFolder.exists()
+    assert [path.name for path in incoming.iterdir()] == ["a.nii"]
+
+
+def test_folders_in_which_another_process_works_are_left(acquire, workFolder):
+    acquisition = acquire()
+    writeHolder(str(workFolder), "process2")
+    closeInput(acquisition)
+    assert acquisition.untilEnd() == 0
+    assert workFolder.exists()
+
+
+def test_the_end_of_input_ends_it_though_a_reader_hangs(acquire, incoming, workFolder, program):
+    acquisition = acquire(program("os.write(1, b'hanging\\n'); time.sleep(1000)"))
+    arrive(incoming / "a.nii", niftiFile(1))
+    acquisition.until(lambda: "hanging" in acquisition.of("log"))
+    closeInput(acquisition)
+    assert acquisition.untilEnd() == 0
+    assert not workFolder.exists()
+
+
+def test_the_end_of_input_ends_it_though_nobody_reads(acquire, incoming, workFolder):
+    acquisition = acquire(listen=False)
+    until((workFolder / FILES_NAME).exists)
+    for number in range(400):  # whose words fill the pipe
+        arrive(incoming / f"bad{number}.nii", b"no image" * 99)
+    until(lambda: (workFolder / FILES_NAME).read_bytes().count(b"\n") == 400)
+    closeInput(acquisition)
+    acquisition.process.wait(10)
+    assert not workFolder.exists()
+
+
+def test_input_that_ends_before_it_begins_is_an_end():
+    done = subprocess.run([sys.executable, str(PROGRAM)], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    assert done.returncode == 0
+    assert done.stderr == b""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Ctrl+C is sent otherwise there")
+def test_ctrl_c_in_a_terminal_does_not_end_it(acquire, incoming):
+    acquisition = acquire()
+    acquisition.process.send_signal(signal.SIGINT)
+    arrive(incoming / "a.nii", niftiFile(1))
+    acquisition.untilCounted(1)
+    assert acquisition.stop() == 0
+
+
+# ---- rights
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights are others there")
+def test_a_file_that_may_not_be_read_is_named_and_shown_when_it_may(program):
+    """Root may read all: then the process becomes another user before it reads."""
+    with tempfile.TemporaryDirectory() as name:
+        incoming, workFolder = Path(name, "incoming"), Path(name, "work")
+        for folder in (Path(name), incoming, workFolder):
+            folder.mkdir(exist_ok=True)
+            folder.chmod(0o755)
+        other = os.geteuid() or 65534
+        os.chown(workFolder, other, -1)
+        for number, mode in enumerate((0o000, 0o644)):
+            arrive(incoming / f"{number}.nii", niftiFile(number)).chmod(mode)
+        settings = FolderSettings(folder=incoming, existing="all", incompleteAfter=0.3)
+        acquisition = Acquisition(settings, [workFolder], "process1", program(f"os.seteuid({other})"))
+        try:
+            acquisition.listen().untilCounted(1, 1)
+            event = next(event for event in acquisition.of("event") if event["code"] == "incomplete")
+            assert "0.nii is not complete: it cannot be read: Permission denied." in event["text"]
+            (incoming / "0.nii").chmod(0o644)
+            acquisition.untilCounted(2)
+            assert acquisition.stop() == 0
+        finally:
+            acquisition.close()
+
+
+def test_lines_are_json_of_one_kind_each(acquire, incoming):
+    acquisition = acquire()
+    arrive(incoming / "a.nii", niftiFile(1))
+    acquisition.untilCounted(1)
+    acquisition.stop()
+    kinds = {"pid", "ready", "frame", "event", "status", "log", "end"}
+    for line in acquisition.lines:
+        assert len(kinds & line.keys()) == 1
+        assert json.dumps(line)
