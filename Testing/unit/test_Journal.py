@@ -62,6 +62,15 @@ def test_a_death_while_reading_is_counted_for_that_file(workFolder):
         assert journal.begin(A[0], (11, 1)).deaths == 0  # overwritten: another file
 
 
+def test_a_death_after_another_image_is_not_the_files_second(workFolder):
+    for accepted in range(4):
+        with Journal(str(workFolder)) as journal:
+            opened = journal.begin(*A)
+            assert (opened.accepted, opened.deaths) == (accepted, int(accepted > 0))
+            journal.accept("Live")
+            assert opened.deaths == 0
+
+
 def test_a_file_that_was_put_aside_is_not_to_blame(workFolder):
     with Journal(str(workFolder)) as journal:
         journal.begin(*A)
@@ -87,6 +96,7 @@ def test_images_of_a_half_read_file_are_remembered_whatever_is_read_in_between(w
         journal.accept("Live")
     with Journal(str(workFolder)) as journal:
         assert (journal.begin(*A).accepted, journal.begin(*A).deaths) == (2, 1)
+        journal.leave()
         assert (journal.begin(*B).accepted, journal.begin(*B).deaths) == (1, 1)
         journal.finish(*A)
         journal.finish(*B)
