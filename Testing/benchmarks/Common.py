@@ -35,6 +35,8 @@ WRITER = textwrap.dedent("""
     data = bytes(header) + os.urandom(2 * size[0] * size[1] * size[2])
     started = time.monotonic()
     for number in range(count):
+        # Not while the last file is being read: a scanner is another computer.
+        time.sleep(max(0, started + (number + 0.5) * period - time.monotonic()))
         path = os.path.join(folder, f"f{number:05d}.nii")
         with open(path + ".part", "wb") as file:
             file.write(data)

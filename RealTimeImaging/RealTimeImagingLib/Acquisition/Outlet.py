@@ -16,7 +16,7 @@ from typing import Any
 
 from ..Errors import RingError
 from ..Event import Event
-from ..Frame import Frame
+from ..Frame import Frame, Pixels
 from .Ring import RingWriter
 
 EVENT_LIMIT = 2000
@@ -109,6 +109,11 @@ class Outlet:
             self._waiting.pop(frame.stream, None)
             self._waiting[frame.stream] = (frame, dict(counts))
             self._pass()
+
+    def lend(self, nbytes: int) -> Pixels | None:
+        """Memory to decode the next frame into, which then needs no copy; None when there is none to spare."""
+        with self._lock:
+            return None if self._waiting else self._ring.lend(nbytes)
 
     def release(self, slots: list[list[int]]) -> None:
         """Take slots back that Slicer's side has copied, as [generation, slot]."""

@@ -10,7 +10,10 @@ import math
 import mmap
 import os
 import sys
+import weakref
+from collections import deque
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,10 +49,27 @@ class _Generation:
     slotBytes: int
     slots: int
     free: list[int] = field(default_factory=list)
+    sent: set[int] = field(default_factory=set)
+    """Slots that are with Slicer."""
+    lent: dict[int, weakref.ref[Any]] = field(default_factory=dict)
+    """Slots whose memory is in the hands of a reader, or of a frame that it made."""
+
+    @property
+    def unused(self) -> bool:
+        """True when nobody has a slot."""
+        return not self.sent and not self.lent
+
+    def start(self, slot: int) -> int:
+        """Address of a slot's first byte."""
+        address: int = np.frombuffer(self.memory, np.uint8).__array_interface__["data"][0]
+        return address + slot * self.slotBytes
 
 
 class RingWriter:
     """The acquisition process's end. Not thread-safe: its owner holds a lock.
+
+    A reader may decode straight into a slot that it was lent; such a frame is not copied. The slot is free again when
+    Slicer has given it back and nobody in this process holds its memory.
 
     :param folders: where the files may lie, best first; the next is tried when one has no room.
     :param name: common start of the files' names, unique to this process.
@@ -59,12 +79,26 @@ class RingWriter:
         self._folders, self._name = folders, name
         self._generations: dict[int, _Generation] = {}
         self._newest = -1
+        self._dropped: deque[tuple[int, int]] = deque()
+
+    def lend(self, nbytes: int) -> Pixels | None:
+        """Memory of a free slot to decode into, uint8; None when there is none of that size."""
+        self._collect()
+        current = self._generations.get(self._newest)
+        if current is None or current.slotBytes < nbytes or not current.free:
+            return None
+        slot, generation = current.free.pop(), self._newest
+        memory: Pixels = np.frombuffer(current.memory, np.uint8, nbytes, slot * current.slotBytes)
+        # Any thread may let the last view go: noted here, done in _collect().
+        current.lent[slot] = weakref.ref(memory, lambda _: self._dropped.append((generation, slot)))
+        return memory
 
     def put(self, pixels: Pixels) -> Place | None:
-        """Copy a frame into a free slot; None when all are taken.
+        """Send a frame: as it is where it lies in a slot that was lent, else copied; None when all slots are taken.
 
         :raises RingError: no memory can be reserved for a frame of this size.
         """
+        self._collect()
         current = self._generations.get(self._newest)
         if current is None or current.slotBytes < pixels.nbytes:
             # Frames of the old generation that are still with Slicer bound how much memory is taken: one new
@@ -72,27 +106,50 @@ class RingWriter:
             if len(self._generations) > 1:
                 return None
             current = self._grow(pixels.nbytes)
-        if not current.free:
-            return None
-        slot = current.free.pop()
-        start = slot * current.slotBytes
-        target = np.frombuffer(current.memory, np.uint8, pixels.nbytes, start)
-        np.copyto(target, pixels.reshape(-1).view(np.uint8))
+        slot = self._lentSlot(current, pixels)
+        if slot is None:
+            if not current.free:
+                return None
+            slot = current.free.pop()
+            target = np.frombuffer(current.memory, np.uint8, pixels.nbytes, slot * current.slotBytes)
+            np.copyto(target, pixels.reshape(-1).view(np.uint8))
+        current.sent.add(slot)
         return Place(self._newest, slot, current.slotBytes, current.slots)
 
     def release(self, generation: int, slot: int) -> None:
         """Take a slot back; unknown and double ones are ignored, as they come from before a restart."""
         owner = self._generations.get(generation)
-        if owner is None or slot in owner.free or not 0 <= slot < owner.slots:
+        if owner is None or slot not in owner.sent:
             return
-        owner.free.append(slot)
-        if generation != self._newest and len(owner.free) == owner.slots:
-            self._drop(generation)
+        owner.sent.discard(slot)
+        self._free(generation, slot)
 
     @property
     def idle(self) -> bool:
         """True when no slot is with Slicer."""
-        return all(len(owner.free) == owner.slots for owner in self._generations.values())
+        return not any(owner.sent for owner in self._generations.values())
+
+    def _collect(self) -> None:
+        while self._dropped:
+            generation, slot = self._dropped.popleft()
+            owner = self._generations.get(generation)
+            if owner is not None:
+                owner.lent.pop(slot, None)
+                self._free(generation, slot)
+
+    def _free(self, generation: int, slot: int) -> None:
+        owner = self._generations[generation]
+        if slot not in owner.sent and slot not in owner.lent:
+            owner.free.append(slot)
+        if generation != self._newest and owner.unused:
+            self._drop(generation)
+
+    def _lentSlot(self, generation: _Generation, pixels: Pixels) -> int | None:
+        address = pixels.__array_interface__["data"][0]
+        for slot in generation.lent:
+            if slot not in generation.sent and address == generation.start(slot):
+                return slot
+        return None
 
     def close(self) -> None:
         """Unmap and delete all files."""
@@ -116,15 +173,18 @@ class RingWriter:
                 self._generations[generation] = made
                 previous, self._newest = self._newest, generation
                 old = self._generations.get(previous)
-                if old is not None and len(old.free) == old.slots:
+                if old is not None and old.unused:
                     self._drop(previous)
                 return made
         raise RingError(f"There is no memory to pass images of {nbytes:,} bytes to Slicer ({reason}).")
 
     def _drop(self, generation: int) -> None:
         owner = self._generations.pop(generation)
-        owner.memory.close()
         _unlink(owner.path)
+        try:
+            owner.memory.close()
+        except BufferError:
+            pass  # a reader still has memory of it; it goes with that
 
 
 class RingReader:

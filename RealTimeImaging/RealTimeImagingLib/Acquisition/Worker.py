@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -119,6 +120,8 @@ class Worker:
 
 def main() -> int:
     """Run as the acquisition process; returns the exit code."""
+    # A line or a command shall not wait while another thread computes.
+    sys.setswitchinterval(0.0005)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C in a terminal reaches the whole group; Slicer decides
     lines = LineWriter(os.dup(1))
     lines.put({"pid": os.getpid()})
@@ -139,7 +142,7 @@ def _serve(start: Start, commands: Iterator[bytes], lines: LineWriter) -> int:
     try:
         with Journal(start.folders[-1]) as journal:
             settings = settingsFromJSON(start.settings)
-            worker = Worker(lambda: openSource(settings, journal), journal, outlet)
+            worker = Worker(lambda: openSource(settings, journal, outlet.lend), journal, outlet)
             _listen(worker, commands, start, abandoned)
             worker.run()
     except Exception as error:  # the boundary: all that is unexpected ends here

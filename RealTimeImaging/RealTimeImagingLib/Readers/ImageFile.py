@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from ..Frame import Image
+from ..Frame import Image, Pixels
 
 DEFAULT_LIMIT = 8 << 30
 """Largest image in bytes that is believed; a header that announces more is taken for damage."""
+
+
+Lend = Callable[[int], "Pixels | None"]
+"""Gives memory for so many bytes (uint8) to decode an image into, or None when there is none to spare."""
 
 
 class ImageFile(ABC):
@@ -28,6 +32,7 @@ class ImageFile(ABC):
     def __init__(self, path: str, limit: int = DEFAULT_LIMIT) -> None:
         self.path = path
         self.limit = limit
+        self.lend: Lend = lambda nbytes: None
 
     @property
     def files(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..Errors import NotAnImageError
 from ..Frame import Pixels
+from .ImageFile import Lend
 
 
 def statOf(path: str) -> os.stat_result:
@@ -172,14 +173,23 @@ class Joined(Stored):
             done += length
 
 
-def readArray(stored: Stored, start: int, shape: tuple[int, ...], dtype: np.dtype[Any], limit: int) -> Pixels:
+def readArray(
+    stored: Stored,
+    start: int,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    limit: int,
+    lend: Lend = lambda nbytes: None,
+) -> Pixels:
     """Voxels in native byte order, in one pass: read into place and swapped in place.
 
     :param start: first byte inside ``stored``.
     :param shape: slowest axis first.
     :param dtype: as stored, with its byte order.
     """
-    buffer = allocate(math.prod(shape) * dtype.itemsize, limit, "The image")
+    size = math.prod(shape) * dtype.itemsize
+    lent = lend(size) if size <= limit else None
+    buffer = allocate(size, limit, "The image") if lent is None else lent
     stored.readInto(start, buffer)
     array = buffer.view(dtype).reshape(shape)
     if not dtype.isnative:

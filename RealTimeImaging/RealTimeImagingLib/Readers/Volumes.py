@@ -130,7 +130,7 @@ class VolumeFile(ImageFile):
         space = tuple(shape[roles.index(role)] if role in roles else 1 for role in "kji")
         space += (shape[roles.index("c")],) if "c" in roles else ()
         for number in range(math.prod(volumes.shape[:lead])):
-            block = readArray(volumes.stored, number * size, shape, volumes.dtype, self.limit)
+            block = readArray(volumes.stored, number * size, shape, volumes.dtype, self.limit, self.lend)
             yield from block.transpose(order).reshape((-1, *space))
 
 

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from ..Errors import NotAnImageError
 from ..Frame import Image
 from .DICOM import DICOM, looksLikeDICOM
-from .ImageFile import DEFAULT_LIMIT, ImageFile
+from .ImageFile import DEFAULT_LIMIT, ImageFile, Lend
 from .MetaImage import MetaImage
 from .NIfTI import NIfTI
 from .NRRD import NRRD
 from .Picture import JPEG, PNG, PNG_SIGNATURE
 from .Raw import readStart
 
-__all__ = ["DEFAULT_LIMIT", "IMAGE_SUFFIXES", "ImageFile", "ignoredName", "openImageFile"]
+__all__ = ["DEFAULT_LIMIT", "IMAGE_SUFFIXES", "ImageFile", "Lend", "ignoredName", "openImageFile"]
 
 _READERS: dict[str, type[ImageFile]] = {
     **dict.fromkeys((".nii", ".nii.gz"), NIfTI),

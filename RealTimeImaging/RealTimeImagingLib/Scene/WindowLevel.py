@@ -11,6 +11,7 @@ from ..Frame import Pixels
 SAMPLES = 32_000
 LOW, HIGH = 0.1, 99.9
 """Percentiles that the window spans, as in Slicer's automatic window/level."""
+LARGEST = 1e300
 
 
 def windowLevel(pixels: Pixels) -> tuple[float, float] | None:
@@ -24,7 +25,8 @@ def windowLevel(pixels: Pixels) -> tuple[float, float] | None:
     while step > 1 and math.gcd(step, values.size) > 1:
         step += 1
     sample = values[::step]
-    sample = sample[np.isfinite(sample)].astype(np.float64)
+    # No number is so large that the difference of two is none.
+    sample = np.clip(sample[np.isfinite(sample)].astype(np.float64), -LARGEST, LARGEST)
     if sample.size == 0:
         return None
     low, high = np.percentile(sample, (LOW, HIGH))

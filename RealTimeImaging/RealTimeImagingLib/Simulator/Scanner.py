@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import IO
 
 from ..Errors import NotAnImageError
-from ..Frame import Image, checksum
-from ..Readers import ignoredName, openImageFile
+from ..Frame import checksum
+from ..Readers import ImageFile, ignoredName, openImageFile
 from ..Sources.Listing import naturalOrder
 from .Phantom import phantom
 from .Writing import niftiBytes
@@ -43,7 +43,10 @@ def shots(source: str | None, loop: bool) -> Iterator[Shot]:
         for number, image in enumerate(phantom()):
             yield Shot(f"frame_{number:06d}.nii", niftiBytes(image), (checksum(image.pixels),))
     elif os.path.isdir(source):
-        names = sorted((name for name in os.listdir(source) if not ignoredName(name)), key=naturalOrder)
+        names = [name for name in os.listdir(source) if os.path.isfile(os.path.join(source, name))]
+        names = sorted((name for name in names if not ignoredName(name)), key=naturalOrder)
+        if not names:
+            raise NotAnImageError(f"There are no images in {source}.")
         for turn in itertools.count() if loop else range(1):
             for name in names:
                 yield _copied(os.path.join(source, name), f"{turn}_{name}" if turn else name)
@@ -52,25 +55,28 @@ def shots(source: str | None, loop: bool) -> Iterator[Shot]:
 
 
 def _copied(path: str, name: str) -> Shot:
+    reader = _whole(path)
+    if len(reader.files) > 1:
+        raise NotAnImageError(f"The voxels of {path} lie in other files; only single files are sent.", "unsupported")
     with open(path, "rb") as file:
         data = file.read()
-    return Shot(name, data, tuple(checksum(image.pixels) for image in _whole(path)))
+    return Shot(name, data, tuple(checksum(image.pixels) for image in reader.images()))
 
 
 def _images(path: str, loop: bool) -> Iterator[Shot]:
     number = 0
     for _ in itertools.count() if loop else range(1):
-        for image in _whole(path):
+        for image in _whole(path).images():
             yield Shot(f"frame_{number:06d}.nii", niftiBytes(image), (checksum(image.pixels),))
             number += 1
 
 
-def _whole(path: str) -> Iterator[Image]:
+def _whole(path: str) -> ImageFile:
     reader = openImageFile(path)
     missing = reader.missing()
     if missing:
         raise NotAnImageError(f"{path} is not complete: {missing}", "incomplete")
-    return reader.images()
+    return reader
 
 
 class Scanner:

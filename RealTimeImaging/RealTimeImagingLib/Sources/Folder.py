@@ -18,7 +18,7 @@ from typing import Any
 from ..Errors import NotAnImageError
 from ..Event import Event
 from ..Journal import Journal, Verdict
-from ..Readers import ignoredName
+from ..Readers import Lend, ignoredName
 from ..Settings import FolderSettings
 from .Listing import Looks, matcher, naturalOrder, seriesOf, stampOf
 from .Settling import Bad, Candidate, Gone, Whole
@@ -43,10 +43,17 @@ class FolderSource:
     :param settings: which files, and what belongs to which stream.
     :param journal: what earlier processes of this session have done.
     :param clock: monotonic time in seconds.
+    :param lend: gives memory to decode an image into, or None.
     """
 
-    def __init__(self, settings: FolderSettings, journal: Journal, clock: Callable[[], float] = time.monotonic) -> None:
-        self._settings, self._journal, self._clock = settings, journal, clock
+    def __init__(
+        self,
+        settings: FolderSettings,
+        journal: Journal,
+        clock: Callable[[], float] = time.monotonic,
+        lend: Lend = lambda nbytes: None,
+    ) -> None:
+        self._settings, self._journal, self._clock, self._lend = settings, journal, clock, lend
         self._matches, self._series = matcher(settings.pattern), seriesOf(settings.seriesPattern)
         self._looks = Looks(settings.folder, settings.subfolders, self._wanted, clock)
         self._pending: dict[str, Candidate] = {}
@@ -229,6 +236,7 @@ class FolderSource:
     def _deliver(self, candidate: Candidate, whole: Whole) -> Iterator[Arrival | Event]:
         path, stamp, name = candidate.path, whole.stamp, self._name(candidate.path)
         accepted = self._journal.begin(path, stamp).accepted
+        whole.reader.lend = self._lend
         stream = self._series(os.path.basename(path)) or self._settings.stream
         try:
             for index, image in enumerate(whole.reader.images()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..Journal import Journal
+from ..Readers import Lend
 from ..Settings import FolderSettings, SourceSettings
 from .Folder import FolderSource
 from .Source import Arrival, Source
@@ -10,11 +11,12 @@ from .Source import Arrival, Source
 __all__ = ["Arrival", "Source", "openSource"]
 
 
-def openSource(settings: SourceSettings, journal: Journal) -> Source:
+def openSource(settings: SourceSettings, journal: Journal, lend: Lend = lambda nbytes: None) -> Source:
     """The source that the settings describe; what the journal holds from an earlier process is not done again.
 
+    :param lend: gives memory (uint8) to decode an image into, or None when there is none to spare.
     :raises TypeError: settings of no known source.
     """
     if isinstance(settings, FolderSettings):
-        return FolderSource(settings, journal)
+        return FolderSource(settings, journal, lend=lend)
     raise TypeError(f"There is no source for {type(settings).__name__}.")
