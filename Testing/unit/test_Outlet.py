@@ -331,3 +331,20 @@ def test_the_end_waits_until_slicer_has_given_all_slots_back(pipe, outlet):
     thread.join(5)
     assert returned.is_set()
     outlet.waitForReleases(10)  # nothing is out
+
+
+def test_memory_is_lent_only_while_no_frame_waits_for_it(pipe, outlet):
+    pipe.listen()
+    assert outlet.lend(12) is None  # before the first frame there is none
+    outlet.show(frame(0), counts(0))
+    until(lambda: len(places(pipe)) == 1)
+    memory = outlet.lend(12)
+    assert memory.nbytes == 12
+    del memory
+    for number in range(1, SLOTS + 1):
+        outlet.show(frame(number), counts(number))
+    until(lambda: len(places(pipe)) == SLOTS)
+    assert outlet.lend(12) is None
+    outlet.release([list(place.key) for place in places(pipe)])
+    until(lambda: len(places(pipe)) == SLOTS + 1)
+    assert outlet.lend(12) is not None
