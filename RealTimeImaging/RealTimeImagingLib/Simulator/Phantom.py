@@ -24,7 +24,7 @@ _PARTS = (
     ((0, -78, 0), (17, 15, 110), 420),  # spine, at the back
     ((0, 84, 30), (10, 6, 60), 380),  # breastbone, at the front
     ((-70, -46, -66), (26, 20, 30), 240),  # one kidney, on the left
-    ((104, 30, 66), (9, 9, 9), 600),  # a marker: right, anterior, superior
+    ((104, 30, 73), (9, 9, 9), 600),  # a marker: right, anterior, superior
 )
 _HEART = ((-34, 26, 22), (44, 38, 42))
 
