@@ -56,7 +56,7 @@ class AcquisitionProcess:
         self._settings = settings
         self._onLine, self._onBatch, self._onDeath = onLine, onBatch, onDeath
         self._starts = self._failures = 0
-        self._stopping = False
+        self._stopping = self._endSeen = self._lateEnd = False
         self._process: Any = None
         self._endedProcesses: list[Any] = []
         self._lines: deque[bytes] = deque()
@@ -76,7 +76,7 @@ class AcquisitionProcess:
             raise AcquisitionError(f"The acquisition process cannot be started: {error}") from error
 
     def _timers(self) -> list[tuple[Any, Callable[[], None]]]:
-        return [(self._killer, self.kill), (self._later, self._takeMore), (self._restarter, self._restart)]
+        return [(self._killer, self._killUnlessDone), (self._later, self._takeMore), (self._restarter, self._restart)]
 
     @property
     def ended(self) -> bool:
@@ -128,6 +128,15 @@ class AcquisitionProcess:
         if self._process is not None:
             self._killChild()
             self._process.kill()
+
+    def _killUnlessDone(self) -> None:
+        # When the window was blocked, the last words are there and were only not read yet.
+        self._read()
+        if self._endSeen and not self._lateEnd:
+            self._lateEnd = True
+            self._killer.start(STOP_TIME)
+        else:
+            self.kill()
 
     def _launch(self) -> None:
         self._starts += 1
@@ -188,6 +197,7 @@ class AcquisitionProcess:
             return
         if "ready" in line and self.state == "starting":
             self.state = "running"
+        self._endSeen = self._endSeen or "end" in line
         if "frame" in line or line.get("event", {}).get("code") == "crashed":
             self._failures = 0
         self._onLine(line)

@@ -36,7 +36,9 @@ DRAIN = 0.5
 """Seconds at stop for the last frames to find a slot."""
 STATUS_PERIOD = 0.25
 LAST_WORDS = 1.0
-"""Seconds for the last lines to leave, and for an abandoned process to end by itself."""
+"""Seconds for an abandoned process to end by itself."""
+LONGEST_SILENCE = 30.0
+"""Seconds for the last lines to leave while Slicer does not listen."""
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +134,7 @@ def main() -> int:
     if first is None:
         return 0
     code = _serve(Start(**json.loads(first)), commands, lines)
-    lines.close(LAST_WORDS)
+    lines.close(LONGEST_SILENCE)
     return code
 
 
