@@ -31,13 +31,13 @@ def test_a_file_that_is_renamed_in_is_shown_at_the_first_look(receive, incoming)
     assert receiver.events == []
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), packed=st.booleans())
 def test_a_growing_file_is_shown_once_and_only_when_whole(tmp_path_factory, data, packed):
     folder, work = tmp_path_factory.mktemp("incoming"), tmp_path_factory.mktemp("work")
     whole = gzip.compress(niftiFile(1), mtime=0) if packed else niftiFile(1)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(whole) - 1), max_size=5)))
-    receiver = Receiver(work, folder)
+    receiver = Receiver(work, folder, incompleteAfter=60.0)
     with (folder / ("a.nii.gz" if packed else "a.nii")).open("wb", buffering=0) as file:
         for start, end in zip([0, *cuts], cuts, strict=False):
             file.write(whole[start:end])
@@ -571,7 +571,7 @@ def test_read_gives_way_to_commands_after_a_while(receive, incoming):
     assert receiver.names == [f"{number}.nii" for number in range(20)]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.tuples(

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from RealTimeImagingLib.Journal import FILES_NAME, STATE_NAMES, Journal, Verdict
 
-some = settings(max_examples=40, deadline=None)
+some = settings(max_examples=25, deadline=None)
 A, B = ("/in/a.nii", (10, 1)), ("/in/b.nii", (20, 2))
 
 

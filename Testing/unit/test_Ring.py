@@ -53,6 +53,11 @@ class Model:
         """Generations of which somebody has a slot, and the newest."""
         return {self.newest, *(one for one, _ in self.held), *(of for _, _, of, _ in self.lent)} - {-1}
 
+    def takeBack(self, key):
+        for lent in self.lent:
+            if lent[3] == key:
+                lent[3] = "back, and not to be sent again"
+
     def room(self, nbytes):
         if nbytes > self.slotBytes:  # a new generation; only one that is not the newest may still be in use
             return self.alive() <= {self.newest}
@@ -82,6 +87,13 @@ def noteSent(model, place, frame):
     assert place.generation - model.newest == (frame.nbytes > model.slotBytes)
     model.newest, model.slotBytes = place.generation, place.slotBytes
     model.held[place.key] = place, frame.copy()
+
+
+def assertIntact(model, reader):
+    for place, frame in model.held.values():
+        np.testing.assert_array_equal(reader.view(place, frame.shape, DTYPE), frame)
+    for memory, frame, _, _ in model.lent:
+        np.testing.assert_array_equal(memory, frame.reshape(-1).view(np.uint8))
 
 
 @settings(max_examples=60, deadline=None)
@@ -126,9 +138,7 @@ def test_whatever_is_put_and_given_back_no_frame_is_overwritten_before_its_time(
             key = list(model.held)[what % len(model.held)]
             released.append(key)
             del model.held[key]
-            for lent in model.lent:
-                if lent[3] == key:
-                    lent[3] = "back, and not to be sent again"
+            model.takeBack(key)
             writer.release(*key)
         elif kind == "release again" and released:
             key = released[what % len(released)]
@@ -136,10 +146,7 @@ def test_whatever_is_put_and_given_back_no_frame_is_overwritten_before_its_time(
                 writer.release(*key)
         elif kind == "release nonsense" and what not in model.held:
             writer.release(*what)
-        for place, frame in model.held.values():
-            np.testing.assert_array_equal(reader.view(place, frame.shape, DTYPE), frame)
-        for memory, frame, _, _ in model.lent:
-            np.testing.assert_array_equal(memory, frame.reshape(-1).view(np.uint8))
+        assertIntact(model, reader)
         assert writer.idle is (not model.held)
         alive = {f"ring-{generation}.ring" for generation in model.alive()}
         assert alive <= set(rings(folder))

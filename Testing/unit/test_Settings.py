@@ -2,7 +2,7 @@ import json
 import os
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from RealTimeImagingLib.Errors import SettingsError
 from RealTimeImagingLib.Settings import EXISTING, FolderSettings, settingsFromJSON
@@ -10,6 +10,7 @@ from RealTimeImagingLib.Settings import EXISTING, FolderSettings, settingsFromJS
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
 
 
+@settings(max_examples=40, deadline=None)
 @given(
     st.builds(
         FolderSettings,
@@ -22,8 +23,8 @@ text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")
         stream=text.filter(str.strip),
     )
 )
-def test_settings_survive_json(settings):
-    assert settingsFromJSON(json.loads(json.dumps(settings.toJSON()))) == settings
+def test_settings_survive_json(chosen):
+    assert settingsFromJSON(json.loads(json.dumps(chosen.toJSON()))) == chosen
 
 
 def test_what_is_not_given_has_a_default(tmp_path):
