@@ -5,7 +5,8 @@
     ├── FrameError               pixels or geometry that cannot be a frame
     ├── NotAnImageError          a file or message that will never become an image
     ├── RingError                the memory shared by the two processes cannot be had
-    └── AcquisitionError         the acquisition process cannot be started or does not answer
+    ├── AcquisitionError         the acquisition process cannot be started or does not answer
+    └── RecordingError           a recording that cannot be written as asked, or opened
 
 The message of each is a sentence for the person at the panel: what was expected and what came.
 """
@@ -42,3 +43,7 @@ class RingError(RealTimeImagingError):
 
 class AcquisitionError(RealTimeImagingError):
     """The acquisition process cannot be started or does not answer."""
+
+
+class RecordingError(RealTimeImagingError):
+    """A recording cannot be written as asked, or is damaged; the message names the file or the attribute."""

@@ -14,6 +14,7 @@ from .Errors import (
     FrameError,
     NotAnImageError,
     RealTimeImagingError,
+    RecordingError,
     RingError,
     SettingsError,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "Image",
     "NotAnImageError",
     "RealTimeImagingError",
+    "RecordingError",
     "RingError",
     "SettingsError",
 ]

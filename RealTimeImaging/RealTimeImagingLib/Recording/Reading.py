@@ -1,0 +1,215 @@
+"""Opens the parts of a finished recording: where each frame's pixels lie, and all that is told of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+import numpy as np
+
+from ..Errors import RecordingError
+from ..Frame import Matrix, Pixels, checksum
+from .Header import FRAME, RECORDING, unescaped
+from .Layout import HEADER
+from .Lines import FrameLine, PartLine
+from .Manifest import writeManifest
+
+_FRAME_KEY = re.compile(rf"axis 3 item [0-9]+ {FRAME}")
+
+
+class FrameEntry(TypedDict):
+    """One frame of a part; the fields as in :class:`Frame`, ``time`` and ``clock`` as in :class:`FrameLine`."""
+
+    number: int
+    ijkToRAS: Matrix
+    deviceTime: float | None
+    receiveTime: float
+    time: float
+    clock: str
+    attributes: dict[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedPart:
+    """A part of a recording.
+
+    :param path: of its header, ``rawPath`` of its pixels.
+    :param shape: of a frame, (k, j, i) or (k, j, i, 3|4).
+    :param dtype: with the byte order of the file.
+    :param times: index of each frame: seconds since the recording's first, strictly increasing.
+    :param start: seconds since the epoch (UTC) at which the index is 0.
+    :param attributes: of the recording.
+    """
+
+    path: str
+    rawPath: str
+    recording: str
+    stream: str
+    part: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    start: float
+    times: list[float]
+    frames: list[FrameEntry]
+    attributes: dict[str, str]
+
+    @property
+    def count(self) -> int:
+        """How many frames."""
+        return len(self.frames)
+
+    @property
+    def frameBytes(self) -> int:
+        """Bytes of the pixels of one frame."""
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+    def offset(self, index: int) -> int:
+        """Where the pixels of the frame at this place in the part begin, bytes from the start of the raw file."""
+        if not 0 <= index < self.count:
+            raise IndexError(f"The part has {self.count} frames, none at {index}.")
+        return index * self.frameBytes
+
+    def pixels(self, index: int) -> Pixels:
+        """A copy of the pixels of the frame at this place in the part, in native byte order.
+
+        :raises RecordingError: they cannot be read.
+        """
+        pixels: Pixels = np.empty(self.shape, self.dtype)
+        try:
+            with open(self.rawPath, "rb", buffering=0) as file:
+                file.seek(self.offset(index))
+                view = pixels.data.cast("B")
+                while view and (got := file.readinto(view)):
+                    view = view[got:]
+        except OSError as error:
+            raise RecordingError(f"{self.rawPath} cannot be read: {error.strerror}.") from error
+        if view:
+            raise RecordingError(f"{self.rawPath} ends within frame {index}.")
+        return pixels.astype(self.dtype.newbyteorder("="), copy=False)
+
+
+def openRecording(path: str) -> RecordedPart:
+    """Read the header of a part; the pixels are not read.
+
+    :param path: of a ``.seq.nhdr`` file that a recording left.
+    :raises RecordingError: it is none, or its pixels are not all there.
+    """
+    name = os.path.basename(path)
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        raise RecordingError(f"{path} cannot be read: {error.strerror}.") from error
+    fields, lines = _parse(data)
+    if RECORDING not in fields or "data file" not in fields or not path.endswith(HEADER):
+        raise RecordingError(f"{name} is no recording of this module.")
+    try:
+        part = PartLine.fromText(fields[RECORDING])
+        frames = [FrameLine.fromText(line) for line in lines]
+        sizes = [int(size) for size in fields["sizes"].split()]
+    except (ValueError, KeyError) as error:
+        raise RecordingError(f"{name} is damaged: {error}") from error
+    expected = [*part.shape[3:], *reversed(part.shape[:3]), len(frames)]
+    if sizes != expected:
+        raise RecordingError(f"{name} is damaged: it declares the sizes {sizes} and describes {expected}.")
+    rawPath = os.path.join(os.path.dirname(path), fields["data file"])
+    _checkSize(rawPath, len(frames) * part.frameBytes, len(frames))
+    return RecordedPart(
+        path,
+        rawPath,
+        part.recording,
+        part.stream,
+        part.part,
+        part.shape,
+        part.type,
+        part.start,
+        [line.time for line in frames],
+        [_entry(part, line) for line in frames],
+        dict(part.attributes),
+    )
+
+
+@dataclass(frozen=True)
+class Checksums:
+    """:param raw: SHA-256 of the file of pixels. :param frames: :func:`Frame.checksum` of each frame, in order."""
+
+    raw: str
+    frames: list[str]
+
+
+def checksums(path: str) -> Checksums:
+    """Read all pixels of a part, once.
+
+    :param path: as for :func:`openRecording`.
+    :raises RecordingError: it cannot be read.
+    """
+    part = openRecording(path)
+    whole, frames = hashlib.sha256(), []
+    for index in range(part.count):
+        pixels = part.pixels(index)
+        whole.update(pixels.astype(part.dtype, copy=False).data)
+        frames.append(checksum(pixels))
+    return Checksums(whole.hexdigest(), frames)
+
+
+def noteChecksum(manifestPath: str, path: str, sums: Checksums) -> None:
+    """Write the SHA-256 of a part's pixels into the manifest.
+
+    :raises RecordingError: the manifest cannot be read or written, or has no such part.
+    """
+    try:
+        with open(manifestPath, "rb") as file:
+            manifest: dict[str, Any] = json.loads(file.read())
+        entries: list[Mapping[str, Any]] = manifest["parts"]
+        names = [entry["header"] for entry in entries]
+        if os.path.basename(path) not in names:
+            raise RecordingError(f"{manifestPath} has no part {os.path.basename(path)}.")
+        manifest["parts"][names.index(os.path.basename(path))]["sha256"] = sums.raw
+        writeManifest(manifestPath, manifest)
+    except OSError as error:
+        raise RecordingError(f"{manifestPath} cannot be read or written: {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise RecordingError(f"{manifestPath} is damaged: {error}") from error
+
+
+def _parse(data: bytes) -> tuple[dict[str, str], list[str]]:
+    """Fields and attributes by name, and the lines of the frames in their order."""
+    fields: dict[str, str] = {}
+    lines: list[str] = []
+    for line in data.decode("utf-8", "replace").split("\n"):
+        key, pair, value = line.partition(":=")
+        if pair and _FRAME_KEY.fullmatch(key):
+            lines.append(unescaped(value))
+        elif pair and ": " not in key:
+            fields[key] = unescaped(value)
+        else:
+            key, _, value = line.partition(": ")
+            fields.setdefault(key, value)
+    return fields, lines
+
+
+def _entry(part: PartLine, line: FrameLine) -> FrameEntry:
+    matrix = np.array(line.ijkToRAS or part.ijkToRAS, dtype=np.float64).reshape(4, 4)
+    return {
+        "number": line.number,
+        "ijkToRAS": matrix,
+        "deviceTime": line.deviceTime,
+        "receiveTime": line.receiveTime,
+        "time": line.time,
+        "clock": line.clock,
+        "attributes": dict(line.attributes),
+    }
+
+
+def _checkSize(rawPath: str, expected: int, count: int) -> None:
+    try:
+        size = os.path.getsize(rawPath)
+    except OSError as error:
+        raise RecordingError(f"The pixels {rawPath} cannot be read: {error.strerror}.") from error
+    if size != expected:
+        raise RecordingError(f"{rawPath} has {size:,} bytes, and {count} frames have {expected:,}.")

@@ -1,0 +1,240 @@
+"""Stores one stream of a recording, frame by frame, before it is shown."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from ..Event import Event
+from ..Frame import Frame
+from .FrameTimes import FrameTimes, usable
+from .Header import checkAttributes
+from .Layout import HEADER, LINES, LOCK, MANIFEST, RAW, baseName, candidates, fileName, nothingIsNamed, partName
+from .Lines import FrameLine, Missed, PartLine, flat, storedType
+from .Lock import Lock
+from .Manifest import composeManifest, partEntry, writeManifest
+from .Part import GrowingPart, PartGone
+
+
+class Recorder:
+    """One stream of one recording, in the acquisition process, called from one thread. Files are made with the first
+    frame.
+
+    :param folder: must exist by the first frame, otherwise that frame fails.
+    :param name: of the recording, from :func:`Layout.freeName`; all its streams have the same.
+    :param stream: the stream's name.
+    :param attributes: of the recording; names matching ATTRIBUTE_NAME.
+    :raises RecordingError: an attribute's name or value cannot be kept.
+    """
+
+    def __init__(self, folder: str, name: str, stream: str, attributes: Mapping[str, str]) -> None:
+        checkAttributes(attributes)
+        self.folder, self.name, self.stream, self.attributes = folder, name, stream, dict(attributes)
+        self.recorded = 0
+        """Frames that are stored. Those whose files somebody removed are counted as failed."""
+        self.failed = 0
+        self.bytes = 0
+        """Of the pixels stored."""
+        self.gaps: list[Missed] = []
+        """Frames that are not stored, a gap that still grows not among them."""
+        self._times = FrameTimes()
+        self._lock: Lock | None = None
+        self._base = ""
+        self._parts: list[GrowingPart] = []
+        self._growing: GrowingPart | None = None
+        self._partsMade = 0
+        self._gap: Missed | None = None
+        self._events: list[Event] = []
+
+    def append(self, frame: Frame) -> bool:
+        """Store a frame. True: its pixels and its line are written, no kill takes it back. False: it failed and is
+        counted; later frames are tried again. Never raises for what the file system does."""
+        try:
+            self._store(frame)
+        except PartGone as error:
+            self._dropLostParts()
+            self._fail(frame, error)
+            return False
+        except OSError as error:
+            self._fail(frame, error)
+            return False
+        if self._gap:
+            self._endGap()
+        return True
+
+    def events(self) -> list[Event]:
+        """What happened since the last call: "recording-failed" when storing began to fail, "recording-gap" when it
+        works again or ended, "recording-unfinished" when a repair has to finish the files."""
+        events, self._events = self._events, []
+        return events
+
+    def finish(self) -> list[str]:
+        """Close the files; the paths of the headers that Slicer opens. The second call does nothing more."""
+        self._dropLostParts()
+        if self._gap:
+            self._endGap()
+        self._growing = None
+        whole = True
+        for part in [*self._parts]:
+            if not part.count:
+                part.discard()
+                self._parts.remove(part)
+                continue
+            try:
+                part.close()
+            except OSError as error:
+                whole = False
+                self._tellUnfinished(part.path(HEADER), error)
+        whole = self._finishManifest() and whole
+        if self._lock:
+            if whole:
+                for part in self._parts:
+                    _remove(part.path(LINES))
+            self._lock.release(remove=whole)
+            self._lock = None
+        return [part.path(HEADER) for part in self._parts if part.finished]
+
+    def _store(self, frame: Frame) -> None:
+        part = self._partFor(frame)
+        time = self._times.of(frame)
+        matrix = flat(frame.ijkToRAS)
+        line = FrameLine(
+            frame.number,
+            time.seconds,
+            time.clock,
+            usable(frame.deviceTime),
+            frame.receiveTime,
+            frame.attributes,
+            None if matrix == part.part.ijkToRAS else matrix,
+            self._gap,
+        )
+        part.append(frame.pixels, line)
+        self._times.take(frame, time)
+        self.recorded += 1
+        self.bytes += frame.pixels.nbytes
+
+    def _partFor(self, frame: Frame) -> GrowingPart:
+        part = self._growing
+        if part and part.count and part.fits(frame):
+            return part
+        self._growing = None
+        if part and part.count:
+            try:
+                part.close()
+            except OSError:
+                pass  # again in finish()
+        elif part:
+            # Its description is that of a frame which could not be stored.
+            part.discard()
+            self._parts.remove(part)
+            self._partsMade -= 1
+        self._claim()
+        if not self._times.started:
+            self._times.begin(frame)
+        while True:
+            line = PartLine(
+                self._base,
+                self.stream,
+                self._partsMade + 1,
+                frame.pixels.shape,
+                storedType(frame.pixels.dtype),
+                flat(frame.ijkToRAS),
+                self._times.start,
+                self._times.startClock,
+                self.attributes,
+            )
+            name = partName(self._base, line.part)
+            # The first part's lock is there already.
+            if line.part == 1 or nothingIsNamed(self.folder, name):
+                try:
+                    self._growing = GrowingPart(self.folder, name, line)
+                    break
+                except FileExistsError:
+                    pass
+            self._partsMade += 1
+        self._partsMade += 1
+        self._parts.append(self._growing)
+        return self._growing
+
+    def _claim(self) -> None:
+        if self._lock and self._lock.there:
+            return
+        if self._lock:
+            self._lock.release(remove=False)
+            self._lock = None
+        if self._base:
+            self._lock = Lock.claim(os.path.join(self.folder, self._base + LOCK))
+            return
+        for name in candidates(fileName(self.name)):
+            base = baseName(name, self.stream)
+            if nothingIsNamed(self.folder, base):
+                self._lock = Lock.claim(os.path.join(self.folder, base + LOCK))
+                if self._lock:
+                    self._base = base
+                    return
+
+    def _fail(self, frame: Frame, error: OSError) -> None:
+        reason = error.strerror or str(error)
+        self.failed += 1
+        if self._gap:
+            self._gap = Missed(self._gap.first, frame.number, self._gap.count + 1, self._gap.reason)
+            return
+        self._gap = Missed(frame.number, frame.number, 1, reason)
+        text = f"Frames of {self.stream!r} are not stored in {self.folder} from frame {frame.number} on: {reason}."
+        self._events.append(Event("recording-failed", text, "error", self.folder))
+
+    def _endGap(self) -> None:
+        if self._gap:
+            self._tellGap(self._gap)
+        self._gap = None
+
+    def _tellGap(self, gap: Missed) -> None:
+        self.gaps.append(gap)
+        which = f"frame {gap.first} is" if gap.count == 1 else f"frames {gap.first} to {gap.last} ({gap.count}) are"
+        text = f"Of {self.stream!r} {which} not stored in {self.folder}: {gap.reason}."
+        self._events.append(Event("recording-gap", text, "error", self.folder))
+
+    def _dropLostParts(self) -> None:
+        """Count the frames as failed whose files somebody has removed or cut."""
+        for part in [*self._parts]:
+            if _size(part.path(RAW)) >= part.bytes:
+                continue
+            part.abandon()
+            self._parts.remove(part)
+            if part is self._growing:
+                self._growing = None
+            if part.count:
+                self.recorded -= part.count
+                self.failed += part.count
+                self.bytes -= part.bytes
+                self._tellGap(Missed(part.numbers[0], part.numbers[-1], part.count, f"{part.name}{RAW} is gone"))
+
+    def _finishManifest(self) -> bool:
+        if not self._parts:
+            return True
+        path = os.path.join(self.folder, self._base + MANIFEST)
+        entries = [partEntry(part.part, part.name, part.numbers, part.times) for part in self._parts]
+        try:
+            writeManifest(path, composeManifest(self._parts[0].part, entries, self.failed, self.gaps, "stop"))
+        except OSError as error:
+            self._tellUnfinished(path, error)
+            return False
+        return True
+
+    def _tellUnfinished(self, path: str, error: OSError) -> None:
+        text = f"{path} cannot be written: {error.strerror}. All frames are kept; a repair finishes the recording."
+        self._events.append(Event("recording-unfinished", text, "error", path))
+
+
+def _size(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return -1
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass

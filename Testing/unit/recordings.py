@@ -1,0 +1,74 @@
+"""Frames to record, and what Slicer's own storage node makes of a recording."""
+
+from __future__ import annotations
+
+import numpy as np
+from RealTimeImagingLib.Frame import Frame
+from RealTimeImagingLib.Recording import Recorder
+
+START = 1_700_000_000.0
+RIGHT_HANDED = np.array([[-0.5, 0, 0, 10.25], [0, -0.6, 0, -20.5], [0, 0, 2.0, 1 / 3], [0, 0, 0, 1]])
+LEFT_HANDED = RIGHT_HANDED @ np.diag([1.0, 1, -1, 1])
+OBLIQUE = np.array([[0, 0.8, -0.6, 1], [1.5, 0, 0, 2], [0, 0.6, 0.8, 3], [0, 0, 0, 1.0]])
+
+
+def frame(number, shape=(2, 3, 4), dtype=np.int16, matrix=RIGHT_HANDED, stream="Scan", step=1 / 30, **values):
+    """A frame unlike that of any other number, ``step`` seconds after the one before."""
+    pixels = np.random.default_rng(number).integers(0, 100, shape).astype(dtype)
+    values.setdefault("receiveTime", START + number * step)
+    values.setdefault("attributes", {"SourceFile": f"{number}.nii"})
+    return Frame(pixels, matrix, stream, number, **values)
+
+
+def record(folder, frames, name="Test", attributes=None):
+    """Record all frames; the paths of the headers."""
+    recorder = Recorder(str(folder), name, frames[0].stream, attributes or {})
+    assert [recorder.append(each) for each in frames] == [True] * len(frames)
+    assert recorder.events() == []
+    return recorder.finish()
+
+
+class InSlicer:
+    """A recording as unmodified Slicer reads it."""
+
+    def __init__(self, slicer, path):
+        self._slicer = slicer
+        self.node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode")
+        self._storage = slicer.vtkMRMLVolumeSequenceStorageNode()
+        self._storage.SetScene(slicer.mrmlScene)
+        self._storage.SetFileName(str(path))
+        assert self._storage.ReadData(self.node), self._storage.GetUserMessages().GetAllMessagesAsString()
+
+    @property
+    def count(self):
+        return self.node.GetNumberOfDataNodes()
+
+    @property
+    def times(self):
+        """Seconds."""
+        factor = {"s": 1.0, "ms": 1000.0}[self.node.GetIndexUnit()]
+        return [float(self.node.GetNthIndexValue(index)) / factor for index in range(self.count)]
+
+    def item(self, index):
+        return self.node.GetNthDataNode(index)
+
+    def atVoxels(self, index, ijkToRAS):
+        """The item's pixels, taken at the world points of the voxels of a frame with this geometry."""
+        item, vtk = self.item(index), self._slicer.vtkMRMLVolumeNode
+        del vtk
+        array = self._slicer.util.arrayFromVolume(item)
+        matrix = self._slicer.util.arrayFromVTKMatrix(self._matrix(item))
+        shape = array.shape[:3]
+        k, j, i = np.indices(shape)
+        world = ijkToRAS @ np.stack([i.ravel(), j.ravel(), k.ravel(), np.ones(i.size)])
+        places = np.rint(np.linalg.inv(matrix) @ world).astype(int)
+        assert np.allclose(matrix @ places, world, atol=1e-6)
+        return array[places[2], places[1], places[0]].reshape(array.shape)
+
+    @staticmethod
+    def _matrix(item):
+        import vtk
+
+        matrix = vtk.vtkMatrix4x4()
+        item.GetIJKToRASMatrix(matrix)
+        return matrix
