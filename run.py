@@ -27,6 +27,7 @@ LIBRARIES = {
     "libglib-2.0.so.0": "libglib2.0-0",
     "libdbus-1.so.3": "libdbus-1-3",
 }
+SCREEN = {"libxcb-cursor.so.0": "libxcb-cursor0", "libxkbcommon-x11.so.0": "libxkbcommon-x11-0"}
 MESA = ("/usr/lib/*/dri/*_dri.so", "/usr/lib64/dri/*_dri.so", "/usr/lib/dri/*_dri.so", "/usr/lib/*/libgallium*")
 FONTS = "/usr/share/fonts/**/*.[ot]tf"
 COMMANDS = {
@@ -53,17 +54,24 @@ def main(arguments: list[str]) -> int:
     missing = missingPackages()
     if missing and not installPackages(missing):
         return 1
-    python = makeEnvironment()
+    try:
+        python = makeEnvironment()
+    except subprocess.CalledProcessError as error:
+        print(f"The environment .venv could not be made: {' '.join(map(str, error.cmd))}")
+        print("It needs Python's venv and pip (on Debian: sudo apt-get install python3-venv) and a package index.")
+        return 1
     if arguments[0] == "check":
         return max(run([os.path.join(os.path.dirname(python), check[0]), *check[1:]]) for check in CHECKS)
-    return run([part.format(python=python) for part in COMMANDS[arguments[0]]] + arguments[1:])
+    # The paths that a person names are meant from where they are; pytest and the checks find their settings here.
+    folder = HERE if arguments[0] == "test" else os.getcwd()
+    return run([part.format(python=python) for part in COMMANDS[arguments[0]]] + arguments[1:], folder)
 
 
-def run(command: list[str]) -> int:
-    """Run a command in this folder with the module and the test code importable; Ctrl+C is its own affair."""
+def run(command: list[str], folder: str = HERE) -> int:
+    """Run a command in a folder with the module and the test code importable; Ctrl+C is its own affair."""
     paths = [os.path.join(HERE, "RealTimeImaging"), os.path.join(HERE, "Testing")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
-    process = subprocess.Popen(command, cwd=HERE, env=environment)
+    process = subprocess.Popen(command, cwd=folder, env=environment)
     while True:
         try:
             return process.wait()
@@ -95,7 +103,8 @@ def missingPackages() -> list[str]:
     if not sys.platform.startswith("linux"):
         return []
     missing = []
-    for library, package in LIBRARIES.items():
+    libraries = LIBRARIES | (SCREEN if "DISPLAY" in os.environ else {})
+    for library, package in libraries.items():
         try:
             ctypes.CDLL(library)
         except OSError:

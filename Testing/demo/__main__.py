@@ -29,6 +29,8 @@ def main() -> int:
     """Run the demo; returns 0 when every frame sent was received and shown right."""
     options = _options()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    for path in filter(None, (options.report, options.screenshot)):
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     slicer = slicerhost.boot()
     screen = not sys.platform.startswith("linux") or bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
     frames = options.frames or (None if screen else FRAMES_WITHOUT_SCREEN)
