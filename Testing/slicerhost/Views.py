@@ -202,6 +202,7 @@ class SliceView(View):
         self.actor.SetMapper(mapper)
         self.actor.GetProperty().SetDisplayLocationToBackground()
         self.actor.VisibilityOff()
+        self._connection: Any = None
         self.renderer.AddViewProp(self.actor)
         self.logic = slicer.vtkMRMLSliceLogic()
         self.logic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
@@ -225,8 +226,10 @@ class SliceView(View):
 
     def _onLogicModified(self, *_event: Any) -> None:
         connection = self.logic.GetImageDataConnection()
-        self.actor.GetMapper().SetInputConnection(connection)
-        self.actor.SetVisibility(bool(connection))
+        if connection is not self._connection:
+            self._connection = connection
+            self.actor.GetMapper().SetInputConnection(connection)
+            self.actor.SetVisibility(bool(connection))
         self.scheduleRender()
 
     def sliceLogic(self) -> Any:

@@ -59,12 +59,11 @@ class LiveVolume:
         old = self.node
         made = old is None or _isColour(old) != (frame.components > 1)
         node = self._make(frame, old) if made else old
-        matrix = _vtkMatrix(frame.ijkToRAS)
-        moved = not _sameMatrix(node, matrix)
+        moved = not _sameMatrix(node, frame.ijkToRAS)
         # One event for geometry and pixels together.
         modifying = node.StartModify()
         if moved:
-            node.SetIJKToRASMatrix(matrix)
+            node.SetIJKToRASMatrix(_vtkMatrix(frame.ijkToRAS))
         view = arrayOf(node)
         if view is not None and view.shape == frame.pixels.shape and view.dtype == frame.pixels.dtype:
             np.copyto(view, frame.pixels)
@@ -186,13 +185,9 @@ def _vtkMatrix(matrix: np.ndarray[Any, Any]) -> Any:
     return made
 
 
-def _sameMatrix(node: Any, matrix: Any) -> bool:
+def _sameMatrix(node: Any, matrix: np.ndarray[Any, Any]) -> bool:
     # Read back from the node: it keeps directions, spacing and origin, whose product differs in the last digits.
     current = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(current)
-    return all(
-        abs(current.GetElement(row, column) - matrix.GetElement(row, column))
-        <= 1e-9 * (1 + abs(matrix.GetElement(row, column)))
-        for row in range(3)
-        for column in range(4)
-    )
+    pairs = zip(current.GetData(), matrix.ravel().tolist(), strict=True)
+    return all(abs(one - other) <= 1e-9 * (1 + abs(other)) for one, other in pairs)
