@@ -98,7 +98,7 @@ def copying() -> Callable[[], object]:
 
 
 def readingFloor(folder: str, period: float, count: int) -> float:
-    """Median milliseconds of reading an 8 MiB file into memory that is there, once in a period, without an event loop."""
+    """Median ms of reading an 8 MiB file into memory that is there, once in a period, without an event loop."""
     path = os.path.join(folder, "floor.raw")
     buffer = bytearray(352 + 2 * int(np.prod(SHAPE)))
     with open(path, "wb") as file:
