@@ -6,8 +6,9 @@ The format is that of vtkMRMLVolumeSequenceStorageNode (Slicer, Libs/MRML/Core) 
 - Axes, fastest first: components, i, j, k, frames. The frames' kind is "list". Components: "RGB-color" and "RGBA-color"
   for 8 bits; of other types these are refused, so "vector". No measurement frame: with one Slicer would turn vectors.
 - The keys say "axis 3" also where components come first and the frames are axis 4.
-- Slicer merges frames whose index differs by no more than 0.001, whatever the unit. When two frames of a part are
-  closer than 1.5 ms its index is in milliseconds, otherwise in seconds.
+- Slicer merges frames whose index differs by no more than 0.001, whatever the unit, and rounds that of a transform
+  sequence to 0.001 (Poses.py). When two frames of a part are closer than 2.5 ms its index is in milliseconds, otherwise
+  in seconds.
 - One attribute a frame ("Frame", JSON): reading slows with their number.
 """
 
@@ -38,8 +39,8 @@ _TYPES = {
     **{"u1": "uint8", "i1": "int8", "u2": "uint16", "i2": "int16", "u4": "uint32", "i4": "int32"},
     **{"f4": "float", "f8": "double"},
 }
-_CLOSE = 0.0015
-"""Seconds; Slicer's tolerance is 0.001."""
+_CLOSE = 0.0025
+"""Seconds; rounded to milliseconds they are still farther apart than Slicer's tolerance."""
 
 
 def checkAttributes(attributes: Mapping[str, str]) -> None:
@@ -65,7 +66,7 @@ def composeHeader(part: PartLine, name: str, times: Sequence[float], lines: Sequ
     matrix: Matrix = LPS_TO_RAS @ np.array(part.ijkToRAS).reshape(4, 4)
     directions = [_vector(matrix[:3, axis]) for axis in range(3)]
     none, kinds = (["none"], [_componentKind(part)]) if components else ([], [])
-    unit, values = _index(times)
+    unit, values = indexValues(times)
     fields = [
         "NRRD0005",
         f"type: {_TYPES[scalar.str[1:]]}",
@@ -87,7 +88,7 @@ def composeHeader(part: PartLine, name: str, times: Sequence[float], lines: Sequ
     pairs = {
         "DataNodeClassName": "vtkMRMLVectorVolumeNode" if components else "vtkMRMLScalarVolumeNode",
         "axis 3 index type": "numeric",
-        "axis 3 index values": values,
+        "axis 3 index values": " ".join(values),
         "RecordingStream": part.stream,
         "RecordingPart": str(part.part),
         "RecordingStart": isoTime(part.start),
@@ -98,6 +99,16 @@ def composeHeader(part: PartLine, name: str, times: Sequence[float], lines: Sequ
     out = [text.encode("utf-8", "replace"), b"Recording:=" + _escapedLine(part.toBytes())]
     out += [b"axis 3 item %04d Frame:=" % number + _escapedLine(line) for number, line in enumerate(lines)]
     return b"\n".join(out) + b"\n\n"
+
+
+def indexValues(times: Sequence[float]) -> tuple[str, list[str]]:
+    """The unit and the text of a part's index.
+
+    :param times: of each frame, seconds.
+    """
+    if any(b - a < _CLOSE for a, b in pairwise(times)):
+        return "ms", [f"{1000 * time:.3f}" for time in times]
+    return "s", [f"{time:.6f}" for time in times]
 
 
 def replaceFile(path: str, data: bytes) -> None:
@@ -139,12 +150,6 @@ def _componentKind(part: PartLine) -> str:
 
 def _quoted(last: str, components: Sequence[int]) -> list[str]:
     return ['""'] * (3 + len(components)) + [f'"{last}"']
-
-
-def _index(times: Sequence[float]) -> tuple[str, str]:
-    if any(b - a < _CLOSE for a, b in pairwise(times)):
-        return "ms", " ".join(f"{1000 * time:.3f}" for time in times)
-    return "s", " ".join(f"{time:.6f}" for time in times)
 
 
 def _vector(values: Matrix) -> str:

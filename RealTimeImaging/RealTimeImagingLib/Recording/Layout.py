@@ -4,6 +4,7 @@
     NAME-STREAM.raw           pixels, frame after frame
     NAME-STREAM.jsonl         while it is recorded: one line for the part, then one for each frame of it
     NAME-STREAM.seq.nhdr      the header with which Slicer opens it
+    NAME-STREAM.poses.seq.mha how the frames move, where they do
     NAME-STREAM_2.raw ...     its second part, and so on
     NAME-STREAM.json          the manifest, of all parts
 
@@ -84,8 +85,7 @@ def isPartOf(base: str, name: str) -> bool:
     return re.fullmatch(rf"{re.escape(base)}(_[1-9][0-9]*)?", name) is not None
 
 
-def nothingIsNamed(folder: str, name: str) -> bool:
-    """True when none of a part's files is there."""
-    return not any(
-        os.path.lexists(os.path.join(folder, name + suffix)) for suffix in (HEADER, RAW, LINES, LOCK, MANIFEST)
-    )
+def nothingIsNamed(folder: str, name: str, besides: str = "") -> bool:
+    """True when none of a part's files is there, except perhaps the one with the suffix ``besides``."""
+    suffixes = (HEADER, POSES, RAW, LINES, LOCK, MANIFEST)
+    return not any(os.path.lexists(os.path.join(folder, name + suffix)) for suffix in suffixes if suffix != besides)

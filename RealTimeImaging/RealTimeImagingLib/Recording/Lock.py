@@ -65,9 +65,10 @@ class Lock:
             handle = os.open(path, _FLAGS)
         except FileNotFoundError:
             return None
-        locked = _locked(handle)
-        if locked or (locked is None and not _mayLive(handle)):
-            return cls(path, handle)
+        locked, lock = _locked(handle), cls(path, handle)
+        # Another repair may have finished, and removed it, since it was opened.
+        if (locked or (locked is None and not _mayLive(handle))) and lock.there:
+            return lock
         os.close(handle)
         return None
 

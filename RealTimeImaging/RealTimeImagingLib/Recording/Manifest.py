@@ -8,18 +8,20 @@ from dataclasses import asdict
 from typing import Any
 
 from .Header import isoTime, replaceFile
-from .Layout import HEADER, RAW
+from .Layout import HEADER, POSES, RAW
 from .Lines import Missed, PartLine
 
 
-def partEntry(part: PartLine, name: str, numbers: Sequence[int], times: Sequence[float]) -> dict[str, Any]:
+def partEntry(part: PartLine, name: str, numbers: Sequence[int], times: Sequence[float], moves: bool) -> dict[str, Any]:
     """What the manifest says of a part.
 
     :param times: index in seconds.
+    :param moves: whether it has poses.
     """
     return {
         "header": name + HEADER,
         "raw": name + RAW,
+        "poses": name + POSES if moves else None,
         "frames": len(numbers),
         "firstNumber": numbers[0],
         "lastNumber": numbers[-1],

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Sequence
 
 from ..Frame import Frame, Pixels
-from .Header import composeHeader, replaceFile
-from .Layout import HEADER, LINES, RAW
-from .Lines import FrameLine, PartLine, storedType
+from .Header import composeHeader, indexValues, replaceFile
+from .Layout import HEADER, LINES, POSES, RAW
+from .Lines import FrameLine, PartLine
+from .Poses import composePoses
 
 MOST_FRAMES = 3000
 """Frames of one part: building a sequence in Slicer's scene is quadratic in their number."""
+LOOK_EVERY = 0.1
+"""Seconds between two looks whether the files are still there: one costs more than the line of a frame."""
 _FLAGS = os.O_RDWR | getattr(os, "O_BINARY", 0)
 
 
 class PartGone(OSError):
-    """The files of a part were removed, and their folder is there."""
+    """The files of a part were removed or replaced, and their folder is there."""
 
 
 class GrowingPart:
@@ -31,9 +36,14 @@ class GrowingPart:
         self.folder, self.name, self.part = folder, name, part
         self.times: list[float] = []
         self.numbers: list[int] = []
+        self.moves = False
+        """Whether a frame has another geometry than the part."""
+        self._matrices: list[Sequence[float] | None] = []
         self._lines: list[bytes] = []
+        self._dtype = part.type.newbyteorder("=")
         self._raw = self._text = -1
         self._textBytes = 0
+        self._lookAt = 0.0
         self.finished = False
         self._raw = os.open(self.path(RAW), _FLAGS | os.O_CREAT | os.O_EXCL, 0o666)
         try:
@@ -63,25 +73,24 @@ class GrowingPart:
     def fits(self, frame: Frame) -> bool:
         """Whether the frame can be the next of this part."""
         return (
-            self.count < MOST_FRAMES
+            len(self.times) < MOST_FRAMES
             and frame.pixels.shape == self.part.shape
-            and storedType(frame.pixels.dtype) == self.part.dtype
+            and frame.pixels.dtype == self._dtype
         )
 
     def append(self, pixels: Pixels, line: FrameLine) -> None:
         """Store one frame; when it returns the frame is acknowledged.
 
-        :raises PartGone: the files were removed.
+        :raises PartGone: the files were removed; it is noticed within LOOK_EVERY.
         :raises OSError: it cannot be written; the files are, or will be with the next append, as they were before.
         """
         text = line.toBytes()
         try:
             if self._raw == -1:
                 self._reopen()
-            # A removed file takes all that is written to it.
-            if not os.path.samestat(os.fstat(self._raw), os.stat(self.path(RAW))):
-                raise FileNotFoundError(f"{self.path(RAW)} was replaced")
-            _writeAll(self._raw, pixels.data.cast("B"))
+            elif time.monotonic() >= self._lookAt:
+                self._look()
+            _writeAll(self._raw, pixels.data)
             _writeAll(self._text, text)
         except FileNotFoundError as error:
             self._closeFiles()
@@ -93,19 +102,24 @@ class GrowingPart:
             raise
         self.times.append(line.time)
         self.numbers.append(line.number)
+        self._matrices.append(line.ijkToRAS)
         self._lines.append(text)
         self._textBytes += len(text)
+        self.moves = self.moves or line.ijkToRAS is not None
 
     def close(self) -> None:
-        """Write the header; again when it failed.
+        """Write the header, and the poses of frames that move; again when it failed.
 
         :raises OSError: it cannot be written; pixels and lines stay as they are.
         """
         self._closeFiles()
         if not self.finished:
-            replaceFile(self.path(HEADER), composeHeader(self.part, self.name, self.times, self._lines))
+            # More than that was left by a failed write that could not be cut back then.
+            if os.path.getsize(self.path(RAW)) > self.bytes:
+                os.truncate(self.path(RAW), self.bytes)
+            writeFinished(self.folder, self.name, self.part, self.times, self._matrices, self._lines)
             self.finished = True
-            self._lines = []
+            self._lines, self._matrices = [], []
 
     def abandon(self) -> None:
         """Close the files and write no header."""
@@ -120,11 +134,18 @@ class GrowingPart:
             except OSError:
                 pass
 
+    def _look(self) -> None:
+        # A removed file takes all that is written to it.
+        for handle, suffix, least in ((self._raw, RAW, self.bytes), (self._text, LINES, self._textBytes)):
+            opened = os.fstat(handle)
+            if opened.st_size < least or not os.path.samestat(opened, os.stat(self.path(suffix))):
+                raise FileNotFoundError(f"{self.path(suffix)} was replaced or cut")
+        self._lookAt = time.monotonic() + LOOK_EVERY
+
     def _reopen(self) -> None:
         self._raw = os.open(self.path(RAW), _FLAGS)
         self._text = os.open(self.path(LINES), _FLAGS)
-        if os.fstat(self._raw).st_size < self.bytes or os.fstat(self._text).st_size < self._textBytes:
-            raise FileNotFoundError(f"{self.path(RAW)} lost what it had")
+        self._look()
         self._cut()
 
     def _cut(self) -> None:
@@ -149,8 +170,32 @@ class GrowingPart:
         self._raw = self._text = -1
 
 
+def writeFinished(
+    folder: str,
+    name: str,
+    part: PartLine,
+    times: Sequence[float],
+    matrices: Sequence[Sequence[float] | None],
+    lines: Sequence[bytes],
+) -> None:
+    """Write what Slicer opens: the header, and before it the poses of frames that move. Files that are there are
+    replaced at once.
+
+    :param times: index of each frame, seconds.
+    :param matrices: IJKToRAS of each frame, 16 numbers; None: that of the part.
+    :param lines: of each frame.
+    :raises OSError: it cannot be written.
+    """
+    path = os.path.join(folder, name)
+    if any(matrix is not None for matrix in matrices):
+        replaceFile(path + POSES, composePoses(part.ijkToRAS, matrices, indexValues(times)[1]))
+    replaceFile(path + HEADER, composeHeader(part, name, times, lines))
+
+
 def _writeAll(handle: int, data: bytes | memoryview) -> None:
     # The system takes at most 2 GiB at once, and less when the disk is nearly full.
-    left = memoryview(data)
-    while left:
-        left = left[os.write(handle, left) :]
+    written = os.write(handle, data)
+    if written < (len(data) if isinstance(data, bytes) else data.nbytes):
+        left = memoryview(data).cast("B")[written:]
+        while left:
+            left = left[os.write(handle, left) :]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, TypedDict
 
 import numpy as np
@@ -41,7 +43,7 @@ class RecordedPart:
     :param path: of its header, ``rawPath`` of its pixels.
     :param shape: of a frame, (k, j, i) or (k, j, i, 3|4).
     :param dtype: with the byte order of the file.
-    :param times: index of each frame: seconds since the recording's first, strictly increasing.
+    :param times: index of each frame: seconds since the recording's first frame in any stream, strictly increasing.
     :param start: seconds since the epoch (UTC) at which the index is 0.
     :param attributes: of the recording.
     """
@@ -66,7 +68,7 @@ class RecordedPart:
     @property
     def frameBytes(self) -> int:
         """Bytes of the pixels of one frame."""
-        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+        return math.prod(self.shape) * self.dtype.itemsize
 
     def offset(self, index: int) -> int:
         """Where the pixels of the frame at this place in the part begin, bytes from the start of the raw file."""
@@ -117,6 +119,10 @@ def openRecording(path: str) -> RecordedPart:
     expected = [*part.shape[3:], *reversed(part.shape[:3]), len(frames)]
     if sizes != expected:
         raise RecordingError(f"{name} is damaged: it declares the sizes {sizes} and describes {expected}.")
+    if os.path.basename(fields["data file"]) != fields["data file"]:
+        raise RecordingError(f"{name} is damaged: its pixels are not beside it.")
+    if any(later.time <= earlier.time for earlier, later in pairwise(frames)):
+        raise RecordingError(f"{name} is damaged: the times of its frames do not increase.")
     rawPath = os.path.join(os.path.dirname(path), fields["data file"])
     _checkSize(rawPath, len(frames) * part.frameBytes, len(frames))
     return RecordedPart(

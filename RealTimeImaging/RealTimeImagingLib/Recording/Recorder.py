@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from ..Errors import FrameError, RecordingError
 from ..Event import Event
-from ..Frame import Frame
-from .FrameTimes import FrameTimes, usable
+from ..Frame import Frame, checkPixels
+from .FrameTimes import FrameTimes, Origin, usable
 from .Header import checkAttributes
 from .Layout import HEADER, LINES, LOCK, MANIFEST, RAW, baseName, candidates, fileName, nothingIsNamed, partName
 from .Lines import FrameLine, Missed, PartLine, flat, storedType
@@ -24,10 +25,14 @@ class Recorder:
     :param name: of the recording, from :func:`Layout.freeName`; all its streams have the same.
     :param stream: the stream's name.
     :param attributes: of the recording; names matching ATTRIBUTE_NAME.
+    :param origin: the same for the recorders of all streams of a recording, so that their times can be compared; None
+        when there is one stream.
     :raises RecordingError: an attribute's name or value cannot be kept.
     """
 
-    def __init__(self, folder: str, name: str, stream: str, attributes: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: str, name: str, stream: str, attributes: Mapping[str, str], origin: Origin | None = None
+    ) -> None:
         checkAttributes(attributes)
         self.folder, self.name, self.stream, self.attributes = folder, name, stream, dict(attributes)
         self.recorded = 0
@@ -37,25 +42,35 @@ class Recorder:
         """Of the pixels stored."""
         self.gaps: list[Missed] = []
         """Frames that are not stored, a gap that still grows not among them."""
-        self._times = FrameTimes()
+        self._times = FrameTimes(origin)
         self._lock: Lock | None = None
         self._base = ""
         self._parts: list[GrowingPart] = []
         self._growing: GrowingPart | None = None
+        self._matrix = b""
         self._partsMade = 0
+        self._lost: list[GrowingPart] = []
+        self._cutParts = False
+        self._headers: list[str] | None = None
         self._gap: Missed | None = None
         self._events: list[Event] = []
 
     def append(self, frame: Frame) -> bool:
         """Store a frame. True: its pixels and its line are written, no kill takes it back. False: it failed and is
-        counted; later frames are tried again. Never raises for what the file system does."""
+        counted; later frames are tried again. Never raises for what the file system does.
+
+        :raises RecordingError: the recording is finished.
+        """
+        if self._headers is not None:
+            raise RecordingError(f"The recording of {self.stream!r} is finished.")
         try:
-            self._store(frame)
-        except PartGone as error:
-            self._dropLostParts()
-            self._fail(frame, error)
-            return False
-        except OSError as error:
+            try:
+                self._store(frame)
+            except PartGone:
+                self._dropLostParts()
+                self._growing = None
+                self._store(frame)
+        except (OSError, FrameError) as error:
             self._fail(frame, error)
             return False
         if self._gap:
@@ -70,11 +85,13 @@ class Recorder:
 
     def finish(self) -> list[str]:
         """Close the files; the paths of the headers that Slicer opens. The second call does nothing more."""
+        if self._headers is not None:
+            return self._headers
         self._dropLostParts()
         if self._gap:
             self._endGap()
         self._growing = None
-        whole = True
+        whole = not self._cutParts
         for part in [*self._parts]:
             if not part.count:
                 part.discard()
@@ -85,19 +102,29 @@ class Recorder:
             except OSError as error:
                 whole = False
                 self._tellUnfinished(part.path(HEADER), error)
-        whole = self._finishManifest() and whole
+        # The manifest says that all before it is done: a repair that finds it looks no further.
+        whole = whole and self._finishManifest()
         if self._lock:
             if whole:
-                for part in self._parts:
+                for part in [*self._parts, *self._lost]:
                     _remove(part.path(LINES))
             self._lock.release(remove=whole)
             self._lock = None
-        return [part.path(HEADER) for part in self._parts if part.finished]
+        self._headers = [part.path(HEADER) for part in self._parts if part.finished]
+        return self._headers
 
     def _store(self, frame: Frame) -> None:
-        part = self._partFor(frame)
+        part = self._growing
+        if part is None or not part.count or not part.fits(frame):
+            part = self._nextPart(frame)
+        if not frame.pixels.flags.c_contiguous:
+            checkPixels(frame.pixels)
         time = self._times.of(frame)
-        matrix = flat(frame.ijkToRAS)
+        matrix = None
+        if frame.ijkToRAS.tobytes() != self._matrix:
+            matrix = flat(frame.ijkToRAS)
+            if matrix == part.part.ijkToRAS:
+                matrix = None
         line = FrameLine(
             frame.number,
             time.seconds,
@@ -105,7 +132,7 @@ class Recorder:
             usable(frame.deviceTime),
             frame.receiveTime,
             frame.attributes,
-            None if matrix == part.part.ijkToRAS else matrix,
+            matrix,
             self._gap,
         )
         part.append(frame.pixels, line)
@@ -113,11 +140,9 @@ class Recorder:
         self.recorded += 1
         self.bytes += frame.pixels.nbytes
 
-    def _partFor(self, frame: Frame) -> GrowingPart:
-        part = self._growing
-        if part and part.count and part.fits(frame):
-            return part
-        self._growing = None
+    def _nextPart(self, frame: Frame) -> GrowingPart:
+        checkPixels(frame.pixels)
+        part, self._growing = self._growing, None
         if part and part.count:
             try:
                 part.close()
@@ -129,8 +154,7 @@ class Recorder:
             self._parts.remove(part)
             self._partsMade -= 1
         self._claim()
-        if not self._times.started:
-            self._times.begin(frame)
+        self._times.begin(frame)
         while True:
             line = PartLine(
                 self._base,
@@ -154,6 +178,7 @@ class Recorder:
             self._partsMade += 1
         self._partsMade += 1
         self._parts.append(self._growing)
+        self._matrix = frame.ijkToRAS.tobytes()
         return self._growing
 
     def _claim(self) -> None:
@@ -167,14 +192,18 @@ class Recorder:
             return
         for name in candidates(fileName(self.name)):
             base = baseName(name, self.stream)
-            if nothingIsNamed(self.folder, base):
-                self._lock = Lock.claim(os.path.join(self.folder, base + LOCK))
-                if self._lock:
-                    self._base = base
-                    return
+            if not nothingIsNamed(self.folder, base):
+                continue
+            lock = Lock.claim(os.path.join(self.folder, base + LOCK))
+            if lock and nothingIsNamed(self.folder, base, besides=LOCK):
+                self._lock, self._base = lock, base
+                return
+            # Another process recorded under this name, and ended, between the two looks.
+            if lock:
+                lock.release(remove=True)
 
-    def _fail(self, frame: Frame, error: OSError) -> None:
-        reason = error.strerror or str(error)
+    def _fail(self, frame: Frame, error: OSError | FrameError) -> None:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         self.failed += 1
         if self._gap:
             self._gap = Missed(self._gap.first, frame.number, self._gap.count + 1, self._gap.reason)
@@ -197,23 +226,29 @@ class Recorder:
     def _dropLostParts(self) -> None:
         """Count the frames as failed whose files somebody has removed or cut."""
         for part in [*self._parts]:
-            if _size(part.path(RAW)) >= part.bytes:
+            size = _size(part.path(RAW))
+            if size >= part.bytes:
                 continue
             part.abandon()
             self._parts.remove(part)
+            self._lost.append(part)
+            if size >= 0:
+                self._cutParts = True  # a repair finishes what is left
             if part is self._growing:
                 self._growing = None
             if part.count:
                 self.recorded -= part.count
                 self.failed += part.count
                 self.bytes -= part.bytes
-                self._tellGap(Missed(part.numbers[0], part.numbers[-1], part.count, f"{part.name}{RAW} is gone"))
+                self._tellGap(
+                    Missed(part.numbers[0], part.numbers[-1], part.count, f"{part.name}{RAW} was removed or cut")
+                )
 
     def _finishManifest(self) -> bool:
         if not self._parts:
             return True
         path = os.path.join(self.folder, self._base + MANIFEST)
-        entries = [partEntry(part.part, part.name, part.numbers, part.times) for part in self._parts]
+        entries = [partEntry(part.part, part.name, part.numbers, part.times, part.moves) for part in self._parts]
         try:
             writeManifest(path, composeManifest(self._parts[0].part, entries, self.failed, self.gaps, "stop"))
         except OSError as error:

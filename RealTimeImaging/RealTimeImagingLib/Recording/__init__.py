@@ -6,17 +6,26 @@
 See Layout for the files and Lines for what is told of a frame.
 """
 
-from .Layout import freeName
+from .FrameTimes import Origin
+from .Header import checkAttributes
+from .Layout import fileName, freeName
 from .Reading import Checksums, FrameEntry, RecordedPart, checksums, noteChecksum, openRecording
 from .Recorder import Recorder
+from .Repair import Repair, repair, unfinished
 
 __all__ = [
     "Checksums",
     "FrameEntry",
+    "Origin",
     "RecordedPart",
     "Recorder",
+    "Repair",
+    "checkAttributes",
     "checksums",
+    "fileName",
     "freeName",
     "noteChecksum",
     "openRecording",
+    "repair",
+    "unfinished",
 ]
