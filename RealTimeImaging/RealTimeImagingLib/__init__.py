@@ -20,7 +20,7 @@ from .Errors import (
 )
 from .Event import Event
 from .Frame import Frame, Image
-from .Settings import FolderSettings
+from .Settings import FolderSettings, ReplaySettings
 
 __all__ = [
     "AcquisitionError",
@@ -32,6 +32,7 @@ __all__ = [
     "NotAnImageError",
     "RealTimeImagingError",
     "RecordingError",
+    "ReplaySettings",
     "RingError",
     "SettingsError",
 ]

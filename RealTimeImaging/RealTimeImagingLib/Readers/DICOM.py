@@ -18,7 +18,7 @@ import numpy as np
 
 from ..Errors import NotAnImageError, RealTimeImagingError
 from ..Frame import Image
-from .DICOMGeometry import Placed, attributesOf, placed
+from .DICOMGeometry import Placed, attributesOf, placed, timesSinceFirst
 from .DICOMPixels import Layout, decoded, rescaled
 from .ImageFile import DEFAULT_LIMIT, ImageFile
 from .Raw import allocate, openFile, readExactly, readUpTo, statOf
@@ -156,6 +156,7 @@ class DICOM(ImageFile):
             )
         for image in frames:
             checkRightAngles(image.ijkToRAS)
+        self.count, self.times = len(frames), timesSinceFirst(dataset, frames, layout.frames)
         return _Header(dataset, layout, start + size, length, frames)
 
     def _missingFragments(self, header: _Header, size: int) -> str | None:
@@ -179,13 +180,13 @@ class DICOM(ImageFile):
             return None
         return f"{max(0, len(self._fragments) - 1)} fragments of pixels are there ({size:,} bytes), their end is not."
 
-    def images(self) -> Iterator[Image]:
+    def images(self, first: int = 0) -> Iterator[Image]:
         if self._header is None and (words := self.missing()):
             raise NotAnImageError(words, "damaged")
         assert self._header is not None
         header = self._header
         whole = len(header.frames) == 1
-        for number, image in enumerate(header.frames):
+        for number, image in enumerate(header.frames[first:], first):
             with _guarded(self.path):
                 slices = [self._frame(header, frame) for frame in image.frames]
                 attributes = attributesOf(header.dataset)

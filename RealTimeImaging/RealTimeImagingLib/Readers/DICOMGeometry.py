@@ -13,6 +13,7 @@ import numpy as np
 
 from ..Frame import LPS_TO_RAS, Matrix, pictureToRAS
 from .DICOMPixels import functionalGroup
+from .ImageFile import sinceFirst
 
 ATTRIBUTES = (
     *(
@@ -190,18 +191,36 @@ def _times(dataset: Any, count: int) -> list[float | None]:
     for kind in ("Acquisition", "Content"):
         if start is None and (day := str(dataset.get(f"{kind}Date") or "").replace(".", "")):
             start = seconds(day + str(dataset.get(f"{kind}Time") or "x").replace(":", ""), offset)
-    step = _numbers(dataset, "FrameTime", 1)
-    steps = _numbers(dataset, "FrameTimeVector", count) or [
-        step[0] if step and number else 0.0 for number in range(count)
-    ]
-    passed = np.cumsum(steps) / 1000
+    passed = _passed(dataset, count) or [0.0] * count
     own = dataset.get("PerFrameFunctionalGroupsSequence")
     found: list[float | None] = []
     for frame in range(count):
         content = functionalGroup(dataset, frame, "FrameContentSequence") if own else None
         time = seconds(str(content.get("FrameAcquisitionDateTime") or ""), offset) if content else None
-        found.append(time if time is not None else None if start is None else start + float(passed[frame]))
+        found.append(time if time is not None else None if start is None else start + passed[frame])
     return found
+
+
+def _passed(dataset: Any, count: int) -> list[float] | None:
+    # Seconds of each frame since the first, by the steps between them (PS3.3 section C.7.6.5, Cine).
+    if steps := _numbers(dataset, "FrameTimeVector", count):
+        return [float(passed) / 1000 for passed in np.cumsum(steps)]
+    step = _numbers(dataset, "FrameTime", 1)
+    return [number * step[0] / 1000 for number in range(count)] if step else None
+
+
+def timesSinceFirst(dataset: Any, images: Sequence[Placed], count: int) -> list[float] | None:
+    """As :attr:`ImageFile.times`, for images made of ``count`` frames: by the frames' own times, the steps between
+    them, or the rate at which they are to be shown (RecommendedDisplayFrameRate, CineRate)."""
+    own = [image.time for image in images if image.time is not None]
+    if len(own) == len(images) and (found := sinceFirst(own)):
+        return found
+    if (passed := _passed(dataset, count)) and (found := sinceFirst(passed[image.frames[0]] for image in images)):
+        return found
+    for name in ("RecommendedDisplayFrameRate", "CineRate"):
+        if (rate := _numbers(dataset, name, 1)) and rate[0] > 0 and len(images) == count:
+            return sinceFirst(number / rate[0] for number in range(count))
+    return None
 
 
 def seconds(text: str, offset: str = "") -> float | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 
 from ..Frame import Image, Pixels
 
@@ -29,6 +31,17 @@ class ImageFile(ABC):
     """True once the content itself proves that nothing is missing (end of a gzip stream with the right checksum, PNG's
     IEND): then nobody needs to ask whether a writer still has the file open. Read it after missing() returned None."""
 
+    count = 1
+    """How many images there are. Read it after missing() returned None."""
+
+    times: list[float] | None = None
+    """Seconds of each image since the first, strictly increasing; None when the format tells none. Read it after
+    missing() returned None."""
+
+    streaming = False
+    """Set it before missing() is asked: packed voxels of NIfTI and NRRD are then unpacked as images are asked for and
+    not at once. It takes little time and memory, and what is wrong with them is found on the way."""
+
     def __init__(self, path: str, limit: int = DEFAULT_LIMIT) -> None:
         self.path = path
         self.limit = limit
@@ -49,8 +62,18 @@ class ImageFile(ABC):
         """
 
     @abstractmethod
-    def images(self) -> Iterator[Image]:
+    def images(self, first: int = 0) -> Iterator[Image]:
         """The images in order, one for each volume of a 4-D file; call only after missing() returned None.
 
+        :param first: the place of the image to begin with, from 0; those before it are not read.
         :raises NotAnImageError: the content contradicts the header.
         """
+
+
+def sinceFirst(times: Iterable[float]) -> list[float] | None:
+    """The times counted from the first, None when there are not two or more that strictly increase."""
+    found = list(times)
+    if len(found) < 2 or not all(map(math.isfinite, found)):
+        return None
+    seconds = [time - found[0] for time in found]
+    return seconds if all(before < after for before, after in pairwise(seconds)) else None

@@ -16,12 +16,14 @@ GZIP = 31
 ZLIB = 15
 """The window bits that tell zlib which wrapper to expect and check (zlib manual, inflateInit2)."""
 
-_PIECE = 1 << 18
+PIECE = 1 << 18
+"""Bytes that are read, or unpacked, at once."""
 _RATIO = 1040
 """Deflate packs at most 1032 to 1 (zlib technical details): a small file that declares gigabytes gets no gigabytes."""
 
 
-def _inflaters() -> tuple[Any, tuple[type[Exception], ...]]:
+def inflaters() -> tuple[Any, tuple[type[Exception], ...]]:
+    """What makes a decompressobj, the faster where it is installed, and the errors that one raises."""
     try:
         from isal import isal_zlib
     except ImportError:
@@ -57,7 +59,7 @@ class Inflated(Stored):
         self._skip = skip
         self._end = end
         self._detached = detached
-        self._make, self._errors = _inflaters()
+        self._make, self._errors = inflaters()
         self._identity: tuple[int, int] | None = None
         self._restart()
 
@@ -124,7 +126,7 @@ class Inflated(Stored):
             while not self._ended and (self._length < size or whole):
                 # One byte more than is pending between two members, where the next two bytes tell what follows.
                 if not self._pending or (self._between and len(self._pending) < 2):
-                    piece = readUpTo(file, max(0, min(_PIECE, end - self._position)))
+                    piece = readUpTo(file, max(0, min(PIECE, end - self._position)))
                     self._position += len(piece)
                     self._pending += piece
                     if not piece:
@@ -157,7 +159,7 @@ class Inflated(Stored):
         room = min(size, len(self._buffer)) - self._length
         try:
             # With no room left the rest is unpacked only for its checksum, in pieces, and thrown away.
-            data = self._inflater.decompress(self._pending, min(room or _PIECE, _PIECE))
+            data = self._inflater.decompress(self._pending, min(room or PIECE, PIECE))
         except self._errors as error:
             raise NotAnImageError(
                 f"The compressed data are damaged after {self._length:,} unpacked bytes ({error}).", "damaged"

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..Errors import NotAnImageError
 from ..Frame import Matrix
-from .ImageFile import DEFAULT_LIMIT
+from .ImageFile import DEFAULT_LIMIT, sinceFirst
 from .Inflate import Inflated
 from .Raw import RawBytes, readStart
+from .Streamed import Streamed
 from .Volumes import SHEAR, VolumeFile, Volumes, angleError
 
 HEADER = 348
@@ -59,9 +61,11 @@ class NIfTI(VolumeFile):
 
     def __init__(self, path: str, limit: int = DEFAULT_LIMIT) -> None:
         super().__init__(path, limit)
-        self._inflated = Inflated(path, limit) if path.lower().endswith(".gz") else None
+        self._inflated: Inflated | Streamed | None = None
 
     def _declared(self) -> Volumes | str:
+        if self._inflated is None and self.path.lower().endswith(".gz"):
+            self._inflated = (Streamed if self.streaming else Inflated)(self.path, self.limit)
         data = self._inflated.start(HEADER) if self._inflated else readStart(self.path, HEADER)
         if len(data) < HEADER:
             checkBeginning(data)
@@ -124,7 +128,7 @@ class _Header:
             raise NotAnImageError(f"The header puts the voxels at byte {self.voxOffset:g}.", "damaged")
         return int(self.voxOffset) or HEADER + 4
 
-    def volumes(self, stored: Inflated | RawBytes) -> Volumes:
+    def volumes(self, stored: Inflated | Streamed | RawBytes) -> Volumes:
         if not 1 <= self.dim[0] <= 7:
             raise NotAnImageError(f"The header declares {self.dim[0]} dimensions; 1 to 7 are possible.", "damaged")
         sizes = self.dim[1 : 1 + self.dim[0]]
@@ -150,7 +154,21 @@ class _Header:
             self.matrix(),
             self.attributes(len(sizes) > 3 and sizes[3] > 1),
             scale=self.scale() if components == 1 and "c" not in roles else None,
+            times=self.times(sizes),
         )
+
+    def period(self) -> float | None:
+        """Seconds from one volume to the next, None when that is not stated."""
+        unit = _SECONDS.get(self.units & 0x38)
+        known = unit and math.isfinite(self.pixdim[4]) and self.pixdim[4] > 0
+        return float(self.pixdim[4]) * unit if unit and known else None
+
+    def times(self, sizes: Sequence[int]) -> list[float] | None:
+        """As :attr:`ImageFile.times`: for volumes that only time tells apart."""
+        period = self.period()
+        if period is None or len(sizes) < 4 or math.prod(sizes[4:]) > 1:
+            return None
+        return sinceFirst(number * period for number in range(sizes[3]))
 
     def scale(self) -> tuple[float, float] | None:
         """nifti1.h, "DATA SCALING": a slope of 0 is none; so is, as in nibabel, one that is no number."""
@@ -164,9 +182,8 @@ class _Header:
         found = {}
         if text := self.descrip.split(b"\0")[0].decode("utf-8", "replace").strip():
             found["Description"] = text
-        unit = _SECONDS.get(self.units & 0x38)
-        if series and unit and math.isfinite(self.pixdim[4]) and self.pixdim[4] > 0:
-            found["TR"] = f"{self.pixdim[4] * unit:.6g}"
+        if series and (period := self.period()):
+            found["TR"] = f"{period:.6g}"
         return found
 
     def matrix(self) -> Matrix:

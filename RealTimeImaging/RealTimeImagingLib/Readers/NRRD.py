@@ -13,9 +13,10 @@ import numpy as np
 
 from ..Errors import NotAnImageError
 from ..Frame import ATTRIBUTE_NAME, LPS_TO_RAS, Matrix
-from .ImageFile import DEFAULT_LIMIT
+from .ImageFile import DEFAULT_LIMIT, sinceFirst
 from .Inflate import GZIP, Inflated
 from .Raw import RawBytes, Stored
+from .Streamed import Streamed
 from .TextHeader import afterLines, completed, dataFiles, integer, integers, joined, namedByPattern, numbers, readHeader
 from .Volumes import VolumeFile, Volumes
 
@@ -44,6 +45,11 @@ _SPACES = {
 """Signs that make RAS of a space. Any other space is taken for LPS, as ITK does."""
 
 _MILLIMETRES = {"m": 1000.0, "cm": 10.0, "mm": 1.0, "um": 0.001, "nm": 1e-6, "micron": 0.001, "meter": 1000.0}
+_SECONDS = {
+    **dict.fromkeys(("s", "sec", "second", "seconds"), 1.0),
+    **dict.fromkeys(("ms", "msec", "millisecond", "milliseconds"), 1e-3),
+    **dict.fromkeys(("us", "microsecond", "microseconds"), 1e-6),
+}
 _SPATIAL = ("domain", "space")
 _FRAMES = ("list", "time", "point")
 _COMPONENTS = re.compile(r"scalar|stub|complex|quaternion|([a-z0-9-]*-)?(vector|color|gradient|normal|matrix)")
@@ -59,7 +65,7 @@ class NRRD(VolumeFile):
     not anatomical (3D-right-handed, scanner-xyz), the numbers are LPS, as in ITK. space units of length are honoured.
 
     Attributes: the key/value pairs whose names :data:`ATTRIBUTE_NAME` allows; DroppedAttributes counts the others. Of
-    Slicer's sequences, IndexValue is that of the volume.
+    Slicer's sequences, IndexValue is that of the volume, and the times where the index has a unit of time.
     """
 
     def __init__(self, path: str, limit: int = DEFAULT_LIMIT) -> None:
@@ -87,9 +93,13 @@ class NRRD(VolumeFile):
         stored = joined(
             paths, total, lambda path: self._store(header, path, 0 if detached else offset, total, len(paths))
         )
-        attributes, each = header.attributes(roles, sizes)
+        index = header.indexValues(roles, sizes)
+        attributes = header.attributes(bool(index))
+        each = [{"IndexValue": value} for value in index]
         shape, letters = tuple(reversed(sizes)), "".join(reversed(roles))
-        return Volumes(stored, dtype, shape, letters, header.matrix(roles), attributes, each)
+        return Volumes(
+            stored, dtype, shape, letters, header.matrix(roles), attributes, each, times=header.times(roles, index)
+        )
 
     def _store(self, header: _Header, path: str, base: int, total: int, count: int) -> Stored:
         detached = path != self.path
@@ -109,7 +119,8 @@ class NRRD(VolumeFile):
                 raw.endsAfter(total // count)
                 self._made[key] = raw
             else:
-                self._made[key] = Inflated(path, self.limit, GZIP, start or base, skip, detached=detached)
+                kind = Streamed if self.streaming else Inflated
+                self._made[key] = kind(path, self.limit, GZIP, start or base, skip, detached=detached)
         return self._made[key]
 
 
@@ -227,20 +238,34 @@ class _Header:
             return self.listed
         return namedByPattern(text) or [text]
 
-    def attributes(self, roles: list[str], sizes: list[int]) -> tuple[dict[str, str], list[dict[str, str]]]:
-        """Those of all volumes, and those of each."""
+    def attributes(self, indexed: bool) -> dict[str, str]:
+        """Those of all volumes; ``indexed``: one of the pairs became the index values."""
         found = {name: value for name, value in self.pairs.items() if ATTRIBUTE_NAME.fullmatch(name)}
-        each: list[dict[str, str]] = []
-        dropped = len(self.pairs) - len(found)
-        frames = [axis for axis, role in enumerate(roles) if role == "t"]
-        if len(frames) == 1:
-            values = self.pairs.get(f"axis {frames[0]} index values", "").split()
-            if len(values) == sizes[frames[0]]:
-                each = [{"IndexValue": value} for value in values]
-                dropped -= 1
+        dropped = len(self.pairs) - len(found) - indexed
         if dropped:
             found["DroppedAttributes"] = str(dropped)
-        return found, each
+        return found
+
+    def indexValues(self, roles: list[str], sizes: list[int]) -> list[str]:
+        """The index of each volume of one of Slicer's sequences, or nothing."""
+        axes = [axis for axis, role in enumerate(roles) if role == "t"]
+        if len(axes) != 1:
+            return []
+        # Slicer calls the axis of the volumes 3 also where, with an axis of components before, it is 4.
+        for axis in (axes[0], 3):
+            values = self.pairs.get(f"axis {axis} index values", "").split()
+            if len(values) == sizes[axes[0]]:
+                return values
+        return []
+
+    def times(self, roles: list[str], index: list[str]) -> list[float] | None:
+        """As :attr:`ImageFile.times`: the index, where the volumes' axis has a unit of time."""
+        units = re.findall(r'"([^"]*)"', self.fields.get("units", ""))
+        unit = _SECONDS.get(units[roles.index("t")].strip().lower()) if index and len(units) == len(roles) else None
+        try:
+            return sinceFirst(float(value) * unit for value in index) if unit else None
+        except ValueError:
+            return None
 
 
 def _vector(text: str) -> list[float]:

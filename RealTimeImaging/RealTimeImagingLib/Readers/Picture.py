@@ -69,7 +69,9 @@ class Picture(ImageFile):
                 "too-large",
             )
 
-    def images(self) -> Iterator[Image]:
+    def images(self, first: int = 0) -> Iterator[Image]:
+        if first:
+            return
         with openFile(self.path) as file:
             data = readUpTo(file, os.fstat(file.fileno()).st_size)
         pixels = self._decoded(data)

@@ -31,6 +31,7 @@ class Volumes:
     :param ijkToRAS: 4x4 float64, millimetres.
     :param attributes: of every volume. ``each`` has those of single volumes, in order, or is empty.
     :param scale: (slope, intercept) for values in floating point, None to keep them as stored.
+    :param times: as :attr:`ImageFile.times`.
     """
 
     stored: Stored
@@ -41,6 +42,7 @@ class Volumes:
     attributes: Mapping[str, str] = field(default_factory=dict)
     each: Sequence[Mapping[str, str]] = ()
     scale: tuple[float, float] | None = None
+    times: list[float] | None = None
 
     @property
     def bytes(self) -> int:
@@ -84,16 +86,17 @@ class VolumeFile(ImageFile):
         except (ValueError, ArithmeticError) as error:
             raise NotAnImageError(f"The header is damaged: {error}", "damaged") from error
         self._volumes = declared
+        self.count, self.times = declared.count, declared.times
         words = declared.stored.missing(declared.bytes)
         self.sealed = words is None and declared.stored.sealed
         return words
 
-    def images(self) -> Iterator[Image]:
+    def images(self, first: int = 0) -> Iterator[Image]:
         if self._volumes is None and (words := self.missing()):
             raise NotAnImageError(words, "damaged")
         assert self._volumes is not None
         volumes = self._volumes
-        for number, pixels in enumerate(self._arrays(volumes)):
+        for number, pixels in enumerate(self._arrays(volumes, first), first):
             attributes = dict(volumes.attributes)
             if volumes.count > 1:
                 attributes["VolumeIndex"] = str(number)
@@ -121,7 +124,7 @@ class VolumeFile(ImageFile):
             )
         checkRightAngles(volumes.ijkToRAS)
 
-    def _arrays(self, volumes: Volumes) -> Iterator[Pixels]:
+    def _arrays(self, volumes: Volumes, first: int) -> Iterator[Pixels]:
         # Axes of volumes that come first are read one volume after the other; others need the whole array at once.
         lead = leading(volumes.roles)
         shape, roles = volumes.shape[lead:], volumes.roles[lead:]
@@ -129,9 +132,11 @@ class VolumeFile(ImageFile):
         order = sorted(range(len(roles)), key=lambda axis: ("tkjic".index(roles[axis]), axis))
         space = tuple(shape[roles.index(role)] if role in roles else 1 for role in "kji")
         space += (shape[roles.index("c")],) if "c" in roles else ()
-        for number in range(math.prod(volumes.shape[:lead])):
+        inside = math.prod(size for size, role in zip(shape, roles, strict=True) if role == "t")
+        begin, skipped = divmod(first, inside)
+        for number in range(begin, math.prod(volumes.shape[:lead])):
             block = readArray(volumes.stored, number * size, shape, volumes.dtype, self.limit, self.lend)
-            yield from block.transpose(order).reshape((-1, *space))
+            yield from block.transpose(order).reshape((-1, *space))[skipped if number == begin else 0 :]
 
 
 def leading(roles: str) -> int:

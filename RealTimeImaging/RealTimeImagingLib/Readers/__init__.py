@@ -119,14 +119,14 @@ class Unknown(ImageFile):
             size = len(readStart(self.path, _ENOUGH))
             return f"{size:,} bytes are there, too few or too empty to tell what the file is."
         words = reader.missing()
-        self.sealed = reader.sealed
+        self.sealed, self.count, self.times = reader.sealed, reader.count, reader.times
         return words
 
-    def images(self) -> Iterator[Image]:
+    def images(self, first: int = 0) -> Iterator[Image]:
         reader = self.reader()
         if reader is None:
             raise _unknown(self.path)
-        return reader.images()
+        return reader.images(first)
 
 
 def _kindOf(head: bytes) -> type[ImageFile] | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ..Journal import Journal
 from ..Readers import Lend
-from ..Settings import FolderSettings, SourceSettings
+from ..Settings import FolderSettings, ReplaySettings, SourceSettings
 from .Folder import FolderSource
+from .Replay import ReplaySource
 from .Source import Arrival, Source
 
 __all__ = ["Arrival", "Source", "openSource"]
@@ -19,4 +20,6 @@ def openSource(settings: SourceSettings, journal: Journal, lend: Lend = lambda n
     """
     if isinstance(settings, FolderSettings):
         return FolderSource(settings, journal, lend=lend)
+    if isinstance(settings, ReplaySettings):
+        return ReplaySource(settings, journal, lend=lend)
     raise TypeError(f"There is no source for {type(settings).__name__}.")
