@@ -51,6 +51,8 @@ class Journal:
     def __init__(self, folder: str) -> None:
         self.numbers: dict[str, int] = {}
         """Next frame number of each stream."""
+        self.kept: dict[str, Any] = {}
+        """What a source wants to know again after a restart, as JSON has it; see :meth:`keep`."""
         self.listed = False
         """True once the files that were there at start are known."""
         self.done: dict[str, Stamp] = {}
@@ -106,6 +108,11 @@ class Journal:
             opened.accepted, opened.deaths = opened.accepted + 1, 0
         self._save()
         return number
+
+    def keep(self, **values: Any) -> None:
+        """Note what a source wants to know again after a restart, in place of what had the same names."""
+        self.kept.update(values)
+        self._save()
 
     def finish(self, path: str, stamp: Stamp, verdict: Verdict = Verdict.DONE) -> None:
         """Note that nothing more is wanted of a file until its stamp changes."""
@@ -169,6 +176,7 @@ class Journal:
             return
         state = max(states, key=lambda one: int(one["serial"]))
         self._serial, self.numbers, self.listed = state["serial"], state["numbers"], state["listed"]
+        self.kept = state["kept"]
         for path, size, mtime, accepted, deaths in state["unfinished"]:
             opened = OpenFile((size, mtime), accepted, deaths + (path == state["open"]))
             if self.done.get(path) != opened.stamp:
@@ -181,6 +189,7 @@ class Journal:
             "numbers": self.numbers,
             "listed": self.listed,
             "open": self._openPath,
+            "kept": self.kept,
             "unfinished": [
                 [path, *opened.stamp, opened.accepted, opened.deaths] for path, opened in self.unfinished.items()
             ],
