@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 from RealTimeImagingLib.Frame import Frame
-from RealTimeImagingLib.Recording import Recorder
+from RealTimeImagingLib.Recording import Recorder, openRecording
 
 START = 1_700_000_000.0
 RIGHT_HANDED = np.array([[-0.5, 0, 0, 10.25], [0, -0.6, 0, -20.5], [0, 0, 2.0, 1 / 3], [0, 0, 0, 1]])
@@ -20,12 +22,37 @@ def frame(number, shape=(2, 3, 4), dtype=np.int16, matrix=RIGHT_HANDED, stream="
     return Frame(pixels, matrix, stream, number, **values)
 
 
+def recorder(folder, stream="Scan", **values):
+    """Of a recording called Test."""
+    return Recorder(str(folder), "Test", stream, {}, **values)
+
+
 def record(folder, frames, name="Test", attributes=None):
     """Record all frames; the paths of the headers."""
     recorder = Recorder(str(folder), name, frames[0].stream, attributes or {})
     assert [recorder.append(each) for each in frames] == [True] * len(frames)
     assert recorder.events() == []
     return recorder.finish()
+
+
+def assertHolds(paths, frames):
+    """The parts hold exactly these frames, in order: pixels, type, geometry, numbers, times and attributes."""
+    parts = [openRecording(path) for path in paths]
+    places = [(part, index) for part in parts for index in range(part.count)]
+    assert [part.frames[index]["number"] for part, index in places] == [each.number for each in frames]
+    for (part, index), each in zip(places, frames, strict=True):
+        pixels, entry = part.pixels(index), part.frames[index]
+        assert (pixels.dtype, pixels.shape) == (each.pixels.dtype, each.pixels.shape)
+        assert pixels.tobytes() == each.pixels.tobytes()
+        assert np.array_equal(entry["ijkToRAS"], each.ijkToRAS)
+        assert (entry["deviceTime"], entry["receiveTime"]) == (each.deviceTime, each.receiveTime)
+        assert entry["attributes"] == dict(each.attributes)
+
+
+def manifestOf(path):
+    """The manifest beside a header of a first part."""
+    with open(str(path).removesuffix(".seq.nhdr") + ".json", encoding="ascii") as file:
+        return json.load(file)
 
 
 class InSlicer:
@@ -54,8 +81,7 @@ class InSlicer:
 
     def atVoxels(self, index, ijkToRAS):
         """The item's pixels, taken at the world points of the voxels of a frame with this geometry."""
-        item, vtk = self.item(index), self._slicer.vtkMRMLVolumeNode
-        del vtk
+        item = self.item(index)
         array = self._slicer.util.arrayFromVolume(item)
         matrix = self._slicer.util.arrayFromVTKMatrix(self._matrix(item))
         shape = array.shape[:3]

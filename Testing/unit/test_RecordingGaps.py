@@ -1,0 +1,286 @@
+"""What cannot be stored is counted, told and lost, and nothing else."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+
+import numpy as np
+import pytest
+from RealTimeImagingLib.Recording import repair
+from unit.recordings import assertHolds, frame, manifestOf, recorder
+
+posix = pytest.mark.skipif(os.name != "posix", reason="Windows removes and renames no open file")
+
+
+def names(folder):
+    return sorted(os.listdir(folder))
+
+
+def codes(events):
+    return [event.code for event in events]
+
+
+def failing(recording, number):
+    """Append frames from this number on until one fails; the number of that one. Each is counted."""
+    end = time.monotonic() + 10
+    while recording.append(frame(number)):
+        assert time.monotonic() < end, "no frame failed"
+        number += 1
+    return number
+
+
+@contextlib.contextmanager
+def filesOfAtMost(size):
+    """The system lets no file grow beyond so many bytes, as a full disk does: what fits is written, then comes an
+    error."""
+    resource = pytest.importorskip("resource", reason="Windows has no such limit")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@contextlib.contextmanager
+def withoutRights(folder):
+    """Nobody may make files in the folder; the rights of root are laid down."""
+    user = os.geteuid()
+    folder.chmod(0o500)
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+        folder.chmod(0o700)
+
+
+def assertCounted(recording, received, failed):
+    """Exact counts, also in the manifest and in the gaps."""
+    assert (recording.recorded, recording.failed) == (received - failed, failed)
+    assert sum(gap.count for gap in recording.gaps) == failed
+
+
+def test_a_full_disk_costs_exactly_the_frames_that_do_not_fit(tmp_path):
+    recording, big = recorder(tmp_path), (1, 100, 100)
+    frames = [frame(number, big) for number in range(20)]
+    with filesOfAtMost(5 * 20_000 + 777):  # the sixth is written in part
+        assert [recording.append(each) for each in frames[:8]] == [True] * 5 + [False] * 3
+        (event,) = recording.events()
+        assert (event.code, event.level) == ("recording-failed", "error")
+        assert re.search(r"'Scan' are not stored in .* from frame 5 on: \S+", event.text)
+    assert [recording.append(each) for each in frames[8:]] == [True] * 12
+    (event,) = recording.events()
+    assert (event.code, event.level) == ("recording-gap", "error")
+    assert "frames 5 to 7 (3) are not stored" in event.text
+    (path,) = recording.finish()
+    assertHolds([path], frames[:5] + frames[8:])
+    assertCounted(recording, 20, 3)
+    manifest = manifestOf(path)
+    assert (manifest["recorded"], manifest["failed"], manifest["gaps"]) == (
+        17,
+        3,
+        [dataclasses.asdict(recording.gaps[0])],
+    )
+
+
+def test_a_disk_that_stays_full_tells_the_gap_at_the_end(tmp_path):
+    recording = recorder(tmp_path)
+    assert recording.append(frame(0, (1, 100, 100)))
+    with filesOfAtMost(30_000):
+        assert not recording.append(frame(1, (1, 100, 100)))
+    assert codes(recording.events()) == ["recording-failed"]
+    (path,) = recording.finish()
+    (event,) = recording.events()
+    assert event.code == "recording-gap"
+    assert "frame 1 is not stored" in event.text
+    assertHolds([path], [frame(0, (1, 100, 100))])
+
+
+def test_a_disk_that_has_no_room_for_a_line_stores_no_half_frame(tmp_path):
+    recording = recorder(tmp_path)
+    many = {"Text": "x" * 5000}
+    assert recording.append(frame(0, (1, 1, 1), attributes=many))
+    with filesOfAtMost(8000):
+        assert not recording.append(frame(1, (1, 1, 1), attributes=many))
+    assert (tmp_path / "Test-Scan.raw").stat().st_size == 2
+    assert recording.append(frame(2, (1, 1, 1)))
+    frames = [frame(0, (1, 1, 1), attributes=many), frame(2, (1, 1, 1))]
+    assertHolds(recording.finish(), frames)
+
+
+def test_a_header_that_does_not_fit_is_left_to_a_repair(tmp_path):
+    recording = recorder(tmp_path)
+    frames = [frame(number, (1, 1, 1), attributes={"Text": "x" * 1000}) for number in range(10)]
+    frames += [frame(number) for number in range(10, 12)]
+    for each in frames:
+        assert recording.append(each)
+    # The first part's header was written with the second part; the second's is small.
+    (tmp_path / "Test-Scan_2.seq.nhdr.tmp").mkdir()
+    assert recording.finish() == [str(tmp_path / "Test-Scan.seq.nhdr")]
+    (event,) = recording.events()
+    assert event.code == "recording-unfinished"
+    assert "a repair finishes the recording" in event.text
+    assert not (tmp_path / "Test-Scan.json").exists()
+    (tmp_path / "Test-Scan_2.seq.nhdr.tmp").rmdir()
+    (found,) = repair(str(tmp_path))
+    assert found.event.code == "recording-repaired"
+    assertHolds(found.headers, frames)
+
+
+@posix
+def test_a_full_tmpfs(tmp_path):
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "none", tmp_path], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("only root may mount")
+    try:
+        recording, frames = recorder(tmp_path), [frame(number, (1, 64, 32)) for number in range(80)]
+        stored = [recording.append(each) for each in frames]
+        count = stored.index(False)
+        assert stored == [True] * count + [False] * (80 - count)
+        assert 40 <= count < 50  # of 50 pages, of which each takes one
+        assert recording.finish() == []  # there is no room for a header either
+        assertCounted(recording, 80, 80 - count)
+        assert recording.gaps[0].reason == "No space left on device"
+        assert codes(recording.events()) == ["recording-failed", "recording-gap", "recording-unfinished"]
+        subprocess.run(["mount", "-o", "remount,size=1m", tmp_path], check=True)
+        (found,) = repair(str(tmp_path))
+        assertHolds(found.headers, frames[:count])
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_without_a_folder_frames_fail_until_it_is_there(tmp_path):
+    folder = tmp_path / "later"
+    recording = recorder(folder)
+    assert [recording.append(frame(number)) for number in range(3)] == [False] * 3
+    folder.mkdir()
+    assert recording.append(frame(3))
+    assert codes(recording.events()) == ["recording-failed", "recording-gap"]
+    (path,) = recording.finish()
+    assertHolds([path], [frame(3)])
+    assertCounted(recording, 4, 3)
+    assert manifestOf(path)["gaps"][0]["first"] == 0
+
+
+@posix
+def test_without_rights_frames_fail_until_they_are_given(tmp_path):
+    recording = recorder(tmp_path)
+    with withoutRights(tmp_path):
+        assert [recording.append(frame(number)) for number in range(2)] == [False] * 2
+    assert recording.append(frame(2))
+    assert [gap.reason for gap in recording.gaps] == ["Permission denied"]
+    assertHolds(recording.finish(), [frame(2)])
+    assertCounted(recording, 3, 2)
+
+
+@posix
+def test_a_folder_that_is_removed_takes_what_was_in_it(tmp_path):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    recording = recorder(folder)
+    for number in range(5):
+        assert recording.append(frame(number))
+    shutil.rmtree(folder)
+    last = failing(recording, 5)
+    folder.mkdir()
+    assert recording.append(frame(last + 1))
+    (path,) = recording.finish()
+    assertHolds([path], [frame(last + 1)])
+    assertCounted(recording, last + 2, last + 1)
+    manifest = json.loads((folder / "Test-Scan.json").read_bytes())
+    assert (manifest["recorded"], manifest["failed"]) == (1, last + 1)
+    assert codes(recording.events()).count("recording-gap") == 2
+    assert names(folder) == ["Test-Scan.json", "Test-Scan_2.raw", "Test-Scan_2.seq.nhdr"]
+
+
+@posix
+def test_a_folder_that_stays_away_loses_all_and_says_so(tmp_path):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    recording = recorder(folder)
+    assert recording.append(frame(0))
+    shutil.rmtree(folder)
+    last = failing(recording, 1)
+    assert recording.finish() == []
+    assertCounted(recording, last + 1, last + 1)
+
+
+@posix
+def test_a_folder_that_is_replaced_is_noticed(tmp_path):
+    folder, away = tmp_path / "here", tmp_path / "away"
+    folder.mkdir()
+    recording = recorder(folder)
+    assert recording.append(frame(0))
+    folder.rename(away)
+    folder.mkdir()
+    number, end = 1, time.monotonic() + 10
+    while not os.listdir(folder):
+        assert recording.append(frame(number))  # none fails: what comes after is stored in the new folder
+        assert time.monotonic() < end
+        number += 1
+    paths = recording.finish()
+    assertHolds(paths, [frame(number - 1)])
+    assertCounted(recording, number, number - 1)
+    (found,) = repair(str(away))
+    assertHolds(found.headers, [frame(each) for each in range(number - 1)])
+
+
+@posix
+@pytest.mark.parametrize("suffix", [".raw", ".jsonl"])
+def test_a_file_that_is_removed_begins_a_part(tmp_path, suffix):
+    recording = recorder(tmp_path)
+    assert recording.append(frame(0))
+    (tmp_path / f"Test-Scan{suffix}").unlink()
+    number, end = 1, time.monotonic() + 10
+    while not (tmp_path / "Test-Scan_2.raw").exists():
+        assert recording.append(frame(number))
+        assert time.monotonic() < end
+        number += 1
+    paths = recording.finish()
+    # Without its lines a part is whole in memory; without its pixels it is lost.
+    kept = range(number - 1, number) if suffix == ".raw" else range(number)
+    assertHolds(paths, [frame(each) for each in kept])
+    assertCounted(recording, number, number - len(kept))
+    assert not [name for name in names(tmp_path) if name.endswith((".jsonl", ".lock"))]
+
+
+def test_pixels_that_somebody_cut_are_told_and_the_rest_is_repaired(tmp_path):
+    recording = recorder(tmp_path)
+    for number in range(4):
+        assert recording.append(frame(number))
+    os.truncate(tmp_path / "Test-Scan.raw", 100)
+    assert recording.finish() == []
+    assertCounted(recording, 4, 4)
+    (found,) = repair(str(tmp_path))
+    assertHolds(found.headers, [frame(0), frame(1)])
+    assert found.event.level == "warning"
+    assert "frames 2 to 3 (2)" in found.event.text
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        np.zeros((2, 3, 4), np.dtype("i2").newbyteorder()),
+        np.zeros((4, 3, 2), "i2").T,
+        np.zeros((0, 3, 4), "i2"),
+        np.zeros((2, 3, 4), "i8"),
+    ],
+    ids=["other byte order", "not contiguous", "empty", "64 bits"],
+)
+@pytest.mark.parametrize("before", [0, 2])
+def test_pixels_that_no_frame_may_have_fail_and_are_counted(tmp_path, pixels, before):
+    recording = recorder(tmp_path)
+    frames = [frame(number) for number in range(before + 1)]
+    for each in frames[:before]:
+        assert recording.append(each)
+    assert not recording.append(dataclasses.replace(frame(99), pixels=pixels))
+    assert recording.append(frames[-1])
+    assertHolds(recording.finish(), frames)
+    assertCounted(recording, before + 2, 1)

@@ -1,0 +1,110 @@
+"""The index of a recording, whatever its clocks say."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from RealTimeImagingLib.Recording import Origin, openRecording
+from RealTimeImagingLib.Recording.FrameTimes import LEAST_STEP
+from unit.recordings import START, frame, manifestOf, record, recorder
+
+moments = st.floats(0, 1e5)
+deviceTimes = st.none() | st.floats() | st.floats(0, 10) | st.sampled_from([5.0, 5.0 + LEAST_STEP, 1e300, -1e300])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(moments, deviceTimes), min_size=1, max_size=30))
+@example([(0.0, 5.0), (1.0, 5.0), (2.0, 4.0), (3.0, float("nan")), (2.0, None), (9.0, 1e300), (10.0, 6.0)])
+def test_the_index_increases_whatever_the_clocks_say(tmp_path_factory, given):
+    folder = tmp_path_factory.mktemp("recording")
+    frames = [
+        frame(number, (1, 1, 1), receiveTime=START + arrival, deviceTime=device)
+        for number, (arrival, device) in enumerate(given)
+    ]
+    part = openRecording(record(folder, frames)[0])
+    assert part.count == len(frames)
+    assert all(later - earlier > 0.9 * LEAST_STEP for earlier, later in pairwise(part.times))
+    for each, entry, time_ in zip(frames, part.frames, part.times, strict=True):
+        assert entry["receiveTime"] == each.receiveTime
+        if entry["clock"] == "arrival":
+            assert time_ == pytest.approx(each.receiveTime - frames[0].receiveTime, abs=2e-6)
+        if each.deviceTime is None or not np.isfinite(each.deviceTime):
+            assert (entry["deviceTime"], entry["clock"] == "device") == (None, False)
+        else:
+            assert entry["deviceTime"] == each.deviceTime
+
+
+def clocks(folder, frames):
+    part = openRecording(record(folder, frames)[0])
+    return [(round(time, 6), entry["clock"]) for time, entry in zip(part.times, part.frames, strict=True)]
+
+
+def test_times_that_repeat_or_run_backwards_are_flagged(tmp_path):
+    given = [
+        (0, 50.0),
+        (1, 51.0),
+        (2, 51.0),
+        (2, 51.0),
+        (4, 40.0),
+        (5, float("nan")),
+        (6, None),
+        (7, 57.5),
+        (7.2, 1e99),
+    ]
+    frames = [
+        frame(number, receiveTime=START + arrival, deviceTime=device) for number, (arrival, device) in enumerate(given)
+    ]
+    assert clocks(tmp_path, frames) == [
+        (0, "device"),
+        (1, "device"),
+        (2, "arrival"),
+        (2.00001, "order"),
+        (4, "arrival"),
+        (5, "arrival"),
+        (6, "arrival"),
+        (7.5, "device"),
+        (7.50001, "order"),
+    ]
+
+
+def test_a_device_that_begins_to_tell_its_time_goes_on_where_arrival_was(tmp_path):
+    frames = [frame(0, step=1), frame(1, step=1, deviceTime=500.0), frame(2, step=1, deviceTime=501.25)]
+    assert clocks(tmp_path, frames) == [(0, "arrival"), (1, "device"), (2.25, "device")]
+
+
+def test_streams_of_one_recording_have_one_axis_of_time(tmp_path):
+    origin = Origin()
+    first, second, third = (recorder(tmp_path, stream, origin=origin) for stream in "ABC")
+    for number in range(5):
+        assert first.append(frame(number, stream="A", step=1, deviceTime=900.0 + number))
+    for number in range(2, 5):
+        assert second.append(frame(number, stream="B", step=1, deviceTime=40.0 + 1.5 * number))
+        assert third.append(frame(number, stream="C", step=1))
+    parts = [openRecording(each.finish()[0]) for each in (first, second, third)]
+    assert [part.times for part in parts] == [[0, 1, 2, 3, 4], [2, 3.5, 5], [2, 3, 4]]
+    assert [part.start for part in parts] == [900.0, 41.0, START]
+    assert origin.arrival == START
+    assert [manifestOf(part.path)["startClock"] for part in parts] == ["device", "device", "arrival"]
+
+
+def test_kept_frames_that_come_later_have_their_own_times(tmp_path):
+    origin = Origin()
+    first, second = recorder(tmp_path, "A", origin=origin), recorder(tmp_path, "B", origin=origin)
+    for number in range(10, 13):
+        assert first.append(frame(number, stream="A", step=1))
+    for number in range(8, 12):
+        assert second.append(frame(number, stream="B", step=1))
+    assert openRecording(first.finish()[0]).times == [0, 1, 2]
+    assert openRecording(second.finish()[0]).times == [-2, -1, 0, 1]
+
+
+def test_a_first_frame_that_fails_sets_the_start(tmp_path):
+    folder = tmp_path / "later"
+    recording = recorder(folder)
+    assert not recording.append(frame(0, step=1, deviceTime=70.0))
+    folder.mkdir()
+    assert recording.append(frame(1, step=1, deviceTime=71.5))
+    part = openRecording(recording.finish()[0])
+    assert part.times[0] + part.start == pytest.approx(71.5)
