@@ -51,6 +51,8 @@ class Journal:
     def __init__(self, folder: str) -> None:
         self.numbers: dict[str, int] = {}
         """Next frame number of each stream."""
+        self.recorded = self.failed = 0
+        """Frames that a recording has, and that one should have and has not."""
         self.kept: dict[str, Any] = {}
         """What a source wants to know again after a restart, as JSON has it; see :meth:`keep`."""
         self.listed = False
@@ -99,15 +101,29 @@ class Journal:
         self._openPath = None
         self._save()
 
-    def accept(self, stream: str) -> int:
-        """The number of the next frame of a stream, which from now on counts as received."""
-        number = self.numbers.get(stream, 0)
+    def next(self, stream: str) -> int:
+        """The number of the next frame of a stream."""
+        return self.numbers.get(stream, 0)
+
+    def accept(self, stream: str, stored: bool | None = None) -> int:
+        """The number of the next frame of a stream, which from now on counts as received.
+
+        :param stored: whether a recording has it; None while nothing is recorded.
+        """
+        number = self.next(stream)
         self.numbers[stream] = number + 1
+        if stored is not None:
+            self._count(stored)
         if self._openPath:
             opened = self.unfinished[self._openPath]
             opened.accepted, opened.deaths = opened.accepted + 1, 0
         self._save()
         return number
+
+    def store(self, stored: bool) -> None:
+        """Note whether a frame that was received before is now in a recording."""
+        self._count(stored)
+        self._save()
 
     def keep(self, **values: Any) -> None:
         """Note what a source wants to know again after a restart, in place of what had the same names."""
@@ -133,6 +149,10 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _count(self, stored: bool) -> None:
+        self.recorded += stored
+        self.failed += not stored
 
     # ---- the files
 
@@ -176,6 +196,7 @@ class Journal:
             return
         state = max(states, key=lambda one: int(one["serial"]))
         self._serial, self.numbers, self.listed = state["serial"], state["numbers"], state["listed"]
+        self.recorded, self.failed = state["stored"]
         self.kept = state["kept"]
         for path, size, mtime, accepted, deaths in state["unfinished"]:
             opened = OpenFile((size, mtime), accepted, deaths + (path == state["open"]))
@@ -188,6 +209,7 @@ class Journal:
             "serial": self._serial,
             "numbers": self.numbers,
             "listed": self.listed,
+            "stored": [self.recorded, self.failed],
             "open": self._openPath,
             "kept": self.kept,
             "unfinished": [

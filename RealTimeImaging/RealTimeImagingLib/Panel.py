@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from typing import Any
 
 import ctk
@@ -20,6 +21,7 @@ REFRESH = 200
 QUIET_REFRESH = 1000
 SETTINGS_KEY = "RealTimeImaging/Settings"
 INPUT_KEY = "RealTimeImaging/SimulatorInput"
+RECORDING_KEY = "RealTimeImaging/RecordingFolder"
 ALWAYS_KEY = "RealTimeImaging/AlwaysWindowLevel"
 SHOW_IN_KEY = "RealTimeImaging/ShowIn"
 EVENTS_SHOWN = 100
@@ -38,6 +40,7 @@ class Panel:
         """The widgets by their names in the .ui file."""
         self._logic = logic
         self._eventShown: Any = None
+        self._recordingSince = 0.0
         self._rows: list[str] = []
         self._refreshTimer = qt.QTimer()
         self._refreshTimer.setSingleShot(True)
@@ -45,6 +48,7 @@ class Panel:
             (self._refreshTimer, "timeout()", self.refresh),
             (ui.startButton, "clicked()", self._startOrStop),
             (ui.tryButton, "clicked()", self._try),
+            (ui.recordButton, "clicked()", self._recordOrStop),
             (ui.windowLevelButton, "clicked()", self._setWindowLevel),
             (ui.alwaysWindowLevelCheckBox, "toggled(bool)", self._setAlways),
         ]
@@ -52,10 +56,12 @@ class Panel:
             sender.connect(signal, slot)
         ui.folderPathLineEdit.filters = ctk.ctkPathLineEdit.Dirs
         ui.simulatorInputPathLineEdit.filters = ctk.ctkPathLineEdit.Files
+        ui.recordingFolderPathLineEdit.filters = ctk.ctkPathLineEdit.Dirs
         self._prepareTable()
         logic.addChangeObserver(self._changed)
         self.showSettings(logic.sceneSettings() or _remembered())
         ui.simulatorInputPathLineEdit.currentPath = slicer.app.userSettings().value(INPUT_KEY, "") or ""
+        ui.recordingFolderPathLineEdit.currentPath = slicer.app.userSettings().value(RECORDING_KEY, "") or ""
         ui.alwaysWindowLevelCheckBox.checked = slicer.util.toBool(slicer.app.userSettings().value(ALWAYS_KEY, False))
         for stream, where in _rememberedShowIn().items():
             if where in (ALL_VIEWS, NO_VIEW, *logic.viewNames()):
@@ -124,6 +130,19 @@ class Panel:
         except RealTimeImagingError as error:
             self._complain(str(error))
 
+    def _recordOrStop(self) -> None:
+        if self._logic.isRecording():
+            self._logic.stopRecording()
+            return
+        folder = self.ui.recordingFolderPathLineEdit.currentPath
+        try:
+            self._logic.startRecording(folder)
+        except RealTimeImagingError as error:
+            self._complain(str(error))
+            return
+        self._recordingSince = time.monotonic()
+        slicer.app.userSettings().setValue(RECORDING_KEY, folder)
+
     def _setWindowLevel(self) -> None:
         self._logic.setWindowLevel()
 
@@ -145,6 +164,7 @@ class Panel:
         for name in ("sourceSection", "optionsSection", "tryButton"):
             getattr(ui, name).enabled = not running
         self._showStatus()
+        self._showRecording()
         values = logic.statistics()
         ui.framesLabel.text = _("{received} received, {shown} shown, {skipped} skipped, {rejected} rejected").format(
             **values
@@ -177,6 +197,19 @@ class Panel:
             texts = [_("Choose a folder and press Start, or try with a simulated scanner.")]
         self.ui.statusLabel.text = "\n".join(texts)
         self.ui.statusLabel.setStyleSheet("color: red" if failed and not active else "")
+
+    def _showRecording(self) -> None:
+        recording, values = self._logic.isRecording(), self._logic.statistics()
+        self.ui.recordButton.text = _("Stop recording") if recording else _("Record")
+        self.ui.recordingFolderPathLineEdit.enabled = not recording
+        if not (recording or values["recorded"] or values["failed"]):
+            self.ui.recordingLabel.text = "-"
+            return
+        text = _("{recorded} images stored, {failed} not stored").format(**values)
+        if recording:
+            text = _("{seconds:.0f} s, ").format(seconds=time.monotonic() - self._recordingSince) + text
+        self.ui.recordingLabel.text = text
+        self.ui.recordingLabel.setStyleSheet("color: red" if values["failed"] else "")
 
     def _showEvents(self) -> None:
         events = self._logic.events()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -13,21 +12,18 @@ from typing import Any
 import numpy as np
 import qt
 
-from .Acquisition.FolderHints import FolderHints
 from .Acquisition.Process import AcquisitionProcess
 from .Acquisition.Ring import Place
 from .Errors import SettingsError
 from .Event import Event
 from .Frame import Frame
+from .Handle import Handle
+from .Listeners import Listeners
 from .Settings import FolderSettings, SourceSettings
 from .Statistics import Spread, StreamCounts
 
 SHORTEST_PAUSE = 0.01
 """Seconds from the end of one showing to the next, so that the window is drawn and the mouse is heard in between."""
-EVENTS_KEPT = 500
-
-FrameCallback = Callable[[Frame], None]
-EventCallback = Callable[[Event], None]
 
 log = logging.getLogger(__name__)
 
@@ -39,58 +35,24 @@ class _Waiting:
     values: dict[str, Any]
 
 
-class Handle:
-    """One started source. ``state`` is "starting", "running", "stopping", "stopped" or "failed"."""
-
-    def __init__(self, settings: SourceSettings) -> None:
-        self.settings = settings
-        self.status = "The acquisition process is starting."
-        """What the source waits for, in words."""
-        self.rejected = 0
-        self.streams: dict[str, str] = {}
-        """Name of each stream at the source to its name in the session."""
-        self.counts: dict[str, StreamCounts] = {}
-        """Counts of each stream, by its name in the session."""
-        self.received: dict[str, int] = {}
-        """Totals that the process gave last, by the stream's name at the source."""
-        self.retired = False
-        """True when another source took over its stream while it was stopping: nothing more of it is shown."""
-        self._process: AcquisitionProcess | None = None
-        self._hints: FolderHints | None = None
-
-    @property
-    def state(self) -> str:
-        """Where the source is in its life."""
-        return self._process.state if self._process else "starting"
-
-    @property
-    def ended(self) -> bool:
-        """True once nothing more comes."""
-        return self._process is not None and self._process.ended
-
-    @property
-    def pid(self) -> int:
-        """Number of the acquisition process, 0 while there is none."""
-        return self._process.pid if self._process else 0
-
-
 class Session:
     """Starts and stops sources, and hands the newest frame of each stream to the scene and to callbacks.
 
     :param show: puts a frame into the scene; its pixels are valid during the call only.
+    :param listeners: get frames and events.
     :param onChange: called when a source's state, a count or the last event may have changed.
     """
 
-    def __init__(self, show: FrameCallback, onChange: Callable[[], None]) -> None:
-        self._show, self._onChange = show, onChange
+    def __init__(self, show: Callable[[Frame], None], listeners: Listeners, onChange: Callable[[], None]) -> None:
+        self._show, self._listeners, self._onChange = show, listeners, onChange
+        self.orders: Callable[[Handle], list[dict[str, Any]]] = lambda handle: []
+        """Gives the commands with which each process of a source begins."""
+        self.onStored: Callable[[Handle, dict[str, Any]], None] = lambda handle, line: None
+        """Called with each line that tells of stored files."""
         self.handles: list[Handle] = []
         """The sources that count: those that run, and those that were stopped since the first of them was started."""
         self._retired: list[Handle] = []
-        self.events: deque[Event] = deque(maxlen=EVENTS_KEPT)
         self._latency, self._mainThread = Spread(), Spread()
-        self._frameCallbacks: list[FrameCallback] = []
-        self._eventCallbacks: list[EventCallback] = []
-        self._callbackErrors: set[str] = set()
         self._waiting: dict[str, _Waiting] = {}
         self._showing = False
         self._nextShow = 0.0
@@ -116,8 +78,9 @@ class Session:
             self._latency, self._mainThread = Spread(), Spread()
         handle = Handle(settings)
         handle.streams[name] = name
-        handle._process = AcquisitionProcess(
+        handle.process = AcquisitionProcess(
             settings,
+            lambda: self.orders(handle),
             lambda line: self._take(handle, line),
             self._batchEnded,
             # The slots of an ended process are still mapped: its last frames are shown before its heir starts.
@@ -125,16 +88,16 @@ class Session:
         )
         self.handles.append(handle)
         if isinstance(settings, FolderSettings):
-            handle._hints = FolderHints(settings.folder, lambda: self._hint(handle))
+            handle.watch(settings.folder)
         self._onChange()
         return handle
 
     def stop(self, handle: Handle | None = None) -> None:
         """Stop one source or all; the last frames and counts come within two seconds."""
         for one in [handle] if handle else self.running():
-            if one._process:
-                one._process.stop()
-            self._endHints(one)
+            if one.process:
+                one.process.stop()
+            one.endHints()
         self._onChange()
 
     def close(self) -> None:
@@ -142,8 +105,8 @@ class Session:
         running = self.running()
         self.stop()
         for handle in running:
-            if handle._process:
-                handle._process.waitForEnd()
+            if handle.process:
+                handle.process.waitForEnd()
         self._timer.stop()
 
     def dispose(self) -> None:
@@ -173,37 +136,14 @@ class Session:
         self.handles = [handle for handle in self.handles if not handle.retired]
         self._retired = [handle for handle in self._retired if not handle.ended]
 
-    # ---- callbacks and words
+    def broadcast(self, command: str, **values: Any) -> list[Handle]:
+        """Send a command to all sources that are not about to end; returns them."""
+        active = self._active()
+        for handle in active:
+            handle.send(command, **values)
+        return active
 
-    def addFrameCallback(self, callback: FrameCallback) -> None:
-        """Call with every frame that is shown; its pixels are read-only and valid during the call."""
-        if callback not in self._frameCallbacks:
-            self._frameCallbacks.append(callback)
-
-    def removeFrameCallback(self, callback: FrameCallback) -> None:
-        """Do not call it any more; unknown ones are ignored."""
-        if callback in self._frameCallbacks:
-            self._frameCallbacks.remove(callback)
-
-    def addEventCallback(self, callback: EventCallback) -> None:
-        """Call with every event."""
-        if callback not in self._eventCallbacks:
-            self._eventCallbacks.append(callback)
-
-    def removeEventCallback(self, callback: EventCallback) -> None:
-        """Do not call it any more; unknown ones are ignored."""
-        if callback in self._eventCallbacks:
-            self._eventCallbacks.remove(callback)
-
-    def report(self, event: Event) -> None:
-        """Take an event: into the list, the log, and to the callbacks."""
-        self.events.append(event)
-        log.log({"info": logging.INFO, "warning": logging.WARNING}.get(event.level, logging.ERROR), event.text)
-        for callback in list(self._eventCallbacks):
-            try:
-                callback(event)
-            except Exception:
-                log.exception("An event callback failed")
+    # ---- figures
 
     def statistics(self) -> dict[str, Any]:
         """Counts since the first of the running sources was started, and times in milliseconds.
@@ -217,13 +157,13 @@ class Session:
             "received": sum(one.received for one in counts),
             "shown": sum(one.shown for one in counts),
             "skipped": sum(one.skipped for one in counts),
-            "recorded": 0,
+            "recorded": sum(handle.recorded for handle in self.handles),
             "rejected": sum(handle.rejected for handle in self.handles),
-            "failed": 0,
+            "failed": sum(handle.failed for handle in self.handles),
             "fps": round(sum(one.framesPerSecond(now) for one in counts), 2),
             "latencyMs": self._latency.toJSON(),
             "mainThreadMs": self._mainThread.toJSON(),
-            "lastEvent": self.events[-1].text if self.events else "",
+            "lastEvent": self._listeners.events[-1].text if self._listeners.events else "",
             "streams": {name: one.toJSON(now) for name, one in self.streams().items()},
         }
 
@@ -234,27 +174,29 @@ class Session:
             self._queue(handle, line["frame"], Place(**line["place"]))
         counts = line.get("counts")
         if counts:
-            handle.rejected, handle.received = counts["rejected"], counts["received"]
+            handle.takeCounts(counts)
             if "ready" in line:
                 self._settle(handle)
-        if "status" in line:
-            handle.status = line["status"]
+        if "recorded" in line or "repaired" in line:
+            self.onStored(handle, line)
+        handle.status = line.get("status", handle.status)
+        handle.storage = line.get("storage", handle.storage)
         if "event" in line:
             event = Event.fromJSON(line["event"])
-            if handle._hints and event.code.startswith("folder-"):
-                handle._hints.folderIsThere(event.code in ("folder-there", "folder-back"))
-            self.report(event)
+            if event.code.startswith("folder-"):
+                handle.folderIsThere(event.code in ("folder-there", "folder-back"))
+            self._listeners.report(event)
 
     def _queue(self, handle: Handle, values: dict[str, Any], place: Place) -> None:
         if handle.retired:
-            if handle._process:
-                handle._process.release([place])
+            if handle.process:
+                handle.process.release([place])
             return
         stream = self._streamName(handle, values["stream"])
         older = self._waiting.pop(stream, None)
         self._waiting[stream] = _Waiting(handle, place, {**values, "stream": stream})
-        if older and older.handle._process:
-            older.handle._process.release([older.place])
+        if older and older.handle.process:
+            older.handle.process.release([older.place])
 
     def _streamName(self, handle: Handle, name: str) -> str:
         if name not in handle.streams:
@@ -269,19 +211,10 @@ class Session:
         for name, total in handle.received.items():
             handle.counts.setdefault(self._streamName(handle, name), StreamCounts()).settle(total)
 
-    def _hint(self, handle: Handle) -> None:
-        if handle._process:
-            handle._process.send("rescan")
-
-    def _endHints(self, handle: Handle) -> None:
-        if handle._hints:
-            handle._hints.close()
-            handle._hints = None
-
     def _batchEnded(self) -> None:
         for handle in [*self._retired, *self.handles]:
             if handle.ended:
-                self._endHints(handle)
+                handle.endHints()
         if self._waiting:
             pause = self._nextShow - time.perf_counter()
             if pause <= 0:
@@ -313,7 +246,7 @@ class Session:
 
     def _showOne(self, waiting: _Waiting) -> None:
         started = time.perf_counter()
-        process = waiting.handle._process
+        process = waiting.handle.process
         if process is None:
             return
         values = waiting.values
@@ -325,24 +258,13 @@ class Session:
             counts.show(frame.number, frame.receiveTime)
             self._latency.add(1000 * (time.time() - frame.receiveTime))
             self._mainThread.add(1000 * (time.perf_counter() - started))
-            self._callBack(frame)
+            self._listeners.hand(frame)
         except Exception as error:  # the boundary of the display: one frame less must not end the stream
             log.exception("A frame could not be shown")
-            self.report(Event("not-shown", f"A frame of {values['stream']} could not be shown: {error}", "error"))
+            text = f"A frame of {values['stream']} could not be shown: {error}"
+            self._listeners.report(Event("not-shown", text, "error"))
         finally:
             process.release([waiting.place])
-
-    def _callBack(self, frame: Frame) -> None:
-        for callback in list(self._frameCallbacks):
-            try:
-                callback(frame)
-            except Exception as error:
-                name = getattr(callback, "__qualname__", repr(callback))
-                words = f"The frame callback {name} failed: {type(error).__name__}: {error}"
-                if words not in self._callbackErrors:
-                    self._callbackErrors.add(words)
-                    log.exception("A frame callback failed")
-                    self.report(Event("callback-failed", words, "error", name))
 
 
 def _frameOf(values: dict[str, Any], pixels: np.ndarray[Any, Any]) -> Frame:

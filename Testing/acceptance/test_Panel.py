@@ -230,7 +230,7 @@ def test_callbacks(slicer, logic, incoming, caplog):
         save(incoming / f"f{number}.nii", number + 1)
         until(lambda number=number: len(seen) == number + 1)
     assert seen == [(number, number + 1, False, f"f{number}.nii") for number in range(3)]
-    assert [event.code for event in logic.session.events].count("callback-failed") == 1
+    assert [event.code for event in logic.events()].count("callback-failed") == 1
     logic.removeFrameCallback(good)
     save(incoming / "last.nii", 9)
     until(lambda: logic.statistics()["shown"] == 4)

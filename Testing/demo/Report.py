@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import time
 from typing import Any
 
 from RealTimeImagingLib.Frame import checksum
+from RealTimeImagingLib.Recording import openRecording
 from RealTimeImagingLib.Statistics import Spread
 
 
@@ -30,6 +32,14 @@ def readLog(path: str) -> list[dict[str, Any]]:
     """The scanner's lines: file, checksums of its frames, time at which it was whole."""
     with open(path, encoding="utf-8") as file:
         return [json.loads(line) for line in file]
+
+
+def recordedEqual(log: list[dict[str, Any]], folder: str) -> bool:
+    """Whether the files of the recording hold every frame that was sent, in order, bit for bit."""
+    sent = [value for entry in log for value in entry["checksums"]]
+    parts = sorted((openRecording(path) for path in glob.glob(f"{folder}/*.seq.nhdr")), key=lambda part: part.part)
+    stored = [checksum(part.pixels(index)) for part in parts for index in range(part.count)]
+    return stored == sent
 
 
 def report(source: str, input_: str, log: list[dict[str, Any]], statistics: dict[str, Any], witness: Witness) -> dict:

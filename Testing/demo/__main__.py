@@ -15,7 +15,7 @@ from typing import Any
 
 import slicerhost
 
-from .Report import Witness, readLog, report
+from .Report import Witness, readLog, recordedEqual, report
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MODULE = os.path.join(HERE, "..", "..", "RealTimeImaging")
@@ -44,20 +44,26 @@ def main() -> int:
         witness = Witness(lambda stream: slicer.util.arrayFromVolume(logic.liveVolumeNode(stream)))
         logic.addFrameCallback(witness)
         _press(panel, incoming)
-        slicerhost.runUntil(lambda: logic.session.handles[0].state == "running", 20)
+        slicerhost.runUntil(lambda: logic.sources()[0].state == "running", 20)
+        if options.record:
+            logic.startRecording(os.path.join(folder, "recordings"))
         scanner = subprocess.Popen(_scanner(options, incoming, logPath, frames), stdin=subprocess.PIPE)
         stack.callback(scanner.stdin.close)
         _watch(window, layout, logic, scanner, screen and not options.frames)
         if options.screenshot or not screen:
             slicerhost.runUntil(lambda: False, 0.4)
             window.grab().save(options.screenshot or "demo.png")
+        browser = logic.stopRecording()
         logic.stop()
-        slicerhost.runUntil(lambda: not logic.isRunning(), 5)
+        slicerhost.runUntil(lambda: not logic.isRunning() and not logic.recordings.building, 10)
         scanner.stdin.close()
         scanner.wait()
-        found = report(options.source, options.input or "phantom", readLog(logPath), logic.statistics(), witness)
+        sent = readLog(logPath)
+        found = report(options.source, options.input or "phantom", sent, logic.statistics(), witness)
+        if browser:
+            found["pixelsEqual"] = found["pixelsEqual"] and recordedEqual(sent, os.path.join(folder, "recordings"))
         slicerhost.quit()
-    return _tell(found, options.report)
+    return _tell(found, options.report, options.record)
 
 
 def _options() -> argparse.Namespace:
@@ -67,6 +73,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--fps", type=float, default=10.0, help="images each second")
     parser.add_argument("--frames", type=int, help="end after so many images; with a screen the window stays otherwise")
     parser.add_argument("--mode", choices=["rename", "grow", "burst"], default="rename", help="how a file comes to be")
+    parser.add_argument("--record", action="store_true", help="record what comes, and compare every stored frame")
     parser.add_argument("--report", help="write what was found to this JSON file")
     parser.add_argument("--screenshot", help="write a picture of the window to this PNG file")
     return parser.parse_args()
@@ -127,14 +134,15 @@ def _watch(window: Any, layout: Any, logic: Any, scanner: subprocess.Popen[bytes
     slicerhost.runUntil(over, timeout=float("inf"), everyMs=100)
 
 
-def _tell(found: dict[str, Any], path: str | None) -> int:
+def _tell(found: dict[str, Any], path: str | None, recorded: bool) -> int:
     text = json.dumps(found, indent=1)
     print(text)
     if path:
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
     complete = found["framesSent"] == found["received"] == found["shown"] + found["skipped"]
-    return 0 if complete and found["pixelsEqual"] else 1
+    stored = not recorded or found["recorded"] == found["received"]
+    return 0 if complete and stored and found["pixelsEqual"] and not found["rejected"] else 1
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from RealTimeImagingLib.Settings import FolderSettings
 from unit.conftest import PROGRAM, Acquisition, arrive, niftiFile, seriesFile, snapshot, sumOf, until
 
 LIBRARY = PROGRAM.parents[2]
+COUNTS = {"rejected": 0, "recorded": 0, "failed": 0}
 
 
 @pytest.fixture
@@ -54,13 +55,13 @@ def test_it_says_its_number_then_that_it_is_ready_and_at_last_its_counts(acquire
     acquisition = acquire()
     assert acquisition.lines[0] == {"pid": acquisition.process.pid}
     ready = next(line for line in acquisition.lines if "ready" in line)
-    assert ready["counts"] == {"received": {}, "rejected": 0}
+    assert ready["counts"] == COUNTS | {"received": {}}
     for number in range(3):
         arrive(incoming / f"{number}.nii", niftiFile(number))
     arrive(incoming / "bad.nii", b"no image" * 99)
     acquisition.untilCounted(3, 1)
     assert acquisition.stop() == 0
-    assert acquisition.lines[-1] == {"end": True, "counts": {"received": {"Live": 3}, "rejected": 1}}
+    assert acquisition.lines[-1] == {"end": True, "counts": COUNTS | {"received": {"Live": 3}, "rejected": 1}}
 
 
 def test_every_file_is_received_or_rejected_and_pixels_are_those_that_were_sent(acquire, incoming):
@@ -148,7 +149,7 @@ def test_while_nobody_reads_all_is_received_and_little_is_kept(acquire, incoming
     assert after - before < 64 << 20  # of 150 MiB that came
     acquisition.listen().send("stop")
     assert acquisition.untilEnd() == 0
-    assert acquisition.counts == {"received": {"Live": 300}, "rejected": 100}
+    assert acquisition.counts == COUNTS | {"received": {"Live": 300}, "rejected": 100}
     assert len(acquisition.codes) == 101  # "folder-there", and one for each that was rejected
     numbers = [number for _, number, _, _ in acquisition.frames]
     assert numbers == [*range(SLOTS), 299]
@@ -197,7 +198,7 @@ def test_after_kills_between_its_volumes_a_file_goes_on_and_every_volume_comes_o
     acquisition.untilCounted(count)
     assert acquisition.stop() == 0
     shown += acquisition.frames
-    assert acquisition.counts == {"received": {"Live": count}, "rejected": 0}
+    assert acquisition.counts == COUNTS | {"received": {"Live": count}}
     numbers = [number for _, number, _, _ in shown]
     assert numbers == sorted(set(numbers))
     assert numbers[-1] == count - 1

@@ -40,6 +40,7 @@ class AcquisitionProcess:
     """One source's process. All calls and callbacks are on the main thread.
 
     :param settings: the source.
+    :param commands: gives the commands with which each process of this source begins.
     :param onLine: gets each line of the process as an object.
     :param onBatch: called after the last line that was there.
     :param onDeath: called when the process has ended, before another is started; nothing of its ring is used after it.
@@ -49,11 +50,12 @@ class AcquisitionProcess:
     def __init__(
         self,
         settings: SourceSettings,
+        commands: Callable[[], list[dict[str, Any]]],
         onLine: Callable[[dict[str, Any]], None],
         onBatch: Callable[[], None],
         onDeath: Callable[[], None],
     ) -> None:
-        self._settings = settings
+        self._settings, self._commands = settings, commands
         self._onLine, self._onBatch, self._onDeath = onLine, onBatch, onDeath
         self._starts = self._failures = 0
         self._stopping = self._endSeen = self._lateEnd = False
@@ -153,7 +155,8 @@ class AcquisitionProcess:
         startChild(process, os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py"))
         # A start that fails may have told so already.
         if self._process is process:
-            process.write(Start(self._settings.toJSON(), self._folders, name).toLine())
+            start = Start(self._settings.toJSON(), self._folders, name, self._commands())
+            process.write(start.toLine())
 
     def _slots(self) -> list[tuple[str, Callable[..., None]]]:
         return [

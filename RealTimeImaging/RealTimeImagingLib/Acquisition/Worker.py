@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ..Event import Event
@@ -28,6 +28,7 @@ from .Outlet import LineWriter, Outlet
 from .Ring import RingWriter
 from .StandardStreams import LineLogHandler, captureStandardStreams, readLines
 from .Start import Start
+from .Store import Store
 from .WorkFolders import readHolder, removeWorkFolders
 
 PATIENCE = 0.25
@@ -49,11 +50,16 @@ class Worker:
     :param open_: opens the source; called in run(), which a share that hangs may hold up.
     :param journal: numbers the frames.
     :param outlet: takes frames and events.
+    :param commands: obeyed before the source is opened.
     """
 
-    def __init__(self, open_: Callable[[], Source], journal: Journal, outlet: Outlet) -> None:
+    def __init__(
+        self, open_: Callable[[], Source], journal: Journal, outlet: Outlet, commands: Sequence[dict[str, Any]] = ()
+    ) -> None:
         self._open, self._journal, self._outlet = open_, journal, outlet
+        self._store = Store(journal, outlet, self._counts)
         self._source: Source | None = None
+        self._first = commands
         self._commands: deque[dict[str, Any]] = deque()
         self._stopping = threading.Event()
         self._told: tuple[str, int] = ("", 0)
@@ -73,13 +79,14 @@ class Worker:
 
     def run(self) -> None:
         """Until a stop: ask, number, hand on."""
+        for values in self._first:
+            self._obey(values)
         source = self._source = self._open()
         self._outlet.tell({"ready": True, "counts": self._counts()})
         self._outlet.flush(LAST_WORDS)
         while not self._stopping.is_set():
             while self._commands:
-                values = self._commands.popleft()
-                source.command(values["command"], values)
+                self._obey(self._commands.popleft())
             for item in source.read(PATIENCE):
                 if isinstance(item, Event):
                     self._outlet.event(item, self._counts())
@@ -89,28 +96,42 @@ class Worker:
                     self._accept(item)
                 if self._stopping.is_set():
                     break
+            self._store.tell()
             self._tellStatus(source.status)
         source.close()
+        self._store.close()
         self._outlet.drain(DRAIN)
         self._outlet.tell({"end": True, "counts": self._counts()})
         self._outlet.waitForReleases(DRAIN)
 
     def _accept(self, arrival: Arrival) -> None:
         image = arrival.image
-        number = self._journal.accept(arrival.stream)
         frame = Frame(
             image.pixels,
             image.ijkToRAS,
             arrival.stream,
-            number,
+            self._journal.next(arrival.stream),
             arrival.receiveTime,
             image.deviceTime,
             image.attributes,
         )
+        # Stored before it counts: a death in between stores it twice, with the same number, and never not at all.
+        self._journal.accept(arrival.stream, self._store.append(frame))
         self._outlet.show(frame, self._counts())
+        self._store.tell()
+
+    def _obey(self, values: dict[str, Any]) -> None:
+        if not self._store.obey(**values) and self._source:
+            self._source.command(values["command"], values)
 
     def _counts(self) -> dict[str, Any]:
-        return {"received": dict(self._journal.numbers), "rejected": self._journal.rejected}
+        journal = self._journal
+        return {
+            "received": dict(journal.numbers),
+            "rejected": journal.rejected,
+            "recorded": journal.recorded,
+            "failed": journal.failed,
+        }
 
     def _tellStatus(self, status: str) -> None:
         # A file that was rejected as not complete, and is completed, takes its rejection back without an event.
@@ -144,7 +165,7 @@ def _serve(start: Start, commands: Iterator[bytes], lines: LineWriter) -> int:
     try:
         with Journal(start.folders[-1]) as journal:
             settings = settingsFromJSON(start.settings)
-            worker = Worker(lambda: openSource(settings, journal, outlet.lend), journal, outlet)
+            worker = Worker(lambda: openSource(settings, journal, outlet.lend), journal, outlet, start.commands)
             _listen(worker, commands, start, abandoned)
             worker.run()
     except Exception as error:  # the boundary: all that is unexpected ends here

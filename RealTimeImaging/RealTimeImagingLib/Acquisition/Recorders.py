@@ -1,0 +1,126 @@
+"""What the acquisition process stores: the streams of its source, and what came just before somebody asked."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..Event import Event
+from ..Frame import Frame
+from ..Recording import Origin, Recorder, Repair, repair
+
+log = logging.getLogger(__name__)
+
+
+class Recorders:
+    """One recorder for each stream, made when its first frame comes.
+
+    :param folder: where the recording goes; made when it is missing.
+    :param name: its name; the files of each stream carry the stream's name too.
+    :param attributes: written into each of its files.
+    """
+
+    def __init__(self, folder: str, name: str, attributes: Mapping[str, str]) -> None:
+        self.folder, self._name, self._attributes = folder, name, dict(attributes)
+        self._origin = Origin()
+        self._recorders: dict[str, Recorder] = {}
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError as error:
+            log.warning("%s cannot be made: %s", folder, error)  # the first frame that fails says so to the user
+
+    def append(self, frame: Frame) -> bool:
+        """Store a frame; False when it could not be, which :meth:`events` tells."""
+        recorder = self._recorders.get(frame.stream)
+        if recorder is None:
+            recorder = Recorder(self.folder, self._name, frame.stream, self._attributes, self._origin)
+            self._recorders[frame.stream] = recorder
+        return recorder.append(frame)
+
+    @property
+    def bytes(self) -> int:
+        """Of all pixels that are stored."""
+        return sum(recorder.bytes for recorder in self._recorders.values())
+
+    def room(self) -> int | None:
+        """Bytes that are free where the recording is, None when that is not known."""
+        try:
+            return shutil.disk_usage(self.folder).free
+        except OSError:
+            return None
+
+    def events(self) -> list[Event]:
+        """What happened since the last call."""
+        return [event for recorder in self._recorders.values() for event in recorder.events()]
+
+    def finish(self) -> list[str]:
+        """Close all files; the paths of the headers that Slicer opens."""
+        return [path for recorder in self._recorders.values() for path in recorder.finish()]
+
+
+class KeptFrames:
+    """The last frames of all streams, in memory.
+
+    :param seconds: how far back.
+    :param limit: most bytes; what is older than fits is let go earlier.
+    """
+
+    def __init__(self, seconds: float, limit: int) -> None:
+        self._seconds, self._limit = seconds, limit
+        self._frames: deque[Frame] = deque()
+        self._bytes = 0
+
+    def add(self, frame: Frame) -> None:
+        """Keep a copy of a frame: its pixels may lie in memory that is used again."""
+        if frame.pixels.nbytes > self._limit:
+            return
+        self._frames.append(replace(frame, pixels=frame.pixels.copy()))
+        self._bytes += frame.pixels.nbytes
+        while self._bytes > self._limit or self._frames[0].receiveTime < frame.receiveTime - self._seconds:
+            self._bytes -= self._frames.popleft().pixels.nbytes
+
+    def take(self) -> list[Frame]:
+        """All of them, the oldest first; nothing is kept afterwards."""
+        frames, self._frames, self._bytes = list(self._frames), deque(), 0
+        return frames
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """How much is kept: ``seconds``, ``frames`` and ``bytes``."""
+        seconds = self._frames[-1].receiveTime - self._frames[0].receiveTime if self._frames else 0.0
+        return {"seconds": round(seconds, 1), "frames": len(self._frames), "bytes": self._bytes}
+
+
+class Repairing:
+    """Finishes in a thread what dead processes left in a folder: a share that hangs must not hold up the images.
+
+    :param tell: called in that thread with each recording that was finished or could not be.
+    """
+
+    def __init__(self, tell: Callable[[Repair], None]) -> None:
+        self._tell = tell
+        self._threads: list[threading.Thread] = []
+
+    def start(self, folder: str) -> None:
+        """Look into a folder."""
+        thread = threading.Thread(target=self._run, args=(folder,), name="repair", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the end, for so many seconds at most: a repair that is cut off is done again."""
+        for thread in self._threads:
+            thread.join(seconds)
+
+    def _run(self, folder: str) -> None:
+        try:
+            for one in repair(folder):
+                self._tell(one)
+        except Exception:  # the boundary of this thread
+            log.exception("%s could not be searched for unfinished recordings", folder)

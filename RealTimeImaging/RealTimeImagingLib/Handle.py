@@ -1,0 +1,72 @@
+"""One started source, as the console and the panel see it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .Acquisition.FolderHints import FolderHints
+from .Acquisition.Process import AcquisitionProcess
+from .Settings import SourceSettings
+from .Statistics import StreamCounts
+
+
+class Handle:
+    """One started source. ``state`` is "starting", "running", "stopping", "stopped" or "failed"."""
+
+    def __init__(self, settings: SourceSettings) -> None:
+        self.settings = settings
+        self.status = "The acquisition process is starting."
+        """What the source waits for, in words."""
+        self.rejected = self.recorded = self.failed = 0
+        self.streams: dict[str, str] = {}
+        """Name of each stream at the source to its name in the session."""
+        self.counts: dict[str, StreamCounts] = {}
+        """Counts of each stream, by its name in the session."""
+        self.received: dict[str, int] = {}
+        """Totals that the process gave last, by the stream's name at the source."""
+        self.storage: dict[str, Any] = {}
+        """What the process said last of what it stores: ``bytes``, ``free`` (bytes or None), ``kept``."""
+        self.retired = False
+        """True when another source took over its stream while it was stopping: nothing more of it is shown."""
+        self.process: AcquisitionProcess | None = None
+        self._hints: FolderHints | None = None
+
+    @property
+    def state(self) -> str:
+        """Where the source is in its life."""
+        return self.process.state if self.process else "starting"
+
+    @property
+    def ended(self) -> bool:
+        """True once nothing more comes."""
+        return self.process is not None and self.process.ended
+
+    @property
+    def pid(self) -> int:
+        """Number of the acquisition process, 0 while there is none."""
+        return self.process.pid if self.process else 0
+
+    def send(self, command: str, **values: Any) -> None:
+        """Send a command to the source; nothing happens when it has ended."""
+        if self.process:
+            self.process.send(command, **values)
+
+    def watch(self, folder: str) -> None:
+        """Hint at changes in a folder as long as the source runs."""
+        self._hints = FolderHints(folder, lambda: self.send("rescan"))
+
+    def folderIsThere(self, there: bool) -> None:
+        """What the process says of the folder."""
+        if self._hints:
+            self._hints.folderIsThere(there)
+
+    def endHints(self) -> None:
+        """Hint no more."""
+        if self._hints:
+            self._hints.close()
+            self._hints = None
+
+    def takeCounts(self, counts: dict[str, Any]) -> None:
+        """The cumulative counts that came with a line."""
+        self.rejected, self.received = counts["rejected"], counts["received"]
+        self.recorded, self.failed = counts["recorded"], counts["failed"]

@@ -1,0 +1,114 @@
+"""A part of a recording as a sequence node whose frames are mapped from the file."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import time
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+from vtk.util.numpy_support import get_vtk_array_type
+
+from ..Frame import Pixels, componentsOf
+from ..Recording import FrameEntry, RecordedPart
+
+CHUNK = 1 << 30
+"""Bytes mapped at once: a private mapping of more than the free memory is refused."""
+TOLERANCE = 1e-7
+"""Of the index, in seconds; Slicer's own is a millisecond, within which frames would replace each other."""
+
+
+class MappedSequence:
+    """Built in pieces; nothing is loaded, so that a recording larger than memory is there at once.
+
+    Writing into a node changes neither the item nor the file: the mapping is private.
+
+    :param part: the frames; their pixels in the machine's byte order.
+    :param shift: seconds to add to the index, for recordings that began at different times.
+    """
+
+    def __init__(self, part: RecordedPart, shift: float = 0.0) -> None:
+        self.part, self._shift = part, shift
+        self.node = slicer.vtkMRMLSequenceNode()
+        self.node.SetName(os.path.basename(part.path).removesuffix(".seq.nhdr"))
+        self.node.SetIndexName("time")
+        self.node.SetIndexUnit("s")
+        self.node.SetIndexType(self.node.NumericIndex)
+        self.node.SetNumericIndexValueTolerance(TOLERANCE)
+        for name, value in part.attributes.items():
+            self.node.SetAttribute(name, value)
+        self._mapped: tuple[int, int, Any] | None = None
+        self.built = 0
+        """Frames that are there."""
+
+    def step(self, until: float) -> bool:
+        """Add frames until then (time.perf_counter()); True when all are there.
+
+        :raises OSError: the file of pixels is gone or cannot be mapped.
+        """
+        modifying = self.node.StartModify()
+        try:
+            while self.built < self.part.count and time.perf_counter() < until:
+                self._add(self.built)
+                self.built += 1
+        finally:
+            self.node.EndModify(modifying)
+        return self.built == self.part.count
+
+    def _add(self, index: int) -> None:
+        part, entry = self.part, self.part.frames[index]
+        pixels = self._pixels(index)
+        colour = componentsOf(part.shape) > 1
+        prototype = slicer.vtkMRMLVectorVolumeNode() if colour else slicer.vtkMRMLScalarVolumeNode()
+        item = self.node.SetDataNodeAtValue(prototype, f"{part.times[index] + self._shift:.6f}")
+        matrix = vtk.vtkMatrix4x4()
+        matrix.DeepCopy(entry["ijkToRAS"].ravel().tolist())
+        item.SetIJKToRASMatrix(matrix)
+        for name, value in frameAttributes(entry).items():
+            item.SetAttribute(name, value)
+        item.SetAndObserveImageData(self._image(pixels))
+
+    def _image(self, pixels: Pixels) -> Any:
+        scalars = vtk.vtkDataArray.CreateDataArray(get_vtk_array_type(pixels.dtype))
+        scalars.SetName("ImageScalars")
+        scalars.SetNumberOfComponents(componentsOf(pixels.shape))
+        scalars.SetVoidArray(pixels, pixels.size, 1)
+        # Proxy nodes share VTK's array, so the memory lives as long as that: an observer that is never called holds it.
+        scalars.AddObserver(vtk.vtkCommand.UserEvent, _Holder(pixels))
+        image = vtk.vtkImageData()
+        image.SetDimensions(*reversed(pixels.shape[:3]))
+        image.GetPointData().SetScalars(scalars)
+        return image
+
+    def _pixels(self, index: int) -> Pixels:
+        part, size = self.part, self.part.frameBytes
+        start = part.offset(index)
+        if self._mapped is None or start + size > self._mapped[1]:
+            first = start - start % mmap.ALLOCATIONGRANULARITY
+            end = min(part.count * size, max(first + CHUNK, start + size))
+            with open(part.rawPath, "rb") as file:
+                memory = mmap.mmap(file.fileno(), end - first, access=mmap.ACCESS_COPY, offset=first)
+            self._mapped = (first, end, memory)
+        first, _, memory = self._mapped
+        flat: Pixels = np.frombuffer(memory, np.uint8, size, start - first)
+        pixels = flat.view(part.dtype).reshape(part.shape)
+        return pixels if part.dtype.isnative else pixels.astype(part.dtype.newbyteorder("="))
+
+
+class _Holder:
+    def __init__(self, held: Pixels) -> None:
+        self._held = held
+
+    def __call__(self, *_: Any) -> None:
+        pass
+
+
+def frameAttributes(entry: FrameEntry) -> dict[str, str]:
+    """What is known of a frame, as node attributes: its own, ``FrameNumber``, and ``ReceiveTime`` and ``DeviceTime`` in
+    seconds since the epoch (UTC)."""
+    times = {"ReceiveTime": entry["receiveTime"], "DeviceTime": entry["deviceTime"]}
+    known = {name: f"{value:.6f}" for name, value in times.items() if value is not None}
+    return {**entry["attributes"], "FrameNumber": str(entry["number"]), **known}

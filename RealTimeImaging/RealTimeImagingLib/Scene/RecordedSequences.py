@@ -1,0 +1,118 @@
+"""Recordings in the scene: a sequence for each part of each stream, a browser for all streams of a part."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Any
+
+from ..Errors import RecordingError
+from ..Recording import RecordedPart, fileName, openRecording
+from .MappedSequence import MappedSequence
+
+
+class RecordedSequences:
+    """Adds parts of recordings to the scene, in small pieces.
+
+    :param scene: the MRML scene.
+    :param sequencesLogic: slicer.modules.sequences.logic().
+    """
+
+    def __init__(self, scene: Any, sequencesLogic: Any) -> None:
+        self._scene, self._logic = scene, sequencesLogic
+        self._waiting: deque[tuple[Any, str]] = deque()
+        self._building: tuple[Any, MappedSequence] | None = None
+        self._browsers: dict[tuple[str, str, int], Any] = {}
+        self._starts: dict[str, float] = {}
+
+    @property
+    def busy(self) -> bool:
+        """True while something is to be built."""
+        return self._building is not None or bool(self._waiting)
+
+    @property
+    def progress(self) -> float:
+        """Of the part that is being built, from 0 to 1; 1 when nothing is."""
+        if self._building is None:
+            return 0.0 if self._waiting else 1.0
+        sequence = self._building[1]
+        return sequence.built / sequence.part.count
+
+    def newBrowser(self, name: str) -> Any:
+        """An empty vtkMRMLSequenceBrowserNode for a recording; :meth:`add` fills it."""
+        browser = self._scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", self._scene.GenerateUniqueName(name))
+        browser.SetIndexDisplayMode(browser.IndexDisplayAsIndexValue)
+        return browser
+
+    def add(self, browser: Any, paths: list[str]) -> None:
+        """Note parts that are to be added.
+
+        :param browser: for the first part of each stream; each further part gets a browser of its own, which holds all
+            streams of that part.
+        """
+        self._waiting.extend((browser, path) for path in paths)
+
+    def filled(self, browser: Any) -> bool:
+        """Whether the browser shows anything."""
+        return browser.GetMasterSequenceNode() is not None
+
+    def remove(self, browser: Any) -> None:
+        """Take a browser out of the scene."""
+        if browser.GetScene() is self._scene:
+            self._scene.RemoveNode(browser)
+
+    def step(self, seconds: float) -> None:
+        """Build for so long; what is complete appears in its browser.
+
+        :raises RecordingError: a part cannot be opened; it is passed over.
+        """
+        until = time.perf_counter() + seconds
+        while self.busy and time.perf_counter() < until:
+            if self._building is None:
+                first, path = self._waiting.popleft()
+                part = openRecording(path)
+                self._building = (self._browserFor(first, part), MappedSequence(part, self._shift(first, part)))
+            browser, sequence = self._building
+            try:
+                complete = sequence.step(until)
+            except OSError as error:
+                self._building = None
+                raise RecordingError(f"{sequence.part.rawPath} cannot be opened: {error.strerror}.") from error
+            if complete:
+                self._building = None
+                self._finish(browser, sequence)
+
+    def forget(self) -> None:
+        """The scene was closed."""
+        self._waiting.clear()
+        self._browsers.clear()
+        self._starts.clear()
+        self._building = None
+
+    def _browserFor(self, first: Any, part: RecordedPart) -> Any:
+        # NAME-STREAM, or NAME_1-STREAM of a process that went on for one that died: its index begins anew.
+        run = part.recording.removesuffix(f"-{fileName(part.stream)}")
+        key = (first.GetID(), run, part.part)
+        if not self._browsers or not any(known[0] == key[0] for known in self._browsers):
+            self._browsers[key] = first
+        elif key not in self._browsers:
+            self._browsers[key] = self.newBrowser(run if part.part == 1 else f"{run}_{part.part}")
+        return self._browsers[key]
+
+    def _shift(self, first: Any, part: RecordedPart) -> float:
+        # Sources are processes of their own, each with the time of its first frame.
+        start = part.frames[0]["receiveTime"] - part.frames[0]["time"]
+        return start - self._starts.setdefault(first.GetID(), start)
+
+    def _finish(self, browser: Any, sequence: MappedSequence) -> None:
+        if browser.GetScene() is not self._scene:
+            return
+        node = sequence.node
+        self._scene.AddNode(node)
+        storage = self._scene.AddNewNodeByClass("vtkMRMLVolumeSequenceStorageNode")
+        storage.SetFileName(sequence.part.path)
+        node.SetAndObserveStorageNodeID(storage.GetID())
+        # What is in the file is what is in the scene: nothing asks to save it again.
+        storage.GetStoredTime().Modified()
+        browser.AddSynchronizedSequenceNode(node)
+        self._logic.UpdateProxyNodesFromSequences(browser)
