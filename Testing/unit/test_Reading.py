@@ -1,0 +1,198 @@
+"""Opening what was recorded; what is damaged is refused with words."""
+
+import hashlib
+import json
+import os
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from RealTimeImagingLib.Errors import RecordingError
+from RealTimeImagingLib.Frame import checksum
+from RealTimeImagingLib.Recording import checksums, noteChecksum, openRecording
+from unit.recordings import START, assertHolds, frame, manifestOf, record
+
+FRAMES = [frame(number) for number in range(4)]
+
+
+@pytest.fixture
+def recorded(tmp_path):
+    """The header of a recording of FRAMES."""
+    (path,) = record(tmp_path, FRAMES, attributes={"Strain": "C57BL/6J"})
+    return path
+
+
+def rewrite(path, *replacements):
+    """Replace bytes of a file, each once and only where they are."""
+    with open(path, "rb") as file:
+        data = file.read()
+    for old, new in replacements:
+        assert old in data
+        data = data.replace(old, new, 1)
+    with open(path, "wb") as file:
+        file.write(data)
+
+
+def test_all_that_is_told_of_a_part(recorded, tmp_path):
+    part = openRecording(recorded)
+    assert (part.path, part.rawPath) == (recorded, str(tmp_path / "Test-Scan.raw"))
+    assert (part.recording, part.stream, part.part, part.start) == ("Test-Scan", "Scan", 1, START)
+    assert (part.shape, part.dtype.newbyteorder("="), part.frameBytes) == ((2, 3, 4), np.dtype("i2"), 48)
+    assert (part.count, part.attributes) == (4, {"Strain": "C57BL/6J"})
+    assert [part.offset(index) for index in range(4)] == [0, 48, 96, 144]
+    assert [entry["time"] for entry in part.frames] == part.times
+    assertHolds([recorded], FRAMES)
+
+
+@pytest.mark.parametrize("index", [-1, 4])
+def test_a_frame_that_is_not_there_is_no_offset(recorded, index):
+    with pytest.raises(IndexError, match="4 frames"):
+        openRecording(recorded).offset(index)
+
+
+def test_pixels_are_a_copy_that_may_be_written(recorded):
+    part = openRecording(recorded)
+    part.pixels(0)[:] = 0
+    assertHolds([recorded], FRAMES)
+
+
+def test_a_file_of_the_other_byte_order_opens(recorded, tmp_path):
+    raw = tmp_path / "Test-Scan.raw"
+    little = openRecording(recorded).dtype.str[0] == "<"
+    before, after = ("<", ">") if little else (">", "<")
+    raw.write_bytes(np.fromfile(raw, "i2").byteswap().tobytes())
+    rewrite(recorded, (f'"{before}i2"'.encode(), f'"{after}i2"'.encode()))
+    assertHolds([recorded], FRAMES)
+    assert checksums(recorded).frames == [checksum(each.pixels) for each in FRAMES]
+    assert checksums(recorded).raw == hashlib.sha256(raw.read_bytes()).hexdigest()
+
+
+def test_a_recording_may_be_moved(recorded, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("Test-Scan.seq.nhdr", "Test-Scan.raw"):
+        os.rename(tmp_path / name, other / name)
+    assertHolds([str(other / "Test-Scan.seq.nhdr")], FRAMES)
+
+
+DAMAGES = {
+    "no description": ((b"Recording:=", b"Recorded:="), "no recording of this module"),
+    "no pixel file": ((b"data file: ", b"date file: "), "no recording of this module"),
+    "pixels elsewhere": ((b"data file: Test", b"data file: ../Test"), "not beside it"),
+    "a later version": ((b'"version":1', b'"version":2'), "this version of the module"),
+    "another format": ((b'"format":"Real', b'"format":"Feal'), "this version of the module"),
+    "no JSON": ((b'Recording:={"format', b"Recording:={format"), "is damaged"),
+    "no object": ((b"Recording:={", b"Recording:=[{"), "is damaged"),
+    "a shape of nothing": ((b'"shape":[2,3,4]', b'"shape":[0,3,4]'), "impossible type or shape"),
+    "too many components": ((b'"shape":[2,3,4]', b'"shape":[2,3,4,5]'), "impossible type or shape"),
+    "no number": ((b'"shape":[2,3,4]', b'"shape":[2,3,"x"]'), "is damaged"),
+    "an unknown type": ((b'i2"', b'c8"'), "impossible type or shape"),
+    "no type": ((b'i2"', b'zz"'), "is damaged"),
+    "a matrix of 15": ((b'"ijkToRAS":[-0.5,', b'"ijkToRAS":['), "is damaged"),
+    "a matrix that maps nothing": ((b'"ijkToRAS":[-0.5,', b'"ijkToRAS":[0.0,'), "is damaged"),
+    "attributes of numbers": ((b'"C57BL/6J"}', b"6}"), "attributes are damaged"),
+    "no start": ((b'"start":17', b'"start":NaN,"x":17'), "is damaged"),
+    "another size": ((b"sizes: 4 3 2 4", b"sizes: 4 3 2 5"), "declares the sizes"),
+    "no size": ((b"sizes: ", b"sizez: "), "is damaged"),
+    "a frame too few": ((b"axis 3 item 0002 Frame:=", b"axis 3 item 0002 Frume:="), "declares the sizes"),
+    "a frame that is no JSON": ((b'Frame:={"number"', b"Frame:={number"), "is damaged"),
+    "a frame without a number": ((b'Frame:={"number":0,', b"Frame:={"), "is damaged"),
+    "a frame numbered by words": ((b'Frame:={"number":0,', b'Frame:={"number":"0",'), "is damaged"),
+    "a frame with more": ((b'Frame:={"number":0,', b'Frame:={"number":0,"x":0,'), "is damaged"),
+    "a time that is none": ((b'"time":0.0,', b'"time":NaN,'), "is damaged"),
+    "a time of words": ((b'"time":0.0,', b'"time":"now",'), "is damaged"),
+    "times that do not increase": ((b'"time":0.0,', b'"time":5.0,'), "do not increase"),
+}
+
+
+@pytest.mark.parametrize(("damage", "words"), DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_header_is_refused_with_words(recorded, damage, words):
+    rewrite(recorded, damage)
+    with pytest.raises(RecordingError, match=words) as refused:
+        openRecording(recorded)
+    assert "Test-Scan.seq.nhdr" in str(refused.value)
+
+
+def test_a_header_that_ends_early_is_refused(recorded):
+    with open(recorded, "rb") as file:
+        data = file.read()
+    ends = [*range(0, len(data), 7), len(data) - 4]  # the last two are line ends, before them comes a brace
+    for end in ends:
+        with open(recorded, "wb") as file:
+            file.write(data[:end])
+        with pytest.raises(RecordingError):
+            openRecording(recorded)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_a_header_holds_it_opens_or_is_refused(recorded, data):
+    with open(recorded, "rb") as file:
+        whole = file.read()
+    first = data.draw(st.integers(0, len(whole)))
+    spoilt = whole[:first] + data.draw(st.binary(max_size=9)) + whole[first + data.draw(st.integers(0, 9)) :]
+    path = recorded.replace("Test-Scan.seq", "Test-Spoilt.seq")
+    with open(path, "wb") as file:
+        file.write(spoilt)
+    try:
+        part = openRecording(path)
+    except RecordingError:
+        return
+    assert part.count == len(part.times) == 4
+    part.pixels(3)
+
+
+def test_pixels_that_are_cut_or_gone_are_refused(recorded, tmp_path):
+    part = openRecording(recorded)
+    os.truncate(tmp_path / "Test-Scan.raw", 100)
+    with pytest.raises(RecordingError, match=r"has 100 bytes, and 4 frames have 192"):
+        openRecording(recorded)
+    assert np.array_equal(part.pixels(1), FRAMES[1].pixels)
+    with pytest.raises(RecordingError, match="ends within frame 2"):
+        part.pixels(2)
+    os.unlink(tmp_path / "Test-Scan.raw")
+    with pytest.raises(RecordingError, match="cannot be read"):
+        openRecording(recorded)
+    with pytest.raises(RecordingError, match="cannot be read"):
+        part.pixels(0)
+
+
+def test_what_is_no_recording_is_refused(tmp_path):
+    with pytest.raises(RecordingError, match="cannot be read"):
+        openRecording(str(tmp_path / "absent.seq.nhdr"))
+    for name in ("other.seq.nhdr", "x.nrrd"):
+        (tmp_path / name).write_bytes(b"NRRD0005\ntype: uint8\ndata file: x.raw\n\n")
+        with pytest.raises(RecordingError, match="no recording"):
+            openRecording(str(tmp_path / name))
+
+
+def test_checksums_are_those_of_the_frames_and_of_the_file(recorded, tmp_path):
+    sums = checksums(recorded)
+    assert sums.frames == [checksum(each.pixels) for each in FRAMES]
+    assert sums.raw == hashlib.sha256((tmp_path / "Test-Scan.raw").read_bytes()).hexdigest()
+
+
+def test_the_manifest_takes_the_checksum_of_its_part_and_changes_nothing_else(tmp_path):
+    paths = record(tmp_path, [*FRAMES, frame(4, (1, 1, 1))])
+    before = manifestOf(paths[0])
+    noteChecksum(str(tmp_path / "Test-Scan.json"), paths[1], checksums(paths[1]))
+    after = manifestOf(paths[0])
+    raw = (tmp_path / "Test-Scan_2.raw").read_bytes()
+    assert [entry["sha256"] for entry in after["parts"]] == [None, hashlib.sha256(raw).hexdigest()]
+    after["parts"][1]["sha256"] = None
+    assert after == before
+
+
+def test_a_manifest_that_has_no_such_part_is_refused(recorded, tmp_path):
+    manifest, sums = tmp_path / "Test-Scan.json", checksums(recorded)
+    with pytest.raises(RecordingError, match=r"has no part Other\.seq\.nhdr"):
+        noteChecksum(str(manifest), str(tmp_path / "Other.seq.nhdr"), sums)
+    for data in (b"{", b"[]", json.dumps({"parts": [{}]}).encode()):
+        manifest.write_bytes(data)
+        with pytest.raises(RecordingError, match="is damaged"):
+            noteChecksum(str(manifest), recorded, sums)
+        assert manifest.read_bytes() == data
+    manifest.unlink()
+    with pytest.raises(RecordingError, match="cannot be read or written"):
+        noteChecksum(str(manifest), recorded, sums)
