@@ -1,0 +1,118 @@
+"""Whether what was written is what was to be written: pixels bit for bit, geometry at world points, words and times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..Errors import NotAnImageError
+from ..Frame import Image, Matrix, Pixels
+from ..Readers import ImageFile
+from .Frames import Frames
+from .Job import ExportError
+from .Work import Work
+
+VOXEL = 0.05
+"""How far, in voxels, a point may be from where it was, whatever the format's numbers can hold."""
+
+
+class Different(ExportError):
+    """What is read is not what was written."""
+
+
+def readImages(reader: ImageFile, what: str) -> Iterator[Image]:
+    """The images of a file that must be whole.
+
+    :raises Different: it cannot be read.
+    """
+    reader.streaming = True
+    try:
+        words = reader.missing()
+        if words:
+            raise Different(f"{what} could not be read back: {words}")
+        yield from reader.images()
+    except NotAnImageError as error:
+        raise Different(f"{what} could not be read back: {error}") from error
+
+
+def compareFrames(reader: ImageFile, frames: Frames, precision: float, work: Work, what: str) -> None:
+    """Every frame, in order.
+
+    :param precision: of the format's numbers for geometry, relative.
+    :raises Different: at the first difference.
+    """
+    count = 0
+    for image in readImages(reader, what):
+        if count == len(frames):
+            raise Different(f"{what} has more than the {count} frames that were written.")
+        work.step(0, f"Comparing frame {count + 1} of {len(frames)}")
+        compareImage(image, frames.pixels(count), frames.matrix(count), precision, f"Frame {count} of {what}")
+        count += 1
+        work.step(frames.frameBytes)
+    if count != len(frames):
+        raise Different(f"{what} has {count} of the {len(frames)} frames that were written.")
+
+
+def compareImage(image: Image, pixels: Pixels, ijkToRAS: Matrix, precision: float, what: str) -> None:
+    """One frame; its slices may lie in the opposite order when its matrix says so.
+
+    :raises Different: a pixel or a place is another one.
+    """
+    if image.pixels.shape != pixels.shape or image.pixels.dtype != pixels.dtype:
+        raise Different(
+            f"{what} was written as {pixels.shape} {pixels.dtype} "
+            f"and read as {image.pixels.shape} {image.pixels.dtype}."
+        )
+    flip = np.eye(4)
+    flip[2, 2], flip[2, 3] = -1.0, pixels.shape[0] - 1
+    found, error = image.pixels, _distance(image.ijkToRAS, ijkToRAS, pixels.shape)
+    flipped = _distance(image.ijkToRAS @ flip, ijkToRAS, pixels.shape)
+    if flipped < error:
+        found, error = found[::-1], flipped
+    allowed = tolerance(ijkToRAS, pixels.shape, precision)
+    if not error <= allowed:
+        raise Different(f"{what} lies {error:.3g} mm beside its place; {allowed:.3g} mm are allowed.")
+    for k in range(len(pixels)):
+        # Bytes, because no number is equal to NaN.
+        if not np.array_equal(_bytes(found[k]), _bytes(pixels[k])):
+            raise Different(f"{what} has other pixels in slice {k} than were written.")
+
+
+def tolerance(ijkToRAS: Matrix, shape: tuple[int, ...], precision: float) -> float:
+    """Millimetres by which a voxel may be off: what rounding may do, and always less than VOXEL of a voxel."""
+    largest = float(np.abs(_corners(ijkToRAS, shape)).max() + np.abs(ijkToRAS[:3, :3]).max())
+    return min(precision * largest, VOXEL * float(np.linalg.norm(ijkToRAS[:3, :3], axis=0).min()))
+
+
+def compareWords(found: Mapping[str, Any], expected: Mapping[str, Any], what: str) -> None:
+    """:raises Different: something that was written is missing or is another."""
+    for name, value in expected.items():
+        if name not in found:
+            raise Different(f"{what} lacks {name}.")
+        if found[name] != value:
+            raise Different(f"{what} has another {name} than was written: {str(found[name])[:80]!r}.")
+
+
+def compareTimes(found: list[float], expected: list[float], tolerance: float, what: str) -> None:
+    """:raises Different: a time is off by more than ``tolerance`` seconds."""
+    if len(found) != len(expected):
+        raise Different(f"{what} has {len(found)} times for {len(expected)} frames.")
+    off = float(np.abs(np.array(found) - np.array(expected)).max(initial=0.0))
+    if not off <= tolerance:
+        raise Different(f"The times of {what} are off by up to {off:.3g} s.")
+
+
+def _distance(one: Matrix, other: Matrix, shape: tuple[int, ...]) -> float:
+    return float(np.linalg.norm(_corners(one, shape) - _corners(other, shape), axis=0).max())
+
+
+def _corners(ijkToRAS: Matrix, shape: tuple[int, ...]) -> Matrix:
+    k, j, i = np.meshgrid(*[(0, size - 1) for size in shape[:3]], indexing="ij")
+    corners: Matrix = (ijkToRAS @ np.stack([i.ravel(), j.ravel(), k.ravel(), np.ones(8)]))[:3]
+    return corners
+
+
+def _bytes(pixels: Pixels) -> Pixels:
+    return np.ascontiguousarray(pixels).view(np.uint8)

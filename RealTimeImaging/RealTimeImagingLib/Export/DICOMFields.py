@@ -1,0 +1,197 @@
+"""Attributes in the fields that the DICOM standard has for them.
+
+Fields and their types: PS3.3 section C.7.1.1 (Patient), C.7.2.1 (General Study), C.7.3.1 (General Series), C.7.6.22
+(Specimen), C.7.5.1 (General Equipment); what a value representation can hold: PS3.5 section 6.2. All attributes are in
+a private element as well, exactly as they are: a field may lose outer spaces, and capitals of CS.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ..Event import Event
+
+CREATOR = "RealTimeImaging"
+GROUP = 0x0099
+"""Of the private elements: 01 (UT) JSON of the whole, 02 (UT) one line of JSON for each frame of the file."""
+
+_SAME = (
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDescription", "StudyID", "AccessionNumber"),
+    *("ReferringPhysicianName", "SeriesDescription", "OperatorsName", "ProtocolName", "BodyPartExamined"),
+    *("InstitutionName", "ManufacturerModelName", "DeviceSerialNumber", "StationName", "Laterality"),
+)
+"""Attributes with the name of a field."""
+_FIELDS = {
+    **{name: name for name in _SAME},
+    "Operator": "OperatorsName",
+    "Protocol": "ProtocolName",
+    "Anatomy": "BodyPartExamined",
+    "Description": "SeriesDescription",
+    "Institution": "InstitutionName",
+    "Strain": "StrainDescription",
+}
+_HANDLED = ("SpecimenID", "CollectionID", "Genus", "Species", "ContainerID")
+_EMPTY = (
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "ReferringPhysicianName", "StudyID"),
+    *("AccessionNumber", "Laterality"),
+)
+"""Of type 2, or 2C where nobody says that it is not needed: there, though empty."""
+_COMMENT = 10240
+"""Characters of LT."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def describe(dataset: Any, attributes: Mapping[str, str]) -> list[Event]:
+    """Add the fields of patient, study, series and specimen; what could not go where it belongs is told.
+
+    :param dataset: without any of these fields.
+    """
+    import pydicom
+
+    for name in _EMPTY:
+        setattr(dataset, name, "")
+    misplaced: list[str] = []
+    comments = []
+    for name, value in attributes.items():
+        field = _FIELDS.get(name)
+        if not value.strip() or name in _HANDLED:
+            continue
+        if field is None:
+            comments.append(name)
+        elif fitting := fitted(field, value):
+            setattr(dataset, field, fitting)
+        else:
+            misplaced.append(name)
+    misplaced += _species(dataset, attributes)
+    misplaced += _specimen(dataset, attributes, pydicom)
+    told = {name: attributes[name] for name in [*misplaced, *comments]}
+    if told:
+        dataset.ImageComments = _comment(told)
+    return [
+        Event(
+            "export-field",
+            f"The value of {name} does not fit its DICOM field ({len(attributes[name])} characters); it is in Image "
+            f"Comments and, exactly, in the private element.",
+            "warning",
+            name,
+        )
+        for name in misplaced
+    ]
+
+
+def fitted(keyword: str, value: str) -> str:
+    """The value as a field takes it, empty when it can't: too long, or with signs that mean something else there."""
+    from pydicom.datadict import dictionary_VR
+
+    vr = dictionary_VR(keyword)
+    value = value.strip()
+    # A backslash divides values, and of names = divides their spellings.
+    if "\\" in value or _CONTROL.search(value) or (vr == "PN" and "=" in value):
+        return ""
+    if vr == "CS":
+        value = value.upper()
+    return value if _valid(vr, value) else ""
+
+
+def private(dataset: Any, whole: Mapping[str, Any], lines: list[str]) -> None:
+    """Add the private elements."""
+    block = dataset.private_block(GROUP, CREATOR, create=True)
+    block.add_new(0x01, "UT", json.dumps(whole))
+    block.add_new(0x02, "UT", "\n".join(lines))
+
+
+def _valid(vr: str, value: str) -> bool:
+    from pydicom import config
+    from pydicom.valuerep import validate_value
+
+    if vr == "PN" and any(len(group) > 64 for group in value.split("=")):
+        return False
+    try:
+        validate_value(vr, value, config.RAISE)
+    except ValueError:
+        return False
+    return True
+
+
+def _species(dataset: Any, attributes: Mapping[str, str]) -> list[str]:
+    genus, species = (attributes.get(name, "").strip() for name in ("Genus", "Species"))
+    whole = species if species.startswith(genus) else f"{genus} {species}".strip()
+    if not whole:
+        return []
+    fitting = fitted("PatientSpeciesDescription", whole)
+    if not fitting:
+        return [name for name in ("Genus", "Species") if attributes.get(name, "").strip()]
+    dataset.PatientSpeciesDescription = fitting
+    if code := _taxon(whole):
+        dataset.PatientSpeciesCodeSequence = [code]
+    if whole.lower() != "homo sapiens":
+        # Type 2C, of all that is not human.
+        for name in ("PatientBreedDescription", "ResponsiblePerson", "ResponsibleOrganization"):
+            setattr(dataset, name, "")
+        for name in ("PatientBreedCodeSequence", "BreedRegistrationSequence"):
+            setattr(dataset, name, [])
+    return []
+
+
+def _taxon(name: str) -> Any | None:
+    # PS3.16, CID 7454 "Animal Taxonomic Rank Value", as pydicom has it.
+    import pydicom
+    from pydicom.sr.codedict import codes
+
+    wanted = "".join(name.split()).lower()
+    try:
+        found = next((entry for entry in codes.cid7454.dir() if entry.lower() == wanted), None)
+        concept = getattr(codes.cid7454, found) if found else None
+    except AttributeError:
+        return None
+    if concept is None:
+        return None
+    item = pydicom.Dataset()
+    item.CodeValue, item.CodingSchemeDesignator = concept.value, concept.scheme_designator
+    item.CodeMeaning = concept.meaning
+    return item
+
+
+def _specimen(dataset: Any, attributes: Mapping[str, str], pydicom: Any) -> list[str]:
+    misplaced = []
+    specimen, collection, container = (
+        attributes.get(name, "").strip() for name in ("SpecimenID", "CollectionID", "ContainerID")
+    )
+    fitting = fitted("SpecimenIdentifier", specimen) if specimen else ""
+    if fitting:
+        item = pydicom.Dataset()
+        item.SpecimenIdentifier = fitting
+        item.IssuerOfTheSpecimenIdentifierSequence = []
+        item.SpecimenUID = pydicom.uid.generate_uid(prefix=None)
+        item.SpecimenPreparationSequence = []
+        dataset.ContainerIdentifier = (fitted("ContainerIdentifier", container) if container else "") or fitting
+        dataset.IssuerOfTheContainerIdentifierSequence = []
+        dataset.ContainerTypeCodeSequence = []
+        dataset.SpecimenDescriptionSequence = [item]
+        # What databases sort by.
+        dataset.PatientID = dataset.PatientID or fitting
+        dataset.PatientName = dataset.PatientName or fitted("PatientName", specimen)
+    elif specimen:
+        misplaced.append("SpecimenID")
+    if container and (not fitting or dataset.ContainerIdentifier != container):
+        misplaced.append("ContainerID")
+    if collection:
+        other = pydicom.Dataset()
+        other.PatientID, other.TypeOfPatientID = fitted("PatientID", collection), "TEXT"
+        if other.PatientID:
+            dataset.OtherPatientIDsSequence = [other]
+            dataset.AccessionNumber = dataset.AccessionNumber or fitted("AccessionNumber", collection)
+        else:
+            misplaced.append("CollectionID")
+    return misplaced
+
+
+def _comment(values: Mapping[str, str]) -> str:
+    # A note for people who look at the fields; the private element is what counts.
+    text = "\r\n".join(f"{name}: {value}" for name, value in values.items())
+    text = re.sub(r"[\x00-\x08\x0b\x0e-\x1f\x7f]", " ", text)
+    more = " ... (more in the private element)"
+    return (text if len(text) <= _COMMENT else text[: _COMMENT - len(more)] + more).rstrip()
