@@ -39,6 +39,13 @@ _EMPTY = (
     *("AccessionNumber", "Laterality"),
 )
 """Of type 2, or 2C where nobody says that it is not needed: there, though empty."""
+_UNPAIRED = (
+    *("ABDOMEN", "AORTA", "BLADDER", "BRAIN", "CHEST", "COCCYX", "COLON", "CSPINE", "ESOPHAGUS", "FACE"),
+    *("GALLBLADDER", "HEAD", "HEART", "JAW", "LARYNX", "LIVER", "LSPINE", "MAXILLA", "MEDIASTINUM", "MOUTH"),
+    *("NECK", "NOSE", "PANCREAS", "PELVIS", "PHARYNX", "PROSTATE", "RECTUM", "SKULL", "SPINE", "SPLEEN"),
+    *("SSPINE", "STERNUM", "STOMACH", "THYMUS", "THYROID", "TONGUE", "TRACHEA", "TSPINE", "UTERUS", "WHOLEBODY"),
+)
+"""Body parts (PS3.16 annex L) of which there is one, and which so have no laterality."""
 _COMMENT = 10240
 """Characters of LT."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -65,6 +72,8 @@ def describe(dataset: Any, attributes: Mapping[str, str]) -> list[Event]:
             setattr(dataset, field, fitting)
         else:
             misplaced.append(name)
+    if dataset.get("BodyPartExamined") in _UNPAIRED and not dataset.Laterality:
+        del dataset.Laterality
     misplaced += _species(dataset, attributes)
     misplaced += _specimen(dataset, attributes, pydicom)
     told = {name: attributes[name] for name in [*misplaced, *comments]}
@@ -129,7 +138,12 @@ def _species(dataset: Any, attributes: Mapping[str, str]) -> list[str]:
         dataset.PatientSpeciesCodeSequence = [code]
     if whole.lower() != "homo sapiens":
         # Type 2C, of all that is not human.
-        for name in ("PatientBreedDescription", "ResponsiblePerson", "ResponsibleOrganization"):
+        for name in (
+            "PatientBreedDescription",
+            "PatientSexNeutered",
+            "ResponsiblePerson",
+            "ResponsibleOrganization",
+        ):
             setattr(dataset, name, "")
         for name in ("PatientBreedCodeSequence", "BreedRegistrationSequence"):
             setattr(dataset, name, [])

@@ -73,10 +73,10 @@ class DICOMFolder(Writer):
 
     def _check(self, frames: Frames) -> None:
         frames.checkRightAngles("DICOM")
-        if frames.dtype.str[1:] not in ("u1", "i1", "u2", "i2"):
+        if frames.dtype.str[1:] not in ("u1", "u2", "i2"):
             raise ExportError(
-                f"DICOM has images of 8 and 16 bits that all programs read; pixels of {frames.dtype} would not stay as "
-                "they are. NIfTI and .seq.nrrd hold them."
+                f"DICOM has images of uint8, uint16 and int16 that all programs read; pixels of {frames.dtype} would "
+                "not stay as they are. NIfTI and .seq.nrrd hold them."
             )
         if frames.components == 4 or (frames.components == 3 and frames.dtype != np.uint8):
             kind = "transparency" if frames.components == 4 else f"colour of {frames.dtype}"
@@ -232,11 +232,10 @@ class DICOMFolder(Writer):
 
 
 def stored(pixels: Pixels) -> Pixels:
-    """Values without sign: those with sign plus half their range, which RescaleIntercept takes away again."""
+    """Values without sign: int16 plus half its range, which RescaleIntercept takes away again."""
     if pixels.dtype.kind == "u":
         return pixels
-    unsigned = np.dtype(f"u{pixels.dtype.itemsize}")
-    shifted: Pixels = pixels.view(unsigned) ^ unsigned.type(1 << (8 * pixels.dtype.itemsize - 1))
+    shifted: Pixels = pixels.view(np.uint16) ^ np.uint16(0x8000)
     return shifted
 
 

@@ -4,9 +4,8 @@ Multi-frame Grayscale Byte, Word and True Color Secondary Capture (PS3.3 section
 of the recording, whose slices are its frames, each with its position. Ultrasound Multi-frame (A.7): a cine of 2-D
 frames.
 
-- Stored values are without sign: for int8 and int16 RescaleIntercept says what to add. PS3.3 C.8.6.3 knows the identity
-  only; GDCM, DCMTK, SimpleITK, pydicom and Slicer apply what is there, and of the functional group for it
-  (C.7.6.16.2.9) GDCM takes no notice in these classes.
+- Stored values are without sign: for int16 RescaleIntercept says what to add. It is in the data set, because GDCM takes
+  no notice of the functional group for it (C.7.6.16.2.9) in this class. With 8 bits only the identity is allowed.
 - GDCM takes the geometry of Secondary Capture from the functional groups alone, of ultrasound from the plane and
   PixelSpacing in the data set itself, which the class allows beside the calibration of its region (PS3.2, Standard
   Extended), and refuses several frames in one place: so frames of 16 bits are never a cine.
