@@ -1,11 +1,12 @@
 import json
+import math
 import os
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from RealTimeImagingLib.Errors import SettingsError
-from RealTimeImagingLib.Settings import EXISTING, FolderSettings, settingsFromJSON
+from RealTimeImagingLib.Settings import EXISTING, PACES, RATES, SPEEDS, FolderSettings, ReplaySettings, settingsFromJSON
 
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
 
@@ -24,6 +25,23 @@ text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")
     )
 )
 def test_settings_survive_json(chosen):
+    assert settingsFromJSON(json.loads(json.dumps(chosen.toJSON()))) == chosen
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.builds(
+        ReplaySettings,
+        file=text.map(lambda name: os.path.join(os.sep, "no-such-folder", name)),
+        pace=st.sampled_from(PACES),
+        speed=st.floats(*SPEEDS),
+        rate=st.floats(*RATES) | st.integers(1, 10_000),
+        loop=st.booleans(),
+        paused=st.booleans(),
+        stream=text.filter(str.strip),
+    )
+)
+def test_those_of_a_replay_too(chosen):
     assert settingsFromJSON(json.loads(json.dumps(chosen.toJSON()))) == chosen
 
 
@@ -64,6 +82,36 @@ def test_a_value_that_cannot_work_is_refused_with_what_it_needs(tmp_path, values
 
 
 @pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"file": " "}, "Choose the file"),
+        ({"pace": "slow"}, "recorded, rate, fastest"),
+        *(({"speed": value}, "from 0.001 to 1,000 times real time") for value in (0, -1.0, 1e9, math.nan, math.inf)),
+        *(({"speed": value}, "from 0.001 to 1,000 times real time") for value in ("1", None, True)),
+        *(({"rate": value}, "from 0.001 to 10,000 frames per second") for value in (0, -1.0, 1e9, math.nan, -math.inf)),
+        *(({"rate": value}, "from 0.001 to 10,000 frames per second") for value in ("1", None, True)),
+        ({"loop": 1}, '"loop" is true or false'),
+        ({"paused": None}, '"paused" is true or false'),
+        ({"stream": ""}, "needs a name"),
+    ],
+)
+def test_a_replay_that_cannot_work_is_refused_with_what_it_needs(tmp_path, values, words):
+    given_ = {"file": str(tmp_path / "a.nrrd"), **values}
+    for make in (lambda: ReplaySettings(**given_), lambda: settingsFromJSON({"kind": "replay", **given_})):
+        with pytest.raises(SettingsError) as caught:
+            make()
+        assert words in str(caught.value)
+
+
+def test_the_file_of_a_replay_may_be_missing_or_relative_or_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    for name in ("a.nrrd", os.path.join("~", "a.nrrd"), tmp_path / "a.nrrd"):
+        assert ReplaySettings(name).file == str(tmp_path / "a.nrrd")
+
+
+@pytest.mark.parametrize(
     "values",
     [
         {},
@@ -75,6 +123,9 @@ def test_a_value_that_cannot_work_is_refused_with_what_it_needs(tmp_path, values
         {"kind": "folder", "folder": "a", "incompleteAfter": "soon"},
         {"kind": "folder", "folder": "a", "stream": 7},
         {"kind": "folder", "folder": "a", "speed": 3},
+        {"kind": "replay"},
+        {"kind": "replay", "file": 5},
+        {"kind": "replay", "file": "a", "stream": 7},
     ],
 )
 def test_json_that_is_no_settings_is_refused_with_a_sentence(values):

@@ -1,0 +1,132 @@
+"""Files to replay, and a ReplaySource with a clock of the test's."""
+
+from __future__ import annotations
+
+import gzip
+
+import numpy as np
+from RealTimeImagingLib.Event import Event
+from RealTimeImagingLib.Frame import checksum
+from RealTimeImagingLib.Journal import Journal
+from RealTimeImagingLib.Settings import ReplaySettings
+from RealTimeImagingLib.Sources import Arrival
+from RealTimeImagingLib.Sources.Replay import ReplaySource
+from unit.conftest import Clock, volume
+
+
+def pixelsOf(numbers, shape=(2, 3, 4), dtype=np.int16):
+    """The pixels of :func:`volume` of these numbers, one after the other."""
+    return [volume(number, shape, dtype).pixels for number in numbers]
+
+
+def sumsOf(numbers, shape=(2, 3, 4), dtype=np.int16):
+    return [checksum(pixels) for pixels in pixelsOf(numbers, shape, dtype)]
+
+
+def sequence(frames, index=None, unit="s", encoding="raw", *lines):
+    """The bytes of a .seq.nrrd as Slicer writes it.
+
+    :param frames: arrays (k, j, i) or (k, j, i, 3).
+    :param index: index values, none when None.
+    """
+    stack = np.stack(frames)
+    colour = [stack.shape[4]] if stack.ndim == 5 else []
+    name = {"int16": "short", "uint8": "unsigned char"}[stack.dtype.newbyteorder("=").name]
+    big = not (stack.dtype.isnative or stack.dtype.itemsize == 1)
+    header = [
+        "NRRD0005",
+        f"type: {name}",
+        f"dimension: {4 + len(colour)}",
+        "space: left-posterior-superior",
+        f"sizes: {' '.join(map(str, [*colour, *reversed(stack.shape[1:4]), len(stack)]))}",
+        f"space directions: {'none ' * len(colour)}(2,0,0) (0,2,0) (0,0,3) none",
+        f"kinds: {'RGB-color ' * len(colour)}domain domain domain list",
+        "units: " + " ".join(['""'] * (3 + len(colour)) + [f'"{unit}"']),
+        f"endian: {'big' if big else 'little'}",
+        f"encoding: {encoding}",
+        "space origin: (0,0,0)",
+        *lines,
+    ]
+    if index is not None:
+        header += ["axis 3 index type:=numeric", f"axis 3 index values:={' '.join(map(str, index))}"]
+    data = stack.tobytes()
+    return "\n".join([*header, "", ""]).encode() + (gzip.compress(data, 1) if encoding == "gzip" else data)
+
+
+class Player:
+    """A ReplaySource asked as the worker asks it, with a clock of its own: seconds cost nothing."""
+
+    def __init__(self, workFolder, file, **values):
+        self.clock = Clock()
+        self.settings = ReplaySettings(file=str(file), **values)
+        self.given, self.events = [], []
+        self.lend = lambda nbytes: None
+        self._workFolder, self._closed = workFolder, False
+        self.open()
+
+    def open(self):
+        self.journal = Journal(str(self._workFolder))
+        self.source = ReplaySource(self.settings, self.journal, self.clock, lambda nbytes: self.lend(nbytes))
+
+    def die(self):
+        """As after the death of the process: the next goes on."""
+        self.journal.close()
+        self.open()
+
+    def close(self):
+        if not self._closed:
+            self._closed = True
+            self.source.close()
+            self.journal.close()
+
+    def take(self, item):
+        if isinstance(item, Event):
+            self.events.append(item)
+        else:
+            assert self.journal.accept(item.stream) == len(self.given)
+            self.given.append((self.clock.now, item.image))
+
+    def step(self, seconds=0.0):
+        """Let so much time pass, then read once."""
+        self.clock.now += seconds
+        for item in self.source.read(0):
+            self.take(item)
+
+    def run(self, seconds, step=0.01):
+        """Read every hundredth of a second."""
+        start = self.clock.now
+        for number in range(1, round(seconds / step) + 1):
+            self.clock.now = start + number * step
+            self.step()
+
+    def send(self, name, **values):
+        """Give a command and read once, at the same moment."""
+        self.source.command(name, values)
+        self.step()
+
+    def crash(self):
+        """Read one frame, and die before it is counted."""
+        next(item for item in self.source.read(0) if isinstance(item, Arrival))
+        self.die()
+
+    @property
+    def images(self):
+        return [image for _, image in self.given]
+
+    @property
+    def places(self):
+        """Places in the file, from 0, of the frames given."""
+        return [int(image.attributes["ReplayedFrame"]) for image in self.images]
+
+    @property
+    def times(self):
+        """When each frame was given: seconds since the first."""
+        return [time - self.given[0][0] for time, _ in self.given]
+
+    @property
+    def sums(self):
+        return [checksum(image.pixels) for image in self.images]
+
+    @property
+    def codes(self):
+        return [event.code for event in self.events]

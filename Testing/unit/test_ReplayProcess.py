@@ -1,0 +1,176 @@
+"""Replay through the acquisition process, as Slicer's side meets it."""
+
+import random
+
+import numpy as np
+import pytest
+from RealTimeImagingLib.Recording import openRecording
+from RealTimeImagingLib.Settings import ReplaySettings
+from unit.conftest import PROGRAM, Acquisition, arrive, seriesFile, snapshot, sumOf
+from unit.recordings import START, frame, record
+from unit.replaying import pixelsOf, sequence, sumsOf
+from unit.test_DICOM import made
+
+CINE = np.arange(6 * 8 * 10, dtype=np.uint16).reshape(6, 8, 10)
+
+
+@pytest.fixture
+def acquire(workFolder):
+    """Starts acquisition processes that replay a file, one after the other on the same journal."""
+    started = []
+
+    def start(file, listen=True, **values):
+        settings = ReplaySettings(file=str(file), **values)
+        started.append(Acquisition(settings, [workFolder], f"process{len(started) + 1}", PROGRAM))
+        return started[-1].listen().untilReady() if listen else started[-1]
+
+    yield start
+    for acquisition in started:
+        acquisition.close()
+
+
+def placesOf(acquisition):
+    """Places in the file of the frames that were shown."""
+    return [int(line["frame"]["attributes"]["ReplayedFrame"]) for line in acquisition.lines if "frame" in line]
+
+
+def sumsShown(acquisition):
+    return [sum_ for _, _, _, sum_ in acquisition.frames]
+
+
+def files(incoming):
+    """One of each format, with the checksums of its images."""
+    arrive(incoming / "raw.seq.nrrd", sequence(pixelsOf(range(6)), [n / 50 for n in range(6)]))
+    arrive(incoming / "gzip.seq.nrrd", sequence(pixelsOf(range(6)), [20 * n for n in range(6)], "ms", "gzip"))
+    arrive(incoming / "four.nii", seriesFile(range(6)))
+    made(incoming / "cine.dcm", CINE, Modality="US", FrameTime="20")
+    frames = [frame(number, (2, 3, 4) if number < 3 else (3, 2, 4), step=0.02) for number in range(6)]
+    sums = [sumOf(number, (2, 3, 4) if number < 3 else (3, 2, 4)) for number in range(6)]
+    return {
+        "raw.seq.nrrd": sumsOf(range(6)),
+        "gzip.seq.nrrd": sumsOf(range(6)),
+        "four.nii": sumsOf(range(6)),
+        "cine.dcm": None,
+        record(incoming, frames)[0]: sums,
+    }
+
+
+def test_every_format_comes_whole_and_in_order(acquire, incoming, workFolder):
+    sums = files(incoming)
+    before = snapshot(incoming)
+    for name, expected in sums.items():
+        acquisition = acquire(incoming / name)
+        acquisition.until(lambda acquisition=acquisition: "replay-ended" in acquisition.codes)
+        assert acquisition.stop() == 0
+        assert placesOf(acquisition) == [0, 1, 2, 3, 4, 5]
+        if expected:
+            assert sumsShown(acquisition) == expected
+        assert acquisition.counts["received"] == {"Live": 6}
+        for path in workFolder.iterdir():
+            path.unlink()
+    assert snapshot(incoming) == before
+
+
+def test_as_fast_as_possible_all_are_received_whatever_is_shown(acquire, incoming):
+    path = incoming / "a.seq.nrrd"
+    path.write_bytes(sequence(pixelsOf(range(500)), range(500)))
+    acquisition = acquire(path, pace="fastest")
+    acquisition.untilCounted(500)
+    acquisition.until(lambda: acquisition.frames and acquisition.frames[-1][1] == 499)
+    assert acquisition.stop() == 0
+    places, sums = placesOf(acquisition), sumsOf(range(500))
+    assert places == sorted(set(places))
+    assert sumsShown(acquisition) == [sums[place] for place in places]
+
+
+def test_commands_are_obeyed_in_their_order(acquire, incoming):
+    path = incoming / "a.seq.nrrd"
+    path.write_bytes(sequence(pixelsOf(range(50)), range(50)))
+    acquisition = acquire(path, paused=True)
+    for command, values in (
+        ("step", {"frames": 1}),
+        ("step", {"frames": 1}),
+        ("step", {"frames": -1}),
+        ("seek", {"frame": 40}),
+    ):
+        count = len(acquisition.frames)
+        acquisition.send(command, **values)
+        acquisition.until(lambda count=count: len(acquisition.frames) > count)
+    acquisition.until(lambda: "paused at frame 41 of 50" in acquisition.of("status")[-1])
+    acquisition.send("pace", rate=1000)
+    acquisition.send("pace", rate=-1)
+    acquisition.send("resume")
+    acquisition.until(lambda: "replay-ended" in acquisition.codes)
+    acquisition.until(lambda: acquisition.frames[-1][1] == 12)
+    assert acquisition.stop() == 0
+    assert acquisition.codes == ["replay-opened", "command-refused", "replay-ended"]
+    assert placesOf(acquisition)[:4] == [0, 1, 0, 40]
+    assert acquisition.counts["received"] == {"Live": 4 + 9}
+
+
+def test_kills_at_any_moment_lose_nothing_and_double_nothing(acquire, incoming):
+    count, chance, shown = 600, random.Random(7), []
+    path = record(incoming, [frame(number, step=0.002) for number in range(count)])[0]
+    acquisition = acquire(path, pace="rate", rate=1000.0)
+    for goal in sorted(chance.sample(range(20, 560), 5)):
+        acquisition.until(lambda acquisition=acquisition, goal=goal: acquisition.received >= goal)
+        acquisition.kill()
+        shown += acquisition.lines
+        acquisition = acquire(path, pace="rate", rate=1000.0)
+    acquisition.until(lambda: "replay-ended" in acquisition.codes)
+    acquisition.untilCounted(count)
+    acquisition.until(lambda: placesOf(acquisition)[-1] == count - 1)
+    assert acquisition.stop() == 0
+    frames = [line["frame"] for line in [*shown, *acquisition.lines] if "frame" in line]
+    assert all(int(one["attributes"]["ReplayedFrame"]) == one["number"] for one in frames)
+    numbers = [one["number"] for one in frames]
+    assert numbers == sorted(set(numbers))
+    assert acquisition.counts["received"] == {"Live": count}
+
+
+def test_a_replay_is_recorded_again_with_pixels_and_device_times_as_they_were(acquire, incoming, tmp_path):
+    frames = [frame(number, deviceTime=START + number / 200, step=1 / 200) for number in range(40)]
+    path = record(incoming, frames)[0]
+    (tmp_path / "again").mkdir()
+    acquisition = acquire(path, paused=True)
+    acquisition.send("record", folder=str(tmp_path / "again"), name="Again", attributes={})
+    acquisition.send("resume")
+    acquisition.until(lambda: "replay-ended" in acquisition.codes)
+    assert acquisition.stop() == 0
+    assert acquisition.counts["recorded"] == acquisition.counts["received"]["Live"] == 40
+    assert acquisition.counts["failed"] == 0
+    part = openRecording(str(tmp_path / "again" / "Again-Live.seq.nhdr"))
+    assert part.times == pytest.approx([n / 200 for n in range(40)], abs=1e-6)
+    for index, (entry, sent) in enumerate(zip(part.frames, frames, strict=True)):
+        assert entry["deviceTime"] == sent.deviceTime
+        assert entry["clock"] == "device"
+        assert entry["attributes"]["OriginalSourceFile"] == f"{index}.nii"
+        np.testing.assert_array_equal(part.pixels(index), sent.pixels)
+
+
+def test_a_file_that_comes_later_is_waited_for_in_words(acquire, incoming):
+    acquisition = acquire(incoming / "a.nii")
+    acquisition.until(lambda: "file-missing" in acquisition.codes)
+    acquisition.until(lambda: any("waiting for it" in words for words in acquisition.of("status")))
+    arrive(incoming / "a.nii", seriesFile(range(3)))
+    acquisition.until(lambda: "replay-ended" in acquisition.codes)
+    acquisition.until(lambda: "has ended: 3 frames" in acquisition.of("status")[-1])
+    assert acquisition.stop() == 0
+    assert sumsShown(acquisition) == sumsOf(range(3))
+
+
+def test_video_of_1080p_in_colour_keeps_30_frames_a_second(acquire, incoming):
+    """No frame comes before its time, and the last is not late."""
+    shape, count = (1, 1080, 1920, 3), 60
+    path = record(incoming, [frame(number, shape, np.uint8) for number in range(count)])[0]
+    acquisition = acquire(path)
+    acquisition.until(lambda: "replay-ended" in acquisition.codes, seconds=60)
+    assert acquisition.stop() == 0
+    assert acquisition.counts["received"] == {"Live": count}
+    arrivals = [line["frame"]["receiveTime"] for line in acquisition.lines if "frame" in line]
+    places = placesOf(acquisition)
+    assert places[0] == 0
+    assert places[-1] == count - 1
+    late = [arrival - arrivals[0] - place / 30 for arrival, place in zip(arrivals, places, strict=True)]
+    assert min(late) > -0.1  # the first may have been late
+    assert late[-1] < 0.5
