@@ -46,10 +46,11 @@ class ExportProcess:
         self._partial, self._errors = b"", b""
         self._events: list[Event] = []
         self._last: dict[str, Any] = {}
-        self._cancelling = False
+        self._cancelling = self._told = False
         self._folders: list[str] = []
-        self.pid = 0
+        self.pid = self._code = 0
         self.ended = False
+        """True once there is no process any more."""
         self._process: Any = newProcess()
         self._killer = qt.QTimer()
         self._killer.setSingleShot(True)
@@ -104,6 +105,7 @@ class ExportProcess:
             self._process.waitForFinished(STOP_TIME)
         if not self.ended:
             self._finished(-1)
+        self._tell()
 
     def kill(self) -> None:
         """End the process by force; an unfinished file, whose name begins with a dot, may stay."""
@@ -163,14 +165,18 @@ class ExportProcess:
         self._killer.stop()
         self._killer.disconnect("timeout()", self.kill)
         for signal_, slot in self._slots():
-            # Deleting the process in its own signal would crash: it goes with this object.
             self._process.disconnect(signal_, slot)
         removeWorkFolders(self._folders)
         if self._errors.strip():
             log.error("The export process wrote: %s", self._errors.decode(errors="replace").strip())
-        self._tell(code)
+        self._code = code
+        # Whoever is told may let go of this object and so of the process, and deleting that in its own signal crashes.
+        qt.QTimer.singleShot(0, self._tell)
 
-    def _tell(self, code: int) -> None:
+    def _tell(self) -> None:
+        if self._told:
+            return
+        self._told = True
         if "done" in self._last:
             self._onProgress(1.0, "Saved")
             self._onDone(self._last["done"], self._events)
@@ -180,4 +186,4 @@ class ExportProcess:
             self._onFailed("The export was cancelled; nothing is left of it.")
         else:
             last = self._errors.decode(errors="replace").strip().splitlines()
-            self._onFailed(f"The export ended unexpectedly (exit code {code}). {last[-1] if last else ''}".strip())
+            self._onFailed(f"The export ended unexpectedly (exit code {self._code}). {last[-1] if last else ''}".strip())

@@ -1,0 +1,146 @@
+"""Slicer's side of an export, in the host that runs the module without Slicer."""
+
+import gc
+import os
+import traceback
+from pathlib import Path
+
+import numpy as np
+import pytest
+import slicerhost
+from RealTimeImagingLib.Export.Job import ExportJob, Snapshot
+from unit.exporting import fromSimpleITK
+from unit.recordings import RIGHT_HANDED, frame, record
+
+slicerhost.boot()
+
+from RealTimeImagingLib.Export.ExportProcess import ExportProcess  # noqa: E402 - needs qt
+
+
+class Heard:
+    """What an export told."""
+
+    def __init__(self):
+        self.progress, self.done, self.failed = [], [], []
+
+    @property
+    def callbacks(self):
+        return (
+            lambda part, words: self.progress.append((part, words)),
+            lambda paths, events: self.done.append((paths, events)),
+            self.failed.append,
+        )
+
+    @property
+    def ends(self):
+        return len(self.done) + len(self.failed)
+
+
+@pytest.fixture
+def heard():
+    before = slicerhost.leftovers()
+    yield Heard()
+    slicerhost.processEvents()
+    gc.collect()
+    assert slicerhost.leftovers() == before
+    assert not slicerhost.slotErrors
+
+
+@pytest.fixture
+def large(tmp_path):
+    """A recording that takes a while: its pixels are a hole in the file."""
+    (header,) = record(tmp_path, [frame(n, (1, 1, 8), np.uint8) for n in range(3000)])
+    text = Path(header).read_bytes()
+    size = 400_000
+    assert b"[1,1,8]" in text
+    Path(header).write_bytes(
+        text.replace(b'"shape":[1,1,8]', b'"shape":[1,1,%d]' % size).replace(b"sizes: 8 1 1", b"sizes: %d 1 1" % size)
+    )
+    os.truncate(next(tmp_path.glob("*.raw")), 3000 * size)
+    return header
+
+
+def test_an_export_tells_how_far_it_is_and_where_the_files_are(tmp_path, heard):
+    parts = record(tmp_path, [frame(n) for n in range(3)])
+    job = ExportJob("nii", str(tmp_path / "out"), tuple(parts))
+    export = ExportProcess(job, *heard.callbacks)
+    export.start()
+    assert slicerhost.runUntil(lambda: heard.ends, 20)
+    assert export.ended
+    ((paths, events),) = heard.done
+    assert sorted(map(os.path.basename, paths)) == ["out.json", "out.nii"]
+    assert events == []
+    assert heard.progress[-1] == (1.0, "Saved")
+
+
+def test_an_export_that_cannot_be_is_told_in_words(tmp_path, heard):
+    export = ExportProcess(ExportJob("nii", str(tmp_path / "out"), ("none.seq.nhdr",)), *heard.callbacks)
+    export.start()
+    assert slicerhost.runUntil(lambda: heard.ends, 20)
+    assert heard.done == []
+    assert "none.seq.nhdr cannot be read" in heard.failed[0]
+
+
+def test_who_is_told_may_let_go_of_it_at_once(tmp_path, heard):
+    held, deep = [], []
+
+    def done(paths, events):
+        deep.append(any(frame.name == "_finished" for frame in traceback.extract_stack()))
+        held.clear()
+        heard.done.append(paths)
+
+    parts = tuple(record(tmp_path, [frame(0)]))
+    held.append(ExportProcess(ExportJob("nii", str(tmp_path / "out"), parts), lambda *_: None, done, print))
+    held[0].start()
+    assert slicerhost.runUntil(lambda: heard.done, 20)
+    assert deep == [False]  # in no signal of the process, in which it could not be deleted
+
+
+def test_a_snapshot_from_memory_leaves_no_temporary_file(tmp_path, heard):
+    pixels = np.arange(24, dtype=np.int16).reshape(2, 3, 4)[:, ::-1]
+    snapshot = Snapshot("", pixels.shape, pixels.dtype.str, tuple(RIGHT_HANDED.ravel()), 5.0)
+    job = ExportJob("nrrd", str(tmp_path / "out"), snapshot=snapshot)
+    export = ExportProcess.ofPixels(job, pixels, *heard.callbacks)
+    folder = os.path.dirname(export.job.snapshot.rawPath)
+    assert os.path.isdir(folder)
+    export.start()
+    assert slicerhost.runUntil(lambda: heard.ends, 20)
+    ((paths, _),) = heard.done
+    assert paths == [str(tmp_path / "out.nrrd")]
+    assert np.array_equal(fromSimpleITK(paths[0])[0], pixels)
+    assert not os.path.exists(folder)
+
+
+def test_cancelling_leaves_nothing_and_is_told(tmp_path, heard, large):
+    export = ExportProcess(ExportJob("seq.nrrd", str(tmp_path / "out"), (large,)), *heard.callbacks)
+    before = sorted(tmp_path.iterdir())
+    export.start()
+    assert slicerhost.runUntil(lambda: any(part > 0 for part, _ in heard.progress), 20)
+    export.cancel()
+    export.cancel()
+    assert slicerhost.runUntil(lambda: heard.ends, 5)
+    assert heard.failed == ["The export was cancelled; nothing is left of it."]
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_waiting_for_the_end_cancels_and_tells_without_an_event_loop(tmp_path, heard, large):
+    export = ExportProcess(ExportJob("seq.nrrd", str(tmp_path / "out"), (large,)), *heard.callbacks)
+    before = sorted(tmp_path.iterdir())
+    export.start()
+    assert slicerhost.runUntil(lambda: any(part > 0 for part, _ in heard.progress), 20)
+    export.waitForEnd()
+    assert heard.ends == 1
+    assert export.ended
+    assert sorted(tmp_path.iterdir()) == before
+    export.waitForEnd()
+    assert heard.ends == 1
+
+
+def test_a_process_that_dies_is_told(tmp_path, heard, large):
+    export = ExportProcess(ExportJob("seq.nrrd", str(tmp_path / "out"), (large,)), *heard.callbacks)
+    export.start()
+    assert slicerhost.runUntil(lambda: any(part > 0 for part, _ in heard.progress), 20)
+    export.kill()
+    assert slicerhost.runUntil(lambda: heard.ends, 5)
+    assert "ended unexpectedly" in heard.failed[0]
+    assert not (tmp_path / "out.seq.nrrd").exists()
