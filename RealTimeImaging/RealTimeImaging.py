@@ -65,7 +65,7 @@ class RealTimeImagingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSceneChanged(self, caller: Any = None, event: Any = None) -> None:
         """Another scene brings the settings it was saved with."""
-        self.panel.showSettings(self.logic.sceneSettings())
+        self.panel.showScene()
 
     def onReload(self) -> None:
         """Reload the library too: Slicer by itself reloads this file only."""

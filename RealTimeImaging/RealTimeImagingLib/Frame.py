@@ -80,6 +80,20 @@ class Frame:
         """The device's time where there is one, otherwise the arrival time (seconds since the epoch, UTC)."""
         return self.receiveTime if self.deviceTime is None else self.deviceTime
 
+    def described(self) -> dict[str, str]:
+        """All that is known of the frame, as node attributes: see :func:`describe`."""
+        return describe(self.attributes, self.number, self.receiveTime, self.deviceTime)
+
+
+def describe(
+    attributes: Mapping[str, str], number: int, receiveTime: float, deviceTime: float | None
+) -> dict[str, str]:
+    """A frame's own attributes, and ``FrameNumber``, ``ReceiveTime`` and, where there is one, ``DeviceTime`` in seconds
+    since the epoch (UTC)."""
+    times = {"ReceiveTime": receiveTime} | ({} if deviceTime is None else {"DeviceTime": deviceTime})
+    written = {name: f"{value:.6f}" for name, value in times.items()}
+    return {**attributes, "FrameNumber": str(number), **written}
+
 
 def componentsOf(shape: tuple[int, ...]) -> int:
     """Components per voxel of a frame's shape: 1 for (k, j, i), n for (k, j, i, n)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,10 +15,15 @@ from slicer.util import VTKObservationMixin
 from .Acquisition.WorkFolders import sweep
 from .Errors import RealTimeImagingError, SettingsError
 from .Event import Event
-from .Frame import Frame
+from .Export.Job import ExportJob
+from .Exports import Exports
+from .Frame import ATTRIBUTE_NAME, Frame
 from .Handle import Handle
 from .Listeners import Listeners
+from .Metadata import TEMPLATES, loadTemplates, saveTemplate
+from .Recording import checkAttributes
 from .Recordings import KEPT_BYTES, Recordings
+from .Scene.LiveVolume import STREAM_ATTRIBUTE, arrayOf, ijkToRASOf
 from .Scene.LiveVolumes import LiveVolumes
 from .Scene.RecordedSequences import RecordedSequences
 from .Scene.Views import Views
@@ -26,6 +32,7 @@ from .Settings import SourceSettings, settingsFromJSON
 from .Simulator.SimulatedScanner import SimulatedScanner
 
 SETTINGS_PARAMETER = "Settings"
+METADATA_PARAMETER = "Metadata"
 RECORDING_FOLDER_KEY = "RealTimeImaging/RecordingFolder"
 
 
@@ -44,8 +51,9 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         self.volumes = LiveVolumes(slicer.mrmlScene, self.views)
         self.listeners = Listeners()
         self.session = Session(self.volumes.show, self.listeners, self._changed)
-        sequences = RecordedSequences(slicer.mrmlScene, slicer.modules.sequences.logic())
-        self.recordings = Recordings(self.session, self.listeners, sequences, self._changed)
+        self.sequences = RecordedSequences(slicer.mrmlScene, slicer.modules.sequences.logic())
+        self.recordings = Recordings(self.session, self.listeners, self.sequences, self._changed)
+        self.exports = Exports(self.listeners, self._changed)
         self.recordings.repairFolder = slicer.app.userSettings().value(RECORDING_FOLDER_KEY, "") or ""
         self._observers: list[Callable[[], None]] = []
         self._scanners: list[tuple[SimulatedScanner, Handle]] = []
@@ -105,6 +113,7 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         self.session.dispose()
         self._changed()
         self.recordings.close()
+        self.exports.close()
 
     def isRunning(self) -> bool:
         """True while a source runs or is about to end."""
@@ -120,13 +129,14 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         Called before :meth:`start`, it records from the first frame.
 
         :param folder: where the files go; it is made when missing. Nothing that is there is overwritten.
-        :param attributes: written into the recording; names have letters, digits and ``_ . -`` only.
+        :param attributes: written into the recording beside :meth:`metadata`, whose values they replace; names have
+            letters, digits and ``_ . -`` only.
         :param name: what the files' names begin with; empty for the date and time.
         :param kept: begin with the frames that :meth:`keepLast` has in memory.
         :raises SettingsError: no folder, or one below a folder in which images are expected.
         :raises RecordingError: an attribute name or value that a file cannot keep.
         """
-        name = self.recordings.start(folder, attributes or {}, name, kept)
+        name = self.recordings.start(folder, {**self.metadata(), **(attributes or {})}, name, kept)
         slicer.app.userSettings().setValue(RECORDING_FOLDER_KEY, self.recordings.repairFolder)
         return name
 
@@ -140,6 +150,10 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
     def isRecording(self) -> bool:
         """True while what comes is stored."""
         return self.recordings.active
+
+    def recordingStatus(self) -> dict[str, Any]:
+        """``active``, ``name``, ``seconds``, ``bytes``, ``free``, ``kept``, ``built``: see :class:`Recordings`."""
+        return self.recordings.status()
 
     def keepLast(self, seconds: float, limit: int = KEPT_BYTES) -> None:
         """Keep the last frames in memory, for :meth:`saveLast` and ``startRecording(kept=True)``; 0 keeps nothing.
@@ -158,6 +172,86 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             raise SettingsError("What comes is being recorded already.")
         self.startRecording(folder, attributes, name, kept=True)
         return self.stopRecording()
+
+    # ---- details that travel with the images
+
+    def metadata(self) -> dict[str, str]:
+        """The details that are written into every recording and saved image; kept with the scene."""
+        node = slicer.mrmlScene.GetSingletonNode(self.moduleName, "vtkMRMLScriptedModuleNode")
+        text = node.GetParameter(METADATA_PARAMETER) if node else ""
+        return dict(json.loads(text)) if text else {}
+
+    def setMetadata(self, metadata: Mapping[str, str]) -> None:
+        """Set the details.
+
+        :raises RecordingError: a name or value that a file cannot keep.
+        """
+        checkAttributes(metadata)
+        self.getParameterNode().SetParameter(METADATA_PARAMETER, json.dumps(dict(metadata)))
+
+    def metadataTemplates(self) -> dict[str, dict[str, str]]:
+        """Names and values to begin with, by the template's name: the module's and the lab's own."""
+        return loadTemplates([TEMPLATES, self._ownTemplates()])
+
+    def saveMetadataTemplate(self, name: str) -> str:
+        """Save the details as a template of this name; returns its file.
+
+        :raises SettingsError: no name, or the file cannot be written.
+        """
+        return saveTemplate(self._ownTemplates(), name, self.metadata())
+
+    def _ownTemplates(self) -> str:
+        settings = slicer.app.userSettings().fileName()
+        return os.path.join(os.path.dirname(settings), "RealTimeImaging", "Templates")
+
+    # ---- saving
+
+    def saveSnapshot(self, folder: str, stream: str | None = None, attributes: Mapping[str, str] | None = None) -> None:
+        """Save the image of one live volume, or of all, as it is now: NRRD with the details and what is known of it.
+
+        It is written and compared in another process; the event "saved" names the file.
+
+        :param folder: it is made when missing. Nothing that is there is overwritten.
+        :param attributes: beside :meth:`metadata`.
+        :raises RealTimeImagingError: no image, no folder, or a name that a file cannot keep.
+        """
+        saved = 0
+        for name in [stream] if stream else self.session.streams():
+            node = self.liveVolumeNode(name)
+            pixels = None if node is None else arrayOf(node)
+            if pixels is None:
+                continue
+            known = {key: node.GetAttribute(key) for key in node.GetAttributeNames() if ATTRIBUTE_NAME.fullmatch(key)}
+            known.pop(STREAM_ATTRIBUTE, None)
+            matrix = slicer.util.arrayFromVTKMatrix(ijkToRASOf(node))
+            details = {**self.metadata(), **(attributes or {}), **known}
+            self.exports.snapshot(str(folder), name, pixels, matrix, details)
+            saved += 1
+        if not saved:
+            raise SettingsError("No image has come yet that could be saved.")
+
+    def recordingsInScene(self) -> dict[str, list[str]]:
+        """The recordings in the scene: name with stream to the paths of their headers, to export or replay."""
+        return self.sequences.recordings()
+
+    def exportRecording(self, job: ExportJob) -> None:
+        """Write a recording, or some of its frames, in another format; the event "saved" names what was written.
+
+        :raises RealTimeImagingError: the export cannot be started.
+        """
+        self.exports.export(job)
+
+    def framesOfRecording(self, name: str) -> int:
+        """How many frames a recording in the scene has; 0 when it is unknown."""
+        return self.sequences.framesOf(name)
+
+    def exportStatus(self) -> dict[str, Any]:
+        """``running``, ``progress`` from 0 to 1, ``words``, ``failed``: of the export that told last."""
+        return self.exports.status()
+
+    def cancelExport(self) -> None:
+        """Stop what is being saved; nothing is left of it."""
+        self.exports.cancel()
 
     # ---- what comes
 
@@ -254,6 +348,7 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
     def _sceneCloses(self, caller: Any = None, event: Any = None) -> None:
         self.session.close()
         self.recordings.forget()
+        self.exports.close()
         self.volumes.forget()
         self._changed()
 

@@ -38,6 +38,7 @@ class LiveVolume:
         self._scene, self._stream = scene, stream
         self._node: Any = None
         self._windowSet = False
+        self._described: set[str] = set()
         self.always = False
         """True: window and level are set from every frame."""
 
@@ -74,12 +75,20 @@ class LiveVolume:
             self._windowSet = self._windowSet and view is not None and view.dtype == frame.pixels.dtype
             moved = moved or view is None or view.shape[:3] != frame.pixels.shape[:3]
             node.SetAndObserveImageData(_imageOf(frame.pixels))
+        self._describe(node, frame.described())
         self._window(node, frame.pixels)
         node.Modified()
         node.EndModify(modifying)
         if made:
             return Change.MADE
         return Change.MOVED if moved else Change.NONE
+
+    def _describe(self, node: Any, attributes: dict[str, str]) -> None:
+        for name in self._described - attributes.keys():
+            node.RemoveAttribute(name)
+        for name, value in attributes.items():
+            node.SetAttribute(name, value)
+        self._described = set(attributes)
 
     def setWindow(self) -> None:
         """Set window and level from the frame that is shown."""
@@ -123,6 +132,9 @@ class LiveVolume:
         # Before there is an image: its histogram would be taken, which takes longer than showing it.
         node.CreateDefaultDisplayNodes()
         node.GetDisplayNode().SetAutoWindowLevel(False)
+        # Saved in the way that is the default, a volume would lose its attributes.
+        storage = self._scene.AddNewNodeByClass("vtkMRMLNRRDStorageNode")
+        node.SetAndObserveStorageNodeID(storage.GetID())
         self._windowSet = False
         if old is not None:
             self._replace(old, node)
@@ -157,6 +169,13 @@ def arrayOf(node: Any) -> Pixels | None:
     return array
 
 
+def ijkToRASOf(node: Any) -> Any:
+    """The node's IJKToRAS as vtkMatrix4x4, transforms not counted."""
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    return matrix
+
+
 def _className(frame: Frame) -> str:
     return "vtkMRMLScalarVolumeNode" if frame.components == 1 else "vtkMRMLVectorVolumeNode"
 
@@ -187,7 +206,5 @@ def _vtkMatrix(matrix: np.ndarray[Any, Any]) -> Any:
 
 def _sameMatrix(node: Any, matrix: np.ndarray[Any, Any]) -> bool:
     # Read back from the node: it keeps directions, spacing and origin, whose product differs in the last digits.
-    current = vtk.vtkMatrix4x4()
-    node.GetIJKToRASMatrix(current)
-    pairs = zip(current.GetData(), matrix.ravel().tolist(), strict=True)
+    pairs = zip(ijkToRASOf(node).GetData(), matrix.ravel().tolist(), strict=True)
     return all(abs(one - other) <= 1e-9 * (1 + abs(other)) for one, other in pairs)

@@ -12,9 +12,10 @@ import slicer
 import vtk
 from vtk.util.numpy_support import get_vtk_array_type
 
-from ..Frame import Pixels, componentsOf
-from ..Recording import FrameEntry, RecordedPart
+from ..Frame import Pixels, componentsOf, describe
+from ..Recording import RecordedPart
 
+HEADER = ".seq.nhdr"
 CHUNK = 1 << 30
 """Bytes mapped at once: a private mapping of more than the free memory is refused."""
 TOLERANCE = 1e-7
@@ -33,11 +34,13 @@ class MappedSequence:
     def __init__(self, part: RecordedPart, shift: float = 0.0) -> None:
         self.part, self._shift = part, shift
         self.node = slicer.vtkMRMLSequenceNode()
-        self.node.SetName(os.path.basename(part.path).removesuffix(".seq.nhdr"))
+        self.node.SetName(os.path.basename(part.path).removesuffix(HEADER))
         self.node.SetIndexName("time")
         self.node.SetIndexUnit("s")
         self.node.SetIndexType(self.node.NumericIndex)
         self.node.SetNumericIndexValueTolerance(TOLERANCE)
+        self.node.SetAttribute("RecordingStream", part.stream)
+        self.node.SetAttribute("RecordingPart", str(part.part))
         for name, value in part.attributes.items():
             self.node.SetAttribute(name, value)
         self._mapped: tuple[int, int, Any] | None = None
@@ -67,7 +70,8 @@ class MappedSequence:
         matrix = vtk.vtkMatrix4x4()
         matrix.DeepCopy(entry["ijkToRAS"].ravel().tolist())
         item.SetIJKToRASMatrix(matrix)
-        for name, value in frameAttributes(entry).items():
+        known = describe(entry["attributes"], entry["number"], entry["receiveTime"], entry["deviceTime"])
+        for name, value in known.items():
             item.SetAttribute(name, value)
         item.SetAndObserveImageData(self._image(pixels))
 
@@ -104,11 +108,3 @@ class _Holder:
 
     def __call__(self, *_: Any) -> None:
         pass
-
-
-def frameAttributes(entry: FrameEntry) -> dict[str, str]:
-    """What is known of a frame, as node attributes: its own, ``FrameNumber``, and ``ReceiveTime`` and ``DeviceTime`` in
-    seconds since the epoch (UTC)."""
-    times = {"ReceiveTime": entry["receiveTime"], "DeviceTime": entry["deviceTime"]}
-    known = {name: f"{value:.6f}" for name, value in times.items() if value is not None}
-    return {**entry["attributes"], "FrameNumber": str(entry["number"]), **known}

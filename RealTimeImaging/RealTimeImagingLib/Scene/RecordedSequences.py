@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from typing import Any
 
 from ..Errors import RecordingError
 from ..Recording import RecordedPart, fileName, openRecording
-from .MappedSequence import MappedSequence
+from .MappedSequence import HEADER, MappedSequence
+
+PART_ATTRIBUTE = "RecordingPart"
+"""Attribute of the sequence node, also when Slicer's own reader has opened the file."""
 
 
 class RecordedSequences:
@@ -51,6 +55,30 @@ class RecordedSequences:
             streams of that part.
         """
         self._waiting.extend((browser, path) for path in paths)
+
+    def recordings(self) -> dict[str, list[str]]:
+        """The recordings that are in the scene: name with stream to the headers of their parts, in order."""
+        return {
+            name: [node.GetStorageNode().GetFileName() for _, node in sorted(parts.items())]
+            for name, parts in self._nodes().items()
+        }
+
+    def framesOf(self, name: str) -> int:
+        """How many frames a recording in the scene has; 0 when there is none of this name."""
+        return sum(node.GetNumberOfDataNodes() for node in self._nodes().get(name, {}).values())
+
+    def _nodes(self) -> dict[str, dict[int, Any]]:
+        found: dict[str, dict[int, Any]] = {}
+        nodes = self._scene.GetNodesByClass("vtkMRMLSequenceNode")
+        nodes.UnRegister(None)
+        for index in range(nodes.GetNumberOfItems()):
+            node = nodes.GetItemAsObject(index)
+            path = (node.GetStorageNode().GetFileName() if node.GetStorageNode() else None) or ""
+            part = int(node.GetAttribute(PART_ATTRIBUTE) or 0)
+            if part and path.endswith(HEADER):
+                name = os.path.basename(path).removesuffix(HEADER)
+                found.setdefault(name if part == 1 else name.removesuffix(f"_{part}"), {})[part] = node
+        return found
 
     def filled(self, browser: Any) -> bool:
         """Whether the browser shows anything."""

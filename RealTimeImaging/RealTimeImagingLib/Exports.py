@@ -1,0 +1,127 @@
+"""What is saved beside recordings: single images, and recordings in other formats; each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .Errors import RealTimeImagingError, SettingsError
+from .Event import Event
+from .Export.ExportProcess import ExportProcess
+from .Export.Job import ExportJob, Snapshot
+from .Frame import Matrix, Pixels
+from .Listeners import Listeners
+
+
+class Exports:
+    """The exports that are under way, and how the last one ended.
+
+    :param onChange: called when something of it has changed.
+    """
+
+    def __init__(self, listeners: Listeners, onChange: Callable[[], None]) -> None:
+        self._listeners, self._onChange = listeners, onChange
+        self._running: list[ExportProcess] = []
+        self._progress, self._words, self._failed = 0.0, "", False
+
+    def status(self) -> dict[str, Any]:
+        """``running``; ``progress`` from 0 to 1, ``words`` and ``failed`` of the export that told last."""
+        return {
+            "running": bool(self._running),
+            "progress": self._progress,
+            "words": self._words,
+            "failed": self._failed,
+        }
+
+    def export(self, job: ExportJob) -> None:
+        """Begin an export; events tell of its end.
+
+        :raises AcquisitionError: its process cannot be started.
+        """
+        self._makeFolder(job)
+        self._start(lambda callbacks: ExportProcess(job, *callbacks))
+
+    def snapshot(
+        self, folder: str, stream: str, pixels: Pixels, ijkToRAS: Matrix, attributes: Mapping[str, str]
+    ) -> None:
+        """Begin to save one image as NRRD with its attributes.
+
+        :param pixels: (k, j, i) or (k, j, i, 3|4); copied before this returns.
+        :param attributes: of the image; ReceiveTime, DeviceTime (seconds since the epoch, UTC) and FrameNumber among
+            them when they are known.
+        :raises SettingsError: no folder.
+        :raises AcquisitionError: its process cannot be started.
+        """
+        if not folder.strip():
+            raise SettingsError("Choose the folder for recordings and saved images.")
+        number = int(attributes.get("FrameNumber", 0))
+        snapshot = Snapshot(
+            "",
+            pixels.shape,
+            pixels.dtype.str,
+            tuple(ijkToRAS.ravel().tolist()),
+            float(attributes.get("ReceiveTime", time.time())),
+            float(attributes["DeviceTime"]) if "DeviceTime" in attributes else None,
+            number,
+            stream,
+            dict(attributes),
+        )
+        name = f"{stream}_{time.strftime('%Y-%m-%d_%H-%M-%S')}_frame{number:06d}.nrrd"
+        safe = "".join(letter if letter.isalnum() or letter in "_-." else "_" for letter in name)
+        job = ExportJob("nrrd", os.path.join(folder, safe), snapshot=snapshot)
+        self._makeFolder(job)
+        try:
+            self._start(lambda callbacks: ExportProcess.ofPixels(job, pixels, *callbacks))
+        except OSError as error:
+            raise SettingsError(f"The image cannot be saved: {error.strerror}.") from error
+
+    def cancel(self) -> None:
+        """Stop all that is being saved; nothing is left of it."""
+        for process in list(self._running):
+            process.cancel()
+
+    def close(self) -> None:
+        """Stop, and wait for the end."""
+        for process in list(self._running):
+            process.waitForEnd()
+
+    def _makeFolder(self, job: ExportJob) -> None:
+        try:
+            os.makedirs(os.path.dirname(job.destination), exist_ok=True)
+        except OSError as error:
+            raise SettingsError(f"{os.path.dirname(job.destination)} cannot be made: {error.strerror}.") from error
+
+    def _start(self, make: Callable[[tuple[Callable[..., None], ...]], ExportProcess]) -> None:
+        made: list[ExportProcess] = []
+
+        def progress(part: float, words: str) -> None:
+            self._progress, self._words, self._failed = part, words, False
+            self._onChange()
+
+        def done(paths: list[str], events: list[Event]) -> None:
+            for event in events:
+                self._listeners.report(event)
+            self._end(made[0], Event("saved", f"Saved and compared: {', '.join(paths)}", subject=paths[0]))
+
+        def failed(words: str) -> None:
+            self._end(made[0], Event("not-saved", words, "error"))
+
+        made.append(make((progress, done, failed)))
+        self._running.append(made[0])
+        self._progress, self._words, self._failed = 0.0, "", False
+        try:
+            made[0].start()
+        except RealTimeImagingError:
+            if made[0] in self._running:
+                self._running.remove(made[0])
+            raise
+        self._onChange()
+
+    def _end(self, process: ExportProcess, event: Event) -> None:
+        if process in self._running:
+            self._running.remove(process)
+        self._words, self._failed = event.text, event.level == "error"
+        self._listeners.report(event)
+        self._onChange()

@@ -1,0 +1,72 @@
+"""Record, keep the last seconds, save what has just happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import ctk
+import slicer
+from slicer.i18n import tr as _
+
+from .Section import Section, remember, remembered
+
+
+class RecordSection(Section):
+    """The folder, the buttons, and what is stored."""
+
+    def __init__(self, ui: Any, logic: Any, complain: Callable[[str], None]) -> None:
+        super().__init__(ui, logic, complain)
+        ui.recordingFolderPathLineEdit.filters = ctk.ctkPathLineEdit.Dirs
+        ui.recordingFolderPathLineEdit.currentPath = remembered("RecordingFolder")
+        ui.recordFromStartCheckBox.checked = slicer.util.toBool(remembered("RecordFromStart", False))
+        self.connect(ui.recordButton, "clicked()", self._recordOrStop)
+        self.connect(ui.saveLastButton, "clicked()", self._saveLast)
+        self.connect(ui.keepSecondsSpinBox, "valueChanged(int)", self._keep)
+        self.connect(ui.recordFromStartCheckBox, "toggled(bool)", self._rememberFromStart)
+        ui.keepSecondsSpinBox.value = int(remembered("KeepSeconds", 0))
+
+    def refresh(self, values: dict[str, Any]) -> None:
+        """Time, images, size and room; how much of the recording is in the scene."""
+        ui, status = self.ui, self.logic.recordingStatus()
+        recording, kept = status["active"], status["kept"]
+        ui.recordButton.text = _("Stop recording") if recording else _("Record")
+        for name in ("recordingFolderPathLineEdit", "keepSecondsSpinBox"):
+            getattr(ui, name).enabled = not recording
+        ui.saveLastButton.enabled = bool(kept and kept["frames"]) and not recording
+        parts = []
+        if recording:
+            parts.append(_("{seconds:.0f} s").format(**status))
+        if recording or values["recorded"] or values["failed"]:
+            parts.append(_("{recorded} images stored").format(**values))
+            parts.append(_("{size:.1f} MB").format(size=status["bytes"] / 1e6))
+        if values["failed"]:
+            parts.append(_("{failed} images NOT stored").format(**values))
+        if recording and status["free"] is not None:
+            parts.append(_("{size:.1f} GB of room").format(size=status["free"] / 1e9))
+        if kept and not recording:
+            parts.append(_("the last {seconds:.1f} s are in memory ({frames} images)").format(**kept))
+        ui.recordingLabel.text = ", ".join(parts) or "-"
+        ui.recordingLabel.setStyleSheet("color: red" if values["failed"] else "")
+        building = status["built"] < 1
+        ui.buildProgressBar.visible = building
+        ui.buildProgressBar.value = round(100 * status["built"])
+
+    def _recordOrStop(self) -> None:
+        if self.logic.isRecording():
+            self.logic.stopRecording()
+        else:
+            self.attempt(lambda: self.logic.startRecording(self._folder()))
+
+    def _saveLast(self) -> None:
+        self.attempt(lambda: self.logic.saveLast(self._folder()))
+
+    def _keep(self, seconds: int) -> None:
+        remember("KeepSeconds", seconds)
+        self.attempt(lambda: self.logic.keepLast(seconds))
+
+    def _rememberFromStart(self, on: bool) -> None:
+        remember("RecordFromStart", on)
+
+    def _folder(self) -> str:
+        return str(self.ui.recordingFolderPathLineEdit.currentPath)

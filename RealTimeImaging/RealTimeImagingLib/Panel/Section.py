@@ -1,0 +1,60 @@
+"""What the sections of the panel have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import slicer
+
+from ..Errors import RealTimeImagingError
+
+
+class Section:
+    """A part of the panel.
+
+    :param ui: the widgets by name (slicer.util.childWidgetVariables).
+    :param logic: a RealTimeImagingLogic.
+    :param complain: shows words in red where the user looks.
+    """
+
+    def __init__(self, ui: Any, logic: Any, complain: Callable[[str], None]) -> None:
+        self.ui, self.logic, self.complain = ui, logic, complain
+        self._connections: list[tuple[Any, str, Callable[..., None]]] = []
+
+    def connect(self, sender: Any, signal: str, slot: Callable[..., None]) -> None:
+        """Connect until :meth:`close`."""
+        sender.connect(signal, slot)
+        self._connections.append((sender, signal, slot))
+
+    def close(self) -> None:
+        """Let go of all widgets."""
+        for sender, signal, slot in self._connections:
+            sender.disconnect(signal, slot)
+        self._connections = []
+
+    def refresh(self, values: dict[str, Any]) -> None:
+        """Show the logic's state.
+
+        :param values: logic.statistics().
+        """
+
+    def attempt(self, action: Callable[[], object]) -> bool:
+        """Do what the user asked for; False when it cannot be, which is said in words."""
+        try:
+            action()
+        except RealTimeImagingError as error:
+            self.complain(str(error))
+            return False
+        return True
+
+
+def remembered(key: str, default: Any = "") -> Any:
+    """A value from Slicer's settings."""
+    found = slicer.app.userSettings().value(f"RealTimeImaging/{key}", default)
+    return default if found is None else found
+
+
+def remember(key: str, value: Any) -> None:
+    """Keep a value in Slicer's settings."""
+    slicer.app.userSettings().setValue(f"RealTimeImaging/{key}", value)

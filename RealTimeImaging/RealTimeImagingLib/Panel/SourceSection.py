@@ -1,0 +1,200 @@
+"""Where the images come from: the choice of the source, its settings, Start and Stop."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import ctk
+from slicer.i18n import tr as _
+
+from ..Errors import SettingsError
+from ..Settings import EXISTING, PACES, FolderSettings, ReplaySettings, SourceSettings, settingsFromJSON
+from .Section import Section, remember, remembered
+
+SOURCES = (FolderSettings, ReplaySettings)
+"""In the order of the combo box."""
+ROWS = {
+    FolderSettings: ("folderPathLineEdit",),
+    ReplaySettings: ("replayFilePathLineEdit", "replayPaceComboBox", "replayLoopCheckBox"),
+}
+PACE_ROWS = {"recorded": "replaySpeedSpinBox", "rate": "replayRateSpinBox"}
+FOLDER_OPTIONS = (
+    "patternLineEdit",
+    "subfoldersCheckBox",
+    "existingComboBox",
+    "seriesPatternLineEdit",
+    "incompleteAfterSpinBox",
+)
+
+
+class SourceSection(Section):
+    """Source, options, Start, the simulated scanner, and the steps of a replay."""
+
+    def __init__(self, ui: Any, logic: Any, complain: Callable[[str], None]) -> None:
+        super().__init__(ui, logic, complain)
+        ui.folderPathLineEdit.filters = ctk.ctkPathLineEdit.Dirs
+        ui.simulatorInputPathLineEdit.filters = ctk.ctkPathLineEdit.Files
+        ui.replayFilePathLineEdit.filters = ctk.ctkPathLineEdit.Files
+        self._paused = False
+        self.connect(ui.startButton, "clicked()", self._startOrStop)
+        self.connect(ui.tryButton, "clicked()", self._try)
+        self.connect(ui.sourceComboBox, "currentIndexChanged(int)", self._showRows)
+        self.connect(ui.replayPaceComboBox, "currentIndexChanged(int)", self._showRows)
+        self.connect(ui.replaySpeedSpinBox, "valueChanged(double)", self._paceChanged)
+        self.connect(ui.replayRateSpinBox, "valueChanged(double)", self._paceChanged)
+        self.connect(ui.replayLoopCheckBox, "toggled(bool)", self._loopChanged)
+        self.connect(ui.pauseButton, "clicked()", self._pauseOrResume)
+        self.connect(ui.stepButton, "clicked()", self._stepOn)
+        self.connect(ui.stepBackButton, "clicked()", self._stepBack)
+        self.showSettings(logic.sceneSettings() or _remembered())
+        ui.simulatorInputPathLineEdit.currentPath = remembered("SimulatorInput")
+        self._showRows()
+
+    def settings(self) -> SourceSettings:
+        """What the fields say.
+
+        :raises SettingsError: a field that cannot work.
+        """
+        ui = self.ui
+        if SOURCES[ui.sourceComboBox.currentIndex] is ReplaySettings:
+            return ReplaySettings(
+                file=ui.replayFilePathLineEdit.currentPath,
+                pace=PACES[ui.replayPaceComboBox.currentIndex],
+                speed=ui.replaySpeedSpinBox.value,
+                rate=ui.replayRateSpinBox.value,
+                loop=ui.replayLoopCheckBox.checked,
+                stream=ui.streamLineEdit.text,
+            )
+        return FolderSettings(
+            folder=ui.folderPathLineEdit.currentPath,
+            pattern=ui.patternLineEdit.text,
+            subfolders=ui.subfoldersCheckBox.checked,
+            existing=EXISTING[ui.existingComboBox.currentIndex],
+            seriesPattern=ui.seriesPatternLineEdit.text.strip(),
+            incompleteAfter=ui.incompleteAfterSpinBox.value,
+            stream=ui.streamLineEdit.text,
+        )
+
+    def showSettings(self, settings: SourceSettings | None) -> None:
+        """Fill the fields; None leaves them."""
+        ui = self.ui
+        if isinstance(settings, FolderSettings):
+            ui.folderPathLineEdit.currentPath = settings.folder
+            ui.patternLineEdit.text = settings.pattern
+            ui.subfoldersCheckBox.checked = settings.subfolders
+            ui.existingComboBox.currentIndex = EXISTING.index(settings.existing)
+            ui.seriesPatternLineEdit.text = settings.seriesPattern
+            ui.incompleteAfterSpinBox.value = settings.incompleteAfter
+            ui.streamLineEdit.text = settings.stream
+        elif isinstance(settings, ReplaySettings):
+            ui.replayFilePathLineEdit.currentPath = settings.file
+            ui.replayPaceComboBox.currentIndex = PACES.index(settings.pace)
+            ui.replaySpeedSpinBox.value = settings.speed
+            ui.replayRateSpinBox.value = settings.rate
+            ui.replayLoopCheckBox.checked = settings.loop
+            ui.streamLineEdit.text = settings.stream
+        else:
+            return
+        ui.sourceComboBox.currentIndex = SOURCES.index(type(settings))
+
+    def refresh(self, values: dict[str, Any]) -> None:
+        """Start or Stop, and the buttons of a replay that runs."""
+        running = self.logic.isRunning()
+        self.ui.startButton.text = _("Stop") if running else _("Start")
+        for name in ("sourceComboBox", "folderPathLineEdit", "replayFilePathLineEdit", "optionsSection", "tryButton"):
+            getattr(self.ui, name).enabled = not running
+        self._showReplay()
+
+    def _showReplay(self) -> None:
+        replaying = self._replaying()
+        if not replaying:
+            self._paused = False
+        self.ui.pauseButton.text = _("Go on") if self._paused else _("Pause")
+        for name in ("pauseButton", "stepBackButton", "stepButton"):
+            getattr(self.ui, name).visible = bool(replaying)
+
+    # ---- what the user does
+
+    def _startOrStop(self) -> None:
+        if self.logic.isRunning():
+            self.logic.stop()
+        elif self.attempt(self._start):
+            remember("Settings", json.dumps(self.settings().toJSON()))
+            self.ui.folderPathLineEdit.addCurrentPathToHistory()
+            self.ui.replayFilePathLineEdit.addCurrentPathToHistory()
+
+    def _start(self) -> None:
+        settings = self.settings()
+        self._recordFromStart()
+        self.logic.start(settings)
+
+    def _try(self) -> None:
+        source = self.ui.simulatorInputPathLineEdit.currentPath
+        remember("SimulatorInput", source)
+
+        def start() -> None:
+            self._recordFromStart()
+            self.logic.startSimulatedScanner(source)
+
+        self.attempt(start)
+
+    def _recordFromStart(self) -> None:
+        if self.ui.recordFromStartCheckBox.checked and not self.logic.isRecording():
+            self.logic.startRecording(self.ui.recordingFolderPathLineEdit.currentPath)
+
+    def _replaying(self) -> list[Any]:
+        return [one for one in self.logic.sources() if isinstance(one.settings, ReplaySettings) and not one.ended]
+
+    def _send(self, command: str, **values: Any) -> None:
+        for handle in self._replaying():
+            handle.send(command, **values)
+
+    def _pauseOrResume(self) -> None:
+        self._send("resume" if self._paused else "pause")
+        self._paused = not self._paused
+        self._showReplay()
+
+    def _stepOn(self) -> None:
+        self._step(1)
+
+    def _stepBack(self) -> None:
+        self._step(-1)
+
+    def _step(self, frames: int) -> None:
+        if not self._paused:
+            self._pauseOrResume()
+        self._send("step", frames=frames)
+
+    def _paceChanged(self, *_value: float) -> None:
+        pace = PACES[self.ui.replayPaceComboBox.currentIndex]
+        values = {
+            "recorded": {"speed": self.ui.replaySpeedSpinBox.value},
+            "rate": {"rate": self.ui.replayRateSpinBox.value},
+        }
+        self._send("pace", **values.get(pace, {"fastest": True}))
+
+    def _loopChanged(self, on: bool) -> None:
+        self._send("loop", on=on)
+
+    def _showRows(self, *_index: int) -> None:
+        source = SOURCES[self.ui.sourceComboBox.currentIndex]
+        pace = PACES[self.ui.replayPaceComboBox.currentIndex]
+        wanted = {*ROWS[source], *(FOLDER_OPTIONS if source is FolderSettings else ())}
+        if source is ReplaySettings and pace in PACE_ROWS:
+            wanted.add(PACE_ROWS[pace])
+        for name in (*(name for rows in ROWS.values() for name in rows), *PACE_ROWS.values(), *FOLDER_OPTIONS):
+            for widget in (getattr(self.ui, name), getattr(self.ui, f"{name}Label")):
+                widget.visible = name in wanted
+        self._paceChanged()
+
+
+def _remembered() -> SourceSettings | None:
+    text = remembered("Settings")
+    try:
+        return settingsFromJSON(json.loads(text)) if text else None
+    except (SettingsError, ValueError) as error:
+        logging.warning("The remembered settings of Real-Time Imaging cannot be used: %s", error)
+        return None
