@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -65,13 +66,12 @@ def compareImage(image: Image, pixels: Pixels, ijkToRAS: Matrix, precision: floa
             f"{what} was written as {pixels.shape} {pixels.dtype} "
             f"and read as {image.pixels.shape} {image.pixels.dtype}."
         )
-    flip = np.eye(4)
-    flip[2, 2], flip[2, 3] = -1.0, pixels.shape[0] - 1
     found, error = image.pixels, _distance(image.ijkToRAS, ijkToRAS, pixels.shape)
-    flipped = _distance(image.ijkToRAS @ flip, ijkToRAS, pixels.shape)
-    if flipped < error:
-        found, error = found[::-1], flipped
     allowed = tolerance(ijkToRAS, pixels.shape, precision)
+    if not error <= allowed:
+        flip = np.eye(4)
+        flip[2, 2], flip[2, 3] = -1.0, pixels.shape[0] - 1
+        found, error = found[::-1], _distance(image.ijkToRAS @ flip, ijkToRAS, pixels.shape)
     if not error <= allowed:
         raise Different(f"{what} lies {error:.3g} mm beside its place; {allowed:.3g} mm are allowed.")
     for k in range(len(pixels)):
@@ -105,13 +105,19 @@ def compareTimes(found: list[float], expected: list[float], tolerance: float, wh
 
 
 def _distance(one: Matrix, other: Matrix, shape: tuple[int, ...]) -> float:
-    return float(np.linalg.norm(_corners(one, shape) - _corners(other, shape), axis=0).max())
+    off = _corners(one - other, shape)
+    return float(np.sqrt((off * off).sum(axis=0).max()))
 
 
 def _corners(ijkToRAS: Matrix, shape: tuple[int, ...]) -> Matrix:
-    k, j, i = np.meshgrid(*[(0, size - 1) for size in shape[:3]], indexing="ij")
-    corners: Matrix = (ijkToRAS @ np.stack([i.ravel(), j.ravel(), k.ravel(), np.ones(8)]))[:3]
+    corners: Matrix = ijkToRAS[:3] @ _voxels(shape[:3])
     return corners
+
+
+@functools.lru_cache
+def _voxels(shape: tuple[int, ...]) -> Matrix:
+    k, j, i = np.meshgrid(*[(0.0, size - 1.0) for size in shape], indexing="ij")
+    return np.stack([i.ravel(), j.ravel(), k.ravel(), np.ones(8)])
 
 
 def _bytes(pixels: Pixels) -> Pixels:

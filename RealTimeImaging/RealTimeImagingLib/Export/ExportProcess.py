@@ -186,4 +186,6 @@ class ExportProcess:
             self._onFailed("The export was cancelled; nothing is left of it.")
         else:
             last = self._errors.decode(errors="replace").strip().splitlines()
-            self._onFailed(f"The export ended unexpectedly (exit code {self._code}). {last[-1] if last else ''}".strip())
+            self._onFailed(
+                f"The export ended unexpectedly (exit code {self._code}). {last[-1] if last else ''}".strip()
+            )

@@ -27,6 +27,8 @@ class Frames:
         self.recording, self.stream, self.start, self.startClock = one.recording, one.stream, one.start, startClock
         self.attributes = attributes
         self._places = [(part, place) for part, places in parts for place in places]
+        self.times = [part.times[place] for part, place in self._places]
+        """Of each frame, seconds since the recording's first, strictly increasing."""
         for part, _ in parts:
             if part.shape != self.shape or part.dtype.newbyteorder("=") != self.dtype:
                 raise ExportError(
@@ -67,11 +69,6 @@ class Frames:
     def matrix(self, index: int) -> Matrix:
         """IJKToRAS of a frame."""
         return self.entry(index)["ijkToRAS"]
-
-    @property
-    def times(self) -> list[float]:
-        """Of each frame, seconds since the recording's first, strictly increasing."""
-        return [part.times[place] for part, place in self._places]
 
     def firstElsewhere(self) -> int | None:
         """The first frame that lies elsewhere than frame 0, None when all lie at one place."""

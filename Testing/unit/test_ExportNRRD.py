@@ -1,0 +1,243 @@
+"""Independent readers find in an exported NRRD what was recorded: Slicer's storage nodes, pynrrd, SimpleITK."""
+
+import json
+import warnings
+
+import nrrd
+import numpy as np
+import pytest
+import slicerhost
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from RealTimeImagingLib.Errors import RealTimeImagingError
+from RealTimeImagingLib.Export.Job import ExportJob, Snapshot
+from RealTimeImagingLib.Frame import SCALAR_TYPES
+from RealTimeImagingLib.Recording import openRecording
+from unit.exporting import GEOMETRIES, LPS, assertSame, fromSimpleITK, save
+from unit.recordings import OBLIQUE, RIGHT_HANDED, START, InSlicer, frame, record
+
+VALUES = ["BKS.Cg-Dock7m +/+ Leprdb/J", "Größe 5 µm, 鼠", "first\nsecond", 'a "b" \\n \\ c', " around ", "a:=b: c #"]
+SHAPES = [((2, 3, 4), dtype) for dtype in SCALAR_TYPES] + [
+    ((2, 3, 4, components), np.dtype(kind)) for components in (3, 4) for kind in ("u1", "u2", "f4")
+]
+
+
+@pytest.fixture(scope="module")
+def slicer():
+    return slicerhost.boot()
+
+
+def nodeOf(slicer, path, frame):
+    """What Slicer's own storage node for NRRD makes of a volume."""
+    name = "Vector" if frame.components > 1 else "Scalar"
+    node = slicer.mrmlScene.AddNewNodeByClass(f"vtkMRML{name}VolumeNode")
+    storage = slicer.vtkMRMLNRRDStorageNode()
+    storage.SetFileName(str(path))
+    assert storage.ReadData(node), storage.GetUserMessages().GetAllMessagesAsString()
+    return node
+
+
+def fromSlicer(slicer, node):
+    return slicer.util.arrayFromVolume(node), slicer.util.arrayFromVTKMatrix(InSlicer._matrix(node))
+
+
+def fromPynrrd(path):
+    data, header = nrrd.read(str(path), index_order="C")
+    matrix = np.eye(4)
+    directions = header["space directions"]
+    matrix[:3, :3] = np.array(directions[-3:]).T
+    matrix[:3, 3] = header["space origin"]
+    return data, LPS @ matrix, header
+
+
+@pytest.mark.parametrize("matrix", GEOMETRIES.values(), ids=GEOMETRIES)
+@pytest.mark.parametrize(("shape", "dtype"), SHAPES, ids=str)
+def test_a_volume_is_where_it_was(slicer, tmp_path, shape, dtype, matrix):
+    each = frame(3, shape, dtype, matrix)
+    (path,), events = save("nrrd", tmp_path / "out", record(tmp_path, [each]))
+    assert (path.name, events) == ("out.nrrd", [])
+    node = nodeOf(slicer, path, each)
+    assertSame(fromSlicer(slicer, node), each, 1e-9)
+    assertSame(fromPynrrd(path)[:2], each, 1e-9)
+    assertSame(fromSimpleITK(path), each, 1e-6)
+    slicer.mrmlScene.RemoveNode(node)
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_attributes_of_a_volume_are_those_of_the_node(slicer, tmp_path, value):
+    each = frame(0, attributes={"SourceFile": value})
+    attributes = {"Strain": value, "A-b_c.1": "x"}
+    (path,), _ = save(
+        "nrrd", tmp_path / "out", record(tmp_path, [each], attributes={"Strain": "old"}), attributes=attributes
+    )
+    node = nodeOf(slicer, path, each)
+    assert {name: node.GetAttribute(name) for name in attributes} == attributes
+    told = json.loads(node.GetAttribute("Frame"))
+    assert told["attributes"] == {"SourceFile": value}
+    assert told["receiveTime"] == each.receiveTime
+    # and again through Slicer: what was saved is what a later session finds
+    again = tmp_path / "again.nrrd"
+    storage = slicer.vtkMRMLNRRDStorageNode()
+    storage.SetFileName(str(again))
+    assert storage.WriteData(node)
+    assert nodeOf(slicer, again, each).GetAttribute("Strain") == value
+    slicer.mrmlScene.Clear()
+
+
+def test_what_nrrd_cannot_hold_is_told_and_exact_in_the_frame(slicer, tmp_path):
+    value = "a\r\nb\rc\0d"
+    each = frame(0, attributes={"Note": value})
+    (path,), (event,) = save("nrrd", tmp_path / "out", record(tmp_path, [each]), attributes={"Note": value})
+    assert (event.code, event.level) == ("export-altered", "warning")
+    assert "Note" in event.text
+    node = nodeOf(slicer, path, each)
+    assert node.GetAttribute("Note") == "a\nb\nc\N{REPLACEMENT CHARACTER}d"
+    assert json.loads(node.GetAttribute("Frame"))["attributes"]["Note"] == value
+
+
+def test_a_snapshot_of_pixels_in_a_file(slicer, tmp_path):
+    pixels = np.arange(24, dtype=">i2").reshape(2, 3, 4)
+    (tmp_path / "pixels.raw").write_bytes(pixels.tobytes())
+    snapshot = Snapshot(
+        str(tmp_path / "pixels.raw"),
+        (2, 3, 4),
+        ">i2",
+        tuple(OBLIQUE.ravel()),
+        START,
+        START + 0.5,
+        7,
+        "Cam",
+        {"SpecimenID": "UF-1"},
+    )
+    paths, _ = save("nrrd", tmp_path / "shot.nrrd", snapshot=snapshot, attributes={"Operator": "K"})
+    assert paths == [tmp_path / "shot.nrrd"]
+    each = frame(0, matrix=OBLIQUE)
+    array, matrix, header = fromPynrrd(paths[0])
+    assert np.array_equal(array, pixels)
+    assert np.allclose(matrix, OBLIQUE)
+    told = json.loads(header["Frame"])
+    assert (told["number"], told["deviceTime"], told["receiveTime"]) == (7, START + 0.5, START)
+    node = nodeOf(slicer, paths[0], each)
+    assert (node.GetAttribute("SpecimenID"), node.GetAttribute("Operator")) == ("UF-1", "K")
+
+
+def test_a_snapshot_whose_file_has_another_size_is_refused(tmp_path):
+    (tmp_path / "pixels.raw").write_bytes(b"1234")
+    snapshot = Snapshot(str(tmp_path / "pixels.raw"), (2, 3, 4), "<i2", tuple(OBLIQUE.ravel()), START)
+    with pytest.raises(RealTimeImagingError, match="4 bytes, and the snapshot has 48"):
+        save("nrrd", tmp_path / "shot", snapshot=snapshot)
+
+
+def test_several_frames_are_no_volume(tmp_path):
+    parts = record(tmp_path, [frame(0), frame(1)])
+    with pytest.raises(RealTimeImagingError, match=r"\.seq\.nrrd holds several"):
+        save("nrrd", tmp_path / "out", parts)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    axes=st.lists(st.floats(-9, 9), min_size=9, max_size=9),
+    origin=st.lists(st.floats(-1e4, 1e4), min_size=3, max_size=3),
+)
+def test_any_geometry_survives_exactly(tmp_path_factory, axes, origin):
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.array(axes).reshape(3, 3) * 0.1 + np.diag([3.0, -3, 3])
+    matrix[:3, 3] = origin
+    u = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
+    matrix[:3, :3] = np.linalg.qr(u)[0] * np.linalg.norm(matrix[:3, :3], axis=0)
+    folder = tmp_path_factory.mktemp("any")
+    each = frame(0, (2, 3, 4), matrix=matrix)
+    for format_ in ("nrrd", "seq.nrrd"):
+        (path,), _ = save(format_, folder / "out", record(folder, [each], format_))
+        assert np.array_equal(fromPynrrd(path)[1] if format_ == "nrrd" else matrix, matrix)
+
+
+# ---- sequences
+
+
+@pytest.mark.parametrize("matrix", GEOMETRIES.values(), ids=GEOMETRIES)
+@pytest.mark.parametrize(("shape", "dtype"), SHAPES[:4] + SHAPES[6:7] + SHAPES[8:10], ids=str)
+def test_slicer_opens_a_sequence_in_one_file(slicer, tmp_path, shape, dtype, matrix):
+    frames = [frame(n, shape, dtype, matrix, attributes={"SourceFile": f"{n} µm.nii"}) for n in range(5)]
+    (header,) = record(tmp_path, frames, attributes={"Strain": VALUES[0]})
+    (path,), _ = save("seq.nrrd", tmp_path / "out.seq.nrrd", [header], first=1, last=3, attributes={"Operator": "K"})
+    for raw in (*tmp_path.glob("*.raw"), *tmp_path.glob("*.nhdr")):
+        raw.unlink()  # nothing but the one file is read
+    assert path.name == "out.seq.nrrd"
+    found = InSlicer(slicer, path)
+    assert found.count == 3
+    for index, each in enumerate(frames[1:4]):
+        assert np.array_equal(found.atVoxels(index, matrix), each.pixels)
+        told = json.loads(found.item(index).GetAttribute("Frame"))
+        assert (told["number"], told["attributes"]) == (each.number, dict(each.attributes))
+    assert found.times == pytest.approx([n / 30 for n in (1, 2, 3)], abs=1e-6)
+    assert (found.node.GetAttribute("Strain"), found.node.GetAttribute("Operator")) == (VALUES[0], "K")
+    slicer.mrmlScene.Clear()
+
+
+def test_a_frame_every_millisecond_keeps_its_time(slicer, tmp_path):
+    frames = [frame(n, (1, 2, 2), step=0.001) for n in range(50)]
+    (path,), _ = save("seq.nrrd", tmp_path / "out", record(tmp_path, frames))
+    found = InSlicer(slicer, path)
+    assert found.times == pytest.approx([n / 1000 for n in range(50)], abs=1e-6)
+
+
+@pytest.fixture
+def parts(tmp_path):
+    """A recording of three parts of 3000, 3000 and 5 frames."""
+    frames = [frame(n, (1, 1, 2), np.uint16) for n in range(6005)]
+    return frames, record(tmp_path, frames)
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, None), (2998, 3001), (2999, 2999), (3000, 6004), (6004, None)])
+def test_a_range_goes_over_parts(tmp_path, parts, first, last):
+    frames, headers = parts
+    assert len(headers) == 3
+    chosen = frames[first : None if last is None else last + 1]
+    (path,), _ = save("seq.nrrd", tmp_path / "out", reversed(headers), first=first, last=last)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pynrrd does not know the names of Slicer's
+        data, header = nrrd.read(str(path), index_order="C")
+    assert np.array_equal(data, np.stack([each.pixels for each in chosen]))
+    numbers = [json.loads(header[f"axis 3 item {n:04d} Frame"])["number"] for n in range(len(chosen))]
+    assert numbers == [each.number for each in chosen]
+
+
+@pytest.mark.parametrize(("first", "last", "words"), [(6005, None, "0 to 6004"), (0, 6005, "0 to 6004")])
+def test_a_range_that_is_not_there_is_refused(tmp_path, parts, first, last, words):
+    with pytest.raises(RealTimeImagingError, match=words):
+        save("seq.nrrd", tmp_path / "out", parts[1], first=first, last=last)
+
+
+def test_parts_of_several_recordings_are_refused(tmp_path):
+    headers = [*record(tmp_path, [frame(0)], "one"), *record(tmp_path, [frame(0)], "two")]
+    with pytest.raises(RealTimeImagingError, match="one stream of one recording"):
+        save("seq.nrrd", tmp_path / "out", headers)
+    with pytest.raises(RealTimeImagingError, match="one stream of one recording"):
+        save("seq.nrrd", tmp_path / "out", [headers[0], headers[0]])
+
+
+def test_parts_of_different_size_merge_only_where_they_are_alike(tmp_path):
+    frames = [frame(0), frame(1), frame(2, (2, 3, 5)), frame(3, (2, 3, 5))]
+    headers = record(tmp_path, frames)
+    with pytest.raises(RealTimeImagingError, match="from 4 x 3 x 2 int16 to 5 x 3 x 2 int16"):
+        save("seq.nrrd", tmp_path / "out", headers)
+    (path,), _ = save("seq.nrrd", tmp_path / "out", headers, first=2)
+    assert nrrd.read_header(str(path))["sizes"].tolist() == [5, 3, 2, 2]
+
+
+@pytest.mark.parametrize("format_", ["seq.nrrd", "nii", "nii.gz"])
+def test_a_geometry_that_moves_is_refused_with_a_way_out(tmp_path, format_):
+    moved = RIGHT_HANDED.copy()
+    moved[0, 3] += 1e-3
+    headers = record(tmp_path, [frame(0), frame(1), frame(2, matrix=moved)])
+    with pytest.raises(RealTimeImagingError, match=r"Frame 2 lies elsewhere than frame 0.*\.seq\.mrb"):
+        save(format_, tmp_path / "out", headers)
+    save(format_, tmp_path / "out", headers, last=1)
+    assert openRecording(headers[0]).count == 3
+
+
+def test_the_job_of_a_snapshot_survives_json(tmp_path):
+    snapshot = Snapshot("a.raw", (2, 3, 4), "<i2", tuple(OBLIQUE.ravel()), START)
+    job = ExportJob("nrrd", str(tmp_path / "a"), snapshot=snapshot)
+    assert ExportJob.fromJSON(json.loads(json.dumps(job.toJSON()))) == job
