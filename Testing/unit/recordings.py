@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 from RealTimeImagingLib.Frame import Frame
-from RealTimeImagingLib.Recording import Recorder, openRecording
+from RealTimeImagingLib.Recording import Recorder, openRecording, repair, unfinished
 
 START = 1_700_000_000.0
 RIGHT_HANDED = np.array([[-0.5, 0, 0, 10.25], [0, -0.6, 0, -20.5], [0, 0, 2.0, 1 / 3], [0, 0, 0, 1]])
@@ -20,6 +25,15 @@ def frame(number, shape=(2, 3, 4), dtype=np.int16, matrix=RIGHT_HANDED, stream="
     values.setdefault("receiveTime", START + number * step)
     values.setdefault("attributes", {"SourceFile": f"{number}.nii"})
     return Frame(pixels, matrix, stream, number, **values)
+
+
+def quickFrame(kind, number):
+    """A frame that is made faster than it is written: the kinds differ in size and in what they make a recorder do."""
+    shapes = {"small": (1, 4, 4), "big": (16, 256, 256), "stopping": (1, 64, 64)}
+    shape = ((1, 64, 64), (2, 8, 8))[number // 5 % 2] if kind == "changing" else shapes[kind]
+    pixels = np.arange(number, number + math.prod(shape), dtype=np.int32).reshape(shape)
+    matrix = OBLIQUE + np.eye(4, k=3) * number if kind == "changing" else RIGHT_HANDED
+    return Frame(pixels, matrix, "Scan", number, START + number / 1000)
 
 
 def recorder(folder, stream="Scan", **values):
@@ -53,6 +67,29 @@ def manifestOf(path):
     """The manifest beside a header of a first part."""
     with open(str(path).removesuffix(".seq.nhdr") + ".json", encoding="ascii") as file:
         return json.load(file)
+
+
+def child(*command):
+    """A Python process that can import what this one can."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen(
+        [sys.executable, *map(str, command)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
+        text=True,
+    )
+
+
+def bytesOf(folder):
+    """Names and bytes of all files of a folder."""
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def assertRepaired(folder):
+    """No file is left that was needed only while it grew, and nothing is left to repair."""
+    left = [name for name in os.listdir(folder) if name.endswith((".jsonl", ".lock", ".tmp"))]
+    assert (left, unfinished(str(folder)), repair(str(folder))) == ([], [], [])
 
 
 class InSlicer:

@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 from RealTimeImagingLib.Recording import repair
-from unit.recordings import assertHolds, frame, manifestOf, recorder
+from unit.recordings import RIGHT_HANDED, assertHolds, frame, manifestOf, recorder
 
 posix = pytest.mark.skipif(os.name != "posix", reason="Windows removes and renames no open file")
 
@@ -281,6 +281,21 @@ def test_pixels_that_no_frame_may_have_fail_and_are_counted(tmp_path, pixels, be
     for each in frames[:before]:
         assert recording.append(each)
     assert not recording.append(dataclasses.replace(frame(99), pixels=pixels))
+    assert recording.append(frames[-1])
+    assertHolds(recording.finish(), frames)
+    assertCounted(recording, before + 2, 1)
+
+
+@pytest.mark.parametrize("row", [0, 3])
+@pytest.mark.parametrize("before", [0, 2])
+def test_a_geometry_that_no_frame_may_have_fails_and_is_counted(tmp_path, before, row):
+    matrix = RIGHT_HANDED.copy()
+    matrix[row] = [0, 0, 0, 2]
+    recording = recorder(tmp_path)
+    frames = [frame(number) for number in range(before + 1)]
+    for each in frames[:before]:
+        assert recording.append(each)
+    assert not recording.append(frame(99, matrix=matrix))
     assert recording.append(frames[-1])
     assertHolds(recording.finish(), frames)
     assertCounted(recording, before + 2, 1)

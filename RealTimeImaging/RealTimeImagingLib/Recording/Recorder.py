@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from ..Errors import FrameError, RecordingError
 from ..Event import Event
-from ..Frame import Frame, checkPixels
+from ..Frame import Frame, checkMatrix, checkPixels
 from .FrameTimes import FrameTimes, Origin, usable
 from .Header import checkAttributes
 from .Layout import HEADER, LINES, LOCK, MANIFEST, RAW, baseName, candidates, fileName, nothingIsNamed, partName
@@ -122,6 +122,7 @@ class Recorder:
         time = self._times.of(frame)
         matrix = None
         if frame.ijkToRAS.tobytes() != self._matrix:
+            checkMatrix(frame.ijkToRAS)
             matrix = flat(frame.ijkToRAS)
             if matrix == part.part.ijkToRAS:
                 matrix = None
@@ -142,6 +143,7 @@ class Recorder:
 
     def _nextPart(self, frame: Frame) -> GrowingPart:
         checkPixels(frame.pixels)
+        checkMatrix(frame.ijkToRAS)
         part, self._growing = self._growing, None
         if part and part.count:
             try:

@@ -1,0 +1,201 @@
+"""What a dead process has left is finished, or stays as it is and is told."""
+
+import os
+import textwrap
+import threading
+
+import pytest
+from RealTimeImagingLib.Recording import Recorder, repair, unfinished
+from RealTimeImagingLib.Recording.Lines import FrameLine
+from unit.conftest import snapshot
+from unit.recordings import assertHolds, assertRepaired, bytesOf, child, frame, manifestOf, recorder
+
+# Who lives
+
+LIVING = textwrap.dedent("""
+    import sys
+    from unit.recordings import frame, recorder
+    recording = recorder(sys.argv[1])
+    assert recording.append(frame(0))
+    print("there", flush=True)
+    sys.stdin.readline()
+    assert recording.append(frame(1)) and not recording.events()
+    print(*recording.finish(), flush=True)
+""")
+
+
+def test_the_recording_of_a_living_process_is_not_touched(tmp_path):
+    process = child("-c", LIVING, tmp_path)
+    process.stdout.readline()
+    before = snapshot(tmp_path)
+    assert (repair(str(tmp_path)), unfinished(str(tmp_path)), snapshot(tmp_path)) == ([], [], before)
+    path = process.communicate("\n")[0].strip()
+    assert process.returncode == 0
+    assertHolds([path], [frame(0), frame(1)])
+
+
+def test_a_recording_of_this_process_is_not_touched(tmp_path):
+    recording = recorder(tmp_path)
+    assert recording.append(frame(0))
+    assert (repair(str(tmp_path)), unfinished(str(tmp_path))) == ([], [])
+    assert recording.append(frame(1))
+    assertHolds(recording.finish(), [frame(0), frame(1)])
+
+
+def test_two_repairs_at_once_finish_each_recording_once(tmp_path):
+    for number in range(20):
+        deadRecording(tmp_path, [frame(number)])
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(repair(str(tmp_path)))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    done = [one for repairs in found for one in repairs]
+    assert {one.event.code for one in done} == {"recording-repaired"}
+    assert len({one.recording for one in done}) == len(done) == 20
+    assertRepaired(tmp_path)
+
+
+# What a dead process and others leave
+
+
+def deadRecording(folder, frames, name="Test"):
+    """The files as a killed process leaves them; its base name. The lock is free as after its death."""
+    recording = Recorder(str(folder), name, frames[0].stream, {})
+    for each in frames:
+        assert recording.append(each)
+    recording._lock.release(remove=False)
+    for part in recording._parts:
+        part.abandon()
+    return recording._base
+
+
+def test_unfinished_names_them_and_changes_nothing(tmp_path):
+    deadRecording(tmp_path, [frame(0)])
+    deadRecording(tmp_path, [frame(1)])
+    before = snapshot(tmp_path)
+    assert unfinished(str(tmp_path)) == ["Test-Scan", "Test_1-Scan"]
+    assert snapshot(tmp_path) == before
+    assert [found.recording for found in repair(str(tmp_path))] == ["Test-Scan", "Test_1-Scan"]
+
+
+def test_without_anything_dead_there_is_nothing_to_repair(tmp_path):
+    assert (repair(str(tmp_path)), repair(str(tmp_path / "absent")), unfinished(str(tmp_path / "absent"))) == (
+        [],
+        [],
+        [],
+    )
+
+
+def test_a_recording_whose_name_looks_like_a_part_of_another_is_its_own(tmp_path):
+    one, other = [frame(0)], [frame(0, (1, 1, 1), stream="Scan_2"), frame(1, stream="Scan_2")]
+    deadRecording(tmp_path, one)
+    deadRecording(tmp_path, other)
+    found = {each.recording: each.headers for each in repair(str(tmp_path))}
+    assert set(found) == {"Test-Scan", "Test-Scan_2"}
+    assertHolds(found["Test-Scan"], one)
+    assertHolds(found["Test-Scan_2"], other)
+
+
+def test_pixels_that_a_power_cut_took_are_told_with_their_numbers(tmp_path):
+    deadRecording(tmp_path, [frame(number) for number in range(5, 11)])
+    os.truncate(tmp_path / "Test-Scan.raw", 3 * 48 + 7)
+    (found,) = repair(str(tmp_path))
+    assertHolds(found.headers, [frame(number) for number in range(5, 8)])
+    assert found.event.level == "warning"
+    assert "3 frames, the last is number 7" in found.event.text
+    assert "frames 8 to 10 (3): the pixels are not in the file" in found.event.text
+    assert "7 bytes" in found.event.text
+    manifest = manifestOf(found.headers[0])
+    assert (manifest["recorded"], manifest["failed"], manifest["finishedBy"]) == (3, 3, "repair")
+    assertRepaired(tmp_path)
+
+
+def test_without_any_pixels_no_header_is_left_and_all_is_told_as_lost(tmp_path):
+    deadRecording(tmp_path, [frame(0), frame(1)])
+    (tmp_path / "Test-Scan.raw").unlink()
+    (found,) = repair(str(tmp_path))
+    assert (found.headers, found.event.level, os.listdir(tmp_path)) == ([], "warning", [])
+    assert "no frame was stored" in found.event.text
+    assert "frames 0 to 1 (2)" in found.event.text
+
+
+def test_gaps_before_the_death_are_in_the_report_and_the_manifest(tmp_path):
+    folder = tmp_path / "later"
+    recording = recorder(folder)
+    assert not recording.append(frame(0))
+    folder.mkdir()
+    assert recording.append(frame(1))
+    recording._lock.release(remove=False)
+    (found,) = repair(str(folder))
+    assert "Not stored: frame 0: No such file or directory." in found.event.text
+    manifest = manifestOf(found.headers[0])
+    assert (manifest["recorded"], manifest["failed"], manifest["gaps"][0]["count"]) == (1, 1, 1)
+
+
+def test_zeros_that_a_power_cut_left_at_the_end_are_cut_off(tmp_path):
+    deadRecording(tmp_path, [frame(0), frame(1)])
+    with open(tmp_path / "Test-Scan.jsonl", "ab") as lines, open(tmp_path / "Test-Scan.raw", "ab") as raw:
+        lines.write(bytes(200) + b"\n")
+        raw.write(bytes(48))
+    (found,) = repair(str(tmp_path))
+    assertHolds(found.headers, [frame(0), frame(1)])
+    assert "48 bytes" in found.event.text
+
+
+@pytest.mark.parametrize(("place", "words"), [(0, "does not say what the pixels are"), (2, "line 3 of")])
+def test_what_cannot_be_understood_stays_as_it_is_and_is_told(tmp_path, place, words):
+    deadRecording(tmp_path, [frame(number) for number in range(4)])
+    path = tmp_path / "Test-Scan.jsonl"
+    lines = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join([*lines[:place], b"?" * len(lines[place]), *lines[place + 1 :]]))
+    before = snapshot(tmp_path)
+    for _ in range(2):
+        (found,) = repair(str(tmp_path))
+        assert (found.event.code, found.event.level, found.headers) == ("recording-unrepaired", "error", [])
+        assert words in found.event.text
+        assert snapshot(tmp_path) == before
+    path.write_bytes(b"\n".join(lines))
+    (found,) = repair(str(tmp_path))
+    assertHolds(found.headers, [frame(number) for number in range(4)])
+
+
+@pytest.mark.parametrize("blocked", ["Test-Scan.seq.nhdr", "Test-Scan.json", "Test-Scan.jsonl"])
+def test_what_cannot_be_written_or_read_is_told_and_done_later(tmp_path, blocked):
+    deadRecording(tmp_path, [frame(0)])
+    deadRecording(tmp_path, [frame(1)])
+    path, away = tmp_path / blocked, tmp_path / "away"
+    if path.exists():
+        path.rename(away)
+    path.mkdir()
+    first, second = repair(str(tmp_path))
+    assert (first.event.code, first.headers, second.event.code) == ("recording-unrepaired", [], "recording-repaired")
+    assert "cannot be finished" in first.event.text
+    path.rmdir()
+    if away.exists():
+        away.rename(path)
+    (found,) = repair(str(tmp_path))
+    assertHolds(found.headers, [frame(0)])
+    assertRepaired(tmp_path)
+
+
+def test_files_of_others_stay(tmp_path):
+    deadRecording(tmp_path, [frame(0)])
+    others = {"Test-Scan_x.raw": b"", "Test-Scan.txt": b"x", "Other.jsonl": b"x", "Test-Scan_7.raw": b"x"}
+    others |= {"Test-Scan_8.seq.nhdr": b"x", "Test-Scan_8.raw": b""}
+    for name, data in others.items():
+        (tmp_path / name).write_bytes(data)
+    (found,) = repair(str(tmp_path))
+    assertHolds(found.headers, [frame(0)])
+    assert {name: data for name, data in bytesOf(tmp_path).items() if name in others} == others
+
+
+def test_a_line_that_was_being_written_is_no_frame(tmp_path):
+    deadRecording(tmp_path, [frame(0), frame(1)])
+    path = tmp_path / "Test-Scan.jsonl"
+    data = path.read_bytes()
+    FrameLine.fromText(data.split(b"\n")[2])
+    path.write_bytes(data[:-1])  # whole but for its end
+    (found,) = repair(str(tmp_path))
+    assertHolds(found.headers, [frame(0)])
