@@ -351,6 +351,22 @@ def test_a_file_that_is_replaced_begins_anew_and_nothing_is_mixed(play, series):
     assert player.places == [0, 1, 2, 0, 1, 2]
 
 
+def test_a_file_that_is_replaced_while_a_frame_is_read_gives_nothing_of_it(play, series):
+    player, asked = play(series), []
+    player.run(0.15)
+    other = sequence(pixelsOf(range(20, 25)), [0, 0.1, 0.2, 0.3, 0.4])
+
+    def lend(nbytes):
+        asked.append(nbytes)
+        if len(asked) == 1:
+            arrive(series, other)
+
+    player.lend = lend
+    player.run(2)
+    assert player.sums == [*sumsOf(range(2)), *sumsOf(range(20, 25))]
+    assert player.places == [0, 1, 0, 1, 2, 3, 4]
+
+
 def test_a_file_that_becomes_shorter_is_told_and_begins_anew_when_it_is_whole(play, series):
     whole = series.read_bytes()
     player = play(series)
@@ -460,6 +476,16 @@ def test_deaths_in_pause_are_none_of_the_files_doing(play, series):
     assert player.places == [0, 1, 2, 3, 4]
 
 
+def test_a_death_while_it_waits_does_not_make_the_next_one_the_second(play, series):
+    player = play(series)
+    player.run(0.05)
+    player.die()
+    player.clock.now += 1
+    player.crash()
+    player.run(2)
+    assert player.places == [0, 1, 2, 3, 4]
+
+
 # ---- recordings
 
 
@@ -505,12 +531,11 @@ def shaped(number):
 
 
 def test_parts_follow_one_another_when_the_first_is_chosen(play, incoming):
+    # Another recording has the name that the second part would have.
+    assert os.path.basename(record(incoming, [frame(50, stream="Scan_2")])[0]) == "Test-Scan_2.seq.nhdr"
     frames = [shaped(number) for number in range(12)]
     paths = record(incoming, frames)
-    assert len(paths) == 3
-    # Other recordings whose names begin alike.
-    record(incoming, [frame(50)], name="Test-Scan_2")
-    record(incoming, [frame(50, stream="Scan_2")])
+    assert [os.path.basename(path) for path in paths] == [f"Test-Scan{n}.seq.nhdr" for n in ("", "_3", "_4")]
     player = play(paths[0])
     player.run(3)
     for image, sent in zip(player.images, frames, strict=True):

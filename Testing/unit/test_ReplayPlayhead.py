@@ -97,10 +97,11 @@ def test_a_pause_is_followed_by_the_rest_of_the_frames_time():
     assert take(playhead, 1000.76) == [1]
 
 
-def test_a_pause_that_comes_late_is_followed_by_one_frame_and_no_burst():
+@pytest.mark.parametrize("late", [0.55, 5.0])
+def test_a_pause_that_comes_late_is_followed_by_one_frame_and_no_burst(late):
     playhead = Playhead(100, [n / 10 for n in range(100)], 0, 0.0)
     assert take(playhead, 0.0) == [0]
-    playhead.pause(5.0)  # nobody asked for five seconds
+    playhead.pause(late)  # nobody asked since
     playhead.resume(8.0)
     assert take(playhead, 8.0) == [1]
     assert take(playhead, 8.1000001) == [2]
