@@ -6,9 +6,9 @@ from typing import Any
 _own: set[tuple[str, int]] = set()
 
 
-def observe(vtkObject: Any, event: Any, callback: Callable[..., None]) -> int:
+def observe(vtkObject: Any, event: Any, callback: Callable[..., None], priority: float = 0.0) -> int:
     """AddObserver for the host's own use; such observers are not leftovers."""
-    tag = int(vtkObject.AddObserver(event, callback))
+    tag = int(vtkObject.AddObserver(event, callback, priority))
     _own.add((vtkObject.GetAddressAsString(""), tag))
     return tag
 

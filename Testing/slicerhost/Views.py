@@ -83,14 +83,14 @@ class View:
         self.group = slicer.vtkMRMLDisplayableManagerGroup()
         self.group.SetRenderer(self.renderer)
         observe(self.group, vtkCommand.UpdateEvent, lambda *_: self.scheduleRender())
-        observe(slicer.mrmlScene, slicer.mrmlScene.StartBatchProcessEvent, lambda *_: self._forgetSchedule())
-        observe(slicer.mrmlScene, slicer.mrmlScene.EndBatchProcessEvent, lambda *_: self.scheduleRender())
+        self._enabled = not slicer.mrmlScene.IsBatchProcessing()
+        observe(slicer.mrmlScene, slicer.mrmlScene.StartBatchProcessEvent, lambda *_: self._enable(False))
+        # After all that changes at the end: a view drawn in between would show parts of the old scene.
+        observe(slicer.mrmlScene, slicer.mrmlScene.EndBatchProcessEvent, lambda *_: self._enable(True), priority=-1.0)
         self.group.Initialize(shared, self.renderer)
 
     def scheduleRender(self) -> None:
-        if slicer.mrmlScene.IsBatchProcessing():
-            # As qMRMLSliceView does: a scene that is half closed or half loaded is not drawn.
-            self._forgetSchedule()
+        if not self._enabled:
             return
         wait = 1.0 / MAXIMUM_UPDATE_RATE
         if not self._scheduledAt:
@@ -99,10 +99,12 @@ class View:
         elif time.monotonic() - self._scheduledAt > wait:
             self._renderUnlessPaused()  # the loop was busy: keep the rate
 
-    def _forgetSchedule(self) -> None:
-        # What was scheduled before would be overdue at the end, and drawn while parts of the scene are still to change.
+    def _enable(self, enabled: bool) -> None:
+        # As qMRMLSliceView does: a scene that is half closed or half loaded is not drawn.
+        self._enabled = enabled
         self._timer.stop()
         self._scheduledAt = 0.0
+        self.scheduleRender()
 
     def _onTimer(self) -> None:
         if self._scheduledAt:
