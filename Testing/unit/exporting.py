@@ -147,7 +147,7 @@ class Program:
             **options,
         )
         self.lines = []
-        self.process.stdin.write(json.dumps(job if isinstance(job, dict) else job.toJSON()).encode() + b"\n")
+        self.process.stdin.write(json.dumps(job.toJSON() if isinstance(job, ExportJob) else job).encode() + b"\n")
 
     def next(self):
         """The next line, None at the end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from RealTimeImagingLib.Frame import Frame
 from RealTimeImagingLib.Recording import Recorder, openRecording, repair, unfinished
 
@@ -90,6 +92,33 @@ def assertRepaired(folder):
     """No file is left that was needed only while it grew, and nothing is left to repair."""
     left = [name for name in os.listdir(folder) if name.endswith((".jsonl", ".lock", ".tmp"))]
     assert (left, unfinished(str(folder)), repair(str(folder))) == ([], [], [])
+
+
+@contextlib.contextmanager
+def filesOfAtMost(size):
+    """The system lets no file grow beyond so many bytes, as a full disk does: what fits is written, then comes an
+    error."""
+    resource = pytest.importorskip("resource", reason="Windows has no such limit")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@contextlib.contextmanager
+def withoutRights(folder):
+    """Nobody may make files in the folder; the rights of root are laid down."""
+    user = os.geteuid()
+    folder.chmod(0o500)
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+        folder.chmod(0o700)
 
 
 class InSlicer:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import subprocess
 import sys
 import textwrap
 import time
@@ -17,7 +16,7 @@ from RealTimeImagingLib.Recording import Recorder, freeName, openRecording
 from RealTimeImagingLib.Recording.Layout import fileName
 from RealTimeImagingLib.Recording.Part import MOST_FRAMES
 from unit.conftest import snapshot
-from unit.recordings import OBLIQUE, RIGHT_HANDED, assertHolds, frame, manifestOf, record, recorder
+from unit.recordings import OBLIQUE, RIGHT_HANDED, assertHolds, child, frame, manifestOf, record, recorder
 
 STRAIN = "BKS.Cg-Dock7m +/+ Leprdb/J"
 
@@ -217,10 +216,7 @@ RECORD_OFTEN = textwrap.dedent("""
 
 
 def test_processes_that_record_under_one_name_at_once_do_not_meet(tmp_path):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", RECORD_OFTEN, str(tmp_path)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
-    processes = [subprocess.Popen([*command, str(100 * number)], **pipes) for number in range(3)]
+    processes = [child("-c", RECORD_OFTEN, tmp_path, 100 * number) for number in range(3)]
     for process in processes:
         process.stdin.write("\n")
         process.stdin.flush()
@@ -230,6 +226,35 @@ def test_processes_that_record_under_one_name_at_once_do_not_meet(tmp_path):
     for number, found in enumerate(paths):
         assertHolds(found, [frame(each) for each in range(100 * number, 100 * number + 20)])
     assert len(os.listdir(tmp_path)) == 3 * 60
+
+
+SLOW_TO_CLAIM = textwrap.dedent("""
+    import os, sys
+    from unit.recordings import frame, recorder
+    reallyOpen = os.open
+    def slowly(path, *values):
+        if path.endswith(".lock"):
+            os.open = reallyOpen
+            print("claims", flush=True)
+            sys.stdin.readline()
+        return reallyOpen(path, *values)
+    os.open = slowly
+    recording = recorder(sys.argv[1])
+    assert recording.append(frame(1))
+    print(*recording.finish(), flush=True)
+""")
+
+
+def test_a_name_that_another_took_and_left_in_the_same_moment_is_not_taken_again(tmp_path):
+    process = child("-c", SLOW_TO_CLAIM, tmp_path)
+    assert process.stdout.readline() == "claims\n"
+    (first,) = record(tmp_path, [frame(0)])
+    manifest = manifestOf(first)
+    second = process.communicate("\n")[0].strip()
+    assert second == str(tmp_path / "Test_1-Scan.seq.nhdr")
+    assertHolds([first], [frame(0)])
+    assertHolds([second], [frame(1)])
+    assert manifestOf(first) == manifest
 
 
 # Metadata

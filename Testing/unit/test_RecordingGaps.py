@@ -1,18 +1,18 @@
 """What cannot be stored is counted, told and lost, and nothing else."""
 
-import contextlib
 import dataclasses
 import json
 import os
 import re
 import shutil
 import subprocess
+import threading
 import time
 
 import numpy as np
 import pytest
 from RealTimeImagingLib.Recording import repair
-from unit.recordings import RIGHT_HANDED, assertHolds, frame, manifestOf, recorder
+from unit.recordings import RIGHT_HANDED, assertHolds, filesOfAtMost, frame, manifestOf, recorder, withoutRights
 
 posix = pytest.mark.skipif(os.name != "posix", reason="Windows removes and renames no open file")
 
@@ -25,40 +25,24 @@ def codes(events):
     return [event.code for event in events]
 
 
-def failing(recording, number):
-    """Append frames from this number on until one fails; the number of that one. Each is counted."""
-    end = time.monotonic() + 10
-    while recording.append(frame(number)):
-        assert time.monotonic() < end, "no frame failed"
+def noticing(recording, number, noticed, store=True):
+    """Append frames from this number on, 200 each second, until it is so, within 2 s; the number of the last. All but
+    the last are stored, and that one when ``store`` says so."""
+    end = time.monotonic() + 2
+    while True:
+        stored = recording.append(frame(number))
+        if noticed(stored):
+            assert stored == store
+            return number
+        assert stored
+        assert time.monotonic() < end, "it was not noticed"
+        threading.Event().wait(0.005)
         number += 1
-    return number
 
 
-@contextlib.contextmanager
-def filesOfAtMost(size):
-    """The system lets no file grow beyond so many bytes, as a full disk does: what fits is written, then comes an
-    error."""
-    resource = pytest.importorskip("resource", reason="Windows has no such limit")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-@contextlib.contextmanager
-def withoutRights(folder):
-    """Nobody may make files in the folder; the rights of root are laid down."""
-    user = os.geteuid()
-    folder.chmod(0o500)
-    if user == 0:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(user)
-        folder.chmod(0o700)
+def failing(recording, number):
+    """Append frames from this number on until one fails; the number of that one."""
+    return noticing(recording, number, lambda stored: not stored, store=False)
 
 
 def assertCounted(recording, received, failed):
@@ -220,11 +204,8 @@ def test_a_folder_that_is_replaced_is_noticed(tmp_path):
     assert recording.append(frame(0))
     folder.rename(away)
     folder.mkdir()
-    number, end = 1, time.monotonic() + 10
-    while not os.listdir(folder):
-        assert recording.append(frame(number))  # none fails: what comes after is stored in the new folder
-        assert time.monotonic() < end
-        number += 1
+    # None fails: what comes after is stored in the new folder.
+    number = 1 + noticing(recording, 1, lambda _: os.listdir(folder))
     paths = recording.finish()
     assertHolds(paths, [frame(number - 1)])
     assertCounted(recording, number, number - 1)
@@ -238,17 +219,21 @@ def test_a_file_that_is_removed_begins_a_part(tmp_path, suffix):
     recording = recorder(tmp_path)
     assert recording.append(frame(0))
     (tmp_path / f"Test-Scan{suffix}").unlink()
-    number, end = 1, time.monotonic() + 10
-    while not (tmp_path / "Test-Scan_2.raw").exists():
-        assert recording.append(frame(number))
-        assert time.monotonic() < end
-        number += 1
+    number = 1 + noticing(recording, 1, lambda _: (tmp_path / "Test-Scan_2.raw").exists())
     paths = recording.finish()
     # Without its lines a part is whole in memory; without its pixels it is lost.
     kept = range(number - 1, number) if suffix == ".raw" else range(number)
     assertHolds(paths, [frame(each) for each in kept])
     assertCounted(recording, number, number - len(kept))
     assert not [name for name in names(tmp_path) if name.endswith((".jsonl", ".lock"))]
+
+
+def test_bytes_that_somebody_added_are_cut_off(tmp_path):
+    recording = recorder(tmp_path)
+    assert recording.append(frame(0))
+    with open(tmp_path / "Test-Scan.raw", "ab") as file:
+        file.write(b"more")
+    assertHolds(recording.finish(), [frame(0)])
 
 
 def test_pixels_that_somebody_cut_are_told_and_the_rest_is_repaired(tmp_path):

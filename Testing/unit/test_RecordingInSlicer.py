@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import slicerhost
 from RealTimeImagingLib.Frame import SCALAR_TYPES
-from RealTimeImagingLib.Recording import openRecording
-from unit.recordings import LEFT_HANDED, OBLIQUE, RIGHT_HANDED, InSlicer, frame, record
+from RealTimeImagingLib.Recording import Origin, openRecording
+from unit.recordings import LEFT_HANDED, OBLIQUE, RIGHT_HANDED, START, InSlicer, frame, record, recorder
 
 GEOMETRIES = {"right-handed": RIGHT_HANDED, "left-handed": LEFT_HANDED, "oblique": OBLIQUE}
 
@@ -65,6 +65,15 @@ def test_times_that_start_at_20000_seconds(slicer, tmp_path):
     found = opened(slicer, frames, *record(tmp_path, frames))
     assert found.times == pytest.approx([number / 30 for number in range(120)], abs=1e-6)
     assert (found.node.GetIndexName(), found.node.GetIndexUnit()) == ("time", "s")
+
+
+@pytest.mark.parametrize("begin", [20_000, 1_000_000, -3])
+def test_a_stream_whose_index_begins_far_from_0(slicer, tmp_path, begin):
+    frames = [frame(number) for number in range(120)]
+    recording = recorder(tmp_path, origin=Origin(START - begin))
+    assert all(recording.append(each) for each in frames)
+    found = opened(slicer, frames, *recording.finish())
+    assert found.times == pytest.approx([begin + number / 30 for number in range(120)], rel=0, abs=1e-6)
 
 
 def test_times_that_do_not_increase_lose_no_frame(slicer, tmp_path):

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections import deque
 from typing import Any
+
+import slicer
+import vtk
 
 from ..Errors import RecordingError
 from ..Recording import RecordedPart, fileName, openRecording
@@ -138,9 +142,22 @@ class RecordedSequences:
         node = sequence.node
         self._scene.AddNode(node)
         storage = self._scene.AddNewNodeByClass("vtkMRMLVolumeSequenceStorageNode")
-        storage.SetFileName(sequence.part.path)
         node.SetAndObserveStorageNodeID(storage.GetID())
-        # What is in the file is what is in the scene: nothing asks to save it again.
-        storage.GetStoredTime().Modified()
         browser.AddSynchronizedSequenceNode(node)
         self._logic.UpdateProxyNodesFromSequences(browser)
+        _markStored(storage)
+        storage.SetFileName(sequence.part.path)
+
+
+def _markStored(storage: Any) -> None:
+    """Make now the time at which the storage node has stored: what is in the scene is what is in the file, so that
+    nothing asks to save it again. Only reading and writing set this time, so something small is written."""
+    sequence, volume = slicer.vtkMRMLSequenceNode(), slicer.vtkMRMLScalarVolumeNode()
+    image = vtk.vtkImageData()
+    image.SetDimensions(1, 1, 1)
+    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
+    volume.SetAndObserveImageData(image)
+    sequence.SetDataNodeAtValue(volume, "0")
+    with tempfile.TemporaryDirectory() as folder:
+        storage.SetFileName(os.path.join(folder, "stored.seq.nrrd"))
+        storage.WriteData(sequence)

@@ -1,0 +1,331 @@
+"""Recording as the user meets it: press Record, stop, scrub; what is in the files is what was sent."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+
+import nibabel
+import numpy as np
+import pytest
+import slicerhost
+from RealTimeImagingLib import FolderSettings
+from RealTimeImagingLib.Errors import RecordingError, SettingsError
+from RealTimeImagingLib.Frame import checksum
+from RealTimeImagingLib.Recording import openRecording
+
+from .conftest import until
+
+DETAILS = {"Strain": "BKS.Cg-Dock7m +/+ Leprdb/J", "Operator": "Zoë\nÅngström", "SpecimenID": "UF-12345"}
+
+
+def save(path, value, shape=(8, 9, 10), affine=None):
+    """One small image, renamed into place."""
+    array = np.full(shape, value, np.int16)
+    array[6:] = 0
+    hidden = path.with_name("." + path.name)
+    nibabel.Nifti1Image(array, np.eye(4) if affine is None else affine).to_filename(hidden)
+    hidden.rename(path)
+
+
+def parts(folder):
+    """The recorded parts in a folder, by stream and number."""
+    found = [openRecording(str(path)) for path in folder.glob("*.seq.nhdr")]
+    return sorted(found, key=lambda part: (part.stream, part.recording, part.part))
+
+
+def sumsOf(folder):
+    return [checksum(part.pixels(index)) for part in parts(folder) for index in range(part.count)]
+
+
+def running(logic, handle):
+    until(lambda: handle.state == "running")
+    return handle
+
+
+def built(logic):
+    until(lambda: not logic.recordings.building)
+
+
+def sentBy(log):
+    return [value for line in log.read_text().splitlines() for value in json.loads(line)["checksums"]]
+
+
+def sequenceOf(browser):
+    return browser.GetMasterSequenceNode()
+
+
+def test_everyFrameIsStoredAndScrubs(slicer, logic, scanner, incoming, tmp_path, noErrors):
+    """Counts, files, the sequence in the scene, its details, and the live node that stays what it was."""
+    handle = running(logic, logic.start(FolderSettings(incoming)))
+    logic.startRecording(tmp_path / "recordings", attributes=DETAILS, name="Beating")
+    process, log = scanner("--frames", "30", "--fps", "60")
+    until(lambda: logic.statistics()["received"] == 30)
+    live = logic.liveVolumeNode()
+    image = live.GetImageData()
+    browser = logic.stopRecording()
+    built(logic)
+    counts = logic.statistics()
+    assert counts["recorded"] == counts["received"] == 30
+    assert counts["failed"] == 0
+    sent = sentBy(log)
+    assert sumsOf(tmp_path / "recordings") == sent
+    sequence = sequenceOf(browser)
+    assert sequence.GetNumberOfDataNodes() == 30
+    assert [checksum(slicer.util.arrayFromVolume(sequence.GetNthDataNode(i))) for i in range(30)] == sent
+    times = [float(sequence.GetNthIndexValue(index)) for index in range(30)]
+    assert times[0] == 0
+    assert times == sorted(set(times))
+    assert sequence.GetIndexUnit() == "s"
+    assert {name: sequence.GetAttribute(name) for name in DETAILS} == DETAILS
+    item = sequence.GetNthDataNode(7)
+    assert item.GetAttribute("FrameNumber") == "7"
+    assert item.GetAttribute("SourceFile").endswith(".nii")
+    assert float(item.GetAttribute("ReceiveTime")) > 1.7e9
+    proxy = browser.GetProxyNode(sequence)
+    assert proxy is not live
+    assert live.GetImageData() is image
+    for index in (3, 29, 0):
+        browser.SetSelectedItemNumber(index)
+        assert checksum(slicer.util.arrayFromVolume(proxy)) == sent[index]
+    assert live.GetImageData() is image
+    assert not sequence.GetModifiedSinceRead()
+    assert process.poll() is None or handle.state == "running"
+
+
+def test_whatIsScrubbedIsSafe(slicer, logic, scanner, incoming, tmp_path, noErrors):
+    """Writing into a frame changes no file; frames outlive the sequence that showed them; a saved copy is whole."""
+    running(logic, logic.start(FolderSettings(incoming)))
+    logic.startRecording(tmp_path / "recordings")
+    _process, log = scanner("--frames", "5", "--fps", "50")
+    until(lambda: logic.statistics()["received"] == 5)
+    browser = logic.stopRecording()
+    built(logic)
+    sent = sentBy(log)
+    sequence = sequenceOf(browser)
+    proxy = browser.GetProxyNode(sequence)
+    storage = slicer.vtkMRMLVolumeSequenceStorageNode()
+    storage.SetScene(slicer.mrmlScene)
+    storage.SetFileName(str(tmp_path / "copy.seq.nrrd"))
+    assert storage.WriteData(sequence) == 1
+    again = slicer.vtkMRMLSequenceNode()
+    assert storage.ReadData(again) == 1
+    assert again.GetNumberOfDataNodes() == 5
+    assert again.GetNthDataNode(2).GetAttribute("FrameNumber") == "2"
+    slicer.util.arrayFromVolume(proxy)[:] = 77
+    assert sumsOf(tmp_path / "recordings") == sent
+    slicer.mrmlScene.RemoveNode(browser)
+    slicer.mrmlScene.RemoveNode(sequence)
+    del sequence, browser
+    gc.collect()
+    assert (slicer.util.arrayFromVolume(proxy) == 77).all()
+
+
+def test_fromTheFirstFrame(logic, incoming, tmp_path, noErrors):
+    """Recording before the start: nothing that comes is missed, in two streams, under one name."""
+    logic.startRecording(tmp_path / "recordings", name="Both")
+    handle = logic.start(FolderSettings(incoming, seriesPattern="{series}_*", existing="all"))
+    for number in range(6):
+        save(incoming / f"{'AB'[number % 2]}_{number}.nii", number)
+    until(lambda: logic.statistics()["received"] == 6)
+    browser = logic.stopRecording()
+    built(logic)
+    assert logic.statistics()["recorded"] == 6
+    assert {part.stream: part.count for part in parts(tmp_path / "recordings")} == {"A": 3, "B": 3}
+    assert browser.GetNumberOfSynchronizedSequenceNodes(True) == 2
+    assert sorted(logic.recordingsInScene()) == ["Both-A", "Both-B"]
+    assert handle.state == "running"
+
+
+def test_stopOfTheSourceEndsTheRecording(logic, incoming, tmp_path, noErrors):
+    handle = running(logic, logic.start(FolderSettings(incoming)))
+    logic.startRecording(tmp_path / "recordings")
+    save(incoming / "a.nii", 1)
+    until(lambda: logic.statistics()["received"] == 1)
+    logic.stop(handle)
+    until(lambda: handle.ended and not logic.isRecording())
+    built(logic)
+    assert [part.count for part in parts(tmp_path / "recordings")] == [1]
+    assert len(logic.recordingsInScene()) == 1
+    assert logic.statistics()["recorded"] == 1
+
+
+def test_nothingRecordedLeavesNothing(slicer, logic, incoming, tmp_path, noErrors):
+    running(logic, logic.start(FolderSettings(incoming)))
+    logic.startRecording(tmp_path / "recordings")
+    assert logic.stopRecording() is not None
+    built(logic)
+    until(lambda: slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSequenceBrowserNode") == 0)
+    assert logic.events()[-1].code == "nothing-recorded"
+    assert os.listdir(tmp_path / "recordings") == []
+    assert logic.stopRecording() is None
+
+
+def test_killInMidRecording(logic, scanner, incoming, tmp_path):
+    """The process dies: another goes on recording, what the first stored is finished, and all is in the scene."""
+    handle = running(logic, logic.start(FolderSettings(incoming)))
+    logic.startRecording(tmp_path / "recordings", name="Cut")
+    _process, log = scanner("--frames", "60", "--fps", "30")
+    until(lambda: logic.statistics()["received"] >= 20)
+    os.kill(handle.pid, signal.SIGKILL)
+    until(lambda: logic.statistics()["received"] == 60)
+    logic.stopRecording()
+    built(logic)
+    sent = sentBy(log)
+    found = parts(tmp_path / "recordings")
+    assert [part.recording for part in found] == ["Cut-Live", "Cut_1-Live"]
+    stored = {entry["number"]: index for part in found for index, entry in enumerate(part.frames)}
+    assert sorted(stored) == list(range(60))
+    # A frame that was stored and not yet counted when the process died is stored by both, with one number.
+    byNumber = {
+        entry["number"]: checksum(part.pixels(index)) for part in found for index, entry in enumerate(part.frames)
+    }
+    assert [byNumber[number] for number in range(60)] == sent
+    assert {event.code for event in logic.events()} >= {"restarted", "recording-repaired"}
+    assert sorted(logic.recordingsInScene()) == ["Cut-Live", "Cut_1-Live"]
+    assert logic.statistics()["recorded"] == logic.statistics()["received"] == 60
+
+
+def test_blockedWindow(logic, scanner, incoming, tmp_path, noErrors):
+    """A dialog blocks Slicer: all that comes meanwhile is stored."""
+    running(logic, logic.start(FolderSettings(incoming)))
+    logic.startRecording(tmp_path / "recordings")
+    process, log = scanner("--frames", "100", "--fps", "50")
+    until(lambda: logic.statistics()["received"] > 2)
+    process.wait(20)  # nothing of Slicer's event loop runs here
+    until(lambda: logic.statistics()["received"] == 100)
+    logic.stopRecording()
+    built(logic)
+    counts = logic.statistics()
+    assert counts["recorded"] == 100 == counts["shown"] + counts["skipped"]
+    assert counts["skipped"] > 50
+    assert sumsOf(tmp_path / "recordings") == sentBy(log)
+
+
+def test_theLastSeconds(logic, incoming, tmp_path, noErrors):
+    """What was kept in memory is saved by a trigger, once, and is capped."""
+    logic.keepLast(60, 40_000)
+    running(logic, logic.start(FolderSettings(incoming)))
+    for number in range(10):
+        save(incoming / f"{number}.nii", number, (16, 16, 16))
+    until(lambda: logic.statistics()["received"] == 10)
+    until(lambda: (logic.recordingStatus()["kept"] or {}).get("frames") == 4)
+    assert logic.statistics()["recorded"] == 0
+    logic.saveLast(tmp_path / "recordings", name="Just")
+    built(logic)
+    (part,) = parts(tmp_path / "recordings")
+    assert [entry["number"] for entry in part.frames] == list(range(6, 10))
+    assert logic.statistics()["recorded"] == 4
+    with pytest.raises(SettingsError):
+        logic.keepLast(-1)
+
+
+def test_refusals(logic, incoming, tmp_path, noErrors):
+    """What cannot work is said before anything starts."""
+    with pytest.raises(SettingsError, match="folder"):
+        logic.startRecording(" ")
+    with pytest.raises(RecordingError, match="Bad: name"):
+        logic.startRecording(tmp_path / "recordings", attributes={"Bad: name": "x"})
+    running(logic, logic.start(FolderSettings(incoming)))
+    for folder in (incoming, incoming / "below"):
+        with pytest.raises(SettingsError, match="Choose another folder"):
+            logic.startRecording(folder)
+    assert not logic.isRecording()
+    logic.startRecording(tmp_path / "recordings")
+    with pytest.raises(SettingsError, match="Choose another folder"):
+        logic.start(FolderSettings(tmp_path, stream="Other"))
+
+
+def test_movingGeometryIsShownMoving(slicer, logic, incoming, tmp_path, noErrors):
+    """Tracked slices: each item has its own place, and the proxy follows."""
+    running(logic, logic.start(FolderSettings(incoming)))
+    logic.startRecording(tmp_path / "recordings")
+    for number in range(4):
+        save(incoming / f"{number}.nii", number, affine=np.diag([2.0, 3, 4, 1]) + number * np.eye(4, k=3))
+        until(lambda number=number: logic.statistics()["received"] == number + 1)
+    browser = logic.stopRecording()
+    built(logic)
+    proxy = browser.GetProxyNode(sequenceOf(browser))
+    for number in (3, 0, 2):
+        browser.SetSelectedItemNumber(number)
+        assert proxy.GetOrigin()[0] == pytest.approx(number, abs=1e-6)
+
+
+def test_panelRecordsAndSaves(slicer, module, logic, tmp_path, noErrors):
+    """By clicks: template, details, record, stop, snapshot, export."""
+    ui = module.widgetRepresentation().self().panel.ui
+    ui.recordingFolderPathLineEdit.currentPath = str(tmp_path / "out")
+    ui.templateComboBox.setCurrentText("Specimen")
+    index = ui.templateComboBox.findText("Specimen")
+    ui.templateComboBox.setCurrentIndex(index)
+    module.widgetRepresentation().self().panel._details._useTemplate(index)
+    rows = {ui.metadataTable.item(row, 0).text(): row for row in range(ui.metadataTable.rowCount)}
+    assert list(rows) == ["Genus", "Species", "Strain", "SpecimenID", "CollectionID"]
+    ui.metadataTable.item(rows["Strain"], 1).setText(DETAILS["Strain"])
+    assert logic.metadata()["Strain"] == DETAILS["Strain"]
+    ui.tryButton.click()
+    until(lambda: logic.statistics()["shown"] > 0)
+    ui.recordButton.click()
+    assert logic.isRecording()
+    until(lambda: logic.statistics()["recorded"] >= 5)
+    until(lambda: "stored" in ui.recordingLabel.text)
+    ui.recordButton.click()
+    built(logic)
+    ui.snapshotButton.click()
+    until(lambda: logic.events()[-1].code == "saved")
+    until(lambda: ui.exportButton.enabled and ui.exportRecordingComboBox.count == 1)
+    ui.exportLastSpinBox.value = 3
+    ui.exportButton.click()
+    until(lambda: sum(event.code == "saved" for event in logic.events()) == 2)
+    until(lambda: "Saved" in ui.exportLabel.text)
+    names = {path.name.split("_")[0] for path in (tmp_path / "out").iterdir()}
+    assert {"Live"} <= names
+    (copy,) = (tmp_path / "out").glob("*_export.seq.nrrd")
+    sequence = slicer.vtkMRMLSequenceNode()
+    storage = slicer.vtkMRMLVolumeSequenceStorageNode()
+    storage.SetScene(slicer.mrmlScene)
+    storage.SetFileName(str(copy))
+    assert storage.ReadData(sequence) == 1
+    assert sequence.GetNumberOfDataNodes() == 3
+    (snapshot,) = (tmp_path / "out").glob("Live_*.nrrd")
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    reader = slicer.vtkMRMLNRRDStorageNode()
+    reader.SetFileName(str(snapshot))
+    assert reader.ReadData(node) == 1
+    assert node.GetAttribute("Strain") == DETAILS["Strain"]
+    assert node.GetAttribute("FrameNumber")
+    (manifest,) = (tmp_path / "out").glob("*.json")
+    until(lambda: json.loads(manifest.read_text())["parts"][0]["sha256"])
+    logic.stop()
+
+
+def test_liveVolumeKeepsItsAttributes(slicer, logic, incoming, tmp_path, noErrors):
+    """Saved by Slicer in the way that is the default, the live volume brings its attributes back."""
+    running(logic, logic.start(FolderSettings(incoming)))
+    save(incoming / "a.nii", 1)
+    until(lambda: logic.statistics()["shown"] == 1)
+    node = logic.liveVolumeNode()
+    assert node.GetAttribute("SourceFile") == "a.nii"
+    path = str(tmp_path / "saved.nrrd")
+    node.GetStorageNode().SetFileName(path)
+    assert node.GetStorageNode().WriteData(node) == 1
+    reader = slicer.vtkMRMLNRRDStorageNode()
+    again = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    reader.SetFileName(path)
+    assert reader.ReadData(again) == 1
+    assert again.GetAttribute("SourceFile") == "a.nii"
+    assert again.GetAttribute("FrameNumber") == "0"
+
+
+def test_sceneCloseInMidRecording(slicer, logic, incoming, tmp_path, noErrors):
+    """The files are closed and whole, the scene is empty."""
+    running(logic, logic.start(FolderSettings(incoming)))
+    logic.startRecording(tmp_path / "recordings")
+    save(incoming / "a.nii", 1)
+    until(lambda: logic.statistics()["received"] == 1)
+    slicerhost.closeScene()
+    assert not logic.isRecording()
+    assert [part.count for part in parts(tmp_path / "recordings")] == [1]
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSequenceNode") == 0
