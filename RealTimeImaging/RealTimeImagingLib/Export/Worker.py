@@ -19,6 +19,7 @@ from ..Acquisition.Outlet import LineWriter
 from ..Acquisition.StandardStreams import LineLogHandler, captureStandardStreams, readLines
 from ..Errors import RealTimeImagingError
 from ..Event import Event
+from ..Readers import Streamed
 from .Exporting import export
 from .Job import ExportJob
 from .Work import Cancelled, Work
@@ -44,6 +45,7 @@ def main() -> int:
     first = next(given, None)
     if first is None:
         return 0
+    Streamed.KEPT = 0  # every frame is read once
     work, ended = Work(), threading.Event()
     threading.Thread(target=_listen, args=(given, work, ended, lines), name="cancel", daemon=True).start()
     threading.Thread(target=_tell, args=(work, ended, lines), name="progress", daemon=True).start()
