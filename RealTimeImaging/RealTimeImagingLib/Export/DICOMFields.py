@@ -101,7 +101,8 @@ def fitted(keyword: str, value: str) -> str:
     if "\\" in value or _CONTROL.search(value) or (vr == "PN" and "=" in value):
         return ""
     if vr == "CS":
-        value = value.upper()
+        # Capitals of other letters may be others ("ß", "SS").
+        value = value.upper() if value.isascii() else ""
     return value if _valid(vr, value) else ""
 
 

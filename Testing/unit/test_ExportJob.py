@@ -1,0 +1,93 @@
+"""A job that cannot work is refused when it is made, in words; one that can survives JSON."""
+
+import json
+import os
+
+import pytest
+from RealTimeImagingLib.Errors import SettingsError
+from RealTimeImagingLib.Export.Exporting import WRITERS
+from RealTimeImagingLib.Export.Job import FORMATS, ExportJob, Snapshot
+from RealTimeImagingLib.Export.Output import OutputFolder
+
+SNAPSHOT = {
+    **{"rawPath": "a.raw", "shape": (2, 3, 4), "dtype": "<i2"},
+    **{"ijkToRAS": (1.0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1), "receiveTime": 5.0},
+}
+
+
+def test_every_format_has_words_and_a_writer():
+    assert list(FORMATS) == list(WRITERS)
+    for name, each in FORMATS.items():
+        assert each.words
+        assert (each.suffix == "") == (WRITERS[name].output is OutputFolder)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"format": "jpg"}, "no format 'jpg'"),
+        ({"destination": " "}, "Choose where to save"),
+        ({"destination": "/a/.nii"}, "nothing before its suffix"),
+        ({"parts": ()}, "either the parts"),
+        ({"snapshot": Snapshot(**SNAPSHOT)}, "either the parts"),
+        ({"first": -1}, "no range"),
+        ({"first": 3, "last": 2}, "no range"),
+        ({"attributes": {"a: b": "c"}}, "attribute name"),
+        ({"attributes": {"space": "c"}}, "meaning of its own"),
+        ({"attributes": {"a": 5}}, "is text"),
+    ],
+)
+def test_what_cannot_work_is_refused(values, words):
+    with pytest.raises(SettingsError, match=words):
+        ExportJob(**{"format": "nii", "destination": "a", "parts": ("b",), **values})
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"shape": (2, 3)}, "shape"),
+        ({"shape": (2, 3, 0)}, "shape"),
+        ({"shape": (2, 3, 4, 2)}, "shape"),
+        ({"dtype": "<i8"}, "int64|i8"),
+        ({"dtype": "nonsense"}, "nonsense"),
+        ({"ijkToRAS": (0.0,) * 16}, "last row"),
+        ({"ijkToRAS": (0.0,) * 15}, "reshape"),
+        ({"receiveTime": float("nan")}, "finite"),
+        ({"attributes": {"a b": "c"}}, "attribute name"),
+    ],
+)
+def test_a_snapshot_that_cannot_be_is_refused(values, words):
+    with pytest.raises(SettingsError, match=words):
+        Snapshot(**{**SNAPSHOT, **values})
+
+
+@pytest.mark.parametrize(
+    ("format_", "destination", "base"),
+    [
+        ("nii", "a.nii", "a"),
+        ("nii", "a", "a"),
+        ("nii", "a.b", "a.b"),
+        ("nii.gz", "a.NII.GZ", "a"),
+        ("nii", "a.nii.gz", "a"),
+        ("nrrd", "a.nrrd", "a"),
+        ("nrrd", "a.seq.nrrd", "a"),
+        ("seq.nrrd", "a.seq.nrrd", "a"),
+        ("dicom", "a.nii", "a.nii"),
+    ],
+)
+def test_a_destination_may_have_its_suffix(format_, destination, base):
+    assert ExportJob(format_, destination, ("p",)).base == os.path.abspath(base)
+
+
+def test_a_job_survives_json():
+    for job in (
+        ExportJob("nii", "a", ("b", "c"), 3, 9, attributes={"Strain": "ü\n"}, compress=True),
+        ExportJob("nrrd", "a", snapshot=Snapshot(**SNAPSHOT, deviceTime=4.0, number=3, stream="S")),
+    ):
+        assert ExportJob.fromJSON(json.loads(json.dumps(job.toJSON()))) == job
+
+
+@pytest.mark.parametrize("values", [{"format": "nii"}, {"unknown": 1}, {"snapshot": 3}, {"snapshot": {"x": 1}}])
+def test_what_is_no_job_is_refused(values):
+    with pytest.raises(SettingsError):
+        ExportJob.fromJSON(values)
