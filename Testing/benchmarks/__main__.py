@@ -6,9 +6,14 @@ import argparse
 import json
 import sys
 
-from . import Folder, Listing, MainThread
+from . import Folder, Listing, MainThread, Recording
 
-BENCHMARKS = {"mainthread": MainThread.measure, "folder": Folder.measure, "listing": Listing.measure}
+BENCHMARKS = {
+    "mainthread": MainThread.measure,
+    "folder": Folder.measure,
+    "listing": Listing.measure,
+    "recording": Recording.measure,
+}
 
 
 def main() -> int:
