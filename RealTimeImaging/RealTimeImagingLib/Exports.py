@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .Errors import RealTimeImagingError, SettingsError
 from .Event import Event
+from .Export.Checksums import ChecksumJob
 from .Export.ExportProcess import ExportProcess
 from .Export.Job import ExportJob, Snapshot
 from .Frame import Matrix, Pixels
@@ -24,12 +25,13 @@ class Exports:
     def __init__(self, listeners: Listeners, onChange: Callable[[], None]) -> None:
         self._listeners, self._onChange = listeners, onChange
         self._running: list[ExportProcess] = []
+        self._ended: ExportProcess | None = None
         self._progress, self._words, self._failed = 0.0, "", False
 
     def status(self) -> dict[str, Any]:
         """``running``; ``progress`` from 0 to 1, ``words`` and ``failed`` of the export that told last."""
         return {
-            "running": bool(self._running),
+            "running": any(isinstance(process.job, ExportJob) for process in self._running),
             "progress": self._progress,
             "words": self._words,
             "failed": self._failed,
@@ -77,6 +79,10 @@ class Exports:
         except OSError as error:
             raise SettingsError(f"The image cannot be saved: {error.strerror}.") from error
 
+    def checksums(self, headers: Sequence[str]) -> None:
+        """Note the SHA-256 of recorded pixels in their manifests; an event tells only when it fails."""
+        self._start(lambda callbacks: ExportProcess(ChecksumJob(tuple(headers)), *callbacks), quiet=True)
+
     def cancel(self) -> None:
         """Stop all that is being saved; nothing is left of it."""
         for process in list(self._running):
@@ -93,24 +99,28 @@ class Exports:
         except OSError as error:
             raise SettingsError(f"{os.path.dirname(job.destination)} cannot be made: {error.strerror}.") from error
 
-    def _start(self, make: Callable[[tuple[Callable[..., None], ...]], ExportProcess]) -> None:
+    def _start(self, make: Callable[[tuple[Callable[..., None], ...]], ExportProcess], quiet: bool = False) -> None:
         made: list[ExportProcess] = []
 
         def progress(part: float, words: str) -> None:
+            if quiet:
+                return
             self._progress, self._words, self._failed = part, words, False
             self._onChange()
 
         def done(paths: list[str], events: list[Event]) -> None:
             for event in events:
                 self._listeners.report(event)
-            self._end(made[0], Event("saved", f"Saved and compared: {', '.join(paths)}", subject=paths[0]))
+            text = f"Saved and compared: {', '.join(paths)}"
+            self._end(made[0], None if quiet else Event("saved", text, subject=paths[0]))
 
         def failed(words: str) -> None:
-            self._end(made[0], Event("not-saved", words, "error"))
+            self._end(made[0], Event("not-saved", words, "info" if made[0].cancelled else "error"))
 
         made.append(make((progress, done, failed)))
         self._running.append(made[0])
-        self._progress, self._words, self._failed = 0.0, "", False
+        if not quiet:
+            self._progress, self._words, self._failed = 0.0, "", False
         try:
             made[0].start()
         except RealTimeImagingError:
@@ -119,9 +129,11 @@ class Exports:
             raise
         self._onChange()
 
-    def _end(self, process: ExportProcess, event: Event) -> None:
+    def _end(self, process: ExportProcess, event: Event | None) -> None:
         if process in self._running:
             self._running.remove(process)
-        self._words, self._failed = event.text, event.level == "error"
-        self._listeners.report(event)
+        self._ended = process  # deleting it in its own signal would crash: the next one takes its place
+        if event:
+            self._words, self._failed = event.text, event.level == "error"
+            self._listeners.report(event)
         self._onChange()

@@ -130,6 +130,12 @@ class Journal:
         self.kept.update(values)
         self._save()
 
+    def correctStored(self, recorded: int, failed: int) -> None:
+        """Set the counts of stored frames: files that were there are gone."""
+        if (recorded, failed) != (self.recorded, self.failed):
+            self.recorded, self.failed = recorded, failed
+            self._save()
+
     def finish(self, path: str, stamp: Stamp, verdict: Verdict = Verdict.DONE) -> None:
         """Note that nothing more is wanted of a file until its stamp changes."""
         self._append({path: stamp}, verdict)

@@ -52,8 +52,10 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         self.listeners = Listeners()
         self.session = Session(self.volumes.show, self.listeners, self._changed)
         self.sequences = RecordedSequences(slicer.mrmlScene, slicer.modules.sequences.logic())
-        self.recordings = Recordings(self.session, self.listeners, self.sequences, self._changed)
         self.exports = Exports(self.listeners, self._changed)
+        self.recordings = Recordings(
+            self.session, self.listeners, self.sequences, self._changed, self.exports.checksums
+        )
         self.recordings.repairFolder = slicer.app.userSettings().value(RECORDING_FOLDER_KEY, "") or ""
         self._observers: list[Callable[[], None]] = []
         self._scanners: list[tuple[SimulatedScanner, Handle]] = []

@@ -31,12 +31,19 @@ class Recordings:
     :param session: whose frames are recorded.
     :param sequences: puts finished recordings into the scene.
     :param onChange: called when something of it may have changed.
+    :param onComplete: called with the headers of all parts of a recording that is in the scene.
     """
 
     def __init__(
-        self, session: Session, listeners: Listeners, sequences: RecordedSequences, onChange: Callable[[], None]
+        self,
+        session: Session,
+        listeners: Listeners,
+        sequences: RecordedSequences,
+        onChange: Callable[[], None],
+        onComplete: Callable[[list[str]], None],
     ) -> None:
-        self._session, self._listeners, self._sequences, self._onChange = session, listeners, sequences, onChange
+        self._session, self._listeners, self._sequences = session, listeners, sequences
+        self._onChange, self._onComplete = onChange, onComplete
         session.orders, session.onStored = self._orders, self._stored
         self.repairFolder = ""
         """Where the last recording went: what a dead process left there is finished when a source starts."""
@@ -46,6 +53,7 @@ class Recordings:
         self._ran = False
         self._untold: list[Handle] = []
         self._name = ""
+        self._headers: list[str] = []
         self._browser: Any = None
         self._builder = qt.QTimer()
         self._builder.connect("timeout()", self._build)
@@ -71,6 +79,8 @@ class Recordings:
         self._plan = {"folder": path, "name": name, "attributes": dict(attributes)}
         self._since, self._ran, self.repairFolder = time.monotonic(), False, path
         self._name, self._browser = name, None
+        for handle in self._session.handles:
+            handle.storage = {}
         self._untold = self._session.broadcast("record", **self._plan, kept=kept)
         self._onChange()
         return name
@@ -188,6 +198,7 @@ class Recordings:
             if self._browser is None and self._plan:
                 self._browser = self._sequences.newBrowser(self._plan["name"])
             if self._browser is not None:
+                self._headers += paths
                 self._sequences.add(self._browser, paths)
                 self._builder.start(BUILD_PAUSE)
         if "recorded" in line and handle in self._untold:
@@ -204,10 +215,13 @@ class Recordings:
             return
         self._untold = [handle for handle in self._untold if not handle.ended]
         if not self._untold and self._browser is not None and not self._sequences.busy:
-            if not self._sequences.filled(self._browser):
-                self._sequences.remove(self._browser)
+            # Those who are told may ask again.
+            (browser, headers), self._browser, self._headers = (self._browser, self._headers), None, []
+            if not self._sequences.filled(browser):
+                self._sequences.remove(browser)
                 self._listeners.report(Event("nothing-recorded", "No image came while it was recorded.", "warning"))
-            self._browser = None
+            if headers:
+                self._onComplete(headers)
 
     def _build(self) -> None:
         try:

@@ -21,6 +21,9 @@ def inputs():
     yield pytest.param(None, ["--mode", "grow"], id="growing")
     yield pytest.param(nibabel.__path__[0] + "/tests/data/functional.nii", ["--mode", "burst"], id="nifti-4d")
     yield pytest.param(str(get_testdata_file("examples_ybr_color.dcm")), [], id="dicom-cine")
+    yield pytest.param(None, ["--record"], id="recorded")
+    cine = str(get_testdata_file("examples_ybr_color.dcm"))
+    yield pytest.param(cine, ["--source", "replay", "--record"], id="replayed-and-recorded")
     real = SHARED / "rtcloud_10vol.nii.gz"
     missing = pytest.mark.skipif(not real.exists(), reason=f"{real.name} is not beside the project")
     yield pytest.param(str(real), [], id="fmri", marks=missing)
@@ -36,7 +39,8 @@ def test_everyFrameArrivesAsItWasSent(tmp_path, path, options):
     found = json.loads(report.read_text())
     assert found["framesSent"] == found["received"] == 25 == found["shown"] + found["skipped"]
     assert found["pixelsEqual"] is True
-    assert found["rejected"] == 0
+    assert found["rejected"] == found["failed"] == 0
+    assert found["recorded"] == (25 if "--record" in options else 0)
     assert found["shown"] >= (5 if "burst" in options else 23)
     image = Image.open(picture).convert("L")
     red = image.crop((image.width // 3, 0, 2 * image.width // 3, image.height // 2))

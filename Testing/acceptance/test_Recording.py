@@ -45,6 +45,12 @@ def running(logic, handle):
     return handle
 
 
+def recording(logic, folder, **values):
+    """Record from now on: every source has heard it."""
+    logic.startRecording(folder, **values)
+    until(lambda: logic.recordingStatus()["free"] is not None)
+
+
 def built(logic):
     until(lambda: not logic.recordings.building)
 
@@ -60,7 +66,7 @@ def sequenceOf(browser):
 def test_everyFrameIsStoredAndScrubs(slicer, logic, scanner, incoming, tmp_path, noErrors):
     """Counts, files, the sequence in the scene, its details, and the live node that stays what it was."""
     handle = running(logic, logic.start(FolderSettings(incoming)))
-    logic.startRecording(tmp_path / "recordings", attributes=DETAILS, name="Beating")
+    recording(logic, tmp_path / "recordings", attributes=DETAILS, name="Beating")
     process, log = scanner("--frames", "30", "--fps", "60")
     until(lambda: logic.statistics()["received"] == 30)
     live = logic.liveVolumeNode()
@@ -98,7 +104,7 @@ def test_everyFrameIsStoredAndScrubs(slicer, logic, scanner, incoming, tmp_path,
 def test_whatIsScrubbedIsSafe(slicer, logic, scanner, incoming, tmp_path, noErrors):
     """Writing into a frame changes no file; frames outlive the sequence that showed them; a saved copy is whole."""
     running(logic, logic.start(FolderSettings(incoming)))
-    logic.startRecording(tmp_path / "recordings")
+    recording(logic, tmp_path / "recordings")
     _process, log = scanner("--frames", "5", "--fps", "50")
     until(lambda: logic.statistics()["received"] == 5)
     browser = logic.stopRecording()
@@ -141,7 +147,7 @@ def test_fromTheFirstFrame(logic, incoming, tmp_path, noErrors):
 
 def test_stopOfTheSourceEndsTheRecording(logic, incoming, tmp_path, noErrors):
     handle = running(logic, logic.start(FolderSettings(incoming)))
-    logic.startRecording(tmp_path / "recordings")
+    recording(logic, tmp_path / "recordings")
     save(incoming / "a.nii", 1)
     until(lambda: logic.statistics()["received"] == 1)
     logic.stop(handle)
@@ -154,7 +160,7 @@ def test_stopOfTheSourceEndsTheRecording(logic, incoming, tmp_path, noErrors):
 
 def test_nothingRecordedLeavesNothing(slicer, logic, incoming, tmp_path, noErrors):
     running(logic, logic.start(FolderSettings(incoming)))
-    logic.startRecording(tmp_path / "recordings")
+    recording(logic, tmp_path / "recordings")
     assert logic.stopRecording() is not None
     built(logic)
     until(lambda: slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSequenceBrowserNode") == 0)
@@ -166,7 +172,7 @@ def test_nothingRecordedLeavesNothing(slicer, logic, incoming, tmp_path, noError
 def test_killInMidRecording(logic, scanner, incoming, tmp_path):
     """The process dies: another goes on recording, what the first stored is finished, and all is in the scene."""
     handle = running(logic, logic.start(FolderSettings(incoming)))
-    logic.startRecording(tmp_path / "recordings", name="Cut")
+    recording(logic, tmp_path / "recordings", name="Cut")
     _process, log = scanner("--frames", "60", "--fps", "30")
     until(lambda: logic.statistics()["received"] >= 20)
     os.kill(handle.pid, signal.SIGKILL)
@@ -191,7 +197,7 @@ def test_killInMidRecording(logic, scanner, incoming, tmp_path):
 def test_blockedWindow(logic, scanner, incoming, tmp_path, noErrors):
     """A dialog blocks Slicer: all that comes meanwhile is stored."""
     running(logic, logic.start(FolderSettings(incoming)))
-    logic.startRecording(tmp_path / "recordings")
+    recording(logic, tmp_path / "recordings")
     process, log = scanner("--frames", "100", "--fps", "50")
     until(lambda: logic.statistics()["received"] > 2)
     process.wait(20)  # nothing of Slicer's event loop runs here
@@ -241,7 +247,7 @@ def test_refusals(logic, incoming, tmp_path, noErrors):
 def test_movingGeometryIsShownMoving(slicer, logic, incoming, tmp_path, noErrors):
     """Tracked slices: each item has its own place, and the proxy follows."""
     running(logic, logic.start(FolderSettings(incoming)))
-    logic.startRecording(tmp_path / "recordings")
+    recording(logic, tmp_path / "recordings")
     for number in range(4):
         save(incoming / f"{number}.nii", number, affine=np.diag([2.0, 3, 4, 1]) + number * np.eye(4, k=3))
         until(lambda number=number: logic.statistics()["received"] == number + 1)
@@ -322,7 +328,7 @@ def test_liveVolumeKeepsItsAttributes(slicer, logic, incoming, tmp_path, noError
 def test_sceneCloseInMidRecording(slicer, logic, incoming, tmp_path, noErrors):
     """The files are closed and whole, the scene is empty."""
     running(logic, logic.start(FolderSettings(incoming)))
-    logic.startRecording(tmp_path / "recordings")
+    recording(logic, tmp_path / "recordings")
     save(incoming / "a.nii", 1)
     until(lambda: logic.statistics()["received"] == 1)
     slicerhost.closeScene()

@@ -6,7 +6,6 @@ import argparse
 import json
 import logging
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -15,11 +14,11 @@ from typing import Any
 
 import slicerhost
 
-from .Report import Witness, readLog, recordedEqual, report
+from .Feeds import FEEDS
+from .Report import Witness, recordedEqual, report
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MODULE = os.path.join(HERE, "..", "..", "RealTimeImaging")
-SIMULATOR = os.path.join(MODULE, "RealTimeImagingLib", "Simulator", "__main__.py")
 FRAMES_WITHOUT_SCREEN = 40
 PATIENCE = 15.0
 """Seconds without a new frame after which the demo gives up."""
@@ -36,40 +35,35 @@ def main() -> int:
     frames = options.frames or (None if screen else FRAMES_WITHOUT_SCREEN)
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="demo-"))
-        logPath = os.path.join(folder, "sent.jsonl")
-        incoming = os.path.join(folder, "incoming")
-        os.mkdir(incoming)
+        feed = FEEDS[options.source](options, folder, frames)
+        stack.callback(feed.close)
+        recordings = os.path.join(folder, "recordings")
         window, layout, panel = _window(screen)
         logic = panel.logic
         witness = Witness(lambda stream: slicer.util.arrayFromVolume(logic.liveVolumeNode(stream)))
         logic.addFrameCallback(witness)
-        _press(panel, incoming)
+        _press(panel.panel.ui, feed, recordings if options.record else "")
         slicerhost.runUntil(lambda: logic.sources()[0].state == "running", 20)
-        if options.record:
-            logic.startRecording(os.path.join(folder, "recordings"))
-        scanner = subprocess.Popen(_scanner(options, incoming, logPath, frames), stdin=subprocess.PIPE)
-        stack.callback(scanner.stdin.close)
-        _watch(window, layout, logic, scanner, screen and not options.frames)
+        feed.begin()
+        _watch(window, layout, logic, feed, screen and not options.frames)
         if options.screenshot or not screen:
             slicerhost.runUntil(lambda: False, 0.4)
             window.grab().save(options.screenshot or "demo.png")
         browser = logic.stopRecording()
         logic.stop()
         slicerhost.runUntil(lambda: not logic.isRunning() and not logic.recordings.building, 10)
-        scanner.stdin.close()
-        scanner.wait()
-        sent = readLog(logPath)
-        found = report(options.source, options.input or "phantom", sent, logic.statistics(), witness)
+        sent = feed.sent()
+        found = report(options.source, feed.input, sent, logic.statistics(), witness)
         if browser:
-            found["pixelsEqual"] = found["pixelsEqual"] and recordedEqual(sent, os.path.join(folder, "recordings"))
+            found["pixelsEqual"] = found["pixelsEqual"] and recordedEqual(sent, recordings)
         slicerhost.quit()
     return _tell(found, options.report, options.record)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="run.py demo", description=__doc__)
-    parser.add_argument("--source", choices=["folder"], default="folder", help="how the images come")
-    parser.add_argument("--input", help="4-D NIfTI, multi-frame DICOM or folder of images; without it a phantom")
+    parser.add_argument("--source", choices=list(FEEDS), default="folder", help="how the images come")
+    parser.add_argument("--input", help="4-D NIfTI, multi-frame DICOM, recording; or a folder of images")
     parser.add_argument("--fps", type=float, default=10.0, help="images each second")
     parser.add_argument("--frames", type=int, help="end after so many images; with a screen the window stays otherwise")
     parser.add_argument("--mode", choices=["rename", "grow", "burst"], default="rename", help="how a file comes to be")
@@ -88,7 +82,7 @@ def _window(screen: bool) -> tuple[Any, Any, Any]:
     column = qt.QScrollArea()
     column.setWidgetResizable(True)
     column.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
-    column.setFixedWidth(400)
+    column.setFixedWidth(420)
     column.setWidget(panel)
     window = qt.QSplitter()
     window.setWindowTitle("Real-Time Imaging")
@@ -100,23 +94,14 @@ def _window(screen: bool) -> tuple[Any, Any, Any]:
     return window, layout, panel.self()
 
 
-def _press(panel: Any, folder: str) -> None:
-    ui = panel.panel.ui
-    ui.folderPathLineEdit.currentPath = folder
+def _press(ui: Any, feed: Any, recordings: str) -> None:
+    feed.choose(ui)
+    ui.recordingFolderPathLineEdit.currentPath = recordings
+    ui.recordFromStartCheckBox.checked = bool(recordings)
     ui.startButton.click()
 
 
-def _scanner(options: argparse.Namespace, folder: str, log: str, frames: int | None) -> list[str]:
-    command = [sys.executable, SIMULATOR, folder, "--fps", str(options.fps), "--mode", options.mode, "--log", log]
-    command += ["--until-input-ends", "--loop"]
-    if options.input:
-        command += ["--input", os.path.abspath(options.input)]
-    if frames:
-        command += ["--frames", str(frames)]
-    return command
-
-
-def _watch(window: Any, layout: Any, logic: Any, scanner: subprocess.Popen[bytes], forever: bool) -> None:
+def _watch(window: Any, layout: Any, logic: Any, feed: Any, forever: bool) -> None:
     last, since, reset = 0, time.monotonic(), False
 
     def over() -> bool:
@@ -131,9 +116,9 @@ def _watch(window: Any, layout: Any, logic: Any, scanner: subprocess.Popen[bytes
             layout.threeDWidget(0).threeDView().resetFocalPoint()
         if not window.isVisible():
             return True
-        # The scanner has ended, and what it sent last has had the time to arrive.
+        # The sender has ended, and what it sent last has had the time to arrive.
         quiet = time.monotonic() - since
-        return (scanner.poll() is not None and quiet > 1 and not forever) or (quiet > PATIENCE and not forever)
+        return (feed.ended and quiet > 1 and not forever) or (quiet > PATIENCE and not forever)
 
     slicerhost.runUntil(over, timeout=float("inf"), everyMs=100)
 

@@ -48,6 +48,12 @@ class Recorders:
         """Of all pixels that are stored."""
         return sum(recorder.bytes for recorder in self._recorders.values())
 
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Frames that are stored, and those that should be and are not."""
+        recorders = self._recorders.values()
+        return sum(one.recorded for one in recorders), sum(one.failed for one in recorders)
+
     def room(self) -> int | None:
         """Bytes that are free where the recording is, None when that is not known."""
         try:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ..Event import Event
 from ..Frame import Frame
 from ..Journal import Journal
 from ..Recording import Repair
@@ -38,6 +37,7 @@ class Store:
         self._kept: KeptFrames | None = None
         self._repairing = Repairing(self._tellRepair)
         self._tellDue = 0.0
+        self._before = (0, 0)
         self._commands: dict[str, Callable[..., None]] = {
             "record": self._record,
             "stopRecording": self.stop,
@@ -63,7 +63,7 @@ class Store:
     def tell(self) -> None:
         """Tell what happened, and now and then how much is stored."""
         if self._recorders:
-            self._tellEvents(self._recorders.events())
+            self._tellEvents(self._recorders)
         now = time.monotonic()
         if now < self._tellDue or not (self._recorders or self._kept):
             return
@@ -78,7 +78,7 @@ class Store:
         if self._recorders:
             recorders, self._recorders = self._recorders, None
             paths = recorders.finish()
-            self._tellEvents(recorders.events())
+            self._tellEvents(recorders)
             self._outlet.tell({"recorded": paths, "counts": self._counts()})
 
     def close(self) -> None:
@@ -91,6 +91,7 @@ class Store:
             return
         self._repairing.start(folder)
         self._recorders = Recorders(folder, name, attributes)
+        self._before = (self._journal.recorded, self._journal.failed)
         for frame in self._kept.take() if self._kept and kept else []:
             self._journal.store(self._recorders.append(frame))
         self.tell()
@@ -102,6 +103,9 @@ class Store:
         self._outlet.event(repair.event, self._counts())
         self._outlet.tell({"repaired": {"recording": repair.recording, "paths": repair.headers}})
 
-    def _tellEvents(self, events: list[Event]) -> None:
-        for event in events:
+    def _tellEvents(self, recorders: Recorders) -> None:
+        for event in recorders.events():
+            # Files that somebody removed take back what was counted.
+            recorded, failed = recorders.counts
+            self._journal.correctStored(self._before[0] + recorded, self._before[1] + failed)
             self._outlet.event(event, self._counts())

@@ -17,6 +17,7 @@ from ..Acquisition.Child import newProcess, startChild
 from ..Acquisition.WorkFolders import makeWorkFolder, removeWorkFolders
 from ..Event import Event
 from ..Frame import Pixels
+from .Checksums import ChecksumJob
 from .Job import ExportJob, Snapshot
 
 STOP_TIME = 1000
@@ -36,7 +37,7 @@ class ExportProcess:
 
     def __init__(
         self,
-        job: ExportJob,
+        job: ExportJob | ChecksumJob,
         onProgress: Callable[[float, str], None],
         onDone: Callable[[list[str], list[Event]], None],
         onFailed: Callable[[str], None],
@@ -52,9 +53,10 @@ class ExportProcess:
         self.ended = False
         """True once there is no process any more."""
         self._process: Any = newProcess()
-        self._killer = qt.QTimer()
-        self._killer.setSingleShot(True)
-        self._killer.connect("timeout()", self.kill)
+        self._killer, self._teller = qt.QTimer(), qt.QTimer()
+        for timer, slot in ((self._killer, self.kill), (self._teller, self._tell)):
+            timer.setSingleShot(True)
+            timer.connect("timeout()", slot)
         for signal_, slot in self._slots():
             self._process.connect(signal_, slot)
 
@@ -87,6 +89,11 @@ class ExportProcess:
         # A start that fails may have told so already.
         if not self.ended:
             self._process.write(json.dumps(self.job.toJSON()).encode() + b"\n")
+
+    @property
+    def cancelled(self) -> bool:
+        """True once somebody cancelled it."""
+        return self._cancelling
 
     def cancel(self) -> None:
         """Ask it to remove what it wrote and to end; returns at once. An export that is all but done is done."""
@@ -171,12 +178,14 @@ class ExportProcess:
             log.error("The export process wrote: %s", self._errors.decode(errors="replace").strip())
         self._code = code
         # Whoever is told may let go of this object and so of the process, and deleting that in its own signal crashes.
-        qt.QTimer.singleShot(0, self._tell)
+        self._teller.start(0)
 
     def _tell(self) -> None:
         if self._told:
             return
         self._told = True
+        self._teller.stop()
+        self._teller.disconnect("timeout()", self._tell)
         if "done" in self._last:
             self._onProgress(1.0, "Saved")
             self._onDone(self._last["done"], self._events)

@@ -1,6 +1,6 @@
 """The export process: one job, told in lines. Nothing of Slicer is imported here.
 
-It takes one JSON line, the job, on standard input, whose end cancels. On standard output it tells JSON lines:
+It takes one JSON line, an ExportJob or a ChecksumJob, on standard input, whose end cancels. It tells JSON lines:
 ``{"pid": n}`` first, ``{"progress": 0..1, "words": ...}`` several times a second, ``{"event": ...}``, ``{"log": ...}``,
 and at last one of ``{"done": [paths]}``, ``{"failed": words}`` and ``{"cancelled": true}``.
 """
@@ -20,6 +20,7 @@ from ..Acquisition.StandardStreams import LineLogHandler, captureStandardStreams
 from ..Errors import RealTimeImagingError
 from ..Event import Event
 from ..Readers import Streamed
+from .Checksums import noteChecksums
 from .Exporting import export
 from .Job import ExportJob
 from .Work import Cancelled, Work
@@ -59,7 +60,10 @@ def main() -> int:
 def _run(first: bytes, work: Work, lines: LineWriter) -> dict[str, Any]:
     """The last line."""
     try:
-        paths, events = export(ExportJob.fromJSON(json.loads(first)), work)
+        values = json.loads(first)
+        if "checksums" in values:
+            return {"done": noteChecksums(values["checksums"], work)}
+        paths, events = export(ExportJob.fromJSON(values), work)
     except Cancelled:
         return {"cancelled": True}
     except RealTimeImagingError as error:

@@ -20,6 +20,8 @@ class RecordSection(Section):
         ui.recordingFolderPathLineEdit.filters = ctk.ctkPathLineEdit.Dirs
         ui.recordingFolderPathLineEdit.currentPath = remembered("RecordingFolder")
         ui.recordFromStartCheckBox.checked = slicer.util.toBool(remembered("RecordFromStart", False))
+        self._built = 1.0
+        self.connect(ui.recordSection, "contentsCollapsed(bool)", self._showBuilding)
         self.connect(ui.recordButton, "clicked()", self._recordOrStop)
         self.connect(ui.saveLastButton, "clicked()", self._saveLast)
         self.connect(ui.keepSecondsSpinBox, "valueChanged(int)", self._keep)
@@ -48,9 +50,12 @@ class RecordSection(Section):
             parts.append(_("the last {seconds:.1f} s are in memory ({frames} images)").format(**kept))
         ui.recordingLabel.text = ", ".join(parts) or "-"
         ui.recordingLabel.setStyleSheet("color: red" if values["failed"] else "")
-        building = status["built"] < 1
-        ui.buildProgressBar.visible = building
-        ui.buildProgressBar.value = round(100 * status["built"])
+        self._built = status["built"]
+        self._showBuilding()
+
+    def _showBuilding(self, *_collapsed: bool) -> None:
+        self.ui.buildProgressBar.visible = self._built < 1
+        self.ui.buildProgressBar.value = round(100 * self._built)
 
     def _recordOrStop(self) -> None:
         if self.logic.isRecording():

@@ -20,6 +20,8 @@ class SaveSection(Section):
     def __init__(self, ui: Any, logic: Any, complain: Callable[[str], None]) -> None:
         super().__init__(ui, logic, complain)
         self._recordings: dict[str, list[str]] = {}
+        self._running = False
+        self.connect(ui.saveSection, "contentsCollapsed(bool)", self._showRunning)
         for name in RECORDING_FORMATS:
             ui.exportFormatComboBox.addItem(_(FORMATS[name].words))
         self.connect(ui.snapshotButton, "clicked()", self._snapshot)
@@ -37,14 +39,18 @@ class SaveSection(Section):
             for name in recordings:
                 ui.exportRecordingComboBox.addItem(name)
             ui.exportRecordingComboBox.currentIndex = len(recordings) - 1
-        running = status["running"]
+        self._running = running = status["running"]
+        self._showRunning()
         ui.snapshotButton.enabled = bool(values["shown"])
         ui.exportButton.enabled = bool(recordings) and not running
-        ui.cancelExportButton.visible = running
-        ui.exportProgressBar.visible = running
         ui.exportProgressBar.value = round(100 * status["progress"])
         ui.exportLabel.text = status["words"] or "-"
         ui.exportLabel.setStyleSheet("color: red" if status["failed"] else "")
+
+    def _showRunning(self, *_collapsed: bool) -> None:
+        # A section that opens shows all that is in it, also what was hidden while it was closed.
+        self.ui.cancelExportButton.visible = self._running
+        self.ui.exportProgressBar.visible = self._running
 
     def _chosen(self, index: int) -> None:
         name = self.ui.exportRecordingComboBox.itemText(index) if index >= 0 else ""

@@ -42,7 +42,10 @@ class SourceSection(Section):
         self.connect(ui.startButton, "clicked()", self._startOrStop)
         self.connect(ui.tryButton, "clicked()", self._try)
         self.connect(ui.sourceComboBox, "currentIndexChanged(int)", self._showRows)
-        self.connect(ui.replayPaceComboBox, "currentIndexChanged(int)", self._showRows)
+        self.connect(ui.replayPaceComboBox, "currentIndexChanged(int)", self._paceChosen)
+        # A section that opens shows all that is in it, also what was hidden while it was closed.
+        self.connect(ui.sourceSection, "contentsCollapsed(bool)", self._showRows)
+        self.connect(ui.optionsSection, "contentsCollapsed(bool)", self._showRows)
         self.connect(ui.replaySpeedSpinBox, "valueChanged(double)", self._paceChanged)
         self.connect(ui.replayRateSpinBox, "valueChanged(double)", self._paceChanged)
         self.connect(ui.replayLoopCheckBox, "toggled(bool)", self._loopChanged)
@@ -179,6 +182,10 @@ class SourceSection(Section):
     def _loopChanged(self, on: bool) -> None:
         self._send("loop", on=on)
 
+    def _paceChosen(self, *_index: int) -> None:
+        self._showRows()
+        self._paceChanged()
+
     def _showRows(self, *_index: int) -> None:
         source = SOURCES[self.ui.sourceComboBox.currentIndex]
         pace = PACES[self.ui.replayPaceComboBox.currentIndex]
@@ -188,7 +195,6 @@ class SourceSection(Section):
         for name in (*(name for rows in ROWS.values() for name in rows), *PACE_ROWS.values(), *FOLDER_OPTIONS):
             for widget in (getattr(self.ui, name), getattr(self.ui, f"{name}Label")):
                 widget.visible = name in wanted
-        self._paceChanged()
 
 
 def _remembered() -> SourceSettings | None:
