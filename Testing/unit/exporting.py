@@ -17,7 +17,8 @@ from RealTimeImagingLib.Export import __file__ as exportPackage
 from RealTimeImagingLib.Export.Exporting import export
 from RealTimeImagingLib.Export.Job import ExportJob
 from RealTimeImagingLib.Export.Work import Work
-from unit.recordings import LEFT_HANDED, OBLIQUE, RIGHT_HANDED
+from RealTimeImagingLib.Frame import Frame
+from unit.recordings import LEFT_HANDED, OBLIQUE, RIGHT_HANDED, frame, record
 
 GEOMETRIES = {
     "right-handed": RIGHT_HANDED,
@@ -27,6 +28,30 @@ GEOMETRIES = {
 }
 PROGRAM = Path(exportPackage).with_name("__main__.py")
 LPS = np.diag([-1.0, -1, 1, 1])
+BYTE, WORD, COLOUR, ULTRASOUND = (
+    "1.2.840.10008.5.1.4.1.1.7.2",
+    "1.2.840.10008.5.1.4.1.1.7.3",
+    "1.2.840.10008.5.1.4.1.1.7.4",
+    "1.2.840.10008.5.1.4.1.1.3.1",
+)
+VOLUMES = {
+    "int16": ((3, 4, 5), np.int16, WORD),
+    "uint16": ((3, 4, 5), np.uint16, WORD),
+    "uint8": ((3, 3, 5), np.uint8, BYTE),
+    "RGB": ((3, 3, 5, 3), np.uint8, COLOUR),
+    "one slice uint16": ((1, 4, 5), np.uint16, WORD),
+    "one slice int16": ((1, 4, 5), np.int16, WORD),
+}
+CINES = {"uint8": (1, 3, 5), "RGB": (1, 3, 5, 3)}
+
+
+def extremes(number, shape, dtype, matrix=RIGHT_HANDED, **values):
+    """A frame with the whole range of its type, and a landmark at one end of each axis."""
+    one = frame(number, shape, dtype, matrix, **values)
+    limits = np.iinfo(dtype)
+    pixels = np.random.default_rng(number).integers(limits.min, limits.max, shape, dtype, endpoint=True)
+    pixels[0, 0, 0], pixels[-1, -1, -1] = limits.min, limits.max
+    return Frame(pixels, one.ijkToRAS, one.stream, number, one.receiveTime, one.deviceTime, one.attributes)
 
 
 def save(format_, destination, parts=(), **values):
@@ -134,6 +159,30 @@ def fromGDCM(path):
     return array, LPS @ matrix
 
 
+FORMATS = {
+    "nrrd": ((2, 3, 4), 1),
+    "seq.nrrd": ((2, 3, 4), 4),
+    "nii": ((2, 3, 4), 4),
+    "nii.gz": ((2, 3, 4), 4),
+    "dicom": ((2, 3, 4), 4),
+    "dicom cine": ((1, 3, 4), 4),
+}
+"""A format, the shape of a frame and how many."""
+
+
+def listing(folder):
+    return sorted(path.relative_to(folder) for path in folder.rglob("*"))
+
+
+def recorded(folder, case, dtype=None):
+    """A job in this format and its recording."""
+    shape, count = FORMATS[case]
+    dtype = dtype or (np.uint8 if case == "dicom cine" else np.int16)
+    frames = [frame(n, shape, dtype, OBLIQUE) for n in range(count)]
+    parts = record(folder, frames, attributes={"Strain": "BKS.Cg-Dock7m +/+ Leprdb/J"})
+    return ExportJob(case.split()[0], str(folder / "out"), tuple(parts))
+
+
 class Program:
     """The export process, spoken to as Slicer's side does."""
 
@@ -188,3 +237,21 @@ def tool(*names):
     if found is None:
         pytest.skip(f"{' or '.join(names)} is not on the path")
     return found
+
+
+def program(folder, statements):
+    """Write a program that runs the export with some statements of the test's before it; returns its path.
+
+    :param folder: its path is beside it.
+    """
+    path = folder.with_name(f"{folder.name}-program.py")
+    path.write_text(f"""
+import os, sys, time
+sys.path[0] = {str(PROGRAM.parents[2])!r}
+from RealTimeImagingLib.Export import DICOMFiles, DICOMImages, Exporting, NIfTIFiles, NRRDFiles, Output, Worker
+{statements}
+code = Worker.main()
+sys.stdout.flush()
+os._exit(code)
+""")
+    return path
