@@ -72,6 +72,8 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
 
         :raises SettingsError: settings that cannot work, or a stream of this name runs already.
         """
+        # Settings that were made before a reload of the module are of classes that are no longer ours.
+        settings = settingsFromJSON(settings.toJSON())
         handle = self._start(settings)
         self.getParameterNode().SetParameter(SETTINGS_PARAMETER, json.dumps(settings.toJSON()))
         return handle

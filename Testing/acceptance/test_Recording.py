@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
 import signal
@@ -12,7 +13,6 @@ import numpy as np
 import pytest
 import slicerhost
 from RealTimeImagingLib import FolderSettings
-from RealTimeImagingLib.Errors import RecordingError, SettingsError
 from RealTimeImagingLib.Frame import checksum
 from RealTimeImagingLib.Recording import openRecording
 
@@ -28,6 +28,11 @@ def save(path, value, shape=(8, 9, 10), affine=None):
     hidden = path.with_name("." + path.name)
     nibabel.Nifti1Image(array, np.eye(4) if affine is None else affine).to_filename(hidden)
     hidden.rename(path)
+
+
+def errors():
+    """The errors as the module that is loaded now knows them: a reload makes new classes."""
+    return importlib.import_module("RealTimeImagingLib.Errors")
 
 
 def parts(folder):
@@ -224,23 +229,23 @@ def test_theLastSeconds(logic, incoming, tmp_path, noErrors):
     (part,) = parts(tmp_path / "recordings")
     assert [entry["number"] for entry in part.frames] == list(range(6, 10))
     assert logic.statistics()["recorded"] == 4
-    with pytest.raises(SettingsError):
+    with pytest.raises(errors().SettingsError):
         logic.keepLast(-1)
 
 
 def test_refusals(logic, incoming, tmp_path, noErrors):
     """What cannot work is said before anything starts."""
-    with pytest.raises(SettingsError, match="folder"):
+    with pytest.raises(errors().SettingsError, match="folder"):
         logic.startRecording(" ")
-    with pytest.raises(RecordingError, match="Bad: name"):
+    with pytest.raises(errors().RecordingError, match="Bad: name"):
         logic.startRecording(tmp_path / "recordings", attributes={"Bad: name": "x"})
     running(logic, logic.start(FolderSettings(incoming)))
     for folder in (incoming, incoming / "below"):
-        with pytest.raises(SettingsError, match="Choose another folder"):
+        with pytest.raises(errors().SettingsError, match="Choose another folder"):
             logic.startRecording(folder)
     assert not logic.isRecording()
     logic.startRecording(tmp_path / "recordings")
-    with pytest.raises(SettingsError, match="Choose another folder"):
+    with pytest.raises(errors().SettingsError, match="Choose another folder"):
         logic.start(FolderSettings(tmp_path, stream="Other"))
 
 
