@@ -6,7 +6,8 @@
     ├── NotAnImageError          a file or message that will never become an image
     ├── RingError                the memory shared by the two processes cannot be had
     ├── AcquisitionError         the acquisition process cannot be started or does not answer
-    └── RecordingError           a recording that cannot be written as asked, or opened
+    ├── RecordingError           a recording that cannot be written as asked, or opened
+    └── ExportError              an export that cannot be done as asked, or differs from what was to be written
 
 The message of each is a sentence for the person at the panel: what was expected and what came.
 """
@@ -47,3 +48,7 @@ class AcquisitionError(RealTimeImagingError):
 
 class RecordingError(RealTimeImagingError):
     """A recording cannot be written as asked, or is damaged; the message names the file or the attribute."""
+
+
+class ExportError(RealTimeImagingError):
+    """An export cannot be done as asked, or what was written is not what was to be; nothing is left of it."""

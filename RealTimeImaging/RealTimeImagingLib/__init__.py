@@ -1,16 +1,22 @@
 """The way of a frame.
 
-    folder ──► Sources ──Image──► Worker (numbers it) ──Frame──► Ring ──line──► Session ──► LiveVolume (the newest)
-                  ▲       acquisition process (Acquisition)       │  Slicer  │
-                  └──────────── commands: release, rescan, stop ◄─┘          └──► frame callbacks
+    folder, file ──► Sources ──Image──► Worker ──Frame──► Store ──► Ring ──line──► Session ──► LiveVolume (the newest)
+                        ▲               (numbers it)        │        │  Slicer  │
+                        │                                   ▼        │          └──► frame callbacks
+                        │                               Recording    │
+                        └── commands: release, rescan, record, stop ◄┘
+
+    Recording (files) ──stop──► Recordings ──► Scene/MappedSequence;  Exports ──► Export (a process of its own)
 
 Readers turn a file into images and know when it is whole; Sources give images and events; the acquisition process runs
-them and passes frames through memory; Session hands the newest of each stream to Scene, counts, and reports.
+them, stores frames and passes them through memory; Session hands the newest of each stream to Scene, counts, and
+reports. Logic is what the panel and Python talk to.
 This package is imported in Slicer and in the acquisition process, so nothing here needs slicer, vtk or qt.
 """
 
 from .Errors import (
     AcquisitionError,
+    ExportError,
     FrameError,
     NotAnImageError,
     RealTimeImagingError,
@@ -25,6 +31,7 @@ from .Settings import FolderSettings, ReplaySettings
 __all__ = [
     "AcquisitionError",
     "Event",
+    "ExportError",
     "FolderSettings",
     "Frame",
     "FrameError",

@@ -6,13 +6,14 @@ import argparse
 import json
 import sys
 
-from . import Folder, Listing, MainThread, Recording
+from . import Folder, Listing, MainThread, Mapped, Recording
 
 BENCHMARKS = {
     "mainthread": MainThread.measure,
     "folder": Folder.measure,
     "listing": Listing.measure,
     "recording": Recording.measure,
+    "mapped": Mapped.measure,
 }
 
 

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..Errors import NotAnImageError
+from ..Errors import ExportError, NotAnImageError
 from ..Frame import Image, Matrix, Pixels
 from ..Readers import ImageFile
 from .Frames import Frames
-from .Job import ExportError
 from .Work import Work
 
 VOXEL = 0.05

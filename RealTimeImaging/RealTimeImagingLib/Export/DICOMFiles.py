@@ -16,13 +16,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..Errors import ExportError
 from ..Event import Event
 from ..Frame import Matrix, Pixels
 from ..Readers.DICOM import DICOM
 from .Comparison import Different, compareImage, compareTimes, readImages
 from .DICOMImages import TICK, addCine, addInstance, addVolume, dateTime, newUID, rightHanded, seriesDataset
 from .Frames import Frames
-from .Job import ExportError, ExportJob
+from .Job import ExportJob
 from .Output import Output, OutputFile, OutputFolder
 from .Work import Work
 from .Writer import Writer

@@ -6,12 +6,12 @@ import os
 
 import numpy as np
 
-from ..Errors import RecordingError
+from ..Errors import ExportError, RecordingError
 from ..Frame import LPS_TO_RAS, Matrix, Pixels
 from ..Readers.Volumes import SHEAR, angleError
 from ..Recording import FrameEntry, RecordedPart, openRecording
 from ..Recording.Lines import FrameLine, PartLine, flat, storedType
-from .Job import ExportError, ExportJob, Snapshot
+from .Job import ExportJob, Snapshot
 
 
 class Frames:

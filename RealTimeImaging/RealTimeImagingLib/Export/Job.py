@@ -11,13 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ..Errors import FrameError, RealTimeImagingError, RecordingError, SettingsError
+from ..Errors import FrameError, RecordingError, SettingsError
 from ..Frame import SCALAR_TYPES, Matrix, checkMatrix
 from ..Recording.Header import checkAttributes
-
-
-class ExportError(RealTimeImagingError):
-    """An export cannot be done as asked, or what was written is not what was to be; nothing is left of it."""
 
 
 @dataclass(frozen=True)

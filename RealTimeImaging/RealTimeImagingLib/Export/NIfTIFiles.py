@@ -15,12 +15,13 @@ from typing import IO, Any, ClassVar, cast
 
 import numpy as np
 
+from ..Errors import ExportError
 from ..Frame import Matrix
 from ..Readers.NIfTI import NIfTI
 from ..Recording.Header import isoTime
 from .Comparison import VOXEL, Different, compareFrames, compareWords, tolerance
 from .Frames import Frames
-from .Job import ExportError, ExportJob
+from .Job import ExportJob
 from .Output import PIECE, Output, OutputFile, bytesOf
 from .Work import Work
 from .Writer import Writer

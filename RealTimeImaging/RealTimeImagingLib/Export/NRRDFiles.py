@@ -11,13 +11,14 @@ from itertools import pairwise
 
 import numpy as np
 
+from ..Errors import ExportError
 from ..Event import Event
 from ..Frame import LPS_TO_RAS, Matrix
 from ..Readers.NRRD import NRRD
 from ..Recording.Header import FRAME, composeHeader, unescaped
 from .Comparison import compareFrames, compareTimes, compareWords
 from .Frames import Frames
-from .Job import ExportError, ExportJob
+from .Job import ExportJob
 from .Output import Output
 from .Work import Work
 from .Writer import Writer

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
+from ..Errors import ExportError
 from ..Frame import Pixels
 from ..Recording.Layout import UNFINISHED, candidates
-from .Job import ExportError
 from .Work import Cancelled, Work
 
 PIECE = 4 << 20
