@@ -4,6 +4,7 @@
     ├── SettingsError            a setting that cannot work, said before anything starts
     ├── FrameError               pixels or geometry that cannot be a frame
     ├── NotAnImageError          a file or message that will never become an image
+    ├── WireError                a message of OpenIGTLink that cannot be read, or cannot be sent as it is
     ├── RingError                the memory shared by the two processes cannot be had
     ├── AcquisitionError         the acquisition process cannot be started or does not answer
     ├── RecordingError           a recording that cannot be written as asked, or opened
@@ -34,6 +35,17 @@ class NotAnImageError(RealTimeImagingError):
     """
 
     def __init__(self, message: str, code: str = "not-an-image") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class WireError(RealTimeImagingError, ValueError):
+    """A message of OpenIGTLink contradicts itself or the protocol, or has something that the protocol cannot carry.
+
+    ``code`` is a short reason for programs ("malformed", "wrong-crc", "too-large", "no-data", ...).
+    """
+
+    def __init__(self, message: str, code: str = "malformed") -> None:
         super().__init__(message)
         self.code = code
 

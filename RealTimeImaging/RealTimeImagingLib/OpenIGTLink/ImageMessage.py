@@ -1,0 +1,257 @@
+"""IMAGE: a picture or a volume with its place in space, or a box-shaped part of one.
+
+OpenIGTLink v3, "Image Message"; igtlutil/igtl_image.h.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..Errors import WireError
+from ..Frame import LPS_TO_RAS, Matrix, Pixels, componentsOf
+from .Base import WireMessage, codec
+from .Checksum import Buffer
+from .Fields import SCALAR_TYPES
+
+IMAGE_HEADER_SIZE = 72
+_HEADER = struct.Struct(">HBBBB3H12f6H")
+_ENDIANS = {1: "big", 2: "little"}
+_COORDINATES = {1: "RAS", 2: "LPS"}
+
+Triple = tuple[int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageHeader:
+    """The 72 bytes before the pixels.
+
+    :param components: per voxel, 1 to 255.
+    :param dtype: of the pixels, in native byte order.
+    :param endian: "little" or "big": their byte order on the wire.
+    :param coordinates: "RAS" or "LPS", in which the matrix is on the wire.
+    :param size: voxels of the whole image along i, j, k.
+    :param ijkToRAS: 4x4 float64, voxel index (i, j, k) of the whole image to millimetres in RAS.
+    :param offset: index (i, j, k) of the first voxel that is sent.
+    :param partSize: voxels that are sent along i, j, k.
+    """
+
+    components: int
+    dtype: np.dtype[Any]
+    endian: str
+    coordinates: str
+    size: Triple
+    ijkToRAS: Matrix
+    offset: Triple
+    partSize: Triple
+
+    @classmethod
+    def unpack(cls, raw: bytes) -> ImageHeader:
+        """:raises WireError: no image can have this header."""
+        version, components, scalar, endian, coordinates, *rest = _HEADER.unpack(raw)
+        size, matrix, offset, partSize = tuple(rest[:3]), rest[3:15], tuple(rest[15:18]), tuple(rest[18:])
+        if version != 1:
+            raise WireError(f"its image header has the version {version}; 1 is known")
+        if components < 1:
+            raise WireError("its voxels have 0 components")
+        if scalar not in SCALAR_TYPES:
+            raise WireError(f"its scalar type has the number {scalar}; 2 to 7, 10 and 11 are known")
+        if endian not in _ENDIANS:
+            raise WireError(f"its byte order has the number {endian}; 1 (big) and 2 (little) are known")
+        if coordinates not in _COORDINATES:
+            raise WireError(f"its coordinates have the number {coordinates}; 1 (RAS) and 2 (LPS) are known")
+        if 0 in size or 0 in partSize:
+            raise WireError(f"it has no voxels: size {size}, of which {partSize} are sent")
+        if any(first + count > whole for first, count, whole in zip(offset, partSize, size, strict=True)):
+            raise WireError(f"its part of {partSize} voxels at {offset} goes beyond the image's size {size}")
+        if not all(map(math.isfinite, matrix)):
+            raise WireError("its matrix has numbers that are none (NaN or infinite)")
+        dtype, named = np.dtype(SCALAR_TYPES[scalar]), _COORDINATES[coordinates]
+        ijkToRAS = _toRAS(matrix, size, named)
+        return cls(components, dtype, _ENDIANS[endian], named, size, ijkToRAS, offset, partSize)
+
+    def pack(self) -> bytes:
+        """:raises WireError: a number does not fit."""
+        scalar = next((number for number, name in SCALAR_TYPES.items() if np.dtype(name) == self.dtype), None)
+        if scalar is None:
+            raise WireError(f"OpenIGTLink has no pixels of type {self.dtype}")
+        if not 1 <= self.components <= 255 or not all(1 <= count <= 0xFFFF for count in self.size):
+            raise WireError(f"an image of {self.size} voxels with {self.components} components is too large, or empty")
+        return _HEADER.pack(
+            1,
+            self.components,
+            scalar,
+            1 if self.endian == "big" else 2,
+            1 if self.coordinates == "RAS" else 2,
+            *self.size,
+            *_fromRAS(self.ijkToRAS, self.size, self.coordinates),
+            *self.offset,
+            *self.partSize,
+        )
+
+    @property
+    def wire(self) -> np.dtype[Any]:
+        """The pixels' type in the byte order of the wire."""
+        return np.dtype((">" if self.endian == "big" else "<") + self.dtype.str[1:])
+
+    @property
+    def whole(self) -> bool:
+        """True when all voxels are sent."""
+        return self.partSize == self.size
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the whole image: (k, j, i) or (k, j, i, components)."""
+        return self._shape(self.size)
+
+    @property
+    def partShape(self) -> tuple[int, ...]:
+        """Of what is sent, as :attr:`shape`."""
+        return self._shape(self.partSize)
+
+    @property
+    def part(self) -> tuple[slice, ...]:
+        """Where in the whole image lies what is sent."""
+        return tuple(
+            slice(first, first + count) for first, count in zip(self.offset[::-1], self.partSize[::-1], strict=True)
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole image."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def partBytes(self) -> int:
+        """Bytes of what is sent."""
+        return math.prod(self.partShape) * self.dtype.itemsize
+
+    def check(self, nbytes: int) -> None:
+        """:raises WireError: ``nbytes`` are not those of the pixels that the header announces."""
+        if nbytes != self.partBytes:
+            raise WireError(
+                f"its header announces {self.partSize} voxels of {self.components} x {self.dtype} "
+                f"({self.partBytes:,} bytes), and {nbytes:,} bytes of pixels come with it"
+            )
+
+    def pixels(self, memory: Pixels) -> Pixels:
+        """The pixels sent, in native byte order, in the memory that they lie in; swapped there when they must be.
+
+        :param memory: uint8, at least :attr:`partBytes` of it.
+        """
+        array: Pixels = memory[: self.partBytes].view(self.wire).reshape(self.partShape)
+        return array if self.wire.isnative else array.byteswap(inplace=True).view(self.dtype)
+
+    def _shape(self, size: Triple) -> tuple[int, ...]:
+        return (*size[::-1], self.components) if self.components > 1 else size[::-1]
+
+
+def _toRAS(matrix: Sequence[float], size: Triple, coordinates: str) -> Matrix:
+    """On the wire: the columns t, s and n, of the length of the spacing, and the position of the image's centre."""
+    made = np.eye(4)
+    made[:3] = np.reshape(matrix, (4, 3)).transpose()
+    made[:3, 3] -= made[:3, :3] @ _centre(size)
+    return LPS_TO_RAS @ made if coordinates == "LPS" else made
+
+
+def _fromRAS(ijkToRAS: Matrix, size: Triple, coordinates: str) -> list[float]:
+    made = LPS_TO_RAS @ ijkToRAS if coordinates == "LPS" else ijkToRAS.copy()
+    made[:3, 3] += made[:3, :3] @ _centre(size)
+    values = made[:3].transpose().astype(np.float32)
+    if not np.isfinite(values).all():
+        raise WireError("its matrix has numbers that are none (NaN or infinite), or too large for float32")
+    return [float(value) for value in values.ravel()]
+
+
+def _centre(size: Triple) -> Matrix:
+    return (np.array(size, np.float64) - 1) / 2
+
+
+@codec("IMAGE")
+class ImageMessage(WireMessage):
+    """An image.
+
+    When it was received, ``pixels`` is always the whole image; of one that comes in parts, as far as it is known, with
+    zeros where nothing came yet. ``offset`` and ``size`` say which part this message brought. ``ijkToRAS`` is RAS,
+    whatever ``coordinates`` says of the wire.
+
+    :param pixels: (k, j, i), or (k, j, i, components) with 2 to 255 components; one of u1 i1 u2 i2 u4 i4 f4 f8. Sent
+        without a copy when it is C-contiguous and has the byte order of ``endian``.
+    :param ijkToRAS: 4x4, voxel index (i, j, k) to millimetres in RAS; sent as float32. None is the identity.
+    :param coordinates: "RAS" or "LPS": how the matrix is written on the wire.
+    :param endian: "little" or "big": byte order of the pixels on the wire.
+    :param offset: index (i, j, k) of the first voxel to send.
+    :param size: voxels (i, j, k) to send, None for all from ``offset`` on.
+    """
+
+    TYPE = "IMAGE"
+
+    def __init__(
+        self,
+        pixels: Pixels | None = None,
+        ijkToRAS: Matrix | None = None,
+        *,
+        coordinates: str = "RAS",
+        endian: str = sys.byteorder,
+        offset: Triple = (0, 0, 0),
+        size: Triple | None = None,
+        timestamp: float | None = None,
+        device_name: str | None = None,
+    ) -> None:
+        super().__init__(timestamp, device_name)
+        self.pixels: Pixels = np.zeros((1, 1, 1), np.uint8) if pixels is None else pixels
+        self.ijkToRAS: Matrix = np.eye(4) if ijkToRAS is None else np.array(ijkToRAS, np.float64)
+        self.coordinates, self.endian, self.offset, self.size = coordinates, endian, offset, size
+
+    def take(self, header: ImageHeader, pixels: Pixels) -> None:
+        """Be the image that was received.
+
+        :param pixels: the whole image.
+        """
+        self.pixels, self.ijkToRAS, self.coordinates = pixels, header.ijkToRAS, header.coordinates
+        self.offset, self.size, self.endian = header.offset, header.partSize, header.endian
+
+    def _pack_buffers(self) -> Sequence[Buffer]:
+        if self.pixels.ndim not in (3, 4) or np.shape(self.ijkToRAS) != (4, 4):
+            raise WireError(f"pixels of the shape {self.pixels.shape} with a matrix of {np.shape(self.ijkToRAS)}")
+        if self.coordinates not in _COORDINATES.values() or self.endian not in _ENDIANS.values():
+            raise WireError(f"coordinates {self.coordinates} and byte order {self.endian}")
+        shape = self.pixels.shape
+        whole = (shape[2], shape[1], shape[0])
+        part = self.size or tuple(count - first for count, first in zip(whole, self.offset, strict=True))
+        header = ImageHeader(
+            componentsOf(shape),
+            self.pixels.dtype.newbyteorder("="),
+            self.endian,
+            self.coordinates,
+            whole,
+            np.asarray(self.ijkToRAS, np.float64),
+            self.offset,
+            part,
+        )
+        head = header.pack()
+        ImageHeader.unpack(head)  # refuses a part that goes beyond the image
+        pixels = np.ascontiguousarray(self.pixels[header.part], header.wire)
+        return [head, pixels.reshape(-1).view(np.uint8).data]
+
+    def _pack_content(self) -> bytes:
+        return b"".join(self._pack_buffers())
+
+    def _unpack_content(self, content: bytes) -> None:
+        """Of an image within another message; connections read theirs in place.
+
+        :raises WireError: it is none, or a part of one.
+        """
+        if len(content) < IMAGE_HEADER_SIZE:
+            raise WireError(f"an image has a header of {IMAGE_HEADER_SIZE} bytes, and this content {len(content)}")
+        header = ImageHeader.unpack(content[:IMAGE_HEADER_SIZE])
+        header.check(len(content) - IMAGE_HEADER_SIZE)
+        if not header.whole:
+            raise WireError("a part of an image within another message cannot be put together")
+        self.take(header, header.pixels(np.frombuffer(content, np.uint8)[IMAGE_HEADER_SIZE:].copy()))

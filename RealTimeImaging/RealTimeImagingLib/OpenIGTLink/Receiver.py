@@ -1,0 +1,244 @@
+"""Bytes in, messages out, for one connection; there is no socket in it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from ..Errors import WireError
+from ..Frame import Pixels
+from .Base import Message, unpackContent
+from .Header import EXTENDED_HEADER_SIZE, HEADER_SIZE, ExtendedHeader, Header, checkVersion
+from .ImageMessage import IMAGE_HEADER_SIZE, ImageHeader, ImageMessage
+from .Intake import Intake, Steps
+from .Parts import Parts
+from .Queries import create
+from .Report import Counts, Problem
+
+DEFAULT_SIZE_LIMIT = 1 << 30
+"""Largest message in bytes that is received."""
+
+SKIP_LIMIT = 1 << 36
+"""Largest message in bytes that is skipped: 64 GiB, a minute of the fastest network. A header that announces more is
+not believed."""
+
+Lend = Callable[[int], "Pixels | None"]
+"""Gives memory for so many bytes (uint8) to receive pixels into, or None when there is none to spare."""
+
+
+class Receiver:
+    """Takes the bytes of one connection and gives its messages::
+
+        nbytes = sock.recv_into(receiver.space())
+        for item in receiver.filled(nbytes): ...
+
+    An IMAGE is received straight into lent memory, where its first pixel is the memory's first byte; big-endian pixels
+    are swapped there. One message at a time is in memory, none above ``sizeLimit``. The checksum is taken as the bytes
+    come, over extended header, content and metadata; one of 0 is compared as any other, as the C++ library does, and
+    none is where the body is empty or skipped.
+
+    What is wrong with one message is one Problem, and the next message is received: wrong checksum, content that
+    contradicts itself, a size above the limit (skipped, not kept), version 3 of the header (of protocols to come), a
+    type without a codec, such as VIDEO.
+
+    An unreadable header is a fatal Problem, because nobody knows where the next message begins: version 0 or above 3,
+    an empty type or one that is not printable ASCII, a body above :data:`SKIP_LIMIT`. Then, and after
+    :meth:`finish`, ``space()`` still gives room, and ``filled()`` drops the bytes and gives nothing.
+
+    An IMAGE with a part of its voxels is laid into the device's image, which is kept here, and the whole is given, a
+    copy in lent memory: zeros where nothing came yet (see Parts for what a whole image before the parts does).
+
+    :param lend: asked for exactly the bytes of the pixels of each image; own memory is made where it gives None. It is
+        asked for the next image after the caller was given the one before.
+    :param checkCRC: False leaves the checksum out.
+    :param sizeLimit: most bytes of one message, and of all images in parts together.
+    :ivar broken: True after a fatal Problem: the connection has to be closed.
+    :ivar counts: what came so far.
+    """
+
+    def __init__(
+        self,
+        lend: Lend = lambda nbytes: None,
+        *,
+        checkCRC: bool = True,
+        sizeLimit: int = DEFAULT_SIZE_LIMIT,
+    ) -> None:
+        self.broken = False
+        self.counts = Counts()
+        self._lend, self._checkCRC, self._sizeLimit = lend, checkCRC, sizeLimit
+        self._parts = Parts(sizeLimit)
+        self._intake = Intake()
+        self._current: Header | None = None
+        self._finished = False
+        self._ready: deque[Message | Problem] = deque()
+        self._reading = self._read()
+
+    @property
+    def pending(self) -> bool:
+        """True in the middle of a message."""
+        return self._current is not None or self._intake.waiting > 0
+
+    def space(self) -> memoryview:
+        """Where the next bytes go, never empty; good until :meth:`filled`.
+
+        :raises RuntimeError: not all that the last ``filled()`` gives was taken, and so there is no room.
+        """
+        space = self._intake.space()
+        if not space:
+            raise RuntimeError("Take all that filled() gives before more bytes are received.")
+        return space
+
+    def filled(self, nbytes: int) -> Iterator[Message | Problem]:
+        """Say that so many bytes of ``space()`` were filled.
+
+        :returns: every message and problem that is complete now. Take them all before more bytes are received.
+        """
+        self._intake.filled(nbytes)
+        self.counts.bytes += nbytes
+        if self.broken or self._finished:
+            self._intake.clear()
+        return self._answers()
+
+    def finish(self) -> Problem | None:
+        """The connection was closed; lent memory is let go.
+
+        :returns: what was cut off by it, None when it ended between two messages.
+        """
+        problem = None
+        if self.pending and not self.broken:
+            text, device = self._cut()
+            problem = Problem("cut", text, device=device)
+        self._finished = True
+        self._reading.close()
+        self._ready.clear()
+        self._intake.clear()
+        self._current = None
+        return problem
+
+    def _answers(self) -> Iterator[Message | Problem]:
+        # Nothing of what is given away may stay in a variable here: it would keep the memory that was lent.
+        while len(self._ready) or next(self._reading, False):
+            yield self._ready.popleft()
+
+    def _read(self) -> Steps[None]:
+        while not self.broken:
+            try:
+                yield from self._readMessage()
+            except (WireError, MemoryError) as error:
+                self._tell(error)
+            if self.broken:
+                self._intake.clear()
+            elif self._intake.left:
+                self._intake.summing = False
+                if self._ready:
+                    yield True
+                yield from self._intake.skip(self._intake.left)
+            self._current = None
+            if self._ready:
+                yield True
+
+    def _readMessage(self) -> Steps[None]:
+        header = yield from self._readHeader()
+        self._current = header
+        self._intake.begin(header.bodySize, self._checkCRC and header.bodySize > 0)
+        if header.bodySize > max(SKIP_LIMIT, self._sizeLimit):
+            self.broken = True
+            raise WireError(f"it announces {header.bodySize:,} bytes, more than any message has", "too-large")
+        self._checkSize(header.bodySize)
+        if header.version > 2:
+            raise WireError(f"its header has the version {header.version}; 1 and 2 are known", "unsupported-version")
+        message = create(header.messageType)
+        if message is None:
+            if self.counts.countUnknown(header.messageType):
+                raise WireError("its type is unknown, and all of this type are passed over", "unknown-type")
+        elif isinstance(message, ImageMessage):
+            yield from self._readImage(message, header)
+        else:
+            body = yield from self._intake.takeAll(header.bodySize)
+            self._verify(header)
+            extended = ExtendedHeader.unpack(body[:EXTENDED_HEADER_SIZE], header)
+            end = header.bodySize - extended.trailer
+            metadata = extended.metadata(body[end:])
+            unpackContent(message, body[extended.size : end])
+            self._deliver(message, header, extended, metadata)
+
+    def _readHeader(self) -> Steps[Header]:
+        try:
+            # A peer of another kind is known by the first bytes: it may never send as many as a header has.
+            checkVersion((yield from self._intake.peek(2)))
+            header = Header.unpack((yield from self._intake.peek(HEADER_SIZE)))
+        except WireError as error:
+            self.broken = True
+            begin = self._intake.glimpse(8)
+            text = f"What came is no message of OpenIGTLink: {error}. It begins with {begin!r}."
+            raise WireError(text, "not-openigtlink") from error
+        self._intake.drop(HEADER_SIZE)
+        return header
+
+    def _readImage(self, message: ImageMessage, header: Header) -> Steps[None]:
+        extendedSize = EXTENDED_HEADER_SIZE if header.version == 2 else 0
+        raw = yield from self._intake.take(min(extendedSize, header.bodySize))
+        extended = ExtendedHeader.unpack(raw, header)
+        yield from self._intake.skip(extended.size - len(raw))
+        contentSize = self._intake.left - extended.trailer
+        if contentSize < IMAGE_HEADER_SIZE:
+            unpackContent(message, bytes(contentSize))  # raises, in its words
+        image = ImageHeader.unpack((yield from self._intake.take(IMAGE_HEADER_SIZE)))
+        image.check(contentSize - IMAGE_HEADER_SIZE)
+        self._checkSize(image.nbytes)
+        memory = self._memory(image.nbytes) if image.whole else np.empty(image.partBytes, np.uint8)
+        yield from self._intake.fill(memory.data[: image.partBytes])
+        trailer = yield from self._intake.takeAll(extended.trailer)
+        self._verify(header)
+        metadata = extended.metadata(trailer)
+        pixels = image.pixels(memory)
+        if image.whole:
+            self._parts.whole(header.device, pixels)
+        else:
+            whole = self._parts.put(header.device, image, pixels)
+            pixels = self._memory(image.nbytes)[: image.nbytes].view(image.dtype).reshape(image.shape)
+            np.copyto(pixels, whole)
+        message.take(image, pixels)
+        self._deliver(message, header, extended, metadata)
+
+    def _memory(self, nbytes: int) -> Pixels:
+        lent = self._lend(nbytes)
+        return np.empty(nbytes, np.uint8) if lent is None else lent
+
+    def _checkSize(self, nbytes: int) -> None:
+        if nbytes > self._sizeLimit:
+            text = f"it has {nbytes:,} bytes and the limit is {self._sizeLimit:,}; it is passed over"
+            raise WireError(text, "too-large")
+
+    def _verify(self, header: Header) -> None:
+        if self._intake.summing and self._intake.checksum != header.checksum:
+            raise WireError("its checksum is wrong, so its bytes are not those that were sent", "wrong-crc")
+
+    def _deliver(self, message: Message, header: Header, extended: ExtendedHeader, metadata: dict[str, str]) -> None:
+        message.header_version, message.device_name = header.version, header.device
+        message.timestamp, message._message_type = header.timestamp, header.messageType
+        message.message_id, message.metadata = extended.messageID, metadata
+        self.counts.messages += 1
+        self._ready.append(message)
+
+    def _tell(self, error: WireError | MemoryError) -> None:
+        code, text = (
+            (error.code, str(error)) if isinstance(error, WireError) else ("too-large", "there is no memory for it")
+        )
+        self.counts.countProblem(code)
+        header = self._current
+        if header is None:
+            self._ready.append(Problem(code, text, self.broken))
+        else:
+            text = f"{header.messageType} from {header.device or 'a device without a name'} was left out: {text}."
+            self._ready.append(Problem(code, text, self.broken, header.device))
+
+    def _cut(self) -> tuple[str, str]:
+        header, waiting = self._current, self._intake.waiting
+        if header is None:
+            return f"The connection ended in a message's header, after {waiting} of its {HEADER_SIZE} bytes.", ""
+        came = header.bodySize - self._intake.left + waiting
+        name = f"{header.messageType} from {header.device or 'a device without a name'}"
+        return f"The connection ended in {name}, after {came:,} of its {header.bodySize:,} bytes.", header.device

@@ -1,0 +1,51 @@
+"""OpenIGTLink on the wire: bytes in, messages out, and back. No socket, no thread, nothing of Slicer.
+
+    receiver = Receiver(lend)                           bytes of one connection
+    nbytes = sock.recv_into(receiver.space())               │
+    for item in receiver.filled(nbytes): ...            messages and problems
+    sock.sendall(pack(StringMessage("START_SCAN")))     and back
+
+Messages are pyigtl's (``pyigtl.messages.MessageBase``): its own TRANSFORM, and codecs of this package for all other
+types but VIDEO, also registered with pyigtl. Coordinates stay as they are on the wire, in millimetres, RAS by
+convention; only IMAGE says which they are, and its matrix is turned to RAS.
+"""
+
+from __future__ import annotations
+
+from pyigtl.messages import TransformMessage
+
+from .Base import Message, WireMessage
+from .Checksum import crc64, fastChecksum
+from .Header import deviceOnWire
+from .ImageMessage import ImageMessage
+from .Packing import pack, packBuffers
+from .Queries import QueryMessage, ReplyMessage, StartTrackingMessage, query
+from .Receiver import DEFAULT_SIZE_LIMIT, SKIP_LIMIT, Receiver
+from .Report import Counts, Problem
+from .TextMessages import CapabilityMessage, CommandMessage, CommandReplyMessage, StatusMessage, StringMessage
+
+__all__ = [
+    "DEFAULT_SIZE_LIMIT",
+    "SKIP_LIMIT",
+    "CapabilityMessage",
+    "CommandMessage",
+    "CommandReplyMessage",
+    "Counts",
+    "ImageMessage",
+    "Message",
+    "Problem",
+    "QueryMessage",
+    "Receiver",
+    "ReplyMessage",
+    "StartTrackingMessage",
+    "StatusMessage",
+    "StringMessage",
+    "TransformMessage",
+    "WireMessage",
+    "crc64",
+    "deviceOnWire",
+    "fastChecksum",
+    "pack",
+    "packBuffers",
+    "query",
+]
