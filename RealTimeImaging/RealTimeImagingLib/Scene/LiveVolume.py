@@ -9,8 +9,8 @@ import numpy as np
 import vtk
 from vtk.util.numpy_support import get_vtk_array_type, vtk_to_numpy
 
-from ..Frame import Frame, Pixels, componentsOf
-from .WindowLevel import windowLevel
+from ..Frame import Frame, Matrix, Pixels, componentsOf
+from .WindowLevel import displayWindow
 
 STREAM_ATTRIBUTE = "RealTimeImaging.Stream"
 """Node attribute with the stream's name, by which the node is found again in the next session or a loaded scene."""
@@ -39,6 +39,7 @@ class LiveVolume:
         self._node: Any = None
         self._windowSet = False
         self._described: set[str] = set()
+        self._wanted, self._got = b"", ()
         self.always = False
         """True: window and level are set from every frame."""
 
@@ -60,16 +61,16 @@ class LiveVolume:
         old = self.node
         made = old is None or _isColour(old) != (frame.components > 1)
         node = self._make(frame, old) if made else old
-        moved = not _sameMatrix(node, frame.ijkToRAS)
+        moved = not self._isAt(node, frame.ijkToRAS)
         # One event for geometry and pixels together.
         modifying = node.StartModify()
         if moved:
-            node.SetIJKToRASMatrix(_vtkMatrix(frame.ijkToRAS))
-        view = arrayOf(node)
+            self._place(node, frame.ijkToRAS)
+        image, scalars = _imageAndScalars(node)
+        view = None if scalars is None else _arrayOf(image, scalars)
         if view is not None and view.shape == frame.pixels.shape and view.dtype == frame.pixels.dtype:
             np.copyto(view, frame.pixels)
-            image = node.GetImageData()
-            image.GetPointData().GetScalars().Modified()
+            scalars.Modified()
             image.Modified()
         else:
             self._windowSet = self._windowSet and view is not None and view.dtype == frame.pixels.dtype
@@ -82,6 +83,14 @@ class LiveVolume:
         if made:
             return Change.MADE
         return Change.MOVED if moved else Change.NONE
+
+    def _isAt(self, node: Any, ijkToRAS: Matrix) -> bool:
+        # The node keeps directions, spacing and origin, whose product differs in the last digits from what was set.
+        return ijkToRAS.tobytes() == self._wanted and ijkToRASOf(node).GetData() == self._got
+
+    def _place(self, node: Any, ijkToRAS: Matrix) -> None:
+        node.SetIJKToRASMatrix(_vtkMatrix(ijkToRAS))
+        self._wanted, self._got = ijkToRAS.tobytes(), ijkToRASOf(node).GetData()
 
     def _describe(self, node: Any, attributes: dict[str, str]) -> None:
         for name in self._described - attributes.keys():
@@ -106,9 +115,7 @@ class LiveVolume:
         display = node.GetDisplayNode()
         if (self._windowSet and not self.always) or display is None:
             return
-        # Colour of 8 bits is shown as it is.
-        bytes_ = componentsOf(pixels.shape) > 1 and pixels.dtype == np.uint8
-        found = (255.0, 127.5) if bytes_ else windowLevel(pixels)
+        found = displayWindow(pixels)
         if found:
             display.SetAutoWindowLevel(False)
             display.SetWindowLevel(*found)
@@ -159,14 +166,8 @@ def arrayOf(node: Any) -> Pixels | None:
 
     Fetched anew for each frame: another module may have given the node another image.
     """
-    image = node.GetImageData()
-    scalars = image.GetPointData().GetScalars() if image else None
-    if scalars is None:
-        return None
-    components = scalars.GetNumberOfComponents()
-    shape = tuple(reversed(image.GetDimensions()))
-    array: Pixels = vtk_to_numpy(scalars).reshape(shape if components == 1 else (*shape, components))
-    return array
+    image, scalars = _imageAndScalars(node)
+    return None if scalars is None else _arrayOf(image, scalars)
 
 
 def ijkToRASOf(node: Any) -> Any:
@@ -204,7 +205,14 @@ def _vtkMatrix(matrix: np.ndarray[Any, Any]) -> Any:
     return made
 
 
-def _sameMatrix(node: Any, matrix: np.ndarray[Any, Any]) -> bool:
-    # Read back from the node: it keeps directions, spacing and origin, whose product differs in the last digits.
-    pairs = zip(ijkToRASOf(node).GetData(), matrix.ravel().tolist(), strict=True)
-    return all(abs(one - other) <= 1e-9 * (1 + abs(other)) for one, other in pairs)
+def _imageAndScalars(node: Any) -> tuple[Any, Any]:
+    image = node.GetImageData()
+    return image, image.GetPointData().GetScalars() if image else None
+
+
+def _arrayOf(image: Any, scalars: Any) -> Pixels:
+    # Through the buffer interface, as numpy_support does, whose own way there takes longer than all else of a frame.
+    components = scalars.GetNumberOfComponents()
+    shape = tuple(reversed(image.GetDimensions()))
+    array: Pixels = np.asarray(memoryview(scalars)).reshape(shape if components == 1 else (*shape, components))
+    return array

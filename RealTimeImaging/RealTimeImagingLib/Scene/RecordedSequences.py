@@ -6,14 +6,18 @@ import os
 import tempfile
 import time
 from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 import slicer
 import vtk
 
 from ..Errors import RecordingError
+from ..Frame import Pixels
 from ..Recording import RecordedPart, fileName, openRecording
+from .LiveVolume import arrayOf
 from .MappedSequence import HEADER, MappedSequence
+from .WindowLevel import displayWindow
 
 PART_ATTRIBUTE = "RecordingPart"
 """Attribute of the sequence node, also when Slicer's own reader has opened the file."""
@@ -30,6 +34,7 @@ class RecordedSequences:
         self._scene, self._logic = scene, sequencesLogic
         self._waiting: deque[tuple[Any, str]] = deque()
         self._building: tuple[Any, MappedSequence] | None = None
+        self._finishing: Iterator[None] = iter(())
         self._browsers: dict[tuple[str, str, int], Any] = {}
         self._starts: dict[str, float] = {}
 
@@ -104,15 +109,15 @@ class RecordedSequences:
                 first, path = self._waiting.popleft()
                 part = openRecording(path)
                 self._building = (self._browserFor(first, part), MappedSequence(part, self._shift(first, part)))
-            browser, sequence = self._building
+                self._finishing = self._finish(*self._building)
+            _, sequence = self._building
             try:
                 complete = sequence.step(until)
             except OSError as error:
                 self._building = None
                 raise RecordingError(f"{sequence.part.rawPath} cannot be opened: {error.strerror}.") from error
-            if complete:
+            if complete and next(self._finishing, self._building) is not None:
                 self._building = None
-                self._finish(browser, sequence)
 
     def forget(self) -> None:
         """The scene was closed."""
@@ -136,17 +141,37 @@ class RecordedSequences:
         start = part.frames[0]["receiveTime"] - part.frames[0]["time"]
         return start - self._starts.setdefault(first.GetID(), start)
 
-    def _finish(self, browser: Any, sequence: MappedSequence) -> None:
-        if browser.GetScene() is not self._scene:
+    def _finish(self, browser: Any, sequence: MappedSequence) -> Iterator[None]:
+        # In steps: each takes some milliseconds, and the window has its turn between them.
+        node, scene = sequence.node, self._scene
+        if browser.GetScene() is not scene:
             return
-        node = sequence.node
-        self._scene.AddNode(node)
-        storage = self._scene.AddNewNodeByClass("vtkMRMLVolumeSequenceStorageNode")
+        scene.AddNode(node)
+        storage = scene.AddNewNodeByClass("vtkMRMLVolumeSequenceStorageNode")
         node.SetAndObserveStorageNodeID(storage.GetID())
+        first = node.GetNthDataNode(0)
+        proxy = scene.AddNewNodeByClass(first.GetClassName(), node.GetName())
+        # The browser's own way makes a histogram of a whole image, which takes longer than all else here.
+        proxy.CreateDefaultDisplayNodes()
+        proxy.GetDisplayNode().SetAutoWindowLevel(False)
+        yield
+        found = _windowOf(arrayOf(first))
+        if found:
+            proxy.GetDisplayNode().SetWindowLevel(*found)
+        yield
+        modifying = browser.StartModify()
         browser.AddSynchronizedSequenceNode(node)
+        browser.AddProxyNode(proxy, node, False)
+        browser.EndModify(modifying)
         self._logic.UpdateProxyNodesFromSequences(browser)
+        yield
         _markStored(storage)
         storage.SetFileName(sequence.part.path)
+
+
+def _windowOf(pixels: Pixels) -> tuple[float, float] | None:
+    # Of the middle slice where it has anything: sampling the whole would read all of it from the disk.
+    return displayWindow(pixels[pixels.shape[0] // 2 :][:1]) or displayWindow(pixels)
 
 
 def _markStored(storage: Any) -> None:

@@ -6,12 +6,22 @@ import math
 
 import numpy as np
 
-from ..Frame import Pixels
+from ..Frame import Pixels, componentsOf
 
 SAMPLES = 32_000
 LOW, HIGH = 0.1, 99.9
 """Percentiles that the window spans, as in Slicer's automatic window/level."""
 LARGEST = 1e300
+
+
+def displayWindow(pixels: Pixels) -> tuple[float, float] | None:
+    """(window, level) with which an image is shown at first; None for one that has nothing to show yet.
+
+    :param pixels: shape (k, j, i) or (k, j, i, 3|4); colour of 8 bits is shown as it is.
+    """
+    if componentsOf(pixels.shape) > 1 and pixels.dtype == np.uint8:
+        return 255.0, 127.5
+    return windowLevel(pixels)
 
 
 def windowLevel(pixels: Pixels) -> tuple[float, float] | None:
