@@ -220,7 +220,11 @@ class Recordings:
             if not self._sequences.filled(browser):
                 self._sequences.remove(browser)
                 self._listeners.report(Event("nothing-recorded", "No image came while it was recorded.", "warning"))
+            else:
+                self._sequences.present(browser)
             if headers:
+                text = f"The recording {self._name} is complete; it begins with {headers[0]}."
+                self._listeners.report(Event("recorded", text, subject=headers[0]))
                 self._onComplete(headers)
 
     def _build(self) -> None:

@@ -97,6 +97,9 @@ def test_everyFrameIsStoredAndScrubs(slicer, logic, scanner, incoming, tmp_path,
     assert float(item.GetAttribute("ReceiveTime")) > 1.7e9
     proxy = browser.GetProxyNode(sequence)
     assert proxy is not live
+    assert proxy.GetDisplayNode().GetWindow() == pytest.approx(live.GetDisplayNode().GetWindow(), rel=0.5)
+    assert slicer.modules.sequences.toolBar().activeBrowserNode() is browser
+    assert [event.code for event in logic.events()].count("recorded") == 1
     assert live.GetImageData() is image
     for index in (3, 29, 0):
         browser.SetSelectedItemNumber(index)

@@ -163,8 +163,24 @@ def _makeScene(slicer: Any, app: qSlicerApplication) -> None:
         logic.SetModuleLogic(name, moduleLogic)
         label = f"slicer.modules.{name.lower()}"
         setattr(slicer.modules, name.lower(), Namespace(label, name=name, logic=lambda found=moduleLogic: found))
+    _addSequenceToolBar(slicer.modules.sequences, slicer.vtkMRMLSequenceBrowserNode)
     slicer.mrmlScene = scene
     app._scene, app._logic = scene, logic
+
+
+def _addSequenceToolBar(module: Any, nodeClass: type) -> None:
+    """qSlicerSequencesModule.showSequenceBrowser: the tool bar's choice, as Slicer makes it by default."""
+    from .Modules import Namespace
+
+    toolBar = Namespace("slicer.modules.sequences.toolBar()", activeBrowserNode=lambda: None)
+
+    def show(browserNode: Any) -> bool:
+        if not isinstance(browserNode, nodeClass):
+            raise ValueError("Called showSequenceBrowser(vtkMRMLSequenceBrowserNode*) with wrong arguments")
+        toolBar.__dict__["activeBrowserNode"] = lambda: browserNode if browserNode.GetScene() else None
+        return True
+
+    module.__dict__.update(toolBar=lambda: toolBar, showSequenceBrowser=show)
 
 
 def _addI18n(slicer: Any) -> None:

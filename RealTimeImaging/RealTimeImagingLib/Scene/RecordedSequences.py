@@ -93,6 +93,10 @@ class RecordedSequences:
         """Whether the browser shows anything."""
         return browser.GetMasterSequenceNode() is not None
 
+    def present(self, browser: Any) -> None:
+        """Choose a browser in Slicer's sequence toolbar, so that play and the slider are at hand."""
+        slicer.modules.sequences.showSequenceBrowser(browser)
+
     def remove(self, browser: Any) -> None:
         """Take a browser out of the scene."""
         if browser.GetScene() is self._scene:
