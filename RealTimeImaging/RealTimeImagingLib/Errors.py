@@ -8,6 +8,7 @@
     ├── RingError                the memory shared by the two processes cannot be had
     ├── AcquisitionError         the acquisition process cannot be started or does not answer
     ├── RecordingError           a recording that cannot be written as asked, or opened
+    ├── PushError                a frame made in Python that is not taken
     └── ExportError              an export that cannot be done as asked, or differs from what was to be written
 
 The message of each is a sentence for the person at the panel: what was expected and what came.
@@ -60,6 +61,10 @@ class AcquisitionError(RealTimeImagingError):
 
 class RecordingError(RealTimeImagingError):
     """A recording cannot be written as asked, or is damaged; the message names the file or the attribute."""
+
+
+class PushError(RealTimeImagingError):
+    """A frame made in Python is not taken, as too many wait already; it is neither shown nor counted."""
 
 
 class ExportError(RealTimeImagingError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .Acquisition.Feed import Feed
 from .Acquisition.FolderHints import FolderHints
 from .Acquisition.Process import AcquisitionProcess
 from .Settings import SourceSettings
@@ -29,12 +30,17 @@ class Handle:
         self.retired = False
         """True when another source took over its stream while it was stopping: nothing more of it is shown."""
         self.process: AcquisitionProcess | None = None
+        self.feed: Feed | None = None
+        """The way of frames made in Python; None for all other sources."""
+        self.ending = False
+        """True when it was stopped and has still to deliver what was pushed before."""
         self._hints: FolderHints | None = None
 
     @property
     def state(self) -> str:
         """Where the source is in its life."""
-        return self.process.state if self.process else "starting"
+        state = self.process.state if self.process else "starting"
+        return "stopping" if self.ending and not self.ended else state
 
     @property
     def ended(self) -> bool:
@@ -48,8 +54,9 @@ class Handle:
 
     def send(self, command: str, **values: Any) -> None:
         """Send a command to the source; nothing happens when it has ended."""
-        if self.process:
-            self.process.send(command, **values)
+        target = self.feed or self.process
+        if target:
+            target.send(command, **values)
 
     def watch(self, folder: str) -> None:
         """Hint at changes in a folder as long as the source runs."""

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy.typing as npt
 import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 from slicer.util import VTKObservationMixin
 
 from .Acquisition.WorkFolders import sweep
+from .Arrays import imageOf
 from .Errors import RealTimeImagingError, SettingsError
 from .Event import Event
-from .Export.Job import ExportJob
 from .Exports import Exports
-from .Frame import ATTRIBUTE_NAME, Frame
+from .Frame import Frame
 from .Handle import Handle
 from .Listeners import Listeners
-from .Metadata import TEMPLATES, loadTemplates, saveTemplate
-from .Recording import checkAttributes
-from .Recordings import KEPT_BYTES, Recordings
-from .Scene.LiveVolume import STREAM_ATTRIBUTE, arrayOf, ijkToRASOf
+from .Pushing import Pushing
+from .RecordingLogic import RECORDING_FOLDER_KEY, RecordingLogic
+from .Recordings import Recordings
 from .Scene.LiveVolumes import LiveVolumes
 from .Scene.RecordedSequences import RecordedSequences
 from .Scene.Views import Views
@@ -32,11 +31,9 @@ from .Settings import SourceSettings, settingsFromJSON
 from .Simulator.SimulatedScanner import SimulatedScanner
 
 SETTINGS_PARAMETER = "Settings"
-METADATA_PARAMETER = "Metadata"
-RECORDING_FOLDER_KEY = "RealTimeImaging/RecordingFolder"
 
 
-class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
+class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin, RecordingLogic):
     """All that the module does, for the panel and for Python.
 
     >>> logic = slicer.util.getModuleLogic("RealTimeImaging")
@@ -51,6 +48,7 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         self.volumes = LiveVolumes(slicer.mrmlScene, self.views)
         self.listeners = Listeners()
         self.session = Session(self.volumes.show, self.listeners, self._changed)
+        self.pushing = Pushing(self.session, self.listeners, self._start)
         self.sequences = RecordedSequences(slicer.mrmlScene, slicer.modules.sequences.logic())
         self.exports = Exports(self.listeners, self._changed)
         self.recordings = Recordings(
@@ -80,7 +78,9 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
 
     def _start(self, settings: SourceSettings) -> Handle:
         self.recordings.checkSource(settings)
+        self.pushing.check(settings)
         handle = self.session.start(settings)
+        self.pushing.adopt(handle)
         if len(self.session.handles) == 1:
             self.volumes.prepare(settings != self._lastSettings)
         self._lastSettings = settings
@@ -104,8 +104,14 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         return handle
 
     def stop(self, handle: Handle | None = None) -> None:
-        """Stop one source or all. The last frames and the final counts follow within two seconds."""
-        self.session.stop(handle)
+        """Stop one source or all. The last frames and the final counts follow within two seconds.
+
+        What was pushed before is delivered first, however long that takes as long as it goes on.
+        """
+        running = [handle] if handle else self.session.running()
+        for one in sorted(running, key=lambda one: one.feed is not None):
+            if not self.pushing.stop(one):
+                self.session.stop(one)
         for scanner, shown in self._scanners:
             if handle in (None, shown):
                 scanner.end()
@@ -114,158 +120,67 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         """Stop everything and wait for its end; the logic is not used afterwards."""
         slicer.app.disconnect("aboutToQuit()", self.close)
         self.removeObservers()
+        self.pushing.deliver()
         self.session.dispose()
         self._changed()
+        self.pushing.close()
         self.recordings.close()
         self.exports.close()
+
+    def push(
+        self,
+        array: npt.ArrayLike,
+        ijkToRAS: Any = None,
+        time: float | None = None,
+        name: str = "Live",
+        *,
+        attributes: Mapping[str, str] | None = None,
+        colour: bool | None = None,
+        wait: float = 0.0,
+    ) -> None:
+        """Make an array the next frame of a stream, which is shown, counted and recorded as any other.
+
+        The first push starts a source for it, which :meth:`stop` stops; after that a push starts it again. The array is
+        copied and may change at once. When the frame is not taken, an error says so; otherwise it is received.
+
+        :param array: (rows, columns), (slices, rows, columns), or one of these with 3 or 4 colour components behind; of
+            any type that Slicer can show exactly.
+        :param ijkToRAS: 4x4 array or vtkMatrix4x4, voxel index (i, j, k) to millimetres in RAS. None: the identity for
+            a volume; a picture lies in the axial plane, centred, with pixels of 1 mm.
+        :param time: when it was acquired, seconds since the epoch, UTC; None when only the time of the push is known.
+        :param name: the stream, which has a live volume of its own.
+        :param attributes: names with letters, digits and ``_ . -`` only, to text; they travel with the frame.
+        :param colour: whether the last axis is colour. None: for four axes, and for three of which the last is 3 or 4
+            and the type uint8.
+        :param wait: seconds to wait for room when too many frames wait (Feed.QUEUE_FRAMES, QUEUE_BYTES), as in a loop
+            that gives Slicer's event loop no turn.
+        :raises FrameError: an array, matrix, time or attribute that cannot be a frame's.
+        :raises SettingsError: another running source has a stream of this name.
+        :raises PushError: too many frames wait.
+        """
+        self.pushing.push(imageOf(array, ijkToRAS, time, colour, attributes), name, wait)
 
     def isRunning(self) -> bool:
         """True while a source runs or is about to end."""
         return bool(self.session.running())
 
-    # ---- recording
-
-    def startRecording(
-        self, folder: str, attributes: Mapping[str, str] | None = None, name: str = "", kept: bool = False
-    ) -> str:
-        """Store every frame of all sources, before it is shown, until :meth:`stopRecording`; returns the name.
-
-        Called before :meth:`start`, it records from the first frame.
-
-        :param folder: where the files go; it is made when missing. Nothing that is there is overwritten.
-        :param attributes: written into the recording beside :meth:`metadata`, whose values they replace; names have
-            letters, digits and ``_ . -`` only.
-        :param name: what the files' names begin with; empty for the date and time.
-        :param kept: begin with the frames that :meth:`keepLast` has in memory.
-        :raises SettingsError: no folder, or one below a folder in which images are expected.
-        :raises RecordingError: an attribute name or value that a file cannot keep.
-        """
-        name = self.recordings.start(folder, {**self.metadata(), **(attributes or {})}, name, kept)
-        slicer.app.userSettings().setValue(RECORDING_FOLDER_KEY, self.recordings.repairFolder)
-        return name
-
-    def stopRecording(self) -> Any:
-        """End the recording; returns its sequence browser node, None when nothing is being recorded.
-
-        The browser is filled as soon as the files are closed, in small pieces; the frames stay in the files.
-        """
-        return self.recordings.stop()
-
-    def isRecording(self) -> bool:
-        """True while what comes is stored."""
-        return self.recordings.active
-
-    def recordingStatus(self) -> dict[str, Any]:
-        """``active``, ``name``, ``seconds``, ``bytes``, ``free``, ``kept``, ``built``: see :class:`Recordings`."""
-        return self.recordings.status()
-
-    def keepLast(self, seconds: float, limit: int = KEPT_BYTES) -> None:
-        """Keep the last frames in memory, for :meth:`saveLast` and ``startRecording(kept=True)``; 0 keeps nothing.
-
-        :param limit: most bytes for each source.
-        :raises SettingsError: a number that cannot work.
-        """
-        self.recordings.keepLast(seconds, limit)
-
-    def saveLast(self, folder: str, attributes: Mapping[str, str] | None = None, name: str = "") -> Any:
-        """Save what :meth:`keepLast` has in memory as a recording; returns its sequence browser node.
-
-        :raises SettingsError: as :meth:`startRecording`, or a recording is under way.
-        """
-        if self.isRecording():
-            raise SettingsError("What comes is being recorded already.")
-        self.startRecording(folder, attributes, name, kept=True)
-        return self.stopRecording()
-
-    # ---- details that travel with the images
-
-    def metadata(self) -> dict[str, str]:
-        """The details that are written into every recording and saved image; kept with the scene."""
-        node = slicer.mrmlScene.GetSingletonNode(self.moduleName, "vtkMRMLScriptedModuleNode")
-        text = node.GetParameter(METADATA_PARAMETER) if node else ""
-        return dict(json.loads(text)) if text else {}
-
-    def setMetadata(self, metadata: Mapping[str, str]) -> None:
-        """Set the details.
-
-        :raises RecordingError: a name or value that a file cannot keep.
-        """
-        checkAttributes(metadata)
-        self.getParameterNode().SetParameter(METADATA_PARAMETER, json.dumps(dict(metadata)))
-
-    def metadataTemplates(self) -> dict[str, dict[str, str]]:
-        """Names and values to begin with, by the template's name: the module's and the lab's own."""
-        return loadTemplates([TEMPLATES, self._ownTemplates()])
-
-    def saveMetadataTemplate(self, name: str) -> str:
-        """Save the details as a template of this name; returns its file.
-
-        :raises SettingsError: no name, or the file cannot be written.
-        """
-        return saveTemplate(self._ownTemplates(), name, self.metadata())
-
-    def _ownTemplates(self) -> str:
-        settings = slicer.app.userSettings().fileName()
-        return os.path.join(os.path.dirname(settings), "RealTimeImaging", "Templates")
-
-    # ---- saving
-
-    def saveSnapshot(self, folder: str, stream: str | None = None, attributes: Mapping[str, str] | None = None) -> None:
-        """Save the image of one live volume, or of all, as it is now: NRRD with the details and what is known of it.
-
-        It is written and compared in another process; the event "saved" names the file.
-
-        :param folder: it is made when missing. Nothing that is there is overwritten.
-        :param attributes: beside :meth:`metadata`.
-        :raises RealTimeImagingError: no image, no folder, or a name that a file cannot keep.
-        """
-        saved = 0
-        for name in [stream] if stream else self.session.streams():
-            node = self.liveVolumeNode(name)
-            pixels = None if node is None else arrayOf(node)
-            if pixels is None:
-                continue
-            known = {key: node.GetAttribute(key) for key in node.GetAttributeNames() if ATTRIBUTE_NAME.fullmatch(key)}
-            known.pop(STREAM_ATTRIBUTE, None)
-            matrix = slicer.util.arrayFromVTKMatrix(ijkToRASOf(node))
-            details = {**self.metadata(), **(attributes or {}), **known}
-            self.exports.snapshot(str(folder), name, pixels, matrix, details)
-            saved += 1
-        if not saved:
-            raise SettingsError("No image has come yet that could be saved.")
-
-    def recordingsInScene(self) -> dict[str, list[str]]:
-        """The recordings in the scene: name with stream to the paths of their headers, to export or replay."""
-        return self.sequences.recordings()
-
-    def exportRecording(self, job: ExportJob) -> None:
-        """Write a recording, or some of its frames, in another format; the event "saved" names what was written.
-
-        :raises RealTimeImagingError: the export cannot be started.
-        """
-        self.exports.export(job)
-
-    def framesOfRecording(self, name: str) -> int:
-        """How many frames a recording in the scene has; 0 when it is unknown."""
-        return self.sequences.framesOf(name)
-
-    def exportStatus(self) -> dict[str, Any]:
-        """``running``, ``progress`` from 0 to 1, ``words``, ``failed``: of the export that told last."""
-        return self.exports.status()
-
-    def cancelExport(self) -> None:
-        """Stop what is being saved; nothing is left of it."""
-        self.exports.cancel()
-
     # ---- what comes
 
-    def addFrameCallback(self, callback: Callable[[Frame], None]) -> None:
-        """Call with every frame that is shown; ``frame.pixels`` is read-only and valid during the call."""
-        self.listeners.addFrameCallback(callback)
+    def addFrameCallback(self, callback: Callable[[Frame], object], stream: str | None = None) -> None:
+        """Call with every frame that is shown; ``frame.pixels`` is read-only and valid during the call.
 
-    def removeFrameCallback(self, callback: Callable[[Frame], None]) -> None:
+        An array that it returns is pushed as a frame of the stream "<stream> <name of the function>", in the place of
+        the frame where the size agrees, with its device time and attributes. Streams that callbacks make come only to
+        callbacks that name them here, and never to those that made them. How long each takes is in
+        ``statistics()["callbackMs"]``; the event "callback-slow" says when it is too long.
+
+        :param stream: only frames of this stream.
+        """
+        self.listeners.frameCallbacks.add(callback, stream)
+
+    def removeFrameCallback(self, callback: Callable[[Frame], object]) -> None:
         """Do not call it any more."""
-        self.listeners.removeFrameCallback(callback)
+        self.listeners.frameCallbacks.remove(callback)
 
     def addEventCallback(self, callback: Callable[[Event], None]) -> None:
         """Call with every event: what was rejected and why, what was lost, what came back."""
@@ -284,7 +199,8 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         return list(self.listeners.events)
 
     def statistics(self) -> dict[str, Any]:
-        """Counts (received, shown, skipped, recorded, rejected, failed), fps, latencyMs, mainThreadMs, lastEvent."""
+        """Counts (received, shown, skipped, recorded, rejected, failed), fps, latencyMs, mainThreadMs, callbackMs,
+        lastEvent."""
         return self.session.statistics()
 
     def liveVolumeNode(self, stream: str = "Live") -> Any:
@@ -341,6 +257,7 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             return None
 
     def _changed(self) -> None:
+        self.pushing.changed()
         self.recordings.changed()
         # A scanner's folder goes after the source that looks at it.
         for pair in [pair for pair in self._scanners if pair[1].ended]:
@@ -350,6 +267,7 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             observer()
 
     def _sceneCloses(self, caller: Any = None, event: Any = None) -> None:
+        self.pushing.deliver()
         self.session.close()
         self.recordings.forget()
         self.exports.close()

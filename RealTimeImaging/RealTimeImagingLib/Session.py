@@ -6,12 +6,13 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import MappingProxyType
+from functools import partial
 from typing import Any
 
-import numpy as np
 import qt
 
+from .Acquisition.Feed import Feed
+from .Acquisition.Outlet import frameOf
 from .Acquisition.Process import AcquisitionProcess
 from .Acquisition.Ring import Place
 from .Errors import SettingsError
@@ -19,7 +20,7 @@ from .Event import Event
 from .Frame import Frame
 from .Handle import Handle
 from .Listeners import Listeners
-from .Settings import FolderSettings, SourceSettings
+from .Settings import FolderSettings, PushSettings, SourceSettings
 from .Statistics import Spread, StreamCounts
 
 SHORTEST_PAUSE = 0.01
@@ -70,10 +71,9 @@ class Session:
         :raises AcquisitionError: the acquisition process cannot be started.
         """
         name = getattr(settings, "stream", "")
-        if any(name in handle.streams.values() for handle in self._active()):
-            raise SettingsError(f"A running source has the stream {name} already; give this one another name.")
+        self._checkFree(name)
         self._retire(name)
-        if not self._active():
+        if not self.active():
             self.handles.clear()
             self._latency, self._mainThread = Spread(), Spread()
         handle = Handle(settings)
@@ -89,8 +89,24 @@ class Session:
         self.handles.append(handle)
         if isinstance(settings, FolderSettings):
             handle.watch(settings.folder)
+        elif isinstance(settings, PushSettings):
+            lost = partial(self._report, "push-lost", "error")
+            handle.feed = Feed(handle.process.folders, handle.process.send, lost)
         self._onChange()
         return handle
+
+    def claim(self, handle: Handle, stream: str) -> None:
+        """Give a source a stream of this name.
+
+        :raises SettingsError: another running source has it.
+        """
+        if stream not in handle.streams:
+            self._checkFree(stream)
+            handle.streams[stream] = stream
+
+    def _checkFree(self, stream: str) -> None:
+        if any(stream in handle.streams.values() for handle in self.active()):
+            raise SettingsError(f"A running source has the stream {stream} already; give this one another name.")
 
     def stop(self, handle: Handle | None = None) -> None:
         """Stop one source or all; the last frames and counts come within two seconds."""
@@ -122,13 +138,14 @@ class Session:
         """Counts of every stream of the sources that count, the latest of each name."""
         return {name: counts for handle in self.handles for name, counts in handle.counts.items()}
 
-    def _active(self) -> list[Handle]:
+    def active(self) -> list[Handle]:
+        """The sources that run and are not about to end."""
         return [handle for handle in self.handles if not handle.ended and handle.state != "stopping"]
 
     def _retire(self, stream: str) -> None:
         # Waiting for the end of the one that is stopping would block the window.
         self._showWaiting()
-        active = self._active()
+        active = self.active()
         for handle in self.handles:
             if not handle.ended and (not active or stream in handle.streams.values()):
                 handle.retired = True
@@ -138,7 +155,7 @@ class Session:
 
     def broadcast(self, command: str, **values: Any) -> list[Handle]:
         """Send a command to all sources that are not about to end; returns them."""
-        active = self._active()
+        active = self.active()
         for handle in active:
             handle.send(command, **values)
         return active
@@ -149,7 +166,8 @@ class Session:
         """Counts since the first of the running sources was started, and times in milliseconds.
 
         ``latencyMs`` is from the moment the acquisition process had the image to the moment the volume has it,
-        ``mainThreadMs`` what this took of Slicer's main thread, callbacks not counted.
+        ``mainThreadMs`` what this took of Slicer's main thread, callbacks not counted: these have ``callbackMs``, by
+        the name of each.
         """
         now = time.time()
         counts = [one for handle in self.handles for one in handle.counts.values()]
@@ -163,6 +181,7 @@ class Session:
             "fps": round(sum(one.framesPerSecond(now) for one in counts), 2),
             "latencyMs": self._latency.toJSON(),
             "mainThreadMs": self._mainThread.toJSON(),
+            "callbackMs": self._listeners.frameCallbacks.times(),
             "lastEvent": self._listeners.events[-1].text if self._listeners.events else "",
             "streams": {name: one.toJSON(now) for name, one in self.streams().items()},
         }
@@ -177,6 +196,8 @@ class Session:
             handle.takeCounts(counts)
             if "ready" in line:
                 self._settle(handle)
+        if handle.feed:
+            handle.feed.take(line)
         if "recorded" in line or "repaired" in line:
             self.onStored(handle, line)
         handle.status = line.get("status", handle.status)
@@ -200,7 +221,7 @@ class Session:
 
     def _streamName(self, handle: Handle, name: str) -> str:
         if name not in handle.streams:
-            taken = {used for other in self._active() for used in other.streams.values()}
+            taken = {used for other in self.active() for used in other.streams.values()}
             free = (f"{name} {number}" if number > 1 else name for number in range(1, len(taken) + 2))
             handle.streams[name] = next(one for one in free if one not in taken)
         return handle.streams[name]
@@ -222,6 +243,9 @@ class Session:
             elif not self._timer.isActive():
                 self._timer.start(max(1, round(1000 * pause)))
         self._onChange()
+
+    def _report(self, code: str, level: str, text: str) -> None:
+        self._listeners.report(Event(code, text, level))
 
     # ---- showing
 
@@ -253,27 +277,14 @@ class Session:
         counts = waiting.handle.counts.setdefault(values["stream"], StreamCounts())
         try:
             pixels = process.view(waiting.place, tuple(values["shape"]), values["dtype"])
-            frame = _frameOf(values, pixels)
+            frame = frameOf(values, pixels)
             self._show(frame)
             counts.show(frame.number, frame.receiveTime)
             self._latency.add(1000 * (time.time() - frame.receiveTime))
             self._mainThread.add(1000 * (time.perf_counter() - started))
-            self._listeners.hand(frame)
+            self._listeners.frameCallbacks.hand(frame)
         except Exception as error:  # the boundary of the display: one frame less must not end the stream
             log.exception("A frame could not be shown")
-            text = f"A frame of {values['stream']} could not be shown: {error}"
-            self._listeners.report(Event("not-shown", text, "error"))
+            self._report("not-shown", "error", f"A frame of {values['stream']} could not be shown: {error}")
         finally:
             process.release([waiting.place])
-
-
-def _frameOf(values: dict[str, Any], pixels: np.ndarray[Any, Any]) -> Frame:
-    return Frame(
-        pixels,
-        np.array(values["ijkToRAS"], np.float64),
-        values["stream"],
-        values["number"],
-        values["receiveTime"],
-        values["deviceTime"],
-        MappingProxyType(values["attributes"]),
-    )

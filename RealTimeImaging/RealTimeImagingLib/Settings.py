@@ -114,6 +114,23 @@ class ReplaySettings(SourceSettings):
             raise SettingsError("The live volume needs a name.")
 
 
+@dataclass(frozen=True)
+class PushSettings(SourceSettings):
+    """Frames made in Python inside Slicer. ``logic.push()`` starts this source by itself with the first frame.
+
+    :param stream: name of the first stream; others are named with each frame.
+    :raises SettingsError: a value that cannot work.
+    """
+
+    kind: ClassVar[str] = "python"
+
+    stream: str = "Live"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.stream, str) or not self.stream.strip():
+            raise SettingsError("The live volume needs a name.")
+
+
 def _checkNumber(value: object, limits: tuple[float, float], what: str, unit: str) -> None:
     lowest, highest = limits
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -121,7 +138,9 @@ def _checkNumber(value: object, limits: tuple[float, float], what: str, unit: st
         raise SettingsError(f"{what} is a number from {lowest:g} to {highest:,.0f} {unit}, not {value!r}.")
 
 
-KINDS: dict[str, type[SourceSettings]] = {settings.kind: settings for settings in (FolderSettings, ReplaySettings)}
+KINDS: dict[str, type[SourceSettings]] = {
+    settings.kind: settings for settings in (FolderSettings, ReplaySettings, PushSettings)
+}
 
 
 def settingsFromJSON(values: Mapping[str, Any]) -> SourceSettings:

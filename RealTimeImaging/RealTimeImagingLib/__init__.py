@@ -19,6 +19,7 @@ from .Errors import (
     ExportError,
     FrameError,
     NotAnImageError,
+    PushError,
     RealTimeImagingError,
     RecordingError,
     RingError,
@@ -26,7 +27,7 @@ from .Errors import (
 )
 from .Event import Event
 from .Frame import Frame, Image
-from .Settings import FolderSettings, ReplaySettings
+from .Settings import FolderSettings, PushSettings, ReplaySettings
 
 __all__ = [
     "AcquisitionError",
@@ -37,6 +38,8 @@ __all__ = [
     "FrameError",
     "Image",
     "NotAnImageError",
+    "PushError",
+    "PushSettings",
     "RealTimeImagingError",
     "RecordingError",
     "ReplaySettings",

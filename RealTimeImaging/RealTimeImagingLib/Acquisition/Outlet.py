@@ -12,7 +12,11 @@ import os
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
+
+import numpy as np
 
 from ..Errors import RingError
 from ..Event import Event
@@ -164,6 +168,19 @@ class Outlet:
                 return
             del self._waiting[stream]
             self._lines.put({"frame": frameLine(frame), "place": vars(place), "counts": counts})
+
+
+def frameOf(line: Mapping[str, Any], pixels: Pixels) -> Frame:
+    """The frame of a line."""
+    return Frame(
+        pixels,
+        np.array(line["ijkToRAS"], np.float64),
+        line["stream"],
+        line["number"],
+        line["receiveTime"],
+        line["deviceTime"],
+        MappingProxyType(line["attributes"]),
+    )
 
 
 def frameLine(frame: Frame) -> dict[str, Any]:

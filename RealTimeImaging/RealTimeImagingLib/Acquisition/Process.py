@@ -20,7 +20,7 @@ from ..Event import Event
 from ..Frame import Pixels
 from ..Settings import SourceSettings
 from .Child import newProcess, startChild
-from .Ring import Place, RingReader
+from .Ring import Place, RingReader, removeRing
 from .Start import Start
 from .WorkFolders import makeWorkFolders, removeWorkFolders, writeHolder
 
@@ -58,7 +58,8 @@ class AcquisitionProcess:
         self._settings, self._commands = settings, commands
         self._onLine, self._onBatch, self._onDeath = onLine, onBatch, onDeath
         self._starts = self._failures = 0
-        self._stopping = self._endSeen = self._lateEnd = False
+        self._restartDue = 0.0
+        self._stopping = self._endSeen = self._lateEnd = self._taking = False
         self._process: Any = None
         self._endedProcesses: list[Any] = []
         self._lines: deque[bytes] = deque()
@@ -69,9 +70,10 @@ class AcquisitionProcess:
         for timer, slot in self._timers():
             timer.setSingleShot(True)
             timer.connect("timeout()", slot)
-        self._folders: list[str] = []
+        self.folders: list[str] = []
+        """The working folders, best first; removed at the end."""
         try:
-            self._folders = makeWorkFolders()
+            self.folders = makeWorkFolders()
             self._launch()
         except (OSError, AcquisitionError) as error:
             self._end("failed")
@@ -114,6 +116,23 @@ class AcquisitionProcess:
         self.send("stop")
         self._killer.start(STOP_TIME)
 
+    def wait(self, seconds: float) -> bool:
+        """Give the process what was sent and take what it says, for so many seconds at most, without the event loop.
+
+        False when nothing can come: it has ended, or a line is being taken, in which Qt hears of no other.
+        """
+        if self.ended or self._taking:
+            return False
+        if self._process is not None:
+            self._process.waitForReadyRead(round(1000 * seconds))
+            self._takeMore()
+        elif time.monotonic() < self._restartDue:
+            time.sleep(seconds)
+        else:
+            self._restarter.stop()
+            self._restart()
+        return True
+
     def waitForEnd(self) -> None:
         """End now and wait for it: for scene close, reload and exit, when no event loop follows."""
         self.stop()
@@ -146,8 +165,8 @@ class AcquisitionProcess:
         self.pid = 0
         self._partial, self._errors = b"", b""
         name = f"process{self._starts}"
-        writeHolder(self._folders[-1], name)
-        self._ring = RingReader(self._folders, name)
+        writeHolder(self.folders[-1], name)
+        self._ringName, self._ring = name, RingReader(self.folders, name)
         process = newProcess()
         for signal_, slot in self._slots():
             process.connect(signal_, slot)
@@ -155,7 +174,7 @@ class AcquisitionProcess:
         startChild(process, os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py"))
         # A start that fails may have told so already.
         if self._process is process:
-            start = Start(self._settings.toJSON(), self._folders, name, self._commands())
+            start = Start(self._settings.toJSON(), self.folders, name, self._commands())
             process.write(start.toLine())
 
     def _slots(self) -> list[tuple[str, Callable[..., None]]]:
@@ -175,7 +194,8 @@ class AcquisitionProcess:
         self._takeLines(time.perf_counter() + TURN)
 
     def _takeLines(self, until: float) -> None:
-        taken = False
+        taken, outer = False, self._taking
+        self._taking = True
         while self._lines and time.perf_counter() < until:
             line = self._lines.popleft()
             taken = True
@@ -187,6 +207,7 @@ class AcquisitionProcess:
             self._later.start(0)
         if taken:
             self._onBatch()
+        self._taking = outer
 
     def _takeMore(self) -> None:
         self._takeLines(time.perf_counter() + TURN)
@@ -241,7 +262,7 @@ class AcquisitionProcess:
     def _failed(self, code: int) -> None:
         # Of the launcher's child, which may outlive it, nothing may work on beside its heir.
         self._killChild()
-        self._removeRing()
+        removeRing(self.folders, self._ringName)
         lived = time.monotonic() - self._launched
         self._failures = 1 if lived > LONG_LIFE else self._failures + 1
         last = self._errors.decode(errors="replace").strip().splitlines()
@@ -254,7 +275,9 @@ class AcquisitionProcess:
         self._onLine({"event": Event("restarted", text, "warning").toJSON()})
         self.state = "starting"
         self._onLine({"status": "The acquisition process is starting again."})
-        self._restarter.start(PAUSES[self._failures - 1])
+        pause = PAUSES[self._failures - 1]
+        self._restartDue = time.monotonic() + pause / 1000
+        self._restarter.start(pause)
 
     def _restart(self) -> None:
         if self._stopping or self.ended:
@@ -274,19 +297,10 @@ class AcquisitionProcess:
             except OSError:
                 pass
 
-    def _removeRing(self) -> None:
-        for folder in self._folders:
-            try:
-                for name in os.listdir(folder):
-                    if name.endswith(".ring"):
-                        os.unlink(os.path.join(folder, name))
-            except OSError as error:
-                log.warning("Memory of the ended process could not be removed: %s", error)
-
     def _end(self, state: str) -> None:
         for timer, slot in self._timers():
             timer.stop()
             timer.disconnect("timeout()", slot)
         self.state = state
-        removeWorkFolders(self._folders)
+        removeWorkFolders(self.folders)
         self._onBatch()

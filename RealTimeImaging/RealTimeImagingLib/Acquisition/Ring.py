@@ -237,6 +237,18 @@ def ringPath(folder: str, name: str, generation: int) -> str:
     return os.path.join(folder, f"{name}-{generation}.ring")
 
 
+def removeRing(folders: list[str], name: str) -> None:
+    """Delete the files that a writer of this name left when it died."""
+    for folder in folders:
+        try:
+            files = os.listdir(folder)
+        except OSError:
+            continue
+        for file in files:
+            if file.startswith(f"{name}-") and file.endswith(".ring"):
+                _unlink(os.path.join(folder, file))
+
+
 def _tag(path: str) -> str:
     folder, name = os.path.split(path)
     return f"Local\\{os.path.basename(folder)}-{name}"

@@ -24,6 +24,7 @@ from ..Frame import Frame
 from ..Journal import Journal
 from ..Settings import settingsFromJSON
 from ..Sources import Arrival, Source, openSource
+from .Inlet import RingInlet
 from .Outlet import LineWriter, Outlet
 from .Ring import RingWriter
 from .StandardStreams import LineLogHandler, captureStandardStreams, readLines
@@ -165,7 +166,8 @@ def _serve(start: Start, commands: Iterator[bytes], lines: LineWriter) -> int:
     try:
         with Journal(start.folders[-1]) as journal:
             settings = settingsFromJSON(start.settings)
-            worker = Worker(lambda: openSource(settings, journal, outlet.lend), journal, outlet, start.commands)
+            inlet = RingInlet(start.folders, outlet.tell)
+            worker = Worker(lambda: openSource(settings, journal, outlet.lend, inlet), journal, outlet, start.commands)
             _listen(worker, commands, start, abandoned)
             worker.run()
     except Exception as error:  # the boundary: all that is unexpected ends here

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from ..Journal import Journal
 from ..Readers import Lend
-from ..Settings import FolderSettings, ReplaySettings, SourceSettings
+from ..Settings import FolderSettings, PushSettings, ReplaySettings, SourceSettings
 from .Folder import FolderSource
+from .Push import Inlet, PushSource
 from .Replay import ReplaySource
 from .Source import Arrival, Source
 
-__all__ = ["Arrival", "Source", "openSource"]
+__all__ = ["Arrival", "Inlet", "Source", "openSource"]
 
 
-def openSource(settings: SourceSettings, journal: Journal, lend: Lend = lambda nbytes: None) -> Source:
+def openSource(
+    settings: SourceSettings, journal: Journal, lend: Lend = lambda nbytes: None, inlet: Inlet | None = None
+) -> Source:
     """The source that the settings describe; what the journal holds from an earlier process is not done again.
 
     :param lend: gives memory (uint8) to decode an image into, or None when there is none to spare.
+    :param inlet: the memory through which pixels come from Slicer; only frames made in Python need it.
     :raises TypeError: settings of no known source.
     """
     if isinstance(settings, FolderSettings):
         return FolderSource(settings, journal, lend=lend)
     if isinstance(settings, ReplaySettings):
         return ReplaySource(settings, journal, lend=lend)
+    if isinstance(settings, PushSettings) and inlet:
+        return PushSource(journal, inlet, lend)
     raise TypeError(f"There is no source for {type(settings).__name__}.")
