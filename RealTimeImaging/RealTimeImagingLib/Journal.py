@@ -61,7 +61,7 @@ class Journal:
         """Path to the stamp with which a file was finished or passed over."""
         self.unfinished: dict[str, OpenFile] = {}
         """By path: the file that is being read, and those that gave some of their images or ended a process."""
-        self._rejected = 0
+        self._rejected = self._refused = 0
         self.incomplete: set[str] = set()
         """Paths of the files that were reported as not complete and have not been completed."""
         self._openPath: str | None = None
@@ -75,8 +75,9 @@ class Journal:
 
     @property
     def rejected(self) -> int:
-        """Files that gave no frame and were reported; one that was not complete counts until it is completed."""
-        return self._rejected + len(self.incomplete)
+        """Files and messages that gave no frame and were reported; a file that was not complete counts until it is
+        completed."""
+        return self._rejected + self._refused + len(self.incomplete)
 
     def passOver(self, files: Mapping[str, Stamp]) -> None:
         """Note the files that are there at start and are not wanted; from now on every other file is new."""
@@ -119,6 +120,12 @@ class Journal:
             opened.accepted, opened.deaths = opened.accepted + 1, 0
         self._save()
         return number
+
+    def refuse(self) -> None:
+        """Note that something came that is no frame and should have been one, such as a message with a wrong
+        checksum."""
+        self._refused += 1
+        self._save()
 
     def store(self, stored: bool) -> None:
         """Note whether a frame that was received before is now in a recording."""
@@ -203,7 +210,7 @@ class Journal:
         state = max(states, key=lambda one: int(one["serial"]))
         self._serial, self.numbers, self.listed = state["serial"], state["numbers"], state["listed"]
         self.recorded, self.failed = state["stored"]
-        self.kept = state["kept"]
+        self.kept, self._refused = state["kept"], state["refused"]
         for path, size, mtime, accepted, deaths in state["unfinished"]:
             opened = OpenFile((size, mtime), accepted, deaths + (path == state["open"]))
             if self.done.get(path) != opened.stamp:
@@ -218,6 +225,7 @@ class Journal:
             "stored": [self.recorded, self.failed],
             "open": self._openPath,
             "kept": self.kept,
+            "refused": self._refused,
             "unfinished": [
                 [path, *opened.stamp, opened.accepted, opened.deaths] for path, opened in self.unfinished.items()
             ],

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -11,6 +13,7 @@ from typing import Any, ClassVar
 from .Errors import SettingsError
 
 EXISTING = ("ignore", "newest", "all")
+ROLES = ("client", "server")
 PACES = ("recorded", "rate", "fastest")
 SPEEDS = (0.001, 1000.0)
 """Slowest and fastest replay, as a factor of real time."""
@@ -131,6 +134,66 @@ class PushSettings(SourceSettings):
             raise SettingsError("The live volume needs a name.")
 
 
+@dataclass(frozen=True)
+class OpenIGTLinkSettings(SourceSettings):
+    """Scanners, tracking systems and ultrasound machines that speak OpenIGTLink.
+
+    The protocol has neither passwords nor encryption: everybody who reaches the port can send, and read.
+
+    :param role: "client" connects to a device or to PLUS; "server" waits for devices, as bridges of MRI scanners expect.
+    :param host: of the device; for a server the address to listen on: 127.0.0.1 is this computer only, 0.0.0.0 all.
+    :param port: TCP port, 1 to 65535; for a server 0 takes a free one, which the event "listening" names.
+    :param stream: name of the live volume of images whose device has no name; others have their device's.
+    :param allowed: a server's peers, as addresses (10.0.0.7) or networks (10.0.0.0/24); empty: all.
+    :param checkCRC: refuse messages whose checksum is wrong.
+    :param sizeLimit: bytes of the largest message that is taken.
+    :param silentAfter: seconds without a message after which a peer is reported as silent.
+    :param ask: queries sent to each peer when it is connected, such as ("STT_TDATA",); trackers wait for it.
+    :param version: of the header of what is sent: 1 is understood by all, 2 (protocol 3) carries metadata.
+    :raises SettingsError: a value that cannot work.
+    """
+
+    kind: ClassVar[str] = "openigtlink"
+
+    role: str = "client"
+    host: str = "127.0.0.1"
+    port: int = 18944
+    stream: str = "OpenIGTLink"
+    allowed: tuple[str, ...] = ()
+    checkCRC: bool = True
+    sizeLimit: int = 1 << 30
+    silentAfter: float = 4.0
+    ask: tuple[str, ...] = ()
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        # JSON has lists only.
+        for name in ("allowed", "ask"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.role not in ROLES:
+            raise SettingsError(f'"role" is one of {", ".join(ROLES)}, not {self.role!r}.')
+        if not str(self.host).strip():
+            raise SettingsError("Name the computer to connect to, such as 192.168.0.10 or localhost.")
+        lowest = 0 if self.role == "server" else 1
+        if not isinstance(self.port, int) or isinstance(self.port, bool) or not lowest <= self.port <= 65535:
+            raise SettingsError(f"The port is a whole number from {lowest} to 65535, not {self.port!r}.")
+        for address in self.allowed:
+            try:
+                ipaddress.ip_network(address, strict=False)
+            except ValueError as error:
+                text = f"{address!r} is no address such as 10.0.0.7 and no network such as 10.0.0.0/24."
+                raise SettingsError(text) from error
+        for query in self.ask:
+            if not re.fullmatch(r"(GET|STT|STP)_[A-Z]{1,8}", query):
+                raise SettingsError(f"{query!r} is no query such as STT_TDATA or GET_STATUS.")
+        _checkNumber(self.sizeLimit, (1 << 10, 1 << 36), "The largest message", "bytes")
+        _checkNumber(self.silentAfter, (0.1, 86400), "The time after which a peer is reported as silent", "seconds")
+        if self.version not in (1, 2):
+            raise SettingsError(f"The version of OpenIGTLink's header is 1 or 2, not {self.version!r}.")
+        if not self.stream.strip():
+            raise SettingsError("The live volume needs a name.")
+
+
 def _checkNumber(value: object, limits: tuple[float, float], what: str, unit: str) -> None:
     lowest, highest = limits
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -139,7 +202,7 @@ def _checkNumber(value: object, limits: tuple[float, float], what: str, unit: st
 
 
 KINDS: dict[str, type[SourceSettings]] = {
-    settings.kind: settings for settings in (FolderSettings, ReplaySettings, PushSettings)
+    settings.kind: settings for settings in (FolderSettings, ReplaySettings, PushSettings, OpenIGTLinkSettings)
 }
 
 
