@@ -41,6 +41,8 @@ class WireMessage(MessageBase):
     """
 
     TYPE = ""
+    BULK = False
+    """Whether large contents are arrays; otherwise each few bytes become an object."""
 
     message_type: str
     device_name: str
@@ -79,11 +81,25 @@ def codec(*types: str) -> Callable[[_Made], _Made]:
     return register
 
 
+SMALL_LIMIT = 1 << 24
+"""Most bytes of a message whose content becomes many small objects, which take some ten times as much memory."""
+
+
+def limitOf(message: Message, limit: int) -> int:
+    """Most bytes that are read into this message.
+
+    :param limit: most bytes of any message.
+    """
+    return limit if getattr(message, "BULK", False) else min(limit, SMALL_LIMIT)
+
+
 def unpackContent(message: Message, content: bytes) -> None:
     """Read a message's content into it.
 
     :raises WireError: the content is none of this type; the code is "no-data" where there is none at all.
     """
+    if len(content) > limitOf(message, len(content)):
+        raise WireError(f"it has {len(content):,} bytes and the limit of its type is {SMALL_LIMIT:,}", "too-large")
     try:
         message._unpack_content(content)
     except _FAULTS as error:

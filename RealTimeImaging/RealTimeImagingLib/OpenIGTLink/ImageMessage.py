@@ -98,7 +98,8 @@ class ImageHeader:
     @property
     def wire(self) -> np.dtype[Any]:
         """The pixels' type in the byte order of the wire."""
-        return np.dtype((">" if self.endian == "big" else "<") + self.dtype.str[1:])
+        wire: np.dtype[Any] = np.dtype((">" if self.endian == "big" else "<") + self.dtype.str[1:])
+        return wire
 
     @property
     def whole(self) -> bool:
@@ -191,6 +192,7 @@ class ImageMessage(WireMessage):
     """
 
     TYPE = "IMAGE"
+    BULK = True
 
     def __init__(
         self,

@@ -6,6 +6,9 @@ their own.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from pyigtl.messages import message_type_to_class_constructor
 
 from .Base import Message, WireMessage, codec, ownCodecs
@@ -17,7 +20,7 @@ _PREFIXES = (GET, START, STOP, REPLY)
 
 _NAMES = (
     "IMAGE TRANS TRANSFOR TRANSFORM POSITION QTRANS TDATA QTDATA STATUS CAPABIL CAPABILITY IMGMETA LBMETA POINT TRAJ "
-    "NDARRAY SENSOR STRING POLYDATA COLORT COLORTABLE VIDEO VMETA"
+    "NDARRAY SENSOR STRING POLYDATA COLORT COLORTABLE VIDEO VMETA BIND"
 )
 """The data types as the specification and the C++ library write them behind the prefix, cut to 8 signs or not."""
 
@@ -121,11 +124,15 @@ def create(messageType: str) -> Message | None:
 
 def query(messageType: str) -> QueryMessage:
     """A query or answer of this type, such as GET_IMAGE, with the body that it has without choosing anything."""
-    if messageType.startswith(REPLY):
-        return ReplyMessage(messageType)
-    if messageType in ("STT_TDATA", "STT_QTDATA"):
-        return StartTrackingMessage(messageType)
-    return QueryMessage(messageType)
+    made = withBody.get(messageType) or (ReplyMessage if messageType.startswith(REPLY) else QueryMessage)
+    return made(messageType)
+
+
+withBody: dict[str, Callable[[str], QueryMessage]] = {
+    "STT_TDATA": StartTrackingMessage,
+    "STT_QTDATA": StartTrackingMessage,
+}
+"""The queries whose bodies are read; others keep theirs as bytes."""
 
 
 def _register() -> None:
@@ -133,7 +140,7 @@ def _register() -> None:
         for name in _NAMES.split():
             messageType = prefix + name
             if len(messageType) <= 12:
-                codec(messageType)(lambda messageType=messageType: query(messageType))
+                codec(messageType)(partial(query, messageType))
 
 
 _register()

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..Errors import WireError
 from ..Frame import Pixels
-from .Base import Message, unpackContent
+from .Base import Message, limitOf, unpackContent
 from .Header import EXTENDED_HEADER_SIZE, HEADER_SIZE, ExtendedHeader, Header, checkVersion
 from .ImageMessage import IMAGE_HEADER_SIZE, ImageHeader, ImageMessage
 from .Intake import Intake, Steps
@@ -53,7 +53,7 @@ class Receiver:
     :param lend: asked for exactly the bytes of the pixels of each image; own memory is made where it gives None. It is
         asked for the next image after the caller was given the one before.
     :param checkCRC: False leaves the checksum out.
-    :param sizeLimit: most bytes of one message, and of all images in parts together.
+    :param sizeLimit: most bytes of one message (of those without arrays 16 MiB), and of all images in parts together.
     :ivar broken: True after a fatal Problem: the connection has to be closed.
     :ivar counts: what came so far.
     """
@@ -146,14 +146,15 @@ class Receiver:
         if header.bodySize > max(SKIP_LIMIT, self._sizeLimit):
             self.broken = True
             raise WireError(f"it announces {header.bodySize:,} bytes, more than any message has", "too-large")
-        self._checkSize(header.bodySize)
         if header.version > 2:
             raise WireError(f"its header has the version {header.version}; 1 and 2 are known", "unsupported-version")
         message = create(header.messageType)
         if message is None:
             if self.counts.countUnknown(header.messageType):
                 raise WireError("its type is unknown, and all of this type are passed over", "unknown-type")
-        elif isinstance(message, ImageMessage):
+            return
+        _checkSize(header.bodySize, limitOf(message, self._sizeLimit))
+        if isinstance(message, ImageMessage):
             yield from self._readImage(message, header)
         else:
             body = yield from self._intake.takeAll(header.bodySize)
@@ -187,7 +188,7 @@ class Receiver:
             unpackContent(message, bytes(contentSize))  # raises, in its words
         image = ImageHeader.unpack((yield from self._intake.take(IMAGE_HEADER_SIZE)))
         image.check(contentSize - IMAGE_HEADER_SIZE)
-        self._checkSize(image.nbytes)
+        _checkSize(image.nbytes, self._sizeLimit)
         memory = self._memory(image.nbytes) if image.whole else np.empty(image.partBytes, np.uint8)
         yield from self._intake.fill(memory.data[: image.partBytes])
         trailer = yield from self._intake.takeAll(extended.trailer)
@@ -206,11 +207,6 @@ class Receiver:
     def _memory(self, nbytes: int) -> Pixels:
         lent = self._lend(nbytes)
         return np.empty(nbytes, np.uint8) if lent is None else lent
-
-    def _checkSize(self, nbytes: int) -> None:
-        if nbytes > self._sizeLimit:
-            text = f"it has {nbytes:,} bytes and the limit is {self._sizeLimit:,}; it is passed over"
-            raise WireError(text, "too-large")
 
     def _verify(self, header: Header) -> None:
         if self._intake.summing and self._intake.checksum != header.checksum:
@@ -242,3 +238,8 @@ class Receiver:
         came = header.bodySize - self._intake.left + waiting
         name = f"{header.messageType} from {header.device or 'a device without a name'}"
         return f"The connection ended in {name}, after {came:,} of its {header.bodySize:,} bytes.", header.device
+
+
+def _checkSize(nbytes: int, limit: int) -> None:
+    if nbytes > limit:
+        raise WireError(f"it has {nbytes:,} bytes and the limit is {limit:,}", "too-large")

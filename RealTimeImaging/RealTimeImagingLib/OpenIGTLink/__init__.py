@@ -14,33 +14,69 @@ from __future__ import annotations
 
 from pyigtl.messages import TransformMessage
 
+from .ArrayMessages import ColorTableMessage, NDArrayMessage, SensorMessage
 from .Base import Message, WireMessage
+from .BindMessage import BindMessage, BindQueryMessage, RawMessage
 from .Checksum import crc64, fastChecksum
 from .Header import deviceOnWire
 from .ImageMessage import ImageMessage
+from .ListMessages import ImageMeta, ImageMetaMessage, LabelMeta, LabelMetaMessage, VideoMeta, VideoMetaMessage
 from .Packing import pack, packBuffers
+from .PointMessages import PointMessage, Trajectory, TrajectoryMessage
+from .PolyDataMessage import PolyDataAttribute, PolyDataMessage
 from .Queries import QueryMessage, ReplyMessage, StartTrackingMessage, query
 from .Receiver import DEFAULT_SIZE_LIMIT, SKIP_LIMIT, Receiver
 from .Report import Counts, Problem
 from .TextMessages import CapabilityMessage, CommandMessage, CommandReplyMessage, StatusMessage, StringMessage
+from .TrackingMessages import (
+    PositionMessage,
+    QuaternionTool,
+    QuaternionTrackingDataMessage,
+    QuaternionTransformMessage,
+    TrackedTool,
+    TrackingDataMessage,
+)
 
 __all__ = [
     "DEFAULT_SIZE_LIMIT",
     "SKIP_LIMIT",
+    "BindMessage",
+    "BindQueryMessage",
     "CapabilityMessage",
+    "ColorTableMessage",
     "CommandMessage",
     "CommandReplyMessage",
     "Counts",
     "ImageMessage",
+    "ImageMeta",
+    "ImageMetaMessage",
+    "LabelMeta",
+    "LabelMetaMessage",
     "Message",
+    "NDArrayMessage",
+    "PointMessage",
+    "PolyDataAttribute",
+    "PolyDataMessage",
+    "PositionMessage",
     "Problem",
+    "QuaternionTool",
+    "QuaternionTrackingDataMessage",
+    "QuaternionTransformMessage",
     "QueryMessage",
+    "RawMessage",
     "Receiver",
     "ReplyMessage",
+    "SensorMessage",
     "StartTrackingMessage",
     "StatusMessage",
     "StringMessage",
+    "TrackedTool",
+    "TrackingDataMessage",
+    "Trajectory",
+    "TrajectoryMessage",
     "TransformMessage",
+    "VideoMeta",
+    "VideoMetaMessage",
     "WireMessage",
     "crc64",
     "deviceOnWire",

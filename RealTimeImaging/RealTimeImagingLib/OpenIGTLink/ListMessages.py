@@ -1,0 +1,187 @@
+"""IMGMETA, LBMETA and VIDEOMETA: lists of the images, labels and videos that a device has.
+
+OpenIGTLink v3, "ImageMeta Message", "LabelMeta Message", "VIDEOMeta Message"; igtlutil/igtl_imgmeta.h, igtl_lbmeta.h,
+igtl_videometa.h. Texts are cut to their fields: 20 bytes for names of devices (64 of videos), 32 for the modality, 64
+for all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .Base import WireMessage, codec
+from .Fields import packRows, rows
+from .Header import seconds, wireTime
+from .Text import fixedText
+
+Triple = tuple[int, int, int]
+RGBA = tuple[int, int, int, int]
+
+
+@dataclass
+class ImageMeta:
+    """An image.
+
+    :param deviceName: with which GET_IMAGE and GET_COLORT ask for it.
+    :param time: of its acquisition, seconds since the epoch (UTC), 0.0 when none is given.
+    :param size: voxels along i, j, k.
+    :param scalarType: OpenIGTLink's number of it, as in IMAGE.
+    """
+
+    name: str = ""
+    deviceName: str = ""
+    modality: str = ""
+    patientName: str = ""
+    patientID: str = ""
+    time: float = 0.0
+    size: Triple = (0, 0, 0)
+    scalarType: int = 3
+
+
+@dataclass
+class LabelMeta:
+    """A label in an image.
+
+    :param deviceName: with which GET_IMAGE asks for it.
+    :param label: its value, 0 for none.
+    :param rgba: 0 to 255 each, all 0 for none.
+    :param size: voxels of its box along i, j, k.
+    :param owner: device name of the image that it belongs to, may be empty.
+    """
+
+    name: str = ""
+    deviceName: str = ""
+    label: int = 0
+    rgba: RGBA = (0, 0, 0, 0)
+    size: Triple = (0, 0, 0)
+    owner: str = ""
+
+
+@dataclass
+class VideoMeta:
+    """A video.
+
+    :param zoomLevel: of the camera.
+    :param focalLength: millimetres.
+    :param size: pixels along i, j, k.
+    :param matrix: as on the wire, in its coordinates: the vectors t, s, n of the length of the spacing, and the
+        position of the centre, x, y, z each; millimetres.
+    :param scalarType: OpenIGTLink's number of it, as in IMAGE.
+    """
+
+    name: str = ""
+    deviceName: str = ""
+    patientName: str = ""
+    patientID: str = ""
+    zoomLevel: int = 0
+    focalLength: float = 0.0
+    size: Triple = (0, 0, 0)
+    matrix: tuple[float, ...] = field(default=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0))
+    scalarType: int = 3
+
+
+class _ListMessage(WireMessage):
+    """A list of elements of one form.
+
+    :param items: what is in it.
+    """
+
+    FORM: ClassVar[np.dtype[Any]]
+    ITEM: ClassVar[type[Any]]
+
+    def __init__(
+        self, items: Sequence[Any] = (), timestamp: float | None = None, device_name: str | None = None
+    ) -> None:
+        super().__init__(timestamp, device_name)
+        self.items = list(items)
+
+    def _pack_content(self) -> bytes:
+        return packRows(self.FORM, [self._record(item) for item in self.items])
+
+    def _unpack_content(self, content: bytes) -> None:
+        self.items = [
+            self.ITEM(*(self._value(row, name) for name in self.FORM.names or () if name != "reserved"))
+            for row in rows(content, self.FORM)
+        ]
+
+    def _record(self, item: Any) -> tuple[Any, ...]:
+        values = iter(astuple(item))
+        return tuple(
+            0 if name == "reserved" else wireTime(next(values)) if name == "time" else next(values)
+            for name in self.FORM.names or ()
+        )
+
+    def _value(self, row: Any, name: str) -> Any:
+        value = row[name]
+        if isinstance(value, bytes):
+            return fixedText(value)
+        plain = value.tolist()
+        if name == "time":
+            return seconds(plain)
+        return tuple(plain) if isinstance(plain, list) else plain
+
+
+@codec("IMGMETA")
+class ImageMetaMessage(_ListMessage):
+    """The images of a device: ``items`` are :class:`ImageMeta`."""
+
+    TYPE = "IMGMETA"
+    ITEM = ImageMeta
+    FORM = np.dtype(
+        [
+            ("name", "S64"),
+            ("deviceName", "S20"),
+            ("modality", "S32"),
+            ("patientName", "S64"),
+            ("patientID", "S64"),
+            ("time", ">u8"),
+            ("size", ">u2", 3),
+            ("scalarType", "u1"),
+            ("reserved", "u1"),
+        ]
+    )
+
+
+@codec("LBMETA")
+class LabelMetaMessage(_ListMessage):
+    """The labels of a device: ``items`` are :class:`LabelMeta`."""
+
+    TYPE = "LBMETA"
+    ITEM = LabelMeta
+    FORM = np.dtype(
+        [
+            ("name", "S64"),
+            ("deviceName", "S20"),
+            ("label", "u1"),
+            ("reserved", "u1"),
+            ("rgba", "u1", 4),
+            ("size", ">u2", 3),
+            ("owner", "S20"),
+        ]
+    )
+
+
+@codec("VIDEOMETA")
+class VideoMetaMessage(_ListMessage):
+    """The videos of a device: ``items`` are :class:`VideoMeta`."""
+
+    TYPE = "VIDEOMETA"
+    ITEM = VideoMeta
+    FORM = np.dtype(
+        [
+            ("name", "S64"),
+            ("deviceName", "S64"),
+            ("patientName", "S64"),
+            ("patientID", "S64"),
+            ("zoomLevel", ">i2"),
+            ("focalLength", ">f8"),
+            ("size", ">u2", 3),
+            ("matrix", ">f4", 12),
+            ("scalarType", "u1"),
+            ("reserved", "u1"),
+        ]
+    )

@@ -1,0 +1,186 @@
+"""Where things are: POSITION, QTRANS, TDATA and QTDATA. TRANSFORM is pyigtl's, which is right.
+
+OpenIGTLink v3, "Position Message", "QuaternionTransform Message", "TrackingData Message", "QuaternionTrackingData
+Message". Millimetres, in the coordinates of the wire; numbers that are none (NaN) are passed on as they came.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..Errors import WireError
+from ..Frame import Matrix
+from .Base import WireMessage, codec
+from .Fields import Fields, packed, packRows, rows
+from .Text import fixedText
+
+Vector = tuple[float, float, float]
+Quaternion = tuple[float, float, float, float]
+
+_TOOL = np.dtype([("name", "S20"), ("type", "u1"), ("reserved", "u1"), ("matrix", ">f4", (4, 3))])
+_QUATERNION_TOOL = np.dtype(
+    [("name", "S20"), ("type", "u1"), ("reserved", "u1"), ("position", ">f4", 3), ("quaternion", ">f4", 4)]
+)
+
+
+@dataclass
+class TrackedTool:
+    """A tool and where it is.
+
+    :param name: at most 20 bytes.
+    :param type: 1 tracker, 2 instrument with 6 degrees of freedom, 3 its tip only, 4 its tip and axis.
+    :param matrix: 4x4 float64, tool to world.
+    """
+
+    name: str
+    type: int = 2
+    matrix: Matrix = field(default_factory=lambda: np.eye(4))
+
+
+@dataclass
+class QuaternionTool:
+    """As :class:`TrackedTool`, with position and orientation.
+
+    :param position: x, y, z.
+    :param quaternion: x, y, z, w.
+    """
+
+    name: str
+    type: int = 2
+    position: Vector = (0.0, 0.0, 0.0)
+    quaternion: Quaternion = (0.0, 0.0, 0.0, 1.0)
+
+    @property
+    def matrix(self) -> Matrix:
+        """4x4 float64, tool to world."""
+        return matrixOf(self.position, self.quaternion)
+
+
+def matrixOf(position: Vector, quaternion: Quaternion) -> Matrix:
+    """4x4 float64 of a position and an orientation; a quaternion of length 0 does not turn.
+
+    :param quaternion: x, y, z, w, of any length.
+    """
+    made = np.eye(4)
+    made[:3, 3] = position
+    length = math.sqrt(sum(value * value for value in quaternion))
+    if length:
+        x, y, z, w = (value / length for value in quaternion)
+        made[:3, :3] = [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    return made
+
+
+@codec("POSITION")
+class PositionMessage(WireMessage):
+    """A position and an orientation.
+
+    :param position: x, y, z.
+    :param quaternion: x, y, z, w.
+    """
+
+    TYPE = "POSITION"
+
+    def __init__(
+        self,
+        position: Vector = (0.0, 0.0, 0.0),
+        quaternion: Quaternion = (0.0, 0.0, 0.0, 1.0),
+        timestamp: float | None = None,
+        device_name: str | None = None,
+    ) -> None:
+        super().__init__(timestamp, device_name)
+        self.position, self.quaternion = position, quaternion
+
+    @property
+    def matrix(self) -> Matrix:
+        """4x4 float64."""
+        return matrixOf(self.position, self.quaternion)
+
+    def _pack_content(self) -> bytes:
+        return packed("3f4f", *self.position, *self.quaternion)
+
+    def _unpack_content(self, content: bytes) -> None:
+        fields = Fields(content)
+        self.position = fields.unpack("3f")
+        # The C++ library also sends the position alone, or without w (igtlPositionMessage.h, SetPackType).
+        if not fields.left:
+            self.quaternion = (0.0, 0.0, 0.0, 1.0)
+        elif fields.left == 12:
+            x, y, z = fields.unpack("3f")
+            square = 1 - x * x - y * y - z * z
+            self.quaternion = (x, y, z, math.sqrt(square)) if square >= 0 else (0.0, 0.0, 0.0, 1.0)
+        else:
+            self.quaternion = fields.unpack("4f")
+        fields.end()
+
+
+@codec("QTRANS")
+class QuaternionTransformMessage(PositionMessage):
+    """As POSITION under another name."""
+
+    TYPE = "QTRANS"
+
+
+@codec("TDATA")
+class TrackingDataMessage(WireMessage):
+    """Where all tools are that the tracker sees."""
+
+    TYPE = "TDATA"
+
+    def __init__(
+        self, tools: Sequence[TrackedTool] = (), timestamp: float | None = None, device_name: str | None = None
+    ) -> None:
+        super().__init__(timestamp, device_name)
+        self.tools = list(tools)
+
+    def _pack_content(self) -> bytes:
+        for tool in self.tools:
+            if np.shape(tool.matrix) != (4, 4):
+                raise WireError(f"the matrix of {tool.name} is {np.shape(tool.matrix)}, not 4x4")
+        return packRows(
+            _TOOL, [(tool.name, tool.type, 0, np.transpose(tool.matrix[:3]).tolist()) for tool in self.tools]
+        )
+
+    def _unpack_content(self, content: bytes) -> None:
+        self.tools = []
+        for row in rows(content, _TOOL):
+            matrix = np.eye(4)
+            matrix[:3] = row["matrix"].transpose()
+            self.tools.append(TrackedTool(fixedText(bytes(row["name"])), int(row["type"]), matrix))
+
+
+@codec("QTDATA")
+class QuaternionTrackingDataMessage(WireMessage):
+    """As TDATA, with quaternions."""
+
+    TYPE = "QTDATA"
+
+    def __init__(
+        self, tools: Sequence[QuaternionTool] = (), timestamp: float | None = None, device_name: str | None = None
+    ) -> None:
+        super().__init__(timestamp, device_name)
+        self.tools = list(tools)
+
+    def _pack_content(self) -> bytes:
+        return packRows(
+            _QUATERNION_TOOL,
+            [(tool.name, tool.type, 0, tuple(tool.position), tuple(tool.quaternion)) for tool in self.tools],
+        )
+
+    def _unpack_content(self, content: bytes) -> None:
+        self.tools = [
+            QuaternionTool(
+                fixedText(bytes(row["name"])),
+                int(row["type"]),
+                tuple(row["position"].tolist()),
+                tuple(row["quaternion"].tolist()),
+            )
+            for row in rows(content, _QUATERNION_TOOL)
+        ]
