@@ -414,6 +414,7 @@ def polydata(numbers, data=""):
         (polydata([0] * 9 + [2**32 - 1]), "attributes"),
         (polydata([0] * 9 + [1], "00 01 00000000 61"), "names"),
     ],
+    ids=["index", "cut", "long cell", "count", "bytes", "points", "lines", "attributes", "names"],
 )
 def test_hostile_surfaces_are_refused(wire, words):
     """Indices beyond the points would be read by VTK as they are."""

@@ -164,7 +164,8 @@ def _toRAS(matrix: Sequence[float], size: Triple, coordinates: str) -> Matrix:
 def _fromRAS(ijkToRAS: Matrix, size: Triple, coordinates: str) -> list[float]:
     made = LPS_TO_RAS @ ijkToRAS if coordinates == "LPS" else ijkToRAS.copy()
     made[:3, 3] += made[:3, :3] @ _centre(size)
-    values = made[:3].transpose().astype(np.float32)
+    with np.errstate(over="ignore"):
+        values = made[:3].transpose().astype(np.float32)
     if not np.isfinite(values).all():
         raise WireError("its matrix has numbers that are none (NaN or infinite), or too large for float32")
     return [float(value) for value in values.ravel()]

@@ -34,6 +34,8 @@ class Receiver:
         nbytes = sock.recv_into(receiver.space())
         for item in receiver.filled(nbytes): ...
 
+    Call :meth:`finish` when the connection is closed, however it was.
+
     An IMAGE is received straight into lent memory, where its first pixel is the memory's first byte; big-endian pixels
     are swapped there. One message at a time is in memory, none above ``sizeLimit``. The checksum is taken as the bytes
     come, over extended header, content and metadata; one of 0 is compared as any other, as the C++ library does, and
