@@ -18,9 +18,9 @@ class DeviceMessage:
     - transform: ``matrix``, 4x4, from the device to RAS; ``type``, what it came as.
     - points: ``points``, a list of ``position`` (x, y, z), ``name``, ``group``, ``diameter`` (mm), ``rgba`` (0 to 255),
       and, for a trajectory, ``entry`` (x, y, z).
-    - polydata: ``points``, base64 of float32 (n, 3); ``vertices``, ``lines``, ``polygons``, ``strips``, base64 of int32,
-      each cell as its number of points and their indices; ``scalars``, a list of ``name``, ``components``, ``of``
-      ("points" or "cells") and ``values``, base64 of float32. All little-endian.
+    - polydata: ``points``, base64 of float32 (n, 3); ``vertices``, ``lines``, ``polygons`` and ``strips``, base64 of
+      int32, each cell as its number of points and their indices; ``scalars``, a list of ``name``, ``components``,
+      ``of`` ("points" or "cells") and ``values``, base64 of float32. All little-endian.
     - text: ``text``.
     - status: ``code`` (1 is well), ``subCode``, ``name``, ``text``, ``ok``.
     - sensor: ``values``, a list of numbers; ``unit``, as the protocol writes it.

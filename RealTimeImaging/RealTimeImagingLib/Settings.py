@@ -140,7 +140,8 @@ class OpenIGTLinkSettings(SourceSettings):
 
     The protocol has neither passwords nor encryption: everybody who reaches the port can send, and read.
 
-    :param role: "client" connects to a device or to PLUS; "server" waits for devices, as bridges of MRI scanners expect.
+    :param role: "client" connects to a device or to PLUS; "server" waits for devices, which bridges of MRI scanners
+        expect.
     :param host: of the device; for a server the address to listen on: 127.0.0.1 is this computer only, 0.0.0.0 all.
     :param port: TCP port, 1 to 65535; for a server 0 takes a free one, which the event "listening" names.
     :param stream: name of the live volume of images whose device has no name; others have their device's.

@@ -148,8 +148,9 @@ class Peers:
             peer.flush()
             self._watchPeer(peer)
         if mask & selectors.EVENT_READ:
-            # A variable would keep the image, and the memory it was received into, until the next one.
-            yield from map(lambda item: (peer, item), peer.receive(now))
+            for item in peer.receive(now):
+                yield peer, item
+                del item  # it keeps the memory into which an image was received
             if peer.silent and peer.heard == now:
                 peer.silent = False
                 yield Event("peer-back", f"{peer.name} is heard again.", subject=peer.name)

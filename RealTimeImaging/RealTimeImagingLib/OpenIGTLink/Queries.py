@@ -128,6 +128,11 @@ def query(messageType: str) -> QueryMessage:
     return made(messageType)
 
 
+def knownTypes() -> list[str]:
+    """The types that are read, queries left out; as CAPABILITY lists them."""
+    return sorted({"TRANSFORM", *(name for name in ownCodecs if not name.startswith(_PREFIXES))})
+
+
 withBody: dict[str, Callable[[str], QueryMessage]] = {
     "STT_TDATA": StartTrackingMessage,
     "STT_QTDATA": StartTrackingMessage,

@@ -24,7 +24,7 @@ from .ListMessages import ImageMeta, ImageMetaMessage, LabelMeta, LabelMetaMessa
 from .Packing import pack, packBuffers
 from .PointMessages import PointMessage, Trajectory, TrajectoryMessage
 from .PolyDataMessage import PolyDataAttribute, PolyDataMessage
-from .Queries import QueryMessage, ReplyMessage, StartTrackingMessage, query
+from .Queries import QueryMessage, ReplyMessage, StartTrackingMessage, knownTypes, query
 from .Receiver import DEFAULT_SIZE_LIMIT, SKIP_LIMIT, Receiver
 from .Report import Counts, Problem
 from .TextMessages import CapabilityMessage, CommandMessage, CommandReplyMessage, StatusMessage, StringMessage
@@ -81,6 +81,7 @@ __all__ = [
     "crc64",
     "deviceOnWire",
     "fastChecksum",
+    "knownTypes",
     "pack",
     "packBuffers",
     "query",

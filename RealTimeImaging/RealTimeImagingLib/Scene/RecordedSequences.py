@@ -159,7 +159,8 @@ class RecordedSequences:
         proxy.CreateDefaultDisplayNodes()
         proxy.GetDisplayNode().SetAutoWindowLevel(False)
         yield
-        found = _windowOf(arrayOf(first))
+        pixels = arrayOf(first)
+        found = None if pixels is None else _windowOf(pixels)
         if found:
             proxy.GetDisplayNode().SetWindowLevel(*found)
         yield

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ..DeviceMessage import DeviceMessage
 from ..Event import Event
 from ..Frame import Image
 
@@ -29,7 +30,7 @@ class Source(Protocol):
     def status(self) -> str:
         """One sentence for the panel: what the source waits for."""
 
-    def read(self, seconds: float) -> Iterator[Arrival | Event]:
+    def read(self, seconds: float) -> Iterator[Arrival | Event | DeviceMessage]:
         """What came since the last call; waits for so many seconds at most when nothing is there."""
 
     def wake(self) -> None:

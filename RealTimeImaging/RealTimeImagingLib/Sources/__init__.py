@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..Journal import Journal
 from ..Readers import Lend
-from ..Settings import FolderSettings, PushSettings, ReplaySettings, SourceSettings
+from ..Settings import FolderSettings, OpenIGTLinkSettings, PushSettings, ReplaySettings, SourceSettings
 from .Folder import FolderSource
 from .Push import Inlet, PushSource
 from .Replay import ReplaySource
@@ -28,4 +28,9 @@ def openSource(
         return ReplaySource(settings, journal, lend=lend)
     if isinstance(settings, PushSettings) and inlet:
         return PushSource(journal, inlet, lend)
+    if isinstance(settings, OpenIGTLinkSettings):
+        # What it needs comes with pyigtl, which the other sources do without.
+        from .OpenIGTLink import OpenIGTLinkSource
+
+        return OpenIGTLinkSource(settings, journal, lend=lend)
     raise TypeError(f"There is no source for {type(settings).__name__}.")

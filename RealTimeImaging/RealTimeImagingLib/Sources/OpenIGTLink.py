@@ -1,0 +1,187 @@
+"""OpenIGTLink as a source: images become frames of a stream for each device, all else messages of that device.
+
+Commands: ``send`` {"type", "device", "values"} sends a message to all peers, see
+:func:`OpenIGTLinkTranslation.messageOf`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ..DeviceMessage import DeviceMessage
+from ..Errors import FrameError, WireError
+from ..Event import Event
+from ..Journal import Journal
+from ..OpenIGTLink import (
+    BindMessage,
+    CapabilityMessage,
+    CommandMessage,
+    CommandReplyMessage,
+    ImageMessage,
+    Message,
+    Problem,
+    QueryMessage,
+    Receiver,
+    StatusMessage,
+    knownTypes,
+    packBuffers,
+)
+from ..OpenIGTLink.Doors import Dialer, Door, Listener
+from ..OpenIGTLink.Peer import Peer
+from ..OpenIGTLink.Peers import Peers
+from ..Readers import Lend
+from ..Settings import OpenIGTLinkSettings
+from .OpenIGTLinkTranslation import imageOf, messageOf, translate
+from .Source import Arrival
+
+LAST_WORDS = 0.5
+"""Seconds at the end for what is still to be sent, such as a stop of the scanner."""
+BACKLOG = 4 << 20
+"""Bytes that may wait for a peer that does not read; more is not sent."""
+
+
+class OpenIGTLinkSource:
+    """A client or server of OpenIGTLink.
+
+    :param settings: whom to connect to, or where to listen.
+    :param journal: counts messages that came and could not be used.
+    :param clock: monotonic seconds.
+    :param lend: gives memory to receive an image into, or None.
+    """
+
+    def __init__(
+        self,
+        settings: OpenIGTLinkSettings,
+        journal: Journal,
+        clock: Callable[[], float] = time.monotonic,
+        lend: Lend = lambda nbytes: None,
+    ) -> None:
+        self._settings, self._journal = settings, journal
+        door: Door = (
+            Listener(settings.host, settings.port, settings.allowed)
+            if settings.role == "server"
+            else Dialer(settings.host, settings.port)
+        )
+        self._peers = Peers(
+            door,
+            lambda: Receiver(lend, checkCRC=settings.checkCRC, sizeLimit=settings.sizeLimit),
+            settings.silentAfter,
+            clock,
+        )
+        self._streams: dict[str, tuple[Peer, str]] = {}
+        """By the stream's name: whose it is, and the device's name."""
+        self._sent: list[Event] = []
+
+    @property
+    def status(self) -> str:
+        """Who is connected, or what is waited for."""
+        return self._peers.status
+
+    def read(self, seconds: float) -> Iterator[Arrival | Event | DeviceMessage]:
+        """What the peers sent."""
+        sent, self._sent = self._sent, []
+        yield from sent
+        for item in self._peers.step(0.0 if sent else seconds):
+            if isinstance(item, Event):
+                yield item
+                if item.code == "connected":
+                    self._greet(item.subject)
+            else:
+                yield from self._take(*item)
+            del item  # it keeps the memory into which an image was received
+
+    def wake(self) -> None:
+        """End the waiting in read()."""
+        self._peers.wake()
+
+    def command(self, name: str, values: Mapping[str, Any]) -> None:
+        """Knows ``send``."""
+        if name != "send":
+            return
+        try:
+            message = messageOf(values["type"], values.get("device", ""), values.get("values", {}))
+            if not self._send(message):
+                text = f"{_named(message)} was not sent: nobody is connected."
+                self._sent.append(Event("no-peer", text, "warning"))
+        except WireError as error:
+            self._sent.append(Event("not-sent", str(error), "warning"))
+
+    def close(self) -> None:
+        """Send what waits, and end all connections."""
+        self._peers.flush(LAST_WORDS)
+        self._peers.close()
+
+    # ---- out
+
+    def _send(self, message: Message, to: Peer | None = None) -> int:
+        buffers = packBuffers(message, version=self._settings.version)
+        reached = 0
+        for peer in [to] if to else list(self._peers.connected):
+            if peer.backlog > BACKLOG:
+                text = f"{_named(message)} was not sent to {peer.name}, which does not read what it is sent."
+                self._sent.append(Event("peer-slow", text, "warning", peer.name))
+            else:
+                reached += self._peers.send(buffers, [peer])
+        return reached
+
+    def _greet(self, name: str) -> None:
+        for peer in self._peers.connected:
+            if peer.name == name:
+                for question in self._settings.ask:
+                    self._send(messageOf(question, "", {}), peer)
+
+    def _answer(self, peer: Peer, message: Message) -> None:
+        """Questions about ourselves are answered; nothing else that comes makes us do anything."""
+        device = message.device_name
+        if isinstance(message, CommandMessage) and not isinstance(message, CommandReplyMessage):
+            text = "Commands from the network are shown and not obeyed."
+            self._send(CommandReplyMessage(message.commandID, "not obeyed", text, device_name=device), peer)
+        elif isinstance(message, QueryMessage) and message.message_type == "GET_STATUS":
+            self._send(StatusMessage(device_name=device), peer)
+        elif isinstance(message, QueryMessage) and message.message_type.startswith("GET_CAPABIL"):
+            self._send(CapabilityMessage(knownTypes(), device_name=device), peer)
+
+    # ---- in
+
+    def _take(self, peer: Peer, item: Message | Problem) -> Iterator[Arrival | Event | DeviceMessage]:
+        now = time.time()
+        if isinstance(item, Problem):
+            if item.code not in ("unknown-type", "no-data"):
+                self._journal.refuse()
+            yield Event(item.code, f"{peer.name}: {item.text}", "warning", item.device or peer.name)
+            return
+        if isinstance(item, BindMessage):
+            for one in item.messages:
+                one.timestamp = one.timestamp or item.timestamp
+                yield from self._take(peer, one)
+            return
+        try:
+            if isinstance(item, ImageMessage):
+                yield Arrival(self._streamOf(peer, item.device_name), imageOf(item), now)
+                return
+            self._answer(peer, item)
+            yield from translate(item, now)
+        except FrameError as error:
+            self._journal.refuse()
+            name = f"{item.message_type} of {item.device_name or 'a device without a name'}"
+            yield Event("not-usable", f"{peer.name}: {name} cannot be used: {error}", "warning", item.device_name)
+
+    def _streamOf(self, peer: Peer, device: str) -> str:
+        # Two peers may use one name; each keeps the stream that it had while it is connected.
+        wanted = device or self._settings.stream
+        number = 1
+        while True:
+            name = wanted if number == 1 else f"{wanted} {number}"
+            owner, known = self._streams.get(name, (None, ""))
+            if owner is peer and known == device:
+                return name
+            if owner is None or owner not in self._peers.connected:
+                self._streams[name] = (peer, device)
+                return name
+            number += 1
+
+
+def _named(message: Message) -> str:
+    return f"{message.message_type} {message.device_name}".strip()
