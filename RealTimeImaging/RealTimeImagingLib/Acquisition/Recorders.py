@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from ..DeviceMessage import DeviceMessage
 from ..Event import Event
 from ..Frame import Frame
 from ..Recording import Origin, Recorder, Repair, repair
@@ -42,6 +43,9 @@ class Recorders:
             recorder = Recorder(self.folder, self._name, frame.stream, self._attributes, self._origin)
             self._recorders[frame.stream] = recorder
         return recorder.append(frame)
+
+    def appendMessage(self, message: DeviceMessage) -> None:
+        """Take what a device said beside images; :class:`MessageRecorder` will store it."""
 
     @property
     def bytes(self) -> int:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ..DeviceMessage import DeviceMessage
 from ..Frame import Frame
 from ..Journal import Journal
 from ..Recording import Repair
@@ -59,6 +60,12 @@ class Store:
                 self._kept.add(frame)
             return None
         return self._recorders.append(frame)
+
+    def appendMessage(self, message: DeviceMessage) -> None:
+        """Store what a device said beside images, while something is recorded. Never raises for what the file system
+        does."""
+        if self._recorders:
+            self._recorders.appendMessage(message)
 
     def tell(self) -> None:
         """Tell what happened, and now and then how much is stored."""
