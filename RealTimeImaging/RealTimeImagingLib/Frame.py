@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -118,12 +119,20 @@ def checkMatrix(ijkToRAS: Matrix) -> None:
     """:raises FrameError: unless the array is a finite, invertible affine 4x4 matrix of float64."""
     if ijkToRAS.shape != (4, 4) or ijkToRAS.dtype != np.float64:
         raise FrameError(f"IJKToRAS is a 4x4 matrix of float64, not {ijkToRAS.shape} of {ijkToRAS.dtype}.")
-    if not np.isfinite(ijkToRAS).all() or not np.array_equal(ijkToRAS[3], (0, 0, 0, 1)):
+    # In plain numbers: for so few, and once a frame, that takes a fifth of the time that arrays take.
+    rows: list[list[float]] = ijkToRAS.tolist()
+    if not all(math.isfinite(number) for row in rows for number in row) or rows[3] != [0, 0, 0, 1]:
         raise FrameError("IJKToRAS has only finite numbers and the last row 0 0 0 1.")
-    axes = ijkToRAS[:3, :3]
-    lengths = np.linalg.norm(axes, axis=0)
-    if not lengths.all() or abs(np.linalg.det(axes / lengths)) < 1e-6:
+    axes = [[row[column] for row in rows[:3]] for column in range(3)]
+    lengths = [math.sqrt(sum(number * number for number in axis)) for axis in axes]
+    if not all(lengths) or abs(_determinant(axes, lengths)) < 1e-6:
         raise FrameError("The three axes of IJKToRAS do not span the space.")
+
+
+def _determinant(axes: list[list[float]], lengths: list[float]) -> float:
+    # Of the directions: whether they span the space does not depend on the size of voxels.
+    (a, b, c), (d, e, f), (g, h, i) = ([n / length for n in axis] for axis, length in zip(axes, lengths, strict=True))
+    return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
 
 
 def checksum(pixels: Pixels) -> str:

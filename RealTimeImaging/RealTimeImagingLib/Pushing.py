@@ -31,8 +31,8 @@ class _Source:
     feed: Feed
     before: list[Handle] | None = None
     """Once it is to end: the sources that end before it, as callbacks may answer their last frames."""
-    pending: int = -1
-    """Frames that were not taken at the last look at its end."""
+    pending: int = 0
+    """Once it is to end: frames that were not taken at the last look."""
 
 
 class Pushing:
@@ -95,7 +95,7 @@ class Pushing:
                 if source.before is None:
                     running = self._session.running()
                     source.before = [one for one in running if one.feed is None and one.state == "stopping"]
-                    handle.ending = True
+                    handle.ending, source.pending = True, source.feed.pending
                     self._watch.start(STOP_TIME)
                 self.changed()
                 return True

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from types import SimpleNamespace
 
 import nibabel
 import numpy as np
@@ -13,8 +15,21 @@ COMING = "# ... images come ...\n"
 """Where an example waits for images."""
 
 
+PUSHING = "## Frames from Python\n"
+"""The section that needs no other source: it has a test of its own."""
+
+
+def readme():
+    """The text before, in and behind that section."""
+    before, _, behind = (ROOT / "README.md").read_text(encoding="utf-8").partition(PUSHING)
+    section, heading, behind = behind.partition("\n## ")
+    assert heading
+    return before, section, heading + behind
+
+
 def test_pythonExamples(slicer, views, logic, incoming, tmp_path, noErrors, capsys):
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    before, _, behind = readme()
+    text = before + behind
     text = text.replace("/data/incoming", str(incoming)).replace("/data/recordings", str(tmp_path / "recordings"))
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert len(blocks) >= 4
@@ -43,6 +58,38 @@ def test_pythonExamples(slicer, views, logic, incoming, tmp_path, noErrors, caps
     assert "saved Saved and compared" in printed
     suffixes = sorted("".join(path.suffixes) for path in (tmp_path / "recordings").iterdir())
     assert [suffix for suffix in suffixes if suffix in (".json", ".nrrd", ".raw", ".seq.nhdr")] == suffixes
+
+
+class Camera:
+    """Stands in for a camera with OpenCV."""
+
+    def __init__(self, number):
+        self.images = [np.full((4, 6, 3), (value, 0, 0), np.uint8) for value in range(20)]
+
+    def isOpened(self):
+        return True
+
+    def read(self):
+        return (True, self.images.pop(0)) if self.images else (False, None)
+
+
+def test_framesFromPython(slicer, views, logic, noErrors, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", SimpleNamespace(VideoCapture=Camera))
+    blocks = re.findall(r"```python\n(.*?)```", readme()[1], re.DOTALL)
+    assert len(blocks) == 3
+    console = {"slicer": slicer, "logic": logic}
+    for block in blocks:
+        exec(block, console)
+    until(lambda: logic.statistics()["streams"]["Walk"]["received"] == 201)
+    logic.stop()
+    until(lambda: not logic.isRunning())
+    received = {name: one["received"] for name, one in logic.statistics()["streams"].items()}
+    assert received.pop("Walk overlay") >= 1
+    assert received == {"Walk": 201, "Camera": 20}
+    assert (slicer.util.arrayFromVolume(logic.liveVolumeNode("Camera"))[..., 2] == 19).all()
+    walk, overlay = (slicer.util.arrayFromVolume(logic.liveVolumeNode(name)) for name in ("Walk", "Walk overlay"))
+    assert ((overlay == (255, 0, 0)).all(axis=-1) == (walk == 255)).all()
+    assert logic.showIn("Walk overlay") == "Red"
 
 
 def test_everyPathInTheReadmeIsThere():

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from . import Folder, Listing, MainThread, Mapped, Recording
+from . import Folder, Listing, MainThread, Mapped, Push, Recording
 
 BENCHMARKS = {
     "mainthread": MainThread.measure,
@@ -14,6 +14,7 @@ BENCHMARKS = {
     "listing": Listing.measure,
     "recording": Recording.measure,
     "mapped": Mapped.measure,
+    "push": Push.measure,
 }
 
 

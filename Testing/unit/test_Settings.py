@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from RealTimeImagingLib.Errors import SettingsError
-from RealTimeImagingLib.Settings import EXISTING, PACES, RATES, SPEEDS, FolderSettings, ReplaySettings, settingsFromJSON
+from RealTimeImagingLib.Settings import (
+    EXISTING,
+    PACES,
+    RATES,
+    SPEEDS,
+    FolderSettings,
+    PushSettings,
+    ReplaySettings,
+    settingsFromJSON,
+)
 
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
 
@@ -43,6 +52,18 @@ def test_settings_survive_json(chosen):
 )
 def test_those_of_a_replay_too(chosen):
     assert settingsFromJSON(json.loads(json.dumps(chosen.toJSON()))) == chosen
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.builds(PushSettings, stream=text.filter(str.strip)))
+def test_those_of_frames_from_python_too(chosen):
+    assert settingsFromJSON(json.loads(json.dumps(chosen.toJSON()))) == chosen
+
+
+@pytest.mark.parametrize("name", ["", " ", None, 3])
+def test_frames_from_python_need_the_name_of_a_stream(name):
+    with pytest.raises(SettingsError, match="needs a name"):
+        PushSettings(name)
 
 
 def test_what_is_not_given_has_a_default(tmp_path):

@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+from RealTimeImagingLib.Frame import Frame
+from RealTimeImagingLib.FrameCallbacks import BETWEEN, LONGEST, FrameCallbacks
+
+
+def frame(number, stream="Live", period=0.1):
+    return Frame(np.zeros((1, 2, 2)), np.eye(4), stream, number, 1.7e9 + period * number)
+
+
+class Listening:
+    def __init__(self):
+        self.events, self.arrays = [], []
+        self.callbacks = FrameCallbacks(self.events.append)
+        self.callbacks.onArray = lambda frame, array, name: self.arrays.append((frame.stream, name, array.shape))
+
+
+@pytest.fixture
+def listening():
+    return Listening()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Milliseconds that a call takes."""
+    taken, now = [0.0], [0.0]
+
+    def tell():
+        now[0] += taken[0] / 2000
+        return now[0]
+
+    monkeypatch.setattr("RealTimeImagingLib.FrameCallbacks.time.perf_counter", tell)
+
+    def set_(milliseconds):
+        taken[0] = 2 * milliseconds
+
+    return set_
+
+
+def test_arrays_and_nothing_else_are_frames(listening):
+    for made in (np.ones((2, 2)), None, 3, np.float64(3), [1], "a", np.ones(3)):
+        listening.callbacks.add(lambda frame, made=made: made)
+    listening.callbacks.hand(frame(0))
+    assert listening.arrays == [("Live", "lambda", (2, 2)), ("Live", "lambda 7", (3,))]
+
+
+def test_one_that_fails_disturbs_no_other_and_is_told_once(listening):
+    seen = []
+
+    def failing(frame):
+        raise ValueError("no")
+
+    listening.callbacks.add(failing)
+    listening.callbacks.add(lambda frame: seen.append(frame.number))
+    for number in range(3):
+        listening.callbacks.hand(frame(number))
+    assert seen == [0, 1, 2]
+    assert [event.code for event in listening.events] == ["callback-failed"]
+    assert not listening.callbacks.calling
+
+
+@pytest.mark.parametrize(("period", "milliseconds"), [(1.0, LONGEST + 5), (0.005, 8.0)])
+def test_slow_ones_are_told_once_and_again_after_they_were_fast(listening, clock, period, milliseconds):
+    listening.callbacks.add(lambda frame: None)
+    number = 0
+
+    def run(count):
+        nonlocal number
+        for _ in range(count):
+            listening.callbacks.hand(frame(number, period=period))
+            number += 1
+
+    clock(1.0)
+    run(100)
+    assert listening.events == []
+    clock(milliseconds)
+    run(200)
+    assert [event.code for event in listening.events] == ["callback-slow"]
+    assert f"take {milliseconds:.0f} ms" in listening.events[0].text
+    clock(1.0)
+    run(100)
+    clock(milliseconds)
+    run(100)
+    assert [event.code for event in listening.events] == ["callback-slow"] * 2
+    assert listening.callbacks.times()["lambda"]["max"] == pytest.approx(milliseconds, abs=0.01)
+
+
+def test_together_they_may_be_too_slow_and_a_few_calls_say_nothing(listening, clock):
+    for _ in range(3):
+        listening.callbacks.add(lambda frame: None)
+    clock(LONGEST / 2)
+    for number in range(BETWEEN - 1):
+        listening.callbacks.hand(frame(number))
+    assert listening.events == []
+    listening.callbacks.hand(frame(BETWEEN))
+    assert [event.code for event in listening.events] == ["callback-slow"]
+
+
+def test_one_that_is_gone_takes_no_time(listening):
+    seen = []
+    listening.callbacks.add(seen.append)
+    listening.callbacks.add(seen.append, "Other")
+    listening.callbacks.remove(seen.append)
+    listening.callbacks.remove(print)
+    listening.callbacks.hand(frame(0))
+    assert seen == []
+    assert listening.callbacks.times() == {}
