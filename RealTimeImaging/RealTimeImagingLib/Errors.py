@@ -9,12 +9,15 @@
     ├── AcquisitionError         the acquisition process cannot be started or does not answer
     ├── RecordingError           a recording that cannot be written as asked, or opened
     ├── PushError                a frame made in Python that is not taken
+    ├── MissingPackageError      a Python package that a source needs is not installed
     └── ExportError              an export that cannot be done as asked, or differs from what was to be written
 
 The message of each is a sentence for the person at the panel: what was expected and what came.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class RealTimeImagingError(Exception):
@@ -69,3 +72,14 @@ class PushError(RealTimeImagingError):
 
 class ExportError(RealTimeImagingError):
     """An export cannot be done as asked, or what was written is not what was to be; nothing is left of it."""
+
+
+class MissingPackageError(RealTimeImagingError):
+    """A source needs Python packages that are not installed.
+
+    ``requirements`` are what pip is to be asked for, as ``logic.installPackages(error.requirements)`` does.
+    """
+
+    def __init__(self, message: str, requirements: Sequence[str]) -> None:
+        super().__init__(message)
+        self.requirements = list(requirements)

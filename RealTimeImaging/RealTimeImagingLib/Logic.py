@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy.typing as npt
@@ -14,12 +15,13 @@ from slicer.util import VTKObservationMixin
 
 from .Acquisition.WorkFolders import sweep
 from .Arrays import imageOf
-from .Errors import RealTimeImagingError, SettingsError
+from .Errors import MissingPackageError, RealTimeImagingError, SettingsError
 from .Event import Event
 from .Exports import Exports
 from .Frame import Frame
 from .Handle import Handle
 from .Listeners import Listeners
+from .Packages import checkPackages, isOptional
 from .Pushing import Pushing
 from .RecordingLogic import RECORDING_FOLDER_KEY, RecordingLogic
 from .Recordings import Recordings
@@ -69,9 +71,11 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin, Rec
         """Start a source and return its handle; images are shown while Slicer's event loop runs.
 
         :raises SettingsError: settings that cannot work, or a stream of this name runs already.
+        :raises MissingPackageError: see :meth:`installPackages`.
         """
         # Settings that were made before a reload of the module are of classes that are no longer ours.
         settings = settingsFromJSON(settings.toJSON())
+        checkPackages(settings.kind)
         handle = self._start(settings)
         self.getParameterNode().SetParameter(SETTINGS_PARAMETER, json.dumps(settings.toJSON()))
         return handle
@@ -85,6 +89,19 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin, Rec
             self.volumes.prepare(settings != self._lastSettings)
         self._lastSettings = settings
         return handle
+
+    def installPackages(self, requirements: Sequence[str]) -> None:
+        """Install what a :class:`MissingPackageError` names into Slicer's Python. It takes a while.
+
+        :raises MissingPackageError: one that a source cannot do without was not installed.
+        """
+        for requirement in requirements:
+            try:
+                slicer.util.pip_install(requirement)
+            except (subprocess.CalledProcessError, OSError) as error:
+                logging.exception("%s was not installed", requirement)
+                if not isOptional(requirement):
+                    raise MissingPackageError(f"{requirement} was not installed: {error}.", [requirement]) from error
 
     def startSimulatedScanner(self, source: str = "", fps: float = 10.0) -> Handle:
         """Start a simulated scanner that sends to a temporary folder, and show what comes.

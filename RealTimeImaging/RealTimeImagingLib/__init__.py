@@ -14,30 +14,36 @@ reports. Logic is what the panel and Python talk to.
 This package is imported in Slicer and in the acquisition process, so nothing here needs slicer, vtk or qt.
 """
 
+from .DeviceMessage import DeviceMessage
 from .Errors import (
     AcquisitionError,
     ExportError,
     FrameError,
+    MissingPackageError,
     NotAnImageError,
     PushError,
     RealTimeImagingError,
     RecordingError,
     RingError,
     SettingsError,
+    WireError,
 )
 from .Event import Event
 from .Frame import Frame, Image
-from .Settings import FolderSettings, PushSettings, ReplaySettings
+from .Settings import FolderSettings, OpenIGTLinkSettings, PushSettings, ReplaySettings
 
 __all__ = [
     "AcquisitionError",
+    "DeviceMessage",
     "Event",
     "ExportError",
     "FolderSettings",
     "Frame",
     "FrameError",
     "Image",
+    "MissingPackageError",
     "NotAnImageError",
+    "OpenIGTLinkSettings",
     "PushError",
     "PushSettings",
     "RealTimeImagingError",
@@ -45,4 +51,5 @@ __all__ = [
     "ReplaySettings",
     "RingError",
     "SettingsError",
+    "WireError",
 ]

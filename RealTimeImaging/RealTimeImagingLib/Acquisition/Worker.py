@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from ..DeviceMessage import DeviceMessage
 from ..Event import Event
 from ..Frame import Frame
 from ..Journal import Journal
@@ -93,8 +94,13 @@ class Worker:
                     self._outlet.event(item, self._counts())
                     if item.level == "error":
                         self._outlet.flush(LAST_WORDS)
+                elif isinstance(item, DeviceMessage):
+                    self._store.appendMessage(item)
+                    self._outlet.tell({"message": item.toJSON()})
                 else:
                     self._accept(item)
+                # A variable would keep the memory into which an image was read.
+                del item
                 if self._stopping.is_set():
                     break
             self._store.tell()

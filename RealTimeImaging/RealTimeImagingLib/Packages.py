@@ -1,0 +1,52 @@
+"""Python packages that a source needs and Slicer does not bring: looked for at the point of use, never at import."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+
+from .Errors import MissingPackageError
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package on PyPI.
+
+    :param module: what is imported.
+    :param requirement: what pip is asked for.
+    :param optional: the source works without it, slower.
+    """
+
+    module: str
+    requirement: str
+    optional: bool = False
+
+
+NEEDED: dict[str, tuple[Package, ...]] = {
+    "openigtlink": (Package("pyigtl", "pyigtl>=0.3.4,<0.4"), Package("fastcrc", "fastcrc>=0.3", optional=True)),
+}
+"""By the kind of the source's settings."""
+
+
+def missingPackages(kind: str) -> list[Package]:
+    """What is not installed of what a kind of source uses; empty when all that it cannot do without is there."""
+    importlib.invalidate_caches()
+    missing = [package for package in NEEDED.get(kind, ()) if importlib.util.find_spec(package.module) is None]
+    return missing if any(not package.optional for package in missing) else []
+
+
+def checkPackages(kind: str) -> None:
+    """:raises MissingPackageError: a package that this kind of source cannot do without is not installed."""
+    missing = missingPackages(kind)
+    if missing:
+        names = " and ".join(package.module for package in missing)
+        text = f"This source needs the Python package {names}, which Slicer does not bring: install it first."
+        raise MissingPackageError(text, [package.requirement for package in missing])
+
+
+def isOptional(requirement: str) -> bool:
+    """Whether its source works without it."""
+    return any(
+        package.optional for packages in NEEDED.values() for package in packages if package.requirement == requirement
+    )

@@ -1,0 +1,67 @@
+"""Packages are looked for at the point of use, and the words say what is to be installed."""
+
+from __future__ import annotations
+
+import importlib.abc
+import subprocess
+import sys
+
+import pytest
+from RealTimeImagingLib.Errors import MissingPackageError
+from RealTimeImagingLib.Packages import NEEDED, checkPackages, isOptional, missingPackages
+
+
+@pytest.fixture
+def hidden(monkeypatch):
+    def hide(*names):
+        monkeypatch.setattr(sys, "meta_path", [Kept(sys.meta_path, names)])
+        for name in names:
+            monkeypatch.delitem(sys.modules, name, raising=False)
+
+    return hide
+
+
+class Kept(importlib.abc.MetaPathFinder):
+    """All finders but for some names, which nobody finds."""
+
+    def __init__(self, finders, names):
+        self.finders, self.names = list(finders), names
+
+    def find_spec(self, name, path=None, target=None):
+        if name in self.names:
+            return None
+        found = (finder.find_spec(name, path, target) for finder in self.finders)
+        return next((one for one in found if one), None)
+
+
+def test_what_is_there_is_not_asked_for():
+    assert missingPackages("openigtlink") == []
+    assert missingPackages("folder") == []
+    checkPackages("openigtlink")
+
+
+def test_what_is_missing_is_named_with_what_is_good_to_have(hidden):
+    hidden("pyigtl", "fastcrc")
+    with pytest.raises(MissingPackageError, match="pyigtl and fastcrc") as caught:
+        checkPackages("openigtlink")
+    assert [one.split(">")[0] for one in caught.value.requirements] == ["pyigtl", "fastcrc"]
+
+
+def test_a_source_starts_without_what_it_can_do_without(hidden):
+    hidden("fastcrc")
+    checkPackages("openigtlink")
+    assert [isOptional(package.requirement) for package in NEEDED["openigtlink"]] == [False, True]
+
+
+def test_the_module_is_imported_without_them():
+    code = (
+        "import sys, importlib.abc\n"
+        "class Refuse(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] in ('pyigtl', 'fastcrc', 'crcmod'):\n"
+        "            raise ImportError(name)\n"
+        "sys.meta_path.insert(0, Refuse())\n"
+        "import RealTimeImagingLib, RealTimeImagingLib.Acquisition.Worker, RealTimeImagingLib.Sources\n"
+        "RealTimeImagingLib.OpenIGTLinkSettings(port=18944)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
