@@ -77,7 +77,7 @@ def test_the_checksum_is_that_of_ecma_182():
     assert fastChecksum()
 
 
-def test_checksums_in_python_are_the_same(monkeypatch):
+def test_checksums_in_python_are_the_same():
     slow = checksumModule._slow()
     data = np.random.default_rng(1).integers(0, 256, 3 * MIB // 2, np.uint8)
     assert slow(data.data, 5) == crc64(data.data, 5)

@@ -9,6 +9,7 @@ import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ..Errors import WireError
 from .Fields import Fields, packed
@@ -57,10 +58,7 @@ class Header:
         """:raises WireError: these 58 bytes are no header of OpenIGTLink; the message says why."""
         checkVersion(raw)
         version, rawType, rawDevice, stamp, bodySize, checksum = _HEADER.unpack(raw)
-        name = rawType.split(b"\0", 1)[0]
-        if not name.strip() or not _PRINTABLE.issuperset(name):
-            raise WireError(f"the name of its type is {bytes(name)!r}")
-        return cls(version, name.decode("ascii").rstrip(), fixedText(rawDevice), seconds(stamp), bodySize, checksum)
+        return cls(version, _typeIn(rawType), fixedText(rawDevice), seconds(stamp), bodySize, checksum)
 
     def pack(self) -> bytes:
         """:raises WireError: the type's name is too long, or the time is none that OpenIGTLink can say."""
@@ -69,6 +67,14 @@ class Header:
         rawDevice = fixedField(self.device, DEVICE_SIZE)
         stamp = wireTime(self.timestamp)
         return _HEADER.pack(self.version, rawType, rawDevice, stamp, self.bodySize, self.checksum)
+
+
+@lru_cache(maxsize=256)
+def _typeIn(raw: bytes) -> str:
+    name = raw.split(b"\0", 1)[0]
+    if not name.strip() or not _PRINTABLE.issuperset(name):
+        raise WireError(f"the name of its type is {name!r}")
+    return name.decode("ascii").rstrip()
 
 
 def deviceOnWire(name: str) -> str:

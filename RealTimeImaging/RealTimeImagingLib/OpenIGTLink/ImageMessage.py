@@ -10,6 +10,7 @@ import struct
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -51,9 +52,13 @@ class ImageHeader:
     offset: Triple
     partSize: Triple
 
-    @classmethod
-    def unpack(cls, raw: bytes) -> ImageHeader:
-        """:raises WireError: no image can have this header."""
+    @staticmethod
+    @lru_cache(maxsize=32)
+    def unpack(raw: bytes) -> ImageHeader:
+        """The images of a stream mostly have the same: it is read once.
+
+        :raises WireError: no image can have this header.
+        """
         version, components, scalar, endian, coordinates, *rest = _HEADER.unpack(raw)
         size, matrix, offset, partSize = tuple(rest[:3]), rest[3:15], tuple(rest[15:18]), tuple(rest[18:])
         if version != 1:
@@ -74,7 +79,7 @@ class ImageHeader:
             raise WireError("its matrix has numbers that are none (NaN or infinite)")
         dtype, named = np.dtype(SCALAR_TYPES[scalar]), _COORDINATES[coordinates]
         ijkToRAS = _toRAS(matrix, size, named)
-        return cls(components, dtype, _ENDIANS[endian], named, size, ijkToRAS, offset, partSize)
+        return ImageHeader(components, dtype, _ENDIANS[endian], named, size, ijkToRAS, offset, partSize)
 
     def pack(self) -> bytes:
         """:raises WireError: a number does not fit."""
@@ -95,7 +100,7 @@ class ImageHeader:
             *self.partSize,
         )
 
-    @property
+    @cached_property
     def wire(self) -> np.dtype[Any]:
         """The pixels' type in the byte order of the wire."""
         wire: np.dtype[Any] = np.dtype((">" if self.endian == "big" else "<") + self.dtype.str[1:])
@@ -106,12 +111,12 @@ class ImageHeader:
         """True when all voxels are sent."""
         return self.partSize == self.size
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, ...]:
         """Of the whole image: (k, j, i) or (k, j, i, components)."""
         return self._shape(self.size)
 
-    @property
+    @cached_property
     def partShape(self) -> tuple[int, ...]:
         """Of what is sent, as :attr:`shape`."""
         return self._shape(self.partSize)
@@ -123,12 +128,12 @@ class ImageHeader:
             slice(first, first + count) for first, count in zip(self.offset[::-1], self.partSize[::-1], strict=True)
         )
 
-    @property
+    @cached_property
     def nbytes(self) -> int:
         """Bytes of the whole image."""
         return math.prod(self.shape) * self.dtype.itemsize
 
-    @property
+    @cached_property
     def partBytes(self) -> int:
         """Bytes of what is sent."""
         return math.prod(self.partShape) * self.dtype.itemsize
@@ -217,7 +222,7 @@ class ImageMessage(WireMessage):
 
         :param pixels: the whole image.
         """
-        self.pixels, self.ijkToRAS, self.coordinates = pixels, header.ijkToRAS, header.coordinates
+        self.pixels, self.ijkToRAS, self.coordinates = pixels, header.ijkToRAS.copy(), header.coordinates
         self.offset, self.size, self.endian = header.offset, header.partSize, header.endian
 
     def _pack_buffers(self) -> Sequence[Buffer]:

@@ -24,10 +24,12 @@ class Intake:
     :ivar left: bytes of the current body that were not given out yet.
     :ivar checksum: CRC-64 over those that were.
     :ivar summing: whether the checksum is taken.
+    :ivar most: room that space() gives at most. Little of it before an image, so that its pixels do not come here and
+        have to be copied.
     """
 
     def __init__(self) -> None:
-        self.left, self.checksum, self.summing = 0, 0, False
+        self.left, self.checksum, self.summing, self.most = 0, 0, False, BUFFER_SIZE
         self._buffer = memoryview(bytearray(BUFFER_SIZE))
         self._start = self._end = 0
         self._target: memoryview | None = None
@@ -45,7 +47,7 @@ class Intake:
             kept = bytes(self._buffer[self._start : self._end])
             self._buffer[: len(kept)] = kept
             self._start, self._end = 0, len(kept)
-        return self._buffer[self._end :]
+        return self._buffer[self._end : self._end + self.most]
 
     def filled(self, nbytes: int) -> None:
         """:raises ValueError: there was no room for so many."""

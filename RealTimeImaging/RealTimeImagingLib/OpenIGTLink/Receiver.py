@@ -12,7 +12,7 @@ from ..Frame import Pixels
 from .Base import Message, limitOf, unpackContent
 from .Header import EXTENDED_HEADER_SIZE, HEADER_SIZE, ExtendedHeader, Header, checkVersion
 from .ImageMessage import IMAGE_HEADER_SIZE, ImageHeader, ImageMessage
-from .Intake import Intake, Steps
+from .Intake import BUFFER_SIZE, Intake, Steps
 from .Parts import Parts
 from .Queries import create
 from .Report import Counts, Problem
@@ -23,6 +23,10 @@ DEFAULT_SIZE_LIMIT = 1 << 30
 SKIP_LIMIT = 1 << 36
 """Largest message in bytes that is skipped: 64 GiB, a minute of the fastest network. A header that announces more is
 not believed."""
+
+_IMAGE_BEGIN = HEADER_SIZE + EXTENDED_HEADER_SIZE + IMAGE_HEADER_SIZE
+"""Bytes before the pixels. After a large image the next is likely: no more than these are received before its memory is
+known."""
 
 Lend = Callable[[int], "Pixels | None"]
 """Gives memory for so many bytes (uint8) to receive pixels into, or None when there is none to spare."""
@@ -144,6 +148,7 @@ class Receiver:
     def _readMessage(self) -> Steps[None]:
         header = yield from self._readHeader()
         self._current = header
+        self._intake.most = BUFFER_SIZE
         self._intake.begin(header.bodySize, self._checkCRC and header.bodySize > 0)
         if header.bodySize > max(SKIP_LIMIT, self._sizeLimit):
             self.broken = True
@@ -204,6 +209,8 @@ class Receiver:
             pixels = self._memory(image.nbytes)[: image.nbytes].view(image.dtype).reshape(image.shape)
             np.copyto(pixels, whole)
         message.take(image, pixels)
+        if image.partBytes > BUFFER_SIZE:
+            self._intake.most = _IMAGE_BEGIN
         self._deliver(message, header, extended, metadata)
 
     def _memory(self, nbytes: int) -> Pixels:
