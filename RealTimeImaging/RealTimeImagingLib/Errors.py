@@ -9,6 +9,8 @@
     ├── AcquisitionError         the acquisition process cannot be started or does not answer
     ├── RecordingError           a recording that cannot be written as asked, or opened
     ├── PushError                a frame made in Python that is not taken
+    ├── DeviceMessageError       what a device says cannot be put into the scene
+    ├── ControlError             what is to be sent to a scanner cannot be sent
     ├── MissingPackageError      a Python package that a source needs is not installed
     └── ExportError              an export that cannot be done as asked, or differs from what was to be written
 
@@ -68,6 +70,21 @@ class RecordingError(RealTimeImagingError):
 
 class PushError(RealTimeImagingError):
     """A frame made in Python is not taken, as too many wait already; it is neither shown nor counted."""
+
+
+class DeviceMessageError(RealTimeImagingError):
+    """A message of a device contradicts itself, or there are more devices than the scene is to hold."""
+
+
+class ControlError(RealTimeImagingError, ValueError):
+    """A position or command cannot be sent to a scanner; the message says what is wrong with it.
+
+    ``code`` is a short reason for programs ("no-peer": nobody is connected, "invalid": it is no plane or command).
+    """
+
+    def __init__(self, message: str, code: str = "invalid") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class ExportError(RealTimeImagingError):

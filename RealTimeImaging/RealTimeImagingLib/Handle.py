@@ -25,6 +25,8 @@ class Handle:
         """Counts of each stream, by its name in the session."""
         self.received: dict[str, int] = {}
         """Totals that the process gave last, by the stream's name at the source."""
+        self.messages: dict[str, int] = {}
+        """How many messages beside images came, by the device's name."""
         self.storage: dict[str, Any] = {}
         """What the process said last of what it stores: ``bytes``, ``free`` (bytes or None), ``kept``."""
         self.retired = False

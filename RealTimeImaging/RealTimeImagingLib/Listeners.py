@@ -1,4 +1,4 @@
-"""Who wants to know of frames and events, and the latest events."""
+"""Who wants to know of frames, messages and events, and the latest events."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
+from .DeviceMessage import DeviceMessage
 from .Event import Event
 from .FrameCallbacks import FrameCallbacks
 
 EVENTS_KEPT = 500
 
 EventCallback = Callable[[Event], None]
+MessageCallback = Callable[[DeviceMessage], None]
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +26,8 @@ class Listeners:
         """The latest events, the last one last."""
         self.frameCallbacks = FrameCallbacks(self.report)
         self._eventCallbacks: list[EventCallback] = []
+        self._messageCallbacks: list[MessageCallback] = []
+        self._errors: set[str] = set()
 
     def addEventCallback(self, callback: EventCallback) -> None:
         """Call with every event."""
@@ -34,6 +38,29 @@ class Listeners:
         """Do not call it any more; unknown ones are ignored."""
         if callback in self._eventCallbacks:
             self._eventCallbacks.remove(callback)
+
+    def addMessageCallback(self, callback: MessageCallback) -> None:
+        """Call with every message of a device, in the order in which they came."""
+        if callback not in self._messageCallbacks:
+            self._messageCallbacks.append(callback)
+
+    def removeMessageCallback(self, callback: MessageCallback) -> None:
+        """Do not call it any more; unknown ones are ignored."""
+        if callback in self._messageCallbacks:
+            self._messageCallbacks.remove(callback)
+
+    def hand(self, message: DeviceMessage) -> None:
+        """Call everybody who wants messages."""
+        for callback in list(self._messageCallbacks):
+            try:
+                callback(message)
+            except Exception as error:
+                name = getattr(callback, "__qualname__", repr(callback))
+                words = f"The message callback {name} failed: {type(error).__name__}: {error}"
+                if words not in self._errors:
+                    self._errors.add(words)
+                    log.exception("A message callback failed")
+                    self.report(Event("callback-failed", words, "error", name))
 
     def report(self, event: Event) -> None:
         """Take an event: into the list, the log, and to the callbacks."""

@@ -15,6 +15,7 @@ from slicer.util import VTKObservationMixin
 
 from .Acquisition.WorkFolders import sweep
 from .Arrays import imageOf
+from .ControlLogic import ControlLogic
 from .Errors import MissingPackageError, RealTimeImagingError, SettingsError
 from .Event import Event
 from .Exports import Exports
@@ -25,6 +26,7 @@ from .Packages import checkPackages, isOptional
 from .Pushing import Pushing
 from .RecordingLogic import RECORDING_FOLDER_KEY, RecordingLogic
 from .Recordings import Recordings
+from .Scene.DeviceNodes import DeviceNodes
 from .Scene.LiveVolumes import LiveVolumes
 from .Scene.RecordedSequences import RecordedSequences
 from .Scene.Views import Views
@@ -35,7 +37,7 @@ from .Simulator.SimulatedScanner import SimulatedScanner
 SETTINGS_PARAMETER = "Settings"
 
 
-class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin, RecordingLogic):
+class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin, RecordingLogic, ControlLogic):
     """All that the module does, for the panel and for Python.
 
     >>> logic = slicer.util.getModuleLogic("RealTimeImaging")
@@ -50,6 +52,8 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin, Rec
         self.volumes = LiveVolumes(slicer.mrmlScene, self.views)
         self.listeners = Listeners()
         self.session = Session(self.volumes.show, self.listeners, self._changed)
+        self.devices = DeviceNodes(slicer.mrmlScene)
+        self.session.messages.show = self.devices.show
         self.pushing = Pushing(self.session, self.listeners, self._start)
         self.sequences = RecordedSequences(slicer.mrmlScene, slicer.modules.sequences.logic())
         self.exports = Exports(self.listeners, self._changed)
@@ -216,8 +220,8 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin, Rec
         return list(self.listeners.events)
 
     def statistics(self) -> dict[str, Any]:
-        """Counts (received, shown, skipped, recorded, rejected, failed), fps, latencyMs, mainThreadMs, callbackMs,
-        lastEvent."""
+        """Counts (received, shown, skipped, recorded, rejected, failed), fps, latencyMs, mainThreadMs, messages,
+        callbackMs, lastEvent."""
         return self.session.statistics()
 
     def liveVolumeNode(self, stream: str = "Live") -> Any:
@@ -289,6 +293,7 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin, Rec
         self.recordings.forget()
         self.exports.close()
         self.volumes.forget()
+        self.devices.forget()
         self._changed()
 
     def _scannerFailed(self, words: str) -> None:

@@ -20,6 +20,7 @@ from .Event import Event
 from .Frame import Frame
 from .Handle import Handle
 from .Listeners import Listeners
+from .Messages import Messages
 from .Settings import FolderSettings, PushSettings, SourceSettings
 from .Statistics import Spread, StreamCounts
 
@@ -50,6 +51,8 @@ class Session:
         """Gives the commands with which each process of a source begins."""
         self.onStored: Callable[[Handle, dict[str, Any]], None] = lambda handle, line: None
         """Called with each line that tells of stored files."""
+        self.messages = Messages(listeners)
+        """What devices say beside images."""
         self.handles: list[Handle] = []
         """The sources that count: those that run, and those that were stopped since the first of them was started."""
         self._retired: list[Handle] = []
@@ -124,6 +127,7 @@ class Session:
             if handle.process:
                 handle.process.waitForEnd()
         self._timer.stop()
+        self.messages.clear()
 
     def dispose(self) -> None:
         """Close, and let go of what would keep this object alive; it is not used afterwards."""
@@ -167,7 +171,7 @@ class Session:
 
         ``latencyMs`` is from the moment the acquisition process had the image to the moment the volume has it,
         ``mainThreadMs`` what this took of Slicer's main thread, callbacks not counted: these have ``callbackMs``, by
-        the name of each.
+        the name of each. ``messages`` are those beside images, by the device's name.
         """
         now = time.time()
         counts = [one for handle in self.handles for one in handle.counts.values()]
@@ -181,16 +185,26 @@ class Session:
             "fps": round(sum(one.framesPerSecond(now) for one in counts), 2),
             "latencyMs": self._latency.toJSON(),
             "mainThreadMs": self._mainThread.toJSON(),
+            "messages": self._messageCounts(),
             "callbackMs": self._listeners.frameCallbacks.times(),
             "lastEvent": self._listeners.events[-1].text if self._listeners.events else "",
             "streams": {name: one.toJSON(now) for name, one in self.streams().items()},
         }
+
+    def _messageCounts(self) -> dict[str, int]:
+        total: dict[str, int] = {}
+        for handle in self.handles:
+            for device, count in handle.messages.items():
+                total[device] = total.get(device, 0) + count
+        return total
 
     # ---- lines of the processes
 
     def _take(self, handle: Handle, line: dict[str, Any]) -> None:
         if "frame" in line:
             self._queue(handle, line["frame"], Place(**line["place"]))
+        if "message" in line and not handle.retired:
+            self.messages.take(handle, line["message"])
         counts = line.get("counts")
         if counts:
             handle.takeCounts(counts)
@@ -236,7 +250,7 @@ class Session:
         for handle in [*self._retired, *self.handles]:
             if handle.ended:
                 handle.endHints()
-        if self._waiting:
+        if self._waiting or self.messages.waiting:
             pause = self._nextShow - time.perf_counter()
             if pause <= 0:
                 self._showWaiting()
@@ -253,16 +267,19 @@ class Session:
         if self._showing:  # a callback runs the event loop: an older frame must not come after a newer one
             return
         waiting, self._waiting = self._waiting, {}
+        worked = bool(waiting) or self.messages.waiting
         started = time.perf_counter()
         self._showing = True
         try:
+            # First, so that an image is seen where its device is.
+            self.messages.showWaiting()
             for one in waiting.values():
                 self._showOne(one)
         finally:
             self._showing = False
-        if self._waiting:
+        if self._waiting or self.messages.waiting:
             self._timer.start(round(1000 * SHORTEST_PAUSE))
-        if waiting:
+        if worked:
             ended = time.perf_counter()
             # Never more than half of the main thread's time.
             self._nextShow = ended + max(SHORTEST_PAUSE, ended - started)
