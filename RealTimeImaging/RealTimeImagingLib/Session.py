@@ -83,7 +83,7 @@ class Session:
         handle.streams[name] = name
         handle.process = AcquisitionProcess(
             settings,
-            lambda: self.orders(handle),
+            lambda: handle.feed.orders() if handle.feed else self.orders(handle),
             lambda line: self._take(handle, line),
             self._batchEnded,
             # The slots of an ended process are still mapped: its last frames are shown before its heir starts.
@@ -94,7 +94,7 @@ class Session:
             handle.watch(settings.folder)
         elif isinstance(settings, PushSettings):
             lost = partial(self._report, "push-lost", "error")
-            handle.feed = Feed(handle.process.folders, handle.process.send, lost)
+            handle.feed = Feed(handle.process.folders, handle.process.send, lost, partial(self.orders, handle))
         self._onChange()
         return handle
 

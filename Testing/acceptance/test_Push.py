@@ -245,6 +245,28 @@ def test_killInMidStream(logic, tmp_path, goals):
     assert "push-lost" not in {event.code for event in logic.events()}
 
 
+def test_killBetweenStopOfTheRecordingAndItsLastFrame(logic, tmp_path):
+    """The next process records what was pushed while it was to be recorded, and nothing else."""
+    pushed = arrays(60)
+    logic.push(pushed[0])
+    received(logic, 1)
+    logic.startRecording(tmp_path / "recordings", name="Cut")
+    for array in pushed[1:40]:
+        logic.push(array)
+    logic.stopRecording()
+    for array in pushed[40:]:
+        logic.push(array)
+    os.kill(logic.sources()[0].pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+    received(logic, 60)
+    built(logic)
+    stored = {}
+    for part in parts(tmp_path / "recordings"):
+        stored |= {entry["number"]: checksum(part.pixels(index)) for index, entry in enumerate(part.frames)}
+    assert stored == dict(zip(range(1, 40), sums(pushed[1:40]), strict=True))
+    assert logic.statistics()["recorded"] == 39
+    untilStopped(logic)
+
+
 def pushWhenThereIsRoom(logic, array):
     """As a script does that lets the event loop run."""
 

@@ -31,19 +31,35 @@ class _Sent:
     line: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class _Command:
+    name: str
+    values: dict[str, Any]
+    standing: list[dict[str, Any]]
+    """What a process begins with that is started after this command."""
+
+
 class Feed:
     """Sends frames, and commands that keep their place among them. Main thread only.
 
     :param folders: the working folders.
     :param send: sends a command to the process, if there is one.
     :param onLost: called with a sentence for each frame that was accepted here and cannot be delivered.
+    :param orders: gives the commands with which a process begins if it is started now.
     """
 
-    def __init__(self, folders: list[str], send: Callable[..., None], onLost: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        folders: list[str],
+        send: Callable[..., None],
+        onLost: Callable[[str], None],
+        orders: Callable[[], list[dict[str, Any]]] = list,
+    ) -> None:
         self._ring = RingWriter(folders, RING_NAME)
-        self._send, self._onLost = send, onLost
+        self._send, self._onLost, self._orders = send, onLost, orders
+        self._standing = orders()
         self._sent: deque[_Sent] = deque()
-        self._waiting: deque[Frame | tuple[str, dict[str, Any]]] = deque()
+        self._waiting: deque[Frame | _Command] = deque()
         self._frames = self._bytes = self._number = 0
         self._listening = False
         self.pushed = 0
@@ -82,8 +98,15 @@ class Feed:
     def send(self, command: str, **values: Any) -> None:
         """Send a command as soon as the frames that were pushed before it are taken: "stopRecording" is not to
         overtake them."""
-        self._waiting.append((command, values))
+        self._waiting.append(_Command(command, values, self._orders()))
         self._pump()
+
+    def orders(self) -> list[dict[str, Any]]:
+        """The commands with which a process begins: those that counted when the first frame was pushed that has not
+        been taken, as what follows is still on its way."""
+        if not any(isinstance(item, _Command) for item in self._waiting):
+            self._standing = self._orders()
+        return self._standing
 
     def take(self, line: dict[str, Any]) -> None:
         """What the process says: that it listens, or which frames it has taken."""
@@ -130,7 +153,8 @@ class Feed:
             elif self._sent:
                 return
             else:
-                self._send(item[0], **item[1])
+                self._send(item.name, **item.values)
+                self._standing = item.standing
             self._waiting.popleft()
 
     def _lose(self, why: str) -> None:
