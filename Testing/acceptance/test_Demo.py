@@ -24,6 +24,7 @@ def inputs():
     yield pytest.param(None, ["--record"], id="recorded")
     cine = str(get_testdata_file("examples_ybr_color.dcm"))
     yield pytest.param(cine, ["--source", "replay", "--record"], id="replayed-and-recorded")
+    yield pytest.param(None, ["--source", "openigtlink", "--record"], id="openigtlink")
     real = SHARED / "rtcloud_10vol.nii.gz"
     missing = pytest.mark.skipif(not real.exists(), reason=f"{real.name} is not beside the project")
     yield pytest.param(str(real), [], id="fmri", marks=missing)
@@ -45,3 +46,15 @@ def test_everyFrameArrivesAsItWasSent(tmp_path, path, options):
     image = Image.open(picture).convert("L")
     red = image.crop((image.width // 3, 0, 2 * image.width // 3, image.height // 2))
     assert red.getextrema()[1] > 150
+
+
+def test_video_of_1080p_comes_over_the_network_and_is_recorded_whole(tmp_path):
+    report, picture = tmp_path / "r.json", tmp_path / "p.png"
+    command = [sys.executable, "-m", "demo", "--source", "openigtlink", "--size", "1080p", "--record"]
+    command += ["--frames", "30", "--fps", "30", "--report", str(report), "--screenshot", str(picture)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(report.read_text())
+    assert found["framesSent"] == found["received"] == found["recorded"] == 30
+    assert found["pixelsEqual"] is True
+    assert found["rejected"] == found["failed"] == 0

@@ -15,42 +15,37 @@ import numpy as np
 from RealTimeImagingLib.Frame import Frame, Image, checksum, pictureToRAS
 from RealTimeImagingLib.Readers import openImageFile
 from RealTimeImagingLib.Recording import Recorder
+from RealTimeImagingLib.Settings import OpenIGTLinkSettings, SourceSettings
 
 SIMULATOR = os.path.join(
     os.path.dirname(os.path.abspath(__file__)),
     "../../RealTimeImaging/RealTimeImagingLib/Simulator/__main__.py",
 )
 WIDTH, HEIGHT = 1920, 1080
+CINE = "ultrasound cine"
 REPLAYED = 40
 """Frames of a replay whose number nobody gave."""
 
 
-class FolderFeed:
-    """The simulated scanner, another process, writes files into a folder.
+class _ScannerFeed:
+    """The simulated scanner, another process.
 
     :param folder: for its files. :param frames: how many, None: without end.
     """
 
-    def __init__(self, options: Any, folder: str, frames: int | None) -> None:
+    def __init__(self, options: Any, folder: str, frames: int | None, *way: str) -> None:
         self.input = options.input or "phantom"
-        self._incoming, self._log = os.path.join(folder, "incoming"), os.path.join(folder, "sent.jsonl")
-        os.mkdir(self._incoming)
-        self._command = [sys.executable, SIMULATOR, self._incoming, "--fps", str(options.fps), "--mode", options.mode]
-        self._command += ["--log", self._log, "--until-input-ends", "--loop"]
-        if options.input:
+        self._log = os.path.join(folder, "sent.jsonl")
+        self._command = [sys.executable, SIMULATOR, *way, "--fps", str(options.fps), "--log", self._log]
+        self._command += ["--until-input-ends", "--loop"]
+        if options.size:
+            self.input = f"{options.input or CINE}, scaled to 1080p RGB"
+            self._command += ["--input", _record(list(_scaled(options.input)), folder, options.fps)]
+        elif options.input:
             self._command += ["--input", os.path.abspath(options.input)]
         if frames:
             self._command += ["--frames", str(frames)]
         self._process: subprocess.Popen[bytes] | None = None
-
-    def choose(self, ui: Any) -> None:
-        """Fill the panel as a user would."""
-        ui.sourceComboBox.currentIndex = 0
-        ui.folderPathLineEdit.currentPath = self._incoming
-
-    def begin(self) -> None:
-        """Send; the module is ready."""
-        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE)
 
     @property
     def ended(self) -> bool:
@@ -58,7 +53,7 @@ class FolderFeed:
         return self._process is not None and self._process.poll() is not None
 
     def sent(self) -> list[dict[str, Any]]:
-        """File, checksums of its frames, time at which it was whole; one entry a file. Ends the scanner."""
+        """File or number, checksums of its frames, time at which it was whole; one entry a file. Ends the scanner."""
         self.close()
         with open(self._log, encoding="utf-8") as file:
             return [json.loads(line) for line in file]
@@ -70,6 +65,48 @@ class FolderFeed:
             self._process.wait()
 
 
+class FolderFeed(_ScannerFeed):
+    """The scanner writes files into a folder."""
+
+    def __init__(self, options: Any, folder: str, frames: int | None) -> None:
+        self._incoming = os.path.join(folder, "incoming")
+        os.mkdir(self._incoming)
+        super().__init__(options, folder, frames, self._incoming, "--mode", options.mode)
+
+    def choose(self, ui: Any) -> None:
+        """Fill the panel as a user would."""
+        ui.sourceComboBox.currentIndex = 0
+        ui.folderPathLineEdit.currentPath = self._incoming
+
+    def begin(self) -> None:
+        """Send; the module is ready."""
+        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE)
+
+
+class OpenIGTLinkFeed(_ScannerFeed):
+    """The scanner is a server of OpenIGTLink, which sends once the module has connected."""
+
+    def __init__(self, options: Any, folder: str, frames: int | None) -> None:
+        super().__init__(options, folder, frames, "--listen", "0")
+
+    def choose(self, ui: Any) -> SourceSettings:
+        """Start the scanner; the settings of the source that connects to it."""
+        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        words = self._process.stdout.readline() if self._process.stdout else b""
+        if not words:
+            raise SystemExit("The simulated scanner did not start.")
+        return OpenIGTLinkSettings(port=int(words.split()[-1]))
+
+    def begin(self) -> None:
+        """It begins by itself when the module connects."""
+
+    def close(self) -> None:
+        """End the scanner."""
+        super().close()
+        if self._process and self._process.stdout:
+            self._process.stdout.close()
+
+
 class ReplayFeed:
     """A file that the module itself replays; made here when it has to have another number of frames.
 
@@ -77,10 +114,11 @@ class ReplayFeed:
     """
 
     def __init__(self, options: Any, folder: str, frames: int | None) -> None:
-        self.input = options.input or "ultrasound cine, scaled to 1080p RGB"
+        scaled = options.size or not options.input
+        self.input = f"{options.input or CINE}, scaled to 1080p RGB" if scaled else options.input
         self._fps = options.fps
-        images = list(_imagesOf(options.input) if options.input else _cine())
-        if options.input and frames in (None, len(images)):
+        images = list(_scaled(options.input) if scaled else _imagesOf(options.input))
+        if not scaled and frames in (None, len(images)):
             self._file = os.path.abspath(options.input)
             self._sums = [checksum(image.pixels) for image in images]
         else:
@@ -113,7 +151,7 @@ class ReplayFeed:
         """Nothing is left to do."""
 
 
-FEEDS = {"folder": FolderFeed, "replay": ReplayFeed}
+FEEDS = {"folder": FolderFeed, "replay": ReplayFeed, "openigtlink": OpenIGTLinkFeed}
 
 
 def _imagesOf(path: str) -> Iterator[Image]:
@@ -124,15 +162,16 @@ def _imagesOf(path: str) -> Iterator[Image]:
     return reader.images()
 
 
-def _cine() -> Iterator[Image]:
-    """A real ultrasound cine (of pydicom's examples), scaled."""
+def _scaled(path: str | None) -> Iterator[Image]:
+    """Pictures of 1080p RGB: those of a file, or a real ultrasound cine (of pydicom's examples)."""
     from PIL import Image as Picture
     from pydicom.data import get_testdata_file
 
-    path = str(get_testdata_file("examples_ybr_color.dcm"))
-    for image in _imagesOf(path):
-        scaled = np.asarray(Picture.fromarray(image.pixels[0]).resize((WIDTH, HEIGHT)))
-        yield Image(np.ascontiguousarray(scaled[None]), pictureToRAS(WIDTH, HEIGHT))
+    for image in _imagesOf(path or str(get_testdata_file("examples_ybr_color.dcm"))):
+        if image.pixels.shape[0] != 1 or image.pixels.dtype != np.uint8:
+            raise SystemExit("Only pictures of 8 bits can be scaled.")
+        scaled = Picture.fromarray(image.pixels[0]).convert("RGB").resize((WIDTH, HEIGHT))
+        yield Image(np.ascontiguousarray(np.asarray(scaled)[None]), pictureToRAS(WIDTH, HEIGHT))
 
 
 def _record(images: list[Image], folder: str, fps: float) -> str:

@@ -24,8 +24,9 @@ class Witness:
     def __call__(self, frame: Any) -> None:
         shown = time.time()
         pixels = self._arrayOfNode(frame.stream)
-        # Of a replay all frames are in one file.
-        key = frame.attributes.get("ReplayedFrame", frame.attributes["SourceFile"])
+        # Of a replay all frames are in one file; of the network the frame received first must be that sent first.
+        names = (frame.attributes.get(name) for name in ("ReplayedFrame", "SourceFile"))
+        key = next(filter(None, names), str(frame.number))
         self.seen.append((key, frame.number, checksum(pixels), shown))
 
 

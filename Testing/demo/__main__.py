@@ -42,7 +42,7 @@ def main() -> int:
         logic = panel.logic
         witness = Witness(lambda stream: slicer.util.arrayFromVolume(logic.liveVolumeNode(stream)))
         logic.addFrameCallback(witness)
-        _press(panel.panel.ui, feed, recordings if options.record else "")
+        _press(panel.panel.ui, logic, feed, recordings if options.record else "")
         slicerhost.runUntil(lambda: logic.sources()[0].state == "running", 20)
         feed.begin()
         _watch(window, layout, logic, feed, screen and not options.frames)
@@ -66,6 +66,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--input", help="4-D NIfTI, multi-frame DICOM, recording; or a folder of images")
     parser.add_argument("--fps", type=float, default=10.0, help="images each second")
     parser.add_argument("--frames", type=int, help="end after so many images; with a screen the window stays otherwise")
+    parser.add_argument(
+        "--size", choices=["1080p"], help="scale pictures, of the input or of an ultrasound cine, to RGB"
+    )
     parser.add_argument("--mode", choices=["rename", "grow", "burst"], default="rename", help="how a file comes to be")
     parser.add_argument("--record", action="store_true", help="record what comes, and compare every stored frame")
     parser.add_argument("--report", help="write what was found to this JSON file")
@@ -94,8 +97,13 @@ def _window(screen: bool) -> tuple[Any, Any, Any]:
     return window, layout, panel.self()
 
 
-def _press(ui: Any, feed: Any, recordings: str) -> None:
-    feed.choose(ui)
+def _press(ui: Any, logic: Any, feed: Any, recordings: str) -> None:
+    settings = feed.choose(ui)
+    if settings:
+        if recordings:
+            logic.startRecording(recordings)
+        logic.start(settings)
+        return
     ui.recordingFolderPathLineEdit.currentPath = recordings
     ui.recordFromStartCheckBox.checked = bool(recordings)
     ui.startButton.click()

@@ -12,9 +12,7 @@ from typing import IO
 
 from ..Errors import NotAnImageError
 from ..Frame import checksum
-from ..Readers import ImageFile, ignoredName, openImageFile
-from ..Sources.Listing import naturalOrder
-from .Phantom import phantom
+from .Inputs import images, namesIn, wholeFile
 from .Writing import niftiBytes
 
 MODES = ("rename", "grow", "burst")
@@ -39,44 +37,23 @@ def shots(source: str | None, loop: bool) -> Iterator[Shot]:
     :param loop: begin again at the end.
     :raises RealTimeImagingError: the file is no image, or not whole.
     """
-    if source is None:
-        for number, image in enumerate(phantom()):
+    if source is None or not os.path.isdir(source):
+        for number, image in enumerate(images(source, loop)):
             yield Shot(f"frame_{number:06d}.nii", niftiBytes(image), (checksum(image.pixels),))
-    elif os.path.isdir(source):
-        names = [name for name in os.listdir(source) if os.path.isfile(os.path.join(source, name))]
-        names = sorted((name for name in names if not ignoredName(name)), key=naturalOrder)
-        if not names:
-            raise NotAnImageError(f"There are no images in {source}.")
-        for turn in itertools.count() if loop else range(1):
-            for name in names:
-                yield _copied(os.path.join(source, name), f"{turn}_{name}" if turn else name)
-    else:
-        yield from _images(source, loop)
+        return
+    names = namesIn(source)
+    for turn in itertools.count() if loop else range(1):
+        for name in names:
+            yield _copied(os.path.join(source, name), f"{turn}_{name}" if turn else name)
 
 
 def _copied(path: str, name: str) -> Shot:
-    reader = _whole(path)
+    reader = wholeFile(path)
     if len(reader.files) > 1:
         raise NotAnImageError(f"The voxels of {path} lie in other files; only single files are sent.", "unsupported")
     with open(path, "rb") as file:
         data = file.read()
     return Shot(name, data, tuple(checksum(image.pixels) for image in reader.images()))
-
-
-def _images(path: str, loop: bool) -> Iterator[Shot]:
-    number = 0
-    for _ in itertools.count() if loop else range(1):
-        for image in _whole(path).images():
-            yield Shot(f"frame_{number:06d}.nii", niftiBytes(image), (checksum(image.pixels),))
-            number += 1
-
-
-def _whole(path: str) -> ImageFile:
-    reader = openImageFile(path)
-    missing = reader.missing()
-    if missing:
-        raise NotAnImageError(f"{path} is not complete: {missing}", "incomplete")
-    return reader
 
 
 class Scanner:
@@ -104,7 +81,7 @@ class Scanner:
             # The first file may take its time to be made; the rate counts from there.
             started = started or time.monotonic()
             due = turn - turn % BURST + BURST - 1 if self._mode == "burst" else turn
-            _waitUntil(started + due / self._fps, stopped)
+            waitUntil(started + due / self._fps, stopped)
             if stopped():
                 return turn
             self._write(shot, stopped)
@@ -131,9 +108,10 @@ class Scanner:
         with open(path, "wb", buffering=0) as file:
             for number in range(PIECES):
                 file.write(data[number * piece : (number + 1) * piece])
-                _waitUntil(started + 0.8 * (number + 1) / PIECES / self._fps, stopped)
+                waitUntil(started + 0.8 * (number + 1) / PIECES / self._fps, stopped)
 
 
-def _waitUntil(due: float, stopped: Callable[[], bool]) -> None:
+def waitUntil(due: float, stopped: Callable[[], bool]) -> None:
+    """Wait for a moment (monotonic seconds), or until stopped."""
     while not stopped() and (left := due - time.monotonic()) > 0:
         time.sleep(min(left, 0.1))

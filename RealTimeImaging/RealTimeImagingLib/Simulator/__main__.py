@@ -1,4 +1,4 @@
-"""python .../RealTimeImagingLib/Simulator/__main__.py FOLDER [--input FILE] [--fps 10] [--frames N] ..."""
+"""python .../RealTimeImagingLib/Simulator/__main__.py FOLDER | --listen PORT | --connect PORT  [--input FILE] ..."""
 
 from __future__ import annotations
 
@@ -9,27 +9,20 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
+from typing import IO
 
 # Slicer's Python knows nothing of the module's folder; the folder of this file must not hide other packages.
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from RealTimeImagingLib.Errors import RealTimeImagingError
+from RealTimeImagingLib.Simulator.Inputs import images
 from RealTimeImagingLib.Simulator.Scanner import MODES, Scanner, shots
 
 
 def main() -> int:
     """Run the simulated scanner; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="Simulator", description="Writes images into a folder as a scanner does.")
-    parser.add_argument("folder", help="where the images go")
-    parser.add_argument("--input", help="4-D file, multi-frame DICOM or folder of images; without it a beating phantom")
-    parser.add_argument("--fps", type=float, default=10.0, help="files each second")
-    parser.add_argument("--frames", type=int, help="stop after so many files")
-    parser.add_argument("--mode", choices=MODES, default="rename", help="how a file comes to be")
-    parser.add_argument("--loop", action="store_true", help="begin again at the end of the input")
-    parser.add_argument("--keep", type=int, default=0, help="leave only so many files in the folder")
-    parser.add_argument("--log", help="write a line with checksum and time for each file")
-    parser.add_argument("--until-input-ends", action="store_true", help="stop when standard input ends")
-    options = parser.parse_args()
+    options = _options()
     stopped = threading.Event()
     for kind in (signal.SIGTERM, signal.SIGINT):
         signal.signal(kind, lambda *_: stopped.set())
@@ -37,13 +30,53 @@ def main() -> int:
         threading.Thread(target=_untilInputEnds, args=(stopped,), daemon=True).start()
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(open(options.log, "w", encoding="utf-8")) if options.log else None
-        scanner = Scanner(options.folder, options.fps, options.mode, log, options.keep)
         try:
-            scanner.send(itertools.islice(shots(options.input, options.loop), options.frames), stopped.is_set)
+            if options.folder:
+                scanner = Scanner(options.folder, options.fps, options.mode, log, options.keep)
+                scanner.send(itertools.islice(shots(options.input, options.loop), options.frames), stopped.is_set)
+            else:
+                _sendOverNetwork(options, log, stopped.is_set)
         except (RealTimeImagingError, OSError, ValueError) as error:
             sys.stderr.write(f"{error}\n")
             return 1
     return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="Simulator", description="Writes images into a folder, or sends them over OpenIGTLink, as a scanner does."
+    )
+    way = parser.add_mutually_exclusive_group(required=True)
+    way.add_argument("folder", nargs="?", help="where the images go")
+    way.add_argument("--listen", type=int, metavar="PORT", help="OpenIGTLink: wait for a peer; 0 takes a free port")
+    way.add_argument("--connect", type=int, metavar="PORT", help="OpenIGTLink: connect to a peer that listens")
+    parser.add_argument("--host", default="127.0.0.1", help="OpenIGTLink: address to listen on or to connect to")
+    parser.add_argument("--device", default="Live", help="OpenIGTLink: the device's name")
+    parser.add_argument("--input", help="4-D file, multi-frame DICOM or folder of images; without it a beating phantom")
+    parser.add_argument("--fps", type=float, default=10.0, help="files or frames each second")
+    parser.add_argument("--frames", type=int, help="stop after so many files or frames")
+    parser.add_argument("--mode", choices=MODES, default="rename", help="how a file comes to be")
+    parser.add_argument("--loop", action="store_true", help="begin again at the end of the input")
+    parser.add_argument("--keep", type=int, default=0, help="leave only so many files in the folder")
+    parser.add_argument("--log", help="write a line with checksum and time for each file or frame")
+    parser.add_argument("--until-input-ends", action="store_true", help="stop when standard input ends")
+    return parser.parse_args()
+
+
+def _sendOverNetwork(options: argparse.Namespace, log: IO[str] | None, stopped: Callable[[], bool]) -> None:
+    # What it needs comes with pyigtl, which a scanner that writes files does without.
+    from RealTimeImagingLib.Simulator.NetworkScanner import NetworkScanner
+
+    server = options.listen is not None
+    port = options.listen if server else options.connect
+    scanner = NetworkScanner(options.host, port, server, options.fps, options.device, log)
+    if server:
+        sys.stdout.write(f"Listening on port {scanner.port}\n")
+        sys.stdout.flush()
+    try:
+        scanner.send(itertools.islice(images(options.input, options.loop), options.frames), stopped)
+    finally:
+        scanner.close()
 
 
 def _untilInputEnds(stopped: threading.Event) -> None:
