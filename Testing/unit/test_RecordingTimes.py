@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from RealTimeImagingLib.Recording import Origin, openRecording
-from RealTimeImagingLib.Recording.FrameTimes import LEAST_STEP
+from RealTimeImagingLib.Recording.FrameTimes import LEAST_STEP, FrameTimes
 from unit.recordings import START, frame, manifestOf, record, recorder
 
 moments = st.floats(0, 1e5)
@@ -108,3 +108,42 @@ def test_a_first_frame_that_fails_sets_the_start(tmp_path):
     assert recording.append(frame(1, step=1, deviceTime=71.5))
     part = openRecording(recording.finish()[0])
     assert part.times[0] + part.start == pytest.approx(71.5)
+
+
+def test_what_has_one_clock_is_placed_by_it_however_late_it_comes(tmp_path):
+    origin = Origin()
+    first, late, other = (recorder(tmp_path, stream, origin=origin) for stream in "ABC")
+    for number in range(5):
+        assert first.append(frame(number, stream="A", step=1, deviceTime=900.0 + number))
+        assert late.append(
+            frame(number, stream="B", receiveTime=START + number + 0.4 - number / 20, deviceTime=900.0 + number)
+        )
+        assert other.append(frame(number, stream="C", step=1, deviceTime=899.4 + number))
+    parts = [openRecording(each.finish()[0]) for each in (first, late, other)]
+    # The clock of the third is another, as far as anybody can tell: its first time is when it came.
+    assert [part.times for part in parts] == [[0, 1, 2, 3, 4]] * 3
+    assert [part.start for part in parts] == [900.0, 900.0, 899.4]
+    assert [part.origin for part in parts] == [START] * 3
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2), st.floats(0.001, 1), st.floats(0, 0.2)),
+        min_size=1,
+        max_size=40,
+    )
+)
+def test_one_clock_gives_all_streams_one_axis(given):
+    """Streams that come with delays of their own: the distances of all times are those of the device."""
+    origin = Origin()
+    streams = [FrameTimes(origin) for _ in range(3)]
+    device, placed = 50.0, []
+    for stream, step, delay in given:
+        device += step
+        each = frame(0, (1, 1, 1), receiveTime=START + device + delay, deviceTime=device)
+        time = streams[stream].of(each)
+        streams[stream].take(each, time)
+        placed.append((device, time.seconds))
+        assert time.clock == "device"
+    assert all(time - placed[0][1] == pytest.approx(device - placed[0][0], abs=2e-6) for device, time in placed)

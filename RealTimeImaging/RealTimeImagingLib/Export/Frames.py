@@ -183,6 +183,7 @@ def _snapshotPart(snapshot: Snapshot) -> RecordedPart:
         [0.0],
         [entry],
         dict(snapshot.attributes),
+        snapshot.receiveTime,
     )
     try:
         size = os.path.getsize(snapshot.rawPath)

@@ -1,16 +1,30 @@
-"""The index of a recording: seconds since its first frame in any stream, strictly increasing in each."""
+"""The index of a recording: seconds since the first frame or message that it stored, strictly increasing in each
+stream."""
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
-
-from ..Frame import Frame
+from typing import NamedTuple, Protocol
 
 LEAST_STEP = 1e-5
 """Seconds between two frames; times that are closer count as repeated. Slicer needs a distance: see Header.py."""
 FARTHEST = 1e9
 """Seconds (31 years) from the origin; a device time beyond is a fault, and would leave no room for the times after."""
+SAME_CLOCK = 0.5
+"""Seconds by which device and arrival times of two streams may disagree when one clock gives both device times: what
+comes may have been under way for longer than what came first. Computers that keep their clocks right agree, too."""
+
+
+class Timed(Protocol):
+    """What has a place in time: a frame, or a message of a device."""
+
+    @property
+    def receiveTime(self) -> float:
+        """Seconds since the epoch (UTC) of its arrival."""
+
+    @property
+    def deviceTime(self) -> float | None:
+        """Seconds since the epoch (UTC) as the device gave it, None when it gave none."""
 
 
 class FrameTime(NamedTuple):
@@ -23,11 +37,14 @@ class FrameTime(NamedTuple):
 class Origin:
     """When a recording begins: one object for the recorders of all its streams, whoever is first sets it.
 
-    :param arrival: seconds since the epoch (UTC) at which the recording's first frame arrived; None: not yet known.
+    :param arrival: seconds since the epoch (UTC) at which the recording's first frame or message arrived; None: not yet
+        known.
     """
 
     def __init__(self, arrival: float | None = None) -> None:
         self.arrival = arrival
+        self.clocks: list[float] = []
+        """What the clocks of the devices showed then, as far as they are known."""
 
 
 class FrameTimes:
@@ -37,7 +54,9 @@ class FrameTimes:
     backwards) the smallest step after the frame before. The stream's first device time is set equal to that frame's
     arrival time, whatever the device counts from, and arrival times count from the origin. So all clocks, and all
     streams that share the origin, have one axis: a stream that begins 2 s after the recording's first frame begins at
-    2. Below 0 lie only frames that arrived before the one that set the origin, and are handed over after it.
+    2. A stream whose clock is that of an earlier one (SAME_CLOCK) is placed by it from the start: what has one device
+    time has one index, however late it comes. Below 0 lie only frames that are older than the one that set the origin,
+    and are handed over after it.
 
     :param origin: shared by the streams of a recording; None for a recording of one stream.
     """
@@ -46,42 +65,58 @@ class FrameTimes:
         self.start = 0.0
         """Seconds since the epoch at which the index is 0, by ``startClock``; known with the first frame."""
         self.startClock = ""
-        self._origin = origin or Origin()
+        self.origin = origin or Origin()
         self._deviceOrigin: float | None = None
         self._last = -math.inf
 
-    def of(self, frame: Frame) -> FrameTime:
+    def of(self, frame: Timed) -> FrameTime:
         """The place of the next frame; it counts only when :meth:`take` follows, which a failed frame does not get."""
-        arrival = frame.receiveTime - (frame.receiveTime if self._origin.arrival is None else self._origin.arrival)
+        arrival = frame.receiveTime - (frame.receiveTime if self.origin.arrival is None else self.origin.arrival)
         device = usable(frame.deviceTime)
         least = self._last + LEAST_STEP
         if device is not None:
-            seconds = arrival if self._deviceOrigin is None else device - self._deviceOrigin
+            begin = self._clockOrigin(device, arrival)
+            seconds = arrival if begin is None else device - begin
             if seconds >= least and abs(seconds) <= FARTHEST:
                 return FrameTime(round(seconds, 6), "device")
         if arrival >= least:
             return FrameTime(round(arrival, 6), "arrival")
         return FrameTime(round(least, 6), "order")
 
-    def take(self, frame: Frame, time: FrameTime) -> None:
+    def take(self, frame: Timed, time: FrameTime) -> None:
         """The frame is stored at this time."""
         self.begin(frame)
         if self._deviceOrigin is None and (device := usable(frame.deviceTime)) is not None:
-            self._deviceOrigin = device - time.seconds
+            self._setClock(device, time.seconds)
         self._last = time.seconds
 
-    def begin(self, frame: Frame) -> None:
+    def begin(self, frame: Timed) -> None:
         """The recording of the stream starts with this frame, unless it has started."""
         if self.startClock:
             return
-        if self._origin.arrival is None:
-            self._origin.arrival = frame.receiveTime
+        if self.origin.arrival is None:
+            self.origin.arrival = frame.receiveTime
         device = usable(frame.deviceTime)
         if device is None:
-            self.start, self.startClock = self._origin.arrival, "arrival"
+            self.start, self.startClock = self.origin.arrival, "arrival"
         else:
-            self.start, self.startClock = device - self.of(frame).seconds, "device"
-            self._deviceOrigin = self.start
+            self.start, self.startClock = self._setClock(device, self.of(frame).seconds), "device"
+
+    def _clockOrigin(self, device: float, arrival: float) -> float | None:
+        """What the stream's clock shows at the origin; None before its first time, unless it is the clock of another
+        stream."""
+        if self._deviceOrigin is not None:
+            return self._deviceOrigin
+        near = min(self.origin.clocks, key=lambda clock: abs(device - clock - arrival), default=math.inf)
+        return near if abs(device - near - arrival) <= SAME_CLOCK else None
+
+    def _setClock(self, device: float, seconds: float) -> float:
+        begin = self._clockOrigin(device, seconds)
+        if begin is None or abs(device - begin - seconds) >= LEAST_STEP:
+            begin = device - seconds
+            self.origin.clocks.append(begin)
+        self._deviceOrigin = begin
+        return begin
 
 
 def usable(time: float | None) -> float | None:

@@ -47,6 +47,8 @@ class PartLine:
         frame of any stream came, which may be before this stream's first.
     :param startClock: "device" or "arrival".
     :param attributes: of the recording.
+    :param origin: seconds since the epoch (UTC) at which the index is 0, by the clock of the computer that recorded,
+        whatever the device's says; the same for all that one process recorded under one name. None: not told.
     """
 
     recording: str
@@ -59,6 +61,7 @@ class PartLine:
     startClock: str
     attributes: Mapping[str, str]
     versions: Mapping[str, str] = field(default_factory=versions)
+    origin: float | None = None
 
     @property
     def type(self) -> np.dtype[Any]:
@@ -93,7 +96,7 @@ class PartLine:
             _checkAttributes(line.attributes)
             if not all(isinstance(text, str) for text in (line.recording, line.stream, line.startClock)):
                 raise ValueError("The description of the recording is damaged.")
-            if not math.isfinite(line.start):
+            if not (math.isfinite(line.start) and math.isfinite(line.origin or 0.0)):
                 raise ValueError("The start of the recording is no time.")
         except (AttributeError, KeyError, TypeError, OverflowError) as error:
             raise ValueError(f"The description of the recording is damaged: {error}") from error

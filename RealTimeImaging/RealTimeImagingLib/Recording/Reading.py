@@ -7,7 +7,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, TypedDict
@@ -46,6 +46,7 @@ class RecordedPart:
     :param times: index of each frame: seconds since the recording's first frame in any stream, strictly increasing.
     :param start: seconds since the epoch (UTC) at which the index is 0.
     :param attributes: of the recording.
+    :param origin: seconds since the epoch (UTC) at which the index is 0, by the clock of the computer that recorded.
     """
 
     path: str
@@ -59,6 +60,7 @@ class RecordedPart:
     times: list[float]
     frames: list[FrameEntry]
     attributes: dict[str, str]
+    origin: float
 
     @property
     def count(self) -> int:
@@ -137,6 +139,7 @@ def openRecording(path: str) -> RecordedPart:
         [line.time for line in frames],
         [_entry(part, line) for line in frames],
         dict(part.attributes),
+        _origin(part, frames),
     )
 
 
@@ -210,6 +213,12 @@ def _entry(part: PartLine, line: FrameLine) -> FrameEntry:
         "clock": line.clock,
         "attributes": dict(line.attributes),
     }
+
+
+def _origin(part: PartLine, frames: Sequence[FrameLine]) -> float:
+    if part.origin is not None:
+        return part.origin
+    return frames[0].receiveTime - frames[0].time if frames else part.start
 
 
 def _checkSize(rawPath: str, expected: int, count: int) -> None:

@@ -168,6 +168,7 @@ class Recorder:
                 self._times.start,
                 self._times.startClock,
                 self.attributes,
+                origin=self._times.origin.arrival,
             )
             name = partName(self._base, line.part)
             # The first part's lock is there already.

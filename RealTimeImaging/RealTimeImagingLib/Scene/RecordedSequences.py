@@ -142,8 +142,7 @@ class RecordedSequences:
 
     def _shift(self, first: Any, part: RecordedPart) -> float:
         # Sources are processes of their own, each with the time of its first frame.
-        start = part.frames[0]["receiveTime"] - part.frames[0]["time"]
-        return start - self._starts.setdefault(first.GetID(), start)
+        return part.origin - self._starts.setdefault(first.GetID(), part.origin)
 
     def _finish(self, browser: Any, sequence: MappedSequence) -> Iterator[None]:
         # In steps: each takes some milliseconds, and the window has its turn between them.
