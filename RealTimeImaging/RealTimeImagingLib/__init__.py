@@ -6,6 +6,8 @@
                         │                               Recording    │
                         └── commands: release, rescan, record, stop ◄┘
 
+    push(), arrays of callbacks ──► Pushing ──► Feed ──a ring of its own──► Sources/Push (and on as above)
+
     Recording (files) ──stop──► Recordings ──► Scene/MappedSequence;  Exports ──► Export (a process of its own)
 
 Readers turn a file into images and know when it is whole; Sources give images and events; the acquisition process runs
