@@ -16,7 +16,7 @@ RETRY = 1.0
 """Seconds from one try to listen or to connect to the next."""
 CONNECT_TIME = 1.5
 """Seconds for a computer to answer that does not even refuse."""
-BACKLOG = 16
+BACKLOG = 128
 
 Connected = tuple[socket.socket, str]
 """A socket and the peer's address with its port, for people."""

@@ -1,0 +1,371 @@
+"""The source with real sockets at the other end: images, messages, answers, and peers that misbehave."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from contextlib import closing
+
+import numpy as np
+import pyigtl
+import pytest
+from RealTimeImagingLib.Errors import SettingsError
+from RealTimeImagingLib.Frame import checksum
+from RealTimeImagingLib.OpenIGTLink import (
+    BindMessage,
+    CommandMessage,
+    PointMessage,
+    PositionMessage,
+    StatusMessage,
+    StringMessage,
+    TrackedTool,
+    TrackingDataMessage,
+    pack,
+    query,
+)
+from RealTimeImagingLib.OpenIGTLink.Peers import STALLED
+from RealTimeImagingLib.Settings import OpenIGTLinkSettings, settingsFromJSON
+from unit.linking import Link, descriptors, freePort, hear, image, pose, sendAll
+
+
+@pytest.fixture
+def link(tmp_path):
+    made = []
+
+    def make(**values):
+        made.append(Link(tmp_path / str(len(made)), **values))
+        return made[-1]
+
+    def makeFolder(**values):
+        (tmp_path / str(len(made))).mkdir()
+        return make(**values)
+
+    yield makeFolder
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def server(link):
+    return link(role="server")
+
+
+def test_images_of_several_devices_and_peers(server):
+    """Each device is a stream; two peers with one name have a stream each, the first its own again when it is back."""
+    with server.peer() as one, server.peer() as other:
+        sendAll(one, image(1), image(2, "Camera"))
+        server.until(lambda: len(server.sums) == 2)
+        sendAll(other, image(3))
+        server.until(lambda: len(server.sums) == 3)
+    server.untilCode("disconnected", 2)
+    with server.peer() as again:
+        sendAll(again, image(4))
+        server.until(lambda: len(server.sums) == 4)
+    assert server.streams == ["Probe", "Camera", "Probe 2", "Probe"]
+    assert server.sums == [checksum(image(number).pixels) for number in (1, 2, 3, 4)]
+    frame = server.frames[0].image
+    np.testing.assert_allclose(frame.ijkToRAS, image(1).ijkToRAS, atol=1e-5)
+    assert frame.deviceTime == pytest.approx(1.7e9 + 1 / 64, abs=1e-6)
+    assert frame.attributes["Device"] == "Probe"
+    assert server.journal.rejected == 0
+
+
+def test_everything_that_a_device_says(server):
+    tools = [TrackedTool("Needle", 2, pose(7).matrix), TrackedTool("Probe", 2, pose(8).matrix)]
+    tracking = TrackingDataMessage(tools, device_name="Tracker")
+    with server.peer() as peer:
+        sendAll(
+            peer,
+            pose(3),
+            StringMessage("Größe", device_name="Note"),
+            StatusMessage(5, 2, "Busy", "warming up", device_name="Scanner"),
+            tracking,
+            PositionMessage((1, 2, 3), (0, 0, 0, 1), device_name="Tip"),
+            PointMessage([(1, 2, 3)], ["F"], device_name="Points"),
+            BindMessage([image(9, "Bound"), pose(4, "BoundPose")], device_name="Both"),
+        )
+        server.until(lambda: len(server.messages) == 8 and server.sums)
+    said = {(one.kind, one.device): one.values for one in server.messages}
+    assert said["transform", "Stylus"]["matrix"] == pose(3).matrix.tolist()
+    assert said["text", "Note"] == {"text": "Größe"}
+    status = said["status", "Scanner"]
+    assert (status["code"], status["subCode"], status["name"], status["text"], status["ok"]) == (
+        5,
+        2,
+        "Busy",
+        "warming up",
+        False,
+    )
+    assert said["transform", "Needle"]["matrix"] == pose(7).matrix.tolist()
+    assert said["transform", "Probe"]["matrix"] == pose(8).matrix.tolist()
+    assert [row[3] for row in said["transform", "Tip"]["matrix"]] == [1, 2, 3, 1]
+    assert said["points", "Points"]["points"][0]["position"] == [1, 2, 3]
+    assert said["transform", "BoundPose"]["matrix"] == pose(4).matrix.tolist()
+    assert server.streams == ["Bound"]
+    assert server.messages[0].deviceTime == pytest.approx(1.7e9 + 3 / 64, abs=1e-6)
+
+
+def test_pixels_that_Slicer_cannot_show_as_they_are(server):
+    two, five = image(1, shape=(1, 4, 5, 2)), image(2, shape=(1, 4, 5, 5))
+    flat = image(3)
+    flat.ijkToRAS[:3, 0] = 0
+    with server.peer() as peer:
+        sendAll(peer, two, five, flat, image(4))
+        server.until(lambda: len(server.sums) == 2)
+    shown = server.frames[0].image
+    assert shown.pixels.shape == (1, 4, 5, 3)
+    np.testing.assert_array_equal(shown.pixels[..., :2], two.pixels)
+    assert not shown.pixels[..., 2].any()
+    assert shown.attributes["Components"] == "2"
+    assert server.codes.count("not-usable") == 2
+    assert server.journal.rejected == 2
+    assert server.sums[1] == checksum(image(4).pixels)
+
+
+def test_a_message_that_is_wrong_is_one_event_and_the_stream_goes_on(server):
+    broken = bytearray(pack(image(1)))
+    broken[-1] ^= 1
+    nan = pose(2)
+    nan.matrix[0, 3] = np.nan
+    unknown = bytearray(pack(StringMessage("x")))
+    unknown[2:14] = b"VIDEO".ljust(12, b"\0")
+    with server.peer() as peer:
+        peer.sendall(broken + pack(nan) + bytes(unknown) * 3 + pack(image(5)))
+        server.until(lambda: server.sums)
+    assert server.sums == [checksum(image(5).pixels)]
+    assert server.journal.rejected == 2
+    assert [code for code in server.codes if code not in ("listening", "connected", "disconnected")] == [
+        "wrong-crc",
+        "not-usable",
+        "unknown-type",
+    ]
+    assert "127.0.0.1" in server.events[-1].text
+
+
+def test_who_speaks_another_language_is_sent_away_and_the_next_is_heard(server):
+    hello = bytes.fromhex("16030100f1010000ed0303") + bytes(range(100))
+    announced = struct.pack(">H12s20sIIQQ", 1, b"IMAGE", b"Probe", 0, 0, 1 << 40, 0)
+    for greeting in (hello, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", announced):
+        gone = server.codes.count("disconnected")
+        with server.peer() as peer:
+            peer.sendall(greeting)
+            server.untilCode("disconnected", gone + 1)
+            peer.settimeout(5)
+            assert peer.recv(1) == b""
+    for _ in range(20):  # a port scanner
+        socket.create_connection(("127.0.0.1", server.settings.port)).close()
+    server.untilCode("disconnected", 23)
+    with server.peer() as peer:
+        sendAll(peer, image(1))
+        server.until(lambda: server.sums)
+    assert server.codes.count("not-openigtlink") == 2
+    assert server.codes.count("too-large") == 1
+    assert server.lent == [image(1).pixels.nbytes]
+
+
+def test_a_peer_that_falls_silent_is_told_once_and_again_when_it_is_back(link):
+    server = link(role="server", silentAfter=4.0)
+    with server.peer() as peer, server.peer():
+        server.step(passes=3.9)
+        assert "peer-silent" not in server.codes
+        sendAll(peer, image(1))
+        server.until(lambda: server.sums)
+        server.step(passes=0.2)
+        assert server.codes.count("peer-silent") == 1
+        server.step(passes=5)
+        server.step(passes=5)
+        assert server.codes.count("peer-silent") == 2
+        assert "Nothing comes from" in server.source.status
+        sendAll(peer, image(2))
+        server.untilCode("peer-back")
+    assert len(server.sums) == 2
+
+
+def test_half_a_message_and_then_silence(server):
+    data = pack(image(1))
+    with server.peer() as stuck, server.peer() as other:
+        stuck.sendall(data[:100])
+        server.step()
+        sendAll(other, image(2))
+        server.until(lambda: server.sums)
+        server.step(passes=STALLED / 2)
+        stuck.sendall(data[100:])
+        server.until(lambda: len(server.sums) == 2)
+        stuck.sendall(data[:100])
+        server.step(0.1)
+        server.step(passes=STALLED + 1)
+        server.untilCode("disconnected")
+        assert server.codes.count("cut") == 1
+        assert server.journal.rejected == 1
+        sendAll(other, image(3))
+        server.until(lambda: len(server.sums) == 3)
+
+
+def test_the_client_comes_back_within_two_seconds(link):
+    port = freePort()
+    client = link(port=port)
+    client.untilCode("no-listener")
+    client.step(passes=0.5)
+    before = client.clock.now
+    for round_ in range(3):
+        with closing(socket.create_server(("127.0.0.1", port))) as listener:
+            client.untilCode("connected", round_ + 1, passes=0.05)
+            connection, _ = listener.accept()
+            with closing(connection):
+                sendAll(connection, image(round_))
+                client.until(lambda round_=round_: len(client.sums) == round_ + 1)
+        client.untilCode("disconnected", round_ + 1, passes=0.01)
+    assert client.clock.now - before < 3 * 2
+    # Told once in each absence, not at every try.
+    assert client.codes.count("no-listener") <= 4
+
+
+def test_addresses_that_cannot_work(link):
+    with closing(socket.create_server(("127.0.0.1", 0))) as holder:
+        taken = link(role="server", port=holder.getsockname()[1])
+        taken.untilCode("port-taken")
+        taken.step(passes=1.1)
+        taken.step(passes=1.1)
+        assert taken.codes == ["port-taken"]
+    taken.untilCode("listening", passes=0.2)
+    elsewhere = link(role="server", host="203.0.113.7")
+    elsewhere.untilCode("address-refused")
+    assert "203.0.113.7" in elsewhere.events[0].text
+    nowhere = link(host="no-such-host.invalid")
+    nowhere.untilCode("address-refused")
+    with pytest.raises(SettingsError, match="no address such as"):
+        OpenIGTLinkSettings(allowed=("localhost?",))
+
+
+def test_only_allowed_peers_are_let_in(link):
+    server = link(role="server", allowed=("10.1.2.3",))
+    server.step()
+    with closing(socket.create_connection(("127.0.0.1", server.settings.port))) as peer:
+        server.untilCode("peer-refused")
+        peer.settimeout(5)
+        assert peer.recv(1) == b""
+    open_ = link(role="server", allowed=("10.1.2.3", "127.0.0.0/8"))
+    with open_.peer() as peer:
+        sendAll(peer, image(1))
+        open_.until(lambda: open_.sums)
+
+
+def test_what_is_sent_arrives_and_is_answered(link):
+    server = link(role="server", ask=("STT_TDATA",))
+    server.source.command("send", {"type": "STRING", "device": "CMD_1", "values": {"text": "START_SCAN"}})
+    server.untilCode("no-peer")
+    with server.peer() as peer:
+        server.source.command("send", {"type": "TRANSFORM", "device": "PLANE", "values": {"matrix": pose(5).matrix}})
+        server.source.command("send", {"type": "STRING", "device": "CMD_2", "values": {"text": "STOP_SCAN"}})
+        server.source.command(
+            "send", {"type": "COMMAND", "device": "C", "values": {"id": 7, "name": "Start", "text": "<x/>"}}
+        )
+        server.source.command("send", {"type": "NOTHING", "device": "", "values": {}})
+        asked, plane, text, command = hear(peer, 4)
+        assert asked.message_type == "STT_TDATA"
+        assert (plane.message_type, plane.device_name) == ("TRANSFORM", "PLANE")
+        np.testing.assert_array_equal(plane.matrix, pose(5).matrix)
+        assert (text.device_name, text.string) == ("CMD_2", "STOP_SCAN")
+        assert (command.commandID, command.commandName, command.command) == (7, "Start", "<x/>")
+        sendAll(peer, query("GET_CAPABIL"), query("GET_STATUS"), CommandMessage(9, "Go", "START", device_name="Evil"))
+        server.until(lambda: len(server.messages) == 3)
+        capability, status, reply = hear(peer, 3)
+        assert {"IMAGE", "TRANSFORM", "STRING"} <= set(capability.types)
+        assert status.code == 1
+        assert (reply.message_type, reply.commandID, reply.commandName) == ("RTS_COMMAND", 9, "not obeyed")
+        assert server.messages[2].values["text"] == "START"
+    server.untilCode("not-sent")
+
+
+def test_a_peer_that_does_not_read_holds_up_nobody(server):
+    text = "x" * 60_000
+    with server.peer() as deaf, server.peer() as other:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        heard = []
+        listener = threading.Thread(target=lambda: heard.extend(hear(other, 400)))
+        listener.start()
+        for _ in range(400):
+            server.source.command("send", {"type": "STRING", "device": "D", "values": {"text": text}})
+            server.step(0.001)
+        server.until(lambda: not listener.is_alive())
+        listener.join()
+        assert len(heard) == 400
+        assert "peer-slow" in server.codes
+        sendAll(other, image(1))
+        server.until(lambda: server.sums)
+
+
+def test_nothing_is_left_open(tmp_path):
+    before = descriptors()
+    for number in range(3):
+        (tmp_path / str(number)).mkdir()
+        link = Link(tmp_path / str(number), role="server")
+        with link.peer() as peer, link.peer():
+            peer.sendall(pack(image(1))[:200])
+            link.step()
+            link.close()
+    assert descriptors() == before
+
+
+def test_pyigtl_as_the_server(link):
+    port = freePort()
+    server = pyigtl.OpenIGTLinkServer(port=port, local_server=True)
+    try:
+        client = link(port=port)
+        client.untilCode("connected")
+        client.until(server.is_connected)
+        pixels = np.arange(24, dtype=np.uint16).reshape(2, 3, 4)
+        server.send_message(pyigtl.ImageMessage(pixels, np.diag([2.0, 3, 4, 1]), "ras", device_name="Img"))
+        server.send_message(pyigtl.TransformMessage(pose(2).matrix, device_name="T"))
+        server.send_message(pyigtl.StringMessage("hello", device_name="S"))
+        server.send_message(pyigtl.PointMessage([[1, 2, 3], [4, 5, 6]], ["a", "b"], device_name="P"))
+        client.until(lambda: client.sums and len(client.messages) == 3)
+        assert client.sums == [checksum(pixels)]
+        np.testing.assert_array_equal(client.frames[0].image.ijkToRAS, np.diag([2.0, 3, 4, 1]))
+        assert [one.kind for one in client.messages] == ["transform", "text", "points"]
+        client.source.command("send", {"type": "STRING", "device": "CMD", "values": {"text": "START_SCAN"}})
+        client.source.command("send", {"type": "TRANSFORM", "device": "PLANE", "values": {"matrix": pose(3).matrix}})
+        points = [{"position": [7, 8, 9], "name": "target"}]
+        client.source.command("send", {"type": "POINT", "device": "Targets", "values": {"points": points}})
+        text = server.wait_for_message("CMD", timeout=5)
+        plane = server.wait_for_message("PLANE", timeout=5)
+        target = server.wait_for_message("Targets", timeout=5)
+        assert text.string == "START_SCAN"
+        np.testing.assert_array_equal(plane.matrix, pose(3).matrix)
+        assert [tuple(one) for one in target.positions] == [(7.0, 8.0, 9.0)]
+    finally:
+        server.stop()
+
+
+def test_pyigtl_as_the_client(server):
+    server.step()
+    client = pyigtl.OpenIGTLinkClient("127.0.0.1", server.settings.port)
+    try:
+        server.untilCode("connected")
+        server.until(client.is_connected)
+        client.send_message(pyigtl.ImageMessage(np.full((1, 4, 5), 3, np.uint8), device_name="Cam"), wait=False)
+        client.send_message(pyigtl.StringMessage("hi", device_name="S"), wait=False)
+        server.until(lambda: server.sums and server.messages)
+        assert server.streams == ["Cam"]
+        server.source.command("send", {"type": "TRANSFORM", "device": "PLANE", "values": {"matrix": pose(3).matrix}})
+        np.testing.assert_array_equal(client.wait_for_message("PLANE", timeout=5).matrix, pose(3).matrix)
+    finally:
+        client.stop()
+
+
+def test_settings_go_through_JSON():
+    settings = OpenIGTLinkSettings(role="server", host="0.0.0.0", port=0, allowed=("10.0.0.0/24",), ask=("GET_STATUS",))
+    assert settingsFromJSON(settings.toJSON()) == settings
+    for wrong in (
+        {"role": "both"},
+        {"host": " "},
+        {"port": 0},
+        {"port": 70000},
+        {"ask": ("START",)},
+        {"sizeLimit": 1},
+        {"version": 3},
+        {"silentAfter": 0},
+    ):
+        with pytest.raises(SettingsError):
+            OpenIGTLinkSettings(**wrong)
