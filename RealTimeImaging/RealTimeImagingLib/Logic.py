@@ -15,6 +15,7 @@ from slicer.util import VTKObservationMixin
 
 from .Acquisition.WorkFolders import sweep
 from .Arrays import imageOf
+from .Control import Control
 from .ControlLogic import ControlLogic
 from .Errors import MissingPackageError, RealTimeImagingError, SettingsError
 from .Event import Event
@@ -54,6 +55,8 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin, Rec
         self.session = Session(self.volumes.show, self.listeners, self._changed)
         self.devices = DeviceNodes(slicer.mrmlScene)
         self.session.messages.show = self.devices.show
+        self.control = Control(self._sendToDevices, self.listeners, slicer.mrmlScene)
+        self.listeners.addMessageCallback(self.control.take)
         self.pushing = Pushing(self.session, self.listeners, self._start)
         self.sequences = RecordedSequences(slicer.mrmlScene, slicer.modules.sequences.logic())
         self.exports = Exports(self.listeners, self._changed)
@@ -141,6 +144,7 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin, Rec
         """Stop everything and wait for its end; the logic is not used afterwards."""
         slicer.app.disconnect("aboutToQuit()", self.close)
         self.removeObservers()
+        self.control.close()
         self.pushing.deliver()
         self.session.dispose()
         self._changed()
@@ -288,6 +292,7 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin, Rec
             observer()
 
     def _sceneCloses(self, caller: Any = None, event: Any = None) -> None:
+        self.control.forget()
         self.pushing.deliver()
         self.session.close()
         self.recordings.forget()

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..Frame import Frame
 from .LiveVolume import Change, LiveVolume
+from .Planes import FollowedPlane
 from .Views import ALL_VIEWS, NO_VIEW, Views
 
 
@@ -21,6 +22,7 @@ class LiveVolumes:
         self._volumes: dict[str, LiveVolume] = {}
         self._chosen: dict[str, str] = {}
         self._placed: dict[str, str] = {}
+        self._following: dict[str, FollowedPlane] = {}
         self._always = False
 
     def show(self, frame: Frame) -> None:
@@ -32,6 +34,8 @@ class LiveVolumes:
             self._views.show(volume.node, self._placed[frame.stream])
         elif change is Change.MADE:
             self._views.show(volume.node, self._placed[frame.stream])
+        if frame.stream in self._following:
+            self._views.takePlane(volume.node, self._following[frame.stream])
         if change is not Change.NONE:
             self._views.follow(volume.node)
 
@@ -60,6 +64,23 @@ class LiveVolumes:
             self._views.show(node, where)
             self._views.follow(node)
 
+    def following(self, stream: str) -> str | None:
+        """Name of the view that follows the plane of a stream's images; None when none does."""
+        return self._following[stream].view if stream in self._following else None
+
+    def setFollowing(self, stream: str, view: str | None) -> None:
+        """Let a view take the plane of every image of a stream, in place of another stream's; None ends it.
+
+        Until it is asked for, images turn no view in which they can be seen.
+        """
+        for name in [name for name, followed in self._following.items() if name == stream or followed.view == view]:
+            del self._following[name]
+        if view is not None:
+            self._following[stream] = FollowedPlane(view)
+            node = self.volume(stream).node
+            if node is not None:
+                self._views.takePlane(node, self._following[stream])
+
     def setAlways(self, always: bool) -> None:
         """Set window and level from every frame of every stream, or only from the first."""
         self._always = always
@@ -80,3 +101,4 @@ class LiveVolumes:
         """The scene was closed: its nodes are gone."""
         self._volumes.clear()
         self._placed.clear()
+        self._following.clear()

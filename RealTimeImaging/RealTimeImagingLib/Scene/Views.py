@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import vtk
 
+from .Planes import FollowedPlane
+
 ALL_VIEWS = "all"
 NO_VIEW = "none"
 ALIGNED = 0.999
@@ -60,6 +62,12 @@ class Views:
             offset = float(np.dot(_normalOf(logic), centre))
             if abs(logic.GetSliceOffset() - offset) > 1e-6:
                 logic.SetSliceOffset(offset)
+
+    def takePlane(self, node: Any, followed: FollowedPlane) -> None:
+        """Turn a view into the plane of a volume, whether it shows that volume or not."""
+        for logic in self._logics():
+            if logic.GetSliceNode().GetLayoutName() == followed.view:
+                followed.apply(logic.GetSliceNode(), node)
 
     def _logics(self) -> Iterator[Any]:
         logics = self._applicationLogic.GetSliceLogics()
