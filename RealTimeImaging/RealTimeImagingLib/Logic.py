@@ -94,6 +94,7 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin, Rec
         self.pushing.adopt(handle)
         if len(self.session.handles) == 1:
             self.volumes.prepare(settings != self._lastSettings)
+            self.devices.prepare()
         self._lastSettings = settings
         return handle
 

@@ -19,6 +19,8 @@ This package is imported in Slicer and in the acquisition process, so nothing he
 from .DeviceMessage import DeviceMessage
 from .Errors import (
     AcquisitionError,
+    ControlError,
+    DeviceMessageError,
     ExportError,
     FrameError,
     MissingPackageError,
@@ -36,7 +38,9 @@ from .Settings import FolderSettings, OpenIGTLinkSettings, PushSettings, ReplayS
 
 __all__ = [
     "AcquisitionError",
+    "ControlError",
     "DeviceMessage",
+    "DeviceMessageError",
     "Event",
     "ExportError",
     "FolderSettings",

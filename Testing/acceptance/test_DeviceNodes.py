@@ -218,6 +218,18 @@ def test_points(slicer, nodes, message):
     assert node.GetNumberOfControlPoints() == 0
 
 
+def test_manyPoints(slicer, nodes, message):
+    """Each is where the newest message says; more than can be shown at once are refused in words."""
+    for shift in (0.0, 5.5):
+        places = np.random.default_rng(3).normal(size=(1000, 3)) + shift
+        points = [{"name": "p", "position": place} for place in places.tolist()]
+        node = nodes.show(message("points", points=points))
+        np.testing.assert_allclose(slicer.util.arrayFromMarkupsControlPoints(node, world=True), places)
+    with pytest.raises(Exception, match="5,001 points, more than"):
+        nodes.show(message("points", points=points[:1] * 5001))
+    assert node.GetNumberOfControlPoints() == 1000
+
+
 def test_trajectories(slicer, nodes, message):
     """A line each, from the entry to the target; one that is not named any more is not shown any more."""
 
@@ -430,6 +442,20 @@ def test_badMessagesAndCallbacks(logic, source, message):
     assert [event.code for event in events if event.level == "error"] == ["callback-failed", "not-shown"]
     assert "Probe" in events[-1].text
     assert logic.statistics()["messages"] == {"Probe": 7}
+
+
+def test_newStartForgetsStates(logic, source, message, incoming, noErrors):
+    """What a device said before is not shown as if it were still so; its node stays."""
+    from RealTimeImagingLib import FolderSettings
+
+    source(message("transform", matrix=POSE))
+    until(lambda: logic.deviceStates())
+    untilStopped(logic)
+    node = logic.devices.node("transform", "Probe")
+    untilRunning(logic.start(FolderSettings(incoming)))
+    assert logic.deviceStates() == []
+    assert logic.statistics()["messages"] == {}
+    assert logic.devices.node("transform", "Probe") is node
 
 
 def test_sceneClose(slicer, logic, source, message, noErrors):

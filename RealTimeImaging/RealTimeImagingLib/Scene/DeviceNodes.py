@@ -117,6 +117,10 @@ class DeviceNodes:
             for (kind, device), one in sorted(self._latest.items(), key=lambda item: item[0][::-1])
         ]
 
+    def prepare(self) -> None:
+        """Before the first of the sources starts: what devices said before is no state of theirs any more."""
+        self._latest.clear()
+
     def forget(self) -> None:
         """The scene was closed: its nodes are gone."""
         self._shown.clear()

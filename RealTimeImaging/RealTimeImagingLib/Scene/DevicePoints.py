@@ -10,6 +10,9 @@ from .PlainText import plain
 
 Look = tuple[float, tuple[int, ...]]
 
+MOVED_AT_MOST = 100
+"""More points than these are made anew: the time that Slicer takes to move one grows with their number."""
+
 
 def isWhole(point: Mapping[str, Any]) -> bool:
     """Whether all coordinates of a point, or of both ends of a trajectory, are numbers."""
@@ -19,7 +22,8 @@ def isWhole(point: Mapping[str, Any]) -> bool:
 def writePoints(node: Any, points: Sequence[Mapping[str, Any]]) -> None:
     """Make these the control points of a vtkMRMLMarkupsFiducialNode.
 
-    Points of the same names move, so that what the user set for one of them stays; otherwise all are made anew.
+    Up to MOVED_AT_MOST points of the same names move, so that what the user set for one of them stays; otherwise all
+    are made anew.
 
     :param points: as in :class:`DeviceMessage`; positions in the node's own coordinates, millimetres.
     """
@@ -37,7 +41,7 @@ def writeLine(node: Any, way: Mapping[str, Any]) -> None:
 
 def _write(node: Any, names: Sequence[str], positions: Sequence[Sequence[float]]) -> None:
     count = node.GetNumberOfControlPoints()
-    if list(names) == [node.GetNthControlPointLabel(index) for index in range(count)]:
+    if count <= MOVED_AT_MOST and list(names) == [node.GetNthControlPointLabel(index) for index in range(count)]:
         for index, position in enumerate(positions):
             node.SetNthControlPointPosition(index, *position)
         return
