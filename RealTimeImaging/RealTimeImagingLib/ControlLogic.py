@@ -8,6 +8,7 @@ from typing import Any
 from .Control import PLANE, Control
 from .DeviceMessage import DeviceMessage
 from .Errors import SettingsError
+from .Handle import Handle
 from .Listeners import Listeners
 from .Scene.DeviceNodes import DeviceNodes, DeviceState
 from .Scene.LiveVolumes import LiveVolumes
@@ -79,14 +80,20 @@ class ControlLogic:
         """
         return self.control.sendCommand(text, device, form, timeout)
 
-    def _sendToDevices(self, command: dict[str, Any]) -> int:
+    def canSend(self) -> bool:
+        """True while a device is connected over OpenIGTLink."""
+        return bool(self._connected())
+
+    def _connected(self) -> list[Handle]:
         handles = [one for one in self.session.active() if isinstance(one.settings, OpenIGTLinkSettings)]
-        connected = [handle for handle in handles if handle.state == "running"]
-        values = dict(command)
+        return [handle for handle in handles if handle.peers]
+
+    def _sendToDevices(self, command: dict[str, Any]) -> int:
+        connected, values = self._connected(), dict(command)
         name = values.pop("command")
         for handle in connected:
             handle.send(name, **values)
-        return len(connected)
+        return sum(len(handle.peers) for handle in connected)
 
     # ---- what images may do
 

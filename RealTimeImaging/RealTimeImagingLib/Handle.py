@@ -7,6 +7,7 @@ from typing import Any
 from .Acquisition.Feed import Feed
 from .Acquisition.FolderHints import FolderHints
 from .Acquisition.Process import AcquisitionProcess
+from .Event import Event
 from .Settings import SourceSettings
 from .Statistics import StreamCounts
 
@@ -27,6 +28,8 @@ class Handle:
         """Totals that the process gave last, by the stream's name at the source."""
         self.messages: dict[str, int] = {}
         """How many messages beside images came, by the device's name."""
+        self.peers: set[str] = set()
+        """Who is connected, where a source has connections."""
         self.storage: dict[str, Any] = {}
         """What the process said last of what it stores: ``bytes``, ``free`` (bytes or None), ``kept``."""
         self.retired = False
@@ -68,6 +71,13 @@ class Handle:
         """What the process says of the folder."""
         if self._hints:
             self._hints.folderIsThere(there)
+
+    def heard(self, event: Event) -> None:
+        """What the process told of its connections."""
+        if event.code == "connected":
+            self.peers.add(event.subject)
+        elif event.code == "disconnected":
+            self.peers.discard(event.subject)
 
     def endHints(self) -> None:
         """Hint no more."""

@@ -87,7 +87,7 @@ class Session:
             lambda line: self._take(handle, line),
             self._batchEnded,
             # The slots of an ended process are still mapped: its last frames are shown before its heir starts.
-            lambda: self._settle(handle),
+            lambda: self._died(handle),
         )
         self.handles.append(handle)
         if isinstance(settings, FolderSettings):
@@ -218,6 +218,7 @@ class Session:
         handle.storage = line.get("storage", handle.storage)
         if "event" in line:
             event = Event.fromJSON(line["event"])
+            handle.heard(event)
             if event.code.startswith("folder-"):
                 handle.folderIsThere(event.code in ("folder-there", "folder-back"))
             self._listeners.report(event)
@@ -239,6 +240,10 @@ class Session:
             free = (f"{name} {number}" if number > 1 else name for number in range(1, len(taken) + 2))
             handle.streams[name] = next(one for one in free if one not in taken)
         return handle.streams[name]
+
+    def _died(self, handle: Handle) -> None:
+        self._settle(handle)
+        handle.peers.clear()
 
     def _settle(self, handle: Handle) -> None:
         # What the ended process had received and did not pass on will not be shown.

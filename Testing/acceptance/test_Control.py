@@ -464,6 +464,10 @@ def test_logicHandsCommandsToTheProcess(logic, incoming, noErrors):
     lines = []
     settings, send = handle.settings, handle.send
     handle.settings, handle.send = OpenIGTLinkSettings(), lambda name, **values: lines.append((name, values))
+    assert not logic.canSend()
+    for code, who in (("connected", "a:1"), ("connected", "b:2"), ("disconnected", "b:2"), ("disconnected", "c:3")):
+        logic.session._take(handle, {"event": {"code": code, "text": who, "subject": who}})
+    assert logic.canSend()
     assert logic.sendTransform(POSE, "PLANE_2") == 1
     number = logic.sendCommand("START_SCAN")
     handle.settings, handle.send = settings, send
@@ -472,6 +476,7 @@ def test_logicHandsCommandsToTheProcess(logic, incoming, noErrors):
     logic.session._take(handle, {"message": answer("status", code=1, ok=True, text="on").toJSON()})
     assert logic.events()[-1].text.endswith("OK: on")
     untilStopped(logic)
+    assert not logic.canSend()
 
 
 # ---- what images may turn
