@@ -1,14 +1,15 @@
 """A process that kills itself, as kill -9 does, at a chosen step of recording or repairing: at one of the calls that
 change a file.
 
-Each line of its input is [what, folder, step, after]: in a process of its own it records (frames of :func:`scene`) or
-repairs, and dies before that step, or after it; of a write half is done then. It writes "stored N" for each frame that
-was acknowledged, then "end died" or "end lived".
+Each line of its input is [what, folder, step, after]: in a process of its own it records (frames of :func:`scene`, or
+messages of :func:`words`) or repairs, and dies before that step, or after it; of a write half is done then. It writes
+"stored N" for each frame or message that was acknowledged, then "end died" or "end lived".
 """
 
 from __future__ import annotations
 
 import builtins
+import contextlib
 import io
 import json
 import os
@@ -16,8 +17,8 @@ import signal
 import sys
 
 import numpy as np
-from RealTimeImagingLib.Recording import Recorder, repair
-from unit.recordings import OBLIQUE, RIGHT_HANDED, frame
+from RealTimeImagingLib.Recording import MessageRecorder, Recorder, repair
+from unit.recordings import OBLIQUE, RIGHT_HANDED, deviceMessage, frame
 
 REAL_OPEN, REAL_WRITE = open, os.write
 
@@ -26,6 +27,12 @@ def scene():
     """Two parts, the second of which moves."""
     still = [frame(number, matrix=RIGHT_HANDED) for number in range(3)]
     return still + [frame(number, (1, 40, 50), matrix=OBLIQUE + np.eye(4, k=3) * number) for number in range(3, 6)]
+
+
+def words():
+    """Two devices that move, and one that says something."""
+    moving = [deviceMessage(number, "transform", ("Probe", "Needle")[number % 2]) for number in range(5)]
+    return [*moving, deviceMessage(5, "text", "Notes", text="Größe")]
 
 
 class Death:
@@ -49,7 +56,8 @@ class Death:
             if not self._comes():
                 return call(*values)
             if self._after:
-                call(*values)
+                with contextlib.suppress(OSError):
+                    call(*values)
             return die()
 
         return dying
@@ -82,13 +90,21 @@ def record(folder):
     recorder.finish()
 
 
+def messages(folder):
+    recorder = MessageRecorder(folder, "Test", {"Key": "value"})
+    for number, each in enumerate(words()):
+        if recorder.append(each):
+            REAL_WRITE(1, b"stored %d\n" % number)
+    recorder.finish()
+
+
 def main():
     for line in sys.stdin:
         what, folder, step, after = json.loads(line)
         child = os.fork()
         if child == 0:
             Death(step, after)
-            {"record": record, "repair": repair}[what](folder)
+            {"record": record, "messages": messages, "repair": repair}[what](folder)
             os._exit(0)
         _, status = os.waitpid(child, 0)
         assert status in (0, signal.SIGKILL), status

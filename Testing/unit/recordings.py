@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from RealTimeImagingLib.DeviceMessage import DeviceMessage
 from RealTimeImagingLib.Frame import Frame
-from RealTimeImagingLib.Recording import Recorder, openRecording, repair, unfinished
+from RealTimeImagingLib.Recording import MessageRecorder, Recorder, openRecording, repair, unfinished
 
 START = 1_700_000_000.0
 RIGHT_HANDED = np.array([[-0.5, 0, 0, 10.25], [0, -0.6, 0, -20.5], [0, 0, 2.0, 1 / 3], [0, 0, 0, 1]])
@@ -36,6 +37,48 @@ def quickFrame(kind, number):
     pixels = np.arange(number, number + math.prod(shape), dtype=np.int32).reshape(shape)
     matrix = OBLIQUE + np.eye(4, k=3) * number if kind == "changing" else RIGHT_HANDED
     return Frame(pixels, matrix, "Scan", number, START + number / 1000)
+
+
+def poseAt(number):
+    """A pose unlike that of any other number, which is its first coordinate."""
+    angle = 0.1 * number
+    turn = [[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]]
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = turn, [number, number / 3, -7.25]
+    return matrix
+
+
+def deviceMessage(number, kind="transform", device="Probe", /, receiveTime=None, deviceTime=None, **values):
+    """What a device says, 10 ms after the message of the number before; a transform is :func:`poseAt` this number."""
+    if kind == "transform":
+        values = {"type": "TRANSFORM", "matrix": poseAt(number).tolist(), **values}
+    return DeviceMessage(kind, device, values, START + number / 100 if receiveTime is None else receiveTime, deviceTime)
+
+
+def recordMessages(folder, messages, attributes=None):
+    """Record all messages; the path of the manifest."""
+    recording = MessageRecorder(str(folder), "Test", attributes or {})
+    assert [recording.append(each) for each in messages] == [True] * len(messages)
+    assert recording.events() == []
+    (path,) = recording.finish()
+    return path
+
+
+def posesInSlicer(slicer, path):
+    """(seconds, matrix) of each pose, as Slicer's own storage node reads them."""
+    import vtk
+
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode")
+    storage = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformSequenceStorageNode")
+    storage.SetFileName(str(path))
+    assert storage.ReadData(node), storage.GetUserMessages().GetAllMessagesAsString()
+    matrix, found = vtk.vtkMatrix4x4(), []
+    for index in range(node.GetNumberOfDataNodes()):
+        node.GetNthDataNode(index).GetMatrixTransformToParent(matrix)
+        found.append((float(node.GetNthIndexValue(index)), slicer.util.arrayFromVTKMatrix(matrix)))
+    slicer.mrmlScene.RemoveNode(storage)
+    slicer.mrmlScene.RemoveNode(node)
+    return found
 
 
 def recorder(folder, stream="Scan", **values):

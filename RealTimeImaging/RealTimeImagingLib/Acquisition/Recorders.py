@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from ..DeviceMessage import DeviceMessage
 from ..Event import Event
 from ..Frame import Frame
-from ..Recording import Origin, Recorder, Repair, repair
+from ..Recording import MessageRecorder, Origin, Recorder, Repair, repair
+
+MESSAGE_BYTES = 64 << 20
+"""Most memory for the messages of devices that are kept."""
 
 log = logging.getLogger(__name__)
 
 
 class Recorders:
-    """One recorder for each stream, made when its first frame comes.
+    """One recorder for each stream, made when its first frame comes, and one for what the devices say beside images.
 
     :param folder: where the recording goes; made when it is missing.
     :param name: its name; the files of each stream carry the stream's name too.
@@ -31,6 +35,7 @@ class Recorders:
         self.folder, self._name, self._attributes = folder, name, dict(attributes)
         self._origin = Origin()
         self._recorders: dict[str, Recorder] = {}
+        self._messages = MessageRecorder(folder, name, attributes, self._origin)
         try:
             os.makedirs(folder, exist_ok=True)
         except OSError as error:
@@ -44,8 +49,19 @@ class Recorders:
             self._recorders[frame.stream] = recorder
         return recorder.append(frame)
 
-    def appendMessage(self, message: DeviceMessage) -> None:
-        """Take what a device said beside images; :class:`MessageRecorder` will store it."""
+    def appendMessage(self, message: DeviceMessage) -> bool:
+        """Store what a device said beside images; False when it could not be, which :meth:`events` tells."""
+        return self._messages.append(message)
+
+    def appendKept(self, frames: KeptFrames | None, messages: KeptMessages | None) -> Iterator[bool]:
+        """Store what was in memory, in the order in which it came; for each frame whether it is stored."""
+        earlier = deque(messages.take() if messages else [])
+        for frame in frames.take() if frames else []:
+            while earlier and earlier[0].receiveTime <= frame.receiveTime:
+                self.appendMessage(earlier.popleft())
+            yield self.append(frame)
+        for message in earlier:
+            self.appendMessage(message)
 
     @property
     def bytes(self) -> int:
@@ -58,6 +74,11 @@ class Recorders:
         recorders = self._recorders.values()
         return sum(one.recorded for one in recorders), sum(one.failed for one in recorders)
 
+    @property
+    def messageCounts(self) -> dict[str, int]:
+        """Messages of devices: ``recorded`` and ``failed``."""
+        return {"recorded": self._messages.recorded, "failed": self._messages.failed}
+
     def room(self) -> int | None:
         """Bytes that are free where the recording is, None when that is not known."""
         try:
@@ -67,11 +88,13 @@ class Recorders:
 
     def events(self) -> list[Event]:
         """What happened since the last call."""
-        return [event for recorder in self._recorders.values() for event in recorder.events()]
+        recorders: list[Recorder | MessageRecorder] = [*self._recorders.values(), self._messages]
+        return [event for recorder in recorders for event in recorder.events()]
 
-    def finish(self) -> list[str]:
-        """Close all files; the paths of the headers that Slicer opens."""
-        return [path for recorder in self._recorders.values() for path in recorder.finish()]
+    def finish(self) -> tuple[list[str], list[str]]:
+        """Close all files; the paths of the headers that Slicer opens, and of the manifests of messages."""
+        headers = [path for recorder in self._recorders.values() for path in recorder.finish()]
+        return headers, self._messages.finish()
 
 
 class KeptFrames:
@@ -105,6 +128,40 @@ class KeptFrames:
         """How much is kept: ``seconds``, ``frames`` and ``bytes``."""
         seconds = self._frames[-1].receiveTime - self._frames[0].receiveTime if self._frames else 0.0
         return {"seconds": round(seconds, 1), "frames": len(self._frames), "bytes": self._bytes}
+
+
+class KeptMessages:
+    """What the devices said last, in memory.
+
+    :param seconds: how far back.
+    :param limit: most bytes, as JSON.
+    """
+
+    def __init__(self, seconds: float, limit: int = MESSAGE_BYTES) -> None:
+        self._seconds, self._limit = seconds, limit
+        self._messages: deque[tuple[DeviceMessage, int]] = deque()
+        self._bytes = 0
+
+    def add(self, message: DeviceMessage) -> None:
+        """Keep a message."""
+        size = len(json.dumps(message.toJSON(), default=str))
+        if size > self._limit:
+            return
+        self._messages.append((message, size))
+        self._bytes += size
+        self.forget(message.receiveTime)
+
+    def forget(self, now: float) -> None:
+        """Let go of what is too old at this time (seconds since the epoch)."""
+        while self._messages and (self._bytes > self._limit or self._messages[0][0].receiveTime < now - self._seconds):
+            self._bytes -= self._messages.popleft()[1]
+
+    def take(self) -> list[DeviceMessage]:
+        """All of them, the oldest first; nothing is kept afterwards."""
+        messages = [message for message, _ in self._messages]
+        self._messages.clear()
+        self._bytes = 0
+        return messages
 
 
 class Repairing:

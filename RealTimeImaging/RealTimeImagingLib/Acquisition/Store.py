@@ -11,7 +11,7 @@ from ..Frame import Frame
 from ..Journal import Journal
 from ..Recording import Repair
 from .Outlet import Outlet
-from .Recorders import KeptFrames, Recorders, Repairing
+from .Recorders import KeptFrames, KeptMessages, Recorders, Repairing
 
 TELL_PERIOD = 0.5
 """Seconds between two lines that say how much is stored."""
@@ -25,7 +25,12 @@ class Store:
     Commands: ``record`` (folder, name, attributes, kept: begin with the frames in memory), ``stopRecording``,
     ``keep`` (seconds, bytes; 0 seconds end it), ``repair`` (folder: finish what dead processes left there).
 
-    Lines: ``recorded`` (paths of headers, when the files are closed), ``repaired`` (recording, paths), ``storage``.
+    Lines: ``recorded`` (paths of headers, when the files are closed) with ``messages`` (paths of the manifests of what
+    devices said meanwhile), ``repaired`` (recording, paths, messages), ``storage`` (bytes, free, kept, and
+    ``messages``: recorded and failed).
+
+    The counts of messages are those of this recording in this process. The journal does not have them: a write for each
+    message would cost as much as storing it, and what is stored stands in the manifest.
 
     :param journal: counts what is stored.
     :param outlet: takes events and lines.
@@ -36,6 +41,7 @@ class Store:
         self._journal, self._outlet, self._counts = journal, outlet, counts
         self._recorders: Recorders | None = None
         self._kept: KeptFrames | None = None
+        self._keptMessages: KeptMessages | None = None
         self._repairing = Repairing(self._tellRepair)
         self._tellDue = 0.0
         self._before = (0, 0)
@@ -58,6 +64,8 @@ class Store:
         if self._recorders is None:
             if self._kept:
                 self._kept.add(frame)
+            if self._keptMessages:
+                self._keptMessages.forget(frame.receiveTime)
             return None
         return self._recorders.append(frame)
 
@@ -66,6 +74,8 @@ class Store:
         does."""
         if self._recorders:
             self._recorders.appendMessage(message)
+        elif self._keptMessages:
+            self._keptMessages.add(message)
 
     def tell(self) -> None:
         """Tell what happened, and now and then how much is stored."""
@@ -78,15 +88,16 @@ class Store:
         status: dict[str, Any] = {"kept": self._kept.status if self._kept else None}
         if self._recorders:
             status |= {"bytes": self._recorders.bytes, "free": self._recorders.room()}
+            status["messages"] = self._recorders.messageCounts
         self._outlet.tell({"storage": status})
 
     def stop(self) -> None:
         """Close the files and tell which they are."""
         if self._recorders:
             recorders, self._recorders = self._recorders, None
-            paths = recorders.finish()
+            paths, messages = recorders.finish()
             self._tellEvents(recorders)
-            self._outlet.tell({"recorded": paths, "counts": self._counts()})
+            self._outlet.tell({"recorded": paths, "messages": messages, "counts": self._counts()})
 
     def close(self) -> None:
         """The process is about to end."""
@@ -99,16 +110,20 @@ class Store:
         self._repairing.start(folder)
         self._recorders = Recorders(folder, name, attributes)
         self._before = (self._journal.recorded, self._journal.failed)
-        for frame in self._kept.take() if self._kept and kept else []:
-            self._journal.store(self._recorders.append(frame))
+        if kept:
+            for stored in self._recorders.appendKept(self._kept, self._keptMessages):
+                self._journal.store(stored)
         self.tell()
 
     def _keep(self, seconds: float, bytes: int) -> None:
         self._kept = KeptFrames(seconds, bytes) if seconds > 0 else None
+        self._keptMessages = KeptMessages(seconds) if seconds > 0 else None
 
     def _tellRepair(self, repair: Repair) -> None:
         self._outlet.event(repair.event, self._counts())
-        self._outlet.tell({"repaired": {"recording": repair.recording, "paths": repair.headers}})
+        self._outlet.tell(
+            {"repaired": {"recording": repair.recording, "paths": repair.headers, "messages": repair.messages}}
+        )
 
     def _tellEvents(self, recorders: Recorders) -> None:
         for event in recorders.events():

@@ -8,6 +8,11 @@
     NAME-STREAM_2.raw ...     its second part, and so on
     NAME-STREAM.json          the manifest, of all parts
 
+    NAME.messages.lock        as above, for what the devices said beside images
+    NAME.messages.jsonl       one line for all, then one for each message; it stays
+    NAME-DEVICE.seq.mha       the transforms of a device, as Slicer opens them
+    NAME.messages.json        the manifest of these
+
 The stream is always in the name: a second stream may appear at any time, and then nothing has to be renamed. Nothing
 is overwritten: when a name is taken, the recording is called NAME_1, NAME_2 and so on, and a part takes the next free
 number. The file of pixels is made exclusively and stays, so that it is what claims a name.
@@ -25,6 +30,8 @@ LINES = ".jsonl"
 LOCK = ".lock"
 MANIFEST = ".json"
 POSES = ".poses.seq.mha"
+MESSAGES = ".messages"
+"""Added to the name of a recording: what the names of lines, lock and manifest of its messages begin with."""
 UNFINISHED = ".tmp"
 """Added to a name until the file is whole."""
 

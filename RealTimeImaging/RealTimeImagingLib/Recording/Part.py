@@ -49,7 +49,7 @@ class GrowingPart:
         try:
             self._text = os.open(self.path(LINES), _FLAGS | os.O_CREAT | os.O_EXCL, 0o666)
             first = part.toBytes()
-            _writeAll(self._text, first)
+            writeAll(self._text, first)
             self._textBytes = len(first)
         except OSError:
             self._closeFiles()
@@ -90,8 +90,8 @@ class GrowingPart:
                 self._reopen()
             elif time.monotonic() >= self._lookAt:
                 self._look()
-            _writeAll(self._raw, pixels.data)
-            _writeAll(self._text, text)
+            writeAll(self._raw, pixels.data)
+            writeAll(self._text, text)
         except FileNotFoundError as error:
             self._closeFiles()
             if os.path.isdir(self.folder):
@@ -192,7 +192,8 @@ def writeFinished(
     replaceFile(path + HEADER, composeHeader(part, name, times, lines))
 
 
-def _writeAll(handle: int, data: bytes | memoryview) -> None:
+def writeAll(handle: int, data: bytes | memoryview) -> None:
+    """:raises OSError: not all could be written."""
     # The system takes at most 2 GiB at once, and less when the disk is nearly full.
     written = os.write(handle, data)
     if written < (len(data) if isinstance(data, bytes) else data.nbytes):

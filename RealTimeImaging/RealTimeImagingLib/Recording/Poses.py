@@ -1,7 +1,8 @@
-"""How the frames of a part move: ``NAME.poses.seq.mha``, a sequence of linear transforms that Slicer opens.
+"""Sequences of linear transforms that Slicer opens: ``NAME.poses.seq.mha``, how the frames of a part move, and those of
+devices (PoseFile.py).
 
 The format is that of vtkMRMLLinearTransformSequenceStorageNode (Slicer, Libs/MRML/Core): a MetaImage header with no
-voxels and two lines a frame, a 4x4 matrix row by row and its index.
+voxels and for each pose a 4x4 matrix row by row and its index. Fields that the reader does not know are passed over.
 
 - The matrix is Slicer's transform to parent, in RAS and millimetres, as it is: nothing is turned to LPS on the way.
 - With the volume sequence of the part's header below it, each frame lies where its own IJKToRAS says. The transform
@@ -18,8 +19,7 @@ import numpy as np
 
 from ..Frame import Matrix
 
-_HEAD = """ObjectType = Image
-NDims = 3
+_HEAD = """NDims = 3
 AnatomicalOrientation = RAI
 BinaryData = True
 CompressedData = False
@@ -30,6 +30,8 @@ TransformMatrix = 1 0 0 0 1 0 0 0 1
 ElementType = MET_UCHAR
 Kinds = domain domain list
 """
+POSE_FIRST = "ObjectType = Image\n"
+POSE_END = "ElementDataFile = LOCAL\n"
 _NONE = "1 0 0 0 0 1 0 0 0 0 1 0 0 0 0 1"
 
 
@@ -43,14 +45,37 @@ def composePoses(
     :param indexValues: of each frame, as in the part's header.
     """
     part: Matrix = np.array(ijkToRAS).reshape(4, 4)
-    out = [_HEAD.format(count=len(matrices))]
+    out = [POSE_FIRST, poseHead(str(len(matrices)))]
     for number, (matrix, index) in enumerate(zip(matrices, indexValues, strict=True)):
         text = _NONE if matrix is None else _transform(np.array(matrix).reshape(4, 4), part)
-        out.append(f"Seq_Frame{number:04d}_PoseTransform = {text}\n")
-        out.append(f"Seq_Frame{number:04d}_PoseTransformStatus = OK\n")
-        out.append(f"Seq_Frame{number:04d}_Timestamp = {index}\n")
-    out.append("ElementDataFile = LOCAL\n")
+        out.append(poseLines(number, text, index))
+    out.append(POSE_END)
     return "".join(out).encode("ascii")
+
+
+def poseHead(count: str) -> str:
+    """What stands between the first line and the poses.
+
+    :param count: how many there are; spaces may follow.
+    """
+    return _HEAD.format(count=count)
+
+
+def poseLines(number: int, matrix: str, index: str) -> str:
+    """One pose.
+
+    :param number: from 0.
+    :param matrix: 16 numbers row by row.
+    :param index: what the reader rounds to 0.001.
+    """
+    frame = f"Seq_Frame{number:04d}_"
+    return f"{frame}PoseTransform = {matrix}\n{frame}PoseTransformStatus = OK\n{frame}Timestamp = {index}\n"
+
+
+def matrixText(matrix: Sequence[float]) -> str:
+    """:param matrix: 16 numbers row by row."""
+    # repr: every float64 comes back as it was. Plus 0.0: no "-0.0".
+    return " ".join([repr(value + 0.0) for value in matrix])
 
 
 def _transform(matrix: Matrix, part: Matrix) -> str:
@@ -58,5 +83,4 @@ def _transform(matrix: Matrix, part: Matrix) -> str:
     transform = np.eye(4)
     transform[:3, :3] = matrix[:3, :3] @ np.linalg.inv(part[:3, :3])
     transform[:3, 3] = matrix[:3, 3] - transform[:3, :3] @ part[:3, 3]
-    # repr: every float64 comes back as it was. Plus 0.0: no "-0.0".
-    return " ".join(repr(value + 0.0) for value in transform.ravel().tolist())
+    return matrixText(transform.ravel().tolist())

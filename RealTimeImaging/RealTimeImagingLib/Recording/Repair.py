@@ -17,6 +17,7 @@ from .Layout import HEADER, LINES, LOCK, MANIFEST, POSES, RAW, UNFINISHED, isPar
 from .Lines import FrameLine, Missed, PartLine
 from .Lock import Lock
 from .Manifest import composeManifest, partEntry, writeManifest
+from .MessageRepair import areMessages, repairMessages
 from .Part import writeFinished
 
 
@@ -27,11 +28,13 @@ class Repair:
     :param event: "recording-repaired" (a warning when something is lost) or "recording-unrepaired" (it stays as it is).
     :param recording: base name of its files.
     :param headers: paths of the headers that Slicer opens.
+    :param messages: path of the manifest, when it is what devices said.
     """
 
     event: Event
     recording: str
     headers: list[str]
+    messages: list[str] = field(default_factory=list)
 
 
 def unfinished(folder: str) -> list[str]:
@@ -60,7 +63,11 @@ def repair(folder: str) -> list[Repair]:
                 continue
             done = False
             try:
-                found = _Found(folder, base).finish()
+                if areMessages(folder, base):
+                    event, manifests = repairMessages(folder, base)
+                    found = Repair(event, base, [], manifests)
+                else:
+                    found = _Found(folder, base).finish()
                 done = found.event.code == "recording-repaired"
             finally:
                 lock.release(remove=done)

@@ -2,21 +2,27 @@
 
     Recorder ──► Part (pixels and lines) ──stop──► Header ──► Slicer, Reading
                         └──── killed ──► Repair ──────┘
+    MessageRecorder ──► what devices say beside images, poses as Slicer opens them ──► ReadingMessages
 
-See Layout for the files and Lines for what is told of a frame.
+See Layout for the files, Lines for what is told of a frame, and MessageLines for what is told of a message.
 """
 
 from .FrameTimes import Origin
 from .Header import checkAttributes
 from .Layout import fileName, freeName
+from .MessageRecorder import MessageRecorder
 from .Reading import Checksums, FrameEntry, RecordedPart, checksums, noteChecksum, openRecording
+from .ReadingMessages import Pose, RecordedMessages, openMessages
 from .Recorder import Recorder
 from .Repair import Repair, repair, unfinished
 
 __all__ = [
     "Checksums",
     "FrameEntry",
+    "MessageRecorder",
     "Origin",
+    "Pose",
+    "RecordedMessages",
     "RecordedPart",
     "Recorder",
     "Repair",
@@ -25,6 +31,7 @@ __all__ = [
     "fileName",
     "freeName",
     "noteChecksum",
+    "openMessages",
     "openRecording",
     "repair",
     "unfinished",

@@ -1,0 +1,403 @@
+"""What devices say beside images is stored with them: lines, poses that Slicer opens, and what is told of it."""
+
+import dataclasses
+import json
+import math
+import os
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import slicerhost
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from RealTimeImagingLib.Errors import RecordingError
+from RealTimeImagingLib.Recording import MessageRecorder, Origin, openMessages, openRecording, repair
+from RealTimeImagingLib.Recording.FrameTimes import LEAST_STEP
+from unit.recordings import (
+    START,
+    bytesOf,
+    deviceMessage,
+    filesOfAtMost,
+    frame,
+    poseAt,
+    posesInSlicer,
+    recorder,
+    recordMessages,
+    withoutRights,
+)
+
+
+@pytest.fixture(scope="module")
+def slicer():
+    return slicerhost.boot()
+
+
+@pytest.fixture(autouse=True)
+def emptyScene(slicer):
+    yield
+    slicerhost.closeScene()
+
+
+def manifestOf(path):
+    with open(path, encoding="ascii") as file:
+        return json.load(file)
+
+
+def names(folder):
+    return sorted(os.listdir(folder))
+
+
+# What is stored
+
+
+OTHERS = [
+    deviceMessage(0, "points", "Markers", points=[{"position": [1.5, 2, 3], "name": "Größe\n鼠", "group": ""}]),
+    deviceMessage(1, "text", "Notes", text='a "b"\r\n\0 \u2028 \\n'),
+    deviceMessage(2, "status", "Scanner", code=1, subCode=0, name="", text="", ok=True),
+    deviceMessage(3, "sensor", "Force", values=[1.0, 5e-324, -0.0], unit="N"),
+    deviceMessage(4, "polydata", "Bone", points="AAAA" * 9999, lines=""),
+    deviceMessage(5, "command", "Scanner", id=3, name="START", text="<x/>"),
+]
+
+
+def test_every_kind_is_stored_as_it_came(tmp_path):
+    given = [
+        dataclasses.replace(message, attributes={"Key": "BKS.Cg-Dock7m +/+ Leprdb/J"}, deviceTime=time)
+        for message in [*OTHERS, deviceMessage(6)]
+        for time in (None, 1e9 / 7)
+    ]
+    found = openMessages(recordMessages(tmp_path, given))
+    assert [line.message for line in found.messages()] == given
+    assert [line.number for line in found.messages()] == list(range(len(given)))
+    assert (found.count, found.name, found.origin) == (len(given), "Test", START)
+
+
+def test_what_json_does_not_carry_is_written_as_it_can(tmp_path):
+    values = {"number": math.nan, "list": (np.float32(0.5), math.inf), "array": np.eye(2), "else": {3: b"x"}}
+    given = deviceMessage(0, "other", "Odd", **values)
+    given = dataclasses.replace(given, deviceTime=math.inf)
+    (line,) = openMessages(recordMessages(tmp_path, [given])).messages()
+    assert line.message.values == {
+        "number": None,
+        "list": [0.5, None],
+        "array": [[1, 0], [0, 1]],
+        "else": {"3": "b'x'"},
+    }
+    assert line.message.deviceTime is None
+
+
+def test_one_message_is_one_line_written_at_once(tmp_path, monkeypatch):
+    recording, written, write = MessageRecorder(str(tmp_path), "Test", {}), [], os.write
+    assert recording.append(deviceMessage(0, "text", "Notes", text="a"))
+    monkeypatch.setattr(os, "write", lambda handle, data: written.append(bytes(data)) or write(handle, data))
+    for number in range(1, 4):
+        assert recording.append(deviceMessage(number))
+        lines = (tmp_path / "Test.messages.jsonl").read_bytes().split(b"\n")
+        assert json.loads(lines[number + 1])["number"] == number
+    assert [data.count(b"\n") for data in written if data.startswith(b'{"number"')] == [1, 1, 1]
+    recording.finish()
+
+
+def test_files_and_manifest(tmp_path):
+    given = [deviceMessage(number, "transform", device) for number in range(4) for device in ("Probe", "a/b: C")]
+    path = recordMessages(tmp_path, [*given, deviceMessage(4, "text", "Probe", text="x")], {"Strain": "B6"})
+    assert names(tmp_path) == [
+        "Test-Probe.seq.mha",
+        "Test-a_b__C.seq.mha",
+        "Test.messages.json",
+        "Test.messages.jsonl",
+    ]
+    manifest = manifestOf(path)
+    assert (manifest["recorded"], manifest["failed"], manifest["gaps"], manifest["finishedBy"]) == (9, 0, [], "stop")
+    assert (manifest["attributes"], manifest["messages"]) == ({"Strain": "B6"}, "Test.messages.jsonl")
+    assert (manifest["firstTime"], manifest["lastTime"]) == (0, 0.04)
+    assert manifest["devices"][0] == {
+        "device": "Probe",
+        "kind": "transform",
+        "messages": 4,
+        "firstTime": 0,
+        "lastTime": 0.03,
+        "clocks": {"arrival": 4},
+        "transforms": "Test-Probe.seq.mha",
+        "poses": 4,
+        "posesLeftOut": 0,
+    }
+    assert [entry.get("transforms") for entry in manifest["devices"][1:]] == ["Test-a_b__C.seq.mha", None]
+    assert openMessages(path).transforms == {
+        "Probe": str(tmp_path / "Test-Probe.seq.mha"),
+        "a/b: C": str(tmp_path / "Test-a_b__C.seq.mha"),
+    }
+
+
+def test_without_a_message_there_is_no_file(tmp_path):
+    recording = MessageRecorder(str(tmp_path), "Test", {})
+    assert (recording.finish(), recording.finish(), names(tmp_path)) == ([], [], [])
+    with pytest.raises(RecordingError):
+        recording.append(deviceMessage(0))
+
+
+def test_no_name_is_used_twice(tmp_path):
+    for name in ("Test-Probe.seq.mha", "TEST.messages.lock"):
+        (tmp_path / name).write_bytes(b"other")
+    before = bytesOf(tmp_path)
+    paths = [recordMessages(tmp_path, [deviceMessage(number)]) for number in range(3)]
+    assert len({path.lower() for path in paths}) == 3
+    files = [path for one in paths for path in openMessages(one).transforms.values()]
+    assert len(set(files)) == 3
+    assert before.items() <= bytesOf(tmp_path).items()
+
+
+def test_devices_whose_names_are_alike_in_files_have_a_file_each(slicer, tmp_path):
+    devices = ["a/b", "a:b", "a b", "A b", "X.poses", ""]
+    found = openMessages(
+        recordMessages(tmp_path, [deviceMessage(i, "transform", one) for i, one in enumerate(devices)])
+    )
+    assert len(set(found.transforms.values())) == len(devices)
+    assert not any(path.endswith(".poses.seq.mha") for path in found.transforms.values())
+    for number, device in enumerate(devices):
+        ((_, matrix),) = posesInSlicer(slicer, found.transforms[device])
+        assert np.array_equal(matrix, poseAt(number))
+
+
+def test_two_processes_record_messages_under_one_name(tmp_path):
+    one, other = (MessageRecorder(str(tmp_path), "Test", {}) for _ in range(2))
+    for number in range(3):
+        assert one.append(deviceMessage(number))
+        assert other.append(deviceMessage(10 + number))
+    found = [openMessages(each.finish()[0]) for each in (one, other)]
+    assert [each.recording for each in found] == ["Test.messages", "Test_1.messages"]
+    assert [[line.message for line in each.messages()] for each in found] == [
+        [deviceMessage(number) for number in range(3)],
+        [deviceMessage(number) for number in range(10, 13)],
+    ]
+
+
+# In time
+
+
+def test_messages_and_images_have_one_axis_of_time(tmp_path):
+    """Poses come 0.2 to 0.3 s late and in bursts; what the device says has one time has one index."""
+    origin = Origin()
+    images, recording = recorder(tmp_path, "Image", origin=origin), MessageRecorder(str(tmp_path), "Test", {}, origin)
+    for number in range(30):
+        assert images.append(frame(number, stream="Image", deviceTime=70.0 + number / 30))
+    for number in range(100):
+        arrival = START + (number // 10 + 1) / 10 + 0.2
+        assert recording.append(deviceMessage(number, receiveTime=arrival, deviceTime=70.0 + number / 100))
+    part, found = openRecording(images.finish()[0]), openMessages(recording.finish()[0])
+    times = [line.time for line in found.messages()]
+    assert times == [number / 100 for number in range(100)]
+    assert {line.clock for line in found.messages()} == {"device"}
+    assert [part.times[i] for i in (0, 3, 6)] == [times[i] for i in (0, 10, 20)]
+    assert part.origin == found.origin
+
+
+moments = st.floats(0, 1e4)
+deviceTimes = st.none() | st.floats() | st.floats(0, 10) | st.sampled_from([5.0, 5.0 + LEAST_STEP, 1e300])
+kinds = st.sampled_from([("transform", "A"), ("transform", "B"), ("text", "A")])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(kinds, moments, deviceTimes), min_size=1, max_size=40))
+def test_the_index_increases_for_each_device_and_slicer_reads_every_pose(slicer, tmp_path_factory, given):
+    messages = [
+        deviceMessage(number, *one, receiveTime=START + arrival, deviceTime=device)
+        for number, (one, arrival, device) in enumerate(given)
+    ]
+    path = recordMessages(tmp_path_factory.mktemp("recording"), messages)
+    found, manifest = openMessages(path), manifestOf(path)
+    lines = list(found.messages())
+    assert len(lines) == len(messages)
+    for one in {each for each, _, _ in given}:
+        mine = [line for line in lines if (line.message.kind, line.message.device) == one]
+        assert all(later.time - earlier.time > 0.9 * LEAST_STEP for earlier, later in pairwise(mine))
+        if one[0] == "text":
+            continue
+        entry = next(entry for entry in manifest["devices"] if (entry["kind"], entry["device"]) == one)
+        assert entry["poses"] + entry["posesLeftOut"] == len(mine)
+        read = posesInSlicer(slicer, found.transforms[one[1]])
+        assert len(read) == entry["poses"]
+        times = {int(line.message.values["matrix"][0][3]): line.time for line in mine}
+        numbers = [int(matrix[0, 3]) for _, matrix in read]
+        assert numbers == sorted(numbers)
+        assert all(-0.0006 <= time - times[number] <= 0.1006 for (time, _), number in zip(read, numbers, strict=True))
+
+
+# Poses as unmodified Slicer reads them
+
+
+def test_poses_are_exact_and_in_order(slicer, tmp_path):
+    given = [deviceMessage(number, deviceTime=3 + number / 100) for number in range(300)]
+    found = openMessages(recordMessages(tmp_path, given))
+    read = posesInSlicer(slicer, found.transforms["Probe"])
+    assert [time for time, _ in read] == [round(number / 100, 3) for number in range(300)]
+    assert all(np.array_equal(matrix, poseAt(number)) for number, (_, matrix) in enumerate(read))
+
+
+def test_more_poses_than_wait_in_memory_are_in_the_file(slicer, tmp_path):
+    found = openMessages(recordMessages(tmp_path, [deviceMessage(number) for number in range(12_000)]))
+    read = posesInSlicer(slicer, found.transforms["Probe"])
+    assert [int(matrix[0, 3]) for _, matrix in read] == list(range(12_000))
+
+
+@pytest.mark.parametrize(
+    ("period", "device", "least"), [(0.002, True, 1000), (0.001, True, 495), (0.0, False, 50), (0.002, False, 1000)]
+)
+def test_poses_that_come_too_close_for_slicer(slicer, tmp_path, period, device, least):
+    """Slicer drops none of the file's, and none stands far from its time; the messages have all."""
+    times = [START + number * period for number in range(1000)]
+    given = [
+        deviceMessage(number, receiveTime=time, deviceTime=time if device else None)
+        for number, time in enumerate(times)
+    ]
+    path = recordMessages(tmp_path, given)
+    found = openMessages(path)
+    read = posesInSlicer(slicer, found.transforms["Probe"])
+    entry = manifestOf(path)["devices"][0]
+    assert len(read) == entry["poses"] >= least
+    assert entry["poses"] + entry["posesLeftOut"] == 1000 == len(list(found.messages()))
+    late = [time - times[int(matrix[0, 3])] + START for time, matrix in read]
+    assert min(late) >= -0.0006
+    assert max(late) <= (0.003 if device else 0.11)
+
+
+def test_what_is_no_place_in_space_is_a_message_and_no_pose(slicer, tmp_path):
+    given = [
+        deviceMessage(number, matrix=matrix)
+        for number, matrix in enumerate(
+            [
+                np.full((4, 4), math.nan).tolist(),
+                np.zeros((4, 4)).tolist(),
+                [1, 2, 3],
+                None,
+                "x",
+                poseAt(5).tolist(),
+                np.diag([1.0, 1, 1, 2]).tolist(),
+            ]
+        )
+    ]
+    path = recordMessages(tmp_path, given)
+    ((time, matrix),) = posesInSlicer(slicer, openMessages(path).transforms["Probe"])
+    assert (time, matrix[0, 3]) == (0.05, 5)
+    assert (manifestOf(path)["devices"][0]["messages"], manifestOf(path)["devices"][0]["poses"]) == (7, 1)
+    assert [pose.time for pose in openMessages(path).poses() if pose] == [0.05]
+
+
+# What fails
+
+
+def test_a_folder_that_is_gone_is_told_once_and_what_comes_later_is_stored(tmp_path):
+    folder = tmp_path / "later"
+    recording = MessageRecorder(str(folder), "Test", {})
+    assert [recording.append(deviceMessage(number)) for number in range(3)] == [False] * 3
+    (event,) = recording.events()
+    assert (event.code, event.level) == ("recording-failed", "error")
+    assert "from message 0 on: No such file or directory" in event.text
+    folder.mkdir()
+    assert recording.append(deviceMessage(3))
+    (event,) = recording.events()
+    assert event.code == "recording-gap"
+    assert "messages 0 to 2 (3) are not stored" in event.text
+    (path,) = recording.finish()
+    assert (recording.recorded, recording.failed) == (1, 3)
+    assert manifestOf(path)["gaps"] == [
+        {"first": 0, "last": 2, "count": 3, "reason": "No such file or directory"},
+    ]
+    (line,) = openMessages(path).messages()
+    assert (line.number, line.missed.count) == (3, 3)
+
+
+def test_a_full_disk(slicer, tmp_path):
+    """What fits is whole, also when room comes back; the poses are made at the end."""
+    recording, stored, number = MessageRecorder(str(tmp_path), "Test", {}), [], 0
+    with filesOfAtMost(20_000):
+        while recording.failed < 5:
+            if recording.append(deviceMessage(number)):
+                stored.append(number)
+            number += 1
+    for later in range(number, number + 300):
+        assert recording.append(deviceMessage(later))
+        stored.append(later)
+    assert [event.code for event in recording.events()] == ["recording-failed", "recording-gap"]
+    found = openMessages(recording.finish()[0])
+    assert [line.number for line in found.messages()] == stored
+    assert recording.recorded == len(stored)
+    assert recording.failed == 5
+    read = posesInSlicer(slicer, found.transforms["Probe"])
+    assert [int(matrix[0, 3]) for _, matrix in read] == stored
+
+
+def test_a_file_of_poses_that_somebody_spoilt_is_made_again(slicer, tmp_path):
+    recording = MessageRecorder(str(tmp_path), "Test", {})
+    for number in range(500):
+        assert recording.append(deviceMessage(number))
+        if number == 250:
+            (tmp_path / "Test-Probe.seq.mha").unlink()
+    found = openMessages(recording.finish()[0])
+    assert len(posesInSlicer(slicer, found.transforms["Probe"])) == 500
+
+
+def test_messages_whose_file_was_removed_count_as_failed_and_the_next_have_another(tmp_path):
+    recording = MessageRecorder(str(tmp_path), "Test", {})
+    for number in range(3):
+        assert recording.append(deviceMessage(number))
+    (tmp_path / "Test.messages.jsonl").unlink()
+    recording._file._lines._lookAt = 0
+    assert recording.append(deviceMessage(3))
+    assert (recording.recorded, recording.failed) == (1, 3)
+    (event,) = recording.events()
+    assert "messages 0 to 2 (3) are not stored" in event.text
+    assert "removed or cut" in event.text
+    (line,) = openMessages(recording.finish()[0]).messages()
+    assert line.message == deviceMessage(3)
+    assert repair(str(tmp_path)) == []
+
+
+def test_messages_that_are_gone_at_the_stop_are_told(tmp_path):
+    recording = MessageRecorder(str(tmp_path), "Test", {})
+    assert recording.append(deviceMessage(0))
+    (tmp_path / "Test.messages.jsonl").unlink()
+    assert recording.finish() == []
+    assert (recording.recorded, recording.failed, names(tmp_path)) == (0, 1, [])
+    assert [event.code for event in recording.events()] == ["recording-gap"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights are others there")
+def test_what_cannot_be_finished_is_told_and_a_repair_finishes_it(slicer, tmp_path):
+    recording = MessageRecorder(str(tmp_path), "Test", {})
+    for number in range(3):
+        assert recording.append(deviceMessage(number))
+    (tmp_path / "Test-Probe.seq.mha").unlink()
+    with withoutRights(tmp_path):
+        assert recording.finish() == []
+    (event,) = recording.events()
+    assert event.code == "recording-unfinished"
+    (found,) = repair(str(tmp_path))
+    assert len(posesInSlicer(slicer, openMessages(found.messages[0]).transforms["Probe"])) == 3
+
+
+def test_attributes_that_cannot_be_kept_are_refused(tmp_path):
+    with pytest.raises(RecordingError, match="Bad: name"):
+        MessageRecorder(str(tmp_path), "Test", {"Bad: name": "x"})
+
+
+# Reading
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b"[]", b"no JSON", b'{"messages": "other"}'])
+def test_what_is_no_manifest_is_refused(tmp_path, text):
+    path = recordMessages(tmp_path, [deviceMessage(0)])
+    with open(path, "wb") as file:
+        file.write(text)
+    with pytest.raises(RecordingError):
+        openMessages(path)
+
+
+def test_messages_that_are_not_there_are_told(tmp_path):
+    path = recordMessages(tmp_path, [deviceMessage(0)])
+    found = openMessages(path)
+    (tmp_path / "Test.messages.jsonl").unlink()
+    for read in (lambda: openMessages(path), lambda: list(found.messages()), lambda: list(found.poses())):
+        with pytest.raises(RecordingError, match="cannot be read"):
+            read()
