@@ -67,6 +67,19 @@ def _optionSetter(name: str) -> Any:
     return lambda self, value: setattr(self, name, value)
 
 
+class _Observing:
+    """The observers of a widget; knows nothing of the widget, which is gone when they are to end."""
+
+    def __init__(self) -> None:
+        self.scene: Any = None
+        self.tags: list[int] = []
+
+    def stop(self) -> None:
+        for tag in self.tags:
+            stopObserving(self.scene, tag)
+        self.scene, self.tags = None, []
+
+
 class qMRMLNodeComboBox(QWidget):  # type: ignore[misc, valid-type]
     """Chooses a node of the scene. The current node is a method, its ID a property."""
 
@@ -85,9 +98,11 @@ class qMRMLNodeComboBox(QWidget):  # type: ignore[misc, valid-type]
         self._types: list[str] = []
         self._labels: dict[str, str] = {}
         self._attributes: list[tuple[str, str, Any]] = []
-        self._tags: list[int] = []
         self._options = {name: default for name, (_kind, default) in OPTIONS.items()}
         self._nodeID, self._filling = "", False
+        # As C++ does it: the end of the widget is the end of its observing.
+        self._observing = _Observing()
+        QtCore.QObject.connect(self, QtCore.SIGNAL("destroyed()"), self._observing.stop)
         self._combo = hostClass(QtWidgets.QComboBox)()
         layout = hostClass(QtWidgets.QVBoxLayout)(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -98,12 +113,12 @@ class qMRMLNodeComboBox(QWidget):  # type: ignore[misc, valid-type]
         return self._scene
 
     def setMRMLScene(self, scene: Any) -> None:
-        for tag in self._tags:
-            stopObserving(self._scene, tag)
-        self._scene, self._tags = scene, []
+        self._observing.stop()
+        self._scene = scene
         if scene is not None:
             events = (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndBatchProcessEvent, scene.EndCloseEvent)
-            self._tags = [observe(scene, event, lambda *_: self._fill()) for event in events]
+            self._observing.scene = scene
+            self._observing.tags = [observe(scene, event, lambda *_: self._fill()) for event in events]
         self._fill()
 
     def _shown(self, node: Any) -> bool:

@@ -8,6 +8,7 @@ import qt
 
 from ..Settings import SourceSettings
 from .DetailsSection import DetailsSection
+from .DevicesSection import DevicesSection
 from .LiveSection import LiveSection
 from .RecordSection import RecordSection
 from .SaveSection import SaveSection
@@ -40,6 +41,7 @@ class Panel:
         self._sections = [
             self._source,
             LiveSection(ui, logic, what.complain),
+            DevicesSection(ui, logic, what.complain),
             RecordSection(ui, logic, what.complain),
             self._details,
             SaveSection(ui, logic, what.complain),

@@ -8,26 +8,23 @@ from collections.abc import Callable
 from typing import Any
 
 import ctk
+import slicer
 from slicer.i18n import tr as _
 
-from ..Errors import SettingsError
-from ..Settings import EXISTING, PACES, FolderSettings, ReplaySettings, SourceSettings, settingsFromJSON
+from ..Errors import MissingPackageError, SettingsError
+from ..Packages import checkPackages
+from ..Settings import PACES, ReplaySettings, SourceSettings, settingsFromJSON
 from .Section import Section, remember, remembered
+from .SourceFields import FIELDS
 
-SOURCES = (FolderSettings, ReplaySettings)
-"""In the order of the combo box."""
-ROWS = {
-    FolderSettings: ("folderPathLineEdit",),
-    ReplaySettings: ("replayFilePathLineEdit", "replayPaceComboBox", "replayLoopCheckBox"),
-}
-PACE_ROWS = {"recorded": "replaySpeedSpinBox", "rate": "replayRateSpinBox"}
-FOLDER_OPTIONS = (
-    "patternLineEdit",
-    "subfoldersCheckBox",
-    "existingComboBox",
-    "seriesPatternLineEdit",
-    "incompleteAfterSpinBox",
+FIXED = (
+    "folderPathLineEdit",
+    "replayFilePathLineEdit",
+    "linkRoleComboBox",
+    "linkHostLineEdit",
+    "linkPortSpinBox",
 )
+"""What cannot be changed while a source runs."""
 
 
 class SourceSection(Section):
@@ -38,10 +35,12 @@ class SourceSection(Section):
         ui.folderPathLineEdit.filters = ctk.ctkPathLineEdit.Dirs
         ui.simulatorInputPathLineEdit.filters = ctk.ctkPathLineEdit.Files
         ui.replayFilePathLineEdit.filters = ctk.ctkPathLineEdit.Files
+        self._fields = [fields(ui) for fields in FIELDS]
         self._paused = False
         self.connect(ui.startButton, "clicked()", self._startOrStop)
         self.connect(ui.tryButton, "clicked()", self._try)
         self.connect(ui.sourceComboBox, "currentIndexChanged(int)", self._showRows)
+        self.connect(ui.linkRoleComboBox, "currentIndexChanged(int)", self._showRows)
         self.connect(ui.replayPaceComboBox, "currentIndexChanged(int)", self._paceChosen)
         # A section that opens shows all that is in it, also what was hidden while it was closed.
         self.connect(ui.sourceSection, "contentsCollapsed(bool)", self._showRows)
@@ -61,53 +60,25 @@ class SourceSection(Section):
 
         :raises SettingsError: a field that cannot work.
         """
-        ui = self.ui
-        if SOURCES[ui.sourceComboBox.currentIndex] is ReplaySettings:
-            return ReplaySettings(
-                file=ui.replayFilePathLineEdit.currentPath,
-                pace=PACES[ui.replayPaceComboBox.currentIndex],
-                speed=ui.replaySpeedSpinBox.value,
-                rate=ui.replayRateSpinBox.value,
-                loop=ui.replayLoopCheckBox.checked,
-                stream=ui.streamLineEdit.text,
-            )
-        return FolderSettings(
-            folder=ui.folderPathLineEdit.currentPath,
-            pattern=ui.patternLineEdit.text,
-            subfolders=ui.subfoldersCheckBox.checked,
-            existing=EXISTING[ui.existingComboBox.currentIndex],
-            seriesPattern=ui.seriesPatternLineEdit.text.strip(),
-            incompleteAfter=ui.incompleteAfterSpinBox.value,
-            stream=ui.streamLineEdit.text,
-        )
+        made: SourceSettings = self._chosen.read()
+        return made
 
     def showSettings(self, settings: SourceSettings | None) -> None:
-        """Fill the fields; None leaves them."""
-        ui = self.ui
-        if isinstance(settings, FolderSettings):
-            ui.folderPathLineEdit.currentPath = settings.folder
-            ui.patternLineEdit.text = settings.pattern
-            ui.subfoldersCheckBox.checked = settings.subfolders
-            ui.existingComboBox.currentIndex = EXISTING.index(settings.existing)
-            ui.seriesPatternLineEdit.text = settings.seriesPattern
-            ui.incompleteAfterSpinBox.value = settings.incompleteAfter
-            ui.streamLineEdit.text = settings.stream
-        elif isinstance(settings, ReplaySettings):
-            ui.replayFilePathLineEdit.currentPath = settings.file
-            ui.replayPaceComboBox.currentIndex = PACES.index(settings.pace)
-            ui.replaySpeedSpinBox.value = settings.speed
-            ui.replayRateSpinBox.value = settings.rate
-            ui.replayLoopCheckBox.checked = settings.loop
-            ui.streamLineEdit.text = settings.stream
-        else:
-            return
-        ui.sourceComboBox.currentIndex = SOURCES.index(type(settings))
+        """Fill the fields; None, or a source that the panel does not have, leaves them."""
+        for index, fields in enumerate(self._fields):
+            if settings is not None and fields.kind == settings.kind:
+                fields.show(settings)
+                self.ui.sourceComboBox.currentIndex = index
+
+    @property
+    def _chosen(self) -> Any:
+        return self._fields[self.ui.sourceComboBox.currentIndex]
 
     def refresh(self, values: dict[str, Any]) -> None:
         """Start or Stop, and the buttons of a replay that runs."""
         running = self.logic.isRunning()
         self.ui.startButton.text = _("Stop") if running else _("Start")
-        for name in ("sourceComboBox", "folderPathLineEdit", "replayFilePathLineEdit", "optionsSection", "tryButton"):
+        for name in ("sourceComboBox", *FIXED, "optionsSection", "tryButton"):
             getattr(self.ui, name).enabled = not running
         self._showReplay()
 
@@ -131,8 +102,18 @@ class SourceSection(Section):
 
     def _start(self) -> None:
         settings = self.settings()
+        try:
+            checkPackages(settings.kind)
+        except MissingPackageError as error:
+            if not self._mayInstall(error):
+                raise
+            self.logic.installPackages(error.requirements)
         self._recordFromStart()
         self.logic.start(settings)
+
+    def _mayInstall(self, error: MissingPackageError) -> bool:
+        question = _("Install it now? It needs the internet, and takes up to a minute.")
+        return bool(slicer.util.confirmOkCancelDisplay(f"{error}\n\n{question}", _("Real-Time Imaging")))
 
     def _try(self) -> None:
         source = self.ui.simulatorInputPathLineEdit.currentPath
@@ -187,12 +168,8 @@ class SourceSection(Section):
         self._paceChanged()
 
     def _showRows(self, *_index: int) -> None:
-        source = SOURCES[self.ui.sourceComboBox.currentIndex]
-        pace = PACES[self.ui.replayPaceComboBox.currentIndex]
-        wanted = {*ROWS[source], *(FOLDER_OPTIONS if source is FolderSettings else ())}
-        if source is ReplaySettings and pace in PACE_ROWS:
-            wanted.add(PACE_ROWS[pace])
-        for name in (*(name for rows in ROWS.values() for name in rows), *PACE_ROWS.values(), *FOLDER_OPTIONS):
+        wanted = self._chosen.rows()
+        for name in {name for fields in self._fields for name in (*fields.names, *fields.options)}:
             for widget in (getattr(self.ui, name), getattr(self.ui, f"{name}Label")):
                 widget.visible = name in wanted
 

@@ -1,0 +1,156 @@
+"""What devices say beside images, the scan plane and the words that are sent to them, and images that are passed on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from ..Event import Event
+from .Section import Section, remember, remembered
+
+COLUMNS = ("Device", "What it said last", "Messages")
+FORMS = ("STRING", "COMMAND")
+"""In the order of the combo box."""
+PLANE_NODES = ("vtkMRMLSliceNode", "vtkMRMLLinearTransformNode", "vtkMRMLMarkupsPlaneNode")
+WORDS = {"startUp": "START_UP", "startScan": "START_SEQUENCE", "stopScan": "STOP_SEQUENCE"}
+ANSWERS = ("command-sent", "answered", "no-answer", "no-peer", "not-sent")
+"""Codes of the events that are of what was sent."""
+
+
+class DevicesSection(Section):
+    """Devices, scan plane, commands, the view that follows, re-broadcast."""
+
+    def __init__(self, ui: Any, logic: Any, complain: Callable[[str], None]) -> None:
+        super().__init__(ui, logic, complain)
+        ui.devicesTable.setColumnCount(len(COLUMNS))
+        ui.devicesTable.setHorizontalHeaderLabels([_(name) for name in COLUMNS])
+        ui.devicesTable.verticalHeader().setVisible(False)
+        ui.devicesTable.horizontalHeader().setStretchLastSection(True)
+        ui.planeComboBox.nodeTypes = PLANE_NODES
+        ui.planeComboBox.noneEnabled = True
+        ui.planeComboBox.addEnabled = ui.planeComboBox.removeEnabled = False
+        ui.planeComboBox.setMRMLScene(slicer.mrmlScene)
+        self._rows: list[tuple[str, str, str]] = []
+        self._views: list[str] = []
+        for name, word in WORDS.items():
+            field, button = getattr(ui, f"{name}LineEdit"), getattr(ui, f"{name}Button")
+            field.text = remembered(f"Command/{name}", word)
+            self.connect(button, "clicked()", partial(self._sendCommand, name, field))
+        ui.commandFormComboBox.currentIndex = FORMS.index(remembered("Command/Form", FORMS[0]))
+        self.connect(ui.sendPlaneCheckBox, "toggled(bool)", self._planeToggled)
+        self.connect(ui.planeComboBox, "currentNodeChanged(vtkMRMLNode*)", self._planeChanged)
+        self.connect(ui.planeDeviceLineEdit, "editingFinished()", self._planeChanged)
+        self.connect(ui.planeRateSpinBox, "valueChanged(double)", self._planeChanged)
+        self.connect(ui.followComboBox, "currentIndexChanged(int)", self._followChanged)
+        self.connect(ui.broadcastCheckBox, "toggled(bool)", self._broadcastToggled)
+        logic.addEventCallback(self._happened)
+
+    def close(self) -> None:
+        """Let go of all widgets and of the logic."""
+        self.logic.removeEventCallback(self._happened)
+        super().close()
+
+    def refresh(self, values: dict[str, Any]) -> None:
+        """Show the devices, who follows, and who listens."""
+        self._showDevices(values["messages"])
+        self._showViews()
+        self._turnView(values["streams"])
+        followed = self.logic.followedPlane() is not None
+        if self.ui.sendPlaneCheckBox.checked and not followed:
+            # Its node is gone.
+            self._check(self.ui.sendPlaneCheckBox, False)
+        self.ui.broadcastPortSpinBox.enabled = not self.ui.broadcastCheckBox.checked
+        status = getattr(self.logic, "broadcastStatus", lambda: "")()
+        self.ui.broadcastLabel.text = status or "-"
+        connected = self.logic.canSend()
+        for name in WORDS:
+            getattr(self.ui, f"{name}Button").enabled = connected
+
+    def _showDevices(self, counts: dict[str, int]) -> None:
+        rows = [(one.device, one.words, str(counts.get(one.device, 0))) for one in self.logic.deviceStates()]
+        if rows == self._rows:
+            return
+        table = self.ui.devicesTable
+        table.setRowCount(len(rows))
+        for row, texts in enumerate(rows):
+            for column, text in enumerate(texts):
+                item = qt.QTableWidgetItem(text)
+                item.setToolTip(text)
+                table.setItem(row, column, item)
+        self._rows = rows
+
+    def _showViews(self) -> None:
+        views = self.logic.viewNames()
+        if views == self._views:
+            return
+        self._views = views
+        combo = self.ui.followComboBox
+        blocked = combo.blockSignals(True)
+        chosen = combo.currentText
+        combo.clear()
+        combo.addItems([_("None"), *views])
+        combo.currentIndex = 1 + views.index(chosen) if chosen in views else 0
+        combo.blockSignals(blocked)
+
+    def _turnView(self, streams: Iterable[str]) -> None:
+        # Of several streams the first: one view cannot lie in the planes of all.
+        index = self.ui.followComboBox.currentIndex
+        view = self._views[index - 1] if index > 0 else None
+        stream = next(iter(streams), None)
+        if stream is not None and self.logic.followView(stream) != view:
+            self.attempt(partial(self.logic.setFollowView, stream, view))
+
+    def _check(self, box: Any, checked: bool) -> None:
+        blocked = box.blockSignals(True)
+        box.checked = checked
+        box.blockSignals(blocked)
+
+    # ---- what the user does
+
+    def _planeToggled(self, on: bool) -> None:
+        if not on:
+            self.logic.stopFollowing()
+            return
+        node = self.ui.planeComboBox.currentNode()
+        if node is None:
+            self.complain(_("Choose the slice view, transform or plane that gives the scan plane."))
+            self._check(self.ui.sendPlaneCheckBox, False)
+        elif not self.attempt(lambda: self._follow(node)):
+            self._check(self.ui.sendPlaneCheckBox, False)
+
+    def _follow(self, node: Any) -> None:
+        device = self.ui.planeDeviceLineEdit.text.strip() or "PLANE"
+        self.logic.followPlane(node, device, self.ui.planeRateSpinBox.value)
+
+    def _planeChanged(self, *_value: Any) -> None:
+        if self.ui.sendPlaneCheckBox.checked:
+            self._planeToggled(True)
+
+    def _sendCommand(self, name: str, field: Any) -> None:
+        text = field.text
+        form = FORMS[self.ui.commandFormComboBox.currentIndex]
+        remember(f"Command/{name}", text)
+        remember("Command/Form", form)
+        if not text.strip():
+            self.complain(_("Write the word that the scanner understands."))
+            return
+        self.attempt(lambda: self.logic.sendCommand(text.strip(), form=form))
+
+    def _followChanged(self, *_index: int) -> None:
+        self._turnView(self.logic.statistics()["streams"])
+
+    def _broadcastToggled(self, on: bool) -> None:
+        if not on:
+            self.logic.stopBroadcast()
+        elif not self.attempt(lambda: self.logic.startBroadcast(self.ui.broadcastPortSpinBox.value)):
+            self._check(self.ui.broadcastCheckBox, False)
+
+    def _happened(self, event: Event) -> None:
+        if event.code in ANSWERS:
+            self.ui.answerLabel.text = event.text
+            self.ui.answerLabel.setStyleSheet("" if event.level == "info" else "color: red")
