@@ -32,6 +32,8 @@ class Handle:
         """Who is connected, where a source has connections."""
         self.storage: dict[str, Any] = {}
         """What the process said last of what it stores: ``bytes``, ``free`` (bytes or None), ``kept``."""
+        self.broadcast: dict[str, Any] = {}
+        """What the process said last of those to whom it sends its images: see :class:`Broadcast`."""
         self.retired = False
         """True when another source took over its stream while it was stopping: nothing more of it is shown."""
         self.process: AcquisitionProcess | None = None

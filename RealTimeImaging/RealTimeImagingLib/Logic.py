@@ -15,6 +15,8 @@ from slicer.util import VTKObservationMixin
 
 from .Acquisition.WorkFolders import sweep
 from .Arrays import imageOf
+from .Broadcasting import Broadcasting
+from .BroadcastLogic import BroadcastLogic
 from .Control import Control
 from .ControlLogic import ControlLogic
 from .Errors import MissingPackageError, RealTimeImagingError, SettingsError
@@ -38,7 +40,9 @@ from .Simulator.SimulatedScanner import SimulatedScanner
 SETTINGS_PARAMETER = "Settings"
 
 
-class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin, RecordingLogic, ControlLogic):
+class RealTimeImagingLogic(
+    ScriptedLoadableModuleLogic, VTKObservationMixin, RecordingLogic, ControlLogic, BroadcastLogic
+):
     """All that the module does, for the panel and for Python.
 
     >>> logic = slicer.util.getModuleLogic("RealTimeImaging")
@@ -57,6 +61,7 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin, Rec
         self.session.messages.show = self.devices.show
         self.control = Control(self._sendToDevices, self.listeners, slicer.mrmlScene)
         self.listeners.addMessageCallback(self.control.take)
+        self.broadcasting = Broadcasting(self.session, self._changed)
         self.pushing = Pushing(self.session, self.listeners, self._start)
         self.sequences = RecordedSequences(slicer.mrmlScene, slicer.modules.sequences.logic())
         self.exports = Exports(self.listeners, self._changed)

@@ -17,7 +17,7 @@ from .Listeners import Listeners
 from .Recording import checkAttributes, fileName
 from .Scene.RecordedSequences import RecordedSequences
 from .Session import Session
-from .Settings import FolderSettings, SourceSettings
+from .Settings import SourceSettings, checkRecordingFolder
 
 BUILD_PAUSE, BUILD_TURN = 10, 0.01
 """Milliseconds between, and seconds of, the pieces in which a recording is added to the scene."""
@@ -44,7 +44,8 @@ class Recordings:
     ) -> None:
         self._session, self._listeners, self._sequences = session, listeners, sequences
         self._onChange, self._onComplete = onChange, onComplete
-        session.orders, session.onStored = self._orders, self._stored
+        session.orderGivers.append(self._orders)
+        session.onStored = self._stored
         self.repairFolder = ""
         """Where the last recording went: what a dead process left there is finished when a source starts."""
         self._plan: dict[str, Any] | None = None
@@ -74,7 +75,7 @@ class Recordings:
         checkAttributes(attributes)
         path = os.path.abspath(os.path.expanduser(os.fspath(folder)))
         for handle in self._session.running():
-            self._refuseWatched(handle.settings, path)
+            checkRecordingFolder(handle.settings, path)
         name = name.strip() or time.strftime("Recording_%Y-%m-%d_%H-%M-%S")
         self._plan = {"folder": path, "name": name, "attributes": dict(attributes)}
         self._since, self._ran, self.repairFolder = time.monotonic(), False, path
@@ -112,7 +113,7 @@ class Recordings:
     def checkSource(self, settings: SourceSettings) -> None:
         """:raises SettingsError: the source would watch the folder into which is recorded."""
         if self._plan:
-            self._refuseWatched(settings, self._plan["folder"])
+            checkRecordingFolder(settings, self._plan["folder"])
 
     # ---- what one sees
 
@@ -181,16 +182,6 @@ class Recordings:
         if self._keep:
             orders.append({"command": "keep", **self._keep})
         return orders
-
-    def _refuseWatched(self, settings: SourceSettings, folder: str) -> None:
-        if not isinstance(settings, FolderSettings):
-            return
-        watched, target = os.path.normcase(settings.folder), os.path.normcase(folder)
-        if target == watched or target.startswith(os.path.join(watched, "")):
-            raise SettingsError(
-                f"Recordings cannot go into {folder}: images are expected in {settings.folder}, where nothing is "
-                "changed. Choose another folder."
-            )
 
     def _stored(self, handle: Handle, line: dict[str, Any]) -> None:
         paths = line["recorded"] if "recorded" in line else self._repaired(line["repaired"])

@@ -47,8 +47,8 @@ class Session:
 
     def __init__(self, show: Callable[[Frame], None], listeners: Listeners, onChange: Callable[[], None]) -> None:
         self._show, self._listeners, self._onChange = show, listeners, onChange
-        self.orders: Callable[[Handle], list[dict[str, Any]]] = lambda handle: []
-        """Gives the commands with which each process of a source begins."""
+        self.orderGivers: list[Callable[[Handle], list[dict[str, Any]]]] = []
+        """Give the commands with which each process of a source begins."""
         self.onStored: Callable[[Handle, dict[str, Any]], None] = lambda handle, line: None
         """Called with each line that tells of stored files."""
         self.messages = Messages(listeners)
@@ -97,6 +97,10 @@ class Session:
             handle.feed = Feed(handle.process.folders, handle.process.send, lost, partial(self.orders, handle))
         self._onChange()
         return handle
+
+    def orders(self, handle: Handle) -> list[dict[str, Any]]:
+        """The commands with which a process of this source begins."""
+        return [order for give in self.orderGivers for order in give(handle)]
 
     def claim(self, handle: Handle, stream: str) -> None:
         """Give a source a stream of this name.
@@ -216,6 +220,7 @@ class Session:
             self.onStored(handle, line)
         handle.status = line.get("status", handle.status)
         handle.storage = line.get("storage", handle.storage)
+        handle.broadcast = line.get("broadcast", handle.broadcast)
         if "event" in line:
             event = Event.fromJSON(line["event"])
             handle.heard(event)

@@ -175,24 +175,73 @@ class OpenIGTLinkSettings(SourceSettings):
             raise SettingsError(f'"role" is one of {", ".join(ROLES)}, not {self.role!r}.')
         if not str(self.host).strip():
             raise SettingsError("Name the computer to connect to, such as 192.168.0.10 or localhost.")
-        lowest = 0 if self.role == "server" else 1
-        if not isinstance(self.port, int) or isinstance(self.port, bool) or not lowest <= self.port <= 65535:
-            raise SettingsError(f"The port is a whole number from {lowest} to 65535, not {self.port!r}.")
-        for address in self.allowed:
-            try:
-                ipaddress.ip_network(address, strict=False)
-            except ValueError as error:
-                text = f"{address!r} is no address such as 10.0.0.7 and no network such as 10.0.0.0/24."
-                raise SettingsError(text) from error
+        _checkPort(self.port, 0 if self.role == "server" else 1)
+        _checkAllowed(self.allowed)
         for query in self.ask:
             if not re.fullmatch(r"(GET|STT|STP)_[A-Z]{1,8}", query):
                 raise SettingsError(f"{query!r} is no query such as STT_TDATA or GET_STATUS.")
         _checkNumber(self.sizeLimit, (1 << 10, 1 << 36), "The largest message", "bytes")
         _checkNumber(self.silentAfter, (0.1, 86400), "The time after which a peer is reported as silent", "seconds")
-        if self.version not in (1, 2):
-            raise SettingsError(f"The version of OpenIGTLink's header is 1 or 2, not {self.version!r}.")
+        _checkVersion(self.version)
         if not self.stream.strip():
             raise SettingsError("The live volume needs a name.")
+
+
+@dataclass(frozen=True)
+class BroadcastSettings:
+    """To whom live images are sent over OpenIGTLink; there are neither passwords nor encryption.
+
+    :param port: TCP port to listen on, 1 to 65535; 0 takes a free one, which the event "listening" names.
+    :param host: address to listen on: 127.0.0.1 is this computer only, 0.0.0.0 all.
+    :param version: of the header: 1 is understood by all, 2 (protocol 3) carries the attributes of each image.
+    :param allowed: who may connect, as addresses (10.0.0.7) or networks (10.0.0.0/24); empty: all.
+    :raises SettingsError: a value that cannot work.
+    """
+
+    port: int = 18945
+    host: str = "127.0.0.1"
+    version: int = 1
+    allowed: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "allowed", tuple(self.allowed))
+        _checkPort(self.port, 0)
+        if not str(self.host).strip():
+            raise SettingsError("Name the address to listen on, such as 127.0.0.1 or 0.0.0.0.")
+        _checkVersion(self.version)
+        _checkAllowed(self.allowed)
+
+
+def checkRecordingFolder(settings: SourceSettings, folder: str) -> None:
+    """:raises SettingsError: a recording in this folder (an absolute path) would lie where the source expects
+    images."""
+    if not isinstance(settings, FolderSettings):
+        return
+    watched, target = os.path.normcase(settings.folder), os.path.normcase(folder)
+    if target == watched or target.startswith(os.path.join(watched, "")):
+        raise SettingsError(
+            f"Recordings cannot go into {folder}: images are expected in {settings.folder}, where nothing is "
+            "changed. Choose another folder."
+        )
+
+
+def _checkPort(port: object, lowest: int) -> None:
+    if not isinstance(port, int) or isinstance(port, bool) or not lowest <= port <= 65535:
+        raise SettingsError(f"The port is a whole number from {lowest} to 65535, not {port!r}.")
+
+
+def _checkAllowed(allowed: tuple[str, ...]) -> None:
+    for address in allowed:
+        try:
+            ipaddress.ip_network(address, strict=False)
+        except ValueError as error:
+            text = f"{address!r} is no address such as 10.0.0.7 and no network such as 10.0.0.0/24."
+            raise SettingsError(text) from error
+
+
+def _checkVersion(version: object) -> None:
+    if version not in (1, 2):
+        raise SettingsError(f"The version of OpenIGTLink's header is 1 or 2, not {version!r}.")
 
 
 def _checkNumber(value: object, limits: tuple[float, float], what: str, unit: str) -> None:

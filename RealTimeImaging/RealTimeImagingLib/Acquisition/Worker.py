@@ -25,6 +25,7 @@ from ..Frame import Frame
 from ..Journal import Journal
 from ..Settings import settingsFromJSON
 from ..Sources import Arrival, Source, openSource
+from .Broadcast import Broadcast
 from .Inlet import RingInlet
 from .Outlet import LineWriter, Outlet
 from .Ring import RingWriter
@@ -60,6 +61,7 @@ class Worker:
     ) -> None:
         self._open, self._journal, self._outlet = open_, journal, outlet
         self._store = Store(journal, outlet, self._counts)
+        self._broadcast = Broadcast(outlet, self._counts)
         self._source: Source | None = None
         self._first = commands
         self._commands: deque[dict[str, Any]] = deque()
@@ -97,6 +99,7 @@ class Worker:
                 elif isinstance(item, DeviceMessage):
                     self._store.appendMessage(item)
                     self._outlet.tell({"message": item.toJSON()})
+                    self._broadcast.giveMessage(item)
                 else:
                     self._accept(item)
                 # A variable would keep the memory into which an image was read.
@@ -104,9 +107,12 @@ class Worker:
                 if self._stopping.is_set():
                     break
             self._store.tell()
+            self._broadcast.tell()
             self._tellStatus(source.status)
+        self._broadcast.end()
         source.close()
         self._store.close()
+        self._broadcast.close()
         self._outlet.drain(DRAIN)
         self._outlet.tell({"end": True, "counts": self._counts()})
         self._outlet.waitForReleases(DRAIN)
@@ -125,10 +131,12 @@ class Worker:
         # Stored before it counts: a death in between stores it twice, with the same number, and never not at all.
         self._journal.accept(arrival.stream, self._store.append(frame))
         self._outlet.show(frame, self._counts())
+        self._broadcast.give(frame)
         self._store.tell()
 
     def _obey(self, values: dict[str, Any]) -> None:
-        if not self._store.obey(**values) and self._source:
+        known = self._store.obey(**values) or self._broadcast.obey(**values)
+        if not known and self._source:
             self._source.command(values["command"], values)
 
     def _counts(self) -> dict[str, Any]:

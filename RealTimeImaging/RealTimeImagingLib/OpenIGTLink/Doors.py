@@ -57,12 +57,13 @@ class Listener:
     :param host: address to listen on.
     :param port: 0 takes a free one.
     :param allowed: addresses and networks of the peers that may connect; empty: all.
+    :param deed: what those who reach the port can do, for the warning.
     """
 
     writing = False
 
-    def __init__(self, host: str, port: int, allowed: Sequence[str] = ()) -> None:
-        self._host, self.port = host, port
+    def __init__(self, host: str, port: int, allowed: Sequence[str] = (), deed: str = "send images there") -> None:
+        self._host, self.port, self._deed = host, port, deed
         self._allowed = [ipaddress.ip_network(one, strict=False) for one in allowed]
         self._told = ""
         self.socket: socket.socket | None = None
@@ -88,7 +89,7 @@ class Listener:
             return
         self._told, self.due = "", float("inf")
         self.port = self.socket.getsockname()[1]
-        reach = "" if _isLoopback(self._host) else " Everybody in the network can send images there."
+        reach = "" if _isLoopback(self._host) else f" Everybody in the network can {self._deed}."
         text = f"Listening on {self._host}, port {self.port}.{reach}"
         yield Event("listening", text, "warning" if reach else "info", f"{self._host}:{self.port}")
 

@@ -21,6 +21,8 @@ IDLE, INTERVAL, PROBES = 2, 1, 3
 may stay without an answer."""
 
 
+UNREAD = float(IDLE + INTERVAL * PROBES)
+"""Seconds after which TCP gives up a peer that does not take what is sent, be it gone or only not reading."""
 class Peer:
     """A connected socket; nothing here waits.
 
@@ -30,7 +32,10 @@ class Peer:
     :param now: monotonic seconds.
     """
 
-    def __init__(self, connection: socket.socket, name: str, receiver: Receiver, now: float) -> None:
+    :param unread: seconds after which TCP may give up a peer that does not take what is sent.
+    def __init__(
+        self, connection: socket.socket, name: str, receiver: Receiver, now: float, unread: float = UNREAD
+    ) -> None:
         self.connection, self.name, self.receiver = connection, name, receiver
         self.heard = now
         """When the last byte came, monotonic seconds."""
@@ -40,7 +45,7 @@ class Peer:
         """Why the connection is of no use any more, empty while it is."""
         self._waiting: deque[memoryview] = deque()
         connection.setblocking(False)
-        _keepAlive(connection)
+        _keepAlive(connection, unread)
 
     @property
     def backlog(self) -> int:
@@ -94,7 +99,7 @@ class Peer:
         return self.receiver.finish()
 
 
-def _keepAlive(connection: socket.socket) -> None:
+def _keepAlive(connection: socket.socket, unread: float) -> None:
     """A peer whose cable is pulled says nothing: only TCP's own questions find that out."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
@@ -110,5 +115,5 @@ def _keepAlive(connection: socket.socket) -> None:
     if hasattr(socket, "TCP_KEEPCNT"):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
-        # Of bytes on their way that nobody acknowledges.
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * (IDLE + INTERVAL * PROBES))
+        # Linux ends with it also the connection of a peer that acknowledges all, and has no room for more.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * unread))

@@ -12,7 +12,7 @@ from ..Event import Event
 from .Base import Message
 from .Checksum import Buffer
 from .Doors import Door
-from .Peer import Peer
+from .Peer import UNREAD, Peer
 from .Receiver import Receiver
 from .Report import Problem
 
@@ -29,6 +29,7 @@ class Peers:
     :param receiver: makes the receiver of a new connection.
     :param silentAfter: seconds without a byte after which a peer is reported; infinite: never.
     :param clock: monotonic seconds.
+    :param unread: seconds after which a peer that does not take what is sent may be given up.
     """
 
     def __init__(
@@ -37,8 +38,10 @@ class Peers:
         receiver: Callable[[], Receiver],
         silentAfter: float = float("inf"),
         clock: Callable[[], float] = time.monotonic,
+        unread: float = UNREAD,
     ) -> None:
         self._door, self._makeReceiver, self._silentAfter, self._clock = door, receiver, silentAfter, clock
+        self._unread = unread
         self.connected: list[Peer] = []
         self._selector = selectors.DefaultSelector()
         self._waiting, self._waking = socket.socketpair()
@@ -130,7 +133,7 @@ class Peers:
                 yield Event("peer-refused", f"{name} wanted to connect, and {MOST} are connected already.", "warning")
                 continue
             try:
-                peer = Peer(connection, name, self._makeReceiver(), now)
+                peer = Peer(connection, name, self._makeReceiver(), now, self._unread)
             except OSError as error:  # it hung up at once
                 connection.close()
                 self._door.lost(now)
