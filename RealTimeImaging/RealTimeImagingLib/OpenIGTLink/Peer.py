@@ -19,10 +19,10 @@ BUFFER = 4 << 20
 IDLE, INTERVAL, PROBES = 2, 1, 3
 """Seconds without a byte before TCP asks whether the peer is there, between two such questions, and how many of them
 may stay without an answer."""
-
-
 UNREAD = float(IDLE + INTERVAL * PROBES)
 """Seconds after which TCP gives up a peer that does not take what is sent, be it gone or only not reading."""
+
+
 class Peer:
     """A connected socket; nothing here waits.
 
@@ -30,9 +30,9 @@ class Peer:
     :param name: address and port, for people.
     :param receiver: makes messages of its bytes.
     :param now: monotonic seconds.
+    :param unread: seconds after which TCP may give up a peer that does not take what is sent.
     """
 
-    :param unread: seconds after which TCP may give up a peer that does not take what is sent.
     def __init__(
         self, connection: socket.socket, name: str, receiver: Receiver, now: float, unread: float = UNREAD
     ) -> None:
