@@ -21,11 +21,14 @@ from RealTimeImagingLib.OpenIGTLink import (
     StringMessage,
     TrackedTool,
     TrackingDataMessage,
+    Trajectory,
+    TrajectoryMessage,
     pack,
     query,
 )
 from RealTimeImagingLib.OpenIGTLink.Peers import STALLED
 from RealTimeImagingLib.Settings import OpenIGTLinkSettings, settingsFromJSON
+from RealTimeImagingLib.Sources.OpenIGTLinkTranslation import TRACKING_PERIOD
 from unit.linking import Link, descriptors, freePort, hear, image, pose, sendAll
 
 
@@ -104,6 +107,35 @@ def test_everything_that_a_device_says(server):
     assert said["transform", "BoundPose"]["matrix"] == pose(4).matrix.tolist()
     assert server.streams == ["Bound"]
     assert server.messages[0].deviceTime == pytest.approx(1.7e9 + 3 / 64, abs=1e-6)
+
+
+def test_the_ends_of_a_trajectory(server):
+    """Its type says which ends it has; where both are given they are both meant, whatever it says."""
+    entry, target, none = (1.0, 2.0, 3.0), (4.0, 5.0, 6.0), (0.0, 0.0, 0.0)
+    ends = [(1, entry, none), (2, none, target), (3, entry, none), (1, entry, target), (2, entry, target)]
+    ways = [Trajectory(type=type_, entry=first, target=last) for type_, first, last in ends]
+    with server.peer() as peer:
+        sendAll(peer, TrajectoryMessage(ways, device_name="Ways"))
+        server.until(lambda: server.messages)
+    found = [(one.get("entry"), one["position"]) for one in server.messages[0].values["points"]]
+    assert found == [
+        (None, list(entry)),
+        (None, list(target)),
+        (list(entry), list(none)),
+        (list(entry), list(target)),
+        (list(entry), list(target)),
+    ]
+
+
+def test_a_flood_of_small_messages_leaves_the_others_their_turn(server):
+    """Nor does it hold up a command for longer than some hundred messages take."""
+    with server.peer() as flood, server.peer() as other:
+        flood.settimeout(10)
+        flood.sendall(pack(pose(1)) * 5000)
+        sendAll(other, image(1))
+        server.until(lambda: server.sums)
+        assert len(server.messages) < 4000
+        server.until(lambda: len(server.messages) == 5000)
 
 
 def test_pixels_that_Slicer_cannot_show_as_they_are(server):
@@ -264,6 +296,7 @@ def test_what_is_sent_arrives_and_is_answered(link):
         server.source.command("send", {"type": "NOTHING", "device": "", "values": {}})
         asked, plane, text, command = hear(peer, 4)
         assert asked.message_type == "STT_TDATA"
+        assert asked.resolution == TRACKING_PERIOD
         assert (plane.message_type, plane.device_name) == ("TRANSFORM", "PLANE")
         np.testing.assert_array_equal(plane.matrix, pose(5).matrix)
         assert (text.device_name, text.string) == ("CMD_2", "STOP_SCAN")

@@ -14,6 +14,8 @@ from .Report import Problem
 
 BURST = 8 << 20
 """Bytes taken from one peer before the others have their turn."""
+TURN = 100
+"""Messages after which no more bytes are taken from it in one turn: of small ones, many go into few bytes."""
 BUFFER = 4 << 20
 """Bytes that the system keeps for us while a frame is stored."""
 IDLE, INTERVAL, PROBES = 2, 1, 3
@@ -54,8 +56,8 @@ class Peer:
 
     def receive(self, now: float) -> Iterator[Message | Problem]:
         """What is there, up to a limit; sets :attr:`lost` at the end of the connection."""
-        left = BURST
-        while left > 0 and not self.lost:
+        left, most = BURST, self.receiver.counts.messages + TURN
+        while left > 0 and self.receiver.counts.messages < most and not self.lost:
             try:
                 count = self.connection.recv_into(self.receiver.space())
             except (BlockingIOError, InterruptedError):

@@ -27,6 +27,7 @@ from ..OpenIGTLink import (
     QuaternionTrackingDataMessage,
     ReplyMessage,
     SensorMessage,
+    StartTrackingMessage,
     StatusMessage,
     StringMessage,
     TrackingDataMessage,
@@ -34,6 +35,10 @@ from ..OpenIGTLink import (
     TransformMessage,
     query,
 )
+
+TRACKING_PERIOD = 10
+"""Milliseconds between two messages of a tracker that is asked for them. Without a time, programs of the C++ library
+send as fast as they can: tens of thousands a second."""
 
 _NO_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 
@@ -125,8 +130,9 @@ def _trajectories(message: TrajectoryMessage) -> Values:
     for one in message.trajectories:
         entry, target = [float(value) for value in one.entry], [float(value) for value in one.target]
         point = {"name": one.name, "group": one.group, "diameter": float(one.diameter), "rgba": list(one.rgba)}
-        # 1 has an entry only, 2 a target only, 3 both.
-        place = {1: {"position": entry}, 2: {"position": target}}.get(one.type, {"position": target, "entry": entry})
+        # 1 has an entry only, 2 a target only, 3 both. Programs of the C++ library that set no type send 2 and both.
+        only = {1: (entry, target), 2: (target, entry)}.get(one.type)
+        place = {"position": target, "entry": entry} if only is None or any(only[1]) else {"position": only[0]}
         made.append({**point, **place})
     return {"points": made}
 
@@ -219,6 +225,8 @@ def messageOf(type_: str, device: str, values: Values) -> Message:
         raise WireError(f"A {type_} cannot be made of {dict(values)}: {error}") from error
     if re.fullmatch(r"(GET|STT|STP)_[A-Z]{1,8}", type_):
         made = query(type_)
+        if isinstance(made, StartTrackingMessage):
+            made.resolution = TRACKING_PERIOD
         made.device_name = device
         return made
     raise WireError(f"There is no message of the type {type_} that could be sent.")
