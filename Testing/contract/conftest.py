@@ -2,6 +2,7 @@
 
 import pytest
 import slicerhost
+from contract import library
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +43,12 @@ def nothingPrinted(slicer):
     yield
     assert not slicerhost.slotErrors, slicerhost.slotErrors[0].text
     assert not slicerhost.vtkMessages
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory):
+    """Programs with the C++ library of OpenIGTLink, by name."""
+    return library.Programs(tmp_path_factory.mktemp("programs"), library.SOURCES)
 
 
 @pytest.fixture

@@ -14,6 +14,23 @@ from pathlib import Path
 HEADERS = Path("/usr/include/openigtlink")
 EXAMPLES = Path("/usr/share/doc/openigtlink-examples/examples")
 IMAGES = EXAMPLES / "Imager" / "img"
+OURS = Path(__file__).with_name("openigtlink")
+SERVERS = (
+    "Imager/ImagerServer",
+    "Tracker/TrackerServer",
+    "TrackingData/TrackingDataServer",
+    "QuaternionTrackingData/QuaternionTrackingDataServer",
+    "Status/StatusServer",
+    "Point/PointServer",
+    "Trajectory/TrajectoryServer",
+    "PolyData/PolyDataServer",
+    "String/StringServer",
+    "Capability/CapabilityServer",
+    "ImageMeta/ImageMetaServer",
+    "ImageMeta/LabelMetaServer",
+)
+_CLIENTS = ("Receiver/ReceiveClient", "PolyData/PolyDataClient", "Bind/BindClient")
+SOURCES = [EXAMPLES / f"{name}.cxx" for name in SERVERS + _CLIENTS] + [OURS / "ReceiveImages.cxx", OURS / "SendAll.cxx"]
 
 
 def absence() -> str:
