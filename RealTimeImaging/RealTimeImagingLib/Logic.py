@@ -17,6 +17,7 @@ from .Acquisition.WorkFolders import sweep
 from .Arrays import imageOf
 from .Broadcasting import Broadcasting
 from .BroadcastLogic import BroadcastLogic
+from .Connector import Connecting
 from .Control import Control
 from .ControlLogic import ControlLogic
 from .Errors import MissingPackageError, RealTimeImagingError, SettingsError
@@ -34,7 +35,7 @@ from .Scene.LiveVolumes import LiveVolumes
 from .Scene.RecordedSequences import RecordedSequences
 from .Scene.Views import Views
 from .Session import Session
-from .Settings import SourceSettings, settingsFromJSON
+from .Settings import OpenIGTLinkSettings, SourceSettings, settingsFromJSON
 from .Simulator.SimulatedScanner import SimulatedScanner
 
 SETTINGS_PARAMETER = "Settings"
@@ -63,6 +64,7 @@ class RealTimeImagingLogic(
         self.listeners.addMessageCallback(self.control.take)
         self.broadcasting = Broadcasting(self.session, self._changed)
         self.pushing = Pushing(self.session, self.listeners, self._start)
+        self.connecting = Connecting(self._start, self.pushing, self.listeners.report)
         self.sequences = RecordedSequences(slicer.mrmlScene, slicer.modules.sequences.logic())
         self.exports = Exports(self.listeners, self._changed)
         self.recordings = Recordings(
@@ -87,8 +89,11 @@ class RealTimeImagingLogic(
         """
         # Settings that were made before a reload of the module are of classes that are no longer ours.
         settings = settingsFromJSON(settings.toJSON())
-        checkPackages(settings.kind)
-        handle = self._start(settings)
+        if isinstance(settings, OpenIGTLinkSettings) and settings.engine == "connector":
+            handle = self.connecting.start(settings, self.stop)
+        else:
+            checkPackages(settings.kind)
+            handle = self._start(settings)
         self.getParameterNode().SetParameter(SETTINGS_PARAMETER, json.dumps(settings.toJSON()))
         return handle
 
@@ -138,6 +143,7 @@ class RealTimeImagingLogic(
 
         What was pushed before is delivered first, however long that takes as long as it goes on.
         """
+        self.connecting.stop(handle)
         running = [handle] if handle else self.session.running()
         for one in sorted(running, key=lambda one: one.feed is not None):
             if not self.pushing.stop(one):
@@ -151,6 +157,7 @@ class RealTimeImagingLogic(
         slicer.app.disconnect("aboutToQuit()", self.close)
         self.removeObservers()
         self.control.close()
+        self.connecting.stop()
         self.pushing.deliver()
         self.session.dispose()
         self._changed()
@@ -290,6 +297,7 @@ class RealTimeImagingLogic(
     def _changed(self) -> None:
         self.pushing.changed()
         self.recordings.changed()
+        self.connecting.changed()
         # A scanner's folder goes after the source that looks at it.
         for pair in [pair for pair in self._scanners if pair[1].ended]:
             self._scanners.remove(pair)
@@ -299,6 +307,7 @@ class RealTimeImagingLogic(
 
     def _sceneCloses(self, caller: Any = None, event: Any = None) -> None:
         self.control.forget()
+        self.connecting.stop()
         self.pushing.deliver()
         self.session.close()
         self.recordings.forget()

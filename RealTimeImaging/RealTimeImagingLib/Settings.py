@@ -14,6 +14,7 @@ from .Errors import SettingsError
 
 EXISTING = ("ignore", "newest", "all")
 ROLES = ("client", "server")
+ENGINES = ("own", "connector")
 PACES = ("recorded", "rate", "fastest")
 SPEEDS = (0.001, 1000.0)
 """Slowest and fastest replay, as a factor of real time."""
@@ -150,6 +151,8 @@ class OpenIGTLinkSettings(SourceSettings):
     :param sizeLimit: bytes of the largest message that is taken.
     :param silentAfter: seconds without a message after which a peer is reported as silent.
     :param ask: queries sent to each peer when it is connected, such as ("STT_TDATA",); trackers wait for it.
+    :param engine: "own" receives every image; "connector" leaves it to the extension SlicerOpenIGTLink where that is
+        installed, which knows of ``role``, ``host``, ``port`` and ``checkCRC`` only, and keeps the newest image only.
     :param version: of the header of what is sent: 1 is understood by all, 2 (protocol 3) carries metadata.
     :raises SettingsError: a value that cannot work.
     """
@@ -166,6 +169,7 @@ class OpenIGTLinkSettings(SourceSettings):
     silentAfter: float = 4.0
     ask: tuple[str, ...] = ()
     version: int = 1
+    engine: str = "own"
 
     def __post_init__(self) -> None:
         # JSON has lists only.
@@ -173,6 +177,8 @@ class OpenIGTLinkSettings(SourceSettings):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.role not in ROLES:
             raise SettingsError(f'"role" is one of {", ".join(ROLES)}, not {self.role!r}.')
+        if self.engine not in ENGINES:
+            raise SettingsError(f'"engine" is one of {", ".join(ENGINES)}, not {self.engine!r}.')
         if not str(self.host).strip():
             raise SettingsError("Name the computer to connect to, such as 192.168.0.10 or localhost.")
         _checkPort(self.port, 0 if self.role == "server" else 1)

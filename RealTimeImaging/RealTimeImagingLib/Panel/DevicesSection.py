@@ -65,7 +65,7 @@ class DevicesSection(Section):
             # Its node is gone.
             self._check(self.ui.sendPlaneCheckBox, False)
         self.ui.broadcastPortSpinBox.enabled = not self.ui.broadcastCheckBox.checked
-        status = getattr(self.logic, "broadcastStatus", lambda: "")()
+        status = self.logic.broadcastStatus()
         self.ui.broadcastLabel.text = status or "-"
         connected = self.logic.canSend()
         for name in WORDS:

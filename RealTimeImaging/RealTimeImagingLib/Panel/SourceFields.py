@@ -5,7 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, Generic, TypeVar
 
+from ..Connector import connectorAvailable
 from ..Settings import (
+    ENGINES,
     EXISTING,
     PACES,
     ROLES,
@@ -143,6 +145,7 @@ class OpenIGTLinkFields(SourceFields[OpenIGTLinkSettings]):
         "linkCheckCRCCheckBox",
         "linkSizeLimitSpinBox",
         "linkSilentAfterSpinBox",
+        "linkEngineComboBox",
     )
 
     def read(self) -> OpenIGTLinkSettings:
@@ -157,6 +160,7 @@ class OpenIGTLinkFields(SourceFields[OpenIGTLinkSettings]):
             checkCRC=ui.linkCheckCRCCheckBox.checked,
             sizeLimit=ui.linkSizeLimitSpinBox.value * MEGABYTE,
             silentAfter=ui.linkSilentAfterSpinBox.value,
+            engine=ENGINES[ui.linkEngineComboBox.currentIndex],
         )
 
     def show(self, settings: OpenIGTLinkSettings) -> None:
@@ -170,11 +174,15 @@ class OpenIGTLinkFields(SourceFields[OpenIGTLinkSettings]):
         ui.linkCheckCRCCheckBox.checked = settings.checkCRC
         ui.linkSizeLimitSpinBox.value = max(1, settings.sizeLimit // MEGABYTE)
         ui.linkSilentAfterSpinBox.value = settings.silentAfter
+        ui.linkEngineComboBox.currentIndex = ENGINES.index(settings.engine) if connectorAvailable() else 0
 
     def rows(self) -> set[str]:
-        """Who may come in is a question only for those who wait."""
+        """Who may come in is a question only for those who wait, and the engine only where there are two."""
+        if ENGINES[self.ui.linkEngineComboBox.currentIndex] == "connector":
+            return {*self.names, "linkCheckCRCCheckBox", "linkEngineComboBox"}
         waits = ROLES[self.ui.linkRoleComboBox.currentIndex] == "server"
-        return super().rows() - (set() if waits else {"linkAllowedLineEdit"})
+        hidden = set() if waits else {"linkAllowedLineEdit"}
+        return super().rows() - hidden - (set() if connectorAvailable() else {"linkEngineComboBox"})
 
 
 FIELDS: tuple[type[SourceFields[Any]], ...] = (FolderFields, ReplayFields, OpenIGTLinkFields)

@@ -8,11 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import ctk
-import slicer
 from slicer.i18n import tr as _
 
-from ..Errors import MissingPackageError, SettingsError
-from ..Packages import checkPackages
+from ..Errors import RealTimeImagingError, SettingsError
 from ..Settings import PACES, ReplaySettings, SourceSettings, settingsFromJSON
 from .Section import Section, remember, remembered
 from .SourceFields import FIELDS
@@ -40,7 +38,8 @@ class SourceSection(Section):
         self.connect(ui.startButton, "clicked()", self._startOrStop)
         self.connect(ui.tryButton, "clicked()", self._try)
         self.connect(ui.sourceComboBox, "currentIndexChanged(int)", self._showRows)
-        self.connect(ui.linkRoleComboBox, "currentIndexChanged(int)", self._showRows)
+        for combo in (ui.linkRoleComboBox, ui.linkEngineComboBox):
+            self.connect(combo, "currentIndexChanged(int)", self._showRows)
         self.connect(ui.replayPaceComboBox, "currentIndexChanged(int)", self._paceChosen)
         # A section that opens shows all that is in it, also what was hidden while it was closed.
         self.connect(ui.sourceSection, "contentsCollapsed(bool)", self._showRows)
@@ -102,32 +101,25 @@ class SourceSection(Section):
 
     def _start(self) -> None:
         settings = self.settings()
-        try:
-            checkPackages(settings.kind)
-        except MissingPackageError as error:
-            if not self._mayInstall(error):
-                raise
-            self.logic.installPackages(error.requirements)
-        self._recordFromStart()
-        self.logic.start(settings)
-
-    def _mayInstall(self, error: MissingPackageError) -> bool:
-        question = _("Install it now? It needs the internet, and takes up to a minute.")
-        return bool(slicer.util.confirmOkCancelDisplay(f"{error}\n\n{question}", _("Real-Time Imaging")))
+        self._begin(lambda: self.logic.start(settings))
 
     def _try(self) -> None:
         source = self.ui.simulatorInputPathLineEdit.currentPath
         remember("SimulatorInput", source)
 
-        def start() -> None:
-            self._recordFromStart()
-            self.logic.startSimulatedScanner(source)
+        self.attempt(lambda: self._begin(lambda: self.logic.startSimulatedScanner(source)))
 
-        self.attempt(start)
-
-    def _recordFromStart(self) -> None:
-        if self.ui.recordFromStartCheckBox.checked and not self.logic.isRecording():
+    def _begin(self, start: Callable[[], object]) -> None:
+        # From the first image: what is to be recorded is said before.
+        recorded = self.ui.recordFromStartCheckBox.checked and not self.logic.isRecording()
+        if recorded:
             self.logic.startRecording(self.ui.recordingFolderPathLineEdit.currentPath)
+        try:
+            start()
+        except RealTimeImagingError:
+            if recorded:
+                self.logic.stopRecording()
+            raise
 
     def _replaying(self) -> list[Any]:
         return [one for one in self.logic.sources() if isinstance(one.settings, ReplaySettings) and not one.ended]
