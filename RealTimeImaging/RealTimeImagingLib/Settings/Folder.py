@@ -1,0 +1,70 @@
+"""A folder of images."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ..Errors import SettingsError
+from .Base import SourceSettings
+
+EXISTING = ("ignore", "newest", "all")
+SERIES = "{series}"
+
+
+@dataclass(frozen=True)
+class FolderSettings(SourceSettings):
+    """A folder into which image files arrive.
+
+    :param folder: the folder; it may be missing for now, or come and go like a network share.
+    :param pattern: file names to take, with * and ?; several are separated by semicolons; upper and lower case are the
+        same. Files that cannot be images by their name (.part, .tmp, .json, hidden files) are always passed over.
+    :param subfolders: also look in folders below, to any depth.
+    :param existing: what to do with the files that are there at start: "ignore", "newest" (show the newest one only) or
+        "all" (each, in natural order of the names).
+    :param seriesPattern: a file name in which ``{series}`` stands for the part that tells series apart, such as
+        ``*_{series}_*``; each series becomes a stream of that name. Empty: all files are one stream.
+    :param incompleteAfter: seconds without growth after which a file that is not whole is reported. It is still shown
+        when it is completed later.
+    :param stream: name of the stream, and of its live volume.
+    :raises SettingsError: a value that cannot work.
+    """
+
+    kind: ClassVar[str] = "folder"
+
+    folder: str
+    pattern: str = "*"
+    subfolders: bool = False
+    existing: str = "ignore"
+    seriesPattern: str = ""
+    incompleteAfter: float = 10.0
+    stream: str = "Live"
+
+    def __post_init__(self) -> None:
+        if not str(self.folder).strip():
+            raise SettingsError("Choose the folder into which the images arrive.")
+        object.__setattr__(self, "folder", os.path.abspath(os.path.expanduser(os.fspath(self.folder))))
+        if not self.pattern.strip(" ;"):
+            raise SettingsError('The pattern of file names is empty; "*" takes all images.')
+        if self.existing not in EXISTING:
+            raise SettingsError(f'"existing" is one of {", ".join(EXISTING)}, not {self.existing!r}.')
+        if self.seriesPattern and self.seriesPattern.count(SERIES) != 1:
+            raise SettingsError(f"The series pattern has {SERIES} in it once, such as *_{SERIES}_*.")
+        if not 0 < self.incompleteAfter < float("inf"):
+            raise SettingsError("The time after which an incomplete file is reported is a number of seconds above 0.")
+        if not self.stream.strip():
+            raise SettingsError("The live volume needs a name.")
+
+
+def checkRecordingFolder(settings: SourceSettings, folder: str) -> None:
+    """:raises SettingsError: a recording in this folder (an absolute path) would lie where the source expects
+    images."""
+    if not isinstance(settings, FolderSettings):
+        return
+    watched, target = os.path.normcase(settings.folder), os.path.normcase(folder)
+    if target == watched or target.startswith(os.path.join(watched, "")):
+        raise SettingsError(
+            f"Recordings cannot go into {folder}: images are expected in {settings.folder}, where nothing is "
+            "changed. Choose another folder."
+        )
