@@ -55,6 +55,8 @@ class Recordings:
         self._untold: list[Handle] = []
         self._name = ""
         self._headers: list[str] = []
+        self._messages: list[str] = []
+        self._posed = False
         self._browser: Any = None
         self._builder = qt.QTimer()
         self._builder.connect("timeout()", self._build)
@@ -129,10 +131,12 @@ class Recordings:
 
     def status(self) -> dict[str, Any]:
         """``active``, ``name``, ``seconds`` since its start, ``bytes`` stored, ``free`` bytes where they go (None when
-        not known), ``kept`` (seconds, frames, bytes in memory; None when nothing is kept), ``built`` from 0 to 1."""
+        not known), ``kept`` (seconds, frames, bytes in memory; None when nothing is kept), ``built`` from 0 to 1,
+        ``messages`` of devices (recorded, failed)."""
         storages = [handle.storage for handle in self._session.handles]
         free = [one["free"] for one in storages if one.get("free") is not None]
         kept = [one["kept"] for one in storages if one.get("kept")]
+        messages = [one["messages"] for one in storages if one.get("messages")]
         return {
             "active": self.active,
             "name": self._plan["name"] if self._plan else "",
@@ -147,6 +151,7 @@ class Recordings:
             if kept
             else None,
             "built": self._sequences.progress,
+            "messages": {name: sum(one.get(name, 0) for one in messages) for name in ("recorded", "failed")},
         }
 
     # ---- what happens
@@ -163,6 +168,7 @@ class Recordings:
     def forget(self) -> None:
         """The scene was closed."""
         self._plan, self._browser, self._untold = None, None, []
+        self._headers, self._messages, self._posed = [], [], False
         self._sequences.forget()
 
     def close(self) -> None:
@@ -184,39 +190,56 @@ class Recordings:
         return orders
 
     def _stored(self, handle: Handle, line: dict[str, Any]) -> None:
-        paths = line["recorded"] if "recorded" in line else self._repaired(line["repaired"])
-        if paths:
+        paths, messages = self._files(line)
+        if paths or messages:
             if self._browser is None and self._plan:
                 self._browser = self._sequences.newBrowser(self._plan["name"])
             if self._browser is not None:
                 self._headers += paths
+                self._messages += messages
                 self._sequences.add(self._browser, paths)
                 self._builder.start(BUILD_PAUSE)
         if "recorded" in line and handle in self._untold:
             self._untold.remove(handle)
         self._settle()
 
-    def _repaired(self, repaired: dict[str, Any]) -> list[str]:
+    def _files(self, line: dict[str, Any]) -> tuple[list[str], list[str]]:
+        """Headers of images and manifests of messages that a line tells of, as far as they are of this recording."""
+        if "recorded" in line:
+            return line["recorded"], line.get("messages", [])
         # Only what belongs to this recording comes into the scene: a process of it had died.
-        ours = re.match(rf"{re.escape(fileName(self._name))}(_\d+)?-", repaired["recording"])
-        return list(repaired["paths"]) if ours else []
+        repaired = line["repaired"]
+        ours = re.match(rf"{re.escape(fileName(self._name))}(_\d+)?(-|\.messages$)", repaired["recording"])
+        return (repaired["paths"], repaired.get("messages", [])) if ours else ([], [])
 
     def _settle(self) -> None:
         if self._plan:
             return
         self._untold = [handle for handle in self._untold if not handle.ended]
-        if not self._untold and self._browser is not None and not self._sequences.busy:
-            # Those who are told may ask again.
-            (browser, headers), self._browser, self._headers = (self._browser, self._headers), None, []
-            if not self._sequences.filled(browser):
-                self._sequences.remove(browser)
-                self._listeners.report(Event("nothing-recorded", "No image came while it was recorded.", "warning"))
-            else:
-                self._sequences.present(browser)
-            if headers:
-                text = f"The recording {self._name} is complete; it begins with {headers[0]}."
-                self._listeners.report(Event("recorded", text, subject=headers[0]))
-                self._onComplete(headers)
+        if self._untold or self._browser is None or self._sequences.busy:
+            return
+        if self._messages and not self._posed:
+            # When all images are there: their browsers are those of the poses.
+            self._posed = True
+            self._sequences.addMessages(self._browser, self._messages)
+            self._builder.start(BUILD_PAUSE)
+            return
+        # Those who are told may ask again.
+        browser, headers, messages = self._browser, self._headers, self._messages
+        self._browser, self._headers, self._messages, self._posed = None, [], [], False
+        if not self._sequences.filled(browser):
+            self._sequences.remove(browser)
+            text = "No image and no pose came while it was recorded."
+            text += f" What the devices said is in {messages[0]}." if messages else ""
+            self._listeners.report(Event("nothing-recorded", text, "warning"))
+        else:
+            self._sequences.present(browser)
+        files = headers or messages
+        if files:
+            text = f"The recording {self._name} is complete; it begins with {files[0]}."
+            self._listeners.report(Event("recorded", text, subject=files[0]))
+        if headers:
+            self._onComplete(headers)
 
     def _build(self) -> None:
         try:

@@ -126,6 +126,18 @@ def test_what_has_one_clock_is_placed_by_it_however_late_it_comes(tmp_path):
     assert [part.origin for part in parts] == [START] * 3
 
 
+def test_after_a_time_that_repeats_the_clock_counts_again_though_all_comes_late(tmp_path):
+    origin = Origin()
+    first, late = (recorder(tmp_path, stream, origin=origin) for stream in "AB")
+    assert first.append(frame(0, stream="A", deviceTime=900.0))
+    for number, device in enumerate([900.0, 900.1, 900.1, 900.3, 900.4]):
+        assert late.append(frame(number, stream="B", receiveTime=START + 0.3 + number / 10, deviceTime=device))
+    part = openRecording(late.finish()[0])
+    assert part.times == pytest.approx([0, 0.1, 0.2, 0.3, 0.4], abs=2e-6)
+    assert [entry["clock"] for entry in part.frames] == ["device", "device", "arrival", "device", "device"]
+    first.finish()
+
+
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(

@@ -55,8 +55,8 @@ class FrameTimes:
     arrival time, whatever the device counts from, and arrival times count from the origin. So all clocks, and all
     streams that share the origin, have one axis: a stream that begins 2 s after the recording's first frame begins at
     2. A stream whose clock is that of an earlier one (SAME_CLOCK) is placed by it from the start: what has one device
-    time has one index, however late it comes. Below 0 lie only frames that are older than the one that set the origin,
-    and are handed over after it.
+    time has one index, however late it comes; where an arrival time has to do, it counts less what the stream's first
+    was late. Below 0 lie only frames that are older than the one that set the origin, and are handed over after it.
 
     :param origin: shared by the streams of a recording; None for a recording of one stream.
     """
@@ -67,11 +67,12 @@ class FrameTimes:
         self.startClock = ""
         self.origin = origin or Origin()
         self._deviceOrigin: float | None = None
+        self._late = 0.0
         self._last = -math.inf
 
     def of(self, frame: Timed) -> FrameTime:
         """The place of the next frame; it counts only when :meth:`take` follows, which a failed frame does not get."""
-        arrival = frame.receiveTime - (frame.receiveTime if self.origin.arrival is None else self.origin.arrival)
+        arrival = self._arrival(frame) - self._late
         device = usable(frame.deviceTime)
         least = self._last + LEAST_STEP
         if device is not None:
@@ -87,7 +88,7 @@ class FrameTimes:
         """The frame is stored at this time."""
         self.begin(frame)
         if self._deviceOrigin is None and (device := usable(frame.deviceTime)) is not None:
-            self._setClock(device, time.seconds)
+            self._setClock(frame, device, time.seconds)
         self._last = time.seconds
 
     def begin(self, frame: Timed) -> None:
@@ -100,7 +101,7 @@ class FrameTimes:
         if device is None:
             self.start, self.startClock = self.origin.arrival, "arrival"
         else:
-            self.start, self.startClock = self._setClock(device, self.of(frame).seconds), "device"
+            self.start, self.startClock = self._setClock(frame, device, self.of(frame).seconds), "device"
 
     def _clockOrigin(self, device: float, arrival: float) -> float | None:
         """What the stream's clock shows at the origin; None before its first time, unless it is the clock of another
@@ -110,11 +111,16 @@ class FrameTimes:
         near = min(self.origin.clocks, key=lambda clock: abs(device - clock - arrival), default=math.inf)
         return near if abs(device - near - arrival) <= SAME_CLOCK else None
 
-    def _setClock(self, device: float, seconds: float) -> float:
+    def _arrival(self, frame: Timed) -> float:
+        return frame.receiveTime - (frame.receiveTime if self.origin.arrival is None else self.origin.arrival)
+
+    def _setClock(self, frame: Timed, device: float, seconds: float) -> float:
         begin = self._clockOrigin(device, seconds)
         if begin is None or abs(device - begin - seconds) >= LEAST_STEP:
             begin = device - seconds
             self.origin.clocks.append(begin)
+        elif abs(self._arrival(frame) - seconds) <= SAME_CLOCK:
+            self._late = self._arrival(frame) - seconds
         self._deviceOrigin = begin
         return begin
 

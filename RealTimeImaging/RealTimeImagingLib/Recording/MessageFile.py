@@ -112,13 +112,20 @@ class MessageFile:
         writeManifest(self.path(MANIFEST), {**manifest, "bytes": self._lines.bytes, "cutBytes": 0})
 
 
+MOST_DEVICES = 500
+"""That get a file of poses: every device is a name that anybody on the network may choose."""
+
+
 def addPose(poses: dict[str, PoseFile], line: MessageLine, folder: str, head: MessagesLine) -> None:
-    """Add the pose of a message, if it has one, to the file of its device, which is made with the first."""
+    """Add the pose of a message, if it has one, to the file of its device, which is made with the first; the poses of
+    devices beyond MOST_DEVICES are messages only."""
     matrix = line.pose
     if matrix is None:
         return
     device = line.message.device
     if device not in poses:
+        if len(poses) >= MOST_DEVICES:
+            return
         poses[device] = PoseFile(folder, head.name, (head.recording, device))
     poses[device].add(matrix, line.time, line.clock)
 

@@ -1,9 +1,9 @@
-"""Recordings in the scene: a sequence for each part of each stream, a browser for all streams of a part."""
+"""Recordings in the scene: a sequence for each part of each stream, a browser for all streams of a part, in which the
+poses of the devices are, too."""
 
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -14,9 +14,11 @@ import vtk
 
 from ..Errors import RecordingError
 from ..Frame import Pixels
-from ..Recording import RecordedPart, fileName, openRecording
+from ..Recording import RecordedMessages, RecordedPart, fileName, openRecording
 from .LiveVolume import arrayOf
 from .MappedSequence import HEADER, MappedSequence
+from .RecordedTransforms import RecordedTransforms, Span
+from .Stored import markStored
 from .WindowLevel import displayWindow
 
 PART_ATTRIBUTE = "RecordingPart"
@@ -37,17 +39,20 @@ class RecordedSequences:
         self._finishing: Iterator[None] = iter(())
         self._browsers: dict[tuple[str, str, int], Any] = {}
         self._starts: dict[str, float] = {}
+        self._spans: dict[str, Span] = {}
+        self._transforms = RecordedTransforms(scene, sequencesLogic)
+        self._adding: deque[Iterator[None]] = deque()
 
     @property
     def busy(self) -> bool:
         """True while something is to be built."""
-        return self._building is not None or bool(self._waiting)
+        return self._building is not None or bool(self._waiting or self._adding)
 
     @property
     def progress(self) -> float:
         """Of the part that is being built, from 0 to 1; 1 when nothing is."""
         if self._building is None:
-            return 0.0 if self._waiting else 1.0
+            return 0.0 if self._waiting or self._adding else 1.0
         sequence = self._building[1]
         return sequence.built / sequence.part.count
 
@@ -64,6 +69,26 @@ class RecordedSequences:
             streams of that part.
         """
         self._waiting.extend((browser, path) for path in paths)
+
+    def addMessages(self, browser: Any, paths: list[str]) -> None:
+        """Note messages of devices whose poses are to be added, when all parts of the recording were.
+
+        :param browser: as for :meth:`add`.
+        :param paths: of their manifests.
+        """
+        self._adding.append(self._addMessages(browser, paths))
+
+    def _addMessages(self, first: Any, paths: list[str]) -> Iterator[None]:
+        ids = {browser.GetID() for key, browser in self._browsers.items() if key[0] == first.GetID()}
+
+        def browserOf(part: int) -> Any:
+            return first if part == 1 else self.newBrowser(f"{first.GetName()}_{part}")
+
+        def shiftOf(messages: RecordedMessages) -> float:
+            return self._shift(first, messages.origin)
+
+        spans = [span for key, span in self._spans.items() if key in ids]
+        yield from self._transforms.add(paths, spans, shiftOf, browserOf)
 
     def recordings(self) -> dict[str, list[str]]:
         """The recordings that are in the scene: name with stream to the headers of their parts, in order."""
@@ -109,10 +134,13 @@ class RecordedSequences:
         """
         until = time.perf_counter() + seconds
         while self.busy and time.perf_counter() < until:
+            if self._building is None and not self._waiting:
+                self._addOne()
+                continue
             if self._building is None:
                 first, path = self._waiting.popleft()
                 part = openRecording(path)
-                self._building = (self._browserFor(first, part), MappedSequence(part, self._shift(first, part)))
+                self._building = (self._browserFor(first, part), MappedSequence(part, self._shift(first, part.origin)))
                 self._finishing = self._finish(*self._building)
             _, sequence = self._building
             try:
@@ -128,7 +156,19 @@ class RecordedSequences:
         self._waiting.clear()
         self._browsers.clear()
         self._starts.clear()
+        self._spans.clear()
+        self._adding.clear()
         self._building = None
+
+    def _addOne(self) -> None:
+        adding = self._adding[0]
+        try:
+            next(adding)
+        except StopIteration:
+            self._adding.popleft()
+        except RecordingError:
+            self._adding.popleft()
+            raise
 
     def _browserFor(self, first: Any, part: RecordedPart) -> Any:
         # NAME-STREAM, or NAME_1-STREAM of a process that went on for one that died: its index begins anew.
@@ -140,9 +180,9 @@ class RecordedSequences:
             self._browsers[key] = self.newBrowser(run if part.part == 1 else f"{run}_{part.part}")
         return self._browsers[key]
 
-    def _shift(self, first: Any, part: RecordedPart) -> float:
+    def _shift(self, first: Any, origin: float) -> float:
         # Sources are processes of their own, each with the time of its first frame.
-        return part.origin - self._starts.setdefault(first.GetID(), part.origin)
+        return origin - self._starts.setdefault(first.GetID(), origin)
 
     def _finish(self, browser: Any, sequence: MappedSequence) -> Iterator[None]:
         # In steps: each takes some milliseconds, and the window has its turn between them.
@@ -168,9 +208,11 @@ class RecordedSequences:
         browser.AddProxyNode(proxy, node, False)
         browser.EndModify(modifying)
         self._logic.UpdateProxyNodesFromSequences(browser)
+        times = [float(node.GetNthIndexValue(index)) for index in range(node.GetNumberOfDataNodes())]
+        span = self._spans.setdefault(browser.GetID(), Span(browser, times[0], times[-1], times))
+        span.first, span.last = min(span.first, times[0]), max(span.last, times[-1])
         yield
-        _markStored(storage)
-        storage.SetFileName(sequence.part.path)
+        markStored(storage, _smallVolume(), ".seq.nrrd", sequence.part.path)
 
 
 def _windowOf(pixels: Pixels) -> tuple[float, float] | None:
@@ -178,15 +220,9 @@ def _windowOf(pixels: Pixels) -> tuple[float, float] | None:
     return displayWindow(pixels[pixels.shape[0] // 2 :][:1]) or displayWindow(pixels)
 
 
-def _markStored(storage: Any) -> None:
-    """Make now the time at which the storage node has stored: what is in the scene is what is in the file, so that
-    nothing asks to save it again. Only reading and writing set this time, so something small is written."""
-    sequence, volume = slicer.vtkMRMLSequenceNode(), slicer.vtkMRMLScalarVolumeNode()
-    image = vtk.vtkImageData()
+def _smallVolume() -> Any:
+    volume, image = slicer.vtkMRMLScalarVolumeNode(), vtk.vtkImageData()
     image.SetDimensions(1, 1, 1)
     image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
     volume.SetAndObserveImageData(image)
-    sequence.SetDataNodeAtValue(volume, "0")
-    with tempfile.TemporaryDirectory() as folder:
-        storage.SetFileName(os.path.join(folder, "stored.seq.nrrd"))
-        storage.WriteData(sequence)
+    return volume
