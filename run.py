@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Everything one runs here; makes its own .venv first.  python3 run.py demo | test | check | bench  (--help)
+"""Everything one runs here; makes its own .venv first.  python3 run.py demo | test | check | bench | acquire
 
 Needs Python 3.10 to 3.13 and nothing else; on a bare Linux also the system's OpenGL and font libraries, which it
 installs where it may (root, apt) and otherwise names in one line. Inside Slicer none of this is needed.
@@ -12,6 +12,7 @@ import glob
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import venv
@@ -34,6 +35,7 @@ COMMANDS = {
     "demo": ["{python}", "-m", "demo"],
     "bench": ["{python}", "-m", "benchmarks"],
     "test": ["{python}", "-m", "pytest"],
+    "acquire": ["{python}", "-m", "RealTimeImagingLib.Acquire"],
 }
 CHECKS = (
     ["ruff", "check", "."],
@@ -51,7 +53,8 @@ def main(arguments: list[str]) -> int:
     if not (3, 10) <= sys.version_info[:2] <= (3, 13):
         print(f"Python 3.10 to 3.13 is needed; this is {sys.version.split()[0]}.")
         return 2
-    missing = missingPackages()
+    # The computer beside the scanner needs nothing to draw with.
+    missing = [] if arguments[0] == "acquire" else missingPackages()
     if missing and not installPackages(missing):
         return 1
     try:
@@ -72,6 +75,7 @@ def run(command: list[str], folder: str = HERE) -> int:
     paths = [os.path.join(HERE, "RealTimeImaging"), os.path.join(HERE, "Testing")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
     process = subprocess.Popen(command, cwd=folder, env=environment)
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     while True:
         try:
             return process.wait()

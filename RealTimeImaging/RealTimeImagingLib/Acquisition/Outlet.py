@@ -44,13 +44,19 @@ class LineWriter:
 
     def put(self, message: dict[str, Any], always: bool = True) -> None:
         """Queue a line; one that is not to be written always is left out, and counted, when too many wait."""
-        line = json.dumps(message, separators=(",", ":")).encode() + b"\n"
+        line = self.encoded(message)
+        if not line:
+            return
         with self._changed:
             if not always and len(self._lines) >= EVENT_LIMIT:
                 self._lost += 1
                 return
             self._lines.append(line)
             self._changed.notify_all()
+
+    def encoded(self, message: dict[str, Any]) -> bytes:
+        """The line's bytes; none when it is not to be written."""
+        return json.dumps(message, separators=(",", ":")).encode() + b"\n"
 
     def flush(self, seconds: float) -> bool:
         """Wait until all is written, for so many seconds at most; True when it is."""
@@ -77,7 +83,7 @@ class LineWriter:
             if self._lost and taken:
                 text = f"{self._lost} messages were left out while Slicer did not listen."
                 event = Event("messages-lost", text, "warning")
-                taken += json.dumps({"event": event.toJSON()}).encode() + b"\n"
+                taken += self.encoded({"event": event.toJSON()})
                 self._lost = 0
             return taken
 

@@ -1,0 +1,107 @@
+"""The terminal in the place of Slicer: what the acquisition process tells, in words."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from typing import Any
+
+from ..Acquisition.Broadcast import broadcastWords
+from ..Acquisition.Outlet import LineWriter, Outlet
+from ..Acquisition.Ring import RingWriter
+from ..Frame import Frame, Pixels
+
+LEVELS = {"info": "", "warning": "Warning: ", "error": "Error: "}
+
+
+class Console(LineWriter):
+    """Writes a line for each event, and the counts when it is asked to. A terminal that stands still holds up nothing.
+
+    :param descriptor: where to write; closed by nobody here.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self.counts: dict[str, Any] = {"received": {}, "rejected": 0, "recorded": 0, "failed": 0}
+        """The latest."""
+        self._broadcast: dict[str, Any] = {}
+        self._status = ""
+        self._before: tuple[float, int] = (time.monotonic(), 0)
+        self._told = ""
+        super().__init__(descriptor)
+
+    def put(self, message: dict[str, Any], always: bool = True) -> None:
+        """Note what a line tells, and write its words, if it has any."""
+        self.counts = message.get("counts", self.counts)
+        self._broadcast = message.get("broadcast") or self._broadcast
+        self._status = message.get("status", self._status)
+        super().put(message, always=False)
+
+    def encoded(self, message: dict[str, Any]) -> bytes:
+        """The words of a line, with the time; empty when it is not for people."""
+        words = wordsOf(message)
+        if not words:
+            return b""
+        return f"{time.strftime('%H:%M:%S')} {words}\n".encode(sys.stdout.encoding or "utf-8", "replace")
+
+    def tellStatus(self) -> None:
+        """Write how much came since the last time, unless nothing is new."""
+        now, received = time.monotonic(), self._received
+        since, before = self._before
+        self._before = now, received
+        fresh = f" ({(received - before) / (now - since):.1f} per second)" if received > before else ""
+        words = f"{received} received{fresh}, {self._restWords}. {self._broadcastWords}{self._status}".strip()
+        if words != self._told:
+            self._told = words
+            self.put({"words": words})
+
+    def tellEnd(self) -> None:
+        """Write what came in all."""
+        sent, lost = self._broadcast.get("sent"), self._broadcast.get("lost")
+        words = "" if sent is None else f", {sent} messages sent, {lost} left out"
+        self.put({"words": f"The end: {self._received} received, {self._restWords}{words}."})
+
+    @property
+    def _received(self) -> int:
+        return int(sum(self.counts["received"].values()))
+
+    @property
+    def _restWords(self) -> str:
+        recorded, failed, rejected = (self.counts[name] for name in ("recorded", "failed", "rejected"))
+        return f"{recorded} recorded, {failed} failed, {rejected} rejected"
+
+    @property
+    def _broadcastWords(self) -> str:
+        return f"{broadcastWords(self._broadcast)} " if self._broadcast else ""
+
+
+def wordsOf(message: dict[str, Any]) -> str:
+    """What a line of the acquisition process says to people, empty when nothing."""
+    if "words" in message:
+        return str(message["words"])
+    if "event" in message:
+        return LEVELS[message["event"]["level"]] + str(message["event"]["text"])
+    if "log" in message and message["level"] >= logging.WARNING:
+        return f"Log: {message['log']}"
+    if message.get("recorded"):
+        return f"The recording is complete; it begins with {message['recorded'][0]}."
+    return ""
+
+
+class NoDisplay(Outlet):
+    """An outlet without memory for pixels, as nobody shows them here.
+
+    :param console: where the words go.
+    """
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(RingWriter([], ""), console)
+        self._console = console
+
+    def show(self, frame: Frame, counts: dict[str, int]) -> None:
+        """Count it."""
+        self._console.counts = dict(counts)
+
+    def lend(self, nbytes: int) -> Pixels | None:
+        """There is none."""
+        return None

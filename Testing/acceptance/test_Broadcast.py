@@ -1,0 +1,123 @@
+"""Live images for others: whatever the source, each who connects gets them, and the recording has them all."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+
+import numpy as np
+import pytest
+from RealTimeImagingLib import FolderSettings
+from RealTimeImagingLib.Errors import SettingsError
+from RealTimeImagingLib.Frame import checksum
+from unit.broadcasting import Listening
+from unit.conftest import arrive, niftiFile, sumOf
+from unit.linking import freePort
+
+from .conftest import until, untilRunning, untilStopped
+
+
+def connect(logic, place=0):
+    """A client of the source at this place, known to it."""
+    until(lambda: len(logic.broadcastCounts()["sources"]) > place)
+    until(lambda: logic.broadcastCounts()["sources"][place]["listening"])
+    source = logic.broadcastCounts()["sources"][place]
+    client = Listening(source["port"])
+    name = "{}:{}".format(*client.connection.getsockname())
+    until(lambda: name in [one["name"] for one in logic.broadcastCounts()["sources"][place]["clients"]])
+    return client
+
+
+def sums(client):
+    return [checksum(message.pixels) for message in client.messages]
+
+
+@pytest.fixture
+def clients():
+    """Whom a story connected."""
+    made = []
+    yield made
+    for client in made:
+        client.connection.close()
+
+
+def test_whoConnectsGetsWhatIsShownAndRecorded(logic, incoming, tmp_path, clients, noErrors):
+    assert logic.broadcastStatus() == ""
+    logic.startBroadcast(port=0)
+    assert "when a source is started" in logic.broadcastStatus()
+    logic.startRecording(tmp_path / "recordings")
+    handle = logic.start(FolderSettings(str(incoming)))
+    untilRunning(handle)
+    clients += [connect(logic), connect(logic)]
+    for number in range(15):
+        arrive(incoming / f"{number}.nii", niftiFile(number))
+        until(lambda number=number: all(len(client.messages) > number for client in clients))
+    until(lambda: logic.broadcastCounts()["sent"] == 30)
+    assert "2 clients, 30 messages sent." in logic.broadcastStatus()
+    for client in clients:
+        assert sums(client) == [sumOf(number) for number in range(15)]
+        np.testing.assert_array_equal(client.messages[0].ijkToRAS, np.diag([-2.0, 2, 3, 1]))
+    logic.stopRecording()
+    untilStopped(logic)
+    until(lambda: logic.statistics()["recorded"] == 15)
+    for client in clients:
+        client.untilEnd()
+
+
+def test_furtherSourcesTakeTheNextPortsAndStopEndsAll(logic, tmp_path, clients, noErrors):
+    port = freePort()
+    for name in ("A", "B"):
+        (tmp_path / name).mkdir()
+        untilRunning(logic.start(FolderSettings(str(tmp_path / name), stream=name)))
+    logic.startBroadcast(port=port)
+    clients += [connect(logic, 0), connect(logic, 1)]
+    assert [source["port"] for source in logic.broadcastCounts()["sources"]] == [port, port + 1]
+    for number, name in enumerate(("A", "B")):
+        arrive(tmp_path / name / "1.nii", niftiFile(number))
+        until(lambda number=number: clients[number].messages)
+    assert [client.messages[0].device_name for client in clients] == ["A", "B"]
+    assert [sums(client) for client in clients] == [[sumOf(0)], [sumOf(1)]]
+    logic.stopBroadcast()
+    until(lambda: not logic.broadcastCounts()["sources"])
+    for client in clients:
+        client.untilEnd()
+    assert logic.broadcastStatus() == ""
+    assert len(logic.session.running()) == 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are others there")
+def test_aProcessThatDiesIsFoundOnTheSamePortAgain(logic, incoming, clients):
+    logic.startBroadcast(port=freePort())
+    handle = logic.start(FolderSettings(str(incoming)))
+    untilRunning(handle)
+    clients.append(connect(logic))
+    port, pid = logic.broadcastCounts()["sources"][0]["port"], handle.pid
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: handle.state == "running" and handle.pid != pid)
+    clients[0].untilEnd()
+    clients.append(connect(logic))
+    assert logic.broadcastCounts()["sources"][0]["port"] == port
+    arrive(incoming / "1.nii", niftiFile(1))
+    until(lambda: clients[1].messages)
+    assert sums(clients[1]) == [sumOf(1)]
+
+
+def test_aPortThatIsTakenIsToldAndTheSourceGoesOn(logic, incoming):
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        logic.startBroadcast(port=holder.getsockname()[1])
+        handle = logic.start(FolderSettings(str(incoming)))
+        untilRunning(handle)
+        until(lambda: "port-taken" in [event.code for event in logic.events()])
+        assert "cannot be listened on" in logic.broadcastStatus()
+        arrive(incoming / "1.nii", niftiFile(1))
+        until(lambda: logic.statistics()["shown"] == 1)
+    until(lambda: "listening" in [event.code for event in logic.events()])
+    until(lambda: "nobody is connected" in logic.broadcastStatus())
+
+
+def test_whatCannotWorkIsRefused(logic):
+    for values in ({"port": -1}, {"host": ""}, {"version": 3}):
+        with pytest.raises(SettingsError):
+            logic.startBroadcast(**values)
+    assert not logic.broadcastCounts()["active"]

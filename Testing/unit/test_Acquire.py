@@ -1,0 +1,282 @@
+"""The acquisition process without Slicer, as a program: at its other end our own source of OpenIGTLink."""
+
+import dataclasses
+import os
+import queue
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from RealTimeImagingLib import Acquire
+from RealTimeImagingLib.Acquire.Options import ELSEWHERE, LEFT_OUT, readOptions
+from RealTimeImagingLib.Frame import Image, checksum
+from RealTimeImagingLib.Recording import openRecording
+from RealTimeImagingLib.Settings import KINDS, BroadcastSettings, FolderSettings, OpenIGTLinkSettings, ReplaySettings
+from RealTimeImagingLib.Simulator.Writing import niftiBytes
+from unit.conftest import arrive, niftiFile, seriesFile, sumOf, volume
+from unit.linking import Link, freePort
+
+PROGRAM = Path(Acquire.__file__).parent
+SENDING = ["--openigtlink", "18945"]
+posix = pytest.mark.skipif(os.name != "posix", reason="signals are others there")
+
+
+# ---- options
+
+
+def test_the_settings_of_each_source_are_its_options(tmp_path):
+    options = ["--pattern", "*.nii", "--existing", "all", "--subfolders", "--incomplete-after", "3"]
+    plan = readOptions(["folder", str(tmp_path), *options, *SENDING])
+    expected = FolderSettings(str(tmp_path), "*.nii", subfolders=True, existing="all", incompleteAfter=3.0)
+    assert plan.settings == expected
+    assert plan.broadcast == BroadcastSettings(18945)
+    assert [order["command"] for order in plan.orders()] == ["broadcast"]
+
+
+def test_options_of_all_settings_of_all_sources_are_there(capsys):
+    for kind, settings in KINDS.items():
+        if kind in ELSEWHERE:
+            continue
+        with pytest.raises(SystemExit) as ended:
+            readOptions([kind, "--help"])
+        assert ended.value.code == 0
+        text = capsys.readouterr().out
+        for field in dataclasses.fields(settings):
+            if field.name not in LEFT_OUT.get(kind, ()):
+                name = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", field.name).lower()
+                assert f"--{name}" in text or field.name.upper() in text
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], {}),
+        (["--fastest"], {"pace": "fastest"}),
+        (["--rate", "12.5"], {"pace": "rate", "rate": 12.5}),
+        (["--rate", "12.5", "--pace", "recorded"], {"rate": 12.5}),
+        (["--loop", "--speed", "2"], {"loop": True, "speed": 2.0}),
+    ],
+)
+def test_a_replay_has_the_pace_that_is_meant(tmp_path, options, expected):
+    file = str(tmp_path / "a.nii")
+    assert readOptions(["replay", file, *options, *SENDING]).settings == ReplaySettings(file, **expected)
+
+
+def test_a_source_of_openigtlink_and_those_it_is_sent_to_are_told_apart():
+    source = ["--host", "scanner", "--port", "18944", "--ask", "STT_TDATA", "--no-check-crc"]
+    others = ["--openigtlink", "0.0.0.0:18946", "--allow", "10.0.0.0/24", "--allow", "10.1.0.7", "--attributes"]
+    plan = readOptions(["openigtlink", *source, *others])
+    assert plan.settings == OpenIGTLinkSettings(host="scanner", ask=("STT_TDATA",), checkCRC=False)
+    assert plan.broadcast == BroadcastSettings(18946, "0.0.0.0", 2, ("10.0.0.0/24", "10.1.0.7"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "SOURCE"),
+        (["magic"], "invalid choice"),
+        (["folder"], "FOLDER"),
+        (["folder", "{}"], "--openigtlink PORT or --record"),
+        (["folder", "{}", "--openigtlink", "port"], "no port such as 18945"),
+        (["folder", "{}", "--openigtlink", "70000"], "0 to 65535"),
+        (["folder", "{}", "--openigtlink", "1", "--allow", "everybody"], "no address such as"),
+        (["folder", "{}", "--record", "{}/recordings"], "where nothing is changed"),
+        (["folder", "{}", "--existing", "some", *SENDING], '"existing" is one of'),
+        (["replay", "a.nii", "--rate", "fast", *SENDING], "invalid float"),
+        (["replay", "a.nii", "--paused", *SENDING], "--paused"),
+        (["openigtlink", "--role", "both", *SENDING], '"role" is one of'),
+        (["openigtlink", "--engine", "connector", *SENDING], "--engine"),
+    ],
+)
+def test_options_that_cannot_work_give_words_and_the_code_2(tmp_path, capsys, arguments, words):
+    with pytest.raises(SystemExit) as ended:
+        readOptions([argument.format(tmp_path) for argument in arguments])
+    assert ended.value.code == 2
+    assert words in capsys.readouterr().err.replace("\n", " ")
+
+
+# ---- the program
+
+
+class Program:
+    """The program, with what it writes."""
+
+    def __init__(self, *arguments, command=(str(PROGRAM),)):
+        environment = {**os.environ, "PYTHONPATH": str(PROGRAM.parents[1]) if "-m" in command else ""}
+        self.lines = []
+        self._queue = queue.Queue()
+        self.process = subprocess.Popen(
+            [sys.executable, *command, *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        self._reading = threading.Thread(target=self._read, daemon=True)
+        self._reading.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self._queue.put(line.rstrip("\n"))
+        self._queue.put(None)
+
+    def until(self, words):
+        """Take lines until one has these words; returns it."""
+        while not any(words in line for line in self.lines):
+            line = self._queue.get(timeout=20)
+            assert line is not None, f"it ended before: {self.lines} {self.process.stderr.read()}"
+            self.lines.append(line)
+        return next(line for line in self.lines if words in line)
+
+    def end(self, kind=signal.SIGINT):
+        """Ask for the end as Ctrl+C does; the exit code and the last line."""
+        self.process.send_signal(kind)
+        while (line := self._queue.get(timeout=20)) is not None:
+            self.lines.append(line)
+        return self.process.wait(10), self.lines[-1]
+
+    def close(self):
+        self.process.kill()
+        self.process.wait(5)
+        self._reading.join(5)
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+
+@pytest.fixture
+def program():
+    made = []
+
+    def start(*arguments, **options):
+        made.append(Program(*arguments, **options))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def link(tmp_path):
+    """Starts sources that connect to a port, as in Slicer."""
+    made = []
+
+    def start(port):
+        folder = tmp_path / f"link{len(made)}"
+        folder.mkdir()
+        made.append(Link(folder, port=port))
+        made[-1].untilCode("connected")
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.close()
+
+
+def portOf(program):
+    return int(re.search(r"port (\d+)", program.until("Images are sent to all who connect"))[1])
+
+
+def oblique(number):
+    matrix = np.array([[0.6, -1.6, 0, 10], [0.8, 1.2, 0, -20], [0, 0, 3.0, 30], [0, 0, 0, 1]])
+    return Image(volume(number, (6, 7, 8)).pixels, matrix)
+
+
+def atWorldPoints(image, points):
+    """Values at points in millimetres, of the nearest voxel."""
+    indices = np.linalg.inv(image.ijkToRAS) @ np.c_[points, np.ones(len(points))].T
+    i, j, k = np.rint(indices[:3]).astype(int)
+    return image.pixels[k, j, i]
+
+
+@posix
+@pytest.mark.parametrize("command", [(str(PROGRAM),), ("-m", "RealTimeImagingLib.Acquire")], ids=["file", "module"])
+def test_images_of_a_folder_reach_slicer_on_another_computer(program, link, incoming, command):
+    acquiring = program("folder", incoming, "--openigtlink", "0", "--attributes", command=command)
+    other = link(portOf(acquiring))
+    acquiring.until("is connected")
+    sent = [oblique(number) for number in range(20)]
+    for number, image in enumerate(sent):
+        arrive(incoming / f"{number}.nii", niftiBytes(image))
+        other.until(lambda number=number: len(other.frames) > number)
+    k, j, i = np.indices((6, 7, 8)).reshape(3, -1)
+    points = (sent[0].ijkToRAS @ np.array([i, j, k, np.ones(len(i))]))[:3].T
+    for number, (image, arrival) in enumerate(zip(sent, other.frames, strict=True)):
+        np.testing.assert_array_equal(atWorldPoints(arrival.image, points), atWorldPoints(image, points))
+        np.testing.assert_allclose(arrival.image.ijkToRAS, image.ijkToRAS, atol=1e-5)
+        assert arrival.image.attributes["SourceFile"] == f"{number}.nii"
+        assert arrival.stream == "Live"
+    code, last = acquiring.end()
+    assert code == 0
+    assert "The end: 20 received, 0 recorded, 0 failed, 0 rejected, 20 messages sent, 0 left out." in last
+    assert acquiring.process.stderr.read() == ""
+
+
+@posix
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_a_replay_is_sent_and_recorded_until_it_is_told_to_end(program, link, incoming, tmp_path, kind):
+    (incoming / "a.nii").write_bytes(seriesFile(range(30)))
+    folder = tmp_path / "recordings"
+    acquiring = program("replay", incoming / "a.nii", "--rate", 200, "--openigtlink", "0", "--record", folder)
+    other = link(portOf(acquiring))
+    acquiring.until("has ended: 30 frames")
+    code, last = acquiring.end(kind)
+    assert code == 0
+    assert "30 received, 30 recorded, 0 failed, 0 rejected" in last
+    header = acquiring.until("The recording is complete").partition("begins with ")[2].rstrip(".")
+    part = openRecording(header)
+    assert [checksum(part.pixels(index)) for index in range(part.count)] == [sumOf(number) for number in range(30)]
+    other.untilCode("disconnected")
+    assert other.sums == [sumOf(number) for number in range(30)][30 - len(other.sums) :]
+
+
+@posix
+def test_what_is_wrong_is_told_and_it_goes_on(program, incoming):
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        acquiring = program("folder", incoming, "--openigtlink", port)
+        assert "Error: " in acquiring.until(f"Port {port} is taken")
+        arrive(incoming / "bad.nii", b"no image" * 99)
+        assert "Warning: " in acquiring.until("bad.nii")
+    assert portOf(acquiring) == port
+    arrive(incoming / "good.nii", niftiFile(1))
+    acquiring.until("1 received")
+    code, last = acquiring.end()
+    assert (code, "1 received, 0 recorded, 0 failed, 1 rejected, 0 messages sent" in last) == (0, True)
+
+
+@posix
+def test_nothing_is_left_behind(program, incoming):
+    from RealTimeImagingLib.Acquisition.WorkFolders import PREFIX, roots
+
+    acquiring = program("folder", incoming, "--openigtlink", freePort())
+    acquiring.until("Images are sent")
+    mark = f"{PREFIX}-{acquiring.process.pid}-"
+    assert [name for root in roots() for name in os.listdir(root) if name.startswith(mark)]
+    assert acquiring.end()[0] == 0
+    assert not [name for root in roots() for name in os.listdir(root) if name.startswith(mark)]
+
+
+def test_bad_options_end_the_program_with_the_code_2(incoming):
+    done = subprocess.run(
+        [sys.executable, str(PROGRAM), "folder", str(incoming)], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "--openigtlink PORT" in done.stderr
+
+
+def test_it_needs_nothing_of_slicer():
+    code = f"import sys; sys.path[0] = {str(PROGRAM.parents[1])!r}; import RealTimeImagingLib.Acquire.__main__\n"
+    code += "print([name for name in ('qt', 'slicer', 'vtk', 'ctk', 'PySide6') if name in sys.modules])"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False, env=environment
+    )
+    assert done.stdout.strip() == "[]", done.stderr
