@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from pyigtl import OpenIGTLinkClient
 from RealTimeImagingLib.Acquisition import Audience
 from RealTimeImagingLib.Acquisition.Broadcast import Broadcast
 from RealTimeImagingLib.DeviceMessage import DeviceMessage
@@ -137,6 +138,20 @@ def test_nothing_is_copied_when_nobody_is_connected(broadcasting, monkeypatch):
     monkeypatch.setattr(Audience.Memories, "take", lambda *_: pytest.fail("copied"))
     one.give(frame(2))
     assert one.broadcaster._memories._lent == []
+
+
+def test_pyigtl_receives_it_too(broadcasting):
+    one = broadcasting()
+    client = OpenIGTLinkClient("127.0.0.1", one.status["port"])
+    try:
+        until(lambda: one.status["clients"])
+        sent = frame(1, (3, 4, 5, 3), np.uint8)
+        one.give(sent)
+        message = client.wait_for_message("Live", timeout=10)
+    finally:
+        client.stop()
+    np.testing.assert_array_equal(message.image, sent.pixels)
+    np.testing.assert_allclose(message.ijk_to_world_matrix, MATRIX, atol=1e-5)
 
 
 # ---- who takes it

@@ -140,7 +140,7 @@ def test_a_peer_that_does_not_read_does_not_keep_it_from_ending(sending):
 def test_as_a_client_it_waits_for_one_who_listens(sending):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    one = sending(volumes(3), server=False, port=port)
+    sending(volumes(3), server=False, port=port)
     with socket.create_server(("127.0.0.1", port)) as listener:
         listener.settimeout(10)
         connection, _ = listener.accept()

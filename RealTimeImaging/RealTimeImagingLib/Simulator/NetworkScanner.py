@@ -14,6 +14,8 @@ from .Scanner import waitUntil
 
 TURN = 0.1
 """Seconds that a socket waits before it is asked whether to stop."""
+CONNECT_TIME = 1.5
+"""Seconds for a computer to answer."""
 RETRY = 0.2
 """Seconds between two tries to connect."""
 LAST_WORDS = 5.0
@@ -79,7 +81,7 @@ class NetworkScanner:
                 if self._listener:
                     self._peer, _ = self._listener.accept()
                 else:
-                    self._peer = socket.create_connection((self._host, self.port), TURN)
+                    self._peer = _dial(self._host, self.port)
             except OSError as error:
                 # Nobody yet: neither one who connects, nor one who listens.
                 if self._listener and not isinstance(error, TimeoutError):
@@ -105,6 +107,15 @@ class NetworkScanner:
         if self._log:
             self._log.write(json.dumps({"file": str(number), "checksums": [sum_], "time": sent}) + "\n")
             self._log.flush()
+
+
+def _dial(host: str, port: int) -> socket.socket:
+    made = socket.create_connection((host, port), CONNECT_TIME)
+    if made.getsockname() == made.getpeername():
+        # TCP connects a port without a listener to itself when the system chose it as our own.
+        made.close()
+        raise ConnectionRefusedError(f"Nobody listens on {host}:{port}.")
+    return made
 
 
 def _sendAll(peer: socket.socket, buffers: Sequence[bytes | memoryview], stopped: Callable[[], bool]) -> bool:
