@@ -126,7 +126,7 @@ def addPose(poses: dict[str, PoseFile], line: MessageLine, folder: str, head: Me
     if device not in poses:
         if len(poses) >= MOST_DEVICES:
             return
-        poses[device] = PoseFile(folder, head.name, (head.recording, device))
+        poses[device] = PoseFile(folder, head.recording.removesuffix(MESSAGES), (head.recording, device))
     poses[device].add(matrix, line.time, line.clock)
 
 

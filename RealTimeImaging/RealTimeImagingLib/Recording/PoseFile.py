@@ -34,7 +34,7 @@ class PoseFile:
     """Errors are kept until :meth:`finish`: what cannot be written now can be made later.
 
     :param folder: where the recording is.
-    :param name: of the recording.
+    :param name: what the file's name begins with.
     :param mark: by which a file is known as ours, also half written: base name of the messages, and device.
     """
 

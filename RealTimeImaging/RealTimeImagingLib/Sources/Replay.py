@@ -5,7 +5,8 @@
 ``deviceTime`` of a frame is that of the file where it has one, also in a second pass: a recording of it flags times
 that run back (FrameTimes), and its index then follows the arrival. Files that tell only distances in time (NRRD, NIfTI,
 a DICOM file without a date) give none. Attributes are those of the file, SourceFile (the replayed file; what the frame
-had under this name becomes OriginalSourceFile) and ReplayedFrame (its place, from 0).
+had under this name becomes OriginalSourceFile) and ReplayedFrame (its place, from 0). Only images are replayed: what
+devices said while a recording was made (poses, texts) stays in its file of messages.
 
 Commands: ``pause``, ``resume``; ``step`` {"frames": n} pauses and gives the frame n places on, back when below 0;
 ``seek`` {"frame": n}, from 0; ``pace`` {"speed": factor}, {"rate": frames per second} or {"fastest": true}; ``loop``

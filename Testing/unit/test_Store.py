@@ -1,0 +1,144 @@
+"""What the acquisition process stores of images and of what devices say beside them, and what it tells of that."""
+
+import json
+import os
+
+import pytest
+from RealTimeImagingLib.Acquisition.Outlet import LineWriter, Outlet
+from RealTimeImagingLib.Acquisition.Ring import RingWriter
+from RealTimeImagingLib.Acquisition.Store import Store
+from RealTimeImagingLib.Journal import Journal
+from RealTimeImagingLib.Recording import openMessages, openRecording
+from unit.recordings import START, deviceMessage, frame
+
+
+class Stored:
+    """A store whose lines go to a file."""
+
+    def __init__(self, folder):
+        self._path = folder / "lines"
+        self._descriptor = os.open(self._path, os.O_CREAT | os.O_WRONLY)
+        self._ring, self._lines = RingWriter([str(folder)], "ring"), LineWriter(self._descriptor)
+        self.journal = Journal(str(folder))
+        self.store = Store(self.journal, Outlet(self._ring, self._lines), dict)
+        self.folder = folder / "recordings"
+
+    def record(self, **values):
+        self.store.obey("record", folder=str(self.folder), name="Test", attributes={"Strain": "B6"}, **values)
+
+    def stop(self):
+        """Paths of headers and of manifests of messages."""
+        self.store.obey("stopRecording")
+        line = self.of("recorded")[-1]
+        return line["recorded"], line["messages"]
+
+    def of(self, kind):
+        assert self._lines.flush(5)
+        lines = map(json.loads, self._path.read_bytes().splitlines())
+        return [line for line in lines if kind in line]
+
+    def close(self):
+        self.store.close()
+        assert self._lines.close(5)
+        self._ring.close()
+        self.journal.close()
+        os.close(self._descriptor)
+
+
+@pytest.fixture
+def stored(workFolder):
+    made = Stored(workFolder)
+    yield made
+    made.close()
+
+
+def numbersIn(path):
+    """The numbers of the poses of a manifest, which are their first coordinates."""
+    return [int(line.message.values["matrix"][0][3]) for line in openMessages(path).messages()]
+
+
+def test_messages_are_stored_from_the_command_to_the_stop(stored):
+    stored.store.appendMessage(deviceMessage(0))
+    stored.record()
+    for number in range(1, 4):
+        stored.store.appendMessage(deviceMessage(number))
+    assert stored.store.append(frame(0)) is True
+    stored.store._tellDue = 0.0
+    stored.store.tell()
+    assert stored.of("storage")[-1]["storage"]["messages"] == {"recorded": 3, "failed": 0}
+    (header,), (path,) = stored.stop()
+    stored.store.appendMessage(deviceMessage(4))
+    assert numbersIn(path) == [1, 2, 3]
+    found = openMessages(path)
+    assert (found.attributes, found.origin) == ({"Strain": "B6"}, openRecording(header).origin)
+    assert found.origin == deviceMessage(1).receiveTime
+
+
+def test_without_messages_a_recording_has_no_file_of_them(stored):
+    stored.record()
+    assert stored.store.append(frame(0))
+    headers, messages = stored.stop()
+    assert (len(headers), messages) == (1, [])
+    assert not [name for name in os.listdir(stored.folder) if ".messages" in name]
+
+
+def test_messages_that_fail_are_told(stored):
+    stored.record()
+    os.rmdir(stored.folder)
+    stored.store.appendMessage(deviceMessage(0))
+    stored.store.tell()
+    assert [line["event"]["code"] for line in stored.of("event")] == ["recording-failed"]
+    assert stored.stop() == ([], [])
+    assert [line["event"]["code"] for line in stored.of("event")] == ["recording-failed", "recording-gap"]
+    assert (stored.journal.recorded, stored.journal.failed) == (0, 0)
+
+
+def test_what_was_kept_of_images_and_messages_has_one_axis_of_time(stored):
+    """The last 0.2 s: images at 30 Hz, poses at 100 Hz."""
+    stored.store.obey("keep", seconds=0.2, bytes=1 << 20)
+    for hundredth in range(100):
+        stored.store.appendMessage(deviceMessage(hundredth))
+        if hundredth % 10 == 0:
+            stored.store.append(frame(hundredth // 10, receiveTime=START + hundredth / 100))
+    stored.record(kept=True)
+    (header,), (path,) = stored.stop()
+    assert numbersIn(path) == list(range(79, 100))
+    part, found = openRecording(header), openMessages(path)
+    assert [entry["number"] for entry in part.frames] == [7, 8, 9]
+    assert part.origin == found.origin == pytest.approx(START + 0.7)
+    times = [line.time for line in found.messages()]
+    assert times[11] == part.times[2] == pytest.approx(0.2)
+    assert stored.journal.recorded == 3
+    stored.record(kept=True)
+    assert stored.stop() == ([], [])
+
+
+def test_messages_are_forgotten_when_images_go_on_and_beyond_the_memory(stored):
+    stored.store.obey("keep", seconds=1, bytes=1 << 20)
+    stored.store.appendMessage(deviceMessage(0))
+    stored.store.append(frame(0, receiveTime=START + 5))
+    stored.record(kept=True)
+    assert stored.stop()[1] == []
+    stored.store._keptMessages._limit = 3000
+    for number in range(100):
+        stored.store.appendMessage(deviceMessage(number))
+    stored.store.appendMessage(deviceMessage(100, "text", "Notes", text="x" * 5000))
+    stored.record(kept=True)
+    numbers = numbersIn(stored.stop()[1][0])
+    assert 3 < len(numbers) < 15
+    assert numbers == list(range(100 - len(numbers), 100))
+
+
+def test_a_repair_tells_of_messages(stored):
+    stored.record()
+    stored.store.appendMessage(deviceMessage(0))
+    recorder = stored.store._recorders._messages
+    recorder._file._lines.close()
+    recorder._file._lock.release(remove=False)
+    stored.store._recorders = None  # as after the death of the process
+    stored.store.obey("repair", folder=str(stored.folder))
+    stored.store._repairing.wait(5)
+    (line,) = stored.of("repaired")
+    assert line["repaired"]["recording"] == "Test.messages"
+    assert line["repaired"]["paths"] == []
+    assert numbersIn(line["repaired"]["messages"][0]) == [0]
