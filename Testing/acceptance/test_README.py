@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 import re
+import socket
 import sys
 from types import SimpleNamespace
 
 import nibabel
 import numpy as np
+from RealTimeImagingLib.Frame import checksum
+from RealTimeImagingLib.OpenIGTLink import StatusMessage
+from unit.linking import freePort, hear, image, sendAll
 
-from .conftest import ROOT, until
+from .conftest import ROOT, until, untilStopped
+from .test_OpenIGTLink import waiting
 
 COMING = "# ... images come ...\n"
 """Where an example waits for images."""
 
 
-PUSHING = "## Frames from Python\n"
-"""The section that needs no other source: it has a test of its own."""
+OWN = ("Frames from Python", "OpenIGTLink")
+"""The sections that need no folder: each has a test of its own."""
 
 
-def readme():
-    """The text before, in and behind that section."""
-    before, _, behind = (ROOT / "README.md").read_text(encoding="utf-8").partition(PUSHING)
-    section, heading, behind = behind.partition("\n## ")
-    assert heading
-    return before, section, heading + behind
+def sections():
+    """The text of each section by its heading."""
+    parts = re.split(r"^## (.*)\n", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def blocksOf(text):
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
 
 
 def test_pythonExamples(slicer, views, logic, incoming, tmp_path, noErrors, capsys):
-    before, _, behind = readme()
-    text = before + behind
+    text = "".join(text for heading, text in sections().items() if heading not in OWN)
     text = text.replace("/data/incoming", str(incoming)).replace("/data/recordings", str(tmp_path / "recordings"))
-    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    blocks = blocksOf(text)
     assert len(blocks) >= 4
     stopping = [block for block in blocks if "logic.stop()" in block]
     halves = [block.partition(COMING) for block in blocks if block not in stopping]
@@ -75,7 +81,7 @@ class Camera:
 
 def test_framesFromPython(slicer, views, logic, noErrors, monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", SimpleNamespace(VideoCapture=Camera))
-    blocks = re.findall(r"```python\n(.*?)```", readme()[1], re.DOTALL)
+    blocks = blocksOf(sections()["Frames from Python"])
     assert len(blocks) == 3
     console = {"slicer": slicer, "logic": logic}
     for block in blocks:
@@ -90,6 +96,36 @@ def test_framesFromPython(slicer, views, logic, noErrors, monkeypatch):
     walk, overlay = (slicer.util.arrayFromVolume(logic.liveVolumeNode(name)) for name in ("Walk", "Walk overlay"))
     assert ((overlay == (255, 0, 0)).all(axis=-1) == (walk == 255)).all()
     assert logic.showIn("Walk overlay") == "Red"
+
+
+def test_openIGTLink(slicer, views, logic, noErrors, capsys):
+    (block,) = blocksOf(sections()["OpenIGTLink"])
+    ports = {"18944": str(freePort()), "18945": str(freePort())}
+    for port, free in ports.items():
+        block = block.replace(port, free)
+    before, after = block.split("# ... the device connects ...\n")
+    console = {"slicer": slicer, "logic": logic}
+    exec(before, console)
+    until(lambda: "Waits for" in console["handle"].status)
+    with socket.create_connection(("127.0.0.1", int(ports["18944"]))) as device:
+        until(logic.canSend)
+        exec(after, console)
+        until(lambda: waiting(device))
+        heard = []
+        while {one.message_type for one in heard} < {"TRANSFORM", "STRING"}:
+            heard += hear(device, 1)
+        assert [one.string for one in heard if one.message_type == "STRING"] == ["START_SEQUENCE"]
+        sendAll(device, StatusMessage(1, 0, "OK", "scanning", device_name="Scanner"))
+        until(lambda: "answered" in [event.code for event in logic.events()])
+        until(lambda: ports["18945"] in logic.broadcastStatus())
+        with socket.create_connection(("127.0.0.1", int(ports["18945"]))) as other:
+            until(lambda: "1 " in logic.broadcastStatus())
+            sendAll(device, image(1))
+            until(lambda: waiting(other))
+            (got,) = hear(other, 1)
+            assert checksum(got.pixels) == checksum(image(1).pixels)
+        untilStopped(logic)
+    assert "status Scanner" in capsys.readouterr().out
 
 
 def test_everyPathInTheReadmeIsThere():
