@@ -25,6 +25,7 @@ from ..OpenIGTLink import (
     QueryMessage,
     Receiver,
     StatusMessage,
+    fastChecksum,
     knownTypes,
     packBuffers,
 )
@@ -38,6 +39,8 @@ from .Source import Arrival
 
 LAST_WORDS = 0.5
 """Seconds at the end for what is still to be sent, such as a stop of the scanner."""
+LARGE = 1 << 18
+"""Bytes of an image above which a slow checksum is told of."""
 BACKLOG = 4 << 20
 """Bytes that may wait for a peer that does not read; more is not sent."""
 
@@ -73,6 +76,7 @@ class OpenIGTLinkSource:
         self._streams: dict[str, tuple[Peer, str]] = {}
         """By the stream's name: whose it is, and the device's name."""
         self._sent: list[Event] = []
+        self._warned = False
 
     @property
     def status(self) -> str:
@@ -159,6 +163,7 @@ class OpenIGTLinkSource:
             return
         try:
             if isinstance(item, ImageMessage):
+                yield from self._warnOfSlowness(item)
                 yield Arrival(self._streamOf(peer, item.device_name), imageOf(item), now)
                 return
             self._answer(peer, item)
@@ -167,6 +172,14 @@ class OpenIGTLinkSource:
             self._journal.refuse()
             name = f"{item.message_type} of {item.device_name or 'a device without a name'}"
             yield Event("not-usable", f"{peer.name}: {name} cannot be used: {error}", "warning", item.device_name)
+
+    def _warnOfSlowness(self, image: ImageMessage) -> Iterator[Event]:
+        if self._settings.checkCRC and not self._warned and image.pixels.nbytes > LARGE and not fastChecksum():
+            self._warned = True
+            text = (
+                "Checking the data of large images is slow: install the Python package fastcrc, or switch it off."
+            )
+            yield Event("slow-checksum", text, "warning")
 
     def _streamOf(self, peer: Peer, device: str) -> str:
         # Two peers may use one name; each keeps the stream that it had while it is connected.
