@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..DeviceMessage import DeviceMessage
+from ..Doors import Listener
 from ..Errors import WireError
 from ..Event import Event
 from ..Frame import Frame
@@ -27,7 +28,6 @@ from ..OpenIGTLink import (
     deviceOnWire,
     knownTypes,
 )
-from ..OpenIGTLink.Doors import Listener
 from ..OpenIGTLink.Peers import Peers
 from ..Settings import BroadcastSettings
 from .Audience import STALLED, Client, Memories, Packet

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from ..Doors import Door
 from ..Event import Event
 from .Base import Message
 from .Checksum import Buffer
-from .Doors import Door
 from .Peer import UNREAD, Peer
 from .Receiver import Receiver
 from .Report import Problem

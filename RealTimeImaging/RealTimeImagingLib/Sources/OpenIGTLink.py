@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ..DeviceMessage import DeviceMessage
+from ..Doors import Dialer, Door, Listener
 from ..Errors import FrameError, WireError
 from ..Event import Event
 from ..Journal import Journal
@@ -29,7 +30,6 @@ from ..OpenIGTLink import (
     knownTypes,
     packBuffers,
 )
-from ..OpenIGTLink.Doors import Dialer, Door, Listener
 from ..OpenIGTLink.Peer import Peer
 from ..OpenIGTLink.Peers import Peers
 from ..Readers import Lend

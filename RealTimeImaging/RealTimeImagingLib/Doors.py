@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from ..Event import Event
+from .Event import Event
 
 RETRY = 1.0
 """Seconds from one try to listen or to connect to the next."""
