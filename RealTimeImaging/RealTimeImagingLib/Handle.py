@@ -30,6 +30,8 @@ class Handle:
         """How many messages beside images came, by the device's name."""
         self.peers: set[str] = set()
         """Who is connected, where a source has connections."""
+        self.details: dict[str, Any] = {}
+        """What the source has to tell beside its status, such as the token of one that is sent images over HTTP."""
         self.storage: dict[str, Any] = {}
         """What the process said last of what it stores: ``bytes``, ``free`` (bytes or None), ``kept``."""
         self.broadcast: dict[str, Any] = {}

@@ -49,6 +49,8 @@ class Journal:
     """
 
     def __init__(self, folder: str) -> None:
+        self.folder = folder
+        """Where a source may keep what it works on; it is removed with all that is in it."""
         self.numbers: dict[str, int] = {}
         """Next frame number of each stream."""
         self.recorded = self.failed = 0

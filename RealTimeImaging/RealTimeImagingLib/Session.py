@@ -219,6 +219,7 @@ class Session:
         if "recorded" in line or "repaired" in line:
             self.onStored(handle, line)
         handle.status = line.get("status", handle.status)
+        handle.details = line.get("details", handle.details)
         handle.storage = line.get("storage", handle.storage)
         handle.broadcast = line.get("broadcast", handle.broadcast)
         if "event" in line:

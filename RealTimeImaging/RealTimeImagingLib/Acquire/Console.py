@@ -83,6 +83,8 @@ def wordsOf(message: dict[str, Any]) -> str:
         return LEVELS[message["event"]["level"]] + str(message["event"]["text"])
     if "log" in message and message["level"] >= logging.WARNING:
         return f"Log: {message['log']}"
+    if "details" in message:
+        return str(message["details"].get("words", ""))
     if message.get("recorded"):
         return f"The recording is complete; it begins with {message['recorded'][0]}."
     return ""

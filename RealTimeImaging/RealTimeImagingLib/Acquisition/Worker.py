@@ -2,7 +2,8 @@
 
 It speaks JSON lines. To it, on standard input: first the start (see Start.py), then commands
 ``{"command": "release", "slots": [[generation, slot], ...]}``, ``{"command": "stop"}`` and those of the source.
-From it, on standard output: ``pid`` first, then ``ready``, ``frame``, ``event``, ``status``, ``log``, at last ``end``.
+From it, on standard output: ``pid`` first, then ``ready``, ``frame``, ``event``, ``status``, ``details``, ``log``, at
+last ``end``.
 End of input ends it, so that nothing is left behind when Slicer is killed.
 """
 
@@ -24,7 +25,7 @@ from ..Event import Event
 from ..Frame import Frame
 from ..Journal import Journal
 from ..Settings import settingsFromJSON
-from ..Sources import Arrival, Source, openSource
+from ..Sources import Arrival, Detailed, Source, openSource
 from .Broadcast import Broadcast
 from .Inlet import RingInlet
 from .Outlet import LineWriter, Outlet
@@ -67,6 +68,7 @@ class Worker:
         self._commands: deque[dict[str, Any]] = deque()
         self._stopping = threading.Event()
         self._told: tuple[str, int] = ("", 0)
+        self._toldDetails: dict[str, Any] = {}
         self._statusDue = 0.0
 
     def command(self, values: dict[str, Any]) -> None:
@@ -108,6 +110,7 @@ class Worker:
                     break
             self._store.tell()
             self._broadcast.tell()
+            self._tellDetails(source)
             self._tellStatus(source.status)
         self._broadcast.end()
         source.close()
@@ -129,7 +132,10 @@ class Worker:
             image.attributes,
         )
         # Stored before it counts: a death in between stores it twice, with the same number, and never not at all.
-        self._journal.accept(arrival.stream, self._store.append(frame))
+        stored = self._store.append(frame)
+        self._journal.accept(arrival.stream, stored)
+        if arrival.accepted:
+            arrival.accepted(frame.number, stored)
         self._outlet.show(frame, self._counts())
         self._broadcast.give(frame)
         self._store.tell()
@@ -147,6 +153,11 @@ class Worker:
             "recorded": journal.recorded,
             "failed": journal.failed,
         }
+
+    def _tellDetails(self, source: Source) -> None:
+        if isinstance(source, Detailed) and source.details != self._toldDetails:
+            self._toldDetails = dict(source.details)
+            self._outlet.tell({"details": self._toldDetails})
 
     def _tellStatus(self, status: str) -> None:
         # A file that was rejected as not complete, and is completed, takes its rejection back without an event.

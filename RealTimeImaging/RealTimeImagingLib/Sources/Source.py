@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ..DeviceMessage import DeviceMessage
 from ..Event import Event
@@ -16,11 +16,14 @@ class Arrival:
     """An image that came for a stream. It becomes a frame before the source is asked for more.
 
     :param receiveTime: seconds since the epoch (UTC) at which all of it was here.
+    :param accepted: called once it is a frame, with its number, and whether a recording has it (None while nothing is
+        recorded).
     """
 
     stream: str
     image: Image
     receiveTime: float
+    accepted: Callable[[int, bool | None], None] | None = None
 
 
 class Source(Protocol):
@@ -41,3 +44,12 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Let go of everything; nothing is read after it."""
+
+
+@runtime_checkable
+class Detailed(Protocol):
+    """A source that has more to tell than its status says."""
+
+    @property
+    def details(self) -> Mapping[str, Any]:
+        """What Slicer's side has to know of it, as JSON has it; told whenever it changes."""

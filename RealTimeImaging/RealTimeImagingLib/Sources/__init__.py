@@ -8,9 +8,9 @@ from ..Settings import FolderSettings, OpenIGTLinkSettings, PushSettings, Replay
 from .Folder import FolderSource
 from .Push import Inlet, PushSource
 from .Replay import ReplaySource
-from .Source import Arrival, Source
+from .Source import Arrival, Detailed, Source
 
-__all__ = ["Arrival", "Inlet", "Source", "openSource"]
+__all__ = ["Arrival", "Detailed", "Inlet", "Source", "openSource"]
 
 
 def openSource(
