@@ -176,9 +176,7 @@ class OpenIGTLinkSource:
     def _warnOfSlowness(self, image: ImageMessage) -> Iterator[Event]:
         if self._settings.checkCRC and not self._warned and image.pixels.nbytes > LARGE and not fastChecksum():
             self._warned = True
-            text = (
-                "Checking the data of large images is slow: install the Python package fastcrc, or switch it off."
-            )
+            text = "Checking the data of large images is slow: install the Python package fastcrc, or switch it off."
             yield Event("slow-checksum", text, "warning")
 
     def _streamOf(self, peer: Peer, device: str) -> str:
