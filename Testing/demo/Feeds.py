@@ -15,7 +15,6 @@ import numpy as np
 from RealTimeImagingLib.Frame import Frame, Image, checksum, pictureToRAS
 from RealTimeImagingLib.Readers import openImageFile
 from RealTimeImagingLib.Recording import Recorder
-from RealTimeImagingLib.Settings import OpenIGTLinkSettings, SourceSettings
 
 SIMULATOR = os.path.join(
     os.path.dirname(os.path.abspath(__file__)),
@@ -89,13 +88,16 @@ class OpenIGTLinkFeed(_ScannerFeed):
     def __init__(self, options: Any, folder: str, frames: int | None) -> None:
         super().__init__(options, folder, frames, "--listen", "0")
 
-    def choose(self, ui: Any) -> SourceSettings:
-        """Start the scanner; the settings of the source that connects to it."""
+    def choose(self, ui: Any) -> None:
+        """Start the scanner, and fill the panel as a user would."""
         self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         words = self._process.stdout.readline() if self._process.stdout else b""
         if not words:
             raise SystemExit("The simulated scanner did not start.")
-        return OpenIGTLinkSettings(port=int(words.split()[-1]))
+        ui.sourceComboBox.currentIndex = 2
+        ui.linkRoleComboBox.currentIndex = 0
+        ui.linkPortSpinBox.value = int(words.split()[-1])
+        ui.devicesSection.collapsed = False
 
     def begin(self) -> None:
         """It begins by itself when the module connects."""

@@ -42,7 +42,7 @@ def main() -> int:
         logic = panel.logic
         witness = Witness(lambda stream: slicer.util.arrayFromVolume(logic.liveVolumeNode(stream)))
         logic.addFrameCallback(witness)
-        _press(panel.panel.ui, logic, feed, recordings if options.record else "")
+        _press(panel.panel.ui, feed, recordings if options.record else "")
         slicerhost.runUntil(lambda: logic.sources()[0].state == "running", 20)
         feed.begin()
         _watch(window, layout, logic, feed, screen and not options.frames)
@@ -97,13 +97,8 @@ def _window(screen: bool) -> tuple[Any, Any, Any]:
     return window, layout, panel.self()
 
 
-def _press(ui: Any, logic: Any, feed: Any, recordings: str) -> None:
-    settings = feed.choose(ui)
-    if settings:
-        if recordings:
-            logic.startRecording(recordings)
-        logic.start(settings)
-        return
+def _press(ui: Any, feed: Any, recordings: str) -> None:
+    feed.choose(ui)
     ui.recordingFolderPathLineEdit.currentPath = recordings
     ui.recordFromStartCheckBox.checked = bool(recordings)
     ui.startButton.click()
