@@ -135,6 +135,7 @@ class Connecting:
         if not connectorAvailable():
             raise SettingsError("The extension SlicerOpenIGTLink is not installed; choose the engine of this module.")
         handle = self._start(PushSettings(settings.stream))
+        handle.asked = settings
         try:
             self._running.append((handle, Connector(settings, self._take, self._report)))
         except SettingsError:

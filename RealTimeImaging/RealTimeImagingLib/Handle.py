@@ -17,6 +17,8 @@ class Handle:
 
     def __init__(self, settings: SourceSettings) -> None:
         self.settings = settings
+        self.asked = settings
+        """What was asked for: with another engine than our own, not what its process was told."""
         self.status = "The acquisition process is starting."
         """What the source waits for, in words."""
         self.rejected = self.recorded = self.failed = 0

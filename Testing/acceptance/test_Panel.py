@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import closing
+
 import nibabel
 import numpy as np
 import slicerhost
+import vtk
+from RealTimeImagingLib.Frame import Frame
+from RealTimeImagingLib.Recording import Recorder
+from unit.linking import freePort, image, sendAll
 
-from .conftest import until, workFolders
+from .conftest import until, untilStopped, workFolders
 
 
 def save(path, value):
@@ -245,3 +252,60 @@ def test_applicationExit(slicer, module, logic, noErrors):
     slicerhost.quit()
     assert workFolders() == []
     assert slicerhost.leftovers() == []
+
+
+def test_severalSourcesAtOnce(slicer, module, logic, incoming, tmp_path, noErrors):
+    """Folder, replay and OpenIGTLink beside one another, each with its own Start, one recording over all."""
+    ui = panelOf(module).ui
+    recorder = Recorder(str(tmp_path), "Old", "Live", {})
+    for number in range(20):
+        pixels = np.full((2, 3, 4), number, np.int16)
+        assert recorder.append(Frame(pixels, np.eye(4), "Live", number, 1.7e9 + number))
+    (replayed,) = recorder.finish()
+    ui.recordingFolderPathLineEdit.currentPath = str(tmp_path / "recordings")
+    ui.recordFromStartCheckBox.checked = True
+    ui.folderPathLineEdit.currentPath = str(incoming)
+    ui.startButton.click()
+    until(lambda: ui.startButton.text == "Stop" and not ui.folderPathLineEdit.enabled)
+    ui.sourceComboBox.currentIndex = 1
+    assert ui.startButton.text == "Start"
+    ui.replayFilePathLineEdit.currentPath = replayed
+    ui.replayPaceComboBox.currentIndex = 2
+    ui.startButton.click()
+    ui.sourceComboBox.currentIndex = 2
+    ui.linkRoleComboBox.currentIndex = 1
+    ui.linkPortSpinBox.value = freePort()
+    ui.startButton.click()
+    until(lambda: [one.state for one in logic.sources()] == ["running"] * 3)
+    until(lambda: "Waits for a device" in ui.statusLabel.text)
+    with closing(socket.create_connection(("127.0.0.1", ui.linkPortSpinBox.value))) as device:
+        sendAll(device, image(1), image(2))
+        save(incoming / "a.nii", 5)
+        until(lambda: logic.statistics()["received"] == 23)
+        counts = logic.statistics()
+        received = {name: one["received"] for name, one in counts["streams"].items()}
+        assert received == {"Live": 1, "Live 2": 20, "Probe": 2}
+        until(lambda: "(20 received" in ui.statusLabel.text and "(2 received" in ui.statusLabel.text)
+        ui.startButton.click()
+        until(lambda: [one.state for one in logic.sources()] == ["running", "running", "stopped"])
+        until(lambda: ui.startButton.text == "Start")
+    ui.sourceComboBox.currentIndex = 0
+    assert ui.startButton.text == "Stop"
+    save(incoming / "b.nii", 6)
+    until(lambda: logic.statistics()["received"] == 24)
+    browser = logic.stopRecording()
+    until(lambda: not logic.recordings.building)
+    assert logic.statistics()["recorded"] == 24
+    sequences = vtk.vtkCollection()
+    browser.GetSynchronizedSequenceNodes(sequences, True)
+    nodes = [sequences.GetItemAsObject(index) for index in range(sequences.GetNumberOfItems())]
+    assert sorted(node.GetNumberOfDataNodes() for node in nodes if "Probe" in node.GetName()) == [2]
+    # One clock for all: each index is the arrival since the first frame of the recording.
+    starts = set()
+    for node in nodes:
+        for index in range(node.GetNumberOfDataNodes()):
+            item = node.GetNthDataNode(index)
+            if not item.GetAttribute("DeviceTime"):
+                starts.add(round(float(item.GetAttribute("ReceiveTime")) - float(node.GetNthIndexValue(index)), 2))
+    assert len(starts) == 1
+    untilStopped(logic)

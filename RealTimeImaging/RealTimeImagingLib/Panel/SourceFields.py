@@ -47,6 +47,10 @@ class SourceFields(ABC, Generic[_Settings]):
     def show(self, settings: _Settings) -> None:
         """Fill the fields."""
 
+    def isOf(self, settings: SourceSettings) -> bool:
+        """Whether these settings are of this source."""
+        return settings.kind == self.kind
+
     def rows(self) -> set[str]:
         """The widgets that are of use as the fields are now."""
         return {*self.names, *self.options}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import ctk
@@ -15,14 +16,8 @@ from ..Settings import PACES, ReplaySettings, SourceSettings, settingsFromJSON
 from .Section import Section, remember, remembered
 from .SourceFields import FIELDS
 
-FIXED = (
-    "folderPathLineEdit",
-    "replayFilePathLineEdit",
-    "linkRoleComboBox",
-    "linkHostLineEdit",
-    "linkPortSpinBox",
-)
-"""What cannot be changed while a source runs."""
+CHANGEABLE = ("replayPaceComboBox", "replaySpeedSpinBox", "replayRateSpinBox", "replayLoopCheckBox")
+"""What can be changed while the source runs."""
 
 
 class SourceSection(Section):
@@ -37,7 +32,7 @@ class SourceSection(Section):
         self._paused = False
         self.connect(ui.startButton, "clicked()", self._startOrStop)
         self.connect(ui.tryButton, "clicked()", self._try)
-        self.connect(ui.sourceComboBox, "currentIndexChanged(int)", self._showRows)
+        self.connect(ui.sourceComboBox, "currentIndexChanged(int)", self._sourceChosen)
         for combo in (ui.linkRoleComboBox, ui.linkEngineComboBox):
             self.connect(combo, "currentIndexChanged(int)", self._showRows)
         self.connect(ui.replayPaceComboBox, "currentIndexChanged(int)", self._paceChosen)
@@ -74,11 +69,12 @@ class SourceSection(Section):
         return self._fields[self.ui.sourceComboBox.currentIndex]
 
     def refresh(self, values: dict[str, Any]) -> None:
-        """Start or Stop, and the buttons of a replay that runs."""
-        running = self.logic.isRunning()
+        """Start or Stop of the source that is chosen, and the buttons of a replay that runs."""
+        running = self._running() is not None
         self.ui.startButton.text = _("Stop") if running else _("Start")
-        for name in ("sourceComboBox", *FIXED, "optionsSection", "tryButton"):
-            getattr(self.ui, name).enabled = not running
+        for name in (*self._chosen.names, "optionsSection"):
+            getattr(self.ui, name).enabled = not running or name in CHANGEABLE
+        self.ui.tryButton.enabled = not self.logic.isRunning()
         self._showReplay()
 
     def _showReplay(self) -> None:
@@ -92,21 +88,36 @@ class SourceSection(Section):
     # ---- what the user does
 
     def _startOrStop(self) -> None:
-        if self.logic.isRunning():
-            self.logic.stop()
+        running = self._running()
+        if running is not None:
+            self.logic.stop(running)
         elif self.attempt(self._start):
             remember("Settings", json.dumps(self.settings().toJSON()))
             self.ui.folderPathLineEdit.addCurrentPathToHistory()
             self.ui.replayFilePathLineEdit.addCurrentPathToHistory()
 
+    def _running(self) -> Any:
+        """The handle of the source that is chosen, as far as it runs: of each kind the panel starts one."""
+        handles = [one for one in self.logic.sources() if self._chosen.isOf(one.asked) and not one.ended]
+        return handles[-1] if handles else None
+
     def _start(self) -> None:
-        settings = self.settings()
+        settings = self._named(self.settings())
         self._begin(lambda: self.logic.start(settings))
+
+    def _named(self, settings: SourceSettings) -> SourceSettings:
+        # Two sources beside one another need two names; nobody has to think of one.
+        active = [one for one in self.logic.sources() if not one.ended and one.state != "stopping"]
+        taken = {name for one in active for name in one.streams.values()}
+        wanted = getattr(settings, "stream", "")
+        free = (f"{wanted} {number}" if number > 1 else wanted for number in range(1, len(taken) + 2))
+        return replace(settings, stream=next(name for name in free if name not in taken))  # type: ignore[call-arg]
 
     def _try(self) -> None:
         source = self.ui.simulatorInputPathLineEdit.currentPath
         remember("SimulatorInput", source)
-
+        # What runs then is a folder, which the user can stop.
+        self.ui.sourceComboBox.currentIndex = 0
         self.attempt(lambda: self._begin(lambda: self.logic.startSimulatedScanner(source)))
 
     def _begin(self, start: Callable[[], object]) -> None:
@@ -158,6 +169,10 @@ class SourceSection(Section):
     def _paceChosen(self, *_index: int) -> None:
         self._showRows()
         self._paceChanged()
+
+    def _sourceChosen(self, *_index: int) -> None:
+        self._showRows()
+        self.refresh({})
 
     def _showRows(self, *_index: int) -> None:
         wanted = self._chosen.rows()

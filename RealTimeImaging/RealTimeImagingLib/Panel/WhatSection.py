@@ -47,6 +47,8 @@ class WhatSection(Section):
         failed = any(source.state == "failed" for source in sources)
         if active:
             texts = [_("Stopping.") if source.state == "stopping" else source.status for source in active]
+            if len(active) > 1:
+                texts = [f"{text} {_counted(source)}" for text, source in zip(texts, active, strict=True)]
         elif self.logic.isRunning():
             texts = [_("Stopping.")]
         elif failed:
@@ -67,3 +69,9 @@ class WhatSection(Section):
                 item = qt.QListWidgetItem(event.text)
                 item.setToolTip(event.text)
                 self.ui.eventsList.addItem(item)
+
+
+def _counted(source: Any) -> str:
+    received = sum(one.received for one in source.counts.values())
+    shown = sum(one.shown for one in source.counts.values())
+    return str(_("({received} received, {shown} shown)").format(received=received, shown=shown))
