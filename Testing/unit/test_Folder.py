@@ -118,10 +118,10 @@ def test_a_preallocated_file_is_not_shown_before_it_is_closed(receive, incoming)
         ("a.nii", b"no image" * 100, "not-an-image", "348"),
         ("a.nii.gz", b"no gzip" * 100, "damaged", "compressed"),
         ("IM_0001", b"no image" * 100, "not-an-image", "no image"),
-        ("a.tif", b"II*\0" * 100, "not-an-image", "can be read"),
-        ("a.hdr", bytes(348), "unsupported", ".nii is"),
+        ("a.gif", b"GIF89a" * 100, "not-an-image", "can be read"),
+        ("a.hdr", b"ENVI" * 100, "not-an-image", ".hdr/.img"),
     ],
-    ids=["nii", "gz", "no ending", "tif", "hdr"],
+    ids=["nii", "gz", "no ending", "gif", "hdr"],
 )
 def test_what_is_no_image_is_rejected_with_a_reason(receive, incoming, name, data, code, words):
     receiver = receive()

@@ -20,6 +20,7 @@ from unit.settling import assertSame, assertSentence, read, refusal
         "a.raw",
         "a.zraw",
         "a.img",
+        "a.img.gz",
         "a.bin",
         "a.json",
         "a.txt",
@@ -37,7 +38,9 @@ def test_companions_and_unfinished_files_are_ignored(name):
     assert ignoredName(name)
 
 
-@pytest.mark.parametrize("name", ["a.nii", "A.NII.GZ", "a.seq.nrrd", "IM_0001", "1.2.840.10008", "a.ima", "a.igs.mha"])
+@pytest.mark.parametrize(
+    "name", ["a.nii", "A.NII.GZ", "a.seq.nrrd", "IM_0001", "1.2.840.10008", "a.ima", "a.igs.mha", "a.hdr"]
+)
 def test_images_are_not_ignored(name):
     assert not ignoredName(name)
 
@@ -72,7 +75,7 @@ def test_a_picture_is_known_by_its_content(tmp_path):
     [
         ("a.tif", b"", "not-an-image"),
         ("a.txt", b"", "not-an-image"),
-        ("a.hdr", b"", "unsupported"),
+        ("a.hdr", b"ENVI\ndescription = {a file of another format with the same ending}\n" * 9, "not-an-image"),
         ("unknown", b"text " * 200, "not-an-image"),
     ],
 )

@@ -10,15 +10,16 @@ from ..Frame import Image
 from .DICOM import DICOM, looksLikeDICOM
 from .ImageFile import DEFAULT_LIMIT, ImageFile, Lend
 from .MetaImage import MetaImage
-from .NIfTI import NIfTI
+from .NIfTI import NIfTI, NIfTIPair, imageOfPair
 from .NRRD import NRRD
 from .Picture import JPEG, PNG, PNG_SIGNATURE
 from .Raw import readStart
 
-__all__ = ["DEFAULT_LIMIT", "IMAGE_SUFFIXES", "ImageFile", "Lend", "ignoredName", "openImageFile"]
+__all__ = ["DEFAULT_LIMIT", "IMAGE_SUFFIXES", "ImageFile", "Lend", "companionOf", "ignoredName", "openImageFile"]
 
 _READERS: dict[str, type[ImageFile]] = {
     **dict.fromkeys((".nii", ".nii.gz"), NIfTI),
+    **dict.fromkeys((".hdr", ".hdr.gz"), NIfTIPair),
     **dict.fromkeys((".nrrd", ".nhdr"), NRRD),
     **dict.fromkeys((".mha", ".mhd"), MetaImage),
     ".png": PNG,
@@ -31,7 +32,7 @@ IMAGE_SUFFIXES = tuple(_READERS)
 
 _UNFINISHED = (".part", ".partial", ".tmp", ".temp", ".crdownload", ".download", ".filepart", ".swp", ".lock", "~")
 _COMPANIONS = (
-    *(".raw", ".zraw", ".img", ".bin", ".raw.gz"),  # voxels that belong to a detached header
+    *(".raw", ".zraw", ".img", ".img.gz", ".bin", ".raw.gz"),  # voxels that belong to a detached header
     *(".json", ".txt", ".log", ".xml", ".csv", ".tsv", ".bval", ".bvec", ".md", ".html", ".pdf", ".ini", ".cfg"),
 )
 _NAMES = ("dicomdir", "thumbs.db", "desktop.ini")
@@ -43,8 +44,12 @@ def ignoredName(name: str) -> bool:
     return name.startswith(".") or name in _NAMES or name.endswith(_UNFINISHED + _COMPANIONS)
 
 
+def companionOf(path: str) -> str | None:
+    """The file whose change makes this one new: the voxels of a header that has the same name, None for other files."""
+    return imageOfPair(path) if path.lower().endswith((".hdr", ".hdr.gz")) else None
+
+
 _OTHERS = (
-    ".hdr",
     ".tif",
     ".tiff",
     ".bmp",
@@ -75,8 +80,6 @@ def openImageFile(path: str, limit: int = DEFAULT_LIMIT) -> ImageFile:
     for suffix, reader in _READERS.items():
         if name.endswith(suffix):
             return reader(path, limit)
-    if name.endswith(".hdr"):
-        raise NotAnImageError(f"{os.path.basename(path)}: .hdr/.img pairs are not supported, .nii is.", "unsupported")
     if name.endswith(_OTHERS) or ignoredName(name):
         raise _unknown(path)
     found = Unknown(path, limit)
@@ -140,6 +143,6 @@ def _kindOf(head: bytes) -> type[ImageFile] | None:
         return NRRD
     if head.lstrip().startswith((b"ObjectType =", b"NDims =")):
         return MetaImage
-    if head[344:347] == b"n+1":
+    if head[344:347] == b"n+1" or head[4:7] == b"n+2":
         return NIfTI
     return None

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 
 from ..Journal import Stamp
+from ..Readers import companionOf
 from ..Settings import SERIES
 
 FASTEST, IDLE, SLOWEST = 0.005, 0.025, 1.0
@@ -179,7 +180,8 @@ class Looks:
 
 
 def stampOf(path: str) -> Stamp | None:
-    """Size and modification time of a file, None when it is gone.
+    """Size and modification time of a file, None when it is gone. Of the header of a pair (.hdr) it is the size of both
+    files and the later time: a pair is new when either is.
 
     Asked of the file and not of the folder's entry, which on Windows lags behind while a file grows.
     """
@@ -187,4 +189,7 @@ def stampOf(path: str) -> Stamp | None:
         status = os.stat(path)
     except OSError:
         return None
-    return status.st_size, status.st_mtime_ns
+    stamp = status.st_size, status.st_mtime_ns
+    companion = companionOf(path)
+    other = stampOf(companion) if companion else None
+    return (stamp[0] + other[0], max(stamp[1], other[1])) if other else stamp
