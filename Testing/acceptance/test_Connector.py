@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from RealTimeImagingLib import OpenIGTLinkSettings, SettingsError
+from RealTimeImagingLib import OpenIGTLinkSettings
 from RealTimeImagingLib.Frame import checksum
 
 from .conftest import until, untilStopped
 from .test_Panel import panelOf
-from .test_Recording import sumsOf
+from .test_Recording import errors, sumsOf
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_withoutTheExtensionItIsSaid(module, logic):
     ui = panelOf(module).ui
     ui.sourceComboBox.currentIndex = 2
     assert not ui.linkEngineComboBox.isVisibleTo(ui.optionsSection)
-    with pytest.raises(SettingsError, match="not installed"):
+    with pytest.raises(errors().SettingsError, match="not installed"):
         logic.start(OpenIGTLinkSettings(engine="connector"))
     assert not logic.isRunning()
 
@@ -123,7 +123,7 @@ def test_sceneCloseStopsIt(slicer, extension, logic, noErrors):
 
 def test_aConnectorThatRefusesIsSaid(slicer, extension, logic, monkeypatch):
     monkeypatch.setattr(slicer.vtkMRMLIGTLConnectorNode, "Start", lambda self: 0)
-    with pytest.raises(SettingsError, match="cannot be started"):
+    with pytest.raises(errors().SettingsError, match="cannot be started"):
         logic.start(OpenIGTLinkSettings(engine="connector"))
     untilStopped(logic)
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLIGTLConnectorNode") == 0
