@@ -53,6 +53,11 @@ class _Generation:
     """Slots that are with Slicer."""
     lent: dict[int, weakref.ref[Any]] = field(default_factory=dict)
     """Slots whose memory is in the hands of a reader, or of a frame that it made."""
+    address: int = field(init=False)
+    """Of the first slot's first byte."""
+
+    def __post_init__(self) -> None:
+        self.address = np.frombuffer(self.memory, np.uint8).__array_interface__["data"][0]
 
     @property
     def unused(self) -> bool:
@@ -61,8 +66,7 @@ class _Generation:
 
     def start(self, slot: int) -> int:
         """Address of a slot's first byte."""
-        address: int = np.frombuffer(self.memory, np.uint8).__array_interface__["data"][0]
-        return address + slot * self.slotBytes
+        return self.address + slot * self.slotBytes
 
 
 class RingWriter:

@@ -124,7 +124,7 @@ class ExtendedHeader:
         :raises WireError: they are fewer, or the sizes in them do not go into the body.
         """
         if header.version < 2 or not header.bodySize:
-            return cls(0, 0, 0, 0)
+            return NO_EXTENDED_HEADER
         if len(raw) < EXTENDED_HEADER_SIZE:
             raise WireError(f"its body of {header.bodySize} bytes has no room for the extended header of version 2")
         made = cls(*_EXTENDED.unpack(raw[:EXTENDED_HEADER_SIZE]))
@@ -164,6 +164,9 @@ class ExtendedHeader:
             }
         except WireError as error:
             raise WireError(f"its metadata cannot be read: {error}") from error
+
+
+NO_EXTENDED_HEADER = ExtendedHeader(0, 0, 0, 0)
 
 
 def packMetadata(metadata: Mapping[str, str]) -> tuple[bytes, bytes]:

@@ -25,6 +25,7 @@ IMAGE_HEADER_SIZE = 72
 _HEADER = struct.Struct(">HBBBB3H12f6H")
 _ENDIANS = {1: "big", 2: "little"}
 _COORDINATES = {1: "RAS", 2: "LPS"}
+_IDENTITY: Matrix = np.eye(4)
 
 Triple = tuple[int, int, int]
 
@@ -214,7 +215,7 @@ class ImageMessage(WireMessage):
     ) -> None:
         super().__init__(timestamp, device_name)
         self.pixels: Pixels = np.zeros((1, 1, 1), np.uint8) if pixels is None else pixels
-        self.ijkToRAS: Matrix = np.eye(4) if ijkToRAS is None else np.array(ijkToRAS, np.float64)
+        self.ijkToRAS: Matrix = _IDENTITY.copy() if ijkToRAS is None else np.array(ijkToRAS, np.float64)
         self.coordinates, self.endian, self.offset, self.size = coordinates, endian, offset, size
 
     def take(self, header: ImageHeader, pixels: Pixels) -> None:

@@ -17,7 +17,8 @@ BURST = 8 << 20
 TURN = 100
 """Messages after which no more bytes are taken from it in one turn: of small ones, many go into few bytes."""
 BUFFER = 4 << 20
-"""Bytes that the system keeps for us while a frame is stored."""
+"""Bytes that the system keeps for us while a frame is stored. Linux finds the size itself, up to more than it would let
+us ask for on most computers."""
 IDLE, INTERVAL, PROBES = 2, 1, 3
 """Seconds without a byte before TCP asks whether the peer is there, between two such questions, and how many of them
 may stay without an answer."""
@@ -104,7 +105,8 @@ class Peer:
 def _keepAlive(connection: socket.socket, unread: float) -> None:
     """A peer whose cable is pulled says nothing: only TCP's own questions find that out."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+    if sys.platform != "linux":
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if sys.platform == "win32":
         connection.ioctl(socket.SIO_KEEPALIVE_VALS, (1, 1000 * IDLE, 1000 * INTERVAL))

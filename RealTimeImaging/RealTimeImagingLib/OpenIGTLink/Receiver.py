@@ -10,7 +10,7 @@ import numpy as np
 from ..Errors import WireError
 from ..Frame import Pixels
 from .Base import Message, limitOf, unpackContent
-from .Header import EXTENDED_HEADER_SIZE, HEADER_SIZE, ExtendedHeader, Header, checkVersion
+from .Header import EXTENDED_HEADER_SIZE, HEADER_SIZE, NO_EXTENDED_HEADER, ExtendedHeader, Header, checkVersion
 from .ImageMessage import IMAGE_HEADER_SIZE, ImageHeader, ImageMessage
 from .Intake import BUFFER_SIZE, Intake, Steps
 from .Parts import Parts
@@ -174,8 +174,9 @@ class Receiver:
 
     def _readHeader(self) -> Steps[Header]:
         try:
-            # A peer of another kind is known by the first bytes: it may never send as many as a header has.
-            checkVersion((yield from self._intake.peek(2)))
+            if self._intake.waiting < HEADER_SIZE:
+                # A peer of another kind is known by the first bytes: it may never send as many as a header has.
+                checkVersion((yield from self._intake.peek(2)))
             header = Header.unpack((yield from self._intake.peek(HEADER_SIZE)))
         except WireError as error:
             self.broken = True
@@ -186,10 +187,11 @@ class Receiver:
         return header
 
     def _readImage(self, message: ImageMessage, header: Header) -> Steps[None]:
-        extendedSize = EXTENDED_HEADER_SIZE if header.version == 2 else 0
-        raw = yield from self._intake.take(min(extendedSize, header.bodySize))
-        extended = ExtendedHeader.unpack(raw, header)
-        yield from self._intake.skip(extended.size - len(raw))
+        extended = NO_EXTENDED_HEADER
+        if header.version == 2:
+            raw = yield from self._intake.take(min(EXTENDED_HEADER_SIZE, header.bodySize))
+            extended = ExtendedHeader.unpack(raw, header)
+            yield from self._intake.skip(extended.size - len(raw))
         contentSize = self._intake.left - extended.trailer
         if contentSize < IMAGE_HEADER_SIZE:
             unpackContent(message, bytes(contentSize))  # raises, in its words
@@ -198,7 +200,7 @@ class Receiver:
         _checkSize(image.nbytes, self._sizeLimit)
         memory = self._memory(image.nbytes) if image.whole else np.empty(image.partBytes, np.uint8)
         yield from self._intake.fill(memory.data[: image.partBytes])
-        trailer = yield from self._intake.takeAll(extended.trailer)
+        trailer = (yield from self._intake.takeAll(extended.trailer)) if extended.trailer else b""
         self._verify(header)
         metadata = extended.metadata(trailer)
         pixels = image.pixels(memory)
