@@ -7,6 +7,7 @@ Commands: ``send`` {"type", "device", "values"} sends a message to all peers, se
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -73,8 +74,8 @@ class OpenIGTLinkSource:
             settings.silentAfter,
             clock,
         )
-        self._streams: dict[str, tuple[Peer, str]] = {}
-        """By the stream's name: whose it is, and the device's name."""
+        self._streams: dict[str, tuple[weakref.ref[Peer], str]] = {}
+        """By the stream's name: whose it is, and the device's name. The buffers of a peer that has left go with it."""
         self._sent: list[Event] = []
         self._warned = False
 
@@ -185,11 +186,12 @@ class OpenIGTLinkSource:
         number = 1
         while True:
             name = wanted if number == 1 else f"{wanted} {number}"
-            owner, known = self._streams.get(name, (None, ""))
+            reference, known = self._streams.get(name, (None, ""))
+            owner = reference() if reference else None
             if owner is peer and known == device:
                 return name
             if owner is None or owner not in self._peers.connected:
-                self._streams[name] = (peer, device)
+                self._streams[name] = (weakref.ref(peer), device)
                 return name
             number += 1
 
