@@ -19,6 +19,7 @@ import numpy as np
 from ..Errors import NotAnImageError, RealTimeImagingError
 from ..Frame import Image
 from .DICOMGeometry import Placed, attributesOf, placed, timesSinceFirst
+from .DICOMMosaic import Mosaic
 from .DICOMPixels import Layout, decoded, rescaled
 from .ImageFile import DEFAULT_LIMIT, ImageFile
 from .Raw import allocate, openFile, readExactly, readUpTo, statOf
@@ -60,6 +61,7 @@ class _Header:
     offset: int
     length: int
     frames: list[Placed]
+    mosaic: Mosaic | str | None
 
 
 class DICOM(ImageFile):
@@ -69,7 +71,8 @@ class DICOM(ImageFile):
     with the distance of their positions (and several when each position occurs several times): frames with a position
     of their own (Enhanced MR, CT, PET ...), with a GridFrameOffsetVector (RT Dose), or, other than ultrasound and
     fluoroscopy, with one position for all and SpacingBetweenSlices (NM, Secondary Capture). Frames that have positions
-    but lie unevenly stay single slices, each in its own place.
+    but lie unevenly stay single slices, each in its own place. A Siemens mosaic is the volume of its tiles; one that
+    cannot be divided stays a picture, and its attribute Mosaic says why.
 
     Values: stored values in a rescaled type (see :func:`rescaled`); MONOCHROME1 is not inverted (the attribute
     PhotometricInterpretation says so), YBR and PALETTE COLOR become RGB. Times without an offset are local times.
@@ -149,6 +152,9 @@ class DICOM(ImageFile):
                 "damaged",
             )
         frames = placed(dataset, layout.columns, layout.rows, layout.frames)
+        mosaic = Mosaic.of(dataset, layout)
+        if isinstance(mosaic, Mosaic):
+            frames = [Placed([0], mosaic.ijkToRAS, frames[0].time)]
         largest = max(len(image.frames) for image in frames) * layout.shownBytes
         if largest > self.limit:
             raise NotAnImageError(
@@ -157,7 +163,7 @@ class DICOM(ImageFile):
         for image in frames:
             checkRightAngles(image.ijkToRAS)
         self.count, self.times = len(frames), timesSinceFirst(dataset, frames, layout.frames)
-        return _Header(dataset, layout, start + size, length, frames)
+        return _Header(dataset, layout, start + size, length, frames, mosaic)
 
     def _missingFragments(self, header: _Header, size: int) -> str | None:
         # PS3.5 section A.4: items, the first of which is the offset table, then a sequence delimiter.
@@ -193,6 +199,10 @@ class DICOM(ImageFile):
                 if not whole:
                     attributes["FrameNumber"] = str(number + 1)
                 pixels = slices[0][np.newaxis] if len(slices) == 1 else np.stack(slices)
+                if isinstance(header.mosaic, Mosaic):
+                    pixels = header.mosaic.split(slices[0])
+                elif header.mosaic:
+                    attributes["Mosaic"] = header.mosaic
                 made = makeImage(pixels, image.ijkToRAS, image.time, attributes)
             yield made
 

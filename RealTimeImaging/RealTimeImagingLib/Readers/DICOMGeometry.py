@@ -48,23 +48,25 @@ class Placed:
     time: float | None
 
 
+def planeOf(dataset: Any, frame: int, columns: int, rows: int) -> Matrix:
+    """IJKToRAS of one frame by its own position, else that of a picture without one."""
+    matrix = _plane(dataset, frame, columns, rows)
+    return pictureToRAS(columns, rows, _spacing(dataset, frame)) if matrix is None else matrix
+
+
 def placed(dataset: Any, columns: int, rows: int, count: int) -> list[Placed]:
     """The images that the frames of a file make, in order."""
     matrices = [_plane(dataset, frame, columns, rows) for frame in range(count if _perFrame(dataset) else 1)]
     times = _times(dataset, count)
     if len(matrices) == 1:
         step = _step(dataset, count) if matrices[0] is not None else None
-        matrix = matrices[0] if matrices[0] is not None else pictureToRAS(columns, rows, _spacing(dataset, 0))
+        matrix = planeOf(dataset, 0, columns, rows)
         if step is None:
             return [Placed([frame], matrix, times[frame]) for frame in range(count)]
         matrix[:3, 2] *= step / np.linalg.norm(matrix[:3, 2])
         return [Placed(list(range(count)), matrix, times[0])]
     single = [
-        Placed(
-            [frame],
-            matrix if matrix is not None else pictureToRAS(columns, rows, _spacing(dataset, frame)),
-            times[frame],
-        )
+        Placed([frame], planeOf(dataset, frame, columns, rows) if matrix is None else matrix, times[frame])
         for frame, matrix in enumerate(matrices)
     ]
     return _stacked([matrix for matrix in matrices if matrix is not None], times, count) or single
@@ -112,11 +114,11 @@ def _perFrame(dataset: Any) -> bool:
 def _plane(dataset: Any, frame: int, columns: int, rows: int) -> Matrix | None:
     # PS3.3 section C.7.6.2.1.1, in the frame's own functional groups or in the data set itself.
     detector = (dataset.get("DetectorInformationSequence") or [None])[0]
-    position = _numbers(functionalGroup(dataset, frame, "PlanePositionSequence"), "ImagePositionPatient", 3)
-    orientation = _numbers(functionalGroup(dataset, frame, "PlaneOrientationSequence"), "ImageOrientationPatient", 6)
+    position = numbersOf(functionalGroup(dataset, frame, "PlanePositionSequence"), "ImagePositionPatient", 3)
+    orientation = numbersOf(functionalGroup(dataset, frame, "PlaneOrientationSequence"), "ImageOrientationPatient", 6)
     for source in (dataset, detector):
-        position = position or _numbers(source, "ImagePositionPatient", 3)
-        orientation = orientation or _numbers(source, "ImageOrientationPatient", 6)
+        position = position or numbersOf(source, "ImagePositionPatient", 3)
+        orientation = orientation or numbersOf(source, "ImageOrientationPatient", 6)
     if position is None or orientation is None:
         return None
     along, down = np.array(orientation[:3]), np.array(orientation[3:])
@@ -130,7 +132,7 @@ def _plane(dataset: Any, frame: int, columns: int, rows: int) -> Matrix | None:
             abs(found[0])
             for source in (measures, dataset)
             for name in ("SliceThickness", "SpacingBetweenSlices")
-            if (found := _numbers(source, name, 1)) and found[0]
+            if (found := numbersOf(source, name, 1)) and found[0]
         ),
         1.0,
     )
@@ -151,11 +153,11 @@ def _spacing(dataset: Any, frame: int) -> tuple[float, float]:
         (dataset, "NominalScannedPixelSpacing"),
         (dataset, "ImagerPixelSpacing"),
     ):
-        if (found := _numbers(source, name, 2)) and min(found) > 0:
+        if (found := numbersOf(source, name, 2)) and min(found) > 0:
             return found[1], found[0]
     for region in dataset.get("SequenceOfUltrasoundRegions") or ():
         if region.get("PhysicalUnitsXDirection") == region.get("PhysicalUnitsYDirection") == _CENTIMETRES:
-            across, down = _numbers(region, "PhysicalDeltaX", 1), _numbers(region, "PhysicalDeltaY", 1)
+            across, down = numbersOf(region, "PhysicalDeltaX", 1), numbersOf(region, "PhysicalDeltaY", 1)
             if across and down and across[0] and down[0]:
                 return abs(across[0]) * 10, abs(down[0]) * 10
     return 1.0, 1.0
@@ -165,7 +167,7 @@ def _step(dataset: Any, count: int) -> float | None:
     # The signed distance of the frames of a file with one position along the normal; None when they are no volume.
     if count < 2:
         return None
-    offsets = _numbers(dataset, "GridFrameOffsetVector", count)
+    offsets = numbersOf(dataset, "GridFrameOffsetVector", count)
     if offsets:
         step = (offsets[-1] - offsets[0]) / (count - 1)
         even = all(abs(value - offsets[0] - number * step) <= _EVEN * abs(step) for number, value in enumerate(offsets))
@@ -173,11 +175,12 @@ def _step(dataset: Any, count: int) -> float | None:
     if str(dataset.get("Modality", "")) in _PROJECTIONS:
         return None
     measures = functionalGroup(dataset, 0, "PixelMeasuresSequence")
-    found = _numbers(measures, "SpacingBetweenSlices", 1) or _numbers(dataset, "SpacingBetweenSlices", 1)
+    found = numbersOf(measures, "SpacingBetweenSlices", 1) or numbersOf(dataset, "SpacingBetweenSlices", 1)
     return found[0] if found and found[0] else None
 
 
-def _numbers(source: Any | None, name: str, count: int) -> list[float] | None:
+def numbersOf(source: Any | None, name: str, count: int) -> list[float] | None:
+    """The finite numbers of an element, None when it has not so many."""
     if source is None or (value := source.get(name)) is None or value == "":
         return None
     found = [float(number) for number in (value if hasattr(value, "__len__") else [value])]
@@ -203,9 +206,9 @@ def _times(dataset: Any, count: int) -> list[float | None]:
 
 def _passed(dataset: Any, count: int) -> list[float] | None:
     # Seconds of each frame since the first, by the steps between them (PS3.3 section C.7.6.5, Cine).
-    if steps := _numbers(dataset, "FrameTimeVector", count):
+    if steps := numbersOf(dataset, "FrameTimeVector", count):
         return [float(passed) / 1000 for passed in np.cumsum(steps)]
-    step = _numbers(dataset, "FrameTime", 1)
+    step = numbersOf(dataset, "FrameTime", 1)
     return [number * step[0] / 1000 for number in range(count)] if step else None
 
 
@@ -218,7 +221,7 @@ def timesSinceFirst(dataset: Any, images: Sequence[Placed], count: int) -> list[
     if (passed := _passed(dataset, count)) and (found := sinceFirst(passed[image.frames[0]] for image in images)):
         return found
     for name in ("RecommendedDisplayFrameRate", "CineRate"):
-        if (rate := _numbers(dataset, name, 1)) and rate[0] > 0 and len(images) == count:
+        if (rate := numbersOf(dataset, name, 1)) and rate[0] > 0 and len(images) == count:
             return sinceFirst(number / rate[0] for number in range(count))
     return None
 

@@ -1,0 +1,255 @@
+"""Siemens mosaics: a real one against dcm2niix and nibabel, made ones against nibabel."""
+
+import gzip
+import math
+import os
+import struct
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pydicom
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from RealTimeImagingLib.Readers.DICOMMosaic import readCSA
+from unit.settling import assertHarmless, assertMissingWhenCut, mutated, read
+from unit.test_DICOM import made
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # "highly experimental"
+    from nibabel.nicom import csareader
+    from nibabel.nicom.dicomwrappers import MosaicWrapper
+
+some = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+nicom = Path(nibabel.__file__).parent / "nicom" / "tests" / "data"
+
+
+@pytest.fixture
+def real(tmp_path):
+    """A diffusion-weighted volume of a Siemens Trio: 48 slices of 128 x 128, tilted, in 7 x 7 tiles."""
+    path = tmp_path / "real" / "mosaic.dcm"
+    path.parent.mkdir()
+    path.write_bytes(gzip.decompress((nicom / "siemens_dwi_1000.dcm.gz").read_bytes()))
+    return path
+
+
+def csa(version=2, **fields):
+    """A CSA header with the fields given, each a list of texts."""
+    fields = {"EchoLinePosition": ["64"], **fields}
+    data = (b"SV10\4\3\2\1" if version == 2 else b"") + struct.pack("<2I", len(fields), 77)
+    for name, values in fields.items():
+        # Siemens writes six items at least, the later ones empty.
+        items = [*values, *[""] * (6 - len(values))]
+        kind = b"US" if name == "NumberOfImagesInMosaic" else b"FD"
+        data += struct.pack("<64si4s3i", name.encode(), len(values), kind, 4, len(items), 77)
+        for item in items:
+            text = item.encode() + b"\0" if item else b""
+            lengths = (len(text),) * 2 if version == 2 else (len(text) + 6, len(text))
+            data += struct.pack("<4i", *lengths, 77, 0) + text + bytes(-len(text) % 4)
+    return data
+
+
+def mosaic(path, volume, syntax=ExplicitVRLittleEndian, number=True, image=None, **elements):
+    """A file whose picture has the slices of a (slices, rows, columns) volume as tiles, made the slow way."""
+    slices, rows, columns = volume.shape
+    across = math.ceil(math.sqrt(slices))
+    picture = np.zeros((1, rows * across, columns * across), volume.dtype)
+    for k, one in enumerate(volume):
+        row, column = k // across * rows, k % across * columns
+        picture[0, row : row + rows, column : column + columns] = one
+    made(path, picture, ImageType=["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"], Manufacturer="SIEMENS", **elements)
+    dataset = pydicom.dcmread(path)
+    del dataset.NumberOfFrames
+    dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.4"
+    if number:
+        dataset.private_block(0x19, "SIEMENS MR HEADER", create=True).add_new(0x0A, "US", slices)
+    if image is not None:
+        dataset.private_block(0x29, "SIEMENS CSA HEADER", create=True).add_new(0x10, "OB", image)
+    dataset.file_meta.TransferSyntaxUID = syntax
+    if hasattr(dataset, "pixel_array_options"):
+        dataset.save_as(path, implicit_vr=syntax == ImplicitVRLittleEndian, little_endian=True)
+    else:  # pydicom 2
+        dataset.is_implicit_VR = syntax == ImplicitVRLittleEndian
+        dataset.save_as(path)
+    return path
+
+
+def placed(orientation=(1, 0, 0, 0, 1, 0), position=(-100, -90, 7), spacing=(3, 2), step=2.5):
+    return {
+        "ImageOrientationPatient": [round(float(value), 9) for value in orientation],
+        "ImagePositionPatient": list(position),
+        "PixelSpacing": list(spacing),
+        "SliceThickness": 99,
+        "SpacingBetweenSlices": step,
+    }
+
+
+def counted(shape):
+    return np.random.default_rng(1).integers(0, 4000, shape).astype(np.uint16)
+
+
+def assertSamePlace(image, affine, data):
+    """Every voxel lies where the other has the same value; ``affine`` is for the axes of ``data``."""
+    back = np.linalg.inv(affine) @ image.ijkToRAS
+    k, j, i = np.meshgrid(*map(np.arange, image.pixels.shape), indexing="ij")
+    index = np.stack([i, j, k, np.ones_like(k)], -1) @ back.T
+    np.testing.assert_allclose(index, np.round(index), atol=1e-3)
+    x, y, z = np.moveaxis(np.round(index).astype(int), -1, 0)[:3]
+    assert min(x.min(), y.min(), z.min()) == 0
+    np.testing.assert_array_equal(data[x, y, z], image.pixels)
+
+
+LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def test_a_real_mosaic_lies_where_dcm2niix_has_it(real, tmp_path):
+    pytest.importorskip("dcm2niix")
+    command = [sys.executable, "-m", "dcm2niix", "-f", "out", "-z", "n", "-o", tmp_path, real.parent]
+    subprocess.run(command, check=True, capture_output=True)
+    peer = nibabel.load(tmp_path / "out.nii")
+    (image,) = read(real)
+    assert image.pixels.shape == (48, 128, 128)
+    assertSamePlace(image, peer.affine, np.asarray(peer.dataobj))
+
+
+def test_a_real_mosaic_lies_where_nibabel_has_it(real):
+    peer = MosaicWrapper(pydicom.dcmread(real))
+    (image,) = read(real)
+    assertSamePlace(image, LPS @ peer.affine, np.atleast_3d(peer.get_data()))
+    assert image.attributes["ImageType"].endswith("MOSAIC")
+    assert "Mosaic" not in image.attributes
+
+
+@st.composite
+def orientations(draw):
+    first, second = (np.array(draw(st.tuples(*[st.floats(-1, 1)] * 3))) for _ in "ij")
+    if np.linalg.norm(np.cross(first, second)) < 0.1:
+        first, second = np.eye(3)[0], np.eye(3)[1]
+    first = first / np.linalg.norm(first)
+    second = second - first * (first @ second)
+    return first, second / np.linalg.norm(second)
+
+
+@some
+@given(
+    slices=st.integers(1, 17),
+    axes=orientations(),
+    downward=st.booleans(),
+    spacing=st.tuples(*[st.integers(1, 40)] * 2),
+    syntax=st.sampled_from([ExplicitVRLittleEndian, ImplicitVRLittleEndian]),
+    number=st.booleans(),
+)
+def test_made_mosaics_lie_where_nibabel_has_them(tmp_path, slices, axes, downward, spacing, syntax, number):
+    normal = np.cross(*axes) * (-1 if downward else 1)
+    header = csa(NumberOfImagesInMosaic=[str(slices)], SliceNormalVector=[f"{value:.8f}" for value in normal])
+    place = placed(np.concatenate(axes), spacing=[value / 8 for value in spacing])
+    volume = counted((slices, 3, 4))
+    path = mosaic(tmp_path / "a.dcm", volume, syntax, number, header, **place)
+    (image,) = read(path)
+    np.testing.assert_array_equal(image.pixels, volume)
+    peer = MosaicWrapper(pydicom.dcmread(path))
+    assertSamePlace(image, LPS @ peer.affine, np.atleast_3d(peer.get_data()))
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("downward", [False, True])
+def test_the_private_header_says_in_which_direction_the_slices_go(tmp_path, version, downward):
+    normal = ["0.0", "0.0", "-1.0" if downward else "1.0"]
+    header = csa(version, NumberOfImagesInMosaic=["5"], SliceNormalVector=normal)
+    path = mosaic(tmp_path / "a.dcm", counted((5, 3, 4)), number=False, image=header, **placed())
+    (image,) = read(path)
+    assert image.pixels.shape == (5, 3, 4)
+    # three tiles across: the picture's corner is 4 columns of 2 mm and 3 rows of 3 mm outside of the slice's
+    expected = [[-2, 0, 0, 92], [0, -3, 0, 81], [0, 0, -2.5 if downward else 2.5, 7], [0, 0, 0, 1]]
+    np.testing.assert_allclose(image.ijkToRAS, expected)
+
+
+def test_without_a_distance_the_thickness_counts(tmp_path):
+    place = placed()
+    del place["SpacingBetweenSlices"]
+    (image,) = read(mosaic(tmp_path / "a.dcm", counted((2, 3, 4)), **place))
+    assert image.ijkToRAS[2, 2] == 99
+
+
+def test_a_mosaic_without_a_place_is_a_volume_all_the_same(tmp_path):
+    (image,) = read(mosaic(tmp_path / "a.dcm", counted((5, 3, 4)), SpacingBetweenSlices=2))
+    assert image.pixels.shape == (5, 3, 4)
+    assert image.ijkToRAS[2, 2] == 2
+
+
+@pytest.mark.parametrize(("slices", "words"), [(None, "gone"), (0, "0 slices"), (17, "17 slices"), (60_000, "slices")])
+def test_what_cannot_be_divided_stays_a_picture_and_says_why(tmp_path, slices, words):
+    path = mosaic(tmp_path / "a.dcm", counted((5, 3, 4)), number=False, **placed())
+    if slices is not None:
+        dataset = pydicom.dcmread(path)
+        dataset.private_block(0x19, "SIEMENS MR HEADER", create=True).add_new(0x0A, "US", slices)
+        dataset.save_as(path)
+    (image,) = read(path)
+    assert image.pixels.shape == (1, 9, 12)
+    assert words in image.attributes["Mosaic"]
+
+
+def test_values_are_rescaled_as_in_other_files(tmp_path):
+    volume = counted((5, 3, 4))
+    (image,) = read(mosaic(tmp_path / "a.dcm", volume, RescaleSlope=0.5, RescaleIntercept=-3))
+    np.testing.assert_allclose(image.pixels, volume * 0.5 - 3)
+
+
+@pytest.mark.parametrize("name", ["csa2_b0.bin", "csa2_b1000.bin", "csa2_zero_len.bin.gz", "csa_str_valid.bin"])
+def test_private_headers_equal_nibabels(name):
+    data = (nicom / name).read_bytes()
+    data = gzip.decompress(data) if name.endswith(".gz") else data
+    found = readCSA(data)
+    expected = {name: tag["items"] for name, tag in csareader.read(data)["tags"].items()}
+    expected = {name: [item for item in items if item != ""] for name, items in expected.items()}
+    assert set(found) == {name for name, items in expected.items() if items}
+    for name, values in found.items():
+        for value, other in zip(values, expected[name], strict=False):
+            assert value == other.strip() if isinstance(other, str) else float(value) == float(other)
+
+
+@some
+@given(changes=st.lists(st.tuples(st.integers(0, 11563), st.integers(0, 255)), max_size=8), cut=st.floats(0, 1))
+def test_a_damaged_private_header_does_no_harm(changes, cut):
+    data = mutated((nicom / "csa2_b0.bin").read_bytes(), changes)
+    readCSA(data[: int(cut * len(data))])
+
+
+@some
+@given(data=st.binary(max_size=300), version=st.sampled_from([b"", b"SV10\4\3\2\1"]))
+def test_any_private_header_does_no_harm(data, version):
+    readCSA(version + data)
+
+
+@some
+@given(changes=st.lists(st.tuples(st.integers(0, 2200), st.integers(0, 255)), max_size=6))
+def test_hostile_bytes_do_no_harm(tmp_path, changes):
+    header = csa(NumberOfImagesInMosaic=["5"], SliceNormalVector=["0", "0", "1"])
+    path = mosaic(tmp_path / "a.dcm", counted((5, 3, 4)), image=header, **placed())
+    assertHarmless(path, mutated(path.read_bytes(), changes))
+
+
+@some
+@given(cut=st.floats(0, 1, exclude_max=True))
+def test_a_cut_mosaic_is_never_taken_for_whole(tmp_path, cut):
+    path = mosaic(tmp_path / "a.dcm", counted((5, 3, 4)), **placed())
+    assertMissingWhenCut(path, int(cut * os.path.getsize(path)))
+
+
+def test_a_series_of_mosaics_is_a_stream_of_volumes(receive, incoming, tmp_path):
+    receiver = receive()
+    volumes = [counted((5, 3, 4)) + number for number in range(4)]
+    for number, volume in enumerate(volumes):
+        path = mosaic(tmp_path / f"{number}.dcm", volume, **placed())
+        with (incoming / path.name).open("wb") as file:
+            file.write(path.read_bytes()[:900])
+            receiver.run(0.5)
+            file.write(path.read_bytes()[900:])
+        receiver.run(0.5)
+    assert receiver.names == [f"{number}.dcm" for number in range(4)]
+    assert len(set(receiver.sums)) == 4
