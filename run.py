@@ -18,8 +18,9 @@ import sys
 import venv
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-ENVIRONMENT = os.path.join(HERE, ".venv")
-REQUIREMENTS = os.path.join(HERE, "Testing", "requirements.txt")
+EVERYTHING = (".venv", ("requirements.txt", "requirements-acquire.txt"))
+WITHOUT_SLICER = (".venv-acquire", ("requirements-acquire.txt",))
+"""Folder of the environment, and the files that say what is in it, the first of them first."""
 LIBRARIES = {
     "libEGL.so.1": "libegl1",
     "libGL.so.1": "libgl1",
@@ -37,6 +38,8 @@ COMMANDS = {
     "test": ["{python}", "-m", "pytest"],
     "acquire": ["{python}", "-m", "RealTimeImagingLib.Acquire"],
 }
+SMALL = ("acquire",)
+"""Commands that need neither Slicer's libraries nor a screen."""
 CHECKS = (
     ["ruff", "check", "."],
     ["ruff", "format", "--check", "."],
@@ -54,13 +57,14 @@ def main(arguments: list[str]) -> int:
         print(f"Python 3.10 to 3.13 is needed; this is {sys.version.split()[0]}.")
         return 2
     # The computer beside the scanner needs nothing to draw with.
-    missing = [] if arguments[0] == "acquire" else missingPackages()
+    small = arguments[0] in SMALL
+    missing = [] if small else missingPackages()
     if missing and not installPackages(missing):
         return 1
     try:
-        python = makeEnvironment()
+        python = makeEnvironment(*(WITHOUT_SLICER if small else EVERYTHING))
     except subprocess.CalledProcessError as error:
-        print(f"The environment .venv could not be made: {' '.join(map(str, error.cmd))}")
+        print(f"The environment could not be made: {' '.join(map(str, error.cmd))}")
         print("It needs Python's venv and pip (on Debian: sudo apt-get install python3-venv) and a package index.")
         return 1
     if arguments[0] == "check":
@@ -83,22 +87,26 @@ def run(command: list[str], folder: str = HERE) -> int:
             continue
 
 
-def makeEnvironment() -> str:
-    """The Python of .venv, made or renewed when the requirements or this Python changed."""
-    python = os.path.join(ENVIRONMENT, *(("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")))
-    with open(REQUIREMENTS, "rb") as file:
-        wanted = hashlib.sha256(file.read() + sys.version.encode() + ENVIRONMENT.encode()).hexdigest()
-    stamp = os.path.join(ENVIRONMENT, "requirements.sha256")
+def makeEnvironment(name: str, requirements: tuple[str, ...]) -> str:
+    """The Python of an environment, made or renewed when its requirements or this Python changed."""
+    folder = os.path.join(HERE, name)
+    python = os.path.join(folder, *(("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")))
+    paths = [os.path.join(HERE, "Testing", file) for file in requirements]
+    digest = hashlib.sha256(sys.version.encode() + folder.encode())
+    for path in paths:
+        with open(path, "rb") as file:
+            digest.update(file.read())
+    stamp = os.path.join(folder, "requirements.sha256")
     if os.path.exists(stamp):
         with open(stamp) as file:
-            if file.read() == wanted:
+            if file.read() == digest.hexdigest():
                 return python
-    print("Making .venv (once; about a minute) ...", flush=True)
-    shutil.rmtree(ENVIRONMENT, ignore_errors=True)
-    venv.create(ENVIRONMENT, with_pip=True)
-    subprocess.check_call([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", REQUIREMENTS])
+    print(f"Making {name} (once; about a minute) ...", flush=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    venv.create(folder, with_pip=True)
+    subprocess.check_call([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", paths[0]])
     with open(stamp, "w") as file:
-        file.write(wanted)
+        file.write(digest.hexdigest())
     return python
 
 
