@@ -13,8 +13,8 @@ from slicer.i18n import tr as _
 
 from ..Errors import RealTimeImagingError, SettingsError
 from ..Settings import PACES, ReplaySettings, SourceSettings, settingsFromJSON
+from .Fields import FIELDS
 from .Section import Section, remember, remembered
-from .SourceFields import FIELDS
 
 CHANGEABLE = ("replayPaceComboBox", "replaySpeedSpinBox", "replayRateSpinBox", "replayLoopCheckBox")
 """What can be changed while the source runs."""

@@ -1,0 +1,45 @@
+"""The fields of a folder of images."""
+
+from __future__ import annotations
+
+from ...Settings import EXISTING, FolderSettings
+from .SourceFields import SourceFields
+
+
+class FolderFields(SourceFields[FolderSettings]):
+    """A folder of images."""
+
+    kind = FolderSettings.kind
+    names = ("folderPathLineEdit",)
+    options = (
+        "patternLineEdit",
+        "subfoldersCheckBox",
+        "existingComboBox",
+        "seriesPatternLineEdit",
+        "incompleteAfterSpinBox",
+        "streamLineEdit",
+    )
+
+    def read(self) -> FolderSettings:
+        """What the fields say."""
+        ui = self.ui
+        return FolderSettings(
+            folder=ui.folderPathLineEdit.currentPath,
+            pattern=ui.patternLineEdit.text,
+            subfolders=ui.subfoldersCheckBox.checked,
+            existing=EXISTING[ui.existingComboBox.currentIndex],
+            seriesPattern=ui.seriesPatternLineEdit.text.strip(),
+            incompleteAfter=ui.incompleteAfterSpinBox.value,
+            stream=ui.streamLineEdit.text,
+        )
+
+    def show(self, settings: FolderSettings) -> None:
+        """Fill the fields."""
+        ui = self.ui
+        ui.folderPathLineEdit.currentPath = settings.folder
+        ui.patternLineEdit.text = settings.pattern
+        ui.subfoldersCheckBox.checked = settings.subfolders
+        ui.existingComboBox.currentIndex = EXISTING.index(settings.existing)
+        ui.seriesPatternLineEdit.text = settings.seriesPattern
+        ui.incompleteAfterSpinBox.value = settings.incompleteAfter
+        ui.streamLineEdit.text = settings.stream

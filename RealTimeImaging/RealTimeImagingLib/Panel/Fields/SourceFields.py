@@ -1,0 +1,45 @@
+"""What the panel has for a source: which fields, and how they become settings and back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Generic, TypeVar
+
+from ...Settings import SourceSettings
+
+_Settings = TypeVar("_Settings", bound=SourceSettings)
+
+
+class SourceFields(ABC, Generic[_Settings]):
+    """The fields of one source.
+
+    :param ui: the widgets by name.
+    """
+
+    kind: str
+    names: tuple[str, ...] = ()
+    """Widgets of the source's own rows; each has a label of its name with "Label" behind."""
+    options: tuple[str, ...] = ()
+    """The same, under "More options"."""
+
+    def __init__(self, ui: Any) -> None:
+        self.ui = ui
+
+    @abstractmethod
+    def read(self) -> _Settings:
+        """What the fields say.
+
+        :raises SettingsError: a field that cannot work.
+        """
+
+    @abstractmethod
+    def show(self, settings: _Settings) -> None:
+        """Fill the fields."""
+
+    def isOf(self, settings: SourceSettings) -> bool:
+        """Whether these settings are of this source."""
+        return settings.kind == self.kind
+
+    def rows(self) -> set[str]:
+        """The widgets that are of use as the fields are now."""
+        return {*self.names, *self.options}

@@ -1,0 +1,15 @@
+"""The fields of the sources, one file a source."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .Folder import FolderFields
+from .OpenIGTLink import OpenIGTLinkFields
+from .Replay import ReplayFields
+from .SourceFields import SourceFields
+
+__all__ = ["FIELDS", "SourceFields"]
+
+FIELDS: tuple[type[SourceFields[Any]], ...] = (FolderFields, ReplayFields, OpenIGTLinkFields)
+"""In the order of the combo box."""
