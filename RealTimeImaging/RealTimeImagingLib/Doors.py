@@ -89,7 +89,8 @@ class Listener:
             return
         self._told, self.due = "", float("inf")
         self.port = self.socket.getsockname()[1]
-        reach = "" if _isLoopback(self._host) else f" Everybody in the network can {self._deed}."
+        who = "Those that are let in" if self._allowed else "Everybody in the network"
+        reach = "" if _isLoopback(self._host) else f" {who} can {self._deed}."
         text = f"Listening on {self._host}, port {self.port}.{reach}"
         yield Event("listening", text, "warning" if reach else "info", f"{self._host}:{self.port}")
 

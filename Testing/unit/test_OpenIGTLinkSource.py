@@ -218,6 +218,22 @@ def test_a_peer_that_falls_silent_is_told_once_and_again_when_it_is_back(link):
     assert len(server.sums) == 2
 
 
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux lets one choose the time")
+def test_a_device_that_never_reads_is_given_up_only_when_it_is_silent_too(server):
+    def patience():
+        (peer,) = server.source._peers.connected
+        return peer.connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+
+    with server.peer() as peer:
+        assert patience() == 0
+        server.step(passes=5)
+        assert server.codes[-1] == "peer-silent"
+        assert patience() == 5000
+        sendAll(peer, image(1))
+        server.untilCode("peer-back")
+        assert patience() == 0
+
+
 def test_half_a_message_and_then_silence(server):
     data = pack(image(1))
     with server.peer() as stuck, server.peer() as other:

@@ -22,8 +22,8 @@ us ask for on most computers."""
 IDLE, INTERVAL, PROBES = 2, 1, 3
 """Seconds without a byte before TCP asks whether the peer is there, between two such questions, and how many of them
 may stay without an answer."""
-UNREAD = float(IDLE + INTERVAL * PROBES)
-"""Seconds after which TCP gives up a peer that does not take what is sent, be it gone or only not reading."""
+GONE = float(IDLE + INTERVAL * PROBES)
+"""Seconds after which TCP gives up a peer that says nothing and does not take what is sent."""
 
 
 class Peer:
@@ -33,22 +33,34 @@ class Peer:
     :param name: address and port, for people.
     :param receiver: makes messages of its bytes.
     :param now: monotonic seconds.
-    :param unread: seconds after which TCP may give up a peer that does not take what is sent.
+    :param unread: seconds after which TCP gives up a peer that does not take what is sent, although it may be there;
+        0 leaves it to the system. Many devices never read.
     """
 
     def __init__(
-        self, connection: socket.socket, name: str, receiver: Receiver, now: float, unread: float = UNREAD
+        self, connection: socket.socket, name: str, receiver: Receiver, now: float, unread: float = 0.0
     ) -> None:
-        self.connection, self.name, self.receiver = connection, name, receiver
+        self.connection, self.name, self.receiver, self._unread = connection, name, receiver, unread
         self.heard = now
         """When the last byte came, monotonic seconds."""
-        self.silent = False
-        """True once it was reported that nothing comes."""
+        self._silent = False
         self.lost = ""
         """Why the connection is of no use any more, empty while it is."""
         self._waiting: deque[memoryview] = deque()
         connection.setblocking(False)
-        _keepAlive(connection, unread)
+        _keepAlive(connection)
+        self._giveUpAfter(unread)
+
+    @property
+    def silent(self) -> bool:
+        """True once it was reported that nothing comes. Then it may be gone, which what we send finds out."""
+        return self._silent
+
+    @silent.setter
+    def silent(self, silent: bool) -> None:
+        self._silent = silent
+        if not self.lost:
+            self._giveUpAfter(max(self._unread, GONE) if silent else self._unread)
 
     @property
     def backlog(self) -> int:
@@ -95,6 +107,11 @@ class Peer:
             else:
                 self._waiting[0] = self._waiting[0][count:]
 
+    def _giveUpAfter(self, seconds: float) -> None:
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            # Linux ends with it also the connection of a peer that acknowledges all, and has no room for more.
+            self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * seconds))
+
     def close(self) -> Problem | None:
         """Close the socket; tells which message was cut off by the end."""
         self._waiting.clear()
@@ -102,7 +119,7 @@ class Peer:
         return self.receiver.finish()
 
 
-def _keepAlive(connection: socket.socket, unread: float) -> None:
+def _keepAlive(connection: socket.socket) -> None:
     """A peer whose cable is pulled says nothing: only TCP's own questions find that out."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if sys.platform != "linux":
@@ -118,6 +135,3 @@ def _keepAlive(connection: socket.socket, unread: float) -> None:
             connection.setsockopt(socket.IPPROTO_TCP, option, value)
     if hasattr(socket, "TCP_KEEPCNT"):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        # Linux ends with it also the connection of a peer that acknowledges all, and has no room for more.
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * unread))

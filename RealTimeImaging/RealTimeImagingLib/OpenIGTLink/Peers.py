@@ -12,7 +12,7 @@ from ..Doors import Door
 from ..Event import Event
 from .Base import Message
 from .Checksum import Buffer
-from .Peer import UNREAD, Peer
+from .Peer import Peer
 from .Receiver import Receiver
 from .Report import Problem
 
@@ -29,7 +29,7 @@ class Peers:
     :param receiver: makes the receiver of a new connection.
     :param silentAfter: seconds without a byte after which a peer is reported; infinite: never.
     :param clock: monotonic seconds.
-    :param unread: seconds after which a peer that does not take what is sent may be given up.
+    :param unread: as of :class:`Peer`.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Peers:
         receiver: Callable[[], Receiver],
         silentAfter: float = float("inf"),
         clock: Callable[[], float] = time.monotonic,
-        unread: float = UNREAD,
+        unread: float = 0.0,
     ) -> None:
         self._door, self._makeReceiver, self._silentAfter, self._clock = door, receiver, silentAfter, clock
         self._unread = unread
