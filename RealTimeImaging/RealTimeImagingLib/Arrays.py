@@ -47,7 +47,7 @@ def imageOf(
         matrix = pictureToRAS(shown.shape[2], shown.shape[1])
     else:
         matrix = np.eye(4)
-    return Image(shown, matrix, _timeOf(deviceTime), _textOf(attributes or {}))
+    return Image(shown, matrix, timeOf(deviceTime), textOf(attributes or {}))
 
 
 def _withSlices(values: Pixels, colour: bool | None) -> Pixels:
@@ -74,7 +74,11 @@ def _matrixOf(given: Any) -> Matrix:
         raise FrameError(f"IJKToRAS is a vtkMatrix4x4 or 4x4 numbers: {error}.") from error
 
 
-def _timeOf(given: float | None) -> float | None:
+def timeOf(given: float | str | None) -> float | None:
+    """The time of an image in seconds since the epoch (UTC); None for None.
+
+    :raises FrameError: it is no such time.
+    """
     if given is None:
         return None
     try:
@@ -86,7 +90,11 @@ def _timeOf(given: float | None) -> float | None:
     return seconds
 
 
-def _textOf(attributes: Mapping[str, str]) -> dict[str, str]:
+def textOf(attributes: Mapping[str, str]) -> dict[str, str]:
+    """A copy.
+
+    :raises FrameError: a name or a value is no text, or one that no file can keep.
+    """
     for name, value in attributes.items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise FrameError(f"Attributes are names with text; {name!r} is {value!r}.")

@@ -11,6 +11,7 @@
     ├── PushError                a frame made in Python that is not taken
     ├── DeviceMessageError       what a device says cannot be put into the scene
     ├── ControlError             what is to be sent to a scanner cannot be sent
+    ├── RequestError             a request over HTTP that is refused
     ├── MissingPackageError      a Python package that a source needs is not installed
     └── ExportError              an export that cannot be done as asked, or differs from what was to be written
 
@@ -85,6 +86,14 @@ class ControlError(RealTimeImagingError, ValueError):
     def __init__(self, message: str, code: str = "invalid") -> None:
         super().__init__(message)
         self.code = code
+
+
+class RequestError(RealTimeImagingError):
+    """A request over HTTP is refused; the message is what its sender is told. ``status`` is the code of the answer."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class ExportError(RealTimeImagingError):

@@ -94,7 +94,7 @@ class RealTimeImagingLogic(
         else:
             checkPackages(settings.kind)
             handle = self._start(settings)
-        self.getParameterNode().SetParameter(SETTINGS_PARAMETER, json.dumps(settings.toJSON()))
+        self.getParameterNode().SetParameter(SETTINGS_PARAMETER, json.dumps(settings.withoutSecrets().toJSON()))
         return handle
 
     def _start(self, settings: SourceSettings) -> Handle:

@@ -28,13 +28,14 @@ from .Errors import (
     PushError,
     RealTimeImagingError,
     RecordingError,
+    RequestError,
     RingError,
     SettingsError,
     WireError,
 )
 from .Event import Event
 from .Frame import Frame, Image
-from .Settings import FolderSettings, OpenIGTLinkSettings, PushSettings, ReplaySettings
+from .Settings import FolderSettings, HTTPSettings, OpenIGTLinkSettings, PushSettings, ReplaySettings
 
 __all__ = [
     "AcquisitionError",
@@ -46,6 +47,7 @@ __all__ = [
     "FolderSettings",
     "Frame",
     "FrameError",
+    "HTTPSettings",
     "Image",
     "MissingPackageError",
     "NotAnImageError",
@@ -55,6 +57,7 @@ __all__ = [
     "RealTimeImagingError",
     "RecordingError",
     "ReplaySettings",
+    "RequestError",
     "RingError",
     "SettingsError",
     "WireError",

@@ -20,6 +20,10 @@ class SourceSettings:
         """A flat object that :func:`settingsFromJSON` takes back."""
         return {"kind": self.kind, **dataclasses.asdict(self)}
 
+    def withoutSecrets(self) -> SourceSettings:
+        """The same, less what must not be kept in a scene or in Slicer's settings."""
+        return self
+
 
 def checkPort(port: object, lowest: int) -> None:
     if not isinstance(port, int) or isinstance(port, bool) or not lowest <= port <= 65535:

@@ -9,6 +9,7 @@ from typing import Any
 from ..Errors import SettingsError
 from .Base import SourceSettings
 from .Folder import EXISTING, SERIES, FolderSettings, checkRecordingFolder
+from .HTTP import HTTPSettings
 from .OpenIGTLink import ENGINES, ROLES, BroadcastSettings, OpenIGTLinkSettings
 from .Push import PushSettings
 from .Replay import PACES, RATES, SPEEDS, ReplaySettings
@@ -24,6 +25,7 @@ __all__ = [
     "SPEEDS",
     "BroadcastSettings",
     "FolderSettings",
+    "HTTPSettings",
     "OpenIGTLinkSettings",
     "PushSettings",
     "ReplaySettings",
@@ -33,7 +35,8 @@ __all__ = [
 ]
 
 KINDS: dict[str, type[SourceSettings]] = {
-    settings.kind: settings for settings in (FolderSettings, ReplaySettings, PushSettings, OpenIGTLinkSettings)
+    settings.kind: settings
+    for settings in (FolderSettings, ReplaySettings, PushSettings, OpenIGTLinkSettings, HTTPSettings)
 }
 
 

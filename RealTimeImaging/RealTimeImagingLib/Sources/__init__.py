@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..Journal import Journal
 from ..Readers import Lend
-from ..Settings import FolderSettings, OpenIGTLinkSettings, PushSettings, ReplaySettings, SourceSettings
+from ..Settings import FolderSettings, HTTPSettings, OpenIGTLinkSettings, PushSettings, ReplaySettings, SourceSettings
 from .Folder import FolderSource
 from .Push import Inlet, PushSource
 from .Replay import ReplaySource
@@ -28,6 +28,10 @@ def openSource(
         return ReplaySource(settings, journal, lend=lend)
     if isinstance(settings, PushSettings) and inlet:
         return PushSource(journal, inlet, lend)
+    if isinstance(settings, HTTPSettings):
+        from .HTTP import HTTPSource
+
+        return HTTPSource(settings, journal, lend=lend)
     if isinstance(settings, OpenIGTLinkSettings):
         # What it needs comes with pyigtl, which the other sources do without.
         from .OpenIGTLink import OpenIGTLinkSource

@@ -1,0 +1,141 @@
+"""HTTP on the wire: requests in any pieces, what is no request, answers."""
+
+from __future__ import annotations
+
+import http.client
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from RealTimeImagingLib.Errors import RequestError
+from RealTimeImagingLib.Sources.HTTPRequest import FIELDS, HEAD_LIMIT, Answer, Parser
+from unit.posting import chunked, head, posted
+
+
+def requestsIn(pieces):
+    """(head, body) of each request in these pieces of bytes."""
+    parser, found = Parser(), []
+    for piece in pieces:
+        data = piece
+        while True:
+            for item in parser.feed(data):
+                if isinstance(item, memoryview):
+                    found[-1][1].extend(item)
+                else:
+                    found.append((item, bytearray()))
+            if not parser.complete:
+                break
+            parser.goOn()
+            data = b""
+    assert not parser.begun
+    return [(one, bytes(body)) for one, body in found]
+
+
+def refusal(data):
+    with pytest.raises(RequestError) as caught:
+        requestsIn([data])
+    return caught.value.status
+
+
+BODIES = st.binary(max_size=3000)
+
+
+@given(st.lists(st.tuples(BODIES, st.integers(0, 700)), max_size=5), st.data())
+def test_requests_in_any_pieces(wanted, chance):
+    """Bodies with a length and in chunks, one behind the other, however the bytes come."""
+    data = b""
+    for number, (body, size) in enumerate(wanted):
+        path = f"/frame?stream=S{number}"
+        if size:
+            data += head(path=path, headers={"Transfer-Encoding": "chunked"}) + chunked(body, size)
+        else:
+            data += posted(body, path)
+    cuts = sorted(chance.draw(st.lists(st.integers(0, len(data)), max_size=20)))
+    pieces = [data[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+    found = requestsIn(pieces)
+    assert [body for _, body in found] == [body for body, _ in wanted]
+    assert [one.query["stream"] for one, _ in found] == [f"S{number}" for number in range(len(wanted))]
+    assert [one.chunked for one, _ in found] == [bool(size) for _, size in wanted]
+
+
+def test_what_a_head_says():
+    text = (
+        "POST /fr%C3%A4me?a=1&b=x%20y&empty= HTTP/1.1\r\nHost: h\r\nX-Two:  one \r\nx-two: two\r\n"
+        "Größe: 3\r\nExpect: 100-continue\r\nConnection: Close\r\nContent-Length: 4\r\n\r\nbody"
+    )
+    with pytest.raises(RequestError):
+        requestsIn([text.encode()])  # a name has no such letters
+    ((one, body),) = requestsIn([text.replace("Größe: 3", "Size: größe").encode()])
+    assert (one.method, one.path, dict(one.query)) == ("POST", "/främe", {"a": "1", "b": "x y", "empty": ""})
+    assert (one.headers["x-two"], one.headers["size"]) == ("one, two", "größe")
+    assert (one.length, one.asks, one.keepAlive, one.hasBody, body) == (4, True, False, True, b"body")
+    ((one, _),) = requestsIn([b"\r\n\r\nGET http://h:1/status HTTP/1.0\r\nSize: gr\xf6\xdfe\r\n\r\n"])
+    assert (one.path, one.headers["size"], one.keepAlive, one.hasBody) == ("/status", "größe", False, False)
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00", 400),
+        (b"GET /\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\n\n", 400),
+        (b"GET /frame HTTP/2.0\r\n\r\n", 505),
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (head(headers={"Content-Length": "4, 4"}), 400),
+        (head(headers={"Content-Length": "-4"}), 400),
+        (head(headers={"Content-Length": "0x4"}), 400),
+        (head(headers={"Content-Length": 4, "content-length": 5}), 400),
+        (head(headers={"Content-Length": 4, "Transfer-Encoding": "chunked"}), 400),
+        (head(headers={"Transfer-Encoding": "gzip, chunked"}), 501),
+        (head(headers={"Expect": "a miracle"}), 417),
+        (head(headers={"X-RTI-Stream": "A", "x-rti-stream": "B"}), 400),
+        (head(headers={"Bad name": "A"}), 400),
+        (head(headers={"X": "a\r\n folded"}), 400),
+        (head(headers={"X": "a\0b"}), 400),
+        (head(path="/frame?a=1&a=2"), 400),
+        (head(path="/frame?a=%FF"), 400),
+        (head(path="/%FF"), 400),
+        (head(path="http://[bad/"), 400),
+        (head(path="/frame?" + "&".join(f"a{n}=1" for n in range(FIELDS + 1))), 400),
+        (head(headers={f"X{n}": "1" for n in range(FIELDS)}), 431),
+        (head(headers={"X": " " * HEAD_LIMIT}), 431),
+        (b"POST " + b"x" * (HEAD_LIMIT + 1), 431),
+        (b"\r\n" * HEAD_LIMIT, 431),
+        (head(headers={"Transfer-Encoding": "chunked"}) + b"nothing\r\n", 400),
+        (head(headers={"Transfer-Encoding": "chunked"}) + b"2\r\nabc\r\n", 400),
+        (head(headers={"Transfer-Encoding": "chunked"}) + b"0\r\n" + b"X: 1\r\n" * HEAD_LIMIT, 431),
+    ],
+)
+def test_what_is_no_request(data, status):
+    assert refusal(data) == status
+
+
+@given(st.binary(max_size=2000), st.booleans())
+def test_any_bytes_are_a_request_or_refused(data, behindAHead):
+    statuses = [200]
+    try:
+        for _ in Parser().feed(head(headers={"Transfer-Encoding": "chunked"}) + data if behindAHead else data):
+            pass
+    except RequestError as error:
+        statuses.append(error.status)
+    assert 400 <= statuses[-1] < 600 or statuses == [200]
+
+
+class Link:
+    """What http.client reads an answer from."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def makefile(self, mode):
+        return io.BytesIO(self.data)
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 404, 405, 408, 411, 413, 415, 417, 429, 431, 501, 503, 505])
+def test_answers_are_what_others_understand(status):
+    answer = Answer(status, {"größe": [1]}, {"Retry-After": "1"})
+    response = http.client.HTTPResponse(Link(answer.toBytes(status == 200)))
+    response.begin()
+    assert (response.status, response.getheader("Retry-After"), response.will_close) == (status, "1", status != 200)
+    assert response.read() == b'{"gr\\u00f6\\u00dfe": [1]}\n'
