@@ -63,7 +63,7 @@ class Server:
     """The source. :attr:`clock` stands until it is told to go on, unless :meth:`running`."""
 
     def __init__(self, folder, **values):
-        self.clock = Clock()
+        self.folder, self.clock = folder, Clock()
         self.journal = Journal(str(folder))
         self.settings = HTTPSettings(**{"port": 0, "token": TOKEN, **values})
         self.source = HTTPSource(self.settings, self.journal, lambda: self.clock())

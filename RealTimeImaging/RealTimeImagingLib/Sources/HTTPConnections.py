@@ -187,6 +187,7 @@ class Connections:
         if not connection.parser.begun:
             connection.began = now
         head = connection.exchange.head if connection.exchange else None
+        answer: Answer | None = None
         try:
             for item in connection.parser.feed(data):
                 if isinstance(item, memoryview):
@@ -197,16 +198,20 @@ class Connections:
                 size = sum(exchange.body.size for exchange in self.exchanges)
                 opened = self._open(head, connection.name, size)
                 if isinstance(opened, Answer):
-                    self.answers[opened.status] += 1
-                    self._say(connection, opened, head.keepAlive and not head.hasBody)
-                    return
+                    answer = opened
+                    if head.hasBody:
+                        break  # nobody wants it
+                    continue
                 connection.exchange = Exchange(connection.name, head, opened)
                 if head.asks and head.hasBody:
                     connection.send(CONTINUE, now)
         except RequestError as error:
             yield self._refuse(connection, error, head, error.status != 401 and head is not None)
             return
-        if connection.waits:
+        if answer and head:
+            self.answers[answer.status] += 1
+            self._say(connection, answer, head.keepAlive and not head.hasBody)
+        elif connection.waits:
             assert connection.exchange
             self._listen(connection)
             yield connection.exchange

@@ -1,0 +1,360 @@
+"""Programs that are slow, many, cut off or mad: the others go on, nothing half is taken, nothing is left behind."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import struct
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from RealTimeImagingLib.Sources import HTTPConnections
+from RealTimeImagingLib.Sources.HTTPConnection import FIRST, IDLE, LINGER, STALLED
+from unit.conftest import niftiFile, sumOf
+from unit.linking import descriptors
+from unit.posting import Server, answersIn, ask, chunked, head, posted, rawQuery
+
+
+@pytest.fixture
+def make(tmp_path):
+    servers = []
+
+    def start(**values):
+        folder = tmp_path / str(len(servers))
+        folder.mkdir()
+        servers.append(Server(folder, **values))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+        assert not list(server.folder.glob("requests"))
+
+
+@pytest.fixture
+def server(make):
+    return make()
+
+
+def statuses(answers):
+    return [one and one[0] for one in answers]
+
+
+# ---- one connection, many requests
+
+
+def test_many_images_over_one_connection(server):
+    """Kept open; also when some cannot be read, and when the next is sent before the answer."""
+    data = posted(niftiFile(0)) + posted(b"nothing" * 60) + head("GET", "/status") + posted(niftiFile(1))
+    data += head(headers={"Transfer-Encoding": "chunked"}) + chunked(niftiFile(2))
+    assert statuses(server.ask(data, 5)) == [200, 415, 200, 200, 200]
+    assert server.sums == [sumOf(number) for number in range(3)]
+    with server.connect() as link:
+        for number in range(3, 20):
+            link.sendall(posted(niftiFile(number)))
+            assert statuses(server.hear(link)) == [200]
+    assert server.sums == [sumOf(number) for number in range(20)]
+
+
+@pytest.mark.parametrize("headers", [{"Connection": "close"}, None])
+def test_a_connection_ends_when_its_sender_wants_it(server, headers):
+    data = posted(headers=headers) if headers else posted().replace(b"HTTP/1.1", b"HTTP/1.0")
+    assert statuses(server.ask(data, 2)) == [200, None]
+
+
+def test_garbage_behind_an_image(server):
+    """The image is taken; what follows is refused and ends the connection."""
+    assert statuses(server.ask(posted() + b"\0garbage", 3)) == [200, 400, None]
+    assert server.counts == (1, 1)
+    assert server.codes == ["not-usable"]
+
+
+def test_a_body_that_is_refused_at_once_is_not_waited_for(server):
+    """As of 2 GB that are announced. Who asks first is told before it sends, who does not may go on for a while."""
+    with server.connect() as link:
+        link.sendall(head(length=2 << 30, headers={"Expect": "100-continue"}))
+        assert statuses(server.hear(link)) == [413]
+    with server.connect() as link:
+        link.sendall(head(length=3 << 20, token="") + bytes(1 << 20))
+        answers = server.hear(link)
+        link.setblocking(True)
+        for _ in range(2):
+            link.sendall(bytes(1 << 20))
+            server.step()
+        assert statuses(answers) == [401]
+    server.until(lambda: server.source._connections.connected == [])
+    assert server.counts == (0, 2)
+
+
+def test_who_asks_before_it_sends_is_told_to_go_on(server):
+    body = niftiFile(1)
+    with server.connect() as link:
+        link.sendall(head(length=len(body), headers={"Expect": "100-continue"}))
+        assert statuses(server.hear(link)) == [100]
+        link.setblocking(True)
+        link.sendall(body)
+        assert statuses(server.hear(link)) == [200]
+    assert server.sums == [sumOf(1)]
+
+
+# ---- slow, silent and cut
+
+
+def test_a_slow_sender_holds_up_nobody(server):
+    """Byte by byte, as long as some come; meanwhile others are served."""
+    data = posted(niftiFile(0))
+    with server.connect() as slow, server.connect() as other:
+        for place in range(0, len(data), 25):
+            slow.sendall(data[place : place + 25])
+            other.setblocking(True)
+            other.sendall(posted(niftiFile(1)))
+            assert statuses(server.hear(other)) == [200]
+            server.step(passes=STALLED / 2 if place > 200 else 0)
+        assert statuses(server.hear(slow)) == [200]
+    assert server.sums.count(sumOf(0)) == 1
+    assert server.codes == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "seconds", "found"),
+    [
+        (b"", FIRST, [None]),
+        (b"\r\n", FIRST, [408, None]),
+        (b"POST /frame HTTP/1.1\r\n", FIRST, [408, None]),
+        (posted()[:-1], STALLED, [408, None]),
+        (head(headers={"Transfer-Encoding": "chunked"}) + b"5\r\nabc", STALLED, [408, None]),
+        (posted(), IDLE, [200, None]),
+    ],
+    ids=["nothing", "an empty line", "half a head", "half a body", "half a chunk", "nothing more"],
+)
+def test_who_goes_silent_is_given_up(server, sent, seconds, found):
+    """Who is in the middle of something is told; one event then, none for the others."""
+    with server.connect() as link:
+        link.sendall(sent)
+        if found[0] == 200:
+            assert statuses(server.hear(link)) == [200]
+        server.until(lambda: server.source._connections.connected)
+        server.until(lambda: not sent or server.source._connections.connected[0].heard == server.clock.now)
+        for _ in range(5):
+            server.step()
+        server.step(passes=seconds - 0.5)
+        assert server.source._connections.connected
+        server.step(passes=1)
+        left = [status for status in found if status != 200]
+        assert statuses(server.hear(link, len(left))) == left
+        server.step(passes=LINGER + 0.1)
+        server.until(lambda: server.source._connections.connected == [])
+    assert server.codes == (["too-slow"] if 408 in found else [])
+    assert server.counts == (int(200 in found), int(408 in found))
+
+
+def test_a_head_that_comes_in_drops_is_given_up(server):
+    """However often a byte of it comes."""
+    with server.connect() as link:
+        for place in range(20):
+            link.sendall(head()[place : place + 1])
+            server.step(passes=FIRST / 10)
+            if server.codes:
+                break
+        server.until(lambda: server.codes == ["too-slow"])
+        assert place <= 11
+
+
+@pytest.mark.parametrize("way", ["closed", "reset", "half closed"])
+@pytest.mark.parametrize("cut", [1, 60, 150, -1])
+def test_a_connection_that_is_cut(server, way, cut):
+    """One event, nothing half is taken, its file is gone."""
+    with server.connect() as link:
+        link.sendall(posted(niftiFile(0))[:cut])
+        server.until(lambda: server.source._connections.connected)
+        for _ in range(3):
+            server.step()
+        if way == "half closed":
+            link.shutdown(socket.SHUT_WR)
+            assert statuses(server.hear(link, 2)) == [400, None]
+        elif way == "reset":
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    server.until(lambda: server.codes)
+    assert server.codes == ["connection-cut"]
+    assert server.counts == (0, 1)
+    assert list(server.folder.joinpath("requests").iterdir()) == []
+    assert statuses(server.ask(posted(niftiFile(1)))) == [200]
+    assert server.sums == [sumOf(1)]
+
+
+def test_who_hangs_up_behind_its_image_has_sent_it(server):
+    with server.connect() as link:
+        link.sendall(posted(niftiFile(0)))
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        server.until(lambda: server.source._connections.connected or server.codes)
+    server.until(lambda: server.frames or server.codes)
+    assert server.counts in ((1, 0), (0, 1))
+    assert len(server.codes) <= 1
+
+
+# ---- many
+
+
+def test_too_many_bytes_at_once(make):
+    """Those on their way go on; one more is asked to come again."""
+    server = make(sizeLimit=1 << 20)
+    path, body = rawQuery(1, (64, 128, 128), "uint8")
+    with ExitStack() as stack:
+        links = [stack.enter_context(server.connect()) for _ in range(2)]
+        for link in links:
+            link.sendall(posted(body, path)[:-1])
+            server.until(lambda: len(server.source._connections.exchanges) == links.index(link) + 1)  # noqa: B023
+        ((status, headers, values),) = server.ask(posted())
+        assert (status, headers["retry-after"]) == (429, "1")
+        assert "2,097,152" in values["error"]
+        for link in links:
+            link.sendall(body[-1:])
+            assert statuses(server.hear(link)) == [200]
+    assert statuses(server.ask(posted())) == [200]
+    assert server.codes == ["too-many"]
+    assert server.counts == (3, 1)
+
+
+def test_too_many_connections(server, monkeypatch):
+    """An idle one makes room; when none is, one more is told so, and far more are hung up on."""
+    monkeypatch.setattr(HTTPConnections, "MOST", 3)
+    monkeypatch.setattr(HTTPConnections, "REFUSED", 1)
+    with ExitStack() as stack:
+        idle = stack.enter_context(server.connect())
+        idle.sendall(posted())
+        assert statuses(server.hear(idle)) == [200]
+        for number in range(3):
+            link = stack.enter_context(server.connect())
+            link.sendall(b"POST")
+            server.until(lambda: sum(one.parser.begun for one in server.source._connections.connected) == number + 1)  # noqa: B023
+        assert statuses(server.hear(idle)) == [None]
+        one = stack.enter_context(server.connect())
+        assert statuses(server.hear(one, 2)) == [503, None]
+        server.until(lambda: "not-ready" in server.codes)
+        with server.connect():
+            server.until(lambda: "connection-cut" in server.codes)
+    assert server.counts[0] == 1
+
+
+def test_fifty_at_once(server):
+    """Each is told its own number; every image is there."""
+    before = threading.active_count()
+    with server.running():
+        start = threading.Barrier(50)
+
+        def send(number):
+            start.wait(10)
+            return server.post(niftiFile(number, (8, 64, 64)))
+
+        with ThreadPoolExecutor(50) as pool:
+            answers = list(pool.map(send, range(50)))
+    assert [status for status, _ in answers] == [200] * 50
+    assert sorted(values["number"] for _, values in answers) == list(range(50))
+    for number, (_, values) in enumerate(answers):
+        assert server.sums[values["number"]] == sumOf(number, (8, 64, 64))
+    assert server.counts == (50, 0)
+    assert threading.active_count() == before
+
+
+def test_nothing_is_left_behind(server):
+    """Neither descriptors nor files, after images, refusals, cuts and silences."""
+    assert statuses(server.ask(posted())) == [200]
+    server.until(lambda: server.source._connections.connected == [])
+    before = descriptors()
+    for number in range(10):
+        server.ask(posted(niftiFile(number)))
+        server.ask(posted(b"nothing" * 60))
+        server.ask(head(length=2 << 30))
+        server.ask(head(length=100, token=""))
+        with server.connect() as link:
+            link.sendall(posted()[:-5])
+            server.step()
+    server.step(passes=IDLE)
+    server.step(passes=IDLE)
+    server.until(lambda: server.source._connections.connected == [])
+    assert descriptors() == before
+    assert list(server.folder.joinpath("requests").iterdir()) == []
+
+
+def test_at_the_end_those_who_wait_are_told(make):
+    """And are counted; the port is free at once."""
+    server = make()
+    with server.connect() as link:
+        link.sendall(posted()[:-1])
+        server.until(lambda: server.source._connections.exchanges)
+        port = server.port
+        server.source.close()
+        data = bytearray()
+        link.settimeout(5)
+        while piece := link.recv(1 << 16):
+            data += piece
+        assert statuses(answersIn(bytes(data))) == [503]
+    assert server.counts == (0, 1)
+    with closing(socket.create_server(("127.0.0.1", port))):
+        pass
+    server.source = type(server.source)(server.settings, server.journal)
+
+
+def test_a_port_that_is_taken_is_waited_for(make):
+    with closing(socket.create_server(("127.0.0.1", 0))) as other:
+        server = make(port=other.getsockname()[1])
+        server.until(lambda: server.events)
+        assert server.codes == ["port-taken"]
+        assert "Cannot listen" in server.source.status
+        assert not server.source.details
+    server.step(passes=1.1)
+    assert statuses(server.ask(posted())) == [200]
+
+
+# ---- anything
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.one_of(
+            st.binary(max_size=300),
+            st.sampled_from(
+                [posted(), posted()[:-3], head(), head(length=5), b"\r\n", b"0\r\n\r\n", b"GET / HTTP/1.1\r\n"]
+            ),
+            st.builds(lambda data: head(headers={"Transfer-Encoding": "chunked"}) + data, st.binary(max_size=50)),
+            st.builds(lambda name, text: posted(path=f"/frame?{name}={text}"), st.text(), st.text()).filter(bool),
+        ),
+        max_size=6,
+    )
+)
+def test_after_anything_the_next_image_is_taken(server, pieces):
+    """On another connection, at once."""
+    with server.connect() as link:
+        for piece in pieces:
+            try:
+                link.sendall(piece)
+            except OSError:
+                break
+            server.step(0)
+    received, rejected = server.counts
+    assert statuses(server.ask(posted(niftiFile(7)))) == [200]
+    assert server.sums[-1] == sumOf(7)
+    answers = server.source._connections.answers
+    server.until(lambda: len(server.source._connections.connected) < 20)
+    assert server.counts[0] > received
+    assert server.counts[1] >= rejected
+    assert server.counts[0] == len(server.frames)
+    assert answers[200] >= server.counts[0]
+
+
+def test_one_connection_is_fast_enough_for_video(server):
+    """1080p in colour at 30 images a second, raw, over one connection."""
+    path, body = rawQuery(1, (1080, 1920, 3), "uint8")
+    with server.running():
+        with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as link:
+            began = time.monotonic()
+            for number in range(60):
+                assert ask(link, body, path) == (200, {"stream": "Live", "number": number, "numbers": [number]})
+                server.frames.clear()
+        assert time.monotonic() - began < 2
