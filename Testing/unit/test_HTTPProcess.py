@@ -1,0 +1,302 @@
+"""The HTTP source in the acquisition process: curl, fifty programs at once, a recording, deaths."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import json
+import os
+import shutil
+import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import pytest
+from RealTimeImagingLib.Frame import checksum
+from RealTimeImagingLib.Recording import openRecording
+from RealTimeImagingLib.Settings import HTTPSettings
+from unit.conftest import PROGRAM, Acquisition, niftiFile, seriesFile, sumOf
+from unit.posting import TOKEN, ask, rawQuery
+from unit.test_HTTPSource import kinds
+from unit.test_Worker import LIBRARY
+
+SHAPE = (8, 64, 64)
+
+
+class Posting(Acquisition):
+    """The acquisition process with this source; it listens."""
+
+    @property
+    def details(self):
+        return self.of("details")[-1]
+
+    @property
+    def port(self):
+        return int(self.details["url"].split(":")[-1].split("/")[0])
+
+    def connect(self):
+        return closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=20))
+
+    def post(self, body, path="/frame", headers=None, method="POST"):
+        headers = {"Authorization": f"Bearer {self.details['token']}", **(headers or {})}
+        with self.connect() as link:
+            return ask(link, body, path, headers, method)
+
+
+@pytest.fixture
+def acquire(workFolder):
+    """Starts acquisition processes, one after the other on the same journal."""
+    started = []
+
+    def start(program=PROGRAM, **values):
+        settings = HTTPSettings(**{"port": 0, "token": TOKEN, **values})
+        started.append(Posting(settings, [workFolder], f"process{len(started) + 1}", program))
+        started[-1].listen().untilReady().until(lambda: started[-1].of("details"))
+        return started[-1]
+
+    yield start
+    for acquisition in started:
+        acquisition.close()
+
+
+def heldBy(acquisition):
+    """Descriptors and threads of the process; where that cannot be told, always the same."""
+    try:
+        return [len(os.listdir(f"/proc/{acquisition.process.pid}/{kind}")) for kind in ("fd", "task")]
+    except OSError:
+        return [0, 0]
+
+
+def record(acquisition, folder):
+    acquisition.send("record", folder=str(folder), name="R", attributes={})
+    acquisition.until(lambda: acquisition.of("storage"))
+
+
+def storedSums(folder, stream="Live"):
+    """Checksums of a recorded stream."""
+    part = openRecording(str(folder / f"R-{stream}.seq.nhdr"))
+    return [checksum(part.pixels(index)) for index in range(part.count)]
+
+
+def test_what_is_answered_is_received_and_recorded(acquire, workFolder, tmp_path):
+    """Numbers and words of the answers are those of the counts and of the file."""
+    acquisition = acquire()
+    assert acquisition.post(niftiFile(0), "/frame?name=0.nii") == (200, {"stream": "Live", "number": 0, "numbers": [0]})
+    record(acquisition, tmp_path / "recordings")
+    answers = [acquisition.post(niftiFile(number), f"/frame?name={number}.nii") for number in range(1, 20)]
+    assert [(status, values["number"], values["recorded"]) for status, values in answers] == [
+        (200, number, True) for number in range(1, 20)
+    ]
+    status, values = acquisition.post(seriesFile(range(20, 24)), "/frame?name=4d.nii")
+    assert (status, values["numbers"], values["recorded"]) == (200, [20, 21, 22, 23], True)
+    assert acquisition.post(b"nothing" * 60)[0] == 415
+    assert acquisition.post("", "/status", method="GET")[1]["recorded"] == 23
+    assert acquisition.stop() == 0
+    assert acquisition.counts == {"received": {"Live": 24}, "rejected": 1, "recorded": 23, "failed": 0}
+    assert storedSums(tmp_path / "recordings") == [sumOf(number) for number in range(1, 24)]
+    assert acquisition.codes == ["listening", "unsupported"]
+    assert not list(workFolder.glob("requests*"))
+
+
+def test_a_recording_that_cannot_be_written_is_told(acquire, tmp_path):
+    """The image is taken, so that the answer says 200; it is not stored, and the answer says so."""
+    acquisition = acquire()
+    (tmp_path / "file").write_text("no folder")
+    acquisition.send("record", folder=str(tmp_path / "file" / "below"), name="R", attributes={})
+    acquisition.until(lambda: acquisition.of("storage"))
+    status, values = acquisition.post(niftiFile(0), "/frame?name=0.nii")
+    assert (status, values["number"], values["recorded"]) == (200, 0, False)
+    assert acquisition.stop() == 0
+    assert (acquisition.counts["recorded"], acquisition.counts["failed"]) == (0, 1)
+
+
+def test_fifty_programs_at_once(acquire, tmp_path):
+    """While it records: the answers with a number are the frames, each is stored as it was sent."""
+    acquisition = acquire()
+    record(acquisition, tmp_path / "recordings")
+    start, rounds, token = threading.Barrier(50), 4, acquisition.details["token"]
+    # The files of the recording and the memory for frames of this size are there from the first one on.
+    assert acquisition.post(niftiFile(0, SHAPE), "/frame?name=0.nii")[0] == 200
+    acquisition.until(lambda: acquisition.frames)
+    before = heldBy(acquisition)
+
+    def send(client):
+        found = []
+        start.wait(20)
+        with acquisition.connect() as link:
+            for turn in range(rounds):
+                number = client * rounds + turn
+                if number % 2:
+                    path, body = rawQuery(number, SHAPE, name=f"{number}")
+                else:
+                    path, body = f"/frame?name={number}.nii", niftiFile(number, SHAPE)
+                found.append((number, *ask(link, body, path, {"Authorization": f"Bearer {token}"})))
+        return found
+
+    with ThreadPoolExecutor(50) as pool:
+        answers = [one for found in pool.map(send, range(50)) for one in found]
+    assert {status for _, status, _ in answers} == {200}
+    numbers = {values["number"]: number for number, _, values in answers}
+    assert sorted(numbers) == list(range(1, 50 * rounds + 1))
+    assert all(values["recorded"] for _, _, values in answers)
+    acquisition.until(lambda: heldBy(acquisition) == before)
+    assert acquisition.stop() == 0
+    assert acquisition.counts == {"received": {"Live": 201}, "rejected": 0, "recorded": 201, "failed": 0}
+    assert storedSums(tmp_path / "recordings")[1:] == [sumOf(numbers[number], SHAPE) for number in range(1, 201)]
+
+
+# ---- curl
+
+needsCurl = pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+
+
+def curl(acquisition, *arguments, token=TOKEN, path="/frame"):
+    """Status and answer that curl shows."""
+    command = ["curl", "-sS", "--max-time", "30", "-w", "\n%{http_code}", "-H", f"Authorization: Bearer {token}"]
+    done = subprocess.run(
+        [*command, *arguments, f"http://127.0.0.1:{acquisition.port}{path}"], capture_output=True, text=True, check=True
+    )
+    body, _, status = done.stdout.rpartition("\n")
+    return int(status), json.loads(body)
+
+
+@needsCurl
+def test_curl_with_every_kind(acquire, tmp_path):
+    """As the line that the panel shows, with each kind of file, above and below the size at which curl asks first."""
+    acquisition = acquire(token="")
+    done = 0
+    for body, sum_, _, name in kinds(tmp_path):
+        (tmp_path / name).write_bytes(body)
+        line = acquisition.details["curl"].replace("image.nii.gz", name)
+        shown = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+        assert json.loads(shown) == {"stream": "Live", "number": done, "numbers": [done]}
+        acquisition.until(lambda done=done: acquisition.frames and acquisition.frames[-1][1] == done)
+        assert acquisition.frames[-1][2:] == (name, sum_)
+        done += 1
+    large = tmp_path / "large.nii"
+    large.write_bytes(niftiFile(1, (16, 256, 256)))
+    token = acquisition.details["token"]
+    assert curl(acquisition, "--data-binary", f"@{large}", token=token, path="/frame?name=l.nii")[0] == 200
+    chunks = ("-H", "Transfer-Encoding: chunked", "-T", str(large), "-X", "POST")
+    assert curl(acquisition, *chunks, token=token, path="/frame?name=l.nii")[0] == 200
+    assert acquisition.stop() == 0
+    assert acquisition.counts["received"] == {"Live": done + 2}
+
+
+@needsCurl
+def test_curl_is_told_what_is_wrong(acquire, tmp_path):
+    acquisition = acquire()
+    image = tmp_path / "a.nii"
+    image.write_bytes(niftiFile(1))
+    send = ("--data-binary", f"@{image}")
+    assert curl(acquisition, *send, token="another-token-which-is-wrong")[0] == 401
+    assert curl(acquisition, *send, "-H", "Content-Length: 5")[0] in (400, 415)
+    assert curl(acquisition, *send, path="/frame?shape=2,3&dtype=uint8")[0] == 400
+    assert curl(acquisition, *send, path="/frames")[0] == 404
+    assert curl(acquisition, path="/frame")[0] == 405
+    assert curl(acquisition, "-F", f"file=@{image}")[0] == 415
+    assert curl(acquisition, "-H", "Content-Length:", "-X", "POST")[0] == 411
+    huge = tmp_path / "huge.nii"
+    with open(huge, "wb") as file:
+        file.truncate(2 << 30)
+    assert curl(acquisition, "-T", str(huge), "-X", "POST", "-H", "Expect: 100-continue")[0] == 413
+    assert acquisition.post(niftiFile(1), "/frame?name=a.nii")[0] == 200
+    assert acquisition.stop() == 0
+    assert acquisition.counts["received"] == {"Live": 1}
+    assert acquisition.counts["rejected"] >= 6
+
+
+# ---- deaths
+
+
+def test_a_kill_at_any_moment(acquire, tmp_path):
+    """Port and token stay; what was answered is there, and what was not answered may be sent again."""
+    acquisition = acquire(token="")
+    record(acquisition, tmp_path / "recordings")
+    before, answered = acquisition.details, []
+    for turn in range(3):
+        for number in range(5):
+            status, values = acquisition.post(niftiFile(5 * turn + number), f"/frame?name={5 * turn + number}.nii")
+            assert status == 200
+            answered.append(values["number"])
+        acquisition.kill()
+        acquisition = acquire(token="")
+        assert acquisition.details == before
+        assert acquisition.codes == ["listening"]
+    assert answered == list(range(15))
+    assert acquisition.stop() == 0
+    assert acquisition.counts == {"received": {"Live": 15}, "rejected": 0, "recorded": 5, "failed": 0}
+
+
+def test_an_image_that_ends_its_reader(acquire, tmp_path):
+    """The sender has no answer, the next process says so, and the next image is taken."""
+    program = tmp_path / "program.py"
+    program.write_text(f"""
+import os, sys
+sys.path[0] = {str(LIBRARY)!r}
+from RealTimeImagingLib import Readers
+from RealTimeImagingLib.Acquisition.Worker import main
+
+class Reader(Readers.NIfTI):
+    def images(self, first=0):
+        for index, image in enumerate(super().images(first)):
+            if image.attributes.get("VolumeIndex", "2") == "2":
+                os._exit(9)
+            yield image
+
+Readers._READERS[".nii.gz"] = Reader
+main()
+os._exit(0)
+""")
+    for body, taken in ((gzip.compress(niftiFile(1)), 0), (gzip.compress(seriesFile(range(4))), 2)):
+        acquisition = acquire(program)
+        with pytest.raises((http.client.HTTPException, OSError)):
+            acquisition.post(body, "/frame?name=bad.nii.gz")
+        acquisition.process.wait(10)
+        acquisition = acquire(program)
+        acquisition.until(lambda acquisition=acquisition: "crashed" in acquisition.codes)
+        words = next(event["text"] for event in acquisition.of("event") if event["code"] == "crashed")
+        assert ("passed over" in words) is (taken == 0)
+        assert acquisition.post(niftiFile(2), "/frame?name=good.nii")[0] == 200
+        assert acquisition.stop() == 0
+    assert acquisition.counts["received"] == {"Live": 1 + 2 + 1}
+    assert acquisition.counts["rejected"] == 1
+
+
+def test_a_stop_while_images_come(acquire, tmp_path):
+    """Every answer with a number is a frame that is recorded; the others are told, or cut off."""
+    acquisition = acquire()
+    record(acquisition, tmp_path / "recordings")
+    answered, begun = [], threading.Event()
+
+    def send():
+        number = 0
+        try:
+            with acquisition.connect() as link:
+                while True:
+                    status, values = ask(link, niftiFile(number), f"/frame?name={number}.nii")
+                    if status != 200:
+                        return
+                    answered.append(values)
+                    number += 1
+                    if number > 20:
+                        begun.set()
+        except (OSError, http.client.HTTPException):
+            return
+
+    threads = [threading.Thread(target=send) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    assert begun.wait(20)
+    assert acquisition.stop() == 0
+    for thread in threads:
+        thread.join(10)
+    received = acquisition.counts["received"]["Live"]
+    numbers = sorted(values["number"] for values in answered)
+    assert len(set(numbers)) == len(numbers)
+    assert all(values["recorded"] for values in answered)
+    # One whose answer was cut off with its connection may be there, too.
+    assert set(numbers) <= set(range(received))
+    assert received - len(numbers) <= len(threads)
+    assert acquisition.counts["recorded"] == received == len(storedSums(tmp_path / "recordings"))
