@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import slicerhost
 from RealTimeImagingLib.Frame import Frame, Image, checksum, pictureToRAS
 from RealTimeImagingLib.Readers import openImageFile
 from RealTimeImagingLib.Recording import Recorder
@@ -109,6 +110,23 @@ class OpenIGTLinkFeed(_ScannerFeed):
             self._process.stdout.close()
 
 
+class HTTPFeed(_ScannerFeed):
+    """The scanner posts images to the module, whose token it is given."""
+
+    def choose(self, ui: Any) -> None:
+        """Fill the panel as a user would."""
+        self._ui = ui
+        ui.sourceComboBox.currentIndex = ui.sourceComboBox.findText("Images posted over HTTP")
+        ui.httpPortSpinBox.value = 0
+
+    def begin(self) -> None:
+        """Send; the panel shows the token as soon as the module listens."""
+        shown = slicerhost.runUntil(lambda: self._ui.httpTokenLineEdit.text and self._ui.httpCurlLineEdit.text, 10)
+        url = self._ui.httpCurlLineEdit.text.split('"')[-2].split("?")[0] if shown else ""
+        self._command += ["--post", url, f"--token={self._ui.httpTokenLineEdit.text}"]
+        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE)
+
+
 class ReplayFeed:
     """A file that the module itself replays; made here when it has to have another number of frames.
 
@@ -153,7 +171,7 @@ class ReplayFeed:
         """Nothing is left to do."""
 
 
-FEEDS = {"folder": FolderFeed, "replay": ReplayFeed, "openigtlink": OpenIGTLinkFeed}
+FEEDS = {"folder": FolderFeed, "replay": ReplayFeed, "openigtlink": OpenIGTLinkFeed, "http": HTTPFeed}
 
 
 def _imagesOf(path: str) -> Iterator[Image]:

@@ -6,9 +6,11 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import ctk
+import slicer
 from slicer.i18n import tr as _
 
 from ..Errors import RealTimeImagingError, SettingsError
@@ -45,6 +47,8 @@ class SourceSection(Section):
         self.connect(ui.pauseButton, "clicked()", self._pauseOrResume)
         self.connect(ui.stepButton, "clicked()", self._stepOn)
         self.connect(ui.stepBackButton, "clicked()", self._stepBack)
+        self.connect(ui.httpCopyTokenButton, "clicked()", partial(self._copy, ui.httpTokenLineEdit))
+        self.connect(ui.httpCopyCurlButton, "clicked()", partial(self._copy, ui.httpCurlLineEdit))
         self.showSettings(logic.sceneSettings() or _remembered())
         ui.simulatorInputPathLineEdit.currentPath = remembered("SimulatorInput")
         self._showRows()
@@ -70,7 +74,9 @@ class SourceSection(Section):
 
     def refresh(self, values: dict[str, Any]) -> None:
         """Start or Stop of the source that is chosen, and the buttons of a replay that runs."""
-        running = self._running() is not None
+        handle = self._running()
+        running = handle is not None
+        self._chosen.tell(handle.details if running else {})
         self.ui.startButton.text = _("Stop") if running else _("Start")
         for name in (*self._chosen.names, "optionsSection"):
             getattr(self.ui, name).enabled = not running or name in CHANGEABLE
@@ -92,7 +98,7 @@ class SourceSection(Section):
         if running is not None:
             self.logic.stop(running)
         elif self.attempt(self._start):
-            remember("Settings", json.dumps(self.settings().toJSON()))
+            remember("Settings", json.dumps(self.settings().withoutSecrets().toJSON()))
             self.ui.folderPathLineEdit.addCurrentPathToHistory()
             self.ui.replayFilePathLineEdit.addCurrentPathToHistory()
 
@@ -170,15 +176,20 @@ class SourceSection(Section):
         self._showRows()
         self._paceChanged()
 
+    def _copy(self, edit: Any) -> None:
+        slicer.app.clipboard().setText(edit.text)
+
     def _sourceChosen(self, *_index: int) -> None:
         self._showRows()
         self.refresh({})
 
     def _showRows(self, *_index: int) -> None:
         wanted = self._chosen.rows()
-        for name in {name for fields in self._fields for name in (*fields.names, *fields.options)}:
+        for name in {name for fields in self._fields for name in (*fields.names, *fields.options, *fields.told)}:
             for widget in (getattr(self.ui, name), getattr(self.ui, f"{name}Label")):
                 widget.visible = name in wanted
+        for name in {name for fields in self._fields for name in fields.buttons}:
+            getattr(self.ui, name).visible = name in wanted
 
 
 def _remembered() -> SourceSettings | None:

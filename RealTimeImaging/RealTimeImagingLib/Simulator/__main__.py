@@ -1,4 +1,4 @@
-"""python .../RealTimeImagingLib/Simulator/__main__.py FOLDER | --listen PORT | --connect PORT  [--input FILE] ..."""
+"""python .../RealTimeImagingLib/Simulator/__main__.py FOLDER | --listen PORT | --connect PORT | --post URL  ..."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__
 
 from RealTimeImagingLib.Errors import RealTimeImagingError
 from RealTimeImagingLib.Simulator.Inputs import images
+from RealTimeImagingLib.Simulator.PostingScanner import PostingScanner
 from RealTimeImagingLib.Simulator.Scanner import MODES, Scanner, shots
 
 
@@ -34,6 +35,8 @@ def main() -> int:
             if options.folder:
                 scanner = Scanner(options.folder, options.fps, options.mode, log, options.keep)
                 scanner.send(itertools.islice(shots(options.input, options.loop), options.frames), stopped.is_set)
+            elif options.post:
+                _post(options, log, stopped.is_set)
             else:
                 _sendOverNetwork(options, log, stopped.is_set)
         except (RealTimeImagingError, OSError, ValueError) as error:
@@ -44,12 +47,15 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="Simulator", description="Writes images into a folder, or sends them over OpenIGTLink, as a scanner does."
+        prog="Simulator",
+        description="Writes images into a folder, or sends them over OpenIGTLink or HTTP, as a scanner does.",
     )
     way = parser.add_mutually_exclusive_group(required=True)
     way.add_argument("folder", nargs="?", help="where the images go")
     way.add_argument("--listen", type=int, metavar="PORT", help="OpenIGTLink: wait for a peer; 0 takes a free port")
     way.add_argument("--connect", type=int, metavar="PORT", help="OpenIGTLink: connect to a peer that listens")
+    way.add_argument("--post", metavar="URL", help="HTTP: where images are posted to")
+    parser.add_argument("--token", default="", help="HTTP: what the other side wants to know")
     parser.add_argument("--host", default="127.0.0.1", help="OpenIGTLink: address to listen on or to connect to")
     parser.add_argument("--device", default="Live", help="OpenIGTLink: the device's name")
     parser.add_argument("--input", help="4-D file, multi-frame DICOM or folder of images; without it a beating phantom")
@@ -73,6 +79,14 @@ def _sendOverNetwork(options: argparse.Namespace, log: IO[str] | None, stopped: 
     if server:
         sys.stdout.write(f"Listening on port {scanner.port}\n")
         sys.stdout.flush()
+    try:
+        scanner.send(itertools.islice(images(options.input, options.loop), options.frames), stopped)
+    finally:
+        scanner.close()
+
+
+def _post(options: argparse.Namespace, log: IO[str] | None, stopped: Callable[[], bool]) -> None:
+    scanner = PostingScanner(options.post, options.token, options.fps, log)
     try:
         scanner.send(itertools.islice(images(options.input, options.loop), options.frames), stopped)
     finally:

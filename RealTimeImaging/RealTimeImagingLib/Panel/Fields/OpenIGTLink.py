@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...Connector import connectorAvailable
 from ...Settings import ENGINES, ROLES, OpenIGTLinkSettings
-from .SourceFields import SourceFields
+from .SourceFields import SourceFields, listed
 
 MEGABYTE = 1 << 20
 
@@ -30,8 +30,8 @@ class OpenIGTLinkFields(SourceFields[OpenIGTLinkSettings]):
             role=ROLES[ui.linkRoleComboBox.currentIndex],
             host=ui.linkHostLineEdit.text.strip(),
             port=ui.linkPortSpinBox.value,
-            allowed=_listed(ui.linkAllowedLineEdit.text),
-            ask=_listed(ui.linkAskLineEdit.text),
+            allowed=listed(ui.linkAllowedLineEdit.text),
+            ask=listed(ui.linkAskLineEdit.text),
             checkCRC=ui.linkCheckCRCCheckBox.checked,
             sizeLimit=ui.linkSizeLimitSpinBox.value * MEGABYTE,
             silentAfter=ui.linkSilentAfterSpinBox.value,
@@ -58,7 +58,3 @@ class OpenIGTLinkFields(SourceFields[OpenIGTLinkSettings]):
         waits = ROLES[self.ui.linkRoleComboBox.currentIndex] == "server"
         hidden = set() if waits else {"linkAllowedLineEdit"}
         return super().rows() - hidden - (set() if connectorAvailable() else {"linkEngineComboBox"})
-
-
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(one.strip() for one in text.replace(",", ";").split(";") if one.strip())

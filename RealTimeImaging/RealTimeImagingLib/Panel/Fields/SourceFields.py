@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
 
 from ...Settings import SourceSettings
@@ -21,6 +22,10 @@ class SourceFields(ABC, Generic[_Settings]):
     """Widgets of the source's own rows; each has a label of its name with "Label" behind."""
     options: tuple[str, ...] = ()
     """The same, under "More options"."""
+    told: tuple[str, ...] = ()
+    """The same, for what the source tells while it runs."""
+    buttons: tuple[str, ...] = ()
+    """Buttons beside them."""
 
     def __init__(self, ui: Any) -> None:
         self.ui = ui
@@ -36,10 +41,21 @@ class SourceFields(ABC, Generic[_Settings]):
     def show(self, settings: _Settings) -> None:
         """Fill the fields."""
 
+    def tell(self, details: Mapping[str, Any]) -> None:
+        """Show what the source tells.
+
+        :param details: of its handle; empty while it does not run.
+        """
+
     def isOf(self, settings: SourceSettings) -> bool:
         """Whether these settings are of this source."""
         return settings.kind == self.kind
 
     def rows(self) -> set[str]:
         """The widgets that are of use as the fields are now."""
-        return {*self.names, *self.options}
+        return {*self.names, *self.options, *self.told, *self.buttons}
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """What is written with semicolons or commas between."""
+    return tuple(one.strip() for one in text.replace(",", ";").split(";") if one.strip())

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from .Folder import FolderFields
+from .HTTP import HTTPFields
 from .OpenIGTLink import OpenIGTLinkFields
 from .Replay import ReplayFields
 from .SourceFields import SourceFields
 
 __all__ = ["FIELDS", "SourceFields"]
 
-FIELDS: tuple[type[SourceFields[Any]], ...] = (FolderFields, ReplayFields, OpenIGTLinkFields)
+FIELDS: tuple[type[SourceFields[Any]], ...] = (FolderFields, ReplayFields, OpenIGTLinkFields, HTTPFields)
 """In the order of the combo box."""
