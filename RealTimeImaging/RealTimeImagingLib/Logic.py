@@ -35,10 +35,12 @@ from .Scene.LiveVolumes import LiveVolumes
 from .Scene.RecordedSequences import RecordedSequences
 from .Scene.Views import Views
 from .Session import Session
-from .Settings import OpenIGTLinkSettings, SourceSettings, settingsFromJSON
+from .Settings import CameraSettings, OpenIGTLinkSettings, SourceSettings, settingsFromJSON
 from .Simulator.SimulatedScanner import SimulatedScanner
 
 SETTINGS_PARAMETER = "Settings"
+CAMERA_VIEW = "Red"
+"""Where a camera is shown as long as nobody chooses; volumes may be in the other views."""
 
 
 class RealTimeImagingLogic(
@@ -105,6 +107,8 @@ class RealTimeImagingLogic(
         if len(self.session.handles) == 1:
             self.volumes.prepare(settings != self._lastSettings)
             self.devices.prepare()
+        if isinstance(settings, CameraSettings) and CAMERA_VIEW in self.views.names():
+            self.volumes.suggest(settings.stream, CAMERA_VIEW)
         self._lastSettings = settings
         return handle
 

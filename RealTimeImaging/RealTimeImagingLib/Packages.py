@@ -25,6 +25,7 @@ class Package:
 
 NEEDED: dict[str, tuple[Package, ...]] = {
     "openigtlink": (Package("pyigtl", "pyigtl>=0.3.4,<0.4"), Package("fastcrc", "fastcrc>=0.3", optional=True)),
+    "camera": (Package("cv2", "opencv-python-headless>=4.8"),),
 }
 """By the kind of the source's settings."""
 

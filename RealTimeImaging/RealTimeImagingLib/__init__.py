@@ -35,10 +35,18 @@ from .Errors import (
 )
 from .Event import Event
 from .Frame import Frame, Image
-from .Settings import FolderSettings, HTTPSettings, OpenIGTLinkSettings, PushSettings, ReplaySettings
+from .Settings import (
+    CameraSettings,
+    FolderSettings,
+    HTTPSettings,
+    OpenIGTLinkSettings,
+    PushSettings,
+    ReplaySettings,
+)
 
 __all__ = [
     "AcquisitionError",
+    "CameraSettings",
     "ControlError",
     "DeviceMessage",
     "DeviceMessageError",

@@ -206,7 +206,7 @@ class Acquisition:
             frame, place = line["frame"], Place(**line["place"])
             pixels = self._ring.view(place, tuple(frame["shape"]), np.dtype(frame["dtype"]))
             self.frames.append(
-                (frame["stream"], frame["number"], frame["attributes"]["SourceFile"], checksum(pixels.copy()))
+                (frame["stream"], frame["number"], frame["attributes"].get("SourceFile", ""), checksum(pixels.copy()))
             )
             if self.releasing:
                 self.send("release", slots=[place.key])

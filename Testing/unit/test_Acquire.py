@@ -17,7 +17,14 @@ from RealTimeImagingLib import Acquire
 from RealTimeImagingLib.Acquire.Options import ELSEWHERE, LEFT_OUT, readOptions
 from RealTimeImagingLib.Frame import Image, checksum
 from RealTimeImagingLib.Recording import openRecording
-from RealTimeImagingLib.Settings import KINDS, BroadcastSettings, FolderSettings, OpenIGTLinkSettings, ReplaySettings
+from RealTimeImagingLib.Settings import (
+    KINDS,
+    BroadcastSettings,
+    CameraSettings,
+    FolderSettings,
+    OpenIGTLinkSettings,
+    ReplaySettings,
+)
 from RealTimeImagingLib.Simulator.Writing import niftiBytes
 from unit.conftest import arrive, niftiFile, seriesFile, sumOf, volume
 from unit.linking import Link, freePort
@@ -37,6 +44,13 @@ def test_the_settings_of_each_source_are_its_options(tmp_path):
     assert plan.settings == expected
     assert plan.broadcast == BroadcastSettings(18945)
     assert [order["command"] for order in plan.orders()] == ["broadcast"]
+
+
+def test_settings_of_several_numbers_are_options_of_several_numbers():
+    options = ["--device", "/dev/video2", "--crop", "1", "2", "3", "4", "--spacing", "0.5", "0.25", "--no-colour"]
+    expected = CameraSettings("/dev/video2", crop=(1, 2, 3, 4), spacing=(0.5, 0.25), colour=False)
+    assert readOptions(["camera", *options, *SENDING]).settings == expected
+    assert readOptions(["camera", "--device", "2", *SENDING]).settings == CameraSettings(2)
 
 
 def test_options_of_all_settings_of_all_sources_are_there(capsys):

@@ -58,10 +58,11 @@ def test_the_module_is_imported_without_them():
         "import sys, importlib.abc\n"
         "class Refuse(importlib.abc.MetaPathFinder):\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name.split('.')[0] in ('pyigtl', 'fastcrc', 'crcmod'):\n"
+        "        if name.split('.')[0] in ('pyigtl', 'fastcrc', 'crcmod', 'cv2'):\n"
         "            raise ImportError(name)\n"
         "sys.meta_path.insert(0, Refuse())\n"
         "import RealTimeImagingLib, RealTimeImagingLib.Acquisition.Worker, RealTimeImagingLib.Sources\n"
         "RealTimeImagingLib.OpenIGTLinkSettings(port=18944)\n"
+        "RealTimeImagingLib.CameraSettings()\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from ..Errors import MissingPackageError, SettingsError
 from ..Packages import checkPackages
@@ -146,8 +146,10 @@ def _addSettings(group: Any, settings: type[SourceSettings]) -> None:
             options["action"] = argparse.BooleanOptionalAction
         elif kind in (int, float):
             options |= {"type": kind, "metavar": "N"}
-        elif kind is str:
+        elif kind is str or (get_origin(kind) is not tuple and str in get_args(kind)):
             options["metavar"] = "TEXT"
+        elif get_origin(kind) is tuple and Ellipsis not in get_args(kind):
+            options |= {"nargs": len(get_args(kind)), "type": get_args(kind)[0], "metavar": "N"}
         else:
             options |= {"action": "append", "metavar": "TEXT"}
         group.add_argument(name, **options)

@@ -141,8 +141,9 @@ class Worker:
         self._store.tell()
 
     def _obey(self, values: dict[str, Any]) -> None:
-        known = self._store.obey(**values) or self._broadcast.obey(**values)
-        if not known and self._source:
+        # A source may want to hear that its frames are recorded from now on.
+        self._store.obey(**values) or self._broadcast.obey(**values)
+        if self._source:
             self._source.command(values["command"], values)
 
     def _counts(self) -> dict[str, Any]:

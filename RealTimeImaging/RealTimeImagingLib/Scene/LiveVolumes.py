@@ -55,6 +55,10 @@ class LiveVolumes:
             return self._placed[stream]
         return self._chosen.get(stream, NO_VIEW if self._placed else ALL_VIEWS)
 
+    def suggest(self, stream: str, where: str) -> None:
+        """Show a stream there as long as nobody chooses: in all views, in one, or in none."""
+        self._chosen.setdefault(stream, where)
+
     def setWhere(self, stream: str, where: str) -> None:
         """Show a stream in all views, in one, or in none."""
         self._chosen[stream] = where

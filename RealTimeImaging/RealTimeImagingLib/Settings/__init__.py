@@ -8,6 +8,7 @@ from typing import Any
 
 from ..Errors import SettingsError
 from .Base import SourceSettings
+from .Camera import FLIPS, ROTATIONS, CameraSettings
 from .Folder import EXISTING, SERIES, FolderSettings, checkRecordingFolder
 from .HTTP import HTTPSettings
 from .OpenIGTLink import ENGINES, ROLES, BroadcastSettings, OpenIGTLinkSettings
@@ -17,13 +18,16 @@ from .Replay import PACES, RATES, SPEEDS, ReplaySettings
 __all__ = [
     "ENGINES",
     "EXISTING",
+    "FLIPS",
     "KINDS",
     "PACES",
     "RATES",
     "ROLES",
+    "ROTATIONS",
     "SERIES",
     "SPEEDS",
     "BroadcastSettings",
+    "CameraSettings",
     "FolderSettings",
     "HTTPSettings",
     "OpenIGTLinkSettings",
@@ -36,7 +40,14 @@ __all__ = [
 
 KINDS: dict[str, type[SourceSettings]] = {
     settings.kind: settings
-    for settings in (FolderSettings, ReplaySettings, PushSettings, OpenIGTLinkSettings, HTTPSettings)
+    for settings in (
+        FolderSettings,
+        ReplaySettings,
+        PushSettings,
+        OpenIGTLinkSettings,
+        HTTPSettings,
+        CameraSettings,
+    )
 }
 
 

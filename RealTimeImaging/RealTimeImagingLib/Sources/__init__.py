@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from ..Journal import Journal
 from ..Readers import Lend
-from ..Settings import FolderSettings, HTTPSettings, OpenIGTLinkSettings, PushSettings, ReplaySettings, SourceSettings
+from ..Settings import (
+    CameraSettings,
+    FolderSettings,
+    HTTPSettings,
+    OpenIGTLinkSettings,
+    PushSettings,
+    ReplaySettings,
+    SourceSettings,
+)
 from .Folder import FolderSource
 from .Push import Inlet, PushSource
 from .Replay import ReplaySource
@@ -37,4 +45,8 @@ def openSource(
         from .OpenIGTLink import OpenIGTLinkSource
 
         return OpenIGTLinkSource(settings, journal, lend=lend)
+    if isinstance(settings, CameraSettings):
+        from .Camera import CameraSource
+
+        return CameraSource(settings, journal, lend=lend)
     raise TypeError(f"There is no source for {type(settings).__name__}.")

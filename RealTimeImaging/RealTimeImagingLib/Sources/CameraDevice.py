@@ -1,0 +1,163 @@
+"""One opened camera, video file or stream: OpenCV, and what it leaves to others to know."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ..Frame import Pixels
+from ..Settings import CameraSettings
+
+PATIENCE = 4
+"""Seconds to wait for a stream or a picture before it counts as gone."""
+SAME_RATE = 0.05
+"""Part by which a rate may differ from what was asked for."""
+QUIET = {
+    "OPENCV_FFMPEG_LOGLEVEL": "-8",
+    "OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT": str(PATIENCE),
+    # Without it Windows takes half a minute to open a camera.
+    "OPENCV_VIDEOIO_MSMF_ENABLE_HW_TRANSFORMS": "0",
+}
+
+
+class CannotOpenError(Exception):
+    """It cannot be opened now.
+
+    :param code: short reason for programs.
+    """
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def loadOpenCV() -> Any:
+    """The module cv2. It is silent: what it would write each second while a camera is missing is told as an event."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    import cv2
+
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    return cv2
+
+
+class CameraDevice:
+    """What is opened; all calls from one thread, each may wait for PATIENCE seconds or what the driver takes.
+
+    :param settings: what to open, and what to ask it for.
+    :raises CannotOpenError: it is not there, or is no video.
+    """
+
+    def __init__(self, settings: CameraSettings) -> None:
+        self._cv2 = loadOpenCV()
+        self._settings = settings
+        if settings.isFile and not os.path.exists(str(settings.device)):
+            raise CannotOpenError("file-missing", f"{settings.device} is not there; waiting for it.")
+        self._capture = self._open()
+        if not self._capture.isOpened():
+            self._capture.release()
+            raise self._whyNot()
+        if not settings.isFile and not settings.isStream:
+            self._ask()
+        get, cv2 = self._capture.get, self._cv2
+        self.width, self.height = round(get(cv2.CAP_PROP_FRAME_WIDTH)), round(get(cv2.CAP_PROP_FRAME_HEIGHT))
+        self.rate = max(0.0, get(cv2.CAP_PROP_FPS))
+        """Pictures each second, 0 when it does not say."""
+        self.codec = codecOf(get(cv2.CAP_PROP_FOURCC))
+        self.backend = self._capture.getBackendName()
+        self.announced = max(0, round(get(cv2.CAP_PROP_FRAME_COUNT))) if settings.isFile else 0
+        """How many pictures a file says it has; 0 when it does not say."""
+
+    @property
+    def words(self) -> str:
+        """Size, rate, codec and back end."""
+        rate = f" at {self.rate:g} pictures a second" if self.rate else ""
+        codec = f", {self.codec}" if self.codec else ""
+        return f"{self.width} x {self.height}{rate}{codec}, through {self.backend}"
+
+    @property
+    def differences(self) -> list[str]:
+        """What it was asked for and does not do, in words."""
+        asked, found = self._settings, []
+        if asked.width and (asked.width, asked.height) != (self.width, self.height):
+            found.append(f"pictures of {asked.width} x {asked.height}")
+        if asked.rate and abs(asked.rate - self.rate) > SAME_RATE * asked.rate:
+            found.append(f"{asked.rate:g} pictures a second")
+        if asked.codec and asked.codec.upper() != self.codec.upper():
+            found.append(f"the codec {asked.codec}")
+        return found
+
+    def grab(self) -> bool:
+        """Wait for the next picture; False when there is none."""
+        return bool(self._capture.grab())
+
+    def seconds(self) -> float:
+        """What the driver, or the file, says of the time of the picture that was grabbed; 0 or below when nothing."""
+        return float(self._capture.get(self._cv2.CAP_PROP_POS_MSEC)) / 1000
+
+    def picture(self) -> Pixels | None:
+        """The picture that was grabbed: (rows, columns), or with components behind, blue first; None when it cannot be
+        decoded."""
+        found, picture = self._capture.retrieve()
+        return picture if found else None
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._capture.release()
+
+    def _open(self) -> Any:
+        cv2, settings = self._cv2, self._settings
+        backend = backendOf(settings.backend)
+        if settings.isStream and backend in (cv2.CAP_ANY, cv2.CAP_FFMPEG) and "FFMPEG" in backends(streams=True):
+            waits = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC)
+            given = [value for name in waits for value in (name, 1000 * PATIENCE)]
+            return cv2.VideoCapture(settings.device, cv2.CAP_FFMPEG, given)
+        return cv2.VideoCapture(settings.device, backend)
+
+    def _ask(self) -> None:
+        cv2, asked = self._cv2, self._settings
+        # The codec first: which sizes and rates there are depends on it.
+        if asked.codec:
+            self._capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*asked.codec))
+        if asked.width:
+            self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, asked.width)
+            self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, asked.height)
+        if asked.rate:
+            self._capture.set(cv2.CAP_PROP_FPS, asked.rate)
+
+    def _whyNot(self) -> CannotOpenError:
+        name = self._settings.name
+        if self._settings.isFile:
+            return CannotOpenError("not-a-video", f"{name} is no video that can be played, or is not complete.")
+        if self._settings.isStream:
+            return CannotOpenError("stream-missing", f"{name} does not answer, or sends no video; it is tried again.")
+        why = "it is not connected, another program uses it, or this program may not use cameras"
+        return CannotOpenError("camera-missing", f"{name} cannot be opened: {why}. It is tried again each second.")
+
+
+def backends(streams: bool = False) -> dict[str, int]:
+    """How OpenCV can speak to cameras, or to streams, on this computer: names, and its numbers for them."""
+    registry = loadOpenCV().videoio_registry
+    numbers = registry.getStreamBackends() if streams else registry.getCameraBackends()
+    return {registry.getBackendName(number): number for number in numbers if registry.hasBackend(number)}
+
+
+def backendOf(name: str) -> int:
+    """OpenCV's number of a back end; that of "any" for none.
+
+    :raises CannotOpenError: this computer has none of this name.
+    """
+    if not name:
+        return int(loadOpenCV().CAP_ANY)
+    known = backends() | backends(streams=True)
+    if name.upper() not in known:
+        text = f"This computer has no back end {name}; it has {', '.join(known)}."
+        raise CannotOpenError("no-backend", text)
+    return known[name.upper()]
+
+
+def codecOf(number: float) -> str:
+    """The four signs of a codec, empty when the number is none."""
+    code = int(number) & 0xFFFFFFFF
+    text = code.to_bytes(4, "little").decode("latin-1")
+    return text if text.isascii() and text.isprintable() and text.strip() else ""

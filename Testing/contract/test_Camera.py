@@ -1,0 +1,150 @@
+"""OpenCV's own back end of V4L2, on a camera that a small library makes where there is none."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from RealTimeImagingLib.Recording import openRecording
+from RealTimeImagingLib.Settings import CameraSettings
+from unit.conftest import PROGRAM, Acquisition
+
+SOURCE = Path(__file__).with_name("camera") / "VideoDevice.c"
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux") or not shutil.which("gcc") or Path("/dev/video0").exists(),
+    reason="needs Linux, a C compiler (gcc) and no camera",
+)
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    """What makes a camera."""
+    path = tmp_path_factory.mktemp("camera") / "VideoDevice.so"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", path, SOURCE, "-ldl"], check=True)
+    return path
+
+
+@pytest.fixture
+def plug(tmp_path, monkeypatch):
+    """The file that unplugs the camera while it is there."""
+    path = tmp_path / "unplugged"
+    monkeypatch.setenv("CAMERA_UNPLUGGED", str(path))
+    return path
+
+
+@pytest.fixture
+def hang(tmp_path, monkeypatch):
+    """The file that makes the camera hang while it is there."""
+    path = tmp_path / "hangs"
+    monkeypatch.setenv("CAMERA_HANGS", str(path))
+    return path
+
+
+@pytest.fixture
+def acquire(library, plug, tmp_path, monkeypatch):
+    """Starts the acquisition process with such a camera."""
+    started = []
+    monkeypatch.setenv("LD_PRELOAD", str(library))
+
+    def start(drops=0, **values):
+        monkeypatch.setenv("CAMERA_DROPS", str(drops))
+        folder = tmp_path / f"work{len(started)}"
+        folder.mkdir()
+        started.append(Acquisition(CameraSettings(**values), [folder], "process1", PROGRAM))
+        return started[-1].listen().untilReady()
+
+    yield start
+    for acquisition in started:
+        acquisition.close()
+
+
+def untilFrames(acquisition, count):
+    acquisition.until(lambda: acquisition.received >= count)
+
+
+def events(acquisition, code):
+    return [event["text"] for event in acquisition.of("event") if event["code"] == code]
+
+
+def test_its_own_size_and_rate_and_the_times_of_its_driver(acquire):
+    acquisition = acquire()
+    untilFrames(acquisition, 20)
+    assert events(acquisition, "camera-opened") == ["Camera 0: 640 x 480 at 30 pictures a second, YUYV, through V4L2."]
+    frames = acquisition.of("frame")
+    assert frames[0]["shape"] == [1, 480, 640, 3]
+    steps = np.diff([frame["deviceTime"] for frame in frames]) * 30
+    assert np.allclose(steps, np.round(steps), atol=0.01)
+    assert all(-0.005 < frame["receiveTime"] - frame["deviceTime"] < 0.5 for frame in frames)
+    assert acquisition.stop() == 0
+    assert acquisition.of("log") == []
+
+
+def test_what_it_is_asked_for_and_what_it_does_not_offer(acquire):
+    acquisition = acquire(width=320, height=240, rate=15.0, backend="V4L2", codec="YUYV", colour=False)
+    untilFrames(acquisition, 3)
+    assert events(acquisition, "camera-opened") == ["Camera 0: 320 x 240 at 15 pictures a second, YUYV, through V4L2."]
+    assert "not-offered" not in acquisition.codes
+    assert acquisition.of("frame")[0]["shape"] == [1, 240, 320]
+    other = acquire(width=1920, height=1080, rate=120.0, codec="MJPG")
+    untilFrames(other, 3)
+    (text,) = events(other, "not-offered")
+    for asked in ("pictures of 1920 x 1080", "120 pictures a second", "the codec MJPG"):
+        assert asked in text
+
+
+def test_unplugged_and_plugged_in_again(acquire, plug):
+    acquisition = acquire()
+    untilFrames(acquisition, 5)
+    plug.touch()
+    acquisition.until(lambda: "camera-gone" in acquisition.codes)
+    acquisition.until(lambda: any("gives no pictures any more" in status for status in acquisition.of("status")))
+    plug.unlink()
+    acquisition.until(lambda: "camera-back" in acquisition.codes)
+    untilFrames(acquisition, acquisition.received + 5)
+    assert acquisition.codes == ["camera-opened", "camera-gone", "camera-back"]
+    assert acquisition.counts["rejected"] == 0
+
+
+def test_one_that_hangs_is_opened_again(acquire, hang):
+    acquisition = acquire()
+    untilFrames(acquisition, 5)
+    hang.touch()
+    acquisition.until(lambda: "camera-gone" in acquisition.codes)
+    hang.unlink()
+    untilFrames(acquisition, acquisition.received + 5)
+    assert acquisition.codes == ["camera-opened", "camera-gone", "camera-back"]
+
+
+def test_one_whose_driver_never_gives_up_is_told_as_silent(acquire, hang, monkeypatch):
+    monkeypatch.setenv("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "60")
+    acquisition = acquire()
+    untilFrames(acquisition, 5)
+    hang.touch()
+    acquisition.until(lambda: "camera-silent" in acquisition.codes)
+    assert events(acquisition, "camera-silent") == ["Camera 0 is open and has given no picture for 5 s."]
+    assert acquisition.stop() == 0
+
+
+def test_what_the_driver_lost_is_told_apart(acquire, tmp_path):
+    """One picture in ten never leaves the driver; all that does is recorded."""
+    acquisition = acquire(drops=10)
+    acquisition.send("record", folder=str(tmp_path / "out"), name="Cine", attributes={})
+    acquisition.until(lambda: acquisition.of("details") and acquisition.of("details")[-1]["grabbed"] >= 60, 20)
+    acquisition.send("stopRecording")
+    acquisition.until(lambda: acquisition.of("recorded"))
+    details = acquisition.of("details")[-1]
+    assert details["driverTells"]
+    assert details["passedOver"] == details["lost"] == 0
+    # How many this computer let pass while it had other things to do is no matter of ours; one in ten is.
+    assert details["driverDropped"] >= details["grabbed"] // 10 - 1
+    assert "lost by the camera or its driver" in events(acquisition, "driver-dropped")[0]
+    part = openRecording(acquisition.of("recorded")[0][0])
+    assert part.count == acquisition.counts["recorded"]
+    # The device writes the number of each picture into its middle row.
+    luma = [int(part.pixels(index)[0, 240, 100].sum()) for index in range(part.count)]
+    assert len(set(luma)) == part.count
+    assert acquisition.counts["rejected"] == 0

@@ -1,0 +1,108 @@
+"""A camera through the acquisition process, as Slicer's side meets it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+
+import pytest
+from RealTimeImagingLib.Frame import checksum
+from RealTimeImagingLib.Recording import openRecording
+from RealTimeImagingLib.Settings import CameraSettings
+from unit.conftest import PROGRAM, Acquisition
+from unit.filming import CARS, decoded, film, picture, sums
+
+
+@pytest.fixture
+def acquire(workFolder):
+    """Starts acquisition processes of a camera, one after the other on the same journal."""
+    started = []
+
+    def start(device, **values):
+        settings = CameraSettings(device=device, **values)
+        started.append(Acquisition(settings, [workFolder], f"process{len(started) + 1}", PROGRAM))
+        return started[-1].listen().untilReady()
+
+    yield start
+    for acquisition in started:
+        acquisition.close()
+
+
+def untilEvent(acquisition, code):
+    acquisition.until(lambda: code in acquisition.codes, 30)
+
+
+def stored(path):
+    part = openRecording(path)
+    return [checksum(part.pixels(index)) for index in range(part.count)]
+
+
+def test_a_real_video_comes_whole(acquire):
+    acquisition = acquire(CARS, realTime=False)
+    untilEvent(acquisition, "video-ended")
+    assert acquisition.stop() == 0
+    assert acquisition.received == 250
+    expected = sums(decoded(CARS))
+    shown = [line["frame"] for line in acquisition.lines if "frame" in line]
+    places = [int(frame["attributes"]["ReplayedFrame"]) for frame in shown]
+    assert [sum_ for *_, sum_ in acquisition.frames] == [expected[place] for place in places]
+    assert all(frame["deviceTime"] for frame in shown)
+    assert acquisition.of("log") == []
+
+
+def test_every_picture_is_recorded_while_nobody_looks(acquire, tmp_path):
+    """Slicer gives no slot back: almost none can be shown, and all are stored."""
+    path = film(tmp_path / "a.mkv", [picture(number) for number in range(150)], rate=100)
+    acquisition = acquire(str(tmp_path / "later.mkv"))
+    acquisition.releasing = False
+    acquisition.send("record", folder=str(tmp_path / "out"), name="Cine", attributes={})
+    untilEvent(acquisition, "file-missing")
+    os.replace(path, tmp_path / "later.mkv")
+    untilEvent(acquisition, "video-ended")
+    acquisition.send("stopRecording")
+    acquisition.until(lambda: acquisition.of("recorded"))
+    (header,) = acquisition.of("recorded")[0]
+    assert stored(header) == sums(picture(number) for number in range(150))
+    counts = acquisition.counts
+    assert counts["received"] == {"Camera": 150}
+    assert (counts["recorded"], counts["failed"], counts["rejected"]) == (150, 0, 0)
+    assert len(acquisition.frames) < 10
+
+
+def test_what_is_grabbed_is_received_or_counted_as_dropped(acquire, tmp_path):
+    path = film(tmp_path / "a.mkv", [picture(number) for number in range(200)], rate=1000)
+    acquisition = acquire(path)
+    untilEvent(acquisition, "video-ended")
+    acquisition.until(lambda: acquisition.of("details") and acquisition.of("details")[-1]["grabbed"] == 200)
+    details = acquisition.of("details")[-1]
+    assert details["grabbed"] == acquisition.received + details["passedOver"]
+    assert details["lost"] == acquisition.counts["rejected"] == 0
+
+
+def test_after_a_kill_the_recording_of_a_video_goes_on_where_it_was(acquire, tmp_path):
+    path = film(tmp_path / "a.mkv", [picture(number) for number in range(60)], rate=40)
+    out = {"folder": str(tmp_path / "out"), "name": "Cine", "attributes": {}}
+    acquisition = acquire(path)
+    acquisition.send("record", **out)
+    acquisition.until(lambda: acquisition.received >= 15)
+    acquisition.kill()
+    again = acquire(path)
+    again.send("record", **{**out, "name": "Cine2"})
+    untilEvent(again, "video-ended")
+    assert again.stop() == 0
+    assert again.counts["received"] == {"Camera": 60}
+    places = [int(frame["attributes"]["ReplayedFrame"]) for frame in again.of("frame")]
+    assert places == sorted(set(places))
+    assert places[-1] == 59
+
+
+def test_stop_waits_for_no_camera_that_hangs(acquire):
+    """Somebody takes the connection and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        acquisition = acquire(f"http://127.0.0.1:{silent.getsockname()[1]}/live.mjpg")
+        connection, _ = silent.accept()
+        begin = time.monotonic()
+        assert acquisition.stop() == 0
+        assert time.monotonic() - begin < 1.9
+        connection.close()

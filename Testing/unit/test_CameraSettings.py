@@ -1,0 +1,92 @@
+"""The settings of a camera: what cannot work is said before anything starts."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from RealTimeImagingLib.Errors import SettingsError
+from RealTimeImagingLib.Settings import FLIPS, ROTATIONS, CameraSettings, settingsFromJSON
+
+size = st.integers(1, 4000)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.builds(
+        CameraSettings,
+        device=st.integers(0, 99) | st.sampled_from(["a.mp4", "/dev/video3", "rtsp://camera/live", " 7 "]),
+        width=size,
+        height=size,
+        rate=st.floats(0, 1000),
+        codec=st.sampled_from(["", "MJPG", "YUYV", "Y16 "]),
+        backend=st.sampled_from(["", "V4L2"]),
+        colour=st.booleans(),
+        crop=st.tuples(*4 * [st.integers(0, 900)]),
+        rotate=st.sampled_from(ROTATIONS),
+        flip=st.sampled_from(FLIPS),
+        spacing=st.floats(0.001, 10) | st.tuples(st.floats(0.001, 10), st.floats(0.001, 10)),
+        loop=st.booleans(),
+        realTime=st.booleans(),
+        stream=st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip),
+    )
+)
+def test_settings_survive_json(chosen):
+    assert settingsFromJSON(json.loads(json.dumps(chosen.toJSON()))) == chosen
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"device": ""}, "Name the camera"),
+        ({"device": -1}, "from 0 to 99, not -1"),
+        ({"device": "100"}, "from 0 to 99"),
+        ({"device": True}, "a number, a file or an address"),
+        ({"device": None}, "a number, a file or an address"),
+        ({"width": 640}, "both the width and the height"),
+        ({"width": -640, "height": 480}, "The width of the picture is a whole number"),
+        ({"width": 640, "height": 480.5}, "The height of the picture is a whole number"),
+        ({"rate": -1}, "The rate of a camera"),
+        ({"rate": float("nan")}, "The rate of a camera"),
+        ({"rate": True}, "The rate of a camera"),
+        ({"codec": "MJPEG"}, "four letters or digits"),
+        ({"codec": 5}, "four letters or digits"),
+        ({"backend": 200}, "a word such as V4L2"),
+        ({"crop": (1, 2, 3)}, '"crop" is 4 numbers'),
+        ({"crop": "1234"}, '"crop" is 4 numbers'),
+        ({"crop": (0, 0, -1, 0)}, "What is cut off is a whole number"),
+        ({"rotate": 45}, '"rotate" is one of 0, 90, 180, 270, not 45'),
+        ({"flip": "sideways"}, '"flip" is one of none, horizontal'),
+        ({"spacing": 0}, "The distance of pixels"),
+        ({"spacing": (1, 2, 3)}, '"spacing" is 2 numbers'),
+        ({"spacing": (1, float("inf"))}, "The distance of pixels"),
+        ({"colour": "yes"}, '"colour" is true or false'),
+        ({"realTime": 1}, '"realTime" is true or false'),
+        ({"stream": " "}, "needs a name"),
+    ],
+)
+def test_what_cannot_work_is_said_in_a_sentence(values, words):
+    for make in (lambda: CameraSettings(**values), lambda: settingsFromJSON({"kind": "camera", **values})):
+        with pytest.raises(SettingsError) as caught:
+            make()
+        assert words in str(caught.value)
+
+
+def test_a_camera_a_file_or_a_stream(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert CameraSettings("2").device == 2
+    assert (CameraSettings(2).name, CameraSettings(2).isFile, CameraSettings(2).isStream) == ("Camera 2", False, False)
+    video = CameraSettings("a.mp4")
+    assert video.device == os.path.join(tmp_path, "a.mp4")
+    assert (video.name, video.isFile, video.isStream) == ("a.mp4", True, False)
+    stream = CameraSettings("rtsp://user:pass@word@10.0.0.7/live?token=5")
+    assert (stream.name, stream.isFile, stream.isStream) == ("rtsp://10.0.0.7/live", False, True)
+    assert stream.withoutSecrets().device == "rtsp://10.0.0.7/live?token=5"
+    assert CameraSettings(2).withoutSecrets() == CameraSettings(2)
+
+
+def test_one_distance_is_that_across_and_down():
+    assert CameraSettings(spacing=0.5).spacing == (0.5, 0.5)

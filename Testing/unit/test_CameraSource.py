@@ -1,0 +1,280 @@
+"""A camera source on real videos, and on a stream that comes and goes over a real socket."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from unit.conftest import until
+from unit.filming import CARS, PHONE, Filming, decoded, film, picture, sums
+from unit.streaming import PictureStream
+
+FEW = [picture(number) for number in range(12)]
+
+
+@pytest.fixture
+def camera(workFolder):
+    """Starts sources, one after the other on the same journal."""
+    made = []
+
+    def start(device, **values):
+        made.append(Filming(workFolder, device=device, **values))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.close()
+
+
+def test_every_picture_of_a_real_video_comes_as_it_is_decoded(camera):
+    filming = camera(CARS, realTime=False).untilCode("video-ended")
+    assert filming.sums == sums(decoded(CARS))
+    assert filming.places == list(range(250))
+    assert filming.codes == ["camera-opened", "video-ended"]
+    assert "640 x 272 at 25 pictures a second, h264, through FFMPEG" in filming.events[0].text
+    first = filming.frames[0]
+    assert first.image.pixels.shape == (1, 272, 640, 3)
+    assert (first.stream, first.image.attributes["SourceFile"]) == ("Camera", "bikes.mp4")
+    assert filming.source.status == "bikes.mp4 has ended."
+    assert filming.counts == {"grabbed": 250, "passedOver": 0, "lost": 0, "driverDropped": 0, "driverTells": False}
+
+
+def test_red_is_red_left_is_left_and_up_is_up(camera):
+    """By pictures that OpenCV has not coded: red on the left, blue on the right, a green bar at the top."""
+    with PictureStream() as stream:
+        filming = camera(stream.url)
+        filming.until(lambda: filming.frames)
+    pixels = filming.frames[0].image.pixels[0].astype(int)
+    for row, column, colour in ((2, 10, (0, 255, 0)), (30, 10, (255, 0, 0)), (30, 54, (0, 0, 255))):
+        assert np.abs(pixels[row, column] - colour).max() < 12
+
+
+def test_a_file_is_played_at_its_own_pace(camera, tmp_path):
+    begin = time.time()
+    filming = camera(film(tmp_path / "a.mkv", FEW, rate=20)).untilCode("video-ended")
+    assert filming.sums == sums(FEW)
+    times = [frame.image.deviceTime for frame in filming.frames]
+    assert begin < times[0] < filming.frames[0].receiveTime
+    assert np.allclose(np.diff(times), 0.05, atol=0.002)
+    # Never before its time; how much later depends on what else this computer does.
+    assert all(frame.receiveTime >= frame.image.deviceTime - 1e-3 for frame in filming.frames)
+
+
+def test_real_times_of_a_file_that_are_no_round_numbers(camera):
+    filming = camera(PHONE, realTime=False).untilCode("video-ended")
+    times = np.array([frame.image.deviceTime for frame in filming.frames])
+    assert np.allclose(times - times[0], np.arange(120) * 1001 / 30000, atol=1e-6)
+
+
+def test_grey_pictures_have_the_luma_of_the_colours(camera, tmp_path):
+    path = film(tmp_path / "a.mkv", FEW)
+    filming = camera(path, realTime=False, colour=False).untilCode("video-ended")
+    for frame, one in zip(filming.frames, FEW, strict=True):
+        assert frame.image.pixels.shape == (1, 24, 40)
+        assert np.abs(frame.image.pixels[0] - one @ (0.299, 0.587, 0.114)).max() <= 0.51
+
+
+def test_a_file_may_be_played_again_and_again(camera, tmp_path):
+    filming = camera(film(tmp_path / "a.mkv", FEW, rate=25), realTime=False, loop=True)
+    filming.until(lambda: len(filming.frames) >= 30)
+    assert filming.sums[:30] == (3 * sums(FEW))[:30]
+    assert filming.places[:30] == (3 * list(range(12)))[:30]
+    assert np.allclose(np.diff([frame.image.deviceTime for frame in filming.frames]), 0.04, atol=0.002)
+    assert filming.codes == ["camera-opened"]
+
+
+def test_a_file_that_is_not_there_is_told_once_and_played_when_it_comes(camera, tmp_path):
+    filming = camera(str(tmp_path / "late.mkv"), realTime=False)
+    filming.untilCode("file-missing")
+    assert "not there; waiting for it" in filming.source.status
+    end = time.monotonic() + 1.3
+    filming.until(lambda: time.monotonic() > end)
+    assert filming.codes == ["file-missing"]
+    film(tmp_path / "late.mkv", FEW)
+    filming.untilCode("video-ended")
+    assert filming.codes == ["file-missing", "camera-opened", "video-ended"]
+    assert filming.sums == sums(FEW)
+
+
+def test_half_a_copy_is_no_video_until_it_is_whole(camera, tmp_path):
+    data = Path(PHONE).read_bytes()
+    path = tmp_path / "copied.mp4"
+    path.write_bytes(data[: len(data) // 2])
+    filming = camera(str(path), realTime=False).untilCode("not-a-video")
+    path.write_bytes(data)
+    filming.untilCode("video-ended")
+    assert filming.codes == ["not-a-video", "camera-opened", "video-ended"]
+    assert len(filming.frames) == 120
+
+
+def test_a_file_that_is_still_written_goes_on_as_it_grows(camera, tmp_path):
+    pictures = [picture(number) for number in range(60)]
+    data = Path(film(tmp_path / "whole.mkv", pictures, rate=60)).read_bytes()
+    path = tmp_path / "growing.mkv"
+    path.write_bytes(data[: len(data) // 2])
+    filming = camera(str(path))
+    filming.until(lambda: len(filming.frames) >= 10)
+    path.write_bytes(data)
+    filming.untilCode("video-ended")
+    assert filming.codes == ["camera-opened", "video-ended"]
+    assert filming.places == list(range(60))
+    assert filming.sums[40:] == sums(pictures)[40:]
+
+
+@pytest.mark.parametrize("content", [b"", b"no video at all\n" * 99, bytes(5000)])
+def test_what_is_no_video_is_told_once(camera, tmp_path, content):
+    (tmp_path / "text.mp4").write_bytes(content)
+    filming = camera(str(tmp_path / "text.mp4"), realTime=False).untilCode("not-a-video")
+    end = time.monotonic() + 1.2
+    filming.until(lambda: time.monotonic() > end)
+    assert filming.codes == ["not-a-video"]
+    assert filming.frames == []
+
+
+def test_what_can_be_read_of_a_cut_file_comes_and_the_rest_is_named(camera, tmp_path):
+    data = Path(film(tmp_path / "whole.avi", [picture(n) for n in range(40)])).read_bytes()
+    (tmp_path / "cut.avi").write_bytes(data[: len(data) * 6 // 10])
+    filming = camera(str(tmp_path / "cut.avi"), realTime=False).untilCode("video-ended")
+    count = len(filming.frames)
+    assert 15 < count < 30
+    # The last may have lost a part.
+    assert filming.sums[: count - 1] == sums(picture(n) for n in range(count - 1))
+    assert filming.codes == ["camera-opened", "video-cut", "video-ended"]
+    assert f"40 pictures are announced, {count} can be read" in filming.events[1].text
+
+
+def test_a_camera_that_is_not_there_is_told_once_and_looked_for(camera):
+    filming = camera(97)
+    filming.untilCode("camera-missing")
+    end = time.monotonic() + 1.2
+    filming.until(lambda: time.monotonic() > end)
+    assert filming.codes == ["camera-missing"]
+    assert "Camera 97 cannot be opened: it is not connected" in filming.source.status
+    assert filming.journal.rejected == 0
+
+
+def test_a_back_end_that_is_not_there_is_named_with_those_that_are(camera):
+    filming = camera(97, backend="NOSUCH").untilCode("no-backend")
+    assert "NOSUCH; it has " in filming.events[0].text
+    assert "FFMPEG" in filming.events[0].text
+
+
+def test_when_more_is_cut_off_than_there_is_each_picture_counts_as_rejected(camera, tmp_path):
+    filming = camera(film(tmp_path / "a.mkv", FEW), realTime=False, crop=(30, 0, 10, 0)).untilCode("video-ended")
+    assert filming.codes == ["camera-opened", "not-usable", "video-ended"]
+    assert "40 x 24" in filming.events[1].text
+    assert (filming.frames, filming.journal.rejected) == ([], 12)
+
+
+def test_who_is_too_slow_gets_the_newest_and_the_rest_is_counted(camera, tmp_path):
+    pictures = [picture(number) for number in range(100)]
+    filming = camera(film(tmp_path / "a.mkv", pictures, rate=100))
+    filming.until(lambda: filming.frames)
+    # Nobody asks for more until all was played.
+    until(lambda: filming.counts["grabbed"] == 100)
+    filming.untilCode("video-ended")
+    counts = filming.counts
+    assert filming.sums[-1] == sums(pictures)[-1]
+    assert filming.places == sorted(set(filming.places))
+    assert counts["passedOver"] > 80
+    assert len(filming.frames) + counts["passedOver"] == counts["grabbed"] == 100
+    assert counts["lost"] == filming.journal.rejected == 0
+    told = next(event for event in filming.events if event.code == "passed-over")
+    assert "too slow" in told.text
+    assert told.level == "warning"
+
+
+def test_while_recording_who_is_too_slow_gets_all(camera, tmp_path):
+    pictures = [picture(number) for number in range(100)]
+    filming = camera(film(tmp_path / "a.mkv", pictures, rate=100), recording=True)
+    filming.until(lambda: filming.frames)
+    until(lambda: filming.counts["grabbed"] == 100)
+    filming.untilCode("video-ended")
+    assert filming.sums == sums(pictures)
+    assert filming.counts["passedOver"] == filming.counts["lost"] == 0
+
+
+def test_from_the_command_to_record_on_no_picture_is_passed_over(camera, tmp_path):
+    pictures = [picture(number) for number in range(100)]
+    filming = camera(film(tmp_path / "a.mkv", pictures, rate=50))
+    filming.until(lambda: filming.frames)
+    filming.source.command("record", {})
+    begin = filming.counts["passedOver"]
+    until(lambda: filming.counts["grabbed"] == 100)
+    filming.recording = True
+    filming.untilCode("video-ended")
+    assert filming.counts["passedOver"] == begin
+    assert len(filming.frames) + begin == 100
+
+
+def test_what_has_no_room_although_it_is_wanted_counts_as_rejected(camera, tmp_path):
+    pictures = [picture(number) for number in range(60)]
+    path = film(tmp_path / "a.mkv", pictures, rate=100)
+    filming = camera(path, recording=True, room=20 * pictures[0].nbytes)
+    filming.until(lambda: filming.frames)
+    until(lambda: filming.counts["grabbed"] == 60)
+    filming.untilCode("video-ended")
+    lost = filming.counts["lost"]
+    assert lost >= 30
+    assert len(filming.frames) + lost == 60
+    assert filming.journal.rejected == lost
+    assert filming.places == list(range(60 - lost))
+    assert [event.level for event in filming.events if event.code == "lost"] == ["error"]
+
+
+def test_a_file_that_is_read_as_fast_as_possible_waits_for_room(camera, tmp_path):
+    pictures = [picture(number) for number in range(60)]
+    path = film(tmp_path / "a.mkv", pictures)
+    filming = camera(path, realTime=False, room=3 * pictures[0].nbytes).untilCode("video-ended")
+    assert filming.sums == sums(pictures)
+
+
+def test_after_a_restart_a_file_goes_on_where_it_was(camera, tmp_path):
+    path = film(tmp_path / "a.mkv", FEW, rate=20)
+    filming = camera(path, recording=True)
+    filming.until(lambda: len(filming.frames) >= 4)
+    filming.close()
+    again = camera(path, recording=True).untilCode("video-ended")
+    assert filming.places + again.places == list(range(12))
+    assert filming.sums + again.sums == sums(FEW)
+
+
+def test_a_stream_that_goes_and_comes_back(camera):
+    with PictureStream() as stream:
+        filming = camera(stream.url)
+        filming.until(lambda: len(filming.frames) >= 5)
+        assert filming.codes == ["camera-opened"]
+        assert filming.frames[0].image.attributes == {"Camera": stream.url}
+        stream.unplug()
+        filming.untilCode("camera-gone")
+        end = time.monotonic() + 1.2
+        filming.until(lambda: time.monotonic() > end)
+        assert filming.codes == ["camera-opened", "camera-gone"]
+        count = len(filming.frames)
+        stream.plugIn()
+        filming.until(lambda: len(filming.frames) >= count + 5)
+        assert filming.codes == ["camera-opened", "camera-gone", "camera-back"]
+
+
+def test_a_password_is_neither_told_nor_kept(camera):
+    with PictureStream() as stream:
+        stream.unplug()
+        filming = camera(stream.url.replace("//", "//user:secret@")).untilCode("stream-missing")
+        filming.untilCode("stream-missing")
+    assert "secret" not in filming.source.status + "".join(event.text + event.subject for event in filming.events)
+    assert "secret" not in str(filming.settings.withoutSecrets())
+
+
+def test_closing_lets_go_of_the_file(camera, tmp_path):
+    path = film(tmp_path / "a.mkv", FEW, rate=1)
+    filming = camera(path)
+    filming.until(lambda: filming.frames)
+    begin = time.monotonic()
+    filming.source.close()
+    assert time.monotonic() - begin < 0.5
+    # Windows refuses both while somebody has it.
+    os.rename(path, tmp_path / "b.mkv")
+    os.remove(tmp_path / "b.mkv")
