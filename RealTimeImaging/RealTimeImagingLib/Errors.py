@@ -13,6 +13,7 @@
     ├── ControlError             what is to be sent to a scanner cannot be sent
     ├── RequestError             a request over HTTP that is refused
     ├── MissingPackageError      a Python package that a source needs is not installed
+    ├── ConversionError          a conversion of DICOM files that cannot be done as asked
     └── ExportError              an export that cannot be done as asked, or differs from what was to be written
 
 The message of each is a sentence for the person at the panel: what was expected and what came.
@@ -98,6 +99,10 @@ class RequestError(RealTimeImagingError):
 
 class ExportError(RealTimeImagingError):
     """An export cannot be done as asked, or what was written is not what was to be; nothing is left of it."""
+
+
+class ConversionError(RealTimeImagingError):
+    """A conversion of DICOM files cannot be done as asked; the message says why. Volumes that are done stay."""
 
 
 class MissingPackageError(RealTimeImagingError):

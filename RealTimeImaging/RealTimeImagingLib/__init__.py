@@ -20,6 +20,7 @@ from .DeviceMessage import DeviceMessage
 from .Errors import (
     AcquisitionError,
     ControlError,
+    ConversionError,
     DeviceMessageError,
     ExportError,
     FrameError,
@@ -48,6 +49,7 @@ __all__ = [
     "AcquisitionError",
     "CameraSettings",
     "ControlError",
+    "ConversionError",
     "DeviceMessage",
     "DeviceMessageError",
     "Event",

@@ -35,10 +35,11 @@ _RESERVED = {name.lower() for name in (*_OURS, "space", "DataNodeClassName", "IT
 }
 """Names that mean something else to the reader, in lower case."""
 
-_TYPES = {
+TYPES = {
     **{"u1": "uint8", "i1": "int8", "u2": "uint16", "i2": "int16", "u4": "uint32", "i4": "int32"},
     **{"f4": "float", "f8": "double"},
 }
+"""Names of the types, by numpy's without byte order."""
 _CLOSE = 0.0025
 """Seconds; rounded to milliseconds they are still farther apart than Slicer's tolerance."""
 
@@ -64,12 +65,12 @@ def composeHeader(part: PartLine, name: str, times: Sequence[float], lines: Sequ
     components = list(part.shape[3:])
     scalar = part.type
     matrix: Matrix = LPS_TO_RAS @ np.array(part.ijkToRAS).reshape(4, 4)
-    directions = [_vector(matrix[:3, axis]) for axis in range(3)]
+    directions = [vector(matrix[:3, axis]) for axis in range(3)]
     none, kinds = (["none"], [_componentKind(part)]) if components else ([], [])
     unit, values = indexValues(times)
     fields = [
         "NRRD0005",
-        f"type: {_TYPES[scalar.str[1:]]}",
+        f"type: {TYPES[scalar.str[1:]]}",
         f"dimension: {4 + len(components)}",
         "space: left-posterior-superior",
         f"sizes: {' '.join(map(str, [*components, *reversed(part.shape[:3]), len(times)]))}",
@@ -82,7 +83,7 @@ def composeHeader(part: PartLine, name: str, times: Sequence[float], lines: Sequ
         fields.append(f"endian: {'little' if scalar.str[0] == '<' else 'big'}")
     fields += [
         "encoding: raw",
-        f"space origin: {_vector(matrix[:3, 3])}",
+        f"space origin: {vector(matrix[:3, 3])}",
         f"data file: {name}{RAW}",
     ]
     pairs = {
@@ -95,7 +96,7 @@ def composeHeader(part: PartLine, name: str, times: Sequence[float], lines: Sequ
         "RecordingStartClock": part.startClock,
         **part.attributes,
     }
-    text = "\n".join([*fields, *(f"{key}:={_escaped(value)}" for key, value in pairs.items())])
+    text = "\n".join([*fields, *(f"{key}:={escaped(value)}" for key, value in pairs.items())])
     out = [text.encode("utf-8", "replace"), b"Recording:=" + _escapedLine(part.toBytes())]
     out += [b"axis 3 item %04d Frame:=" % number + _escapedLine(line) for number, line in enumerate(lines)]
     return b"\n".join(out) + b"\n\n"
@@ -152,12 +153,14 @@ def _quoted(last: str, components: Sequence[int]) -> list[str]:
     return ['""'] * (3 + len(components)) + [f'"{last}"']
 
 
-def _vector(values: Matrix) -> str:
+def vector(values: Matrix) -> str:
+    """Three numbers as a vector of NRRD."""
     # repr: every float64 comes back as it was. Plus 0.0: no "-0.0".
     return f"({','.join(repr(value + 0.0) for value in values.tolist())})"
 
 
-def _escaped(value: str) -> str:
+def escaped(value: str) -> str:
+    """A value in one line ("Key/value pairs" of the definition)."""
     # NRRD ends a value at a line end of any kind, C at a NUL; the exact value is in the attribute "Recording".
     value = value.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\N{REPLACEMENT CHARACTER}")
     return value.replace("\\", "\\\\").replace("\n", "\\n")

@@ -1,0 +1,134 @@
+"""Who does the work: this process, processes beside it, or any executor that somebody passes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from typing import Any, NamedTuple
+
+PERIOD = 0.1
+"""Seconds between two looks whether the work is still wanted."""
+TRIES = 2
+"""How often a job is given to processes beside this one that die; then it has failed."""
+
+
+class Job(NamedTuple):
+    """A call of a function that can be pickled, with one argument.
+
+    :param tries: how often a process died in which it was, or may have been.
+    """
+
+    function: Callable[[Any], Any]
+    argument: Any
+    tries: int = 0
+
+
+Handle = Callable[[Job, Any, BaseException | None], Iterable[Job]]
+"""Takes a job with its result or what it raised; returns jobs that follow from it."""
+
+
+class Crew:
+    """Does jobs, several at a time.
+
+    :param workers: processes, this one among them; the others are started when there are jobs for them.
+    :param executor: does all instead; it is not shut down.
+    """
+
+    def __init__(self, workers: int, executor: Executor | None = None) -> None:
+        self._given, self._helpers = executor, 0 if executor else workers - 1
+        self._pool: ProcessPoolExecutor | None = None
+        self._room = 2 * self._helpers if executor is None else 1 << 30
+
+    def each(self, jobs: Iterable[Job], handle: Handle, check: Callable[[], None]) -> None:
+        """Do all jobs, and those that follow from them.
+
+        :param check: called several times a second, or after each job; what it raises ends the work.
+        """
+        waiting = deque(jobs)
+        running: dict[Future[Any], Job] = {}
+        try:
+            while waiting or running:
+                check()
+                self._submit(waiting, running)
+                if waiting and self._given is None:
+                    # Also while the others are starting, which takes longer than many a conversion.
+                    self._here(waiting.popleft(), handle, waiting)
+                    done = {future for future in running if future.done()}
+                else:
+                    done, _ = wait(running, PERIOD, FIRST_COMPLETED)
+                for future in done:
+                    self._take(running.pop(future), future, handle, waiting)
+        finally:
+            for future in running:
+                future.cancel()
+
+    def close(self) -> None:
+        """Let the processes end; those that are in the middle of a job are ended with it."""
+        if self._pool is not None:
+            processes = list((getattr(self._pool, "_processes", None) or {}).values())
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            for process in processes:
+                process.terminate()
+            for process in processes:
+                process.join()
+            self._pool = None
+
+    def _submit(self, waiting: deque[Job], running: dict[Future[Any], Job]) -> None:
+        # One job alone, or the last, is done here before a process has started.
+        while len(waiting) > (self._given is None) and len(running) < self._room:
+            executor = self._given or self._started()
+            job = waiting.popleft()
+            try:
+                running[executor.submit(job.function, job.argument)] = job
+            except BrokenExecutor:
+                waiting.appendleft(job)
+                if self._given is not None:
+                    raise
+                self._broken()
+                return
+
+    def _started(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self._helpers, context, beginWorker)
+        return self._pool
+
+    def _here(self, job: Job, handle: Handle, waiting: deque[Job]) -> None:
+        try:
+            result, error = job.function(job.argument), None
+        except Exception as raised:  # noqa: BLE001 - as it would come from another process
+            result, error = None, raised
+        waiting.extend(handle(job, result, error))
+
+    def _take(self, job: Job, future: Future[Any], handle: Handle, waiting: deque[Job]) -> None:
+        error = future.exception()
+        if isinstance(error, BrokenExecutor) and self._given is None:
+            self._broken()
+            if job.tries + 1 < TRIES:
+                waiting.append(job._replace(tries=job.tries + 1))
+                return
+        waiting.extend(handle(job, None if error else future.result(), error))
+
+    def _broken(self) -> None:
+        # A process died. Nobody knows in which job: each goes to new processes once more.
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
+
+
+def beginWorker() -> None:
+    """What each process beside this one does first: Ctrl+C is for the first process; it ends when that one does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+
+        def watch() -> None:
+            parent.join()
+            os._exit(1)
+
+        threading.Thread(target=watch, name="parent", daemon=True).start()

@@ -1,0 +1,158 @@
+"""From volumes to tasks: names, keys, types, and how the work is divided."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .Naming import Names, safeName
+from .Report import Entry
+from .Settings import ConversionSettings
+from .State import UNFINISHED, State, fingerprint
+from .Tasks import Outcome, Source, Task
+from .Values import Scale, typesFor
+from .Volumes import Volume
+
+PIECE = 16 << 20
+"""Bytes of pixels in one job, about: a fraction of a second, after which progress is told and a cancel heard."""
+
+
+@dataclass
+class Planned:
+    """A volume on its way.
+
+    :param entry: what is known before; its file is the final name.
+    :param done: an entry of a former conversion that holds; then there is no task.
+    :param pieces: tasks that do it together.
+    """
+
+    number: int
+    volume: Volume
+    entry: Entry
+    task: Task | None
+    done: Entry | None = None
+    pieces: list[Task] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    @property
+    def bytes(self) -> int:
+        """Of its pixels as stored; measures the work."""
+        return max(1, self.entry.sourceBytes)
+
+
+def plan(volumes: Iterable[Volume], settings: ConversionSettings, state: State) -> list[Planned]:
+    """What is to be done for each volume, in order; names are taken."""
+    names = Names(settings.output, {entry.file for entry in state.entries.values()})
+    what = json.dumps(["1", sorted(settings.keys), settings.strict, settings.name])
+    return [_planned(number, volume, settings, state, names, what) for number, volume in enumerate(volumes)]
+
+
+def _planned(
+    number: int, volume: Volume, settings: ConversionSettings, state: State, names: Names, what: str
+) -> Planned:
+    common, tags = volume.common, dict(volume.common.tags)
+    count = volume.count
+    entry = Entry(
+        "planned",
+        "",
+        volume.key,
+        " ".join(filter(None, (tags.get("SeriesNumber"), tags.get("SeriesDescription")))) or volume.uid,
+        volume.reason,
+        tuple(volume.warnings),
+        f"{common.columns} x {common.rows}",
+        len(volume.slices[0]),
+        count,
+        sourceBytes=sum(one.size for one in volume.files),
+        fingerprint=fingerprint(volume.files, settings.input, what),
+    )
+    if settings.strict and volume.incomplete and not volume.reason:
+        entry = entry.replaced(reason=" ".join(volume.warnings))
+    if entry.reason:
+        return Planned(number, volume, entry, None)
+    known = state.entries.get(volume.key)
+    done = state.isDone(volume.key, entry.fingerprint)
+    suffix = ".seq.nrrd" if count > 1 else ".nrrd"
+    if known and known.file.endswith(".seq.nrrd") == suffix.startswith(".seq"):
+        # Also when files were added or changed, or other keys are wanted: the new file takes the place of the old.
+        name = known.file
+    else:
+        name = names.take(safeName(settings.name, tags), suffix)
+    entry = entry.replaced(file=name)
+    return Planned(number, volume, entry, None if done else _task(number, volume, settings, name), done)
+
+
+def _task(number: int, volume: Volume, settings: ConversionSettings, name: str) -> Task:
+    common = volume.common
+    scales: dict[Scale, int] = {}
+    sources: list[Source | None] = []
+    for places in volume.slices:
+        for one in places:
+            if one is None:
+                sources.append(None)
+                continue
+            scale = Scale.of(one.common)
+            sources.append(Source(one.path, one.size, one.modified, one.offset, scales.setdefault(scale, len(scales))))
+    colour = (3,) if common.samples > 1 or common.photometric == "PALETTE COLOR" else ()
+    shape = (len(volume.slices[0]), common.rows, common.columns, *colour)
+    count = len(volume.slices)
+    return Task(
+        number,
+        os.path.join(settings.output, name) + UNFINISHED,
+        () if common.many else shape,
+        count if count > 1 else None,
+        volume.times,
+        tuple(volume.ijkToLPS.ravel().tolist()),
+        typesFor(scales) if common.dtype else [],
+        list(scales),
+        sources,
+        0,
+        _keys(volume, settings.keys),
+        settings.strict,
+    )
+
+
+def _keys(volume: Volume, wanted: Iterable[str]) -> dict[str, str]:
+    # What differs from file to file is of no volume.
+    kinds = {one.common.tags for one in volume.files}
+    found = dict(volume.common.tags)
+    for tags in kinds:
+        other = dict(tags)
+        found = {name: value for name, value in found.items() if other.get(name) == value}
+    keys = {name: found[name] for name in wanted if name in found}
+    places = [number + 1 for number, one in enumerate(volume.slices[0]) if one is None]
+    if places:
+        keys["MissingSlices"] = " ".join(map(str, places))
+    return keys
+
+
+def divided(planned: Planned, workers: int) -> list[Task]:
+    """The task in pieces that several can do at a time; in one when it cannot be divided."""
+    task = planned.task
+    assert task is not None
+    planes = len(task.sources)
+    if not task.types or None in task.sources:
+        return [task]
+    plane = int(np.prod(task.shape[1:])) * max(np.dtype(scale.dtype).itemsize for scale in task.scales)
+    each = max(1, PIECE // plane)
+    if planes < 2 * each and (planes < 2 * workers or planes * plane < PIECE // 2):
+        return [task]
+    each = min(each, -(-planes // workers))
+    return [task._replace(begin=begin, sources=task.sources[begin : begin + each]) for begin in range(0, planes, each)]
+
+
+def batches(planned: Iterable[Planned]) -> Iterator[list[Planned]]:
+    """Small volumes together, so that a job is worth its way."""
+    batch: list[Planned] = []
+    size = 0
+    for one in planned:
+        if batch and size + one.bytes > PIECE:
+            yield batch
+            batch, size = [], 0
+        batch.append(one)
+        size += one.bytes
+    if batch:
+        yield batch

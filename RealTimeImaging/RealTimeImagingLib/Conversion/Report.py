@@ -1,0 +1,110 @@
+"""What came of a conversion: every volume, and every file that is in none; as JSON and as a table."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from dataclasses import dataclass, field
+from typing import Any
+
+DONE, SKIPPED, FAILED, CANCELLED = "done", "skipped", "failed", "cancelled"
+COLUMNS = ("status", "file", "slices", "volumes", "size", "seconds", "bytes", "series", "reason", "warnings")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A volume.
+
+    :param status: "done", "skipped" (it was done before, and nothing has changed), "failed" or "cancelled".
+    :param file: its name in the output folder; empty when there is none.
+    :param key: SeriesInstanceUID, and what tells it from other volumes of the series.
+    :param series: SeriesNumber and SeriesDescription.
+    :param reason: why it failed, in words.
+    :param warnings: what somebody should know: missing slices, uneven distances, tilt.
+    :param size: columns x rows of a slice. ``slices``: of one volume. ``volumes``: more than 1 in a sequence.
+    :param bytes: of its file. ``sourceBytes``: of the DICOM files.
+    :param seconds: that the work on it took.
+    :param fingerprint: of the source files (path, size, time) and of the settings that change what is written.
+    """
+
+    status: str
+    file: str
+    key: str
+    series: str = ""
+    reason: str = ""
+    warnings: tuple[str, ...] = ()
+    size: str = ""
+    slices: int = 0
+    volumes: int = 1
+    bytes: int = 0
+    sourceBytes: int = 0
+    seconds: float = 0.0
+    fingerprint: str = ""
+
+    def replaced(self, **values: Any) -> Entry:
+        """The same with other values."""
+        return dataclasses.replace(self, **values)
+
+    def toJSON(self) -> dict[str, Any]:
+        """An object that :meth:`fromJSON` takes back."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    @classmethod
+    def fromJSON(cls, values: dict[str, Any]) -> Entry:
+        """The entry that :meth:`toJSON` wrote.
+
+        :raises TypeError: it is no such object.
+        """
+        return cls(**{**values, "warnings": tuple(values.get("warnings", ()))})
+
+
+@dataclass
+class Report:
+    """All of a conversion.
+
+    :param files: path (below the input folder), code and reason of each file that is in no volume.
+    :param seconds: from its start to its end.
+    """
+
+    input: str
+    output: str
+    entries: list[Entry] = field(default_factory=list)
+    files: list[dict[str, str]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def count(self, status: str) -> int:
+        """How many volumes have this status."""
+        return sum(entry.status == status for entry in self.entries)
+
+    @property
+    def words(self) -> str:
+        """One sentence."""
+        counts = [f"{count} {status}" for status in (DONE, SKIPPED, FAILED, CANCELLED) if (count := self.count(status))]
+        others = f"; {len(self.files)} files are in no volume" if self.files else ""
+        return f"{len(self.entries)} volumes: {', '.join(counts) or 'none'}{others}; {self.seconds:.1f} s."
+
+    def toJSON(self) -> dict[str, Any]:
+        """A flat description and the lists ``series`` and ``files``."""
+        return {
+            "version": 1,
+            "input": self.input,
+            "output": self.output,
+            **{status: self.count(status) for status in (DONE, SKIPPED, FAILED, CANCELLED)},
+            "bytes": sum(entry.bytes for entry in self.entries),
+            "seconds": round(self.seconds, 3),
+            "series": [entry.toJSON() for entry in self.entries],
+            "files": self.files,
+        }
+
+    def table(self) -> str:
+        """Lines of values separated by commas, with a heading: volumes, then files that are in none."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for entry in self.entries:
+            values = {**entry.toJSON(), "warnings": " ".join(entry.warnings), "seconds": f"{entry.seconds:.3f}"}
+            writer.writerow(values[name] for name in COLUMNS)
+        for one in self.files:
+            writer.writerow([one["code"], one["path"], *[""] * 6, one["reason"], ""])
+        return text.getvalue()

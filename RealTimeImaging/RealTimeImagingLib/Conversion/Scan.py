@@ -1,0 +1,290 @@
+"""From folders to headers: finds every file and reads its header, in the process that calls."""
+
+from __future__ import annotations
+
+import os
+import struct
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+
+from ..Errors import NotAnImageError
+from ..Readers.DICOM import DICOM, looksLikeDICOM
+from .Headers import SHARED, TAGS, Common, Refused, Slice, numbersOf, wholeOf, wordOf
+from .Tags import textOf
+from .Walker import BIG, EXPLICIT, IMPLICIT, PIXELS, UNDEFINED, OddError, ShortError, Walked, walk
+
+FIRST = 1 << 14
+"""Bytes of a file that are read at first; nearly all headers end within them."""
+LONGEST = 256 << 20
+"""Bytes of header after which a file is not looked at further."""
+
+_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+_PLAIN = (IMPLICIT, EXPLICIT, BIG)
+_KINDS = {"M": "M", "P": "P", "R": "R", "I": "I", "MAGNITUDE": "M", "PHASE": "P", "REAL": "R", "IMAGINARY": "I"}
+_UNFINISHED = (".part", ".tmp", ".partial", ".crdownload")
+_SHARED = tuple(TAGS[name] for name in SHARED)
+_CHARSET, _ROWS, _COLUMNS, _BITS, _STORED, _HIGH, _SIGNED, _SAMPLES, _PLANAR = (
+    TAGS[name] for name in ("charset", "rows", "columns", "bits", "stored", "high", "signed", "samples", "planar")
+)
+
+
+def listFiles(folder: str, besides: str = "", onRefused: Callable[[Refused], object] = lambda _: None) -> Iterator[str]:
+    """Every file below a folder that may be DICOM, in the order of names; links to folders are not followed.
+
+    :param besides: a folder that is passed over.
+    :param onRefused: gets each folder that cannot be read.
+    """
+    waiting = [os.path.abspath(folder)]
+    besides = os.path.abspath(besides) if besides else ""
+    while waiting:
+        current = waiting.pop()
+        folders: list[str] = []
+        try:
+            with os.scandir(current) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            onRefused(Refused(current, "unreadable", f"The folder cannot be read: {error.strerror or error}."))
+            continue
+        for entry in found:
+            name = entry.name
+            if entry.is_dir(follow_symlinks=False):
+                if entry.path != besides:
+                    folders.append(entry.path)
+            elif not name.startswith(".") and name.upper() != "DICOMDIR" and not name.lower().endswith(_UNFINISHED):
+                yield entry.path
+        waiting.extend(reversed(folders))
+
+
+def scanFiles(paths: Sequence[str], tags: dict[str, int]) -> list[Slice | Refused]:
+    """The headers of the files, in their order; what cannot be used is named.
+
+    :param tags: keyword to tag of what is to be noted beside what a volume needs.
+    """
+    return Scanner(tags).scan(paths)
+
+
+class Scanner:
+    """Reads headers, and keeps what they share only once."""
+
+    def __init__(self, tags: dict[str, int]) -> None:
+        self._tags = tags
+        self._wanted = frozenset(TAGS.values()) | frozenset(tags.values())
+        self._shared = (*_SHARED, *tags.values())
+        self._commons: dict[tuple[object, ...], Common] = {}
+        self._buffer = bytearray(FIRST)
+
+    def scan(self, paths: Sequence[str]) -> list[Slice | Refused]:
+        """See :func:`scanFiles`."""
+        return [self._one(path) for path in paths]
+
+    def _one(self, path: str) -> Slice | Refused:
+        try:
+            handle = os.open(path, _FLAGS)
+            try:
+                status = os.fstat(handle)
+                return self._read(path, handle, status)
+            finally:
+                os.close(handle)
+        except OSError as error:
+            return Refused(path, "unreadable", f"The file cannot be read: {error.strerror or error}.")
+        except MemoryError:
+            return Refused(path, "damaged", "The header takes more memory than there is.")
+
+    def _read(self, path: str, handle: int, status: os.stat_result) -> Slice | Refused:
+        size = status.st_size
+        if size == 0:
+            return Refused(path, "damaged", "The file is empty.")
+        data = os.read(handle, FIRST)
+        while True:
+            whole = len(data) >= size
+            try:
+                walked = walk(data, self._wanted, whole)
+                break
+            except ShortError:
+                if whole or len(data) > LONGEST:
+                    return Refused(path, "damaged", f"The file is cut within its header; {size:,} bytes are there.")
+                more = os.read(handle, 3 * len(data))
+                if not more:
+                    return Refused(path, "damaged", f"The file became shorter while it was read: {len(data):,} bytes.")
+                data += more
+            except OddError:
+                if not looksLikeDICOM(data):
+                    return Refused(path, "not-an-image", "The file is no DICOM file.")
+                other = self._otherwise(path)
+                if isinstance(other, Refused):
+                    return other
+                walked = other
+                break
+        found = self._slice(path, status, walked)
+        return _counted(found) if isinstance(found, Slice) and found.common.many else found
+
+    def _otherwise(self, path: str) -> Walked | Refused:
+        # Without "DICM", with elements out of order, or damaged: pydicom reads more, and slower.
+        try:
+            return walkedByPydicom(path, self._wanted)
+        except NotAnImageError as error:
+            return Refused(path, error.code, str(error))
+
+    def _slice(self, path: str, status: os.stat_result, walked: Walked) -> Slice | Refused:
+        values, size = walked.values, status.st_size
+        series = wordOf(values.get(TAGS["series"]))
+        if not walked.tag:
+            return Refused(path, "no-pixels", _whatItHolds(path), series)
+        key = (*map(values.get, self._shared), walked.syntax, walked.tag, series or os.path.dirname(path))
+        common = self._commons.get(key)
+        if common is None:
+            made = commonOf(walked, self._tags, series or os.path.dirname(path))
+            if isinstance(made, str):
+                return Refused(path, "unsupported", made, series)
+            common = self._commons[key] = made
+        offset, cut = walked.offset, ""
+        if not common.dtype or common.many:
+            offset = -1
+        elif walked.length < common.sliceBytes:
+            return Refused(
+                path,
+                "damaged",
+                f"The pixels have {walked.length:,} bytes; {common.columns} x {common.rows} need "
+                f"{common.sliceBytes:,}.",
+                series,
+            )
+        if walked.length != UNDEFINED and walked.syntax in _PLAIN and walked.offset + walked.length > size:
+            there = max(0, size - walked.offset)
+            cut = f"The file is cut: {there:,} of {walked.length:,} bytes of pixels are there."
+        position = numbersOf(values.get(TAGS["position"]), 3)
+        location = numbersOf(values.get(TAGS["location"]), 1)
+        moment = wordOf(values.get(TAGS["acquisitionDateTime"]))
+        return Slice(
+            path,
+            size,
+            status.st_mtime_ns,
+            common,
+            offset,
+            None if position is None else (position[0], position[1], position[2]),
+            None if location is None else location[0],
+            wholeOf(values.get(TAGS["instance"])),
+            wordOf(values.get(TAGS["acquisition"])),
+            wordOf(values.get(TAGS["temporal"])),
+            wordOf(values.get(TAGS["trigger"])),
+            moment
+            or wordOf(values.get(TAGS["acquisitionDate"])).replace(".", "")
+            + wordOf(values.get(TAGS["acquisitionTime"])).replace(":", ""),
+            wordOf(values.get(TAGS["instanceUID"])),
+            cut,
+        )
+
+
+def commonOf(walked: Walked, tags: dict[str, int], series: str) -> Common | str:
+    """What a file shares with the others of its volume, or words why it makes none."""
+    values, order = walked.values, walked.order
+
+    def short(tag: int, default: int) -> int:
+        value = values.get(tag, b"")
+        return int(struct.unpack_from(order + "H", value)[0]) if len(value) >= 2 else default
+
+    def numbers(name: str, count: int) -> tuple[float, ...] | None:
+        return numbersOf(values.get(TAGS[name]), count)
+
+    def word(name: str) -> str:
+        return wordOf(values.get(TAGS[name]))
+
+    rows, columns, samples = short(_ROWS, 0), short(_COLUMNS, 0), short(_SAMPLES, 1)
+    bits = short(_BITS, 16)
+    stored = short(_STORED, bits)
+    high, signed = short(_HIGH, stored - 1), short(_SIGNED, 0) == 1
+    frames = wholeOf(values.get(TAGS["frames"])) or 1
+    if rows < 1 or columns < 1 or frames < 1:
+        return f"The header declares {columns} columns, {rows} rows and {frames} frames."
+    photometric = word("photometric").upper() or "MONOCHROME2"
+    grey = samples == 1 and photometric in ("MONOCHROME1", "MONOCHROME2") and bits in (8, 16, 32)
+    colour = samples == 3 and photometric == "RGB" and bits == 8 and short(_PLANAR, 0) == 0
+    # Bytes of a big-endian file may stand in words the wrong way round.
+    direct = walked.syntax in _PLAIN and walked.tag == PIXELS and not (walked.order == ">" and bits == 8)
+    sound = 1 <= stored <= bits and stored - 1 <= high < bits
+    kind = f"{'i' if signed else 'u'}{bits // 8}"
+    spacing = numbers("spacing", 2) or numbers("nominalSpacing", 2) or numbers("imagerSpacing", 2)
+    orientation = numbers("orientation", 6)
+    between, thickness = numbers("between", 1), numbers("thickness", 1)
+    steps = [abs(found[0]) for found in (between, thickness) if found and found[0]]
+    slope, intercept = numbers("slope", 1), numbers("intercept", 1)
+    kinds = [_KINDS[part] for part in word("imageType").split("\\")[2:] if part in _KINDS]
+    charset = values.get(_CHARSET, b"")
+    return Common(
+        series,
+        word("study"),
+        word("modality"),
+        orientation if orientation and _isPlane(orientation) else None,
+        (abs(spacing[1]), abs(spacing[0])) if spacing and all(spacing) else None,
+        steps[0] if steps else None,
+        " ".join(filter(None, (word("echoTime"), word("echo")))),
+        kinds[0] if kinds else "",
+        walked.syntax,
+        photometric,
+        rows,
+        columns,
+        frames,
+        frames > 1 or "MOSAIC" in word("imageType").split("\\"),
+        samples,
+        bits,
+        stored,
+        high,
+        signed,
+        f"{order}{kind}" if direct and sound and (grey or colour) else "",
+        slope[0] if slope and slope[0] else 1.0,
+        intercept[0] if intercept and slope and slope[0] else 0.0,
+        tuple((name, textOf(values[tag], tag, charset, order)) for name, tag in tags.items() if values.get(tag)),
+    )
+
+
+def _isPlane(cosines: tuple[float, ...]) -> bool:
+    (a, b, c), (d, e, f) = cosines[:3], cosines[3:]
+    return (b * f - c * e) ** 2 + (c * d - a * f) ** 2 + (a * e - b * d) ** 2 > 0.25
+
+
+def _counted(one: Slice) -> Slice | Refused:
+    # How many volumes several frames make is known to the reader of such files.
+    reader = DICOM(one.path)
+    try:
+        words = reader.missing()
+    except NotAnImageError as error:
+        return Refused(one.path, error.code, str(error), one.common.series)
+    return one._replace(images=reader.count, cut=one.cut or words or "")
+
+
+def _whatItHolds(path: str) -> str:
+    try:
+        words = DICOM(path).missing()
+    except (NotAnImageError, OSError) as error:
+        return str(error)
+    return words or "The file holds no pixels."
+
+
+def walkedByPydicom(path: str, wanted: frozenset[int]) -> Walked:
+    """The values by way of pydicom, for files that :func:`walk` does not take.
+
+    :raises NotAnImageError: it does not take them either.
+    :raises OSError: the file cannot be read.
+    """
+    import pydicom
+
+    words = DICOM(path).missing()
+    if words:
+        raise NotAnImageError(words, "damaged")
+    values: dict[int, bytes] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+        for tag in wanted:
+            element = dataset.get(tag)
+            value = None if element is None else element.value
+            if value is None or value == "" or element.VR == "SQ":
+                continue
+            if element.VR in ("US", "SS") and isinstance(value, int):
+                values[tag] = struct.pack("<H", value & 0xFFFF)
+            else:
+                several = not isinstance(value, str | bytes) and hasattr(value, "__iter__")
+                text = "\\".join(map(str, value)) if several else str(value)
+                values[tag] = text.encode("utf-8", "replace")
+    values[_CHARSET] = b"ISO_IR 192"
+    # An unknown syntax: the pixels are decoded, never copied as they lie.
+    return Walked(values, "other", "<", PIXELS, 0, UNDEFINED)

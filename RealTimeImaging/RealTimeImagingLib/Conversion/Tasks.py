@@ -1,0 +1,297 @@
+"""The work on one volume, or on a piece of one: from its files to its place in the file. Runs in any process.
+
+What is passed in and out is plain and small, as it travels to workers, perhaps on another machine.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from ..Errors import NotAnImageError
+from ..Frame import LPS_TO_RAS, Image, Matrix, Pixels
+from ..Readers.DICOM import DICOM
+from .NRRDText import composeHeader
+from .Values import Converter, RangeError, Scale, common
+
+_WRITE = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
+
+
+class Source(NamedTuple):
+    """A file of a slice.
+
+    :param size: bytes, and ``modified``, nanoseconds, when it was scanned.
+    :param offset: of the pixels; -1: they have to be decoded.
+    :param scale: its place among the task's scales.
+    """
+
+    path: str
+    size: int
+    modified: int
+    offset: int
+    scale: int
+
+
+class Task(NamedTuple):
+    """What to do.
+
+    :param number: of the volume, to tell results apart.
+    :param path: of the unfinished file.
+    :param shape: (k, j, i) or (k, j, i, 3) of one volume. Of files that are volumes by themselves: nothing.
+    :param volumes: of a sequence; None for a single volume.
+    :param types: to be tried in order, see :func:`typesFor`. Where pixels are decoded: nothing.
+    :param sources: slice after slice, volume after volume, None where one is missing.
+    :param begin: the place of the first of ``sources`` in the file; above 0 only in pieces.
+    :param pairs: keys of the file.
+    :param strict: a slice that cannot be decoded fails the volume; otherwise it is filled.
+    """
+
+    number: int
+    path: str
+    shape: tuple[int, ...]
+    volumes: int | None
+    times: list[float] | None
+    ijkToLPS: tuple[float, ...]
+    types: list[str]
+    scales: list[Scale]
+    sources: list[Source | None]
+    begin: int
+    pairs: Mapping[str, str]
+    strict: bool
+
+
+class Outcome(NamedTuple):
+    """What came of it.
+
+    :param nbytes: written, header included.
+    :param seconds: that it took.
+    :param reason: why it failed, in words; empty when it did not.
+    :param narrow: it failed because a value does not fit the first of several types.
+    """
+
+    number: int
+    nbytes: int
+    seconds: float
+    reason: str = ""
+    narrow: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+def runTasks(tasks: Sequence[Task]) -> list[Outcome]:
+    """Do them one after the other; none stops the next. A file whose task fails as a whole is removed."""
+    return [_run(task) for task in tasks]
+
+
+def runPiece(task: Task) -> Outcome:
+    """Do a piece of a volume, in its first type only; the file is not removed when it fails."""
+    return _run(task._replace(types=task.types[:1]), piece=True)
+
+
+def _run(task: Task, piece: bool = False) -> Outcome:
+    started = time.perf_counter()
+    reason, nbytes, narrow = "", 0, False
+    warnings: list[str] = []
+    try:
+        nbytes = _convert(task, piece, warnings)
+    except RangeError:
+        reason, narrow = "The values do not fit any type.", True
+    except (NotAnImageError, ChangedError) as error:
+        reason = str(error)
+    except OSError as error:
+        reason = f"{error.filename or task.path}: {error.strerror or error}."
+    except MemoryError:
+        reason = "There is not enough memory for this volume."
+    except Exception as error:  # noqa: BLE001 - the boundary: a volume that fails never stops the others
+        reason = f"Unexpected: {type(error).__name__}: {error}"
+    if reason and not piece:
+        removeFile(task.path)
+    if reason:
+        warnings.clear()
+    return Outcome(task.number, nbytes, time.perf_counter() - started, reason, narrow, tuple(warnings))
+
+
+def removeFile(path: str) -> None:
+    """Remove a file that may not be there."""
+    try:
+        os.unlink(path)
+    except OSError:
+        pass
+
+
+class ChangedError(Exception):
+    """A file is not what it was when it was scanned."""
+
+
+def _convert(task: Task, piece: bool, warnings: list[str]) -> int:
+    if not task.shape:
+        return _writeVolumes(task, [image for source in task.sources if source for image in _images(source)])
+    if not task.types:
+        return _writeDecoded(task, warnings)
+    for name in task.types:
+        try:
+            return _copy(task, name, piece)
+        except RangeError:
+            if name == task.types[-1]:
+                raise
+    raise AssertionError
+
+
+def headerOf(task: Task, dtype: str) -> bytes:
+    """The header of the volume's file for values of this type."""
+    return composeHeader(
+        np.dtype(dtype).newbyteorder("<"), task.shape, _matrix(task), task.volumes, task.times, task.pairs
+    )
+
+
+def _matrix(task: Task) -> Matrix:
+    return np.array(task.ijkToLPS).reshape(4, 4)
+
+
+def _copy(task: Task, name: str, piece: bool) -> int:
+    header = headerOf(task, name)
+    plane = int(np.prod(task.shape[1:]))
+    size = plane * np.dtype(name).itemsize
+    converter = Converter(name)
+    missing = [place for place, source in enumerate(task.sources) if source is None]
+    converter.watching = bool(missing)
+    buffers: dict[int, Pixels] = {}
+    with _Output(task.path, truncate=not piece) as file:
+        if task.begin == 0:
+            file.write(memoryview(header))
+        file.seek(len(header) + task.begin * size)
+        for source in task.sources:
+            if source is None:
+                file.seek(file.position + size)
+                continue
+            scale = task.scales[source.scale]
+            length = plane * np.dtype(scale.dtype).itemsize
+            raw = buffers.setdefault(length, np.empty(length, np.uint8))
+            _read(source, raw)
+            file.write(converter.convert(raw, scale).view(np.uint8).data)
+        if missing and converter.lowest is not None:
+            blank = np.full(plane, converter.lowest, np.dtype(name).newbyteorder("<")).view(np.uint8).data
+            for place in missing:
+                file.seek(len(header) + (task.begin + place) * size)
+                file.write(blank)
+    return len(header) * (task.begin == 0) + len(task.sources) * size
+
+
+def _read(source: Source, target: Pixels) -> None:
+    with open(source.path, "rb", buffering=0) as file:
+        status = os.fstat(file.fileno())
+        if (status.st_size, status.st_mtime_ns) != (source.size, source.modified):
+            raise ChangedError(f"{source.path} changed while it was converted.")
+        file.seek(source.offset)
+        rest = target.data
+        while len(rest):
+            got = file.readinto(rest)
+            if not got:
+                raise ChangedError(f"{source.path} became shorter while it was converted.")
+            rest = rest[got:]
+
+
+def _images(source: Source) -> list[Image]:
+    reader = DICOM(source.path)
+    try:
+        if words := reader.missing():
+            raise NotAnImageError(words, "damaged")
+        return list(reader.images())
+    except NotAnImageError as error:
+        raise NotAnImageError(f"{source.path}: {error}", error.code) from error
+    except ImportError as error:
+        raise NotAnImageError(f"{source.path}: a Python package is missing: {error}", "unsupported") from error
+
+
+def _writeDecoded(task: Task, warnings: list[str]) -> int:
+    # One image a file; where they lie is known from all headers together.
+    planes: list[Pixels | None] = []
+    for source in task.sources:
+        try:
+            planes.append(None if source is None else _plane(task, source))
+        except NotAnImageError as error:
+            if task.strict or error.code != "damaged" or len(task.sources) == 1:
+                raise
+            planes.append(None)
+            warnings.append(f"{error} The slice is filled with the lowest value.")
+    there = [plane for plane in planes if plane is not None]
+    if not there:
+        raise NotAnImageError(warnings[0], "damaged")
+    dtype = common(plane.dtype for plane in there)
+    lowest = min(plane.min() for plane in there) if len(there) < len(planes) else 0
+    blank = np.full(task.shape[1:], lowest, dtype)
+    return _writeAll(task, dtype, task.shape, _matrix(task), [blank if one is None else one for one in planes])
+
+
+def _plane(task: Task, source: Source) -> Pixels:
+    pixels: Pixels = _images(source)[0].pixels
+    if pixels.shape[1:] == task.shape[1:]:
+        plane: Pixels = pixels[0]
+        return plane
+    raise NotAnImageError(f"{source.path}: the pixels have the shape {pixels.shape}, not {task.shape}.", "damaged")
+
+
+def _writeVolumes(task: Task, images: list[Image]) -> int:
+    # Files that are volumes by themselves: several make a sequence when all lie in the same place.
+    first = images[0]
+    for image in images:
+        if image.pixels.shape != first.pixels.shape or not np.allclose(image.ijkToRAS, first.ijkToRAS, atol=1e-3):
+            raise NotAnImageError(
+                f"Its {len(images)} images have different sizes or places; together they are no volume.", "unsupported"
+            )
+    dtype = common(image.pixels.dtype for image in images)
+    known = [image.deviceTime for image in images if image.deviceTime is not None]
+    sequence = task._replace(
+        volumes=len(images) if len(images) > 1 else None,
+        times=_since(known) if len(known) == len(images) else None,
+    )
+    shape = first.pixels.shape
+    return _writeAll(sequence, dtype, shape, LPS_TO_RAS @ first.ijkToRAS, [image.pixels for image in images])
+
+
+def _since(times: list[float]) -> list[float] | None:
+    found = [round(one - times[0], 6) for one in times]
+    return found if all(a < b for a, b in pairwise(found)) else None
+
+
+def _writeAll(
+    task: Task, dtype: np.dtype[np.generic], shape: tuple[int, ...], ijkToLPS: Matrix, arrays: list[Pixels]
+) -> int:
+    stored = dtype.newbyteorder("<")
+    header = composeHeader(stored, shape, ijkToLPS, task.volumes, task.times, task.pairs)
+    with _Output(task.path, truncate=True) as file:
+        file.write(memoryview(header))
+        for array in arrays:
+            file.write(np.ascontiguousarray(array, stored).reshape(-1).view(np.uint8).data)
+        return file.position
+
+
+class _Output:
+    """An unfinished file."""
+
+    def __init__(self, path: str, truncate: bool) -> None:
+        self._path = path
+        self._handle = os.open(path, _WRITE | (os.O_TRUNC if truncate else 0), 0o666)
+        self.position = 0
+
+    def seek(self, position: int) -> None:
+        self.position = os.lseek(self._handle, position, os.SEEK_SET)
+
+    def write(self, data: memoryview) -> None:
+        while len(data):
+            try:
+                written = os.write(self._handle, data)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, self._path) from error
+            self.position += written
+            data = data[written:]
+
+    def __enter__(self) -> _Output:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._handle)

@@ -1,0 +1,157 @@
+"""Stored values to what they mean: in the smallest type that holds the result.
+
+PS3.3 sections C.7.6.3.1 (BitsStored, HighBit) and C.11.1.1 (RescaleSlope, RescaleIntercept).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..Frame import Pixels
+from .Headers import Common
+
+_INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32")
+
+
+class RangeError(Exception):
+    """A value does not fit the type; the next wider one has to be taken."""
+
+
+class Scale(NamedTuple):
+    """How the stored values of one slice become final ones.
+
+    :param dtype: as stored, with byte order.
+    :param stored: BitsStored; ``high``: HighBit.
+    """
+
+    dtype: str
+    stored: int
+    high: int
+    slope: float
+    intercept: float
+
+    @classmethod
+    def of(cls, common: Common) -> Scale:
+        """From a header; colour has no rescale."""
+        slope, intercept = (common.slope, common.intercept) if common.samples == 1 else (1.0, 0.0)
+        return cls(common.dtype, common.stored, common.high, slope, intercept)
+
+    @property
+    def whole(self) -> bool:
+        """Slope and intercept are whole numbers."""
+        return self.slope.is_integer() and self.intercept.is_integer()
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """The least and the largest value that BitsStored allows, rescaled by whole numbers."""
+        signed = np.dtype(self.dtype).kind == "i"
+        low, high = (-(1 << self.stored - 1), (1 << self.stored - 1) - 1) if signed else (0, (1 << self.stored) - 1)
+        ends = sorted(int(self.slope) * end + int(self.intercept) for end in (low, high))
+        return ends[0], ends[1]
+
+
+def typesFor(scales: Iterable[Scale]) -> list[str]:
+    """Types for the slices of a volume, smallest first: to be tried in this order until all values fit.
+
+    As stored when nothing is to be rescaled. For whole slopes and intercepts the smallest type that holds all that
+    BitsStored allows; where that is wider than the 16 bits of what is stored, 16 bits are tried before, so that CT is
+    not doubled. For other slopes float32 up to 16 bits, which tells all stored values apart, and float64 above.
+    """
+    kinds = set(scales)
+    stored = {np.dtype(one.dtype).newbyteorder("=") for one in kinds}
+    bytes_ = max(dtype.itemsize for dtype in stored)
+    if len(stored) == 1 and all((one.slope, one.intercept) == (1.0, 0.0) for one in kinds):
+        return [next(iter(stored)).name]
+    if not all(one.whole for one in kinds):
+        return ["float32" if bytes_ <= 2 else "float64"]
+    low, high = min(one.ends[0] for one in kinds), max(one.ends[1] for one in kinds)
+    wide = [name for name in _INTEGERS if np.iinfo(name).min <= low and high <= np.iinfo(name).max]
+    last = wide[0] if wide else "float64"
+    narrow = ["int16", "uint16"] if bytes_ == 2 and np.dtype(last).itemsize > 2 else []
+    return [*narrow, last]
+
+
+class Converter:
+    """Converts slices in memory that it reuses.
+
+    :param target: name of the final type.
+    """
+
+    def __init__(self, target: str) -> None:
+        self._target = np.dtype(target)
+        self._out: Pixels | None = None
+        self.lowest: float | None = None
+        """The least final value so far, where :attr:`watching`."""
+        self.watching = False
+        """Note the least value: a missing slice is filled with it."""
+
+    def convert(self, raw: Pixels, scale: Scale) -> Pixels:
+        """The final values of a slice, little endian and contiguous, valid until the next call.
+
+        :param raw: uint8, the bytes as they lie in the file; they may be changed.
+        :raises RangeError: a value does not fit.
+        """
+        values = _stored(raw.view(scale.dtype), scale)
+        if (scale.slope, scale.intercept) != (1.0, 0.0):
+            values = self._rescaled(values, scale)
+        elif values.dtype != self._target:
+            values = self._fitted(values)
+        if self.watching:
+            least = float(values.min())
+            self.lowest = least if self.lowest is None else min(self.lowest, least)
+        return _little(values)
+
+    def _rescaled(self, values: Pixels, scale: Scale) -> Pixels:
+        if not scale.whole or self._target.kind == "f":
+            return np.asarray(values * np.float64(scale.slope) + scale.intercept, self._target)
+        slope, intercept = int(scale.slope), int(scale.intercept)
+        ends = sorted(slope * int(end) + intercept for end in (values.min(), values.max()))
+        self._check(ends)
+        if slope == 1 and values.dtype.itemsize == self._target.itemsize:
+            # The sum is right also where a term of it wraps around, as the result fits.
+            if self._out is None or self._out.size != values.size:
+                self._out = np.empty(values.size, self._target)
+            bits = 8 * self._target.itemsize
+            unsigned = np.dtype(f"u{self._target.itemsize}")
+            np.add(values.view(unsigned), unsigned.type(intercept % (1 << bits)), out=self._out.view(unsigned))
+            return self._out
+        wide = values.astype(np.int64)
+        wide *= slope
+        wide += intercept
+        return wide.astype(self._target)
+
+    def _fitted(self, values: Pixels) -> Pixels:
+        if self._target.kind != "f":
+            self._check([int(values.min()), int(values.max())])
+        return values.astype(self._target)
+
+    def _check(self, ends: Sequence[int]) -> None:
+        limits = np.iinfo(self._target)
+        if ends[0] < limits.min or ends[1] > limits.max:
+            raise RangeError
+
+
+def _stored(values: Pixels, scale: Scale) -> Pixels:
+    if not values.dtype.isnative:
+        values = values.byteswap(inplace=True).view(values.dtype.newbyteorder("="))
+    bits = 8 * values.dtype.itemsize
+    if scale.stored == bits:
+        return values
+    low, high = Scale(values.dtype.name, scale.stored, 0, 1.0, 0.0).ends
+    # Bits outside of BitsStored may hold old overlays; mostly they do not.
+    if scale.high != scale.stored - 1 or values.max() > high or values.min() < low:
+        values <<= bits - 1 - scale.high
+        values >>= bits - scale.stored
+    return values
+
+
+def _little(values: Pixels) -> Pixels:
+    return np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
+
+
+def common(types: Iterable[np.dtype[Any]]) -> np.dtype[Any]:
+    """The type that holds the values of all."""
+    return np.result_type(*types)

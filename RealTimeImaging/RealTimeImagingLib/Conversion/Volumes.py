@@ -1,0 +1,307 @@
+"""From headers to volumes: which files make one, in which order, and at which times."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..Frame import Matrix
+from .Geometry import PROJECTIONS, Stack, UnevenError, normalOf, stacked, unplaced
+from .Headers import Common, Refused, Slice
+
+Key = Callable[[Slice], str]
+
+TIMES: tuple[tuple[str, Key], ...] = (
+    ("TemporalPositionIdentifier", lambda one: one.temporal),
+    ("AcquisitionNumber", lambda one: one.acquisition),
+    ("the acquisition time", lambda one: one.time),
+    ("TriggerTime", lambda one: one.trigger),
+)
+"""What tells the volumes of a 4-D series apart; the first that does is taken."""
+
+_SAME_ORIENTATION = 1e-3
+_SAME_SPACING = 1e-3
+
+
+@dataclass
+class Volume:
+    """What becomes one file.
+
+    :param uid: SeriesInstanceUID, or the folder of files that have none.
+    :param part: what tells it from the other volumes of its series; empty when there is only one.
+    :param slices: [time][place]; None where a slice is missing. Of files that are volumes by themselves
+        (``common.many``): one place a file.
+    :param ijkToLPS: 4x4 float64, millimetres.
+    :param times: seconds of each volume since the first; None for one volume, or when they are unknown.
+    :param warnings: what somebody should know of it, in words.
+    :param reason: why nothing can be made of it, in words; else empty.
+    """
+
+    uid: str
+    part: str
+    slices: list[list[Slice | None]]
+    ijkToLPS: Matrix
+    times: list[float] | None = None
+    warnings: list[str] = field(default_factory=list)
+    reason: str = ""
+
+    @property
+    def incomplete(self) -> bool:
+        """A slice is missing."""
+        return any(one is None for places in self.slices for one in places)
+
+    @property
+    def count(self) -> int:
+        """How many volumes the file will have."""
+        return sum(one.images for one in self.files) if self.common.many else len(self.slices)
+
+    @property
+    def first(self) -> Slice:
+        """Any slice of it."""
+        return next(one for places in self.slices for one in places if one is not None)
+
+    @property
+    def common(self) -> Common:
+        """What its slices share."""
+        return self.first.common
+
+    @property
+    def files(self) -> list[Slice]:
+        """All slices that are there."""
+        return [one for places in self.slices for one in places if one is not None]
+
+    @property
+    def key(self) -> str:
+        """The same in every run over the same files."""
+        return f"{self.uid} {self.part}".strip()
+
+
+def volumesOf(found: Iterable[Slice | Refused]) -> tuple[list[Volume], list[Refused]]:
+    """The volumes, in the order of their first files, and the files that belong to none."""
+    series: dict[str, list[Slice]] = defaultdict(list)
+    refused: list[Refused] = []
+    for one in found:
+        if isinstance(one, Refused):
+            refused.append(one)
+        else:
+            series[one.common.series].append(one)
+    volumes = []
+    for uid, slices in series.items():
+        slices, copies = _withoutCopies(slices)
+        refused += copies
+        made = [volume for group in _alike(slices) for volume in _volumes(uid, group)]
+        _tellApart(made)
+        volumes += made
+    return volumes, refused
+
+
+def _withoutCopies(slices: list[Slice]) -> tuple[list[Slice], list[Refused]]:
+    seen: dict[str, Slice] = {}
+    kept, copies = [], []
+    for one in slices:
+        first = seen.setdefault(one.uid, one) if one.uid else one
+        if first is one:
+            kept.append(one)
+        elif first.cut and not one.cut:
+            kept[kept.index(first)] = seen[one.uid] = one
+            copies.append(_copy(first, one))
+        else:
+            copies.append(_copy(one, first))
+    return kept, copies
+
+
+def _copy(one: Slice, first: Slice) -> Refused:
+    return Refused(one.path, "duplicate", f"The file is another copy of {first.path}.", one.common.series)
+
+
+def _alike(slices: list[Slice]) -> list[list[Slice]]:
+    # Groups of what can lie in one array. Cosines and distances that differ in their last digits are the same.
+    orientations = _merged([one.common.orientation for one in slices], _SAME_ORIENTATION, 0.0)
+    spacings = _merged([one.common.spacing for one in slices], 0.0, _SAME_SPACING)
+    keys: dict[Common, tuple[object, ...]] = {}
+    groups: dict[tuple[object, ...], list[Slice]] = defaultdict(list)
+    for one in slices:
+        common = one.common
+        key = keys.get(common)
+        if key is None:
+            key = keys[common] = (
+                *(common.rows, common.columns, common.samples, common.bits, common.signed, common.photometric),
+                *(common.echo, common.kind, common.many, bool(common.dtype)),
+                *(orientations[common.orientation], spacings[common.spacing]),
+            )
+        groups[(*key, one.path) if common.frames > 1 else (*key, one.position is None)].append(one)
+    return list(groups.values())
+
+
+def _merged(
+    values: Iterable[tuple[float, ...] | None], absolute: float, relative: float
+) -> dict[tuple[float, ...] | None, int]:
+    places: dict[tuple[float, ...] | None, int] = {None: -1}
+    kinds: list[tuple[float, ...]] = []
+    for value in values:
+        if value is None or value in places:
+            continue
+        for number, kind in enumerate(kinds):
+            if all(abs(a - b) <= absolute + relative * abs(b) for a, b in zip(value, kind, strict=True)):
+                places[value] = number
+                break
+        else:
+            places[value] = len(kinds)
+            kinds.append(value)
+    return places
+
+
+def _volumes(uid: str, slices: list[Slice]) -> list[Volume]:
+    common = slices[0].common
+    if common.many:
+        slices = sorted(slices, key=_moment)
+        whole = [one for one in slices if not one.cut]
+        words = [f"{one.path}: {one.cut}" for one in slices if one.cut]
+        if not whole:
+            return [Volume(uid, "", [[one] for one in slices], np.eye(4), reason=" ".join(words[:3]))]
+        return [Volume(uid, "", [[one] for one in whole], np.eye(4), _times(whole), words)]
+    if common.orientation is None or slices[0].position is None:
+        if len(slices) > 1 and common.modality in PROJECTIONS:
+            slices = sorted(slices, key=_moment)
+            return [made for one in slices for made in _finished(uid, [[one]], [unplaced([one])])]
+        return _finished(uid, [sorted(slices, key=_instance)], [unplaced(sorted(slices, key=_instance))])
+    places = _places(slices)
+    return [volume for group, words in _series(places) for volume in _sameplaces(uid, group, words)]
+
+
+def _sameplaces(uid: str, group: list[list[Slice]], words: list[str]) -> list[Volume]:
+    # Volumes whose slices lie in the same places: several are a sequence.
+    try:
+        made = _finished(uid, group, stacked(group[0]))
+    except UnevenError as error:
+        made = [Volume(uid, "", [list(places) for places in group], np.eye(4), reason=str(error))]
+    for volume in made:
+        volume.warnings += words
+    return made
+
+
+def _finished(uid: str, group: list[list[Slice]], stacks: list[Stack]) -> list[Volume]:
+    volumes = []
+    for stack in stacks:
+        slices = [[None if place is None else places[place] for place in stack.places] for places in group]
+        times = _times([places[0] for places in group]) if len(group) > 1 else None
+        volume = Volume(uid, "", slices, stack.ijkToLPS, times, list(stack.warnings))
+        _leaveOutCut(volume)
+        volumes.append(volume)
+    return volumes
+
+
+def _leaveOutCut(volume: Volume) -> None:
+    # A file that is cut has a place, but no pixels for it.
+    cut = [one for one in volume.files if one.cut]
+    words = [f"{one.path}: {one.cut}" for one in cut]
+    if len(cut) == len(volume.files):
+        volume.reason = " ".join(words[:3])
+    elif cut:
+        volume.slices = [[None if one is not None and one.cut else one for one in places] for places in volume.slices]
+        volume.warnings += [f"{one} The slice is filled with the lowest value." for one in words]
+
+
+def _places(slices: list[Slice]) -> list[list[Slice]]:
+    # Slices by where they lie along the normal, in its direction.
+    common = slices[0].common
+    heights = np.array([one.position for one in slices]) @ normalOf(common)
+    order = sorted(range(len(slices)), key=lambda number: (heights[number], _instance(slices[number])))
+    near = 0.01 * min(common.spacing or (1.0, 1.0))
+    places: list[list[Slice]] = []
+    base = -np.inf
+    for number in order:
+        if heights[number] - base > near:
+            places.append([])
+            base = heights[number]
+        places[-1].append(slices[number])
+    return places
+
+
+def _series(places: list[list[Slice]]) -> list[tuple[list[list[Slice]], list[str]]]:
+    # Groups of volumes, each group with the same places; and words on each group.
+    most = max(map(len, places))
+    if most == 1:
+        return [([[place[0] for place in places]], [])]
+    for name, key in TIMES:
+        if found := _split(places, most, key):
+            return [(group, _unequal(name, group, found)) for group in found]
+    if len(places) == 1:
+        return [([[one] for one in sorted(places[0], key=_moment)], [])]
+    if all(len(place) == most for place in places):
+        ranked = [sorted(place, key=_moment) for place in places]
+        return [([[place[number] for place in ranked] for number in range(most)], [])]
+    twice = [place for place in places if len(place) > 1]
+    names = ", ".join(one.path for place in twice[:3] for one in place[1:])
+    words = f"In {len(twice)} of {len(places)} places lie several slices; the first of each is used, not {names}"
+    return [([[place[0] for place in places]], [f"{words}{' ...' if len(twice) > 3 else '.'}"])]
+
+
+def _split(places: list[list[Slice]], most: int, key: Key) -> list[list[list[Slice]]]:
+    # By the key, when no place has two slices of the same value; volumes of the same places together.
+    byValue: dict[str, dict[int, Slice]] = defaultdict(dict)
+    count = 0
+    for number, place in enumerate(places):
+        for one in place:
+            volume = byValue[key(one)]
+            if number in volume:
+                return []
+            volume[number] = one
+            count += 1
+    if len(byValue) < most or len(byValue) > 2 * most or (len(places) > 1 and 2 * len(byValue) > count):
+        return []
+    alike: dict[tuple[int, ...], list[list[Slice]]] = defaultdict(list)
+    for value in sorted(byValue, key=_natural):
+        volume = byValue[value]
+        alike[tuple(sorted(volume))].append([volume[number] for number in sorted(volume)])
+    return list(alike.values())
+
+
+def _unequal(name: str, group: list[list[Slice]], found: list[list[list[Slice]]]) -> list[str]:
+    most = max(len(one[0]) for one in found)
+    if len(found) == 1 or len(group[0]) == most:
+        return []
+    return [f"By {name} this volume has {len(group[0])} slices where others of the series have {most}."]
+
+
+def _tellApart(volumes: list[Volume]) -> None:
+    # Names of the parts of a series that stay the same when the series is converted again.
+    if len(volumes) < 2:
+        return
+    for number, volume in enumerate(sorted(volumes, key=lambda one: _natural(one.first.path)), 1):
+        first, common = volume.first, volume.common
+        volume.part = f"{number} {common.rows}x{common.columns} {common.echo} {common.kind} {first.uid}".strip()
+
+
+def _times(slices: Sequence[Slice]) -> list[float] | None:
+    """Seconds since the first, strictly increasing, or None."""
+    from ..Readers.DICOMGeometry import seconds
+    from ..Readers.ImageFile import sinceFirst
+
+    moments = [seconds(one.time) for one in slices]
+    known = [moment for moment in moments if moment is not None]
+    if len(known) == len(moments) and (found := sinceFirst(known)):
+        return found
+    try:
+        return sinceFirst(float(one.trigger) / 1000 for one in slices)
+    except ValueError:
+        return None
+
+
+def _instance(one: Slice) -> tuple[object, ...]:
+    number = one.instance
+    return (number is None, number or 0, one.location or 0.0, _natural(one.path))
+
+
+def _moment(one: Slice) -> tuple[object, ...]:
+    return (_natural(one.temporal), _natural(one.time), _natural(one.trigger), *_instance(one))
+
+
+def _natural(text: str) -> tuple[tuple[int, float, str], ...]:
+    # Numbers in a text are compared as numbers.
+    parts = re.findall(r"\d+(?:\.\d+)?|\D+", text)
+    return tuple((0, float(part), "") if part[0].isdigit() else (1, 0.0, part) for part in parts)

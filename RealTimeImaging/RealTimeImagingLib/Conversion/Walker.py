@@ -1,0 +1,210 @@
+"""A DICOM header, walked: from element to element by their lengths, to the pixels, keeping only the values asked for.
+
+Bytes in, values out; no file is opened here. The format: DICOM PS3.5 (elements: section 7, sequences: 7.5, byte order:
+7.3, transfer syntaxes: annex A) and PS3.10 section 7 (preamble, "DICM", file meta information).
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Set
+from dataclasses import dataclass
+
+UNDEFINED = 0xFFFFFFFF
+PIXELS = 0x7FE00010
+IMPLICIT, EXPLICIT, BIG, DEFLATED = (f"1.2.840.10008.1.2{end}" for end in ("", ".1", ".2", ".1.99"))
+"""Transfer syntaxes, PS3.6 annex A; every other one is encapsulated, and explicit little endian."""
+
+_SYNTAX, _GROUP_LENGTH = 0x00020010, 0x00020000
+_LONG = {b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"SV", b"UC", b"UR", b"UT", b"UN", b"UV"}
+_SHORT = {b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FL", b"FD", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL"} | {
+    *(b"SS", b"ST", b"TM", b"UI", b"UL", b"US")
+}
+"""PS3.5 section 7.1.2: value representations with a length of 32 bits behind two reserved bytes, and of 16 bits."""
+_FLOAT_PIXELS = (0x7FE00008, 0x7FE00009)
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_DEEPEST = 16
+
+
+class ShortError(Exception):
+    """The header goes on behind the bytes that were given."""
+
+
+class OddError(Exception):
+    """The bytes are no header that can be walked: another reader may know better."""
+
+
+@dataclass(frozen=True)
+class Walked:
+    """What was found.
+
+    :param values: bytes of each wanted element that is there, by tag (group << 16 | element), in ``order``.
+    :param syntax: UID of the transfer syntax.
+    :param order: "<" or ">", the byte order of numbers behind the file meta information.
+    :param tag: of the element with the pixels; 0 when the data set ends without any.
+    :param offset: of the first byte of the pixels. For the deflated syntax, inside the inflated header.
+    :param length: of the pixels, UNDEFINED when they are encapsulated.
+    """
+
+    values: dict[int, bytes]
+    syntax: str
+    order: str
+    tag: int
+    offset: int
+    length: int
+
+
+def walk(data: bytes, wanted: Set[int], whole: bool) -> Walked:
+    """Walk to the pixels.
+
+    :param data: the beginning of a file.
+    :param wanted: tags to keep; only those at the top level of the data set are found.
+    :param whole: there is no more in the file.
+    :raises ShortError: more of the file is needed; with ``whole``, the file is cut.
+    :raises OddError: see there.
+    """
+    if data[128:132] != b"DICM":
+        raise ShortError if len(data) < 132 and not whole else OddError
+    try:
+        meta, position = _meta(data)
+        syntax = meta.get(_SYNTAX, b"").rstrip(b"\0 ").decode("ascii", "replace")
+        if syntax == DEFLATED:
+            data, whole = inflatedStart(data[position:], len(data) * 8, whole)
+            position = 0
+        return _dataset(data, position, meta, syntax, wanted, whole)
+    except (struct.error, IndexError):
+        raise ShortError from None
+
+
+def inflatedStart(packed: bytes, size: int, whole: bool) -> tuple[bytes, bool]:
+    """At most ``size`` bytes of a deflated data set (PS3.5 section A.5), and whether they are all.
+
+    :raises OddError: it is not deflated.
+    """
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        plain = inflater.decompress(packed, size)
+    except zlib.error as error:
+        raise OddError(f"the deflated data set is damaged: {error}") from error
+    return plain, inflater.eof or (whole and not inflater.unconsumed_tail)
+
+
+def metaEnd(data: bytes) -> int:
+    """Where the data set begins, behind the file meta information.
+
+    :raises OddError: it cannot be told.
+    """
+    try:
+        return _meta(data)[1]
+    except (struct.error, IndexError):
+        raise OddError("the file meta information is cut") from None
+
+
+def _meta(data: bytes) -> tuple[dict[int, bytes], int]:
+    # PS3.10 section 7.1: always explicit little endian.
+    values: dict[int, bytes] = {}
+    position = 132
+    while data[position : position + 2] == b"\x02\x00":
+        group, element, kind, length = struct.unpack_from("<HH2sH", data, position)
+        position += 8
+        if kind in _LONG:
+            (length,) = struct.unpack_from("<I", data, position)
+            position += 4
+        elif kind not in _SHORT:
+            raise OddError("an element of the file meta information has no value representation")
+        if position + length > len(data):
+            raise ShortError
+        values[group << 16 | element] = data[position : position + length]
+        position += length
+    if len(data) < position + 2:
+        raise ShortError
+    # What follows a deflated data set's meta information could look like another element of it by chance.
+    declared = values.get(_GROUP_LENGTH, b"")
+    if values.get(_SYNTAX, b"").startswith(DEFLATED.encode()) and len(declared) == 4:
+        position = 144 + int(struct.unpack("<I", declared)[0])
+    return values, position
+
+
+def _dataset(
+    data: bytes, position: int, values: dict[int, bytes], syntax: str, wanted: Set[int], whole: bool
+) -> Walked:
+    explicit, order = syntax != IMPLICIT, ">" if syntax == BIG else "<"
+    form, size = (order + "HH2sH", len(data)) if explicit else (order + "HHI", len(data))
+    unpack = struct.Struct(form).unpack_from
+    unpackLong = struct.Struct(order + "I").unpack_from
+    before = 0
+    while True:
+        if position == size and whole:
+            return Walked(values, syntax, order, 0, position, 0)
+        if explicit:
+            group, element, kind, length = unpack(data, position)
+            position += 8
+            if kind in _LONG:
+                (length,) = unpackLong(data, position)
+                position += 4
+            elif kind not in _SHORT:
+                raise OddError("an element has no value representation")
+        else:
+            group, element, length = unpack(data, position)
+            position += 8
+        tag = group << 16 | element
+        if tag <= before:
+            raise OddError("the elements are not in order")
+        before = tag
+        if tag == PIXELS or tag in _FLOAT_PIXELS:
+            return Walked(values, syntax, order, tag, position, length)
+        if length == UNDEFINED:
+            # PS3.5 section 6.2.2, note 2: an UN of undefined length is implicit inside.
+            position = _skipSequence(data, position, order, explicit and kind != b"UN", 0)
+            continue
+        if tag in wanted:
+            if position + length > size:
+                raise ShortError
+            values[tag] = data[position : position + length]
+        position += length
+        if position > size:
+            raise ShortError
+
+
+def _skipSequence(data: bytes, position: int, order: str, explicit: bool, depth: int) -> int:
+    # PS3.5 section 7.5.
+    if depth > _DEEPEST:
+        raise OddError("sequences lie too deep in one another")
+    while True:
+        group, element, length = struct.unpack_from(order + "HHI", data, position)
+        position += 8
+        tag = group << 16 | element
+        if tag == _SEQUENCE_END:
+            return position
+        if tag != _ITEM:
+            raise OddError("a sequence has something else than items")
+        position = position + length if length != UNDEFINED else _skipItem(data, position, order, explicit, depth)
+        if position > len(data):
+            raise ShortError
+
+
+def _skipItem(data: bytes, position: int, order: str, explicit: bool, depth: int) -> int:
+    while True:
+        group, element = struct.unpack_from(order + "HH", data, position)
+        tag = group << 16 | element
+        if tag == _ITEM_END:
+            return position + 8
+        kind = data[position + 4 : position + 6]
+        if explicit and kind in _SHORT:
+            (length,) = struct.unpack_from(order + "H", data, position + 6)
+            position += 8
+        elif explicit and kind in _LONG:
+            (length,) = struct.unpack_from(order + "I", data, position + 8)
+            position += 12
+        elif explicit:
+            raise OddError("an element has no value representation")
+        else:
+            (length,) = struct.unpack_from(order + "I", data, position + 4)
+            position += 8
+        if length == UNDEFINED:
+            position = _skipSequence(data, position, order, explicit and kind != b"UN", depth + 1)
+        else:
+            position += length
+        if position > len(data):
+            raise ShortError
