@@ -12,17 +12,16 @@ import json
 import os
 import socket
 import sys
-import tempfile
 import time
 from contextlib import closing
 
 import numpy as np
 from RealTimeImagingLib.Acquisition.Ring import RingWriter
 from RealTimeImagingLib.Acquisition.WorkFolders import roots
-from RealTimeImagingLib.Journal import Journal
-from RealTimeImagingLib.Settings import OpenIGTLinkSettings
-from RealTimeImagingLib.Sources.OpenIGTLink import OpenIGTLinkSource
-from RealTimeImagingLib.Sources.Source import Arrival
+from RealTimeImagingLib.Doors import Dialer
+from RealTimeImagingLib.Event import Event
+from RealTimeImagingLib.OpenIGTLink import Receiver
+from RealTimeImagingLib.OpenIGTLink.Peers import Peers
 
 Moments = list[float]
 """Seconds of the monotonic clock."""
@@ -41,22 +40,20 @@ def raw(port: int, count: int, nbytes: int) -> Moments:
 
 
 def ours(port: int, count: int, checkCRC: bool) -> Moments:
-    """The source as the worker asks it, into the memory through which Slicer gets the pixels."""
+    """As the source has it, into the memory through which Slicer gets the pixels."""
     moments: Moments = []
-    with tempfile.TemporaryDirectory() as folder:
-        ring, journal = RingWriter(roots(), f"bench-{os.getpid()}"), Journal(folder)
-        source = OpenIGTLinkSource(OpenIGTLinkSettings(port=port, checkCRC=checkCRC), journal, lend=ring.lend)
-        try:
-            while len(moments) < count:
-                for item in source.read(0.1):
-                    if isinstance(item, Arrival):
-                        moments.append(time.monotonic())
-                        ring.release(*ring.put(item.image.pixels).key)
-                    del item
-        finally:
-            source.close()
-            journal.close()
-            ring.close()
+    ring = RingWriter(roots(), f"bench-{os.getpid()}")
+    peers = Peers(Dialer("127.0.0.1", port), lambda: Receiver(ring.lend, checkCRC=checkCRC), silentAfter=4.0)
+    try:
+        while len(moments) < count:
+            for item in peers.step(0.1):
+                if not isinstance(item, Event):
+                    moments.append(time.monotonic())
+                    ring.release(*ring.put(item[1].pixels).key)
+                del item
+    finally:
+        peers.close()
+        ring.close()
     return moments
 
 

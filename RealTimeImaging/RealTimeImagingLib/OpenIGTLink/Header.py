@@ -10,6 +10,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from ..Errors import WireError
 from .Fields import Fields, packed
@@ -34,8 +35,7 @@ def checkVersion(raw: bytes) -> None:
         raise WireError(f"its header has the version {version}")
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """The 58 bytes before a message's body.
 
     :param version: of the header: 1 (protocols 1 and 2) or 2 (protocol 3, with extended header and metadata).
@@ -58,7 +58,7 @@ class Header:
         """:raises WireError: these 58 bytes are no header of OpenIGTLink; the message says why."""
         checkVersion(raw)
         version, rawType, rawDevice, stamp, bodySize, checksum = _HEADER.unpack(raw)
-        return cls(version, _typeIn(rawType), fixedText(rawDevice), seconds(stamp), bodySize, checksum)
+        return cls(version, _typeIn(rawType), _deviceIn(rawDevice), seconds(stamp), bodySize, checksum)
 
     def pack(self) -> bytes:
         """:raises WireError: the type's name is too long, or the time is none that OpenIGTLink can say."""
@@ -75,6 +75,9 @@ def _typeIn(raw: bytes) -> str:
     if not name.strip() or not _PRINTABLE.issuperset(name):
         raise WireError(f"the name of its type is {name!r}")
     return name.decode("ascii").rstrip()
+
+
+_deviceIn = lru_cache(maxsize=256)(fixedText)
 
 
 def deviceOnWire(name: str) -> str:

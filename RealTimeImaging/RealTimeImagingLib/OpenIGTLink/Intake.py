@@ -71,9 +71,9 @@ class Intake:
 
     def peek(self, nbytes: int) -> Steps[bytes]:
         """The next bytes, BUFFER_SIZE at most, which stay."""
-        while self.waiting < nbytes:
+        while self._end - self._start < nbytes:
             yield False
-        return self.glimpse(nbytes)
+        return bytes(self._buffer[self._start : self._start + nbytes])
 
     def glimpse(self, nbytes: int) -> bytes:
         """So many of the bytes that wait, or all; they stay."""
@@ -85,9 +85,11 @@ class Intake:
 
     def take(self, nbytes: int) -> Steps[bytes]:
         """The next bytes of the body, BUFFER_SIZE at most."""
-        raw = yield from self.peek(nbytes)
+        while self._end - self._start < nbytes:
+            yield False
+        start, self._start = self._start, self._start + nbytes
+        raw = bytes(self._buffer[start : self._start])
         self._given(raw)
-        self._start += nbytes
         return raw
 
     def takeAll(self, nbytes: int) -> Steps[bytes]:

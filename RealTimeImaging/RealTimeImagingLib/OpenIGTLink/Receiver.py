@@ -174,9 +174,11 @@ class Receiver:
 
     def _readHeader(self) -> Steps[Header]:
         try:
+            while self._intake.waiting < 2:
+                yield False
             if self._intake.waiting < HEADER_SIZE:
                 # A peer of another kind is known by the first bytes: it may never send as many as a header has.
-                checkVersion((yield from self._intake.peek(2)))
+                checkVersion(self._intake.glimpse(2))
             header = Header.unpack((yield from self._intake.peek(HEADER_SIZE)))
         except WireError as error:
             self.broken = True
