@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import shutil
 import socket
+import subprocess
 import sys
 from types import SimpleNamespace
 
 import nibabel
 import numpy as np
+import pytest
 from RealTimeImagingLib.Frame import checksum
 from RealTimeImagingLib.OpenIGTLink import StatusMessage
 from unit.linking import freePort, hear, image, sendAll
@@ -20,7 +24,7 @@ COMING = "# ... images come ...\n"
 """Where an example waits for images."""
 
 
-OWN = ("Frames from Python", "OpenIGTLink")
+OWN = ("Frames from Python", "OpenIGTLink", "Images over HTTP")
 """The sections that need no folder: each has a test of its own."""
 
 
@@ -126,6 +130,42 @@ def test_openIGTLink(slicer, views, logic, noErrors, capsys):
             assert checksum(got.pixels) == checksum(image(1).pixels)
         untilStopped(logic)
     assert "status Scanner" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+def test_imagesOverHTTP(slicer, views, logic, tmp_path, noErrors, capsys):
+    """The line for a terminal and the sender's Python, each as a program of its own."""
+    text = sections()["Images over HTTP"].replace("18980", str(freePort()))
+    start, sender = blocksOf(text)
+    before, waits, after = start.partition("# ... it listens ...\n")
+    assert waits
+    console = {"logic": logic}
+    exec(before, console)
+    until(lambda: console["handle"].details)
+    exec(after, console)
+    token = capsys.readouterr().out.strip()
+    logic.startRecording(tmp_path / "recordings")
+    until(lambda: logic.recordingStatus()["free"] is not None)
+    nibabel.Nifti1Image(np.arange(60, dtype=np.int16).reshape(3, 4, 5), np.eye(4)).to_filename(
+        tmp_path / "image.nii.gz"
+    )
+    line = re.search(r"```\n(curl .*)\n```", text)[1]
+    said = []
+    for command, shell in ((line.replace("TOKEN", token), True), ([sys.executable, "-c", sender], False)):
+        filled = command if shell else [one.replace("TOKEN", token) for one in command]
+        program = subprocess.Popen(filled, shell=shell, cwd=tmp_path, stdout=subprocess.PIPE)
+        until(lambda program=program: program.poll() is not None)
+        with program.stdout:
+            said.append(ast.literal_eval(program.stdout.read().decode().replace("true", "True")))
+    assert said[0] == {"stream": "Live", "number": 0, "numbers": [0], "recorded": True}
+    assert said[1] == {"stream": "Video", "number": 0, "numbers": [0], "recorded": True}
+    assert str(said[1]) in text
+    until(lambda: logic.statistics()["shown"] == 2)
+    assert slicer.util.arrayFromVolume(logic.liveVolumeNode()).shape == (5, 4, 3)
+    assert slicer.util.arrayFromVolume(logic.liveVolumeNode("Video")).shape == (1, 480, 640)
+    logic.stopRecording()
+    untilStopped(logic)
+    until(lambda: not logic.recordings.building)
 
 
 def test_everyPathInTheReadmeIsThere():

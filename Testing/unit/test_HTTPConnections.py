@@ -220,6 +220,21 @@ def test_too_many_bytes_at_once(make):
     assert server.counts == (3, 1)
 
 
+def test_too_many_bytes_at_once_in_chunks(make):
+    """Which say nothing before: the one that goes beyond the limit is asked to come again."""
+    server, size = make(sizeLimit=1 << 20), 0xF0000
+    half = head(headers={"Transfer-Encoding": "chunked"}) + b"%x\r\n" % size + bytes(size)
+    with ExitStack() as stack:
+        for number in (1, 2):
+            stack.enter_context(server.connect()).sendall(half)
+            goal = number * size
+            server.until(lambda goal=goal: sum(one.body.size for one in server.source._connections.exchanges) == goal)
+        link = stack.enter_context(server.connect())
+        link.sendall(half)
+        assert statuses(server.hear(link)) == [429]
+    assert server.codes[0] == "too-many"
+
+
 def test_too_many_connections(server, monkeypatch):
     """An idle one makes room; when none is, one more is told so, and far more are hung up on."""
     monkeypatch.setattr(HTTPConnections, "MOST", 3)

@@ -67,7 +67,7 @@ class HTTPSource:
         self._settings, self._journal, self._clock, self._lend = settings, journal, clock, lend
         self._token = settings.token or journal.kept.get("token") or secrets.token_urlsafe(24)
         self._door = Listener(settings.host, settings.port or journal.kept.get("port", 0), settings.allowed, DEED)
-        self._connections = Connections(self._door, self._open, clock)
+        self._connections = Connections(self._door, self._open, 2 * settings.sizeLimit, clock)
         self._strangers = Strangers(clock)
         self._ready: deque[tuple[Exchange, float]] = deque()
         self._first = [self._crash()] if journal.kept.get("reading") else []
@@ -141,7 +141,7 @@ class HTTPSource:
 
     # ---- requests
 
-    def _open(self, head: Head, sender: str, size: int) -> Body | Answer:
+    def _open(self, head: Head) -> Body | Answer:
         self._checkToken(head)
         if head.path == "/status":
             if head.method != "GET":
@@ -160,8 +160,6 @@ class HTTPSource:
         streams = self._journal.numbers
         if wanted.stream not in streams and len(streams) >= STREAMS:
             raise RequestError(400, f"There are {STREAMS} streams already; send these images to one of them.")
-        if size + (head.length or 0) > 2 * limit:
-            raise RequestError(429, f"{size:,} bytes of other images are on their way: send this one again later.")
         if wanted.raw:
             return RawBody(wanted, wanted.raw, head.length, limit)
         self._bodies += 1

@@ -27,9 +27,8 @@ PIECE = 1 << 18
 BURST = 4 << 20
 """Bytes taken from one connection before the others have their turn."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-Open = Callable[[Head, str, int], "Body | Answer"]
-"""Decides on a head: where its body goes, or the answer at once. Gets the head, the sender, and how many bytes of
-bodies are here or announced. It raises RequestError to refuse it."""
+Open = Callable[[Head], "Body | Answer"]
+"""Decides on a head: where its body goes, or the answer at once. It raises RequestError to refuse it."""
 
 
 class Connections:
@@ -37,11 +36,12 @@ class Connections:
 
     :param door: accepts them.
     :param open_: decides on each request.
+    :param most: bytes of all bodies that are here or announced, above which one more is refused.
     :param clock: monotonic seconds.
     """
 
-    def __init__(self, door: Listener, open_: Open, clock: Callable[[], float] = time.monotonic) -> None:
-        self._door, self._open, self._clock = door, open_, clock
+    def __init__(self, door: Listener, open_: Open, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._door, self._open, self._most, self._clock = door, open_, most, clock
         self.connected: list[Connection] = []
         self.answers: Counter[int] = Counter()
         """How many were given, by their status."""
@@ -193,16 +193,18 @@ class Connections:
                 if isinstance(item, memoryview):
                     assert connection.exchange
                     connection.exchange.body.write(item)
+                    if connection.exchange.head.chunked:
+                        self._checkRoom()
                     continue
                 head = item
-                size = sum(exchange.body.size for exchange in self.exchanges)
-                opened = self._open(head, connection.name, size)
+                opened = self._open(head)
                 if isinstance(opened, Answer):
                     answer = opened
                     if head.hasBody:
                         break  # nobody wants it
                     continue
                 connection.exchange = Exchange(connection.name, head, opened)
+                self._checkRoom()
                 if head.asks and head.hasBody:
                     connection.send(CONTINUE, now)
         except RequestError as error:
@@ -215,6 +217,12 @@ class Connections:
             assert connection.exchange
             self._listen(connection)
             yield connection.exchange
+
+    def _checkRoom(self) -> None:
+        size = sum(exchange.body.size for exchange in self.exchanges)
+        if size > self._most:
+            words = f"{size:,} bytes of images are on their way, more than {self._most:,}: send this one again later."
+            raise RequestError(429, words)
 
     def _say(self, connection: Connection, answer: Answer, keepAlive: bool) -> None:
         now = self._clock()

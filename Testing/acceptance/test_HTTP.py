@@ -1,0 +1,164 @@
+"""Stories with programs that post images: from the panel's curl line to the volume, the recording, and a death."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import urllib.error
+import urllib.request
+
+import numpy as np
+import pytest
+from RealTimeImagingLib import HTTPSettings
+from RealTimeImagingLib.Frame import checksum
+from unit.conftest import niftiFile, sumOf, volume
+
+from .conftest import until, untilRunning, untilStopped
+from .test_Panel import panelOf
+
+
+class Sender(threading.Thread):
+    """A program beside Slicer that posts images, one after the other."""
+
+    def __init__(self, details, bodies, path=""):
+        super().__init__()
+        self._url, self._token, self._bodies = details["url"] + path, details["token"], bodies
+        self.answers = []
+
+    def run(self):
+        for body in self._bodies:
+            request = urllib.request.Request(self._url, body, {"Authorization": f"Bearer {self._token}"})
+            try:
+                with urllib.request.urlopen(request, timeout=20) as answer:
+                    self.answers.append((answer.status, json.load(answer)))
+            except urllib.error.HTTPError as error:
+                with error:
+                    self.answers.append((error.code, json.load(error)))
+
+
+def post(handle, *bodies, path=""):
+    """The answers to these images, while Slicer's event loop runs."""
+    until(lambda: handle.details)
+    sender = Sender(handle.details, bodies, path)
+    sender.start()
+    until(lambda: not sender.is_alive())
+    return sender.answers
+
+
+def chooseHTTP(ui):
+    ui.sourceComboBox.currentIndex = ui.sourceComboBox.findText("Images posted over HTTP")
+    ui.httpPortSpinBox.value = 0
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+def test_theLineOfThePanelSendsAnImage(slicer, module, views, logic, tmp_path, noErrors):
+    """Source, Start, Copy, and the line as it is in a terminal: the image is in the volume."""
+    ui = panelOf(module).ui
+    chooseHTTP(ui)
+    assert ui.httpTokenLineEdit.isVisibleTo(ui.sourceSection)
+    assert not ui.folderPathLineEdit.isVisibleTo(ui.sourceSection)
+    assert not ui.httpCopyTokenButton.enabled
+    ui.startButton.click()
+    until(lambda: ui.httpTokenLineEdit.text and ui.httpCurlLineEdit.text)
+    assert ui.httpTokenLineEdit.readOnly
+    until(lambda: "Waits for images that are posted to http://127.0.0.1:" in ui.statusLabel.text)
+    ui.httpCopyTokenButton.click()
+    assert slicer.app.clipboard().text() == ui.httpTokenLineEdit.text == logic.sources()[0].details["token"]
+    ui.httpCopyCurlButton.click()
+    line = slicer.app.clipboard().text()
+    assert ui.httpTokenLineEdit.text in line
+    (tmp_path / "image.nii").write_bytes(niftiFile(3))
+    command = subprocess.Popen(line.replace(".nii.gz", ".nii"), shell=True, cwd=tmp_path, stdout=subprocess.PIPE)
+    until(lambda: command.poll() is not None)
+    with command.stdout:
+        assert json.load(command.stdout) == {"stream": "Live", "number": 0, "numbers": [0]}
+    until(lambda: logic.statistics()["shown"] == 1)
+    assert checksum(slicer.util.arrayFromVolume(logic.liveVolumeNode())) == sumOf(3)
+    ui.startButton.click()
+    until(lambda: not logic.isRunning())
+    until(lambda: not ui.httpTokenLineEdit.text)
+
+
+def test_theTokenIsKeptNowhere(slicer, module, logic, noErrors):
+    """Neither in the scene nor in Slicer's settings; the rest of the settings is."""
+    ui = panelOf(module).ui
+    chooseHTTP(ui)
+    ui.httpSizeLimitSpinBox.value = 77
+    ui.startButton.click()
+    until(lambda: ui.httpTokenLineEdit.text)
+    token = ui.httpTokenLineEdit.text
+    untilStopped(logic)
+    given = "a-token-that-somebody-chose"
+    handle = logic.start(HTTPSettings(port=0, token=given, sizeLimit=77 << 20))
+    until(lambda: handle.details)
+    assert handle.details["token"] == given
+    untilStopped(logic)
+    stored = slicer.app.userSettings().value("RealTimeImaging/Settings")
+    for text in (stored, str(logic.getParameterNode())):
+        assert token not in text
+        assert given not in text
+    assert logic.sceneSettings() == HTTPSettings(port=0, sizeLimit=77 << 20)
+    assert json.loads(stored)["sizeLimit"] == 77 << 20
+
+
+def test_whatIsAnsweredIsReceivedShownAndRecorded(slicer, views, logic, tmp_path, noErrors):
+    """Two programs with a stream each, one image that is none; the counts of all sides agree."""
+    logic.startRecording(tmp_path / "recordings", name="Posted")
+    handle = logic.start(HTTPSettings(port=0))
+    untilRunning(handle)
+    answers = post(handle, *(niftiFile(number) for number in range(20)), path="?stream=A")
+    answers += post(handle, *(niftiFile(number) for number in range(20, 30)), b"nothing" * 99, path="?stream=B")
+    assert [status for status, _ in answers] == [200] * 30 + [415]
+    assert all(values["recorded"] for _, values in answers[:30])
+    assert [values["number"] for _, values in answers[:30]] == [*range(20), *range(10)]
+    until(lambda: logic.statistics()["rejected"] == 1 and logic.statistics()["received"] == 30)
+    counts = logic.statistics()
+    assert (counts["received"], counts["recorded"], counts["failed"]) == (30, 30, 0)
+    assert counts["shown"] + counts["skipped"] == 30
+    assert checksum(slicer.util.arrayFromVolume(logic.liveVolumeNode("A"))) == sumOf(19)
+    assert checksum(slicer.util.arrayFromVolume(logic.liveVolumeNode("B"))) == sumOf(29)
+    browser = logic.stopRecording()
+    until(lambda: not logic.recordings.building)
+    assert browser.GetMasterSequenceNode().GetNumberOfDataNodes() == 20
+    untilStopped(logic)
+
+
+def test_rawPixelsWithTheirPlaceAndDetails(slicer, views, logic, noErrors):
+    """A picture in space, with its time and what is known of it."""
+    handle = logic.start(HTTPSettings(port=0))
+    frames = []
+    logic.addFrameCallback(lambda frame: frames.append((frame.deviceTime, dict(frame.attributes))))
+    matrix = [[0, -2.0, 0, 10], [1.5, 0, 0, -20], [0, 0, 3.0, 30], [0, 0, 0, 1]]
+    numbers = ",".join(str(value) for row in matrix for value in row)
+    path = f"?shape=2,3,4&dtype=int16&ijkToRAS={numbers}&time=1700000000.5&attr.SpecimenID=UF-7"
+    ((status, _),) = post(handle, volume(1).pixels.tobytes(), path=path)
+    assert status == 200
+    until(lambda: frames)
+    assert frames[0][0] == 1700000000.5
+    assert frames[0][1]["SpecimenID"] == "UF-7"
+    node = logic.liveVolumeNode()
+    assert checksum(slicer.util.arrayFromVolume(node)) == sumOf(1)
+    import vtk
+
+    placed = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(placed)
+    np.testing.assert_allclose(slicer.util.arrayFromVTKMatrix(placed), matrix)
+    untilStopped(logic)
+
+
+def test_killInMidStream(logic, noErrors):
+    """The process dies: port, token and numbers stay, so that senders just go on."""
+    handle = logic.start(HTTPSettings(port=0))
+    assert post(handle, niftiFile(0), niftiFile(1))[-1] == (200, {"stream": "Live", "number": 1, "numbers": [1]})
+    before, pid = dict(handle.details), handle.pid
+    os.kill(pid, signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
+    until(lambda: handle.pid not in (0, pid) and handle.state == "running")
+    until(lambda: "Waits for" in handle.status)
+    assert handle.details == before
+    assert post(handle, niftiFile(2)) == [(200, {"stream": "Live", "number": 2, "numbers": [2]})]
+    until(lambda: logic.statistics()["received"] == 3)
+    untilStopped(logic)
