@@ -37,6 +37,8 @@ class DevicesSection(Section):
         ui.planeComboBox.setMRMLScene(slicer.mrmlScene)
         self._rows: list[tuple[str, str, str]] = []
         self._views: list[str] = []
+        self._asked: str | None = None
+        """The view that the user chose to follow, "" for none; None once the logic knows of it."""
         for name, word in WORDS.items():
             field, button = getattr(ui, f"{name}LineEdit"), getattr(ui, f"{name}Button")
             field.text = remembered(f"Command/{name}", word)
@@ -59,7 +61,7 @@ class DevicesSection(Section):
         """Show the devices, who follows, and who listens."""
         self._showDevices(values["messages"])
         self._showViews()
-        self._turnView(values["streams"])
+        self._showFollowing(values["streams"])
         followed = self.logic.followedPlane() is not None
         if self.ui.sendPlaneCheckBox.checked and not followed:
             # Its node is gone.
@@ -97,13 +99,20 @@ class DevicesSection(Section):
         combo.currentIndex = 1 + views.index(chosen) if chosen in views else 0
         combo.blockSignals(blocked)
 
-    def _turnView(self, streams: Iterable[str]) -> None:
+    def _showFollowing(self, streams: Iterable[str]) -> None:
         # Of several streams the first: one view cannot lie in the planes of all.
-        index = self.ui.followComboBox.currentIndex
-        view = self._views[index - 1] if index > 0 else None
         stream = next(iter(streams), None)
-        if stream is not None and self.logic.followView(stream) != view:
+        if stream is None:
+            return
+        if self._asked is not None:
+            # The user chose before the first image came.
+            view, self._asked = self._asked or None, None
             self.attempt(partial(self.logic.setFollowView, stream, view))
+        view = self.logic.followView(stream)
+        combo = self.ui.followComboBox
+        blocked = combo.blockSignals(True)
+        combo.currentIndex = 1 + self._views.index(view) if view in self._views else 0
+        combo.blockSignals(blocked)
 
     def _check(self, box: Any, checked: bool) -> None:
         blocked = box.blockSignals(True)
@@ -141,8 +150,9 @@ class DevicesSection(Section):
             return
         self.attempt(lambda: self.logic.sendCommand(text.strip(), form=form))
 
-    def _followChanged(self, *_index: int) -> None:
-        self._turnView(self.logic.statistics()["streams"])
+    def _followChanged(self, index: int) -> None:
+        self._asked = self._views[index - 1] if index > 0 else ""
+        self._showFollowing(self.logic.statistics()["streams"])
 
     def _broadcastToggled(self, on: bool) -> None:
         if not on:
