@@ -5,30 +5,27 @@ The format: the DICOM standard, PS3.5 (encoding), PS3.10 (files), PS3.3 (attribu
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
 import struct
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..Errors import NotAnImageError, RealTimeImagingError
+from ..Errors import NotAnImageError
 from ..Frame import Image
+from .DICOMDecoding import decoded
+from .DICOMFile import LONG_FORM, Clamped, Deflated, deflatedFile, guarded
+from .DICOMFragments import Fragments
 from .DICOMGeometry import Placed, attributesOf, placed, timesSinceFirst
 from .DICOMMosaic import Mosaic
-from .DICOMPixels import Layout, decoded, rescaled
+from .DICOMPixels import Layout, rescaled
 from .ImageFile import DEFAULT_LIMIT, ImageFile
-from .Raw import allocate, openFile, readExactly, readUpTo, statOf
+from .Raw import allocate, openFile, readExactly, statOf
 from .Volumes import checkRightAngles, makeImage
 
 _UNDEFINED = 0xFFFFFFFF
-_LONG_FORM = (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"UN")
-"""PS3.5 section 7.1.2: these have two reserved bytes and a length of 32 bits."""
-
 _NO_IMAGES = {
     "1.2.840.10008.1.3.10": "a DICOMDIR",
     "1.2.840.10008.5.1.4.1.1.88.": "a structured report",
@@ -78,8 +75,8 @@ class DICOM(ImageFile):
     PhotometricInterpretation says so), YBR and PALETTE COLOR become RGB. Times without an offset are local times.
     Attributes: what describes the acquisition, nothing that identifies a patient.
 
-    Encapsulated syntaxes need a decoder of pydicom's (RLE in itself, JPEG and JPEG 2000 through Pillow, JPEG-LS through
-    pyjpegls); others are refused by name, and so is the deflated syntax, which cannot be unpacked within limits.
+    Every transfer syntax that one of pydicom's decoders or SimpleITK decodes (see :func:`decoded`), big-endian and
+    deflated; others are refused by name.
     """
 
     def __init__(self, path: str, limit: int = DEFAULT_LIMIT) -> None:
@@ -89,9 +86,12 @@ class DICOM(ImageFile):
     def _restart(self) -> None:
         self._header: _Header | None = None
         self._seen = 0
-        self._next = 0
-        self._fragments: list[tuple[int, int]] = []
+        self._deflated: Deflated | None = None
+        self._fragments: Fragments | None = None
         self.sealed = False
+
+    def _open(self) -> BinaryIO:
+        return self._deflated.open() if self._deflated else openFile(self.path)
 
     def missing(self) -> str | None:
         size = statOf(self.path).st_size
@@ -99,14 +99,22 @@ class DICOM(ImageFile):
             self._restart()
         self._seen = size
         if self._header is None:
-            with _guarded(self.path):
+            self._deflated = self._deflated or deflatedFile(self.path, self.limit)
+            if self._deflated and (words := self._deflated.missing()):
+                return words
+            with guarded(self.path):
                 found = self._readHeader()
             if isinstance(found, str):
                 return found
             self._header = found
         header = self._header
-        if header.length == _UNDEFINED:
-            return self._missingFragments(header, size)
+        with self._open() as file:
+            size = file.seek(0, io.SEEK_END)
+            if header.length == _UNDEFINED:
+                self._fragments = self._fragments or Fragments(header.offset)
+                words = self._fragments.missing(file, size)
+                self.sealed = words is None and self._deflated is None
+                return words
         there = max(0, size - header.offset)
         if there >= header.length:
             return None
@@ -115,7 +123,8 @@ class DICOM(ImageFile):
     def _readHeader(self) -> _Header | str:
         import pydicom
 
-        with openFile(self.path) as plain, _Clamped(plain, self.path) as file:
+        with self._open() as plain, Clamped(plain, plain.seek(0, io.SEEK_END)) as file:
+            file.seek(0)
             head = file.read(140)
             if not any(head):
                 return f"{len(head):,} bytes are there, all zero: the DICOM header is not written yet."
@@ -165,27 +174,6 @@ class DICOM(ImageFile):
         self.count, self.times = len(frames), timesSinceFirst(dataset, frames, layout.frames)
         return _Header(dataset, layout, start + size, length, frames, mosaic)
 
-    def _missingFragments(self, header: _Header, size: int) -> str | None:
-        # PS3.5 section A.4: items, the first of which is the offset table, then a sequence delimiter.
-        position = max(self._next, header.offset)
-        with openFile(self.path) as file:
-            while size - position >= 8 and not self.sealed:
-                file.seek(position)
-                tag, length = struct.unpack("<4sI", readUpTo(file, 8))
-                if tag == b"\xfe\xff\xdd\xe0":
-                    self.sealed = True
-                elif tag != b"\xfe\xff\x00\xe0" or length == _UNDEFINED:
-                    raise NotAnImageError(f"There is no fragment of PixelData at byte {position:,}.", "damaged")
-                elif position + 8 + length > size:
-                    break
-                else:
-                    self._fragments.append((position + 8, length))
-                    position += 8 + length
-        self._next = position
-        if self.sealed:
-            return None
-        return f"{max(0, len(self._fragments) - 1)} fragments of pixels are there ({size:,} bytes), their end is not."
-
     def images(self, first: int = 0) -> Iterator[Image]:
         if self._header is None and (words := self.missing()):
             raise NotAnImageError(words, "damaged")
@@ -193,7 +181,7 @@ class DICOM(ImageFile):
         header = self._header
         whole = len(header.frames) == 1
         for number, image in enumerate(header.frames[first:], first):
-            with _guarded(self.path):
+            with guarded(self.path):
                 slices = [self._frame(header, frame) for frame in image.frames]
                 attributes = attributesOf(header.dataset)
                 if not whole:
@@ -210,7 +198,10 @@ class DICOM(ImageFile):
         # Rows, columns and perhaps components of one frame, in their final values.
         layout = header.layout
         if header.length == _UNDEFINED:
-            values = decoded(header.dataset, layout, self._fragmentsOf(layout, number))
+            assert self._fragments is not None
+            with self._open() as file:
+                data = self._fragments.frame(file, header.dataset, layout.frames, number)
+            values = decoded(header.dataset, layout, data)
         elif layout.bits == 1:
             first, last = number * layout.pixels, (number + 1) * layout.pixels
             packed = self._bytes(header.offset + first // 8, (last + 7) // 8 - first // 8)
@@ -229,26 +220,10 @@ class DICOM(ImageFile):
 
     def _bytes(self, offset: int, size: int) -> Any:
         target = allocate(size, self.limit, "A frame")
-        with openFile(self.path) as file:
+        with self._open() as file:
             file.seek(offset)
             readExactly(file, target, self.path)
         return target
-
-    def _fragmentsOf(self, layout: Layout, number: int) -> bytes:
-        table, fragments = self._fragments[0], self._fragments[1:]
-        if layout.frames == 1:
-            chosen = fragments
-        elif len(fragments) == layout.frames:
-            chosen = [fragments[number]]
-        else:
-            offsets = self._bytes(*table).view("<u4") if table[1] == 4 * layout.frames else None
-            if offsets is None:
-                raise NotAnImageError("Fragments of PixelData cannot be told apart: no offset table.", "unsupported")
-            base = table[0] + table[1]
-            begin = base + int(offsets[number])
-            end = base + int(offsets[number + 1]) if number + 1 < layout.frames else 1 << 62
-            chosen = [fragment for fragment in fragments if begin <= fragment[0] - 8 < end]
-        return b"".join(self._bytes(*fragment).tobytes() for fragment in chosen)
 
 
 def _pixelElement(raw: bytes) -> tuple[int, int] | None:
@@ -258,46 +233,7 @@ def _pixelElement(raw: bytes) -> tuple[int, int] | None:
     for order in "<>":
         group, element = struct.unpack_from(order + "HH", raw)
         if group == 0x7FE0 and element in (0x0008, 0x0009, 0x0010):
-            if raw[4:6] in _LONG_FORM:
+            if raw[4:6] in LONG_FORM:
                 return 12, int(struct.unpack_from(order + "I", raw, 8)[0])
             return 8, int(struct.unpack_from(order + "I", raw, 4)[0])
     return None
-
-
-class _Clamped(io.BufferedReader):
-    """A file that never allocates more than it has: a damaged length would make Python reserve gigabytes.
-
-    ``short`` says that more was asked for than is there.
-    """
-
-    def __init__(self, raw: Any, path: str) -> None:
-        super().__init__(raw)
-        self.size = os.fstat(raw.fileno()).st_size
-        self.short = False
-
-    def read(self, size: int | None = -1) -> bytes:
-        if size is None or size < 0:
-            # pydicom asks for "all" only to inflate it, without any limit (PS3.5 section A.5).
-            raise NotAnImageError("Deflated Explicit VR Little Endian is not supported.", "unsupported")
-        there = max(0, self.size - self.tell())
-        self.short = self.short or size > there
-        return super().read(min(size, there))
-
-
-@contextlib.contextmanager
-def _guarded(path: str) -> Iterator[None]:
-    # pydicom warns about every oddity, and what it raises on damaged bytes is nowhere declared.
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except (RealTimeImagingError, ImportError):
-        raise
-    except OSError as error:
-        if error.errno is not None:
-            raise
-        raise NotAnImageError(f"The pixels are damaged: {error}", "damaged") from error
-    except MemoryError as error:
-        raise NotAnImageError(f"There is no memory for {os.path.basename(path)}.", "too-large") from error
-    except Exception as error:
-        raise NotAnImageError(f"The DICOM file is damaged: {error}", "damaged") from error

@@ -157,38 +157,6 @@ def coloured(array: Pixels, layout: Layout, dataset: Any) -> Pixels:
     return array
 
 
-def decoded(dataset: Any, layout: Layout, data: bytes) -> Pixels:
-    """Rows, columns and components of one compressed frame.
-
-    :raises NotAnImageError: code "unsupported": nothing here decodes the transfer syntax, which the message names.
-    """
-    import pydicom
-    from pydicom.encaps import encapsulate
-
-    single = pydicom.Dataset()
-    for element in dataset.group_dataset(0x0028):
-        single.add(element)
-    single.file_meta = dataset.file_meta
-    single.NumberOfFrames = 1
-    single.add_new(0x7FE00010, "OB", encapsulate([data]))
-    single["PixelData"].is_undefined_length = True
-    syntax = pydicom.uid.UID(str(dataset.file_meta.get("TransferSyntaxUID", "")))
-    # pydicom 2 hands out YBR as it is stored, and asks the data set for the byte order.
-    modern = hasattr(single, "pixel_array_options")
-    if not modern:
-        single.is_little_endian, single.is_implicit_VR = True, False
-    try:
-        array = np.asarray(single.pixel_array)
-    except (NotImplementedError, RuntimeError, AttributeError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise NotAnImageError(f"Pixels in {syntax.name} cannot be decoded here: {reason}", "unsupported") from error
-    if array.shape[:2] != (layout.rows, layout.columns):
-        raise NotAnImageError(f"A frame has the size {array.shape}, not {layout.rows} x {layout.columns}.", "damaged")
-    if layout.photometric.startswith("YBR_FULL") and modern:
-        return array
-    return coloured(array, layout, dataset)
-
-
 def rescaled(values: Pixels, dataset: Any, layout: Layout, frame: int) -> Pixels:
     """RescaleSlope and RescaleIntercept applied to grey values (PS3.3 section C.11.1.1).
 

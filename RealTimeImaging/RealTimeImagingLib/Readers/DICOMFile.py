@@ -1,0 +1,139 @@
+"""The bytes of a DICOM file, plain or in the deflated transfer syntax, read so that damage does no harm."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from ..Errors import NotAnImageError, RealTimeImagingError
+from .Inflate import PIECE
+from .Raw import openFile, readUpTo
+
+LONG_FORM = (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"UN")
+"""PS3.5 section 7.1.2: these have two reserved bytes and a length of 32 bits; SQ, UC, UR and UT, too, but no pixels."""
+
+_PLAIN, _DEFLATED = b"1.2.840.10008.1.2.1", b"1.2.840.10008.1.2.1.99"
+_HEADER = 64 << 20
+"""Most bytes that are believed beside an image."""
+
+
+class Clamped(io.BufferedReader):
+    """A file that never allocates more than it has: a damaged length would make Python reserve gigabytes.
+
+    ``short`` says that more was asked for than is there.
+    """
+
+    name = ""  # which pydicom asks for, and a file in memory has not
+
+    def __init__(self, raw: Any, size: int) -> None:
+        super().__init__(raw)
+        self.size = size
+        self.short = False
+
+    def read(self, size: int | None = -1) -> bytes:
+        there = max(0, self.size - self.tell())
+        if size is None or size < 0:
+            # pydicom asks for "all" only to inflate it: the syntax is known, and the rest of the header is not there.
+            self.short = True
+            raise NotAnImageError("The file meta information is damaged.", "damaged")
+        self.short = self.short or size > there
+        return super().read(min(size, there))
+
+
+class Deflated:
+    """A file whose data set is one deflate stream behind the file meta information (PS3.5 section A.5), as the plain
+    file that it stands for. Feeds the inflater only what is new.
+
+    :param offset: of the stream.
+    :param meta: what comes before it, with the transfer syntax of what comes out.
+    :param limit: most bytes one image may have.
+    """
+
+    def __init__(self, path: str, offset: int, meta: bytes, limit: int) -> None:
+        self.path = path
+        self._limit = len(meta) + limit + _HEADER
+        self._position = offset
+        self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        self._content = io.BytesIO(meta)
+        self._content.seek(0, io.SEEK_END)
+
+    def missing(self) -> str | None:
+        """None when the stream has ended, else a sentence.
+
+        :raises NotAnImageError: it is damaged or unpacks to more than is believed.
+        """
+        with openFile(self.path) as file:
+            file.seek(self._position)
+            while not self._inflater.eof and (piece := readUpTo(file, PIECE)):
+                self._position += len(piece)
+                while piece and not self._inflater.eof:
+                    self._content.write(self._unpacked(piece))
+                    piece = self._inflater.unconsumed_tail
+                    if self._content.tell() > self._limit:
+                        raise NotAnImageError(
+                            f"The file unpacks to more than {self._limit:,} bytes; no more are believed.", "too-large"
+                        )
+        if self._inflater.eof:
+            return None
+        return f"The file unpacks to {self._content.tell():,} bytes so far; the end of the deflated data is missing."
+
+    def _unpacked(self, piece: bytes) -> bytes:
+        try:
+            return self._inflater.decompress(piece, PIECE)
+        except zlib.error as error:
+            raise NotAnImageError(f"The deflated data are damaged ({error}).", "damaged") from error
+
+    def open(self) -> BinaryIO:
+        """The plain file."""
+        return io.BytesIO(self._content.getbuffer())
+
+
+def deflatedFile(path: str, limit: int) -> Deflated | None:
+    """What a file stands for in the deflated syntax; None for one in another syntax, or too short to tell."""
+    with openFile(path) as file:
+        head = readUpTo(file, 1 << 14)
+    position, syntax = 132, (0, b"")
+    while head[128:132] == b"DICM" and position + 12 <= len(head):
+        group, element, kind, length = struct.unpack_from("<HH2sH", head, position)
+        begin = position + 8
+        if kind in LONG_FORM:
+            begin, length = position + 12, struct.unpack_from("<I", head, position + 8)[0]
+        if group != 2:
+            break
+        if element == 0x10:
+            syntax = begin, head[begin : begin + length]
+        position = begin + length
+    else:
+        return None
+    if syntax[1].rstrip(b"\0 ") != _DEFLATED:
+        return None
+    begin, name = syntax
+    return Deflated(
+        path, position, head[:begin] + _PLAIN.ljust(len(name), b"\0") + head[begin + len(name) : position], limit
+    )
+
+
+@contextlib.contextmanager
+def guarded(path: str) -> Iterator[None]:
+    """What goes wrong inside becomes a NotAnImageError, but for a file that cannot be read and a missing package."""
+    # pydicom warns about every oddity, and what it raises on damaged bytes is nowhere declared.
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (RealTimeImagingError, ImportError):
+        raise
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise NotAnImageError(f"The pixels are damaged: {error}", "damaged") from error
+    except MemoryError as error:
+        raise NotAnImageError(f"There is no memory for {os.path.basename(path)}.", "too-large") from error
+    except Exception as error:
+        raise NotAnImageError(f"The DICOM file is damaged: {error}", "damaged") from error

@@ -1,0 +1,249 @@
+"""Every transfer syntax that can be decoded: pydicom's own test files, and what Slicer has without further packages."""
+
+import json
+import os
+import struct
+import subprocess
+import sys
+import tracemalloc
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydicom.data import get_testdata_file
+from pydicom.encaps import encapsulate
+from pydicom.pixel_data_handlers.util import convert_color_space
+from RealTimeImagingLib.Frame import checksum
+from RealTimeImagingLib.Readers import openImageFile
+from unit.settling import assertGrows, assertHarmless, assertMissingWhenCut, assertSame, mutated, read, refusal
+from unit.test_DICOM import FRAMES, made, real
+
+some = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+COMPRESSED = {
+    "JPEG Baseline": "SC_rgb_jpeg SC_rgb_jpeg_dcmtk SC_rgb_jpeg_lossy_gdcm SC_rgb_jpeg_app14_dcmd "
+    "SC_rgb_dcmtk_+eb+cr SC_rgb_dcmtk_+eb+cy+n1 SC_rgb_dcmtk_+eb+cy+np SC_rgb_dcmtk_+eb+cy+s2 "
+    "SC_rgb_dcmtk_+eb+cy+s4 SC_jpeg_no_color_transform SC_rgb_small_odd_jpeg examples_ybr_color",
+    "JPEG Extended": "JPGExtended JPEG-lossy",
+    "JPEG Lossless": "SC_rgb_jpeg_gdcm",
+    "JPEG-LS": "MR_small_jpeg_ls_lossless JPEGLSNearLossless_08 JPEGLSNearLossless_16 SC_rgb_jls_lossy_line "
+    "SC_rgb_jls_lossy_sample",
+    "JPEG 2000": "JPEG2000 693_J2KI MR_small_jp2klossless GDCMJ2K_TextGBR J2K_pixelrep_mismatch SC_rgb_gdcm_KY "
+    "examples_jpeg2k",
+    "RLE": "MR_small_RLE SC_rgb_rle SC_rgb_rle_2frame SC_rgb_rle_16bit SC_rgb_rle_16bit_2frame SC_rgb_rle_32bit "
+    "SC_rgb_rle_32bit_2frame rtdose_rle",
+    "Deflated": "image_dfl",
+    "Big Endian": "MR_small_bigendian MR_small_expb ExplVR_BigEnd liver_expb_1frame rtdose_expb",
+}
+PACKAGE = {
+    "JPEG Lossless": "JPEG-LL JPGLosslessP14SV1_1s_1f_8b bad_sequence",
+    "JPEG Baseline": "color3d_jpeg_baseline SC_rgb_dcmtk_ebcr_dcmd SC_rgb_dcmtk_ebcyn1_dcmd SC_rgb_dcmtk_ebcys4_dcmd",
+    "others": "emri_small_jpeg_ls_lossless emri_small_jpeg_2k_lossless emri_small_RLE emri_small_big_endian 693_J2KR "
+    "RG1_J2KR RG3_J2KI US1_J2KI US1_J2KR SC_rgb_expb_16bit_2frame liver_expb",
+}
+"""Files of the package pydicom-data."""
+ALL = [name for names in (*COMPRESSED.values(), *PACKAGE.values()) for name in names.split()]
+TWELVE_BITS = COMPRESSED["JPEG Extended"].split()
+"""What no decoder reads that pydicom finds here."""
+
+
+def valuesOf(path):
+    """pydicom's values as they should arrive."""
+    dataset = pydicom.dcmread(path)
+    values = dataset.pixel_array
+    if dataset.PhotometricInterpretation.startswith("YBR_FULL") and not hasattr(dataset, "pixel_array_options"):
+        values = convert_color_space(values, "YBR_FULL", "RGB")  # pydicom 2 hands out what is stored
+    if dataset.get("RescaleSlope"):
+        values = values * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
+    return values
+
+
+def frames(name="examples_ybr_color", count=4):
+    """A file's data set, to be given new pixels, and its first frames as they are encoded."""
+    dataset = pydicom.dcmread(real(name))
+    there = int(dataset.get("NumberOfFrames", 1))
+    if hasattr(pydicom.encaps, "generate_frames"):
+        found = list(pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=there))
+    else:  # pydicom 2
+        found = list(pydicom.encaps.generate_pixel_data_frame(dataset.PixelData, there))
+    dataset.NumberOfFrames = count
+    return dataset, found[:count]
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name not in TWELVE_BITS])
+def test_values_equal_pydicoms(name):
+    path = real(name)
+    images = read(path)
+    np.testing.assert_array_equal(np.concatenate([image.pixels for image in images]).ravel(), valuesOf(path).ravel())
+
+
+@pytest.fixture(scope="module")
+def without():
+    """Checksums of all files as a Python reads them in which some packages are missing."""
+
+    def read_(*packages):
+        program = f"""
+import json, sys
+sys.modules.update(dict.fromkeys({packages!r}))
+from RealTimeImagingLib.Errors import NotAnImageError
+from RealTimeImagingLib.Frame import checksum
+from RealTimeImagingLib.Readers import openImageFile
+found = {{}}
+for path in sys.argv[1:]:
+    reader = openImageFile(path)
+    try:
+        assert reader.missing() is None
+        found[path] = [checksum(image.pixels) for image in reader.images()]
+    except NotAnImageError as error:
+        found[path] = str(error)
+print(json.dumps(found))
+"""
+        paths = {get_testdata_file(name + ".dcm", download=False): name for name in ALL}
+        paths.pop(None, None)
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        command = [sys.executable, "-c", program, *paths]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return {paths[path]: sums for path, sums in json.loads(done.stdout.splitlines()[-1]).items()}
+
+    return read_
+
+
+def test_what_slicer_brings_decodes_all_of_them(without):
+    """pydicom, Pillow and SimpleITK alone: neither gdcm nor pylibjpeg nor pyjpegls."""
+    for name, sums in without("gdcm", "_gdcm", "jpeg_ls", "_CharLS", "libjpeg", "openjpeg", "rle").items():
+        assert sums == [checksum(image.pixels) for image in read(real(name))], name
+
+
+def test_what_is_lossless_needs_no_pillow_either(without):
+    found = without("gdcm", "_gdcm", "jpeg_ls", "_CharLS", "libjpeg", "openjpeg", "rle", "PIL")
+    for group in ("JPEG Lossless", "JPEG-LS", "RLE", "Deflated", "Big Endian"):
+        for name in set(COMPRESSED[group].split()) & set(found):
+            assert found[name] == [checksum(image.pixels) for image in read(real(name))], name
+    assert "JPEG Baseline" in found["SC_rgb_jpeg_dcmtk"]
+
+
+@pytest.mark.parametrize("name", TWELVE_BITS)
+def test_jpeg_of_12_bits(name):
+    (image,) = read(real(name))
+    assert image.pixels.shape == (1, 1024, 256)
+    assert image.pixels.dtype == np.uint16
+    assert 200 < image.pixels.max() < 4096
+
+
+@pytest.mark.parametrize("name", ["SC_rgb_jpeg_gdcm", "JPGExtended", "MR_small_jpeg_ls_lossless", "JPEG2000"])
+def test_compressed_data_that_end_early_are_no_image(tmp_path, name):
+    """Whoever decodes: what is not there is not made up."""
+    dataset, (data,) = frames(name, 1)
+    dataset.PixelData = encapsulate([data[: len(data) * 2 // 3]])
+    dataset["PixelData"].is_undefined_length = True
+    dataset.save_as(tmp_path / "a.dcm")
+    assert refusal(tmp_path / "a.dcm").code in ("unsupported", "damaged")
+
+
+# ---- several frames, with and without tables of their offsets
+
+
+@pytest.mark.parametrize("fragments", [1, 2, 3])
+@pytest.mark.parametrize("table", ["basic", "extended", "none"])
+def test_the_fragments_of_each_frame_are_found(tmp_path, fragments, table):
+    dataset, encoded = frames()
+    expected = read(real("examples_ybr_color"))[:4]
+    dataset.PixelData = encapsulate(encoded, fragments_per_frame=fragments, has_bot=table == "basic")
+    if table == "extended":
+        data = encapsulate(encoded, fragments_per_frame=fragments, has_bot=True)
+        offsets = struct.unpack_from("<4I", data, 8)
+        dataset.ExtendedOffsetTable = struct.pack("<4Q", *offsets)
+        dataset.ExtendedOffsetTableLengths = struct.pack("<4Q", *map(len, encoded))
+    dataset["PixelData"].is_undefined_length = True
+    dataset.save_as(tmp_path / "a.dcm")
+    images = read(tmp_path / "a.dcm")
+    assert len(images) == 4
+    for image, other in zip(images, expected, strict=True):
+        np.testing.assert_array_equal(image.pixels, other.pixels)
+
+
+def test_fragments_that_nothing_tells_apart_are_refused(tmp_path):
+    dataset = pydicom.dcmread(real("SC_rgb_rle_2frame"))
+    dataset.PixelData = encapsulate([b"12345678"] * 3, has_bot=False)
+    dataset.save_as(tmp_path / "a.dcm")
+    assert refusal(tmp_path / "a.dcm").code == "unsupported"
+
+
+# ---- deflated
+
+
+def deflated(path, target):
+    """The file in the deflated syntax, packed by zlib itself."""
+    data = Path(path).read_bytes()
+    length = struct.unpack_from("<I", data, 140)[0]
+    meta, rest = data[: 144 + length], data[144 + length :]
+    old, new = b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.1.99"
+    assert old in meta
+    begin = meta.index(old)
+    meta = meta[: begin - 2] + struct.pack("<H", len(new)) + new + meta[begin + len(old) :]
+    meta = meta[:140] + struct.pack("<I", length + len(new) - len(old)) + meta[144:]
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    target.write_bytes(meta + packer.compress(rest) + packer.flush())
+    return target
+
+
+@pytest.mark.parametrize("name", ["MR_small", "CT_small", "rtdose", "examples_rgb_color"])
+def test_a_deflated_file_is_the_plain_one(tmp_path, name):
+    plain = real(name)
+    if pydicom.dcmread(plain, stop_before_pixels=True).file_meta.TransferSyntaxUID != "1.2.840.10008.1.2.1":
+        dataset = pydicom.dcmread(plain)
+        dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
+        plain = tmp_path / "plain.dcm"
+        if hasattr(dataset, "pixel_array_options"):
+            dataset.save_as(plain, implicit_vr=False, little_endian=True)
+        else:  # pydicom 2
+            dataset.is_implicit_VR = False
+            dataset.save_as(plain)
+    assertSame(read(deflated(plain, tmp_path / "a.dcm")), read(plain))
+
+
+@some
+@given(cut=st.floats(0, 1, exclude_max=True))
+def test_a_cut_deflated_file_is_never_taken_for_whole(tmp_path, cut):
+    path = deflated(made(tmp_path / "plain.dcm", FRAMES), tmp_path / "a.dcm")
+    assertMissingWhenCut(path, int(cut * path.stat().st_size))
+
+
+@some
+@given(pieces=st.lists(st.integers(1, 200), max_size=8))
+def test_a_growing_deflated_file_is_read_once_it_is_whole(tmp_path, pieces):
+    assertGrows(deflated(made(tmp_path / "plain.dcm", FRAMES), tmp_path / "a.dcm"), pieces)
+
+
+@some
+@given(changes=st.lists(st.tuples(st.integers(0, 900), st.integers(0, 255)), max_size=6))
+def test_hostile_deflated_bytes_do_no_harm(tmp_path, changes):
+    path = deflated(made(tmp_path / "plain.dcm", FRAMES), tmp_path / "a.dcm")
+    assertHarmless(path, mutated(path.read_bytes(), changes))
+
+
+def test_a_deflated_bomb_takes_little_memory(tmp_path):
+    path = deflated(made(tmp_path / "plain.dcm", FRAMES), tmp_path / "a.dcm")
+    head = path.read_bytes()[:400]
+    start = head.index(b"1.2.840.10008.1.2.1.99")
+    length = struct.unpack_from("<I", head, 140)[0]
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(400)) + packer.flush()
+    assert start < 144 + length
+    path.write_bytes(head[: 144 + length] + bomb)
+    openImageFile(real("MR_small")).missing()
+    tracemalloc.start()
+    assert refusal(path, limit=1 << 20).code == "too-large"
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200 << 20
+
+
+def test_a_deflated_file_does_not_prove_that_it_is_whole(tmp_path):
+    reader = openImageFile(str(deflated(made(tmp_path / "plain.dcm", FRAMES), tmp_path / "a.dcm")))
+    assert reader.missing() is None
+    assert not reader.sealed
