@@ -52,14 +52,16 @@ class Refusal:
     """The sender has the token."""
 
 
+@dataclass(frozen=True, eq=False)
 class Exchange:
-    """A request and what becomes of it.
+    """A request that waits for the rest of its body, or for its answer.
 
     :param sender: address and port, for people.
     """
 
-    def __init__(self, sender: str, head: Head, body: Body) -> None:
-        self.sender, self.head, self.body = sender, head, body
+    sender: str
+    head: Head
+    body: Body
 
 
 class Connection:
