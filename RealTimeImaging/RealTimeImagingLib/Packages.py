@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
 from dataclasses import dataclass
 
@@ -16,15 +17,28 @@ class Package:
     :param module: what is imported.
     :param requirement: what pip is asked for.
     :param optional: the source works without it, slower.
+    :param olderPydicom: what pip is asked for instead where pydicom, which Slicer brings, is older than 3: pip would
+        renew it under the feet of Slicer's own DICOM modules.
     """
 
     module: str
     requirement: str
     optional: bool = False
+    olderPydicom: str = ""
+
+    @property
+    def wanted(self) -> str:
+        """What pip is asked for here."""
+        try:
+            older = int(importlib.metadata.version("pydicom").split(".")[0]) < 3
+        except importlib.metadata.PackageNotFoundError:
+            older = False
+        return self.olderPydicom or self.requirement if older else self.requirement
 
 
 NEEDED: dict[str, tuple[Package, ...]] = {
     "openigtlink": (Package("pyigtl", "pyigtl>=0.3.4,<0.4"), Package("fastcrc", "fastcrc>=0.3", optional=True)),
+    "dicom": (Package("pynetdicom", "pynetdicom>=3.0.3,<4", olderPydicom="pynetdicom>=2.1,<2.2"),),
     "camera": (Package("cv2", "opencv-python-headless>=4.8"),),
 }
 """By the kind of the source's settings."""
@@ -43,7 +57,7 @@ def checkPackages(kind: str) -> None:
     if missing:
         names = " and ".join(package.module for package in missing)
         text = f"This source needs the Python package {names}, which Slicer does not bring: install it first."
-        raise MissingPackageError(text, [package.requirement for package in missing])
+        raise MissingPackageError(text, [package.wanted for package in missing])
 
 
 def isOptional(requirement: str) -> bool:

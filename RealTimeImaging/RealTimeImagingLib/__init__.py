@@ -38,6 +38,7 @@ from .Event import Event
 from .Frame import Frame, Image
 from .Settings import (
     CameraSettings,
+    DICOMSettings,
     FolderSettings,
     HTTPSettings,
     OpenIGTLinkSettings,
@@ -49,6 +50,7 @@ __all__ = [
     "AcquisitionError",
     "CameraSettings",
     "ControlError",
+    "DICOMSettings",
     "ConversionError",
     "DeviceMessage",
     "DeviceMessageError",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.abc
+import importlib.metadata
 import subprocess
 import sys
 
@@ -66,3 +67,12 @@ def test_the_module_is_imported_without_them():
         "RealTimeImagingLib.CameraSettings()\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(("version", "asked"), [("2.4.4", "pynetdicom>=2.1,<2.2"), ("3.0.2", "pynetdicom>=3.0.3,<4")])
+def test_pip_is_asked_for_what_leaves_the_pydicom_of_slicer_as_it_is(hidden, monkeypatch, version, asked):
+    hidden("pynetdicom")
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: version)
+    with pytest.raises(MissingPackageError) as caught:
+        checkPackages("dicom")
+    assert caught.value.requirements == [asked]

@@ -69,11 +69,15 @@ def placed(dataset: Any, columns: int, rows: int, count: int) -> list[Placed]:
         Placed([frame], planeOf(dataset, frame, columns, rows) if matrix is None else matrix, times[frame])
         for frame, matrix in enumerate(matrices)
     ]
-    return _stacked([matrix for matrix in matrices if matrix is not None], times, count) or single
+    return stacked([matrix for matrix in matrices if matrix is not None], times, count) or single
 
 
-def _stacked(matrices: Sequence[Matrix], times: Sequence[float | None], count: int) -> list[Placed]:
-    # The frames as volumes; nothing when they do not lie evenly on one another, equally often in each place.
+def stacked(matrices: Sequence[Matrix], times: Sequence[float | None], count: int) -> list[Placed]:
+    """Single slices as volumes, sorted along their normal; none when they do not lie evenly on one another, equally
+    often in each place, or are no more than one place.
+
+    :param matrices: IJKToRAS of each of the ``count`` slices. :param times: of each, seconds since the epoch.
+    """
     if len(matrices) < count or any(not np.allclose(m[:3, :2], matrices[0][:3, :2], atol=1e-4) for m in matrices):
         return []
     normal = matrices[0][:3, 2] / np.linalg.norm(matrices[0][:3, 2])

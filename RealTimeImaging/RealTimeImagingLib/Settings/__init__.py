@@ -9,6 +9,7 @@ from typing import Any
 from ..Errors import SettingsError
 from .Base import SourceSettings
 from .Camera import FLIPS, ROTATIONS, CameraSettings
+from .DICOM import DICOMSettings
 from .Folder import EXISTING, SERIES, FolderSettings, checkRecordingFolder
 from .HTTP import HTTPSettings
 from .OpenIGTLink import ENGINES, ROLES, BroadcastSettings, OpenIGTLinkSettings
@@ -28,6 +29,7 @@ __all__ = [
     "SPEEDS",
     "BroadcastSettings",
     "CameraSettings",
+    "DICOMSettings",
     "FolderSettings",
     "HTTPSettings",
     "OpenIGTLinkSettings",
@@ -47,6 +49,7 @@ KINDS: dict[str, type[SourceSettings]] = {
         OpenIGTLinkSettings,
         HTTPSettings,
         CameraSettings,
+        DICOMSettings,
     )
 }
 

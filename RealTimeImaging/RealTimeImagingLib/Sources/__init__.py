@@ -6,6 +6,7 @@ from ..Journal import Journal
 from ..Readers import Lend
 from ..Settings import (
     CameraSettings,
+    DICOMSettings,
     FolderSettings,
     HTTPSettings,
     OpenIGTLinkSettings,
@@ -49,4 +50,9 @@ def openSource(
         from .Camera import CameraSource
 
         return CameraSource(settings, journal, lend=lend)
+    if isinstance(settings, DICOMSettings):
+        # What it needs comes with pynetdicom.
+        from .DICOM import DICOMSource
+
+        return DICOMSource(settings, journal, lend=lend)
     raise TypeError(f"There is no source for {type(settings).__name__}.")

@@ -1,0 +1,109 @@
+"""Slices as images: sorted, stacked into one array, with zeros where one is missing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..Errors import NotAnImageError
+from ..Frame import Image, Matrix, Pixels
+from ..Readers import Lend, openImageFile
+from ..Readers.DICOMGeometry import stacked
+from ..Readers.Volumes import checkRightAngles, makeImage
+from .DICOMSeries import Slice, Volume
+
+_OWN = ("SOPInstanceUID", "InstanceNumber", "TriggerTime", "WindowCenter", "WindowWidth")
+"""Attributes of a single slice, which say nothing of its volume."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What became of the slices.
+
+    :param images: one volume; or, where the slices are no volume, each slice in its own place.
+    :param missing: heights along the normal at which there are zeros, millimetres.
+    :param problem: why the slices are no volume, "" when they are.
+    """
+
+    images: list[Image]
+    missing: list[float]
+    problem: str = ""
+
+
+def stackOf(volume: Volume, lend: Lend) -> Stack:
+    """The image of the slices that have come.
+
+    :param lend: gives memory for the volume, or None.
+    :raises NotAnImageError: a file that was whole is not any more, or there is no memory.
+    :raises OSError: a file cannot be read again.
+    """
+    slices = volume.slices
+    missing = volume.missing()
+    if missing is None:
+        return Stack([_single(one) for one in slices], [], "its slices lie unevenly")
+    if len(slices) + len(missing) == 1:
+        return Stack([_single(slices[0])], [])
+    matrices = [one.matrix for one in slices] + [_between(slices, height) for height in missing]
+    placed = stacked(matrices, [None] * len(matrices), len(matrices))
+    if not placed:
+        return Stack([_single(one) for one in slices], [], "its slices lie unevenly or not above one another")
+    order, matrix = placed[0].frames, placed[0].ijkToRAS
+    checkRightAngles(matrix)
+    pixels = _empty(slices, len(order), lend)
+    for index, place in enumerate(order):
+        pixels[index] = pixelsOf(slices[place])[0] if place < len(slices) else 0
+    times = [one.time for one in slices if one.time is not None]
+    return Stack([makeImage(pixels, matrix, min(times, default=None), _attributes(slices, missing))], missing)
+
+
+def pixelsOf(slice_: Slice) -> Pixels:
+    """The pixels of a slice (1, rows, columns), read again when they were let go of."""
+    if slice_.pixels is not None:
+        return slice_.pixels
+    reader = openImageFile(slice_.instance.path)
+    if words := reader.missing():
+        raise NotAnImageError(words, "damaged")
+    pixels = next(iter(reader.images())).pixels
+    if pixels.shape != slice_.shape:
+        raise NotAnImageError(f"{slice_.instance.path} is another image now.", "damaged")
+    return pixels
+
+
+def _single(one: Slice) -> Image:
+    return makeImage(pixelsOf(one), one.matrix, one.time, one.attributes)
+
+
+def _between(slices: Sequence[Slice], height: float) -> Matrix:
+    # On the line through the lowest and the highest slice, which need not be the normal.
+    low, high = (choose(slices, key=lambda one: one.height) for choose in (min, max))
+    matrix: Matrix = low.matrix.copy()
+    span = high.height - low.height
+    way = (high.matrix[:3, 3] - low.matrix[:3, 3]) / span if span else matrix[:3, 2] / np.linalg.norm(matrix[:3, 2])
+    matrix[:3, 3] += (height - low.height) * way
+    return matrix
+
+
+def _empty(slices: Sequence[Slice], count: int, lend: Lend) -> Pixels:
+    # Each slice has the type that its own values need.
+    dtype = np.result_type(*{one.dtype for one in slices})
+    shape = (count, *slices[0].shape[1:])
+    size = math.prod(shape) * dtype.itemsize
+    lent = lend(size)
+    if lent is not None:
+        return lent.view(dtype).reshape(shape)
+    try:
+        return np.empty(shape, dtype)
+    except MemoryError as error:
+        raise NotAnImageError(f"There is no memory for a volume of {size:,} bytes.", "too-large") from error
+
+
+def _attributes(slices: Sequence[Slice], missing: Sequence[float]) -> dict[str, str]:
+    first = min(slices, key=lambda one: one.height)
+    kept = {name: value for name, value in first.attributes.items() if name not in _OWN}
+    told = {"Slices": str(len(slices))}
+    if missing:
+        told["MissingSlices"] = " ".join(f"{height:.3f}" for height in missing)
+    return kept | told

@@ -1,0 +1,240 @@
+"""The folder in which instances are kept, and the headers that decide where."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom.dataset import Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from RealTimeImagingLib.Errors import NotAnImageError
+from RealTimeImagingLib.Sources.DICOMFiles import Files, folderOf, nameOf, readInstance
+from RealTimeImagingLib.Sources.DICOMHeader import Header, readHeader
+from unit.recordings import filesOfAtMost, withoutRights
+from unit.storing import series, slice_
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+SYNTAXES = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
+
+
+def encoded(dataset, syntax=ExplicitVRLittleEndian):
+    """The data set as it is sent."""
+    file = DicomBytesIO()
+    file.is_little_endian, file.is_implicit_VR = syntax.is_little_endian, syntax.is_implicit_VR
+    write_dataset(file, dataset)
+    return file.getvalue()
+
+
+def headerOf(dataset, syntax=ExplicitVRLittleEndian):
+    data = encoded(dataset, syntax)
+    return readHeader(io.BytesIO(data), len(data), syntax)
+
+
+def aHeader(**values):
+    return Header(
+        **{**dict.fromkeys(Header.__annotations__), "series": "1.2", "instance": "1.2.3", "description": "", **values}
+    )
+
+
+@pytest.fixture
+def files(tmp_path):
+    made = Files(str(tmp_path / "kept"))
+    made.open()
+    return made
+
+
+def names(files):
+    return sorted(
+        os.path.relpath(os.path.join(root, name), files.folder)
+        for root, _, found in os.walk(files.folder)
+        for name in found
+    )
+
+
+# ---- headers
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_the_header_says_what_is_needed(syntax):
+    found = headerOf(slice_(12, 3.0, series="1.2.3.4"), syntax)
+    assert (found.series, found.number, found.description, found.instanceNumber) == ("1.2.3.4", 7, "t2 tse", 12)
+    assert found.single
+    assert (found.slices, found.images) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("elements", "slices", "images"),
+    [
+        ({"NumberOfSlices": 9}, 9, None),
+        ({"ImagesInAcquisition": "40", "NumberOfTemporalPositions": "5"}, 8, 40),
+        ({"ImagesInAcquisition": "41", "NumberOfTemporalPositions": "5"}, None, 41),
+        ({"ImagesInAcquisition": "40"}, None, 40),
+        ({"ImagesInAcquisition": "40", "Modality": "CT"}, None, None),
+        ({"ImagesInAcquisition": "0", "NumberOfSlices": 0}, None, None),
+    ],
+)
+def test_the_number_of_slices(elements, slices, images):
+    found = headerOf(slice_(1, 0.0, **elements))
+    assert (found.slices, found.images) == (slices, images)
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES[:2])
+def test_the_private_numbers_of_slices(syntax):
+    one = slice_(1, 0.0)
+    one.private_block(0x0021, "GEMS_RELA_01", create=True).add_new(0x4F, "SS", 23)
+    assert headerOf(one, syntax).slices == 23
+    one = slice_(1, 0.0)
+    one.private_block(0x2001, "Somebody Else", create=True).add_new(0x18, "SL", 99)
+    one.private_block(0x2001, "Philips Imaging DD 001", create=True).add_new(0x18, "SL", 31)
+    assert headerOf(one, syntax).slices == 31
+
+
+def test_frames_and_pictures_without_a_place_are_no_slices():
+    assert not headerOf(slice_(1, 0.0, NumberOfFrames="3")).single
+    assert not headerOf(slice_(1, 0.0, ImagePositionPatient=None)).single
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_a_cut_data_set_is_refused_wherever_it_is_cut(syntax):
+    whole = slice_(1, 0.0)
+    data = encoded(whole, syntax)
+    # Behind a whole element, before anything tells that it is an image, no cut can be seen.
+    unseen = {len(encoded(whole[: element.tag], syntax)) for element in whole if 0x20000E < element.tag <= 0x280010}
+    for size in set(range(len(data))) - unseen:
+        with pytest.raises(NotAnImageError):
+            readHeader(io.BytesIO(data[:size]), size, syntax)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(SYNTAXES), st.data())
+def test_damaged_data_sets_are_refused_or_read_and_nothing_else(syntax, draw):
+    data = bytearray(encoded(slice_(1, 0.0, SOPInstanceUID="1.2.3.4"), syntax))
+    for place in draw.draw(st.lists(st.integers(0, len(data) - 1), min_size=1, max_size=8)):
+        data[place] = draw.draw(st.integers(0, 255))
+    try:
+        found = readHeader(io.BytesIO(bytes(data)), len(data), syntax)
+    except NotAnImageError:
+        return
+    assert found.series
+    assert os.path.basename(nameOf(found)) == nameOf(found)
+
+
+@pytest.mark.parametrize("data", [b"", b"\0" * 400, b"\xff" * 400, b"GET / HTTP/1.1\r\n\r\n" * 30])
+def test_garbage_is_refused(data):
+    for syntax in SYNTAXES:
+        with pytest.raises(NotAnImageError):
+            readHeader(io.BytesIO(data), len(data), syntax)
+
+
+# ---- files
+
+
+def test_names_sort_by_series_and_instance_and_stay_in_the_folder(files):
+    headers = [aHeader(number=number, instanceNumber=one) for number in (2, 10) for one in (9, 10, 100)]
+    paths = [os.path.join(folderOf(one), nameOf(one)) for one in headers]
+    assert paths == sorted(paths)
+    hostile = aHeader(instance="../../../etc/passwd", number=-5, instanceNumber=-3)
+    assert nameOf(hostile) == "000000-.._.._.._etc_passwd.dcm"
+    assert "/" not in folderOf(hostile)
+    assert folderOf(aHeader(series="1.2")) != folderOf(aHeader(series="1.3"))
+
+
+def test_what_is_stored_is_there_bit_for_bit_and_a_second_time_it_is_known(files):
+    first = files.store(aHeader(), [b"abc", b"defg"])
+    assert Path(first.path).read_bytes() == b"abcdefg"
+    assert first.stamp == (7, os.stat(first.path).st_mtime_ns)
+    again = files.store(aHeader(), [b"abcdefg"])
+    assert again.known
+    assert (again.path, again.stamp) == (first.path, first.stamp)
+    assert len(names(files)) == 1
+
+
+def test_another_instance_of_the_same_name_overwrites_nothing(files):
+    contents = [b"abc", b"abd", b"ab", b"abcd"]
+    paths = [files.store(aHeader(), [one]).path for one in contents]
+    assert len(set(paths)) == 4
+    assert [Path(path).read_bytes() for path in paths] == contents
+    assert not any(files.store(aHeader(), [one]).known is False for one in contents)
+
+
+def test_many_at_once_each_under_a_name_of_its_own(files):
+    def store(turn):
+        for number in range(20):
+            files.store(aHeader(instanceNumber=number % 5), [b"%d %d" % (turn, number)])
+
+    threads = [threading.Thread(target=store, args=(turn,)) for turn in range(4)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert len(names(files)) == 80
+    assert {Path(os.path.join(files.folder, name)).read_bytes() for name in names(files)} == {
+        b"%d %d" % (turn, number) for turn in range(4) for number in range(20)
+    }
+
+
+def test_a_full_disk_leaves_nothing(files):
+    files.store(aHeader(instanceNumber=1), [b"a" * 100])
+    before = names(files)
+    with filesOfAtMost(5000), pytest.raises(OSError, match="File too large"):
+        files.store(aHeader(instanceNumber=2), [b"b" * 9000])
+    assert names(files) == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights are others there")
+def test_a_folder_without_rights_is_told(files, tmp_path):
+    with withoutRights(tmp_path / "kept"), pytest.raises(PermissionError):
+        files.store(aHeader(), [b"abc"])
+    assert names(files) == []
+
+
+def test_half_written_files_of_dead_processes_are_removed_and_no_others(files):
+    kept = ("fresh.part", ".receiving-77-2.part", "notes.txt", ".receiving-77-1.part.txt")
+    for name in (*kept, ".receiving-77-1.part"):
+        with open(os.path.join(files.folder, name), "wb") as file:
+            file.write(b"half")
+        if name != ".receiving-77-2.part":
+            os.utime(os.path.join(files.folder, name), (1e9, 1e9))
+    Files(files.folder).open()
+    assert names(files) == sorted(kept)
+
+
+def test_only_files_of_ours_are_listed(files, tmp_path):
+    one = files.store(aHeader(), [b"abc"])
+    for name in ("a.dcm", "photos/a.dcm", "0001-abcdefgh/a.dcm", os.path.dirname(one.path) + "/a.txt"):
+        path = os.path.join(files.folder, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        open(path, "wb").close()
+    assert files.listing() == {one.path: one.stamp}
+
+
+def test_what_was_stored_is_read_again(files, tmp_path):
+    for one in series(2, NumberOfSlices=2):
+        path = tmp_path / f"{one.InstanceNumber}.dcm"
+        one.save_as(path, enforce_file_format=True)
+        header = headerOf(one)
+        found = readInstance(str(path), (1, 2_000_000_000))
+        assert found.header == header
+        assert found.stored == 2.0
+    path.write_bytes(b"nothing of DICOM")
+    with pytest.raises(NotAnImageError):
+        readInstance(str(path), (1, 1))
+
+
+def test_a_data_set_without_an_image_is_kept():
+    report = Dataset()
+    report.SOPClassUID, report.SOPInstanceUID, report.SeriesInstanceUID = (
+        "1.2.840.10008.5.1.4.1.1.88.11",
+        "1.2.3",
+        "1.2",
+    )
+    found = headerOf(report)
+    assert not found.single
+    assert found.number is None

@@ -1,0 +1,592 @@
+"""The DICOM receiver with real associations at the other end: volumes, answers, files, senders that misbehave."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import struct
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK
+from pydicom.data import get_testdata_file
+from pydicom.uid import JPEGLSLossless, RLELossless, generate_uid
+from RealTimeImagingLib.Errors import SettingsError
+from RealTimeImagingLib.Frame import checksum
+from RealTimeImagingLib.Settings import DICOMSettings, settingsFromJSON
+from unit.linking import descriptors
+from unit.recordings import filesOfAtMost, withoutRights
+from unit.settling import assertSameAtWorldPoints
+from unit.storing import Receiver, Scanner, pixelsOf, sender, series, slice_, stackOf
+from unit.test_DICOMMosaic import mosaic, placed
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+@pytest.fixture
+def receive(tmp_path, workFolder):
+    """Starts a Receiver that keeps files in the folder ``kept``."""
+    made = []
+
+    def start(listen=True, **values):
+        made.append(Receiver(workFolder, **{"folder": tmp_path / "kept", **values}))
+        if listen:
+            made[-1].listen()
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.close()
+
+
+def files(receiver):
+    return sorted(path for path in Path(receiver.settings.folder).rglob("*") if path.is_file())
+
+
+def send(receiver, *datasets, pause=0.0):
+    """Send in one association; what was answered."""
+    return receiver.untilSent(Scanner(receiver.port, datasets, pause)).statuses
+
+
+def simpleITK(paths):
+    """The series as SimpleITK reads it, sorted by GDCM along the normal."""
+    reader = SimpleITK.ImageSeriesReader()
+    folder = os.path.dirname(paths[0])
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(folder))
+    return reader.Execute()
+
+
+# ---- volumes
+
+
+@pytest.mark.parametrize("order", ["up", "down", "interleaved", "random"])
+def test_a_series_is_a_volume_where_SimpleITK_has_it(receive, order):
+    receiver = receive()
+    slices = series(7, step=4.0, AcquisitionDate="20250102", AcquisitionTime="030405.5")
+    sent = {
+        "up": slices,
+        "down": slices[::-1],
+        "interleaved": slices[::2] + slices[1::2],
+        "random": [slices[index] for index in np.random.default_rng(1).permutation(7)],
+    }[order]
+    assert send(receiver, *sent) == [0] * 7
+    assert receiver.streams == ["t2 tse 7"]
+    frame = receiver.frames[0]
+    np.testing.assert_array_equal(frame.image.pixels, stackOf(slices))
+    assertSameAtWorldPoints(frame.image, simpleITK(files(receiver)))
+    assert np.linalg.norm(frame.image.ijkToRAS[:3, 2]) == pytest.approx(4.0, abs=1e-5)
+    assert pydicom.valuerep.DT("20250102030405.5").timestamp() == frame.image.deviceTime
+    assert frame.image.attributes["Slices"] == "7"
+    assert frame.image.attributes["SeriesDescription"] == "t2 tse"
+    assert "InstanceNumber" not in frame.image.attributes
+    assert receiver.codes == ["listening"]
+
+
+def test_pixels_go_into_memory_that_was_lent(receive):
+    receiver = receive()
+    memory = np.full(3 * 6 * 5 * 2, 77, np.uint8)
+
+    def lend(nbytes):
+        receiver.lent.append(nbytes)
+        return memory
+
+    receiver.source._lend = lend
+    slices = series(3)
+    send(receiver, *slices)
+    assert receiver.lent == [memory.nbytes]
+    assert np.shares_memory(receiver.frames[0].image.pixels, memory)
+    np.testing.assert_array_equal(memory.view(np.int16).reshape(3, 6, 5), stackOf(slices))
+
+
+def test_slices_whose_values_need_other_types_are_one_volume(receive):
+    """A PET has a slope for each slice; some are whole numbers."""
+    receiver = receive()
+    slopes = ["1", "0.5", "2"]
+    slices = series(3)
+    for one, slope in zip(slices, slopes, strict=True):
+        one.RescaleSlope, one.RescaleIntercept = slope, "0"
+    send(receiver, *slices)
+    pixels = receiver.frames[0].image.pixels
+    assert pixels.dtype == np.float32
+    factors = np.array([float(slope) for slope in slopes]).reshape(3, 1, 1)
+    np.testing.assert_array_equal(pixels, stackOf(slices) * factors)
+
+
+def test_time_points_are_frames_with_their_times(receive):
+    receiver = receive()
+    uid = generate_uid()
+    moments = [
+        series(4, first=1 + 4 * turn, series=uid, AcquisitionDate="20250102", AcquisitionTime=f"0304{turn:02d}")
+        for turn in range(5)
+    ]
+    assert set(send(receiver, *itertools.chain(*moments))) == {0}
+    assert receiver.sums == [checksum(stackOf(one)) for one in moments]
+    times = [frame.image.deviceTime for frame in receiver.frames]
+    assert np.diff(times).tolist() == [1.0] * 4
+
+
+def test_a_volume_is_there_with_its_last_slice_when_the_header_tells_their_number(receive):
+    receiver = receive()
+    slices, hold = series(5, ImagesInAcquisition="5"), threading.Event()
+    scanner = Scanner(receiver.port, slices, hold=hold)
+    receiver.until(lambda: receiver.frames)
+    assert scanner.is_alive()
+    hold.set()
+    assert receiver.untilSent(scanner).statuses == [0] * 5
+
+
+def test_several_series_at_once_are_several_streams(receive):
+    receiver = receive()
+    many = [series(6), series(4, SeriesDescription="", SeriesNumber=3), series(5)]
+    scanners = [Scanner(receiver.port, one, pause=0.005) for one in many]
+    for one in scanners:
+        receiver.untilSent(one)
+    assert sorted(receiver.streams) == ["DICOM 3", "t2 tse 7", "t2 tse 7 (2)"]
+    assert sorted(receiver.sums) == sorted(checksum(stackOf(one)) for one in many)
+
+
+def test_two_associations_send_one_series(receive):
+    receiver = receive()
+    slices = series(8, ImagesInAcquisition="8")
+    scanners = [Scanner(receiver.port, slices[turn::2]) for turn in (0, 1)]
+    for one in scanners:
+        receiver.untilSent(one)
+    assert receiver.sums == [checksum(stackOf(slices))]
+
+
+def test_an_association_for_each_slice(receive):
+    receiver = receive()
+    slices = series(5)
+    for one in slices:
+        assert send(receiver, one) == [0]
+    assert receiver.frames == []
+    assert "t2 tse 7: 5 slices" in receiver.source.status
+    receiver.until(lambda: receiver.frames, passes=0.5)
+    assert receiver.sums == [checksum(stackOf(slices))]
+
+
+def test_a_missing_slice_is_told_and_shown_as_zeros(receive):
+    receiver = receive()
+    slices = series(9, step=3.0)
+    lost = slices.pop(4)
+    send(receiver, *slices)
+    assert receiver.frames == []  # it may still come, with another association
+    receiver.until(lambda: receiver.frames, passes=0.5)
+    event = next(event for event in receiver.events if event.code == "incomplete")
+    assert "8 of 9 slices" in event.text
+    assert "between the instances 4 and 6" in event.text
+    slices.insert(4, slice_(5, 12.0, pixels=np.zeros((6, 5), np.int16)))
+    np.testing.assert_array_equal(receiver.frames[0].image.pixels, stackOf(slices))
+    # it comes after all
+    send(receiver, lost)
+    receiver.until(lambda: len(receiver.frames) == 2, passes=0.5)
+    slices[4] = lost
+    np.testing.assert_array_equal(receiver.frames[1].image.pixels, stackOf(slices))
+
+
+def test_slices_that_lie_unevenly_are_shown_each_in_its_place(receive):
+    receiver = receive()
+    uid = generate_uid()
+    slices = [slice_(number, place, series=uid) for number, place in enumerate((0.0, 3.0, 7.7, 9.0), 1)]
+    send(receiver, *slices)
+    receiver.until(lambda: len(receiver.frames) == 4, passes=0.5)
+    assert [event.code for event in receiver.events] == ["listening", "uneven"]
+    for frame, one in zip(receiver.frames, slices, strict=True):
+        np.testing.assert_array_equal(frame.image.pixels[0], stackOf([one])[0])
+        place = frame.image.ijkToRAS[:3, 3] * (-1, -1, 1)
+        np.testing.assert_allclose(place, [float(value) for value in one.ImagePositionPatient], atol=1e-5)
+
+
+def test_a_volume_is_shown_as_it_grows(receive):
+    receiver = receive(growing=True, completeAfter=60)
+    slices = series(5, ImagesInAcquisition="5")
+    for count, number in enumerate((4, 0, 2, 1, 3), 1):
+        assert send(receiver, slices[number]) == [0]
+        receiver.until(lambda count=count: len(receiver.frames) == count, passes=0.3)
+    np.testing.assert_array_equal(receiver.frames[-1].image.pixels, stackOf(slices))
+    assert [shape[0] for shape in receiver.shapes] == [1, 2, 3, 5, 5]
+    fourth = receiver.frames[3].image
+    assert fourth.attributes["Slices"] == "4"
+    np.testing.assert_array_equal(fourth.pixels[[0, 1, 2, 4]], stackOf([slices[place] for place in (0, 1, 2, 4)]))
+    assert not fourth.pixels[3].any()
+    assert "incomplete" not in receiver.codes
+
+
+# ---- instances that are images by themselves
+
+
+def test_a_cine_and_a_picture_without_a_place_are_shown_at_once(receive):
+    receiver = receive()
+    cine = pydicom.dcmread(get_testdata_file("examples_ybr_color.dcm"))
+    picture, hold = slice_(1, 0.0, ImagePositionPatient=None, SeriesDescription="CR", series="1.5"), threading.Event()
+    scanner = Scanner(receiver.port, [cine, picture], hold=hold)
+    receiver.until(lambda: len(receiver.frames) == int(cine.NumberOfFrames) + 1)
+    hold.set()
+    assert receiver.untilSent(scanner).statuses == [0, 0]
+    assert receiver.frames[0].image.pixels.shape == (1, cine.Rows, cine.Columns, 3)
+    assert receiver.frames[0].image.attributes["SourceFile"].endswith(".dcm")
+    assert receiver.streams[-1] == "CR 7"
+    np.testing.assert_array_equal(receiver.frames[-1].image.pixels[0], pixelsOf(1))
+
+
+def test_a_mosaic_is_a_volume_at_once(receive, tmp_path):
+    volume = np.random.default_rng(1).integers(0, 900, (7, 6, 8)).astype(np.int16)
+    path = mosaic(tmp_path / "mosaic.dcm", volume, SeriesInstanceUID="1.2.4", StudyInstanceUID="1.2", **placed())
+    one = pydicom.dcmread(path)
+    receiver = receive()
+    send(receiver, one)
+    np.testing.assert_array_equal(receiver.frames[0].image.pixels, volume)
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless])
+def test_compressed_instances_are_stored_as_they_come_and_shown(receive, syntax):
+    receiver = receive()
+    slices = series(3, BitsStored=16)
+    plain = stackOf(slices)
+    for one in slices:
+        one.compress(syntax)
+    assert send(receiver, *slices) == [0] * 3
+    np.testing.assert_array_equal(receiver.frames[0].image.pixels, plain)
+    for path, one in zip(files(receiver), slices, strict=True):
+        stored = pydicom.dcmread(path)
+        assert stored.file_meta.TransferSyntaxUID == syntax
+        assert stored.PixelData == one.PixelData
+
+
+def test_what_cannot_be_shown_is_stored_and_counted_and_named(receive):
+    receiver = receive()
+    report = slice_(1, 0.0)
+    for name in ("PixelData", "Rows", "Columns", "ImagePositionPatient"):
+        delattr(report, name)
+    report.SOPClassUID = report.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.88.11"
+    odd = slice_(2, 0.0)
+    odd.Rows = 7  # more than there are pixels for
+    slices = series(3)
+    assert send(receiver, report, odd, *slices) == [0] * 5
+    assert receiver.sums == [checksum(stackOf(slices))]
+    assert len(files(receiver)) == 5
+    assert receiver.codes == ["listening", "unsupported", "damaged"]
+    assert "structured report" in receiver.events[1].text
+    assert receiver.journal.rejected == 2
+
+
+# ---- files and answers
+
+
+def test_success_is_answered_when_the_file_is_there(receive):
+    """Nobody reads: what the sender was told is on disk all the same."""
+    receiver = receive()
+    slices = series(3, SeriesNumber=12)
+    scanner = Scanner(receiver.port, slices)
+    receiver.until(lambda: receiver.source._reception.senders)  # and no longer
+    scanner.join(20)
+    assert scanner.statuses == [0] * 3
+    paths = files(receiver)
+    assert [path.name for path in paths] == [f"{n:06d}-{one.SOPInstanceUID}.dcm" for n, one in enumerate(slices, 1)]
+    assert {path.parent.name[:5] for path in paths} == {"0012-"}
+    for path, one in zip(paths, slices, strict=True):
+        stored = pydicom.dcmread(path)
+        assert stored == one
+        assert stored.file_meta.MediaStorageSOPInstanceUID == one.SOPInstanceUID
+    receiver.untilSent(scanner)
+    assert receiver.sums == [checksum(stackOf(slices))]
+
+
+def test_the_same_again_is_a_success_and_not_shown_again(receive):
+    receiver = receive()
+    slices = series(3)
+    send(receiver, *slices)
+    assert send(receiver, *slices) == [0] * 3
+    receiver.step(passes=9)
+    assert len(receiver.frames) == 1
+    assert len(files(receiver)) == 3
+    assert "3 of 3 instances" in next(event.text for event in receiver.events if event.code == "duplicate")
+    assert "6 instances are stored, 3 came again" in receiver.source.status
+    # another image under the same UID is another image
+    changed = slices[1].copy()
+    changed.PixelData = slices[0].PixelData
+    assert send(receiver, changed) == [0]
+    assert len(files(receiver)) == 4
+
+
+def test_a_series_that_was_stored_in_an_earlier_session_is_shown_and_not_stored_twice(receive, tmp_path):
+    receiver = receive()
+    slices = series(3)
+    send(receiver, *slices)
+    before = files(receiver)
+    other = tmp_path / "other"
+    other.mkdir()
+    receiver._workFolder = other
+    receiver.reopen()
+    receiver.listen()
+    send(receiver, *slices)
+    assert len(receiver.frames) == 2
+    assert files(receiver) == before
+
+
+def test_after_a_death_what_was_stored_and_not_shown_is_shown(receive):
+    receiver = receive()
+    whole, half = series(3), series(4, ImagesInAcquisition="4")
+    send(receiver, *whole, *half[:3])
+    assert len(receiver.frames) == 1
+    receiver.reopen()
+    receiver.listen()
+    send(receiver, *whole, half[3])
+    assert receiver.sums == [checksum(stackOf(whole)), checksum(stackOf(half))]
+    assert receiver.streams == ["t2 tse 7", "t2 tse 7 (2)"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a limit for the size of files is set in another way there")
+def test_a_full_disk_is_answered_with_a_failure_and_healed(receive):
+    receiver = receive()
+    slices = series(3)
+    large = slice_(9, 0.0, pixels=np.zeros((200, 200), np.int16))
+    with filesOfAtMost(20_000):
+        scanner = receiver.untilSent(Scanner(receiver.port, [large, slices[0]]))
+    assert scanner.statuses == [0xA700, 0]
+    assert "File too large" in scanner.comments[0]
+    event = next(event for event in receiver.events if event.code == "not-stored")
+    assert "File too large" in event.text
+    assert large.SOPInstanceUID in event.text
+    assert receiver.journal.rejected == 1
+    assert len(files(receiver)) == 1
+    assert send(receiver, large, *slices[1:]) == [0] * 3
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights are others there")
+def test_a_folder_that_cannot_be_written_is_answered_with_a_failure(receive, tmp_path):
+    receiver = receive()
+    with withoutRights(tmp_path / "kept"):
+        assert send(receiver, slice_(1, 0.0)) == [0xA700]
+    assert "not-stored" in receiver.codes
+    assert files(receiver) == []
+
+
+def test_a_folder_that_is_gone_is_made_again(receive, tmp_path):
+    receiver = receive()
+    (tmp_path / "kept").rmdir()
+    assert send(receiver, slice_(1, 0.0)) == [0]
+    assert len(files(receiver)) == 1
+
+
+def test_a_folder_that_cannot_be_made_is_told(receive, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    receiver = receive(folder=str(tmp_path / "file" / "kept"))
+    receiver.untilCode("folder-missing")
+    assert "nothing can be kept" in receiver.source.status
+    assert send(receiver, slice_(1, 0.0)) == [0xA700]
+
+
+def test_a_data_set_that_cannot_be_understood_is_answered_with_a_failure(receive):
+    receiver = receive()
+    whole, anonymous = slice_(2, 0.0), slice_(3, 0.0)
+    del anonymous.SeriesInstanceUID
+    assert send(receiver, anonymous, whole) == [0xC000, 0]
+    assert receiver.codes == ["listening", "cannot-understand"]
+    assert anonymous.SOPInstanceUID in receiver.events[1].text
+    assert receiver.journal.rejected == 1
+    assert len(files(receiver)) == 1
+
+
+# ---- senders
+
+
+def test_echo(receive):
+    receiver = receive()
+    assert send(receiver) == [0]
+    assert receiver.codes == ["listening"]
+
+
+def test_titles_are_checked_where_that_is_wanted(receive):
+    receiver = receive(checkCalled=True, callers=("SCANNER", "CT1"), aeTitle="ROOM2")
+    outcomes = []
+    for title, called in (("SCANNER", "ROOM2"), ("CT1", "ROOM2"), ("CT2", "ROOM2"), ("CT1", "ROOM1")):
+        outcomes.append(receiver.untilSent(Scanner(receiver.port, [], title=title, called=called)).refused)
+    assert outcomes == [False, False, True, True]
+    texts = [event.text for event in receiver.events if event.code == "peer-refused"]
+    assert "CT2" in texts[0]
+    assert "not among those that may send" in texts[0]
+    assert "it calls ROOM1, and this is ROOM2" in texts[1]
+
+
+def test_who_is_not_allowed_is_turned_away(receive):
+    receiver = receive(allowed=("10.9.8.7",))
+    with closing(socket.create_connection(("127.0.0.1", receiver.port))):
+        receiver.untilCode("peer-refused")
+
+
+def test_nothing_in_common_is_told(receive):
+    receiver = receive()
+    # MPEG-4, and not even an echo
+    syntaxes = ["1.2.840.10008.1.2.4.102"]
+    receiver.untilSent(Scanner(receiver.port, [], syntaxes=syntaxes, echo=False))
+    receiver.untilCode("nothing-in-common")
+    assert "MR Image Storage" in receiver.events[1].text
+
+
+def test_the_eleventh_association_is_rejected_and_the_next_one_finds_a_place(receive):
+    receiver = receive()
+    hold = threading.Event()
+    scanners = [Scanner(receiver.port, [], hold=hold) for _ in range(11)]
+    receiver.until(lambda: sum(bool(one.refused or one.statuses) for one in scanners) == 11)
+    assert sum(one.refused for one in scanners) == 1
+    hold.set()
+    for one in scanners:
+        receiver.untilSent(one)
+    assert "10 associations are there already" in receiver.events[1].text
+    assert send(receiver, slice_(1, 0.0)) == [0]
+
+
+def request():
+    """A-ASSOCIATE-RQ of a real sender, as bytes."""
+    heard = []
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+
+        def dial():
+            with sender(listener.getsockname()[1]):
+                pass
+
+        thread = threading.Thread(target=dial)
+        thread.start()
+        connection, _ = listener.accept()
+        with closing(connection):
+            heard.append(connection.recv(1 << 16))
+        thread.join(20)
+    return heard[0]
+
+
+def test_a_sender_that_dies_in_the_middle_leaves_one_event_and_no_file(receive):
+    receiver = receive()
+    with closing(socket.create_connection(("127.0.0.1", receiver.port))) as connection:
+        connection.sendall(request())
+        answer = []
+        thread = threading.Thread(target=lambda: answer.append(connection.recv(1 << 16)))
+        thread.start()
+        receiver.until(lambda: answer)
+        assert answer[0][:1] == b"\x02"
+        # P-DATA-TF: a piece of a command, and then half of one that is announced
+        connection.sendall(struct.pack(">BBIIBB", 4, 0, 6 + 50, 52, 1, 1) + bytes(50))
+        connection.sendall(struct.pack(">BBI", 4, 0, 9000) + bytes(100))
+        receiver.until(lambda: receiver.source._reception.senders)
+    receiver.untilCode("sender-lost")
+    assert receiver.codes == ["listening", "sender-lost"]
+    assert receiver.journal.rejected == 1
+    assert files(receiver) == []
+    assert send(receiver, slice_(1, 0.0)) == [0]
+
+
+def test_an_instance_that_is_too_large_ends_the_association(receive):
+    receiver = receive(sizeLimit=1 << 20)
+    large = slice_(1, 0.0, pixels=np.zeros((1200, 1000), np.int16))
+    scanner = Scanner(receiver.port, [large])
+    receiver.untilSent(scanner)
+    assert scanner.statuses != [0]
+    assert "too-large" in receiver.codes
+    assert receiver.journal.rejected == 1
+    assert files(receiver) == []
+
+
+GARBAGE = (
+    b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00" + b"\x01" * 300,
+    b"\x00" * 400,
+    b"\xff" * 4000,
+    b"\x01\x00\xff\xff\xff\xff" + b"\x00" * 100,
+    b"\x01\x00\x00\x00\x00\x44" + b"\x77" * 0x44,
+    b"\x01\x00\x00\x00\x00\x44" + b"\x00" * 0x20,
+    b"\x01",
+    b"",
+)
+
+
+def test_garbage_leaks_nothing_and_the_next_association_works(receive):
+    receiver = receive()
+    before = (threading.active_count(), descriptors())
+    for turn in range(5):
+        for words in GARBAGE:
+            with closing(socket.create_connection(("127.0.0.1", receiver.port))) as connection:
+                connection.sendall(words)
+                receiver.step()
+                receiver.step()
+        assert send(receiver, slice_(2 + turn, 3.0)) == [0]
+    receiver.until(lambda: not receiver.source._reception.senders)
+    receiver.until(lambda: (threading.active_count(), descriptors()) == before)
+    assert len(files(receiver)) == 5
+    assert "does not speak DICOM but HTTP" in str(receiver.events)
+    assert "does not speak DICOM but TLS" in str(receiver.events)
+
+
+def test_one_who_says_nothing_is_sent_away(receive):
+    receiver = receive()
+    with closing(socket.create_connection(("127.0.0.1", receiver.port))) as connection:
+        receiver.step()
+        receiver.untilCode("peer-silent", passes=1)
+        assert connection.recv(1) == b""
+
+
+def test_a_port_that_is_taken_heals(receive):
+    with closing(socket.create_server(("127.0.0.1", 0))) as holder:
+        port = holder.getsockname()[1]
+        receiver = receive(listen=False, port=port)
+        receiver.untilCode("port-taken")
+        assert f"Port {port} is taken" in receiver.source.status
+    receiver.untilCode("listening", passes=0.2)
+    receiver.port = port
+    assert send(receiver, slice_(1, 0.0)) == [0]
+
+
+def test_listening_on_all_addresses_is_a_warning(receive):
+    receiver = receive(host="0.0.0.0")
+    assert receiver.events[0].level == "warning"
+    assert "Everybody in the network can send images there" in receiver.events[0].text
+
+
+def test_close_in_the_middle_leaves_nothing(receive):
+    before = (threading.active_count(), descriptors())
+    receiver = receive()
+    scanner = Scanner(receiver.port, series(200), pause=0.001)
+    receiver.until(lambda: receiver.source._stored > 5)
+    receiver.source.close()
+    scanner.join(20)
+    assert len(scanner.statuses) < 200
+    stored = files(receiver)
+    assert [path for path in stored if path.suffix != ".dcm"] == []
+    assert len(stored) >= sum(status == 0 for status in scanner.statuses)
+    assert (threading.active_count(), descriptors()) <= (before[0], before[1] + 8)
+
+
+# ---- settings
+
+
+def test_settings_that_cannot_work_are_told(tmp_path):
+    for values in (
+        {"folder": " "},
+        {"aeTitle": ""},
+        {"aeTitle": "  "},
+        {"aeTitle": "A" * 17},
+        {"aeTitle": "A\\B"},
+        {"aeTitle": "Ä"},
+        {"callers": ("OK", "")},
+        {"port": 70000},
+        {"port": "11112"},
+        {"host": ""},
+        {"allowed": ("everybody",)},
+        {"growing": 1},
+        {"checkCalled": None},
+        {"completeAfter": 0},
+        {"sizeLimit": 1},
+        {"stream": " "},
+    ):
+        with pytest.raises(SettingsError):
+            DICOMSettings(**{"folder": str(tmp_path), **values})
+
+
+def test_settings_travel_as_JSON(tmp_path):
+    made = DICOMSettings(str(tmp_path), callers=("A", "B"), allowed=("10.0.0.0/8",), growing=True)
+    assert settingsFromJSON(made.toJSON()) == made
+    assert DICOMSettings("~/x").folder == os.path.abspath(os.path.expanduser("~/x"))
