@@ -107,8 +107,8 @@ class RealTimeImagingLogic(
         if len(self.session.handles) == 1:
             self.volumes.prepare(settings != self._lastSettings)
             self.devices.prepare()
-        if isinstance(settings, CameraSettings) and CAMERA_VIEW in self.views.names():
-            self.volumes.suggest(settings.stream, CAMERA_VIEW)
+        suggested = CAMERA_VIEW if isinstance(settings, CameraSettings) and CAMERA_VIEW in self.views.names() else ""
+        self.volumes.suggest(getattr(settings, "stream", ""), suggested)
         self._lastSettings = settings
         return handle
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -9,10 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from RealTimeImagingLib import CameraSearch
+from RealTimeImagingLib.CameraSearch.Probing import CameraOffer
 from RealTimeImagingLib.Recording import openRecording
 from RealTimeImagingLib.Settings import CameraSettings
 from unit.conftest import PROGRAM, Acquisition
 
+SEARCH = Path(CameraSearch.__file__).with_name("__main__.py")
 SOURCE = Path(__file__).with_name("camera") / "VideoDevice.c"
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux") or not shutil.which("gcc") or Path("/dev/video0").exists(),
@@ -148,3 +152,28 @@ def test_what_the_driver_lost_is_told_apart(acquire, tmp_path):
     luma = [int(part.pixels(index)[0, 240, 100].sum()) for index in range(part.count)]
     assert len(set(luma)) == part.count
     assert acquisition.counts["rejected"] == 0
+
+
+def test_it_is_found_with_what_it_offers(library, plug, monkeypatch):
+    monkeypatch.setenv("LD_PRELOAD", str(library))
+
+    def search():
+        done = subprocess.run([sys.executable, "-u", SEARCH], capture_output=True, timeout=60, check=True)
+        assert done.stderr == b""
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    found, end = search()
+    offer = CameraOffer.fromJSON(found["camera"])
+    assert offer == CameraOffer(
+        device=0,
+        size=(640, 480),
+        rate=30.0,
+        codec="YUYV",
+        sizes=((320, 240), (640, 480)),
+        rates=(15.0, 30.0),
+        codecs=("YUYV",),
+        backends=("V4L2",),
+    )
+    assert end == {"end": True}
+    plug.touch()
+    assert search() == [{"end": True}]

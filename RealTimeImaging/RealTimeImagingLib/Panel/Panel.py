@@ -7,6 +7,7 @@ from typing import Any
 import qt
 
 from ..Settings import SourceSettings
+from .CameraSection import CameraSection
 from .DetailsSection import DetailsSection
 from .DevicesSection import DevicesSection
 from .LiveSection import LiveSection
@@ -40,6 +41,7 @@ class Panel:
         self._details = DetailsSection(ui, logic, what.complain)
         self._sections = [
             self._source,
+            CameraSection(ui, logic, what.complain),
             LiveSection(ui, logic, what.complain),
             DevicesSection(ui, logic, what.complain),
             RecordSection(ui, logic, what.complain),

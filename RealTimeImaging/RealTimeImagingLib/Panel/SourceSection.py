@@ -35,8 +35,9 @@ class SourceSection(Section):
         self.connect(ui.startButton, "clicked()", self._startOrStop)
         self.connect(ui.tryButton, "clicked()", self._try)
         self.connect(ui.sourceComboBox, "currentIndexChanged(int)", self._sourceChosen)
-        for combo in (ui.linkRoleComboBox, ui.linkEngineComboBox):
+        for combo in (ui.linkRoleComboBox, ui.linkEngineComboBox, ui.cameraFoundComboBox):
             self.connect(combo, "currentIndexChanged(int)", self._showRows)
+        self.connect(ui.cameraDeviceLineEdit, "textChanged(QString)", self._showRows)
         self.connect(ui.replayPaceComboBox, "currentIndexChanged(int)", self._paceChosen)
         # A section that opens shows all that is in it, also what was hidden while it was closed.
         self.connect(ui.sourceSection, "contentsCollapsed(bool)", self._showRows)

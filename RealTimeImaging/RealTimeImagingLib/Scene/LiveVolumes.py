@@ -21,6 +21,7 @@ class LiveVolumes:
         self._scene, self._views = scene, views
         self._volumes: dict[str, LiveVolume] = {}
         self._chosen: dict[str, str] = {}
+        self._suggested: dict[str, str] = {}
         self._placed: dict[str, str] = {}
         self._following: dict[str, FollowedPlane] = {}
         self._always = False
@@ -49,15 +50,18 @@ class LiveVolumes:
     def where(self, stream: str) -> str:
         """Where a stream is shown: "all", "none" or the name of a view.
 
-        What the user chose; else the first stream of a start is in all views, and those that follow wait for a choice.
+        What the user chose; else what was suggested; else the first stream of a start is in all views, and those that
+        follow wait for a choice.
         """
         if stream in self._placed:
             return self._placed[stream]
-        return self._chosen.get(stream, NO_VIEW if self._placed else ALL_VIEWS)
+        chosen = self._chosen.get(stream) or self._suggested.get(stream)
+        return chosen or (NO_VIEW if self._placed else ALL_VIEWS)
 
     def suggest(self, stream: str, where: str) -> None:
-        """Show a stream there as long as nobody chooses: in all views, in one, or in none."""
-        self._chosen.setdefault(stream, where)
+        """Show a stream there as long as nobody chooses: in all views, in one, or in none; empty: nothing is
+        suggested."""
+        self._suggested[stream] = where
 
     def setWhere(self, stream: str, where: str) -> None:
         """Show a stream in all views, in one, or in none."""

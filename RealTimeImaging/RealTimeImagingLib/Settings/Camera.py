@@ -6,6 +6,8 @@ import os
 import re
 from dataclasses import dataclass, replace
 from typing import ClassVar
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from ..Errors import SettingsError
 from .Base import SourceSettings, checkNumber
@@ -132,6 +134,8 @@ def _device(device: object) -> int | str:
     if re.fullmatch(r"-?[0-9]{1,9}", text):
         _checkWhole(int(text), "The number of a camera", 99)
         return int(text)
+    if text.lower().startswith("file:"):
+        text = url2pathname(urlsplit(text).path)
     return text if "://" in text else os.path.abspath(os.path.expanduser(text))
 
 

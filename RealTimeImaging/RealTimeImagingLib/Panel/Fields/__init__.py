@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .Camera import CameraFields
 from .Folder import FolderFields
 from .HTTP import HTTPFields
 from .OpenIGTLink import OpenIGTLinkFields
@@ -12,5 +13,5 @@ from .SourceFields import SourceFields
 
 __all__ = ["FIELDS", "SourceFields"]
 
-FIELDS: tuple[type[SourceFields[Any]], ...] = (FolderFields, ReplayFields, OpenIGTLinkFields, HTTPFields)
+FIELDS: tuple[type[SourceFields[Any]], ...] = (FolderFields, ReplayFields, OpenIGTLinkFields, HTTPFields, CameraFields)
 """In the order of the combo box."""

@@ -1,0 +1,189 @@
+"""A camera as a person meets it: chosen in the panel, shown upright in Red, turned, mirrored, measured, recorded."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import numpy as np
+import pytest
+
+from .conftest import until, untilRunning, untilStopped
+from .test_Panel import panelOf
+
+
+@pytest.fixture
+def video(tmp_path):
+    """Writes a video of one picture, rows x columns, red first, again and again."""
+    import cv2
+
+    def write(picture, name="video.mkv", count=20, rate=50):
+        path = tmp_path / name
+        rows, columns = picture.shape[:2]
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"FFV1"), rate, (columns, rows))
+        for _ in range(count):
+            writer.write(np.ascontiguousarray(picture[..., ::-1]))
+        writer.release()
+        return str(path)
+
+    return write
+
+
+def quarters(rows=60, columns=100):
+    """Red at the top left, green at the top right, blue at the bottom left, black at the bottom right."""
+    picture = np.zeros((rows, columns, 3), np.uint8)
+    half = rows // 2, columns // 2
+    picture[: half[0], : half[1], 0] = picture[: half[0], half[1] :, 1] = picture[half[0] :, : half[1], 2] = 255
+    return picture
+
+
+def corners(view):
+    """Which colour is seen in each quarter of a view, the first row at the top."""
+    pixels = view.pixels()[..., :3].astype(int)
+    rows, columns = pixels.shape[:2]
+    names = {(1, 0, 0): "red", (0, 1, 0): "green", (0, 0, 1): "blue", (0, 0, 0): "black"}
+    places = [(rows * y // 20, columns * x // 20) for y in (8, 12) for x in (8, 12)]
+    return [names.get(tuple(pixels[place] > 128), "?") for place in places]
+
+
+def test_aVideoIsChosenAndSeenUprightInRed(slicer, module, views, logic, video, noErrors):
+    """File, Start: it is in Red alone, as the camera saw it, with its colours."""
+    ui = panelOf(module).ui
+    ui.sourceComboBox.currentIndex = 4
+    ui.cameraDeviceLineEdit.text = video(quarters())
+    ui.startButton.click()
+    until(lambda: "has ended" in ui.statusLabel.text)
+    node = logic.liveVolumeNode()
+    assert node.IsA("vtkMRMLVectorVolumeNode")
+    shown = [views.sliceWidget(name).mrmlSliceCompositeNode().GetBackgroundVolumeID() for name in ("Red", "Yellow")]
+    assert shown == [node.GetID(), None]
+    until(lambda: corners(views.sliceWidget("Red").sliceView()) == ["red", "green", "blue", "black"])
+    assert "video.mkv has ended: 20 pictures" in ui.lastEventLabel.text
+    untilStopped(logic)
+
+
+@pytest.mark.parametrize(
+    ("fields", "seen"),
+    [
+        ({"cameraRotateComboBox": 1}, ["blue", "red", "black", "green"]),
+        ({"cameraRotateComboBox": 2}, ["black", "blue", "green", "red"]),
+        ({"cameraRotateComboBox": 3}, ["green", "black", "red", "blue"]),
+        ({"cameraFlipComboBox": 1}, ["green", "red", "black", "blue"]),
+        ({"cameraFlipComboBox": 2}, ["blue", "black", "red", "green"]),
+    ],
+)
+def test_turnedAndMirrored(slicer, module, views, logic, video, noErrors, fields, seen):
+    """A camera that does not stand upright: what the panel calls a quarter to the right is one."""
+    ui = panelOf(module).ui
+    ui.sourceComboBox.currentIndex = 4
+    ui.cameraDeviceLineEdit.text = video(quarters())
+    for name, index in fields.items():
+        getattr(ui, name).currentIndex = index
+    ui.startButton.click()
+    until(lambda: "has ended" in ui.statusLabel.text)
+    until(lambda: corners(views.sliceWidget("Red").sliceView()) == seen)
+    untilStopped(logic)
+
+
+def test_measurementsAreRight(slicer, module, logic, video, noErrors):
+    """A line of Slicer's from one landmark to another is as long as the thing is, also when the picture is cropped."""
+    import vtk
+    from RealTimeImagingLib import CameraSettings
+
+    picture = np.zeros((60, 100, 3), np.uint8)
+    picture[20, 30] = picture[50, 70] = 255
+    path = video(picture)
+    expected = np.hypot(40 * 0.5, 30 * 0.25)
+    for crop, rotate in (((0, 0, 0, 0), 0), ((10, 5, 20, 3), 90)):
+        handle = logic.start(CameraSettings(path, spacing=(0.5, 0.25), crop=crop, rotate=rotate))
+        until(lambda handle=handle: "has ended" in handle.status)
+        node = logic.liveVolumeNode("Camera")
+        marks = np.argwhere(slicer.util.arrayFromVolume(node)[..., 0] > 128)
+        assert len(marks) == 2
+        toRAS = vtk.vtkMatrix4x4()
+        node.GetIJKToRASMatrix(toRAS)
+        points = [np.array(toRAS.MultiplyPoint((*map(float, mark[::-1]), 1)))[:3] for mark in marks]
+        assert np.isclose(np.linalg.norm(points[0] - points[1]), expected)
+        untilStopped(logic)
+
+
+def test_anotherViewIsTheUsersChoiceAndStays(slicer, module, views, logic, video, noErrors):
+    """Red is a suggestion; it is none for the next folder of the same name."""
+    from RealTimeImagingLib import CameraSettings
+
+    path = video(quarters())
+    assert logic.showIn("Camera") == "all"
+    handle = logic.start(CameraSettings(path))
+    untilRunning(handle)
+    assert logic.showIn("Camera") == "Red"
+    logic.setShowIn("Green", "Camera")
+    untilStopped(logic)
+    untilRunning(logic.start(CameraSettings(path)))
+    assert logic.showIn("Camera") == "Green"
+    untilStopped(logic)
+
+
+def test_everyPictureIsRecorded(slicer, module, logic, video, tmp_path, noErrors):
+    """From the first picture to the last, though the window is blocked meanwhile."""
+    from RealTimeImagingLib import CameraSettings
+
+    logic.startRecording(str(tmp_path / "out"))
+    handle = logic.start(CameraSettings(video(quarters(), count=60, rate=60)))
+    untilRunning(handle)
+    time.sleep(0.6)  # nothing of Slicer runs
+    until(lambda: "has ended" in handle.status)
+    until(lambda: logic.statistics()["recorded"] == 60)
+    assert logic.stopRecording() is not None
+    assert (logic.statistics()["received"], logic.statistics()["failed"]) == (60, 0)
+    assert handle.details["passedOver"] == handle.details["lost"] == 0
+
+
+def test_lookingForCamerasWhereThereAreNone(slicer, module, logic):
+    """The button says that it looks, and then what was found."""
+    ui = panelOf(module).ui
+    ui.sourceComboBox.currentIndex = 4
+    ui.cameraSearchButton.click()
+    assert not ui.cameraSearchButton.enabled
+    until(lambda: ui.cameraSearchButton.enabled, 60)
+    if ui.cameraFoundComboBox.count == 0:
+        assert "No camera was found" in ui.statusLabel.text
+
+
+def test_whatACameraOffersIsWhatCanBeChosen(slicer, module, logic):
+    """The lists change with the camera; what is chosen comes into the settings, and back from them."""
+    from RealTimeImagingLib import CameraSettings
+    from RealTimeImagingLib.CameraSearch.Probing import CameraOffer
+
+    ui, panel = panelOf(module).ui, panelOf(module)
+    ui.sourceComboBox.currentIndex = 4
+    section = next(one for one in panel._sections if type(one).__name__ == "CameraSection")
+    first = CameraOffer(
+        0, (640, 480), 30.0, "YUYV", ((320, 240), (640, 480)), (15.0, 30.0), ("YUYV", "MJPG"), ("V4L2",)
+    )
+    second = CameraOffer(2, (1280, 720), 30.0, "MJPG", ((1280, 720),), (30.0,), ("MJPG",), ("V4L2",))
+    for camera in (first, second):
+        section._found(CameraOffer.fromJSON(json.loads(json.dumps(vars(camera)))))
+    assert [ui.cameraFoundComboBox.itemText(index) for index in range(2)] == [
+        "Camera 0: 640 x 480",
+        "Camera 2: 1280 x 720",
+    ]
+    assert ui.cameraDeviceLineEdit.text == "0"
+    assert [ui.cameraSizeComboBox.itemText(index) for index in range(1, 3)] == ["320 x 240", "640 x 480"]
+    ui.cameraSizeComboBox.currentIndex = 1
+    ui.cameraRateComboBox.currentIndex = 1
+    ui.cameraCodecComboBox.currentIndex = 2
+    ui.cameraBackendComboBox.currentIndex = 1
+    ui.cameraCropTopSpinBox.value = 7
+    ui.cameraGreyCheckBox.checked = True
+    asked = CameraSettings(
+        0, 320, 240, 15.0, "MJPG", "V4L2", colour=False, crop=(0, 7, 0, 0), stream=ui.streamLineEdit.text
+    )
+    assert panel.settings() == asked
+    ui.cameraFoundComboBox.currentIndex = 1
+    assert ui.cameraDeviceLineEdit.text == "2"
+    assert panel.settings().codec == "MJPG"
+    assert panel.settings().width == 0
+    panel._source.showSettings(asked)
+    assert panel.settings() == asked
+    ui.cameraDeviceLineEdit.text = "/videos/a.mp4"
+    assert (panel.settings().width, panel.settings().codec) == (0, "")
