@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Everything one runs here; makes its own .venv first.  python3 run.py demo | test | check | bench | acquire
+"""Everything one runs here; makes its own .venv first.  python3 run.py demo | test | check | bench | acquire | convert
 
 Needs Python 3.10 to 3.13 and nothing else; on a bare Linux also the system's OpenGL and font libraries, which it
 installs where it may (root, apt) and otherwise names in one line. Inside Slicer none of this is needed.
@@ -37,8 +37,9 @@ COMMANDS = {
     "bench": ["{python}", "-m", "benchmarks"],
     "test": ["{python}", "-m", "pytest"],
     "acquire": ["{python}", "-m", "RealTimeImagingLib.Acquire"],
+    "convert": ["{python}", "-m", "RealTimeImagingLib.Conversion"],
 }
-SMALL = ("acquire",)
+SMALL = ("acquire", "convert")
 """Commands that need neither Slicer's libraries nor a screen."""
 CHECKS = (
     ["ruff", "check", "."],

@@ -20,6 +20,8 @@ from .BroadcastLogic import BroadcastLogic
 from .Connector import Connecting
 from .Control import Control
 from .ControlLogic import ControlLogic
+from .ConversionLogic import ConversionLogic
+from .Conversions import Conversions
 from .Errors import MissingPackageError, RealTimeImagingError, SettingsError
 from .Event import Event
 from .Exports import Exports
@@ -44,7 +46,7 @@ CAMERA_VIEW = "Red"
 
 
 class RealTimeImagingLogic(
-    ScriptedLoadableModuleLogic, VTKObservationMixin, RecordingLogic, ControlLogic, BroadcastLogic
+    ScriptedLoadableModuleLogic, VTKObservationMixin, RecordingLogic, ControlLogic, BroadcastLogic, ConversionLogic
 ):
     """All that the module does, for the panel and for Python.
 
@@ -69,6 +71,7 @@ class RealTimeImagingLogic(
         self.connecting = Connecting(self._start, self.pushing, self.listeners.report)
         self.sequences = RecordedSequences(slicer.mrmlScene, slicer.modules.sequences.logic())
         self.exports = Exports(self.listeners, self._changed)
+        self.conversions = Conversions(self.listeners, self.loadConverted, self._changed)
         self.recordings = Recordings(
             self.session, self.listeners, self.sequences, self._changed, self.exports.checksums
         )
@@ -168,6 +171,7 @@ class RealTimeImagingLogic(
         self.pushing.close()
         self.recordings.close()
         self.exports.close()
+        self.conversions.close()
 
     def push(
         self,
@@ -316,6 +320,7 @@ class RealTimeImagingLogic(
         self.session.close()
         self.recordings.forget()
         self.exports.close()
+        self.conversions.forget()
         self.volumes.forget()
         self.devices.forget()
         self._changed()

@@ -6,7 +6,7 @@ import os
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
 from ..Recording.Layout import candidates
@@ -81,7 +81,7 @@ class _Conversion:
     ) -> None:
         self._settings, self._state, self._progress = settings, state, progress
         self._workers = settings.workers or os.cpu_count() or 1
-        self._divides = executor is None
+        self._divides = executor is None or isinstance(executor, ProcessPoolExecutor | ThreadPoolExecutor)
         self._crew = Crew(self._workers, executor)
         self._report = Report(settings.input, settings.output)
         self._started = self._begun = time.monotonic()

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
@@ -13,6 +14,8 @@ from typing import Any, NamedTuple
 
 PERIOD = 0.1
 """Seconds between two looks whether the work is still wanted."""
+ALONE = 0.3
+"""Seconds of work after which processes are started to help; they need about as long to be there."""
 TRIES = 2
 """How often a job is given to processes beside this one that die; then it has failed."""
 
@@ -35,13 +38,15 @@ Handle = Callable[[Job, Any, BaseException | None], Iterable[Job]]
 class Crew:
     """Does jobs, several at a time.
 
-    :param workers: processes, this one among them; the others are started when there are jobs for them.
+    :param workers: processes, this one among them; the others are started when the work lasts.
     :param executor: does all instead; it is not shut down.
     """
 
     def __init__(self, workers: int, executor: Executor | None = None) -> None:
         self._given, self._helpers = executor, 0 if executor else workers - 1
         self._pool: ProcessPoolExecutor | None = None
+        self._there: Future[None] | None = None
+        self._begun = time.monotonic()
         self._room = 2 * self._helpers if executor is None else 1 << 30
 
     def each(self, jobs: Iterable[Job], handle: Handle, check: Callable[[], None]) -> None:
@@ -56,7 +61,6 @@ class Crew:
                 check()
                 self._submit(waiting, running)
                 if waiting and self._given is None:
-                    # Also while the others are starting, which takes longer than many a conversion.
                     self._here(waiting.popleft(), handle, waiting)
                     done = {future for future in running if future.done()}
                 else:
@@ -76,12 +80,14 @@ class Crew:
                 process.terminate()
             for process in processes:
                 process.join()
-            self._pool = None
+            self._pool = self._there = None
 
     def _submit(self, waiting: deque[Job], running: dict[Future[Any], Job]) -> None:
-        # One job alone, or the last, is done here before a process has started.
+        # The last job is done here.
         while len(waiting) > (self._given is None) and len(running) < self._room:
-            executor = self._given or self._started()
+            executor = self._given or self._ready()
+            if executor is None:
+                return
             job = waiting.popleft()
             try:
                 running[executor.submit(job.function, job.argument)] = job
@@ -92,11 +98,12 @@ class Crew:
                 self._broken()
                 return
 
-    def _started(self) -> ProcessPoolExecutor:
-        if self._pool is None:
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._helpers, context, beginWorker)
-        return self._pool
+    def _ready(self) -> Executor | None:
+        # A job that waits for a process to start would make a short conversion a long one.
+        if self._pool is None and self._helpers and time.monotonic() - self._begun > ALONE:
+            self._pool = ProcessPoolExecutor(self._helpers, multiprocessing.get_context("spawn"), beginWorker)
+            self._there = self._pool.submit(hello)
+        return self._pool if self._there is not None and self._there.done() else None
 
     def _here(self, job: Job, handle: Handle, waiting: deque[Job]) -> None:
         try:
@@ -118,7 +125,13 @@ class Crew:
         # A process died. Nobody knows in which job: each goes to new processes once more.
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
-            self._pool = None
+            self._pool = self._there = None
+
+
+def hello() -> None:
+    """A job that shows that a process is there."""
+    # What the jobs need is imported before the first of them.
+    from . import Scan, Tasks  # noqa: F401
 
 
 def beginWorker() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -48,8 +49,14 @@ class Stack:
 def normalOf(common: Common) -> Matrix:
     """The normal of the slices, of length 1: across a row, then down a column, then this is right-handed."""
     assert common.orientation is not None
-    normal = np.cross(common.orientation[:3], common.orientation[3:])
+    return _normal(common.orientation)
+
+
+@lru_cache
+def _normal(cosines: tuple[float, ...]) -> Matrix:
+    normal = np.cross(cosines[:3], cosines[3:])
     unit: Matrix = normal / np.linalg.norm(normal)
+    unit.flags.writeable = False
     return unit
 
 

@@ -6,11 +6,17 @@ The format: "Definition of NRRD File Format" (teem); that of sequences as in Rec
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from ..Frame import ATTRIBUTE_NAME, Matrix
-from ..Recording.Header import TYPES, escaped, indexValues, vector
+from ..Errors import ConversionError
+from ..Frame import ATTRIBUTE_NAME, LPS_TO_RAS, Matrix
+from ..Recording.Header import TYPES, escaped, indexValues, unescaped, vector
+
+_LONGEST = 4 << 20
+_ALIGNED = 64
+"""Bytes."""
 
 
 def composeHeader(
@@ -56,4 +62,65 @@ def composeHeader(
     fields += ["endian: little", "encoding: raw", f"space origin: {vector(ijkToLPS[:3, 3])}"]
     keys |= {name: value for name, value in pairs.items() if ATTRIBUTE_NAME.fullmatch(name)}
     lines = [*fields, *(f"{name}:={escaped(value)}" for name, value in keys.items())]
-    return "\n".join(lines).encode("utf-8", "replace") + b"\n\n"
+    text = "\n".join(lines).encode("utf-8", "replace")
+    # A comment of the right length: mapped voxels lie at whole multiples of their size.
+    return text + b"\n#" + b" " * (-(len(text) + 4) % _ALIGNED) + b"\n\n"
+
+
+class Converted(NamedTuple):
+    """A file that :func:`composeHeader` began.
+
+    :param offset: of the first voxel, bytes.
+    :param dtype: with its byte order.
+    :param shape: (k, j, i) or (k, j, i, components) of one volume.
+    :param volumes: of a sequence; None for a single volume.
+    :param ijkToRAS: 4x4 float64, millimetres.
+    :param pairs: keys and their values.
+    """
+
+    offset: int
+    dtype: np.dtype[np.generic]
+    shape: tuple[int, ...]
+    volumes: int | None
+    ijkToRAS: Matrix
+    pairs: dict[str, str]
+
+
+def readHeader(path: str) -> Converted:
+    """The header of a file that was converted, also of one that is tilted, which the Readers refuse.
+
+    :raises ConversionError: it is no such file.
+    :raises OSError: it cannot be read.
+    """
+    with open(path, "rb") as file:
+        data = file.read(_LONGEST)
+    text, end, _ = data.partition(b"\n\n")
+    lines = [line for line in text.decode("utf-8", "replace").split("\n")[1:] if not line.startswith("#")]
+    pairs = dict(line.split(":=", 1) for line in lines if ":=" in line)
+    fields = dict(line.split(": ", 1) for line in lines if ":=" not in line and ": " in line)
+    kinds = {name: kind for kind, name in TYPES.items()}
+    try:
+        dtype: np.dtype[np.generic] = np.dtype(f"<{kinds[fields['type']]}")
+        sizes = [int(word) for word in fields["sizes"].split()]
+        vectors = [_numbers(word) for word in fields["space directions"].split() if word != "none"]
+        several = fields["kinds"].endswith("list")
+        matrix = np.eye(4)
+        matrix[:3, :3], matrix[:3, 3] = np.array(vectors).T, _numbers(fields["space origin"])
+        if not end or fields["encoding"] != "raw" or fields["space"] != "left-posterior-superior":
+            raise ValueError
+    except (KeyError, ValueError) as error:
+        raise ConversionError(f"{path} is no file that was converted here.") from error
+    volumes = sizes.pop() if several else None
+    components = [sizes.pop(0)] if len(sizes) == 4 else []
+    return Converted(
+        len(text) + 2,
+        dtype,
+        (*reversed(sizes), *components),
+        volumes,
+        LPS_TO_RAS @ matrix,
+        {name: unescaped(value) for name, value in pairs.items() if ATTRIBUTE_NAME.fullmatch(name)},
+    )
+
+
+def _numbers(vector: str) -> list[float]:
+    return [float(number) for number in vector.strip("()").split(",")]

@@ -115,7 +115,7 @@ class State:
         :raises OSError: they cannot be written; what was noted stays.
         """
         values = report.toJSON()
-        current = {entry.key for entry in report.entries}
+        current = {entry.key for entry in report.entries if entry.file}
         values["former"] = len(self.entries.keys() - current)
         text = json.dumps(values, indent=1, ensure_ascii=False)
         replaceFile(self._path(REPORT), text.encode("utf-8", "replace"))

@@ -255,7 +255,7 @@ def _split(places: list[list[Slice]], most: int, key: Key) -> list[list[list[Sli
     if len(byValue) < most or len(byValue) > 2 * most or (len(places) > 1 and 2 * len(byValue) > count):
         return []
     alike: dict[tuple[int, ...], list[list[Slice]]] = defaultdict(list)
-    for value in sorted(byValue, key=_natural):
+    for value in sorted(byValue, key=natural):
         volume = byValue[value]
         alike[tuple(sorted(volume))].append([volume[number] for number in sorted(volume)])
     return list(alike.values())
@@ -272,7 +272,7 @@ def _tellApart(volumes: list[Volume]) -> None:
     # Names of the parts of a series that stay the same when the series is converted again.
     if len(volumes) < 2:
         return
-    for number, volume in enumerate(sorted(volumes, key=lambda one: _natural(one.first.path)), 1):
+    for number, volume in enumerate(sorted(volumes, key=lambda one: natural(one.first.path)), 1):
         first, common = volume.first, volume.common
         volume.part = f"{number} {common.rows}x{common.columns} {common.echo} {common.kind} {first.uid}".strip()
 
@@ -294,14 +294,14 @@ def _times(slices: Sequence[Slice]) -> list[float] | None:
 
 def _instance(one: Slice) -> tuple[object, ...]:
     number = one.instance
-    return (number is None, number or 0, one.location or 0.0, _natural(one.path))
+    return (number is None, number or 0, one.location or 0.0, natural(one.path))
 
 
 def _moment(one: Slice) -> tuple[object, ...]:
-    return (_natural(one.temporal), _natural(one.time), _natural(one.trigger), *_instance(one))
+    return (natural(one.temporal), natural(one.time), natural(one.trigger), *_instance(one))
 
 
-def _natural(text: str) -> tuple[tuple[int, float, str], ...]:
-    # Numbers in a text are compared as numbers.
+def natural(text: str) -> tuple[tuple[int, float, str], ...]:
+    """By this, texts are sorted with the numbers in them as numbers."""
     parts = re.findall(r"\d+(?:\.\d+)?|\D+", text)
     return tuple((0, float(part), "") if part[0].isdigit() else (1, 0.0, part) for part in parts)

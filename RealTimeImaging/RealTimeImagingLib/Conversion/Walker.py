@@ -129,38 +129,40 @@ def _meta(data: bytes) -> tuple[dict[int, bytes], int]:
 def _dataset(
     data: bytes, position: int, values: dict[int, bytes], syntax: str, wanted: Set[int], whole: bool
 ) -> Walked:
-    explicit, order = syntax != IMPLICIT, ">" if syntax == BIG else "<"
-    form, size = (order + "HH2sH", len(data)) if explicit else (order + "HHI", len(data))
-    unpack = struct.Struct(form).unpack_from
+    explicit, order, size = syntax != IMPLICIT, ">" if syntax == BIG else "<", len(data)
+    unpack = struct.Struct(order + "HH2sH").unpack_from
     unpackLong = struct.Struct(order + "I").unpack_from
-    before = 0
+    short, before = _SHORT if explicit else frozenset[bytes](), 0
     while True:
-        if position == size and whole:
-            return Walked(values, syntax, order, 0, position, 0)
-        if explicit:
+        # This is where the time goes: most elements take the short way.
+        try:
             group, element, kind, length = unpack(data, position)
-            position += 8
-            if kind in _LONG:
-                (length,) = unpackLong(data, position)
-                position += 4
-            elif kind not in _SHORT:
-                raise OddError("an element has no value representation")
-        else:
-            group, element, length = unpack(data, position)
-            position += 8
+        except struct.error:
+            if position == size and whole:
+                return Walked(values, syntax, order, 0, position, 0)
+            raise ShortError from None
         tag = group << 16 | element
         if tag <= before:
             raise OddError("the elements are not in order")
         before = tag
-        if tag == PIXELS or tag in _FLOAT_PIXELS:
-            return Walked(values, syntax, order, tag, position, length)
-        if length == UNDEFINED:
-            # PS3.5 section 6.2.2, note 2: an UN of undefined length is implicit inside.
-            position = _skipSequence(data, position, order, explicit and kind != b"UN", 0)
-            continue
+        if kind in short:
+            position += 8
+        else:
+            if not explicit:
+                (length,) = unpackLong(data, position + 4)
+                position += 8
+            elif kind in _LONG:
+                (length,) = unpackLong(data, position + 8)
+                position += 12
+            else:
+                raise OddError("an element has no value representation")
+            if tag == PIXELS or tag in _FLOAT_PIXELS:
+                return Walked(values, syntax, order, tag, position, length)
+            if length == UNDEFINED:
+                # PS3.5 section 6.2.2, note 2: an UN of undefined length is implicit inside.
+                position = _skipSequence(data, position, order, explicit and kind != b"UN", 0)
+                continue
         if tag in wanted:
-            if position + length > size:
-                raise ShortError
             values[tag] = data[position : position + length]
         position += length
         if position > size:

@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import logging
 import os
-import signal
-import sys
 from collections.abc import Callable
 from typing import Any
 
-import qt
-
-from ..Acquisition.Child import newProcess, startChild
+from ..Acquisition.JobProcess import JobProcess
 from ..Acquisition.WorkFolders import makeWorkFolder, removeWorkFolders
 from ..Event import Event
 from ..Frame import Pixels
 from .Checksums import ChecksumJob
 from .Job import ExportJob, Snapshot
 
-STOP_TIME = 1000
-"""Milliseconds after which a process that was told to cancel is killed."""
 
-log = logging.getLogger(__name__)
-
-
-class ExportProcess:
+class ExportProcess(JobProcess):
     """One export. All calls and callbacks are on the main thread; exactly one of ``onDone`` and ``onFailed`` is called,
     once, when the process has ended.
 
@@ -42,23 +31,10 @@ class ExportProcess:
         onDone: Callable[[list[str], list[Event]], None],
         onFailed: Callable[[str], None],
     ) -> None:
+        super().__init__(os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py"), "export")
         self.job = job
         self._onProgress, self._onDone, self._onFailed = onProgress, onDone, onFailed
-        self._partial, self._errors = b"", b""
         self._events: list[Event] = []
-        self._last: dict[str, Any] = {}
-        self._cancelling = self._told = False
-        self._folders: list[str] = []
-        self.pid = self._code = 0
-        self.ended = False
-        """True once there is no process any more."""
-        self._process: Any = newProcess()
-        self._killer, self._teller = qt.QTimer(), qt.QTimer()
-        for timer, slot in ((self._killer, self.kill), (self._teller, self._tell)):
-            timer.setSingleShot(True)
-            timer.connect("timeout()", slot)
-        for signal_, slot in self._slots():
-            self._process.connect(signal_, slot)
 
     @classmethod
     def ofPixels(cls, job: ExportJob, pixels: Pixels, *callbacks: Callable[..., None]) -> ExportProcess:
@@ -77,7 +53,7 @@ class ExportProcess:
         except BaseException:
             removeWorkFolders([folder])
             raise
-        export._folders = [folder]
+        export.folders = [folder]
         return export
 
     def start(self) -> None:
@@ -85,116 +61,27 @@ class ExportProcess:
 
         :raises AcquisitionError: there is no Python to run it.
         """
-        startChild(self._process, os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py"))
-        # A start that fails may have told so already.
-        if not self.ended:
-            self._process.write(json.dumps(self.job.toJSON()).encode() + b"\n")
+        self.startWith(self.job.toJSON())
 
-    @property
-    def cancelled(self) -> bool:
-        """True once somebody cancelled it."""
-        return self._cancelling
-
-    def cancel(self) -> None:
-        """Ask it to remove what it wrote and to end; returns at once. An export that is all but done is done."""
-        if not self.ended and not self._cancelling:
-            self._cancelling = True
-            self._process.closeWriteChannel()
-            self._killer.start(STOP_TIME)
-
-    def waitForEnd(self) -> None:
-        """Cancel and wait: for scene close, reload and exit, when no event loop follows."""
-        self.cancel()
-        if not self.ended:
-            self._process.waitForFinished(STOP_TIME)
-        if not self.ended:
-            self.kill()
-            self._process.waitForFinished(STOP_TIME)
-        if not self.ended:
-            self._finished(-1)
-        self._tell()
-
-    def kill(self) -> None:
-        """End the process by force; an unfinished file, whose name begins with a dot, may stay."""
-        if self.ended:
-            return
-        if self.pid:
-            try:
-                # Slicer's Python is behind a launcher; killing only that one would leave the process alone.
-                os.kill(self.pid, signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
-            except OSError:
-                pass
-        self._process.kill()
-
-    def _slots(self) -> list[tuple[str, Callable[..., None]]]:
-        return [
-            ("readyReadStandardOutput()", self._read),
-            ("readyReadStandardError()", self._readErrors),
-            ("finished(int,QProcess::ExitStatus)", self._finished),
-            ("errorOccurred(QProcess::ProcessError)", self._errorOccurred),
-        ]
-
-    def _read(self) -> None:
-        self._partial += self._process.readAllStandardOutput().data()
-        *lines, self._partial = self._partial.split(b"\n")
-        for line in lines:
-            try:
-                self._take(json.loads(line))
-            except (ValueError, KeyError, TypeError):
-                log.exception("A line of the export process could not be used: %r", line[:200])
-
-    def _take(self, line: dict[str, Any]) -> None:
+    def take(self, line: dict[str, Any]) -> bool:
+        """Progress and events."""
         if "progress" in line:
-            if not self._cancelling:
+            if not self.cancelled:
                 self._onProgress(line["progress"], line["words"])
         elif "event" in line:
             self._events.append(Event.fromJSON(line["event"]))
-        elif "log" in line:
-            logging.getLogger(f"RealTimeImaging.{line['logger']}").log(line["level"], line["log"])
-        elif "pid" in line:
-            self.pid = line["pid"]
         else:
-            self._last = line
+            return False
+        return True
 
-    def _readErrors(self) -> None:
-        self._errors += self._process.readAllStandardError().data()
-
-    def _errorOccurred(self, error: int) -> None:
-        if error == 0:  # QProcess::FailedToStart: there will be no finished()
-            self._finished(-1)
-
-    def _finished(self, code: int, *_: int) -> None:
-        if self.ended:
-            return
-        self._read()
-        self._readErrors()
-        self.ended = True
-        self._killer.stop()
-        self._killer.disconnect("timeout()", self.kill)
-        for signal_, slot in self._slots():
-            self._process.disconnect(signal_, slot)
-        removeWorkFolders(self._folders)
-        if self._errors.strip():
-            log.error("The export process wrote: %s", self._errors.decode(errors="replace").strip())
-        self._code = code
-        # Whoever is told may let go of this object and so of the process, and deleting that in its own signal crashes.
-        self._teller.start(0)
-
-    def _tell(self) -> None:
-        if self._told:
-            return
-        self._told = True
-        self._teller.stop()
-        self._teller.disconnect("timeout()", self._tell)
-        if "done" in self._last:
+    def tellEnd(self, last: dict[str, Any], unexpected: str) -> None:
+        """How it ended."""
+        if "done" in last:
             self._onProgress(1.0, "Saved")
-            self._onDone(self._last["done"], self._events)
-        elif "failed" in self._last:
-            self._onFailed(self._last["failed"])
-        elif self._cancelling:
+            self._onDone(last["done"], self._events)
+        elif "failed" in last:
+            self._onFailed(last["failed"])
+        elif self.cancelled:
             self._onFailed("The export was cancelled; nothing is left of it.")
         else:
-            last = self._errors.decode(errors="replace").strip().splitlines()
-            self._onFailed(
-                f"The export ended unexpectedly (exit code {self._code}). {last[-1] if last else ''}".strip()
-            )
+            self._onFailed(unexpected)

@@ -8,6 +8,7 @@ import qt
 
 from ..Settings import SourceSettings
 from .CameraSection import CameraSection
+from .ConvertSection import ConvertSection
 from .DetailsSection import DetailsSection
 from .DevicesSection import DevicesSection
 from .LiveSection import LiveSection
@@ -47,6 +48,7 @@ class Panel:
             RecordSection(ui, logic, what.complain),
             self._details,
             SaveSection(ui, logic, what.complain),
+            ConvertSection(ui, logic, what.complain),
             what,
         ]
         logic.addChangeObserver(self._changed)

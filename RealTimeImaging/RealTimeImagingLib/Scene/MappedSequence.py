@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import slicer
 import vtk
-from vtk.util.numpy_support import get_vtk_array_type
 
 from ..Frame import Pixels, componentsOf, describe
 from ..Recording import RecordedPart
+from .MappedImage import imageOver
 
 HEADER = ".seq.nhdr"
 CHUNK = 1 << 30
@@ -73,19 +73,7 @@ class MappedSequence:
         known = describe(entry["attributes"], entry["number"], entry["receiveTime"], entry["deviceTime"])
         for name, value in known.items():
             item.SetAttribute(name, value)
-        item.SetAndObserveImageData(self._image(pixels))
-
-    def _image(self, pixels: Pixels) -> Any:
-        scalars = vtk.vtkDataArray.CreateDataArray(get_vtk_array_type(pixels.dtype))
-        scalars.SetName("ImageScalars")
-        scalars.SetNumberOfComponents(componentsOf(pixels.shape))
-        scalars.SetVoidArray(pixels, pixels.size, 1)
-        # Proxy nodes share VTK's array, so the memory lives as long as that: an observer that is never called holds it.
-        scalars.AddObserver(vtk.vtkCommand.UserEvent, _Holder(pixels))
-        image = vtk.vtkImageData()
-        image.SetDimensions(*reversed(pixels.shape[:3]))
-        image.GetPointData().SetScalars(scalars)
-        return image
+        item.SetAndObserveImageData(imageOver(pixels))
 
     def _pixels(self, index: int) -> Pixels:
         part, size = self.part, self.part.frameBytes
@@ -100,11 +88,3 @@ class MappedSequence:
         flat: Pixels = np.frombuffer(memory, np.uint8, size, start - first)
         pixels = flat.view(part.dtype).reshape(part.shape)
         return pixels if part.dtype.isnative else pixels.astype(part.dtype.newbyteorder("="))
-
-
-class _Holder:
-    def __init__(self, held: Pixels) -> None:
-        self._held = held
-
-    def __call__(self, *_: Any) -> None:
-        pass

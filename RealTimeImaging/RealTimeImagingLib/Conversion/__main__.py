@@ -1,0 +1,64 @@
+"""python -m RealTimeImagingLib.Conversion IN OUT; or python .../RealTimeImagingLib/Conversion IN OUT."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+
+# Run as a file, Python knows nothing of the library's folder; the folder of this file must not hide other packages.
+sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from RealTimeImagingLib.Conversion.Converting import Progress, convert
+from RealTimeImagingLib.Conversion.Report import Report
+from RealTimeImagingLib.Conversion.Settings import NAME, ConversionSettings
+from RealTimeImagingLib.Conversion.Words import lasting, rows
+from RealTimeImagingLib.Errors import RealTimeImagingError
+
+
+def main() -> int:
+    """Run the command; returns the exit code: 1 when a volume failed, 2 when nothing could be done, 130 by Ctrl+C."""
+    parser = argparse.ArgumentParser(
+        prog="run.py convert",
+        description="Convert all DICOM series below a folder, each to one uncompressed NRRD. What was converted before "
+        "is skipped. The report is in OUT, in conversion.json and conversion.csv.",
+    )
+    parser.add_argument("input", metavar="IN", help="folder with DICOM files; it is only read")
+    parser.add_argument("output", metavar="OUT", help="folder for the files")
+    parser.add_argument("--workers", type=int, default=0, help="processes; one for each processor without it")
+    parser.add_argument("--name", default=NAME, help="pattern of the names, DICOM keywords in braces; %(default)s")
+    parser.add_argument("--tags", help="DICOM keywords to write as keys, separated by commas; safe ones without it")
+    parser.add_argument("--strict", action="store_true", help="a volume with a missing or damaged slice fails")
+    options = parser.parse_args()
+    tags = None if options.tags is None else tuple(tag.strip() for tag in options.tags.split(",") if tag.strip())
+    progress = Progress(_tell if sys.stderr.isatty() else lambda _: None)
+    signal.signal(signal.SIGTERM, lambda *_: setattr(progress, "cancelled", True))
+    try:
+        settings = ConversionSettings(
+            options.input, options.output, options.name, tags, options.workers, options.strict
+        )
+        report = convert(settings, progress=progress)
+    except (RealTimeImagingError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    if sys.stderr.isatty():
+        sys.stderr.write("\n")
+    _write(report)
+    return 130 if progress.cancelled else min(1, report.count("failed"))
+
+
+def _tell(progress: Progress) -> None:
+    left = "" if progress.left is None else f", {lasting(progress.left)} left"
+    sys.stderr.write(f"\r{round(100 * progress.part):3d} % {progress.words}{left}".ljust(79)[:79])
+    sys.stderr.flush()
+
+
+def _write(report: Report) -> None:
+    encoding = sys.stdout.encoding or "utf-8"
+    for line in [*rows(report), report.words]:
+        sys.stdout.write(line.encode(encoding, "replace").decode(encoding) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

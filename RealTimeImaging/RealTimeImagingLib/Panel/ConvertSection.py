@@ -1,0 +1,93 @@
+"""Convert DICOM files, and load what was made of them."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import ctk
+import slicer
+from slicer.i18n import tr as _
+
+from ..Conversion.Words import lasting
+from .Section import Section, remember, remembered
+
+_FIELDS = {"convertNameLineEdit": "ConvertName", "convertTagsLineEdit": "ConvertTags"}
+_FOLDERS = {"convertInputPathLineEdit": "ConvertInput", "convertOutputPathLineEdit": "ConvertOutput"}
+
+
+class ConvertSection(Section):
+    """Folders, names, keys; how far it is; a list of files to load, one at a click."""
+
+    def __init__(self, ui: Any, logic: Any, complain: Any) -> None:
+        super().__init__(ui, logic, complain)
+        self._files: list[str] = []
+        self._running = False
+        for name, key in _FOLDERS.items():
+            getattr(ui, name).filters = ctk.ctkPathLineEdit.Dirs
+            getattr(ui, name).currentPath = remembered(key)
+        for name, key in _FIELDS.items():
+            getattr(ui, name).text = remembered(key) or getattr(ui, name).text
+        self.connect(ui.convertSection, "contentsCollapsed(bool)", self._showRunning)
+        self.connect(ui.convertButton, "clicked()", self._convert)
+        self.connect(ui.cancelConvertButton, "clicked()", self._cancel)
+        self.connect(ui.loadConvertedButton, "clicked()", self._load)
+
+    def refresh(self, values: dict[str, Any]) -> None:
+        """How far it is, and what can be loaded."""
+        ui, status, files = self.ui, self.logic.conversionStatus(), self.logic.convertedFiles()
+        if files != self._files:
+            self._files = files
+            ui.convertedComboBox.clear()
+            for path in files:
+                ui.convertedComboBox.addItem(os.path.basename(path))
+        self._running = status["running"]
+        self._showRunning()
+        ui.convertButton.enabled = not self._running
+        ui.loadConvertedButton.enabled = ui.convertedComboBox.enabled = bool(files)
+        ui.convertProgressBar.value = round(100 * status["progress"])
+        left = "" if status["left"] is None else " " + _("{time} left").format(time=lasting(status["left"]))
+        ui.convertLabel.text = f"{status['words'] or '-'}{left}"
+        ui.convertLabel.setStyleSheet("color: red" if status["failed"] else "")
+
+    def _showRunning(self, *_collapsed: bool) -> None:
+        # A section that opens shows all that is in it, also what was hidden while it was closed.
+        self.ui.cancelConvertButton.visible = self._running
+        self.ui.convertProgressBar.visible = self._running
+
+    def _convert(self) -> None:
+        ui = self.ui
+        tags = [tag.strip() for tag in ui.convertTagsLineEdit.text.replace(",", ";").split(";") if tag.strip()]
+
+        def start() -> None:
+            self.logic.convertFolder(
+                ui.convertInputPathLineEdit.currentPath,
+                ui.convertOutputPathLineEdit.currentPath,
+                name=ui.convertNameLineEdit.text,
+                tags=tags or None,
+                loadWhenDone=ui.convertLoadCheckBox.checked,
+            )
+            for name, key in _FOLDERS.items():
+                remember(key, getattr(ui, name).currentPath)
+            for name, key in _FIELDS.items():
+                remember(key, getattr(ui, name).text)
+
+        self.attempt(start)
+
+    def _cancel(self) -> None:
+        self.logic.cancelConversion()
+
+    def _load(self) -> None:
+        box = self.ui.convertedComboBox
+        index = box.currentIndex
+        if not 0 <= index < len(self._files):
+            return
+
+        def load() -> None:
+            node = self.logic.loadConverted(self._files[index])
+            if node.IsA("vtkMRMLVolumeNode"):
+                slicer.util.setSliceViewerLayers(background=node, fit=True)
+
+        if self.attempt(load):
+            # The next click loads the next.
+            box.currentIndex = min(index + 1, len(self._files) - 1)

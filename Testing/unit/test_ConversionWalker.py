@@ -1,0 +1,110 @@
+"""The walk through a header finds what pydicom finds, and whatever the bytes, it ends, in one of three ways."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydicom.data import get_testdata_file
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from RealTimeImagingLib.Conversion.Headers import TAGS, Refused, Slice
+from RealTimeImagingLib.Conversion.Scan import scanFiles
+from RealTimeImagingLib.Conversion.Walker import OddError, ShortError, walk
+from unit.converting import dicomFile
+
+some = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+WANTED = frozenset(TAGS.values())
+FILES = "CT_small MR_small MR_small_RLE MR_small_bigendian MR_small_implicit SC_rgb_rle_2frame examples_overlay rtdose"
+
+
+def real(name):
+    return Path(get_testdata_file(f"{name}.dcm", download=False)).read_bytes()
+
+
+def nested(path, syntax):
+    """A file with sequences of undefined and of defined length in one another, before the elements that matter."""
+    inner, outer = Dataset(), Dataset()
+    inner.CodeValue = "x" * 99
+    inner.is_undefined_length_sequence_item = True
+    outer.PurposeOfReferenceCodeSequence = Sequence([inner, inner])
+    outer["PurposeOfReferenceCodeSequence"].is_undefined_length = True
+    dicomFile(path, np.ones((5, 4), np.int16), (1, 2, 3), syntax, SourceImageSequence=Sequence([outer, outer]))
+    dataset = pydicom.dcmread(path)
+    dataset["SourceImageSequence"].is_undefined_length = True
+    dataset.save_as(path)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("name", FILES.split())
+def test_it_finds_what_pydicom_finds(name):
+    data = real(name)
+    found = walk(data, WANTED, True)
+    dataset = pydicom.dcmread(pydicom.filebase.DicomBytesIO(data))
+    for tag, value in found.values.items():
+        if tag >> 16 == 2:
+            continue
+        element = dataset[tag]
+        if element.VR == "US":
+            assert np.frombuffer(value, found.order + "u2")[0] == element.value
+        else:
+            text = value.decode("latin-1").strip("\0 ")
+            several = element.VM > 1
+            assert text.split("\\") == (
+                [str(one) for one in element.value]
+                if several
+                else ["" if element.value is None else str(element.value)]
+            )
+    assert {tag for tag in WANTED if tag in dataset and dataset[tag].value != ""} <= {
+        tag for tag, value in found.values.items()
+    }
+    if found.length != 0xFFFFFFFF:
+        assert data[found.offset : found.offset + found.length] == dataset.PixelData
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_sequences_are_passed_over(tmp_path, syntax):
+    found = walk(nested(tmp_path / "a", syntax), WANTED, True)
+    assert found.values[TAGS["position"]].strip() == b"1.\\2.\\3."
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_every_beginning_of_a_header_is_too_short(tmp_path, syntax):
+    data = nested(tmp_path / "a", syntax)
+    offset = walk(data, WANTED, True).offset
+    for cut in range(offset):
+        with pytest.raises(ShortError):
+            walk(data[:cut], WANTED, False)
+
+
+@some
+@given(
+    changes=st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 255)), min_size=1, max_size=8),
+    cut=st.integers(0, 6000),
+    name=st.sampled_from(FILES.split()),
+)
+def test_hostile_bytes_end_in_one_of_three_ways(tmp_path, changes, cut, name):
+    data = bytearray(real(name)[:6000])
+    for position, value in changes:
+        data[position % len(data)] = value
+    try:
+        found = walk(bytes(data[:cut]), WANTED, True)
+        assert 0 <= found.offset <= len(data) * 9
+    except (ShortError, OddError):
+        pass
+    (tmp_path / "a").write_bytes(data[:cut])
+    (one,) = scanFiles([str(tmp_path / "a")], {})
+    assert isinstance(one, Slice | Refused)
+    assert not isinstance(one, Refused) or len(one.reason) > 10
+
+
+@some
+@given(data=st.binary(max_size=600))
+def test_any_bytes_behind_the_mark(data):
+    with pytest.raises((ShortError, OddError)):
+        walk(b"\0" * 128 + b"DICM" + data, WANTED, False)
