@@ -197,6 +197,7 @@ def test_a_hostile_header_does_no_harm(tmp_path, changes, packed):
     ),
     value=st.text(max_size=30) | st.sampled_from(["nan", "-1", "1e400", "9" * 30, "LIST", "LIST 99", "%d 1 2 3"]),
 )
+@example(field="ElementDataFile", value="\r0")
 def test_a_hostile_field_does_no_harm(tmp_path, field, value):
     path = handmade(tmp_path / "a.mha", {field: value}, bytes(24))
     assertHarmless(path, path.read_bytes())

@@ -80,7 +80,9 @@ class MetaImage(VolumeFile):
         header = _Header(data.decode("utf-8", "replace"))
         dtype, sizes = header.dtype(), header.sizes()
         total = math.prod(sizes) * dtype.itemsize * header.channels()
-        name = header.fields["ElementDataFile"]
+        name = header.fields.get("ElementDataFile", "")
+        if not name:
+            raise NotAnImageError("ElementDataFile, which ends a MetaImage header, does not name a file.")
         local = name.upper() == "LOCAL"
         if _LISTED.fullmatch(name):
             data, _, _ = readHeader(self.path, re.compile(rb"\Z(?!)"), self.limit)
