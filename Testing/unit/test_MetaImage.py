@@ -3,7 +3,7 @@ import zlib
 import numpy as np
 import pytest
 import SimpleITK
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from RealTimeImagingLib.Readers import openImageFile
 from unit.settling import (
