@@ -73,7 +73,7 @@ def test_a_picture_is_known_by_its_content(tmp_path):
 @pytest.mark.parametrize(
     ("name", "data", "code"),
     [
-        ("a.tif", b"", "not-an-image"),
+        ("a.gif", b"", "not-an-image"),
         ("a.txt", b"", "not-an-image"),
         ("a.hdr", b"ENVI\ndescription = {a file of another format with the same ending}\n" * 9, "not-an-image"),
         ("unknown", b"text " * 200, "not-an-image"),

@@ -32,6 +32,9 @@ class Picture(ImageFile):
     CMYK RGB.
     """
 
+    proves = True
+    """Whether the end of the picture proves that all of it is there."""
+
     def __init__(self, path: str, limit: int = DEFAULT_LIMIT) -> None:
         super().__init__(path, limit)
         self._restart()
@@ -47,12 +50,13 @@ class Picture(ImageFile):
                 self._restart()
             if size == 0:
                 return "The file is empty so far."
-            self.sealed = self._walk(file, size)
-        return None if self.sealed else f"{size:,} bytes are there; the end of the picture is missing."
+            whole = self._walk(file, size)
+        self.sealed = whole and self.proves
+        return None if whole else f"{size:,} bytes are there; the end of the picture is missing."
 
     @abstractmethod
     def _walk(self, file: BinaryIO, size: int) -> bool:
-        """Go on from ``_position`` as far as the file reaches; True when the end mark was found."""
+        """Go on from ``_position`` as far as the file reaches; True when the end was found."""
 
     @abstractmethod
     def _open(self, data: bytes) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from ..Errors import NotAnImageError
 from ..Frame import Image
+from .BMP import BMP
 from .DICOM import DICOM, looksLikeDICOM
 from .ImageFile import DEFAULT_LIMIT, ImageFile, Lend
 from .MetaImage import MetaImage
@@ -14,6 +15,7 @@ from .NIfTI import NIfTI, NIfTIPair, imageOfPair
 from .NRRD import NRRD
 from .Picture import JPEG, PNG, PNG_SIGNATURE
 from .Raw import readStart
+from .TIFF import TIFF, TIFF_MARKS
 
 __all__ = ["DEFAULT_LIMIT", "IMAGE_SUFFIXES", "ImageFile", "Lend", "companionOf", "ignoredName", "openImageFile"]
 
@@ -23,7 +25,9 @@ _READERS: dict[str, type[ImageFile]] = {
     **dict.fromkeys((".nrrd", ".nhdr"), NRRD),
     **dict.fromkeys((".mha", ".mhd"), MetaImage),
     ".png": PNG,
+    **dict.fromkeys((".bmp", ".dib"), BMP),
     **dict.fromkeys((".jpg", ".jpeg", ".jpe"), JPEG),
+    **dict.fromkeys((".tif", ".tiff", ".btf"), TIFF),
     **dict.fromkeys((".dcm", ".dicom"), DICOM),
 }
 
@@ -50,9 +54,6 @@ def companionOf(path: str) -> str | None:
 
 
 _OTHERS = (
-    ".tif",
-    ".tiff",
-    ".bmp",
     ".gif",
     ".webp",
     ".mgz",
@@ -67,6 +68,9 @@ _OTHERS = (
 """Endings that say that no reader here is meant, so that the content need not be asked."""
 
 _ENOUGH = 352
+_BMP_HEADERS = [size.to_bytes(4, "little") for size in (12, 16, 40, 52, 56, 64, 108, 124)]
+_DICOM_MARK = 132
+"""Bytes after which a file that begins as TIFF is none but DICOM, whose first 128 bytes may be those of a TIFF file."""
 
 
 def openImageFile(path: str, limit: int = DEFAULT_LIMIT) -> ImageFile:
@@ -139,6 +143,10 @@ def _kindOf(head: bytes) -> type[ImageFile] | None:
         return PNG
     if head.startswith(b"\xff\xd8\xff"):
         return JPEG
+    if head.startswith(TIFF_MARKS) and len(head) >= _DICOM_MARK:
+        return TIFF
+    if head.startswith(b"BM") and head[6:10] == bytes(4) and head[14:18] in _BMP_HEADERS:
+        return BMP
     if head.startswith(b"NRRD000"):
         return NRRD
     if head.lstrip().startswith((b"ObjectType =", b"NDims =")):
