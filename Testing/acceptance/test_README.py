@@ -13,8 +13,10 @@ from types import SimpleNamespace
 import nibabel
 import numpy as np
 import pytest
+import vtk
 from RealTimeImagingLib.Frame import checksum
 from RealTimeImagingLib.OpenIGTLink import StatusMessage
+from unit.filming import film, picture
 from unit.linking import freePort, hear, image, sendAll
 
 from .conftest import ROOT, until, untilStopped
@@ -24,7 +26,7 @@ COMING = "# ... images come ...\n"
 """Where an example waits for images."""
 
 
-OWN = ("Frames from Python", "OpenIGTLink", "Images over HTTP")
+OWN = ("Frames from Python", "OpenIGTLink", "Camera", "Images over HTTP")
 """The sections that need no folder: each has a test of its own."""
 
 
@@ -100,6 +102,25 @@ def test_framesFromPython(slicer, views, logic, noErrors, monkeypatch):
     walk, overlay = (slicer.util.arrayFromVolume(logic.liveVolumeNode(name)) for name in ("Walk", "Walk overlay"))
     assert ((overlay == (255, 0, 0)).all(axis=-1) == (walk == 255)).all()
     assert logic.showIn("Walk overlay") == "Red"
+
+
+def test_camera(slicer, views, logic, tmp_path, noErrors, capsys):
+    (block,) = blocksOf(sections()["Camera"])
+    path = film(tmp_path / "video.mkv", [picture(number) for number in range(10)], rate=50)
+    assert "CameraSettings(0, width=1280, height=720, " in block
+    block = block.replace("CameraSettings(0, width=1280, height=720, ", f"CameraSettings({path!r}, ")
+    before, after = block.split("# ... pictures come ...\n")
+    console = {"slicer": slicer, "logic": logic}
+    exec(before, console)
+    handle = console["handle"]
+    until(lambda: "has ended" in handle.status and handle.details.get("grabbed") == 10)
+    exec(after, console)
+    assert "'passedOver': " in capsys.readouterr().out
+    assert logic.showIn("Camera") == "Red"
+    matrix = vtk.vtkMatrix4x4()
+    logic.liveVolumeNode("Camera").GetIJKToRASMatrix(matrix)
+    assert matrix.GetElement(0, 0) == -0.25
+    untilStopped(logic)
 
 
 def test_openIGTLink(slicer, views, logic, noErrors, capsys):

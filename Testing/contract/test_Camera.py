@@ -70,6 +70,11 @@ def untilFrames(acquisition, count):
     acquisition.until(lambda: acquisition.received >= count)
 
 
+def happened(acquisition):
+    """The codes of its events, but for what depends on how busy this computer is."""
+    return [code for code in acquisition.codes if code not in ("passed-over", "driver-dropped")]
+
+
 def events(acquisition, code):
     return [event["text"] for event in acquisition.of("event") if event["code"] == code]
 
@@ -109,7 +114,7 @@ def test_unplugged_and_plugged_in_again(acquire, plug):
     plug.unlink()
     acquisition.until(lambda: "camera-back" in acquisition.codes)
     untilFrames(acquisition, acquisition.received + 5)
-    assert acquisition.codes == ["camera-opened", "camera-gone", "camera-back"]
+    assert happened(acquisition) == ["camera-opened", "camera-gone", "camera-back"]
     assert acquisition.counts["rejected"] == 0
 
 
@@ -120,7 +125,7 @@ def test_one_that_hangs_is_opened_again(acquire, hang):
     acquisition.until(lambda: "camera-gone" in acquisition.codes)
     hang.unlink()
     untilFrames(acquisition, acquisition.received + 5)
-    assert acquisition.codes == ["camera-opened", "camera-gone", "camera-back"]
+    assert happened(acquisition) == ["camera-opened", "camera-gone", "camera-back"]
 
 
 def test_one_whose_driver_never_gives_up_is_told_as_silent(acquire, hang, monkeypatch):
