@@ -19,7 +19,8 @@ class FolderSettings(SourceSettings):
 
     :param folder: the folder; it may be missing for now, or come and go like a network share.
     :param pattern: file names to take, with * and ?; several are separated by semicolons; upper and lower case are the
-        same. Files that cannot be images by their name (.part, .tmp, .json, hidden files) are always passed over.
+        same. Files that cannot be images by their name (.part, .tmp, .json, hidden files) are always passed over; of a
+        pair (.hdr and .img) the name of the .hdr counts.
     :param subfolders: also look in folders below, to any depth.
     :param existing: what to do with the files that are there at start: "ignore", "newest" (show the newest one only) or
         "all" (each, in natural order of the names).
