@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from . import Folder, Listing, MainThread, Mapped, OpenIGTLink, Push, Recording
+from . import Conversion, Folder, Listing, MainThread, Mapped, OpenIGTLink, Push, Recording
 
 BENCHMARKS = {
     "mainthread": MainThread.measure,
@@ -15,6 +15,7 @@ BENCHMARKS = {
     "recording": Recording.measure,
     "mapped": Mapped.measure,
     "push": Push.measure,
+    "conversion": Conversion.measure,
     "openigtlink": OpenIGTLink.measure,
 }
 

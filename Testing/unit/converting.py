@@ -82,12 +82,15 @@ def one(report):
     return entry
 
 
-def fromITK(path):
-    """Values (k, j, i[, c]) and IJKToLPS, as SimpleITK reads a file or a list of files in order."""
+def fromITK(path, tilted=False):
+    """Values (k, j, i[, c]) and IJKToLPS, as SimpleITK reads a file or a list of files in order.
+
+    :param tilted: the third axis goes from slice to slice; otherwise along the normal, as ITK has it by default.
+    """
     if isinstance(path, list):
         reader = SimpleITK.ImageSeriesReader()
         reader.SetFileNames([str(one) for one in path])
-        reader.SetForceOrthogonalDirection(False)
+        reader.SetForceOrthogonalDirection(not tilted)
         image = reader.Execute()
     else:
         image = SimpleITK.ReadImage(str(path))
