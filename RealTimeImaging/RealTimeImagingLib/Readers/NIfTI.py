@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import struct
 
+from ..Errors import NotAnImageError
+from .AnalyzeHeader import AnalyzeHeader
 from .ImageFile import DEFAULT_LIMIT
 from .Inflate import Inflated
-from .NIfTIHeader import NIfTI2Header, NIfTIHeader, readNIfTIHeader
+from .NIfTIHeader import FIRST, SECOND, NIfTI2Header, NIfTIHeader
 from .Raw import RawBytes, Stored, readStart
 from .Streamed import Streamed
 from .Volumes import VolumeFile, Volumes
@@ -91,3 +94,52 @@ def imageOfPair(header: str) -> str:
     names = [stem + suffix, f"{stem}{suffix}.{'GZ' if suffix == '.IMG' else 'gz'}"]
     names = names[::-1] if packed else names
     return next((name for name in names if os.path.exists(name)), names[0])
+
+
+def readNIfTIHeader(data: bytes, paired: bool) -> NIfTIHeader | str:
+    """The header at the beginning of a file, or a sentence saying what of it is missing.
+
+    :param data: the first 540 bytes of the file, fewer when there are no more.
+    :param paired: it is the header of a pair (.hdr), whose voxels are in another file.
+    :raises NotAnImageError: it is no such header.
+    """
+    order, size = _beginning(data, paired)
+    if size == SECOND and not any(data[4:7] == mark[: len(data[4:7])] for mark in (b"n+2", b"ni2")):
+        raise NotAnImageError('A header of 540 bytes has the mark "n+2" of NIfTI-2; this one has not.', "unsupported")
+    if size is None or len(data) < size:
+        return f"A NIfTI header has {size or FIRST} bytes, {len(data):,} are there."
+    if not any(data[:size]):
+        return f"The first {size} bytes are still zero; the header is not written yet."
+    magic = data[4:12] if size == SECOND else data[344:348]
+    number = b"2" if size == SECOND else b"1"
+    if magic[:3] == (b"ni" if paired else b"n+") + number:
+        if size == FIRST:
+            return NIfTIHeader(order, data, paired)
+        if magic[3:] != b"\0\r\n\x1a\n":
+            raise NotAnImageError("The line ends of the header were changed, as by a transfer as text.", "damaged")
+        return NIfTI2Header(order, data, paired)
+    if magic[:3] in (b"ni" + number, b"n+" + number):
+        words = "is named .nii" if paired else "has a header named .hdr"
+        where = "in the same file, which" if paired else "in another file; such a pair"
+        raise NotAnImageError(f"By this header the voxels are {where} {words}.", "unsupported")
+    if paired:
+        return AnalyzeHeader(order, data, paired)
+    raise NotAnImageError(
+        'The header lacks NIfTI\'s mark "n+1"; Analyze 7.5 is read from .hdr and .img.', "unsupported"
+    )
+
+
+def _beginning(data: bytes, paired: bool) -> tuple[str, int | None]:
+    # Byte order and size of the header, as far as its first bytes tell.
+    found = [
+        (order, size)
+        for order in "<>"
+        for size in (FIRST, SECOND)
+        if data[:4] == struct.pack(order + "i", size)[: len(data)]
+    ]
+    if found:
+        return found[0][0], found[0][1] if len(data) >= 4 else None
+    if len(data) < 4 or not any(data):
+        return "<", FIRST if len(data) >= 4 else None
+    what = "The header of a .hdr/.img pair" if paired else "A NIfTI file"
+    raise NotAnImageError(f"{what} begins with the number 348 or 540; this one does not.", "not-an-image")

@@ -1,7 +1,6 @@
-"""The headers of NIfTI-1, NIfTI-2 and Analyze 7.5, and what they declare.
+"""The headers of NIfTI-1 and NIfTI-2, and what they declare.
 
-The formats: nifti1.h and nifti2.h of the NIfTI Data Format Working Group (field names below are their names); dbh.h of
-the Mayo Clinic for Analyze 7.5, and what SPM made of it.
+The formats: nifti1.h and nifti2.h of the NIfTI Data Format Working Group (field names below are their names).
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ from .ImageFile import sinceFirst
 from .Raw import Stored
 from .Volumes import SHEAR, Volumes, angleError
 
-_FIRST, _SECOND = 348, 540
+FIRST, SECOND = 348, 540
 """sizeof_hdr of NIfTI-1 (and Analyze), and of NIfTI-2."""
 
 # datatype (nifti1.h, DT_*): numpy type and components. 1 (bits), 32, 1536, 1792, 2048 have no counterpart in Slicer.
-_TYPES = {
+TYPES = {
     2: ("u1", 1),
     4: ("i2", 1),
     8: ("i4", 1),
@@ -53,7 +52,7 @@ class NIfTIHeader:
     :param paired: the voxels are in another file.
     """
 
-    size = _FIRST
+    size = FIRST
     fields: Mapping[str, tuple[int, str]] = {
         "dim": (40, "8h"),
         "intent_code": (68, "h"),
@@ -71,7 +70,7 @@ class NIfTIHeader:
         "srow": (280, "12f"),
     }
     """Name to offset and type."""
-    types: Mapping[int, tuple[str, int]] = _TYPES
+    types: Mapping[int, tuple[str, int]] = TYPES
 
     def __init__(self, order: str, data: bytes, paired: bool) -> None:
         self.order, self.paired = order, paired
@@ -168,15 +167,15 @@ class NIfTIHeader:
         elif self.one("qform_code") > 0:
             matrix = self._qform()
         else:
-            spacing = self._spacing()
+            spacing = self.spacing()
             matrix = np.diag([-spacing[0], -spacing[1], spacing[2], 1.0])
         unit = _MILLIMETRES.get(self.one("xyzt_units") & 0x07, 1.0)
         if unit != 1.0:
             matrix[:3] *= unit
         return matrix
 
-    def _spacing(self) -> list[float]:
-        # An axis of one voxel often has no spacing.
+    def spacing(self) -> list[float]:
+        """Of i, j and k as the header has it, 1 where it has none, as of an axis of one voxel."""
         return [abs(value) if value and math.isfinite(value) else 1.0 for value in self.several("pixdim")[1:4]]
 
     def _qform(self) -> Matrix:
@@ -196,7 +195,7 @@ class NIfTIHeader:
                 [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - c * c - b * b],
             ]
         )
-        spacing = self._spacing()
+        spacing = self.spacing()
         spacing[2] *= -1.0 if self.several("pixdim")[0] < 0 else 1.0
         matrix = np.eye(4)
         matrix[:3, :3] = rotation * spacing
@@ -207,7 +206,7 @@ class NIfTIHeader:
 class NIfTI2Header(NIfTIHeader):
     """The same with wider fields in other places (nifti2.h)."""
 
-    size = _SECOND
+    size = SECOND
     fields: Mapping[str, tuple[int, str]] = {
         "datatype": (12, "h"),
         "dim": (16, "8q"),
@@ -224,102 +223,3 @@ class NIfTI2Header(NIfTIHeader):
         "xyzt_units": (500, "i"),
         "intent_code": (504, "i"),
     }
-
-
-class AnalyzeHeader(NIfTIHeader):
-    """Analyze 7.5 as SPM99 and SPM2 wrote it, and nibabel reads it.
-
-    It has no orientation that programs agree on: i runs to the left, j to the anterior, k to the superior (SPM's
-    "radiological" default), with SPM's origin (a voxel, counted from 1) or else the middle of the image at 0. Units are
-    millimetres.
-    """
-
-    fields: Mapping[str, tuple[int, str]] = {
-        **{name: NIfTIHeader.fields[name] for name in ("dim", "datatype", "pixdim", "vox_offset", "descrip")},
-        **{name: NIfTIHeader.fields[name] for name in ("scl_slope", "scl_inter")},
-        "cal_max": (124, "f"),
-        "cal_min": (128, "f"),
-        "glmax": (140, "i"),
-        "glmin": (144, "i"),
-        "origin": (253, "3h"),
-    }
-    types: Mapping[int, tuple[str, int]] = {
-        **{code: _TYPES[code] for code in (2, 4, 8, 16, 64, 128)},
-        130: ("i1", 1),
-        132: ("u2", 1),
-        136: ("u4", 1),
-    }
-
-    def scale(self) -> tuple[float, float] | None:
-        """SPM's factor, or the range of stored values (glmin, glmax) that stands for the one of cal_min, cal_max."""
-        slope, inter = float(self.one("scl_slope")), float(self.one("scl_inter"))
-        if math.isfinite(slope) and slope:
-            inter = inter if math.isfinite(inter) else 0.0
-        else:
-            stored = self.one("glmax") - self.one("glmin")
-            meant = float(self.one("cal_max")) - float(self.one("cal_min"))
-            if not stored or not meant or not math.isfinite(meant):
-                return None
-            slope = meant / stored
-            inter = float(self.one("cal_min")) - slope * self.one("glmin")
-        return None if (slope, inter) == (1, 0) else (slope, inter)
-
-    def matrix(self) -> Matrix:
-        """IJKToRAS in millimetres."""
-        sizes = [max(1, size) for size in self.several("dim")[1:4]]
-        origin = self.several("origin")
-        sensible = any(origin) and all(-size < at < 2 * size for at, size in zip(origin, sizes, strict=True))
-        zero = [at - 1.0 for at in origin] if sensible else [(size - 1) / 2 for size in sizes]
-        spacing = self._spacing()
-        matrix = np.diag([-spacing[0], spacing[1], spacing[2], 1.0])
-        matrix[:3, 3] = -np.diag(matrix)[:3] * zero
-        return matrix
-
-
-def readNIfTIHeader(data: bytes, paired: bool) -> NIfTIHeader | str:
-    """The header at the beginning of a file, or a sentence saying what of it is missing.
-
-    :param data: the first 540 bytes of the file, fewer when there are no more.
-    :param paired: it is the header of a pair (.hdr), whose voxels are in another file.
-    :raises NotAnImageError: it is no such header.
-    """
-    order, size = _beginning(data, paired)
-    if size == _SECOND and not any(data[4:7] == mark[: len(data[4:7])] for mark in (b"n+2", b"ni2")):
-        raise NotAnImageError('A header of 540 bytes has the mark "n+2" of NIfTI-2; this one has not.', "unsupported")
-    if size is None or len(data) < size:
-        return f"A NIfTI header has {size or _FIRST} bytes, {len(data):,} are there."
-    if not any(data[:size]):
-        return f"The first {size} bytes are still zero; the header is not written yet."
-    magic = data[4:12] if size == _SECOND else data[344:348]
-    number = b"2" if size == _SECOND else b"1"
-    if magic[:3] == (b"ni" if paired else b"n+") + number:
-        if size == _FIRST:
-            return NIfTIHeader(order, data, paired)
-        if magic[3:] != b"\0\r\n\x1a\n":
-            raise NotAnImageError("The line ends of the header were changed, as by a transfer as text.", "damaged")
-        return NIfTI2Header(order, data, paired)
-    if magic[:3] in (b"ni" + number, b"n+" + number):
-        words = "is named .nii" if paired else "has a header named .hdr"
-        where = "in the same file, which" if paired else "in another file; such a pair"
-        raise NotAnImageError(f"By this header the voxels are {where} {words}.", "unsupported")
-    if paired:
-        return AnalyzeHeader(order, data, paired)
-    raise NotAnImageError(
-        'The header lacks NIfTI\'s mark "n+1"; Analyze 7.5 is read from .hdr and .img.', "unsupported"
-    )
-
-
-def _beginning(data: bytes, paired: bool) -> tuple[str, int | None]:
-    # Byte order and size of the header, as far as its first bytes tell.
-    found = [
-        (order, size)
-        for order in "<>"
-        for size in (_FIRST, _SECOND)
-        if data[:4] == struct.pack(order + "i", size)[: len(data)]
-    ]
-    if found:
-        return found[0][0], found[0][1] if len(data) >= 4 else None
-    if len(data) < 4 or not any(data):
-        return "<", _FIRST if len(data) >= 4 else None
-    what = "The header of a .hdr/.img pair" if paired else "A NIfTI file"
-    raise NotAnImageError(f"{what} begins with the number 348 or 540; this one does not.", "not-an-image")

@@ -11,7 +11,8 @@ from ..Frame import Image, pictureToRAS
 from .ImageFile import DEFAULT_LIMIT, ImageFile
 from .Raw import allocate, openFile, statOf
 from .TIFFDirectory import Directories, Page
-from .TIFFPixels import Format, pixelsOf
+from .TIFFFormat import Format
+from .TIFFPixels import pixelsOf
 from .TIFFStacks import Stack, imagesOfImageJ, stacked
 from .Volumes import makeImage
 

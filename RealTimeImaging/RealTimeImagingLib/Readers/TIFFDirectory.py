@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-import numpy as np
-
 from ..Errors import NotAnImageError
 from .Raw import readUpTo
 
@@ -31,7 +29,7 @@ _LARGEST_FIELD = 64 << 20
 """Bytes of one field's values that are believed: offsets of 8 million strips."""
 
 
-class Cut(Exception):
+class _Cut(Exception):
     """The file ends before something that it says it has; the message says what."""
 
 
@@ -106,7 +104,7 @@ class Directories:
                 self._next = self._header(file, size)
             while self._next:
                 self._next = self._directory(file, size, self._next)
-        except Cut as cut:
+        except _Cut as cut:
             return f"{cut}; {size:,} bytes are there."
         return None
 
@@ -114,26 +112,26 @@ class Directories:
         head = readUpTo(file, 16)
         marks = {b"II*\0": "<", b"MM\0*": ">", b"II+\0": "<", b"MM\0+": ">"}
         if not any(head):
-            raise Cut("The file has no TIFF header yet")
+            raise _Cut("The file has no TIFF header yet")
         if not any(mark[: len(head)] == head[:4] for mark in marks):
             raise NotAnImageError("A TIFF file begins with II*, MM* or a BigTIFF mark; this one does not.")
         if len(head) < 8 or (b"+" in head[:4] and len(head) < 16):
-            raise Cut("The TIFF header is not complete")
+            raise _Cut("The TIFF header is not complete")
         self.order, self.big = marks[head[:4]], b"+" in head[:4]
         if self.big and struct.unpack_from(self.order + "2H", head, 4) != (8, 0):
             raise NotAnImageError("The BigTIFF header is damaged.", "damaged")
         first: int = struct.unpack_from(self.order + ("Q" if self.big else "I"), head, 8 if self.big else 4)[0]
         if first == 0:
-            raise Cut("The TIFF header names no page yet")
+            raise _Cut("The TIFF header names no page yet")
         return first
 
     def _at(self, file: BinaryIO, size: int, offset: int, length: int, what: str) -> bytes:
         if offset + length > size:
-            raise Cut(f"{what} is to end at byte {offset + length:,}")
+            raise _Cut(f"{what} is to end at byte {offset + length:,}")
         file.seek(offset)
         data = readUpTo(file, length)
         if len(data) < length:
-            raise Cut(f"{what} is to end at byte {offset + length:,}")
+            raise _Cut(f"{what} is to end at byte {offset + length:,}")
         return data
 
     def _directory(self, file: BinaryIO, size: int, offset: int) -> int:
@@ -145,7 +143,7 @@ class Directories:
         count = int.from_bytes(self._at(file, size, offset, wide, what), "little" if self.order == "<" else "big")
         if not 0 < count <= 4096:
             if count == 0:
-                raise Cut(f"{what} is not written yet")
+                raise _Cut(f"{what} is not written yet")
             raise NotAnImageError(f"{what} has {count:,} fields.", "damaged")
         data = self._at(file, size, offset + wide, count * entry + struct.calcsize("<" + word), what)
         fields: dict[int, Sequence[Any] | bytes] = {}
@@ -166,7 +164,7 @@ class Directories:
         page = Page(fields, _segments(fields, what))
         for begin, length in page.segments:
             if begin + length > size:
-                raise Cut(f"The pixels of page {len(self.pages) + 1} are to end at byte {begin + length:,}")
+                raise _Cut(f"The pixels of page {len(self.pages) + 1} are to end at byte {begin + length:,}")
         self._seen.add(offset)
         self.pages.append(page)
         following: int = struct.unpack_from(self.order + word, data, count * entry)[0]
@@ -194,7 +192,7 @@ def _segments(fields: dict[int, Sequence[Any] | bytes], what: str) -> list[tuple
     if len(counts) != len(offsets) or min(offsets) < 0 or min(counts) < 0:
         raise NotAnImageError(f"{what} has {len(offsets)} offsets and {len(counts)} lengths of pixels.", "damaged")
     if 0 in offsets or 0 in counts:
-        raise Cut(f"The pixels of {what.lower()} are not written yet")
+        raise _Cut(f"The pixels of {what.lower()} are not written yet")
     return list(zip(map(int, offsets), map(int, counts), strict=True))
 
 
@@ -203,23 +201,3 @@ def _bytesOf(fields: dict[int, Sequence[Any] | bytes]) -> int:
     columns, rows = page.size
     bits = sum(page.numbers(BITS) or [1])
     return rows * ((columns * bits + 7) // 8)
-
-
-def typeOf(page: Page, order: str) -> tuple[np.dtype[Any], int, int]:
-    """The type of a page's values with their byte order, the bits of each in the file, and how many a pixel has.
-
-    :raises NotAnImageError: code "unsupported": Slicer cannot show them.
-    """
-    samples = page.number(SAMPLES, 1)
-    bits = page.numbers(BITS) or [1]
-    formats = page.numbers(SAMPLE_FORMAT) or [1]
-    if not 1 <= samples <= 64 or len(set(bits)) != 1 or len(set(formats)) != 1:
-        raise NotAnImageError(f"Pixels of {samples} samples with {bits} bits are not supported.", "unsupported")
-    kind = {1: "u", 2: "i", 3: "f", 4: "u"}.get(formats[0])
-    depth = bits[0]
-    if kind == "u" and depth in range(1, 16):
-        return np.dtype("u1" if depth <= 8 else order + "u2"), depth, samples
-    if kind is None or depth not in (8, 16, 32, 64) or (kind == "f" and depth == 8):
-        words = {5: "complex whole numbers", 6: "complex numbers"}.get(formats[0], "numbers")
-        raise NotAnImageError(f"Pixels are {words} of {depth} bits, which Slicer cannot show.", "unsupported")
-    return np.dtype(f"{order}{kind}{depth // 8}"), depth, samples

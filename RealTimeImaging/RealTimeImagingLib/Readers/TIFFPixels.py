@@ -9,7 +9,6 @@ import io
 import struct
 import warnings
 import zlib
-from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -18,157 +17,22 @@ from ..Errors import NotAnImageError
 from ..Frame import Pixels
 from . import TIFFDirectory as tag
 from .Raw import allocate, readExactly, readUpTo
-from .TIFFDirectory import Page, typeOf
+from .TIFFDirectory import Page
+from .TIFFFormat import (
+    BLACK_IS_ZERO,
+    BYTEWISE,
+    CMYK,
+    DEFLATE,
+    FAX,
+    JPEG,
+    PALETTE,
+    RGB,
+    WHITE_IS_ZERO,
+    YCBCR,
+    Format,
+)
 
-_NONE, _DEFLATE, _JPEG = (1,), (8, 32946), (7,)
-_BYTEWISE = {5: "LZW", 32773: "PackBits", 34925: "LZMA", 50000: "Zstandard"}
-"""What packs bytes, whatever they mean."""
-_FAX = {2: "CCITT modified Huffman", 3: "CCITT T.4", 4: "CCITT T.6"}
-_REFUSED = {
-    6: "old-style JPEG",
-    33003: "JPEG 2000",
-    33005: "JPEG 2000",
-    34676: "SGI Log",
-    34677: "SGI Log",
-    34712: "JPEG 2000",
-    34887: "LERC",
-    34892: "lossy JPEG",
-    50001: "WebP",
-    50002: "JPEG XL",
-}
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
-_EXTRA_SAMPLES = 338
 _REVERSED = bytes(int(f"{number:08b}"[::-1], 2) for number in range(256))
-
-
-@dataclass(frozen=True)
-class Format:
-    """How a page's values lie in its strips or tiles (``wide`` by ``high`` pixels each), and what they become."""
-
-    columns: int
-    rows: int
-    dtype: np.dtype[Any]
-    depth: int
-    samples: int
-    planes: int
-    wide: int
-    high: int
-    tiled: bool
-    compression: int
-    predictor: int
-    photometric: int
-    extra: bool
-    orientation: int
-    mirrored: bool
-
-    @classmethod
-    def of(cls, page: Page, order: str, limit: int) -> Format:
-        """What a page declares.
-
-        :param order: byte order of the file, "<" or ">".
-        :param limit: most bytes that are believed.
-        :raises NotAnImageError: it cannot be, or cannot be shown.
-        """
-        columns, rows = page.size
-        if columns < 1 or rows < 1:
-            raise NotAnImageError(f"The TIFF page declares {columns} columns and {rows} rows.", "damaged")
-        dtype, depth, samples = typeOf(page, order)
-        tiled = tag.TILE_OFFSETS in page.fields
-        wide = page.number(tag.TILE_WIDTH, 0) if tiled else columns
-        high = page.number(tag.TILE_LENGTH, 0) if tiled else min(rows, page.number(tag.ROWS_PER_STRIP, rows) or rows)
-        planes = samples if page.number(tag.PLANAR, 1) == 2 else 1
-        compression = page.number(tag.COMPRESSION, 1)
-        made = cls(
-            *(columns, rows, dtype, depth, samples, planes, wide, high, tiled, compression),
-            page.number(tag.PREDICTOR, 1) if compression in (*_DEFLATE, *_BYTEWISE) else 1,
-            page.number(tag.PHOTOMETRIC, _BLACK_IS_ZERO),
-            len(page.numbers(_EXTRA_SAMPLES)) > 0,
-            page.number(tag.ORIENTATION, 1),
-            page.number(tag.FILL_ORDER, 1) == 2,
-        )
-        if wide < 1 or high < 1:
-            raise NotAnImageError(f"The TIFF page declares tiles of {wide} x {high}.", "damaged")
-        for size, what in ((columns * rows * samples, "page"), (made.segmentBytes(high) if tiled else 0, "tile")):
-            if size * max(4, dtype.itemsize) > limit:
-                raise NotAnImageError(
-                    f"The TIFF {what} takes {size * max(4, dtype.itemsize):,} bytes; at most {limit:,} are believed.",
-                    "too-large",
-                )
-        made._checkKind(page)
-        return made
-
-    def _checkKind(self, page: Page) -> None:
-        known = (*_NONE, *_DEFLATE, *_JPEG, *_BYTEWISE, *_FAX)
-        if self.compression not in known:
-            name = _REFUSED.get(self.compression, f"the unknown method {self.compression}")
-            raise NotAnImageError(f"TIFF pixels packed with {name} are not supported.", "unsupported")
-        if self.predictor not in (1, 2, 3) or (self.predictor > 1 and (self.depth < 8 or self.depth % 8)):
-            raise NotAnImageError(f"TIFF's predictor {self.predictor} is not supported.", "unsupported")
-        if (self.compression in _FAX and (self.depth, self.samples) != (1, 1)) or (
-            self.compression in _JPEG and (self.depth != 8 or self.dtype.kind != "u")
-        ):
-            raise NotAnImageError(
-                f"Pixels of {self.depth} bits packed with JPEG or CCITT are not supported.", "unsupported"
-            )
-        colours = {
-            _WHITE_IS_ZERO: (1, 2),
-            _BLACK_IS_ZERO: (1, 2, 3, 4),
-            _RGB: (3, 4),
-            _PALETTE: (1,),
-            _CMYK: (4,),
-            _YCBCR: (3,) if self.compression in _JPEG else (),
-        }
-        if self.samples not in colours.get(self.photometric, ()) or (self.samples == 2 and not self.extra):
-            raise NotAnImageError(
-                f"TIFF pixels of {self.samples} samples with the colour model {self.photometric} are not supported.",
-                "unsupported",
-            )
-        if self.photometric in (_PALETTE, _CMYK) and self.dtype != np.uint8:
-            raise NotAnImageError(f"TIFF palettes and CMYK of {self.depth} bits are not supported.", "unsupported")
-        if self.photometric == _PALETTE and len(page.numbers(tag.COLOUR_MAP)) != 3 << self.depth:
-            raise NotAnImageError("The TIFF page's palette is missing or has another length.", "damaged")
-        segments = -(-self.columns // self.wide) * -(-self.rows // self.high) * self.planes
-        if len(page.segments) < segments:
-            raise NotAnImageError(
-                f"The TIFF page needs {segments} strips or tiles; it has {len(page.segments)}.", "damaged"
-            )
-
-    @property
-    def negative(self) -> bool:
-        """Whether the values stay as they are though the lowest is white."""
-        return self.photometric == _WHITE_IS_ZERO and self.depth >= 8
-
-    @property
-    def perPixel(self) -> int:
-        """Samples of a pixel inside one strip or tile."""
-        return 1 if self.planes > 1 else self.samples
-
-    @property
-    def rowBytes(self) -> int:
-        """Of a strip or tile."""
-        return (self.wide * self.perPixel * self.depth + 7) // 8
-
-    def inOneStrip(self) -> Format:
-        """The same with all rows in one strip."""
-        return replace(self, high=self.rows)
-
-    def segmentBytes(self, rows: int) -> int:
-        """Unpacked, of so many rows."""
-        return self.rowBytes * rows
-
-    @property
-    def plain(self) -> bool:
-        """Whether the bytes in the file are the values, row by row."""
-        whole = self.planes == 1 and not self.tiled and self.depth % 8 == 0 and not self.mirrored
-        return self.compression in _NONE and whole
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Rows, columns and components of what it becomes."""
-        sizes = (self.columns, self.rows) if self.orientation in (5, 6, 7, 8) else (self.rows, self.columns)
-        if self.photometric in (_PALETTE, _CMYK):
-            return (*sizes, 3)
-        return (*sizes, 4) if self.samples == 2 else sizes if self.samples == 1 else (*sizes, self.samples)
 
 
 def pixelsOf(file: BinaryIO, page: Page, form: Format, limit: int) -> Pixels:
@@ -215,16 +79,16 @@ def _contiguous(page: Page, form: Format) -> bool:
 def _values(data: bytes, page: Page, form: Format, rows: int) -> Pixels:
     # Rows, columns and samples of a strip or tile as they are stored.
     size = form.segmentBytes(rows)
-    if form.mirrored and form.compression not in (*_FAX, *_JPEG):
+    if form.mirrored and form.compression not in (*FAX, *JPEG):
         data = data.translate(_REVERSED)
-    if form.compression in _JPEG or form.compression in _FAX:
+    if form.compression in JPEG or form.compression in FAX:
         return _byPillow(data, page, form, form.wide, rows).reshape(rows, form.wide, form.perPixel)
-    if form.compression in _DEFLATE:
+    if form.compression in DEFLATE:
         try:
             data = zlib.decompressobj().decompress(data, size)
         except zlib.error as error:
             raise NotAnImageError(f"The packed pixels are damaged ({error}).", "damaged") from error
-    elif form.compression in _BYTEWISE:
+    elif form.compression in BYTEWISE:
         data = _byPillow(data, page, form, form.rowBytes, rows).tobytes()
     if len(data) < size:
         raise NotAnImageError(f"A strip or tile has {len(data):,} bytes; {size:,} are needed.", "damaged")
@@ -259,21 +123,21 @@ def _byPillow(data: bytes, page: Page, form: Format, columns: int, rows: int) ->
     bits for 8, so it is given nothing to understand but bytes, bits or JPEG."""
     import PIL.Image
 
-    picture = form.compression in _JPEG
+    picture = form.compression in JPEG
     fields: dict[int, tuple[str, list[int] | bytes]] = {
         tag.WIDTH: ("I", [columns]),
         tag.LENGTH: ("I", [rows]),
-        tag.BITS: ("H", [1] if form.compression in _FAX else [8] * (form.perPixel if picture else 1)),
+        tag.BITS: ("H", [1] if form.compression in FAX else [8] * (form.perPixel if picture else 1)),
         tag.COMPRESSION: ("H", [form.compression]),
-        tag.PHOTOMETRIC: ("H", [_pillowsModel(form) if picture else _BLACK_IS_ZERO]),
-        tag.FILL_ORDER: ("H", [2 if form.mirrored and form.compression in _FAX else 1]),
+        tag.PHOTOMETRIC: ("H", [_pillowsModel(form) if picture else BLACK_IS_ZERO]),
+        tag.FILL_ORDER: ("H", [2 if form.mirrored and form.compression in FAX else 1]),
         tag.SAMPLES: ("H", [form.perPixel if picture else 1]),
         tag.ROWS_PER_STRIP: ("I", [rows]),
     }
     for number in (tag.T4_OPTIONS, tag.T6_OPTIONS):
         if page.numbers(number):
             fields[number] = ("I", page.numbers(number)[:1])
-    if picture and form.photometric == _YCBCR:
+    if picture and form.photometric == YCBCR:
         fields[tag.SUBSAMPLING] = ("H", (page.numbers(tag.SUBSAMPLING) or [2, 2])[:2])
     tables = page.fields.get(tag.JPEG_TABLES)
     if picture and isinstance(tables, bytes):
@@ -295,9 +159,9 @@ def _byPillow(data: bytes, page: Page, form: Format, columns: int, rows: int) ->
 
 
 def _pillowsModel(form: Format) -> int:
-    if form.photometric in (_YCBCR, _RGB) and form.perPixel == 3:
+    if form.photometric in (YCBCR, RGB) and form.perPixel == 3:
         return form.photometric
-    return {1: _BLACK_IS_ZERO, 3: _RGB, 4: _CMYK}.get(form.perPixel, _BLACK_IS_ZERO)
+    return {1: BLACK_IS_ZERO, 3: RGB, 4: CMYK}.get(form.perPixel, BLACK_IS_ZERO)
 
 
 def _tiff(fields: dict[int, tuple[str, list[int] | bytes]], data: bytes) -> bytes:
@@ -328,17 +192,17 @@ def _tiff(fields: dict[int, tuple[str, list[int] | bytes]], data: bytes) -> byte
 
 def _shown(array: Pixels, page: Page, form: Format) -> Pixels:
     # Grey, RGB or RGBA, the right way round.
-    if form.photometric == _PALETTE:
+    if form.photometric == PALETTE:
         colours: Pixels = np.array(page.numbers(tag.COLOUR_MAP), np.uint16).reshape(3, -1)
         colours = colours if colours.max(initial=0) < 256 else colours >> 8
         array = colours.T.astype(np.uint8)[array[..., 0]]
-    elif form.photometric == _CMYK:
+    elif form.photometric == CMYK:
         import PIL.Image
 
         array = np.asarray(PIL.Image.fromarray(array, "CMYK").convert("RGB"))
     else:
         if form.depth < 8:
-            if form.photometric == _WHITE_IS_ZERO:
+            if form.photometric == WHITE_IS_ZERO:
                 array[..., 0] = ((1 << form.depth) - 1) - array[..., 0]
             array = (array.astype(np.uint16) * 255 // ((1 << form.depth) - 1)).astype(np.uint8)
         if form.samples == 1:

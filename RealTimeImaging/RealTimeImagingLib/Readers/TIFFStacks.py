@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from . import TIFFDirectory as tag
 from .ImageFile import sinceFirst
 from .TIFFDirectory import Page
-from .TIFFPixels import Format
+from .TIFFFormat import Format
 
 _UNITS = {
     **dict.fromkeys(("m", "meter", "metre"), 1000.0),
