@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shutil
 import socket
@@ -16,6 +17,7 @@ import pytest
 import vtk
 from RealTimeImagingLib.Frame import checksum
 from RealTimeImagingLib.OpenIGTLink import StatusMessage
+from unit.converting import series
 from unit.filming import film, picture
 from unit.linking import freePort, hear, image, sendAll
 
@@ -26,7 +28,7 @@ COMING = "# ... images come ...\n"
 """Where an example waits for images."""
 
 
-OWN = ("Frames from Python", "OpenIGTLink", "Camera", "Images over HTTP")
+OWN = ("Frames from Python", "OpenIGTLink", "DICOM series to NRRD", "Camera", "Images over HTTP")
 """The sections that need no folder: each has a test of its own."""
 
 
@@ -187,6 +189,26 @@ def test_imagesOverHTTP(slicer, views, logic, tmp_path, noErrors, capsys):
     logic.stopRecording()
     untilStopped(logic)
     until(lambda: not logic.recordings.building)
+
+
+def test_conversion(slicer, logic, tmp_path, noErrors, capsys):
+    series(tmp_path / "dicom", SeriesDescription="Core A")
+    console, cluster = (
+        block.replace("/data", str(tmp_path).replace("\\", "/"))
+        for block in blocksOf(sections()["DICOM series to NRRD"])
+    )
+    before, after = console.split("# ... it ends ...\n")
+    exec(before, {"slicer": slicer, "logic": logic})
+    until(lambda: not logic.conversionStatus()["running"], 30)
+    exec(after, {"slicer": slicer, "logic": logic})
+    assert "done 007_Core_A.nrrd" in capsys.readouterr().out
+    assert slicer.util.getNode("007_Core_A").GetImageData().GetDimensions() == (4, 5, 6)
+    pytest.importorskip("distributed", reason="dask is not installed")
+    program = tmp_path / "cluster.py"
+    program.write_text(cluster)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "RealTimeImaging")}
+    made = subprocess.run([sys.executable, str(program)], env=environment, capture_output=True, text=True, check=True)
+    assert "1 volumes: 1 done" in made.stdout
 
 
 def test_everyPathInTheReadmeIsThere():
