@@ -49,7 +49,7 @@ class TIFF(ImageFile):
     def missing(self) -> str | None:
         status = statOf(self.path)
         stamp = (status.st_size, status.st_mtime_ns)
-        if stamp[0] < self._begun[0] or self._directories.complete:
+        if stamp[0] < self._begun[0] or self._directories.complete or not self._directories.begun:
             self._restart(stamp)
         words = self._read()
         if words is None and self._begun != stamp:

@@ -79,7 +79,8 @@ class Page:
 class Directories:
     """The pages of a file that may still grow, each read once.
 
-    ``order`` is the file's byte order, "<" or ">"; ``complete`` says that the last page was read.
+    ``order`` is the file's byte order, "<" or ">"; ``begun`` and ``complete`` say that the header, and that the last
+    page was read.
     """
 
     def __init__(self) -> None:
@@ -88,6 +89,10 @@ class Directories:
         self.pages: list[Page] = []
         self._next: int | None = None
         self._seen: set[int] = set()
+
+    @property
+    def begun(self) -> bool:
+        return self._next is not None
 
     @property
     def complete(self) -> bool:
