@@ -6,6 +6,7 @@ import importlib.util
 import itertools
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -129,6 +130,29 @@ class HTTPFeed(_ScannerFeed):
         self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE)
 
 
+class DICOMFeed(_ScannerFeed):
+    """The scanner sends to the module, slice by slice; of the phantom every fourth, as each takes some milliseconds."""
+
+    def __init__(self, options: Any, folder: str, frames: int | None) -> None:
+        super().__init__(options, folder, frames, "--store", "0")
+        self._kept = os.path.join(folder, "kept")
+
+    def choose(self, ui: Any) -> None:
+        """Fill the panel as a user would."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self._command[self._command.index("--store") + 1] = str(port)
+        self._command += [] if "--input" in self._command else ["--thin", "4"]
+        ui.sourceComboBox.currentIndex = ui.sourceComboBox.findText("DICOM from a scanner or archive")
+        ui.dicomFolderPathLineEdit.currentPath = self._kept
+        ui.dicomPortSpinBox.value = port
+
+    def begin(self) -> None:
+        """Send; the module is ready."""
+        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE)
+
+
 class ReplayFeed:
     """A file that the module itself replays; made here when it has to have another number of frames.
 
@@ -234,6 +258,7 @@ FEEDS = {
     "openigtlink": OpenIGTLinkFeed,
     "http": HTTPFeed,
     "camera": CameraFeed,
+    "dicom": DICOMFeed,
 }
 
 

@@ -16,6 +16,7 @@ from RealTimeImagingLib.Event import Event
 from RealTimeImagingLib.Frame import checksum
 from RealTimeImagingLib.Journal import Journal
 from RealTimeImagingLib.Settings import DICOMSettings
+from RealTimeImagingLib.Simulator.StoringScanner import keepAnswers
 from RealTimeImagingLib.Sources.DICOM import DICOMSource
 from unit.conftest import Clock
 
@@ -86,6 +87,8 @@ def sender(port, *datasets, title="SCANNER", called="SLICER", syntaxes=None, ech
     contexts = [build_context(kind, syntaxes or [syntax]) for kind in kinds for syntax in found]
     contexts += [build_context("1.2.840.10008.1.1")] if echo else []
     association = entity.associate("127.0.0.1", port, contexts=contexts, ae_title=called)
+    if association.is_established:
+        keepAnswers(association)
     try:
         yield association if association.is_established else None
     finally:

@@ -27,7 +27,8 @@ class SourceSection(Section):
 
     def __init__(self, ui: Any, logic: Any, complain: Callable[[str], None]) -> None:
         super().__init__(ui, logic, complain)
-        ui.folderPathLineEdit.filters = ctk.ctkPathLineEdit.Dirs
+        for edit in (ui.folderPathLineEdit, ui.dicomFolderPathLineEdit):
+            edit.filters = ctk.ctkPathLineEdit.Dirs
         ui.simulatorInputPathLineEdit.filters = ctk.ctkPathLineEdit.Files
         ui.replayFilePathLineEdit.filters = ctk.ctkPathLineEdit.Files
         self._fields = [fields(ui) for fields in FIELDS]
@@ -102,6 +103,7 @@ class SourceSection(Section):
             remember("Settings", json.dumps(self.settings().withoutSecrets().toJSON()))
             self.ui.folderPathLineEdit.addCurrentPathToHistory()
             self.ui.replayFilePathLineEdit.addCurrentPathToHistory()
+            self.ui.dicomFolderPathLineEdit.addCurrentPathToHistory()
 
     def _running(self) -> Any:
         """The handle of the source that is chosen, as far as it runs: of each kind the panel starts one."""

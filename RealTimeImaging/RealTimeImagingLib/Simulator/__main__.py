@@ -37,6 +37,8 @@ def main() -> int:
                 scanner.send(itertools.islice(shots(options.input, options.loop), options.frames), stopped.is_set)
             elif options.post:
                 _post(options, log, stopped.is_set)
+            elif options.store is not None:
+                _store(options, log, stopped.is_set)
             else:
                 _sendOverNetwork(options, log, stopped.is_set)
         except (RealTimeImagingError, OSError, ValueError) as error:
@@ -48,15 +50,18 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="Simulator",
-        description="Writes images into a folder, or sends them over OpenIGTLink or HTTP, as a scanner does.",
+        description="Writes images into a folder, or sends them over OpenIGTLink, HTTP or DICOM, as a scanner does.",
     )
     way = parser.add_mutually_exclusive_group(required=True)
     way.add_argument("folder", nargs="?", help="where the images go")
     way.add_argument("--listen", type=int, metavar="PORT", help="OpenIGTLink: wait for a peer; 0 takes a free port")
     way.add_argument("--connect", type=int, metavar="PORT", help="OpenIGTLink: connect to a peer that listens")
     way.add_argument("--post", metavar="URL", help="HTTP: where images are posted to")
+    way.add_argument("--store", type=int, metavar="PORT", help="DICOM: send to a receiver that listens")
+    parser.add_argument("--title", default="SLICER", help="DICOM: the receiver's application entity title")
+    parser.add_argument("--thin", type=int, default=1, metavar="N", help="DICOM: send every Nth slice only")
     parser.add_argument("--token", default="", help="HTTP: what the other side wants to know")
-    parser.add_argument("--host", default="127.0.0.1", help="OpenIGTLink: address to listen on or to connect to")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on or to connect to")
     parser.add_argument("--device", default="Live", help="OpenIGTLink: the device's name")
     parser.add_argument("--input", help="4-D file, multi-frame DICOM or folder of images; without it a beating phantom")
     parser.add_argument("--fps", type=float, default=10.0, help="files or frames each second")
@@ -87,6 +92,17 @@ def _sendOverNetwork(options: argparse.Namespace, log: IO[str] | None, stopped: 
 
 def _post(options: argparse.Namespace, log: IO[str] | None, stopped: Callable[[], bool]) -> None:
     scanner = PostingScanner(options.post, options.token, options.fps, log)
+    try:
+        scanner.send(itertools.islice(images(options.input, options.loop), options.frames), stopped)
+    finally:
+        scanner.close()
+
+
+def _store(options: argparse.Namespace, log: IO[str] | None, stopped: Callable[[], bool]) -> None:
+    # What it needs comes with pynetdicom.
+    from RealTimeImagingLib.Simulator.StoringScanner import StoringScanner
+
+    scanner = StoringScanner(options.host, options.store, options.title, options.fps, log, options.thin)
     try:
         scanner.send(itertools.islice(images(options.input, options.loop), options.frames), stopped)
     finally:

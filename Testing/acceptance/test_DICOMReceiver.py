@@ -1,0 +1,130 @@
+"""Stories with a scanner that sends over DICOM's network protocol: from the panel to the volume and the recording."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from contextlib import closing
+
+import numpy as np
+import pytest
+import slicerhost
+from RealTimeImagingLib import DICOMSettings
+from RealTimeImagingLib.Frame import checksum
+from RealTimeImagingLib.Simulator.Phantom import phantom
+from RealTimeImagingLib.Simulator.StoringScanner import rightHanded
+from unit.linking import freePort
+
+from .conftest import SIMULATOR, until, untilRunning, untilStopped
+from .test_OpenIGTLink import matrixOf
+from .test_Panel import panelOf
+
+
+@pytest.fixture
+def send(tmp_path):
+    """Starts scanners that send the phantom; the process, and what it logs of each volume."""
+    running = []
+
+    def start(port, frames):
+        log = tmp_path / f"sent{len(running)}.jsonl"
+        command = [sys.executable, str(SIMULATOR), "--store", str(port), "--frames", str(frames), "--thin", "8"]
+        running.append(subprocess.Popen([*command, "--log", str(log), "--fps", "100"]))
+        return running[-1], lambda: [json.loads(line)["checksums"][0] for line in log.read_text().splitlines()]
+
+    yield start
+    for process in running:
+        process.kill()
+        process.wait()
+
+
+def chooseDICOM(ui, folder, port):
+    ui.sourceComboBox.currentIndex = ui.sourceComboBox.findText("DICOM from a scanner or archive")
+    ui.dicomFolderPathLineEdit.currentPath = str(folder)
+    ui.dicomPortSpinBox.value = port
+
+
+def test_aScannerSendsAndTheVolumeIsLive(slicer, module, views, logic, send, tmp_path, noErrors):
+    """Source, folder, Start; the scanner sends; every volume is shown as it was sent, and every file is kept."""
+    ui, port = panelOf(module).ui, freePort()
+    chooseDICOM(ui, tmp_path / "kept", port)
+    assert not ui.folderPathLineEdit.isVisibleTo(ui.sourceSection)
+    assert ui.dicomFolderPathLineEdit.isVisibleTo(ui.sourceSection)
+    ui.startButton.click()
+    until(lambda: f"Waits for images that are sent to SLICER on 127.0.0.1, port {port}" in ui.statusLabel.text)
+    seen = []
+    logic.addFrameCallback(
+        lambda frame: seen.append(checksum(slicer.util.arrayFromVolume(logic.liveVolumeNode(frame.stream))))
+    )
+    scanner, sent = send(port, 3)
+    until(lambda: scanner.poll() == 0 and logic.statistics()["received"] == 3)
+    until(lambda: logic.statistics()["shown"] + logic.statistics()["skipped"] == 3)
+    assert seen[-1] == sent()[-1]
+    assert set(seen) <= set(sent())
+    node = logic.liveVolumeNode("Simulated 1")
+    assert node.GetImageData().GetDimensions() == (112, 96, 7)
+    _, expected = rightHanded(next(phantom()), 8)
+    np.testing.assert_allclose(slicer.util.arrayFromVTKMatrix(matrixOf(node)), expected, atol=1e-5)
+    assert len(list((tmp_path / "kept").rglob("*.dcm"))) == 21
+    ui.startButton.click()
+    until(lambda: not logic.isRunning())
+
+
+def test_recorded(slicer, logic, send, tmp_path, noErrors):
+    """Two series at once in one recording: each volume of both."""
+    port = freePort()
+    handle = logic.start(DICOMSettings(str(tmp_path / "kept"), port=port))
+    untilRunning(handle)
+    logic.startRecording(tmp_path / "recordings", name="Scan")
+    until(lambda: logic.recordingStatus()["free"] is not None)
+    scanners = [send(port, 3) for _ in range(2)]
+    until(lambda: logic.statistics()["received"] == 6, 30)
+    until(lambda: all(scanner.poll() == 0 for scanner, _ in scanners))
+    logic.stopRecording()
+    until(lambda: not logic.recordings.building)
+    assert logic.statistics()["recorded"] == 6
+    assert set(logic.statistics()["streams"]) == {"Simulated 1", "Simulated 1 (2)"}
+    untilStopped(logic)
+
+
+def test_settingsAreRemembered(slicer, module, logic, tmp_path, noErrors):
+    ui = panelOf(module).ui
+    chooseDICOM(ui, tmp_path / "kept", freePort())
+    ui.dicomTitleLineEdit.text = "ROOM2"
+    ui.dicomGrowingCheckBox.checked = True
+    ui.dicomAllowedLineEdit.text = "10.0.0.7; 127.0.0.1"
+    ui.dicomCallersLineEdit.text = "CT1;CT2"
+    ui.dicomCheckCalledCheckBox.checked = True
+    ui.dicomCompleteAfterSpinBox.value = 3.5
+    ui.dicomSizeLimitSpinBox.value = 77
+    ui.startButton.click()
+    logic.stop()
+    until(lambda: not logic.isRunning())
+    wanted = panelOf(module).settings()
+    assert (wanted.aeTitle, wanted.callers, wanted.sizeLimit) == ("ROOM2", ("CT1", "CT2"), 77 << 20)
+    slicerhost.reloadModule("RealTimeImaging")
+    assert panelOf(module).settings() == wanted
+
+
+def test_whatCannotWorkIsSaid(module, logic, tmp_path, noErrors):
+    ui = panelOf(module).ui
+    chooseDICOM(ui, "", 11112)
+    ui.startButton.click()
+    assert "Choose the folder in which the files that come are kept" in ui.statusLabel.text
+    chooseDICOM(ui, tmp_path / "kept", 11112)
+    ui.dicomTitleLineEdit.text = "a title that is far too long"
+    ui.startButton.click()
+    assert "1 to 16" in ui.statusLabel.text
+
+
+def test_aPortThatIsTakenIsSaidAndHeals(module, logic, tmp_path):
+    ui = panelOf(module).ui
+    with closing(socket.create_server(("127.0.0.1", 0))) as holder:
+        port = holder.getsockname()[1]
+        chooseDICOM(ui, tmp_path / "kept", port)
+        ui.startButton.click()
+        until(lambda: f"Port {port} is taken" in ui.statusLabel.text)
+    until(lambda: "Waits for images" in ui.statusLabel.text)
+    ui.startButton.click()
+    until(lambda: not logic.isRunning())

@@ -1,0 +1,154 @@
+"""The receiver in its process, with DCMTK's programs at the other end."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import threading
+
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK
+from RealTimeImagingLib.Frame import checksum
+from RealTimeImagingLib.Settings import DICOMSettings
+from unit.conftest import PROGRAM, Acquisition, until
+from unit.linking import freePort
+from unit.storing import Scanner, series, stackOf
+from unit.test_DICOMMosaic import mosaic, placed
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+dcmtk = pytest.mark.skipif(not shutil.which("storescu"), reason="DCMTK's storescu is not installed")
+
+
+@pytest.fixture
+def receive(tmp_path, workFolder):
+    """Starts acquisition processes that receive DICOM, one after the other on the same journal and folder."""
+    made = []
+    port = freePort()
+
+    def start(**values):
+        settings = DICOMSettings(**{"folder": str(tmp_path / "kept"), "port": port, **values})
+        made.append(Acquisition(settings, [workFolder], f"process{len(made) + 1}", PROGRAM))
+        made[-1].port = port
+        made[-1].listen().untilReady().until(lambda: "listening" in made[-1].codes)
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.close()
+
+
+def stored(tmp_path):
+    return sorted(path for path in (tmp_path / "kept").rglob("*") if path.is_file())
+
+
+def written(folder, datasets):
+    folder.mkdir()
+    for number, one in enumerate(datasets):
+        one.save_as(folder / f"{number:04d}.dcm", enforce_file_format=True)
+    return folder
+
+
+def dcm(program, port, *arguments):
+    """Run a program of DCMTK; its exit code and words."""
+    command = [program, "-aec", "SLICER", "127.0.0.1", str(port), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+@dcmtk
+def test_storescu_sends_twenty_slices_which_are_where_SimpleITK_has_them(receive, tmp_path):
+    receiver = receive()
+    pixels = [np.random.default_rng(number).integers(0, 4000, (64, 48)).astype(np.int16) for number in range(20)]
+    slices = series(20, step=7.0, SliceThickness=5, SpacingBetweenSlices=2)
+    for one, plane in zip(slices, pixels, strict=True):
+        one.Rows, one.Columns, one.PixelData = 64, 48, plane.tobytes()
+    folder = written(tmp_path / "sent", random.Random(3).sample(slices, 20))
+    assert dcm("storescu", receiver.port, *sorted(folder.iterdir()))[0] == 0
+    receiver.until(lambda: receiver.frames)
+    paths = stored(tmp_path)
+    assert [pydicom.dcmread(path) for path in paths] == slices
+    reader = SimpleITK.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(paths[0].parent)))
+    image = reader.Execute()
+    line = receiver.of("frame")[0]
+    assert line["stream"] == "t2 tse 7"
+    assert receiver.frames[0][3] == checksum(SimpleITK.GetArrayFromImage(image).astype(np.int16))
+    matrix = np.array(line["ijkToRAS"])
+    for index in np.ndindex(2, 2, 2):
+        ijk = [(size - 1) * end for size, end in zip(image.GetSize(), index, strict=True)]
+        world = np.array(image.TransformIndexToPhysicalPoint(ijk)) * (-1, -1, 1)
+        np.testing.assert_allclose((matrix @ (*ijk, 1))[:3], world, atol=1e-3)
+    assert receiver.stop() == 0
+
+
+@dcmtk
+def test_a_run_of_155_mosaics_at_full_speed(receive, tmp_path):
+    receiver = receive()
+    (tmp_path / "sent").mkdir()
+    volumes = []
+    for number in range(155):
+        volumes.append(np.random.default_rng(number).integers(0, 900, (14, 32, 32)).astype(np.int16))
+        path = tmp_path / "sent" / f"{number:04d}.dcm"
+        extra = {"SeriesInstanceUID": "1.2.3.4", "StudyInstanceUID": "1.2", "InstanceNumber": number + 1}
+        mosaic(path, volumes[-1], SeriesNumber=4, **extra, **placed())
+        one = pydicom.dcmread(path)
+        one.SOPInstanceUID = one.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.4.{number + 1}"
+        one.save_as(path, enforce_file_format=True)
+    assert dcm("storescu", receiver.port, *sorted((tmp_path / "sent").iterdir()))[0] == 0
+    receiver.until(lambda: receiver.received == 155)
+    assert len(stored(tmp_path)) == 155
+    assert [path.name[:6] for path in stored(tmp_path)] == [f"{number:06d}" for number in range(1, 156)]
+    assert receiver.counts["rejected"] == 0
+    # The ring shows what it has room for, each as it was sent, in order.
+    numbers = [number for _, number, *_ in receiver.frames]
+    assert numbers == sorted(set(numbers))
+    assert [sum_ for *_, sum_ in receiver.frames] == [checksum(volumes[number]) for number in numbers]
+    receiver.stop()
+
+
+@dcmtk
+def test_echoscu(receive):
+    receiver = receive()
+    assert dcm("echoscu", receiver.port)[0] == 0
+    receiver.stop()
+
+
+@dcmtk
+def test_storescu_is_told_that_the_disk_is_full(receive, tmp_path):
+    resource = pytest.importorskip("resource", reason="Windows has no such limit")
+    if not hasattr(resource, "prlimit"):
+        pytest.skip("a limit for another process is set on Linux only")
+    receiver = receive()
+    folder = written(tmp_path / "sent", series(3))
+    before = resource.prlimit(receiver.process.pid, resource.RLIMIT_FSIZE, (300, resource.RLIM_INFINITY))
+    code, words = dcm("storescu", receiver.port, "-v", "+sd", folder)
+    resource.prlimit(receiver.process.pid, resource.RLIMIT_FSIZE, before)
+    assert code != 0
+    assert "Refused: OutOfResources" in words
+    assert stored(tmp_path) == []
+    receiver.until(lambda: "not-stored" in receiver.codes)
+    assert dcm("storescu", receiver.port, "+sd", folder)[0] == 0
+    receiver.until(lambda: receiver.frames)
+    receiver.stop()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="killed in another way there")
+def test_a_process_that_is_killed_loses_nothing_that_was_answered_with_success(receive, tmp_path):
+    receiver = receive()
+    slices = series(6, ImagesInAcquisition="6")
+    hold = threading.Event()
+    first = Scanner(receiver.port, slices[:4], hold=hold)
+    until(lambda: len(first.statuses) == 4)
+    receiver.kill()
+    hold.set()
+    first.join(30)
+    receiver = receive()
+    Scanner(receiver.port, slices[4:])
+    receiver.until(lambda: receiver.frames)
+    assert receiver.frames[0][3] == checksum(stackOf(slices))
+    assert len(stored(tmp_path)) == 6
+    receiver.stop()
