@@ -141,10 +141,11 @@ class Worker:
         self._store.tell()
 
     def _obey(self, values: dict[str, Any]) -> None:
-        # A source may want to hear that its frames are recorded from now on.
-        self._store.obey(**values) or self._broadcast.obey(**values)
+        # A source may want to hear of all, and before the others: frames that are recorded from now on must not be
+        # passed over any more.
         if self._source:
             self._source.command(values["command"], values)
+        self._store.obey(**values) or self._broadcast.obey(**values)
 
     def _counts(self) -> dict[str, Any]:
         journal = self._journal

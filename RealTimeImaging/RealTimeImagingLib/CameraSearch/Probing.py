@@ -62,6 +62,7 @@ LISTS = ("sizes", "rates", "codecs", "backends")
 
 def main() -> int:
     """Look, and tell of each camera as it is found; returns the exit code."""
+    os.environ.setdefault("OPENCV_AVFOUNDATION_SKIP_AUTH", "0")
     # Libraries that print must not break the lines.
     lines = os.dup(1)
     os.dup2(2, 1)

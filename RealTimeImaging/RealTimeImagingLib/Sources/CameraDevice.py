@@ -17,6 +17,8 @@ QUIET = {
     "OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT": str(PATIENCE),
     # Without it Windows takes half a minute to open a camera.
     "OPENCV_VIDEOIO_MSMF_ENABLE_HW_TRANSFORMS": "0",
+    # macOS can ask the user for leave only in the main thread of a process, which the search for cameras does.
+    "OPENCV_AVFOUNDATION_SKIP_AUTH": "1",
 }
 
 
