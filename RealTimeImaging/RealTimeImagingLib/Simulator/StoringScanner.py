@@ -33,9 +33,7 @@ class StoringScanner:
     :param thin: send every Nth slice only.
     """
 
-    def __init__(
-        self, host: str, port: int, title: str, fps: float, log: IO[str] | None = None, thin: int = 1
-    ) -> None:
+    def __init__(self, host: str, port: int, title: str, fps: float, log: IO[str] | None = None, thin: int = 1) -> None:
         from pydicom.uid import generate_uid
         from pynetdicom import AE, _config
 
