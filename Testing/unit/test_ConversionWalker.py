@@ -15,7 +15,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from RealTimeImagingLib.Conversion.Headers import TAGS, Refused, Slice
 from RealTimeImagingLib.Conversion.Scan import scanFiles
-from RealTimeImagingLib.Conversion.Walker import OddError, ShortError, walk
+from RealTimeImagingLib.Conversion.Walker import Memory, OddError, ShortError, walk
 from unit.converting import dicomFile
 
 some = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -108,3 +108,40 @@ def test_hostile_bytes_end_in_one_of_three_ways(tmp_path, changes, cut, name):
 def test_any_bytes_behind_the_mark(data):
     with pytest.raises((ShortError, OddError)):
         walk(b"\0" * 128 + b"DICM" + data, WANTED, False)
+
+
+def outcome(data, whole, memory=None):
+    try:
+        return walk(data, WANTED, whole, memory)
+    except (OddError, ShortError) as error:
+        return type(error)
+
+
+@some
+@given(
+    names=st.lists(st.sampled_from(FILES.split()), min_size=1, max_size=5),
+    changes=st.lists(st.tuples(st.integers(132, 3000), st.integers(0, 255)), max_size=5),
+    cut=st.integers(140, 6000),
+)
+def test_what_is_remembered_changes_nothing(names, changes, cut):
+    """The same file again, changed or cut, and others between: as if it were the first."""
+    memory = Memory(WANTED)
+    for name in [*names, names[0]]:
+        data = bytearray(real(name)[:6000])
+        assert outcome(bytes(data), False, memory) == outcome(bytes(data), False)
+        for position, value in changes:
+            data[position % len(data)] = value
+        assert outcome(bytes(data), False, memory) == outcome(bytes(data), False)
+        assert outcome(bytes(data[:cut]), True, memory) == outcome(bytes(data[:cut]), True)
+
+
+@some
+@given(numbers=st.lists(st.integers(0, 10**9), min_size=2, max_size=6), words=st.lists(st.text("ab ", max_size=9)))
+def test_values_of_other_lengths_are_found_with_what_is_remembered(tmp_path, numbers, words):
+    memory = Memory(WANTED)
+    for number in numbers:
+        for word in ["", *words]:
+            place = (number, number / 7, -number)
+            path = dicomFile(tmp_path / "a", np.ones((5, 4), np.int16), place, InstanceNumber=number, StudyID=word)
+            data = path.read_bytes()
+            assert walk(data, WANTED, True, memory) == walk(data, WANTED, True)

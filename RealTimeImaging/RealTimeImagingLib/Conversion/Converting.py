@@ -21,7 +21,7 @@ from .Tags import fieldsOf, tagsOf
 from .Tasks import Outcome, Task, removeFile, runPiece, runTasks
 from .Volumes import volumesOf
 
-SCANNED = 256
+SCANNED = 64
 """Files whose headers are read in one job."""
 _SCAN = 0.1
 """Part of the progress bar for reading headers."""
@@ -245,7 +245,8 @@ class _Conversion:
             raise OSError(None, f"{size:,} of {nbytes:,} bytes were written")
         final = task.path.removesuffix(UNFINISHED)
         known = self._former.get(one.entry.key)
-        if os.path.lexists(final) and (known is None or known != os.path.getsize(final)):
+        # One of the new size is of a run that was killed before it could note that.
+        if os.path.lexists(final) and os.path.getsize(final) not in (known, nbytes):
             stem = final.removesuffix(".nrrd").removesuffix(".seq")
             kept = next(
                 path for name in candidates(f"{stem}_old") if not os.path.lexists(path := name + final[len(stem) :])

@@ -79,6 +79,7 @@ def _planned(
     if known and known.file.endswith(".seq.nrrd") == suffix.startswith(".seq"):
         # Also when files were added or changed, or other keys are wanted: the new file takes the place of the old.
         name = known.file
+        entry = entry.replaced(bytes=known.bytes)
     else:
         name = names.take(safeName(settings.name, tags), suffix)
     entry = entry.replaced(file=name)
@@ -88,14 +89,17 @@ def _planned(
 def _task(number: int, volume: Volume, settings: ConversionSettings, name: str) -> Task:
     common = volume.common
     scales: dict[Scale, int] = {}
+    places: dict[int, int] = {}
     sources: list[Source | None] = []
-    for places in volume.slices:
-        for one in places:
+    for slices in volume.slices:
+        for one in slices:
             if one is None:
                 sources.append(None)
                 continue
-            scale = Scale.of(one.common)
-            sources.append(Source(one.path, one.size, one.modified, one.offset, scales.setdefault(scale, len(scales))))
+            place = places.get(id(one.common))
+            if place is None:
+                place = places[id(one.common)] = scales.setdefault(Scale.of(one.common), len(scales))
+            sources.append(Source(one.path, one.size, one.modified, one.offset, place))
     colour = (3,) if common.samples > 1 or common.photometric == "PALETTE COLOR" else ()
     shape = (len(volume.slices[0]), common.rows, common.columns, *colour)
     count = len(volume.slices)
@@ -117,9 +121,9 @@ def _task(number: int, volume: Volume, settings: ConversionSettings, name: str) 
 
 def _keys(volume: Volume, wanted: Iterable[str]) -> dict[str, str]:
     # What differs from file to file is of no volume.
-    kinds = {one.common.tags for one in volume.files}
+    kinds = {id(one.common): one.common.tags for one in volume.files}
     found = dict(volume.common.tags)
-    for tags in kinds:
+    for tags in kinds.values():
         other = dict(tags)
         found = {name: value for name, value in found.items() if other.get(name) == value}
     keys = {name: found[name] for name in wanted if name in found}

@@ -6,15 +6,18 @@ import os
 import struct
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 
 from ..Errors import NotAnImageError
 from ..Readers.DICOM import DICOM, looksLikeDICOM
 from .Headers import SHARED, TAGS, Common, Refused, Slice, numbersOf, wholeOf, wordOf
 from .Tags import textOf
-from .Walker import BIG, EXPLICIT, IMPLICIT, PIXELS, UNDEFINED, OddError, ShortError, Walked, walk
+from .Walker import BIG, EXPLICIT, IMPLICIT, PIXELS, UNDEFINED, Memory, OddError, ShortError, Walked, walk
 
 FIRST = 1 << 14
 """Bytes of a file that are read at first; nearly all headers end within them."""
+MOST = 10_000
+"""Kinds of headers that are remembered."""
 LONGEST = 256 << 20
 """Bytes of header after which a file is not looked at further."""
 
@@ -60,7 +63,13 @@ def scanFiles(paths: Sequence[str], tags: dict[str, int]) -> list[Slice | Refuse
 
     :param tags: keyword to tag of what is to be noted beside what a volume needs.
     """
-    return Scanner(tags).scan(paths)
+    return _scanner(tuple(tags.items())).scan(paths)
+
+
+@lru_cache(maxsize=1)
+def _scanner(tags: tuple[tuple[str, int], ...]) -> Scanner:
+    # Kept from one piece of the work to the next: what it has learned makes it faster.
+    return Scanner(dict(tags))
 
 
 class Scanner:
@@ -69,12 +78,14 @@ class Scanner:
     def __init__(self, tags: dict[str, int]) -> None:
         self._tags = tags
         self._wanted = frozenset(TAGS.values()) | frozenset(tags.values())
+        self._memory = Memory(self._wanted)
         self._shared = (*_SHARED, *tags.values())
         self._commons: dict[tuple[object, ...], Common] = {}
-        self._buffer = bytearray(FIRST)
 
     def scan(self, paths: Sequence[str]) -> list[Slice | Refused]:
         """See :func:`scanFiles`."""
+        if len(self._commons) > MOST:
+            self._commons.clear()
         return [self._one(path) for path in paths]
 
     def _one(self, path: str) -> Slice | Refused:
@@ -98,7 +109,7 @@ class Scanner:
         while True:
             whole = len(data) >= size
             try:
-                walked = walk(data, self._wanted, whole)
+                walked = walk(data, self._wanted, whole, self._memory)
                 break
             except ShortError:
                 if whole or len(data) > LONGEST:

@@ -6,6 +6,7 @@ What is passed in and out is plain and small, as it travels to workers, perhaps 
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -19,6 +20,7 @@ from ..Readers.DICOM import DICOM
 from .NRRDText import composeHeader
 from .Values import Converter, RangeError, Scale, common
 
+_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 _WRITE = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
 
 
@@ -159,7 +161,8 @@ def _copy(task: Task, name: str, piece: bool) -> int:
     converter = Converter(name)
     missing = [place for place, source in enumerate(task.sources) if source is None]
     converter.watching = bool(missing)
-    buffers: dict[int, Pixels] = {}
+    buffers = [np.empty(plane * np.dtype(scale.dtype).itemsize, np.uint8) for scale in task.scales]
+    plain = [scale.plain(name) and not missing for scale in task.scales]
     with _Output(task.path, truncate=not piece) as file:
         if task.begin == 0:
             file.write(memoryview(header))
@@ -168,11 +171,12 @@ def _copy(task: Task, name: str, piece: bool) -> int:
             if source is None:
                 file.seek(file.position + size)
                 continue
-            scale = task.scales[source.scale]
-            length = plane * np.dtype(scale.dtype).itemsize
-            raw = buffers.setdefault(length, np.empty(length, np.uint8))
-            _read(source, raw)
-            file.write(converter.convert(raw, scale).view(np.uint8).data)
+            raw = buffers[source.scale]
+            _read(source, raw.data)
+            if plain[source.scale]:
+                file.write(raw.data)
+            else:
+                file.write(converter.convert(raw, task.scales[source.scale]).view(np.uint8).data)
         if missing and converter.lowest is not None:
             blank = np.full(plane, converter.lowest, np.dtype(name).newbyteorder("<")).view(np.uint8).data
             for place in missing:
@@ -181,18 +185,29 @@ def _copy(task: Task, name: str, piece: bool) -> int:
     return len(header) * (task.begin == 0) + len(task.sources) * size
 
 
-def _read(source: Source, target: Pixels) -> None:
-    with open(source.path, "rb", buffering=0) as file:
-        status = os.fstat(file.fileno())
+def _read(source: Source, target: memoryview) -> None:
+    handle = os.open(source.path, _READ)
+    try:
+        status = os.fstat(handle)
         if (status.st_size, status.st_mtime_ns) != (source.size, source.modified):
             raise ChangedError(f"{source.path} changed while it was converted.")
-        file.seek(source.offset)
-        rest = target.data
-        while len(rest):
-            got = file.readinto(rest)
+        os.lseek(handle, source.offset, os.SEEK_SET)
+        done = 0
+        while done < len(target):
+            got = _readInto(handle, target[done:])
             if not got:
                 raise ChangedError(f"{source.path} became shorter while it was converted.")
-            rest = rest[got:]
+            done += got
+    finally:
+        os.close(handle)
+
+
+def _readInto(handle: int, target: memoryview) -> int:
+    if sys.platform != "win32":
+        return os.readv(handle, [target])
+    data = os.read(handle, len(target))
+    target[: len(data)] = data
+    return len(data)
 
 
 def _images(source: Source) -> list[Image]:

@@ -39,6 +39,13 @@ class Scale(NamedTuple):
         slope, intercept = (common.slope, common.intercept) if common.samples == 1 else (1.0, 0.0)
         return cls(common.dtype, common.stored, common.high, slope, intercept)
 
+    def plain(self, target: str) -> bool:
+        """The bytes in the file are the final values in this type, little endian."""
+        same = (self.slope, self.intercept) == (1.0, 0.0) and self.high == self.stored - 1
+        dtype: np.dtype[Any] = np.dtype(self.dtype)
+        little = dtype.newbyteorder("<") == dtype
+        return same and little and dtype.name == target and self.stored == 8 * dtype.itemsize
+
     @property
     def whole(self) -> bool:
         """Slope and intercept are whole numbers."""

@@ -122,13 +122,14 @@ def _alike(slices: list[Slice]) -> list[list[Slice]]:
     # Groups of what can lie in one array. Cosines and distances that differ in their last digits are the same.
     orientations = _merged([one.common.orientation for one in slices], _SAME_ORIENTATION, 0.0)
     spacings = _merged([one.common.spacing for one in slices], 0.0, _SAME_SPACING)
-    keys: dict[Common, tuple[object, ...]] = {}
+    # Equal ones are mostly one object, and comparing all their values takes longer than all else here.
+    keys: dict[int, tuple[object, ...]] = {}
     groups: dict[tuple[object, ...], list[Slice]] = defaultdict(list)
     for one in slices:
         common = one.common
-        key = keys.get(common)
+        key = keys.get(id(common))
         if key is None:
-            key = keys[common] = (
+            key = keys[id(common)] = (
                 *(common.rows, common.columns, common.samples, common.bits, common.signed, common.photometric),
                 *(common.echo, common.kind, common.many, bool(common.dtype)),
                 *(orientations[common.orientation], spacings[common.spacing]),
@@ -294,7 +295,7 @@ def _times(slices: Sequence[Slice]) -> list[float] | None:
 
 def _instance(one: Slice) -> tuple[object, ...]:
     number = one.instance
-    return (number is None, number or 0, one.location or 0.0, natural(one.path))
+    return (number is None, number or 0, one.location or 0.0, natural(one.path) if number is None else (), one.path)
 
 
 def _moment(one: Slice) -> tuple[object, ...]:

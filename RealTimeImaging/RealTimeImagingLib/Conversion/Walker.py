@@ -11,6 +11,8 @@ import zlib
 from collections.abc import Set
 from dataclasses import dataclass
 
+from .Layouts import Element, Layouts
+
 UNDEFINED = 0xFFFFFFFF
 PIXELS = 0x7FE00010
 IMPLICIT, EXPLICIT, BIG, DEFLATED = (f"1.2.840.10008.1.2{end}" for end in ("", ".1", ".2", ".1.99"))
@@ -55,7 +57,22 @@ class Walked:
     length: int
 
 
-def walk(data: bytes, wanted: Set[int], whole: bool) -> Walked:
+class Memory:
+    """What earlier walks found, so that similar headers are walked faster; for one set of wanted tags."""
+
+    def __init__(self, wanted: Set[int]) -> None:
+        self.wanted = wanted
+        self._layouts: dict[tuple[bool, str], Layouts] = {}
+
+    def of(self, explicit: bool, order: str) -> Layouts:
+        """The layouts of one encoding."""
+        found = self._layouts.get((explicit, order))
+        if found is None:
+            found = self._layouts[explicit, order] = Layouts(self.wanted)
+        return found
+
+
+def walk(data: bytes, wanted: Set[int], whole: bool, memory: Memory | None = None) -> Walked:
     """Walk to the pixels.
 
     :param data: the beginning of a file.
@@ -72,7 +89,7 @@ def walk(data: bytes, wanted: Set[int], whole: bool) -> Walked:
         if syntax == DEFLATED:
             data, whole = inflatedStart(data[position:], len(data) * 8, whole)
             position = 0
-        return _dataset(data, position, meta, syntax, wanted, whole)
+        return _dataset(data, position, meta, syntax, memory or Memory(wanted), whole)
     except (struct.error, IndexError):
         raise ShortError from None
 
@@ -126,15 +143,21 @@ def _meta(data: bytes) -> tuple[dict[int, bytes], int]:
     return values, position
 
 
-def _dataset(
-    data: bytes, position: int, values: dict[int, bytes], syntax: str, wanted: Set[int], whole: bool
-) -> Walked:
+def _dataset(data: bytes, position: int, values: dict[int, bytes], syntax: str, memory: Memory, whole: bool) -> Walked:
     explicit, order, size = syntax != IMPLICIT, ">" if syntax == BIG else "<", len(data)
     unpack = struct.Struct(order + "HH2sH").unpack_from
     unpackLong = struct.Struct(order + "I").unpack_from
-    short, before = _SHORT if explicit else frozenset[bytes](), 0
+    short, before, wanted = _SHORT if explicit else frozenset[bytes](), 0, memory.wanted
+    layouts = memory.of(explicit, order)
+    fresh: list[Element] = []
     while True:
-        # This is where the time goes: most elements take the short way.
+        if (run := layouts.at(data, position)) is not None and run.first > before:
+            taken, last = run.take(data, position, values)
+            if taken:
+                position += taken
+                before = last
+                continue
+        begin = position
         try:
             group, element, kind, length = unpack(data, position)
         except struct.error:
@@ -157,16 +180,18 @@ def _dataset(
             else:
                 raise OddError("an element has no value representation")
             if tag == PIXELS or tag in _FLOAT_PIXELS:
+                layouts.learn(data, fresh)
                 return Walked(values, syntax, order, tag, position, length)
             if length == UNDEFINED:
                 # PS3.5 section 6.2.2, note 2: an UN of undefined length is implicit inside.
                 position = _skipSequence(data, position, order, explicit and kind != b"UN", 0)
                 continue
+        if position + length > size:
+            raise ShortError
         if tag in wanted:
             values[tag] = data[position : position + length]
+        fresh.append(Element(tag, begin, position, position + length))
         position += length
-        if position > size:
-            raise ShortError
 
 
 def _skipSequence(data: bytes, position: int, order: str, explicit: bool, depth: int) -> int:

@@ -33,7 +33,8 @@ def main() -> int:
     options = parser.parse_args()
     tags = None if options.tags is None else tuple(tag.strip() for tag in options.tags.split(",") if tag.strip())
     progress = Progress(_tell if sys.stderr.isatty() else lambda _: None)
-    signal.signal(signal.SIGTERM, lambda *_: setattr(progress, "cancelled", True))
+    for kind in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(kind, lambda *_: setattr(progress, "cancelled", True))
     try:
         settings = ConversionSettings(
             options.input, options.output, options.name, tags, options.workers, options.strict
