@@ -23,7 +23,7 @@ from RealTimeImagingLib.Conversion import convertFolder
 ONE = (1, 300, 512)
 MANY = (500, 20, 256)
 """Series, slices, rows and columns; int16."""
-ROUNDS = 5
+ROUNDS = 9
 
 
 def measure() -> dict[str, Any]:
