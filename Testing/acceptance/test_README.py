@@ -21,14 +21,21 @@ from unit.converting import series
 from unit.filming import film, picture
 from unit.linking import freePort, hear, image, sendAll
 
-from .conftest import ROOT, until, untilStopped
+from .conftest import ROOT, SIMULATOR, until, untilStopped
 from .test_OpenIGTLink import waiting
 
 COMING = "# ... images come ...\n"
 """Where an example waits for images."""
 
 
-OWN = ("Frames from Python", "OpenIGTLink", "DICOM series to NRRD", "Camera", "Images over HTTP")
+OWN = (
+    "Frames from Python",
+    "OpenIGTLink",
+    "DICOM series to NRRD",
+    "DICOM from a scanner or archive",
+    "Camera",
+    "Images over HTTP",
+)
 """The sections that need no folder: each has a test of its own."""
 
 
@@ -189,6 +196,26 @@ def test_imagesOverHTTP(slicer, views, logic, tmp_path, noErrors, capsys):
     logic.stopRecording()
     untilStopped(logic)
     until(lambda: not logic.recordings.building)
+
+
+def test_dicomReceiver(slicer, views, logic, tmp_path, noErrors, capsys):
+    (block,) = blocksOf(sections()["DICOM from a scanner or archive"])
+    port = str(freePort())
+    block = block.replace("/data/received", str(tmp_path / "received")).replace("11112", port)
+    before, after = block.split("# ... a scanner sends ...\n")
+    console = {"slicer": slicer, "logic": logic}
+    exec(before, console)
+    until(lambda: "Waits for images" in console["handle"].status)
+    command = [sys.executable, str(SIMULATOR), "--store", port, "--frames", "2", "--thin", "8"]
+    with subprocess.Popen(command) as scanner:
+        until(lambda: scanner.poll() == 0)
+    until(lambda: logic.statistics()["received"] == 2 and "14 instances are stored" in console["handle"].status)
+    exec(after, console)
+    printed = capsys.readouterr().out
+    assert f"Waits for images that are sent to SLICER on 127.0.0.1, port {port}" in printed
+    assert "['Simulated 1']" in printed
+    assert len(list((tmp_path / "received").rglob("*.dcm"))) == 14
+    untilStopped(logic)
 
 
 def test_conversion(slicer, logic, tmp_path, noErrors, capsys):

@@ -113,6 +113,8 @@ class Scanner(threading.Thread):
                 self.refused = True
                 return
             for one in self._datasets:
+                if not association.is_established:
+                    return
                 answer = association.send_c_store(one)
                 self.statuses.append(answer.get("Status"))
                 self.comments.append(answer.get("ErrorComment"))

@@ -76,6 +76,8 @@ def test_the_header_says_what_is_needed(syntax):
         ({"ImagesInAcquisition": "40", "NumberOfTemporalPositions": "5"}, 8, 40),
         ({"ImagesInAcquisition": "41", "NumberOfTemporalPositions": "5"}, None, 41),
         ({"ImagesInAcquisition": "40"}, None, 40),
+        ({"ImagesInAcquisition": "1"}, None, None),
+        ({"ImagesInAcquisition": "1", "NumberOfTemporalPositions": "1"}, None, None),
         ({"ImagesInAcquisition": "40", "Modality": "CT"}, None, None),
         ({"ImagesInAcquisition": "0", "NumberOfSlices": 0}, None, None),
     ],

@@ -89,11 +89,18 @@ def test_a_volume_has_come_with_the_slice_that_completes_the_number_in_the_heade
 
 
 def test_images_in_acquisition_is_believed_where_it_fits():
-    assert Board().add(*run([0, 3, 6], images=3)).whys == ["count"]
+    assert Board().add(*run([0, 3, 6], images=3)).whys == ["images"]
     # two echoes of three slices each: neither has six
     board = Board().add(*[aSlice(p, p * 2 + e, echo=str(e), images=6) for p in (0, 3, 6) for e in (0, 1)])
     assert board.closed == []
     assert board.release().whys == ["released", "released"]
+
+
+def test_images_in_acquisition_that_are_a_part_of_the_volume_are_not_believed_again():
+    board = Board().add(*run([0, 3, 6, 9, 12, 15, 18], images=3))
+    assert board.numbers == [[1, 2, 3]]
+    assert board.release().numbers == [[1, 2, 3], [1, 2, 3, 4, 5, 6, 7]]
+    assert board.missing[-1] == []
 
 
 def test_a_place_that_is_taken_begins_the_next_time_point_and_the_third_comes_with_its_last_slice():
@@ -190,7 +197,7 @@ def test_what_is_missing_is_known_by_the_places_of_the_volume_before():
 def test_the_last_slice_of_the_first_time_point_was_lost():
     """No slice of one time point comes into the volume of another."""
     board = Board().add(*run([0, 3, 6]), *run([0, 3, 6, 9], first=11), *run([0, 3, 6, 9], first=21))
-    assert board.whys == ["repeat", "places", "places", "places"]
+    assert board.whys == ["repeat", "places", "repeat", "places"]
     assert board.numbers == [[1, 2, 3], [11, 12, 13], [11, 12, 13, 14], [21, 22, 23, 24]]
 
 

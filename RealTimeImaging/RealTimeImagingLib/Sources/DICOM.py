@@ -10,6 +10,7 @@ shown is taken from the folder.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -41,6 +42,8 @@ DEATHS = 2
 STARTED = "dicomStarted"
 """Under which the journal keeps when the session began (nanoseconds since the epoch)."""
 _NO_ASSOCIATION = 0
+
+log = logging.getLogger(__name__)
 
 
 class DICOMSource:
@@ -122,6 +125,9 @@ class DICOMSource:
     def close(self) -> None:
         """End all associations; what is stored stays in the folder."""
         self._reception.close()
+        for volume in self._assembly.open:
+            stream = self._streams.of(volume.slices[0].instance.header)
+            log.info("%s: %s stay in the folder, not shown, as the source was stopped", stream, _slices(volume))
         self._lobby.close()
 
     # ---- what was there before

@@ -122,6 +122,8 @@ def _headerOf(dataset: Any) -> Header:
     if not series or not instance or not dataset.get("SOPClassUID"):
         raise NotAnImageError("The data set has no SOP class, SOP instance or series UID.", "damaged")
     images, moments = _whole(dataset.get("ImagesInAcquisition")), _whole(dataset.get("NumberOfTemporalPositions"))
+    # 1 stands in real series of many slices.
+    images = None if images == 1 else images
     slices = _whole(dataset.get("NumberOfSlices")) or _private(dataset)
     if slices is None and images and moments and images % moments == 0:
         slices = images // moments

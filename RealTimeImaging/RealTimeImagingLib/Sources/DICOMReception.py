@@ -20,6 +20,7 @@ from ..Doors import Connected
 from ..Errors import NotAnImageError
 from ..Event import Event
 from ..Settings import DICOMSettings
+from .DICOMAssociation import LARGEST_PDU, Metered, acceptorOf
 from .DICOMFiles import PREAMBLE, Files, Instance
 from .DICOMHeader import readHeader
 from .DICOMOffer import contextsOffered
@@ -30,9 +31,6 @@ NEGOTIATION = 10.0
 """Seconds for a peer to say who it is and what it sends."""
 IDLE = 60.0
 """Seconds without a word after which an association is given up."""
-STALLED = 20.0
-"""The same, in the middle of a message."""
-_LARGEST_PDU = 1 << 17
 _FAREWELL = 10
 """Bytes of an A-ABORT or A-RELEASE-RQ (PS3.8 sections 9.3.6, 9.3.8): no beginning of an instance."""
 _LAST_WORDS = 1.0
@@ -69,33 +67,13 @@ class Released:
 Item = Stored | Refused | Released | Event
 
 
-class _Metered(socket.socket):
-    """A connection that ends when a message is larger than it may be.
-
-    ``limit``, ``taken``: bytes of a message, and those of the one that is coming.
-    """
-
-    limit = taken = 0
-
-    def recv(self, size: int, flags: int = 0) -> bytes:
-        data = super().recv(size, flags)
-        self.taken += len(data)
-        if self.taken > self.limit:
-            raise ConnectionAbortedError("the message is too large")
-        if hasattr(socket, "TCP_QUICKACK"):
-            # Many senders write a message in two pieces and, without TCP_NODELAY, wait for the first to be
-            # acknowledged: Linux would take 40 ms for that, each time, and forgets this option as often.
-            self.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-        return data
-
-
 @dataclass
 class _Visit:
     """An association, and what is known of it."""
 
     number: int
     association: Any
-    connection: _Metered
+    connection: Metered
     peer: str
     tooMany: bool
     stored: int = 0
@@ -129,7 +107,7 @@ class Reception:
         self._entity = AE(ae_title=settings.aeTitle)
         # It counts also those that are about to be rejected.
         self._entity.maximum_associations = 4 * MOST
-        self._entity.maximum_pdu_size = _LARGEST_PDU
+        self._entity.maximum_pdu_size = LARGEST_PDU
         self._entity.acse_timeout, self._entity.dimse_timeout, self._entity.network_timeout = NEGOTIATION, IDLE, IDLE
         self._entity.require_called_aet = settings.checkCalled
         self._entity.require_calling_aet = list(settings.callers)
@@ -152,8 +130,6 @@ class Reception:
     def welcome(self, connected: Connected) -> Iterator[Event]:
         """Serve one who speaks DICOM."""
         from pynetdicom import evt
-        from pynetdicom.association import Association
-        from pynetdicom.transport import AssociationSocket
 
         plain, peer = connected
         if len(self._visits) >= 2 * MOST:
@@ -161,27 +137,15 @@ class Reception:
             plain.close()
             yield Event("peer-refused", f"{peer} wanted to connect, and too many others do.", "warning", peer)
             return
-        connection = _Metered(fileno=plain.detach())
-        connection.limit = self._settings.sizeLimit + _LARGEST_PDU
+        connection = Metered(fileno=plain.detach())
+        connection.limit = self._settings.sizeLimit + LARGEST_PDU
         try:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection.settimeout(STALLED)
-            addresses = connection.getsockname()[:2], connection.getpeername()[:2]
+            association = acceptorOf(self._entity, self._settings.aeTitle, connection, self._contexts)
         except OSError:  # it hung up at once
             connection.close()
             return
-        association = Association(self._entity, "acceptor")
-        association.daemon = association.dul.daemon = True
         # By this name pynetdicom knows those who count for its limit.
         association.name = f"AcceptorThread@{peer}"
-        association.set_socket(AssociationSocket(association, client_socket=connection))
-        association.acceptor.maximum_length = _LARGEST_PDU
-        association.acceptor.ae_title = self._settings.aeTitle
-        association.acceptor.implementation_class_uid = self._entity.implementation_class_uid
-        association.acceptor.implementation_version_name = self._entity.implementation_version_name
-        association.acceptor.supported_contexts = self._contexts
-        for user, address in zip((association.acceptor, association.requestor), addresses, strict=True):
-            _setAddress(user, address)
         self._count += 1
         visit = _Visit(self._count, association, connection, peer, len(self._visits) >= MOST)
         association.bind(evt.EVT_C_STORE, self._store, [visit])
@@ -328,12 +292,3 @@ def _status(code: int, words: str) -> Any:
     # LO: 64 characters of the default repertoire (PS3.5 section 6.2).
     status.ErrorComment = words.encode("ascii", "replace").decode().replace("\\", "/")[:64]
     return status
-
-
-def _setAddress(user: Any, address: tuple[str, int]) -> None:
-    try:
-        from pynetdicom.transport import AddressInformation
-    except ImportError:  # pynetdicom 2
-        user.address, user.port = address
-        return
-    user.address_info = AddressInformation.from_tuple(address)

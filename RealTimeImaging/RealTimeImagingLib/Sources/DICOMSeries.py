@@ -10,7 +10,10 @@ A volume has come when the first of these holds:
    has two slices or more, as then the moments follow one another and are not interleaved.
 3. The association that sent two or more of its slices has ended, and no slice is seen to be missing. (Many senders
    open an association for each slice.)
-4. No slice came for it for so many seconds. If one comes later for a place that it has not, it is shown once more.
+4. No slice came for it for so many seconds.
+
+If a slice comes later that continues it, as after a pause, or as a count in the header was too small, it is shown once
+more.
 
 Without TemporalPositionIdentifier and alike, the order in which slices come says which time point they belong to. A
 series in which a single slice is repeated is one of single slices, wherever the next ones lie.
@@ -150,7 +153,7 @@ class Volume:
         if self.expected:
             return "count" if count >= self.expected else ""
         if header.images == count and self.shelf.headerFits:
-            return "count"
+            return "images"
         if len(places) == 1 or (places and count >= len(places) and all(self.has(place) for place in places)):
             return "places"
         return ""
@@ -160,7 +163,7 @@ class Volume:
 class Closed:
     """A volume that is shown.
 
-    :param why: "count", "places", "repeat", "released" or "silence".
+    :param why: "count" or "images" (in the header), "places", "repeat", "released" or "silence".
     :param announced: as that of the volume when it came.
     :param when: monotonic seconds.
     """
@@ -254,9 +257,14 @@ class Assembly:
         if last.volume.moment != slice_.moment or last.volume.has(slice_.height):
             return None
         gaps = missingPlaces([*last.volume.heights, slice_.height], [])
-        if last.why == "places" and (gaps or len(last.volume.slices) == 1):
+        if last.why in ("places", "images") and (gaps or len(last.volume.slices) == 1):
             return None  # another volume, which lies elsewhere
-        return None if gaps is None else last.volume
+        if gaps is None:
+            return None
+        # What was known of the volume was too little: places of an incomplete one, a count of a part of it.
+        shelf.headerFits = shelf.headerFits and last.why != "images"
+        shelf.places = []
+        return last.volume
 
 
 def missingPlaces(heights: Sequence[float], places: Sequence[float]) -> list[float] | None:
