@@ -15,6 +15,7 @@ import slicerhost
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = ROOT / "RealTimeImaging" / "RealTimeImaging.py"
 SIMULATOR = ROOT / "RealTimeImaging" / "RealTimeImagingLib" / "Simulator" / "__main__.py"
+ORIENTATIONS = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
 SHARED = ROOT.parent / "shared" / "data"
 
 
@@ -60,7 +61,9 @@ def allViews(slicer):
 
 @pytest.fixture
 def views(allViews, module):
-    """Four views that draw as fast as they can."""
+    """Four views that draw as fast as they can, turned as Slicer has them at start."""
+    for name, orientation in ORIENTATIONS.items():
+        allViews.sliceWidget(name).sliceLogic().GetSliceNode().SetOrientation(orientation)
     yield allViews
     for view in allViews.views():
         view.extraRenderSeconds = 0
