@@ -344,6 +344,7 @@ def test_aFilterMakesASecondVolume(slicer, logic, incoming, tmp_path, noErrors):
     logic.addFrameCallback(threshold)
     running(logic, logic.start(FolderSettings(incoming)))
     logic.startRecording(tmp_path / "recordings", name="Both")
+    until(lambda: logic.recordingStatus()["free"] is not None)
     for number in range(6):
         save(incoming / f"{number}.nii", number, affine=np.diag([2.0, 3, 4, 1]))
         received(logic, number + 1)
