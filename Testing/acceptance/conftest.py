@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import slicerhost
+from pyigtl.messages import message_type_to_class_constructor
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = ROOT / "RealTimeImaging" / "RealTimeImaging.py"
@@ -35,7 +36,7 @@ def module(slicer, caplog):
         messages.clear()
     slicer.app.userSettings().clear()
     with caplog.at_level(logging.ERROR):
-        library = _library()
+        library, codecs = _library(), dict(message_type_to_class_constructor)
         yield slicerhost.loadModule(MODULE)
         slicerhost.unloadModule("RealTimeImaging")
         slicerhost.closeScene()
@@ -44,6 +45,8 @@ def module(slicer, caplog):
             for name in _library():
                 del sys.modules[name]
             sys.modules.update(library)
+            # pyigtl's table is of the whole process, and the new modules put their classes into it.
+            message_type_to_class_constructor.update(codecs)
     assert slicerhost.leftovers() == []
     assert not slicerhost.slotErrors, slicerhost.slotErrors[0].text
     assert not slicerhost.vtkMessages
