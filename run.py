@@ -35,7 +35,7 @@ FONTS = "/usr/share/fonts/**/*.[ot]tf"
 COMMANDS = {
     "demo": ["{python}", "-m", "demo"],
     "bench": ["{python}", "-m", "benchmarks"],
-    "test": ["{python}", "-m", "pytest"],
+    "test": ["{python}", "-m", "pytest", *"-n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder".split()],
     "acquire": ["{python}", "-m", "RealTimeImagingLib.Acquire"],
     "convert": ["{python}", "-m", "RealTimeImagingLib.Conversion"],
 }
@@ -78,7 +78,10 @@ def main(arguments: list[str]) -> int:
 def run(command: list[str], folder: str = HERE) -> int:
     """Run a command in a folder with the module and the test code importable; Ctrl+C is its own affair."""
     paths = [os.path.join(HERE, "RealTimeImaging"), os.path.join(HERE, "Testing")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    # Not beside the sources: what lies there is what Slicer installs.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    environment["PYTHONPYCACHEPREFIX"] = os.path.join(HERE, "build", "bytecode")
     process = subprocess.Popen(command, cwd=folder, env=environment)
     signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     while True:

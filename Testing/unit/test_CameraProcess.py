@@ -80,6 +80,21 @@ def test_what_is_grabbed_is_received_or_counted_as_dropped(acquire, tmp_path):
     assert details["lost"] == acquisition.counts["rejected"] == 0
 
 
+def test_a_stop_in_the_middle_stores_all_that_was_grabbed(acquire, tmp_path):
+    path = film(tmp_path / "a.mkv", [picture(number, 480, 640) for number in range(150)], rate=500)
+    acquisition = acquire(str(tmp_path / "later.mkv"))
+    acquisition.send("record", folder=str(tmp_path / "out"), name="Cine", attributes={})
+    untilEvent(acquisition, "file-missing")
+    os.replace(path, tmp_path / "later.mkv")
+    acquisition.until(lambda: acquisition.received)
+    assert acquisition.stop() == 0
+    grabbed = acquisition.of("details")[-1]["grabbed"]
+    assert grabbed > 1
+    (header,) = acquisition.of("recorded")[0]
+    assert stored(header) == sums(picture(number, 480, 640) for number in range(grabbed))
+    assert acquisition.counts["rejected"] == 0
+
+
 def test_after_a_kill_the_recording_of_a_video_goes_on_where_it_was(acquire, tmp_path):
     path = film(tmp_path / "a.mkv", [picture(number) for number in range(60)], rate=40)
     out = {"folder": str(tmp_path / "out"), "name": "Cine", "attributes": {}}

@@ -210,6 +210,39 @@ def test_from_the_command_to_record_on_no_picture_is_passed_over(camera, tmp_pat
     assert len(filming.frames) + begin == 100
 
 
+def test_what_waits_at_the_end_of_a_recording_is_recorded(camera, tmp_path):
+    pictures = [picture(number) for number in range(50)]
+    filming = camera(film(tmp_path / "a.mkv", pictures, rate=100), recording=True)
+    filming.until(lambda: filming.frames)
+    until(lambda: filming.counts["grabbed"] == 50)
+    assert len(filming.frames) < 50
+    filming.rest()
+    assert filming.sums == sums(pictures)
+
+
+def test_what_waits_at_the_end_without_a_recording_is_passed_over_and_counted(camera, tmp_path):
+    filming = camera(film(tmp_path / "a.mkv", [picture(number) for number in range(50)], rate=100))
+    filming.until(lambda: filming.frames)
+    until(lambda: filming.counts["grabbed"] == 50)
+    shown = len(filming.frames)
+    filming.rest()
+    assert len(filming.frames) == shown
+    assert filming.counts["passedOver"] == 50 - shown
+    assert "video-ended" in filming.codes
+
+
+def test_what_cannot_be_recorded_in_time_at_the_end_counts_as_lost(camera, tmp_path, monkeypatch):
+    monkeypatch.setattr("RealTimeImagingLib.Sources.Camera.REST", 0.0)
+    filming = camera(film(tmp_path / "a.mkv", [picture(number) for number in range(50)], rate=100), recording=True)
+    filming.until(lambda: filming.frames)
+    until(lambda: filming.counts["grabbed"] == 50)
+    stored = len(filming.frames)
+    filming.rest()
+    assert len(filming.frames) == stored
+    assert filming.journal.rejected == filming.counts["lost"] == 50 - stored > 0
+    assert filming.codes.count("lost") == 1
+
+
 def test_what_has_no_room_although_it_is_wanted_counts_as_rejected(camera, tmp_path):
     pictures = [picture(number) for number in range(60)]
     path = film(tmp_path / "a.mkv", pictures, rate=100)

@@ -134,6 +134,9 @@ def test_two_slices_in_one_place_are_named(tmp_path):
     assert entry.slices == 6
     assert "In 1 of 6 places lie several slices" in entry.warnings[0]
     assert str(tmp_path / "in/z") in entry.warnings[0]
+    (entry,) = convert(tmp_path / "in", tmp_path / "strict", strict=True).entries
+    assert entry.status == "failed"
+    assert str(tmp_path / "in/z") in entry.reason
 
 
 def test_copies_of_a_file_are_named(tmp_path):

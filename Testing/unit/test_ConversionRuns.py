@@ -276,16 +276,30 @@ def test_any_executor_does_the_work(tmp_path):
     assertAll(tmp_path / "out", expected)
 
 
-def test_dasks_cluster_does_the_work(tmp_path):
-    distributed = pytest.importorskip("distributed", reason="dask is not installed")
-    expected = many(tmp_path / "in", 6)
+DASK = """
+import sys
+from distributed import Client, LocalCluster
+from RealTimeImagingLib.Conversion import convertFolder
+
+if __name__ == "__main__":
     with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
-        distributed.Client(cluster) as client,
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+        client.get_executor() as executor,
     ):
-        with client.get_executor() as executor:
-            report = convert(tmp_path / "in", tmp_path / "out", executor=executor)
-        assert report.count("done") == 6, report.entries
+        report = convertFolder(*sys.argv[1:], executor=executor)
+    assert report.count("done") == 6, report.entries
+"""
+
+
+def test_dasks_cluster_does_the_work(tmp_path):
+    """In a process of its own: its threads live as long as that."""
+    pytest.importorskip("distributed", reason="dask is not installed")
+    expected = many(tmp_path / "in", 6)
+    (tmp_path / "cluster.py").write_text(DASK)
+    paths = [str(tmp_path / name) for name in ("cluster.py", "in", "out")]
+    environment = {**os.environ, "PYTHONPATH": str(PROGRAM.parents[1])}
+    subprocess.run([sys.executable, *paths], env=environment, check=True)
     assertAll(tmp_path / "out", expected)
 
 

@@ -182,6 +182,18 @@ def test_flushing_waits_until_all_is_on_its_way(pipe, lines):
     until(lambda: pipe.data.endswith(b'{"last":true}\n'))
 
 
+def test_nothing_comes_behind_the_last_line(pipe, lines):
+    pipe.open.clear()
+    pipe.listen()
+    lines.put({"word": 1})
+    assert not lines.close(0.01, {"last": True})
+    lines.put({"word": 2})
+    assert not lines.close(0, {"last": "again"})
+    pipe.open.set()
+    pipe.finish(lines)
+    assert pipe.lines == [{"word": 1}, {"last": True}]
+
+
 def test_a_reader_that_went_away_is_no_error(pipe, lines):
     os.close(pipe.reading)
     pipe.reading = None

@@ -48,6 +48,8 @@ class LineWriter:
         if not line:
             return
         with self._changed:
+            if self._closing:
+                return
             if not always and len(self._lines) >= EVENT_LIMIT:
                 self._lost += 1
                 return
@@ -63,9 +65,15 @@ class LineWriter:
         with self._changed:
             return self._changed.wait_for(lambda: not self._lines and not self._writing, seconds)
 
-    def close(self, seconds: float) -> bool:
-        """Write what waits, for so many seconds at most; True when all was written."""
+    def close(self, seconds: float, last: dict[str, Any] | None = None) -> bool:
+        """Write what waits, for so many seconds at most; True when all was written.
+
+        :param last: the last line; what other threads put later is left out.
+        """
+        line = self.encoded(last) if last else b""
         with self._changed:
+            if line and not self._closing:
+                self._lines.append(line)
             self._closing = True
             self._changed.notify_all()
         self._thread.join(seconds)

@@ -25,7 +25,7 @@ from ..Event import Event
 from ..Frame import Frame
 from ..Journal import Journal
 from ..Settings import settingsFromJSON
-from ..Sources import Arrival, Detailed, Source, openSource
+from ..Sources import Arrival, Buffered, Detailed, Source, openSource
 from .Broadcast import Broadcast
 from .Inlet import RingInlet
 from .Outlet import LineWriter, Outlet
@@ -94,16 +94,7 @@ class Worker:
             while self._commands:
                 self._obey(self._commands.popleft())
             for item in source.read(PATIENCE):
-                if isinstance(item, Event):
-                    self._outlet.event(item, self._counts())
-                    if item.level == "error":
-                        self._outlet.flush(LAST_WORDS)
-                elif isinstance(item, DeviceMessage):
-                    self._store.appendMessage(item)
-                    self._outlet.tell({"message": item.toJSON()})
-                    self._broadcast.giveMessage(item)
-                else:
-                    self._accept(item)
+                self._handOn(item)
                 # A variable would keep the memory into which an image was read.
                 del item
                 if self._stopping.is_set():
@@ -112,6 +103,11 @@ class Worker:
             self._broadcast.tell()
             self._tellDetails(source)
             self._tellStatus(source.status)
+        if isinstance(source, Buffered):
+            for item in source.rest():
+                self._handOn(item)
+                del item
+            self._tellDetails(source)
         self._broadcast.end()
         source.close()
         self._store.close()
@@ -119,6 +115,18 @@ class Worker:
         self._outlet.drain(DRAIN)
         self._outlet.tell({"end": True, "counts": self._counts()})
         self._outlet.waitForReleases(DRAIN)
+
+    def _handOn(self, item: Arrival | Event | DeviceMessage) -> None:
+        if isinstance(item, Event):
+            self._outlet.event(item, self._counts())
+            if item.level == "error":
+                self._outlet.flush(LAST_WORDS)
+        elif isinstance(item, DeviceMessage):
+            self._store.appendMessage(item)
+            self._outlet.tell({"message": item.toJSON()})
+            self._broadcast.giveMessage(item)
+        else:
+            self._accept(item)
 
     def _accept(self, arrival: Arrival) -> None:
         image = arrival.image

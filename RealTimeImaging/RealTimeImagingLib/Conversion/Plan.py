@@ -69,7 +69,7 @@ def _planned(
         sourceBytes=sum(one.size for one in volume.files),
         fingerprint=fingerprint(volume.files, settings.input, what),
     )
-    if settings.strict and volume.incomplete and not volume.reason:
+    if settings.strict and (volume.incomplete or volume.doubled) and not volume.reason:
         entry = entry.replaced(reason=" ".join(volume.warnings))
     if entry.reason:
         return Planned(number, volume, entry, None)

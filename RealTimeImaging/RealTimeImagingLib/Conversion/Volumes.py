@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..Frame import Matrix
-from .Geometry import PROJECTIONS, Stack, UnevenError, normalOf, stacked, unplaced
+from .Geometry import PROJECTIONS, Stack, UnevenError, stacked, unplaced
 from .Headers import Common, Refused, Slice
-
-Key = Callable[[Slice], str]
-
-TIMES: tuple[tuple[str, Key], ...] = (
-    ("TemporalPositionIdentifier", lambda one: one.temporal),
-    ("AcquisitionNumber", lambda one: one.acquisition),
-    ("the acquisition time", lambda one: one.time),
-    ("TriggerTime", lambda one: one.trigger),
-)
-"""What tells the volumes of a 4-D series apart; the first that does is taken."""
+from .Times import Group, byInstance, byMoment, groupsOf, natural, placesOf, timesOf
 
 _SAME_ORIENTATION = 1e-3
 _SAME_SPACING = 1e-3
@@ -39,6 +29,7 @@ class Volume:
     :param times: seconds of each volume since the first; None for one volume, or when they are unknown.
     :param warnings: what somebody should know of it, in words.
     :param reason: why nothing can be made of it, in words; else empty.
+    :param doubled: different slices lie in one place, and nothing tells which of them is meant.
     """
 
     uid: str
@@ -48,6 +39,7 @@ class Volume:
     times: list[float] | None = None
     warnings: list[str] = field(default_factory=list)
     reason: str = ""
+    doubled: bool = False
 
     @property
     def incomplete(self) -> bool:
@@ -159,29 +151,30 @@ def _merged(
 def _volumes(uid: str, slices: list[Slice]) -> list[Volume]:
     common = slices[0].common
     if common.many:
-        slices = sorted(slices, key=_moment)
+        slices = sorted(slices, key=byMoment)
         whole = [one for one in slices if not one.cut]
         words = [f"{one.path}: {one.cut}" for one in slices if one.cut]
         if not whole:
             return [Volume(uid, "", [[one] for one in slices], np.eye(4), reason=" ".join(words[:3]))]
-        return [Volume(uid, "", [[one] for one in whole], np.eye(4), _times(whole), words)]
+        return [Volume(uid, "", [[one] for one in whole], np.eye(4), timesOf(whole), words)]
     if common.orientation is None or slices[0].position is None:
         if len(slices) > 1 and common.modality in PROJECTIONS:
-            slices = sorted(slices, key=_moment)
+            slices = sorted(slices, key=byMoment)
             return [made for one in slices for made in _finished(uid, [[one]], [unplaced([one])])]
-        return _finished(uid, [sorted(slices, key=_instance)], [unplaced(sorted(slices, key=_instance))])
-    places = _places(slices)
-    return [volume for group, words in _series(places) for volume in _sameplaces(uid, group, words)]
+        return _finished(uid, [sorted(slices, key=byInstance)], [unplaced(sorted(slices, key=byInstance))])
+    places = placesOf(slices)
+    return [volume for group in groupsOf(places) for volume in _sameplaces(uid, group)]
 
 
-def _sameplaces(uid: str, group: list[list[Slice]], words: list[str]) -> list[Volume]:
+def _sameplaces(uid: str, group: Group) -> list[Volume]:
     # Volumes whose slices lie in the same places: several are a sequence.
     try:
-        made = _finished(uid, group, stacked(group[0]))
+        made = _finished(uid, group.volumes, stacked(group.volumes[0]))
     except UnevenError as error:
-        made = [Volume(uid, "", [list(places) for places in group], np.eye(4), reason=str(error))]
+        made = [Volume(uid, "", [list(places) for places in group.volumes], np.eye(4), reason=str(error))]
     for volume in made:
-        volume.warnings += words
+        volume.warnings += group.words
+        volume.doubled = group.doubled
     return made
 
 
@@ -189,7 +182,7 @@ def _finished(uid: str, group: list[list[Slice]], stacks: list[Stack]) -> list[V
     volumes = []
     for stack in stacks:
         slices = [[None if place is None else places[place] for place in stack.places] for places in group]
-        times = _times([places[0] for places in group]) if len(group) > 1 else None
+        times = timesOf([places[0] for places in group]) if len(group) > 1 else None
         volume = Volume(uid, "", slices, stack.ijkToLPS, times, list(stack.warnings))
         _leaveOutCut(volume)
         volumes.append(volume)
@@ -207,68 +200,6 @@ def _leaveOutCut(volume: Volume) -> None:
         volume.warnings += [f"{one} The slice is filled with the lowest value." for one in words]
 
 
-def _places(slices: list[Slice]) -> list[list[Slice]]:
-    # Slices by where they lie along the normal, in its direction.
-    common = slices[0].common
-    heights = np.array([one.position for one in slices]) @ normalOf(common)
-    order = sorted(range(len(slices)), key=lambda number: (heights[number], _instance(slices[number])))
-    near = 0.01 * min(common.spacing or (1.0, 1.0))
-    places: list[list[Slice]] = []
-    base = -np.inf
-    for number in order:
-        if heights[number] - base > near:
-            places.append([])
-            base = heights[number]
-        places[-1].append(slices[number])
-    return places
-
-
-def _series(places: list[list[Slice]]) -> list[tuple[list[list[Slice]], list[str]]]:
-    # Groups of volumes, each group with the same places; and words on each group.
-    most = max(map(len, places))
-    if most == 1:
-        return [([[place[0] for place in places]], [])]
-    for name, key in TIMES:
-        if found := _split(places, most, key):
-            return [(group, _unequal(name, group, found)) for group in found]
-    if len(places) == 1:
-        return [([[one] for one in sorted(places[0], key=_moment)], [])]
-    if all(len(place) == most for place in places):
-        ranked = [sorted(place, key=_moment) for place in places]
-        return [([[place[number] for place in ranked] for number in range(most)], [])]
-    twice = [place for place in places if len(place) > 1]
-    names = ", ".join(one.path for place in twice[:3] for one in place[1:])
-    words = f"In {len(twice)} of {len(places)} places lie several slices; the first of each is used, not {names}"
-    return [([[place[0] for place in places]], [f"{words}{' ...' if len(twice) > 3 else '.'}"])]
-
-
-def _split(places: list[list[Slice]], most: int, key: Key) -> list[list[list[Slice]]]:
-    # By the key, when no place has two slices of the same value; volumes of the same places together.
-    byValue: dict[str, dict[int, Slice]] = defaultdict(dict)
-    count = 0
-    for number, place in enumerate(places):
-        for one in place:
-            volume = byValue[key(one)]
-            if number in volume:
-                return []
-            volume[number] = one
-            count += 1
-    if len(byValue) < most or len(byValue) > 2 * most or (len(places) > 1 and 2 * len(byValue) > count):
-        return []
-    alike: dict[tuple[int, ...], list[list[Slice]]] = defaultdict(list)
-    for value in sorted(byValue, key=natural):
-        volume = byValue[value]
-        alike[tuple(sorted(volume))].append([volume[number] for number in sorted(volume)])
-    return list(alike.values())
-
-
-def _unequal(name: str, group: list[list[Slice]], found: list[list[list[Slice]]]) -> list[str]:
-    most = max(len(one[0]) for one in found)
-    if len(found) == 1 or len(group[0]) == most:
-        return []
-    return [f"By {name} this volume has {len(group[0])} slices where others of the series have {most}."]
-
-
 def _tellApart(volumes: list[Volume]) -> None:
     # Names of the parts of a series that stay the same when the series is converted again.
     if len(volumes) < 2:
@@ -276,33 +207,3 @@ def _tellApart(volumes: list[Volume]) -> None:
     for number, volume in enumerate(sorted(volumes, key=lambda one: natural(one.first.path)), 1):
         first, common = volume.first, volume.common
         volume.part = f"{number} {common.rows}x{common.columns} {common.echo} {common.kind} {first.uid}".strip()
-
-
-def _times(slices: Sequence[Slice]) -> list[float] | None:
-    """Seconds since the first, strictly increasing, or None."""
-    from ..Readers.DICOMGeometry import seconds
-    from ..Readers.ImageFile import sinceFirst
-
-    moments = [seconds(one.time) for one in slices]
-    known = [moment for moment in moments if moment is not None]
-    if len(known) == len(moments) and (found := sinceFirst(known)):
-        return found
-    try:
-        return sinceFirst(float(one.trigger) / 1000 for one in slices)
-    except ValueError:
-        return None
-
-
-def _instance(one: Slice) -> tuple[object, ...]:
-    number = one.instance
-    return (number is None, number or 0, one.location or 0.0, natural(one.path) if number is None else (), one.path)
-
-
-def _moment(one: Slice) -> tuple[object, ...]:
-    return (natural(one.temporal), natural(one.time), natural(one.trigger), *_instance(one))
-
-
-def natural(text: str) -> tuple[tuple[int, float, str], ...]:
-    """By this, texts are sorted with the numbers in them as numbers."""
-    parts = re.findall(r"\d+(?:\.\d+)?|\D+", text)
-    return tuple((0, float(part), "") if part[0].isdigit() else (1, 0.0, part) for part in parts)

@@ -9,38 +9,25 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
 
+from ..Acquisition.Job import LONGEST_SILENCE, PERIOD, beginJob, outcome
 from ..Acquisition.Outlet import LineWriter
-from ..Acquisition.StandardStreams import LineLogHandler, captureStandardStreams, readLines
-from ..Errors import RealTimeImagingError
 from .Converting import Progress, convert
 from .Settings import ConversionSettings
 from .Tasks import removeFile
 
-PERIOD = 0.15
-"""Seconds between two words of progress."""
 GRACE = 0.6
 """Seconds in which a cancelled conversion ends by itself and reports; then it is ended, whatever it waits for."""
-LONGEST_SILENCE = 30.0
-"""Seconds for the last lines to leave while Slicer does not listen."""
 
 log = logging.getLogger(__name__)
 
 
 def main() -> int:
     """Run as the conversion process; returns the exit code."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C in a terminal reaches the whole group; Slicer decides
-    lines = LineWriter(os.dup(1))
-    lines.put({"pid": os.getpid()})
-    logging.basicConfig(level=logging.INFO, handlers=[LineLogHandler(lambda line: lines.put(line, always=False))])
-    captureStandardStreams()
-    given = readLines(0)
-    first = next(given, None)
+    lines, given, first = beginJob()
     if first is None:
         return 0
     told = [0.0]
@@ -53,25 +40,14 @@ def main() -> int:
 
     progress, ended = Progress(tell), threading.Event()
     threading.Thread(target=_listen, args=(given, progress, ended, lines), name="cancel", daemon=True).start()
-    last = _run(first, progress)
+    last = outcome(
+        lambda: {"report": convert(ConversionSettings.fromJSON(json.loads(first)), progress=progress).toJSON()},
+        "conversion",
+        "What is done stays.",
+    )
     ended.set()
-    lines.put(last)
-    lines.close(LONGEST_SILENCE)
+    lines.close(LONGEST_SILENCE, last)
     return 1 if "failed" in last else 0
-
-
-def _run(first: bytes, progress: Progress) -> dict[str, Any]:
-    """The last line."""
-    try:
-        return {"report": convert(ConversionSettings.fromJSON(json.loads(first)), progress=progress).toJSON()}
-    except RealTimeImagingError as error:
-        return {"failed": str(error)}
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        return {"failed": f"{where}{error.strerror or error}. What is done stays."}
-    except Exception as error:  # the boundary: all that is unexpected ends here
-        log.exception("The conversion failed")
-        return {"failed": f"The conversion failed: {type(error).__name__}: {error}"}
 
 
 def _listen(given: Iterator[bytes], progress: Progress, ended: threading.Event, lines: LineWriter) -> None:

@@ -29,7 +29,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=0, help="processes; one for each processor without it")
     parser.add_argument("--name", default=NAME, help="pattern of the names, DICOM keywords in braces; %(default)s")
     parser.add_argument("--tags", help="DICOM keywords to write as keys, separated by commas; safe ones without it")
-    parser.add_argument("--strict", action="store_true", help="a volume with a missing or damaged slice fails")
+    parser.add_argument("--strict", action="store_true", help="a volume with a missing, doubled or damaged slice fails")
     options = parser.parse_args()
     tags = None if options.tags is None else tuple(tag.strip() for tag in options.tags.split(",") if tag.strip())
     progress = Progress(_tell if sys.stderr.isatty() else lambda _: None)

@@ -10,50 +10,36 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import threading
 from collections.abc import Iterator
 from typing import Any
 
+from ..Acquisition.Job import LONGEST_SILENCE, PERIOD, beginJob, outcome
 from ..Acquisition.Outlet import LineWriter
-from ..Acquisition.StandardStreams import LineLogHandler, captureStandardStreams, readLines
-from ..Errors import RealTimeImagingError
-from ..Event import Event
 from ..Readers import Streamed
 from .Checksums import noteChecksums
 from .Exporting import export
 from .Job import ExportJob
 from .Work import Cancelled, Work
 
-PERIOD = 0.15
-"""Seconds between two words of progress."""
 GRACE = 0.15
 """Seconds in which a cancelled export ends by itself; then it is ended, whatever it waits for."""
-LONGEST_SILENCE = 30.0
-"""Seconds for the last lines to leave while Slicer does not listen."""
 
 log = logging.getLogger(__name__)
 
 
 def main() -> int:
     """Run as the export process; returns the exit code."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C in a terminal reaches the whole group; Slicer decides
-    lines = LineWriter(os.dup(1))
-    lines.put({"pid": os.getpid()})
-    logging.basicConfig(level=logging.INFO, handlers=[LineLogHandler(lambda line: lines.put(line, always=False))])
-    captureStandardStreams()
-    given = readLines(0)
-    first = next(given, None)
+    lines, given, first = beginJob()
     if first is None:
         return 0
     Streamed.KEPT = 0  # every frame is read once
     work, ended = Work(), threading.Event()
     threading.Thread(target=_listen, args=(given, work, ended, lines), name="cancel", daemon=True).start()
     threading.Thread(target=_tell, args=(work, ended, lines), name="progress", daemon=True).start()
-    last = _run(first, work, lines)
+    last = outcome(lambda: _run(first, work, lines), "export", "Nothing is left of the export.")
     ended.set()
-    lines.put(last)
-    lines.close(LONGEST_SILENCE)
+    lines.close(LONGEST_SILENCE, last)
     return 1 if "failed" in last else 0
 
 
@@ -66,16 +52,6 @@ def _run(first: bytes, work: Work, lines: LineWriter) -> dict[str, Any]:
         paths, events = export(ExportJob.fromJSON(values), work)
     except Cancelled:
         return {"cancelled": True}
-    except RealTimeImagingError as error:
-        return {"failed": str(error)}
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        return {"failed": f"{where}{error.strerror or error}. Nothing is left of the export."}
-    except Exception as error:  # the boundary: all that is unexpected ends here
-        log.exception("The export failed")
-        words = f"The export failed: {type(error).__name__}: {error}"
-        lines.put({"event": Event("failed", words, "error").toJSON()})
-        return {"failed": words}
     for event in events:
         lines.put({"event": event.toJSON()})
     return {"done": paths}
@@ -87,8 +63,7 @@ def _listen(given: Iterator[bytes], work: Work, ended: threading.Event, lines: L
     if work.cancel() and not ended.wait(GRACE):
         # It waits for a disk or a share, and nobody is left who would wait for it.
         work.breakOff()
-        lines.put({"cancelled": True})
-        lines.close(GRACE)
+        lines.close(GRACE, {"cancelled": True})
         os._exit(0)
 
 

@@ -6,7 +6,8 @@
 
 While something is recorded every picture is wanted; otherwise the newest, when the computer is too slow. What is then
 passed over, what has no room although it is wanted (it counts as rejected), and what the driver lost is counted and
-told apart: grabbed = received + passed over + rejected + those that wait.
+told apart: grabbed = received + passed over + rejected + those that wait. At the end none waits: what is recorded is
+stored to the last picture.
 
 ``deviceTime`` is the driver's time where it has one (see CameraTimes). Of a file it is the time in the file, from the
 moment when playing began. Attributes: Camera; of a file SourceFile and ReplayedFrame (its place, from 0) instead.
@@ -38,6 +39,8 @@ TELL_PERIOD = 5.0
 DETAILS_PERIOD = 0.5
 LAST_WORDS = 0.5
 """Seconds at the end for the camera to be let go."""
+REST = 0.5
+"""Seconds at the end for the pictures that wait to be stored."""
 DEATHS = 2
 """Processes that may die over a file before it is given up."""
 NO_STAMP: Stamp = (0, 0)
@@ -126,6 +129,17 @@ class CameraSource:
         """Hears of ``record``: from now on every picture is wanted."""
         if name == "record":
             self._queue.keepAll(True)
+
+    def rest(self) -> Iterator[Arrival | Event]:
+        """The pictures that wait while all are wanted. Those for which there is no time count as lost; those of which
+        only the newest was wanted, as passed over."""
+        self._grabber.end(LAST_WORDS)
+        end = self._clock() + REST
+        while self._clock() < end and (item := self._queue.takeWanted()) is not None:
+            yield from self._take(item)
+        self._queue.giveUp()
+        self._tellDue = self._detailsDue = 0.0
+        yield from self._report()
 
     def close(self) -> None:
         """Let go of the camera."""

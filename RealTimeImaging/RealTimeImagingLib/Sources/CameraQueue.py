@@ -84,13 +84,21 @@ class CameraQueue:
         with self._changed:
             self._changed.wait_for(lambda: self._items or self._woken, seconds)
             self._woken = False
-            if not self._items:
-                return None
-            item = self._items.popleft()
-            if isinstance(item, Grabbed):
-                self._bytes -= item.bytes
-            self._changed.notify_all()
-            return item
+            return self._next()
+
+    def takeWanted(self) -> Grabbed | Event | None:
+        """The next that is there; pictures only while all are wanted, else they count as passed over."""
+        with self._changed:
+            if not self._all:
+                self._dropPictures()
+            return self._next()
+
+    def giveUp(self) -> None:
+        """Count the pictures that wait as lost."""
+        with self._changed:
+            self.lost += sum(isinstance(item, Grabbed) for item in self._items)
+            self._items.clear()
+            self._bytes = 0
 
     @property
     def waiting(self) -> int:
@@ -109,6 +117,15 @@ class CameraQueue:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+    def _next(self) -> Grabbed | Event | None:
+        if not self._items:
+            return None
+        item = self._items.popleft()
+        if isinstance(item, Grabbed):
+            self._bytes -= item.bytes
+        self._changed.notify_all()
+        return item
 
     def _fits(self, picture: Grabbed) -> bool:
         return self._bytes + picture.bytes <= self._limit

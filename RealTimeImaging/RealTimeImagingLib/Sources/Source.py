@@ -47,6 +47,14 @@ class Source(Protocol):
 
 
 @runtime_checkable
+class Buffered(Protocol):
+    """A source in which more may wait than it gave when it is told to stop."""
+
+    def rest(self) -> Iterator[Arrival | Event]:
+        """What came before the stop and still waits; afterwards it is only closed."""
+
+
+@runtime_checkable
 class Detailed(Protocol):
     """A source that has more to tell than its status says."""
 

@@ -17,9 +17,9 @@ from ..Settings import (
 from .Folder import FolderSource
 from .Push import Inlet, PushSource
 from .Replay import ReplaySource
-from .Source import Arrival, Detailed, Source
+from .Source import Arrival, Buffered, Detailed, Source
 
-__all__ = ["Arrival", "Detailed", "Inlet", "Source", "openSource"]
+__all__ = ["Arrival", "Buffered", "Detailed", "Inlet", "Source", "openSource"]
 
 
 def openSource(
