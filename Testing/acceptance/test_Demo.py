@@ -17,7 +17,6 @@ def inputs():
     import nibabel
     from pydicom.data import get_testdata_file
 
-    yield pytest.param(None, [], id="phantom")
     yield pytest.param(None, ["--mode", "grow"], id="growing")
     yield pytest.param(nibabel.__path__[0] + "/tests/data/functional.nii", ["--mode", "burst"], id="nifti-4d")
     yield pytest.param(str(get_testdata_file("examples_ybr_color.dcm")), [], id="dicom-cine")
@@ -36,17 +35,17 @@ def inputs():
 @pytest.mark.parametrize(("path", "options"), inputs())
 def test_everyFrameArrivesAsItWasSent(tmp_path, path, options):
     report, picture = tmp_path / "r.json", tmp_path / "p.png"
-    command = [sys.executable, "-m", "demo", "--frames", "25", "--fps", "10", *options]
+    command = [sys.executable, "-m", "demo", "--frames", "15", "--fps", "10", *options]
     command += ["--report", str(report), "--screenshot", str(picture), *(["--input", path] if path else [])]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(report.read_text())
-    assert found["framesSent"] == found["received"] == 25 == found["shown"] + found["skipped"]
+    assert found["framesSent"] == found["received"] == 15 == found["shown"] + found["skipped"]
     assert found["pixelsEqual"] is True
     assert found["rejected"] == found["failed"] == 0
-    assert found["recorded"] == (25 if "--record" in options else 0)
+    assert found["recorded"] == (15 if "--record" in options else 0)
     # Most of them, however busy this computer is.
-    assert found["shown"] >= (5 if "burst" in options else 13)
+    assert found["shown"] >= (5 if "burst" in options else 8)
     image = Image.open(picture).convert("L")
     red = image.crop((image.width // 3, 0, 2 * image.width // 3, image.height // 2))
     assert red.getextrema()[1] > 150

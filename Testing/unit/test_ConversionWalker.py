@@ -117,7 +117,7 @@ def outcome(data, whole, memory=None):
         return type(error)
 
 
-@some
+@settings(some, max_examples=60)
 @given(
     names=st.lists(st.sampled_from(FILES.split()), min_size=1, max_size=5),
     changes=st.lists(st.tuples(st.integers(132, 3000), st.integers(0, 255)), max_size=5),
@@ -135,7 +135,7 @@ def test_what_is_remembered_changes_nothing(names, changes, cut):
         assert outcome(bytes(data[:cut]), True, memory) == outcome(bytes(data[:cut]), True)
 
 
-@some
+@settings(some, max_examples=30)
 @given(numbers=st.lists(st.integers(0, 10**9), min_size=2, max_size=6), words=st.lists(st.text("ab ", max_size=9)))
 def test_values_of_other_lengths_are_found_with_what_is_remembered(tmp_path, numbers, words):
     memory = Memory(WANTED)

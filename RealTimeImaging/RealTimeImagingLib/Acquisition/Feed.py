@@ -133,7 +133,7 @@ class Feed:
         if place is None:
             return False
         # Numbered here and not when it was accepted: one that is given up leaves no gap.
-        line = {"frame": {**frameLine(frame), "number": self._number}, "place": vars(place)}
+        line = {"frame": {**frameLine(frame), "number": self._number}, "place": place._asdict()}
         self._sent.append(_Sent(self._number, place, line))
         self._number += 1
         if self._listening:

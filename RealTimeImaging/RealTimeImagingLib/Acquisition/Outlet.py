@@ -181,7 +181,7 @@ class Outlet:
             if place is None:
                 return
             del self._waiting[stream]
-            self._lines.put({"frame": frameLine(frame), "place": vars(place), "counts": counts})
+            self._lines.put({"frame": frameLine(frame), "place": place._asdict(), "counts": counts})
 
 
 def frameOf(line: Mapping[str, Any], pixels: Pixels) -> Frame:

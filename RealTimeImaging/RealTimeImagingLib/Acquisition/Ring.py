@@ -13,7 +13,7 @@ import sys
 import weakref
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +27,7 @@ MAGIC = b"RealTimeImaging ring"
 """Last in the memory: Windows gives new, empty memory to one who opens a name that is gone."""
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where a frame lies: generation, slot, bytes of a slot and slots of the generation."""
 
     generation: int

@@ -24,6 +24,8 @@ class Parts:
         self._limit = limit
         self._kept: dict[str, Pixels | None] = {}
         self._inParts: set[str] = set()
+        self._last: str | None = None
+        """The device of the image before, when that was whole and is not kept."""
 
     def put(self, device: str, header: ImageHeader, part: Pixels) -> Pixels:
         """Lay a part into the device's image; what was never sent is zero.
@@ -34,15 +36,19 @@ class Parts:
         if whole is None or whole.shape != header.shape or whole.dtype != part.dtype:
             whole = np.zeros(header.shape, part.dtype)
         whole[header.part] = part
+        self._last = None
         self._inParts.add(device)
         self._keep(device, whole)
         return whole
 
     def whole(self, device: str, pixels: Pixels) -> None:
         """Note that a whole image came."""
-        known = device in self._kept
+        if device == self._last:
+            return
+        kept = device not in self._kept or device in self._inParts
         self._kept.pop(device, None)
-        self._keep(device, None if known and device not in self._inParts else pixels.copy())
+        self._keep(device, pixels.copy() if kept else None)
+        self._last = None if kept else device
 
     def _keep(self, device: str, pixels: Pixels | None) -> None:
         self._kept[device] = pixels
