@@ -35,7 +35,7 @@ FONTS = "/usr/share/fonts/**/*.[ot]tf"
 COMMANDS = {
     "demo": ["{python}", "-m", "demo"],
     "bench": ["{python}", "-m", "benchmarks"],
-    "test": ["{python}", "-m", "pytest", *"-n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder".split()],
+    "test": ["{python}", "-m", "pytest", "-nauto", "--maxprocesses=4", "--dist=loadfile", "--no-loadscope-reorder"],
     "acquire": ["{python}", "-m", "RealTimeImagingLib.Acquire"],
     "convert": ["{python}", "-m", "RealTimeImagingLib.Conversion"],
 }

@@ -259,6 +259,30 @@ print(report.count("done"), report.count("failed"), next(one.reason for one in r
     np.testing.assert_array_equal(fromUs(tmp_path / "out/50_Core_A.nrrd")[0][0], large)
 
 
+@pytest.mark.parametrize("reserving", [True, False])
+def test_a_full_disk_fails_the_volumes_that_have_no_room(tmp_path, monkeypatch, reserving):
+    """Whether the system can tell beforehand, or when it is written."""
+    if not reserving:
+        monkeypatch.setattr("RealTimeImagingLib.Conversion.Output._fallocate", lambda: None)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "none", disk], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.decode(errors='replace').strip()}")
+    try:
+        expected = many(tmp_path / "in", 3)
+        series(tmp_path / "in/large", 30, (128, 128), SeriesInstanceUID="1.9", SeriesNumber=50)
+        report = convert(tmp_path / "in", disk)
+        assert (report.count("done"), report.count("failed")) == (3, 1)
+        (reason,) = (one.reason for one in report.entries if one.reason)
+        assert "50_Core_A" in reason
+        assert "No space left on device" in reason
+        assertAll(disk, expected)
+        assert not list(disk.glob("*.part"))
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
 # ---- workers
 
 

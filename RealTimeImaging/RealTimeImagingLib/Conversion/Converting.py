@@ -23,6 +23,8 @@ from .Volumes import volumesOf
 
 SCANNED = 64
 """Files whose headers are read in one job."""
+LASTING = 2000
+"""Files whose conversion lasts long enough for other processes to help from the beginning."""
 _SCAN = 0.1
 """Part of the progress bar for reading headers."""
 _SOON = 0.5
@@ -119,6 +121,8 @@ class _Conversion:
             paths.append(path)
             if len(paths) % 1000 == 0:
                 self._check()
+        if len(paths) >= LASTING:
+            self._crew.hurry()
         tags = tagsOf(("SeriesNumber", "SeriesDescription", *fieldsOf(settings.name), *settings.keys))
         found: dict[int, list[Slice | Refused]] = {}
 

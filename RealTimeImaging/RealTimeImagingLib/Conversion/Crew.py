@@ -71,6 +71,10 @@ class Crew:
             for future in running:
                 future.cancel()
 
+    def hurry(self) -> None:
+        """Start the processes with the first job: the work is known to last."""
+        self._begun = float("-inf")
+
     def close(self) -> None:
         """Let the processes end; those that are in the middle of a job are ended with it."""
         if self._pool is not None:

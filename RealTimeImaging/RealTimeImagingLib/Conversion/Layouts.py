@@ -2,6 +2,7 @@
 
 The slices of a series have the same elements, most of them of the same length. A run is some of them in a row; where
 all their beginnings (tag, value representation, length) are the same bytes as before, it needs not be walked again.
+A run ends before the first element whose length was seen to change.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence, Set
 from itertools import pairwise
 from typing import NamedTuple
 
-LONGEST = 16
+LONGEST = 32
 """Elements in a run."""
 MOST = 4096
 """Runs that are remembered."""
@@ -34,20 +35,24 @@ class Run:
 
     def __init__(self, data: bytes, elements: Sequence[Element], wanted: Set[int]) -> None:
         start = elements[0].start
-        self._beginnings = struct.Struct("".join(f"{one.value - one.start}s{one.end - one.value}x" for one in elements))
-        self._expected = self._beginnings.unpack_from(data, start)
         self._elements = [
             one._replace(start=one.start - start, value=one.value - start, end=one.end - start) for one in elements
         ]
-        kept = [one for one in self._elements if one.tag in wanted]
+        self._wanted, self.first = wanted, elements[0].tag
+        self._compile(data, start)
+
+    def _compile(self, data: bytes, position: int) -> None:
+        elements = self._elements
+        self._beginnings = struct.Struct("".join(f"{one.value - one.start}s{one.end - one.value}x" for one in elements))
+        self._expected = self._beginnings.unpack_from(data, position)
+        kept = [one for one in elements if one.tag in self._wanted]
         places = [0, *(place for one in kept for place in (one.value, one.end))]
         pieces = (
             f"{after - before}{'s' if number % 2 else 'x'}" for number, (before, after) in enumerate(pairwise(places))
         )
         self._values = struct.Struct("".join(pieces))
         self._tags = [one.tag for one in kept]
-        self._wanted = wanted
-        self.first, self.last, self.size = elements[0].tag, elements[-1].tag, elements[-1].end - start
+        self.last, self.size = elements[-1].tag, elements[-1].end
 
     def take(self, data: bytes, position: int, values: dict[int, bytes]) -> tuple[int, int]:
         """How many bytes there are as expected, and the tag of the last such element; 0 and 0 when none is.
@@ -58,17 +63,15 @@ class Run:
             found = self._beginnings.unpack_from(data, position)
         except struct.error:
             return 0, 0
-        if found == self._expected:
-            values.update(zip(self._tags, self._values.unpack_from(data, position), strict=True))
-            return self.size, self.last
-        end = last = 0
-        for one, beginning, expected in zip(self._elements, found, self._expected, strict=True):
-            if beginning != expected:
-                break
-            end, last = one.end, one.tag
-            if last in self._wanted:
-                values[last] = data[position + one.value : position + end]
-        return end, last
+        if found != self._expected:
+            pairs = zip(found, self._expected, strict=True)
+            same = next(number for number, (here, before) in enumerate(pairs) if here != before)
+            if not same:
+                return 0, 0
+            del self._elements[same:]
+            self._compile(data, position)
+        values.update(zip(self._tags, self._values.unpack_from(data, position), strict=True))
+        return self.size, self.last
 
 
 class Layouts:

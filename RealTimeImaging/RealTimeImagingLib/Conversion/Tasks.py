@@ -6,7 +6,6 @@ What is passed in and out is plain and small, as it travels to workers, perhaps 
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -18,10 +17,10 @@ from ..Errors import NotAnImageError
 from ..Frame import LPS_TO_RAS, Image, Matrix, Pixels
 from ..Readers.DICOM import DICOM
 from .NRRDText import composeHeader
+from .Output import Output
 from .Values import Converter, RangeError, Scale, common
 
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)
-_WRITE = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
 
 
 class Source(NamedTuple):
@@ -163,10 +162,12 @@ def _copy(task: Task, name: str, piece: bool) -> int:
     converter.watching = bool(missing)
     buffers = [np.empty(plane * np.dtype(scale.dtype).itemsize, np.uint8) for scale in task.scales]
     plain = [scale.plain(name) and not missing for scale in task.scales]
-    with _Output(task.path, truncate=not piece) as file:
+    with Output(task.path, truncate=not piece) as file:
+        begin = len(header) + task.begin * size
+        file.reserve(begin, len(task.sources) * size)
         if task.begin == 0:
             file.write(memoryview(header))
-        file.seek(len(header) + task.begin * size)
+        file.seek(begin)
         for source in task.sources:
             if source is None:
                 file.seek(file.position + size)
@@ -180,7 +181,7 @@ def _copy(task: Task, name: str, piece: bool) -> int:
         if missing and converter.lowest is not None:
             blank = np.full(plane, converter.lowest, np.dtype(name).newbyteorder("<")).view(np.uint8).data
             for place in missing:
-                file.seek(len(header) + (task.begin + place) * size)
+                file.seek(begin + place * size)
                 file.write(blank)
     return len(header) * (task.begin == 0) + len(task.sources) * size
 
@@ -191,10 +192,9 @@ def _read(source: Source, target: memoryview) -> None:
         status = os.fstat(handle)
         if (status.st_size, status.st_mtime_ns) != (source.size, source.modified):
             raise ChangedError(f"{source.path} changed while it was converted.")
-        os.lseek(handle, source.offset, os.SEEK_SET)
         done = 0
         while done < len(target):
-            got = _readInto(handle, target[done:])
+            got = _readInto(handle, target[done:], source.offset + done)
             if not got:
                 raise ChangedError(f"{source.path} became shorter while it was converted.")
             done += got
@@ -202,9 +202,10 @@ def _read(source: Source, target: memoryview) -> None:
         os.close(handle)
 
 
-def _readInto(handle: int, target: memoryview) -> int:
-    if sys.platform != "win32":
-        return os.readv(handle, [target])
+def _readInto(handle: int, target: memoryview, offset: int) -> int:
+    if hasattr(os, "preadv"):
+        return os.preadv(handle, [target], offset)
+    os.lseek(handle, offset, os.SEEK_SET)
     data = os.read(handle, len(target))
     target[: len(data)] = data
     return len(data)
@@ -278,35 +279,9 @@ def _writeAll(
 ) -> int:
     stored = dtype.newbyteorder("<")
     header = composeHeader(stored, shape, ijkToLPS, task.volumes, task.times, task.pairs)
-    with _Output(task.path, truncate=True) as file:
+    with Output(task.path, truncate=True) as file:
+        file.reserve(0, len(header) + sum(array.size for array in arrays) * stored.itemsize)
         file.write(memoryview(header))
         for array in arrays:
             file.write(np.ascontiguousarray(array, stored).reshape(-1).view(np.uint8).data)
         return file.position
-
-
-class _Output:
-    """An unfinished file."""
-
-    def __init__(self, path: str, truncate: bool) -> None:
-        self._path = path
-        self._handle = os.open(path, _WRITE | (os.O_TRUNC if truncate else 0), 0o666)
-        self.position = 0
-
-    def seek(self, position: int) -> None:
-        self.position = os.lseek(self._handle, position, os.SEEK_SET)
-
-    def write(self, data: memoryview) -> None:
-        while len(data):
-            try:
-                written = os.write(self._handle, data)
-            except OSError as error:
-                raise OSError(error.errno, error.strerror, self._path) from error
-            self.position += written
-            data = data[written:]
-
-    def __enter__(self) -> _Output:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._handle)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Set
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .Layouts import Element, Layouts
 
@@ -19,11 +19,15 @@ IMPLICIT, EXPLICIT, BIG, DEFLATED = (f"1.2.840.10008.1.2{end}" for end in ("", "
 """Transfer syntaxes, PS3.6 annex A; every other one is encapsulated, and explicit little endian."""
 
 _SYNTAX, _GROUP_LENGTH = 0x00020010, 0x00020000
+_META = frozenset((_SYNTAX, _GROUP_LENGTH))
 _LONG = {b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"SV", b"UC", b"UR", b"UT", b"UN", b"UV"}
 _SHORT = {b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FL", b"FD", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL"} | {
     *(b"SS", b"ST", b"TM", b"UI", b"UL", b"US")
 }
 """PS3.5 section 7.1.2: value representations with a length of 32 bits behind two reserved bytes, and of 16 bits."""
+_ELEMENT = {order: struct.Struct(order + "HH2sH").unpack_from for order in "<>"}
+_LENGTH = {order: struct.Struct(order + "I").unpack_from for order in "<>"}
+"""By byte order: tag, value representation and length of an element; a length of 32 bits."""
 _FLOAT_PIXELS = (0x7FE00008, 0x7FE00009)
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _DEEPEST = 16
@@ -37,8 +41,7 @@ class OddError(Exception):
     """The bytes are no header that can be walked: another reader may know better."""
 
 
-@dataclass(frozen=True)
-class Walked:
+class Walked(NamedTuple):
     """What was found.
 
     :param values: bytes of each wanted element that is there, by tag (group << 16 | element), in ``order``.
@@ -62,6 +65,7 @@ class Memory:
 
     def __init__(self, wanted: Set[int]) -> None:
         self.wanted = wanted
+        self.meta = Layouts(_META)
         self._layouts: dict[tuple[bool, str], Layouts] = {}
 
     def of(self, explicit: bool, order: str) -> Layouts:
@@ -83,13 +87,14 @@ def walk(data: bytes, wanted: Set[int], whole: bool, memory: Memory | None = Non
     """
     if data[128:132] != b"DICM":
         raise ShortError if len(data) < 132 and not whole else OddError
+    memory = memory or Memory(wanted)
     try:
-        meta, position = _meta(data)
+        meta, position = _meta(data, memory.meta)
         syntax = meta.get(_SYNTAX, b"").rstrip(b"\0 ").decode("ascii", "replace")
         if syntax == DEFLATED:
             data, whole = inflatedStart(data[position:], len(data) * 8, whole)
             position = 0
-        return _dataset(data, position, meta, syntax, memory or Memory(wanted), whole)
+        return _dataset(data, position, meta, syntax, memory, whole)
     except (struct.error, IndexError):
         raise ShortError from None
 
@@ -113,16 +118,21 @@ def metaEnd(data: bytes) -> int:
     :raises OddError: it cannot be told.
     """
     try:
-        return _meta(data)[1]
+        return _meta(data, Layouts(_META))[1]
     except (struct.error, IndexError):
         raise OddError("the file meta information is cut") from None
 
 
-def _meta(data: bytes) -> tuple[dict[int, bytes], int]:
+def _meta(data: bytes, layouts: Layouts) -> tuple[dict[int, bytes], int]:
     # PS3.10 section 7.1: always explicit little endian.
     values: dict[int, bytes] = {}
     position = 132
+    fresh: list[Element] = []
     while data[position : position + 2] == b"\x02\x00":
+        if (run := layouts.at(data, position)) is not None and (taken := run.take(data, position, values)[0]):
+            position += taken
+            continue
+        begin = position
         group, element, kind, length = struct.unpack_from("<HH2sH", data, position)
         position += 8
         if kind in _LONG:
@@ -132,10 +142,14 @@ def _meta(data: bytes) -> tuple[dict[int, bytes], int]:
             raise OddError("an element of the file meta information has no value representation")
         if position + length > len(data):
             raise ShortError
-        values[group << 16 | element] = data[position : position + length]
+        tag = group << 16 | element
+        if tag in _META:
+            values[tag] = data[position : position + length]
+        fresh.append(Element(tag, begin, position, position + length))
         position += length
     if len(data) < position + 2:
         raise ShortError
+    layouts.learn(data, fresh)
     # What follows a deflated data set's meta information could look like another element of it by chance.
     declared = values.get(_GROUP_LENGTH, b"")
     if values.get(_SYNTAX, b"").startswith(DEFLATED.encode()) and len(declared) == 4:
@@ -145,8 +159,7 @@ def _meta(data: bytes) -> tuple[dict[int, bytes], int]:
 
 def _dataset(data: bytes, position: int, values: dict[int, bytes], syntax: str, memory: Memory, whole: bool) -> Walked:
     explicit, order, size = syntax != IMPLICIT, ">" if syntax == BIG else "<", len(data)
-    unpack = struct.Struct(order + "HH2sH").unpack_from
-    unpackLong = struct.Struct(order + "I").unpack_from
+    unpack, unpackLong = _ELEMENT[order], _LENGTH[order]
     short, before, wanted = _SHORT if explicit else frozenset[bytes](), 0, memory.wanted
     layouts = memory.of(explicit, order)
     fresh: list[Element] = []

@@ -7,7 +7,6 @@ import re
 from dataclasses import dataclass, replace
 from typing import ClassVar
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from ..Errors import SettingsError
 from .Base import SourceSettings, checkNumber
@@ -135,6 +134,8 @@ def _device(device: object) -> int | str:
         _checkWhole(int(text), "The number of a camera", 99)
         return int(text)
     if text.lower().startswith("file:"):
+        from urllib.request import url2pathname  # all of http with it, which every process would wait for
+
         text = url2pathname(urlsplit(text).path)
     return text if "://" in text else os.path.abspath(os.path.expanduser(text))
 
