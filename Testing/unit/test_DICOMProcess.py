@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -20,7 +21,13 @@ from unit.storing import Scanner, series, stackOf
 from unit.test_DICOMMosaic import mosaic, placed
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
-dcmtk = pytest.mark.skipif(not shutil.which("storescu"), reason="DCMTK's storescu is not installed")
+# Not the one that pynetdicom puts beside this Python.
+PATH = os.pathsep.join(
+    folder
+    for folder in os.environ.get("PATH", os.defpath).split(os.pathsep)
+    if os.path.realpath(folder) != os.path.realpath(os.path.dirname(sys.executable))
+)
+dcmtk = pytest.mark.skipif(not shutil.which("storescu", path=PATH), reason="DCMTK's storescu is not installed")
 
 
 @pytest.fixture
@@ -54,7 +61,7 @@ def written(folder, datasets):
 
 def dcm(program, port, *arguments):
     """Run a program of DCMTK; its exit code and words."""
-    command = [program, "-aec", "SLICER", "127.0.0.1", str(port), *map(str, arguments)]
+    command = [shutil.which(program, path=PATH), "-aec", "SLICER", "127.0.0.1", str(port), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     return done.returncode, done.stdout + done.stderr
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from RealTimeImagingLib.Frame import Image
 from RealTimeImagingLib.Sources.DICOMFiles import Instance
 from RealTimeImagingLib.Sources.DICOMHeader import Header
-from RealTimeImagingLib.Sources.DICOMSeries import Assembly, Slice, missingPlaces
+from RealTimeImagingLib.Sources.DICOMSeries import Assembly
+from RealTimeImagingLib.Sources.DICOMShelf import Slice, missingPlaces
 
 OBLIQUE = np.array([[0.0, 0.6, 0.8], [1.0, 0.0, 0.0], [0.0, 0.8, -0.6]])
 """Directions of columns, rows and slices, as rows of an array."""
@@ -199,6 +200,37 @@ def test_the_last_slice_of_the_first_time_point_was_lost():
     board = Board().add(*run([0, 3, 6]), *run([0, 3, 6, 9], first=11), *run([0, 3, 6, 9], first=21))
     assert board.whys == ["repeat", "places", "repeat", "places"]
     assert board.numbers == [[1, 2, 3], [11, 12, 13], [11, 12, 13, 14], [21, 22, 23, 24]]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("slices", [None, 6])
+@pytest.mark.parametrize("lost", [1, 2])
+@pytest.mark.parametrize("moment", [0, 1, 2])
+def test_the_first_slices_of_a_time_point_were_lost(moment, lost, slices, sign):
+    """Those of the next time point are not taken for them, although their places are free."""
+    sent = [run([sign * 3.0 * place for place in range(6)], 1 + 6 * time, slices=slices) for time in range(4)]
+    expected = [[one.instance.header.instanceNumber for one in time] for time in sent]
+    del sent[moment][:lost], expected[moment][:lost]
+    board = Board().add(*(one for time in sent for one in time)).wait(3)
+    assert [numbers for numbers in board.numbers if numbers in expected] == expected
+    assert {number for numbers in board.numbers for number in numbers} == {one for time in expected for one in time}
+    for numbers in board.numbers:
+        assert sum(bool(set(numbers) & set(time)) for time in expected) == 1
+    found = board.missing[board.numbers.index(expected[moment])]
+    assert len(found) == lost
+
+
+@given(st.permutations(range(7)))
+def test_slices_in_any_order_of_one_time_point_are_one_volume(order):
+    """Numbered as they lie, whatever the order in which they come."""
+    slices = run([place * 3.0 for place in range(7)])
+    assert Board().add(*(slices[place] for place in order)).wait(3).numbers == [list(range(1, 8))]
+
+
+@pytest.mark.parametrize("order", [(1, 3, 5, 0, 2, 4), (0, 2, 4, 1, 3, 5), (5, 3, 1, 4, 2, 0), (4, 2, 0, 5, 3, 1)])
+def test_interleaved_slices_are_one_volume(order):
+    """Numbered as they were taken."""
+    assert Board().add(*run([place * 3.0 for place in order])).wait(3).numbers == [[1, 2, 3, 4, 5, 6]]
 
 
 def test_a_scanner_that_is_slower_than_the_silence_shows_its_volume_again_and_again():

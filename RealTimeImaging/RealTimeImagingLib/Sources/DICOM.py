@@ -26,7 +26,8 @@ from ..Settings import DICOMSettings
 from .DICOMFiles import Files, Instance, readInstance
 from .DICOMLobby import Lobby
 from .DICOMReception import Item, Reception, Refused, Released, Stored
-from .DICOMSeries import Assembly, Closed, Slice, Volume
+from .DICOMSeries import Assembly
+from .DICOMShelf import Closed, Slice, Volume
 from .DICOMStreams import Streams
 from .DICOMVolumes import Stack, stackOf
 from .Source import Arrival

@@ -13,7 +13,7 @@ from ..Frame import Image, Matrix, Pixels
 from ..Readers import Lend, openImageFile
 from ..Readers.DICOMGeometry import stacked
 from ..Readers.Volumes import checkRightAngles, makeImage
-from .DICOMSeries import Slice, Volume
+from .DICOMShelf import Slice, Volume
 
 _OWN = ("SOPInstanceUID", "InstanceNumber", "TriggerTime", "WindowCenter", "WindowWidth")
 """Attributes of a single slice, which say nothing of its volume."""
