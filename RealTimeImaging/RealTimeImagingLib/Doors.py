@@ -80,7 +80,7 @@ class Listener:
         """Listen; what prevents it is told once."""
         self.due = now + RETRY
         try:
-            self.socket = _listen(self._host, self.port)
+            made = _listen(self._host, self.port)
         except OSError as error:
             code, text = _whyNotListening(error, self._host, self.port)
             if text != self._told:
@@ -88,7 +88,8 @@ class Listener:
                 yield Event(code, f"{text} It is tried again every second.", "error", f"{self._host}:{self.port}")
             return
         self._told, self.due = "", float("inf")
-        self.port = self.socket.getsockname()[1]
+        # Other threads take the socket for a sign that the port is known.
+        self.port, self.socket = made.getsockname()[1], made
         who = "Those that are let in" if self._allowed else "Everybody in the network"
         reach = "" if _isLoopback(self._host) else f" {who} can {self._deed}."
         text = f"Listening on {self._host}, port {self.port}.{reach}"

@@ -11,7 +11,8 @@ import pytest
 import slicerhost
 import vtk
 from RealTimeImagingLib import FolderSettings, PushSettings
-from RealTimeImagingLib.Frame import checksum, pictureToRAS
+from RealTimeImagingLib.Frame import Frame, checksum, pictureToRAS
+from slicerhost.Views import MAXIMUM_UPDATE_RATE
 
 from .conftest import until, untilStopped
 from .test_Recording import built, errors, parts, running, save, sumsOf
@@ -65,6 +66,19 @@ def test_pictureColourAndVolume(slicer, logic, noErrors):
     untilStopped(logic)
     counts = logic.statistics()
     assert counts["received"] == 3 == counts["shown"] + counts["skipped"]
+
+
+def test_viewsDrawInTheMiddleOfAChangeOfColour(slicer, views, logic, noErrors):
+    """As when the window is busy: a rendering that is overdue comes with the first change, whatever is half done."""
+    for number, array in enumerate((np.zeros((5, 6), np.uint8), np.ones((5, 6, 3), np.uint8)) * 3):
+        for view in views.views():
+            view.scheduleRender()
+        due = time.monotonic() + 2 / MAXIMUM_UPDATE_RATE
+        while time.monotonic() < due:
+            pass
+        logic.volumes.show(Frame(array[np.newaxis], np.eye(4), "Live", number, 0.0))
+        assert slicerhost.vtkMessages == []
+    logic.volumes.forget()
 
 
 def test_typesAreConverted(slicer, logic, noErrors):

@@ -240,7 +240,7 @@ def test_when_slots_are_short_the_newest_frame_of_each_stream_waits(pipe, outlet
     for number in range(SLOTS + 10):
         outlet.show(frame(number), counts(number))
     for number in range(5):
-        outlet.show(frame(number, "Other"), counts(number))
+        outlet.show(frame(number, "Other"), counts(SLOTS + 10 + number))
     until(lambda: len(places(pipe)) == SLOTS)
     assert shownNumbers(pipe) == list(range(SLOTS))
     first, second, *_ = places(pipe)
@@ -249,7 +249,7 @@ def test_when_slots_are_short_the_newest_frame_of_each_stream_waits(pipe, outlet
     assert shownNumbers(pipe) == [*range(SLOTS), SLOTS + 9]
     assert shownNumbers(pipe, "Other") == [4]
     waited = next(line for line in pipe.lines if line.get("frame", {}).get("number") == SLOTS + 9)
-    assert waited["counts"] == counts(SLOTS + 9)
+    assert waited["counts"] == counts(SLOTS + 14)
     outlet.release([list(places(pipe)[2].key)])
     outlet.show(frame(99), counts(99))
     until(lambda: shownNumbers(pipe)[-1] == 99)
@@ -278,6 +278,24 @@ def test_counts_are_those_of_the_moment_of_the_frame(pipe, outlet, lines):
     outlet.release([list(places(pipe)[0].key)])
     pipe.finish(lines)
     assert [line["counts"]["received"] for line in pipe.lines] == list(range(1, SLOTS + 2))
+
+
+def test_a_frame_that_had_to_wait_takes_no_counts_back(pipe, outlet):
+    """Those that were told since, with an event or with any line, are not told otherwise by it."""
+    pipe.listen()
+    for number in range(SLOTS + 1):
+        outlet.show(frame(number), counts(number))
+    outlet.event(EVENT, counts(50))
+    outlet.tell({"status": "waits"})
+    until(lambda: len(places(pipe)) == SLOTS)
+    outlet.release([list(places(pipe)[0].key)])
+    until(lambda: len(places(pipe)) == SLOTS + 1)
+    assert pipe.lines[-1]["counts"] == counts(50)
+    outlet.show(frame(60, "Other"), counts(60))
+    outlet.tell({"status": "waits", "counts": counts(70)})
+    outlet.release([list(places(pipe)[1].key)])
+    until(lambda: len(places(pipe)) == SLOTS + 2)
+    assert pipe.lines[-1]["counts"] == counts(70)
 
 
 def test_draining_waits_for_the_last_frame(pipe, outlet):

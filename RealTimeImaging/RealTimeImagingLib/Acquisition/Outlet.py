@@ -113,19 +113,22 @@ class Outlet:
 
     def __init__(self, ring: RingWriter, lines: LineWriter) -> None:
         self._ring, self._lines = ring, lines
-        self._waiting: dict[str, tuple[Frame, dict[str, int]]] = {}
+        self._waiting: dict[str, Frame] = {}
+        self._counts: dict[str, Any] = {}
+        """The newest. A frame that had to wait leaves with these: older ones would take back what was told since."""
         self._lock = threading.Lock()
         self._returned = threading.Condition(self._lock)
         self._refused = 0
 
-    def show(self, frame: Frame, counts: dict[str, int]) -> None:
+    def show(self, frame: Frame, counts: dict[str, Any]) -> None:
         """Pass a frame on as soon as a slot is free, unless a newer one of its stream comes before.
 
-        :param counts: the cumulative counts at the moment this frame was received; they travel with it.
+        :param counts: the cumulative counts; they travel with it.
         """
         with self._lock:
             self._waiting.pop(frame.stream, None)
-            self._waiting[frame.stream] = (frame, dict(counts))
+            self._waiting[frame.stream] = frame
+            self._counts = dict(counts)
             self._pass()
 
     def lend(self, nbytes: int) -> Pixels | None:
@@ -141,13 +144,17 @@ class Outlet:
             self._pass()
             self._returned.notify_all()
 
-    def event(self, event: Event, counts: dict[str, int]) -> None:
+    def event(self, event: Event, counts: dict[str, Any]) -> None:
         """Tell of an event."""
-        self._lines.put({"event": event.toJSON(), "counts": counts}, always=False)
+        with self._lock:
+            self._counts = dict(counts)
+            self._event(event)
 
     def tell(self, message: dict[str, Any]) -> None:
         """Send any other line."""
-        self._lines.put(message)
+        with self._lock:
+            self._counts = dict(message.get("counts", self._counts))
+            self._lines.put(message)
 
     def flush(self, seconds: float) -> None:
         """Wait until all lines are on their way, for so many seconds at most: a crash takes those that wait with it."""
@@ -169,19 +176,22 @@ class Outlet:
 
     def _pass(self) -> None:
         for stream in list(self._waiting):
-            frame, counts = self._waiting[stream]
+            frame = self._waiting[stream]
             try:
                 place = self._ring.put(frame.pixels)
             except RingError as error:
                 del self._waiting[stream]
                 self._refused += 1
                 if self._refused == 1:
-                    self.event(Event("no-memory", f"{error} It is received, but not shown.", "error"), counts)
+                    self._event(Event("no-memory", f"{error} It is received, but not shown.", "error"))
                 continue
             if place is None:
                 return
             del self._waiting[stream]
-            self._lines.put({"frame": frameLine(frame), "place": place._asdict(), "counts": counts})
+            self._lines.put({"frame": frameLine(frame), "place": place._asdict(), "counts": self._counts})
+
+    def _event(self, event: Event) -> None:
+        self._lines.put({"event": event.toJSON(), "counts": self._counts}, always=False)
 
 
 def frameOf(line: Mapping[str, Any], pixels: Pixels) -> Frame:

@@ -80,6 +80,9 @@ class LiveVolume:
         self._window(node, frame.pixels)
         node.Modified()
         node.EndModify(modifying)
+        if made and old is not None:
+            # Not before there is an image: views may draw in the middle of it.
+            self._replace(old, node)
         if made:
             return Change.MADE
         return Change.MOVED if moved else Change.NONE
@@ -143,8 +146,6 @@ class LiveVolume:
         storage = self._scene.AddNewNodeByClass("vtkMRMLNRRDStorageNode")
         node.SetAndObserveStorageNodeID(storage.GetID())
         self._windowSet = False
-        if old is not None:
-            self._replace(old, node)
         self._node = node
         return node
 
