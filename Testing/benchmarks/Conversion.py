@@ -46,6 +46,7 @@ def _figures(folder: str, kind: tuple[int, int, int], rounds: int) -> dict[str, 
         list(pool.map(_warm, range(8)))
         ways: dict[str, Callable[[], object]] = {
             "floor": lambda: _floor(paths, target),
+            "floorOnTwo": lambda: list(pool.map(_floorPart, _halves(paths, target))),
             "oneWorker": lambda: _ours(source, target, kind[0], workers=1),
             "twoWorkers": lambda: _ours(source, target, kind[0], workers=2),
             "twoWarmWorkers": lambda: _ours(source, target, kind[0], workers=2, executor=pool),
@@ -142,6 +143,20 @@ def _floor(paths: list[list[str]], target: str) -> None:
                 with open(path, "rb", buffering=0) as file:
                     size = file.readinto(buffer)
                     out.write(memoryview(buffer)[:size])
+
+
+def _halves(paths: list[list[str]], target: str) -> list[tuple[list[list[str]], str]]:
+    """Half of the files of each series for each of two processes, with a folder of its own."""
+    parts = [[series[: len(series) // 2] for series in paths], [series[len(series) // 2 :] for series in paths]]
+    folders = [os.path.join(target, str(number)) for number in range(2)]
+    for folder in folders:
+        os.mkdir(folder)
+    return list(zip(parts, folders, strict=True))
+
+
+def _floorPart(part: tuple[list[list[str]], str]) -> None:
+    """What a second processor is worth on this machine, with nothing to find out about the files."""
+    _floor(*part)
 
 
 def _ours(source: str, target: str, series: int, **options: Any) -> None:

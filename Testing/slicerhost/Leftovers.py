@@ -17,6 +17,9 @@ from .PythonQt import made
 
 MARK = "SLICERHOST_SESSION"  # inherited by child processes, so that orphans are found too
 
+RESOURCE_TRACKER = "from multiprocessing.resource_tracker import"
+"""Python's own: the first process pool starts it, and it lives as long as this process."""
+
 _threads: set[int] = set()
 _processes: set[int] = set()
 _observers: set[tuple[str, int]] = set()
@@ -103,7 +106,11 @@ def _ownProcesses() -> dict[int, str]:
 
 
 def _children() -> list[str]:
-    return [f"Process {pid} is running: {text}." for pid, text in _ownProcesses().items() if pid not in _processes]
+    return [
+        f"Process {pid} is running: {text}."
+        for pid, text in _ownProcesses().items()
+        if pid not in _processes and RESOURCE_TRACKER not in text
+    ]
 
 
 def _observed() -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import defaultdict, deque
@@ -21,8 +22,8 @@ from .Tags import fieldsOf, tagsOf
 from .Tasks import Outcome, Task, removeFile, runPiece, runTasks
 from .Volumes import volumesOf
 
-SCANNED = 64
-"""Files whose headers are read in one job."""
+SCANNED = 160
+"""Most files whose headers are read in one job."""
 LASTING = 2000
 """Files whose conversion lasts long enough for other processes to help from the beginning."""
 _SCAN = 0.1
@@ -125,17 +126,19 @@ class _Conversion:
             self._crew.hurry()
         tags = tagsOf(("SeriesNumber", "SeriesDescription", *fieldsOf(settings.name), *settings.keys))
         found: dict[int, list[Slice | Refused]] = {}
+        # Each process as many jobs as the others, all of one size.
+        size = max(1, math.ceil(len(paths) / self._workers / max(1, math.ceil(len(paths) / self._workers / SCANNED))))
 
         def handle(job: Job, result: Any, error: BaseException | None) -> Iterable[Job]:
             begin, chunk, _ = job.argument
             words = f"The header could not be read: {type(error).__name__}: {error}"
             found[begin] = [Refused(path, "damaged", words) for path in chunk] if error else result
-            part = _SCAN * len(found) * SCANNED / max(1, len(paths))
+            part = _SCAN * len(found) * size / max(1, len(paths))
             self._progress.tell(min(part, _SCAN), f"Reading headers of {len(paths):,} files")
             return ()
 
-        chunks = range(0, len(paths), SCANNED)
-        jobs = [Job(scanChunk, (begin, paths[begin : begin + SCANNED], tags)) for begin in chunks]
+        chunks = range(0, len(paths), size)
+        jobs = [Job(scanChunk, (begin, paths[begin : begin + size], tags)) for begin in chunks]
         self._crew.each(jobs, handle, self._check)
         return [*refused, *(one for begin in chunks for one in found[begin])]
 

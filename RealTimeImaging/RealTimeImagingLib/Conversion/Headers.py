@@ -6,6 +6,7 @@ Named tuples, as thousands of them pass between processes.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 TAGS = {
@@ -163,6 +164,7 @@ def wholeOf(text: bytes | None) -> int | None:
         return None
 
 
+@lru_cache(maxsize=4096)
 def wordOf(text: bytes | None) -> str:
-    """A short text without its padding."""
+    """A short text without its padding; those of a series are mostly the same."""
     return text.decode("latin-1").strip("\0 ") if text else ""
