@@ -41,6 +41,8 @@ COMMANDS = {
 }
 SMALL = ("acquire", "convert")
 """Commands that need neither Slicer's libraries nor a screen."""
+PIP = ("--disable-pip-version-check", "--no-compile")
+"""Bytecode is kept elsewhere, see run(), of what is imported only."""
 CHECKS = (
     ["ruff", "check", "."],
     ["ruff", "format", "--check", "."],
@@ -108,7 +110,7 @@ def makeEnvironment(name: str, requirements: tuple[str, ...]) -> str:
     print(f"Making {name} (once; about a minute) ...", flush=True)
     shutil.rmtree(folder, ignore_errors=True)
     venv.create(folder, with_pip=True)
-    subprocess.check_call([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", paths[0]])
+    subprocess.check_call([python, "-m", "pip", "install", "-q", *PIP, "-r", paths[0]])
     with open(stamp, "w") as file:
         file.write(digest.hexdigest())
     return python

@@ -71,6 +71,8 @@ def test_furtherSourcesTakeTheNextPortsAndStopEndsAll(logic, tmp_path, clients, 
         (tmp_path / name).mkdir()
         untilRunning(logic.start(FolderSettings(str(tmp_path / name), stream=name)))
     logic.startBroadcast(port=port)
+    # The second may be there before the first, and in its place till then.
+    until(lambda: len(logic.broadcastCounts()["sources"]) == 2)
     clients += [connect(logic, 0), connect(logic, 1)]
     assert [source["port"] for source in logic.broadcastCounts()["sources"]] == [port, port + 1]
     for number, name in enumerate(("A", "B")):
