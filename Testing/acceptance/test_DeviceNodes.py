@@ -439,8 +439,9 @@ def test_badMessagesAndCallbacks(logic, source, message):
     until(lambda: logic.devices.node("text", "Probe"))
     source(bad)
     until(lambda: not logic.session.messages.waiting)
-    assert [event.code for event in events if event.level == "error"] == ["callback-failed", "not-shown"]
-    assert "Probe" in events[-1].text
+    errors = [event for event in events if event.level == "error"]
+    assert [event.code for event in errors] == ["callback-failed", "not-shown"]
+    assert "Probe" in errors[-1].text
     assert logic.statistics()["messages"] == {"Probe": 7}
 
 
