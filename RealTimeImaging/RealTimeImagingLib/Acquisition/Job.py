@@ -1,4 +1,7 @@
-"""A job in a process of its own, as :mod:`JobProcess` expects it. Nothing of Slicer is imported here."""
+"""How a process of its own begins, and how one with a single job ends, as :mod:`JobProcess` expects it.
+
+Nothing of Slicer is imported here.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 def beginJob() -> tuple[LineWriter, Iterator[bytes], bytes | None]:
-    """Where to tell lines, the lines that come, and the first of them, the job; None when there is none."""
+    """Where to tell lines, the lines that come, and the first of them, the work to do; None when there is none."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C in a terminal reaches the whole group; Slicer decides
     lines = LineWriter(os.dup(1))
     lines.put({"pid": os.getpid()})

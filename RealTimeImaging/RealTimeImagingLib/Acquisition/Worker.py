@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import sys
 import threading
 import time
@@ -28,9 +27,9 @@ from ..Settings import settingsFromJSON
 from ..Sources import Arrival, Buffered, Detailed, Source, openSource
 from .Broadcast import Broadcast
 from .Inlet import RingInlet
+from .Job import LONGEST_SILENCE, beginJob
 from .Outlet import LineWriter, Outlet
 from .Ring import RingWriter
-from .StandardStreams import LineLogHandler, captureStandardStreams, readLines
 from .Start import Start
 from .Store import Store
 from .WorkFolders import readHolder, removeWorkFolders
@@ -42,8 +41,6 @@ DRAIN = 0.5
 STATUS_PERIOD = 0.25
 LAST_WORDS = 1.0
 """Seconds for an abandoned process to end by itself."""
-LONGEST_SILENCE = 30.0
-"""Seconds for the last lines to leave while Slicer does not listen."""
 
 log = logging.getLogger(__name__)
 
@@ -181,13 +178,7 @@ def main() -> int:
     """Run as the acquisition process; returns the exit code."""
     # A line or a command shall not wait while another thread computes.
     sys.setswitchinterval(0.0005)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C in a terminal reaches the whole group; Slicer decides
-    lines = LineWriter(os.dup(1))
-    lines.put({"pid": os.getpid()})
-    logging.basicConfig(level=logging.INFO, handlers=[LineLogHandler(lambda line: lines.put(line, always=False))])
-    captureStandardStreams()
-    commands = readLines(0)
-    first = next(commands, None)
+    lines, commands, first = beginJob()
     if first is None:
         return 0
     code = _serve(Start(**json.loads(first)), commands, lines)
