@@ -36,7 +36,7 @@ SMOOTH = 0.9
 def measure() -> dict[str, Any]:
     """Counts of each source, and the window's turns."""
     layout = slicerhost.makeOffscreenViews(320)
-    with startedModule() as logic, tempfile.TemporaryDirectory(dir=".") as folder:
+    with startedModule() as logic, tempfile.TemporaryDirectory() as folder:
         idle = _turns(lambda: False, IDLE)
         found = _stream(logic, folder)
         logic.stop()

@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -156,7 +155,11 @@ def test_what_the_driver_lost_is_told_apart(acquire, tmp_path):
     assert part.count == acquisition.counts["recorded"]
     # The device writes the number of each picture into its middle row, and begins again after 200.
     luma = [int(part.pixels(index)[0, 240, 100].sum()) for index in range(part.count)]
-    assert all(before != after for before, after in pairwise(luma))
+    numbers = [round(30 * (one["deviceTime"] - part.frames[0]["deviceTime"])) for one in part.frames]
+    assert len(set(numbers)) == part.count
+    shown = {number % 200 for number in numbers}
+    assert len({(number % 200, value) for number, value in zip(numbers, luma, strict=True)}) == len(shown)
+    assert len(set(luma)) == len(shown)
     assert acquisition.counts["rejected"] == 0
 
 

@@ -5,6 +5,7 @@ import time
 import numpy
 import pytest
 import slicerhost
+from slicerhost.Views import MAXIMUM_UPDATE_RATE
 
 
 @pytest.fixture
@@ -73,14 +74,15 @@ def test_nothing_is_drawn_while_nothing_changes(corner, layout):
 
 
 def test_changes_in_a_burst_are_drawn_once(slicer, corner, layout):
-    before = counts(layout)
+    before, begun = counts(layout), time.monotonic()
     for value in range(10):
         slicer.util.arrayFromVolume(corner)[:] = value
         slicer.util.arrayFromVolumeModified(corner)
+    took = time.monotonic() - begun
     settle(layout)
-    # Twice where the burst itself took longer than a rendering may wait.
+    # Once more for each time that a rendering may wait, when this computer is so busy that the burst lasts as long.
     drawn = [b - a for a, b in zip(before, counts(layout), strict=True)][:3]
-    assert all(1 <= count <= 2 for count in drawn), drawn
+    assert all(1 <= count <= 1 + int(took * MAXIMUM_UPDATE_RATE) for count in drawn), (drawn, took)
 
 
 def test_only_a_view_that_changed_is_drawn(slicer, corner, layout):

@@ -11,6 +11,7 @@ from pyigtl import OpenIGTLinkClient
 from RealTimeImagingLib.Acquisition import Audience
 from RealTimeImagingLib.Acquisition.Broadcast import Broadcast
 from RealTimeImagingLib.DeviceMessage import DeviceMessage
+from RealTimeImagingLib.Doors import Listener
 from RealTimeImagingLib.Errors import SettingsError
 from RealTimeImagingLib.Frame import SCALAR_TYPES, checksum
 from RealTimeImagingLib.OpenIGTLink import ImageMessage, StringMessage, pack, query
@@ -38,6 +39,22 @@ def broadcasting():
 
 def sums(messages):
     return [checksum(message.pixels) for message in messages]
+
+
+def test_whoever_sees_that_it_listens_sees_the_port():
+    """In any thread: the one is set after the other."""
+    ports = []
+
+    class Watched(Listener):
+        def __setattr__(self, name, value):
+            super().__setattr__(name, value)
+            if name == "socket" and value is not None:
+                ports.append(self.port)
+
+    door = Watched("127.0.0.1", 0)
+    list(door.open(0.0))
+    assert ports == [door.socket.getsockname()[1]]
+    door.close()
 
 
 # ---- what is sent

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from RealTimeImagingLib.Conversion import __file__ as package
 from RealTimeImagingLib.Conversion import convertFolder
+from RealTimeImagingLib.Conversion.Output import Output
 from RealTimeImagingLib.Conversion.State import State
 from RealTimeImagingLib.Errors import ConversionError, SettingsError
 from unit.converting import convert, dicomFile, fromUs, one, series
@@ -279,6 +280,10 @@ def test_a_full_disk_fails_the_volumes_that_have_no_room(tmp_path, monkeypatch, 
         assert "No space left on device" in reason
         assertAll(disk, expected)
         assert not list(disk.glob("*.part"))
+        if reserving:
+            with Output(str(disk / "a"), truncate=True) as file, pytest.raises(OSError, match="No space"):
+                file.reserve(0, 1 << 20)
+            assert os.path.getsize(disk / "a") == 0
     finally:
         subprocess.run(["umount", disk], check=True)
 

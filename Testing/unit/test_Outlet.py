@@ -183,13 +183,14 @@ def test_flushing_waits_until_all_is_on_its_way(pipe, lines):
 
 
 def test_nothing_comes_behind_the_last_line(pipe, lines):
-    lines.put({"word": 1})
-    assert lines.close(5, {"last": True})
+    long = {"word": "x" * (1 << 20)}
+    lines.put(long)
+    assert not lines.close(0.01, {"last": True})  # nobody reads, and the first line is more than the pipe takes
     lines.put({"word": 2})
-    assert lines.close(5, {"last": "again"})
+    assert not lines.close(0, {"last": "again"})
     pipe.listen()
     pipe.finish(lines)
-    assert pipe.lines == [{"word": 1}, {"last": True}]
+    assert pipe.lines == [long, {"last": True}]
 
 
 def test_a_reader_that_went_away_is_no_error(pipe, lines):
