@@ -105,6 +105,21 @@ def test_what_it_is_asked_for_and_what_it_does_not_offer(acquire):
         assert asked in text
 
 
+@pytest.mark.parametrize("codec", ["Y16 ", "Y12 ", "Y10 "])
+def test_grey_values_of_16_bits_stay_whole(acquire, monkeypatch, tmp_path, codec):
+    monkeypatch.setenv("CAMERA_CODEC", codec)
+    acquisition = acquire(width=320, height=240, codec=codec, flip="horizontal")
+    acquisition.send("record", folder=str(tmp_path / "out"), name="Cine", attributes={})
+    untilFrames(acquisition, 3)
+    acquisition.send("stopRecording")
+    acquisition.until(lambda: acquisition.of("recorded"))
+    assert "depth-reduced" not in acquisition.codes
+    pixels = openRecording(acquisition.of("recorded")[0][0]).pixels(0)
+    rows, columns = np.mgrid[:240, :320]
+    assert pixels.dtype == np.uint16
+    assert np.array_equal(pixels[0], (100 * columns + rows)[:, ::-1])
+
+
 def test_unplugged_and_plugged_in_again(acquire, plug):
     acquisition = acquire()
     untilFrames(acquisition, 5)

@@ -6,8 +6,10 @@ import os
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from RealTimeImagingLib.Sources.CameraDevice import bitsOf
 from unit.conftest import until
 from unit.filming import CARS, PHONE, Filming, decoded, film, picture, sums
 from unit.streaming import PictureStream
@@ -75,6 +77,51 @@ def test_grey_pictures_have_the_luma_of_the_colours(camera, tmp_path):
     for frame, one in zip(filming.frames, FEW, strict=True):
         assert frame.image.pixels.shape == (1, 24, 40)
         assert np.abs(frame.image.pixels[0] - one @ (0.299, 0.587, 0.114)).max() <= 0.51
+
+
+def test_grey_values_of_16_bits_stay_whole(camera, tmp_path):
+    grey = [cv2.VIDEOWRITER_PROP_DEPTH, cv2.CV_16U, cv2.VIDEOWRITER_PROP_IS_COLOR, 0]
+    path = str(tmp_path / "thermal.mkv")
+    expected = [np.arange(48 * 64, dtype=np.uint16).reshape(48, 64) * 21 + number for number in range(3)]
+    writer = cv2.VideoWriter(path, cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"FFV1"), 25, (64, 48), grey)
+    for one in expected:
+        writer.write(one)
+    writer.release()
+    filming = camera(path, realTime=False, rotate=90).untilCode("video-ended")
+    assert filming.codes == ["camera-opened", "video-ended"]
+    assert filming.sums == sums([np.rot90(one, -1) for one in expected])
+
+
+@pytest.mark.parametrize(
+    ("tag", "bits"),
+    [
+        (b"Y1\0\x10", 16),
+        (b"\x10\x001Y", 16),
+        (b"Y1\0\x0a", 10),
+        (b"Y3\x0b\x0a", 10),
+        (b"G3\0\x0c", 12),
+        (b"RGB0", 16),
+        (b"0RGB", 16),
+        (b"RBA@", 16),
+        (b"RGB\x0f", 8),
+        (b"I420", 8),
+        (b"Y800", 8),
+        (b"NV12", 8),
+        (b"BGR\0", 8),
+        (bytes(4), 8),
+        (b"\xff" * 4, 8),
+    ],
+)
+def test_pixel_formats_tell_how_deep_they_are(tag, bits):
+    assert bitsOf(tag) == bits
+
+
+def test_values_that_are_reduced_to_8_bits_are_named(camera, tmp_path):
+    path = str(tmp_path / "deep.png")  # FFmpeg plays it as a video of one picture
+    cv2.imwrite(path, np.full((48, 64, 3), 40_000, np.uint16))
+    filming = camera(path, realTime=False).untilCode("video-ended")
+    assert filming.codes == ["camera-opened", "depth-reduced", "video-ended"]
+    assert filming.events[1].text == "deep.png has values of 16 bits; OpenCV converts them to 8 bits."
 
 
 def test_a_file_may_be_played_again_and_again(camera, tmp_path):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import numpy as np
+
 from ..Frame import Pixels
 from ..Settings import CameraSettings
 
@@ -12,6 +14,10 @@ PATIENCE = 4
 """Seconds to wait for a stream or a picture before it counts as gone."""
 SAME_RATE = 0.05
 """Part by which a rate may differ from what was asked for."""
+DEEP_GREY = ("Y16", "Y12", "Y10", "Z16")
+"""Codecs of cameras with one grey value of 16 bits a pixel (fourcc of Video4Linux and UVC, trailing space removed)."""
+DEEP_TAG = b"Y1\0\x10"
+"""FFmpeg's tag of grey pixels of 16 bits, little-endian, the only deep pixels that OpenCV hands out unconverted."""
 QUIET = {
     "OPENCV_FFMPEG_LOGLEVEL": "-8",
     "OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT": str(PATIENCE),
@@ -67,6 +73,12 @@ class CameraDevice:
         """Pictures each second, 0 when it does not say."""
         self.codec = codecOf(get(cv2.CAP_PROP_FOURCC))
         self.backend = self._capture.getBackendName()
+        tag = _tagOf(get(cv2.CAP_PROP_CODEC_PIXEL_FORMAT))
+        self._deep = self.codec.strip() in DEEP_GREY or tag == DEEP_TAG
+        if self._deep:
+            self._deep = bool(self._capture.set(cv2.CAP_PROP_CONVERT_RGB, 0))
+        self.bits = 16 if self.codec.strip() in DEEP_GREY else bitsOf(tag)
+        """Bits of each value before OpenCV converts it; 8 when the format does not say."""
         self.announced = max(0, round(get(cv2.CAP_PROP_FRAME_COUNT))) if settings.isFile else 0
         """How many pictures a file says it has; 0 when it does not say."""
 
@@ -89,6 +101,11 @@ class CameraDevice:
             found.append(f"the codec {asked.codec}")
         return found
 
+    @property
+    def cutsDepth(self) -> bool:
+        """Whether OpenCV reduces the values to 8 bits."""
+        return self.bits > 8 and not self._deep
+
     def grab(self) -> bool:
         """Wait for the next picture; False when there is none."""
         return bool(self._capture.grab())
@@ -98,9 +115,12 @@ class CameraDevice:
         return float(self._capture.get(self._cv2.CAP_PROP_POS_MSEC)) / 1000
 
     def picture(self) -> Pixels | None:
-        """The picture that was grabbed: (rows, columns), or with components behind, blue first; None when it cannot be
-        decoded."""
+        """The picture that was grabbed: (rows, columns), or with components behind, blue first; uint8, or uint16 of a
+        format with grey values of 16 bits; None when it cannot be decoded."""
         found, picture = self._capture.retrieve()
+        if found and self._deep and picture.dtype == np.uint8 and picture.nbytes == 2 * self.width * self.height:
+            # Some drivers hand out the bytes as they came.
+            picture = picture.reshape(-1).view("<u2").reshape(self.height, self.width)
         return picture if found else None
 
     def close(self) -> None:
@@ -158,8 +178,27 @@ def backendOf(name: str) -> int:
     return known[name.upper()]
 
 
+def bitsOf(tag: bytes) -> int:
+    """Bits of each value in the pixel format of this tag of FFmpeg; 8 when the tag does not say.
+
+    :param tag: 4 bytes as in FFmpeg's libavcodec/raw.c: letters, then the number of bits (little-endian formats), or
+        in the opposite order (big-endian). Packed colour counts the bits of a whole pixel.
+    """
+    for letters, bits in ((tag[:3], tag[3]), (tag[:0:-1], tag[0])):
+        if letters[:2] in (b"Y1", b"Y2", b"Y3", b"Y4", b"G3", b"G4") and 8 < bits <= 16:
+            return bits
+    packed = {(3, 48): 16, (3, 36): 12, (4, 64): 16}
+    for letters, bits in ((tag[:3], tag[3]), (tag[1:], tag[0])):
+        if letters in (b"RGB", b"BGR", b"XYZ", b"RBA", b"BRA"):
+            return packed.get((4 if b"A" in letters else 3, bits), 8)
+    return 8
+
+
 def codecOf(number: float) -> str:
     """The four signs of a codec, empty when the number is none."""
-    code = int(number) & 0xFFFFFFFF
-    text = code.to_bytes(4, "little").decode("latin-1")
+    text = _tagOf(number).decode("latin-1")
     return text if text.isascii() and text.isprintable() and text.strip() else ""
+
+
+def _tagOf(number: float) -> bytes:
+    return (int(number) & 0xFFFFFFFF).to_bytes(4, "little")

@@ -91,6 +91,9 @@ class CameraGrabber(threading.Thread):
                 if device.differences and self._told != "camera-gone":
                     text = f" does not offer {' or '.join(device.differences)}; it gives {device.words}."
                     self._tell("not-offered", text, "warning")
+                if device.cutsDepth and self._told != "camera-gone":
+                    text = f" has values of {device.bits} bits; OpenCV converts them to 8 bits."
+                    self._tell("depth-reduced", text, "warning")
             self._told, self._goesOn = "", False
             if self._settings.isFile:
                 self._play(device)

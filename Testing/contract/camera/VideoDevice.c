@@ -7,6 +7,8 @@
  * CAMERA_UNPLUGGED: a path; while a file is there the camera is not.
  * CAMERA_HANGS: a path; when a file is there no more pictures come until it is opened again.
  * CAMERA_DROPS: every so many pictures one is left out, as a driver does that has lost it; 0: none.
+ * CAMERA_CODEC: a code of grey pixels of 16 bits such as "Y16 ", which it offers instead of YUYV; the pixel in a row and
+ *   column is 100 * column + row.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -68,6 +70,12 @@ static size_t frameSize(void)
     return (size_t)width * height * 2;
 }
 
+static unsigned codec(void)
+{
+    const char *code = getenv("CAMERA_CODEC");
+    return code ? v4l2_fourcc(code[0], code[1], code[2], code[3]) : V4L2_PIX_FMT_YUYV;
+}
+
 static void setFormat(struct v4l2_pix_format *pix, int keep)
 {
     unsigned w = pix->width > 480 ? 640 : 320, h = w * 3 / 4;
@@ -76,7 +84,7 @@ static void setFormat(struct v4l2_pix_format *pix, int keep)
     memset(pix, 0, sizeof *pix);
     pix->width = w;
     pix->height = h;
-    pix->pixelformat = V4L2_PIX_FMT_YUYV;
+    pix->pixelformat = codec();
     pix->field = V4L2_FIELD_NONE;
     pix->bytesperline = 2 * w;
     pix->sizeimage = 2 * w * h;
@@ -85,6 +93,11 @@ static void setFormat(struct v4l2_pix_format *pix, int keep)
 
 static void draw(uint8_t *target, uint64_t n)
 {
+    if (codec() != V4L2_PIX_FMT_YUYV) {
+        for (unsigned index = 0; index < width * height; ++index)
+            ((uint16_t *)target)[index] = 100 * (index % width) + index / width;
+        return;
+    }
     for (unsigned row = 0; row < height; ++row)
         for (unsigned pair = 0; pair < width / 2; ++pair, target += 4) {
             int left = pair < width / 4;
