@@ -1,0 +1,66 @@
+"""Access rights of what the module writes: images of people and animals are for the user alone.
+
+Folders get the mode 0700 and files 0600. With GROUP_VARIABLE set to 1 in the environment, which child processes
+inherit, the user's group may read: 0750 and 0640. On Windows no rights are set: what lies below the user's profile
+inherits the profile's rights, which keep other users out, and elsewhere those of the parent folder hold.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+GROUP_VARIABLE = "REALTIMEIMAGING_GROUP_READ"
+
+
+def groupMayRead() -> bool:
+    """Whether the user's group may read what is written from now on."""
+    return os.environ.get(GROUP_VARIABLE) == "1"
+
+
+def setGroupMayRead(allowed: bool) -> None:
+    """Let the user's group read what this process, and each process that it starts later, writes from now on."""
+    os.environ[GROUP_VARIABLE] = "1" if allowed else "0"
+
+
+def openPrivate(path: str, flags: int) -> int:
+    """Open a file as os.open does; a file that this makes is private. Also an ``opener`` for :func:`open`.
+
+    :raises OSError: it cannot be opened.
+    """
+    if not groupMayRead():
+        return os.open(path, flags, 0o600)
+    made = bool(flags & os.O_CREAT) and not os.path.lexists(path)
+    handle = os.open(path, flags, 0o640)
+    if made:
+        _allow(path, 0o640)
+    return handle
+
+
+def makePrivateFolder(path: str) -> None:
+    """Make a folder, and those above it that are missing; each that this makes is private. One that is there stays as
+    it is.
+
+    :raises OSError: it cannot be made, or something else has the name.
+    """
+    parent = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(parent):
+        makePrivateFolder(parent)
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
+        return
+    if groupMayRead():
+        _allow(path, 0o750)
+
+
+def _allow(path: str, mode: int) -> None:
+    # The user's umask may have taken away what the group is given; a folder keeps the bit that passes its group on.
+    if os.name != "posix":
+        return
+    try:
+        os.chmod(path, stat.S_IMODE(os.stat(path).st_mode) & stat.S_ISGID | mode)
+    except OSError:
+        pass  # a file system without such rights
