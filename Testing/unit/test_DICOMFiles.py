@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import stat
 import threading
 from pathlib import Path
 
@@ -180,6 +182,81 @@ def test_many_at_once_each_under_a_name_of_its_own(files):
     assert {Path(os.path.join(files.folder, name)).read_bytes() for name in names(files)} == {
         b"%d %d" % (turn, number) for turn in range(4) for number in range(20)
     }
+
+
+def test_one_uid_with_ever_other_content_is_compared_with_one_file_only(files, monkeypatch):
+    opened = []
+    original = open
+
+    def counting(path, mode="r", *args, **values):
+        if mode == "rb":
+            opened.append(path)
+        return original(path, mode, *args, **values)
+
+    monkeypatch.setattr("builtins.open", counting)
+    stored = [files.store(aHeader(), [b"%06d" % number]).path for number in range(50)]
+    assert len(set(stored)) == 50
+    assert opened == [stored[0]] * 49
+    again = files.store(aHeader(), [b"000049"])
+    assert (again.path, again.known) == (stored[49], True)
+
+
+def test_two_receivers_of_one_folder_overwrite_nothing(files, monkeypatch):
+    """The other one takes each name between the look and the renaming."""
+    other = Files(files.folder)
+    for offered in (True, False):
+        number = int(offered)
+        original = os.link
+
+        def late(source, target, *, number=number, offered=offered, original=original):
+            monkeypatch.setattr("os.link", original if offered else notOffered)
+            other.store(aHeader(instanceNumber=number), [b"theirs"])
+            return original(source, target) if offered else notOffered()
+
+        monkeypatch.setattr("os.link", late)
+        ours = files.store(aHeader(instanceNumber=number), [b"ours"])
+        monkeypatch.setattr("os.link", original)
+        assert Path(ours.path).read_bytes() == b"ours"
+        assert other.store(aHeader(instanceNumber=number), [b"theirs"]).known
+    assert len(names(files)) == 4
+
+
+def notOffered(*_):
+    raise PermissionError(errno.EPERM, "no hard links here")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders are not synchronised there")
+def test_names_are_on_the_disk_before_an_instance_counts_as_stored(tmp_path, monkeypatch):
+    synced = []
+
+    def fsync(handle, original=os.fsync):
+        status = os.fstat(handle)
+        content = sorted(os.listdir(handle)) if stat.S_ISDIR(status.st_mode) else status.st_size
+        synced.append((status.st_ino, content))
+        original(handle)
+
+    monkeypatch.setattr("os.fsync", fsync)
+    files = Files(str(tmp_path / "kept"))
+    files.open()
+    path = files.store(aHeader(), [b"abc"]).path
+    series = os.path.dirname(path)
+    assert synced == [
+        (os.stat(tmp_path).st_ino, ["kept"]),
+        (os.stat(files.folder).st_ino, [os.path.basename(series)]),
+        (os.stat(path).st_ino, 3),
+        (os.stat(series).st_ino, [os.path.basename(path)]),
+    ]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights are others there")
+def test_only_the_user_may_read_what_is_received(tmp_path, monkeypatch):
+    for group, folderMode, fileMode in (("0", 0o700, 0o600), ("1", 0o750, 0o640)):
+        monkeypatch.setenv("REALTIMEIMAGING_GROUP_READ", group)
+        files = Files(str(tmp_path / group))
+        files.open()
+        path = files.store(aHeader(), [b"abc"]).path
+        modes = [stat.S_IMODE(os.stat(one).st_mode) for one in (files.folder, os.path.dirname(path), path)]
+        assert modes == [folderMode, folderMode, fileMode]
 
 
 def test_a_full_disk_leaves_nothing(files):

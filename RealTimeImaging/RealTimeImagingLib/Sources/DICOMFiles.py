@@ -7,11 +7,13 @@ whole, and is never overwritten.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import itertools
 import mmap
 import os
 import re
-import threading
+import secrets
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from typing import Any
 
 from ..Errors import NotAnImageError
 from ..Journal import Stamp
+from ..Private import makePrivateFolder, openPrivate
 from .DICOMHeader import Header, readHeader
 from .Listing import stampOf
 
@@ -29,6 +32,8 @@ _PART = re.compile(r"\.receiving-.*\.part")
 _ABANDONED = 60.0
 """Seconds after which a file that is still under its hidden name is a dead process's: writing takes milliseconds."""
 _CHUNK = 1 << 20
+_NOT_OFFERED = (errno.EINVAL, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+"""What file systems answer that have neither hard links nor a way to synchronise folders."""
 
 
 @dataclass(frozen=True)
@@ -48,22 +53,24 @@ class Instance:
 
 
 class Files:
-    """The folder in which instances are kept, as ``SeriesNumber-hash/InstanceNumber-SOPInstanceUID.dcm``; thread-safe.
+    """The folder in which instances are kept, as ``SeriesNumber-hash/InstanceNumber-SOPInstanceUID.dcm``; thread-safe,
+    and several receivers may share the folder.
 
-    The hash is that of SeriesInstanceUID, so that series with one number keep apart.
+    The hash is that of SeriesInstanceUID, so that series with one number keep apart. Another instance under a UID that
+    is there already has a hash of its content behind its name.
     """
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
-        self._lock = threading.Lock()
-        self._parts = 0
 
     def open(self) -> None:
         """Make the folder, and remove what a process that was killed has left half-written.
 
         :raises OSError: it cannot be.
         """
-        os.makedirs(self.folder, exist_ok=True)
+        if not os.path.isdir(self.folder):
+            makePrivateFolder(self.folder)
+            syncFolder(os.path.dirname(self.folder))
         for name in os.listdir(self.folder):
             path = os.path.join(self.folder, name)
             if _PART.fullmatch(name) and (stamp := stampOf(path)) and time.time() - stamp[1] / 1e9 > _ABANDONED:
@@ -71,36 +78,27 @@ class Files:
                     os.unlink(path)
 
     def store(self, header: Header, pieces: Sequence[Any]) -> Instance:
-        """Keep an instance; it is on disk when this returns.
+        """Keep an instance; it is on disk under its name when this returns.
 
         :param pieces: the bytes of the file, one after the other.
         :raises OSError: it cannot be kept, and nothing is left of it.
         """
         series = os.path.join(self.folder, folderOf(header))
-        os.makedirs(series, exist_ok=True)
-        with self._lock:
-            self._parts += 1
-            part = os.path.join(self.folder, f".receiving-{os.getpid()}-{self._parts}.part")
+        if not os.path.isdir(series):
+            makePrivateFolder(series)
+            syncFolder(self.folder)
+        part = os.path.join(self.folder, f".receiving-{secrets.token_hex(8)}.part")
         try:
-            with open(part, "wb", buffering=0) as file:
+            with open(part, "xb", buffering=0, opener=openPrivate) as file:
                 for piece in pieces:
                     _writeAll(file, memoryview(piece))
                 # A disk without room may say so only now (network shares, quotas).
                 os.fsync(file.fileno())
-            with self._lock:
-                for path in _names(os.path.join(series, nameOf(header))):
-                    if not os.path.lexists(path):
-                        os.rename(part, path)
-                        known = False
-                        break
-                    if _same(path, pieces):
-                        os.unlink(part)
-                        known = True
-                        break
-        except BaseException:
+            path, known = _publish(part, os.path.join(series, nameOf(header)), pieces)
+        finally:
             with contextlib.suppress(OSError):
                 os.unlink(part)
-            raise
+        syncFolder(series)
         status = os.stat(path)
         return Instance(path, (status.st_size, status.st_mtime_ns), header, time.time(), known)
 
@@ -155,13 +153,65 @@ def nameOf(header: Header) -> str:
     return f"{max(0, header.instanceNumber or 0):06d}-{uid}.dcm"
 
 
-def _names(path: str) -> Iterator[str]:
+def syncFolder(folder: str) -> None:
+    """Wait until the disk has the names in a folder, where the system offers that (not on Windows).
+
+    :raises OSError: the disk reports an error.
+    """
+    if os.name != "posix":
+        return
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NOT_OFFERED:
+            raise
+    finally:
+        os.close(handle)
+
+
+def _publish(part: str, path: str, pieces: Sequence[Any]) -> tuple[str, bool]:
+    # Under the first name that is free; or where these bytes are there already, which is True.
+    for name in _names(path, pieces):
+        try:
+            _rename(part, name)
+            return name, False
+        except FileExistsError:
+            if _same(name, pieces):
+                return name, True
+    raise AssertionError("names never end")
+
+
+def _names(path: str, pieces: Sequence[Any]) -> Iterator[str]:
     yield path
     stem, suffix = os.path.splitext(path)
-    number = 2
-    while True:
-        yield f"{stem}-{number}{suffix}"
-        number += 1
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    yield f"{stem}-{digest.hexdigest()[:16]}{suffix}"
+    # Only a damaged or foreign file has such a name and other bytes.
+    for number in itertools.count(2):
+        yield f"{stem}-{digest.hexdigest()[:16]}-{number}{suffix}"
+
+
+def _rename(part: str, path: str) -> None:
+    # Never over a file that is there, whichever receiver made it.
+    if os.name == "nt":
+        os.rename(part, path)
+        return
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno not in _NOT_OFFERED:
+            raise
+        # A file system without hard links: the name is taken first.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        os.replace(part, path)
 
 
 def _writeAll(file: Any, data: memoryview) -> None:
