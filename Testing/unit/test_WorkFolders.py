@@ -120,3 +120,18 @@ def test_a_number_that_no_process_can_have_is_swept_as_dead(tmp_path, pid):
     folder.mkdir()
     assert not alive(pid)
     assert str(folder) in sweep()
+
+
+def test_what_a_killed_decoder_left_is_swept(temporaryFolder):
+    program = f"""
+import os, sys, tempfile
+tempfile.tempdir = {str(temporaryFolder)!r}
+sys.path[:] = {sys.path!r}
+from RealTimeImagingLib.Readers.DICOMDecoding import temporaryFolder
+with temporaryFolder():
+    os._exit(9)
+"""
+    subprocess.run([sys.executable, "-S", "-c", program], check=False)
+    (left,) = os.listdir(temporaryFolder)
+    assert str(temporaryFolder / left) in sweep()
+    assert os.listdir(temporaryFolder) == []

@@ -51,6 +51,11 @@ def decoded(dataset: Any, layout: Layout, data: bytes) -> Pixels:
     return array if isRGB else coloured(array, layout, dataset)
 
 
+def temporaryFolder() -> tempfile.TemporaryDirectory[str]:
+    """A private folder that goes when it is left, or is swept with this process's work folders if that is killed."""
+    return tempfile.TemporaryDirectory(prefix=f"RealTimeImaging-{os.getpid()}-")
+
+
 def _singleFrame(dataset: Any, data: bytes) -> Any:
     import pydicom
     from pydicom.encaps import encapsulate
@@ -79,7 +84,7 @@ def _decodedBySimpleITK(single: Any, layout: Layout, modern: bool) -> Pixels | N
     single.SOPClassUID, single.SOPInstanceUID = _SECONDARY_CAPTURE, "1.2"
     if layout.samples == 1:
         single.PhotometricInterpretation = "MONOCHROME2"
-    with tempfile.TemporaryDirectory(prefix="RealTimeImaging") as folder:
+    with temporaryFolder() as folder:
         path = os.path.join(folder, "frame.dcm")
         single.save_as(path, **{"enforce_file_format": True} if modern else {"write_like_original": False})
         reader = SimpleITK.ImageFileReader()
