@@ -14,6 +14,7 @@ from .Export.ExportProcess import ExportProcess
 from .Export.Job import ExportJob, Snapshot
 from .Frame import Matrix, Pixels
 from .Listeners import Listeners
+from .Private import makePrivateFolder
 
 
 class Exports:
@@ -95,7 +96,7 @@ class Exports:
 
     def _makeFolder(self, job: ExportJob) -> None:
         try:
-            os.makedirs(os.path.dirname(job.destination), exist_ok=True)
+            makePrivateFolder(os.path.dirname(job.destination))
         except OSError as error:
             raise SettingsError(f"{os.path.dirname(job.destination)} cannot be made: {error.strerror}.") from error
 

@@ -37,10 +37,11 @@ def openPrivate(path: str, flags: int) -> int:
     return handle
 
 
-def makePrivateFolder(path: str) -> None:
+def makePrivateFolder(path: str, new: bool = False) -> None:
     """Make a folder, and those above it that are missing; each that this makes is private. One that is there stays as
     it is.
 
+    :param new: the folder must not be there yet.
     :raises OSError: it cannot be made, or something else has the name.
     """
     parent = os.path.dirname(os.path.abspath(path))
@@ -49,7 +50,7 @@ def makePrivateFolder(path: str) -> None:
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
-        if not os.path.isdir(path):
+        if new or not os.path.isdir(path):
             raise
         return
     if groupMayRead():

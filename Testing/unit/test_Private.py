@@ -48,6 +48,8 @@ def test_what_is_there_stays_as_it_is(tmp_path):
     makePrivateFolder(str(folder))
     os.close(openPrivate(str(file), os.O_WRONLY | os.O_CREAT))
     assert (modeOf(folder), modeOf(file)) == (0o755, 0o644)
+    with pytest.raises(FileExistsError):
+        makePrivateFolder(str(folder), new=True)
 
 
 def test_the_group_of_a_folder_is_passed_on(tmp_path):

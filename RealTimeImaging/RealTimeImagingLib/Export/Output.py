@@ -12,6 +12,7 @@ from types import TracebackType
 
 from ..Errors import ExportError
 from ..Frame import Pixels
+from ..Private import makePrivateFolder, openPrivate
 from ..Recording.Layout import UNFINISHED, candidates
 from .Work import Cancelled, Work
 
@@ -28,7 +29,7 @@ class OutputFile:
 
     def __init__(self, path: str, work: Work) -> None:
         self.path, self._work = path, work
-        self._handle = os.open(path, _FLAGS, 0o666)
+        self._handle = openPrivate(path, _FLAGS)
         self.size = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
@@ -185,7 +186,7 @@ class OutputFiles(Output):
         finals: dict[str, str] = {}
         for suffix in self._paths:
             try:
-                os.close(os.open(candidate + suffix, _FLAGS, 0o666))
+                os.close(openPrivate(candidate + suffix, _FLAGS))
             except FileExistsError:
                 for final in finals.values():
                     os.unlink(final)
@@ -222,7 +223,7 @@ class OutputFolder(Output):
     def _make(self) -> str:
         for candidate in candidates(self.base):
             try:
-                os.mkdir(_hidden(candidate))
+                makePrivateFolder(_hidden(candidate), new=True)
             except FileExistsError:
                 continue
             return _hidden(candidate)

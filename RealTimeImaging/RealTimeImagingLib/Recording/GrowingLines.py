@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 
+from ..Private import openPrivate
 from .Part import LOOK_EVERY, PartGone, writeAll
 
 _FLAGS = os.O_RDWR | getattr(os, "O_BINARY", 0)
@@ -24,7 +25,7 @@ class GrowingLines:
         self.bytes = 0
         """Of the acknowledged lines."""
         self._lookAt = 0.0
-        self._handle = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o666)
+        self._handle = openPrivate(path, _FLAGS | os.O_CREAT | os.O_EXCL)
         try:
             writeAll(self._handle, first)
         except OSError:

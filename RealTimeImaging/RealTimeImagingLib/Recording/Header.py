@@ -23,6 +23,7 @@ import numpy as np
 
 from ..Errors import RecordingError
 from ..Frame import ATTRIBUTE_NAME, LPS_TO_RAS, Matrix
+from ..Private import openPrivate
 from .Layout import RAW, UNFINISHED
 from .Lines import PartLine
 
@@ -119,7 +120,7 @@ def replaceFile(path: str, data: bytes) -> None:
     """
     unfinished = path + UNFINISHED
     try:
-        with open(unfinished, "wb") as file:
+        with open(unfinished, "wb", opener=openPrivate) as file:
             file.write(data)
         os.replace(unfinished, path)
     except OSError:

@@ -13,6 +13,8 @@ import os
 import platform
 import sys
 
+from ..Private import openPrivate
+
 if sys.platform == "win32":
     import msvcrt
 else:
@@ -38,7 +40,7 @@ class Lock:
         :raises OSError: it cannot be made.
         """
         try:
-            handle = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o666)
+            handle = openPrivate(path, _FLAGS | os.O_CREAT | os.O_EXCL)
         except FileExistsError:
             return None
         try:

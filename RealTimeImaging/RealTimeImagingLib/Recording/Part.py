@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 
 from ..Frame import Frame, Pixels
+from ..Private import openPrivate
 from .Header import composeHeader, indexValues, replaceFile
 from .Layout import HEADER, LINES, POSES, RAW
 from .Lines import FrameLine, PartLine
@@ -45,9 +46,9 @@ class GrowingPart:
         self._textBytes = 0
         self._lookAt = 0.0
         self.finished = False
-        self._raw = os.open(self.path(RAW), _FLAGS | os.O_CREAT | os.O_EXCL, 0o666)
+        self._raw = openPrivate(self.path(RAW), _FLAGS | os.O_CREAT | os.O_EXCL)
         try:
-            self._text = os.open(self.path(LINES), _FLAGS | os.O_CREAT | os.O_EXCL, 0o666)
+            self._text = openPrivate(self.path(LINES), _FLAGS | os.O_CREAT | os.O_EXCL)
             first = part.toBytes()
             writeAll(self._text, first)
             self._textBytes = len(first)

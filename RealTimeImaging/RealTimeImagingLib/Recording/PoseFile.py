@@ -14,6 +14,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 
+from ..Private import openPrivate
 from .Layout import baseName, candidates
 from .Part import writeAll
 from .Poses import POSE_END, POSE_FIRST, matrixText, poseHead, poseLines
@@ -120,7 +121,7 @@ class PoseFile:
         """Make an empty file under the first name that is free, or take the one that a dead process left."""
         for path in _paths(folder, name, device):
             try:
-                handle = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o666)
+                handle = openPrivate(path, _FLAGS | os.O_CREAT | os.O_EXCL)
             except FileExistsError:
                 if not _isOurs(path, first):
                     continue
