@@ -191,6 +191,90 @@ def test_files_of_others_stay(tmp_path):
     assert {name: data for name, data in bytesOf(tmp_path).items() if name in others} == others
 
 
+@pytest.mark.parametrize("text", [b"", b"12345", b'{"name": "other"}', b"[" * 3000])
+def test_locks_of_other_programs_stay(tmp_path, text):
+    (tmp_path / "conda.lock").write_bytes(text)
+    assert (unfinished(str(tmp_path)), repair(str(tmp_path))) == ([], [])
+    assert bytesOf(tmp_path) == {"conda.lock": text}
+
+
+# What is damaged
+
+DAMAGE = [
+    *[b"[" * 3000, b"{}", b"[]", b"null", b"1e999", b'{"number":0}', b"\xff\xfe", b'{"a":' * 2000],
+    b'{"number":1,"time":1e999,"clock":"","deviceTime":null,"receiveTime":0,"attributes":{}}',
+    b'{"number":' + b"9" * 5000 + b"}",
+]
+
+
+@pytest.mark.parametrize("text", DAMAGE)
+def test_a_damaged_last_line_is_named_and_the_others_are_finished(tmp_path, text):
+    for name in "ABC":
+        deadRecording(tmp_path, [frame(0), frame(1)], name)
+    with open(tmp_path / "A-Scan.jsonl", "ab") as lines:
+        lines.write(text + b"\n")
+    found = {one.recording: one for one in repair(str(tmp_path))}
+    assert {one.event.code for one in found.values()} == {"recording-repaired"}
+    for one in found.values():
+        assertHolds(one.headers, [frame(0), frame(1)])
+    assert found["A-Scan"].event.level == "warning"
+    assert "damaged: A-Scan.jsonl, line 4." in found["A-Scan"].event.text
+    assert manifestOf(found["A-Scan"].headers[0])["damaged"] == ["A-Scan.jsonl, line 4"]
+    assertRepaired(tmp_path)
+
+
+@pytest.mark.parametrize("text", DAMAGE)
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_damaged_line_before_others_stays_and_the_others_are_finished(tmp_path, text, place):
+    for name in "AB":
+        deadRecording(tmp_path, [frame(0), frame(1)], name)
+    path = tmp_path / "A-Scan.jsonl"
+    lines = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join([*lines[:place], text, *lines[place + 1 :]]))
+    codes = {one.recording: one.event.code for one in repair(str(tmp_path))}
+    assert codes == {"A-Scan": "recording-unrepaired", "B-Scan": "recording-repaired"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *[b"[" * 3000, b"{}", b"[]", b"", b'{"recording":"A-Scan"}', b'{"recording":"A-Scan","parts":[{}],"gaps":[]}'],
+        b'{"recording":"A-Scan","recorded":1,"gaps":[],"parts":[{"raw":"../keep.raw","header":"../keep.seq.nhdr",'
+        b'"bytes":0,"lastNumber":0}]}',
+    ],
+)
+def test_a_damaged_manifest_is_written_again_and_cuts_nothing_of_others(tmp_path, text):
+    folder, keep = tmp_path / "recordings", tmp_path / "keep.raw"
+    folder.mkdir()
+    keep.write_bytes(b"keep")
+    for name in "AB":
+        deadRecording(folder, [frame(0)], name)
+    (folder / "A-Scan.json").write_bytes(text)
+    found = repair(str(folder))
+    assert [one.event.code for one in found] == ["recording-repaired"] * 2
+    for one in found:
+        assertHolds(one.headers, [frame(0)])
+    assert keep.read_bytes() == b"keep"
+    assertRepaired(folder)
+
+
+def test_a_damaged_manifest_without_lines_is_named(tmp_path):
+    deadRecording(tmp_path, [frame(0)])
+    (tmp_path / "Test-Scan.jsonl").unlink()
+    (tmp_path / "Test-Scan.json").write_bytes(b"?")
+    before = snapshot(tmp_path)
+    (found,) = repair(str(tmp_path))
+    assert (found.event.code, snapshot(tmp_path)) == ("recording-unrepaired", before)
+
+
+def test_damaged_messages_are_named_and_the_others_are_finished(tmp_path):
+    deadRecording(tmp_path, [frame(0)])
+    (tmp_path / "A.messages.lock").write_bytes(b"")
+    (tmp_path / "A.messages.jsonl").write_bytes(b"[" * 3000 + b"\n")
+    codes = {one.recording: one.event.code for one in repair(str(tmp_path))}
+    assert codes == {"A.messages": "recording-unrepaired", "Test-Scan": "recording-repaired"}
+
+
 def test_a_line_that_was_being_written_is_no_frame(tmp_path):
     deadRecording(tmp_path, [frame(0), frame(1)])
     path = tmp_path / "Test-Scan.jsonl"

@@ -80,7 +80,7 @@ class PartLine:
     @classmethod
     def fromText(cls, text: str | bytes) -> PartLine:
         """:raises ValueError: it is none, is damaged or of a later version."""
-        values = json.loads(text)
+        values = parsed(text)
         try:
             if values.pop("format") != FORMAT or values.pop("version") > VERSION:
                 raise ValueError("This is no recording that this version of the module can read.")
@@ -92,7 +92,7 @@ class PartLine:
                 }
             )
             known = line.type.newbyteorder("=") in SCALAR_TYPES
-            _checkNumbers(line.part)
+            checkNumbers(line.part)
             _checkAttributes(line.attributes)
             if not all(isinstance(text, str) for text in (line.recording, line.stream, line.startClock)):
                 raise ValueError("The description of the recording is damaged.")
@@ -159,14 +159,14 @@ class FrameLine(NamedTuple):
     def fromText(cls, text: str | bytes) -> FrameLine:
         """:raises ValueError: it is none or is damaged."""
         try:
-            values = json.loads(text)
+            values = parsed(text)
             if "missed" in values:
                 values["missed"] = Missed(**values["missed"])
-                _checkNumbers(values["missed"].first, values["missed"].last, values["missed"].count)
+                checkNumbers(values["missed"].first, values["missed"].last, values["missed"].count)
             if "ijkToRAS" in values:
                 values["ijkToRAS"] = _matrix(values["ijkToRAS"])
             line = cls(**values)
-            _checkNumbers(line.number)
+            checkNumbers(line.number)
             for time in (line.time, line.receiveTime, 0.0 if line.deviceTime is None else line.deviceTime):
                 if not math.isfinite(time):
                     raise ValueError(f"{time} is no time.")
@@ -174,6 +174,17 @@ class FrameLine(NamedTuple):
         except (TypeError, OverflowError) as error:
             raise ValueError(f"The description of a frame is damaged: {error}") from error
         return line
+
+
+def parsed(text: str | bytes) -> Any:
+    """The value of a JSON text.
+
+    :raises ValueError: it is none, or nests so deeply that Python cannot read it.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("The text nests too deeply.") from error
 
 
 def flat(ijkToRAS: Matrix) -> tuple[float, ...]:
@@ -201,7 +212,8 @@ def _matrix(values: Sequence[float]) -> tuple[float, ...]:
     return tuple(map(float, values))
 
 
-def _checkNumbers(*values: object) -> None:
+def checkNumbers(*values: object) -> None:
+    """:raises ValueError: one is no whole number."""
     if not all(type(value) is int for value in values):
         raise ValueError("The number of a frame is damaged.")
 

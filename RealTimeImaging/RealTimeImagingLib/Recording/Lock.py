@@ -92,6 +92,16 @@ class Lock:
             _remove(self.path)  # Windows removes no open file
 
 
+def isLock(path: str) -> bool:
+    """Whether a file has the text that :meth:`Lock.claim` writes, as far as it can be read."""
+    try:
+        with open(path, "rb") as file:
+            holder = json.loads(file.read(1000))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(holder, dict) and {"pid", "host"} <= holder.keys()
+
+
 def _locked(handle: int) -> bool | None:
     """True when it is ours now, False when another's, None when the file system knows no locks."""
     try:
@@ -116,7 +126,7 @@ def _mayLive(handle: int) -> bool:
         os.kill(int(holder["pid"]), 0)
     except ProcessLookupError:
         return False
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return True
     return True
 

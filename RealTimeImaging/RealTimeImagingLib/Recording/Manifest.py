@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from .Header import isoTime, replaceFile
 from .Layout import HEADER, POSES, RAW
-from .Lines import Missed, PartLine
+from .Lines import Missed, PartLine, checkNumbers, parsed
 
 
 def partEntry(part: PartLine, name: str, numbers: Sequence[int], times: Sequence[float], moves: bool) -> dict[str, Any]:
@@ -59,6 +60,30 @@ def composeManifest(
         "versions": dict(part.versions),
         "parts": list(parts),
     }
+
+
+def readManifest(path: str, base: str) -> dict[str, Any] | None:
+    """The manifest of a recording; None when there is none.
+
+    :param base: base name of the recording's files.
+    :raises ValueError: it is damaged, or that of another recording.
+    :raises OSError: it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            manifest = parsed(file.read())
+    except FileNotFoundError:
+        return None
+    if not isinstance(manifest, dict) or manifest.get("recording") != base:
+        raise ValueError(f"{os.path.basename(path)} is not the manifest of {base}")
+    try:
+        for gap in manifest["gaps"]:
+            checkNumbers(gap["first"], gap["last"], gap["count"])
+            str(gap["reason"])
+        checkNumbers(manifest["recorded"], manifest.get("cutBytes", 0))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{os.path.basename(path)} is damaged") from error
+    return manifest
 
 
 def writeManifest(path: str, manifest: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from ..DeviceMessage import KINDS, DeviceMessage
 from ..Errors import FrameError
 from ..Frame import checkMatrix
 from .FrameTimes import usable
-from .Lines import Missed, versions
+from .Lines import Missed, parsed, versions
 
 FORMAT = "RealTimeImaging messages"
 VERSION = 1
@@ -51,7 +51,7 @@ class MessagesLine:
     @classmethod
     def fromText(cls, text: str | bytes) -> MessagesLine:
         """:raises ValueError: it is none, is damaged or of a later version."""
-        values = json.loads(text)
+        values = parsed(text)
         try:
             if values.pop("format") != FORMAT or values.pop("version") > VERSION:
                 raise ValueError("These are no messages that this version of the module can read.")
@@ -107,7 +107,7 @@ class MessageLine(NamedTuple):
     def fromText(cls, text: str | bytes) -> MessageLine:
         """:raises ValueError: it is none or is damaged."""
         try:
-            values = json.loads(text)
+            values = parsed(text)
             number, time, clock = values.pop("number"), values.pop("time"), values.pop("clock")
             missed = Missed(**values.pop("missed")) if "missed" in values else None
             message = DeviceMessage.fromJSON(values)

@@ -6,7 +6,6 @@ only the file of messages to be cut to what it says.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -14,8 +13,8 @@ from typing import Any
 
 from ..Event import Event
 from .Layout import LINES, MANIFEST, MESSAGES, RAW, UNFINISHED
-from .Lines import PartLine
-from .Manifest import writeManifest
+from .Lines import PartLine, checkNumbers
+from .Manifest import readManifest, writeManifest
 from .MessageFile import writePoses
 from .MessageLines import MessageLine, MessagesLine
 from .MessageManifest import Tally
@@ -121,10 +120,11 @@ class _Found:
 def _manifest(path: str, base: str) -> dict[str, Any] | None:
     """The manifest, when all before it was done: by the process that died, or by a repair that was killed."""
     try:
-        with open(path + MANIFEST, "rb") as file:
-            manifest: dict[str, Any] = json.loads(file.read())
-        return manifest if manifest["recording"] == base else None
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        manifest = readManifest(path + MANIFEST, base)
+        if manifest is not None and manifest["recorded"]:
+            checkNumbers(manifest["bytes"], manifest["lastNumber"])
+        return manifest
+    except (ValueError, KeyError):
         return None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import os
 import re
@@ -18,7 +17,7 @@ from ..Errors import RecordingError
 from ..Frame import Matrix, Pixels, checksum
 from .Header import FRAME, RECORDING, unescaped
 from .Layout import HEADER
-from .Lines import FrameLine, PartLine
+from .Lines import FrameLine, PartLine, parsed
 from .Manifest import writeManifest
 
 _FRAME_KEY = re.compile(rf"axis 3 item [0-9]+ {FRAME}")
@@ -173,7 +172,7 @@ def noteChecksum(manifestPath: str, path: str, sums: Checksums) -> None:
     """
     try:
         with open(manifestPath, "rb") as file:
-            manifest: dict[str, Any] = json.loads(file.read())
+            manifest: dict[str, Any] = parsed(file.read())
         entries: list[Mapping[str, Any]] = manifest["parts"]
         names = [entry["header"] for entry in entries]
         if os.path.basename(path) not in names:

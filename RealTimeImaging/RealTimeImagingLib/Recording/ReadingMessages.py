@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 
 from ..Errors import RecordingError
 from .Layout import MANIFEST
+from .Lines import parsed
 from .MessageLines import POSE, POSE_WITHIN, MessageLine, MessagesLine
 
 
@@ -75,7 +75,7 @@ def openMessages(path: str) -> RecordedMessages:
     folder, name = os.path.split(path)
     try:
         with open(path, "rb") as file:
-            manifest: dict[str, Any] = json.loads(file.read())
+            manifest: dict[str, Any] = parsed(file.read())
         linesPath = os.path.join(folder, manifest["messages"])
         with open(linesPath, "rb") as file:
             head = MessagesLine.fromText(file.readline())

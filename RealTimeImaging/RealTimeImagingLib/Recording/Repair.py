@@ -6,7 +6,7 @@ recording holds, and after it are only files to be cut to what it says, and line
 
 from __future__ import annotations
 
-import json
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -14,11 +14,13 @@ from typing import Any
 
 from ..Event import Event
 from .Layout import HEADER, LINES, LOCK, MANIFEST, POSES, RAW, UNFINISHED, isPartOf
-from .Lines import FrameLine, Missed, PartLine
-from .Lock import Lock
-from .Manifest import composeManifest, partEntry, writeManifest
+from .Lines import FrameLine, Missed, PartLine, checkNumbers
+from .Lock import Lock, isLock
+from .Manifest import composeManifest, partEntry, readManifest, writeManifest
 from .MessageRepair import areMessages, repairMessages
 from .Part import writeFinished
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,8 @@ def unfinished(folder: str) -> list[str]:
 
 
 def repair(folder: str) -> list[Repair]:
-    """Finish them, in the order of their names. A recording whose process lives is not touched. Never raises for what
-    the file system does."""
+    """Finish them, in the order of their names. A recording whose process lives is not touched, and one that cannot be
+    finished keeps no other from it. Never raises for what the file system does."""
     repairs = []
     for base in _locked(folder):
         path = os.path.join(folder, base)
@@ -73,6 +75,9 @@ def repair(folder: str) -> list[Repair]:
                 lock.release(remove=done)
         except OSError as error:
             found = _unrepaired(folder, base, error.strerror or str(error))
+        except Exception:  # one recording, whatever is in its files, must not keep the others from being finished
+            log.exception("%s cannot be repaired", path)
+            found = _unrepaired(folder, base, "its files hold what this module does not write")
         repairs.append(found)
     return repairs
 
@@ -85,9 +90,15 @@ def _unrepaired(folder: str, base: str, reason: str) -> Repair:
 
 def _locked(folder: str) -> list[str]:
     try:
-        return sorted(name[: -len(LOCK)] for name in os.listdir(folder) if name.endswith(LOCK))
+        bases = sorted(name[: -len(LOCK)] for name in os.listdir(folder) if name.endswith(LOCK))
     except OSError:
         return []
+    return [base for base in bases if _isOurs(os.path.join(folder, base))]
+
+
+def _isOurs(path: str) -> bool:
+    """Whether a lock belongs to a recording: other programs have files of that name, too."""
+    return any(os.path.lexists(path + suffix) for suffix in (LINES, RAW, MANIFEST)) or isLock(path + LOCK)
 
 
 @dataclass
@@ -102,6 +113,8 @@ class _Part:
     """Acknowledged frames without pixels: a power cut, or somebody's doing."""
     rest: int = 0
     """Bytes of pixels behind the last frame that has a line."""
+    damaged: int = 0
+    """Number of a last line, from 1, that cannot be understood; 0 when there is none."""
 
 
 class _Found:
@@ -110,6 +123,7 @@ class _Found:
     def __init__(self, folder: str, base: str) -> None:
         self._folder, self._base = folder, base
         self._strange: list[str] = []
+        self._damagedManifest = ""
 
     def finish(self) -> Repair:
         """:raises OSError: a file cannot be read or written."""
@@ -118,6 +132,8 @@ class _Found:
             parts = sorted(filter(None, map(self._read, self._names(LINES))), key=lambda part: part.line.part)
             if self._strange:
                 return _unrepaired(self._folder, self._base, "; ".join(self._strange))
+            if self._damagedManifest and not parts:
+                return _unrepaired(self._folder, self._base, self._damagedManifest)
             manifest = self._write(parts)
         for entry in manifest["parts"]:
             raw = os.path.join(self._folder, entry["raw"])
@@ -144,11 +160,21 @@ class _Found:
     def _manifest(self) -> dict[str, Any] | None:
         """The manifest, when all before it was done: by the process that died, or by a repair that was killed."""
         try:
-            with open(self._path(self._base, MANIFEST), "rb") as file:
-                manifest: dict[str, Any] = json.loads(file.read())
-            return manifest if manifest["recording"] == self._base else None
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            manifest = readManifest(self._path(self._base, MANIFEST), self._base)
+            if manifest is not None:
+                self._checkParts(manifest)
+            return manifest
+        except (ValueError, KeyError, TypeError) as error:
+            self._damagedManifest = str(error) if isinstance(error, ValueError) else "its manifest is damaged"
             return None
+
+    def _checkParts(self, manifest: Mapping[str, Any]) -> None:
+        """:raises ValueError: a part is none of this recording: what the manifest names may be cut."""
+        for entry in manifest["parts"]:
+            checkNumbers(entry["bytes"], entry["lastNumber"])
+            for suffix, name in ((RAW, entry["raw"]), (HEADER, entry["header"])):
+                if not (name.endswith(suffix) and isPartOf(self._base, name.removesuffix(suffix))):
+                    raise ValueError(f"its manifest names {name!r}")
 
     def _read(self, name: str) -> _Part | None:
         with open(self._path(name, LINES), "rb") as file:
@@ -169,6 +195,7 @@ class _Found:
             except ValueError:
                 if any(map(_isFrame, texts[place + 2 :])):
                     self._strange.append(f"line {place + 2} of {name}{LINES} is damaged")
+                part.damaged = place + 2
                 break
             if size >= (place + 1) * line.frameBytes:
                 part.frames.append(frame)
@@ -202,10 +229,12 @@ class _Found:
                 first, last = part.missing[0].number, part.missing[-1].number
                 gaps.append(Missed(first, last, len(part.missing), "the pixels are not in the file"))
         cut = sum(part.rest for part in parts)
+        damaged = [f"{part.name}{LINES}, line {part.damaged}" for part in parts if part.damaged]
         if not whole:
-            return {"gaps": [asdict(gap) for gap in gaps], "cutBytes": cut, "parts": []}
+            return {"gaps": [asdict(gap) for gap in gaps], "cutBytes": cut, "damaged": damaged, "parts": []}
         failed = sum(gap.count for gap in gaps)
-        manifest = {**composeManifest(whole[0].line, entries, failed, gaps, "repair"), "cutBytes": cut}
+        manifest = composeManifest(whole[0].line, entries, failed, gaps, "repair")
+        manifest |= {"cutBytes": cut, "damaged": damaged}
         writeManifest(self._path(self._base, MANIFEST), manifest)
         return manifest
 
@@ -241,6 +270,7 @@ class _Found:
         text += [_lost(gap) for gap in manifest["gaps"]]
         if manifest.get("cutBytes"):
             text.append(f"Cut off: {manifest['cutBytes']:,} bytes of pixels without a description.")
+        text += [f"Left out, because it is damaged: {line}." for line in manifest.get("damaged", [])]
         return Event("recording-repaired", " ".join(text), "info" if len(text) == 1 else "warning", path)
 
 
