@@ -175,6 +175,15 @@ def test_slicer_opens_a_sequence_in_one_file(slicer, tmp_path, shape, dtype, mat
     slicer.mrmlScene.Clear()
 
 
+@pytest.mark.parametrize("distance", [1e-5, 0.0005, 0.001, 0.0014, 0.0015, 0.0016, 0.002, 0.0024, 0.0025, 0.0026, 0.1])
+def test_frames_at_any_distance_are_exported_with_their_times(slicer, tmp_path, distance):
+    frames = [frame(number, step=distance) for number in range(4)]
+    (path,), events = save("seq.nrrd", tmp_path / "copy", record(tmp_path, frames))
+    assert events == []
+    found = InSlicer(slicer, path)
+    assert found.times == pytest.approx([number * distance for number in range(4)], abs=2e-6)
+
+
 def test_a_frame_every_millisecond_keeps_its_time(slicer, tmp_path):
     frames = [frame(n, (1, 2, 2), step=0.001) for n in range(50)]
     (path,), _ = save("seq.nrrd", tmp_path / "out", record(tmp_path, frames))

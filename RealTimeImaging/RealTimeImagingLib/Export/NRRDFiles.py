@@ -7,7 +7,7 @@ volume back as node attributes, vtkMRMLVolumeSequenceStorageNode those of a sequ
 from __future__ import annotations
 
 import json
-from itertools import pairwise
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from ..Errors import ExportError
 from ..Event import Event
 from ..Frame import LPS_TO_RAS, Matrix
 from ..Readers.NRRD import NRRD
-from ..Recording.Header import FRAME, composeHeader, unescaped
+from ..Recording.Header import FRAME, SECONDS, composeHeader, unescaped
 from .Comparison import compareFrames, compareTimes, compareWords
 from .Frames import Frames
 from .Job import ExportJob
@@ -106,20 +106,27 @@ class SequenceFile(Writer):
         attributes = {name: plain(value) for name, value in self.frames.attributes.items()}
         compareWords(pairs, {**lines, **attributes}, "The file")
         compareWords(json.loads(pairs["Recording"])["attributes"], self.frames.attributes, "The file")
-        units = 1000.0 if any(after - before < 0.0015 for before, after in pairwise(self.frames.times)) else 1.0
-        values = [float(word) / units for word in pairs[f"{axis} index values"].split()]
+        scale = SECONDS[readFields(path)["units"].split()[-1].strip('"')]
+        values = [float(word) * scale for word in pairs[f"{axis} index values"].split()]
         compareTimes(values, self.frames.times, 1e-6, "the file")
 
 
 def readPairs(path: str) -> dict[str, str]:
     """The key/value pairs of an attached NRRD header, unescaped."""
-    pairs = {}
+    found = (line.partition(":=") for line in _headerLines(path))
+    return {key: unescaped(value) for key, sign, value in found if sign and ": " not in key}
+
+
+def readFields(path: str) -> dict[str, str]:
+    """The fields of an attached NRRD header."""
+    found = (line.partition(": ") for line in _headerLines(path))
+    return {key: value for key, sign, value in found if sign and ":=" not in key}
+
+
+def _headerLines(path: str) -> Iterator[str]:
     with open(path, "rb") as file:
         while (line := file.readline(_LONGEST_HEADER)) not in (b"\n", b""):
-            key, sign, value = line.decode("utf-8", "replace").rstrip("\n").partition(":=")
-            if sign and ": " not in key:
-                pairs[key] = unescaped(value)
-    return pairs
+            yield line.decode("utf-8", "replace").rstrip("\n")
 
 
 def escaped(value: str) -> str:

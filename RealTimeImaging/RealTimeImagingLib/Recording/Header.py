@@ -43,6 +43,8 @@ TYPES = {
 """Names of the types, by numpy's without byte order."""
 _CLOSE = 0.0025
 """Seconds; rounded to milliseconds they are still farther apart than Slicer's tolerance."""
+SECONDS = {"s": 1.0, "ms": 0.001}
+"""How many seconds the units of an index are."""
 
 
 def checkAttributes(attributes: Mapping[str, str]) -> None:
@@ -104,7 +106,7 @@ def composeHeader(part: PartLine, name: str, times: Sequence[float], lines: Sequ
 
 
 def indexValues(times: Sequence[float]) -> tuple[str, list[str]]:
-    """The unit and the text of a part's index.
+    """The unit, a key of SECONDS, and the text of a part's index.
 
     :param times: of each frame, seconds.
     """
