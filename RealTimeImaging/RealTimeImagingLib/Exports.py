@@ -16,6 +16,9 @@ from .Frame import Matrix, Pixels
 from .Listeners import Listeners
 from .Private import makePrivateFolder
 
+FEW = 3
+"""Files that are named one by one."""
+
 
 class Exports:
     """The exports that are under way, and how the last one ended.
@@ -86,8 +89,13 @@ class Exports:
 
     def cancel(self) -> None:
         """Stop all that is being saved; nothing is left of it."""
-        for process in list(self._running):
+        for process in [process for process in self._running if isinstance(process.job, ExportJob)]:
             process.cancel()
+
+    def forget(self) -> None:
+        """The scene was closed: stop what was asked for, and wait for the end."""
+        for process in [process for process in self._running if isinstance(process.job, ExportJob)]:
+            process.waitForEnd()
 
     def close(self) -> None:
         """Stop, and wait for the end."""
@@ -112,11 +120,13 @@ class Exports:
         def done(paths: list[str], events: list[Event]) -> None:
             for event in events:
                 self._listeners.report(event)
-            text = f"Saved and compared: {', '.join(paths)}"
+            text = f"Saved and compared: {_named(paths)}"
             self._end(made[0], None if quiet else Event("saved", text, subject=paths[0]))
 
         def failed(words: str) -> None:
-            self._end(made[0], Event("not-saved", words, "info" if made[0].cancelled else "error"))
+            event = Event("not-saved", words, "info" if made[0].cancelled else "error")
+            # Nobody asked for a quiet one, so nobody waits to hear that it was cancelled.
+            self._end(made[0], None if quiet and made[0].cancelled else event, quiet)
 
         made.append(make((progress, done, failed)))
         self._running.append(made[0])
@@ -130,11 +140,22 @@ class Exports:
             raise
         self._onChange()
 
-    def _end(self, process: ExportProcess, event: Event | None) -> None:
+    def _end(self, process: ExportProcess, event: Event | None, quiet: bool = False) -> None:
         if process in self._running:
             self._running.remove(process)
         self._ended = process  # deleting it in its own signal would crash: the next one takes its place
-        if event:
+        if event and not quiet:
             self._words, self._failed = event.text, event.level == "error"
+        if event:
             self._listeners.report(event)
         self._onChange()
+
+
+def _named(paths: Sequence[str]) -> str:
+    """One file by its path, several by their number and their folder."""
+    if len(paths) == 1:
+        return paths[0]
+    folder = os.path.dirname(paths[0])
+    if len(paths) <= FEW:
+        return f"{', '.join(map(os.path.basename, paths))} in {folder}"
+    return f"{len(paths)} files in {folder}"

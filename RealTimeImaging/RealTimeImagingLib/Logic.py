@@ -320,7 +320,7 @@ class RealTimeImagingLogic(
         self.pushing.deliver()
         self.session.close()
         self.recordings.forget()
-        self.exports.close()
+        self.exports.forget()
         self.conversions.forget()
         self.volumes.forget()
         self.devices.forget()

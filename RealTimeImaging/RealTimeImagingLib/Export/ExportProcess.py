@@ -31,7 +31,8 @@ class ExportProcess(JobProcess):
         onDone: Callable[[list[str], list[Event]], None],
         onFailed: Callable[[str], None],
     ) -> None:
-        super().__init__(os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py"), "export")
+        name = "export" if isinstance(job, ExportJob) else "calculation of checksums"
+        super().__init__(os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py"), name)
         self.job = job
         self._onProgress, self._onDone, self._onFailed = onProgress, onDone, onFailed
         self._events: list[Event] = []
@@ -82,6 +83,6 @@ class ExportProcess(JobProcess):
         elif "failed" in last:
             self._onFailed(last["failed"])
         elif self.cancelled:
-            self._onFailed("The export was cancelled; nothing is left of it.")
+            self._onFailed(f"The {self._name} was cancelled; nothing is left of it.")
         else:
             self._onFailed(unexpected)

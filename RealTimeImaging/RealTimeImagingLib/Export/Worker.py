@@ -37,7 +37,10 @@ def main() -> int:
     work, ended = Work(), threading.Event()
     threading.Thread(target=_listen, args=(given, work, ended, lines), name="cancel", daemon=True).start()
     threading.Thread(target=_tell, args=(work, ended, lines), name="progress", daemon=True).start()
-    last = outcome(lambda: _run(first, work, lines), "export", "Nothing is left of the export.")
+    name, left = "export", "Nothing is left of the export."
+    if first.startswith(b'{"checksums"'):
+        name, left = "calculation of checksums", "The recording is complete without them."
+    last = outcome(lambda: _run(first, work, lines), name, left)
     ended.set()
     lines.close(LONGEST_SILENCE, last)
     return 1 if "failed" in last else 0

@@ -69,10 +69,9 @@ class SaveSection(Section):
         ui = self.ui
         name = ui.exportRecordingComboBox.currentText
         paths = self._recordings[name]
-        folder = ui.recordingFolderPathLineEdit.currentPath or os.path.dirname(paths[0])
         return ExportJob(
             RECORDING_FORMATS[ui.exportFormatComboBox.currentIndex],
-            os.path.join(folder, f"{name}_export"),
+            os.path.join(os.path.dirname(paths[0]), f"{name}_export"),
             parts=tuple(paths),
             first=ui.exportFirstSpinBox.value - 1,
             last=ui.exportLastSpinBox.value - 1,
