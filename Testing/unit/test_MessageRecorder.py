@@ -5,6 +5,7 @@ import json
 import math
 import os
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -233,6 +234,24 @@ def test_poses_are_exact_and_in_order(slicer, tmp_path):
     read = posesInSlicer(slicer, found.transforms["Probe"])
     assert [time for time, _ in read] == [round(number / 100, 3) for number in range(300)]
     assert all(np.array_equal(matrix, poseAt(number)) for number, (_, matrix) in enumerate(read))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "status"),
+    [
+        *[({}, "OK"), ({"Status": "OK"}, "OK"), ({"Status": "MISSING"}, "MISSING"), ({"status": " "}, "OK")],
+        *[({"TransformStatus": "OUT_OF_VIEW"}, "OUT_OF_VIEW"), ({"Status": "not\nseen = ø"}, "not_seen")],
+    ],
+)
+def test_the_status_of_a_pose_is_what_the_device_says(tmp_path, attributes, status):
+    given = [dataclasses.replace(deviceMessage(number), attributes=attributes) for number in range(3)]
+    path = recordMessages(tmp_path, given)
+    messages = openMessages(path)
+    (file,) = messages.transforms.values()
+    lines = Path(file).read_text().splitlines()
+    assert [line.split(" = ")[1] for line in lines if "PoseTransformStatus" in line] == [status] * 3
+    assert [pose.status for pose in messages.poses() if pose] == [status] * 3
+    assert [dict(line.message.attributes) for line in messages.messages()] == [attributes] * 3
 
 
 def test_more_poses_than_wait_in_memory_are_in_the_file(slicer, tmp_path):

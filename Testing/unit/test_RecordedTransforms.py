@@ -1,6 +1,7 @@
 """Poses in the scene beside the images of a recording: each image shows the pose of its time."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -167,6 +168,23 @@ def test_without_times_of_the_device_arrival_counts(slicer, sequences, tmp_path)
     ):
         getattr(recording, kind)(seconds, clock=False)
     assert shown(slicer, build(sequences, recording)) == lastNotLater(images, poses)
+
+
+def test_a_missing_tool_stays_where_it_was_seen_and_says_so(slicer, sequences, tmp_path):
+    statuses = ["MISSING", "OK", "", "MISSING", "INVALID", "OK"]
+    recording = Recording(tmp_path)
+    for number, status in enumerate(statuses):
+        given = {"Status": status} if status else {}
+        message = replace(deviceMessage(number), attributes=given, receiveTime=START + number)
+        assert recording.poses.append(message)
+        recording.image(number)
+    browser = build(sequences, recording)
+    assert shown(slicer, browser) == [0, 1, 2, 2, 2, 5]
+    proxy, said = browser.GetProxyNode(posesIn(browser)["Probe"]), []
+    for place in range(len(statuses)):
+        browser.SetSelectedItemNumber(place)
+        said.append(proxy.GetAttribute("Status"))
+    assert said == ["MISSING", "OK", "OK", "MISSING", "INVALID", "OK"]
 
 
 def test_images_of_one_process_and_poses_of_another(slicer, sequences, tmp_path):

@@ -127,7 +127,7 @@ def addPose(poses: dict[str, PoseFile], line: MessageLine, folder: str, head: Me
         if len(poses) >= MOST_DEVICES:
             return
         poses[device] = PoseFile(folder, head.recording.removesuffix(MESSAGES), (head.recording, device))
-    poses[device].add(matrix, line.time, line.clock)
+    poses[device].add(matrix, line.time, line.clock, line.poseStatus)
 
 
 def finishPoses(poses: Iterable[PoseFile]) -> None:

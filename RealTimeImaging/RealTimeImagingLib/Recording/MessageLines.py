@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
@@ -19,12 +20,16 @@ from ..Errors import FrameError
 from ..Frame import checkMatrix
 from .FrameTimes import usable
 from .Lines import Missed, parsed, versions
+from .Poses import OK
 
 FORMAT = "RealTimeImaging messages"
 VERSION = 1
 POSE = b'"kind":"transform"'
 """Stands in the first POSE_WITHIN bytes of the line of a transform."""
 POSE_WITHIN = 60
+STATUS_NAMES = ("status", "transformstatus")
+"""Names of metadata, in lower case."""
+_LONGEST_STATUS = 40
 
 
 @dataclass(frozen=True)
@@ -132,6 +137,18 @@ class MessageLine(NamedTuple):
         except (KeyError, TypeError, ValueError, FrameError):
             return None
         return tuple(matrix.ravel().tolist())
+
+    @property
+    def poseStatus(self) -> str:
+        """See :func:`poseStatus`."""
+        return poseStatus(self.message.attributes)
+
+
+def poseStatus(attributes: Mapping[str, str]) -> str:
+    """What a device says of a pose that it sends, in one word of ASCII: "OK" when it says nothing, else as PLUS and
+    SlicerOpenIGTLink have it in the metadata "Status", such as MISSING, INVALID or OUT_OF_VIEW."""
+    said = next((value for name, value in attributes.items() if name.lower() in STATUS_NAMES), "")
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", str(said).strip())[:_LONGEST_STATUS].strip("_") or OK
 
 
 def _line(values: Mapping[str, Any]) -> bytes:

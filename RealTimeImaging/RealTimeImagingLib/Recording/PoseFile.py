@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from ..Private import openPrivate
 from .Layout import baseName, candidates
 from .Part import writeAll
-from .Poses import POSE_END, POSE_FIRST, matrixText, poseHead, poseLines
+from .Poses import OK, POSE_END, POSE_FIRST, matrixText, poseHead, poseLines
 
 POSES_OF = ".seq.mha"
 STEP = 2
@@ -56,12 +56,13 @@ class PoseFile:
         except OSError as error:
             self._error = error
 
-    def add(self, matrix: Sequence[float], seconds: float, clock: str) -> None:
+    def add(self, matrix: Sequence[float], seconds: float, clock: str, status: str = OK) -> None:
         """Add a pose.
 
         :param matrix: 16 numbers row by row, device to RAS, millimetres.
         :param seconds: its index, above the last.
         :param clock: what ``seconds`` comes from, "device" or another.
+        :param status: as the device gave it, one word.
         """
         index = round(1000 * seconds)
         if self._lastIndex is not None and index < self._lastIndex + STEP:
@@ -70,7 +71,7 @@ class PoseFile:
                 self.leftOut += 1
                 return
         self._lastIndex = index
-        text = poseLines(self.count, matrixText(matrix), f"{index / 1000:.3f}").encode("ascii")
+        text = poseLines(self.count, matrixText(matrix), f"{index / 1000:.3f}", status).encode("ascii")
         self.count += 1
         if self._error:
             return

@@ -61,15 +61,20 @@ def poseHead(count: str) -> str:
     return _HEAD.format(count=count)
 
 
-def poseLines(number: int, matrix: str, index: str) -> str:
+OK = "OK"
+"""Status of a pose that is one; that of a tool which is not seen is another word, such as MISSING."""
+
+
+def poseLines(number: int, matrix: str, index: str, status: str = OK) -> str:
     """One pose.
 
     :param number: from 0.
     :param matrix: 16 numbers row by row.
     :param index: what the reader rounds to 0.001.
+    :param status: one word.
     """
     frame = f"Seq_Frame{number:04d}_"
-    return f"{frame}PoseTransform = {matrix}\n{frame}PoseTransformStatus = OK\n{frame}Timestamp = {index}\n"
+    return f"{frame}PoseTransform = {matrix}\n{frame}PoseTransformStatus = {status}\n{frame}Timestamp = {index}\n"
 
 
 def matrixText(matrix: Sequence[float]) -> str:

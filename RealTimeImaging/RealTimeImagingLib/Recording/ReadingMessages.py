@@ -11,14 +11,17 @@ from ..Errors import RecordingError
 from .Layout import MANIFEST
 from .Lines import parsed
 from .MessageLines import POSE, POSE_WITHIN, MessageLine, MessagesLine
+from .Poses import OK
 
 
 class Pose(NamedTuple):
-    """:param time: index, seconds. :param matrix: 16 numbers row by row, device to RAS, millimetres."""
+    """:param time: index, seconds. :param matrix: 16 numbers row by row, device to RAS, millimetres.
+    :param status: "OK", or what the device says of a tool that it does not see, such as "MISSING"."""
 
     device: str
     time: float
     matrix: tuple[float, ...]
+    status: str = OK
 
 
 @dataclass(frozen=True)
@@ -122,4 +125,4 @@ def _pose(text: bytes) -> Pose | None:
     except ValueError:
         return None
     matrix = line.pose
-    return None if matrix is None else Pose(line.message.device, line.time, matrix)
+    return None if matrix is None else Pose(line.message.device, line.time, matrix, line.poseStatus)

@@ -11,12 +11,14 @@ from .FrameTimes import Origin
 from .Header import checkAttributes
 from .Layout import fileName, freeName
 from .MessageRecorder import MessageRecorder
+from .Poses import OK as POSE_OK
 from .Reading import Checksums, FrameEntry, RecordedPart, checksums, noteChecksum, openRecording
 from .ReadingMessages import Pose, RecordedMessages, openMessages
 from .Recorder import Recorder
 from .Repair import Repair, repair, unfinished
 
 __all__ = [
+    "POSE_OK",
     "Checksums",
     "FrameEntry",
     "MessageRecorder",

@@ -3,6 +3,9 @@
 The times are the exact ones, from the file of messages. A browser goes by the index of its images, and Slicer shows for
 each image the pose whose time is the last that is not later (vtkMRMLSequenceNode::GetItemNumberFromIndexValue), before
 the first pose the first: a pose with the time of the image is the one that is shown.
+
+Where the device says that it does not see a tool, the item has its last pose before, and the attribute "Status" says
+what the device said (such as MISSING): what is sent meanwhile is mostly the origin. The files keep what was sent.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import slicer
 import vtk
 
 from ..Errors import RecordingError
-from ..Recording import RecordedMessages, openMessages
+from ..Recording import POSE_OK, RecordedMessages, openMessages
 from .MappedSequence import TOLERANCE
 from .PlainText import plain
 from .Stored import markStored
@@ -29,6 +32,8 @@ shows."""
 PART_POSES = 3000
 """Of a device in one browser where there are no images."""
 DEVICE_ATTRIBUTE = "RecordingDevice"
+STATUS_ATTRIBUTE = "Status"
+"""Attribute of each item of a tool that was missing at times, and so of the transform node while it is shown."""
 POSES = ".seq.mha"
 _LINES = 50
 """Lines that are read in one step, some tenths of a millisecond."""
@@ -50,12 +55,15 @@ class Span:
 
 @dataclass
 class _Track:
-    """The poses of one device. ``times``: index; ``matrices``: 16 numbers each, row by row."""
+    """The poses of one device. ``times``: index; ``matrices``: 16 numbers each, row by row; ``statuses``: of those that
+    are not OK, by place; ``seen``: whether the last one was, or any before."""
 
     path: str
     device: str
     times: array[float] = field(default_factory=lambda: array("d"))
     matrices: array[float] = field(default_factory=lambda: array("d"))
+    statuses: dict[int, str] = field(default_factory=dict)
+    seen: bool = False
 
     @property
     def name(self) -> str:
@@ -122,6 +130,8 @@ class RecordedTransforms:
         for index in chosen:
             matrix.DeepCopy(track.matrices[16 * index : 16 * index + 16])
             item.SetMatrixTransformToParent(matrix)
+            if track.statuses:
+                item.SetAttribute(STATUS_ATTRIBUTE, track.statuses.get(index, POSE_OK))
             node.SetDataNodeAtValue(item, f"{track.times[index]:.6f}")
             yield
         scene = self._scene
@@ -145,8 +155,12 @@ def _read(messages: RecordedMessages, shift: float, tracks: dict[str, _Track]) -
     for place, pose in enumerate(messages.poses()):
         if pose and pose.device in tracks:
             track = tracks[pose.device]
+            missing = pose.status != POSE_OK
+            if missing:
+                track.statuses[len(track.times)] = pose.status
             track.times.append(round(pose.time + shift, 6))
-            track.matrices.extend(pose.matrix)
+            track.matrices.extend(track.matrices[-16:] if missing and track.seen else pose.matrix)
+            track.seen = track.seen or not missing
         if place % _LINES == 0:
             yield
 
