@@ -92,6 +92,7 @@ class Handle:
             self._hints = None
 
     def takeCounts(self, counts: dict[str, Any]) -> None:
-        """The cumulative counts that came with a line."""
-        self.rejected, self.received = counts["rejected"], counts["received"]
+        """The cumulative counts that came with a line; ``received`` has only the streams of which frames came."""
+        self.rejected = counts["rejected"]
+        self.received.update(counts["received"])
         self.recorded, self.failed = counts["recorded"], counts["failed"]

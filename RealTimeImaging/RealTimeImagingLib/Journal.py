@@ -1,17 +1,24 @@
 """What must survive the death of the acquisition process: frame numbers, and which files are done.
 
-Three small files in the session's working folder. ``files.jsonl`` grows by one line for each finished file. The state
-is overwritten in place with one short write for each frame, in two files by turns. A killed process loses nothing: a
-write that returned is in the system's page cache, and one that a kill divides (Linux writes page by page) has not
-happened, as its line has no end or its checksum is wrong and the state before it counts.
+Four small files in the session's working folder. ``files.jsonl`` grows by one line for each finished file. The state
+is overwritten in place with one short write for each frame, in two files by turns; it has the number of the stream of
+the last frame. The numbers of all streams are in ``numbers``, a line each, in which the number is overwritten after the
+state. So a frame costs the same however many streams there are. A killed process loses nothing: a write that returned
+is in the system's page cache, and one that a kill divides (Linux writes page by page) has not happened, as its line has
+no end or its checksum is wrong and the state before it counts; a number that a kill divides is in the state.
+
+When the disk is full, the journal goes on in memory, says so (``problem``) and writes all again when there is room. A
+process that ends meanwhile must not be replaced: the next one would not know what was done.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
@@ -22,6 +29,10 @@ Stamp = tuple[int, int]
 
 STATE_NAMES = ("state0.json", "state1.json")
 FILES_NAME = "files.jsonl"
+NUMBERS_NAME = "numbers"
+AGAIN = 0.5
+"""Seconds between two tries to write on a disk that was full."""
+_DIGITS = 20
 
 
 class Verdict(str, Enum):
@@ -55,6 +66,10 @@ class Journal:
         """Next frame number of each stream."""
         self.recorded = self.failed = 0
         """Frames that a recording has, and that one should have and has not."""
+        self.recording: dict[str, Any] = {}
+        """What was counted before the recording that is being made, and what it has so far: see Store.py."""
+        self.problem = ""
+        """Why nothing can be written now; empty while all is."""
         self.kept: dict[str, Any] = {}
         """What a source wants to know again after a restart, as JSON has it; see :meth:`keep`."""
         self.listed = False
@@ -69,10 +84,20 @@ class Journal:
         self._openPath: str | None = None
         self._serial = 0
         self._stateLengths = [0, 0]
+        self._last: dict[str, int] = {}
+        """Number of the stream of the last frame."""
+        self._places: dict[str, int] = {}
+        """Where the number of each stream stands in its file."""
+        self._filesSize = self._numbersSize = 0
+        self._again = 0.0
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
         self._states = [os.open(os.path.join(folder, name), flags, 0o600) for name in STATE_NAMES]
         self._files = os.open(os.path.join(folder, FILES_NAME), flags | os.O_APPEND, 0o600)
+        self._numbers = os.open(os.path.join(folder, NUMBERS_NAME), flags, 0o600)
+        self._waiting = b""
+        """Lines of finished files that could not be written yet."""
         self._loadFiles()
+        self._loadNumbers()
         self._loadState()
 
     @property
@@ -115,12 +140,15 @@ class Journal:
         """
         number = self.next(stream)
         self.numbers[stream] = number + 1
+        self._last = {stream: number + 1}
         if stored is not None:
             self._count(stored)
         if self._openPath:
             opened = self.unfinished[self._openPath]
             opened.accepted, opened.deaths = opened.accepted + 1, 0
         self._save()
+        if not self.problem:
+            self._attempt(lambda: self._saveNumber(stream))
         return number
 
     def refuse(self) -> None:
@@ -139,6 +167,11 @@ class Journal:
         self.kept.update(values)
         self._save()
 
+    def keepRecording(self, values: dict[str, Any]) -> None:
+        """Note what a recording begins with; what is changed in it later is kept with the next frame."""
+        self.recording = values
+        self._save()
+
     def correctStored(self, recorded: int, failed: int) -> None:
         """Set the counts of stored frames: files that were there are gone."""
         if (recorded, failed) != (self.recorded, self.failed):
@@ -154,7 +187,7 @@ class Journal:
 
     def close(self) -> None:
         """Close all files."""
-        for handle in (*self._states, self._files):
+        for handle in (*self._states, self._files, self._numbers):
             os.close(handle)
 
     def __enter__(self) -> Journal:
@@ -182,10 +215,13 @@ class Journal:
                 whole += len(line)
                 path, size, mtime, verdict = json.loads(line)
                 self._note(path, (size, mtime), Verdict(verdict))
+            self._filesSize = whole
 
     def _append(self, files: Mapping[str, Stamp], verdict: Verdict) -> None:
         lines = "".join(json.dumps([path, *stamp, verdict.value]) + "\n" for path, stamp in files.items())
-        os.write(self._files, lines.encode())
+        self._waiting += lines.encode()
+        if not self.problem:
+            self._attempt(self._saveFiles)
         for path, stamp in files.items():
             self._note(path, stamp, verdict)
 
@@ -196,6 +232,54 @@ class Journal:
             self.incomplete.add(path)
         else:
             self.incomplete.discard(path)
+
+    def _saveFiles(self) -> None:
+        if not self._waiting:
+            return
+        try:
+            _writeAll(self._files, self._waiting)
+        except OSError:
+            os.ftruncate(self._files, self._filesSize)
+            raise
+        self._filesSize += len(self._waiting)
+        self._waiting = b""
+
+    def _attempt(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except OSError as error:
+            self.problem = error.strerror or str(error)
+            self._again = time.monotonic() + AGAIN
+
+    def _saveAll(self) -> None:
+        """Write what could not be written before."""
+        self._saveFiles()
+        self._saveState()
+        for stream in self.numbers:
+            self._saveNumber(stream)
+        self.problem = ""
+
+    # ---- the numbers
+
+    def _loadNumbers(self) -> None:
+        for line in _readAll(self._numbers).splitlines(keepends=True):
+            if not line.endswith(b"\n"):
+                break
+            stream = json.loads(line[_DIGITS:])
+            self._places[stream], self._numbersSize = self._numbersSize, self._numbersSize + len(line)
+            if line[:_DIGITS].isdigit():  # else a kill divided it, and the state has it
+                self.numbers[stream] = int(line[:_DIGITS])
+
+    def _saveNumber(self, stream: str) -> None:
+        text = f"{self.numbers[stream]:0{_DIGITS}d}".encode()
+        if stream in self._places:
+            os.lseek(self._numbers, self._places[stream], os.SEEK_SET)
+            _writeAll(self._numbers, text)
+            return
+        line = text + json.dumps(stream).encode() + b"\n"
+        os.lseek(self._numbers, self._numbersSize, os.SEEK_SET)
+        _writeAll(self._numbers, line)
+        self._places[stream], self._numbersSize = self._numbersSize, self._numbersSize + len(line)
 
     # ---- the state
 
@@ -210,7 +294,9 @@ class Journal:
         if not states:
             return
         state = max(states, key=lambda one: int(one["serial"]))
-        self._serial, self.numbers, self.listed = state["serial"], state["numbers"], state["listed"]
+        self._serial, self._last, self.listed = state["serial"], state["last"], state["listed"]
+        self.numbers.update(self._last)
+        self.recording = state["recording"]
         self.recorded, self.failed = state["stored"]
         self.kept, self._refused = state["kept"], state["refused"]
         for path, size, mtime, accepted, deaths in state["unfinished"]:
@@ -219,10 +305,17 @@ class Journal:
                 self.unfinished[path] = opened
 
     def _save(self) -> None:
+        if not self.problem:
+            self._attempt(self._saveState)
+        elif time.monotonic() >= self._again:
+            self._attempt(self._saveAll)
+
+    def _saveState(self) -> None:
         self._serial += 1
         state = {
             "serial": self._serial,
-            "numbers": self.numbers,
+            "last": self._last,
+            "recording": self.recording,
             "listed": self.listed,
             "stored": [self.recorded, self.failed],
             "open": self._openPath,
@@ -238,7 +331,13 @@ class Journal:
         # Padded to the longest state so far: a shorter text must leave nothing of a longer one behind it.
         self._stateLengths[turn] = max(self._stateLengths[turn], len(text))
         os.lseek(self._states[turn], 0, os.SEEK_SET)
-        os.write(self._states[turn], text.ljust(self._stateLengths[turn]))
+        _writeAll(self._states[turn], text.ljust(self._stateLengths[turn]))
+
+
+def _writeAll(handle: int, data: bytes) -> None:
+    """:raises OSError: not all could be written."""
+    if os.write(handle, data) < len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _readAll(handle: int) -> bytes:

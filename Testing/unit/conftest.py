@@ -221,9 +221,12 @@ class Acquisition:
 
     @property
     def counts(self):
-        """The latest counts."""
-        none = {"received": {}, "rejected": 0}
-        return next((line["counts"] for line in reversed(self.lines) if "counts" in line), none)
+        """The latest counts; a line has those of the streams of which frames came."""
+        found = {"received": {}, "rejected": 0}
+        for line in self.lines:
+            counts = line.get("counts") or {}
+            found |= {**counts, "received": found["received"] | counts.get("received", {})}
+        return found
 
     def untilReady(self):
         self.until(lambda: self.of("ready"))

@@ -6,7 +6,8 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from RealTimeImagingLib.Journal import FILES_NAME, STATE_NAMES, Journal, Verdict
+from RealTimeImagingLib.Journal import FILES_NAME, NUMBERS_NAME, STATE_NAMES, Journal, Verdict
+from unit.recordings import filesOfAtMost
 
 some = settings(max_examples=25, deadline=None)
 A, B = ("/in/a.nii", (10, 1)), ("/in/b.nii", (20, 2))
@@ -49,7 +50,7 @@ def test_files_that_were_there_at_start_are_known_after_a_restart(workFolder):
 
 def test_only_users_own_files(workFolder):
     Journal(str(workFolder)).close()
-    assert {path.name for path in workFolder.iterdir()} == {*STATE_NAMES, FILES_NAME}
+    assert {path.name for path in workFolder.iterdir()} == {*STATE_NAMES, FILES_NAME, NUMBERS_NAME}
     if os.name == "posix":
         assert {path.stat().st_mode & 0o777 for path in workFolder.iterdir()} == {0o600}
 
@@ -139,11 +140,39 @@ def test_names_that_are_no_text_are_kept(workFolder):
 def test_many_streams_are_no_trouble(workFolder):
     names = [f"{'long series name ' * 3}{number}" for number in range(300)]
     with Journal(str(workFolder)) as journal:
-        journal.numbers.update(dict.fromkeys(names, 7))
-        journal.numbers["x" * (1 << 20)] = 1
-        journal.accept(names[-1])
+        for name in [*names, "x" * (1 << 20), *names]:
+            journal.accept(name)
         expected = memory(journal)
     assert remembered(workFolder) == expected
+
+
+def test_a_full_disk_stops_nothing_and_all_is_written_when_there_is_room(workFolder):
+    with Journal(str(workFolder)) as journal:
+        journal.accept("Live")
+        with filesOfAtMost(600):
+            for number in range(40):
+                journal.begin(f"/in/{number}.nii", (1, 1))
+                assert journal.accept(f"Stream {number % 20}") == number // 20
+                journal.finish(f"/in/{number}.nii", (1, 1))
+            assert journal.problem == "No space left on device"
+            assert len(remembered(workFolder)[3]) < 40
+        journal._again = 0.0
+        journal.accept("Live")
+        assert journal.problem == ""
+        expected = memory(journal)
+    assert remembered(workFolder) == expected
+
+
+def test_a_frame_costs_the_same_with_many_streams(workFolder):
+    with Journal(str(workFolder)) as journal:
+        for number in range(2000):
+            journal.accept(f"Stream {number}")
+        before = {path.name: path.read_bytes() for path in workFolder.iterdir()}
+        journal.accept("Stream 7")
+    after = {path.name: path.read_bytes() for path in workFolder.iterdir()}
+    changed = [sum(a != b for a, b in zip(before[name], after[name], strict=True)) for name in before]
+    assert sum(changed) < 300
+    assert sum(len(after[name]) for name in STATE_NAMES) < 1000
 
 
 # ---- what a death can leave of the files
@@ -208,7 +237,7 @@ def test_a_killed_process_loses_nothing(steps):
             expected = afterDeath(memory(journal), opened)
             copied = os.path.join(folder, f"copy{number}")
             os.mkdir(copied)
-            for name in (*STATE_NAMES, FILES_NAME):
+            for name in (*STATE_NAMES, FILES_NAME, NUMBERS_NAME):
                 shutil.copy(os.path.join(folder, name), copied)
             assert remembered(copied) == expected
 
@@ -236,9 +265,9 @@ def test_a_write_that_a_death_cuts_has_happened_or_has_not(steps, last, data):
         else:
             opened = journal.finish(*opened, last)
         after, allowed = files(folder), [known, afterDeath(memory(journal), opened)]
-    # The line is appended first, then one of the two states is overwritten in place.
-    written = [name for name in (FILES_NAME, *STATE_NAMES) if before[name] != after[name]]
-    assert len(written) == 1 + (last in list(Verdict))
+    # The line is appended first, then one of the two states is overwritten in place, at last the number.
+    written = [name for name in (FILES_NAME, *STATE_NAMES, NUMBERS_NAME) if before[name] != after[name]]
+    assert len(written) == 1 + (last in [*Verdict, "accept"])
     cut = data.draw(st.sampled_from(written))
     for name in written[: written.index(cut)]:
         before[name] = after[name]

@@ -312,7 +312,7 @@ def test_a_folder_that_is_gone_is_told_once_and_what_comes_later_is_stored(tmp_p
     assert [recording.append(deviceMessage(number)) for number in range(3)] == [False] * 3
     (event,) = recording.events()
     assert (event.code, event.level) == ("recording-failed", "error")
-    assert "from message 0 on: No such file or directory" in event.text
+    assert "from message 0 on: the folder or a file in it is gone" in event.text
     folder.mkdir()
     assert recording.append(deviceMessage(3))
     (event,) = recording.events()
@@ -321,7 +321,7 @@ def test_a_folder_that_is_gone_is_told_once_and_what_comes_later_is_stored(tmp_p
     (path,) = recording.finish()
     assert (recording.recorded, recording.failed) == (1, 3)
     assert manifestOf(path)["gaps"] == [
-        {"first": 0, "last": 2, "count": 3, "reason": "No such file or directory"},
+        {"first": 0, "last": 2, "count": 3, "reason": "the folder or a file in it is gone"},
     ]
     (line,) = openMessages(path).messages()
     assert (line.number, line.missed.count) == (3, 3)

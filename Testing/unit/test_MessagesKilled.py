@@ -215,7 +215,7 @@ def test_gaps_before_the_death_are_in_the_report(tmp_path):
     assert recording.append(deviceMessage(1))
     recording._file._lock.release(remove=False)
     (found,) = repair(str(folder))
-    assert "Not stored: message 0: No such file or directory." in found.event.text
+    assert "Not stored: message 0: the folder or a file in it is gone." in found.event.text
     assert found.event.level == "warning"
 
 

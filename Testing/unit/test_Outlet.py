@@ -89,7 +89,7 @@ def frame(number, stream="Live", shape=(1, 2, 3)):
 
 
 def counts(number):
-    return {"received": number + 1}
+    return {"received": {"Live": number + 1}}
 
 
 def shownNumbers(pipe, stream="Live"):
@@ -278,7 +278,7 @@ def test_counts_are_those_of_the_moment_of_the_frame(pipe, outlet, lines):
     until(lambda: len(places(pipe)) == SLOTS)
     outlet.release([list(places(pipe)[0].key)])
     pipe.finish(lines)
-    assert [line["counts"]["received"] for line in pipe.lines] == list(range(1, SLOTS + 2))
+    assert [line["counts"]["received"]["Live"] for line in pipe.lines] == list(range(1, SLOTS + 2))
 
 
 def test_a_frame_that_had_to_wait_takes_no_counts_back(pipe, outlet):

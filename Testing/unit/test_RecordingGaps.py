@@ -131,7 +131,7 @@ def test_a_full_tmpfs(tmp_path):
         assert 40 <= count < 50  # of 50 pages, of which each takes one
         assert recording.finish() == []  # there is no room for a header either
         assertCounted(recording, 80, 80 - count)
-        assert recording.gaps[0].reason == "No space left on device"
+        assert recording.gaps[0].reason == "disk full"
         assert codes(recording.events()) == ["recording-failed", "recording-gap", "recording-unfinished"]
         subprocess.run(["mount", "-o", "remount,size=1m", tmp_path], check=True)
         (found,) = repair(str(tmp_path))

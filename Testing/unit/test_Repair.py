@@ -129,7 +129,7 @@ def test_gaps_before_the_death_are_in_the_report_and_the_manifest(tmp_path):
     assert recording.append(frame(1))
     recording._lock.release(remove=False)
     (found,) = repair(str(folder))
-    assert "Not stored: frame 0: No such file or directory." in found.event.text
+    assert "Not stored: frame 0: the folder or a file in it is gone." in found.event.text
     manifest = manifestOf(found.headers[0])
     assert (manifest["recorded"], manifest["failed"], manifest["gaps"][0]["count"]) == (1, 1, 1)
 

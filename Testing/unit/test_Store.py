@@ -65,7 +65,7 @@ def test_messages_are_stored_from_the_command_to_the_stop(stored):
     assert stored.store.append(frame(0)) is True
     stored.store._tellDue = 0.0
     stored.store.tell()
-    assert stored.of("storage")[-1]["storage"]["messages"] == {"recorded": 3, "failed": 0}
+    assert stored.of("storage")[-1]["storage"]["stored"]["messages"] == {"recorded": 3, "failed": 0}
     (header,), (path,) = stored.stop()
     stored.store.appendMessage(deviceMessage(4))
     assert numbersIn(path) == [1, 2, 3]

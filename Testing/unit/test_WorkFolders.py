@@ -9,6 +9,7 @@ from RealTimeImagingLib.Acquisition.WorkFolders import (
     alive,
     makeWorkFolder,
     makeWorkFolders,
+    readHolder,
     removeWorkFolders,
     roots,
     sweep,
@@ -34,7 +35,7 @@ def test_working_folders_are_new_and_the_users_own():
     folders = makeWorkFolders()
     try:
         assert [os.path.dirname(folder) for folder in folders] == roots()
-        assert all(os.listdir(folder) == [] for folder in folders)
+        assert all(os.listdir(folder) == ["process"] and readHolder(folder) == "" for folder in folders)
         assert makeWorkFolder() not in folders
         if os.name == "posix":
             assert all(os.stat(folder).st_mode & 0o077 == 0 for folder in folders)

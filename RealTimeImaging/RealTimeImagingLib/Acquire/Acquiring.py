@@ -46,8 +46,11 @@ def acquire(plan: Plan, console: Console, stopped: threading.Event) -> int:
     due, end = time.monotonic() + PERIOD, float("inf")
     while thread.is_alive() and time.monotonic() < end:
         if stopped.is_set() and workers:
-            workers.pop().command({"command": "stop"})
-            end = time.monotonic() + LONGEST_END
+            if end == float("inf"):
+                workers[0].command({"command": "stop"})
+                end = time.monotonic() + LONGEST_END
+            # A recording gets the time it needs, as long as it goes on.
+            end = max(end, workers[0].progressed + workers[0].patience)
         if time.monotonic() > due:
             due += PERIOD
             console.tellStatus()

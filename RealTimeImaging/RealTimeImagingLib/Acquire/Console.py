@@ -30,12 +30,17 @@ class Console(LineWriter):
         self._told = ""
         super().__init__(descriptor)
 
-    def put(self, message: dict[str, Any], always: bool = True) -> None:
+    def put(self, message: dict[str, Any], always: bool = True) -> bool:
         """Note what a line tells, and write its words, if it has any."""
-        self.counts = message.get("counts", self.counts)
+        if message.get("counts"):
+            self.count(message["counts"])
         self._broadcast = message.get("broadcast") or self._broadcast
         self._status = message.get("status", self._status)
-        super().put(message, always=False)
+        return super().put(message, always=False)
+
+    def count(self, counts: dict[str, Any]) -> None:
+        """Take the counts of a line: ``received`` has only the streams of which frames came."""
+        self.counts = {**counts, "received": self.counts["received"] | counts["received"]}
 
     def encoded(self, message: dict[str, Any]) -> bytes:
         """The words of a line, with the time; empty when it is not for people."""
@@ -86,6 +91,11 @@ def wordsOf(message: dict[str, Any]) -> str:
     if "details" in message:
         return str(message["details"].get("words", ""))
     if message.get("recorded"):
+        stored = message["stored"]
+        if stored["failed"]:
+            lost, total = stored["failed"], stored["failed"] + stored["recorded"]
+            first = message["recorded"][0]
+            return f"The recording is finished: {lost} of {total} images are lost. It begins with {first}."
         return f"The recording is complete; it begins with {message['recorded'][0]}."
     return ""
 
@@ -102,7 +112,7 @@ class NoDisplay(Outlet):
 
     def show(self, frame: Frame, counts: dict[str, int]) -> None:
         """Count it."""
-        self._console.counts = dict(counts)
+        self._console.count(counts)
 
     def lend(self, nbytes: int) -> Pixels | None:
         """There is none."""

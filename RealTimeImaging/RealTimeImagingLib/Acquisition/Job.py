@@ -23,9 +23,16 @@ LONGEST_SILENCE = 30.0
 log = logging.getLogger(__name__)
 
 
-def beginJob() -> tuple[LineWriter, Iterator[bytes], bytes | None]:
-    """Where to tell lines, the lines that come, and the first of them, the work to do; None when there is none."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C in a terminal reaches the whole group; Slicer decides
+def beginJob(finishes: bool = False) -> tuple[LineWriter, Iterator[bytes], bytes | None]:
+    """Where to tell lines, the lines that come, and the first of them, the work to do; None when there is none.
+
+    :param finishes: the process has files to finish when all are told to end, and starts no others.
+    """
+    # Ctrl+C in a terminal, its closing and the end of a session reach all processes at once; Slicer decides, and when
+    # it ends, the end of input tells this one to finish.
+    for name in ("SIGINT", "SIGTERM", "SIGHUP") if finishes else ("SIGINT",):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     lines = LineWriter(os.dup(1))
     lines.put({"pid": os.getpid()})
     logging.basicConfig(level=logging.INFO, handlers=[LineLogHandler(lambda line: lines.put(line, always=False))])

@@ -42,19 +42,21 @@ class LineWriter:
         self._thread = threading.Thread(target=self._run, name="lines", daemon=True)
         self._thread.start()
 
-    def put(self, message: dict[str, Any], always: bool = True) -> None:
-        """Queue a line; one that is not to be written always is left out, and counted, when too many wait."""
+    def put(self, message: dict[str, Any], always: bool = True) -> bool:
+        """Queue a line; False when it is left out: one that is not to be written always is, and is counted, when too
+        many wait."""
         line = self.encoded(message)
         if not line:
-            return
+            return False
         with self._changed:
             if self._closing:
-                return
+                return False
             if not always and len(self._lines) >= EVENT_LIMIT:
                 self._lost += 1
-                return
+                return False
             self._lines.append(line)
             self._changed.notify_all()
+            return True
 
     def encoded(self, message: dict[str, Any]) -> bytes:
         """The line's bytes; none when it is not to be written."""
@@ -116,6 +118,9 @@ class Outlet:
         self._waiting: dict[str, Frame] = {}
         self._counts: dict[str, Any] = {}
         """The newest. A frame that had to wait leaves with these: older ones would take back what was told since."""
+        self._received: dict[str, int] = {}
+        """Totals of the streams of which frames came since the last line: with all of them, the cost of a line would
+        grow with their number."""
         self._lock = threading.Lock()
         self._returned = threading.Condition(self._lock)
         self._refused = 0
@@ -123,12 +128,12 @@ class Outlet:
     def show(self, frame: Frame, counts: dict[str, Any]) -> None:
         """Pass a frame on as soon as a slot is free, unless a newer one of its stream comes before.
 
-        :param counts: the cumulative counts; they travel with it.
+        :param counts: the cumulative counts; they travel with it. ``received`` has the streams of which frames came.
         """
         with self._lock:
             self._waiting.pop(frame.stream, None)
             self._waiting[frame.stream] = frame
-            self._counts = dict(counts)
+            self._note(counts)
             self._pass()
 
     def lend(self, nbytes: int) -> Pixels | None:
@@ -147,13 +152,16 @@ class Outlet:
     def event(self, event: Event, counts: dict[str, Any]) -> None:
         """Tell of an event."""
         with self._lock:
-            self._counts = dict(counts)
+            self._note(counts)
             self._event(event)
 
     def tell(self, message: dict[str, Any]) -> None:
         """Send any other line."""
         with self._lock:
-            self._counts = dict(message.get("counts", self._counts))
+            if "counts" in message:
+                self._note(message["counts"])
+                message = {**message, "counts": self._counted()}
+                self._received = {}
             self._lines.put(message)
 
     def flush(self, seconds: float) -> None:
@@ -175,8 +183,8 @@ class Outlet:
                 self._returned.wait(left)
 
     def _pass(self) -> None:
-        for stream in list(self._waiting):
-            frame = self._waiting[stream]
+        while self._waiting:
+            stream, frame = next(iter(self._waiting.items()))
             try:
                 place = self._ring.put(frame.pixels)
             except RingError as error:
@@ -188,10 +196,19 @@ class Outlet:
             if place is None:
                 return
             del self._waiting[stream]
-            self._lines.put({"frame": frameLine(frame), "place": place._asdict(), "counts": self._counts})
+            self._lines.put({"frame": frameLine(frame), "place": place._asdict(), "counts": self._counted()})
+            self._received = {}
 
     def _event(self, event: Event) -> None:
-        self._lines.put({"event": event.toJSON(), "counts": self._counts}, always=False)
+        if self._lines.put({"event": event.toJSON(), "counts": self._counted()}, always=False):
+            self._received = {}
+
+    def _note(self, counts: Mapping[str, Any]) -> None:
+        self._received |= counts.get("received", {})
+        self._counts = dict(counts)
+
+    def _counted(self) -> dict[str, Any]:
+        return {**self._counts, "received": self._received} if self._counts else {}
 
 
 def frameOf(line: Mapping[str, Any], pixels: Pixels) -> Frame:

@@ -25,7 +25,9 @@ from .Start import Start
 from .WorkFolders import makeWorkFolders, removeWorkFolders, writeHolder
 
 STOP_TIME = 2000
-"""Milliseconds after which a process that was told to stop is killed."""
+"""Milliseconds after which a process that was told to stop is killed, unless it still writes a recording."""
+WRITE_TIME = 30_000
+"""Milliseconds after which a process that writes a recording is killed when it told nothing meanwhile."""
 PAUSES = (0, 0, 500, 1000, 2000)
 """Milliseconds before each new start after deaths without a frame between them; after one more it is given up."""
 LONG_LIFE = 10.0
@@ -66,6 +68,9 @@ class AcquisitionProcess:
         self._killer, self._later, self._restarter = qt.QTimer(), qt.QTimer(), qt.QTimer()
         self.state = "starting"
         """"starting", "running", "stopping", "stopped" or "failed"."""
+        self._recordings = 0
+        self._heard = time.monotonic()
+        self._problem = ""
         self.pid = 0
         for timer, slot in self._timers():
             timer.setSingleShot(True)
@@ -87,9 +92,15 @@ class AcquisitionProcess:
         """True once there is no process and will be none."""
         return self.state in ("stopped", "failed")
 
+    @property
+    def writing(self) -> bool:
+        """True from the command to record until the process has told that the files are closed."""
+        return self._process is not None and self._recordings > 0
+
     def send(self, command: str, **values: Any) -> None:
         """Send a command; one for a process that has ended is dropped."""
         if self._process is not None:
+            self._recordings += command == "record"
             self._process.write(json.dumps({"command": command, **values}).encode() + b"\n")
 
     def view(self, place: Place, shape: tuple[int, ...], dtype: str) -> Pixels:
@@ -105,7 +116,8 @@ class AcquisitionProcess:
             self.send("release", slots=[place.key for place in places])
 
     def stop(self) -> None:
-        """Ask for the end; it comes as the line "end", within STOP_TIME or by force."""
+        """Ask for the end; it comes as the line "end", or by force: after STOP_TIME, or, while a recording is written,
+        when nothing was heard for WRITE_TIME."""
         if self.ended or self._stopping:
             return
         self._stopping = True
@@ -114,6 +126,7 @@ class AcquisitionProcess:
             self._end("stopped")
             return
         self.send("stop")
+        self._heard = time.monotonic()
         self._killer.start(STOP_TIME)
 
     def wait(self, seconds: float) -> bool:
@@ -133,11 +146,19 @@ class AcquisitionProcess:
             self._restart()
         return True
 
-    def waitForEnd(self) -> None:
-        """End now and wait for it: for scene close, reload and exit, when no event loop follows."""
+    def waitForEnd(self, written: bool = True) -> None:
+        """End now and wait for it: for reload and exit, when no event loop follows, and for scene close.
+
+        :param written: wait for a recording, too, as long as it goes on; else it is left to the event loop, and
+            :attr:`ended` is False.
+        """
         self.stop()
         if self._process is not None:
             self._process.waitForFinished(STOP_TIME)
+        while written and self.writing and self._silence < WRITE_TIME:
+            self._process.waitForFinished(STOP_TIME // 10)
+        if not written and self.writing:
+            return
         if self._process is not None:
             self.kill()
             self._process.waitForFinished(STOP_TIME)
@@ -150,9 +171,22 @@ class AcquisitionProcess:
             self._killChild()
             self._process.kill()
 
+    @property
+    def _silence(self) -> float:
+        """Milliseconds since the process told anything."""
+        return 1000 * (time.monotonic() - self._heard)
+
     def _killUnlessDone(self) -> None:
         # When the window was blocked, the last words are there and were only not read yet.
         self._read()
+        if self.writing and not self._endSeen and self._silence < WRITE_TIME:
+            self._killer.start(STOP_TIME)
+            return
+        if self.writing and not self._endSeen:
+            seconds = WRITE_TIME // 1000
+            text = f"The acquisition process was ended: it wrote a recording, and made no progress for {seconds} s. "
+            text += "Is the disk there? What is stored is kept, and is finished now."
+            self._onLine({"event": Event("hung", text, "error").toJSON()})
         if self._endSeen and not self._lateEnd:
             self._lateEnd = True
             self._killer.start(STOP_TIME)
@@ -174,7 +208,9 @@ class AcquisitionProcess:
         startChild(process, os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py"))
         # A start that fails may have told so already.
         if self._process is process:
-            start = Start(self._settings.toJSON(), self.folders, name, self._commands())
+            commands = self._commands()
+            self._recordings = sum(command["command"] == "record" for command in commands)
+            start = Start(self._settings.toJSON(), self.folders, name, commands)
             process.write(start.toLine())
 
     def _slots(self) -> list[tuple[str, Callable[..., None]]]:
@@ -188,7 +224,10 @@ class AcquisitionProcess:
     def _read(self) -> None:
         """Take the lines that are there, for TURN seconds at most; the rest comes when the window had its turn."""
         if self._process is not None:
-            self._partial += self._process.readAllStandardOutput().data()
+            data = self._process.readAllStandardOutput().data()
+            self._partial += data
+            if data:
+                self._heard = time.monotonic()
         *lines, self._partial = self._partial.split(b"\n")
         self._lines.extend(lines)
         self._takeLines(time.perf_counter() + TURN)
@@ -222,6 +261,8 @@ class AcquisitionProcess:
         if "ready" in line and self.state == "starting":
             self.state = "running"
         self._endSeen = self._endSeen or "end" in line
+        self._problem = line.get("journal", self._problem)
+        self._recordings -= "recorded" in line and self._recordings > 0
         if "frame" in line or line.get("event", {}).get("code") == "crashed":
             self._failures = 0
         self._onLine(line)
@@ -266,6 +307,15 @@ class AcquisitionProcess:
         lived = time.monotonic() - self._launched
         self._failures = 1 if lived > LONG_LIFE else self._failures + 1
         last = self._errors.decode(errors="replace").strip().splitlines()
+        if self._problem:
+            text = (
+                f"The acquisition process ended unexpectedly (exit code {code}) and is not started again. The folder "
+            )
+            text += f"for temporary files, {self.folders[-1]}, cannot be written ({self._problem}), so that nobody "
+            text += "knows which images came. Make room on that disk, then press Start."
+            self._onLine({"event": Event("failed", text, "error").toJSON()})
+            self._end("failed")
+            return
         if self._failures > len(PAUSES):
             text = f"The acquisition process cannot be kept running (exit code {code}). {last[-1] if last else ''}"
             self._onLine({"event": Event("failed", text.strip(), "error").toJSON()})

@@ -8,15 +8,20 @@ import os
 import shutil
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from ..DeviceMessage import DeviceMessage
 from ..Event import Event
 from ..Frame import Frame
-from ..Recording import MessageRecorder, Origin, Recorder, Repair, repair
+from ..Private import makePrivateFolder
+from ..Recording import MessageRecorder, Origin, Recorder, Repair, fileName, repair
+from ..Recording.Layout import LOCK, STREAMS, candidates
+from ..Recording.Lock import Lock
 
+MOST_OPEN = 32
+"""Streams whose files are open at once; the system's limit may be 256 files for a process, of which each takes two."""
 MESSAGE_BYTES = 64 << 20
 """Most memory for the messages of devices that are kept."""
 
@@ -25,6 +30,8 @@ log = logging.getLogger(__name__)
 
 class Recorders:
     """One recorder for each stream, made when its first frame comes, and one for what the devices say beside images.
+
+    Any number of streams: only those that were used last keep their files open.
 
     :param folder: where the recording goes; made when it is missing.
     :param name: its name; the files of each stream carry the stream's name too.
@@ -36,8 +43,12 @@ class Recorders:
         self._origin = Origin()
         self._recorders: dict[str, Recorder] = {}
         self._messages = MessageRecorder(folder, name, attributes, self._origin)
+        self._open: dict[str, Recorder] = {}
+        """Those whose files may be open, the one that was used last at the end."""
+        self._holder: Lock | None = None
+        self._events: list[Event] = []
         try:
-            os.makedirs(folder, exist_ok=True)
+            makePrivateFolder(folder)
         except OSError as error:
             log.warning("%s cannot be made: %s", folder, error)  # the first frame that fails says so to the user
 
@@ -47,16 +58,22 @@ class Recorders:
         if recorder is None:
             recorder = Recorder(self.folder, self._name, frame.stream, self._attributes, self._origin)
             self._recorders[frame.stream] = recorder
-        return recorder.append(frame)
+        self._open.pop(frame.stream, None)
+        self._open[frame.stream] = recorder
+        if len(self._open) > MOST_OPEN:
+            self._open.pop(next(iter(self._open))).rest(self._holderName())
+        stored = recorder.append(frame)
+        self._events += recorder.events()
+        return stored
 
     def appendMessage(self, message: DeviceMessage) -> bool:
         """Store what a device said beside images; False when it could not be, which :meth:`events` tells."""
         return self._messages.append(message)
 
-    def appendKept(self, frames: KeptFrames | None, messages: KeptMessages | None) -> Iterator[bool]:
+    def appendKept(self, frames: Iterable[Frame], messages: KeptMessages | None) -> Iterator[bool]:
         """Store what was in memory, in the order in which it came; for each frame whether it is stored."""
         earlier = deque(messages.take() if messages else [])
-        for frame in frames.take() if frames else []:
+        for frame in frames:
             while earlier and earlier[0].receiveTime <= frame.receiveTime:
                 self.appendMessage(earlier.popleft())
             yield self.append(frame)
@@ -75,6 +92,15 @@ class Recorders:
         return sum(one.recorded for one in recorders), sum(one.failed for one in recorders)
 
     @property
+    def losses(self) -> dict[str, int]:
+        """For each reason how many frames are not stored."""
+        found: dict[str, int] = {}
+        for recorder in self._recorders.values():
+            for reason, count in recorder.losses.items():
+                found[reason] = found.get(reason, 0) + count
+        return found
+
+    @property
     def messageCounts(self) -> dict[str, int]:
         """Messages of devices: ``recorded`` and ``failed``."""
         return {"recorded": self._messages.recorded, "failed": self._messages.failed}
@@ -88,13 +114,35 @@ class Recorders:
 
     def events(self) -> list[Event]:
         """What happened since the last call."""
-        recorders: list[Recorder | MessageRecorder] = [*self._recorders.values(), self._messages]
-        return [event for recorder in recorders for event in recorder.events()]
+        events, self._events = self._events, []
+        return events + self._messages.events()
 
-    def finish(self) -> tuple[list[str], list[str]]:
-        """Close all files; the paths of the headers that Slicer opens, and of the manifests of messages."""
-        headers = [path for recorder in self._recorders.values() for path in recorder.finish()]
-        return headers, self._messages.finish()
+    def finish(self, tell: Callable[[int, int], None]) -> tuple[list[str], list[str]]:
+        """Close all files; the paths of the headers that Slicer opens, and of the manifests of messages.
+
+        :param tell: called after each stream with how many are closed, and how many there are.
+        """
+        headers = []
+        for place, recorder in enumerate(self._recorders.values()):
+            headers += recorder.finish()
+            self._events += recorder.events()
+            tell(place + 1, len(self._recorders))
+        messages = self._messages.finish()
+        if self._holder:
+            self._holder.release(remove=True)
+        return headers, messages
+
+    def _holderName(self) -> str:
+        """File name of the lock that stands for those of all streams; empty when there is none: they stay open."""
+        if self._holder is None:
+            for name in candidates(fileName(self._name)):
+                try:
+                    self._holder = Lock.claim(os.path.join(self.folder, name + STREAMS + LOCK))
+                except OSError:
+                    return ""
+                if self._holder:
+                    break
+        return os.path.basename(self._holder.path) if self._holder and self._holder.there else ""
 
 
 class KeptFrames:

@@ -47,7 +47,7 @@ class LineLogHandler(logging.Handler):
     :param put: takes each line's object.
     """
 
-    def __init__(self, put: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, put: Callable[[dict[str, Any]], object]) -> None:
         super().__init__()
         self._put = put
 

@@ -22,15 +22,18 @@ REPAIR_TIME = 0.5
 class Store:
     """Stores frames while it is told to, and keeps the last ones in memory for somebody who asks later.
 
-    Commands: ``record`` (folder, name, attributes, kept: begin with the frames in memory), ``stopRecording``,
-    ``keep`` (seconds, bytes; 0 seconds end it), ``repair`` (folder: finish what dead processes left there).
+    Commands: ``record`` (folder, name, attributes, kept: begin with the frames in memory; id, a number by which
+    Slicer's side knows the recording), ``stopRecording``, ``keep`` (seconds, bytes; 0 seconds end it), ``repair``
+    (folder: finish what dead processes left there).
 
-    Lines: ``recorded`` (paths of headers, when the files are closed) with ``messages`` (paths of the manifests of what
-    devices said meanwhile), ``repaired`` (recording, paths, messages), ``storage`` (bytes, free, kept, and
-    ``messages``: recorded and failed).
+    Lines: ``storage`` (free, kept; and, while something is recorded, ``stored``, and ``writing``, see below),
+    ``recorded`` (paths of headers, when the files are closed) with ``messages`` (paths of the manifests of what devices
+    said meanwhile) and ``stored``, ``repaired`` (recording, name, paths, messages).
 
-    The counts of messages are those of this recording in this process. The journal does not have them: a write for each
-    message would cost as much as storing it, and what is stored stands in the manifest.
+    ``stored`` counts this recording only, over all processes of its source: ``id``, ``recorded``, ``failed`` and
+    ``bytes`` of frames, ``losses`` (by reason), ``messages`` (recorded and failed, of this process: a write of the
+    journal for each message would cost as much as storing it). ``writing`` is there while frames that were in memory
+    are written, or files are closed: ``done`` of ``total``, ``unit`` "bytes" or "streams".
 
     :param journal: counts what is stored.
     :param outlet: takes events and lines.
@@ -45,12 +48,23 @@ class Store:
         self._repairing = Repairing(self._tellRepair)
         self._tellDue = 0.0
         self._before = (0, 0)
+        self._earlier: dict[str, Any] = {}
+        """What processes before this one stored of the recording."""
+        self._bytes = 0
+        self._writing: dict[str, Any] | None = None
+        self.progressed = time.monotonic()
+        """When something was stored or closed last."""
         self._commands: dict[str, Callable[..., None]] = {
             "record": self._record,
             "stopRecording": self.stop,
             "keep": self._keep,
             "repair": self._repairing.start,
         }
+
+    @property
+    def recording(self) -> bool:
+        """True from the command to record until all files are closed."""
+        return self._recorders is not None
 
     def obey(self, command: str, **values: Any) -> bool:
         """Do it; False when the command is for somebody else."""
@@ -67,7 +81,7 @@ class Store:
             if self._keptMessages:
                 self._keptMessages.forget(frame.receiveTime)
             return None
-        return self._recorders.append(frame)
+        return self._took(self._recorders.append(frame), frame.pixels.nbytes)
 
     def appendMessage(self, message: DeviceMessage) -> None:
         """Store what a device said beside images, while something is recorded. Never raises for what the file system
@@ -87,33 +101,91 @@ class Store:
         self._tellDue = now + TELL_PERIOD
         status: dict[str, Any] = {"kept": self._kept.status if self._kept else None}
         if self._recorders:
-            status |= {"bytes": self._recorders.bytes, "free": self._recorders.room()}
-            status["messages"] = self._recorders.messageCounts
+            status |= {"free": self._recorders.room(), "stored": self._stored(), "writing": self._writing}
         self._outlet.tell({"storage": status})
 
     def stop(self) -> None:
         """Close the files and tell which they are."""
-        if self._recorders:
-            recorders, self._recorders = self._recorders, None
-            paths, messages = recorders.finish()
-            self._tellEvents(recorders)
-            self._outlet.tell({"recorded": paths, "messages": messages, "counts": self._counts()})
+        recorders = self._recorders
+        if recorders is None:
+            return
+        self._tellDue = 0.0
+        paths, messages = recorders.finish(lambda done, total: self._progress(done, total, "streams"))
+        self._tellEvents(recorders)
+        stored, self._recorders, self._writing = self._stored(), None, None
+        line = {"recorded": paths, "messages": messages, "stored": stored}
+        self._outlet.tell({**line, "storage": {"kept": self._keptStatus}, "counts": self._counts()})
 
     def close(self) -> None:
         """The process is about to end."""
         self.stop()
         self._repairing.wait(REPAIR_TIME)
 
-    def _record(self, folder: str, name: str, attributes: dict[str, str], kept: bool = False) -> None:
+    def _record(self, folder: str, name: str, attributes: dict[str, str], kept: bool = False, id: int = 0) -> None:
         if self._recorders:
             return
         self._repairing.start(folder)
+        # A process that died while it recorded had the same: its counts are those of the recording, too.
+        before = self._journal.recording
+        if not before or before["id"] != id:
+            before = {"id": id, "recorded": self._journal.recorded, "failed": self._journal.failed, "bytes": 0}
+            before["losses"] = {}
+        self._earlier = dict(before)
+        self._journal.keepRecording(before)
         self._recorders = Recorders(folder, name, attributes)
         self._before = (self._journal.recorded, self._journal.failed)
+        self._bytes, self.progressed, self._tellDue = before["bytes"], time.monotonic(), 0.0
         if kept:
-            for stored in self._recorders.appendKept(self._kept, self._keptMessages):
-                self._journal.store(stored)
+            self._storeKept(self._recorders)
         self.tell()
+
+    def _storeKept(self, recorders: Recorders) -> None:
+        frames = self._kept.take() if self._kept else []
+        total, sizes = sum(frame.pixels.nbytes for frame in frames), [frame.pixels.nbytes for frame in frames]
+        done = 0
+        # One after the other leaves the memory once it is stored.
+        frames.reverse()
+        given = (frames.pop() for _ in range(len(frames)))
+        for size, stored in zip(sizes, recorders.appendKept(given, self._keptMessages), strict=True):
+            done += size
+            self._took(stored, size)
+            self._journal.store(stored)
+            self._progress(done, total, "bytes")
+        self._writing = None
+
+    def _took(self, stored: bool, nbytes: int) -> bool:
+        self.progressed = time.monotonic()
+        if stored:
+            self._bytes += nbytes
+            self._journal.recording["bytes"] = self._bytes
+        return stored
+
+    def _progress(self, done: int, total: int, unit: str) -> None:
+        self.progressed = time.monotonic()
+        self._writing = {"done": done, "total": total, "unit": unit}
+        self.tell()
+
+    def _stored(self) -> dict[str, Any]:
+        recorders, earlier = self._recorders, self._earlier
+        assert recorders is not None
+        return {
+            "id": earlier["id"],
+            "recorded": self._journal.recorded - earlier["recorded"],
+            "failed": self._journal.failed - earlier["failed"],
+            "bytes": self._bytes,
+            "losses": self._losses(recorders),
+            "messages": recorders.messageCounts,
+        }
+
+    def _losses(self, recorders: Recorders) -> dict[str, int]:
+        losses = dict(self._earlier["losses"])
+        for reason, count in recorders.losses.items():
+            losses[reason] = losses.get(reason, 0) + count
+        return losses
+
+    @property
+    def _keptStatus(self) -> dict[str, Any] | None:
+        return self._kept.status if self._kept else None
 
     def _keep(self, seconds: float, bytes: int) -> None:
         self._kept = KeptFrames(seconds, bytes) if seconds > 0 else None
@@ -121,13 +193,25 @@ class Store:
 
     def _tellRepair(self, repair: Repair) -> None:
         self._outlet.event(repair.event, self._counts())
-        self._outlet.tell(
-            {"repaired": {"recording": repair.recording, "paths": repair.headers, "messages": repair.messages}}
-        )
+        self._outlet.tell({"repaired": repairedLine(repair)})
 
     def _tellEvents(self, recorders: Recorders) -> None:
-        for event in recorders.events():
+        events = recorders.events()
+        if events:
             # Files that somebody removed take back what was counted.
             recorded, failed = recorders.counts
+            self._bytes = self._earlier["bytes"] + recorders.bytes
+            self._journal.recording |= {"bytes": self._bytes, "losses": self._losses(recorders)}
             self._journal.correctStored(self._before[0] + recorded, self._before[1] + failed)
+        for event in events:
             self._outlet.event(event, self._counts())
+
+
+def repairedLine(repair: Repair) -> dict[str, Any]:
+    """What a line tells of a repair."""
+    return {
+        "recording": repair.recording,
+        "name": repair.name,
+        "paths": repair.headers,
+        "messages": repair.messages,
+    }

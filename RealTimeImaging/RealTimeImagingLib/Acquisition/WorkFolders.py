@@ -9,10 +9,14 @@ import sys
 import tempfile
 import time
 
+from ..Private import openPrivate
+
 PREFIX = "RealTimeImaging"
 HOLDER = "process"
 TRIES, PAUSE = 5, 0.02
 """How often, and seconds between, a folder that does not go is tried again."""
+_HOLDER_LENGTH = 64
+"""What is overwritten by the same length needs no more room when the disk is full."""
 _NAME = re.compile(rf"{PREFIX}-(\d+)-.+")
 
 
@@ -23,11 +27,22 @@ def roots() -> list[str]:
 
 
 def makeWorkFolders() -> list[str]:
-    """New folders of this process, one below each root; only the user may read them.
+    """New folders of this process, one below each root that has room; only the user may read them.
 
     :raises OSError: none can be made.
     """
-    return [_make(root) for root in roots()]
+    folders, problem = [], OSError("there is no folder for temporary files")
+    for root in roots():
+        try:
+            folders.append(_make(root))
+            writeHolder(folders[-1], "")
+        except OSError as error:
+            if folders and os.path.dirname(folders[-1]) == root:
+                removeWorkFolders([folders.pop()])
+            problem = OSError(error.errno, f"{root}: {error.strerror}")
+    if not folders:
+        raise problem
+    return folders
 
 
 def makeWorkFolder() -> str:
@@ -67,16 +82,26 @@ def sweep() -> list[str]:
 
 
 def writeHolder(folder: str, name: str) -> None:
-    """Note which acquisition process works in a folder from now on."""
-    with open(os.path.join(folder, HOLDER), "w", encoding="utf-8") as file:
-        file.write(name)
+    """Note which acquisition process works in a folder from now on.
+
+    :raises OSError: it cannot be written.
+    """
+    path = os.path.join(folder, HOLDER)
+    try:
+        handle = openPrivate(path, os.O_WRONLY | os.O_CREAT)
+        try:
+            os.write(handle, name.ljust(_HOLDER_LENGTH).encode())
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from error
 
 
 def readHolder(folder: str) -> str:
     """The process that works in a folder, empty when none does."""
     try:
         with open(os.path.join(folder, HOLDER), encoding="utf-8") as file:
-            return file.read()
+            return file.read().strip()
     except OSError:
         return ""
 

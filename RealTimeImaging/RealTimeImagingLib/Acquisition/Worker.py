@@ -54,6 +54,9 @@ class Worker:
     :param commands: obeyed before the source is opened.
     """
 
+    LONGEST_PAUSE = 30.0
+    """Seconds without progress of a recording after which its process is taken for one that hangs."""
+
     def __init__(
         self, open_: Callable[[], Source], journal: Journal, outlet: Outlet, commands: Sequence[dict[str, Any]] = ()
     ) -> None:
@@ -66,6 +69,7 @@ class Worker:
         self._stopping = threading.Event()
         self._told: tuple[str, int] = ("", 0)
         self._toldDetails: dict[str, Any] = {}
+        self._toldProblem = ""
         self._statusDue = 0.0
 
     def command(self, values: dict[str, Any]) -> None:
@@ -85,7 +89,7 @@ class Worker:
         for values in self._first:
             self._obey(values)
         source = self._source = self._open()
-        self._outlet.tell({"ready": True, "counts": self._counts()})
+        self._outlet.tell({"ready": True, "counts": self._allCounts()})
         self._outlet.flush(LAST_WORDS)
         while not self._stopping.is_set():
             while self._commands:
@@ -97,6 +101,7 @@ class Worker:
                 if self._stopping.is_set():
                     break
             self._store.tell()
+            self._tellJournal()
             self._broadcast.tell()
             self._tellDetails(source)
             self._tellStatus(source.status)
@@ -105,12 +110,14 @@ class Worker:
                 self._handOn(item)
                 del item
             self._tellDetails(source)
+        # First of all: what follows may wait for devices and for the network.
+        self._store.stop()
         self._broadcast.end()
         source.close()
         self._store.close()
         self._broadcast.close()
         self._outlet.drain(DRAIN)
-        self._outlet.tell({"end": True, "counts": self._counts()})
+        self._outlet.tell({"end": True, "counts": self._allCounts()})
         self._outlet.waitForReleases(DRAIN)
 
     def _handOn(self, item: Arrival | Event | DeviceMessage) -> None:
@@ -141,9 +148,10 @@ class Worker:
         self._journal.accept(arrival.stream, stored)
         if arrival.accepted:
             arrival.accepted(frame.number, stored)
-        self._outlet.show(frame, self._counts())
+        self._outlet.show(frame, {**self._counts(), "received": {frame.stream: frame.number + 1}})
         self._broadcast.give(frame)
         self._store.tell()
+        self._tellJournal()
 
     def _obey(self, values: dict[str, Any]) -> None:
         # A source may want to hear of all, and before the others: frames that are recorded from now on must not be
@@ -152,14 +160,42 @@ class Worker:
             self._source.command(values["command"], values)
         self._store.obey(**values) or self._broadcast.obey(**values)
 
+    @property
+    def patience(self) -> float:
+        """Seconds without progress after which an abandoned process is ended: a recording gets the time it needs."""
+        return self.LONGEST_PAUSE if self._store.recording else LAST_WORDS
+
+    @property
+    def progressed(self) -> float:
+        """When something was stored last (time.monotonic())."""
+        return self._store.progressed
+
+    def _allCounts(self) -> dict[str, Any]:
+        return {**self._counts(), "received": dict(self._journal.numbers)}
+
     def _counts(self) -> dict[str, Any]:
         journal = self._journal
         return {
-            "received": dict(journal.numbers),
+            "received": {},
             "rejected": journal.rejected,
             "recorded": journal.recorded,
             "failed": journal.failed,
         }
+
+    def _tellJournal(self) -> None:
+        problem, folder = self._journal.problem, self._journal.folder
+        if problem == self._toldProblem:
+            return
+        if problem and not self._toldProblem:
+            text = f"The folder for temporary files, {folder}, cannot be written: {problem}. "
+            text += "Images still come and are recorded, but this source cannot be restarted after a crash. "
+            text += "Make room on that disk."
+            self._outlet.event(Event("temporary-folder", text, "warning", folder), self._counts())
+        elif not problem:
+            text = f"The folder for temporary files, {folder}, can be written again."
+            self._outlet.event(Event("temporary-folder", text, "info", folder), self._counts())
+        self._toldProblem = problem
+        self._outlet.tell({"journal": problem})
 
     def _tellDetails(self, source: Source) -> None:
         if isinstance(source, Detailed) and source.details != self._toldDetails:
@@ -178,7 +214,7 @@ def main() -> int:
     """Run as the acquisition process; returns the exit code."""
     # A line or a command shall not wait while another thread computes.
     sys.setswitchinterval(0.0005)
-    lines, commands, first = beginJob()
+    lines, commands, first = beginJob(finishes=True)
     if first is None:
         return 0
     code = _serve(Start(**json.loads(first)), commands, lines)
@@ -201,8 +237,9 @@ def _serve(start: Start, commands: Iterator[bytes], lines: LineWriter) -> int:
         text = f"The acquisition process failed: {type(error).__name__}: {error}"
         lines.put({"event": Event("failed", text, "error").toJSON()})
         return 1
-    if abandoned.is_set():
-        _clean(start)
+    finally:
+        if abandoned.is_set():
+            _clean(start)
     return 0
 
 
@@ -215,8 +252,10 @@ def _listen(worker: Worker, commands: Iterator[bytes], start: Start, abandoned: 
                 log.exception("A command is not understood: %r", line[:200])
         abandoned.set()
         worker.command({"command": "stop"})
-        # Nobody is left who would kill a process that hangs in a reader.
-        time.sleep(LAST_WORDS)
+        # Nobody is left who would kill a process that hangs in a reader, or for ever writes to a drive that is gone.
+        since = time.monotonic()
+        while (left := max(since, worker.progressed) + worker.patience - time.monotonic()) > 0:
+            time.sleep(min(left, LAST_WORDS))
         _clean(start)
         os._exit(0)
 
@@ -225,5 +264,5 @@ def _listen(worker: Worker, commands: Iterator[bytes], start: Start, abandoned: 
 
 def _clean(start: Start) -> None:
     # Slicer may live on, with another process that works in these folders: then they are not ours to remove.
-    if readHolder(start.folders[-1]) == start.ringName:
+    if readHolder(start.folders[-1]) in ("", start.ringName):
         removeWorkFolders(start.folders)

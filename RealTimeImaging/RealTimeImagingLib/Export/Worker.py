@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 def main() -> int:
     """Run as the export process; returns the exit code."""
-    lines, given, first = beginJob()
+    lines, given, first = beginJob(finishes=True)
     if first is None:
         return 0
     Streamed.KEPT = 0  # every frame is read once

@@ -13,6 +13,8 @@
     NAME-DEVICE.seq.mha       the transforms of a device, as Slicer opens them
     NAME.messages.json        the manifest of these
 
+    NAME.streams.lock         while many streams are recorded: held in the place of their locks
+
 The stream is always in the name: a second stream may appear at any time, and then nothing has to be renamed. Nothing
 is overwritten: when a name is taken, the recording is called NAME_1, NAME_2 and so on, and a part takes the next free
 number. The file of pixels is made exclusively and stays, so that it is what claims a name.
@@ -32,6 +34,8 @@ MANIFEST = ".json"
 POSES = ".poses.seq.mha"
 MESSAGES = ".messages"
 """Added to the name of a recording: what the names of lines, lock and manifest of its messages begin with."""
+STREAMS = ".streams"
+"""Added to the name of a recording of many streams: the lock that stands for those of the streams (see Lock.py)."""
 UNFINISHED = ".tmp"
 """Added to a name until the file is whole."""
 

@@ -3,6 +3,9 @@
 The lock is the system's (flock, on Windows a locked byte), so no process number has to be believed, which another
 process may have by now; the number in the file is for people. Where a file system knows no locks, host and number
 decide.
+
+A process may have only so many files open (macOS: 256). A lock can therefore be lent to another one of the same
+process, the holder: it names the holder's file, is closed, and counts as held for as long as the holder is.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ class Lock:
     def __init__(self, path: str, handle: int) -> None:
         self.path = path
         self._handle = handle
+        self._lent: os.stat_result | None = None
 
     @classmethod
     def claim(cls, path: str) -> Lock | None:
@@ -46,7 +50,7 @@ class Lock:
         try:
             # A repair may have taken the new file for that of a dead process, and removed it.
             if _locked(handle) is not False and os.path.samestat(os.fstat(handle), os.stat(path)):
-                os.write(handle, json.dumps({"pid": os.getpid(), "host": platform.node()}).encode())
+                os.write(handle, _text())
                 return cls(path, handle)
         except FileNotFoundError:
             pass
@@ -69,7 +73,8 @@ class Lock:
             return None
         locked, lock = _locked(handle), cls(path, handle)
         # Another repair may have finished, and removed it, since it was opened.
-        if (locked or (locked is None and not _mayLive(handle))) and lock.there:
+        free = locked or (locked is None and not _mayLive(handle))
+        if free and lock.there and not _holderLives(path, handle):
             return lock
         os.close(handle)
         return None
@@ -78,16 +83,33 @@ class Lock:
     def there(self) -> bool:
         """False when somebody removed the file."""
         try:
-            return os.path.samestat(os.fstat(self._handle), os.stat(self.path))
+            opened = os.fstat(self._handle) if self._lent is None else self._lent
+            return os.path.samestat(opened, os.stat(self.path))
         except OSError:
             return False
+
+    def lend(self, holder: str) -> None:
+        """Close the file; from now on it is held as long as the holder's is.
+
+        :param holder: name of the holder's file, in the same folder.
+        """
+        if self._lent is not None or not self.there:
+            return
+        try:
+            os.lseek(self._handle, 0, os.SEEK_SET)
+            _writeText(self._handle, _text(holder))
+            self._lent = os.fstat(self._handle)
+        except OSError:
+            return  # it stays open, and is held as it was
+        os.close(self._handle)
 
     def release(self, remove: bool) -> None:
         """:param remove: False when the recording could not be finished, and a repair shall find it."""
         mine = self.there
         if remove and mine and os.name == "posix":
             _remove(self.path)  # before it is released: nobody can hold what is removed
-        os.close(self._handle)
+        if self._lent is None:
+            os.close(self._handle)
         if remove and mine and os.name != "posix":
             _remove(self.path)  # Windows removes no open file
 
@@ -102,8 +124,40 @@ def isLock(path: str) -> bool:
     return isinstance(holder, dict) and {"pid", "host"} <= holder.keys()
 
 
-def _locked(handle: int) -> bool | None:
-    """True when it is ours now, False when another's, None when the file system knows no locks."""
+def _text(holder: str = "") -> bytes:
+    values: dict[str, object] = {"pid": os.getpid(), "host": platform.node()}
+    return json.dumps(values | ({"holder": holder} if holder else {})).encode()
+
+
+def _writeText(handle: int, text: bytes) -> None:
+    """Replace what a file holds.
+
+    :raises OSError: not all could be written.
+    """
+    if os.write(handle, text) < len(text):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    os.ftruncate(handle, len(text))
+
+
+def _holderLives(path: str, handle: int) -> bool:
+    try:
+        os.lseek(handle, 0, os.SEEK_SET)
+        holder = json.loads(os.read(handle, 1000))["holder"]
+        other = os.open(os.path.join(os.path.dirname(path), os.path.basename(holder)), _FLAGS)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False  # there is none, or it is gone
+    try:
+        locked = _locked(other, shared=True)
+        return _mayLive(other) if locked is None else not locked
+    finally:
+        os.close(other)
+
+
+def _locked(handle: int, shared: bool = False) -> bool | None:
+    """True when it is ours now, False when another's, None when the file system knows no locks.
+
+    :param shared: only look: others may look at the same time.
+    """
     try:
         if sys.platform == "win32":
             os.lseek(handle, _FAR, os.SEEK_SET)
@@ -112,7 +166,7 @@ def _locked(handle: int) -> bool | None:
             finally:
                 os.lseek(handle, 0, os.SEEK_SET)
         else:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as error:
         return None if error.errno in _NO_LOCKS else False
     return True

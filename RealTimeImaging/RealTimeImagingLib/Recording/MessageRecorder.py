@@ -14,6 +14,7 @@ from .Lines import Missed
 from .MessageFile import MessageFile, claimMessages
 from .MessageLines import MessageLine, MessagesLine
 from .Part import PartGone
+from .Reasons import reasonOf
 
 
 class MessageRecorder:
@@ -83,7 +84,7 @@ class MessageRecorder:
                 path = self._file.finish(self.failed, self.gaps)
                 self._paths = [path] if path else []
             except OSError as error:
-                path, reason = self._file.path(LINES), error.strerror or str(error)
+                path, reason = self._file.path(LINES), reasonOf(error)
                 text = (
                     f"What goes with {path} cannot be written: {reason}. All messages are kept; a repair finishes it."
                 )
@@ -116,7 +117,7 @@ class MessageRecorder:
             self._tellGap(Missed(file.firstNumber, file.tally.last.number, count, reason))
 
     def _fail(self, number: int, error: OSError) -> None:
-        reason = error.strerror or str(error)
+        reason = reasonOf(error)
         self.failed += 1
         if self._gap:
             self._gap = Missed(self._gap.first, number, self._gap.count + 1, self._gap.reason)

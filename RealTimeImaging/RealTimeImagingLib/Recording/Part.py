@@ -126,6 +126,10 @@ class GrowingPart:
         """Close the files and write no header."""
         self._closeFiles()
 
+    def rest(self) -> None:
+        """Close the files until the next frame, which opens them again."""
+        self._closeFiles()
+
     def discard(self) -> None:
         """Remove the files of a part without a frame."""
         self._closeFiles()

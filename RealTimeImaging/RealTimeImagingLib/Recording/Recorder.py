@@ -15,6 +15,7 @@ from .Lines import FrameLine, Missed, PartLine, flat, storedType
 from .Lock import Lock
 from .Manifest import composeManifest, partEntry, writeManifest
 from .Part import GrowingPart, PartGone
+from .Reasons import reasonOf
 
 
 class Recorder:
@@ -40,6 +41,8 @@ class Recorder:
         self.failed = 0
         self.bytes = 0
         """Of the pixels stored."""
+        self.losses: dict[str, int] = {}
+        """For each reason how many frames are not stored."""
         self.gaps: list[Missed] = []
         """Frames that are not stored, a gap that still grows not among them."""
         self._times = FrameTimes(origin)
@@ -82,6 +85,16 @@ class Recorder:
         works again or ended, "recording-unfinished" when a repair has to finish the files."""
         events, self._events = self._events, []
         return events
+
+    def rest(self, holder: str = "") -> None:
+        """Close the files until the next frame: a process may have only so many open.
+
+        :param holder: file name of the lock that stands for the recorder's own from now on; empty: that stays open.
+        """
+        if self._growing:
+            self._growing.rest()
+        if self._lock and holder:
+            self._lock.lend(holder)
 
     def finish(self) -> list[str]:
         """Close the files; the paths of the headers that Slicer opens. The second call does nothing more."""
@@ -206,8 +219,9 @@ class Recorder:
                 lock.release(remove=True)
 
     def _fail(self, frame: Frame, error: OSError | FrameError) -> None:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        reason = reasonOf(error)
         self.failed += 1
+        self.losses[reason] = self.losses.get(reason, 0) + 1
         if self._gap:
             self._gap = Missed(self._gap.first, frame.number, self._gap.count + 1, self._gap.reason)
             return
@@ -243,9 +257,9 @@ class Recorder:
                 self.recorded -= part.count
                 self.failed += part.count
                 self.bytes -= part.bytes
-                self._tellGap(
-                    Missed(part.numbers[0], part.numbers[-1], part.count, f"{part.name}{RAW} was removed or cut")
-                )
+                reason = f"{part.name}{RAW} was removed or cut"
+                self.losses[reason] = self.losses.get(reason, 0) + part.count
+                self._tellGap(Missed(part.numbers[0], part.numbers[-1], part.count, reason))
 
     def _finishManifest(self) -> bool:
         if not self._parts:
@@ -260,7 +274,7 @@ class Recorder:
         return True
 
     def _tellUnfinished(self, path: str, error: OSError) -> None:
-        text = f"{path} cannot be written: {error.strerror}. All frames are kept; a repair finishes the recording."
+        text = f"{path} cannot be written: {reasonOf(error)}. All frames are kept; a repair finishes the recording."
         self._events.append(Event("recording-unfinished", text, "error", path))
 
 

@@ -13,12 +13,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..Event import Event
-from .Layout import HEADER, LINES, LOCK, MANIFEST, POSES, RAW, UNFINISHED, isPartOf
+from .Layout import HEADER, LINES, LOCK, MANIFEST, MESSAGES, POSES, RAW, STREAMS, UNFINISHED, fileName, isPartOf
 from .Lines import FrameLine, Missed, PartLine, checkNumbers
 from .Lock import Lock, isLock
 from .Manifest import composeManifest, partEntry, readManifest, writeManifest
 from .MessageRepair import areMessages, repairMessages
 from .Part import writeFinished
+from .Reasons import reasonOf
 
 log = logging.getLogger(__name__)
 
@@ -31,18 +32,22 @@ class Repair:
     :param recording: base name of its files.
     :param headers: paths of the headers that Slicer opens.
     :param messages: path of the manifest, when it is what devices said.
+    :param name: of the whole recording, without the stream's; empty when that is not known.
     """
 
     event: Event
     recording: str
     headers: list[str]
     messages: list[str] = field(default_factory=list)
+    name: str = ""
 
 
 def unfinished(folder: str) -> list[str]:
     """Base names of the recordings in the folder whose process is dead. Nothing is changed."""
     found = []
     for base in _locked(folder):
+        if _isHolder(folder, base):
+            continue
         try:
             lock = Lock.takeOver(os.path.join(folder, base + LOCK))
         except OSError:
@@ -59,6 +64,8 @@ def repair(folder: str) -> list[Repair]:
     repairs = []
     for base in _locked(folder):
         path = os.path.join(folder, base)
+        if _isHolder(folder, base):
+            continue
         try:
             lock = Lock.takeOver(path + LOCK)
             if lock is None:
@@ -67,19 +74,31 @@ def repair(folder: str) -> list[Repair]:
             try:
                 if areMessages(folder, base):
                     event, manifests = repairMessages(folder, base)
-                    found = Repair(event, base, [], manifests)
+                    found = Repair(event, base, [], manifests, base.removesuffix(MESSAGES))
                 else:
                     found = _Found(folder, base).finish()
                 done = found.event.code == "recording-repaired"
             finally:
                 lock.release(remove=done)
         except OSError as error:
-            found = _unrepaired(folder, base, error.strerror or str(error))
+            found = _unrepaired(folder, base, reasonOf(error))
         except Exception:  # one recording, whatever is in its files, must not keep the others from being finished
             log.exception("%s cannot be repaired", path)
             found = _unrepaired(folder, base, "its files hold what this module does not write")
         repairs.append(found)
+    _removeHolders(folder)
     return repairs
+
+
+def _removeHolders(folder: str) -> None:
+    """Remove the locks of dead processes that stood for those of their streams."""
+    for base in _locked(folder):
+        try:
+            lock = Lock.takeOver(os.path.join(folder, base + LOCK)) if _isHolder(folder, base) else None
+        except OSError:
+            continue
+        if lock:
+            lock.release(remove=True)
 
 
 def _unrepaired(folder: str, base: str, reason: str) -> Repair:
@@ -94,6 +113,11 @@ def _locked(folder: str) -> list[str]:
     except OSError:
         return []
     return [base for base in bases if _isOurs(os.path.join(folder, base))]
+
+
+def _isHolder(folder: str, base: str) -> bool:
+    path = os.path.join(folder, base)
+    return base.endswith(STREAMS) and not any(os.path.lexists(path + suffix) for suffix in (LINES, RAW, MANIFEST))
 
 
 def _isOurs(path: str) -> bool:
@@ -141,7 +165,8 @@ class _Found:
                 os.truncate(raw, entry["bytes"])
         self._removeRest({entry["raw"] for entry in manifest["parts"]})
         headers = [os.path.join(self._folder, entry["header"]) for entry in manifest["parts"]]
-        return Repair(self._event(manifest), self._base, headers)
+        name = self._base.removesuffix(f"-{fileName(str(manifest.get('stream', '')))}")
+        return Repair(self._event(manifest), self._base, headers, [], name)
 
     def _path(self, name: str, suffix: str) -> str:
         return os.path.join(self._folder, name + suffix)

@@ -14,6 +14,7 @@ from .MessageRecorder import MessageRecorder
 from .Poses import OK as POSE_OK
 from .Reading import Checksums, FrameEntry, RecordedPart, checksums, noteChecksum, openRecording
 from .ReadingMessages import Pose, RecordedMessages, openMessages
+from .Reasons import reasonOf
 from .Recorder import Recorder
 from .Repair import Repair, repair, unfinished
 
@@ -35,6 +36,7 @@ __all__ = [
     "noteChecksum",
     "openMessages",
     "openRecording",
+    "reasonOf",
     "repair",
     "unfinished",
 ]
