@@ -51,15 +51,16 @@ class RealTimeImagingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         VTKObservationMixin.__init__(self)
         self.logic: Any = None
         self.panel: Any = None
+        self._ui: Any = None
 
     def setup(self) -> None:
         """Load the panel and make the logic that the console gets from slicer.util.getModuleLogic."""
         ScriptedLoadableModuleWidget.setup(self)
-        uiWidget = slicer.util.loadUI(self.resourcePath("UI/RealTimeImaging.ui"))
-        self.layout.addWidget(uiWidget)
-        uiWidget.setMRMLScene(slicer.mrmlScene)
+        self._ui = slicer.util.loadUI(self.resourcePath("UI/RealTimeImaging.ui"))
+        self.layout.addWidget(self._ui)
+        self._ui.setMRMLScene(slicer.mrmlScene)
         self.logic = RealTimeImagingLogic()
-        self.panel = Panel(slicer.util.childWidgetVariables(uiWidget), self.logic)
+        self.panel = Panel(slicer.util.childWidgetVariables(self._ui), self.logic)
         for event in (slicer.mrmlScene.EndCloseEvent, slicer.mrmlScene.EndImportEvent):
             self.addObserver(slicer.mrmlScene, event, self.onSceneChanged)
 
@@ -80,6 +81,11 @@ class RealTimeImagingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.panel.close()
         if self.logic:
             self.logic.close()
+        if self._ui:
+            # Slicer only hides the widgets of a panel that is reloaded; they would observe every node from then on.
+            self._ui.setMRMLScene(None)
+            self._ui.deleteLater()
+        self.panel = self.logic = self._ui = None
 
 
 class RealTimeImagingTest(ScriptedLoadableModuleTest):

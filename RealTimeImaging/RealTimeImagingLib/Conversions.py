@@ -86,6 +86,7 @@ class Conversions:
             self._process.waitForEnd()
         self.forget()
         self._loader.stop()
+        self._loader.disconnect("timeout()", self._loadOne)
 
     def _told(self, part: float, words: str, left: float | None) -> None:
         self._progress, self._words, self._left = part, words, left

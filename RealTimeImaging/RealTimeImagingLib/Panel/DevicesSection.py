@@ -56,6 +56,7 @@ class DevicesSection(Section):
         """Let go of all widgets and of the logic."""
         self.logic.removeEventCallback(self._happened)
         super().close()
+        self.ui.planeComboBox.setMRMLScene(None)
 
     def refresh(self, values: dict[str, Any]) -> None:
         """Show the devices, who follows, and who listens."""

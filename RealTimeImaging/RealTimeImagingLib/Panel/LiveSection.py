@@ -21,7 +21,11 @@ class LiveSection(Section):
 
     def __init__(self, ui: Any, logic: Any, complain: Callable[[str], None]) -> None:
         super().__init__(ui, logic, complain)
-        self._rows: tuple[list[str], list[str]] = ([], [])
+        self._streams: list[str] = []
+        self._views: list[str] = []
+        self._boxes: list[tuple[Any, Callable[[int], None]]] = []
+        self._shown: list[tuple[Any, ...]] = []
+        self._widest = 0
         self.connect(ui.windowLevelButton, "clicked()", self._setWindowLevel)
         self.connect(ui.alwaysWindowLevelCheckBox, "toggled(bool)", self._setAlways)
         table = ui.streamsTable
@@ -35,26 +39,56 @@ class LiveSection(Section):
             if where in (ALL_VIEWS, NO_VIEW, *logic.viewNames()):
                 logic.setShowIn(where, stream)
 
+    def close(self) -> None:
+        """Let go of all widgets."""
+        self._clear()
+        super().close()
+
     def refresh(self, values: dict[str, Any]) -> None:
         """A row for each stream."""
         table, streams = self.ui.streamsTable, values["streams"]
-        rows = (list(streams), self.logic.viewNames())
-        if rows != self._rows:
-            self._rows = rows
-            table.setRowCount(len(streams))
-            for row, stream in enumerate(streams):
-                for column in (0, 2, 3):
-                    table.setItem(row, column, qt.QTableWidgetItem(""))
-                table.setCellWidget(row, WHERE_COLUMN, self._whereBox(stream))
-        for row, (stream, values) in enumerate(streams.items()):
-            for column, text in ((0, stream), (2, values["shown"]), (3, values["skipped"])):
+        self._makeRows(list(streams), self.logic.viewNames())
+        widest = 0
+        for row, (stream, counts) in enumerate(streams.items()):
+            where = self.logic.showIn(stream)
+            now = (counts["shown"], counts["skipped"], where)
+            if now == self._shown[row]:
+                continue
+            widest = max(widest, *(len(str(one)) for one in now[:2]))
+            self._shown[row] = now
+            for column, text in ((2, counts["shown"]), (3, counts["skipped"])):
                 table.item(row, column).setText(str(text))
             box = table.cellWidget(row, WHERE_COLUMN)
-            box.currentIndex = max(0, box.findData(self.logic.showIn(stream)))
-        table.resizeColumnsToContents()
+            box.currentIndex = max(0, box.findData(where))
+        if widest > self._widest:
+            self._widest = widest
+            table.resizeColumnsToContents()
+
+    def _makeRows(self, streams: list[str], views: list[str]) -> None:
+        # Rows that are there stay: with many streams, making all anew would stop the window.
+        table = self.ui.streamsTable
+        if views != self._views or streams[: len(self._streams)] != self._streams:
+            self._clear()
+        made = len(self._streams)
+        self._streams, self._views = streams, views
+        if made == len(streams) == table.rowCount:
+            return
+        self._widest = 0
+        table.setRowCount(len(streams))
+        for row, stream in enumerate(streams[made:], made):
+            for column in (0, 2, 3):
+                table.setItem(row, column, qt.QTableWidgetItem(stream if column == 0 else ""))
+            table.setCellWidget(row, WHERE_COLUMN, self._whereBox(stream))
+            self._shown.append(())
+
+    def _clear(self) -> None:
+        for box, slot in self._boxes:
+            box.disconnect("currentIndexChanged(int)", slot)
+        self._boxes, self._shown, self._streams = [], [], []
+        self.ui.streamsTable.setRowCount(0)
 
     def _whereBox(self, stream: str) -> Any:
-        choices = [(ALL_VIEWS, _("All views")), *((name, name) for name in self.logic.viewNames())]
+        choices = [(ALL_VIEWS, _("All views")), *((name, name) for name in self._views)]
         choices.append((NO_VIEW, _("No view")))
         box = qt.QComboBox()
         box.toolTip = _("The slice views in which this volume is shown.")
@@ -68,6 +102,7 @@ class LiveSection(Section):
                 remember("ShowIn", json.dumps({**_rememberedShowIn(), stream: where}))
 
         box.connect("currentIndexChanged(int)", choose)
+        self._boxes.append((box, choose))
         return box
 
     def _setWindowLevel(self) -> None:
