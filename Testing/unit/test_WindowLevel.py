@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from RealTimeImagingLib.Frame import SCALAR_TYPES
-from RealTimeImagingLib.Scene.WindowLevel import SAMPLES, windowLevel
+from RealTimeImagingLib.Scene.WindowLevel import SAMPLES, FirstImages, windowLevel
 
 few = settings(max_examples=40, deadline=None)
 anything = arrays.arrays(st.sampled_from(SCALAR_TYPES), arrays.array_shapes(min_dims=3, max_dims=4, max_side=6))
@@ -118,3 +118,70 @@ def test_colour_is_taken_as_values(components):
     pixels = np.zeros((1, 10, 10, components), np.uint8)
     pixels[..., 0] = 250
     assert windowLevel(pixels) == (250, 125)
+
+
+class Seconds:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def seconds():
+    return Seconds()
+
+
+@pytest.fixture
+def first(seconds):
+    return FirstImages(seconds)
+
+
+def give(first, seconds, images):
+    """Show images, (seconds, low, high) each; the (low, high) that the view has after each."""
+    current, seen = (1.0, 0.5), []
+    for seconds.now, low, high in images:
+        if first.wanted(current):
+            current = first.add((high - low, (high + low) / 2))
+            first.isSet(current)
+        seen.append((current[1] - current[0] / 2, current[1] + current[0] / 2))
+    return seen
+
+
+def test_a_nearly_black_first_image_does_not_stay(first, seconds):
+    seen = give(first, seconds, [(0.0, 0, 2), (0.1, 0, 1000), (0.2, 0, 900), (5.0, 0, 4000), (6.0, 0, 5000)])
+    assert seen[0] == (0, 2)
+    assert seen[1] == (0, 1000)
+    assert 900 <= seen[2][1] <= 1000
+    assert seen[3] == seen[4] == seen[2]
+
+
+@pytest.mark.parametrize("odd", [(0, 2), (0, 1e9), (-1e9, 1e9), (900, 1000)])
+@pytest.mark.parametrize("place", range(6))
+def test_one_odd_image_among_several_counts_little(odd, place, first, seconds):
+    images = [(0.1 * number, 0, 1000) for number in range(6)]
+    images[place] = (0.1 * place, *odd)
+    assert give(first, seconds, images)[-1] == (0, 1000)
+
+
+def test_a_slow_stream_has_a_second_image(first, seconds):
+    seen = give(first, seconds, [(0.0, 0, 2), (5.0, 0, 1000), (10.0, 0, 9)])
+    assert seen[1:] == [(0, 1000), (0, 1000)]
+
+
+def test_black_until_the_shutter_opens(first, seconds):
+    images = [(number / 20, 0, 2 if number < 13 else 1000) for number in range(60)]
+    assert give(first, seconds, images)[-1] == (0, 1000)
+
+
+def test_a_change_by_the_user_ends_it(first, seconds):
+    give(first, seconds, [(0.0, 0, 100)])
+    assert not first.wanted((42.0, 21.0))
+    assert not first.wanted((100.0, 50.0))
+    first.restart()
+    assert first.wanted((42.0, 21.0))
+
+
+def test_automatic_window_of_the_user_ends_it(first, seconds):
+    give(first, seconds, [(0.0, 0, 100)])
+    assert not first.wanted(None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
@@ -10,7 +12,8 @@ import vtk
 from vtk.util.numpy_support import get_vtk_array_type, vtk_to_numpy
 
 from ..Frame import Frame, Matrix, Pixels, componentsOf
-from .WindowLevel import displayWindow
+from .Layers import layersOf, setVolumeIn
+from .WindowLevel import FirstImages, displayWindow
 
 STREAM_ATTRIBUTE = "RealTimeImaging.Stream"
 """Node attribute with the stream's name, by which the node is found again in the next session or a loaded scene."""
@@ -32,12 +35,20 @@ class LiveVolume:
 
     :param scene: the MRML scene.
     :param stream: the stream's name, which becomes the node's.
+    :param find: gives the node that a loaded scene or an earlier session has for a stream, or None.
+    :param clock: gives seconds, never backwards.
     """
 
-    def __init__(self, scene: Any, stream: str) -> None:
-        self._scene, self._stream = scene, stream
+    def __init__(
+        self,
+        scene: Any,
+        stream: str,
+        find: Callable[[str], Any] = lambda stream: None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._scene, self._stream, self._findNode = scene, stream, find
         self._node: Any = None
-        self._windowSet = False
+        self._first = FirstImages(clock)
         self._described: set[str] = set()
         self._wanted, self._got = b"", ()
         self.always = False
@@ -49,7 +60,7 @@ class LiveVolume:
         if self._node is not None and self._node.GetScene() is not self._scene:
             self._node = None
         if self._node is None:
-            self._node = self._find()
+            self._node = self._findNode(self._stream)
         return self._node
 
     def show(self, frame: Frame) -> Change:
@@ -73,7 +84,8 @@ class LiveVolume:
             scalars.Modified()
             image.Modified()
         else:
-            self._windowSet = self._windowSet and view is not None and view.dtype == frame.pixels.dtype
+            if view is None or view.dtype != frame.pixels.dtype:
+                self._first.restart()
             moved = moved or view is None or view.shape[:3] != frame.pixels.shape[:3]
             node.SetAndObserveImageData(_imageOf(frame.pixels))
         self._describe(node, frame.described())
@@ -103,40 +115,35 @@ class LiveVolume:
         self._described = set(attributes)
 
     def setWindow(self) -> None:
-        """Set window and level from the frame that is shown."""
+        """Set window and level from the frame that is shown, and keep them."""
         node = self.node
         pixels = None if node is None else arrayOf(node)
-        if pixels is not None:
-            self._windowSet = False
-            self._window(node, pixels)
+        found = None if pixels is None else displayWindow(pixels)
+        if found and node.GetDisplayNode():
+            _setWindow(node.GetDisplayNode(), found)
+            self._first.end()
 
     def forgetWindow(self) -> None:
-        """Set window and level anew from the next frame."""
-        self._windowSet = False
+        """Set window and level anew from the next frames."""
+        self._first.restart()
 
     def _window(self, node: Any, pixels: Pixels) -> None:
         display = node.GetDisplayNode()
-        if (self._windowSet and not self.always) or display is None:
+        if display is None or not (self.always or self._first.wanted(_windowOf(display))):
             return
         found = displayWindow(pixels)
-        if found:
-            display.SetAutoWindowLevel(False)
-            display.SetWindowLevel(*found)
-            self._windowSet = True
-
-    def _find(self) -> Any:
-        nodes = self._scene.GetNodesByClass("vtkMRMLScalarVolumeNode")
-        nodes.UnRegister(None)
-        for index in range(nodes.GetNumberOfItems()):
-            node = nodes.GetItemAsObject(index)
-            if node.GetAttribute(STREAM_ATTRIBUTE) == self._stream:
-                return node
-        return None
+        if found is None:
+            return
+        _setWindow(display, found if self.always else self._first.add(found))
+        if self.always:
+            self._first.end()
+        else:
+            self._first.isSet(_windowOf(display))
 
     def _make(self, frame: Frame, old: Any) -> Any:
         node = self._scene.CreateNodeByClass(_className(frame))
         node.UnRegister(None)
-        node.SetName(self._stream if old else self._scene.GenerateUniqueName(self._stream))
+        node.SetName(self._stream if old else _freeName(self._scene, self._stream))
         node.SetAttribute(STREAM_ATTRIBUTE, self._stream)
         self._scene.AddNode(node)
         # Before there is an image: its histogram would be taken, which takes longer than showing it.
@@ -145,18 +152,13 @@ class LiveVolume:
         # Saved in the way that is the default, a volume would lose its attributes.
         storage = self._scene.AddNewNodeByClass("vtkMRMLNRRDStorageNode")
         node.SetAndObserveStorageNodeID(storage.GetID())
-        self._windowSet = False
+        self._first.restart()
         self._node = node
         return node
 
     def _replace(self, old: Any, node: Any) -> None:
-        composites = self._scene.GetNodesByClass("vtkMRMLSliceCompositeNode")
-        composites.UnRegister(None)
-        for index in range(composites.GetNumberOfItems()):
-            composite = composites.GetItemAsObject(index)
-            for layer in ("Background", "Foreground"):
-                if getattr(composite, f"Get{layer}VolumeID")() == old.GetID():
-                    getattr(composite, f"Set{layer}VolumeID")(node.GetID())
+        for composite, layer in layersOf(self._scene, old.GetID()):
+            setVolumeIn(composite, layer, node.GetID())
         for index in reversed(range(old.GetNumberOfDisplayNodes())):
             self._scene.RemoveNode(old.GetNthDisplayNode(index))
         self._scene.RemoveNode(old)
@@ -176,6 +178,25 @@ def ijkToRASOf(node: Any) -> Any:
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
     return matrix
+
+
+def _windowOf(display: Any) -> tuple[float, float] | None:
+    """(window, level) of a display node; None when Slicer's automatic is on."""
+    return None if display.GetAutoWindowLevel() else (display.GetWindow(), display.GetLevel())
+
+
+def _setWindow(display: Any, window: tuple[float, float]) -> None:
+    display.SetAutoWindowLevel(False)
+    display.SetWindowLevel(*window)
+
+
+def _freeName(scene: Any, name: str) -> str:
+    """The stream's name, unless another volume has it; cameras and other kinds of nodes may."""
+    found = scene.GetNodesByName(name)
+    found.UnRegister(None)
+    nodes = (found.GetItemAsObject(index) for index in range(found.GetNumberOfItems()))
+    taken = any(node.IsA("vtkMRMLVolumeNode") for node in nodes)
+    return str(scene.GenerateUniqueName(name)) if taken else name
 
 
 def _className(frame: Frame) -> str:

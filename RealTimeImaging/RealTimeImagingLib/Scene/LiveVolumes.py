@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ..Frame import Frame
-from .LiveVolume import Change, LiveVolume
+from .LiveVolume import STREAM_ATTRIBUTE, Change, LiveVolume
 from .Planes import FollowedPlane
 from .Views import ALL_VIEWS, NO_VIEW, Views
 
@@ -25,25 +26,34 @@ class LiveVolumes:
         self._placed: dict[str, str] = {}
         self._following: dict[str, FollowedPlane] = {}
         self._always = False
+        self._stored: dict[str | None, str] | None = None
+        self.onShown: Callable[[str], None] = lambda stream: None
+        """Called with a stream's name when its node has an image, before its place in the views is decided."""
 
-    def show(self, frame: Frame) -> None:
-        """Put a frame into its stream's node; the first of a start also into the views."""
+    def show(self, frame: Frame) -> set[str] | None:
+        """Put a frame into its stream's node; the first of a start also into the views.
+
+        Returns the names of the views that will draw it; None when a view moved, after which all views draw.
+        """
         volume = self.volume(frame.stream)
         change = volume.show(frame)
+        moved = False
+        self.onShown(frame.stream)
         if frame.stream not in self._placed:
             self._placed[frame.stream] = self.where(frame.stream)
             self._views.show(volume.node, self._placed[frame.stream])
         elif change is Change.MADE:
             self._views.show(volume.node, self._placed[frame.stream])
         if frame.stream in self._following:
-            self._views.takePlane(volume.node, self._following[frame.stream])
+            moved = self._views.takePlane(volume.node, self._following[frame.stream])
         if change is not Change.NONE:
-            self._views.follow(volume.node)
+            moved = self._views.follow(volume.node) or moved
+        return None if moved else self._views.drawing(volume.node)
 
     def volume(self, stream: str) -> LiveVolume:
         """The live volume of a stream."""
         if stream not in self._volumes:
-            self._volumes[stream] = LiveVolume(self._scene, stream)
+            self._volumes[stream] = LiveVolume(self._scene, stream, self._find)
             self._volumes[stream].always = self._always
         return self._volumes[stream]
 
@@ -95,12 +105,28 @@ class LiveVolumes:
         for volume in self._volumes.values():
             volume.always = always
 
+    def lookAgain(self) -> None:
+        """Look for nodes of streams again: a scene was loaded."""
+        self._stored = None
+
+    def _find(self, stream: str) -> Any:
+        # One look at all nodes serves all streams: each of many would make the next one slower.
+        if self._stored is None:
+            nodes = self._scene.GetNodesByClass("vtkMRMLScalarVolumeNode")
+            nodes.UnRegister(None)
+            found = [nodes.GetItemAsObject(index) for index in range(nodes.GetNumberOfItems())]
+            # The first node of a name counts.
+            self._stored = {node.GetAttribute(STREAM_ATTRIBUTE): node.GetID() for node in reversed(found)}
+        node = self._scene.GetNodeByID(self._stored.get(stream, ""))
+        return node if node is not None and node.GetAttribute(STREAM_ATTRIBUTE) == stream else None
+
     def prepare(self, anew: bool) -> None:
         """Before the first of the sources starts: place each stream's volume with its next frame.
 
         :param anew: other images than before are expected, so window and level are set from the first of them.
         """
         self._placed.clear()
+        self.lookAgain()
         if anew:
             for volume in self._volumes.values():
                 volume.forgetWindow()
@@ -110,3 +136,4 @@ class LiveVolumes:
         self._volumes.clear()
         self._placed.clear()
         self._following.clear()
+        self.lookAgain()

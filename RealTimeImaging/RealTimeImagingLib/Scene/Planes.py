@@ -78,23 +78,26 @@ class FollowedPlane:
         self.view = view
         self._turn: Matrix | None = None
 
-    def apply(self, sliceNode: Any, volumeNode: Any) -> None:
+    def apply(self, sliceNode: Any, volumeNode: Any) -> bool:
         """Turn a vtkMRMLSliceNode into the plane of an image, or of the middle slice of a volume, centred on it.
 
-        Zoom stays; nothing happens when the view is there already, or the image is in a warped space.
+        Zoom stays; nothing happens when the view is there already, or the image is in a warped space. Returns whether
+        the view turned.
         """
         plane = _imagePlane(volumeNode)
         if plane is None:
-            return
+            return False
         axes = plane[:3, :3]
         if self._turn is None:
             self._turn = _turnOf(axes, sliceNode)
         wanted = plane.copy()
         wanted[:3, :3] = axes @ self._turn
         current = sliceNode.GetSliceToRAS()
-        if np.abs(_array(current) - wanted).max() > 1e-9:
-            current.DeepCopy(wanted.ravel().tolist())
-            sliceNode.UpdateMatrices()
+        if np.abs(_array(current) - wanted).max() <= 1e-9:
+            return False
+        current.DeepCopy(wanted.ravel().tolist())
+        sliceNode.UpdateMatrices()
+        return True
 
 
 def _turnOf(axes: Matrix, sliceNode: Any) -> Matrix:

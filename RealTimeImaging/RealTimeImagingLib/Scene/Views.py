@@ -6,12 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import slicer
 import vtk
 
+from .Layers import LAYERS, setVolumeIn, volumeIn
 from .Planes import FollowedPlane
 
 ALL_VIEWS = "all"
 NO_VIEW = "none"
+FIRST_NAMES = ("Red", "Yellow", "Green")
+"""Order in which Slicer's layouts have the views; others follow by name."""
 ALIGNED = 0.999
 """Cosine from which an image plane counts as parallel to a view."""
 
@@ -26,60 +30,106 @@ class Views:
         self._applicationLogic = applicationLogic
 
     def names(self) -> list[str]:
-        """Names of the slice views, such as Red, Yellow, Green."""
-        return [logic.GetSliceNode().GetLayoutName() for logic in self._logics()]
+        """Names of the slice views, always in the same order: Red, Yellow, Green, then others by name."""
+        return [_nameOf(logic) for logic in self._logics()]
+
+    def windows(self) -> dict[str, Any]:
+        """The vtkRenderWindow of each slice and 3D view by the view's name; empty without a main window."""
+        layout = slicer.app.layoutManager()
+        if layout is None:
+            return {}
+        widgets = [(name, layout.sliceWidget(name)) for name in layout.sliceViewNames()]
+        found = {name: widget.sliceView().renderWindow() for name, widget in widgets if widget}
+        for index in range(layout.threeDViewCount):
+            widget = layout.threeDWidget(index)
+            found[widget.mrmlViewNode().GetLayoutName()] = widget.threeDView().renderWindow()
+        return found
 
     def show(self, node: Any, where: str) -> None:
         """Make a volume the background of all views, of one, or of none; a view that gets it is fitted to it once.
+
+        A view that has it as its foreground keeps it there.
 
         :param where: ALL_VIEWS, NO_VIEW or the name of a view.
         """
         for logic in self._logics():
             composite = logic.GetSliceCompositeNode()
-            wanted = where in (ALL_VIEWS, logic.GetSliceNode().GetLayoutName())
-            shown = composite.GetBackgroundVolumeID() == node.GetID()
-            if wanted and not shown:
-                composite.SetBackgroundVolumeID(node.GetID())
+            wanted = where in (ALL_VIEWS, _nameOf(logic))
+            if wanted and not _shows(logic, node):
+                setVolumeIn(composite, "Background", node.GetID())
                 logic.FitSliceToBackground()
-            elif shown and not wanted:
+            elif not wanted and volumeIn(composite, "Background") == node.GetID():
                 composite.SetBackgroundVolumeID(None)
 
-    def follow(self, node: Any) -> None:
+    def drawing(self, node: Any) -> set[str]:
+        """Names of the views that draw a volume when it changes.
+
+        A 3D view draws it with volume rendering, or when a slice view that shows it is visible in 3D.
+        """
+        showing = [logic for logic in self._logics() if _shows(logic, node)]
+        found = {_nameOf(logic) for logic in showing}
+        if _isRendered(node) or any(logic.GetSliceNode().GetSliceVisible() for logic in showing):
+            found |= set(self._threeDNames())
+        return found
+
+    def follow(self, node: Any) -> bool:
         """Move the views that show a single-slice volume to its plane; without it they would be blank.
 
         A view parallel to the image moves along its normal. When none is, the first turns into the image's plane.
+        Returns whether a view moved.
         """
         image = node.GetImageData()
         if image is None or image.GetDimensions()[2] != 1:
-            return
+            return False
         normal, centre = _planeOf(node)
         showing = [logic for logic in self._logics() if _shows(logic, node)]
         parallel = [logic for logic in showing if abs(np.dot(_normalOf(logic), normal)) > ALIGNED]
-        if showing and not parallel:
+        moved = bool(showing and not parallel)
+        if moved:
             showing[0].GetSliceNode().RotateToVolumePlane(node)
             parallel = showing[:1]
         for logic in parallel:
             offset = float(np.dot(_normalOf(logic), centre))
             if abs(logic.GetSliceOffset() - offset) > 1e-6:
                 logic.SetSliceOffset(offset)
+                moved = True
+        return moved
 
-    def takePlane(self, node: Any, followed: FollowedPlane) -> None:
-        """Turn a view into the plane of a volume, whether it shows that volume or not."""
-        for logic in self._logics():
-            if logic.GetSliceNode().GetLayoutName() == followed.view:
-                followed.apply(logic.GetSliceNode(), node)
+    def takePlane(self, node: Any, followed: FollowedPlane) -> bool:
+        """Turn a view into the plane of a volume, whether it shows that volume or not; returns whether it turned."""
+        logics = [logic for logic in self._logics() if _nameOf(logic) == followed.view]
+        # One view has the name.
+        return any(followed.apply(logic.GetSliceNode(), node) for logic in logics)
 
-    def _logics(self) -> Iterator[Any]:
+    def _logics(self) -> list[Any]:
         logics = self._applicationLogic.GetSliceLogics()
+        found = [logics.GetItemAsObject(index) for index in range(logics.GetNumberOfItems() if logics else 0)]
+        return sorted((one for one in found if one.GetSliceNode() and one.GetSliceCompositeNode()), key=_place)
+
+    def _threeDNames(self) -> Iterator[str]:
+        logics = self._applicationLogic.GetViewLogics()
         for index in range(logics.GetNumberOfItems() if logics else 0):
-            logic = logics.GetItemAsObject(index)
-            if logic.GetSliceNode() and logic.GetSliceCompositeNode():
-                yield logic
+            node = logics.GetItemAsObject(index).GetViewNode()
+            if node:
+                yield node.GetLayoutName()
+
+
+def _nameOf(logic: Any) -> str:
+    return str(logic.GetSliceNode().GetLayoutName())
+
+
+def _place(logic: Any) -> tuple[int, str]:
+    name = _nameOf(logic)
+    return (FIRST_NAMES.index(name) if name in FIRST_NAMES else len(FIRST_NAMES), name)
 
 
 def _shows(logic: Any, node: Any) -> bool:
-    composite = logic.GetSliceCompositeNode()
-    return node.GetID() in (composite.GetBackgroundVolumeID(), composite.GetForegroundVolumeID())
+    return any(volumeIn(logic.GetSliceCompositeNode(), layer) == node.GetID() for layer in LAYERS)
+
+
+def _isRendered(node: Any) -> bool:
+    displays = (node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes()))
+    return any(one and one.IsA("vtkMRMLVolumeRenderingDisplayNode") and one.GetVisibility() for one in displays)
 
 
 def _normalOf(logic: Any) -> np.ndarray[Any, Any]:

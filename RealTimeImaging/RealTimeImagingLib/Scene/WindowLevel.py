@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import deque
+from collections.abc import Callable
 
 import numpy as np
 
@@ -12,9 +14,16 @@ SAMPLES = 32_000
 LOW, HIGH = 0.1, 99.9
 """Percentiles that the window spans, as in Slicer's automatic window/level."""
 LARGEST = 1e300
+REFINED = 1.0
+"""Seconds from the first image in which the window follows the images; the second image counts however late it is."""
+JUDGED = 8
+"""Latest images whose windows count."""
+
+Window = tuple[float, float]
+"""(window, level)."""
 
 
-def displayWindow(pixels: Pixels) -> tuple[float, float] | None:
+def displayWindow(pixels: Pixels) -> Window | None:
     """(window, level) with which an image is shown at first; None for one that has nothing to show yet.
 
     :param pixels: shape (k, j, i) or (k, j, i, 3|4); colour of 8 bits is shown as it is.
@@ -24,7 +33,7 @@ def displayWindow(pixels: Pixels) -> tuple[float, float] | None:
     return windowLevel(pixels)
 
 
-def windowLevel(pixels: Pixels) -> tuple[float, float] | None:
+def windowLevel(pixels: Pixels) -> Window | None:
     """(window, level) that span nearly all values; None for an image of one value, which has nothing to show yet.
 
     :param pixels: shape (k, j, i), any real dtype; values that are not finite are passed over.
@@ -45,3 +54,63 @@ def windowLevel(pixels: Pixels) -> tuple[float, float] | None:
     if high <= low:
         return None
     return float(high - low), float((high + low) / 2)
+
+
+def commonWindow(windows: list[Window]) -> Window:
+    """The window that fits most images: a nearly black or overexposed one among several counts little.
+
+    :param windows: of each image, at least one. Of two that differ, all is spanned.
+    """
+    lows = sorted(level - window / 2 for window, level in windows)
+    highs = sorted(level + window / 2 for window, level in windows)
+    # Quartiles: the upper end is rather too high than too low, since a white view shows nothing.
+    low, high = lows[(len(lows) - 1) // 4], highs[3 * len(highs) // 4]
+    return high - low, (high + low) / 2
+
+
+class FirstImages:
+    """The first images of a stream, from which its window is set.
+
+    The first image alone may be nearly black. The window therefore follows the images for REFINED seconds, and is
+    steady from then on; a change by the user ends it at once.
+
+    :param clock: gives seconds, never backwards.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._windows: deque[Window] = deque(maxlen=JUDGED)
+        self._until: float | None = None
+        self._set: Window | None = None
+        self._ended = False
+
+    def restart(self) -> None:
+        """The next image is the first."""
+        self._windows.clear()
+        self._until, self._set, self._ended = None, None, False
+
+    def end(self) -> None:
+        """Follow no more images."""
+        self._ended = True
+
+    def wanted(self, current: Window | None) -> bool:
+        """Whether an image is to set the window.
+
+        :param current: of the view; None when the user lets Slicer choose it.
+        """
+        if self._set is not None and current != self._set:
+            self._ended = True
+        late = self._until is not None and self._clock() > self._until and len(self._windows) > 1
+        self._ended = self._ended or late
+        return not self._ended
+
+    def add(self, window: Window) -> Window:
+        """Take an image's window; returns the one to set."""
+        if self._until is None:
+            self._until = self._clock() + REFINED
+        self._windows.append(window)
+        return commonWindow(list(self._windows))
+
+    def isSet(self, current: Window | None) -> None:
+        """Note what the view has now: another window is the user's."""
+        self._set = current
