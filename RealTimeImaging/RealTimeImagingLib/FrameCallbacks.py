@@ -31,6 +31,7 @@ class _Entry:
     callback: FrameCallback
     stream: str | None
     name: str
+    every: bool = False
     times: Spread = field(default_factory=Spread)
 
 
@@ -54,14 +55,17 @@ class FrameCallbacks:
         self._budgets: dict[str, _Budget] = {}
         self._errors: set[str] = set()
 
-    def add(self, callback: FrameCallback, stream: str | None = None) -> None:
-        """Call with every frame that is shown, or with those of one stream; a second time is ignored."""
+    def add(self, callback: FrameCallback, stream: str | None = None, every: bool = False) -> None:
+        """Call with every frame that is shown, or with those of one stream; a second time is ignored.
+
+        :param every: also with frames that arrive and are not shown.
+        """
         if any(one.callback == callback and one.stream == stream for one in self._entries):
             return
         name = str(getattr(callback, "__name__", type(callback).__name__)).strip("<>")
         taken = {one.name for one in self._entries}
         names = (name if number == 1 else f"{name} {number}" for number in range(1, len(taken) + 2))
-        self._entries.append(_Entry(callback, stream, next(one for one in names if one not in taken)))
+        self._entries.append(_Entry(callback, stream, next(one for one in names if one not in taken), every))
         self._budgets.clear()
 
     def remove(self, callback: FrameCallback) -> None:
@@ -69,10 +73,15 @@ class FrameCallbacks:
         self._entries = [one for one in self._entries if one.callback != callback]
         self._budgets.clear()
 
-    def hand(self, frame: Frame) -> None:
-        """Call everybody who wants this frame."""
+    @property
+    def anyEvery(self) -> bool:
+        """True when a callback asked for every frame."""
+        return any(one.every for one in self._entries)
+
+    def hand(self, frame: Frame, arriving: bool = False) -> None:
+        """Call the callbacks for frames that are shown or, when it arrives, those for every frame."""
         taken: dict[str, float] = {}
-        for entry in [one for one in self._entries if self._wants(one, frame)]:
+        for entry in [one for one in self._entries if one.every == arriving and self._wants(one, frame)]:
             started = time.perf_counter()
             self._call(entry, frame)
             taken[entry.name] = 1000 * (time.perf_counter() - started)

@@ -40,6 +40,8 @@ class Handle:
         """What the process said last of those to whom it sends its images: see :class:`Broadcast`."""
         self.retired = False
         """True when another source took over its stream while it was stopping: nothing more of it is shown."""
+        self.held = 0
+        """Slots of the process's memory that frames hold while they wait to be shown."""
         self.process: AcquisitionProcess | None = None
         self.feed: Feed | None = None
         """The way of frames made in Python; None for all other sources."""

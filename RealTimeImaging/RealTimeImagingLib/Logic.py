@@ -22,6 +22,8 @@ from .Control import Control
 from .ControlLogic import ControlLogic
 from .ConversionLogic import ConversionLogic
 from .Conversions import Conversions
+from .DrawingBudget import DrawingBudget
+from .DrawingTimes import DrawingTimes
 from .Errors import MissingPackageError, RealTimeImagingError, SettingsError
 from .Event import Event
 from .Exports import Exports
@@ -35,6 +37,7 @@ from .Recordings import Recordings
 from .Scene.DeviceNodes import DeviceNodes
 from .Scene.LiveVolumes import LiveVolumes
 from .Scene.RecordedSequences import RecordedSequences
+from .Scene.RecordingViews import RecordingViews
 from .Scene.Views import Views
 from .Session import Session
 from .Settings import CameraSettings, OpenIGTLinkSettings, SourceSettings, settingsFromJSON
@@ -61,7 +64,10 @@ class RealTimeImagingLogic(
         self.views = Views(slicer.app.applicationLogic())
         self.volumes = LiveVolumes(slicer.mrmlScene, self.views)
         self.listeners = Listeners()
-        self.session = Session(self.volumes.show, self.listeners, self._changed)
+        budget = DrawingBudget()
+        self.session = Session(self.volumes.show, self.listeners, self._changed, budget)
+        self.drawingTimes = DrawingTimes(self.views.windows, budget.drawn)
+        self.session.beforeShowing = self.drawingTimes.look
         self.devices = DeviceNodes(slicer.mrmlScene)
         self.session.messages.show = self.devices.show
         self.control = Control(self._sendToDevices, self.listeners, slicer.mrmlScene)
@@ -71,16 +77,22 @@ class RealTimeImagingLogic(
         self.pushing = Pushing(self.session, self.listeners, self._start)
         self.connecting = Connecting(self._start, self.pushing, self.listeners.report)
         self.sequences = RecordedSequences(slicer.mrmlScene, slicer.modules.sequences.logic())
+        self.recordingViews = RecordingViews(
+            slicer.mrmlScene, self.views, lambda stream: self.volumes.volume(stream).node, self.session.runningWith
+        )
+        self.volumes.onShown = self.recordingViews.takeBack
         self.exports = Exports(self.listeners, self._changed)
         self.conversions = Conversions(self.listeners, self.loadConverted, self._changed)
         self.recordings = Recordings(
             self.session, self.listeners, self.sequences, self._changed, self.exports.checksums
         )
+        self.recordings.onInScene = self.recordingViews.finish
         self.recordings.repairFolder = slicer.app.userSettings().value(RECORDING_FOLDER_KEY, "") or ""
         self._observers: list[Callable[[], None]] = []
         self._scanners: list[tuple[SimulatedScanner, Handle]] = []
         self._lastSettings: SourceSettings | None = None
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._sceneCloses)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self._sceneImported)
         slicer.app.connect("aboutToQuit()", self.close)
         for folder in sweep():
             logging.info("Removed %s, left behind by a process that has ended", folder)
@@ -169,6 +181,8 @@ class RealTimeImagingLogic(
         self.pushing.deliver()
         self.session.dispose()
         self._changed()
+        self.drawingTimes.close()
+        self.recordingViews.forget()
         self.pushing.close()
         self.recordings.close()
         self.exports.close()
@@ -213,7 +227,9 @@ class RealTimeImagingLogic(
 
     # ---- what comes
 
-    def addFrameCallback(self, callback: Callable[[Frame], object], stream: str | None = None) -> None:
+    def addFrameCallback(
+        self, callback: Callable[[Frame], object], stream: str | None = None, every: bool = False
+    ) -> None:
         """Call with every frame that is shown; ``frame.pixels`` is read-only and valid during the call.
 
         An array that it returns is pushed as a frame of the stream "<stream> <name of the function>", in the place of
@@ -222,8 +238,9 @@ class RealTimeImagingLogic(
         ``statistics()["callbackMs"]``; the event "callback-slow" says when it is too long.
 
         :param stream: only frames of this stream.
+        :param every: also with frames that arrive in Slicer and are not shown, because drawing takes too long.
         """
-        self.listeners.frameCallbacks.add(callback, stream)
+        self.listeners.frameCallbacks.add(callback, stream, every)
 
     def removeFrameCallback(self, callback: Callable[[Frame], object]) -> None:
         """Do not call it any more."""
@@ -306,6 +323,7 @@ class RealTimeImagingLogic(
     def _changed(self) -> None:
         self.pushing.changed()
         self.recordings.changed()
+        self.recordingViews.update()
         self.connecting.changed()
         # A scanner's folder goes after the source that looks at it.
         for pair in [pair for pair in self._scanners if pair[1].ended]:
@@ -320,11 +338,15 @@ class RealTimeImagingLogic(
         self.pushing.deliver()
         self.session.close()
         self.recordings.forget()
+        self.recordingViews.forget()
         self.exports.forget()
         self.conversions.forget()
         self.volumes.forget()
         self.devices.forget()
         self._changed()
+
+    def _sceneImported(self, caller: Any = None, event: Any = None) -> None:
+        self.volumes.lookAgain()
 
     def _scannerFailed(self, words: str) -> None:
         self.listeners.report(Event("simulator-failed", words, "error"))

@@ -19,6 +19,7 @@ from .Recordings import KEPT_BYTES, Recordings
 from .Scene.LiveVolume import STREAM_ATTRIBUTE, arrayOf, ijkToRASOf
 from .Scene.LiveVolumes import LiveVolumes
 from .Scene.RecordedSequences import RecordedSequences
+from .Scene.RecordingViews import RecordingViews
 from .Session import Session
 
 METADATA_PARAMETER = "Metadata"
@@ -33,6 +34,7 @@ class RecordingLogic:
     volumes: LiveVolumes
     recordings: Recordings
     sequences: RecordedSequences
+    recordingViews: RecordingViews
     exports: Exports
 
     def getParameterNode(self) -> Any:
@@ -70,6 +72,27 @@ class RecordingLogic:
     def isRecording(self) -> bool:
         """True while what comes is stored."""
         return self.recordings.active
+
+    def showRecording(self, browserNode: Any = None) -> None:
+        """Show a recording in the views, in the place of its streams, and choose it in Slicer's sequence toolbar.
+
+        A recording that ends does so by itself in views that show nothing live. The next start of a stream brings its
+        live volume back.
+
+        :param browserNode: vtkMRMLSequenceBrowserNode that :meth:`stopRecording` returned; None: the last recording.
+        :raises SettingsError: no recording is in the scene, or it has no images.
+        """
+        browser = browserNode or self.lastRecording()
+        if browser is None:
+            raise SettingsError("No recording is in the scene yet.")
+        if not self.recordingViews.show(browser):
+            raise SettingsError(f"{browser.GetName()} has no recorded images.")
+        self.sequences.present(browser)
+
+    def lastRecording(self) -> Any:
+        """The vtkMRMLSequenceBrowserNode of the recording that was finished last; None when none is in the scene."""
+        last = self.recordingViews.last
+        return last if last is not None and last.GetScene() is slicer.mrmlScene else None
 
     def recordingStatus(self) -> dict[str, Any]:
         """``active``, ``name``, ``seconds``, ``bytes``, ``free``, ``kept``, ``built``: see :class:`Recordings`."""

@@ -46,6 +46,8 @@ class Recordings:
         self._onChange, self._onComplete = onChange, onComplete
         session.orderGivers.append(self._orders)
         session.onStored = self._stored
+        self.onInScene: Callable[[list[Any]], None] = lambda browsers: None
+        """Called with the browser nodes of a recording that is in the scene."""
         self.repairFolder = ""
         """Where the last recording went: what a dead process left there is finished when a source starts."""
         self._plan: dict[str, Any] | None = None
@@ -234,6 +236,7 @@ class Recordings:
             self._listeners.report(Event("nothing-recorded", text, "warning"))
         else:
             self._sequences.present(browser)
+            self.onInScene(self._sequences.browsersOf(browser))
         files = headers or messages
         if files:
             text = f"The recording {self._name} is complete; it begins with {files[0]}."

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,38 +16,83 @@ from .Acquisition.Feed import Feed
 from .Acquisition.Outlet import frameOf
 from .Acquisition.Process import AcquisitionProcess
 from .Acquisition.Ring import Place
-from .Errors import SettingsError
+from .DrawingBudget import DrawingBudget
+from .Errors import RingError, SettingsError
 from .Event import Event
-from .Frame import Frame
+from .Frame import Frame, Pixels
 from .Handle import Handle
 from .Listeners import Listeners
 from .Messages import Messages
 from .Settings import FolderSettings, PushSettings, SourceSettings
 from .Statistics import Spread, StreamCounts
 
-SHORTEST_PAUSE = 0.01
+SHORTEST_PAUSE = 0.004
 """Seconds from the end of one showing to the next, so that the window is drawn and the mouse is heard in between."""
+TURN = 0.02
+"""Seconds for showing before the window has its turn."""
+HELD = 2
+"""Slots of one process that frames hold while they wait for views; more are copied, so that other streams arrive."""
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Waiting:
     handle: Handle
-    place: Place
+    place: Place | None
+    """Where the pixels are in the ring; None when they were copied."""
     values: dict[str, Any]
+    pixels: Pixels | None = None
+
+    def frame(self) -> Frame:
+        """The frame; its pixels are valid until :meth:`release`.
+
+        :raises RingError: they are gone.
+        """
+        pixels, process = self.pixels, self.handle.process
+        if pixels is None:
+            if self.place is None or process is None:
+                raise RingError("The memory of the frame is gone.")
+            pixels = process.view(self.place, tuple(self.values["shape"]), self.values["dtype"])
+        return frameOf(self.values, pixels)
+
+    def copy(self) -> None:
+        """Copy the pixels and give the slot back.
+
+        :raises RingError: they are gone.
+        """
+        self.pixels = self.frame().pixels.copy()
+        self.pixels.flags.writeable = False
+        self.release()
+
+    def release(self) -> None:
+        """Give the slot back."""
+        if self.place and self.handle.process:
+            self.handle.held -= 1
+            self.handle.process.release([self.place])
+        self.place = None
 
 
 class Session:
     """Starts and stops sources, and hands the newest frame of each stream to the scene and to callbacks.
 
-    :param show: puts a frame into the scene; its pixels are valid during the call only.
+    :param show: puts a frame into the scene; its pixels are valid during the call only. Returns the names of the views
+        that will draw it, or None when any view may.
     :param listeners: get frames and events.
     :param onChange: called when a source's state, a count or the last event may have changed.
+    :param budget: says when the next frame of a stream may be shown.
     """
 
-    def __init__(self, show: Callable[[Frame], None], listeners: Listeners, onChange: Callable[[], None]) -> None:
-        self._show, self._listeners, self._onChange = show, listeners, onChange
+    def __init__(
+        self,
+        show: Callable[[Frame], Collection[str] | None],
+        listeners: Listeners,
+        onChange: Callable[[], None],
+        budget: DrawingBudget,
+    ) -> None:
+        self._show, self._listeners, self._onChange, self._budget = show, listeners, onChange, budget
+        self.beforeShowing: Callable[[], None] = lambda: None
+        """Called before frames are shown."""
         self.orderGivers: list[Callable[[Handle], list[dict[str, Any]]]] = []
         """Give the commands with which each process of a source begins."""
         self.onStored: Callable[[Handle, dict[str, Any]], None] = lambda handle, line: None
@@ -63,7 +109,7 @@ class Session:
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
         self._timer.setTimerType(qt.Qt.PreciseTimer)
-        self._timer.connect("timeout()", self._showWaiting)
+        self._timer.connect("timeout()", self._showDue)
 
     # ---- sources
 
@@ -79,6 +125,7 @@ class Session:
         if not self.active():
             self.handles.clear()
             self._latency, self._mainThread = Spread(), Spread()
+            self._budget.forget()
         handle = Handle(settings)
         handle.streams[name] = name
         handle.process = AcquisitionProcess(
@@ -136,7 +183,14 @@ class Session:
     def dispose(self) -> None:
         """Close, and let go of what would keep this object alive; it is not used afterwards."""
         self.close()
-        self._timer.disconnect("timeout()", self._showWaiting)
+        self._timer.disconnect("timeout()", self._showDue)
+
+    def runningWith(self, stream: str) -> Handle | None:
+        """The source that has this stream and has not ended; None when there is none."""
+        for handle in self.handles:
+            if not handle.ended and (stream in handle.counts or stream in handle.streams.values()):
+                return handle
+        return None
 
     def running(self) -> list[Handle]:
         """The sources that have not ended."""
@@ -236,9 +290,17 @@ class Session:
             return
         stream = self._streamName(handle, values["stream"])
         older = self._waiting.pop(stream, None)
-        self._waiting[stream] = _Waiting(handle, place, {**values, "stream": stream})
-        if older and older.handle.process:
-            older.handle.process.release([older.place])
+        waiting = self._waiting[stream] = _Waiting(handle, place, {**values, "stream": stream})
+        handle.held += 1
+        if older:
+            older.release()
+        try:
+            if self._listeners.frameCallbacks.anyEvery:
+                self._listeners.frameCallbacks.hand(waiting.frame(), arriving=True)
+            if waiting.place and handle.held > HELD and self._budget.wait(stream) > TURN:
+                waiting.copy()
+        except RingError:
+            log.exception("The memory of a frame is gone")
 
     def _streamName(self, handle: Handle, name: str) -> str:
         if name not in handle.streams:
@@ -261,12 +323,7 @@ class Session:
         for handle in [*self._retired, *self.handles]:
             if handle.ended:
                 handle.endHints()
-        if self._waiting or self.messages.waiting:
-            pause = self._nextShow - time.perf_counter()
-            if pause <= 0:
-                self._showWaiting()
-            elif not self._timer.isActive():
-                self._timer.start(max(1, round(1000 * pause)))
+        self._showDue()
         self._onChange()
 
     def _report(self, code: str, level: str, text: str) -> None:
@@ -274,45 +331,64 @@ class Session:
 
     # ---- showing
 
-    def _showWaiting(self) -> None:
+    def _showDue(self) -> None:
+        """Show what may be shown now, and the rest when its time comes."""
+        if self._showing or not (self._waiting or self.messages.waiting):
+            return
+        pause = self._pause()
+        if pause <= 0:
+            self._showWaiting(everything=False)
+        else:
+            self._timer.start(math.ceil(1000 * pause))
+
+    def _pause(self) -> float:
+        waiting: list[str | None] = [*self._waiting, *([None] if self.messages.waiting else [])]
+        pause = min(self._budget.wait(stream) for stream in waiting)
+        return max(pause, self._nextShow - time.perf_counter())
+
+    def _showWaiting(self, everything: bool = True) -> None:
+        """Show the waiting frames: all, or those for which the budget does not ask to wait."""
         if self._showing:  # a callback runs the event loop: an older frame must not come after a newer one
             return
-        waiting, self._waiting = self._waiting, {}
-        worked = bool(waiting) or self.messages.waiting
-        started = time.perf_counter()
+        due = [stream for stream in self._waiting if everything or self._budget.wait(stream) <= 0]
+        messages = self.messages.waiting and bool(due or self._budget.wait(None) <= 0)
+        if not due and not messages:
+            return
+        until = time.perf_counter() + TURN
         self._showing = True
         try:
-            # First, so that an image is seen where its device is.
-            self.messages.showWaiting()
-            for one in waiting.values():
-                self._showOne(one)
+            self.beforeShowing()
+            self._budget.begin()
+            if messages:
+                # First, so that an image is seen where its device is.
+                self.messages.showWaiting()
+                self._budget.shown(None, None)
+            for stream in due:
+                self._showOne(self._waiting.pop(stream))
+                if not everything and time.perf_counter() > until:
+                    break
         finally:
             self._showing = False
+        self._nextShow = time.perf_counter() + SHORTEST_PAUSE
         if self._waiting or self.messages.waiting:
-            self._timer.start(round(1000 * SHORTEST_PAUSE))
-        if worked:
-            ended = time.perf_counter()
-            # Never more than half of the main thread's time.
-            self._nextShow = ended + max(SHORTEST_PAUSE, ended - started)
-            self._onChange()
+            self._timer.start(math.ceil(1000 * self._pause()))
+        self._onChange()
 
     def _showOne(self, waiting: _Waiting) -> None:
         started = time.perf_counter()
-        process = waiting.handle.process
-        if process is None:
-            return
-        values = waiting.values
-        counts = waiting.handle.counts.setdefault(values["stream"], StreamCounts())
+        stream = waiting.values["stream"]
+        counts = waiting.handle.counts.setdefault(stream, StreamCounts())
+        views: Collection[str] | None = ()
         try:
-            pixels = process.view(waiting.place, tuple(values["shape"]), values["dtype"])
-            frame = frameOf(values, pixels)
-            self._show(frame)
+            frame = waiting.frame()
+            views = self._show(frame)
             counts.show(frame.number, frame.receiveTime)
             self._latency.add(1000 * (time.time() - frame.receiveTime))
             self._mainThread.add(1000 * (time.perf_counter() - started))
             self._listeners.frameCallbacks.hand(frame)
         except Exception as error:  # the boundary of the display: one frame less must not end the stream
             log.exception("A frame could not be shown")
-            self._report("not-shown", "error", f"A frame of {values['stream']} could not be shown: {error}")
+            self._report("not-shown", "error", f"A frame of {stream} could not be shown: {error}")
         finally:
-            process.release([waiting.place])
+            self._budget.shown(stream, views)
+            waiting.release()

@@ -24,6 +24,7 @@ class RecordSection(Section):
         self.connect(ui.recordSection, "contentsCollapsed(bool)", self._showBuilding)
         self.connect(ui.recordButton, "clicked()", self._recordOrStop)
         self.connect(ui.saveLastButton, "clicked()", self._saveLast)
+        self.connect(ui.showRecordingButton, "clicked()", self._show)
         self.connect(ui.keepSecondsSpinBox, "valueChanged(int)", self._keep)
         self.connect(ui.recordFromStartCheckBox, "toggled(bool)", self._rememberFromStart)
         ui.keepSecondsSpinBox.value = int(remembered("KeepSeconds", 0))
@@ -36,6 +37,7 @@ class RecordSection(Section):
         for name in ("recordingFolderPathLineEdit", "keepSecondsSpinBox"):
             getattr(ui, name).enabled = not recording
         ui.saveLastButton.enabled = bool(kept and kept["frames"]) and not recording
+        ui.showRecordingButton.enabled = self.logic.lastRecording() is not None
         parts = []
         if recording:
             parts.append(_("{seconds:.0f} s").format(**status))
@@ -65,6 +67,9 @@ class RecordSection(Section):
 
     def _saveLast(self) -> None:
         self.attempt(lambda: self.logic.saveLast(self._folder()))
+
+    def _show(self) -> None:
+        self.attempt(self.logic.showRecording)
 
     def _keep(self, seconds: int) -> None:
         remember("KeepSeconds", seconds)

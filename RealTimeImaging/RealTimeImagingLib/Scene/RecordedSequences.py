@@ -16,10 +16,10 @@ from ..Errors import RecordingError
 from ..Frame import Pixels
 from ..Recording import RecordedMessages, RecordedPart, fileName, openRecording
 from .LiveVolume import arrayOf
-from .MappedSequence import HEADER, MappedSequence
+from .MappedSequence import HEADER, STREAM_ATTRIBUTE, MappedSequence
 from .RecordedTransforms import RecordedTransforms, Span
 from .Stored import markStored
-from .WindowLevel import displayWindow
+from .WindowLevel import commonWindow, displayWindow
 
 PART_ATTRIBUTE = "RecordingPart"
 """Attribute of the sequence node, also when Slicer's own reader has opened the file."""
@@ -114,6 +114,11 @@ class RecordedSequences:
                 found.setdefault(name if part == 1 else name.removesuffix(f"_{part}"), {})[part] = node
         return found
 
+    def browsersOf(self, first: Any) -> list[Any]:
+        """All browsers of a recording that :meth:`add` filled, the first one first."""
+        found = [one for key, one in self._browsers.items() if key[0] == first.GetID() and one is not first]
+        return [first, *(one for one in found if one.GetScene() is self._scene)]
+
     def filled(self, browser: Any) -> bool:
         """Whether the browser shows anything."""
         return browser.GetMasterSequenceNode() is not None
@@ -198,10 +203,12 @@ class RecordedSequences:
         proxy.CreateDefaultDisplayNodes()
         proxy.GetDisplayNode().SetAutoWindowLevel(False)
         yield
-        pixels = arrayOf(first)
-        found = None if pixels is None else _windowOf(pixels)
-        if found:
-            proxy.GetDisplayNode().SetWindowLevel(*found)
+        # The first frame alone may be nearly black.
+        last = node.GetNumberOfDataNodes() - 1
+        arrays = [arrayOf(node.GetNthDataNode(index)) for index in sorted({0, last // 2, last})]
+        windows = [one for one in (None if pixels is None else _windowOf(pixels) for pixels in arrays) if one]
+        if windows:
+            proxy.GetDisplayNode().SetWindowLevel(*commonWindow(windows))
         yield
         modifying = browser.StartModify()
         browser.AddSynchronizedSequenceNode(node)
@@ -213,6 +220,15 @@ class RecordedSequences:
         span.first, span.last = min(span.first, times[0]), max(span.last, times[-1])
         yield
         markStored(storage, _smallVolume(), ".seq.nrrd", sequence.part.path)
+
+
+def streamsOf(browser: Any) -> dict[str, Any]:
+    """The volume that a browser changes for each recorded stream, by the stream's name."""
+    sequences = vtk.vtkCollection()
+    browser.GetSynchronizedSequenceNodes(sequences, True)
+    nodes = [sequences.GetItemAsObject(index) for index in range(sequences.GetNumberOfItems())]
+    found = {node.GetAttribute(STREAM_ATTRIBUTE): browser.GetProxyNode(node) for node in nodes}
+    return {stream: proxy for stream, proxy in found.items() if stream and proxy and proxy.IsA("vtkMRMLVolumeNode")}
 
 
 def _windowOf(pixels: Pixels) -> tuple[float, float] | None:

@@ -1,0 +1,130 @@
+"""When the next image of a stream may be shown, so that drawing leaves the window time for the user."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+
+SHARE = 0.6
+"""Part of the window's time that showing and drawing images may take."""
+WEIGHT = 0.3
+"""Weight of the latest drawings in what the next ones are expected to take."""
+LONGEST = 1.0
+"""Most seconds that one drawing counts: the display never stops, however slow a view is."""
+SMALL = 1e-9
+
+Stream = str | None
+"""A stream's name; None stands for what devices send beside images."""
+
+
+class DrawingBudget:
+    """Keeps account of the seconds that showing and drawing take.
+
+    Each stream owes the seconds in which views draw it. Passing time pays SHARE of its length: first for copying, which
+    delays every stream, then for the drawings of all streams in equal parts. A stream whose views are cheap is
+    therefore not slowed by another in an expensive view, and all together take no more than SHARE.
+
+    :param clock: gives seconds, never backwards.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._paid = clock()
+        self._begun = (self._paid, 0.0)
+        self._charged = 0.0
+        self._copying = 0.0
+        self._debts: dict[Stream, float] = {}
+        self._rounds: dict[Stream, _Round] = {}
+        self._pending: dict[str, set[Stream]] = {}
+        self._drawn: dict[str, set[Stream]] = {}
+
+    def wait(self, stream: Stream) -> float:
+        """Seconds until the next image of a stream may be shown; 0 when it may be shown now."""
+        self._pay()
+        debt = self._debts.get(stream, 0.0)
+        return (self._copying + sum(min(debt, one) for one in self._debts.values())) / SHARE
+
+    def begin(self) -> None:
+        """Note that an image is about to be shown."""
+        self._begun = (self._clock(), self._charged)
+
+    def shown(self, stream: Stream, views: Collection[str] | None) -> None:
+        """Charge the time since :meth:`begin`, and what drawing is expected to take.
+
+        :param views: names of the views that will draw the image; None when any view may.
+        """
+        self._pay()
+        began, charged = self._begun
+        self.begin()
+        # A drawing that came in the middle of it is charged as a drawing.
+        self._copying += max(0.0, self._paid - began - (self._charged - charged))
+        for view in self._pending if views is None else views:
+            self._pending.setdefault(view, set()).add(stream)
+        if views or views is None or stream in self._rounds:
+            drawn = self._rounds.setdefault(stream, _Round())
+            self._owe(stream, drawn.begin())
+
+    def drawn(self, view: str, seconds: float, more: bool = False) -> None:
+        """Charge a drawing to the streams that were shown in this view since the last one.
+
+        A drawing that no stream caused, such as one after a click, is charged to none.
+
+        :param more: these seconds belong to the view's last drawing.
+        """
+        self._pay()
+        if not more:
+            self._drawn[view], self._pending[view] = self._pending.get(view, set()), set()
+        streams = self._drawn.get(view, set())
+        seconds = min(seconds, LONGEST)
+        for stream in streams:
+            self._owe(stream, self._rounds.setdefault(stream, _Round()).add(seconds / len(streams)))
+        self._charged += seconds if streams else 0.0
+
+    def forget(self) -> None:
+        """Forget all streams: others are about to start."""
+        self._copying = 0.0
+        self._debts.clear()
+        self._rounds.clear()
+        self._drawn.clear()
+        self._pending = {view: set() for view in self._pending}
+
+    def _owe(self, stream: Stream, seconds: float) -> None:
+        if seconds > SMALL:
+            self._debts[stream] = self._debts.get(stream, 0.0) + seconds
+
+    def _pay(self) -> None:
+        now = self._clock()
+        left = SHARE * (now - self._paid)
+        self._paid = now
+        paid = min(left, self._copying)
+        self._copying -= paid
+        left -= paid
+        while left > SMALL and self._debts:
+            part = min(left / len(self._debts), min(self._debts.values()))
+            left -= part * len(self._debts)
+            self._debts = {stream: debt - part for stream, debt in self._debts.items() if debt - part > SMALL}
+
+
+class _Round:
+    """What the views took for one image: expected when it is shown, measured until the next one is."""
+
+    def __init__(self) -> None:
+        self._expected: float | None = None
+        self._charged = self._measured = 0.0
+        self._first = True
+
+    def begin(self) -> float:
+        """Begin with the next image; returns the seconds that its drawing is expected to take."""
+        if not self._first:
+            known = self._expected
+            self._expected = self._measured if known is None else known + WEIGHT * (self._measured - known)
+        self._first = False
+        self._measured, self._charged = 0.0, self._expected or 0.0
+        return self._charged
+
+    def add(self, seconds: float) -> float:
+        """Add a drawing; returns the seconds beyond what was expected."""
+        self._measured += seconds
+        beyond = max(0.0, self._measured - self._charged)
+        self._charged += beyond
+        return beyond

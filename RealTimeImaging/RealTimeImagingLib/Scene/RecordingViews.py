@@ -1,0 +1,161 @@
+"""Finished recordings in the views, in the place of the streams that they are of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import vtk
+
+from .Layers import LAYERS, layersOf, setVolumeIn, volumeIn
+from .LiveVolume import STREAM_ATTRIBUTE
+from .RecordedSequences import streamsOf
+from .Views import ALL_VIEWS, Views
+
+
+@dataclass
+class _Shown:
+    """A recording in the views.
+
+    :param run: the source that sent the stream at that time; None when none did.
+    """
+
+    proxy: Any
+    run: object
+    places: list[tuple[Any, str]] = field(default_factory=list)
+    observers: list[int] = field(default_factory=list)
+
+
+class RecordingViews:
+    """Puts the volume that Slicer's sequence toolbar changes where the live volume was.
+
+    Zoom, slice, window and level, colours and transform stay. The live volume takes its place back with the first image
+    of the next start.
+
+    :param scene: the MRML scene.
+    :param views: the slice views.
+    :param liveNode: gives the live volume node of a stream, or None.
+    :param runOf: gives the running source of a stream, or None.
+    """
+
+    def __init__(
+        self, scene: Any, views: Views, liveNode: Callable[[str], Any], runOf: Callable[[str], object]
+    ) -> None:
+        self._scene, self._views, self._liveNode, self._runOf = scene, views, liveNode, runOf
+        self._finished: dict[str, Any] = {}
+        self._shown: dict[str, _Shown] = {}
+        self.last: Any = None
+        """The browser node of the recording that finished last; None when there is none."""
+
+    def finish(self, browsers: list[Any]) -> None:
+        """A recording is complete: show each of its streams as soon as the stream is not live.
+
+        :param browsers: its vtkMRMLSequenceBrowserNodes, the first one first.
+        """
+        self.last = browsers[0]
+        for browser in reversed(browsers):
+            self._finished.update(streamsOf(browser))
+        for stream, proxy in self._finished.items():
+            live = self._liveNode(stream)
+            if live is not None:
+                _copyLook(live, proxy)
+        self.update()
+
+    def update(self) -> None:
+        """Show finished recordings of streams that are not live any more; a source may have ended."""
+        for stream, proxy in list(self._finished.items()):
+            if self._runOf(stream) is not None:
+                continue
+            del self._finished[stream]
+            live = self._liveNode(stream)
+            if live is None or proxy.GetScene() is not self._scene:
+                continue
+            places = [place for place in layersOf(self._scene, live.GetID()) if not self._isLive(place[0])]
+            self._put(stream, live, proxy, places)
+
+    def show(self, browser: Any) -> bool:
+        """Show a recording now, also in the place of a live volume; False when it has no images.
+
+        A stream that is in no view is shown in all views.
+        """
+        streams = streamsOf(browser)
+        for stream, proxy in streams.items():
+            self._finished.pop(stream, None)
+            live = self._liveNode(stream)
+            if live is not None:
+                self._put(stream, live, proxy, layersOf(self._scene, live.GetID()))
+        if streams and not any(layersOf(self._scene, proxy.GetID()) for proxy in streams.values()):
+            proxy = next(iter(streams.values()))
+            self._views.show(proxy, ALL_VIEWS)
+            self._note(next(iter(streams)), proxy, [])
+        return bool(streams)
+
+    def takeBack(self, stream: str) -> None:
+        """An image of a stream is shown: when another source sends it than before, it is in its views again."""
+        shown = self._shown.get(stream)
+        if shown is None or self._runOf(stream) is shown.run:
+            return
+        self._let(stream)
+        live = self._liveNode(stream)
+        for composite, layer in shown.places:
+            if live is not None and volumeIn(composite, layer) == shown.proxy.GetID():
+                setVolumeIn(composite, layer, live.GetID())
+
+    def forget(self) -> None:
+        """The scene was closed, or everything ends."""
+        for stream in list(self._shown):
+            self._let(stream)
+        self._finished.clear()
+        self.last = None
+
+    def _isLive(self, composite: Any) -> bool:
+        nodes = (self._scene.GetNodeByID(volumeIn(composite, layer)) for layer in LAYERS)
+        streams = (node.GetAttribute(STREAM_ATTRIBUTE) for node in nodes if node)
+        return any(stream and self._runOf(stream) is not None for stream in streams)
+
+    def _put(self, stream: str, live: Any, proxy: Any, places: list[tuple[Any, str]]) -> None:
+        earlier = self._shown.get(stream)
+        if earlier is not None:
+            # A second recording takes the place of the first.
+            places = places + [one for one in earlier.places if volumeIn(*one) == earlier.proxy.GetID()]
+        if not places:
+            return
+        _copyLook(live, proxy)
+        for composite, layer in places:
+            setVolumeIn(composite, layer, proxy.GetID())
+        self._note(stream, proxy, places)
+
+    def _note(self, stream: str, proxy: Any, places: list[tuple[Any, str]]) -> None:
+        self._let(stream)
+        shown = self._shown[stream] = _Shown(proxy, self._runOf(stream), places)
+        # A single slice that moves from frame to frame would leave the view blank.
+        shown.observers.append(proxy.AddObserver(vtk.vtkCommand.ModifiedEvent, self._moved))
+        self._views.follow(proxy)
+
+    def _moved(self, proxy: Any, event: Any = None) -> None:
+        self._views.follow(proxy)
+
+    def _let(self, stream: str) -> None:
+        shown = self._shown.pop(stream, None)
+        if shown:
+            for tag in shown.observers:
+                shown.proxy.RemoveObserver(tag)
+
+
+def _copyLook(live: Any, proxy: Any) -> None:
+    """Give a recording's volume the transform, window, level, threshold and colours of the live one."""
+    if live.GetTransformNodeID() != proxy.GetTransformNodeID():
+        proxy.SetAndObserveTransformNodeID(live.GetTransformNodeID())
+    here, there = live.GetDisplayNode(), proxy.GetDisplayNode()
+    if here is None or there is None or here.GetClassName() != there.GetClassName():
+        return
+    modifying = there.StartModify()
+    there.SetAutoWindowLevel(False)
+    there.SetWindowLevel(here.GetWindow(), here.GetLevel())
+    there.SetAndObserveColorNodeID(here.GetColorNodeID())
+    there.SetInterpolate(here.GetInterpolate())
+    there.SetAutoThreshold(False)
+    there.SetThreshold(here.GetLowerThreshold(), here.GetUpperThreshold())
+    there.SetApplyThreshold(here.GetApplyThreshold())
+    there.EndModify(modifying)

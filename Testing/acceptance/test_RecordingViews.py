@@ -1,0 +1,207 @@
+"""A recording that ends is where its stream was: what the sequence toolbar changes is seen."""
+
+from __future__ import annotations
+
+import importlib
+
+import nibabel
+import numpy as np
+import pytest
+
+from .conftest import until, untilStopped
+
+VIEWS = ("Red", "Yellow", "Green")
+
+
+def images(count, shape=(4, 32, 32), scale=1):
+    return [np.full(shape, scale * (number + 1), np.int16) for number in range(count)]
+
+
+@pytest.fixture
+def look(slicer, views):
+    """What the views show: names of nodes, zoom and slice, brightness."""
+
+    class Look:
+        def composite(self, view):
+            return views.sliceWidget(view).mrmlSliceCompositeNode()
+
+        def layers(self, layer="Background"):
+            ids = [getattr(self.composite(view), f"Get{layer}VolumeID")() for view in VIEWS]
+            nodes = [slicer.mrmlScene.GetNodeByID(one) if one else None for one in ids]
+            return [node and node.GetName() for node in nodes]
+
+        def places(self):
+            logics = [views.sliceWidget(view).sliceLogic() for view in VIEWS]
+            nodes = [logic.GetSliceNode() for logic in logics]
+            return [(logic.GetSliceOffset(), *node.GetFieldOfView()) for logic, node in zip(logics, nodes, strict=True)]
+
+        def mean(self, view="Red"):
+            view = views.sliceWidget(view).sliceView()
+            view.forceRender()
+            return float(view.pixels()[60:100, 60:100].mean())
+
+    return Look()
+
+
+def pushed(logic, arrays, name="Live", **values):
+    before = logic.statistics()["streams"].get(name, {"received": 0})["received"] if logic.isRunning() else 0
+    for number, array in enumerate(arrays, before + 1):
+        logic.push(array, name=name, **values)
+        until(lambda number=number: logic.statistics()["streams"].get(name, {}).get("received") == number)
+
+
+def record(logic, folder, frames, name="Take"):
+    """Push frames of streams while they are recorded; returns the browser."""
+    logic.startRecording(folder, name=name)
+    for stream, arrays in frames.items():
+        pushed(logic, arrays, stream)
+    until(lambda: logic.statistics()["recorded"] >= sum(len(arrays) for arrays in frames.values()))
+    return logic.stopRecording()
+
+
+def finished(logic):
+    until(lambda: not logic.recordings.building)
+
+
+def test_scrubbingIsSeen(slicer, logic, look, tmp_path, noErrors):
+    """Stop: the recording is where the live volume was, with its look; the next start brings the live volume back."""
+    frames = images(5, scale=100)
+    browser = record(logic, tmp_path / "out", {"Live": frames})
+    live = logic.liveVolumeNode()
+    display = live.GetDisplayNode()
+    display.SetWindowLevel(512, 256)
+    display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGreen")
+    red = slicer.app.layoutManager().sliceWidget("Red")
+    red.mrmlSliceNode().SetFieldOfView(44, 44, 1)
+    red.sliceLogic().SetSliceOffset(2)
+    finished(logic)
+    assert look.layers() == ["Live"] * 3  # the source runs
+    places = look.places()
+    untilStopped(logic)
+    proxy = browser.GetProxyNode(browser.GetMasterSequenceNode())
+    assert look.layers() == [proxy.GetName()] * 3
+    assert look.places() == places
+    shown = proxy.GetDisplayNode()
+    assert (shown.GetWindow(), shown.GetLevel(), shown.GetColorNodeID()) == (512, 256, "vtkMRMLColorTableNodeGreen")
+    seen = []
+    for index in range(5):
+        browser.SetSelectedItemNumber(index)
+        seen.append(look.mean())
+    assert seen == sorted(set(seen))
+    pushed(logic, images(1, scale=7))
+    assert look.layers() == ["Live"] * 3
+    assert look.places() == places
+    assert (display.GetWindow(), display.GetLevel()) == (512, 256)
+    untilStopped(logic)
+    assert look.layers() == ["Live"] * 3  # nothing new was recorded
+
+
+def test_stopOfTheSourceShowsTheRecording(logic, look, tmp_path, noErrors):
+    """Stop ends source and recording together."""
+    logic.startRecording(tmp_path / "out", name="Both")
+    pushed(logic, images(3))
+    untilStopped(logic)
+    finished(logic)
+    assert look.layers() == ["Both-Live"] * 3
+
+
+def test_eachStreamInItsOwnViewsAndLayers(slicer, logic, look, tmp_path, noErrors):
+    """Two streams, one in the foreground, beside a volume of the user: each recording is where its stream was."""
+    mine = slicer.util.addVolumeFromArray(np.zeros((4, 32, 32), np.int16), name="Mine")
+    record(logic, tmp_path / "out", {"A": images(2), "B": images(3)})
+    a, b = (logic.liveVolumeNode(name).GetID() for name in "AB")
+    look.composite("Red").SetBackgroundVolumeID(a)
+    look.composite("Yellow").SetBackgroundVolumeID(mine.GetID())
+    look.composite("Yellow").SetForegroundVolumeID(b)
+    look.composite("Green").SetBackgroundVolumeID(mine.GetID())
+    untilStopped(logic)
+    finished(logic)
+    assert look.layers() == ["Take-A", "Mine", "Mine"]
+    assert look.layers("Foreground") == [None, "Take-B", None]
+    logic.setShowIn("none", "A")
+    logic.setShowIn("none", "B")
+    pushed(logic, images(1), "B")
+    pushed(logic, images(1), "A")
+    assert look.layers("Foreground") == [None, "B", None]
+
+
+def test_somethingLiveIsNotDisplaced(slicer, logic, look, incoming, tmp_path, noErrors):
+    """A view that shows another stream that is live stays as it is."""
+    from RealTimeImagingLib import FolderSettings
+
+    handle = logic.start(FolderSettings(incoming, stream="Folder"))
+    until(lambda: handle.state == "running")
+    record(logic, tmp_path / "out", {"Live": images(2)})
+    finished(logic)
+    hidden = incoming / ".a.nii"
+    nibabel.Nifti1Image(np.ones((4, 5, 6), np.int16), np.eye(4)).to_filename(hidden)
+    hidden.rename(incoming / "a.nii")
+    until(lambda: logic.liveVolumeNode("Folder"))
+    look.composite("Red").SetForegroundVolumeID(logic.liveVolumeNode("Folder").GetID())
+    (pushing,) = [one for one in logic.sources() if one is not handle]
+    logic.stop(pushing)
+    until(lambda: pushing.ended)
+    until(lambda: look.layers()[1:] == ["Take-Live"] * 2)
+    assert look.layers()[0] == "Live"
+
+
+def test_showByHand(slicer, module, logic, look, tmp_path, noErrors):
+    """The button: also while the stream is live, and in all views when the stream is in none."""
+    ui = module.widgetRepresentation().self().panel.ui
+    settingsError = importlib.import_module("RealTimeImagingLib.Errors").SettingsError
+    assert not ui.showRecordingButton.enabled
+    with pytest.raises(settingsError, match="No recording"):
+        logic.showRecording()
+    first = record(logic, tmp_path / "out", {"Live": images(2)}, "First")
+    finished(logic)
+    until(lambda: ui.showRecordingButton.enabled)
+    ui.showRecordingButton.click()
+    assert look.layers() == ["First-Live"] * 3
+    pushed(logic, images(2))
+    assert look.layers() == ["First-Live"] * 3  # what the user asked for stays
+    second = record(logic, tmp_path / "out", {"Live": images(2)}, "Second")
+    untilStopped(logic)
+    finished(logic)
+    assert look.layers() == ["Second-Live"] * 3
+    logic.showRecording(first)
+    assert look.layers() == ["First-Live"] * 3
+    assert slicer.modules.sequences.toolBar().activeBrowserNode() is first
+    for view in VIEWS:
+        look.composite(view).SetBackgroundVolumeID(None)
+    logic.showRecording(second)
+    assert look.layers() == ["Second-Live"] * 3
+    empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "Empty")
+    with pytest.raises(settingsError, match="Empty"):
+        logic.showRecording(empty)
+    pushed(logic, images(1))
+    assert look.layers() == ["Live"] * 3
+
+
+def test_aMovingSliceStaysInSight(slicer, logic, look, tmp_path, noErrors):
+    """Single slices that move from frame to frame: scrubbing moves the view with them."""
+    logic.startRecording(tmp_path / "out", name="Sweep")
+    for number in range(4):
+        matrix = np.eye(4)
+        matrix[2, 3] = 10 * number
+        pushed(logic, [np.full((1, 32, 32), 100, np.int16)], ijkToRAS=matrix)
+    untilStopped(logic)
+    finished(logic)
+    browser = logic.lastRecording()
+    for number in (3, 1, 2, 0):
+        browser.SetSelectedItemNumber(number)
+        assert look.places()[0][0] == 10 * number
+    slicer.mrmlScene.RemoveNode(browser)
+    assert logic.lastRecording() is None
+
+
+def test_aRegisteredStreamStaysRegistered(slicer, logic, look, tmp_path, noErrors):
+    """The transform above the live volume is above the recording, too, at every frame."""
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    browser = record(logic, tmp_path / "out", {"Live": images(2)})
+    logic.liveVolumeNode().SetAndObserveTransformNodeID(transform.GetID())
+    untilStopped(logic)
+    finished(logic)
+    proxy = browser.GetProxyNode(browser.GetMasterSequenceNode())
+    for index in (1, 0):
+        browser.SetSelectedItemNumber(index)
+        assert proxy.GetTransformNodeID() == transform.GetID()
