@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from os import PathLike
 from typing import Any
@@ -57,6 +58,23 @@ class ConversionLogic:
     def cancelConversion(self) -> None:
         """End the conversion; what is done stays."""
         self.conversions.cancel()
+
+    def loadConvertedOnce(self, path: str) -> Any:
+        """Load a converted file, unless the scene has it already as it is now on disk.
+
+        :returns: as :meth:`loadConverted`, for the node that is there or a new one.
+        :raises ConversionError: it is no converted file, or cannot be read.
+        """
+        try:
+            found = os.stat(path)
+        except OSError as error:
+            raise ConversionError(f"{path} cannot be opened: {error.strerror}.") from error
+        key = (path, found.st_size, found.st_mtime_ns)
+        node = slicer.mrmlScene.GetNodeByID(self.conversions.loaded.get(key, ""))
+        if node is None:
+            node = self.loadConverted(path)
+            self.conversions.loaded[key] = node.GetID()
+        return node
 
     def loadConverted(self, path: str) -> Any:
         """Load a converted file: a volume is mapped, there at once and read as it is looked at; a sequence is read.

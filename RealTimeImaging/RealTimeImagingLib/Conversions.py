@@ -18,6 +18,8 @@ from .Listeners import Listeners
 
 _TOLD = 20
 """Volumes that failed, each of which is an event; the report names all."""
+_COUNTED = {"done": "done", "skipped": "already converted", "failed": "failed", "cancelled": "cancelled"}
+"""The counts of a report, and the words for them."""
 
 
 class Conversions:
@@ -36,6 +38,8 @@ class Conversions:
         self._waiting: deque[str] = deque()
         self.files: list[str] = []
         """Paths of the files of the last conversion, in the order of their names."""
+        self.loaded: dict[tuple[str, int, int], str] = {}
+        """Path, size and time of each file that is in the scene, to the ID of its node."""
         self.report: dict[str, Any] | None = None
         """Of the last conversion that told one; see Conversion.Report.toJSON."""
         self._loader = qt.QTimer()
@@ -78,6 +82,7 @@ class Conversions:
     def forget(self) -> None:
         """The scene was closed: what waits to be loaded is not."""
         self._waiting.clear()
+        self.loaded.clear()
 
     def close(self) -> None:
         """End it, wait for the end, and load nothing any more."""
@@ -113,8 +118,9 @@ class Conversions:
         for one in failed[:_TOLD]:
             text = f"{one['series']} was not converted: {one['reason']}"
             self._listeners.report(Event("not-converted", text, "warning", one["series"]))
-        counts = [f"{report[name]} {name}" for name in ("done", "skipped", "failed", "cancelled") if report[name]]
-        others = f" {len(report['files'])} files are in no volume." if report["files"] else ""
+        counts = [f"{report[name]} {text}" for name, text in _COUNTED.items() if report[name]]
+        left = len(report["files"])
+        others = f" {left} {'file is' if left == 1 else 'files are'} in no volume." if left else ""
         text = f"{', '.join(counts) or 'No volume'}.{others} The report is {report['output']}{os.sep}conversion.csv."
         self._progress, self._words, self._failed = 1.0, f"{words} {text}".strip(), bool(failed)
         level = "warning" if failed or others else "info"

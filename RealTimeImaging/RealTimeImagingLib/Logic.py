@@ -82,7 +82,7 @@ class RealTimeImagingLogic(
         )
         self.volumes.onShown = self.recordingViews.takeBack
         self.exports = Exports(self.listeners, self._changed)
-        self.conversions = Conversions(self.listeners, self.loadConverted, self._changed)
+        self.conversions = Conversions(self.listeners, self.loadConvertedOnce, self._changed)
         self.recordings = Recordings(
             self.session, self.listeners, self.sequences, self._changed, self.exports.checksums
         )
@@ -157,6 +157,10 @@ class RealTimeImagingLogic(
             raise
         self._scanners.append((scanner, handle))
         return handle
+
+    def isSimulated(self, handle: Handle) -> bool:
+        """Whether a source shows the images of a simulated scanner."""
+        return any(shown is handle for _, shown in self._scanners)
 
     def stop(self, handle: Handle | None = None) -> None:
         """Stop one source or all. The last frames and the final counts follow within two seconds.

@@ -146,7 +146,7 @@ def test_lookingForCamerasWhereThereAreNone(slicer, module, logic):
     assert not ui.cameraSearchButton.enabled
     until(lambda: ui.cameraSearchButton.enabled, 60)
     if ui.cameraFoundComboBox.count == 0:
-        assert "No camera was found" in ui.statusLabel.text
+        assert "No camera was found" in ui.sourceComplaintLabel.text
 
 
 def test_whatACameraOffersIsWhatCanBeChosen(slicer, module, logic):

@@ -68,7 +68,7 @@ def test_panel(slicer, module, views, logic, cores, tmp_path, noErrors):
     assert (tmp_path / "out/7_Core_00.nrrd").read_bytes() == before
     ui.convertButton.click()
     ended(logic)
-    until(lambda: "20 skipped" in ui.convertLabel.text)
+    until(lambda: "20 already converted" in ui.convertLabel.text)
 
 
 def _matrixOf(node, slicer):

@@ -111,11 +111,11 @@ def test_whatCannotWorkIsSaid(module, logic, tmp_path, noErrors):
     ui = panelOf(module).ui
     chooseDICOM(ui, "", 11112)
     ui.startButton.click()
-    assert "Choose the folder in which the files that come are kept" in ui.statusLabel.text
+    assert "Choose the folder in which the files that come are kept" in ui.sourceComplaintLabel.text
     chooseDICOM(ui, tmp_path / "kept", 11112)
     ui.dicomTitleLineEdit.text = "a title that is far too long"
     ui.startButton.click()
-    assert "1 to 16" in ui.statusLabel.text
+    assert "1 to 16" in ui.sourceComplaintLabel.text
 
 
 def test_aPortThatIsTakenIsSaidAndHeals(module, logic, tmp_path):

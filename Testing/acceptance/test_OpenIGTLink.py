@@ -131,7 +131,7 @@ def test_scanPlaneAndCommands(slicer, module, views, logic, linked, noErrors):
     red = slicer.app.layoutManager().sliceWidget("Red").sliceLogic().GetSliceNode()
     ui.sendPlaneCheckBox.checked = True
     assert not ui.sendPlaneCheckBox.checked
-    assert "Choose" in ui.statusLabel.text
+    assert "Choose" in ui.devicesComplaintLabel.text
     ui.planeComboBox.setCurrentNode(red)
     ui.sendPlaneCheckBox.checked = True
     until(lambda: waiting(device))

@@ -83,13 +83,37 @@ def test_settingsAreRemembered(slicer, module, logic, incoming, noErrors):
     assert module.widgetRepresentation().self().logic.sceneSettings() == wanted
 
 
-def test_wrongSettingsAreSaidInThePanel(module, noErrors):
-    """No dialog: one red sentence."""
+def test_complaintsStayBesideTheControlUntilTheNextAction(module, logic, incoming, tmp_path, noErrors):
+    """No dialog: a sentence beside the buttons, which refreshes leave alone, also while another source runs."""
     ui = panelOf(module).ui
+    assert (ui.sourceComplaintLabel.text, ui.sourceComplaintLabel.maximumHeight) == ("", 0)
     ui.folderPathLineEdit.currentPath = ""
     ui.startButton.click()
-    assert "Choose the folder" in ui.statusLabel.text
-    assert "red" in ui.statusLabel.styleSheet
+    assert "Choose the folder" in ui.sourceComplaintLabel.text
+    assert "color" in ui.sourceComplaintLabel.styleSheet
+    assert ui.sourceComplaintLabel.maximumHeight > 100
+    ui.folderPathLineEdit.currentPath = str(incoming)
+    ui.startButton.click()
+    assert (ui.sourceComplaintLabel.text, ui.sourceComplaintLabel.maximumHeight) == ("", 0)
+    until(lambda: "has come to" in ui.statusLabel.text)
+    ui.recordButton.click()
+    complaint = ui.recordComplaintLabel.text
+    assert complaint
+    assert not ui.sourceComplaintLabel.text
+    ui.convertButton.click()
+    ui.sendPlaneCheckBox.click()
+    panelOf(module).refresh()
+    save(incoming / "a.nii", 5)
+    until(lambda: "1 received" in ui.framesLabel.text)
+    assert ui.recordComplaintLabel.text == complaint
+    assert ui.convertComplaintLabel.text
+    assert ui.convertLabel.text == "-"
+    assert "Choose the slice view" in ui.devicesComplaintLabel.text
+    ui.recordingFolderPathLineEdit.currentPath = str(tmp_path / "recordings")
+    ui.recordButton.click()
+    assert logic.isRecording()
+    assert not ui.recordComplaintLabel.text
+    untilStopped(logic)
 
 
 def test_everyControlHasATooltip(module):

@@ -1,4 +1,4 @@
-"""Convert DICOM files, and load what was made of them."""
+"""Convert DICOM files, and load the converted volumes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..Conversion.Words import lasting
+from .Labels import show
 from .Section import Section, remember, remembered
 
 _FIELDS = {"convertNameLineEdit": "ConvertName", "convertTagsLineEdit": "ConvertTags"}
@@ -17,12 +18,12 @@ _FOLDERS = {"convertInputPathLineEdit": "ConvertInput", "convertOutputPathLineEd
 
 
 class ConvertSection(Section):
-    """Folders, names, keys; how far it is; a list of files to load, one at a click."""
+    """Folders, names, tags; progress; a list of files to load, one at a click."""
 
     def __init__(self, ui: Any, logic: Any, complain: Any) -> None:
         super().__init__(ui, logic, complain)
         self._files: list[str] = []
-        self._running = False
+        self._running = self._refused = False
         for name, key in _FOLDERS.items():
             getattr(ui, name).filters = ctk.ctkPathLineEdit.Dirs
             getattr(ui, name).currentPath = remembered(key)
@@ -34,7 +35,7 @@ class ConvertSection(Section):
         self.connect(ui.loadConvertedButton, "clicked()", self._load)
 
     def refresh(self, values: dict[str, Any]) -> None:
-        """How far it is, and what can be loaded."""
+        """Show progress and the files that can be loaded."""
         ui, status, files = self.ui, self.logic.conversionStatus(), self.logic.convertedFiles()
         if files != self._files:
             self._files = files
@@ -47,8 +48,7 @@ class ConvertSection(Section):
         ui.loadConvertedButton.enabled = ui.convertedComboBox.enabled = bool(files)
         ui.convertProgressBar.value = round(100 * status["progress"])
         left = "" if status["left"] is None else " " + _("{time} left").format(time=lasting(status["left"]))
-        ui.convertLabel.text = f"{status['words'] or '-'}{left}"
-        ui.convertLabel.setStyleSheet("color: red" if status["failed"] else "")
+        show(ui.convertLabel, f"{status['words'] or '-'}{left}" if not self._refused else "-", status["failed"])
 
     def _showRunning(self, *_collapsed: bool) -> None:
         # A section that opens shows all that is in it, also what was hidden while it was closed.
@@ -72,7 +72,8 @@ class ConvertSection(Section):
             for name, key in _FIELDS.items():
                 remember(key, getattr(ui, name).text)
 
-        self.attempt(start)
+        self._refused = not self.attempt(start)
+        self.refresh({})
 
     def _cancel(self) -> None:
         self.logic.cancelConversion()
@@ -84,7 +85,7 @@ class ConvertSection(Section):
             return
 
         def load() -> None:
-            node = self.logic.loadConverted(self._files[index])
+            node = self.logic.loadConvertedOnce(self._files[index])
             if node.IsA("vtkMRMLVolumeNode"):
                 slicer.util.setSliceViewerLayers(background=node, fit=True)
 

@@ -64,8 +64,7 @@ class DetailsSection(Section):
             words = _("{name} is there twice; the last counts.").format(name=", ".join(sorted(twice))) if twice else ""
         except RealTimeImagingError as error:
             words = str(error)
-        self.ui.metadataLabel.text = words
-        self.ui.metadataLabel.setStyleSheet("color: red" if words else "")
+        self.complain(words)
         return not words
 
     def _addRow(self) -> None:

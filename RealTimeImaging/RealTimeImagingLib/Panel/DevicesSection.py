@@ -1,4 +1,4 @@
-"""What devices say beside images, the scan plane and the words that are sent to them, and images that are passed on."""
+"""Messages from devices, the scan plane and the commands that are sent to them, and the rebroadcast."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..Event import Event
+from .Labels import plainTip, show
 from .Section import Section, remember, remembered
 
-COLUMNS = ("Device", "What it said last", "Messages")
+COLUMNS = ("Device", "Newest message", "Messages")
 FORMS = ("STRING", "COMMAND")
 """In the order of the combo box."""
 PLANE_NODES = ("vtkMRMLSliceNode", "vtkMRMLLinearTransformNode", "vtkMRMLMarkupsPlaneNode")
@@ -30,7 +31,9 @@ class DevicesSection(Section):
         ui.devicesTable.setColumnCount(len(COLUMNS))
         ui.devicesTable.setHorizontalHeaderLabels([_(name) for name in COLUMNS])
         ui.devicesTable.verticalHeader().setVisible(False)
-        ui.devicesTable.horizontalHeader().setStretchLastSection(True)
+        header = ui.devicesTable.horizontalHeader()
+        for column, mode in enumerate((qt.QHeaderView.Interactive, qt.QHeaderView.Stretch, qt.QHeaderView.Interactive)):
+            header.setSectionResizeMode(column, mode)
         ui.planeComboBox.nodeTypes = PLANE_NODES
         ui.planeComboBox.noneEnabled = True
         ui.planeComboBox.addEnabled = ui.planeComboBox.removeEnabled = False
@@ -69,7 +72,7 @@ class DevicesSection(Section):
             self._check(self.ui.sendPlaneCheckBox, False)
         self.ui.broadcastPortSpinBox.enabled = not self.ui.broadcastCheckBox.checked
         status = self.logic.broadcastStatus()
-        self.ui.broadcastLabel.text = status or "-"
+        show(self.ui.broadcastLabel, status or "-")
         connected = self.logic.canSend()
         for name in WORDS:
             getattr(self.ui, f"{name}Button").enabled = connected
@@ -83,8 +86,10 @@ class DevicesSection(Section):
         for row, texts in enumerate(rows):
             for column, text in enumerate(texts):
                 item = qt.QTableWidgetItem(text)
-                item.setToolTip(text)
+                item.setToolTip(plainTip(text))
                 table.setItem(row, column, item)
+        table.resizeColumnToContents(0)
+        table.resizeColumnToContents(2)
         self._rows = rows
 
     def _showViews(self) -> None:
@@ -147,7 +152,7 @@ class DevicesSection(Section):
         remember(f"Command/{name}", text)
         remember("Command/Form", form)
         if not text.strip():
-            self.complain(_("Write the word that the scanner understands."))
+            self.complain(_("Enter the command that the scanner understands."))
             return
         self.attempt(lambda: self.logic.sendCommand(text.strip(), form=form))
 
@@ -163,5 +168,4 @@ class DevicesSection(Section):
 
     def _happened(self, event: Event) -> None:
         if event.code in ANSWERS:
-            self.ui.answerLabel.text = event.text
-            self.ui.answerLabel.setStyleSheet("" if event.level == "info" else "color: red")
+            show(self.ui.answerLabel, event.text, event.level != "info")

@@ -11,6 +11,7 @@ from .CameraSection import CameraSection
 from .ConvertSection import ConvertSection
 from .DetailsSection import DetailsSection
 from .DevicesSection import DevicesSection
+from .Labels import Complaint, makePlain
 from .LiveSection import LiveSection
 from .RecordSection import RecordSection
 from .SaveSection import SaveSection
@@ -36,21 +37,24 @@ class Panel:
         self._refreshTimer = qt.QTimer()
         self._refreshTimer.setSingleShot(True)
         self._refreshTimer.connect("timeout()", self.refresh)
-        what = WhatSection(ui, logic, lambda text: None)
-        what.complain = what.complainHere
-        self._source = SourceSection(ui, logic, what.complain)
-        self._details = DetailsSection(ui, logic, what.complain)
+        makePlain(vars(ui).values())
+        complaint = Complaint(ui.sourceComplaintLabel)
+        self._source = SourceSection(ui, logic, complaint)
+        self._details = DetailsSection(ui, logic, Complaint(ui.metadataLabel))
+        self._what = WhatSection(ui, logic, complaint, self._source)
         self._sections = [
             self._source,
-            CameraSection(ui, logic, what.complain),
-            LiveSection(ui, logic, what.complain),
-            DevicesSection(ui, logic, what.complain),
-            RecordSection(ui, logic, what.complain),
+            CameraSection(ui, logic, complaint),
+            LiveSection(ui, logic, complaint),
+            DevicesSection(ui, logic, Complaint(ui.devicesComplaintLabel)),
+            RecordSection(ui, logic, Complaint(ui.recordComplaintLabel)),
             self._details,
-            SaveSection(ui, logic, what.complain),
-            ConvertSection(ui, logic, what.complain),
-            what,
+            SaveSection(ui, logic, Complaint(ui.saveComplaintLabel)),
+            ConvertSection(ui, logic, Complaint(ui.convertComplaintLabel)),
+            self._what,
         ]
+        for combo in (ui.sourceComboBox, ui.linkRoleComboBox):
+            self._source.connect(combo, "currentIndexChanged(int)", self._chosen)
         logic.addChangeObserver(self._changed)
         self.refresh()
 
@@ -82,6 +86,10 @@ class Panel:
         if self._logic.isRunning():  # the rate falls when nothing comes
             self._refreshTimer.start(QUIET_REFRESH)
 
+    def _chosen(self, *_index: int) -> None:
+        self._what.refresh(self._logic.statistics())
+
     def _changed(self) -> None:
+        self._what.noticeRun()
         if not self._refreshTimer.isActive() or self._refreshTimer.interval > REFRESH:
             self._refreshTimer.start(REFRESH)

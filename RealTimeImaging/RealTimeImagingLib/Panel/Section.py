@@ -16,7 +16,7 @@ class Section:
 
     :param ui: the widgets by name (slicer.util.childWidgetVariables).
     :param logic: a RealTimeImagingLogic.
-    :param complain: shows words in red where the user looks.
+    :param complain: says beside the section's controls why something is not possible, until the next action.
     """
 
     def __init__(self, ui: Any, logic: Any, complain: Callable[[str], None]) -> None:
@@ -24,9 +24,13 @@ class Section:
         self._connections: list[tuple[Any, str, Callable[..., None]]] = []
 
     def connect(self, sender: Any, signal: str, slot: Callable[..., None]) -> None:
-        """Connect until :meth:`close`."""
-        sender.connect(signal, slot)
-        self._connections.append((sender, signal, slot))
+        """Connect until :meth:`close`. A click takes back what was said of the last action."""
+        for receiver in (self._takeBack, slot) if signal == "clicked()" else (slot,):
+            sender.connect(signal, receiver)
+            self._connections.append((sender, signal, receiver))
+
+    def _takeBack(self) -> None:
+        self.complain("")
 
     def close(self) -> None:
         """Let go of all widgets."""
@@ -45,6 +49,7 @@ class Section:
 
         When a Python package is missing, the user is asked whether it may be installed.
         """
+        self._takeBack()
         try:
             try:
                 action()

@@ -14,6 +14,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..Errors import RealTimeImagingError, SettingsError
+from ..Handle import Handle
 from ..Settings import PACES, ReplaySettings, SourceSettings, settingsFromJSON
 from .Fields import FIELDS
 from .Section import Section, remember, remembered
@@ -70,6 +71,17 @@ class SourceSection(Section):
                 fields.show(settings)
                 self.ui.sourceComboBox.currentIndex = index
 
+    def idle(self) -> str:
+        """What to do before anything comes, for the source that is chosen."""
+        return str(self._chosen.idle())
+
+    def origin(self, handle: Handle) -> str:
+        """Where the images of a running source come from."""
+        if self.logic.isSimulated(handle):
+            return str(_("the simulated scanner"))
+        found = [fields.origin(handle) for fields in self._fields if fields.isOf(handle.asked)]
+        return found[0] if found else str(_("Python"))
+
     @property
     def _chosen(self) -> Any:
         return self._fields[self.ui.sourceComboBox.currentIndex]
@@ -89,7 +101,7 @@ class SourceSection(Section):
         replaying = self._replaying()
         if not replaying:
             self._paused = False
-        self.ui.pauseButton.text = _("Go on") if self._paused else _("Pause")
+        self.ui.pauseButton.text = _("Resume") if self._paused else _("Pause")
         for name in ("pauseButton", "stepBackButton", "stepButton"):
             getattr(self.ui, name).visible = bool(replaying)
 
@@ -183,6 +195,7 @@ class SourceSection(Section):
         slicer.app.clipboard().setText(edit.text)
 
     def _sourceChosen(self, *_index: int) -> None:
+        self.complain("")
         self._showRows()
         self.refresh({})
 

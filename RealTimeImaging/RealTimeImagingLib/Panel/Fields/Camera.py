@@ -6,6 +6,9 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from slicer.i18n import tr as _
+
+from ...Handle import Handle
 from ...Settings import FLIPS, ROTATIONS, CameraSettings
 from .SourceFields import SourceFields
 
@@ -37,6 +40,15 @@ class CameraFields(SourceFields[CameraSettings]):
         "cameraDownSpinBox",
         "streamLineEdit",
     )
+
+    def idle(self) -> str:
+        """What to do first."""
+        return str(_("Choose a camera, a video file or a stream, and press Start."))
+
+    def origin(self, handle: Handle) -> str:
+        """The camera's number, or the file or stream without its password."""
+        device = str(getattr(handle.asked.withoutSecrets(), "device", ""))
+        return str(_("camera {number}")).format(number=device) if device.isdigit() else device
 
     def read(self) -> CameraSettings:
         """What the fields say; what only a camera offers is not asked of a file or stream."""
@@ -96,7 +108,7 @@ def sizeText(width: int, height: int) -> str:
 
 def rateText(rate: float) -> str:
     """A rate as the list has it."""
-    return f"{rate:g} each second"
+    return f"{rate:g} images/s"
 
 
 def chosen(combo: Any) -> str:

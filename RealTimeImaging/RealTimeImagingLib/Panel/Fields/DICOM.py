@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from slicer.i18n import tr as _
+
+from ...Handle import Handle
 from ...Settings import DICOMSettings
 from .SourceFields import SourceFields, listed
 
@@ -22,6 +25,14 @@ class DICOMFields(SourceFields[DICOMSettings]):
         "dicomSizeLimitSpinBox",
         "streamLineEdit",
     )
+
+    def idle(self) -> str:
+        """What to do first."""
+        return str(_("Choose the folder for received files and press Start."))
+
+    def origin(self, handle: Handle) -> str:
+        """Senders; each association may be another one."""
+        return str(_("DICOM senders"))
 
     def read(self) -> DICOMSettings:
         """What the fields say."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from slicer.i18n import tr as _
+
+from ...Handle import Handle
 from ...Settings import EXISTING, FolderSettings
 from .SourceFields import SourceFields
 
@@ -19,6 +22,14 @@ class FolderFields(SourceFields[FolderSettings]):
         "incompleteAfterSpinBox",
         "streamLineEdit",
     )
+
+    def idle(self) -> str:
+        """What to do first."""
+        return str(_("Choose a folder and press Start, or try with a simulated scanner."))
+
+    def origin(self, handle: Handle) -> str:
+        """The folder."""
+        return str(getattr(handle.asked, "folder", ""))
 
     def read(self) -> FolderSettings:
         """What the fields say."""

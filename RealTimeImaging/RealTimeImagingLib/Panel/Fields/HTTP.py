@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from slicer.i18n import tr as _
+
+from ...Handle import Handle
 from ...Settings import HTTPSettings
 from .SourceFields import SourceFields, listed
 
@@ -19,6 +22,14 @@ class HTTPFields(SourceFields[HTTPSettings]):
     options = ("httpAllowedLineEdit", "httpSizeLimitSpinBox", "streamLineEdit")
     told = ("httpTokenLineEdit", "httpCurlLineEdit")
     buttons = ("httpCopyTokenButton", "httpCopyCurlButton")
+
+    def idle(self) -> str:
+        """What to do first."""
+        return str(_("Press Start to listen for images that programs send over HTTP."))
+
+    def origin(self, handle: Handle) -> str:
+        """Programs: each image may come over a connection of its own."""
+        return str(_("programs over HTTP"))
 
     def read(self) -> HTTPSettings:
         """What the fields say."""

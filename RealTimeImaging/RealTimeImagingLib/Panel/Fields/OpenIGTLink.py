@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from slicer.i18n import tr as _
+
 from ...Connector import connectorAvailable
 from ...Settings import ENGINES, ROLES, OpenIGTLinkSettings
 from .SourceFields import SourceFields, listed
@@ -22,6 +24,12 @@ class OpenIGTLinkFields(SourceFields[OpenIGTLinkSettings]):
         "linkSilentAfterSpinBox",
         "linkEngineComboBox",
     )
+
+    def idle(self) -> str:
+        """What to do first."""
+        if ROLES[self.ui.linkRoleComboBox.currentIndex] == "server":
+            return str(_("Press Start to wait for devices to connect."))
+        return str(_("Enter the device's address and port, and press Start."))
 
     def read(self) -> OpenIGTLinkSettings:
         """What the fields say."""

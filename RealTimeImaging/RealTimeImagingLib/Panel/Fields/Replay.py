@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+from slicer.i18n import tr as _
+
+from ...Handle import Handle
 from ...Settings import PACES, ReplaySettings
 from .SourceFields import SourceFields
 
@@ -18,6 +23,14 @@ class ReplayFields(SourceFields[ReplaySettings]):
         "replayRateSpinBox",
     )
     options = ("streamLineEdit",)
+
+    def idle(self) -> str:
+        """What to do first."""
+        return str(_("Choose a recording or file and press Start."))
+
+    def origin(self, handle: Handle) -> str:
+        """The name of the file."""
+        return os.path.basename(str(getattr(handle.asked, "file", "")))
 
     def read(self) -> ReplaySettings:
         """What the fields say."""

@@ -6,6 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
 
+from slicer.i18n import tr as _
+
+from ...Handle import Handle
 from ...Settings import SourceSettings
 
 _Settings = TypeVar("_Settings", bound=SourceSettings)
@@ -46,6 +49,14 @@ class SourceFields(ABC, Generic[_Settings]):
 
         :param details: of its handle; empty while it does not run.
         """
+
+    def idle(self) -> str:
+        """What to do before anything comes, in words."""
+        return str(_("Press Start."))
+
+    def origin(self, handle: Handle) -> str:
+        """Where the images of a running source come from, in words."""
+        return ", ".join(sorted(handle.peers)) or str(_("the network"))
 
     def isOf(self, settings: SourceSettings) -> bool:
         """Whether these settings are of this source."""

@@ -1,0 +1,209 @@
+"""What the panel says: plain text whatever its source, never wider than the panel, true at the moment it is read."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from RealTimeImagingLib import FolderSettings
+from RealTimeImagingLib.Event import Event
+
+from .conftest import until, untilStopped
+from .test_Panel import panelOf, save
+
+
+@pytest.fixture
+def labels(slicer):
+    """The file with the panel's functions for labels, which needs `qt`."""
+    from RealTimeImagingLib.Panel import Labels
+
+    return Labels
+
+
+HOSTILE = (
+    "<h1>BOLD<i>",
+    "<img src='http://10.0.0.1/x.png'>",
+    "<!doctype html><b>x</b>",
+    "<?xml version='1.0'?><b>x</b>",
+    "&lt;b&gt;x",
+    "<a href='file:///etc/passwd'>click</a>",
+    "\n <table><tr><td>x",
+)
+
+
+def richText(text):
+    """Whether Qt would take it for HTML."""
+    from PySide6.QtGui import Qt
+
+    return Qt.mightBeRichText(text)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_toolTipsAreTakenForPlainText(labels, text):
+    for padded in (text, f"{text} is not an image", "Ä " * 60 + text):
+        assert not richText(labels.plainTip(padded))
+        assert labels.plainTip(padded).replace("\u200b", "").split() == padded.split()
+
+
+def test_onlyLongWordsGetPlacesToBreak(labels):
+    assert labels.breakable("Waits for http://127.0.0.1:18980/frame") == "Waits for http://127.0.0.1:18980/frame"
+    path = "/data/" + "a" * 90 + "/b_c.nii"
+    broken = labels.breakable(f"{path} is damaged")
+    assert broken.replace("\u200b", "") == f"{path} is damaged"
+    assert max(map(len, broken.split()[0].split("\u200b"))) <= 32
+
+
+def widgets(ui):
+    """All widgets of the panel, each once."""
+    return list({id(widget): widget for widget in vars(ui).values() if widget.inherits("QWidget")}.values())
+
+
+@pytest.mark.parametrize("name", HOSTILE[:3])
+def test_namesAreNeverRenderedAsHTML(slicer, module, logic, name):
+    """Every label is plain, every tool tip that names something is taken for plain, whatever the name."""
+    panel = panelOf(module)
+    ui = panel.ui
+    for level in ("info", "warning", "error"):
+        logic.listeners.report(Event("connected", f"{name} is there", level, name))
+    logic.listeners.report(Event("answered", f"{name} answers", "info", name))
+    for complaint in (panel._source.complain, panel._details.complain):
+        complaint(f"{name} cannot be used, " + "x" * 70)
+    panel.refresh()
+    shown = 0
+    for widget in widgets(ui):
+        if widget.inherits("QLabel"):
+            assert widget.textFormat == 0, widget.name  # Qt::PlainText
+            shown += name[:5] in widget.text
+        assert not richText(widget.toolTip), widget.name
+        if widget.inherits("QListWidget"):
+            tips = [widget.item(row).toolTip() for row in range(widget.count)]
+            assert not any(map(richText, tips))
+            shown += len(tips)
+    assert shown >= 8
+
+
+@pytest.mark.parametrize("width", [380, 420, 1200])
+def test_noLabelWidensThePanel(module, logic, labels, width):
+    """Long paths wrap: the widgets stay within the width that Slicer gives the panel."""
+    import qt
+
+    panel, ui = panelOf(module), panelOf(module).ui
+    long = "/data/" + "very-long-folder-name" * 8 + "/" + "x" * 150 + ".nii is not an image."
+    logic.listeners.report(Event("damaged", long, "warning", long))
+    logic.listeners.report(Event("answered", long, "warning", long))
+    column = qt.QScrollArea()
+    column.setWidgetResizable(True)
+    column.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
+    column.setFixedWidth(width)
+    column.setWidget(module.widgetRepresentation())
+    column.show()
+    panel.refresh()
+    for section in panel._sections:
+        section.complain(long)
+    for name in ("statusLabel", "recordingLabel", "exportLabel", "convertLabel", "broadcastLabel", "metadataLabel"):
+        getattr(ui, name).text = labels.breakable(long)
+    seen = [one for one in widgets(ui) if one.inherits("QLabel") and one.isVisible()]
+    try:
+        until(lambda: all(label.height >= label.heightForWidth(label.width) for label in seen), 2)
+        assert column.widget().minimumSizeHint.width() <= 380
+        assert column.widget().width <= width
+        rights = {label.name: label.mapTo(column.widget(), qt.QPoint(label.width, 0)).x() for label in seen}
+        assert max(rights.values()) <= width, rights
+    finally:
+        column.takeWidget()
+
+
+def test_theStateSaysReceivingWhileImagesCome(slicer, module, logic, noErrors):
+    """Simulated scanner: idle, receiving with the rate, then stopped."""
+    ui = panelOf(module).ui
+    assert ui.statusLabel.text == "Choose a folder and press Start, or try with a simulated scanner."
+    ui.tryButton.click()
+    until(lambda: ui.statusLabel.text.startswith("Receiving "))
+    until(lambda: logic.statistics()["shown"] > 10)
+    panelOf(module).refresh()
+    words = ui.statusLabel.text
+    rate = float(words.split()[1])
+    assert 2 < rate < 20
+    assert words == f"Receiving {rate:.1f} images/s from the simulated scanner."
+    untilStopped(logic)
+    until(lambda: ui.statusLabel.text == "Stopped.")
+
+
+def test_theStateStopsSayingReceiving(module, logic, incoming, noErrors):
+    """Images stop: what the source waits for is there again, with the age of the last image."""
+    ui = panelOf(module).ui
+    logic.start(FolderSettings(incoming))
+    until(lambda: "has come to" in ui.statusLabel.text)
+    for number in range(4):
+        save(incoming / f"{number}.nii", number + 1)
+        until(lambda number=number: logic.statistics()["received"] == number + 1)
+    panelOf(module).refresh()
+    assert "Receiving" in ui.statusLabel.text.replace("\u200b", "")
+    assert str(incoming) in ui.statusLabel.text.replace("\u200b", "")
+    until(lambda: "Waiting for the next image" in ui.statusLabel.text)
+    until(lambda: " s ago." in ui.statusLabel.text)
+    untilStopped(logic)
+
+
+@pytest.mark.parametrize(
+    ("index", "words"),
+    [(0, "folder"), (1, "recording"), (2, "device"), (3, "HTTP"), (4, "camera"), (5, "received files")],
+)
+def test_theIdleSentenceFitsTheSource(module, index, words):
+    ui = panelOf(module).ui
+    ui.sourceComboBox.currentIndex = index
+    assert words in ui.statusLabel.text
+    assert "press start" in ui.statusLabel.text.lower()
+
+
+def test_eventsOfTheLastRunAreNotOfThisRun(module, logic, incoming, noErrors):
+    """The list keeps them, with their time; "Last event" begins anew."""
+    ui = panelOf(module).ui
+    logic.start(FolderSettings(str(incoming)))
+    until(lambda: logic.sources()[0].state == "running")
+    (incoming / "broken.nii").write_bytes(b"no image at all" * 99)
+    until(lambda: "broken.nii" in ui.lastEventLabel.text)
+    logic.stop()
+    until(lambda: not logic.isRunning())
+    until(lambda: ui.statusLabel.text == "Stopped.")
+    assert "broken.nii" in ui.lastEventLabel.text
+    logic.start(FolderSettings(str(incoming)))
+    until(lambda: "broken.nii" not in ui.lastEventLabel.text)
+    assert any("broken.nii" in ui.eventsList.item(row).text() for row in range(ui.eventsList.count))
+    untilStopped(logic)
+
+
+def test_equalEventsShareALine(module, logic):
+    """Time, level, text, and how often; the newest first."""
+    ui = panelOf(module).ui
+    at = time.mktime((2026, 5, 4, 16, 30, 0, 0, 0, -1))
+    for number in range(20):
+        logic.listeners.report(Event("wrong-crc", "P: wrong checksum.", "warning", "P", at + number))
+        logic.listeners.report(Event("note", f"Note {number % 2}.", "info", "", at + 60 + number))
+    panelOf(module).refresh()
+    lines = [ui.eventsList.item(row).text() for row in range(ui.eventsList.count)]
+    assert lines[-3:] == [
+        "16:31:01  Note 1. (x 10, last 16:31:19)",
+        "16:30:00  Warning: P: wrong checksum. (x 20, last 16:30:19)",
+        "16:31:00  Note 0. (x 10, last 16:31:18)",
+    ]
+    assert ui.lastEventLabel.text == lines[0]
+
+
+@pytest.mark.parametrize("window", ["#353535", "#efefef"])
+def test_warningsCanBeReadOnAnyPalette(labels, window):
+    """Contrast of at least 4.5 to 1 on dark and light (WCAG AA)."""
+    import qt
+
+    label = qt.QLabel()
+    palette = qt.QPalette()
+    palette.setColor(qt.QPalette.Window, qt.QColor(window))
+    label.palette = palette
+
+    def luminance(colour):
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    darker, lighter = sorted(luminance(colour) for colour in (window, labels.warningColour(label)))
+    assert (lighter + 0.05) / (darker + 0.05) >= 4.5
