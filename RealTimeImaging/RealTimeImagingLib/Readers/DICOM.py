@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from ..Errors import NotAnImageError
-from ..Frame import Image
+from ..Frame import Image, Pixels
 from .DICOMDecoding import decoded
 from .DICOMFile import LONG_FORM, Clamped, Deflated, deflatedFile, guarded
 from .DICOMFragments import Fragments
-from .DICOMGeometry import Placed, attributesOf, placed, timesSinceFirst
+from .DICOMFrames import placed
+from .DICOMGeometry import MISSING, Placed, attributesOf, timesSinceFirst
 from .DICOMMosaic import Mosaic
 from .DICOMPixels import Layout, rescaled
 from .ImageFile import DEFAULT_LIMIT, ImageFile
@@ -182,8 +183,10 @@ class DICOM(ImageFile):
         whole = len(header.frames) == 1
         for number, image in enumerate(header.frames[first:], first):
             with guarded(self.path):
-                slices = [self._frame(header, frame) for frame in image.frames]
-                attributes = attributesOf(header.dataset)
+                slices = [self._frame(header, frame) for frame in image.frames if frame != MISSING]
+                if len(slices) < len(image.frames):
+                    slices = _filled(slices, image.frames)
+                attributes = {**attributesOf(header.dataset), **image.attributes}
                 if not whole:
                     attributes["FrameNumber"] = str(number + 1)
                 pixels = slices[0][np.newaxis] if len(slices) == 1 else np.stack(slices)
@@ -224,6 +227,13 @@ class DICOM(ImageFile):
             file.seek(offset)
             readExactly(file, target, self.path)
         return target
+
+
+def _filled(slices: list[Pixels], frames: Sequence[int]) -> list[Pixels]:
+    # Slices that the file lacks get the lowest value of the others.
+    blank = np.full_like(slices[0], min(plane.min() for plane in slices))
+    there = iter(slices)
+    return [blank if frame == MISSING else next(there) for frame in frames]
 
 
 def _pixelElement(raw: bytes) -> tuple[int, int] | None:

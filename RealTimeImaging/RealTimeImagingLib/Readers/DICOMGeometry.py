@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -31,45 +31,43 @@ ATTRIBUTES = (
 )
 """Keywords of what becomes attributes: the acquisition, and no person, place or institution."""
 
-_PROJECTIONS = ("US", "IVUS", "XA", "RF", "ES", "XC", "GM", "SM", "OP", "OT")
+PROJECTIONS = ("US", "IVUS", "XA", "RF", "ES", "XC", "GM", "SM", "OP", "OT")
 """Modalities whose frames are moments and never slices, unless each has a position."""
-_EVEN = 0.02
+EVEN = 0.02
 """How far a slice may be off its even place, in slice distances."""
 _CENTIMETRES = 3
 """PhysicalUnitsXDirection, PS3.3 section C.8.5.5.1.1."""
 
 
+MISSING = -1
+"""A slice without a frame."""
+
+
 @dataclass(frozen=True)
 class Placed:
-    """The frames (from 0, in the order of their slices) that make one image, its matrix and its time."""
+    """The frames that make one image, its matrix and its time.
+
+    :param frames: from 0, in the order of their slices; :data:`MISSING` for a slice that the file lacks.
+    :param ijkToRAS: 4x4 float64, millimetres.
+    :param time: seconds since the epoch (UTC), None when the file says none.
+    :param attributes: of this image alone.
+    """
 
     frames: list[int]
     ijkToRAS: Matrix
     time: float | None
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def first(self) -> int:
+        """Its first frame that is there."""
+        return next(frame for frame in self.frames if frame != MISSING)
 
 
 def planeOf(dataset: Any, frame: int, columns: int, rows: int) -> Matrix:
     """IJKToRAS of one frame by its own position, else that of a picture without one."""
-    matrix = _plane(dataset, frame, columns, rows)
-    return pictureToRAS(columns, rows, _spacing(dataset, frame)) if matrix is None else matrix
-
-
-def placed(dataset: Any, columns: int, rows: int, count: int) -> list[Placed]:
-    """The images that the frames of a file make, in order."""
-    matrices = [_plane(dataset, frame, columns, rows) for frame in range(count if _perFrame(dataset) else 1)]
-    times = _times(dataset, count)
-    if len(matrices) == 1:
-        step = _step(dataset, count) if matrices[0] is not None else None
-        matrix = planeOf(dataset, 0, columns, rows)
-        if step is None:
-            return [Placed([frame], matrix, times[frame]) for frame in range(count)]
-        matrix[:3, 2] *= step / np.linalg.norm(matrix[:3, 2])
-        return [Placed(list(range(count)), matrix, times[0])]
-    single = [
-        Placed([frame], planeOf(dataset, frame, columns, rows) if matrix is None else matrix, times[frame])
-        for frame, matrix in enumerate(matrices)
-    ]
-    return stacked([matrix for matrix in matrices if matrix is not None], times, count) or single
+    matrix = ownPlane(dataset, frame, columns, rows)
+    return pictureToRAS(columns, rows, spacingOf(dataset, frame)) if matrix is None else matrix
 
 
 def stacked(matrices: Sequence[Matrix], times: Sequence[float | None], count: int) -> list[Placed]:
@@ -97,29 +95,32 @@ def stacked(matrices: Sequence[Matrix], times: Sequence[float | None], count: in
     expected = first + np.arange(len(slices))[:, np.newaxis] * step
     found = positions[[frames[0] for frames in slices]]
     length = float(np.linalg.norm(step))
-    if np.abs(found - expected).max() > _EVEN * length or step @ normal < 0.999 * length:
+    if np.abs(found - expected).max() > EVEN * length or step @ normal < 0.999 * length:
         return []
     matrix = matrices[0].copy()
     matrix[:3, 2], matrix[:3, 3] = normal * length, first
     volumes = [[frames[number] for frames in slices] for number in range(len(slices[0]))]
-    return [Placed(frames, matrix, _earliest(times, frames)) for frames in volumes]
+    return [Placed(frames, matrix, earliest(times, frames)) for frames in volumes]
 
 
-def _earliest(times: Sequence[float | None], frames: Sequence[int]) -> float | None:
+def earliest(times: Sequence[float | None], frames: Sequence[int]) -> float | None:
+    """The first time of these frames, None when none is known."""
     known = [time for frame in frames if (time := times[frame]) is not None]
     return min(known, default=None)
 
 
-def _perFrame(dataset: Any) -> bool:
-    own = dataset.get("PerFrameFunctionalGroupsSequence")
-    return bool(own) and any("PlanePositionSequence" in groups for groups in own)
-
-
-def _plane(dataset: Any, frame: int, columns: int, rows: int) -> Matrix | None:
-    # PS3.3 section C.7.6.2.1.1, in the frame's own functional groups or in the data set itself.
+def ownPlane(dataset: Any, frame: int, columns: int, rows: int) -> Matrix | None:
+    """IJKToRAS of one frame by its functional groups or the data set itself; None when they say no position."""
+    # PS3.3 sections C.7.6.2.1.1 and, for ultrasound volumes, C.8.24.6.
     detector = (dataset.get("DetectorInformationSequence") or [None])[0]
     position = numbersOf(functionalGroup(dataset, frame, "PlanePositionSequence"), "ImagePositionPatient", 3)
     orientation = numbersOf(functionalGroup(dataset, frame, "PlaneOrientationSequence"), "ImageOrientationPatient", 6)
+    if position is None:
+        group = functionalGroup(dataset, frame, "PlanePositionVolumeSequence")
+        position = numbersOf(group, "ImagePositionVolume", 3)
+    if orientation is None:
+        group = functionalGroup(dataset, frame, "PlaneOrientationVolumeSequence")
+        orientation = numbersOf(group, "ImageOrientationVolume", 6)
     for source in (dataset, detector):
         position = position or numbersOf(source, "ImagePositionPatient", 3)
         orientation = orientation or numbersOf(source, "ImageOrientationPatient", 6)
@@ -129,7 +130,7 @@ def _plane(dataset: Any, frame: int, columns: int, rows: int) -> Matrix | None:
     normal = np.cross(along, down)
     if np.linalg.norm(normal) < 0.5:
         return None
-    spacing = _spacing(dataset, frame)
+    spacing = spacingOf(dataset, frame)
     measures = functionalGroup(dataset, frame, "PixelMeasuresSequence")
     thickness = next(
         (
@@ -148,8 +149,9 @@ def _plane(dataset: Any, frame: int, columns: int, rows: int) -> Matrix | None:
     return inRAS
 
 
-def _spacing(dataset: Any, frame: int) -> tuple[float, float]:
-    # Millimetres between columns and between rows; the file has them the other way round (PS3.3 section 10.7.1.3).
+def spacingOf(dataset: Any, frame: int) -> tuple[float, float]:
+    """Millimetres between columns and between rows; 1 where the file says none."""
+    # The file has them the other way round (PS3.3 section 10.7.1.3).
     measures = functionalGroup(dataset, frame, "PixelMeasuresSequence")
     for source, name in (
         (measures, "PixelSpacing"),
@@ -167,16 +169,16 @@ def _spacing(dataset: Any, frame: int) -> tuple[float, float]:
     return 1.0, 1.0
 
 
-def _step(dataset: Any, count: int) -> float | None:
-    # The signed distance of the frames of a file with one position along the normal; None when they are no volume.
+def frameStep(dataset: Any, count: int) -> float | None:
+    """The signed distance (mm) along the normal of the frames of a file with one position; None: they are no volume."""
     if count < 2:
         return None
     offsets = numbersOf(dataset, "GridFrameOffsetVector", count)
     if offsets:
         step = (offsets[-1] - offsets[0]) / (count - 1)
-        even = all(abs(value - offsets[0] - number * step) <= _EVEN * abs(step) for number, value in enumerate(offsets))
+        even = all(abs(value - offsets[0] - number * step) <= EVEN * abs(step) for number, value in enumerate(offsets))
         return step if step and even else None
-    if str(dataset.get("Modality", "")) in _PROJECTIONS:
+    if str(dataset.get("Modality", "")) in PROJECTIONS:
         return None
     measures = functionalGroup(dataset, 0, "PixelMeasuresSequence")
     found = numbersOf(measures, "SpacingBetweenSlices", 1) or numbersOf(dataset, "SpacingBetweenSlices", 1)
@@ -191,8 +193,8 @@ def numbersOf(source: Any | None, name: str, count: int) -> list[float] | None:
     return found if len(found) == count and all(map(math.isfinite, found)) else None
 
 
-def _times(dataset: Any, count: int) -> list[float | None]:
-    # Seconds since the epoch of each frame.
+def frameTimes(dataset: Any, count: int) -> list[float | None]:
+    """Seconds since the epoch (UTC) of each frame, None where unknown."""
     offset = str(dataset.get("TimezoneOffsetFromUTC") or "")
     start = seconds(str(dataset.get("AcquisitionDateTime") or ""), offset)
     for kind in ("Acquisition", "Content"):
@@ -203,7 +205,10 @@ def _times(dataset: Any, count: int) -> list[float | None]:
     found: list[float | None] = []
     for frame in range(count):
         content = functionalGroup(dataset, frame, "FrameContentSequence") if own else None
-        time = seconds(str(content.get("FrameAcquisitionDateTime") or ""), offset) if content else None
+        time = None
+        for name in ("FrameAcquisitionDateTime", "FrameReferenceDateTime"):
+            if time is None and content is not None:
+                time = seconds(str(content.get(name) or ""), offset)
         found.append(time if time is not None else None if start is None else start + passed[frame])
     return found
 
@@ -222,7 +227,7 @@ def timesSinceFirst(dataset: Any, images: Sequence[Placed], count: int) -> list[
     own = [image.time for image in images if image.time is not None]
     if len(own) == len(images) and (found := sinceFirst(own)):
         return found
-    if (passed := _passed(dataset, count)) and (found := sinceFirst(passed[image.frames[0]] for image in images)):
+    if (passed := _passed(dataset, count)) and (found := sinceFirst(passed[image.first] for image in images)):
         return found
     for name in ("RecommendedDisplayFrameRate", "CineRate"):
         if (rate := numbersOf(dataset, name, 1)) and rate[0] > 0 and len(images) == count:
