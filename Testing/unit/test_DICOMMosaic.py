@@ -182,7 +182,7 @@ def test_a_mosaic_without_a_place_is_a_volume_all_the_same(tmp_path):
     assert image.ijkToRAS[2, 2] == 2
 
 
-@pytest.mark.parametrize(("slices", "words"), [(None, "gone"), (0, "0 slices"), (17, "17 slices"), (60_000, "slices")])
+@pytest.mark.parametrize(("slices", "words"), [(None, "gone"), (0, "gone"), (17, "17 slices"), (60_000, "slices")])
 def test_what_cannot_be_divided_stays_a_picture_and_says_why(tmp_path, slices, words):
     path = mosaic(tmp_path / "a.dcm", counted((5, 3, 4)), number=False, **placed())
     if slices is not None:

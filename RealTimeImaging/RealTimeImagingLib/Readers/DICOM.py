@@ -14,19 +14,19 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..Errors import NotAnImageError
-from ..Frame import Image, Pixels
+from ..Frame import Image, Pixels, asShown
 from .DICOMDecoding import decoded
 from .DICOMFile import LONG_FORM, Clamped, Deflated, deflatedFile, guarded
 from .DICOMFragments import Fragments
-from .DICOMFrames import placed
-from .DICOMGeometry import MISSING, Placed, attributesOf, timesSinceFirst
+from .DICOMFrames import FrameInfo, framesOf, hasOwnPlaces, imagesOf, placed
+from .DICOMGeometry import MISSING, Placed, attributesOf, spacingNote, timesSinceFirst
 from .DICOMMosaic import Mosaic
 from .DICOMPixels import Layout, rescaled
 from .ImageFile import DEFAULT_LIMIT, ImageFile
 from .Raw import allocate, openFile, readExactly, statOf
 from .Volumes import checkRightAngles, makeImage
 
-_UNDEFINED = 0xFFFFFFFF
+UNDEFINED = 0xFFFFFFFF
 _NO_IMAGES = {
     "1.2.840.10008.1.3.10": "a DICOMDIR",
     "1.2.840.10008.5.1.4.1.1.88.": "a structured report",
@@ -53,12 +53,22 @@ def looksLikeDICOM(head: bytes) -> bool:
 
 
 @dataclass(frozen=True)
-class _Header:
+class Header:
+    """What the header of a file says.
+
+    :param dataset: without pixels.
+    :param offset: of the first byte of the pixels. ``length``: of all, UNDEFINED when they are encapsulated.
+    :param frames: the images that the frames make.
+    :param infos: what each frame says of itself; empty when functional groups say no places.
+    :param mosaic: how the picture is cut into slices; words why it is not.
+    """
+
     dataset: Any
     layout: Layout
     offset: int
     length: int
     frames: list[Placed]
+    infos: list[FrameInfo]
     mosaic: Mosaic | str | None
 
 
@@ -66,11 +76,12 @@ class DICOM(ImageFile):
     """A DICOM file with one or many frames.
 
     Each frame of a cine is an image of one slice. Frames that form a volume are one image, sorted along their normal,
-    with the distance of their positions (and several when each position occurs several times): frames with a position
-    of their own (Enhanced MR, CT, PET ...), with a GridFrameOffsetVector (RT Dose), or, other than ultrasound and
-    fluoroscopy, with one position for all and SpacingBetweenSlices (NM, Secondary Capture). Frames that have positions
-    but lie unevenly stay single slices, each in its own place. A Siemens mosaic is the volume of its tiles; one that
-    cannot be divided stays a picture, and its attribute Mosaic says why.
+    with the distance of their positions: frames with a position of their own (Enhanced MR, CT, PET ...), with a
+    GridFrameOffsetVector (RT Dose), or, other than ultrasound and fluoroscopy, with one position for all and
+    SpacingBetweenSlices (NM, Secondary Capture). Where several frames share a position, DimensionIndexValues,
+    TemporalPositionIndex, what was measured, or times say which volume each is of. A slice that a volume lacks gets the
+    lowest value, and the attribute MissingSlices names it. Frames that lie unevenly stay slices, each in its own place.
+    A mosaic is the volume of its tiles; one that cannot be divided stays a picture, and its attribute Mosaic says why.
 
     Values: stored values in a rescaled type (see :func:`rescaled`); MONOCHROME1 is not inverted (the attribute
     PhotometricInterpretation says so), YBR and PALETTE COLOR become RGB. Times without an offset are local times.
@@ -85,7 +96,7 @@ class DICOM(ImageFile):
         self._restart()
 
     def _restart(self) -> None:
-        self._header: _Header | None = None
+        self._header: Header | None = None
         self._seen = 0
         self._deflated: Deflated | None = None
         self._fragments: Fragments | None = None
@@ -93,6 +104,20 @@ class DICOM(ImageFile):
 
     def _open(self) -> BinaryIO:
         return self._deflated.open() if self._deflated else openFile(self.path)
+
+    @property
+    def header(self) -> Header | None:
+        """The header, once missing() has found it whole."""
+        return self._header
+
+    def frame(self, number: int) -> Pixels:
+        """The final values of one frame, (rows, columns[, 3]); call only after missing() returned None.
+
+        :raises NotAnImageError: as :meth:`images`.
+        """
+        assert self._header is not None
+        with guarded(self.path):
+            return asShown(self._frame(self._header, number))
 
     def missing(self) -> str | None:
         size = statOf(self.path).st_size
@@ -111,7 +136,7 @@ class DICOM(ImageFile):
         header = self._header
         with self._open() as file:
             size = file.seek(0, io.SEEK_END)
-            if header.length == _UNDEFINED:
+            if header.length == UNDEFINED:
                 self._fragments = self._fragments or Fragments(header.offset)
                 words = self._fragments.missing(file, size)
                 self.sealed = words is None and self._deflated is None
@@ -121,7 +146,7 @@ class DICOM(ImageFile):
             return None
         return f"The header declares {header.length:,} bytes of pixels, {there:,} are there."
 
-    def _readHeader(self) -> _Header | str:
+    def _readHeader(self) -> Header | str:
         import pydicom
 
         with self._open() as plain, Clamped(plain, plain.seek(0, io.SEEK_END)) as file:
@@ -155,16 +180,19 @@ class DICOM(ImageFile):
                 return f"The DICOM header has no pixels yet; {file.size:,} bytes are there."
         size, length = element
         layout = Layout.of(dataset, raw)
-        if length != _UNDEFINED and length < layout.bytes:
+        if length != UNDEFINED and length < layout.bytes:
             raise NotAnImageError(
                 f"PixelData has {length:,} bytes; {layout.frames:,} frames of {layout.columns} x {layout.rows} need "
                 f"{layout.bytes:,}.",
                 "damaged",
             )
-        frames = placed(dataset, layout.columns, layout.rows, layout.frames)
+        extent = (layout.columns, layout.rows, layout.frames)
+        infos = framesOf(dataset, *extent) if hasOwnPlaces(dataset) else []
+        frames = imagesOf(infos, dataset, layout.columns, layout.rows) if infos else placed(dataset, *extent)
         mosaic = Mosaic.of(dataset, layout)
         if isinstance(mosaic, Mosaic):
-            frames = [Placed([0], mosaic.ijkToRAS, frames[0].time)]
+            time = frames[0].time if mosaic.time is None else mosaic.time
+            frames = [Placed([0], mosaic.ijkToRAS, time)]
         largest = max(len(image.frames) for image in frames) * layout.shownBytes
         if largest > self.limit:
             raise NotAnImageError(
@@ -173,7 +201,8 @@ class DICOM(ImageFile):
         for image in frames:
             checkRightAngles(image.ijkToRAS)
         self.count, self.times = len(frames), timesSinceFirst(dataset, frames, layout.frames)
-        return _Header(dataset, layout, start + size, length, frames, mosaic)
+        self.notes = _notes(dataset, frames, mosaic)
+        return Header(dataset, layout, start + size, length, frames, infos, mosaic)
 
     def images(self, first: int = 0) -> Iterator[Image]:
         if self._header is None and (words := self.missing()):
@@ -194,13 +223,15 @@ class DICOM(ImageFile):
                     pixels = header.mosaic.split(slices[0])
                 elif header.mosaic:
                     attributes["Mosaic"] = header.mosaic
+                if self.notes:
+                    attributes["Note"] = " ".join(self.notes)
                 made = makeImage(pixels, image.ijkToRAS, image.time, attributes)
             yield made
 
-    def _frame(self, header: _Header, number: int) -> Any:
+    def _frame(self, header: Header, number: int) -> Any:
         # Rows, columns and perhaps components of one frame, in their final values.
         layout = header.layout
-        if header.length == _UNDEFINED:
+        if header.length == UNDEFINED:
             assert self._fragments is not None
             with self._open() as file:
                 data = self._fragments.frame(file, header.dataset, layout.frames, number)
@@ -227,6 +258,18 @@ class DICOM(ImageFile):
             file.seek(offset)
             readExactly(file, target, self.path)
         return target
+
+
+def _notes(dataset: Any, images: Sequence[Placed], mosaic: Mosaic | str | None) -> tuple[str, ...]:
+    found = [spacingNote(dataset)]
+    if isinstance(mosaic, str):
+        found.append(f"The mosaic is {mosaic}: it is shown as one picture.")
+    for number, image in enumerate(images, 1):
+        if absent := image.attributes.get("MissingSlices"):
+            count, several = len(absent.split()), f" of image {number}" if len(images) > 1 else ""
+            names = ", ".join(absent.split()[:10]) + (" ..." if count > 10 else "")
+            found.append(f"{count} of {len(image.frames)} slices{several} are missing: number {names}.")
+    return tuple(filter(None, found))
 
 
 def _filled(slices: list[Pixels], frames: Sequence[int]) -> list[Pixels]:

@@ -14,6 +14,9 @@ from .DICOMPixels import Layout, coloured
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _RESCALING = ("RescaleSlope", "RescaleIntercept", "RescaleType")
+_RLE = "1.2.840.10008.1.2.5"
+_BY_SIMPLEITK = (_RLE, *(f"1.2.840.10008.1.2.4.{kind}" for kind in (50, 51, 57, 70, 80, 81, 90, 91)))
+"""Transfer syntaxes that GDCM decodes."""
 _KEPT_COLOURS = ("RGB", "YBR_RCT", "YBR_ICT")
 """Photometric interpretations whose decoded values are RGB by the standard."""
 
@@ -25,7 +28,8 @@ def decoded(dataset: Any, layout: Layout, data: bytes) -> Pixels:
     python-gdcm or pylibjpeg and its plugins, where they are installed. SimpleITK, which Slicer brings, has GDCM in it:
     JPEG Lossless, JPEG of 12 bits, JPEG-LS and JPEG 2000; grey or RGB.
 
-    :raises NotAnImageError: code "unsupported": nothing here decodes the transfer syntax, which the message names.
+    :raises NotAnImageError: code "unsupported": nothing here decodes the transfer syntax, which the message names; code
+        "damaged": what decodes it cannot decode these bytes.
     """
     import pydicom
 
@@ -38,13 +42,17 @@ def decoded(dataset: Any, layout: Layout, data: bytes) -> Pixels:
     try:
         array = np.asarray(single.pixel_array)
         isRGB = modern and layout.photometric.startswith("YBR_FULL")
-    except (NotImplementedError, RuntimeError, AttributeError, OverflowError, OSError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:
+        # What decoders raise on damaged bytes is nowhere declared.
         found = _decodedBySimpleITK(single, layout, modern)
-        if found is None and isinstance(error, OSError):
-            raise
+        if found is None and _decodes(syntax):
+            raise NotAnImageError(f"The pixels are damaged: they are no {syntax.name}.", "damaged") from error
         if found is None:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise NotAnImageError(f"Pixels in {syntax.name} cannot be decoded here: {reason}", "unsupported") from error
+            raise NotAnImageError(
+                f"Pixels in {syntax.name} cannot be decoded: no decoder for it is installed.", "unsupported"
+            ) from error
         array, isRGB = found, False
     if array.shape[:2] != (layout.rows, layout.columns):
         raise NotAnImageError(f"A frame has the size {array.shape}, not {layout.rows} x {layout.columns}.", "damaged")
@@ -54,6 +62,25 @@ def decoded(dataset: Any, layout: Layout, data: bytes) -> Pixels:
 def temporaryFolder() -> tempfile.TemporaryDirectory[str]:
     """A private folder that goes when it is left, or is swept with this process's work folders if that is killed."""
     return tempfile.TemporaryDirectory(prefix=f"RealTimeImaging-{os.getpid()}-")
+
+
+def _decodes(syntax: Any) -> bool:
+    # Whether there is a decoder: then it is the bytes that are wrong.
+    try:
+        import SimpleITK  # noqa: F401
+
+        if syntax in _BY_SIMPLEITK:
+            return True
+    except ImportError:
+        pass
+    try:
+        from pydicom.pixels import get_decoder
+    except ImportError:
+        return bool(syntax == _RLE)
+    try:
+        return bool(get_decoder(syntax).is_available)
+    except NotImplementedError:
+        return False
 
 
 def _singleFrame(dataset: Any, data: bytes) -> Any:

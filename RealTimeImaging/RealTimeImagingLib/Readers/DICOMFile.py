@@ -87,7 +87,7 @@ class Deflated:
         try:
             return self._inflater.decompress(piece, PIECE)
         except zlib.error as error:
-            raise NotAnImageError(f"The deflated data are damaged ({error}).", "damaged") from error
+            raise NotAnImageError("The deflated data are damaged.", "damaged") from error
 
     def open(self) -> BinaryIO:
         """The plain file."""
@@ -132,8 +132,8 @@ def guarded(path: str) -> Iterator[None]:
     except OSError as error:
         if error.errno is not None:
             raise
-        raise NotAnImageError(f"The pixels are damaged: {error}", "damaged") from error
+        raise NotAnImageError("The pixels are damaged: they cannot be decoded.", "damaged") from error
     except MemoryError as error:
         raise NotAnImageError(f"There is no memory for {os.path.basename(path)}.", "too-large") from error
     except Exception as error:
-        raise NotAnImageError(f"The DICOM file is damaged: {error}", "damaged") from error
+        raise NotAnImageError("The DICOM file is damaged: its elements contradict one another.", "damaged") from error

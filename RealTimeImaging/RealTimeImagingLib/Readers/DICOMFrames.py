@@ -5,7 +5,7 @@ Sources: PS3.3 sections C.7.6.16 (functional groups), C.7.6.17 (dimensions), C.8
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,9 +65,7 @@ class FrameInfo:
 
 
 def placed(dataset: Any, columns: int, rows: int, count: int) -> list[Placed]:
-    """The images that the frames of a file make, in order."""
-    if hasOwnPlaces(dataset):
-        return imagesOf(framesOf(dataset, columns, rows, count), pictureToRAS(columns, rows, spacingOf(dataset, 0)))
+    """The images that frames make whose places no functional group says, in order."""
     times, matrix = frameTimes(dataset, count), planeOf(dataset, 0, columns, rows)
     single = [Placed([frame], matrix, times[frame]) for frame in range(count)]
     step = None if ownPlane(dataset, 0, columns, rows) is None else frameStep(dataset, count)
@@ -113,13 +111,14 @@ def framesOf(dataset: Any, columns: int, rows: int, count: int) -> list[FrameInf
     return found
 
 
-def imagesOf(frames: Sequence[FrameInfo], nowhere: Matrix) -> list[Placed]:
+def imagesOf(frames: Sequence[FrameInfo], dataset: Any, columns: int, rows: int) -> list[Placed]:
     """The images that frames make: volumes where frames lie evenly on one another, else slices in their places.
 
     A place that some moments lack, as after an aborted run, is :data:`MISSING` in them.
 
-    :param nowhere: the matrix of a frame without a position.
+    :param frames: as :func:`framesOf` found them in the data set.
     """
+    nowhere = pictureToRAS(columns, rows, spacingOf(dataset, 0))
     made: list[Placed] = []
     for group in stacksOf(frames):
         made += _imagesOfStack(group, nowhere)
@@ -203,7 +202,7 @@ def _imagesOfStack(frames: Sequence[FrameInfo], nowhere: Matrix) -> list[Placed]
         return [Placed([frame.number], nowhere, frame.time, _own([frame])) for frame in frames]
     places = placesOf(frames)
     moments = momentsOf(places)
-    order = sorted(set(moments.values()), key=_order)
+    order = sorted(set(moments.values()), key=tuple)
     if len(places) == 1:
         ordered = sorted(frames, key=lambda frame: (order.index(moments[frame.number]), frame.number))
         return [Placed([frame.number], _plane(frame), frame.time, _own([frame])) for frame in ordered]
@@ -276,7 +275,7 @@ def _byVectors(dataset: Any, count: int) -> list[list[int]]:
         volumes[key][slices[frame]] = frame
     if sum(map(len, volumes.values())) < count or len({tuple(sorted(one)) for one in volumes.values()}) > 1:
         return []
-    return [[volumes[key][number] for number in sorted(volumes[key])] for key in sorted(volumes, key=_order)]
+    return [[volumes[key][number] for number in sorted(volumes[key])] for key in sorted(volumes, key=tuple)]
 
 
 _MEASURED = (
@@ -348,7 +347,3 @@ def _sortable(text: str) -> Hashable:
         return (0, float(text), "")
     except ValueError:
         return (1, 0.0, text)
-
-
-def _order(key: Key) -> Any:
-    return key

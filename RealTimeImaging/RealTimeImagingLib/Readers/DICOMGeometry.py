@@ -161,12 +161,44 @@ def spacingOf(dataset: Any, frame: int) -> tuple[float, float]:
     ):
         if (found := numbersOf(source, name, 2)) and min(found) > 0:
             return found[1], found[0]
+    regions = _ultrasoundRegions(dataset)
+    return regions[0] if regions else (1.0, 1.0)
+
+
+def spacingNote(dataset: Any) -> str:
+    """A sentence when the distance of pixels is assumed, or not the same in all of the picture; else empty."""
+    regions = _ultrasoundRegions(dataset)
+    sides = [side for region in regions for side in region]
+    if sides and max(sides) > 1.01 * min(sides) and len(set(regions)) > 1:
+        return (
+            f"The picture has ultrasound regions of different scale, {min(sides):.3g} to {max(sides):.3g} mm a pixel. "
+            "One scale is used for all of it."
+        )
+    if spacingOf(dataset, 0) == (1.0, 1.0) and not regions and not _saysSpacing(dataset):
+        return "PixelSpacing is missing: 1 mm is assumed."
+    return ""
+
+
+def _saysSpacing(dataset: Any) -> bool:
+    measures = functionalGroup(dataset, 0, "PixelMeasuresSequence")
+    names = ("PixelSpacing", "NominalScannedPixelSpacing", "ImagerPixelSpacing")
+    return any((found := numbersOf(one, name, 2)) and min(found) > 0 for one in (measures, dataset) for name in names)
+
+
+def _ultrasoundRegions(dataset: Any) -> list[tuple[float, float]]:
+    # Millimetres between columns and rows of each region with both in centimetres, tissue and the largest first.
+    found = []
     for region in dataset.get("SequenceOfUltrasoundRegions") or ():
         if region.get("PhysicalUnitsXDirection") == region.get("PhysicalUnitsYDirection") == _CENTIMETRES:
             across, down = numbersOf(region, "PhysicalDeltaX", 1), numbersOf(region, "PhysicalDeltaY", 1)
             if across and down and across[0] and down[0]:
-                return abs(across[0]) * 10, abs(down[0]) * 10
-    return 1.0, 1.0
+                corners = [
+                    float((numbersOf(region, f"RegionLocation{name}", 1) or [0])[0])
+                    for name in ("MinX0", "MaxX1", "MinY0", "MaxY1")
+                ]
+                area = abs((corners[1] - corners[0]) * (corners[3] - corners[2]))
+                found.append((region.get("RegionDataType") == 1, area, (abs(across[0]) * 10, abs(down[0]) * 10)))
+    return [spacing for *_, spacing in sorted(found, key=lambda one: one[:2], reverse=True)]
 
 
 def frameStep(dataset: Any, count: int) -> float | None:

@@ -38,6 +38,10 @@ class ImageFile(ABC):
     """Seconds of each image since the first, strictly increasing; None when the format tells none. Read it after
     missing() returned None."""
 
+    notes: tuple[str, ...] = ()
+    """Sentences about the images for the user: an assumed distance, missing slices. Read it after missing() returned
+    None."""
+
     streaming = False
     """Set it before missing() is asked: packed voxels of NIfTI and NRRD are then unpacked as images are asked for and
     not at once. It takes little time and memory, and what is wrong with them is found on the way."""

@@ -126,7 +126,7 @@ class Unknown(ImageFile):
             size = len(readStart(self.path, _ENOUGH))
             return f"{size:,} bytes are there, too few or too empty to tell what the file is."
         words = reader.missing()
-        self.sealed, self.count, self.times = reader.sealed, reader.count, reader.times
+        self.sealed, self.count, self.times, self.notes = reader.sealed, reader.count, reader.times, reader.notes
         return words
 
     def images(self, first: int = 0) -> Iterator[Image]:
