@@ -1,10 +1,12 @@
+import errno
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
 from pydicom.data import get_testdata_file
-from RealTimeImagingLib.Readers import IMAGE_SUFFIXES, ignoredName, openImageFile
+from RealTimeImagingLib.Errors import FrameError, NotAnImageError, RingError
+from RealTimeImagingLib.Readers import IMAGE_SUFFIXES, ImageFile, ignoredName, openImageFile
 from unit.settling import assertSame, assertSentence, read, refusal
 
 
@@ -95,3 +97,49 @@ def test_a_file_that_is_gone_is_said_by_the_system(tmp_path):
         openImageFile(str(tmp_path / "a.nii")).missing()
     with pytest.raises(FileNotFoundError):
         openImageFile(str(tmp_path / "unknown"))
+
+
+class Raising(ImageFile):
+    """A reader of which each step raises what it is told to."""
+
+    title = "Example"
+
+    def __init__(self, error):
+        super().__init__("a.example")
+        self.error = error
+
+    def _missing(self):
+        raise self.error
+
+    def _images(self, first):
+        raise self.error
+        yield
+
+
+@pytest.mark.parametrize("step", ["missing", "images"])
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ValueError("could not broadcast input array"), "damaged"),
+        (KeyError("MPO"), "damaged"),
+        (RecursionError("maximum recursion depth exceeded"), "damaged"),
+        (OverflowError("cannot convert float NaN to integer"), "damaged"),
+        (OSError("image file is truncated"), "damaged"),
+        (OSError(errno.EINVAL, "Invalid argument"), "damaged"),
+        (MemoryError(), "too-large"),
+        (FrameError("Slicer cannot show pixels of type complex64."), "unsupported"),
+    ],
+)
+def test_whatever_a_reader_raises_is_a_refusal_in_words(step, error, code, caplog):
+    with pytest.raises(NotAnImageError) as caught:
+        list(getattr(Raising(error), step)() or ())
+    assert caught.value.code == code
+    if code == "damaged":
+        assert str(caught.value) == "The content contradicts the Example format. The log has the details."
+        assert repr(error.args[-1]) in caplog.text or str(error.args[-1]) in caplog.text
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), RingError("gone"), KeyboardInterrupt()])
+def test_what_is_not_the_fault_of_the_content_passes(error):
+    with pytest.raises(type(error)):
+        Raising(error).missing()

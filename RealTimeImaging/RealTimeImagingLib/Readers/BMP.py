@@ -21,6 +21,7 @@ class BMP(Picture):
     The file proves nothing: a program may reserve the place of the rows before it writes them.
     """
 
+    title = "BMP"
     proves = False
 
     def _walk(self, file: BinaryIO, size: int) -> bool:

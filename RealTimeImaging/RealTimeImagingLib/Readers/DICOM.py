@@ -91,6 +91,8 @@ class DICOM(ImageFile):
     deflated; others are refused by name.
     """
 
+    title = "DICOM"
+
     def __init__(self, path: str, limit: int = DEFAULT_LIMIT) -> None:
         super().__init__(path, limit)
         self._restart()
@@ -119,7 +121,7 @@ class DICOM(ImageFile):
         with guarded(self.path):
             return asShown(self._frame(self._header, number))
 
-    def missing(self) -> str | None:
+    def _missing(self) -> str | None:
         size = statOf(self.path).st_size
         if size < self._seen:
             self._restart()
@@ -204,7 +206,7 @@ class DICOM(ImageFile):
         self.notes = _notes(dataset, frames, mosaic)
         return Header(dataset, layout, start + size, length, frames, infos, mosaic)
 
-    def images(self, first: int = 0) -> Iterator[Image]:
+    def _images(self, first: int) -> Iterator[Image]:
         if self._header is None and (words := self.missing()):
             raise NotAnImageError(words, "damaged")
         assert self._header is not None

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import math
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 
+from ..Errors import FrameError, NotAnImageError, RealTimeImagingError
 from ..Frame import Image, Pixels
+
+log = logging.getLogger(__name__)
 
 DEFAULT_LIMIT = 8 << 30
 """Largest image in bytes that is believed; a header that announces more is taken for damage."""
@@ -23,9 +30,15 @@ class ImageFile(ABC):
     Make one when the file is first seen and keep it while the file grows: :meth:`missing` reads only what is new.
     Nothing is held open between calls, so that a writer on Windows can still rename or replace the file.
 
+    A subclass implements :meth:`_missing` and :meth:`_images`. Whatever these raise, callers of :meth:`missing` and
+    :meth:`images` see a NotAnImageError or an OSError only: see :func:`refusedInWords`.
+
     :param path: the file.
     :param limit: most bytes one image may have; more is a NotAnImageError with the code "too-large".
     """
+
+    title = "image"
+    """The format's name in messages."""
 
     sealed = False
     """True once the content itself proves that nothing is missing (end of a gzip stream with the right checksum, PNG's
@@ -57,21 +70,62 @@ class ImageFile(ABC):
         was read; before that the file alone."""
         return (self.path,)
 
-    @abstractmethod
     def missing(self) -> str | None:
         """None when everything the format declares is there, else one sentence: what was expected and what came.
 
         :raises NotAnImageError: waiting will not help.
         :raises OSError: the file cannot be read at all (gone, not permitted, sharing violation).
         """
+        with refusedInWords(self.path, self.title):
+            return self._missing()
 
-    @abstractmethod
     def images(self, first: int = 0) -> Iterator[Image]:
         """The images in order, one for each volume of a 4-D file; call only after missing() returned None.
 
         :param first: the place of the image to begin with, from 0; those before it are not read.
         :raises NotAnImageError: the content contradicts the header.
+        :raises OSError: the file cannot be read any more.
         """
+        with refusedInWords(self.path, self.title):
+            yield from self._images(first)
+
+    @abstractmethod
+    def _missing(self) -> str | None:
+        """What :meth:`missing` returns. May raise anything."""
+
+    @abstractmethod
+    def _images(self, first: int) -> Iterator[Image]:
+        """What :meth:`images` yields. May raise anything."""
+
+
+@contextmanager
+def refusedInWords(path: str, title: str) -> Iterator[None]:
+    """Turn every exception that a file's bytes cause into a NotAnImageError; the log keeps its traceback.
+
+    :param title: the format's name.
+    :raises NotAnImageError: "damaged" for an exception that no reader foresaw, "too-large" where memory ran out.
+    :raises OSError: the operating system refuses the file.
+    """
+    try:
+        yield
+    except FrameError as error:
+        raise NotAnImageError(str(error), "unsupported") from error
+    except RealTimeImagingError:
+        raise
+    except MemoryError as error:
+        raise NotAnImageError(f"There is not enough memory for this {title} file.", "too-large") from error
+    except OSError as error:
+        # Errors that decoders raise have no number. A file is sought at an impossible place only if a header says so.
+        if error.errno not in (None, errno.EINVAL):
+            raise
+        raise _damaged(path, title) from error
+    except Exception as error:  # what decoders raise on damaged bytes is nowhere declared
+        raise _damaged(path, title) from error
+
+
+def _damaged(path: str, title: str) -> NotAnImageError:
+    log.warning("%s could not be read as %s", os.path.basename(path), title, exc_info=True)
+    return NotAnImageError(f"The content contradicts the {title} format. The log has the details.", "damaged")
 
 
 def sinceFirst(times: Iterable[float]) -> list[float] | None:

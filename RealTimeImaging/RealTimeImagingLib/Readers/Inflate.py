@@ -162,7 +162,7 @@ class Inflated(Stored):
             data = self._inflater.decompress(self._pending, min(room or PIECE, PIECE))
         except self._errors as error:
             raise NotAnImageError(
-                f"The compressed data are damaged after {self._length:,} unpacked bytes ({error}).", "damaged"
+                f"The compressed data are damaged after {self._length:,} unpacked bytes.", "damaged"
             ) from error
         if room:
             self._buffer[self._length : self._length + len(data)] = np.frombuffer(data, np.uint8)

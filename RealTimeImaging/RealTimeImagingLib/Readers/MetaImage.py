@@ -60,6 +60,8 @@ class MetaImage(VolumeFile):
     DroppedAttributes counts those whose names :data:`ATTRIBUTE_NAME` does not allow.
     """
 
+    title = "MetaImage"
+
     def __init__(self, path: str, limit: int = DEFAULT_LIMIT) -> None:
         super().__init__(path, limit)
         self._files: tuple[str, ...] = (path,)

@@ -29,6 +29,7 @@ class NIfTI(VolumeFile):
     (seconds, of a series with a unit of time), VolumeIndex (of a file with several volumes).
     """
 
+    title = "NIfTI"
     paired = False
 
     def __init__(self, path: str, limit: int = DEFAULT_LIMIT) -> None:
@@ -69,8 +70,8 @@ class NIfTIPair(NIfTI):
     def files(self) -> tuple[str, ...]:
         return self.path, imageOfPair(self.path)
 
-    def missing(self) -> str | None:
-        words = super().missing()
+    def _missing(self) -> str | None:
+        words = super()._missing()
         # The header's own end proves nothing of a header that is not packed.
         self.sealed = self.sealed and self._inflated is not None
         return words

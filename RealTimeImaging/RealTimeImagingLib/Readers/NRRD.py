@@ -68,6 +68,8 @@ class NRRD(VolumeFile):
     Slicer's sequences, IndexValue is that of the volume, and the times where the index has a unit of time.
     """
 
+    title = "NRRD"
+
     def __init__(self, path: str, limit: int = DEFAULT_LIMIT) -> None:
         super().__init__(path, limit)
         self._files: tuple[str, ...] = (path,)

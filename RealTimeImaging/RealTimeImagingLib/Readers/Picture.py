@@ -43,7 +43,7 @@ class Picture(ImageFile):
         self._position = 0
         self.sealed = False
 
-    def missing(self) -> str | None:
+    def _missing(self) -> str | None:
         with openFile(self.path) as file:
             size = os.fstat(file.fileno()).st_size
             if size < self._position:
@@ -73,7 +73,7 @@ class Picture(ImageFile):
                 "too-large",
             )
 
-    def images(self, first: int = 0) -> Iterator[Image]:
+    def _images(self, first: int) -> Iterator[Image]:
         if first:
             return
         with openFile(self.path) as file:
@@ -102,6 +102,8 @@ class Picture(ImageFile):
 
 class PNG(Picture):
     """A PNG file (PNG specification, third edition); complete with its IEND chunk."""
+
+    title = "PNG"
 
     def _walk(self, file: BinaryIO, size: int) -> bool:
         if self._position == 0:
@@ -139,6 +141,8 @@ class PNG(Picture):
 
 class JPEG(Picture):
     """A JPEG file (ISO/IEC 10918-1); complete with its EOI mark, whatever follows (and whatever thumbnails precede)."""
+
+    title = "JPEG"
 
     def _restart(self) -> None:
         super()._restart()

@@ -134,7 +134,7 @@ class Streamed(Stored):
                 data: bytes = self._inflater.decompress(self._pending, most)
             except self._errors as error:
                 raise NotAnImageError(
-                    f"The compressed data are damaged after {self._unpacked:,} unpacked bytes ({error}).", "damaged"
+                    f"The compressed data are damaged after {self._unpacked:,} unpacked bytes.", "damaged"
                 ) from error
             self._pending = self._inflater.unused_data if self._inflater.eof else self._inflater.unconsumed_tail
             if data:

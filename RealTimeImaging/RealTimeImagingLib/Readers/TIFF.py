@@ -35,6 +35,8 @@ class TIFF(ImageFile):
     The file proves nothing: a page may be added as long as it is open for writing.
     """
 
+    title = "TIFF"
+
     def __init__(self, path: str, limit: int = DEFAULT_LIMIT) -> None:
         super().__init__(path, limit)
         self._restart((-1, -1))
@@ -46,7 +48,7 @@ class TIFF(ImageFile):
         self._formats: list[Format] = []
         self._stacks: list[Stack] = []
 
-    def missing(self) -> str | None:
+    def _missing(self) -> str | None:
         status = statOf(self.path)
         stamp = (status.st_size, status.st_mtime_ns)
         if stamp[0] < self._begun[0] or self._directories.complete or not self._directories.begun:
@@ -98,7 +100,7 @@ class TIFF(ImageFile):
         self._formats = [form.inOneStrip()] * images
         return None
 
-    def images(self, first: int = 0) -> Iterator[Image]:
+    def _images(self, first: int) -> Iterator[Image]:
         if not self._stacks and (words := self.missing()):
             raise NotAnImageError(words, "damaged")
         for stack in self._stacks[first:]:

@@ -77,21 +77,18 @@ class VolumeFile(ImageFile):
         :raises NotAnImageError: it is no such header, or one of a kind that is not supported.
         """
 
-    def missing(self) -> str | None:
-        try:
-            declared = self._declared()
-            if isinstance(declared, str):
-                return declared
-            self._check(declared)
-        except (ValueError, ArithmeticError) as error:
-            raise NotAnImageError(f"The header is damaged: {error}", "damaged") from error
+    def _missing(self) -> str | None:
+        declared = self._declared()
+        if isinstance(declared, str):
+            return declared
+        self._check(declared)
         self._volumes = declared
         self.count, self.times = declared.count, declared.times
         words = declared.stored.missing(declared.bytes)
         self.sealed = words is None and declared.stored.sealed
         return words
 
-    def images(self, first: int = 0) -> Iterator[Image]:
+    def _images(self, first: int) -> Iterator[Image]:
         if self._volumes is None and (words := self.missing()):
             raise NotAnImageError(words, "damaged")
         assert self._volumes is not None

@@ -9,7 +9,7 @@ from ..Errors import NotAnImageError
 from ..Frame import Image
 from .BMP import BMP
 from .DICOM import DICOM, looksLikeDICOM
-from .ImageFile import DEFAULT_LIMIT, ImageFile, Lend
+from .ImageFile import DEFAULT_LIMIT, ImageFile, Lend, refusedInWords
 from .MetaImage import MetaImage
 from .NIfTI import NIfTI, NIfTIPair, imageOfPair
 from .NRRD import NRRD
@@ -87,7 +87,8 @@ def openImageFile(path: str, limit: int = DEFAULT_LIMIT) -> ImageFile:
     if name.endswith(_OTHERS) or ignoredName(name):
         raise _unknown(path)
     found = Unknown(path, limit)
-    return found.reader() or found
+    with refusedInWords(path, found.title):
+        return found.reader() or found
 
 
 def _unknown(path: str) -> NotAnImageError:
@@ -120,7 +121,7 @@ class Unknown(ImageFile):
     def files(self) -> tuple[str, ...]:
         return self._reader.files if self._reader else (self.path,)
 
-    def missing(self) -> str | None:
+    def _missing(self) -> str | None:
         reader = self.reader()
         if reader is None:
             size = len(readStart(self.path, _ENOUGH))
@@ -129,7 +130,7 @@ class Unknown(ImageFile):
         self.sealed, self.count, self.times, self.notes = reader.sealed, reader.count, reader.times, reader.notes
         return words
 
-    def images(self, first: int = 0) -> Iterator[Image]:
+    def _images(self, first: int) -> Iterator[Image]:
         reader = self.reader()
         if reader is None:
             raise _unknown(self.path)
