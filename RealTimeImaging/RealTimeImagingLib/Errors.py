@@ -8,6 +8,7 @@
     ├── RingError                the memory shared by the two processes cannot be had
     ├── AcquisitionError         the acquisition process cannot be started or does not answer
     ├── RecordingError           a recording that cannot be written as asked, or opened
+    │   └── RecordingFolderError a folder in which nothing can be recorded; also a SettingsError
     ├── PushError                a frame made in Python that is not taken
     ├── DeviceMessageError       what a device says cannot be put into the scene
     ├── ControlError             what is to be sent to a scanner cannot be sent
@@ -68,6 +69,10 @@ class AcquisitionError(RealTimeImagingError):
 
 class RecordingError(RealTimeImagingError):
     """A recording cannot be written as asked, or is damaged; the message names the file or the attribute."""
+
+
+class RecordingFolderError(RecordingError, SettingsError):
+    """Nothing can be recorded in a folder; the message names it and says why."""
 
 
 class PushError(RealTimeImagingError):

@@ -12,6 +12,7 @@ from .Event import Event
 from .Export.Checksums import ChecksumJob
 from .Export.ExportProcess import ExportProcess
 from .Export.Job import ExportJob, Snapshot
+from .Export.Repairing import RepairJob
 from .Frame import Matrix, Pixels
 from .Listeners import Listeners
 from .Private import makePrivateFolder
@@ -87,6 +88,13 @@ class Exports:
         """Note the SHA-256 of recorded pixels in their manifests; an event tells only when it fails."""
         self._start(lambda callbacks: ExportProcess(ChecksumJob(tuple(headers)), *callbacks), quiet=True)
 
+    def repair(self, folder: str, onDone: Callable[[list[dict[str, Any]]], None]) -> None:
+        """Finish what a process has left in a folder that died or was ended; events tell what became of it.
+
+        :param onDone: gets what became of each recording, as a line of the acquisition process tells it.
+        """
+        self._start(lambda callbacks: ExportProcess(RepairJob(folder), *callbacks), quiet=True, onDone=onDone)
+
     def cancel(self) -> None:
         """Stop all that is being saved; nothing is left of it."""
         for process in [process for process in self._running if isinstance(process.job, ExportJob)]:
@@ -108,7 +116,12 @@ class Exports:
         except OSError as error:
             raise SettingsError(f"{os.path.dirname(job.destination)} cannot be made: {error.strerror}.") from error
 
-    def _start(self, make: Callable[[tuple[Callable[..., None], ...]], ExportProcess], quiet: bool = False) -> None:
+    def _start(
+        self,
+        make: Callable[[tuple[Callable[..., None], ...]], ExportProcess],
+        quiet: bool = False,
+        onDone: Callable[[list[Any]], None] = lambda found: None,
+    ) -> None:
         made: list[ExportProcess] = []
 
         def progress(part: float, words: str) -> None:
@@ -120,13 +133,15 @@ class Exports:
         def done(paths: list[str], events: list[Event]) -> None:
             for event in events:
                 self._listeners.report(event)
-            text = f"Saved and compared: {_named(paths)}"
+            text = "" if quiet else f"Saved and compared: {_named(paths)}"
             self._end(made[0], None if quiet else Event("saved", text, subject=paths[0]))
+            onDone(paths)
 
         def failed(words: str) -> None:
             event = Event("not-saved", words, "info" if made[0].cancelled else "error")
             # Nobody asked for a quiet one, so nobody waits to hear that it was cancelled.
             self._end(made[0], None if quiet and made[0].cancelled else event, quiet)
+            onDone([])
 
         made.append(make((progress, done, failed)))
         self._running.append(made[0])

@@ -35,7 +35,7 @@ class Handle:
         self.details: dict[str, Any] = {}
         """What the source has to tell beside its status, such as the token of one that is sent images over HTTP."""
         self.storage: dict[str, Any] = {}
-        """What the process said last of what it stores: ``bytes``, ``free`` (bytes or None), ``kept``."""
+        """What the process said last of what it stores: see :class:`Store`."""
         self.broadcast: dict[str, Any] = {}
         """What the process said last of those to whom it sends its images: see :class:`Broadcast`."""
         self.retired = False

@@ -87,6 +87,7 @@ class RealTimeImagingLogic(
             self.session, self.listeners, self.sequences, self._changed, self.exports.checksums
         )
         self.recordings.onInScene = self.recordingViews.finish
+        self.recordings.repairIn = self.exports.repair
         self.recordings.repairFolder = slicer.app.userSettings().value(RECORDING_FOLDER_KEY, "") or ""
         self._observers: list[Callable[[], None]] = []
         self._scanners: list[tuple[SimulatedScanner, Handle]] = []
@@ -340,7 +341,7 @@ class RealTimeImagingLogic(
         self.control.forget()
         self.connecting.stop()
         self.pushing.deliver()
-        self.session.close()
+        self.session.close(written=False)
         self.recordings.forget()
         self.recordingViews.forget()
         self.exports.forget()

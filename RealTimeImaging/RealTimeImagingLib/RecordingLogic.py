@@ -55,7 +55,9 @@ class RecordingLogic:
             letters, digits and ``_ . -`` only.
         :param name: what the files' names begin with; empty for the date and time.
         :param kept: begin with the frames that :meth:`keepLast` has in memory.
-        :raises SettingsError: no folder, or one below a folder in which images are expected.
+        :raises SettingsError: no folder.
+        :raises RecordingFolderError: one in which nothing can be written, or below a folder in which images are
+            expected; it is a RecordingError and a SettingsError.
         :raises RecordingError: an attribute name or value that a file cannot keep.
         """
         name = self.recordings.start(folder, {**self.metadata(), **(attributes or {})}, name, kept)
@@ -95,7 +97,8 @@ class RecordingLogic:
         return last if last is not None and last.GetScene() is slicer.mrmlScene else None
 
     def recordingStatus(self) -> dict[str, Any]:
-        """``active``, ``name``, ``seconds``, ``bytes``, ``free``, ``kept``, ``built``: see :class:`Recordings`."""
+        """``active``, ``name``, ``seconds``, ``recorded``, ``failed``, ``bytes``, ``messages``, ``writing``, ``free``,
+        ``kept``, ``built``: see :meth:`Recordings.status`."""
         return self.recordings.status()
 
     def keepLast(self, seconds: float, limit: int = KEPT_BYTES) -> None:

@@ -14,7 +14,9 @@ from .Errors import RealTimeImagingError, SettingsError
 from .Event import Event
 from .Handle import Handle
 from .Listeners import Listeners
+from .OneRecording import OneRecording
 from .Recording import checkAttributes, fileName
+from .Recording.RecordingFolder import prepareFolder
 from .Scene.RecordedSequences import RecordedSequences
 from .Session import Session
 from .Settings import SourceSettings, checkRecordingFolder
@@ -24,9 +26,11 @@ BUILD_PAUSE, BUILD_TURN = 10, 0.01
 KEPT_BYTES = 1 << 30
 """Most memory for the last seconds, unless another limit is set."""
 
+Repaired = dict[str, Any]
+
 
 class Recordings:
-    """One recording at a time, of all sources.
+    """One recording at a time, of all sources; those before it may still be written, or be on their way into the scene.
 
     :param session: whose frames are recorded.
     :param sequences: puts finished recordings into the scene.
@@ -48,18 +52,16 @@ class Recordings:
         session.onStored = self._stored
         self.onInScene: Callable[[list[Any]], None] = lambda browsers: None
         """Called with the browser nodes of a recording that is in the scene."""
+        self.repairIn: Callable[[str, Callable[[list[Repaired]], None]], None] | None = None
+        """Finishes what a process that was ended has left in a folder, and gives what it found."""
         self.repairFolder = ""
         """Where the last recording went: what a dead process left there is finished when a source starts."""
-        self._plan: dict[str, Any] | None = None
+        self._recordings: list[OneRecording] = []
+        """Those that are not settled, and the last one; the latest last."""
         self._keep: dict[str, Any] | None = None
-        self._since = 0.0
         self._ran = False
-        self._untold: list[Handle] = []
-        self._name = ""
-        self._headers: list[str] = []
-        self._messages: list[str] = []
-        self._posed = False
-        self._browser: Any = None
+        self._number = 0
+        self._settling = False
         self._builder = qt.QTimer()
         self._builder.connect("timeout()", self._build)
 
@@ -69,39 +71,43 @@ class Recordings:
         """Record from now on; a no-op while recording. Returns the recording's name.
 
         :param kept: begin with the frames that were kept in memory.
-        :raises SettingsError: the folder cannot be used.
+        :raises RecordingFolderError: the folder cannot be used; it is a SettingsError, too.
+        :raises SettingsError: no folder.
         :raises RecordingError: an attribute name or value cannot be kept.
         """
-        if self._plan:
-            return str(self._plan["name"])
+        current = self._current
+        if current:
+            return current.name
         if not str(folder).strip():
             raise SettingsError("Choose the folder for recordings.")
         checkAttributes(attributes)
         path = os.path.abspath(os.path.expanduser(os.fspath(folder)))
         for handle in self._session.running():
             checkRecordingFolder(handle.settings, path)
+        prepareFolder(path)
         name = name.strip() or time.strftime("Recording_%Y-%m-%d_%H-%M-%S")
-        self._plan = {"folder": path, "name": name, "attributes": dict(attributes)}
-        self._since, self._ran, self.repairFolder = time.monotonic(), False, path
-        self._name, self._browser = name, None
-        for handle in self._session.handles:
-            handle.storage = {}
-        self._untold = self._session.broadcast("record", **self._plan, kept=kept)
+        # Numbers of sessions before this one must not be met again: a process may be told of both.
+        self._number = max(self._number + 1, time.time_ns() // 1_000_000)
+        one = OneRecording(self._number, name, {"folder": path, "name": name, "attributes": dict(attributes)})
+        self._recordings = [*(other for other in self._recordings if not other.settled), one]
+        self._ran, self.repairFolder = False, path
+        one.expect(self._session.broadcast("record", **one.plan, kept=kept))
         self._onChange()
         return name
 
     def stop(self) -> Any:
         """End the recording; its vtkMRMLSequenceBrowserNode, which is filled in small pieces as soon as the files are
         closed; None when nothing is being recorded."""
-        if self._plan is None:
+        one = self._current
+        if one is None:
             return None
-        self._browser = self._browser or self._sequences.newBrowser(self._plan["name"])
-        self._plan = None
-        active = self._session.broadcast("stopRecording")
-        self._untold = [handle for handle in self._untold if handle in active or not handle.ended]
+        one.browser = one.browser or self._sequences.newBrowser(one.name)
+        browser = one.browser
+        one.stop()
+        self._session.broadcast("stopRecording")
         self._settle()
         self._onChange()
-        return self._browser
+        return browser
 
     def keepLast(self, seconds: float, limit: int = KEPT_BYTES) -> None:
         """Keep the last frames of each source in memory; 0 seconds keep nothing.
@@ -116,34 +122,39 @@ class Recordings:
 
     def checkSource(self, settings: SourceSettings) -> None:
         """:raises SettingsError: the source would watch the folder into which is recorded."""
-        if self._plan:
-            checkRecordingFolder(settings, self._plan["folder"])
+        if self._current:
+            checkRecordingFolder(settings, self._current.plan["folder"])
 
     # ---- what one sees
 
     @property
     def active(self) -> bool:
         """True while what comes is stored."""
-        return self._plan is not None
+        return self._current is not None
 
     @property
     def building(self) -> bool:
-        """True while a recording is on its way into the scene."""
-        return bool(self._untold and not self._plan) or self._sequences.busy
+        """True while a recording is written after its stop, or is on its way into the scene."""
+        return any(one.stopped and not one.settled for one in self._recordings) or self._sequences.busy
 
     def status(self) -> dict[str, Any]:
-        """``active``, ``name``, ``seconds`` since its start, ``bytes`` stored, ``free`` bytes where they go (None when
-        not known), ``kept`` (seconds, frames, bytes in memory; None when nothing is kept), ``built`` from 0 to 1,
-        ``messages`` of devices (recorded, failed)."""
+        """What is told of the recording that is made, or was made last.
+
+        ``active``, ``name``, ``seconds`` since its start, ``recorded``, ``failed`` and ``bytes`` of its images,
+        ``messages`` of devices (recorded, failed), ``writing`` (None, or what is still to be written: ``done`` of
+        ``total``, ``unit`` "bytes" or "streams", empty when that is not known), ``free`` bytes where they go (None when
+        not known), ``kept`` (seconds, frames, bytes in memory; None when nothing is kept), ``built`` from 0 to 1.
+        """
         storages = [handle.storage for handle in self._session.handles]
         free = [one["free"] for one in storages if one.get("free") is not None]
         kept = [one["kept"] for one in storages if one.get("kept")]
-        messages = [one["messages"] for one in storages if one.get("messages")]
+        last, current = (self._recordings[-1] if self._recordings else OneRecording(0, "", {})), self._current
         return {
             "active": self.active,
-            "name": self._plan["name"] if self._plan else "",
-            "seconds": time.monotonic() - self._since if self._plan else 0.0,
-            "bytes": sum(one.get("bytes", 0) for one in storages),
+            "name": current.name if current else "",
+            "seconds": current.seconds if current else 0.0,
+            **last.counts,
+            "writing": self._writing(),
             "free": min(free) if free else None,
             "kept": {
                 "seconds": max(one["seconds"] for one in kept),
@@ -153,38 +164,54 @@ class Recordings:
             if kept
             else None,
             "built": self._sequences.progress,
-            "messages": {name: sum(one.get(name, 0) for one in messages) for name in ("recorded", "failed")},
         }
 
+    def _writing(self) -> dict[str, Any] | None:
+        handles = [handle for one in self._recordings for handle in one.untold]
+        found = [handle.storage["writing"] for handle in handles if handle.storage.get("writing")]
+        if found:
+            same = [one for one in found if one["unit"] == found[0]["unit"]]
+            done, total = sum(one["done"] for one in same), sum(one["total"] for one in same)
+            return {"done": done, "total": total, "unit": found[0]["unit"]}
+        if any(one.stopped and (one.untold or one.repairing) for one in self._recordings):
+            return {"done": 0, "total": 0, "unit": ""}
+        return None
+
     # ---- what happens
+
+    @property
+    def _current(self) -> OneRecording | None:
+        return self._recordings[-1] if self._recordings and not self._recordings[-1].stopped else None
 
     def changed(self) -> None:
         """A source's state may have changed: a recording ends with the last of its sources."""
         running = bool(self._session.running())
         self._ran = self._ran or running
-        if self._plan and self._ran and not running:
+        if self._current and self._ran and not running:
             self.stop()
         else:
             self._settle()
 
     def forget(self) -> None:
-        """The scene was closed."""
-        self._plan, self._browser, self._untold = None, None, []
-        self._headers, self._messages, self._posed = [], [], False
+        """The scene was closed. What is recorded ends; its end is told, and the scene has nothing of it."""
         self._sequences.forget()
+        for one in self._recordings:
+            one.leaveScene()
+        self._settle()
 
     def close(self) -> None:
         """Let go of everything; not used afterwards."""
+        self.repairIn, self._onComplete = None, lambda headers: None
         self.forget()
+        self._recordings = []
         self._builder.stop()
         self._builder.disconnect("timeout()", self._build)
 
     def _orders(self, handle: Handle) -> list[dict[str, Any]]:
         orders: list[dict[str, Any]] = []
-        if self._plan:
-            orders.append({"command": "record", **self._plan})
-            if handle not in self._untold:
-                self._untold.append(handle)
+        if self._current:
+            orders.append({"command": "record", **self._current.plan})
+            self._current.expect([handle])
         elif self.repairFolder:
             orders.append({"command": "repair", "folder": self.repairFolder})
         if self._keep:
@@ -192,57 +219,105 @@ class Recordings:
         return orders
 
     def _stored(self, handle: Handle, line: dict[str, Any]) -> None:
-        paths, messages = self._files(line)
-        if paths or messages:
-            if self._browser is None and self._plan:
-                self._browser = self._sequences.newBrowser(self._plan["name"])
-            if self._browser is not None:
-                self._headers += paths
-                self._messages += messages
-                self._sequences.add(self._browser, paths)
-                self._builder.start(BUILD_PAUSE)
-        if "recorded" in line and handle in self._untold:
-            self._untold.remove(handle)
-        self._settle()
+        if "repaired" in line:
+            self._repaired(line["repaired"])
+        stored = line.get("stored") or (line.get("storage") or {}).get("stored")
+        one = next((one for one in self._recordings if stored and one.id == stored["id"]), None)
+        if one and stored:
+            one.count(handle, stored)
+            if "recorded" in line:
+                one.told(handle, line)
+                self._add(one, line["recorded"], line.get("messages", []))
+        if "recorded" in line or "repaired" in line:
+            self._settle()
 
-    def _files(self, line: dict[str, Any]) -> tuple[list[str], list[str]]:
-        """Headers of images and manifests of messages that a line tells of, as far as they are of this recording."""
-        if "recorded" in line:
-            return line["recorded"], line.get("messages", [])
-        # Only what belongs to this recording comes into the scene: a process of it had died.
-        repaired = line["repaired"]
-        ours = re.match(rf"{re.escape(fileName(self._name))}(_\d+)?(-|\.messages$)", repaired["recording"])
-        return (repaired["paths"], repaired.get("messages", [])) if ours else ([], [])
+    def _repaired(self, found: Repaired) -> None:
+        """A recording was finished for a process that had died: of this session, or of another one."""
+        if not found["paths"] and not found["messages"]:
+            return
+        name = found["name"]
+        ours = (
+            one for one in reversed(self._recordings) if re.fullmatch(rf"{re.escape(fileName(one.name))}(_\d+)?", name)
+        )
+        one = next(ours, None)
+        if one is None:
+            one = OneRecording(0, name, {})
+            one.stop()
+            # Before the last one, of which the panel tells.
+            self._recordings.insert(max(0, len(self._recordings) - 1), one)
+        one.settled = False
+        self._add(one, found["paths"], found["messages"])
+
+    def _add(self, one: OneRecording, paths: list[str], messages: list[str]) -> None:
+        one.headers += paths
+        one.messages += messages
+        if one.sceneless or not (paths or messages):
+            return
+        if one.browser is None or one.browser.GetScene() is None:
+            one.browser = self._sequences.newBrowser(one.name)
+        self._sequences.add(one.browser, paths)
+        self._builder.start(BUILD_PAUSE)
 
     def _settle(self) -> None:
-        if self._plan:
+        if self._settling:  # those who are told may ask again
             return
-        self._untold = [handle for handle in self._untold if not handle.ended]
-        if self._untold or self._browser is None or self._sequences.busy:
+        self._settling = True
+        try:
+            for one in list(self._recordings):
+                if one.stopped and not one.settled:
+                    self._settleOne(one)
+        finally:
+            self._settling = False
+        last = self._recordings[-1:]
+        self._recordings = [one for one in self._recordings[:-1] if not one.settled] + last
+
+    def _settleOne(self, one: OneRecording) -> None:
+        self._repairAfter(one)
+        if one.untold or one.repairing or (self._sequences.busy and not one.sceneless):
             return
-        if self._messages and not self._posed:
+        if one.messages and not one.posed and not one.sceneless:
             # When all images are there: their browsers are those of the poses.
-            self._posed = True
-            self._sequences.addMessages(self._browser, self._messages)
+            one.posed = True
+            self._sequences.addMessages(one.browser, one.messages)
             self._builder.start(BUILD_PAUSE)
             return
-        # Those who are told may ask again.
-        browser, headers, messages = self._browser, self._headers, self._messages
-        self._browser, self._headers, self._messages, self._posed = None, [], [], False
-        if not self._sequences.filled(browser):
-            self._sequences.remove(browser)
-            text = "No image and no pose came while it was recorded."
-            text += f" What the devices said is in {messages[0]}." if messages else ""
-            self._listeners.report(Event("nothing-recorded", text, "warning"))
-        else:
-            self._sequences.present(browser)
-            self.onInScene(self._sequences.browsersOf(browser))
-        files = headers or messages
-        if files:
-            text = f"The recording {self._name} is complete; it begins with {files[0]}."
-            self._listeners.report(Event("recorded", text, subject=files[0]))
+        one.settled = True
+        if one.browser is not None and not one.sceneless:
+            if not self._sequences.filled(one.browser):
+                self._sequences.remove(one.browser)
+                one.browser = None
+            else:
+                self._sequences.present(one.browser)
+                self.onInScene(self._sequences.browsersOf(one.browser))
+        for event in one.lastWords():
+            self._listeners.report(event)
+        headers, one.headers, one.messages, one.posed = one.headers, [], [], False
         if headers:
             self._onComplete(headers)
+
+    def _repairAfter(self, one: OneRecording) -> None:
+        """What a process leaves that ends before it has closed its files is finished by another."""
+        ended = [handle for handle in one.untold if handle.ended]
+        one.untold = [handle for handle in one.untold if handle not in ended]
+        if not ended or not one.plan:
+            return
+        one.interrupted = True
+        if self.repairIn is None:
+            return
+        one.repairing = True
+
+        def done(found: list[Repaired]) -> None:
+            for each in found:
+                self._repaired(each)
+            one.repairing = False
+            self._settle()
+            self._onChange()
+
+        try:
+            self.repairIn(one.plan["folder"], done)
+        except RealTimeImagingError as error:
+            one.repairing = False
+            self._listeners.report(Event("recording-unrepaired", str(error), "error", one.plan["folder"]))
 
     def _build(self) -> None:
         try:

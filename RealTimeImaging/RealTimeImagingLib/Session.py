@@ -170,13 +170,21 @@ class Session:
             one.endHints()
         self._onChange()
 
-    def close(self) -> None:
-        """Stop all sources and wait for their end; for scene close, reload and application exit."""
+    def close(self, written: bool = True) -> None:
+        """Stop all sources and wait for their end; for scene close, reload and application exit.
+
+        :param written: wait also for those that write a recording for longer than a stop takes; else they go on, and
+            nothing more of them is shown.
+        """
         running = self.running()
         self.stop()
         for handle in running:
             if handle.process:
-                handle.process.waitForEnd()
+                handle.process.waitForEnd(written)
+            if not handle.ended and handle not in self._retired:
+                handle.retired = True
+                self._retired.append(handle)
+        self.handles = [handle for handle in self.handles if not handle.retired]
         self._timer.stop()
         self.messages.clear()
 
@@ -268,13 +276,13 @@ class Session:
             handle.takeCounts(counts)
             if "ready" in line:
                 self._settle(handle)
+        handle.storage = line.get("storage", handle.storage)
         if handle.feed:
             handle.feed.take(line)
-        if "recorded" in line or "repaired" in line:
+        if "recorded" in line or "repaired" in line or "storage" in line:
             self.onStored(handle, line)
         handle.status = line.get("status", handle.status)
         handle.details = line.get("details", handle.details)
-        handle.storage = line.get("storage", handle.storage)
         handle.broadcast = line.get("broadcast", handle.broadcast)
         if "event" in line:
             event = Event.fromJSON(line["event"])

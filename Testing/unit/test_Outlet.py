@@ -88,6 +88,14 @@ def frame(number, stream="Live", shape=(1, 2, 3)):
     return Frame(image.pixels, image.ijkToRAS, stream, number, 100.0 + number, attributes={"SourceFile": f"{number}"})
 
 
+def received(pipe):
+    """The total that the lines tell together: each has what changed since the line before."""
+    total = {}
+    for line in pipe.lines:
+        total |= line.get("counts", {}).get("received", {})
+    return total["Live"]
+
+
 def counts(number):
     return {"received": {"Live": number + 1}}
 
@@ -278,7 +286,7 @@ def test_counts_are_those_of_the_moment_of_the_frame(pipe, outlet, lines):
     until(lambda: len(places(pipe)) == SLOTS)
     outlet.release([list(places(pipe)[0].key)])
     pipe.finish(lines)
-    assert [line["counts"]["received"]["Live"] for line in pipe.lines] == list(range(1, SLOTS + 2))
+    assert [line["counts"]["received"].get("Live") for line in pipe.lines] == [*range(1, SLOTS + 1), None, SLOTS + 1]
 
 
 def test_a_frame_that_had_to_wait_takes_no_counts_back(pipe, outlet):
@@ -291,12 +299,12 @@ def test_a_frame_that_had_to_wait_takes_no_counts_back(pipe, outlet):
     until(lambda: len(places(pipe)) == SLOTS)
     outlet.release([list(places(pipe)[0].key)])
     until(lambda: len(places(pipe)) == SLOTS + 1)
-    assert pipe.lines[-1]["counts"] == counts(50)
+    assert received(pipe) == 51
     outlet.show(frame(60, "Other"), counts(60))
     outlet.tell({"status": "waits", "counts": counts(70)})
     outlet.release([list(places(pipe)[1].key)])
     until(lambda: len(places(pipe)) == SLOTS + 2)
-    assert pipe.lines[-1]["counts"] == counts(70)
+    assert received(pipe) == 71
 
 
 def test_draining_waits_for_the_last_frame(pipe, outlet):

@@ -101,6 +101,11 @@ class Recorders:
         return found
 
     @property
+    def unfinished(self) -> str:
+        """Why some files could not be closed, empty when all are."""
+        return next((one.unfinished for one in self._recorders.values() if one.unfinished), "")
+
+    @property
     def messageCounts(self) -> dict[str, int]:
         """Messages of devices: ``recorded`` and ``failed``."""
         return {"recorded": self._messages.recorded, "failed": self._messages.failed}

@@ -28,7 +28,8 @@ class Store:
 
     Lines: ``storage`` (free, kept; and, while something is recorded, ``stored``, and ``writing``, see below),
     ``recorded`` (paths of headers, when the files are closed) with ``messages`` (paths of the manifests of what devices
-    said meanwhile) and ``stored``, ``repaired`` (recording, name, paths, messages).
+    said meanwhile), ``stored`` and ``unfinished`` (why some files could not be closed, and a repair has to; empty when
+    all are), ``repaired`` (recording, name, paths, messages).
 
     ``stored`` counts this recording only, over all processes of its source: ``id``, ``recorded``, ``failed`` and
     ``bytes`` of frames, ``losses`` (by reason), ``messages`` (recorded and failed, of this process: a write of the
@@ -102,7 +103,7 @@ class Store:
         status: dict[str, Any] = {"kept": self._kept.status if self._kept else None}
         if self._recorders:
             status |= {"free": self._recorders.room(), "stored": self._stored(), "writing": self._writing}
-        self._outlet.tell({"storage": status})
+        self._outlet.tell({"storage": status, "counts": self._counts()})
 
     def stop(self) -> None:
         """Close the files and tell which they are."""
@@ -113,7 +114,7 @@ class Store:
         paths, messages = recorders.finish(lambda done, total: self._progress(done, total, "streams"))
         self._tellEvents(recorders)
         stored, self._recorders, self._writing = self._stored(), None, None
-        line = {"recorded": paths, "messages": messages, "stored": stored}
+        line = {"recorded": paths, "messages": messages, "stored": stored, "unfinished": recorders.unfinished}
         self._outlet.tell({**line, "storage": {"kept": self._keptStatus}, "counts": self._counts()})
 
     def close(self) -> None:

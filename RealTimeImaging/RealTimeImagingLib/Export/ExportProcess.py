@@ -13,6 +13,13 @@ from ..Event import Event
 from ..Frame import Pixels
 from .Checksums import ChecksumJob
 from .Job import ExportJob, Snapshot
+from .Repairing import RepairJob
+
+NAMES: dict[type, str] = {
+    ExportJob: "export",
+    ChecksumJob: "calculation of checksums",
+    RepairJob: "repair of recordings",
+}
 
 
 class ExportProcess(JobProcess):
@@ -26,12 +33,12 @@ class ExportProcess(JobProcess):
 
     def __init__(
         self,
-        job: ExportJob | ChecksumJob,
+        job: ExportJob | ChecksumJob | RepairJob,
         onProgress: Callable[[float, str], None],
         onDone: Callable[[list[str], list[Event]], None],
         onFailed: Callable[[str], None],
     ) -> None:
-        name = "export" if isinstance(job, ExportJob) else "calculation of checksums"
+        name = NAMES[type(job)]
         super().__init__(os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py"), name)
         self.job = job
         self._onProgress, self._onDone, self._onFailed = onProgress, onDone, onFailed

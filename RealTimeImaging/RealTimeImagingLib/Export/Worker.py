@@ -1,8 +1,9 @@
 """The export process: one job, told in lines. Nothing of Slicer is imported here.
 
-It takes one JSON line, an ExportJob or a ChecksumJob, on standard input, whose end cancels. It tells JSON lines:
-``{"pid": n}`` first, ``{"progress": 0..1, "words": ...}`` several times a second, ``{"event": ...}``, ``{"log": ...}``,
-and at last one of ``{"done": [paths]}``, ``{"failed": words}`` and ``{"cancelled": true}``.
+It takes one JSON line, an ExportJob, a ChecksumJob or a RepairJob, on standard input, whose end cancels. It tells JSON
+lines: ``{"pid": n}`` first, ``{"progress": 0..1, "words": ...}`` several times a second, ``{"event": ...}``,
+``{"log": ...}``, and at last one of ``{"done": [...]}`` (paths, or what was repaired), ``{"failed": words}`` and
+``{"cancelled": true}``.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ..Readers import Streamed
 from .Checksums import noteChecksums
 from .Exporting import export
 from .Job import ExportJob
+from .Repairing import repairFolder
 from .Work import Cancelled, Work
 
 GRACE = 0.15
@@ -40,6 +42,8 @@ def main() -> int:
     name, left = "export", "Nothing is left of the export."
     if first.startswith(b'{"checksums"'):
         name, left = "calculation of checksums", "The recording is complete without them."
+    elif first.startswith(b'{"repair"'):
+        name, left = "repair of recordings", "The next start of a source tries again."
     last = outcome(lambda: _run(first, work, lines), name, left)
     ended.set()
     lines.close(LONGEST_SILENCE, last)
@@ -52,12 +56,16 @@ def _run(first: bytes, work: Work, lines: LineWriter) -> dict[str, Any]:
         values = json.loads(first)
         if "checksums" in values:
             return {"done": noteChecksums(values["checksums"], work)}
-        paths, events = export(ExportJob.fromJSON(values), work)
+        done: list[Any]
+        if "repair" in values:
+            done, events = repairFolder(values["repair"])
+        else:
+            done, events = export(ExportJob.fromJSON(values), work)
     except Cancelled:
         return {"cancelled": True}
     for event in events:
         lines.put({"event": event.toJSON()})
-    return {"done": paths}
+    return {"done": done}
 
 
 def _listen(given: Iterator[bytes], work: Work, ended: threading.Event, lines: LineWriter) -> None:

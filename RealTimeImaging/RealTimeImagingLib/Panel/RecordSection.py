@@ -41,17 +41,19 @@ class RecordSection(Section):
         parts = []
         if recording:
             parts.append(_("{seconds:.0f} s").format(**status))
-        if recording or values["recorded"] or values["failed"]:
-            parts.append(_("{recorded} images stored").format(**values))
+        if recording or status["recorded"] or status["failed"]:
+            parts.append(_counted(status["recorded"], _("1 image stored"), _("{count} images stored")))
             parts.append(_("{size:.1f} MB").format(size=status["bytes"] / 1e6))
-        if values["failed"]:
-            parts.append(_("{failed} images NOT stored").format(**values))
+        if status["failed"]:
+            parts.append(_counted(status["failed"], _("1 image NOT stored"), _("{count} images NOT stored")))
+        if status["writing"]:
+            parts.append(_writing(**status["writing"]))
         if recording and status["free"] is not None:
-            parts.append(_("{size:.1f} GB of room").format(size=status["free"] / 1e9))
+            parts.append(_("{size:.1f} GB free").format(size=status["free"] / 1e9))
         if kept and not recording:
             parts.append(_("the last {seconds:.1f} s are in memory ({frames} images)").format(**kept))
         ui.recordingLabel.text = ", ".join(parts) or "-"
-        ui.recordingLabel.setStyleSheet("color: red" if values["failed"] else "")
+        ui.recordingLabel.setStyleSheet("color: red" if status["failed"] else "")
         self._built = status["built"]
         self._showBuilding()
 
@@ -80,3 +82,16 @@ class RecordSection(Section):
 
     def _folder(self) -> str:
         return str(self.ui.recordingFolderPathLineEdit.currentPath)
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return one if count == 1 else many.format(count=count)
+
+
+def _writing(done: int, total: int, unit: str) -> str:
+    """What is still to be written."""
+    if unit == "bytes":
+        return str(_("Writing the recording: {done:.0f} of {total:.0f} MB").format(done=done / 1e6, total=total / 1e6))
+    if unit == "streams":
+        return str(_("Closing the files: {done} of {total} streams").format(done=done, total=total))
+    return str(_("Writing the recording. It gets the time it needs."))

@@ -45,6 +45,8 @@ class Recorder:
         """For each reason how many frames are not stored."""
         self.gaps: list[Missed] = []
         """Frames that are not stored, a gap that still grows not among them."""
+        self.unfinished = ""
+        """Why files could not be closed, so that a repair has to do it; empty when none is left."""
         self._times = FrameTimes(origin)
         self._lock: Lock | None = None
         self._base = ""
@@ -274,6 +276,7 @@ class Recorder:
         return True
 
     def _tellUnfinished(self, path: str, error: OSError) -> None:
+        self.unfinished = reasonOf(error)
         text = f"{path} cannot be written: {reasonOf(error)}. All frames are kept; a repair finishes the recording."
         self._events.append(Event("recording-unfinished", text, "error", path))
 

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..Errors import SettingsError
+from ..Errors import RecordingFolderError, SettingsError
 from .Base import SourceSettings
 
 EXISTING = ("ignore", "newest", "all")
@@ -59,13 +59,31 @@ class FolderSettings(SourceSettings):
 
 
 def checkRecordingFolder(settings: SourceSettings, folder: str) -> None:
-    """:raises SettingsError: a recording in this folder (an absolute path) would lie where the source expects
+    """:raises RecordingFolderError: a recording in this folder (an absolute path) would lie where the source expects
     images."""
     if not isinstance(settings, FolderSettings):
         return
-    watched, target = os.path.normcase(settings.folder), os.path.normcase(folder)
-    if target == watched or target.startswith(os.path.join(watched, "")):
-        raise SettingsError(
+    if _isBelow(folder, settings.folder):
+        raise RecordingFolderError(
             f"Recordings cannot go into {folder}: images are expected in {settings.folder}, where nothing is "
             "changed. Choose another folder."
         )
+
+
+def _isBelow(path: str, folder: str) -> bool:
+    """Whether a path is a folder or lies in it, also by another name (a link, or upper and lower case)."""
+    path, above = os.path.realpath(path), os.path.normcase(os.path.realpath(folder))
+    while True:
+        if os.path.normcase(path) == above or _same(path, folder):
+            return True
+        parent = os.path.dirname(path)
+        if parent == path:
+            return False
+        path = parent
+
+
+def _same(path: str, other: str) -> bool:
+    try:
+        return os.path.samefile(path, other)
+    except OSError:
+        return False

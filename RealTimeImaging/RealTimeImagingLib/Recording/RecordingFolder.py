@@ -1,0 +1,58 @@
+"""Whether a folder takes a recording: found out by writing, before anything is to be stored."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from ..Errors import RecordingFolderError
+from ..Private import makePrivateFolder, openPrivate
+from .Layout import UNFINISHED
+from .Part import writeAll
+from .Reasons import reasonOf
+
+LONGEST = 5.0
+"""Seconds in which a folder has to answer."""
+_SOME = 1 << 16
+"""Bytes that have to find room: the first lines of a recording."""
+
+
+def prepareFolder(folder: str) -> None:
+    """Make a folder when it is missing, and make, write, rename and remove a file in it.
+
+    :param folder: absolute path.
+    :raises RecordingFolderError: that is not possible, or takes longer than LONGEST.
+    """
+    errors: list[OSError] = []
+
+    def attempt() -> None:
+        try:
+            makePrivateFolder(folder)
+            _write(os.path.join(folder, f".RealTimeImaging-{os.getpid()}-{threading.get_ident()}"))
+        except OSError as error:
+            errors.append(error)
+
+    # A network drive that is gone may answer after minutes, and nobody could close the window meanwhile.
+    thread = threading.Thread(target=attempt, name="recording folder", daemon=True)
+    thread.start()
+    thread.join(LONGEST)
+    if thread.is_alive():
+        text = f"The folder {folder} does not answer. Is the network drive connected? Choose another folder."
+        raise RecordingFolderError(text)
+    if errors:
+        reason = "it is a file" if os.path.isfile(folder) else reasonOf(errors[0])
+        raise RecordingFolderError(f"Nothing can be recorded in {folder}: {reason}. Choose another folder.")
+
+
+def _write(path: str) -> None:
+    handle = openPrivate(path + UNFINISHED, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    name = path + UNFINISHED
+    try:
+        try:
+            writeAll(handle, bytes(_SOME))
+        finally:
+            os.close(handle)  # a network drive may say only here that it is full
+        os.replace(name, path)
+        name = path
+    finally:
+        os.unlink(name)
