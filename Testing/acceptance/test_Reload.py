@@ -1,0 +1,87 @@
+"""A module that is reloaded or unloaded leaves nothing that runs, observes or is held; Slicer itself only hides it."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections import Counter
+
+import numpy as np
+import slicerhost
+from slicerhost import Signals
+
+from .conftest import until
+
+
+def observers(slicer):
+    """How many functions observe the scene, its nodes and the views' windows, those of C++ widgets included."""
+    scene = slicer.mrmlScene
+    items = [scene, *(scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes()))]
+    items += [view.renderWindow() for view in slicer.app.layoutManager().views()]
+    count = 0
+    for item in items:
+        last = item.AddObserver("UserEvent", lambda *_: None)
+        item.RemoveObserver(last)
+        count += sum(item.GetCommand(tag) is not None for tag in range(1, last))
+    return count
+
+
+def connections():
+    return Counter(
+        f"{one.sender} {one.signal} {getattr(one.receiver, '__qualname__', type(one.receiver))}"
+        for known in Signals.connections.values()
+        for one in known
+    )
+
+
+def useAll(slicer, module, folder):
+    """Something of every part that connects, observes or starts a process."""
+    logic = slicer.util.getModuleLogic("RealTimeImaging")
+    ui = module.widgetRepresentation().self().panel.ui
+    ui.recordingFolderPathLineEdit.currentPath = str(folder / "recordings")
+    ui.tryButton.click()
+    until(lambda: logic.statistics()["shown"] > 0 and ui.streamsTable.rowCount == 1)
+    logic.addFrameCallback(lambda frame: None)
+    logic.addEventCallback(lambda event: None)
+    logic.push(np.ones((4, 5, 6), np.int16), name="Pushed")
+    logic.setFollowView("Live", "Red")
+    logic.followPlane(slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode())
+    logic.startBroadcast(0)
+    ui.recordButton.click()
+    until(lambda: logic.statistics()["recorded"] > 2)
+    logic.stopRecording()
+    until(lambda: not logic.recordings.building)
+    logic.showRecording()
+    until(lambda: ui.exportButton.enabled and ui.exportRecordingComboBox.count)
+    ui.exportButton.click()
+    until(lambda: "saved" in [event.code for event in logic.events()])
+    ui.cameraSearchButton.click()
+    return logic
+
+
+def test_reloadInMidStreamLeavesNothing(slicer, module, views, tmp_path):
+    """The old logic and panel are gone, and every node has as many observers as before."""
+    module.widgetRepresentation()
+    slicer.mrmlScene.Clear(0)
+    before = observers(slicer), connections()
+    logic = useAll(slicer, module, tmp_path)
+    gone = [weakref.ref(one) for one in (logic, logic.session, module.widgetRepresentation().self().panel)]
+    del logic
+    module.widgetRepresentation().self().onReload()
+    slicer.mrmlScene.Clear(0)
+    gc.collect()
+    assert [one() for one in gone] == [None, None, None]
+    assert (observers(slicer), connections()) == before
+
+
+def test_oldWidgetsAreDeleted(slicer, module, views):
+    """Slicer only hides the widgets of the old panel: cleanup() deletes them, and they observe nothing until then."""
+    widget = module.widgetRepresentation()
+    before = observers(slicer)
+    old = widget.self().panel.ui.startButton
+    deleted = []
+    old.connect("destroyed()", lambda: deleted.append(True))
+    widget.self().onReload()
+    assert observers(slicer) == before
+    slicerhost.processEvents()
+    assert deleted == [True]
