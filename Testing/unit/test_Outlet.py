@@ -385,3 +385,16 @@ def test_memory_is_lent_only_while_no_frame_waits_for_it(pipe, outlet):
     outlet.release([list(place.key) for place in places(pipe)])
     until(lambda: len(places(pipe)) == SLOTS + 1)
     assert outlet.lend(12) is not None
+
+
+def test_lent_memory_that_is_dropped_wakes_the_frame_that_waits_for_it(pipe, outlet):
+    """An image that is cut off leaves a free slot; no further image may be needed to notice that."""
+    pipe.listen()
+    outlet.show(frame(0), counts(0))
+    until(lambda: pipe.lines)
+    outlet.release([list(places(pipe)[0].key)])
+    lent = [outlet.lend(12) for _ in range(SLOTS)]
+    outlet.show(frame(1), counts(1))
+    assert shownNumbers(pipe) == [0]
+    lent.pop()
+    until(lambda: shownNumbers(pipe) == [0, 1])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import threading
 import time
 from collections import deque
@@ -124,6 +125,9 @@ class Outlet:
         self._lock = threading.Lock()
         self._returned = threading.Condition(self._lock)
         self._refused = 0
+        self._drops: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._watcher: threading.Thread | None = None
+        ring.onDropped = self._dropped
 
     def show(self, frame: Frame, counts: dict[str, Any]) -> None:
         """Pass a frame on as soon as a slot is free, unless a newer one of its stream comes before.
@@ -139,7 +143,11 @@ class Outlet:
     def lend(self, nbytes: int) -> Pixels | None:
         """Memory to decode the next frame into, which then needs no copy; None when there is none to spare."""
         with self._lock:
-            return None if self._waiting else self._ring.lend(nbytes)
+            memory = None if self._waiting else self._ring.lend(nbytes)
+            if memory is not None and self._watcher is None:
+                self._watcher = threading.Thread(target=self._watchDrops, name="slots", daemon=True)
+                self._watcher.start()
+            return memory
 
     def release(self, slots: list[list[int]]) -> None:
         """Take slots back that Slicer's side has copied, as [generation, slot]."""
@@ -181,6 +189,18 @@ class Outlet:
         with self._lock:
             while not self._ring.idle and (left := end - time.monotonic()) > 0:
                 self._returned.wait(left)
+
+    def _dropped(self) -> None:
+        # The garbage collector may call this while this thread holds a lock. SimpleQueue.put() is made for that.
+        if self._waiting:
+            self._drops.put(None)
+
+    def _watchDrops(self) -> None:
+        while True:
+            self._drops.get()
+            with self._lock:
+                self._pass()
+                self._returned.notify_all()
 
     def _pass(self) -> None:
         while self._waiting:

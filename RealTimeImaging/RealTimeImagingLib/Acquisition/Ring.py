@@ -12,6 +12,7 @@ import os
 import sys
 import weakref
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -83,6 +84,8 @@ class RingWriter:
         self._generations: dict[int, _Generation] = {}
         self._newest = -1
         self._dropped: deque[tuple[int, int]] = deque()
+        self.onDropped: Callable[[], None] = lambda: None
+        """Called when memory that was lent is let go, from any thread at any moment: it takes no lock."""
 
     def lend(self, nbytes: int) -> Pixels | None:
         """Memory of a free slot to decode into, uint8; None when there is none of that size."""
@@ -92,8 +95,13 @@ class RingWriter:
             return None
         slot, generation = current.free.pop(), self._newest
         memory: Pixels = np.frombuffer(current.memory, np.uint8, nbytes, slot * current.slotBytes)
-        # Any thread may let the last view go: noted here, done in _collect().
-        current.lent[slot] = weakref.ref(memory, lambda _: self._dropped.append((generation, slot)))
+
+        def dropped(_: object) -> None:
+            # Any thread may let the last view go: noted here, done in _collect().
+            self._dropped.append((generation, slot))
+            self.onDropped()
+
+        current.lent[slot] = weakref.ref(memory, dropped)
         return memory
 
     def put(self, pixels: Pixels) -> Place | None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TypeVar
 
-import numpy as np
-
 from .Checksum import Buffer, crc64
 
 BUFFER_SIZE = 1 << 16
@@ -92,17 +90,6 @@ class Intake:
         self._given(raw)
         return raw
 
-    def takeAll(self, nbytes: int) -> Steps[bytes]:
-        """The next bytes of the body, any number.
-
-        :raises MemoryError: there is no memory for so many.
-        """
-        if nbytes <= BUFFER_SIZE:
-            return (yield from self.take(nbytes))
-        memory = np.empty(nbytes, np.uint8)
-        yield from self.fill(memory.data)
-        return memory.tobytes()
-
     def fill(self, target: memoryview) -> Steps[None]:
         """The next bytes of the body, as many as fit, straight into this memory."""
         here = min(len(target), self.waiting)
@@ -112,9 +99,20 @@ class Intake:
         self._start += here
         self._target = target[here:]
         del target
-        while self._target:
-            yield False
-        self._target = None
+        try:
+            while self._target:
+                yield False
+        finally:
+            self._target = None
+
+    @property
+    def toFill(self) -> int:
+        """Bytes that the memory of :meth:`fill` still needs."""
+        return len(self._target) if self._target else 0
+
+    def redirect(self, target: memoryview) -> None:
+        """Let :meth:`fill` go on in other memory; the one before is let go."""
+        self._target = target
 
     def skip(self, nbytes: int) -> Steps[None]:
         """Pass over the next bytes of the body, any number."""

@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from typing import Any
+
 import numpy as np
 
+from ..Errors import WireError
 from ..Frame import Pixels
-from .ImageMessage import ImageHeader
+from .Budget import Account
+from .ImageMessage import ImageHeader, Triple
 
 MOST_DEVICES = 256
+SMALL = 1 << 16
+"""Bytes of a whole image that is given with every part, whatever the part's size."""
+SHARE = 4
+"""A larger image is given each time that parts with a SHARE of its bytes came. So a few bytes never cost much more than
+themselves: a part of one voxel can announce an image of gigabytes."""
+_OVERHEAD = 1024
+"""Bytes of memory that a waiting part takes beside its pixels."""
+
+
+@dataclass(eq=False)
+class _Partial:
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    pixels: Pixels | None = None
+    """The whole image; None while too little of it came."""
+    waiting: dict[tuple[Triple, Triple], tuple[tuple[slice, ...], Pixels]] = field(default_factory=dict)
+    """Parts that are not laid into the whole image yet, by offset and size."""
+    came: int = 0
+    """Bytes of parts since the whole image was given."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes."""
+        whole = 0 if self.pixels is None else self.pixels.nbytes
+        return whole + sum(part.nbytes + _OVERHEAD for _, part in self.waiting.values())
 
 
 class Parts:
@@ -17,29 +47,47 @@ class Parts:
     always from such a device, else only the first of a device, because the copy takes time. Of a device that sends two
     whole images in a row before its first part, the parts lie on zeros.
 
-    :param limit: most bytes kept; the device that was silent longest is forgotten first.
+    :param account: the memory that this takes; the device that was silent longest is forgotten first.
     """
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._kept: dict[str, Pixels | None] = {}
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._kept: dict[str, _Partial | None] = {}
         self._inParts: set[str] = set()
         self._last: str | None = None
         """The device of the image before, when that was whole and is not kept."""
 
-    def put(self, device: str, header: ImageHeader, part: Pixels) -> Pixels:
+    def put(self, device: str, header: ImageHeader, part: Pixels) -> Pixels | None:
         """Lay a part into the device's image; what was never sent is zero.
 
-        :returns: the whole image, which the next part will change. An image of another size or type starts anew.
+        :param part: the caller does not use its memory again.
+        :returns: the whole image, which the next part will change; None while the parts since the last one have less
+            than a SHARE of its bytes. An image of another size or type starts anew.
+        :raises WireError: there is no memory for it.
         """
-        whole = self._kept.pop(device, None)
-        if whole is None or whole.shape != header.shape or whole.dtype != part.dtype:
-            whole = np.zeros(header.shape, part.dtype)
-        whole[header.part] = part
+        image = self._kept.pop(device, None)
+        if image is None or image.shape != header.shape or image.dtype != part.dtype:
+            image = _Partial(header.shape, part.dtype)
+        image.came += part.nbytes
         self._last = None
         self._inParts.add(device)
-        self._keep(device, whole)
-        return whole
+        due = header.nbytes <= max(SMALL, SHARE * image.came)
+        if image.pixels is None and not due:
+            image.waiting[header.offset, header.partSize] = (header.part, part)
+            self._keep(device, image)
+            return None
+        if image.pixels is None:
+            self._makeRoom(header.nbytes)
+            image.pixels = np.zeros(image.shape, image.dtype)
+            for place, pixels in image.waiting.values():
+                image.pixels[place] = pixels
+            image.waiting.clear()
+        image.pixels[header.part] = part
+        self._keep(device, image)
+        if not due:
+            return None
+        image.came = 0
+        return image.pixels
 
     def whole(self, device: str, pixels: Pixels) -> None:
         """Note that a whole image came."""
@@ -47,16 +95,45 @@ class Parts:
             return
         kept = device not in self._kept or device in self._inParts
         self._kept.pop(device, None)
-        self._keep(device, pixels.copy() if kept else None)
         self._last = None if kept else device
+        image = None
+        if kept:
+            try:
+                self._makeRoom(pixels.nbytes)
+                image = _Partial(pixels.shape, pixels.dtype, pixels.copy())
+            except (WireError, MemoryError):
+                pass  # parts that follow lie on zeros
+        self._keep(device, image)
 
-    def _keep(self, device: str, pixels: Pixels | None) -> None:
-        self._kept[device] = pixels
-        while len(self._kept) > MOST_DEVICES or self._nbytes > self._limit:
-            oldest = next(iter(self._kept))
-            del self._kept[oldest]
-            self._inParts.discard(oldest)
+    def clear(self) -> None:
+        """Forget all images."""
+        self._kept.clear()
+        self._inParts.clear()
+        self._last = None
+        self._account.release()
 
-    @property
-    def _nbytes(self) -> int:
-        return sum(0 if pixels is None else pixels.nbytes for pixels in self._kept.values())
+    def _keep(self, device: str, image: _Partial | None) -> None:
+        self._kept[device] = image
+        while len(self._kept) > MOST_DEVICES:
+            self._forgetOldest()
+        self._makeRoom(0)
+
+    def _makeRoom(self, nbytes: int) -> None:
+        """Forget images until there is room for so many bytes more.
+
+        :raises WireError: there is none although all are forgotten.
+        """
+        while True:
+            kept = sum(one.nbytes for one in self._kept.values() if one is not None)
+            try:
+                self._account.claim(kept + nbytes)
+                return
+            except WireError:
+                if not self._kept:
+                    raise
+                self._forgetOldest()
+
+    def _forgetOldest(self) -> None:
+        oldest = next(iter(self._kept))
+        del self._kept[oldest]
+        self._inParts.discard(oldest)

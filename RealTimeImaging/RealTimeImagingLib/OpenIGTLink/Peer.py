@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import sys
 from collections import deque
@@ -22,6 +23,10 @@ us ask for on most computers."""
 IDLE, INTERVAL, PROBES = 2, 1, 3
 """Seconds without a byte before TCP asks whether the peer is there, between two such questions, and how many of them
 may stay without an answer."""
+PAUSE = 0.05
+"""Seconds without a byte after which an image is not received into lent memory any more."""
+SLOWEST = 20 << 20
+"""Bytes a second: the same for an image that comes slower than this, after the first PAUSE."""
 GONE = float(IDLE + INTERVAL * PROBES)
 """Seconds after which TCP gives up a peer that says nothing and does not take what is sent."""
 
@@ -44,6 +49,7 @@ class Peer:
         self.heard = now
         """When the last byte came, monotonic seconds."""
         self._silent = False
+        self._lends, self._lentAt = 0, now
         self.lost = ""
         """Why the connection is of no use any more, empty while it is."""
         self._waiting: deque[memoryview] = deque()
@@ -69,8 +75,8 @@ class Peer:
 
     def receive(self, now: float) -> Iterator[Message | Problem]:
         """What is there, up to a limit; sets :attr:`lost` at the end of the connection."""
-        left, most = BURST, self.receiver.counts.messages + TURN
-        while left > 0 and self.receiver.counts.messages < most and not self.lost:
+        left, most = BURST, self.receiver.counts.begun + TURN
+        while left > 0 and self.receiver.counts.begun < most and not self.lost:
             try:
                 count = self.connection.recv_into(self.receiver.space())
             except (BlockingIOError, InterruptedError):
@@ -84,8 +90,17 @@ class Peer:
             self.heard = now
             left -= count
             yield from self.receiver.filled(count)
+            if self.receiver.borrowed != self._lends:
+                self._lends, self._lentAt = self.receiver.borrowed, now
             if self.receiver.broken:
                 self.lost = "it does not speak OpenIGTLink"
+
+    @property
+    def giveBackAt(self) -> float:
+        """When the memory that is lent to the reception is to be given back, monotonic seconds; infinite without."""
+        if not self.receiver.borrows:
+            return math.inf
+        return min(self.heard, self._lentAt + self.receiver.received / SLOWEST) + PAUSE
 
     def send(self, buffers: Sequence[Buffer]) -> None:
         """Send as much as the system takes now; the rest waits for :meth:`flush`."""

@@ -56,8 +56,8 @@ class Peers:
         if not self.connected:
             return self._door.status
         silent = [peer.name for peer in self.connected if peer.silent]
-        names = ", ".join(peer.name for peer in self.connected[:3]) + (" and others" if self.connected[3:] else "")
-        return f"Connected with {names}." + (f" Nothing comes from {', '.join(silent)}." if silent else "")
+        names = _listed([peer.name for peer in self.connected])
+        return f"Connected with {names}." + (f" Nothing comes from {_listed(silent)}." if silent else "")
 
     def step(self, seconds: float) -> Iterator[tuple[Peer, Message | Problem] | Event]:
         """What came, after waiting for so many seconds at most when nothing is there. Take it all."""
@@ -158,8 +158,16 @@ class Peers:
                 peer.silent = False
                 yield Event("peer-back", f"{peer.name} is heard again.", subject=peer.name)
 
-    def _watch(self, now: float) -> Iterator[tuple[Peer, Problem] | Event]:
+    def _watch(self, now: float) -> Iterator[tuple[Peer, Message | Problem] | Event]:
         for peer in list(self.connected):
+            if now >= peer.giveBackAt:
+                # Others wait for it: it is lent for images that come at once.
+                peer.receiver.giveBack()
+            if peer.receiver.ready and not peer.lost:
+                # A message that was given up without a byte of its own connection.
+                for item in peer.receiver.filled(0):
+                    yield peer, item
+                    del item
             quiet = now - peer.heard
             if quiet > STALLED and peer.receiver.pending and not peer.lost:
                 peer.lost = f"it stopped in the middle of a message {quiet:.0f} s ago"
@@ -191,7 +199,7 @@ class Peers:
             if not peer.silent:
                 waits.append(peer.heard + self._silentAfter - now)
             if peer.receiver.pending:
-                waits.append(peer.heard + STALLED - now)
+                waits += [peer.heard + STALLED - now, peer.giveBackAt - now]
             if peer.lost:
                 waits.append(0.0)
         return min(waits)
@@ -208,3 +216,8 @@ class Peers:
                 pass
         except BlockingIOError:
             pass
+
+
+def _listed(names: Sequence[str]) -> str:
+    others = len(names) - 3
+    return ", ".join(names[:3]) + (f" and {others} other{'s' if others > 1 else ''}" if others > 0 else "")

@@ -10,10 +10,11 @@ import numpy as np
 from ..Errors import WireError
 from ..Frame import Pixels
 from .Base import Message, limitOf, unpackContent
+from .Budget import Budgets
 from .Header import EXTENDED_HEADER_SIZE, HEADER_SIZE, NO_EXTENDED_HEADER, ExtendedHeader, Header, checkVersion
 from .ImageMessage import IMAGE_HEADER_SIZE, ImageHeader, ImageMessage
 from .Intake import BUFFER_SIZE, Intake, Steps
-from .Parts import Parts
+from .Parts import MOST_DEVICES, Parts
 from .Queries import create
 from .Report import Counts, Problem
 
@@ -28,6 +29,13 @@ _IMAGE_BEGIN = HEADER_SIZE + EXTENDED_HEADER_SIZE + IMAGE_HEADER_SIZE
 """Bytes before the pixels. After a large image the next is likely: no more than these are received before its memory is
 known."""
 
+FIRST = 16 << 20
+"""Most bytes of the first piece of memory for a message that is not received into lent memory. It is doubled as the
+bytes come: a message costs what was sent of it, and not what its header announces."""
+
+METADATA_LIMIT = 1 << 20
+"""Most bytes of a message's metadata, which become many small objects."""
+
 Lend = Callable[[int], "Pixels | None"]
 """Gives memory for so many bytes (uint8) to receive pixels into, or None when there is none to spare."""
 
@@ -41,7 +49,8 @@ class Receiver:
     Call :meth:`finish` when the connection is closed, however it was.
 
     An IMAGE is received straight into lent memory, where its first pixel is the memory's first byte; big-endian pixels
-    are swapped there. One message at a time is in memory, none above ``sizeLimit``. The checksum is taken as the bytes
+    are swapped there. :meth:`giveBack` ends that for an image that comes slowly. One message at a time is in memory,
+    none above ``sizeLimit``; memory that is not lent grows with the bytes that come. The checksum is taken as the bytes
     come, over extended header, content and metadata; one of 0 is compared as any other, as the C++ library does, and
     none is where the body is empty or skipped.
 
@@ -54,12 +63,16 @@ class Receiver:
     :meth:`finish`, ``space()`` still gives room, and ``filled()`` drops the bytes and gives nothing.
 
     An IMAGE with a part of its voxels is laid into the device's image, which is kept here, and the whole is given, a
-    copy in lent memory: zeros where nothing came yet (see Parts for what a whole image before the parts does).
+    copy in lent memory: zeros where nothing came yet (see Parts for what a whole image before the parts does, and for
+    how many bytes have to come before a large one is given).
 
     :param lend: asked for exactly the bytes of the pixels of each image; own memory is made where it gives None. It is
         asked for the next image after the caller was given the one before.
     :param checkCRC: False leaves the checksum out.
-    :param sizeLimit: most bytes of one message (of those without arrays 16 MiB), and of all images in parts together.
+    :param sizeLimit: most bytes of one message (of those without arrays 16 MiB).
+    :param budgets: memory that this connection shares with others; None: its own, each budget of ``sizeLimit``.
+    :ivar borrows: True while an image is received into lent memory.
+    :ivar borrowed: how often memory was lent.
     :ivar broken: True after a fatal Problem: the connection has to be closed.
     :ivar counts: what came so far.
     """
@@ -70,11 +83,19 @@ class Receiver:
         *,
         checkCRC: bool = True,
         sizeLimit: int = DEFAULT_SIZE_LIMIT,
+        budgets: Budgets | None = None,
     ) -> None:
-        self.broken = False
+        self.broken = self.borrows = False
+        self.borrowed = 0
         self.counts = Counts()
         self._lend, self._checkCRC, self._sizeLimit = lend, checkCRC, sizeLimit
-        self._parts = Parts(sizeLimit)
+        self._budgets = budgets or Budgets.of(sizeLimit)
+        self._account = self._budgets.receiving.open(self._giveWay)
+        self._partsAccount = self._budgets.parts.open(lambda: self._parts.clear())
+        self._parts = Parts(self._partsAccount)
+        self._toldParts: set[str] = set()
+        self._memory: Pixels | None = None
+        self._memorySize = 0
         self._intake = Intake()
         self._current: Header | None = None
         self._finished = False
@@ -85,6 +106,31 @@ class Receiver:
     def pending(self) -> bool:
         """True in the middle of a message."""
         return self._current is not None or self._intake.waiting > 0
+
+    @property
+    def ready(self) -> bool:
+        """True when ``filled(0)`` gives something: a message was given up without bytes of its own connection."""
+        return bool(self._ready)
+
+    @property
+    def received(self) -> int:
+        """Bytes of the image that is received into lent memory which came so far."""
+        return self._memorySize - self._intake.toFill if self.borrows else 0
+
+    def giveBack(self) -> None:
+        """Let lent memory go and receive the rest of the image into own memory."""
+        if not self.borrows or self._memory is None:
+            return
+        came = self.received
+        try:
+            self._account.claim(came)
+            own = np.empty(min(self._memorySize, max(FIRST, 2 * came)), np.uint8)
+        except (WireError, MemoryError) as error:
+            self._throw(error)
+            return
+        own[:came] = self._memory[:came]
+        self._intake.redirect(own.data[came:])
+        self._memory, self._memorySize, self.borrows = own, own.nbytes, False
 
     def space(self) -> memoryview:
         """Where the next bytes go, never empty; good until :meth:`filled`.
@@ -105,6 +151,11 @@ class Receiver:
         self.counts.bytes += nbytes
         if self.broken or self._finished:
             self._intake.clear()
+        elif self._memory is not None and not self.borrows:
+            try:
+                self._account.claim(self._memorySize - self._intake.toFill)
+            except WireError as error:
+                self._throw(error)
         return self._answers()
 
     def finish(self) -> Problem | None:
@@ -121,6 +172,10 @@ class Receiver:
         self._ready.clear()
         self._intake.clear()
         self._current = None
+        self._letGo()
+        self._parts.clear()
+        self._budgets.receiving.close(self._account)
+        self._budgets.parts.close(self._partsAccount)
         return problem
 
     def _answers(self) -> Iterator[Message | Problem]:
@@ -134,6 +189,7 @@ class Receiver:
                 yield from self._readMessage()
             except (WireError, MemoryError) as error:
                 self._tell(error)
+            self._letGo()
             if self.broken:
                 self._intake.clear()
             elif self._intake.left:
@@ -164,9 +220,10 @@ class Receiver:
         if isinstance(message, ImageMessage):
             yield from self._readImage(message, header)
         else:
-            body = yield from self._intake.takeAll(header.bodySize)
+            body = yield from self._takeAll(header.bodySize)
             self._verify(header)
             extended = ExtendedHeader.unpack(body[:EXTENDED_HEADER_SIZE], header)
+            _checkMetadata(extended)
             end = header.bodySize - extended.trailer
             metadata = extended.metadata(body[end:])
             unpackContent(message, body[extended.size : end])
@@ -186,6 +243,7 @@ class Receiver:
             text = f"What came is no message of OpenIGTLink: {error}. It begins with {begin!r}."
             raise WireError(text, "not-openigtlink") from error
         self._intake.drop(HEADER_SIZE)
+        self.counts.begun += 1
         return header
 
     def _readImage(self, message: ImageMessage, header: Header) -> Steps[None]:
@@ -200,26 +258,81 @@ class Receiver:
         image = ImageHeader.unpack((yield from self._intake.take(IMAGE_HEADER_SIZE)))
         image.check(contentSize - IMAGE_HEADER_SIZE)
         _checkSize(image.nbytes, self._sizeLimit)
-        memory = self._memory(image.nbytes) if image.whole else np.empty(image.partBytes, np.uint8)
-        yield from self._intake.fill(memory.data[: image.partBytes])
-        trailer = (yield from self._intake.takeAll(extended.trailer)) if extended.trailer else b""
+        _checkMetadata(extended)
+        yield from self._fill(image.partBytes, self._lend(image.nbytes) if image.whole else None)
+        # The peer may pause here, too: memory that is lent is given back until all is there.
+        trailer = b""
+        while len(trailer) < extended.trailer:
+            trailer += yield from self._intake.take(min(extended.trailer - len(trailer), BUFFER_SIZE))
         self._verify(header)
         metadata = extended.metadata(trailer)
-        pixels = image.pixels(memory)
+        pixels = image.pixels(self._taken())
         if image.whole:
             self._parts.whole(header.device, pixels)
         else:
             whole = self._parts.put(header.device, image, pixels)
-            pixels = self._memory(image.nbytes)[: image.nbytes].view(image.dtype).reshape(image.shape)
+            if whole is None:
+                self._tellParts(header.device, image)
+                return
+            lent = self._lend(image.nbytes)
+            memory = np.empty(image.nbytes, np.uint8) if lent is None else lent
+            pixels = memory[: image.nbytes].view(image.dtype).reshape(image.shape)
             np.copyto(pixels, whole)
         message.take(image, pixels)
         if image.partBytes > BUFFER_SIZE:
             self._intake.most = _IMAGE_BEGIN
         self._deliver(message, header, extended, metadata)
 
-    def _memory(self, nbytes: int) -> Pixels:
-        lent = self._lend(nbytes)
-        return np.empty(nbytes, np.uint8) if lent is None else lent
+    # ---- memory
+
+    def _fill(self, nbytes: int, lent: Pixels | None = None) -> Steps[None]:
+        """Receive so many bytes into lent memory, or into memory that grows as they come; :meth:`_taken` gives it.
+
+        :raises WireError: all connections together have too much in memory.
+        :raises MemoryError: the computer has no memory for them.
+        """
+        first = np.empty(min(nbytes, FIRST), np.uint8) if lent is None else lent
+        self._memory, self._memorySize, self.borrows = first, min(nbytes, first.nbytes), lent is not None
+        self.borrowed += self.borrows
+        del lent, first
+        done = 0
+        while True:
+            yield from self._intake.fill(self._memory.data[done : self._memorySize])
+            # Memory that was given back meanwhile is replaced by own memory, which may be shorter than the message.
+            done = self._memorySize
+            if done == nbytes:
+                break
+            bigger = np.empty(min(nbytes, 2 * done), np.uint8)
+            bigger[:done] = self._memory
+            self._memory, self._memorySize = bigger, bigger.nbytes
+            del bigger
+
+    def _taken(self) -> Pixels:
+        """What was filled last; it is the caller's."""
+        memory, self._memory, self.borrows = self._memory, None, False
+        if memory is None:
+            raise AssertionError("Nothing was filled.")
+        return memory
+
+    def _takeAll(self, nbytes: int) -> Steps[bytes]:
+        if nbytes <= BUFFER_SIZE:
+            return (yield from self._intake.take(nbytes))
+        yield from self._fill(nbytes)
+        return self._taken().tobytes()
+
+    def _letGo(self) -> None:
+        self._memory, self.borrows = None, False
+        self._account.release()
+
+    def _giveWay(self) -> None:
+        text = "its connection took most of the memory that all connections share, and another one needed some"
+        self._throw(WireError(text, "too-large"))
+
+    def _throw(self, error: WireError | MemoryError) -> None:
+        """End the current message with an error, which waits for the next ``filled()``."""
+        self._reading.throw(error)
+
+    # ---- what is given
 
     def _verify(self, header: Header) -> None:
         if self._intake.summing and self._intake.checksum != header.checksum:
@@ -244,6 +357,17 @@ class Receiver:
             text = f"{header.messageType} from {header.device or 'a device without a name'} was left out: {text}."
             self._ready.append(Problem(code, text, self.broken, header.device))
 
+    def _tellParts(self, device: str, image: ImageHeader) -> None:
+        if device in self._toldParts or len(self._toldParts) >= MOST_DEVICES:
+            return
+        self._toldParts.add(device)
+        name = device or "A device without a name"
+        text = (
+            f"{name} sends an image of {image.nbytes:,} bytes in small parts: it is given each time that parts with "
+            f"a quarter of its bytes came."
+        )
+        self._ready.append(Problem("image-in-parts", text, device=device))
+
     def _cut(self) -> tuple[str, str]:
         header, waiting = self._current, self._intake.waiting
         if header is None:
@@ -256,3 +380,8 @@ class Receiver:
 def _checkSize(nbytes: int, limit: int) -> None:
     if nbytes > limit:
         raise WireError(f"it has {nbytes:,} bytes and the limit is {limit:,}", "too-large")
+
+
+def _checkMetadata(extended: ExtendedHeader) -> None:
+    if extended.trailer > METADATA_LIMIT:
+        raise WireError(f"its metadata has {extended.trailer:,} bytes and the limit is {METADATA_LIMIT:,}", "too-large")

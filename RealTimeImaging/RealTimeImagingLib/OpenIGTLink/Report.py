@@ -15,7 +15,8 @@ class Problem:
     """Something that is not as it should be.
 
     :param code: "wrong-crc", "malformed", "no-data" (an empty message: the device has nothing to give), "too-large",
-        "unknown-type" (told once for each type), "unsupported-version", "not-openigtlink", "cut".
+        "unknown-type" (told once for each type), "compressed-video", "unsupported-version", "not-openigtlink", "cut",
+        "image-in-parts" (told once for each device: its image is given when enough of it came).
     :param text: a sentence for the person at the panel.
     :param fatal: the connection has to be closed; otherwise one message is lost and the next will be received.
     :param device: the device's name where it is known.
@@ -32,6 +33,7 @@ class Counts:
     """What came over a connection.
 
     :param messages: given to the caller.
+    :param begun: messages of all kinds whose header came.
     :param bytes: of all kinds.
     :param wrongCRC: messages lost because their bytes are not what was sent.
     :param malformed: messages lost because they contradict themselves or the protocol.
@@ -41,6 +43,7 @@ class Counts:
     """
 
     messages: int = 0
+    begun: int = 0
     bytes: int = 0
     wrongCRC: int = 0
     malformed: int = 0

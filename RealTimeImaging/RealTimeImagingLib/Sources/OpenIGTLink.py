@@ -15,6 +15,7 @@ from ..DeviceMessage import DeviceMessage
 from ..Doors import Dialer, Door, Listener
 from ..Errors import FrameError, WireError
 from ..Event import Event
+from ..Frame import Pixels
 from ..Journal import Journal
 from ..OpenIGTLink import (
     BindMessage,
@@ -31,6 +32,7 @@ from ..OpenIGTLink import (
     knownTypes,
     packBuffers,
 )
+from ..OpenIGTLink.Budget import Budgets
 from ..OpenIGTLink.Peer import Peer
 from ..OpenIGTLink.Peers import Peers
 from ..Readers import Lend
@@ -62,7 +64,8 @@ class OpenIGTLinkSource:
         clock: Callable[[], float] = time.monotonic,
         lend: Lend = lambda nbytes: None,
     ) -> None:
-        self._settings, self._journal = settings, journal
+        self._settings, self._journal, self._lend = settings, journal, lend
+        self._budgets = Budgets.of(settings.sizeLimit)
         door: Door = (
             Listener(settings.host, settings.port, settings.allowed)
             if settings.role == "server"
@@ -70,7 +73,9 @@ class OpenIGTLinkSource:
         )
         self._peers = Peers(
             door,
-            lambda: Receiver(lend, checkCRC=settings.checkCRC, sizeLimit=settings.sizeLimit),
+            lambda: Receiver(
+                self._lendOne, checkCRC=settings.checkCRC, sizeLimit=settings.sizeLimit, budgets=self._budgets
+            ),
             settings.silentAfter,
             clock,
         )
@@ -149,6 +154,10 @@ class OpenIGTLinkSource:
             self._send(CapabilityMessage(knownTypes(), device_name=device), peer)
 
     # ---- in
+
+    def _lendOne(self, nbytes: int) -> Pixels | None:
+        # Peers that are slow in the middle of an image must not have all the memory by which images are shown.
+        return None if any(peer.receiver.borrows for peer in self._peers.connected) else self._lend(nbytes)
 
     def _take(self, peer: Peer, item: Message | Problem) -> Iterator[Arrival | Event | DeviceMessage]:
         now = time.time()
