@@ -1,17 +1,21 @@
-"""SlicerOpenIGTLink's own connector as the engine: what it shows of images goes on as pushed frames.
+"""SlicerOpenIGTLink's own connector as the engine: the images that it shows go on as pushed frames.
 
-It decodes on Slicer's main thread, keeps the newest message of each device, and tells no time of the sender; so frames
-that come faster than Slicer looks are lost before they are seen here, and nobody can count them. For all else that a
-device says it makes nodes itself.
+It decodes on Slicer's main thread, keeps the newest message of each device, and tells no time of the device. Frames that
+come faster than Slicer looks are lost before they are seen here, and cannot be counted. For all other messages it
+makes nodes itself.
 """
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import qt
 import slicer
+import vtk
 
 from .Arrays import imageOf
 from .Errors import RealTimeImagingError, SettingsError
@@ -19,15 +23,29 @@ from .Event import Event
 from .Frame import ATTRIBUTE_NAME, Matrix, Pixels
 from .Handle import Handle
 from .Pushing import Pushing
-from .Scene.LiveVolume import arrayOf, ijkToRASOf
+from .Scene.LiveVolume import STREAM_ATTRIBUTE, arrayOf, ijkToRASOf
 from .Settings import OpenIGTLinkSettings, PushSettings, SourceSettings
 
 NODE_CLASS = "vtkMRMLIGTLConnectorNode"
 LIMITS = (
-    "SlicerOpenIGTLink's connector passes on the newest image of each device only, and tells no time of the device."
+    "SlicerOpenIGTLink keeps only the newest image of each device, gives no device time, misplaces LPS images, and "
+    "a peer that does not speak OpenIGTLink ends Slicer. As a server it listens on all addresses."
 )
 PREFIX = "OpenIGTLink."
 """Before the names of metadata, as the connector writes them into its nodes."""
+ORIGINAL_NAME = "OriginalNodeName"
+"""Attribute with the device's name, by which the connector finds the node of a device among its incoming nodes."""
+POLL = 200
+"""Milliseconds between two looks at the connector's state: its own events come only while a peer is connected."""
+SETTLED = 2.0
+"""Seconds after a start within which a connector that is off could not listen."""
+RETRY = 1.0
+"""Seconds between two starts of a connector whose port is taken."""
+OFF, WAITING, CONNECTED = 0, 1, 2
+"""The connector's states, as GetState() gives them."""
+ALL_ADDRESSES = ("0.0.0.0", "::")
+_AS_SENT = {"i8": np.int32, "u8": np.uint32}
+"""The connector makes INT32 and UINT32 to VTK's long integers, which have 64 bits on Linux and macOS."""
 
 Push = Callable[[Pixels, Matrix, str, Mapping[str, str]], None]
 
@@ -41,36 +59,57 @@ class Connector:
     """A connector node of ours, from start to :meth:`close`.
 
     :param settings: role, host, port and whether checksums are checked; the rest has no counterpart there.
+    :param handle: its source: takes the status, and counts images that are rejected here.
     :param push: takes an image: pixels (k, j, i) or (k, j, i, components), IJKToRAS, the device's name, attributes.
     :param report: takes events.
+    :param onRemoved: called when somebody removed the node from the scene.
     :raises SettingsError: the connector refuses to start.
     """
 
-    def __init__(self, settings: OpenIGTLinkSettings, push: Push, report: Callable[[Event], None]) -> None:
-        self._push, self._report = push, report
-        self._name = f"{settings.host}:{settings.port}"
+    def __init__(
+        self,
+        settings: OpenIGTLinkSettings,
+        handle: Handle,
+        push: Push,
+        report: Callable[[Event], None],
+        onRemoved: Callable[[], None],
+    ) -> None:
+        self._push, self._report, self._onRemoved, self._handle = push, report, onRemoved, handle
+        self._server = settings.role == "server"
+        self._port = settings.port
+        self.name = f"port {settings.port}" if self._server else f"{settings.host}:{settings.port}"
         self._seen: dict[str, int] = {}
-        self._troubles: set[str] = set()
+        self._troubles: set[tuple[str, str]] = set()
+        self._connected = self._listened = self._stopped = False
+        self._startedAt = 0.0
+        self._told = ""
         self.node = getattr(slicer, NODE_CLASS)()
         self.node.SetName("Real-Time Imaging")
+        self.node.SetSaveWithScene(False)
         slicer.mrmlScene.AddNode(self.node)
-        if settings.role == "server":
+        if self._server:
             self.node.SetTypeServer(settings.port)
         else:
             self.node.SetTypeClient(settings.host, settings.port)
         self.node.SetCheckCRC(settings.checkCRC)
         self._tags = [
-            self.node.AddObserver(self.node.ConnectedEvent, self._connected),
-            self.node.AddObserver(self.node.DisconnectedEvent, self._disconnected),
+            self.node.AddObserver(self.node.ConnectedEvent, self._poll),
+            self.node.AddObserver(self.node.DisconnectedEvent, self._poll),
             self.node.AddObserver(self.node.DeviceModifiedEvent, self._changed),
         ]
+        self._timer = qt.QTimer()
+        self._timer.connect("timeout()", self._poll)
         report(Event("connector", LIMITS, "warning"))
-        if not self.node.Start():
+        if not self._start():
             self.close()
-            raise SettingsError(f"SlicerOpenIGTLink's connector cannot be started on {self._name}.")
+            raise SettingsError(f"SlicerOpenIGTLink's connector cannot be started on {self.name}.")
+        self._timer.start(POLL)
+        self._poll()
 
     def close(self) -> None:
         """Stop it, and take it out of the scene; its incoming nodes stay."""
+        self._timer.stop()
+        self._timer.disconnect("timeout()", self._poll)
         for tag in self._tags:
             self.node.RemoveObserver(tag)
         self._tags = []
@@ -78,38 +117,141 @@ class Connector:
         if self.node.GetScene() is not None:
             slicer.mrmlScene.RemoveNode(self.node)
 
-    def _connected(self, *_: Any) -> None:
-        self._report(Event("connected", f"{self._name} is connected, by SlicerOpenIGTLink.", subject=self._name))
+    # ---- the connection
 
-    def _disconnected(self, *_: Any) -> None:
-        text = f"{self._name} is disconnected, as SlicerOpenIGTLink says."
-        self._report(Event("disconnected", text, "warning", self._name))
+    def _start(self) -> bool:
+        self._startedAt = time.monotonic()
+        return bool(self.node.Start())
+
+    def _poll(self, *_: Any) -> None:
+        if not self._tags:
+            return
+        if self.node.GetScene() is None:
+            text = "The connector node of SlicerOpenIGTLink was removed from the scene: its source is stopped."
+            self._report(Event("connector-removed", text, "error", self.name))
+            self._onRemoved()
+            return
+        state = self.node.GetState()
+        age = time.monotonic() - self._startedAt
+        if not self._listened and (state == CONNECTED or (state == WAITING and age > SETTLED)):
+            self._listened = True
+            if self._server:
+                text = f"SlicerOpenIGTLink listens on {self.name}. Every computer in the network can send images there."
+                self._report(Event("listening", text, "warning", self.name))
+        self._noteConnection(state == CONNECTED)
+        if state == OFF:
+            self._off(age)
+        elif state == CONNECTED:
+            self._handle.connectorStatus = f"SlicerOpenIGTLink: connected with {self._peer}."
+        elif self._server:
+            self._handle.connectorStatus = f"SlicerOpenIGTLink: waiting for a device on {self.name} of all addresses."
+        else:
+            self._handle.connectorStatus = f"SlicerOpenIGTLink: connecting to {self.name}."
+        if state != OFF and age > SETTLED:
+            self._told = ""
+            self._stopped = False
+
+    @property
+    def _peer(self) -> str:
+        return f"a device on {self.name}" if self._server else self.name
+
+    def _noteConnection(self, connected: bool) -> None:
+        if connected == self._connected:
+            return
+        self._connected = connected
+        if connected:
+            text = f"SlicerOpenIGTLink is connected with {self._peer}."
+            self._report(Event("connected", text, subject=self.name))
+        else:
+            text = f"SlicerOpenIGTLink lost the connection with {self._peer}. It connects again by itself."
+            self._report(Event("disconnected", text, "warning", self.name))
+
+    def _off(self, age: float) -> None:
+        if self._listened:
+            self._stopped = True
+            text = "The connector of SlicerOpenIGTLink was stopped outside this module: start its source again."
+            self._handle.connectorStatus = text
+            self._tell(Event("connector-stopped", text, "error", self.name))
+            return
+        if self._stopped:
+            return
+        # Start() says that it runs also when it cannot listen.
+        text = f"Port {self._port} is taken by another program: close it, or choose another port."
+        if not self._server:
+            text = f"SlicerOpenIGTLink's connector to {self.name} ended at once."
+        self._handle.connectorStatus = f"{text} It is tried again every second."
+        self._tell(Event("port-taken" if self._server else "not-connected", self._handle.connectorStatus, "error"))
+        if age >= RETRY:
+            self._start()
+
+    def _tell(self, event: Event) -> None:
+        if event.text != self._told:
+            self._told = event.text
+            self._report(event)
+
+    # ---- images
 
     def _changed(self, *_: Any) -> None:
-        for index in range(self.node.GetNumberOfIncomingMRMLNodes()):
+        for index in reversed(range(self.node.GetNumberOfIncomingMRMLNodes())):
             volume = self.node.GetIncomingMRMLNode(index)
             if volume is None or not volume.IsA("vtkMRMLVolumeNode") or volume.GetImageData() is None:
                 continue
+            device = volume.GetAttribute(ORIGINAL_NAME) or volume.GetName()
+            if volume.GetAttribute(STREAM_ATTRIBUTE) is not None:
+                volume = self._replace(volume, device)
             changed = volume.GetImageData().GetMTime()
             if self._seen.get(volume.GetID()) != changed:
                 self._seen[volume.GetID()] = changed
-                self._take(volume)
+                self._take(volume, device)
 
-    def _take(self, volume: Any) -> None:
+    def _replace(self, live: Any, device: str) -> Any:
+        """Give the connector a node of its own for a device, in place of our live volume.
+
+        It takes the first node of the scene with the device's name; into a live volume we would write its own images.
+        """
+        image, matrix = live.GetImageData(), ijkToRASOf(live)
+        self.node.UnregisterIncomingMRMLNode(live)
+        live.RemoveAttribute(ORIGINAL_NAME)
+        copy = vtk.vtkImageData()
+        copy.DeepCopy(image)
+        live.SetAndObserveImageData(copy)
+        own = slicer.mrmlScene.CreateNodeByClass(live.GetClassName())
+        own.UnRegister(None)
+        # The connector asks for the device of this name while the node is registered.
+        own.SetName(device)
+        slicer.mrmlScene.AddNode(own)
+        self.node.RegisterIncomingMRMLNode(own)
+        own.SetName(slicer.mrmlScene.GenerateUniqueName(f"{device} (SlicerOpenIGTLink)"))
+        own.SetAttribute(ORIGINAL_NAME, device)
+        for name in [name for name in live.GetAttributeNames() if name.startswith(PREFIX)]:
+            own.SetAttribute(name, live.GetAttribute(name))
+            live.RemoveAttribute(name)
+        own.SetIJKToRASMatrix(matrix)
+        own.SetAndObserveImageData(image)
+        return own
+
+    def _take(self, volume: Any, device: str) -> None:
         pixels = arrayOf(volume)
         if pixels is None:
             return
+        sent = _AS_SENT.get(pixels.dtype.str[1:])
+        if sent is not None:
+            # It copied what came to the beginning of memory that is twice as long.
+            pixels = np.ascontiguousarray(pixels).reshape(-1).view(sent)[: pixels.size].reshape(pixels.shape)
         matrix = np.array(slicer.util.arrayFromVTKMatrix(ijkToRASOf(volume)), np.float64)
         names = [name for name in volume.GetAttributeNames() if name.startswith(PREFIX)]
         attributes = {name.removeprefix(PREFIX): volume.GetAttribute(name) for name in names}
         known = {name: value for name, value in attributes.items() if ATTRIBUTE_NAME.fullmatch(name)}
         try:
-            self._push(pixels, matrix, volume.GetName(), {**known, "Device": volume.GetName()})
+            self._push(pixels, matrix, device, {**known, "Device": device})
         except RealTimeImagingError as error:
-            if str(error) not in self._troubles:
-                self._troubles.add(str(error))
-                text = f"An image of {volume.GetName()} was not taken: {error}"
-                self._report(Event("not-usable", text, "warning", volume.GetName()))
+            self._handle.refuse()
+            # The numbers in it change from image to image.
+            trouble = device, re.sub(r"\d+", "", str(error))
+            if trouble not in self._troubles:
+                self._troubles.add(trouble)
+                text = f"An image of {device} was not taken: {error}"
+                self._report(Event("not-usable", text, "warning", device))
 
 
 class Connecting:
@@ -130,14 +272,29 @@ class Connecting:
         """Start a connector and its source.
 
         :param stop: stops the source again when the connector cannot be started.
-        :raises SettingsError: the extension is not installed, or the connector refuses to start.
+        :raises SettingsError: the extension is not installed, a setting has no counterpart there, a connector or the
+            source of frames from Python runs, or the connector refuses to start.
         """
         if not connectorAvailable():
             raise SettingsError("The extension SlicerOpenIGTLink is not installed; choose the engine of this module.")
+        _check(settings)
+        for _, running in self._running:
+            raise SettingsError(
+                f"SlicerOpenIGTLink's connector to {running.name} runs already, and one can run at a time: stop it, "
+                "or choose the engine of this module, which takes any number of devices."
+            )
+        try:
+            self._pushing.check(PushSettings(settings.stream))
+        except SettingsError as error:
+            raise SettingsError(
+                "Images from Python (push) are taken already, and SlicerOpenIGTLink's connector needs their source: "
+                "stop it, or choose the engine of this module."
+            ) from error
         handle = self._start(PushSettings(settings.stream))
         handle.asked = settings
         try:
-            self._running.append((handle, Connector(settings, self._take, self._report)))
+            made = Connector(settings, handle, self._take, self._report, lambda: stop(handle))
+            self._running.append((handle, made))
         except SettingsError:
             stop(handle)
             raise
@@ -148,6 +305,7 @@ class Connecting:
         for pair in list(self._running):
             if handle in (None, pair[0]):
                 self._running.remove(pair)
+                pair[0].connectorStatus = ""
                 pair[1].close()
 
     def changed(self) -> None:
@@ -158,3 +316,21 @@ class Connecting:
 
     def _take(self, pixels: Pixels, ijkToRAS: Matrix, name: str, attributes: Mapping[str, str]) -> None:
         self._pushing.push(imageOf(pixels, ijkToRAS, None, pixels.ndim == 4, attributes), name)
+
+
+def _check(settings: OpenIGTLinkSettings) -> None:
+    """:raises SettingsError: the connector would do something else than the settings say."""
+    if settings.role != "server":
+        return
+    if settings.host not in ALL_ADDRESSES:
+        raise SettingsError(
+            f"SlicerOpenIGTLink listens on all addresses of this computer, not on {settings.host} only: set the "
+            "address to 0.0.0.0, or choose the engine of this module."
+        )
+    if settings.allowed:
+        raise SettingsError(
+            "SlicerOpenIGTLink lets every computer connect: leave the allowed computers empty, or choose the engine of "
+            "this module."
+        )
+    if settings.port == 0:
+        raise SettingsError("SlicerOpenIGTLink cannot choose a free port: set a port from 1 to 65535.")

@@ -19,8 +19,11 @@ class Handle:
         self.settings = settings
         self.asked = settings
         """What was asked for: with another engine than our own, not what its process was told."""
-        self.status = "The acquisition process is starting."
-        """What the source waits for, in words."""
+        self._status = "The acquisition process is starting."
+        self.connectorStatus = ""
+        """Status of SlicerOpenIGTLink's connector, which takes the place of the process's; empty for other sources."""
+        self.refused = 0
+        """Images that were rejected in Slicer's process, before they reached that of the source."""
         self.rejected = self.recorded = self.failed = 0
         self.streams: dict[str, str] = {}
         """Name of each stream at the source to its name in the session."""
@@ -48,6 +51,15 @@ class Handle:
         self.ending = False
         """True when it was stopped and has still to deliver what was pushed before."""
         self._hints: FolderHints | None = None
+
+    @property
+    def status(self) -> str:
+        """What the source waits for, in words."""
+        return self.connectorStatus or self._status
+
+    @status.setter
+    def status(self, status: str) -> None:
+        self._status = status
 
     @property
     def state(self) -> str:
@@ -87,6 +99,10 @@ class Handle:
         elif event.code == "disconnected":
             self.peers.discard(event.subject)
 
+    def refuse(self) -> None:
+        """Count an image that was rejected in Slicer's process."""
+        self.refused, self.rejected = self.refused + 1, self.rejected + 1
+
     def endHints(self) -> None:
         """Hint no more."""
         if self._hints:
@@ -95,6 +111,6 @@ class Handle:
 
     def takeCounts(self, counts: dict[str, Any]) -> None:
         """The cumulative counts that came with a line; ``received`` has only the streams of which frames came."""
-        self.rejected = counts["rejected"]
+        self.rejected = counts["rejected"] + self.refused
         self.received.update(counts["received"])
         self.recorded, self.failed = counts["recorded"], counts["failed"]

@@ -14,14 +14,21 @@ from .test_Recording import errors, sumsOf
 
 @pytest.fixture
 def extension(slicer, monkeypatch):
-    """Slicer with the extension: the names and values of vtkMRMLIGTLConnectorNode.h."""
+    """Slicer with the extension: the names and values of vtkMRMLIGTLConnectorNode.h, and what the real node was seen to
+    do (OpenIGTLinkIO and SlicerOpenIGTLink of 2026)."""
+    import vtk
+
     made = []
+    scalarTypes = {"i1": vtk.VTK_SIGNED_CHAR, "u1": vtk.VTK_UNSIGNED_CHAR, "i2": vtk.VTK_SHORT, "u4": 9, "i4": 8}
 
     class vtkMRMLIGTLConnectorNode(slicer.vtkMRMLScriptedModuleNode):
         ConnectedEvent, DisconnectedEvent, NewDeviceEvent, DeviceModifiedEvent = 118944, 118945, 118949, 118950
+        StateOff, StateWaitConnection, StateConnected = 0, 1, 2
+        taken = False
+        """Whether another program has the port."""
 
         def __init__(self):
-            self.calls, self.incoming, self.starts = [], [], 1
+            self.calls, self.incoming, self.state = [], [], self.StateOff
             made.append(self)
 
         def SetTypeClient(self, host, port):
@@ -34,12 +41,18 @@ def extension(slicer, monkeypatch):
             self.calls.append(("crc", check))
 
         def Start(self):
+            """1 also when the port is taken; the thread that listens notes that later."""
             self.calls.append(("start",))
-            return self.starts
+            self.state = self.StateOff if self.taken else self.StateWaitConnection
+            return 1
 
         def Stop(self):
             self.calls.append(("stop",))
+            self.state = self.StateOff
             return 1
+
+        def GetState(self):
+            return self.state
 
         def GetNumberOfIncomingMRMLNodes(self):
             return len(self.incoming)
@@ -47,22 +60,48 @@ def extension(slicer, monkeypatch):
         def GetIncomingMRMLNode(self, index):
             return self.incoming[index]
 
+        def RegisterIncomingMRMLNode(self, node):
+            node.SetAttribute("OriginalNodeName", node.GetName())
+            self.incoming.append(node)
+
+        def UnregisterIncomingMRMLNode(self, node):
+            self.incoming.remove(node)
+
         def receive(self, name, pixels, matrix):
-            """As ProcessIncomingDeviceModifiedEvent: image and matrix into the device's node, then the event."""
-            volume = slicer.mrmlScene.GetFirstNodeByName(name)
+            """As GetOrCreateNodeForDevice and ProcessIncomingDeviceModifiedEvent: a node that is registered for the
+            device, or the first node of the scene with its name; the device's image becomes the node's."""
+            known = [one for one in self.incoming if one.GetAttribute("OriginalNodeName") == name]
+            volume = known[0] if known else slicer.mrmlScene.GetFirstNode(name, "vtkMRMLScalarVolumeNode")
             if volume is None:
                 volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
-                self.incoming.append(volume)
+            if volume not in self.incoming:
+                self.RegisterIncomingMRMLNode(volume)
             volume.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
-            slicer.util.updateVolumeFromArray(volume, pixels)
+            volume.SetAndObserveImageData(self.image(pixels))
             volume.SetAttribute("OpenIGTLink.Sequence", "7")
+            volume.Modified()
             self.InvokeEvent(self.DeviceModifiedEvent)
+
+        def image(self, pixels):
+            """INT32 and UINT32 become VTK's long: the bytes that came lie at the beginning of its memory."""
+            image, kind = vtk.vtkImageData(), pixels.dtype.str[1:]
+            image.SetDimensions(*reversed(pixels.shape))
+            image.AllocateScalars(scalarTypes[kind], 1)
+            scalars = image.GetPointData().GetScalars()
+            raw = np.asarray(memoryview(scalars)).view(np.uint8).reshape(-1)
+            raw[:] = 0xEE
+            raw[: pixels.nbytes] = pixels.reshape(-1).view(np.uint8)
+            return image
 
     monkeypatch.setattr(slicer, "vtkMRMLIGTLConnectorNode", vtkMRMLIGTLConnectorNode, raising=False)
     return made
 
 
 MATRIX = np.array([[0, -2.0, 0, 10], [1.5, 0, 0, -20], [0, 0, 3.0, 30], [0, 0, 0, 1]])
+
+
+def server(**values):
+    return OpenIGTLinkSettings(**{"role": "server", "host": "0.0.0.0", "engine": "connector", **values})
 
 
 def pixels(number):
@@ -80,13 +119,16 @@ def test_withoutTheExtensionItIsSaid(module, logic):
 
 def test_itsImagesAreShownCountedAndRecorded(slicer, extension, logic, tmp_path, noErrors):
     logic.startRecording(tmp_path / "recordings", name="Connector")
-    handle = logic.start(OpenIGTLinkSettings(role="server", port=18944, engine="connector", checkCRC=False))
+    handle = logic.start(server(checkCRC=False))
     (node,) = extension
     assert node.GetScene() is slicer.mrmlScene
+    assert not node.GetSaveWithScene()
     assert node.calls == [("server", 18944), ("crc", False), ("start",)]
     assert any("newest image" in event.text for event in logic.events())
+    node.state = node.StateConnected
     node.InvokeEvent(node.ConnectedEvent)
     assert logic.events()[-1].code == "connected"
+    assert handle.status == "SlicerOpenIGTLink: connected with a device on port 18944."
     for number in range(5):
         node.receive("Scanner", pixels(number), MATRIX)
         until(lambda number=number: logic.statistics()["received"] == number + 1)
@@ -140,3 +182,118 @@ def test_chosenInThePanel(slicer, extension, module, logic, noErrors):
     assert extension[0].calls[-1] == ("start",)
     ui.startButton.click()
     until(lambda: not logic.isRunning())
+
+
+def test_our_live_volume_is_not_taken_for_its_own(slicer, extension, logic, tmp_path, noErrors):
+    """After a run of the own engine the first node with the device's name is the live volume."""
+    live = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Scanner")
+    live.SetAttribute("RealTimeImaging.Stream", "Scanner")
+    slicer.util.updateVolumeFromArray(live, pixels(99))
+    logic.startRecording(tmp_path / "recordings", name="Connector")
+    logic.start(server())
+    (node,) = extension
+    for number in range(5):
+        node.receive("Scanner", pixels(number), MATRIX)
+        # A message of another device, such as a pose: the volume did not change.
+        node.InvokeEvent(node.DeviceModifiedEvent)
+        until(lambda number=number: logic.statistics()["received"] == number + 1)
+    own = node.GetIncomingMRMLNode(0)
+    assert own is not live
+    assert live.GetAttribute("OriginalNodeName") is None
+    assert logic.liveVolumeNode("Scanner") is live
+    assert live.GetImageData() is not own.GetImageData()
+    assert checksum(slicer.util.arrayFromVolume(live)) == checksum(pixels(4))
+    logic.stop()
+    until(lambda: not logic.isRunning() and not logic.recordings.building)
+    assert sumsOf(tmp_path / "recordings") == [checksum(pixels(number)) for number in range(5)]
+
+
+def test_integers_of_32_bits_are_what_was_sent(slicer, extension, logic, tmp_path, noErrors):
+    logic.start(server())
+    (node,) = extension
+    frames = []
+    logic.addFrameCallback(lambda frame: frames.append(frame.pixels.copy()))
+    for dtype in (np.int32, np.uint32):
+        sent = np.array([[[0, 1, 2**31 - 1], [7, 8, 9]]], dtype)
+        node.receive(f"Labels {np.dtype(dtype)}", sent, MATRIX)
+        until(lambda count=len(frames): len(frames) > count)
+        assert frames[-1].dtype == dtype
+        np.testing.assert_array_equal(frames[-1], sent)
+
+
+def test_the_connection_is_told_though_no_event_comes(slicer, extension, logic):
+    """The node's events come only while a peer is connected."""
+    handle = logic.start(server())
+    (node,) = extension
+    assert handle.status == "SlicerOpenIGTLink: waiting for a device on port 18944 of all addresses."
+    node.state = node.StateConnected
+    until(lambda: logic.events()[-1].code == "connected")
+    node.state = node.StateWaitConnection
+    until(lambda: logic.events()[-1].code == "disconnected")
+    assert "waiting" in handle.status
+    node.Stop()
+    until(lambda: logic.events()[-1].code == "connector-stopped")
+    assert "stopped outside this module" in handle.status
+    assert node.calls.count(("start",)) == 1
+
+
+def test_a_node_that_is_removed_stops_its_source(slicer, extension, logic):
+    logic.start(server())
+    slicer.mrmlScene.RemoveNode(extension[0])
+    until(lambda: not logic.isRunning())
+    assert "connector-removed" in [event.code for event in logic.events()]
+
+
+def test_a_port_that_is_taken_is_told_once_and_tried_again(slicer, extension, logic, monkeypatch):
+    monkeypatch.setattr(slicer.vtkMRMLIGTLConnectorNode, "taken", True)
+    handle = logic.start(server())
+    (node,) = extension
+    until(lambda: node.calls.count(("start",)) == 3)
+    assert [event.code for event in logic.events()].count("port-taken") == 1
+    assert "Port 18944 is taken" in handle.status
+    monkeypatch.setattr(slicer.vtkMRMLIGTLConnectorNode, "taken", False)
+    until(lambda: "waiting" in handle.status)
+
+
+def test_images_that_are_refused_are_counted_and_each_device_is_named(slicer, extension, logic):
+    logic.start(server())
+    (node,) = extension
+    flat = MATRIX.copy()
+    flat[:3, 0] = 0
+    for device in ("A", "B", "A"):
+        node.receive(device, pixels(1), flat)
+    refused = [event.subject for event in logic.events() if event.code == "not-usable"]
+    assert (logic.statistics()["rejected"], sorted(refused)) == (3, ["A", "B"])
+    node.receive("C", pixels(2), MATRIX)
+    until(lambda: logic.statistics()["received"] == 1)
+    assert logic.statistics()["rejected"] == 3
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"host": "127.0.0.1"}, "listens on all addresses"),
+        ({"port": 0}, "cannot choose a free port"),
+        ({"allowed": ("10.0.0.7",)}, "lets every computer connect"),
+    ],
+)
+def test_what_it_cannot_keep_is_refused(slicer, extension, logic, values, words):
+    with pytest.raises(errors().SettingsError, match=words):
+        logic.start(server(**values))
+    assert not extension
+    assert not logic.isRunning()
+
+
+def test_one_connector_at_a_time_and_none_beside_push(slicer, extension, logic):
+    first = logic.start(server())
+    with pytest.raises(errors().SettingsError, match="port 18944 runs already"):
+        logic.start(server(port=18945, stream="Other"))
+    logic.stop(first)
+    until(lambda: not logic.isRunning())
+    logic.push(pixels(1)[0])
+    with pytest.raises(errors().SettingsError, match="Images from Python"):
+        logic.start(server())
+    logic.stop()
+    until(lambda: not logic.isRunning())
+    logic.start(server())
+    assert len(extension) == 2
