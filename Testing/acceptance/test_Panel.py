@@ -116,16 +116,39 @@ def test_complaintsStayBesideTheControlUntilTheNextAction(module, logic, incomin
     untilStopped(logic)
 
 
-def test_everyControlHasATooltip(module):
-    """Plain words for every widget that can be used."""
-    import qt
+CONTROLS = (
+    "QAbstractButton",
+    "QComboBox",
+    "QLineEdit",
+    "QAbstractSpinBox",
+    "QAbstractItemView",
+    "QProgressBar",
+    "ctkPathLineEdit",
+    "qMRMLNodeComboBox",
+)
 
+
+def test_everyControlHasATooltip(module):
+    """Plain words for every widget that can be used, and for its label."""
+    top = module.widgetRepresentation()
     ui = panelOf(module).ui
-    kinds = (qt.QAbstractButton, qt.QComboBox, qt.QLineEdit, qt.QAbstractSpinBox, qt.QAbstractItemView)
-    for name, widget in vars(ui).items():
-        if isinstance(widget, kinds) and not name.startswith("qt_") and widget.parent().name != name:
-            inside = widget.parent().className() in ("ctkPathLineEdit", "QDoubleSpinBox", "QComboBox")
-            assert widget.toolTip or inside, name
+    controls, silent = [], []
+    for widget in top.findChildren("QWidget"):
+        inside = widget.parent()
+        while inside is not None and not any(map(inside.inherits, CONTROLS)):
+            inside = inside.parent()
+        part = inside is not None and not inside.inherits("ctkCollapsibleButton")  # of a control, such as its arrow
+        if part or not any(map(widget.inherits, (*CONTROLS, "QLabel"))):
+            continue
+        controls.append(widget.name)
+        if not widget.toolTip:
+            silent.append(widget.name)
+    assert silent == []
+    assert {"startButton", "folderPathLineEdit", "planeComboBox", "eventsList", "sourceSection"} <= set(controls)
+    assert len(controls) > 150
+    assert {name for name in vars(ui) if name.endswith(("Button", "ComboBox", "LineEdit", "Table"))} <= set(
+        controls
+    ) | {"qt_spinbox_lineedit"}
 
 
 def test_sceneCloseStops(slicer, module, logic, scanner, incoming, noErrors):

@@ -66,9 +66,26 @@ def test_run_until_does_not_end_the_application(slicer):
     slicer.app.disconnect("aboutToQuit()")
 
 
-def test_deleted_later_is_gone_after_the_events(qt):
+def test_deleted_later_is_there_until_the_script_has_ended(qt):
     button, gone = qt.QPushButton(), []
     button.connect("destroyed()", lambda: gone.append(1))
     button.deleteLater()
     slicerhost.processEvents()
+    slicerhost.runUntil(lambda: gone, timeout=0.02, everyMs=5)
+    assert gone == []
+    slicerhost.endScript()
     assert gone == [1]
+
+
+def test_what_a_slot_deletes_later_is_gone_when_it_has_returned(qt):
+    button, gone, seen = qt.QPushButton(), [], []
+    button.connect("destroyed()", lambda: gone.append(1))
+
+    def slot():
+        button.deleteLater()
+        slicerhost.processEvents()
+        seen.append(list(gone))
+
+    qt.QTimer.singleShot(0, slot)
+    assert slicerhost.runUntil(lambda: gone, everyMs=5)
+    assert seen == [[]]

@@ -172,6 +172,16 @@ def test_a_ui_files_connections_are_made(slicer, loadPanel):
     widget.setMRMLScene(None)
 
 
+def test_only_a_qMRMLWidget_gives_its_scene_back(slicer, panel):
+    widget = slicer.qMRMLWidget()
+    widget.setMRMLScene(slicer.mrmlScene)
+    assert widget.mrmlScene() is slicer.mrmlScene
+    for other in (slicer.qSlicerWidget(), panel.widgetRepresentation()):
+        other.setMRMLScene(slicer.mrmlScene)
+        with pytest.raises(AttributeError):
+            other.mrmlScene()
+
+
 def test_an_unknown_widget_in_a_ui_file_is_refused(loadPanel):
     with pytest.raises(RuntimeError, match="ctkNoSuchWidget"):
         loadPanel("ctkNoSuchWidget")

@@ -59,14 +59,9 @@ REFUSED = [
     ("qt.QFileDialog.getOpenFileName(caption='x')", ValueError),
     # names PythonQt has not got
     ("qt.QNope", AttributeError),
-    ("qt.QThread", AttributeError),
-    ("qt.QThreadPool", AttributeError),
-    ("qt.Slot", AttributeError),
     ("qt.pyqtSignal", AttributeError),
-    ("qt.Property", AttributeError),
-    ("qt.SIGNAL", AttributeError),
-    ("qt.qDebug", AttributeError),
-    ("qt.QtCore", AttributeError),
+    ("qt.QtCore.QNope", AttributeError),
+    ("qt.QtCore.QWidget", AttributeError),
     # connections that PythonQt only prints a line about
     ("b.connect('clickd()', print)", AttributeError),
     ("b.connect('clicked', print)", AttributeError),
@@ -172,8 +167,16 @@ ACCEPTED = [
     ("qt.QUrl('file:///a').scheme()", "file"),
     ("qt.QElapsedTimer().isValid()", False),
     ("qt.QByteArray(b'abc').data()", b"abc"),
-    ("isinstance(b, qt.QWidget) and issubclass(qt.QPushButton, qt.QWidget)", True),
-    ("isinstance(b, qt.QLabel)", False),
+    # the classes are flat: only inherits() knows the bases
+    ("isinstance(b, qt.QPushButton), isinstance(b, qt.QWidget), isinstance(b, qt.QObject)", (True, False, False)),
+    ("issubclass(qt.QPushButton, qt.QPushButton), issubclass(qt.QPushButton, qt.QWidget)", (True, False)),
+    ("b.inherits('QPushButton'), b.inherits('QWidget'), b.inherits('QLabel')", (True, True, False)),
+    # what exists although nothing that matters uses it
+    ("issubclass(qt.QThread, qt.QThread), issubclass(qt.QThreadPool, qt.QThreadPool)", (True, True)),
+    ("callable(qt.Slot), callable(qt.Property), callable(qt.qDebug)", (True, True, True)),
+    ("qt.SIGNAL('clicked()')", "2clicked()"),
+    ("b.connect(qt.SIGNAL('clicked()'), print)", True),
+    ("qt.QtCore.QTimer().interval", 0),
     ("setattr(b, 'icon', qt.QIcon()), b.icon.isNull()", (None, True)),
     ("setattr(t, 'timerType', 0), t.timerType", (None, 0)),
 ]
@@ -252,6 +255,18 @@ def test_messages_of_vtk_are_kept(slicer):
     slicerhost.vtkMessages.clear()
 
 
+def test_a_destroyed_object_says_so(qt):
+    parent = qt.QWidget()
+    button = qt.QPushButton("x", parent)
+    parent.delete()
+    with pytest.raises(ValueError, match="Trying to call 'click' on a destroyed QPushButton object"):
+        button.click()
+    with pytest.raises(ValueError, match="destroyed QPushButton"):
+        _ = button.text
+    with pytest.raises(ValueError, match="destroyed QPushButton"):
+        button.text = "y"
+
+
 def test_children_are_attributes_by_name(qt):
     parent = qt.QWidget()
     layout, button = qt.QVBoxLayout(parent), qt.QPushButton()
@@ -280,10 +295,17 @@ def test_a_subclass_may_have_its_own_attributes_and_signals(qt):
             self.count = 3
 
     device, got = Device(), []
-    device.changed.connect(lambda value: got.append(value + device.count))
-    device.connect("changed(int)", got.append)
+    assert device.changed.connect(lambda value: got.append(value + device.count)) is True
+    with pytest.raises(AttributeError, match=r"use \.changed\.connect"):  # PythonQt prints and returns False
+        device.connect("changed(int)", got.append)
+    device.changed.connect(got.append)
     device.changed.emit(4)
     assert got == [7, 4]
+    device.changed.disconnect(got.append)
+    device.changed.emit(5)
+    assert got == [7, 4, 8]
+    assert isinstance(device, Device)
+    assert isinstance(device, qt.QObject)
     device.delete()
 
 

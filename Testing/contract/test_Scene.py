@@ -99,9 +99,9 @@ def test_the_node_selector_follows_the_scene(slicer, emptyScene):
     assert selector.nodeCount() == 1
     assert selector.currentNode() is None
     selector.setCurrentNode(node)
-    assert (selector.currentNode(), selector.currentNodeID, got) == (node, node.GetID(), [node])
+    assert (selector.currentNode(), selector.currentNodeID, got) == (node, node.GetID(), [*5 * [None], node])
     slicer.mrmlScene.RemoveNode(node)
-    assert (selector.currentNode(), selector.currentNodeID, got[1:]) == (None, "", [None])
+    assert (selector.currentNode(), selector.currentNodeID, got[6:]) == (None, "", [None])
     added = selector.addNode()
     assert added.IsA("vtkMRMLScalarVolumeNode")
     assert selector.currentNode() is added

@@ -6,23 +6,24 @@ import pytest
 @pytest.mark.parametrize(
     ("line", "result"),
     [
-        ("ctk.ctkCollapsibleButton('Source').text", "Source"),
+        ("ctk.ctkCollapsibleButton(None).text", ""),
         ("ctk.ctkCollapsibleButton().collapsed", False),
-        ("ctk.ctkCollapsibleButton().collapsedHeight", 10),
+        ("ctk.ctkCollapsibleButton().collapsedHeight", 14),
         ("ctk.ctkPathLineEdit().currentPath", ""),
-        ("ctk.ctkPathLineEdit().filters", 7),
+        ("ctk.ctkPathLineEdit().filters", 24663),
         ("ctk.ctkPathLineEdit().nameFilters", ()),
         ("ctk.ctkPathLineEdit.Dirs | ctk.ctkPathLineEdit.Readable", 17),
         ("ctk.ctkDoubleSpinBox().value", 0.0),
         ("ctk.ctkSliderWidget().decimals", 2),
         ("ctk.ctkCheckBox().checked", False),
         ("ctk.ctkComboBox().currentUserDataAsString", ""),
-        ("ctk.ctkCheckablePushButton('Go').checkBoxControlsButton", True),
-        ("ctk.ctkCheckablePushButton('Go').checkState", 0),
-        ("ctk.ctkCollapsibleGroupBox('G').collapsed", False),
-        ("isinstance(ctk.ctkCollapsibleButton(), qt.QAbstractButton)", True),
-        ("isinstance(ctk.ctkDoubleSpinBox(), qt.QDoubleSpinBox)", False),
-        ("isinstance(ctk.ctkDirectoryButton(), qt.QAbstractButton)", False),
+        ("setattr(ctk.ctkPathLineEdit(), 'currentPath', None)", None),
+        ("ctk.ctkCheckablePushButton().checkBoxControlsButton", True),
+        ("ctk.ctkCheckablePushButton().checkState", 0),
+        ("ctk.ctkCollapsibleGroupBox().collapsed", False),
+        ("ctk.ctkCollapsibleButton().inherits('QAbstractButton')", True),
+        ("ctk.ctkDoubleSpinBox().inherits('QDoubleSpinBox')", False),
+        ("ctk.ctkDirectoryButton().inherits('QAbstractButton')", False),
     ],
 )
 def test_has(qt, ctk, line, result):
@@ -36,7 +37,6 @@ def test_has(qt, ctk, line, result):
         ("ctk.ctkPathLineEdit().text", AttributeError),
         ("ctk.ctkPathLineEdit().currentPath()", TypeError),
         ("setattr(ctk.ctkPathLineEdit(), 'curentPath', 'a')", AttributeError),
-        ("setattr(ctk.ctkPathLineEdit(), 'currentPath', None)", AttributeError),
         ("ctk.ctkDirectoryButton().clicked", AttributeError),
         ("ctk.ctkDoubleSpinBox().lineEdit", AttributeError),
         ("ctk.ctkSliderWidget().value()", TypeError),
@@ -44,6 +44,14 @@ def test_has(qt, ctk, line, result):
         ("ctk.ctkCollapsibleButton().setChecked(checked=True)", ValueError),
         ("ctk.ctkCollapsibleButton(text='a')", (TypeError, ValueError)),
         ("ctk.ctkCollapsibleButton().connect('collapsed(bool)', print)", AttributeError),
+        ("ctk.ctkCollapsibleButton('Source')", ValueError),
+        ("ctk.ctkCollapsibleButton('Source', qt.QWidget())", ValueError),
+        ("ctk.ctkCheckablePushButton('Go')", ValueError),
+        ("ctk.ctkCollapsibleGroupBox('Group')", ValueError),
+        ("ctk.ctkDoubleSpinBox().setRange(0, 1)", AttributeError),
+        ("ctk.ctkDoubleSpinBox().setMinimum(0)", AttributeError),
+        ("ctk.ctkDoubleSpinBox().setMaximum(1)", AttributeError),
+        ("ctk.ctkSliderWidget().setRange(0, 1)", AttributeError),
     ],
 )
 def test_refuses(qt, ctk, line, error):
@@ -57,10 +65,34 @@ def test_a_section_hides_its_contents(qt, ctk):
     layout.addRow("Name:", label)
     section.connect("contentsCollapsed(bool)", got.append)
     section.collapsed = True
+    assert not label.isHidden()  # it was never shown
+    section.show()
     assert label.isHidden()
     section.collapsed = False
     assert not label.isHidden()
-    assert got == [True, False]
+    section.collapsed = True
+    assert label.isHidden()
+    assert got == [True, False, True]
+
+
+def test_a_child_that_was_hidden_stays_hidden_when_its_section_opens(qt, ctk):
+    section = ctk.ctkCollapsibleButton()
+    layout, label, other = qt.QVBoxLayout(section), qt.QLabel("x"), qt.QLabel("y")
+    layout.addWidget(label)
+    layout.addWidget(other)
+    section.show()
+    label.visible = False
+    section.collapsed = True
+    section.collapsed = False
+    assert (label.isHidden(), other.isHidden()) == (True, False)
+
+
+def test_a_long_path_makes_its_widget_wide_unless_it_is_told_how_many_characters_are_enough(qt, ctk):
+    edit = ctk.ctkPathLineEdit()
+    edit.currentPath = "/data/" + "x" * 200
+    assert edit.minimumSizeHint.width() > 500
+    edit.minimumContentsLength = 8
+    assert edit.minimumSizeHint.width() < 250
 
 
 def test_a_path_is_remembered_under_its_setting(qt, ctk, tmp_path):
@@ -84,16 +116,20 @@ def test_a_path_shows_its_combo_box(ctk):
 
 def test_what_belongs_to_a_deleted_widget_is_gone(ctk):
     box = ctk.ctkPathLineEdit().comboBox()
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ValueError, match=r"Trying to call .*setEditText.* on a destroyed QComboBox object"):
         box.setEditText("/data")
+    with pytest.raises(ValueError, match="on a destroyed QComboBox object"):
+        _ = box.currentText
+    with pytest.raises(ValueError, match="on a destroyed QComboBox object"):
+        box.currentText = "/data"
 
 
-def test_a_path_says_whether_it_is_there(ctk, tmp_path):
+def test_a_path_that_is_not_there_is_valid(ctk, tmp_path):
     edit, got = ctk.ctkPathLineEdit(), []
     edit.connect("validInputChanged(bool)", got.append)
     edit.currentPath = str(tmp_path)
     edit.currentPath = str(tmp_path / "no")
-    assert got == [True, False]
+    assert got == [True]  # any path is valid that its filters let through, also one that is not there
 
 
 def test_a_folder_button_gives_absolute_paths(ctk, tmp_path):
@@ -107,7 +143,7 @@ def test_a_folder_button_gives_absolute_paths(ctk, tmp_path):
 @pytest.mark.parametrize("name", ["ctkDoubleSpinBox", "ctkSliderWidget"])
 def test_numbers_stay_in_their_range_and_tell_of_changes(ctk, name):
     widget, got = getattr(ctk, name)(), []
-    widget.setRange(5, 1000)
+    widget.minimum, widget.maximum = 5, 1000
     widget.connect("valueChanged(double)", got.append)
     widget.value = 10
     widget.value = 2000

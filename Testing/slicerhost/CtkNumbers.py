@@ -22,7 +22,7 @@ def _spin(kind: Any, name: str) -> Any:
 
 
 class _NumberWidget(QWidget):  # type: ignore[misc, valid-type]
-    """What ctkDoubleSpinBox and ctkSliderWidget share."""
+    """What ctkDoubleSpinBox and ctkSliderWidget share. PythonQt wraps no setRange: the properties set the limits."""
 
     standIn = True
 
@@ -41,16 +41,13 @@ class _NumberWidget(QWidget):  # type: ignore[misc, valid-type]
     def _changed(self, value: float) -> None:
         self.valueChanged.emit(value)
 
-    def setRange(self, minimum: float, maximum: float) -> None:
-        QtWidgets.QDoubleSpinBox.setRange(self._box, minimum, maximum)
-
     def spinBox(self) -> Any:
         return self._box
 
     value, minimum, maximum = _spin(float, "value"), _spin(float, "minimum"), _spin(float, "maximum")
     singleStep, decimals = _spin(float, "singleStep"), _spin(int, "decimals")
     prefix, suffix = _spin(str, "prefix"), _spin(str, "suffix")
-    setValue, setMinimum, setMaximum = setter("value"), setter("minimum"), setter("maximum")
+    setValue = setter("value")
     setSingleStep, setDecimals = setter("singleStep"), setter("decimals")
     setPrefix, setSuffix = setter("prefix"), setter("suffix")
 

@@ -8,11 +8,14 @@ from PySide6.QtCore import Property, Signal
 from .CtkWidgets import QWidget, register, setter, stored
 from .PythonQt import hostClass
 
+DEFAULT_FILTERS = 0x6057  # QDir::AllEntries | NoDotAndDotDot | Readable | Executable
+
 
 class ctkPathLineEdit(QWidget):  # type: ignore[misc, valid-type]
     """A path with a history and a browse button. The history is kept under settingKey in the settings."""
 
     standIn = True
+    takesNone = ("currentPath",)
     currentPathChanged = Signal(str)
     validInputChanged = Signal(bool)
     Dirs, Files, Drives, NoSymLinks, AllEntries = 0x001, 0x002, 0x004, 0x008, 0x007
@@ -24,7 +27,7 @@ class ctkPathLineEdit(QWidget):  # type: ignore[misc, valid-type]
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
-        self._filters, self._settingKey, self._valid = self.AllEntries, "", False
+        self._filters, self._settingKey, self._valid = DEFAULT_FILTERS, "", False
         layout = hostClass(QtWidgets.QHBoxLayout)(self)
         layout.setContentsMargins(0, 0, 0, 0)
         self._combo, self._button = hostClass(QtWidgets.QComboBox)(), hostClass(QtWidgets.QToolButton)()
@@ -39,15 +42,32 @@ class ctkPathLineEdit(QWidget):  # type: ignore[misc, valid-type]
         QtCore.QObject.connect(self._button, QtCore.SIGNAL("clicked()"), self.browse)
 
     def _edited(self, text: str) -> None:
-        information = QtCore.QFileInfo(text)
-        valid = bool(text) and information.exists() and (information.isDir() or bool(self._filters & self.Files))
-        if valid != self._valid:
-            self._valid = valid
-            self.validInputChanged.emit(valid)
+        # As in CTK: what its name filters let through is valid, whether it is there or not.
         self.currentPathChanged.emit(text)
+        if not self._valid:
+            self._valid = True
+            self.validInputChanged.emit(True)
 
     def setCurrentPath(self, path: str) -> None:
         QtWidgets.QComboBox.setEditText(self._combo, path)
+
+    def sizeHint(self) -> QtCore.QSize:
+        return self._sizeFor(max(self._textWidth(), self._minimumTextWidth()))
+
+    def minimumSizeHint(self) -> QtCore.QSize:
+        # As in CTK a long path makes the widget wide, unless it is told how many characters are enough.
+        return self._sizeFor(self._minimumTextWidth() or self._textWidth())
+
+    def _textWidth(self) -> int:
+        text = QtWidgets.QComboBox.currentText(self._combo) or 7 * "x"
+        return QtWidgets.QWidget.fontMetrics(self).horizontalAdvance(text) + 8
+
+    def _minimumTextWidth(self) -> int:
+        return int(QtWidgets.QWidget.fontMetrics(self).horizontalAdvance("X")) * int(self.minimumContentsLength)
+
+    def _sizeFor(self, textWidth: int) -> QtCore.QSize:
+        button = 0 if self._button.isHidden() else QtWidgets.QToolButton.minimumSizeHint(self._button).width()
+        return QtCore.QSize(30 + textWidth + button, QtWidgets.QComboBox.minimumSizeHint(self._combo).height())
 
     def browse(self) -> None:
         old, dialog = QtWidgets.QComboBox.currentText(self._combo), QtWidgets.QFileDialog

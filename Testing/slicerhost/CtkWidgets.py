@@ -3,6 +3,7 @@
 import types
 from typing import Any
 
+import shiboken6
 from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Property, Signal
 
@@ -48,10 +49,11 @@ class ctkCollapsibleButton(QAbstractButton):  # type: ignore[misc, valid-type]
     contentsCollapsed = Signal(bool)
 
     def __init__(self, *arguments: Any) -> None:
-        text, parent = _textAndParent(arguments)
-        super().__init__(parent)
-        self._collapsed = False
-        QtWidgets.QAbstractButton.setText(self, text)
+        super().__init__(_onlyParent(self, arguments))
+        self._collapsed, self._wasShown = False, False
+        self._hidden: set[int] = set()  # children that were hidden before the section was collapsed
+        policy = QtWidgets.QSizePolicy.Policy
+        QtWidgets.QWidget.setSizePolicy(self, policy.Minimum, policy.Preferred)
         QtWidgets.QWidget.setContentsMargins(self, 6, HEADER, 0, 0)
         QtCore.QObject.connect(self, QtCore.SIGNAL("clicked()"), self._onClicked)
 
@@ -62,14 +64,29 @@ class ctkCollapsibleButton(QAbstractButton):  # type: ignore[misc, valid-type]
         if bool(collapsed) == self._collapsed:
             return
         self._collapsed = bool(collapsed)
-        for child in QtCore.QObject.children(self):
-            if isinstance(child, QtWidgets.QWidget):
-                QtWidgets.QWidget.setVisible(child, not collapsed)
         QtWidgets.QWidget.setMaximumHeight(self, HEADER if collapsed else UNLIMITED)
+        if self._wasShown:
+            self._showChildren()
         self.contentsCollapsed.emit(self._collapsed)
 
+    def showEvent(self, event: QtGui.QShowEvent) -> None:
+        # As in CTK the children are left alone until the section is shown for the first time.
+        QtWidgets.QWidget.showEvent(self, event)
+        if not self._wasShown:
+            self._wasShown = True
+            if self._collapsed:
+                self._showChildren()
+
+    def _showChildren(self) -> None:
+        children = [child for child in QtCore.QObject.children(self) if isinstance(child, QtWidgets.QWidget)]
+        if self._collapsed:
+            self._hidden = {_address(child) for child in children if QtWidgets.QWidget.isHidden(child)}
+        for child in children:
+            if _address(child) not in self._hidden:
+                QtWidgets.QWidget.setVisible(child, not self._collapsed)
+
     collapsed = Property(bool, lambda self: self._collapsed, setCollapsed)
-    collapsedHeight = stored(int, "collapsedHeight", 10)
+    collapsedHeight = stored(int, "collapsedHeight", 14)
     flat = stored(bool, "flat", False)
     setFlat = setter("flat")
     setCollapsedHeight = setter("collapsedHeight")
@@ -93,8 +110,7 @@ class ctkCollapsibleGroupBox(QGroupBox):  # type: ignore[misc, valid-type]
     standIn = True
 
     def __init__(self, *arguments: Any) -> None:
-        text, parent = _textAndParent(arguments)
-        super().__init__(text, parent)
+        super().__init__(_onlyParent(self, arguments))
         QtWidgets.QGroupBox.setCheckable(self, True)
         QtCore.QObject.connect(self, QtCore.SIGNAL("toggled(bool)"), self._expand)
 
@@ -112,11 +128,15 @@ class ctkCollapsibleGroupBox(QGroupBox):  # type: ignore[misc, valid-type]
     setCollapsedHeight = setter("collapsedHeight")
 
 
-def _textAndParent(arguments: tuple[Any, ...]) -> tuple[str, Any]:
-    """(parent), (text), (text, parent) or nothing."""
-    if arguments and isinstance(arguments[0], str):
-        return arguments[0], arguments[1] if len(arguments) > 1 else None
-    return "", arguments[0] if arguments else None
+def _address(child: QtCore.QObject) -> int:
+    return int(shiboken6.getCppPointer(child)[0])
+
+
+def _onlyParent(widget: Any, arguments: tuple[Any, ...]) -> Any:
+    """The parent: PythonQt wraps no constructor of ctk's widgets that takes a text."""
+    if len(arguments) > 1 or (arguments and isinstance(arguments[0], str)):
+        raise ValueError(f"Could not find matching overload for given arguments: {type(widget).__name__}{arguments}")
+    return arguments[0] if arguments else None
 
 
 class ctkCheckBox(QCheckBox):  # type: ignore[misc, valid-type]
@@ -146,8 +166,7 @@ class ctkCheckablePushButton(QPushButton):  # type: ignore[misc, valid-type]
     checkBoxToggled = Signal(bool)
 
     def __init__(self, *arguments: Any) -> None:
-        text, parent = _textAndParent(arguments)
-        super().__init__(text, parent)
+        super().__init__(_onlyParent(self, arguments))
         self._checkState = 0
 
     def _setCheckState(self, state: int) -> None:

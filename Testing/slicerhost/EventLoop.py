@@ -42,8 +42,32 @@ def pointer(qObject: QtCore.QObject) -> int:
     return int(shiboken6.getCppPointer(qObject)[0])
 
 
+_later: list[QtCore.QObject] = []
+
+
+def deleteLater(qObject: QtCore.QObject) -> None:
+    """QObject.deleteLater as a script of Slicer's sees it: done when the script has ended and the loop has its turn.
+
+    In Slicer the application's loop runs below every script; neither processEvents() nor a nested loop deletes what a
+    script wants deleted. What a slot wants deleted goes when the slot has returned, as everywhere in Qt.
+    """
+    if QtCore.QThread.currentThread().loopLevel():
+        QtCore.QObject.deleteLater(qObject)
+    else:
+        _later.append(qObject)
+
+
+def endScript() -> None:
+    """What stands in no loop has ended: do what its deleteLater() asked for."""
+    while _later:
+        qObject = _later.pop(0)
+        if shiboken6.isValid(qObject):
+            shiboken6.delete(qObject)
+
+
 def execApplication() -> int:
     """QCoreApplication::exec: until quit; emits aboutToQuit at its end."""
+    endScript()
     return int(symbol("_ZN16QCoreApplication4execEv", "?exec@QCoreApplication@@SAHXZ", ctypes.c_int)())
 
 
@@ -60,8 +84,7 @@ def execLoop(loop: QtCore.QEventLoop) -> int:
 
 
 def processEvents() -> None:
-    """What is pending now, deferred deletions included."""
-    QtCore.QCoreApplication.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete.value)
+    """What is pending now, but for deferred deletions."""
     run = symbol(
         f"_ZN16QCoreApplication13processEvents{FLAGS_ITANIUM}",
         f"?processEvents@QCoreApplication@@SAX{FLAGS_MSVC}@Z",

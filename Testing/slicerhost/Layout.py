@@ -20,7 +20,15 @@ class Layout:
     def __init__(self, slices: Sequence[SliceView], threeD: ThreeDView) -> None:
         self._slices = {view.name: view for view in slices}
         self._threeD = [threeD]
+        self._asked = 0
+        for view in slices:
+            view.offsetChanged = self._scheduleSlices
         slicer.app._layout = self
+
+    def _scheduleSlices(self) -> None:
+        # Each slice view may show where the others lie: all are drawn when one moves.
+        for view in self._slices.values():
+            view.scheduleRender()
 
     @property
     def threeDViewCount(self) -> int:
@@ -39,7 +47,10 @@ class Layout:
         return [*self._slices.values(), *self._threeD]
 
     def sliceViewNames(self) -> tuple[str, ...]:
-        return tuple(self._slices)
+        # In Slicer they come out of a hash table: in another order each time.
+        names = list(self._slices)
+        self._asked = (self._asked + 1) % len(names)
+        return (*names[self._asked :], *names[: self._asked])
 
     def sliceWidget(self, name: str) -> SliceView | None:
         return self._slices.get(name)

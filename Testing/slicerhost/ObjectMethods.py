@@ -5,7 +5,7 @@ from typing import Any
 import shiboken6
 from PySide6 import QtCore
 
-from . import Signals
+from . import EventLoop, Signals
 from .Names import className, refusedNames, replacedMethods
 from .PythonQt import QtSlot, adopt, nativeObject, nativeValue
 
@@ -14,7 +14,7 @@ def find(qObject: Any, kind: Any, name: str = "") -> list[Any]:
     """The descendants of a class (or class name) with a name."""
     found = []
     for child in QtCore.QObject.findChildren(nativeObject(qObject), QtCore.QObject):
-        fits = QtCore.QObject.inherits(child, kind) if isinstance(kind, str) else isinstance(child, kind)
+        fits = QtCore.QObject.inherits(child, kind if isinstance(kind, str) else kind.__name__)
         if fits and name in ("", QtCore.QObject.objectName(child)):
             found.append(adopt(child))
     return found
@@ -37,11 +37,21 @@ def _connect(self: Any, signal: str, receiver: Any, *more: Any) -> bool:
     if more:
         raise TypeError("connect(signal, receiver, slot): connect a Python callable instead")
     native = nativeObject(self)
+    own = Signals.declaredInPython(type(native))
+    if isinstance(signal, str) and signal.split("(")[0] in own:
+        raise AttributeError(
+            f"{className(native)}.connect knows no qt.Signal (PythonQt prints this and returns False): "
+            f"use .{signal.split('(')[0]}.connect"
+        )
     return Signals.connect(native, signal, _function(receiver), adopt, refusedNames(type(native)))
 
 
 def _disconnect(self: Any, signal: str, receiver: Any = None) -> bool:
     return Signals.disconnect(nativeObject(self), signal, _function(receiver))
+
+
+def _deleteLater(self: Any) -> None:
+    EventLoop.deleteLater(nativeObject(self))
 
 
 def _setProperty(self: Any, name: str, value: Any) -> None:
@@ -61,5 +71,6 @@ replacedMethods.update(
         ("QObject", "className"): lambda self: className(nativeObject(self)),
         ("QObject", "setProperty"): _setProperty,
         ("QObject", "delete"): _delete,
+        ("QObject", "deleteLater"): _deleteLater,
     }
 )

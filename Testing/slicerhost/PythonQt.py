@@ -71,10 +71,14 @@ class Adopted:
     def __getattribute__(self, name: str) -> Any:
         if name[:2] == "__":
             return object.__getattribute__(self, name)
-        return readAttribute(nativeObject(self), name, self)
+        native = nativeObject(self)
+        return readAttribute(native, name, self) if shiboken6.isValid(native) else _ofDestroyed(type(native), name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        writeAttribute(nativeObject(self), name, value)
+        native = nativeObject(self)
+        if not shiboken6.isValid(native):
+            raise ValueError(f"Trying to set '{name}' on a destroyed {_nameOf(type(native))} object")
+        writeAttribute(native, name, value)
 
     def __repr__(self) -> str:
         return repr(nativeObject(self))
@@ -153,12 +157,19 @@ class ObjectRules:
             if isNative(base):
                 break
             if name in base.__dict__:
-                return _own(self, name, super().__getattribute__(name), base.__dict__[name])
+                declared = base.__dict__[name]
+                if isStandIn(base) and isinstance(declared, types.FunctionType) and name in propertyNames(self):
+                    break  # overrides what Qt reads behind a property, such as sizeHint
+                return _own(self, name, super().__getattribute__(name), declared)
         if _askedByQt():
             return super().__getattribute__(name)
+        if not shiboken6.isValid(self):
+            return _ofDestroyed(cls, name)
         return readAttribute(self, name, self)
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if not shiboken6.isValid(self) and hasattr(publicClass(type(self)), name):
+            raise ValueError(f"Trying to set '{name}' on a destroyed {_nameOf(type(self))} object")
         if not writeAttribute(self, name, value):
             super().__setattr__(name, value)
 
@@ -202,7 +213,7 @@ def readAttribute(qObject: Any, name: str, shown: Any) -> Any:
     except AttributeError:
         return _dynamicOrChild(qObject, name)
     if isinstance(value, QtCore.SignalInstance):
-        return Signals.BoundSignal(shown, qObject, name, value)
+        return Signals.BoundSignal(qObject, name, value, adopt)
     if callable(value) and not isinstance(value, type):
         return QtSlot(value)
     return Enums.fromNative(value)
@@ -229,9 +240,26 @@ def writeAttribute(qObject: Any, name: str, value: Any) -> bool:
     return False
 
 
+def _nameOf(cls: type) -> str:
+    return next(k.__name__ for k in cls.__mro__ if isNative(k) or isStandIn(k) or k.__module__.startswith("PySide6"))
+
+
+def _ofDestroyed(cls: type, name: str) -> Any:
+    """What an attribute of an object is whose C++ part is gone: a method that cannot be called, or an error."""
+    words = f"'{name}' on a destroyed {_nameOf(cls)} object"
+    public: Any = publicClass(cls)
+    if public.staticMetaObject.indexOfProperty(name) >= 0 or isinstance(getattr(cls, name, None), QtCore.Property):
+        raise ValueError(f"Trying to read {words}")
+
+    def call(*_arguments: Any) -> None:
+        raise ValueError(f"Trying to call {words}")
+
+    return call
+
+
 def _own(qObject: Any, name: str, value: Any, declared: Any) -> Any:
     if isinstance(value, QtCore.SignalInstance):
-        return Signals.BoundSignal(qObject, qObject, name, value)
+        return Signals.BoundSignal(qObject, name, value, adopt)
     if isinstance(declared, QtCore.Property):
         return adopt(value)
     return value
@@ -246,6 +274,8 @@ def _writeProperty(qObject: Any, name: str, value: Any) -> None:
     prop = meta.property(meta.indexOfProperty(name))
     if not prop.isWritable():
         raise AttributeError(f"Property '{name}' of {className(qObject)} object is not writable")
+    if value is None and name in getattr(type(qObject), "takesNone", ()):
+        value = ""
     try:
         done = value is not None and QtCore.QObject.setProperty(qObject, name, converted(prop, nativeValue(value)))
     except (RuntimeError, TypeError):
@@ -261,6 +291,18 @@ def _dynamicOrChild(qObject: Any, name: str) -> Any:
         if QtCore.QObject.objectName(child) == name:
             return adopt(child)
     raise AttributeError(f"{className(qObject)} has no attribute named '{name}'")
+
+
+def wrappedClass(cls: type) -> type | None:
+    """The one C++ class that PythonQt's wrapper of a class stands for; None for a stand-in of ctk or qMRML."""
+    for base in cls.__mro__:
+        if isStandIn(base):
+            return None
+        if isNative(base):
+            return nativeClass(base)
+        if base.__module__.startswith("PySide6"):
+            return base
+    return None
 
 
 def hostClass(base: type) -> type:

@@ -32,11 +32,25 @@ class qMRMLWidget(QWidget):  # type: ignore[misc, valid-type]
             self.mrmlSceneChanged.emit(scene)
 
 
-class qSlicerWidget(qMRMLWidget):
-    """The top of a module's panel; here the same as qMRMLWidget."""
+class qSlicerWidget(QWidget):  # type: ignore[misc, valid-type]
+    """The top of a module's panel: takes the scene and hands it on; unlike qMRMLWidget it does not give it back."""
 
     standIn = True
+    mrmlSceneChanged = Signal(object)
+    signalAliases = {"mrmlSceneChanged(vtkMRMLScene*)": "mrmlSceneChanged(PyObject)"}  # noqa: RUF012
 
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__(parent)
+        self._scene: Any = None
+
+    def setMRMLScene(self, scene: Any) -> None:
+        if scene is not self._scene:
+            self._scene = scene
+            self.mrmlSceneChanged.emit(scene)
+
+
+REPEATED = 5
+"""How often qMRMLNodeComboBox says that no node is chosen when it gets its scene."""
 
 OPTIONS: dict[str, tuple[Any, Any]] = {
     "addEnabled": (bool, True),
@@ -119,6 +133,8 @@ class qMRMLNodeComboBox(QWidget):  # type: ignore[misc, valid-type]
             events = (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndBatchProcessEvent, scene.EndCloseEvent)
             self._observing.scene = scene
             self._observing.tags = [observe(scene, event, lambda *_: self._fill()) for event in events]
+            for _ in range(REPEATED):
+                self.currentNodeChanged.emit(None)
         self._fill()
 
     def _shown(self, node: Any) -> bool:

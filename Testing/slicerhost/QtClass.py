@@ -1,7 +1,7 @@
 """`qt.QWidget`: what stands for a class in the module `qt`.
 
-It makes objects, answers isinstance for objects that C++ made as well, can be subclassed, and gives the class's
-enumerations and static methods by PythonQt's rules.
+It makes objects, can be subclassed, and gives the class's enumerations and static methods by PythonQt's rules.
+PythonQt's classes are flat: isinstance and issubclass know nothing of C++'s base classes, only `inherits` does.
 """
 
 import types
@@ -22,10 +22,10 @@ class QtClass:
         return self._host(*arguments, **keywords)
 
     def __instancecheck__(self, instance: Any) -> bool:
-        return isinstance(PythonQt.nativeObject(instance), self._native)
+        return PythonQt.wrappedClass(type(PythonQt.nativeObject(instance))) is self._native
 
     def __subclasscheck__(self, subclass: Any) -> bool:
-        return issubclass(subclass._native if isinstance(subclass, QtClass) else subclass, self._native)
+        return (subclass._native if isinstance(subclass, QtClass) else PythonQt.wrappedClass(subclass)) is self._native
 
     def __mro_entries__(self, _bases: tuple[Any, ...]) -> tuple[type, ...]:
         return (self._host,)

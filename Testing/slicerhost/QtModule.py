@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import PySide6
 from PySide6 import QtCore, QtGui, QtNetwork, QtWidgets
 
 from . import Names, ObjectMethods, Problems, Processes, PythonQt, UiLoader  # noqa: F401 - two add methods to the rules
@@ -13,19 +14,30 @@ from .QtClass import QtClass
 
 _KITS = (QtCore, QtGui, QtWidgets, QtNetwork)
 _CLASSES = frozenset(json.loads((Path(__file__).parent / "PythonQtClasses.json").read_text())["classes"])
+_CLASSES |= {"QThread", "QThreadPool"}
 
 # Single shots that have not fired: they are leftovers until they have.
 pendingSingleShots: list[tuple[Any, Callable[[], Any]]] = []
 
 
 class _QtModule(types.ModuleType):
+    def __init__(self, name: str, kits: tuple[Any, ...] = _KITS) -> None:
+        super().__init__(name)
+        self._kits = kits
+
     def __getattr__(self, name: str) -> Any:
         if name == "QUiLoader":
             return UiLoader.QUiLoader
-        if name == "Signal":
-            return QtCore.Signal
+        if name in ("Signal", "Slot", "Property"):
+            return getattr(QtCore, name)
+        if name == "SIGNAL":
+            return lambda signature: f"2{signature}"
+        if name in ("qDebug", "qWarning"):
+            return getattr(QtCore, name)
+        if name in ("QtCore", "QtGui"):
+            return _QtModule(f"qt.{name}", (getattr(PySide6, name),))
         if name in _CLASSES:
-            for kit in _KITS:
+            for kit in self._kits:
                 native = getattr(kit, name, None)
                 if native is not None:
                     value = native if name == "QByteArray" else QtClass(native)

@@ -66,6 +66,16 @@ def positionalLimit(receiver: Callable[..., Any]) -> int | None:
     return None if takesAll else code.co_argcount - bound
 
 
+def declaredInPython(cls: type) -> set[str]:
+    """Names of the signals that a Python subclass declares with qt.Signal."""
+    found: set[str] = set()
+    for base in cls.__mro__:
+        if "nativeBase" in vars(base) or vars(base).get("standIn") is True or base.__module__.startswith("PySide6"):
+            break
+        found.update(name for name, value in vars(base).items() if isinstance(value, QtCore.Signal))
+    return found
+
+
 def connect(
     qObject: QtCore.QObject,
     signal: str | bytes,
@@ -81,7 +91,7 @@ def connect(
 
     def deliver(*arguments: Any) -> None:
         try:
-            receiver(*[_plain(adopt(a)) for a in (arguments if limit is None else arguments[:limit])])
+            receiver(*[adopt(a) for a in (arguments if limit is None else arguments[:limit])])
         except BaseException as error:  # noqa: BLE001 - PythonQt prints whatever a slot raises
             Problems.record(error)
 
@@ -98,10 +108,6 @@ def connect(
 
 def _isApplication(qObject: QtCore.QObject) -> bool:
     return bool(getattr(type(qObject), "livesAsLongAsTheApplication", False))
-
-
-def _plain(value: Any) -> Any:
-    return int(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _withArity(deliver: Callable[..., None], signature: str) -> Callable[..., None]:
@@ -128,11 +134,16 @@ def disconnect(qObject: QtCore.QObject, signal: str | bytes, receiver: Callable[
     return bool(found)
 
 
+def _function(receiver: Any) -> Any:
+    """A C++ method's PySide6 function; other receivers unchanged."""
+    return receiver.function if type(receiver).__name__ == "QtSlot" else receiver
+
+
 class BoundSignal:
     """`button.clicked`: connect, disconnect, emit, or call it to emit."""
 
-    def __init__(self, shown: Any, qObject: QtCore.QObject, name: str, native: Any) -> None:
-        self._shown, self._object, self._name, self._native = shown, qObject, name, native
+    def __init__(self, qObject: QtCore.QObject, name: str, native: Any, adopt: Callable[[Any], Any]) -> None:
+        self._object, self._name, self._native, self._adopt = qObject, name, native, adopt
 
     def _signature(self) -> str:
         """Of several signals with this name, the one with the most parameters."""
@@ -140,10 +151,10 @@ class BoundSignal:
         return max(found, key=len)
 
     def connect(self, receiver: Callable[..., Any]) -> bool:
-        return bool(self._shown.connect(self._signature(), receiver))
+        return connect(self._object, self._signature(), _function(receiver), self._adopt)
 
     def disconnect(self, receiver: Callable[..., Any] | None = None) -> bool:
-        return bool(self._shown.disconnect(self._signature(), receiver))
+        return disconnect(self._object, self._signature(), _function(receiver))
 
     def emit(self, *arguments: Any) -> None:
         self._native.emit(*arguments)

@@ -5,6 +5,7 @@ the time is over renders at once.
 """
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy
@@ -225,6 +226,9 @@ class SliceView(View):
         self.style.SetDisplayableManagers(self.group)
         self.interactor.SetInteractorStyle(vtkInteractorStyleUser())
         self.style.SetInteractor(self.interactor)
+        self.offsetChanged: Callable[[], None] = lambda: None
+        self._offset = self.logic.GetSliceOffset()
+        observe(self.node, vtkCommand.ModifiedEvent, self._onNodeModified)
         self.resized()
 
     def resized(self) -> None:
@@ -238,6 +242,12 @@ class SliceView(View):
             self.actor.GetMapper().SetInputConnection(connection)
             self.actor.SetVisibility(bool(connection))
         self.scheduleRender()
+
+    def _onNodeModified(self, *_event: Any) -> None:
+        offset = self.logic.GetSliceOffset()
+        if offset != self._offset:
+            self._offset = offset
+            self.offsetChanged()
 
     def sliceLogic(self) -> Any:
         return self.logic

@@ -9,8 +9,8 @@ lacks, raises.
 from typing import TYPE_CHECKING, Any
 
 from .Application import boot, closeScene, quit
+from .EventLoop import endScript, processEvents, runUntil
 from .EventLoop import execApplication as exec
-from .EventLoop import processEvents, runUntil
 from .Problems import qtMessages, slotErrors, vtkMessages
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "boot",
     "closeScene",
+    "endScript",
     "exec",
     "leftovers",
     "loadModule",
