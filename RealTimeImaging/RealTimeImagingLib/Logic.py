@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -24,13 +23,14 @@ from .ConversionLogic import ConversionLogic
 from .Conversions import Conversions
 from .DrawingBudget import DrawingBudget
 from .DrawingTimes import DrawingTimes
-from .Errors import MissingPackageError, RealTimeImagingError, SettingsError
+from .Errors import RealTimeImagingError, SettingsError
 from .Event import Event
 from .Exports import Exports
 from .Frame import Frame
 from .Handle import Handle
+from .Installing import install
 from .Listeners import Listeners
-from .Packages import checkPackages, isOptional
+from .Packages import checkPackages
 from .Pushing import Pushing
 from .RecordingLogic import RECORDING_FOLDER_KEY, RecordingLogic
 from .Recordings import Recordings
@@ -130,17 +130,11 @@ class RealTimeImagingLogic(
         return handle
 
     def installPackages(self, requirements: Sequence[str]) -> None:
-        """Install what a :class:`MissingPackageError` names into Slicer's Python. It takes a while.
+        """Ask the user, and install what a :class:`MissingPackageError` names into Slicer's Python. It takes a while.
 
-        :raises MissingPackageError: one that a source cannot do without was not installed.
+        :raises MissingPackageError: one that a source cannot do without was not installed; the message says what to do.
         """
-        for requirement in requirements:
-            try:
-                slicer.util.pip_install(requirement)
-            except (subprocess.CalledProcessError, OSError) as error:
-                logging.exception("%s was not installed", requirement)
-                if not isOptional(requirement):
-                    raise MissingPackageError(f"{requirement} was not installed: {error}.", [requirement]) from error
+        install(requirements)
 
     def startSimulatedScanner(self, source: str = "", fps: float = 10.0) -> Handle:
         """Start a simulated scanner that sends to a temporary folder, and show what comes.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
+import re
 from dataclasses import dataclass
 
 from .Errors import MissingPackageError
@@ -37,11 +38,13 @@ class Package:
 
 
 NEEDED: dict[str, tuple[Package, ...]] = {
-    "openigtlink": (Package("pyigtl", "pyigtl>=0.3.4,<0.4"), Package("fastcrc", "fastcrc>=0.3", optional=True)),
+    "openigtlink": (Package("pyigtl", "pyigtl>=0.3.4,<0.4"), Package("fastcrc", "fastcrc>=0.3,<1", optional=True)),
     "dicom": (Package("pynetdicom", "pynetdicom>=3.0.3,<4", olderPydicom="pynetdicom>=2.1,<2.2"),),
-    "camera": (Package("cv2", "opencv-python-headless>=4.8"),),
+    "camera": (Package("cv2", "opencv-python-headless>=4.8,<5"),),
 }
 """By the kind of the source's settings."""
+
+_TITLES = {"opencv-python-headless": "OpenCV"}
 
 
 def missingPackages(kind: str) -> list[Package]:
@@ -55,9 +58,18 @@ def checkPackages(kind: str) -> None:
     """:raises MissingPackageError: a package that this kind of source cannot do without is not installed."""
     missing = missingPackages(kind)
     if missing:
-        names = " and ".join(package.module for package in missing)
-        text = f"This source needs the Python package {names}, which Slicer does not bring: install it first."
-        raise MissingPackageError(text, [package.wanted for package in missing])
+        wanted = [package.wanted for package in missing]
+        names = " and ".join(map(titleOf, wanted))
+        raise MissingPackageError(f"This source needs {names}, which Slicer does not include.", wanted)
+
+
+def titleOf(requirement: str) -> str:
+    """How a package is called in a sentence.
+
+    :param requirement: as pip takes it, such as "pyigtl>=0.3.4,<0.4".
+    """
+    name = re.split(r"[^A-Za-z0-9_.-]", requirement)[0]
+    return _TITLES.get(name, name)
 
 
 def isOptional(requirement: str) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.abc
 import importlib.metadata
+import re
 import subprocess
 import sys
 
 import pytest
 from RealTimeImagingLib.Errors import MissingPackageError
-from RealTimeImagingLib.Packages import NEEDED, checkPackages, isOptional, missingPackages
+from RealTimeImagingLib.Packages import NEEDED, checkPackages, isOptional, missingPackages, titleOf
 
 
 @pytest.fixture
@@ -52,6 +53,20 @@ def test_a_source_starts_without_what_it_can_do_without(hidden):
     hidden("fastcrc")
     checkPackages("openigtlink")
     assert [isOptional(package.requirement) for package in NEEDED["openigtlink"]] == [False, True]
+
+
+def test_every_version_has_an_upper_bound():
+    for packages in NEEDED.values():
+        for package in packages:
+            for requirement in filter(None, (package.requirement, package.olderPydicom)):
+                assert re.fullmatch(r"[A-Za-z0-9_-]+>=[0-9.]+,<[0-9.]+", requirement), requirement
+
+
+def test_a_missing_package_is_named_as_people_know_it(hidden):
+    hidden("cv2")
+    with pytest.raises(MissingPackageError, match="needs OpenCV, which Slicer does not include"):
+        checkPackages("camera")
+    assert titleOf("pynetdicom>=3.0.3,<4") == "pynetdicom"
 
 
 def test_the_module_is_imported_without_them():

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import slicer
-from slicer.i18n import tr as _
 
 from ..Errors import MissingPackageError, RealTimeImagingError
 
@@ -47,26 +46,19 @@ class Section:
     def attempt(self, action: Callable[[], object]) -> bool:
         """Do what the user asked for; False when it cannot be, which is said in words.
 
-        When a Python package is missing, the user is asked whether it may be installed.
+        When Python packages are missing, the user is asked once whether they may be installed.
         """
         self._takeBack()
         try:
             try:
                 action()
             except MissingPackageError as error:
-                if not _mayInstall(error):
-                    raise
                 self.logic.installPackages(error.requirements)
                 action()
         except RealTimeImagingError as error:
             self.complain(str(error))
             return False
         return True
-
-
-def _mayInstall(error: MissingPackageError) -> bool:
-    question = _("Install it now? It needs the internet, and takes up to a minute.")
-    return bool(slicer.util.confirmOkCancelDisplay(f"{error}\n\n{question}", _("Real-Time Imaging")))
 
 
 def remembered(key: str, default: Any = "") -> Any:

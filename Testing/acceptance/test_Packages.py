@@ -1,0 +1,86 @@
+"""A Python package is missing: the user is asked once, and told what to do when it cannot be installed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import types
+
+import pytest
+from RealTimeImagingLib.Errors import MissingPackageError
+from unit.test_Packages import Kept
+
+from .test_Panel import panelOf
+
+OFFLINE = 'run PythonSlicer -m pip install --no-index --find-links FOLDER "opencv-python-headless>=4.8,<5"'
+
+
+@pytest.fixture
+def withoutOpenCV(monkeypatch):
+    """OpenCV cannot be found."""
+    monkeypatch.setattr(sys, "meta_path", [Kept(sys.meta_path, ("cv2",))])
+    monkeypatch.delitem(sys.modules, "cv2", raising=False)
+
+
+@pytest.fixture
+def installer(monkeypatch):
+    """Slicer's installer of packages, which the host has not: notes what it is asked for, and fails as it is told."""
+    asked: list[tuple[list[str], str]] = []
+    failures: list[Exception] = []
+
+    def ensure(requirements, requester=None):
+        asked.append((list(map(str, requirements)), requester))
+        if failures:
+            raise failures.pop(0)
+
+    module = types.ModuleType("slicer.packaging")
+    module.pip_ensure = ensure
+    monkeypatch.setitem(sys.modules, "slicer.packaging", module)
+    return asked, failures
+
+
+def startCamera(module):
+    ui = panelOf(module).ui
+    ui.sourceComboBox.currentIndex = 4
+    ui.startButton.click()
+    return ui.sourceComplaintLabel.text.replace("\u200b", "")
+
+
+def test_whenTheUserSaysNoThePanelSaysWhatToDo(module, withoutOpenCV):
+    """An older Slicer asks in our words; a question in a test is answered with no."""
+    words = startCamera(module)
+    assert words.startswith("OpenCV was not installed. Install offline: ")
+    assert words.endswith(OFFLINE)
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        (subprocess.CalledProcessError(1, ["pip", "install"]), "could not be installed (no internet or proxy?)"),
+        (KeyError("wheel"), "could not be installed (no internet or proxy?)"),
+        (RuntimeError("User declined package installation"), "was not installed"),
+    ],
+)
+def test_whateverTheInstallerRaisesIsSaidInWords(module, withoutOpenCV, installer, failure, reason):
+    asked, failures = installer
+    failures += [failure, failure]
+    words = startCamera(module)
+    assert words.startswith(f"OpenCV {reason}. Install offline: ")
+    assert "exit status" not in words
+    assert "wheel'" not in words
+    names = [(sorted(one.split("<")[0].split(">")[0] for one in group), who) for group, who in asked]
+    assert set(map(str, names)) == {str((["opencv-python-headless"], "Real-Time Imaging"))}
+
+
+def test_allPackagesAreAskedForOnceAndOptionalOnesMayFail(logic, installer):
+    asked, failures = installer
+    wanted = ["pyigtl>=0.3.4,<0.4", "fastcrc>=0.3,<1"]
+    logic.installPackages(wanted)
+    assert [len(group) for group, _ in asked] == [2]
+    failures.append(OSError("no wheel for this computer"))
+    logic.installPackages(wanted)
+    assert [len(group) for group, _ in asked] == [2, 2, 1]
+    failures += [OSError("x"), OSError("x")]
+    with pytest.raises(MissingPackageError, match="pyigtl could not be installed") as caught:
+        logic.installPackages(wanted)
+    assert caught.value.requirements == wanted[:1]
