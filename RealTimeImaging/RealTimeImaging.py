@@ -31,15 +31,15 @@ class RealTimeImaging(ScriptedLoadableModule):
         parent.title = _("Real-Time Imaging")
         parent.categories = [translate("qSlicerAbstractCoreModule", "IGT")]
         parent.dependencies = []
-        parent.contributors = ["The RealTimeImaging developers"]
+        parent.contributors = ["The developers (RealTimeImaging)"]
         parent.helpText = _(
-            "Shows images live while a scanner or another program writes them into a folder. Choose the folder and "
-            "press Start; the newest image is in the slice views, in one volume that stays. Files are read in another "
-            "process, so that Slicer's window never waits. Half-written files are shown when they are whole, and every "
-            "file that cannot be shown is named with the reason."
+            "Shows images live while they arrive: from a folder, OpenIGTLink devices, HTTP, cameras, DICOM senders or "
+            "a replayed recording. Choose the source and press Start. The newest image is in the slice views, in one "
+            "volume. Images are received in another process, and Slicer never freezes. Every image that cannot be "
+            "shown is named with the reason."
         )
         parent.acknowledgementText = _(
-            "The questions of the 3D Slicer community about images that arrive in real time made this module."
+            "Developed in response to questions on the Slicer forum about images that arrive in real time."
         )
 
 
