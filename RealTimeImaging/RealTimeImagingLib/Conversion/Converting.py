@@ -131,7 +131,10 @@ class _Conversion:
 
         def handle(job: Job, result: Any, error: BaseException | None) -> Iterable[Job]:
             begin, chunk, _ = job.argument
-            words = f"The header could not be read: {type(error).__name__}: {error}"
+            if error and len(chunk) > 1:
+                # One of them ended the process: the others are read without it.
+                return [Job(scanChunk, (begin + at, [path], tags)) for at, path in enumerate(chunk)]
+            words = "The header is damaged: the process that read it ended."
             found[begin] = [Refused(path, "damaged", words) for path in chunk] if error else result
             part = _SCAN * len(found) * size / max(1, len(paths))
             self._progress.tell(min(part, _SCAN), f"Reading headers of {len(paths):,} files")
@@ -140,7 +143,7 @@ class _Conversion:
         chunks = range(0, len(paths), size)
         jobs = [Job(scanChunk, (begin, paths[begin : begin + size], tags)) for begin in chunks]
         self._crew.each(jobs, handle, self._check)
-        return [*refused, *(one for begin in chunks for one in found[begin])]
+        return [*refused, *(one for begin in sorted(found) for one in found[begin])]
 
     # ---- plan
 

@@ -68,7 +68,7 @@ class Common(NamedTuple):
     :param echo: EchoTime and EchoNumbers, as text.
     :param kind: M, P, R or I (magnitude, phase, real, imaginary), from ImageType; empty when it says none.
     :param dtype: of the stored values, with its byte order; empty when the pixels have to be decoded.
-    :param many: the file is one or several volumes by itself: it has several frames, or is a Siemens mosaic.
+    :param many: the file is one or several volumes by itself: it has several frames without places, or is a mosaic.
     :param samples: values in a pixel, 1 or 3.
     :param stored: BitsStored. ``high``: HighBit.
     :param tags: keyword and text of each tag that the user chose or that names need.
@@ -105,13 +105,16 @@ class Common(NamedTuple):
 
 
 class Slice(NamedTuple):
-    """A file with pixels.
+    """A file with pixels, or one frame of it that has a place of its own.
 
     :param size: of the file, bytes; ``modified``: nanoseconds. They tell whether it is the file that was scanned.
     :param offset: of the pixels; -1 when they have to be decoded.
     :param position: of the middle of the first pixel, LPS millimetres; None when the file has none.
     :param cut: words, when the file ends before its pixels do; else empty.
     :param images: how many volumes the file is by itself.
+    :param frame: its number in the file, from 0; -1: the file as a whole.
+    :param shape: (k, j, i[, 3]) of each of the volumes that a file is by itself. ``place``: their IJKToRAS, row by row.
+    :param notes: what somebody should know of it, in words.
     """
 
     path: str
@@ -129,12 +132,16 @@ class Slice(NamedTuple):
     uid: str
     cut: str
     images: int = 1
+    frame: int = -1
+    shape: tuple[int, ...] = ()
+    place: tuple[float, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Refused(NamedTuple):
     """A file, or folder, that is no part of any volume.
 
-    :param code: "not-an-image", "no-pixels", "damaged", "unsupported", "unreadable" or "duplicate".
+    :param code: "not-an-image", "no-pixels", "damaged", "incomplete", "unsupported", "unreadable" or "duplicate".
     :param series: SeriesInstanceUID where it is known, else empty.
     """
 

@@ -47,15 +47,15 @@ class Planned:
 def plan(volumes: Iterable[Volume], settings: ConversionSettings, state: State) -> list[Planned]:
     """What is to be done for each volume, in order; names are taken."""
     names = Names(settings.output, {entry.file for entry in state.entries.values()})
-    what = json.dumps(["1", sorted(settings.keys), settings.strict, settings.name])
+    what = json.dumps(["2", sorted(settings.keys), settings.strict, settings.name])
     return [_planned(number, volume, settings, state, names, what) for number, volume in enumerate(volumes)]
 
 
 def _planned(
     number: int, volume: Volume, settings: ConversionSettings, state: State, names: Names, what: str
 ) -> Planned:
-    common, tags = volume.common, dict(volume.common.tags)
-    count = volume.count
+    tags = dict(volume.common.tags)
+    count, (slices, rows, columns) = volume.count, volume.shape
     entry = Entry(
         "planned",
         "",
@@ -63,10 +63,10 @@ def _planned(
         " ".join(filter(None, (tags.get("SeriesNumber"), tags.get("SeriesDescription")))) or volume.uid,
         volume.reason,
         tuple(volume.warnings),
-        f"{common.columns} x {common.rows}",
-        len(volume.slices[0]),
+        f"{columns} x {rows}",
+        slices,
         count,
-        sourceBytes=sum(one.size for one in volume.files),
+        sourceBytes=_sourceBytes(volume),
         fingerprint=fingerprint(volume.files, settings.input, what),
     )
     if settings.strict and (volume.incomplete or volume.doubled) and not volume.reason:
@@ -99,7 +99,7 @@ def _task(number: int, volume: Volume, settings: ConversionSettings, name: str) 
             place = places.get(id(one.common))
             if place is None:
                 place = places[id(one.common)] = scales.setdefault(Scale.of(one.common), len(scales))
-            sources.append(Source(one.path, one.size, one.modified, one.offset, place))
+            sources.append(Source(one.path, one.size, one.modified, one.offset, place, one.frame))
     colour = (3,) if common.samples > 1 or common.photometric == "PALETTE COLOR" else ()
     shape = (len(volume.slices[0]), common.rows, common.columns, *colour)
     count = len(volume.slices)
@@ -110,13 +110,20 @@ def _task(number: int, volume: Volume, settings: ConversionSettings, name: str) 
         count if count > 1 else None,
         volume.times,
         tuple(volume.ijkToLPS.ravel().tolist()),
-        typesFor(scales) if common.dtype else [],
+        typesFor(scales) if all(scale.dtype for scale in scales) else [],
         list(scales),
         sources,
         0,
         _keys(volume, settings.keys),
         settings.strict,
     )
+
+
+def _sourceBytes(volume: Volume) -> int:
+    # Of a file that is several slices, the part of those that are used.
+    wholes = {one.path: one.size for one in volume.files if one.frame < 0}
+    frames = sum(one.common.sliceBytes for one in volume.files if one.frame >= 0)
+    return sum(wholes.values()) + frames
 
 
 def _keys(volume: Volume, wanted: Iterable[str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import struct
 import warnings
@@ -10,6 +11,7 @@ from functools import lru_cache
 
 from ..Errors import NotAnImageError
 from ..Readers.DICOM import DICOM, looksLikeDICOM
+from .Frames import ENHANCED, KINDS, expanded, needsReader
 from .Headers import SHARED, TAGS, Common, Refused, Slice, numbersOf, wholeOf, wordOf
 from .Tags import textOf
 from .Walker import BIG, EXPLICIT, IMPLICIT, PIXELS, UNDEFINED, Memory, OddError, ShortError, Walked, walk
@@ -21,9 +23,12 @@ MOST = 10_000
 LONGEST = 256 << 20
 """Bytes of header after which a file is not looked at further."""
 
+log = logging.getLogger(__name__)
+
 _FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+_MOSAICS = {"MOSAIC", "VFRAME"}
 _PLAIN = (IMPLICIT, EXPLICIT, BIG)
-_KINDS = {"M": "M", "P": "P", "R": "R", "I": "I", "MAGNITUDE": "M", "PHASE": "P", "REAL": "R", "IMAGINARY": "I"}
+_NO_SPACING = ("PixelSpacing is missing: 1 mm is assumed.",)
 _UNFINISHED = (".part", ".tmp", ".partial", ".crdownload")
 _SHARED = tuple(TAGS[name] for name in SHARED)
 _CHARSET, _ROWS, _COLUMNS, _BITS, _STORED, _HIGH, _SIGNED, _SAMPLES, _PLANAR = (
@@ -86,25 +91,32 @@ class Scanner:
         """See :func:`scanFiles`."""
         if len(self._commons) > MOST:
             self._commons.clear()
-        return [self._one(path) for path in paths]
+        return [one for path in paths for one in self._one(path)]
 
-    def _one(self, path: str) -> Slice | Refused:
+    def _one(self, path: str) -> list[Slice | Refused]:
         try:
             handle = os.open(path, _FLAGS)
             try:
                 status = os.fstat(handle)
-                return self._read(path, handle, status)
+                found = self._read(path, handle, status)
             finally:
                 os.close(handle)
+            return expanded(found, self._commons) if isinstance(found, Slice) and needsReader(found) else [found]
+        except NotAnImageError as error:
+            return [Refused(path, error.code, str(error))]
         except OSError as error:
-            return Refused(path, "unreadable", f"The file cannot be read: {error.strerror or error}.")
+            return [Refused(path, "unreadable", f"The file cannot be read: {error.strerror or error}.")]
         except MemoryError:
-            return Refused(path, "damaged", "The header takes more memory than there is.")
+            return [Refused(path, "damaged", "The header takes more memory than there is.")]
+        except Exception:
+            # The boundary: what a damaged header makes any reader raise is one row of the report.
+            log.exception("%s", path)
+            return [Refused(path, "damaged", "The header is damaged: its elements contradict one another.")]
 
     def _read(self, path: str, handle: int, status: os.stat_result) -> Slice | Refused:
         size = status.st_size
         if size == 0:
-            return Refused(path, "damaged", "The file is empty.")
+            return Refused(path, "incomplete", "The file is empty.")
         data = os.read(handle, FIRST)
         while True:
             whole = len(data) >= size
@@ -113,10 +125,12 @@ class Scanner:
                 break
             except ShortError:
                 if whole or len(data) > LONGEST:
-                    return Refused(path, "damaged", f"The file is cut within its header; {size:,} bytes are there.")
+                    return Refused(path, "incomplete", f"The file is cut within its header; {size:,} bytes are there.")
                 more = os.read(handle, 3 * len(data))
                 if not more:
-                    return Refused(path, "damaged", f"The file became shorter while it was read: {len(data):,} bytes.")
+                    return Refused(
+                        path, "incomplete", f"The file became shorter while it was read: {len(data):,} bytes."
+                    )
                 data += more
             except OddError:
                 if not looksLikeDICOM(data):
@@ -126,8 +140,7 @@ class Scanner:
                     return other
                 walked = other
                 break
-        found = self._slice(path, status, walked)
-        return _counted(found) if isinstance(found, Slice) and found.common.many else found
+        return self._slice(path, status, walked)
 
     def _otherwise(self, path: str) -> Walked | Refused:
         # Without "DICM", with elements out of order, or damaged: pydicom reads more, and slower.
@@ -182,6 +195,7 @@ class Scanner:
             + wordOf(values.get(TAGS["acquisitionTime"])).replace(":", ""),
             wordOf(values.get(TAGS["instanceUID"])),
             cut,
+            notes=() if common.spacing else _NO_SPACING,
         )
 
 
@@ -218,7 +232,7 @@ def commonOf(walked: Walked, tags: dict[str, int], series: str) -> Common | str:
     between, thickness = numbers("between", 1), numbers("thickness", 1)
     steps = [abs(found[0]) for found in (between, thickness) if found and found[0]]
     slope, intercept = numbers("slope", 1), numbers("intercept", 1)
-    kinds = [_KINDS[part] for part in word("imageType").split("\\")[2:] if part in _KINDS]
+    kinds = [KINDS[part] for part in word("imageType").split("\\")[2:] if part in KINDS]
     charset = values.get(_CHARSET, b"")
     return Common(
         series,
@@ -234,7 +248,9 @@ def commonOf(walked: Walked, tags: dict[str, int], series: str) -> Common | str:
         rows,
         columns,
         frames,
-        frames > 1 or "MOSAIC" in word("imageType").split("\\"),
+        frames > 1
+        or not _MOSAICS.isdisjoint(word("imageType").split("\\"))
+        or (word("class").startswith(ENHANCED) and not values.get(TAGS["position"])),
         samples,
         bits,
         stored,
@@ -250,16 +266,6 @@ def commonOf(walked: Walked, tags: dict[str, int], series: str) -> Common | str:
 def _isPlane(cosines: tuple[float, ...]) -> bool:
     (a, b, c), (d, e, f) = cosines[:3], cosines[3:]
     return (b * f - c * e) ** 2 + (c * d - a * f) ** 2 + (a * e - b * d) ** 2 > 0.25
-
-
-def _counted(one: Slice) -> Slice | Refused:
-    # How many volumes several frames make is known to the reader of such files.
-    reader = DICOM(one.path)
-    try:
-        words = reader.missing()
-    except NotAnImageError as error:
-        return Refused(one.path, error.code, str(error), one.common.series)
-    return one._replace(images=reader.count, cut=one.cut or words or "")
 
 
 def _whatItHolds(path: str) -> str:
@@ -280,7 +286,7 @@ def walkedByPydicom(path: str, wanted: frozenset[int]) -> Walked:
 
     words = DICOM(path).missing()
     if words:
-        raise NotAnImageError(words, "damaged")
+        raise NotAnImageError(words, "incomplete")
     values: dict[int, bytes] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -5,9 +5,12 @@ What is passed in and out is plain and small, as it travels to workers, perhaps 
 
 from __future__ import annotations
 
+import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -20,6 +23,8 @@ from .NRRDText import composeHeader
 from .Output import Output
 from .Values import Converter, RangeError, Scale, common
 
+log = logging.getLogger(__name__)
+
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 
 
@@ -29,6 +34,7 @@ class Source(NamedTuple):
     :param size: bytes, and ``modified``, nanoseconds, when it was scanned.
     :param offset: of the pixels; -1: they have to be decoded.
     :param scale: its place among the task's scales.
+    :param frame: number in the file, from 0; -1: the file has one.
     """
 
     path: str
@@ -36,6 +42,7 @@ class Source(NamedTuple):
     modified: int
     offset: int
     scale: int
+    frame: int = -1
 
 
 class Task(NamedTuple):
@@ -107,8 +114,10 @@ def _run(task: Task, piece: bool = False) -> Outcome:
         reason = f"{error.filename or task.path}: {error.strerror or error}."
     except MemoryError:
         reason = "There is not enough memory for this volume."
-    except Exception as error:  # noqa: BLE001 - the boundary: a volume that fails never stops the others
-        reason = f"Unexpected: {type(error).__name__}: {error}"
+    except Exception:  # the boundary: a volume that fails never stops the others
+        first = next((source.path for source in task.sources if source), task.path)
+        log.exception("%s", first)
+        reason = f"{first} and the files of its volume contradict their headers."
     if reason and not piece:
         removeFile(task.path)
     if reason:
@@ -212,15 +221,37 @@ def _readInto(handle: int, target: memoryview, offset: int) -> int:
 
 
 def _images(source: Source) -> list[Image]:
-    reader = DICOM(source.path)
+    with _named(source):
+        return list(_readerOf(source._replace(offset=-1, scale=0, frame=-1)).images())
+
+
+def _frame(source: Source) -> Pixels:
+    with _named(source):
+        return _readerOf(source._replace(offset=-1, scale=0, frame=-1)).frame(source.frame)
+
+
+@contextmanager
+def _named(source: Source) -> Iterator[None]:
     try:
-        if words := reader.missing():
-            raise NotAnImageError(words, "damaged")
-        return list(reader.images())
+        yield
     except NotAnImageError as error:
-        raise NotAnImageError(f"{source.path}: {error}", error.code) from error
+        frame = f"frame {source.frame + 1}: " if source.frame >= 0 else ""
+        raise NotAnImageError(f"{source.path}: {frame}{error}", error.code) from error
     except ImportError as error:
-        raise NotAnImageError(f"{source.path}: a Python package is missing: {error}", "unsupported") from error
+        words = f"{source.path}: the Python package {error.name} is missing."
+        raise NotAnImageError(words, "unsupported") from error
+
+
+@lru_cache(maxsize=1)
+def _readerOf(source: Source) -> DICOM:
+    # Kept from one frame of a file to the next.
+    status = os.stat(source.path)
+    if (status.st_size, status.st_mtime_ns) != (source.size, source.modified):
+        raise ChangedError(f"{source.path} changed while it was converted.")
+    reader = DICOM(source.path)
+    if words := reader.missing():
+        raise NotAnImageError(words, "damaged")
+    return reader
 
 
 def _writeDecoded(task: Task, warnings: list[str]) -> int:
@@ -244,7 +275,10 @@ def _writeDecoded(task: Task, warnings: list[str]) -> int:
 
 
 def _plane(task: Task, source: Source) -> Pixels:
-    pixels: Pixels = _images(source)[0].pixels
+    if source.frame < 0:
+        pixels: Pixels = _images(source)[0].pixels
+    else:
+        pixels = _frame(source)[np.newaxis]
     if pixels.shape[1:] == task.shape[1:]:
         plane: Pixels = pixels[0]
         return plane

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -15,6 +15,8 @@ from .Times import Group, byInstance, byMoment, groupsOf, natural, placesOf, tim
 
 _SAME_ORIENTATION = 1e-3
 _SAME_SPACING = 1e-3
+_SAME_PLACE = 1e-3
+"""Millimetres."""
 
 
 @dataclass
@@ -50,6 +52,13 @@ class Volume:
     def count(self) -> int:
         """How many volumes the file will have."""
         return sum(one.images for one in self.files) if self.common.many else len(self.slices)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Slices, rows and columns of one volume."""
+        if self.common.many and self.first.shape:
+            return self.first.shape[:3]
+        return len(self.slices[0]), self.common.rows, self.common.columns
 
     @property
     def first(self) -> Slice:
@@ -92,27 +101,31 @@ def volumesOf(found: Iterable[Slice | Refused]) -> tuple[list[Volume], list[Refu
 
 
 def _withoutCopies(slices: list[Slice]) -> tuple[list[Slice], list[Refused]]:
-    seen: dict[str, Slice] = {}
-    kept, copies = [], []
+    # Of files with the same SOPInstanceUID the first is used, unless it is cut and another is not. Frames of a file
+    # have its UID in common.
+    byUID: dict[str, list[str]] = defaultdict(list)
+    cut: dict[str, bool] = {}
     for one in slices:
-        first = seen.setdefault(one.uid, one) if one.uid else one
-        if first is one:
-            kept.append(one)
-        elif first.cut and not one.cut:
-            kept[kept.index(first)] = seen[one.uid] = one
-            copies.append(_copy(first, one))
-        else:
-            copies.append(_copy(one, first))
-    return kept, copies
-
-
-def _copy(one: Slice, first: Slice) -> Refused:
-    return Refused(one.path, "duplicate", f"The file is another copy of {first.path}.", one.common.series)
+        if one.uid and one.path not in cut:
+            byUID[one.uid].append(one.path)
+        cut[one.path] = cut.get(one.path, False) or bool(one.cut)
+    first: dict[str, str] = {}
+    for paths in byUID.values():
+        if len(paths) > 1:
+            kept = next((path for path in paths if not cut[path]), paths[0])
+            first.update((path, kept) for path in paths if path != kept)
+    if not first:
+        return slices, []
+    series = slices[0].common.series
+    return [one for one in slices if one.path not in first], [
+        Refused(path, "duplicate", f"The file is another copy of {kept}.", series) for path, kept in first.items()
+    ]
 
 
 def _alike(slices: list[Slice]) -> list[list[Slice]]:
     # Groups of what can lie in one array. Cosines and distances that differ in their last digits are the same.
     orientations = _merged([one.common.orientation for one in slices], _SAME_ORIENTATION, 0.0)
+    places = _merged([one.place for one in slices if one.place], _SAME_PLACE, 0.0) | {(): -1}
     spacings = _merged([one.common.spacing for one in slices], 0.0, _SAME_SPACING)
     # Equal ones are mostly one object, and comparing all their values takes longer than all else here.
     keys: dict[int, tuple[object, ...]] = {}
@@ -122,12 +135,23 @@ def _alike(slices: list[Slice]) -> list[list[Slice]]:
         key = keys.get(id(common))
         if key is None:
             key = keys[id(common)] = (
-                *(common.rows, common.columns, common.samples, common.bits, common.signed, common.photometric),
-                *(common.echo, common.kind, common.many, bool(common.dtype)),
+                *(common.rows, common.columns, common.samples, common.bits, common.signed, _coloursOf(common)),
+                *(common.echo, common.kind, common.many),
                 *(orientations[common.orientation], spacings[common.spacing]),
             )
-        groups[(*key, one.path) if common.frames > 1 else (*key, one.position is None)].append(one)
+        if not common.many:
+            groups[(*key, one.position is None)].append(one)
+        elif one.shape and one.shape[0] > 1:
+            # One time point a file.
+            groups[(*key, one.shape, places[one.place])].append(one)
+        else:
+            groups[(*key, one.path if common.frames > 1 else "")].append(one)
     return list(groups.values())
+
+
+def _coloursOf(common: Common) -> str:
+    # Compressed and plain files of a series name their colours differently, and come out alike.
+    return "colour" if common.samples > 1 else common.photometric
 
 
 def _merged(
@@ -156,6 +180,7 @@ def _volumes(uid: str, slices: list[Slice]) -> list[Volume]:
         words = [f"{one.path}: {one.cut}" for one in slices if one.cut]
         if not whole:
             return [Volume(uid, "", [[one] for one in slices], np.eye(4), reason=" ".join(words[:3]))]
+        words += _notesOf(whole)
         return [Volume(uid, "", [[one] for one in whole], np.eye(4), timesOf(whole), words)]
     if common.orientation is None or slices[0].position is None:
         if len(slices) > 1 and common.modality in PROJECTIONS:
@@ -183,7 +208,8 @@ def _finished(uid: str, group: list[list[Slice]], stacks: list[Stack]) -> list[V
     for stack in stacks:
         slices = [[None if place is None else places[place] for place in stack.places] for places in group]
         times = timesOf([places[0] for places in group]) if len(group) > 1 else None
-        volume = Volume(uid, "", slices, stack.ijkToLPS, times, list(stack.warnings))
+        notes = _notesOf([one for places in slices for one in places if one is not None])
+        volume = Volume(uid, "", slices, stack.ijkToLPS, times, [*stack.warnings, *notes])
         _leaveOutCut(volume)
         volumes.append(volume)
     return volumes
@@ -192,12 +218,20 @@ def _finished(uid: str, group: list[list[Slice]], stacks: list[Stack]) -> list[V
 def _leaveOutCut(volume: Volume) -> None:
     # A file that is cut has a place, but no pixels for it.
     cut = [one for one in volume.files if one.cut]
-    words = [f"{one.path}: {one.cut}" for one in cut]
+    if not cut:
+        return
+    counts = Counter(f"{one.path}: {one.cut}" for one in cut)
     if len(cut) == len(volume.files):
-        volume.reason = " ".join(words[:3])
-    elif cut:
-        volume.slices = [[None if one is not None and one.cut else one for one in places] for places in volume.slices]
-        volume.warnings += [f"{one} The slice is filled with the lowest value." for one in words]
+        volume.reason = " ".join(list(counts)[:3])
+        return
+    volume.slices = [[None if one is not None and one.cut else one for one in places] for places in volume.slices]
+    for words, count in counts.items():
+        filled = "The slice is" if count == 1 else f"{count} slices are"
+        volume.warnings.append(f"{words} {filled} filled with the lowest value.")
+
+
+def _notesOf(slices: Iterable[Slice]) -> list[str]:
+    return list(dict.fromkeys(note for one in slices for note in one.notes))
 
 
 def _tellApart(volumes: list[Volume]) -> None:

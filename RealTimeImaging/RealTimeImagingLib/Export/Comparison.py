@@ -65,12 +65,14 @@ def compareImage(image: Image, pixels: Pixels, ijkToRAS: Matrix, precision: floa
             f"{what} was written as {pixels.shape} {pixels.dtype} "
             f"and read as {image.pixels.shape} {image.pixels.dtype}."
         )
-    found, error = image.pixels, _distance(image.ijkToRAS, ijkToRAS, pixels.shape)
+    found, error = image.pixels, distance(image.ijkToRAS, ijkToRAS, pixels.shape)
     allowed = tolerance(ijkToRAS, pixels.shape, precision)
     if not error <= allowed:
         flip = np.eye(4)
         flip[2, 2], flip[2, 3] = -1.0, pixels.shape[0] - 1
-        found, error = found[::-1], _distance(image.ijkToRAS @ flip, ijkToRAS, pixels.shape)
+        flipped = distance(image.ijkToRAS @ flip, ijkToRAS, pixels.shape)
+        if flipped <= allowed:
+            found, error = found[::-1], flipped
     if not error <= allowed:
         raise Different(f"{what} lies {error:.3g} mm beside its place; {allowed:.3g} mm are allowed.")
     for k in range(len(pixels)):
@@ -103,7 +105,8 @@ def compareTimes(found: list[float], expected: list[float], tolerance: float, wh
         raise Different(f"The times of {what} are off by up to {off:.3g} s.")
 
 
-def _distance(one: Matrix, other: Matrix, shape: tuple[int, ...]) -> float:
+def distance(one: Matrix, other: Matrix, shape: tuple[int, ...]) -> float:
+    """The farthest that a voxel lies from where another matrix has it, millimetres."""
     off = _corners(one - other, shape)
     return float(np.sqrt((off * off).sum(axis=0).max()))
 

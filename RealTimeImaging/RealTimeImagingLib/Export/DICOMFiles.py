@@ -20,8 +20,18 @@ from ..Errors import ExportError
 from ..Event import Event
 from ..Frame import Matrix, Pixels
 from ..Readers.DICOM import DICOM
-from .Comparison import Different, compareImage, compareTimes, readImages
-from .DICOMImages import TICK, addCine, addInstance, addVolume, dateTime, newUID, rightHanded, seriesDataset
+from .Comparison import VOXEL, Different, compareImage, compareTimes, distance, readImages
+from .DICOMImages import (
+    TICK,
+    addCine,
+    addInstance,
+    addVolume,
+    dateTime,
+    newUID,
+    rightAngled,
+    rightHanded,
+    seriesDataset,
+)
 from .Frames import Frames
 from .Job import ExportJob
 from .Output import Output, OutputFile, OutputFolder
@@ -67,6 +77,7 @@ class DICOMFolder(Writer):
         self._cine = flat and frames.firstElsewhere() is None
         if flat and not self._cine:
             self._tell("export-single", "The frames lie at different places: each is a DICOM file of its own.", "info")
+        self._tellStraightened()
         self._instances = self._plan(LARGEST_ELEMENT)
         self._dimensions = newUID()
         self._encode = self._encoder() if job.compress else None
@@ -86,6 +97,13 @@ class DICOMFolder(Writer):
             raise ExportError(
                 f"DICOM has at most {_LARGEST:,} rows and columns, not {frames.shape[1]} x {frames.shape[2]}."
             )
+
+    def _tellStraightened(self) -> None:
+        matrix, shape = self.frames.matrix(0), self.frames.shape
+        off = distance(self._matrix(0), matrix, shape)
+        if off > VOXEL * float(np.linalg.norm(matrix[:3, :3], axis=0).min()):
+            text = f"DICOM has right angles only: voxels at the edges lie up to {off:.2g} mm beside their places."
+            self._tell("export-straightened", text, "warning")
 
     def _plan(self, largest: int) -> list[_Instance]:
         frames, (slices, *_) = self.frames, self.frames.shape
@@ -137,8 +155,12 @@ class DICOMFolder(Writer):
             addVolume(dataset, self.frames, matrix, len(instance.slices), self._dimensions)
         return dataset
 
+    def _matrix(self, place: int) -> Matrix:
+        # As it is written.
+        return rightAngled(self.frames.matrix(place), self.frames.shape)
+
     def _rightHanded(self, instance: _Instance) -> tuple[Matrix, bool]:
-        matrix, flipped = rightHanded(self.frames.matrix(instance.places[0]), self.frames.shape[0])
+        matrix, flipped = rightHanded(self._matrix(instance.places[0]), self.frames.shape[0])
         matrix = matrix.copy()
         matrix[:3, 3] += instance.slices[0] * matrix[:3, 2]
         return matrix, flipped
@@ -194,7 +216,7 @@ class DICOMFolder(Writer):
 
     def _original(self, instance: _Instance, place: int) -> tuple[Pixels, Matrix]:
         # The slices of a file as they lie in the recording, whatever was turned round for it.
-        pixels, matrix = self.frames.pixels(place), self.frames.matrix(place).copy()
+        pixels, matrix = self.frames.pixels(place), self._matrix(place).copy()
         first = instance.slices.start
         if np.linalg.det(matrix[:3, :3]) < 0:
             first = len(pixels) - instance.slices.stop

@@ -22,6 +22,7 @@ import numpy as np
 
 from ..Event import Event
 from ..Frame import LPS_TO_RAS, Matrix
+from ..Readers.Volumes import angleError
 from .DICOMFields import describe, private
 from .Frames import Frames
 
@@ -29,6 +30,8 @@ BYTE, WORD, COLOUR = (f"1.2.840.10008.5.1.4.1.1.7.{kind}" for kind in (2, 3, 4))
 ULTRASOUND = "1.2.840.10008.5.1.4.1.1.3.1"
 TICK = 1e-6
 """Seconds; the standard's times have no finer digits, and those of frames are written as finely."""
+_STRAIGHT = 1e-7
+"""Cosine below which axes are at right angles."""
 _PER_FRAME = 0x52009230
 _FRAME_TIME, _FRAME_TIME_VECTOR = 0x00181063, 0x00181065
 
@@ -168,6 +171,24 @@ def addCine(dataset: Any, frames: Frames, matrix: Matrix, places: range) -> None
     dataset.ImageOrientationPatient = decimals([*axes[:, 0], *axes[:, 1]])
     dataset.PixelSpacing = decimals([spacing[1], spacing[0]])
     dataset.SliceThickness = decimals([spacing[2]])[0]
+
+
+def rightAngled(ijkToRAS: Matrix, shape: tuple[int, ...]) -> Matrix:
+    """The nearest matrix whose axes are at right angles, which is all that readers of DICOM take.
+
+    Rounding leaves headers up to :data:`Volumes.SHEAR` off; the middle of the volume stays where it is.
+
+    :param ijkToRAS: 4x4 float64, millimetres. ``shape``: (k, j, i) of the volume.
+    """
+    if angleError(ijkToRAS) <= _STRAIGHT:
+        return ijkToRAS
+    axes, spacing = unitAxes(ijkToRAS)
+    left, _, right = np.linalg.svd(axes)
+    matrix = np.eye(4)
+    matrix[:3, :3] = left @ right * spacing
+    middle = np.array([(size - 1) / 2 for size in reversed(shape[:3])])
+    matrix[:3, 3] = ijkToRAS[:3, 3] + (ijkToRAS[:3, :3] - matrix[:3, :3]) @ middle
+    return matrix
 
 
 def rightHanded(ijkToRAS: Matrix, slices: int) -> tuple[Matrix, bool]:

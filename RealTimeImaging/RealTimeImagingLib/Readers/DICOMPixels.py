@@ -157,6 +157,13 @@ def coloured(array: Pixels, layout: Layout, dataset: Any) -> Pixels:
     return array
 
 
+def rescaleOf(dataset: Any, frame: int) -> tuple[float, float]:
+    """RescaleSlope and RescaleIntercept of a frame; 1 and 0 where the file says none, or none that can be."""
+    group = functionalGroup(dataset, frame, "PixelValueTransformationSequence") or dataset
+    slope, intercept = _real(group, "RescaleSlope", 1.0), _real(group, "RescaleIntercept", 0.0)
+    return (slope, intercept) if slope and math.isfinite(slope + intercept) else (1.0, 0.0)
+
+
 def rescaled(values: Pixels, dataset: Any, layout: Layout, frame: int) -> Pixels:
     """RescaleSlope and RescaleIntercept applied to grey values (PS3.3 section C.11.1.1).
 
@@ -164,9 +171,8 @@ def rescaled(values: Pixels, dataset: Any, layout: Layout, frame: int) -> Pixels
     allows; 16 bits stay 16 bits (int16) when the values of the frame fit, so that CT is not doubled. Other slopes give
     float32 up to 16 bits, float64 above.
     """
-    group = functionalGroup(dataset, frame, "PixelValueTransformationSequence") or dataset
-    slope, intercept = _real(group, "RescaleSlope", 1.0), _real(group, "RescaleIntercept", 0.0)
-    if (slope, intercept) == (1.0, 0.0) or slope == 0 or values.ndim == 3 or not math.isfinite(slope + intercept):
+    slope, intercept = rescaleOf(dataset, frame)
+    if (slope, intercept) == (1.0, 0.0) or values.ndim == 3:
         return values
     if values.dtype.kind == "f":
         return np.asarray(values * np.float64(slope) + intercept, values.dtype)

@@ -58,6 +58,7 @@ class FolderSource:
         self._looks = Looks(settings.folder, settings.subfolders, self._wanted, clock)
         self._pending: dict[str, Candidate] = {}
         self._untried: deque[Candidate] = deque()
+        self._told: set[str] = set()
         self._tried: dict[str, Candidate] = {}
         self._firstLook: list[Candidate] | None = []
         self._wake = threading.Event()
@@ -238,6 +239,10 @@ class FolderSource:
         accepted = self._journal.begin(path, stamp).accepted
         whole.reader.lend = self._lend
         stream = self._series(os.path.basename(path)) or self._settings.stream
+        for note in set(whole.reader.notes) - self._told:
+            # Once: all files of a series mostly have the same to tell.
+            self._told.add(note)
+            yield Event("image-note", f"{name}: {note}", "warning", path)
         try:
             for index, image in enumerate(whole.reader.images()):
                 if candidate.changed():
