@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from RealTimeImagingLib.Readers.DICOMMosaic import readCSA
+from unit.converting import convert, fromUs, one
 from unit.settling import assertHarmless, assertMissingWhenCut, mutated, read
 from unit.test_DICOM import made
 
@@ -59,9 +60,9 @@ def mosaic(path, volume, syntax=ExplicitVRLittleEndian, number=True, image=None,
     slices, rows, columns = volume.shape
     across = math.ceil(math.sqrt(slices))
     picture = np.zeros((1, rows * across, columns * across), volume.dtype)
-    for k, one in enumerate(volume):
+    for k, plane in enumerate(volume):
         row, column = k // across * rows, k % across * columns
-        picture[0, row : row + rows, column : column + columns] = one
+        picture[0, row : row + rows, column : column + columns] = plane
     made(path, picture, ImageType=["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"], Manufacturer="SIEMENS", **elements)
     dataset = pydicom.dcmread(path)
     del dataset.NumberOfFrames
@@ -253,3 +254,125 @@ def test_a_series_of_mosaics_is_a_stream_of_volumes(receive, incoming, tmp_path)
         receiver.run(0.5)
     assert receiver.names == [f"{number}.dcm" for number in range(4)]
     assert len(set(receiver.sums)) == 4
+
+
+def anonymised(path, volume, tiles=None, creator=False, protocol="", **elements):
+    """A mosaic without its image header; "tiles" is the text that the other private group has of their size."""
+    mosaic(path, volume, number=False, **elements)
+    dataset = pydicom.dcmread(path)
+    if creator:
+        dataset.add_new((0x0051, 0x0010), "LO", "SIEMENS MR HEADER")
+    if tiles:
+        dataset.add_new((0x0051, 0x100B), "LO", tiles)
+    if protocol:
+        dataset.add_new((0x0029, 0x1020), "OB", protocol.encode() + bytes(len(protocol) % 2))
+    dataset.save_as(path)
+    return path
+
+
+PROTOCOL = """### ASCCONV BEGIN ###
+sSliceArray.asSlice[0].sPosition.dTra    = 7
+sSliceArray.asSlice[1].sPosition.dTra    = {second}
+sSliceArray.asSlice[4].sPosition.dTra    = {last}
+sSliceArray.lSize                        = {count}
+### ASCCONV END ###"""
+
+
+@pytest.mark.parametrize("creator", [True, False])
+@pytest.mark.parametrize(
+    ("tiles", "elements"),
+    [
+        ("6*8", {}),
+        ("8p*6s", {}),
+        ("3*8", {}),
+        (None, {"AcquisitionMatrix": [0, 8, 6, 0]}),
+        (None, {"AcquisitionMatrix": [8, 0, 0, 6]}),
+    ],
+)
+def test_an_anonymised_mosaic_is_split_by_the_size_of_its_tiles(tmp_path, tiles, elements, creator):
+    volume = counted((5, 6, 8))
+    (image,) = read(anonymised(tmp_path / "a.dcm", volume, tiles, creator, **placed(), **elements))
+    np.testing.assert_array_equal(image.pixels, volume)
+    expected = [[-2, 0, 0, 84], [0, -3, 0, 72], [0, 0, 2.5, 7], [0, 0, 0, 1]]
+    np.testing.assert_allclose(image.ijkToRAS, expected)
+    assert "Mosaic" not in image.attributes
+
+
+@pytest.mark.parametrize("way", [1, -1])
+def test_the_protocol_says_how_many_slices_and_which_way(tmp_path, way):
+    volume = counted((6, 6, 8))
+    volume[5] = 0
+    protocol = PROTOCOL.format(second=7 + 2 * way, last=7 + 8 * way, count=5)
+    place = placed()
+    del place["SpacingBetweenSlices"]
+    (image,) = read(anonymised(tmp_path / "a.dcm", volume, protocol=protocol, **place))
+    np.testing.assert_array_equal(image.pixels, volume[:5])
+    assert image.ijkToRAS[2, 2] == pytest.approx(2 * way)
+
+
+def test_tiles_that_are_not_empty_are_slices_whatever_the_protocol_says(tmp_path):
+    volume = counted((6, 6, 8))
+    protocol = PROTOCOL.format(second=9, last=15, count=5)
+    (image,) = read(anonymised(tmp_path / "a.dcm", volume, protocol=protocol, **placed()))
+    np.testing.assert_array_equal(image.pixels, volume)
+
+
+def unitedImaging(path, volume, position=(-10, -8, 7), sequence=True, **elements):
+    """A United Imaging mosaic: 5 slices lie in two rows of three."""
+    slices, rows, columns = volume.shape
+    across, down = math.ceil(math.sqrt(slices)), math.ceil(slices / math.ceil(math.sqrt(slices)))
+    picture = np.zeros((1, rows * down, columns * across), volume.dtype)
+    for k, plane in enumerate(volume):
+        row, column = k // across * rows, k % across * columns
+        picture[0, row : row + rows, column : column + columns] = plane
+    made(path, picture, ImageType=["ORIGINAL", "PRIMARY", "M", "VFRAME"], Manufacturer="UIH", **elements)
+    dataset = pydicom.dcmread(path)
+    del dataset.NumberOfFrames
+    block = dataset.private_block(0x65, "Image Private Header", create=True)
+    block.add_new(0x50, "DS", str(slices))
+    items = []
+    for k in range(slices):
+        item = pydicom.Dataset()
+        item.ImagePositionPatient = [position[0], position[1], position[2] - 3 * k]
+        item.AcquisitionDateTime = f"20240501101010.{500_000 - k:06d}+0000"
+        items.append(item)
+    if sequence:
+        block.add_new(0x51, "SQ", items)
+    dataset.save_as(path)
+    return path
+
+
+PLANE = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [3, 2], "SpacingBetweenSlices": 99}
+
+
+def test_a_mosaic_of_united_imaging_is_the_volume_of_its_tiles(tmp_path):
+    volume = counted((5, 6, 8))
+    (image,) = read(unitedImaging(tmp_path / "a.dcm", volume, **PLANE))
+    np.testing.assert_array_equal(image.pixels, volume)
+    np.testing.assert_allclose(image.ijkToRAS, [[-2, 0, 0, 10], [0, -3, 0, 8], [0, 0, -3, 7], [0, 0, 0, 1]])
+    assert image.deviceTime == pytest.approx(1714558210.499996, abs=1e-6)
+    (image,) = read(unitedImaging(tmp_path / "b.dcm", volume, sequence=False, **PLANE))
+    np.testing.assert_array_equal(image.pixels, volume)
+
+
+def test_mosaics_are_converted_to_a_sequence_of_the_size_that_the_report_says(tmp_path):
+    volumes = [counted((5, 6, 8)) + t for t in range(3)]
+    series = {"SeriesInstanceUID": "1.2.3.4", "SeriesNumber": 5}
+    for t, volume in enumerate(volumes):
+        (tmp_path / "U").mkdir(exist_ok=True)
+        (tmp_path / "S").mkdir(exist_ok=True)
+        numbered = {"InstanceNumber": t + 1, "SOPInstanceUID": f"1.2.{t + 5}", **series}
+        unitedImaging(tmp_path / f"U/{2 - t}.dcm", volume, **PLANE, **numbered)
+        anonymised(tmp_path / f"S/{2 - t}.dcm", volume, "6*8", **placed(), **numbered)
+    for name in "US":
+        entry = one(convert(tmp_path / name, tmp_path / f"out{name}"))
+        assert (entry.size, entry.slices, entry.volumes) == ("8 x 6", 5, 3)
+        np.testing.assert_array_equal(fromUs(tmp_path / f"out{name}" / entry.file)[0], volumes)
+
+
+def test_a_mosaic_that_cannot_be_split_is_named_in_the_report(tmp_path):
+    (tmp_path / "in").mkdir()
+    anonymised(tmp_path / "in/a.dcm", counted((5, 6, 8)), **placed())
+    entry = one(convert(tmp_path / "in", tmp_path / "out"))
+    assert (entry.size, entry.slices) == ("24 x 18", 1)
+    assert entry.warnings[0].startswith("The mosaic is not split: the private header with the number of slices is gone")

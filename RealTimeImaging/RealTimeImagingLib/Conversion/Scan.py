@@ -154,12 +154,18 @@ class Scanner:
         series = wordOf(values.get(TAGS["series"]))
         if not walked.tag:
             return Refused(path, "no-pixels", _whatItHolds(path), series)
-        key = (*map(values.get, self._shared), walked.syntax, walked.tag, series or os.path.dirname(path))
+        key = (
+            *map(values.get, self._shared),
+            walked.syntax,
+            walked.tag,
+            walked.length == UNDEFINED,
+            series or os.path.dirname(path),
+        )
         common = self._commons.get(key)
         if common is None:
             made = commonOf(walked, self._tags, series or os.path.dirname(path))
             if isinstance(made, str):
-                return Refused(path, "unsupported", made, series)
+                return Refused(path, "damaged", made, series)
             common = self._commons[key] = made
         offset, cut = walked.offset, ""
         if not common.dtype or common.many:
@@ -224,7 +230,12 @@ def commonOf(walked: Walked, tags: dict[str, int], series: str) -> Common | str:
     grey = samples == 1 and photometric in ("MONOCHROME1", "MONOCHROME2") and bits in (8, 16, 32)
     colour = samples == 3 and photometric == "RGB" and bits == 8 and short(_PLANAR, 0) == 0
     # Bytes of a big-endian file may stand in words the wrong way round.
-    direct = walked.syntax in _PLAIN and walked.tag == PIXELS and not (walked.order == ">" and bits == 8)
+    direct = (
+        walked.syntax in _PLAIN
+        and walked.length != UNDEFINED
+        and walked.tag == PIXELS
+        and not (walked.order == ">" and bits == 8)
+    )
     sound = 1 <= stored <= bits and stored - 1 <= high < bits
     kind = f"{'i' if signed else 'u'}{bits // 8}"
     spacing = numbers("spacing", 2) or numbers("nominalSpacing", 2) or numbers("imagerSpacing", 2)
@@ -270,10 +281,10 @@ def _isPlane(cosines: tuple[float, ...]) -> bool:
 
 def _whatItHolds(path: str) -> str:
     try:
-        words = DICOM(path).missing()
+        DICOM(path).missing()
     except (NotAnImageError, OSError) as error:
         return str(error)
-    return words or "The file holds no pixels."
+    return "The file holds no pixels."
 
 
 def walkedByPydicom(path: str, wanted: frozenset[int]) -> Walked:

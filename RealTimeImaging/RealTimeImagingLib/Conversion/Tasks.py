@@ -139,7 +139,7 @@ class ChangedError(Exception):
 
 def _convert(task: Task, piece: bool, warnings: list[str]) -> int:
     if not task.shape:
-        return _writeVolumes(task, [image for source in task.sources if source for image in _images(source)])
+        return _writeVolumes(task, warnings)
     if not task.types:
         return _writeDecoded(task, warnings)
     for name in task.types:
@@ -220,14 +220,19 @@ def _readInto(handle: int, target: memoryview, offset: int) -> int:
     return len(data)
 
 
-def _images(source: Source) -> list[Image]:
+def _image(source: Source, number: int = 0) -> Image:
     with _named(source):
-        return list(_readerOf(source._replace(offset=-1, scale=0, frame=-1)).images())
+        return next(iter(_readerOf(_whole(source)).images(number)))
+
+
+def _whole(source: Source) -> Source:
+    # The same for all frames of a file.
+    return source._replace(offset=-1, scale=0, frame=-1)
 
 
 def _frame(source: Source) -> Pixels:
     with _named(source):
-        return _readerOf(source._replace(offset=-1, scale=0, frame=-1)).frame(source.frame)
+        return _readerOf(_whole(source)).frame(source.frame)
 
 
 @contextmanager
@@ -276,7 +281,7 @@ def _writeDecoded(task: Task, warnings: list[str]) -> int:
 
 def _plane(task: Task, source: Source) -> Pixels:
     if source.frame < 0:
-        pixels: Pixels = _images(source)[0].pixels
+        pixels: Pixels = _image(source).pixels
     else:
         pixels = _frame(source)[np.newaxis]
     if pixels.shape[1:] == task.shape[1:]:
@@ -285,22 +290,43 @@ def _plane(task: Task, source: Source) -> Pixels:
     raise NotAnImageError(f"{source.path}: the pixels have the shape {pixels.shape}, not {task.shape}.", "damaged")
 
 
-def _writeVolumes(task: Task, images: list[Image]) -> int:
+def _writeVolumes(task: Task, warnings: list[str]) -> int:
     # Files that are volumes by themselves: several make a sequence when all lie in the same place.
-    first = images[0]
-    for image in images:
+    images: list[Image | None] = []
+    for source in task.sources:
+        if source is None:
+            continue
+        with _named(source):
+            count = _readerOf(_whole(source)).count
+        for number in range(count):
+            try:
+                images.append(_image(source, number))
+            except NotAnImageError as error:
+                if task.strict or error.code != "damaged":
+                    raise
+                images.append(None)
+                where = f"frame {number + 1}: " if count > 1 else ""
+                warnings.append(f"{str(error).replace(': ', f': {where}', 1)} It is filled with the lowest value.")
+    there = [image for image in images if image is not None]
+    if not there:
+        raise NotAnImageError(warnings[0].removesuffix(" It is filled with the lowest value."), "damaged")
+    first = there[0]
+    for image in there:
         if image.pixels.shape != first.pixels.shape or not np.allclose(image.ijkToRAS, first.ijkToRAS, atol=1e-3):
             raise NotAnImageError(
                 f"Its {len(images)} images have different sizes or places; together they are no volume.", "unsupported"
             )
-    dtype = common(image.pixels.dtype for image in images)
-    known = [image.deviceTime for image in images if image.deviceTime is not None]
-    sequence = task._replace(
-        volumes=len(images) if len(images) > 1 else None,
-        times=_since(known) if len(known) == len(images) else None,
-    )
+    dtype = common(image.pixels.dtype for image in there)
     shape = first.pixels.shape
-    return _writeAll(sequence, dtype, shape, LPS_TO_RAS @ first.ijkToRAS, [image.pixels for image in images])
+    times: list[float] | None = None
+    known = [image.deviceTime for image in there if image.deviceTime is not None]
+    if len(there) == len(images):
+        times = _since(known) if len(known) == len(images) else None
+    sequence = task._replace(volumes=len(images) if len(images) > 1 else None, times=times)
+    lowest = min(image.pixels.min() for image in there) if len(there) < len(images) else 0
+    blank = np.full(shape, lowest, dtype)
+    arrays = [blank if image is None else image.pixels for image in images]
+    return _writeAll(sequence, dtype, shape, LPS_TO_RAS @ first.ijkToRAS, arrays)
 
 
 def _since(times: list[float]) -> list[float] | None:

@@ -141,11 +141,11 @@ def _alike(slices: list[Slice]) -> list[list[Slice]]:
             )
         if not common.many:
             groups[(*key, one.position is None)].append(one)
-        elif one.shape and one.shape[0] > 1:
+        elif common.frames > 1 and (not one.shape or one.shape[0] == 1):
+            groups[(*key, one.path)].append(one)
+        else:
             # One time point a file.
             groups[(*key, one.shape, places[one.place])].append(one)
-        else:
-            groups[(*key, one.path if common.frames > 1 else "")].append(one)
     return list(groups.values())
 
 

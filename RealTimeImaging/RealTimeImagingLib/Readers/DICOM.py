@@ -31,6 +31,7 @@ _NO_IMAGES = {
     "1.2.840.10008.1.3.10": "a DICOMDIR",
     "1.2.840.10008.5.1.4.1.1.88.": "a structured report",
     "1.2.840.10008.5.1.4.1.1.9.": "a waveform",
+    "1.2.840.10008.5.1.4.1.1.91.": "annotations",
     "1.2.840.10008.5.1.4.1.1.11.": "a presentation state",
     "1.2.840.10008.5.1.4.1.1.66": "raw data, a registration or a surface",
     "1.2.840.10008.5.1.4.1.1.104.": "an encapsulated document",

@@ -39,6 +39,8 @@ def decoded(dataset: Any, layout: Layout, data: bytes) -> Pixels:
     modern = hasattr(single, "pixel_array_options")
     if not modern:
         single.is_little_endian, single.is_implicit_VR = True, False
+    if layout.bits == 1:
+        raise NotAnImageError(f"Pixels of 1 bit in {syntax.name} are not supported.", "unsupported")
     try:
         array = np.asarray(single.pixel_array)
         isRGB = modern and layout.photometric.startswith("YBR_FULL")
@@ -79,7 +81,7 @@ def _decodes(syntax: Any) -> bool:
         return bool(syntax == _RLE)
     try:
         return bool(get_decoder(syntax).is_available)
-    except NotImplementedError:
+    except (NotImplementedError, ValueError):
         return False
 
 
@@ -113,7 +115,10 @@ def _decodedBySimpleITK(single: Any, layout: Layout, modern: bool) -> Pixels | N
         single.PhotometricInterpretation = "MONOCHROME2"
     with temporaryFolder() as folder:
         path = os.path.join(folder, "frame.dcm")
-        single.save_as(path, **{"enforce_file_format": True} if modern else {"write_like_original": False})
+        try:
+            single.save_as(path, **{"enforce_file_format": True} if modern else {"write_like_original": False})
+        except ValueError:
+            return None  # a transfer syntax that pydicom does not know
         reader = SimpleITK.ImageFileReader()
         reader.SetImageIO("GDCMImageIO")
         reader.SetFileName(path)
