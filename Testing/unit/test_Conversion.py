@@ -7,7 +7,13 @@ import datetime
 import numpy as np
 import pytest
 import slicerhost
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
+from pydicom.dataset import Dataset
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 from RealTimeImagingLib.Conversion.Headers import Slice
 from RealTimeImagingLib.Conversion.Scan import listFiles, scanFiles
 from RealTimeImagingLib.Conversion.Tags import SAFE
@@ -266,3 +272,59 @@ def test_times_of_a_sequence_begin_at_nought(tmp_path):
     entry = one(convert(tmp_path / "in", tmp_path / "out"))
     text = (tmp_path / "out" / entry.file).read_bytes()
     assert b"axis 3 index values:=0.000000 0.250000 0.500000" in text
+
+
+TOLD = {
+    "TemporalPositionIdentifier": lambda t: {"TemporalPositionIdentifier": t + 1},
+    "AcquisitionNumber": lambda t: {"AcquisitionNumber": 10 * t},
+    "AcquisitionTime": lambda t: {"AcquisitionDate": "20240501", "AcquisitionTime": f"10101{t}.5"},
+    "TriggerTime": lambda t: {"TriggerTime": 50 * t},
+    "DiffusionBValue": lambda t: {
+        "DiffusionBValue": 1000.0 * (t > 0),
+        "DiffusionGradientOrientation": [0, 0, float(t)],
+    },
+}
+
+
+@pytest.mark.parametrize("name", TOLD)
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_time_points_are_told_apart_by(tmp_path, name, syntax):
+    places = [(z, t) for z in range(3) for t in range(3)]
+    for number, at in enumerate(np.random.default_rng(3).permutation(9)):
+        z, t = places[at]
+        plane = np.full((4, 5), 100 * t + z, np.int16)
+        told = {"AcquisitionNumber": 1, **TOLD[name](t)}
+        dicomFile(tmp_path / f"in/{number}", plane, (0, 0, 2 * z), syntax, InstanceNumber=number + 1, **told)
+    entry = one(convert(tmp_path / "in", tmp_path / "out"))
+    values, _ = fromUs(tmp_path / "out" / entry.file)
+    assert values[:, :, 0, 0].tolist() == [[100 * t + z for z in range(3)] for t in range(3)]
+
+
+def test_a_missing_distance_of_pixels_is_named(tmp_path):
+    series(tmp_path / "in", PixelSpacing=None)
+    entry = one(convert(tmp_path / "in", tmp_path / "out"))
+    assert entry.warnings == ("PixelSpacing is missing: 1 mm is assumed.",)
+
+
+def regions(*sides):
+    found = []
+    for number, side in enumerate(sides):
+        region = Dataset()
+        region.RegionSpatialFormat = region.RegionDataType = 1
+        region.RegionLocationMinX0, region.RegionLocationMaxX1 = 0, 10 * (number + 1)
+        region.RegionLocationMinY0, region.RegionLocationMaxY1 = 0, 10
+        region.PhysicalUnitsXDirection = region.PhysicalUnitsYDirection = 3
+        region.PhysicalDeltaX = region.PhysicalDeltaY = side / 10
+        found.append(region)
+    return found
+
+
+@pytest.mark.parametrize(("sides", "words"), [((0.3,), ()), ((0.3, 0.3), ()), ((0.3, 0.5), ("0.3 to 0.5 mm",))])
+def test_ultrasound_regions_give_the_distance_and_other_scales_are_named(tmp_path, sides, words):
+    plane = np.zeros((4, 5), np.uint8)
+    place = {"ImagePositionPatient": None, "ImageOrientationPatient": None, "PixelSpacing": None}
+    dicomFile(tmp_path / "in/a", plane, Modality="US", SequenceOfUltrasoundRegions=regions(*sides), **place)
+    entry = one(convert(tmp_path / "in", tmp_path / "out"))
+    assert len(entry.warnings) == len(words)
+    assert all(word in entry.warnings[0] for word in words)
+    assert fromUs(tmp_path / "out" / entry.file)[1][0, 0] == pytest.approx(sides[-1])

@@ -14,7 +14,7 @@ import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate
-from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 from RealTimeImagingLib.Readers import openImageFile
 from unit.converting import LPS, OBLIQUE, assertSameAtWorldPoints, convert, dicomFile, fromITK, fromUs, one, series
 from unit.exporting import atVoxels, tool
@@ -182,3 +182,18 @@ def test_single_slices_equal_dcm2niixs(tmp_path, name, withVirtualEnvironment):
     if len(niftis) != 1:
         pytest.skip("dcm2niix does not read it")
     assertSameAsNIfTI(fromITK(tmp_path / "out" / entry.file), niftis[0])
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, JPEGLSLossless, DeflatedExplicitVRLittleEndian])
+def test_a_series_of_several_transfer_syntaxes_is_one_volume(tmp_path, syntax):
+    values = series(tmp_path / "in", 6, (16, 24), np.uint16, RescaleSlope=1, RescaleIntercept=-1024)
+    for path in sorted((tmp_path / "in").iterdir())[::2]:
+        if syntax == DeflatedExplicitVRLittleEndian:
+            dataset = pydicom.dcmread(path)
+            dataset.file_meta.TransferSyntaxUID = syntax
+            dataset.save_as(path)
+        else:
+            compress(path, syntax)
+    entry = one(convert(tmp_path / "in", tmp_path / "out"))
+    assert (entry.slices, entry.warnings) == (6, ())
+    np.testing.assert_array_equal(fromITK(tmp_path / "out" / entry.file)[0], values.astype(int) - 1024)

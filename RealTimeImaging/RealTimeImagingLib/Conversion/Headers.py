@@ -25,6 +25,8 @@ TAGS = {
     "trigger": 0x00181060,
     "imagerSpacing": 0x00181164,
     "nominalSpacing": 0x00182010,
+    "bValue": 0x00189087,
+    "gradient": 0x00189089,
     "study": 0x0020000D,
     "series": 0x0020000E,
     "acquisition": 0x00200012,
@@ -114,6 +116,7 @@ class Slice(NamedTuple):
     :param images: how many volumes the file is by itself.
     :param frame: its number in the file, from 0; -1: the file as a whole.
     :param shape: (k, j, i[, 3]) of each of the volumes that a file is by itself. ``place``: their IJKToRAS, row by row.
+    :param weighting: diffusion b-value and gradient direction, as text.
     :param notes: what somebody should know of it, in words.
     """
 
@@ -136,6 +139,7 @@ class Slice(NamedTuple):
     shape: tuple[int, ...] = ()
     place: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
+    weighting: str = ""
 
 
 class Refused(NamedTuple):

@@ -26,6 +26,7 @@ LONGEST = 256 << 20
 log = logging.getLogger(__name__)
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+_OTHER = "other"
 _MOSAICS = {"MOSAIC", "VFRAME"}
 _PLAIN = (IMPLICIT, EXPLICIT, BIG)
 _NO_SPACING = ("PixelSpacing is missing: 1 mm is assumed.",)
@@ -202,7 +203,22 @@ class Scanner:
             wordOf(values.get(TAGS["instanceUID"])),
             cut,
             notes=() if common.spacing else _NO_SPACING,
+            weighting=_weightingOf(walked) if TAGS["bValue"] in values else "",
         )
+
+
+def _weightingOf(walked: Walked) -> str:
+    words = []
+    for name in ("bValue", "gradient"):
+        value = walked.values.get(TAGS[name], b"")
+        if walked.syntax == _OTHER:
+            words.append(wordOf(value))
+        else:
+            words += [
+                f"{number:g}"
+                for number in struct.unpack(f"{walked.order}{len(value) // 8}d", value[: len(value) // 8 * 8])
+            ]
+    return " ".join(words)
 
 
 def commonOf(walked: Walked, tags: dict[str, int], series: str) -> Common | str:
@@ -315,4 +331,4 @@ def walkedByPydicom(path: str, wanted: frozenset[int]) -> Walked:
                 values[tag] = text.encode("utf-8", "replace")
     values[_CHARSET] = b"ISO_IR 192"
     # An unknown syntax: the pixels are decoded, never copied as they lie.
-    return Walked(values, "other", "<", PIXELS, 0, UNDEFINED)
+    return Walked(values, _OTHER, "<", PIXELS, 0, UNDEFINED)

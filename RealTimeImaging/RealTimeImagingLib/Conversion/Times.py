@@ -19,6 +19,7 @@ TIMES: tuple[tuple[str, Key], ...] = (
     ("AcquisitionNumber", lambda one: one.acquisition),
     ("the acquisition time", lambda one: one.time),
     ("TriggerTime", lambda one: one.trigger),
+    ("DiffusionBValue", lambda one: one.weighting),
 )
 """What tells the volumes of a 4-D series apart; the first that does is taken."""
 
