@@ -40,9 +40,17 @@ class Package:
 NEEDED: dict[str, tuple[Package, ...]] = {
     "openigtlink": (Package("pyigtl", "pyigtl>=0.3.4,<0.4"), Package("fastcrc", "fastcrc>=0.3,<1", optional=True)),
     "dicom": (Package("pynetdicom", "pynetdicom>=3.0.3,<4", olderPydicom="pynetdicom>=2.1,<2.2"),),
-    "camera": (Package("cv2", "opencv-python-headless>=4.8,<5"),),
+    "tiff": (
+        Package("tifffile", "tifffile>=2024.8.30,<2027"),
+        Package("imagecodecs", "imagecodecs>=2024.6.1,<2027", optional=True),
+    ),
+    "tiff-packed": (
+        Package("tifffile", "tifffile>=2024.8.30,<2027"),
+        Package("imagecodecs", "imagecodecs>=2024.6.1,<2027"),
+    ),
+    "camera": (Package("cv2", "opencv-python-headless>=4.8,<6"),),
 }
-"""By the kind of the source's settings."""
+"""By the kind of the source's settings; "tiff" for any TIFF file, "tiff-packed" for one whose pixels are packed."""
 
 _TITLES = {"opencv-python-headless": "OpenCV"}
 

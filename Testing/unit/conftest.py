@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.abc
 import json
 import os
 import queue
@@ -313,3 +314,28 @@ def acquire(incoming, workFolder):
     yield start
     for acquisition in made:
         acquisition.close()
+
+
+@pytest.fixture
+def hidden(monkeypatch):
+    """Hides installed packages by their names."""
+
+    def hide(*names):
+        monkeypatch.setattr(sys, "meta_path", [Kept(sys.meta_path, names)])
+        for name in names:
+            monkeypatch.delitem(sys.modules, name, raising=False)
+
+    return hide
+
+
+class Kept(importlib.abc.MetaPathFinder):
+    """All finders but for some names, which nobody finds."""
+
+    def __init__(self, finders, names):
+        self.finders, self.names = list(finders), names
+
+    def find_spec(self, name, path=None, target=None):
+        if name in self.names:
+            return None
+        found = (finder.find_spec(name, path, target) for finder in self.finders)
+        return next((one for one in found if one), None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.abc
 import importlib.metadata
 import re
 import subprocess
@@ -11,29 +10,6 @@ import sys
 import pytest
 from RealTimeImagingLib.Errors import MissingPackageError
 from RealTimeImagingLib.Packages import NEEDED, checkPackages, isOptional, missingPackages, titleOf
-
-
-@pytest.fixture
-def hidden(monkeypatch):
-    def hide(*names):
-        monkeypatch.setattr(sys, "meta_path", [Kept(sys.meta_path, names)])
-        for name in names:
-            monkeypatch.delitem(sys.modules, name, raising=False)
-
-    return hide
-
-
-class Kept(importlib.abc.MetaPathFinder):
-    """All finders but for some names, which nobody finds."""
-
-    def __init__(self, finders, names):
-        self.finders, self.names = list(finders), names
-
-    def find_spec(self, name, path=None, target=None):
-        if name in self.names:
-            return None
-        found = (finder.find_spec(name, path, target) for finder in self.finders)
-        return next((one for one in found if one), None)
 
 
 def test_what_is_there_is_not_asked_for():

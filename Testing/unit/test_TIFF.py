@@ -495,7 +495,7 @@ def test_a_tiff_file_is_known_by_its_content(tmp_path):
         ({"Compression": 999}, "unsupported"),
         ({"PhotometricInterpretation": 8}, "unsupported"),
         ({"PhotometricInterpretation": 6}, "unsupported"),
-        ({"BitsPerSample": 24}, "unsupported"),
+        ({"BitsPerSample": 65}, "unsupported"),
         ({"ImageWidth": 0}, "damaged"),
         ({"RowsPerStrip": 3}, "damaged"),
         ({"ImageLength": 60_000}, "damaged"),
@@ -565,3 +565,95 @@ def test_hostile_bytes_do_no_harm(tmp_path, changes, kind):
 def test_a_hostile_directory_does_no_harm(tmp_path, changes):
     path = made(tmp_path / "a.tif", [bytes(300)] * 2, 30, 20, rows=10)
     assertHarmless(path, mutated(path.read_bytes(), changes))
+
+
+# ---- what libtiff reads though it is not as the standard has it
+
+
+def test_tiles_whose_places_are_in_StripOffsets(tmp_path):
+    array = counted((20, 30), "u1")
+    tiles = np.pad(array, ((0, 12), (0, 2))).reshape(2, 16, 2, 16).swapaxes(1, 2).reshape(4, 256)
+    path = made(tmp_path / "a.tif", [tile.tobytes() for tile in tiles], 30, 20, t322=(3, [16]), t323=(3, [16]))
+    np.testing.assert_array_equal(read(path)[0].pixels[0], array)
+
+
+@pytest.mark.parametrize("count", [0, 7, 1 << 30])
+def test_lengths_of_strips_that_are_not_packed_do_not_matter(tmp_path, count):
+    array = counted((20, 30), "u1")
+    path = made(tmp_path / "a.tif", [array.tobytes()], 30, 20)
+    np.testing.assert_array_equal(read(fields(path, StripByteCounts=count))[0].pixels[0], array)
+    path.write_bytes(path.read_bytes()[:-1])
+    assertSentence(openImageFile(str(path)).missing())
+
+
+@pytest.mark.parametrize("packing", ["group4", "tiff_lzw", "tiff_adobe_deflate"])
+def test_a_packed_strip_without_a_length_reaches_to_the_end(tmp_path, packing):
+    picture = PIL.Image.fromarray(RGB[..., 0]).convert("1" if packing == "group4" else "L")
+    expected = np.asarray(picture.convert("L"))
+    path = saved(tmp_path / "a.tif", picture, compression=packing)
+    with tifffile.TiffFile(path) as file:
+        page = file.pages[0]
+        data = path.read_bytes()[page.dataoffsets[0] : page.dataoffsets[0] + page.databytecounts[0]]
+        bits, code, model = [page.bitspersample], int(page.compression), int(page.photometric)
+    path = made(tmp_path / "b.tif", [data], 30, 20, bits, model, code)
+    np.testing.assert_array_equal(read(fields(path, StripByteCounts=0))[0].pixels[0], expected)
+
+
+def test_a_packed_strip_may_hold_more_rows_than_declared(tmp_path):
+    import zlib
+
+    array = counted((20, 30), "u1")
+    strips = [zlib.compress(part.tobytes()) for part in (array[:16], np.pad(array[16:], ((0, 12), (0, 0))))]
+    path = made(tmp_path / "a.tif", strips, 30, 20, compression=8, rows=16)
+    np.testing.assert_array_equal(read(path)[0].pixels[0], array)
+
+
+@pytest.mark.parametrize("subsampling", [1, 2])
+def test_YCbCr_without_JPEG_equals_ITKs(tmp_path, subsampling):
+    values = np.random.default_rng(1).integers(60, 200, (20 * 30 * 3 // (2 if subsampling == 2 else 1),)).astype("u1")
+    path = made(tmp_path / "a.tif", [values.tobytes()], 30, 20, [8] * 3, 6, t530=(3, [subsampling] * 2))
+    (image,) = read(path)
+    peer = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
+    np.testing.assert_array_equal(image.pixels[0], peer[..., :3])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_orientation_of_a_fax_is_applied(tmp_path, orientation):
+    picture = PIL.Image.fromarray(RGB[..., 0]).convert("1")
+    path = saved(tmp_path / "a.tif", picture, compression="group4", tiffinfo={274: orientation})
+    np.testing.assert_array_equal(read(path)[0].pixels[0], np.asarray(PIL.Image.open(path).convert("L")))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, 1e300])
+def test_places_that_are_no_whole_numbers_are_damage(tmp_path, value):
+    path = made(tmp_path / "a.tif", [bytes(600)], 30, 20, t324=(12, [value]), t322=(3, [32]), t323=(3, [32]))
+    assert refusal(path).code == "damaged"
+
+
+def test_more_pixels_than_the_packed_bytes_can_hold_are_refused_before_they_are_unpacked(tmp_path):
+    import zlib
+
+    path = made(tmp_path / "a.tif", [zlib.compress(bytes(600))], 30_000, 60_000, compression=8)
+    error = refusal(path)
+    assert error.code == "damaged"
+    assert "cannot hold" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("packing", "hide", "asked"),
+    [
+        (None, ["tifffile", "imagecodecs"], ["tifffile", "imagecodecs"]),
+        ("zlib", ["imagecodecs"], ["imagecodecs"]),
+        (None, ["imagecodecs"], []),
+    ],
+)
+def test_a_package_that_is_missing_is_named_with_the_way_to_install_it(tmp_path, hidden, packing, hide, asked):
+    path = written(tmp_path / "a.tif", STACK, compression=packing)
+    hidden(*hide)
+    if not asked:
+        np.testing.assert_array_equal(read(path)[0].pixels, STACK)
+        return
+    error = refusal(path)
+    assert error.code == "missing-package"
+    assert [name for name in ("tifffile", "imagecodecs") if f"'{name}>=" in str(error)] == asked
+    assert "installPackages" in str(error)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 
-from ..Errors import FrameError, NotAnImageError, RealTimeImagingError
+from ..Errors import FrameError, MissingPackageError, NotAnImageError, RealTimeImagingError
 from ..Frame import Image, Pixels
 
 log = logging.getLogger(__name__)
@@ -103,13 +103,22 @@ def refusedInWords(path: str, title: str) -> Iterator[None]:
     """Turn every exception that a file's bytes cause into a NotAnImageError; the log keeps its traceback.
 
     :param title: the format's name.
-    :raises NotAnImageError: "damaged" for an exception that no reader foresaw, "too-large" where memory ran out.
+    :raises NotAnImageError: "damaged" for an exception that no reader foresaw, "too-large" where memory ran out,
+        "missing-package" with what to install.
     :raises OSError: the operating system refuses the file.
     """
     try:
         yield
     except FrameError as error:
         raise NotAnImageError(str(error), "unsupported") from error
+    except MissingPackageError as error:
+        packages = ", ".join(repr(one) for one in error.requirements)
+        raise NotAnImageError(
+            f"{title} files need Python packages that are not installed. Run "
+            f"slicer.util.getModuleLogic('RealTimeImaging').installPackages([{packages}]) in the Python console, "
+            "then start the source again.",
+            "missing-package",
+        ) from error
     except RealTimeImagingError:
         raise
     except MemoryError as error:

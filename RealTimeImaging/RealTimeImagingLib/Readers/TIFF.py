@@ -1,18 +1,19 @@
-"""TIFF and BigTIFF: pictures, and the stacks of microscopes."""
+"""TIFF and BigTIFF: pictures, and the stacks of microscopes. tifffile and imagecodecs decode them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-
-import numpy as np
+from dataclasses import replace
+from typing import Any
 
 from ..Errors import NotAnImageError
-from ..Frame import Image, pictureToRAS
+from ..Frame import Image, Pixels, pictureToRAS
+from ..Packages import checkPackages
 from .ImageFile import DEFAULT_LIMIT, ImageFile
 from .Raw import allocate, openFile, statOf
-from .TIFFDirectory import Directories, Page
-from .TIFFFormat import Format
-from .TIFFPixels import pixelsOf
+from .TIFFDirectory import Directories
+from .TIFFPage import Page, pageOf, readPage
 from .TIFFStacks import Stack, imagesOfImageJ, stacked
 from .Volumes import makeImage
 
@@ -27,10 +28,10 @@ class TIFF(ImageFile):
     :func:`pictureToRAS` has it, the first slice in the plane 0, the next ones to the superior. Spacing: OME's or
     ImageJ's, else the resolution (in inches or centimetres), else 1 mm.
 
-    Values as stored: grey of 1 to 16, 32 and 64 bits, whole or floating, RGB and RGBA of any of these. Less than 8 bits
-    become 0 (black) to 255; a palette and CMYK become RGB; the orientation is applied. WhiteIsZero of 8 bits or more is
-    not inverted, as in ITK: the attribute PhotometricInterpretation says so. Packed with PackBits, LZW, Deflate, LZMA,
-    Zstandard, JPEG or CCITT.
+    Values as stored: grey of 1 to 64 bits, whole or floating, RGB and RGBA of any of these. Less than 8 bits become 0
+    (black) to 255; a palette, CMYK, YCbCr and CIELab of 8 bits become RGB; the orientation is applied. WhiteIsZero of 8
+    bits or more is not inverted, as in ITK: the attribute PhotometricInterpretation says so. Packed with PackBits, LZW,
+    Deflate, LZMA, Zstandard, JPEG, JPEG 2000 or CCITT.
 
     The file proves nothing: a page may be added as long as it is open for writing.
     """
@@ -45,7 +46,6 @@ class TIFF(ImageFile):
         self._begun = stamp
         self._directories = Directories()
         self._pages: list[Page] = []
-        self._formats: list[Format] = []
         self._stacks: list[Stack] = []
 
     def _missing(self) -> str | None:
@@ -66,38 +66,39 @@ class TIFF(ImageFile):
             words = self._directories.read(file, size)
         if words:
             return words
-        order = self._directories.order
-        self._pages = self._directories.pages
-        self._formats = [Format.of(page, order, self.limit) for page in self._pages]
+        self._pages = []
+        with _opened(self.path) as tiff:
+            for number in range(self._directories.count):
+                page = pageOf(tiff.pages[number], number, size, self.limit)
+                if isinstance(page, str):
+                    return page
+                self._pages.append(page)
         if words := self._spread(size):
             return words
-        self._stacks, self.times = stacked(self._pages, self._formats)
+        self._stacks, self.times = stacked(self._pages)
         self.count = len(self._stacks)
         for stack in self._stacks:
-            form = self._formats[stack.pages[0]]
-            taken = len(stack.pages) * int(np.prod(form.shape)) * max(form.dtype.itemsize, 1)
+            page = self._pages[stack.pages[0]]
+            taken = len(stack.pages) * math.prod(page.shape) * page.dtype.itemsize
             if taken > self.limit:
-                raise NotAnImageError(
-                    f"The TIFF file declares an image of {taken:,} bytes; at most {self.limit:,} are believed.",
-                    "too-large",
-                )
+                text = f"The TIFF file declares an image of {taken:,} bytes; the limit is {self.limit:,}."
+                raise NotAnImageError(text, "too-large")
         return None
 
     def _spread(self, size: int) -> str | None:
         # ImageJ's one page for many images: their pixels follow one another.
-        page, form, images = self._pages[0], self._formats[0], imagesOfImageJ(self._pages[0])
-        each = form.segmentBytes(form.rows)
-        if len(self._pages) > 1 or images < 2 or not form.plain:
+        page, images = self._pages[0], imagesOfImageJ(self._pages[0])
+        if len(self._pages) > 1 or images < 2 or not page.plain:
             return None
-        begin = page.segments[0][0]
+        begin, each = page.offsets[0], sum(page.lengths)
         if begin + images * each > size:
             there = max(0, size - begin)
             return f"ImageJ says that there are {images} images, {images * each:,} bytes; {there:,} are there."
         if images * each > self.limit:
             raise NotAnImageError(f"The TIFF file declares {images} images of {each:,} bytes.", "too-large")
-        whole = {**page.fields}
-        self._pages = [Page(whole, [(begin + number * each, each)]) for number in range(images)]
-        self._formats = [form.inOneStrip()] * images
+        self._pages = [
+            replace(page, offsets=tuple(offset + number * each for offset in page.offsets)) for number in range(images)
+        ]
         return None
 
     def _images(self, first: int) -> Iterator[Image]:
@@ -107,20 +108,31 @@ class TIFF(ImageFile):
             pixels = self._volume(stack)
             matrix = pictureToRAS(pixels.shape[2], pixels.shape[1], stack.spacing[:2])
             matrix[2, 2] = stack.spacing[2]
-            negative = self._formats[stack.pages[0]].negative
+            negative = self._pages[stack.pages[0]].negative
             attributes = stack.attributes | ({"PhotometricInterpretation": "WhiteIsZero"} if negative else {})
             yield makeImage(pixels, matrix, None, attributes)
 
-    def _volume(self, stack: Stack) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
-        with openFile(self.path) as file:
-            for k, number in enumerate(stack.pages):
-                one = pixelsOf(file, self._pages[number], self._formats[number], self.limit)
-                if len(stack.pages) == 1:
-                    return one[np.newaxis]
-                if k == 0:
-                    size = len(stack.pages) * one.nbytes
-                    lent = self.lend(size)
-                    buffer = allocate(size, self.limit, "The image") if lent is None else lent
-                    volume = buffer.view(one.dtype).reshape(len(stack.pages), *one.shape)
-                volume[k] = one
+    def _volume(self, stack: Stack) -> Pixels:
+        pages = [self._pages[number] for number in stack.pages]
+        first = pages[0]
+        shape = (len(pages), *first.shape)
+        size = math.prod(shape) * first.dtype.itemsize
+        lent = self.lend(size)
+        buffer = allocate(size, self.limit, "The image") if lent is None else lent
+        volume: Pixels = buffer.view(first.dtype).reshape(shape)
+        with _opened(self.path) as tiff:
+            for k, page in enumerate(pages):
+                readPage(tiff, page, volume[k])
         return volume
+
+
+def _opened(path: str) -> Any:
+    """The tifffile.TiffFile, to be closed by ``with``.
+
+    :raises MissingPackageError: tifffile is not installed.
+    """
+    checkPackages("tiff")
+    import tifffile
+
+    # Variants in which other tags than TIFF's own say where the pixels lie are read as the plain files that they are.
+    return tifffile.TiffFile(path, is_ndpi=False, is_stk=False, is_lsm=False)

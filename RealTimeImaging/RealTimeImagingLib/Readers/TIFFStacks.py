@@ -10,12 +10,10 @@ import html
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from . import TIFFDirectory as tag
 from .ImageFile import sinceFirst
-from .TIFFDirectory import Page
-from .TIFFFormat import Format
+from .TIFFPage import Page, sameKind
 
 _UNITS = {
     **dict.fromkeys(("m", "meter", "metre"), 1000.0),
@@ -62,7 +60,7 @@ class Layout:
     interval: float | None
 
 
-def stacked(pages: Sequence[Page], forms: Sequence[Format]) -> tuple[list[Stack], list[float] | None]:
+def stacked(pages: Sequence[Page]) -> tuple[list[Stack], list[float] | None]:
     """The images of a file in order, and their times as in :attr:`ImageFile.times`.
 
     Pages of one size and type are one volume, as in ITK, unless the file says by ImageJ's or OME's description which of
@@ -70,19 +68,16 @@ def stacked(pages: Sequence[Page], forms: Sequence[Format]) -> tuple[list[Stack]
     of several sizes are an image each.
     """
     used = [number for number, page in enumerate(pages) if page.isPicture] or list(range(len(pages)))
-    first, form = pages[used[0]], forms[used[0]]
-    if any(_kind(forms[number]) != _kind(form) for number in used):
-        return [
-            Stack([number], (*_resolution(pages[number], forms[number]), 1.0), {"Page": str(number + 1)})
-            for number in used
-        ], None
-    layout = layoutOf(first, form.samples)
-    x, y = _resolution(first, form)
+    first = pages[used[0]]
+    if not sameKind([pages[number] for number in used]):
+        return [Stack([number], (*_resolution(pages[number]), 1.0), {"Page": str(number + 1)}) for number in used], None
+    layout = layoutOf(first, first.samples)
+    x, y = _resolution(first)
     if layout is None:
-        text = first.text.strip()[:_LONGEST]
+        text = first.description.strip()[:_LONGEST]
         return [Stack(used, (x, y, 1.0), {"Description": text} if text else {})], None
     across, down, apart = layout.spacing
-    if form.orientation in (5, 6, 7, 8):
+    if first.turned:
         across, down = down, across
     spacing = (across or x, down or y, apart or 1.0)
     sizes = layout.sizes
@@ -98,10 +93,6 @@ def stacked(pages: Sequence[Page], forms: Sequence[Format]) -> tuple[list[Stack]
     return stacks, sinceFirst(number * layout.interval for number in range(sizes["t"]))
 
 
-def _kind(form: Format) -> Format:
-    return replace(form, compression=1, predictor=1)
-
-
 def _page(layout: Layout, place: dict[str, int]) -> int:
     number, step = 0, 1
     for axis in layout.order:
@@ -110,12 +101,11 @@ def _page(layout: Layout, place: dict[str, int]) -> int:
     return number
 
 
-def _resolution(page: Page, form: Format) -> tuple[float, float]:
+def _resolution(page: Page) -> tuple[float, float]:
     # Millimetres between columns and between rows; 1 where the file does not state them.
-    unit = {2: 25.4, 3: 10.0}.get(page.number(tag.UNIT, 2))
-    found = [page.real(number) for number in (tag.X_RESOLUTION, tag.Y_RESOLUTION)]
-    x, y = (unit / value if unit and value and 1e-6 < unit / value < 1e6 else 1.0 for value in found)
-    return (y, x) if form.orientation in (5, 6, 7, 8) else (x, y)
+    unit = {2: 25.4, 3: 10.0}.get(page.resolutionUnit)
+    x, y = (unit / value if unit and value and 1e-6 < unit / value < 1e6 else 1.0 for value in page.resolution)
+    return (y, x) if page.turned else (x, y)
 
 
 def layoutOf(page: Page, samples: int) -> Layout | None:
@@ -123,19 +113,19 @@ def layoutOf(page: Page, samples: int) -> Layout | None:
 
     :param samples: of a pixel, which OME counts as channels.
     """
-    if page.text.startswith(_IMAGEJ):
+    if page.description.startswith(_IMAGEJ):
         return _imageJ(page)
-    match = _PIXELS.search(page.text) if "<OME" in page.text or "<ome:OME" in page.text else None
+    match = _PIXELS.search(page.description) if "<OME" in page.description or "<ome:OME" in page.description else None
     return _ome(dict(_ATTRIBUTE.findall(match[1])), samples) if match else None
 
 
 def imagesOfImageJ(page: Page) -> int:
     """How many images ImageJ says that there are; above 4 GB it writes one page for all of them."""
-    return _count(_fields(page).get("images", "1")) if page.text.startswith(_IMAGEJ) else 1
+    return _count(_fields(page).get("images", "1")) if page.description.startswith(_IMAGEJ) else 1
 
 
 def _fields(page: Page) -> dict[str, str]:
-    pairs = (line.split("=", 1) for line in page.text.splitlines() if "=" in line)
+    pairs = (line.split("=", 1) for line in page.description.splitlines() if "=" in line)
     return {name.strip(): value.strip() for name, value in pairs}
 
 
@@ -147,7 +137,7 @@ def _imageJ(page: Page) -> Layout:
         sizes = {"c": 1, "z": images, "t": 1}
     # Where ImageJ states a unit of its own, the resolution is in pixels per unit.
     unit = _UNITS.get(_plain(fields.get("unit", "")))
-    x, y, z = page.real(tag.X_RESOLUTION), page.real(tag.Y_RESOLUTION), _positive(fields.get("spacing", ""))
+    (x, y), z = page.resolution, _positive(fields.get("spacing", ""))
     spacing = (unit / x if unit and x else None, unit / y if unit and y else None, unit * z if unit and z else None)
     rate = _positive(fields.get("fps", ""))
     return Layout(sizes, "czt", spacing, _positive(fields.get("finterval", "")) or (1 / rate if rate else None))

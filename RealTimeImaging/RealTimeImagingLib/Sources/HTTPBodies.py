@@ -132,7 +132,8 @@ class FileBody:
             yield from self._read()
         except NotAnImageError as error:
             unsure = error.code == "not-an-image" and not suffix
-            status = 413 if error.code == "too-large" else 415 if unsure or error.code == "unsupported" else 400
+            unread = unsure or error.code in ("unsupported", "missing-package")
+            status = 413 if error.code == "too-large" else 415 if unread else 400
             words = str(error).replace(os.path.basename(self._path), self.wanted.name or "it")
             raise RequestError(status, f"The image cannot be read: {words}") from error
         except OSError as error:
