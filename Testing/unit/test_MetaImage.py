@@ -134,7 +134,8 @@ def test_a_data_file_outside_the_folder_is_refused(tmp_path, name):
 @pytest.mark.parametrize(
     ("fields", "code"),
     [
-        ({"BinaryData": "False"}, "unsupported"),
+        ({"BinaryData": "False"}, "damaged"),
+        ({"DistanceUnits": "furlong"}, "unsupported"),
         ({"ElementType": "MET_STRING"}, "unsupported"),
         ({"ObjectType": "Tube"}, "not-an-image"),
         ({"DimSize": "4 3"}, "damaged"),
@@ -201,3 +202,42 @@ def test_a_hostile_header_does_no_harm(tmp_path, changes, packed):
 def test_a_hostile_field_does_no_harm(tmp_path, field, value):
     path = handmade(tmp_path / "a.mha", {field: value}, bytes(24))
     assertHarmless(path, path.read_bytes())
+
+
+def test_the_comment_is_no_attribute_and_fields_of_one_letter_are(tmp_path):
+    fields = {"Comment": "made by hand", "C": "1", "Name": "a", "Operator": "b"}
+    (image,) = read(handmade(tmp_path / "a.mha", fields, bytes(24)))
+    assert image.attributes == {"C": "1", "Operator": "b"}
+
+
+@pytest.mark.parametrize("where", ["local", "file"])
+def test_voxels_as_text_equal_ITKs(tmp_path, where):
+    text = b" ".join(b"%d" % value for value in range(-5, 19)) + b"\n"
+    fields = {"BinaryData": "False", "ElementType": "MET_SHORT"}
+    if where == "local":
+        path = handmade(tmp_path / "a.mha", fields, text)
+    else:
+        (tmp_path / "a.txt").write_bytes(text)
+        path = handmade(tmp_path / "a.mhd", fields, end="ElementDataFile = a.txt\n")
+    (image,) = read(path)
+    np.testing.assert_array_equal(image.pixels.ravel(), range(-5, 19))
+    np.testing.assert_array_equal(image.pixels, SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path))))
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("um", 1e-3), ("mm", 1), ("cm", 10), ("?", 1)])
+def test_the_unit_of_distances(tmp_path, unit, factor):
+    (image,) = read(handmade(tmp_path / "a.mha", {"ElementSpacing": "2 3 4", "DistanceUnits": unit}, bytes(24)))
+    np.testing.assert_allclose(np.abs(np.diag(image.ijkToRAS))[:3], np.array([2, 3, 4]) * factor)
+
+
+@pytest.mark.parametrize("name", ["/etc/hostname", "../a.raw", "C:\\a.raw", "//server/share/a.raw", "LIST"])
+def test_a_data_file_is_in_the_folder_of_its_header(tmp_path, name):
+    end = f"ElementDataFile = {name}\n" + ("/etc/hostname\n../b.raw\n" if name == "LIST" else "")
+    error = refusal(handmade(tmp_path / "a.mhd", {}, end=end))
+    assert error.code == "unsupported"
+    assert "not in the header's folder" in str(error)
+
+
+def test_a_frame_of_a_huge_number_takes_no_memory(tmp_path):
+    fields = {"DimSize": "1 1 1000000000", "Kinds": "domain domain list", "Seq_Frame999999999_Status": "OK"}
+    assertHarmless(tmp_path / "b.mha", handmade(tmp_path / "a.mha", fields, bytes(24)).read_bytes(), 1 << 31)

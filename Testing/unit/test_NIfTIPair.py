@@ -394,3 +394,35 @@ def test_a_hostile_header_does_no_harm(tmp_path, changes, kind):
         assertHarmless(path, gzip.compress(mutated(gzip.decompress(path.read_bytes()), changes)))
     else:
         assertHarmless(path, mutated(path.read_bytes(), changes))
+
+
+@pytest.mark.parametrize("kind", ["single2", "packed2", "pair1"])
+@pytest.mark.parametrize("intent", [3000, 3001, 3012, 3099])
+def test_cifti_is_refused_in_words(tmp_path, kind, intent):
+    path = written(
+        tmp_path,
+        counted((1, 1, 1, 1, 5, 4), "f4"),
+        kind=kind,
+        edit=lambda header: header.__setitem__("intent_code", intent),
+    )
+    error = refusal(path)
+    assert (error.code, "CIFTI" in str(error)) == ("unsupported", True)
+
+
+def test_voxels_that_are_a_link_out_of_the_folder_are_refused(tmp_path):
+    (tmp_path / "sub").mkdir()
+    header = written(tmp_path, counted((2, 3, 4)))
+    header.rename(tmp_path / "sub" / "a.hdr")
+    try:
+        (tmp_path / "sub" / "a.img").symlink_to(imageOf(header))
+    except OSError:
+        pytest.skip("This user may not make links.")
+    assert refusal(tmp_path / "sub" / "a.hdr").code == "unsupported"
+
+
+def test_more_volumes_than_any_file_has_take_no_memory(tmp_path):
+    path = written(tmp_path, counted((1, 1, 1, 2), "u1"), kind="single2")
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<q", data, 16 + 8 * 4, 1 << 40)
+    path.write_bytes(data)
+    assert refusal(path).code == "too-large"

@@ -1,3 +1,6 @@
+import bz2
+import gzip
+
 import nrrd
 import numpy as np
 import pytest
@@ -161,10 +164,36 @@ def test_a_data_file_outside_the_folder_is_refused(tmp_path, name):
     assert refusal(handmade(tmp_path / "a.nhdr", [*BASE, f"data file: {name}"])).code == "unsupported"
 
 
-def test_an_absolute_data_file_is_read(tmp_path):
+@pytest.mark.parametrize("kind", ["absolute", "link", "linked folder", "own folder"])
+def test_a_data_file_is_in_the_folder_of_its_header_with_all_links_resolved(tmp_path, kind):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.raw").write_bytes(bytes(24))
     (tmp_path / "sub").mkdir()
-    (tmp_path / "a.raw").write_bytes(bytes(24))
-    assert read(handmade(tmp_path / "sub" / "a.nhdr", [*BASE, f"data file: {tmp_path / 'a.raw'}"]))
+    name = "a.raw"
+    if kind == "absolute":
+        name = str(tmp_path / "elsewhere" / "a.raw")
+    elif kind == "link":
+        linked(tmp_path / "sub" / "a.raw", tmp_path / "elsewhere" / "a.raw")
+    elif kind == "linked folder":
+        linked(tmp_path / "sub" / "in", tmp_path / "elsewhere")
+        name = "in/a.raw"
+    else:
+        # The header's folder may itself be reached through a link.
+        linked(tmp_path / "way", tmp_path / "elsewhere")
+        path = handmade(tmp_path / "elsewhere" / "a.nhdr", [*BASE, "data file: a.raw"])
+        assert read(tmp_path / "way" / path.name)
+        return
+    for header in ([*BASE, f"data file: {name}"], [*BASE, f"data file: LIST\n{name}"]):
+        error = refusal(handmade(tmp_path / "sub" / "a.nhdr", header))
+        assert error.code == "unsupported"
+        assert "not in the header's folder" in str(error)
+
+
+def linked(path, target):
+    try:
+        path.symlink_to(target)
+    except OSError:
+        pytest.skip("This user may not make links.")
 
 
 def test_a_data_file_that_is_no_file_is_refused(tmp_path):
@@ -175,8 +204,11 @@ def test_a_data_file_that_is_no_file_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("header", "code"),
     [
-        ([*BASE[:3], "encoding: hex"], "unsupported"),
-        ([*BASE[:3], "encoding: bzip2"], "unsupported"),
+        ([*BASE[:3], "encoding: zstd"], "unsupported"),
+        ([*BASE[:3], "encoding: hex"], "damaged"),
+        ([*BASE[:3], "encoding: bzip2"], "damaged"),
+        ([*BASE[:3], "encoding: text"], "damaged"),
+        ([*BASE[:3], "encoding: text", "byte skip: -1"], "damaged"),
         (["type: block", *BASE[1:]], "unsupported"),
         (["type: int16", *BASE[1:]], "damaged"),
         (BASE[:2] + BASE[3:], "damaged"),
@@ -248,3 +280,118 @@ def test_a_hostile_field_does_no_harm(tmp_path, field, value):
     header = [line for line in [*BASE, "kinds: domain domain domain"] if not line.startswith(field)]
     path = handmade(tmp_path / "a.nrrd", [*header, f"{field}: {value}"], bytes(24))
     assertHarmless(path, path.read_bytes())
+
+
+# ---- units, encodings
+
+
+def spaced(folder, units):
+    header = [*BASE, "space: LPS", "space directions: (2,0,0) (0,3,0) (0,0,4)", f"space units: {units}"]
+    return handmade(folder / "a.nrrd", header, bytes(24))
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor"),
+    [
+        *[(unit, 1e-3) for unit in ("um", "micron", "microns", "micrometer", "Micrometers", "micrometre", "µm", "μm")],
+        *[(unit, 1) for unit in ("mm", "millimeter", "millimeters", "MM", "", "???", "none", "pixels")],
+        *[("nm", 1e-6), ("cm", 10), ("m", 1000), ("meters", 1000), ("inch", 25.4), ("inches", 25.4)],
+    ],
+)
+def test_every_spelling_of_a_unit(tmp_path, unit, factor):
+    (image,) = read(spaced(tmp_path, f'"{unit}" "{unit}" "{unit}"'))
+    np.testing.assert_allclose(np.abs(np.diag(image.ijkToRAS))[:3], np.array([2, 3, 4]) * factor)
+    header = [*BASE, "spacings: 2 3 4", f'units: "{unit}" "{unit}" "{unit}"']
+    (image,) = read(handmade(tmp_path / "b.nrrd", header, bytes(24)))
+    np.testing.assert_allclose(np.abs(np.diag(image.ijkToRAS))[:3], np.array([2, 3, 4]) * factor)
+
+
+def test_each_direction_may_have_its_own_unit(tmp_path):
+    (image,) = read(spaced(tmp_path, '"um" "mm" "cm"'))
+    np.testing.assert_allclose(np.abs(np.diag(image.ijkToRAS))[:3], [0.002, 3, 40])
+
+
+def test_a_unit_in_Latin_1(tmp_path):
+    path = spaced(tmp_path, '"@m" "@m" "@m"')
+    path.write_bytes(path.read_bytes().replace(b"@", b"\xb5"))
+    np.testing.assert_allclose(np.abs(np.diag(read(path)[0].ijkToRAS))[:3], [0.002, 0.003, 0.004])
+
+
+def test_an_unknown_unit_is_named(tmp_path):
+    error = refusal(spaced(tmp_path, '"furlong" "furlong" "furlong"'))
+    assert (error.code, "'furlong'" in str(error)) == ("unsupported", True)
+
+
+VALUES = np.arange(24).reshape(2, 3, 4)
+
+
+@pytest.mark.parametrize("name", ["text", "txt", "ascii", "ASCII"])
+@pytest.mark.parametrize(("kind", "dtype"), [("uint8", "u1"), ("short", "i2"), ("float", "f4"), ("double", "f8")])
+def test_voxels_as_text(tmp_path, name, kind, dtype):
+    values = (VALUES / 7 - 1).astype(dtype) if dtype[0] == "f" else VALUES.astype(dtype)
+    text = "\n".join(" ".join(map(repr, row)) for row in values.reshape(6, 4).tolist())
+    path = handmade(tmp_path / "a.nrrd", [f"type: {kind}", *BASE[1:3], f"encoding: {name}"], text.encode())
+    (image,) = read(path)
+    assert image.pixels.dtype == dtype
+    np.testing.assert_array_equal(image.pixels, values)
+    path.write_bytes(path.read_bytes()[: -len(text) // 2])
+    assertSentence(openImageFile(str(path)).missing())
+
+
+@pytest.mark.parametrize("text", ["1 2 x" + " 3" * 21, "300" + " 3" * 23, "-1" + " 3" * 23, "9" * 999 + " 3" * 23])
+def test_text_that_is_no_voxels_is_damage(tmp_path, text):
+    header = [*BASE[:3], "encoding: text"]
+    assert refusal(handmade(tmp_path / "a.nrrd", header, text.encode())).code == "damaged"
+
+
+def test_hexadecimal_voxels(tmp_path):
+    data = VALUES.astype(">u2").tobytes().hex("\n", 8).encode()
+    header = ["type: uint16", *BASE[1:3], "encoding: hex", "endian: big"]
+    path = handmade(tmp_path / "a.nrrd", header, data)
+    np.testing.assert_array_equal(read(path)[0].pixels, VALUES)
+    path.write_bytes(path.read_bytes()[:-1])
+    assertSentence(openImageFile(str(path)).missing())
+
+
+@pytest.mark.parametrize("skip", [0, 5])
+def test_bzip2(tmp_path, skip):
+    data = bz2.compress(bytes(skip) + VALUES.astype("u1").tobytes())
+    path = handmade(tmp_path / "a.nrrd", [*BASE[:3], "encoding: bzip2", f"byte skip: {skip}"], data)
+    reader = openImageFile(str(path))
+    assert reader.missing() is None
+    assert reader.sealed
+    np.testing.assert_array_equal(next(reader.images()).pixels, VALUES)
+    path.write_bytes(path.read_bytes()[:-30])
+    assertSentence(openImageFile(str(path)).missing())
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_the_last_bytes_of_what_gzip_packs(tmp_path, streaming):
+    """As ITK and teem read the voxels of a .nii.gz."""
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(b"header" * 50 + VALUES.astype("u1").tobytes()))
+    path = handmade(tmp_path / "a.nhdr", [*BASE[:3], "encoding: gzip", "byte skip: -1", "data file: a.nii.gz"])
+    reader = openImageFile(str(path))
+    reader.streaming = streaming
+    assert reader.missing() is None
+    np.testing.assert_array_equal(next(reader.images()).pixels, VALUES)
+    peer = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
+    np.testing.assert_array_equal(peer, VALUES)
+    (tmp_path / "a.nii.gz").write_bytes((tmp_path / "a.nii.gz").read_bytes()[:-9])
+    assertSentence(openImageFile(str(path)).missing())
+
+
+@pytest.mark.parametrize(
+    ("directions", "expected"),
+    [
+        ("none none none", [[2, 0, 0], [0, 3, 0], [0, 0, 4]]),
+        ("(5,0,0) (0,6,0) none", [[5, 0, 0], [0, 6, 0], [0, 0, 4]]),
+        ("(5,0,0) none (0,0,6)", [[5, 0, 0], [0, 3, 0], [0, 0, 6]]),
+        ("none (5,0,0) (0,0,6)", [[0, 5, 0], [-2, 0, 0], [0, 0, 6]]),
+        ("none none (0,0,6)", [[2, 0, 0], [0, 3, 0], [0, 0, 6]]),
+    ],
+)
+def test_axes_in_space_without_a_direction(tmp_path, directions, expected):
+    header = [*BASE, "space: RAS", f"space directions: {directions}", "kinds: space space space", "spacings: 2 3 4"]
+    (image,) = read(handmade(tmp_path / "a.nrrd", [*header, "space origin: (1,2,3)"], bytes(24)))
+    np.testing.assert_allclose(image.ijkToRAS[:3, :3], expected, atol=1e-12)
+    np.testing.assert_allclose(image.ijkToRAS[:3, 3], [1, 2, 3])

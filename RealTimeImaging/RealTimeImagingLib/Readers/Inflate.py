@@ -31,6 +31,35 @@ def inflaters() -> tuple[Any, tuple[type[Exception], ...]]:
     return isal_zlib.decompressobj, (isal_zlib.error, zlib.error)
 
 
+def unpackedLength(path: str, offset: int, wrapper: int, limit: int) -> int | None:
+    """How many bytes a stream unpacks to, in little memory; None while its end is not there.
+
+    :raises NotAnImageError: it is damaged, or unpacks to more than ``limit``.
+    """
+    make, errors = inflaters()
+    inflater, pending, length = make(wrapper), b"", 0
+    with openFile(path) as file:
+        file.seek(offset)
+        while True:
+            if inflater.eof:
+                pending += readUpTo(file, max(0, 2 - len(pending)))
+                if not pending.startswith(b"\x1f\x8b"):
+                    return length
+                inflater = make(wrapper)
+            exhausted = not (pending := pending or readUpTo(file, PIECE))
+            try:
+                data = inflater.decompress(pending, PIECE)
+            except errors as error:
+                text = f"The compressed data are damaged after {length:,} unpacked bytes."
+                raise NotAnImageError(text, "damaged") from error
+            length += len(data)
+            if length > limit:
+                raise NotAnImageError(f"The content unpacks to more than the limit of {limit:,} bytes.", "too-large")
+            pending = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
+            if exhausted and not data:
+                return None
+
+
 class Inflated(Stored):
     """The content of a gzip (RFC 1952) or zlib (RFC 1950) stream in a file that may grow between calls.
 
@@ -38,7 +67,7 @@ class Inflated(Stored):
     1952 section 2.2 has it; anything else after the end is ignored.
 
     :param offset: where the stream begins in the file.
-    :param skip: bytes of the unpacked content that come before what is declared.
+    :param skip: bytes of the unpacked content that come before what is declared; -1: what is declared ends it.
     :param end: where the stream ends in the file, when a header says so.
     """
 
@@ -78,8 +107,13 @@ class Inflated(Stored):
 
     def missing(self, size: int) -> str | None:
         name = f" in {os.path.basename(self.path)}" if self._detached else ""
-        size += self._skip
         try:
+            if self._skip < 0:
+                length = unpackedLength(self.path, self._start, self._wrapper, self._limit)
+                if length is None:
+                    return f"The end of the compressed stream is missing{name}."
+                self._skip = max(0, length - size)
+            size += self._skip
             self._advance(size)
         except FileNotFoundError:
             if not self._detached:

@@ -13,10 +13,22 @@ import numpy as np
 
 from ..Errors import NotAnImageError
 from ..Frame import ATTRIBUTE_NAME, LPS_TO_RAS, Matrix
+from .Encoded import Encoded, textDecoder
 from .ImageFile import DEFAULT_LIMIT
 from .Inflate import ZLIB, Inflated
 from .Raw import RawBytes, Stored
-from .TextHeader import completed, dataFiles, integer, integers, joined, namedByPattern, numbers, readHeader
+from .TextHeader import (
+    completed,
+    dataFiles,
+    decodedText,
+    integer,
+    integers,
+    joined,
+    millimetres,
+    namedByPattern,
+    numbers,
+    readHeader,
+)
 from .Volumes import VolumeFile, Volumes
 
 _END = re.compile(rb"(^|\n)[ \t]*ElementDataFile[ \t]*=[^\n]*\n")
@@ -45,13 +57,13 @@ _STANDARD = frozenset(
         *("Rotation", "Offset", "Position", "Origin", "CenterOfRotation", "ElementSpacing", "ElementSize"),
         *("ElementNumberOfChannels", "ElementType", "ElementMin", "ElementMax", "HeaderSize", "HeaderSizePerSlice"),
         *("ElementDataFile", "AnatomicalOrientation", "Kinds", "ID", "ParentID", "Name", "Color", "DistanceUnits"),
-        *("Comment"),
+        "Comment",
     )
 )
 
 
 class MetaImage(VolumeFile):
-    """A MetaImage, raw or compressed with zlib.
+    """A MetaImage, raw, compressed with zlib, or written as text.
 
     Geometry is LPS, as in ITK: TransformMatrix has one axis direction after the other; CenterOfRotation does not move
     the image and AnatomicalOrientation is a label. A fourth axis holds volumes, and so does an axis of kind "list", or
@@ -79,7 +91,7 @@ class MetaImage(VolumeFile):
             tail = _END.search(data + b"\n")
             if tail is None or tail.group().split(b"=")[1].strip().upper() in (b"", b"LOCAL", b"LIST"):
                 return f"The header has {len(data):,} bytes so far and is not complete."
-        header = _Header(data.decode("utf-8", "replace"))
+        header = _Header(decodedText(data))
         dtype, sizes = header.dtype(), header.sizes()
         total = math.prod(sizes) * dtype.itemsize * header.channels()
         name = header.fields.get("ElementDataFile", "")
@@ -107,8 +119,16 @@ class MetaImage(VolumeFile):
 
     def _store(self, header: _Header, path: str, base: int, size: int) -> Stored:
         skip = integer(header.fields.get("HeaderSize", "0"), "HeaderSize")
-        if skip < -1 or not header.flag("BinaryData", True):
-            raise NotAnImageError("Voxels written as text are not supported, binary ones are.", "unsupported")
+        if skip < -1:
+            raise NotAnImageError(f"The header's HeaderSize {skip} is not possible.", "damaged")
+        if not header.flag("BinaryData", True):
+            if skip == -1:
+                raise NotAnImageError("HeaderSize -1 is not possible with voxels written as text.", "damaged")
+            text = (path, base, skip)
+            if text not in self._made:
+                decode = textDecoder(header.dtype())
+                self._made[text] = Encoded(path, base + skip, self.limit, decode, 400, detached=path != self.path)
+            return self._made[text]
         packed = header.flag("CompressedData", False)
         length = integer(header.fields.get("CompressedDataSize", "0"), "CompressedDataSize")
         key = (path, base, skip, size, packed, length)
@@ -230,6 +250,7 @@ class _Header:
         # Of a frame axis there is no direction in space, but the other axes of a 3-D file have three components.
         axes = [(rows[axis][:3] * spacing[axis]).tolist() for axis in space]
         matrix: Matrix = LPS_TO_RAS @ completed(axes, origin[:3])
+        matrix[:3] *= millimetres(self.fields.get("DistanceUnits", "")) or 1.0
         return matrix
 
     def attributes(self, roles: list[str]) -> tuple[dict[str, str], list[dict[str, str]]]:
@@ -239,7 +260,8 @@ class _Header:
         dropped = len(own) - len(found)
         each: list[dict[str, str]] = []
         count = math.prod(size for size, role in zip(self.sizes(), roles, strict=True) if role == "t")
-        if self.frames and count <= max(self.frames) + 1:
+        # A number that no frame has may be huge.
+        if self.frames and count <= max(self.frames) + 1 <= 1000 + 10 * len(self.frames):
             for number in range(count):
                 frame = self.frames.get(number, {})
                 each.append({name: value for name, value in frame.items() if ATTRIBUTE_NAME.fullmatch(name)})

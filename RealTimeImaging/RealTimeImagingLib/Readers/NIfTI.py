@@ -12,6 +12,7 @@ from .Inflate import Inflated
 from .NIfTIHeader import FIRST, SECOND, NIfTI2Header, NIfTIHeader
 from .Raw import RawBytes, Stored, readStart
 from .Streamed import Streamed
+from .TextHeader import checkInside
 from .Volumes import VolumeFile, Volumes
 
 
@@ -78,6 +79,7 @@ class NIfTIPair(NIfTI):
 
     def _stored(self, header: NIfTIHeader) -> Stored:
         path, offset = imageOfPair(self.path), header.offset(self.limit)
+        checkInside(self.path, [path])
         if not path.lower().endswith(".gz"):
             self._voxels = RawBytes(path, offset, detached=True)
         elif isinstance(self._voxels, Inflated | Streamed) and self._voxels.path == path:

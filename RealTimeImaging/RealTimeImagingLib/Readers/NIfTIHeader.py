@@ -40,6 +40,8 @@ _REFUSED = {1: "single bits", 32: "complex64", 1536: "float128", 1792: "complex1
 
 _MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}
 _SECONDS = {8: 1.0, 16: 1e-3, 24: 1e-6}
+_CIFTI_INTENTS = range(3000, 3100)
+_MOST_VOLUMES = 1 << 24
 _COLOUR_INTENTS = (1007, 2003, 2004)
 """NIFTI_INTENT_VECTOR, _RGB_VECTOR, _RGBA_VECTOR."""
 
@@ -104,6 +106,14 @@ class NIfTIHeader:
         sizes = dim[1 : 1 + dim[0]]
         if min(sizes) < 1:
             raise NotAnImageError(f"The header declares the size {sizes}.", "damaged")
+        if self.one("intent_code") in _CIFTI_INTENTS:
+            raise NotAnImageError(
+                f"The file holds CIFTI data (intent {self.one('intent_code')}): values on brain surfaces and in single "
+                "voxels, not an image.",
+                "unsupported",
+            )
+        if math.prod(sizes[3:]) > _MOST_VOLUMES:
+            raise NotAnImageError(f"The header declares {math.prod(sizes[3:]):,} volumes.", "too-large")
         datatype = self.one("datatype")
         if datatype not in self.types:
             kind = _REFUSED.get(datatype)

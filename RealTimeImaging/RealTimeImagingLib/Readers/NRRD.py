@@ -13,11 +13,24 @@ import numpy as np
 
 from ..Errors import NotAnImageError
 from ..Frame import ATTRIBUTE_NAME, LPS_TO_RAS, Matrix
+from .Encoded import Encoded, fromBzip2, fromHex, textDecoder
 from .ImageFile import DEFAULT_LIMIT, sinceFirst
 from .Inflate import GZIP, Inflated
 from .Raw import RawBytes, Stored
 from .Streamed import Streamed
-from .TextHeader import afterLines, completed, dataFiles, integer, integers, joined, namedByPattern, numbers, readHeader
+from .TextHeader import (
+    afterLines,
+    completed,
+    dataFiles,
+    decodedText,
+    integer,
+    integers,
+    joined,
+    millimetres,
+    namedByPattern,
+    numbers,
+    readHeader,
+)
 from .Volumes import VolumeFile, Volumes
 
 _END = re.compile(rb"\n\r?\n")
@@ -44,11 +57,17 @@ _SPACES = {
 }
 """Signs that make RAS of a space. Any other space is taken for LPS, as ITK does."""
 
-_MILLIMETRES = {"m": 1000.0, "cm": 10.0, "mm": 1.0, "um": 0.001, "nm": 1e-6, "micron": 0.001, "meter": 1000.0}
 _SECONDS = {
     **dict.fromkeys(("s", "sec", "second", "seconds"), 1.0),
     **dict.fromkeys(("ms", "msec", "millisecond", "milliseconds"), 1e-3),
     **dict.fromkeys(("us", "microsecond", "microseconds"), 1e-6),
+}
+_ENCODINGS = {
+    "raw": "raw",
+    **dict.fromkeys(("gzip", "gz"), "gzip"),
+    **dict.fromkeys(("bzip2", "bz2"), "bzip2"),
+    **dict.fromkeys(("text", "txt", "ascii"), "text"),
+    "hex": "hex",
 }
 _SPATIAL = ("domain", "space")
 _FRAMES = ("list", "time", "point")
@@ -57,12 +76,13 @@ _LISTED = re.compile(r"LIST(\s+[0-9]+)?")
 
 
 class NRRD(VolumeFile):
-    """A NRRD file, attached or detached, with raw or gzip encoding.
+    """A NRRD file, attached or detached, in every encoding of the format (raw, gzip, bzip2, text, hex).
 
     Axes: an axis of kind vector, RGB-color and the like holds components; one of kind list, time or point holds
     volumes; without kinds, an axis without a space direction does (components when it is the fastest and has 3 or 4). A
     fourth spatial axis holds volumes. Geometry: space directions and origin; with spacings only, and in spaces that are
-    not anatomical (3D-right-handed, scanner-xyz), the numbers are LPS, as in ITK. space units of length are honoured.
+    not anatomical (3D-right-handed, scanner-xyz), the numbers are LPS, as in ITK. Units of length are honoured; an
+    unknown one is refused, as the image would have a wrong size.
 
     Attributes: the key/value pairs whose names :data:`ATTRIBUTE_NAME` allows; DroppedAttributes counts the others. Of
     Slicer's sequences, IndexValue is that of the volume, and the times where the index has a unit of time.
@@ -83,7 +103,7 @@ class NRRD(VolumeFile):
         data, offset, whole = readHeader(self.path, _END, self.limit)
         if not data.startswith(b"NRRD000"[: len(data)]):
             raise NotAnImageError('A NRRD file begins with "NRRD000"; this one does not.', "not-an-image")
-        header = _Header(data.decode("utf-8", "replace"))
+        header = _Header(decodedText(data))
         detached = "data file" in header.fields
         # A detached header may end with the file; only an attached one has to have its empty line.
         if not whole and (not detached or not data.endswith(b"\n")):
@@ -105,24 +125,32 @@ class NRRD(VolumeFile):
 
     def _store(self, header: _Header, path: str, base: int, total: int, count: int) -> Stored:
         detached = path != self.path
-        encoding = header.fields.get("encoding", "").lower()
+        encoding = header.encoding()
         skip = integer(header.fields.get("byte skip", "0"), "byte skip")
         lines = integer(header.fields.get("line skip", "0"), "line skip")
-        if skip < -1 or lines < 0 or (skip == -1 and encoding != "raw"):
-            raise NotAnImageError(f"The header's byte skip {skip} or line skip {lines} cannot be.", "damaged")
-        if encoding not in ("raw", "gzip", "gz"):
-            raise NotAnImageError(f"The encoding {encoding!r} is not supported; raw and gzip are.", "unsupported")
+        if skip < -1 or lines < 0 or (skip == -1 and encoding not in ("raw", "gzip")):
+            text = f"The header's byte skip {skip} or line skip {lines} is not possible with the encoding {encoding}."
+            raise NotAnImageError(text, "damaged")
         start = afterLines(path, base, lines)
         key = (path, encoding, start, skip, total, count)
         if key not in self._made:
             # An inflater goes on where it was as long as the header says the same.
+            begin = base if start is None else start
             if encoding == "raw":
-                raw = RawBytes(path, None if skip == -1 else (start or base) + skip, detached)
+                raw = RawBytes(path, None if skip == -1 else begin + skip, detached)
                 raw.endsAfter(total // count)
                 self._made[key] = raw
-            else:
+            elif encoding == "gzip":
                 kind = Streamed if self.streaming else Inflated
-                self._made[key] = kind(path, self.limit, GZIP, start or base, skip, detached=detached)
+                self._made[key] = kind(path, self.limit, GZIP, begin, skip, detached=detached)
+            else:
+                decode, room = {
+                    "text": (textDecoder(header.dtype()), 400),
+                    "hex": (fromHex, 16),
+                    "bzip2": (fromBzip2, 2),
+                }[encoding]
+                before, inside = (0, skip) if encoding == "bzip2" else (skip, 0)
+                self._made[key] = Encoded(path, begin + before, self.limit, decode, room, inside, detached)
         return self._made[key]
 
 
@@ -160,13 +188,21 @@ class _Header:
         if name not in _TYPES:
             raise NotAnImageError(f"The voxels are of the type {name!r}, which Slicer cannot show.", "unsupported")
         dtype: np.dtype[Any] = np.dtype(_TYPES[name])
-        if dtype.itemsize == 1:
+        if dtype.itemsize == 1 or self.encoding() == "text":
             return dtype
         endian = self.field("endian").lower()
         if endian not in ("little", "big"):
             raise NotAnImageError(f"The byte order {endian!r} is neither little nor big.", "damaged")
         ordered: np.dtype[Any] = dtype.newbyteorder("<" if endian == "little" else ">")
         return ordered
+
+    def encoding(self) -> str:
+        """One of the values of ``_ENCODINGS``."""
+        name = self.field("encoding").lower()
+        if name not in _ENCODINGS:
+            text = f"The encoding {name[:40]!r} is not supported; raw, gzip, bzip2, text and hex are."
+            raise NotAnImageError(text, "unsupported")
+        return _ENCODINGS[name]
 
     def sizes(self) -> list[int]:
         """Fastest axis first."""
@@ -212,24 +248,29 @@ class _Header:
         directions = self.directions()
         space = [axis for axis, role in enumerate(roles) if role in "ijk"]
         space.sort(key=lambda axis: "ijk".index(roles[axis]))
+        spacings = numbers(self.fields.get("spacings", ""), "spacings") or [math.nan] * len(roles)
+        if len(spacings) != len(roles) and directions is not None:
+            spacings = [math.nan] * len(roles)
+        if len(spacings) != len(roles):
+            raise NotAnImageError("The header has spacings for another number of axes.", "damaged")
+        spacing = [1.0 if math.isnan(spacings[axis]) else spacings[axis] for axis in space]
+        vectors = [directions[axis] for axis in space] if directions is not None else []
         origin = [0.0, 0.0, 0.0]
-        if directions is not None:
-            axes = [(directions[axis] or [])[:3] for axis in space]
-            if "space origin" in self.fields:
-                origin = _vector(self.fields["space origin"])[:3]
+        if directions is not None and "space origin" in self.fields:
+            origin = _vector(self.fields["space origin"])[:3]
+        if any(vector is not None for vector in vectors):
+            matrix = _placed(vectors, spacing, origin)
+            # A unit for each number of a vector.
             units = re.findall(r'"([^"]*)"', self.fields.get("space units", ""))
+            for row, unit in enumerate(units[:3]):
+                matrix[row] *= millimetres(unit) or 1.0
         else:
-            spacings = numbers(self.fields.get("spacings", ""), "spacings") or [math.nan] * len(roles)
-            if len(spacings) != len(roles):
-                raise NotAnImageError("The header has spacings for another number of axes.", "damaged")
-            spacing = [1.0 if math.isnan(spacings[axis]) else spacings[axis] for axis in space]
-            axes = [[size * (row == column) for row in range(3)] for column, size in enumerate(spacing)]
+            # A unit for each axis.
             quoted = re.findall(r'"([^"]*)"', self.fields.get("units", ""))
-            units = [quoted[axis] for axis in space] if len(quoted) == len(roles) else []
-        matrix = completed(axes, origin)
-        scale = {_MILLIMETRES.get(unit.strip().lower(), 1.0) for unit in units[:3]}
-        if len(scale) == 1:
-            matrix[:3] *= scale.pop()
+            if len(quoted) == len(roles):
+                spacing = [(millimetres(quoted[axis]) or 1.0) * size for axis, size in zip(space, spacing, strict=True)]
+            axes = [[size * (row == column) for row in range(3)] for column, size in enumerate(spacing)]
+            matrix = completed(axes, origin)
         name = self.fields.get("space", "").lower()
         name = name.removesuffix("-time") if "-" in name else name[:3]
         return np.diag([*_SPACES.get(name, tuple(np.diag(LPS_TO_RAS)[:3])), 1.0]) @ matrix
@@ -268,6 +309,19 @@ class _Header:
             return sinceFirst(float(value) * unit for value in index) if unit else None
         except ValueError:
             return None
+
+
+def _placed(vectors: list[list[float] | None], spacing: list[float], origin: list[float]) -> Matrix:
+    # An axis in space without a direction ("none") stands upright on the others.
+    known = [number for number, vector in enumerate(vectors) if vector is not None]
+    first = next(n for n in range(3) if n in known and (n + 2) % 3 not in known) if len(known) < 3 else 0
+    turned = [(first + step) % 3 for step in range(3)]
+    matrix = completed([(vectors[number] or [])[:3] for number in turned if number in known], origin)
+    columns = matrix[:3, :3].copy()
+    for place, number in enumerate(turned):
+        upright = number not in known and number < len(spacing)
+        matrix[:3, number] = columns[:, place] * (spacing[number] if upright else 1.0)
+    return matrix
 
 
 def _vector(text: str) -> list[float]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..Errors import NotAnImageError
 from ..Frame import Pixels
-from .Inflate import GZIP, PIECE, inflaters
+from .Inflate import GZIP, PIECE, inflaters, unpackedLength
 from .Raw import Stored, allocate, openFile, readUpTo, statOf
 
 KEPT = 512 << 20
@@ -24,7 +24,7 @@ class Streamed(Stored):
     file is open during calls only.
 
     :param offset: where the stream begins in the file.
-    :param skip: bytes of the unpacked content that come before what is declared.
+    :param skip: bytes of the unpacked content that come before what is declared; -1: what is declared ends it.
     """
 
     def __init__(
@@ -53,8 +53,13 @@ class Streamed(Stored):
         """Bytes of the content that were unpacked since the beginning."""
 
     def missing(self, size: int) -> str | None:
-        self._total = self._skip + size
         try:
+            if self._skip < 0:
+                length = unpackedLength(self.path, self._offset, self._wrapper, self._limit)
+                if length is None or length < size:
+                    return f"The header declares {size:,} bytes of voxels; the compressed stream has fewer."
+                self._skip = length - size
+            self._total = self._skip + size
             there = statOf(self.path).st_size - self._offset
         except FileNotFoundError:
             if not self._detached:

@@ -12,18 +12,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ..Errors import NotAnImageError
 from .ImageFile import sinceFirst
+from .TextHeader import millimetres
 from .TIFFPage import Page, sameKind
 
-_UNITS = {
-    **dict.fromkeys(("m", "meter", "metre"), 1000.0),
-    **dict.fromkeys(("cm", "centimeter", "centimetre"), 10.0),
-    **dict.fromkeys(("mm", "millimeter", "millimetre"), 1.0),
-    **dict.fromkeys(("µm", "μm", "um", "micron", "microns", "micrometer", "micrometre"), 1e-3),
-    **dict.fromkeys(("nm", "nanometer", "nanometre"), 1e-6),
-    **dict.fromkeys(("inch", "in"), 25.4),
-}
-"""Millimetres."""
 _SECONDS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "μs": 1e-6, "min": 60.0, "h": 3600.0}
 _PIXELS = re.compile(r"<(?:\w+:)?Pixels\s([^>]*)>")
 _ATTRIBUTE = re.compile(r'(\w+)\s*=\s*"([^"]*)"')
@@ -136,7 +129,7 @@ def _imageJ(page: Page) -> Layout:
     if math.prod(sizes.values()) != images:
         sizes = {"c": 1, "z": images, "t": 1}
     # Where ImageJ states a unit of its own, the resolution is in pixels per unit.
-    unit = _UNITS.get(_plain(fields.get("unit", "")))
+    unit = _length(_plain(fields.get("unit", "")))
     (x, y), z = page.resolution, _positive(fields.get("spacing", ""))
     spacing = (unit / x if unit and x else None, unit / y if unit and y else None, unit * z if unit and z else None)
     rate = _positive(fields.get("fps", ""))
@@ -153,12 +146,20 @@ def _ome(fields: dict[str, str], samples: int) -> Layout | None:
 
     def length(axis: str) -> float | None:
         value = _positive(fields.get(f"PhysicalSize{axis}", ""))
-        unit = _UNITS.get(_plain(fields.get(f"PhysicalSize{axis}Unit", "µm")))
+        unit = _length(_plain(fields.get(f"PhysicalSize{axis}Unit", "µm"))) if value else None
         return value * unit if value and unit else None
 
     step = _positive(fields.get("TimeIncrement", ""))
     unit = _SECONDS.get(_plain(fields.get("TimeIncrementUnit", "s")))
     return Layout(sizes, order, (length("X"), length("Y"), length("Z")), step * unit if step and unit else None)
+
+
+def _length(unit: str) -> float | None:
+    # Programs let users type any unit; the resolution then counts as if there were none.
+    try:
+        return millimetres(unit)
+    except NotAnImageError:
+        return None
 
 
 def _plain(unit: str) -> str:

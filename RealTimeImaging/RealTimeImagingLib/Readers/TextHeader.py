@@ -16,6 +16,39 @@ from .Raw import Joined, Stored, readStart, statOf
 LONGEST = 64 << 20
 """Largest header in bytes that is believed: 100,000 frames with attributes take about half of it."""
 
+_MILLIMETRES = {
+    **dict.fromkeys(("m", "meter", "metre"), 1000.0),
+    **dict.fromkeys(("dm", "decimeter", "decimetre"), 100.0),
+    **dict.fromkeys(("cm", "centimeter", "centimetre"), 10.0),
+    **dict.fromkeys(("mm", "millimeter", "millimetre"), 1.0),
+    **dict.fromkeys(("um", "µm", "μm", "micron", "micrometer", "micrometre"), 1e-3),
+    **dict.fromkeys(("nm", "nanometer", "nanometre"), 1e-6),
+    **dict.fromkeys(("pm", "picometer", "picometre"), 1e-9),
+    **dict.fromkeys(("å", "å", "angstrom", "ångström", "ångström"), 1e-7),
+    **dict.fromkeys(("in", "inch", "inche"), 25.4),
+    **dict.fromkeys(("ft", "foot", "feet"), 304.8),
+}
+"""By the name of the unit in lower case and without the s of a plural."""
+_UNSTATED = ("", "?", "???", "none", "unknown", "arbitrary", "a.u.", "au", "pixel", "voxel", "px", "1")
+
+
+def millimetres(unit: str) -> float | None:
+    """Millimetres of a unit of length, None where it states none.
+
+    :raises NotAnImageError: code "unsupported": the unit is unknown, so that the image would have a wrong size.
+    """
+    name = unit.strip().lower()
+    for word in (name, name.removesuffix("s")):
+        if word in _MILLIMETRES:
+            return _MILLIMETRES[word]
+        if word in _UNSTATED:
+            return None
+    raise NotAnImageError(
+        f"The header's unit of length {unit.strip()[:40]!r} is unknown; m, cm, mm, um, nm and inch are known.",
+        "unsupported",
+    )
+
+
 _PATTERN = re.compile(r"([^%]*)%(0?[0-9]{0,2})d([^%]*)")
 _MOST_FILES = 100_000
 
@@ -68,9 +101,9 @@ def integer(text: str, what: str) -> int:
 
 
 def dataFiles(header: str, names: Sequence[str]) -> list[str]:
-    """Paths of the data files that a header names: absolute, or relative to the header and below its folder.
+    """Paths of the data files that a header names: relative to the header, and in its folder or below.
 
-    :raises NotAnImageError: code "unsupported": a name that leaves the folder or the computer.
+    :raises NotAnImageError: code "unsupported": a name, or a link, that leaves the folder or the computer.
     """
     folder = os.path.dirname(os.path.abspath(header))
     paths = []
@@ -79,17 +112,35 @@ def dataFiles(header: str, names: Sequence[str]) -> list[str]:
         # would make Windows send the user's credentials there.
         plain = name.replace("\\", "/")
         parts = plain.split("/")
-        if plain.startswith("//") or "\0" in name or not plain.strip():
-            raise NotAnImageError(
-                f"The header names {name[:80]!r} for its data, which is no local file.", "unsupported"
-            )
-        absolute = os.path.isabs(plain)
-        if not absolute and (".." in parts or ntpath.splitdrive(plain)[0]):
-            raise NotAnImageError(
-                f"The header names {name[:80]!r} for its data, which is outside its folder.", "unsupported"
-            )
-        paths.append(plain if absolute else os.path.join(folder, *parts))
+        outside = plain.startswith("/") or ".." in parts or ntpath.splitdrive(plain)[0]
+        if outside or "\0" in name or not plain.strip():
+            raise _outside(name)
+        paths.append(os.path.join(folder, *parts))
+    checkInside(header, paths)
     return paths
+
+
+def checkInside(header: str, paths: Sequence[str]) -> None:
+    """Whoever may write a header must not make this user read, store and send any file of theirs through it.
+
+    :raises NotAnImageError: code "unsupported": a data file is, all links resolved, outside the header's folder.
+    """
+    folder = os.path.realpath(os.path.dirname(os.path.abspath(header)))
+    for path in paths:
+        try:
+            inside = os.path.commonpath([folder, os.path.realpath(path)]) == folder
+        except ValueError:  # on another drive
+            inside = False
+        if not inside:
+            raise _outside(os.path.relpath(path, os.path.dirname(os.path.abspath(header))))
+
+
+def _outside(name: str) -> NotAnImageError:
+    return NotAnImageError(
+        f"The header names the data file {name[:80]!r}, which is not in the header's folder. "
+        "Only files in the same folder are read.",
+        "unsupported",
+    )
 
 
 def namedByPattern(text: str) -> list[str] | None:
@@ -146,6 +197,14 @@ def afterLines(path: str, offset: int, lines: int) -> int | None:
     except FileNotFoundError:
         return None
     return None
+
+
+def decodedText(data: bytes) -> str:
+    """The text of a header: UTF-8, or Latin-1 where it is not that."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
 
 
 def completed(axes: Sequence[Sequence[float]], origin: Sequence[float]) -> Matrix:
