@@ -21,6 +21,7 @@ from .Scene.LiveVolumes import LiveVolumes
 from .Scene.RecordedSequences import RecordedSequences
 from .Scene.RecordingViews import RecordingViews
 from .Session import Session
+from .Settings.Paths import typedPath
 
 METADATA_PARAMETER = "Metadata"
 RECORDING_FOLDER_KEY = "RealTimeImaging/RecordingFolder"
@@ -171,7 +172,7 @@ class RecordingLogic:
             known.pop(STREAM_ATTRIBUTE, None)
             matrix = slicer.util.arrayFromVTKMatrix(ijkToRASOf(node))
             details = {**self.metadata(), **(attributes or {}), **known}
-            self.exports.snapshot(str(folder), name, pixels, matrix, details)
+            self.exports.snapshot(typedPath(folder), name, pixels, matrix, details)
             saved += 1
         if not saved:
             raise SettingsError("No image has come yet that could be saved.")

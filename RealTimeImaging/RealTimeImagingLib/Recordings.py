@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +19,7 @@ from .Recording.RecordingFolder import prepareFolder
 from .Scene.RecordedSequences import RecordedSequences
 from .Session import Session
 from .Settings import SourceSettings, checkRecordingFolder
+from .Settings.Paths import typedPath
 
 BUILD_PAUSE, BUILD_TURN = 10, 0.01
 """Milliseconds between, and seconds of, the pieces in which a recording is added to the scene."""
@@ -78,10 +78,10 @@ class Recordings:
         current = self._current
         if current:
             return current.name
-        if not str(folder).strip():
+        path = typedPath(folder)
+        if not path:
             raise SettingsError("Choose the folder for recordings.")
         checkAttributes(attributes)
-        path = os.path.abspath(os.path.expanduser(os.fspath(folder)))
         for handle in self._session.running():
             checkRecordingFolder(handle.settings, path)
         prepareFolder(path)

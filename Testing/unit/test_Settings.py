@@ -6,16 +6,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from RealTimeImagingLib.Errors import SettingsError
+from RealTimeImagingLib.Conversion.Settings import ConversionSettings
 from RealTimeImagingLib.Settings import (
     EXISTING,
     PACES,
     RATES,
     SPEEDS,
+    DICOMSettings,
     FolderSettings,
     PushSettings,
     ReplaySettings,
     settingsFromJSON,
 )
+from RealTimeImagingLib.Settings.Paths import typedPath
 
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
 
@@ -25,11 +28,12 @@ text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")
     st.builds(
         FolderSettings,
         folder=text.map(lambda name: os.path.join(os.sep, "no-such-folder", name)),
-        pattern=text.filter(lambda pattern: pattern.strip(" ;")),
+        pattern=text.filter(lambda pattern: pattern.strip(" ;,")),
         subfolders=st.booleans(),
         existing=st.sampled_from(EXISTING),
         seriesPattern=st.just("") | text.map(lambda part: part.replace("{series}", "") + "_{series}"),
         incompleteAfter=st.floats(0.001, 1e6),
+        completeAfter=st.floats(0.1, 86400),
         stream=text.filter(str.strip),
     )
 )
@@ -80,11 +84,75 @@ def test_a_folder_may_be_missing_or_relative_or_in_the_home_folder(tmp_path, mon
 
 
 @pytest.mark.parametrize(
+    ("typed", "parts"),
+    [
+        ('"{}"', ("scans",)),  # Windows: "Copy as path"
+        ("'{}'", ("scans",)),
+        ("\u201c{}\u201d", ("scans",)),
+        ("  {} \t\n", ("scans",)),
+        (' " {} " ', ("scans",)),
+        ("{}/", ("scans",)),
+        ("file://{}", ("scans",)),
+        ("FILE://localhost{}", ("scans",)),
+        ('"file://{}/a%20b%23c"', ("scans", "a b#c")),
+        ("{}/a%20b", ("scans", "a%20b")),
+        ("{}/a'b\"c", ("scans", "a'b\"c")),
+    ],
+)
+def test_typed_and_pasted_paths_are_understood(tmp_path, typed, parts):
+    folder = str(tmp_path / "scans")
+    if os.name == "nt" and "file:" in typed.lower():
+        folder = "/" + folder.replace(os.sep, "/")
+    text, expected = typed.format(folder), str(tmp_path.joinpath(*parts))
+    assert typedPath(text) == expected == typedPath(expected)
+    assert FolderSettings(text).folder == expected
+    assert ReplaySettings(text).file == expected
+    assert DICOMSettings(text).folder == expected
+
+
+@pytest.mark.parametrize("typed", ["", " ", '""', "''", ' " " '])
+def test_a_path_without_anything_in_it_is_none(typed):
+    assert typedPath(typed) == ""
+    for make, words in (
+        (FolderSettings, "the folder into which"),
+        (ReplaySettings, "the file to replay"),
+        (DICOMSettings, "the folder in which"),
+        (lambda path: ConversionSettings(path, "out"), "the folder with DICOM files"),
+    ):
+        with pytest.raises(SettingsError, match=words):
+            make(typed)
+
+
+def test_a_share_may_be_given_as_an_address():
+    share = typedPath("file://server/share/a%20b")
+    assert share.replace(os.sep, "/") == "//server/share/a b"
+
+
+def test_a_path_with_a_nul_character_is_refused():
+    with pytest.raises(SettingsError, match="NUL"):
+        FolderSettings("a\0b")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(["/", " ", '"', "'", "a", "~", "file:", "//", "%20", ".", "..", "\\", "\t"]), max_size=8
+    ).map("".join)
+)
+def test_a_path_converts_to_itself(typed):
+    path = typedPath(typed)
+    assert path == "" or os.path.isabs(path)
+    assert typedPath(path) == path
+
+
+@pytest.mark.parametrize(
     ("values", "words"),
     [
         ({"folder": ""}, "Choose the folder"),
         ({"folder": "  "}, "Choose the folder"),
         ({"pattern": " ; ;"}, "pattern of file names is empty"),
+        ({"pattern": " , ;,"}, "pattern of file names is empty"),
+        ({"completeAfter": 0}, "from 0.1 to 86,400 seconds"),
         ({"existing": "some"}, "ignore, newest, all"),
         ({"seriesPattern": "*_series_*"}, "{series}"),
         ({"seriesPattern": "{series}{series}"}, "{series}"),
@@ -155,5 +223,7 @@ def test_json_that_is_no_settings_is_refused_with_a_sentence(values):
 
 
 def test_an_unknown_setting_is_named_with_those_that_there_are():
-    with pytest.raises(SettingsError, match=r"no setting speed; it has existing, folder, incompleteAfter, pattern"):
+    with pytest.raises(
+        SettingsError, match=r"no setting speed; it has completeAfter, existing, folder, incompleteAfter"
+    ):
         settingsFromJSON({"kind": "folder", "folder": "a", "speed": 3})

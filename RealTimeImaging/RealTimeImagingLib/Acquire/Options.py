@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import re
 import time
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from ..Settings import (
     SourceSettings,
     checkRecordingFolder,
 )
+from ..Settings.Paths import typedPath
 
 ELSEWHERE = {PushSettings.kind: "its frames are made inside Slicer"}
 """Sources that make no sense here, and why."""
@@ -70,7 +70,7 @@ def readOptions(arguments: Sequence[str] | None = None) -> Plan:
         if broadcast:
             checkPackages(OpenIGTLinkSettings.kind)
         checkPackages(settings.kind)
-        folder = given["record"] and os.path.abspath(os.path.expanduser(given["record"]))
+        folder = typedPath(given["record"])
         if not (broadcast or folder):
             raise SettingsError("Nothing would become of the images: add --openigtlink PORT or --record FOLDER.")
         if folder:

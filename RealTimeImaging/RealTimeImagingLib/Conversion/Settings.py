@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..Errors import SettingsError
+from ..Settings.Paths import typedPath
 from .Tags import SAFE, fieldsOf, tagsOf
 
 NAME = "{SeriesNumber}_{SeriesDescription}"
@@ -36,10 +37,10 @@ class ConversionSettings:
 
     def __post_init__(self) -> None:
         for field, words in (("input", "the folder with DICOM files"), ("output", "the folder for the new files")):
-            given = str(getattr(self, field))
-            if not given.strip():
+            given = typedPath(str(getattr(self, field)))
+            if not given:
                 raise SettingsError(f"Choose {words}.")
-            object.__setattr__(self, field, os.path.abspath(os.path.expanduser(given)))
+            object.__setattr__(self, field, given)
         if not os.path.isdir(self.input):
             raise SettingsError(f"The folder {self.input} is not there.")
         if os.path.normcase(os.path.realpath(self.input)) == os.path.normcase(os.path.realpath(self.output)):

@@ -14,6 +14,7 @@ import numpy as np
 from ..Errors import FrameError, RecordingError, SettingsError
 from ..Frame import SCALAR_TYPES, Matrix, checkMatrix
 from ..Recording.Header import checkAttributes
+from ..Settings.Paths import typedPath
 
 
 @dataclass(frozen=True)
@@ -114,9 +115,9 @@ class ExportJob:
     def __post_init__(self) -> None:
         if self.format not in FORMATS:
             raise SettingsError(f"There is no format {self.format!r}; there are {', '.join(FORMATS)}.")
-        if not str(self.destination).strip():
+        destination = typedPath(self.destination)
+        if not destination:
             raise SettingsError("Choose where to save.")
-        destination = os.path.abspath(os.path.expanduser(os.fspath(self.destination)))
         object.__setattr__(self, "destination", destination)
         object.__setattr__(self, "parts", tuple(map(os.fspath, self.parts)))
         if not os.path.basename(self.base):

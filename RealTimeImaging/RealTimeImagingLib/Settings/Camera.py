@@ -6,10 +6,10 @@ import os
 import re
 from dataclasses import dataclass, replace
 from typing import ClassVar
-from urllib.parse import urlsplit
 
 from ..Errors import SettingsError
 from .Base import SourceSettings, checkNumber
+from .Paths import typedPath
 
 FLIPS = ("none", "horizontal", "vertical", "both")
 ROTATIONS = (0, 90, 180, 270)
@@ -127,17 +127,13 @@ class CameraSettings(SourceSettings):
 def _device(device: object) -> int | str:
     if isinstance(device, bool) or not isinstance(device, (int, str, os.PathLike)):
         raise SettingsError(f"A camera is a number, a file or an address, not {device!r}.")
-    text = str(device).strip()
+    text = str(device).strip().strip("\"'").strip()
     if not text:
         raise SettingsError("Name the camera: its number, from 0, a video file or the address of a stream.")
     if re.fullmatch(r"-?[0-9]{1,9}", text):
         _checkWhole(int(text), "The number of a camera", 99)
         return int(text)
-    if text.lower().startswith("file:"):
-        from urllib.request import url2pathname  # all of http with it, which every process would wait for
-
-        text = url2pathname(urlsplit(text).path)
-    return text if "://" in text else os.path.abspath(os.path.expanduser(text))
+    return text if "://" in text and not text.lower().startswith("file:") else typedPath(text)
 
 
 def _checkWhole(value: object, what: str, highest: int) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import ClassVar
 
 from ..Errors import SettingsError
 from .Base import SourceSettings, checkAllowed, checkNumber, checkPort
+from .Paths import typedPath
 
 LONGEST_TITLE = 16
 """Characters of an application entity's title (DICOM PS3.5 section 6.2, AE)."""
@@ -52,9 +52,9 @@ class DICOMSettings(SourceSettings):
         # JSON has lists only.
         for name in ("allowed", "callers"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        if not str(self.folder).strip():
+        object.__setattr__(self, "folder", typedPath(self.folder))
+        if not self.folder:
             raise SettingsError("Choose the folder in which the files that come are kept.")
-        object.__setattr__(self, "folder", os.path.abspath(os.path.expanduser(os.fspath(self.folder))))
         for title in (self.aeTitle, *self.callers):
             _checkTitle(title)
         if not str(self.host).strip():

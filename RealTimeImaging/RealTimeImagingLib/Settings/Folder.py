@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..Errors import RecordingFolderError, SettingsError
-from .Base import SourceSettings
+from .Base import SourceSettings, checkNumber
+from .Paths import typedPath
 
 EXISTING = ("ignore", "newest", "all")
 SERIES = "{series}"
@@ -17,17 +18,20 @@ SERIES = "{series}"
 class FolderSettings(SourceSettings):
     """A folder into which image files arrive.
 
-    :param folder: the folder; it may be missing for now, or come and go like a network share.
-    :param pattern: file names to take, with * and ?; several are separated by semicolons; upper and lower case are the
-        same. Files that cannot be images by their name (.part, .tmp, .json, hidden files) are always passed over; of a
-        pair (.hdr and .img) the name of the .hdr counts.
+    :param folder: the folder, as typed or pasted (see :func:`typedPath`); it may be missing for now, or come and go
+        like a network share.
+    :param pattern: file names to take, with * and ?; several are separated by semicolons or commas; upper and lower
+        case are the same. Files that cannot be images by their name (.part, .tmp, .json, hidden files) are always
+        passed over; of a pair (.hdr and .img) the name of the .hdr counts.
     :param subfolders: also look in folders below, to any depth.
-    :param existing: what to do with the files that are there at start: "ignore", "newest" (show the newest one only) or
-        "all" (each, in natural order of the names).
+    :param existing: what to do with the files that are there at start: "newest" (show the newest image only), "ignore"
+        or "all" (each, in natural order of the names).
     :param seriesPattern: a file name in which ``{series}`` stands for the part that tells series apart, such as
         ``*_{series}_*``; each series becomes a stream of that name. Empty: all files are one stream.
     :param incompleteAfter: seconds without growth after which a file that is not whole is reported. It is still shown
         when it is completed later.
+    :param completeAfter: seconds without a new slice after which a volume of DICOM files of one slice each is shown as
+        it is.
     :param stream: name of the stream, and of its live volume.
     :raises SettingsError: a value that cannot work.
     """
@@ -37,16 +41,17 @@ class FolderSettings(SourceSettings):
     folder: str
     pattern: str = "*"
     subfolders: bool = False
-    existing: str = "ignore"
+    existing: str = "newest"
     seriesPattern: str = ""
     incompleteAfter: float = 10.0
+    completeAfter: float = 2.0
     stream: str = "Live"
 
     def __post_init__(self) -> None:
-        if not str(self.folder).strip():
+        object.__setattr__(self, "folder", typedPath(self.folder))
+        if not self.folder:
             raise SettingsError("Choose the folder into which the images arrive.")
-        object.__setattr__(self, "folder", os.path.abspath(os.path.expanduser(os.fspath(self.folder))))
-        if not self.pattern.strip(" ;"):
+        if not self.pattern.strip(" ;,"):
             raise SettingsError('The pattern of file names is empty; "*" takes all images.')
         if self.existing not in EXISTING:
             raise SettingsError(f'"existing" is one of {", ".join(EXISTING)}, not {self.existing!r}.')
@@ -54,6 +59,7 @@ class FolderSettings(SourceSettings):
             raise SettingsError(f"The series pattern has {SERIES} in it once, such as *_{SERIES}_*.")
         if not 0 < self.incompleteAfter < float("inf"):
             raise SettingsError("The time after which an incomplete file is reported is a number of seconds above 0.")
+        checkNumber(self.completeAfter, (0.1, 86400), "The time after which a volume is shown as it is", "seconds")
         if not self.stream.strip():
             raise SettingsError("The live volume needs a name.")
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import ClassVar
 
 from ..Errors import SettingsError
 from .Base import SourceSettings, checkNumber
+from .Paths import typedPath
 
 PACES = ("recorded", "rate", "fastest")
 SPEEDS = (0.001, 1000.0)
@@ -42,9 +42,9 @@ class ReplaySettings(SourceSettings):
     stream: str = "Live"
 
     def __post_init__(self) -> None:
-        if not str(self.file).strip():
+        object.__setattr__(self, "file", typedPath(self.file))
+        if not self.file:
             raise SettingsError("Choose the file to replay.")
-        object.__setattr__(self, "file", os.path.abspath(os.path.expanduser(os.fspath(self.file))))
         if self.pace not in PACES:
             raise SettingsError(f'"pace" is one of {", ".join(PACES)}, not {self.pace!r}.')
         checkNumber(self.speed, SPEEDS, "The speed of a replay", "times real time")
