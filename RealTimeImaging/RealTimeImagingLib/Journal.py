@@ -18,14 +18,14 @@ import json
 import os
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
 from typing import Any
 
-Stamp = tuple[int, int]
-"""(size in bytes, mtime_ns): with the path it names a file's content; overwritten is another stamp."""
+Stamp = tuple[int, ...]
+"""(size in bytes, mtime_ns), and behind them what else tells two files of one path apart; see the source's listing."""
 
 STATE_NAMES = ("state0.json", "state1.json")
 FILES_NAME = "files.jsonl"
@@ -33,6 +33,8 @@ NUMBERS_NAME = "numbers"
 AGAIN = 0.5
 """Seconds between two tries to write on a disk that was full."""
 _DIGITS = 20
+_REVOKED = "revoked"
+"""In place of a verdict: the frame that was announced with this number did not come to be."""
 
 
 class Verdict(str, Enum):
@@ -96,9 +98,12 @@ class Journal:
         self._numbers = os.open(os.path.join(folder, NUMBERS_NAME), flags, 0o600)
         self._waiting = b""
         """Lines of finished files that could not be written yet."""
-        self._loadFiles()
         self._loadNumbers()
-        self._loadState()
+        state = self._loadState()
+        for stream in self._last:  # which a kill may have kept out of the file of numbers
+            self._attempt(self._saveNumber, stream)
+        self._loadFiles()
+        self._loadUnfinished(state)
 
     @property
     def rejected(self) -> int:
@@ -111,6 +116,16 @@ class Journal:
         self._append(files, Verdict.DONE)
         self.listed = True
         self._save()
+
+    def announce(self, files: Mapping[str, Stamp], stream: str) -> None:
+        """Note that the next frame of a stream is made of these files, and finishes them once it is accepted: also when
+        the process dies before it can call :meth:`settle`."""
+        self._write(files, Verdict.DONE, stream, self.next(stream))
+
+    def settle(self, files: Mapping[str, Stamp]) -> None:
+        """Note that the frame that was announced for these files is accepted."""
+        for path, stamp in files.items():
+            self._note(path, stamp, Verdict.DONE)
 
     def begin(self, path: str, stamp: Stamp) -> OpenFile:
         """Note that a file is about to be read; tells what earlier tries made of it."""
@@ -148,7 +163,7 @@ class Journal:
             opened.accepted, opened.deaths = opened.accepted + 1, 0
         self._save()
         if not self.problem:
-            self._attempt(lambda: self._saveNumber(stream))
+            self._attempt(self._saveNumber, stream)
         return number
 
     def refuse(self) -> None:
@@ -205,25 +220,44 @@ class Journal:
     # ---- the files
 
     def _loadFiles(self) -> None:
-        with open(self._files, "rb", closefd=False) as lines:
+        lines: list[Any] = []
+        with open(self._files, "rb", closefd=False) as file:
             whole = 0
-            for line in lines:
+            for line in file:
                 if not line.endswith(b"\n"):
                     # The next line must not be joined to this one.
                     os.ftruncate(self._files, whole)
                     break
                 whole += len(line)
-                path, size, mtime, verdict = json.loads(line)
-                self._note(path, (size, mtime), Verdict(verdict))
+                lines.append(json.loads(line))
             self._filesSize = whole
+        revoked = {(line[3], line[4]): place for place, line in enumerate(lines) if line[2] == _REVOKED}
+        unmet: set[tuple[str, int]] = set()
+        for place, (path, stamp, verdict, *announced) in enumerate(lines):
+            if not announced:
+                self._note(path, tuple(stamp), Verdict(verdict))
+            elif verdict != _REVOKED and place > revoked.get(tuple(announced), -1):
+                stream, number = announced
+                if self.next(stream) > number:
+                    self._note(path, tuple(stamp), Verdict(verdict))
+                else:
+                    unmet.add((stream, number))
+        # Another frame will have that number: these files are still to be read.
+        for stream, number in unmet:
+            self._writeLines([["", [], _REVOKED, stream, number]])
 
     def _append(self, files: Mapping[str, Stamp], verdict: Verdict) -> None:
-        lines = "".join(json.dumps([path, *stamp, verdict.value]) + "\n" for path, stamp in files.items())
-        self._waiting += lines.encode()
-        if not self.problem:
-            self._attempt(self._saveFiles)
+        self._write(files, verdict)
         for path, stamp in files.items():
             self._note(path, stamp, verdict)
+
+    def _write(self, files: Mapping[str, Stamp], verdict: Verdict, *announced: str | int) -> None:
+        self._writeLines([[path, stamp, verdict.value, *announced] for path, stamp in files.items()])
+
+    def _writeLines(self, lines: Sequence[Any]) -> None:
+        self._waiting += "".join(json.dumps(line) + "\n" for line in lines).encode()
+        if not self.problem:
+            self._attempt(self._saveFiles)
 
     def _note(self, path: str, stamp: Stamp, verdict: Verdict) -> None:
         self.done[path] = stamp
@@ -244,9 +278,9 @@ class Journal:
         self._filesSize += len(self._waiting)
         self._waiting = b""
 
-    def _attempt(self, write: Callable[[], None]) -> None:
+    def _attempt(self, write: Callable[..., None], *values: str) -> None:
         try:
-            write()
+            write(*values)
         except OSError as error:
             self.problem = error.strerror or str(error)
             self._again = time.monotonic() + AGAIN
@@ -283,7 +317,7 @@ class Journal:
 
     # ---- the state
 
-    def _loadState(self) -> None:
+    def _loadState(self) -> Mapping[str, Any]:
         states = []
         for turn, handle in enumerate(self._states):
             text = _readAll(handle)
@@ -292,15 +326,18 @@ class Journal:
             if state is not None:
                 states.append(state)
         if not states:
-            return
-        state = max(states, key=lambda one: int(one["serial"]))
-        self._serial, self._last, self.listed = state["serial"], state["last"], state["listed"]
+            return {}
+        newest: dict[str, Any] = max(states, key=lambda one: int(one["serial"]))
+        self._serial, self._last, self.listed = newest["serial"], newest["last"], newest["listed"]
         self.numbers.update(self._last)
-        self.recording = state["recording"]
-        self.recorded, self.failed = state["stored"]
-        self.kept, self._refused = state["kept"], state["refused"]
-        for path, size, mtime, accepted, deaths in state["unfinished"]:
-            opened = OpenFile((size, mtime), accepted, deaths + (path == state["open"]))
+        self.recording = newest["recording"]
+        self.recorded, self.failed = newest["stored"]
+        self.kept, self._refused = newest["kept"], newest["refused"]
+        return newest
+
+    def _loadUnfinished(self, state: Mapping[str, Any]) -> None:
+        for path, stamp, accepted, deaths in state.get("unfinished", []):
+            opened = OpenFile(tuple(stamp), accepted, deaths + (path == state["open"]))
             if self.done.get(path) != opened.stamp:
                 self.unfinished[path] = opened
 
@@ -322,7 +359,7 @@ class Journal:
             "kept": self.kept,
             "refused": self._refused,
             "unfinished": [
-                [path, *opened.stamp, opened.accepted, opened.deaths] for path, opened in self.unfinished.items()
+                [path, opened.stamp, opened.accepted, opened.deaths] for path, opened in self.unfinished.items()
             ],
         }
         text = json.dumps(state).encode()

@@ -9,14 +9,18 @@ from RealTimeImagingLib.Sources.Listing import (
     AWAKE,
     FASTEST,
     IDLE,
+    MOST_ASKED,
+    ROUND,
     SHARE,
     SLOWEST,
     Looks,
+    isAnother,
     listFiles,
     matcher,
     naturalOrder,
     seriesOf,
     stampOf,
+    versionOf,
 )
 from unit.conftest import Clock
 
@@ -115,6 +119,11 @@ def test_the_order_is_the_same_however_the_folder_lists_them(names, random):
         ("a+b(1).nii", ["a+b(1).nii"], ["aab1.nii"]),
         ("a.nii", ["a.nii"], ["axnii", "a.nii2", "ba.nii"]),
         ("é*.nii", ["É1.nii"], ["e1.nii"]),
+        ("*.nii, *.nii.gz", ["a.nii", "b.nii.gz"], ["c.mha", ",", ""]),
+        ("*.nii,*.mha;*.png,", ["a.nii", "b.mha", "c.png"], ["d.jpg", ""]),
+        ("scan,1.nii", ["scan,1.nii"], ["scan2.nii"]),  # a comma may be part of a name
+        ("Pr\u00fcf*", ["Pru\u0308f1.nii", "PR\u00dcF2.nii"], ["Pruf3.nii"]),  # composed and decomposed letters
+        ("Pru\u0308f*", ["Pr\u00fcf1.nii", "Pru\u0308f2.nii"], ["Pruf3.nii"]),
     ],
 )
 def test_file_names_fit_a_pattern_of_stars_and_question_marks(pattern, fits, others):
@@ -148,6 +157,7 @@ def test_all_other_signs_stand_for_themselves(one, other, rest):
         ("RUN_{series}.nii", "run_DWI.NII", "DWI"),
         ("s?_{series}.nii", "s4_a.nii", "a"),
         ("a[1]+{series}.nii", "a[1]+x.nii", "x"),
+        ("Pr\u00fcf_{series}.nii", "Pru\u0308f_a.nii", "a"),
         ("*_{series}_*", "mouse7_T1.nii", None),
         ("*_{series}_*", "__.nii", None),
         ("{series}.nii", "a.mha", None),
@@ -176,7 +186,9 @@ def test_between_underscores_a_series_is_found_whatever_it_is(before, series, af
 def test_files_have_size_and_time(tmp_path):
     (tmp_path / "a.nii").write_bytes(b"12345")
     os.utime(tmp_path / "a.nii", ns=(0, 1234567890123456700))
-    assert looked(tmp_path, everything) == {str(tmp_path / "a.nii"): (5, 1234567890123456700)}
+    version = versionOf(str(tmp_path / "a.nii"))
+    assert version[:2] == (5, 1234567890123456700)
+    assert looked(tmp_path, everything) == {str(tmp_path / "a.nii"): version}
     assert stampOf(str(tmp_path / "a.nii")) == (5, 1234567890123456700)
     assert stampOf(str(tmp_path / "b.nii")) is None
 
@@ -286,7 +298,7 @@ def test_a_look_in_pieces_finds_every_file_once(tmp_path, fifty):
 def test_of_known_files_some_are_asked_about_by_turns(tmp_path, fifty, monkeypatch):
     monkeypatch.setattr(Listing, "ASKED", 20)
     looks = Looks(str(tmp_path), False, everything, Clock())
-    done = {path: stampOf(path) for path in fifty}
+    done = {path: versionOf(path) for path in fifty}
     (tmp_path / "new.nii").touch()
     turns = []
     for _ in range(3):
@@ -298,9 +310,85 @@ def test_of_known_files_some_are_asked_about_by_turns(tmp_path, fifty, monkeypat
     assert looks.go(done, math.inf).keys() - {str(tmp_path / "new.nii")} == turns[0]
 
 
+def test_every_known_file_is_asked_about_within_a_round_however_many_there_are(tmp_path, fifty, monkeypatch):
+    monkeypatch.setattr(Listing, "ASKED", 1)
+    clock = Clock()
+    looks = Looks(str(tmp_path), False, everything, clock)
+    done = {path: versionOf(path) for path in fifty}
+    looks.go(done, math.inf)
+    for interval, count in ((ROUND / 10, 5), (ROUND / 2, 25), (ROUND, 50), (10.0, 50)):
+        clock.now += interval
+        looks._askFrom = 0
+        assert len(looks.go(done, math.inf)) == count
+    monkeypatch.setattr(Listing, "MOST_ASKED", 20)
+    clock.now += 1.0
+    looks._askFrom = 0
+    assert len(looks.go(done, math.inf)) == 20
+    assert MOST_ASKED * ROUND >= 20_000
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the listing has no file numbers there")
+def test_a_file_that_replaced_another_is_asked_about_at_once(tmp_path, fifty, monkeypatch):
+    monkeypatch.setattr(Listing, "ASKED", 1)
+    looks = Looks(str(tmp_path), False, everything, Clock())
+    done = {path: versionOf(path) for path in fifty}
+    looks.go(done, math.inf)
+    for name in ("7.nii", "31.nii"):
+        (tmp_path / "part").write_bytes(bytes(7))
+        os.replace(tmp_path / "part", tmp_path / name)
+    looks._askFrom = len(fifty)
+    found = looks.go(done, math.inf).keys() - {sorted(fifty)[0]}
+    assert {str(tmp_path / "7.nii"), str(tmp_path / "31.nii")} <= found
+    assert len(found) <= 3
+
+
+def test_a_look_goes_on_with_asking_in_the_next_piece(tmp_path, fifty):
+    clock = Clock(0.01)
+    looks = Looks(str(tmp_path), False, everything, clock)
+    done = {path: versionOf(path) for path in fifty}
+    found, pieces = [], 0
+    while looks.isDue():
+        found += looks.go(done, clock.now + 0.1)
+        pieces += 1
+    assert sorted(found) == sorted(fifty)
+    assert pieces > 5
+
+
+# ---- the same file, or another
+
+
+def test_what_makes_a_file_another(tmp_path):
+    path, part = tmp_path / "a.nii", tmp_path / "part"
+    (tmp_path / "clock").touch()
+    when = (10**18, 10**18)
+    path.write_bytes(b"12345")
+    os.utime(path, ns=when)
+    first = versionOf(str(path))
+    assert isAnother(None, first)
+    assert not isAnother(first, versionOf(str(path)))
+    for change, another in (
+        (lambda: (part.write_bytes(b"54321"), os.utime(part, ns=when), os.replace(part, path)), True),
+        (lambda: (path.write_bytes(b"24680"), os.utime(path, ns=when)), os.name != "nt"),
+        (lambda: (path.write_bytes(b"123456"), os.utime(path, ns=when)), True),
+        (lambda: os.utime(path, ns=(10**18, 10**18 + 10**9)), True),
+        (lambda: os.link(path, tmp_path / "link"), False),
+        (lambda: os.unlink(tmp_path / "link"), False),
+        (lambda: path.chmod(0o400), False),
+        (lambda: path.chmod(0o600), False),
+    ):
+        before = versionOf(str(path))
+        while versionOf(str(path))[2] >= (tmp_path / "clock").stat().st_mtime_ns and os.name != "nt":
+            (tmp_path / "clock").write_bytes(b"")  # until the file system's clock goes on
+        change()
+        assert isAnother(before, versionOf(str(path))) is another, change
+    # Some file systems give a file another number after a while.
+    now = versionOf(str(path))
+    assert isAnother(now, (*now[:3], now[3] + 1, now[4])) is (os.name == "nt")
+
+
 def test_a_few_known_files_are_asked_about_at_each_look(tmp_path, fifty):
     looks = Looks(str(tmp_path), False, everything, Clock())
-    done = {path: stampOf(path) for path in fifty}
+    done = {path: versionOf(path) for path in fifty}
     for _ in range(3):
         assert looks.go(done, math.inf) == done
 

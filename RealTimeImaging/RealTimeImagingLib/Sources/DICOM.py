@@ -20,7 +20,7 @@ from ..Doors import Listener
 from ..Errors import NotAnImageError
 from ..Event import Event
 from ..Frame import Image
-from ..Journal import Journal, Verdict
+from ..Journal import Journal, Stamp, Verdict
 from ..Readers import Lend, openImageFile
 from ..Settings import DICOMSettings
 from .DICOMFiles import Files, Instance, readInstance
@@ -155,7 +155,7 @@ class DICOMSource:
             elif stamp[1] >= started:
                 self._known.add(path)
 
-    def _unreadable(self, path: str, stamp: tuple[int, int], why: str) -> Event:
+    def _unreadable(self, path: str, stamp: Stamp, why: str) -> Event:
         self._journal.finish(path, stamp, Verdict.REJECTED)
         return Event("damaged", f"{path} was stored and cannot be read: {why}", "warning", path)
 

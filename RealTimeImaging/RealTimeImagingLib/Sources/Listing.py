@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
+import math
 import os
 import re
+import sys
+import unicodedata
+import zlib
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 
 from ..Journal import Stamp
@@ -17,7 +23,11 @@ AWAKE = 10.0
 SHARE = 10
 """Looking may take one part in so many of the time."""
 ASKED = 1000
-"""Known files about which a look asks the system."""
+"""Known files about which a look asks the system at least."""
+ROUND = 0.6
+"""Seconds in which the system is asked about every known file: what was overwritten is noticed within a second."""
+MOST_ASKED = 35_000
+"""Known files about which the system is asked in a second at most. In larger folders a round takes longer."""
 
 
 def naturalOrder(path: str) -> list[tuple[int, int, str]]:
@@ -27,10 +37,26 @@ def naturalOrder(path: str) -> list[tuple[int, int, str]]:
 
 
 def matcher(pattern: str) -> Callable[[str], bool]:
-    """A test of file names for the pattern of :class:`FolderSettings`; upper and lower case are the same."""
-    parts = [part.strip().casefold().replace("[", "[[]") for part in pattern.split(";") if part.strip()]
-    single = [re.compile(fnmatch.translate(part)) for part in parts]
-    return lambda name: any(one.match(name.casefold()) for one in single)
+    """A test of file names for the pattern of :class:`FolderSettings`.
+
+    Upper and lower case are the same, and so are composed and decomposed letters: some systems store "ü" as "u" with
+    two dots behind. A pattern with commas is tried as it stands, too, as a name may contain a comma.
+    """
+    whole = pattern.split(";")
+    parts = {_comparable(part.strip()) for one in whole for part in (one, *one.split(",")) if part.strip(" ,")}
+    single = [re.compile(fnmatch.translate(part.replace("[", "[[]"))) for part in sorted(parts)]
+
+    # The same names come with every look.
+    @functools.lru_cache(maxsize=1 << 16)
+    def matches(name: str) -> bool:
+        name = _comparable(name)
+        return any(one.match(name) for one in single)
+
+    return matches
+
+
+def _comparable(text: str) -> str:
+    return unicodedata.normalize("NFC", text.casefold())
 
 
 def seriesOf(pattern: str) -> Callable[[str], str | None]:
@@ -41,11 +67,11 @@ def seriesOf(pattern: str) -> Callable[[str], str | None]:
     if not pattern:
         return lambda name: None
     words = {SERIES: "(?P<series>.+?)", "*": ".*?", "?": "."}
-    parts = re.split(r"(\{series\}|\*|\?)", pattern)
+    parts = re.split(r"(\{series\}|\*|\?)", unicodedata.normalize("NFC", pattern))
     expression = re.compile("".join(words.get(part, re.escape(part)) for part in parts), re.IGNORECASE | re.DOTALL)
 
     def series(name: str) -> str | None:
-        found = expression.fullmatch(name)
+        found = expression.fullmatch(unicodedata.normalize("NFC", name))
         return found["series"] if found else None
 
     return series
@@ -88,8 +114,9 @@ def _isFolder(entry: os.DirEntry[str]) -> bool:
 class Looks:
     """Looking at a folder again and again, as often as that is cheap, and in pieces where it is not.
 
-    Each look lists all names, asks the system about the new ones, and about some of the known ones by turns: so that
-    what was overwritten is found without asking about 50,000 files each time.
+    Each look lists all names. It asks the system about the new ones, about those of which the listing itself says
+    that another file has the name now, and about the other known ones by turns: what was overwritten is found without
+    asking about 50,000 files each time.
 
     :param folder: the folder; ``subfolders``: also those below; ``wanted``: which names.
     :param clock: monotonic time in seconds.
@@ -102,8 +129,13 @@ class Looks:
         self.due = clock()
         """When to look next."""
         self._entries: Iterator[os.DirEntry[str]] | None = None
-        self._cost, self._known, self._askFrom = 0.0, 0, 0
-        self._earliest = self._lastNew = self.due
+        self._known: list[str] = []
+        self._toAsk: deque[str] = deque()
+        self._numbers: dict[str, int] = {}
+        """The file numbers that the last look listed, by path."""
+        self._numbersNow: dict[str, int] = {}
+        self._cost, self._askFrom = 0.0, 0
+        self._began = self._earliest = self._lastNew = self.due
 
     def all(self) -> dict[str, Stamp]:
         """Path to stamp of all wanted files, at once.
@@ -111,16 +143,16 @@ class Looks:
         :raises OSError: the folder cannot be listed.
         """
         paths = [entry.path for entry in listFiles(self._folder, self._subfolders, self._wanted)]
-        return {path: stamp for path in paths if (stamp := stampOf(path)) is not None}
+        return {path: stamp for path in paths if (stamp := versionOf(path)) is not None}
 
     def isDue(self) -> bool:
         """Whether a look is to begin, or to go on."""
-        return self._entries is not None or self._clock() >= self.due
+        return not self.begins or self._clock() >= self.due
 
     @property
     def begins(self) -> bool:
         """Whether the next piece is the first of a look."""
-        return self._entries is None
+        return self._entries is None and not self._toAsk
 
     def go(self, done: Mapping[str, Stamp], until: float) -> dict[str, Stamp]:
         """One piece of a look: path to stamp of the new files, and of those known that were asked about.
@@ -129,24 +161,29 @@ class Looks:
         :param until: when to stop; the rest comes with the next piece.
         :raises OSError: the folder cannot be listed.
         """
-        started = self._clock()
-        if self._entries is None:
-            self._cost, self._known = 0.0, 0
-            self._entries = listFiles(self._folder, self._subfolders, self._wanted)
         found: dict[str, Stamp] = {}
-        try:
-            for entry in self._entries:
-                if self._ask(entry.path in done):
-                    stamp = stampOf(entry.path)
-                    if stamp is not None:
-                        found[entry.path] = stamp
-                if self._clock() > until:
-                    self._cost += self._clock() - started
-                    return found
-        except OSError:
-            self._entries = None
-            raise
-        self._cost += self._clock() - started
+        if self.begins:
+            self._cost, self._known, self._numbersNow = 0.0, [], {}
+            self._entries = listFiles(self._folder, self._subfolders, self._wanted)
+        if self._entries is not None:
+            started = self._clock()
+            try:
+                for entry in self._entries:
+                    if not self._isListed(entry, done):
+                        _put(found, entry.path)
+                    if self._clock() > until:
+                        self._cost += self._clock() - started
+                        return found
+            except OSError:
+                self._entries = None
+                raise
+            self._cost += self._clock() - started
+            self._entries, self._numbers = None, self._numbersNow
+            self._chooseWhatToAsk()
+        while self._toAsk:
+            _put(found, self._toAsk.popleft())
+            if self._clock() > until and self._toAsk:
+                return found
         self._finish()
         return found
 
@@ -163,20 +200,73 @@ class Looks:
         """Look again after so many seconds."""
         self.due = self._clock() + seconds
 
-    def _ask(self, known: bool) -> bool:
-        if not known:
-            return True
-        place = self._known
-        self._known += 1
-        return 0 <= place - self._askFrom < ASKED
+    def _isListed(self, entry: os.DirEntry[str], done: Mapping[str, Stamp]) -> bool:
+        # Whether the file is known, and the listing does not tell that it was replaced.
+        if entry.path not in done:
+            return False
+        if sys.platform != "win32":  # there the number costs as much as the stamp
+            number = entry.inode()
+            self._numbersNow[entry.path] = number
+            if self._numbers.get(entry.path, number) != number:
+                return False
+        self._known.append(entry.path)
+        return True
+
+    def _chooseWhatToAsk(self) -> None:
+        began, count = self._began, len(self._known)
+        self._began = self._clock()
+        passed = self._began - began
+        wanted = max(ASKED, min(math.ceil(count * passed / ROUND), int(MOST_ASKED * passed)))
+        if self._askFrom >= count:
+            self._askFrom = 0
+        self._toAsk.extend(self._known[self._askFrom : self._askFrom + wanted])
+        self._askFrom += wanted
 
     def _finish(self) -> None:
-        self._entries = None
-        self._askFrom = self._askFrom + ASKED if self._askFrom + ASKED < self._known else 0
         now = self._clock()
         self._earliest = now + self._cost
         usual = FASTEST if now - self._lastNew < AWAKE else IDLE
         self.due = now + min(SLOWEST, max(usual, SHARE * self._cost))
+
+
+def _put(found: dict[str, Stamp], path: str) -> None:
+    version = versionOf(path)
+    if version is not None:
+        found[path] = version
+
+
+def versionOf(path: str) -> Stamp | None:
+    """What tells whether a file is still the same: :func:`stampOf` and, behind it, the time of its last change of any
+    kind (ns; Windows: of its creation), its number in the file system, and a checksum of owner, rights and links.
+
+    None when it is gone. See :func:`isAnother`.
+    """
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    access = f"{status.st_mode} {status.st_uid} {status.st_gid} {status.st_nlink}"
+    version = status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, zlib.crc32(access.encode())
+    companion = companionOf(path)
+    other = versionOf(companion) if companion else None
+    if other is None:
+        return version
+    (size, *times), (otherSize, *otherTimes) = (version[:3], other[:3])
+    return size + otherSize, *map(max, times, otherTimes), version[3] ^ other[3], version[4] ^ other[4]
+
+
+def isAnother(before: Stamp | None, now: Stamp) -> bool:
+    """Whether a path has another file, or other content, than when it had the version ``before``.
+
+    Size and modification time may be the same: a copy that keeps times restores them. Then the change time tells,
+    which no program can set; a change of rights, owner or links alone is no new file. The file's number alone tells on
+    Windows only: elsewhere some file systems give a file another number after a while.
+    """
+    if before is None or before[:2] != now[:2] or len(before) != len(now):
+        return True
+    if sys.platform == "win32":
+        return before[2:4] != now[2:4]
+    return before[2] != now[2] and (before[3] != now[3] or before[4] == now[4])
 
 
 def stampOf(path: str) -> Stamp | None:
