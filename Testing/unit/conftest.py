@@ -114,7 +114,9 @@ class Receiver:
     def take(self, item):
         if isinstance(item, Event):
             self.told.append(item.code)
-            if item.code != "folder-there":  # which every start says
+            if item.code == "folder-there":  # which every start says
+                self.there = item
+            else:
                 self.events.append(item)
         else:
             number = self.journal.accept(item.stream)

@@ -4,8 +4,11 @@ import gzip
 import os
 import shutil
 import sys
+import tempfile
 import threading
 import time
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -266,7 +269,7 @@ def test_of_files_of_one_time_the_last_by_name_is_the_newest(receive, incoming):
 
 def test_what_was_there_at_the_first_start_is_not_new_after_a_restart(receive, incoming):
     arrive(incoming / "old.nii", niftiFile(1))
-    receiver = receive()
+    receiver = receive(existing="ignore")
     receiver.step()
     receiver.journal.close()
     arrive(incoming / "while.nii", niftiFile(2))  # came while no process was there
@@ -375,16 +378,278 @@ def test_a_folder_that_became_a_file_is_gone(receive, incoming):
     incoming.touch()
     receiver.run(1)
     assert receiver.codes == ["folder-gone"]
+    assert f"{incoming} is a file, not a folder" in receiver.events[0].text
+    assert f"{incoming} is a file, not a folder" in receiver.source.status
+
+
+@pytest.fixture
+def public():
+    """A folder that everybody reaches."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        path = Path(folder, "incoming")
+        path.mkdir()
+        yield path
+        os.chmod(path, 0o755)
+
+
+@contextmanager
+def withoutRights():
+    """As an ordinary user, for whom permissions count."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def linked(link, target):
+    try:
+        link.symlink_to(target)
+    except OSError:
+        pytest.skip("no links here")
+
+
+def test_what_is_wrong_with_a_folder_is_told_alike_by_event_and_state(receive, incoming):
+    (incoming / "file").touch()
+    linked(incoming / "circle", incoming / "circle")
+    for name, words in (
+        ("file", "is a file, not a folder"),
+        ("file/below", "a part of its path is a file"),
+        ("circle", "leads in a circle"),
+        ("none", "is not there"),
+    ):
+        receiver = receive(folder=incoming / name)
+        receiver.run(3)
+        (event,) = receiver.events
+        assert (event.code, event.level) == ("folder-missing", "warning")
+        assert words in event.text
+        assert words in receiver.source.status
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no permissions of this kind there")
+def test_a_folder_without_permission_is_not_called_missing(receive, public):
+    arrive(public / "a.nii", niftiFile(1))
+    os.chmod(public, 0)
+    receiver = receive(folder=public, existing="ignore")
+    with withoutRights():
+        receiver.run(2)
+    (event,) = receiver.events
+    assert event.code == "folder-denied"
+    for words in (event.text, receiver.source.status):
+        assert "cannot be listed (Permission denied): check its permissions" in words
+        assert "not there" not in words
+    os.chmod(public, 0o755)
+    with withoutRights():
+        receiver.run(1)
+        assert receiver.codes == ["folder-denied", "folder-back"]
+        assert receiver.frames == []
+    os.chmod(public, 0)
+    with withoutRights():
+        receiver.run(2)
+        assert receiver.codes[2:] == ["folder-denied"]
+        assert "gone" not in receiver.events[-1].text
+    os.chmod(public, 0o755)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of this kind are not everywhere")
+def test_too_many_open_files_are_not_the_folders_fault(receive, incoming):
+    import resource
+
+    receiver = receive()
+    receiver.run(1)
+    arrive(incoming / "a.nii", niftiFile(1))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        receiver.run(3)
+        status = receiver.source.status
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    (event,) = receiver.events
+    assert event.code == "too-many-open-files"
+    assert "too many files are open" in event.text
+    assert "too many files are open" in status
+    receiver.run(1)
+    assert receiver.codes == ["too-many-open-files", "folder-back"]
+    assert receiver.names == ["a.nii"]
+
+
+def test_a_file_that_cannot_be_read_is_told_soon_and_shown_when_it_can_be(receive, public):
+    receiver = receive(folder=public, incompleteAfter=10.0)
+    receiver.step()
+    arrive(public / "a.nii", niftiFile(1))
+    os.chmod(public / "a.nii", 0)
+    with withoutRights():
+        if os.access(public / "a.nii", os.R_OK, effective_ids=os.access in os.supports_effective_ids):
+            pytest.skip("no permissions of this kind here")
+        receiver.run(0.3)
+        assert receiver.events == []  # its writer may still set them
+        receiver.run(1)
+        (event,) = receiver.events
+        assert (event.code, event.level, event.subject) == ("unreadable", "warning", str(public / "a.nii"))
+        assert "a.nii is not readable (Permission denied)" in event.text
+        receiver.run(60)
+        assert "a.nii is not readable (Permission denied)" in receiver.source.status
+        assert len(receiver.events) == 1
+        assert receiver.counts == (0, 1)
+    os.chmod(public / "a.nii", 0o644)
+    receiver.run(2)
+    assert receiver.counts == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("existing", "words"),
+    [
+        ("ignore", "3 images were already there and skipped"),
+        ("newest", "3 images were already there; only the newest is shown"),
+        ("all", "3 images were already there and shown"),
+    ],
+)
+def test_images_that_were_there_are_mentioned(receive, incoming, existing, words):
+    for number in range(3):
+        arrive(incoming / f"{number}.nii", niftiFile(number))
+    receiver = receive(existing=existing)
+    receiver.step()
+    assert words in receiver.there.text
+    if existing == "ignore":
+        assert words in receiver.source.status
+
+
+def test_a_file_that_is_never_completed_stays_in_the_state(receive, incoming):
+    receiver = receive(incompleteAfter=2.0)
+    (incoming / "a.nii").write_bytes(niftiFile(1)[:-10])
+    receiver.run(60)
+    words = "a.nii is not complete: The header declares 48 bytes of voxels, 38 are there."
+    assert receiver.source.status == f"No image has arrived in {incoming} yet. {words}"
+    arrive(incoming / "b.nii", niftiFile(2))
+    receiver.run(1)
+    assert receiver.source.status == f"Waiting for the next image in {incoming}. {words}"
+
+
+def test_a_change_of_the_images_size_is_told_once(receive, incoming):
+    receiver = receive()
+    for number, shape in enumerate(((2, 3, 4), (2, 3, 4), (5, 3, 4), (2, 3, 4))):
+        arrive(incoming / f"{number}.nii", niftiFile(number, shape))
+        receiver.run(0.5)
+    (event,) = receiver.events
+    assert (event.code, event.level, event.subject) == ("size-changed", "info", "Live")
+    assert "from 4 x 3 x 2 int16 to 4 x 3 x 5 int16 with 2.nii" in event.text
+
+
+def test_of_the_images_that_are_there_the_newest_that_is_one_is_shown(receive, incoming):
+    for order, (name, data) in enumerate(
+        (("a.nii", niftiFile(1)), ("b.nii", niftiFile(2)), ("c.dat", b"no image" * 100), ("d.nii", b"no image" * 100))
+    ):
+        arrive(incoming / name, data)
+        os.utime(incoming / name, ns=(0, 10**18 + order))
+    receiver = receive()
+    receiver.run(1)
+    assert receiver.names == ["b.nii"]
+    assert receiver.events == []
+
+
+def test_of_a_folder_that_was_missing_at_start_all_new_images_are_shown(receive, incoming):
+    receiver = receive(folder=incoming / "later")
+    receiver.run(1)
+    (incoming / "later").mkdir()
+    for name in ("a.nii", "b.nii", "c.nii"):
+        arrive(incoming / "later" / name, niftiFile(1))
+    receiver.run(1)
+    assert receiver.names == ["a.nii", "b.nii", "c.nii"]
+
+
+# ---- replaced files
+
+
+def test_a_replaced_file_of_the_same_size_and_time_is_another_frame(receive, incoming):
+    when = (10**18, 10**18)
+    receiver = receive()
+    receiver.step()
+    for number in range(4):
+        part = incoming / ".part"
+        part.write_bytes(niftiFile(number))
+        os.utime(part, ns=when)
+        os.replace(part, incoming / "a.nii")
+        receiver.run(0.5)
+    assert receiver.sums == [sumOf(number) for number in range(4)]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no change time there")
+def test_a_file_overwritten_in_place_whose_time_is_restored_is_another_frame(receive, incoming):
+    when = (10**18, 10**18)
+    receiver = receive()
+    receiver.step()
+    for number in range(3):
+        with open(incoming / "a.nii", "r+b" if number else "wb") as file:
+            file.write(niftiFile(number))
+            file.flush()
+            os.utime(incoming / "a.nii", ns=when)
+        receiver.run(0.5)
+    assert receiver.sums == [sumOf(number) for number in range(3)]
+
+
+def test_new_rights_or_links_are_no_new_file(receive, incoming):
+    receiver = receive(pattern="a.nii")
+    receiver.step()
+    arrive(incoming / "a.nii", niftiFile(1))
+    receiver.run(0.5)
+    os.chmod(incoming / "a.nii", 0o400)
+    receiver.run(0.5)
+    os.link(incoming / "a.nii", incoming / "b.nii")
+    receiver.run(0.5)
+    receiver.reopen()
+    receiver.run(0.5)
+    assert receiver.counts == (1, 0)
+    os.chmod(incoming / "a.nii", 0o600)
+
+
+def test_a_replacement_while_no_process_was_there_is_noticed(receive, incoming):
+    when = (10**18, 10**18)
+    receiver = receive()
+    for number in range(2):
+        receiver.run(0.5)
+        (incoming / ".part").write_bytes(niftiFile(number))
+        os.utime(incoming / ".part", ns=when)
+        os.replace(incoming / ".part", incoming / "a.nii")
+        receiver.run(0.5 * (not number))
+        receiver.reopen()
+    receiver.run(0.5)
+    assert receiver.sums == [sumOf(0), sumOf(1)]
+
+
+def test_names_and_times_of_any_kind(receive, incoming):
+    """Line ends and 255 bytes in a name, times in the future and before 1970, sparse files."""
+    receiver = receive()
+    receiver.step()
+    names = ["a" * 251 + ".nii", "future.nii", "past.nii"] + (["line\nend\t.nii"] if os.name == "posix" else [])
+    for number, name in enumerate(names):
+        part = incoming / ".part"
+        part.write_bytes(niftiFile(number))
+        times = {"future.nii": 2 * 10**18 * 2, "past.nii": -(10**15)}
+        os.utime(part, ns=(0, times.get(name, 10**18)))
+        os.replace(part, incoming / name)
+        receiver.run(0.5)
+    with open(incoming / "sparse.nii", "wb") as file:
+        file.write(niftiFile(9)[:360])
+        file.truncate(400)
+    receiver.run(0.5)
+    assert receiver.counts == (len(names) + 1, 0)
+    assert receiver.events == []
+    assert all(name.isprintable() or "\ufffd" in name for name in receiver.names)
 
 
 def test_the_status_says_what_is_waited_for(receive, incoming):
     receiver = receive(pattern="*.nii")
     receiver.step()
-    assert receiver.source.status == f"No image that fits *.nii has come to {incoming} yet."
+    assert receiver.source.status == f"No image that fits *.nii has arrived in {incoming} yet."
     (incoming / "a.mha").touch()
     (incoming / "b.mha").touch()
     receiver.run(1)
-    assert receiver.source.status.endswith("yet; 2 other files are there.")
+    assert receiver.source.status.endswith("yet; 2 other files are there (*.mha), which do not fit the pattern *.nii.")
     for name in ("c.nii", "d.nii"):
         (incoming / name).write_bytes(niftiFile(1)[:-1])
     receiver.run(1)
@@ -515,7 +780,7 @@ def test_a_file_that_is_overwritten_without_pause_is_never_mixed_nor_shown_twice
     assert places == sorted(set(places))
     assert places[-1] == len(sent) - 1
     assert receiver.counts == (len(places), 0)
-    assert receiver.events == []
+    assert receiver.codes in ([], ["size-changed"])
 
 
 # ---- manners

@@ -5,8 +5,8 @@ import os
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from RealTimeImagingLib.Errors import SettingsError
 from RealTimeImagingLib.Conversion.Settings import ConversionSettings
+from RealTimeImagingLib.Errors import SettingsError
 from RealTimeImagingLib.Settings import (
     EXISTING,
     PACES,

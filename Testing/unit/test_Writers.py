@@ -1,13 +1,16 @@
 import os
+import struct
 import subprocess
 import sys
 import threading
 
 import pytest
+from RealTimeImagingLib.Sources import OpenFilesMacOS
+from RealTimeImagingLib.Sources.OpenFilesMacOS import hasWriter
 from RealTimeImagingLib.Sources.Writers import beingWritten
 from unit.conftest import until
 
-TELLS = sys.platform in ("linux", "win32")
+TELLS = sys.platform in ("linux", "win32", "darwin")
 tells = pytest.mark.skipif(not TELLS, reason="this system does not tell who writes")
 
 
@@ -67,15 +70,86 @@ def test_asking_neither_holds_up_nor_ends_anyone(path):
     assert path.read_bytes() == bytes(100)
 
 
-@pytest.mark.skipif(TELLS, reason="this system tells")
-def test_where_the_system_does_not_tell_the_answer_is_none(path):
-    assert beingWritten(str(path)) is None
-
-
+@pytest.mark.skipif(sys.platform == "darwin", reason="libproc is there")
 def test_where_nobody_can_tell_the_answer_is_none(path, monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
     with path.open("ab"):
         assert beingWritten(str(path)) is None
+
+
+# ---- macOS
+
+
+class Libproc:
+    """The functions of libproc and statfs, answering from a table, in the structures of Apple's headers.
+
+    :param opened: process number to the files it has open: (number of the descriptor, type, flags, device, inode).
+    """
+
+    def __init__(self, opened, local=True):
+        self.opened, self.local, self.closed = opened, local, set()
+
+    def statfs(self, path, buffer):
+        struct.pack_into("=I", buffer, 64, 0x1000 if self.local else 0)
+        return 0
+
+    def proc_listpidspath(self, kind, info, path, flags, buffer, size):
+        assert (kind, info, flags) == (1, 0, 2)
+        struct.pack_into(f"={len(self.opened)}i", buffer, 0, *self.opened)
+        return 4 * len(self.opened)
+
+    def proc_pidinfo(self, process, flavor, argument, buffer, size):
+        assert (flavor, argument.value) == (1, 0)
+        files = self.opened[process][: size // 8]
+        for place, (number, kind, *_) in enumerate(files):
+            struct.pack_into("=iI", buffer, 8 * place, number, kind)
+        return 8 * len(files)
+
+    def proc_pidfdinfo(self, process, number, flavor, buffer, size):
+        assert (flavor, size) == (1, 176)
+        if number in self.closed:
+            return 0
+        _, _, flags, device, inode = next(one for one in self.opened[process] if one[0] == number)
+        struct.pack_into("=I20xIHHQ", buffer, 0, flags, device, 0o100644, 1, inode)
+        return size
+
+
+def test_macos_a_writer_is_found_among_the_files_that_processes_have_open(path):
+    status = path.stat()
+    device, inode = status.st_dev & 0xFFFFFFFF, status.st_ino
+    reads, writes, both = ((number, 1, number, device, inode) for number in (1, 2, 3))
+    socket, elsewhere, other = (4, 2, 3, device, inode), (5, 1, 3, device + 1, inode), (6, 1, 3, device, inode + 1)
+    many = [(number, 1, 1, device, inode) for number in range(100, 9000)]
+    for files, expected in (
+        ([], False),
+        ([reads], False),
+        ([reads, socket, elsewhere, other], False),
+        ([reads, writes], True),
+        ([both], True),
+        ([*many, both], True),
+    ):
+        assert hasWriter(Libproc({17: [reads], 18: files}), str(path), status) is expected
+    library = Libproc({18: [both]})
+    library.closed.add(3)  # closed while it was asked about
+    assert hasWriter(library, str(path), status) is False
+    assert hasWriter(Libproc({}), str(path), status) is False
+
+
+def test_macos_only_files_of_this_computer_and_this_user_are_told_of(path, monkeypatch):
+    status = path.stat()
+    writer = {18: [(3, 1, 2, status.st_dev & 0xFFFFFFFF, status.st_ino)]}
+    for library, owner, expected in (
+        (None, 0, None),  # no libproc, or one that does not find our own file
+        (Libproc(writer), 0, True),
+        (Libproc({}), 0, False),
+        (Libproc({}), 1, None),  # the programs of another user are not shown
+        (Libproc(writer, local=False), 0, None),  # a share: other computers write
+    ):
+        monkeypatch.setattr(OpenFilesMacOS, "_library", lambda library=library: library)
+        monkeypatch.setattr(os, "getuid", lambda owner=owner: status.st_uid + owner, raising=False)
+        assert OpenFilesMacOS.isOpenForWriting(str(path)) is expected
+    with pytest.raises(FileNotFoundError):
+        OpenFilesMacOS.isOpenForWriting(str(path) + "gone")
 
 
 @tells

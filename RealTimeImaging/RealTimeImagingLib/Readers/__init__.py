@@ -17,7 +17,16 @@ from .Picture import JPEG, PNG, PNG_SIGNATURE
 from .Raw import readStart
 from .TIFF import TIFF, TIFF_MARKS
 
-__all__ = ["DEFAULT_LIMIT", "IMAGE_SUFFIXES", "ImageFile", "Lend", "companionOf", "ignoredName", "openImageFile"]
+__all__ = [
+    "DEFAULT_LIMIT",
+    "IMAGE_SUFFIXES",
+    "ImageFile",
+    "Lend",
+    "companionOf",
+    "ignoredName",
+    "isDICOM",
+    "openImageFile",
+]
 
 _READERS: dict[str, type[ImageFile]] = {
     **dict.fromkeys((".nii", ".nii.gz"), NIfTI),
@@ -95,6 +104,11 @@ def _unknown(path: str) -> NotAnImageError:
     return NotAnImageError(
         f"{os.path.basename(path)} is no image that can be read: {', '.join(IMAGE_SUFFIXES)} and DICOM can."
     )
+
+
+def isDICOM(reader: ImageFile) -> bool:
+    """Whether the file is a DICOM file; known after missing() returned None."""
+    return isinstance(reader.reader() if isinstance(reader, Unknown) else reader, DICOM)
 
 
 class Unknown(ImageFile):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from ..Errors import NotAnImageError
 
+_Chosen = TypeVar("_Chosen")
 _FIELDS = (
     *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "InstanceNumber"),
     *("Modality", "Rows", "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient"),
@@ -53,12 +55,8 @@ def readHeader(data: Any, size: int, syntax: Any) -> Header:
     :raises NotAnImageError: code "damaged": it cannot be read, or ends too early.
     """
     from pydicom.filereader import read_dataset
-    from pydicom.tag import Tag
 
-    tags = [Tag(name) for name in _FIELDS]
-    for group, element, _creator in _LOCATIONS:
-        tags += [Tag(group, block) for block in range(0x10, 0x20)]
-        tags += [Tag(group, block << 8 | element) for block in range(0x10, 0x20)]
+    tags = _tags()
     try:
         watched = _Watched(data)
         dataset = read_dataset(
@@ -73,6 +71,46 @@ def readHeader(data: Any, size: int, syntax: Any) -> Header:
     except Exception as error:
         # What pydicom raises on damaged bytes is nowhere declared.
         raise NotAnImageError(f"The data set cannot be read: {error}", "damaged") from error
+
+
+def readFileHeader(path: str) -> Header:
+    """The header of a DICOM file that is whole, with or without the preamble of PS3.10.
+
+    :raises NotAnImageError: code "damaged": it cannot be read, or lacks the UIDs that tell series apart.
+    :raises OSError: the file cannot be read.
+    """
+    return _elements(path, _tags(), _headerOf)
+
+
+def readElements(path: str, names: Sequence[str]) -> dict[str, Any]:
+    """Elements of a DICOM file by keyword, None where the file lacks one.
+
+    :raises NotAnImageError: code "damaged": the header cannot be read.
+    :raises OSError: the file cannot be read.
+    """
+    return _elements(path, names, lambda dataset: {name: dataset.get(name) for name in names})
+
+
+def _elements(path: str, tags: Sequence[Any], choose: Callable[[Any], _Chosen]) -> _Chosen:
+    import pydicom
+
+    try:
+        return choose(pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(tags)))
+    except (NotAnImageError, OSError):
+        raise
+    except Exception as error:
+        # What pydicom raises on damaged bytes is nowhere declared.
+        raise NotAnImageError(f"The header cannot be read: {error}", "damaged") from error
+
+
+def _tags() -> list[Any]:
+    from pydicom.tag import Tag
+
+    tags = [Tag(name) for name in _FIELDS]
+    for group, element, _creator in _LOCATIONS:
+        tags += [Tag(group, block) for block in range(0x10, 0x20)]
+        tags += [Tag(group, block << 8 | element) for block in range(0x10, 0x20)]
+    return tags
 
 
 class _Watched:

@@ -1,5 +1,8 @@
 """Images that arrive as files in a folder. Reads only; nothing in the folder is changed.
 
+A file of one or several images is shown when it is whole (Settling.py). DICOM files of one slice each become volumes
+(SliceVolumes.py).
+
 Slicer's side hints "look again" (QFileSystemWatcher); this side also looks by itself, as often as looking is cheap:
 watchers miss files on network shares, and do not tell of growth.
 """
@@ -10,6 +13,7 @@ import logging
 import os
 import threading
 import time
+import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -17,11 +21,16 @@ from typing import Any
 
 from ..Errors import NotAnImageError
 from ..Event import Event
-from ..Journal import Journal, Verdict
-from ..Readers import Lend, ignoredName
+from ..Frame import Image
+from ..Journal import Journal, Stamp, Verdict
+from ..Readers import Lend, isDICOM
 from ..Settings import FolderSettings
-from .Listing import Looks, matcher, naturalOrder, seriesOf, stampOf
-from .Settling import Bad, Candidate, Gone, Whole
+from .FolderContent import FolderContent
+from .FolderNewest import newestImage
+from .FolderProblem import FolderProblem, problemOf
+from .Listing import Looks, isAnother, matcher, seriesOf, versionOf
+from .Settling import UNREADABLE_AFTER, Bad, Candidate, Gone, Unreadable, Waiting, Whole
+from .SliceVolumes import SliceVolumes
 from .Source import Arrival
 
 TURN = 0.1
@@ -54,8 +63,12 @@ class FolderSource:
         lend: Lend = lambda nbytes: None,
     ) -> None:
         self._settings, self._journal, self._clock, self._lend = settings, journal, clock, lend
-        self._matches, self._series = matcher(settings.pattern), seriesOf(settings.seriesPattern)
-        self._looks = Looks(settings.folder, settings.subfolders, self._wanted, clock)
+        self._series = seriesOf(settings.seriesPattern)
+        self._content = FolderContent(settings.folder, settings.pattern, matcher(settings.pattern))
+        self._looks = Looks(settings.folder, settings.subfolders, self._content.wanted, clock)
+        self._volumes = SliceVolumes(
+            journal, settings.completeAfter, settings.stream, self._series, self._name, self._lend
+        )
         self._pending: dict[str, Candidate] = {}
         self._untried: deque[Candidate] = deque()
         self._told: set[str] = set()
@@ -63,7 +76,12 @@ class FolderSource:
         self._firstLook: list[Candidate] | None = []
         self._wake = threading.Event()
         self._there: bool | None = None
-        self._others = 0
+        self._seen = False
+        self._problem: FolderProblem | None = None
+        self._problemsTold: set[FolderProblem] = set()
+        self._exhausted = False
+        self._sizes: dict[str, str] = {}
+        self._resized: set[str] = set()
         self._started = time.time()
         if not journal.listed:
             self._passOverExisting()
@@ -72,18 +90,29 @@ class FolderSource:
     def status(self) -> str:
         """What the source waits for."""
         folder = self._settings.folder
-        if self._there is False:
-            return f"The folder {folder} is not there; waiting for it."
+        if self._problem:
+            return f"{self._problem.words}; waiting for it."
         if self._untried:
-            return f"{len(self._untried)} more files wait to be read."
-        growing = [candidate for candidate in self._tried.values() if not candidate.reported]
+            count = len(self._untried)
+            return f"{count} files are waiting to be read." if count > 1 else "1 file is waiting to be read."
+        files = sorted(self._tried.values(), key=self._order)
+        growing = [one for one in files if not one.reported]
+        stuck = "".join(f" {self._unfinished(one)}" for one in files[:3] if one.reported)
         if growing:
             more = f" (and {len(growing) - 1} more)" if len(growing) > 1 else ""
-            return f"Waiting until {self._name(growing[0].path)}{more} is whole: {growing[0].why.rstrip('.')}."
+            name, why = self._name(growing[0].path), growing[0].why.rstrip(".")
+            return f"Waiting until {name}{more} is whole: {why}.{stuck}"
+        if self._volumes.status:
+            return f"{self._volumes.status}{stuck}"
         if self._journal.numbers:
-            return f"Waiting for the next image in {folder}."
-        others = f"; {self._others} other files are there" if self._others else ""
-        return f"No image that fits {self._settings.pattern} has come to {folder} yet{others}."
+            return f"Waiting for the next image in {folder}.{stuck}"
+        fits = "" if self._settings.pattern.strip() == "*" else f" that fits {self._settings.pattern}"
+        beside = f"; {self._content.words}" if self._content.words else ""
+        return f"No image{fits} has arrived in {folder} yet{beside}.{stuck}"
+
+    def _unfinished(self, candidate: Candidate) -> str:
+        name, why = self._name(candidate.path), candidate.why.rstrip(".")
+        return f"{name} is not readable ({why})." if candidate.unreadable else f"{name} is not complete: {why}."
 
     def read(self, seconds: float) -> Iterator[Arrival | Event]:
         """Look at the folder and at the files that were not whole, when it is time; then wait."""
@@ -92,13 +121,15 @@ class FolderSource:
         while self._untried:
             yield from self._try(self._untried.popleft())
             if self._clock() > turn:
+                yield from self._show(self._volumes.ready(self._clock(), bool(self._untried)))
                 return
         now = self._clock()
         for candidate in sorted((one for one in self._tried.values() if one.due <= now), key=self._order):
             yield from self._try(candidate)
             if self._clock() > turn:
                 return
-        next_ = min([self._looks.due, *(candidate.due for candidate in self._tried.values())])
+        yield from self._show(self._volumes.ready(self._clock(), False))
+        next_ = min([self._looks.due, self._volumes.due, *(candidate.due for candidate in self._tried.values())])
         self._wake.wait(max(0.0, min(seconds, next_ - self._clock())))
         self._wake.clear()
 
@@ -110,6 +141,10 @@ class FolderSource:
         """Knows "rescan": look at the folder now."""
         if name == "rescan":
             self._looks.hurry()
+
+    def rest(self) -> Iterator[Arrival | Event]:
+        """The volumes whose slices have come, and of which nothing told yet that they are whole."""
+        yield from self._show(self._volumes.rest(self._clock()))
 
     def close(self) -> None:
         """Forget the files that are not whole."""
@@ -125,44 +160,40 @@ class FolderSource:
             files = self._looks.all()
         except OSError:
             return  # passed over when the folder is there
-        if self._settings.existing == "all":
-            files = {}
-        elif self._settings.existing == "newest" and files:
-            newest = max(files, key=lambda path: (files[path][1], naturalOrder(path)))
-            del files[newest]
-        elif self._there is False:
+        if self._there is False:
             # The folder was not there at start: what is older than the start was there nevertheless.
             files = {path: stamp for path, stamp in files.items() if _cameBefore(path, self._started - CLOCK_SKEW)}
-        self._journal.passOver(files)
-
-    def _wanted(self, name: str) -> bool:
-        if ignoredName(name):
-            return False
-        fits = self._matches(name)
-        self._others += not fits
-        return fits
+        existing, shown = self._settings.existing, set(files)
+        if existing != "all":
+            shown = newestImage(files) if existing == "newest" else set()
+        self._content.existing, self._content.shown = len(files), len(shown)
+        self._journal.passOver({path: stamp for path, stamp in files.items() if path not in shown})
 
     def _look(self, turn: float) -> Iterator[Event]:
         if not self._looks.isDue():
             return
         if self._looks.begins:
-            self._others = 0
+            self._content.begin()
         try:
             if not self._journal.listed:
                 self._passOverExisting()
             found = self._looks.go(self._journal.done, turn)
         except OSError as error:
             self._looks.postpone(GONE_RECHECK)
-            if self._there is not False:
-                yield self._goneEvent(error)
-            self._there, self._firstLook = False, []
+            yield from self._cannotList(error)
             return
-        if not self._there:
+        if not self._there or self._problem:
             yield self._thereEvent()
-        self._there = True
+        self._there, self._seen, self._problem = True, True, None
+        self._problemsTold.clear()
+        if not self._journal.numbers and not self._settings.subfolders:
+            self._content.lookBelow(self._clock())
         new = []
         for path, stamp in found.items():
             candidate = self._pending.get(path)
+            held = self._volumes.held.get(path)
+            if held is not None and not isAnother(held, stamp):
+                continue
             if candidate is None:
                 if self._isNew(path, stamp):
                     new.append(Candidate(path, self._clock()))
@@ -179,22 +210,24 @@ class FolderSource:
             self._firstLook = None
         self._untried.extend(sorted(new, key=self._order))
 
-    def _isNew(self, path: str, stamp: tuple[int, int]) -> bool:
-        return self._journal.done.get(path) != stamp or path in self._journal.incomplete
+    def _isNew(self, path: str, stamp: Stamp) -> bool:
+        return isAnother(self._journal.done.get(path), stamp) or path in self._journal.incomplete
 
-    def _goneEvent(self, error: OSError) -> Event:
+    def _cannotList(self, error: OSError) -> Iterator[Event]:
         folder = self._settings.folder
-        why = error.strerror or str(error)
-        if self._there is None:
-            text = f"The folder {folder} cannot be listed ({why}); images are shown as soon as it can."
-            return Event("folder-missing", text, "warning", folder)
-        text = f"The folder {folder} is gone ({why}); it goes on when the folder is there again."
-        return Event("folder-gone", text, "warning", folder)
+        self._problem = problem = problemOf(folder, error, self._seen)
+        if problem not in self._problemsTold:
+            self._problemsTold.add(problem)
+            text = f"{problem.words}. Images are shown as soon as it can be listed."
+            yield Event(problem.code, text, "warning", folder)
+        if problem.code != "too-many-open-files":
+            self._there, self._firstLook = False, []
 
     def _thereEvent(self) -> Event:
         folder = self._settings.folder
-        if self._there is None:
-            return Event("folder-there", f"Watching {folder}.", subject=folder)
+        if self._there is None and not self._problem:
+            existing = f" {self._content.existingWords}." if self._content.existingWords else ""
+            return Event("folder-there", f"Watching {folder}.{existing}", subject=folder)
         return Event("folder-back", f"The folder {folder} is there again; new images in it are shown.", subject=folder)
 
     # ---- the files
@@ -205,7 +238,7 @@ class FolderSource:
 
     def _try(self, candidate: Candidate) -> Iterator[Arrival | Event]:
         path, now = candidate.path, self._clock()
-        name, stamp = self._name(path), stampOf(path)
+        name, stamp = self._name(path), versionOf(path)
         self._tried[path] = candidate
         if stamp is not None and self._journal.begin(path, stamp).deaths >= DEATHS:
             text = f"{name} ended the reading process {DEATHS} times and is passed over."
@@ -213,9 +246,10 @@ class FolderSource:
             return
         verdict = candidate.look(now)
         if isinstance(verdict, Whole):
-            yield from self._deliver(candidate, verdict)
+            yield from self._show(self._deliver(candidate, verdict))
             return
         self._journal.leave()
+        candidate.unreadable = isinstance(verdict, Unreadable)
         if isinstance(verdict, Gone) or stamp is None:
             self._forget(path)
             if os.path.isdir(self._settings.folder):
@@ -223,21 +257,43 @@ class FolderSource:
                 yield Event("vanished", text, subject=path)
         elif isinstance(verdict, Bad):
             yield self._reject(path, stamp, Event(verdict.code, f"{name}: {verdict.why}", "warning", path))
-        elif candidate.quiet(now) < self._settings.incompleteAfter:
-            candidate.reported = False
+        elif isinstance(verdict, Unreadable) and verdict.exhausted:
+            yield from self._tellExhausted(name, verdict.why)
         else:
-            candidate.due = now + REPORTED_RECHECK
-            if not candidate.reported:
-                candidate.reported = True
-                self._journal.finish(path, stamp, Verdict.INCOMPLETE)
-                why, quiet = verdict.why.rstrip("."), candidate.quiet(now)
-                text = f"{name} is not complete: {why}. It has not changed for {quiet:.0f} s."
-                yield Event("incomplete", text, "warning", path)
+            yield from self._tellUnfinished(candidate, verdict, stamp)
+
+    def _tellUnfinished(self, candidate: Candidate, verdict: Waiting | Unreadable, stamp: Stamp) -> Iterator[Event]:
+        now, unreadable = self._clock(), isinstance(verdict, Unreadable)
+        quiet, patience = candidate.quiet(now), self._settings.incompleteAfter
+        if quiet < (min(UNREADABLE_AFTER, patience) if unreadable else patience):
+            candidate.reported = ""
+            return
+        candidate.due = now + REPORTED_RECHECK
+        code = "unreadable" if unreadable else "incomplete"
+        if candidate.reported == code:
+            return
+        candidate.reported = code
+        self._journal.finish(candidate.path, stamp, Verdict.INCOMPLETE)
+        name, why = self._name(candidate.path), verdict.why.rstrip(".")
+        text = f"{name} is not complete: {why}. It has not changed for {quiet:.0f} s."
+        if unreadable:
+            text = f"{name} is not readable ({why}). It is shown as soon as it can be read."
+        yield Event(code, text, "warning", candidate.path)
+
+    def _tellExhausted(self, name: str, why: str) -> Iterator[Event]:
+        if not self._exhausted:
+            self._exhausted = True
+            text = f"{name} cannot be read now, as too many files are open ({why}). It is tried again."
+            yield Event("too-many-open-files", text, "warning", self._settings.folder)
 
     def _deliver(self, candidate: Candidate, whole: Whole) -> Iterator[Arrival | Event]:
         path, stamp, name = candidate.path, whole.stamp, self._name(candidate.path)
         accepted = self._journal.begin(path, stamp).accepted
-        whole.reader.lend = self._lend
+        single = whole.reader.count == 1 and isDICOM(whole.reader)
+        if not single:
+            # A slice that waits for others must not keep the memory.
+            whole.reader.lend = self._lend
+        self._exhausted = False
         stream = self._series(os.path.basename(path)) or self._settings.stream
         for note in set(whole.reader.notes) - self._told:
             # Once: all files of a series mostly have the same to tell.
@@ -248,6 +304,10 @@ class FolderSource:
                 if candidate.changed():
                     # Not what was judged to be whole: judge it again.
                     self._journal.leave()
+                    return
+                if single and self._volumes.add(path, stamp, image, self._clock()):
+                    self._journal.leave()
+                    self._forget(path)
                     return
                 if index >= accepted:
                     image = replace(image, attributes={"SourceFile": name, **image.attributes})
@@ -266,7 +326,28 @@ class FolderSource:
         self._journal.finish(path, stamp)
         self._forget(path)
 
-    def _reject(self, path: str, stamp: tuple[int, int], event: Event) -> Event:
+    def _show(self, items: Iterator[Arrival | Event]) -> Iterator[Arrival | Event]:
+        for item in items:
+            if isinstance(item, Arrival):
+                yield from self._tellSize(item.stream, item.image)
+            yield item
+            # A variable would keep the memory of an image that is on its way.
+            del item
+
+    def _tellSize(self, stream: str, image: Image) -> Iterator[Event]:
+        size = " x ".join(map(str, reversed(image.pixels.shape[:3]))) + f" {image.pixels.dtype}"
+        if image.pixels.ndim > 3:
+            size += " colour"
+        before, self._sizes[stream] = self._sizes.get(stream, size), size
+        if before != size and stream not in self._resized:
+            self._resized.add(stream)
+            name = image.attributes.get("SourceFile", "")
+            text = (
+                f"{stream}: the image size changed from {before} to {size} with {name}. Later changes are not reported."
+            )
+            yield Event("size-changed", text, subject=stream)
+
+    def _reject(self, path: str, stamp: Stamp, event: Event) -> Event:
         self._journal.finish(path, stamp, Verdict.REJECTED)
         self._forget(path)
         return event
@@ -276,8 +357,9 @@ class FolderSource:
         self._tried.pop(path, None)
 
     def _name(self, path: str) -> str:
-        # A name that is no UTF-8 could be neither shown nor sent.
-        return os.fsencode(os.path.relpath(path, self._settings.folder)).decode("utf-8", "replace")
+        # A name that is no UTF-8 could be neither shown nor sent; a control character, such as a line end, neither.
+        name = os.fsencode(os.path.relpath(path, self._settings.folder)).decode("utf-8", "replace")
+        return "".join("\ufffd" if unicodedata.category(sign) == "Cc" else sign for sign in name)
 
 
 def _cameBefore(path: str, seconds: float) -> bool:

@@ -95,18 +95,16 @@ def listFiles(folder: str, subfolders: bool, wanted: Callable[[str], bool]) -> I
             continue
         for entry in entries:
             # A name decides before the system is asked; links to folders could lead in circles.
-            if wanted(entry.name):
-                if not _isFolder(entry):
-                    yield entry
-                elif subfolders and not entry.is_symlink():
+            if _isFolder(entry, False):
+                if subfolders and not entry.name.startswith("."):
                     waiting.append(entry.path)
-            elif subfolders and not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
-                waiting.append(entry.path)
+            elif wanted(entry.name) and not (entry.is_symlink() and _isFolder(entry, True)):
+                yield entry
 
 
-def _isFolder(entry: os.DirEntry[str]) -> bool:
+def _isFolder(entry: os.DirEntry[str], follow: bool) -> bool:
     try:
-        return entry.is_dir()
+        return entry.is_dir(follow_symlinks=follow)
     except OSError:  # a link in a circle, or to where we may not look
         return False
 

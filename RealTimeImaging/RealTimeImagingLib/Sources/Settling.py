@@ -1,19 +1,38 @@
-"""Whether a file that was seen is whole, decided by what its format declares and never by a fixed wait."""
+"""Whether a file that was seen is whole.
+
+It is whole when everything is there that its format declares, and when one of these holds:
+
+1. The content itself proves its end: gzip, PNG, JPEG, compressed DICOM.
+2. The system says that no program has the file open for writing: Linux, Windows, macOS (see Writers.py).
+3. Where the system cannot tell (network shares, files of other users): the file was renamed into place on a local disk
+   of Linux; it is DICOM, whose lengths are there; or its size and times did not change for QUIET seconds. A file whose
+   last bytes are all zero may be preallocated: it counts after QUIET seconds (DICOM) or QUIET_ZEROS seconds.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import sys
 from dataclasses import dataclass
 
 from ..Errors import NotAnImageError
 from ..Journal import Stamp
-from ..Readers import ImageFile, openImageFile
-from .Listing import naturalOrder, stampOf
+from ..Readers import ImageFile, isDICOM, openImageFile
+from .Listing import naturalOrder, versionOf
 from .Writers import beingWritten
 
-QUIET = 0.2
+QUIET = 2.0
 """Seconds without change after which a file counts as closed where the system cannot tell."""
+QUIET_ZEROS = 10.0
+"""The same for a file that ends with zeros, as the rest of a preallocated file does."""
+TAIL = 64
+"""Last bytes of a file that are looked at for zeros."""
+UNREADABLE_AFTER = 0.5
+"""Seconds after which a file that cannot be read is reported: its writer may still set its permissions."""
+_WINDOWS_LOCKED = (32, 33)
+"""ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION."""
 RECHECK = (0.05, 0.5)
 """Shortest and longest time in seconds until a file that did not change is looked at again."""
 
@@ -31,6 +50,17 @@ class Waiting:
     """Something is missing; ``why`` says what was expected and what came."""
 
     why: str
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """The system does not let us read the file now; ``why`` is its reason.
+
+    :param exhausted: this process, or the computer, has too many open files: the file itself may be fine.
+    """
+
+    why: str
+    exhausted: bool
 
 
 @dataclass(frozen=True)
@@ -58,8 +88,10 @@ class Candidate:
         self.order = naturalOrder(path)
         self.due = now
         self.why = "it has just been seen"
-        self.reported = False
-        """True once it was reported as not complete."""
+        self.reported = ""
+        """The code of the event with which it was reported, "" before."""
+        self.unreadable = False
+        """Whether the system did not let us read it at the last look."""
         self._reader: ImageFile | None = None
         self._stamps: tuple[Stamp | None, ...] = ()
         self._changed = now
@@ -78,20 +110,22 @@ class Candidate:
         """Whether the file, or a file it names, is another than at the last look."""
         return self._stampsNow() != self._stamps
 
-    def look(self, now: float) -> Whole | Waiting | Bad | Gone:
+    def look(self, now: float) -> Whole | Waiting | Unreadable | Bad | Gone:
         """Look at the file once."""
-        stamp = stampOf(self.path)
+        stamp = versionOf(self.path)
         if stamp is None:
             return Gone()
         self._notice(now)
         verdict = self._judge(stamp, now)
-        if isinstance(verdict, Waiting):
+        if isinstance(verdict, Waiting | Unreadable):
             self.why = verdict.why
             shortest, longest = RECHECK
-            self.due = now + min(longest, max(shortest, self.quiet(now) / 4))
+            wait = min(longest, max(shortest, self.quiet(now) / 4))
+            rest = [end - self.quiet(now) for end in (QUIET, QUIET_ZEROS) if end > self.quiet(now)]
+            self.due = now + min([wait, *rest])
         return verdict
 
-    def _judge(self, stamp: Stamp, now: float) -> Whole | Waiting | Bad:
+    def _judge(self, stamp: Stamp, now: float) -> Whole | Waiting | Unreadable | Bad:
         kept = self._reader is not None
         try:
             reader = self._reader or openImageFile(self.path)
@@ -102,19 +136,23 @@ class Candidate:
             if kept:
                 # What the reader saw before may have been overwritten since: judge the file as it is now.
                 return self._judge(stamp, now)
-            return Bad(str(error), error.code) if self._written(now) else Waiting(str(error))
+            return Waiting(str(error)) if self._mayBeWritten(now, None) else Bad(str(error), error.code)
+        except FileNotFoundError:
+            return Waiting("it has just gone away")
         except OSError as error:
             self._reader = None
-            return Waiting(f"it cannot be read: {error.strerror or error}")
+            if getattr(error, "winerror", None) in _WINDOWS_LOCKED:
+                return Waiting("another program has it open for writing")
+            return Unreadable(error.strerror or str(error), error.errno in (errno.EMFILE, errno.ENFILE))
         if missing is not None:
             return Waiting(missing)
         seen = self._stamps
-        closed = reader.sealed or self._written(now)
+        writing = None if reader.sealed else self._mayBeWritten(now, reader)
         if self._stamps[: len(seen)] != seen:
             # What the reader knows is of the file before.
             self._reader = None
             return Waiting("it was overwritten while it was looked at")
-        return Whole(reader, self.stamp or stamp) if closed else Waiting("another program has it open for writing")
+        return Waiting(writing) if writing else Whole(reader, self.stamp or stamp)
 
     def _notice(self, now: float) -> None:
         stamps = self._stampsNow()
@@ -128,30 +166,59 @@ class Candidate:
             self._stamps, self._changed = stamps, now
 
     def _stampsNow(self) -> tuple[Stamp | None, ...]:
-        return tuple(stampOf(path) for path in self._files())
+        return tuple(versionOf(path) for path in self._files())
 
     def _files(self) -> tuple[str, ...]:
         return self._reader.files if self._reader else (self.path,)
 
-    def _written(self, now: float) -> bool:
+    def _mayBeWritten(self, now: float, reader: ImageFile | None) -> str | None:
+        """Why a program may still write the file, or one of those that it names; None when none does.
+
+        :param reader: None when the content can be no image as it is.
+        """
         self._notice(now)
         for path in self._files():
             try:
-                open_ = beingWritten(path)
-            except OSError:
-                return False
-            renamed = self._changes == 1 and _renamed(path)
-            if open_ or (open_ is None and self.quiet(now) < QUIET and not renamed):
-                return False
-        return True
+                if not stat.S_ISREG(os.stat(path).st_mode):
+                    continue  # a pipe or device, which will never be an image
+                writing = beingWritten(path)
+                if writing:
+                    return "another program has it open for writing"
+                wait = 0.0 if writing is False else self._quietNeeded(path, reader)
+            except OSError as error:
+                return f"whether a program writes it cannot be told ({error.strerror or error})"
+            if self.quiet(now) < wait:
+                return f"a program may still write it: it counts as whole after {wait:.0f} s without change"
+        return None
+
+    def _quietNeeded(self, path: str, reader: ImageFile | None) -> float:
+        # Seconds without change where the system cannot tell of a writer.
+        if reader is None:
+            return QUIET
+        # The header of voxels in another file may end with zeros.
+        zeros = (path != self.path or len(self._files()) == 1) and _endsWithZeros(path)
+        if isDICOM(reader):
+            return QUIET if zeros else 0.0
+        if zeros:
+            return QUIET_ZEROS
+        return 0.0 if self._changes == 1 and _renamed(path) else QUIET
+
+
+def _endsWithZeros(path: str) -> bool:
+    # Opening the file makes the client of a share ask the server for its size.
+    with open(path, "rb", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - TAIL))
+        return not any(file.read(TAIL))
 
 
 def _renamed(path: str) -> bool:
-    # Writing sets both times, renaming only the change time; on Windows that field is the time of creation.
-    if sys.platform == "win32":
+    # Writing sets both times, renaming only the change time. Some servers tell the modification time late: only local
+    # disks, which have a device of their own, are believed.
+    if sys.platform != "linux":
         return False
     try:
         status = os.stat(path)
     except OSError:
         return False
-    return status.st_ctime_ns > status.st_mtime_ns
+    return status.st_ctime_ns > status.st_mtime_ns and os.major(status.st_dev) > 0

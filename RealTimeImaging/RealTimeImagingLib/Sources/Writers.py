@@ -10,10 +10,11 @@ import sys
 
 
 def beingWritten(path: str) -> bool | None:
-    """True or False where the system tells, None where it does not (macOS, some network shares, files of others).
+    """True or False where the system tells, None where it does not (most network shares, files of others).
 
     Linux: a read lease is refused while anyone has the file open for writing (fcntl(2), F_SETLEASE).
     Windows: opening without sharing for writing is refused likewise (CreateFileW, ERROR_SHARING_VIOLATION).
+    macOS: libproc lists what programs have open.
 
     :raises OSError: the file is gone.
     """
@@ -21,6 +22,10 @@ def beingWritten(path: str) -> bool | None:
         return _leaseRefused(path)
     if sys.platform == "win32":
         return _sharingRefused(path)
+    if sys.platform == "darwin":
+        from .OpenFilesMacOS import isOpenForWriting
+
+        return isOpenForWriting(path)
     return None
 
 

@@ -20,6 +20,7 @@ class FolderFields(SourceFields[FolderSettings]):
         "existingComboBox",
         "seriesPatternLineEdit",
         "incompleteAfterSpinBox",
+        "dicomCompleteAfterSpinBox",
         "streamLineEdit",
     )
 
@@ -41,6 +42,7 @@ class FolderFields(SourceFields[FolderSettings]):
             existing=EXISTING[ui.existingComboBox.currentIndex],
             seriesPattern=ui.seriesPatternLineEdit.text.strip(),
             incompleteAfter=ui.incompleteAfterSpinBox.value,
+            completeAfter=ui.dicomCompleteAfterSpinBox.value,
             stream=ui.streamLineEdit.text,
         )
 
@@ -53,4 +55,5 @@ class FolderFields(SourceFields[FolderSettings]):
         ui.existingComboBox.currentIndex = EXISTING.index(settings.existing)
         ui.seriesPatternLineEdit.text = settings.seriesPattern
         ui.incompleteAfterSpinBox.value = settings.incompleteAfter
+        ui.dicomCompleteAfterSpinBox.value = settings.completeAfter
         ui.streamLineEdit.text = settings.stream

@@ -1,0 +1,243 @@
+"""Volumes out of a watched folder in which each DICOM file is one slice.
+
+    file of one slice ──► SliceOrder ──► Assembly (which slices, and when) ──► stackOf ──► Arrival
+
+The rules are those of the DICOM receiver, see DICOMSeries.py. The journal finishes the files of a volume together with
+its frame: a process that dies before reads them again, one that dies after it does not.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from ..Errors import NotAnImageError
+from ..Event import Event
+from ..Frame import Image
+from ..Journal import Journal, Stamp
+from ..Readers import Lend
+from .DICOMFiles import Instance
+from .DICOMHeader import Header, readFileHeader
+from .DICOMSeries import Assembly
+from .DICOMShelf import Closed, Slice, Volume
+from .DICOMStreams import NAMES, Streams
+from .DICOMVolumes import Stack, stackOf
+from .Listing import isAnother, versionOf
+from .SliceOrder import SliceOrder
+from .Source import Arrival
+
+HELD = 1 << 30
+"""Bytes of slices that wait in memory; the others wait in their files."""
+MANY_WAIT = 10.0
+"""Seconds after which slices go on although more files wait to be read."""
+
+
+class SliceVolumes:
+    """The slices that wait for the others of their volume.
+
+    :param silence: seconds without a slice after which a volume is shown as it is.
+    :param stream: name of the first series; others have the name of their series.
+    :param streamOf: the stream that a file's name chooses, None when it chooses none.
+    :param nameOf: a path as the user is told it.
+    :param lend: gives memory for a volume, or None.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        silence: float,
+        stream: str,
+        streamOf: Callable[[str], str | None],
+        nameOf: Callable[[str], str],
+        lend: Lend,
+    ) -> None:
+        self._journal, self._silence, self._stream = journal, silence, stream
+        self._streamOf, self._nameOf, self._lend = streamOf, nameOf, lend
+        self._assembly = Assembly(silence)
+        self._orders: dict[str, SliceOrder] = {}
+        self._streams: Streams | None = None
+        self._bytes = 0
+        self._fed = 0.0
+        self._moreSince: float | None = None
+        self._told: set[str] = set()
+        self.held: dict[str, Stamp] = {}
+        """Path to version of the files whose slices wait."""
+
+    @property
+    def due(self) -> float:
+        """When there is something to do, monotonic seconds."""
+        return min([self._assembly.due, *(order.due for order in self._orders.values())])
+
+    @property
+    def status(self) -> str:
+        """What is received, "" when no slice waits."""
+        if not self.held:
+            return ""
+        volumes = self._assembly.open
+        if len(volumes) != 1 or len(volumes[0].slices) != len(self.held):
+            return f"Receiving volumes: {_counted(len(self.held))} so far."
+        volume = volumes[0]
+        of = f" of {volume.expected}" if volume.expected else ""
+        return f"Receiving volume: {len(volume.slices)}{of} slices so far."
+
+    def add(self, path: str, version: Stamp, image: Image, now: float) -> bool:
+        """Take the only image of a DICOM file; False when it is no slice of a volume.
+
+        :param version: of the file when it was read.
+        :param now: monotonic seconds.
+        """
+        header = _headerOf(path)
+        if header is None or not header.single or image.pixels.shape[0] != 1:
+            return False
+        slice_ = Slice(Instance(path, version, header, time.time()), image, 0)
+        if self._bytes + image.pixels.nbytes > HELD:
+            slice_.pixels = None
+        else:
+            self._bytes += image.pixels.nbytes
+        self.held[path] = version
+        self._orders.setdefault(header.series, SliceOrder(self._silence)).add(slice_, now)
+        return True
+
+    def ready(self, now: float, more: bool) -> Iterator[Arrival | Event]:
+        """The volumes that have come.
+
+        :param more: files wait that were not read yet.
+        """
+        if not more:
+            self._moreSince = None
+        elif self._moreSince is None:
+            self._moreSince = now
+        # A volume does not end while slices of its series still wait for their turn.
+        ending = {
+            volume.slices[0].instance.header.series
+            for volume in self._assembly.open
+            if volume.changed + self._silence <= now
+        }
+        for series, order in self._orders.items():
+            if self._moreSince is not None and now - self._moreSince < MANY_WAIT:
+                order.more()
+                continue
+            for came, slice_ in order.take(now, all_=series in ending):
+                yield from self._feed(slice_, came)
+        if self._moreSince is not None and now - self._moreSince < MANY_WAIT:
+            return
+        for closed in self._assembly.silent(now):
+            yield from self._show(closed)
+
+    def rest(self, now: float) -> Iterator[Arrival | Event]:
+        """All that waits, also volumes of which slices may still be missing."""
+        for order in self._orders.values():
+            for came, slice_ in order.take(now, all_=True):
+                yield from self._feed(slice_, came)
+        for closed in self._assembly.silent(float("inf")):
+            yield from self._show(closed)
+
+    # ---- volumes
+
+    def _feed(self, slice_: Slice, came: float) -> Iterator[Arrival | Event]:
+        # Silence is counted from when the slice came, and not from when it was its turn.
+        self._fed = max(self._fed, came)
+        for closed in self._assembly.add(slice_, self._fed):
+            yield from self._show(closed)
+
+    def _show(self, closed: Closed) -> Iterator[Arrival | Event]:
+        volume = closed.volume
+        stream = self._streamName(volume.slices[0])
+        try:
+            self._checkFiles(volume)
+            stack = stackOf(volume, self._lend)
+        except (NotAnImageError, OSError) as error:
+            code = error.code if isinstance(error, NotAnImageError) else "unreadable"
+            words = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+            self._journal.refuse()
+            text = f"{stream}: the volume of {_counted(len(volume.slices))} cannot be shown: {words}"
+            yield Event(code, text, "warning", stream)
+            self._journal.passOver({one.instance.path: one.instance.stamp for one in volume.slices})
+        else:
+            yield from self._tellProblem(closed, stack, stream)
+            yield from self._arrive(volume, stack, stream)
+        for one in volume.slices:
+            self._bytes -= one.pixels.nbytes if one.pixels is not None else 0
+            one.pixels = None
+            if self.held.get(one.instance.path) == one.instance.stamp:
+                del self.held[one.instance.path]
+
+    def _checkFiles(self, volume: Volume) -> None:
+        # A slice that did not stay in memory is read again: it must still be the same.
+        for one in volume.slices:
+            if one.pixels is None:
+                version = versionOf(one.instance.path)
+                if version is None or isAnother(one.instance.stamp, version):
+                    raise NotAnImageError(f"{self._nameOf(one.instance.path)} was replaced or removed.", "damaged")
+
+    def _arrive(self, volume: Volume, stack: Stack, stream: str) -> Iterator[Arrival]:
+        received = max(one.instance.stored for one in volume.slices)
+        together = len(stack.images) == 1
+        slices = list(volume.slices)
+        while stack.images:
+            # Slices that are no volume are a frame each, in the same order.
+            of = slices if together else [slices.pop(0)]
+            files = {one.instance.path: one.instance.stamp for one in of}
+            first = min(of, key=lambda one: one.instance.header.instanceNumber or 0).instance.path
+            image = stack.images.pop(0)
+            image = replace(image, attributes={"SourceFile": self._nameOf(first), **image.attributes})
+            self._journal.announce(files, stream)
+            yield Arrival(stream, image, received)
+            del image
+            self._journal.settle(files)
+
+    def _tellProblem(self, closed: Closed, stack: Stack, stream: str) -> Iterator[Event]:
+        volume, count = closed.volume, len(closed.volume.slices)
+        if stack.problem:
+            if stream not in self._told:
+                self._told.add(stream)
+                text = f"{stream} is no volume, as {stack.problem}: each slice is shown in its own place."
+                yield Event("uneven", text, "warning", stream)
+            return
+        lacking = max(len(stack.missing), closed.announced - count)
+        if lacking <= 0:
+            return
+        text = f"{stream}: {count} of {count + lacking} slices came."
+        if stack.missing:
+            heights = ", ".join(f"{height:.1f}" for height in stack.missing[:5]) + (" ..." if stack.missing[5:] else "")
+            where = _neighbours(volume.slices, stack.missing[0])
+            text += f" The missing ones are shown as zeros, at {heights} mm along the normal{where}."
+        else:
+            text += f" The volume is shown with these {_counted(count)}."
+        yield Event("incomplete", text, "warning", stream)
+
+    # ---- names
+
+    def _streamName(self, slice_: Slice) -> str:
+        header = slice_.instance.header
+        chosen = self._streamOf(os.path.basename(slice_.instance.path))
+        if chosen:
+            return chosen
+        if self._streams is None:
+            if NAMES not in self._journal.kept:
+                self._journal.keep(**{NAMES: {header.series: self._stream}})
+            self._streams = Streams(self._journal, self._stream)
+        return self._streams.of(header)
+
+
+def _headerOf(path: str) -> Header | None:
+    try:
+        return readFileHeader(path)
+    except (NotAnImageError, OSError):
+        return None
+
+
+def _counted(slices: int) -> str:
+    return "1 slice" if slices == 1 else f"{slices} slices"
+
+
+def _neighbours(slices: Sequence[Slice], height: float) -> str:
+    # By which numbers the operator knows them.
+    below = max((one for one in slices if one.height < height), key=lambda one: one.height, default=None)
+    above = min((one for one in slices if one.height > height), key=lambda one: one.height, default=None)
+    numbers = [one.instance.header.instanceNumber for one in (below, above) if one is not None]
+    if len(numbers) < 2 or None in numbers:
+        return ""
+    return f" (between the instances {numbers[0]} and {numbers[1]})"
