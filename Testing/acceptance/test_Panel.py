@@ -56,7 +56,7 @@ def test_threeClicksToAFolder(slicer, module, logic, incoming, noErrors):
     ui = panelOf(module).ui
     ui.folderPathLineEdit.currentPath = str(incoming)
     ui.startButton.click()
-    until(lambda: "has come to" in ui.statusLabel.text)
+    until(lambda: "has arrived in" in ui.statusLabel.text)
     save(incoming / "a.nii", 5)
     until(lambda: "1 received, 1 shown" in ui.framesLabel.text)
     (incoming / "broken.nii").write_bytes(b"no image at all" * 99)
@@ -163,7 +163,7 @@ def test_sceneCloseStops(slicer, module, logic, scanner, incoming, noErrors):
     assert not logic.isRunning()
     assert logic.liveVolumeNode() is None
     assert workFolders() == []
-    handle = logic.start(FolderSettings(incoming))
+    handle = logic.start(FolderSettings(incoming, existing="ignore"))
     until(lambda: handle.state == "running")
     save(incoming / "b.nii", 6)
     until(lambda: logic.statistics()["shown"] == 1)

@@ -316,7 +316,7 @@ def test_every_known_file_is_asked_about_within_a_round_however_many_there_are(t
     looks = Looks(str(tmp_path), False, everything, clock)
     done = {path: versionOf(path) for path in fifty}
     looks.go(done, math.inf)
-    for interval, count in ((ROUND / 10, 5), (ROUND / 2, 25), (ROUND, 50), (10.0, 50)):
+    for interval, count in ((0.099 * ROUND, 5), (0.499 * ROUND, 25), (ROUND, 50), (10.0, 50)):
         clock.now += interval
         looks._askFrom = 0
         assert len(looks.go(done, math.inf)) == count
@@ -423,7 +423,7 @@ def test_when_nothing_comes_looks_are_fewer_until_something_does(tmp_path):
 
 
 def test_a_hint_hurries_but_not_more_than_looking_costs(tmp_path, fifty):
-    clock = Clock(0.01)
+    clock = Clock(0.005)
     looks = Looks(str(tmp_path), False, everything, clock)
     before = clock.now
     looks.go({}, math.inf)

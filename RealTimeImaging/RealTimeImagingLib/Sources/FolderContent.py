@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -21,7 +22,9 @@ class FolderContent:
     """
 
     def __init__(self, folder: str, pattern: str, matches: Callable[[str], bool]) -> None:
-        self._folder, self._pattern, self._matches = folder, pattern, matches
+        self._folder, self._pattern = folder, pattern
+        # The same names come with every look.
+        self._fits = functools.lru_cache(maxsize=1 << 17)(lambda name: None if ignoredName(name) else matches(name))
         self._others: Counter[str] = Counter()
         self.existing = 0
         """Files that were there at start."""
@@ -36,12 +39,10 @@ class FolderContent:
 
     def wanted(self, name: str) -> bool:
         """Whether a file of this name is taken; one that is not is counted, unless it can be no image."""
-        if ignoredName(name):
-            return False
-        fits = self._matches(name)
-        if not fits:
+        fits = self._fits(name)
+        if fits is False:
             self._others[_suffixOf(name)] += 1
-        return fits
+        return bool(fits)
 
     def lookBelow(self, now: float) -> None:
         """Look for images in the subfolders, when it is time.
@@ -57,7 +58,7 @@ class FolderContent:
             for folder in folders:
                 with os.scandir(folder) as entries:
                     for _, entry in zip(range(_NAMES), entries, strict=False):
-                        if not ignoredName(entry.name) and self._matches(entry.name) and entry.is_file():
+                        if self._fits(entry.name) and entry.is_file():
                             self._subfolder = os.path.basename(folder)
                             return
         except OSError:

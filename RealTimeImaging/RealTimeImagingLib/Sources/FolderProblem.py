@@ -41,7 +41,7 @@ def problemOf(folder: str, error: OSError, seen: bool) -> FolderProblem:
     if error.errno == errno.ELOOP:
         return FolderProblem(absent, f"{folder} is a symbolic link that leads in a circle")
     if isinstance(error, FileNotFoundError):
-        return FolderProblem(absent, f"The folder {folder} is {'gone' if seen else 'not there'}")
+        return FolderProblem(absent, f"The folder {folder} is not there{' any more' if seen else ''}")
     if isinstance(error, NotADirectoryError):
         return FolderProblem(absent, f"The folder {folder} is not there: a part of its path is a file")
     return FolderProblem(absent, f"The folder {folder} cannot be listed: {error.strerror or error}")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import fnmatch
-import functools
 import math
 import os
 import re
 import sys
 import unicodedata
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 
@@ -17,16 +15,16 @@ from ..Journal import Stamp
 from ..Readers import companionOf
 from ..Settings import SERIES
 
-FASTEST, IDLE, SLOWEST = 0.005, 0.025, 1.0
+FASTEST, IDLE, SLOWEST = 0.005, 0.025, 0.5
 """Seconds between two looks: while files arrive, when none did for AWAKE seconds, when looking itself takes long."""
 AWAKE = 10.0
 SHARE = 10
 """Looking may take one part in so many of the time."""
 ASKED = 1000
 """Known files about which a look asks the system at least."""
-ROUND = 0.6
+ROUND = 0.4
 """Seconds in which the system is asked about every known file: what was overwritten is noticed within a second."""
-MOST_ASKED = 35_000
+MOST_ASKED = 50_000
 """Known files about which the system is asked in a second at most. In larger folders a round takes longer."""
 
 
@@ -46,8 +44,6 @@ def matcher(pattern: str) -> Callable[[str], bool]:
     parts = {_comparable(part.strip()) for one in whole for part in (one, *one.split(",")) if part.strip(" ,")}
     single = [re.compile(fnmatch.translate(part.replace("[", "[[]"))) for part in sorted(parts)]
 
-    # The same names come with every look.
-    @functools.lru_cache(maxsize=1 << 16)
     def matches(name: str) -> bool:
         name = _comparable(name)
         return any(one.match(name) for one in single)
@@ -235,7 +231,7 @@ def _put(found: dict[str, Stamp], path: str) -> None:
 
 def versionOf(path: str) -> Stamp | None:
     """What tells whether a file is still the same: :func:`stampOf` and, behind it, the time of its last change of any
-    kind (ns; Windows: of its creation), its number in the file system, and a checksum of owner, rights and links.
+    kind (ns; Windows: of its creation), its number in the file system, and its rights, links and owner in one number.
 
     None when it is gone. See :func:`isAnother`.
     """
@@ -243,8 +239,8 @@ def versionOf(path: str) -> Stamp | None:
         status = os.stat(path)
     except (OSError, ValueError):
         return None
-    access = f"{status.st_mode} {status.st_uid} {status.st_gid} {status.st_nlink}"
-    version = status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, zlib.crc32(access.encode())
+    access = status.st_mode | status.st_nlink << 32 | status.st_uid << 64 | status.st_gid << 96
+    version = status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, access
     companion = companionOf(path)
     other = versionOf(companion) if companion else None
     if other is None:
