@@ -92,7 +92,9 @@ def listFiles(folder: str, subfolders: bool, wanted: Callable[[str], bool]) -> I
         for entry in entries:
             # A name decides before the system is asked; links to folders could lead in circles.
             if _isFolder(entry, False):
-                if subfolders and not entry.name.startswith("."):
+                # Junctions are Windows' links to folders; Python tells them since 3.12.
+                junction = getattr(entry, "is_junction", bool)()
+                if subfolders and not entry.name.startswith(".") and not junction:
                     waiting.append(entry.path)
             elif wanted(entry.name) and not (entry.is_symlink() and _isFolder(entry, True)):
                 yield entry

@@ -71,18 +71,19 @@ class SliceOrder:
         """The slices whose turn it is, with the time at which they came."""
         if all_ or self._many or self._severalTimes():
             self._many = False
-            for one in sorted(self._waiting, key=lambda pair: timeOrder(pair[1])):
-                yield self._go(one)
+            self._waiting.sort(key=lambda pair: timeOrder(pair[1]))
+            while self._waiting:
+                yield self._go(0)
             return
         while self._waiting:
-            follows = [pair for pair in self._waiting if self._follows(pair[1])]
-            patient = [pair for pair in self._waiting if pair[0] + self._patience > now]
-            if not follows and len(patient) == len(self._waiting):
+            places = range(len(self._waiting))
+            follow = [place for place in places if self._follows(self._waiting[place][1])]
+            if not follow and self.due > now:
                 return
-            yield self._go(min(follows or self._waiting, key=lambda pair: timeOrder(pair[1])))
+            yield self._go(min(follow or places, key=lambda place: timeOrder(self._waiting[place][1])))
 
-    def _go(self, pair: tuple[float, Slice]) -> tuple[float, Slice]:
-        self._waiting.remove(pair)
+    def _go(self, place: int) -> tuple[float, Slice]:
+        pair = self._waiting.pop(place)
         self._last = max(self._last, pair[1].instance.header.instanceNumber or 0)
         return pair
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -58,6 +59,8 @@ class SliceVolumes:
         self._assembly = Assembly(silence)
         self._orders: dict[str, SliceOrder] = {}
         self._streams: Streams | None = None
+        self._closed: deque[Closed] = deque()
+        """Volumes that are to be shown: asked for more, a source may be stopped in between."""
         self._bytes = 0
         self._fed = 0.0
         self._moreSince: float | None = None
@@ -123,24 +126,29 @@ class SliceVolumes:
                 yield from self._feed(slice_, came)
         if self._moreSince is not None and now - self._moreSince < MANY_WAIT:
             return
-        for closed in self._assembly.silent(now):
-            yield from self._show(closed)
+        self._closed.extend(self._assembly.silent(now))
+        yield from self._showClosed()
 
     def rest(self, now: float) -> Iterator[Arrival | Event]:
         """All that waits, also volumes of which slices may still be missing."""
+        yield from self._showClosed()
         for order in self._orders.values():
             for came, slice_ in order.take(now, all_=True):
                 yield from self._feed(slice_, came)
-        for closed in self._assembly.silent(float("inf")):
-            yield from self._show(closed)
+        self._closed.extend(self._assembly.silent(float("inf")))
+        yield from self._showClosed()
 
     # ---- volumes
 
     def _feed(self, slice_: Slice, came: float) -> Iterator[Arrival | Event]:
         # Silence is counted from when the slice came, and not from when it was its turn.
         self._fed = max(self._fed, came)
-        for closed in self._assembly.add(slice_, self._fed):
-            yield from self._show(closed)
+        self._closed.extend(self._assembly.add(slice_, self._fed))
+        yield from self._showClosed()
+
+    def _showClosed(self) -> Iterator[Arrival | Event]:
+        while self._closed:
+            yield from self._show(self._closed.popleft())
 
     def _show(self, closed: Closed) -> Iterator[Arrival | Event]:
         volume = closed.volume
