@@ -156,3 +156,67 @@ def test_a_growing_file_is_read_once_it_is_whole(tmp_path, pieces, kind):
 def test_hostile_bytes_do_no_harm(tmp_path, changes, packed):
     data = (runs(tmp_path / "a.bmp") if packed else written(tmp_path / "a.bmp", "P")).read_bytes()
     assertHarmless(tmp_path / "b.bmp", mutated(data, changes))
+
+
+def handmade(path, bits, packing, rows, masks=b"", palette=b"", colours=0, size=(5, 3)):
+    """A BMP file with a header of 40 bytes, and masks and a palette behind it."""
+    offset = 14 + 40 + len(masks) + len(palette)
+    header = struct.pack("<IiiHHIIiiII", 40, *size, 1, bits, packing, len(rows), 0, 0, colours, 0)
+    path.write_bytes(struct.pack("<2sIHHI", b"BM", offset + len(rows), 0, 0, offset) + header + masks + palette + rows)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("bits", "masks", "packing"),
+    [
+        (16, (0xF800, 0x7E0, 0x1F), 3),
+        (16, (0x7C00, 0x3E0, 0x1F), 3),
+        (16, (0xF00, 0xF0, 0xF, 0xF000), 6),
+        (32, (0xFF, 0xFF00, 0xFF0000), 3),
+        (32, (0xFF00, 0xFF0000, 0xFF000000), 3),
+        (32, (0xFF000000, 0xFF0000, 0xFF00, 0xFF), 6),
+        (32, (0x3FF00000, 0xFFC00, 0x3FF), 3),
+        (32, (0xFF, 0, 0xFF0000), 3),
+    ],
+)
+def test_masks(tmp_path, bits, masks, packing):
+    values = np.random.default_rng(1).integers(0, 1 << bits, (3, 5 + (bits == 16)), dtype=np.uint64)
+    pixels = values.astype(f"<u{bits // 8}")
+    path = handmade(tmp_path / "a.bmp", bits, packing, pixels.tobytes(), struct.pack(f"<{len(masks)}I", *masks))
+    expected = []
+    for mask in masks:
+        shift = (mask & -mask).bit_length() - 1 if mask else 0
+        values = (pixels.astype(np.int64) & mask) >> shift
+        expected.append(values * 255 // max(1, mask >> shift))
+    np.testing.assert_array_equal(read(path)[0].pixels[0], np.stack(expected, -1)[::-1, :5])
+
+
+def test_masks_with_gaps_are_damage(tmp_path):
+    path = handmade(tmp_path / "a.bmp", 32, 3, bytes(60), struct.pack("<3I", 0xFF00FF, 0xFF00, 0xFF))
+    assert refusal(path).code == "damaged"
+
+
+def test_16_bits_without_masks_equal_pillows(tmp_path):
+    rows = np.random.default_rng(1).integers(0, 1 << 15, (3, 6)).astype("<u2").tobytes()
+    path = handmade(tmp_path / "a.bmp", 16, 0, rows)
+    np.testing.assert_array_equal(read(path)[0].pixels[0], np.asarray(PIL.Image.open(path)))
+
+
+@pytest.mark.parametrize("colours", [3, 300])
+def test_a_palette_of_another_length(tmp_path, colours):
+    palette = np.random.default_rng(1).integers(0, 256, (colours, 4)).astype(np.uint8)
+    path = handmade(tmp_path / "a.bmp", 8, 0, bytes([0, 1, 2, 2, 1, 0, 0, 0] * 3), b"", palette.tobytes(), colours)
+    np.testing.assert_array_equal(read(path)[0].pixels[0], palette[[[0, 1, 2, 2, 1]] * 3][..., 2::-1])
+
+
+def test_runs_of_4_bits_with_jumps(tmp_path):
+    palette = np.random.default_rng(1).integers(0, 256, (16, 4)).astype(np.uint8)
+    data = bytes([5, 0x12, 0, 0, 0, 2, 1, 1, 2, 0x34, 0, 3, 0x56, 0x70, 0, 1])
+    path = handmade(tmp_path / "a.bmp", 4, 2, data, b"", palette.tobytes())
+    indices = [[0, 3, 4, 5, 6], [0] * 5, [1, 2, 1, 2, 1]]
+    np.testing.assert_array_equal(read(path)[0].pixels[0], palette[indices][..., 2::-1])
+
+
+def test_more_pixels_than_the_runs_can_hold_take_no_memory(tmp_path):
+    path = handmade(tmp_path / "a.bmp", 8, 1, bytes([0, 1]), b"", bytes(1024), size=(30_000, 30_000))
+    assert refusal(path).code == "damaged"

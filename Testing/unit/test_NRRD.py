@@ -186,7 +186,7 @@ def test_a_data_file_is_in_the_folder_of_its_header_with_all_links_resolved(tmp_
     for header in ([*BASE, f"data file: {name}"], [*BASE, f"data file: LIST\n{name}"]):
         error = refusal(handmade(tmp_path / "sub" / "a.nhdr", header))
         assert error.code == "unsupported"
-        assert "not in the header's folder" in str(error)
+        assert "leads out of the header's folder" in str(error)
 
 
 def linked(path, target):

@@ -137,7 +137,7 @@ def checkInside(header: str, paths: Sequence[str]) -> None:
 
 def _outside(name: str) -> NotAnImageError:
     return NotAnImageError(
-        f"The header names the data file {name[:80]!r}, which is not in the header's folder. "
+        f"The header names the data file {name[:80]!r}, which leads out of the header's folder. "
         "Only files in the same folder are read.",
         "unsupported",
     )
