@@ -94,7 +94,7 @@ def test_every_file_is_received_or_rejected_and_pixels_are_those_that_were_sent(
 def test_a_status_is_told_when_it_changes(acquire, incoming):
     acquisition = acquire()
     acquisition.until(lambda: acquisition.of("status"))
-    assert acquisition.of("status")[-1].startswith("No image that fits")
+    assert acquisition.of("status")[-1].startswith("No image has arrived")
     (incoming / "a.nii").write_bytes(niftiFile(1)[:-10])
     acquisition.until(lambda: "38 are there" in acquisition.of("status")[-1])
     (incoming / "a.nii").write_bytes(niftiFile(1))
@@ -334,8 +334,8 @@ def test_a_file_that_may_not_be_read_is_named_and_shown_when_it_may(program):
         acquisition = Acquisition(settings, [workFolder], "process1", program(f"os.seteuid({other})"))
         try:
             acquisition.listen().untilCounted(1, 1)
-            event = next(event for event in acquisition.of("event") if event["code"] == "incomplete")
-            assert "0.nii is not complete: it cannot be read: Permission denied." in event["text"]
+            event = next(event for event in acquisition.of("event") if event["code"] == "unreadable")
+            assert "0.nii is not readable (Permission denied)." in event["text"]
             (incoming / "0.nii").chmod(0o644)
             acquisition.untilCounted(2)
             assert acquisition.stop() == 0
