@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Collection
 
 SHARE = 0.6
 """Part of the window's time that showing and drawing images may take."""
-WEIGHT = 0.3
-"""Weight of the latest drawings in what the next ones are expected to take."""
 LONGEST = 1.0
-"""Most seconds that one drawing counts: the display never stops, however slow a view is."""
+"""Most seconds that the drawings of one image count: the display never stops, however slow a view is."""
+JUDGED = 6
+"""Latest images whose drawing tells what the next one is expected to take."""
 SMALL = 1e-9
 
 Stream = str | None
@@ -75,7 +76,6 @@ class DrawingBudget:
         if not more:
             self._drawn[view], self._pending[view] = self._pending.get(view, set()), set()
         streams = self._drawn.get(view, set())
-        seconds = min(seconds, LONGEST)
         for stream in streams:
             self._owe(stream, self._rounds.setdefault(stream, _Round()).add(seconds / len(streams)))
         self._charged += seconds if streams else 0.0
@@ -109,22 +109,25 @@ class _Round:
     """What the views took for one image: expected when it is shown, measured until the next one is."""
 
     def __init__(self) -> None:
-        self._expected: float | None = None
+        self._known: deque[float] = deque(maxlen=JUDGED)
+        self._images = 0
         self._charged = self._measured = 0.0
-        self._first = True
 
     def begin(self) -> float:
         """Begin with the next image; returns the seconds that its drawing is expected to take."""
-        if not self._first:
-            known = self._expected
-            self._expected = self._measured if known is None else known + WEIGHT * (self._measured - known)
-        self._first = False
-        self._measured, self._charged = 0.0, self._expected or 0.0
+        if self._images > 1:  # the first drawing of a view compiles and allocates
+            self._known.append(self._measured)
+        self._images += 1
+        # The upper quartile: one slow drawing is soon forgotten, and so are images that came too soon to be drawn. What
+        # is beyond it is charged when it is drawn.
+        ordered = sorted(self._known)
+        self._charged = ordered[3 * len(ordered) // 4] if ordered else 0.0
+        self._measured = 0.0
         return self._charged
 
     def add(self, seconds: float) -> float:
         """Add a drawing; returns the seconds beyond what was expected."""
-        self._measured += seconds
+        self._measured = min(self._measured + seconds, LONGEST)
         beyond = max(0.0, self._measured - self._charged)
         self._charged += beyond
         return beyond

@@ -9,6 +9,7 @@ import sys
 
 BENCHMARKS = (
     "MainThread",
+    "Drawing",
     "Folder",
     "Listing",
     "Recording",
