@@ -16,6 +16,8 @@ from pyigtl.messages import message_type_to_class_constructor
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = ROOT / "RealTimeImaging" / "RealTimeImaging.py"
 SIMULATOR = ROOT / "RealTimeImaging" / "RealTimeImagingLib" / "Simulator" / "__main__.py"
+OWN_SETTINGS = ("RealTimeImaging/", "ctkPathLineEdit/")
+"""Beginnings of the names of what the module keeps in Slicer's settings."""
 ORIENTATIONS = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
 SHARED = ROOT.parent / "shared" / "data"
 
@@ -34,7 +36,11 @@ def module(slicer, caplog):
     """The module, loaded; afterwards unloaded, with nothing left and nothing in the error log."""
     for messages in (slicerhost.slotErrors, slicerhost.vtkMessages, slicerhost.qtMessages):
         messages.clear()
-    slicer.app.userSettings().clear()
+    settings = slicer.app.userSettings()
+    # Slicer keeps the settings of all its runs in one file: a test has its own, and gives the user's back.
+    kept = {key: settings.value(key) for key in settings.allKeys() if key.startswith(OWN_SETTINGS)}
+    for key in kept:
+        settings.remove(key)
     with caplog.at_level(logging.ERROR):
         library, codecs = _library(), dict(message_type_to_class_constructor)
         yield slicerhost.loadModule(MODULE)
@@ -47,6 +53,10 @@ def module(slicer, caplog):
             sys.modules.update(library)
             # pyigtl's table is of the whole process, and the new modules put their classes into it.
             message_type_to_class_constructor.update(codecs)
+    for key in [key for key in settings.allKeys() if key.startswith(OWN_SETTINGS)]:
+        settings.remove(key)
+    for key, value in kept.items():
+        settings.setValue(key, value)
     assert slicerhost.leftovers() == []
     assert not slicerhost.slotErrors, slicerhost.slotErrors[0].text
     assert not slicerhost.vtkMessages

@@ -45,7 +45,7 @@ def cores(tmp_path):
 
 
 def test_panel(slicer, module, views, logic, cores, tmp_path, noErrors):
-    """Folders, Convert; the list has the files; each click loads the next, with its place and details."""
+    """Folders, Convert; the list has the files; each click loads the next, each once, with its place and details."""
     ui = panelOf(module).ui
     ui.convertSection.collapsed = False
     ui.convertInputPathLineEdit.currentPath = str(tmp_path / "dicom")
@@ -63,6 +63,13 @@ def test_panel(slicer, module, views, logic, cores, tmp_path, noErrors):
         matrix = slicer.util.arrayFromVTKMatrix(_matrixOf(node, slicer))
         np.testing.assert_allclose(matrix, np.diag([-1, -1, 1, 1]) @ fromITK(tmp_path / f"out/{name}.nrrd")[1])
         assert node.GetAttribute("Modality") == "CT"
+    for _ in range(25):
+        ui.loadConvertedButton.click()
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 20
+    slicer.mrmlScene.RemoveNode(slicer.util.getNode("7_Core_07"))
+    ui.convertedComboBox.currentIndex = 7
+    ui.loadConvertedButton.click()
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 20
     before = (tmp_path / "out/7_Core_00.nrrd").read_bytes()
     slicer.util.arrayFromVolume(slicer.util.getNode("7_Core_00"))[:] = 0
     assert (tmp_path / "out/7_Core_00.nrrd").read_bytes() == before
