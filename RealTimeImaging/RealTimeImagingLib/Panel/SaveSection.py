@@ -9,6 +9,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from ..Export.Job import FORMATS, ExportJob
+from .Labels import show
 from .Section import Section
 
 RECORDING_FORMATS = [name for name, format_ in FORMATS.items() if not format_.single]
@@ -44,8 +45,7 @@ class SaveSection(Section):
         ui.snapshotButton.enabled = bool(values["shown"])
         ui.exportButton.enabled = bool(recordings) and not running
         ui.exportProgressBar.value = round(100 * status["progress"])
-        ui.exportLabel.text = status["words"] or "-"
-        ui.exportLabel.setStyleSheet("color: red" if status["failed"] else "")
+        show(ui.exportLabel, status["words"] or "-", status["failed"])
 
     def _showRunning(self, *_collapsed: bool) -> None:
         # A section that opens shows all that is in it, also what was hidden while it was closed.

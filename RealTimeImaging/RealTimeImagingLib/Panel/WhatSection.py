@@ -98,8 +98,9 @@ class WhatSection(Section):
         elif self.logic.isRunning():
             texts = [_("Stopping.")]
         elif failed:
-            errors = [event.text for event in events if event.level == "error"]
-            texts = errors[-1:] or [_("Stopped.")]
+            errors = [event for event in events if event.level == "error"]
+            reasons = [event for event in errors if event.code == "failed"] or errors
+            texts = [reasons[-1].text if reasons else _("Stopped.")]
         elif sources:
             texts = [_("Stopped.")]
         else:
