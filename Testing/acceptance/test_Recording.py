@@ -6,6 +6,7 @@ import gc
 import importlib
 import json
 import os
+import shutil
 import signal
 
 import nibabel
@@ -15,6 +16,7 @@ import slicerhost
 from RealTimeImagingLib import FolderSettings
 from RealTimeImagingLib.Frame import checksum
 from RealTimeImagingLib.Recording import openRecording
+from unit.recordings import frame
 
 from .conftest import until
 
@@ -236,7 +238,7 @@ def test_theLastSeconds(logic, incoming, tmp_path, noErrors):
         logic.keepLast(-1)
 
 
-def test_refusals(logic, incoming, tmp_path, noErrors):
+def test_refusals(module, logic, incoming, tmp_path, noErrors):
     """What cannot work is said before anything starts."""
     with pytest.raises(errors().SettingsError, match="folder"):
         logic.startRecording(" ")
@@ -246,10 +248,126 @@ def test_refusals(logic, incoming, tmp_path, noErrors):
     for folder in (incoming, incoming / "below"):
         with pytest.raises(errors().SettingsError, match="Choose another folder"):
             logic.startRecording(folder)
-    assert not logic.isRecording()
+    (tmp_path / "file").write_text("x")
+    ui = module.widgetRepresentation().self().panel.ui
+    for folder in (tmp_path / "file", tmp_path / "file" / "below", incoming):
+        with pytest.raises(errors().RecordingError, match="Choose another folder"):
+            logic.startRecording(folder)
+        ui.recordingFolderPathLineEdit.currentPath = str(folder)
+        ui.recordButton.click()
+        assert (logic.isRecording(), ui.recordButton.text) == (False, "Record")
+    assert os.listdir(incoming) == []
     logic.startRecording(tmp_path / "recordings")
     with pytest.raises(errors().SettingsError, match="Choose another folder"):
         logic.start(FolderSettings(tmp_path, stream="Other"))
+
+
+def lastWords(logic):
+    """(code, level, text) of what was told of the ends of recordings."""
+    codes = ("recorded", "nothing-recorded", "recording-unfinished")
+    return [(event.code, event.level, event.text) for event in logic.events() if event.code in codes]
+
+
+def test_countsAreOfThisRecording(logic, incoming, tmp_path, noErrors):
+    handle, folder = running(logic, logic.start(FolderSettings(incoming))), tmp_path / "recordings"
+    for name, numbers in (("A", range(3)), ("B", range(3, 5))):
+        recording(logic, folder, name=name)
+        for number in numbers:
+            save(incoming / f"{number}.nii", number)
+        until(lambda last=numbers[-1]: handle.recorded == last + 1)
+        until(lambda numbers=numbers: logic.recordingStatus()["recorded"] == len(numbers))
+        logic.stopRecording()
+        built(logic)
+        status, counts = logic.recordingStatus(), (len(numbers), 0, len(numbers) * 1440)
+        assert (status["recorded"], status["failed"], status["bytes"]) == counts
+    logic.keepLast(60)
+    save(incoming / "5.nii", 5)
+    until(lambda: (logic.recordingStatus()["kept"] or {}).get("frames") == 1)
+    logic.saveLast(folder, name="C")
+    built(logic)
+    assert (logic.recordingStatus()["recorded"], logic.recordingStatus()["bytes"]) == (1, 1440)
+    assert lastWords(logic) == [
+        (
+            "recorded",
+            "info",
+            f"Recording {name} finished: {count}, 0.0 MB. It begins with {folder}/{name}-Live.seq.nhdr.",
+        )
+        for name, count in (("A", "3 images"), ("B", "2 images"), ("C", "1 image"))
+    ]
+
+
+def test_whatIsLostIsInTheLastSentence(logic, incoming, tmp_path):
+    """The folder of the recording disappears, as with a drive that is unplugged."""
+    handle, folder = running(logic, logic.start(FolderSettings(incoming))), tmp_path / "recordings"
+    recording(logic, folder, name="Lost")
+    shutil.rmtree(folder)
+    for number in range(3):
+        save(incoming / f"{number}.nii", number)
+    until(lambda: handle.failed == 3)
+    logic.stopRecording()
+    built(logic)
+    folder.mkdir()
+    recording(logic, folder, name="Half")
+    save(incoming / "3.nii", 3)
+    until(lambda: handle.recorded == 1)
+    folder.rename(tmp_path / "away")
+    sent = 4
+    while handle.failed == 3:  # a folder that is gone is noticed a tenth of a second later
+        save(incoming / f"{sent}.nii", sent)
+        sent += 1
+        until(lambda: logic.statistics()["received"] == sent)  # noqa: B023
+    (tmp_path / "away").rename(folder)
+    logic.stopRecording()
+    built(logic)
+    gone = "the folder or a file in it is gone"
+    begins = f"It begins with {folder}/Half-Live.seq.nhdr."
+    assert lastWords(logic) == [
+        ("nothing-recorded", "error", f"Recording Lost finished: 3 of 3 images lost: {gone}."),
+        ("recorded", "warning", f"Recording Half finished: 1 of {sent - 3} images lost: {gone}. {begins}"),
+    ]
+
+
+def test_whatAProcessLeavesThatHangsIsFinishedAtOnce(slicer, logic, incoming, tmp_path, monkeypatch):
+    """It makes no progress for a stated time, and is ended; another process finishes the files."""
+    monkeypatch.setattr(importlib.import_module("RealTimeImagingLib.Acquisition.Process"), "WRITE_TIME", 2500)
+    handle, folder = running(logic, logic.start(FolderSettings(incoming))), tmp_path / "recordings"
+    recording(logic, folder, name="Hung")
+    for number in range(2):
+        save(incoming / f"{number}.nii", number)
+    until(lambda: handle.recorded == 2)
+    os.kill(handle.pid, signal.SIGSTOP)
+    logic.stop()
+    assert not handle.ended
+    until(lambda: logic.recordingStatus()["writing"] is not None)
+    until(lambda: handle.ended and not logic.recordings.building)
+    assert [part.count for part in parts(folder)] == [2]
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSequenceNode") == 1
+    codes = [event.code for event in logic.events()]
+    assert codes[-3:] == ["hung", "recording-repaired", "recorded"]
+    assert "2 images" in lastWords(logic)[0][2]
+
+
+def test_whatACrashLeftEntersTheScene(slicer, logic, incoming, tmp_path, noErrors):
+    """At the next start of a source, and while another recording is made."""
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    left = importlib.import_module("RealTimeImagingLib.Recording").Recorder(str(folder), "Crashed", "Scan", {})
+    for number in range(2):
+        assert left.append(frame(number))
+    left._lock.release(remove=False)
+    logic.startRecording(folder, name="New")
+    running(logic, logic.start(FolderSettings(incoming)))
+    save(incoming / "a.nii", 1)
+    until(lambda: logic.statistics()["recorded"] == 1)
+    until(lambda: "Crashed-Scan" in logic.recordingsInScene())
+    logic.stopRecording()
+    built(logic)
+    assert sorted(logic.recordingsInScene()) == ["Crashed-Scan", "New-Live"]
+    assert [event.code for event in logic.events() if event.code.startswith("record")] == [
+        "recording-repaired",
+        "recorded",
+    ]
+    assert logic.recordingStatus()["recorded"] == 1
 
 
 def test_movingGeometryIsShownMoving(slicer, logic, incoming, tmp_path, noErrors):
@@ -342,4 +460,7 @@ def test_sceneCloseInMidRecording(slicer, logic, incoming, tmp_path, noErrors):
     slicerhost.closeScene()
     assert not logic.isRecording()
     assert [part.count for part in parts(tmp_path / "recordings")] == [1]
+    until(lambda: lastWords(logic))
+    assert [(code, level) for code, level, _ in lastWords(logic)] == [("recorded", "info")]
+    assert "finished: 1 image, " in lastWords(logic)[0][2]
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSequenceNode") == 0

@@ -159,7 +159,7 @@ def test_without_rights_frames_fail_until_they_are_given(tmp_path):
     with withoutRights(tmp_path):
         assert [recording.append(frame(number)) for number in range(2)] == [False] * 2
     assert recording.append(frame(2))
-    assert [gap.reason for gap in recording.gaps] == ["Permission denied"]
+    assert [gap.reason for gap in recording.gaps] == ["permission denied"]
     assertHolds(recording.finish(), [frame(2)])
     assertCounted(recording, 3, 2)
 

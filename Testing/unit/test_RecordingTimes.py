@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from RealTimeImagingLib.Recording import Origin, openRecording
-from RealTimeImagingLib.Recording.FrameTimes import LEAST_STEP, FrameTimes
+from RealTimeImagingLib.Recording.FrameTimes import LEAST_STEP, SET_BACK, FrameTimes
 from unit.recordings import START, frame, manifestOf, record, recorder
 
 moments = st.floats(0, 1e5)
@@ -26,14 +26,26 @@ def test_the_index_increases_whatever_the_clocks_say(tmp_path_factory, given):
     part = openRecording(record(folder, frames)[0])
     assert part.count == len(frames)
     assert all(later - earlier > 0.9 * LEAST_STEP for earlier, later in pairwise(part.times))
+    latest, setBack = 0.0, False
     for each, entry, time_ in zip(frames, part.frames, part.times, strict=True):
         assert entry["receiveTime"] == each.receiveTime
-        if entry["clock"] == "arrival":
+        setBack = setBack or latest - each.receiveTime > SET_BACK
+        latest = max(latest, each.receiveTime)
+        if entry["clock"] == "arrival" and not setBack:
             assert time_ == pytest.approx(each.receiveTime - frames[0].receiveTime, abs=2e-6)
         if each.deviceTime is None or not np.isfinite(each.deviceTime):
             assert (entry["deviceTime"], entry["clock"] == "device") == (None, False)
         else:
             assert entry["deviceTime"] == each.deviceTime
+
+
+@pytest.mark.parametrize("back", [3600.0, 5.0])
+def test_a_clock_that_is_set_back_changes_no_distances(tmp_path, back):
+    times = [number / 10 - (back if number >= 5 else 0.0) for number in range(10)]
+    frames = [frame(number, (1, 1, 1), receiveTime=START + time) for number, time in enumerate(times)]
+    part = openRecording(record(tmp_path, frames)[0])
+    assert np.diff(part.times) == pytest.approx([0.1] * 4 + [LEAST_STEP] + [0.1] * 4, abs=2e-6)
+    assert [entry["receiveTime"] for entry in part.frames] == [each.receiveTime for each in frames]
 
 
 def clocks(folder, frames):

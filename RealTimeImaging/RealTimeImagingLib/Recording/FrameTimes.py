@@ -15,6 +15,11 @@ SAME_CLOCK = 0.5
 comes may have been under way for longer than what came first. Computers that keep their clocks right agree, too."""
 
 
+SET_BACK = 2.0
+"""Seconds by which an arrival time may lie before one of its stream that came earlier; more is a clock that was set
+back."""
+
+
 class Timed(Protocol):
     """What has a place in time: a frame, or a message of a device."""
 
@@ -68,7 +73,8 @@ class FrameTimes:
         self.origin = origin or Origin()
         self._deviceOrigin: float | None = None
         self._late = 0.0
-        self._last = -math.inf
+        self._last = self._latest = -math.inf
+        self._setBack = 0.0
 
     def of(self, frame: Timed) -> FrameTime:
         """The place of the next frame; it counts only when :meth:`take` follows, which a failed frame does not get."""
@@ -90,6 +96,8 @@ class FrameTimes:
         if self._deviceOrigin is None and (device := usable(frame.deviceTime)) is not None:
             self._setClock(frame, device, time.seconds)
         self._last = time.seconds
+        self._setBack += self._jump(frame)
+        self._latest = max(self._latest, frame.receiveTime + self._setBack)
 
     def begin(self, frame: Timed) -> None:
         """The recording of the stream starts with this frame, unless it has started."""
@@ -112,7 +120,13 @@ class FrameTimes:
         return near if abs(device - near - arrival) <= SAME_CLOCK else None
 
     def _arrival(self, frame: Timed) -> float:
-        return frame.receiveTime - (frame.receiveTime if self.origin.arrival is None else self.origin.arrival)
+        # When the computer's clock is set back meanwhile, what comes next follows what came last.
+        arrival = frame.receiveTime + self._setBack + self._jump(frame)
+        return arrival - (arrival if self.origin.arrival is None else self.origin.arrival)
+
+    def _jump(self, frame: Timed) -> float:
+        back = self._latest - frame.receiveTime - self._setBack
+        return back + LEAST_STEP if SET_BACK < back < math.inf else 0.0
 
     def _setClock(self, frame: Timed, device: float, seconds: float) -> float:
         begin = self._clockOrigin(device, seconds)

@@ -12,6 +12,7 @@ _WORDS = {
     "EPERM": "permission denied",
     "ENOENT": "the folder or a file in it is gone",
     "ENOTDIR": "the folder is a file",
+    "EEXIST": "a file has the name of a folder",
     "EIO": "the disk does not work",
     "ENODEV": "the disk is gone",
     "ENXIO": "the disk is gone",

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import mmap
 import os
+import sys
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,6 +42,38 @@ class _Holder:
         pass
 
 
+def mapPrivately(path: str, size: int, offset: int = 0) -> Any:
+    """Memory that shows a file, and that takes changes without passing them on. It is unmapped when nobody holds it.
+
+    Python keeps a file open for each mapping, and a process may have only so many: with a recording of many streams
+    Slicer could open no file any more. Where it can be helped no file stays open.
+
+    :param offset: a multiple of mmap.ALLOCATIONGRANULARITY.
+    :raises OSError: the file cannot be mapped.
+    """
+    with open(path, "rb") as file:
+        if sys.platform != "win32" and size > 0:
+            return _mapWithoutFile(file.fileno(), size, offset)
+        return mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY, offset=offset)
+
+
+def _mapWithoutFile(handle: int, size: int, offset: int) -> Any:
+    if os.fstat(handle).st_size < offset + size:
+        raise OSError(errno.EINVAL, "it is shorter than its header says")
+    library = ctypes.CDLL(None, use_errno=True)
+    library.mmap.restype = ctypes.c_void_p
+    library.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_int64]
+    library.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    address = library.mmap(None, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE, handle, offset)
+    if address in (None, ctypes.c_void_p(-1).value):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    memory = (ctypes.c_ubyte * size).from_address(address)
+    ending = weakref.finalize(memory, library.munmap, address, size)
+    ending.atexit = False  # type: ignore[misc]
+    return memory
+
+
 def addMappedVolume(
     scene: Any,
     path: str,
@@ -57,8 +93,7 @@ def addMappedVolume(
     :param ijkToRAS: 4x4 float64.
     :raises OSError: the file cannot be mapped.
     """
-    with open(path, "rb") as file:
-        memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    memory = mapPrivately(path, os.path.getsize(path))
     count = int(np.prod(shape))
     flat: Pixels = np.frombuffer(memory, np.uint8, count * dtype.itemsize, offset)
     # A header has any length, and VTK's arrays want their values at whole multiples of their size.

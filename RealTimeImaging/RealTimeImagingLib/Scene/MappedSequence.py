@@ -13,7 +13,7 @@ import vtk
 
 from ..Frame import Pixels, componentsOf, describe
 from ..Recording import RecordedPart
-from .MappedImage import imageOver
+from .MappedImage import imageOver, mapPrivately
 
 HEADER = ".seq.nhdr"
 STREAM_ATTRIBUTE = "RecordingStream"
@@ -83,9 +83,7 @@ class MappedSequence:
         if self._mapped is None or start + size > self._mapped[1]:
             first = start - start % mmap.ALLOCATIONGRANULARITY
             end = min(part.count * size, max(first + CHUNK, start + size))
-            with open(part.rawPath, "rb") as file:
-                memory = mmap.mmap(file.fileno(), end - first, access=mmap.ACCESS_COPY, offset=first)
-            self._mapped = (first, end, memory)
+            self._mapped = (first, end, mapPrivately(part.rawPath, end - first, first))
         first, _, memory = self._mapped
         flat: Pixels = np.frombuffer(memory, np.uint8, size, start - first)
         pixels = flat.view(part.dtype).reshape(part.shape)

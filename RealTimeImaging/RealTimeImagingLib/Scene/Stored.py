@@ -8,6 +8,8 @@ from typing import Any
 
 import slicer
 
+from ..Acquisition.WorkFolders import roots
+
 
 def markStored(storage: Any, item: Any, suffix: str, path: str) -> None:
     """Make now the time at which a storage node has stored its sequence. Only reading and writing set this time, so
@@ -19,7 +21,10 @@ def markStored(storage: Any, item: Any, suffix: str, path: str) -> None:
     """
     sequence = slicer.vtkMRMLSequenceNode()
     sequence.SetDataNodeAtValue(item, "0")
-    with tempfile.TemporaryDirectory() as folder:
-        storage.SetFileName(os.path.join(folder, f"stored{suffix}"))
-        storage.WriteData(sequence)
+    try:
+        with tempfile.TemporaryDirectory(dir=roots()[0]) as folder:
+            storage.SetFileName(os.path.join(folder, f"stored{suffix}"))
+            storage.WriteData(sequence)
+    except OSError:
+        pass  # without room for temporary files Slicer asks to save what is saved already
     storage.SetFileName(path)

@@ -1,0 +1,109 @@
+"""A recording of many streams: few files are open at once, and locks that are lent are held."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from RealTimeImagingLib.Acquisition.Recorders import MOST_OPEN, Recorders
+from RealTimeImagingLib.Recording import openRecording, repair, unfinished
+from RealTimeImagingLib.Recording.Lock import Lock
+from unit.recordings import assertHolds, assertRepaired, child, frame
+
+
+def framesOf(count, rounds):
+    """A frame of each stream, then the next of each."""
+    return [
+        frame(turn, (1, 2, 2), stream=f"S{place}", receiveTime=1e9 + turn * count + place)
+        for turn in range(rounds)
+        for place in range(count)
+    ]
+
+
+def test_any_number_of_streams_is_stored_with_few_files_open(tmp_path):
+    resource = pytest.importorskip("resource", reason="Windows has no such limit")
+    count, frames = 100, framesOf(100, 3)
+    recorders, before = Recorders(str(tmp_path), "Test", {}), resource.getrlimit(resource.RLIMIT_NOFILE)
+    inUse = len(os.listdir("/dev/fd"))
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (inUse + 3 * MOST_OPEN + 20, before[1]))
+        assert [recorders.append(each) for each in frames] == [True] * len(frames)
+        assert repair(str(tmp_path)) == []
+        told = []
+        headers, messages = recorders.finish(lambda done, total: told.append((done, total)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert (len(headers), messages, recorders.events(), told[-1]) == (count, [], [], (count, count))
+    for path in headers:
+        stream = openRecording(path).stream
+        assertHolds([path], [each for each in frames if each.stream == stream])
+    assertRepaired(tmp_path)
+
+
+LIVING = textwrap.dedent("""
+    import sys
+    from RealTimeImagingLib.Acquisition.Recorders import Recorders
+    from unit.test_ManyStreams import framesOf
+    recorders = Recorders(sys.argv[1], "Test", {})
+    for each in framesOf(40, 2):
+        assert recorders.append(each)
+    print("there", flush=True)
+    sys.stdin.readline()
+    import os
+    os._exit(1)
+""")
+
+
+def test_streams_whose_lock_is_lent_are_left_alone_while_their_process_lives(tmp_path):
+    process = child("-c", LIVING, tmp_path)
+    process.stdout.readline()
+    assert any(name.endswith(".streams.lock") for name in os.listdir(tmp_path))
+    assert (unfinished(str(tmp_path)), repair(str(tmp_path))) == ([], [])
+    process.communicate("\n")
+    found = repair(str(tmp_path))
+    assert len(found) == 40
+    assert {one.event.code for one in found} == {"recording-repaired"}
+    assert sum(openRecording(path).count for one in found for path in one.headers) == 80
+    assertRepaired(tmp_path)
+
+
+def test_a_lock_is_held_as_long_as_its_holder(tmp_path):
+    holder, lock = Lock.claim(str(tmp_path / "holder.lock")), Lock.claim(str(tmp_path / "a.lock"))
+    lock.lend("holder.lock")
+    assert lock.there
+    assert Lock.takeOver(lock.path) is None
+    holder.release(remove=False)
+    taken = Lock.takeOver(lock.path)
+    assert taken is not None
+    taken.release(remove=False)
+    lock.release(remove=True)
+    assert os.listdir(tmp_path) == ["holder.lock"]
+
+
+def test_a_mapped_recording_keeps_no_file_open(tmp_path):
+    """In a process of its own: the scene is Slicer's."""
+    if not os.path.isdir("/proc/self/fd"):
+        pytest.skip("open files are counted in /proc")
+    code = textwrap.dedent("""
+        import sys, os
+        import slicerhost
+        slicerhost.boot()
+        from RealTimeImagingLib.Recording import openRecording
+        from RealTimeImagingLib.Scene.MappedSequence import MappedSequence
+        from unit.recordings import frame, record
+        frames = [frame(number) for number in range(3)]
+        (path,) = record(sys.argv[1], frames)
+        before = len(os.listdir("/proc/self/fd"))
+        sequence = MappedSequence(openRecording(path))
+        assert sequence.step(float("inf"))
+        from RealTimeImagingLib.Scene.LiveVolume import arrayOf
+        array = arrayOf(sequence.node.GetNthDataNode(2))
+        assert (array == frames[2].pixels).all()
+        array[:] = 7
+        assert (openRecording(path).pixels(2) == frames[2].pixels).all()
+        assert len(os.listdir("/proc/self/fd")) == before
+    """)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "QT_QPA_PLATFORM": "offscreen"}
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
