@@ -18,7 +18,7 @@ import json
 import os
 import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
@@ -33,8 +33,6 @@ NUMBERS_NAME = "numbers"
 AGAIN = 0.5
 """Seconds between two tries to write on a disk that was full."""
 _DIGITS = 20
-_REVOKED = "revoked"
-"""In place of a verdict: the frame that was announced with this number did not come to be."""
 
 
 class Verdict(str, Enum):
@@ -98,12 +96,11 @@ class Journal:
         self._numbers = os.open(os.path.join(folder, NUMBERS_NAME), flags, 0o600)
         self._waiting = b""
         """Lines of finished files that could not be written yet."""
+        self._loadFiles()
         self._loadNumbers()
-        state = self._loadState()
+        self._loadState()
         for stream in self._last:  # which a kill may have kept out of the file of numbers
             self._attempt(self._saveNumber, stream)
-        self._loadFiles()
-        self._loadUnfinished(state)
 
     @property
     def rejected(self) -> int:
@@ -116,16 +113,6 @@ class Journal:
         self._append(files, Verdict.DONE)
         self.listed = True
         self._save()
-
-    def announce(self, files: Mapping[str, Stamp], stream: str) -> None:
-        """Note that the next frame of a stream is made of these files, and finishes them once it is accepted: also when
-        the process dies before it can call :meth:`settle`."""
-        self._write(files, Verdict.DONE, stream, self.next(stream))
-
-    def settle(self, files: Mapping[str, Stamp]) -> None:
-        """Note that the frame that was announced for these files is accepted."""
-        for path, stamp in files.items():
-            self._note(path, stamp, Verdict.DONE)
 
     def begin(self, path: str, stamp: Stamp) -> OpenFile:
         """Note that a file is about to be read; tells what earlier tries made of it."""
@@ -220,44 +207,25 @@ class Journal:
     # ---- the files
 
     def _loadFiles(self) -> None:
-        lines: list[Any] = []
-        with open(self._files, "rb", closefd=False) as file:
+        with open(self._files, "rb", closefd=False) as lines:
             whole = 0
-            for line in file:
+            for line in lines:
                 if not line.endswith(b"\n"):
                     # The next line must not be joined to this one.
                     os.ftruncate(self._files, whole)
                     break
                 whole += len(line)
-                lines.append(json.loads(line))
-            self._filesSize = whole
-        revoked = {(line[3], line[4]): place for place, line in enumerate(lines) if line[2] == _REVOKED}
-        unmet: set[tuple[str, int]] = set()
-        for place, (path, stamp, verdict, *announced) in enumerate(lines):
-            if not announced:
+                path, *stamp, verdict = json.loads(line)
                 self._note(path, tuple(stamp), Verdict(verdict))
-            elif verdict != _REVOKED and place > revoked.get(tuple(announced), -1):
-                stream, number = announced
-                if self.next(stream) > number:
-                    self._note(path, tuple(stamp), Verdict(verdict))
-                else:
-                    unmet.add((stream, number))
-        # Another frame will have that number: these files are still to be read.
-        for stream, number in unmet:
-            self._writeLines([["", [], _REVOKED, stream, number]])
+            self._filesSize = whole
 
     def _append(self, files: Mapping[str, Stamp], verdict: Verdict) -> None:
-        self._write(files, verdict)
-        for path, stamp in files.items():
-            self._note(path, stamp, verdict)
-
-    def _write(self, files: Mapping[str, Stamp], verdict: Verdict, *announced: str | int) -> None:
-        self._writeLines([[path, stamp, verdict.value, *announced] for path, stamp in files.items()])
-
-    def _writeLines(self, lines: Sequence[Any]) -> None:
-        self._waiting += "".join(json.dumps(line) + "\n" for line in lines).encode()
+        lines = "".join(json.dumps([path, *stamp, verdict.value]) + "\n" for path, stamp in files.items())
+        self._waiting += lines.encode()
         if not self.problem:
             self._attempt(self._saveFiles)
+        for path, stamp in files.items():
+            self._note(path, stamp, verdict)
 
     def _note(self, path: str, stamp: Stamp, verdict: Verdict) -> None:
         self.done[path] = stamp
@@ -317,7 +285,7 @@ class Journal:
 
     # ---- the state
 
-    def _loadState(self) -> Mapping[str, Any]:
+    def _loadState(self) -> None:
         states = []
         for turn, handle in enumerate(self._states):
             text = _readAll(handle)
@@ -326,17 +294,14 @@ class Journal:
             if state is not None:
                 states.append(state)
         if not states:
-            return {}
-        newest: dict[str, Any] = max(states, key=lambda one: int(one["serial"]))
-        self._serial, self._last, self.listed = newest["serial"], newest["last"], newest["listed"]
+            return
+        state = max(states, key=lambda one: int(one["serial"]))
+        self._serial, self._last, self.listed = state["serial"], state["last"], state["listed"]
         self.numbers.update(self._last)
-        self.recording = newest["recording"]
-        self.recorded, self.failed = newest["stored"]
-        self.kept, self._refused = newest["kept"], newest["refused"]
-        return newest
-
-    def _loadUnfinished(self, state: Mapping[str, Any]) -> None:
-        for path, stamp, accepted, deaths in state.get("unfinished", []):
+        self.recording = state["recording"]
+        self.recorded, self.failed = state["stored"]
+        self.kept, self._refused = state["kept"], state["refused"]
+        for path, *stamp, accepted, deaths in state["unfinished"]:
             opened = OpenFile(tuple(stamp), accepted, deaths + (path == state["open"]))
             if self.done.get(path) != opened.stamp:
                 self.unfinished[path] = opened
@@ -359,7 +324,7 @@ class Journal:
             "kept": self.kept,
             "refused": self._refused,
             "unfinished": [
-                [path, opened.stamp, opened.accepted, opened.deaths] for path, opened in self.unfinished.items()
+                [path, *opened.stamp, opened.accepted, opened.deaths] for path, opened in self.unfinished.items()
             ],
         }
         text = json.dumps(state).encode()

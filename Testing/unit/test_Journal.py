@@ -333,31 +333,6 @@ def test_either_state_alone_is_enough_to_go_on(workFolder, name):
         assert remembered(workFolder)[0] in ({"Live": 4}, {"Live": 5})
 
 
-# ---- frames of several files
-
-
-def test_files_of_an_announced_frame_are_done_when_it_is_accepted(workFolder):
-    """Whenever the process dies, the files are all done with the frame, or none is and there is no frame."""
-    with Journal(str(workFolder)) as journal:
-        journal.accept("Live")
-        journal.announce(dict([A, B]), "Live")
-        assert journal.done == {}
-    with Journal(str(workFolder)) as journal:
-        assert journal.done == {}  # it died before
-        assert journal.accept("Live") == 1  # a frame of other files takes the number
-    with Journal(str(workFolder)) as journal:
-        assert journal.done == {}
-        journal.announce(dict([A, B]), "Live")
-        journal.accept("Live")
-    with Journal(str(workFolder)) as journal:
-        assert journal.done == dict([A, B])  # it died right after
-        journal.announce({A[0]: (11, 5)}, "Live")
-        journal.accept("Live")
-        journal.settle({A[0]: (11, 5)})
-        assert journal.done == {A[0]: (11, 5), B[0]: B[1]}
-    assert remembered(workFolder)[3] == {A[0]: (11, 5), B[0]: B[1]}
-
-
 def test_a_number_that_a_kill_kept_out_of_its_file_is_kept_from_then_on(workFolder):
     with Journal(str(workFolder)) as journal:
         journal.accept("A")

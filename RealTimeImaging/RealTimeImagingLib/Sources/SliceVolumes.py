@@ -2,16 +2,18 @@
 
     file of one slice ──► SliceOrder ──► Assembly (which slices, and when) ──► stackOf ──► Arrival
 
-The rules are those of the DICOM receiver, see DICOMSeries.py. The journal finishes the files of a volume together with
-its frame: a process that dies before reads them again, one that dies after it does not.
+The rules are those of the DICOM receiver, see DICOMSeries.py. Which files a volume is made of is written down before it
+is handed on: a process that dies before that reads them again, one that dies after it does not.
 """
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ..Errors import NotAnImageError
@@ -31,8 +33,13 @@ from .Source import Arrival
 
 HELD = 1 << 30
 """Bytes of slices that wait in memory; the others wait in their files."""
+ANNOUNCED = "slices.json"
+"""In the journal's folder: the files of the volume that is handed on."""
 MANY_WAIT = 10.0
 """Seconds after which slices go on although more files wait to be read."""
+
+
+log = logging.getLogger(__name__)
 
 
 class SliceVolumes:
@@ -67,6 +74,7 @@ class SliceVolumes:
         self._told: set[str] = set()
         self.held: dict[str, Stamp] = {}
         """Path to version of the files whose slices wait."""
+        self._finishAnnounced()
 
     @property
     def due(self) -> float:
@@ -191,10 +199,33 @@ class SliceVolumes:
             first = min(of, key=lambda one: one.instance.header.instanceNumber or 0).instance.path
             image = stack.images.pop(0)
             image = replace(image, attributes={"SourceFile": self._nameOf(first), **image.attributes})
-            self._journal.announce(files, stream)
+            self._announce(stream, files)
             yield Arrival(stream, image, received)
             del image
-            self._journal.settle(files)
+            self._journal.passOver(files)
+
+    def _announce(self, stream: str, files: Mapping[str, Stamp]) -> None:
+        # Once the frame has its number, these files are done.
+        announced = {"stream": stream, "number": self._journal.next(stream), "files": list(files.items())}
+        path = os.path.join(self._journal.folder, ANNOUNCED)
+        try:
+            with open(path + "~", "w", encoding="ascii") as file:
+                json.dump(announced, file)
+            os.replace(path + "~", path)
+        except OSError as error:
+            log.warning("The files of a volume could not be written down: %s", error)
+
+    def _finishAnnounced(self) -> None:
+        path = os.path.join(self._journal.folder, ANNOUNCED)
+        try:
+            with open(path, encoding="ascii") as file:
+                announced = json.load(file)
+        except FileNotFoundError:
+            return
+        if self._journal.next(announced["stream"]) > announced["number"]:
+            self._journal.passOver({name: tuple(version) for name, version in announced["files"]})
+        # The next frame of that number may be of other files.
+        os.unlink(path)
 
     def _tellProblem(self, closed: Closed, stack: Stack, stream: str) -> Iterator[Event]:
         volume, count = closed.volume, len(closed.volume.slices)
