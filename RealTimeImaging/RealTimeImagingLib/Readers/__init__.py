@@ -26,6 +26,7 @@ __all__ = [
     "ignoredName",
     "isDICOM",
     "openImageFile",
+    "prepareToRead",
 ]
 
 _READERS: dict[str, type[ImageFile]] = {
@@ -42,6 +43,8 @@ _READERS: dict[str, type[ImageFile]] = {
 
 IMAGE_SUFFIXES = tuple(_READERS)
 """Endings of the names that are taken for images, in lower case; DICOM files need none."""
+
+_WITHOUT_PYDICOM = tuple(suffix for suffix, reader in _READERS.items() if reader is not DICOM)
 
 _UNFINISHED = (".part", ".partial", ".tmp", ".temp", ".crdownload", ".download", ".filepart", ".swp", ".lock", "~")
 _COMPANIONS = (
@@ -104,6 +107,13 @@ def _unknown(path: str) -> NotAnImageError:
     return NotAnImageError(
         f"{os.path.basename(path)} is no image that can be read: {', '.join(IMAGE_SUFFIXES)} and DICOM can."
     )
+
+
+def prepareToRead(path: str) -> None:
+    """Load what the reader of a file may need, which takes long once: a process that is killed meanwhile did not die of
+    the file."""
+    if not path.lower().endswith(_WITHOUT_PYDICOM):
+        import pydicom  # noqa: F401
 
 
 def isDICOM(reader: ImageFile) -> bool:

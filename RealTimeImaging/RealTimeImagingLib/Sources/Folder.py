@@ -23,7 +23,7 @@ from ..Errors import NotAnImageError
 from ..Event import Event
 from ..Frame import Image
 from ..Journal import Journal, Stamp, Verdict
-from ..Readers import Lend, isDICOM
+from ..Readers import Lend, isDICOM, prepareToRead
 from ..Settings import FolderSettings
 from .FolderContent import FolderContent
 from .FolderNewest import newestImage
@@ -240,6 +240,7 @@ class FolderSource:
         path, now = candidate.path, self._clock()
         name, stamp = self._name(path), versionOf(path)
         self._tried[path] = candidate
+        prepareToRead(path)
         if stamp is not None and self._journal.begin(path, stamp).deaths >= DEATHS:
             text = f"{name} ended the reading process {DEATHS} times and is passed over."
             yield self._reject(path, stamp, Event("crashed", text, "error", path))

@@ -90,8 +90,10 @@ class SliceVolumes:
         if len(volumes) != 1 or len(volumes[0].slices) != len(self.held):
             return f"Receiving volumes: {_counted(len(self.held))} so far."
         volume = volumes[0]
-        of = f" of {volume.expected}" if volume.expected else ""
-        return f"Receiving volume: {len(volume.slices)}{of} slices so far."
+        count = len(volume.slices)
+        if volume.expected:
+            return f"Receiving volume: {count} of {volume.expected} slices so far."
+        return f"Receiving volume: {_counted(count)} so far."
 
     def add(self, path: str, version: Stamp, image: Image, now: float) -> bool:
         """Take the only image of a DICOM file; False when it is no slice of a volume.
