@@ -28,7 +28,7 @@ from ..Settings import FolderSettings
 from .FolderContent import FolderContent
 from .FolderNewest import newestImage
 from .FolderProblem import FolderProblem, problemOf
-from .Listing import Looks, isAnother, matcher, seriesOf, versionOf
+from .Listing import Looks, cameBefore, isAnother, matcher, seriesOf, versionOf
 from .Settling import UNREADABLE_AFTER, Bad, Candidate, Gone, Unreadable, Waiting, Whole
 from .SliceVolumes import SliceVolumes
 from .Source import Arrival
@@ -97,7 +97,7 @@ class FolderSource:
             return f"{count} files are waiting to be read." if count > 1 else "1 file is waiting to be read."
         files = sorted(self._tried.values(), key=self._order)
         growing = [one for one in files if not one.reported]
-        stuck = "".join(f" {self._unfinished(one)}" for one in files[:3] if one.reported)
+        stuck = "".join(f" {one.words(self._name(one.path))}." for one in files[:3] if one.reported)
         if growing:
             more = f" (and {len(growing) - 1} more)" if len(growing) > 1 else ""
             name, why = self._name(growing[0].path), growing[0].why.rstrip(".")
@@ -109,10 +109,6 @@ class FolderSource:
         fits = "" if self._settings.pattern.strip() == "*" else f" that fits {self._settings.pattern}"
         beside = f"; {self._content.words}" if self._content.words else ""
         return f"No image{fits} has arrived in {folder} yet{beside}.{stuck}"
-
-    def _unfinished(self, candidate: Candidate) -> str:
-        name, why = self._name(candidate.path), candidate.why.rstrip(".")
-        return f"{name} is not readable ({why})." if candidate.unreadable else f"{name} is not complete: {why}."
 
     def read(self, seconds: float) -> Iterator[Arrival | Event]:
         """Look at the folder and at the files that were not whole, when it is time; then wait."""
@@ -162,7 +158,7 @@ class FolderSource:
             return  # passed over when the folder is there
         if self._there is False:
             # The folder was not there at start: what is older than the start was there nevertheless.
-            files = {path: stamp for path, stamp in files.items() if _cameBefore(path, self._started - CLOCK_SKEW)}
+            files = {path: stamp for path, stamp in files.items() if cameBefore(path, self._started - CLOCK_SKEW)}
         existing, shown = self._settings.existing, set(files)
         if existing != "all":
             shown = newestImage(files) if existing == "newest" else set()
@@ -275,10 +271,8 @@ class FolderSource:
             return
         candidate.reported = code
         self._journal.finish(candidate.path, stamp, Verdict.INCOMPLETE)
-        name, why = self._name(candidate.path), verdict.why.rstrip(".")
-        text = f"{name} is not complete: {why}. It has not changed for {quiet:.0f} s."
-        if unreadable:
-            text = f"{name} is not readable ({why}). It is shown as soon as it can be read."
+        then = "It is shown as soon as it can be read" if unreadable else f"It has not changed for {quiet:.0f} s"
+        text = f"{candidate.words(self._name(candidate.path))}. {then}."
         yield Event(code, text, "warning", candidate.path)
 
     def _tellExhausted(self, name: str, why: str) -> Iterator[Event]:
@@ -361,12 +355,3 @@ class FolderSource:
         # A name that is no UTF-8 could be neither shown nor sent; a control character, such as a line end, neither.
         name = os.fsencode(os.path.relpath(path, self._settings.folder)).decode("utf-8", "replace")
         return "".join("\ufffd" if unicodedata.category(sign) == "Cc" else sign for sign in name)
-
-
-def _cameBefore(path: str, seconds: float) -> bool:
-    # The change time (Windows: the time of creation) is set where the file is, also when its modification time is kept.
-    try:
-        status = os.stat(path)
-    except OSError:
-        return False
-    return max(status.st_mtime, status.st_ctime) < seconds

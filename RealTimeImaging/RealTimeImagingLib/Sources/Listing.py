@@ -265,6 +265,16 @@ def isAnother(before: Stamp | None, now: Stamp) -> bool:
     return before[2] != now[2] and (before[3] != now[3] or before[4] == now[4])
 
 
+def cameBefore(path: str, seconds: float) -> bool:
+    """Whether a file was there before a time (seconds since the epoch); False when it is gone."""
+    # The change time (Windows: the time of creation) is set where the file is, also when its modification time is kept.
+    try:
+        status = os.stat(path)
+    except OSError:
+        return False
+    return max(status.st_mtime, status.st_ctime) < seconds
+
+
 def stampOf(path: str) -> Stamp | None:
     """Size and modification time of a file, None when it is gone. Of the header of a pair (.hdr) it is the size of both
     files and the later time: a pair is new when either is.

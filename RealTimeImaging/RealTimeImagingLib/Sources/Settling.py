@@ -106,6 +106,11 @@ class Candidate:
         """Seconds since the file, or a file it names, last changed."""
         return now - self._changed
 
+    def words(self, name: str) -> str:
+        """What is wrong with a file of this name, by the last look; without a full stop."""
+        why = self.why.rstrip(".")
+        return f"{name} is not readable ({why})" if self.unreadable else f"{name} is not complete: {why}"
+
     def changed(self) -> bool:
         """Whether the file, or a file it names, is another than at the last look."""
         return self._stampsNow() != self._stamps
