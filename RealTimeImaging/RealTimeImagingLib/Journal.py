@@ -183,7 +183,10 @@ class Journal:
     def finish(self, path: str, stamp: Stamp, verdict: Verdict = Verdict.DONE) -> None:
         """Note that nothing more is wanted of a file until its stamp changes."""
         self._append({path: stamp}, verdict)
-        self.unfinished.pop(path, None)
+        opened = self.unfinished.get(path)
+        # A file that may still be completed goes on behind its images that became frames.
+        if verdict is not Verdict.INCOMPLETE or (opened and not opened.accepted):
+            self.unfinished.pop(path, None)
         self._openPath = None
         self._save()
 
@@ -305,6 +308,8 @@ class Journal:
             opened = OpenFile(tuple(stamp), accepted, deaths + (path == state["open"]))
             if self.done.get(path) != opened.stamp:
                 self.unfinished[path] = opened
+            elif path in self.incomplete and accepted:
+                self.unfinished[path] = OpenFile(opened.stamp, accepted)
 
     def _save(self) -> None:
         if not self.problem:

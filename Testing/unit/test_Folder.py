@@ -724,6 +724,34 @@ def test_a_file_that_cannot_be_read_for_a_while_goes_on_where_it_was(receive, in
     assert receiver.counts == (4, 0)
 
 
+def test_a_half_shown_file_that_is_reported_goes_on_where_it_was(receive, incoming):
+    """Its voxels are away for so long that it is reported, and a process dies meanwhile."""
+    receiver = receive(incompleteAfter=2.0)
+    receiver.step()
+    (incoming / "a.raw").write_bytes(bytes(range(32)))
+    arrive(
+        incoming / "a.nhdr",
+        b"NRRD0004\ntype: uint8\ndimension: 4\nsizes: 2 2 2 4\nkinds: domain domain domain list\n"
+        b"space: right-anterior-superior\nspace directions: (1,0,0) (0,1,0) (0,0,1) none\n"
+        b"space origin: (0,0,0)\nencoding: raw\ndata file: a.raw\n\n",
+    )
+    reading = receiver.begin()
+    for _ in range(2):
+        receiver.take(next(reading))
+    os.rename(incoming / "a.raw", incoming / "away.raw")
+    for item in reading:
+        receiver.take(item)
+    receiver.run(10)
+    assert receiver.counts == (2, 1)
+    receiver.reopen()
+    receiver.run(5)
+    os.rename(incoming / "away.raw", incoming / "a.raw")
+    receiver.run(3)
+    expected = [checksum(np.arange(8 * n, 8 * n + 8, dtype=np.uint8).reshape(2, 2, 2)) for n in range(4)]
+    assert receiver.sums == expected
+    assert receiver.counts == (4, 0)
+
+
 def test_a_file_that_ended_two_processes_is_named_and_passed_over(receive, incoming):
     receiver = receive()
     receiver.step()

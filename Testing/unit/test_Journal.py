@@ -126,6 +126,20 @@ def test_an_incomplete_file_counts_as_rejected_until_it_is_completed(workFolder)
     assert remembered(workFolder) == ({}, 1, False, {A[0]: (12, 6), B[0]: (21, 6)}, {})
 
 
+def test_images_of_a_file_that_is_not_complete_are_remembered(workFolder):
+    with Journal(str(workFolder)) as journal:
+        journal.begin(*A)
+        journal.accept("Live")
+        journal.finish(*A, Verdict.INCOMPLETE)
+        assert journal.begin(*A).accepted == 1
+        journal.leave()
+    with Journal(str(workFolder)) as journal:
+        assert journal.begin(*A).accepted == 1
+        journal.finish(*A)
+        assert journal.rejected == 0
+    assert remembered(workFolder)[3:] == ({A[0]: A[1]}, {})
+
+
 def test_names_that_are_no_text_are_kept(workFolder):
     name = os.fsdecode(b'/in/\xff\xe4\n".nii') if os.name == "posix" else 'C:\\in\\ä".nii'
     with Journal(str(workFolder)) as journal:
@@ -212,20 +226,20 @@ def play(journal, steps):
         yield opened
 
 
-def afterDeath(memory, opened):
+def afterDeath(journal, opened):
     """What the next process must find of what was known: the file that was being read has one more death."""
-    numbers, rejected, listed, done, unfinished = memory
+    numbers, rejected, listed, done, unfinished = memory(journal)
     if opened:
         path, stamp = opened
         before = unfinished[path]
         unfinished = {**unfinished, path: (stamp, before[1], before[2] + 1)}
-    return (
-        numbers,
-        rejected,
-        listed,
-        done,
-        {path: file for path, file in unfinished.items() if done.get(path) != file[0] and (file[1] or file[2])},
-    )
+    left = {}
+    for path, (stamp, accepted, deaths) in unfinished.items():
+        if done.get(path) != stamp and (accepted or deaths):
+            left[path] = (stamp, accepted, deaths)
+        elif path in journal.incomplete and accepted:
+            left[path] = (stamp, accepted, 0)
+    return numbers, rejected, listed, done, left
 
 
 @some
@@ -234,7 +248,7 @@ def test_a_killed_process_loses_nothing(steps):
     with TemporaryDirectory() as folder, Journal(folder) as journal:
         expected = memory(journal)
         for number, opened in enumerate(play(journal, steps)):
-            expected = afterDeath(memory(journal), opened)
+            expected = afterDeath(journal, opened)
             copied = os.path.join(folder, f"copy{number}")
             os.mkdir(copied)
             for name in (*STATE_NAMES, FILES_NAME, NUMBERS_NAME):
@@ -252,11 +266,11 @@ def test_a_write_that_a_death_cuts_has_happened_or_has_not(steps, last, data):
     """Whichever write is cut at whichever byte, the next process finds what was known before or after it."""
     with TemporaryDirectory() as folder, Journal(folder) as journal:
         opened = list(play(journal, [*steps, ("begin", PATHS[0], 9)]))[-1]
-        before, known = files(folder), afterDeath(memory(journal), opened)
+        before, known = files(folder), afterDeath(journal, opened)
         if last == "begin":
             opened = PATHS[1], (8, 8)
             journal.leave()
-            before, known = files(folder), afterDeath(memory(journal), None)
+            before, known = files(folder), afterDeath(journal, None)
             journal.begin(*opened)
         elif last == "leave":
             opened = journal.leave()
@@ -264,7 +278,7 @@ def test_a_write_that_a_death_cuts_has_happened_or_has_not(steps, last, data):
             journal.accept("Live")
         else:
             opened = journal.finish(*opened, last)
-        after, allowed = files(folder), [known, afterDeath(memory(journal), opened)]
+        after, allowed = files(folder), [known, afterDeath(journal, opened)]
     # The line is appended first, then one of the two states is overwritten in place, at last the number.
     written = [name for name in (FILES_NAME, *STATE_NAMES, NUMBERS_NAME) if before[name] != after[name]]
     assert len(written) == 1 + (last in [*Verdict, "accept"])

@@ -9,7 +9,6 @@ watchers miss files on network shares, and do not tell of growth.
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
@@ -29,7 +28,7 @@ from .FolderContent import FolderContent
 from .FolderNewest import newestImage
 from .FolderProblem import FolderProblem, problemOf
 from .Listing import Looks, cameBefore, isAnother, matcher, seriesOf, versionOf
-from .Settling import UNREADABLE_AFTER, Bad, Candidate, Gone, Unreadable, Waiting, Whole
+from .Settling import UNREADABLE_AFTER, Bad, Candidate, Gone, Unreadable, Whole
 from .SliceVolumes import SliceVolumes
 from .Source import Arrival
 
@@ -42,8 +41,6 @@ DEATHS = 2
 """Processes that may die over a file before it is given up."""
 CLOCK_SKEW = 2.0
 """Seconds by which the clock of a file server may differ from ours."""
-
-log = logging.getLogger(__name__)
 
 
 class FolderSource:
@@ -246,7 +243,6 @@ class FolderSource:
             yield from self._show(self._deliver(candidate, verdict))
             return
         self._journal.leave()
-        candidate.unreadable = isinstance(verdict, Unreadable)
         if isinstance(verdict, Gone) or stamp is None:
             self._forget(path)
             if os.path.isdir(self._settings.folder):
@@ -254,32 +250,36 @@ class FolderSource:
                 yield Event("vanished", text, subject=path)
         elif isinstance(verdict, Bad):
             yield self._reject(path, stamp, Event(verdict.code, f"{name}: {verdict.why}", "warning", path))
-        elif isinstance(verdict, Unreadable) and verdict.exhausted:
-            yield from self._tellExhausted(name, verdict.why)
+        elif isinstance(verdict, Unreadable):
+            yield from self._tellUnreadable(candidate, verdict, stamp)
         else:
-            yield from self._tellUnfinished(candidate, verdict, stamp)
+            yield from self._tellUnfinished(candidate, "incomplete", self._settings.incompleteAfter, stamp)
 
-    def _tellUnfinished(self, candidate: Candidate, verdict: Waiting | Unreadable, stamp: Stamp) -> Iterator[Event]:
-        now, unreadable = self._clock(), isinstance(verdict, Unreadable)
-        quiet, patience = candidate.quiet(now), self._settings.incompleteAfter
-        if quiet < (min(UNREADABLE_AFTER, patience) if unreadable else patience):
+    def _tellUnreadable(self, candidate: Candidate, verdict: Unreadable, stamp: Stamp) -> Iterator[Event]:
+        if not verdict.exhausted:
+            patience = min(UNREADABLE_AFTER, self._settings.incompleteAfter)
+            yield from self._tellUnfinished(candidate, "unreadable", patience, stamp)
+        elif not self._exhausted:
+            self._exhausted = True
+            name = self._name(candidate.path)
+            text = f"{name} cannot be read now, as too many files are open ({verdict.why}). It is tried again."
+            yield Event("too-many-open-files", text, "warning", self._settings.folder)
+
+    def _tellUnfinished(self, candidate: Candidate, code: str, patience: float, stamp: Stamp) -> Iterator[Event]:
+        now = self._clock()
+        quiet = candidate.quiet(now)
+        if quiet < patience:
             candidate.reported = ""
             return
         candidate.due = now + REPORTED_RECHECK
-        code = "unreadable" if unreadable else "incomplete"
         if candidate.reported == code:
             return
         candidate.reported = code
         self._journal.finish(candidate.path, stamp, Verdict.INCOMPLETE)
-        then = "It is shown as soon as it can be read" if unreadable else f"It has not changed for {quiet:.0f} s"
-        text = f"{candidate.words(self._name(candidate.path))}. {then}."
-        yield Event(code, text, "warning", candidate.path)
-
-    def _tellExhausted(self, name: str, why: str) -> Iterator[Event]:
-        if not self._exhausted:
-            self._exhausted = True
-            text = f"{name} cannot be read now, as too many files are open ({why}). It is tried again."
-            yield Event("too-many-open-files", text, "warning", self._settings.folder)
+        then = (
+            "It is shown as soon as it can be read" if candidate.unreadable else f"It has not changed for {quiet:.0f} s"
+        )
+        yield Event(code, f"{candidate.words(self._name(candidate.path))}. {then}.", "warning", candidate.path)
 
     def _deliver(self, candidate: Candidate, whole: Whole) -> Iterator[Arrival | Event]:
         path, stamp, name = candidate.path, whole.stamp, self._name(candidate.path)
@@ -314,9 +314,8 @@ class FolderSource:
             yield self._reject(path, stamp, Event(error.code, f"{name}: {error}", "warning", path))
             return
         except OSError as error:
-            log.warning("%s could not be read: %s", name, error)
             self._journal.leave()
-            candidate.due = self._clock() + GONE_RECHECK
+            yield from self._tellUnreadable(candidate, candidate.unreadableNow(error, self._clock()), stamp)
             return
         self._journal.finish(path, stamp)
         self._forget(path)

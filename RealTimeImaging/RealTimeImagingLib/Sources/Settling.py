@@ -122,13 +122,24 @@ class Candidate:
             return Gone()
         self._notice(now)
         verdict = self._judge(stamp, now)
+        self.unreadable = isinstance(verdict, Unreadable)
         if isinstance(verdict, Waiting | Unreadable):
-            self.why = verdict.why
-            shortest, longest = RECHECK
-            wait = min(longest, max(shortest, self.quiet(now) / 4))
-            rest = [end - self.quiet(now) for end in (QUIET, QUIET_ZEROS) if end > self.quiet(now)]
-            self.due = now + min([wait, *rest])
+            self._wait(verdict.why, now)
         return verdict
+
+    def unreadableNow(self, error: OSError, now: float) -> Unreadable:
+        """The verdict when its images cannot be read although it is whole."""
+        verdict = _unreadable(error)
+        self.unreadable = True
+        self._wait(verdict.why, now)
+        return verdict
+
+    def _wait(self, why: str, now: float) -> None:
+        self.why = why
+        shortest, longest = RECHECK
+        wait = min(longest, max(shortest, self.quiet(now) / 4))
+        rest = [end - self.quiet(now) for end in (QUIET, QUIET_ZEROS) if end > self.quiet(now)]
+        self.due = now + min([wait, *rest])
 
     def _judge(self, stamp: Stamp, now: float) -> Whole | Waiting | Unreadable | Bad:
         kept = self._reader is not None
@@ -148,7 +159,7 @@ class Candidate:
             self._reader = None
             if getattr(error, "winerror", None) in _WINDOWS_LOCKED:
                 return Waiting("another program has it open for writing")
-            return Unreadable(error.strerror or str(error), error.errno in (errno.EMFILE, errno.ENFILE))
+            return _unreadable(error)
         if missing is not None:
             return Waiting(missing)
         seen = self._stamps
@@ -207,6 +218,10 @@ class Candidate:
         if zeros:
             return QUIET_ZEROS
         return 0.0 if self._changes == 1 and _renamed(path) else QUIET
+
+
+def _unreadable(error: OSError) -> Unreadable:
+    return Unreadable(error.strerror or str(error), error.errno in (errno.EMFILE, errno.ENFILE))
 
 
 def _endsWithZeros(path: str) -> bool:
