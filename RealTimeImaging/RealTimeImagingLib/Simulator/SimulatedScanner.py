@@ -9,6 +9,7 @@ from typing import Any
 from ..Acquisition.Child import newProcess, startChild
 from ..Acquisition.WorkFolders import makeWorkFolder, removeWorkFolders
 from ..Settings import FolderSettings
+from ..Settings.Paths import typedPath
 
 KEEP = 100
 """Files that stay in the temporary folder: it must not fill the disk while nobody looks."""
@@ -27,7 +28,7 @@ class SimulatedScanner:
         self.settings = FolderSettings(folder=self.folder, existing="all")
         """What shows its images."""
         self._options = ["--fps", str(fps), "--keep", str(KEEP), "--loop", "--until-input-ends"]
-        if source:
+        if source := typedPath(source):
             self._options += ["--input", source]
         self._onFailure = onFailure
         self._process: Any = newProcess()
