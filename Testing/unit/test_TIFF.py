@@ -491,7 +491,7 @@ def test_a_tiff_file_is_known_by_its_content(tmp_path):
     ("change", "code"),
     [
         ({"Compression": 6}, "unsupported"),
-        ({"Compression": 50001}, "unsupported"),
+        ({"Compression": 50002}, "unsupported"),
         ({"Compression": 999}, "unsupported"),
         ({"PhotometricInterpretation": 8}, "unsupported"),
         ({"PhotometricInterpretation": 6}, "unsupported"),

@@ -89,7 +89,7 @@ class BMP(Picture):
         else:
             raise NotAnImageError(f"BMP pixels packed by the method {packing} are not supported.", "unsupported")
         right = {_RUNS_8: (8,), _RUNS_4: (4,), _MASKS: (16, 32), _ALPHA_MASKS: (16, 32)}.get(packing, (bits,))
-        if bits not in right or (packing in (_RUNS_8, _RUNS_4) and rows < 0):
+        if bits not in right:
             raise NotAnImageError(f"The BMP file packs {bits} bits by the method {packing}.", "damaged")
         return _Header(columns, abs(rows), rows > 0, bits, packing, offset, needed, length, colours)
 

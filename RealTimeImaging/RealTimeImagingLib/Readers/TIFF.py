@@ -31,7 +31,7 @@ class TIFF(ImageFile):
     Values as stored: grey of 1 to 64 bits, whole or floating, RGB and RGBA of any of these. Less than 8 bits become 0
     (black) to 255; a palette, CMYK, YCbCr and CIELab of 8 bits become RGB; the orientation is applied. WhiteIsZero of 8
     bits or more is not inverted, as in ITK: the attribute PhotometricInterpretation says so. Packed with PackBits, LZW,
-    Deflate, LZMA, Zstandard, JPEG, JPEG 2000 or CCITT.
+    Deflate, LZMA, Zstandard, JPEG, JPEG 2000, WebP or CCITT.
 
     The file proves nothing: a page may be added as long as it is open for writing.
     """

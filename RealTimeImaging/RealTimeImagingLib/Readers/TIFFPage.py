@@ -21,6 +21,7 @@ WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, CIELAB = 0, 1, 2, 3, 5,
 _NONE, _OLD_JPEG, _JPEG, _FAX = 1, 6, 7, (2, 3, 4)
 _DEFLATE = (8, 32946)
 _JPEG_2000 = (33003, 33004, 33005, 34712)
+_WEBP = 50001
 _BYTEWISE = {5: "LZW", 8: "Deflate", 32946: "Deflate", 32773: "PackBits", 34925: "LZMA", 50000: "Zstandard"}
 _RATIO = {5: 1400, 8: 1040, 32946: 1040, 32773: 64, _JPEG: 1536}
 """Bytes of pixels that one packed byte can stand for at most, where a packing has such a limit."""
@@ -30,7 +31,6 @@ _NAMES = {
     34677: "SGI Log",
     34887: "LERC",
     34892: "lossy JPEG",
-    50001: "WebP",
     50002: "JPEG XL",
 }
 
@@ -169,7 +169,7 @@ def _typeOf(raw: Any, samples: int) -> tuple[np.dtype[Any], int]:
 def _checkKind(
     raw: Any, dtype: np.dtype[Any], bits: int, samples: int, compression: int, photometric: int, byLibtiff: bool
 ) -> None:
-    if compression not in (_NONE, _OLD_JPEG, _JPEG, *_FAX, *_JPEG_2000, *_BYTEWISE):
+    if compression not in (_NONE, _OLD_JPEG, _JPEG, *_FAX, *_JPEG_2000, _WEBP, *_BYTEWISE):
         name = _NAMES.get(compression, f"the unknown method {compression}")
         raise NotAnImageError(f"TIFF pixels packed with {name} are not supported.", "unsupported")
     small = bits == 8 and dtype.kind == "u"
