@@ -6,6 +6,7 @@ import PIL.Image
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from RealTimeImagingLib.Errors import NotAnImageError
 from RealTimeImagingLib.Frame import pictureToRAS
 from RealTimeImagingLib.Readers import openImageFile
 from unit.settling import assertGrows, assertHarmless, assertMissingWhenCut, assertSame, mutated, read, refusal
@@ -144,7 +145,13 @@ def test_junk_between_segments_and_in_those_of_other_programs_is_passed_over(tmp
 
 @pytest.mark.parametrize(
     ("mark", "precision", "code"),
-    [(0xC3, 8, "unsupported"), (0xF7, 8, "unsupported"), (0xC5, 8, "unsupported"), (0xC1, 12, "unsupported")],
+    [
+        (0xC3, 8, "unsupported"),
+        (0xC3, 16, "unsupported"),
+        (0xF7, 8, "unsupported"),
+        (0xC5, 8, "unsupported"),
+        (0xC1, 12, "unsupported"),
+    ],
 )
 def test_kinds_of_jpeg_that_are_not_read_are_named(tmp_path, mark, precision, code):
     path = tmp_path / "a.jpg"
@@ -220,3 +227,13 @@ def test_a_growing_file_is_read_once_it_is_whole(tmp_path, pieces, suffix):
 def test_hostile_bytes_do_no_harm(tmp_path, changes, suffix):
     data = written(tmp_path / ("a" + suffix), PIL.Image.fromarray(RGB)).read_bytes()
     assertHarmless(tmp_path / ("b" + suffix), mutated(data, changes))
+
+
+def test_a_lossless_jpeg_is_exact_where_it_can_be_decoded(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(imagecodecs.jpeg_encode(RGB, lossless=True))
+    try:
+        (image,) = read(tmp_path / "a.jpg")
+    except NotAnImageError as error:
+        assert error.code == "unsupported"
+    else:
+        np.testing.assert_array_equal(image.pixels[0], RGB)

@@ -630,6 +630,22 @@ def test_places_that_are_no_whole_numbers_are_damage(tmp_path, value):
     assert refusal(path).code == "damaged"
 
 
+def test_places_that_are_fractions_are_damage(tmp_path):
+    """tifffile gives numerators and denominators as if each were an offset."""
+    path = made(tmp_path / "a.tif", [bytes(300)] * 2, 30, 20, rows=10, t273=(4, [8, 308]))
+    data = bytearray(path.read_bytes())
+    at = data.index(struct.pack("<HHI", 273, 4, 2))
+    struct.pack_into("<H", data, at + 2, 5)
+    path.write_bytes(data + bytes(99))
+    assert refusal(path).code == "damaged"
+
+
+def test_more_strips_than_there_are_offsets_take_no_time(tmp_path):
+    path = made(tmp_path / "a.tif", [bytes(600)], 1, 1 << 28, rows=1)
+    error = refusal(path)
+    assert (error.code, "268,435,456" in str(error)) == ("damaged", True)
+
+
 def test_more_pixels_than_the_packed_bytes_can_hold_are_refused_before_they_are_unpacked(tmp_path):
     import zlib
 

@@ -38,7 +38,8 @@ _DEFLATE_RATIO = 1040
 _MARK = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)
 _MOST_PIECES = 100_000
 """Chunks or segments that are accepted: looking at each takes some microseconds."""
-_JPEG_FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)
+_LOSSLESS = 0xC3
+_JPEG_FRAMES = (0xC0, 0xC1, 0xC2, _LOSSLESS, 0xC9, 0xCA)
 _JPEG_LS = 0xF7
 _HUFFMAN = (0xC0, 0xC1, 0xC2)
 """SOF marks whose coding takes a bit or more for each block of 8 x 8 values."""
@@ -181,6 +182,7 @@ class JPEG(Picture):
         self._scan = 0
         self._kept: list[tuple[int, int]] = []
         self._blocks = 0
+        self._lossless = False
 
     def _walk(self, file: BinaryIO, size: int) -> bool:
         while True:
@@ -239,7 +241,8 @@ class JPEG(Picture):
         self._position += match.start() if match else len(data) - 1
 
     def _begin(self, mark: int, precision: int, rows: int, columns: int, samples: int) -> None:
-        if mark not in _JPEG_FRAMES:
+        self._lossless = mark == _LOSSLESS
+        if mark not in _JPEG_FRAMES or (self._lossless and precision != 8):
             name = "JPEG-LS" if mark == _JPEG_LS else "lossless" if mark & 3 == 3 else "hierarchical"
             raise NotAnImageError(f"JPEG files of the {name} kind are not supported.", "unsupported")
         if precision != 8:
@@ -269,7 +272,12 @@ class JPEG(Picture):
             text = f"The JPEG file declares {self._blocks:,} blocks of pixels; {len(data):,} bytes cannot hold them."
             raise NotAnImageError(text, "damaged")
         data = b"".join([b"\xff\xd8", *(data[begin:end] for begin, end in self._kept), b"\xff\xd9"])
-        return _byPillow(data, "JPEG", self.title)
+        try:
+            return _byPillow(data, "JPEG", self.title)
+        except NotAnImageError as error:
+            if self._lossless:  # only recent versions of Pillow decode it
+                raise NotAnImageError("This lossless JPEG file is not supported.", "unsupported") from error
+            raise
 
 
 def _byPillow(data: bytes, kind: str, title: str) -> Pixels:

@@ -25,6 +25,8 @@ _WEBP = 50001
 _BYTEWISE = {5: "LZW", 8: "Deflate", 32946: "Deflate", 32773: "PackBits", 34925: "LZMA", 50000: "Zstandard"}
 _RATIO = {5: 1400, 8: 1040, 32946: 1040, 32773: 64, _JPEG: 1536}
 """Bytes of pixels that one packed byte can stand for at most, where a packing has such a limit."""
+_PLACES, _WHOLE = (273, 279, 324, 325), {1, 3, 4, 8, 9, 13, 16, 17, 18}
+"""Offsets and lengths of strips and tiles, and the types of fields that hold whole numbers."""
 _NAMES = {
     32809: "ThunderScan",
     34676: "SGI Log",
@@ -130,6 +132,9 @@ def pageOf(raw: Any, number: int, size: int, limit: int) -> Page | str:
         checkPackages("tiff-packed")
     # Bytes of each strip or tile as they are when nothing is packed; the last strip may be lower.
     across, down = -(-columns // wide), -(-rows // high)
+    if len(raw.dataoffsets) < across * down * planes:
+        text = f"The TIFF page needs {across * down * planes:,} strips or tiles; it has {len(raw.dataoffsets):,}."
+        raise NotAnImageError(text, "damaged")
     rowBytes = (wide * (samples // planes) * bits + 7) // 8
     needed = [
         rowBytes * (high if raw.is_tiled else min(high, rows - high * (i // across))) for i in range(across * down)
@@ -194,11 +199,9 @@ def _checkKind(
 def _segments(raw: Any, needed: list[int], unpacked: bool, size: int) -> tuple[tuple[int, ...], tuple[int, ...]] | str:
     # Offsets and lengths of the strips or tiles, as libtiff takes them, or what of them is missing.
     offsets, counts = list(raw.dataoffsets), list(raw.databytecounts)
-    if not all(isinstance(value, int) and value >= 0 for value in (*offsets, *counts)):
+    kinds = {int(raw.tags[tag].dtype) for tag in _PLACES if tag in raw.tags}
+    if not kinds <= _WHOLE or not all(isinstance(value, int) and value >= 0 for value in (*offsets, *counts)):
         raise NotAnImageError("The TIFF page has offsets or lengths that are no whole numbers.", "damaged")
-    if len(offsets) < len(needed):
-        text = f"The TIFF page needs {len(needed)} strips or tiles; it has {len(offsets)}."
-        raise NotAnImageError(text, "damaged")
     offsets = offsets[: len(needed)]
     counts = [*counts, *[0] * len(needed)][: len(needed)]
     if 0 in offsets:
