@@ -1,5 +1,6 @@
 """What every reader must do with a file that is still being written, or damaged; used by the tests of the formats."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -24,14 +25,20 @@ def refusal(path, **options):
         caught = error
     else:
         raise AssertionError("The file was not refused.")
-    assert len(str(caught)) > 15
+    assertWords(str(caught))
     return caught
 
 
-def assertSentence(words):
+def assertWords(words):
+    """What a user can read, and nothing that Python says."""
     assert isinstance(words, str)
-    assert len(words) > 10
+    assert len(words) > 15
     assert words.endswith(".")
+    assert not re.search(r"Traceback|Errno|object at 0x|[a-z]Error\b|dtype|NoneType|argument|\bndarray", words)
+
+
+def assertSentence(words):
+    assertWords(words)
 
 
 def assertMissingWhenCut(path: Path, cut: int) -> None:
@@ -90,7 +97,7 @@ def assertHarmless(path: Path, data: bytes, limit: int = 1 << 20) -> None:
         refused = error
     if refused is not None:
         assert refused.code in ("not-an-image", "damaged", "unsupported", "too-large")
-        assert len(str(refused)) > 10
+        assertWords(str(refused))
 
 
 def mutated(data: bytes, changes: list[tuple[int, int]]) -> bytes:

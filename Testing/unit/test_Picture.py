@@ -6,7 +6,6 @@ import PIL.Image
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from RealTimeImagingLib.Errors import NotAnImageError
 from RealTimeImagingLib.Frame import pictureToRAS
 from RealTimeImagingLib.Readers import openImageFile
 from unit.settling import assertGrows, assertHarmless, assertMissingWhenCut, assertSame, mutated, read, refusal
@@ -232,8 +231,8 @@ def test_hostile_bytes_do_no_harm(tmp_path, changes, suffix):
 def test_a_lossless_jpeg_is_exact_where_it_can_be_decoded(tmp_path):
     (tmp_path / "a.jpg").write_bytes(imagecodecs.jpeg_encode(RGB, lossless=True))
     try:
-        (image,) = read(tmp_path / "a.jpg")
-    except NotAnImageError as error:
-        assert error.code == "unsupported"
-    else:
-        np.testing.assert_array_equal(image.pixels[0], RGB)
+        PIL.Image.open(tmp_path / "a.jpg").load()
+    except OSError:
+        assert refusal(tmp_path / "a.jpg").code == "unsupported"
+        return
+    np.testing.assert_array_equal(read(tmp_path / "a.jpg")[0].pixels[0], RGB)
