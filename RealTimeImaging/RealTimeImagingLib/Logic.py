@@ -111,7 +111,7 @@ class RealTimeImagingLogic(
         if isinstance(settings, OpenIGTLinkSettings) and settings.engine == "connector":
             handle = self.connecting.start(settings, self.stop)
         else:
-            checkPackages(settings.kind)
+            checkPackages(settings.packages)
             handle = self._start(settings)
         self.getParameterNode().SetParameter(SETTINGS_PARAMETER, json.dumps(settings.withoutSecrets().toJSON()))
         return handle

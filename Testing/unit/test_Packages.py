@@ -10,6 +10,7 @@ import sys
 import pytest
 from RealTimeImagingLib.Errors import MissingPackageError
 from RealTimeImagingLib.Packages import NEEDED, checkPackages, isOptional, missingPackages, titleOf
+from RealTimeImagingLib.Settings import FolderSettings
 
 
 def test_what_is_there_is_not_asked_for():
@@ -23,6 +24,14 @@ def test_what_is_missing_is_named_with_what_is_good_to_have(hidden):
     with pytest.raises(MissingPackageError, match="pyigtl and fastcrc") as caught:
         checkPackages("openigtlink")
     assert [one.split(">")[0] for one in caught.value.requirements] == ["pyigtl", "fastcrc"]
+
+
+def test_a_folder_of_TIFF_files_needs_what_reads_them(hidden):
+    checkPackages(FolderSettings("incoming").packages)
+    hidden("tifffile", "imagecodecs")
+    checkPackages(FolderSettings("incoming").packages)
+    with pytest.raises(MissingPackageError, match="tifffile and imagecodecs"):
+        checkPackages(FolderSettings("incoming", pattern="*.nii;*.TIFF").packages)
 
 
 def test_a_source_starts_without_what_it_can_do_without(hidden):

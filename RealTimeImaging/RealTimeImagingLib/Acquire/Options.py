@@ -69,7 +69,7 @@ def readOptions(arguments: Sequence[str] | None = None) -> Plan:
         broadcast = BroadcastSettings(port, host, version, tuple(given["allow"])) if host else None
         if broadcast:
             checkPackages(OpenIGTLinkSettings.kind)
-        checkPackages(settings.kind)
+        checkPackages(settings.packages)
         folder = typedPath(given["record"])
         if not (broadcast or folder):
             raise SettingsError("Nothing would become of the images: add --openigtlink PORT or --record FOLDER.")

@@ -16,6 +16,11 @@ class SourceSettings:
 
     kind: ClassVar[str] = ""
 
+    @property
+    def packages(self) -> str:
+        """The key of ``Packages.NEEDED`` for what must be installed before the source starts."""
+        return self.kind
+
     def toJSON(self) -> dict[str, Any]:
         """A flat object that :func:`settingsFromJSON` takes back."""
         return {"kind": self.kind, **dataclasses.asdict(self)}

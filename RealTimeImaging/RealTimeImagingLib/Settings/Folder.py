@@ -47,6 +47,11 @@ class FolderSettings(SourceSettings):
     completeAfter: float = 2.0
     stream: str = "Live"
 
+    @property
+    def packages(self) -> str:
+        """TIFF files need packages; a pattern that does not ask for them may still meet some."""
+        return "tiff" if ".tif" in self.pattern.lower() else self.kind
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "folder", typedPath(self.folder))
         if not self.folder:
