@@ -1,14 +1,18 @@
 """Frames of multi-frame files: volumes by what each frame says of itself, read and converted."""
 
 import random
+import re
 
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, RLELossless
+from RealTimeImagingLib.Conversion import convertFolder
 from unit.converting import convert, fromUs, one
-from unit.settling import read
+from unit.settling import assertHarmless, mutated, read, refusal
 from unit.test_DICOM import made
 
 STACK, PLACE, TIME, ECHO = 0x00209056, 0x00209057, 0x00209128, 0x00189082
@@ -269,3 +273,49 @@ def test_a_copy_of_a_file_is_named_once(tmp_path):
     report = convert(tmp_path / "in", tmp_path / "out")
     assert converted(tmp_path / "out", one(report)) == EXPECTED[:1]
     assert [(file["code"], file["path"]) for file in report.files] == [("duplicate", "b.dcm")]
+
+
+some = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    content, dimensions = SAYING["dimensions"]
+    return enhanced(tmp_path_factory.mktemp("whole") / "a.dcm", RUN, content, echoes, dimensions).read_bytes()
+
+
+@some
+@given(changes=st.lists(st.tuples(st.integers(0, 6000), st.integers(0, 255)), min_size=1, max_size=6))
+def test_hostile_bytes_are_refused_in_words_and_are_one_row_of_the_report(tmp_path, whole, changes):
+    data = mutated(whole, changes)
+    assertHarmless(tmp_path / "a.dcm", data)
+    (tmp_path / "in").mkdir(exist_ok=True)
+    (tmp_path / "in/a.dcm").write_bytes(data)
+    report = convertFolder(tmp_path / "in", tmp_path / "out", workers=1)
+    assert [file["path"] for file in report.files] in ([], ["a.dcm"])
+    assert report.files or report.entries
+    for words in [*(file["reason"] for file in report.files), *(entry.reason for entry in report.entries)]:
+        assert not re.search(r"Error|Traceback|invalid literal|argument|broadcast|object at", words)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("SliceThickness", b"***"), ("AcquisitionDate", b"***"), ("EchoTime", b"none"), ("RescaleSlope", b"1,5")],
+)
+def test_values_that_an_anonymiser_spoilt_do_not_refuse_the_file(tmp_path, name, text):
+    content, dimensions = SAYING["dimensions"]
+    path = enhanced(tmp_path / "a.dcm", RUN, content, dimensions=dimensions)
+    dataset = pydicom.dcmread(path)
+    tag = pydicom.datadict.tag_for_keyword(name)
+    value = text + b" " * (len(text) % 2)
+    dataset[tag] = pydicom.dataelem.RawDataElement(
+        pydicom.tag.Tag(tag), pydicom.datadict.dictionary_VR(tag), len(value), value, 0, False, True
+    )
+    dataset.save_as(path)
+    assert first(read(path)) == EXPECTED
+
+
+def test_a_count_that_is_none_is_named(tmp_path):
+    path = enhanced(tmp_path / "a.dcm", RUN)
+    path.write_bytes(path.read_bytes().replace(b"IS\x02\x0012", b"IS\x02\x001A"))
+    assert str(refusal(path)) == "NumberOfFrames in the header is no whole number."

@@ -109,9 +109,8 @@ class Scanner:
             return [Refused(path, "unreadable", f"The file cannot be read: {error.strerror or error}.")]
         except MemoryError:
             return [Refused(path, "damaged", "The header takes more memory than there is.")]
-        except Exception:
-            # The boundary: what a damaged header makes any reader raise is one row of the report.
-            log.exception("%s", path)
+        except Exception:  # noqa: BLE001 - the boundary: any damaged header is one row of the report
+            log.debug("%s", path, exc_info=True)
             return [Refused(path, "damaged", "The header is damaged: its elements contradict one another.")]
 
     def _read(self, path: str, handle: int, status: os.stat_result) -> Slice | Refused:

@@ -114,9 +114,9 @@ def _run(task: Task, piece: bool = False) -> Outcome:
         reason = f"{error.filename or task.path}: {error.strerror or error}."
     except MemoryError:
         reason = "There is not enough memory for this volume."
-    except Exception:  # the boundary: a volume that fails never stops the others
+    except Exception:  # noqa: BLE001 - the boundary: a volume that fails never stops the others
         first = next((source.path for source in task.sources if source), task.path)
-        log.exception("%s", first)
+        log.debug("%s", first, exc_info=True)
         reason = f"{first} and the files of its volume contradict their headers."
     if reason and not piece:
         removeFile(task.path)

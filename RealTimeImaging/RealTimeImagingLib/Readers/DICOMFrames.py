@@ -25,7 +25,7 @@ from .DICOMGeometry import (
     planeOf,
     spacingOf,
 )
-from .DICOMPixels import functionalGroup
+from .DICOMPixels import functionalGroup, valueOf
 
 _PLACES = {0x00209056, 0x00209057, 0x00200032, 0x00200037, 0x00201041, 0x00209301, 0x00209302, 0x0048021E, 0x0048021F}
 """Dimensions that say where a frame lies: stack, position, orientation, location. All others say which moment it is."""
@@ -86,7 +86,9 @@ def hasOwnPlaces(dataset: Any) -> bool:
 def framesOf(dataset: Any, columns: int, rows: int, count: int) -> list[FrameInfo]:
     """What each of ``count`` frames says of itself."""
     times = frameTimes(dataset, count)
-    pointers = [int(item.get("DimensionIndexPointer") or 0) for item in dataset.get("DimensionIndexSequence") or ()]
+    pointers = [
+        int(valueOf(item, "DimensionIndexPointer") or 0) for item in dataset.get("DimensionIndexSequence") or ()
+    ]
     found = []
     for frame in range(count):
         content = functionalGroup(dataset, frame, "FrameContentSequence")
@@ -95,14 +97,14 @@ def framesOf(dataset: Any, columns: int, rows: int, count: int) -> list[FrameInf
             values = []
         pairs = list(zip(pointers, values, strict=True)) if values else []
         index = next((str(value) for pointer, value in pairs if pointer == 0x00209056), "")
-        stack = content.get("StackID") if content is not None else None
+        stack = None if content is None else valueOf(content, "StackID")
         temporal = _integers(content, "TemporalPositionIndex")
         found.append(
             FrameInfo(
                 frame,
                 ownPlane(dataset, frame, columns, rows),
                 times[frame],
-                str(stack) if stack not in (None, "") else index,
+                index if stack is None else str(stack),
                 tuple(value for pointer, value in pairs if pointer not in _PLACES),
                 temporal[0] if temporal else None,
                 _measured(dataset, frame, content),
@@ -296,8 +298,8 @@ def _measured(dataset: Any, frame: int, content: Any | None) -> dict[str, str]:
     found: dict[str, str] = {}
     for group, keyword, name in _MEASURED:
         item = functionalGroup(dataset, frame, group)
-        value = None if item is None else item.get(keyword)
-        if value not in (None, ""):
+        value = None if item is None else valueOf(item, keyword)
+        if value is not None:
             found[name] = str(value)
     diffusion = functionalGroup(dataset, frame, "MRDiffusionSequence")
     direction = (diffusion.get("DiffusionGradientDirectionSequence") or [None])[0] if diffusion is not None else None
@@ -306,11 +308,11 @@ def _measured(dataset: Any, frame: int, content: Any | None) -> dict[str, str]:
     for name in _TYPES:
         item = functionalGroup(dataset, frame, name)
         if item is not None:
-            kinds = item.get("FrameType")
-            if kinds not in (None, ""):
+            kinds = valueOf(item, "FrameType")
+            if kinds is not None:
                 found["ImageType"] = kinds if isinstance(kinds, str) else "\\".join(map(str, kinds))
-            component = item.get("ComplexImageComponent")
-            if component not in (None, ""):
+            component = valueOf(item, "ComplexImageComponent")
+            if component is not None:
                 found["ComplexImageComponent"] = str(component)
     return found
 
@@ -335,11 +337,14 @@ def _plane(frame: FrameInfo) -> Matrix:
 
 
 def _integers(source: Any | None, name: str) -> list[int]:
-    value = None if source is None else source.get(name)
-    if value is None or value == "":
+    value = None if source is None else valueOf(source, name)
+    if value is None:
         return []
     several = hasattr(value, "__len__") and not isinstance(value, str)
-    return [int(number) for number in (value if several else [value])]
+    try:
+        return [int(number) for number in (value if several else [value])]
+    except (ValueError, TypeError):
+        return []
 
 
 def _sortable(text: str) -> Hashable:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..Frame import LPS_TO_RAS, Matrix, pictureToRAS
-from .DICOMPixels import functionalGroup
+from .DICOMPixels import functionalGroup, valueOf
 from .ImageFile import sinceFirst
 
 ATTRIBUTES = (
@@ -219,19 +219,22 @@ def frameStep(dataset: Any, count: int) -> float | None:
 
 def numbersOf(source: Any | None, name: str, count: int) -> list[float] | None:
     """The finite numbers of an element, None when it has not so many."""
-    if source is None or (value := source.get(name)) is None or value == "":
+    if source is None or (value := valueOf(source, name)) is None:
         return None
-    found = [float(number) for number in (value if hasattr(value, "__len__") else [value])]
+    try:
+        found = [float(number) for number in (value if hasattr(value, "__len__") else [value])]
+    except (ValueError, TypeError, OverflowError):
+        return None
     return found if len(found) == count and all(map(math.isfinite, found)) else None
 
 
 def frameTimes(dataset: Any, count: int) -> list[float | None]:
     """Seconds since the epoch (UTC) of each frame, None where unknown."""
-    offset = str(dataset.get("TimezoneOffsetFromUTC") or "")
-    start = seconds(str(dataset.get("AcquisitionDateTime") or ""), offset)
+    offset = str(valueOf(dataset, "TimezoneOffsetFromUTC") or "")
+    start = seconds(str(valueOf(dataset, "AcquisitionDateTime") or ""), offset)
     for kind in ("Acquisition", "Content"):
-        if start is None and (day := str(dataset.get(f"{kind}Date") or "").replace(".", "")):
-            start = seconds(day + str(dataset.get(f"{kind}Time") or "x").replace(":", ""), offset)
+        if start is None and (day := str(valueOf(dataset, f"{kind}Date") or "").replace(".", "")):
+            start = seconds(day + str(valueOf(dataset, f"{kind}Time") or "x").replace(":", ""), offset)
     passed = _passed(dataset, count) or [0.0] * count
     own = dataset.get("PerFrameFunctionalGroupsSequence")
     found: list[float | None] = []
@@ -240,7 +243,7 @@ def frameTimes(dataset: Any, count: int) -> list[float | None]:
         time = None
         for name in ("FrameAcquisitionDateTime", "FrameReferenceDateTime"):
             if time is None and content is not None:
-                time = seconds(str(content.get(name) or ""), offset)
+                time = seconds(str(valueOf(content, name) or ""), offset)
         found.append(time if time is not None else None if start is None else start + passed[frame])
     return found
 
@@ -293,8 +296,8 @@ def attributesOf(dataset: Any) -> dict[str, str]:
     """The attributes of :data:`ATTRIBUTES` that the file has, several values divided by backslashes."""
     found = {}
     for name in ATTRIBUTES:
-        value = dataset.get(name)
-        if value is not None and value != "":
+        value = valueOf(dataset, name)
+        if value is not None:
             several = not isinstance(value, str) and hasattr(value, "__len__")
             found[name] = "\\".join(str(one) for one in value) if several else str(value)
     return found

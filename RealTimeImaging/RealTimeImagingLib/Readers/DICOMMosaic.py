@@ -18,7 +18,7 @@ import numpy as np
 
 from ..Frame import LPS_TO_RAS, Matrix, Pixels
 from .DICOMGeometry import earliest, numbersOf, planeOf, seconds
-from .DICOMPixels import Layout
+from .DICOMPixels import Layout, valueOf
 
 _MOST_TAGS = 1000
 _MOST_SLICES = 1 << 14
@@ -51,7 +51,7 @@ class Mosaic:
     @classmethod
     def of(cls, dataset: Any, layout: Layout) -> Mosaic | str | None:
         """The mosaic that a file says it is; words why it stays one picture; None for another picture."""
-        kinds = _words(dataset.get("ImageType"))
+        kinds = _words(valueOf(dataset, "ImageType"))
         if layout.frames > 1 or layout.samples > 1:
             return None
         if "VFRAME" in kinds:
@@ -162,8 +162,8 @@ def _tileSizes(dataset: Any) -> Iterator[tuple[int, int]]:
         text = value.decode("latin-1") if isinstance(value, bytes) else str(value or "")
         if match := re.match(r"\s*(\d{1,5})\D{0,3}\*\s*(\d{1,5})", text):
             yield max(1, int(match[1])), max(1, int(match[2]))
-    matrix = dataset.get("AcquisitionMatrix")
-    sides = [int(side) for side in matrix if int(side) > 0] if hasattr(matrix, "__len__") else []
+    matrix = valueOf(dataset, "AcquisitionMatrix")
+    sides = [int(side) for side in matrix if int(side) > 0] if matrix is not None and hasattr(matrix, "__len__") else []
     if len(sides) == 2:
         yield sides[0], sides[1]
     steps = numbersOf(dataset, "NumberOfPhaseEncodingSteps", 1)
@@ -223,8 +223,8 @@ def _unitedImaging(dataset: Any, layout: Layout) -> Mosaic | str:
         along = float(way @ axis)
         step = [along] if along else step
     matrix[:3, 2] *= (step[0] or 1.0) / np.linalg.norm(matrix[:3, 2])
-    offset = str(dataset.get("TimezoneOffsetFromUTC") or "")
-    times = [seconds(str(item.get("AcquisitionDateTime") or ""), offset) for item in items]
+    offset = str(valueOf(dataset, "TimezoneOffsetFromUTC") or "")
+    times = [seconds(str(valueOf(item, "AcquisitionDateTime") or ""), offset) for item in items]
     return Mosaic(count, across, down, rows, columns, matrix, earliest(times, range(len(times))))
 
 

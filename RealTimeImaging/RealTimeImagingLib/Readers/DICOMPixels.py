@@ -15,6 +15,15 @@ _FLOATS = {0x0008: ("f4", 32), 0x0009: ("f8", 64)}
 """Float Pixel Data and Double Float Pixel Data (PS3.3 section C.7.6.24, C.7.6.25): element and type."""
 
 
+def valueOf(source: Any, name: str) -> Any | None:
+    """The value of an element; None where there is none, or one that contradicts its representation ("***")."""
+    try:
+        value = source.get(name)
+    except (ValueError, TypeError, ArithmeticError, AttributeError, NotImplementedError):
+        return None
+    return None if value == "" else value
+
+
 def functionalGroup(dataset: Any, frame: int, name: str) -> Any | None:
     """The item of a functional group: the frame's own, else the one that all share, else None (PS3.3 C.7.6.16)."""
     own = dataset.get("PerFrameFunctionalGroupsSequence")
@@ -53,7 +62,10 @@ class Layout:
 
         def number(name: str, default: int) -> int:
             value = dataset.get(name)
-            return default if value is None or value == "" else int(value)
+            try:
+                return default if value is None or value == "" else int(value)
+            except (ValueError, TypeError) as error:
+                raise NotAnImageError(f"{name} in the header is no whole number.", "damaged") from error
 
         little = element[:2] == b"\xe0\x7f"
         which = int.from_bytes(element[2:4], "little" if little else "big")
@@ -203,8 +215,11 @@ def rescaled(values: Pixels, dataset: Any, layout: Layout, frame: int) -> Pixels
 
 
 def _real(group: Any, name: str, default: float) -> float:
-    value = group.get(name)
-    return default if value is None or value == "" else float(value)
+    value = valueOf(group, name)
+    try:
+        return default if value is None else float(value)
+    except (ValueError, TypeError):
+        return default
 
 
 def _holds(dtype: np.dtype[Any], low: int, high: int) -> bool:
