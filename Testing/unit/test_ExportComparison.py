@@ -1,6 +1,9 @@
 """What was written wrongly is found when it is read back, and removed; the program that writes is spoilt for it."""
 
+import numpy as np
 import pytest
+from RealTimeImagingLib.Export.Comparison import Different, compareImage
+from RealTimeImagingLib.Frame import Image
 from unit.exporting import FORMATS, Program, listing, program, recorded
 
 SPOILT_PIXEL = """
@@ -106,3 +109,11 @@ for kind in Exporting.WRITERS.values():
     assert made.end()["failed"].endswith("RuntimeError: an unheard-of fault")
     assert any("Traceback" in text for text in made.of("log"))
     assert listing(tmp_path) == before
+
+
+def test_a_wrong_place_is_told_by_its_own_distance_and_not_that_of_the_opposite_order():
+    pixels = np.zeros((20, 3, 4), np.int16)
+    shifted = np.eye(4)
+    shifted[1, 3] = 1.5
+    with pytest.raises(Different, match=r"lies 1\.5 mm beside its place"):
+        compareImage(Image(pixels, shifted), pixels, np.eye(4), 1e-7, "Frame 0")

@@ -1,11 +1,14 @@
 """Independent readers find in the exported DICOM files what was recorded, where it was."""
 
+import re
+
 import numpy as np
 import pydicom
 import pytest
 import slicerhost
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from RealTimeImagingLib.Errors import ExportError
 from RealTimeImagingLib.Export.DICOMImages import frameSteps
 from RealTimeImagingLib.Readers.DICOM import DICOM
 from unit.exporting import (
@@ -20,7 +23,7 @@ from unit.exporting import (
     fromSimpleITK,
     save,
 )
-from unit.recordings import START, InSlicer, record
+from unit.recordings import RIGHT_HANDED, START, InSlicer, record
 
 
 @pytest.fixture(params=GEOMETRIES.values(), ids=GEOMETRIES)
@@ -154,3 +157,27 @@ def test_any_geometry_at_right_angles_survives(tmp_path_factory, angles, spacing
     (path,), _ = save("dicom", folder / "out", record(folder, [each]))
     for read in (fromSimpleITK, fromGDCM, fromPydicom):
         assertSame(read(path), each, 1e-5)
+
+
+@pytest.mark.parametrize("shape", [(4, 30, 40), (1, 30, 40)])
+def test_shear_of_rounding_is_exported_with_right_angles(tmp_path, shape):
+    sheared = RIGHT_HANDED @ np.array([[1, 9e-5, 0, 0], [0, 1, 9e-5, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    one = extremes(0, shape, np.int16, sheared)
+    (path,), events = save("dicom", tmp_path / "out", record(tmp_path, [one]))
+    assert events == []
+    assertSame(fromSimpleITK(path), one, tolerance=0.01)
+
+
+def test_shear_that_moves_voxels_is_told(tmp_path):
+    sheared = RIGHT_HANDED @ np.array([[1, 9e-4, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    one = extremes(0, (2, 200, 300), np.int16, sheared)
+    (path,), (event,) = save("dicom", tmp_path / "out", record(tmp_path, [one]))
+    assert event.code == "export-straightened"
+    assert re.search(r"up to 0\.0\d+ mm", event.text)
+    assertSame(fromSimpleITK(path), one, tolerance=0.06)
+
+
+def test_more_shear_is_refused(tmp_path):
+    sheared = RIGHT_HANDED @ np.array([[1, 0.01, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    with pytest.raises(ExportError, match="not at right angles"):
+        save("dicom", tmp_path / "out", record(tmp_path, [extremes(0, (2, 30, 40), np.int16, sheared)]))
