@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from RealTimeImagingLib.Frame import checksum
 from RealTimeImagingLib.Sources import Arrival
 from unit.conftest import Receiver, arrive, niftiFile, seriesFile, snapshot, sumOf
+from unit.converting import dicomFile
 
 tells = pytest.mark.skipif(sys.platform not in ("linux", "win32"), reason="this system does not tell who writes")
 
@@ -922,3 +923,14 @@ def test_whatever_happens_every_file_is_received_or_rejected(tmp_path_factory, h
     assert receiver.counts == (len(good), sent - len(good))
     assert [number for _, number, _, _ in receiver.frames] == list(range(len(good)))
     receiver.journal.close()
+
+
+def test_what_is_assumed_of_files_is_told_once(receive, incoming):
+    place = {"ImagePositionPatient": None, "ImageOrientationPatient": None, "PixelSpacing": None}
+    receiver = receive()
+    for number in range(2):
+        dicomFile(incoming / f"{number}.dcm", np.zeros((3, 4), np.uint8), Modality="OT", **place)
+    receiver.until(lambda: len(receiver.frames) == 2)
+    assert [(event.code, event.text) for event in receiver.events] == [
+        ("image-note", "0.dcm: PixelSpacing is missing: 1 mm is assumed.")
+    ]
