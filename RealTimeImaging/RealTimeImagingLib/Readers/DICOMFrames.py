@@ -86,6 +86,7 @@ def hasOwnPlaces(dataset: Any) -> bool:
 def framesOf(dataset: Any, columns: int, rows: int, count: int) -> list[FrameInfo]:
     """What each of ``count`` frames says of itself."""
     times = frameTimes(dataset, count)
+    there = _groupsThere(dataset)
     pointers = [
         int(valueOf(item, "DimensionIndexPointer") or 0) for item in dataset.get("DimensionIndexSequence") or ()
     ]
@@ -107,7 +108,7 @@ def framesOf(dataset: Any, columns: int, rows: int, count: int) -> list[FrameInf
                 index if stack is None else str(stack),
                 tuple(value for pointer, value in pairs if pointer not in _PLACES),
                 temporal[0] if temporal else None,
-                _measured(dataset, frame, content),
+                _measured(dataset, frame, there),
             )
         )
     return found
@@ -294,18 +295,29 @@ _MEASURED = (
 _TYPES = ("MRImageFrameTypeSequence", "CTImageFrameTypeSequence", "PETFrameTypeSequence", "XAXRFFrameCharacteristics")
 
 
-def _measured(dataset: Any, frame: int, content: Any | None) -> dict[str, str]:
+def _groupsThere(dataset: Any) -> set[str]:
+    # Keywords of the functional groups that any frame has: to ask each frame for each of them takes long.
+    from pydicom.datadict import keyword_for_tag
+
+    kinds = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
+    tags = {tag for kind in kinds for groups in dataset.get(kind) or () for tag in groups.keys()}  # noqa: SIM118
+    return {keyword_for_tag(tag) for tag in tags}
+
+
+def _measured(dataset: Any, frame: int, there: set[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for group, keyword, name in _MEASURED:
+        if group not in there:
+            continue
         item = functionalGroup(dataset, frame, group)
         value = None if item is None else valueOf(item, keyword)
         if value is not None:
             found[name] = str(value)
-    diffusion = functionalGroup(dataset, frame, "MRDiffusionSequence")
+    diffusion = functionalGroup(dataset, frame, "MRDiffusionSequence") if "MRDiffusionSequence" in there else None
     direction = (diffusion.get("DiffusionGradientDirectionSequence") or [None])[0] if diffusion is not None else None
     if gradient := numbersOf(direction, "DiffusionGradientOrientation", 3):
         found["DiffusionGradientOrientation"] = "\\".join(f"{value:g}" for value in gradient)
-    for name in _TYPES:
+    for name in there.intersection(_TYPES):
         item = functionalGroup(dataset, frame, name)
         if item is not None:
             kinds = valueOf(item, "FrameType")
