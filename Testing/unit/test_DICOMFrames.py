@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, RLELossless
 from RealTimeImagingLib.Conversion import convertFolder
+from RealTimeImagingLib.Readers.DICOMFrames import FrameInfo, stacksOf
 from unit.converting import convert, fromUs, one
 from unit.settling import assertHarmless, mutated, read, refusal
 from unit.test_DICOM import made
@@ -275,7 +276,7 @@ def test_a_copy_of_a_file_is_named_once(tmp_path):
     assert [(file["code"], file["path"]) for file in report.files] == [("duplicate", "b.dcm")]
 
 
-some = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+some = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")
@@ -319,3 +320,29 @@ def test_a_count_that_is_none_is_named(tmp_path):
     path = enhanced(tmp_path / "a.dcm", RUN)
     path.write_bytes(path.read_bytes().replace(b"IS\x02\x0012", b"IS\x02\x001A"))
     assert str(refusal(path)) == "NumberOfFrames in the header is no whole number."
+
+
+def test_time_points_that_lie_elsewhere_are_volumes_of_their_own(tmp_path):
+    """As after prospective motion correction."""
+    (tmp_path / "in").mkdir()
+    for t in range(3):
+        path = enhanced(
+            tmp_path / f"in/{t}.dcm", [(z, t) for z in range(4)], InstanceNumber=t, SOPInstanceUID=f"1.2.{t}"
+        )
+        dataset = pydicom.dcmread(path)
+        for frame in dataset.PerFrameFunctionalGroupsSequence:
+            frame.PlanePositionSequence[0].ImagePositionPatient[2] += 0.3 * t * t
+        dataset.save_as(path)
+    entries = convert(tmp_path / "in", tmp_path / "out").entries
+    assert [converted(tmp_path / "out", entry) for entry in entries] == [[volume] for volume in EXPECTED]
+
+
+def test_frames_of_a_rotation_are_slices_in_their_directions(tmp_path):
+    frames = []
+    for number in range(400):
+        angle = number // 2 / 100
+        plane = np.eye(4)
+        plane[:2, 0], plane[:2, 1] = (np.cos(angle), np.sin(angle)), (-np.sin(angle), np.cos(angle))
+        plane[:2, 0] += 1e-6 * (number % 2)
+        frames.append(FrameInfo(number, plane, None, "", (), None))
+    assert [[frame.number for frame in stack] for stack in stacksOf(frames)] == [[n, n + 1] for n in range(0, 400, 2)]

@@ -187,8 +187,15 @@ def _volumes(uid: str, slices: list[Slice]) -> list[Volume]:
             slices = sorted(slices, key=byMoment)
             return [made for one in slices for made in _finished(uid, [[one]], [unplaced([one])])]
         return _finished(uid, [sorted(slices, key=byInstance)], [unplaced(sorted(slices, key=byInstance))])
-    places = placesOf(slices)
-    return [volume for group in groupsOf(places) for volume in _sameplaces(uid, group)]
+    made = [volume for group in groupsOf(placesOf(slices)) for volume in _sameplaces(uid, group)]
+    moments: dict[str, list[Slice]] = defaultdict(list)
+    for one in slices:
+        moments[one.temporal].append(one)
+    if slices[0].frame >= 0 and len(moments) > 1 and any(volume.reason for volume in made):
+        # Each moment lies somewhere else, as after a correction of motion.
+        groups = [group for key in sorted(moments, key=natural) for group in groupsOf(placesOf(moments[key]))]
+        made = [volume for group in groups for volume in _sameplaces(uid, group)]
+    return made
 
 
 def _sameplaces(uid: str, group: Group) -> list[Volume]:

@@ -29,6 +29,10 @@ from .DICOMPixels import functionalGroup, valueOf
 
 _PLACES = {0x00209056, 0x00209057, 0x00200032, 0x00200037, 0x00201041, 0x00209301, 0x00209302, 0x0048021E, 0x0048021F}
 """Dimensions that say where a frame lies: stack, position, orientation, location. All others say which moment it is."""
+_SAME_AXES = 1e-4
+"""Millimetres in a voxel by which the axes of frames of one volume may differ."""
+_NOWHERE = 1e9
+"""Stands for the axes of a frame without a position."""
 _NEAR = 1e-3
 """Millimetres along the normal below which two frames lie in one place."""
 _MISSING = 0.5
@@ -130,18 +134,23 @@ def imagesOf(frames: Sequence[FrameInfo], dataset: Any, columns: int, rows: int)
 
 def stacksOf(frames: Sequence[FrameInfo]) -> list[list[FrameInfo]]:
     """Frames of one stack with the same axes, together."""
-    groups: list[tuple[str, Matrix | None, list[FrameInfo]]] = []
+    groups: list[list[FrameInfo]] = []
+    known: dict[tuple[str, bytes], int] = {}
+    axes = np.empty((len(frames), 3, 2))
     for frame in frames:
-        for stack, plane, members in groups:
-            same = frame.plane is plane is None
-            if frame.plane is not None and plane is not None:
-                same = bool(np.allclose(frame.plane[:3, :2], plane[:3, :2], atol=1e-4))
-            if stack == frame.stack and same:
-                members.append(frame)
-                break
-        else:
-            groups.append((frame.stack, frame.plane, [frame]))
-    return [members for _, _, members in groups]
+        own = np.full((3, 2), _NOWHERE) if frame.plane is None else frame.plane[:3, :2]
+        key = frame.stack, own.tobytes()
+        if key not in known:
+            # Axes that differ in their last digits are the same.
+            near = (np.abs(axes[: len(groups)] - own).max(axis=(1, 2)) <= _SAME_AXES).nonzero()[0]
+            same = (int(number) for number in near if groups[number][0].stack == frame.stack)
+            known[key] = next(same, len(groups))
+        number = known[key]
+        if number == len(groups):
+            axes[number] = own
+            groups.append([])
+        groups[number].append(frame)
+    return groups
 
 
 def momentsOf(places: Sequence[Sequence[FrameInfo]]) -> dict[int, Key]:
@@ -207,7 +216,8 @@ def _imagesOfStack(frames: Sequence[FrameInfo], nowhere: Matrix) -> list[Placed]
     moments = momentsOf(places)
     order = sorted(set(moments.values()), key=tuple)
     if len(places) == 1:
-        ordered = sorted(frames, key=lambda frame: (order.index(moments[frame.number]), frame.number))
+        ranks = {key: rank for rank, key in enumerate(order)}
+        ordered = sorted(frames, key=lambda frame: (ranks[moments[frame.number]], frame.number))
         return [Placed([frame.number], _plane(frame), frame.time, _own([frame])) for frame in ordered]
     lying = _evenly(places)
     if lying is None:
