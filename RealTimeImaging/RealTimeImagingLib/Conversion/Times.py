@@ -19,7 +19,6 @@ TIMES: tuple[tuple[str, Key], ...] = (
     ("AcquisitionNumber", lambda one: one.acquisition),
     ("the acquisition time", lambda one: one.time),
     ("TriggerTime", lambda one: one.trigger),
-    ("DiffusionBValue", lambda one: one.weighting),
 )
 """What tells the volumes of a 4-D series apart; the first that does is taken."""
 
@@ -64,9 +63,15 @@ def groupsOf(places: list[list[Slice]]) -> list[Group]:
             return [Group(group, _unequal(name, group, found)) for group in found]
     if len(places) == 1:
         return [Group([[one] for one in sorted(places[0], key=byMoment)])]
+    ranked = [sorted(place, key=byMoment) for place in places]
     if all(len(place) == most for place in places):
-        ranked = [sorted(place, key=byMoment) for place in places]
-        return [Group([[place[number] for place in ranked] for number in range(most)])]
+        volumes = [[place[number] for place in ranked] for number in range(most)]
+        if all(len({one.weighting for one in volume}) == 1 for volume in volumes):
+            return [Group(volumes)]
+    if found := _split(places, most, lambda one: one.weighting):
+        return [Group(group, _unequal("DiffusionBValue", group, found)) for group in found]
+    if all(len(place) == most for place in places):
+        return [Group(volumes)]
     twice = [place for place in places if len(place) > 1]
     names = ", ".join(one.path for place in twice[:3] for one in place[1:])
     words = f"In {len(twice)} of {len(places)} places lie several slices; the first of each is used, not {names}"
