@@ -237,7 +237,8 @@ class RealTimeImagingLogic(
         ``statistics()["callbackMs"]``; the event "callback-slow" says when it is too long.
 
         :param stream: only frames of this stream.
-        :param every: also with frames that arrive in Slicer and are not shown, because drawing takes too long.
+        :param every: also with frames that arrive in Slicer and are not shown, because drawing takes too long. While
+            the window is blocked, a source holds some frames and skips older ones.
         """
         self.listeners.frameCallbacks.add(callback, stream, every)
 

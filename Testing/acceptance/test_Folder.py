@@ -236,6 +236,23 @@ def test_slowViewsSkipAndCount(slicer, logic, views, incoming, scanner, noErrors
     until(lambda: checksum(slicer.util.arrayFromVolume(logic.liveVolumeNode())) == last["checksums"][0])
 
 
+def test_everyFrameComesToCallbacksThatAskForIt(logic, views, incoming, scanner, noErrors):
+    """Views too slow for the stream: a callback gets the frames that are shown, or all that arrive when it asks."""
+    for view in views.views():
+        view.extraRenderSeconds = 0.04
+    some, every = [], []
+    logic.addFrameCallback(lambda frame: some.append(frame.number))
+    logic.addFrameCallback(lambda frame: every.append((frame.number, checksum(frame.pixels))), every=True)
+    untilRunning(logic.start(FolderSettings(incoming)))
+    _, log = scanner("--fps", "15", "--frames", "30")
+    until(lambda: logic.statistics()["received"] == 30, 30)
+    sent = [one for line in log.read_text().splitlines() for one in json.loads(line)["checksums"]]
+    assert every == [(number, sent[number]) for number, _ in every]
+    assert len(some) == logic.statistics()["shown"] < len(every)
+    assert {number for number, _ in every} >= set(some)
+    assert some[-1] == every[-1][0] == 29
+
+
 def test_seriesAreToldApart(slicer, logic, incoming, noErrors):
     """One folder, three series: a stream and a node for each; the first is in the views."""
     handle = logic.start(FolderSettings(incoming, seriesPattern="*_{series}_*.nii"))

@@ -44,6 +44,18 @@ def test_arrays_and_nothing_else_are_frames(listening):
     assert listening.arrays == [("Live", "lambda", (2, 2)), ("Live", "lambda 7", (3,))]
 
 
+def test_every_frame_that_arrives_comes_to_those_that_ask_for_it(listening):
+    shown, every = [], []
+    listening.callbacks.add(lambda frame: shown.append(frame.number))
+    assert not listening.callbacks.anyEvery
+    listening.callbacks.add(lambda frame: every.append(frame.number), every=True)
+    assert listening.callbacks.anyEvery
+    for number in range(3):
+        listening.callbacks.hand(frame(number), arriving=True)
+    listening.callbacks.hand(frame(2))
+    assert (shown, every) == ([2], [0, 1, 2])
+
+
 def test_one_that_fails_disturbs_no_other_and_is_told_once(listening):
     seen = []
 
