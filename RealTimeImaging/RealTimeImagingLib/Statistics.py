@@ -65,9 +65,14 @@ class StreamCounts:
 
         :param now: seconds since the epoch, as the arrival times.
         """
-        late = [arrival for arrival in self._arrivals if arrival[0] > self._arrivals[-1][0] - RATE_SECONDS]
+        # From the end: of many streams, all arrivals that are kept would take too long to look through.
+        late: deque[tuple[float, int]] = deque()
+        for arrival in reversed(self._arrivals):
+            if arrival[0] <= self._arrivals[-1][0] - RATE_SECONDS:
+                break
+            late.appendleft(arrival)
         if len(late) < 2 and len(self._arrivals) > 1:
-            late = [self._arrivals[-2], self._arrivals[-1]]
+            late = deque([self._arrivals[-2], self._arrivals[-1]])
         if len(late) < 2 or late[-1][0] <= late[0][0]:
             return 0.0
         rate = (late[-1][1] - late[0][1]) / (late[-1][0] - late[0][0])
