@@ -211,6 +211,34 @@ def test_the_views_that_draw_an_image_are_named(slicer, sliceLogics):
     assert volumes.show(frame(np.ones((3, 4, 5), np.int16), 1)) == set()
 
 
+def test_views_are_fitted_anew_when_the_first_image_was_another(slicer, sliceLogics):
+    """Within the first second, as long as the user leaves the view as it is."""
+    from RealTimeImagingLib.Scene.LiveVolumes import LiveVolumes
+    from RealTimeImagingLib.Scene.Views import Views
+
+    clock = Seconds()
+    volumes = LiveVolumes(slicer.mrmlScene, Views(sliceLogics), clock)
+    red, yellow = (
+        logic
+        for name in ("Red", "Yellow")
+        for logic in (sliceLogics.GetSliceLogics().GetItemAsObject(index) for index in range(5))
+        if logic.GetSliceNode().GetName() == name
+    )
+    place = np.eye(4)
+    offsets = []
+    for number, (clock.now, z) in enumerate([(0, 0), (0.1, 500), (0.2, 700), (2.0, 900)]):
+        place[2, 3] = z
+        side = 4 if number == 0 else 100
+        volumes.show(Frame(np.ones((5, side, side), np.int16), place.copy(), "Live", number, 1.7e9))
+        offsets.append(red.GetSliceOffset())
+        if number == 1:
+            assert red.GetSliceNode().GetFieldOfView()[0] >= 100
+            yellow.GetSliceNode().SetFieldOfView(33, 33, 1)
+    assert offsets[1] == pytest.approx(502, abs=0.6)
+    assert offsets[2] == offsets[3] == pytest.approx(702, abs=0.6)
+    assert yellow.GetSliceNode().GetFieldOfView()[:2] == (33, 33)
+
+
 def test_a_volume_in_the_foreground_is_not_taken_out_of_it(slicer, sliceLogics):
     volumes = newVolumes(slicer, sliceLogics)
     volumes.show(frame(np.ones((3, 4, 5), np.int16)))

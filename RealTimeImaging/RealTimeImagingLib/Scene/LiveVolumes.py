@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ from ..Frame import Frame
 from .LiveVolume import STREAM_ATTRIBUTE, Change, LiveVolume
 from .Planes import FollowedPlane
 from .Views import ALL_VIEWS, NO_VIEW, Views
+from .WindowLevel import REFINED
 
 
 class LiveVolumes:
@@ -16,14 +18,16 @@ class LiveVolumes:
 
     :param scene: the MRML scene.
     :param views: the slice views.
+    :param clock: gives seconds, never backwards.
     """
 
-    def __init__(self, scene: Any, views: Views) -> None:
-        self._scene, self._views = scene, views
+    def __init__(self, scene: Any, views: Views, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._scene, self._views, self._clock = scene, views, clock
         self._volumes: dict[str, LiveVolume] = {}
         self._chosen: dict[str, str] = {}
         self._suggested: dict[str, str] = {}
         self._placed: dict[str, str] = {}
+        self._fitUntil: dict[str, float] = {}
         self._following: dict[str, FollowedPlane] = {}
         self._always = False
         self._stored: dict[str | None, str] | None = None
@@ -41,11 +45,15 @@ class LiveVolumes:
         self.onShown(frame.stream)
         if frame.stream not in self._placed:
             self._placed[frame.stream] = self.where(frame.stream)
+            self._fitUntil[frame.stream] = self._clock() + REFINED
             self._views.show(volume.node, self._placed[frame.stream])
         elif change is Change.MADE:
             self._views.show(volume.node, self._placed[frame.stream])
+        elif change is Change.MOVED and self._clock() < self._fitUntil[frame.stream]:
+            # The first image may be of another size, or lie elsewhere.
+            moved = self._views.fitAgain(volume.node)
         if frame.stream in self._following:
-            moved = self._views.takePlane(volume.node, self._following[frame.stream])
+            moved = self._views.takePlane(volume.node, self._following[frame.stream]) or moved
         if change is not Change.NONE:
             moved = self._views.follow(volume.node) or moved
         return None if moved else self._views.drawing(volume.node)
@@ -53,7 +61,7 @@ class LiveVolumes:
     def volume(self, stream: str) -> LiveVolume:
         """The live volume of a stream."""
         if stream not in self._volumes:
-            self._volumes[stream] = LiveVolume(self._scene, stream, self._find)
+            self._volumes[stream] = LiveVolume(self._scene, stream, self._find, self._clock)
             self._volumes[stream].always = self._always
         return self._volumes[stream]
 
@@ -79,6 +87,7 @@ class LiveVolumes:
         node = self.volume(stream).node
         if node is not None:
             self._placed[stream] = where
+            self._fitUntil[stream] = self._clock()
             self._views.show(node, where)
             self._views.follow(node)
 

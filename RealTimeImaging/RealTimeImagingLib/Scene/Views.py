@@ -28,6 +28,8 @@ class Views:
 
     def __init__(self, applicationLogic: Any) -> None:
         self._applicationLogic = applicationLogic
+        self._fitted: dict[str, tuple[Any, ...]] = {}
+        """Zoom and plane of each view when it was fitted to a volume: others are the user's."""
 
     def names(self) -> list[str]:
         """Names of the slice views, always in the same order: Red, Yellow, Green, then others by name."""
@@ -57,9 +59,24 @@ class Views:
             wanted = where in (ALL_VIEWS, _nameOf(logic))
             if wanted and not _shows(logic, node):
                 setVolumeIn(composite, "Background", node.GetID())
-                logic.FitSliceToBackground()
+                self._fit(logic)
             elif not wanted and volumeIn(composite, "Background") == node.GetID():
                 composite.SetBackgroundVolumeID(None)
+
+    def fitAgain(self, node: Any) -> bool:
+        """Fit the views to a volume that has another size or place now; returns whether a view was fitted.
+
+        Views in which the user changed zoom, position or slice stay as they are.
+        """
+        shown = [one for one in self._logics() if volumeIn(one.GetSliceCompositeNode(), "Background") == node.GetID()]
+        untouched = [one for one in shown if self._fitted.get(_nameOf(one)) == _lookOf(one)]
+        for logic in untouched:
+            self._fit(logic)
+        return bool(untouched)
+
+    def _fit(self, logic: Any) -> None:
+        logic.FitSliceToBackground()
+        self._fitted[_nameOf(logic)] = _lookOf(logic)
 
     def drawing(self, node: Any) -> set[str]:
         """Names of the views that draw a volume when it changes.
@@ -91,8 +108,11 @@ class Views:
         for logic in parallel:
             offset = float(np.dot(_normalOf(logic), centre))
             if abs(logic.GetSliceOffset() - offset) > 1e-6:
+                fitted = self._fitted.get(_nameOf(logic)) == _lookOf(logic)
                 logic.SetSliceOffset(offset)
                 moved = True
+                if fitted:
+                    self._fitted[_nameOf(logic)] = _lookOf(logic)
         return moved
 
     def takePlane(self, node: Any, followed: FollowedPlane) -> bool:
@@ -116,6 +136,11 @@ class Views:
 
 def _nameOf(logic: Any) -> str:
     return str(logic.GetSliceNode().GetLayoutName())
+
+
+def _lookOf(logic: Any) -> tuple[Any, ...]:
+    node = logic.GetSliceNode()
+    return (node.GetFieldOfView(), node.GetXYZOrigin(), node.GetSliceToRAS().GetData())
 
 
 def _place(logic: Any) -> tuple[int, str]:

@@ -15,7 +15,8 @@ LOW, HIGH = 0.1, 99.9
 """Percentiles that the window spans, as in Slicer's automatic window/level."""
 LARGEST = 1e300
 REFINED = 1.0
-"""Seconds from the first image in which the window follows the images; the second image counts however late it is."""
+"""Seconds from the first image in which window and views follow the images. The second image sets the window however
+late it is."""
 JUDGED = 8
 """Latest images whose windows count."""
 
