@@ -558,6 +558,16 @@ def test_firstImageIsUpright(slicer, logic, views, noErrors, axes, preset):
     untilStopped(logic)
 
 
+def test_anImageThatJumpsIsUprightToo(slicer, logic, views, noErrors):
+    """A tracker that does not know its pose sends the identity: the first real image chooses the way up."""
+    logic.setFollowView("Live", "Green")
+    sagittal = np.array([[0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1.0]])
+    for matrix, preset in ((np.eye(4), "Axial"), (sagittal, "Sagittal"), (IMAGE, "Axial")):
+        for _ in frames(logic, slicer, [matrix, matrix]):
+            assert sliceNode(slicer, "Green").GetOrientation() == preset
+    untilStopped(logic)
+
+
 def test_followingIsOfOneStreamAndOneScene(slicer, logic, views, errors, noErrors):
     """Another stream takes the view over; in the next scene it has to be allowed again."""
     with pytest.raises(errors.SettingsError, match="no view Purple"):

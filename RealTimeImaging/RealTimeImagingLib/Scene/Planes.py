@@ -12,6 +12,8 @@ from ..Frame import Matrix
 
 TOLERANCE = 1e-3
 """Greatest difference of what is taken as a rotation from an exact one."""
+JUMP = 60.0
+"""Degrees between two images of which the second chooses the way up anew."""
 
 _FACING = ("Sagittal", "Coronal", "Axial")
 """Slicer's names of the views along R, A and S."""
@@ -69,7 +71,8 @@ class FollowedPlane:
     """A slice view that takes the plane of images, with rows and columns along its axes.
 
     Which of them runs to the right is chosen from the first image, as nearest to the way in which Slicer shows anatomy;
-    from then on the view turns with the images, however far they turn.
+    from then on the view turns with the images, however far they turn. An image that is turned by more than JUMP from
+    the one before chooses anew: a device may not know its pose at first, or alternate between planes.
 
     :param view: the view's name, such as Red.
     """
@@ -77,6 +80,7 @@ class FollowedPlane:
     def __init__(self, view: str) -> None:
         self.view = view
         self._turn: Matrix | None = None
+        self._axes: Matrix | None = None
 
     def apply(self, sliceNode: Any, volumeNode: Any) -> bool:
         """Turn a vtkMRMLSliceNode into the plane of an image, or of the middle slice of a volume, centred on it.
@@ -88,8 +92,9 @@ class FollowedPlane:
         if plane is None:
             return False
         axes = plane[:3, :3]
-        if self._turn is None:
+        if self._turn is None or self._axes is None or _angle(axes, self._axes) > JUMP:
             self._turn = _turnOf(axes, sliceNode)
+        self._axes = axes
         wanted = plane.copy()
         wanted[:3, :3] = axes @ self._turn
         current = sliceNode.GetSliceToRAS()
@@ -98,6 +103,12 @@ class FollowedPlane:
         current.DeepCopy(wanted.ravel().tolist())
         sliceNode.UpdateMatrices()
         return True
+
+
+def _angle(axes: Matrix, others: Matrix) -> float:
+    """Degrees by which one set of axes is rotated from another."""
+    cosine = (np.trace(axes.T @ others) - 1) / 2
+    return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
 
 
 def _turnOf(axes: Matrix, sliceNode: Any) -> Matrix:
