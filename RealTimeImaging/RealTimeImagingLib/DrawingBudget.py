@@ -10,6 +10,8 @@ SHARE = 0.6
 """Part of the window's time that showing and drawing images may take."""
 LONGEST = 1.0
 """Most seconds that the drawings of one image count: the display never stops, however slow a view is."""
+FIRST = 0.1
+"""Most seconds that the drawings of a stream's first image count: a new view compiles and allocates."""
 JUDGED = 6
 """Latest images whose drawing tells what the next one is expected to take."""
 SMALL = 1e-9
@@ -115,7 +117,7 @@ class _Round:
 
     def begin(self) -> float:
         """Begin with the next image; returns the seconds that its drawing is expected to take."""
-        if self._images > 1:  # the first drawing of a view compiles and allocates
+        if self._images > 1:
             self._known.append(self._measured)
         self._images += 1
         # The upper quartile: one slow drawing is soon forgotten, and so are images that came too soon to be drawn. What
@@ -127,7 +129,7 @@ class _Round:
 
     def add(self, seconds: float) -> float:
         """Add a drawing; returns the seconds beyond what was expected."""
-        self._measured = min(self._measured + seconds, LONGEST)
+        self._measured = min(self._measured + seconds, LONGEST if self._images > 1 else FIRST)
         beyond = max(0.0, self._measured - self._charged)
         self._charged += beyond
         return beyond

@@ -67,7 +67,7 @@ class RealTimeImagingLogic(
         budget = DrawingBudget()
         self.session = Session(self.volumes.show, self.listeners, self._changed, budget)
         self.drawingTimes = DrawingTimes(self.views.windows, budget.drawn)
-        self.session.beforeShowing = self.drawingTimes.look
+        self.session.display.beforeShowing = self.drawingTimes.look
         self.devices = DeviceNodes(slicer.mrmlScene)
         self.session.messages.show = self.devices.show
         self.control = Control(self._sendToDevices, self.listeners, slicer.mrmlScene)

@@ -2,75 +2,24 @@
 
 from __future__ import annotations
 
-import logging
-import math
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import qt
-
 from .Acquisition.Feed import Feed
-from .Acquisition.Outlet import frameOf
 from .Acquisition.Process import AcquisitionProcess
 from .Acquisition.Ring import Place
+from .Display import Display
 from .DrawingBudget import DrawingBudget
-from .Errors import RingError, SettingsError
+from .Errors import SettingsError
 from .Event import Event
-from .Frame import Frame, Pixels
+from .Frame import Frame
 from .Handle import Handle
 from .Listeners import Listeners
 from .Messages import Messages
 from .Settings import FolderSettings, PushSettings, SourceSettings
-from .Statistics import Spread, StreamCounts
-
-SHORTEST_PAUSE = 0.004
-"""Seconds from the end of one showing to the next, so that the window is drawn and the mouse is heard in between."""
-TURN = 0.02
-"""Seconds for showing before the window has its turn."""
-HELD = 2
-"""Slots of one process that frames hold while they wait for views; more are copied, so that other streams arrive."""
-
-log = logging.getLogger(__name__)
-
-
-@dataclass
-class _Waiting:
-    handle: Handle
-    place: Place | None
-    """Where the pixels are in the ring; None when they were copied."""
-    values: dict[str, Any]
-    pixels: Pixels | None = None
-
-    def frame(self) -> Frame:
-        """The frame; its pixels are valid until :meth:`release`.
-
-        :raises RingError: they are gone.
-        """
-        pixels, process = self.pixels, self.handle.process
-        if pixels is None:
-            if self.place is None or process is None:
-                raise RingError("The memory of the frame is gone.")
-            pixels = process.view(self.place, tuple(self.values["shape"]), self.values["dtype"])
-        return frameOf(self.values, pixels)
-
-    def copy(self) -> None:
-        """Copy the pixels and give the slot back.
-
-        :raises RingError: they are gone.
-        """
-        self.pixels = self.frame().pixels.copy()
-        self.pixels.flags.writeable = False
-        self.release()
-
-    def release(self) -> None:
-        """Give the slot back."""
-        if self.place and self.handle.process:
-            self.handle.held -= 1
-            self.handle.process.release([self.place])
-        self.place = None
+from .Statistics import StreamCounts
 
 
 class Session:
@@ -90,26 +39,18 @@ class Session:
         onChange: Callable[[], None],
         budget: DrawingBudget,
     ) -> None:
-        self._show, self._listeners, self._onChange, self._budget = show, listeners, onChange, budget
-        self.beforeShowing: Callable[[], None] = lambda: None
-        """Called before frames are shown."""
+        self._listeners, self._onChange = listeners, onChange
         self.orderGivers: list[Callable[[Handle], list[dict[str, Any]]]] = []
         """Give the commands with which each process of a source begins."""
         self.onStored: Callable[[Handle, dict[str, Any]], None] = lambda handle, line: None
         """Called with each line that tells of stored files."""
         self.messages = Messages(listeners)
         """What devices say beside images."""
+        self.display = Display(show, self.messages, listeners, onChange, budget)
+        """Shows the newest frame of each stream when the views have time for it."""
         self.handles: list[Handle] = []
         """The sources that count: those that run, and those that were stopped since the first of them was started."""
         self._retired: list[Handle] = []
-        self._latency, self._mainThread = Spread(), Spread()
-        self._waiting: dict[str, _Waiting] = {}
-        self._showing = False
-        self._nextShow = 0.0
-        self._timer = qt.QTimer()
-        self._timer.setSingleShot(True)
-        self._timer.setTimerType(qt.Qt.PreciseTimer)
-        self._timer.connect("timeout()", self._showDue)
 
     # ---- sources
 
@@ -124,8 +65,7 @@ class Session:
         self._retire(name)
         if not self.active():
             self.handles.clear()
-            self._latency, self._mainThread = Spread(), Spread()
-            self._budget.forget()
+            self.display.reset()
         handle = Handle(settings)
         handle.streams[name] = name
         handle.process = AcquisitionProcess(
@@ -185,13 +125,13 @@ class Session:
                 handle.retired = True
                 self._retired.append(handle)
         self.handles = [handle for handle in self.handles if not handle.retired]
-        self._timer.stop()
+        self.display.stop()
         self.messages.clear()
 
     def dispose(self) -> None:
         """Close, and let go of what would keep this object alive; it is not used afterwards."""
         self.close()
-        self._timer.disconnect("timeout()", self._showDue)
+        self.display.close()
 
     def runningWith(self, stream: str) -> Handle | None:
         """The source that has this stream and has not ended; None when there is none."""
@@ -214,7 +154,7 @@ class Session:
 
     def _retire(self, stream: str) -> None:
         # Waiting for the end of the one that is stopping would block the window.
-        self._showWaiting()
+        self.display.showAll()
         active = self.active()
         for handle in self.handles:
             if not handle.ended and (not active or stream in handle.streams.values()):
@@ -249,8 +189,8 @@ class Session:
             "rejected": sum(handle.rejected for handle in self.handles),
             "failed": sum(handle.failed for handle in self.handles),
             "fps": round(sum(one.framesPerSecond(now) for one in counts), 2),
-            "latencyMs": self._latency.toJSON(),
-            "mainThreadMs": self._mainThread.toJSON(),
+            "latencyMs": self.display.latency.toJSON(),
+            "mainThreadMs": self.display.mainThread.toJSON(),
             "messages": self._messageCounts(),
             "callbackMs": self._listeners.frameCallbacks.times(),
             "lastEvent": self._listeners.events[-1].text if self._listeners.events else "",
@@ -297,18 +237,7 @@ class Session:
                 handle.process.release([place])
             return
         stream = self._streamName(handle, values["stream"])
-        older = self._waiting.pop(stream, None)
-        waiting = self._waiting[stream] = _Waiting(handle, place, {**values, "stream": stream})
-        handle.held += 1
-        if older:
-            older.release()
-        try:
-            if self._listeners.frameCallbacks.anyEvery:
-                self._listeners.frameCallbacks.hand(waiting.frame(), arriving=True)
-            if waiting.place and handle.held > HELD and self._budget.wait(stream) > TURN:
-                waiting.copy()
-        except RingError:
-            log.exception("The memory of a frame is gone")
+        self.display.take(handle, place, {**values, "stream": stream})
 
     def _streamName(self, handle: Handle, name: str) -> str:
         if name not in handle.streams:
@@ -323,7 +252,7 @@ class Session:
 
     def _settle(self, handle: Handle) -> None:
         # What the ended process had received and did not pass on will not be shown.
-        self._showWaiting()
+        self.display.showAll()
         for name, total in handle.received.items():
             handle.counts.setdefault(self._streamName(handle, name), StreamCounts()).settle(total)
 
@@ -331,72 +260,8 @@ class Session:
         for handle in [*self._retired, *self.handles]:
             if handle.ended:
                 handle.endHints()
-        self._showDue()
+        self.display.showDue()
         self._onChange()
 
     def _report(self, code: str, level: str, text: str) -> None:
         self._listeners.report(Event(code, text, level))
-
-    # ---- showing
-
-    def _showDue(self) -> None:
-        """Show what may be shown now, and the rest when its time comes."""
-        if self._showing or not (self._waiting or self.messages.waiting):
-            return
-        pause = self._pause()
-        if pause <= 0:
-            self._showWaiting(everything=False)
-        else:
-            self._timer.start(math.ceil(1000 * pause))
-
-    def _pause(self) -> float:
-        waiting: list[str | None] = [*self._waiting, *([None] if self.messages.waiting else [])]
-        pause = min(self._budget.wait(stream) for stream in waiting)
-        return max(pause, self._nextShow - time.perf_counter())
-
-    def _showWaiting(self, everything: bool = True) -> None:
-        """Show the waiting frames: all, or those for which the budget does not ask to wait."""
-        if self._showing:  # a callback runs the event loop: an older frame must not come after a newer one
-            return
-        due = [stream for stream in self._waiting if everything or self._budget.wait(stream) <= 0]
-        messages = self.messages.waiting and bool(due or self._budget.wait(None) <= 0)
-        if not due and not messages:
-            return
-        until = time.perf_counter() + TURN
-        self._showing = True
-        try:
-            self.beforeShowing()
-            self._budget.begin()
-            if messages:
-                # First, so that an image is seen where its device is.
-                self.messages.showWaiting()
-                self._budget.shown(None, None)
-            for stream in due:
-                self._showOne(self._waiting.pop(stream))
-                if not everything and time.perf_counter() > until:
-                    break
-        finally:
-            self._showing = False
-        self._nextShow = time.perf_counter() + SHORTEST_PAUSE
-        if self._waiting or self.messages.waiting:
-            self._timer.start(math.ceil(1000 * self._pause()))
-        self._onChange()
-
-    def _showOne(self, waiting: _Waiting) -> None:
-        started = time.perf_counter()
-        stream = waiting.values["stream"]
-        counts = waiting.handle.counts.setdefault(stream, StreamCounts())
-        views: Collection[str] | None = ()
-        try:
-            frame = waiting.frame()
-            views = self._show(frame)
-            counts.show(frame.number, frame.receiveTime)
-            self._latency.add(1000 * (time.time() - frame.receiveTime))
-            self._mainThread.add(1000 * (time.perf_counter() - started))
-            self._listeners.frameCallbacks.hand(frame)
-        except Exception as error:  # the boundary of the display: one frame less must not end the stream
-            log.exception("A frame could not be shown")
-            self._report("not-shown", "error", f"A frame of {stream} could not be shown: {error}")
-        finally:
-            self._budget.shown(stream, views)
-            waiting.release()

@@ -19,8 +19,8 @@ def measure() -> dict[str, Any]:
     layout = slicerhost.makeOffscreenViews(320)
     with startedModule() as logic:
         floor = paced(copying(), PERIOD, COUNT // 2)
-        without, busy, _ = _stream(logic, layout, "none")
-        withViews, _, renders = _stream(logic, layout, "all")
+        without, busy, _, _ = _stream(logic, layout, "none")
+        withViews, _, renders, shown = _stream(logic, layout, "all")
         floor = min(floor, paced(copying(), PERIOD, COUNT // 2))
         loaded = paced(_loader(), PERIOD * 2, 10)
     return {
@@ -31,15 +31,16 @@ def measure() -> dict[str, Any]:
         "storageNodeMs": round(loaded, 3),
         "renders": renders,
         "frames": COUNT,
+        "shownInViews": shown,
         "rules": {
             "without views at most 1.4 x memcpy + 0.1 ms": without["median"] <= 1.4 * floor + 0.1,
             "with views at most memcpy + 2 ms": withViews["median"] <= floor + 2,
-            "every view was drawn for most frames": min(renders.values()) >= 0.8 * COUNT,
+            "every view was drawn for most images shown": min(renders.values()) >= 0.8 * shown,
         },
     }
 
 
-def _stream(logic: Any, layout: Any, where: str) -> tuple[dict[str, Any], float, dict[str, int]]:
+def _stream(logic: Any, layout: Any, where: str) -> tuple[dict[str, Any], float, dict[str, int], int]:
     with tempfile.TemporaryDirectory() as folder:
         logic.setShowIn(where)
         handle = logic.start(FolderSettings(folder))
@@ -51,11 +52,11 @@ def _stream(logic: Any, layout: Any, where: str) -> tuple[dict[str, Any], float,
             slicerhost.runUntil(lambda: logic.statistics()["received"] == COUNT, 60, everyMs=500)
             busy = 1000 * (time.thread_time() - busy) / (logic.statistics()["shown"] - first)
         renders = {view.name: view.renders - before[view.name] for view in layout.views()}
-        taken = logic.statistics()["mainThreadMs"]
+        taken, shown = logic.statistics()["mainThreadMs"], logic.statistics()["shown"] - first
         logic.stop()
         slicerhost.runUntil(lambda: not logic.isRunning(), 5)
     # The 3-D view shows no slices here and is drawn only when something in it changes.
-    return taken, busy, {name: count for name, count in renders.items() if name in ("Red", "Yellow", "Green")}
+    return taken, busy, {name: count for name, count in renders.items() if name in ("Red", "Yellow", "Green")}, shown
 
 
 def _loader() -> Any:
