@@ -1,7 +1,7 @@
 """SlicerOpenIGTLink's own connector as the engine: the images that it shows go on as pushed frames.
 
-It decodes on Slicer's main thread, keeps the newest message of each device, and tells no time of the device. Frames that
-come faster than Slicer looks are lost before they are seen here, and cannot be counted. For all other messages it
+It decodes on Slicer's main thread, keeps the newest message of each device, and tells no time of the device. Frames
+that come faster than Slicer looks are lost before they are seen here, and cannot be counted. For all other messages it
 makes nodes itself.
 """
 

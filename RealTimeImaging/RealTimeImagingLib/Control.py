@@ -23,7 +23,7 @@ PLANE = "PLANE"
 WORDS = ("START_UP", "START_SCAN", "STOP_SCAN")
 """What bridges of MRI scanners understand; others say START_SEQUENCE and STOP_SEQUENCE."""
 FORMS = ("STRING", "COMMAND")
-NAME_BYTES, STRING_BYTES, COMMAND_NAME_BYTES = 20, 0xFFFF, 128
+NAME_BYTES, STRING_BYTES, COMMAND_NAME_BYTES = 255, 0xFFFF, 128
 RATES = (0.01, 100.0)
 TIMEOUTS = (0.1, 3600.0)
 GRACE = 0.25
@@ -83,7 +83,8 @@ class Control:
 
         :param thing: a slice view, transform or markups plane node, a vtkMatrix4x4 or a 4x4 array: see
             :func:`poseOf`.
-        :param device: device name, at most 20 letters; "PLANE" by default, the scan plane.
+        :param device: device name, of more than 20 letters with version 2 of the header only; "PLANE" by default, the
+            scan plane.
         :raises ControlError: it is no position, or nobody is connected (``code`` "no-peer").
         """
         name = _deviceName(PLANE if device is None else device)
@@ -131,7 +132,7 @@ class Control:
         RTS_COMMAND of the same number. Without one the event "no-answer" comes.
 
         :param text: such as "START_SCAN".
-        :param device: device name, at most 20 letters; by default CMD_ and the time.
+        :param device: device name, as for :meth:`sendTransform`; by default CMD_ and the time.
         :param form: "STRING" or "COMMAND".
         :param timeout: seconds for the answer, 0.1 to 3600.
         :raises ControlError: it cannot be sent so, or nobody is connected (``code`` "no-peer").

@@ -7,7 +7,7 @@ from typing import Any
 
 from .Control import PLANE, Control
 from .DeviceMessage import DeviceMessage
-from .Errors import SettingsError
+from .Errors import ControlError, SettingsError
 from .Handle import Handle
 from .Listeners import Listeners
 from .Scene.DeviceNodes import DeviceNodes, DeviceState
@@ -15,6 +15,9 @@ from .Scene.LiveVolumes import LiveVolumes
 from .Scene.Views import Views
 from .Session import Session
 from .Settings import OpenIGTLinkSettings
+
+DEVICE_SIZE = 20
+"""Bytes of a device name in version 1 of OpenIGTLink's header."""
 
 
 class ControlLogic:
@@ -91,6 +94,13 @@ class ControlLogic:
     def _sendToDevices(self, command: dict[str, Any]) -> int:
         connected, values = self._connected(), dict(command)
         name = values.pop("command")
+        if len(str(values.get("device", ""))) > DEVICE_SIZE:
+            for handle in connected:
+                if isinstance(handle.settings, OpenIGTLinkSettings) and handle.settings.version == 1:
+                    raise ControlError(
+                        f"The device name {values['device']} has more than {DEVICE_SIZE} letters: start the source "
+                        "with OpenIGTLinkSettings(version=2), or choose a shorter name."
+                    )
         for handle in connected:
             handle.send(name, **values)
         return sum(len(handle.peers) for handle in connected)

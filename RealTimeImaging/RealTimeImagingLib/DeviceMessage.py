@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+SEEN = ("", "OK", "SWITCH_IS_ON", "SWITCH_IS_OFF")
+"""What trackers say of a tool that they see; other words, such as MISSING or OUT_OF_VIEW, mean that they do not."""
 KINDS = ("transform", "points", "polydata", "text", "status", "sensor", "command", "reply", "other")
 
 
@@ -15,7 +17,8 @@ class DeviceMessage:
 
     ``values`` hold, by ``kind``, what JSON can carry:
 
-    - transform: ``matrix``, 4x4, from the device to RAS; ``type``, what it came as.
+    - transform: ``matrix``, 4x4, from the device to RAS, as it came: trackers send NaN or zeros for a tool that they do
+      not see; ``type``, what it came as.
     - points: ``points``, a list of ``position`` (x, y, z), ``name``, ``group``, ``diameter`` (mm), ``rgba`` (0 to 255),
       and, for a trajectory, ``entry`` (x, y, z).
     - polydata: ``points``, base64 of float32 (n, 3); ``vertices``, ``lines``, ``polygons`` and ``strips``, base64 of
@@ -45,6 +48,18 @@ class DeviceMessage:
     def time(self) -> float:
         """The device's time where there is one, otherwise the arrival time (seconds since the epoch, UTC)."""
         return self.receiveTime if self.deviceTime is None else self.deviceTime
+
+    @property
+    def unseen(self) -> str:
+        """What the tracker says of a tool that it does not see, such as "MISSING"; empty for a tool that it sees.
+
+        PLUS and SlicerOpenIGTLink have it in the metadata "Status" or "TransformStatus".
+        """
+        if self.kind != "transform":
+            return ""
+        said = {name.lower(): value.strip() for name, value in self.attributes.items()}
+        status = said.get("status") or said.get("transformstatus") or ""
+        return "" if status.upper() in SEEN else status
 
     def toJSON(self) -> dict[str, Any]:
         """A flat object that :meth:`fromJSON` takes back."""

@@ -18,6 +18,8 @@ def words(message: DeviceMessage) -> str:
     What is missing in a message is left out; nothing raises.
     """
     try:
+        if message.unseen:
+            return shortened(f"not seen ({message.unseen})")
         return shortened(_PHRASES.get(message.kind, _other)(message.values)) or "nothing"
     except (TypeError, ValueError, KeyError, IndexError, AttributeError):
         return "something that cannot be read"

@@ -78,7 +78,12 @@ class PlaneFollowing:
         if self._last is not None and np.abs(pose - self._last).max() <= SAME:
             return
         self._next = time.perf_counter() + self._period
-        if self._deliver(pose):
+        try:
+            delivered = self._deliver(pose)
+        except ControlError as error:
+            self._tell(Event("plane-invalid", f"{self._name}: {error}", "warning", self._name))
+            return
+        if delivered:
             self._last, self._trouble = pose, ""
             return
         text = f"No device is connected that would take the position of {self._name}; it is sent when one is."

@@ -216,8 +216,7 @@ def test_integers_of_32_bits_are_what_was_sent(slicer, extension, logic, tmp_pat
     for dtype in (np.int32, np.uint32):
         sent = np.array([[[0, 1, 2**31 - 1], [7, 8, 9]]], dtype)
         node.receive(f"Labels {np.dtype(dtype)}", sent, MATRIX)
-        until(lambda count=len(frames): len(frames) > count)
-        assert frames[-1].dtype == dtype
+        until(lambda dtype=dtype: frames and frames[-1].dtype == dtype)
         np.testing.assert_array_equal(frames[-1], sent)
 
 

@@ -420,7 +420,7 @@ def test_commandsThatCannotBeSent(control, peer, events, errors):
         ({"text": "x" * 70000}, "longer"),
         ({"text": "x", "form": "IMAGE"}, "STRING or COMMAND"),
         ({"text": "x", "timeout": 0}, "time for an answer"),
-        ({"text": "x", "device": "x" * 21}, "at most 20"),
+        ({"text": "x", "device": "x" * 256}, "at most 255"),
     ]:
         with pytest.raises(errors.ControlError, match=words):
             control.sendCommand(**arguments)

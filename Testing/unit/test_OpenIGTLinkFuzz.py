@@ -39,6 +39,7 @@ from RealTimeImagingLib.OpenIGTLink import (
     pack,
     packBuffers,
 )
+from RealTimeImagingLib.OpenIGTLink.Text import deviceName
 from unit.settling import mutated
 from unit.test_OpenIGTLinkMessages import EXPECTED, typeOf
 from unit.wire import extended, fields, framed, give, giveInPieces
@@ -188,8 +189,8 @@ def messages(draw):
     children = st.lists(simple, max_size=3)
     message = draw(simple | children.map(BindMessage))
     for child in getattr(message, "messages", []):
-        child.timestamp, child.device_name = 0.0, draw(texts(20))
-    message.device_name, message.timestamp = draw(texts(20)), draw(times)
+        child.timestamp, child.device_name = 0.0, deviceName(draw(texts(20)))
+    message.device_name, message.timestamp = deviceName(draw(texts(20))), draw(times)
     message.header_version = draw(st.sampled_from([1, 2]))
     if message.header_version == 2:
         message.message_id = draw(st.integers(0, 2**32 - 1))

@@ -366,8 +366,11 @@ def test_numbers_that_are_none_are_passed_on_where_they_are_no_image():
     [
         (3, b"abc\0\0", "abc"),
         (3, "é".encode(), "é"),
-        (106, b"a\xff", "a\ufffd"),
+        (106, b"a\xff", "aÿ"),
         (4, b"\xe9", "é"),
+        (1, "Ø".encode(), "Ø"),
+        (4, "Größe".encode(), "Größe"),
+        (3, b"Gr\xf6\xdfe", "Größe"),
         (2025, b"\x81", "\x81"),
         (0, b"", ""),
     ],
@@ -377,10 +380,10 @@ def test_no_text_is_refused(encoding, raw, string):
     assert received(framed("STRING", content)).string == string
 
 
-def test_names_that_are_no_text_are_read_with_replacement_signs():
+def test_names_that_are_not_UTF8_are_read_as_Latin1():
     content = b"\xff" * 20 + b"\2\0" + bytes(48)
-    assert received(framed("TDATA", content)).tools[0].name == "\ufffd" * 20
-    assert received(framed("GET_IMAGE", b"", device=b"A\xe9\0rest")).device_name == "A\ufffd"
+    assert received(framed("TDATA", content)).tools[0].name == "ÿ" * 20
+    assert received(framed("GET_IMAGE", b"", device=b"A\xe9\0rest")).device_name == "Aé"
 
 
 def test_long_names_are_cut_between_two_characters():
@@ -485,3 +488,15 @@ def test_a_query_knows_what_it_asks_for():
     assert type(query("RTS_IMAGE")) is ReplyMessage
     assert type(query("STT_BIND")) is BindQueryMessage
     assert received(framed("STT_TDATA", b"")).resolution == 0
+
+
+def test_a_name_that_the_sender_cut_within_a_character_keeps_the_rest():
+    cut = "abcdefghijklmnopqrsü".encode()[:20]
+    assert received(framed("GET_IMAGE", b"", device=cut)).device_name == "abcdefghijklmnopqrs"
+
+
+@pytest.mark.parametrize(
+    ("raw", "name"), [(b"a\nb", "a b"), (b" \r\n", ""), (b"<b>x</b>", "<b>x</b>"), ("\u202egpj".encode(), "gpj")]
+)
+def test_control_signs_in_device_names_are_spaces(raw, name):
+    assert received(framed("GET_IMAGE", b"", device=raw)).device_name == name

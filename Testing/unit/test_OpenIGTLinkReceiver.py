@@ -185,11 +185,18 @@ def test_a_checksum_of_zero_is_compared_as_any_other():
 
 
 def test_unknown_types_are_told_once_and_counted():
-    video = framed("VIDEO", bytes(200_000))
+    video = framed("VIDEOX", bytes(200_000))
     problems, counts = afterwards(video * 3 + framed("OWN", b""))
     assert [problem.code for problem in problems] == ["unknown-type", "unknown-type"]
-    assert [problem.text[:16] for problem in problems] == ["VIDEO from Probe", "OWN from Probe w"]
-    assert counts.unknown == {"VIDEO": 3, "OWN": 1}
+    assert [problem.text[:16] for problem in problems] == ["VIDEOX from Prob", "OWN from Probe w"]
+    assert counts.unknown == {"VIDEOX": 3, "OWN": 1}
+
+
+def test_each_compressed_video_is_told_as_what_it_is():
+    problems, counts = afterwards(framed("VIDEO", bytes(200_000)) * 3)
+    assert [problem.code for problem in problems] == ["compressed-video"] * 3
+    assert "compressed video (VIDEO) cannot be shown: set the sender to IMAGE" in problems[0].text
+    assert counts.unknown == {"VIDEO": 3}
 
 
 def test_no_peer_can_fill_the_memory_with_types():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import struct
@@ -12,11 +13,13 @@ from contextlib import closing
 import numpy as np
 import pyigtl
 import pytest
+from RealTimeImagingLib.DeviceWords import words
 from RealTimeImagingLib.Errors import SettingsError
 from RealTimeImagingLib.Frame import checksum
 from RealTimeImagingLib.OpenIGTLink import (
     BindMessage,
     CommandMessage,
+    CommandReplyMessage,
     PointMessage,
     PositionMessage,
     StatusMessage,
@@ -29,6 +32,7 @@ from RealTimeImagingLib.OpenIGTLink import (
     query,
 )
 from RealTimeImagingLib.OpenIGTLink.Peers import STALLED
+from RealTimeImagingLib.OpenIGTLink.Report import PERIOD
 from RealTimeImagingLib.Settings import OpenIGTLinkSettings, settingsFromJSON
 from RealTimeImagingLib.Sources.OpenIGTLinkTranslation import TRACKING_PERIOD
 from unit.linking import Link, descriptors, freePort, hear, image, pose, sendAll
@@ -162,19 +166,20 @@ def test_pixels_that_Slicer_cannot_show_as_they_are(server):
 def test_a_message_that_is_wrong_is_one_event_and_the_stream_goes_on(server):
     broken = bytearray(pack(image(1)))
     broken[-1] ^= 1
-    nan = pose(2)
-    nan.matrix[0, 3] = np.nan
-    unknown = bytearray(pack(StringMessage("x")))
-    unknown[2:14] = b"VIDEO".ljust(12, b"\0")
+    flat = image(2)
+    flat.ijkToRAS[:3, 0] = 0
+    unknown, video = bytearray(pack(StringMessage("x"))), bytearray(pack(StringMessage("x")))
+    unknown[2:14], video[2:14] = b"OWN".ljust(12, b"\0"), b"VIDEO".ljust(12, b"\0")
     with server.peer() as peer:
-        peer.sendall(broken + pack(nan) + bytes(unknown) * 3 + pack(image(5)))
+        peer.sendall(broken + pack(flat) + bytes(unknown) * 3 + bytes(video) * 3 + pack(image(5)))
         server.until(lambda: server.sums)
     assert server.sums == [checksum(image(5).pixels)]
-    assert server.journal.rejected == 2
+    assert server.journal.rejected == 2 + 3
     assert [code for code in server.codes if code not in ("listening", "connected", "disconnected")] == [
         "wrong-crc",
         "not-usable",
         "unknown-type",
+        "compressed-video",
     ]
     assert "127.0.0.1" in server.events[-1].text
 
@@ -438,3 +443,113 @@ def test_settings_go_through_JSON():
     ):
         with pytest.raises(SettingsError):
             OpenIGTLinkSettings(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("typed", "host", "port"),
+    [
+        ("localhost:18945", "localhost", 18945),
+        (" 10.0.0.7 : 18945 ", "10.0.0.7", 18945),
+        ("[::1]:18945", "::1", 18945),
+        ("igtl://scanner:18945/", "scanner", 18945),
+        ("scanner", "scanner", 18944),
+        ("::1", "::1", 18944),
+        ("fe80::1%eth0", "fe80::1%eth0", 18944),
+    ],
+)
+def test_an_address_may_have_its_port(typed, host, port):
+    settings = OpenIGTLinkSettings(host=typed)
+    assert (settings.host, settings.port) == (host, port)
+
+
+@pytest.mark.parametrize("typed", ["localhost:0", "localhost:70000", ":18944", "[]"])
+def test_an_address_that_cannot_be(typed):
+    with pytest.raises(SettingsError):
+        OpenIGTLinkSettings(host=typed)
+
+
+def test_the_same_fault_again_and_again_is_one_event_with_advice(server):
+    broken = bytearray(pack(image(1)))
+    broken[-1] ^= 1
+    with server.peer() as peer:
+        peer.sendall(bytes(broken) * 20 + pack(image(2)))
+        server.until(lambda: server.sums)
+        assert server.codes.count("wrong-crc") == 1
+        assert "untick Verify checksums (CRC)" in server.events[-1].text
+        assert server.journal.rejected == 20
+        server.step(passes=PERIOD + 1)
+        told = [event.text for event in server.events if event.code == "wrong-crc"]
+        assert len(told) == 2
+        assert told[1].startswith("19 more like it: ")
+        peer.sendall(broken)
+        server.until(lambda: server.journal.rejected == 21)
+    server.untilCode("disconnected")
+    assert server.events[-2].text.startswith("Once more: ")
+
+
+def test_a_tool_that_is_not_seen_stays_what_it_is(server):
+    """Neither NaN nor zeros nor the word of the tracker are turned into a position."""
+    nan, missing = pose(2), pose(3)
+    nan.matrix[:] = np.nan
+    missing.matrix, missing.metadata = np.eye(4), {"Status": "MISSING"}
+    with server.peer() as peer:
+        sendAll(peer, nan, missing, version=2)
+        server.until(lambda: len(server.messages) == 2)
+    assert np.isnan(server.messages[0].values["matrix"][0]).all()
+    assert [one.unseen for one in server.messages] == ["", "MISSING"]
+    assert [words(one) for one in server.messages] == ["no valid position", "not seen (MISSING)"]
+    assert server.journal.rejected == 0
+    json.loads(json.dumps(server.messages[0].toJSON()))
+
+
+LONG = ["ReferenceMarkerToTracker", "ReferenceMarkerToTrackerFiltered"]
+
+
+def test_names_of_more_than_20_bytes_are_received_whole(server):
+    images = [image(number, f"UltrasoundTransducerImage{word}") for number, word in enumerate(("Linear", "Curved"))]
+    with server.peer() as peer:
+        sendAll(peer, *(pose(1, name) for name in LONG), *images, version=2)
+        server.until(lambda: len(server.messages) == 2 and len(server.sums) == 2)
+    assert [one.device for one in server.messages] == LONG
+    assert server.streams == ["UltrasoundTransducerImageLinear", "UltrasoundTransducerImageCurved"]
+    assert server.frames[0].image.attributes == {"Device": "UltrasoundTransducerImageLinear"}
+
+
+def test_parts_of_devices_with_long_names_do_not_mix(server):
+    one, other = image(1, LONG[0]), image(2, LONG[1])
+    one.size, other.offset = (5, 4, 1), (0, 0, 2)
+    with server.peer() as peer:
+        sendAll(peer, one, other, version=2)
+        server.until(lambda: len(server.sums) == 2)
+    assert not server.frames[1].image.pixels[:2].any()
+
+
+def test_names_of_more_than_20_bytes_are_sent_whole_with_version_2(link):
+    server = link(role="server", version=2)
+    values = {"type": "TRANSFORM", "device": LONG[1], "values": {"matrix": pose(5).matrix}}
+    with server.peer() as peer:
+        server.source.command("send", values)
+        raw = b""
+        peer.settimeout(5)
+        while len(raw) < 58 or LONG[1].encode() not in raw:
+            raw += peer.recv(4096)
+    assert raw[14:34] == LONG[1][:20].encode()
+    assert b"IGTL_DEVICE_NAME" + LONG[1].encode() in raw
+
+
+def test_tools_of_two_peers_with_one_name_are_two(server):
+    with server.peer() as one, server.peer() as other:
+        sendAll(one, pose(1))
+        server.until(lambda: len(server.messages) == 1)
+        sendAll(other, pose(2), StringMessage("hello", device_name="Stylus"))
+        server.until(lambda: len(server.messages) == 3)
+    assert [one.device for one in server.messages] == ["Stylus", "Stylus 2", "Stylus"]
+
+
+def test_an_answer_tells_whether_the_command_was_done(server):
+    answers = [CommandReplyMessage(number, "", "", device_name="C") for number in range(2)]
+    answers[1].metadata = {"Status": "FAIL"}
+    with server.peer() as peer:
+        sendAll(peer, *answers, version=2)
+        server.until(lambda: len(server.messages) == 2)
+    assert [one.values["ok"] for one in server.messages] == [True, False]

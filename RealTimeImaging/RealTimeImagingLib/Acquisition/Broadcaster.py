@@ -28,6 +28,7 @@ from ..OpenIGTLink import (
     deviceOnWire,
     knownTypes,
 )
+from ..OpenIGTLink.Header import FULL_NAME
 from ..OpenIGTLink.Peers import Peers
 from ..Settings import BroadcastSettings
 from .Audience import STALLED, Client, Memories, Packet
@@ -85,6 +86,7 @@ class Broadcaster:
         name = self._nameOf(frame.stream)
         message = ImageMessage(pixels, frame.ijkToRAS, timestamp=frame.time, device_name=name)
         message.metadata, message.message_id = dict(frame.attributes), frame.number & 0xFFFFFFFF
+        self._addFullName(message, frame.stream)
         packet = Packet(message, memory.nbytes)
         self._memories.lend(memory, packet)
         self._offer(packet)
@@ -94,7 +96,10 @@ class Broadcaster:
         if self._clients and message.kind == "transform":
             matrix = np.array(message.values["matrix"], np.float64)
             name = self._nameOf(message.device)
-            self._offer(Packet(TransformMessage(matrix, device_name=name, timestamp=message.time)))
+            transform = TransformMessage(matrix, device_name=name, timestamp=message.time)
+            transform.metadata = dict(message.attributes)
+            self._addFullName(transform, message.device)
+            self._offer(Packet(transform))
 
     def status(self) -> dict[str, Any]:
         """``host``, ``port``, ``listening``, ``sent``, ``lost`` (messages, of all clients so far), ``served`` (how many
@@ -211,6 +216,10 @@ class Broadcaster:
                 client.offer(packet)
         self._peers.wake()
 
+    def _addFullName(self, message: Message, name: str) -> None:
+        if message.device_name != name:
+            message.metadata[FULL_NAME] = name  # version 2 of the header sends it
+
     def _nameOf(self, stream: str) -> str:
         # Two long names that begin alike must not become one stream.
         if stream not in self._names and len(self._names) < MOST_NAMES:
@@ -219,8 +228,11 @@ class Broadcaster:
                 number += 1
                 name = deviceOnWire(f"{number} {stream}")
             self._names[stream] = name
-            if name != stream:
-                text = f"{stream} is sent under the name {name}: OpenIGTLink has room for 20 bytes."
+            if name != stream and self.settings.version == 1:
+                text = (
+                    f"{stream} is sent under the name {name}: version 1 of OpenIGTLink's header has room for 20 bytes, "
+                    "version 2 for more."
+                )
                 self._tell(Event("renamed", text, "warning", stream))
         return self._names.get(stream, deviceOnWire(stream))
 

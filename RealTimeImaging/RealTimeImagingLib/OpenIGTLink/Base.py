@@ -37,7 +37,7 @@ class WireMessage(MessageBase):
     """A message with a codec of this package, in pyigtl's style.
 
     :param timestamp: seconds since the epoch (UTC); None is now, 0.0 is none.
-    :param device_name: at most 20 bytes of UTF-8; what is longer is cut when it is sent.
+    :param device_name: of more than 20 bytes of UTF-8 the rest is sent with version 2 of the header only.
     """
 
     TYPE = ""

@@ -12,7 +12,7 @@ from .Base import Message, WireMessage, codec, packContent, unpackContent
 from .Fields import Fields, packed, packNames
 from .Header import TYPE_SIZE, deviceOnWire
 from .Queries import QueryMessage, create, withBody
-from .Text import encoded, lengthOf
+from .Text import deviceName, encoded, lengthOf
 
 Child = tuple[str, str]
 """Type and device name of a message asked for."""
@@ -84,7 +84,7 @@ class BindMessage(WireMessage):
             if message is None:
                 message = RawMessage(messageType)
             unpackContent(message, raw)
-            message.device_name, message.timestamp = name, 0.0
+            message.device_name, message.timestamp = deviceName(name), 0.0
             self.messages.append(message)
         fields.end()
 

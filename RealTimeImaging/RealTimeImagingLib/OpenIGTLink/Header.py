@@ -14,12 +14,15 @@ from typing import NamedTuple
 
 from ..Errors import WireError
 from .Fields import Fields, packed
-from .Text import UTF8, decodeText, encoded, encodeText, fixedField, fixedText, lengthOf
+from .Text import decodeText, deviceName, encoded, encodeText, fixedField, fixedText, lengthOf
 
 HEADER_SIZE = 58
 EXTENDED_HEADER_SIZE = 12
 TYPE_SIZE = 12
 DEVICE_SIZE = 20
+FULL_NAME = "IGTL_DEVICE_NAME"
+"""Key of the metadata with a device name that is longer than the header's field (IGTL_DEVICE_NAME_METADATA_KEY of the
+C++ library)."""
 
 _HEADER = struct.Struct(f">H{TYPE_SIZE}s{DEVICE_SIZE}sQQQ")
 _EXTENDED = struct.Struct(">HHII")
@@ -77,7 +80,17 @@ def _typeIn(raw: bytes) -> str:
     return name.decode("ascii").rstrip()
 
 
-_deviceIn = lru_cache(maxsize=256)(fixedText)
+@lru_cache(maxsize=256)
+def _deviceIn(raw: bytes) -> str:
+    return deviceName(fixedText(raw))
+
+
+def takeFullName(device: str, metadata: dict[str, str]) -> str:
+    """The device's name: that of the metadata, from which it is taken, otherwise that of the header.
+
+    :param device: the header's, at most 20 bytes.
+    """
+    return deviceName(metadata.pop(FULL_NAME, "")) or device
 
 
 def deviceOnWire(name: str) -> str:
@@ -162,8 +175,7 @@ class ExtendedHeader:
             entries = [table.unpack("HHI") for _ in range(table.unpack("H")[0])]
             texts = Fields(raw[self.metadataHeaderSize :])
             return {
-                decodeText(texts.take(keySize), UTF8): decodeText(texts.take(valueSize), encoding)
-                for keySize, encoding, valueSize in entries
+                decodeText(texts.take(keySize)): decodeText(texts.take(valueSize)) for keySize, _, valueSize in entries
             }
         except WireError as error:
             raise WireError(f"its metadata cannot be read: {error}") from error

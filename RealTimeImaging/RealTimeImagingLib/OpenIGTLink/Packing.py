@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..Errors import WireError
 from .Base import Message, packContent
 from .Checksum import Buffer, crc64
-from .Header import EXTENDED_HEADER_SIZE, ExtendedHeader, Header, packMetadata
+from .Header import EXTENDED_HEADER_SIZE, FULL_NAME, ExtendedHeader, Header, deviceOnWire, packMetadata
 
 
 def packBuffers(message: Message, *, version: int | None = None) -> list[Buffer]:
@@ -13,7 +13,7 @@ def packBuffers(message: Message, *, version: int | None = None) -> list[Buffer]
 
     :param message: any of this package or of pyigtl.
     :param version: of the header, None for the message's own. 1 is understood by everybody; 2 (protocol 3) carries
-        ``metadata`` and ``message_id``, which are left out of 1.
+        ``metadata``, ``message_id`` and device names of more than 20 bytes, which are left out of 1.
     :raises WireError: the message has something that OpenIGTLink cannot carry; the text says what.
     """
     version = message.header_version if version is None else version
@@ -22,7 +22,10 @@ def packBuffers(message: Message, *, version: int | None = None) -> list[Buffer]
     content = packContent(message)
     before, after = b"", b""
     if version == 2:
-        table, texts = packMetadata(message.metadata)
+        metadata = dict(message.metadata)
+        if deviceOnWire(message.device_name) != message.device_name:
+            metadata.setdefault(FULL_NAME, message.device_name)
+        table, texts = packMetadata(metadata)
         before = ExtendedHeader(EXTENDED_HEADER_SIZE, len(table), len(texts), message.message_id).pack()
         after = table + texts
     bodySize, checksum = 0, 0

@@ -11,7 +11,15 @@ from ..Errors import WireError
 from ..Frame import Pixels
 from .Base import Message, limitOf, unpackContent
 from .Budget import Budgets
-from .Header import EXTENDED_HEADER_SIZE, HEADER_SIZE, NO_EXTENDED_HEADER, ExtendedHeader, Header, checkVersion
+from .Header import (
+    EXTENDED_HEADER_SIZE,
+    HEADER_SIZE,
+    NO_EXTENDED_HEADER,
+    ExtendedHeader,
+    Header,
+    checkVersion,
+    takeFullName,
+)
 from .ImageMessage import IMAGE_HEADER_SIZE, ImageHeader, ImageMessage
 from .Intake import BUFFER_SIZE, Intake, Steps
 from .Parts import MOST_DEVICES, Parts
@@ -28,6 +36,8 @@ not believed."""
 _IMAGE_BEGIN = HEADER_SIZE + EXTENDED_HEADER_SIZE + IMAGE_HEADER_SIZE
 """Bytes before the pixels. After a large image the next is likely: no more than these are received before its memory is
 known."""
+
+VIDEO = "VIDEO"
 
 FIRST = 16 << 20
 """Most bytes of the first piece of memory for a message that is not received into lent memory. It is doubled as the
@@ -213,7 +223,11 @@ class Receiver:
             raise WireError(f"its header has the version {header.version}; 1 and 2 are known", "unsupported-version")
         message = create(header.messageType)
         if message is None:
-            if self.counts.countUnknown(header.messageType):
+            first = self.counts.countUnknown(header.messageType)
+            if header.messageType == VIDEO:
+                text = "compressed video (VIDEO) cannot be shown: set the sender to IMAGE"
+                raise WireError(text, "compressed-video")
+            if first:
                 raise WireError("its type is unknown, and all of this type are passed over", "unknown-type")
             return
         _checkSize(header.bodySize, limitOf(message, self._sizeLimit))
@@ -266,13 +280,14 @@ class Receiver:
             trailer += yield from self._intake.take(min(extended.trailer - len(trailer), BUFFER_SIZE))
         self._verify(header)
         metadata = extended.metadata(trailer)
+        device = takeFullName(header.device, dict(metadata))
         pixels = image.pixels(self._taken())
         if image.whole:
-            self._parts.whole(header.device, pixels)
+            self._parts.whole(device, pixels)
         else:
-            whole = self._parts.put(header.device, image, pixels)
+            whole = self._parts.put(device, image, pixels)
             if whole is None:
-                self._tellParts(header.device, image)
+                self._tellParts(device, image)
                 return
             lent = self._lend(image.nbytes)
             memory = np.empty(image.nbytes, np.uint8) if lent is None else lent
@@ -339,7 +354,8 @@ class Receiver:
             raise WireError("its checksum is wrong, so its bytes are not those that were sent", "wrong-crc")
 
     def _deliver(self, message: Message, header: Header, extended: ExtendedHeader, metadata: dict[str, str]) -> None:
-        message.header_version, message.device_name = header.version, header.device
+        message.header_version = header.version
+        message.device_name = takeFullName(header.device, metadata)
         message.timestamp, message._message_type = header.timestamp, header.messageType
         message.message_id, message.metadata = extended.messageID, metadata
         self.counts.messages += 1

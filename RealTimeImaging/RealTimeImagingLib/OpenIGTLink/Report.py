@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 MOST_TYPES = 100
@@ -68,3 +69,60 @@ class Counts:
         name = messageType if known or len(self.unknown) < MOST_TYPES else OTHERS
         self.unknown[name] = self.unknown.get(name, 0) + 1
         return not known and name != OTHERS
+
+
+FEW = 3
+"""Problems of one kind and device that are told one by one when their words differ."""
+PERIOD = 10.0
+"""Seconds between two sentences on problems that repeat."""
+MOST_KINDS = 1000
+
+Kind = tuple[str, str, str]
+"""Peer, code and device."""
+
+
+@dataclass
+class _Repeated:
+    texts: set[str]
+    due: float
+    last: str
+    folded: int = 0
+
+
+class Repetitions:
+    """Folds problems that repeat, so that a sender with one fault does not fill the list of events.
+
+    Of each peer, code and device FEW problems with different words are told at once. All others are counted, and told
+    together every PERIOD.
+    """
+
+    def __init__(self) -> None:
+        self._kinds: dict[Kind, _Repeated] = {}
+
+    def isNew(self, kind: Kind, text: str, now: float) -> bool:
+        """Count a problem; True when it is to be told now.
+
+        :param now: monotonic seconds.
+        """
+        found = self._kinds.get(kind)
+        if found is None and len(self._kinds) >= MOST_KINDS:
+            kind = (OTHERS, OTHERS, OTHERS)
+            found = self._kinds.get(kind)
+        if found is None:
+            found = self._kinds[kind] = _Repeated(set(), now + PERIOD, text)
+        if text not in found.texts and len(found.texts) < FEW:
+            found.texts.add(text)
+            return True
+        found.folded, found.last = found.folded + 1, text
+        return False
+
+    def folded(self, now: float, peer: str = "") -> Iterator[tuple[Kind, int, str]]:
+        """Problems that were not told, with their number and the words of the last: those that are due, or all of a
+        peer that has left, which is forgotten."""
+        for kind, found in list(self._kinds.items()):
+            gone = bool(peer) and kind[0] == peer
+            if found.folded and (gone or now >= found.due):
+                yield kind, found.folded, found.last
+                found.folded, found.due = 0, now + PERIOD
+            if gone:
+                del self._kinds[kind]

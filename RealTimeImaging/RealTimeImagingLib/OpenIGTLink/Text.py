@@ -9,16 +9,21 @@ from ..Errors import WireError
 
 ASCII = 3
 UTF8 = 106
+LONGEST_NAME = 255
+"""Characters of a device's name; file systems have no room for more."""
 
 
-def decodeText(raw: bytes, encoding: int) -> str:
+def decodeText(raw: bytes) -> str:
     """A string of any character set; never fails.
 
-    :param encoding: 3 (ASCII) and 106 (UTF-8) are read as UTF-8, with replacement signs for what is none; all others
-        as Latin-1. NULs at the end, which programs in C send along, are no part of the text.
+    UTF-8 where the bytes are UTF-8, otherwise Latin-1, whatever number the sender announces: SlicerOpenIGTLink sends
+    UTF-8 under other numbers. NULs at the end, which programs in C send along, are no part of the text.
     """
-    text = raw.decode("utf-8", "replace") if encoding in (ASCII, UTF8) else raw.decode("latin-1")
-    return text.rstrip("\0")
+    raw = raw.rstrip(b"\0")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
 
 
 def encodeText(text: str) -> tuple[bytes, int]:
@@ -33,8 +38,36 @@ def encoded(text: str) -> bytes:
 
 
 def fixedText(raw: bytes) -> str:
-    """The text of a field of fixed length: up to the first NUL, UTF-8, with replacement signs for what is none."""
-    return raw.split(b"\0", 1)[0].decode("utf-8", "replace")
+    """The text of a field of fixed length: up to the first NUL, decoded as by :func:`decodeText`.
+
+    A sender that cuts a text at the field's end may cut a character of UTF-8: what is left of it is dropped.
+    """
+    text = raw.split(b"\0", 1)[0]
+    if len(text) == len(raw):
+        for cut in range(1, min(4, len(text))):
+            if text[-cut] >= 0xC0:  # the first byte of a character
+                whole = text[:-cut] + b"\0"
+                if cut < _lengthOfCharacter(text[-cut]) and _isUTF8(whole):
+                    return decodeText(whole)
+    return decodeText(text)
+
+
+def _lengthOfCharacter(first: int) -> int:
+    return 4 if first >= 0xF0 else 3 if first >= 0xE0 else 2
+
+
+def _isUTF8(raw: bytes) -> bool:
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def deviceName(text: str) -> str:
+    """Clean a device's name: control signs, such as a line end, become spaces. LONGEST_NAME characters at most."""
+    shown = text if text.isprintable() else "".join(sign if sign.isprintable() else " " for sign in text)
+    return shown.strip()[:LONGEST_NAME]
 
 
 def fixedField(text: str, size: int) -> bytes:

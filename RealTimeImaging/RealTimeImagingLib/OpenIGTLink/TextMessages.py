@@ -32,9 +32,9 @@ class StringMessage(WireMessage):
 
     def _unpack_content(self, content: bytes) -> None:
         fields = Fields(content)
-        encoding, length = fields.unpack("HH")
+        _, length = fields.unpack("HH")
         # Bytes after the text are passed over, as the C++ library does: programs in C send their NULs along.
-        self.string = decodeText(fields.take(length), encoding)
+        self.string = decodeText(fields.take(length))
 
 
 @codec("STATUS")
@@ -103,8 +103,8 @@ class CommandMessage(WireMessage):
         fields = Fields(content)
         (self.commandID,) = fields.unpack("I")
         self.commandName = fields.text(128)
-        encoding, length = fields.unpack("HI")
-        self.command = decodeText(fields.take(length), encoding)
+        _, length = fields.unpack("HI")
+        self.command = decodeText(fields.take(length))
 
 
 @codec("RTS_COMMAND")

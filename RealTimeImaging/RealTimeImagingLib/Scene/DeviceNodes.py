@@ -43,7 +43,7 @@ class DeviceState:
     :param kind: of :class:`DeviceMessage`.
     :param words: a phrase for the panel.
     :param time: the device's time where it gave one, otherwise that of arrival; seconds since the epoch, UTC.
-    :param ok: False when the device reports an error.
+    :param ok: False when the device reports an error, or does not see a tool.
     """
 
     device: str
@@ -113,7 +113,7 @@ class DeviceNodes:
     def states(self) -> list[DeviceState]:
         """The latest of every device and kind, by name."""
         return [
-            DeviceState(device, kind, words(one), one.time, bool(one.values.get("ok", True)))
+            DeviceState(device, kind, words(one), one.time, bool(one.values.get("ok", True)) and not one.unseen)
             for (kind, device), one in sorted(self._latest.items(), key=lambda item: item[0][::-1])
         ]
 
@@ -130,7 +130,11 @@ class DeviceNodes:
 
     def _showTransform(self, message: DeviceMessage) -> Any:
         numbers = [float(number) for row in message.values["matrix"] for number in row]
-        if not _isPose(numbers):
+        if message.unseen or not _isPose(numbers):
+            # Mostly the origin is sent meanwhile: the tool stays where it was seen last, and its node says so.
+            shown = self._find(("transform", message.device, ""))
+            if shown is not None:
+                self._describe(shown, message)
             return None
         self._matrix.DeepCopy(numbers)
         return self._write(message, "transform", lambda node: node.SetMatrixTransformToParent(self._matrix))

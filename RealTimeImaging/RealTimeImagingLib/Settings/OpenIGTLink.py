@@ -19,19 +19,24 @@ class OpenIGTLinkSettings(SourceSettings):
 
     The protocol has neither passwords nor encryption: everybody who reaches the port can send, and read.
 
-    :param role: "client" connects to a device or to PLUS; "server" waits for devices, which bridges of MRI scanners
-        expect.
+    :param role: "client" connects to a device (usual for PLUS and trackers); "server" waits for devices to connect
+        (usual for bridges of MRI scanners).
     :param host: of the device; for a server the address to listen on: 127.0.0.1 is this computer only, 0.0.0.0 all.
-    :param port: TCP port, 1 to 65535; for a server 0 takes a free one, which the event "listening" names.
+        "localhost:18944" names the port, too.
+    :param port: TCP port, 1 to 65535; for a server 0 takes a free one, which the event "listening" names. A port in
+        ``host`` counts instead.
     :param stream: name of the live volume of images whose device has no name; others have their device's.
     :param allowed: a server's peers, as addresses (10.0.0.7) or networks (10.0.0.0/24); empty: all.
     :param checkCRC: refuse messages whose checksum is wrong.
-    :param sizeLimit: bytes of the largest message that is taken.
+    :param sizeLimit: bytes of the largest message that is received, and most bytes of the unfinished messages of all
+        peers together.
     :param silentAfter: seconds without a message after which a peer is reported as silent.
     :param ask: queries sent to each peer when it is connected, such as ("STT_TDATA",); trackers wait for it.
     :param engine: "own" receives every image; "connector" leaves it to the extension SlicerOpenIGTLink where that is
-        installed, which knows of ``role``, ``host``, ``port`` and ``checkCRC`` only, and keeps the newest image only.
-    :param version: of the header of what is sent: 1 is understood by all, 2 (protocol 3) carries metadata.
+        installed. It knows of ``role``, ``host``, ``port`` and ``checkCRC`` only, keeps the newest image only, gives no
+        device time, misplaces LPS images, and as a server listens on all addresses (``host="0.0.0.0"``).
+    :param version: of the header of what is sent: 1 is understood by all, 2 (protocol 3) carries metadata and device
+        names of more than 20 bytes.
     :raises SettingsError: a value that cannot work.
     """
 
@@ -57,7 +62,11 @@ class OpenIGTLinkSettings(SourceSettings):
             raise SettingsError(f'"role" is one of {", ".join(ROLES)}, not {self.role!r}.')
         if self.engine not in ENGINES:
             raise SettingsError(f'"engine" is one of {", ".join(ENGINES)}, not {self.engine!r}.')
-        if not str(self.host).strip():
+        host, port = splitAddress(str(self.host))
+        object.__setattr__(self, "host", host)
+        if port is not None:
+            object.__setattr__(self, "port", port)
+        if not host:
             raise SettingsError("Name the computer to connect to, such as 192.168.0.10 or localhost.")
         checkPort(self.port, 0 if self.role == "server" else 1)
         checkAllowed(self.allowed)
@@ -69,6 +78,19 @@ class OpenIGTLinkSettings(SourceSettings):
         checkVersion(self.version)
         if not self.stream.strip():
             raise SettingsError("The live volume needs a name.")
+
+
+def splitAddress(text: str) -> tuple[str, int | None]:
+    """Host and port of an address as people type it: "localhost:18944", "[::1]:18944", "igtl://10.0.0.7:18944".
+
+    :returns: the host, and the port or None when the address has none.
+    """
+    text = re.sub(r"^[a-z]+://", "", text.strip(), flags=re.IGNORECASE).rstrip("/").strip()
+    found = re.fullmatch(r"(?:\[([^\]]*)\]|([^:\s]*))(?:\s*:\s*(\d{1,9}))?", text)
+    if found is None:
+        return text, None  # an IPv6 address without brackets, or nonsense that connecting reports
+    host = (found[1] or found[2] or "").strip()
+    return host, None if found[3] is None else int(found[3])
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..DeviceMessage import DeviceMessage
@@ -35,6 +36,7 @@ from ..OpenIGTLink import (
 from ..OpenIGTLink.Budget import Budgets
 from ..OpenIGTLink.Peer import Peer
 from ..OpenIGTLink.Peers import Peers
+from ..OpenIGTLink.Report import Repetitions
 from ..Readers import Lend
 from ..Settings import OpenIGTLinkSettings
 from .OpenIGTLinkTranslation import imageOf, messageOf, translate
@@ -44,6 +46,12 @@ LAST_WORDS = 0.5
 """Seconds at the end for what is still to be sent, such as a stop of the scanner."""
 LARGE = 1 << 18
 """Bytes of an image above which a slow checksum is told of."""
+NODES = ("transform", "points", "polydata")
+"""Kinds of messages of which each device has a node."""
+NOT_REJECTED = ("unknown-type", "no-data", "image-in-parts")
+"""Codes of problems that cost nothing which could have been used."""
+ADVICE = {"wrong-crc": " If all its messages fail, it makes no checksums: untick Verify checksums (CRC)."}
+"""What to do, by the code of a problem."""
 BACKLOG = 4 << 20
 """Bytes that may wait for a peer that does not read; more is not sent."""
 
@@ -81,6 +89,9 @@ class OpenIGTLinkSource:
         )
         self._streams: dict[str, tuple[weakref.ref[Peer], str]] = {}
         """By the stream's name: whose it is, and the device's name. The buffers of a peer that has left go with it."""
+        self._devices: dict[str, tuple[weakref.ref[Peer], str]] = {}
+        """The same for the names of positions, points and surfaces."""
+        self._repetitions, self._clock = Repetitions(), clock
         self._sent: list[Event] = []
         self._warned = False
 
@@ -95,12 +106,15 @@ class OpenIGTLinkSource:
         yield from sent
         for item in self._peers.step(0.0 if sent else seconds):
             if isinstance(item, Event):
+                if item.code == "disconnected":
+                    yield from self._folded(item.subject)
                 yield item
                 if item.code == "connected":
                     self._greet(item.subject)
             else:
                 yield from self._take(*item)
             del item  # it keeps the memory into which an image was received
+        yield from self._folded()
 
     def wake(self) -> None:
         """End the waiting in read()."""
@@ -162,9 +176,7 @@ class OpenIGTLinkSource:
     def _take(self, peer: Peer, item: Message | Problem) -> Iterator[Arrival | Event | DeviceMessage]:
         now = time.time()
         if isinstance(item, Problem):
-            if item.code not in ("unknown-type", "no-data"):
-                self._journal.refuse()
-            yield Event(item.code, f"{peer.name}: {item.text}", "warning", item.device or peer.name)
+            yield from self._problem(peer, item)
             return
         if isinstance(item, BindMessage):
             for one in item.messages:
@@ -174,14 +186,32 @@ class OpenIGTLinkSource:
         try:
             if isinstance(item, ImageMessage):
                 yield from self._warnOfSlowness(item)
-                yield Arrival(self._streamOf(peer, item.device_name), imageOf(item), now)
+                stream = self._nameOf(self._streams, peer, item.device_name, self._settings.stream)
+                yield Arrival(stream, imageOf(item), now)
                 return
             self._answer(peer, item)
-            yield from translate(item, now)
+            for message in translate(item, now):
+                if message.kind in NODES:
+                    device = self._nameOf(self._devices, peer, message.device)
+                    message = message if device == message.device else replace(message, device=device)
+                yield message
         except FrameError as error:
-            self._journal.refuse()
             name = f"{item.message_type} of {item.device_name or 'a device without a name'}"
-            yield Event("not-usable", f"{peer.name}: {name} cannot be used: {error}", "warning", item.device_name)
+            problem = Problem("not-usable", f"{name} cannot be used: {error}", device=item.device_name)
+            yield from self._problem(peer, problem)
+
+    def _problem(self, peer: Peer, problem: Problem) -> Iterator[Event]:
+        if problem.code not in NOT_REJECTED:
+            self._journal.refuse()
+        text = f"{peer.name}: {problem.text}{ADVICE.get(problem.code, '')}"
+        if self._repetitions.isNew((peer.name, problem.code, problem.device), text, self._clock()):
+            level = "info" if problem.code == "image-in-parts" else "warning"
+            yield Event(problem.code, text, level, problem.device or peer.name)
+
+    def _folded(self, peer: str = "") -> Iterator[Event]:
+        for (name, code, device), count, text in self._repetitions.folded(self._clock(), peer):
+            words = f"{count} more like it" if count > 1 else "Once more"
+            yield Event(code, f"{words}: {text}", "warning", device or name)
 
     def _warnOfSlowness(self, image: ImageMessage) -> Iterator[Event]:
         if self._settings.checkCRC and not self._warned and image.pixels.nbytes > LARGE and not fastChecksum():
@@ -189,18 +219,20 @@ class OpenIGTLinkSource:
             text = "Checking the data of large images is slow: install the Python package fastcrc, or switch it off."
             yield Event("slow-checksum", text, "warning")
 
-    def _streamOf(self, peer: Peer, device: str) -> str:
+    def _nameOf(
+        self, table: dict[str, tuple[weakref.ref[Peer], str]], peer: Peer, device: str, unnamed: str = ""
+    ) -> str:
         # Two peers may use one name; each keeps the stream that it had while it is connected.
-        wanted = device or self._settings.stream
+        wanted = device or unnamed
         number = 1
         while True:
             name = wanted if number == 1 else f"{wanted} {number}"
-            reference, known = self._streams.get(name, (None, ""))
+            reference, known = table.get(name, (None, ""))
             owner = reference() if reference else None
             if owner is peer and known == device:
                 return name
             if owner is None or owner not in self._peers.connected:
-                self._streams[name] = (weakref.ref(peer), device)
+                table[name] = (weakref.ref(peer), device)
                 return name
             number += 1
 

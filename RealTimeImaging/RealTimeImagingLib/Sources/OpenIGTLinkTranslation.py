@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..DeviceMessage import DeviceMessage
-from ..Errors import FrameError, WireError
+from ..Errors import WireError
 from ..Frame import Image, Pixels
 from ..OpenIGTLink import (
     CapabilityMessage,
@@ -35,6 +35,7 @@ from ..OpenIGTLink import (
     TransformMessage,
     query,
 )
+from ..OpenIGTLink.Text import deviceName
 
 TRACKING_PERIOD = 10
 """Milliseconds between two messages of a tracker that is asked for them. Without a time, programs of the C++ library
@@ -75,10 +76,8 @@ def _withThird(pixels: Pixels) -> Pixels:
 
 
 def translate(message: Message, receiveTime: float) -> Iterator[DeviceMessage]:
-    """What any message but IMAGE and BIND says; of TDATA, one for each tool.
-
-    :raises FrameError: a matrix has numbers that are none.
-    """
+    """What any message but IMAGE and BIND says; of TDATA, one for each tool. Matrices stay as they came, also those of
+    tools that are not seen (NaN, zeros)."""
     if isinstance(message, (TrackingDataMessage, QuaternionTrackingDataMessage)):
         for tool in message.tools:
             yield _made(message, "transform", _transform(message, tool.matrix), receiveTime, tool.name)
@@ -91,15 +90,12 @@ def translate(message: Message, receiveTime: float) -> Iterator[DeviceMessage]:
 
 
 def _made(message: Message, kind: str, values: Values, receiveTime: float, device: str = "") -> DeviceMessage:
-    name = device or message.device_name or message.message_type
+    name = deviceName(device) or message.device_name or message.message_type
     return DeviceMessage(kind, name, values, receiveTime, deviceTimeOf(message), attributesOf(message))
 
 
 def _transform(message: Message, matrix: Any) -> Values:
-    values = np.asarray(matrix, np.float64)
-    if not np.isfinite(values).all():
-        raise FrameError(f"{message.message_type} of {message.device_name} has numbers that are none (NaN or infinite)")
-    return {"matrix": values.tolist(), "type": message.message_type}
+    return {"matrix": np.asarray(matrix, np.float64).tolist(), "type": message.message_type}
 
 
 def _points(message: PointMessage) -> Values:
@@ -173,6 +169,12 @@ def _status(message: StatusMessage) -> Values:
     }
 
 
+def _reply(message: CommandReplyMessage) -> Values:
+    # The C++ library tells in the metadata whether the command was done.
+    good = message.metadata.get("Status", "").upper() != "FAIL"
+    return {"id": message.commandID, "name": message.commandName, "text": message.command, "ok": good}
+
+
 _KINDS: tuple[tuple[str, type[Message], Callable[[Any], Values]], ...] = (
     ("transform", TransformMessage, lambda one: _transform(one, one.matrix)),
     ("transform", PositionMessage, lambda one: _transform(one, one.matrix)),
@@ -183,7 +185,7 @@ _KINDS: tuple[tuple[str, type[Message], Callable[[Any], Values]], ...] = (
     ("status", StatusMessage, _status),
     ("sensor", SensorMessage, lambda one: {"values": [float(value) for value in one.values], "unit": one.unit}),
     # The answer is a kind of command, and so stands before it.
-    ("reply", CommandReplyMessage, lambda one: {"id": one.commandID, "name": one.commandName, "text": one.command}),
+    ("reply", CommandReplyMessage, _reply),
     ("command", CommandMessage, lambda one: {"id": one.commandID, "name": one.commandName, "text": one.command}),
 )
 
