@@ -57,9 +57,13 @@ class DeviceMessage:
         """
         if self.kind != "transform":
             return ""
-        said = {name.lower(): value.strip() for name, value in self.attributes.items()}
-        status = said.get("status") or said.get("transformstatus") or ""
-        return "" if status.upper() in SEEN else status
+        said = (self.attributes[name].strip() for name in self.statusNames)
+        return next((status for status in said if status.upper() not in SEEN), "")
+
+    @property
+    def statusNames(self) -> list[str]:
+        """Names of the attributes that tell whether a tool is seen."""
+        return [name for name in self.attributes if name.lower() in ("status", "transformstatus")]
 
     def toJSON(self) -> dict[str, Any]:
         """A flat object that :meth:`fromJSON` takes back."""

@@ -101,6 +101,21 @@ def test_transform(slicer, nodes, message):
     assert first.GetAttribute("DeviceTime") is None
 
 
+def test_aToolThatIsMissingStaysWhereItWas(slicer, nodes, message):
+    """Trackers mostly send the origin meanwhile; the node and the panel have the tracker's word."""
+    missing = message("transform", matrix=np.eye(4).tolist(), attributes={"Status": "MISSING"}, receiveTime=1.7e9 + 5)
+    assert nodes.show(missing) is None
+    node = nodes.show(message("transform", matrix=POSE, attributes={"Status": "OK"}))
+    nodes.show(missing)
+    np.testing.assert_array_equal(worldMatrix(slicer, node), POSE)
+    assert node.GetAttribute("Status") == "MISSING"
+    assert float(node.GetAttribute("ReceiveTime")) == 1.7e9
+    (state,) = nodes.states()
+    assert (state.words, state.ok) == ("not seen (MISSING)", False)
+    nodes.show(message("transform", matrix=POSE, attributes={"Status": "OK"}))
+    assert node.GetAttribute("Status") == "OK"
+
+
 def test_noPositionIsNotShown(slicer, nodes, message):
     """A tool that the tracker does not see stays where it was, and the panel is told."""
     assert nodes.show(message("transform", matrix=np.full((4, 4), np.nan).tolist())) is None

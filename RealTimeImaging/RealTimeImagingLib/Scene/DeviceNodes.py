@@ -133,8 +133,10 @@ class DeviceNodes:
         if message.unseen or not _isPose(numbers):
             # Mostly the origin is sent meanwhile: the tool stays where it was seen last, and its node says so.
             shown = self._find(("transform", message.device, ""))
-            if shown is not None:
-                self._describe(shown, message)
+            if shown is not None and message.unseen:
+                for name in message.statusNames:
+                    shown.node.SetAttribute(attributeName(name, RESERVED), plain(message.attributes[name]))
+                    shown.attributes.add(attributeName(name, RESERVED))
             return None
         self._matrix.DeepCopy(numbers)
         return self._write(message, "transform", lambda node: node.SetMatrixTransformToParent(self._matrix))
