@@ -14,6 +14,13 @@ SAME_CLOCK = 0.5
 """Seconds by which device and arrival times of two streams may disagree when one clock gives both device times: what
 comes may have been under way for longer than what came first. Computers that keep their clocks right agree, too."""
 
+WINDOW = 10.0
+"""Seconds from a stream's first message within which it is found how late its first one was."""
+LEAST_SHIFT = 0.005
+"""Seconds of lateness that are left alone: every network has them."""
+SETTLED = 3
+"""Messages that have to follow the one with the smallest delay."""
+
 
 SET_BACK = 2.0
 """Seconds by which an arrival time may lie before one of its stream that came earlier; more is a clock that was set
@@ -39,6 +46,57 @@ class FrameTime(NamedTuple):
     clock: str
 
 
+class Delay:
+    """How late messages arrive: the smallest arrival minus index in the first WINDOW seconds.
+
+    The first message may have been under way for long. A smaller delay counts only when it has lasted as long as it
+    took to find it. What a clock tells that runs faster than ours, as of a simulation, arrives ever earlier instead.
+    """
+
+    def __init__(self) -> None:
+        self._first = self._least = 0.0
+        self._firstAt = self._leastAt = self._lastAt = math.nan
+        self._since = 0
+
+    def note(self, arrival: float, delay: float) -> None:
+        """Note a message.
+
+        :param arrival: seconds from the origin.
+        :param delay: arrival minus index, seconds; infinite when it is not known.
+        """
+        if math.isnan(self._firstAt):
+            self._first = self._least = delay
+            self._firstAt = self._leastAt = arrival
+        if not 0 <= arrival - self._firstAt <= WINDOW:
+            return
+        self._lastAt = arrival
+        self._since += 1
+        if delay < self._least - LEAST_SHIFT:
+            self._least, self._leastAt, self._since = delay, arrival, 0
+
+    @property
+    def seconds(self) -> float:
+        """The smallest delay, or that of the first message while a smaller one may be chance."""
+        lasted = self._since >= SETTLED and self._lastAt - self._leastAt >= self._leastAt - self._firstAt
+        return self._least if lasted else self._first
+
+
+class Clock:
+    """A device's clock.
+
+    :param begin: what it shows at the origin, if its first message came without delay.
+    """
+
+    def __init__(self, begin: float) -> None:
+        self.begin = begin
+        self.delay = Delay()
+
+    @property
+    def late(self) -> float:
+        """Seconds by which the index of all that has this clock is too high, because its first message was late."""
+        return max(0.0, -self.delay.seconds)
+
+
 class Origin:
     """When a recording begins: one object for the recorders of all its streams, whoever is first sets it.
 
@@ -48,8 +106,19 @@ class Origin:
 
     def __init__(self, arrival: float | None = None) -> None:
         self.arrival = arrival
-        self.clocks: list[float] = []
-        """What the clocks of the devices showed then, as far as they are known."""
+        self.clocks: list[Clock] = []
+        """The clocks of the devices, as far as they are known."""
+        self.reference: FrameTimes | None = None
+        """The stream whose index is written once and for all: that of the first poses. Others are moved to it."""
+
+    def shiftOf(self, clock: Clock | None) -> float:
+        """Seconds to add to the index of a stream, so that what is of one moment has one index in all streams.
+
+        :param clock: the stream's; None: it has arrival times only.
+        """
+        reference = self.reference.clock if self.reference else next(iter(self.clocks), None)
+        late, lateHere = (one.late if one else 0.0 for one in (reference, clock))
+        return 0.0 if abs(late - lateHere) < LEAST_SHIFT else round(late - lateHere, 6)
 
 
 class FrameTimes:
@@ -60,8 +129,9 @@ class FrameTimes:
     arrival time, whatever the device counts from, and arrival times count from the origin. So all clocks, and all
     streams that share the origin, have one axis: a stream that begins 2 s after the recording's first frame begins at
     2. A stream whose clock is that of an earlier one (SAME_CLOCK) is placed by it from the start: what has one device
-    time has one index, however late it comes; where an arrival time has to do, it counts less what the stream's first
-    was late. Below 0 lie only frames that are older than the one that set the origin, and are handed over after it.
+    time has one index, however late it comes. An arrival time that has to do counts less the stream's usual delay.
+    When the first message of a clock was late, all its index is too high, and :meth:`settle` tells by how much. Below 0
+    lie only frames that are older than the one that set the origin, and are handed over after it.
 
     :param origin: shared by the streams of a recording; None for a recording of one stream.
     """
@@ -71,33 +141,56 @@ class FrameTimes:
         """Seconds since the epoch at which the index is 0, by ``startClock``; known with the first frame."""
         self.startClock = ""
         self.origin = origin or Origin()
-        self._deviceOrigin: float | None = None
-        self._late = 0.0
+        self.clock: Clock | None = None
+        """The device's; None before its first time."""
+        self._delay = Delay()
+        self._shift = 0.0
         self._last = self._latest = -math.inf
         self._setBack = 0.0
 
     def of(self, frame: Timed) -> FrameTime:
         """The place of the next frame; it counts only when :meth:`take` follows, which a failed frame does not get."""
-        arrival = self._arrival(frame) - self._late
-        device = usable(frame.deviceTime)
-        least = self._last + LEAST_STEP
-        if device is not None:
-            begin = self._clockOrigin(device, arrival)
-            seconds = arrival if begin is None else device - begin
-            if seconds >= least and abs(seconds) <= FARTHEST:
-                return FrameTime(round(seconds, 6), "device")
-        if arrival >= least:
-            return FrameTime(round(arrival, 6), "arrival")
-        return FrameTime(round(least, 6), "order")
+        seconds, clock = self._place(frame)
+        return FrameTime(round(seconds + self._shift, 6), clock)
 
     def take(self, frame: Timed, time: FrameTime) -> None:
         """The frame is stored at this time."""
         self.begin(frame)
-        if self._deviceOrigin is None and (device := usable(frame.deviceTime)) is not None:
-            self._setClock(frame, device, time.seconds)
-        self._last = time.seconds
+        seconds = time.seconds - self._shift
+        first = self._last == -math.inf
+        if self.clock is None and (device := usable(frame.deviceTime)) is not None:
+            first = True
+            self._setClock(device, seconds)
+        if self.clock is not None:
+            arrival = self._arrival(frame)
+            # A time that repeats tells nothing of the delay, but that the smallest one lasts.
+            delay = arrival - seconds if first or time.clock == "device" else math.inf
+            self._delay.note(arrival, delay)
+            self.clock.delay.note(arrival, delay)
+        self._last = seconds
         self._setBack += self._jump(frame)
         self._latest = max(self._latest, frame.receiveTime + self._setBack)
+
+    def settle(self) -> float:
+        """Seconds to add to the index of the frames that were given a place since the last call; frames to come have it
+        already."""
+        before, self._shift = self._shift, self.origin.shiftOf(self.clock)
+        return round(self._shift - before, 6)
+
+    def keep(self, change: float) -> None:
+        """Undo a change of :meth:`settle` that was not made."""
+        self._shift -= change
+
+    def _place(self, frame: Timed) -> tuple[float, str]:
+        arrival = self._arrival(frame) - self._delay.seconds
+        device = usable(frame.deviceTime)
+        least = self._last + LEAST_STEP
+        if device is not None:
+            clock = self._clockOf(device, arrival)
+            seconds = arrival if clock is None else device - clock.begin
+            if seconds >= least and abs(seconds) <= FARTHEST:
+                return seconds, "device"
+        return (arrival, "arrival") if arrival >= least else (least, "order")
 
     def begin(self, frame: Timed) -> None:
         """The recording of the stream starts with this frame, unless it has started."""
@@ -109,15 +202,14 @@ class FrameTimes:
         if device is None:
             self.start, self.startClock = self.origin.arrival, "arrival"
         else:
-            self.start, self.startClock = self._setClock(frame, device, self.of(frame).seconds), "device"
+            self.start, self.startClock = self._setClock(device, self.of(frame).seconds), "device"
 
-    def _clockOrigin(self, device: float, arrival: float) -> float | None:
-        """What the stream's clock shows at the origin; None before its first time, unless it is the clock of another
-        stream."""
-        if self._deviceOrigin is not None:
-            return self._deviceOrigin
-        near = min(self.origin.clocks, key=lambda clock: abs(device - clock - arrival), default=math.inf)
-        return near if abs(device - near - arrival) <= SAME_CLOCK else None
+    def _clockOf(self, device: float, arrival: float) -> Clock | None:
+        """The stream's clock; None before its first time, unless it is the clock of another stream."""
+        if self.clock is not None:
+            return self.clock
+        near = min(self.origin.clocks, key=lambda clock: abs(device - clock.begin - arrival), default=None)
+        return near if near is not None and abs(device - near.begin - arrival) <= SAME_CLOCK else None
 
     def _arrival(self, frame: Timed) -> float:
         # When the computer's clock is set back meanwhile, what comes next follows what came last.
@@ -128,15 +220,14 @@ class FrameTimes:
         back = self._latest - frame.receiveTime - self._setBack
         return back + LEAST_STEP if SET_BACK < back < math.inf else 0.0
 
-    def _setClock(self, frame: Timed, device: float, seconds: float) -> float:
-        begin = self._clockOrigin(device, seconds)
-        if begin is None or abs(device - begin - seconds) >= LEAST_STEP:
-            begin = device - seconds
-            self.origin.clocks.append(begin)
-        elif abs(self._arrival(frame) - seconds) <= SAME_CLOCK:
-            self._late = self._arrival(frame) - seconds
-        self._deviceOrigin = begin
-        return begin
+    def _setClock(self, device: float, seconds: float) -> float:
+        """What the clock shows at the origin."""
+        clock = self._clockOf(device, seconds)
+        if clock is None or abs(device - clock.begin - seconds) >= LEAST_STEP:
+            clock = Clock(device - seconds)
+            self.origin.clocks.append(clock)
+        self.clock = clock
+        return clock.begin
 
 
 def usable(time: float | None) -> float | None:

@@ -94,6 +94,8 @@ class MessageRecorder:
     def _store(self, number: int, message: DeviceMessage) -> None:
         times = self._times.setdefault((message.kind, message.device), FrameTimes(self._origin))
         times.begin(message)
+        if message.kind == "transform" and self._origin.reference is None:
+            self._origin.reference = times
         time = times.of(message)
         if self._file is None:
             lock, base = claimMessages(self.folder, self.name)

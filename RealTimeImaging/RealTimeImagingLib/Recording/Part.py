@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..Frame import Frame, Pixels
 from ..Private import openPrivate
@@ -107,6 +108,16 @@ class GrowingPart:
         self._lines.append(text)
         self._textBytes += len(text)
         self.moves = self.moves or line.ijkToRAS is not None
+
+    def shift(self, seconds: float) -> None:
+        """Move all frames in time, before :meth:`close`. The growing lines stay as they are: a repair moves nothing.
+
+        :param seconds: to add to each index.
+        """
+        self.part = replace(self.part, start=self.part.start - seconds)
+        self.times = [round(one + seconds, 6) for one in self.times]
+        lines = zip(self._lines, self.times, strict=True)
+        self._lines = [FrameLine.fromText(line)._replace(time=one).toBytes() for line, one in lines]
 
     def close(self) -> None:
         """Write the header, and the poses of frames that move; again when it failed.

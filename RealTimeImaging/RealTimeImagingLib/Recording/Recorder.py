@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 
 from ..Errors import FrameError, RecordingError
 from ..Event import Event
 from ..Frame import Frame, checkMatrix, checkPixels
-from .FrameTimes import FrameTimes, Origin, usable
+from .FrameTimes import LEAST_STEP, FrameTimes, Origin, usable
 from .Header import checkAttributes
 from .Layout import HEADER, LINES, LOCK, MANIFEST, RAW, baseName, candidates, fileName, nothingIsNamed, partName
 from .Lines import FrameLine, Missed, PartLine, flat, storedType
@@ -107,6 +108,7 @@ class Recorder:
             self._endGap()
         self._growing = None
         whole = not self._cutParts
+        self._settle()
         for part in [*self._parts]:
             if not part.count:
                 part.discard()
@@ -161,6 +163,7 @@ class Recorder:
         checkMatrix(frame.ijkToRAS)
         part, self._growing = self._growing, None
         if part and part.count:
+            self._settle()
             try:
                 part.close()
             except OSError:
@@ -198,6 +201,18 @@ class Recorder:
         self._parts.append(self._growing)
         self._matrix = frame.ijkToRAS.tobytes()
         return self._growing
+
+    def _settle(self) -> None:
+        """Move the last part, when it is known by now that the first message of its clock was late."""
+        change = self._times.settle()
+        part = self._parts[-1] if self._parts else None
+        if not change or part is None or part.finished or not part.count:
+            return
+        before = self._parts[-2].times[-1] if len(self._parts) > 1 else -math.inf
+        if part.times[0] + change < before + LEAST_STEP:
+            self._times.keep(change)
+        else:
+            part.shift(change)
 
     def _claim(self) -> None:
         if self._lock and self._lock.there:
