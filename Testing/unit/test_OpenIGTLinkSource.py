@@ -480,11 +480,11 @@ def test_the_same_fault_again_and_again_is_one_event_with_advice(server):
         server.step(passes=PERIOD + 1)
         told = [event.text for event in server.events if event.code == "wrong-crc"]
         assert len(told) == 2
-        assert told[1].startswith("19 more like it: ")
+        assert told[1].startswith("127.0.0.1: 19 more like it: ")
         peer.sendall(broken)
         server.until(lambda: server.journal.rejected == 21)
     server.untilCode("disconnected")
-    assert server.events[-2].text.startswith("Once more: ")
+    assert server.events[-2].text.startswith("127.0.0.1: Once more: ")
 
 
 def test_a_tool_that_is_not_seen_stays_what_it_is(server):

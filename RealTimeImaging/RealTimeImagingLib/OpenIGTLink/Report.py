@@ -78,7 +78,7 @@ PERIOD = 10.0
 MOST_KINDS = 1000
 
 Kind = tuple[str, str, str]
-"""Peer, code and device."""
+"""Computer, code and device."""
 
 
 @dataclass
@@ -92,7 +92,7 @@ class _Repeated:
 class Repetitions:
     """Folds problems that repeat, so that a sender with one fault does not fill the list of events.
 
-    Of each peer, code and device FEW problems with different words are told at once. All others are counted, and told
+    Of each computer, code and device FEW problems with different words are told at once. Others are counted, and told
     together every PERIOD.
     """
 
@@ -116,11 +116,11 @@ class Repetitions:
         found.folded, found.last = found.folded + 1, text
         return False
 
-    def folded(self, now: float, peer: str = "") -> Iterator[tuple[Kind, int, str]]:
+    def folded(self, now: float, host: str = "") -> Iterator[tuple[Kind, int, str]]:
         """Problems that were not told, with their number and the words of the last: those that are due, or all of a
-        peer that has left, which is forgotten."""
+        computer that has left, which is forgotten."""
         for kind, found in list(self._kinds.items()):
-            gone = bool(peer) and kind[0] == peer
+            gone = bool(host) and kind[0] == host
             if found.folded and (gone or now >= found.due):
                 yield kind, found.folded, found.last
                 found.folded, found.due = 0, now + PERIOD

@@ -107,7 +107,9 @@ class OpenIGTLinkSource:
         for item in self._peers.step(0.0 if sent else seconds):
             if isinstance(item, Event):
                 if item.code == "disconnected":
-                    yield from self._folded(item.subject)
+                    host = _hostOf(item.subject)
+                    if all(_hostOf(peer.name) != host for peer in self._peers.connected):
+                        yield from self._folded(host)
                 yield item
                 if item.code == "connected":
                     self._greet(item.subject)
@@ -203,15 +205,17 @@ class OpenIGTLinkSource:
     def _problem(self, peer: Peer, problem: Problem) -> Iterator[Event]:
         if problem.code not in NOT_REJECTED:
             self._journal.refuse()
-        text = f"{peer.name}: {problem.text}{ADVICE.get(problem.code, '')}"
-        if self._repetitions.isNew((peer.name, problem.code, problem.device), text, self._clock()):
+        # By computer: a peer may connect anew for each message.
+        host = _hostOf(peer.name)
+        text = f"{problem.text}{ADVICE.get(problem.code, '')}"
+        if self._repetitions.isNew((host, problem.code, problem.device), text, self._clock()):
             level = "info" if problem.code == "image-in-parts" else "warning"
-            yield Event(problem.code, text, level, problem.device or peer.name)
+            yield Event(problem.code, f"{peer.name}: {text}", level, problem.device or peer.name)
 
-    def _folded(self, peer: str = "") -> Iterator[Event]:
-        for (name, code, device), count, text in self._repetitions.folded(self._clock(), peer):
+    def _folded(self, host: str = "") -> Iterator[Event]:
+        for (name, code, device), count, text in self._repetitions.folded(self._clock(), host):
             words = f"{count} more like it" if count > 1 else "Once more"
-            yield Event(code, f"{words}: {text}", "warning", device or name)
+            yield Event(code, f"{name}: {words}: {text}", "warning", device or name)
 
     def _warnOfSlowness(self, image: ImageMessage) -> Iterator[Event]:
         if self._settings.checkCRC and not self._warned and image.pixels.nbytes > LARGE and not fastChecksum():
@@ -235,6 +239,11 @@ class OpenIGTLinkSource:
                 table[name] = (weakref.ref(peer), device)
                 return name
             number += 1
+
+
+def _hostOf(name: str) -> str:
+    """The computer of a peer, without its port."""
+    return name.rpartition(":")[0]
 
 
 def _named(message: Message) -> str:
