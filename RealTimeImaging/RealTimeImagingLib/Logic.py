@@ -31,8 +31,9 @@ from .Handle import Handle
 from .Installing import install
 from .Listeners import Listeners
 from .Packages import checkPackages
+from .Private import setGroupMayRead
 from .Pushing import Pushing
-from .RecordingLogic import RECORDING_FOLDER_KEY, RecordingLogic
+from .RecordingLogic import GROUP_MAY_READ_KEY, RECORDING_FOLDER_KEY, RecordingLogic
 from .Recordings import Recordings
 from .Scene.DeviceNodes import DeviceNodes
 from .Scene.LiveVolumes import LiveVolumes
@@ -87,6 +88,8 @@ class RealTimeImagingLogic(
             self.session, self.listeners, self.sequences, self._changed, self.exports.checksums
         )
         self.recordings.onInScene = self.recordingViews.finish
+        if slicer.app.userSettings().value(GROUP_MAY_READ_KEY) is not None:
+            setGroupMayRead(slicer.util.toBool(slicer.app.userSettings().value(GROUP_MAY_READ_KEY)))
         self.recordings.repairIn = self.exports.repair
         self.recordings.repairFolder = slicer.app.userSettings().value(RECORDING_FOLDER_KEY, "") or ""
         self._observers: list[Callable[[], None]] = []

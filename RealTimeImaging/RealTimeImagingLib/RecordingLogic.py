@@ -14,6 +14,7 @@ from .Export.Job import ExportJob
 from .Exports import Exports
 from .Frame import ATTRIBUTE_NAME
 from .Metadata import TEMPLATES, loadTemplates, saveTemplate
+from .Private import setGroupMayRead
 from .Recording import checkAttributes
 from .Recordings import KEPT_BYTES, Recordings
 from .Scene.LiveVolume import STREAM_ATTRIBUTE, arrayOf, ijkToRASOf
@@ -25,6 +26,7 @@ from .Settings.Paths import typedPath
 
 METADATA_PARAMETER = "Metadata"
 RECORDING_FOLDER_KEY = "RealTimeImaging/RecordingFolder"
+GROUP_MAY_READ_KEY = "RealTimeImaging/GroupMayRead"
 
 
 class RecordingLogic:
@@ -119,6 +121,14 @@ class RecordingLogic:
             raise SettingsError("What comes is being recorded already.")
         self.startRecording(folder, attributes, name, kept=True)
         return self.stopRecording()
+
+    def setGroupMayRead(self, allowed: bool) -> None:
+        """Let the user's group read what is recorded, received and exported from now on; kept in Slicer's settings.
+
+        By default only the user can. Sources that run already keep what held when they were started.
+        """
+        slicer.app.userSettings().setValue(GROUP_MAY_READ_KEY, bool(allowed))
+        setGroupMayRead(allowed)
 
     # ---- details that travel with the images
 

@@ -281,6 +281,7 @@ def test_countsAreOfThisRecording(logic, incoming, tmp_path, noErrors):
         status, counts = logic.recordingStatus(), (len(numbers), 0, len(numbers) * 1440)
         assert (status["recorded"], status["failed"], status["bytes"]) == counts
     logic.keepLast(60)
+    until(lambda: logic.recordingStatus()["kept"])
     save(incoming / "5.nii", 5)
     until(lambda: (logic.recordingStatus()["kept"] or {}).get("frames") == 1)
     logic.saveLast(folder, name="C")

@@ -42,6 +42,8 @@ class RecordedSequences:
         self._spans: dict[str, Span] = {}
         self._transforms = RecordedTransforms(scene, sequencesLogic)
         self._adding: deque[Iterator[None]] = deque()
+        self._joining: dict[str, tuple[Any, list[tuple[Any, Any]]]] = {}
+        """By the browser's ID: what it is to show beside what it shows, as (sequence, proxy)."""
 
     @property
     def busy(self) -> bool:
@@ -138,6 +140,8 @@ class RecordedSequences:
         :raises RecordingError: a part cannot be opened; it is passed over.
         """
         until = time.perf_counter() + seconds
+        if not self._waiting and self._building is None:
+            self._join()  # the last one of a row may have failed
         while self.busy and time.perf_counter() < until:
             if self._building is None and not self._waiting:
                 self._addOne()
@@ -163,6 +167,7 @@ class RecordedSequences:
         self._starts.clear()
         self._spans.clear()
         self._adding.clear()
+        self._joining.clear()
         self._building = None
 
     def _addOne(self) -> None:
@@ -189,6 +194,19 @@ class RecordedSequences:
         # Sources are processes of their own, each with the time of its first frame.
         return origin - self._starts.setdefault(first.GetID(), origin)
 
+    def _join(self) -> None:
+        """Let browsers show what was built. All at once: each time costs as much as the browser has sequences."""
+        joining, self._joining = self._joining, {}
+        for browser, pairs in joining.values():
+            if browser.GetScene() is not self._scene:
+                continue
+            modifying = browser.StartModify()
+            for node, proxy in pairs:
+                browser.AddSynchronizedSequenceNode(node)
+                browser.AddProxyNode(proxy, node, False)
+            browser.EndModify(modifying)
+            self._logic.UpdateProxyNodesFromSequences(browser)
+
     def _finish(self, browser: Any, sequence: MappedSequence) -> Iterator[None]:
         # In steps: each takes some milliseconds, and the window has its turn between them.
         node, scene = sequence.node, self._scene
@@ -210,11 +228,9 @@ class RecordedSequences:
         if windows:
             proxy.GetDisplayNode().SetWindowLevel(*commonWindow(windows))
         yield
-        modifying = browser.StartModify()
-        browser.AddSynchronizedSequenceNode(node)
-        browser.AddProxyNode(proxy, node, False)
-        browser.EndModify(modifying)
-        self._logic.UpdateProxyNodesFromSequences(browser)
+        self._joining.setdefault(browser.GetID(), (browser, []))[1].append((node, proxy))
+        if not self._waiting or (len(self._joining[browser.GetID()][1]) == 1 and not self.filled(browser)):
+            self._join()
         times = [float(node.GetNthIndexValue(index)) for index in range(node.GetNumberOfDataNodes())]
         span = self._spans.setdefault(browser.GetID(), Span(browser, times[0], times[-1], times))
         span.first, span.last = min(span.first, times[0]), max(span.last, times[-1])
