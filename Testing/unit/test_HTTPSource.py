@@ -236,7 +236,9 @@ def test_an_image_that_names_other_files_is_not_followed(server, tmp_path):
     ).encode()
     for body in (nrrd, mha, nrrd.replace(b"secret", b"nothing"), mha.replace(b"secret", b"nothing")):
         for name in ("", "?name=a.nrrd" if body.startswith(b"NRRD") else "?name=a.mha"):
-            assert "another file" in answer(server, posted(body, f"/frame{name}"), 415)["error"]
+            assert "out of the header's folder" in answer(server, posted(body, f"/frame{name}"), 415)["error"]
+    beside = nrrd.replace(str(secret).encode(), b"beside.raw")
+    assert "another file" in answer(server, posted(beside, "/frame"), 415)["error"]
     assert server.frames == []
 
 

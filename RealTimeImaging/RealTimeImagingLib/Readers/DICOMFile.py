@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import struct
 import warnings
 import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from ..Errors import NotAnImageError, RealTimeImagingError
+from ..Errors import NotAnImageError
+from .ImageFile import refusedInWords
 from .Inflate import PIECE
 from .Raw import openFile, readUpTo
 
@@ -121,19 +121,9 @@ def deflatedFile(path: str, limit: int) -> Deflated | None:
 
 @contextlib.contextmanager
 def guarded(path: str) -> Iterator[None]:
-    """What goes wrong inside becomes a NotAnImageError, but for a file that cannot be read and a missing package."""
-    # pydicom warns about every oddity, and what it raises on damaged bytes is nowhere declared.
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    """What goes wrong inside becomes a NotAnImageError, see :func:`refusedInWords`."""
+    # pydicom warns about every oddity.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with refusedInWords(path, "DICOM"):
             yield
-    except (RealTimeImagingError, ImportError):
-        raise
-    except OSError as error:
-        if error.errno is not None:
-            raise
-        raise NotAnImageError("The pixels are damaged: they cannot be decoded.", "damaged") from error
-    except MemoryError as error:
-        raise NotAnImageError(f"There is no memory for {os.path.basename(path)}.", "too-large") from error
-    except Exception as error:
-        raise NotAnImageError("The DICOM file is damaged: its elements contradict one another.", "damaged") from error

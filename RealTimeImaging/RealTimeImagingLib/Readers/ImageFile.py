@@ -119,6 +119,9 @@ def refusedInWords(path: str, title: str) -> Iterator[None]:
             "then start the source again.",
             "missing-package",
         ) from error
+    except ImportError as error:
+        text = f"{title} files need the Python package {error.name}, which is not installed."
+        raise NotAnImageError(text, "missing-package") from error
     except RealTimeImagingError:
         raise
     except MemoryError as error:
