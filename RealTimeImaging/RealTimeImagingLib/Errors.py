@@ -40,7 +40,7 @@ class FrameError(RealTimeImagingError, ValueError):
 class NotAnImageError(RealTimeImagingError):
     """A file or message is damaged, of an unsupported kind or of no image format, and waiting will not help.
 
-    ``code`` is a short reason for programs ("not-an-image", "damaged", "unsupported", "too-large").
+    ``code`` is a short reason for programs ("not-an-image", "damaged", "unsupported", "too-large", "missing-package").
     """
 
     def __init__(self, message: str, code: str = "not-an-image") -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import tempfile
 from typing import Any
@@ -12,8 +11,6 @@ import numpy as np
 from ..Errors import NotAnImageError
 from ..Frame import Pixels
 from .DICOMPixels import Layout, coloured
-
-log = logging.getLogger(__name__)
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _RESCALING = ("RescaleSlope", "RescaleIntercept", "RescaleType")
@@ -52,8 +49,6 @@ def decoded(dataset: Any, layout: Layout, data: bytes) -> Pixels:
     except Exception as error:
         # What decoders raise on damaged bytes is nowhere declared.
         found = _decodedBySimpleITK(single, layout, modern)
-        if found is None:
-            log.warning("Pixels in %s could not be decoded", syntax.name, exc_info=True)
         if found is None and _decodes(syntax):
             raise NotAnImageError(f"The pixels are damaged: they are no {syntax.name}.", "damaged") from error
         if found is None:
