@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from .DICOMShelf import Slice
 from .Listing import naturalOrder
+
+LONGEST, SHORTEST = 10.0, 0.25
+"""Seconds that a slice waits for others at most, in a series that never pauses: at first, and after gaps for good."""
+JOINED = 3
+"""Slices in order that tell that a series was joined in its middle."""
 
 Key = tuple[float, float, float, int, list[tuple[int, int, str]]]
 
@@ -34,17 +40,17 @@ def _number(text: str | None) -> float:
 class SliceOrder:
     """The slices of one series that wait for their turn.
 
-    A slice whose number follows the last one goes on at once. Another one waits for those before it, ``patience``
-    seconds at most. Slices that come all at once, or that are of several times at one place, go on in the order of
-    their times.
+    A slice whose number follows the last one goes on at once. Another one waits for those before it, until no slice has
+    come for ``patience`` seconds. Where the numbers do not tell the order, and when many slices come together, all wait
+    for that, and go on in the order of their times. A series whose numbers have gaps for good waits ever less.
 
     :param patience: seconds; 0 or more.
     """
 
     def __init__(self, patience: float) -> None:
-        self._patience = patience
+        self._patience, self._longest = patience, LONGEST
         self._waiting: list[tuple[float, Slice]] = []
-        self._last = 0
+        self._last: int | None = None
         """The highest InstanceNumber that went on."""
         self._many = False
 
@@ -64,36 +70,55 @@ class SliceOrder:
 
     @property
     def due(self) -> float:
-        """When a slice has waited long enough, monotonic seconds."""
-        return min((came for came, _ in self._waiting), default=math.inf) + self._patience
+        """When no slice has come for long enough, or one has waited for long enough, monotonic seconds."""
+        if not self._waiting:
+            return math.inf
+        return min(self._waiting[-1][0] + self._patience, self._waiting[0][0] + self._longest)
 
     def take(self, now: float, all_: bool = False) -> Iterator[tuple[float, Slice]]:
         """The slices whose turn it is, with the time at which they came."""
-        if all_ or self._many or self._severalTimes():
+        if not self._waiting:
+            return
+        enough = now >= self.due
+        if enough and not all_ and now < self._waiting[-1][0] + self._patience:
+            self._longest = max(SHORTEST, self._longest / 4)
+        if all_ or enough or self._many:
             self._many = False
             self._waiting.sort(key=lambda pair: timeOrder(pair[1]))
             while self._waiting:
                 yield self._go(0)
             return
-        while self._waiting:
-            places = range(len(self._waiting))
-            follow = [place for place in places if self._follows(self._waiting[place][1])]
-            if not follow and self.due > now:
-                return
-            yield self._go(min(follow or places, key=lambda place: timeOrder(self._waiting[place][1])))
+        while follow := self._following():
+            yield self._go(min(follow, key=lambda place: timeOrder(self._waiting[place][1])))
 
     def _go(self, place: int) -> tuple[float, Slice]:
         pair = self._waiting.pop(place)
-        self._last = max(self._last, pair[1].instance.header.instanceNumber or 0)
+        self._last = max(self._last or 0, pair[1].instance.header.instanceNumber or 0)
         return pair
 
-    def _follows(self, slice_: Slice) -> bool:
-        number = slice_.instance.header.instanceNumber
-        return number is None or number <= self._last + 1
+    def _following(self) -> list[int]:
+        # Places of the waiting slices that may go on.
+        numbers = [one.instance.header.instanceNumber for _, one in self._waiting]
+        if self._timesDecide(numbers):
+            return []
+        # A series that is joined in its middle is in order when a few slices are.
+        joined = self._last is None and len(numbers) >= JOINED and None not in numbers
+        if joined and all(after == before + 1 for before, after in pairwise(numbers)):  # type: ignore[operator]
+            return [0]
+        last = self._last or 0
+        return [place for place, number in enumerate(numbers) if number is None or number <= last + 1]
 
-    def _severalTimes(self) -> bool:
-        times: dict[object, set[float | None]] = {}
-        for _, one in self._waiting:
-            place = (one.moment, *(round(float(value), 3) for value in one.matrix[:3].ravel()))
-            times.setdefault(place, set()).add(one.time)
-        return any(len(found) > 1 for found in times.values())
+    def _timesDecide(self, numbers: Sequence[int | None]) -> bool:
+        # Numbers that begin anew with each time point, or that count the times of one place after the other.
+        known: dict[tuple[object, int], tuple[float, ...]] = {}
+        places = set()
+        for number, (_, one) in zip(numbers, self._waiting, strict=True):
+            place = tuple(round(float(value), 3) for value in one.matrix[:3].ravel())
+            places.add(place)
+            if number is not None:
+                if (one.moment, number) in known:
+                    return True
+                known[one.moment, number] = place
+        return len(places) > 1 and any(
+            known.get((moment, number + 1)) == place for (moment, number), place in known.items()
+        )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import time
 from collections import deque
@@ -72,6 +73,8 @@ class SliceVolumes:
         self._fed = 0.0
         self._moreSince: float | None = None
         self._told: set[str] = set()
+        self._times: dict[object, tuple[Volume | None, float]] = {}
+        """The last volume of each series and moment, and its latest time."""
         self.held: dict[str, Stamp] = {}
         """Path to version of the files whose slices wait."""
         self._finishAnnounced()
@@ -175,6 +178,7 @@ class SliceVolumes:
             self._journal.passOver({one.instance.path: one.instance.stamp for one in volume.slices})
         else:
             yield from self._tellProblem(closed, stack, stream)
+            yield from self._tellOverlap(volume, stream)
             yield from self._arrive(volume, stack, stream)
         for one in volume.slices:
             self._bytes -= one.pixels.nbytes if one.pixels is not None else 0
@@ -248,6 +252,22 @@ class SliceVolumes:
         else:
             text += f" The volume is shown with these {_counted(count)}."
         yield Event("incomplete", text, "warning", stream)
+
+    def _tellOverlap(self, volume: Volume, stream: str) -> Iterator[Event]:
+        # Time points follow one another. Files that come out of order can hide which slice is of which.
+        times = [one.time for one in volume.slices if one.time is not None]
+        key = (volume.slices[0].instance.header.series, volume.moment)
+        before, last = self._times.get(key, (None, -math.inf))
+        if not times:
+            return
+        self._times[key] = volume, max(times)
+        if before is not volume and len(times) > 1 and min(times) < last and ("overlap" + stream) not in self._told:
+            self._told.add("overlap" + stream)
+            text = (
+                f"{stream}: the acquisition times of two volumes overlap, as their files came out of order. "
+                "Slices of two time points may be mixed."
+            )
+            yield Event("times-overlap", text, "warning", stream)
 
     # ---- names
 
