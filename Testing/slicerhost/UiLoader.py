@@ -49,6 +49,7 @@ def _class(name: str) -> type:
     if cls is None:
         native = getattr(QtWidgets, name, None)
         if native is None:
+            # Slicer prints "unable to create a custom widget" and goes on with a plain one.
             raise RuntimeError(f"this host has no widget class {name} (in the .ui file)")
         cls = hostClass(native)
     return cls
