@@ -240,6 +240,7 @@ def test_poses_are_exact_and_in_order(slicer, tmp_path):
     ("attributes", "status"),
     [
         *[({}, "OK"), ({"Status": "OK"}, "OK"), ({"Status": "MISSING"}, "MISSING"), ({"status": " "}, "OK")],
+        ({"Status": "ok"}, "OK"),
         *[({"TransformStatus": "OUT_OF_VIEW"}, "OUT_OF_VIEW"), ({"Status": "not\nseen = ø"}, "not_seen")],
     ],
 )

@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -279,6 +280,23 @@ def test_the_end_of_input_ends_it_and_its_folders(acquire, incoming, workFolder)
     assert acquisition.of("end") == [True]
     assert not workFolder.exists()
     assert [path.name for path in incoming.iterdir()] == ["a.nii"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_to_all_processes_lets_it_finish_the_recording(acquire, incoming, workFolder, tmp_path, name):
+    acquisition, folder = acquire(), tmp_path / "recordings"
+    acquisition.send("record", folder=str(folder), name="Test", attributes={})
+    acquisition.until(lambda: acquisition.of("storage"))
+    arrive(incoming / "a.nii", niftiFile(1))
+    acquisition.untilCounted(1)
+    acquisition.process.send_signal(getattr(signal, name))
+    closeInput(acquisition)
+    assert acquisition.untilEnd() == 0
+    assert sorted(os.listdir(folder)) == [f"Test-Live{suffix}" for suffix in (".json", ".raw", ".seq.nhdr")]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert not workFolder.exists()
 
 
 def test_folders_in_which_another_process_works_are_left(acquire, workFolder):

@@ -17,6 +17,7 @@ from typing import Any
 
 from ..Acquisition.Job import LONGEST_SILENCE, PERIOD, beginJob, outcome
 from ..Acquisition.Outlet import LineWriter
+from ..Acquisition.WorkFolders import PREFIX, removeWorkFolders
 from ..Readers import Streamed
 from .Checksums import noteChecksums
 from .Exporting import export
@@ -45,6 +46,8 @@ def main() -> int:
     elif first.startswith(b'{"repair"'):
         name, left = "repair of recordings", "The next start of a source tries again."
     last = outcome(lambda: _run(first, work, lines), name, left)
+    if "cancelled" in last:
+        _removePixels(first)
     ended.set()
     lines.close(LONGEST_SILENCE, last)
     return 1 if "failed" in last else 0
@@ -76,6 +79,14 @@ def _listen(given: Iterator[bytes], work: Work, ended: threading.Event, lines: L
         work.breakOff()
         lines.close(GRACE, {"cancelled": True})
         os._exit(0)
+
+
+def _removePixels(first: bytes) -> None:
+    """Remove the pixels of a snapshot from memory: when Slicer has ended, nobody else does."""
+    snapshot = json.loads(first).get("snapshot")
+    folder = os.path.dirname(snapshot["rawPath"]) if snapshot else ""
+    if os.path.basename(folder).startswith(f"{PREFIX}-"):
+        removeWorkFolders([folder])
 
 
 def _tell(work: Work, ended: threading.Event, lines: LineWriter) -> None:

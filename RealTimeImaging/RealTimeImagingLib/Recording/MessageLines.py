@@ -148,7 +148,8 @@ def poseStatus(attributes: Mapping[str, str]) -> str:
     """What a device says of a pose that it sends, in one word of ASCII: "OK" when it says nothing, else as PLUS and
     SlicerOpenIGTLink have it in the metadata "Status", such as MISSING, INVALID or OUT_OF_VIEW."""
     said = next((value for name, value in attributes.items() if name.lower() in STATUS_NAMES), "")
-    return re.sub(r"[^A-Za-z0-9_.-]+", "_", str(said).strip())[:_LONGEST_STATUS].strip("_") or OK
+    status = re.sub(r"[^A-Za-z0-9_.-]+", "_", str(said).strip())[:_LONGEST_STATUS].strip("_")
+    return OK if status.upper() in ("", OK) else status
 
 
 def _line(values: Mapping[str, Any]) -> bytes:

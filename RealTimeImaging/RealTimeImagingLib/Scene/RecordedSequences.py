@@ -104,7 +104,7 @@ class RecordedSequences:
         return sum(node.GetNumberOfDataNodes() for node in self._nodes().get(name, {}).values())
 
     def _nodes(self) -> dict[str, dict[int, Any]]:
-        found: dict[str, dict[int, Any]] = {}
+        found: dict[tuple[str, str], dict[int, Any]] = {}
         nodes = self._scene.GetNodesByClass("vtkMRMLSequenceNode")
         nodes.UnRegister(None)
         for index in range(nodes.GetNumberOfItems()):
@@ -112,9 +112,12 @@ class RecordedSequences:
             path = (node.GetStorageNode().GetFileName() if node.GetStorageNode() else None) or ""
             part = int(node.GetAttribute(PART_ATTRIBUTE) or 0)
             if part and path.endswith(HEADER):
-                name = os.path.basename(path).removesuffix(HEADER)
-                found.setdefault(name if part == 1 else name.removesuffix(f"_{part}"), {})[part] = node
-        return found
+                folder, name = os.path.split(path.removesuffix(HEADER))
+                found.setdefault((folder, name if part == 1 else name.removesuffix(f"_{part}")), {})[part] = node
+        names = [name for _, name in found]
+        return {
+            name if names.count(name) == 1 else f"{name} ({folder})": parts for (folder, name), parts in found.items()
+        }
 
     def browsersOf(self, first: Any) -> list[Any]:
         """All browsers of a recording that :meth:`add` filled, the first one first."""

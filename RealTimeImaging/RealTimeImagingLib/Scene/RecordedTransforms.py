@@ -21,7 +21,7 @@ import slicer
 import vtk
 
 from ..Errors import RecordingError
-from ..Recording import POSE_OK, RecordedMessages, openMessages
+from ..Recording import POSE_OK, POSE_SEEN, RecordedMessages, openMessages
 from .MappedSequence import TOLERANCE
 from .PlainText import plain
 from .Stored import markStored
@@ -155,8 +155,8 @@ def _read(messages: RecordedMessages, shift: float, tracks: dict[str, _Track]) -
     for place, pose in enumerate(messages.poses()):
         if pose and pose.device in tracks:
             track = tracks[pose.device]
-            missing = pose.status != POSE_OK
-            if missing:
+            missing = pose.status not in POSE_SEEN
+            if pose.status != POSE_OK:
                 track.statuses[len(track.times)] = pose.status
             track.times.append(round(pose.time + shift, 6))
             track.matrices.extend(track.matrices[-16:] if missing and track.seen else pose.matrix)
