@@ -155,10 +155,16 @@ class AcquisitionProcess:
         self.stop()
         if self._process is not None:
             self._process.waitForFinished(STOP_TIME)
-        while written and self.writing and self._silence < WRITE_TIME:
-            self._process.waitForFinished(STOP_TIME // 10)
-        if not written and self.writing:
+        # Lines that are there are taken: no event loop does it.
+        self._takeLines(float("inf"))
+        if self.writing and not written:
             return
+        if self.writing:
+            while self.writing and self._silence < WRITE_TIME:
+                self._process.waitForFinished(STOP_TIME // 10)
+                self._takeLines(float("inf"))
+            if self._process is not None:
+                self._process.waitForFinished(STOP_TIME)
         if self._process is not None:
             self.kill()
             self._process.waitForFinished(STOP_TIME)
