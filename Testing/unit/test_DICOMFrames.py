@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, RLELossless
 from RealTimeImagingLib.Conversion import convertFolder
-from RealTimeImagingLib.Readers.DICOMFrames import FrameInfo, stacksOf
+from RealTimeImagingLib.Readers.DICOMFrames import stacksOf
+from RealTimeImagingLib.Readers.DICOMFunctionalGroups import FrameInfo
 from unit.converting import convert, fromUs, one
 from unit.settling import assertHarmless, mutated, read, refusal
 from unit.test_DICOM import made

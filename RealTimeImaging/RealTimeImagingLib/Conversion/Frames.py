@@ -12,7 +12,8 @@ import numpy as np
 from ..Errors import NotAnImageError
 from ..Frame import LPS_TO_RAS
 from ..Readers.DICOM import DICOM, UNDEFINED, Header
-from ..Readers.DICOMFrames import FrameInfo, momentsOf, placesOf, stacksOf
+from ..Readers.DICOMFrames import momentsOf, placesOf, stacksOf
+from ..Readers.DICOMFunctionalGroups import FrameInfo
 from ..Readers.DICOMGeometry import spacingNote, spacingOf
 from ..Readers.DICOMMosaic import Mosaic
 from ..Readers.DICOMPixels import rescaleOf

@@ -18,7 +18,8 @@ from ..Frame import Image, Pixels, asShown
 from .DICOMDecoding import decoded
 from .DICOMFile import LONG_FORM, Clamped, Deflated, deflatedFile, guarded
 from .DICOMFragments import Fragments
-from .DICOMFrames import FrameInfo, framesOf, hasOwnPlaces, imagesOf, placed
+from .DICOMFrames import imagesOf, placed
+from .DICOMFunctionalGroups import FrameInfo, framesOf, hasOwnPlaces
 from .DICOMGeometry import MISSING, Placed, attributesOf, spacingNote, timesSinceFirst
 from .DICOMMosaic import Mosaic
 from .DICOMPixels import Layout, rescaled

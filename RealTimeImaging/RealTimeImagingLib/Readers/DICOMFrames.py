@@ -1,18 +1,18 @@
 """Frames of one DICOM file as images: what each frame says of its place and moment decides, never its order.
 
-Sources: PS3.3 sections C.7.6.16 (functional groups), C.7.6.17 (dimensions), C.8.4.8 (vectors of nuclear medicine).
+Source of the vectors of nuclear medicine: PS3.3 section C.8.4.8.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ..Frame import Matrix, pictureToRAS
+from .DICOMFunctionalGroups import FrameInfo, integersOf
 from .DICOMGeometry import (
     EVEN,
     MISSING,
@@ -20,15 +20,11 @@ from .DICOMGeometry import (
     earliest,
     frameStep,
     frameTimes,
-    numbersOf,
     ownPlane,
     planeOf,
     spacingOf,
 )
-from .DICOMPixels import functionalGroup, valueOf
 
-_PLACES = {0x00209056, 0x00209057, 0x00200032, 0x00200037, 0x00201041, 0x00209301, 0x00209302, 0x0048021E, 0x0048021F}
-"""Dimensions that say where a frame lies: stack, position, orientation, location. All others say which moment it is."""
 _SAME_AXES = 1e-4
 """Millimetres in a voxel by which the axes of frames of one volume may differ."""
 _NOWHERE = 1e9
@@ -48,26 +44,6 @@ _VECTORS = tuple(
 Key = tuple[Hashable, ...]
 
 
-@dataclass(frozen=True)
-class FrameInfo:
-    """What a frame says of itself.
-
-    :param plane: IJKToRAS of the frame, 4x4 float64, None without a position.
-    :param stack: StackID, or the dimension that stands for it.
-    :param dimensions: its DimensionIndexValues, without those of places.
-    :param temporal: TemporalPositionIndex, None when it has none.
-    :param measured: echo, kind, weighting and delays, by keyword; as attributes.
-    """
-
-    number: int
-    plane: Matrix | None
-    time: float | None
-    stack: str
-    dimensions: tuple[int, ...]
-    temporal: int | None
-    measured: dict[str, str] = field(default_factory=dict)
-
-
 def placed(dataset: Any, columns: int, rows: int, count: int) -> list[Placed]:
     """The images that frames make whose places no functional group says, in order."""
     times, matrix = frameTimes(dataset, count), planeOf(dataset, 0, columns, rows)
@@ -78,44 +54,6 @@ def placed(dataset: Any, columns: int, rows: int, count: int) -> list[Placed]:
         return single
     matrix[:3, 2] *= step / np.linalg.norm(matrix[:3, 2])
     return [Placed(frames, matrix, earliest(times, frames)) for frames in volumes]
-
-
-def hasOwnPlaces(dataset: Any) -> bool:
-    """Whether functional groups say where the frames lie."""
-    own, shared = dataset.get("PerFrameFunctionalGroupsSequence"), dataset.get("SharedFunctionalGroupsSequence")
-    names = ("PlanePositionSequence", "PlanePositionVolumeSequence")
-    return bool(own) and any(name in groups for groups in (*own, *(shared or ())) for name in names)
-
-
-def framesOf(dataset: Any, columns: int, rows: int, count: int) -> list[FrameInfo]:
-    """What each of ``count`` frames says of itself."""
-    times = frameTimes(dataset, count)
-    there = _groupsThere(dataset)
-    pointers = [
-        int(valueOf(item, "DimensionIndexPointer") or 0) for item in dataset.get("DimensionIndexSequence") or ()
-    ]
-    found = []
-    for frame in range(count):
-        content = functionalGroup(dataset, frame, "FrameContentSequence")
-        values = _integers(content, "DimensionIndexValues")
-        if len(values) != len(pointers):
-            values = []
-        pairs = list(zip(pointers, values, strict=True)) if values else []
-        index = next((str(value) for pointer, value in pairs if pointer == 0x00209056), "")
-        stack = None if content is None else valueOf(content, "StackID")
-        temporal = _integers(content, "TemporalPositionIndex")
-        found.append(
-            FrameInfo(
-                frame,
-                ownPlane(dataset, frame, columns, rows),
-                times[frame],
-                index if stack is None else str(stack),
-                tuple(value for pointer, value in pairs if pointer not in _PLACES),
-                temporal[0] if temporal else None,
-                _measured(dataset, frame, there),
-            )
-        )
-    return found
 
 
 def imagesOf(frames: Sequence[FrameInfo], dataset: Any, columns: int, rows: int) -> list[Placed]:
@@ -278,8 +216,8 @@ def _telling(keys: dict[int, Key], places: Sequence[Sequence[FrameInfo]], most: 
 
 def _byVectors(dataset: Any, count: int) -> list[list[int]]:
     # Volumes of a file with one position: nuclear medicine numbers the slices and the moments of its frames.
-    slices = _integers(dataset, "SliceVector")
-    others = [values for name in _VECTORS if len(values := _integers(dataset, name)) == count]
+    slices = integersOf(dataset, "SliceVector")
+    others = [values for name in _VECTORS if len(values := integersOf(dataset, name)) == count]
     if len(slices) != count:
         # Views from several directions, or moments of one slice.
         return [] if any(len(set(values)) > 1 for values in others) else [list(range(count))]
@@ -289,54 +227,6 @@ def _byVectors(dataset: Any, count: int) -> list[list[int]]:
     if sum(map(len, volumes.values())) < count or len({tuple(sorted(one)) for one in volumes.values()}) > 1:
         return []
     return [[volumes[key][number] for number in sorted(volumes[key])] for key in sorted(volumes, key=tuple)]
-
-
-_MEASURED = (
-    ("MREchoSequence", "EffectiveEchoTime", "EchoTime"),
-    ("MRDiffusionSequence", "DiffusionBValue", "DiffusionBValue"),
-    ("MRDiffusionSequence", "DiffusionDirectionality", "DiffusionDirectionality"),
-    ("CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime", "TriggerTime"),
-    ("TemporalPositionSequence", "TemporalPositionTimeOffset", "TemporalPositionTimeOffset"),
-    ("MRModifierSequence", "InversionTimes", "InversionTime"),
-    ("MRTimingAndRelatedParametersSequence", "FlipAngle", "FlipAngle"),
-    ("SegmentIdentificationSequence", "ReferencedSegmentNumber", "SegmentNumber"),
-)
-"""Functional group, keyword in it, and name as an attribute."""
-_TYPES = ("MRImageFrameTypeSequence", "CTImageFrameTypeSequence", "PETFrameTypeSequence", "XAXRFFrameCharacteristics")
-
-
-def _groupsThere(dataset: Any) -> set[str]:
-    # Keywords of the functional groups that any frame has: to ask each frame for each of them takes long.
-    from pydicom.datadict import keyword_for_tag
-
-    kinds = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
-    tags = {tag for kind in kinds for groups in dataset.get(kind) or () for tag in groups.keys()}  # noqa: SIM118
-    return {keyword_for_tag(tag) for tag in tags}
-
-
-def _measured(dataset: Any, frame: int, there: set[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for group, keyword, name in _MEASURED:
-        if group not in there:
-            continue
-        item = functionalGroup(dataset, frame, group)
-        value = None if item is None else valueOf(item, keyword)
-        if value is not None:
-            found[name] = str(value)
-    diffusion = functionalGroup(dataset, frame, "MRDiffusionSequence") if "MRDiffusionSequence" in there else None
-    direction = (diffusion.get("DiffusionGradientDirectionSequence") or [None])[0] if diffusion is not None else None
-    if gradient := numbersOf(direction, "DiffusionGradientOrientation", 3):
-        found["DiffusionGradientOrientation"] = "\\".join(f"{value:g}" for value in gradient)
-    for name in there.intersection(_TYPES):
-        item = functionalGroup(dataset, frame, name)
-        if item is not None:
-            kinds = valueOf(item, "FrameType")
-            if kinds is not None:
-                found["ImageType"] = kinds if isinstance(kinds, str) else "\\".join(map(str, kinds))
-            component = valueOf(item, "ComplexImageComponent")
-            if component is not None:
-                found["ComplexImageComponent"] = str(component)
-    return found
 
 
 def _own(frames: Sequence[FrameInfo]) -> dict[str, str]:
@@ -356,17 +246,6 @@ def _own(frames: Sequence[FrameInfo]) -> dict[str, str]:
 def _plane(frame: FrameInfo) -> Matrix:
     assert frame.plane is not None
     return frame.plane
-
-
-def _integers(source: Any | None, name: str) -> list[int]:
-    value = None if source is None else valueOf(source, name)
-    if value is None:
-        return []
-    several = hasattr(value, "__len__") and not isinstance(value, str)
-    try:
-        return [int(number) for number in (value if several else [value])]
-    except (ValueError, TypeError):
-        return []
 
 
 def _sortable(text: str) -> Hashable:
