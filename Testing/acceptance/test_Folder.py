@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from functools import partial
 
 import nibabel
 import numpy as np
@@ -17,7 +18,7 @@ import pytest
 from RealTimeImagingLib import FolderSettings
 from RealTimeImagingLib.Frame import checksum
 
-from .conftest import snapshot, until, untilRunning, untilStopped
+from .conftest import now, snapshot, until, untilRunning, untilStopped
 
 
 def save(path, array, affine, **header):
@@ -221,14 +222,25 @@ def test_sizeTypeAndColourChangeInMidRun(slicer, logic, incoming, noErrors):
     assert [node.GetName() for node in nodes] == ["Live"]
 
 
-def test_slowViewsSkipAndCount(slicer, logic, views, incoming, scanner, noErrors):
-    """Views that take longer than the stream: the newest wins, what is shown last is the last, the counts are exact."""
+def test_slowViewsSkipAndCount(slicer, logic, views, incoming, scanner, noErrors, monkeypatch):
+    """Views slower than the stream: the newest wins, the last is shown, counts are exact, the window keeps its part."""
+    drawing = []
+
+    def timed(draw):
+        began = now()
+        draw()
+        drawing.append(now() - began)
+
     for view in views.views():
         view.extraRenderSeconds = 0.03
+        monkeypatch.setattr(view, "forceRender", partial(timed, view.forceRender))
     handle = logic.start(FolderSettings(incoming))
     untilRunning(handle)
     _, log = scanner("--fps", "100", "--frames", "200")
+    until(lambda: logic.statistics()["shown"] > 1)
+    before, began = sum(drawing), now()
     until(lambda: logic.statistics()["received"] == 200, 30)
+    assert sum(drawing) - before <= 0.7 * (now() - began)
     counts = logic.statistics()
     assert counts["received"] == counts["shown"] + counts["skipped"]
     assert counts["skipped"] > 20
