@@ -209,7 +209,7 @@ class Dialer:
         if not self._addresses:
             self.due = now + RETRY
         if code == errno.ECONNREFUSED or code == getattr(errno, "WSAECONNREFUSED", -1):
-            yield from self._tell("no-listener", f"Nobody listens on {self.name}: is the device's server started?")
+            yield from self._tell("no-listener", f"Connection refused by {self.name}. Is the server running?")
         else:
             yield from self._tell("not-connected", f"{self.name} cannot be reached: {os.strerror(code)}.")
 

@@ -32,6 +32,18 @@ def linked(logic):
         untilStopped(logic)
 
 
+def test_aNameThatTheHeaderCannotCarryIsRefused(slicer, module, logic, linked):
+    """With version 1 two such names would be one at the device."""
+    from RealTimeImagingLib.Errors import ControlError
+
+    with pytest.raises(ControlError, match="version=2"):
+        logic.sendTransform(np.eye(4), device="ReferenceMarkerToTracker")
+    assert logic.sendTransform(np.eye(4), device="ReferenceMarkerToTra") == 1
+    until(lambda: waiting(linked[1]))
+    (plane,) = hear(linked[1], 1)
+    assert plane.device_name == "ReferenceMarkerToTra"
+
+
 def sums(slicer, node):
     return checksum(slicer.util.arrayFromVolume(node))
 

@@ -262,6 +262,16 @@ def test_what_is_no_header_is_the_end(data):
     assert receiver.finish() is None
 
 
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [(b"GET / HTTP/1.1\r\n", "web browser"), (b"\x16\x03\x01", "TLS"), (b"HTTP/1.1 400", "web server")],
+)
+def test_another_protocol_is_named(data, words):
+    (problem,) = give(Receiver(), data)
+    assert words in problem.text
+    assert "this port speaks OpenIGTLink" in problem.text
+
+
 def test_the_type_ends_at_its_nul_and_its_spaces():
     assert received(framed("STRING  \0rest", b"\0\3\0\1a")).message_type == "STRING"
 

@@ -46,6 +46,14 @@ bytes come: a message costs what was sent of it, and not what its header announc
 METADATA_LIMIT = 1 << 20
 """Most bytes of a message's metadata, which become many small objects."""
 
+_OTHER_PROTOCOLS = {
+    **dict.fromkeys((b"GE", b"PO", b"HE", b"OP", b"PU"), "a web browser or another HTTP client connected"),
+    b"\x16\x03": "an encrypted connection (TLS) was tried",
+    b"HT": "a web server answered",
+    b"SS": "it is an SSH connection",
+}
+"""By the first two bytes."""
+
 Lend = Callable[[int], "Pixels | None"]
 """Gives memory for so many bytes (uint8) to receive pixels into, or None when there is none to spare."""
 
@@ -254,7 +262,9 @@ class Receiver:
         except WireError as error:
             self.broken = True
             begin = self._intake.glimpse(8)
-            text = f"What came is no message of OpenIGTLink: {error}. It begins with {begin!r}."
+            other = _OTHER_PROTOCOLS.get(begin[:2])
+            reason = f"{other}; this port speaks OpenIGTLink" if other else f"{error}. It begins with {begin!r}"
+            text = f"What came is no message of OpenIGTLink: {reason}."
             raise WireError(text, "not-openigtlink") from error
         self._intake.drop(HEADER_SIZE)
         self.counts.begun += 1
