@@ -73,6 +73,8 @@ class TIFF(ImageFile):
                 if isinstance(page, str):
                     return page
                 self._pages.append(page)
+        if any(page.packed for page in self._pages):
+            checkPackages("tiff-packed")
         if words := self._spread(size):
             return words
         self._stacks, self.times = stacked(self._pages)

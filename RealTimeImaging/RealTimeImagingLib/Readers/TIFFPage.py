@@ -13,7 +13,6 @@ import numpy as np
 
 from ..Errors import NotAnImageError
 from ..Frame import Pixels
-from ..Packages import checkPackages
 from .Inflate import ZLIB, inflaters
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, CIELAB = 0, 1, 2, 3, 5, 6, 8
@@ -45,7 +44,8 @@ class Page:
     :param dtype: of its values, in native byte order; ``bits`` of each are in the file.
     :param offsets: where its strips or tiles begin in the file; ``lengths`` are their bytes.
     :param plain: the bytes in the file are the values, row by row without a gap.
-    :param deflated: they are packed with Deflate.
+    :param packed: imagecodecs is needed to decode it.
+    :param deflated: it is packed with Deflate.
     :param byLibtiff: tifffile does not decode it; libtiff makes RGBA of 8 bits of it.
     :param resolution: pixels per unit across and down, None where the file does not state them.
     """
@@ -61,6 +61,7 @@ class Page:
     offsets: tuple[int, ...]
     lengths: tuple[int, ...]
     plain: bool
+    packed: bool
     deflated: bool
     byLibtiff: bool
     isPicture: bool
@@ -105,7 +106,6 @@ def pageOf(raw: Any, number: int, size: int, limit: int) -> Page | str:
     :param size: of the file in bytes.
     :param limit: most bytes that one page may have.
     :raises NotAnImageError: it cannot be, or cannot be shown.
-    :raises MissingPackageError: imagecodecs is needed and not installed.
     """
     columns, rows, samples = int(raw.imagewidth), int(raw.imagelength), int(raw.samplesperpixel)
     compression, photometric = int(raw.compression), BLACK_IS_ZERO if raw.photometric is None else int(raw.photometric)
@@ -128,8 +128,6 @@ def pageOf(raw: Any, number: int, size: int, limit: int) -> Page | str:
     byLibtiff = byLibtiff or (photometric == YCBCR and compression not in (_JPEG, *_JPEG_2000))
     _checkKind(raw, dtype, bits, samples, compression, photometric, byLibtiff)
     predictor, mirrored = int(raw.predictor), int(raw.fillorder) == 2
-    if compression != _NONE or bits not in (8, 16, 32, 64) or predictor != 1 or mirrored or byLibtiff:
-        checkPackages("tiff-packed")
     # Bytes of each strip or tile as they are when nothing is packed; the last strip may be lower.
     across, down = -(-columns // wide), -(-rows // high)
     if len(raw.dataoffsets) < across * down * planes:
@@ -151,6 +149,7 @@ def pageOf(raw: Any, number: int, size: int, limit: int) -> Page | str:
     return Page(
         *(number, columns, rows, samples, dtype, bits, photometric, _whole(raw, 274, 1), offsets, lengths),
         plain=plain and planes == 1 and gapless,
+        packed=compression != _NONE or bits not in (8, 16, 32, 64) or predictor != 1 or mirrored or byLibtiff,
         deflated=compression in _DEFLATE and not mirrored,
         byLibtiff=byLibtiff,
         isPicture=not int(raw.subfiletype) & 0b101,
