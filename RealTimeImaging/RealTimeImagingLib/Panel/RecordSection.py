@@ -9,6 +9,7 @@ import ctk
 import slicer
 from slicer.i18n import tr as _
 
+from .Labels import show, sizeText
 from .Section import Section, remember, remembered
 
 
@@ -43,17 +44,16 @@ class RecordSection(Section):
             parts.append(_("{seconds:.0f} s").format(**status))
         if recording or status["recorded"] or status["failed"]:
             parts.append(_counted(status["recorded"], _("1 image stored"), _("{count} images stored")))
-            parts.append(_("{size:.1f} MB").format(size=status["bytes"] / 1e6))
+            parts.append(sizeText(status["bytes"]))
         if status["failed"]:
             parts.append(_counted(status["failed"], _("1 image NOT stored"), _("{count} images NOT stored")))
         if status["writing"]:
             parts.append(_writing(**status["writing"]))
         if recording and status["free"] is not None:
-            parts.append(_("{size:.1f} GB free").format(size=status["free"] / 1e9))
+            parts.append(_("{size} free").format(size=sizeText(status["free"])))
         if kept and not recording:
             parts.append(_("the last {seconds:.1f} s are in memory ({frames} images)").format(**kept))
-        ui.recordingLabel.text = ", ".join(parts) or "-"
-        ui.recordingLabel.setStyleSheet("color: red" if status["failed"] else "")
+        show(ui.recordingLabel, ", ".join(parts) or "-", bool(status["failed"]))
         self._built = status["built"]
         self._showBuilding()
 
@@ -91,7 +91,7 @@ def _counted(count: int, one: str, many: str) -> str:
 def _writing(done: int, total: int, unit: str) -> str:
     """What is still to be written."""
     if unit == "bytes":
-        return str(_("Writing the recording: {done:.0f} of {total:.0f} MB").format(done=done / 1e6, total=total / 1e6))
+        return str(_("Writing the recording: {done} of {total}").format(done=sizeText(done), total=sizeText(total)))
     if unit == "streams":
         return str(_("Closing the files: {done} of {total} streams").format(done=done, total=total))
     return str(_("Writing the recording. It gets the time it needs."))
