@@ -10,9 +10,10 @@ from RealTimeImagingLib.Errors import WireError
 from RealTimeImagingLib.Frame import checksum
 from RealTimeImagingLib.OpenIGTLink import ImageMessage, Receiver, StringMessage, pack
 from RealTimeImagingLib.OpenIGTLink.Budget import Budget, Budgets
+from RealTimeImagingLib.OpenIGTLink.Memory import FIRST
 from RealTimeImagingLib.OpenIGTLink.Parts import SHARE
 from RealTimeImagingLib.OpenIGTLink.Peer import PAUSE, SLOWEST
-from RealTimeImagingLib.OpenIGTLink.Receiver import FIRST, METADATA_LIMIT
+from RealTimeImagingLib.OpenIGTLink.Receiver import METADATA_LIMIT
 from unit.linking import Link, image, sendAll
 from unit.wire import extended, framed, give, imageContent
 

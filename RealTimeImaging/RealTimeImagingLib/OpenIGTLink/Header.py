@@ -24,6 +24,14 @@ FULL_NAME = "IGTL_DEVICE_NAME"
 """Key of the metadata with a device name that is longer than the header's field (IGTL_DEVICE_NAME_METADATA_KEY of the
 C++ library)."""
 
+OTHER_PROTOCOLS = {
+    **dict.fromkeys((b"GE", b"PO", b"HE", b"OP", b"PU"), "a web browser or another HTTP client connected"),
+    b"\x16\x03": "an encrypted connection (TLS) was tried",
+    b"HT": "a web server answered",
+    b"SS": "it is an SSH connection",
+}
+"""What a peer speaks instead, by its first two bytes."""
+
 _HEADER = struct.Struct(f">H{TYPE_SIZE}s{DEVICE_SIZE}sQQQ")
 _EXTENDED = struct.Struct(">HHII")
 _PRINTABLE = frozenset(range(0x20, 0x7F))

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
 from ..Errors import WireError
-from ..Frame import Pixels
 from .Base import Message, limitOf, unpackContent
 from .Budget import Budgets
 from .Header import (
     EXTENDED_HEADER_SIZE,
     HEADER_SIZE,
     NO_EXTENDED_HEADER,
+    OTHER_PROTOCOLS,
     ExtendedHeader,
     Header,
     checkVersion,
@@ -22,6 +22,7 @@ from .Header import (
 )
 from .ImageMessage import IMAGE_HEADER_SIZE, ImageHeader, ImageMessage
 from .Intake import BUFFER_SIZE, Intake, Steps
+from .Memory import Lend, Memory
 from .Parts import MOST_DEVICES, Parts
 from .Queries import create
 from .Report import Counts, Problem
@@ -37,25 +38,8 @@ _IMAGE_BEGIN = HEADER_SIZE + EXTENDED_HEADER_SIZE + IMAGE_HEADER_SIZE
 """Bytes before the pixels. After a large image the next is likely: no more than these are received before its memory is
 known."""
 
-VIDEO = "VIDEO"
-
-FIRST = 16 << 20
-"""Most bytes of the first piece of memory for a message that is not received into lent memory. It is doubled as the
-bytes come: a message costs what was sent of it, and not what its header announces."""
-
 METADATA_LIMIT = 1 << 20
 """Most bytes of a message's metadata, which become many small objects."""
-
-_OTHER_PROTOCOLS = {
-    **dict.fromkeys((b"GE", b"PO", b"HE", b"OP", b"PU"), "a web browser or another HTTP client connected"),
-    b"\x16\x03": "an encrypted connection (TLS) was tried",
-    b"HT": "a web server answered",
-    b"SS": "it is an SSH connection",
-}
-"""By the first two bytes."""
-
-Lend = Callable[[int], "Pixels | None"]
-"""Gives memory for so many bytes (uint8) to receive pixels into, or None when there is none to spare."""
 
 
 class Receiver:
@@ -89,8 +73,6 @@ class Receiver:
     :param checkCRC: False leaves the checksum out.
     :param sizeLimit: most bytes of one message (of those without arrays 16 MiB).
     :param budgets: memory that this connection shares with others; None: its own, each budget of ``sizeLimit``.
-    :ivar borrows: True while an image is received into lent memory.
-    :ivar borrowed: how often memory was lent.
     :ivar broken: True after a fatal Problem: the connection has to be closed.
     :ivar counts: what came so far.
     """
@@ -103,8 +85,7 @@ class Receiver:
         sizeLimit: int = DEFAULT_SIZE_LIMIT,
         budgets: Budgets | None = None,
     ) -> None:
-        self.broken = self.borrows = False
-        self.borrowed = 0
+        self.broken = False
         self.counts = Counts()
         self._lend, self._checkCRC, self._sizeLimit = lend, checkCRC, sizeLimit
         self._budgets = budgets or Budgets.of(sizeLimit)
@@ -112,9 +93,8 @@ class Receiver:
         self._partsAccount = self._budgets.parts.open(lambda: self._parts.clear())
         self._parts = Parts(self._partsAccount)
         self._toldParts: set[str] = set()
-        self._memory: Pixels | None = None
-        self._memorySize = 0
         self._intake = Intake()
+        self._memory = Memory(self._intake, self._account)
         self._current: Header | None = None
         self._finished = False
         self._ready: deque[Message | Problem] = deque()
@@ -131,24 +111,26 @@ class Receiver:
         return bool(self._ready)
 
     @property
+    def borrows(self) -> bool:
+        """True while an image is received into lent memory."""
+        return self._memory.borrows
+
+    @property
+    def borrowed(self) -> int:
+        """How often memory was lent."""
+        return self._memory.borrowed
+
+    @property
     def received(self) -> int:
         """Bytes of the image that is received into lent memory which came so far."""
-        return self._memorySize - self._intake.toFill if self.borrows else 0
+        return self._memory.received
 
     def giveBack(self) -> None:
         """Let lent memory go and receive the rest of the image into own memory."""
-        if not self.borrows or self._memory is None:
-            return
-        came = self.received
         try:
-            self._account.claim(came)
-            own = np.empty(min(self._memorySize, max(FIRST, 2 * came)), np.uint8)
+            self._memory.giveBack()
         except (WireError, MemoryError) as error:
             self._throw(error)
-            return
-        own[:came] = self._memory[:came]
-        self._intake.redirect(own.data[came:])
-        self._memory, self._memorySize, self.borrows = own, own.nbytes, False
 
     def space(self) -> memoryview:
         """Where the next bytes go, never empty; good until :meth:`filled`.
@@ -169,9 +151,9 @@ class Receiver:
         self.counts.bytes += nbytes
         if self.broken or self._finished:
             self._intake.clear()
-        elif self._memory is not None and not self.borrows:
+        else:
             try:
-                self._account.claim(self._memorySize - self._intake.toFill)
+                self._memory.charge()
             except WireError as error:
                 self._throw(error)
         return self._answers()
@@ -190,7 +172,7 @@ class Receiver:
         self._ready.clear()
         self._intake.clear()
         self._current = None
-        self._letGo()
+        self._memory.letGo()
         self._parts.clear()
         self._budgets.receiving.close(self._account)
         self._budgets.parts.close(self._partsAccount)
@@ -207,7 +189,7 @@ class Receiver:
                 yield from self._readMessage()
             except (WireError, MemoryError) as error:
                 self._tell(error)
-            self._letGo()
+            self._memory.letGo()
             if self.broken:
                 self._intake.clear()
             elif self._intake.left:
@@ -232,7 +214,7 @@ class Receiver:
         message = create(header.messageType)
         if message is None:
             first = self.counts.countUnknown(header.messageType)
-            if header.messageType == VIDEO:
+            if header.messageType == "VIDEO":
                 text = "compressed video (VIDEO) cannot be shown: set the sender to IMAGE"
                 raise WireError(text, "compressed-video")
             if first:
@@ -242,7 +224,7 @@ class Receiver:
         if isinstance(message, ImageMessage):
             yield from self._readImage(message, header)
         else:
-            body = yield from self._takeAll(header.bodySize)
+            body = yield from self._memory.takeAll(header.bodySize)
             self._verify(header)
             extended = ExtendedHeader.unpack(body[:EXTENDED_HEADER_SIZE], header)
             _checkMetadata(extended)
@@ -262,7 +244,7 @@ class Receiver:
         except WireError as error:
             self.broken = True
             begin = self._intake.glimpse(8)
-            other = _OTHER_PROTOCOLS.get(begin[:2])
+            other = OTHER_PROTOCOLS.get(begin[:2])
             reason = f"{other}; this port speaks OpenIGTLink" if other else f"{error}. It begins with {begin!r}"
             text = f"What came is no message of OpenIGTLink: {reason}."
             raise WireError(text, "not-openigtlink") from error
@@ -283,7 +265,7 @@ class Receiver:
         image.check(contentSize - IMAGE_HEADER_SIZE)
         _checkSize(image.nbytes, self._sizeLimit)
         _checkMetadata(extended)
-        yield from self._fill(image.partBytes, self._lend(image.nbytes) if image.whole else None)
+        yield from self._memory.fill(image.partBytes, self._lend(image.nbytes) if image.whole else None)
         # The peer may pause here, too: memory that is lent is given back until all is there.
         trailer = b""
         while len(trailer) < extended.trailer:
@@ -291,7 +273,7 @@ class Receiver:
         self._verify(header)
         metadata = extended.metadata(trailer)
         device = takeFullName(header.device, dict(metadata))
-        pixels = image.pixels(self._taken())
+        pixels = image.pixels(self._memory.taken())
         if image.whole:
             self._parts.whole(device, pixels)
         else:
@@ -307,47 +289,6 @@ class Receiver:
         if image.partBytes > BUFFER_SIZE:
             self._intake.most = _IMAGE_BEGIN
         self._deliver(message, header, extended, metadata)
-
-    # ---- memory
-
-    def _fill(self, nbytes: int, lent: Pixels | None = None) -> Steps[None]:
-        """Receive so many bytes into lent memory, or into memory that grows as they come; :meth:`_taken` gives it.
-
-        :raises WireError: all connections together have too much in memory.
-        :raises MemoryError: the computer has no memory for them.
-        """
-        first = np.empty(min(nbytes, FIRST), np.uint8) if lent is None else lent
-        self._memory, self._memorySize, self.borrows = first, min(nbytes, first.nbytes), lent is not None
-        self.borrowed += self.borrows
-        del lent, first
-        done = 0
-        while True:
-            yield from self._intake.fill(self._memory.data[done : self._memorySize])
-            # Memory that was given back meanwhile is replaced by own memory, which may be shorter than the message.
-            done = self._memorySize
-            if done == nbytes:
-                break
-            bigger = np.empty(min(nbytes, 2 * done), np.uint8)
-            bigger[:done] = self._memory
-            self._memory, self._memorySize = bigger, bigger.nbytes
-            del bigger
-
-    def _taken(self) -> Pixels:
-        """What was filled last; it is the caller's."""
-        memory, self._memory, self.borrows = self._memory, None, False
-        if memory is None:
-            raise AssertionError("Nothing was filled.")
-        return memory
-
-    def _takeAll(self, nbytes: int) -> Steps[bytes]:
-        if nbytes <= BUFFER_SIZE:
-            return (yield from self._intake.take(nbytes))
-        yield from self._fill(nbytes)
-        return self._taken().tobytes()
-
-    def _letGo(self) -> None:
-        self._memory, self.borrows = None, False
-        self._account.release()
 
     def _giveWay(self) -> None:
         text = "its connection took most of the memory that all connections share, and another one needed some"
