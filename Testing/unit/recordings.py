@@ -134,8 +134,6 @@ def bytesOf(folder):
 def assertRepaired(folder):
     """No file is left that was needed only while it grew, and nothing is left to repair."""
     left = [name for name in os.listdir(folder) if name.endswith((".jsonl", ".lock", ".tmp"))]
-    # A lock that has no text yet, of a process that was killed just then, cannot be told from a file of others.
-    left = [name for name in left if not name.endswith(".lock") or os.path.getsize(os.path.join(folder, name))]
     assert (left, unfinished(str(folder)), repair(str(folder))) == ([], [], [])
 
 

@@ -193,9 +193,13 @@ def test_files_of_others_stay(tmp_path):
 
 @pytest.mark.parametrize("text", [b"", b"12345", b'{"name": "other"}', b"[" * 3000])
 def test_locks_of_other_programs_stay(tmp_path, text):
-    (tmp_path / "conda.lock").write_bytes(text)
-    assert (unfinished(str(tmp_path)), repair(str(tmp_path))) == ([], [])
-    assert bytesOf(tmp_path) == {"conda.lock": text}
+    for name in ("conda.lock", "my-own.lock"):
+        (tmp_path / name).write_bytes(text)
+        (tmp_path / name).chmod(0o644)
+    if os.name != "posix" and not text:
+        (tmp_path / "my-own.lock").unlink()  # cannot be told apart there
+    before = bytesOf(tmp_path)
+    assert (unfinished(str(tmp_path)), repair(str(tmp_path)), bytesOf(tmp_path)) == ([], [], before)
 
 
 # What is damaged

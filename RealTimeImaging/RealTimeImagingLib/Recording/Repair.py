@@ -122,7 +122,15 @@ def _isHolder(folder: str, base: str) -> bool:
 
 def _isOurs(path: str) -> bool:
     """Whether a lock belongs to a recording: other programs have files of that name, too."""
-    return any(os.path.lexists(path + suffix) for suffix in (LINES, RAW, MANIFEST)) or isLock(path + LOCK)
+    if any(os.path.lexists(path + suffix) for suffix in (LINES, RAW, MANIFEST)) or isLock(path + LOCK):
+        return True
+    # A process may have been killed between making the file and writing into it: name and rights are those of ours.
+    try:
+        found, name = os.stat(path + LOCK), os.path.basename(path)
+    except OSError:
+        return False
+    private = os.name != "posix" or not found.st_mode & 0o137
+    return found.st_size == 0 and private and ("-" in name or name.endswith((MESSAGES, STREAMS)))
 
 
 @dataclass
