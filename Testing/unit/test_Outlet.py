@@ -278,11 +278,11 @@ def test_a_busy_stream_does_not_starve_another(pipe, outlet):
 
 def test_counts_are_those_of_the_moment_of_the_frame(pipe, outlet, lines):
     pipe.listen()
-    changing = {"received": 1}
+    changing = {"received": {}}
     for number in range(SLOTS + 1):
-        changing["received"] = number + 1
+        changing["received"] = {"Live": number + 1}
         outlet.show(frame(number), changing)
-    changing["received"] = 1000
+    changing["received"] = {"Live": 1000}
     until(lambda: len(places(pipe)) == SLOTS)
     outlet.release([list(places(pipe)[0].key)])
     pipe.finish(lines)

@@ -115,12 +115,15 @@ class Lock:
 
 
 def isLock(path: str) -> bool:
-    """Whether a file has the text that :meth:`Lock.claim` writes, as far as it can be read."""
+    """Whether a file has the text that :meth:`Lock.claim` writes, or its begin, when a process was killed meanwhile."""
     try:
         with open(path, "rb") as file:
-            holder = json.loads(file.read(1000))
-    except (OSError, ValueError, RecursionError):
+            text = file.read(1000)
+        holder = json.loads(text)
+    except (OSError, RecursionError):
         return False
+    except ValueError:
+        return text.startswith(b'{"pid": ')
     return isinstance(holder, dict) and {"pid", "host"} <= holder.keys()
 
 
