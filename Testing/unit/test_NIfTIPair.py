@@ -92,6 +92,15 @@ def test_voxels_and_geometry_equal_nibabels(tmp_path, affine, dtype, order, form
     assert image.pixels.dtype == {"i8": "f8", "u8": "f8"}.get(dtype, dtype)
 
 
+def test_a_nearly_half_turn_of_double_precision_is_kept(tmp_path):
+    angle = np.pi - 1.22e-4
+    affine = np.eye(4)
+    affine[np.ix_([0, 2], [0, 2])] = [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]
+    path = written(tmp_path, counted((1, 1, 1), "u1"), affine, "single2", "<", "qform")
+    (image,) = read(path)
+    np.testing.assert_allclose(image.ijkToRAS, affine, atol=1e-12)
+
+
 @some
 @given(affine=affines(), kind=st.sampled_from(["pair1", "packedPair1"]))
 def test_every_voxel_of_a_pair_lies_where_ITK_has_it(tmp_path, affine, kind):

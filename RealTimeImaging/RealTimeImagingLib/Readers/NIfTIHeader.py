@@ -73,6 +73,8 @@ class NIfTIHeader:
     }
     """Name to offset and type."""
     types: Mapping[int, tuple[str, int]] = TYPES
+    rounding = 1e-7
+    """How far from 1 rounding may leave the square of a unit quaternion of the fields' type."""
 
     def __init__(self, order: str, data: bytes, paired: bool) -> None:
         self.order, self.paired = order, paired
@@ -192,7 +194,7 @@ class NIfTIHeader:
         # nifti1.h, "QUATERNION REPRESENTATION OF ROTATION MATRIX"; a shall be >= 0, qfac is the sign of k.
         b, c, d = (float(value) for value in self.several("quatern"))
         square = 1.0 - (b * b + c * c + d * d)
-        if square < 1e-7:
+        if square < self.rounding:
             # Rounding may leave b, c, d slightly too long: a half turn, with the length put right (as nifti1_io does).
             length = math.sqrt(b * b + c * c + d * d)
             a, b, c, d = 0.0, b / length, c / length, d / length
@@ -217,6 +219,7 @@ class NIfTI2Header(NIfTIHeader):
     """The same with wider fields in other places (nifti2.h)."""
 
     size = SECOND
+    rounding = 1e-14
     fields: Mapping[str, tuple[int, str]] = {
         "datatype": (12, "h"),
         "dim": (16, "8q"),
