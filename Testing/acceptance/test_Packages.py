@@ -8,11 +8,11 @@ import types
 
 import pytest
 from RealTimeImagingLib.Errors import MissingPackageError
-from unit.test_Packages import Kept
+from unit.conftest import Kept
 
 from .test_Panel import panelOf
 
-OFFLINE = 'run PythonSlicer -m pip install --no-index --find-links FOLDER "opencv-python-headless>=4.8,<5"'
+OFFLINE = 'run PythonSlicer -m pip install --no-index --find-links FOLDER "opencv-python-headless>=4.8,<6"'
 
 
 @pytest.fixture

@@ -95,7 +95,7 @@ def test_complaintsStayBesideTheControlUntilTheNextAction(module, logic, incomin
     ui.folderPathLineEdit.currentPath = str(incoming)
     ui.startButton.click()
     assert (ui.sourceComplaintLabel.text, ui.sourceComplaintLabel.maximumHeight) == ("", 0)
-    until(lambda: "has come to" in ui.statusLabel.text)
+    until(lambda: "has arrived in" in ui.statusLabel.text)
     ui.recordButton.click()
     complaint = ui.recordComplaintLabel.text
     assert complaint

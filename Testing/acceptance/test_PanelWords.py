@@ -148,7 +148,7 @@ def test_theStateStopsSayingReceiving(module, logic, incoming, noErrors):
     """Images stop: what the source waits for is there again, with the age of the last image."""
     ui = panelOf(module).ui
     logic.start(FolderSettings(incoming))
-    until(lambda: "has come to" in ui.statusLabel.text)
+    until(lambda: "has arrived in" in ui.statusLabel.text)
     for number in range(4):
         save(incoming / f"{number}.nii", number + 1)
         until(lambda number=number: logic.statistics()["received"] == number + 1)

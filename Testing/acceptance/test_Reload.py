@@ -83,5 +83,5 @@ def test_oldWidgetsAreDeleted(slicer, module, views):
     old.connect("destroyed()", lambda: deleted.append(True))
     widget.self().onReload()
     assert observers(slicer) == before
-    slicerhost.processEvents()
+    slicerhost.endScript()
     assert deleted == [True]

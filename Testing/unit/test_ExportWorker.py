@@ -171,6 +171,8 @@ def test_a_folder_that_may_not_be_written_is_told(case):
         source.mkdir(mode=0o755)
         folder.mkdir(mode=0o555)
         job = recorded(source, case)
+        for path in source.iterdir():  # which only their user may read
+            path.chmod(0o644)
         other = os.geteuid() or 65534
         becoming = program(source, f"import pydicom\nos.seteuid({other})")
         words = Program({**job.toJSON(), "destination": str(folder / "out")}, becoming).end()["failed"]

@@ -59,7 +59,7 @@ class AcquisitionProcess:
     ) -> None:
         self._settings, self._commands = settings, commands
         self._onLine, self._onBatch, self._onDeath = onLine, onBatch, onDeath
-        self._starts = self._failures = 0
+        self._starts = self._failures = self._recordings = self.pid = 0
         self._restartDue = 0.0
         self._stopping = self._endSeen = self._lateEnd = self._taking = False
         self._process: Any = None
@@ -68,10 +68,8 @@ class AcquisitionProcess:
         self._killer, self._later, self._restarter = qt.QTimer(), qt.QTimer(), qt.QTimer()
         self.state = "starting"
         """"starting", "running", "stopping", "stopped" or "failed"."""
-        self._recordings = 0
         self._heard = time.monotonic()
         self._problem = ""
-        self.pid = 0
         for timer, slot in self._timers():
             timer.setSingleShot(True)
             timer.connect("timeout()", slot)
