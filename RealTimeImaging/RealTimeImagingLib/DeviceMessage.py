@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SEEN = ("", "OK", "SWITCH_IS_ON", "SWITCH_IS_OFF")
-"""What trackers say of a tool that they see; other words, such as MISSING or OUT_OF_VIEW, mean that they do not."""
+"""Status of a tool that the tracker sees; those of a stylus are the state of its button. Any other status, such as
+MISSING or OUT_OF_VIEW, means that the tracker does not see the tool."""
+STATUS_NAMES = ("status", "transformstatus")
+"""Names, in lower case, of the metadata with a tool's status: PLUS and SlicerOpenIGTLink use them."""
 KINDS = ("transform", "points", "polydata", "text", "status", "sensor", "command", "reply", "other")
 
 
@@ -51,19 +54,24 @@ class DeviceMessage:
 
     @property
     def unseen(self) -> str:
-        """What the tracker says of a tool that it does not see, such as "MISSING"; empty for a tool that it sees.
-
-        PLUS and SlicerOpenIGTLink have it in the metadata "Status" or "TransformStatus".
-        """
+        """Status of a tool that the tracker does not see, such as "MISSING"; empty for a tool that it sees."""
         if self.kind != "transform":
             return ""
-        said = (self.attributes[name].strip() for name in self.statusNames)
-        return next((status for status in said if status.upper() not in SEEN), "")
+        return next((status for status in self._statuses if status.upper() not in SEEN), "")
+
+    @property
+    def toolStatus(self) -> str:
+        """Status of a tool, such as "MISSING" or "SWITCH_IS_ON"; empty when the tracker reports none."""
+        return self.unseen or next(iter(self._statuses), "")
 
     @property
     def statusNames(self) -> list[str]:
-        """Names of the attributes that tell whether a tool is seen."""
-        return [name for name in self.attributes if name.lower() in ("status", "transformstatus")]
+        """Names of the attributes with a tool's status."""
+        return [name for name in self.attributes if name.lower() in STATUS_NAMES]
+
+    @property
+    def _statuses(self) -> list[str]:
+        return [str(self.attributes[name]).strip() for name in self.statusNames]
 
     def toJSON(self) -> dict[str, Any]:
         """A flat object that :meth:`fromJSON` takes back."""

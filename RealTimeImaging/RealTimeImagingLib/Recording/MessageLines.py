@@ -27,8 +27,6 @@ VERSION = 1
 POSE = b'"kind":"transform"'
 """Stands in the first POSE_WITHIN bytes of the line of a transform."""
 POSE_WITHIN = 60
-STATUS_NAMES = ("status", "transformstatus")
-"""Names of metadata, in lower case."""
 _LONGEST_STATUS = 40
 
 
@@ -140,16 +138,9 @@ class MessageLine(NamedTuple):
 
     @property
     def poseStatus(self) -> str:
-        """See :func:`poseStatus`."""
-        return poseStatus(self.message.attributes)
-
-
-def poseStatus(attributes: Mapping[str, str]) -> str:
-    """What a device says of a pose that it sends, in one word of ASCII: "OK" when it says nothing, else as PLUS and
-    SlicerOpenIGTLink have it in the metadata "Status", such as MISSING, INVALID or OUT_OF_VIEW."""
-    said = next((value for name, value in attributes.items() if name.lower() in STATUS_NAMES), "")
-    status = re.sub(r"[^A-Za-z0-9_.-]+", "_", str(said).strip())[:_LONGEST_STATUS].strip("_")
-    return OK if status.upper() in ("", OK) else status
+        """Status of the tool in one word of ASCII, such as "MISSING"; "OK" when the tracker reports none."""
+        status = re.sub(r"[^A-Za-z0-9_.-]+", "_", self.message.toolStatus)[:_LONGEST_STATUS].strip("_")
+        return OK if status.upper() in ("", OK) else status
 
 
 def _line(values: Mapping[str, Any]) -> bytes:

@@ -62,9 +62,7 @@ def poseHead(count: str) -> str:
 
 
 OK = "OK"
-"""Status of a pose that is one; that of a tool which is not seen is another word, such as MISSING."""
-SEEN = (OK, "SWITCH_IS_ON", "SWITCH_IS_OFF")
-"""Statuses of tools that are seen; those of a stylus say whether its button is pressed."""
+"""Status of a pose whose tool the tracker sees."""
 
 
 def poseLines(number: int, matrix: str, index: str, status: str = OK) -> str:

@@ -12,7 +12,6 @@ from .Header import checkAttributes
 from .Layout import fileName, freeName
 from .MessageRecorder import MessageRecorder
 from .Poses import OK as POSE_OK
-from .Poses import SEEN as POSE_SEEN
 from .Reading import Checksums, FrameEntry, RecordedPart, checksums, noteChecksum, openRecording
 from .ReadingMessages import Pose, RecordedMessages, openMessages
 from .Reasons import reasonOf
@@ -21,7 +20,6 @@ from .Repair import Repair, repair, unfinished
 
 __all__ = [
     "POSE_OK",
-    "POSE_SEEN",
     "Checksums",
     "FrameEntry",
     "MessageRecorder",

@@ -20,8 +20,9 @@ from typing import Any
 import slicer
 import vtk
 
+from ..DeviceMessage import SEEN
 from ..Errors import RecordingError
-from ..Recording import POSE_OK, POSE_SEEN, RecordedMessages, openMessages
+from ..Recording import POSE_OK, RecordedMessages, openMessages
 from .MappedSequence import TOLERANCE
 from .PlainText import plain
 from .Stored import markStored
@@ -155,7 +156,7 @@ def _read(messages: RecordedMessages, shift: float, tracks: dict[str, _Track]) -
     for place, pose in enumerate(messages.poses()):
         if pose and pose.device in tracks:
             track = tracks[pose.device]
-            missing = pose.status not in POSE_SEEN
+            missing = pose.status.upper() not in SEEN
             if pose.status != POSE_OK:
                 track.statuses[len(track.times)] = pose.status
             track.times.append(round(pose.time + shift, 6))
