@@ -214,8 +214,8 @@ def test_missing_slices_are_named_and_shown_as_zeros(receive, incoming):
     assert receiver.sums == [checksum(expected)]
     (event,) = receiver.events
     assert event.code == "incomplete"
-    assert "4 of 5 slices came" in event.text
-    assert "shown as zeros" in event.text
+    assert "4 of 5 slices arrived" in event.text
+    assert "filled with zeros" in event.text
     assert "between the instances 2 and 4" in event.text
 
 
@@ -225,7 +225,7 @@ def test_a_volume_whose_header_counts_more_is_named(receive, incoming):
         put(incoming, one)
     receiver.run(3)
     (event,) = receiver.events
-    assert "3 of 6 slices came. The volume is shown with these 3 slices." in event.text
+    assert "3 of 6 slices arrived. The volume is shown without the others." in event.text
 
 
 @pytest.mark.parametrize("death", [1, 4, 5, 8])

@@ -29,7 +29,7 @@ from .DICOMReception import Item, Reception, Refused, Released, Stored
 from .DICOMSeries import Assembly
 from .DICOMShelf import Closed, Slice, Volume
 from .DICOMStreams import Streams
-from .DICOMVolumes import Stack, stackOf
+from .DICOMVolumes import Stack, missingText, stackOf
 from .Source import Arrival
 
 TURN = 0.1
@@ -273,22 +273,15 @@ class DICOMSource:
             del image
 
     def _tellProblem(self, closed: Closed, stack: Stack, stream: str) -> Iterator[Event]:
-        volume, count = closed.volume, len(closed.volume.slices)
         if stack.problem:
             if ("uneven", stream) not in self._told:
                 self._told.add(("uneven", stream))
-                text = f"{stream} is no volume, as {stack.problem}: each of them is shown in its own place."
+                text = f"{stream} is not a volume, because {stack.problem}. Each slice is shown in its own place."
                 yield Event("uneven", text, "warning", stream)
             return
-        lacking = max(len(stack.missing), closed.announced - count)
-        if lacking <= 0:
-            return
-        where = "; no gap tells which"
-        if stack.missing:
-            heights = ", ".join(f"{height:.1f}" for height in stack.missing[:5]) + (" ..." if stack.missing[5:] else "")
-            where = f": at {heights} mm along the normal, shown as zeros{_neighbours(volume, stack.missing[0])}"
-        text = f"{stream}: {count} of {count + lacking} slices came. Missing{where}."
-        yield Event("incomplete", text, "warning", stream)
+        text = missingText(closed, stack, stream)
+        if text:
+            yield Event("incomplete", text, "warning", stream)
 
     # ---- names
 
@@ -299,13 +292,3 @@ class DICOMSource:
 def _slices(volume: Volume) -> str:
     of = f" of {volume.expected}" if volume.expected else ""
     return f"{len(volume.slices)}{of} slices"
-
-
-def _neighbours(volume: Volume, height: float) -> str:
-    # By which numbers the operator knows them.
-    below = max((one for one in volume.slices if one.height < height), key=lambda one: one.height, default=None)
-    above = min((one for one in volume.slices if one.height > height), key=lambda one: one.height, default=None)
-    numbers = [one.instance.header.instanceNumber for one in (below, above) if one is not None]
-    if len(numbers) < 2 or None in numbers:
-        return ""
-    return f" (between the instances {numbers[0]} and {numbers[1]})"

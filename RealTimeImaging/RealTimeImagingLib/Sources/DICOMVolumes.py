@@ -13,7 +13,7 @@ from ..Frame import Image, Matrix, Pixels
 from ..Readers import Lend, openImageFile
 from ..Readers.DICOMGeometry import stacked
 from ..Readers.Volumes import checkRightAngles, makeImage
-from .DICOMShelf import Slice, Volume
+from .DICOMShelf import Closed, Slice, Volume
 
 _OWN = ("SOPInstanceUID", "InstanceNumber", "TriggerTime", "WindowCenter", "WindowWidth")
 """Attributes of a single slice, which say nothing of its volume."""
@@ -31,6 +31,34 @@ class Stack:
     images: list[Image]
     missing: list[float]
     problem: str = ""
+
+
+def missingText(closed: Closed, stack: Stack, stream: str) -> str:
+    """Sentences for the user that say which slices of a volume are missing; empty when none is.
+
+    :param closed: the volume, and how many slices the sender announced.
+    :param stack: its image.
+    """
+    count = len(closed.volume.slices)
+    lacking = max(len(stack.missing), closed.announced - count)
+    if lacking <= 0:
+        return ""
+    text = f"{stream}: {count} of {count + lacking} slices arrived."
+    if not stack.missing:
+        return f"{text} The volume is shown without the others."
+    heights = ", ".join(f"{height:.1f}" for height in stack.missing[:5]) + (" ..." if stack.missing[5:] else "")
+    where = _neighbours(closed.volume.slices, stack.missing[0])
+    return f"{text} Missing slices are filled with zeros, at {heights} mm along the normal{where}."
+
+
+def _neighbours(slices: Sequence[Slice], height: float) -> str:
+    # The operator knows slices by their InstanceNumber.
+    below = max((one for one in slices if one.height < height), key=lambda one: one.height, default=None)
+    above = min((one for one in slices if one.height > height), key=lambda one: one.height, default=None)
+    numbers = [one.instance.header.instanceNumber for one in (below, above) if one is not None]
+    if len(numbers) < 2 or None in numbers:
+        return ""
+    return f" (between the instances {numbers[0]} and {numbers[1]})"
 
 
 def stackOf(volume: Volume, lend: Lend) -> Stack:

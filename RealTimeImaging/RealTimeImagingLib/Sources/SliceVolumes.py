@@ -14,7 +14,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from ..Errors import NotAnImageError
@@ -27,7 +27,7 @@ from .DICOMHeader import Header, readFileHeader
 from .DICOMSeries import Assembly
 from .DICOMShelf import Closed, Slice, Volume
 from .DICOMStreams import NAMES, Streams
-from .DICOMVolumes import Stack, stackOf
+from .DICOMVolumes import Stack, missingText, stackOf
 from .Listing import isAnother, versionOf
 from .SliceOrder import SliceOrder
 from .Source import Arrival
@@ -234,24 +234,15 @@ class SliceVolumes:
         os.unlink(path)
 
     def _tellProblem(self, closed: Closed, stack: Stack, stream: str) -> Iterator[Event]:
-        volume, count = closed.volume, len(closed.volume.slices)
         if stack.problem:
             if stream not in self._told:
                 self._told.add(stream)
-                text = f"{stream} is no volume, as {stack.problem}: each slice is shown in its own place."
+                text = f"{stream} is not a volume, because {stack.problem}. Each slice is shown in its own place."
                 yield Event("uneven", text, "warning", stream)
             return
-        lacking = max(len(stack.missing), closed.announced - count)
-        if lacking <= 0:
-            return
-        text = f"{stream}: {count} of {count + lacking} slices came."
-        if stack.missing:
-            heights = ", ".join(f"{height:.1f}" for height in stack.missing[:5]) + (" ..." if stack.missing[5:] else "")
-            where = _neighbours(volume.slices, stack.missing[0])
-            text += f" The missing ones are shown as zeros, at {heights} mm along the normal{where}."
-        else:
-            text += f" The volume is shown with these {_counted(count)}."
-        yield Event("incomplete", text, "warning", stream)
+        text = missingText(closed, stack, stream)
+        if text:
+            yield Event("incomplete", text, "warning", stream)
 
     def _tellOverlap(self, volume: Volume, stream: str) -> Iterator[Event]:
         # Time points follow one another. Files that come out of order can hide which slice is of which.
@@ -264,7 +255,7 @@ class SliceVolumes:
         if before is not volume and len(times) > 1 and min(times) < last and ("overlap" + stream) not in self._told:
             self._told.add("overlap" + stream)
             text = (
-                f"{stream}: the acquisition times of two volumes overlap, as their files came out of order. "
+                f"{stream}: the acquisition times of two volumes overlap, because their files arrived out of order. "
                 "Slices of two time points may be mixed."
             )
             yield Event("times-overlap", text, "warning", stream)
@@ -292,13 +283,3 @@ def _headerOf(path: str) -> Header | None:
 
 def _counted(slices: int) -> str:
     return "1 slice" if slices == 1 else f"{slices} slices"
-
-
-def _neighbours(slices: Sequence[Slice], height: float) -> str:
-    # By which numbers the operator knows them.
-    below = max((one for one in slices if one.height < height), key=lambda one: one.height, default=None)
-    above = min((one for one in slices if one.height > height), key=lambda one: one.height, default=None)
-    numbers = [one.instance.header.instanceNumber for one in (below, above) if one is not None]
-    if len(numbers) < 2 or None in numbers:
-        return ""
-    return f" (between the instances {numbers[0]} and {numbers[1]})"
