@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from .DeviceMessage import DeviceMessage
+from .Quantities import counted
 
 LONGEST = 200
 """Characters of a text; the rest is left out."""
@@ -42,15 +43,15 @@ def _transform(values: Any) -> str:
 def _points(values: Any) -> str:
     points = values["points"]
     ways = sum("entry" in point for point in points)
-    phrases = [_counted(len(points) - ways, "point", "points")] if len(points) > ways or not ways else []
-    return " and ".join(phrases + ([_counted(ways, "trajectory", "trajectories")] if ways else []))
+    phrases = [counted(len(points) - ways, "point", "points")] if len(points) > ways or not ways else []
+    return " and ".join(phrases + ([counted(ways, "trajectory", "trajectories")] if ways else []))
 
 
 def _polyData(values: Any) -> str:
     encoded = values["points"]
     # Three bytes for four characters, twelve bytes for a point.
     count = (len(encoded) * 3 // 4 - encoded.count("=", -2)) // 12
-    return f"a surface of {_counted(count, 'point', 'points')}" if count else "an empty surface"
+    return f"a surface of {counted(count, 'point', 'points')}" if count else "an empty surface"
 
 
 def _text(values: Any) -> str:
@@ -82,10 +83,6 @@ def _reply(values: Any) -> str:
 
 def _other(values: Any) -> str:
     return str(values.get("text") or values.get("type") or "")
-
-
-def _counted(count: int, one: str, several: str) -> str:
-    return f"{count:,} {one if count == 1 else several}"
 
 
 _PHRASES = {

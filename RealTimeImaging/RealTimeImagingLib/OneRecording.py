@@ -1,4 +1,4 @@
-"""One recording of this session: what its processes told, and the words for it."""
+"""A recording of this session: its counts, its files, and the event at its end."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any
 
 from .Event import Event
 from .Handle import Handle
+from .Quantities import counted, sizeText
 
 
 class OneRecording:
-    """From its start until its end was told.
+    """A recording, from its start until the event that reports its end.
 
-    :param id: by which the processes know it; 0 when it was found and finished by a repair.
+    :param id: its number in the commands to the processes; 0 for a recording that only a repair found.
     :param name: of the recording.
-    :param plan: ``folder``, ``name`` and ``attributes``, as the command to record has them; empty when it was found.
+    :param plan: ``folder``, ``name`` and ``attributes`` of the command to record; empty when only a repair found it.
     """
 
     def __init__(self, id: int, name: str, plan: Mapping[str, Any]) -> None:
@@ -24,10 +25,10 @@ class OneRecording:
         self.stopped = self.settled = self.interrupted = self.repairing = self.posed = self.sceneless = False
         self.browser: Any = None
         self.untold: list[Handle] = []
-        """Sources that record, or have not told yet that their files are closed."""
+        """Sources whose files of this recording are not reported as closed."""
         self.headers: list[str] = []
         self.messages: list[str] = []
-        """Files that are not told yet."""
+        """Manifests of device messages; like the headers, those that no event has reported yet."""
         self._begin = time.monotonic()
         self._end: float | None = None
         self._stored: dict[Handle, dict[str, Any]] = {}
@@ -38,36 +39,39 @@ class OneRecording:
     # ---- what happens
 
     def expect(self, handles: list[Handle]) -> None:
-        """These sources record, and tell when their files are closed."""
+        """Wait for these sources: each reports when its files are closed."""
         self.untold += [handle for handle in handles if handle not in self.untold]
 
     def count(self, handle: Handle, stored: Mapping[str, Any]) -> None:
-        """Take what a source's process tells of what it stored; its counts were taken before."""
+        """Take the counts of this recording from a source's process.
+
+        Call it after :meth:`Handle.takeCounts` with the same line.
+        """
         self._stored[handle] = dict(stored)
         self._before[handle] = (handle.recorded - stored["recorded"], handle.failed - stored["failed"])
 
     def told(self, handle: Handle, line: Mapping[str, Any]) -> None:
-        """A source's process has closed its files: what it stored is known, and changes no more."""
+        """Note that a source's process has closed its files: its counts are final."""
         self._before.pop(handle, None)
         self._unfinished = self._unfinished or line.get("unfinished", "")
         if handle in self.untold:
             self.untold.remove(handle)
 
     def stop(self) -> None:
-        """Nothing that comes from now on belongs to it."""
+        """End the recording: later images do not belong to it."""
         self.stopped, self._end = True, time.monotonic()
 
     def leaveScene(self) -> None:
-        """The scene is closed; only the end is to be told."""
+        """Note that the scene is closed: only the end of the recording is still reported."""
         if not self.stopped:
             self.stop()
         self.browser, self.sceneless = None, True
 
-    # ---- what is told
+    # ---- counts and events
 
     @property
     def seconds(self) -> float:
-        """Since its start, until its stop."""
+        """Seconds from its start to its stop, or to now."""
         return (self._end or time.monotonic()) - self._begin
 
     @property
@@ -88,39 +92,41 @@ class OneRecording:
         }
 
     def lastWords(self) -> list[Event]:
-        """How it ended; nothing when that was told before, or by a repair."""
+        """Events that report the end; empty when it was reported before, or by a repair."""
         if self._told or not self.plan:
             return []
         self._told = True
         counts, files = self.counts, self.headers or self.messages
         recorded, failed, said = counts["recorded"], counts["failed"], counts["messages"]
-        begins = f" It begins with {files[0]}." if files else ""
+        begins = f" First file: {files[0]}." if files else ""
         subject = files[0] if files else self.plan["folder"]
         lost = [f"{failed} of {recorded + failed} images lost: {self._reason}"] if failed else []
         if said["failed"]:
             lost.append(f"{said['failed']} of {said['recorded'] + said['failed']} messages of devices lost")
         if self._unfinished:
-            text = f"Recording {self.name} is not finished: files in {self.plan['folder']} could not be closed: "
-            text += f"{self._unfinished}. {_named(recorded)} stored and kept; the next start of a source finishes them."
+            text = f"Recording {self.name} is not finished. Files in {self.plan['folder']} could not be closed: "
+            text += (
+                f"{self._unfinished}. {_images(recorded)} stored; the next start of a source finishes the recording."
+            )
             return [Event("recording-unfinished", " ".join([text, *(f"{one}." for one in lost)]), "error", subject)]
         if self.interrupted and not files and recorded:
             text = (
-                f"Recording {self.name} was interrupted: {_named(recorded)} stored in {self.plan['folder']}, and could "
+                f"Recording {self.name} was interrupted, and could not be finished yet: {_images(recorded)} stored in "
             )
-            text += "not be finished yet. The next start of a source tries again."
+            text += f"{self.plan['folder']}. The next start of a source tries again."
             return [Event("recording-unfinished", " ".join([text, *(f"{one}." for one in lost)]), "error", subject)]
         if lost:
             nothing = not recorded and not files
             code, level = ("nothing-recorded", "error") if nothing else ("recorded", "warning")
             return [Event(code, f"Recording {self.name} finished: {'; '.join(lost)}.{begins}", level, subject)]
         if not recorded and not self.headers:
-            text = "No image and no pose came while it was recorded."
-            text += f" What the devices said is in {files[0]}." if files else ""
+            text = f"No image and no pose arrived during recording {self.name}."
+            text += f" The messages of the devices are in {files[0]}." if files else ""
             events = [Event("nothing-recorded", text, "warning")]
             return events + (
                 [Event("recorded", f"Recording {self.name} finished.{begins}", subject=subject)] if files else []
             )
-        size = f"{_named(recorded, ' ')}, {counts['bytes'] / 1e6:.1f} MB"
+        size = f"{counted(recorded, 'image', 'images')}, {sizeText(counts['bytes'])}"
         return [Event("recorded", f"Recording {self.name} finished: {size}.{begins}", subject=subject)]
 
     @property
@@ -130,12 +136,10 @@ class OneRecording:
             for reason, count in stored["losses"].items():
                 losses[reason] = losses.get(reason, 0) + count
         if not losses:
-            return "the reason is not known"
+            return "the reason is unknown"
         most = max(losses, key=lambda reason: losses[reason])
         return most if len(losses) == 1 else f"{most} ({losses[most]}), and {len(losses) - 1} other reasons"
 
 
-def _named(count: int, verb: str = "") -> str:
-    if verb:
-        return "1 image" if count == 1 else f"{count} images"
-    return "1 image is" if count == 1 else f"{count} images are"
+def _images(count: int) -> str:
+    return counted(count, "image is", "images are")

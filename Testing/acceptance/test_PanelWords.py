@@ -54,14 +54,6 @@ def test_onlyLongWordsGetPlacesToBreak(labels):
     assert max(map(len, broken.split()[0].split("\u200b"))) <= 32
 
 
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (36e6, "36.0 MB"), (999.96e6, "1.0 GB"), (2.5e12, "2.5 TB")],
-)
-def test_sizesHaveTheUnitThatFits(labels, count, text):
-    assert labels.sizeText(count) == text
-
-
 def widgets(ui):
     """All widgets of the panel, each once."""
     return list({id(widget): widget for widget in vars(ui).values() if widget.inherits("QWidget")}.values())

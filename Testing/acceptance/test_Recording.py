@@ -291,9 +291,9 @@ def test_countsAreOfThisRecording(logic, incoming, tmp_path, noErrors):
         (
             "recorded",
             "info",
-            f"Recording {name} finished: {count}, 0.0 MB. It begins with {folder}/{name}-Live.seq.nhdr.",
+            f"Recording {name} finished: {count}. First file: {folder}/{name}-Live.seq.nhdr.",
         )
-        for name, count in (("A", "3 images"), ("B", "2 images"), ("C", "1 image"))
+        for name, count in (("A", "3 images, 4.3 kB"), ("B", "2 images, 2.9 kB"), ("C", "1 image, 1.4 kB"))
     ]
 
 
@@ -321,7 +321,7 @@ def test_whatIsLostIsInTheLastSentence(logic, incoming, tmp_path):
     logic.stopRecording()
     built(logic)
     gone = "the folder or a file in it is gone"
-    begins = f"It begins with {folder}/Half-Live.seq.nhdr."
+    begins = f"First file: {folder}/Half-Live.seq.nhdr."
     assert lastWords(logic) == [
         ("nothing-recorded", "error", f"Recording Lost finished: 3 of 3 images lost: {gone}."),
         ("recorded", "warning", f"Recording Half finished: 1 of {sent - 3} images lost: {gone}. {begins}"),

@@ -243,7 +243,7 @@ def test_a_replay_is_sent_and_recorded_until_it_is_told_to_end(program, link, in
     code, last = acquiring.end(kind)
     assert code == 0
     assert "30 received, 30 recorded, 0 failed, 0 rejected" in last
-    header = acquiring.until("The recording is complete").partition("begins with ")[2].rstrip(".")
+    header = acquiring.until("The recording is complete").partition("First file: ")[2].rstrip(".")
     part = openRecording(header)
     assert [checksum(part.pixels(index)) for index in range(part.count)] == [sumOf(number) for number in range(30)]
     other.untilCode("disconnected")

@@ -39,7 +39,7 @@ class Console(LineWriter):
         return super().put(message, always=False)
 
     def count(self, counts: dict[str, Any]) -> None:
-        """Take the counts of a line: ``received`` has only the streams of which frames came."""
+        """Merge the counts of a line, whose ``received`` has only the streams that changed."""
         self.counts = {**counts, "received": self.counts["received"] | counts["received"]}
 
     def encoded(self, message: dict[str, Any]) -> bytes:
@@ -95,8 +95,8 @@ def wordsOf(message: dict[str, Any]) -> str:
         if stored["failed"]:
             lost, total = stored["failed"], stored["failed"] + stored["recorded"]
             first = message["recorded"][0]
-            return f"The recording is finished: {lost} of {total} images are lost. It begins with {first}."
-        return f"The recording is complete; it begins with {message['recorded'][0]}."
+            return f"The recording is finished: {lost} of {total} images are lost. First file: {first}."
+        return f"The recording is complete. First file: {message['recorded'][0]}."
     return ""
 
 

@@ -74,21 +74,6 @@ def warningColour(widget: Any) -> str:
     return "#ffb060" if dark else "#b00020"
 
 
-def sizeText(count: float) -> str:
-    """A number of bytes in the unit that fits, such as "36.0 MB" or "77.1 GB".
-
-    :param count: bytes.
-    """
-    if count < 999.5:
-        return f"{count:.0f} bytes"
-    units = ["kB", "MB", "GB", "TB"]
-    count /= 1000
-    while count >= 999.95 and len(units) > 1:
-        count /= 1000
-        del units[0]
-    return f"{count:.1f} {units[0]}"
-
-
 class Complaint:
     """The label beside a section's controls that says why the last action was not possible.
 

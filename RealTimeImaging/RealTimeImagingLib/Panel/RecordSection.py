@@ -9,7 +9,8 @@ import ctk
 import slicer
 from slicer.i18n import tr as _
 
-from .Labels import show, sizeText
+from ..Quantities import sizeText
+from .Labels import show
 from .Section import Section, remember, remembered
 
 
@@ -89,9 +90,9 @@ def _counted(count: int, one: str, many: str) -> str:
 
 
 def _writing(done: int, total: int, unit: str) -> str:
-    """What is still to be written."""
+    """Progress of the files of a recording."""
     if unit == "bytes":
         return str(_("Writing the recording: {done} of {total}").format(done=sizeText(done), total=sizeText(total)))
     if unit == "streams":
         return str(_("Closing the files: {done} of {total} streams").format(done=done, total=total))
-    return str(_("Writing the recording. It gets the time it needs."))
+    return str(_("Writing the recording. This may take a while."))

@@ -21,6 +21,7 @@ from ..Errors import NotAnImageError
 from ..Event import Event
 from ..Frame import Image
 from ..Journal import Journal, Stamp
+from ..Quantities import counted
 from ..Readers import Lend
 from .DICOMFiles import Instance
 from .DICOMHeader import Header, readFileHeader
@@ -282,4 +283,4 @@ def _headerOf(path: str) -> Header | None:
 
 
 def _counted(slices: int) -> str:
-    return "1 slice" if slices == 1 else f"{slices} slices"
+    return counted(slices, "slice", "slices")

@@ -1,0 +1,26 @@
+"""Counts and sizes in words."""
+
+from __future__ import annotations
+
+
+def counted(count: int, one: str, several: str) -> str:
+    """A count with its noun, such as "1 slice" or "1,200 slices".
+
+    :param one: singular of the noun. ``several``: plural.
+    """
+    return f"{count:,} {one if count == 1 else several}"
+
+
+def sizeText(count: float) -> str:
+    """A number of bytes in the unit that fits, such as "36.0 MB" or "77.1 GB".
+
+    :param count: bytes.
+    """
+    if count < 999.5:
+        return f"{count:.0f} bytes"
+    units = ["kB", "MB", "GB", "TB"]
+    count /= 1000
+    while count >= 999.95 and len(units) > 1:
+        count /= 1000
+        del units[0]
+    return f"{count:.1f} {units[0]}"

@@ -1,0 +1,15 @@
+import pytest
+from RealTimeImagingLib.Quantities import counted, sizeText
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (36e6, "36.0 MB"), (999.96e6, "1.0 GB"), (2.5e12, "2.5 TB")],
+)
+def test_sizes_have_the_unit_that_fits(count, text):
+    assert sizeText(count) == text
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 slices"), (1, "1 slice"), (1200, "1,200 slices")])
+def test_counts_have_the_right_noun(count, text):
+    assert counted(count, "slice", "slices") == text
