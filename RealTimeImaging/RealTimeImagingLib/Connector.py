@@ -28,8 +28,8 @@ from .Settings import OpenIGTLinkSettings, PushSettings, SourceSettings
 
 NODE_CLASS = "vtkMRMLIGTLConnectorNode"
 LIMITS = (
-    "SlicerOpenIGTLink keeps only the newest image of each device, gives no device time, misplaces LPS images, and "
-    "a peer that does not speak OpenIGTLink ends Slicer. As a server it listens on all addresses."
+    "SlicerOpenIGTLink keeps only the newest image of each device, gives no device time, and misplaces LPS images. "
+    "As a server it listens on all addresses. A peer that does not speak OpenIGTLink makes Slicer exit."
 )
 PREFIX = "OpenIGTLink."
 """Before the names of metadata, as the connector writes them into its nodes."""
@@ -38,14 +38,14 @@ ORIGINAL_NAME = "OriginalNodeName"
 POLL = 200
 """Milliseconds between two looks at the connector's state: its own events come only while a peer is connected."""
 SETTLED = 2.0
-"""Seconds after a start within which a connector that is off could not listen."""
+"""Seconds after a start within which the state "off" means that the connector cannot listen."""
 RETRY = 1.0
 """Seconds between two starts of a connector whose port is taken."""
 OFF, WAITING, CONNECTED = 0, 1, 2
 """The connector's states, as GetState() gives them."""
 ALL_ADDRESSES = ("0.0.0.0", "::")
 _AS_SENT = {"i8": np.int32, "u8": np.uint32}
-"""The connector makes INT32 and UINT32 to VTK's long integers, which have 64 bits on Linux and macOS."""
+"""The connector stores INT32 and UINT32 in arrays of VTK's long integers, which have 64 bits on Linux and macOS."""
 
 Push = Callable[[Pixels, Matrix, str, Mapping[str, str]], None]
 
@@ -59,10 +59,10 @@ class Connector:
     """A connector node of ours, from start to :meth:`close`.
 
     :param settings: role, host, port and whether checksums are checked; the rest has no counterpart there.
-    :param handle: its source: takes the status, and counts images that are rejected here.
+    :param handle: of its source; gets the status and the count of images that are rejected here.
     :param push: takes an image: pixels (k, j, i) or (k, j, i, components), IJKToRAS, the device's name, attributes.
     :param report: takes events.
-    :param onRemoved: called when somebody removed the node from the scene.
+    :param onRemoved: called when the node was removed from the scene.
     :raises SettingsError: the connector refuses to start.
     """
 
@@ -163,7 +163,7 @@ class Connector:
             text = f"SlicerOpenIGTLink is connected with {self._peer}."
             self._report(Event("connected", text, subject=self.name))
         else:
-            text = f"SlicerOpenIGTLink lost the connection with {self._peer}. It connects again by itself."
+            text = f"SlicerOpenIGTLink lost the connection with {self._peer}. It reconnects automatically."
             self._report(Event("disconnected", text, "warning", self.name))
 
     def _off(self, age: float) -> None:
@@ -176,10 +176,10 @@ class Connector:
         if self._stopped:
             return
         # Start() says that it runs also when it cannot listen.
-        text = f"Port {self._port} is taken by another program: close it, or choose another port."
+        text = f"Another program uses port {self._port}: close that program, or choose another port."
         if not self._server:
-            text = f"SlicerOpenIGTLink's connector to {self.name} ended at once."
-        self._handle.connectorStatus = f"{text} It is tried again every second."
+            text = f"SlicerOpenIGTLink's connector to {self.name} stopped immediately."
+        self._handle.connectorStatus = f"{text} The module tries again every second."
         self._tell(Event("port-taken" if self._server else "not-connected", self._handle.connectorStatus, "error"))
         if age >= RETRY:
             self._start()
@@ -207,7 +207,8 @@ class Connector:
     def _replace(self, live: Any, device: str) -> Any:
         """Give the connector a node of its own for a device, in place of our live volume.
 
-        It takes the first node of the scene with the device's name; into a live volume we would write its own images.
+        The connector chooses the first node of the scene with the device's name. It must not write into a live volume,
+        which this module fills with the same images.
         """
         image, matrix = live.GetImageData(), ijkToRASOf(live)
         self.node.UnregisterIncomingMRMLNode(live)
@@ -236,7 +237,7 @@ class Connector:
             return
         sent = _AS_SENT.get(pixels.dtype.str[1:])
         if sent is not None:
-            # It copied what came to the beginning of memory that is twice as long.
+            # The connector copied the values to the beginning of memory that is twice as long.
             pixels = np.ascontiguousarray(pixels).reshape(-1).view(sent)[: pixels.size].reshape(pixels.shape)
         matrix = np.array(slicer.util.arrayFromVTKMatrix(ijkToRASOf(volume)), np.float64)
         names = [name for name in volume.GetAttributeNames() if name.startswith(PREFIX)]
@@ -246,11 +247,11 @@ class Connector:
             self._push(pixels, matrix, device, {**known, "Device": device})
         except RealTimeImagingError as error:
             self._handle.refuse()
-            # The numbers in it change from image to image.
+            # Numbers in the text change from image to image: compare it without them.
             trouble = device, re.sub(r"\d+", "", str(error))
             if trouble not in self._troubles:
                 self._troubles.add(trouble)
-                text = f"An image of {device} was not taken: {error}"
+                text = f"An image of {device} was rejected: {error}"
                 self._report(Event("not-usable", text, "warning", device))
 
 
@@ -272,23 +273,23 @@ class Connecting:
         """Start a connector and its source.
 
         :param stop: stops the source again when the connector cannot be started.
-        :raises SettingsError: the extension is not installed, a setting has no counterpart there, a connector or the
-            source of frames from Python runs, or the connector refuses to start.
+        :raises SettingsError: the extension is not installed, a setting has no counterpart there, or the connector
+            refuses to start. Also when another connector or the source of frames from Python is running.
         """
         if not connectorAvailable():
             raise SettingsError("The extension SlicerOpenIGTLink is not installed; choose the engine of this module.")
         _check(settings)
         for _, running in self._running:
             raise SettingsError(
-                f"SlicerOpenIGTLink's connector to {running.name} runs already, and one can run at a time: stop it, "
-                "or choose the engine of this module, which takes any number of devices."
+                f"SlicerOpenIGTLink's connector to {running.name} is running, and only one can run at a time. Stop it, "
+                "or choose the engine of this module, which receives from any number of devices."
             )
         try:
             self._pushing.check(PushSettings(settings.stream))
         except SettingsError as error:
             raise SettingsError(
-                "Images from Python (push) are taken already, and SlicerOpenIGTLink's connector needs their source: "
-                "stop it, or choose the engine of this module."
+                "The source of images from Python (push) is running, and SlicerOpenIGTLink's connector needs it. "
+                "Stop that source, or choose the engine of this module."
             ) from error
         handle = self._start(PushSettings(settings.stream))
         handle.asked = settings
@@ -319,7 +320,10 @@ class Connecting:
 
 
 def _check(settings: OpenIGTLinkSettings) -> None:
-    """:raises SettingsError: the connector would do something else than the settings say."""
+    """Check that the connector can do what the settings ask for.
+
+    :raises SettingsError: it cannot.
+    """
     if settings.role != "server":
         return
     if settings.host not in ALL_ADDRESSES:
@@ -329,7 +333,7 @@ def _check(settings: OpenIGTLinkSettings) -> None:
         )
     if settings.allowed:
         raise SettingsError(
-            "SlicerOpenIGTLink lets every computer connect: leave the allowed computers empty, or choose the engine of "
+            "SlicerOpenIGTLink accepts every computer: clear the list of allowed computers, or choose the engine of "
             "this module."
         )
     if settings.port == 0:

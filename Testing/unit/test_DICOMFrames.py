@@ -124,7 +124,7 @@ def test_an_aborted_run_gives_whole_volumes_and_names_what_is_missing(tmp_path):
     images = read(path)
     assert first(images) == [*EXPECTED[:2], [201, 202, 201, 201]]
     assert [image.attributes.get("MissingSlices") for image in images] == [None, None, "3 4"]
-    assert "2 of 4 slices of image 3 are missing: number 3, 4." in images[0].attributes["Note"]
+    assert "Missing: 2 of 4 slices of image 3, number 3, 4." in images[0].attributes["Note"]
     whole, rest = convert(tmp_path / "in", tmp_path / "out").entries
     assert converted(tmp_path / "out", whole) == EXPECTED[:2]
     assert (rest.slices, rest.volumes) == (2, 1)
@@ -320,7 +320,7 @@ def test_values_that_an_anonymiser_spoilt_do_not_refuse_the_file(tmp_path, name,
 def test_a_count_that_is_none_is_named(tmp_path):
     path = enhanced(tmp_path / "a.dcm", RUN)
     path.write_bytes(path.read_bytes().replace(b"IS\x02\x0012", b"IS\x02\x001A"))
-    assert str(refusal(path)) == "NumberOfFrames in the header is no whole number."
+    assert str(refusal(path)) == "NumberOfFrames in the header is not a whole number."
 
 
 def test_time_points_that_lie_elsewhere_are_volumes_of_their_own(tmp_path):

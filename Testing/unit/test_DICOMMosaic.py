@@ -183,7 +183,9 @@ def test_a_mosaic_without_a_place_is_a_volume_all_the_same(tmp_path):
     assert image.ijkToRAS[2, 2] == 2
 
 
-@pytest.mark.parametrize(("slices", "words"), [(None, "gone"), (0, "gone"), (17, "17 slices"), (60_000, "slices")])
+@pytest.mark.parametrize(
+    ("slices", "words"), [(None, "missing"), (0, "missing"), (17, "17 slices"), (60_000, "slices")]
+)
 def test_what_cannot_be_divided_stays_a_picture_and_says_why(tmp_path, slices, words):
     path = mosaic(tmp_path / "a.dcm", counted((5, 3, 4)), number=False, **placed())
     if slices is not None:
@@ -375,4 +377,6 @@ def test_a_mosaic_that_cannot_be_split_is_named_in_the_report(tmp_path):
     anonymised(tmp_path / "in/a.dcm", counted((5, 6, 8)), **placed())
     entry = one(convert(tmp_path / "in", tmp_path / "out"))
     assert (entry.size, entry.slices) == ("24 x 18", 1)
-    assert entry.warnings[0].startswith("The mosaic is not split: the private header with the number of slices is gone")
+    assert entry.warnings[0].startswith(
+        "The mosaic is not split: the private header with the number of slices is missing"
+    )

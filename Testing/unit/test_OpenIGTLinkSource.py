@@ -217,7 +217,7 @@ def test_a_peer_that_falls_silent_is_told_once_and_again_when_it_is_back(link):
         server.step(passes=5)
         server.step(passes=5)
         assert server.codes.count("peer-silent") == 2
-        assert "Nothing comes from" in server.source.status
+        assert "Nothing arrives from" in server.source.status
         sendAll(peer, image(2))
         server.untilCode("peer-back")
     assert len(server.sums) == 2

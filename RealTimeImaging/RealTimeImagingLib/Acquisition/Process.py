@@ -27,7 +27,7 @@ from .WorkFolders import makeWorkFolders, removeWorkFolders, writeHolder
 STOP_TIME = 2000
 """Milliseconds after which a process that was told to stop is killed, unless it still writes a recording."""
 WRITE_TIME = 30_000
-"""Milliseconds after which a process that writes a recording is killed when it told nothing meanwhile."""
+"""Milliseconds of silence after which a process that writes a recording is killed."""
 PAUSES = (0, 0, 500, 1000, 2000)
 """Milliseconds before each new start after deaths without a frame between them; after one more it is given up."""
 LONG_LIFE = 10.0
@@ -92,7 +92,7 @@ class AcquisitionProcess:
 
     @property
     def writing(self) -> bool:
-        """True from the command to record until the process has told that the files are closed."""
+        """True from the command to record until the process reports that the files are closed."""
         return self._process is not None and self._recordings > 0
 
     def send(self, command: str, **values: Any) -> None:
@@ -114,8 +114,10 @@ class AcquisitionProcess:
             self.send("release", slots=[place.key for place in places])
 
     def stop(self) -> None:
-        """Ask for the end; it comes as the line "end", or by force: after STOP_TIME, or, while a recording is written,
-        when nothing was heard for WRITE_TIME."""
+        """Tell the process to end; it answers with the line "end".
+
+        It is killed after STOP_TIME, or, while it writes a recording, after WRITE_TIME of silence.
+        """
         if self.ended or self._stopping:
             return
         self._stopping = True
@@ -147,13 +149,13 @@ class AcquisitionProcess:
     def waitForEnd(self, written: bool = True) -> None:
         """End now and wait for it: for reload and exit, when no event loop follows, and for scene close.
 
-        :param written: wait for a recording, too, as long as it goes on; else it is left to the event loop, and
-            :attr:`ended` is False.
+        :param written: True also waits for a recording, as long as it makes progress. False leaves the recording to the
+            event loop; :attr:`ended` is False until then.
         """
         self.stop()
         if self._process is not None:
             self._process.waitForFinished(STOP_TIME)
-        # Lines that are there are taken: no event loop does it.
+        # No event loop runs that would take the lines.
         self._takeLines(float("inf"))
         if self.writing and not written:
             return
@@ -177,7 +179,7 @@ class AcquisitionProcess:
 
     @property
     def _silence(self) -> float:
-        """Milliseconds since the process told anything."""
+        """Milliseconds since the last output of the process."""
         return 1000 * (time.monotonic() - self._heard)
 
     def _killUnlessDone(self) -> None:
@@ -188,8 +190,8 @@ class AcquisitionProcess:
             return
         if self.writing and not self._endSeen:
             seconds = WRITE_TIME // 1000
-            text = f"The acquisition process was ended: it wrote a recording, and made no progress for {seconds} s. "
-            text += "Is the disk there? What is stored is kept, and is finished now."
+            text = f"The acquisition process was killed: it made no progress with its recording for {seconds} s. "
+            text += "Check the disk. The stored images are kept, and another process finishes the recording now."
             self._onLine({"event": Event("hung", text, "error").toJSON()})
         if self._endSeen and not self._lateEnd:
             self._lateEnd = True
@@ -312,11 +314,9 @@ class AcquisitionProcess:
         self._failures = 1 if lived > LONG_LIFE else self._failures + 1
         last = self._errors.decode(errors="replace").strip().splitlines()
         if self._problem:
-            text = (
-                f"The acquisition process ended unexpectedly (exit code {code}) and is not started again. The folder "
-            )
-            text += f"for temporary files, {self.folders[-1]}, cannot be written ({self._problem}), so that nobody "
-            text += "knows which images came. Make room on that disk, then press Start."
+            text = f"The acquisition process ended unexpectedly (exit code {code}). It is not restarted, because "
+            text += f"the temporary folder {self.folders[-1]} cannot be written ({self._problem}). "
+            text += "Free space on that disk, then press Start."
             self._onLine({"event": Event("failed", text, "error").toJSON()})
             self._end("failed")
             return

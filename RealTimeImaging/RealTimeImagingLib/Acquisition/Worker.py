@@ -55,7 +55,7 @@ class Worker:
     """
 
     LONGEST_PAUSE = 30.0
-    """Seconds without progress of a recording after which its process is taken for one that hangs."""
+    """Seconds without progress of a recording after which its process counts as hung."""
 
     def __init__(
         self, open_: Callable[[], Source], journal: Journal, outlet: Outlet, commands: Sequence[dict[str, Any]] = ()
@@ -110,7 +110,7 @@ class Worker:
                 self._handOn(item)
                 del item
             self._tellDetails(source)
-        # First of all: what follows may wait for devices and for the network.
+        # Close the recording first: the other steps may wait for devices and for the network.
         self._store.stop()
         self._broadcast.end()
         source.close()
@@ -162,7 +162,7 @@ class Worker:
 
     @property
     def patience(self) -> float:
-        """Seconds without progress after which an abandoned process is ended: a recording gets the time it needs."""
+        """Seconds without progress after which an abandoned process ends itself."""
         return self.LONGEST_PAUSE if self._store.recording else LAST_WORDS
 
     @property
@@ -187,12 +187,12 @@ class Worker:
         if problem == self._toldProblem:
             return
         if problem and not self._toldProblem:
-            text = f"The folder for temporary files, {folder}, cannot be written: {problem}. "
-            text += "Images still come and are recorded, but this source cannot be restarted after a crash. "
-            text += "Make room on that disk."
+            text = f"The temporary folder {folder} cannot be written: {problem}. "
+            text += "Images are still received and recorded, but this source cannot be restarted after a crash. "
+            text += "Free space on that disk."
             self._outlet.event(Event("temporary-folder", text, "warning", folder), self._counts())
         elif not problem:
-            text = f"The folder for temporary files, {folder}, can be written again."
+            text = f"The temporary folder {folder} can be written again."
             self._outlet.event(Event("temporary-folder", text, "info", folder), self._counts())
         self._toldProblem = problem
         self._outlet.tell({"journal": problem})
@@ -252,7 +252,7 @@ def _listen(worker: Worker, commands: Iterator[bytes], start: Start, abandoned: 
                 log.exception("A command is not understood: %r", line[:200])
         abandoned.set()
         worker.command({"command": "stop"})
-        # Nobody is left who would kill a process that hangs in a reader, or for ever writes to a drive that is gone.
+        # Slicer is gone and cannot kill this process if it hangs in a reader, or on a drive that does not answer.
         since = time.monotonic()
         while (left := max(since, worker.progressed) + worker.patience - time.monotonic()) > 0:
             time.sleep(min(left, LAST_WORDS))

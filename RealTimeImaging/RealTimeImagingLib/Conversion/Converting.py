@@ -132,9 +132,9 @@ class _Conversion:
         def handle(job: Job, result: Any, error: BaseException | None) -> Iterable[Job]:
             begin, chunk, _ = job.argument
             if error and len(chunk) > 1:
-                # One of them ended the process: the others are read without it.
+                # One of these files crashed the process: read each file on its own.
                 return [Job(scanChunk, (begin + at, [path], tags)) for at, path in enumerate(chunk)]
-            words = "The header is damaged: the process that read it ended."
+            words = "The header is damaged: the process that read it crashed."
             found[begin] = [Refused(path, "damaged", words) for path in chunk] if error else result
             part = _SCAN * len(found) * size / max(1, len(paths))
             self._progress.tell(min(part, _SCAN), f"Reading headers of {len(paths):,} files")

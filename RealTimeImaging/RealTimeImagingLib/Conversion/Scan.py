@@ -108,7 +108,7 @@ class Scanner:
         except OSError as error:
             return [Refused(path, "unreadable", f"The file cannot be read: {error.strerror or error}.")]
         except MemoryError:
-            return [Refused(path, "damaged", "The header takes more memory than there is.")]
+            return [Refused(path, "damaged", "There is not enough memory for the header.")]
         except Exception:  # noqa: BLE001 - the boundary: any damaged header is one row of the report
             log.debug("%s", path, exc_info=True)
             return [Refused(path, "damaged", "The header is damaged: its elements contradict one another.")]

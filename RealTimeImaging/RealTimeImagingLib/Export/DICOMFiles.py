@@ -102,7 +102,7 @@ class DICOMFolder(Writer):
         matrix, shape = self.frames.matrix(0), self.frames.shape
         off = distance(self._matrix(0), matrix, shape)
         if off > VOXEL * float(np.linalg.norm(matrix[:3, :3], axis=0).min()):
-            text = f"DICOM has right angles only: voxels at the edges lie up to {off:.2g} mm beside their places."
+            text = f"DICOM allows only right angles: voxels at the edges are displaced by up to {off:.2g} mm."
             self._tell("export-straightened", text, "warning")
 
     def _plan(self, largest: int) -> list[_Instance]:
@@ -156,7 +156,7 @@ class DICOMFolder(Writer):
         return dataset
 
     def _matrix(self, place: int) -> Matrix:
-        # As it is written.
+        # As the file has it.
         return rightAngled(self.frames.matrix(place), self.frames.shape)
 
     def _rightHanded(self, instance: _Instance) -> tuple[Matrix, bool]:

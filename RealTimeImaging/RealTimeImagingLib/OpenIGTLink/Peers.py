@@ -57,7 +57,7 @@ class Peers:
             return self._door.status
         silent = [peer.name for peer in self.connected if peer.silent]
         names = _listed([peer.name for peer in self.connected])
-        return f"Connected with {names}." + (f" Nothing comes from {_listed(silent)}." if silent else "")
+        return f"Connected with {names}." + (f" Nothing arrives from {_listed(silent)}." if silent else "")
 
     def step(self, seconds: float) -> Iterator[tuple[Peer, Message | Problem] | Event]:
         """What came, after waiting for so many seconds at most when nothing is there. Take it all."""
@@ -161,10 +161,10 @@ class Peers:
     def _watch(self, now: float) -> Iterator[tuple[Peer, Message | Problem] | Event]:
         for peer in list(self.connected):
             if now >= peer.giveBackAt:
-                # Others wait for it: it is lent for images that come at once.
+                # Lent memory is for images that arrive without a pause: other streams wait for it.
                 peer.receiver.giveBack()
             if peer.receiver.ready and not peer.lost:
-                # A message that was given up without a byte of its own connection.
+                # Another connection needed the memory of this one's message.
                 for item in peer.receiver.filled(0):
                     yield peer, item
                     del item

@@ -107,7 +107,7 @@ class Receiver:
 
     @property
     def ready(self) -> bool:
-        """True when ``filled(0)`` gives something: a message was given up without bytes of its own connection."""
+        """True when ``filled(0)`` yields something: another connection made this one give up its message."""
         return bool(self._ready)
 
     @property
@@ -122,7 +122,7 @@ class Receiver:
 
     @property
     def received(self) -> int:
-        """Bytes of the image that is received into lent memory which came so far."""
+        """Bytes of the current image in lent memory."""
         return self._memory.received
 
     def giveBack(self) -> None:
@@ -246,7 +246,7 @@ class Receiver:
             begin = self._intake.glimpse(8)
             other = OTHER_PROTOCOLS.get(begin[:2])
             reason = f"{other}; this port speaks OpenIGTLink" if other else f"{error}. It begins with {begin!r}"
-            text = f"What came is no message of OpenIGTLink: {reason}."
+            text = f"Not an OpenIGTLink message: {reason}."
             raise WireError(text, "not-openigtlink") from error
         self._intake.drop(HEADER_SIZE)
         self.counts.begun += 1
@@ -291,7 +291,7 @@ class Receiver:
         self._deliver(message, header, extended, metadata)
 
     def _giveWay(self) -> None:
-        text = "its connection took most of the memory that all connections share, and another one needed some"
+        text = "its connection used most of the memory that all connections share, and another one needed memory"
         self._throw(WireError(text, "too-large"))
 
     def _throw(self, error: WireError | MemoryError) -> None:
@@ -330,8 +330,8 @@ class Receiver:
         self._toldParts.add(device)
         name = device or "A device without a name"
         text = (
-            f"{name} sends an image of {image.nbytes:,} bytes in small parts: it is given each time that parts with "
-            f"a quarter of its bytes came."
+            f"{name} sends an image of {image.nbytes:,} bytes in small parts. The image is updated each time that "
+            "parts with a quarter of its bytes have arrived."
         )
         self._ready.append(Problem("image-in-parts", text, device=device))
 

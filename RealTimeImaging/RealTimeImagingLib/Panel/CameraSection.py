@@ -51,7 +51,7 @@ class CameraSection(Section):
         if words:
             self.complain(words)
         elif not self._offers:
-            self.complain(_("No camera was found. Connect one, and close other programs that use it."))
+            self.complain(_("No camera was found. Connect a camera, and close other programs that use it."))
 
     def _restore(self) -> None:
         self.ui.cameraSearchButton.enabled = True

@@ -267,12 +267,12 @@ class DICOM(ImageFile):
 def _notes(dataset: Any, images: Sequence[Placed], mosaic: Mosaic | str | None) -> tuple[str, ...]:
     found = [spacingNote(dataset)]
     if isinstance(mosaic, str):
-        found.append(f"The mosaic is {mosaic}: it is shown as one picture.")
+        found.append(f"The mosaic is {mosaic}. It is shown as one picture.")
     for number, image in enumerate(images, 1):
         if absent := image.attributes.get("MissingSlices"):
             count, several = len(absent.split()), f" of image {number}" if len(images) > 1 else ""
             names = ", ".join(absent.split()[:10]) + (" ..." if count > 10 else "")
-            found.append(f"{count} of {len(image.frames)} slices{several} are missing: number {names}.")
+            found.append(f"Missing: {count} of {len(image.frames)} slices{several}, number {names}.")
     return tuple(filter(None, found))
 
 

@@ -28,8 +28,8 @@ def decoded(dataset: Any, layout: Layout, data: bytes) -> Pixels:
     python-gdcm or pylibjpeg and its plugins, where they are installed. SimpleITK, which Slicer brings, has GDCM in it:
     JPEG Lossless, JPEG of 12 bits, JPEG-LS and JPEG 2000; grey or RGB.
 
-    :raises NotAnImageError: code "unsupported": nothing here decodes the transfer syntax, which the message names; code
-        "damaged": what decodes it cannot decode these bytes.
+    :raises NotAnImageError: code "unsupported": no decoder for the transfer syntax is installed; code "damaged": the
+        decoder fails on these bytes.
     """
     import pydicom
 
@@ -47,10 +47,11 @@ def decoded(dataset: Any, layout: Layout, data: bytes) -> Pixels:
     except MemoryError:
         raise
     except Exception as error:
-        # What decoders raise on damaged bytes is nowhere declared.
+        # Decoders do not declare which exceptions they raise on damaged bytes.
         found = _decodedBySimpleITK(single, layout, modern)
         if found is None and _decodes(syntax):
-            raise NotAnImageError(f"The pixels are damaged: they are no {syntax.name}.", "damaged") from error
+            text = f"The pixels are damaged: they cannot be decoded as {syntax.name}."
+            raise NotAnImageError(text, "damaged") from error
         if found is None:
             raise NotAnImageError(
                 f"Pixels in {syntax.name} cannot be decoded: no decoder for it is installed.", "unsupported"
@@ -67,7 +68,7 @@ def temporaryFolder() -> tempfile.TemporaryDirectory[str]:
 
 
 def _decodes(syntax: Any) -> bool:
-    # Whether there is a decoder: then it is the bytes that are wrong.
+    # Whether a decoder is installed. If it is, a failure means damaged bytes.
     try:
         import SimpleITK  # noqa: F401
 

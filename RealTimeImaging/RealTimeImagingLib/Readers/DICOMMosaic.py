@@ -83,7 +83,7 @@ def _siemens(dataset: Any, layout: Layout) -> Mosaic | str:
     if not count:
         across, count = _guessed(dataset, layout, protocol)
         if not across:
-            return "not split: the private header with the number of slices is gone, and nothing else says it"
+            return "not split: the private header with the number of slices is missing, and no other element has it"
     if across < 1 or layout.rows % across or layout.columns % across:
         return f"not split: {layout.columns} x {layout.rows} cannot have {count} slices"
     rows, columns = layout.rows // across, layout.columns // across
@@ -207,7 +207,7 @@ def _unitedImaging(dataset: Any, layout: Layout) -> Mosaic | str:
         count = len(items)
     across = math.ceil(math.sqrt(count)) if 0 < count <= _MOST_SLICES else 0
     if not across:
-        return "not split: the private header with the number of slices is gone"
+        return "not split: the private header with the number of slices is missing"
     down = math.ceil(count / across)
     if layout.rows % down or layout.columns % across:
         return f"not split: {layout.columns} x {layout.rows} cannot have {count} slices"

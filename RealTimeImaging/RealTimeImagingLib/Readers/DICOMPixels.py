@@ -16,7 +16,7 @@ _FLOATS = {0x0008: ("f4", 32), 0x0009: ("f8", 64)}
 
 
 def valueOf(source: Any, name: str) -> Any | None:
-    """The value of an element; None where there is none, or one that contradicts its representation ("***")."""
+    """The value of an element; None where it is absent, empty, or contradicts its value representation ("***")."""
     try:
         value = source.get(name)
     except (ValueError, TypeError, ArithmeticError, AttributeError, NotImplementedError):
@@ -65,7 +65,7 @@ class Layout:
             try:
                 return default if value is None or value == "" else int(value)
             except (ValueError, TypeError) as error:
-                raise NotAnImageError(f"{name} in the header is no whole number.", "damaged") from error
+                raise NotAnImageError(f"{name} in the header is not a whole number.", "damaged") from error
 
         little = element[:2] == b"\xe0\x7f"
         which = int.from_bytes(element[2:4], "little" if little else "big")
@@ -170,7 +170,7 @@ def coloured(array: Pixels, layout: Layout, dataset: Any) -> Pixels:
 
 
 def rescaleOf(dataset: Any, frame: int) -> tuple[float, float]:
-    """RescaleSlope and RescaleIntercept of a frame; 1 and 0 where the file says none, or none that can be."""
+    """RescaleSlope and RescaleIntercept of a frame; 1 and 0 where the file has none, or impossible ones."""
     group = functionalGroup(dataset, frame, "PixelValueTransformationSequence") or dataset
     slope, intercept = _real(group, "RescaleSlope", 1.0), _real(group, "RescaleIntercept", 0.0)
     return (slope, intercept) if slope and math.isfinite(slope + intercept) else (1.0, 0.0)

@@ -121,7 +121,9 @@ def dataFiles(header: str, names: Sequence[str]) -> list[str]:
 
 
 def checkInside(header: str, paths: Sequence[str]) -> None:
-    """Whoever may write a header must not make this user read, store and send any file of theirs through it.
+    """Check that data files lie in the header's folder or below.
+
+    Otherwise the author of a header could make its reader show, record and send any of the reader's files.
 
     :raises NotAnImageError: code "unsupported": a data file is, all links resolved, outside the header's folder.
     """
@@ -138,7 +140,7 @@ def checkInside(header: str, paths: Sequence[str]) -> None:
 def _outside(name: str) -> NotAnImageError:
     return NotAnImageError(
         f"The header names the data file {name[:80]!r}, which leads out of the header's folder. "
-        "Only files in the same folder are read.",
+        "Only files in this folder or below are read.",
         "unsupported",
     )
 
@@ -200,7 +202,7 @@ def afterLines(path: str, offset: int, lines: int) -> int | None:
 
 
 def decodedText(data: bytes) -> str:
-    """The text of a header: UTF-8, or Latin-1 where it is not that."""
+    """The text of a header: UTF-8, or Latin-1 where the bytes are not UTF-8."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:

@@ -59,8 +59,11 @@ def unfinished(folder: str) -> list[str]:
 
 
 def repair(folder: str) -> list[Repair]:
-    """Finish them, in the order of their names. A recording whose process lives is not touched, and one that cannot be
-    finished keeps no other from it. Never raises for what the file system does."""
+    """Finish unfinished recordings, in the order of their names.
+
+    A recording whose process lives is not touched. A recording that cannot be finished does not stop the others. File
+    system errors are reported in the results and never raised.
+    """
     repairs = []
     for base in _locked(folder):
         path = os.path.join(folder, base)
@@ -82,16 +85,16 @@ def repair(folder: str) -> list[Repair]:
                 lock.release(remove=done)
         except OSError as error:
             found = _unrepaired(folder, base, reasonOf(error))
-        except Exception:  # one recording, whatever is in its files, must not keep the others from being finished
+        except Exception:  # the boundary: one recording with strange files must not stop the repair of the others
             log.exception("%s cannot be repaired", path)
-            found = _unrepaired(folder, base, "its files hold what this module does not write")
+            found = _unrepaired(folder, base, "its files have content that this module does not write")
         repairs.append(found)
     _removeHolders(folder)
     return repairs
 
 
 def _removeHolders(folder: str) -> None:
-    """Remove the locks of dead processes that stood for those of their streams."""
+    """Remove the locks that dead processes held for all their streams."""
     for base in _locked(folder):
         try:
             lock = Lock.takeOver(os.path.join(folder, base + LOCK)) if _isHolder(folder, base) else None
@@ -146,7 +149,7 @@ class _Part:
     rest: int = 0
     """Bytes of pixels behind the last frame that has a line."""
     damaged: int = 0
-    """Number of a last line, from 1, that cannot be understood; 0 when there is none."""
+    """Number of a damaged last line, from 1; 0 when no line is damaged."""
 
 
 class _Found:

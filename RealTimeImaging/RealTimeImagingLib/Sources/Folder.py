@@ -136,7 +136,7 @@ class FolderSource:
             self._looks.hurry()
 
     def rest(self) -> Iterator[Arrival | Event]:
-        """The volumes whose slices have come, and of which nothing told yet that they are whole."""
+        """Yield the volumes that are not closed yet, as they are."""
         yield from self._show(self._volumes.rest(self._clock()))
 
     def close(self) -> None:
@@ -211,7 +211,7 @@ class FolderSource:
         self._problem = problem = problemOf(folder, error, self._seen)
         if problem not in self._problemsTold:
             self._problemsTold.add(problem)
-            text = f"{problem.words}. Images are shown as soon as it can be listed."
+            text = f"{problem.words}. Images are shown as soon as the folder can be listed."
             yield Event(problem.code, text, "warning", folder)
         if problem.code != "too-many-open-files":
             self._there, self._firstLook = False, []
@@ -262,7 +262,7 @@ class FolderSource:
         elif not self._exhausted:
             self._exhausted = True
             name = self._name(candidate.path)
-            text = f"{name} cannot be read now, as too many files are open ({verdict.why}). It is tried again."
+            text = f"{name} cannot be read now: too many files are open ({verdict.why}). The module tries again."
             yield Event("too-many-open-files", text, "warning", self._settings.folder)
 
     def _tellUnfinished(self, candidate: Candidate, code: str, patience: float, stamp: Stamp) -> Iterator[Event]:
@@ -291,7 +291,7 @@ class FolderSource:
         self._exhausted = False
         stream = self._series(os.path.basename(path)) or self._settings.stream
         for note in set(whole.reader.notes) - self._told:
-            # Once: all files of a series mostly have the same to tell.
+            # Once: the files of a series mostly have the same notes.
             self._told.add(note)
             yield Event("image-note", f"{name}: {note}", "warning", path)
         try:

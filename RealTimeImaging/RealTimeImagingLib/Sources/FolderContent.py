@@ -91,7 +91,7 @@ class FolderContent:
                 f"{files} there{f' ({kinds})' if kinds else ''}, which {fit} not fit the pattern {self._pattern}"
             )
         if self._subfolder:
-            parts.append(f"images lie in the subfolder {self._subfolder}: switch on Look in subfolders to take them")
+            parts.append(f"images lie in the subfolder {self._subfolder}: switch on Look in subfolders to show them")
         return "; ".join(parts)
 
 

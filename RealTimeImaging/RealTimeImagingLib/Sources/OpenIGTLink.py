@@ -49,9 +49,11 @@ LARGE = 1 << 18
 NODES = ("transform", "points", "polydata")
 """Kinds of messages of which each device has a node."""
 NOT_REJECTED = ("unknown-type", "no-data", "image-in-parts")
-"""Codes of problems that cost nothing which could have been used."""
-ADVICE = {"wrong-crc": " If all its messages fail, it makes no checksums: untick Verify checksums (CRC)."}
-"""What to do, by the code of a problem."""
+"""Codes of problems in which no usable data is lost."""
+ADVICE = {
+    "wrong-crc": " If all messages of this device fail, it sends no checksums: untick Verify checksums (CRC).",
+}
+"""Advice for the user, by the code of a problem."""
 BACKLOG = 4 << 20
 """Bytes that may wait for a peer that does not read; more is not sent."""
 
@@ -90,7 +92,7 @@ class OpenIGTLinkSource:
         self._streams: dict[str, tuple[weakref.ref[Peer], str]] = {}
         """By the stream's name: whose it is, and the device's name. The buffers of a peer that has left go with it."""
         self._devices: dict[str, tuple[weakref.ref[Peer], str]] = {}
-        """The same for the names of positions, points and surfaces."""
+        """The same for the names of transforms, points and surfaces."""
         self._repetitions, self._clock = Repetitions(), clock
         self._sent: list[Event] = []
         self._warned = False
@@ -172,7 +174,7 @@ class OpenIGTLinkSource:
     # ---- in
 
     def _lendOne(self, nbytes: int) -> Pixels | None:
-        # Peers that are slow in the middle of an image must not have all the memory by which images are shown.
+        # Slow peers must not hold all the shared memory in the middle of their images.
         return None if any(peer.receiver.borrows for peer in self._peers.connected) else self._lend(nbytes)
 
     def _take(self, peer: Peer, item: Message | Problem) -> Iterator[Arrival | Event | DeviceMessage]:
@@ -205,7 +207,7 @@ class OpenIGTLinkSource:
     def _problem(self, peer: Peer, problem: Problem) -> Iterator[Event]:
         if problem.code not in NOT_REJECTED:
             self._journal.refuse()
-        # By computer: a peer may connect anew for each message.
+        # By computer, not by connection: a peer may connect anew for each message.
         host = _hostOf(peer.name)
         text = f"{problem.text}{ADVICE.get(problem.code, '')}"
         if self._repetitions.isNew((host, problem.code, problem.device), text, self._clock()):

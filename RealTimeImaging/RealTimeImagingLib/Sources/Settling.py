@@ -154,7 +154,7 @@ class Candidate:
                 return self._judge(stamp, now)
             return Waiting(str(error)) if self._mayBeWritten(now, None) else Bad(str(error), error.code)
         except FileNotFoundError:
-            return Waiting("it has just gone away")
+            return Waiting("it has just been removed")
         except OSError as error:
             self._reader = None
             if getattr(error, "winerror", None) in _WINDOWS_LOCKED:
@@ -202,7 +202,7 @@ class Candidate:
                     return "another program has it open for writing"
                 wait = 0.0 if writing is False else self._quietNeeded(path, reader)
             except OSError as error:
-                return f"whether a program writes it cannot be told ({error.strerror or error})"
+                return f"it is unknown whether a program still writes it ({error.strerror or error})"
             if self.quiet(now) < wait:
                 return f"a program may still write it: it counts as whole after {wait:.0f} s without change"
         return None
