@@ -19,7 +19,7 @@ from .Listeners import Listeners
 _TOLD = 20
 """Volumes that failed, each of which is an event; the report names all."""
 _COUNTED = {"done": "done", "skipped": "already converted", "failed": "failed", "cancelled": "cancelled"}
-"""The counts of a report, and the words for them."""
+"""The counts of a report, and their labels."""
 
 
 class Conversions:

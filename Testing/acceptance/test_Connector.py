@@ -249,7 +249,7 @@ def test_a_port_that_is_taken_is_told_once_and_tried_again(slicer, extension, lo
     (node,) = extension
     until(lambda: node.calls.count(("start",)) == 3)
     assert [event.code for event in logic.events()].count("port-taken") == 1
-    assert "Port 18944 is taken" in handle.status
+    assert "Another program uses port 18944" in handle.status
     monkeypatch.setattr(slicer.vtkMRMLIGTLConnectorNode, "taken", False)
     until(lambda: "waiting" in handle.status)
 
@@ -273,7 +273,7 @@ def test_images_that_are_refused_are_counted_and_each_device_is_named(slicer, ex
     [
         ({"host": "127.0.0.1"}, "listens on all addresses"),
         ({"port": 0}, "cannot choose a free port"),
-        ({"allowed": ("10.0.0.7",)}, "lets every computer connect"),
+        ({"allowed": ("10.0.0.7",)}, "accepts every computer"),
     ],
 )
 def test_what_it_cannot_keep_is_refused(slicer, extension, logic, values, words):
@@ -285,12 +285,12 @@ def test_what_it_cannot_keep_is_refused(slicer, extension, logic, values, words)
 
 def test_one_connector_at_a_time_and_none_beside_push(slicer, extension, logic):
     first = logic.start(server())
-    with pytest.raises(errors().SettingsError, match="port 18944 runs already"):
+    with pytest.raises(errors().SettingsError, match="port 18944 is running"):
         logic.start(server(port=18945, stream="Other"))
     logic.stop(first)
     until(lambda: not logic.isRunning())
     logic.push(pixels(1)[0])
-    with pytest.raises(errors().SettingsError, match="Images from Python"):
+    with pytest.raises(errors().SettingsError, match="images from Python"):
         logic.start(server())
     logic.stop()
     until(lambda: not logic.isRunning())

@@ -49,7 +49,7 @@ def acquire(plan: Plan, console: Console, stopped: threading.Event) -> int:
             if end == float("inf"):
                 workers[0].command({"command": "stop"})
                 end = time.monotonic() + LONGEST_END
-            # A recording gets the time it needs, as long as it goes on.
+            # Wait longer for a recording, as long as it makes progress.
             end = max(end, workers[0].progressed + workers[0].patience)
         if time.monotonic() > due:
             due += PERIOD

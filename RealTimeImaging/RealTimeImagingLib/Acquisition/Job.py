@@ -26,10 +26,10 @@ log = logging.getLogger(__name__)
 def beginJob(finishes: bool = False) -> tuple[LineWriter, Iterator[bytes], bytes | None]:
     """Where to tell lines, the lines that come, and the first of them, the work to do; None when there is none.
 
-    :param finishes: the process has files to finish when all are told to end, and starts no others.
+    :param finishes: True for a process that has files to finish at the end of a session, and starts no other processes.
     """
-    # Ctrl+C in a terminal, its closing and the end of a session reach all processes at once; Slicer decides, and when
-    # it ends, the end of input tells this one to finish.
+    # Ctrl+C in a terminal, its closing and the end of a session signal all processes at once. This process ignores
+    # them: Slicer decides, and the end of input tells this process to finish.
     for name in ("SIGINT", "SIGTERM", "SIGHUP") if finishes else ("SIGINT",):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)

@@ -44,8 +44,10 @@ class LineWriter:
         self._thread.start()
 
     def put(self, message: dict[str, Any], always: bool = True) -> bool:
-        """Queue a line; False when it is left out: one that is not to be written always is, and is counted, when too
-        many wait."""
+        """Queue a line; return False when it is dropped.
+
+        :param always: False drops and counts the line when too many lines wait.
+        """
         line = self.encoded(message)
         if not line:
             return False
@@ -120,8 +122,7 @@ class Outlet:
         self._counts: dict[str, Any] = {}
         """The newest. A frame that had to wait leaves with these: older ones would take back what was told since."""
         self._received: dict[str, int] = {}
-        """Totals of the streams of which frames came since the last line: with all of them, the cost of a line would
-        grow with their number."""
+        """Totals of the streams that changed since the last line. A line with all streams would cost more with each."""
         self._lock = threading.Lock()
         self._returned = threading.Condition(self._lock)
         self._refused = 0
@@ -132,7 +133,7 @@ class Outlet:
     def show(self, frame: Frame, counts: dict[str, Any]) -> None:
         """Pass a frame on as soon as a slot is free, unless a newer one of its stream comes before.
 
-        :param counts: the cumulative counts; they travel with it. ``received`` has the streams of which frames came.
+        :param counts: the cumulative counts, sent with the frame. ``received`` has only the streams that changed.
         """
         with self._lock:
             self._waiting.pop(frame.stream, None)
@@ -191,7 +192,7 @@ class Outlet:
                 self._returned.wait(left)
 
     def _dropped(self) -> None:
-        # The garbage collector may call this while this thread holds a lock. SimpleQueue.put() is made for that.
+        # The garbage collector may call this while this thread holds the lock; SimpleQueue.put() is reentrant.
         if self._waiting:
             self._drops.put(None)
 

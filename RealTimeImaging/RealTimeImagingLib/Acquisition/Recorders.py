@@ -44,7 +44,7 @@ class Recorders:
         self._recorders: dict[str, Recorder] = {}
         self._messages = MessageRecorder(folder, name, attributes, self._origin)
         self._open: dict[str, Recorder] = {}
-        """Those whose files may be open, the one that was used last at the end."""
+        """Recorders whose files may be open; the one used last is at the end."""
         self._holder: Lock | None = None
         self._events: list[Event] = []
         try:
@@ -125,7 +125,7 @@ class Recorders:
     def finish(self, tell: Callable[[int, int], None]) -> tuple[list[str], list[str]]:
         """Close all files; the paths of the headers that Slicer opens, and of the manifests of messages.
 
-        :param tell: called after each stream with how many are closed, and how many there are.
+        :param tell: called after each stream with the number of closed streams and of all streams.
         """
         headers = []
         for place, recorder in enumerate(self._recorders.values()):
@@ -138,7 +138,7 @@ class Recorders:
         return headers, messages
 
     def _holderName(self) -> str:
-        """File name of the lock that stands for those of all streams; empty when there is none: they stay open."""
+        """File name of the lock that replaces those of all streams; empty when there is none, so that theirs stay."""
         if self._holder is None:
             for name in candidates(fileName(self._name)):
                 try:

@@ -85,7 +85,7 @@ class RingWriter:
         self._newest = -1
         self._dropped: deque[tuple[int, int]] = deque()
         self.onDropped: Callable[[], None] = lambda: None
-        """Called when memory that was lent is let go, from any thread at any moment: it takes no lock."""
+        """Called when lent memory is released, from any thread at any moment. It must not take a lock."""
 
     def lend(self, nbytes: int) -> Pixels | None:
         """Memory of a free slot to decode into, uint8; None when there is none of that size."""
@@ -97,7 +97,7 @@ class RingWriter:
         memory: Pixels = np.frombuffer(current.memory, np.uint8, nbytes, slot * current.slotBytes)
 
         def dropped(_: object) -> None:
-            # Any thread may let the last view go: noted here, done in _collect().
+            # Any thread may release the last view: note it here, and free the slot in _collect().
             self._dropped.append((generation, slot))
             self.onDropped()
 

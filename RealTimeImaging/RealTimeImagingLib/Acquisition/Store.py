@@ -22,19 +22,26 @@ REPAIR_TIME = 0.5
 class Store:
     """Stores frames while it is told to, and keeps the last ones in memory for somebody who asks later.
 
-    Commands: ``record`` (folder, name, attributes, kept: begin with the frames in memory; id, a number by which
-    Slicer's side knows the recording), ``stopRecording``, ``keep`` (seconds, bytes; 0 seconds end it), ``repair``
-    (folder: finish what dead processes left there).
+    Commands:
 
-    Lines: ``storage`` (free, kept; and, while something is recorded, ``stored``, and ``writing``, see below),
-    ``recorded`` (paths of headers, when the files are closed) with ``messages`` (paths of the manifests of what devices
-    said meanwhile), ``stored`` and ``unfinished`` (why some files could not be closed, and a repair has to; empty when
-    all are), ``repaired`` (recording, name, paths, messages).
+    - ``record``: folder, name, attributes; kept (begin with the frames in memory); id (the recording's number).
+    - ``stopRecording``.
+    - ``keep``: seconds, bytes; 0 seconds end it.
+    - ``repair``: folder; finish the recordings of dead processes there.
 
-    ``stored`` counts this recording only, over all processes of its source: ``id``, ``recorded``, ``failed`` and
-    ``bytes`` of frames, ``losses`` (by reason), ``messages`` (recorded and failed, of this process: a write of the
-    journal for each message would cost as much as storing it). ``writing`` is there while frames that were in memory
-    are written, or files are closed: ``done`` of ``total``, ``unit`` "bytes" or "streams".
+    Lines:
+
+    - ``storage``: free, kept; during a recording also stored and writing, see below.
+    - ``recorded``: paths of the headers, when the files are closed. With it ``messages`` (paths of the manifests of
+      device messages), ``stored``, and ``unfinished`` (why some files could not be closed, else empty).
+    - ``repaired``: recording, name, paths, messages.
+
+    ``stored`` counts one recording over all processes of its source: ``id``, ``recorded``, ``failed``, ``bytes``,
+    ``losses`` (by reason). Its ``messages`` (recorded, failed) count this process only: a write of the journal for each
+    message would cost as much as storing it.
+
+    ``writing`` is present while frames from memory are written, or files are closed: ``done`` of ``total``, ``unit``
+    "bytes" or "streams".
 
     :param journal: counts what is stored.
     :param outlet: takes events and lines.
@@ -50,11 +57,11 @@ class Store:
         self._tellDue = 0.0
         self._before = (0, 0)
         self._earlier: dict[str, Any] = {}
-        """What processes before this one stored of the recording."""
+        """Counts at the begin of the recording, from earlier processes of its source."""
         self._bytes = 0
         self._writing: dict[str, Any] | None = None
         self.progressed = time.monotonic()
-        """When something was stored or closed last."""
+        """When the last frame was stored or the last file closed (time.monotonic())."""
         self._commands: dict[str, Callable[..., None]] = {
             "record": self._record,
             "stopRecording": self.stop,
@@ -126,7 +133,7 @@ class Store:
         if self._recorders:
             return
         self._repairing.start(folder)
-        # A process that died while it recorded had the same: its counts are those of the recording, too.
+        # The same id as in the journal: an earlier process of this source died while it made this recording.
         before = self._journal.recording
         if not before or before["id"] != id:
             before = {"id": id, "recorded": self._journal.recorded, "failed": self._journal.failed, "bytes": 0}
@@ -144,7 +151,7 @@ class Store:
         frames = self._kept.take() if self._kept else []
         total, sizes = sum(frame.pixels.nbytes for frame in frames), [frame.pixels.nbytes for frame in frames]
         done = 0
-        # One after the other leaves the memory once it is stored.
+        # Release the memory of each frame as soon as it is stored.
         frames.reverse()
         given = (frames.pop() for _ in range(len(frames)))
         for size, stored in zip(sizes, recorders.appendKept(given, self._keptMessages), strict=True):
@@ -209,7 +216,7 @@ class Store:
 
 
 def repairedLine(repair: Repair) -> dict[str, Any]:
-    """What a line tells of a repair."""
+    """The line ``repaired`` about one recording."""
     return {
         "recording": repair.recording,
         "name": repair.name,

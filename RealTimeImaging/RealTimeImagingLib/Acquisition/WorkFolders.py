@@ -16,7 +16,7 @@ HOLDER = "process"
 TRIES, PAUSE = 5, 0.02
 """How often, and seconds between, a folder that does not go is tried again."""
 _HOLDER_LENGTH = 64
-"""What is overwritten by the same length needs no more room when the disk is full."""
+"""Bytes; a text of constant length can be overwritten on a full disk."""
 _NAME = re.compile(rf"{PREFIX}-(\d+)-.+")
 
 

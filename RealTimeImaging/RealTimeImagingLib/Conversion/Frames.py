@@ -1,6 +1,6 @@
-"""Files of which the header's first level does not say all: frames with places of their own, volumes, ultrasound.
+"""DICOM files whose top-level header is not enough: frames with places of their own, volumes, ultrasound.
 
-The live reader reads them; frames with places become slices like any others.
+The live reader reads them. Frames with places become slices like those of single-frame files.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..Readers.DICOMPixels import rescaleOf
 from .Headers import Common, Refused, Slice
 
 KINDS = {"M": "M", "P": "P", "R": "R", "I": "I", "MAGNITUDE": "M", "PHASE": "P", "REAL": "R", "IMAGINARY": "I"}
-"""Words of ImageType and ComplexImageComponent to what they mean."""
+"""Values of ImageType and ComplexImageComponent, and the kind of image that they mean."""
 ENHANCED = (
     *("1.2.840.10008.5.1.4.1.1.2.", "1.2.840.10008.5.1.4.1.1.4.", "1.2.840.10008.5.1.4.1.1.6.2"),
     *("1.2.840.10008.5.1.4.1.1.12.", "1.2.840.10008.5.1.4.1.1.13.", "1.2.840.10008.5.1.4.1.1.30"),
@@ -32,15 +32,15 @@ _ULTRASOUND = ("US", "IVUS")
 
 
 def needsReader(one: Slice) -> bool:
-    """Whether the header's first level does not say all of it."""
+    """Whether the top-level header is not enough to describe the file."""
     common = one.common
     return common.many or (common.spacing is None and common.modality in _ULTRASOUND)
 
 
 def expanded(one: Slice, commons: dict[tuple[object, ...], Common]) -> list[Slice | Refused]:
-    """What the file is: a slice for each frame with a place of its own, else a slice or volumes.
+    """The slices of a file: one for each frame with a place of its own, else one for the whole file.
 
-    :param commons: those that are known, so that equal ones stay one object.
+    :param commons: known descriptions, so that equal ones stay one object.
     :raises OSError: it cannot be read.
     """
     reader = DICOM(one.path)
@@ -107,7 +107,7 @@ def _frames(one: Slice, header: Header, words: str, commons: dict[tuple[object, 
 
 
 def _ranks(infos: list[FrameInfo]) -> dict[int, int]:
-    # Which moment each frame is of.
+    # Rank of the moment of each frame, by frame number.
     ranks: dict[int, int] = {}
     for stack in stacksOf(infos):
         if stack[0].plane is None:

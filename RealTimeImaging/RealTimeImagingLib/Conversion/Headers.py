@@ -117,7 +117,7 @@ class Slice(NamedTuple):
     :param frame: its number in the file, from 0; -1: the file as a whole.
     :param shape: (k, j, i[, 3]) of each of the volumes that a file is by itself. ``place``: their IJKToRAS, row by row.
     :param weighting: diffusion b-value and gradient direction, as text.
-    :param notes: what somebody should know of it, in words.
+    :param notes: sentences for the user.
     """
 
     path: str

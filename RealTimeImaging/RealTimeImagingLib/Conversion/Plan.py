@@ -120,7 +120,7 @@ def _task(number: int, volume: Volume, settings: ConversionSettings, name: str) 
 
 
 def _sourceBytes(volume: Volume) -> int:
-    # Of a file that is several slices, the part of those that are used.
+    # Of a multi-frame file only the bytes of the frames that are used.
     wholes = {one.path: one.size for one in volume.files if one.frame < 0}
     frames = sum(one.common.sliceBytes for one in volume.files if one.frame >= 0)
     return sum(wholes.values()) + frames

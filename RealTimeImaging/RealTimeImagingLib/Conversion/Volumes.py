@@ -101,8 +101,7 @@ def volumesOf(found: Iterable[Slice | Refused]) -> tuple[list[Volume], list[Refu
 
 
 def _withoutCopies(slices: list[Slice]) -> tuple[list[Slice], list[Refused]]:
-    # Of files with the same SOPInstanceUID the first is used, unless it is cut and another is not. Frames of a file
-    # have its UID in common.
+    # Of files with the same SOPInstanceUID, use the first one that is not cut. Frames of one file share its UID.
     byUID: dict[str, list[str]] = defaultdict(list)
     cut: dict[str, bool] = {}
     for one in slices:
@@ -150,7 +149,7 @@ def _alike(slices: list[Slice]) -> list[list[Slice]]:
 
 
 def _coloursOf(common: Common) -> str:
-    # Compressed and plain files of a series name their colours differently, and come out alike.
+    # Compressed and plain files of a series name their colours differently; decoded, they are the same.
     return "colour" if common.samples > 1 else common.photometric
 
 
@@ -192,7 +191,7 @@ def _volumes(uid: str, slices: list[Slice]) -> list[Volume]:
     for one in slices:
         moments[one.temporal].append(one)
     if slices[0].frame >= 0 and len(moments) > 1 and any(volume.reason for volume in made):
-        # Each moment lies somewhere else, as after a correction of motion.
+        # Each moment has its own places, as after a motion correction: group the slices by moment first.
         groups = [group for key in sorted(moments, key=natural) for group in groupsOf(placesOf(moments[key]))]
         made = [volume for group in groups for volume in _sameplaces(uid, group)]
     return made
