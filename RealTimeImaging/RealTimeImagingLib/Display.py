@@ -1,4 +1,4 @@
-"""The newest frame of each stream, shown when the views have time for it. Slicer's main thread; nothing here waits."""
+"""Show the newest frame of each stream when the views have time for it, on Slicer's main thread."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from .Messages import Messages
 from .Statistics import Spread, StreamCounts
 
 SHORTEST_PAUSE = 0.004
-"""Seconds from the end of one showing to the next, so that the window is drawn and the mouse is heard in between."""
+"""Seconds between two turns of showing, in which Slicer redraws its window and handles the mouse."""
 TURN = 0.02
-"""Seconds for showing before the window has its turn."""
+"""Seconds of showing, after which Slicer handles other events."""
 HELD = 2
-"""Slots of one process that frames hold while they wait for views; more are copied, so that other streams arrive."""
+"""Most slots of one process that waiting frames hold; further frames are copied, so that other streams get slots."""
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +76,8 @@ class Display:
         that will draw it, or None when any view may.
     :param messages: of devices; they are shown before the frames.
     :param listeners: get frames and events.
-    :param onChange: called when something was shown.
-    :param budget: says when the next frame of a stream may be shown.
+    :param onChange: called when a frame or message was shown.
+    :param budget: decides when the next frame of a stream may be shown.
     """
 
     def __init__(
@@ -103,16 +103,16 @@ class Display:
         self._timer.connect("timeout()", self.showDue)
 
     def reset(self) -> None:
-        """Begin all figures anew: the first of the sources starts."""
+        """Restart all figures, when the first of the sources starts."""
         self.latency, self.mainThread = Spread(), Spread()
         self._budget.forget()
 
     def stop(self) -> None:
-        """Show nothing more unless a frame comes."""
+        """Show nothing more until a frame arrives."""
         self._timer.stop()
 
     def close(self) -> None:
-        """Let go of what would keep this object alive; it is not used afterwards."""
+        """Release the timer, which would keep this object alive. Do not use the object afterwards."""
         self._timer.stop()
         self._timer.disconnect("timeout()", self.showDue)
 
@@ -141,7 +141,7 @@ class Display:
         self._showWaiting(everything=True)
 
     def showDue(self) -> None:
-        """Show what may be shown now, and the rest when its time comes."""
+        """Show the frames that the budget allows now, and schedule the others."""
         if self._showing or not (self._waiting or self._messages.waiting):
             return
         pause = self._pause()
@@ -156,7 +156,7 @@ class Display:
         return max(pause, self._nextShow - time.perf_counter())
 
     def _showWaiting(self, everything: bool) -> None:
-        """Show the waiting frames: all, or those for which the budget does not ask to wait."""
+        """Show all waiting frames, or those that the budget allows."""
         if self._showing:  # a callback runs the event loop: an older frame must not come after a newer one
             return
         due = [stream for stream in self._waiting if everything or self._budget.wait(stream) <= 0]

@@ -1,4 +1,4 @@
-"""When the next image of a stream may be shown, so that drawing leaves the window time for the user."""
+"""Limit the display rate of each stream, so that drawing leaves Slicer time for the user."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from collections.abc import Callable, Collection
 SHARE = 0.6
 """Part of the window's time that showing and drawing images may take."""
 LONGEST = 1.0
-"""Most seconds that the drawings of one image count: the display never stops, however slow a view is."""
+"""Most seconds charged for the drawings of one image: the display never stops, however slow a view is."""
 FIRST = 0.1
-"""Most seconds that the drawings of a stream's first image count: a new view compiles and allocates."""
+"""Most seconds charged for the drawings of a stream's first image: a new view compiles shaders and allocates."""
 JUDGED = 6
-"""Latest images whose drawing tells what the next one is expected to take."""
+"""Number of latest images from which the drawing time of the next one is estimated."""
 SMALL = 1e-9
 
 Stream = str | None
-"""A stream's name; None stands for what devices send beside images."""
+"""A stream's name; None stands for device messages."""
 
 
 class DrawingBudget:
-    """Keeps account of the seconds that showing and drawing take.
+    """Account of the seconds spent on copying and drawing.
 
-    Each stream owes the seconds in which views draw it. Passing time pays SHARE of its length: first for copying, which
-    delays every stream, then for the drawings of all streams in equal parts. A stream whose views are cheap is
-    therefore not slowed by another in an expensive view, and all together take no more than SHARE.
+    Each stream is charged the seconds in which views draw it. Passing time pays SHARE of its length: first for copying,
+    which delays every stream, then for the drawings of all streams in equal parts. So a stream in fast views is not
+    slowed by a stream in slow views, and all together take no more than SHARE.
 
     :param clock: gives seconds, never backwards.
     """
@@ -59,7 +59,7 @@ class DrawingBudget:
         self._pay()
         began, charged = self._begun
         self.begin()
-        # A drawing that came in the middle of it is charged as a drawing.
+        # A drawing during the copy is charged as a drawing.
         self._copying += max(0.0, self._paid - began - (self._charged - charged))
         for view in self._pending if views is None else views:
             self._pending.setdefault(view, set()).add(stream)
@@ -70,7 +70,7 @@ class DrawingBudget:
     def drawn(self, view: str, seconds: float, more: bool = False) -> None:
         """Charge a drawing to the streams that were shown in this view since the last one.
 
-        A drawing that no stream caused, such as one after a click, is charged to none.
+        A drawing that no stream caused, such as after a click, is not charged.
 
         :param more: these seconds belong to the view's last drawing.
         """
@@ -83,7 +83,7 @@ class DrawingBudget:
         self._charged += seconds if streams else 0.0
 
     def forget(self) -> None:
-        """Forget all streams: others are about to start."""
+        """Forget all streams before others start."""
         self._copying = 0.0
         self._debts.clear()
         self._rounds.clear()
@@ -108,7 +108,7 @@ class DrawingBudget:
 
 
 class _Round:
-    """What the views took for one image: expected when it is shown, measured until the next one is."""
+    """Drawing time of one image: estimated when it is shown, measured until the next one is shown."""
 
     def __init__(self) -> None:
         self._known: deque[float] = deque(maxlen=JUDGED)
@@ -120,15 +120,15 @@ class _Round:
         if self._images > 1:
             self._known.append(self._measured)
         self._images += 1
-        # The upper quartile: one slow drawing is soon forgotten, and so are images that came too soon to be drawn. What
-        # is beyond it is charged when it is drawn.
+        # The upper quartile ignores one slow drawing, and images that were replaced before they were drawn. Time beyond
+        # the estimate is charged when it is measured.
         ordered = sorted(self._known)
         self._charged = ordered[3 * len(ordered) // 4] if ordered else 0.0
         self._measured = 0.0
         return self._charged
 
     def add(self, seconds: float) -> float:
-        """Add a drawing; returns the seconds beyond what was expected."""
+        """Add a drawing; returns the seconds beyond the estimate."""
         self._measured = min(self._measured + seconds, LONGEST if self._images > 1 else FIRST)
         beyond = max(0.0, self._measured - self._charged)
         self._charged += beyond

@@ -1,4 +1,4 @@
-"""How long the views take to draw, measured at their render windows."""
+"""Drawing times of the views, measured at their render windows."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import qt
 import vtk
 
 LOOK = 1.0
-"""Seconds between two looks for views that a new layout has brought."""
+"""Seconds between two searches for the views of a new layout."""
 
 
 class DrawingTimes:
     """Observes render windows until :meth:`close`.
 
-    A drawing lasts from StartEvent to EndEvent. What the window does until it is idle again, such as putting the
-    picture on the screen, belongs to the drawing, too; it counts at most as long as the drawing itself.
+    A drawing lasts from StartEvent to EndEvent. The work until the window is idle again, such as putting the picture on
+    the screen, belongs to the drawing, too. It counts at most as long as the drawing itself.
 
     :param windows: gives the vtkRenderWindow of each view by the view's name.
-    :param report: called with a view's name, seconds, and whether these belong to the drawing that it told last.
+    :param report: called with a view's name, seconds, and True when these belong to the view's last drawing.
     :param clock: gives seconds, never backwards.
     """
 
@@ -41,7 +41,7 @@ class DrawingTimes:
         self._idle.connect("timeout()", self._settle)
 
     def look(self) -> None:
-        """Observe views that are new, and no more those that are gone; once in LOOK seconds, else it does nothing."""
+        """Observe new views, and stop observing views that are gone; at most once in LOOK seconds."""
         now = self._clock()
         if now < self._nextLook:
             return
@@ -58,7 +58,7 @@ class DrawingTimes:
             self._observed[name] = (found[name], tags)
 
     def close(self) -> None:
-        """Observe nothing more; not used afterwards."""
+        """Stop observing. Do not use the object afterwards."""
         for name in list(self._observed):
             self._stop(name)
         self._idle.stop()

@@ -18,7 +18,7 @@ from .Listeners import Listeners
 from .Private import makePrivateFolder
 
 FEW = 3
-"""Files that are named one by one."""
+"""Most files that are named one by one."""
 
 
 class Exports:
@@ -89,9 +89,9 @@ class Exports:
         self._start(lambda callbacks: ExportProcess(ChecksumJob(tuple(headers)), *callbacks), quiet=True)
 
     def repair(self, folder: str, onDone: Callable[[list[dict[str, Any]]], None]) -> None:
-        """Finish what a process has left in a folder that died or was ended; events tell what became of it.
+        """Finish the recordings of dead processes in a folder; events report the result.
 
-        :param onDone: gets what became of each recording, as a line of the acquisition process tells it.
+        :param onDone: gets a line for each recording, as :func:`Acquisition.Store.repairedLine` makes it.
         """
         self._start(lambda callbacks: ExportProcess(RepairJob(folder), *callbacks), quiet=True, onDone=onDone)
 
@@ -101,7 +101,7 @@ class Exports:
             process.cancel()
 
     def forget(self) -> None:
-        """The scene was closed: stop what was asked for, and wait for the end."""
+        """Cancel the exports that the user started, and wait for their end, because the scene is closed."""
         for process in [process for process in self._running if isinstance(process.job, ExportJob)]:
             process.waitForEnd()
 
@@ -139,7 +139,7 @@ class Exports:
 
         def failed(words: str) -> None:
             event = Event("not-saved", words, "info" if made[0].cancelled else "error")
-            # Nobody asked for a quiet one, so nobody waits to hear that it was cancelled.
+            # The user did not start a quiet job, and needs no event when it is cancelled.
             self._end(made[0], None if quiet and made[0].cancelled else event, quiet)
             onDone([])
 
@@ -167,7 +167,7 @@ class Exports:
 
 
 def _named(paths: Sequence[str]) -> str:
-    """One file by its path, several by their number and their folder."""
+    """Name one file by its path, several by their number and folder."""
     if len(paths) == 1:
         return paths[0]
     folder = os.path.dirname(paths[0])

@@ -79,7 +79,7 @@ class FrameCallbacks:
         return any(one.every for one in self._entries)
 
     def hand(self, frame: Frame, arriving: bool = False) -> None:
-        """Call the callbacks for frames that are shown or, when it arrives, those for every frame."""
+        """Call the callbacks for shown frames or, with ``arriving``, those for every frame."""
         taken: dict[str, float] = {}
         for entry in [one for one in self._entries if one.every == arriving and self._wants(one, frame)]:
             started = time.perf_counter()

@@ -21,9 +21,9 @@ class Handle:
         """What was asked for: with another engine than our own, not what its process was told."""
         self._status = "The acquisition process is starting."
         self.connectorStatus = ""
-        """Status of SlicerOpenIGTLink's connector, which takes the place of the process's; empty for other sources."""
+        """Status of SlicerOpenIGTLink's connector, which replaces the process's status; empty for other sources."""
         self.refused = 0
-        """Images that were rejected in Slicer's process, before they reached that of the source."""
+        """Images that were rejected in Slicer's process, before they reached the source's process."""
         self.rejected = self.recorded = self.failed = 0
         self.streams: dict[str, str] = {}
         """Name of each stream at the source to its name in the session."""
@@ -38,7 +38,7 @@ class Handle:
         self.details: dict[str, Any] = {}
         """What the source has to tell beside its status, such as the token of one that is sent images over HTTP."""
         self.storage: dict[str, Any] = {}
-        """What the process said last of what it stores: see :class:`Store`."""
+        """The last line ``storage`` of the process: see :class:`Store`."""
         self.broadcast: dict[str, Any] = {}
         """What the process said last of those to whom it sends its images: see :class:`Broadcast`."""
         self.retired = False
@@ -110,7 +110,7 @@ class Handle:
             self._hints = None
 
     def takeCounts(self, counts: dict[str, Any]) -> None:
-        """The cumulative counts that came with a line; ``received`` has only the streams of which frames came."""
+        """Take the cumulative counts of a line, whose ``received`` has only the streams that changed."""
         self.rejected = counts["rejected"] + self.refused
         self.received.update(counts["received"])
         self.recorded, self.failed = counts["recorded"], counts["failed"]

@@ -1,14 +1,19 @@
 """What must survive the death of the acquisition process: frame numbers, and which files are done.
 
-Four small files in the session's working folder. ``files.jsonl`` grows by one line for each finished file. The state
-is overwritten in place with one short write for each frame, in two files by turns; it has the number of the stream of
-the last frame. The numbers of all streams are in ``numbers``, a line each, in which the number is overwritten after the
-state. So a frame costs the same however many streams there are. A killed process loses nothing: a write that returned
-is in the system's page cache, and one that a kill divides (Linux writes page by page) has not happened, as its line has
-no end or its checksum is wrong and the state before it counts; a number that a kill divides is in the state.
+Four small files in the session's working folder:
 
-When the disk is full, the journal goes on in memory, says so (``problem``) and writes all again when there is room. A
-process that ends meanwhile must not be replaced: the next one would not know what was done.
+- ``files.jsonl`` grows by one line for each finished file.
+- Two state files are overwritten by turns, with one short write for each frame. The state has the number of the last
+  frame in its stream.
+- ``numbers`` has a line for each stream. Its number is overwritten in place after the state, so that a frame costs the
+  same however many streams there are.
+
+A killed process loses nothing. A write that returned is in the system's page cache. A kill may divide a write (Linux
+writes page by page): then the line has no end or a wrong checksum, and the state before it counts. A divided number is
+in the state.
+
+When the disk is full, the journal goes on in memory, sets ``problem``, and writes everything again when there is room.
+A process that ends meanwhile must not be replaced: the next one would not know which files and frames are done.
 """
 
 from __future__ import annotations
@@ -25,13 +30,13 @@ from types import TracebackType
 from typing import Any
 
 Stamp = tuple[int, ...]
-"""(size in bytes, mtime_ns), and behind them what else tells two files of one path apart; see the source's listing."""
+"""(size in bytes, mtime_ns), and further values that tell two files of one path apart; see Listing.versionOf."""
 
 STATE_NAMES = ("state0.json", "state1.json")
 FILES_NAME = "files.jsonl"
 NUMBERS_NAME = "numbers"
 AGAIN = 0.5
-"""Seconds between two tries to write on a disk that was full."""
+"""Seconds between two attempts to write on a full disk."""
 _DIGITS = 20
 
 
@@ -67,9 +72,9 @@ class Journal:
         self.recorded = self.failed = 0
         """Frames that a recording has, and that one should have and has not."""
         self.recording: dict[str, Any] = {}
-        """What was counted before the recording that is being made, and what it has so far: see Store.py."""
+        """Counts before the current recording, and its own so far: see Store.py."""
         self.problem = ""
-        """Why nothing can be written now; empty while all is."""
+        """Why nothing can be written now; empty while writing works."""
         self.kept: dict[str, Any] = {}
         """What a source wants to know again after a restart, as JSON has it; see :meth:`keep`."""
         self.listed = False
@@ -99,7 +104,7 @@ class Journal:
         self._loadFiles()
         self._loadNumbers()
         self._loadState()
-        for stream in self._last:  # which a kill may have kept out of the file of numbers
+        for stream in self._last:  # a kill may have divided its number
             self._attempt(self._saveNumber, stream)
 
     @property
@@ -170,7 +175,7 @@ class Journal:
         self._save()
 
     def keepRecording(self, values: dict[str, Any]) -> None:
-        """Note what a recording begins with; what is changed in it later is kept with the next frame."""
+        """Note the counts at the begin of a recording; later changes in ``values`` are saved with the next frame."""
         self.recording = values
         self._save()
 
@@ -184,7 +189,7 @@ class Journal:
         """Note that nothing more is wanted of a file until its stamp changes."""
         self._append({path: stamp}, verdict)
         opened = self.unfinished.get(path)
-        # A file that may still be completed goes on behind its images that became frames.
+        # A file that may still be completed keeps the count of its images that became frames.
         if verdict is not Verdict.INCOMPLETE or (opened and not opened.accepted):
             self.unfinished.pop(path, None)
         self._openPath = None
@@ -257,7 +262,7 @@ class Journal:
             self._again = time.monotonic() + AGAIN
 
     def _saveAll(self) -> None:
-        """Write what could not be written before."""
+        """Write everything that could not be written before."""
         self._saveFiles()
         self._saveState()
         for stream in self.numbers:
@@ -272,7 +277,7 @@ class Journal:
                 break
             stream = json.loads(line[_DIGITS:])
             self._places[stream], self._numbersSize = self._numbersSize, self._numbersSize + len(line)
-            if line[:_DIGITS].isdigit():  # else a kill divided it, and the state has it
+            if line[:_DIGITS].isdigit():  # otherwise a kill divided the number, and the state has it
                 self.numbers[stream] = int(line[:_DIGITS])
 
     def _saveNumber(self, stream: str) -> None:

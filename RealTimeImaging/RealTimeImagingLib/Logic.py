@@ -157,7 +157,7 @@ class RealTimeImagingLogic(
         return handle
 
     def isSimulated(self, handle: Handle) -> bool:
-        """Whether a source shows the images of a simulated scanner."""
+        """True for a source that shows the images of a simulated scanner."""
         return any(shown is handle for _, shown in self._scanners)
 
     def stop(self, handle: Handle | None = None) -> None:
@@ -240,8 +240,8 @@ class RealTimeImagingLogic(
         ``statistics()["callbackMs"]``; the event "callback-slow" says when it is too long.
 
         :param stream: only frames of this stream.
-        :param every: also with frames that arrive in Slicer and are not shown, because drawing takes too long. While
-            the window is blocked, a source holds some frames and skips older ones.
+        :param every: True also calls with frames that arrive in Slicer and are not shown, because drawing takes too
+            long. While the window is blocked, a source keeps its newest frames and skips older ones.
         """
         self.listeners.frameCallbacks.add(callback, stream, every)
 

@@ -1,8 +1,8 @@
-"""Access rights of what the module writes: images of people and animals are for the user alone.
+"""Access rights of the files that the module writes: only the user may read images of people and animals.
 
 Folders get the mode 0700 and files 0600. With GROUP_VARIABLE set to 1 in the environment, which child processes
-inherit, the user's group may read: 0750 and 0640. On Windows no rights are set: what lies below the user's profile
-inherits the profile's rights, which keep other users out, and elsewhere those of the parent folder hold.
+inherit, the user's group may read: 0750 and 0640. On Windows no rights are set: files inherit those of the parent
+folder. Below the user's profile these keep other users out.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ GROUP_VARIABLE = "REALTIMEIMAGING_GROUP_READ"
 
 
 def groupMayRead() -> bool:
-    """Whether the user's group may read what is written from now on."""
+    """True when the user's group may read files that are written from now on."""
     return os.environ.get(GROUP_VARIABLE) == "1"
 
 
 def setGroupMayRead(allowed: bool) -> None:
-    """Let the user's group read what this process, and each process that it starts later, writes from now on."""
+    """Let the user's group read the files that this process, and processes that it starts later, write from now on."""
     os.environ[GROUP_VARIABLE] = "1" if allowed else "0"
 
 
 def openPrivate(path: str, flags: int) -> int:
-    """Open a file as os.open does; a file that this makes is private. Also an ``opener`` for :func:`open`.
+    """Open a file as os.open does, and make a new file private. Also an ``opener`` for :func:`open`.
 
     :raises OSError: it cannot be opened.
     """
@@ -38,8 +38,7 @@ def openPrivate(path: str, flags: int) -> int:
 
 
 def makePrivateFolder(path: str, new: bool = False) -> None:
-    """Make a folder, and those above it that are missing; each that this makes is private. One that is there stays as
-    it is.
+    """Make a private folder, and private folders above it that are missing. Existing folders stay as they are.
 
     :param new: the folder must not be there yet.
     :raises OSError: it cannot be made, or something else has the name.
@@ -58,7 +57,7 @@ def makePrivateFolder(path: str, new: bool = False) -> None:
 
 
 def _allow(path: str, mode: int) -> None:
-    # The user's umask may have taken away what the group is given; a folder keeps the bit that passes its group on.
+    # The umask may have removed the group's rights. A folder keeps its set-group-ID bit.
     if os.name != "posix":
         return
     try:

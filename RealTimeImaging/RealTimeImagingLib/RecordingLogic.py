@@ -58,9 +58,9 @@ class RecordingLogic:
             letters, digits and ``_ . -`` only.
         :param name: what the files' names begin with; empty for the date and time.
         :param kept: begin with the frames that :meth:`keepLast` has in memory.
-        :raises SettingsError: no folder.
-        :raises RecordingFolderError: one in which nothing can be written, or below a folder in which images are
-            expected; it is a RecordingError and a SettingsError.
+        :raises SettingsError: no folder is given.
+        :raises RecordingFolderError: the folder cannot be written, or lies below a folder in which images are expected;
+            it is a RecordingError and a SettingsError.
         :raises RecordingError: an attribute name or value that a file cannot keep.
         """
         name = self.recordings.start(folder, {**self.metadata(), **(attributes or {})}, name, kept)
@@ -79,10 +79,10 @@ class RecordingLogic:
         return self.recordings.active
 
     def showRecording(self, browserNode: Any = None) -> None:
-        """Show a recording in the views, in the place of its streams, and choose it in Slicer's sequence toolbar.
+        """Show a recording in the views, in place of its streams, and select it in Slicer's sequence toolbar.
 
-        A recording that ends does so by itself in views that show nothing live. The next start of a stream brings its
-        live volume back.
+        A finished recording is shown automatically in views that show nothing live. The next start of a stream shows
+        its live volume again.
 
         :param browserNode: vtkMRMLSequenceBrowserNode that :meth:`stopRecording` returned; None: the last recording.
         :raises SettingsError: no recording is in the scene, or it has no images.
@@ -95,7 +95,7 @@ class RecordingLogic:
         self.sequences.present(browser)
 
     def lastRecording(self) -> Any:
-        """The vtkMRMLSequenceBrowserNode of the recording that was finished last; None when none is in the scene."""
+        """The vtkMRMLSequenceBrowserNode of the last finished recording; None when the scene has none."""
         last = self.recordingViews.last
         return last if last is not None and last.GetScene() is slicer.mrmlScene else None
 
@@ -125,7 +125,7 @@ class RecordingLogic:
     def setGroupMayRead(self, allowed: bool) -> None:
         """Let the user's group read what is recorded, received and exported from now on; kept in Slicer's settings.
 
-        By default only the user can. Sources that run already keep what held when they were started.
+        By default only the user can. Running sources keep the rights with which they were started.
         """
         slicer.app.userSettings().setValue(GROUP_MAY_READ_KEY, bool(allowed))
         setGroupMayRead(allowed)

@@ -51,13 +51,13 @@ class Recordings:
         session.orderGivers.append(self._orders)
         session.onStored = self._stored
         self.onInScene: Callable[[list[Any]], None] = lambda browsers: None
-        """Called with the browser nodes of a recording that is in the scene."""
+        """Called with the browser nodes of a recording when it has been added to the scene."""
         self.repairIn: Callable[[str, Callable[[list[Repaired]], None]], None] | None = None
-        """Finishes what a process that was ended has left in a folder, and gives what it found."""
+        """Finishes the recordings of dead processes in a folder, and calls back with their lines."""
         self.repairFolder = ""
         """Where the last recording went: what a dead process left there is finished when a source starts."""
         self._recordings: list[OneRecording] = []
-        """Those that are not settled, and the last one; the latest last."""
+        """Recordings that are not completely in the scene yet, and the last one; in order of their start."""
         self._keep: dict[str, Any] | None = None
         self._ran = False
         self._number = 0
@@ -86,7 +86,7 @@ class Recordings:
             checkRecordingFolder(handle.settings, path)
         prepareFolder(path)
         name = name.strip() or time.strftime("Recording_%Y-%m-%d_%H-%M-%S")
-        # Numbers of sessions before this one must not be met again: a process may be told of both.
+        # Never reuse the number of an earlier session: a process may know recordings of both.
         self._number = max(self._number + 1, time.time_ns() // 1_000_000)
         one = OneRecording(self._number, name, {"folder": path, "name": name, "attributes": dict(attributes)})
         self._recordings = [*(other for other in self._recordings if not other.settled), one]
@@ -138,7 +138,7 @@ class Recordings:
         return any(one.stopped and not one.settled for one in self._recordings) or self._sequences.busy
 
     def status(self) -> dict[str, Any]:
-        """What is told of the recording that is made, or was made last.
+        """Status of the current or last recording.
 
         ``active``, ``name``, ``seconds`` since its start, ``recorded``, ``failed`` and ``bytes`` of its images,
         ``messages`` of devices (recorded, failed), ``writing`` (None, or what is still to be written: ``done`` of
@@ -193,7 +193,7 @@ class Recordings:
             self._settle()
 
     def forget(self) -> None:
-        """The scene was closed. What is recorded ends; its end is told, and the scene has nothing of it."""
+        """End the recordings because the scene was closed: events report their end, and nothing enters the scene."""
         self._sequences.forget()
         for one in self._recordings:
             one.leaveScene()
@@ -232,7 +232,7 @@ class Recordings:
             self._settle()
 
     def _repaired(self, found: Repaired) -> None:
-        """A recording was finished for a process that had died: of this session, or of another one."""
+        """Add a recording of a dead process, of this session or another, that a repair has finished."""
         if not found["paths"] and not found["messages"]:
             return
         name = found["name"]
@@ -243,7 +243,7 @@ class Recordings:
         if one is None:
             one = OneRecording(0, name, {})
             one.stop()
-            # Before the last one, of which the panel tells.
+            # Before the last one, whose status the panel shows.
             self._recordings.insert(max(0, len(self._recordings) - 1), one)
         one.settled = False
         self._add(one, found["paths"], found["messages"])
@@ -259,7 +259,7 @@ class Recordings:
         self._builder.start(BUILD_PAUSE)
 
     def _settle(self) -> None:
-        if self._settling:  # those who are told may ask again
+        if self._settling:  # callbacks may call this again
             return
         self._settling = True
         try:
@@ -296,7 +296,7 @@ class Recordings:
             self._onComplete(headers)
 
     def _repairAfter(self, one: OneRecording) -> None:
-        """What a process leaves that ends before it has closed its files is finished by another."""
+        """Let another process finish the files of processes that ended before they closed them."""
         ended = [handle for handle in one.untold if handle.ended]
         one.untold = [handle for handle in one.untold if handle not in ended]
         if not ended or not one.plan:

@@ -113,8 +113,8 @@ class Session:
     def close(self, written: bool = True) -> None:
         """Stop all sources and wait for their end; for scene close, reload and application exit.
 
-        :param written: wait also for those that write a recording for longer than a stop takes; else they go on, and
-            nothing more of them is shown.
+        :param written: True also waits for sources that still write a recording. False lets them finish it, and shows
+            none of their images.
         """
         running = self.running()
         self.stop()
@@ -134,7 +134,7 @@ class Session:
         self.display.close()
 
     def runningWith(self, stream: str) -> Handle | None:
-        """The source that has this stream and has not ended; None when there is none."""
+        """The running source of a stream; None when there is none."""
         for handle in self.handles:
             if not handle.ended and (stream in handle.counts or stream in handle.streams.values()):
                 return handle

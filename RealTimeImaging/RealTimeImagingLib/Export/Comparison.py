@@ -106,7 +106,7 @@ def compareTimes(found: list[float], expected: list[float], tolerance: float, wh
 
 
 def distance(one: Matrix, other: Matrix, shape: tuple[int, ...]) -> float:
-    """The farthest that a voxel lies from where another matrix has it, millimetres."""
+    """Largest distance of a voxel between two IJKToRAS matrices, millimetres."""
     off = _corners(one - other, shape)
     return float(np.sqrt((off * off).sum(axis=0).max()))
 

@@ -31,7 +31,7 @@ ULTRASOUND = "1.2.840.10008.5.1.4.1.1.3.1"
 TICK = 1e-6
 """Seconds; the standard's times have no finer digits, and those of frames are written as finely."""
 _STRAIGHT = 1e-7
-"""Cosine below which axes are at right angles."""
+"""Cosine up to which axes count as being at right angles."""
 _PER_FRAME = 0x52009230
 _FRAME_TIME, _FRAME_TIME_VECTOR = 0x00181063, 0x00181065
 
@@ -174,9 +174,9 @@ def addCine(dataset: Any, frames: Frames, matrix: Matrix, places: range) -> None
 
 
 def rightAngled(ijkToRAS: Matrix, shape: tuple[int, ...]) -> Matrix:
-    """The nearest matrix whose axes are at right angles, which is all that readers of DICOM take.
+    """The nearest matrix with axes at right angles; readers of DICOM accept no other.
 
-    Rounding leaves headers up to :data:`Volumes.SHEAR` off; the middle of the volume stays where it is.
+    Rounding leaves headers up to :data:`Volumes.SHEAR` off. The middle of the volume stays in place.
 
     :param ijkToRAS: 4x4 float64, millimetres. ``shape``: (k, j, i) of the volume.
     """

@@ -118,7 +118,7 @@ def readPairs(path: str) -> dict[str, str]:
 
 
 def readFields(path: str) -> dict[str, str]:
-    """The fields of an attached NRRD header."""
+    """The fields of an attached NRRD header, by name."""
     found = (line.partition(": ") for line in _headerLines(path))
     return {key: value for key, sign, value in found if sign and ":=" not in key}
 

@@ -1,4 +1,4 @@
-"""Finishes what a process has left of its recordings, at once and not only when the next source starts."""
+"""Finish the recordings of a dead process at once, not only when the next source starts."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from ..Recording import repair
 
 @dataclass(frozen=True)
 class RepairJob:
-    """:param folder: where the recordings are."""
+    """The job to finish the recordings in a folder.
+
+    :param folder: where the recordings are.
+    """
 
     folder: str
 
     def toJSON(self) -> dict[str, Any]:
-        """What the process is told."""
+        """The line for the export process."""
         return {"repair": self.folder}
 
 
 def repairFolder(folder: str) -> tuple[list[dict[str, Any]], list[Event]]:
-    """What became of each recording, as a line of the acquisition process tells it, and the events."""
+    """Finish the recordings in a folder; returns a line for each (see :func:`repairedLine`), and the events."""
     found = repair(folder)
     return [repairedLine(one) for one in found], [one.event for one in found]

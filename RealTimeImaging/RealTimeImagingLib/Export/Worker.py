@@ -82,7 +82,7 @@ def _listen(given: Iterator[bytes], work: Work, ended: threading.Event, lines: L
 
 
 def _removePixels(first: bytes) -> None:
-    """Remove the pixels of a snapshot from memory: when Slicer has ended, nobody else does."""
+    """Remove the pixels of a snapshot from memory: after Slicer's end, no other process does."""
     snapshot = json.loads(first).get("snapshot")
     folder = os.path.dirname(snapshot["rawPath"]) if snapshot else ""
     if os.path.basename(folder).startswith(f"{PREFIX}-"):

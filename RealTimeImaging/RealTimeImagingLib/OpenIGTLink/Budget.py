@@ -1,4 +1,4 @@
-"""One memory limit for all connections of a source: each pays for what it received, not for what it announced."""
+"""One memory limit for all connections of a source: each is charged for the bytes that it received, not announced."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ..Errors import WireError
 class Account:
     """Memory that one connection holds for one purpose.
 
-    :param budget: which it is a part of.
-    :param giveUp: lets all of this memory go, because another account needs room.
+    :param budget: the limit that it shares.
+    :param giveUp: releases all of this memory, because another account needs it.
     """
 
     def __init__(self, budget: Budget, giveUp: Callable[[], None]) -> None:
@@ -20,7 +20,7 @@ class Account:
         self.nbytes = 0
 
     def claim(self, nbytes: int) -> None:
-        """Hold so many bytes from now on, instead of those before.
+        """Change the account to ``nbytes`` bytes.
 
         :raises WireError: too much memory is in use, and no other account holds more than this one would.
         """
@@ -29,11 +29,11 @@ class Account:
         self._set(nbytes)
 
     def release(self) -> None:
-        """Hold nothing."""
+        """Change the account to 0 bytes."""
         self._set(0)
 
     def giveUp(self) -> None:
-        """Let all memory go."""
+        """Release all memory."""
         self._giveUp()
         self.release()
 
@@ -43,8 +43,10 @@ class Account:
 
 
 class Budget:
-    """Shares a number of bytes among accounts. When they are used up, the account with the most bytes gives way: a peer
-    that sends small messages is never refused because others hold large ones.
+    """A number of bytes shared among accounts.
+
+    When the bytes are used up, the account with the most bytes gives them up. So a peer that sends small messages is
+    never refused because others hold large ones.
 
     :param limit: most bytes of all accounts together.
     """
@@ -58,20 +60,20 @@ class Budget:
     def open(self, giveUp: Callable[[], None]) -> Account:
         """Open an account; :meth:`close` ends it.
 
-        :param giveUp: called when the account has to let all its memory go.
+        :param giveUp: called when the account has to release all its memory.
         """
         account = Account(self, giveUp)
         self._accounts.append(account)
         return account
 
     def close(self, account: Account) -> None:
-        """End an account; what it held is free."""
+        """End an account, and free its bytes."""
         account.release()
         if account in self._accounts:
             self._accounts.remove(account)
 
     def makeRoom(self, account: Account, nbytes: int) -> None:
-        """Let the largest accounts give way until this one can hold so many bytes.
+        """Make the largest accounts give up their memory until this one can hold ``nbytes`` bytes.
 
         :raises WireError: it would be the largest itself.
         """
@@ -92,7 +94,7 @@ def _size(account: Account) -> int:
 
 @dataclass(frozen=True)
 class Budgets:
-    """What all connections of a source share.
+    """The budgets that all connections of a source share.
 
     :param receiving: memory of messages that are not complete.
     :param parts: memory of images that come in parts.
@@ -103,5 +105,5 @@ class Budgets:
 
     @classmethod
     def of(cls, limit: int) -> Budgets:
-        """Each with this limit in bytes."""
+        """Make both budgets with this limit in bytes."""
         return cls(Budget(limit), Budget(limit))

@@ -30,7 +30,7 @@ OTHER_PROTOCOLS = {
     b"HT": "a web server answered",
     b"SS": "it is an SSH connection",
 }
-"""What a peer speaks instead, by its first two bytes."""
+"""The protocol that a peer speaks instead of OpenIGTLink, by its first two bytes."""
 
 _HEADER = struct.Struct(f">H{TYPE_SIZE}s{DEVICE_SIZE}sQQQ")
 _EXTENDED = struct.Struct(">HHII")
@@ -94,9 +94,9 @@ def _deviceIn(raw: bytes) -> str:
 
 
 def takeFullName(device: str, metadata: dict[str, str]) -> str:
-    """The device's name: that of the metadata, from which it is taken, otherwise that of the header.
+    """The device's name: from the metadata, which lose it, otherwise from the header.
 
-    :param device: the header's, at most 20 bytes.
+    :param device: the header's name, at most 20 bytes.
     """
     return deviceName(metadata.pop(FULL_NAME, "")) or device
 

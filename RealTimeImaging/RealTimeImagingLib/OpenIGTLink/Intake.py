@@ -107,11 +107,11 @@ class Intake:
 
     @property
     def toFill(self) -> int:
-        """Bytes that the memory of :meth:`fill` still needs."""
+        """Bytes that are missing in the memory of :meth:`fill`."""
         return len(self._target) if self._target else 0
 
     def redirect(self, target: memoryview) -> None:
-        """Let :meth:`fill` go on in other memory; the one before is let go."""
+        """Continue :meth:`fill` in other memory, and release the memory before."""
         self._target = target
 
     def skip(self, nbytes: int) -> Steps[None]:

@@ -1,4 +1,4 @@
-"""Memory for the message that is being received: lent, or growing with the bytes that come."""
+"""Memory for the message that is being received: lent, or growing with the received bytes."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from .Budget import Account
 from .Intake import BUFFER_SIZE, Intake, Steps
 
 FIRST = 16 << 20
-"""Most bytes of the first piece of memory for a message that is not received into lent memory. It is doubled as the
-bytes come: a message costs what was sent of it, and not what its header announces."""
+"""Most bytes of the first memory for a message that is not received into lent memory. The memory doubles as bytes
+arrive: a message costs as much as was sent of it, not as much as its header announces."""
 
 Lend = Callable[[int], "Pixels | None"]
-"""Gives memory for so many bytes (uint8) to receive pixels into, or None when there is none to spare."""
+"""Gives memory of this number of bytes (uint8) to receive pixels into; None when no slot is free."""
 
 
 class Memory:
-    """Receives into lent memory as long as the bytes come at once, and into own memory otherwise.
+    """Memory of one connection: lent while the bytes arrive without a pause, otherwise its own.
 
     :param intake: gives the bytes.
-    :param account: pays for own memory.
+    :param account: is charged for own memory.
     :ivar borrows: True while bytes are received into lent memory.
-    :ivar borrowed: how often memory was lent.
+    :ivar borrowed: number of times that memory was lent.
     """
 
     def __init__(self, intake: Intake, account: Account) -> None:
@@ -36,11 +36,11 @@ class Memory:
 
     @property
     def received(self) -> int:
-        """Bytes of the image that is received into lent memory which came so far."""
+        """Bytes of the current image in lent memory."""
         return self._memorySize - self._intake.toFill if self.borrows else 0
 
     def giveBack(self) -> None:
-        """Let lent memory go and receive the rest of the image into own memory.
+        """Return lent memory, and receive the rest of the image into own memory.
 
         :raises WireError: all connections together have too much in memory.
         :raises MemoryError: the computer has no memory for it.
@@ -55,7 +55,7 @@ class Memory:
         self._memory, self._memorySize, self.borrows = own, own.nbytes, False
 
     def charge(self) -> None:
-        """Pay for the bytes that came.
+        """Charge the account for the received bytes.
 
         :raises WireError: all connections together have too much in memory.
         """
@@ -63,7 +63,7 @@ class Memory:
             self._account.claim(self._memorySize - self._intake.toFill)
 
     def fill(self, nbytes: int, lent: Pixels | None = None) -> Steps[None]:
-        """Receive so many bytes into lent memory, or into memory that grows as they come; :meth:`taken` gives it.
+        """Receive ``nbytes`` bytes into lent memory, or into memory that grows with them; :meth:`taken` returns it.
 
         :raises WireError: all connections together have too much in memory.
         :raises MemoryError: the computer has no memory for them.
@@ -75,7 +75,7 @@ class Memory:
         done = 0
         while True:
             yield from self._intake.fill(self._memory.data[done : self._memorySize])
-            # Memory that was given back meanwhile is replaced by own memory, which may be shorter than the message.
+            # giveBack() may have replaced the memory by own memory, which may be shorter than the message.
             done = self._memorySize
             if done == nbytes:
                 break
@@ -85,19 +85,20 @@ class Memory:
             del bigger
 
     def taken(self) -> Pixels:
-        """What was filled last; it is the caller's."""
+        """The memory of the last :meth:`fill`; the caller owns it."""
         memory, self._memory, self.borrows = self._memory, None, False
         if memory is None:
             raise AssertionError("Nothing was filled.")
         return memory
 
     def takeAll(self, nbytes: int) -> Steps[bytes]:
+        """Receive ``nbytes`` bytes, any number, and return them."""
         if nbytes <= BUFFER_SIZE:
             return (yield from self._intake.take(nbytes))
         yield from self.fill(nbytes)
         return self.taken().tobytes()
 
     def letGo(self) -> None:
-        """Hold nothing."""
+        """Release all memory."""
         self._memory, self.borrows = None, False
         self._account.release()

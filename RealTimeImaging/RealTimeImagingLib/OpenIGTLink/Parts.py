@@ -14,10 +14,10 @@ from .ImageMessage import ImageHeader, Triple
 
 MOST_DEVICES = 256
 SMALL = 1 << 16
-"""Bytes of a whole image that is given with every part, whatever the part's size."""
+"""Most bytes of an image that is returned after every part, whatever the part's size."""
 SHARE = 4
-"""A larger image is given each time that parts with a SHARE of its bytes came. So a few bytes never cost much more than
-themselves: a part of one voxel can announce an image of gigabytes."""
+"""A larger image is returned each time that parts with one SHARE-th of its bytes arrived. So a few bytes never cost
+much more than themselves: a part of one voxel can announce an image of gigabytes."""
 _OVERHEAD = 1024
 """Bytes of memory that a waiting part takes beside its pixels."""
 
@@ -27,15 +27,15 @@ class _Partial:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     pixels: Pixels | None = None
-    """The whole image; None while too little of it came."""
+    """The whole image; None while too little of it has arrived."""
     waiting: dict[tuple[Triple, Triple], tuple[tuple[slice, ...], Pixels]] = field(default_factory=dict)
     """Parts that are not laid into the whole image yet, by offset and size."""
     came: int = 0
-    """Bytes of parts since the whole image was given."""
+    """Bytes of parts since the whole image was returned."""
 
     @property
     def nbytes(self) -> int:
-        """Memory that it takes."""
+        """Bytes of its memory."""
         whole = 0 if self.pixels is None else self.pixels.nbytes
         return whole + sum(part.nbytes + _OVERHEAD for _, part in self.waiting.values())
 
@@ -60,9 +60,9 @@ class Parts:
     def put(self, device: str, header: ImageHeader, part: Pixels) -> Pixels | None:
         """Lay a part into the device's image; what was never sent is zero.
 
-        :param part: the caller does not use its memory again.
+        :param part: its memory must not be used again.
         :returns: the whole image, which the next part will change; None while the parts since the last one have less
-            than a SHARE of its bytes. An image of another size or type starts anew.
+            than one SHARE-th of its bytes. An image of another size or type starts anew.
         :raises WireError: there is no memory for it.
         """
         image = self._kept.pop(device, None)
@@ -119,9 +119,9 @@ class Parts:
         self._makeRoom(0)
 
     def _makeRoom(self, nbytes: int) -> None:
-        """Forget images until there is room for so many bytes more.
+        """Forget images until there is room for ``nbytes`` bytes more.
 
-        :raises WireError: there is none although all are forgotten.
+        :raises WireError: there is no room although all images are forgotten.
         """
         while True:
             kept = sum(one.nbytes for one in self._kept.values() if one is not None)

@@ -24,9 +24,9 @@ IDLE, INTERVAL, PROBES = 2, 1, 3
 """Seconds without a byte before TCP asks whether the peer is there, between two such questions, and how many of them
 may stay without an answer."""
 PAUSE = 0.05
-"""Seconds without a byte after which an image is not received into lent memory any more."""
+"""Seconds without a byte after which a peer must return lent memory."""
 SLOWEST = 20 << 20
-"""Bytes a second: the same for an image that comes slower than this, after the first PAUSE."""
+"""Bytes a second: a peer that is slower, after the first PAUSE, must return lent memory, too."""
 GONE = float(IDLE + INTERVAL * PROBES)
 """Seconds after which TCP gives up a peer that says nothing and does not take what is sent."""
 
@@ -97,7 +97,7 @@ class Peer:
 
     @property
     def giveBackAt(self) -> float:
-        """When the memory that is lent to the reception is to be given back, monotonic seconds; infinite without."""
+        """When lent memory must be returned, monotonic seconds; infinite when none is lent."""
         if not self.receiver.borrows:
             return math.inf
         return min(self.heard, self._lentAt + self.receiver.received / SLOWEST) + PAUSE

@@ -34,7 +34,7 @@ class Counts:
     """What came over a connection.
 
     :param messages: given to the caller.
-    :param begun: messages of all kinds whose header came.
+    :param begun: messages of all kinds whose header was received.
     :param bytes: of all kinds.
     :param wrongCRC: messages lost because their bytes are not what was sent.
     :param malformed: messages lost because they contradict themselves or the protocol.
@@ -72,9 +72,9 @@ class Counts:
 
 
 FEW = 3
-"""Problems of one kind and device that are told one by one when their words differ."""
+"""Problems of one kind that are reported one by one when their texts differ."""
 PERIOD = 10.0
-"""Seconds between two sentences on problems that repeat."""
+"""Seconds between two reports of repeated problems."""
 MOST_KINDS = 1000
 
 Kind = tuple[str, str, str]
@@ -90,17 +90,17 @@ class _Repeated:
 
 
 class Repetitions:
-    """Folds problems that repeat, so that a sender with one fault does not fill the list of events.
+    """Repeated problems, counted so that a sender with one fault does not fill the list of events.
 
-    Of each computer, code and device FEW problems with different words are told at once. Others are counted, and told
-    together every PERIOD.
+    For each computer, code and device, FEW problems with different texts are reported at once. The others are counted,
+    and reported together every PERIOD.
     """
 
     def __init__(self) -> None:
         self._kinds: dict[Kind, _Repeated] = {}
 
     def isNew(self, kind: Kind, text: str, now: float) -> bool:
-        """Count a problem; True when it is to be told now.
+        """Count a problem; return True when it is to be reported now.
 
         :param now: monotonic seconds.
         """
@@ -117,8 +117,10 @@ class Repetitions:
         return False
 
     def folded(self, now: float, host: str = "") -> Iterator[tuple[Kind, int, str]]:
-        """Problems that were not told, with their number and the words of the last: those that are due, or all of a
-        computer that has left, which is forgotten."""
+        """Yield the counted problems that are due, with their number and the text of the last one.
+
+        :param host: a computer that has disconnected: its problems are all due, and are forgotten.
+        """
         for kind, found in list(self._kinds.items()):
             gone = bool(host) and kind[0] == host
             if found.folded and (gone or now >= found.due):

@@ -14,10 +14,10 @@ LONGEST_NAME = 255
 
 
 def decodeText(raw: bytes) -> str:
-    """A string of any character set; never fails.
+    """Decode bytes as UTF-8 or, where they are not UTF-8, as Latin-1; never fails.
 
-    UTF-8 where the bytes are UTF-8, otherwise Latin-1, whatever number the sender announces: SlicerOpenIGTLink sends
-    UTF-8 under other numbers. NULs at the end, which programs in C send along, are no part of the text.
+    The encoding that the sender announces does not count: SlicerOpenIGTLink sends UTF-8 under other numbers. NULs at
+    the end, which programs in C send along, are removed.
     """
     raw = raw.rstrip(b"\0")
     try:
@@ -40,7 +40,7 @@ def encoded(text: str) -> bytes:
 def fixedText(raw: bytes) -> str:
     """The text of a field of fixed length: up to the first NUL, decoded as by :func:`decodeText`.
 
-    A sender that cuts a text at the field's end may cut a character of UTF-8: what is left of it is dropped.
+    A sender that cuts a text at the field's end may cut a character of UTF-8: the rest of that character is dropped.
     """
     text = raw.split(b"\0", 1)[0]
     if len(text) == len(raw):
@@ -65,7 +65,7 @@ def _isUTF8(raw: bytes) -> bool:
 
 
 def deviceName(text: str) -> str:
-    """Clean a device's name: control signs, such as a line end, become spaces. LONGEST_NAME characters at most."""
+    """Clean a device's name: control characters, such as a line end, become spaces; at most LONGEST_NAME characters."""
     shown = text if text.isprintable() else "".join(sign if sign.isprintable() else " " for sign in text)
     return shown.strip()[:LONGEST_NAME]
 

@@ -1,7 +1,7 @@
-"""Text in the panel's labels and tool tips: always plain, never wider than the panel, warnings readable on any palette.
+"""Plain text in the panel's labels and tool tips, never wider than the panel, with warnings readable on any palette.
 
-Names of files, devices and computers are chosen by others. Qt guesses by itself whether a label or a tool tip is
-HTML; with the functions below it never does.
+Other people choose the names of files, devices and computers. Qt guesses whether a text is HTML; these functions
+prevent that.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 import qt
 
 BREAK = "\u200b"
-"""A place without width at which Qt may break a line."""
+"""Zero-width space: Qt may break a line there."""
 LONGEST_WORD = 32
-"""Characters; longer words, such as paths, get places to break."""
+"""Characters; longer words, such as paths, get zero-width spaces."""
 TIP_WIDTH = 90
-"""Characters in a line of a tool tip: Qt breaks none that is plain text."""
+"""Characters in a line of a tool tip: Qt does not wrap plain text there."""
 UNLIMITED = 16777215
 """QWIDGETSIZE_MAX"""
 
@@ -27,18 +27,18 @@ _PIECE = re.compile(rf"[^/\\._,:;=&?-]{{{LONGEST_WORD}}}|[/\\._,:;=&?-]+")
 
 
 def breakable(text: str) -> str:
-    """The text with places to break in words that are longer than a line."""
+    """The text with zero-width spaces in words that are longer than a line."""
     return _LONG.sub(lambda word: _PIECE.sub(lambda piece: piece[0] + BREAK, word[0]), text)
 
 
 def plainTip(text: str) -> str:
-    """A tool tip that Qt takes for plain text: a "<" with something invisible behind begins no tag."""
+    """Wrapped text that Qt takes for plain text: zero-width spaces after "<" and "&" prevent tags and entities."""
     lines = [textwrap.fill(line, TIP_WIDTH, break_on_hyphens=False) for line in text.splitlines()]
     return "\n".join(lines).replace("<", "<" + BREAK).replace("&", "&" + BREAK)
 
 
 def makePlain(widgets: Iterable[Any]) -> None:
-    """No label guesses HTML, and labels that wrap take the width that is there."""
+    """Set all labels to plain text, and let labels that wrap shrink to the panel's width."""
     for widget in widgets:
         if not widget.inherits("QLabel"):
             continue
@@ -50,9 +50,9 @@ def makePlain(widgets: Iterable[Any]) -> None:
 
 
 def show(label: Any, text: str, warning: bool = False) -> None:
-    """Show words in a label; the tool tip has them whole when they are long.
+    """Show text in a label; the tool tip repeats long texts.
 
-    :param warning: in the colour of warnings.
+    :param warning: True uses the colour of warnings.
     """
     meaning = label.property("meaning")
     if meaning is None:
@@ -75,9 +75,9 @@ def warningColour(widget: Any) -> str:
 
 
 class Complaint:
-    """The label beside a section's controls that says why the last action was not possible.
+    """A label beside a section's controls with the reason why the last action was not possible.
 
-    :param label: takes no room while there is nothing to say.
+    :param label: takes no space while it is empty.
     """
 
     def __init__(self, label: Any) -> None:
@@ -85,6 +85,6 @@ class Complaint:
         self("")
 
     def __call__(self, text: str) -> None:
-        """Say it until the next action; an empty text takes it back."""
+        """Show a reason until the next action; an empty text hides the label."""
         show(self._label, text, warning=True)
         self._label.setMaximumHeight(UNLIMITED if text else 0)

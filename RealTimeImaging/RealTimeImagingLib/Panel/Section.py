@@ -15,7 +15,7 @@ class Section:
 
     :param ui: the widgets by name (slicer.util.childWidgetVariables).
     :param logic: a RealTimeImagingLogic.
-    :param complain: says beside the section's controls why something is not possible, until the next action.
+    :param complain: shows beside the section's controls, until the next action, why something is not possible.
     """
 
     def __init__(self, ui: Any, logic: Any, complain: Callable[[str], None]) -> None:
@@ -23,7 +23,7 @@ class Section:
         self._connections: list[tuple[Any, str, Callable[..., None]]] = []
 
     def connect(self, sender: Any, signal: str, slot: Callable[..., None]) -> None:
-        """Connect until :meth:`close`. A click takes back what was said of the last action."""
+        """Connect until :meth:`close`. A click also hides the reason why the last action was not possible."""
         for receiver in (self._takeBack, slot) if signal == "clicked()" else (slot,):
             sender.connect(signal, receiver)
             self._connections.append((sender, signal, receiver))

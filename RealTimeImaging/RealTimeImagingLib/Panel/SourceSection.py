@@ -72,11 +72,11 @@ class SourceSection(Section):
                 self.ui.sourceComboBox.currentIndex = index
 
     def idle(self) -> str:
-        """What to do before anything comes, for the source that is chosen."""
+        """Instruction for the chosen source while no source runs."""
         return str(self._chosen.idle())
 
     def origin(self, handle: Handle) -> str:
-        """Where the images of a running source come from."""
+        """Sender of a running source's images."""
         if self.logic.isSimulated(handle):
             return str(_("the simulated scanner"))
         found = [fields.origin(handle) for fields in self._fields if fields.isOf(handle.asked)]

@@ -21,17 +21,17 @@ QUIET = 1.0
 LONG_AGO = 3.0
 """Seconds after which the age of the last image is of interest."""
 NEWS = 0.5
-"""Seconds for which a status that is newer than the last image must hold before it is shown."""
+"""Seconds that a new status must last before it replaces "Receiving"."""
 
 
 class Sources(Protocol):
-    """What the status asks of the section of the sources."""
+    """The part of the source section that the status needs."""
 
     def idle(self) -> str:
-        """What to do first."""
+        """Instruction while no source runs."""
 
     def origin(self, handle: Handle) -> str:
-        """Where the images of a source come from."""
+        """Sender of a source's images."""
 
 
 class WhatSection(Section):
@@ -59,7 +59,7 @@ class WhatSection(Section):
         """The last event before the run began."""
 
     def noticeRun(self) -> None:
-        """A run begins when a source starts while no other runs: events of the last one are not of it."""
+        """Begin a run when a source starts while no other runs: earlier events are not shown as its own."""
         sources = self.logic.sources()
         if sources and sources[0] is not self._run and sources[0] not in self._flows:
             events = self.logic.events()
@@ -141,7 +141,7 @@ class WhatSection(Section):
 
 
 class _Flow:
-    """When the last image of a source came, and when its status changed."""
+    """Times of the last image of a source and of its last change of status."""
 
     def __init__(self) -> None:
         self.received = 0
@@ -149,7 +149,7 @@ class _Flow:
         self._came = self._changed = 0.0
 
     def look(self, received: int, status: str, now: float) -> None:
-        """Note what is new."""
+        """Note a new image or status."""
         if received != self.received:
             self.received, self._came = received, now
         if status != self._status:
@@ -160,12 +160,12 @@ class _Flow:
         return now - self._came
 
     def hasNews(self, now: float) -> bool:
-        """Whether the status is newer than the last image, and has not only just changed."""
+        """True when the status is newer than the last image, and has lasted for NEWS seconds."""
         return self._changed > self._came and now - self._changed >= NEWS
 
 
 def _folded(events: list[Event]) -> list[list[Event]]:
-    """Events that say the same together, at the place of the last of them."""
+    """Group equal events, at the place of the last one."""
     found: dict[tuple[str, str], list[Event]] = {}
     for event in events:
         key = event.level, event.text

@@ -21,7 +21,7 @@ _PLAIN, _RUNS_8, _RUNS_4, _MASKS, _ALPHA_MASKS = 0, 1, 2, 3, 6
 """biCompression: BI_RGB, BI_RLE8, BI_RLE4, BI_BITFIELDS, BI_ALPHABITFIELDS."""
 _DEFAULT_MASKS = {16: (0x7C00, 0x3E0, 0x1F, 0), 32: (0xFF0000, 0xFF00, 0xFF, 0)}
 _RATIO = 128
-"""Pixels that one byte of runs stands for at most (two bytes for 255)."""
+"""Most pixels that one byte of runs encodes (two bytes encode 255)."""
 _SMALL = 1 << 24
 
 
@@ -56,7 +56,7 @@ class BMP(Picture):
         return header is not None and size >= header.needed
 
     def _header(self, head: bytes) -> _Header | None:
-        # None while it is not whole.
+        # None while the header is incomplete.
         if not any(head):
             return None
         if not head.startswith(b"BM"[: len(head)]):
@@ -143,7 +143,7 @@ def _scaled(pixels: Pixels, mask: int) -> Pixels:
 
 
 def _palette(data: bytes, header: _Header) -> Pixels:
-    # 2 ** bits colours (RGB); those that the file lacks are black.
+    # 2 ** bits colours (RGB); colours that the file lacks are black.
     each = 3 if header.size == _CORE else 4
     begin = 14 + header.size
     count = min(header.colours or 1 << header.bits, 1 << header.bits)
@@ -156,7 +156,7 @@ def _palette(data: bytes, header: _Header) -> Pixels:
 
 
 def _coloured(indices: Pixels, palette: Pixels) -> Pixels:
-    # A palette of greys from black to white is none.
+    # A palette of all greys from black to white means a grey picture.
     grey = np.arange(256) if len(palette) == 256 else np.array([0, 255]) if len(palette) == 2 else None
     if grey is not None and (palette == grey[:, np.newaxis]).all():
         return palette[:, 0][indices]
@@ -164,7 +164,7 @@ def _coloured(indices: Pixels, palette: Pixels) -> Pixels:
 
 
 def _unpacked(data: bytes, header: _Header) -> Pixels:
-    # Indices (rows, columns), the lowest row first; what no run covers is 0.
+    # Indices (rows, columns), the lowest row first; pixels that no run covers are 0.
     columns, rows, half = header.columns, header.rows, header.packing == _RUNS_4
     if columns * rows > max(_SMALL, _RATIO * len(data)):
         raise NotAnImageError(f"The BMP file declares {columns:,} x {rows:,} pixels in {len(data):,} bytes.", "damaged")

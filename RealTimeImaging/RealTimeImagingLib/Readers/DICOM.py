@@ -56,13 +56,13 @@ def looksLikeDICOM(head: bytes) -> bool:
 
 @dataclass(frozen=True)
 class Header:
-    """What the header of a file says.
+    """Header of a DICOM file.
 
     :param dataset: without pixels.
     :param offset: of the first byte of the pixels. ``length``: of all, UNDEFINED when they are encapsulated.
     :param frames: the images that the frames make.
-    :param infos: what each frame says of itself; empty when functional groups say no places.
-    :param mosaic: how the picture is cut into slices; words why it is not.
+    :param infos: description of each frame; empty when the functional groups have no positions.
+    :param mosaic: how the picture is divided into slices, or the reason why it is not.
     """
 
     dataset: Any
@@ -111,7 +111,7 @@ class DICOM(ImageFile):
 
     @property
     def header(self) -> Header | None:
-        """The header, once missing() has found it whole."""
+        """The header; None until missing() has found it complete."""
         return self._header
 
     def frame(self, number: int) -> Pixels:

@@ -121,7 +121,7 @@ def deflatedFile(path: str, limit: int) -> Deflated | None:
 
 @contextlib.contextmanager
 def guarded(path: str) -> Iterator[None]:
-    """What goes wrong inside becomes a NotAnImageError, see :func:`refusedInWords`."""
+    """Turn errors of pydicom into a NotAnImageError, see :func:`refusedInWords`."""
     # pydicom warns about every oddity.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

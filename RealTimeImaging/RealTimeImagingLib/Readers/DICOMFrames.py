@@ -1,4 +1,4 @@
-"""Frames of one DICOM file as images: what each frame says of its place and moment decides, never its order.
+"""Frames of one DICOM file as images, by the place and moment of each frame, never by the order in the file.
 
 Source of the vectors of nuclear medicine: PS3.3 section C.8.4.8.
 """
@@ -45,7 +45,7 @@ Key = tuple[Hashable, ...]
 
 
 def placed(dataset: Any, columns: int, rows: int, count: int) -> list[Placed]:
-    """The images that frames make whose places no functional group says, in order."""
+    """Images of frames without positions in functional groups, in order."""
     times, matrix = frameTimes(dataset, count), planeOf(dataset, 0, columns, rows)
     single = [Placed([frame], matrix, times[frame]) for frame in range(count)]
     step = None if ownPlane(dataset, 0, columns, rows) is None else frameStep(dataset, count)
@@ -57,9 +57,9 @@ def placed(dataset: Any, columns: int, rows: int, count: int) -> list[Placed]:
 
 
 def imagesOf(frames: Sequence[FrameInfo], dataset: Any, columns: int, rows: int) -> list[Placed]:
-    """The images that frames make: volumes where frames lie evenly on one another, else slices in their places.
+    """Images of frames: volumes where the frames are evenly spaced along their normal, else single slices.
 
-    A place that some moments lack, as after an aborted run, is :data:`MISSING` in them.
+    A place that some moments lack, as after an aborted scan, is :data:`MISSING` in them.
 
     :param frames: as :func:`framesOf` found them in the data set.
     """
@@ -71,7 +71,7 @@ def imagesOf(frames: Sequence[FrameInfo], dataset: Any, columns: int, rows: int)
 
 
 def stacksOf(frames: Sequence[FrameInfo]) -> list[list[FrameInfo]]:
-    """Frames of one stack with the same axes, together."""
+    """Group the frames by stack and axes."""
     groups: list[list[FrameInfo]] = []
     known: dict[tuple[str, bytes], int] = {}
     axes = np.empty((len(frames), 3, 2))
@@ -92,10 +92,10 @@ def stacksOf(frames: Sequence[FrameInfo]) -> list[list[FrameInfo]]:
 
 
 def momentsOf(places: Sequence[Sequence[FrameInfo]]) -> dict[int, Key]:
-    """Which moment each frame is of, by frame number; the moments sort in order.
+    """Key of the moment of each frame, by frame number; the keys sort in order.
 
-    The first of these that tells the frames of each place apart: DimensionIndexValues, TemporalPositionIndex, what was
-    measured (echo, kind, weighting, delays), times, and at last the order in the file.
+    The key is the first of these that tells the frames of each place apart: DimensionIndexValues,
+    TemporalPositionIndex, measured values (echo, kind, weighting, delays), times, and at last the order in the file.
 
     :param places: the frames that lie in each place.
     """
@@ -133,7 +133,7 @@ def momentsOf(places: Sequence[Sequence[FrameInfo]]) -> dict[int, Key]:
 
 
 def placesOf(frames: Sequence[FrameInfo]) -> list[list[FrameInfo]]:
-    """The frames of each place along their normal, in its direction; all have a plane, and the same axes."""
+    """Group frames by place, in order along their normal; all have a plane and the same axes."""
     first = _plane(frames[0])
     normal = first[:3, 2] / np.linalg.norm(first[:3, 2])
     heights = [float(_plane(frame)[:3, 3] @ normal) for frame in frames]
@@ -161,7 +161,7 @@ def _imagesOfStack(frames: Sequence[FrameInfo], nowhere: Matrix) -> list[Placed]
     if lying is None:
         return [Placed([frame.number], _plane(frame), frame.time, _own([frame])) for frame in frames]
     matrix, numbers = lying
-    # Empty slices of a segmentation are mostly left out of the file: they are not missing.
+    # Files of segmentations mostly omit empty slices: these are not missing.
     whole = any("SegmentNumber" in frame.measured for frame in frames)
     found: dict[Key, list[FrameInfo | None]] = {key: [None] * (numbers[-1] + 1) for key in order}
     for number, place in zip(numbers, places, strict=True):
@@ -182,7 +182,7 @@ def _imagesOfStack(frames: Sequence[FrameInfo], nowhere: Matrix) -> list[Placed]
 
 
 def _evenly(places: Sequence[Sequence[FrameInfo]]) -> tuple[Matrix, list[int]] | None:
-    # The matrix of the volume and the number of the slice in each place; None when they lie in no even row.
+    # The matrix of the volume and the slice number of each place; None when the places are not evenly spaced.
     planes = [_plane(place[0]) for place in places]
     normal = planes[0][:3, 2] / np.linalg.norm(planes[0][:3, 2])
     positions = np.array([plane[:3, 3] for plane in planes])
@@ -203,8 +203,8 @@ def _evenly(places: Sequence[Sequence[FrameInfo]]) -> tuple[Matrix, list[int]] |
 
 
 def _telling(keys: dict[int, Key], places: Sequence[Sequence[FrameInfo]], most: int) -> dict[int, Key] | None:
-    # The keys, without parts that are the same in all frames or differ from slice to slice, where they tell the frames
-    # of each place apart.
+    # The keys, without parts that are the same in all frames or differ from slice to slice. None when these keys do not
+    # tell the frames of each place apart.
     columns = list(zip(*keys.values(), strict=True))
     kept = [number for number, column in enumerate(columns) if 1 < len(set(column)) <= most]
     found: dict[int, Key] = {frame: tuple(key[number] for number in kept) for frame, key in keys.items()}
@@ -215,7 +215,7 @@ def _telling(keys: dict[int, Key], places: Sequence[Sequence[FrameInfo]], most: 
 
 
 def _byVectors(dataset: Any, count: int) -> list[list[int]]:
-    # Volumes of a file with one position: nuclear medicine numbers the slices and the moments of its frames.
+    # Volumes of a file with one position: files of nuclear medicine number the slices and moments of their frames.
     slices = integersOf(dataset, "SliceVector")
     others = [values for name in _VECTORS if len(values := integersOf(dataset, name)) == count]
     if len(slices) != count:
@@ -230,7 +230,7 @@ def _byVectors(dataset: Any, count: int) -> list[list[int]]:
 
 
 def _own(frames: Sequence[FrameInfo]) -> dict[str, str]:
-    # What all frames of an image have in common.
+    # Values that all frames of an image have in common.
     found = {
         name: value
         for name, value in frames[0].measured.items()

@@ -1,4 +1,4 @@
-"""Functional groups: what each frame of a multi-frame DICOM file says of its place, its moment and its kind.
+"""Functional groups: the place, the moment and the kind of each frame of a multi-frame DICOM file.
 
 Sources: PS3.3 sections C.7.6.16 (functional groups), C.7.6.17 (dimensions).
 """
@@ -13,17 +13,17 @@ from .DICOMGeometry import frameTimes, numbersOf, ownPlane
 from .DICOMPixels import functionalGroup, valueOf
 
 _PLACES = {0x00209056, 0x00209057, 0x00200032, 0x00200037, 0x00201041, 0x00209301, 0x00209302, 0x0048021E, 0x0048021F}
-"""Dimensions that say where a frame lies: stack, position, orientation, location. All others say which moment it is."""
+"""Dimensions of a frame's place: stack, position, orientation, location. All other dimensions belong to its moment."""
 
 
 @dataclass(frozen=True)
 class FrameInfo:
-    """What a frame says of itself.
+    """Description of one frame.
 
     :param plane: IJKToRAS of the frame, 4x4 float64, None without a position.
-    :param stack: StackID, or the dimension that stands for it.
-    :param dimensions: its DimensionIndexValues, without those of places.
-    :param temporal: TemporalPositionIndex, None when it has none.
+    :param stack: StackID, or the dimension that replaces it.
+    :param dimensions: its DimensionIndexValues, without the dimensions of its place.
+    :param temporal: TemporalPositionIndex, None when the frame has none.
     :param measured: echo, kind, weighting and delays, by keyword; as attributes.
     """
 
@@ -37,14 +37,14 @@ class FrameInfo:
 
 
 def hasOwnPlaces(dataset: Any) -> bool:
-    """Whether functional groups say where the frames lie."""
+    """True when functional groups have the positions of the frames."""
     own, shared = dataset.get("PerFrameFunctionalGroupsSequence"), dataset.get("SharedFunctionalGroupsSequence")
     names = ("PlanePositionSequence", "PlanePositionVolumeSequence")
     return bool(own) and any(name in groups for groups in (*own, *(shared or ())) for name in names)
 
 
 def framesOf(dataset: Any, columns: int, rows: int, count: int) -> list[FrameInfo]:
-    """What each of ``count`` frames says of itself."""
+    """Descriptions of ``count`` frames."""
     times = frameTimes(dataset, count)
     there = _groupsThere(dataset)
     pointers = [
@@ -89,7 +89,7 @@ _TYPES = ("MRImageFrameTypeSequence", "CTImageFrameTypeSequence", "PETFrameTypeS
 
 
 def _groupsThere(dataset: Any) -> set[str]:
-    # Keywords of the functional groups that any frame has: to ask each frame for each of them takes long.
+    # Keywords of the functional groups that any frame has: asking each frame for each group takes long.
     from pydicom.datadict import keyword_for_tag
 
     kinds = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
@@ -123,7 +123,7 @@ def _measured(dataset: Any, frame: int, there: set[str]) -> dict[str, str]:
 
 
 def integersOf(source: Any | None, name: str) -> list[int]:
-    """The whole numbers of an element; none where it is missing or spoilt."""
+    """The integers of an element; empty where it is missing or damaged."""
     value = None if source is None else valueOf(source, name)
     if value is None:
         return []

@@ -31,7 +31,7 @@ ATTRIBUTES = (
 )
 """Keywords of what becomes attributes: the acquisition, and no person, place or institution."""
 
-PROJECTIONS = ("US", "IVUS", "XA", "RF", "ES", "XC", "GM", "SM", "OP", "OT")
+_PROJECTIONS = ("US", "IVUS", "XA", "RF", "ES", "XC", "GM", "SM", "OP", "OT")
 """Modalities whose frames are moments and never slices, unless each has a position."""
 EVEN = 0.02
 """How far a slice may be off its even place, in slice distances."""
@@ -110,7 +110,7 @@ def earliest(times: Sequence[float | None], frames: Sequence[int]) -> float | No
 
 
 def ownPlane(dataset: Any, frame: int, columns: int, rows: int) -> Matrix | None:
-    """IJKToRAS of one frame by its functional groups or the data set itself; None when they say no position."""
+    """IJKToRAS of one frame by its functional groups or the data set itself; None when they have no position."""
     # PS3.3 sections C.7.6.2.1.1 and, for ultrasound volumes, C.8.24.6.
     detector = (dataset.get("DetectorInformationSequence") or [None])[0]
     position = numbersOf(functionalGroup(dataset, frame, "PlanePositionSequence"), "ImagePositionPatient", 3)
@@ -150,7 +150,7 @@ def ownPlane(dataset: Any, frame: int, columns: int, rows: int) -> Matrix | None
 
 
 def spacingOf(dataset: Any, frame: int) -> tuple[float, float]:
-    """Millimetres between columns and between rows; 1 where the file says none."""
+    """Millimetres between columns and between rows; 1 where the file has no spacing."""
     # The file has them the other way round (PS3.3 section 10.7.1.3).
     measures = functionalGroup(dataset, frame, "PixelMeasuresSequence")
     for source, name in (
@@ -166,7 +166,7 @@ def spacingOf(dataset: Any, frame: int) -> tuple[float, float]:
 
 
 def spacingNote(dataset: Any) -> str:
-    """A sentence when the distance of pixels is assumed, or not the same in all of the picture; else empty."""
+    """A sentence when the pixel spacing is assumed, or differs within the picture; else empty."""
     regions = _ultrasoundRegions(dataset)
     sides = [side for region in regions for side in region]
     if sides and max(sides) > 1.01 * min(sides) and len(set(regions)) > 1:
@@ -202,7 +202,7 @@ def _ultrasoundRegions(dataset: Any) -> list[tuple[float, float]]:
 
 
 def frameStep(dataset: Any, count: int) -> float | None:
-    """The signed distance (mm) along the normal of the frames of a file with one position; None: they are no volume."""
+    """Signed distance (mm) of the frames along their normal, in a file with one position; None when no volume."""
     if count < 2:
         return None
     offsets = numbersOf(dataset, "GridFrameOffsetVector", count)
@@ -210,7 +210,7 @@ def frameStep(dataset: Any, count: int) -> float | None:
         step = (offsets[-1] - offsets[0]) / (count - 1)
         even = all(abs(value - offsets[0] - number * step) <= EVEN * abs(step) for number, value in enumerate(offsets))
         return step if step and even else None
-    if str(dataset.get("Modality", "")) in PROJECTIONS:
+    if str(dataset.get("Modality", "")) in _PROJECTIONS:
         return None
     measures = functionalGroup(dataset, 0, "PixelMeasuresSequence")
     found = numbersOf(measures, "SpacingBetweenSlices", 1) or numbersOf(dataset, "SpacingBetweenSlices", 1)

@@ -1,4 +1,4 @@
-"""Mosaics: the slices of a volume as tiles of one picture, and what the private headers say of them.
+"""Mosaics: the slices of a volume as tiles of one picture, described by private headers.
 
 Siemens (ImageType MOSAIC) and United Imaging (VFRAME). The formats are not published. Sources: dcm2niix (nii_dicom.cpp,
 nii_dicom_batch.cpp), SPM (spm_dicom_headers.m), nibabel ("DICOM mosaics" and "Siemens CSA" in its documentation); the
@@ -31,12 +31,12 @@ class Mosaic:
     """How a picture is cut into slices.
 
     :param count: of the slices; the tiles behind them are empty.
-    :param sure: an image header says the count. Otherwise it is the least, and tiles behind it that are not empty are
+    :param sure: an image header has the count. Otherwise the count is a minimum: later tiles that are not empty are
         slices, too.
     :param across: tiles in a row. ``down``: rows of tiles.
     :param rows: of a tile, and ``columns``.
     :param ijkToRAS: of the volume, 4x4 float64.
-    :param time: of the earliest slice, seconds since the epoch, None when the private header says none.
+    :param time: of the earliest slice, seconds since the epoch (UTC); None when the private header has none.
     """
 
     count: int
@@ -50,7 +50,7 @@ class Mosaic:
 
     @classmethod
     def of(cls, dataset: Any, layout: Layout) -> Mosaic | str | None:
-        """The mosaic that a file says it is; words why it stays one picture; None for another picture."""
+        """The mosaic in a file, or the reason why it stays one picture; None for any other picture."""
         kinds = _words(valueOf(dataset, "ImageType"))
         if layout.frames > 1 or layout.samples > 1:
             return None
@@ -59,7 +59,7 @@ class Mosaic:
         return _siemens(dataset, layout) if "MOSAIC" in kinds else None
 
     def counted(self, picture: Pixels) -> int:
-        """How many slices there are."""
+        """The number of slices."""
         if self.sure:
             return self.count
         full = [number for number, tile in enumerate(self._tiles(picture), 1) if tile.min() != tile.max()]
@@ -112,7 +112,7 @@ def _siemensMatrix(
 
 
 def _count(dataset: Any, private: dict[str, list[str]]) -> int:
-    # 0: no image header says it.
+    # 0 when no image header has it.
     value = privateValue(dataset, 0x0019, _SIEMENS, 0x0A)
     if isinstance(value, bytes):
         value = int.from_bytes(value[:2], "little") if len(value) >= 2 else None
@@ -126,7 +126,7 @@ def _count(dataset: Any, private: dict[str, list[str]]) -> int:
 
 
 def _guessed(dataset: Any, layout: Layout, protocol: dict[str, float]) -> tuple[int, int]:
-    # Tiles in a row, and the least number of slices; zeros when nothing tells.
+    # Tiles in a row, and the least number of slices; zeros when unknown.
     count = int(protocol.get("sSliceArray.lSize", 0))
     across = math.ceil(math.sqrt(count)) if 1 < count <= _MOST_SLICES else 0
     if across and not (layout.rows % across or layout.columns % across):
@@ -137,7 +137,7 @@ def _guessed(dataset: Any, layout: Layout, protocol: dict[str, float]) -> tuple[
 
 
 def _acrossByTiles(dataset: Any, layout: Layout) -> int:
-    # Tiles in a row by the size of one, which the matrix of the acquisition tells; 0: nothing does.
+    # Tiles in a row, from the acquisition matrix, which has the size of one tile; 0 when unknown.
     for height, width in _tileSizes(dataset):
         for rows, columns in ((height, width), (width, height), (max(height, width),) * 2):
             across = layout.columns // columns
@@ -241,12 +241,12 @@ def _withPosition(dataset: Any, position: list[float]) -> Any:
 
 
 def privateValue(dataset: Any, group: int, creator: str, element: int) -> Any | None:
-    """The value of a private element; also where the element with its creator was removed."""
+    """The value of a private element, also where anonymisation removed the element with its creator."""
     try:
         return dataset.private_block(group, creator)[element].value
     except KeyError:
         pass
-    # Without any creator the first block is meant, as the manufacturers write it.
+    # Without any creator, take the first block, which the manufacturers use.
     if any((group, element) in dataset for element in range(0x10, 0x100)):
         return None
     found = dataset.get((group, 0x1000 | element))

@@ -1,4 +1,4 @@
-"""Voxels that a header declares and a file holds as text, as hexadecimal digits or packed with bzip2."""
+"""Voxels that a file stores as text, as hexadecimal digits or packed with bzip2."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _BETWEEN = b" \t\r\n\v\f,"
 
 
 class Encoded(Stored):
-    """The bytes that ``decode`` makes of a file's content from an offset on. Decoded anew when the file has changed.
+    """Decoded bytes of a file's content from an offset on. They are decoded anew when the file has changed.
 
-    :param decode: makes the declared number of bytes of the content and says whether the content proves its own end;
-        fewer bytes when the content ends early.
-    :param room: bytes of content that one decoded byte may take.
-    :param skip: decoded bytes that come before what is declared.
+    :param decode: returns the declared number of bytes, or fewer when the content ends early, and whether the content
+        marks its own end.
+    :param room: most bytes of content for one decoded byte.
+    :param skip: decoded bytes before the declared ones.
     """
 
     def __init__(

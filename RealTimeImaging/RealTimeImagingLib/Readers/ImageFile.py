@@ -100,7 +100,7 @@ class ImageFile(ABC):
 
 @contextmanager
 def refusedInWords(path: str, title: str) -> Iterator[None]:
-    """Turn every exception that a file's bytes cause into a NotAnImageError; the log keeps its traceback.
+    """Turn every exception that a file's bytes cause into a NotAnImageError, and log its traceback.
 
     :param title: the format's name.
     :raises NotAnImageError: "damaged" for an exception that no reader foresaw, "too-large" where memory ran out,
@@ -127,11 +127,11 @@ def refusedInWords(path: str, title: str) -> Iterator[None]:
     except MemoryError as error:
         raise NotAnImageError(f"There is not enough memory for this {title} file.", "too-large") from error
     except OSError as error:
-        # Errors that decoders raise have no number. A file is sought at an impossible place only if a header says so.
+        # Errors of decoders have no number. EINVAL means an impossible offset, which only a damaged header can give.
         if error.errno not in (None, errno.EINVAL):
             raise
         raise _damaged(path, title) from error
-    except Exception as error:  # what decoders raise on damaged bytes is nowhere declared
+    except Exception as error:  # decoders do not declare which exceptions they raise on damaged bytes
         raise _damaged(path, title) from error
 
 

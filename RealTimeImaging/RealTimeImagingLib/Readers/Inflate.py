@@ -32,7 +32,7 @@ def inflaters() -> tuple[Any, tuple[type[Exception], ...]]:
 
 
 def unpackedLength(path: str, offset: int, wrapper: int, limit: int) -> int | None:
-    """How many bytes a stream unpacks to, in little memory; None while its end is not there.
+    """Number of bytes that a stream unpacks to, found in little memory; None while its end is missing.
 
     :raises NotAnImageError: it is damaged, or unpacks to more than ``limit``.
     """

@@ -312,7 +312,7 @@ class _Header:
 
 
 def _placed(vectors: list[list[float] | None], spacing: list[float], origin: list[float]) -> Matrix:
-    # An axis in space without a direction ("none") stands upright on the others.
+    # A spatial axis without a direction ("none") is perpendicular to the others.
     known = [number for number, vector in enumerate(vectors) if vector is not None]
     first = next(n for n in range(3) if n in known and (n + 2) % 3 not in known) if len(known) < 3 else 0
     turned = [(first + step) % 3 for step in range(3)]

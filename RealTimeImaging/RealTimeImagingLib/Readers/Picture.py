@@ -31,18 +31,18 @@ _PNG_KINDS = frozenset(
     + [(depth, 3) for depth in (1, 2, 4, 8)]
     + [(depth, colour) for colour in (2, 4, 6) for depth in (8, 16)]
 )
-"""Bits and colour types that there are (PNG specification, table 9)."""
+"""Allowed pairs of bit depth and colour type (PNG specification, table 9)."""
 _PNG_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf")
-"""What decoding needs."""
+"""Chunks that decoding needs."""
 _DEFLATE_RATIO = 1040
 _MARK = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)
 _MOST_PIECES = 100_000
-"""Chunks or segments that are accepted: looking at each takes some microseconds."""
+"""Most chunks or segments of a file: looking at each takes some microseconds."""
 _LOSSLESS = 0xC3
 _JPEG_FRAMES = (0xC0, 0xC1, 0xC2, _LOSSLESS, 0xC9, 0xCA)
 _JPEG_LS = 0xF7
 _HUFFMAN = (0xC0, 0xC1, 0xC2)
-"""SOF marks whose coding takes a bit or more for each block of 8 x 8 values."""
+"""SOF marks whose coding needs at least one bit for each block of 8 x 8 values."""
 _ENTROPY_END = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 """ISO/IEC 10918-1, B.1.1: in entropy-coded data FF is followed by 00, or is a restart mark, or fills."""
 
@@ -159,7 +159,7 @@ class PNG(Picture):
         if self._needed > self._packed * _DEFLATE_RATIO:
             text = f"The PNG file declares {self._needed:,} bytes of pixels; {self._packed:,} bytes cannot hold them."
             raise NotAnImageError(text, "damaged")
-        # What says nothing of the pixels may be as damaged or as large as it likes.
+        # Other chunks do not affect the pixels: they may be damaged or huge.
         data = b"".join([PNG_SIGNATURE, *(data[begin:end] for begin, end in self._kept)])
         if self._depth == 16 and self._colour == 4:
             return _greyWithAlpha(data)
@@ -234,7 +234,7 @@ class JPEG(Picture):
                 self._inScan, self._scan = mark == 0xDA, self._position
 
     def _pass(self, file: BinaryIO) -> None:
-        # Over bytes that belong to no segment, and over FF that fill.
+        # Skip bytes that belong to no segment, and FF that fill.
         file.seek(self._position)
         data = readUpTo(file, 1 << 18)
         match = _MARK.search(data)
@@ -254,7 +254,7 @@ class JPEG(Picture):
         self._blocks = -(-columns // 8) * -(-rows // 8) if mark in _HUFFMAN else 1
 
     def _matters(self, mark: int, length: int, file: BinaryIO) -> bool:
-        # Whether decoding needs the segment: not what other programs keep in APPn and comments.
+        # Whether decoding needs the segment. Comments and most APPn segments hold data of other programs.
         if mark == 0xFE:
             return False
         if not 0xE0 <= mark <= 0xEF:
@@ -312,7 +312,7 @@ def _bySimpleITK(data: bytes) -> Pixels:
         import SimpleITK
     except ImportError as error:
         raise NotAnImageError(
-            "PNG with 16 bits per colour needs SimpleITK, which Slicer brings.", "unsupported"
+            "PNG with 16 bits per colour needs SimpleITK, which Slicer includes.", "unsupported"
         ) from error
     with tempfile.TemporaryDirectory(prefix="RealTimeImaging") as folder:
         path = os.path.join(folder, "picture.png")
@@ -333,7 +333,7 @@ def _bySimpleITK(data: bytes) -> Pixels:
 
 
 def _greyWithAlpha(data: bytes) -> Pixels:
-    # Grey with alpha of 16 bits has the four bytes a pixel, and so the packed rows, of RGBA of 8 bits.
+    # Grey with alpha of 16 bits has four bytes a pixel, as RGBA of 8 bits: decode it as that.
     head = data[12:24] + b"\x08\x06" + data[26:29]
     pixels = _byPillow(data[:12] + head + zlib.crc32(head).to_bytes(4, "big") + data[33:], "PNG", "PNG")
     return np.ascontiguousarray(pixels).view(">u2").astype(np.uint16)[..., [0, 0, 0, 1]]

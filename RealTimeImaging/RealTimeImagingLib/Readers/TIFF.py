@@ -136,5 +136,5 @@ def _opened(path: str) -> Any:
     checkPackages("tiff")
     import tifffile
 
-    # Variants in which other tags than TIFF's own say where the pixels lie are read as the plain files that they are.
+    # Read variants as plain TIFF files, although they have further tags with the places of pixels.
     return tifffile.TiffFile(path, is_ndpi=False, is_stk=False, is_lsm=False)

@@ -1,7 +1,7 @@
 """The chain of a TIFF file's directories (pages): whether all of it is in a file that may still be growing.
 
-The format: TIFF revision 6.0 (Adobe, 1992) and BigTIFF (libtiff). tifffile reads what the directories mean. It passes
-over what is cut off or circular, so that a half-written file would look like a whole one.
+The format: TIFF revision 6.0 (Adobe, 1992) and BigTIFF (libtiff). tifffile interprets the directories, but it ignores
+truncated and circular ones: to tifffile a half-written file looks complete.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One page of a TIFF file: what tifffile says of it, whether it can be shown, and its pixels."""
+"""One page of a TIFF file: its description by tifffile, whether it can be shown, and its pixels."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class Page:
-    """What a page declares.
+    """Description of a page.
 
     :param number: its place in the file, from 0.
     :param dtype: of its values, in native byte order; ``bits`` of each are in the file.
@@ -100,12 +100,12 @@ class Page:
 
 
 def pageOf(raw: Any, number: int, size: int, limit: int) -> Page | str:
-    """What a page declares, or a sentence saying what of its pixels is missing.
+    """Description of a page, or a sentence that says which of its pixels are missing.
 
     :param raw: the tifffile.TiffPage.
     :param size: of the file in bytes.
     :param limit: most bytes that one page may have.
-    :raises NotAnImageError: it cannot be, or cannot be shown.
+    :raises NotAnImageError: the page is damaged, or cannot be shown.
     """
     columns, rows, samples = int(raw.imagewidth), int(raw.imagelength), int(raw.samplesperpixel)
     compression, photometric = int(raw.compression), BLACK_IS_ZERO if raw.photometric is None else int(raw.photometric)
@@ -196,7 +196,7 @@ def _checkKind(
 
 
 def _segments(raw: Any, needed: list[int], unpacked: bool, size: int) -> tuple[tuple[int, ...], tuple[int, ...]] | str:
-    # Offsets and lengths of the strips or tiles, as libtiff takes them, or what of them is missing.
+    # Offsets and lengths of the strips or tiles, as libtiff finds them, or a sentence about missing ones.
     offsets, counts = list(raw.dataoffsets), list(raw.databytecounts)
     kinds = {int(raw.tags[tag].dtype) for tag in _PLACES if tag in raw.tags}
     if not kinds <= _WHOLE or not all(isinstance(value, int) and value >= 0 for value in (*offsets, *counts)):
@@ -208,7 +208,7 @@ def _segments(raw: Any, needed: list[int], unpacked: bool, size: int) -> tuple[t
     if unpacked:
         counts = needed
     elif 0 in counts:
-        # What is not stated reaches to the next strip or tile, or to the end of the file, as for libtiff.
+        # A strip or tile without a length ends at the next one, or at the end of the file, as for libtiff.
         ends = [*sorted({*offsets, size}), 0]
         counts = [
             count or max(0, ends[bisect_right(ends, begin, 0, len(ends) - 1)] - begin)
@@ -261,7 +261,7 @@ def readPage(tiff: Any, page: Page, out: Pixels) -> None:
 
 
 def _inflate(tiff: Any, raw: Any, array: Pixels) -> None:
-    # imagecodecs refuses strips that hold more than declared, as some programs write the last one.
+    # imagecodecs refuses strips with more bytes than declared; some programs write such a last strip.
     make, _ = inflaters()
     tile = (raw.tilelength, raw.tilewidth) if raw.is_tiled else (raw.rowsperstrip, raw.imagewidth)
     most = tile[0] * tile[1] * raw.samplesperpixel * max(1, raw.bitspersample // 8) + tile[0]
@@ -282,7 +282,7 @@ def _byLibtiff(tiff: Any, page: Page) -> Pixels:
         colours = np.asarray(imagecodecs.tiff_decode(data, index=page.number, asrgb=True))
     if colours.shape != (page.rows, page.columns, 4):
         raise NotAnImageError(f"The TIFF page was decoded to {colours.shape[:2]} pixels.", "damaged")
-    # libtiff mirrors, and leaves rows rows: back to the order in the file.
+    # libtiff mirrors by the orientation, but does not swap rows and columns: undo the mirroring.
     return _mirrored(colours[..., 0] if page.samples == 1 else colours[..., :3], page.orientation)
 
 

@@ -155,7 +155,7 @@ def _ome(fields: dict[str, str], samples: int) -> Layout | None:
 
 
 def _length(unit: str) -> float | None:
-    # Programs let users type any unit; the resolution then counts as if there were none.
+    # Programs let users type any unit: an unknown unit counts as none.
     try:
         return millimetres(unit)
     except NotAnImageError:

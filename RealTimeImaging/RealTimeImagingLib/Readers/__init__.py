@@ -110,14 +110,16 @@ def _unknown(path: str) -> NotAnImageError:
 
 
 def prepareToRead(path: str) -> None:
-    """Load what the reader of a file may need, which takes long once: a process that is killed meanwhile did not die of
-    the file."""
+    """Import the packages that the reader of a file may need.
+
+    The first import takes long. A process that is killed meanwhile did not crash because of the file.
+    """
     if not path.lower().endswith(_WITHOUT_PYDICOM):
         import pydicom  # noqa: F401
 
 
 def isDICOM(reader: ImageFile) -> bool:
-    """Whether the file is a DICOM file; known after missing() returned None."""
+    """True for a DICOM file; valid after missing() returned None."""
     return isinstance(reader.reader() if isinstance(reader, Unknown) else reader, DICOM)
 
 

@@ -15,16 +15,16 @@ SAME_CLOCK = 0.5
 comes may have been under way for longer than what came first. Computers that keep their clocks right agree, too."""
 
 WINDOW = 10.0
-"""Seconds from a stream's first message within which it is found how late its first one was."""
+"""Seconds from a stream's first message in which the delay of that message is measured."""
 LEAST_SHIFT = 0.005
-"""Seconds of lateness that are left alone: every network has them."""
+"""Seconds of delay that are not corrected: every network has them."""
 SETTLED = 3
-"""Messages that have to follow the one with the smallest delay."""
+"""Messages that must follow the message with the smallest delay before it counts."""
 
 
 SET_BACK = 2.0
-"""Seconds by which an arrival time may lie before one of its stream that came earlier; more is a clock that was set
-back."""
+"""Seconds by which an arrival time may lie before the latest one of its stream. More means that the computer's clock
+was set back."""
 
 
 class Timed(Protocol):
@@ -47,10 +47,10 @@ class FrameTime(NamedTuple):
 
 
 class Delay:
-    """How late messages arrive: the smallest arrival minus index in the first WINDOW seconds.
+    """Delay of messages: the smallest difference of arrival and index in the first WINDOW seconds.
 
-    The first message may have been under way for long. A smaller delay counts only when it has lasted as long as it
-    took to find it. What a clock tells that runs faster than ours, as of a simulation, arrives ever earlier instead.
+    The first message may have been delayed. A smaller delay counts only when it has lasted as long as it took to find
+    it: messages of a clock that runs faster than ours, as of a simulation, arrive ever earlier instead.
     """
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class Delay:
 
     @property
     def seconds(self) -> float:
-        """The smallest delay, or that of the first message while a smaller one may be chance."""
+        """The smallest delay, or the delay of the first message while a smaller one may be chance."""
         lasted = self._since >= SETTLED and self._lastAt - self._leastAt >= self._leastAt - self._firstAt
         return self._least if lasted else self._first
 
@@ -84,7 +84,7 @@ class Delay:
 class Clock:
     """A device's clock.
 
-    :param begin: what it shows at the origin, if its first message came without delay.
+    :param begin: its time at the origin, if its first message arrived without delay.
     """
 
     def __init__(self, begin: float) -> None:
@@ -93,7 +93,7 @@ class Clock:
 
     @property
     def late(self) -> float:
-        """Seconds by which the index of all that has this clock is too high, because its first message was late."""
+        """Seconds by which each index of this clock is too high, because its first message was delayed."""
         return max(0.0, -self.delay.seconds)
 
 
@@ -109,12 +109,12 @@ class Origin:
         self.clocks: list[Clock] = []
         """The clocks of the devices, as far as they are known."""
         self.reference: FrameTimes | None = None
-        """The stream whose index is written once and for all: that of the first poses. Others are moved to it."""
+        """The stream of the first poses. Its index is never changed; other streams are moved to it."""
 
     def shiftOf(self, clock: Clock | None) -> float:
-        """Seconds to add to the index of a stream, so that what is of one moment has one index in all streams.
+        """Seconds to add to the index of a stream, so that one moment has the same index in all streams.
 
-        :param clock: the stream's; None: it has arrival times only.
+        :param clock: the stream's; None when the stream has arrival times only.
         """
         reference = self.reference.clock if self.reference else next(iter(self.clocks), None)
         late, lateHere = (one.late if one else 0.0 for one in (reference, clock))
@@ -163,7 +163,7 @@ class FrameTimes:
             self._setClock(device, seconds)
         if self.clock is not None:
             arrival = self._arrival(frame)
-            # A time that repeats tells nothing of the delay, but that the smallest one lasts.
+            # A repeated time says nothing about the delay, except that the smallest one lasts.
             delay = arrival - seconds if first or time.clock == "device" else math.inf
             self._delay.note(arrival, delay)
             self.clock.delay.note(arrival, delay)
@@ -172,8 +172,7 @@ class FrameTimes:
         self._latest = max(self._latest, frame.receiveTime + self._setBack)
 
     def settle(self) -> float:
-        """Seconds to add to the index of the frames that were given a place since the last call; frames to come have it
-        already."""
+        """Seconds to add to the index of the frames since the last call; later frames include them."""
         before, self._shift = self._shift, self.origin.shiftOf(self.clock)
         return round(self._shift - before, 6)
 
@@ -212,7 +211,7 @@ class FrameTimes:
         return near if near is not None and abs(device - near.begin - arrival) <= SAME_CLOCK else None
 
     def _arrival(self, frame: Timed) -> float:
-        # When the computer's clock is set back meanwhile, what comes next follows what came last.
+        # After the computer's clock was set back, the next frame follows the last one.
         arrival = frame.receiveTime + self._setBack + self._jump(frame)
         return arrival - (arrival if self.origin.arrival is None else self.origin.arrival)
 

@@ -44,7 +44,7 @@ TYPES = {
 _CLOSE = 0.0025
 """Seconds; rounded to milliseconds they are still farther apart than Slicer's tolerance."""
 SECONDS = {"s": 1.0, "ms": 0.001}
-"""How many seconds the units of an index are."""
+"""Units of an index in seconds."""
 
 
 def checkAttributes(attributes: Mapping[str, str]) -> None:

@@ -4,8 +4,9 @@ The lock is the system's (flock, on Windows a locked byte), so no process number
 process may have by now; the number in the file is for people. Where a file system knows no locks, host and number
 decide.
 
-A process may have only so many files open (macOS: 256). A lock can therefore be lent to another one of the same
-process, the holder: it names the holder's file, is closed, and counts as held for as long as the holder is.
+A process may have only a limited number of open files (macOS: 256). Many locks of one process can therefore be
+replaced by one, the holder. A replaced lock is closed; its file names the holder's file, and it counts as held while
+the holder is held.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ class Lock:
             return False
 
     def lend(self, holder: str) -> None:
-        """Close the file; from now on it is held as long as the holder's is.
+        """Close the file; the lock now counts as held while the holder is held.
 
         :param holder: name of the holder's file, in the same folder.
         """
@@ -115,7 +116,7 @@ class Lock:
 
 
 def isLock(path: str) -> bool:
-    """Whether a file has the text that :meth:`Lock.claim` writes, or its begin, when a process was killed meanwhile."""
+    """True for a file with the text of :meth:`Lock.claim`, or its beginning when a process was killed in the write."""
     try:
         with open(path, "rb") as file:
             text = file.read(1000)
@@ -133,7 +134,7 @@ def _text(holder: str = "") -> bytes:
 
 
 def _writeText(handle: int, text: bytes) -> None:
-    """Replace what a file holds.
+    """Replace the content of a file.
 
     :raises OSError: not all could be written.
     """
@@ -159,7 +160,7 @@ def _holderLives(path: str, handle: int) -> bool:
 def _locked(handle: int, shared: bool = False) -> bool | None:
     """True when it is ours now, False when another's, None when the file system knows no locks.
 
-    :param shared: only look: others may look at the same time.
+    :param shared: True only tests the lock; others may test it at the same time.
     """
     try:
         if sys.platform == "win32":

@@ -47,7 +47,7 @@ class Recorder:
         self.gaps: list[Missed] = []
         """Frames that are not stored, a gap that still grows not among them."""
         self.unfinished = ""
-        """Why files could not be closed, so that a repair has to do it; empty when none is left."""
+        """Reason why files could not be closed, and a repair has to do it; empty when all are closed."""
         self._times = FrameTimes(origin)
         self._lock: Lock | None = None
         self._base = ""
@@ -90,9 +90,9 @@ class Recorder:
         return events
 
     def rest(self, holder: str = "") -> None:
-        """Close the files until the next frame: a process may have only so many open.
+        """Close the files until the next frame: a process may have only a limited number of open files.
 
-        :param holder: file name of the lock that stands for the recorder's own from now on; empty: that stays open.
+        :param holder: file name of the lock that replaces the recorder's own; empty keeps its own open.
         """
         if self._growing:
             self._growing.rest()
@@ -203,7 +203,7 @@ class Recorder:
         return self._growing
 
     def _settle(self) -> None:
-        """Move the last part, when it is known by now that the first message of its clock was late."""
+        """Move the last part in time, when the first message of its clock is now known to be delayed."""
         change = self._times.settle()
         part = self._parts[-1] if self._parts else None
         if not change or part is None or part.finished or not part.count:

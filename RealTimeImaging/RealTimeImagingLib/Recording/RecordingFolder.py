@@ -1,4 +1,4 @@
-"""Whether a folder takes a recording: found out by writing, before anything is to be stored."""
+"""Check that a folder can store a recording, by writing to it before the recording begins."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from .Part import writeAll
 from .Reasons import reasonOf
 
 LONGEST = 5.0
-"""Seconds in which a folder has to answer."""
+"""Most seconds for a folder to respond."""
 _SOME = 1 << 16
-"""Bytes that have to find room: the first lines of a recording."""
+"""Bytes that are written as a test: as many as the first lines of a recording."""
 
 
 def prepareFolder(folder: str) -> None:
@@ -32,7 +32,7 @@ def prepareFolder(folder: str) -> None:
         except OSError as error:
             errors.append(error)
 
-    # A network drive that is gone may answer after minutes, and nobody could close the window meanwhile.
+    # A disconnected network drive may respond after minutes, and would block Slicer meanwhile.
     thread = threading.Thread(target=attempt, name="recording folder", daemon=True)
     thread.start()
     thread.join(LONGEST)
@@ -51,7 +51,7 @@ def _write(path: str) -> None:
         try:
             writeAll(handle, bytes(_SOME))
         finally:
-            os.close(handle)  # a network drive may say only here that it is full
+            os.close(handle)  # a full network drive may report its error only here
         os.replace(name, path)
         name = path
     finally:

@@ -1,4 +1,4 @@
-"""The background and foreground of the slice views: which volume is there, and another in its place."""
+"""Read and set the volumes in the background and foreground of the slice views."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ def setVolumeIn(composite: Any, layer: str, nodeID: str) -> None:
 
 
 def layersOf(scene: Any, nodeID: str) -> list[tuple[Any, str]]:
-    """Where a volume is shown: composite node and layer of each place."""
+    """The composite nodes and layers that show a volume."""
     return [(one, layer) for one in composites(scene) for layer in LAYERS if volumeIn(one, layer) == nodeID]

@@ -35,7 +35,7 @@ class LiveVolume:
 
     :param scene: the MRML scene.
     :param stream: the stream's name, which becomes the node's.
-    :param find: gives the node that a loaded scene or an earlier session has for a stream, or None.
+    :param find: returns the node of a stream from a loaded scene or an earlier session, or None.
     :param clock: gives seconds, never backwards.
     """
 
@@ -181,7 +181,7 @@ def ijkToRASOf(node: Any) -> Any:
 
 
 def _windowOf(display: Any) -> tuple[float, float] | None:
-    """(window, level) of a display node; None when Slicer's automatic is on."""
+    """(window, level) of a display node; None when Slicer's automatic window/level is on."""
     return None if display.GetAutoWindowLevel() else (display.GetWindow(), display.GetLevel())
 
 
@@ -191,7 +191,7 @@ def _setWindow(display: Any, window: tuple[float, float]) -> None:
 
 
 def _freeName(scene: Any, name: str) -> str:
-    """The stream's name, unless another volume has it; cameras and other kinds of nodes may."""
+    """The stream's name, made unique when another volume has it; nodes of other kinds may have the same name."""
     found = scene.GetNodesByName(name)
     found.UnRegister(None)
     nodes = (found.GetItemAsObject(index) for index in range(found.GetNumberOfItems()))

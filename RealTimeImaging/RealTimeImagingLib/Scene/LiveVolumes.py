@@ -119,7 +119,7 @@ class LiveVolumes:
         self._stored = None
 
     def _find(self, stream: str) -> Any:
-        # One look at all nodes serves all streams: each of many would make the next one slower.
+        # Search all nodes once for all streams: a search for each of many streams would take too long.
         if self._stored is None:
             nodes = self._scene.GetNodesByClass("vtkMRMLScalarVolumeNode")
             nodes.UnRegister(None)

@@ -43,10 +43,10 @@ class _Holder:
 
 
 def mapPrivately(path: str, size: int, offset: int = 0) -> Any:
-    """Memory that shows a file, and that takes changes without passing them on. It is unmapped when nobody holds it.
+    """Map a file into memory, copy-on-write. It is unmapped when the memory is not referenced any more.
 
-    Python keeps a file open for each mapping, and a process may have only so many: with a recording of many streams
-    Slicer could open no file any more. Where it can be helped no file stays open.
+    Python keeps a file open for each mapping, and a process may have only a limited number of open files: a recording
+    of many streams would use them up. On Linux and macOS this mapping keeps no file open.
 
     :param offset: a multiple of mmap.ALLOCATIONGRANULARITY.
     :raises OSError: the file cannot be mapped.

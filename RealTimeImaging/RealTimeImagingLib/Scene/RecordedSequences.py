@@ -43,7 +43,7 @@ class RecordedSequences:
         self._transforms = RecordedTransforms(scene, sequencesLogic)
         self._adding: deque[Iterator[None]] = deque()
         self._joining: dict[str, tuple[Any, list[tuple[Any, Any]]]] = {}
-        """By the browser's ID: what it is to show beside what it shows, as (sequence, proxy)."""
+        """By the browser's ID: the browser, and the pairs (sequence, proxy) that it is to show, too."""
 
     @property
     def busy(self) -> bool:
@@ -144,7 +144,7 @@ class RecordedSequences:
         """
         until = time.perf_counter() + seconds
         if not self._waiting and self._building is None:
-            self._join()  # the last one of a row may have failed
+            self._join()  # when the last sequence failed, the others still wait
         while self.busy and time.perf_counter() < until:
             if self._building is None and not self._waiting:
                 self._addOne()
@@ -198,7 +198,7 @@ class RecordedSequences:
         return origin - self._starts.setdefault(first.GetID(), origin)
 
     def _join(self) -> None:
-        """Let browsers show what was built. All at once: each time costs as much as the browser has sequences."""
+        """Add the built sequences to their browsers, all at once: each change costs time for every sequence in it."""
         joining, self._joining = self._joining, {}
         for browser, pairs in joining.values():
             if browser.GetScene() is not self._scene:

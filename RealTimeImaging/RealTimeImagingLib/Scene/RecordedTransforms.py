@@ -4,8 +4,8 @@ The times are the exact ones, from the file of messages. A browser goes by the i
 each image the pose whose time is the last that is not later (vtkMRMLSequenceNode::GetItemNumberFromIndexValue), before
 the first pose the first: a pose with the time of the image is the one that is shown.
 
-Where the device says that it does not see a tool, the item has its last pose before, and the attribute "Status" says
-what the device said (such as MISSING): what is sent meanwhile is mostly the origin. The files keep what was sent.
+While a tracker does not see a tool, it mostly sends the origin. The item then has the last pose before, and its
+attribute "Status" has the tracker's word, such as MISSING. The files keep the poses as they were sent.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PART_POSES = 3000
 """Of a device in one browser where there are no images."""
 DEVICE_ATTRIBUTE = "RecordingDevice"
 STATUS_ATTRIBUTE = "Status"
-"""Attribute of each item of a tool that was missing at times, and so of the transform node while it is shown."""
+"""Attribute of each item of a tool that was not seen at times, and of the transform node while it shows the item."""
 POSES = ".seq.mha"
 _LINES = 50
 """Lines that are read in one step, some tenths of a millisecond."""
@@ -56,8 +56,13 @@ class Span:
 
 @dataclass
 class _Track:
-    """The poses of one device. ``times``: index; ``matrices``: 16 numbers each, row by row; ``statuses``: of those that
-    are not OK, by place; ``seen``: whether the last one was, or any before."""
+    """The poses of one device.
+
+    :param times: index of each pose, seconds.
+    :param matrices: 16 numbers of each pose, row by row.
+    :param statuses: statuses other than OK, by the number of the pose.
+    :param seen: True once the tracker has seen the tool.
+    """
 
     path: str
     device: str

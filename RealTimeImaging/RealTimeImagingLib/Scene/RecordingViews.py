@@ -1,4 +1,4 @@
-"""Finished recordings in the views, in the place of the streams that they are of."""
+"""Show finished recordings in the views, in place of the live volumes of their streams."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .Views import ALL_VIEWS, Views
 class _Shown:
     """A recording in the views.
 
-    :param run: the source that sent the stream at that time; None when none did.
+    :param run: the source of the stream when the recording was shown; None when none was running.
     """
 
     proxy: Any
@@ -28,10 +28,10 @@ class _Shown:
 
 
 class RecordingViews:
-    """Puts the volume that Slicer's sequence toolbar changes where the live volume was.
+    """Replaces live volumes in the views by the volumes that Slicer's sequence toolbar changes.
 
-    Zoom, slice, window and level, colours and transform stay. The live volume takes its place back with the first image
-    of the next start.
+    Zoom, slice, window and level, colours and transform stay. The first image after the next start shows the live
+    volume again.
 
     :param scene: the MRML scene.
     :param views: the slice views.
@@ -49,7 +49,7 @@ class RecordingViews:
         """The browser node of the recording that finished last; None when there is none."""
 
     def finish(self, browsers: list[Any]) -> None:
-        """A recording is complete: show each of its streams as soon as the stream is not live.
+        """Show each stream of a finished recording as soon as the stream is not live.
 
         :param browsers: its vtkMRMLSequenceBrowserNodes, the first one first.
         """
@@ -63,7 +63,7 @@ class RecordingViews:
         self.update()
 
     def update(self) -> None:
-        """Show finished recordings of streams that are not live any more; a source may have ended."""
+        """Show finished recordings of streams whose source has ended."""
         for stream, proxy in list(self._finished.items()):
             if self._runOf(stream) is not None:
                 continue
@@ -75,9 +75,9 @@ class RecordingViews:
             self._put(stream, live, proxy, places)
 
     def show(self, browser: Any) -> bool:
-        """Show a recording now, also in the place of a live volume; False when it has no images.
+        """Show a recording now, also in place of a live volume; return False when it has no images.
 
-        A stream that is in no view is shown in all views.
+        When no view shows one of its streams, the first stream is shown in all views.
         """
         streams = streamsOf(browser)
         for stream, proxy in streams.items():
@@ -92,7 +92,7 @@ class RecordingViews:
         return bool(streams)
 
     def takeBack(self, stream: str) -> None:
-        """An image of a stream is shown: when another source sends it than before, it is in its views again."""
+        """Show the live volume of a stream again, when its image is from another source than before."""
         shown = self._shown.get(stream)
         if shown is None or self._runOf(stream) is shown.run:
             return
@@ -103,7 +103,7 @@ class RecordingViews:
                 setVolumeIn(composite, layer, live.GetID())
 
     def forget(self) -> None:
-        """The scene was closed, or everything ends."""
+        """Forget all recordings, at the end or when the scene was closed."""
         for stream in list(self._shown):
             self._let(stream)
         self._finished.clear()

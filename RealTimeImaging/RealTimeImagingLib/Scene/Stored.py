@@ -26,5 +26,5 @@ def markStored(storage: Any, item: Any, suffix: str, path: str) -> None:
             storage.SetFileName(os.path.join(folder, f"stored{suffix}"))
             storage.WriteData(sequence)
     except OSError:
-        pass  # without room for temporary files Slicer asks to save what is saved already
+        pass  # no space for temporary files: Slicer will ask to save the node although it is saved
     storage.SetFileName(path)

@@ -15,7 +15,7 @@ from .Planes import FollowedPlane
 ALL_VIEWS = "all"
 NO_VIEW = "none"
 FIRST_NAMES = ("Red", "Yellow", "Green")
-"""Order in which Slicer's layouts have the views; others follow by name."""
+"""Order of the views in Slicer's layouts; others follow by name."""
 ALIGNED = 0.999
 """Cosine from which an image plane counts as parallel to a view."""
 
@@ -29,7 +29,7 @@ class Views:
     def __init__(self, applicationLogic: Any) -> None:
         self._applicationLogic = applicationLogic
         self._fitted: dict[str, tuple[Any, ...]] = {}
-        """Zoom and plane of each view when it was fitted to a volume: others are the user's."""
+        """Zoom and plane of each view when it was fitted to a volume; a difference is the user's change."""
 
     def names(self) -> list[str]:
         """Names of the slice views, always in the same order: Red, Yellow, Green, then others by name."""
@@ -64,7 +64,7 @@ class Views:
                 composite.SetBackgroundVolumeID(None)
 
     def fitAgain(self, node: Any) -> bool:
-        """Fit the views to a volume that has another size or place now; returns whether a view was fitted.
+        """Fit the views to a volume whose size or place changed; return True when a view was fitted.
 
         Views in which the user changed zoom, position or slice stay as they are.
         """

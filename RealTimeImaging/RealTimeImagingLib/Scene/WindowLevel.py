@@ -15,10 +15,10 @@ LOW, HIGH = 0.1, 99.9
 """Percentiles that the window spans, as in Slicer's automatic window/level."""
 LARGEST = 1e300
 REFINED = 1.0
-"""Seconds from the first image in which window and views follow the images. The second image sets the window however
-late it is."""
+"""Seconds from the first image in which window, level and views follow the images. The second image always sets the
+window."""
 JUDGED = 8
-"""Latest images whose windows count."""
+"""Number of latest images whose windows count."""
 
 Window = tuple[float, float]
 """(window, level)."""
@@ -58,13 +58,13 @@ def windowLevel(pixels: Pixels) -> Window | None:
 
 
 def commonWindow(windows: list[Window]) -> Window:
-    """The window that fits most images: a nearly black or overexposed one among several counts little.
+    """The window that fits most images: a single nearly black or overexposed image has little effect.
 
-    :param windows: of each image, at least one. Of two that differ, all is spanned.
+    :param windows: of each image, at least one. Two windows are both spanned.
     """
     lows = sorted(level - window / 2 for window, level in windows)
     highs = sorted(level + window / 2 for window, level in windows)
-    # Quartiles: the upper end is rather too high than too low, since a white view shows nothing.
+    # Quartiles, with the upper end rather too high than too low: a white view shows nothing.
     low, high = lows[(len(lows) - 1) // 4], highs[3 * len(highs) // 4]
     return high - low, (high + low) / 2
 
@@ -72,8 +72,8 @@ def commonWindow(windows: list[Window]) -> Window:
 class FirstImages:
     """The first images of a stream, from which its window is set.
 
-    The first image alone may be nearly black. The window therefore follows the images for REFINED seconds, and is
-    steady from then on; a change by the user ends it at once.
+    The first image alone may be nearly black. The window therefore follows the images for REFINED seconds, and then
+    stays. A change by the user ends the following at once.
 
     :param clock: gives seconds, never backwards.
     """
@@ -95,9 +95,9 @@ class FirstImages:
         self._ended = True
 
     def wanted(self, current: Window | None) -> bool:
-        """Whether an image is to set the window.
+        """Return True when the next image is to set the window.
 
-        :param current: of the view; None when the user lets Slicer choose it.
+        :param current: window of the view; None when Slicer's automatic window/level is on.
         """
         if self._set is not None and current != self._set:
             self._ended = True
@@ -113,5 +113,5 @@ class FirstImages:
         return commonWindow(list(self._windows))
 
     def isSet(self, current: Window | None) -> None:
-        """Note what the view has now: another window is the user's."""
+        """Note the window of the view: a later difference is the user's change."""
         self._set = current

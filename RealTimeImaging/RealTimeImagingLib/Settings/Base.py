@@ -18,7 +18,7 @@ class SourceSettings:
 
     @property
     def packages(self) -> str:
-        """The key of ``Packages.NEEDED`` for what must be installed before the source starts."""
+        """Key in ``Packages.NEEDED`` of the packages that the source needs before it starts."""
         return self.kind
 
     def toJSON(self) -> dict[str, Any]:

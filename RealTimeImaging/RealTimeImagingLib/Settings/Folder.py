@@ -30,8 +30,8 @@ class FolderSettings(SourceSettings):
         ``*_{series}_*``; each series becomes a stream of that name. Empty: all files are one stream.
     :param incompleteAfter: seconds without growth after which a file that is not whole is reported. It is still shown
         when it is completed later.
-    :param completeAfter: seconds without a new slice after which a volume of DICOM files of one slice each is shown as
-        it is.
+    :param completeAfter: seconds without a new slice after which a volume from DICOM files with one slice each is
+        closed and shown.
     :param stream: name of the stream, and of its live volume.
     :raises SettingsError: a value that cannot work.
     """
@@ -49,7 +49,7 @@ class FolderSettings(SourceSettings):
 
     @property
     def packages(self) -> str:
-        """TIFF files need packages; a pattern that does not ask for them may still meet some."""
+        """Packages for TIFF files when the pattern asks for TIFF files; other patterns may still match some."""
         return "tiff" if ".tif" in self.pattern.lower() else self.kind
 
     def __post_init__(self) -> None:
@@ -82,7 +82,7 @@ def checkRecordingFolder(settings: SourceSettings, folder: str) -> None:
 
 
 def _isBelow(path: str, folder: str) -> bool:
-    """Whether a path is a folder or lies in it, also by another name (a link, or upper and lower case)."""
+    """True when a path is the folder or lies in it, also under another name (a link, or upper and lower case)."""
     path, above = os.path.realpath(path), os.path.normcase(os.path.realpath(folder))
     while True:
         if os.path.normcase(path) == above or _same(path, folder):

@@ -13,7 +13,7 @@ def typedPath(given: object) -> str:
     """Convert a typed or pasted path to an absolute path; empty when nothing is left of it.
 
     Blanks and quotes around the path (Windows: "Copy as path") are removed. ``~`` is the home folder, and a
-    ``file://`` address becomes a path. The file system is not asked: a share that hangs would hang the caller.
+    ``file://`` address becomes a path. The file system is not accessed: a share that hangs would block the caller.
 
     :param given: text, or a path object.
     :raises SettingsError: the path contains a NUL character.

@@ -42,7 +42,7 @@ class CameraFields(SourceFields[CameraSettings]):
     )
 
     def idle(self) -> str:
-        """What to do first."""
+        """Instruction while no source runs."""
         return str(_("Choose a camera, a video file or a stream, and press Start."))
 
     def origin(self, handle: Handle) -> str:

@@ -27,7 +27,7 @@ class DICOMFields(SourceFields[DICOMSettings]):
     )
 
     def idle(self) -> str:
-        """What to do first."""
+        """Instruction while no source runs."""
         return str(_("Choose the folder for received files and press Start."))
 
     def origin(self, handle: Handle) -> str:

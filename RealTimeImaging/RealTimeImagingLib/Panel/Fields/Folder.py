@@ -25,7 +25,7 @@ class FolderFields(SourceFields[FolderSettings]):
     )
 
     def idle(self) -> str:
-        """What to do first."""
+        """Instruction while no source runs."""
         return str(_("Choose a folder and press Start, or try with a simulated scanner."))
 
     def origin(self, handle: Handle) -> str:

@@ -24,7 +24,7 @@ class HTTPFields(SourceFields[HTTPSettings]):
     buttons = ("httpCopyTokenButton", "httpCopyCurlButton")
 
     def idle(self) -> str:
-        """What to do first."""
+        """Instruction while no source runs."""
         return str(_("Press Start to listen for images that programs send over HTTP."))
 
     def origin(self, handle: Handle) -> str:

@@ -26,7 +26,7 @@ class OpenIGTLinkFields(SourceFields[OpenIGTLinkSettings]):
     )
 
     def idle(self) -> str:
-        """What to do first."""
+        """Instruction while no source runs."""
         if ROLES[self.ui.linkRoleComboBox.currentIndex] == "server":
             return str(_("Press Start to wait for devices to connect."))
         return str(_("Enter the device's address and port, and press Start."))

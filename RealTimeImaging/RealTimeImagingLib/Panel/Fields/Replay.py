@@ -25,7 +25,7 @@ class ReplayFields(SourceFields[ReplaySettings]):
     options = ("streamLineEdit",)
 
     def idle(self) -> str:
-        """What to do first."""
+        """Instruction while no source runs."""
         return str(_("Choose a recording or file and press Start."))
 
     def origin(self, handle: Handle) -> str:

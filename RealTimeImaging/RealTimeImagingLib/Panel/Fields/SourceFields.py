@@ -51,11 +51,11 @@ class SourceFields(ABC, Generic[_Settings]):
         """
 
     def idle(self) -> str:
-        """What to do before anything comes, in words."""
+        """Instruction for the user while no source runs."""
         return str(_("Press Start."))
 
     def origin(self, handle: Handle) -> str:
-        """Where the images of a running source come from, in words."""
+        """Sender of a running source's images, in words."""
         return ", ".join(sorted(handle.peers)) or str(_("the network"))
 
     def isOf(self, settings: SourceSettings) -> bool:
