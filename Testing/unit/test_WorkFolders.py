@@ -128,7 +128,7 @@ def test_what_a_killed_decoder_left_is_swept(temporaryFolder):
 import os, sys, tempfile
 tempfile.tempdir = {str(temporaryFolder)!r}
 sys.path[:] = {sys.path!r}
-from RealTimeImagingLib.Readers.DICOMDecoding import temporaryFolder
+from RealTimeImagingLib.Readers.Raw import temporaryFolder
 with temporaryFolder():
     os._exit(9)
 """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from ..Errors import NotAnImageError
 from ..Frame import Pixels
 from .DICOMPixels import Layout, coloured
+from .Raw import temporaryFolder
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _RESCALING = ("RescaleSlope", "RescaleIntercept", "RescaleType")
@@ -60,11 +60,6 @@ def decoded(dataset: Any, layout: Layout, data: bytes) -> Pixels:
     if array.shape[:2] != (layout.rows, layout.columns):
         raise NotAnImageError(f"A frame has the size {array.shape}, not {layout.rows} x {layout.columns}.", "damaged")
     return array if isRGB else coloured(array, layout, dataset)
-
-
-def temporaryFolder() -> tempfile.TemporaryDirectory[str]:
-    """A private folder that goes when it is left, or is swept with this process's work folders if that is killed."""
-    return tempfile.TemporaryDirectory(prefix=f"RealTimeImaging-{os.getpid()}-")
 
 
 def _decodes(syntax: Any) -> bool:

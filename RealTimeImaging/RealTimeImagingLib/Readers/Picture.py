@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import struct
-import tempfile
 import warnings
 import zlib
 from abc import abstractmethod
@@ -19,7 +18,7 @@ import numpy as np
 from ..Errors import NotAnImageError
 from ..Frame import Image, Pixels, pictureToRAS
 from .ImageFile import DEFAULT_LIMIT, ImageFile
-from .Raw import openFile, readUpTo
+from .Raw import openFile, readUpTo, temporaryFolder
 from .Volumes import makeImage
 
 log = logging.getLogger(__name__)
@@ -314,7 +313,7 @@ def _bySimpleITK(data: bytes) -> Pixels:
         raise NotAnImageError(
             "PNG with 16 bits per colour needs SimpleITK, which Slicer includes.", "unsupported"
         ) from error
-    with tempfile.TemporaryDirectory(prefix="RealTimeImaging") as folder:
+    with temporaryFolder() as folder:
         path = os.path.join(folder, "picture.png")
         with open(path, "wb") as file:
             file.write(data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import stat
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, BinaryIO
@@ -29,6 +30,14 @@ def statOf(path: str) -> os.stat_result:
     if not stat.S_ISREG(status.st_mode):
         raise NotAnImageError(f"{os.path.basename(path)} is not a file but a folder, pipe or device.")
     return status
+
+
+def temporaryFolder() -> tempfile.TemporaryDirectory[str]:
+    """A private folder for a decoder's files, removed when its context ends.
+
+    If this process is killed before, the folder is swept with the process's work folders.
+    """
+    return tempfile.TemporaryDirectory(prefix=f"RealTimeImaging-{os.getpid()}-")
 
 
 def openFile(path: str) -> BinaryIO:
