@@ -16,7 +16,7 @@ from ..Recording import RecordedPart
 from .MappedImage import imageOver, mapPrivately
 
 HEADER = ".seq.nhdr"
-STREAM_ATTRIBUTE = "RecordingStream"
+RECORDED_STREAM_ATTRIBUTE = "RecordingStream"
 """Attribute of the sequence node with the name of the recorded stream."""
 CHUNK = 1 << 30
 """Bytes mapped at once: a private mapping of more than the free memory is refused."""
@@ -41,7 +41,7 @@ class MappedSequence:
         self.node.SetIndexUnit("s")
         self.node.SetIndexType(self.node.NumericIndex)
         self.node.SetNumericIndexValueTolerance(TOLERANCE)
-        self.node.SetAttribute(STREAM_ATTRIBUTE, part.stream)
+        self.node.SetAttribute(RECORDED_STREAM_ATTRIBUTE, part.stream)
         self.node.SetAttribute("RecordingPart", str(part.part))
         for name, value in part.attributes.items():
             self.node.SetAttribute(name, value)

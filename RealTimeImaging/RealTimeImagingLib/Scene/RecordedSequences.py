@@ -16,7 +16,7 @@ from ..Errors import RecordingError
 from ..Frame import Pixels
 from ..Recording import RecordedMessages, RecordedPart, fileName, openRecording
 from .LiveVolume import arrayOf
-from .MappedSequence import HEADER, STREAM_ATTRIBUTE, MappedSequence
+from .MappedSequence import HEADER, RECORDED_STREAM_ATTRIBUTE, MappedSequence
 from .RecordedTransforms import RecordedTransforms, Span
 from .Stored import markStored
 from .WindowLevel import commonWindow, displayWindow
@@ -246,7 +246,7 @@ def streamsOf(browser: Any) -> dict[str, Any]:
     sequences = vtk.vtkCollection()
     browser.GetSynchronizedSequenceNodes(sequences, True)
     nodes = [sequences.GetItemAsObject(index) for index in range(sequences.GetNumberOfItems())]
-    found = {node.GetAttribute(STREAM_ATTRIBUTE): browser.GetProxyNode(node) for node in nodes}
+    found = {node.GetAttribute(RECORDED_STREAM_ATTRIBUTE): browser.GetProxyNode(node) for node in nodes}
     return {stream: proxy for stream, proxy in found.items() if stream and proxy and proxy.IsA("vtkMRMLVolumeNode")}
 
 
