@@ -70,13 +70,15 @@ def planeOf(dataset: Any, frame: int, columns: int, rows: int) -> Matrix:
     return pictureToRAS(columns, rows, spacingOf(dataset, frame)) if matrix is None else matrix
 
 
-def stacked(matrices: Sequence[Matrix], times: Sequence[float | None], count: int) -> list[Placed]:
-    """Single slices as volumes, sorted along their normal; none when they do not lie evenly on one another, equally
-    often in each place, or are no more than one place.
+def stacked(matrices: Sequence[Matrix]) -> list[Placed]:
+    """Single slices as volumes without times, sorted along their normal.
 
-    :param matrices: IJKToRAS of each of the ``count`` slices. :param times: of each, seconds since the epoch.
+    Empty when the slices are not evenly spaced, not equally many in each place, or all in one place.
+
+    :param matrices: IJKToRAS of each slice.
     """
-    if len(matrices) < count or any(not np.allclose(m[:3, :2], matrices[0][:3, :2], atol=1e-4) for m in matrices):
+    count = len(matrices)
+    if any(not np.allclose(m[:3, :2], matrices[0][:3, :2], atol=1e-4) for m in matrices):
         return []
     normal = matrices[0][:3, 2] / np.linalg.norm(matrices[0][:3, 2])
     positions = np.array([matrix[:3, 3] for matrix in matrices])
@@ -100,7 +102,7 @@ def stacked(matrices: Sequence[Matrix], times: Sequence[float | None], count: in
     matrix = matrices[0].copy()
     matrix[:3, 2], matrix[:3, 3] = normal * length, first
     volumes = [[frames[number] for frames in slices] for number in range(len(slices[0]))]
-    return [Placed(frames, matrix, earliest(times, frames)) for frames in volumes]
+    return [Placed(frames, matrix, None) for frames in volumes]
 
 
 def earliest(times: Sequence[float | None], frames: Sequence[int]) -> float | None:

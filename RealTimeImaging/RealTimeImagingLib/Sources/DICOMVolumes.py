@@ -75,7 +75,7 @@ def stackOf(volume: Volume, lend: Lend) -> Stack:
     if len(slices) + len(missing) == 1:
         return Stack([_single(slices[0])], [])
     matrices = [one.matrix for one in slices] + [_between(slices, height) for height in missing]
-    placed = stacked(matrices, [None] * len(matrices), len(matrices))
+    placed = stacked(matrices)
     if not placed:
         return Stack([_single(one) for one in slices], [], "its slices lie unevenly or not above one another")
     order, matrix = placed[0].frames, placed[0].ijkToRAS
