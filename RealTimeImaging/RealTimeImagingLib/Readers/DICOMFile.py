@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from ..Errors import NotAnImageError
-from .ImageFile import refusedInWords
+from .ImageFile import translateErrors
 from .Inflate import PIECE
 from .Raw import openFile, readUpTo
 
@@ -121,9 +121,9 @@ def deflatedFile(path: str, limit: int) -> Deflated | None:
 
 @contextlib.contextmanager
 def guarded(path: str) -> Iterator[None]:
-    """Turn errors of pydicom into a NotAnImageError, see :func:`refusedInWords`."""
+    """Turn errors of pydicom into a NotAnImageError, see :func:`translateErrors`."""
     # pydicom warns about every oddity.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with refusedInWords(path, "DICOM"):
+        with translateErrors(path, "DICOM"):
             yield

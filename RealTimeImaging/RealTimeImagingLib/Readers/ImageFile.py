@@ -31,7 +31,7 @@ class ImageFile(ABC):
     Nothing is held open between calls, so that a writer on Windows can still rename or replace the file.
 
     A subclass implements :meth:`_missing` and :meth:`_images`. Whatever these raise, callers of :meth:`missing` and
-    :meth:`images` see a NotAnImageError or an OSError only: see :func:`refusedInWords`.
+    :meth:`images` see a NotAnImageError or an OSError only: see :func:`translateErrors`.
 
     :param path: the file.
     :param limit: most bytes one image may have; more is a NotAnImageError with the code "too-large".
@@ -76,7 +76,7 @@ class ImageFile(ABC):
         :raises NotAnImageError: waiting will not help.
         :raises OSError: the file cannot be read at all (gone, not permitted, sharing violation).
         """
-        with refusedInWords(self.path, self.title):
+        with translateErrors(self.path, self.title):
             return self._missing()
 
     def images(self, first: int = 0) -> Iterator[Image]:
@@ -86,7 +86,7 @@ class ImageFile(ABC):
         :raises NotAnImageError: the content contradicts the header.
         :raises OSError: the file cannot be read any more.
         """
-        with refusedInWords(self.path, self.title):
+        with translateErrors(self.path, self.title):
             yield from self._images(first)
 
     @abstractmethod
@@ -99,7 +99,7 @@ class ImageFile(ABC):
 
 
 @contextmanager
-def refusedInWords(path: str, title: str) -> Iterator[None]:
+def translateErrors(path: str, title: str) -> Iterator[None]:
     """Turn every exception that a file's bytes cause into a NotAnImageError, and log its traceback.
 
     :param title: the format's name.

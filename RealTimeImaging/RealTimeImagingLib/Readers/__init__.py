@@ -9,7 +9,7 @@ from ..Errors import NotAnImageError
 from ..Frame import Image
 from .BMP import BMP
 from .DICOM import DICOM, looksLikeDICOM
-from .ImageFile import DEFAULT_LIMIT, ImageFile, Lend, refusedInWords
+from .ImageFile import DEFAULT_LIMIT, ImageFile, Lend, translateErrors
 from .MetaImage import MetaImage
 from .NIfTI import NIfTI, NIfTIPair, imageOfPair
 from .NRRD import NRRD
@@ -99,7 +99,7 @@ def openImageFile(path: str, limit: int = DEFAULT_LIMIT) -> ImageFile:
     if name.endswith(_OTHERS) or ignoredName(name):
         raise _unknown(path)
     found = Unknown(path, limit)
-    with refusedInWords(path, found.title):
+    with translateErrors(path, found.title):
         return found.reader() or found
 
 
