@@ -13,9 +13,9 @@ from .Errors import RealTimeImagingError, SettingsError
 from .Event import Event
 from .Handle import Handle
 from .Listeners import Listeners
-from .OneRecording import OneRecording
 from .Recording import checkAttributes, fileName
 from .Recording.RecordingFolder import prepareFolder
+from .RecordingState import RecordingState
 from .Scene.RecordedSequences import RecordedSequences
 from .Session import Session
 from .Settings import SourceSettings, checkRecordingFolder
@@ -56,7 +56,7 @@ class Recordings:
         """Finishes the recordings of dead processes in a folder, and calls back with their lines."""
         self.repairFolder = ""
         """Where the last recording went: what a dead process left there is finished when a source starts."""
-        self._recordings: list[OneRecording] = []
+        self._recordings: list[RecordingState] = []
         """Recordings that are not completely in the scene yet, and the last one; in order of their start."""
         self._keep: dict[str, Any] | None = None
         self._ran = False
@@ -88,7 +88,7 @@ class Recordings:
         name = name.strip() or time.strftime("Recording_%Y-%m-%d_%H-%M-%S")
         # Never reuse the number of an earlier session: a process may know recordings of both.
         self._number = max(self._number + 1, time.time_ns() // 1_000_000)
-        one = OneRecording(self._number, name, {"folder": path, "name": name, "attributes": dict(attributes)})
+        one = RecordingState(self._number, name, {"folder": path, "name": name, "attributes": dict(attributes)})
         self._recordings = [*(other for other in self._recordings if not other.settled), one]
         self._ran, self.repairFolder = False, path
         one.expect(self._session.broadcast("record", **one.plan, kept=kept))
@@ -148,7 +148,7 @@ class Recordings:
         storages = [handle.storage for handle in self._session.handles]
         free = [one["free"] for one in storages if one.get("free") is not None]
         kept = [one["kept"] for one in storages if one.get("kept")]
-        last, current = (self._recordings[-1] if self._recordings else OneRecording(0, "", {})), self._current
+        last, current = (self._recordings[-1] if self._recordings else RecordingState(0, "", {})), self._current
         return {
             "active": self.active,
             "name": current.name if current else "",
@@ -180,7 +180,7 @@ class Recordings:
     # ---- what happens
 
     @property
-    def _current(self) -> OneRecording | None:
+    def _current(self) -> RecordingState | None:
         return self._recordings[-1] if self._recordings and not self._recordings[-1].stopped else None
 
     def changed(self) -> None:
@@ -241,14 +241,14 @@ class Recordings:
         )
         one = next(ours, None)
         if one is None:
-            one = OneRecording(0, name, {})
+            one = RecordingState(0, name, {})
             one.stop()
             # Before the last one, whose status the panel shows.
             self._recordings.insert(max(0, len(self._recordings) - 1), one)
         one.settled = False
         self._add(one, found["paths"], found["messages"])
 
-    def _add(self, one: OneRecording, paths: list[str], messages: list[str]) -> None:
+    def _add(self, one: RecordingState, paths: list[str], messages: list[str]) -> None:
         one.headers += paths
         one.messages += messages
         if one.sceneless or not (paths or messages):
@@ -271,7 +271,7 @@ class Recordings:
         last = self._recordings[-1:]
         self._recordings = [one for one in self._recordings[:-1] if not one.settled] + last
 
-    def _settleOne(self, one: OneRecording) -> None:
+    def _settleOne(self, one: RecordingState) -> None:
         self._repairAfter(one)
         if one.untold or one.repairing or (self._sequences.busy and not one.sceneless):
             return
@@ -289,13 +289,13 @@ class Recordings:
             else:
                 self._sequences.present(one.browser)
                 self.onInScene(self._sequences.browsersOf(one.browser))
-        for event in one.lastWords():
+        for event in one.endEvents():
             self._listeners.report(event)
         headers, one.headers, one.messages, one.posed = one.headers, [], [], False
         if headers:
             self._onComplete(headers)
 
-    def _repairAfter(self, one: OneRecording) -> None:
+    def _repairAfter(self, one: RecordingState) -> None:
         """Let another process finish the files of processes that ended before they closed them."""
         ended = [handle for handle in one.untold if handle.ended]
         one.untold = [handle for handle in one.untold if handle not in ended]

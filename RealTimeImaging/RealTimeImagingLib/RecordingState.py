@@ -11,7 +11,7 @@ from .Handle import Handle
 from .Quantities import counted, sizeText
 
 
-class OneRecording:
+class RecordingState:
     """A recording, from its start until the event that reports its end.
 
     :param id: its number in the commands to the processes; 0 for a recording that only a repair found.
@@ -91,7 +91,7 @@ class OneRecording:
             "messages": {name: sum(one[name] for one in messages) for name in ("recorded", "failed")},
         }
 
-    def lastWords(self) -> list[Event]:
+    def endEvents(self) -> list[Event]:
         """Events that report the end; empty when it was reported before, or by a repair."""
         if self._told or not self.plan:
             return []
