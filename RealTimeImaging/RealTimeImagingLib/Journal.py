@@ -1,16 +1,12 @@
 """What must survive the death of the acquisition process: frame numbers, and which files are done.
 
-Four small files in the session's working folder:
-
-- ``files.jsonl`` grows by one line for each finished file.
-- Two state files are overwritten by turns, with one short write for each frame. The state has the number of the last
-  frame in its stream.
-- ``numbers`` has a line for each stream. Its number is overwritten in place after the state, so that a frame costs the
-  same however many streams there are.
+Four small files in the session's working folder. ``files.jsonl`` grows by one line for each finished file. Two state
+files are overwritten by turns, with one short write for each frame. ``numbers`` has a line for each stream; its number
+is overwritten after the state. So a frame costs the same however many streams there are.
 
 A killed process loses nothing. A write that returned is in the system's page cache. A kill may divide a write (Linux
-writes page by page): then the line has no end or a wrong checksum, and the state before it counts. A divided number is
-in the state.
+writes page by page): then the line has no end or a wrong checksum, and the state before it counts. The state also has
+the last number.
 
 When the disk is full, the journal goes on in memory, sets ``problem``, and writes everything again when there is room.
 A process that ends meanwhile must not be replaced: the next one would not know which files and frames are done.

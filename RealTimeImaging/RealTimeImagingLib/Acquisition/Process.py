@@ -114,10 +114,7 @@ class AcquisitionProcess:
             self.send("release", slots=[place.key for place in places])
 
     def stop(self) -> None:
-        """Tell the process to end; it answers with the line "end".
-
-        It is killed after STOP_TIME, or, while it writes a recording, after WRITE_TIME of silence.
-        """
+        """Tell the process to end. It is killed after STOP_TIME or, while it records, after WRITE_TIME of silence."""
         if self.ended or self._stopping:
             return
         self._stopping = True

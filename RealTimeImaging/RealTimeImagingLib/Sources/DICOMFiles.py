@@ -33,7 +33,7 @@ _ABANDONED = 60.0
 """Seconds after which a file that is still under its hidden name is a dead process's: writing takes milliseconds."""
 _CHUNK = 1 << 20
 _NOT_OFFERED = (errno.EINVAL, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
-"""What file systems answer that have neither hard links nor a way to synchronise folders."""
+"""Errors of file systems that support neither hard links nor the synchronisation of folders."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def nameOf(header: Header) -> str:
 
 
 def syncFolder(folder: str) -> None:
-    """Wait until the disk has the names in a folder, where the system offers that (not on Windows).
+    """Wait until the names in a folder are on disk, where the system supports that (not on Windows).
 
     :raises OSError: the disk reports an error.
     """
@@ -174,7 +174,7 @@ def syncFolder(folder: str) -> None:
 
 
 def _publish(part: str, path: str, pieces: Sequence[Any]) -> tuple[str, bool]:
-    # Under the first name that is free; or where these bytes are there already, which is True.
+    # Move the file to the first free name. True when a file with the same bytes exists already.
     for name in _names(path, pieces):
         try:
             _rename(part, name)
@@ -198,7 +198,7 @@ def _names(path: str, pieces: Sequence[Any]) -> Iterator[str]:
 
 
 def _rename(part: str, path: str) -> None:
-    # Never over a file that is there, whichever receiver made it.
+    # Never overwrite an existing file, also not one of another receiver.
     if os.name == "nt":
         os.rename(part, path)
         return
@@ -209,7 +209,7 @@ def _rename(part: str, path: str) -> None:
     except OSError as error:
         if error.errno not in _NOT_OFFERED:
             raise
-        # A file system without hard links: the name is taken first.
+        # A file system without hard links: reserve the name first.
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         os.replace(part, path)
 

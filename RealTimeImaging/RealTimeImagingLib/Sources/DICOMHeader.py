@@ -74,7 +74,7 @@ def readHeader(data: Any, size: int, syntax: Any) -> Header:
 
 
 def readFileHeader(path: str) -> Header:
-    """The header of a DICOM file that is whole, with or without the preamble of PS3.10.
+    """The header of a complete DICOM file, with or without the preamble of PS3.10.
 
     :raises NotAnImageError: code "damaged": it cannot be read, or lacks the UIDs that tell series apart.
     :raises OSError: the file cannot be read.
@@ -99,8 +99,8 @@ def _elements(path: str, tags: Sequence[Any], choose: Callable[[Any], _Chosen]) 
     except (NotAnImageError, OSError):
         raise
     except Exception as error:
-        # What pydicom raises on damaged bytes is nowhere declared.
-        raise NotAnImageError(f"The header cannot be read: {error}", "damaged") from error
+        # pydicom does not declare which exceptions it raises on damaged bytes.
+        raise NotAnImageError("The DICOM header is damaged.", "damaged") from error
 
 
 def _tags() -> list[Any]:

@@ -1,4 +1,4 @@
-"""What else a folder holds beside the images that are shown: said when nothing appears."""
+"""Describe the files of a folder that are not shown, for the status while nothing appears."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class FolderContent:
         self._due = 0.0
 
     def begin(self) -> None:
-        """A new look at the folder begins."""
+        """Reset the counts before a new look at the folder."""
         self._others.clear()
 
     def wanted(self, name: str) -> bool:
-        """Whether a file of this name is taken; one that is not is counted, unless it can be no image."""
+        """True for a name that fits the pattern; other names are counted, unless they cannot be images."""
         fits = self._fits(name)
         if fits is False:
             self._others[_suffixOf(name)] += 1
@@ -62,11 +62,11 @@ class FolderContent:
                             self._subfolder = os.path.basename(folder)
                             return
         except OSError:
-            return  # the next look at the folder itself tells
+            return  # the next look at the folder reports it
 
     @property
     def existingWords(self) -> str:
-        """What became of the images that were there at start, "" when there were none."""
+        """Words about the images that were there at start; empty when there were none."""
         if not self.existing:
             return ""
         count = f"{self.existing} images were" if self.existing > 1 else "1 image was"
@@ -78,7 +78,7 @@ class FolderContent:
 
     @property
     def words(self) -> str:
-        """What the folder holds that is not shown, "" when there is nothing."""
+        """Words about the files that are not shown; empty when there are none."""
         parts = []
         if self.existing and not self.shown:
             parts.append(self.existingWords)

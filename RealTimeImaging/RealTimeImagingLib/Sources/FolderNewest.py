@@ -1,4 +1,4 @@
-"""Which of the files that are there at start make the newest image."""
+"""Find the files of the newest image in a folder at start."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .DICOMHeader import readElements
 from .Listing import naturalOrder
 
 _TRIED = 20
-"""Newest files that are tried until one of them can be an image."""
+"""Most files that are tried, the newest first, until one is an image."""
 _SLICES = 1000
 """Newest files among which the other slices of a volume are looked for."""
 _FIELDS = (
@@ -35,7 +35,7 @@ def newestImage(files: Mapping[str, Stamp]) -> set[str]:
         except NotAnImageError:
             continue
         except OSError:
-            return {path}  # told when it is read
+            return {path}  # the reader reports it
         if whole and isDICOM(reader):
             return _volumeOf(path, order[place : place + _SLICES])
         return {path}
@@ -56,13 +56,13 @@ def _volumeOf(newest: str, paths: list[str]) -> set[str]:
                 *(_number(one[name]) for name in _FIELDS[7:10]),
             )
             places.setdefault(place, []).append((moment, path))
-    # Every place has the last whole time point; a newer one may have begun.
+    # From the last complete time point on; a newer one may have begun.
     whole = min(map(len, places.values()))
     return {path for found in places.values() for _, path in sorted(found)[whole - 1 :]}
 
 
 def _fields(path: str) -> dict[str, Any] | None:
-    # None: no slice that has a place in space.
+    # None when the file is not a slice with a position.
     try:
         found = readElements(path, _FIELDS)
     except (NotAnImageError, OSError):

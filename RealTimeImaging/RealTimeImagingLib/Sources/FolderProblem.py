@@ -1,4 +1,4 @@
-"""Why a folder cannot be listed, in the words of its event and of the state."""
+"""Reasons why a folder cannot be listed, in words for the event and the status."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class FolderProblem:
 
     :param code: "folder-missing" (never seen), "folder-gone" (it was there), "folder-denied" (no permission) or
         "too-many-open-files" (the folder itself may be fine).
-    :param words: what is wrong, and what to do where that is known; without a full stop.
+    :param words: the problem, with advice where there is any; without a full stop.
     """
 
     code: str
@@ -22,9 +22,9 @@ class FolderProblem:
 
 
 def problemOf(folder: str, error: OSError, seen: bool) -> FolderProblem:
-    """The problem behind an error of the system.
+    """The problem behind a system error.
 
-    :param seen: the folder could be listed before.
+    :param seen: True when the folder could be listed before.
     """
     absent = "folder-gone" if seen else "folder-missing"
     if error.errno in (errno.EMFILE, errno.ENFILE):

@@ -23,7 +23,7 @@ SHARE = 10
 ASKED = 1000
 """Known files about which a look asks the system at least."""
 ROUND = 0.4
-"""Seconds in which the system is asked about every known file: what was overwritten is noticed within a second."""
+"""Seconds in which the system is asked about every known file, so that changes are noticed within a second."""
 MOST_ASKED = 50_000
 """Known files about which the system is asked in a second at most. In larger folders a round takes longer."""
 
@@ -110,9 +110,8 @@ def _isFolder(entry: os.DirEntry[str], follow: bool) -> bool:
 class Looks:
     """Looking at a folder again and again, as often as that is cheap, and in pieces where it is not.
 
-    Each look lists all names. It asks the system about the new ones, about those of which the listing itself says
-    that another file has the name now, and about the other known ones by turns: what was overwritten is found without
-    asking about 50,000 files each time.
+    Each look lists all names. It asks the system about new files and about files whose number in the listing changed.
+    It asks about the other known files by turns, so that changes are found without asking about 50,000 files each time.
 
     :param folder: the folder; ``subfolders``: also those below; ``wanted``: which names.
     :param clock: monotonic time in seconds.
@@ -197,10 +196,10 @@ class Looks:
         self.due = self._clock() + seconds
 
     def _isListed(self, entry: os.DirEntry[str], done: Mapping[str, Stamp]) -> bool:
-        # Whether the file is known, and the listing does not tell that it was replaced.
+        # Whether the file is known, and has the same number as in the last listing.
         if entry.path not in done:
             return False
-        if sys.platform != "win32":  # there the number costs as much as the stamp
+        if sys.platform != "win32":  # on Windows the number costs as much as the stamp
             number = entry.inode()
             self._numbersNow[entry.path] = number
             if self._numbers.get(entry.path, number) != number:
@@ -232,10 +231,10 @@ def _put(found: dict[str, Stamp], path: str) -> None:
 
 
 def versionOf(path: str) -> Stamp | None:
-    """What tells whether a file is still the same: :func:`stampOf` and, behind it, the time of its last change of any
-    kind (ns; Windows: of its creation), its number in the file system, and its rights, links and owner in one number.
+    """Version of a file; None when it is gone. :func:`isAnother` compares versions.
 
-    None when it is gone. See :func:`isAnother`.
+    It has the values of :func:`stampOf`, the change time (ns; on Windows the time of creation), the file's number in
+    the file system, and its rights, links and owner in one number.
     """
     try:
         status = os.stat(path)
@@ -252,11 +251,11 @@ def versionOf(path: str) -> Stamp | None:
 
 
 def isAnother(before: Stamp | None, now: Stamp) -> bool:
-    """Whether a path has another file, or other content, than when it had the version ``before``.
+    """True when a path has another file, or other content, than in the version ``before``.
 
-    Size and modification time may be the same: a copy that keeps times restores them. Then the change time tells,
-    which no program can set; a change of rights, owner or links alone is no new file. The file's number alone tells on
-    Windows only: elsewhere some file systems give a file another number after a while.
+    A copy that keeps times has the same size and modification time. Then the change time counts, which no program can
+    set. A change of rights, owner or links alone is no new file. The file's number alone counts on Windows only: some
+    other file systems change it after a while.
     """
     if before is None or before[:2] != now[:2] or len(before) != len(now):
         return True
@@ -266,8 +265,8 @@ def isAnother(before: Stamp | None, now: Stamp) -> bool:
 
 
 def cameBefore(path: str, seconds: float) -> bool:
-    """Whether a file was there before a time (seconds since the epoch); False when it is gone."""
-    # The change time (Windows: the time of creation) is set where the file is, also when its modification time is kept.
+    """True for a file that was there before a time (seconds since the epoch); False when it is gone."""
+    # A copy may keep the modification time, but never the change time (Windows: the time of creation).
     try:
         status = os.stat(path)
     except OSError:

@@ -1,4 +1,4 @@
-"""macOS: which files the programs of this computer have open for writing, asked of libproc.
+"""Find out on macOS, with libproc, whether a program has a file open for writing.
 
 The calls and structures are those of Apple's <libproc.h> and <sys/proc_info.h>.
 """
@@ -25,10 +25,10 @@ _ROOM = 1 << 16
 
 
 def isOpenForWriting(path: str) -> bool | None:
-    """Whether a program of this computer has a file open for writing; None when nobody can tell.
+    """Whether a program of this computer has a file open for writing; None when that is unknown.
 
-    Nobody can tell of files on network shares, which other computers write, and of files of other users, whose programs
-    the system does not show.
+    It is unknown for files on network shares, which other computers may write. It is also unknown for files of other
+    users, whose programs the system does not show.
 
     :raises OSError: the file is gone.
     """
@@ -45,7 +45,7 @@ def isOpenForWriting(path: str) -> bool | None:
 
 @functools.cache
 def _library() -> Any:
-    # None where libproc is missing, or does not find the file that this process itself has open for writing.
+    # None where libproc is missing, or fails to find a file that this process has open for writing.
     try:
         library = ctypes.CDLL("/usr/lib/libproc.dylib", use_errno=True)
         with tempfile.NamedTemporaryFile() as file:

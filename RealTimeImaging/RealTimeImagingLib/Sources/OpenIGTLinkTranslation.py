@@ -76,8 +76,10 @@ def _withThird(pixels: Pixels) -> Pixels:
 
 
 def translate(message: Message, receiveTime: float) -> Iterator[DeviceMessage]:
-    """What any message but IMAGE and BIND says; of TDATA, one for each tool. Matrices stay as they came, also those of
-    tools that are not seen (NaN, zeros)."""
+    """Translate any message except IMAGE and BIND; TDATA becomes one message for each tool.
+
+    Matrices stay as they were sent, also those of tools that the tracker does not see (NaN, zeros).
+    """
     if isinstance(message, (TrackingDataMessage, QuaternionTrackingDataMessage)):
         for tool in message.tools:
             yield _made(message, "transform", _transform(message, tool.matrix), receiveTime, tool.name)
@@ -170,7 +172,7 @@ def _status(message: StatusMessage) -> Values:
 
 
 def _reply(message: CommandReplyMessage) -> Values:
-    # The C++ library tells in the metadata whether the command was done.
+    # The C++ library sends the result of the command in the metadata.
     good = message.metadata.get("Status", "").upper() != "FAIL"
     return {"id": message.commandID, "name": message.commandName, "text": message.command, "ok": good}
 

@@ -1,12 +1,14 @@
-"""Whether a file that was seen is whole.
+"""Decide whether a file is complete.
 
-It is whole when everything is there that its format declares, and when one of these holds:
+It is complete when everything that its format declares is there, and when one of these holds:
 
-1. The content itself proves its end: gzip, PNG, JPEG, compressed DICOM.
+1. The content marks its own end: gzip, PNG, JPEG, compressed DICOM.
 2. The system says that no program has the file open for writing: Linux, Windows, macOS (see Writers.py).
-3. Where the system cannot tell (network shares, files of other users): the file was renamed into place on a local disk
-   of Linux; it is DICOM, whose lengths are there; or its size and times did not change for QUIET seconds. A file whose
-   last bytes are all zero may be preallocated: it counts after QUIET seconds (DICOM) or QUIET_ZEROS seconds.
+3. The system does not know (network shares, files of other users), and the file was renamed into place on a local disk
+   of Linux, is DICOM, or did not change for QUIET seconds.
+
+In case 3 a file whose last bytes are all zero may be preallocated: it counts as complete after QUIET seconds (DICOM) or
+QUIET_ZEROS seconds without change.
 """
 
 from __future__ import annotations
@@ -54,9 +56,9 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """The system does not let us read the file now; ``why`` is its reason.
+    """A file that the system does not let us read now; ``why`` is its reason.
 
-    :param exhausted: this process, or the computer, has too many open files: the file itself may be fine.
+    :param exhausted: True when too many files are open; the file itself may be fine.
     """
 
     why: str
@@ -89,9 +91,9 @@ class Candidate:
         self.due = now
         self.why = "it has just been seen"
         self.reported = ""
-        """The code of the event with which it was reported, "" before."""
+        """The code of the event that reported it; empty before."""
         self.unreadable = False
-        """Whether the system did not let us read it at the last look."""
+        """True when the system did not let us read it at the last look."""
         self._reader: ImageFile | None = None
         self._stamps: tuple[Stamp | None, ...] = ()
         self._changed = now
@@ -107,7 +109,7 @@ class Candidate:
         return now - self._changed
 
     def words(self, name: str) -> str:
-        """What is wrong with a file of this name, by the last look; without a full stop."""
+        """The problem found at the last look, with the file's name; without a full stop."""
         why = self.why.rstrip(".")
         return f"{name} is not readable ({why})" if self.unreadable else f"{name} is not complete: {why}"
 
@@ -128,7 +130,7 @@ class Candidate:
         return verdict
 
     def unreadableNow(self, error: OSError, now: float) -> Unreadable:
-        """The verdict when its images cannot be read although it is whole."""
+        """The verdict when the images of a complete file cannot be read."""
         verdict = _unreadable(error)
         self.unreadable = True
         self._wait(verdict.why, now)
@@ -188,9 +190,9 @@ class Candidate:
         return self._reader.files if self._reader else (self.path,)
 
     def _mayBeWritten(self, now: float, reader: ImageFile | None) -> str | None:
-        """Why a program may still write the file, or one of those that it names; None when none does.
+        """Reason why a program may still write the file, or a data file that it names; None when no program does.
 
-        :param reader: None when the content can be no image as it is.
+        :param reader: None when the content is not an image so far.
         """
         self._notice(now)
         for path in self._files():
@@ -233,8 +235,8 @@ def _endsWithZeros(path: str) -> bool:
 
 
 def _renamed(path: str) -> bool:
-    # Writing sets both times, renaming only the change time. Some servers tell the modification time late: only local
-    # disks, which have a device of their own, are believed.
+    # Writing sets both times, renaming only the change time. Some servers update the modification time late, so this
+    # counts on local disks only, which have a device number of their own.
     if sys.platform != "linux":
         return False
     try:

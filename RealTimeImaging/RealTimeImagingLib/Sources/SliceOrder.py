@@ -1,4 +1,4 @@
-"""The order in which DICOM slices out of files are put together: files come in any order, senders send in one."""
+"""Restore the order of DICOM slices: their files may arrive in any order."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from .DICOMShelf import Slice
 from .Listing import naturalOrder
 
 LONGEST, SHORTEST = 10.0, 0.25
-"""Seconds that a slice waits for others at most, in a series that never pauses: at first, and after gaps for good."""
+"""Most seconds that a slice waits for others in a series without pauses: at first, and after permanent gaps."""
 JOINED = 3
-"""Slices in order that tell that a series was joined in its middle."""
+"""Slices in order after which a series that starts in its middle counts as ordered."""
 
 Key = tuple[float, float, float, int, list[tuple[int, int, str]]]
 
@@ -38,11 +38,11 @@ def _number(text: str | None) -> float:
 
 
 class SliceOrder:
-    """The slices of one series that wait for their turn.
+    """The waiting slices of one series.
 
-    A slice whose number follows the last one goes on at once. Another one waits for those before it, until no slice has
-    come for ``patience`` seconds. Where the numbers do not tell the order, and when many slices come together, all wait
-    for that, and go on in the order of their times. A series whose numbers have gaps for good waits ever less.
+    A slice whose number follows the last one is released at once. Any other slice waits for those before it, until no
+    slice has arrived for ``patience`` seconds. Where the numbers do not give the order, or many slices arrive together,
+    all wait for that, and are released in the order of their times. A series with permanent gaps waits ever less.
 
     :param patience: seconds; 0 or more.
     """
@@ -51,7 +51,7 @@ class SliceOrder:
         self._patience, self._longest = patience, LONGEST
         self._waiting: list[tuple[float, Slice]] = []
         self._last: int | None = None
-        """The highest InstanceNumber that went on."""
+        """The highest InstanceNumber that was released."""
         self._many = False
 
     def __len__(self) -> int:
@@ -65,18 +65,18 @@ class SliceOrder:
         self._waiting.append((now, slice_))
 
     def more(self) -> None:
-        """More files are there that were not read yet: those that wait go on together with them."""
+        """Note that more files are not read yet: the waiting slices are released together with theirs."""
         self._many = self._many or bool(self._waiting)
 
     @property
     def due(self) -> float:
-        """When no slice has come for long enough, or one has waited for long enough, monotonic seconds."""
+        """When the next slices are released at the latest, monotonic seconds; infinite when none waits."""
         if not self._waiting:
             return math.inf
         return min(self._waiting[-1][0] + self._patience, self._waiting[0][0] + self._longest)
 
     def take(self, now: float, all_: bool = False) -> Iterator[tuple[float, Slice]]:
-        """The slices whose turn it is, with the time at which they came."""
+        """Release slices; yield them with their arrival times."""
         if not self._waiting:
             return
         enough = now >= self.due
@@ -97,11 +97,11 @@ class SliceOrder:
         return pair
 
     def _following(self) -> list[int]:
-        # Places of the waiting slices that may go on.
+        # Places of the waiting slices that can be released.
         numbers = [one.instance.header.instanceNumber for _, one in self._waiting]
         if self._timesDecide(numbers):
             return []
-        # A series that is joined in its middle is in order when a few slices are.
+        # A series that starts in its middle is in order when a few slices are.
         joined = self._last is None and len(numbers) >= JOINED and None not in numbers
         if joined and all(after == before + 1 for before, after in pairwise(numbers)):  # type: ignore[operator]
             return [0]
@@ -109,7 +109,7 @@ class SliceOrder:
         return [place for place, number in enumerate(numbers) if number is None or number <= last + 1]
 
     def _timesDecide(self, numbers: Sequence[int | None]) -> bool:
-        # Numbers that begin anew with each time point, or that count the times of one place after the other.
+        # True when numbers restart with each time point, or count all times of one place before the next place.
         known: dict[tuple[object, int], tuple[float, ...]] = {}
         places = set()
         for number, (_, one) in zip(numbers, self._waiting, strict=True):

@@ -1,9 +1,9 @@
-"""Volumes out of a watched folder in which each DICOM file is one slice.
+"""Assemble volumes from a watched folder in which each DICOM file is one slice.
 
     file of one slice ──► SliceOrder ──► Assembly (which slices, and when) ──► stackOf ──► Arrival
 
-The rules are those of the DICOM receiver, see DICOMSeries.py. Which files a volume is made of is written down before it
-is handed on: a process that dies before that reads them again, one that dies after it does not.
+The rules are those of the DICOM receiver, see DICOMSeries.py. The names of a volume's files are saved before the volume
+is handed on. So the next process reads them again only if this one dies before that.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ from .SliceOrder import SliceOrder
 from .Source import Arrival
 
 HELD = 1 << 30
-"""Bytes of slices that wait in memory; the others wait in their files."""
+"""Most bytes of waiting slices in memory; further slices wait in their files."""
 ANNOUNCED = "slices.json"
-"""In the journal's folder: the files of the volume that is handed on."""
+"""Name in the journal's folder of the list of files of the volume that is being handed on."""
 MANY_WAIT = 10.0
-"""Seconds after which slices go on although more files wait to be read."""
+"""Seconds after which slices are released although more files wait to be read."""
 
 
 log = logging.getLogger(__name__)
 
 
 class SliceVolumes:
-    """The slices that wait for the others of their volume.
+    """The waiting slices of all volumes.
 
     :param silence: seconds without a slice after which a volume is shown as it is.
     :param stream: name of the first series; others have the name of their series.
-    :param streamOf: the stream that a file's name chooses, None when it chooses none.
-    :param nameOf: a path as the user is told it.
+    :param streamOf: returns the stream for a file's name; None when the name has no series.
+    :param nameOf: returns a path in the form for the user.
     :param lend: gives memory for a volume, or None.
     """
 
@@ -69,7 +69,7 @@ class SliceVolumes:
         self._orders: dict[str, SliceOrder] = {}
         self._streams: Streams | None = None
         self._closed: deque[Closed] = deque()
-        """Volumes that are to be shown: asked for more, a source may be stopped in between."""
+        """Closed volumes that are not shown yet: a source may be stopped between two of them."""
         self._bytes = 0
         self._fed = 0.0
         self._moreSince: float | None = None
@@ -87,7 +87,7 @@ class SliceVolumes:
 
     @property
     def status(self) -> str:
-        """What is received, "" when no slice waits."""
+        """Status of the waiting slices; empty when none waits."""
         if not self.held:
             return ""
         volumes = self._assembly.open
@@ -118,9 +118,9 @@ class SliceVolumes:
         return True
 
     def ready(self, now: float, more: bool) -> Iterator[Arrival | Event]:
-        """The volumes that have come.
+        """Yield the complete volumes.
 
-        :param more: files wait that were not read yet.
+        :param more: True when further files wait to be read.
         """
         if not more:
             self._moreSince = None
@@ -144,7 +144,7 @@ class SliceVolumes:
         yield from self._showClosed()
 
     def rest(self, now: float) -> Iterator[Arrival | Event]:
-        """All that waits, also volumes of which slices may still be missing."""
+        """Yield all volumes, also those whose slices may be missing."""
         yield from self._showClosed()
         for order in self._orders.values():
             for came, slice_ in order.take(now, all_=True):
@@ -155,7 +155,7 @@ class SliceVolumes:
     # ---- volumes
 
     def _feed(self, slice_: Slice, came: float) -> Iterator[Arrival | Event]:
-        # Silence is counted from when the slice came, and not from when it was its turn.
+        # Silence counts from the arrival of the slice, not from its release.
         self._fed = max(self._fed, came)
         self._closed.extend(self._assembly.add(slice_, self._fed))
         yield from self._showClosed()
