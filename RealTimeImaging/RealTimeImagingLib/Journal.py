@@ -5,8 +5,7 @@ files are overwritten by turns, with one short write for each frame. ``numbers``
 is overwritten after the state. So a frame costs the same however many streams there are.
 
 A killed process loses nothing. A write that returned is in the system's page cache. A kill may divide a write (Linux
-writes page by page): then the line has no end or a wrong checksum, and the state before it counts. The state also has
-the last number.
+writes page by page): then the line has no end or a wrong checksum, and the state before it counts.
 
 When the disk is full, the journal goes on in memory, sets ``problem``, and writes everything again when there is room.
 A process that ends meanwhile must not be replaced: the next one would not know which files and frames are done.
@@ -26,7 +25,7 @@ from types import TracebackType
 from typing import Any
 
 Stamp = tuple[int, ...]
-"""(size in bytes, mtime_ns), and further values that tell two files of one path apart; see Listing.versionOf."""
+"""(size in bytes, mtime_ns), and further values of Listing.versionOf."""
 
 STATE_NAMES = ("state0.json", "state1.json")
 FILES_NAME = "files.jsonl"
