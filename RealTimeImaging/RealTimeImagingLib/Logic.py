@@ -94,7 +94,7 @@ class RealTimeImagingLogic(
         self.recordings.repairFolder = slicer.app.userSettings().value(RECORDING_FOLDER_KEY, "") or ""
         self._observers: list[Callable[[], None]] = []
         self._scanners: list[tuple[SimulatedScanner, Handle]] = []
-        self._lastSettings: SourceSettings | None = None
+        self._lastStarted: object = None
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._sceneCloses)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self._sceneImported)
         slicer.app.connect("aboutToQuit()", self.close)
@@ -119,17 +119,19 @@ class RealTimeImagingLogic(
         self.getParameterNode().SetParameter(SETTINGS_PARAMETER, json.dumps(settings.withoutSecrets().toJSON()))
         return handle
 
-    def _start(self, settings: SourceSettings) -> Handle:
+    def _start(self, settings: SourceSettings, started: object = None) -> Handle:
+        # Each simulated scanner has another folder and the same images.
+        started = started or settings
         self.recordings.checkSource(settings)
         self.pushing.check(settings)
         handle = self.session.start(settings)
         self.pushing.adopt(handle)
         if len(self.session.handles) == 1:
-            self.volumes.prepare(settings != self._lastSettings)
+            self.volumes.prepare(started != self._lastStarted)
             self.devices.prepare()
         suggested = CAMERA_VIEW if isinstance(settings, CameraSettings) and CAMERA_VIEW in self.views.names() else ""
         self.volumes.suggest(getattr(settings, "stream", ""), suggested)
-        self._lastSettings = settings
+        self._lastStarted = started
         return handle
 
     def installPackages(self, requirements: Sequence[str]) -> None:
@@ -148,7 +150,7 @@ class RealTimeImagingLogic(
         """
         scanner = SimulatedScanner(source, fps, self._scannerFailed)
         try:
-            handle = self._start(scanner.settings)
+            handle = self._start(scanner.settings, ("simulated scanner", source))
             scanner.start()
         except RealTimeImagingError:
             scanner.close()

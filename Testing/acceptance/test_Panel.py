@@ -356,3 +356,14 @@ def test_severalSourcesAtOnce(slicer, module, logic, incoming, tmp_path, noError
                 starts.add(round(float(item.GetAttribute("ReceiveTime")) - float(node.GetNthIndexValue(index)), 2))
     assert len(starts) == 1
     untilStopped(logic)
+
+
+def test_tryingAgainKeepsTheWindow(logic):
+    """The images are the same, though each simulated scanner has a folder of its own."""
+    for window in (None, 777.0):
+        logic.startSimulatedScanner()
+        until(lambda: logic.statistics()["shown"] >= 3)
+        display = logic.liveVolumeNode().GetDisplayNode()
+        assert window in (None, display.GetWindow())
+        display.SetWindowLevel(777, 333)
+        untilStopped(logic)
