@@ -8,6 +8,7 @@ makes nodes itself.
 from __future__ import annotations
 
 import re
+import socket
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -44,8 +45,9 @@ RETRY = 1.0
 OFF, WAITING, CONNECTED = 0, 1, 2
 """The connector's states, as GetState() gives them."""
 ALL_ADDRESSES = ("0.0.0.0", "::")
-_AS_SENT = {"i8": np.int32, "u8": np.uint32}
-"""The connector stores INT32 and UINT32 in arrays of VTK's long integers, which have 64 bits on Linux and macOS."""
+_AS_SENT = {"i8": np.int32, "u8": np.uint32, "S1": np.int8}
+"""The connector stores INT32 and UINT32 in arrays of VTK's long integers, which have 64 bits on Linux and macOS, and
+INT8 in an array of characters."""
 
 Push = Callable[[Pixels, Matrix, str, Mapping[str, str]], None]
 
@@ -53,6 +55,18 @@ Push = Callable[[Pixels, Matrix, str, Mapping[str, str]], None]
 def connectorAvailable() -> bool:
     """Whether the extension SlicerOpenIGTLink is installed."""
     return hasattr(slicer, NODE_CLASS)
+
+
+def portIsFree(port: int) -> bool:
+    """Whether a server may listen on a TCP port of all IPv4 addresses."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True
 
 
 class Connector:
@@ -80,7 +94,7 @@ class Connector:
         self.name = f"port {settings.port}" if self._server else f"{settings.host}:{settings.port}"
         self._seen: dict[str, int] = {}
         self._troubles: set[tuple[str, str]] = set()
-        self._connected = self._listened = self._stopped = False
+        self._connected = self._listened = self._stopped = self._started = False
         self._startedAt = 0.0
         self._told = ""
         self.node = getattr(slicer, NODE_CLASS)()
@@ -113,7 +127,8 @@ class Connector:
         for tag in self._tags:
             self.node.RemoveObserver(tag)
         self._tags = []
-        self.node.Stop()
+        if self._started:
+            self.node.Stop()
         if self.node.GetScene() is not None:
             slicer.mrmlScene.RemoveNode(self.node)
 
@@ -121,7 +136,12 @@ class Connector:
 
     def _start(self) -> bool:
         self._startedAt = time.monotonic()
-        return bool(self.node.Start())
+        # On a port that is taken, Start() tells that it runs, and Stop() never returns.
+        if self._server and not portIsFree(self._port):
+            self._started = False
+            return True
+        self._started = bool(self.node.Start())
+        return self._started
 
     def _poll(self, *_: Any) -> None:
         if not self._tags:

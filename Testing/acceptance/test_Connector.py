@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import numpy as np
 import pytest
 from RealTimeImagingLib import OpenIGTLinkSettings
@@ -19,13 +21,11 @@ def extension(slicer, monkeypatch):
     import vtk
 
     made = []
-    scalarTypes = {"i1": vtk.VTK_SIGNED_CHAR, "u1": vtk.VTK_UNSIGNED_CHAR, "i2": vtk.VTK_SHORT, "u4": 9, "i4": 8}
+    scalarTypes = {"i1": vtk.VTK_CHAR, "u1": vtk.VTK_UNSIGNED_CHAR, "i2": vtk.VTK_SHORT, "u4": 9, "i4": 8}
 
     class vtkMRMLIGTLConnectorNode(slicer.vtkMRMLScriptedModuleNode):
         ConnectedEvent, DisconnectedEvent, NewDeviceEvent, DeviceModifiedEvent = 118944, 118945, 118949, 118950
         StateOff, StateWaitConnection, StateConnected = 0, 1, 2
-        taken = False
-        """Whether another program has the port."""
 
         def __init__(self):
             self.calls, self.incoming, self.state = [], [], self.StateOff
@@ -41,12 +41,12 @@ def extension(slicer, monkeypatch):
             self.calls.append(("crc", check))
 
         def Start(self):
-            """1 also when the port is taken; the thread that listens notes that later."""
             self.calls.append(("start",))
-            self.state = self.StateOff if self.taken else self.StateWaitConnection
+            self.state = self.StateWaitConnection
             return 1
 
         def Stop(self):
+            assert ("start",) in self.calls, "it waits for ever for its thread"
             self.calls.append(("stop",))
             self.state = self.StateOff
             return 1
@@ -208,13 +208,13 @@ def test_our_live_volume_is_not_taken_for_its_own(slicer, extension, logic, tmp_
     assert sumsOf(tmp_path / "recordings") == [checksum(pixels(number)) for number in range(5)]
 
 
-def test_integers_of_32_bits_are_what_was_sent(slicer, extension, logic, tmp_path, noErrors):
+def test_integers_are_what_was_sent(slicer, extension, logic, tmp_path, noErrors):
     logic.start(server())
     (node,) = extension
     frames = []
     logic.addFrameCallback(lambda frame: frames.append(frame.pixels.copy()))
-    for dtype in (np.int32, np.uint32):
-        sent = np.array([[[0, 1, 2**31 - 1], [7, 8, 9]]], dtype)
+    for dtype, largest in ((np.int32, -(2**31)), (np.uint32, 2**32 - 1), (np.int8, -128)):
+        sent = np.array([[[0, 1, largest], [7, 8, 9]]], dtype)
         node.receive(f"Labels {np.dtype(dtype)}", sent, MATRIX)
         until(lambda dtype=dtype: frames and frames[-1].dtype == dtype)
         np.testing.assert_array_equal(frames[-1], sent)
@@ -243,15 +243,23 @@ def test_a_node_that_is_removed_stops_its_source(slicer, extension, logic):
     assert "connector-removed" in [event.code for event in logic.events()]
 
 
-def test_a_port_that_is_taken_is_told_once_and_tried_again(slicer, extension, logic, monkeypatch):
-    monkeypatch.setattr(slicer.vtkMRMLIGTLConnectorNode, "taken", True)
-    handle = logic.start(server())
-    (node,) = extension
-    until(lambda: node.calls.count(("start",)) == 3)
-    assert [event.code for event in logic.events()].count("port-taken") == 1
-    assert "Another program uses port 18944" in handle.status
-    monkeypatch.setattr(slicer.vtkMRMLIGTLConnectorNode, "taken", False)
+def test_a_port_that_is_taken_is_told_once_and_tried_again(slicer, extension, logic):
+    """The real node says that it runs on a port that is taken, and then never stops: it is not started there."""
+    with socket.socket() as other:
+        other.bind(("", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        handle = logic.start(server(port=port))
+        (node,) = extension
+        until(lambda: f"Another program uses port {port}" in handle.status)
+        untilStopped(logic)
+        assert ("start",) not in node.calls
+        assert ("stop",) not in node.calls
+        handle = logic.start(server(port=port))
+        until(lambda: f"Another program uses port {port}" in handle.status)
     until(lambda: "waiting" in handle.status)
+    assert [event.code for event in logic.events()].count("port-taken") == 2
+    assert extension[1].calls.count(("start",)) == 1
 
 
 def test_images_that_are_refused_are_counted_and_each_device_is_named(slicer, extension, logic):
