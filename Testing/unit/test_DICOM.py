@@ -257,6 +257,14 @@ def test_a_truncated_file_says_how_much_is_there():
     assert words == "The header declares 8,192 bytes of pixels, 8,130 are there."
 
 
+def test_zeros_behind_the_beginning_of_a_header_are_not_read_as_elements(tmp_path):
+    # A preallocated file: read one by one, the elements of 256 MB would take minutes.
+    path = tmp_path / "a.dcm"
+    path.write_bytes(Path(real("CT_small")).read_bytes()[:600])
+    os.truncate(path, 256 << 20)
+    assert openImageFile(str(path)).missing() == f"The DICOM header is not complete; {256 << 20:,} bytes are there."
+
+
 @pytest.mark.parametrize("name", ["reportsi", "waveform_ecg", "rtstruct"])
 def test_what_cannot_be_shown_is_refused_by_name(name):
     assert refusal(real(name)).code == "unsupported"

@@ -137,6 +137,13 @@ def test_garbage_is_refused(data):
             readHeader(io.BytesIO(data), len(data), syntax)
 
 
+def test_zeros_are_not_read_as_elements():
+    data = io.BytesIO(bytes(20 << 20))
+    with pytest.raises(NotAnImageError):
+        readHeader(data, 20 << 20, ExplicitVRLittleEndian)
+    assert data.tell() < 1000
+
+
 # ---- files
 
 

@@ -21,12 +21,15 @@ LONG_FORM = (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"UN")
 _PLAIN, _DEFLATED = b"1.2.840.10008.1.2.1", b"1.2.840.10008.1.2.1.99"
 _HEADER = 64 << 20
 """Most bytes that are believed beside an image."""
+_BEGINNING, _MOST_ZEROS = 8, 8
+"""Bytes with which an element begins, and how many such beginnings of zeros may follow one another."""
 
 
 class Clamped(io.BufferedReader):
     """A file that never allocates more than it has: a damaged length would make Python reserve gigabytes.
 
-    ``short`` says that more was asked for than is there.
+    ``short`` says that more was asked for than is there, or that zeros are where elements should be: a preallocated
+    file is not written so far, and a gigabyte of zeros would be read as millions of elements.
     """
 
     name = ""  # which pydicom asks for, and a file in memory has not
@@ -35,6 +38,7 @@ class Clamped(io.BufferedReader):
         super().__init__(raw)
         self.size = size
         self.short = False
+        self._zeros = 0
 
     def read(self, size: int | None = -1) -> bytes:
         there = max(0, self.size - self.tell())
@@ -43,7 +47,13 @@ class Clamped(io.BufferedReader):
             self.short = True
             raise NotAnImageError("The file meta information is damaged.", "damaged")
         self.short = self.short or size > there
-        return super().read(min(size, there))
+        found = super().read(min(size, there))
+        if size == _BEGINNING:
+            self._zeros = 0 if any(found) else self._zeros + 1
+            if self._zeros > _MOST_ZEROS:
+                self.short = True
+                raise NotAnImageError("Zeros are where elements of the DICOM header should be.", "damaged")
+        return found
 
 
 class Deflated:

@@ -131,7 +131,8 @@ class _Watched:
 
 
 def _atPixels(tag: Any, _representation: Any, _length: int) -> bool:
-    return tag in _PIXELS
+    # No data set has a tag of zeros; a gigabyte of them would be millions of elements.
+    return not tag or tag in _PIXELS
 
 
 def _checkPixels(data: Any, size: int, syntax: Any, image: bool) -> None:
