@@ -317,6 +317,15 @@ def test_a_unit_in_Latin_1(tmp_path):
     np.testing.assert_allclose(np.abs(np.diag(read(path)[0].ijkToRAS))[:3], [0.002, 0.003, 0.004])
 
 
+def test_units_without_quotes_count(tmp_path):
+    (image,) = read(spaced(tmp_path, "um um um"))
+    np.testing.assert_allclose(np.abs(np.diag(image.ijkToRAS))[:3], [0.002, 0.003, 0.004])
+
+
+def test_a_unit_for_some_of_the_directions_is_refused(tmp_path):
+    assert refusal(spaced(tmp_path, '"um"')).code == "damaged"
+
+
 def test_an_unknown_unit_is_named(tmp_path):
     error = refusal(spaced(tmp_path, '"furlong" "furlong" "furlong"'))
     assert (error.code, "'furlong'" in str(error)) == ("unsupported", True)

@@ -261,12 +261,14 @@ class _Header:
         if any(vector is not None for vector in vectors):
             matrix = _placed(vectors, spacing, origin)
             # A unit for each number of a vector.
-            units = re.findall(r'"([^"]*)"', self.fields.get("space units", ""))
+            units = _units(self.fields.get("space units", ""))
+            if units and len(units) != len(next(vector for vector in vectors if vector is not None)):
+                raise NotAnImageError("The header has space units for another number of axes.", "damaged")
             for row, unit in enumerate(units[:3]):
                 matrix[row] *= millimetres(unit) or 1.0
         else:
             # A unit for each axis.
-            quoted = re.findall(r'"([^"]*)"', self.fields.get("units", ""))
+            quoted = _units(self.fields.get("units", ""))
             if len(quoted) == len(roles):
                 spacing = [(millimetres(quoted[axis]) or 1.0) * size for axis, size in zip(space, spacing, strict=True)]
             axes = [[size * (row == column) for row in range(3)] for column, size in enumerate(spacing)]
@@ -303,12 +305,17 @@ class _Header:
 
     def times(self, roles: list[str], index: list[str]) -> list[float] | None:
         """As :attr:`ImageFile.times`: the index, where the volumes' axis has a unit of time."""
-        units = re.findall(r'"([^"]*)"', self.fields.get("units", ""))
+        units = _units(self.fields.get("units", ""))
         unit = _SECONDS.get(units[roles.index("t")].strip().lower()) if index and len(units) == len(roles) else None
         try:
             return sinceFirst(float(value) * unit for value in index) if unit else None
         except ValueError:
             return None
+
+
+def _units(text: str) -> list[str]:
+    # In quotes by the format; some programs leave them out.
+    return re.findall(r'"([^"]*)"', text) if '"' in text else text.split()
 
 
 def _placed(vectors: list[list[float] | None], spacing: list[float], origin: list[float]) -> Matrix:
