@@ -298,7 +298,7 @@ def test_a_damaged_packed_file_is_refused(tmp_path):
     path.write_bytes(data)
     assert refusal(path).code == "damaged"
     path.write_bytes(b"no gzip at all, but long enough to tell")
-    assert refusal(path).code == "damaged"
+    assert refusal(path).code == "not-an-image"
 
 
 @some
@@ -338,3 +338,13 @@ def test_a_real_series():
 def test_a_pipe_is_refused_without_waiting_for_it(tmp_path):
     os.mkfifo(tmp_path / "a.nii")
     assert refusal(tmp_path / "a.nii").code == "not-an-image"
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_content_says_whether_it_is_packed(tmp_path, name, packed):
+    array = np.arange(24, dtype="i2").reshape(2, 3, 4)
+    data = written(tmp_path / "b.nii", array).read_bytes()
+    (tmp_path / name).write_bytes(gzip.compress(data) if packed else data)
+    (image,) = read(tmp_path / name)
+    np.testing.assert_array_equal(image.pixels, array.T)

@@ -15,6 +15,8 @@ from .Streamed import Streamed
 from .TextHeader import checkInside
 from .Volumes import VolumeFile, Volumes
 
+_GZIP_MARK = b"\x1f\x8b"
+
 
 class NIfTI(VolumeFile):
     """A NIfTI file; missing() is None once all declared bytes (and, for .gz, the stream's end) are there.
@@ -43,10 +45,15 @@ class NIfTI(VolumeFile):
 
     def _readHeader(self) -> NIfTIHeader | str:
         size = NIfTI2Header.size
-        if self._inflated is None and self.path.lower().endswith(".gz"):
+        if self._inflated is None and self._isPacked():
             self._inflated = (Streamed if self.streaming else Inflated)(self.path, self.limit)
         data = self._inflated.start(size) if self._inflated else readStart(self.path, size)
         return readNIfTIHeader(data, self.paired)
+
+    def _isPacked(self) -> bool:
+        # The content decides, as in ITK; the name while there is none.
+        begin = readStart(self.path, len(_GZIP_MARK))
+        return begin == _GZIP_MARK if len(begin) == len(_GZIP_MARK) else self.path.lower().endswith(".gz")
 
     def _stored(self, header: NIfTIHeader) -> Stored:
         offset = header.offset(self.limit)
