@@ -89,6 +89,8 @@ def test_a_folder_may_be_missing_or_relative_or_in_the_home_folder(tmp_path, mon
         ('"{}"', ("scans",)),  # Windows: "Copy as path"
         ("'{}'", ("scans",)),
         ("\u201c{}\u201d", ("scans",)),
+        ("\u202a{}", ("scans",)),  # Windows: out of a file's properties
+        ('\ufeff"\u200b{}"', ("scans",)),
         ("  {} \t\n", ("scans",)),
         (' " {} " ', ("scans",)),
         ("{}/", ("scans",)),

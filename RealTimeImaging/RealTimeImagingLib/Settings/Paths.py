@@ -6,14 +6,17 @@ import os
 
 from ..Errors import SettingsError
 
+_UNSEEN = "\ufeff\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+"""Characters without width that are copied along, as in the properties of a file on Windows."""
 _QUOTES = ('""', "''", "\u201c\u201d", "\u2018\u2019")
 
 
 def typedPath(given: object) -> str:
     """Convert a typed or pasted path to an absolute path; empty when nothing is left of it.
 
-    Blanks and quotes around the path (Windows: "Copy as path") are removed. ``~`` is the home folder, and a
-    ``file://`` address becomes a path. The file system is not accessed: a share that hangs would block the caller.
+    Blanks, characters without width and quotes (Windows: "Copy as path") around the path are removed. ``~`` is the home
+    folder, and a ``file://`` address becomes a path. The file system is not accessed: a share that hangs would block
+    the caller.
 
     :param given: text, or a path object.
     :raises SettingsError: the path contains a NUL character.
@@ -36,9 +39,9 @@ def typedPath(given: object) -> str:
 
 
 def _unquoted(path: str) -> str:
-    path = path.strip()
+    path = path.strip().strip(_UNSEEN).strip()
     while len(path) > 1 and path[0] + path[-1] in _QUOTES:
-        path = path[1:-1].strip()
+        path = path[1:-1].strip().strip(_UNSEEN).strip()
     return path
 
 
