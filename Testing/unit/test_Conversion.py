@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 
 import numpy as np
 import pytest
@@ -328,3 +329,11 @@ def test_ultrasound_regions_give_the_distance_and_other_scales_are_named(tmp_pat
     assert len(entry.warnings) == len(words)
     assert all(word in entry.warnings[0] for word in words)
     assert fromUs(tmp_path / "out" / entry.file)[1][0, 0] == pytest.approx(sides[-1])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_and_a_link_to_a_folder_are_no_empty_or_unreadable_files(tmp_path):
+    os.mkfifo(tmp_path / "pipe.dcm")
+    (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
+    found = scanFiles([str(tmp_path / "pipe.dcm"), str(tmp_path / "link")], {})
+    assert [one.code for one in found] == ["not-an-image"] * 2

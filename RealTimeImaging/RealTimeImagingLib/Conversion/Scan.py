@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import struct
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -115,6 +116,8 @@ class Scanner:
 
     def _read(self, path: str, handle: int, status: os.stat_result) -> Slice | Refused:
         size = status.st_size
+        if not stat.S_ISREG(status.st_mode):
+            return Refused(path, "not-an-image", "It is no file but a pipe, a device or a link to a folder.")
         if size == 0:
             return Refused(path, "incomplete", "The file is empty.")
         data = os.read(handle, FIRST)
