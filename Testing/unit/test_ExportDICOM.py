@@ -159,6 +159,13 @@ def test_any_geometry_at_right_angles_survives(tmp_path_factory, angles, spacing
         assertSame(read(path), each, 1e-5)
 
 
+def test_slices_less_than_a_micrometre_apart_stay_a_volume(tmp_path):
+    one = extremes(0, (3, 4, 5), np.int16, np.diag([0.00038, 0.00038, 0.00038, 1]))
+    (path,), _ = save("dicom", tmp_path / "out", record(tmp_path, [one]))
+    for read in (fromSimpleITK, fromPydicom):
+        assertSame(read(path), one, 1e-6)
+
+
 @pytest.mark.parametrize("shape", [(4, 30, 40), (1, 30, 40)])
 def test_shear_of_rounding_is_exported_with_right_angles(tmp_path, shape):
     sheared = RIGHT_HANDED @ np.array([[1, 9e-5, 0, 0], [0, 1, 9e-5, 0], [0, 0, 1, 0], [0, 0, 0, 1]])

@@ -29,8 +29,8 @@ _SAME_AXES = 1e-4
 """Millimetres in a voxel by which the axes of frames of one volume may differ."""
 _NOWHERE = 1e9
 """Stands for the axes of a frame without a position."""
-_NEAR = 1e-3
-"""Millimetres along the normal below which two frames lie in one place."""
+_NEAR, _NEAR_PIXELS = 1e-3, 0.01
+"""Millimetres along the normal, and sides of a pixel, below which two frames lie in one place."""
 _MISSING = 0.5
 """Most slices that may be missing in all volumes, as a part of those that are there."""
 _VECTORS = tuple(
@@ -136,11 +136,12 @@ def placesOf(frames: Sequence[FrameInfo]) -> list[list[FrameInfo]]:
     """Group frames by place, in order along their normal; all have a plane and the same axes."""
     first = _plane(frames[0])
     normal = first[:3, 2] / np.linalg.norm(first[:3, 2])
+    near = min(_NEAR, _NEAR_PIXELS * float(np.linalg.norm(first[:3, :2], axis=0).min()))
     heights = [float(_plane(frame)[:3, 3] @ normal) for frame in frames]
     places: list[list[FrameInfo]] = []
     base = -np.inf
     for number in sorted(range(len(frames)), key=lambda number: (heights[number], frames[number].number)):
-        if heights[number] - base >= _NEAR:
+        if heights[number] - base >= near:
             places.append([])
             base = heights[number]
         places[-1].append(frames[number])
