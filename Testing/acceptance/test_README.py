@@ -237,7 +237,7 @@ def test_conversion(slicer, logic, tmp_path, noErrors, capsys):
     program.write_text(cluster)
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "RealTimeImaging")}
     made = subprocess.run([sys.executable, str(program)], env=environment, capture_output=True, text=True, check=True)
-    assert "1 volumes: 1 done" in made.stdout
+    assert "1 volume: 1 done" in made.stdout
 
 
 def test_everyPathInTheReadmeIsThere():

@@ -176,6 +176,7 @@ def test_an_incomplete_last_volume_is_a_file_of_its_own(tmp_path):
         for k in range(4 if t < 2 else 2):
             dicomFile(tmp_path / f"in/{t}{k}", values[t, k], (0, 0, k), AcquisitionNumber=t)
     report = convert(tmp_path / "in", tmp_path / "out")
+    assert report.words.startswith("2 volumes: 2 done")
     assert [(entry.slices, entry.volumes) for entry in report.entries] == [(4, 2), (2, 1)]
     assert "2 slices where others of the series have 4" in report.entries[1].warnings[0]
 

@@ -208,7 +208,7 @@ def test_the_command_says_what_it_did(tmp_path):
     assert (made.returncode, errors) == (0, "")
     assert "done         core02.nrrd: 64 x 64 x 6" in text
     assert "notes: The file is no DICOM file." in text
-    assert "3 volumes: 3 done; 1 files are in no volume" in text
+    assert "3 volumes: 3 done; 1 file is in no volume" in text
     made = command(tmp_path / "in", tmp_path / "out", "--name", "{x")
     assert made.communicate(timeout=60)[1].startswith("In the name")
     assert made.returncode == 2

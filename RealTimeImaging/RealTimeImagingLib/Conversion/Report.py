@@ -81,8 +81,10 @@ class Report:
     def words(self) -> str:
         """One sentence."""
         counts = [f"{count} {status}" for status in (DONE, SKIPPED, FAILED, CANCELLED) if (count := self.count(status))]
-        others = f"; {len(self.files)} files are in no volume" if self.files else ""
-        return f"{len(self.entries)} volumes: {', '.join(counts) or 'none'}{others}; {self.seconds:.1f} s."
+        files = "1 file is" if len(self.files) == 1 else f"{len(self.files)} files are"
+        others = f"; {files} in no volume" if self.files else ""
+        volumes = "1 volume" if len(self.entries) == 1 else f"{len(self.entries)} volumes"
+        return f"{volumes}: {', '.join(counts) or 'none'}{others}; {self.seconds:.1f} s."
 
     def toJSON(self) -> dict[str, Any]:
         """A flat description and the lists ``series`` and ``files``."""

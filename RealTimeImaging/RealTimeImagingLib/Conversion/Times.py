@@ -103,7 +103,8 @@ def _unequal(name: str, group: list[list[Slice]], found: list[list[list[Slice]]]
     most = max(len(one[0]) for one in found)
     if len(found) == 1 or len(group[0]) == most:
         return []
-    return [f"By {name} this volume has {len(group[0])} slices where others of the series have {most}."]
+    slices = "1 slice" if len(group[0]) == 1 else f"{len(group[0])} slices"
+    return [f"By {name} this volume has {slices} where others of the series have {most}."]
 
 
 def timesOf(slices: Sequence[Slice]) -> list[float] | None:
