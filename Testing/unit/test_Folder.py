@@ -120,12 +120,13 @@ def test_a_preallocated_file_is_not_shown_before_it_is_closed(receive, incoming)
     ("name", "data", "code", "words"),
     [
         ("a.nii", b"no image" * 100, "not-an-image", "348"),
-        ("a.nii.gz", b"no gzip" * 100, "damaged", "compressed"),
+        ("a.nii.gz", b"no gzip" * 100, "not-an-image", "348"),
+        ("b.nii.gz", b"\x1f\x8b" * 100, "damaged", "compressed"),
         ("IM_0001", b"no image" * 100, "not-an-image", "no image"),
         ("a.gif", b"GIF89a" * 100, "not-an-image", "can be read"),
         ("a.hdr", b"ENVI" * 100, "not-an-image", ".hdr/.img"),
     ],
-    ids=["nii", "gz", "no ending", "gif", "hdr"],
+    ids=["nii", "no gzip", "gzip", "no ending", "gif", "hdr"],
 )
 def test_what_is_no_image_is_rejected_with_a_reason(receive, incoming, name, data, code, words):
     receiver = receive()
