@@ -80,6 +80,8 @@ DAMAGES = {
     "no description": ((b"Recording:=", b"Recorded:="), "no recording of this module"),
     "no pixel file": ((b"data file: ", b"date file: "), "no recording of this module"),
     "pixels elsewhere": ((b"data file: Test", b"data file: ../Test"), "not beside it"),
+    "pixels of a name that no file has": ((b"data file: Test", b"data file: Te\0st"), "not beside it"),
+    "pixels that are the folder": ((b"data file: Test-Scan.raw", b"data file: .."), "not beside it"),
     "a later version": ((b'"version":1', b'"version":2'), "this version of the module"),
     "another format": ((b'"format":"Real', b'"format":"Feal'), "this version of the module"),
     "no JSON": ((b'Recording:={"format', b"Recording:={format"), "is damaged"),
@@ -89,6 +91,8 @@ DAMAGES = {
     "no number": ((b'"shape":[2,3,4]', b'"shape":[2,3,"x"]'), "is damaged"),
     "an unknown type": ((b'i2"', b'c8"'), "impossible type or shape"),
     "no type": ((b'i2"', b'zz"'), "is damaged"),
+    "a type that NumPy parses": ((b'"dtype":"<i2"', b'"dtype":"11111111111111111111"'), "is damaged"),
+    "versions of numbers": ((b'"python":"', b'"python":3,"x":"'), "attributes are damaged"),
     "a matrix of 15": ((b'"ijkToRAS":[-0.5,', b'"ijkToRAS":['), "is damaged"),
     "a matrix that maps nothing": ((b'"ijkToRAS":[-0.5,', b'"ijkToRAS":[0.0,'), "is damaged"),
     "attributes of numbers": ((b'"C57BL/6J"}', b"6}"), "attributes are damaged"),
@@ -112,6 +116,20 @@ def test_a_damaged_header_is_refused_with_words(recorded, damage, words):
     with pytest.raises(RecordingError, match=words) as refused:
         openRecording(recorded)
     assert "Test-Scan.seq.nhdr" in str(refused.value)
+
+
+def test_a_header_without_a_frame_is_refused(recorded):
+    with open(recorded, "rb") as file:
+        lines = [line for line in file.read().split(b"\n") if b" Frame:=" not in line]
+    with open(recorded, "wb") as file:
+        file.write(b"\n".join(lines).replace(b"sizes: 4 3 2 4", b"sizes: 4 3 2 0"))
+    with pytest.raises(RecordingError, match="describes no frame"):
+        openRecording(recorded)
+
+
+def test_a_path_that_no_file_can_have_is_refused():
+    with pytest.raises(RecordingError, match="no path of a file"):
+        openRecording("a\0b.seq.nhdr")
 
 
 def test_a_header_that_ends_early_is_refused(recorded):

@@ -91,6 +91,11 @@ def partName(base: str, part: int) -> str:
     return base if part == 1 else f"{base}_{part}"
 
 
+def isFileName(name: object) -> bool:
+    """Whether a text from a file can name a file of the same folder."""
+    return isinstance(name, str) and name not in ("", ".", "..") and "\0" not in name and os.path.basename(name) == name
+
+
 def isPartOf(base: str, name: str) -> bool:
     """Whether ``name``, without its suffix, can be the name of a part of the recording."""
     return re.fullmatch(rf"{re.escape(base)}(_[1-9][0-9]*)?", name) is not None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import platform
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -22,6 +23,7 @@ from ..Frame import SCALAR_TYPES, Matrix, checkMatrix
 
 FORMAT = "RealTimeImaging recording"
 VERSION = 1
+_TYPE = re.compile("[<>|=][iuf][1248]")
 
 
 def versions() -> dict[str, str]:
@@ -91,9 +93,10 @@ class PartLine:
                     "ijkToRAS": _matrix(values["ijkToRAS"]),
                 }
             )
-            known = line.type.newbyteorder("=") in SCALAR_TYPES
+            known = storable(line.dtype)
             checkNumbers(line.part)
-            _checkAttributes(line.attributes)
+            checkAttributesRead(line.attributes)
+            checkAttributesRead(line.versions)
             if not all(isinstance(text, str) for text in (line.recording, line.stream, line.startClock)):
                 raise ValueError("The description of the recording is damaged.")
             if not (math.isfinite(line.start) and math.isfinite(line.origin or 0.0)):
@@ -117,6 +120,13 @@ class Missed:
     last: int
     count: int
     reason: str
+
+    @classmethod
+    def fromJSON(cls, values: Mapping[str, Any]) -> Missed:
+        """:raises ValueError, TypeError: it is damaged."""
+        missed = cls(**values)
+        checkNumbers(missed.first, missed.last, missed.count)
+        return missed
 
 
 class FrameLine(NamedTuple):
@@ -161,8 +171,7 @@ class FrameLine(NamedTuple):
         try:
             values = parsed(text)
             if "missed" in values:
-                values["missed"] = Missed(**values["missed"])
-                checkNumbers(values["missed"].first, values["missed"].last, values["missed"].count)
+                values["missed"] = Missed.fromJSON(values["missed"])
             if "ijkToRAS" in values:
                 values["ijkToRAS"] = _matrix(values["ijkToRAS"])
             line = cls(**values)
@@ -170,7 +179,7 @@ class FrameLine(NamedTuple):
             for time in (line.time, line.receiveTime, 0.0 if line.deviceTime is None else line.deviceTime):
                 if not math.isfinite(time):
                     raise ValueError(f"{time} is no time.")
-            _checkAttributes(line.attributes)
+            checkAttributesRead(line.attributes)
         except (TypeError, OverflowError) as error:
             raise ValueError(f"The description of a frame is damaged: {error}") from error
         return line
@@ -198,6 +207,11 @@ def storedType(dtype: np.dtype[Any]) -> str:
     return str(ordered.str)
 
 
+def storable(dtype: str) -> bool:
+    """Whether a text from a file names a type that a recording can have. NumPy understands much more."""
+    return bool(_TYPE.fullmatch(dtype)) and np.dtype(dtype).newbyteorder("=") in SCALAR_TYPES
+
+
 def _encode(values: dict[str, Any]) -> str:
     return json.dumps(values, separators=(",", ":"))
 
@@ -218,6 +232,7 @@ def checkNumbers(*values: object) -> None:
         raise ValueError("The number of a frame is damaged.")
 
 
-def _checkAttributes(attributes: Mapping[str, str]) -> None:
+def checkAttributesRead(attributes: object) -> None:
+    """:raises ValueError: they are no texts by name."""
     if not isinstance(attributes, dict) or not all(isinstance(value, str) for value in attributes.values()):
         raise ValueError("The attributes are damaged.")

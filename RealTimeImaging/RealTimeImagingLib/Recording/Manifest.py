@@ -81,6 +81,8 @@ def readManifest(path: str, base: str) -> dict[str, Any] | None:
             checkNumbers(gap["first"], gap["last"], gap["count"])
             str(gap["reason"])
         checkNumbers(manifest["recorded"], manifest.get("cutBytes", 0))
+        if not isinstance(manifest.get("damaged", []), list):
+            raise ValueError("The damaged lines are no list.")
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{os.path.basename(path)} is damaged") from error
     return manifest

@@ -19,7 +19,7 @@ from ..DeviceMessage import KINDS, DeviceMessage
 from ..Errors import FrameError
 from ..Frame import checkMatrix
 from .FrameTimes import usable
-from .Lines import Missed, parsed, versions
+from .Lines import Missed, checkAttributesRead, parsed, versions
 from .Poses import OK
 
 FORMAT = "RealTimeImaging messages"
@@ -61,7 +61,9 @@ class MessagesLine:
             line = cls(**values)
             if not (isinstance(line.recording, str) and isinstance(line.name, str) and math.isfinite(line.origin)):
                 raise ValueError("The description of the messages is damaged.")
-        except (AttributeError, KeyError, TypeError) as error:
+            checkAttributesRead(line.attributes)
+            checkAttributesRead(line.versions)
+        except (AttributeError, KeyError, TypeError, OverflowError) as error:
             raise ValueError(f"The description of the messages is damaged: {error}") from error
         return line
 
@@ -112,12 +114,15 @@ class MessageLine(NamedTuple):
         try:
             values = parsed(text)
             number, time, clock = values.pop("number"), values.pop("time"), values.pop("clock")
-            missed = Missed(**values.pop("missed")) if "missed" in values else None
+            missed = Missed.fromJSON(values.pop("missed")) if "missed" in values else None
             message = DeviceMessage.fromJSON(values)
             if type(number) is not int or message.kind not in KINDS or not isinstance(message.values, dict):
                 raise ValueError("The description of a message is damaged.")
+            texts = isinstance(message.device, str) and isinstance(clock, str)
+            if not (texts and isinstance(message.attributes, dict)):
+                raise ValueError("The description of a message is damaged.")
             for moment in (time, message.receiveTime, message.deviceTime or 0.0):
-                if not math.isfinite(moment):
+                if not math.isfinite(1000 * moment):  # files of poses have milliseconds
                     raise ValueError(f"{moment} is no time.")
         except (AttributeError, KeyError, TypeError, OverflowError) as error:
             raise ValueError(f"The description of a message is damaged: {error}") from error
@@ -132,7 +137,7 @@ class MessageLine(NamedTuple):
         try:
             matrix = np.array(self.message.values["matrix"], dtype=np.float64).reshape(4, 4)
             checkMatrix(matrix)
-        except (KeyError, TypeError, ValueError, FrameError):
+        except (KeyError, TypeError, ValueError, OverflowError, FrameError):
             return None
         return tuple(matrix.ravel().tolist())
 

@@ -45,7 +45,7 @@ def repairMessages(folder: str, base: str) -> tuple[Event, list[str]]:
     path = os.path.join(folder, base)
     manifest = _manifest(path, base)
     if manifest is None:
-        found = _Found(path + LINES)
+        found = _Found(path + LINES, base)
         if found.strange:
             text = f"The messages {path}{LINES} cannot be finished: {found.strange}. They stay as they are."
             return Event("recording-unrepaired", text, "error", path), []
@@ -62,11 +62,11 @@ class _Found:
     :raises OSError: it cannot be read.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, base: str) -> None:
         self.tally = Tally()
         self.head: MessagesLine | None = None
         self.strange = ""
-        self._path = path
+        self._path, self._base = path, base
         self._whole = self._size = 0
         damaged, goesOn = 0, False
         try:
@@ -93,7 +93,10 @@ class _Found:
 
     def _take(self, place: int, text: bytes) -> None:
         if place == 0:
-            self.head = MessagesLine.fromText(text)
+            head = MessagesLine.fromText(text)
+            if head.recording != self._base:
+                raise ValueError("These are the messages of another recording.")
+            self.head = head
         else:
             line = MessageLine.fromText(text)
             if self.head:
@@ -123,9 +126,20 @@ def _manifest(path: str, base: str) -> dict[str, Any] | None:
         manifest = readManifest(path + MANIFEST, base)
         if manifest is not None and manifest["recorded"]:
             checkNumbers(manifest["bytes"], manifest["lastNumber"])
+            _checkLines(path + LINES, manifest["bytes"], manifest["recorded"])
         return manifest
     except (ValueError, KeyError):
         return None
+
+
+def _checkLines(path: str, size: int, messages: int) -> None:
+    """:raises ValueError: so many bytes of the file are not so many messages: what is behind them will be cut off."""
+    lines, left, last = 0, size, b""
+    with open(path, "rb") as file:
+        while left > 0 and (data := file.read(min(left, 1 << 20))):
+            lines, left, last = lines + data.count(b"\n"), left - len(data), data[-1:]
+    if left or last != b"\n" or lines != messages + 1:
+        raise ValueError("The manifest is not that of the messages.")
 
 
 def _event(path: str, manifest: Mapping[str, Any]) -> Event:

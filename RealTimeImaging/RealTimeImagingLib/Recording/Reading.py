@@ -16,7 +16,7 @@ import numpy as np
 from ..Errors import RecordingError
 from ..Frame import Matrix, Pixels, checksum
 from .Header import FRAME, RECORDING, unescaped
-from .Layout import HEADER
+from .Layout import HEADER, isFileName
 from .Lines import FrameLine, PartLine, parsed
 from .Manifest import writeManifest
 
@@ -108,6 +108,8 @@ def openRecording(path: str) -> RecordedPart:
             data = file.read()
     except OSError as error:
         raise RecordingError(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise RecordingError(f"{path!r} is no path of a file.") from error
     fields, lines = _parse(data)
     if RECORDING not in fields or "data file" not in fields or not path.endswith(HEADER):
         raise RecordingError(f"{name} is no recording of this module.")
@@ -120,7 +122,9 @@ def openRecording(path: str) -> RecordedPart:
     expected = [*part.shape[3:], *reversed(part.shape[:3]), len(frames)]
     if sizes != expected:
         raise RecordingError(f"{name} is damaged: it declares the sizes {sizes} and describes {expected}.")
-    if os.path.basename(fields["data file"]) != fields["data file"]:
+    if not frames:
+        raise RecordingError(f"{name} is damaged: it describes no frame.")
+    if not isFileName(fields["data file"]):
         raise RecordingError(f"{name} is damaged: its pixels are not beside it.")
     if any(later.time <= earlier.time for earlier, later in pairwise(frames)):
         raise RecordingError(f"{name} is damaged: the times of its frames do not increase.")

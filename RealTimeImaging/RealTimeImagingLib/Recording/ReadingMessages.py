@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..Errors import RecordingError
-from .Layout import MANIFEST
-from .Lines import parsed
+from .Layout import MANIFEST, isFileName
+from .Lines import checkNumbers, parsed
 from .MessageLines import POSE, POSE_WITHIN, MessageLine, MessagesLine
 from .Poses import OK
 
@@ -79,12 +79,19 @@ def openMessages(path: str) -> RecordedMessages:
     try:
         with open(path, "rb") as file:
             manifest: dict[str, Any] = parsed(file.read())
+        if not isFileName(manifest["messages"]):
+            raise RecordingError(f"{name} is damaged: its messages are not beside it.")
         linesPath = os.path.join(folder, manifest["messages"])
         with open(linesPath, "rb") as file:
             head = MessagesLine.fromText(file.readline())
         if head.recording + MANIFEST != name:
             raise RecordingError(f"{name} is not the manifest of {linesPath}.")
         files = {entry["device"]: entry["transforms"] for entry in manifest["devices"] if entry.get("transforms")}
+        checkNumbers(manifest["recorded"])
+        if not all(isinstance(device, str) for device in files):
+            raise ValueError("The names of the devices are damaged.")
+        if not all(map(isFileName, files.values())):
+            raise RecordingError(f"{name} is damaged: its transforms are not beside it.")
         return RecordedMessages(
             path,
             linesPath,

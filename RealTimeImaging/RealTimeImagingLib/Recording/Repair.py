@@ -7,14 +7,17 @@ recording holds, and after it are only files to be cut to what it says, and line
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+
 from ..Event import Event
 from .Layout import HEADER, LINES, LOCK, MANIFEST, MESSAGES, POSES, RAW, STREAMS, UNFINISHED, fileName, isPartOf
-from .Lines import FrameLine, Missed, PartLine, checkNumbers
+from .Lines import FrameLine, Missed, PartLine, checkNumbers, storable
 from .Lock import Lock, isLock
 from .Manifest import composeManifest, partEntry, readManifest, writeManifest
 from .MessageRepair import areMessages, repairMessages
@@ -200,14 +203,17 @@ class _Found:
             if manifest is not None:
                 self._checkParts(manifest)
             return manifest
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             self._damagedManifest = str(error) if isinstance(error, ValueError) else "its manifest is damaged"
             return None
 
     def _checkParts(self, manifest: Mapping[str, Any]) -> None:
         """:raises ValueError: a part is none of this recording: what the manifest names may be cut."""
         for entry in manifest["parts"]:
-            checkNumbers(entry["bytes"], entry["lastNumber"])
+            checkNumbers(entry["bytes"], entry["lastNumber"], entry["frames"])
+            size = np.dtype(entry["dtype"]).itemsize if storable(entry["dtype"]) else 0
+            if not size or entry["bytes"] != entry["frames"] * math.prod(entry["shape"]) * size:
+                raise ValueError("its manifest contradicts itself")
             for suffix, name in ((RAW, entry["raw"]), (HEADER, entry["header"])):
                 if not (name.endswith(suffix) and isPartOf(self._base, name.removesuffix(suffix))):
                     raise ValueError(f"its manifest names {name!r}")
@@ -228,6 +234,8 @@ class _Found:
         for place, text in enumerate(texts[1:]):
             try:
                 frame = FrameLine.fromText(text)
+                if part.frames and frame.time <= part.frames[-1].time:
+                    raise ValueError("The times of the frames do not increase.")
             except ValueError:
                 if any(map(_isFrame, texts[place + 2 :])):
                     self._strange.append(f"line {place + 2} of {name}{LINES} is damaged")
