@@ -165,7 +165,8 @@ def test_killed_at_a_random_moment_every_acknowledged_message_is_kept(slicer, tm
     process.stdout.readline()
     threading.Event().wait(random.Random(seed).uniform(0, 0.1))
     process.kill()
-    told = process.communicate()[0].split()
+    told = process.stdout.read().split()  # communicate() passes over what readline() has read ahead
+    process.communicate()
     acknowledged = int(told[-1]) if told else 1
     repairs = {one.recording: one for one in repair(str(tmp_path))}
     found = repairs["Test.messages"]
