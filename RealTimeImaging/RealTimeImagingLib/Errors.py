@@ -11,6 +11,7 @@
     │   └── RecordingFolderError a folder in which nothing can be recorded; also a SettingsError
     ├── PushError                a frame made in Python that is not taken
     ├── DeviceMessageError       what a device says cannot be put into the scene
+    │   └── TooManyDevicesError  more devices than the scene takes
     ├── ControlError             what is to be sent to a scanner cannot be sent
     ├── RequestError             a request over HTTP that is refused
     ├── MissingPackageError      a Python package that a source needs is not installed
@@ -81,6 +82,10 @@ class PushError(RealTimeImagingError):
 
 class DeviceMessageError(RealTimeImagingError):
     """A message of a device contradicts itself, or there are more devices than the scene is to hold."""
+
+
+class TooManyDevicesError(DeviceMessageError):
+    """More devices sent something than the scene takes."""
 
 
 class ControlError(RealTimeImagingError, ValueError):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .DeviceMessage import DeviceMessage
+from .Errors import DeviceMessageError, TooManyDevicesError
 from .Event import Event
 from .Handle import Handle
 from .Listeners import Listeners
@@ -59,10 +60,13 @@ class Messages:
             try:
                 self.show(message)
             except Exception as error:  # the boundary of the display: one message less must not end the rest
-                trouble = (message.kind, message.device, str(error))
+                # Every name is a device, and anybody may send thousands: that there are too many is told once.
+                tooMany = isinstance(error, TooManyDevicesError)
+                trouble = ("", "", "") if tooMany else (message.kind, message.device, str(error))
                 if trouble not in self._troubles and len(self._troubles) < MOST_NAMES:
                     self._troubles.add(trouble)
-                    log.exception("A message could not be shown")
+                    if not isinstance(error, DeviceMessageError):
+                        log.exception("A message could not be shown")
                     text = f"A message of {message.device} could not be shown: {error}"
                     self._listeners.report(Event("not-shown", text, "error", message.device))
 

@@ -11,7 +11,7 @@ import vtk
 
 from ..DeviceMessage import DeviceMessage
 from ..DeviceWords import words
-from ..Errors import DeviceMessageError
+from ..Errors import DeviceMessageError, TooManyDevicesError
 from .DevicePoints import Look, isWhole, lookOf, setLook, writeLine, writePoints
 from .DeviceSurface import polyDataOf
 from .PlainText import attributeName, plain
@@ -83,11 +83,14 @@ class DeviceNodes:
         Returns the node, of several trajectories the first; None for kinds that have none, and for a position that is
         none, at which a node that is there keeps the last one.
 
-        :raises DeviceMessageError: it contradicts itself, or there are more than MOST_DEVICES.
+        :raises DeviceMessageError: it contradicts itself.
+        :raises TooManyDevicesError: there are more than MOST_DEVICES; it is a DeviceMessageError.
         """
         key = (message.kind, message.device)
         if key not in self._latest and len(self._latest) >= MOST_DEVICES:
-            raise DeviceMessageError(f"More than {MOST_DEVICES} devices sent something; {message.device} is not shown.")
+            raise TooManyDevicesError(
+                f"More than {MOST_DEVICES} devices sent something; {message.device} is not shown."
+            )
         self._latest[key] = message
         if message.kind == "transform":
             return self._showTransform(message)

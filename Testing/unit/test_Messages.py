@@ -1,0 +1,30 @@
+"""Messages of devices on their way into the scene."""
+
+import slicerhost
+from RealTimeImagingLib.Errors import TooManyDevicesError
+from unit.recordings import deviceMessage
+
+
+class Source:
+    """What is counted of a source."""
+
+    def __init__(self):
+        self.messages = {}
+
+
+def test_devices_without_end_are_told_once(caplog):
+    slicerhost.boot()
+    from RealTimeImagingLib.Listeners import Listeners
+    from RealTimeImagingLib.Messages import Messages
+
+    def show(message):
+        raise TooManyDevicesError(f"More than 500 devices sent something; {message.device} is not shown.")
+
+    messages = Messages(Listeners())
+    messages.show = show
+    for number in range(700):
+        messages.take(Source(), deviceMessage(number, "transform", f"D{number}").toJSON())
+    messages.showWaiting()
+    said = [record for record in caplog.records if "could not be shown" in record.getMessage()]
+    assert len(said) == 1
+    assert said[0].exc_info is None
