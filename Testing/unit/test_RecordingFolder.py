@@ -77,3 +77,9 @@ def test_a_watched_folder_is_refused_by_whatever_name(tmp_path, below):
         pytest.skip("no links here")
     with pytest.raises(RecordingFolderError, match="Choose another folder"):
         checkRecordingFolder(settings, str(link / below))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows stores such names")
+def test_a_name_that_no_file_can_have_is_refused(tmp_path):
+    with pytest.raises(RecordingFolderError, match="no file can have this name"):
+        prepareFolder(str(tmp_path / "a\ud800"))

@@ -91,3 +91,11 @@ def test_attributes(slicer, tmp_path, value):
     assert found.node.GetAttribute("Strain") == value
     told = json.loads(found.item(1).GetAttribute("Frame"))
     assert (told["number"], told["attributes"]) == (1, {"A-b_c.1": value})
+
+
+def test_a_name_that_vtk_refuses_makes_a_browser(slicer):
+    from RealTimeImagingLib.Scene.RecordedSequences import RecordedSequences
+
+    sequences = RecordedSequences(slicer.mrmlScene, slicer.modules.sequences.logic())
+    names = [sequences.newBrowser(name).GetName() for name in ("a\0b", "a\ud800", "")]
+    assert names == ["a?b", "a?", "Recording"]

@@ -23,13 +23,13 @@ def prepareFolder(folder: str) -> None:
     :param folder: absolute path.
     :raises RecordingFolderError: that is not possible, or takes longer than LONGEST.
     """
-    errors: list[OSError] = []
+    errors: list[Exception] = []
 
     def attempt() -> None:
         try:
             makePrivateFolder(folder)
             _write(os.path.join(folder, f".RealTimeImaging-{os.getpid()}-{threading.get_ident()}"))
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: characters that no file name can have
             errors.append(error)
 
     # A disconnected network drive may respond after minutes, and would block Slicer meanwhile.
@@ -40,7 +40,13 @@ def prepareFolder(folder: str) -> None:
         text = f"The folder {folder} does not answer. Is the network drive connected? Choose another folder."
         raise RecordingFolderError(text)
     if errors:
-        reason = "it is a file" if os.path.isfile(folder) else reasonOf(errors[0])
+        reason = (
+            "it is a file"
+            if os.path.isfile(folder)
+            else reasonOf(errors[0])
+            if isinstance(errors[0], OSError)
+            else "no file can have this name"
+        )
         raise RecordingFolderError(f"Nothing can be recorded in {folder}: {reason}. Choose another folder.")
 
 

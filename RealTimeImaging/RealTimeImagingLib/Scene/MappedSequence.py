@@ -14,6 +14,7 @@ import vtk
 from ..Frame import Pixels, componentsOf, describe
 from ..Recording import RecordedPart
 from .MappedImage import imageOver, mapPrivately
+from .PlainText import plain
 
 HEADER = ".seq.nhdr"
 RECORDED_STREAM_ATTRIBUTE = "RecordingStream"
@@ -36,15 +37,15 @@ class MappedSequence:
     def __init__(self, part: RecordedPart, shift: float = 0.0) -> None:
         self.part, self._shift = part, shift
         self.node = slicer.vtkMRMLSequenceNode()
-        self.node.SetName(os.path.basename(part.path).removesuffix(HEADER))
+        self.node.SetName(plain(os.path.basename(part.path).removesuffix(HEADER)))
         self.node.SetIndexName("time")
         self.node.SetIndexUnit("s")
         self.node.SetIndexType(self.node.NumericIndex)
         self.node.SetNumericIndexValueTolerance(TOLERANCE)
-        self.node.SetAttribute(RECORDED_STREAM_ATTRIBUTE, part.stream)
+        self.node.SetAttribute(RECORDED_STREAM_ATTRIBUTE, plain(part.stream))
         self.node.SetAttribute("RecordingPart", str(part.part))
         for name, value in part.attributes.items():
-            self.node.SetAttribute(name, value)
+            self.node.SetAttribute(name, plain(value))
         self._mapped: tuple[int, int, Any] | None = None
         self.built = 0
         """Frames that are there."""
@@ -74,7 +75,7 @@ class MappedSequence:
         item.SetIJKToRASMatrix(matrix)
         known = describe(entry["attributes"], entry["number"], entry["receiveTime"], entry["deviceTime"])
         for name, value in known.items():
-            item.SetAttribute(name, value)
+            item.SetAttribute(name, plain(value))
         item.SetAndObserveImageData(imageOver(pixels))
 
     def _pixels(self, index: int) -> Pixels:

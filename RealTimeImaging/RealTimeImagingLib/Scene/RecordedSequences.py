@@ -17,6 +17,7 @@ from ..Frame import Pixels
 from ..Recording import RecordedMessages, RecordedPart, fileName, openRecording
 from .LiveVolume import arrayOf
 from .MappedSequence import HEADER, RECORDED_STREAM_ATTRIBUTE, MappedSequence
+from .PlainText import plain
 from .RecordedTransforms import RecordedTransforms, Span
 from .Stored import markStored
 from .WindowLevel import commonWindow, displayWindow
@@ -60,7 +61,9 @@ class RecordedSequences:
 
     def newBrowser(self, name: str) -> Any:
         """An empty vtkMRMLSequenceBrowserNode for a recording; :meth:`add` fills it."""
-        browser = self._scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", self._scene.GenerateUniqueName(name))
+        browser = self._scene.AddNewNodeByClass(
+            "vtkMRMLSequenceBrowserNode", self._scene.GenerateUniqueName(plain(name) or "Recording")
+        )
         browser.SetIndexDisplayMode(browser.IndexDisplayAsIndexValue)
         return browser
 
