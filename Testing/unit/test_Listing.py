@@ -452,3 +452,10 @@ def test_after_a_folder_was_gone_a_look_begins_anew(tmp_path, fifty):
     away.rename(tmp_path)
     assert other.go({}, math.inf).keys() == fifty
     assert looks.all().keys() == fifty
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file names are always text there")
+def test_a_series_of_bytes_that_are_no_text_has_a_name_that_is():
+    series = seriesOf("{series}_*")
+    names = [os.fsdecode(b"B\xf6ld_0.nii"), os.fsdecode(b"B\xe4ld_0.nii"), "B\u00f6ld_0.nii"]
+    assert [series(name) for name in names] == ["B\\xf6ld", "B\\xe4ld", "B\u00f6ld"]

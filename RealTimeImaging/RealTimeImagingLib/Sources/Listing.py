@@ -68,7 +68,8 @@ def seriesOf(pattern: str) -> Callable[[str], str | None]:
 
     def series(name: str) -> str | None:
         found = expression.fullmatch(unicodedata.normalize("NFC", name))
-        return found["series"] if found else None
+        # Bytes that are no UTF-8 can be neither shown nor sent; as \xf6 they still tell two series apart.
+        return os.fsencode(found["series"]).decode("utf-8", "backslashreplace") if found else None
 
     return series
 
