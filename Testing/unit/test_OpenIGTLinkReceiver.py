@@ -256,7 +256,7 @@ def test_what_is_no_header_is_the_end(data):
     receiver = Receiver()
     (problem,) = give(receiver, data)
     assert (problem.code, problem.fatal, receiver.broken) == ("not-openigtlink", True, True)
-    assert "no message of OpenIGTLink" in problem.text
+    assert "Not an OpenIGTLink message" in problem.text
     assert not receiver.pending
     assert give(receiver, GOOD * 5000) == []
     assert receiver.finish() is None
