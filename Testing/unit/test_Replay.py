@@ -293,7 +293,7 @@ def test_a_missing_file_is_told_once_and_replayed_when_it_is_there(play, incomin
         ("a.seq.nrrd", b"NRRD0004\nsizes: 4\n\n", "damaged"),
         ("a.seq.nhdr", b"NRRD0005\nsizes: 4\nRecording:={}\n\n", "damaged"),
         ("a.txt", b"no image", "not-an-image"),
-        ("a.nii.gz", b"no gzip" * 100, "damaged"),
+        ("a.nii.gz", b"no gzip" * 100, "not-an-image"),
         ("a.seq.nrrd", sequence(pixelsOf(range(5)), range(5))[:-1], "incomplete"),
     ],
 )
