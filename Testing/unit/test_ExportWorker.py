@@ -50,7 +50,8 @@ def test_it_tells_how_far_it_is_at_least_four_times_a_second(tmp_path, large):
         if "progress" in line:
             times.append(time.monotonic())
     assert "done" in made.end()
-    assert len(times) > 4
+    # However fast this computer is: it has told from the first line to the last.
+    assert len(times) >= max(2, 4 * (times[-1] - times[0]))
     assert np.median(np.diff(times)) < 0.25
     parts = made.of("progress")
     assert parts == sorted(parts)
