@@ -23,6 +23,7 @@ from .ConversionLogic import ConversionLogic
 from .Conversions import Conversions
 from .DrawingBudget import DrawingBudget
 from .DrawingTimes import DrawingTimes
+from .DrawingTurns import DrawingTurns
 from .Errors import RealTimeImagingError, SettingsError
 from .Event import Event
 from .Exports import Exports
@@ -66,7 +67,8 @@ class RealTimeImagingLogic(
         self.volumes = LiveVolumes(slicer.mrmlScene, self.views)
         self.listeners = Listeners()
         budget = DrawingBudget()
-        self.session = Session(self.volumes.show, self.listeners, self._changed, budget)
+        self.drawingTurns = DrawingTurns(self.volumes.show, self.views.widgets)
+        self.session = Session(self.drawingTurns.show, self.listeners, self._changed, budget)
         self.drawingTimes = DrawingTimes(self.views.windows, budget.drawn)
         self.session.display.beforeShowing = self.drawingTimes.look
         self.devices = DeviceNodes(slicer.mrmlScene)
@@ -186,6 +188,7 @@ class RealTimeImagingLogic(
         self.session.dispose()
         self._changed()
         self.drawingTimes.close()
+        self.drawingTurns.close()
         self.recordingViews.forget()
         self.pushing.close()
         self.recordings.close()

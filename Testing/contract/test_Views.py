@@ -120,6 +120,18 @@ def test_paused_views_are_drawn_when_resumed(slicer, corner, layout):
     assert counts(layout)[0] == before[0] + 1
 
 
+def test_a_paused_view_whose_time_is_over_is_drawn_as_it_resumes(corner, layout):
+    red = layout.sliceWidget("Red").sliceView()
+    red.pauseRender()
+    corner.Modified()
+    slicerhost.runUntil(lambda: False, timeout=0.06, everyMs=20)
+    before = counts(layout)[0]
+    red.updatesEnabled = False
+    red.resumeRender()
+    red.updatesEnabled = True
+    assert counts(layout)[0] == before + 1
+
+
 def test_a_slow_view_takes_the_time_it_is_told(corner, layout):
     red = layout.sliceWidget("Red")
     red.extraRenderSeconds = 0.1

@@ -58,8 +58,9 @@ class View:
     ) -> None:
         self.name = name
         self.renders, self.extraRenderSeconds = 0, 0.0
-        self.painted: list[Any] = []  # called after each rendering
+        self.painted: list[Any] = []  # called after each rendering, when updates are enabled
         self._paused, self._scheduledAt = 0, 0.0
+        self._updatesEnabled, self._unpainted = True, False
         self._timer = QtCore.QTimer()
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._onTimer)
@@ -123,8 +124,21 @@ class View:
         self.renders += 1
         if self.extraRenderSeconds:
             sleepWithLock(self.extraRenderSeconds)
-        for function in self.painted:
-            function()
+        self._unpainted = True
+        self.updatesEnabled = self._updatesEnabled
+
+    @property
+    def updatesEnabled(self) -> bool:
+        """As of a QWidget: False keeps the picture on the screen, and the last rendering is painted when True again."""
+        return self._updatesEnabled
+
+    @updatesEnabled.setter
+    def updatesEnabled(self, enabled: bool) -> None:
+        self._updatesEnabled = enabled
+        if enabled and self._unpainted:
+            self._unpainted = False
+            for function in self.painted:
+                function()
 
     def renderIfNeeded(self) -> bool:
         """Render now if something changed since the last rendering."""
@@ -188,6 +202,7 @@ class View:
     def show(self) -> None:
         """As new, after hide()."""
         self.renders, self.extraRenderSeconds, self._paused = 0, 0.0, 0
+        self.updatesEnabled = True
         self.scheduleRender()
 
 

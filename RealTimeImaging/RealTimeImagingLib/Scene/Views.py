@@ -37,14 +37,18 @@ class Views:
 
     def windows(self) -> dict[str, Any]:
         """The vtkRenderWindow of each slice and 3D view by the view's name; empty without a main window."""
+        return {name: view.renderWindow() for name, view in self.widgets().items()}
+
+    def widgets(self) -> dict[str, Any]:
+        """The ctkVTKAbstractView of each slice and 3D view by the view's name; empty without a main window."""
         layout = slicer.app.layoutManager()
         if layout is None:
             return {}
         widgets = [(name, layout.sliceWidget(name)) for name in layout.sliceViewNames()]
-        found = {name: widget.sliceView().renderWindow() for name, widget in widgets if widget}
+        found = {name: widget.sliceView() for name, widget in widgets if widget}
         for index in range(layout.threeDViewCount):
             widget = layout.threeDWidget(index)
-            found[widget.mrmlViewNode().GetLayoutName()] = widget.threeDView().renderWindow()
+            found[widget.mrmlViewNode().GetLayoutName()] = widget.threeDView()
         return found
 
     def show(self, node: Any, where: str) -> None:
