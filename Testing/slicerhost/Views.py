@@ -71,6 +71,8 @@ class View:
             self.window.SetOffScreenRendering(1)
             self.window.SetSize(320, 320)
         self.window.AddRenderer(self.renderer)
+        # Between the StartEvent and EndEvent of the window, as in a view that is slow.
+        observe(self.renderer, vtkCommand.EndEvent, lambda *_: sleepWithLock(self.extraRenderSeconds))
         self.interactor = interactor or vtkRenderWindowInteractor()
         if interactor is None:
             self.interactor.SetRenderWindow(self.window)
@@ -122,8 +124,6 @@ class View:
         self._scheduledAt = 0.0
         self.window.Render()
         self.renders += 1
-        if self.extraRenderSeconds:
-            sleepWithLock(self.extraRenderSeconds)
         self._unpainted = True
         self.updatesEnabled = self._updatesEnabled
 
