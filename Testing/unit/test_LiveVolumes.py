@@ -166,8 +166,10 @@ def test_each_of_many_streams_costs_the_same(slicer):
 
 
 @pytest.fixture
-def sliceLogics(slicer):
-    """An application logic with slice views that were made in another order than Slicer's layouts have them."""
+def sliceLogics(slicer, monkeypatch):
+    """An application logic with slice views that were made in another order than Slicer's layouts have them, in a scene
+    of its own: the host's views may have nodes of the same names."""
+    monkeypatch.setattr(slicer, "mrmlScene", slicer.vtkMRMLScene())
     made = slicer.vtkSlicerApplicationLogic()
     made.SetMRMLScene(slicer.mrmlScene)
     made.SetSliceLogics(vtk.vtkCollection())
