@@ -36,7 +36,7 @@ COMMANDS = {
     "demo": ["{python}", "-m", "demo"],
     "bench": ["{python}", "-m", "benchmarks"],
     "test": ["{python}", "-m", "pytest", "-nauto", "--maxprocesses=4", "--dist=worksteal"],
-    "acquire": ["{python}", "-m", "RealTimeImagingLib.Acquire"],
+    "acquire": ["{python}", "-m", "RealTimeImagingLib.Command"],
     "convert": ["{python}", "-m", "RealTimeImagingLib.Conversion"],
 }
 SMALL = ("acquire", "convert")

@@ -12,38 +12,36 @@ import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 from slicer.util import VTKObservationMixin
 
-from .Acquisition.WorkFolders import sweep
-from .Arrays import imageOf
-from .Broadcasting import Broadcasting
-from .BroadcastLogic import BroadcastLogic
-from .Connector import Connecting
-from .Control import Control
-from .ControlLogic import ControlLogic
-from .ConversionLogic import ConversionLogic
-from .Conversions import Conversions
-from .DrawingBudget import DrawingBudget
-from .DrawingTimes import DrawingTimes
-from .DrawingTurns import DrawingTurns
-from .Errors import RealTimeImagingError, SettingsError
-from .Event import Event
-from .Exports import Exports
-from .Frame import Frame
-from .Handle import Handle
-from .Installing import install
-from .Listeners import Listeners
-from .Packages import checkPackages
-from .Private import setGroupMayRead
-from .Pushing import Pushing
-from .RecordingLogic import GROUP_MAY_READ_KEY, RECORDING_FOLDER_KEY, RecordingLogic
-from .Recordings import Recordings
+from .Host.Broadcast import Broadcasting, BroadcastLogic
+from .Host.Callbacks import Listeners
+from .Host.Connector import Connecting
+from .Host.Conversions import ConversionLogic, Conversions
+from .Host.Devices import Control, ControlLogic
+from .Host.Drawing import DrawingTimes, DrawingTurns
+from .Host.DrawingBudget import DrawingBudget
+from .Host.Exports import Exports
+from .Host.Installing import install
+from .Host.Push import Pushing
+from .Host.RecordingControl import GROUP_MAY_READ_KEY, RECORDING_FOLDER_KEY, RecordingLogic
+from .Host.Recordings import Recordings
+from .Host.RunningSource import Handle
+from .Host.Session import Session
+from .Host.SimulatedScanner import SimulatedScanner
+from .Link.WorkFolders import sweep
+from .Model.Errors import RealTimeImagingError, SettingsError
+from .Model.Event import Event
+from .Model.Files import setGroupMayRead
+from .Model.Frame import Frame, imageOf
+from .Model.Packages import checkPackages
+from .Model.Settings import SourceSettings
 from .Scene.DeviceNodes import DeviceNodes
 from .Scene.LiveVolumes import LiveVolumes
 from .Scene.RecordedSequences import RecordedSequences
 from .Scene.RecordingViews import RecordingViews
 from .Scene.Views import Views
-from .Session import Session
-from .Settings import CameraSettings, OpenIGTLinkSettings, SourceSettings, settingsFromJSON
-from .Simulator.SimulatedScanner import SimulatedScanner
+from .Sources import settingsFromJSON
+from .Sources.Camera import CameraSettings
+from .Sources.OpenIGTLink import OpenIGTLinkSettings
 
 SETTINGS_PARAMETER = "Settings"
 CAMERA_VIEW = "Red"

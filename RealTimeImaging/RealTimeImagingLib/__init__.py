@@ -16,8 +16,10 @@ reports. Logic is what the panel and Python talk to.
 This package is imported in Slicer and in the acquisition process, so nothing here needs slicer, vtk or qt.
 """
 
-from .DeviceMessage import DeviceMessage
-from .Errors import (
+from __future__ import annotations
+
+from .Model.DeviceMessage import DeviceMessage
+from .Model.Errors import (
     AcquisitionError,
     ControlError,
     ConversionError,
@@ -34,17 +36,15 @@ from .Errors import (
     SettingsError,
     WireError,
 )
-from .Event import Event
-from .Frame import Frame, Image
-from .Settings import (
-    CameraSettings,
-    DICOMSettings,
-    FolderSettings,
-    HTTPSettings,
-    OpenIGTLinkSettings,
-    PushSettings,
-    ReplaySettings,
-)
+from .Model.Event import Event
+from .Model.Frame import Frame, Image
+from .Sources.Camera import CameraSettings
+from .Sources.DICOM import DICOMSettings
+from .Sources.Folder import FolderSettings
+from .Sources.HTTP import HTTPSettings
+from .Sources.OpenIGTLink import OpenIGTLinkSettings
+from .Sources.Push import PushSettings
+from .Sources.Replay import ReplaySettings
 
 __all__ = [
     "AcquisitionError",

@@ -130,7 +130,7 @@ def untilStopped(logic) -> None:
 
 def workFolders() -> list[str]:
     """Working folders of this process that are still there."""
-    from RealTimeImagingLib.Acquisition.WorkFolders import roots
+    from RealTimeImagingLib.Link.WorkFolders import roots
 
     mark = f"RealTimeImaging-{os.getpid()}-"
     return [os.path.join(root, name) for root in roots() for name in os.listdir(root) if name.startswith(mark)]

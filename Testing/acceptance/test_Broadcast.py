@@ -9,8 +9,8 @@ import socket
 import numpy as np
 import pytest
 from RealTimeImagingLib import FolderSettings
-from RealTimeImagingLib.Errors import SettingsError
-from RealTimeImagingLib.Frame import checksum
+from RealTimeImagingLib.Model.Errors import SettingsError
+from RealTimeImagingLib.Model.Frame import checksum
 from unit.broadcasting import Listening
 from unit.conftest import arrive, niftiFile, sumOf
 from unit.linking import freePort

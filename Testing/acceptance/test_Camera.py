@@ -152,7 +152,7 @@ def test_lookingForCamerasWhereThereAreNone(slicer, module, logic):
 def test_whatACameraOffersIsWhatCanBeChosen(slicer, module, logic):
     """The lists change with the camera; what is chosen comes into the settings, and back from them."""
     from RealTimeImagingLib import CameraSettings
-    from RealTimeImagingLib.CameraSearch.Probing import CameraOffer
+    from RealTimeImagingLib.Sources.Camera.Search import CameraOffer
 
     ui, panel = panelOf(module).ui, panelOf(module)
     ui.sourceComboBox.currentIndex = 4

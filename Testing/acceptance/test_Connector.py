@@ -7,7 +7,7 @@ import socket
 import numpy as np
 import pytest
 from RealTimeImagingLib import OpenIGTLinkSettings
-from RealTimeImagingLib.Frame import checksum
+from RealTimeImagingLib.Model.Frame import checksum
 
 from .conftest import until, untilStopped
 from .test_Panel import panelOf

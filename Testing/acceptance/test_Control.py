@@ -45,8 +45,8 @@ def events():
 @pytest.fixture
 def control(slicer, module, peer, events):
     """Sends to the peer."""
-    from RealTimeImagingLib.Control import Control
-    from RealTimeImagingLib.Listeners import Listeners
+    from RealTimeImagingLib.Host.Callbacks import Listeners
+    from RealTimeImagingLib.Host.Devices import Control
 
     listeners = Listeners()
     listeners.addEventCallback(events.append)
@@ -58,7 +58,7 @@ def control(slicer, module, peer, events):
 @pytest.fixture
 def errors(module):
     """The errors of the module as it is loaded now."""
-    from RealTimeImagingLib import Errors
+    from RealTimeImagingLib.Model import Errors
 
     return Errors
 
@@ -86,7 +86,7 @@ def sliceNode(slicer, name="Red"):
 
 
 def answer(kind, device="Scanner", after=0.0, **values):
-    from RealTimeImagingLib.DeviceMessage import DeviceMessage
+    from RealTimeImagingLib.Model.DeviceMessage import DeviceMessage
 
     return DeviceMessage(kind, device, values, time.time() + after)
 
@@ -457,7 +457,7 @@ def test_logicSendsToOpenIGTLinkSources(slicer, logic, incoming, errors, noError
 def test_logicHandsCommandsToTheProcess(logic, incoming, noErrors):
     """As the line that the process of an OpenIGTLink source reads; its answer is told."""
     from RealTimeImagingLib import FolderSettings
-    from RealTimeImagingLib.Settings import OpenIGTLinkSettings
+    from RealTimeImagingLib.Sources.OpenIGTLink import OpenIGTLinkSettings
 
     handle = logic.start(FolderSettings(incoming))
     untilRunning(handle)

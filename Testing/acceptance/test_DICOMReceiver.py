@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import slicerhost
 from RealTimeImagingLib import DICOMSettings
-from RealTimeImagingLib.Frame import checksum
-from RealTimeImagingLib.Simulator.Phantom import phantom
+from RealTimeImagingLib.Model.Frame import checksum
+from RealTimeImagingLib.Simulator.Images import phantom
 from RealTimeImagingLib.Simulator.StoringScanner import rightHanded
 from unit.linking import freePort
 

@@ -19,7 +19,7 @@ POSE = [[0.0, -0.8, 0.6, 12.5], [1.0, 0.0, 0.0, -34.25], [0.0, 0.6, 0.8, 77.125]
 @pytest.fixture
 def message(module):
     """Makes a message."""
-    from RealTimeImagingLib.DeviceMessage import DeviceMessage
+    from RealTimeImagingLib.Model.DeviceMessage import DeviceMessage
 
     def make(kind, device="Probe", receiveTime=1.7e9, deviceTime=None, attributes=None, **values):
         return DeviceMessage(kind, device, values, receiveTime, deviceTime, attributes or {})

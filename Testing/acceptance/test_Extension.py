@@ -15,12 +15,15 @@ LIBRARY = ROOT / "RealTimeImaging" / "RealTimeImagingLib"
 BUNDLED = {"slicer", "vtk", "qt", "ctk", "numpy", "RealTimeImagingLib"}
 
 
-def test_everyScriptIsListed():
+def test_everyScriptIsInstalled():
     """What CMake does not list is not in the installed module."""
     text = (MODULE.parent / "CMakeLists.txt").read_text().replace("${MODULE_NAME}", "RealTimeImaging")
-    listed = re.search(r"set\(MODULE_PYTHON_SCRIPTS(.*?)\)", text, re.DOTALL)[1].split()
-    there = sorted(str(path.relative_to(MODULE.parent)) for path in MODULE.parent.rglob("*.py"))
-    assert sorted(listed) == there
+    pattern = re.search(
+        r"GLOB_RECURSE MODULE_PYTHON_SCRIPTS.*?\$\{CMAKE_CURRENT_SOURCE_DIR\}/(\S+)\*\.py", text, re.DOTALL
+    )[1]
+    listed = sorted((MODULE.parent / pattern).rglob("*.py")) + [MODULE]
+    assert "list(APPEND MODULE_PYTHON_SCRIPTS RealTimeImaging.py)" in text
+    assert sorted(listed) == sorted(MODULE.parent.rglob("*.py"))
 
 
 def test_everyResourceIsListed():
@@ -67,7 +70,7 @@ def test_fileScopeImports():
 def test_importActsOnNothing():
     """Importing the library starts no thread and process, and needs neither Slicer nor Qt."""
     code = (
-        "import sys, threading, RealTimeImagingLib, RealTimeImagingLib.Acquisition.Worker;"
+        "import sys, threading, RealTimeImagingLib, RealTimeImagingLib.Worker.Worker;"
         "assert not {'slicer', 'qt', 'vtk', 'ctk', 'pydicom', 'PIL', 'pyigtl', 'crcmod', 'fastcrc'} & set(sys.modules);"
         "assert threading.active_count() == 1"
     )

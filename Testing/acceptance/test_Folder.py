@@ -16,7 +16,7 @@ import nibabel
 import numpy as np
 import pytest
 from RealTimeImagingLib import FolderSettings
-from RealTimeImagingLib.Frame import checksum
+from RealTimeImagingLib.Model.Frame import checksum
 
 from .conftest import now, snapshot, until, untilRunning, untilStopped
 

@@ -14,7 +14,7 @@ import urllib.request
 import numpy as np
 import pytest
 from RealTimeImagingLib import HTTPSettings
-from RealTimeImagingLib.Frame import checksum
+from RealTimeImagingLib.Model.Frame import checksum
 from unit.conftest import niftiFile, sumOf, volume
 
 from .conftest import until, untilRunning, untilStopped

@@ -11,7 +11,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 from RealTimeImagingLib import OpenIGTLinkSettings
-from RealTimeImagingLib.Frame import checksum
+from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.OpenIGTLink import PointMessage, StatusMessage, StringMessage
 from unit.linking import freePort, hear, image, pose, sendAll
 
@@ -34,7 +34,7 @@ def linked(logic):
 
 def test_aNameThatTheHeaderCannotCarryIsRefused(slicer, module, logic, linked):
     """With version 1 two such names would be one at the device."""
-    from RealTimeImagingLib.Errors import ControlError
+    from RealTimeImagingLib.Model.Errors import ControlError
 
     with pytest.raises(ControlError, match="version=2"):
         logic.sendTransform(np.eye(4), device="ReferenceMarkerToTracker")

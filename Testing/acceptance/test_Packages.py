@@ -7,7 +7,7 @@ import sys
 import types
 
 import pytest
-from RealTimeImagingLib.Errors import MissingPackageError
+from RealTimeImagingLib.Model.Errors import MissingPackageError
 from unit.conftest import Kept
 
 from .test_Panel import panelOf

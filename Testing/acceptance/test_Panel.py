@@ -9,7 +9,7 @@ import nibabel
 import numpy as np
 import slicerhost
 import vtk
-from RealTimeImagingLib.Frame import Frame
+from RealTimeImagingLib.Model.Frame import Frame
 from RealTimeImagingLib.Recording import Recorder
 from unit.linking import freePort, image, sendAll
 

@@ -6,8 +6,8 @@ import time
 
 import pytest
 from RealTimeImagingLib import FolderSettings
-from RealTimeImagingLib.DeviceMessage import DeviceMessage
-from RealTimeImagingLib.Event import Event
+from RealTimeImagingLib.Model.DeviceMessage import DeviceMessage
+from RealTimeImagingLib.Model.Event import Event
 
 from .conftest import until, untilStopped
 from .test_Panel import panelOf, save
@@ -16,7 +16,7 @@ from .test_Panel import panelOf, save
 @pytest.fixture
 def labels(slicer):
     """The file with the panel's functions for labels, which needs `qt`."""
-    from RealTimeImagingLib.Panel import Labels
+    from RealTimeImagingLib.Panel import Section as Labels
 
     return Labels
 

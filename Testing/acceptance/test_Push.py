@@ -11,7 +11,7 @@ import pytest
 import slicerhost
 import vtk
 from RealTimeImagingLib import FolderSettings, PushSettings
-from RealTimeImagingLib.Frame import Frame, checksum, pictureToRAS
+from RealTimeImagingLib.Model.Frame import Frame, checksum, pictureToRAS
 from slicerhost.Views import MAXIMUM_UPDATE_RATE
 
 from .conftest import until, untilStopped

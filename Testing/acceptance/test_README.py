@@ -15,7 +15,7 @@ import nibabel
 import numpy as np
 import pytest
 import vtk
-from RealTimeImagingLib.Frame import checksum
+from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.OpenIGTLink import StatusMessage
 from unit.converting import series
 from unit.filming import film, picture

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import slicerhost
 from RealTimeImagingLib import FolderSettings
-from RealTimeImagingLib.Frame import checksum
+from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.Recording import openRecording
 from unit.recordings import frame
 
@@ -34,7 +34,7 @@ def save(path, value, shape=(8, 9, 10), affine=None):
 
 def errors():
     """The errors as the module that is loaded now knows them: a reload makes new classes."""
-    return importlib.import_module("RealTimeImagingLib.Errors")
+    return importlib.import_module("RealTimeImagingLib.Model.Errors")
 
 
 def parts(folder):
@@ -330,7 +330,7 @@ def test_whatIsLostIsInTheLastSentence(logic, incoming, tmp_path):
 
 def test_whatAProcessLeavesThatHangsIsFinishedAtOnce(slicer, logic, incoming, tmp_path, monkeypatch):
     """It makes no progress for a stated time, and is ended; another process finishes the files."""
-    monkeypatch.setattr(importlib.import_module("RealTimeImagingLib.Acquisition.Process"), "WRITE_TIME", 2500)
+    monkeypatch.setattr(importlib.import_module("RealTimeImagingLib.Host.AcquisitionProcess"), "WRITE_TIME", 2500)
     handle, folder = running(logic, logic.start(FolderSettings(incoming))), tmp_path / "recordings"
     recording(logic, folder, name="Hung")
     for number in range(2):

@@ -148,7 +148,7 @@ def test_somethingLiveIsNotDisplaced(slicer, logic, look, incoming, tmp_path, no
 def test_showByHand(slicer, module, logic, look, tmp_path, noErrors):
     """The button: also while the stream is live, and in all views when the stream is in none."""
     ui = module.widgetRepresentation().self().panel.ui
-    settingsError = importlib.import_module("RealTimeImagingLib.Errors").SettingsError
+    settingsError = importlib.import_module("RealTimeImagingLib.Model.Errors").SettingsError
     assert not ui.showRecordingButton.enabled
     with pytest.raises(settingsError, match="No recording"):
         logic.showRecording()

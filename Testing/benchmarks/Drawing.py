@@ -18,7 +18,7 @@ import numpy as np
 import slicerhost
 from demo.Feeds import SIMULATOR
 from RealTimeImagingLib import FolderSettings
-from RealTimeImagingLib.DrawingBudget import SHARE
+from RealTimeImagingLib.Host.DrawingBudget import SHARE
 
 from .Common import startedModule
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import slicerhost
-from RealTimeImagingLib.Frame import Frame
+from RealTimeImagingLib.Model.Frame import Frame
 from RealTimeImagingLib.Recording import Recorder, openRecording
 
 SHAPE, COUNT = (64, 256, 256), 512

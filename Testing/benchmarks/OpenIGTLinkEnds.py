@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyigtl
 from contract.library import Programs, absence
-from RealTimeImagingLib.Acquisition.WorkFolders import roots
+from RealTimeImagingLib.Link.WorkFolders import roots
 from RealTimeImagingLib.OpenIGTLink import ImageMessage, pack
 
 from .OpenIGTLinkReceiving import Moments

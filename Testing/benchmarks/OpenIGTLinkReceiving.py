@@ -16,12 +16,12 @@ import time
 from contextlib import closing
 
 import numpy as np
-from RealTimeImagingLib.Acquisition.Ring import RingWriter
-from RealTimeImagingLib.Acquisition.WorkFolders import roots
-from RealTimeImagingLib.Doors import Dialer
-from RealTimeImagingLib.Event import Event
+from RealTimeImagingLib.Link.Ring import RingWriter
+from RealTimeImagingLib.Link.WorkFolders import roots
+from RealTimeImagingLib.Model.Event import Event
 from RealTimeImagingLib.OpenIGTLink import Receiver
-from RealTimeImagingLib.OpenIGTLink.Peers import Peers
+from RealTimeImagingLib.Sources.Endpoints import Dialer
+from RealTimeImagingLib.Sources.OpenIGTLink.Peers import Peers
 
 Moments = list[float]
 """Seconds of the monotonic clock."""

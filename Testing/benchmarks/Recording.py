@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import slicerhost
-from RealTimeImagingLib.Frame import Frame
+from RealTimeImagingLib.Model.Frame import Frame
 from RealTimeImagingLib.Recording import Recorder, openRecording
 
 KINDS: dict[str, tuple[tuple[int, ...], str, int]] = {

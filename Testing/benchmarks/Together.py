@@ -20,7 +20,7 @@ import numpy as np
 import slicerhost
 from demo.Feeds import SIMULATOR, decodedPictures, realVideo
 from RealTimeImagingLib import CameraSettings, FolderSettings, OpenIGTLinkSettings
-from RealTimeImagingLib.Frame import checksum
+from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.Recording import openRecording
 
 from .Common import startedModule

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from RealTimeImagingLib import CameraSearch
-from RealTimeImagingLib.CameraSearch.Probing import CameraOffer
 from RealTimeImagingLib.Recording import openRecording
-from RealTimeImagingLib.Settings import CameraSettings
+from RealTimeImagingLib.Sources import Camera as CameraSearch
+from RealTimeImagingLib.Sources.Camera import CameraSettings
+from RealTimeImagingLib.Sources.Camera.Search import CameraOffer
 from unit.conftest import PROGRAM, Acquisition
 
 SEARCH = Path(CameraSearch.__file__).with_name("__main__.py")

@@ -11,13 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from contract.library import IMAGES, SERVERS, absence, connect, running
-from RealTimeImagingLib.Frame import LPS_TO_RAS, checksum
-from RealTimeImagingLib.OpenIGTLink import (
-    ImageMessage,
-    StartTrackingMessage,
-    pack,
-    query,
-)
+from RealTimeImagingLib.Model.Frame import LPS_TO_RAS, checksum
+from RealTimeImagingLib.OpenIGTLink import ImageMessage, StartTrackingMessage, pack, query
 from unit.linking import Link, freePort
 from unit.wire import received
 

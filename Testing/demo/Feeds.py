@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 import slicerhost
-from RealTimeImagingLib.Frame import Frame, Image, checksum, pictureToRAS
-from RealTimeImagingLib.Readers import openImageFile
+from RealTimeImagingLib.Formats import openImageFile
+from RealTimeImagingLib.Model.Frame import Frame, Image, checksum, pictureToRAS
 from RealTimeImagingLib.Recording import Recorder
 
 SIMULATOR = os.path.join(

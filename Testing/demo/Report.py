@@ -6,9 +6,9 @@ import glob
 import time
 from typing import Any
 
-from RealTimeImagingLib.Frame import checksum
+from RealTimeImagingLib.Model.Frame import checksum
+from RealTimeImagingLib.Model.Statistics import Spread
 from RealTimeImagingLib.Recording import openRecording
-from RealTimeImagingLib.Statistics import Spread
 
 
 class Witness:

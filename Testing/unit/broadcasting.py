@@ -6,10 +6,10 @@ import socket
 import threading
 
 import numpy as np
-from RealTimeImagingLib.Acquisition.Broadcaster import Broadcaster
-from RealTimeImagingLib.Frame import Frame
+from RealTimeImagingLib.Model.Frame import Frame
 from RealTimeImagingLib.OpenIGTLink import Receiver
-from RealTimeImagingLib.Settings import BroadcastSettings
+from RealTimeImagingLib.Sources.OpenIGTLink import BroadcastSettings
+from RealTimeImagingLib.Worker.Broadcaster import Broadcaster
 from unit.conftest import until
 
 MATRIX = np.array([[0, -2.0, 0, 10], [1.5, 0, 0, -20], [0, 0, 3.0, 30], [0, 0, 0, 1]])

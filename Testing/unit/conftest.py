@@ -15,17 +15,17 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from RealTimeImagingLib.Acquisition import __file__ as acquisitionPackage
-from RealTimeImagingLib.Acquisition.Ring import Place, RingReader
-from RealTimeImagingLib.Acquisition.StandardStreams import readLines
-from RealTimeImagingLib.Acquisition.Start import Start
-from RealTimeImagingLib.Acquisition.WorkFolders import writeHolder
-from RealTimeImagingLib.Event import Event
-from RealTimeImagingLib.Frame import Image, checksum
-from RealTimeImagingLib.Journal import Journal
-from RealTimeImagingLib.Settings import FolderSettings
-from RealTimeImagingLib.Simulator.Writing import niftiBytes
-from RealTimeImagingLib.Sources.Folder import FolderSource
+from RealTimeImagingLib.Link.Lines import readLines
+from RealTimeImagingLib.Link.Messages import Start
+from RealTimeImagingLib.Link.Ring import Place, RingReader
+from RealTimeImagingLib.Link.WorkFolders import writeHolder
+from RealTimeImagingLib.Model.Event import Event
+from RealTimeImagingLib.Model.Frame import Image, checksum
+from RealTimeImagingLib.Simulator.Images import niftiBytes
+from RealTimeImagingLib.Sources.Checkpoint import Journal
+from RealTimeImagingLib.Sources.Folder import FolderSettings
+from RealTimeImagingLib.Sources.Folder.Source import FolderSource
+from RealTimeImagingLib.Worker import __file__ as acquisitionPackage
 
 PROGRAM = Path(acquisitionPackage).with_name("__main__.py")
 

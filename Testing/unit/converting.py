@@ -9,7 +9,7 @@ import SimpleITK
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from RealTimeImagingLib.Conversion import convertFolder
-from RealTimeImagingLib.Readers import openImageFile
+from RealTimeImagingLib.Formats import openImageFile
 
 LPS = np.diag([-1.0, -1, 1, 1])
 AXIAL = (1.0, 0, 0, 0, 1, 0)

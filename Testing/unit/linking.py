@@ -9,13 +9,13 @@ from collections import Counter
 from contextlib import closing, contextmanager
 
 import numpy as np
-from RealTimeImagingLib.DeviceMessage import DeviceMessage
-from RealTimeImagingLib.Event import Event
-from RealTimeImagingLib.Frame import checksum
-from RealTimeImagingLib.Journal import Journal
+from RealTimeImagingLib.Model.DeviceMessage import DeviceMessage
+from RealTimeImagingLib.Model.Event import Event
+from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.OpenIGTLink import ImageMessage, Receiver, TransformMessage, pack
-from RealTimeImagingLib.Settings import OpenIGTLinkSettings
-from RealTimeImagingLib.Sources.OpenIGTLink import OpenIGTLinkSource
+from RealTimeImagingLib.Sources.Checkpoint import Journal
+from RealTimeImagingLib.Sources.OpenIGTLink import OpenIGTLinkSettings
+from RealTimeImagingLib.Sources.OpenIGTLink.Source import OpenIGTLinkSource
 from unit.conftest import Clock
 
 

@@ -12,11 +12,11 @@ from contextlib import closing, contextmanager
 
 import numpy as np
 from PIL import Image as Picture
-from RealTimeImagingLib.Event import Event
-from RealTimeImagingLib.Frame import checksum
-from RealTimeImagingLib.Journal import Journal
-from RealTimeImagingLib.Settings import HTTPSettings
-from RealTimeImagingLib.Sources.HTTP import HTTPSource
+from RealTimeImagingLib.Model.Event import Event
+from RealTimeImagingLib.Model.Frame import checksum
+from RealTimeImagingLib.Sources.Checkpoint import Journal
+from RealTimeImagingLib.Sources.HTTP import HTTPSettings
+from RealTimeImagingLib.Sources.HTTP.Source import HTTPSource
 from unit.conftest import Clock, niftiFile, volume
 
 TOKEN = "a-token-that-the-tests-know"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from RealTimeImagingLib.DeviceMessage import DeviceMessage
-from RealTimeImagingLib.Frame import Frame
+from RealTimeImagingLib.Model.DeviceMessage import DeviceMessage
+from RealTimeImagingLib.Model.Frame import Frame
 from RealTimeImagingLib.Recording import MessageRecorder, Recorder, openRecording, repair, unfinished
 
 START = 1_700_000_000.0

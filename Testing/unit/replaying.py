@@ -5,12 +5,12 @@ from __future__ import annotations
 import gzip
 
 import numpy as np
-from RealTimeImagingLib.Event import Event
-from RealTimeImagingLib.Frame import checksum
-from RealTimeImagingLib.Journal import Journal
-from RealTimeImagingLib.Settings import ReplaySettings
-from RealTimeImagingLib.Sources import Arrival
-from RealTimeImagingLib.Sources.Replay import ReplaySource
+from RealTimeImagingLib.Model.Event import Event
+from RealTimeImagingLib.Model.Frame import checksum
+from RealTimeImagingLib.Sources.Checkpoint import Journal
+from RealTimeImagingLib.Sources.Replay import ReplaySettings
+from RealTimeImagingLib.Sources.Replay.Source import ReplaySource
+from RealTimeImagingLib.Sources.Source import Arrival
 from unit.conftest import Clock, volume
 
 

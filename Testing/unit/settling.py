@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 import numpy as np
-from RealTimeImagingLib.Errors import NotAnImageError
-from RealTimeImagingLib.Readers import ImageFile, openImageFile
+from RealTimeImagingLib.Formats import ImageFile, openImageFile
+from RealTimeImagingLib.Model.Errors import NotAnImageError
 
 
 def read(path, **options):

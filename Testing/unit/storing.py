@@ -12,12 +12,12 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 from pynetdicom import AE, _config, build_context
-from RealTimeImagingLib.Event import Event
-from RealTimeImagingLib.Frame import checksum
-from RealTimeImagingLib.Journal import Journal
-from RealTimeImagingLib.Settings import DICOMSettings
+from RealTimeImagingLib.Model.Event import Event
+from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.Simulator.StoringScanner import keepAnswers
-from RealTimeImagingLib.Sources.DICOM import DICOMSource
+from RealTimeImagingLib.Sources.Checkpoint import Journal
+from RealTimeImagingLib.Sources.DICOM import DICOMSettings
+from RealTimeImagingLib.Sources.DICOM.Source import DICOMSource
 from unit.conftest import Clock
 
 _config.LOG_HANDLER_LEVEL = "none"

@@ -13,19 +13,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from RealTimeImagingLib import Acquire
-from RealTimeImagingLib.Acquire.Options import ELSEWHERE, LEFT_OUT, readOptions
-from RealTimeImagingLib.Frame import Image, checksum
+from RealTimeImagingLib import Command as Acquire
+from RealTimeImagingLib.Command.Options import ELSEWHERE, LEFT_OUT, readOptions
+from RealTimeImagingLib.Model.Frame import Image, checksum
 from RealTimeImagingLib.Recording import openRecording
-from RealTimeImagingLib.Settings import (
-    KINDS,
-    BroadcastSettings,
-    CameraSettings,
-    FolderSettings,
-    OpenIGTLinkSettings,
-    ReplaySettings,
-)
-from RealTimeImagingLib.Simulator.Writing import niftiBytes
+from RealTimeImagingLib.Simulator.Images import niftiBytes
+from RealTimeImagingLib.Sources import KINDS
+from RealTimeImagingLib.Sources.Camera import CameraSettings
+from RealTimeImagingLib.Sources.Folder import FolderSettings
+from RealTimeImagingLib.Sources.OpenIGTLink import BroadcastSettings, OpenIGTLinkSettings
+from RealTimeImagingLib.Sources.Replay import ReplaySettings
 from unit.conftest import arrive, niftiFile, seriesFile, sumOf, volume
 from unit.linking import Link, freePort
 
@@ -210,7 +207,7 @@ def atWorldPoints(image, points):
 
 
 @posix
-@pytest.mark.parametrize("command", [(str(PROGRAM),), ("-m", "RealTimeImagingLib.Acquire")], ids=["file", "module"])
+@pytest.mark.parametrize("command", [(str(PROGRAM),), ("-m", "RealTimeImagingLib.Command")], ids=["file", "module"])
 def test_images_of_a_folder_reach_slicer_on_another_computer(program, link, incoming, command):
     acquiring = program("folder", incoming, "--openigtlink", "0", "--attributes", command=command)
     other = link(portOf(acquiring))
@@ -267,7 +264,7 @@ def test_what_is_wrong_is_told_and_it_goes_on(program, incoming):
 
 @posix
 def test_nothing_is_left_behind(program, incoming):
-    from RealTimeImagingLib.Acquisition.WorkFolders import PREFIX, roots
+    from RealTimeImagingLib.Link.WorkFolders import PREFIX, roots
 
     acquiring = program("folder", incoming, "--openigtlink", freePort())
     acquiring.until("Images are sent")
@@ -287,7 +284,7 @@ def test_bad_options_end_the_program_with_the_code_2(incoming):
 
 
 def test_it_needs_nothing_of_slicer():
-    code = f"import sys; sys.path[0] = {str(PROGRAM.parents[1])!r}; import RealTimeImagingLib.Acquire.__main__\n"
+    code = f"import sys; sys.path[0] = {str(PROGRAM.parents[1])!r}; import RealTimeImagingLib.Command.__main__\n"
     code += "print([name for name in ('qt', 'slicer', 'vtk', 'ctk', 'PySide6') if name in sys.modules])"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(

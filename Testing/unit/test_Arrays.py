@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
-from RealTimeImagingLib.Arrays import imageOf
-from RealTimeImagingLib.Errors import FrameError
-from RealTimeImagingLib.Frame import pictureToRAS
+from RealTimeImagingLib.Model.Errors import FrameError
+from RealTimeImagingLib.Model.Frame import imageOf, pictureToRAS
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from RealTimeImagingLib.Acquisition.Audience import BURST, RECOVERY, STALLED, Client, Memories, Packet
 from RealTimeImagingLib.OpenIGTLink import ImageMessage, StringMessage
+from RealTimeImagingLib.Worker.Broadcaster import BURST, RECOVERY, STALLED, Client, Memories, Packet
 
 
 @pytest.fixture

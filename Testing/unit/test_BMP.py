@@ -6,8 +6,8 @@ import pytest
 import SimpleITK
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from RealTimeImagingLib.Frame import pictureToRAS
-from RealTimeImagingLib.Readers import openImageFile
+from RealTimeImagingLib.Formats import openImageFile
+from RealTimeImagingLib.Model.Frame import pictureToRAS
 from unit.settling import (
     assertGrows,
     assertHarmless,

@@ -8,14 +8,14 @@ import time
 import numpy as np
 import pytest
 from pyigtl import OpenIGTLinkClient
-from RealTimeImagingLib.Acquisition import Audience
-from RealTimeImagingLib.Acquisition.Broadcast import Broadcast
-from RealTimeImagingLib.DeviceMessage import DeviceMessage
-from RealTimeImagingLib.Doors import Listener
-from RealTimeImagingLib.Errors import SettingsError
-from RealTimeImagingLib.Frame import SCALAR_TYPES, checksum
+from RealTimeImagingLib.Model.DeviceMessage import DeviceMessage
+from RealTimeImagingLib.Model.Errors import SettingsError
+from RealTimeImagingLib.Model.Frame import SCALAR_TYPES, checksum
 from RealTimeImagingLib.OpenIGTLink import ImageMessage, StringMessage, pack, query
-from RealTimeImagingLib.Settings import BroadcastSettings
+from RealTimeImagingLib.Sources.Endpoints import Listener
+from RealTimeImagingLib.Sources.OpenIGTLink import BroadcastSettings
+from RealTimeImagingLib.Worker import Broadcaster as Audience
+from RealTimeImagingLib.Worker.Broadcast import Broadcast
 from unit.broadcasting import MATRIX, START, Broadcasting, Listening, frame
 from unit.conftest import arrive, niftiFile, sumOf, until
 from unit.linking import descriptors, freePort, hear

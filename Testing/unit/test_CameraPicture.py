@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from RealTimeImagingLib.Errors import FrameError
-from RealTimeImagingLib.Settings import FLIPS, ROTATIONS, CameraSettings
-from RealTimeImagingLib.Sources.CameraPicture import ijkToRAS, imageOf
+from RealTimeImagingLib.Model.Errors import FrameError
+from RealTimeImagingLib.Sources.Camera import FLIPS, ROTATIONS, CameraSettings
+from RealTimeImagingLib.Sources.Camera.Device import ijkToRAS, imageOf
 
 ROWS, COLUMNS = 7, 11
 LANDMARK = (9, 2)

@@ -7,9 +7,9 @@ import socket
 import time
 
 import pytest
-from RealTimeImagingLib.Frame import checksum
+from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.Recording import openRecording
-from RealTimeImagingLib.Settings import CameraSettings
+from RealTimeImagingLib.Sources.Camera import CameraSettings
 from unit.conftest import PROGRAM, Acquisition
 from unit.filming import CARS, decoded, film, picture, sums
 

@@ -8,8 +8,9 @@ import os
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from RealTimeImagingLib.Errors import SettingsError
-from RealTimeImagingLib.Settings import FLIPS, ROTATIONS, CameraSettings, settingsFromJSON
+from RealTimeImagingLib.Model.Errors import SettingsError
+from RealTimeImagingLib.Sources import settingsFromJSON
+from RealTimeImagingLib.Sources.Camera import FLIPS, ROTATIONS, CameraSettings
 
 size = st.integers(1, 4000)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from RealTimeImagingLib.Sources.CameraDevice import bitsOf
+from RealTimeImagingLib.Sources.Camera.Device import bitsOf
 from unit.conftest import until
 from unit.filming import CARS, PHONE, Filming, decoded, film, picture, sums
 from unit.streaming import PictureStream
@@ -279,7 +279,7 @@ def test_what_waits_at_the_end_without_a_recording_is_passed_over_and_counted(ca
 
 
 def test_what_cannot_be_recorded_in_time_at_the_end_counts_as_lost(camera, tmp_path, monkeypatch):
-    monkeypatch.setattr("RealTimeImagingLib.Sources.Camera.REST", 0.0)
+    monkeypatch.setattr("RealTimeImagingLib.Sources.Camera.Source.REST", 0.0)
     filming = camera(film(tmp_path / "a.mkv", [picture(number) for number in range(50)], rate=100), recording=True)
     filming.until(lambda: filming.frames)
     until(lambda: filming.counts["grabbed"] == 50)

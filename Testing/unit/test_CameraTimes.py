@@ -7,7 +7,7 @@ import time
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from RealTimeImagingLib.Sources.CameraTimes import DriverTimes, Gaps
+from RealTimeImagingLib.Sources.Camera.Device import DriverTimes, Gaps
 
 
 def test_times_of_the_monotonic_clock_become_those_of_the_epoch():

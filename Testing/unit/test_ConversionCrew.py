@@ -7,8 +7,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from RealTimeImagingLib.Conversion import Crew as module
-from RealTimeImagingLib.Conversion.Crew import Crew, Job
+from RealTimeImagingLib.Conversion import WorkerPool as module
+from RealTimeImagingLib.Conversion.WorkerPool import Crew, Job
 
 SLOW = "(__import__('time').sleep(0.05), __import__('os').getpid())[1]"
 

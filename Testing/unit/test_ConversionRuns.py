@@ -18,7 +18,7 @@ from RealTimeImagingLib.Conversion import __file__ as package
 from RealTimeImagingLib.Conversion import convertFolder
 from RealTimeImagingLib.Conversion.Output import Output
 from RealTimeImagingLib.Conversion.State import State
-from RealTimeImagingLib.Errors import ConversionError, SettingsError
+from RealTimeImagingLib.Model.Errors import ConversionError, SettingsError
 from unit.converting import convert, dicomFile, fromUs, one, series
 
 PROGRAM = Path(package).parent

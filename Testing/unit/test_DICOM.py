@@ -17,8 +17,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.pixel_data_handlers.util import convert_color_space
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, RLELossless
-from RealTimeImagingLib.Readers import openImageFile
-from RealTimeImagingLib.Readers.DICOMGeometry import seconds
+from RealTimeImagingLib.Formats import openImageFile
+from RealTimeImagingLib.Formats.DICOM.Geometry import seconds
 from unit.settling import (
     assertGrows,
     assertHarmless,
@@ -278,8 +278,8 @@ def test_a_transfer_syntax_that_nothing_decodes_is_named(name, syntax):
     program = f"""
 import sys
 sys.modules.update(gdcm=None, jpeg_ls=None, SimpleITK=None)
-from RealTimeImagingLib.Errors import NotAnImageError
-from RealTimeImagingLib.Readers import openImageFile
+from RealTimeImagingLib.Model.Errors import NotAnImageError
+from RealTimeImagingLib.Formats import openImageFile
 reader = openImageFile({real(name)!r})
 assert reader.missing() is None
 try:

@@ -16,9 +16,9 @@ from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from RealTimeImagingLib.Errors import NotAnImageError
-from RealTimeImagingLib.Sources.DICOMFiles import Files, folderOf, nameOf, readInstance
-from RealTimeImagingLib.Sources.DICOMHeader import Header, readHeader
+from RealTimeImagingLib.Formats.DICOM.Header import Header, readHeader
+from RealTimeImagingLib.Model.Errors import NotAnImageError
+from RealTimeImagingLib.Sources.DICOM.Files import Files, folderOf, nameOf, readInstance
 from unit.recordings import filesOfAtMost, withoutRights
 from unit.storing import series, slice_
 

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, RLELossless
 from RealTimeImagingLib.Conversion import convertFolder
-from RealTimeImagingLib.Readers.DICOMFrames import stacksOf
-from RealTimeImagingLib.Readers.DICOMFunctionalGroups import FrameInfo
+from RealTimeImagingLib.Formats.DICOM.Frames import FrameInfo, stacksOf
 from unit.converting import convert, fromUs, one
 from unit.settling import assertHarmless, mutated, read, refusal
 from unit.test_DICOM import made

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from RealTimeImagingLib.Readers.DICOMMosaic import readCSA
+from RealTimeImagingLib.Formats.DICOM.Mosaic import readCSA
 from unit.converting import convert, fromUs, one
 from unit.settling import assertHarmless, assertMissingWhenCut, mutated, read
 from unit.test_DICOM import made

@@ -13,8 +13,8 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK
-from RealTimeImagingLib.Frame import checksum
-from RealTimeImagingLib.Settings import DICOMSettings
+from RealTimeImagingLib.Model.Frame import checksum
+from RealTimeImagingLib.Sources.DICOM import DICOMSettings
 from unit.conftest import PROGRAM, Acquisition, until
 from unit.linking import freePort
 from unit.storing import Scanner, series, stackOf

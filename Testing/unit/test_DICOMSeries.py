@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from RealTimeImagingLib.Frame import Image
-from RealTimeImagingLib.Sources.DICOMFiles import Instance
-from RealTimeImagingLib.Sources.DICOMHeader import Header
-from RealTimeImagingLib.Sources.DICOMSeries import Assembly
-from RealTimeImagingLib.Sources.DICOMShelf import Slice, missingPlaces
+from RealTimeImagingLib.Formats.DICOM.Header import Header
+from RealTimeImagingLib.Formats.DICOM.SliceGroup import Assembly, Instance, Slice, missingPlaces
+from RealTimeImagingLib.Model.Frame import Image
 
 OBLIQUE = np.array([[0.0, 0.6, 0.8], [1.0, 0.0, 0.0], [0.0, 0.8, -0.6]])
 """Directions of columns, rows and slices, as rows of an array."""

@@ -17,9 +17,10 @@ import pytest
 import SimpleITK
 from pydicom.data import get_testdata_file
 from pydicom.uid import JPEGLSLossless, RLELossless, generate_uid
-from RealTimeImagingLib.Errors import SettingsError
-from RealTimeImagingLib.Frame import checksum
-from RealTimeImagingLib.Settings import DICOMSettings, settingsFromJSON
+from RealTimeImagingLib.Model.Errors import SettingsError
+from RealTimeImagingLib.Model.Frame import checksum
+from RealTimeImagingLib.Sources import settingsFromJSON
+from RealTimeImagingLib.Sources.DICOM import DICOMSettings
 from unit.conftest import until
 from unit.linking import descriptors
 from unit.recordings import filesOfAtMost, withoutRights

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate
 from pydicom.pixel_data_handlers.util import convert_color_space
-from RealTimeImagingLib.Frame import checksum
-from RealTimeImagingLib.Readers import openImageFile
+from RealTimeImagingLib.Formats import openImageFile
+from RealTimeImagingLib.Model.Frame import checksum
 from unit.settling import assertGrows, assertHarmless, assertMissingWhenCut, assertSame, mutated, read, refusal
 from unit.test_DICOM import FRAMES, made, real
 
@@ -89,9 +89,9 @@ def without():
         program = f"""
 import json, sys
 sys.modules.update(dict.fromkeys({packages!r}))
-from RealTimeImagingLib.Errors import NotAnImageError
-from RealTimeImagingLib.Frame import checksum
-from RealTimeImagingLib.Readers import openImageFile
+from RealTimeImagingLib.Model.Errors import NotAnImageError
+from RealTimeImagingLib.Model.Frame import checksum
+from RealTimeImagingLib.Formats import openImageFile
 found = {{}}
 for path in sys.argv[1:]:
     reader = openImageFile(path)

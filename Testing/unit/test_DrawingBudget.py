@@ -1,7 +1,7 @@
 """Drawing leaves the window its part of the time, whatever the views cost; seconds pass only when the test says so."""
 
 import pytest
-from RealTimeImagingLib.DrawingBudget import LONGEST, SHARE, DrawingBudget
+from RealTimeImagingLib.Host.DrawingBudget import LONGEST, SHARE, DrawingBudget
 
 SCHEDULED = 0.017
 """Seconds from a change of a view to its drawing, as in Slicer."""

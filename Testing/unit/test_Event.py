@@ -3,7 +3,7 @@ import json
 import time
 
 import pytest
-from RealTimeImagingLib.Event import Event
+from RealTimeImagingLib.Model.Event import Event
 
 
 def test_an_event_survives_json():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from RealTimeImagingLib.Export.Comparison import Different, compareImage
-from RealTimeImagingLib.Frame import Image
+from RealTimeImagingLib.Model.Frame import Image
 from unit.exporting import FORMATS, Program, listing, program, recorded
 
 SPOILT_PIXEL = """

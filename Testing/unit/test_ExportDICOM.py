@@ -8,9 +8,9 @@ import pytest
 import slicerhost
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from RealTimeImagingLib.Errors import ExportError
 from RealTimeImagingLib.Export.DICOMImages import frameSteps
-from RealTimeImagingLib.Readers.DICOM import DICOM
+from RealTimeImagingLib.Formats.DICOM.Reader import DICOM
+from RealTimeImagingLib.Model.Errors import ExportError
 from unit.exporting import (
     CINES,
     GEOMETRIES,

@@ -7,11 +7,11 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-from RealTimeImagingLib.Errors import RealTimeImagingError
 from RealTimeImagingLib.Export import DICOMFiles
 from RealTimeImagingLib.Export.DICOMImages import dateTime, frameSteps
-from RealTimeImagingLib.Frame import Frame
-from RealTimeImagingLib.Readers.DICOM import DICOM
+from RealTimeImagingLib.Formats.DICOM.Reader import DICOM
+from RealTimeImagingLib.Model.Errors import RealTimeImagingError
+from RealTimeImagingLib.Model.Frame import Frame
 from unit.exporting import (
     CINES,
     GEOMETRIES,

@@ -4,10 +4,10 @@ import json
 import os
 
 import pytest
-from RealTimeImagingLib.Errors import SettingsError
-from RealTimeImagingLib.Export.Exporting import WRITERS
 from RealTimeImagingLib.Export.Job import FORMATS, ExportJob, Snapshot
 from RealTimeImagingLib.Export.Output import OutputFolder
+from RealTimeImagingLib.Export.Worker import WRITERS
+from RealTimeImagingLib.Model.Errors import SettingsError
 
 SNAPSHOT = {
     **{"rawPath": "a.raw", "shape": (2, 3, 4), "dtype": "<i2"},

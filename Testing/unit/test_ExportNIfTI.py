@@ -9,8 +9,8 @@ import SimpleITK as sitk
 import slicerhost
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from RealTimeImagingLib.Errors import RealTimeImagingError
-from RealTimeImagingLib.Frame import SCALAR_TYPES, Frame
+from RealTimeImagingLib.Model.Errors import RealTimeImagingError
+from RealTimeImagingLib.Model.Frame import SCALAR_TYPES, Frame
 from unit.exporting import GEOMETRIES, LPS, assertSame, fromNibabel, fromSimpleITK, save
 from unit.recordings import OBLIQUE, RIGHT_HANDED, START, InSlicer, frame, record
 

@@ -9,9 +9,9 @@ import pytest
 import slicerhost
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from RealTimeImagingLib.Errors import RealTimeImagingError
 from RealTimeImagingLib.Export.Job import ExportJob, Snapshot
-from RealTimeImagingLib.Frame import SCALAR_TYPES
+from RealTimeImagingLib.Model.Errors import RealTimeImagingError
+from RealTimeImagingLib.Model.Frame import SCALAR_TYPES
 from RealTimeImagingLib.Recording import openRecording
 from unit.exporting import GEOMETRIES, LPS, assertSame, fromSimpleITK, save
 from unit.recordings import OBLIQUE, RIGHT_HANDED, START, InSlicer, frame, record

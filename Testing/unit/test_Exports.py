@@ -9,8 +9,8 @@ from unit.recordings import frame, manifestOf, record
 
 slicerhost.boot()
 
-from RealTimeImagingLib.Exports import Exports  # noqa: E402 - needs qt
-from RealTimeImagingLib.Listeners import Listeners  # noqa: E402 - needs qt
+from RealTimeImagingLib.Host.Callbacks import Listeners  # noqa: E402 - needs qt
+from RealTimeImagingLib.Host.Exports import Exports  # noqa: E402 - needs qt
 
 
 class Told:

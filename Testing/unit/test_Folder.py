@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from RealTimeImagingLib.Frame import checksum
-from RealTimeImagingLib.Sources import Arrival
+from RealTimeImagingLib.Model.Frame import checksum
+from RealTimeImagingLib.Sources.Source import Arrival
 from unit.conftest import Receiver, arrive, niftiFile, seriesFile, snapshot, sumOf
 from unit.converting import dicomFile
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from RealTimeImagingLib.Errors import FrameError
-from RealTimeImagingLib.Frame import (
+from RealTimeImagingLib.Model.Errors import FrameError
+from RealTimeImagingLib.Model.Frame import (
     LPS_TO_RAS,
     SCALAR_TYPES,
     Frame,

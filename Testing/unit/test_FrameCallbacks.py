@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from RealTimeImagingLib.Frame import Frame
-from RealTimeImagingLib.FrameCallbacks import BETWEEN, LONGEST, FrameCallbacks
+from RealTimeImagingLib.Host.Callbacks import BETWEEN, LONGEST, FrameCallbacks
+from RealTimeImagingLib.Model.Frame import Frame
 
 
 def frame(number, stream="Live", period=0.1):
@@ -29,7 +29,7 @@ def clock(monkeypatch):
         now[0] += taken[0] / 2000
         return now[0]
 
-    monkeypatch.setattr("RealTimeImagingLib.FrameCallbacks.time.perf_counter", tell)
+    monkeypatch.setattr("RealTimeImagingLib.Host.Callbacks.time.perf_counter", tell)
 
     def set_(milliseconds):
         taken[0] = 2 * milliseconds

@@ -13,8 +13,8 @@ from contextlib import ExitStack, closing
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from RealTimeImagingLib.Sources import HTTPConnections
-from RealTimeImagingLib.Sources.HTTPConnection import FIRST, IDLE, LINGER, STALLED
+from RealTimeImagingLib.Sources.HTTP import Connections as HTTPConnections
+from RealTimeImagingLib.Sources.HTTP.Connections import FIRST, IDLE, LINGER, STALLED
 from unit.conftest import niftiFile, sumOf
 from unit.linking import descriptors
 from unit.posting import Server, answersIn, ask, chunked, head, posted, rawQuery

@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
-from RealTimeImagingLib.Frame import checksum
+from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.Recording import openRecording
-from RealTimeImagingLib.Settings import HTTPSettings
+from RealTimeImagingLib.Sources.HTTP import HTTPSettings
 from unit.conftest import PROGRAM, Acquisition, niftiFile, seriesFile, sumOf
 from unit.posting import TOKEN, ask, rawQuery
 from unit.test_HTTPSource import kinds
@@ -237,7 +237,7 @@ def test_an_image_that_ends_its_reader(acquire, tmp_path):
 import os, sys
 sys.path[0] = {str(LIBRARY)!r}
 from RealTimeImagingLib import Readers
-from RealTimeImagingLib.Acquisition.Worker import main
+from RealTimeImagingLib.Worker.Worker import main
 
 class Reader(Readers.NIfTI):
     def images(self, first=0):

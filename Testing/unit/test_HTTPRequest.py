@@ -8,8 +8,8 @@ import io
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from RealTimeImagingLib.Errors import RequestError
-from RealTimeImagingLib.Sources.HTTPRequest import FIELDS, HEAD_LIMIT, Answer, Parser
+from RealTimeImagingLib.Model.Errors import RequestError
+from RealTimeImagingLib.Sources.HTTP.Request import FIELDS, HEAD_LIMIT, Answer, Parser
 from unit.posting import chunked, head, posted
 
 

@@ -8,12 +8,13 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from RealTimeImagingLib.Errors import SettingsError
-from RealTimeImagingLib.Frame import Image, checksum, pictureToRAS
-from RealTimeImagingLib.Settings import HTTPSettings, settingsFromJSON
-from RealTimeImagingLib.Simulator.Writing import niftiBytes
-from RealTimeImagingLib.Sources.HTTP import STREAMS
-from RealTimeImagingLib.Sources.HTTPWanted import NAMES
+from RealTimeImagingLib.Model.Errors import SettingsError
+from RealTimeImagingLib.Model.Frame import Image, checksum, pictureToRAS
+from RealTimeImagingLib.Simulator.Images import niftiBytes
+from RealTimeImagingLib.Sources import settingsFromJSON
+from RealTimeImagingLib.Sources.HTTP import HTTPSettings
+from RealTimeImagingLib.Sources.HTTP.FrameRequest import NAMES
+from RealTimeImagingLib.Sources.HTTP.Source import STREAMS
 from unit import test_MetaImage, test_NRRD
 from unit.conftest import niftiFile, seriesFile, sumOf, volume
 from unit.posting import AUTHORIZATION, TOKEN, Server, chunked, head, picture, posted, rawQuery
@@ -374,7 +375,7 @@ def test_only_those_who_are_allowed_are_let_in(tmp_path):
 
 
 def test_every_name_is_documented():
-    from RealTimeImagingLib.Sources import HTTPWanted
+    from RealTimeImagingLib.Sources.HTTP import FrameRequest as HTTPWanted
 
     for name in NAMES:
         assert f"``{name}``" in HTTPWanted.__doc__

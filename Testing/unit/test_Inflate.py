@@ -4,9 +4,9 @@ import zlib
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from RealTimeImagingLib.Errors import NotAnImageError
-from RealTimeImagingLib.Readers.Inflate import ZLIB, Inflated
-from RealTimeImagingLib.Readers.Raw import allocate
+from RealTimeImagingLib.Formats.Inflate import ZLIB, Inflated
+from RealTimeImagingLib.Formats.Raw import allocate
+from RealTimeImagingLib.Model.Errors import NotAnImageError
 
 some = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 CONTENT = bytes(range(256)) * 40

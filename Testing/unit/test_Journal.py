@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from RealTimeImagingLib.Journal import FILES_NAME, NUMBERS_NAME, STATE_NAMES, Journal, Verdict
+from RealTimeImagingLib.Sources.Checkpoint import FILES_NAME, NUMBERS_NAME, STATE_NAMES, Journal, Verdict
 from unit.recordings import filesOfAtMost
 
 some = settings(max_examples=25, deadline=None)

@@ -4,8 +4,10 @@ import os
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from RealTimeImagingLib.Sources import Listing
-from RealTimeImagingLib.Sources.Listing import (
+from RealTimeImagingLib.Formats import stampOf
+from RealTimeImagingLib.Model.Files import naturalOrder
+from RealTimeImagingLib.Sources.Folder import Listing
+from RealTimeImagingLib.Sources.Folder.Listing import (
     AWAKE,
     FASTEST,
     IDLE,
@@ -17,9 +19,7 @@ from RealTimeImagingLib.Sources.Listing import (
     isAnother,
     listFiles,
     matcher,
-    naturalOrder,
     seriesOf,
-    stampOf,
     versionOf,
 )
 from unit.conftest import Clock

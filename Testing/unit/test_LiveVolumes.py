@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import slicerhost
 import vtk
-from RealTimeImagingLib.Frame import Frame
+from RealTimeImagingLib.Model.Frame import Frame
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def newVolumes(slicer, logic=None):
 
 
 def newLiveVolume(slicer, clock):
-    from RealTimeImagingLib.Scene.LiveVolume import LiveVolume
+    from RealTimeImagingLib.Scene.LiveVolumes import LiveVolume
 
     return LiveVolume(slicer.mrmlScene, "Live", clock=clock)
 

@@ -6,9 +6,9 @@ import sys
 import textwrap
 
 import pytest
-from RealTimeImagingLib.Acquisition.Recorders import MOST_OPEN, Recorders
 from RealTimeImagingLib.Recording import openRecording, repair, unfinished
 from RealTimeImagingLib.Recording.Lock import Lock
+from RealTimeImagingLib.Worker.WorkerRecording import MOST_OPEN, Recorders
 from unit.recordings import assertHolds, assertRepaired, child, frame
 
 
@@ -43,7 +43,7 @@ def test_any_number_of_streams_is_stored_with_few_files_open(tmp_path):
 
 LIVING = textwrap.dedent("""
     import sys
-    from RealTimeImagingLib.Acquisition.Recorders import Recorders
+    from RealTimeImagingLib.Worker.WorkerRecording import Recorders
     from unit.test_ManyStreams import framesOf
     recorders = Recorders(sys.argv[1], "Test", {})
     for each in framesOf(40, 2):
@@ -97,7 +97,7 @@ def test_a_mapped_recording_keeps_no_file_open(tmp_path):
         before = len(os.listdir("/proc/self/fd"))
         sequence = MappedSequence(openRecording(path))
         assert sequence.step(float("inf"))
-        from RealTimeImagingLib.Scene.LiveVolume import arrayOf
+        from RealTimeImagingLib.Scene.LiveVolumes import arrayOf
         array = arrayOf(sequence.node.GetNthDataNode(2))
         assert (array == frames[2].pixels).all()
         array[:] = 7

@@ -12,7 +12,7 @@ import pytest
 import slicerhost
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from RealTimeImagingLib.Errors import RecordingError
+from RealTimeImagingLib.Model.Errors import RecordingError
 from RealTimeImagingLib.Recording import MessageRecorder, Origin, openMessages, openRecording, repair
 from RealTimeImagingLib.Recording.FrameTimes import LEAST_STEP
 from unit.recordings import (

@@ -1,7 +1,7 @@
 """Messages of devices on their way into the scene."""
 
 import slicerhost
-from RealTimeImagingLib.Errors import TooManyDevicesError
+from RealTimeImagingLib.Model.Errors import TooManyDevicesError
 from unit.recordings import deviceMessage
 
 
@@ -14,8 +14,8 @@ class Source:
 
 def test_devices_without_end_are_told_once(caplog):
     slicerhost.boot()
-    from RealTimeImagingLib.Listeners import Listeners
-    from RealTimeImagingLib.Messages import Messages
+    from RealTimeImagingLib.Host.Callbacks import Listeners
+    from RealTimeImagingLib.Host.DeviceMessages import Messages
 
     def show(message):
         raise TooManyDevicesError(f"More than 500 devices sent something; {message.device} is not shown.")

@@ -10,7 +10,7 @@ import SimpleITK
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nibabel.quaternions import quat2mat
-from RealTimeImagingLib.Readers import openImageFile
+from RealTimeImagingLib.Formats import openImageFile
 from unit.settling import (
     assertGrows,
     assertHarmless,

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nibabel.spm2analyze import Spm2AnalyzeImage
 from nibabel.spm99analyze import Spm99AnalyzeImage
-from RealTimeImagingLib.Readers import openImageFile
-from RealTimeImagingLib.Sources.Settling import Candidate, Waiting, Whole
+from RealTimeImagingLib.Formats import openImageFile
+from RealTimeImagingLib.Sources.Folder.Completeness import Candidate, Waiting, Whole
 from unit.conftest import arrive
 from unit.settling import (
     assertGrows,

@@ -7,7 +7,7 @@ import pytest
 import SimpleITK
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from RealTimeImagingLib.Readers import openImageFile
+from RealTimeImagingLib.Formats import openImageFile
 from unit.settling import (
     assertGrows,
     assertHarmless,

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from RealTimeImagingLib.Frame import Image, checksum
+from RealTimeImagingLib.Model.Frame import Image, checksum
 from RealTimeImagingLib.OpenIGTLink import Receiver
-from RealTimeImagingLib.Simulator import Scanner as ScannerModule
+from RealTimeImagingLib.Simulator import FolderScanner as ScannerModule
 from RealTimeImagingLib.Simulator.NetworkScanner import NetworkScanner
 from unit.conftest import niftiFile, seriesFile, sumOf, until, volume
 

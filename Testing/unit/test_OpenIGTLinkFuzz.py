@@ -39,7 +39,7 @@ from RealTimeImagingLib.OpenIGTLink import (
     pack,
     packBuffers,
 )
-from RealTimeImagingLib.OpenIGTLink.Text import deviceName
+from RealTimeImagingLib.OpenIGTLink.Base import deviceName
 from unit.settling import mutated
 from unit.test_OpenIGTLinkMessages import EXPECTED, typeOf
 from unit.wire import extended, fields, framed, give, giveInPieces

@@ -8,7 +8,7 @@ import pyigtl.messages
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from RealTimeImagingLib.Errors import WireError
+from RealTimeImagingLib.Model.Errors import WireError
 from RealTimeImagingLib.OpenIGTLink import ImageMessage, Problem, Receiver, pack
 from unit.test_NIfTI import affines, counted
 from unit.wire import framed, give, giveInPieces, imageContent, received, refused

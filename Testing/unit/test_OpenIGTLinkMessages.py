@@ -6,7 +6,7 @@ The comments name the page of OpenIGTLink v3 (Documents/Protocol of the C++ libr
 import numpy as np
 import pyigtl.messages
 import pytest
-from RealTimeImagingLib.Errors import WireError
+from RealTimeImagingLib.Model.Errors import WireError
 from RealTimeImagingLib.OpenIGTLink import (
     BindMessage,
     BindQueryMessage,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fastcrc.crc64 import ecma_182
 from pyigtl.messages import MessageBase
-from RealTimeImagingLib.Errors import WireError
+from RealTimeImagingLib.Model.Errors import WireError
 from RealTimeImagingLib.OpenIGTLink import (
     SKIP_LIMIT,
     ImageMessage,
@@ -21,7 +21,7 @@ from RealTimeImagingLib.OpenIGTLink import (
     pack,
     packBuffers,
 )
-from RealTimeImagingLib.OpenIGTLink import Checksum as checksumModule
+from RealTimeImagingLib.OpenIGTLink import Base as checksumModule
 from RealTimeImagingLib.OpenIGTLink.Header import seconds, wireTime
 from unit.wire import extended, framed, give, imageContent, received, refused
 

@@ -10,9 +10,9 @@ import threading
 import tracemalloc
 from collections import Counter
 
-from RealTimeImagingLib.Frame import checksum
+from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.OpenIGTLink import StringMessage, pack, query
-from RealTimeImagingLib.OpenIGTLink.Peers import STALLED
+from RealTimeImagingLib.Sources.OpenIGTLink.Peers import STALLED
 from unit.linking import Link, descriptors, image, pose
 
 CONNECTIONS, AT_ONCE, ROUND = 2000, 40, 500

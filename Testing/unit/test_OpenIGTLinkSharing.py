@@ -6,14 +6,13 @@ import weakref
 
 import numpy as np
 import pytest
-from RealTimeImagingLib.Errors import WireError
-from RealTimeImagingLib.Frame import checksum
+from RealTimeImagingLib.Model.Errors import WireError
+from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.OpenIGTLink import ImageMessage, Receiver, StringMessage, pack
-from RealTimeImagingLib.OpenIGTLink.Budget import Budget, Budgets
-from RealTimeImagingLib.OpenIGTLink.Memory import FIRST
-from RealTimeImagingLib.OpenIGTLink.Parts import SHARE
-from RealTimeImagingLib.OpenIGTLink.Peer import PAUSE, SLOWEST
+from RealTimeImagingLib.OpenIGTLink.ImageMessage import SHARE
+from RealTimeImagingLib.OpenIGTLink.ReceiveBuffer import FIRST, Budget, Budgets
 from RealTimeImagingLib.OpenIGTLink.Receiver import METADATA_LIMIT
+from RealTimeImagingLib.Sources.OpenIGTLink.Peers import PAUSE, SLOWEST
 from unit.linking import Link, image, sendAll
 from unit.wire import extended, framed, give, imageContent
 

@@ -13,9 +13,9 @@ from contextlib import closing
 import numpy as np
 import pyigtl
 import pytest
-from RealTimeImagingLib.DeviceWords import words
-from RealTimeImagingLib.Errors import SettingsError
-from RealTimeImagingLib.Frame import checksum
+from RealTimeImagingLib.Model.DeviceMessage import words
+from RealTimeImagingLib.Model.Errors import SettingsError
+from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.OpenIGTLink import (
     BindMessage,
     CommandMessage,
@@ -31,10 +31,11 @@ from RealTimeImagingLib.OpenIGTLink import (
     pack,
     query,
 )
-from RealTimeImagingLib.OpenIGTLink.Peers import STALLED
 from RealTimeImagingLib.OpenIGTLink.Report import PERIOD
-from RealTimeImagingLib.Settings import OpenIGTLinkSettings, settingsFromJSON
-from RealTimeImagingLib.Sources.OpenIGTLinkTranslation import TRACKING_PERIOD
+from RealTimeImagingLib.Sources import settingsFromJSON
+from RealTimeImagingLib.Sources.OpenIGTLink import OpenIGTLinkSettings
+from RealTimeImagingLib.Sources.OpenIGTLink.Peers import STALLED
+from RealTimeImagingLib.Sources.OpenIGTLink.Translation import TRACKING_PERIOD
 from unit.linking import Link, descriptors, freePort, hear, image, pose, sendAll
 
 PATHS = os.pathsep.join(path for path in sys.path if path)

@@ -4,10 +4,12 @@ import threading
 
 import numpy as np
 import pytest
-from RealTimeImagingLib.Acquisition.Outlet import EVENT_LIMIT, LineWriter, Outlet, frameLine
-from RealTimeImagingLib.Acquisition.Ring import SLOTS, Place, RingReader, RingWriter
-from RealTimeImagingLib.Event import Event
-from RealTimeImagingLib.Frame import Frame
+from RealTimeImagingLib.Link.Lines import EVENT_LIMIT, LineWriter
+from RealTimeImagingLib.Link.Messages import frameLine
+from RealTimeImagingLib.Link.Ring import SLOTS, Place, RingReader, RingWriter
+from RealTimeImagingLib.Model.Event import Event
+from RealTimeImagingLib.Model.Frame import Frame
+from RealTimeImagingLib.Worker.Frames import Outlet
 from unit.conftest import until, volume
 
 EVENT = Event("not-an-image", "a.nii: this is no image.", "warning", "/in/a.nii")

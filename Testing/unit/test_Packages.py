@@ -8,9 +8,9 @@ import subprocess
 import sys
 
 import pytest
-from RealTimeImagingLib.Errors import MissingPackageError
-from RealTimeImagingLib.Packages import NEEDED, checkPackages, isOptional, missingPackages, titleOf
-from RealTimeImagingLib.Settings import FolderSettings
+from RealTimeImagingLib.Model.Errors import MissingPackageError
+from RealTimeImagingLib.Model.Packages import NEEDED, checkPackages, isOptional, missingPackages, titleOf
+from RealTimeImagingLib.Sources.Folder import FolderSettings
 
 
 def test_what_is_there_is_not_asked_for():
@@ -62,7 +62,7 @@ def test_the_module_is_imported_without_them():
         "        if name.split('.')[0] in ('pyigtl', 'fastcrc', 'crcmod', 'cv2'):\n"
         "            raise ImportError(name)\n"
         "sys.meta_path.insert(0, Refuse())\n"
-        "import RealTimeImagingLib, RealTimeImagingLib.Acquisition.Worker, RealTimeImagingLib.Sources\n"
+        "import RealTimeImagingLib, RealTimeImagingLib.Worker.Worker, RealTimeImagingLib.Sources.Kinds\n"
         "RealTimeImagingLib.OpenIGTLinkSettings(port=18944)\n"
         "RealTimeImagingLib.CameraSettings()\n"
     )

@@ -2,8 +2,8 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from RealTimeImagingLib.Frame import checksum
-from RealTimeImagingLib.Simulator.Phantom import BEAT, SHAPE, phantom, phantomToRAS
+from RealTimeImagingLib.Model.Frame import checksum
+from RealTimeImagingLib.Simulator.Images import BEAT, SHAPE, phantom, phantomToRAS
 
 
 @pytest.fixture(scope="module")

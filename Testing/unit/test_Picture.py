@@ -6,8 +6,8 @@ import PIL.Image
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from RealTimeImagingLib.Frame import pictureToRAS
-from RealTimeImagingLib.Readers import openImageFile
+from RealTimeImagingLib.Formats import openImageFile
+from RealTimeImagingLib.Model.Frame import pictureToRAS
 from unit.settling import assertGrows, assertHarmless, assertMissingWhenCut, assertSame, mutated, read, refusal
 
 some = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

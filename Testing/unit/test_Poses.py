@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import slicerhost
-from RealTimeImagingLib.Frame import Frame
+from RealTimeImagingLib.Model.Frame import Frame
 from RealTimeImagingLib.Recording import openRecording
 from unit.recordings import LEFT_HANDED, OBLIQUE, RIGHT_HANDED, START, InSlicer, frame, manifestOf, record
 

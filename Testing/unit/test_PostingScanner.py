@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from RealTimeImagingLib.Errors import RequestError
-from RealTimeImagingLib.Frame import Image, checksum
-from RealTimeImagingLib.Simulator import Scanner as ScannerModule
+from RealTimeImagingLib.Model.Errors import RequestError
+from RealTimeImagingLib.Model.Frame import Image, checksum
+from RealTimeImagingLib.Simulator import FolderScanner as ScannerModule
 from RealTimeImagingLib.Simulator.PostingScanner import PostingScanner
 from unit.conftest import seriesFile, sumOf, volume
 from unit.linking import freePort

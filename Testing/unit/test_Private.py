@@ -6,7 +6,7 @@ import os
 import stat
 
 import pytest
-from RealTimeImagingLib.Private import GROUP_VARIABLE, makePrivateFolder, openPrivate, setGroupMayRead
+from RealTimeImagingLib.Model.Files import GROUP_VARIABLE, makePrivateFolder, openPrivate, setGroupMayRead
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Windows: the rights of the profile are inherited")
 

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from RealTimeImagingLib.Acquisition import Feed as FeedFile
-from RealTimeImagingLib.Acquisition.Feed import QUEUE_FRAMES, Feed
-from RealTimeImagingLib.Acquisition.Inlet import RingInlet
-from RealTimeImagingLib.Acquisition.Ring import SLOTS
-from RealTimeImagingLib.Errors import PushError, RingError
-from RealTimeImagingLib.Frame import Image, checksum
-from RealTimeImagingLib.Journal import Journal
+from RealTimeImagingLib.Host import PushSender as FeedFile
+from RealTimeImagingLib.Host.PushSender import QUEUE_FRAMES, Feed
+from RealTimeImagingLib.Link.Ring import SLOTS
+from RealTimeImagingLib.Model.Errors import PushError, RingError
+from RealTimeImagingLib.Model.Frame import Image, checksum
 from RealTimeImagingLib.Recording import openRecording
-from RealTimeImagingLib.Settings import PushSettings
-from RealTimeImagingLib.Sources import openSource
+from RealTimeImagingLib.Sources.Checkpoint import Journal
+from RealTimeImagingLib.Sources.Kinds import openSource
+from RealTimeImagingLib.Sources.Push import PushSettings
+from RealTimeImagingLib.Worker.Frames import RingInlet
 from unit.conftest import PROGRAM, Acquisition, sumOf, volume
 
 

@@ -1,5 +1,5 @@
 import pytest
-from RealTimeImagingLib.Quantities import counted, sizeText
+from RealTimeImagingLib.Model.Quantities import counted, sizeText
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ import numpy as np
 import PIL.Image
 import pytest
 from pydicom.data import get_testdata_file
-from RealTimeImagingLib.Errors import FrameError, NotAnImageError, RingError
-from RealTimeImagingLib.Readers import IMAGE_SUFFIXES, ImageFile, ignoredName, openImageFile
+from RealTimeImagingLib.Formats import IMAGE_SUFFIXES, ImageFile, ignoredName, openImageFile
+from RealTimeImagingLib.Model.Errors import FrameError, NotAnImageError, RingError
 from unit.settling import assertSame, assertSentence, read, refusal
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from RealTimeImagingLib.Errors import RecordingError
-from RealTimeImagingLib.Frame import checksum
+from RealTimeImagingLib.Model.Errors import RecordingError
+from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.Recording import checksums, noteChecksum, openRecording
 from unit.recordings import START, assertHolds, frame, manifestOf, record
 

@@ -8,7 +8,7 @@ import pytest
 import slicerhost
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from RealTimeImagingLib.Errors import RecordingError
+from RealTimeImagingLib.Model.Errors import RecordingError
 from RealTimeImagingLib.Recording import MessageRecorder, Origin, openMessages
 from unit.recordings import START, deviceMessage, frame, posesInSlicer, recorder
 

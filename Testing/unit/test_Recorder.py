@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from RealTimeImagingLib.Errors import RecordingError
-from RealTimeImagingLib.Frame import SCALAR_TYPES
+from RealTimeImagingLib.Model.Errors import RecordingError
+from RealTimeImagingLib.Model.Frame import SCALAR_TYPES
 from RealTimeImagingLib.Recording import Recorder, freeName, openRecording
 from RealTimeImagingLib.Recording.Layout import fileName
 from RealTimeImagingLib.Recording.Part import MOST_FRAMES

@@ -5,7 +5,7 @@ import os
 import shutil
 
 import pytest
-from RealTimeImagingLib.Errors import RecordingError
+from RealTimeImagingLib.Model.Errors import RecordingError
 from RealTimeImagingLib.Recording import MessageRecorder, Recorder, openMessages, openRecording, repair
 from unit.recordings import deviceMessage, frame, recordMessages
 

@@ -6,9 +6,9 @@ import stat
 import subprocess
 
 import pytest
-from RealTimeImagingLib.Errors import RecordingError, RecordingFolderError, SettingsError
-from RealTimeImagingLib.Recording.RecordingFolder import prepareFolder
-from RealTimeImagingLib.Settings import FolderSettings, checkRecordingFolder
+from RealTimeImagingLib.Model.Errors import RecordingError, RecordingFolderError, SettingsError
+from RealTimeImagingLib.Recording.Layout import prepareFolder
+from RealTimeImagingLib.Sources.Folder import FolderSettings, checkRecordingFolder
 from unit.recordings import filesOfAtMost, withoutRights
 
 posix = pytest.mark.skipif(os.name != "posix", reason="rights of POSIX")

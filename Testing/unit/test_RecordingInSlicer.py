@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import slicerhost
-from RealTimeImagingLib.Frame import SCALAR_TYPES
+from RealTimeImagingLib.Model.Frame import SCALAR_TYPES
 from RealTimeImagingLib.Recording import Origin, openRecording
 from unit.recordings import LEFT_HANDED, OBLIQUE, RIGHT_HANDED, START, InSlicer, frame, record, recorder
 

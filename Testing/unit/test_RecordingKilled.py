@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import slicerhost
-from RealTimeImagingLib.Frame import checksum
+from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.Recording import openRecording, repair
 from RealTimeImagingLib.Recording.Lines import PartLine
 from unit import dying

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from RealTimeImagingLib.Readers import Streamed
+from RealTimeImagingLib.Formats import Inflate as Streamed
 from RealTimeImagingLib.Recording import openRecording
 from unit.conftest import arrive, niftiFile, seriesFile, snapshot, sumOf
 from unit.recordings import OBLIQUE, RIGHT_HANDED, START, frame, record

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from RealTimeImagingLib.Sources.ReplayPlayhead import Playhead
+from RealTimeImagingLib.Sources.Replay.Playhead import Playhead
 
 
 def take(playhead, now, most=1000):

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 from RealTimeImagingLib.Recording import openRecording
-from RealTimeImagingLib.Settings import ReplaySettings
+from RealTimeImagingLib.Sources.Replay import ReplaySettings
 from unit.conftest import PROGRAM, Acquisition, arrive, seriesFile, snapshot, sumOf
 from unit.recordings import START, frame, record
 from unit.replaying import pixelsOf, sequence, sumsOf

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from RealTimeImagingLib.Errors import NotAnImageError
-from RealTimeImagingLib.Readers import Streamed as streamed
-from RealTimeImagingLib.Readers import openImageFile
-from RealTimeImagingLib.Readers.ImageFile import sinceFirst
-from RealTimeImagingLib.Readers.Raw import allocate
-from RealTimeImagingLib.Readers.Streamed import Streamed
+from RealTimeImagingLib.Formats import Inflate as streamed
+from RealTimeImagingLib.Formats import openImageFile
+from RealTimeImagingLib.Formats.ImageFile import sinceFirst
+from RealTimeImagingLib.Formats.Inflate import Streamed
+from RealTimeImagingLib.Formats.Raw import allocate
+from RealTimeImagingLib.Model.Errors import NotAnImageError
 from unit.conftest import niftiFile
 from unit.replaying import pixelsOf, sequence
 from unit.test_DICOM import FRAMES, groups, made

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from RealTimeImagingLib.Acquisition.Ring import PAGE, SLOTS, Place, RingReader, RingWriter, ringPath
-from RealTimeImagingLib.Errors import RingError
+from RealTimeImagingLib.Link.Ring import PAGE, SLOTS, Place, RingReader, RingWriter, ringPath
+from RealTimeImagingLib.Model.Errors import RingError
 
 DTYPE = np.dtype(np.uint16)
 SHAPE = (1, 2, 3)

@@ -11,11 +11,11 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from RealTimeImagingLib.Errors import NotAnImageError, RealTimeImagingError
-from RealTimeImagingLib.Frame import checksum
-from RealTimeImagingLib.Readers import openImageFile
-from RealTimeImagingLib.Simulator import Scanner as ScannerModule
-from RealTimeImagingLib.Simulator.Scanner import BURST, MODES, Scanner, shots
+from RealTimeImagingLib.Formats import openImageFile
+from RealTimeImagingLib.Model.Errors import NotAnImageError, RealTimeImagingError
+from RealTimeImagingLib.Model.Frame import checksum
+from RealTimeImagingLib.Simulator import FolderScanner as ScannerModule
+from RealTimeImagingLib.Simulator.FolderScanner import BURST, MODES, Scanner, shots
 from unit.conftest import arrive, niftiFile, seriesFile, snapshot, sumOf, until
 
 PROGRAM = Path(ScannerModule.__file__).with_name("__main__.py")

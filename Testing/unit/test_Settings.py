@@ -5,20 +5,14 @@ import os
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from RealTimeImagingLib.Conversion.Settings import ConversionSettings
-from RealTimeImagingLib.Errors import SettingsError
-from RealTimeImagingLib.Settings import (
-    EXISTING,
-    PACES,
-    RATES,
-    SPEEDS,
-    DICOMSettings,
-    FolderSettings,
-    PushSettings,
-    ReplaySettings,
-    settingsFromJSON,
-)
-from RealTimeImagingLib.Settings.Paths import typedPath
+from RealTimeImagingLib.Conversion import ConversionSettings
+from RealTimeImagingLib.Model.Errors import SettingsError
+from RealTimeImagingLib.Model.Settings import typedPath
+from RealTimeImagingLib.Sources import settingsFromJSON
+from RealTimeImagingLib.Sources.DICOM import DICOMSettings
+from RealTimeImagingLib.Sources.Folder import EXISTING, FolderSettings
+from RealTimeImagingLib.Sources.Push import PushSettings
+from RealTimeImagingLib.Sources.Replay import PACES, RATES, SPEEDS, ReplaySettings
 
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
 

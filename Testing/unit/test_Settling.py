@@ -8,8 +8,8 @@ import PIL.Image
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from RealTimeImagingLib.Sources import Settling
-from RealTimeImagingLib.Sources.Settling import (
+from RealTimeImagingLib.Sources.Folder import Completeness as Settling
+from RealTimeImagingLib.Sources.Folder.Completeness import (
     QUIET,
     QUIET_ZEROS,
     RECHECK,
@@ -20,7 +20,7 @@ from RealTimeImagingLib.Sources.Settling import (
     Waiting,
     Whole,
 )
-from RealTimeImagingLib.Sources.Writers import beingWritten
+from RealTimeImagingLib.Sources.Folder.OpenFiles import beingWritten
 from unit.conftest import niftiFile, volume
 from unit.storing import slice_
 

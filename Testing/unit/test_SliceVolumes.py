@@ -6,9 +6,10 @@ import random
 import numpy as np
 import pytest
 from pydicom.uid import SecondaryCaptureImageStorage, generate_uid
-from RealTimeImagingLib.Event import Event
-from RealTimeImagingLib.Frame import checksum
-from RealTimeImagingLib.Sources import SliceOrder, SliceVolumes
+from RealTimeImagingLib.Model.Event import Event
+from RealTimeImagingLib.Model.Frame import checksum
+from RealTimeImagingLib.Sources.Folder import SliceVolumes
+from RealTimeImagingLib.Sources.Folder import SliceVolumes as SliceOrder
 from unit.conftest import arrive, niftiFile, sumOf
 from unit.storing import pixelsOf, series, slice_, stackOf
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from RealTimeImagingLib.Acquisition import StandardStreams
-from RealTimeImagingLib.Acquisition.StandardStreams import LineLogHandler, readLines
+from RealTimeImagingLib.Link import Lines as StandardStreams
+from RealTimeImagingLib.Link.Lines import LineLogHandler, readLines
 
 LIBRARY = Path(StandardStreams.__file__).parents[2]
 
@@ -19,8 +19,7 @@ def run(body, *arguments):
     script = f"""
 import logging, os, sys
 sys.path.insert(0, {str(LIBRARY)!r})
-from RealTimeImagingLib.Acquisition.Outlet import LineWriter
-from RealTimeImagingLib.Acquisition.StandardStreams import LineLogHandler, captureStandardStreams
+from RealTimeImagingLib.Link.Lines import LineLogHandler, LineWriter, captureStandardStreams
 lines = LineWriter(os.dup(1))
 logging.basicConfig(level=logging.INFO, handlers=[LineLogHandler(lines.put)])
 captureStandardStreams()
@@ -31,7 +30,7 @@ captureStandardStreams()
 
 UNTIL_LOGGED = """
 import threading
-from RealTimeImagingLib.Acquisition import StandardStreams
+from RealTimeImagingLib.Link import Lines as StandardStreams
 seen = threading.Event()
 class Last(logging.Handler):
     def emit(self, record):

@@ -1,7 +1,8 @@
 import json
 
-from RealTimeImagingLib.Acquisition.Start import Start
-from RealTimeImagingLib.Settings import FolderSettings, settingsFromJSON
+from RealTimeImagingLib.Link.Messages import Start
+from RealTimeImagingLib.Sources import settingsFromJSON
+from RealTimeImagingLib.Sources.Folder import FolderSettings
 
 
 def test_the_first_line_says_all_and_is_one_line(tmp_path):

@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from RealTimeImagingLib.Statistics import KEPT, RATE_SECONDS, Spread, StreamCounts
+from RealTimeImagingLib.Model.Statistics import KEPT, RATE_SECONDS, Spread, StreamCounts
 
 few = settings(max_examples=40, deadline=None)
 values = st.lists(st.floats(0, 1e6), min_size=1, max_size=60)

@@ -4,11 +4,12 @@ import json
 import os
 
 import pytest
-from RealTimeImagingLib.Acquisition.Outlet import LineWriter, Outlet
-from RealTimeImagingLib.Acquisition.Ring import RingWriter
-from RealTimeImagingLib.Acquisition.Store import Store
-from RealTimeImagingLib.Journal import Journal
+from RealTimeImagingLib.Link.Lines import LineWriter
+from RealTimeImagingLib.Link.Ring import RingWriter
 from RealTimeImagingLib.Recording import openMessages, openRecording
+from RealTimeImagingLib.Sources.Checkpoint import Journal
+from RealTimeImagingLib.Worker.Frames import Outlet
+from RealTimeImagingLib.Worker.WorkerRecording import Store
 from unit.recordings import START, deviceMessage, frame
 
 

@@ -9,8 +9,8 @@ import threading
 
 import numpy as np
 import pytest
-from RealTimeImagingLib.Errors import NotAnImageError
-from RealTimeImagingLib.Frame import Image, checksum
+from RealTimeImagingLib.Model.Errors import NotAnImageError
+from RealTimeImagingLib.Model.Frame import Image, checksum
 from RealTimeImagingLib.Simulator.StoringScanner import StoringScanner, rightHanded
 from unit.storing import Receiver
 

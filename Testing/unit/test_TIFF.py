@@ -11,9 +11,9 @@ import SimpleITK
 import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from RealTimeImagingLib.Frame import pictureToRAS
-from RealTimeImagingLib.Readers import openImageFile
-from RealTimeImagingLib.Sources.Settling import Candidate, Waiting, Whole
+from RealTimeImagingLib.Formats import openImageFile
+from RealTimeImagingLib.Model.Frame import pictureToRAS
+from RealTimeImagingLib.Sources.Folder.Completeness import Candidate, Waiting, Whole
 from unit.conftest import arrive
 from unit.settling import (
     assertGrows,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from RealTimeImagingLib.Frame import SCALAR_TYPES
+from RealTimeImagingLib.Model.Frame import SCALAR_TYPES
 from RealTimeImagingLib.Scene.WindowLevel import SAMPLES, FirstImages, windowLevel
 
 few = settings(max_examples=40, deadline=None)

@@ -4,7 +4,7 @@ import sys
 import tempfile
 
 import pytest
-from RealTimeImagingLib.Acquisition.WorkFolders import (
+from RealTimeImagingLib.Link.WorkFolders import (
     PREFIX,
     alive,
     makeWorkFolder,
@@ -110,7 +110,7 @@ def test_a_process_of_somebody_else_is_alive():
     if os.geteuid() == 0:  # become a user who may not send signals to process 1
         command = (
             f"import os, sys; sys.path[:] = {sys.path!r}; "
-            "from RealTimeImagingLib.Acquisition.WorkFolders import alive; os.setuid(65534); print(alive(1))"
+            "from RealTimeImagingLib.Link.WorkFolders import alive; os.setuid(65534); print(alive(1))"
         )
         assert subprocess.check_output([sys.executable, "-c", command]).strip() == b"True"
 
@@ -128,7 +128,7 @@ def test_what_a_killed_decoder_left_is_swept(temporaryFolder):
 import os, sys, tempfile
 tempfile.tempdir = {str(temporaryFolder)!r}
 sys.path[:] = {sys.path!r}
-from RealTimeImagingLib.Readers.Raw import temporaryFolder
+from RealTimeImagingLib.Formats.Raw import temporaryFolder
 with temporaryFolder():
     os._exit(9)
 """

@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
-from RealTimeImagingLib.Acquisition.Ring import SLOTS
-from RealTimeImagingLib.Acquisition.WorkFolders import writeHolder
-from RealTimeImagingLib.Journal import FILES_NAME
-from RealTimeImagingLib.Settings import FolderSettings
+from RealTimeImagingLib.Link.Ring import SLOTS
+from RealTimeImagingLib.Link.WorkFolders import writeHolder
+from RealTimeImagingLib.Sources.Checkpoint import FILES_NAME
+from RealTimeImagingLib.Sources.Folder import FolderSettings
 from unit.conftest import PROGRAM, Acquisition, arrive, niftiFile, seriesFile, snapshot, sumOf, until
 
 LIBRARY = PROGRAM.parents[2]
@@ -31,7 +31,7 @@ def program(tmp_path):
 import os, sys, time
 sys.path[0] = {str(LIBRARY)!r}
 from RealTimeImagingLib import Readers
-from RealTimeImagingLib.Acquisition.Worker import main
+from RealTimeImagingLib.Worker.Worker import main
 
 class Reader(Readers.NIfTI):
     def missing(self):

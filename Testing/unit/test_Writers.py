@@ -5,9 +5,8 @@ import sys
 import threading
 
 import pytest
-from RealTimeImagingLib.Sources import OpenFilesMacOS
-from RealTimeImagingLib.Sources.OpenFilesMacOS import hasWriter
-from RealTimeImagingLib.Sources.Writers import beingWritten
+from RealTimeImagingLib.Sources.Folder import OpenFiles as OpenFilesMacOS
+from RealTimeImagingLib.Sources.Folder.OpenFiles import beingWritten, hasWriter
 from unit.conftest import until
 
 TELLS = sys.platform in ("linux", "win32", "darwin")
@@ -162,7 +161,8 @@ def test_a_file_that_is_gone_is_an_error(tmp_path):
 def test_of_files_of_others_the_system_does_not_tell(path):
     path.chmod(0o644)
     command = (
-        f"import os, sys; sys.path[:] = {sys.path!r}; from RealTimeImagingLib.Sources.Writers import beingWritten; "
+        f"import os, sys; sys.path[:] = {sys.path!r}; "
+        "from RealTimeImagingLib.Sources.Folder.OpenFiles import beingWritten; "
         f"handle = os.open({str(path.parent)!r}, os.O_RDONLY); os.fchdir(handle); os.setuid(65534); "
         "print(beingWritten('a.nii'))"
     )

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from RealTimeImagingLib.Frame import SCALAR_TYPES, Image
-from RealTimeImagingLib.Readers import openImageFile
-from RealTimeImagingLib.Simulator.Writing import HEADER, niftiBytes
+from RealTimeImagingLib.Formats import openImageFile
+from RealTimeImagingLib.Model.Frame import SCALAR_TYPES, Image
+from RealTimeImagingLib.Simulator.Images import HEADER, niftiBytes
 
 few = settings(max_examples=40, deadline=None)
 AFFINE = np.array([[-2.0, 0.5, 0, 10], [0.5, 2.0, 0, -20], [0, 0, 4, 30.5], [0, 0, 0, 1]])

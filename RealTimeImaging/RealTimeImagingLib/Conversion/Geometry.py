@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..Frame import Matrix
+from ..Model.Frame import Matrix
 from .Headers import Common, Slice
 
 PROJECTIONS = ("US", "IVUS", "XA", "RF", "ES", "XC", "GM", "SM", "OP", "CR", "DX", "MG", "IO", "PX")

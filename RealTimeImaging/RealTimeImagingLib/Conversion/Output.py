@@ -1,4 +1,4 @@
-"""A file that is being written."""
+"""NRRD files that are written: raw, attached header; one volume, or a sequence as Slicer reads it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,127 @@ import ctypes
 import errno
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..Model.Errors import ConversionError
+from ..Model.Frame import ATTRIBUTE_NAME, LPS_TO_RAS, Matrix
+from ..Recording.Header import TYPES, escaped, indexValues, unescaped, vector
+
+_LONGEST = 4 << 20
+_ALIGNED = 64
+"""Bytes."""
+
+
+def composeHeader(
+    dtype: np.dtype[np.generic],
+    shape: Sequence[int],
+    ijkToLPS: Matrix,
+    count: int | None,
+    times: Sequence[float] | None,
+    pairs: Mapping[str, str],
+) -> bytes:
+    """The bytes before the voxels.
+
+    :param shape: (k, j, i) or (k, j, i, components) of one volume.
+    :param ijkToLPS: 4x4 float64, millimetres; the axes need not be at right angles.
+    :param count: volumes of a sequence; None for a single one.
+    :param times: of each volume, seconds since the first; None: they are numbered.
+    :param pairs: keys and their values; names that NRRD cannot keep are left out.
+    """
+    components = list(shape[3:])
+    none, kinds = (["none"], ["RGB-color" if dtype == np.uint8 else "vector"]) if components else ([], [])
+    several, last = ([], []) if count is None else ([count], ["none"])
+    fields = [
+        "NRRD0005",
+        f"type: {TYPES[dtype.str[1:]]}",
+        f"dimension: {3 + len(components) + len(several)}",
+        "space: left-posterior-superior",
+        f"sizes: {' '.join(map(str, [*components, *reversed(shape[:3]), *several]))}",
+        f"space directions: {' '.join([*none, *(vector(ijkToLPS[:3, axis]) for axis in range(3)), *last])}",
+        f"kinds: {' '.join([*kinds, 'domain', 'domain', 'domain', *(['list'] if several else [])])}",
+    ]
+    keys: dict[str, str] = {}
+    if count is not None:
+        unit, values = indexValues(times) if times else ("", [str(number) for number in range(count)])
+        label = "time" if unit else "volume"
+        blank = ['""'] * (3 + len(components))
+        fields += [f'labels: {" ".join(blank)} "{label}"', f'units: {" ".join(blank)} "{unit}"']
+        keys = {
+            "DataNodeClassName": "vtkMRMLVectorVolumeNode" if components else "vtkMRMLScalarVolumeNode",
+            # Slicer calls the axis of the volumes 3 also where, with an axis of components before, it is 4.
+            "axis 3 index type": "numeric",
+            "axis 3 index values": " ".join(values),
+        }
+    fields += ["endian: little", "encoding: raw", f"space origin: {vector(ijkToLPS[:3, 3])}"]
+    keys |= {name: value for name, value in pairs.items() if ATTRIBUTE_NAME.fullmatch(name)}
+    lines = [*fields, *(f"{name}:={escaped(value)}" for name, value in keys.items())]
+    text = "\n".join(lines).encode("utf-8", "replace")
+    # A comment of the right length: mapped voxels lie at whole multiples of their size.
+    return text + b"\n#" + b" " * (-(len(text) + 4) % _ALIGNED) + b"\n\n"
+
+
+class Converted(NamedTuple):
+    """A file that :func:`composeHeader` began.
+
+    :param offset: of the first voxel, bytes.
+    :param dtype: with its byte order.
+    :param shape: (k, j, i) or (k, j, i, components) of one volume.
+    :param volumes: of a sequence; None for a single volume.
+    :param ijkToRAS: 4x4 float64, millimetres.
+    :param pairs: keys and their values.
+    """
+
+    offset: int
+    dtype: np.dtype[np.generic]
+    shape: tuple[int, ...]
+    volumes: int | None
+    ijkToRAS: Matrix
+    pairs: dict[str, str]
+
+
+def readHeader(path: str) -> Converted:
+    """The header of a file that was converted, also of one that is tilted, which the Readers refuse.
+
+    :raises ConversionError: it is no such file.
+    :raises OSError: it cannot be read.
+    """
+    with open(path, "rb") as file:
+        data = file.read(_LONGEST)
+    text, end, _ = data.partition(b"\n\n")
+    lines = [line for line in text.decode("utf-8", "replace").split("\n")[1:] if not line.startswith("#")]
+    pairs = dict(line.split(":=", 1) for line in lines if ":=" in line)
+    fields = dict(line.split(": ", 1) for line in lines if ":=" not in line and ": " in line)
+    kinds = {name: kind for kind, name in TYPES.items()}
+    try:
+        dtype: np.dtype[np.generic] = np.dtype(f"<{kinds[fields['type']]}")
+        sizes = [int(word) for word in fields["sizes"].split()]
+        vectors = [_numbers(word) for word in fields["space directions"].split() if word != "none"]
+        several = fields["kinds"].endswith("list")
+        matrix = np.eye(4)
+        matrix[:3, :3], matrix[:3, 3] = np.array(vectors).T, _numbers(fields["space origin"])
+        if not end or fields["encoding"] != "raw" or fields["space"] != "left-posterior-superior":
+            raise ValueError
+    except (KeyError, ValueError) as error:
+        raise ConversionError(f"{path} is no file that was converted here.") from error
+    volumes = sizes.pop() if several else None
+    components = [sizes.pop(0)] if len(sizes) == 4 else []
+    return Converted(
+        len(text) + 2,
+        dtype,
+        (*reversed(sizes), *components),
+        volumes,
+        LPS_TO_RAS @ matrix,
+        {name: unescaped(value) for name, value in pairs.items() if ATTRIBUTE_NAME.fullmatch(name)},
+    )
+
+
+def _numbers(vector: str) -> list[float]:
+    return [float(number) for number in vector.strip("()").split(",")]
+
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
 _KEEP_SIZE = 1

@@ -10,10 +10,22 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
-from ..Errors import NotAnImageError
-from ..Readers.DICOM import DICOM, looksLikeDICOM
-from .Frames import ENHANCED, KINDS, expanded, needsReader
-from .Headers import SHARED, TAGS, Common, Refused, Slice, numbersOf, wholeOf, wordOf
+from ..Formats.DICOM.Reader import DICOM, looksLikeDICOM
+from ..Model.Errors import NotAnImageError
+from .Headers import (
+    ENHANCED,
+    KINDS,
+    SHARED,
+    TAGS,
+    Common,
+    Refused,
+    Slice,
+    expanded,
+    needsReader,
+    numbersOf,
+    wholeOf,
+    wordOf,
+)
 from .Tags import textOf
 from .Walker import BIG, EXPLICIT, IMPLICIT, PIXELS, UNDEFINED, Memory, OddError, ShortError, Walked, walk
 

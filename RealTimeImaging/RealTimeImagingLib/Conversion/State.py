@@ -16,7 +16,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from ..Errors import ConversionError
+from ..Model.Errors import ConversionError
 from ..Recording.Header import replaceFile
 from ..Recording.Lock import Lock
 from .Headers import Slice

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from ..Errors import SettingsError
-from ..Frame import ATTRIBUTE_NAME
+from ..Model.Errors import SettingsError
+from ..Model.Frame import ATTRIBUTE_NAME
 
 SAFE: Mapping[str, int] = {
     "Modality": 0x00080060,

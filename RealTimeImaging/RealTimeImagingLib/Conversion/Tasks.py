@@ -16,11 +16,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..Errors import NotAnImageError
-from ..Frame import LPS_TO_RAS, Image, Matrix, Pixels
-from ..Readers.DICOM import DICOM
-from .NRRDText import composeHeader
-from .Output import Output
+from ..Formats.DICOM.Reader import DICOM
+from ..Model.Errors import NotAnImageError
+from ..Model.Frame import LPS_TO_RAS, Image, Matrix, Pixels
+from .Output import Output, composeHeader
 from .Values import Converter, RangeError, Scale, common
 
 log = logging.getLogger(__name__)

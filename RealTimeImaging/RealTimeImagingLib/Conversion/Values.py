@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..Frame import Pixels
+from ..Model.Frame import Pixels
 from .Headers import Common
 
 _INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32")

@@ -13,10 +13,9 @@ import threading
 import time
 from collections.abc import Iterator
 
-from ..Acquisition.Job import LONGEST_SILENCE, PERIOD, beginJob, outcome
-from ..Acquisition.Outlet import LineWriter
-from .Converting import Progress, convert
-from .Settings import ConversionSettings
+from ..Link.Lines import LONGEST_SILENCE, PERIOD, LineWriter, beginJob, outcome
+from . import ConversionSettings
+from .Convert import Progress, convert
 from .Tasks import removeFile
 
 GRACE = 0.6

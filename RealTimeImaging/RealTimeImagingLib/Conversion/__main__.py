@@ -7,14 +7,13 @@ import os
 import signal
 import sys
 
+from RealTimeImagingLib.Conversion import NAME, ConversionSettings
+from RealTimeImagingLib.Conversion.Convert import Progress, convert
+from RealTimeImagingLib.Conversion.Report import Report, lasting, rows
+from RealTimeImagingLib.Model.Errors import RealTimeImagingError
+
 # Run as a file, Python knows nothing of the library's folder; the folder of this file must not hide other packages.
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-
-from RealTimeImagingLib.Conversion.Converting import Progress, convert
-from RealTimeImagingLib.Conversion.Report import Report
-from RealTimeImagingLib.Conversion.Settings import NAME, ConversionSettings
-from RealTimeImagingLib.Conversion.Words import lasting, rows
-from RealTimeImagingLib.Errors import RealTimeImagingError
 
 
 def main() -> int:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ..Errors import ExportError, NotAnImageError
-from ..Frame import Image, Matrix, Pixels
-from ..Readers import ImageFile
+from ..Formats import ImageFile
+from ..Model.Errors import ExportError, NotAnImageError
+from ..Model.Frame import Image, Matrix, Pixels
 from .Frames import Frames
-from .Work import Work
+from .Job import Work
 
 VOXEL = 0.05
 """How far, in voxels, a point may be from where it was, whatever the format's numbers can hold."""

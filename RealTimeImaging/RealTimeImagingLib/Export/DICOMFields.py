@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..Event import Event
+from ..Model.Event import Event
 
 CREATOR = "RealTimeImaging"
 GROUP = 0x0099

@@ -16,10 +16,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..Errors import ExportError
-from ..Event import Event
-from ..Frame import Matrix, Pixels
-from ..Readers.DICOM import DICOM
+from ..Formats.DICOM.Reader import DICOM
+from ..Model.Errors import ExportError
+from ..Model.Event import Event
+from ..Model.Frame import Matrix, Pixels
 from .Comparison import VOXEL, Different, compareImage, compareTimes, distance, readImages
 from .DICOMImages import (
     TICK,
@@ -33,10 +33,8 @@ from .DICOMImages import (
     seriesDataset,
 )
 from .Frames import Frames
-from .Job import ExportJob
-from .Output import Output, OutputFile, OutputFolder
-from .Work import Work
-from .Writer import Writer
+from .Job import ExportJob, Work
+from .Output import Output, OutputFile, OutputFolder, Writer
 
 LARGEST_ELEMENT = 2**32 - 2
 """Bytes of an element (PS3.5 section 7.1.1): 2^32 - 1 means "not known", and the number is even."""

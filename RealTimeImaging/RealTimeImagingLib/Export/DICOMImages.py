@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from ..Event import Event
-from ..Frame import LPS_TO_RAS, Matrix
-from ..Readers.Volumes import angleError
+from ..Formats.Volumes import angleError
+from ..Model.Event import Event
+from ..Model.Frame import LPS_TO_RAS, Matrix
 from .DICOMFields import describe, private
 from .Frames import Frames
 

@@ -6,9 +6,9 @@ import os
 
 import numpy as np
 
-from ..Errors import ExportError, RecordingError
-from ..Frame import LPS_TO_RAS, Matrix, Pixels
-from ..Readers.Volumes import SHEAR, angleError
+from ..Formats.Volumes import SHEAR, angleError
+from ..Model.Errors import ExportError, RecordingError
+from ..Model.Frame import LPS_TO_RAS, Matrix, Pixels
 from ..Recording import FrameEntry, RecordedPart, openRecording
 from ..Recording.Lines import FrameLine, PartLine, flat, storedType
 from .Job import ExportJob, Snapshot

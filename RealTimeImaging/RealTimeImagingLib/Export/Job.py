@@ -1,20 +1,83 @@
-"""What an export is told: what to write, where, in which format; checked when it is made, to and from JSON."""
+"""Jobs of the export process: exports, checksums into manifests, and repair of recordings."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from ..Errors import FrameError, RecordingError, SettingsError
-from ..Frame import SCALAR_TYPES, Matrix, checkMatrix
+from ..Model.Errors import FrameError, RecordingError, SettingsError
+from ..Model.Event import Event
+from ..Model.Frame import SCALAR_TYPES, Matrix, checkMatrix
+from ..Model.Settings import typedPath
+from ..Recording import Checksums, noteChecksum, openRecording, repair
 from ..Recording.Header import checkAttributes
-from ..Settings.Paths import typedPath
+from ..Recording.Repair import repairedLine
+
+
+class Cancelled(Exception):
+    """The export is not wanted any more."""
+
+
+class Work:
+    """Bytes done of bytes to do, the words for it, and the decision between finished and cancelled."""
+
+    def __init__(self) -> None:
+        self.words = "Starting"
+        self._done, self._total = 0, 1
+        self._lock = threading.Lock()
+        self._cancelled = self._committed = False
+        self._discard: Callable[[], None] = lambda: None
+
+    @property
+    def progress(self) -> float:
+        """From 0 to 1."""
+        return min(1.0, self._done / self._total)
+
+    def begin(self, total: int) -> None:
+        """:param total: bytes to write and to compare."""
+        self._total = max(1, total)
+
+    def owns(self, discard: Callable[[], None]) -> None:
+        """:param discard: removes what is written so far; called from any thread when the work is broken off."""
+        self._discard = discard
+
+    def step(self, nbytes: int = 0, words: str = "") -> None:
+        """So many more bytes are done.
+
+        :raises Cancelled: it is not wanted any more.
+        """
+        self._done += nbytes
+        self.words = words or self.words
+        if self._cancelled:
+            raise Cancelled
+
+    def commit(self) -> None:
+        """From here on it can't be cancelled.
+
+        :raises Cancelled: it was.
+        """
+        with self._lock:
+            if self._cancelled:
+                raise Cancelled
+            self._committed = True
+
+    def cancel(self) -> bool:
+        """False when it is too late: all is written and compared."""
+        with self._lock:
+            self._cancelled = not self._committed
+            return self._cancelled
+
+    def breakOff(self) -> None:
+        """Remove what is written while another thread may still write."""
+        self._discard()
 
 
 @dataclass(frozen=True)
@@ -162,3 +225,59 @@ def _checkNames(attributes: Mapping[str, str]) -> None:
         checkAttributes(attributes)
     except RecordingError as error:
         raise SettingsError(str(error)) from error
+
+
+PIECE = 4 << 20
+
+
+@dataclass(frozen=True)
+class ChecksumJob:
+    """:param headers: of the recorded parts (``.seq.nhdr``), whose manifests lie beside them."""
+
+    headers: tuple[str, ...]
+
+    def toJSON(self) -> dict[str, Any]:
+        """What the process is told."""
+        return {"checksums": list(self.headers)}
+
+
+def noteChecksums(headers: Sequence[str], work: Work) -> list[str]:
+    """Read the pixels of each part and note their SHA-256; the paths of the manifests.
+
+    :raises RecordingError: a part or its manifest cannot be read, or the manifest not be written.
+    :raises OSError: the pixels cannot be read.
+    :raises Cancelled: ``work`` was.
+    """
+    parts = [openRecording(path) for path in headers]
+    work.begin(sum(part.count * part.frameBytes for part in parts))
+    manifests = []
+    for part in parts:
+        digest = hashlib.sha256()
+        with open(part.rawPath, "rb", buffering=0) as file:
+            while piece := file.read(PIECE):
+                digest.update(piece)
+                work.step(len(piece), "Checksums")
+        manifest = os.path.join(os.path.dirname(part.path), f"{part.recording}.json")
+        noteChecksum(manifest, part.path, Checksums(digest.hexdigest(), []))
+        manifests.append(manifest)
+    return manifests
+
+
+@dataclass(frozen=True)
+class RepairJob:
+    """The job to finish the recordings in a folder.
+
+    :param folder: where the recordings are.
+    """
+
+    folder: str
+
+    def toJSON(self) -> dict[str, Any]:
+        """The line for the export process."""
+        return {"repair": self.folder}
+
+
+def repairFolder(folder: str) -> tuple[list[dict[str, Any]], list[Event]]:
+    """Finish the recordings in a folder; returns a line for each (see :func:`repairedLine`), and the events."""
+    found = repair(folder)
+    return [repairedLine(one) for one in found], [one.event for one in found]

@@ -15,16 +15,14 @@ from typing import IO, Any, ClassVar, cast
 
 import numpy as np
 
-from ..Errors import ExportError
-from ..Frame import Matrix
-from ..Readers.NIfTI import NIfTI
+from ..Formats.NIfTI import NIfTI
+from ..Model.Errors import ExportError
+from ..Model.Frame import Matrix
 from ..Recording.Header import isoTime
 from .Comparison import VOXEL, Different, compareFrames, compareWords, tolerance
 from .Frames import Frames
-from .Job import ExportJob
-from .Output import PIECE, Output, OutputFile, bytesOf
-from .Work import Work
-from .Writer import Writer
+from .Job import ExportJob, Work
+from .Output import PIECE, Output, OutputFile, Writer, bytesOf
 
 HEADER = 352
 LARGEST = 32767

@@ -11,17 +11,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..Errors import ExportError
-from ..Event import Event
-from ..Frame import LPS_TO_RAS, Matrix
-from ..Readers.NRRD import NRRD
+from ..Formats.NRRD import NRRD
+from ..Model.Errors import ExportError
+from ..Model.Event import Event
+from ..Model.Frame import LPS_TO_RAS, Matrix
 from ..Recording.Header import FRAME, SECONDS, composeHeader, unescaped
 from .Comparison import compareFrames, compareTimes, compareWords
 from .Frames import Frames
-from .Job import ExportJob
-from .Output import Output
-from .Work import Work
-from .Writer import Writer
+from .Job import ExportJob, Work
+from .Output import Output, Writer
 
 PRECISION = 1e-12
 """Of numbers written so that every float64 comes back, multiplied once."""

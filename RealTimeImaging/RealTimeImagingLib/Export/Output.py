@@ -1,4 +1,4 @@
-"""Files on their way: under another name until they are compared, then under the first free one."""
+"""Files while they are written: under another name until they are compared, then under the first free one."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
+from typing import ClassVar
 
-from ..Errors import ExportError
-from ..Frame import Pixels
-from ..Private import makePrivateFolder, openPrivate
+from ..Model.Errors import ExportError
+from ..Model.Event import Event
+from ..Model.Files import makePrivateFolder, openPrivate
+from ..Model.Frame import Pixels
 from ..Recording.Layout import UNFINISHED, candidates
-from .Work import Cancelled, Work
+from .Frames import Frames
+from .Job import Cancelled, ExportJob, Work
 
 PIECE = 4 << 20
 """Bytes written between two looks whether the export is still wanted."""
@@ -263,3 +266,39 @@ def _unlink(path: str) -> None:
         os.unlink(path)
     except OSError:
         pass
+
+
+class Writer(ABC):
+    """Writes frames in one format and compares what was written. It holds a few frames in memory at most.
+
+    :raises ExportError: the format cannot hold them, in words.
+    """
+
+    output: ClassVar[type[Output]] = OutputFiles
+    packs = False
+    """True: how many bytes it takes is not known before."""
+
+    def __init__(self, frames: Frames, job: ExportJob, work: Work) -> None:
+        self.frames, self.job, self.work = frames, job, work
+        self.events: list[Event] = []
+        """What somebody should know of a file that is otherwise right."""
+
+    @abstractmethod
+    def write(self, output: Output) -> None:
+        """Write all.
+
+        :raises OSError: it cannot be written.
+        :raises Cancelled: it is not wanted any more.
+        """
+
+    @abstractmethod
+    def compare(self, output: Output) -> None:
+        """Read all back.
+
+        :raises Different: it is not what was to be written.
+        :raises Cancelled: it is not wanted any more.
+        """
+
+    def say(self, index: int) -> None:
+        """Which frame is being written."""
+        self.work.step(0, f"Writing frame {index + 1} of {len(self.frames)}")

@@ -1,10 +1,4 @@
-"""The export process: one job, told in lines. Nothing of Slicer is imported here.
-
-It takes one JSON line, an ExportJob, a ChecksumJob or a RepairJob, on standard input, whose end cancels. It tells JSON
-lines: ``{"pid": n}`` first, ``{"progress": 0..1, "words": ...}`` several times a second, ``{"event": ...}``,
-``{"log": ...}``, and at last one of ``{"done": [...]}`` (paths, or what was repaired), ``{"failed": words}`` and
-``{"cancelled": true}``.
-"""
+"""The export process: one job, reported in lines. Nothing of Slicer is imported here."""
 
 from __future__ import annotations
 
@@ -15,15 +9,51 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from ..Acquisition.Job import LONGEST_SILENCE, PERIOD, beginJob, outcome
-from ..Acquisition.Outlet import LineWriter
-from ..Acquisition.WorkFolders import PREFIX, removeWorkFolders
-from ..Readers import Streamed
-from .Checksums import noteChecksums
-from .Exporting import export
-from .Job import ExportJob
-from .Repairing import repairFolder
-from .Work import Cancelled, Work
+from ..Formats import Inflate as Streamed
+from ..Link.Lines import LONGEST_SILENCE, PERIOD, LineWriter, beginJob, outcome
+from ..Link.WorkFolders import PREFIX, removeWorkFolders
+from ..Model.Event import Event
+from .DICOMFiles import DICOMFolder
+from .Frames import openFrames
+from .Job import Cancelled, ExportJob, Work, noteChecksums, repairFolder
+from .NIfTIFiles import NIfTIFile, PackedNIfTIFile
+from .NRRDFiles import SequenceFile, VolumeFile
+from .Output import Writer
+
+WRITERS: dict[str, type[Writer]] = {
+    "nrrd": VolumeFile,
+    "seq.nrrd": SequenceFile,
+    "nii": NIfTIFile,
+    "nii.gz": PackedNIfTIFile,
+    "dicom": DICOMFolder,
+}
+"""By the formats of :data:`Job.FORMATS`."""
+
+
+def export(job: ExportJob, work: Work) -> tuple[list[str], list[Event]]:
+    """Write, read back, compare, and only then give the files their names.
+
+    :returns: the paths of the files, and what somebody should know of them.
+    :raises RealTimeImagingError: it cannot be done as asked, or what was written is another; nothing is left.
+    :raises OSError: something cannot be read or written; nothing is left.
+    :raises Cancelled: ``work`` was; nothing is left.
+    """
+    work.step(0, "Opening")
+    frames = openFrames(job)
+    writer = WRITERS[job.format](frames, job, work)
+    output = writer.output(job.base, work)
+    if not writer.packs:
+        output.needs(frames.bytes)
+    work.begin(2 * frames.bytes)
+    try:
+        writer.write(output)
+        writer.compare(output)
+        work.commit()
+        return output.finish(), writer.events
+    except BaseException:
+        output.discard()
+        raise
+
 
 GRACE = 0.15
 """Seconds in which a cancelled export ends by itself; then it is ended, whatever it waits for."""

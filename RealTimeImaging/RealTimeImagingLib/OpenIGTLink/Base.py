@@ -1,15 +1,264 @@
-"""What all message classes have, and the table that says which class reads which type."""
+"""Base class of all messages: fields and text of the content, types, and checksum (CRC-64, ECMA-182)."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, TypeVar
+from functools import cache
+from typing import Any, TypeAlias, TypeVar, cast
 
+import numpy as np
+import numpy.typing as npt
 from pyigtl.messages import MessageBase, message_type_to_class_constructor
 
-from ..Errors import WireError
-from .Checksum import Buffer
+from ..Model.Errors import WireError
+
+Buffer = Any
+"""Bytes, or a C-contiguous memoryview of bytes."""
+
+_Sum = Callable[[Buffer, int], int]
+
+
+def crc64(data: Buffer, before: int = 0) -> int:
+    """The checksum of ``data``, or of what came before and ``data``.
+
+    :param data: bytes, or a C-contiguous memoryview of bytes.
+    :param before: the checksum of what came before.
+    """
+    return _sum()(data, before)
+
+
+def fastChecksum() -> bool:
+    """True where checksums run at gigabytes a second, False where they run in Python at some 20 MB/s."""
+    return _fast() is not None
+
+
+@cache
+def _sum() -> _Sum:
+    return _fast() or _slow()
+
+
+@cache
+def _fast() -> _Sum | None:
+    try:
+        from fastcrc.crc64 import ecma_182
+
+        # Old versions know bytes only, and a copy of every image is what is to be avoided.
+        ecma_182(memoryview(b""), 0)
+    except (ImportError, TypeError):
+        return None
+    return cast(_Sum, ecma_182)
+
+
+def _slow() -> _Sum:
+    from crcmod import mkCrcFun
+
+    update = mkCrcFun(0x142F0E1EBA9EA3693, initCrc=0, rev=False, xorOut=0)
+    # Its compiled form wants bytes; pieces of this size keep the copies small.
+    piece = 1 << 20
+
+    def checksum(data: Buffer, before: int) -> int:
+        view = memoryview(data).cast("B") if len(data) else memoryview(b"")
+        for start in range(0, len(view), piece):
+            before = update(bytes(view[start : start + piece]), before)
+        return before
+
+    return checksum
+
+
+ASCII = 3
+UTF8 = 106
+LONGEST_NAME = 255
+"""Characters of a device's name; file systems have no room for more."""
+
+
+def decodeText(raw: bytes) -> str:
+    """Decode bytes as UTF-8 or, where they are not UTF-8, as Latin-1; never fails.
+
+    The encoding that the sender announces does not count: SlicerOpenIGTLink sends UTF-8 under other numbers. NULs at
+    the end, which programs in C send along, are removed.
+    """
+    raw = raw.rstrip(b"\0")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def encodeText(text: str) -> tuple[bytes, int]:
+    """The bytes and the number of their character set: ASCII where that is enough, else UTF-8."""
+    raw = encoded(text)
+    return raw, ASCII if raw.isascii() else UTF8
+
+
+def encoded(text: str) -> bytes:
+    """UTF-8, with question marks for the halves of characters that Python's strings may hold."""
+    return text.encode("utf-8", "replace")
+
+
+def fixedText(raw: bytes) -> str:
+    """The text of a field of fixed length: up to the first NUL, decoded as by :func:`decodeText`.
+
+    A sender that cuts a text at the field's end may cut a character of UTF-8: the rest of that character is dropped.
+    """
+    text = raw.split(b"\0", 1)[0]
+    if len(text) == len(raw):
+        for cut in range(1, min(4, len(text))):
+            if text[-cut] >= 0xC0:  # the first byte of a character
+                whole = text[:-cut] + b"\0"
+                if cut < _lengthOfCharacter(text[-cut]) and _isUTF8(whole):
+                    return decodeText(whole)
+    return decodeText(text)
+
+
+def _lengthOfCharacter(first: int) -> int:
+    return 4 if first >= 0xF0 else 3 if first >= 0xE0 else 2
+
+
+def _isUTF8(raw: bytes) -> bool:
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def deviceName(text: str) -> str:
+    """Clean a device's name: control characters, such as a line end, become spaces; at most LONGEST_NAME characters."""
+    shown = text if text.isprintable() else "".join(sign if sign.isprintable() else " " for sign in text)
+    return shown.strip()[:LONGEST_NAME]
+
+
+def fixedField(text: str, size: int) -> bytes:
+    """The text for a field of ``size`` bytes, cut between two characters where it is too long; not padded."""
+    raw = encoded(text.split("\0", 1)[0])
+    return raw if len(raw) <= size else raw[:size].decode("utf-8", "ignore").encode()
+
+
+def lengthOf(raw: bytes, limit: int, what: str) -> int:
+    """:raises WireError: the text is longer than its length field can say."""
+    if len(raw) > limit:
+        raise WireError(f"{what} has {len(raw):,} bytes; OpenIGTLink can send {limit:,} at most.")
+    return len(raw)
+
+
+Array = npt.NDArray[Any]
+
+SCALAR_TYPES: dict[int, str] = {2: "i1", 3: "u1", 4: "i2", 5: "u2", 6: "i4", 7: "u4", 10: "f4", 11: "f8"}
+"""OpenIGTLink's numbers of scalar types (igtlutil/igtl_util.h) to numpy's names of them."""
+
+
+class Fields:
+    """Takes one field after the other from the front.
+
+    :param content: the bytes of a message's content.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self._content, self._place = content, 0
+
+    @property
+    def left(self) -> int:
+        """Bytes that were not taken yet."""
+        return len(self._content) - self._place
+
+    def take(self, nbytes: int) -> bytes:
+        """:raises WireError: there are fewer."""
+        if nbytes > self.left:
+            raise WireError(f"it ends {nbytes - self.left:,} bytes too early")
+        self._place += nbytes
+        return self._content[self._place - nbytes : self._place]
+
+    def unpack(self, form: str) -> tuple[Any, ...]:
+        """Values in the form of :mod:`struct`, big-endian.
+
+        :raises WireError: there are fewer bytes.
+        """
+        return struct.unpack(">" + form, self.take(struct.calcsize(">" + form)))
+
+    def array(self, dtype: str, count: int) -> Array:
+        """A new array in native byte order.
+
+        :param dtype: as on the wire, such as ">f4".
+        :raises WireError: there are fewer bytes.
+        """
+        wire = np.dtype(dtype)
+        raw = self.take(wire.itemsize * count)
+        return np.frombuffer(raw, wire).astype(wire.newbyteorder("="))
+
+    def text(self, size: int) -> str:
+        """A field of fixed length, up to its NUL.
+
+        :raises WireError: there are fewer bytes.
+        """
+        return fixedText(self.take(size))
+
+    def names(self, count: int) -> list[str]:
+        """Texts that each end with a NUL, and the byte that makes their length even.
+
+        :raises WireError: there are fewer.
+        """
+        parts = self._content[self._place :].split(b"\0", count)
+        if len(parts) <= count:
+            raise WireError(f"it has {len(parts) - 1} of {count} names")
+        used = sum(map(len, parts[:count])) + count
+        self.take(used + used % 2)
+        return [part.decode("utf-8", "replace") for part in parts[:count]]
+
+    def rest(self) -> bytes:
+        """All that is left."""
+        return self.take(self.left)
+
+    def end(self) -> None:
+        """:raises WireError: something is left."""
+        if self.left:
+            raise WireError(f"{self.left:,} bytes are left over at its end")
+
+
+def packNames(names: Sequence[str]) -> bytes:
+    """Texts that each end with a NUL, of even length all together: what :meth:`Fields.names` reads."""
+    raw = b"".join(fixedField(name, 1 << 16) + b"\0" for name in names)
+    return raw + b"\0" * (len(raw) % 2)
+
+
+def rows(content: bytes, dtype: np.dtype[Any]) -> Array:
+    """The elements of a message that is a list of records of one form.
+
+    :param dtype: the record, with byte order and without gaps.
+    :raises WireError: the content is no whole number of records.
+    """
+    if len(content) % dtype.itemsize:
+        raise WireError(f"its {len(content):,} bytes are no whole number of elements of {dtype.itemsize} bytes")
+    return np.frombuffer(content, dtype)
+
+
+def packRows(dtype: np.dtype[Any], records: Sequence[tuple[Any, ...]]) -> bytes:
+    """The bytes of records; text is cut to its field.
+
+    :param records: a value for each field of ``dtype``; text for fields of type S.
+    :raises WireError: a value does not fit its field.
+    """
+    sizes = [dtype[name].itemsize if dtype[name].kind == "S" else 0 for name in dtype.names or ()]
+    made = [
+        tuple(fixedField(value, size) if size else value for value, size in zip(record, sizes, strict=True))
+        for record in records
+    ]
+    try:
+        return np.array(made, dtype).tobytes()
+    except (ValueError, OverflowError, TypeError) as error:
+        raise WireError(f"a value does not fit its field ({error})") from error
+
+
+def packed(form: str, *values: Any) -> bytes:
+    """As :func:`struct.pack`, big-endian.
+
+    :raises WireError: a value does not fit its field.
+    """
+    try:
+        return struct.pack(">" + form, *values)
+    except (struct.error, OverflowError, TypeError) as error:
+        raise WireError(f"a value does not fit its field ({error})") from error
+
 
 Message: TypeAlias = MessageBase
 """Any message: ``message_type``, ``device_name``, ``timestamp`` (seconds since the epoch, 0.0 when none is given),

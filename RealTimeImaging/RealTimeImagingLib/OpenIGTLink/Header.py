@@ -1,7 +1,4 @@
-"""What stands before and after the content of every message: header, extended header, metadata.
-
-OpenIGTLink v3, "Message Header"; igtlutil/igtl_header.h. All numbers are big-endian.
-"""
+"""Header, extended header and metadata around the content of every message, and messages packed to bytes."""
 
 from __future__ import annotations
 
@@ -12,9 +9,22 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from ..Errors import WireError
-from .Fields import Fields, packed
-from .Text import decodeText, deviceName, encoded, encodeText, fixedField, fixedText, lengthOf
+from ..Model.Errors import WireError
+from .Base import (
+    Buffer,
+    Fields,
+    Message,
+    crc64,
+    decodeText,
+    deviceName,
+    encoded,
+    encodeText,
+    fixedField,
+    fixedText,
+    lengthOf,
+    packContent,
+    packed,
+)
 
 HEADER_SIZE = 58
 EXTENDED_HEADER_SIZE = 12
@@ -206,3 +216,39 @@ def packMetadata(metadata: Mapping[str, str]) -> tuple[bytes, bytes]:
         table.append(packed("HHI", length, encoding, len(rawValue)))
         texts += [rawKey, rawValue]
     return b"".join(table), b"".join(texts)
+
+
+def packBuffers(message: Message, *, version: int | None = None) -> list[Buffer]:
+    """A message in pieces to be sent one after the other, the pixels of an image being those of the image itself.
+
+    :param message: any of this package or of pyigtl.
+    :param version: of the header, None for the message's own. 1 is understood by everybody; 2 (protocol 3) carries
+        ``metadata``, ``message_id`` and device names of more than 20 bytes, which are left out of 1.
+    :raises WireError: the message has something that OpenIGTLink cannot carry; the text says what.
+    """
+    version = message.header_version if version is None else version
+    if version not in (1, 2):
+        raise WireError(f"There is no version {version} of OpenIGTLink's header; there are 1 and 2.")
+    content = packContent(message)
+    before, after = b"", b""
+    if version == 2:
+        metadata = dict(message.metadata)
+        if deviceOnWire(message.device_name) != message.device_name:
+            metadata.setdefault(FULL_NAME, message.device_name)
+        table, texts = packMetadata(metadata)
+        before = ExtendedHeader(EXTENDED_HEADER_SIZE, len(table), len(texts), message.message_id).pack()
+        after = table + texts
+    bodySize, checksum = 0, 0
+    for part in (before, *content, after):
+        bodySize += len(part)
+        checksum = crc64(part, checksum)
+    header = Header(version, message.message_type, message.device_name, message.timestamp, bodySize, checksum).pack()
+    first = header + before
+    if len(content) > 1:
+        return [first + bytes(content[0]), *content[1:], *([after] if after else [])]
+    return [b"".join((first, *content, after))]
+
+
+def pack(message: Message, *, version: int | None = None) -> bytes:
+    """As :func:`packBuffers`, in one piece."""
+    return b"".join(packBuffers(message, version=version))

@@ -13,10 +13,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .Base import WireMessage, codec
-from .Fields import packRows, rows
+from .Base import WireMessage, codec, fixedText, packRows, rows
 from .Header import seconds, wireTime
-from .Text import fixedText
 
 Triple = tuple[int, int, int]
 RGBA = tuple[int, int, int, int]

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..Errors import WireError
+from ..Model.Errors import WireError
 from .Base import Message, limitOf, unpackContent
-from .Budget import Budgets
 from .Header import (
     EXTENDED_HEADER_SIZE,
     HEADER_SIZE,
@@ -20,11 +19,9 @@ from .Header import (
     checkVersion,
     takeFullName,
 )
-from .ImageMessage import IMAGE_HEADER_SIZE, ImageHeader, ImageMessage
-from .Intake import BUFFER_SIZE, Intake, Steps
-from .Memory import Lend, Memory
-from .Parts import MOST_DEVICES, Parts
+from .ImageMessage import IMAGE_HEADER_SIZE, MOST_DEVICES, ImageHeader, ImageMessage, Parts
 from .Queries import create
+from .ReceiveBuffer import BUFFER_SIZE, Budgets, Intake, Lend, Memory, Steps
 from .Report import Counts, Problem
 
 DEFAULT_SIZE_LIMIT = 1 << 30

@@ -1,17 +1,28 @@
-"""STRING, STATUS, COMMAND with its answer, and CAPABILITY.
-
-OpenIGTLink v3, "String Message", "Status Message", "Command Message", "Capability Message".
-"""
+"""STRING, STATUS, COMMAND with its answer, CAPABILITY, NDARRAY, SENSOR and COLORT: text and numbers."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from .Base import WireMessage, codec
-from .Fields import Fields, packed, packRows, rows
-from .Text import decodeText, encodeText, fixedField, fixedText, lengthOf
+from ..Model.Errors import WireError
+from .Base import (
+    SCALAR_TYPES,
+    Array,
+    Fields,
+    WireMessage,
+    codec,
+    decodeText,
+    encodeText,
+    fixedField,
+    fixedText,
+    lengthOf,
+    packed,
+    packRows,
+    rows,
+)
 
 _TYPE_NAME = np.dtype([("type", "S12")])
 
@@ -131,3 +142,111 @@ class CapabilityMessage(WireMessage):
 
     def _unpack_content(self, content: bytes) -> None:
         self.types = [fixedText(bytes(row["type"])) for row in rows(content, _TYPE_NAME)]
+
+
+_TYPES = {**SCALAR_TYPES, 13: "c16"}
+_MAP_TYPES: dict[int, tuple[str, int]] = {3: ("u1", 1), 5: ("u2", 1), 19: ("u1", 3)}
+_INDEX_SIZES = {3: 1 << 8, 5: 1 << 16}
+
+
+@codec("NDARRAY")
+class NDArrayMessage(WireMessage):
+    """An array.
+
+    :param array: up to 255 axes of up to 65,535; i1 u1 i2 u2 i4 u4 f4 f8 c16; native byte order when received.
+    """
+
+    TYPE = "NDARRAY"
+    BULK = True
+
+    def __init__(
+        self, array: Array | None = None, timestamp: float | None = None, device_name: str | None = None
+    ) -> None:
+        super().__init__(timestamp, device_name)
+        self.array: Array = np.zeros(0) if array is None else np.asarray(array)
+
+    def _pack_content(self) -> bytes:
+        native = self.array.dtype.newbyteorder("=")
+        number = next((number for number, name in _TYPES.items() if np.dtype(name) == native), None)
+        if number is None:
+            raise WireError(f"OpenIGTLink has no arrays of type {native}")
+        head = packed(f"BB{self.array.ndim}H", number, self.array.ndim, *self.array.shape)
+        return head + self.array.astype(native.newbyteorder(">")).tobytes()
+
+    def _unpack_content(self, content: bytes) -> None:
+        fields = Fields(content)
+        number, axes = fields.unpack("BB")
+        shape = fields.unpack(f"{axes}H")
+        if number not in _TYPES:
+            raise WireError(f"its scalar type has the number {number}; 2 to 7, 10, 11 and 13 are known")
+        values = fields.array(">" + _TYPES[number], math.prod(shape))
+        fields.end()
+        self.array = values.reshape(shape)
+
+
+@codec("SENSOR")
+class SensorMessage(WireMessage):
+    """What a sensor reads.
+
+    :param values: up to 255 numbers, float64.
+    :param unit: 64 bits, by the specification's "64-bit UNIT field"; 0 for none.
+    :param status: reserved by the specification.
+    """
+
+    TYPE = "SENSOR"
+
+    def __init__(
+        self,
+        values: Sequence[float] | Array = (),
+        unit: int = 0,
+        status: int = 0,
+        timestamp: float | None = None,
+        device_name: str | None = None,
+    ) -> None:
+        super().__init__(timestamp, device_name)
+        self.values: Array = np.array(values, np.float64)
+        self.unit, self.status = unit, status
+
+    def _pack_content(self) -> bytes:
+        return packed(f"BBQ{len(self.values)}d", len(self.values), self.status, self.unit, *self.values)
+
+    def _unpack_content(self, content: bytes) -> None:
+        fields = Fields(content)
+        count, self.status, self.unit = fields.unpack("BBQ")
+        self.values = fields.array(">f8", count)
+        fields.end()
+
+
+@codec("COLORT", "COLORTABLE")
+class ColorTableMessage(WireMessage):
+    """A colour table.
+
+    :param table: 256 or 65,536 entries: uint8 or uint16, or uint8 (n, 3) for red, green, blue.
+    """
+
+    TYPE = "COLORT"
+
+    def __init__(
+        self, table: Array | None = None, timestamp: float | None = None, device_name: str | None = None
+    ) -> None:
+        super().__init__(timestamp, device_name)
+        self.table: Array = np.arange(256, dtype=np.uint8) if table is None else np.asarray(table)
+
+    def _pack_content(self) -> bytes:
+        components = 1 if self.table.ndim == 1 else self.table.shape[-1]
+        for index, size in _INDEX_SIZES.items():
+            for kind, (name, width) in _MAP_TYPES.items():
+                shape = (size,) if width == 1 else (size, width)
+                if self.table.dtype == np.dtype(name) and self.table.shape == shape and components == width:
+                    return packed("BB", index, kind) + self.table.astype(">" + name).tobytes()
+        raise WireError(f"a colour table is not {self.table.shape} of {self.table.dtype}")
+
+    def _unpack_content(self, content: bytes) -> None:
+        fields = Fields(content)
+        index, kind = fields.unpack("BB")
+        if index not in _INDEX_SIZES or kind not in _MAP_TYPES:
+            raise WireError(f"its index type is {index} and its map type {kind}; 3, 5 and 3, 5, 19 are known")
+        (name, width), size = _MAP_TYPES[kind], _INDEX_SIZES[index]
+        table = fields.array(">" + name, size * width)
+        fields.end()
+        self.table = table if width == 1 else table.reshape(size, width)

@@ -12,11 +12,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..Errors import WireError
-from ..Frame import Matrix
-from .Base import WireMessage, codec
-from .Fields import Fields, packed, packRows, rows
-from .Text import fixedText
+from ..Model.Errors import WireError
+from ..Model.Frame import Matrix
+from .Base import Fields, WireMessage, codec, fixedText, packed, packRows, rows
 
 Vector = tuple[float, float, float]
 Quaternion = tuple[float, float, float, float]

@@ -14,20 +14,33 @@ from __future__ import annotations
 
 from pyigtl.messages import TransformMessage
 
-from .ArrayMessages import ColorTableMessage, NDArrayMessage, SensorMessage
-from .Base import Message, WireMessage
-from .BindMessage import BindMessage, BindQueryMessage, RawMessage
-from .Checksum import crc64, fastChecksum
-from .Header import deviceOnWire
+from .Base import Message, WireMessage, crc64, fastChecksum
+from .Header import deviceOnWire, pack, packBuffers
 from .ImageMessage import ImageMessage
 from .ListMessages import ImageMeta, ImageMetaMessage, LabelMeta, LabelMetaMessage, VideoMeta, VideoMetaMessage
-from .Packing import pack, packBuffers
-from .PointMessages import PointMessage, Trajectory, TrajectoryMessage
-from .PolyDataMessage import PolyDataAttribute, PolyDataMessage
-from .Queries import QueryMessage, ReplyMessage, StartTrackingMessage, knownTypes, query
+from .PointMessages import PointMessage, PolyDataAttribute, PolyDataMessage, Trajectory, TrajectoryMessage
+from .Queries import (
+    BindMessage,
+    BindQueryMessage,
+    QueryMessage,
+    RawMessage,
+    ReplyMessage,
+    StartTrackingMessage,
+    knownTypes,
+    query,
+)
 from .Receiver import DEFAULT_SIZE_LIMIT, SKIP_LIMIT, Receiver
 from .Report import Counts, Problem
-from .TextMessages import CapabilityMessage, CommandMessage, CommandReplyMessage, StatusMessage, StringMessage
+from .TextMessages import (
+    CapabilityMessage,
+    ColorTableMessage,
+    CommandMessage,
+    CommandReplyMessage,
+    NDArrayMessage,
+    SensorMessage,
+    StatusMessage,
+    StringMessage,
+)
 from .TrackingMessages import (
     PositionMessage,
     QuaternionTool,

@@ -7,8 +7,8 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from ..CameraSearch.CameraSearch import CameraSearch
-from ..CameraSearch.Probing import CameraOffer
+from ..Sources.Camera.Host import CameraSearch
+from ..Sources.Camera.Search import CameraOffer
 from .Fields.Camera import OFFERED, offer, rateText, sizeText
 from .Section import Section
 

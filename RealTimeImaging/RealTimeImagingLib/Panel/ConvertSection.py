@@ -9,9 +9,8 @@ import ctk
 import slicer
 from slicer.i18n import tr as _
 
-from ..Conversion.Words import lasting
-from .Labels import show
-from .Section import Section, remember, remembered
+from ..Conversion.Report import lasting
+from .Section import Section, remember, remembered, show
 
 _FIELDS = {"convertNameLineEdit": "ConvertName", "convertTagsLineEdit": "ConvertTags"}
 _FOLDERS = {"convertInputPathLineEdit": "ConvertInput", "convertOutputPathLineEdit": "ConvertOutput"}

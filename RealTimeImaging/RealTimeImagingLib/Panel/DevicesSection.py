@@ -10,9 +10,8 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ..Event import Event
-from .Labels import plainTip, show
-from .Section import Section, remember, remembered
+from ..Model.Event import Event
+from .Section import Section, plainTip, remember, remembered, show
 
 COLUMNS = ("Device", "Newest message", "Messages")
 FORMS = ("STRING", "COMMAND")

@@ -6,17 +6,16 @@ from typing import Any
 
 import qt
 
-from ..Settings import SourceSettings
+from ..Model.Settings import SourceSettings
 from .CameraSection import CameraSection
 from .ConvertSection import ConvertSection
-from .DetailsSection import DetailsSection
 from .DevicesSection import DevicesSection
-from .Labels import Complaint, makePlain
 from .LiveSection import LiveSection
-from .RecordSection import RecordSection
-from .SaveSection import SaveSection
+from .MetadataSection import DetailsSection
+from .RecordSection import RecordSection, SaveSection
+from .Section import Complaint, makePlain
 from .SourceSection import SourceSection
-from .WhatSection import WhatSection
+from .StatusSection import WhatSection
 
 REFRESH = 200
 """Milliseconds between two refreshes at the least: figures that change faster cannot be read."""

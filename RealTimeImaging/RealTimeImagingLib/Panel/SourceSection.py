@@ -13,9 +13,11 @@ import ctk
 import slicer
 from slicer.i18n import tr as _
 
-from ..Errors import RealTimeImagingError, SettingsError
-from ..Handle import Handle
-from ..Settings import PACES, ReplaySettings, SourceSettings, settingsFromJSON
+from ..Host.RunningSource import Handle
+from ..Model.Errors import RealTimeImagingError, SettingsError
+from ..Model.Settings import SourceSettings
+from ..Sources import settingsFromJSON
+from ..Sources.Replay import PACES, ReplaySettings
 from .Fields import FIELDS
 from .Section import Section, remember, remembered
 

@@ -21,9 +21,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..Errors import RecordingError
-from ..Frame import ATTRIBUTE_NAME, LPS_TO_RAS, Matrix
-from ..Private import openPrivate
+from ..Model.Errors import RecordingError
+from ..Model.Files import openPrivate
+from ..Model.Frame import ATTRIBUTE_NAME, LPS_TO_RAS, Matrix
 from .Layout import RAW, UNFINISHED
 from .Lines import PartLine
 

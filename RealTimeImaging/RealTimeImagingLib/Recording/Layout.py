@@ -1,30 +1,43 @@
-"""The names of a recording's files.
-
-    NAME-STREAM.lock          while it is recorded: held by the process that records
-    NAME-STREAM.raw           pixels, frame after frame
-    NAME-STREAM.jsonl         while it is recorded: one line for the part, then one for each frame of it
-    NAME-STREAM.seq.nhdr      the header with which Slicer opens it
-    NAME-STREAM.poses.seq.mha how the frames move, where they do
-    NAME-STREAM_2.raw ...     its second part, and so on
-    NAME-STREAM.json          the manifest, of all parts
-
-    NAME.messages.lock        as above, for what the devices said beside images
-    NAME.messages.jsonl       one line for all, then one for each message; it stays
-    NAME-DEVICE.seq.mha       the transforms of a device, as Slicer opens them
-    NAME.messages.json        the manifest of these
-
-    NAME.streams.lock         while many streams are recorded: held in the place of their locks
-
-The stream is always in the name: a second stream may appear at any time, and then nothing has to be renamed. Nothing
-is overwritten: when a name is taken, the recording is called NAME_1, NAME_2 and so on, and a part takes the next free
-number. The file of pixels is made exclusively and stays, so that it is what claims a name.
-"""
+"""Files of a recording: their names, the check of their folder, and the reasons why they cannot be stored."""
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import threading
 from collections.abc import Iterator
+
+from ..Model.Errors import RecordingFolderError
+from ..Model.Files import makePrivateFolder, openPrivate, writeAll
+
+_WORDS = {
+    "ENOSPC": "disk full",
+    "EDQUOT": "disk quota used up",
+    "EROFS": "the disk is read-only",
+    "EACCES": "permission denied",
+    "EPERM": "permission denied",
+    "ENOENT": "the folder or a file in it is gone",
+    "ENOTDIR": "the folder is a file",
+    "EEXIST": "a file has the name of a folder",
+    "EIO": "the disk reports an error",
+    "ENODEV": "the disk is gone",
+    "ENXIO": "the disk is gone",
+    "EMFILE": "too many files are open in this process",
+    "ENFILE": "too many files are open on this computer",
+    "EFBIG": "the file is too large for the disk or for the limit of this process",
+    "ENAMETOOLONG": "the name is too long",
+    "ETIMEDOUT": "the network drive does not answer",
+    "ESTALE": "the network drive was reconnected",
+}
+
+
+def reasonOf(error: Exception) -> str:
+    """The reason of an error in words for the user, where they are known."""
+    if isinstance(error, OSError):
+        return _WORDS.get(errno.errorcode.get(error.errno or 0, "")) or error.strerror or str(error)
+    return str(error)
+
 
 HEADER = ".seq.nhdr"
 RAW = ".raw"
@@ -105,3 +118,56 @@ def nothingIsNamed(folder: str, name: str, besides: str = "") -> bool:
     """True when none of a part's files is there, except perhaps the one with the suffix ``besides``."""
     suffixes = (HEADER, POSES, RAW, LINES, LOCK, MANIFEST)
     return not any(os.path.lexists(os.path.join(folder, name + suffix)) for suffix in suffixes if suffix != besides)
+
+
+LONGEST = 5.0
+"""Most seconds for a folder to respond."""
+_SOME = 1 << 16
+"""Bytes that are written as a test: as many as the first lines of a recording."""
+
+
+def prepareFolder(folder: str) -> None:
+    """Make a folder when it is missing, and make, write, rename and remove a file in it.
+
+    :param folder: absolute path.
+    :raises RecordingFolderError: that is not possible, or takes longer than LONGEST.
+    """
+    errors: list[Exception] = []
+
+    def attempt() -> None:
+        try:
+            makePrivateFolder(folder)
+            _write(os.path.join(folder, f".RealTimeImaging-{os.getpid()}-{threading.get_ident()}"))
+        except (OSError, ValueError) as error:  # ValueError: characters that no file name can have
+            errors.append(error)
+
+    # A disconnected network drive may respond after minutes, and would block Slicer meanwhile.
+    thread = threading.Thread(target=attempt, name="recording folder", daemon=True)
+    thread.start()
+    thread.join(LONGEST)
+    if thread.is_alive():
+        text = f"The folder {folder} does not answer. Is the network drive connected? Choose another folder."
+        raise RecordingFolderError(text)
+    if errors:
+        reason = (
+            "it is a file"
+            if os.path.isfile(folder)
+            else reasonOf(errors[0])
+            if isinstance(errors[0], OSError)
+            else "no file can have this name"
+        )
+        raise RecordingFolderError(f"Nothing can be recorded in {folder}: {reason}. Choose another folder.")
+
+
+def _write(path: str) -> None:
+    handle = openPrivate(path + UNFINISHED, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    name = path + UNFINISHED
+    try:
+        try:
+            writeAll(handle, bytes(_SOME))
+        finally:
+            os.close(handle)  # a full network drive may report its error only here
+        os.replace(name, path)
+        name = path
+    finally:
+        os.unlink(name)

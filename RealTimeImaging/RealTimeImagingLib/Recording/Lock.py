@@ -17,7 +17,7 @@ import os
 import platform
 import sys
 
-from ..Private import openPrivate
+from ..Model.Files import openPrivate
 
 if sys.platform == "win32":
     import msvcrt

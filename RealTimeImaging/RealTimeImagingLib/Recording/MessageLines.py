@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..DeviceMessage import KINDS, DeviceMessage
-from ..Errors import FrameError
-from ..Frame import checkMatrix
+from ..Model.DeviceMessage import KINDS, DeviceMessage
+from ..Model.Errors import FrameError
+from ..Model.Frame import checkMatrix
 from .FrameTimes import usable
 from .Lines import Missed, checkAttributesRead, parsed, versions
 from .Poses import OK

@@ -11,13 +11,12 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ..Event import Event
+from ..Model.Event import Event
 from .Layout import LINES, MANIFEST, MESSAGES, RAW, UNFINISHED
 from .Lines import PartLine, checkNumbers
 from .Manifest import readManifest, writeManifest
-from .MessageFile import writePoses
 from .MessageLines import MessageLine, MessagesLine
-from .MessageManifest import Tally
+from .MessageRecorder import Tally, writePoses
 
 
 def areMessages(folder: str, base: str) -> bool:

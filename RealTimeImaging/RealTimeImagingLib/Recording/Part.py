@@ -1,4 +1,4 @@
-"""The growing files of one part: pixels, and one line a frame beside them."""
+"""Growing files of one part: pixels, and one line a frame beside them."""
 
 from __future__ import annotations
 
@@ -7,22 +7,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..Frame import Frame, Pixels
-from ..Private import openPrivate
+from ..Model.Files import openPrivate, writeAll
+from ..Model.Frame import Frame, Pixels
 from .Header import composeHeader, indexValues, replaceFile
 from .Layout import HEADER, LINES, POSES, RAW
-from .Lines import FrameLine, PartLine
+from .Lines import LOOK_EVERY, FrameLine, PartGone, PartLine
 from .Poses import composePoses
 
 MOST_FRAMES = 3000
 """Frames of one part: building a sequence in Slicer's scene is quadratic in their number."""
-LOOK_EVERY = 0.1
-"""Seconds between two looks whether the files are still there: one costs more than the line of a frame."""
 _FLAGS = os.O_RDWR | getattr(os, "O_BINARY", 0)
-
-
-class PartGone(OSError):
-    """The files of a part were removed or replaced, and their folder is there."""
 
 
 class GrowingPart:
@@ -206,13 +200,3 @@ def writeFinished(
     if any(matrix is not None for matrix in matrices):
         replaceFile(path + POSES, composePoses(part.ijkToRAS, matrices, indexValues(times)[1]))
     replaceFile(path + HEADER, composeHeader(part, name, times, lines))
-
-
-def writeAll(handle: int, data: bytes | memoryview) -> None:
-    """:raises OSError: not all could be written."""
-    # The system takes at most 2 GiB at once, and less when the disk is nearly full.
-    written = os.write(handle, data)
-    if written < (len(data) if isinstance(data, bytes) else data.nbytes):
-        left = memoryview(data).cast("B")[written:]
-        while left:
-            left = left[os.write(handle, left) :]

@@ -6,17 +6,28 @@ import math
 import os
 from collections.abc import Mapping
 
-from ..Errors import FrameError, RecordingError
-from ..Event import Event
-from ..Frame import Frame, checkMatrix, checkPixels
+from ..Model.Errors import FrameError, RecordingError
+from ..Model.Event import Event
+from ..Model.Frame import Frame, checkMatrix, checkPixels
 from .FrameTimes import LEAST_STEP, FrameTimes, Origin, usable
 from .Header import checkAttributes
-from .Layout import HEADER, LINES, LOCK, MANIFEST, RAW, baseName, candidates, fileName, nothingIsNamed, partName
-from .Lines import FrameLine, Missed, PartLine, flat, storedType
+from .Layout import (
+    HEADER,
+    LINES,
+    LOCK,
+    MANIFEST,
+    RAW,
+    baseName,
+    candidates,
+    fileName,
+    nothingIsNamed,
+    partName,
+    reasonOf,
+)
+from .Lines import FrameLine, Missed, PartGone, PartLine, flat, storedType
 from .Lock import Lock
 from .Manifest import composeManifest, partEntry, writeManifest
-from .Part import GrowingPart, PartGone
-from .Reasons import reasonOf
+from .Part import GrowingPart
 
 
 class Recorder:

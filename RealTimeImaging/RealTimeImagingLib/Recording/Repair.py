@@ -15,14 +15,26 @@ from typing import Any
 
 import numpy as np
 
-from ..Event import Event
-from .Layout import HEADER, LINES, LOCK, MANIFEST, MESSAGES, POSES, RAW, STREAMS, UNFINISHED, fileName, isPartOf
+from ..Model.Event import Event
+from .Layout import (
+    HEADER,
+    LINES,
+    LOCK,
+    MANIFEST,
+    MESSAGES,
+    POSES,
+    RAW,
+    STREAMS,
+    UNFINISHED,
+    fileName,
+    isPartOf,
+    reasonOf,
+)
 from .Lines import FrameLine, Missed, PartLine, checkNumbers, storable
 from .Lock import Lock, isLock
 from .Manifest import composeManifest, partEntry, readManifest, writeManifest
 from .MessageRepair import areMessages, repairMessages
 from .Part import writeFinished
-from .Reasons import reasonOf
 
 log = logging.getLogger(__name__)
 
@@ -343,3 +355,13 @@ def _remove(path: str) -> None:
         os.unlink(path)
     except FileNotFoundError:
         pass
+
+
+def repairedLine(repair: Repair) -> dict[str, Any]:
+    """The line ``repaired`` about one recording."""
+    return {
+        "recording": repair.recording,
+        "name": repair.name,
+        "paths": repair.headers,
+        "messages": repair.messages,
+    }

@@ -7,14 +7,24 @@
 See Layout for the files, Lines for what is told of a frame, and MessageLines for what is told of a message.
 """
 
+from __future__ import annotations
+
 from .FrameTimes import Origin
 from .Header import checkAttributes
-from .Layout import fileName, freeName
+from .Layout import fileName, freeName, reasonOf
 from .MessageRecorder import MessageRecorder
 from .Poses import OK as POSE_OK
-from .Reading import Checksums, FrameEntry, RecordedPart, checksums, noteChecksum, openRecording
-from .ReadingMessages import Pose, RecordedMessages, openMessages
-from .Reasons import reasonOf
+from .Reading import (
+    Checksums,
+    FrameEntry,
+    Pose,
+    RecordedMessages,
+    RecordedPart,
+    checksums,
+    noteChecksum,
+    openMessages,
+    openRecording,
+)
 from .Recorder import Recorder
 from .Repair import Repair, repair, unfinished
 

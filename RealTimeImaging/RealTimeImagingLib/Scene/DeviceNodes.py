@@ -1,20 +1,162 @@
-"""What devices say beside images, the newest of each in one persistent node: transforms, points, surfaces, texts."""
+"""Messages of devices in the scene, the newest in one persistent node: transforms, points, surfaces, texts."""
 
 from __future__ import annotations
 
+import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import vtk
+from vtk.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray
 
-from ..DeviceMessage import DeviceMessage
-from ..DeviceWords import words
-from ..Errors import DeviceMessageError, TooManyDevicesError
-from .DevicePoints import Look, isWhole, lookOf, setLook, writeLine, writePoints
-from .DeviceSurface import polyDataOf
-from .PlainText import attributeName, plain
+from ..Model.DeviceMessage import DeviceMessage, words
+from ..Model.Errors import DeviceMessageError, TooManyDevicesError
+from .Nodes import attributeName, plain
+
+Look = tuple[float, tuple[int, ...]]
+
+MOVED_AT_MOST = 100
+"""More points than these are made anew: the time that Slicer takes to move one grows with their number."""
+
+
+def isWhole(point: Mapping[str, Any]) -> bool:
+    """Whether all coordinates of a point, or of both ends of a trajectory, are numbers."""
+    return all(math.isfinite(number) for key in ("position", "entry") for number in point.get(key, ()))
+
+
+def writePoints(node: Any, points: Sequence[Mapping[str, Any]]) -> None:
+    """Make these the control points of a vtkMRMLMarkupsFiducialNode.
+
+    Up to MOVED_AT_MOST points of the same names move, so that what the user set for one of them stays; otherwise all
+    are made anew.
+
+    :param points: as in :class:`DeviceMessage`; positions in the node's own coordinates, millimetres.
+    """
+    names = [plain(point.get("name", "")) for point in points]
+    descriptions = [", ".join(plain(point[key]) for key in ("group", "owner") if point.get(key)) for point in points]
+    _write(node, names, [point["position"] for point in points])
+    for index, description in enumerate(descriptions):
+        node.SetNthControlPointDescription(index, description)
+
+
+def writeLine(node: Any, way: Mapping[str, Any]) -> None:
+    """Make a trajectory a vtkMRMLMarkupsLineNode, from the entry to the target."""
+    _write(node, ["Entry", "Target"], [way["entry"], way["position"]])
+
+
+def _write(node: Any, names: Sequence[str], positions: Sequence[Sequence[float]]) -> None:
+    count = node.GetNumberOfControlPoints()
+    if count <= MOVED_AT_MOST and list(names) == [node.GetNthControlPointLabel(index) for index in range(count)]:
+        for index, position in enumerate(positions):
+            node.SetNthControlPointPosition(index, *position)
+        return
+    if count:
+        node.RemoveAllControlPoints()
+    for name, position in zip(names, positions, strict=True):
+        node.AddControlPoint(tuple(position), name)
+
+
+def lookOf(point: Mapping[str, Any]) -> Look:
+    """Diameter in millimetres, and red, green, blue, opacity from 0 to 255; 0 and (), when the device gave none."""
+    diameter, rgba = float(point.get("diameter") or 0), tuple(point.get("rgba") or ())
+    return diameter if 0 < diameter < math.inf else 0.0, rgba if len(rgba) == 4 and rgba[3] else ()
+
+
+def setLook(node: Any, look: Look) -> None:
+    """Let a markups node look so; what is not given stays."""
+    display = node.GetDisplayNode()
+    if display is None:
+        return
+    diameter, rgba = look
+    modifying = display.StartModify()
+    if diameter:
+        display.SetUseGlyphScale(False)
+        display.SetGlyphSize(diameter)
+    if rgba:
+        color = [value / 255 for value in rgba]
+        display.SetSelectedColor(*color[:3])
+        display.SetColor(*color[:3])
+        display.SetOpacity(color[3])
+    display.EndModify(modifying)
+
+
+_CELLS = {"vertices": "SetVerts", "lines": "SetLines", "polygons": "SetPolys", "strips": "SetStrips"}
+"""In the order in which VTK numbers cells."""
+
+Array = np.ndarray[Any, Any]
+
+
+def polyDataOf(values: Mapping[str, Any]) -> Any:
+    """vtkPolyData of a message of the kind "polydata", in millimetres in RAS.
+
+    :param values: as in :class:`DeviceMessage`.
+    :raises DeviceMessageError: a number that is none, a cell of points that there are not, or values that are not one
+        for each point or cell. VTK itself would read beyond its memory.
+    """
+    points = _decoded(values["points"], "<f4").reshape(-1, 3)
+    if not np.isfinite(points).all():
+        raise DeviceMessageError("A surface has points whose coordinates are no numbers.")
+    made = vtk.vtkPolyData()
+    made.SetPoints(vtk.vtkPoints())
+    made.GetPoints().SetData(numpy_to_vtk(points, deep=True))
+    count = 0
+    for name, put in _CELLS.items():
+        flat = _decoded(values.get(name, ""), "<i4").astype(np.int64)
+        if flat.size:
+            count += _checkCells(flat, len(points))
+            cells = vtk.vtkCellArray()
+            cells.ImportLegacyFormat(numpy_to_vtkIdTypeArray(flat, deep=True))
+            getattr(made, put)(cells)
+    for one in values.get("scalars", ()):
+        _addScalars(made, one, len(points), count)
+    return made
+
+
+def _decoded(text: str, dtype: str) -> Array:
+    found = np.frombuffer(base64.b64decode(text), np.uint8)
+    size = np.dtype(dtype).itemsize
+    return found[: found.size // size * size].view(dtype).astype(np.dtype(dtype).newbyteorder("="))
+
+
+def _checkCells(flat: Array, points: int) -> int:
+    width = int(flat[0]) + 1
+    if width > 0 and flat.size % width == 0 and (flat[::width] == width - 1).all():
+        starts = np.arange(0, flat.size, width)
+    else:
+        starts = _starts(flat.tolist())
+    indices = np.delete(flat, starts)
+    if indices.size and (indices.min() < 0 or indices.max() >= points):
+        raise DeviceMessageError(f"A surface of {points:,} points has a cell of points that are not among them.")
+    return len(starts)
+
+
+def _starts(flat: list[int]) -> Array:
+    starts, place = [], 0
+    while place < len(flat):
+        if flat[place] < 0:
+            break
+        starts.append(place)
+        place += flat[place] + 1
+    if place != len(flat):
+        raise DeviceMessageError("The last cell of a surface is cut off.")
+    return np.array(starts)
+
+
+def _addScalars(made: Any, one: Mapping[str, Any], points: int, cells: int) -> None:
+    ofPoints = one["of"] == "points"
+    values, components = _decoded(one["values"], "<f4"), max(1, int(one["components"]))
+    expected = points if ofPoints else cells
+    if values.size != expected * components:
+        raise DeviceMessageError(
+            f"A surface has {values.size:,} values of {one['name']}, and {expected:,} times {components} were expected."
+        )
+    array = numpy_to_vtk(values.reshape(expected, components), deep=True)
+    array.SetName(str(one["name"]) or "Values")
+    (made.GetPointData() if ofPoints else made.GetCellData()).AddArray(array)
+
 
 RESERVED = "RealTimeImaging."
 DEVICE_ATTRIBUTE = f"{RESERVED}Device"

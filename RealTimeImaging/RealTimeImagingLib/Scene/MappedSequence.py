@@ -1,20 +1,146 @@
-"""A part of a recording as a sequence node whose frames are mapped from the file."""
+"""Images and sequences whose voxels stay in a file until they are looked at."""
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import mmap
 import os
+import sys
 import time
+import weakref
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import slicer
 import vtk
+from vtk.util.numpy_support import get_vtk_array_type
 
-from ..Frame import Pixels, componentsOf, describe
+from ..Model.Frame import Matrix, Pixels, componentsOf, describe
 from ..Recording import RecordedPart
-from .MappedImage import imageOver, mapPrivately
-from .PlainText import plain
+from .Nodes import plain
+from .WindowLevel import displayWindow
+
+
+def imageOver(pixels: Pixels) -> Any:
+    """A vtkImageData over the memory of an array (k, j, i) or (k, j, i, components), which lives as long as it does."""
+    scalars = vtk.vtkDataArray.CreateDataArray(get_vtk_array_type(pixels.dtype))
+    scalars.SetName("ImageScalars")
+    scalars.SetNumberOfComponents(componentsOf(pixels.shape))
+    scalars.SetVoidArray(pixels, pixels.size, 1)
+    # Proxy nodes share VTK's array, so the memory lives as long as that: an observer that is never called holds it.
+    scalars.AddObserver(vtk.vtkCommand.UserEvent, _Holder(pixels))
+    image = vtk.vtkImageData()
+    image.SetDimensions(*reversed(pixels.shape[:3]))
+    image.GetPointData().SetScalars(scalars)
+    return image
+
+
+class _Holder:
+    def __init__(self, held: Pixels) -> None:
+        self._held = held
+
+    def __call__(self, *_: Any) -> None:
+        pass
+
+
+def mapPrivately(path: str, size: int, offset: int = 0) -> Any:
+    """Map a file into memory, copy-on-write. It is unmapped when the memory is not referenced any more.
+
+    Python keeps a file open for each mapping, and a process may have only a limited number of open files: a recording
+    of many streams would use them up. On Linux and macOS this mapping keeps no file open.
+
+    :param offset: a multiple of mmap.ALLOCATIONGRANULARITY.
+    :raises OSError: the file cannot be mapped.
+    """
+    with open(path, "rb") as file:
+        if sys.platform != "win32" and size > 0:
+            return _mapWithoutFile(file.fileno(), size, offset)
+        return mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY, offset=offset)
+
+
+def _mapWithoutFile(handle: int, size: int, offset: int) -> Any:
+    if os.fstat(handle).st_size < offset + size:
+        raise OSError(errno.EINVAL, "it is shorter than its header says")
+    library = ctypes.CDLL(None, use_errno=True)
+    library.mmap.restype = ctypes.c_void_p
+    library.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_int64]
+    library.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    address = library.mmap(None, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE, handle, offset)
+    if address in (None, ctypes.c_void_p(-1).value):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    memory = (ctypes.c_ubyte * size).from_address(address)
+    ending = weakref.finalize(memory, library.munmap, address, size)
+    ending.atexit = False  # type: ignore[misc]
+    return memory
+
+
+def addMappedVolume(
+    scene: Any,
+    path: str,
+    offset: int,
+    dtype: np.dtype[Any],
+    shape: tuple[int, ...],
+    ijkToRAS: Matrix,
+    attributes: Mapping[str, str],
+) -> Any:
+    """A volume node whose voxels are mapped from a raw file; there at once, whatever its size.
+
+    Writing into it changes the memory and not the file. Slicer takes it for stored in that file.
+
+    :param offset: of the first voxel, bytes.
+    :param dtype: with its byte order; another than the machine's is converted, and so read.
+    :param shape: (k, j, i) or (k, j, i, components).
+    :param ijkToRAS: 4x4 float64.
+    :raises OSError: the file cannot be mapped.
+    """
+    memory = mapPrivately(path, os.path.getsize(path))
+    count = int(np.prod(shape))
+    flat: Pixels = np.frombuffer(memory, np.uint8, count * dtype.itemsize, offset)
+    # A header has any length, and VTK's arrays want their values at whole multiples of their size.
+    pixels = (flat if offset % dtype.itemsize == 0 else flat.copy()).view(dtype).reshape(shape)
+    if not dtype.isnative:
+        pixels = pixels.astype(dtype.newbyteorder("="))
+    kind = "vtkMRMLVectorVolumeNode" if len(shape) == 4 else "vtkMRMLScalarVolumeNode"
+    name = os.path.basename(path).removesuffix(".nrrd")
+    node = scene.AddNewNodeByClass(kind, scene.GenerateUniqueName(name))
+    # Before there is an image: its histogram would be taken, which reads all of the file.
+    node.CreateDefaultDisplayNodes()
+    node.GetDisplayNode().SetAutoWindowLevel(False)
+    matrix = vtk.vtkMatrix4x4()
+    matrix.DeepCopy(ijkToRAS.ravel().tolist())
+    node.SetIJKToRASMatrix(matrix)
+    for key, value in attributes.items():
+        node.SetAttribute(key, value)
+    node.SetAndObserveImageData(imageOver(pixels))
+    window = displayWindow(pixels[shape[0] // 2 :][:1]) or displayWindow(pixels)
+    if window:
+        node.GetDisplayNode().SetWindowLevel(*window)
+    return node
+
+
+def addReadSequence(scene: Any, sequencesLogic: Any, path: str) -> Any:
+    """A sequence browser over a ``.seq.nrrd``, which Slicer's own reader reads; None when it cannot.
+
+    :param sequencesLogic: slicer.modules.sequences.logic().
+    """
+    storage = scene.AddNewNodeByClass("vtkMRMLVolumeSequenceStorageNode")
+    storage.SetFileName(path)
+    name = os.path.basename(path).removesuffix(".seq.nrrd")
+    sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", scene.GenerateUniqueName(name))
+    if not storage.ReadData(sequence):
+        scene.RemoveNode(sequence)
+        scene.RemoveNode(storage)
+        return None
+    sequence.SetAndObserveStorageNodeID(storage.GetID())
+    browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", scene.GenerateUniqueName(f"{name} browser"))
+    browser.AddSynchronizedSequenceNode(sequence)
+    sequencesLogic.UpdateProxyNodesFromSequences(browser)
+    slicer.modules.sequences.showSequenceBrowser(browser)
+    return browser
+
 
 HEADER = ".seq.nhdr"
 RECORDED_STREAM_ATTRIBUTE = "RecordingStream"

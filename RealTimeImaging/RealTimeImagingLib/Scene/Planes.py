@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import vtk
 
-from ..Errors import ControlError
-from ..Frame import Matrix
+from ..Model.Errors import ControlError
+from ..Model.Frame import Matrix
 
 TOLERANCE = 1e-3
 """Greatest difference of what is taken as a rotation from an exact one."""

@@ -12,14 +12,13 @@ from typing import Any
 import slicer
 import vtk
 
-from ..Errors import RecordingError
-from ..Frame import Pixels
+from ..Model.Errors import RecordingError
+from ..Model.Frame import Pixels
 from ..Recording import RecordedMessages, RecordedPart, fileName, openRecording
-from .LiveVolume import arrayOf
+from .LiveVolumes import arrayOf
 from .MappedSequence import HEADER, RECORDED_STREAM_ATTRIBUTE, MappedSequence
-from .PlainText import plain
+from .Nodes import markStored, plain
 from .RecordedTransforms import RecordedTransforms, Span
-from .Stored import markStored
 from .WindowLevel import commonWindow, displayWindow
 
 PART_ATTRIBUTE = "RecordingPart"

@@ -20,12 +20,11 @@ from typing import Any
 import slicer
 import vtk
 
-from ..DeviceMessage import SEEN
-from ..Errors import RecordingError
+from ..Model.DeviceMessage import SEEN
+from ..Model.Errors import RecordingError
 from ..Recording import POSE_OK, RecordedMessages, openMessages
 from .MappedSequence import TOLERANCE
-from .PlainText import plain
-from .Stored import markStored
+from .Nodes import markStored, plain
 
 MOST_POSES = 10_000
 """Of a device in one browser: building is quadratic in their number. Where more came, those are there that an image

@@ -8,10 +8,9 @@ from typing import Any
 
 import vtk
 
-from .Layers import LAYERS, layersOf, setVolumeIn, volumeIn
-from .LiveVolume import STREAM_ATTRIBUTE
+from .LiveVolumes import STREAM_ATTRIBUTE
 from .RecordedSequences import streamsOf
-from .Views import ALL_VIEWS, Views
+from .Views import ALL_VIEWS, LAYERS, Views, layersOf, setVolumeIn, volumeIn
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Which slice views show a live volume. Zoom, position and slice are the user's: they change only when they must."""
+"""Slice views that show a live volume. Zoom, position and slice are the user's: they change only when they must."""
 
 from __future__ import annotations
 
@@ -9,8 +9,33 @@ import numpy as np
 import slicer
 import vtk
 
-from .Layers import LAYERS, setVolumeIn, volumeIn
 from .Planes import FollowedPlane
+
+LAYERS = ("Background", "Foreground")
+
+
+def composites(scene: Any) -> Iterator[Any]:
+    """The vtkMRMLSliceCompositeNode of each slice view."""
+    nodes = scene.GetNodesByClass("vtkMRMLSliceCompositeNode")
+    nodes.UnRegister(None)
+    for index in range(nodes.GetNumberOfItems()):
+        yield nodes.GetItemAsObject(index)
+
+
+def volumeIn(composite: Any, layer: str) -> str:
+    """ID of the volume in "Background" or "Foreground"; empty when there is none."""
+    return getattr(composite, f"Get{layer}VolumeID")() or ""
+
+
+def setVolumeIn(composite: Any, layer: str, nodeID: str) -> None:
+    """Put a volume into "Background" or "Foreground"; zoom, position and slice stay."""
+    getattr(composite, f"Set{layer}VolumeID")(nodeID)
+
+
+def layersOf(scene: Any, nodeID: str) -> list[tuple[Any, str]]:
+    """The composite nodes and layers that show a volume."""
+    return [(one, layer) for one in composites(scene) for layer in LAYERS if volumeIn(one, layer) == nodeID]
+
 
 ALL_VIEWS = "all"
 NO_VIEW = "none"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..Frame import Pixels, componentsOf
+from ..Model.Frame import Pixels, componentsOf
 
 SAMPLES = 32_000
 LOW, HIGH = 0.1, 99.9

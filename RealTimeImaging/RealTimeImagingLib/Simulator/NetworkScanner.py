@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO
 
-from ..Frame import Image, checksum
+from ..Model.Frame import Image, checksum
 from ..OpenIGTLink import ImageMessage, packBuffers
-from .Scanner import waitUntil
+from .FolderScanner import waitUntil
 
 TURN = 0.1
 """Seconds that a socket waits before it is asked whether to stop."""

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from ..Errors import RequestError
-from ..Frame import Image, checksum
-from .Scanner import waitUntil
+from ..Model.Errors import RequestError
+from ..Model.Frame import Image, checksum
+from .FolderScanner import waitUntil
 
 ANSWER_TIME = 10.0
 """Seconds for an answer."""

@@ -11,9 +11,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from ..Errors import NotAnImageError
-from ..Frame import LPS_TO_RAS, Image, Matrix, Pixels, checksum
-from .Scanner import waitUntil
+from ..Model.Errors import NotAnImageError
+from ..Model.Frame import LPS_TO_RAS, Image, Matrix, Pixels, checksum
+from .FolderScanner import waitUntil
 
 RETRY = 0.2
 """Seconds before a receiver is called again that did not answer."""

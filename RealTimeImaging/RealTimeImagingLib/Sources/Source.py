@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from ..DeviceMessage import DeviceMessage
-from ..Event import Event
-from ..Frame import Image
+from ..Model.DeviceMessage import DeviceMessage
+from ..Model.Event import Event
+from ..Model.Frame import Image
 
 
 @dataclass(frozen=True)

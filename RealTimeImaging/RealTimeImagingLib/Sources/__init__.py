@@ -1,58 +1,75 @@
-"""Where frames come from, one file a source."""
+"""Sources of images, one folder a kind."""
 
 from __future__ import annotations
 
-from ..Journal import Journal
-from ..Readers import Lend
-from ..Settings import (
-    CameraSettings,
-    DICOMSettings,
-    FolderSettings,
-    HTTPSettings,
-    OpenIGTLinkSettings,
-    PushSettings,
-    ReplaySettings,
-    SourceSettings,
-)
-from .Folder import FolderSource
-from .Push import Inlet, PushSource
-from .Replay import ReplaySource
-from .Source import Arrival, Buffered, Detailed, Source
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
-__all__ = ["Arrival", "Buffered", "Detailed", "Inlet", "Source", "openSource"]
+from ..Model.Errors import SettingsError
+from ..Model.Settings import SourceSettings
+from .Camera import FLIPS, ROTATIONS, CameraSettings
+from .DICOM import DICOMSettings
+from .Folder import EXISTING, SERIES, FolderSettings, checkRecordingFolder
+from .HTTP import HTTPSettings
+from .OpenIGTLink import ENGINES, ROLES, BroadcastSettings, OpenIGTLinkSettings
+from .Push import PushSettings
+from .Replay import PACES, RATES, SPEEDS, ReplaySettings
+
+__all__ = [
+    "ENGINES",
+    "EXISTING",
+    "FLIPS",
+    "KINDS",
+    "PACES",
+    "RATES",
+    "ROLES",
+    "ROTATIONS",
+    "SERIES",
+    "SPEEDS",
+    "BroadcastSettings",
+    "CameraSettings",
+    "DICOMSettings",
+    "FolderSettings",
+    "HTTPSettings",
+    "OpenIGTLinkSettings",
+    "PushSettings",
+    "ReplaySettings",
+    "SourceSettings",
+    "checkRecordingFolder",
+    "settingsFromJSON",
+]
+
+KINDS: dict[str, type[SourceSettings]] = {
+    settings.kind: settings
+    for settings in (
+        FolderSettings,
+        ReplaySettings,
+        PushSettings,
+        OpenIGTLinkSettings,
+        HTTPSettings,
+        CameraSettings,
+        DICOMSettings,
+    )
+}
 
 
-def openSource(
-    settings: SourceSettings, journal: Journal, lend: Lend = lambda nbytes: None, inlet: Inlet | None = None
-) -> Source:
-    """The source that the settings describe; what the journal holds from an earlier process is not done again.
+def settingsFromJSON(values: Mapping[str, Any]) -> SourceSettings:
+    """The settings that :meth:`SourceSettings.toJSON` wrote.
 
-    :param lend: gives memory (uint8) to decode an image into, or None when there is none to spare.
-    :param inlet: the memory through which pixels come from Slicer; only frames made in Python need it.
-    :raises TypeError: settings of no known source.
+    :raises SettingsError: an unknown kind, an unknown name or a value that cannot work.
     """
-    if isinstance(settings, FolderSettings):
-        return FolderSource(settings, journal, lend=lend)
-    if isinstance(settings, ReplaySettings):
-        return ReplaySource(settings, journal, lend=lend)
-    if isinstance(settings, PushSettings) and inlet:
-        return PushSource(journal, inlet, lend)
-    if isinstance(settings, HTTPSettings):
-        from .HTTP import HTTPSource
-
-        return HTTPSource(settings, journal, lend=lend)
-    if isinstance(settings, OpenIGTLinkSettings):
-        # What it needs comes with pyigtl, which the other sources do without.
-        from .OpenIGTLink import OpenIGTLinkSource
-
-        return OpenIGTLinkSource(settings, journal, lend=lend)
-    if isinstance(settings, CameraSettings):
-        from .Camera import CameraSource
-
-        return CameraSource(settings, journal, lend=lend)
-    if isinstance(settings, DICOMSettings):
-        # What it needs comes with pynetdicom.
-        from .DICOM import DICOMSource
-
-        return DICOMSource(settings, journal, lend=lend)
-    raise TypeError(f"There is no source for {type(settings).__name__}.")
+    given = dict(values)
+    kind = given.pop("kind", None)
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise SettingsError(f"There is no source of the kind {kind!r}; there are {', '.join(KINDS)}.")
+    known = {field.name for field in dataclasses.fields(KINDS[kind])}
+    unknown = sorted(set(given) - known)
+    if unknown:
+        raise SettingsError(
+            f"The source {kind} has no setting {', '.join(unknown)}; it has {', '.join(sorted(known))}."
+        )
+    try:
+        return KINDS[kind](**given)
+    except (TypeError, AttributeError) as error:
+        raise SettingsError(f"The settings of the source {kind} do not fit: {error}") from error

@@ -8,8 +8,8 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from ...Handle import Handle
-from ...Settings import FLIPS, ROTATIONS, CameraSettings
+from ...Host.RunningSource import Handle
+from ...Sources.Camera import FLIPS, ROTATIONS, CameraSettings
 from .SourceFields import SourceFields
 
 OFFERED = ("cameraSizeComboBox", "cameraRateComboBox", "cameraCodecComboBox", "cameraBackendComboBox")

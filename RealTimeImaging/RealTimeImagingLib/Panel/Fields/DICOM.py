@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from slicer.i18n import tr as _
 
-from ...Handle import Handle
-from ...Settings import DICOMSettings
+from ...Host.RunningSource import Handle
+from ...Sources.DICOM import DICOMSettings
 from .SourceFields import SourceFields, listed
 
 MEGABYTE = 1 << 20

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from slicer.i18n import tr as _
 
-from ...Handle import Handle
-from ...Settings import EXISTING, FolderSettings
+from ...Host.RunningSource import Handle
+from ...Sources.Folder import EXISTING, FolderSettings
 from .SourceFields import SourceFields
 
 

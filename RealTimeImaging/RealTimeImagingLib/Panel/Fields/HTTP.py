@@ -7,8 +7,8 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from ...Handle import Handle
-from ...Settings import HTTPSettings
+from ...Host.RunningSource import Handle
+from ...Sources.HTTP import HTTPSettings
 from .SourceFields import SourceFields, listed
 
 MEGABYTE = 1 << 20

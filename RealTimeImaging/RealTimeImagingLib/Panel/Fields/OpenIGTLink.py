@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from slicer.i18n import tr as _
 
-from ...Connector import connectorAvailable
-from ...Settings import ENGINES, ROLES, OpenIGTLinkSettings
+from ...Host.Connector import connectorAvailable
+from ...Sources.OpenIGTLink import ENGINES, ROLES, OpenIGTLinkSettings
 from .SourceFields import SourceFields, listed
 
 MEGABYTE = 1 << 20

@@ -6,8 +6,8 @@ import os
 
 from slicer.i18n import tr as _
 
-from ...Handle import Handle
-from ...Settings import PACES, ReplaySettings
+from ...Host.RunningSource import Handle
+from ...Sources.Replay import PACES, ReplaySettings
 from .SourceFields import SourceFields
 
 

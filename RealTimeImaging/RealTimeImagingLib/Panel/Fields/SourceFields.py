@@ -8,8 +8,8 @@ from typing import Any, Generic, TypeVar
 
 from slicer.i18n import tr as _
 
-from ...Handle import Handle
-from ...Settings import SourceSettings
+from ...Host.RunningSource import Handle
+from ...Model.Settings import SourceSettings
 
 _Settings = TypeVar("_Settings", bound=SourceSettings)
 

@@ -1,1 +1,0 @@
-"""Which cameras there are and what they offer: asked by a process of its own, as a driver may hang."""

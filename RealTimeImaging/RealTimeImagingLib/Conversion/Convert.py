@@ -1,0 +1,288 @@
+"""A conversion from its folder to its report, in the process that calls and in those that help it."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from typing import Any
+
+from ..Recording.Layout import candidates
+from . import ConversionSettings
+from .Headers import Refused, Slice
+from .Plan import Planned, batches, divided, plan
+from .Report import CANCELLED, DONE, FAILED, SKIPPED, Report
+from .Scan import listFiles, scanFiles
+from .State import UNFINISHED, State
+from .Tags import fieldsOf, tagsOf
+from .Tasks import Outcome, Task, removeFile, runPiece, runTasks
+from .Volumes import volumesOf
+from .WorkerPool import Crew, Job
+
+SCANNED = 160
+"""Most files whose headers are read in one job."""
+LASTING = 2000
+"""Files whose conversion lasts long enough for other processes to help from the beginning."""
+_SCAN = 0.1
+"""Part of the progress bar for reading headers."""
+_SOON = 0.5
+"""Seconds of work after which the time that is left is estimated."""
+
+
+class Progress:
+    """How far a conversion is, and whether it is still wanted; other threads may look at it.
+
+    :param onChange: called in the conversion's thread, several times a second, with this.
+    """
+
+    def __init__(self, onChange: Callable[[Progress], object] = lambda _: None) -> None:
+        self.part = 0.0
+        """From 0 to 1."""
+        self.words = "Looking for files"
+        self.left: float | None = None
+        """Seconds, an estimate; None while unknown."""
+        self.cancelled = False
+        """Set it to end the conversion."""
+        self.unfinished: set[str] = set()
+        """Paths of files that are being written."""
+        self._onChange = onChange
+
+    def tell(self, part: float, words: str, left: float | None = None) -> None:
+        """Note how far it is."""
+        self.part, self.words, self.left = part, words, left
+        self._onChange(self)
+
+
+class _Cancelled(Exception):
+    """It is not wanted any more."""
+
+
+def convert(settings: ConversionSettings, executor: Executor | None = None, progress: Progress | None = None) -> Report:
+    """Convert all DICOM files below a folder.
+
+    The report is also in the output folder, as ``conversion.json`` and ``conversion.csv``. When it was cancelled, what
+    is done stays, and the report says of the rest that it was cancelled.
+
+    :param executor: does the work instead of processes that are started for it, as one of a cluster, whose machines see
+        both folders under the same paths.
+    :raises ConversionError: the output folder cannot be written, or another conversion writes there.
+    :raises OSError: the report cannot be written (disk full); what is done stays, and the next run knows it.
+    """
+    state = State(settings.output)
+    try:
+        return _Conversion(settings, state, executor, progress or Progress()).run()
+    finally:
+        state.close()
+
+
+class _Conversion:
+    def __init__(
+        self, settings: ConversionSettings, state: State, executor: Executor | None, progress: Progress
+    ) -> None:
+        self._settings, self._state, self._progress = settings, state, progress
+        self._workers = settings.workers or os.cpu_count() or 1
+        self._divides = executor is None or isinstance(executor, ProcessPoolExecutor | ThreadPoolExecutor)
+        self._crew = Crew(self._workers, executor)
+        self._report = Report(settings.input, settings.output)
+        self._started = self._begun = time.monotonic()
+        self._total = self._worked = self._ended = self._count = 0
+        self._byNumber: dict[int, Planned] = {}
+        self._former = {key: entry.bytes for key, entry in state.entries.items()}
+
+    def run(self) -> Report:
+        try:
+            planned = self._plan(self._scan())
+            self._work(planned)
+        except _Cancelled:
+            pass
+        except KeyboardInterrupt:
+            self._progress.cancelled = True
+        finally:
+            self._crew.close()
+            for path in list(self._progress.unfinished):
+                removeFile(path)
+        self._report.seconds = time.monotonic() - self._started
+        self._state.finish(self._report)
+        return self._report
+
+    def _check(self) -> None:
+        if self._progress.cancelled:
+            raise _Cancelled
+
+    # ---- headers
+
+    def _scan(self) -> list[Slice | Refused]:
+        settings = self._settings
+        refused: list[Slice | Refused] = []
+        paths = []
+        for path in listFiles(settings.input, settings.output, refused.append):
+            paths.append(path)
+            if len(paths) % 1000 == 0:
+                self._check()
+        if len(paths) >= LASTING:
+            self._crew.hurry()
+        tags = tagsOf(("SeriesNumber", "SeriesDescription", *fieldsOf(settings.name), *settings.keys))
+        found: dict[int, list[Slice | Refused]] = {}
+        # Each process as many jobs as the others, all of one size.
+        size = max(1, math.ceil(len(paths) / self._workers / max(1, math.ceil(len(paths) / self._workers / SCANNED))))
+
+        def handle(job: Job, result: Any, error: BaseException | None) -> Iterable[Job]:
+            begin, chunk, _ = job.argument
+            if error and len(chunk) > 1:
+                # One of these files crashed the process: read each file on its own.
+                return [Job(scanChunk, (begin + at, [path], tags)) for at, path in enumerate(chunk)]
+            words = "The header is damaged: the process that read it crashed."
+            found[begin] = [Refused(path, "damaged", words) for path in chunk] if error else result
+            part = _SCAN * len(found) * size / max(1, len(paths))
+            self._progress.tell(min(part, _SCAN), f"Reading headers of {len(paths):,} files")
+            return ()
+
+        chunks = range(0, len(paths), size)
+        jobs = [Job(scanChunk, (begin, paths[begin : begin + size], tags)) for begin in chunks]
+        self._crew.each(jobs, handle, self._check)
+        return [*refused, *(one for begin in sorted(found) for one in found[begin])]
+
+    # ---- plan
+
+    def _plan(self, found: list[Slice | Refused]) -> list[Planned]:
+        settings, report = self._settings, self._report
+        volumes, refused = volumesOf(found)
+        start = len(settings.input) + 1
+        report.files = [
+            {"path": one.path[start:] or ".", "code": one.code, "reason": one.reason, "series": one.series}
+            for one in refused
+        ]
+        damaged: dict[str, list[Refused]] = defaultdict(list)
+        for file in refused:
+            if file.series and file.code not in ("duplicate", "no-pixels"):
+                damaged[file.series].append(file)
+        for volume in volumes:
+            volume.warnings += [f"{file.path} is left out: {file.reason}" for file in damaged.get(volume.uid, ())]
+        planned = plan(volumes, settings, self._state)
+        report.entries = [one.done.replaced(status=SKIPPED) if one.done else one.entry for one in planned]
+        for one in planned:
+            if one.entry.reason:
+                self._end(one, FAILED, one.entry.reason)
+            elif one.done is None:
+                report.entries[one.number] = one.entry.replaced(status=CANCELLED, file="")
+        # From here on the names are known to be ours, whatever happens.
+        self._state.note(one.entry for one in planned if one.task)
+        return planned
+
+    # ---- volumes
+
+    def _work(self, planned: list[Planned]) -> None:
+        waiting = [one for one in planned if one.task]
+        self._total = sum(one.bytes for one in waiting)
+        self._count = len(waiting)
+        self._begun = time.monotonic()
+        self._byNumber = {one.number: one for one in waiting}
+        self._crew.each(self._jobs(waiting), self._handle, self._check)
+
+    def _jobs(self, waiting: list[Planned]) -> list[Job]:
+        jobs: list[Job] = []
+        for batch in batches(waiting):
+            tasks: list[Task] = []
+            for one in batch:
+                assert one.task is not None
+                # Pieces of one file are written by processes of one machine only: over a network they could collide.
+                one.pieces = divided(one, self._workers) if self._divides else [one.task]
+                self._progress.unfinished.add(one.task.path)
+                if len(one.pieces) == 1:
+                    tasks.append(one.task)
+                else:
+                    removeFile(one.task.path)
+                    jobs += [Job(runPiece, piece) for piece in one.pieces]
+            if tasks:
+                jobs.append(Job(runTasks, tasks))
+        return jobs
+
+    def _handle(self, job: Job, result: Any, error: BaseException | None) -> Iterable[Job]:
+        tasks = job.argument if job.function is runTasks else [job.argument]
+        if error is not None:
+            words = f"The process that did it ended: {type(error).__name__} {error}".strip()
+            outcomes = [Outcome(task.number, 0, 0.0, words) for task in tasks]
+        else:
+            outcomes = result if job.function is runTasks else [result]
+        more: deque[Job] = deque()
+        for task, outcome in zip(tasks, outcomes, strict=True):
+            one = self._byNumber[task.number]
+            one.outcomes.append(outcome)
+            self._worked += one.bytes // len(one.pieces)
+            if len(one.outcomes) == len(one.pieces):
+                more += self._whole(one)
+        self._tell()
+        return more
+
+    def _whole(self, one: Planned) -> list[Job]:
+        task = one.task
+        assert task is not None
+        if len(one.pieces) > 1 and any(outcome.narrow for outcome in one.outcomes) and len(task.types) > 1:
+            # A value did not fit: all of it once more, in wider types.
+            wider = task._replace(types=task.types[1:])
+            self._worked -= one.bytes
+            one.pieces, one.outcomes = [wider], []
+            return [Job(runTasks, [wider])]
+        reasons = [outcome.reason for outcome in one.outcomes if outcome.reason]
+        nbytes = sum(outcome.nbytes for outcome in one.outcomes)
+        seconds = sum(outcome.seconds for outcome in one.outcomes)
+        warnings = (*one.entry.warnings, *(words for outcome in one.outcomes for words in outcome.warnings))
+        if not reasons:
+            try:
+                warnings += self._name(one, nbytes)
+            except OSError as error:
+                reasons.append(f"{one.entry.file}: {error.strerror or error}.")
+        one.entry = one.entry.replaced(warnings=warnings, seconds=round(seconds, 4))
+        if reasons:
+            removeFile(task.path)
+            self._end(one, FAILED, reasons[0])
+        else:
+            one.entry = one.entry.replaced(bytes=nbytes)
+            self._end(one, DONE)
+        self._progress.unfinished.discard(task.path)
+        self._ended += 1
+        return []
+
+    def _name(self, one: Planned, nbytes: int) -> tuple[str, ...]:
+        # The file gets its name; what lies there under that name and is not as we left it is kept.
+        task, words = one.task, ""
+        assert task is not None
+        size = os.path.getsize(task.path)
+        if size != nbytes:
+            raise OSError(None, f"{size:,} of {nbytes:,} bytes were written")
+        final = task.path.removesuffix(UNFINISHED)
+        known = self._former.get(one.entry.key)
+        # One of the new size is of a run that was killed before it could note that.
+        if os.path.lexists(final) and os.path.getsize(final) not in (known, nbytes):
+            stem = final.removesuffix(".nrrd").removesuffix(".seq")
+            kept = next(
+                path for name in candidates(f"{stem}_old") if not os.path.lexists(path := name + final[len(stem) :])
+            )
+            os.rename(final, kept)
+            words = f"There was a file of this name that is not the one that was written; it is {kept} now."
+        os.replace(task.path, final)
+        return (words,) if words else ()
+
+    def _end(self, one: Planned, status: str, reason: str = "") -> None:
+        entry = one.entry.replaced(status=status, reason=reason)
+        final = os.path.join(self._settings.output, entry.file)
+        if status == FAILED and not (entry.file and os.path.exists(final)):
+            entry = entry.replaced(file="")
+        self._report.entries[one.number] = entry
+        self._state.note([entry])
+
+    def _tell(self) -> None:
+        done = self._worked / max(1, self._total)
+        taken = time.monotonic() - self._begun
+        left = taken * (1 - done) / done if done > 0 and taken > _SOON else None
+        self._progress.tell(
+            _SCAN + (1 - _SCAN) * done, f"{self._ended:,} of {self._count:,} volumes are converted", left
+        )
+
+
+def scanChunk(chunk: tuple[int, list[str], dict[str, int]]) -> list[Slice | Refused]:
+    """:func:`scanFiles`, as a job."""
+    return scanFiles(chunk[1], chunk[2])

@@ -1,0 +1,239 @@
+"""Bytes of a DICOM file, plain or deflated, and the fragments of encapsulated pixels. Damage does no harm."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ...Model.Errors import NotAnImageError
+from ...Model.Frame import Pixels
+from ..ImageFile import translateErrors
+from ..Inflate import PIECE
+from ..Raw import openFile, readUpTo
+
+LONG_FORM = (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"UN")
+"""PS3.5 section 7.1.2: these have two reserved bytes and a length of 32 bits; SQ, UC, UR and UT, too, but no pixels."""
+
+_PLAIN, _DEFLATED = b"1.2.840.10008.1.2.1", b"1.2.840.10008.1.2.1.99"
+_HEADER = 64 << 20
+"""Most bytes that are believed beside an image."""
+_BEGINNING, _MOST_ZEROS = 8, 8
+"""Bytes with which an element begins, and how many such beginnings of zeros may follow one another."""
+
+
+class Clamped(io.BufferedReader):
+    """A file that never allocates more than it has: a damaged length would make Python reserve gigabytes.
+
+    ``short`` says that more was asked for than is there, or that zeros are where elements should be: a preallocated
+    file is not written so far, and a gigabyte of zeros would be read as millions of elements.
+    """
+
+    name = ""  # which pydicom asks for, and a file in memory has not
+
+    def __init__(self, raw: Any, size: int) -> None:
+        super().__init__(raw)
+        self.size = size
+        self.short = False
+        self._zeros = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        there = max(0, self.size - self.tell())
+        if size is None or size < 0:
+            # pydicom asks for "all" only to inflate it: the syntax is known, and the rest of the header is not there.
+            self.short = True
+            raise NotAnImageError("The file meta information is damaged.", "damaged")
+        self.short = self.short or size > there
+        found = super().read(min(size, there))
+        if size == _BEGINNING:
+            self._zeros = 0 if any(found) else self._zeros + 1
+            if self._zeros > _MOST_ZEROS:
+                self.short = True
+                raise NotAnImageError("Zeros are where elements of the DICOM header should be.", "damaged")
+        return found
+
+
+class Deflated:
+    """A file whose data set is one deflate stream behind the file meta information (PS3.5 section A.5), as the plain
+    file that it stands for. Feeds the inflater only what is new.
+
+    :param offset: of the stream.
+    :param meta: what comes before it, with the transfer syntax of what comes out.
+    :param limit: most bytes one image may have.
+    """
+
+    def __init__(self, path: str, offset: int, meta: bytes, limit: int) -> None:
+        self.path = path
+        self._limit = len(meta) + limit + _HEADER
+        self._position = offset
+        self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        self._content = io.BytesIO(meta)
+        self._content.seek(0, io.SEEK_END)
+
+    def missing(self) -> str | None:
+        """None when the stream has ended, else a sentence.
+
+        :raises NotAnImageError: it is damaged or unpacks to more than is believed.
+        """
+        with openFile(self.path) as file:
+            file.seek(self._position)
+            while not self._inflater.eof and (piece := readUpTo(file, PIECE)):
+                self._position += len(piece)
+                while piece and not self._inflater.eof:
+                    self._content.write(self._unpacked(piece))
+                    piece = self._inflater.unconsumed_tail
+                    if self._content.tell() > self._limit:
+                        raise NotAnImageError(
+                            f"The file unpacks to more than {self._limit:,} bytes; no more are believed.", "too-large"
+                        )
+        if self._inflater.eof:
+            return None
+        return f"The file unpacks to {self._content.tell():,} bytes so far; the end of the deflated data is missing."
+
+    def _unpacked(self, piece: bytes) -> bytes:
+        try:
+            return self._inflater.decompress(piece, PIECE)
+        except zlib.error as error:
+            raise NotAnImageError("The deflated data are damaged.", "damaged") from error
+
+    def open(self) -> BinaryIO:
+        """The plain file."""
+        return io.BytesIO(self._content.getbuffer())
+
+
+def deflatedFile(path: str, limit: int) -> Deflated | None:
+    """What a file stands for in the deflated syntax; None for one in another syntax, or too short to tell."""
+    with openFile(path) as file:
+        head = readUpTo(file, 1 << 14)
+    position, syntax = 132, (0, b"")
+    while head[128:132] == b"DICM" and position + 12 <= len(head):
+        group, element, kind, length = struct.unpack_from("<HH2sH", head, position)
+        begin = position + 8
+        if kind in LONG_FORM:
+            begin, length = position + 12, struct.unpack_from("<I", head, position + 8)[0]
+        if group != 2:
+            break
+        if element == 0x10:
+            syntax = begin, head[begin : begin + length]
+        position = begin + length
+    else:
+        return None
+    if syntax[1].rstrip(b"\0 ") != _DEFLATED:
+        return None
+    begin, name = syntax
+    return Deflated(
+        path, position, head[:begin] + _PLAIN.ljust(len(name), b"\0") + head[begin + len(name) : position], limit
+    )
+
+
+@contextlib.contextmanager
+def guarded(path: str) -> Iterator[None]:
+    """Turn errors of pydicom into a NotAnImageError, see :func:`translateErrors`."""
+    # pydicom warns about every oddity.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with translateErrors(path, "DICOM"):
+            yield
+
+
+_UNDEFINED = 0xFFFFFFFF
+_ENDS = (b"\xff\xd9", b"\xff\xd9\0")
+"""What a frame of JPEG, JPEG-LS or JPEG 2000 ends with: a mark, and perhaps a byte to make the length even."""
+
+
+class Fragments:
+    """The items of PixelData (PS3.5 section A.4) in a file that may still grow.
+
+    :param offset: where the first item, the offset table, begins.
+    """
+
+    def __init__(self, offset: int) -> None:
+        self._next = offset
+        self._ended = False
+        self._found: list[tuple[int, int]] = []
+        self._ofFrame: list[list[tuple[int, int]]] | None = None
+
+    def missing(self, file: BinaryIO, size: int) -> str | None:
+        """None when the sequence delimiter was found; reads only what is new.
+
+        :param size: of the file.
+        :raises NotAnImageError: code "damaged": there is no item where one should be.
+        """
+        while size - self._next >= 8 and not self._ended:
+            file.seek(self._next)
+            tag, length = struct.unpack("<4sI", readUpTo(file, 8))
+            if tag == b"\xfe\xff\xdd\xe0":
+                self._ended = True
+            elif tag != b"\xfe\xff\x00\xe0" or length == _UNDEFINED:
+                raise NotAnImageError(f"There is no fragment of PixelData at byte {self._next:,}.", "damaged")
+            elif self._next + 8 + length > size:
+                break
+            else:
+                self._found.append((self._next + 8, length))
+                self._next += 8 + length
+        if self._ended:
+            return None
+        return f"{max(0, len(self._found) - 1)} fragments of pixels are there ({size:,} bytes), their end is not."
+
+    def frame(self, file: BinaryIO, dataset: Any, frames: int, number: int) -> bytes:
+        """The compressed bytes of one frame.
+
+        :param frames: how many there are.
+        :raises NotAnImageError: code "damaged": fewer are there; code "unsupported": they cannot be told apart.
+        """
+        if self._ofFrame is None:
+            self._ofFrame = self._sorted(file, dataset, frames)
+        if number >= len(self._ofFrame):
+            raise NotAnImageError(
+                f"The header declares {frames:,} frames; {len(self._ofFrame):,} are there.", "damaged"
+            )
+        return b"".join(_bytes(file, fragment) for fragment in self._ofFrame[number])
+
+    def _sorted(self, file: BinaryIO, dataset: Any, frames: int) -> list[list[tuple[int, int]]]:
+        fragments = self._found[1:]
+        if frames == 1:
+            return [fragments]
+        if len(fragments) == frames:
+            return [[fragment] for fragment in fragments]
+        offsets = self._offsets(file, dataset, frames)
+        if offsets is not None:
+            table = self._found[0]
+            begins = [table[0] + table[1] + int(offset) for offset in offsets]
+            ends = [*begins[1:], 1 << 62]
+            return [
+                [fragment for fragment in fragments if begin <= fragment[0] - 8 < end]
+                for begin, end in zip(begins, ends, strict=True)
+            ]
+        # Without a table the ends of the compressed frames tell.
+        found: list[list[tuple[int, int]]] = [[]]
+        for fragment in fragments:
+            found[-1].append(fragment)
+            if _bytes(file, (fragment[0] + max(0, fragment[1] - 3), min(3, fragment[1]))).endswith(_ENDS):
+                found.append([])
+        if len(found) - 1 != frames or found[-1]:
+            raise NotAnImageError("Fragments of PixelData cannot be told apart: no offset table.", "unsupported")
+        return found[:-1]
+
+    def _offsets(self, file: BinaryIO, dataset: Any, frames: int) -> Pixels | None:
+        # The basic offset table, else the extended one (PS3.3 section C.7.6.3.1.8).
+        table = self._found[0] if self._found else (0, 0)
+        if table[1] == 4 * frames:
+            return np.frombuffer(_bytes(file, table), "<u4")
+        extended = dataset.get("ExtendedOffsetTable")
+        if isinstance(extended, bytes) and len(extended) == 8 * frames:
+            return np.frombuffer(extended, "<u8")
+        return None
+
+
+def _bytes(file: BinaryIO, fragment: tuple[int, int]) -> bytes:
+    file.seek(fragment[0])
+    data = readUpTo(file, fragment[1])
+    if len(data) < fragment[1]:
+        raise NotAnImageError("The file became shorter while it was read.", "damaged")
+    return data

@@ -1,0 +1,366 @@
+"""Frames of a multi-frame DICOM file as images, by the place and moment of each frame."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ...Model.Frame import Matrix, pictureToRAS
+from .Geometry import EVEN, MISSING, Placed, earliest, frameStep, frameTimes, numbersOf, ownPlane, planeOf, spacingOf
+from .Pixels import functionalGroup, valueOf
+
+_PLACES = {0x00209056, 0x00209057, 0x00200032, 0x00200037, 0x00201041, 0x00209301, 0x00209302, 0x0048021E, 0x0048021F}
+"""Dimensions of a frame's place: stack, position, orientation, location. All other dimensions belong to its moment."""
+
+
+@dataclass(frozen=True)
+class FrameInfo:
+    """Description of one frame.
+
+    :param plane: IJKToRAS of the frame, 4x4 float64, None without a position.
+    :param stack: StackID, or the dimension that replaces it.
+    :param dimensions: its DimensionIndexValues, without the dimensions of its place.
+    :param temporal: TemporalPositionIndex, None when the frame has none.
+    :param measured: echo, kind, weighting and delays, by keyword; as attributes.
+    """
+
+    number: int
+    plane: Matrix | None
+    time: float | None
+    stack: str
+    dimensions: tuple[int, ...]
+    temporal: int | None
+    measured: dict[str, str] = field(default_factory=dict)
+
+
+def hasOwnPlaces(dataset: Any) -> bool:
+    """True when functional groups have the positions of the frames."""
+    own, shared = dataset.get("PerFrameFunctionalGroupsSequence"), dataset.get("SharedFunctionalGroupsSequence")
+    names = ("PlanePositionSequence", "PlanePositionVolumeSequence")
+    return bool(own) and any(name in groups for groups in (*own, *(shared or ())) for name in names)
+
+
+def framesOf(dataset: Any, columns: int, rows: int, count: int) -> list[FrameInfo]:
+    """Descriptions of ``count`` frames."""
+    times = frameTimes(dataset, count)
+    there = _groupsThere(dataset)
+    pointers = [
+        int(valueOf(item, "DimensionIndexPointer") or 0) for item in dataset.get("DimensionIndexSequence") or ()
+    ]
+    found = []
+    for frame in range(count):
+        content = functionalGroup(dataset, frame, "FrameContentSequence")
+        values = integersOf(content, "DimensionIndexValues")
+        if len(values) != len(pointers):
+            values = []
+        pairs = list(zip(pointers, values, strict=True)) if values else []
+        index = next((str(value) for pointer, value in pairs if pointer == 0x00209056), "")
+        stack = None if content is None else valueOf(content, "StackID")
+        temporal = integersOf(content, "TemporalPositionIndex")
+        found.append(
+            FrameInfo(
+                frame,
+                ownPlane(dataset, frame, columns, rows),
+                times[frame],
+                index if stack is None else str(stack),
+                tuple(value for pointer, value in pairs if pointer not in _PLACES),
+                temporal[0] if temporal else None,
+                _measured(dataset, frame, there),
+            )
+        )
+    return found
+
+
+_MEASURED = (
+    ("MREchoSequence", "EffectiveEchoTime", "EchoTime"),
+    ("MRDiffusionSequence", "DiffusionBValue", "DiffusionBValue"),
+    ("MRDiffusionSequence", "DiffusionDirectionality", "DiffusionDirectionality"),
+    ("CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime", "TriggerTime"),
+    ("TemporalPositionSequence", "TemporalPositionTimeOffset", "TemporalPositionTimeOffset"),
+    ("MRModifierSequence", "InversionTimes", "InversionTime"),
+    ("MRTimingAndRelatedParametersSequence", "FlipAngle", "FlipAngle"),
+    ("SegmentIdentificationSequence", "ReferencedSegmentNumber", "SegmentNumber"),
+)
+"""Functional group, keyword in it, and name as an attribute."""
+_TYPES = ("MRImageFrameTypeSequence", "CTImageFrameTypeSequence", "PETFrameTypeSequence", "XAXRFFrameCharacteristics")
+
+
+def _groupsThere(dataset: Any) -> set[str]:
+    # Keywords of the functional groups that any frame has: asking each frame for each group takes long.
+    from pydicom.datadict import keyword_for_tag
+
+    kinds = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
+    tags = {tag for kind in kinds for groups in dataset.get(kind) or () for tag in groups.keys()}  # noqa: SIM118
+    return {keyword_for_tag(tag) for tag in tags}
+
+
+def _measured(dataset: Any, frame: int, there: set[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for group, keyword, name in _MEASURED:
+        if group not in there:
+            continue
+        item = functionalGroup(dataset, frame, group)
+        value = None if item is None else valueOf(item, keyword)
+        if value is not None:
+            found[name] = str(value)
+    diffusion = functionalGroup(dataset, frame, "MRDiffusionSequence") if "MRDiffusionSequence" in there else None
+    direction = (diffusion.get("DiffusionGradientDirectionSequence") or [None])[0] if diffusion is not None else None
+    if gradient := numbersOf(direction, "DiffusionGradientOrientation", 3):
+        found["DiffusionGradientOrientation"] = "\\".join(f"{value:g}" for value in gradient)
+    for name in there.intersection(_TYPES):
+        item = functionalGroup(dataset, frame, name)
+        if item is not None:
+            kinds = valueOf(item, "FrameType")
+            if kinds is not None:
+                found["ImageType"] = kinds if isinstance(kinds, str) else "\\".join(map(str, kinds))
+            component = valueOf(item, "ComplexImageComponent")
+            if component is not None:
+                found["ComplexImageComponent"] = str(component)
+    return found
+
+
+def integersOf(source: Any | None, name: str) -> list[int]:
+    """The integers of an element; empty where it is missing or damaged."""
+    value = None if source is None else valueOf(source, name)
+    if value is None:
+        return []
+    several = hasattr(value, "__len__") and not isinstance(value, str)
+    try:
+        return [int(number) for number in (value if several else [value])]
+    except (ValueError, TypeError):
+        return []
+
+
+_SAME_AXES = 1e-4
+"""Millimetres in a voxel by which the axes of frames of one volume may differ."""
+_NOWHERE = 1e9
+"""Stands for the axes of a frame without a position."""
+_NEAR, _NEAR_PIXELS = 1e-3, 0.01
+"""Millimetres along the normal, and sides of a pixel, below which two frames lie in one place."""
+_MISSING = 0.5
+"""Most slices that may be missing in all volumes, as a part of those that are there."""
+_VECTORS = tuple(
+    f"{name}Vector"
+    for name in (
+        *("EnergyWindow", "Detector", "Phase", "Rotation", "RRInterval"),
+        *("TimeSlot", "AngularView", "TimeSlice"),
+    )
+)
+
+Key = tuple[Hashable, ...]
+
+
+def placed(dataset: Any, columns: int, rows: int, count: int) -> list[Placed]:
+    """Images of frames without positions in functional groups, in order."""
+    times, matrix = frameTimes(dataset, count), planeOf(dataset, 0, columns, rows)
+    single = [Placed([frame], matrix, times[frame]) for frame in range(count)]
+    step = None if ownPlane(dataset, 0, columns, rows) is None else frameStep(dataset, count)
+    volumes = _byVectors(dataset, count) if step is not None else []
+    if step is None or not volumes:
+        return single
+    matrix[:3, 2] *= step / np.linalg.norm(matrix[:3, 2])
+    return [Placed(frames, matrix, earliest(times, frames)) for frames in volumes]
+
+
+def imagesOf(frames: Sequence[FrameInfo], dataset: Any, columns: int, rows: int) -> list[Placed]:
+    """Images of frames: volumes where the frames are evenly spaced along their normal, else single slices.
+
+    A place that some moments lack, as after an aborted scan, is :data:`MISSING` in them.
+
+    :param frames: as :func:`framesOf` found them in the data set.
+    """
+    nowhere = pictureToRAS(columns, rows, spacingOf(dataset, 0))
+    made: list[Placed] = []
+    for group in stacksOf(frames):
+        made += _imagesOfStack(group, nowhere)
+    return made
+
+
+def stacksOf(frames: Sequence[FrameInfo]) -> list[list[FrameInfo]]:
+    """Group the frames by stack and axes."""
+    groups: list[list[FrameInfo]] = []
+    known: dict[tuple[str, bytes], int] = {}
+    axes = np.empty((len(frames), 3, 2))
+    for frame in frames:
+        own = np.full((3, 2), _NOWHERE) if frame.plane is None else frame.plane[:3, :2]
+        key = frame.stack, own.tobytes()
+        if key not in known:
+            # Axes that differ in their last digits are the same.
+            near = (np.abs(axes[: len(groups)] - own).max(axis=(1, 2)) <= _SAME_AXES).nonzero()[0]
+            same = (int(number) for number in near if groups[number][0].stack == frame.stack)
+            known[key] = next(same, len(groups))
+        number = known[key]
+        if number == len(groups):
+            axes[number] = own
+            groups.append([])
+        groups[number].append(frame)
+    return groups
+
+
+def momentsOf(places: Sequence[Sequence[FrameInfo]]) -> dict[int, Key]:
+    """Key of the moment of each frame, by frame number; the keys sort in order.
+
+    The key is the first of these that tells the frames of each place apart: DimensionIndexValues,
+    TemporalPositionIndex, measured values (echo, kind, weighting, delays), times, and at last the order in the file.
+
+    :param places: the frames that lie in each place.
+    """
+    frames = [frame for place in places for frame in place]
+    most = max(map(len, places))
+    if most == 1:
+        return {frame.number: () for frame in frames}
+    names = sorted({name for frame in frames for name in frame.measured})
+
+    def dimensions(frame: FrameInfo) -> Key:
+        return frame.dimensions
+
+    def temporal(frame: FrameInfo) -> Key:
+        return (-1 if frame.temporal is None else frame.temporal,)
+
+    def measured(frame: FrameInfo) -> Key:
+        return tuple(_sortable(frame.measured.get(name, "")) for name in names)
+
+    ways: tuple[tuple[Callable[[FrameInfo], Key], ...], ...] = (
+        (dimensions,),
+        (temporal,),
+        (dimensions, temporal, measured),
+        (temporal, measured),
+    )
+    for way in ways:
+        keys = {frame.number: tuple(part for one in way for part in one(frame)) for frame in frames}
+        if found := _telling(keys, places, most):
+            return found
+    ranks: dict[int, Key] = {}
+    for place in places:
+        timed = all(frame.time is not None for frame in place)
+        ordered = sorted(place, key=lambda frame: (frame.time if timed and frame.time else 0.0, frame.number))
+        ranks.update((frame.number, (rank,)) for rank, frame in enumerate(ordered))
+    return ranks
+
+
+def placesOf(frames: Sequence[FrameInfo]) -> list[list[FrameInfo]]:
+    """Group frames by place, in order along their normal; all have a plane and the same axes."""
+    first = _plane(frames[0])
+    normal = first[:3, 2] / np.linalg.norm(first[:3, 2])
+    near = min(_NEAR, _NEAR_PIXELS * float(np.linalg.norm(first[:3, :2], axis=0).min()))
+    heights = [float(_plane(frame)[:3, 3] @ normal) for frame in frames]
+    places: list[list[FrameInfo]] = []
+    base = -np.inf
+    for number in sorted(range(len(frames)), key=lambda number: (heights[number], frames[number].number)):
+        if heights[number] - base >= near:
+            places.append([])
+            base = heights[number]
+        places[-1].append(frames[number])
+    return places
+
+
+def _imagesOfStack(frames: Sequence[FrameInfo], nowhere: Matrix) -> list[Placed]:
+    if frames[0].plane is None:
+        return [Placed([frame.number], nowhere, frame.time, _own([frame])) for frame in frames]
+    places = placesOf(frames)
+    moments = momentsOf(places)
+    order = sorted(set(moments.values()), key=tuple)
+    if len(places) == 1:
+        ranks = {key: rank for rank, key in enumerate(order)}
+        ordered = sorted(frames, key=lambda frame: (ranks[moments[frame.number]], frame.number))
+        return [Placed([frame.number], _plane(frame), frame.time, _own([frame])) for frame in ordered]
+    lying = _evenly(places)
+    if lying is None:
+        return [Placed([frame.number], _plane(frame), frame.time, _own([frame])) for frame in frames]
+    matrix, numbers = lying
+    # Files of segmentations mostly omit empty slices: these are not missing.
+    whole = any("SegmentNumber" in frame.measured for frame in frames)
+    found: dict[Key, list[FrameInfo | None]] = {key: [None] * (numbers[-1] + 1) for key in order}
+    for number, place in zip(numbers, places, strict=True):
+        for frame in place:
+            found[moments[frame.number]][number] = frame
+    made = []
+    for key in order:
+        slices = found[key]
+        there = [frame for frame in slices if frame is not None]
+        attributes = _own(there)
+        absent = [str(number + 1) for number, frame in enumerate(slices) if frame is None]
+        if absent and not whole:
+            attributes["MissingSlices"] = " ".join(absent)
+        times = [frame.time for frame in there if frame.time is not None]
+        members = [MISSING if frame is None else frame.number for frame in slices]
+        made.append(Placed(members, matrix, min(times, default=None), attributes))
+    return made
+
+
+def _evenly(places: Sequence[Sequence[FrameInfo]]) -> tuple[Matrix, list[int]] | None:
+    # The matrix of the volume and the slice number of each place; None when the places are not evenly spaced.
+    planes = [_plane(place[0]) for place in places]
+    normal = planes[0][:3, 2] / np.linalg.norm(planes[0][:3, 2])
+    positions = np.array([plane[:3, 3] for plane in planes])
+    gaps = np.diff(positions @ normal)
+    step = float(np.median(gaps[gaps < 1.5 * gaps.min()]))
+    for numbers in (np.arange(len(places)), np.concatenate([[0], np.cumsum(np.rint(gaps / step).astype(int))])):
+        count = int(numbers[-1]) + 1
+        if count - len(places) > _MISSING * len(places):
+            return None
+        vector = (positions[-1] - positions[0]) / (count - 1)
+        length = float(np.linalg.norm(vector))
+        expected = positions[0] + numbers[:, np.newaxis] * vector
+        if np.abs(positions - expected).max() <= EVEN * length and vector @ normal >= 0.999 * length:
+            matrix = planes[0].copy()
+            matrix[:3, 2] = normal * length
+            return matrix, numbers.tolist()
+    return None
+
+
+def _telling(keys: dict[int, Key], places: Sequence[Sequence[FrameInfo]], most: int) -> dict[int, Key] | None:
+    # The keys, without parts that are the same in all frames or differ from slice to slice. None when these keys do not
+    # tell the frames of each place apart.
+    columns = list(zip(*keys.values(), strict=True))
+    kept = [number for number, column in enumerate(columns) if 1 < len(set(column)) <= most]
+    found: dict[int, Key] = {frame: tuple(key[number] for number in kept) for frame, key in keys.items()}
+    if any(len({found[frame.number] for frame in place}) < len(place) for place in places):
+        return None
+    different = len(set(found.values()))
+    return found if different <= 2 * most and (len(places) == 1 or 2 * different <= len(keys)) else None
+
+
+def _byVectors(dataset: Any, count: int) -> list[list[int]]:
+    # Volumes of a file with one position: files of nuclear medicine number the slices and moments of their frames.
+    slices = integersOf(dataset, "SliceVector")
+    others = [values for name in _VECTORS if len(values := integersOf(dataset, name)) == count]
+    if len(slices) != count:
+        # Views from several directions, or moments of one slice.
+        return [] if any(len(set(values)) > 1 for values in others) else [list(range(count))]
+    volumes: dict[Key, dict[int, int]] = defaultdict(dict)
+    for frame, key in enumerate(zip(*others, strict=True) if others else [()] * count):
+        volumes[key][slices[frame]] = frame
+    if sum(map(len, volumes.values())) < count or len({tuple(sorted(one)) for one in volumes.values()}) > 1:
+        return []
+    return [[volumes[key][number] for number in sorted(volumes[key])] for key in sorted(volumes, key=tuple)]
+
+
+def _own(frames: Sequence[FrameInfo]) -> dict[str, str]:
+    # Values that all frames of an image have in common.
+    found = {
+        name: value
+        for name, value in frames[0].measured.items()
+        if all(frame.measured.get(name) == value for frame in frames)
+    }
+    if frames[0].temporal is not None and len({frame.temporal for frame in frames}) == 1:
+        found["TemporalPositionIndex"] = str(frames[0].temporal)
+    if frames[0].stack:
+        found["StackID"] = frames[0].stack
+    return found
+
+
+def _plane(frame: FrameInfo) -> Matrix:
+    assert frame.plane is not None
+    return frame.plane
+
+
+def _sortable(text: str) -> Hashable:
+    try:
+        return (0, float(text), "")
+    except ValueError:
+        return (1, 0.0, text)

@@ -1,0 +1,305 @@
+"""Where and when DICOM frames were taken: their place in RAS, the volumes they form, their times, their attributes."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import numpy as np
+
+from ...Model.Frame import LPS_TO_RAS, Matrix, pictureToRAS
+from ..ImageFile import sinceFirst
+from .Pixels import functionalGroup, valueOf
+
+ATTRIBUTES = (
+    *(
+        "Modality",
+        "SeriesDescription",
+        "SeriesInstanceUID",
+        "SeriesNumber",
+        "SOPInstanceUID",
+        "SOPClassUID",
+        "ImageType",
+    ),
+    *("InstanceNumber", "AcquisitionNumber", "TemporalPositionIdentifier", "TriggerTime", "EchoTime", "EchoNumbers"),
+    *("RepetitionTime", "InversionTime", "FlipAngle", "SequenceName", "PhotometricInterpretation"),
+    *("WindowCenter", "WindowWidth", "SliceThickness", "FrameOfReferenceUID"),
+)
+"""Keywords of what becomes attributes: the acquisition, and no person, place or institution."""
+
+_PROJECTIONS = ("US", "IVUS", "XA", "RF", "ES", "XC", "GM", "SM", "OP", "OT")
+"""Modalities whose frames are moments and never slices, unless each has a position."""
+EVEN = 0.02
+"""How far a slice may be off its even place, in slice distances."""
+_CENTIMETRES = 3
+"""PhysicalUnitsXDirection, PS3.3 section C.8.5.5.1.1."""
+
+
+MISSING = -1
+"""A slice without a frame."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """The frames that make one image, its matrix and its time.
+
+    :param frames: from 0, in the order of their slices; :data:`MISSING` for a slice that the file lacks.
+    :param ijkToRAS: 4x4 float64, millimetres.
+    :param time: seconds since the epoch (UTC), None when the file says none.
+    :param attributes: of this image alone.
+    """
+
+    frames: list[int]
+    ijkToRAS: Matrix
+    time: float | None
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def first(self) -> int:
+        """Its first frame that is there."""
+        return next(frame for frame in self.frames if frame != MISSING)
+
+
+def planeOf(dataset: Any, frame: int, columns: int, rows: int) -> Matrix:
+    """IJKToRAS of one frame by its own position, else that of a picture without one."""
+    matrix = ownPlane(dataset, frame, columns, rows)
+    return pictureToRAS(columns, rows, spacingOf(dataset, frame)) if matrix is None else matrix
+
+
+def stacked(matrices: Sequence[Matrix]) -> list[Placed]:
+    """Single slices as volumes without times, sorted along their normal.
+
+    Empty when the slices are not evenly spaced, not equally many in each place, or all in one place.
+
+    :param matrices: IJKToRAS of each slice.
+    """
+    count = len(matrices)
+    if any(not np.allclose(m[:3, :2], matrices[0][:3, :2], atol=1e-4) for m in matrices):
+        return []
+    normal = matrices[0][:3, 2] / np.linalg.norm(matrices[0][:3, 2])
+    positions = np.array([matrix[:3, 3] for matrix in matrices])
+    heights = positions @ normal
+    order = sorted(range(count), key=lambda frame: (round(float(heights[frame]), 3), frame))
+    slices: list[list[int]] = []
+    for frame in order:
+        if slices and abs(heights[frame] - heights[slices[-1][0]]) < 1e-3:
+            slices[-1].append(frame)
+        else:
+            slices.append([frame])
+    if len(slices) < 2 or len({len(frames) for frames in slices}) != 1:
+        return []
+    first, last = positions[slices[0][0]], positions[slices[-1][0]]
+    step = (last - first) / (len(slices) - 1)
+    expected = first + np.arange(len(slices))[:, np.newaxis] * step
+    found = positions[[frames[0] for frames in slices]]
+    length = float(np.linalg.norm(step))
+    if np.abs(found - expected).max() > EVEN * length or step @ normal < 0.999 * length:
+        return []
+    matrix = matrices[0].copy()
+    matrix[:3, 2], matrix[:3, 3] = normal * length, first
+    volumes = [[frames[number] for frames in slices] for number in range(len(slices[0]))]
+    return [Placed(frames, matrix, None) for frames in volumes]
+
+
+def earliest(times: Sequence[float | None], frames: Sequence[int]) -> float | None:
+    """The first time of these frames, None when none is known."""
+    known = [time for frame in frames if (time := times[frame]) is not None]
+    return min(known, default=None)
+
+
+def ownPlane(dataset: Any, frame: int, columns: int, rows: int) -> Matrix | None:
+    """IJKToRAS of one frame by its functional groups or the data set itself; None when they have no position."""
+    # PS3.3 sections C.7.6.2.1.1 and, for ultrasound volumes, C.8.24.6.
+    detector = (dataset.get("DetectorInformationSequence") or [None])[0]
+    position = numbersOf(functionalGroup(dataset, frame, "PlanePositionSequence"), "ImagePositionPatient", 3)
+    orientation = numbersOf(functionalGroup(dataset, frame, "PlaneOrientationSequence"), "ImageOrientationPatient", 6)
+    if position is None:
+        group = functionalGroup(dataset, frame, "PlanePositionVolumeSequence")
+        position = numbersOf(group, "ImagePositionVolume", 3)
+    if orientation is None:
+        group = functionalGroup(dataset, frame, "PlaneOrientationVolumeSequence")
+        orientation = numbersOf(group, "ImageOrientationVolume", 6)
+    for source in (dataset, detector):
+        position = position or numbersOf(source, "ImagePositionPatient", 3)
+        orientation = orientation or numbersOf(source, "ImageOrientationPatient", 6)
+    if position is None or orientation is None:
+        return None
+    along, down = np.array(orientation[:3]), np.array(orientation[3:])
+    normal = np.cross(along, down)
+    if np.linalg.norm(normal) < 0.5:
+        return None
+    spacing = spacingOf(dataset, frame)
+    measures = functionalGroup(dataset, frame, "PixelMeasuresSequence")
+    thickness = next(
+        (
+            abs(found[0])
+            for source in (measures, dataset)
+            for name in ("SliceThickness", "SpacingBetweenSlices")
+            if (found := numbersOf(source, name, 1)) and found[0]
+        ),
+        1.0,
+    )
+    matrix = np.eye(4)
+    matrix[:3, 0], matrix[:3, 1] = along * spacing[0], down * spacing[1]
+    matrix[:3, 2] = normal / np.linalg.norm(normal) * thickness
+    matrix[:3, 3] = position
+    inRAS: Matrix = LPS_TO_RAS @ matrix
+    return inRAS
+
+
+def spacingOf(dataset: Any, frame: int) -> tuple[float, float]:
+    """Millimetres between columns and between rows; 1 where the file has no spacing."""
+    # The file has them the other way round (PS3.3 section 10.7.1.3).
+    measures = functionalGroup(dataset, frame, "PixelMeasuresSequence")
+    for source, name in (
+        (measures, "PixelSpacing"),
+        (dataset, "PixelSpacing"),
+        (dataset, "NominalScannedPixelSpacing"),
+        (dataset, "ImagerPixelSpacing"),
+    ):
+        if (found := numbersOf(source, name, 2)) and min(found) > 0:
+            return found[1], found[0]
+    regions = _ultrasoundRegions(dataset)
+    return regions[0] if regions else (1.0, 1.0)
+
+
+def spacingNote(dataset: Any) -> str:
+    """A sentence when the pixel spacing is assumed, or differs within the picture; else empty."""
+    regions = _ultrasoundRegions(dataset)
+    sides = [side for region in regions for side in region]
+    if sides and max(sides) > 1.01 * min(sides) and len(set(regions)) > 1:
+        return (
+            f"The picture has ultrasound regions of different scale, {min(sides):.3g} to {max(sides):.3g} mm a pixel. "
+            "One scale is used for all of it."
+        )
+    if spacingOf(dataset, 0) == (1.0, 1.0) and not regions and not _saysSpacing(dataset):
+        return "PixelSpacing is missing: 1 mm is assumed."
+    return ""
+
+
+def _saysSpacing(dataset: Any) -> bool:
+    measures = functionalGroup(dataset, 0, "PixelMeasuresSequence")
+    names = ("PixelSpacing", "NominalScannedPixelSpacing", "ImagerPixelSpacing")
+    return any((found := numbersOf(one, name, 2)) and min(found) > 0 for one in (measures, dataset) for name in names)
+
+
+def _ultrasoundRegions(dataset: Any) -> list[tuple[float, float]]:
+    # Millimetres between columns and rows of each region with both in centimetres, tissue and the largest first.
+    found = []
+    for region in dataset.get("SequenceOfUltrasoundRegions") or ():
+        if region.get("PhysicalUnitsXDirection") == region.get("PhysicalUnitsYDirection") == _CENTIMETRES:
+            across, down = numbersOf(region, "PhysicalDeltaX", 1), numbersOf(region, "PhysicalDeltaY", 1)
+            if across and down and across[0] and down[0]:
+                corners = [
+                    float((numbersOf(region, f"RegionLocation{name}", 1) or [0])[0])
+                    for name in ("MinX0", "MaxX1", "MinY0", "MaxY1")
+                ]
+                area = abs((corners[1] - corners[0]) * (corners[3] - corners[2]))
+                found.append((region.get("RegionDataType") == 1, area, (abs(across[0]) * 10, abs(down[0]) * 10)))
+    return [spacing for *_, spacing in sorted(found, key=lambda one: one[:2], reverse=True)]
+
+
+def frameStep(dataset: Any, count: int) -> float | None:
+    """Signed distance (mm) of the frames along their normal, in a file with one position; None when no volume."""
+    if count < 2:
+        return None
+    offsets = numbersOf(dataset, "GridFrameOffsetVector", count)
+    if offsets:
+        step = (offsets[-1] - offsets[0]) / (count - 1)
+        even = all(abs(value - offsets[0] - number * step) <= EVEN * abs(step) for number, value in enumerate(offsets))
+        return step if step and even else None
+    if str(dataset.get("Modality", "")) in _PROJECTIONS:
+        return None
+    measures = functionalGroup(dataset, 0, "PixelMeasuresSequence")
+    found = numbersOf(measures, "SpacingBetweenSlices", 1) or numbersOf(dataset, "SpacingBetweenSlices", 1)
+    return found[0] if found and found[0] else None
+
+
+def numbersOf(source: Any | None, name: str, count: int) -> list[float] | None:
+    """The finite numbers of an element, None when it has not so many."""
+    if source is None or (value := valueOf(source, name)) is None:
+        return None
+    try:
+        found = [float(number) for number in (value if hasattr(value, "__len__") else [value])]
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return found if len(found) == count and all(map(math.isfinite, found)) else None
+
+
+def frameTimes(dataset: Any, count: int) -> list[float | None]:
+    """Seconds since the epoch (UTC) of each frame, None where unknown."""
+    offset = str(valueOf(dataset, "TimezoneOffsetFromUTC") or "")
+    start = seconds(str(valueOf(dataset, "AcquisitionDateTime") or ""), offset)
+    for kind in ("Acquisition", "Content"):
+        if start is None and (day := str(valueOf(dataset, f"{kind}Date") or "").replace(".", "")):
+            start = seconds(day + str(valueOf(dataset, f"{kind}Time") or "x").replace(":", ""), offset)
+    passed = _passed(dataset, count) or [0.0] * count
+    own = dataset.get("PerFrameFunctionalGroupsSequence")
+    found: list[float | None] = []
+    for frame in range(count):
+        content = functionalGroup(dataset, frame, "FrameContentSequence") if own else None
+        time = None
+        for name in ("FrameAcquisitionDateTime", "FrameReferenceDateTime"):
+            if time is None and content is not None:
+                time = seconds(str(valueOf(content, name) or ""), offset)
+        found.append(time if time is not None else None if start is None else start + passed[frame])
+    return found
+
+
+def _passed(dataset: Any, count: int) -> list[float] | None:
+    # Seconds of each frame since the first, by the steps between them (PS3.3 section C.7.6.5, Cine).
+    if steps := numbersOf(dataset, "FrameTimeVector", count):
+        return [float(passed) / 1000 for passed in np.cumsum(steps)]
+    step = numbersOf(dataset, "FrameTime", 1)
+    return [number * step[0] / 1000 for number in range(count)] if step else None
+
+
+def timesSinceFirst(dataset: Any, images: Sequence[Placed], count: int) -> list[float] | None:
+    """As :attr:`ImageFile.times`, for images made of ``count`` frames: by the frames' own times, the steps between
+    them, or the rate at which they are to be shown (RecommendedDisplayFrameRate, CineRate)."""
+    own = [image.time for image in images if image.time is not None]
+    if len(own) == len(images) and (found := sinceFirst(own)):
+        return found
+    if (passed := _passed(dataset, count)) and (found := sinceFirst(passed[image.first] for image in images)):
+        return found
+    for name in ("RecommendedDisplayFrameRate", "CineRate"):
+        if (rate := numbersOf(dataset, name, 1)) and rate[0] > 0 and len(images) == count:
+            return sinceFirst(number / rate[0] for number in range(count))
+    return None
+
+
+def seconds(text: str, offset: str = "") -> float | None:
+    """Seconds since the epoch of a DICOM date and time (PS3.5 section 6.2, DT), None when it is none or has no time.
+
+    :param offset: of the time zone, as in TimezoneOffsetFromUTC, when ``text`` has none. Without both it is local.
+    """
+    match = re.fullmatch(r"(\d{8})(\d\d)(\d\d)?(\d\d)?(?:\.(\d{1,6}))?\s*([+-]\d{4})?", text.strip(), re.ASCII)
+    if match is None:
+        return None
+    day, hours, minutes, secs, fraction, zone = match.groups()
+    try:
+        # A leap second (60) is the first of the next minute.
+        moment = datetime.strptime(day + hours + (minutes or "00"), "%Y%m%d%H%M")
+        moment += timedelta(seconds=int(secs or 0), microseconds=int((fraction or "0").ljust(6, "0")))
+        zone = zone or (offset.strip() if re.fullmatch(r"[+-]\d{4}", offset.strip(), re.ASCII) else "")
+        if zone:
+            delta = timedelta(hours=int(zone[1:3]), minutes=int(zone[3:]))
+            moment = moment.replace(tzinfo=timezone(delta if zone[0] == "+" else -delta))
+        return moment.timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def attributesOf(dataset: Any) -> dict[str, str]:
+    """The attributes of :data:`ATTRIBUTES` that the file has, several values divided by backslashes."""
+    found = {}
+    for name in ATTRIBUTES:
+        value = valueOf(dataset, name)
+        if value is not None:
+            several = not isinstance(value, str) and hasattr(value, "__len__")
+            found[name] = "\\".join(str(one) for one in value) if several else str(value)
+    return found

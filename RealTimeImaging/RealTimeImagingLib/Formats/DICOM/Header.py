@@ -1,0 +1,210 @@
+"""What the header of a DICOM instance says that decides where it is kept and which volume it belongs to."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from ...Model.Errors import NotAnImageError
+
+_Chosen = TypeVar("_Chosen")
+_FIELDS = (
+    *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "InstanceNumber"),
+    *("Modality", "Rows", "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient"),
+    *("NumberOfSlices", "ImagesInAcquisition", "NumberOfTemporalPositions"),
+)
+_LOCATIONS = ((0x0021, 0x4F, "GEMS_RELA_01"), (0x2001, 0x18, "Philips Imaging DD 001"))
+"""Private elements with the number of slices of a volume: GE's Locations in Acquisition, Philips' Number of Slices MR;
+group, element in its block, creator of the block."""
+_LONG_FORM = (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"UN")
+"""Value representations with a length of 32 bits after two reserved bytes (PS3.5 section 7.1.2)."""
+_PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+_UNDEFINED = 0xFFFFFFFF
+_BEGINNING = 8
+"""Bytes of tag, value representation and length (PS3.5 section 7.1)."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What of an instance decides where it is kept and which volume it belongs to.
+
+    :param series: SeriesInstanceUID. :param number: SeriesNumber. :param description: SeriesDescription.
+    :param instance: SOPInstanceUID. :param instanceNumber: InstanceNumber.
+    :param slices: slices of each volume, as the header tells it surely.
+    :param images: ImagesInAcquisition, which may count several volumes.
+    :param single: one frame that has a place in space, so that it may be a slice of a volume.
+    """
+
+    series: str
+    number: int | None
+    description: str
+    instance: str
+    instanceNumber: int | None
+    slices: int | None
+    images: int | None
+    single: bool
+
+
+def readHeader(data: Any, size: int, syntax: Any) -> Header:
+    """The header of a data set in memory, which may be damaged in any way.
+
+    :param data: a binary file in memory, at the beginning of the data set; ``size``: where it ends.
+    :param syntax: pydicom's UID of the transfer syntax.
+    :raises NotAnImageError: code "damaged": it cannot be read, or ends too early.
+    """
+    from pydicom.filereader import read_dataset
+
+    tags = _tags()
+    try:
+        watched = _Watched(data)
+        dataset = read_dataset(
+            watched, syntax.is_implicit_VR, syntax.is_little_endian, stop_when=_atPixels, specific_tags=tags
+        )
+        if watched.short or data.tell() > size:
+            raise NotAnImageError(f"The data set ends in the middle of an element, after {size:,} bytes.", "damaged")
+        _checkPixels(data, size, syntax, "Rows" in dataset)
+        return _headerOf(dataset)
+    except NotAnImageError:
+        raise
+    except Exception as error:
+        # What pydicom raises on damaged bytes is nowhere declared.
+        raise NotAnImageError(f"The data set cannot be read: {error}", "damaged") from error
+
+
+def readFileHeader(path: str) -> Header:
+    """The header of a complete DICOM file, with or without the preamble of PS3.10.
+
+    :raises NotAnImageError: code "damaged": it cannot be read, or lacks the UIDs that tell series apart.
+    :raises OSError: the file cannot be read.
+    """
+    return _elements(path, _tags(), _headerOf)
+
+
+def readElements(path: str, names: Sequence[str]) -> dict[str, Any]:
+    """Elements of a DICOM file by keyword, None where the file lacks one.
+
+    :raises NotAnImageError: code "damaged": the header cannot be read.
+    :raises OSError: the file cannot be read.
+    """
+    return _elements(path, names, lambda dataset: {name: dataset.get(name) for name in names})
+
+
+def _elements(path: str, tags: Sequence[Any], choose: Callable[[Any], _Chosen]) -> _Chosen:
+    import pydicom
+
+    try:
+        return choose(pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(tags)))
+    except (NotAnImageError, OSError):
+        raise
+    except Exception as error:
+        # pydicom does not declare which exceptions it raises on damaged bytes.
+        raise NotAnImageError("The DICOM header is damaged.", "damaged") from error
+
+
+def _tags() -> list[Any]:
+    from pydicom.tag import Tag
+
+    tags = [Tag(name) for name in _FIELDS]
+    for group, element, _creator in _LOCATIONS:
+        tags += [Tag(group, block) for block in range(0x10, 0x20)]
+        tags += [Tag(group, block << 8 | element) for block in range(0x10, 0x20)]
+    return tags
+
+
+class _Watched:
+    """A file in memory that notices when more is asked for than is there, of which pydicom only warns.
+
+    ``short``: so it was. At the end of a whole data set, the 8 bytes of another element's beginning are asked for.
+    """
+
+    def __init__(self, data: Any) -> None:
+        self._data = data
+        self.tell, self.seek = data.tell, data.seek
+        self.short = False
+
+    def read(self, size: int = -1) -> bytes:
+        found: bytes = self._data.read(size)
+        self.short = self.short or (len(found) < size and not (size == _BEGINNING and not found))
+        return found
+
+
+def _atPixels(tag: Any, _representation: Any, _length: int) -> bool:
+    # No data set has a tag of zeros; a gigabyte of them would be millions of elements.
+    return not tag or tag in _PIXELS
+
+
+def _checkPixels(data: Any, size: int, syntax: Any, image: bool) -> None:
+    start = data.tell()
+    head = data.read(12)
+    order = "<" if syntax.is_little_endian else ">"
+    tag = struct.unpack_from(order + "HH", head) if len(head) >= 8 else (0, 0)
+    if tag[0] << 16 | tag[1] not in _PIXELS:
+        if image:
+            raise NotAnImageError("The data set ends before its pixels.", "damaged")
+        return
+    long = not syntax.is_implicit_VR and head[4:6] in _LONG_FORM
+    if long and len(head) < 12:
+        raise NotAnImageError("The data set ends before its pixels.", "damaged")
+    if syntax.is_implicit_VR or long:
+        length = int(struct.unpack_from(order + "I", head, 8 if long else 4)[0])
+    else:
+        length = int(struct.unpack_from(order + "H", head, 6)[0])
+    there = size - start - (12 if long else 8)
+    if length != _UNDEFINED and length > there:
+        raise NotAnImageError(f"The data set declares {length:,} bytes of pixels, {there:,} are there.", "damaged")
+
+
+def _headerOf(dataset: Any) -> Header:
+    series, instance = (str(dataset.get(name) or "") for name in ("SeriesInstanceUID", "SOPInstanceUID"))
+    if not series or not instance or not dataset.get("SOPClassUID"):
+        raise NotAnImageError("The data set has no SOP class, SOP instance or series UID.", "damaged")
+    images, moments = _whole(dataset.get("ImagesInAcquisition")), _whole(dataset.get("NumberOfTemporalPositions"))
+    # 1 stands in real series of many slices.
+    images = None if images == 1 else images
+    slices = _whole(dataset.get("NumberOfSlices")) or _private(dataset)
+    if slices is None and images and moments and images % moments == 0:
+        slices = images // moments
+    placed = _several(dataset.get("ImagePositionPatient")) == 3
+    placed = placed and _several(dataset.get("ImageOrientationPatient")) == 6
+    frames = _whole(dataset.get("NumberOfFrames")) or 1
+    # A rotation of a CT may be an acquisition of its own, of some of the volume's slices.
+    images = None if str(dataset.get("Modality") or "") == "CT" else images
+    return Header(
+        series,
+        _number(dataset.get("SeriesNumber")),
+        str(dataset.get("SeriesDescription") or "").strip(),
+        instance,
+        _number(dataset.get("InstanceNumber")),
+        slices,
+        images,
+        placed and frames == 1,
+    )
+
+
+def _private(dataset: Any) -> int | None:
+    for group, element, creator in _LOCATIONS:
+        try:
+            found = dataset.private_block(group, creator)[element].value
+        except KeyError:
+            continue
+        # Without a value representation in the file it is bytes.
+        return _whole(int.from_bytes(found, "little") if isinstance(found, bytes) else found)
+    return None
+
+
+def _number(value: Any) -> int | None:
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _whole(value: Any) -> int | None:
+    found = _number(value)
+    return found if found and found > 0 else None
+
+
+def _several(value: Any) -> int:
+    return len(value) if value is not None and hasattr(value, "__len__") and not isinstance(value, str) else 0

@@ -1,0 +1,354 @@
+"""Values of a DICOM frame: layout in the file, decoding, colour, and rescaling."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...Model.Errors import NotAnImageError
+from ...Model.Frame import Pixels
+from ..Raw import temporaryFolder
+
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_RESCALING = ("RescaleSlope", "RescaleIntercept", "RescaleType")
+_RLE = "1.2.840.10008.1.2.5"
+_BY_SIMPLEITK = (_RLE, *(f"1.2.840.10008.1.2.4.{kind}" for kind in (50, 51, 57, 70, 80, 81, 90, 91)))
+"""Transfer syntaxes that GDCM decodes."""
+_KEPT_COLOURS = ("RGB", "YBR_RCT", "YBR_ICT")
+"""Photometric interpretations whose decoded values are RGB by the standard."""
+
+
+def decoded(dataset: Any, layout: Layout, data: bytes) -> Pixels:
+    """Rows, columns and components of one compressed frame.
+
+    pydicom decodes RLE itself, JPEG (8 bits) and JPEG 2000 through Pillow, JPEG-LS through pyjpegls, and all with
+    python-gdcm or pylibjpeg and its plugins, where they are installed. SimpleITK, which Slicer brings, has GDCM in it:
+    JPEG Lossless, JPEG of 12 bits, JPEG-LS and JPEG 2000; grey or RGB.
+
+    :raises NotAnImageError: code "unsupported": no decoder for the transfer syntax is installed; code "damaged": the
+        decoder fails on these bytes.
+    """
+    import pydicom
+
+    single = _singleFrame(dataset, data)
+    syntax = pydicom.uid.UID(str(dataset.file_meta.get("TransferSyntaxUID", "")))
+    # pydicom 2 hands out YBR as it is stored, and asks the data set for the byte order.
+    modern = hasattr(single, "pixel_array_options")
+    if not modern:
+        single.is_little_endian, single.is_implicit_VR = True, False
+    if layout.bits == 1:
+        raise NotAnImageError(f"Pixels of 1 bit in {syntax.name} are not supported.", "unsupported")
+    try:
+        array = np.asarray(single.pixel_array)
+        isRGB = modern and layout.photometric.startswith("YBR_FULL")
+    except MemoryError:
+        raise
+    except Exception as error:
+        # Decoders do not declare which exceptions they raise on damaged bytes.
+        found = _decodedBySimpleITK(single, layout, modern)
+        if found is None and _decodes(syntax):
+            text = f"The pixels are damaged: they cannot be decoded as {syntax.name}."
+            raise NotAnImageError(text, "damaged") from error
+        if found is None:
+            raise NotAnImageError(
+                f"Pixels in {syntax.name} cannot be decoded: no decoder for it is installed.", "unsupported"
+            ) from error
+        array, isRGB = found, False
+    if array.shape[:2] != (layout.rows, layout.columns):
+        raise NotAnImageError(f"A frame has the size {array.shape}, not {layout.rows} x {layout.columns}.", "damaged")
+    return array if isRGB else coloured(array, layout, dataset)
+
+
+def _decodes(syntax: Any) -> bool:
+    # Whether a decoder is installed. If it is, a failure means damaged bytes.
+    try:
+        import SimpleITK  # noqa: F401
+
+        if syntax in _BY_SIMPLEITK:
+            return True
+    except ImportError:
+        pass
+    try:
+        from pydicom.pixels import get_decoder
+    except ImportError:
+        return bool(syntax == _RLE)
+    try:
+        return bool(get_decoder(syntax).is_available)
+    except (NotImplementedError, ValueError):
+        return False
+
+
+def _singleFrame(dataset: Any, data: bytes) -> Any:
+    import pydicom
+    from pydicom.encaps import encapsulate
+
+    single = pydicom.Dataset()
+    for element in dataset.group_dataset(0x0028):
+        single.add(element)
+    single.file_meta = dataset.file_meta
+    single.NumberOfFrames = 1
+    single.add_new(0x7FE00010, "OB", encapsulate([data]))
+    single["PixelData"].is_undefined_length = True
+    return single
+
+
+def _decodedBySimpleITK(single: Any, layout: Layout, modern: bool) -> Pixels | None:
+    # None when it is not installed or cannot decode it either.
+    if layout.samples != 1 and layout.photometric not in _KEPT_COLOURS:
+        return None
+    try:
+        import SimpleITK
+    except ImportError:
+        return None
+    for name in _RESCALING:
+        if name in single:
+            del single[name]
+    single.SOPClassUID, single.SOPInstanceUID = _SECONDARY_CAPTURE, "1.2"
+    if layout.samples == 1:
+        single.PhotometricInterpretation = "MONOCHROME2"
+    with temporaryFolder() as folder:
+        path = os.path.join(folder, "frame.dcm")
+        try:
+            single.save_as(path, **{"enforce_file_format": True} if modern else {"write_like_original": False})
+        except ValueError:
+            return None  # a transfer syntax that pydicom does not know
+        reader = SimpleITK.ImageFileReader()
+        reader.SetImageIO("GDCMImageIO")
+        reader.SetFileName(path)
+        shown = SimpleITK.ProcessObject.GetGlobalWarningDisplay()
+        SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
+        try:
+            array = SimpleITK.GetArrayFromImage(reader.Execute())
+        except RuntimeError:
+            return None
+        finally:
+            SimpleITK.ProcessObject.SetGlobalWarningDisplay(shown)
+    frame: Pixels = array.reshape(array.shape[-2:] if layout.samples == 1 else array.shape[-3:])
+    return frame.astype(layout.dtype.newbyteorder("="), copy=False)
+
+
+_FLOATS = {0x0008: ("f4", 32), 0x0009: ("f8", 64)}
+"""Float Pixel Data and Double Float Pixel Data (PS3.3 section C.7.6.24, C.7.6.25): element and type."""
+
+
+def valueOf(source: Any, name: str) -> Any | None:
+    """The value of an element; None where it is absent, empty, or contradicts its value representation ("***")."""
+    try:
+        value = source.get(name)
+    except (ValueError, TypeError, ArithmeticError, AttributeError, NotImplementedError):
+        return None
+    return None if value == "" else value
+
+
+def functionalGroup(dataset: Any, frame: int, name: str) -> Any | None:
+    """The item of a functional group: the frame's own, else the one that all share, else None (PS3.3 C.7.6.16)."""
+    own = dataset.get("PerFrameFunctionalGroupsSequence")
+    for groups in (
+        (own[frame] if own and frame < len(own) else None),
+        *(dataset.get("SharedFunctionalGroupsSequence") or ()),
+    ):
+        if groups is not None and (items := groups.get(name)):
+            return items[0]
+    return None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the frames lie in PixelData (PS3.3 section C.7.6.3)."""
+
+    rows: int
+    columns: int
+    frames: int
+    samples: int
+    bits: int
+    bitsStored: int
+    highBit: int
+    signed: bool
+    planar: bool
+    photometric: str
+    dtype: np.dtype[Any]
+    swapped: bool
+
+    @classmethod
+    def of(cls, dataset: Any, element: bytes) -> Layout:
+        """From the data set and the beginning of the pixels' element: tag and value representation.
+
+        :raises NotAnImageError: a count that is none, or a kind of pixels that is not supported.
+        """
+
+        def number(name: str, default: int) -> int:
+            value = dataset.get(name)
+            try:
+                return default if value is None or value == "" else int(value)
+            except (ValueError, TypeError) as error:
+                raise NotAnImageError(f"{name} in the header is not a whole number.", "damaged") from error
+
+        little = element[:2] == b"\xe0\x7f"
+        which = int.from_bytes(element[2:4], "little" if little else "big")
+        bits = number("BitsAllocated", 16)
+        signed = number("PixelRepresentation", 0) == 1
+        kind = f"{'i' if signed else 'u'}{bits // 8}"
+        if which in _FLOATS:
+            kind, bits = _FLOATS[which]
+        stored = number("BitsStored", bits)
+        samples = number("SamplesPerPixel", 1)
+        made = cls(
+            number("Rows", 0),
+            number("Columns", 0),
+            number("NumberOfFrames", 1) or 1,
+            samples,
+            bits,
+            stored,
+            number("HighBit", stored - 1),
+            signed,
+            number("PlanarConfiguration", 0) == 1,
+            str(dataset.get("PhotometricInterpretation", "MONOCHROME2")).upper(),
+            np.dtype(np.uint8 if bits == 1 else kind if bits in (8, 16, 32, 64) else "V1").newbyteorder(
+                "<" if little else ">"
+            ),
+            bits == 8 and not little and element[4:6] == b"OW",
+        )
+        if made.rows < 1 or made.columns < 1 or made.frames < 1:
+            raise NotAnImageError(
+                f"The header declares {made.columns} columns, {made.rows} rows and {made.frames} frames.", "damaged"
+            )
+        if made.dtype.kind == "V" or samples not in (1, 3) or (bits == 1 and samples != 1):
+            raise NotAnImageError(f"Pixels of {samples} samples with {bits} bits are not supported.", "unsupported")
+        if not 1 <= stored <= bits or not stored - 1 <= made.highBit < bits:
+            raise NotAnImageError(f"The header stores {stored} of {bits} bits up to bit {made.highBit}.", "damaged")
+        # PixelData is at most 4 GiB of one file, packed or not: more frames than that are no frames.
+        if made.frames > 1 << 24:
+            raise NotAnImageError(f"The header declares {made.frames:,} frames.", "damaged")
+        return made
+
+    # swapped: bytes in words of 16 bits whose two bytes stand the wrong way round (PS3.5 section 8.1.2, OW).
+
+    @property
+    def pixels(self) -> int:
+        return self.rows * self.columns
+
+    @property
+    def halved(self) -> bool:
+        """Uncompressed YBR_FULL_422: two pixels share their colour (PS3.3 section C.7.6.3.1.2)."""
+        return self.photometric == "YBR_FULL_422" and self.samples == 3
+
+    @property
+    def frameBytes(self) -> int:
+        return self.pixels * (2 if self.halved else self.samples) * self.dtype.itemsize
+
+    @property
+    def bytes(self) -> int:
+        return (self.frames * self.pixels + 7) // 8 if self.bits == 1 else self.frames * self.frameBytes
+
+    @property
+    def shownBytes(self) -> int:
+        """Most bytes that a frame may take once it is decoded, coloured and rescaled."""
+        return self.pixels * max(self.samples * self.dtype.itemsize, 8)
+
+    def arranged(self, values: Pixels, dataset: Any) -> Pixels:
+        """Rows, columns and components of an uncompressed frame's bytes, as RGB when they are colour."""
+        array = np.ascontiguousarray(values).view(self.dtype)
+        if not self.dtype.isnative:
+            array = array.byteswap(inplace=True).view(self.dtype.newbyteorder("="))
+        if self.halved:
+            # Y1 Y2 Cb Cr, for two pixels each
+            quads = array.reshape(-1, 4)
+            array = np.empty((len(quads), 2, 3), array.dtype)
+            array[:, :, 0], array[:, :, 1], array[:, :, 2] = quads[:, :2], quads[:, 2:3], quads[:, 3:]
+            array = array.reshape(self.rows, self.columns, 3)
+        elif self.samples == 1:
+            array = array.reshape(self.rows, self.columns)
+        elif self.planar:
+            array = np.ascontiguousarray(array.reshape(3, self.rows, self.columns).transpose(1, 2, 0))
+        else:
+            array = array.reshape(self.rows, self.columns, 3)
+        if array.dtype.kind in "iu" and self.bitsStored < self.bits:
+            # Bits outside of BitsStored may hold old overlays; the shift to the right also brings the sign.
+            array <<= self.bits - 1 - self.highBit
+            array >>= self.bits - self.bitsStored
+        return coloured(array, self, dataset)
+
+
+def coloured(array: Pixels, layout: Layout, dataset: Any) -> Pixels:
+    """RGB of YBR and of palette indices; other pixels as they are."""
+    if layout.photometric.startswith("YBR_FULL") and array.ndim == 3:
+        from pydicom.pixel_data_handlers.util import convert_color_space
+
+        rgb: Pixels = convert_color_space(array, "YBR_FULL", "RGB")
+        return rgb
+    if layout.photometric == "PALETTE COLOR" and array.ndim == 2:
+        from pydicom.pixel_data_handlers.util import apply_color_lut
+
+        painted: Pixels = apply_color_lut(array, dataset)
+        # Entries of 16 bits have the full range (PS3.3 section C.7.6.3.1.6); screens show its upper half.
+        return (painted >> 8).astype(np.uint8) if painted.dtype.itemsize == 2 else painted
+    return array
+
+
+def rescaleOf(dataset: Any, frame: int) -> tuple[float, float]:
+    """RescaleSlope and RescaleIntercept of a frame; 1 and 0 where the file has none, or impossible ones."""
+    group = functionalGroup(dataset, frame, "PixelValueTransformationSequence") or dataset
+    slope, intercept = _real(group, "RescaleSlope", 1.0), _real(group, "RescaleIntercept", 0.0)
+    return (slope, intercept) if slope and math.isfinite(slope + intercept) else (1.0, 0.0)
+
+
+def rescaled(values: Pixels, dataset: Any, layout: Layout, frame: int) -> Pixels:
+    """RescaleSlope and RescaleIntercept applied to grey values (PS3.3 section C.11.1.1).
+
+    Whole numbers go to the smallest of int8, uint8, int16, uint16, int32, uint32 that holds every value BitsStored
+    allows; 16 bits stay 16 bits (int16) when the values of the frame fit, so that CT is not doubled. Other slopes give
+    float32 up to 16 bits, float64 above.
+    """
+    slope, intercept = rescaleOf(dataset, frame)
+    if (slope, intercept) == (1.0, 0.0) or values.ndim == 3:
+        return values
+    if values.dtype.kind == "f":
+        return np.asarray(values * np.float64(slope) + intercept, values.dtype)
+    if slope.is_integer() and intercept.is_integer():
+        low, high = (
+            (-(1 << layout.bitsStored - 1), (1 << layout.bitsStored - 1) - 1)
+            if layout.signed
+            else (
+                0,
+                (1 << layout.bitsStored) - 1,
+            )
+        )
+        ends = sorted(int(slope) * end + int(intercept) for end in (low, high))
+        target = _holding(ends[0], ends[1])
+        if target is None or (layout.bits == 16 and target.itemsize > 2):
+            ends = sorted(int(slope) * int(end) + int(intercept) for end in (values.min(), values.max()))
+            short = np.dtype(np.int16)
+            target = short if _holds(short, ends[0], ends[1]) and layout.bits == 16 else target or _holding(*ends)
+        if target is not None:
+            wide = values.astype(np.int64)
+            wide *= int(slope)
+            wide += int(intercept)
+            return wide.astype(target)
+    result = values.astype(np.float64)
+    result *= slope
+    result += intercept
+    return np.asarray(result, np.float32 if layout.bits <= 16 else np.float64)
+
+
+def _real(group: Any, name: str, default: float) -> float:
+    value = valueOf(group, name)
+    try:
+        return default if value is None else float(value)
+    except (ValueError, TypeError):
+        return default
+
+
+def _holds(dtype: np.dtype[Any], low: int, high: int) -> bool:
+    limits = np.iinfo(dtype)
+    return bool(limits.min <= low and high <= limits.max)
+
+
+def _holding(low: int, high: int) -> np.dtype[Any] | None:
+    for name in ("int8", "uint8", "int16", "uint16", "int32", "uint32"):
+        if _holds(np.dtype(name), low, high):
+            return np.dtype(name)
+    return None

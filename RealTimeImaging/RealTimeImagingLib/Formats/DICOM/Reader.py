@@ -1,0 +1,293 @@
+"""DICOM files: where the pixels lie, whether they are all there, and the images that the frames make.
+
+The format: the DICOM standard, PS3.5 (encoding), PS3.10 (files), PS3.3 (attributes).
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ...Model.Errors import NotAnImageError
+from ...Model.Frame import Image, Pixels, asShown
+from ..ImageFile import DEFAULT_LIMIT, ImageFile
+from ..Raw import allocate, openFile, readExactly, statOf
+from ..Volumes import checkRightAngles, makeImage
+from .File import LONG_FORM, Clamped, Deflated, Fragments, deflatedFile, guarded
+from .Frames import FrameInfo, framesOf, hasOwnPlaces, imagesOf, placed
+from .Geometry import MISSING, Placed, attributesOf, spacingNote, timesSinceFirst
+from .Mosaic import Mosaic
+from .Pixels import Layout, decoded, rescaled
+
+UNDEFINED = 0xFFFFFFFF
+_NO_IMAGES = {
+    "1.2.840.10008.1.3.10": "a DICOMDIR",
+    "1.2.840.10008.5.1.4.1.1.88.": "a structured report",
+    "1.2.840.10008.5.1.4.1.1.9.": "a waveform",
+    "1.2.840.10008.5.1.4.1.1.91.": "annotations",
+    "1.2.840.10008.5.1.4.1.1.11.": "a presentation state",
+    "1.2.840.10008.5.1.4.1.1.66": "raw data, a registration or a surface",
+    "1.2.840.10008.5.1.4.1.1.104.": "an encapsulated document",
+    "1.2.840.10008.5.1.4.1.1.481.3": "a structure set",
+    "1.2.840.10008.5.1.4.1.1.481.": "a radiotherapy plan or record",
+}
+_IMAGES = ("1.2.840.10008.5.1.4.1.1.481.1", "1.2.840.10008.5.1.4.1.1.481.2", "1.2.840.10008.5.1.4.1.1.66.4")
+"""Beginnings of SOP classes without pixels (PS3.4 annex B), and those below them that have some (RT Image, RT Dose,
+Segmentation)."""
+
+
+def looksLikeDICOM(head: bytes) -> bool:
+    """True for PS3.10's mark behind the preamble, or (files without one) a first element of group 0002 or 0008."""
+    if head[128:132] == b"DICM":
+        return True
+    group, element = head[:2], head[2:4]
+    little = group in (b"\x02\x00", b"\x08\x00") and element[1:] == b"\0"
+    big = group == b"\x00\x08" and element[:1] == b"\0"
+    return len(head) >= 8 and (little or big)
+
+
+@dataclass(frozen=True)
+class Header:
+    """Header of a DICOM file.
+
+    :param dataset: without pixels.
+    :param offset: of the first byte of the pixels. ``length``: of all, UNDEFINED when they are encapsulated.
+    :param frames: the images that the frames make.
+    :param infos: description of each frame; empty when the functional groups have no positions.
+    :param mosaic: how the picture is divided into slices, or the reason why it is not.
+    """
+
+    dataset: Any
+    layout: Layout
+    offset: int
+    length: int
+    frames: list[Placed]
+    infos: list[FrameInfo]
+    mosaic: Mosaic | str | None
+
+
+class DICOM(ImageFile):
+    """A DICOM file with one or many frames.
+
+    Each frame of a cine is an image of one slice. Frames that form a volume are one image, sorted along their normal,
+    with the distance of their positions: frames with a position of their own (Enhanced MR, CT, PET ...), with a
+    GridFrameOffsetVector (RT Dose), or, other than ultrasound and fluoroscopy, with one position for all and
+    SpacingBetweenSlices (NM, Secondary Capture). Where several frames share a position, DimensionIndexValues,
+    TemporalPositionIndex, what was measured, or times say which volume each is of. A slice that a volume lacks gets the
+    lowest value, and the attribute MissingSlices names it. Frames that lie unevenly stay slices, each in its own place.
+    A mosaic is the volume of its tiles; one that cannot be divided stays a picture, and its attribute Mosaic says why.
+
+    Values: stored values in a rescaled type (see :func:`rescaled`); MONOCHROME1 is not inverted (the attribute
+    PhotometricInterpretation says so), YBR and PALETTE COLOR become RGB. Times without an offset are local times.
+    Attributes: what describes the acquisition, nothing that identifies a patient.
+
+    Every transfer syntax that one of pydicom's decoders or SimpleITK decodes (see :func:`decoded`), big-endian and
+    deflated; others are refused by name.
+    """
+
+    title = "DICOM"
+
+    def __init__(self, path: str, limit: int = DEFAULT_LIMIT) -> None:
+        super().__init__(path, limit)
+        self._restart()
+
+    def _restart(self) -> None:
+        self._header: Header | None = None
+        self._seen = 0
+        self._deflated: Deflated | None = None
+        self._fragments: Fragments | None = None
+        self.sealed = False
+
+    def _open(self) -> BinaryIO:
+        return self._deflated.open() if self._deflated else openFile(self.path)
+
+    @property
+    def header(self) -> Header | None:
+        """The header; None until missing() has found it complete."""
+        return self._header
+
+    def frame(self, number: int) -> Pixels:
+        """The final values of one frame, (rows, columns[, 3]); call only after missing() returned None.
+
+        :raises NotAnImageError: as :meth:`images`.
+        """
+        assert self._header is not None
+        with guarded(self.path):
+            return asShown(self._frame(self._header, number))
+
+    def _missing(self) -> str | None:
+        size = statOf(self.path).st_size
+        if size < self._seen:
+            self._restart()
+        self._seen = size
+        if self._header is None:
+            self._deflated = self._deflated or deflatedFile(self.path, self.limit)
+            if self._deflated and (words := self._deflated.missing()):
+                return words
+            with guarded(self.path):
+                found = self._readHeader()
+            if isinstance(found, str):
+                return found
+            self._header = found
+        header = self._header
+        with self._open() as file:
+            size = file.seek(0, io.SEEK_END)
+            if header.length == UNDEFINED:
+                self._fragments = self._fragments or Fragments(header.offset)
+                words = self._fragments.missing(file, size)
+                self.sealed = words is None and self._deflated is None
+                return words
+        there = max(0, size - header.offset)
+        if there >= header.length:
+            return None
+        return f"The header declares {header.length:,} bytes of pixels, {there:,} are there."
+
+    def _readHeader(self) -> Header | str:
+        import pydicom
+
+        with self._open() as plain, Clamped(plain, plain.seek(0, io.SEEK_END)) as file:
+            file.seek(0)
+            head = file.read(140)
+            if not any(head):
+                return f"{len(head):,} bytes are there, all zero: the DICOM header is not written yet."
+            if not looksLikeDICOM(head):
+                if len(head) < 132:
+                    return f"{len(head):,} bytes are there, too few for a DICOM header."
+                raise NotAnImageError('A DICOM file has "DICM" at byte 128; this one has not.', "not-an-image")
+            file.seek(0)
+            file.short = False
+            try:
+                dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+            except Exception:
+                # What looks damaged may be the end of what is written so far.
+                if file.short:
+                    return f"The DICOM header is not complete; {file.size:,} bytes are there."
+                raise
+            start = file.tell()
+            raw = file.read(12)
+            element = _pixelElement(raw)
+            if element is None:
+                for beginning, kind in _NO_IMAGES.items():
+                    uid = str(dataset.get("SOPClassUID", "")) or str(
+                        dataset.file_meta.get("MediaStorageSOPClassUID", "")
+                    )
+                    if uid.startswith(beginning) and not uid.startswith(_IMAGES):
+                        raise NotAnImageError(f"The file holds {kind}, no pixels.", "unsupported")
+                return f"The DICOM header has no pixels yet; {file.size:,} bytes are there."
+        size, length = element
+        layout = Layout.of(dataset, raw)
+        if length != UNDEFINED and length < layout.bytes:
+            raise NotAnImageError(
+                f"PixelData has {length:,} bytes; {layout.frames:,} frames of {layout.columns} x {layout.rows} need "
+                f"{layout.bytes:,}.",
+                "damaged",
+            )
+        extent = (layout.columns, layout.rows, layout.frames)
+        infos = framesOf(dataset, *extent) if hasOwnPlaces(dataset) else []
+        frames = imagesOf(infos, dataset, layout.columns, layout.rows) if infos else placed(dataset, *extent)
+        mosaic = Mosaic.of(dataset, layout)
+        if isinstance(mosaic, Mosaic):
+            time = frames[0].time if mosaic.time is None else mosaic.time
+            frames = [Placed([0], mosaic.ijkToRAS, time)]
+        largest = max(len(image.frames) for image in frames) * layout.shownBytes
+        if largest > self.limit:
+            raise NotAnImageError(
+                f"The header declares an image of {largest:,} bytes; at most {self.limit:,} are believed.", "too-large"
+            )
+        for image in frames:
+            checkRightAngles(image.ijkToRAS)
+        self.count, self.times = len(frames), timesSinceFirst(dataset, frames, layout.frames)
+        self.notes = _notes(dataset, frames, mosaic)
+        return Header(dataset, layout, start + size, length, frames, infos, mosaic)
+
+    def _images(self, first: int) -> Iterator[Image]:
+        if self._header is None and (words := self.missing()):
+            raise NotAnImageError(words, "damaged")
+        assert self._header is not None
+        header = self._header
+        whole = len(header.frames) == 1
+        for number, image in enumerate(header.frames[first:], first):
+            with guarded(self.path):
+                slices = [self._frame(header, frame) for frame in image.frames if frame != MISSING]
+                if len(slices) < len(image.frames):
+                    slices = _filled(slices, image.frames)
+                attributes = {**attributesOf(header.dataset), **image.attributes}
+                if not whole:
+                    attributes["FrameNumber"] = str(number + 1)
+                pixels = slices[0][np.newaxis] if len(slices) == 1 else np.stack(slices)
+                if isinstance(header.mosaic, Mosaic):
+                    pixels = header.mosaic.split(slices[0])
+                elif header.mosaic:
+                    attributes["Mosaic"] = header.mosaic
+                if self.notes:
+                    attributes["Note"] = " ".join(self.notes)
+                made = makeImage(pixels, image.ijkToRAS, image.time, attributes)
+            yield made
+
+    def _frame(self, header: Header, number: int) -> Any:
+        # Rows, columns and perhaps components of one frame, in their final values.
+        layout = header.layout
+        if header.length == UNDEFINED:
+            assert self._fragments is not None
+            with self._open() as file:
+                data = self._fragments.frame(file, header.dataset, layout.frames, number)
+            values = decoded(header.dataset, layout, data)
+        elif layout.bits == 1:
+            first, last = number * layout.pixels, (number + 1) * layout.pixels
+            packed = self._bytes(header.offset + first // 8, (last + 7) // 8 - first // 8)
+            bits = np.unpackbits(packed, bitorder="little")[first % 8 :][: layout.pixels]
+            values = bits.reshape(layout.rows, layout.columns)
+        else:
+            begin = number * layout.frameBytes
+            if layout.swapped:
+                even = begin & ~1
+                words = self._bytes(header.offset + even, (begin + layout.frameBytes + 1 & ~1) - even)
+                values = words.reshape(-1, 2)[:, ::-1].ravel()[begin - even :][: layout.frameBytes]
+            else:
+                values = self._bytes(header.offset + begin, layout.frameBytes)
+            values = layout.arranged(values, header.dataset)
+        return rescaled(values, header.dataset, layout, number)
+
+    def _bytes(self, offset: int, size: int) -> Any:
+        target = allocate(size, self.limit, "A frame")
+        with self._open() as file:
+            file.seek(offset)
+            readExactly(file, target, self.path)
+        return target
+
+
+def _notes(dataset: Any, images: Sequence[Placed], mosaic: Mosaic | str | None) -> tuple[str, ...]:
+    found = [spacingNote(dataset)]
+    if isinstance(mosaic, str):
+        found.append(f"The mosaic is {mosaic}. It is shown as one picture.")
+    for number, image in enumerate(images, 1):
+        if absent := image.attributes.get("MissingSlices"):
+            count, several = len(absent.split()), f" of image {number}" if len(images) > 1 else ""
+            names = ", ".join(absent.split()[:10]) + (" ..." if count > 10 else "")
+            found.append(f"Missing: {count} of {len(image.frames)} slices{several}, number {names}.")
+    return tuple(filter(None, found))
+
+
+def _filled(slices: list[Pixels], frames: Sequence[int]) -> list[Pixels]:
+    # Slices that the file lacks get the lowest value of the others.
+    blank = np.full_like(slices[0], min(plane.min() for plane in slices))
+    there = iter(slices)
+    return [blank if frame == MISSING else next(there) for frame in frames]
+
+
+def _pixelElement(raw: bytes) -> tuple[int, int] | None:
+    # The length of the element's beginning and of its value; None when it is no (Float, Double Float) Pixel Data.
+    if len(raw) < 12:
+        return None
+    for order in "<>":
+        group, element = struct.unpack_from(order + "HH", raw)
+        if group == 0x7FE0 and element in (0x0008, 0x0009, 0x0010):
+            if raw[4:6] in LONG_FORM:
+                return 12, int(struct.unpack_from(order + "I", raw, 8)[0])
+            return 8, int(struct.unpack_from(order + "I", raw, 4)[0])
+    return None

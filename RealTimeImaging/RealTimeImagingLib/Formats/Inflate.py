@@ -1,0 +1,349 @@
+"""Unpack gzip and zlib streams that may still be written, as a whole or in small pieces from beginning to end."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from typing import Any
+
+import numpy as np
+
+from ..Model.Errors import NotAnImageError
+from ..Model.Frame import Pixels
+from .Raw import Stored, allocate, openFile, readUpTo, statOf
+
+GZIP = 31
+ZLIB = 15
+"""The window bits that tell zlib which wrapper to expect and check (zlib manual, inflateInit2)."""
+
+PIECE = 1 << 18
+"""Bytes that are read, or unpacked, at once."""
+_RATIO = 1040
+"""Deflate packs at most 1032 to 1 (zlib technical details): a small file that declares gigabytes gets no gigabytes."""
+
+
+def inflaters() -> tuple[Any, tuple[type[Exception], ...]]:
+    """What makes a decompressobj, the faster where it is installed, and the errors that one raises."""
+    try:
+        from isal import isal_zlib
+    except ImportError:
+        return zlib.decompressobj, (zlib.error,)
+    return isal_zlib.decompressobj, (isal_zlib.error, zlib.error)
+
+
+def unpackedLength(path: str, offset: int, wrapper: int, limit: int) -> int | None:
+    """Number of bytes that a stream unpacks to, found in little memory; None while its end is missing.
+
+    :raises NotAnImageError: it is damaged, or unpacks to more than ``limit``.
+    """
+    make, errors = inflaters()
+    inflater, pending, length = make(wrapper), b"", 0
+    with openFile(path) as file:
+        file.seek(offset)
+        while True:
+            if inflater.eof:
+                pending += readUpTo(file, max(0, 2 - len(pending)))
+                if not pending.startswith(b"\x1f\x8b"):
+                    return length
+                inflater = make(wrapper)
+            exhausted = not (pending := pending or readUpTo(file, PIECE))
+            try:
+                data = inflater.decompress(pending, PIECE)
+            except errors as error:
+                text = f"The compressed data are damaged after {length:,} unpacked bytes."
+                raise NotAnImageError(text, "damaged") from error
+            length += len(data)
+            if length > limit:
+                raise NotAnImageError(f"The content unpacks to more than the limit of {limit:,} bytes.", "too-large")
+            pending = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
+            if exhausted and not data:
+                return None
+
+
+class Inflated(Stored):
+    """The content of a gzip (RFC 1952) or zlib (RFC 1950) stream in a file that may grow between calls.
+
+    Checksum and length at the end of the stream are checked by the inflater. Further gzip members are appended, as RFC
+    1952 section 2.2 has it; anything else after the end is ignored.
+
+    :param offset: where the stream begins in the file.
+    :param skip: bytes of the unpacked content that come before what is declared; -1: what is declared ends it.
+    :param end: where the stream ends in the file, when a header says so.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        limit: int,
+        wrapper: int = GZIP,
+        offset: int = 0,
+        skip: int = 0,
+        end: int | None = None,
+        detached: bool = False,
+    ) -> None:
+        self.path = path
+        self._limit = limit
+        self._wrapper = wrapper
+        self._start = offset
+        self._skip = skip
+        self._end = end
+        self._detached = detached
+        self._make, self._errors = inflaters()
+        self._identity: tuple[int, int] | None = None
+        self._restart()
+
+    def _restart(self) -> None:
+        self._inflater = self._make(self._wrapper)
+        self._position = self._start
+        self._pending = b""
+        self._buffer: Pixels = np.empty(0, np.uint8)
+        self._length = 0
+        self._between = False
+        self._ended = False
+
+    @property
+    def sealed(self) -> bool:
+        return self._ended
+
+    def missing(self, size: int) -> str | None:
+        name = f" in {os.path.basename(self.path)}" if self._detached else ""
+        try:
+            if self._skip < 0:
+                length = unpackedLength(self.path, self._start, self._wrapper, self._limit)
+                if length is None:
+                    return f"The end of the compressed stream is missing{name}."
+                self._skip = max(0, length - size)
+            size += self._skip
+            self._advance(size)
+        except FileNotFoundError:
+            if not self._detached:
+                raise
+            return f"The header names the data file {os.path.basename(self.path)}, which is not there."
+        there = max(0, self._length - self._skip)
+        if self._length < size:
+            if self._ended:
+                raise NotAnImageError(
+                    f"The compressed data end after {there:,} bytes; the header declares {size - self._skip:,}{name}.",
+                    "damaged",
+                )
+            return f"The header declares {size - self._skip:,} bytes of voxels, {there:,} could be unpacked{name}."
+        if not self._ended:
+            return f"All {there:,} declared bytes are there; the end of the compressed stream is missing{name}."
+        return None
+
+    def start(self, size: int) -> bytes:
+        """The first ``size`` unpacked bytes, fewer when they are not there yet."""
+        self._advance(size, whole=False)
+        return self._buffer[: min(size, self._length)].tobytes()
+
+    def skip(self, size: int) -> None:
+        """Tell how many unpacked bytes come before what is declared (a header that was packed with the voxels)."""
+        self._skip = size
+
+    def readInto(self, start: int, target: Pixels) -> None:
+        start += self._skip
+        if start + len(target) > self._length:
+            raise NotAnImageError(f"{os.path.basename(self.path)} was replaced while it was read.", "damaged")
+        target[:] = self._buffer[start : start + len(target)]
+
+    def _advance(self, size: int, whole: bool = True) -> None:
+        # Unpacks until size bytes are out (and, when whole, until the stream has ended) or the file has no more.
+        with openFile(self.path) as file:
+            status = os.fstat(file.fileno())
+            # Another file under the name, or one that was cut and is being written anew: what we unpacked is void.
+            identity = (status.st_dev, status.st_ino)
+            if status.st_size < self._position or (self._identity or identity) != identity:
+                self._restart()
+            self._identity = identity
+            end = status.st_size if self._end is None else min(self._end, status.st_size)
+            file.seek(self._position)
+            while not self._ended and (self._length < size or whole):
+                # One byte more than is pending between two members, where the next two bytes tell what follows.
+                if not self._pending or (self._between and len(self._pending) < 2):
+                    piece = readUpTo(file, max(0, min(PIECE, end - self._position)))
+                    self._position += len(piece)
+                    self._pending += piece
+                    if not piece:
+                        # A further member may still be written as long as less than what was declared is there.
+                        self._ended = self._between and self._length >= size and whole
+                        return
+                if self._between:
+                    self._beginMember()
+                else:
+                    self._reserve(size, end)
+                    self._feed(size)
+
+    def _beginMember(self) -> None:
+        if len(self._pending) < 2:
+            return
+        if self._wrapper == GZIP and self._pending.startswith(b"\x1f\x8b"):
+            self._inflater = self._make(self._wrapper)
+            self._between = False
+        else:
+            self._ended = True
+
+    def _reserve(self, size: int, end: int) -> None:
+        wanted = min(size, (end - self._start) * _RATIO)
+        if wanted > len(self._buffer):
+            larger = allocate(wanted, self._limit, "The unpacked content")
+            larger[: self._length] = self._buffer[: self._length]
+            self._buffer = larger
+
+    def _feed(self, size: int) -> None:
+        room = min(size, len(self._buffer)) - self._length
+        try:
+            # With no room left the rest is unpacked only for its checksum, in pieces, and thrown away.
+            data = self._inflater.decompress(self._pending, min(room or PIECE, PIECE))
+        except self._errors as error:
+            raise NotAnImageError(
+                f"The compressed data are damaged after {self._length:,} unpacked bytes.", "damaged"
+            ) from error
+        if room:
+            self._buffer[self._length : self._length + len(data)] = np.frombuffer(data, np.uint8)
+            self._length += len(data)
+        self._between = bool(self._inflater.eof)
+        self._pending = self._inflater.unused_data if self._between else self._inflater.unconsumed_tail
+
+
+KEPT = 512 << 20
+"""Content of at most so many bytes is kept once it is unpacked. Of a larger one nothing is: going back unpacks it from
+its beginning, which takes about a second for each 0.5 GB."""
+
+
+class Streamed(Stored):
+    """The content of a gzip stream (RFC 1952) in a file that is whole; members follow one another as in Inflated.
+
+    missing() looks at the file's size only: damage is found by readInto(), a wrong checksum with the last bytes. The
+    file is open during calls only.
+
+    :param offset: where the stream begins in the file.
+    :param skip: bytes of the unpacked content that come before what is declared; -1: what is declared ends it.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        limit: int,
+        wrapper: int = GZIP,
+        offset: int = 0,
+        skip: int = 0,
+        detached: bool = False,
+    ) -> None:
+        self.path = path
+        self._limit, self._wrapper, self._offset, self._skip = limit, wrapper, offset, skip
+        self._detached = detached
+        self._make, self._errors = inflaters()
+        self._total = 0
+        self._buffer: Pixels | None = None
+        self._identity: tuple[int, ...] = ()
+        self._restart()
+
+    def _restart(self) -> None:
+        self._inflater = self._make(self._wrapper)
+        self._read = self._offset
+        self._pending = b""
+        self._unpacked = 0
+        """Bytes of the content that were unpacked since the beginning."""
+
+    def missing(self, size: int) -> str | None:
+        try:
+            if self._skip < 0:
+                length = unpackedLength(self.path, self._offset, self._wrapper, self._limit)
+                if length is None or length < size:
+                    return f"The header declares {size:,} bytes of voxels; the compressed stream has fewer."
+                self._skip = length - size
+            self._total = self._skip + size
+            there = statOf(self.path).st_size - self._offset
+        except FileNotFoundError:
+            if not self._detached:
+                raise
+            return f"The header names the data file {os.path.basename(self.path)}, which is not there."
+        return None if there > 0 else f"The header declares {size:,} bytes of voxels, none are there."
+
+    def start(self, size: int) -> bytes:
+        """The first ``size`` unpacked bytes, fewer when there are no more."""
+        self._restart()
+        with openFile(self.path) as file:
+            file.seek(self._read)
+            found = b""
+            while len(found) < size and (data := self._next(file, size - len(found))):
+                found += data
+        return found
+
+    def skip(self, size: int) -> None:
+        """Tell how many unpacked bytes come before what is declared (a header that was packed with the voxels)."""
+        self._skip = size
+
+    def readInto(self, start: int, target: Pixels) -> None:
+        start += self._skip
+        with openFile(self.path) as file:
+            status = os.fstat(file.fileno())
+            identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+            if identity != self._identity:
+                self._identity, self._buffer = identity, None
+                self._restart()
+            file.seek(self._read)
+            if self._total > KEPT:
+                if start < self._unpacked:
+                    self._restart()
+                    file.seek(self._read)
+                self._unpack(file, start - self._unpacked, None)
+                self._unpack(file, len(target), target)
+                return
+            if self._buffer is None:
+                self._restart()
+                file.seek(self._read)
+                self._buffer = allocate(self._total, self._limit, "The unpacked content")
+            end = start + len(target)
+            if end > self._unpacked:
+                self._unpack(file, end - self._unpacked, self._buffer[self._unpacked : end])
+            target[:] = self._buffer[start:end]
+
+    def _unpack(self, file: Any, size: int, target: Pixels | None) -> None:
+        # The next bytes of the content, into the target or nowhere.
+        done = 0
+        while done < size:
+            data = self._next(file, min(PIECE, size - done))
+            if not data:
+                self._tooShort()
+            if target is not None:
+                target[done : done + len(data)] = np.frombuffer(data, np.uint8)
+            done += len(data)
+        while self._unpacked >= self._total and not self._inflater.eof:
+            # What follows the voxels is of no interest but for the checksum at the end.
+            if not self._next(file, PIECE, counted=False) and not self._inflater.eof:
+                self._tooShort()
+
+    def _next(self, file: Any, most: int, counted: bool = True) -> bytes:
+        # Some bytes of the content; none at the end of the stream or of the file.
+        while True:
+            if self._inflater.eof:
+                while len(self._pending) < 2 and (more := readUpTo(file, 2)):
+                    self._pending += more
+                    self._read += len(more)
+                if not self._pending.startswith(b"\x1f\x8b"):
+                    return b""
+                self._inflater = self._make(self._wrapper)
+            elif not self._pending:
+                self._pending = readUpTo(file, PIECE)
+                self._read += len(self._pending)
+            exhausted = not self._pending
+            try:
+                data: bytes = self._inflater.decompress(self._pending, most)
+            except self._errors as error:
+                raise NotAnImageError(
+                    f"The compressed data are damaged after {self._unpacked:,} unpacked bytes.", "damaged"
+                ) from error
+            self._pending = self._inflater.unused_data if self._inflater.eof else self._inflater.unconsumed_tail
+            if data:
+                self._unpacked += len(data) if counted else 0
+                return data
+            if exhausted or (self._inflater.eof and not counted):
+                return b""
+
+    def _tooShort(self) -> None:
+        there = max(0, self._unpacked - self._skip)
+        raise NotAnImageError(
+            f"The compressed data end after {there:,} bytes; the header declares {self._total - self._skip:,}.",
+            "damaged",
+        )

@@ -1,0 +1,270 @@
+"""MetaImage: .mha, .mhd with its data files, and the tracked sequences of PLUS (.seq.mha, .igs.mha).
+
+The format: MetaIO's documentation (field names below are its names); ITK's reader decides what that leaves open.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import numpy as np
+
+from ..Model.Errors import NotAnImageError
+from ..Model.Frame import ATTRIBUTE_NAME, LPS_TO_RAS, Matrix
+from .ImageFile import DEFAULT_LIMIT
+from .Inflate import ZLIB, Inflated
+from .Raw import Encoded, RawBytes, Stored, textDecoder
+from .TextHeader import (
+    completed,
+    dataFiles,
+    decodedText,
+    integer,
+    integers,
+    joined,
+    millimetres,
+    namedByPattern,
+    numbers,
+    readHeader,
+)
+from .Volumes import VolumeFile, Volumes
+
+_END = re.compile(rb"(^|\n)[ \t]*ElementDataFile[ \t]*=[^\n]*\n")
+_FIELD = re.compile(r"[ \t]*([^=\r\n]*?)[ \t]*=[ \t]*([^\r\n]*?)[ \t]*\r?")
+_PER_FRAME = re.compile(r"Seq_Frame([0-9]{1,9})_(.+)")
+_LISTED = re.compile(r"LIST(\s+([0-9]+)D?)?", re.IGNORECASE)
+
+_TYPES = {
+    "MET_CHAR": "i1",
+    "MET_UCHAR": "u1",
+    "MET_SHORT": "i2",
+    "MET_USHORT": "u2",
+    "MET_INT": "i4",
+    "MET_UINT": "u4",
+    "MET_LONG": "i4",  # 4 bytes in a file, whatever the writer's "long" was (MetaIO, MET_ValueTypeSize)
+    "MET_ULONG": "u4",
+    "MET_LONG_LONG": "i8",
+    "MET_ULONG_LONG": "u8",
+    "MET_FLOAT": "f4",
+    "MET_DOUBLE": "f8",
+}
+_STANDARD = frozenset(
+    (
+        *("ObjectType", "ObjectSubType", "NDims", "DimSize", "BinaryData", "BinaryDataByteOrderMSB"),
+        *("ElementByteOrderMSB", "CompressedData", "CompressedDataSize", "TransformMatrix", "Orientation"),
+        *("Rotation", "Offset", "Position", "Origin", "CenterOfRotation", "ElementSpacing", "ElementSize"),
+        *("ElementNumberOfChannels", "ElementType", "ElementMin", "ElementMax", "HeaderSize", "HeaderSizePerSlice"),
+        *("ElementDataFile", "AnatomicalOrientation", "Kinds", "ID", "ParentID", "Name", "Color", "DistanceUnits"),
+        "Comment",
+    )
+)
+
+
+class MetaImage(VolumeFile):
+    """A MetaImage, raw, compressed with zlib, or written as text.
+
+    Geometry is LPS, as in ITK: TransformMatrix has one axis direction after the other; CenterOfRotation does not move
+    the image and AnatomicalOrientation is a label. A fourth axis holds volumes, and so does an axis of kind "list", or
+    the last axis of a file with fields for as many frames (PLUS). Attributes: the fields that MetaIO does not know, and
+    for each frame its Seq_FrameNNNN fields (Timestamp, transforms, their status ...) without that prefix;
+    DroppedAttributes counts those whose names :data:`ATTRIBUTE_NAME` does not allow.
+    """
+
+    title = "MetaImage"
+
+    def __init__(self, path: str, limit: int = DEFAULT_LIMIT) -> None:
+        super().__init__(path, limit)
+        self._files: tuple[str, ...] = (path,)
+        self._made: dict[tuple[object, ...], Stored] = {}
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return self._files
+
+    def _declared(self) -> Volumes | str:
+        data, offset, whole = readHeader(self.path, _END, self.limit)
+        checkBeginning(data)
+        if not whole:
+            # A detached header may end without a line end; then nothing but the data file shows it to be complete.
+            tail = _END.search(data + b"\n")
+            if tail is None or tail.group().split(b"=")[1].strip().upper() in (b"", b"LOCAL", b"LIST"):
+                return f"The header has {len(data):,} bytes so far and is not complete."
+        header = _Header(decodedText(data))
+        dtype, sizes = header.dtype(), header.sizes()
+        total = math.prod(sizes) * dtype.itemsize * header.channels()
+        name = header.fields.get("ElementDataFile", "")
+        if not name:
+            raise NotAnImageError("ElementDataFile, which ends a MetaImage header, does not name a file.")
+        local = name.upper() == "LOCAL"
+        if _LISTED.fullmatch(name):
+            data, _, _ = readHeader(self.path, re.compile(rb"\Z(?!)"), self.limit)
+            names = [line.strip() for line in data[offset:].decode("utf-8", "replace").splitlines() if line.strip()]
+            expected = header.filesOfList(name)
+            if len(names) < expected:
+                return f"The header lists {len(names)} of {expected} data files so far."
+            names = names[:expected]
+        else:
+            names = namedByPattern(name) or [name]
+        paths = [self.path] if local else dataFiles(self.path, names)
+        self._files = (self.path,) if local else (self.path, *paths)
+        base = offset if local else 0
+        stored = joined(paths, total, lambda path: self._store(header, path, base, total // len(paths)))
+        roles = header.roles()
+        attributes, each = header.attributes(roles)
+        shape = tuple(reversed(sizes)) + ((header.channels(),) if header.channels() > 1 else ())
+        letters = "".join(reversed(roles)) + ("c" if header.channels() > 1 else "")
+        return Volumes(stored, dtype, shape, letters, header.matrix(roles), attributes, each)
+
+    def _store(self, header: _Header, path: str, base: int, size: int) -> Stored:
+        skip = integer(header.fields.get("HeaderSize", "0"), "HeaderSize")
+        if skip < -1:
+            raise NotAnImageError(f"The header's HeaderSize {skip} is not possible.", "damaged")
+        if not header.flag("BinaryData", True):
+            if skip == -1:
+                raise NotAnImageError("HeaderSize -1 is not possible with voxels written as text.", "damaged")
+            text = (path, base, skip)
+            if text not in self._made:
+                decode = textDecoder(header.dtype())
+                self._made[text] = Encoded(path, base + skip, self.limit, decode, 400, detached=path != self.path)
+            return self._made[text]
+        packed = header.flag("CompressedData", False)
+        length = integer(header.fields.get("CompressedDataSize", "0"), "CompressedDataSize")
+        key = (path, base, skip, size, packed, length)
+        if key not in self._made:
+            if packed:
+                begin = base + max(0, skip)
+                end = begin + length if length > 0 and len(self._files) <= 2 else None
+                self._made[key] = Inflated(path, self.limit, ZLIB, begin, 0, end, detached=path != self.path)
+            else:
+                raw = RawBytes(path, None if skip == -1 else base + skip, path != self.path)
+                raw.endsAfter(size)
+                self._made[key] = raw
+        return self._made[key]
+
+
+def checkBeginning(data: bytes) -> None:
+    """:raises NotAnImageError: the bytes do not begin with a field of a MetaImage header."""
+    first = data.lstrip()[:64].split(b"=")[0].strip()
+    if first and (b"\0" in data[:64] or (b"=" in data[:64] and not re.fullmatch(rb"[A-Za-z][\w .-]*", first))):
+        raise NotAnImageError('A MetaImage begins with "ObjectType = Image"; this file does not.', "not-an-image")
+    if b"=" not in data[:256] and len(data) >= 256:
+        raise NotAnImageError('A MetaImage begins with "ObjectType = Image"; this file does not.', "not-an-image")
+
+
+class _Header:
+    """The fields of a header, and of each frame where PLUS wrote some."""
+
+    def __init__(self, text: str) -> None:
+        self.fields: dict[str, str] = {}
+        self.frames: dict[int, dict[str, str]] = {}
+        for line in text.split("\n"):
+            match = _FIELD.fullmatch(line)
+            if match is None:
+                continue
+            name, value = match.groups()
+            if frame := _PER_FRAME.fullmatch(name):
+                self.frames.setdefault(int(frame[1]), {})[frame[2]] = value
+            else:
+                self.fields[name] = value
+        if self.fields.get("ObjectType", "Image").lower() != "image":
+            raise NotAnImageError(f"The file holds {self.fields['ObjectType'][:40]!r}, not an image.", "not-an-image")
+
+    def field(self, *names: str) -> str:
+        for name in names:
+            if name in self.fields:
+                return self.fields[name]
+        raise NotAnImageError(f'The header has no field "{names[0]}".', "damaged")
+
+    def flag(self, name: str, default: bool) -> bool:
+        # MetaIO looks at the first letter only.
+        return self.fields.get(name, str(default))[:1].upper() in ("T", "1")
+
+    def dtype(self) -> np.dtype[Any]:
+        name = self.field("ElementType").upper()
+        if name not in _TYPES:
+            raise NotAnImageError(f"The voxels are of the type {name[:40]!r}, which Slicer cannot show.", "unsupported")
+        swapped = self.flag("BinaryDataByteOrderMSB", False) or self.flag("ElementByteOrderMSB", False)
+        dtype: np.dtype[Any] = np.dtype(_TYPES[name])
+        ordered: np.dtype[Any] = dtype.newbyteorder(">" if swapped else "<")
+        return ordered
+
+    def sizes(self) -> list[int]:
+        """Fastest axis first."""
+        sizes = integers(self.field("DimSize"), "DimSize")
+        if not 1 <= len(sizes) <= 10 or len(sizes) != integer(self.field("NDims"), "NDims") or min(sizes) < 1:
+            raise NotAnImageError(f"The header declares the size {self.fields['DimSize'][:60]!r}.", "damaged")
+        return sizes
+
+    def channels(self) -> int:
+        channels = integer(self.fields.get("ElementNumberOfChannels", "1"), "ElementNumberOfChannels")
+        if channels < 1:
+            raise NotAnImageError(f"The header declares {channels} channels.", "damaged")
+        return channels
+
+    def roles(self) -> list[str]:
+        """A letter per axis, fastest first, as in :class:`Volumes`."""
+        sizes = self.sizes()
+        kinds = self.fields.get("Kinds", "").lower().split()
+        if len(kinds) != len(sizes):
+            series = len(sizes) > 1 and len(self.frames) > 0 and sizes[-1] == max(self.frames) + 1
+            kinds = ["domain"] * (len(sizes) - 1) + ["list" if series else "domain"]
+        roles: list[str] = []
+        for kind in kinds:
+            spatial = sum(role in "ijk" for role in roles)
+            roles.append("t" if kind in ("list", "time") else "ijkt"[min(3, spatial)])
+        if "i" not in roles:
+            raise NotAnImageError("The header has no axis in space.", "damaged")
+        return roles
+
+    def filesOfList(self, text: str) -> int:
+        """How many data files follow ``LIST``: one for each slice, or for each block of the dimension behind it."""
+        match = _LISTED.fullmatch(text)
+        sizes = self.sizes()
+        inside = int(match[2][:2]) if match and match[2] else len(sizes) - 1
+        count = math.prod(sizes[inside:])
+        if count > 100_000:
+            raise NotAnImageError(f"The header asks for {count:,} data files.", "damaged")
+        return count
+
+    def matrix(self, roles: list[str]) -> Matrix:
+        size = len(roles)
+        spacing = [1.0] * size
+        for name in ("ElementSize", "ElementSpacing"):
+            if name in self.fields:
+                spacing = numbers(self.fields[name], name)
+        origin, directions = [0.0] * size, np.eye(size).ravel().tolist()
+        for name in ("Origin", "Position", "Offset"):
+            if name in self.fields:
+                origin = numbers(self.fields[name], name)
+        for name in ("Rotation", "Orientation", "TransformMatrix"):
+            if name in self.fields:
+                directions = numbers(self.fields[name], name)
+        if (len(spacing), len(origin), len(directions)) != (size, size, size * size):
+            raise NotAnImageError("The header's spacing, offset or matrix is for another number of axes.", "damaged")
+        rows = np.reshape(directions, (size, size))
+        space = sorted(
+            (axis for axis in range(size) if roles[axis] in "ijk"), key=lambda axis: "ijk".index(roles[axis])
+        )
+        # Of a frame axis there is no direction in space, but the other axes of a 3-D file have three components.
+        axes = [(rows[axis][:3] * spacing[axis]).tolist() for axis in space]
+        matrix: Matrix = LPS_TO_RAS @ completed(axes, origin[:3])
+        matrix[:3] *= millimetres(self.fields.get("DistanceUnits", "")) or 1.0
+        return matrix
+
+    def attributes(self, roles: list[str]) -> tuple[dict[str, str], list[dict[str, str]]]:
+        """Those of all volumes, and those of each."""
+        own = {name: value for name, value in self.fields.items() if name not in _STANDARD}
+        found = {name: value for name, value in own.items() if ATTRIBUTE_NAME.fullmatch(name)}
+        dropped = len(own) - len(found)
+        each: list[dict[str, str]] = []
+        count = math.prod(size for size, role in zip(self.sizes(), roles, strict=True) if role == "t")
+        # A number that no frame has may be huge.
+        if self.frames and count <= max(self.frames) + 1 <= 1000 + 10 * len(self.frames):
+            for number in range(count):
+                frame = self.frames.get(number, {})
+                each.append({name: value for name, value in frame.items() if ATTRIBUTE_NAME.fullmatch(name)})
+                dropped += len(frame) - len(each[-1])
+        if dropped:
+            found["DroppedAttributes"] = str(dropped)
+        return found, each

@@ -1,0 +1,428 @@
+"""NIfTI-1 and NIfTI-2 in one file (.nii, .nii.gz) or in two (.hdr and .img), and Analyze 7.5."""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..Model.Errors import NotAnImageError
+from ..Model.Frame import Matrix
+from .ImageFile import DEFAULT_LIMIT, sinceFirst
+from .Inflate import Inflated, Streamed
+from .Raw import RawBytes, Stored, readStart
+from .TextHeader import checkInside
+from .Volumes import SHEAR, VolumeFile, Volumes, angleError
+
+FIRST, SECOND = 348, 540
+"""sizeof_hdr of NIfTI-1 (and Analyze), and of NIfTI-2."""
+
+# datatype (nifti1.h, DT_*): numpy type and components. 1 (bits), 32, 1536, 1792, 2048 have no counterpart in Slicer.
+TYPES = {
+    2: ("u1", 1),
+    4: ("i2", 1),
+    8: ("i4", 1),
+    16: ("f4", 1),
+    64: ("f8", 1),
+    128: ("u1", 3),
+    256: ("i1", 1),
+    512: ("u2", 1),
+    768: ("u4", 1),
+    1024: ("i8", 1),
+    1280: ("u8", 1),
+    2304: ("u1", 4),
+}
+_REFUSED = {1: "single bits", 32: "complex64", 1536: "float128", 1792: "complex128", 2048: "complex256"}
+
+_MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}
+_SECONDS = {8: 1.0, 16: 1e-3, 24: 1e-6}
+_CIFTI_INTENTS = range(3000, 3100)
+_MOST_VOLUMES = 1 << 24
+_COLOUR_INTENTS = (1007, 2003, 2004)
+"""NIFTI_INTENT_VECTOR, _RGB_VECTOR, _RGBA_VECTOR."""
+
+
+class NIfTIHeader:
+    """A NIfTI-1 header: its fields, and what they mean.
+
+    :param order: byte order, "<" or ">".
+    :param data: the header's bytes.
+    :param paired: the voxels are in another file.
+    """
+
+    size = FIRST
+    fields: Mapping[str, tuple[int, str]] = {
+        "dim": (40, "8h"),
+        "intent_code": (68, "h"),
+        "datatype": (70, "h"),
+        "pixdim": (76, "8f"),
+        "vox_offset": (108, "f"),
+        "scl_slope": (112, "f"),
+        "scl_inter": (116, "f"),
+        "xyzt_units": (123, "B"),
+        "descrip": (148, "80s"),
+        "qform_code": (252, "h"),
+        "sform_code": (254, "h"),
+        "quatern": (256, "3f"),
+        "qoffset": (268, "3f"),
+        "srow": (280, "12f"),
+    }
+    """Name to offset and type."""
+    types: Mapping[int, tuple[str, int]] = TYPES
+    rounding = 1e-7
+    """How far from 1 rounding may leave the square of a unit quaternion of the fields' type."""
+
+    def __init__(self, order: str, data: bytes, paired: bool) -> None:
+        self.order, self.paired = order, paired
+        self._data = data
+
+    def several(self, name: str) -> tuple[Any, ...]:
+        """The numbers of a field."""
+        offset, kinds = self.fields[name]
+        return struct.unpack_from(self.order + kinds, self._data, offset)
+
+    def one(self, name: str) -> Any:
+        """The number of a field; 0 for one that this kind of header has not."""
+        return self.several(name)[0] if name in self.fields else 0
+
+    def offset(self, limit: int) -> int:
+        """Where the voxels begin in their file; 0 is taken for the smallest possible offset, as other readers do."""
+        least = 0 if self.paired else self.size
+        offset = self.one("vox_offset")
+        if not 0 <= offset <= limit or 0 < offset < least:
+            raise NotAnImageError(f"The header puts the voxels at byte {offset:g}.", "damaged")
+        return int(offset) or (least and least + 4)
+
+    def volumes(self, stored: Stored) -> Volumes:
+        """What the header declares, of voxels that are ``stored``.
+
+        :raises NotAnImageError: it cannot be, or cannot be shown.
+        """
+        dim = self.several("dim")
+        if not 1 <= dim[0] <= 7:
+            raise NotAnImageError(f"The header declares {dim[0]} dimensions; 1 to 7 are possible.", "damaged")
+        sizes = dim[1 : 1 + dim[0]]
+        if min(sizes) < 1:
+            raise NotAnImageError(f"The header declares the size {sizes}.", "damaged")
+        if self.one("intent_code") in _CIFTI_INTENTS:
+            raise NotAnImageError(
+                f"The file holds CIFTI data (intent {self.one('intent_code')}): values on brain surfaces and in single "
+                "voxels, not an image.",
+                "unsupported",
+            )
+        if math.prod(sizes[3:]) > _MOST_VOLUMES:
+            raise NotAnImageError(f"The header declares {math.prod(sizes[3:]):,} volumes.", "too-large")
+        datatype = self.one("datatype")
+        if datatype not in self.types:
+            kind = _REFUSED.get(datatype)
+            raise NotAnImageError(
+                f"The voxels are {kind or 'of the unknown type'} (datatype {datatype}), which Slicer cannot show.",
+                "unsupported" if kind else "damaged",
+            )
+        name, components = self.types[datatype]
+        shape, roles = tuple(reversed(sizes)), "ttttkji"[-len(sizes) :]
+        if components > 1:
+            shape, roles = (*shape, components), roles + "c"
+        elif len(sizes) == 5 and sizes[4] in (3, 4) and name == "u1" and self.one("intent_code") in _COLOUR_INTENTS:
+            roles = "c" + roles[1:]
+        return Volumes(
+            stored,
+            np.dtype(self.order + name),
+            shape,
+            roles,
+            self.matrix(),
+            self.attributes(len(sizes) > 3 and sizes[3] > 1),
+            scale=self.scale() if components == 1 and "c" not in roles else None,
+            times=self.times(sizes),
+        )
+
+    def period(self) -> float | None:
+        """Seconds from one volume to the next, None when that is not stated."""
+        unit, step = _SECONDS.get(self.one("xyzt_units") & 0x38), float(self.several("pixdim")[4])
+        return step * unit if unit and math.isfinite(step) and step > 0 else None
+
+    def times(self, sizes: Sequence[int]) -> list[float] | None:
+        """As :attr:`ImageFile.times`: for volumes that only time tells apart."""
+        period = self.period()
+        if period is None or len(sizes) < 4 or math.prod(sizes[4:]) > 1:
+            return None
+        return sinceFirst(number * period for number in range(sizes[3]))
+
+    def scale(self) -> tuple[float, float] | None:
+        """nifti1.h, "DATA SCALING": a slope of 0 is none; so is, as in nibabel, one that is no number."""
+        slope, inter = float(self.one("scl_slope")), float(self.one("scl_inter"))
+        if slope == 0 or not math.isfinite(slope):
+            return None
+        if not math.isfinite(inter):
+            raise NotAnImageError("The header's scl_inter is no number.", "damaged")
+        return None if (slope, inter) == (1, 0) else (slope, inter)
+
+    def attributes(self, series: bool) -> dict[str, str]:
+        """Description, and TR of a series."""
+        found = {}
+        if text := bytes(self.one("descrip")).split(b"\0")[0].decode("utf-8", "replace").strip():
+            found["Description"] = text
+        if series and (period := self.period()):
+            found["TR"] = f"{period:.6g}"
+        return found
+
+    def matrix(self) -> Matrix:
+        """IJKToRAS in millimetres; for a unit of length that is not stated, the numbers are millimetres."""
+        if self.one("sform_code") > 0:
+            matrix = np.array([*self.several("srow"), 0.0, 0.0, 0.0, 1.0]).reshape(4, 4)
+            if self.one("qform_code") > 0 and angleError(matrix) > SHEAR:
+                matrix = self._qform()
+        elif self.one("qform_code") > 0:
+            matrix = self._qform()
+        else:
+            spacing = self.spacing()
+            matrix = np.diag([-spacing[0], -spacing[1], spacing[2], 1.0])
+        unit = _MILLIMETRES.get(self.one("xyzt_units") & 0x07, 1.0)
+        if unit != 1.0:
+            matrix[:3] *= unit
+        return matrix
+
+    def spacing(self) -> list[float]:
+        """Of i, j and k as the header has it, 1 where it has none, as of an axis of one voxel."""
+        return [abs(value) if value and math.isfinite(value) else 1.0 for value in self.several("pixdim")[1:4]]
+
+    def _qform(self) -> Matrix:
+        # nifti1.h, "QUATERNION REPRESENTATION OF ROTATION MATRIX"; a shall be >= 0, qfac is the sign of k.
+        b, c, d = (float(value) for value in self.several("quatern"))
+        square = 1.0 - (b * b + c * c + d * d)
+        if square < self.rounding:
+            # Rounding may leave b, c, d slightly too long: a half turn, with the length put right (as nifti1_io does).
+            length = math.sqrt(b * b + c * c + d * d)
+            a, b, c, d = 0.0, b / length, c / length, d / length
+        else:
+            a = math.sqrt(square)
+        rotation = np.array(
+            [
+                [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+                [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+                [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - c * c - b * b],
+            ]
+        )
+        spacing = self.spacing()
+        spacing[2] *= -1.0 if self.several("pixdim")[0] < 0 else 1.0
+        matrix = np.eye(4)
+        matrix[:3, :3] = rotation * spacing
+        matrix[:3, 3] = self.several("qoffset")
+        return matrix
+
+
+class NIfTI2Header(NIfTIHeader):
+    """The same with wider fields in other places (nifti2.h)."""
+
+    size = SECOND
+    rounding = 1e-14
+    fields: Mapping[str, tuple[int, str]] = {
+        "datatype": (12, "h"),
+        "dim": (16, "8q"),
+        "pixdim": (104, "8d"),
+        "vox_offset": (168, "q"),
+        "scl_slope": (176, "d"),
+        "scl_inter": (184, "d"),
+        "descrip": (240, "80s"),
+        "qform_code": (344, "i"),
+        "sform_code": (348, "i"),
+        "quatern": (352, "3d"),
+        "qoffset": (376, "3d"),
+        "srow": (400, "12d"),
+        "xyzt_units": (500, "i"),
+        "intent_code": (504, "i"),
+    }
+
+
+class AnalyzeHeader(NIfTIHeader):
+    """Analyze 7.5 as SPM99 and SPM2 wrote it, and nibabel reads it.
+
+    It has no orientation that programs agree on: i runs to the left, j to the anterior, k to the superior (SPM's
+    "radiological" default), with SPM's origin (a voxel, counted from 1) or else the middle of the image at 0. Units are
+    millimetres.
+    """
+
+    fields: Mapping[str, tuple[int, str]] = {
+        **{name: NIfTIHeader.fields[name] for name in ("dim", "datatype", "pixdim", "vox_offset", "descrip")},
+        **{name: NIfTIHeader.fields[name] for name in ("scl_slope", "scl_inter")},
+        "cal_max": (124, "f"),
+        "cal_min": (128, "f"),
+        "glmax": (140, "i"),
+        "glmin": (144, "i"),
+        "origin": (253, "3h"),
+    }
+    types: Mapping[int, tuple[str, int]] = {
+        **{code: TYPES[code] for code in (2, 4, 8, 16, 64, 128)},
+        130: ("i1", 1),
+        132: ("u2", 1),
+        136: ("u4", 1),
+    }
+
+    def scale(self) -> tuple[float, float] | None:
+        """SPM's factor, or the range of stored values (glmin, glmax) that stands for the one of cal_min, cal_max."""
+        slope, inter = float(self.one("scl_slope")), float(self.one("scl_inter"))
+        if math.isfinite(slope) and slope:
+            inter = inter if math.isfinite(inter) else 0.0
+        else:
+            stored = self.one("glmax") - self.one("glmin")
+            meant = float(self.one("cal_max")) - float(self.one("cal_min"))
+            if not stored or not meant or not math.isfinite(meant):
+                return None
+            slope = meant / stored
+            inter = float(self.one("cal_min")) - slope * self.one("glmin")
+        return None if (slope, inter) == (1, 0) else (slope, inter)
+
+    def matrix(self) -> Matrix:
+        """IJKToRAS in millimetres."""
+        sizes = [max(1, size) for size in self.several("dim")[1:4]]
+        origin = self.several("origin")
+        sensible = any(origin) and all(-size < at < 2 * size for at, size in zip(origin, sizes, strict=True))
+        zero = [at - 1.0 for at in origin] if sensible else [(size - 1) / 2 for size in sizes]
+        spacing = self.spacing()
+        matrix = np.diag([-spacing[0], spacing[1], spacing[2], 1.0])
+        matrix[:3, 3] = -np.diag(matrix)[:3] * zero
+        return matrix
+
+
+_GZIP_MARK = b"\x1f\x8b"
+
+
+class NIfTI(VolumeFile):
+    """A NIfTI file; missing() is None once all declared bytes (and, for .gz, the stream's end) are there.
+
+    Geometry, in RAS as the standard has it: the sform when sform_code > 0 (METHOD 3), else the qform when
+    qform_code > 0 (METHOD 2), as nibabel does; ITK and so Slicer agree, except that ITK prefers the qform where both
+    are set, differ, and sform_code is not 1 ("scanner"). A sheared sform gives way to a qform, as in ITK, and
+    is refused without one. With neither code (METHOD 1, which leaves the orientation open) spacing counts,
+    the origin is 0 and the axes are those of ITK: i to the left, j to the posterior, k to the superior.
+
+    Values: scl_slope and scl_inter, unless the slope is 0 or not finite or they change nothing. RGB24 and RGBA32, and
+    unsigned bytes whose fifth dimension is a vector of 3 or 4, are colour. Attributes: Description (descrip), TR
+    (seconds, of a series with a unit of time), VolumeIndex (of a file with several volumes).
+    """
+
+    title = "NIfTI"
+    paired = False
+
+    def __init__(self, path: str, limit: int = DEFAULT_LIMIT) -> None:
+        super().__init__(path, limit)
+        self._inflated: Inflated | Streamed | None = None
+
+    def _declared(self) -> Volumes | str:
+        header = self._readHeader()
+        return header if isinstance(header, str) else header.volumes(self._stored(header))
+
+    def _readHeader(self) -> NIfTIHeader | str:
+        size = NIfTI2Header.size
+        if self._inflated is None and self._isPacked():
+            self._inflated = (Streamed if self.streaming else Inflated)(self.path, self.limit)
+        data = self._inflated.start(size) if self._inflated else readStart(self.path, size)
+        return readNIfTIHeader(data, self.paired)
+
+    def _isPacked(self) -> bool:
+        # The content decides, as in ITK; the name while there is none.
+        begin = readStart(self.path, len(_GZIP_MARK))
+        return begin == _GZIP_MARK if len(begin) == len(_GZIP_MARK) else self.path.lower().endswith(".gz")
+
+    def _stored(self, header: NIfTIHeader) -> Stored:
+        offset = header.offset(self.limit)
+        if self._inflated:
+            self._inflated.skip(offset)
+            return self._inflated
+        return RawBytes(self.path, offset)
+
+
+class NIfTIPair(NIfTI):
+    """The header (.hdr, .hdr.gz) of a pair with its voxels in a file of the same name (.img, .img.gz), of which either
+    may come first. It is NIfTI-1, NIfTI-2 or Analyze 7.5: see :class:`NIfTI` and :class:`AnalyzeHeader`.
+    """
+
+    paired = True
+
+    def __init__(self, path: str, limit: int = DEFAULT_LIMIT) -> None:
+        super().__init__(path, limit)
+        self._voxels: Inflated | Streamed | RawBytes | None = None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return self.path, imageOfPair(self.path)
+
+    def _missing(self) -> str | None:
+        words = super()._missing()
+        # The header's own end proves nothing of a header that is not packed.
+        self.sealed = self.sealed and self._inflated is not None
+        return words
+
+    def _stored(self, header: NIfTIHeader) -> Stored:
+        path, offset = imageOfPair(self.path), header.offset(self.limit)
+        checkInside(self.path, [path])
+        if not path.lower().endswith(".gz"):
+            self._voxels = RawBytes(path, offset, detached=True)
+        elif isinstance(self._voxels, Inflated | Streamed) and self._voxels.path == path:
+            self._voxels.skip(offset)
+        else:
+            self._voxels = (Streamed if self.streaming else Inflated)(path, self.limit, skip=offset, detached=True)
+        return self._voxels
+
+
+def imageOfPair(header: str) -> str:
+    """The path of the voxels of a header: the one that is there, packed like the header if there are two."""
+    plain = header[: -len(".gz")] if header.lower().endswith(".gz") else header
+    stem, packed = plain[: -len(".hdr")], plain != header
+    suffix = ".IMG" if plain.endswith(".HDR") else ".img"
+    names = [stem + suffix, f"{stem}{suffix}.{'GZ' if suffix == '.IMG' else 'gz'}"]
+    names = names[::-1] if packed else names
+    return next((name for name in names if os.path.exists(name)), names[0])
+
+
+def readNIfTIHeader(data: bytes, paired: bool) -> NIfTIHeader | str:
+    """The header at the beginning of a file, or a sentence saying what of it is missing.
+
+    :param data: the first 540 bytes of the file, fewer when there are no more.
+    :param paired: it is the header of a pair (.hdr), whose voxels are in another file.
+    :raises NotAnImageError: it is no such header.
+    """
+    order, size = _beginning(data, paired)
+    if size == SECOND and not any(data[4:7] == mark[: len(data[4:7])] for mark in (b"n+2", b"ni2")):
+        raise NotAnImageError('A header of 540 bytes has the mark "n+2" of NIfTI-2; this one has not.', "unsupported")
+    if size is None or len(data) < size:
+        return f"A NIfTI header has {size or FIRST} bytes, {len(data):,} are there."
+    if not any(data[:size]):
+        return f"The first {size} bytes are still zero; the header is not written yet."
+    magic = data[4:12] if size == SECOND else data[344:348]
+    number = b"2" if size == SECOND else b"1"
+    if magic[:3] == (b"ni" if paired else b"n+") + number:
+        if size == FIRST:
+            return NIfTIHeader(order, data, paired)
+        if magic[3:] != b"\0\r\n\x1a\n":
+            raise NotAnImageError("The line ends of the header were changed, as by a transfer as text.", "damaged")
+        return NIfTI2Header(order, data, paired)
+    if magic[:3] in (b"ni" + number, b"n+" + number):
+        words = "is named .nii" if paired else "has a header named .hdr"
+        where = "in the same file, which" if paired else "in another file; such a pair"
+        raise NotAnImageError(f"By this header the voxels are {where} {words}.", "unsupported")
+    if paired:
+        return AnalyzeHeader(order, data, paired)
+    raise NotAnImageError(
+        'The header lacks NIfTI\'s mark "n+1"; Analyze 7.5 is read from .hdr and .img.', "unsupported"
+    )
+
+
+def _beginning(data: bytes, paired: bool) -> tuple[str, int | None]:
+    # Byte order and size of the header, as far as its first bytes tell.
+    found = [
+        (order, size)
+        for order in "<>"
+        for size in (FIRST, SECOND)
+        if data[:4] == struct.pack(order + "i", size)[: len(data)]
+    ]
+    if found:
+        return found[0][0], found[0][1] if len(data) >= 4 else None
+    if len(data) < 4 or not any(data):
+        return "<", FIRST if len(data) >= 4 else None
+    what = "The header of a .hdr/.img pair" if paired else "A NIfTI file"
+    raise NotAnImageError(f"{what} begins with the number 348 or 540; this one does not.", "not-an-image")

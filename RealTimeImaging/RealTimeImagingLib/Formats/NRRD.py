@@ -1,0 +1,338 @@
+"""NRRD: .nrrd, .nhdr with its data files, and the .seq.nrrd and .seq.nhdr of Slicer's sequences.
+
+The format: "Definition of NRRD File Format", teem (field names below are its names).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import numpy as np
+
+from ..Model.Errors import NotAnImageError
+from ..Model.Frame import ATTRIBUTE_NAME, LPS_TO_RAS, Matrix
+from .ImageFile import DEFAULT_LIMIT, sinceFirst
+from .Inflate import GZIP, Inflated, Streamed
+from .Raw import Encoded, RawBytes, Stored, fromBzip2, fromHex, textDecoder
+from .TextHeader import (
+    afterLines,
+    completed,
+    dataFiles,
+    decodedText,
+    integer,
+    integers,
+    joined,
+    millimetres,
+    namedByPattern,
+    numbers,
+    readHeader,
+)
+from .Volumes import VolumeFile, Volumes
+
+_END = re.compile(rb"\n\r?\n")
+
+_TYPES = {
+    **dict.fromkeys(("signed char", "int8", "int8_t"), "i1"),
+    **dict.fromkeys(("uchar", "unsigned char", "uint8", "uint8_t"), "u1"),
+    **dict.fromkeys(("short", "short int", "signed short", "signed short int", "int16", "int16_t"), "i2"),
+    **dict.fromkeys(("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"), "u2"),
+    **dict.fromkeys(("int", "signed int", "int32", "int32_t"), "i4"),
+    **dict.fromkeys(("uint", "unsigned int", "uint32", "uint32_t"), "u4"),
+    **dict.fromkeys(
+        ("longlong", "long long", "long long int", "signed long long", "signed long long int", "int64", "int64_t"), "i8"
+    ),
+    **dict.fromkeys(("ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t"), "u8"),
+    "float": "f4",
+    "double": "f8",
+}
+
+_SPACES = {
+    **dict.fromkeys(("right-anterior-superior", "ras"), (1, 1, 1)),
+    **dict.fromkeys(("left-anterior-superior", "las"), (-1, 1, 1)),
+    **dict.fromkeys(("left-posterior-superior", "lps"), (-1, -1, 1)),
+}
+"""Signs that make RAS of a space. Any other space is taken for LPS, as ITK does."""
+
+_SECONDS = {
+    **dict.fromkeys(("s", "sec", "second", "seconds"), 1.0),
+    **dict.fromkeys(("ms", "msec", "millisecond", "milliseconds"), 1e-3),
+    **dict.fromkeys(("us", "microsecond", "microseconds"), 1e-6),
+}
+_ENCODINGS = {
+    "raw": "raw",
+    **dict.fromkeys(("gzip", "gz"), "gzip"),
+    **dict.fromkeys(("bzip2", "bz2"), "bzip2"),
+    **dict.fromkeys(("text", "txt", "ascii"), "text"),
+    "hex": "hex",
+}
+_SPATIAL = ("domain", "space")
+_FRAMES = ("list", "time", "point")
+_COMPONENTS = re.compile(r"scalar|stub|complex|quaternion|([a-z0-9-]*-)?(vector|color|gradient|normal|matrix)")
+_LISTED = re.compile(r"LIST(\s+[0-9]+)?")
+
+
+class NRRD(VolumeFile):
+    """A NRRD file, attached or detached, in every encoding of the format (raw, gzip, bzip2, text, hex).
+
+    Axes: an axis of kind vector, RGB-color and the like holds components; one of kind list, time or point holds
+    volumes; without kinds, an axis without a space direction does (components when it is the fastest and has 3 or 4). A
+    fourth spatial axis holds volumes. Geometry: space directions and origin; with spacings only, and in spaces that are
+    not anatomical (3D-right-handed, scanner-xyz), the numbers are LPS, as in ITK. Units of length are honoured; an
+    unknown one is refused, as the image would have a wrong size.
+
+    Attributes: the key/value pairs whose names :data:`ATTRIBUTE_NAME` allows; DroppedAttributes counts the others. Of
+    Slicer's sequences, IndexValue is that of the volume, and the times where the index has a unit of time.
+    """
+
+    title = "NRRD"
+
+    def __init__(self, path: str, limit: int = DEFAULT_LIMIT) -> None:
+        super().__init__(path, limit)
+        self._files: tuple[str, ...] = (path,)
+        self._made: dict[tuple[object, ...], Stored] = {}
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return self._files
+
+    def _declared(self) -> Volumes | str:
+        data, offset, whole = readHeader(self.path, _END, self.limit)
+        if not data.startswith(b"NRRD000"[: len(data)]):
+            raise NotAnImageError('A NRRD file begins with "NRRD000"; this one does not.', "not-an-image")
+        header = _Header(decodedText(data))
+        detached = "data file" in header.fields
+        # A detached header may end with the file; only an attached one has to have its empty line.
+        if not whole and (not detached or not data.endswith(b"\n")):
+            return f"The header has {len(data):,} bytes so far and is not complete."
+        dtype, sizes, roles = header.dtype(), header.sizes(), header.roles()
+        total = math.prod(sizes) * dtype.itemsize
+        paths = dataFiles(self.path, header.dataFileNames()) if detached else [self.path]
+        self._files = (self.path, *paths) if detached else (self.path,)
+        stored = joined(
+            paths, total, lambda path: self._store(header, path, 0 if detached else offset, total, len(paths))
+        )
+        index = header.indexValues(roles, sizes)
+        attributes = header.attributes(bool(index))
+        each = [{"IndexValue": value} for value in index]
+        shape, letters = tuple(reversed(sizes)), "".join(reversed(roles))
+        return Volumes(
+            stored, dtype, shape, letters, header.matrix(roles), attributes, each, times=header.times(roles, index)
+        )
+
+    def _store(self, header: _Header, path: str, base: int, total: int, count: int) -> Stored:
+        detached = path != self.path
+        encoding = header.encoding()
+        skip = integer(header.fields.get("byte skip", "0"), "byte skip")
+        lines = integer(header.fields.get("line skip", "0"), "line skip")
+        if skip < -1 or lines < 0 or (skip == -1 and encoding not in ("raw", "gzip")):
+            text = f"The header's byte skip {skip} or line skip {lines} is not possible with the encoding {encoding}."
+            raise NotAnImageError(text, "damaged")
+        start = afterLines(path, base, lines)
+        key = (path, encoding, start, skip, total, count)
+        if key not in self._made:
+            # An inflater goes on where it was as long as the header says the same.
+            begin = base if start is None else start
+            if encoding == "raw":
+                raw = RawBytes(path, None if skip == -1 else begin + skip, detached)
+                raw.endsAfter(total // count)
+                self._made[key] = raw
+            elif encoding == "gzip":
+                kind = Streamed if self.streaming else Inflated
+                self._made[key] = kind(path, self.limit, GZIP, begin, skip, detached=detached)
+            else:
+                decode, room = {
+                    "text": (textDecoder(header.dtype()), 400),
+                    "hex": (fromHex, 16),
+                    "bzip2": (fromBzip2, 2),
+                }[encoding]
+                before, inside = (0, skip) if encoding == "bzip2" else (skip, 0)
+                self._made[key] = Encoded(path, begin + before, self.limit, decode, room, inside, detached)
+        return self._made[key]
+
+
+class _Header:
+    """The fields (names in lower case) and the key/value pairs of a header."""
+
+    def __init__(self, text: str) -> None:
+        self.fields: dict[str, str] = {}
+        self.pairs: dict[str, str] = {}
+        self.listed: list[str] = []
+        lines = text.splitlines() if "\x0b" not in text else text.split("\n")
+        for number, line in enumerate(lines[1:], 1):
+            if line.startswith("#") or not line.strip():
+                continue
+            name, sign, value = line.partition(":")
+            if ":=" in line and not line[len(name) :].startswith(": "):
+                name, _, value = line.partition(":=")
+                self.pairs[_unescaped(name)] = _unescaped(value)
+            elif sign:
+                name = {"datafile": "data file", "lineskip": "line skip", "byteskip": "byte skip"}.get(
+                    name.strip().lower(), name.strip().lower()
+                )
+                self.fields[name] = value.strip()
+                if name == "data file" and _LISTED.fullmatch(value.strip()):
+                    self.listed = [entry.strip() for entry in lines[number + 1 :] if entry.strip()]
+                    return
+
+    def field(self, name: str) -> str:
+        if name not in self.fields:
+            raise NotAnImageError(f'The header has no field "{name}".', "damaged")
+        return self.fields[name]
+
+    def dtype(self) -> np.dtype[Any]:
+        name = self.field("type").lower()
+        if name not in _TYPES:
+            raise NotAnImageError(f"The voxels are of the type {name!r}, which Slicer cannot show.", "unsupported")
+        dtype: np.dtype[Any] = np.dtype(_TYPES[name])
+        if dtype.itemsize == 1 or self.encoding() == "text":
+            return dtype
+        endian = self.field("endian").lower()
+        if endian not in ("little", "big"):
+            raise NotAnImageError(f"The byte order {endian!r} is neither little nor big.", "damaged")
+        ordered: np.dtype[Any] = dtype.newbyteorder("<" if endian == "little" else ">")
+        return ordered
+
+    def encoding(self) -> str:
+        """One of the values of ``_ENCODINGS``."""
+        name = self.field("encoding").lower()
+        if name not in _ENCODINGS:
+            text = f"The encoding {name[:40]!r} is not supported; raw, gzip, bzip2, text and hex are."
+            raise NotAnImageError(text, "unsupported")
+        return _ENCODINGS[name]
+
+    def sizes(self) -> list[int]:
+        """Fastest axis first."""
+        sizes = integers(self.field("sizes"), "sizes")
+        if not 1 <= len(sizes) <= 16 or len(sizes) != integer(self.field("dimension"), "dimension") or min(sizes) < 1:
+            raise NotAnImageError(f"The header declares the sizes {self.fields['sizes'][:60]!r}.", "damaged")
+        return sizes
+
+    def directions(self) -> list[list[float] | None] | None:
+        """One vector per axis, None for an axis that is not in space; None for all when there are none."""
+        if "space directions" not in self.fields:
+            return None
+        words = re.findall(r"none|\([^()]*\)", self.fields["space directions"])
+        found = [None if word == "none" else _vector(word) for word in words]
+        return [None if vector is None or any(map(math.isnan, vector)) else vector for vector in found]
+
+    def roles(self) -> list[str]:
+        """A letter per axis, fastest first, as in :class:`Volumes`."""
+        sizes, directions = self.sizes(), self.directions()
+        kinds = self.fields.get("kinds", "").lower().split() or ["???"] * len(sizes)
+        if len(kinds) != len(sizes) or (directions is not None and len(directions) != len(sizes)):
+            raise NotAnImageError("The header has kinds or space directions for another number of axes.", "damaged")
+        roles: list[str] = []
+        spatial = 0
+        for axis, kind in enumerate(kinds):
+            placed = directions is None or directions[axis] is not None
+            if _COMPONENTS.fullmatch(kind):
+                role = "c"
+            elif kind in _FRAMES:
+                role = "t"
+            elif kind in _SPATIAL or placed:
+                role = "ijkt"[min(3, spatial)]
+                spatial += 1
+            else:
+                role = "c" if axis == 0 and sizes[0] in (3, 4) else "t"
+            # An axis of one component is none at all.
+            roles.append("t" if role == "c" and sizes[axis] == 1 else role)
+        if roles.count("c") > 1 or "i" not in roles:
+            raise NotAnImageError("The header has no axis in space, or several axes of components.", "unsupported")
+        return roles
+
+    def matrix(self, roles: list[str]) -> Matrix:
+        directions = self.directions()
+        space = [axis for axis, role in enumerate(roles) if role in "ijk"]
+        space.sort(key=lambda axis: "ijk".index(roles[axis]))
+        spacings = numbers(self.fields.get("spacings", ""), "spacings") or [math.nan] * len(roles)
+        if len(spacings) != len(roles) and directions is not None:
+            spacings = [math.nan] * len(roles)
+        if len(spacings) != len(roles):
+            raise NotAnImageError("The header has spacings for another number of axes.", "damaged")
+        spacing = [1.0 if math.isnan(spacings[axis]) else spacings[axis] for axis in space]
+        vectors = [directions[axis] for axis in space] if directions is not None else []
+        origin = [0.0, 0.0, 0.0]
+        if directions is not None and "space origin" in self.fields:
+            origin = _vector(self.fields["space origin"])[:3]
+        if any(vector is not None for vector in vectors):
+            matrix = _placed(vectors, spacing, origin)
+            # A unit for each number of a vector.
+            units = _units(self.fields.get("space units", ""))
+            if units and len(units) != len(next(vector for vector in vectors if vector is not None)):
+                raise NotAnImageError("The header has space units for another number of axes.", "damaged")
+            for row, unit in enumerate(units[:3]):
+                matrix[row] *= millimetres(unit) or 1.0
+        else:
+            # A unit for each axis.
+            quoted = _units(self.fields.get("units", ""))
+            if len(quoted) == len(roles):
+                spacing = [(millimetres(quoted[axis]) or 1.0) * size for axis, size in zip(space, spacing, strict=True)]
+            axes = [[size * (row == column) for row in range(3)] for column, size in enumerate(spacing)]
+            matrix = completed(axes, origin)
+        name = self.fields.get("space", "").lower()
+        name = name.removesuffix("-time") if "-" in name else name[:3]
+        return np.diag([*_SPACES.get(name, tuple(np.diag(LPS_TO_RAS)[:3])), 1.0]) @ matrix
+
+    def dataFileNames(self) -> list[str]:
+        text = self.fields["data file"]
+        if _LISTED.fullmatch(text):
+            return self.listed
+        return namedByPattern(text) or [text]
+
+    def attributes(self, indexed: bool) -> dict[str, str]:
+        """Those of all volumes; ``indexed``: one of the pairs became the index values."""
+        found = {name: value for name, value in self.pairs.items() if ATTRIBUTE_NAME.fullmatch(name)}
+        dropped = len(self.pairs) - len(found) - indexed
+        if dropped:
+            found["DroppedAttributes"] = str(dropped)
+        return found
+
+    def indexValues(self, roles: list[str], sizes: list[int]) -> list[str]:
+        """The index of each volume of one of Slicer's sequences, or nothing."""
+        axes = [axis for axis, role in enumerate(roles) if role == "t"]
+        if len(axes) != 1:
+            return []
+        # Slicer calls the axis of the volumes 3 also where, with an axis of components before, it is 4.
+        for axis in (axes[0], 3):
+            values = self.pairs.get(f"axis {axis} index values", "").split()
+            if len(values) == sizes[axes[0]]:
+                return values
+        return []
+
+    def times(self, roles: list[str], index: list[str]) -> list[float] | None:
+        """As :attr:`ImageFile.times`: the index, where the volumes' axis has a unit of time."""
+        units = _units(self.fields.get("units", ""))
+        unit = _SECONDS.get(units[roles.index("t")].strip().lower()) if index and len(units) == len(roles) else None
+        try:
+            return sinceFirst(float(value) * unit for value in index) if unit else None
+        except ValueError:
+            return None
+
+
+def _units(text: str) -> list[str]:
+    # In quotes by the format; some programs leave them out.
+    return re.findall(r'"([^"]*)"', text) if '"' in text else text.split()
+
+
+def _placed(vectors: list[list[float] | None], spacing: list[float], origin: list[float]) -> Matrix:
+    # A spatial axis without a direction ("none") is perpendicular to the others.
+    known = [number for number, vector in enumerate(vectors) if vector is not None]
+    first = next(n for n in range(3) if n in known and (n + 2) % 3 not in known) if len(known) < 3 else 0
+    turned = [(first + step) % 3 for step in range(3)]
+    matrix = completed([(vectors[number] or [])[:3] for number in turned if number in known], origin)
+    columns = matrix[:3, :3].copy()
+    for place, number in enumerate(turned):
+        upright = number not in known and number < len(spacing)
+        matrix[:3, number] = columns[:, place] * (spacing[number] if upright else 1.0)
+    return matrix
+
+
+def _vector(text: str) -> list[float]:
+    return numbers(text.strip().removeprefix("(").removesuffix(")").replace(",", " "), "vectors")
+
+
+def _unescaped(text: str) -> str:
+    # "Key/value pairs": a backslash and n stand for a line end, two backslashes for one.
+    return re.sub(r"\\(n|\\)", lambda match: "\n" if match[1] == "n" else "\\", text)

@@ -1,0 +1,323 @@
+"""One page of a TIFF file: its description by tifffile, whether it can be shown, and its pixels."""
+
+from __future__ import annotations
+
+import math
+import mmap
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..Model.Errors import NotAnImageError
+from ..Model.Frame import Pixels
+from .Inflate import ZLIB, inflaters
+
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, CIELAB = 0, 1, 2, 3, 5, 6, 8
+"""PhotometricInterpretation."""
+_NONE, _OLD_JPEG, _JPEG, _FAX = 1, 6, 7, (2, 3, 4)
+_DEFLATE = (8, 32946)
+_JPEG_2000 = (33003, 33004, 33005, 34712)
+_WEBP = 50001
+_BYTEWISE = {5: "LZW", 8: "Deflate", 32946: "Deflate", 32773: "PackBits", 34925: "LZMA", 50000: "Zstandard"}
+_RATIO = {5: 1400, 8: 1040, 32946: 1040, 32773: 64, _JPEG: 1536}
+"""Bytes of pixels that one packed byte can stand for at most, where a packing has such a limit."""
+_PLACES, _WHOLE = (273, 279, 324, 325), {1, 3, 4, 8, 9, 13, 16, 17, 18}
+"""Offsets and lengths of strips and tiles, and the types of fields that hold whole numbers."""
+_NAMES = {
+    32809: "ThunderScan",
+    34676: "SGI Log",
+    34677: "SGI Log",
+    34887: "LERC",
+    34892: "lossy JPEG",
+    50002: "JPEG XL",
+}
+
+
+@dataclass(frozen=True)
+class Page:
+    """Description of a page.
+
+    :param number: its place in the file, from 0.
+    :param dtype: of its values, in native byte order; ``bits`` of each are in the file.
+    :param offsets: where its strips or tiles begin in the file; ``lengths`` are their bytes.
+    :param plain: the bytes in the file are the values, row by row without a gap.
+    :param packed: imagecodecs is needed to decode it.
+    :param deflated: it is packed with Deflate.
+    :param byLibtiff: tifffile does not decode it; libtiff makes RGBA of 8 bits of it.
+    :param resolution: pixels per unit across and down, None where the file does not state them.
+    """
+
+    number: int
+    columns: int
+    rows: int
+    samples: int
+    dtype: np.dtype[Any]
+    bits: int
+    photometric: int
+    orientation: int
+    offsets: tuple[int, ...]
+    lengths: tuple[int, ...]
+    plain: bool
+    packed: bool
+    deflated: bool
+    byLibtiff: bool
+    isPicture: bool
+    resolution: tuple[float | None, float | None]
+    resolutionUnit: int
+    description: str
+
+    @property
+    def negative(self) -> bool:
+        """Whether the values stay as they are though the lowest is white."""
+        return self.photometric == WHITE_IS_ZERO and self.bits >= 8 and not self.byLibtiff
+
+    @property
+    def turned(self) -> bool:
+        """Whether the orientation makes rows of the columns."""
+        return self.orientation in (5, 6, 7, 8)
+
+    @property
+    def asStored(self) -> bool:
+        """Whether the decoded values are the shown ones."""
+        grey = self.photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB) and self.samples != 2
+        return grey and self.bits >= 8 and self.orientation in (0, 1) and not self.byLibtiff
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows, columns and components of what it becomes."""
+        sizes = (self.columns, self.rows) if self.turned else (self.rows, self.columns)
+        if self.photometric in (PALETTE, CMYK, YCBCR, CIELAB):
+            return (*sizes, 3)
+        return (*sizes, 4) if self.samples == 2 else sizes if self.samples == 1 else (*sizes, self.samples)
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """Equal for the slices of one volume."""
+        return self.shape, self.dtype, self.bits, self.photometric, self.orientation
+
+
+def pageOf(raw: Any, number: int, size: int, limit: int) -> Page | str:
+    """Description of a page, or a sentence that says which of its pixels are missing.
+
+    :param raw: the tifffile.TiffPage.
+    :param size: of the file in bytes.
+    :param limit: most bytes that one page may have.
+    :raises NotAnImageError: the page is damaged, or cannot be shown.
+    """
+    columns, rows, samples = int(raw.imagewidth), int(raw.imagelength), int(raw.samplesperpixel)
+    compression, photometric = int(raw.compression), BLACK_IS_ZERO if raw.photometric is None else int(raw.photometric)
+    if columns < 1 or rows < 1:
+        raise NotAnImageError(f"The TIFF page declares {columns} columns and {rows} rows.", "damaged")
+    if int(raw.imagedepth) != 1:
+        raise NotAnImageError(f"TIFF pages of {raw.imagedepth} slices are not supported.", "unsupported")
+    dtype, bits = _typeOf(raw, samples)
+    planes = samples if int(raw.planarconfig) == 2 else 1
+    wide, high = columns, min(rows, int(raw.rowsperstrip) or rows)
+    if raw.is_tiled:
+        wide, high = int(raw.tilewidth), int(raw.tilelength)
+    if wide < 1 or high < 1:
+        raise NotAnImageError(f"The TIFF page declares tiles of {wide} x {high}.", "damaged")
+    for pixels, what in ((columns * rows * samples, "page"), (wide * high * (samples // planes), "tile or strip")):
+        if pixels * max(4, dtype.itemsize) > limit:
+            text = f"The TIFF {what} takes {pixels * max(4, dtype.itemsize):,} bytes; the limit is {limit:,}."
+            raise NotAnImageError(text, "too-large")
+    byLibtiff = compression in (*_FAX, _OLD_JPEG) or photometric == CIELAB
+    byLibtiff = byLibtiff or (photometric == YCBCR and compression not in (_JPEG, *_JPEG_2000))
+    _checkKind(raw, dtype, bits, samples, compression, photometric, byLibtiff)
+    predictor, mirrored = int(raw.predictor), int(raw.fillorder) == 2
+    # Bytes of each strip or tile as they are when nothing is packed; the last strip may be lower.
+    across, down = -(-columns // wide), -(-rows // high)
+    if len(raw.dataoffsets) < across * down * planes:
+        text = f"The TIFF page needs {across * down * planes:,} strips or tiles; it has {len(raw.dataoffsets):,}."
+        raise NotAnImageError(text, "damaged")
+    rowBytes = (wide * (samples // planes) * bits + 7) // 8
+    needed = [
+        rowBytes * (high if raw.is_tiled else min(high, rows - high * (i // across))) for i in range(across * down)
+    ]
+    segments = _segments(raw, needed * planes, compression == _NONE and not raw.is_subsampled, size)
+    if isinstance(segments, str):
+        return f"{segments} of page {number + 1}; {size:,} bytes are there."
+    offsets, lengths = segments
+    if sum(lengths) * _RATIO.get(compression, limit) < columns * rows * samples * bits // 8:
+        text = f"The TIFF page declares {columns:,} x {rows:,} pixels; {sum(lengths):,} packed bytes cannot hold them."
+        raise NotAnImageError(text, "damaged")
+    gapless = all(offsets[i] + lengths[i] == offsets[i + 1] for i in range(len(offsets) - 1))
+    plain = compression == _NONE and predictor == 1 and bits % 8 == 0 and not (mirrored or raw.is_tiled or byLibtiff)
+    return Page(
+        *(number, columns, rows, samples, dtype, bits, photometric, _whole(raw, 274, 1), offsets, lengths),
+        plain=plain and planes == 1 and gapless,
+        packed=compression != _NONE or bits not in (8, 16, 32, 64) or predictor != 1 or mirrored or byLibtiff,
+        deflated=compression in _DEFLATE and not mirrored,
+        byLibtiff=byLibtiff,
+        isPicture=not int(raw.subfiletype) & 0b101,
+        resolution=(_ratio(raw, 282), _ratio(raw, 283)),
+        resolutionUnit=_whole(raw, 296, 2),
+        description=_text(raw.tags.valueof(270)),
+    )
+
+
+def _typeOf(raw: Any, samples: int) -> tuple[np.dtype[Any], int]:
+    if not 1 <= samples <= 64 or isinstance(raw.bitspersample, tuple) or isinstance(raw.sampleformat, tuple):
+        text = f"Pixels of {samples} samples with {raw.bitspersample} bits are not supported."
+        raise NotAnImageError(text, "unsupported")
+    bits, dtype = int(raw.bitspersample), raw.dtype
+    if dtype is None or dtype.kind not in "buif":
+        words = "complex numbers" if int(raw.sampleformat) in (5, 6) else "numbers"
+        raise NotAnImageError(f"Pixels are {words} of {bits} bits, which Slicer cannot show.", "unsupported")
+    return np.dtype(np.uint8) if dtype.kind == "b" else dtype.newbyteorder("="), bits
+
+
+def _checkKind(
+    raw: Any, dtype: np.dtype[Any], bits: int, samples: int, compression: int, photometric: int, byLibtiff: bool
+) -> None:
+    if compression not in (_NONE, _OLD_JPEG, _JPEG, *_FAX, *_JPEG_2000, _WEBP, *_BYTEWISE):
+        name = _NAMES.get(compression, f"the unknown method {compression}")
+        raise NotAnImageError(f"TIFF pixels packed with {name} are not supported.", "unsupported")
+    small = bits == 8 and dtype.kind == "u"
+    if (compression in _FAX and (bits, samples) != (1, 1)) or (compression in (_JPEG, _OLD_JPEG) and not small):
+        text = f"Pixels of {samples} samples of {bits} bits packed with JPEG or CCITT are not supported."
+        raise NotAnImageError(text, "unsupported")
+    colours = {WHITE_IS_ZERO: (1, 2), BLACK_IS_ZERO: (1, 2, 3, 4), RGB: (3, 4), PALETTE: (1,), CMYK: (4,), YCBCR: (3,)}
+    colours[CIELAB] = (3,)
+    extra = raw.extrasamples if isinstance(raw.extrasamples, tuple) else ()
+    if samples not in colours.get(photometric, ()) or (samples == 2 and not extra):
+        text = f"TIFF pixels of {samples} samples with the colour model {photometric} are not supported."
+        raise NotAnImageError(text, "unsupported")
+    if photometric in (CMYK, YCBCR, CIELAB) and not small:
+        raise NotAnImageError(f"This colour model is not supported with {bits} bits.", "unsupported")
+    if photometric == PALETTE:
+        if bits > 8 or dtype.kind != "u":
+            raise NotAnImageError(f"TIFF palettes of {bits} bits are not supported.", "unsupported")
+        if np.size(raw.colormap if raw.colormap is not None else ()) != 3 << bits:
+            raise NotAnImageError("The TIFF page's palette is missing or has another length.", "damaged")
+
+
+def _segments(raw: Any, needed: list[int], unpacked: bool, size: int) -> tuple[tuple[int, ...], tuple[int, ...]] | str:
+    # Offsets and lengths of the strips or tiles, as libtiff finds them, or a sentence about missing ones.
+    offsets, counts = list(raw.dataoffsets), list(raw.databytecounts)
+    kinds = {int(raw.tags[tag].dtype) for tag in _PLACES if tag in raw.tags}
+    if not kinds <= _WHOLE or not all(isinstance(value, int) and value >= 0 for value in (*offsets, *counts)):
+        raise NotAnImageError("The TIFF page has offsets or lengths that are no whole numbers.", "damaged")
+    offsets = offsets[: len(needed)]
+    counts = [*counts, *[0] * len(needed)][: len(needed)]
+    if 0 in offsets:
+        return "The pixels are not written yet"
+    if unpacked:
+        counts = needed
+    elif 0 in counts:
+        # A strip or tile without a length ends at the next one, or at the end of the file, as for libtiff.
+        ends = [*sorted({*offsets, size}), 0]
+        counts = [
+            count or max(0, ends[bisect_right(ends, begin, 0, len(ends) - 1)] - begin)
+            for begin, count in zip(offsets, counts, strict=True)
+        ]
+    end = max(begin + count for begin, count in zip(offsets, counts, strict=True))
+    if end > size or min(counts) <= 0:
+        return f"The pixels end at byte {end:,}"
+    return tuple(offsets), tuple(counts)
+
+
+def _whole(raw: Any, tag: int, default: int) -> int:
+    value = raw.tags.valueof(tag, default)
+    return int(value) if isinstance(value, int) else default
+
+
+def _text(value: Any) -> str:
+    text = value.split(b"\0")[0].decode("utf-8", "replace") if isinstance(value, bytes) else value
+    return text if isinstance(text, str) else ""
+
+
+def _ratio(raw: Any, tag: int) -> float | None:
+    value = raw.tags.valueof(tag)
+    if isinstance(value, tuple) and len(value) == 2 and value[1]:
+        value = value[0] / value[1]
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) and value > 0 else None
+
+
+def readPage(tiff: Any, page: Page, out: Pixels) -> None:
+    """Put the pixels of a page into ``out``, an array of its ``shape`` and ``dtype``.
+
+    :param tiff: the open tifffile.TiffFile.
+    :raises Exception: whatever tifffile and imagecodecs raise on damaged bytes.
+    """
+    if page.byLibtiff:
+        out[...] = _upright(_byLibtiff(tiff, page), page)
+        return
+    raw = tiff.pages[page.number]
+    raw.dataoffsets, raw.databytecounts = page.offsets, page.lengths
+    direct = page.asStored and int(raw.planarconfig) == 1
+    # (planes, 1, rows, columns, samples of a plane)
+    array = out.reshape(raw.shaped) if direct else np.empty(raw.shaped, page.dtype)
+    if page.deflated:
+        _inflate(tiff, raw, array)
+    else:
+        raw.asarray(out=array, squeeze=False, maxworkers=1)
+    if not direct:
+        array = np.moveaxis(array[:, 0], 0, -2).reshape(page.rows, page.columns, page.samples)
+        out[...] = _upright(_shown(array, raw, page), page)
+
+
+def _inflate(tiff: Any, raw: Any, array: Pixels) -> None:
+    # imagecodecs refuses strips with more bytes than declared; some programs write such a last strip.
+    make, _ = inflaters()
+    tile = (raw.tilelength, raw.tilewidth) if raw.is_tiled else (raw.rowsperstrip, raw.imagewidth)
+    most = tile[0] * tile[1] * raw.samplesperpixel * max(1, raw.bitspersample // 8) + tile[0]
+    raw.compression = 1
+    for number, (offset, length) in enumerate(zip(raw.dataoffsets, raw.databytecounts, strict=True)):
+        tiff.filehandle.seek(offset)
+        data = make(ZLIB).decompress(tiff.filehandle.read(length), most)
+        segment, (plane, _, top, left, _), (_, high, wide, _) = raw.decode(data, number)
+        part = array[plane, 0, top : top + high, left : left + wide]
+        part[...] = segment[0, : part.shape[0], : part.shape[1]]
+
+
+def _byLibtiff(tiff: Any, page: Page) -> Pixels:
+    import imagecodecs
+
+    handle = tiff.filehandle
+    with mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        colours = np.asarray(imagecodecs.tiff_decode(data, index=page.number, asrgb=True))
+    if colours.shape != (page.rows, page.columns, 4):
+        raise NotAnImageError(f"The TIFF page was decoded to {colours.shape[:2]} pixels.", "damaged")
+    # libtiff mirrors by the orientation, but does not swap rows and columns: undo the mirroring.
+    return _mirrored(colours[..., 0] if page.samples == 1 else colours[..., :3], page.orientation)
+
+
+def _shown(array: Pixels, raw: Any, page: Page) -> Pixels:
+    # Grey, RGB or RGBA.
+    if page.photometric == PALETTE:
+        colours: Pixels = np.asarray(raw.colormap, np.uint16).reshape(3, -1)
+        colours = colours if colours.max(initial=0) < 256 else colours >> 8
+        array = colours.T.astype(np.uint8)[array[..., 0]]
+    elif page.photometric == CMYK:
+        import PIL.Image
+
+        array = np.asarray(PIL.Image.fromarray(np.ascontiguousarray(array), "CMYK").convert("RGB"))
+    else:
+        if page.bits < 8:
+            array = array.astype(np.uint16)
+            if page.photometric == WHITE_IS_ZERO:
+                array[..., 0] = ((1 << page.bits) - 1) - array[..., 0]
+            array = (array * 255 // ((1 << page.bits) - 1)).astype(np.uint8)
+        if page.samples == 1:
+            array = array[..., 0]
+        elif page.samples == 2:
+            array = array[..., [0, 0, 0, 1]]
+    return array
+
+
+def _upright(array: Pixels, page: Page) -> Pixels:
+    return _mirrored(array.swapaxes(0, 1) if page.turned else array, page.orientation)
+
+
+def _mirrored(array: Pixels, orientation: int) -> Pixels:
+    array = array[::-1] if orientation in (3, 4, 7, 8) else array
+    return array[:, ::-1] if orientation in (2, 3, 6, 7) else array
+
+
+def sameKind(pages: Sequence[Page]) -> bool:
+    """Whether the pages can be the slices of one volume."""
+    return all(page.kind == pages[0].kind for page in pages)

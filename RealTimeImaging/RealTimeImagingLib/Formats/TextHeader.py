@@ -1,0 +1,227 @@
+"""What NRRD and MetaImage headers share: text that ends somewhere, numbers in it, and names of data files."""
+
+from __future__ import annotations
+
+import ntpath
+import os
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ..Model.Errors import NotAnImageError
+from ..Model.Frame import Matrix
+from .Raw import Joined, Stored, readStart, statOf
+
+LONGEST = 64 << 20
+"""Largest header in bytes that is believed: 100,000 frames with attributes take about half of it."""
+
+_MILLIMETRES = {
+    **dict.fromkeys(("m", "meter", "metre"), 1000.0),
+    **dict.fromkeys(("dm", "decimeter", "decimetre"), 100.0),
+    **dict.fromkeys(("cm", "centimeter", "centimetre"), 10.0),
+    **dict.fromkeys(("mm", "millimeter", "millimetre"), 1.0),
+    **dict.fromkeys(("um", "µm", "μm", "micron", "micrometer", "micrometre"), 1e-3),
+    **dict.fromkeys(("nm", "nanometer", "nanometre"), 1e-6),
+    **dict.fromkeys(("pm", "picometer", "picometre"), 1e-9),
+    **dict.fromkeys(("å", "å", "angstrom", "ångström", "ångström"), 1e-7),
+    **dict.fromkeys(("in", "inch", "inche"), 25.4),
+    **dict.fromkeys(("ft", "foot", "feet"), 304.8),
+}
+"""By the name of the unit in lower case and without the s of a plural."""
+_UNSTATED = ("", "?", "???", "none", "unknown", "arbitrary", "a.u.", "au", "pixel", "voxel", "px", "1")
+
+
+def millimetres(unit: str) -> float | None:
+    """Millimetres of a unit of length, None where it states none.
+
+    :raises NotAnImageError: code "unsupported": the unit is unknown, so that the image would have a wrong size.
+    """
+    name = unit.strip().lower()
+    for word in (name, name.removesuffix("s")):
+        if word in _MILLIMETRES:
+            return _MILLIMETRES[word]
+        if word in _UNSTATED:
+            return None
+    raise NotAnImageError(
+        f"The header's unit of length {unit.strip()[:40]!r} is unknown; m, cm, mm, um, nm and inch are known.",
+        "unsupported",
+    )
+
+
+_PATTERN = re.compile(r"([^%]*)%(0?[0-9]{0,2})d([^%]*)")
+_MOST_FILES = 100_000
+
+
+def readHeader(path: str, end: re.Pattern[bytes], limit: int) -> tuple[bytes, int, bool]:
+    """The bytes before the data, the offset behind them, and whether the header's end was found.
+
+    :param end: matches the end of a header, what it matches included.
+    """
+    size = 1 << 14
+    while True:
+        data = readStart(path, size)
+        if match := end.search(data):
+            return data[: match.end()], match.end(), True
+        if len(data) < size:
+            return data, len(data), False
+        if size >= min(LONGEST, limit):
+            raise NotAnImageError(f"The header has no end within {size:,} bytes.", "damaged")
+        size *= 4
+
+
+def numbers(text: str, what: str) -> list[float]:
+    """Numbers separated by white space.
+
+    :raises NotAnImageError: code "damaged".
+    """
+    try:
+        return [float(word) for word in text.split()]
+    except ValueError as error:
+        raise NotAnImageError(f"The header's {what} are no numbers: {text[:60]!r}.", "damaged") from error
+
+
+def integers(text: str, what: str) -> list[int]:
+    """Whole numbers of at most 18 digits, separated by white space.
+
+    :raises NotAnImageError: code "damaged".
+    """
+    words = text.split()
+    if not all(re.fullmatch(r"[+-]?[0-9]{1,18}", word, re.ASCII) for word in words):
+        raise NotAnImageError(f"The header's {what} are no whole numbers: {text[:60]!r}.", "damaged")
+    return [int(word) for word in words]
+
+
+def integer(text: str, what: str) -> int:
+    """One whole number, see :func:`integers`."""
+    found = integers(text, what)
+    if len(found) != 1:
+        raise NotAnImageError(f"The header's {what} is no single number: {text[:60]!r}.", "damaged")
+    return found[0]
+
+
+def dataFiles(header: str, names: Sequence[str]) -> list[str]:
+    """Paths of the data files that a header names: relative to the header, and in its folder or below.
+
+    :raises NotAnImageError: code "unsupported": a name, or a link, that leaves the folder or the computer.
+    """
+    folder = os.path.dirname(os.path.abspath(header))
+    paths = []
+    for name in names:
+        # Read as Windows reads it everywhere, so that a header means the same file on every system; a network name
+        # would make Windows send the user's credentials there.
+        plain = name.replace("\\", "/")
+        parts = plain.split("/")
+        outside = plain.startswith("/") or ".." in parts or ntpath.splitdrive(plain)[0]
+        if outside or "\0" in name or not plain.strip():
+            raise _outside(name)
+        paths.append(os.path.join(folder, *parts))
+    checkInside(header, paths)
+    return paths
+
+
+def checkInside(header: str, paths: Sequence[str]) -> None:
+    """Check that data files lie in the header's folder or below.
+
+    Otherwise the author of a header could make its reader show, record and send any of the reader's files.
+
+    :raises NotAnImageError: code "unsupported": a data file is, all links resolved, outside the header's folder.
+    """
+    folder = os.path.realpath(os.path.dirname(os.path.abspath(header)))
+    for path in paths:
+        try:
+            inside = os.path.commonpath([folder, os.path.realpath(path)]) == folder
+        except ValueError:  # on another drive
+            inside = False
+        if not inside:
+            raise _outside(os.path.relpath(path, os.path.dirname(os.path.abspath(header))))
+
+
+def _outside(name: str) -> NotAnImageError:
+    return NotAnImageError(
+        f"The header names the data file {name[:80]!r}, which leads out of the header's folder. "
+        "Only files in this folder or below are read.",
+        "unsupported",
+    )
+
+
+def namedByPattern(text: str) -> list[str] | None:
+    """The names that ``"slice%03d.raw 1 20 1"`` stands for (first, last, step), None when it is no pattern.
+
+    Only one number with an optional width may be in it.
+
+    :raises NotAnImageError: code "damaged" or "unsupported".
+    """
+    words = text.split()
+    if "%" not in text or len(words) < 4:
+        return None
+    match = _PATTERN.fullmatch(words[0])
+    if match is None:
+        raise NotAnImageError(f"The pattern of data file names {words[0][:60]!r} is not supported.", "unsupported")
+    first, last, step = integers(" ".join(words[1:4]), "data file numbers")
+    if step == 0:
+        raise NotAnImageError("The pattern of data file names has the step 0.", "damaged")
+    found = range(first, last + (1 if step > 0 else -1), step)
+    if not 0 < len(found) <= _MOST_FILES:
+        raise NotAnImageError(f"The pattern of data file names stands for {len(found):,} files.", "damaged")
+    before, width, after = match.groups()
+    return [f"{before}{number:{width}d}{after}" for number in found]
+
+
+def joined(paths: Sequence[str], size: int, make: Callable[[str], Stored]) -> Stored:
+    """The data files as one run of ``size`` bytes, an equal part in each.
+
+    :raises NotAnImageError: code "damaged": it cannot be divided equally.
+    """
+    if len(paths) == 1:
+        return make(paths[0])
+    if not paths or size % len(paths):
+        raise NotAnImageError(f"{size:,} bytes cannot lie in {len(paths)} data files of equal length.", "damaged")
+    return Joined([make(path) for path in paths], size // len(paths))
+
+
+def afterLines(path: str, offset: int, lines: int) -> int | None:
+    """The offset behind so many line ends, None while they are not all there."""
+    if lines == 0:
+        return offset
+    try:
+        if statOf(path).st_size <= offset:
+            return None
+        with open(path, "rb") as file:
+            file.seek(offset)
+            while piece := file.read(1 << 16):
+                count = piece.count(b"\n")
+                if count >= lines:
+                    for _ in range(lines):
+                        piece = piece[piece.index(b"\n") + 1 :]
+                    return file.tell() - len(piece)
+                lines -= count
+    except FileNotFoundError:
+        return None
+    return None
+
+
+def decodedText(data: bytes) -> str:
+    """The text of a header: UTF-8, or Latin-1 where the bytes are not UTF-8."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def completed(axes: Sequence[Sequence[float]], origin: Sequence[float]) -> Matrix:
+    """A 4x4 matrix from one, two or three axis vectors of up to three numbers: missing numbers are 0, missing axes
+    perpendicular and of length 1."""
+    matrix = np.eye(4)
+    matrix[: len(origin), 3] = origin
+    columns = np.zeros((3, 3))
+    for number, axis in enumerate(axes):
+        columns[: len(axis), number] = axis
+    if len(axes) == 1:
+        columns[:, 1] = np.roll(np.eye(3)[int(np.abs(columns[:, 0]).argmax())], 1)
+        columns[:, 1] -= columns[:, 0] * (columns[:, 0] @ columns[:, 1]) / (columns[:, 0] @ columns[:, 0] or 1.0)
+    if len(axes) < 3:
+        normal = np.cross(columns[:, 0], columns[:, 1])
+        columns[:, 2] = normal / (np.linalg.norm(normal) or 1.0)
+    matrix[:3, :3] = columns
+    return matrix

@@ -1,0 +1,203 @@
+"""Show the newest frame of each stream when the views have time for it, on Slicer's main thread."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+import qt
+
+from ..Link.Messages import frameOf
+from ..Link.Ring import Place
+from ..Model.Errors import RingError
+from ..Model.Event import Event
+from ..Model.Frame import Frame, Pixels
+from ..Model.Statistics import Spread, StreamCounts
+from .Callbacks import Listeners
+from .DeviceMessages import Messages
+from .DrawingBudget import DrawingBudget
+from .RunningSource import Handle
+
+SHORTEST_PAUSE = 0.004
+"""Seconds between two turns of showing, in which Slicer redraws its window and handles the mouse."""
+TURN = 0.02
+"""Seconds of showing, after which Slicer handles other events."""
+HELD = 2
+"""Most slots of one process that waiting frames hold; further frames are copied, so that other streams get slots."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Waiting:
+    handle: Handle
+    place: Place | None
+    """Where the pixels are in the ring; None when they were copied."""
+    values: dict[str, Any]
+    pixels: Pixels | None = None
+
+    def frame(self) -> Frame:
+        """The frame; its pixels are valid until :meth:`release`.
+
+        :raises RingError: they are gone.
+        """
+        pixels, process = self.pixels, self.handle.process
+        if pixels is None:
+            if self.place is None or process is None:
+                raise RingError("The memory of the frame is gone.")
+            pixels = process.view(self.place, tuple(self.values["shape"]), self.values["dtype"])
+        return frameOf(self.values, pixels)
+
+    def copy(self) -> None:
+        """Copy the pixels and give the slot back.
+
+        :raises RingError: they are gone.
+        """
+        self.pixels = self.frame().pixels.copy()
+        self.pixels.flags.writeable = False
+        self.release()
+
+    def release(self) -> None:
+        """Give the slot back."""
+        if self.place and self.handle.process:
+            self.handle.held -= 1
+            self.handle.process.release([self.place])
+        self.place = None
+
+
+class Display:
+    """Holds the newest frame of each stream, and shows it as soon as the budget for drawing allows.
+
+    :param show: puts a frame into the scene; its pixels are valid during the call only. Returns the names of the views
+        that will draw it, or None when any view may.
+    :param messages: of devices; they are shown before the frames.
+    :param listeners: get frames and events.
+    :param onChange: called when a frame or message was shown.
+    :param budget: decides when the next frame of a stream may be shown.
+    """
+
+    def __init__(
+        self,
+        show: Callable[[Frame], Collection[str] | None],
+        messages: Messages,
+        listeners: Listeners,
+        onChange: Callable[[], None],
+        budget: DrawingBudget,
+    ) -> None:
+        self._show, self._messages, self._listeners, self._onChange = show, messages, listeners, onChange
+        self._budget = budget
+        self.beforeShowing: Callable[[], None] = lambda: None
+        """Called before frames are shown."""
+        self.latency, self.mainThread = Spread(), Spread()
+        """Milliseconds from a frame's arrival in its process to the volume, and of the main thread for each frame."""
+        self._waiting: dict[str, _Waiting] = {}
+        self._showing = False
+        self._nextShow = 0.0
+        self._timer = qt.QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.setTimerType(qt.Qt.PreciseTimer)
+        self._timer.connect("timeout()", self.showDue)
+
+    def reset(self) -> None:
+        """Restart all figures, when the first of the sources starts."""
+        self.latency, self.mainThread = Spread(), Spread()
+        self._budget.forget()
+
+    def stop(self) -> None:
+        """Show nothing more until a frame arrives."""
+        self._timer.stop()
+
+    def close(self) -> None:
+        """Release the timer, which would keep this object alive. Do not use the object afterwards."""
+        self._timer.stop()
+        self._timer.disconnect("timeout()", self.showDue)
+
+    def take(self, handle: Handle, place: Place, values: dict[str, Any]) -> None:
+        """Take a frame in the place of an older one of its stream.
+
+        :param place: where its pixels are in the memory of the source's process.
+        :param values: the frame's line, with the stream's name in the session.
+        """
+        stream = values["stream"]
+        older = self._waiting.pop(stream, None)
+        waiting = self._waiting[stream] = _Waiting(handle, place, values)
+        handle.held += 1
+        if older:
+            older.release()
+        try:
+            if self._listeners.frameCallbacks.anyEvery:
+                self._listeners.frameCallbacks.hand(waiting.frame(), arriving=True)
+            if waiting.place and handle.held > HELD and self._budget.wait(stream) > TURN:
+                waiting.copy()
+        except RingError:
+            log.exception("The memory of a frame is gone")
+
+    def showAll(self) -> None:
+        """Show all waiting frames now."""
+        self._showWaiting(everything=True)
+
+    def showDue(self) -> None:
+        """Show the frames that the budget allows now, and schedule the others."""
+        if self._showing or not (self._waiting or self._messages.waiting):
+            return
+        pause = self._pause()
+        if pause <= 0:
+            self._showWaiting(everything=False)
+        else:
+            self._timer.start(math.ceil(1000 * pause))
+
+    def _pause(self) -> float:
+        waiting: list[str | None] = [*self._waiting, *([None] if self._messages.waiting else [])]
+        pause = min(self._budget.wait(stream) for stream in waiting)
+        return max(pause, self._nextShow - time.perf_counter())
+
+    def _showWaiting(self, everything: bool) -> None:
+        """Show all waiting frames, or those that the budget allows."""
+        if self._showing:  # a callback runs the event loop: an older frame must not come after a newer one
+            return
+        due = [stream for stream in self._waiting if everything or self._budget.wait(stream) <= 0]
+        messages = self._messages.waiting and bool(due or self._budget.wait(None) <= 0)
+        if not due and not messages:
+            return
+        until = time.perf_counter() + TURN
+        self._showing = True
+        try:
+            self.beforeShowing()
+            self._budget.begin()
+            if messages:
+                # First, so that an image is seen where its device is.
+                self._messages.showWaiting()
+                self._budget.shown(None, None)
+            for stream in due:
+                self._showOne(self._waiting.pop(stream))
+                if not everything and time.perf_counter() > until:
+                    break
+        finally:
+            self._showing = False
+        self._nextShow = time.perf_counter() + SHORTEST_PAUSE
+        if self._waiting or self._messages.waiting:
+            self._timer.start(math.ceil(1000 * self._pause()))
+        self._onChange()
+
+    def _showOne(self, waiting: _Waiting) -> None:
+        started = time.perf_counter()
+        stream = waiting.values["stream"]
+        counts = waiting.handle.counts.setdefault(stream, StreamCounts())
+        views: Collection[str] | None = ()
+        try:
+            frame = waiting.frame()
+            views = self._show(frame)
+            counts.show(frame.number, frame.receiveTime)
+            self.latency.add(1000 * (time.time() - frame.receiveTime))
+            self.mainThread.add(1000 * (time.perf_counter() - started))
+            self._listeners.frameCallbacks.hand(frame)
+        except Exception as error:  # the boundary of the display: one frame less must not end the stream
+            log.exception("A frame could not be shown")
+            self._listeners.report(Event("not-shown", f"A frame of {stream} could not be shown: {error}", "error"))
+        finally:
+            self._budget.shown(stream, views)
+            waiting.release()

@@ -1,0 +1,145 @@
+"""A recording of this session: its counts, its files, and the event at its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ..Model.Event import Event
+from ..Model.Quantities import counted, sizeText
+from .RunningSource import Handle
+
+
+class RecordingState:
+    """A recording, from its start until the event that reports its end.
+
+    :param id: its number in the commands to the processes; 0 for a recording that only a repair found.
+    :param name: of the recording.
+    :param plan: ``folder``, ``name`` and ``attributes`` of the command to record; empty when only a repair found it.
+    """
+
+    def __init__(self, id: int, name: str, plan: Mapping[str, Any]) -> None:
+        self.id, self.name = id, name
+        self.plan: dict[str, Any] = {**plan, "id": id} if plan else {}
+        self.stopped = self.settled = self.interrupted = self.repairing = self.posed = self.sceneless = False
+        self.browser: Any = None
+        self.untold: list[Handle] = []
+        """Sources whose files of this recording are not reported as closed."""
+        self.headers: list[str] = []
+        self.messages: list[str] = []
+        """Manifests of device messages; like the headers, those that no event has reported yet."""
+        self._begin = time.monotonic()
+        self._end: float | None = None
+        self._stored: dict[Handle, dict[str, Any]] = {}
+        self._before: dict[Handle, tuple[int, int]] = {}
+        self._unfinished = ""
+        self._told = False
+
+    # ---- what happens
+
+    def expect(self, handles: list[Handle]) -> None:
+        """Wait for these sources: each reports when its files are closed."""
+        self.untold += [handle for handle in handles if handle not in self.untold]
+
+    def count(self, handle: Handle, stored: Mapping[str, Any]) -> None:
+        """Take the counts of this recording from a source's process.
+
+        Call it after :meth:`Handle.takeCounts` with the same line.
+        """
+        self._stored[handle] = dict(stored)
+        self._before[handle] = (handle.recorded - stored["recorded"], handle.failed - stored["failed"])
+
+    def told(self, handle: Handle, line: Mapping[str, Any]) -> None:
+        """Note that a source's process has closed its files: its counts are final."""
+        self._before.pop(handle, None)
+        self._unfinished = self._unfinished or line.get("unfinished", "")
+        if handle in self.untold:
+            self.untold.remove(handle)
+
+    def stop(self) -> None:
+        """End the recording: later images do not belong to it."""
+        self.stopped, self._end = True, time.monotonic()
+
+    def leaveScene(self) -> None:
+        """Note that the scene is closed: only the end of the recording is still reported."""
+        if not self.stopped:
+            self.stop()
+        self.browser, self.sceneless = None, True
+
+    # ---- counts and events
+
+    @property
+    def seconds(self) -> float:
+        """Seconds from its start to its stop, or to now."""
+        return (self._end or time.monotonic()) - self._begin
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        """``recorded``, ``failed`` and ``bytes`` of images, ``messages`` (recorded, failed)."""
+        recorded = failed = 0
+        for handle, stored in self._stored.items():
+            before = self._before.get(handle)
+            # The source's counts come with each image, those of the recording twice a second.
+            recorded += handle.recorded - before[0] if before else stored["recorded"]
+            failed += handle.failed - before[1] if before else stored["failed"]
+        messages = [stored["messages"] for stored in self._stored.values()]
+        return {
+            "recorded": recorded,
+            "failed": failed,
+            "bytes": sum(stored["bytes"] for stored in self._stored.values()),
+            "messages": {name: sum(one[name] for one in messages) for name in ("recorded", "failed")},
+        }
+
+    def endEvents(self) -> list[Event]:
+        """Events that report the end; empty when it was reported before, or by a repair."""
+        if self._told or not self.plan:
+            return []
+        self._told = True
+        counts, files = self.counts, self.headers or self.messages
+        recorded, failed, said = counts["recorded"], counts["failed"], counts["messages"]
+        begins = f" First file: {files[0]}." if files else ""
+        subject = files[0] if files else self.plan["folder"]
+        lost = [f"{failed} of {recorded + failed} images lost: {self._reason}"] if failed else []
+        if said["failed"]:
+            lost.append(f"{said['failed']} of {said['recorded'] + said['failed']} messages of devices lost")
+        if self._unfinished:
+            text = f"Recording {self.name} is not finished. Files in {self.plan['folder']} could not be closed: "
+            text += (
+                f"{self._unfinished}. {_images(recorded)} stored; the next start of a source finishes the recording."
+            )
+            return [Event("recording-unfinished", " ".join([text, *(f"{one}." for one in lost)]), "error", subject)]
+        if self.interrupted and not files and recorded:
+            text = (
+                f"Recording {self.name} was interrupted, and could not be finished yet: {_images(recorded)} stored in "
+            )
+            text += f"{self.plan['folder']}. The next start of a source tries again."
+            return [Event("recording-unfinished", " ".join([text, *(f"{one}." for one in lost)]), "error", subject)]
+        if lost:
+            nothing = not recorded and not files
+            code, level = ("nothing-recorded", "error") if nothing else ("recorded", "warning")
+            return [Event(code, f"Recording {self.name} finished: {'; '.join(lost)}.{begins}", level, subject)]
+        if not recorded and not self.headers:
+            text = f"No image and no pose arrived during recording {self.name}."
+            text += f" The messages of the devices are in {files[0]}." if files else ""
+            events = [Event("nothing-recorded", text, "warning")]
+            return events + (
+                [Event("recorded", f"Recording {self.name} finished.{begins}", subject=subject)] if files else []
+            )
+        size = f"{counted(recorded, 'image', 'images')}, {sizeText(counts['bytes'])}"
+        return [Event("recorded", f"Recording {self.name} finished: {size}.{begins}", subject=subject)]
+
+    @property
+    def _reason(self) -> str:
+        losses: dict[str, int] = {}
+        for stored in self._stored.values():
+            for reason, count in stored["losses"].items():
+                losses[reason] = losses.get(reason, 0) + count
+        if not losses:
+            return "the reason is unknown"
+        most = max(losses, key=lambda reason: losses[reason])
+        return most if len(losses) == 1 else f"{most} ({losses[most]}), and {len(losses) - 1} other reasons"
+
+
+def _images(count: int) -> str:
+    return counted(count, "image is", "images are")

@@ -1,0 +1,269 @@
+"""All running sources together: hands each frame on, counts, reports. Slicer's main thread; nothing here waits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Any
+
+from ..Link.Ring import Place
+from ..Model.Errors import SettingsError
+from ..Model.Event import Event
+from ..Model.Frame import Frame
+from ..Model.Settings import SourceSettings
+from ..Model.Statistics import StreamCounts
+from ..Sources.Folder import FolderSettings
+from ..Sources.Push import PushSettings
+from .AcquisitionProcess import AcquisitionProcess
+from .Callbacks import Listeners
+from .DeviceMessages import Messages
+from .Display import Display
+from .DrawingBudget import DrawingBudget
+from .PushSender import Feed
+from .RunningSource import Handle
+
+
+class Session:
+    """Starts and stops sources, and hands the newest frame of each stream to the scene and to callbacks.
+
+    :param show: puts a frame into the scene; its pixels are valid during the call only. Returns the names of the views
+        that will draw it, or None when any view may.
+    :param listeners: get frames and events.
+    :param onChange: called when a source's state, a count or the last event may have changed.
+    :param budget: says when the next frame of a stream may be shown.
+    """
+
+    def __init__(
+        self,
+        show: Callable[[Frame], Collection[str] | None],
+        listeners: Listeners,
+        onChange: Callable[[], None],
+        budget: DrawingBudget,
+    ) -> None:
+        self._listeners, self._onChange = listeners, onChange
+        self.orderGivers: list[Callable[[Handle], list[dict[str, Any]]]] = []
+        """Give the commands with which each process of a source begins."""
+        self.onStored: Callable[[Handle, dict[str, Any]], None] = lambda handle, line: None
+        """Called with each line that tells of stored files."""
+        self.messages = Messages(listeners)
+        """What devices say beside images."""
+        self.display = Display(show, self.messages, listeners, onChange, budget)
+        """Shows the newest frame of each stream when the views have time for it."""
+        self.handles: list[Handle] = []
+        """The sources that count: those that run, and those that were stopped since the first of them was started."""
+        self._retired: list[Handle] = []
+
+    # ---- sources
+
+    def start(self, settings: SourceSettings) -> Handle:
+        """Start a source; its frames come while the event loop runs.
+
+        :raises SettingsError: another running source has a stream of this name.
+        :raises AcquisitionError: the acquisition process cannot be started.
+        """
+        name = getattr(settings, "stream", "")
+        self._checkFree(name)
+        self._retire(name)
+        if not self.active():
+            self.handles.clear()
+            self.display.reset()
+        handle = Handle(settings)
+        handle.streams[name] = name
+        handle.process = AcquisitionProcess(
+            settings,
+            lambda: handle.feed.orders() if handle.feed else self.orders(handle),
+            lambda line: self._take(handle, line),
+            self._batchEnded,
+            # The slots of an ended process are still mapped: its last frames are shown before its heir starts.
+            lambda: self._died(handle),
+        )
+        self.handles.append(handle)
+        if isinstance(settings, FolderSettings):
+            handle.watch(settings.folder)
+        elif isinstance(settings, PushSettings):
+            lost = partial(self._report, "push-lost", "error")
+            handle.feed = Feed(handle.process.folders, handle.process.send, lost, partial(self.orders, handle))
+        self._onChange()
+        return handle
+
+    def orders(self, handle: Handle) -> list[dict[str, Any]]:
+        """The commands with which a process of this source begins."""
+        return [order for give in self.orderGivers for order in give(handle)]
+
+    def claim(self, handle: Handle, stream: str) -> None:
+        """Give a source a stream of this name.
+
+        :raises SettingsError: another running source has it.
+        """
+        if stream not in handle.streams:
+            self._checkFree(stream)
+            handle.streams[stream] = stream
+
+    def _checkFree(self, stream: str) -> None:
+        if any(stream in handle.streams.values() for handle in self.active()):
+            raise SettingsError(f"A running source has the stream {stream} already; give this one another name.")
+
+    def stop(self, handle: Handle | None = None) -> None:
+        """Stop one source or all; the last frames and counts come within two seconds."""
+        for one in [handle] if handle else self.running():
+            if one.process:
+                one.process.stop()
+            one.endHints()
+        self._onChange()
+
+    def close(self, written: bool = True) -> None:
+        """Stop all sources and wait for their end; for scene close, reload and application exit.
+
+        :param written: True also waits for sources that still write a recording. False lets them finish it, and shows
+            none of their images.
+        """
+        running = self.running()
+        self.stop()
+        for handle in running:
+            if handle.process:
+                handle.process.waitForEnd(written)
+            if not handle.ended and handle not in self._retired:
+                handle.retired = True
+                self._retired.append(handle)
+        self.handles = [handle for handle in self.handles if not handle.retired]
+        self.display.stop()
+        self.messages.clear()
+
+    def dispose(self) -> None:
+        """Close, and let go of what would keep this object alive; it is not used afterwards."""
+        self.close()
+        self.display.close()
+
+    def runningWith(self, stream: str) -> Handle | None:
+        """The running source of a stream; None when there is none."""
+        for handle in self.handles:
+            if not handle.ended and (stream in handle.counts or stream in handle.streams.values()):
+                return handle
+        return None
+
+    def running(self) -> list[Handle]:
+        """The sources that have not ended."""
+        return [handle for handle in [*self._retired, *self.handles] if not handle.ended]
+
+    def streams(self) -> dict[str, StreamCounts]:
+        """Counts of every stream of the sources that count, the latest of each name."""
+        return {name: counts for handle in self.handles for name, counts in handle.counts.items()}
+
+    def active(self) -> list[Handle]:
+        """The sources that run and are not about to end."""
+        return [handle for handle in self.handles if not handle.ended and handle.state != "stopping"]
+
+    def _retire(self, stream: str) -> None:
+        # Waiting for the end of the one that is stopping would block the window.
+        self.display.showAll()
+        active = self.active()
+        for handle in self.handles:
+            if not handle.ended and (not active or stream in handle.streams.values()):
+                handle.retired = True
+                self._retired.append(handle)
+        self.handles = [handle for handle in self.handles if not handle.retired]
+        self._retired = [handle for handle in self._retired if not handle.ended]
+
+    def broadcast(self, command: str, **values: Any) -> list[Handle]:
+        """Send a command to all sources that are not about to end; returns them."""
+        active = self.active()
+        for handle in active:
+            handle.send(command, **values)
+        return active
+
+    # ---- figures
+
+    def statistics(self) -> dict[str, Any]:
+        """Counts since the first of the running sources was started, and times in milliseconds.
+
+        ``latencyMs`` is from the moment the acquisition process had the image to the moment the volume has it,
+        ``mainThreadMs`` what this took of Slicer's main thread, callbacks not counted: these have ``callbackMs``, by
+        the name of each. ``messages`` are those beside images, by the device's name.
+        """
+        now = time.time()
+        counts = [one for handle in self.handles for one in handle.counts.values()]
+        return {
+            "received": sum(one.received for one in counts),
+            "shown": sum(one.shown for one in counts),
+            "skipped": sum(one.skipped for one in counts),
+            "recorded": sum(handle.recorded for handle in self.handles),
+            "rejected": sum(handle.rejected for handle in self.handles),
+            "failed": sum(handle.failed for handle in self.handles),
+            "fps": round(sum(one.framesPerSecond(now) for one in counts), 2),
+            "latencyMs": self.display.latency.toJSON(),
+            "mainThreadMs": self.display.mainThread.toJSON(),
+            "messages": self._messageCounts(),
+            "callbackMs": self._listeners.frameCallbacks.times(),
+            "lastEvent": self._listeners.events[-1].text if self._listeners.events else "",
+            "streams": {name: one.toJSON(now) for name, one in self.streams().items()},
+        }
+
+    def _messageCounts(self) -> dict[str, int]:
+        total: dict[str, int] = {}
+        for handle in self.handles:
+            for device, count in handle.messages.items():
+                total[device] = total.get(device, 0) + count
+        return total
+
+    # ---- lines of the processes
+
+    def _take(self, handle: Handle, line: dict[str, Any]) -> None:
+        if "frame" in line:
+            self._queue(handle, line["frame"], Place(**line["place"]))
+        if "message" in line and not handle.retired:
+            self.messages.take(handle, line["message"])
+        counts = line.get("counts")
+        if counts:
+            handle.takeCounts(counts)
+            if "ready" in line:
+                self._settle(handle)
+        handle.storage = line.get("storage", handle.storage)
+        if handle.feed:
+            handle.feed.take(line)
+        if "recorded" in line or "repaired" in line or "storage" in line:
+            self.onStored(handle, line)
+        handle.status = line.get("status", handle.status)
+        handle.details = line.get("details", handle.details)
+        handle.broadcast = line.get("broadcast", handle.broadcast)
+        if "event" in line:
+            event = Event.fromJSON(line["event"])
+            handle.heard(event)
+            if event.code.startswith("folder-"):
+                handle.folderIsThere(event.code in ("folder-there", "folder-back"))
+            self._listeners.report(event)
+
+    def _queue(self, handle: Handle, values: dict[str, Any], place: Place) -> None:
+        if handle.retired:
+            if handle.process:
+                handle.process.release([place])
+            return
+        stream = self._streamName(handle, values["stream"])
+        self.display.take(handle, place, {**values, "stream": stream})
+
+    def _streamName(self, handle: Handle, name: str) -> str:
+        if name not in handle.streams:
+            taken = {used for other in self.active() for used in other.streams.values()}
+            free = (f"{name} {number}" if number > 1 else name for number in range(1, len(taken) + 2))
+            handle.streams[name] = next(one for one in free if one not in taken)
+        return handle.streams[name]
+
+    def _died(self, handle: Handle) -> None:
+        self._settle(handle)
+        handle.peers.clear()
+
+    def _settle(self, handle: Handle) -> None:
+        # What the ended process had received and did not pass on will not be shown.
+        self.display.showAll()
+        for name, total in handle.received.items():
+            handle.counts.setdefault(self._streamName(handle, name), StreamCounts()).settle(total)
+
+    def _batchEnded(self) -> None:
+        for handle in [*self._retired, *self.handles]:
+            if handle.ended:
+                handle.endHints()
+        self.display.showDue()
+        self._onChange()
+
+    def _report(self, code: str, level: str, text: str) -> None:
+        self._listeners.report(Event(code, text, level))

@@ -1,0 +1,306 @@
+"""The memory through which pixels pass from the acquisition process to Slicer: slots in a file mapped by both.
+
+The process writes a frame into a free slot and tells of it in a line; Slicer's side copies it and gives the slot back.
+A frame that does not fit starts a new generation, which is a new file; the old one goes when its last slot is back.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+import sys
+import weakref
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..Model.Errors import RingError
+from ..Model.Frame import Pixels
+
+SLOTS = 4
+PAGE = 4096
+MAGIC = b"RealTimeImaging ring"
+"""Last in the memory: Windows gives new, empty memory to one who opens a name that is gone."""
+
+
+class Place(NamedTuple):
+    """Where a frame lies: generation, slot, bytes of a slot and slots of the generation."""
+
+    generation: int
+    slot: int
+    slotBytes: int
+    slots: int
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """(generation, slot): what is given back."""
+        return self.generation, self.slot
+
+
+@dataclass
+class _Generation:
+    path: str
+    memory: mmap.mmap
+    slotBytes: int
+    slots: int
+    free: list[int] = field(default_factory=list)
+    sent: set[int] = field(default_factory=set)
+    """Slots that are with Slicer."""
+    lent: dict[int, weakref.ref[Any]] = field(default_factory=dict)
+    """Slots whose memory is in the hands of a reader, or of a frame that it made."""
+    address: int = field(init=False)
+    """Of the first slot's first byte."""
+
+    def __post_init__(self) -> None:
+        self.address = np.frombuffer(self.memory, np.uint8).__array_interface__["data"][0]
+
+    @property
+    def unused(self) -> bool:
+        """True when nobody has a slot."""
+        return not self.sent and not self.lent
+
+    def start(self, slot: int) -> int:
+        """Address of a slot's first byte."""
+        return self.address + slot * self.slotBytes
+
+
+class RingWriter:
+    """The acquisition process's end. Not thread-safe: its owner holds a lock.
+
+    A reader may decode straight into a slot that it was lent; such a frame is not copied. The slot is free again when
+    Slicer has given it back and nobody in this process holds its memory.
+
+    :param folders: where the files may lie, best first; the next is tried when one has no room.
+    :param name: common start of the files' names, unique to this process.
+    """
+
+    def __init__(self, folders: list[str], name: str) -> None:
+        self._folders, self._name = folders, name
+        self._generations: dict[int, _Generation] = {}
+        self._newest = -1
+        self._dropped: deque[tuple[int, int]] = deque()
+        self.onDropped: Callable[[], None] = lambda: None
+        """Called when lent memory is released, from any thread at any moment. It must not take a lock."""
+
+    def lend(self, nbytes: int) -> Pixels | None:
+        """Memory of a free slot to decode into, uint8; None when there is none of that size."""
+        self._collect()
+        current = self._generations.get(self._newest)
+        if current is None or current.slotBytes < nbytes or not current.free:
+            return None
+        slot, generation = current.free.pop(), self._newest
+        memory: Pixels = np.frombuffer(current.memory, np.uint8, nbytes, slot * current.slotBytes)
+
+        def dropped(_: object) -> None:
+            # Any thread may release the last view: note it here, and free the slot in _collect().
+            self._dropped.append((generation, slot))
+            self.onDropped()
+
+        current.lent[slot] = weakref.ref(memory, dropped)
+        return memory
+
+    def put(self, pixels: Pixels) -> Place | None:
+        """Send a frame: as it is where it lies in a slot that was lent, else copied; None when all slots are taken.
+
+        :raises RingError: no memory can be reserved for a frame of this size.
+        """
+        self._collect()
+        current = self._generations.get(self._newest)
+        if current is None or current.slotBytes < pixels.nbytes:
+            # Frames of the old generation that are still with Slicer bound how much memory is taken: one new
+            # generation at a time.
+            if len(self._generations) > 1:
+                return None
+            current = self._grow(pixels.nbytes)
+        slot = self._lentSlot(current, pixels)
+        if slot is None:
+            if not current.free:
+                return None
+            slot = current.free.pop()
+            target = np.frombuffer(current.memory, np.uint8, pixels.nbytes, slot * current.slotBytes)
+            np.copyto(target, pixels.reshape(-1).view(np.uint8))
+        current.sent.add(slot)
+        return Place(self._newest, slot, current.slotBytes, current.slots)
+
+    def release(self, generation: int, slot: int) -> None:
+        """Take a slot back; unknown and double ones are ignored, as they come from before a restart."""
+        owner = self._generations.get(generation)
+        if owner is None or slot not in owner.sent:
+            return
+        owner.sent.discard(slot)
+        self._free(generation, slot)
+
+    @property
+    def idle(self) -> bool:
+        """True when no slot is with Slicer."""
+        return not any(owner.sent for owner in self._generations.values())
+
+    def _collect(self) -> None:
+        while self._dropped:
+            generation, slot = self._dropped.popleft()
+            owner = self._generations.get(generation)
+            if owner is not None:
+                owner.lent.pop(slot, None)
+                self._free(generation, slot)
+
+    def _free(self, generation: int, slot: int) -> None:
+        owner = self._generations[generation]
+        if slot not in owner.sent and slot not in owner.lent:
+            owner.free.append(slot)
+        if generation != self._newest and owner.unused:
+            self._drop(generation)
+
+    def _lentSlot(self, generation: _Generation, pixels: Pixels) -> int | None:
+        address = pixels.__array_interface__["data"][0]
+        for slot in generation.lent:
+            if slot not in generation.sent and address == generation.start(slot):
+                return slot
+        return None
+
+    def close(self) -> None:
+        """Unmap and delete all files."""
+        for generation in list(self._generations):
+            self._drop(generation)
+
+    def _grow(self, nbytes: int) -> _Generation:
+        slotBytes = -(-nbytes // PAGE) * PAGE
+        generation = self._newest + 1
+        reason = ""
+        for slots in (SLOTS, 2):
+            for folder in self._folders:
+                path = ringPath(folder, self._name, generation)
+                try:
+                    memory = _create(path, slotBytes * slots + PAGE)
+                except (OSError, ValueError, MemoryError) as error:
+                    reason = f"{folder}: {error}"
+                    continue
+                memory[-len(MAGIC) :] = MAGIC
+                made = _Generation(path, memory, slotBytes, slots, list(range(slots)))
+                self._generations[generation] = made
+                previous, self._newest = self._newest, generation
+                old = self._generations.get(previous)
+                if old is not None and old.unused:
+                    self._drop(previous)
+                return made
+        raise RingError(f"There is no memory to pass images of {nbytes:,} bytes to Slicer ({reason}).")
+
+    def _drop(self, generation: int) -> None:
+        owner = self._generations.pop(generation)
+        _unlink(owner.path)
+        try:
+            owner.memory.close()
+        except BufferError:
+            pass  # a reader still has memory of it; it goes with that
+
+
+class RingReader:
+    """Slicer's end.
+
+    :param folders: as given to the writer.
+    :param name: as given to the writer.
+    """
+
+    def __init__(self, folders: list[str], name: str) -> None:
+        self._folders, self._name = folders, name
+        self._memory: dict[int, npt.NDArray[np.uint8]] = {}
+
+    def view(self, place: Place, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Pixels:
+        """The frame in a slot, read-only, without a copy; valid until the slot is given back.
+
+        :raises RingError: the generation's file is gone or the place lies outside it.
+        """
+        if place.generation not in self._memory:
+            self._memory = {g: memory for g, memory in self._memory.items() if g >= place.generation - 1}
+            self._memory[place.generation] = self._open(place)
+        nbytes = math.prod(shape) * dtype.itemsize
+        start = place.slot * place.slotBytes
+        memory = self._memory[place.generation]
+        if nbytes > place.slotBytes or start + nbytes > memory.size:
+            raise RingError(f"A frame of {nbytes:,} bytes does not fit slot {place.slot} of {place.slotBytes:,} bytes.")
+        return memory[start : start + nbytes].view(dtype).reshape(shape)
+
+    def close(self) -> None:
+        """Let go of the memory; views that callers kept stay valid."""
+        self._memory.clear()
+
+    def _open(self, place: Place) -> npt.NDArray[np.uint8]:
+        size = place.slotBytes * place.slots
+        reason = ""
+        for folder in self._folders:
+            try:
+                memory = _attach(ringPath(folder, self._name, place.generation), size + PAGE)
+            except (OSError, ValueError) as error:
+                reason = str(error)
+                continue
+            if memory[-len(MAGIC) :] == MAGIC:
+                return np.frombuffer(memory, np.uint8, size)
+            reason = "it is empty"
+        raise RingError(f"The memory of the acquisition process is gone: {reason}")
+
+
+def ringPath(folder: str, name: str, generation: int) -> str:
+    """The file of a generation; on Windows, where a mapped file cannot be deleted, the name of a mapping."""
+    return os.path.join(folder, f"{name}-{generation}.ring")
+
+
+def removeRing(folders: list[str], name: str) -> None:
+    """Delete the files that a writer of this name left when it died."""
+    for folder in folders:
+        try:
+            files = os.listdir(folder)
+        except OSError:
+            continue
+        for file in files:
+            if file.startswith(f"{name}-") and file.endswith(".ring"):
+                _unlink(os.path.join(folder, file))
+
+
+def _tag(path: str) -> str:
+    folder, name = os.path.split(path)
+    return f"Local\\{os.path.basename(folder)}-{name}"
+
+
+def _create(path: str, size: int) -> mmap.mmap:
+    if sys.platform == "win32":
+        return mmap.mmap(-1, size, tagname=_tag(path))
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        _reserve(handle, size)
+        return mmap.mmap(handle, size)
+    except BaseException:
+        _unlink(path)
+        raise
+    finally:
+        os.close(handle)
+
+
+def _reserve(handle: int, size: int) -> None:
+    # ftruncate beyond a file system's space succeeds, and the first write into the mapping is then a SIGBUS.
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(handle, 0, size)
+        return
+    block = bytes(1 << 20)
+    for start in range(0, size, len(block)):
+        os.write(handle, block[: size - start])
+
+
+def _attach(path: str, size: int) -> mmap.mmap:
+    if sys.platform == "win32":
+        return mmap.mmap(-1, size, tagname=_tag(path), access=mmap.ACCESS_READ)
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        return mmap.mmap(handle, size, access=mmap.ACCESS_READ)
+    finally:
+        os.close(handle)
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass

@@ -1,0 +1,130 @@
+"""The folders in which a session keeps its ring and journal; leftovers of dead processes are swept away."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+
+from ..Model.Files import openPrivate
+
+PREFIX = "RealTimeImaging"
+HOLDER = "process"
+TRIES, PAUSE = 5, 0.02
+"""How often, and seconds between, a folder that does not go is tried again."""
+_HOLDER_LENGTH = 64
+"""Bytes; a text of constant length can be overwritten on a full disk."""
+_NAME = re.compile(rf"{PREFIX}-(\d+)-.+")
+
+
+def roots() -> list[str]:
+    """Where working folders may be made, best first: memory, then the disk for temporary files."""
+    shared = ["/dev/shm"] if os.path.isdir("/dev/shm") and os.access("/dev/shm", os.W_OK) else []
+    return [*shared, tempfile.gettempdir()]
+
+
+def makeWorkFolders() -> list[str]:
+    """New folders of this process, one below each root that has room; only the user may read them.
+
+    :raises OSError: none can be made.
+    """
+    folders, problem = [], OSError("there is no folder for temporary files")
+    for root in roots():
+        try:
+            folders.append(_make(root))
+            writeHolder(folders[-1], "")
+        except OSError as error:
+            if folders and os.path.dirname(folders[-1]) == root:
+                removeWorkFolders([folders.pop()])
+            problem = OSError(error.errno, f"{root}: {error.strerror}")
+    if not folders:
+        raise problem
+    return folders
+
+
+def makeWorkFolder() -> str:
+    """One new folder of this process, on the disk for temporary files.
+
+    :raises OSError: it cannot be made.
+    """
+    return _make(roots()[-1])
+
+
+def _make(root: str) -> str:
+    return tempfile.mkdtemp(prefix=f"{PREFIX}-{os.getpid()}-", dir=root)
+
+
+def removeWorkFolders(folders: list[str]) -> None:
+    """Remove working folders with all that is in them."""
+    for folder in folders:
+        # On Windows a file of a process that has just ended stays in use for a moment.
+        for _ in range(TRIES):
+            shutil.rmtree(folder, ignore_errors=True)
+            if not os.path.exists(folder):
+                break
+            time.sleep(PAUSE)
+
+
+def sweep() -> list[str]:
+    """Remove the working folders of processes that are no more; returns them."""
+    swept = []
+    for root in roots():
+        for name in os.listdir(root):
+            path = os.path.join(root, name)
+            found = _NAME.fullmatch(name)
+            if found and not alive(int(found[1])):
+                swept.append(path)
+    removeWorkFolders(swept)
+    return swept
+
+
+def writeHolder(folder: str, name: str) -> None:
+    """Note which acquisition process works in a folder from now on.
+
+    :raises OSError: it cannot be written.
+    """
+    path = os.path.join(folder, HOLDER)
+    try:
+        handle = openPrivate(path, os.O_WRONLY | os.O_CREAT)
+        try:
+            os.write(handle, name.ljust(_HOLDER_LENGTH).encode())
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from error
+
+
+def readHolder(folder: str) -> str:
+    """The process that works in a folder, empty when none does."""
+    try:
+        with open(os.path.join(folder, HOLDER), encoding="utf-8") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this number runs."""
+    if not 0 < pid < 1 << 31:
+        return False
+    if sys.platform == "win32":
+        import ctypes
+
+        kernel = ctypes.WinDLL("kernel32")
+        kernel.OpenProcess.restype = ctypes.c_void_p
+        handle = kernel.OpenProcess(0x00100000, False, pid)  # SYNCHRONIZE
+        if not handle:
+            return False
+        running = kernel.WaitForSingleObject(ctypes.c_void_p(handle), 0) != 0
+        kernel.CloseHandle(ctypes.c_void_p(handle))
+        return bool(running)
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

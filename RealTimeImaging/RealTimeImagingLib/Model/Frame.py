@@ -1,0 +1,294 @@
+"""Images with their geometry, frames of a stream, and arrays that become images."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .Errors import FrameError
+
+Pixels = npt.NDArray[Any]
+Matrix = npt.NDArray[np.float64]
+
+SCALAR_TYPES: tuple[np.dtype[Any], ...] = tuple(
+    np.dtype(name) for name in ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
+)
+"""The scalar types that a Slicer volume node can show, and so the only ones a frame has."""
+
+ATTRIBUTE_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+"""Attribute names that survive NRRD: a ": " in one makes the file unreadable, other signs lose the attribute."""
+
+LPS_TO_RAS: Matrix = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""Left-multiply an IJKToLPS matrix with it to get IJKToRAS, and the other way round."""
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """One picture or volume as it was read, before it belongs to a stream.
+
+    :param pixels: shape (k, j, i) or (k, j, i, 3|4), C-contiguous, native byte order, dtype one of SCALAR_TYPES.
+    :param ijkToRAS: 4x4 float64, voxel index (i, j, k) to millimetres in RAS.
+    :param deviceTime: seconds since the epoch (UTC) as the device gave it, None when it gave none.
+    :param attributes: names matching ATTRIBUTE_NAME to text.
+    :raises FrameError: anything else.
+    """
+
+    pixels: Pixels
+    ijkToRAS: Matrix
+    deviceTime: float | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        checkPixels(self.pixels)
+        checkMatrix(self.ijkToRAS)
+        for name in self.attributes:
+            if not ATTRIBUTE_NAME.fullmatch(name):
+                raise FrameError(f"An attribute name has only letters, digits and _ . - in it, not {name!r}.")
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """An image in a stream. Fields as in :class:`Image`, and:
+
+    :param stream: the stream's name; each stream has one live volume.
+    :param number: from 0, without gaps in a stream.
+    :param receiveTime: seconds since the epoch (UTC) at which the acquisition process had the whole image.
+    """
+
+    pixels: Pixels
+    ijkToRAS: Matrix
+    stream: str
+    number: int
+    receiveTime: float
+    deviceTime: float | None = None
+    attributes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def components(self) -> int:
+        """1 for scalar pixels, 3 for RGB, 4 for RGBA."""
+        return componentsOf(self.pixels.shape)
+
+    @property
+    def time(self) -> float:
+        """The device's time where there is one, otherwise the arrival time (seconds since the epoch, UTC)."""
+        return self.receiveTime if self.deviceTime is None else self.deviceTime
+
+    def described(self) -> dict[str, str]:
+        """All that is known of the frame, as node attributes: see :func:`describe`."""
+        return describe(self.attributes, self.number, self.receiveTime, self.deviceTime)
+
+
+def describe(
+    attributes: Mapping[str, str], number: int, receiveTime: float, deviceTime: float | None
+) -> dict[str, str]:
+    """A frame's own attributes, and ``FrameNumber``, ``ReceiveTime`` and, where there is one, ``DeviceTime`` in seconds
+    since the epoch (UTC)."""
+    times = {"ReceiveTime": receiveTime} | ({} if deviceTime is None else {"DeviceTime": deviceTime})
+    written = {name: f"{value:.6f}" for name, value in times.items()}
+    return {**attributes, "FrameNumber": str(number), **written}
+
+
+def componentsOf(shape: tuple[int, ...]) -> int:
+    """Components per voxel of a frame's shape: 1 for (k, j, i), n for (k, j, i, n)."""
+    return 1 if len(shape) == 3 else shape[3]
+
+
+def checkPixels(pixels: Pixels) -> None:
+    """:raises FrameError: unless the array is what :class:`Image` asks for."""
+    if not (pixels.ndim == 3 or (pixels.ndim == 4 and pixels.shape[3] in (3, 4))):
+        raise FrameError(
+            f"Pixels have the shape (slices, rows, columns) or (slices, rows, columns, 3 or 4), not {pixels.shape}."
+        )
+    if pixels.size == 0:
+        raise FrameError(f"Pixels need at least one voxel; the shape is {pixels.shape}.")
+    if pixels.dtype not in SCALAR_TYPES or not pixels.dtype.isnative:
+        raise FrameError(f"Slicer cannot show pixels of type {pixels.dtype}.")
+    if not pixels.flags.c_contiguous:
+        raise FrameError("Pixels lie in memory slice by slice (C-contiguous).")
+
+
+def checkMatrix(ijkToRAS: Matrix) -> None:
+    """:raises FrameError: unless the array is a finite, invertible affine 4x4 matrix of float64."""
+    if ijkToRAS.shape != (4, 4) or ijkToRAS.dtype != np.float64:
+        raise FrameError(f"IJKToRAS is a 4x4 matrix of float64, not {ijkToRAS.shape} of {ijkToRAS.dtype}.")
+    _checkNumbers(ijkToRAS.tobytes())
+
+
+@lru_cache(maxsize=64)
+def _checkNumbers(matrix: bytes) -> None:
+    """The images of a stream mostly have the same matrix: it is checked once."""
+    # In plain numbers: for so few that takes a fifth of the time that arrays take.
+    rows: list[list[float]] = np.frombuffer(matrix).reshape(4, 4).tolist()
+    if not all(math.isfinite(number) for row in rows for number in row) or rows[3] != [0, 0, 0, 1]:
+        raise FrameError("IJKToRAS has only finite numbers and the last row 0 0 0 1.")
+    axes = [[row[column] for row in rows[:3]] for column in range(3)]
+    lengths = [math.sqrt(sum(number * number for number in axis)) for axis in axes]
+    if not all(lengths) or abs(_determinant(axes, lengths)) < 1e-6:
+        raise FrameError("The three axes of IJKToRAS do not span the space.")
+
+
+def _determinant(axes: list[list[float]], lengths: list[float]) -> float:
+    # Of the directions: whether they span the space does not depend on the size of voxels.
+    (a, b, c), (d, e, f), (g, h, i) = ([n / length for n in axis] for axis, length in zip(axes, lengths, strict=True))
+    return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
+
+
+def checksum(pixels: Pixels) -> str:
+    """SHA-256 (hexadecimal) over type, shape and bytes: equal only for the same pixels in the same order."""
+    digest = hashlib.sha256(f"{pixels.dtype.newbyteorder('<').str}{pixels.shape}".encode())
+    digest.update(np.ascontiguousarray(pixels.astype(pixels.dtype.newbyteorder("<"), copy=False)).data)
+    return digest.hexdigest()
+
+
+def pictureToRAS(columns: int, rows: int, spacing: tuple[float, float] = (1.0, 1.0)) -> Matrix:
+    """IJKToRAS of a picture that has no place in space (PNG, JPEG, camera), centred on the origin.
+
+    It lies in the axial plane, upright in Slicer's axial view: columns run to the left, rows to the
+    posterior.
+
+    :param spacing: millimetres between columns and between rows.
+    """
+    matrix = np.diag([-spacing[0], -spacing[1], 1.0, 1.0])
+    matrix[0, 3] = spacing[0] * (columns - 1) / 2
+    matrix[1, 3] = spacing[1] * (rows - 1) / 2
+    return matrix
+
+
+def shownType(declared: npt.DTypeLike) -> np.dtype[Any]:
+    """The type in which Slicer shows values of ``declared``; decided by the declared type, never by the values.
+
+    :raises FrameError: for types without a lossless counterpart (complex numbers, text).
+    """
+    dtype: np.dtype[Any] = np.dtype(declared).newbyteorder("=")
+    if dtype in SCALAR_TYPES:
+        return dtype
+    if dtype == np.bool_:
+        return np.dtype(np.uint8)
+    if dtype == np.float16:
+        return np.dtype(np.float32)
+    if dtype in (np.dtype(np.int64), np.dtype(np.uint64)):
+        return np.dtype(np.float64)
+    raise FrameError(f"Slicer cannot show values of type {dtype}.")
+
+
+def asShown(values: Pixels) -> Pixels:
+    """The same values, C-contiguous in a type that Slicer shows; a copy only where one is needed.
+
+    :raises FrameError: when the type has no counterpart, or a 64-bit integer has no exact float64.
+    """
+    target = shownType(values.dtype)
+    shown = np.ascontiguousarray(values, dtype=target)
+    if values.dtype.kind in "iu" and target.kind == "f" and not _exact(values, shown):
+        raise FrameError(f"A value of type {values.dtype} is too large to be kept exactly as float64.")
+    return shown
+
+
+def _exact(integers: Pixels, floats: Pixels) -> bool:
+    # A float64 of 2**63 or more does not fit back into the integer type it came from, so bounds come first.
+    limits = np.iinfo(integers.dtype)
+    if (floats >= float(limits.max)).any():
+        return False
+    return bool(np.array_equal(floats.astype(integers.dtype), integers))
+
+
+SHAPES = "(rows, columns), (slices, rows, columns), or one of these with 3 or 4 colour components behind"
+LATEST = 253_402_300_800.0
+"""Seconds since the epoch at the end of the year 9999: a time in milliseconds is beyond it."""
+
+
+def imageOf(
+    array: npt.ArrayLike,
+    ijkToRAS: Any = None,
+    deviceTime: float | None = None,
+    colour: bool | None = None,
+    attributes: Mapping[str, str] | None = None,
+) -> Image:
+    """An image of the array's values; a copy only where the type or the order in memory needs one.
+
+    :param array: (rows, columns), (slices, rows, columns), or one of these with 3 or 4 colour components behind; of any
+        type that Slicer can show exactly: bool becomes uint8, float16 float32, and int64 and uint64 become float64.
+    :param ijkToRAS: 4x4 numbers or a vtkMatrix4x4, voxel index (i, j, k) to millimetres in RAS. None: a picture lies
+        centred in the axial plane with pixels of 1 mm (see :func:`pictureToRAS`), a volume has the identity.
+    :param deviceTime: seconds since the epoch, UTC.
+    :param colour: whether the last axis holds colour components. None: it does when the array has four axes, or has
+        three, the last of them of 3 or 4, and is of type uint8.
+    :param attributes: names with letters, digits and ``_ . -`` only, to text.
+    :raises FrameError: anything else.
+    """
+    try:
+        values: Pixels = np.asarray(array)
+    except (TypeError, ValueError) as error:
+        raise FrameError(f"This cannot be made an array: {error}") from error
+    pixels = _withSlices(values, colour)
+    shown = asShown(pixels)
+    if ijkToRAS is not None:
+        matrix = _matrixOf(ijkToRAS)
+    elif pixels.ndim > values.ndim:
+        matrix = pictureToRAS(shown.shape[2], shown.shape[1])
+    else:
+        matrix = np.eye(4)
+    return Image(shown, matrix, timeOf(deviceTime), textOf(attributes or {}))
+
+
+def _withSlices(values: Pixels, colour: bool | None) -> Pixels:
+    if values.ndim not in (2, 3, 4):
+        raise FrameError(f"An image has the shape {SHAPES}, not {values.shape}.")
+    if colour is None:
+        colour = values.ndim == 4 or (values.ndim == 3 and values.shape[2] in (3, 4) and values.dtype == np.uint8)
+    if colour and (values.ndim == 2 or values.shape[-1] not in (3, 4)):
+        raise FrameError(f"The last axis of an image in colour has 3 or 4 components; the shape is {values.shape}.")
+    if not colour and values.ndim == 4:
+        raise FrameError(f"An image that is not in colour has two or three axes; the shape is {values.shape}.")
+    return values[np.newaxis] if values.ndim == (3 if colour else 2) else values
+
+
+def _matrixOf(given: Any) -> Matrix:
+    if hasattr(given, "GetElement"):  # a vtkMatrix4x4
+        given = [[given.GetElement(row, column) for column in range(4)] for row in range(4)]
+    try:
+        numbers = np.asarray(given)
+        if numbers.dtype.kind not in "iuf":
+            raise TypeError(f"its values are of type {numbers.dtype}")
+        return numbers.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise FrameError(f"IJKToRAS is a vtkMatrix4x4 or 4x4 numbers: {error}.") from error
+
+
+def timeOf(given: float | str | None) -> float | None:
+    """The time of an image in seconds since the epoch (UTC); None for None.
+
+    :raises FrameError: it is no such time.
+    """
+    if given is None:
+        return None
+    try:
+        seconds = float(given)
+    except (TypeError, ValueError):
+        seconds = -1.0
+    if not 0 <= seconds < LATEST:
+        raise FrameError(f"The time of an image is in seconds since 1970-01-01 (UTC), not {given!r}.")
+    return seconds
+
+
+def textOf(attributes: Mapping[str, str]) -> dict[str, str]:
+    """A copy.
+
+    :raises FrameError: a name or a value is no text, or one that no file can keep.
+    """
+    for name, value in attributes.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise FrameError(f"Attributes are names with text; {name!r} is {value!r}.")
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise FrameError(f"The text of the attribute {name!r} has signs that no file can keep.") from error
+    return dict(attributes)

@@ -1,0 +1,124 @@
+"""The process that tries: each number, each back end, each usual size, rate and codec. OpenCV has no list of them.
+
+It writes JSON lines to standard output: ``{"camera": CameraOffer as an object}`` for each camera, at last
+``{"end": true}``. A camera that another program uses cannot be opened and is not found.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from .Device import SAME_RATE, backends, codecOf, loadOpenCV
+
+NUMBERS = range(10)
+NO_CAMERAS = {"FFMPEG", "CV_IMAGES", "CV_MJPEG"}
+"""Back ends that OpenCV names for cameras and that open none, or only files."""
+SIZES = (
+    (320, 240),
+    (640, 360),
+    (640, 480),
+    (720, 576),
+    (800, 600),
+    (1024, 768),
+    (1280, 720),
+    (1280, 1024),
+    (1600, 1200),
+    (1920, 1080),
+    (2560, 1440),
+    (3840, 2160),
+)
+RATES = (5.0, 10.0, 15.0, 20.0, 24.0, 25.0, 30.0, 50.0, 60.0, 90.0, 120.0)
+CODECS = ("MJPG", "YUYV", "UYVY", "NV12", "YU12", "H264", "GREY", "Y16 ")
+
+
+@dataclass(frozen=True)
+class CameraOffer:
+    """A camera and what it said that it does when it was asked to. Sizes are columns and rows, rates pictures each
+    second; ``size``, ``rate`` and ``codec`` are its own choice."""
+
+    device: int
+    size: tuple[int, int]
+    rate: float
+    codec: str
+    sizes: tuple[tuple[int, int], ...] = ()
+    rates: tuple[float, ...] = ()
+    codecs: tuple[str, ...] = ()
+    backends: tuple[str, ...] = field(default=())
+
+    @classmethod
+    def fromJSON(cls, values: dict[str, Any]) -> CameraOffer:
+        """The offer that was written as an object."""
+        pairs = {name: tuple(tuple(one) if isinstance(one, list) else one for one in values[name]) for name in LISTS}
+        return cls(**{**values, **pairs, "size": tuple(values["size"])})
+
+
+LISTS = ("sizes", "rates", "codecs", "backends")
+
+
+def main() -> int:
+    """Look, and tell of each camera as it is found; returns the exit code."""
+    os.environ.setdefault("OPENCV_AVFOUNDATION_SKIP_AUTH", "0")
+    # Libraries that print must not break the lines.
+    lines = os.dup(1)
+    os.dup2(2, 1)
+    for offer in probe():
+        os.write(lines, json.dumps({"camera": dataclasses.asdict(offer)}).encode() + b"\n")
+    os.write(lines, b'{"end": true}\n')
+    return 0
+
+
+def probe() -> Iterator[CameraOffer]:
+    """The cameras that can be opened now, by their numbers."""
+    cv2, ways = loadOpenCV(), {name: way for name, way in backends().items() if name not in NO_CAMERAS}
+    for number in NUMBERS:
+        capture = cv2.VideoCapture(number)
+        if not capture.isOpened():
+            continue
+        try:
+            offer = _offer(cv2, capture, number)
+        finally:
+            capture.release()
+        able = tuple(name for name, way in ways.items() if _opens(cv2, number, way))
+        yield dataclasses.replace(offer, backends=able)
+
+
+def _offer(cv2: Any, capture: Any, number: int) -> CameraOffer:
+    def size() -> tuple[int, int]:
+        return round(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), round(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+
+    def ask(width: int, height: int) -> None:
+        capture.set(cv2.CAP_PROP_FRAME_WIDTH, width)
+        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, height)
+
+    def does(rate: float) -> bool:
+        capture.set(cv2.CAP_PROP_FPS, rate)
+        return abs(float(capture.get(cv2.CAP_PROP_FPS)) - rate) < SAME_RATE * rate
+
+    def codes(codec: str) -> bool:
+        capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*codec))
+        return codecOf(capture.get(cv2.CAP_PROP_FOURCC)) == codec
+
+    own, rate, codec = size(), capture.get(cv2.CAP_PROP_FPS), codecOf(capture.get(cv2.CAP_PROP_FOURCC))
+    codecs = tuple(one for one in dict.fromkeys((codec, *CODECS)) if one and codes(one))
+    if codec:
+        codes(codec)
+    sizes = []
+    for wanted in dict.fromkeys((own, *SIZES)):
+        ask(*wanted)
+        if size() == wanted:
+            sizes.append(wanted)
+    ask(*own)
+    rates = tuple(one for one in RATES if does(one))
+    return CameraOffer(number, own, max(0.0, rate), codec, tuple(sorted(sizes)), rates, codecs)
+
+
+def _opens(cv2: Any, number: int, way: int) -> bool:
+    capture = cv2.VideoCapture(number, way)
+    opened = bool(capture.isOpened())
+    capture.release()
+    return opened

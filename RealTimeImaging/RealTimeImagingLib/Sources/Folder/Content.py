@@ -1,0 +1,215 @@
+"""What a folder holds: files that are not shown, the newest image at start, and why a folder cannot be listed."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...Formats import IMAGE_SUFFIXES, ignoredName, isDICOM, openImageFile
+from ...Formats.DICOM.Header import readElements
+from ...Model.Errors import NotAnImageError
+from ...Model.Files import Stamp, naturalOrder
+
+
+@dataclass(frozen=True)
+class FolderProblem:
+    """A folder that cannot be listed now.
+
+    :param code: "folder-missing" (never seen), "folder-gone" (it was there), "folder-denied" (no permission) or
+        "too-many-open-files" (the folder itself may be fine).
+    :param words: the problem, with advice where there is any; without a full stop.
+    """
+
+    code: str
+    words: str
+
+
+def problemOf(folder: str, error: OSError, seen: bool) -> FolderProblem:
+    """The problem behind a system error.
+
+    :param seen: True when the folder could be listed before.
+    """
+    absent = "folder-gone" if seen else "folder-missing"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        why = f"too many files are open ({error.strerror})"
+        return FolderProblem("too-many-open-files", f"The folder {folder} cannot be listed now: {why}")
+    if error.errno in (errno.EACCES, errno.EPERM) and not os.path.isfile(folder):
+        advice = "check its permissions"
+        if sys.platform == "darwin":
+            advice += ", and Slicer's in System Settings > Privacy & Security > Files and Folders"
+        words = f"The folder {folder} cannot be listed ({error.strerror}): {advice}"
+        return FolderProblem("folder-denied", words)
+    if os.path.isfile(folder):
+        return FolderProblem(absent, f"{folder} is a file, not a folder: choose the folder that it is in")
+    if error.errno == errno.ELOOP:
+        return FolderProblem(absent, f"{folder} is a symbolic link that leads in a circle")
+    if isinstance(error, FileNotFoundError):
+        return FolderProblem(absent, f"The folder {folder} is not there{' any more' if seen else ''}")
+    if isinstance(error, NotADirectoryError):
+        return FolderProblem(absent, f"The folder {folder} is not there: a part of its path is a file")
+    return FolderProblem(absent, f"The folder {folder} cannot be listed: {error.strerror or error}")
+
+
+_FOLDERS, _NAMES = 20, 200
+"""Subfolders that are looked into, and names in each."""
+_LOOK_AGAIN = 5.0
+"""Seconds between two looks into subfolders."""
+
+
+class FolderContent:
+    """Names that do not fit the pattern, files that were there at start, and subfolders with images.
+
+    :param matches: whether a name fits the pattern.
+    """
+
+    def __init__(self, folder: str, pattern: str, matches: Callable[[str], bool]) -> None:
+        self._folder, self._pattern = folder, pattern
+        # The same names come with every look.
+        self._fits = functools.lru_cache(maxsize=1 << 17)(lambda name: None if ignoredName(name) else matches(name))
+        self._others: Counter[str] = Counter()
+        self.existing = 0
+        """Files that were there at start."""
+        self.shown = 0
+        """How many of these are shown."""
+        self._subfolder = ""
+        self._due = 0.0
+
+    def begin(self) -> None:
+        """Reset the counts before a new look at the folder."""
+        self._others.clear()
+
+    def wanted(self, name: str) -> bool:
+        """True for a name that fits the pattern; other names are counted, unless they cannot be images."""
+        fits = self._fits(name)
+        if fits is False:
+            self._others[_suffixOf(name)] += 1
+        return bool(fits)
+
+    def lookBelow(self, now: float) -> None:
+        """Look for images in the subfolders, when it is time.
+
+        :param now: monotonic seconds.
+        """
+        if now < self._due:
+            return
+        self._due, self._subfolder = now + _LOOK_AGAIN, ""
+        try:
+            with os.scandir(self._folder) as entries:
+                folders = [one.path for one in entries if not one.name.startswith(".") and one.is_dir()][:_FOLDERS]
+            for folder in folders:
+                with os.scandir(folder) as entries:
+                    for _, entry in zip(range(_NAMES), entries, strict=False):
+                        if self._fits(entry.name) and entry.is_file():
+                            self._subfolder = os.path.basename(folder)
+                            return
+        except OSError:
+            return  # the next look at the folder reports it
+
+    @property
+    def existingWords(self) -> str:
+        """Words about the images that were there at start; empty when there were none."""
+        if not self.existing:
+            return ""
+        count = f"{self.existing} images were" if self.existing > 1 else "1 image was"
+        if not self.shown:
+            return f"{count} already there and skipped"
+        if self.shown == self.existing:
+            return f"{count} already there and shown" if self.existing > 1 else f"{count} already there and is shown"
+        return f"{count} already there; only the newest is shown"
+
+    @property
+    def words(self) -> str:
+        """Words about the files that are not shown; empty when there are none."""
+        parts = []
+        if self.existing and not self.shown:
+            parts.append(self.existingWords)
+        if self._others:
+            count = sum(self._others.values())
+            kinds = ", ".join(f"*{suffix}" for suffix, _ in self._others.most_common(3) if suffix)
+            files = f"{count} other files are" if count > 1 else "1 other file is"
+            fit = "do" if count > 1 else "does"
+            parts.append(
+                f"{files} there{f' ({kinds})' if kinds else ''}, which {fit} not fit the pattern {self._pattern}"
+            )
+        if self._subfolder:
+            parts.append(f"images lie in the subfolder {self._subfolder}: switch on Look in subfolders to show them")
+        return "; ".join(parts)
+
+
+def _suffixOf(name: str) -> str:
+    lower = name.lower()
+    known = max((one for one in IMAGE_SUFFIXES if lower.endswith(one)), key=len, default="")
+    return known or os.path.splitext(lower)[1]
+
+
+_TRIED = 20
+"""Most files that are tried, the newest first, until one is an image."""
+_SLICES = 1000
+"""Newest files among which the other slices of a volume are looked for."""
+_FIELDS = (
+    *("SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "EchoNumbers", "ImageType"),
+    *("AcquisitionDate", "AcquisitionTime", "TriggerTime", "TemporalPositionIdentifier", "InstanceNumber"),
+    "NumberOfFrames",
+)
+
+
+def newestImage(files: Mapping[str, Stamp]) -> set[str]:
+    """The paths of the newest image: one file, or the DICOM files of the newest volume, one slice each.
+
+    :param files: path to version.
+    """
+    order = sorted(files, key=lambda path: (files[path][1], naturalOrder(path)), reverse=True)
+    for place, path in enumerate(order[:_TRIED]):
+        try:
+            reader = openImageFile(path)
+            whole = reader.missing() is None
+        except NotAnImageError:
+            continue
+        except OSError:
+            return {path}  # the reader reports it
+        if whole and isDICOM(reader):
+            return _volumeOf(path, order[place : place + _SLICES])
+        return {path}
+    return set(order[:1])
+
+
+def _volumeOf(newest: str, paths: list[str]) -> set[str]:
+    first = _fields(newest)
+    if first is None:
+        return {newest}
+    places: dict[object, list[tuple[tuple[str | float, ...], str]]] = {}
+    for path in paths:
+        one = _fields(path)
+        if one is not None and one["SeriesInstanceUID"] == first["SeriesInstanceUID"]:
+            place = tuple(str(one[name]) for name in _FIELDS[1:5])
+            moment: tuple[str | float, ...] = (
+                *(str(one[name] or "") for name in _FIELDS[5:7]),
+                *(_number(one[name]) for name in _FIELDS[7:10]),
+            )
+            places.setdefault(place, []).append((moment, path))
+    # From the last complete time point on; a newer one may have begun.
+    whole = min(map(len, places.values()))
+    return {path for found in places.values() for _, path in sorted(found)[whole - 1 :]}
+
+
+def _fields(path: str) -> dict[str, Any] | None:
+    # None when the file is not a slice with a position.
+    try:
+        found = readElements(path, _FIELDS)
+    except (NotAnImageError, OSError):
+        return None
+    placed = found["SeriesInstanceUID"] and found["ImagePositionPatient"] and _number(found["NumberOfFrames"] or 1) == 1
+    return found if placed else None
+
+
+def _number(value: object) -> float:
+    try:
+        return float(str(value))
+    except ValueError:
+        return 0.0

@@ -1,0 +1,158 @@
+"""Ask the system whether another program has a file open for writing."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import struct
+import sys
+import tempfile
+from typing import Any
+
+_ALL_PROCESSES = 1  # PROC_ALL_PIDS
+_NO_EVENT_ONLY = 2  # PROC_LISTPIDSPATH_EXCLUDE_EVTONLY
+_LIST_DESCRIPTORS, _VNODE_INFO = 1, 1  # PROC_PIDLISTFDS, PROC_PIDFDVNODEINFO
+_VNODE = 1  # PROX_FDTYPE_VNODE
+_WRITE = 2  # FWRITE, in fi_openflags
+_DESCRIPTOR = struct.Struct("=iI")  # struct proc_fdinfo: number, type
+_FILE_INFO = struct.Struct("=I20xIHHQ")  # struct vnode_fdinfo: fi_openflags ... vst_dev, vst_mode, vst_nlink, vst_ino
+_FILE_INFO_SIZE = 176
+_STATFS_SIZE, _STATFS_FLAGS, _LOCAL = 2168, 64, 0x1000  # struct statfs, f_flags, MNT_LOCAL
+_ROOM = 1 << 16
+
+
+def isOpenOnMacOS(path: str) -> bool | None:
+    """Whether a program of this computer has a file open for writing; None when that is unknown.
+
+    It is unknown for files on network shares, which other computers may write. It is also unknown for files of other
+    users, whose programs the system does not show.
+
+    :raises OSError: the file is gone.
+    """
+    library = _library()
+    if library is None:
+        return None
+    status = os.stat(path)
+    if not isLocal(library, path):
+        return None
+    if hasWriter(library, path, status):
+        return True
+    return False if status.st_uid == os.getuid() else None
+
+
+@functools.cache
+def _library() -> Any:
+    # None where libproc is missing, or fails to find a file that this process has open for writing.
+    try:
+        library = ctypes.CDLL("/usr/lib/libproc.dylib", use_errno=True)
+        with tempfile.NamedTemporaryFile() as file:
+            status = os.stat(file.name)
+            return library if isLocal(library, file.name) and hasWriter(library, file.name, status) else None
+    except (OSError, AttributeError):
+        return None
+
+
+def isLocal(library: Any, path: str) -> bool:
+    """Whether a file is on a disk of this computer.
+
+    :param library: the functions of libproc.
+    """
+    # On Intel processors the name without a suffix is that of an older structure.
+    function = getattr(library, "statfs$INODE64", None) or library.statfs
+    buffer = ctypes.create_string_buffer(_STATFS_SIZE)
+    if function(os.fsencode(path), buffer):
+        return False
+    return bool(struct.unpack_from("=I", buffer, _STATFS_FLAGS)[0] & _LOCAL)
+
+
+def hasWriter(library: Any, path: str, status: os.stat_result) -> bool:
+    """Whether a process that the system shows has a file open for writing.
+
+    :param library: the functions of libproc.
+    :param status: of the file.
+    """
+    buffer = ctypes.create_string_buffer(_ROOM)
+    size = library.proc_listpidspath(_ALL_PROCESSES, 0, os.fsencode(path), _NO_EVENT_ONLY, buffer, _ROOM)
+    processes = struct.unpack_from(f"={max(0, size) // 4}i", buffer)
+    return any(_writes(library, process, status) for process in processes if process)
+
+
+def _writes(library: Any, process: int, status: os.stat_result) -> bool:
+    room = _ROOM
+    while True:
+        descriptors = ctypes.create_string_buffer(room)
+        size = library.proc_pidinfo(process, _LIST_DESCRIPTORS, ctypes.c_uint64(0), descriptors, room)
+        if size < room:
+            break
+        room *= 2
+    info = ctypes.create_string_buffer(_FILE_INFO_SIZE)
+    for place in range(0, max(0, size) // _DESCRIPTOR.size * _DESCRIPTOR.size, _DESCRIPTOR.size):
+        number, kind = _DESCRIPTOR.unpack_from(descriptors, place)
+        if kind != _VNODE:
+            continue
+        got = library.proc_pidfdinfo(process, number, _VNODE_INFO, info, _FILE_INFO_SIZE)
+        if got < _FILE_INFO.size:
+            continue
+        flags, device, _mode, _links, inode = _FILE_INFO.unpack_from(info)
+        if flags & _WRITE and (device, inode) == (status.st_dev & 0xFFFFFFFF, status.st_ino):
+            return True
+    return False
+
+
+def beingWritten(path: str) -> bool | None:
+    """True or False where the system tells, None where it does not (most network shares, files of others).
+
+    Linux: a read lease is refused while anyone has the file open for writing (fcntl(2), F_SETLEASE).
+    Windows: opening without sharing for writing is refused likewise (CreateFileW, ERROR_SHARING_VIOLATION).
+    macOS: libproc lists what programs have open.
+
+    :raises OSError: the file is gone.
+    """
+    if sys.platform == "linux":
+        return _leaseRefused(path)
+    if sys.platform == "win32":
+        return _sharingRefused(path)
+    if sys.platform == "darwin":
+        return isOpenOnMacOS(path)
+    return None
+
+
+if sys.platform == "linux":
+    import errno
+    import fcntl
+    import signal
+
+    def _leaseRefused(path: str) -> bool | None:
+        # Without waiting: for the other end of a named pipe, or for the lease of a file server.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            # A writer that comes in the microseconds of the lease makes the system send a signal, whose default,
+            # SIGIO, would end this process; SIGURG is ignored by default.
+            fcntl.fcntl(handle, fcntl.F_SETSIG, signal.SIGURG)
+            fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+            fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        except OSError as error:
+            return True if error.errno in (errno.EAGAIN, errno.EBUSY) else None
+        finally:
+            os.close(handle)
+        return False
+
+
+if sys.platform == "win32":
+    import ctypes
+    from ctypes import wintypes
+
+    _GENERIC_READ, _FILE_SHARE_READ, _OPEN_EXISTING, _SHARING_VIOLATION = 0x80000000, 1, 3, 32
+
+    def _sharingRefused(path: str) -> bool | None:
+        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+        kernel.CreateFileW.restype = wintypes.HANDLE
+        handle = kernel.CreateFileW(path, _GENERIC_READ, _FILE_SHARE_READ, None, _OPEN_EXISTING, 0, None)
+        if handle == wintypes.HANDLE(-1).value:
+            code = ctypes.get_last_error()
+            if code in (2, 3):
+                raise FileNotFoundError(path)
+            return True if code == _SHARING_VIOLATION else None
+        kernel.CloseHandle(handle)
+        return False

@@ -1,0 +1,394 @@
+"""Volumes from a folder in which each DICOM file is one slice, in whatever order the files arrive."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+from ...Formats import Lend
+from ...Formats.DICOM.Header import Header, readFileHeader
+from ...Formats.DICOM.SliceGroup import Assembly, Closed, Instance, Slice, Volume
+from ...Formats.DICOM.Stacking import Stack, missingText, stackOf
+from ...Model.Errors import NotAnImageError
+from ...Model.Event import Event
+from ...Model.Files import Stamp, naturalOrder
+from ...Model.Frame import Image
+from ...Model.Quantities import counted
+from ..Checkpoint import Journal
+from ..SeriesNames import NAMES, Streams
+from ..Source import Arrival
+from .Listing import isAnother, versionOf
+
+LONGEST, SHORTEST = 10.0, 0.25
+"""Most seconds that a slice waits for others in a series without pauses: at first, and after permanent gaps."""
+JOINED = 3
+"""Slices in order after which a series that starts in its middle counts as ordered."""
+
+Key = tuple[float, float, float, int, list[tuple[int, int, str]]]
+
+
+def timeOrder(slice_: Slice) -> Key:
+    """Sort key: by time, time point and number, so that time points follow one another."""
+    attributes = slice_.attributes
+    return (
+        slice_.time or 0.0,
+        _number(attributes.get("TriggerTime")),
+        _number(attributes.get("TemporalPositionIdentifier")),
+        slice_.instance.header.instanceNumber or 0,
+        naturalOrder(slice_.instance.path),
+    )
+
+
+def _number(text: str | None) -> float:
+    try:
+        number = float(text or 0)
+    except ValueError:
+        return 0.0
+    return number if math.isfinite(number) else 0.0
+
+
+class SliceOrder:
+    """The waiting slices of one series.
+
+    A slice whose number follows the last one is released at once. Any other slice waits for those before it, until no
+    slice has arrived for ``patience`` seconds. Where the numbers do not give the order, or many slices arrive together,
+    all wait for that, and are released in the order of their times. A series with permanent gaps waits ever less.
+
+    :param patience: seconds; 0 or more.
+    """
+
+    def __init__(self, patience: float) -> None:
+        self._patience, self._longest = patience, LONGEST
+        self._waiting: list[tuple[float, Slice]] = []
+        self._last: int | None = None
+        """The highest InstanceNumber that was released."""
+        self._many = False
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, slice_: Slice, now: float) -> None:
+        """Take a slice.
+
+        :param now: monotonic seconds.
+        """
+        self._waiting.append((now, slice_))
+
+    def more(self) -> None:
+        """Note that more files are not read yet: the waiting slices are released together with theirs."""
+        self._many = self._many or bool(self._waiting)
+
+    @property
+    def due(self) -> float:
+        """When the next slices are released at the latest, monotonic seconds; infinite when none waits."""
+        if not self._waiting:
+            return math.inf
+        return min(self._waiting[-1][0] + self._patience, self._waiting[0][0] + self._longest)
+
+    def take(self, now: float, all_: bool = False) -> Iterator[tuple[float, Slice]]:
+        """Release slices; yield them with their arrival times."""
+        if not self._waiting:
+            return
+        enough = now >= self.due
+        if enough and not all_ and now < self._waiting[-1][0] + self._patience:
+            self._longest = max(SHORTEST, self._longest / 4)
+        if all_ or enough or self._many:
+            self._many = False
+            self._waiting.sort(key=lambda pair: timeOrder(pair[1]))
+            while self._waiting:
+                yield self._go(0)
+            return
+        while follow := self._following():
+            yield self._go(min(follow, key=lambda place: timeOrder(self._waiting[place][1])))
+
+    def _go(self, place: int) -> tuple[float, Slice]:
+        pair = self._waiting.pop(place)
+        self._last = max(self._last or 0, pair[1].instance.header.instanceNumber or 0)
+        return pair
+
+    def _following(self) -> list[int]:
+        # Places of the waiting slices that can be released.
+        numbers = [one.instance.header.instanceNumber for _, one in self._waiting]
+        if self._timesDecide(numbers):
+            return []
+        # A series that starts in its middle is in order when a few slices are.
+        joined = self._last is None and len(numbers) >= JOINED and None not in numbers
+        if joined and all(after == before + 1 for before, after in pairwise(numbers)):  # type: ignore[operator]
+            return [0]
+        last = self._last or 0
+        return [place for place, number in enumerate(numbers) if number is None or number <= last + 1]
+
+    def _timesDecide(self, numbers: Sequence[int | None]) -> bool:
+        # True when numbers restart with each time point, or count all times of one place before the next place.
+        known: dict[tuple[object, int], tuple[float, ...]] = {}
+        places = set()
+        for number, (_, one) in zip(numbers, self._waiting, strict=True):
+            place = tuple(round(float(value), 3) for value in one.matrix[:3].ravel())
+            places.add(place)
+            if number is not None:
+                if (one.moment, number) in known:
+                    return True
+                known[one.moment, number] = place
+        return len(places) > 1 and any(
+            known.get((moment, number + 1)) == place for (moment, number), place in known.items()
+        )
+
+
+HELD = 1 << 30
+"""Most bytes of waiting slices in memory; further slices wait in their files."""
+ANNOUNCED = "slices.json"
+"""Name in the journal's folder of the list of files of the volume that is being handed on."""
+MANY_WAIT = 10.0
+"""Seconds after which slices are released although more files wait to be read."""
+
+
+log = logging.getLogger(__name__)
+
+
+class SliceVolumes:
+    """The waiting slices of all volumes.
+
+    :param silence: seconds without a slice after which a volume is shown as it is.
+    :param stream: name of the first series; others have the name of their series.
+    :param streamOf: returns the stream for a file's name; None when the name has no series.
+    :param nameOf: returns a path in the form for the user.
+    :param lend: gives memory for a volume, or None.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        silence: float,
+        stream: str,
+        streamOf: Callable[[str], str | None],
+        nameOf: Callable[[str], str],
+        lend: Lend,
+    ) -> None:
+        self._journal, self._silence, self._stream = journal, silence, stream
+        self._streamOf, self._nameOf, self._lend = streamOf, nameOf, lend
+        self._assembly = Assembly(silence)
+        self._orders: dict[str, SliceOrder] = {}
+        self._streams: Streams | None = None
+        self._closed: deque[Closed] = deque()
+        """Closed volumes that are not shown yet: a source may be stopped between two of them."""
+        self._bytes = 0
+        self._fed = 0.0
+        self._moreSince: float | None = None
+        self._told: set[str] = set()
+        self._times: dict[object, tuple[Volume | None, float]] = {}
+        """The last volume of each series and moment, and its latest time."""
+        self.held: dict[str, Stamp] = {}
+        """Path to version of the files whose slices wait."""
+        self._finishAnnounced()
+
+    @property
+    def due(self) -> float:
+        """When there is something to do, monotonic seconds."""
+        return min([self._assembly.due, *(order.due for order in self._orders.values())])
+
+    @property
+    def status(self) -> str:
+        """Status of the waiting slices; empty when none waits."""
+        if not self.held:
+            return ""
+        volumes = self._assembly.open
+        if len(volumes) != 1 or len(volumes[0].slices) != len(self.held):
+            return f"Receiving volumes: {_counted(len(self.held))} so far."
+        volume = volumes[0]
+        count = len(volume.slices)
+        if volume.expected:
+            return f"Receiving volume: {count} of {volume.expected} slices so far."
+        return f"Receiving volume: {_counted(count)} so far."
+
+    def add(self, path: str, version: Stamp, image: Image, now: float) -> bool:
+        """Take the only image of a DICOM file; False when it is no slice of a volume.
+
+        :param version: of the file when it was read.
+        :param now: monotonic seconds.
+        """
+        header = _headerOf(path)
+        if header is None or not header.single or image.pixels.shape[0] != 1:
+            return False
+        slice_ = Slice(Instance(path, version, header, time.time()), image, 0)
+        if self._bytes + image.pixels.nbytes > HELD:
+            slice_.pixels = None
+        else:
+            self._bytes += image.pixels.nbytes
+        self.held[path] = version
+        self._orders.setdefault(header.series, SliceOrder(self._silence)).add(slice_, now)
+        return True
+
+    def ready(self, now: float, more: bool) -> Iterator[Arrival | Event]:
+        """Yield the complete volumes.
+
+        :param more: True when further files wait to be read.
+        """
+        if not more:
+            self._moreSince = None
+        elif self._moreSince is None:
+            self._moreSince = now
+        # A volume does not end while slices of its series still wait for their turn.
+        ending = {
+            volume.slices[0].instance.header.series
+            for volume in self._assembly.open
+            if volume.changed + self._silence <= now
+        }
+        for series, order in self._orders.items():
+            if self._moreSince is not None and now - self._moreSince < MANY_WAIT:
+                order.more()
+                continue
+            for came, slice_ in order.take(now, all_=series in ending):
+                yield from self._feed(slice_, came)
+        if self._moreSince is not None and now - self._moreSince < MANY_WAIT:
+            return
+        self._closed.extend(self._assembly.silent(now))
+        yield from self._showClosed()
+
+    def rest(self, now: float) -> Iterator[Arrival | Event]:
+        """Yield all volumes, also those whose slices may be missing."""
+        yield from self._showClosed()
+        for order in self._orders.values():
+            for came, slice_ in order.take(now, all_=True):
+                yield from self._feed(slice_, came)
+        self._closed.extend(self._assembly.silent(float("inf")))
+        yield from self._showClosed()
+
+    # ---- volumes
+
+    def _feed(self, slice_: Slice, came: float) -> Iterator[Arrival | Event]:
+        # Silence counts from the arrival of the slice, not from its release.
+        self._fed = max(self._fed, came)
+        self._closed.extend(self._assembly.add(slice_, self._fed))
+        yield from self._showClosed()
+
+    def _showClosed(self) -> Iterator[Arrival | Event]:
+        while self._closed:
+            yield from self._show(self._closed.popleft())
+
+    def _show(self, closed: Closed) -> Iterator[Arrival | Event]:
+        volume = closed.volume
+        stream = self._streamName(volume.slices[0])
+        try:
+            self._checkFiles(volume)
+            stack = stackOf(volume, self._lend)
+        except (NotAnImageError, OSError) as error:
+            code = error.code if isinstance(error, NotAnImageError) else "unreadable"
+            words = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+            self._journal.refuse()
+            text = f"{stream}: the volume of {_counted(len(volume.slices))} cannot be shown: {words}"
+            yield Event(code, text, "warning", stream)
+            self._journal.passOver({one.instance.path: one.instance.stamp for one in volume.slices})
+        else:
+            yield from self._tellProblem(closed, stack, stream)
+            yield from self._tellOverlap(volume, stream)
+            yield from self._arrive(volume, stack, stream)
+        for one in volume.slices:
+            self._bytes -= one.pixels.nbytes if one.pixels is not None else 0
+            one.pixels = None
+            if self.held.get(one.instance.path) == one.instance.stamp:
+                del self.held[one.instance.path]
+
+    def _checkFiles(self, volume: Volume) -> None:
+        # A slice that did not stay in memory is read again: it must still be the same.
+        for one in volume.slices:
+            if one.pixels is None:
+                version = versionOf(one.instance.path)
+                if version is None or isAnother(one.instance.stamp, version):
+                    raise NotAnImageError(f"{self._nameOf(one.instance.path)} was replaced or removed.", "damaged")
+
+    def _arrive(self, volume: Volume, stack: Stack, stream: str) -> Iterator[Arrival]:
+        received = max(one.instance.stored for one in volume.slices)
+        together = len(stack.images) == 1
+        slices = list(volume.slices)
+        while stack.images:
+            # Slices that are no volume are a frame each, in the same order.
+            of = slices if together else [slices.pop(0)]
+            files = {one.instance.path: one.instance.stamp for one in of}
+            first = min(of, key=lambda one: one.instance.header.instanceNumber or 0).instance.path
+            image = stack.images.pop(0)
+            image = replace(image, attributes={"SourceFile": self._nameOf(first), **image.attributes})
+            self._announce(stream, files)
+            yield Arrival(stream, image, received)
+            del image
+            self._journal.passOver(files)
+
+    def _announce(self, stream: str, files: Mapping[str, Stamp]) -> None:
+        # Once the frame has its number, these files are done.
+        announced = {"stream": stream, "number": self._journal.next(stream), "files": list(files.items())}
+        path = os.path.join(self._journal.folder, ANNOUNCED)
+        try:
+            with open(path + "~", "w", encoding="ascii") as file:
+                json.dump(announced, file)
+            os.replace(path + "~", path)
+        except OSError as error:
+            log.warning("The files of a volume could not be written down: %s", error)
+
+    def _finishAnnounced(self) -> None:
+        path = os.path.join(self._journal.folder, ANNOUNCED)
+        try:
+            with open(path, encoding="ascii") as file:
+                announced = json.load(file)
+        except FileNotFoundError:
+            return
+        if self._journal.next(announced["stream"]) > announced["number"]:
+            self._journal.passOver({name: tuple(version) for name, version in announced["files"]})
+        # The next frame of that number may be of other files.
+        os.unlink(path)
+
+    def _tellProblem(self, closed: Closed, stack: Stack, stream: str) -> Iterator[Event]:
+        if stack.problem:
+            if stream not in self._told:
+                self._told.add(stream)
+                text = f"{stream} is not a volume, because {stack.problem}. Each slice is shown in its own place."
+                yield Event("uneven", text, "warning", stream)
+            return
+        text = missingText(closed, stack, stream)
+        if text:
+            yield Event("incomplete", text, "warning", stream)
+
+    def _tellOverlap(self, volume: Volume, stream: str) -> Iterator[Event]:
+        # Time points follow one another. Files that come out of order can hide which slice is of which.
+        times = [one.time for one in volume.slices if one.time is not None]
+        key = (volume.slices[0].instance.header.series, volume.moment)
+        before, last = self._times.get(key, (None, -math.inf))
+        if not times:
+            return
+        self._times[key] = volume, max(times)
+        if before is not volume and len(times) > 1 and min(times) < last and ("overlap" + stream) not in self._told:
+            self._told.add("overlap" + stream)
+            text = (
+                f"{stream}: the acquisition times of two volumes overlap, because their files arrived out of order. "
+                "Slices of two time points may be mixed."
+            )
+            yield Event("times-overlap", text, "warning", stream)
+
+    # ---- names
+
+    def _streamName(self, slice_: Slice) -> str:
+        header = slice_.instance.header
+        chosen = self._streamOf(os.path.basename(slice_.instance.path))
+        if chosen:
+            return chosen
+        if self._streams is None:
+            if NAMES not in self._journal.kept:
+                self._journal.keep(**{NAMES: {header.series: self._stream}})
+            self._streams = Streams(self._journal, self._stream)
+        return self._streams.of(header)
+
+
+def _headerOf(path: str) -> Header | None:
+    try:
+        return readFileHeader(path)
+    except (NotAnImageError, OSError):
+        return None
+
+
+def _counted(slices: int) -> str:
+    return counted(slices, "slice", "slices")

@@ -1,0 +1,355 @@
+"""Images that arrive as files in a folder. Reads only; nothing in the folder is changed.
+
+A file of one or several images is shown when it is whole (Settling.py). DICOM files of one slice each become volumes
+(SliceVolumes.py).
+
+Slicer's side hints "look again" (QFileSystemWatcher); this side also looks by itself, as often as looking is cheap:
+watchers miss files on network shares, and do not tell of growth.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import unicodedata
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ...Formats import Lend, isDICOM, prepareToRead
+from ...Model.Errors import NotAnImageError
+from ...Model.Event import Event
+from ...Model.Files import Stamp
+from ...Model.Frame import Image
+from ..Checkpoint import Journal, Verdict
+from ..Source import Arrival
+from . import FolderSettings
+from .Completeness import UNREADABLE_AFTER, Bad, Candidate, Gone, Unreadable, Whole
+from .Content import FolderContent, FolderProblem, newestImage, problemOf
+from .Listing import Looks, cameBefore, isAnother, matcher, seriesOf, versionOf
+from .SliceVolumes import SliceVolumes
+
+TURN = 0.1
+"""Seconds after which read() returns even if more files wait, so that commands are heard."""
+REPORTED_RECHECK = 1.0
+"""Seconds between two looks at a file that was reported as not complete."""
+GONE_RECHECK = 0.5
+DEATHS = 2
+"""Processes that may die over a file before it is given up."""
+CLOCK_SKEW = 2.0
+"""Seconds by which the clock of a file server may differ from ours."""
+
+
+class FolderSource:
+    """The files of one folder as frames.
+
+    :param settings: which files, and what belongs to which stream.
+    :param journal: what earlier processes of this session have done.
+    :param clock: monotonic time in seconds.
+    :param lend: gives memory to decode an image into, or None.
+    """
+
+    def __init__(
+        self,
+        settings: FolderSettings,
+        journal: Journal,
+        clock: Callable[[], float] = time.monotonic,
+        lend: Lend = lambda nbytes: None,
+    ) -> None:
+        self._settings, self._journal, self._clock, self._lend = settings, journal, clock, lend
+        self._series = seriesOf(settings.seriesPattern)
+        self._content = FolderContent(settings.folder, settings.pattern, matcher(settings.pattern))
+        self._looks = Looks(settings.folder, settings.subfolders, self._content.wanted, clock)
+        self._volumes = SliceVolumes(
+            journal, settings.completeAfter, settings.stream, self._series, self._name, self._lend
+        )
+        self._pending: dict[str, Candidate] = {}
+        self._untried: deque[Candidate] = deque()
+        self._told: set[str] = set()
+        self._tried: dict[str, Candidate] = {}
+        self._firstLook: list[Candidate] | None = []
+        self._wake = threading.Event()
+        self._there: bool | None = None
+        self._seen = False
+        self._problem: FolderProblem | None = None
+        self._problemsTold: set[FolderProblem] = set()
+        self._exhausted = False
+        self._sizes: dict[str, str] = {}
+        self._resized: set[str] = set()
+        self._started = time.time()
+        if not journal.listed:
+            self._passOverExisting()
+
+    @property
+    def status(self) -> str:
+        """What the source waits for."""
+        folder = self._settings.folder
+        if self._problem:
+            return f"{self._problem.words}; waiting for it."
+        if self._untried:
+            count = len(self._untried)
+            return f"{count} files are waiting to be read." if count > 1 else "1 file is waiting to be read."
+        files = sorted(self._tried.values(), key=self._order)
+        growing = [one for one in files if not one.reported]
+        stuck = "".join(f" {one.words(self._name(one.path))}." for one in files[:3] if one.reported)
+        if growing:
+            more = f" (and {len(growing) - 1} more)" if len(growing) > 1 else ""
+            name, why = self._name(growing[0].path), growing[0].why.rstrip(".")
+            return f"Waiting until {name}{more} is whole: {why}.{stuck}"
+        if self._volumes.status:
+            return f"{self._volumes.status}{stuck}"
+        if self._journal.numbers:
+            return f"Waiting for the next image in {folder}.{stuck}"
+        fits = "" if self._settings.pattern.strip() == "*" else f" that fits {self._settings.pattern}"
+        beside = f"; {self._content.words}" if self._content.words else ""
+        return f"No image{fits} has arrived in {folder} yet{beside}.{stuck}"
+
+    def read(self, seconds: float) -> Iterator[Arrival | Event]:
+        """Look at the folder and at the files that were not whole, when it is time; then wait."""
+        turn = self._clock() + TURN
+        yield from self._look(turn)
+        while self._untried:
+            yield from self._try(self._untried.popleft())
+            if self._clock() > turn:
+                yield from self._show(self._volumes.ready(self._clock(), bool(self._untried)))
+                return
+        now = self._clock()
+        for candidate in sorted((one for one in self._tried.values() if one.due <= now), key=self._order):
+            yield from self._try(candidate)
+            if self._clock() > turn:
+                return
+        yield from self._show(self._volumes.ready(self._clock(), False))
+        next_ = min([self._looks.due, self._volumes.due, *(candidate.due for candidate in self._tried.values())])
+        self._wake.wait(max(0.0, min(seconds, next_ - self._clock())))
+        self._wake.clear()
+
+    def wake(self) -> None:
+        """End the waiting in read()."""
+        self._wake.set()
+
+    def command(self, name: str, values: Mapping[str, Any]) -> None:
+        """Knows "rescan": look at the folder now."""
+        if name == "rescan":
+            self._looks.hurry()
+
+    def rest(self) -> Iterator[Arrival | Event]:
+        """Yield the volumes that are not closed yet, as they are."""
+        yield from self._show(self._volumes.rest(self._clock()))
+
+    def close(self) -> None:
+        """Forget the files that are not whole."""
+        self._pending.clear()
+        self._untried.clear()
+        self._tried.clear()
+        self._firstLook = None
+
+    # ---- the folder
+
+    def _passOverExisting(self) -> None:
+        try:
+            files = self._looks.all()
+        except OSError:
+            return  # passed over when the folder is there
+        if self._there is False:
+            # The folder was not there at start: what is older than the start was there nevertheless.
+            files = {path: stamp for path, stamp in files.items() if cameBefore(path, self._started - CLOCK_SKEW)}
+        existing, shown = self._settings.existing, set(files)
+        if existing != "all":
+            shown = newestImage(files) if existing == "newest" else set()
+        self._content.existing, self._content.shown = len(files), len(shown)
+        self._journal.passOver({path: stamp for path, stamp in files.items() if path not in shown})
+
+    def _look(self, turn: float) -> Iterator[Event]:
+        if not self._looks.isDue():
+            return
+        if self._looks.begins:
+            self._content.begin()
+        try:
+            if not self._journal.listed:
+                self._passOverExisting()
+            found = self._looks.go(self._journal.done, turn)
+        except OSError as error:
+            self._looks.postpone(GONE_RECHECK)
+            yield from self._cannotList(error)
+            return
+        if not self._there or self._problem:
+            yield self._thereEvent()
+        self._there, self._seen, self._problem = True, True, None
+        self._problemsTold.clear()
+        if not self._journal.numbers and not self._settings.subfolders:
+            self._content.lookBelow(self._clock())
+        new = []
+        for path, stamp in found.items():
+            candidate = self._pending.get(path)
+            held = self._volumes.held.get(path)
+            if held is not None and not isAnother(held, stamp):
+                continue
+            if candidate is None:
+                if self._isNew(path, stamp):
+                    new.append(Candidate(path, self._clock()))
+            elif candidate.stamp not in (None, stamp):
+                candidate.due = self._clock()
+        self._pending.update((candidate.path, candidate) for candidate in new)
+        if new:
+            self._looks.awake()
+        if self._firstLook is not None:
+            # All that is there comes in one order, however many pieces the look has.
+            new = self._firstLook = [*self._firstLook, *new]
+            if not self._looks.begins:
+                return
+            self._firstLook = None
+        self._untried.extend(sorted(new, key=self._order))
+
+    def _isNew(self, path: str, stamp: Stamp) -> bool:
+        return isAnother(self._journal.done.get(path), stamp) or path in self._journal.incomplete
+
+    def _cannotList(self, error: OSError) -> Iterator[Event]:
+        folder = self._settings.folder
+        self._problem = problem = problemOf(folder, error, self._seen)
+        if problem not in self._problemsTold:
+            self._problemsTold.add(problem)
+            text = f"{problem.words}. Images are shown as soon as the folder can be listed."
+            yield Event(problem.code, text, "warning", folder)
+        if problem.code != "too-many-open-files":
+            self._there, self._firstLook = False, []
+
+    def _thereEvent(self) -> Event:
+        folder = self._settings.folder
+        if self._there is None and not self._problem:
+            existing = f" {self._content.existingWords}." if self._content.existingWords else ""
+            return Event("folder-there", f"Watching {folder}.{existing}", subject=folder)
+        return Event("folder-back", f"The folder {folder} is there again; new images in it are shown.", subject=folder)
+
+    # ---- the files
+
+    def _order(self, candidate: Candidate) -> tuple[bool, list[tuple[int, int, str]]]:
+        # A file of which some images are shown already comes before the others.
+        return candidate.path not in self._journal.unfinished, candidate.order
+
+    def _try(self, candidate: Candidate) -> Iterator[Arrival | Event]:
+        path, now = candidate.path, self._clock()
+        name, stamp = self._name(path), versionOf(path)
+        self._tried[path] = candidate
+        prepareToRead(path)
+        if stamp is not None and self._journal.begin(path, stamp).deaths >= DEATHS:
+            text = f"{name} ended the reading process {DEATHS} times and is passed over."
+            yield self._reject(path, stamp, Event("crashed", text, "error", path))
+            return
+        verdict = candidate.look(now)
+        if isinstance(verdict, Whole):
+            yield from self._show(self._deliver(candidate, verdict))
+            return
+        self._journal.leave()
+        if isinstance(verdict, Gone) or stamp is None:
+            self._forget(path)
+            if os.path.isdir(self._settings.folder):
+                text = f"{name} went away before it was whole: {candidate.why.rstrip('.')}."
+                yield Event("vanished", text, subject=path)
+        elif isinstance(verdict, Bad):
+            yield self._reject(path, stamp, Event(verdict.code, f"{name}: {verdict.why}", "warning", path))
+        elif isinstance(verdict, Unreadable):
+            yield from self._tellUnreadable(candidate, verdict, stamp)
+        else:
+            yield from self._tellUnfinished(candidate, "incomplete", self._settings.incompleteAfter, stamp)
+
+    def _tellUnreadable(self, candidate: Candidate, verdict: Unreadable, stamp: Stamp) -> Iterator[Event]:
+        if not verdict.exhausted:
+            patience = min(UNREADABLE_AFTER, self._settings.incompleteAfter)
+            yield from self._tellUnfinished(candidate, "unreadable", patience, stamp)
+        elif not self._exhausted:
+            self._exhausted = True
+            name = self._name(candidate.path)
+            text = f"{name} cannot be read now: too many files are open ({verdict.why}). The module tries again."
+            yield Event("too-many-open-files", text, "warning", self._settings.folder)
+
+    def _tellUnfinished(self, candidate: Candidate, code: str, patience: float, stamp: Stamp) -> Iterator[Event]:
+        now = self._clock()
+        quiet = candidate.quiet(now)
+        if quiet < patience:
+            candidate.reported = ""
+            return
+        candidate.due = now + REPORTED_RECHECK
+        if candidate.reported == code:
+            return
+        candidate.reported = code
+        self._journal.finish(candidate.path, stamp, Verdict.INCOMPLETE)
+        then = (
+            "It is shown as soon as it can be read" if candidate.unreadable else f"It has not changed for {quiet:.0f} s"
+        )
+        yield Event(code, f"{candidate.words(self._name(candidate.path))}. {then}.", "warning", candidate.path)
+
+    def _deliver(self, candidate: Candidate, whole: Whole) -> Iterator[Arrival | Event]:
+        path, stamp, name = candidate.path, whole.stamp, self._name(candidate.path)
+        accepted = self._journal.begin(path, stamp).accepted
+        single = whole.reader.count == 1 and isDICOM(whole.reader)
+        if not single:
+            # A slice that waits for others must not keep the memory.
+            whole.reader.lend = self._lend
+        self._exhausted = False
+        stream = self._series(os.path.basename(path)) or self._settings.stream
+        for note in set(whole.reader.notes) - self._told:
+            # Once: the files of a series mostly have the same notes.
+            self._told.add(note)
+            yield Event("image-note", f"{name}: {note}", "warning", path)
+        try:
+            for index, image in enumerate(whole.reader.images()):
+                if candidate.changed():
+                    # Not what was judged to be whole: judge it again.
+                    self._journal.leave()
+                    return
+                if single and self._volumes.add(path, stamp, image, self._clock()):
+                    self._journal.leave()
+                    self._forget(path)
+                    return
+                if index >= accepted:
+                    image = replace(image, attributes={"SourceFile": name, **image.attributes})
+                    yield Arrival(stream, image, time.time())
+        except NotAnImageError as error:
+            if candidate.changed():
+                self._journal.leave()
+                return
+            yield self._reject(path, stamp, Event(error.code, f"{name}: {error}", "warning", path))
+            return
+        except OSError as error:
+            self._journal.leave()
+            yield from self._tellUnreadable(candidate, candidate.unreadableNow(error, self._clock()), stamp)
+            return
+        self._journal.finish(path, stamp)
+        self._forget(path)
+
+    def _show(self, items: Iterator[Arrival | Event]) -> Iterator[Arrival | Event]:
+        for item in items:
+            if isinstance(item, Arrival):
+                yield from self._tellSize(item.stream, item.image)
+            yield item
+            # A variable would keep the memory of an image that is on its way.
+            del item
+
+    def _tellSize(self, stream: str, image: Image) -> Iterator[Event]:
+        size = " x ".join(map(str, reversed(image.pixels.shape[:3]))) + f" {image.pixels.dtype}"
+        if image.pixels.ndim > 3:
+            size += " colour"
+        before, self._sizes[stream] = self._sizes.get(stream, size), size
+        if before != size and stream not in self._resized:
+            self._resized.add(stream)
+            name = image.attributes.get("SourceFile", "")
+            text = (
+                f"{stream}: the image size changed from {before} to {size} with {name}. Later changes are not reported."
+            )
+            yield Event("size-changed", text, subject=stream)
+
+    def _reject(self, path: str, stamp: Stamp, event: Event) -> Event:
+        self._journal.finish(path, stamp, Verdict.REJECTED)
+        self._forget(path)
+        return event
+
+    def _forget(self, path: str) -> None:
+        self._pending.pop(path, None)
+        self._tried.pop(path, None)
+
+    def _name(self, path: str) -> str:
+        # A name that is no UTF-8 could be neither shown nor sent; a control character, such as a line end, neither.
+        name = os.fsencode(os.path.relpath(path, self._settings.folder)).decode("utf-8", "replace")
+        return "".join("\ufffd" if unicodedata.category(sign) == "Cc" else sign for sign in name)

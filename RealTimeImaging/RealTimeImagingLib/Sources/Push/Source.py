@@ -1,0 +1,106 @@
+"""Frames made in Python inside Slicer.
+
+    Feed (Slicer) ──line "push"──► PushSource ──► Arrival
+                  ◄──"taken"──────     │ copies out of Slicer's ring
+
+Each frame has a number, from 0, without gaps. The journal counts those that became frames in the same write that
+numbers them, so that after a restart, when Slicer sends again what was not taken, none is lost and none comes twice.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from ...Formats import Lend
+from ...Model.Errors import RingError
+from ...Model.Event import Event
+from ...Model.Frame import Image, Pixels
+from ..Checkpoint import Journal
+from ..Source import Arrival
+
+JOURNAL_PATH, JOURNAL_STAMP = "pushed", (0, 0)
+"""Under which the journal keeps the number of the next frame, as that of the next image of a file."""
+
+
+class Inlet(Protocol):
+    """The memory that Slicer writes."""
+
+    def view(self, place: Mapping[str, int], shape: tuple[int, ...], dtype: str) -> Pixels:
+        """The pixels in a slot, read-only, valid until they are taken.
+
+        :raises RingError: they are gone.
+        """
+
+    def taken(self, number: int, problem: str = "") -> None:
+        """Tell that all frames up to this one are taken; ``problem`` says why this one could not be."""
+
+
+class PushSource:
+    """The frames that Slicer sends, in their order.
+
+    :param journal: knows which were taken before a restart.
+    :param inlet: where their pixels are.
+    :param lend: gives memory to copy an image into, or None.
+    """
+
+    def __init__(self, journal: Journal, inlet: Inlet, lend: Lend = lambda nbytes: None) -> None:
+        self._journal, self._inlet, self._lend = journal, inlet, lend
+        self._sent: deque[Mapping[str, Any]] = deque()
+        self._wake = threading.Event()
+        self._opened = journal.begin(JOURNAL_PATH, JOURNAL_STAMP)
+
+    @property
+    def status(self) -> str:
+        """What is waited for."""
+        return "Shows the images that Python pushes."
+
+    def read(self, seconds: float) -> Iterator[Arrival | Event]:
+        """The frames that were sent; then wait for the next."""
+        while self._sent:
+            yield from self._take(self._sent.popleft())
+        self._wake.wait(seconds)
+        self._wake.clear()
+
+    def wake(self) -> None:
+        """End the waiting in read()."""
+        self._wake.set()
+
+    def command(self, name: str, values: Mapping[str, Any]) -> None:
+        """Knows ``push`` {"frame": a frame line, "place": where its pixels are}."""
+        if name == "push":
+            self._sent.append(values)
+
+    def close(self) -> None:
+        """Nothing more is taken."""
+        self._sent.clear()
+        self._journal.leave()
+
+    def _take(self, values: Mapping[str, Any]) -> Iterator[Arrival]:
+        line = values["frame"]
+        number = line["number"]
+        if number > self._opened.accepted:
+            return  # sent before Slicer knew of a restart: it comes again behind those before it
+        if number == self._opened.accepted:
+            try:
+                pixels = self._copy(values["place"], tuple(line["shape"]), line["dtype"])
+            except RingError as error:
+                self._opened.accepted += 1
+                self._journal.keep()
+                self._inlet.taken(number, str(error))
+                return
+            matrix = np.array(line["ijkToRAS"], np.float64)
+            image = Image(pixels, matrix, line["deviceTime"], line["attributes"])
+            yield Arrival(line["stream"], image, line["receiveTime"])
+        self._inlet.taken(number)
+
+    def _copy(self, place: Mapping[str, int], shape: tuple[int, ...], dtype: str) -> Pixels:
+        sent = self._inlet.view(place, shape, dtype)
+        memory = self._lend(sent.nbytes)
+        pixels: Pixels = np.empty(shape, dtype) if memory is None else memory.view(dtype).reshape(shape)
+        np.copyto(pixels, sent)
+        return pixels

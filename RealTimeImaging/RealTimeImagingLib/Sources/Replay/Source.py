@@ -1,0 +1,287 @@
+"""A file replayed as a live source: every frame once in each pass, in order, at the file's pace or another.
+
+    commands ──► Playhead (which frame, when) ──► Footage (its image) ──► Arrival
+
+``deviceTime`` of a frame is that of the file where it has one, also in a second pass: a recording of it flags times
+that run back (FrameTimes), and its index then follows the arrival. Files that tell only distances in time (NRRD, NIfTI,
+a DICOM file without a date) give none. Attributes are those of the file, SourceFile (the replayed file; what the frame
+had under this name becomes OriginalSourceFile) and ReplayedFrame (its place, from 0). Only images are replayed: what
+devices said while a recording was made (poses, texts) stays in its file of messages.
+
+Commands: ``pause``, ``resume``; ``step`` {"frames": n} pauses and gives the frame n places on, back when below 0;
+``seek`` {"frame": n}, from 0; ``pace`` {"speed": factor}, {"rate": frames per second} or {"fastest": true}; ``loop``
+{"on": bool}. They wait while the file is not there. A frame that step or seek asks for is given at once, also in pause.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ...Formats import Lend, stampOf
+from ...Model.Errors import NotAnImageError, SettingsError
+from ...Model.Event import Event
+from ...Model.Files import Stamp
+from ...Model.Frame import Image
+from ..Checkpoint import Journal
+from ..Source import Arrival
+from . import ReplaySettings
+from .Playhead import DEFAULT_RATE, Playhead, statusOf
+from .ReplayFile import Footage, Opening
+
+TURN = 0.1
+"""Seconds after which read() returns even if more frames are due, so that commands are heard."""
+RECHECK = 0.5
+"""Seconds between two looks at a file that is not there or cannot be replayed."""
+DEATHS = 2
+"""Processes that may die over a frame before the file is given up."""
+
+log = logging.getLogger(__name__)
+
+
+class ReplaySource:
+    """The images of one file as frames.
+
+    :param settings: which file, and how it begins.
+    :param journal: where an earlier process of this session was, and what commands it had been given.
+    :param clock: monotonic time in seconds.
+    :param lend: gives memory to read an image into, or None.
+    """
+
+    def __init__(
+        self,
+        settings: ReplaySettings,
+        journal: Journal,
+        clock: Callable[[], float] = time.monotonic,
+        lend: Lend = lambda nbytes: None,
+    ) -> None:
+        self._settings = replace(settings, **journal.kept)
+        self._journal, self._clock, self._lend = journal, clock, lend
+        self._path = self._settings.file
+        # A name that is no UTF-8 could be neither shown nor sent.
+        self._name = os.fsencode(os.path.basename(self._path)).decode("utf-8", "replace")
+        self._commands: deque[tuple[str, Mapping[str, Any]]] = deque()
+        self._wake = threading.Event()
+        self._opening: Opening | None = None
+        self._footage: Footage | None = None
+        self._playhead: Playhead | None = None
+        self._stamp: Stamp = (0, 0)
+        self._stamps: dict[str, Stamp | None] = {}
+        self._failed: dict[str, Stamp | None] | None = None
+        self._due = clock()
+        self._why = "it has not been opened yet"
+        self._told: tuple[str, Stamp | None] | None = None
+
+    @property
+    def status(self) -> str:
+        """What is replayed and where it is, or what is waited for."""
+        if self._playhead is None:
+            return f"{self._name} is not replayed: {self._why.rstrip('.')}."
+        return statusOf(self._name, self._playhead, self._settings)
+
+    def read(self, seconds: float) -> Iterator[Arrival | Event]:
+        """The frames that are due; then wait for the next."""
+        turn = self._clock() + TURN
+        if self._playhead is None:
+            yield from self._open(turn)
+        while self._commands and self._playhead:
+            yield from self._obey(*self._commands.popleft(), self._playhead)
+        while self._playhead and (place := self._playhead.due(self._clock())) is not None:
+            yield from self._give(place, self._playhead)
+            if self._clock() > turn:
+                return
+        if self._playhead and self._playhead.endsNow(self._clock()):
+            text = f"The replay of {self._name} has ended: {self._playhead.count} frames."
+            yield Event("replay-ended", text, subject=self._path)
+        now = self._clock()
+        wait = self._playhead.wait(now) if self._playhead else max(0.0, self._due - now)
+        if wait > 0:
+            self._journal.leave()
+        self._wake.wait(min(seconds, wait))
+        self._wake.clear()
+
+    def wake(self) -> None:
+        """End the waiting in read()."""
+        self._wake.set()
+
+    def command(self, name: str, values: Mapping[str, Any]) -> None:
+        """Knows the commands of this file's head; done with the next read()."""
+        self._commands.append((name, values))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._opening = self._footage = self._playhead = None
+        self._journal.leave()
+
+    # ---- the file
+
+    def _open(self, turn: float) -> Iterator[Event]:
+        if self._opening is None:
+            if self._clock() < self._due:
+                return
+            self._due = self._clock() + RECHECK
+            if self._failed is not None and self._failed == _stampsOf(self._failed):
+                return
+            stamp = stampOf(self._path)
+            if stamp is not None and self._journal.begin(self._path, stamp).deaths >= DEATHS:
+                self._journal.leave()
+                text = f"it ended the reading process {DEATHS} times and is passed over."
+                yield from self._fail("crashed", text, (self._path,), "error")
+                return
+            self._stamp = stamp or (0, 0)
+            self._opening = Opening(self._path)
+        opening = self._opening
+        try:
+            while (footage := opening.step()) is None:
+                if self._clock() > turn:
+                    return
+        except NotAnImageError as error:
+            yield from self._fail(error.code, str(error), opening.files)
+            return
+        except OSError as error:
+            yield from self._unreadable(error)
+            return
+        yield from self._begin(footage, opening.files)
+
+    def _begin(self, footage: Footage, files: tuple[str, ...]) -> Iterator[Event]:
+        opened = self._journal.begin(self._path, self._stamp)
+        playhead = Playhead(footage.count, footage.times, min(opened.accepted, footage.count), self._clock())
+        self._journal.leave()
+        playhead.paused, playhead.loop = self._settings.paused, self._settings.loop
+        # Its end was told before the restart.
+        playhead.ended = playhead.next == playhead.count and not playhead.loop
+        self._setPace(playhead)
+        self._opening, self._failed, self._told = None, None, None
+        self._footage, self._playhead, self._stamps = footage, playhead, {}
+        length = f" in {playhead.duration:.1f} s" if footage.times else ""
+        yield Event("replay-opened", f"{self._name} has {footage.count} frames{length}.", subject=self._path)
+        for problem in footage.problems:
+            yield Event("part-missing", problem, "warning", self._path)
+        if footage.times is None and footage.count > 1 and self._settings.pace == "recorded":
+            text = f"{self._name} tells no times; real time is taken as {DEFAULT_RATE:g} frames per second."
+            yield Event("no-times", text, subject=self._path)
+
+    def _fail(self, code: str, why: str, files: tuple[str, ...], level: str = "warning") -> Iterator[Event]:
+        self._opening = self._footage = self._playhead = None
+        self._why, self._failed = why, _stampsOf(files)
+        told = (code, None if code == "incomplete" else stampOf(self._path))
+        if told != self._told:
+            self._told = told
+            yield Event(code, f"{self._name} is not replayed: {why}", level, self._path)
+
+    def _unreadable(self, error: OSError) -> Iterator[Event]:
+        missing = isinstance(error, FileNotFoundError)
+        why = f"{self._path} is not there" if missing else f"it cannot be read ({error.strerror or error})"
+        yield from self._fail("file-missing" if missing else "file-unreadable", f"{why}; waiting for it.", ())
+        self._failed = None
+
+    # ---- the frames
+
+    def _give(self, place: int, playhead: Playhead) -> Iterator[Arrival | Event]:
+        assert self._footage is not None
+        opened = self._journal.begin(self._path, self._stamp)
+        files = self._footage.files(place)
+        try:
+            changed = self._changed(files)
+            image = None if changed else self._footage.image(place, self._lend)
+            changed = changed or self._changed(files)
+        except NotAnImageError as error:
+            self._journal.leave()
+            if self._changed(files):
+                self._reopen()
+            else:
+                yield from self._fail(error.code, f"frame {place + 1} cannot be read. {error}", files)
+            return
+        except OSError as error:
+            self._journal.leave()
+            yield from self._unreadable(error)
+            return
+        if changed or image is None:
+            self._journal.leave()
+            self._reopen()
+            return
+        playhead.taken()
+        # What accept() makes of it is the place to go on at after a restart.
+        opened.accepted = place
+        yield Arrival(self._settings.stream, self._labelled(image, place), time.time())
+
+    def _changed(self, files: tuple[str, ...]) -> bool:
+        if any(path not in self._stamps for path in files):
+            self._stamps.update(_stampsOf(files))
+        return stampOf(self._path) != self._stamp or any(stampOf(path) != self._stamps[path] for path in files)
+
+    def _reopen(self) -> None:
+        # Another file under the name begins at its first frame, as the journal knows it by its stamp.
+        self._opening = self._footage = self._playhead = None
+        self._why, self._due = "it was changed, and is opened anew", self._clock()
+
+    def _labelled(self, image: Image, place: int) -> Image:
+        attributes = {**image.attributes, "SourceFile": self._name, "ReplayedFrame": str(place)}
+        if original := image.attributes.get("SourceFile"):
+            attributes.setdefault("OriginalSourceFile", original)
+        return replace(image, attributes=attributes)
+
+    # ---- commands
+
+    def _obey(self, name: str, values: Mapping[str, Any], playhead: Playhead) -> Iterator[Event]:
+        now = self._clock()
+        try:
+            if name == "pause":
+                playhead.pause(now)
+            elif name == "resume":
+                playhead.resume(now)
+            elif name == "step":
+                playhead.step(_whole(values, "frames"), now)
+            elif name == "seek":
+                playhead.seek(_whole(values, "frame"), now)
+            elif name == "pace":
+                self._settings = _paced(self._settings, values)
+                self._setPace(playhead)
+            elif name == "loop":
+                self._settings = replace(self._settings, loop=values.get("on"))  # type: ignore[arg-type]
+                playhead.setLoop(self._settings.loop, now)
+            else:
+                return
+        except SettingsError as error:
+            yield Event("command-refused", f"The command {name!r} is not obeyed: {error}", "warning", self._path)
+            return
+        self._settings = replace(self._settings, paused=playhead.paused)
+        given = self._settings
+        self._journal.keep(pace=given.pace, speed=given.speed, rate=given.rate, loop=given.loop, paused=playhead.paused)
+
+    def _setPace(self, playhead: Playhead) -> None:
+        given, now = self._settings, self._clock()
+        if given.pace == "fastest":
+            playhead.setPace(now, fastest=True)
+        elif given.pace == "rate":
+            playhead.setPace(now, rate=given.rate)
+        else:
+            playhead.setPace(now, speed=given.speed)
+
+
+def _paced(settings: ReplaySettings, values: Mapping[str, Any]) -> ReplaySettings:
+    given = [name for name in ("speed", "rate", "fastest") if name in values]
+    if given == ["speed"]:
+        return replace(settings, pace="recorded", speed=values["speed"])
+    if given == ["rate"]:
+        return replace(settings, pace="rate", rate=values["rate"])
+    if given == ["fastest"] and values["fastest"] is True:
+        return replace(settings, pace="fastest")
+    raise SettingsError('A pace is one of {"speed": factor}, {"rate": frames per second} and {"fastest": true}.')
+
+
+def _whole(values: Mapping[str, Any], name: str) -> int:
+    value = values.get(name)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise SettingsError(f'"{name}" is a whole number, not {value!r}.')
+    return value
+
+
+def _stampsOf(files: tuple[str, ...] | Mapping[str, Stamp | None]) -> dict[str, Stamp | None]:
+    return {path: stampOf(path) for path in files}

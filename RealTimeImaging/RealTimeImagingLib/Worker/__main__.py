@@ -1,0 +1,17 @@
+"""Started by Slicer's side as a file: python -u .../RealTimeImagingLib/Acquisition/__main__.py"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from RealTimeImagingLib.Worker.Worker import main
+
+# Slicer's Python knows nothing of the module's folder; the folder of this file must not hide other packages.
+sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+if __name__ == "__main__":
+    code = main()
+    # Threads that wait for input or output would keep the interpreter from ending.
+    sys.stdout.flush()
+    os._exit(code)
