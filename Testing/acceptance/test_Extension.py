@@ -21,7 +21,7 @@ def test_everyScriptIsInstalled():
     pattern = re.search(
         r"GLOB_RECURSE MODULE_PYTHON_SCRIPTS.*?\$\{CMAKE_CURRENT_SOURCE_DIR\}/(\S+)\*\.py", text, re.DOTALL
     )[1]
-    listed = sorted((MODULE.parent / pattern).rglob("*.py")) + [MODULE]
+    listed = [*(MODULE.parent / pattern).rglob("*.py"), MODULE]
     assert "list(APPEND MODULE_PYTHON_SCRIPTS RealTimeImaging.py)" in text
     assert sorted(listed) == sorted(MODULE.parent.rglob("*.py"))
 
@@ -77,9 +77,9 @@ def test_importActsOnNothing():
     subprocess.run([sys.executable, "-c", code], cwd=MODULE.parent, check=True)
 
 
-def test_filesFitInTheHead():
+def test_filesAreTopics():
     for path in MODULE.parent.rglob("*.py"):
-        assert len(path.read_text().splitlines()) <= 360, path
+        assert len(path.read_text().splitlines()) < 600, path
 
 
 def test_genericTests(slicer, module):
