@@ -13,9 +13,9 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 from slicer.util import VTKObservationMixin
 
 from .Host.Broadcast import Broadcasting, BroadcastLogic
-from .Host.Callbacks import Listeners
+from .Host.Callbacks import Callbacks
 from .Host.Connector import Connecting
-from .Host.Conversions import ConversionLogic, Conversions
+from .Host.Conversions import ConversionControl, ConversionLogic
 from .Host.Devices import Control, ControlLogic
 from .Host.Drawing import DrawingTimes, DrawingTurns
 from .Host.DrawingBudget import DrawingBudget
@@ -23,8 +23,8 @@ from .Host.Exports import Exports
 from .Host.Installing import install
 from .Host.Push import Pushing
 from .Host.RecordingControl import GROUP_MAY_READ_KEY, RECORDING_FOLDER_KEY, RecordingLogic
-from .Host.Recordings import Recordings
-from .Host.RunningSource import Handle
+from .Host.Recordings import RecordingControl
+from .Host.RunningSource import RunningSource
 from .Host.Session import Session
 from .Host.SimulatedScanner import SimulatedScanner
 from .Link.WorkFolders import sweep
@@ -63,7 +63,7 @@ class RealTimeImagingLogic(
         VTKObservationMixin.__init__(self)
         self.views = Views(slicer.app.applicationLogic())
         self.volumes = LiveVolumes(slicer.mrmlScene, self.views)
-        self.listeners = Listeners()
+        self.listeners = Callbacks()
         budget = DrawingBudget()
         self.drawingTurns = DrawingTurns(self.volumes.show, self.views.widgets)
         self.session = Session(self.drawingTurns.show, self.listeners, self._changed, budget)
@@ -83,8 +83,8 @@ class RealTimeImagingLogic(
         )
         self.volumes.onShown = self.recordingViews.takeBack
         self.exports = Exports(self.listeners, self._changed)
-        self.conversions = Conversions(self.listeners, self.loadConvertedOnce, self._changed)
-        self.recordings = Recordings(
+        self.conversions = ConversionControl(self.listeners, self.loadConvertedOnce, self._changed)
+        self.recordings = RecordingControl(
             self.session, self.listeners, self.sequences, self._changed, self.exports.checksums
         )
         self.recordings.onInScene = self.recordingViews.finish
@@ -93,7 +93,7 @@ class RealTimeImagingLogic(
         self.recordings.repairIn = self.exports.repair
         self.recordings.repairFolder = slicer.app.userSettings().value(RECORDING_FOLDER_KEY, "") or ""
         self._observers: list[Callable[[], None]] = []
-        self._scanners: list[tuple[SimulatedScanner, Handle]] = []
+        self._scanners: list[tuple[SimulatedScanner, RunningSource]] = []
         self._lastStarted: object = None
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._sceneCloses)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self._sceneImported)
@@ -103,7 +103,7 @@ class RealTimeImagingLogic(
 
     # ---- sources
 
-    def start(self, settings: SourceSettings) -> Handle:
+    def start(self, settings: SourceSettings) -> RunningSource:
         """Start a source and return its handle; images are shown while Slicer's event loop runs.
 
         :raises SettingsError: settings that cannot work, or a stream of this name runs already.
@@ -119,7 +119,7 @@ class RealTimeImagingLogic(
         self.getParameterNode().SetParameter(SETTINGS_PARAMETER, json.dumps(settings.withoutSecrets().toJSON()))
         return handle
 
-    def _start(self, settings: SourceSettings, started: object = None) -> Handle:
+    def _start(self, settings: SourceSettings, started: object = None) -> RunningSource:
         # Each simulated scanner has another folder and the same images.
         started = started or settings
         self.recordings.checkSource(settings)
@@ -141,7 +141,7 @@ class RealTimeImagingLogic(
         """
         install(requirements)
 
-    def startSimulatedScanner(self, source: str = "", fps: float = 10.0) -> Handle:
+    def startSimulatedScanner(self, source: str = "", fps: float = 10.0) -> RunningSource:
         """Start a simulated scanner that sends to a temporary folder, and show what comes.
 
         :param source: file or folder of images to send again and again; empty for a small beating phantom.
@@ -158,11 +158,11 @@ class RealTimeImagingLogic(
         self._scanners.append((scanner, handle))
         return handle
 
-    def isSimulated(self, handle: Handle) -> bool:
+    def isSimulated(self, handle: RunningSource) -> bool:
         """True for a source that shows the images of a simulated scanner."""
         return any(shown is handle for _, shown in self._scanners)
 
-    def stop(self, handle: Handle | None = None) -> None:
+    def stop(self, handle: RunningSource | None = None) -> None:
         """Stop one source or all. The last frames and the final counts follow within two seconds.
 
         What was pushed before is delivered first, however long that takes as long as it goes on.
@@ -260,7 +260,7 @@ class RealTimeImagingLogic(
         """Do not call it any more."""
         self.listeners.removeEventCallback(callback)
 
-    def sources(self) -> list[Handle]:
+    def sources(self) -> list[RunningSource]:
         """The sources that count in the statistics: those that run, and those stopped since the first was started."""
         return self.session.handles
 

@@ -45,10 +45,10 @@ def events():
 @pytest.fixture
 def control(slicer, module, peer, events):
     """Sends to the peer."""
-    from RealTimeImagingLib.Host.Callbacks import Listeners
+    from RealTimeImagingLib.Host.Callbacks import Callbacks
     from RealTimeImagingLib.Host.Devices import Control
 
-    listeners = Listeners()
+    listeners = Callbacks()
     listeners.addEventCallback(events.append)
     made = Control(peer.send, listeners, slicer.mrmlScene)
     yield made

@@ -20,7 +20,7 @@ from RealTimeImagingLib.Link.Ring import RingWriter
 from RealTimeImagingLib.Link.WorkFolders import roots
 from RealTimeImagingLib.Model.Event import Event
 from RealTimeImagingLib.OpenIGTLink import Receiver
-from RealTimeImagingLib.Sources.Endpoints import Dialer
+from RealTimeImagingLib.Sources.Endpoints import Connector
 from RealTimeImagingLib.Sources.OpenIGTLink.Peers import Peers
 
 Moments = list[float]
@@ -43,7 +43,7 @@ def ours(port: int, count: int, checkCRC: bool) -> Moments:
     """As the source has it, into the memory through which Slicer gets the pixels."""
     moments: Moments = []
     ring = RingWriter(roots(), f"bench-{os.getpid()}")
-    peers = Peers(Dialer("127.0.0.1", port), lambda: Receiver(ring.lend, checkCRC=checkCRC), silentAfter=4.0)
+    peers = Peers(Connector("127.0.0.1", port), lambda: Receiver(ring.getBuffer, checkCRC=checkCRC), silentAfter=4.0)
     try:
         while len(moments) < count:
             for item in peers.step(0.1):

@@ -51,7 +51,7 @@ def test_all_images_of_the_image_server(client):
     # Spacing 1, 1, 5, the second axis reversed, the centre at 0.
     expected = [[1, 0, 0, -127.5], [0, -1, 0, 127.5], [0, 0, 5, 0], [0, 0, 0, 1]]
     np.testing.assert_array_equal([frame.image.ijkToRAS for frame in link.frames], [expected] * 100)
-    assert link.journal.rejected == 0
+    assert link.checkpoint.rejected == 0
 
 
 def test_all_poses_of_the_tracker(client):

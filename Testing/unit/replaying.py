@@ -7,7 +7,7 @@ import gzip
 import numpy as np
 from RealTimeImagingLib.Model.Event import Event
 from RealTimeImagingLib.Model.Frame import checksum
-from RealTimeImagingLib.Sources.Checkpoint import Journal
+from RealTimeImagingLib.Sources.Checkpoint import Checkpoint
 from RealTimeImagingLib.Sources.Replay import ReplaySettings
 from RealTimeImagingLib.Sources.Replay.Source import ReplaySource
 from RealTimeImagingLib.Sources.Source import Arrival
@@ -60,30 +60,30 @@ class Player:
         self.clock = Clock()
         self.settings = ReplaySettings(file=str(file), **values)
         self.given, self.events = [], []
-        self.lend = lambda nbytes: None
+        self.getBuffer = lambda nbytes: None
         self._workFolder, self._closed = workFolder, False
         self.open()
 
     def open(self):
-        self.journal = Journal(str(self._workFolder))
-        self.source = ReplaySource(self.settings, self.journal, self.clock, lambda nbytes: self.lend(nbytes))
+        self.checkpoint = Checkpoint(str(self._workFolder))
+        self.source = ReplaySource(self.settings, self.checkpoint, self.clock, lambda nbytes: self.getBuffer(nbytes))
 
     def die(self):
         """As after the death of the process: the next goes on."""
-        self.journal.close()
+        self.checkpoint.close()
         self.open()
 
     def close(self):
         if not self._closed:
             self._closed = True
             self.source.close()
-            self.journal.close()
+            self.checkpoint.close()
 
     def take(self, item):
         if isinstance(item, Event):
             self.events.append(item)
         else:
-            assert self.journal.accept(item.stream) == len(self.given)
+            assert self.checkpoint.accept(item.stream) == len(self.given)
             self.given.append((self.clock.now, item.image))
 
     def step(self, seconds=0.0):

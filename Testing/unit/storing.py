@@ -15,7 +15,7 @@ from pynetdicom import AE, _config, build_context
 from RealTimeImagingLib.Model.Event import Event
 from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.Simulator.StoringScanner import keepAnswers
-from RealTimeImagingLib.Sources.Checkpoint import Journal
+from RealTimeImagingLib.Sources.Checkpoint import Checkpoint
 from RealTimeImagingLib.Sources.DICOM import DICOMSettings
 from RealTimeImagingLib.Sources.DICOM.Source import DICOMSource
 from unit.conftest import Clock
@@ -137,8 +137,8 @@ class Receiver:
         self.open()
 
     def open(self):
-        self.journal = Journal(str(self._workFolder))
-        self.source = DICOMSource(self.settings, self.journal, self.clock, self.lend)
+        self.checkpoint = Checkpoint(str(self._workFolder))
+        self.source = DICOMSource(self.settings, self.checkpoint, self.clock, self.getBuffer)
         self.port = 0
 
     def reopen(self):
@@ -148,9 +148,9 @@ class Receiver:
 
     def close(self):
         self.source.close()
-        self.journal.close()
+        self.checkpoint.close()
 
-    def lend(self, nbytes):
+    def getBuffer(self, nbytes):
         self.lent.append(nbytes)
 
     @property
@@ -179,7 +179,7 @@ class Receiver:
             if isinstance(item, Event):
                 self.events.append(item)
             else:
-                self.journal.accept(item.stream)
+                self.checkpoint.accept(item.stream)
                 self.frames.append(item)
                 self.sums.append(checksum(item.image.pixels))
 

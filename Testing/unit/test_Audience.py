@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from RealTimeImagingLib.OpenIGTLink import ImageMessage, StringMessage
-from RealTimeImagingLib.Worker.Broadcaster import BURST, RECOVERY, STALLED, Client, Memories, Packet
+from RealTimeImagingLib.Worker.Broadcaster import BURST, RECOVERY, STALLED, Memories, Packet, Subscriber
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def packet(device="Live", nbytes=100):
 
 
 def test_a_burst_is_sent_whole_and_in_order(peer):
-    client = Client(peer, 0.0)
+    client = Subscriber(peer, 0.0)
     packets = [packet() for _ in range(BURST)]
     for one in packets:
         client.offer(one)
@@ -30,7 +30,7 @@ def test_a_burst_is_sent_whole_and_in_order(peer):
 
 
 def test_one_who_is_too_slow_gets_the_newest_of_each_stream(peer):
-    client = Client(peer, 0.0)
+    client = Subscriber(peer, 0.0)
     peer.backlog = 10
     packets = [packet(device) for _ in range(BURST + 1) for device in ("A", "B")]
     for one in packets:
@@ -44,7 +44,7 @@ def test_one_who_is_too_slow_gets_the_newest_of_each_stream(peer):
 
 
 def test_many_bytes_are_too_much_and_one_large_image_is_not(peer):
-    client = Client(peer, 0.0)
+    client = Subscriber(peer, 0.0)
     peer.backlog = 10
     large = [packet(nbytes=200 << 20) for _ in range(3)]
     for one in large:
@@ -55,7 +55,7 @@ def test_many_bytes_are_too_much_and_one_large_image_is_not(peer):
 
 
 def test_one_who_fell_behind_keeps_up_again_after_a_while(peer):
-    client = Client(peer, 0.0)
+    client = Subscriber(peer, 0.0)
     peer.backlog = 10
     for _ in range(BURST + 1):
         client.offer(packet())
@@ -71,7 +71,7 @@ def test_one_who_fell_behind_keeps_up_again_after_a_while(peer):
 
 
 def test_one_who_takes_nothing_is_given_up_and_one_who_takes_little_is_not(peer):
-    client = Client(peer, 0.0)
+    client = Subscriber(peer, 0.0)
     for second in range(200):
         peer.backlog = 1000 - second
         client.take(float(second))
@@ -83,7 +83,7 @@ def test_one_who_takes_nothing_is_given_up_and_one_who_takes_little_is_not(peer)
 
 
 def test_what_is_on_its_way_when_one_leaves_did_not_reach_it(peer):
-    client = Client(peer, 0.0)
+    client = Subscriber(peer, 0.0)
     for _ in range(3):
         client.offer(packet())
     client.take(0.0)
@@ -93,7 +93,7 @@ def test_what_is_on_its_way_when_one_leaves_did_not_reach_it(peer):
 
 
 def test_an_answer_is_not_counted(peer):
-    client = Client(peer, 0.0)
+    client = Subscriber(peer, 0.0)
     client.offer(Packet(StringMessage("so it is"), counted=False))
     assert client.take(0.0)
     assert client.take(0.0) is None
@@ -104,7 +104,7 @@ def test_memory_is_used_again_once_nobody_has_the_packet():
     memories = Memories()
     one = memories.take(1000)
     message = packet()
-    memories.lend(one, message)
+    memories.getBuffer(one, message)
     assert memories.take(1000) is not one
     del message
     gc.collect()
@@ -116,6 +116,6 @@ def test_memory_is_used_again_once_nobody_has_the_packet():
 def test_memory_of_sizes_that_come_no_more_is_let_go():
     memories = Memories()
     for size in range(1, 100):
-        memories.lend(memories.take(size), packet())
+        memories.getBuffer(memories.take(size), packet())
     assert len(memories._lent) < 10
     np.testing.assert_equal(memories.take(99).nbytes, 99)

@@ -24,8 +24,8 @@ def scene(rows=ROWS, columns=COLUMNS, at=LANDMARK):
     return picture
 
 
-def image(picture, lend=lambda nbytes: None, **values):
-    return imageOf(picture, CameraSettings(**values), None, {}, lend)
+def image(picture, getBuffer=lambda nbytes: None, **values):
+    return imageOf(picture, CameraSettings(**values), None, {}, getBuffer)
 
 
 def found(made):
@@ -112,11 +112,11 @@ def test_no_pixel_is_changed(rows, columns, rotate, flip, components):
 def test_the_pixels_are_written_into_the_memory_that_is_lent(values):
     lent = []
 
-    def lend(nbytes):
+    def getBuffer(nbytes):
         lent.append(np.zeros(nbytes, np.uint8))
         return lent[-1]
 
-    made = image(scene(), lend, **values)
+    made = image(scene(), getBuffer, **values)
     assert len(lent) == 1
     assert lent[0].nbytes == made.pixels.nbytes
     assert np.shares_memory(made.pixels, lent[0])

@@ -200,7 +200,7 @@ def test_a_camera_that_is_not_there_is_told_once_and_looked_for(camera):
     filming.until(lambda: time.monotonic() > end)
     assert filming.codes == ["camera-missing"]
     assert "Camera 97 cannot be opened: it is not connected" in filming.source.status
-    assert filming.journal.rejected == 0
+    assert filming.checkpoint.rejected == 0
 
 
 def test_a_back_end_that_is_not_there_is_named_with_those_that_are(camera):
@@ -213,7 +213,7 @@ def test_when_more_is_cut_off_than_there_is_each_picture_counts_as_rejected(came
     filming = camera(film(tmp_path / "a.mkv", FEW), realTime=False, crop=(30, 0, 10, 0)).untilCode("video-ended")
     assert filming.codes == ["camera-opened", "not-usable", "video-ended"]
     assert "40 x 24" in filming.events[1].text
-    assert (filming.frames, filming.journal.rejected) == ([], 12)
+    assert (filming.frames, filming.checkpoint.rejected) == ([], 12)
 
 
 def test_who_is_too_slow_gets_the_newest_and_the_rest_is_counted(camera, tmp_path):
@@ -228,7 +228,7 @@ def test_who_is_too_slow_gets_the_newest_and_the_rest_is_counted(camera, tmp_pat
     assert filming.places == sorted(set(filming.places))
     assert counts["passedOver"] > 80
     assert len(filming.frames) + counts["passedOver"] == counts["grabbed"] == 100
-    assert counts["lost"] == filming.journal.rejected == 0
+    assert counts["lost"] == filming.checkpoint.rejected == 0
     told = next(event for event in filming.events if event.code == "passed-over")
     assert "too slow" in told.text
     assert told.level == "warning"
@@ -286,7 +286,7 @@ def test_what_cannot_be_recorded_in_time_at_the_end_counts_as_lost(camera, tmp_p
     stored = len(filming.frames)
     filming.rest()
     assert len(filming.frames) == stored
-    assert filming.journal.rejected == filming.counts["lost"] == 50 - stored > 0
+    assert filming.checkpoint.rejected == filming.counts["lost"] == 50 - stored > 0
     assert filming.codes.count("lost") == 1
 
 
@@ -300,7 +300,7 @@ def test_what_has_no_room_although_it_is_wanted_counts_as_rejected(camera, tmp_p
     lost = filming.counts["lost"]
     assert lost >= 30
     assert len(filming.frames) + lost == 60
-    assert filming.journal.rejected == lost
+    assert filming.checkpoint.rejected == lost
     assert filming.places == list(range(60 - lost))
     assert [event.level for event in filming.events if event.code == "lost"] == ["error"]
 

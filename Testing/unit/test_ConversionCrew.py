@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from RealTimeImagingLib.Conversion import WorkerPool as module
-from RealTimeImagingLib.Conversion.WorkerPool import Crew, Job
+from RealTimeImagingLib.Conversion.WorkerPool import Job, WorkerPool
 
 SLOW = "(__import__('time').sleep(0.05), __import__('os').getpid())[1]"
 
@@ -32,13 +32,13 @@ def done():
 @pytest.fixture
 def crew(monkeypatch):
     monkeypatch.setattr(module, "ALONE", 0.0)
-    made = Crew(2)
+    made = WorkerPool(2)
     yield made
     made.close()
 
 
 def test_one_worker_is_this_process(done):
-    Crew(1).each([Job(eval, SLOW)] * 3, done.handle, lambda: None)
+    WorkerPool(1).each([Job(eval, SLOW)] * 3, done.handle, lambda: None)
     assert done.results == [os.getpid()] * 3
 
 
@@ -50,7 +50,7 @@ def test_what_lasts_is_done_by_processes_beside_this_one(crew, done):
 
 
 def test_what_is_short_starts_no_process(done):
-    crew = Crew(8)
+    crew = WorkerPool(8)
     crew.each([Job(abs, -1)] * 50, done.handle, lambda: None)
     assert done.results == [1] * 50
     assert crew._pool is None
@@ -85,7 +85,7 @@ def test_a_crew_that_is_not_wanted_any_more_ends_at_once(crew, done):
 
 def test_an_executor_that_is_passed_does_all_and_stays(done):
     with ThreadPoolExecutor(2) as executor:
-        crew = Crew(9, executor)
+        crew = WorkerPool(9, executor)
         crew.each([Job(abs, -2)] * 30, done.handle, lambda: None)
         crew.close()
         assert executor.submit(abs, -3).result() == 3

@@ -94,11 +94,11 @@ def test_pixels_go_into_memory_that_was_lent(receive):
     receiver = receive()
     memory = np.full(3 * 6 * 5 * 2, 77, np.uint8)
 
-    def lend(nbytes):
+    def getBuffer(nbytes):
         receiver.lent.append(nbytes)
         return memory
 
-    receiver.source._lend = lend
+    receiver.source._getBuffer = getBuffer
     slices = series(3)
     send(receiver, *slices)
     assert receiver.lent == [memory.nbytes]
@@ -275,7 +275,7 @@ def test_what_cannot_be_shown_is_stored_and_counted_and_named(receive):
     assert len(files(receiver)) == 5
     assert receiver.codes == ["listening", "unsupported", "damaged"]
     assert "structured report" in receiver.events[1].text
-    assert receiver.journal.rejected == 2
+    assert receiver.checkpoint.rejected == 2
 
 
 # ---- files and answers
@@ -356,7 +356,7 @@ def test_a_full_disk_is_answered_with_a_failure_and_healed(receive):
     event = next(event for event in receiver.events if event.code == "not-stored")
     assert "File too large" in event.text
     assert large.SOPInstanceUID in event.text
-    assert receiver.journal.rejected == 1
+    assert receiver.checkpoint.rejected == 1
     assert len(files(receiver)) == 1
     assert send(receiver, large, *slices[1:]) == [0] * 3
 
@@ -392,7 +392,7 @@ def test_a_data_set_that_cannot_be_understood_is_answered_with_a_failure(receive
     assert send(receiver, anonymous, whole) == [0xC000, 0]
     assert receiver.codes == ["listening", "cannot-understand"]
     assert anonymous.SOPInstanceUID in receiver.events[1].text
-    assert receiver.journal.rejected == 1
+    assert receiver.checkpoint.rejected == 1
     assert len(files(receiver)) == 1
 
 
@@ -478,7 +478,7 @@ def test_a_sender_that_dies_in_the_middle_leaves_one_event_and_no_file(receive):
         receiver.until(lambda: receiver.source._reception.senders)
     receiver.untilCode("sender-lost")
     assert receiver.codes == ["listening", "sender-lost"]
-    assert receiver.journal.rejected == 1
+    assert receiver.checkpoint.rejected == 1
     assert files(receiver) == []
     assert send(receiver, slice_(1, 0.0)) == [0]
 
@@ -490,7 +490,7 @@ def test_an_instance_that_is_too_large_ends_the_association(receive):
     receiver.untilSent(scanner)
     assert scanner.statuses != [0]
     assert "too-large" in receiver.codes
-    assert receiver.journal.rejected == 1
+    assert receiver.checkpoint.rejected == 1
     assert files(receiver) == []
 
 

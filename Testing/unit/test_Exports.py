@@ -9,7 +9,7 @@ from unit.recordings import frame, manifestOf, record
 
 slicerhost.boot()
 
-from RealTimeImagingLib.Host.Callbacks import Listeners  # noqa: E402 - needs qt
+from RealTimeImagingLib.Host.Callbacks import Callbacks  # noqa: E402 - needs qt
 from RealTimeImagingLib.Host.Exports import Exports  # noqa: E402 - needs qt
 
 
@@ -17,7 +17,7 @@ class Told:
     """Exports, and the events that they report."""
 
     def __init__(self):
-        self.listeners = Listeners()
+        self.listeners = Callbacks()
         self.exports = Exports(self.listeners, lambda: None)
 
     @property

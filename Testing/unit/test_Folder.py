@@ -52,7 +52,7 @@ def test_a_growing_file_is_shown_once_and_only_when_whole(tmp_path_factory, data
     assert receiver.sums == [sumOf(1)]
     assert receiver.counts == (1, 0)
     assert receiver.events == []
-    receiver.journal.close()
+    receiver.checkpoint.close()
 
 
 def test_a_cut_file_is_reported_with_numbers_and_shown_when_it_is_completed(receive, incoming):
@@ -273,7 +273,7 @@ def test_what_was_there_at_the_first_start_is_not_new_after_a_restart(receive, i
     arrive(incoming / "old.nii", niftiFile(1))
     receiver = receive(existing="ignore")
     receiver.step()
-    receiver.journal.close()
+    receiver.checkpoint.close()
     arrive(incoming / "while.nii", niftiFile(2))  # came while no process was there
     receiver.open()
     receiver.run(1)
@@ -690,7 +690,7 @@ def test_when_the_process_dies_between_two_volumes_every_volume_comes_once(recei
         before = receiver.begin()
         for _ in range(min(again, 6 - frames)):
             receiver.take(next(before))
-        receiver.journal.leave()  # a file that it put aside when it died
+        receiver.checkpoint.leave()  # a file that it put aside when it died
         receiver.reopen()
     receiver.run(2)
     assert receiver.sums == [*map(sumOf, range(6)), sumOf(9)]
@@ -923,7 +923,7 @@ def test_whatever_happens_every_file_is_received_or_rejected(tmp_path_factory, h
     assert sorted(receiver.sums) == sorted(good)
     assert receiver.counts == (len(good), sent - len(good))
     assert [number for _, number, _, _ in receiver.frames] == list(range(len(good)))
-    receiver.journal.close()
+    receiver.checkpoint.close()
 
 
 def test_what_is_assumed_of_files_is_told_once(receive, incoming):

@@ -312,7 +312,7 @@ def test_at_the_end_those_who_wait_are_told(make):
     assert server.counts == (0, 1)
     with closing(socket.create_server(("127.0.0.1", port))):
         pass
-    server.source = type(server.source)(server.settings, server.journal)
+    server.source = type(server.source)(server.settings, server.checkpoint)
 
 
 def test_a_port_that_is_taken_is_waited_for(make):

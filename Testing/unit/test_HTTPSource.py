@@ -150,7 +150,7 @@ def test_the_sender_is_told_whether_its_image_is_stored(server):
         assert values["recorded"] is stored
     server.stored = None
     assert "recorded" not in answer(server, posted())
-    assert (server.journal.recorded, server.journal.failed) == (2, 2)
+    assert (server.checkpoint.recorded, server.checkpoint.failed) == (2, 2)
 
 
 # ---- what is not taken
@@ -310,7 +310,7 @@ def test_the_status(server):
 
 def test_a_stream_for_each_image_comes_to_an_end(server):
     for number in range(STREAMS):
-        server.journal.accept(f"S{number}")
+        server.checkpoint.accept(f"S{number}")
     assert "streams already" in answer(server, posted(), 400)["error"]
     answer(server, posted(path="/frame?stream=S7"))
 
@@ -325,7 +325,7 @@ def test_token_and_port_stay_when_the_process_is_started_again(tmp_path):
         (tmp_path / name).mkdir(exist_ok=True)
         server = Server(tmp_path / name, token="")
         seen.append((server.port, server.source.details["token"]))
-        assert server.journal.kept["port"] == server.port
+        assert server.checkpoint.kept["port"] == server.port
         server.close()
         assert len(seen[-1][1]) >= 24, number
     assert seen[0] == seen[1]

@@ -6,27 +6,27 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from RealTimeImagingLib.Sources.Checkpoint import FILES_NAME, NUMBERS_NAME, STATE_NAMES, Journal, Verdict
+from RealTimeImagingLib.Sources.Checkpoint import FILES_NAME, NUMBERS_NAME, STATE_NAMES, Checkpoint, Verdict
 from unit.recordings import filesOfAtMost
 
 some = settings(max_examples=25, deadline=None)
 A, B = ("/in/a.nii", (10, 1)), ("/in/b.nii", (20, 2))
 
 
-def memory(journal):
+def memory(checkpoint):
     """All that a journal tells, in a form that can be compared."""
     return (
-        dict(journal.numbers),
-        journal.rejected,
-        journal.listed,
-        dict(journal.done),
-        {path: (file.stamp, file.accepted, file.deaths) for path, file in journal.unfinished.items()},
+        dict(checkpoint.numbers),
+        checkpoint.rejected,
+        checkpoint.listed,
+        dict(checkpoint.done),
+        {path: (file.stamp, file.accepted, file.deaths) for path, file in checkpoint.unfinished.items()},
     )
 
 
 def remembered(folder):
-    with Journal(str(folder)) as journal:
-        return memory(journal)
+    with Checkpoint(str(folder)) as checkpoint:
+        return memory(checkpoint)
 
 
 def test_a_new_journal_knows_nothing(workFolder):
@@ -34,22 +34,22 @@ def test_a_new_journal_knows_nothing(workFolder):
 
 
 def test_frames_are_numbered_without_gaps_in_each_stream(workFolder):
-    with Journal(str(workFolder)) as journal:
-        assert [journal.accept("T1") for _ in range(3)] == [0, 1, 2]
-        assert journal.accept("T2") == 0
-    with Journal(str(workFolder)) as journal:
-        assert journal.accept("T1") == 3
-        assert journal.accept("T2") == 1
+    with Checkpoint(str(workFolder)) as checkpoint:
+        assert [checkpoint.accept("T1") for _ in range(3)] == [0, 1, 2]
+        assert checkpoint.accept("T2") == 0
+    with Checkpoint(str(workFolder)) as checkpoint:
+        assert checkpoint.accept("T1") == 3
+        assert checkpoint.accept("T2") == 1
 
 
 def test_files_that_were_there_at_start_are_known_after_a_restart(workFolder):
-    with Journal(str(workFolder)) as journal:
-        journal.passOver(dict([A, B]))
+    with Checkpoint(str(workFolder)) as checkpoint:
+        checkpoint.passOver(dict([A, B]))
     assert remembered(workFolder) == ({}, 0, True, dict([A, B]), {})
 
 
 def test_only_users_own_files(workFolder):
-    Journal(str(workFolder)).close()
+    Checkpoint(str(workFolder)).close()
     assert {path.name for path in workFolder.iterdir()} == {*STATE_NAMES, FILES_NAME, NUMBERS_NAME}
     if os.name == "posix":
         assert {path.stat().st_mode & 0o777 for path in workFolder.iterdir()} == {0o600}
@@ -57,132 +57,132 @@ def test_only_users_own_files(workFolder):
 
 def test_a_death_while_reading_is_counted_for_that_file(workFolder):
     for deaths in range(3):
-        with Journal(str(workFolder)) as journal:
-            assert journal.begin(*A).deaths == deaths
-    with Journal(str(workFolder)) as journal:
-        assert journal.begin(A[0], (11, 1)).deaths == 0  # overwritten: another file
+        with Checkpoint(str(workFolder)) as checkpoint:
+            assert checkpoint.begin(*A).deaths == deaths
+    with Checkpoint(str(workFolder)) as checkpoint:
+        assert checkpoint.begin(A[0], (11, 1)).deaths == 0  # overwritten: another file
 
 
 def test_a_death_after_another_image_is_not_the_files_second(workFolder):
     for accepted in range(4):
-        with Journal(str(workFolder)) as journal:
-            opened = journal.begin(*A)
+        with Checkpoint(str(workFolder)) as checkpoint:
+            opened = checkpoint.begin(*A)
             assert (opened.accepted, opened.deaths) == (accepted, int(accepted > 0))
-            journal.accept("Live")
+            checkpoint.accept("Live")
             assert opened.deaths == 0
 
 
 def test_a_file_that_was_put_aside_is_not_to_blame(workFolder):
-    with Journal(str(workFolder)) as journal:
-        journal.begin(*A)
-        journal.leave()
-        journal.begin(*B)
-    with Journal(str(workFolder)) as journal:
-        assert journal.unfinished.keys() == {B[0]}
-        assert journal.begin(*A).deaths == 0
-        assert journal.begin(*B).deaths == 1
+    with Checkpoint(str(workFolder)) as checkpoint:
+        checkpoint.begin(*A)
+        checkpoint.leave()
+        checkpoint.begin(*B)
+    with Checkpoint(str(workFolder)) as checkpoint:
+        assert checkpoint.unfinished.keys() == {B[0]}
+        assert checkpoint.begin(*A).deaths == 0
+        assert checkpoint.begin(*B).deaths == 1
 
 
 def test_images_of_a_half_read_file_are_remembered_whatever_is_read_in_between(workFolder):
-    with Journal(str(workFolder)) as journal:
-        journal.begin(*A)
-        journal.accept("Live")
-        journal.accept("Live")
-    with Journal(str(workFolder)) as journal:
-        assert journal.begin(*A).accepted == 2
-        journal.leave()  # for now it cannot be read
-        assert journal.begin(*A).accepted == 2
-        journal.leave()
-        journal.begin(*B)
-        journal.accept("Live")
-    with Journal(str(workFolder)) as journal:
-        assert (journal.begin(*A).accepted, journal.begin(*A).deaths) == (2, 1)
-        journal.leave()
-        assert (journal.begin(*B).accepted, journal.begin(*B).deaths) == (1, 1)
-        journal.finish(*A)
-        journal.finish(*B)
-        assert journal.unfinished == {}
+    with Checkpoint(str(workFolder)) as checkpoint:
+        checkpoint.begin(*A)
+        checkpoint.accept("Live")
+        checkpoint.accept("Live")
+    with Checkpoint(str(workFolder)) as checkpoint:
+        assert checkpoint.begin(*A).accepted == 2
+        checkpoint.leave()  # for now it cannot be read
+        assert checkpoint.begin(*A).accepted == 2
+        checkpoint.leave()
+        checkpoint.begin(*B)
+        checkpoint.accept("Live")
+    with Checkpoint(str(workFolder)) as checkpoint:
+        assert (checkpoint.begin(*A).accepted, checkpoint.begin(*A).deaths) == (2, 1)
+        checkpoint.leave()
+        assert (checkpoint.begin(*B).accepted, checkpoint.begin(*B).deaths) == (1, 1)
+        checkpoint.finish(*A)
+        checkpoint.finish(*B)
+        assert checkpoint.unfinished == {}
     assert remembered(workFolder)[4] == {}
 
 
 def test_an_incomplete_file_counts_as_rejected_until_it_is_completed(workFolder):
-    with Journal(str(workFolder)) as journal:
-        journal.begin(*A)
-        journal.finish(*A, Verdict.INCOMPLETE)
-        journal.begin(*B)
-        journal.finish(*B, Verdict.REJECTED)
-        assert journal.rejected == 2
-    with Journal(str(workFolder)) as journal:
-        assert journal.rejected == 2
-        journal.begin(A[0], (11, 5))
-        journal.finish(A[0], (11, 5), Verdict.INCOMPLETE)  # still not whole: the same file
-        assert journal.rejected == 2
-        journal.begin(A[0], (12, 6))
-        journal.finish(A[0], (12, 6))
-        assert journal.rejected == 1
-        journal.begin(B[0], (21, 6))
-        journal.finish(B[0], (21, 6))  # the one that it replaced stays rejected
-        assert journal.rejected == 1
+    with Checkpoint(str(workFolder)) as checkpoint:
+        checkpoint.begin(*A)
+        checkpoint.finish(*A, Verdict.INCOMPLETE)
+        checkpoint.begin(*B)
+        checkpoint.finish(*B, Verdict.REJECTED)
+        assert checkpoint.rejected == 2
+    with Checkpoint(str(workFolder)) as checkpoint:
+        assert checkpoint.rejected == 2
+        checkpoint.begin(A[0], (11, 5))
+        checkpoint.finish(A[0], (11, 5), Verdict.INCOMPLETE)  # still not whole: the same file
+        assert checkpoint.rejected == 2
+        checkpoint.begin(A[0], (12, 6))
+        checkpoint.finish(A[0], (12, 6))
+        assert checkpoint.rejected == 1
+        checkpoint.begin(B[0], (21, 6))
+        checkpoint.finish(B[0], (21, 6))  # the one that it replaced stays rejected
+        assert checkpoint.rejected == 1
     assert remembered(workFolder) == ({}, 1, False, {A[0]: (12, 6), B[0]: (21, 6)}, {})
 
 
 def test_images_of_a_file_that_is_not_complete_are_remembered(workFolder):
-    with Journal(str(workFolder)) as journal:
-        journal.begin(*A)
-        journal.accept("Live")
-        journal.finish(*A, Verdict.INCOMPLETE)
-        assert journal.begin(*A).accepted == 1
-        journal.leave()
-    with Journal(str(workFolder)) as journal:
-        assert journal.begin(*A).accepted == 1
-        journal.finish(*A)
-        assert journal.rejected == 0
+    with Checkpoint(str(workFolder)) as checkpoint:
+        checkpoint.begin(*A)
+        checkpoint.accept("Live")
+        checkpoint.finish(*A, Verdict.INCOMPLETE)
+        assert checkpoint.begin(*A).accepted == 1
+        checkpoint.leave()
+    with Checkpoint(str(workFolder)) as checkpoint:
+        assert checkpoint.begin(*A).accepted == 1
+        checkpoint.finish(*A)
+        assert checkpoint.rejected == 0
     assert remembered(workFolder)[3:] == ({A[0]: A[1]}, {})
 
 
 def test_names_that_are_no_text_are_kept(workFolder):
     name = os.fsdecode(b'/in/\xff\xe4\n".nii') if os.name == "posix" else 'C:\\in\\ä".nii'
-    with Journal(str(workFolder)) as journal:
-        journal.begin(name, (1, 2))
-        journal.accept("Ünï \udcff")
-    with Journal(str(workFolder)) as journal:
-        assert journal.begin(name, (1, 2)).accepted == 1
-        journal.finish(name, (1, 2))
+    with Checkpoint(str(workFolder)) as checkpoint:
+        checkpoint.begin(name, (1, 2))
+        checkpoint.accept("Ünï \udcff")
+    with Checkpoint(str(workFolder)) as checkpoint:
+        assert checkpoint.begin(name, (1, 2)).accepted == 1
+        checkpoint.finish(name, (1, 2))
     assert remembered(workFolder)[3] == {name: (1, 2)}
 
 
 def test_many_streams_are_no_trouble(workFolder):
     names = [f"{'long series name ' * 3}{number}" for number in range(300)]
-    with Journal(str(workFolder)) as journal:
+    with Checkpoint(str(workFolder)) as checkpoint:
         for name in [*names, "x" * (1 << 20), *names]:
-            journal.accept(name)
-        expected = memory(journal)
+            checkpoint.accept(name)
+        expected = memory(checkpoint)
     assert remembered(workFolder) == expected
 
 
 def test_a_full_disk_stops_nothing_and_all_is_written_when_there_is_room(workFolder):
-    with Journal(str(workFolder)) as journal:
-        journal.accept("Live")
+    with Checkpoint(str(workFolder)) as checkpoint:
+        checkpoint.accept("Live")
         with filesOfAtMost(600):
             for number in range(40):
-                journal.begin(f"/in/{number}.nii", (1, 1))
-                assert journal.accept(f"Stream {number % 20}") == number // 20
-                journal.finish(f"/in/{number}.nii", (1, 1))
-            assert journal.problem == "No space left on device"
+                checkpoint.begin(f"/in/{number}.nii", (1, 1))
+                assert checkpoint.accept(f"Stream {number % 20}") == number // 20
+                checkpoint.finish(f"/in/{number}.nii", (1, 1))
+            assert checkpoint.problem == "No space left on device"
             assert len(remembered(workFolder)[3]) < 40
-        journal._again = 0.0
-        journal.accept("Live")
-        assert journal.problem == ""
-        expected = memory(journal)
+        checkpoint._again = 0.0
+        checkpoint.accept("Live")
+        assert checkpoint.problem == ""
+        expected = memory(checkpoint)
     assert remembered(workFolder) == expected
 
 
 def test_a_frame_costs_the_same_with_many_streams(workFolder):
-    with Journal(str(workFolder)) as journal:
+    with Checkpoint(str(workFolder)) as checkpoint:
         for number in range(2000):
-            journal.accept(f"Stream {number}")
+            checkpoint.accept(f"Stream {number}")
         before = {path.name: path.read_bytes() for path in workFolder.iterdir()}
-        journal.accept("Stream 7")
+        checkpoint.accept("Stream 7")
     after = {path.name: path.read_bytes() for path in workFolder.iterdir()}
     changed = [sum(a != b for a, b in zip(before[name], after[name], strict=True)) for name in before]
     assert sum(changed) < 300
@@ -202,33 +202,33 @@ steps = st.one_of(
 )
 
 
-def play(journal, steps):
+def play(checkpoint, steps):
     """Do what a source does, in an order in which it can do it; after each step what was done."""
     opened = None
     for kind, what, size in steps:
         if kind == "begin":
             if opened:
-                journal.leave()
+                checkpoint.leave()
             opened = what, (size, size)
-            journal.begin(*opened)
+            checkpoint.begin(*opened)
         elif kind == "leave":
-            journal.leave()
+            checkpoint.leave()
             opened = None
         elif kind == "accept":
-            journal.accept(what)
+            checkpoint.accept(what)
         elif kind == "finish" and opened:
-            journal.finish(*opened, what)
+            checkpoint.finish(*opened, what)
             opened = None
         elif kind == "passOver":
-            journal.passOver(dict.fromkeys(what, (size, size)))
+            checkpoint.passOver(dict.fromkeys(what, (size, size)))
         else:
             continue
         yield opened
 
 
-def afterDeath(journal, opened):
+def afterDeath(checkpoint, opened):
     """What the next process must find of what was known: the file that was being read has one more death."""
-    numbers, rejected, listed, done, unfinished = memory(journal)
+    numbers, rejected, listed, done, unfinished = memory(checkpoint)
     if opened:
         path, stamp = opened
         before = unfinished[path]
@@ -237,7 +237,7 @@ def afterDeath(journal, opened):
     for path, (stamp, accepted, deaths) in unfinished.items():
         if done.get(path) != stamp and (accepted or deaths):
             left[path] = (stamp, accepted, deaths)
-        elif path in journal.incomplete and accepted:
+        elif path in checkpoint.incomplete and accepted:
             left[path] = (stamp, accepted, 0)
     return numbers, rejected, listed, done, left
 
@@ -245,10 +245,10 @@ def afterDeath(journal, opened):
 @some
 @given(st.lists(steps, max_size=25))
 def test_a_killed_process_loses_nothing(steps):
-    with TemporaryDirectory() as folder, Journal(folder) as journal:
-        expected = memory(journal)
-        for number, opened in enumerate(play(journal, steps)):
-            expected = afterDeath(journal, opened)
+    with TemporaryDirectory() as folder, Checkpoint(folder) as checkpoint:
+        expected = memory(checkpoint)
+        for number, opened in enumerate(play(checkpoint, steps)):
+            expected = afterDeath(checkpoint, opened)
             copied = os.path.join(folder, f"copy{number}")
             os.mkdir(copied)
             for name in (*STATE_NAMES, FILES_NAME, NUMBERS_NAME):
@@ -264,21 +264,21 @@ def files(folder):
 @given(st.lists(steps, max_size=10), st.sampled_from(["begin", "leave", "accept", *Verdict]), st.data())
 def test_a_write_that_a_death_cuts_has_happened_or_has_not(steps, last, data):
     """Whichever write is cut at whichever byte, the next process finds what was known before or after it."""
-    with TemporaryDirectory() as folder, Journal(folder) as journal:
-        opened = list(play(journal, [*steps, ("begin", PATHS[0], 9)]))[-1]
-        before, known = files(folder), afterDeath(journal, opened)
+    with TemporaryDirectory() as folder, Checkpoint(folder) as checkpoint:
+        opened = list(play(checkpoint, [*steps, ("begin", PATHS[0], 9)]))[-1]
+        before, known = files(folder), afterDeath(checkpoint, opened)
         if last == "begin":
             opened = PATHS[1], (8, 8)
-            journal.leave()
-            before, known = files(folder), afterDeath(journal, None)
-            journal.begin(*opened)
+            checkpoint.leave()
+            before, known = files(folder), afterDeath(checkpoint, None)
+            checkpoint.begin(*opened)
         elif last == "leave":
-            opened = journal.leave()
+            opened = checkpoint.leave()
         elif last == "accept":
-            journal.accept("Live")
+            checkpoint.accept("Live")
         else:
-            opened = journal.finish(*opened, last)
-        after, allowed = files(folder), [known, afterDeath(journal, opened)]
+            opened = checkpoint.finish(*opened, last)
+        after, allowed = files(folder), [known, afterDeath(checkpoint, opened)]
     # The line is appended first, then one of the two states is overwritten in place, at last the number.
     written = [name for name in (FILES_NAME, *STATE_NAMES, NUMBERS_NAME) if before[name] != after[name]]
     assert len(written) == 1 + (last in [*Verdict, "accept"])
@@ -297,10 +297,10 @@ def test_a_write_that_a_death_cuts_has_happened_or_has_not(steps, last, data):
 
 
 def test_a_listing_that_a_death_cuts_is_made_again(workFolder):
-    with Journal(str(workFolder)) as journal:
-        journal.accept("Live")
+    with Checkpoint(str(workFolder)) as checkpoint:
+        checkpoint.accept("Live")
         before = (workFolder / STATE_NAMES[0]).read_bytes()
-        journal.passOver(dict([A, B]))
+        checkpoint.passOver(dict([A, B]))
         assert (workFolder / STATE_NAMES[0]).read_bytes() != before
     lines = (workFolder / FILES_NAME).read_bytes()
     assert remembered(workFolder)[2] is True
@@ -316,29 +316,29 @@ def test_a_listing_that_a_death_cuts_is_made_again(workFolder):
 @given(st.lists(steps, min_size=2, max_size=12), st.data())
 def test_lines_that_are_cut_spoil_none_that_follow(steps, data):
     with TemporaryDirectory() as folder:
-        with Journal(folder) as journal:
-            for _ in play(journal, steps):
+        with Checkpoint(folder) as checkpoint:
+            for _ in play(checkpoint, steps):
                 pass
         path = Path(folder, FILES_NAME)
         whole = path.read_bytes()
         size = data.draw(st.integers(0, len(whole)))
         path.write_bytes(whole[:size])
         lines = whole[:size].count(b"\n")
-        with Journal(folder) as journal:
-            before = dict(journal.done)
+        with Checkpoint(folder) as checkpoint:
+            before = dict(checkpoint.done)
             assert len(before) <= lines
-            journal.begin("/in/next.nii", (5, 5))
-            journal.finish("/in/next.nii", (5, 5), Verdict.REJECTED)
-        with Journal(folder) as journal:
-            assert journal.done == {**before, "/in/next.nii": (5, 5)}
+            checkpoint.begin("/in/next.nii", (5, 5))
+            checkpoint.finish("/in/next.nii", (5, 5), Verdict.REJECTED)
+        with Checkpoint(folder) as checkpoint:
+            assert checkpoint.done == {**before, "/in/next.nii": (5, 5)}
         assert path.read_bytes().count(b"\n") == lines + 1
 
 
 @pytest.mark.parametrize("name", STATE_NAMES)
 def test_either_state_alone_is_enough_to_go_on(workFolder, name):
-    with Journal(str(workFolder)) as journal:
+    with Checkpoint(str(workFolder)) as checkpoint:
         for _ in range(5):
-            journal.accept("Live")
+            checkpoint.accept("Live")
     whole = (workFolder / name).read_bytes()
     for size in range(len(whole)):
         (workFolder / name).write_bytes(whole[:size])
@@ -349,12 +349,12 @@ def test_either_state_alone_is_enough_to_go_on(workFolder, name):
 
 
 def test_a_number_that_a_kill_kept_out_of_its_file_is_kept_from_then_on(workFolder):
-    with Journal(str(workFolder)) as journal:
-        journal.accept("A")
+    with Checkpoint(str(workFolder)) as checkpoint:
+        checkpoint.accept("A")
         before = (workFolder / NUMBERS_NAME).read_bytes()
-        journal.accept("A")
+        checkpoint.accept("A")
     (workFolder / NUMBERS_NAME).write_bytes(before)  # the process died between its two writes
-    with Journal(str(workFolder)) as journal:
-        assert [journal.accept("B"), journal.accept("B"), journal.accept("B")] == [0, 1, 2]
-    with Journal(str(workFolder)) as journal:
-        assert (journal.next("A"), journal.next("B")) == (2, 3)
+    with Checkpoint(str(workFolder)) as checkpoint:
+        assert [checkpoint.accept("B"), checkpoint.accept("B"), checkpoint.accept("B")] == [0, 1, 2]
+    with Checkpoint(str(workFolder)) as checkpoint:
+        assert (checkpoint.next("A"), checkpoint.next("B")) == (2, 3)

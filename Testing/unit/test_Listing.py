@@ -15,7 +15,7 @@ from RealTimeImagingLib.Sources.Folder.Listing import (
     ROUND,
     SHARE,
     SLOWEST,
-    Looks,
+    FolderPoller,
     isAnother,
     listFiles,
     matcher,
@@ -33,7 +33,7 @@ def everything(name):
 
 def looked(folder, wanted, subfolders=False, done=None):
     """What one whole look finds."""
-    return Looks(str(folder), subfolders, wanted, Clock()).go(done or {}, math.inf)
+    return FolderPoller(str(folder), subfolders, wanted, Clock()).go(done or {}, math.inf)
 
 
 def natural(names):
@@ -284,7 +284,7 @@ def fifty(tmp_path):
 
 def test_a_look_in_pieces_finds_every_file_once(tmp_path, fifty):
     clock = Clock(0.01)
-    looks = Looks(str(tmp_path), False, everything, clock)
+    looks = FolderPoller(str(tmp_path), False, everything, clock)
     found = []
     pieces = 0
     while looks.isDue():
@@ -297,7 +297,7 @@ def test_a_look_in_pieces_finds_every_file_once(tmp_path, fifty):
 
 def test_of_known_files_some_are_asked_about_by_turns(tmp_path, fifty, monkeypatch):
     monkeypatch.setattr(Listing, "ASKED", 20)
-    looks = Looks(str(tmp_path), False, everything, Clock())
+    looks = FolderPoller(str(tmp_path), False, everything, Clock())
     done = {path: versionOf(path) for path in fifty}
     (tmp_path / "new.nii").touch()
     turns = []
@@ -313,7 +313,7 @@ def test_of_known_files_some_are_asked_about_by_turns(tmp_path, fifty, monkeypat
 def test_every_known_file_is_asked_about_within_a_round_however_many_there_are(tmp_path, fifty, monkeypatch):
     monkeypatch.setattr(Listing, "ASKED", 1)
     clock = Clock()
-    looks = Looks(str(tmp_path), False, everything, clock)
+    looks = FolderPoller(str(tmp_path), False, everything, clock)
     done = {path: versionOf(path) for path in fifty}
     looks.go(done, math.inf)
     for interval, count in ((0.099 * ROUND, 5), (0.499 * ROUND, 25), (ROUND, 50), (10.0, 50)):
@@ -330,7 +330,7 @@ def test_every_known_file_is_asked_about_within_a_round_however_many_there_are(t
 @pytest.mark.skipif(os.name == "nt", reason="the listing has no file numbers there")
 def test_a_file_that_replaced_another_is_asked_about_at_once(tmp_path, fifty, monkeypatch):
     monkeypatch.setattr(Listing, "ASKED", 1)
-    looks = Looks(str(tmp_path), False, everything, Clock())
+    looks = FolderPoller(str(tmp_path), False, everything, Clock())
     done = {path: versionOf(path) for path in fifty}
     looks.go(done, math.inf)
     for name in ("7.nii", "31.nii"):
@@ -344,7 +344,7 @@ def test_a_file_that_replaced_another_is_asked_about_at_once(tmp_path, fifty, mo
 
 def test_a_look_goes_on_with_asking_in_the_next_piece(tmp_path, fifty):
     clock = Clock(0.01)
-    looks = Looks(str(tmp_path), False, everything, clock)
+    looks = FolderPoller(str(tmp_path), False, everything, clock)
     done = {path: versionOf(path) for path in fifty}
     found, pieces = [], 0
     while looks.isDue():
@@ -387,7 +387,7 @@ def test_what_makes_a_file_another(tmp_path):
 
 
 def test_a_few_known_files_are_asked_about_at_each_look(tmp_path, fifty):
-    looks = Looks(str(tmp_path), False, everything, Clock())
+    looks = FolderPoller(str(tmp_path), False, everything, Clock())
     done = {path: versionOf(path) for path in fifty}
     for _ in range(3):
         assert looks.go(done, math.inf) == done
@@ -395,7 +395,7 @@ def test_a_few_known_files_are_asked_about_at_each_look(tmp_path, fifty):
 
 def test_looking_takes_a_small_part_of_the_time(tmp_path, fifty):
     clock = Clock(0.0)
-    looks = Looks(str(tmp_path), False, everything, clock)
+    looks = FolderPoller(str(tmp_path), False, everything, clock)
     for tick, pause in ((0.0, FASTEST), (0.0005, None), (1.0, SLOWEST)):
         clock.tick = tick
         before = clock.now
@@ -411,7 +411,7 @@ def test_looking_takes_a_small_part_of_the_time(tmp_path, fifty):
 
 def test_when_nothing_comes_looks_are_fewer_until_something_does(tmp_path):
     clock = Clock()
-    looks = Looks(str(tmp_path), False, everything, clock)
+    looks = FolderPoller(str(tmp_path), False, everything, clock)
     clock.now += AWAKE
     looks.go({}, math.inf)
     assert looks.due == clock.now + IDLE
@@ -424,7 +424,7 @@ def test_when_nothing_comes_looks_are_fewer_until_something_does(tmp_path):
 
 def test_a_hint_hurries_but_not_more_than_looking_costs(tmp_path, fifty):
     clock = Clock(0.005)
-    looks = Looks(str(tmp_path), False, everything, clock)
+    looks = FolderPoller(str(tmp_path), False, everything, clock)
     before = clock.now
     looks.go({}, math.inf)
     cost = clock.now - before
@@ -440,11 +440,11 @@ def test_a_hint_hurries_but_not_more_than_looking_costs(tmp_path, fifty):
 
 def test_after_a_folder_was_gone_a_look_begins_anew(tmp_path, fifty):
     clock = Clock(0.01)
-    looks = Looks(str(tmp_path), False, everything, clock)
+    looks = FolderPoller(str(tmp_path), False, everything, clock)
     looks.go({}, clock.now + 0.1)
     assert not looks.begins
     away = tmp_path.rename(tmp_path.with_name("away"))
-    other = Looks(str(tmp_path), False, everything, Clock())
+    other = FolderPoller(str(tmp_path), False, everything, Clock())
     for one in (other,):
         with pytest.raises(FileNotFoundError):
             one.go({}, math.inf)

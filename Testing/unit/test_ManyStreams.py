@@ -8,7 +8,7 @@ import textwrap
 import pytest
 from RealTimeImagingLib.Recording import openRecording, repair, unfinished
 from RealTimeImagingLib.Recording.Lock import Lock
-from RealTimeImagingLib.Worker.WorkerRecording import MOST_OPEN, Recorders
+from RealTimeImagingLib.Worker.WorkerRecording import MOST_OPEN, StreamRecorders
 from unit.recordings import assertHolds, assertRepaired, child, frame
 
 
@@ -24,7 +24,7 @@ def framesOf(count, rounds):
 def test_any_number_of_streams_is_stored_with_few_files_open(tmp_path):
     resource = pytest.importorskip("resource", reason="Windows has no such limit")
     count, frames = 100, framesOf(100, 3)
-    recorders, before = Recorders(str(tmp_path), "Test", {}), resource.getrlimit(resource.RLIMIT_NOFILE)
+    recorders, before = StreamRecorders(str(tmp_path), "Test", {}), resource.getrlimit(resource.RLIMIT_NOFILE)
     inUse = len(os.listdir("/dev/fd"))
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (inUse + 3 * MOST_OPEN + 20, before[1]))
@@ -70,7 +70,7 @@ def test_streams_whose_lock_is_lent_are_left_alone_while_their_process_lives(tmp
 
 def test_a_lock_is_held_as_long_as_its_holder(tmp_path):
     holder, lock = Lock.claim(str(tmp_path / "holder.lock")), Lock.claim(str(tmp_path / "a.lock"))
-    lock.lend("holder.lock")
+    lock.getBuffer("holder.lock")
     assert lock.there
     assert Lock.takeOver(lock.path) is None
     holder.release(remove=False)

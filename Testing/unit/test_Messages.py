@@ -14,13 +14,13 @@ class Source:
 
 def test_devices_without_end_are_told_once(caplog):
     slicerhost.boot()
-    from RealTimeImagingLib.Host.Callbacks import Listeners
+    from RealTimeImagingLib.Host.Callbacks import Callbacks
     from RealTimeImagingLib.Host.DeviceMessages import Messages
 
     def show(message):
         raise TooManyDevicesError(f"More than 500 devices sent something; {message.device} is not shown.")
 
-    messages = Messages(Listeners())
+    messages = Messages(Callbacks())
     messages.show = show
     for number in range(700):
         messages.take(Source(), deviceMessage(number, "transform", f"D{number}").toJSON())

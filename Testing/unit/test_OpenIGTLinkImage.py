@@ -131,7 +131,7 @@ def test_voxels_lie_with_i_fastest_and_components_together():
 )
 def test_an_image_that_contradicts_itself_is_refused_before_memory_is_lent(values, words):
     lender = Lender()
-    problem = refused(framed("IMAGE", imageContent(**values)), lend=lender)
+    problem = refused(framed("IMAGE", imageContent(**values)), getBuffer=lender)
     assert (problem.code, problem.device) == ("malformed", "Probe")
     assert words in problem.text
     assert lender.asked == []
@@ -204,17 +204,17 @@ def test_lent_memory_is_let_go(ending):
     """The ring has its slot back when nobody holds the memory that it lent."""
     alive = []
 
-    def lend(nbytes):
+    def getBuffer(nbytes):
         memory = np.empty(nbytes, np.uint8)
         alive.append(weakref.ref(memory))
         return memory
 
     wire = pack(ImageMessage(np.zeros((10, 100, 100), np.uint8)), version=2)
-    receiver = Receiver(lend)
+    receiver = Receiver(getBuffer)
     if ending == "wrong checksum":
         wire = wire[:-1] + bytes([wire[-1] ^ 1])
     elif ending == "metadata":
-        receiver = Receiver(lend, checkCRC=False)
+        receiver = Receiver(getBuffer, checkCRC=False)
         wire = wire[:-2] + b"\xff\xff"
     gc.disable()
     try:

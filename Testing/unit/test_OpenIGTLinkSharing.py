@@ -70,7 +70,7 @@ def test_the_source_asks_a_slow_peer_for_the_memory(tmp_path):
     """After a pause, and also from a peer that sends a byte now and then."""
     server = Link(tmp_path, role="server")
     lender = Lender()
-    server.source._lend = lender
+    server.source._getBuffer = lender
     wire = pack(image(1))
     with server.peer() as slow, server.peer() as good:
         slow.sendall(wire[:150])
@@ -207,5 +207,5 @@ def test_the_source_gives_all_its_connections_one_budget(tmp_path):
         other.sendall(half)
         link.untilCode("too-large")
         assert link.source._budgets.receiving.used <= MIB
-        assert link.journal.rejected == 1
+        assert link.checkpoint.rejected == 1
     link.close()

@@ -80,7 +80,7 @@ def test_images_of_several_devices_and_peers(server):
     np.testing.assert_allclose(frame.ijkToRAS, image(1).ijkToRAS, atol=1e-5)
     assert frame.deviceTime == pytest.approx(1.7e9 + 1 / 64, abs=1e-6)
     assert frame.attributes["Device"] == "Probe"
-    assert server.journal.rejected == 0
+    assert server.checkpoint.rejected == 0
 
 
 def test_everything_that_a_device_says(server):
@@ -160,7 +160,7 @@ def test_pixels_that_Slicer_cannot_show_as_they_are(server):
     assert not shown.pixels[..., 2].any()
     assert shown.attributes["Components"] == "2"
     assert server.codes.count("not-usable") == 2
-    assert server.journal.rejected == 2
+    assert server.checkpoint.rejected == 2
     assert server.sums[1] == checksum(image(4).pixels)
 
 
@@ -175,7 +175,7 @@ def test_a_message_that_is_wrong_is_one_event_and_the_stream_goes_on(server):
         peer.sendall(broken + pack(flat) + bytes(unknown) * 3 + bytes(video) * 3 + pack(image(5)))
         server.until(lambda: server.sums)
     assert server.sums == [checksum(image(5).pixels)]
-    assert server.journal.rejected == 2 + 3
+    assert server.checkpoint.rejected == 2 + 3
     assert [code for code in server.codes if code not in ("listening", "connected", "disconnected")] == [
         "wrong-crc",
         "not-usable",
@@ -255,7 +255,7 @@ def test_half_a_message_and_then_silence(server):
         server.step(passes=STALLED + 1)
         server.untilCode("disconnected")
         assert server.codes.count("cut") == 1
-        assert server.journal.rejected == 1
+        assert server.checkpoint.rejected == 1
         sendAll(other, image(3))
         server.until(lambda: len(server.sums) == 3)
 
@@ -477,13 +477,13 @@ def test_the_same_fault_again_and_again_is_one_event_with_advice(server):
         server.until(lambda: server.sums)
         assert server.codes.count("wrong-crc") == 1
         assert "untick Verify checksums (CRC)" in server.events[-1].text
-        assert server.journal.rejected == 20
+        assert server.checkpoint.rejected == 20
         server.step(passes=PERIOD + 1)
         told = [event.text for event in server.events if event.code == "wrong-crc"]
         assert len(told) == 2
         assert told[1].startswith("127.0.0.1: 19 more like it: ")
         peer.sendall(broken)
-        server.until(lambda: server.journal.rejected == 21)
+        server.until(lambda: server.checkpoint.rejected == 21)
     server.untilCode("disconnected")
     assert server.events[-2].text.startswith("127.0.0.1: Once more: ")
 
@@ -499,7 +499,7 @@ def test_a_tool_that_is_not_seen_stays_what_it_is(server):
     assert np.isnan(server.messages[0].values["matrix"][0]).all()
     assert [one.unseen for one in server.messages] == ["", "MISSING"]
     assert [words(one) for one in server.messages] == ["no valid position", "not seen (MISSING)"]
-    assert server.journal.rejected == 0
+    assert server.checkpoint.rejected == 0
     json.loads(json.dumps(server.messages[0].toJSON()))
 
 

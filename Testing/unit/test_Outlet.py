@@ -9,7 +9,7 @@ from RealTimeImagingLib.Link.Messages import frameLine
 from RealTimeImagingLib.Link.Ring import SLOTS, Place, RingReader, RingWriter
 from RealTimeImagingLib.Model.Event import Event
 from RealTimeImagingLib.Model.Frame import Frame
-from RealTimeImagingLib.Worker.Frames import Outlet
+from RealTimeImagingLib.Worker.Frames import FrameSender
 from unit.conftest import until, volume
 
 EVENT = Event("not-an-image", "a.nii: this is no image.", "warning", "/in/a.nii")
@@ -79,9 +79,9 @@ def lines(pipe):
 
 
 @pytest.fixture
-def outlet(workFolder, lines):
+def sender(workFolder, lines):
     ring = RingWriter([str(workFolder)], "ring")
-    yield Outlet(ring, lines)
+    yield FrameSender(ring, lines)
     ring.close()
 
 
@@ -214,7 +214,7 @@ def test_a_reader_that_went_away_is_no_error(pipe, lines):
 # ---- frames
 
 
-def test_a_frame_travels_whole(pipe, outlet, lines, workFolder):
+def test_a_frame_travels_whole(pipe, sender, lines, workFolder):
     pipe.listen()
     sent = Frame(
         np.arange(24, dtype=np.float32).reshape(1, 2, 4, 3),
@@ -225,7 +225,7 @@ def test_a_frame_travels_whole(pipe, outlet, lines, workFolder):
         1699999999.987654,
         {"SourceFile": "a.nii"},
     )
-    outlet.show(sent, {"received": {"T1 ä": 8}, "rejected": 2})
+    sender.show(sent, {"received": {"T1 ä": 8}, "rejected": 2})
     pipe.finish(lines)
     (line,) = pipe.lines
     assert line["counts"] == {"received": {"T1 ä": 8}, "rejected": 2}
@@ -246,97 +246,97 @@ def test_a_line_has_all_of_a_frame_but_its_pixels():
     assert names == {*Frame.__dataclass_fields__, "shape", "dtype"} - {"pixels"}
 
 
-def test_when_slots_are_short_the_newest_frame_of_each_stream_waits(pipe, outlet):
+def test_when_slots_are_short_the_newest_frame_of_each_stream_waits(pipe, sender):
     pipe.listen()
     for number in range(SLOTS + 10):
-        outlet.show(frame(number), counts(number))
+        sender.show(frame(number), counts(number))
     for number in range(5):
-        outlet.show(frame(number, "Other"), counts(SLOTS + 10 + number))
+        sender.show(frame(number, "Other"), counts(SLOTS + 10 + number))
     until(lambda: len(places(pipe)) == SLOTS)
     assert shownNumbers(pipe) == list(range(SLOTS))
     first, second, *_ = places(pipe)
-    outlet.release([list(first.key), list(second.key)])
+    sender.release([list(first.key), list(second.key)])
     until(lambda: len(places(pipe)) == SLOTS + 2)
     assert shownNumbers(pipe) == [*range(SLOTS), SLOTS + 9]
     assert shownNumbers(pipe, "Other") == [4]
     waited = next(line for line in pipe.lines if line.get("frame", {}).get("number") == SLOTS + 9)
     assert waited["counts"] == counts(SLOTS + 14)
-    outlet.release([list(places(pipe)[2].key)])
-    outlet.show(frame(99), counts(99))
+    sender.release([list(places(pipe)[2].key)])
+    sender.show(frame(99), counts(99))
     until(lambda: shownNumbers(pipe)[-1] == 99)
 
 
-def test_a_busy_stream_does_not_starve_another(pipe, outlet):
+def test_a_busy_stream_does_not_starve_another(pipe, sender):
     pipe.listen()
     for number in range(SLOTS):
-        outlet.show(frame(number, "Busy"), counts(number))
-    outlet.show(frame(0, "Slow"), counts(0))
-    outlet.show(frame(SLOTS, "Busy"), counts(SLOTS))
-    outlet.show(frame(SLOTS + 1, "Busy"), counts(SLOTS + 1))
+        sender.show(frame(number, "Busy"), counts(number))
+    sender.show(frame(0, "Slow"), counts(0))
+    sender.show(frame(SLOTS, "Busy"), counts(SLOTS))
+    sender.show(frame(SLOTS + 1, "Busy"), counts(SLOTS + 1))
     until(lambda: len(places(pipe)) == SLOTS)
-    outlet.release([list(places(pipe)[0].key)])
+    sender.release([list(places(pipe)[0].key)])
     until(lambda: shownNumbers(pipe, "Slow") == [0])
 
 
-def test_counts_are_those_of_the_moment_of_the_frame(pipe, outlet, lines):
+def test_counts_are_those_of_the_moment_of_the_frame(pipe, sender, lines):
     pipe.listen()
     changing = {"received": {}}
     for number in range(SLOTS + 1):
         changing["received"] = {"Live": number + 1}
-        outlet.show(frame(number), changing)
+        sender.show(frame(number), changing)
     changing["received"] = {"Live": 1000}
     until(lambda: len(places(pipe)) == SLOTS)
-    outlet.release([list(places(pipe)[0].key)])
+    sender.release([list(places(pipe)[0].key)])
     pipe.finish(lines)
     assert [line["counts"]["received"]["Live"] for line in pipe.lines] == list(range(1, SLOTS + 2))
 
 
-def test_a_frame_that_had_to_wait_takes_no_counts_back(pipe, outlet):
+def test_a_frame_that_had_to_wait_takes_no_counts_back(pipe, sender):
     """Those that were told since, with an event or with any line, are not told otherwise by it."""
     pipe.listen()
     for number in range(SLOTS + 1):
-        outlet.show(frame(number), counts(number))
-    outlet.event(EVENT, counts(50))
-    outlet.tell({"status": "waits"})
+        sender.show(frame(number), counts(number))
+    sender.event(EVENT, counts(50))
+    sender.tell({"status": "waits"})
     until(lambda: len(places(pipe)) == SLOTS)
-    outlet.release([list(places(pipe)[0].key)])
+    sender.release([list(places(pipe)[0].key)])
     until(lambda: len(places(pipe)) == SLOTS + 1)
     assert received(pipe) == 51
-    outlet.show(frame(60, "Other"), counts(60))
-    outlet.tell({"status": "waits", "counts": counts(70)})
-    outlet.release([list(places(pipe)[1].key)])
+    sender.show(frame(60, "Other"), counts(60))
+    sender.tell({"status": "waits", "counts": counts(70)})
+    sender.release([list(places(pipe)[1].key)])
     until(lambda: len(places(pipe)) == SLOTS + 2)
     assert received(pipe) == 71
 
 
-def test_draining_waits_for_the_last_frame(pipe, outlet):
+def test_draining_waits_for_the_last_frame(pipe, sender):
     pipe.listen()
     for number in range(SLOTS + 2):
-        outlet.show(frame(number), counts(number))
-    outlet.drain(0.01)  # nobody gives a slot back: not longer than it is told to
+        sender.show(frame(number), counts(number))
+    sender.drain(0.01)  # nobody gives a slot back: not longer than it is told to
     assert shownNumbers(pipe) == list(range(SLOTS)) or until(lambda: len(shownNumbers(pipe)) == SLOTS) is None
     drained = threading.Event()
-    thread = threading.Thread(target=lambda: (outlet.drain(10), drained.set()))
+    thread = threading.Thread(target=lambda: (sender.drain(10), drained.set()))
     thread.start()
     assert not drained.is_set()
-    outlet.release([list(places(pipe)[0].key)])
+    sender.release([list(places(pipe)[0].key)])
     thread.join(5)
     assert drained.is_set()
     until(lambda: shownNumbers(pipe)[-1] == SLOTS + 1)
-    outlet.drain(10)  # nothing waits
+    sender.drain(10)  # nothing waits
 
 
 def test_a_frame_without_memory_is_told_once_and_others_go_on(pipe, workFolder, lines):
     resource = pytest.importorskip("resource")
     ring = RingWriter([str(workFolder)], "ring")
-    outlet = Outlet(ring, lines)
+    sender = FrameSender(ring, lines)
     pipe.listen()
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, before[1]))
     try:
         for number in range(3):
-            outlet.show(frame(number, shape=(1, 256, 256)), counts(number))
-        outlet.show(frame(3), counts(3))
+            sender.show(frame(number, shape=(1, 256, 256)), counts(number))
+        sender.show(frame(3), counts(3))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     pipe.finish(lines)
@@ -347,56 +347,56 @@ def test_a_frame_without_memory_is_told_once_and_others_go_on(pipe, workFolder, 
     assert shownNumbers(pipe) == [3]
 
 
-def test_words_have_the_counts_with_them(pipe, outlet, lines):
+def test_words_have_the_counts_with_them(pipe, sender, lines):
     pipe.listen()
-    outlet.event(EVENT, counts(4))
-    outlet.tell({"status": "waiting"})
+    sender.event(EVENT, counts(4))
+    sender.tell({"status": "waiting"})
     pipe.finish(lines)
     assert pipe.lines == [{"event": EVENT.toJSON(), "counts": counts(4)}, {"status": "waiting"}]
 
 
-def test_the_end_waits_until_slicer_has_given_all_slots_back(pipe, outlet):
+def test_the_end_waits_until_slicer_has_given_all_slots_back(pipe, sender):
     pipe.listen()
     for number in range(2):
-        outlet.show(frame(number), counts(number))
+        sender.show(frame(number), counts(number))
     until(lambda: len(places(pipe)) == 2)
-    outlet.waitForReleases(0.01)  # not longer than it is told to
+    sender.waitForReleases(0.01)  # not longer than it is told to
     returned = threading.Event()
-    thread = threading.Thread(target=lambda: (outlet.waitForReleases(10), returned.set()))
+    thread = threading.Thread(target=lambda: (sender.waitForReleases(10), returned.set()))
     thread.start()
-    outlet.release([list(places(pipe)[0].key)])
+    sender.release([list(places(pipe)[0].key)])
     assert not returned.is_set()
-    outlet.release([list(places(pipe)[1].key)])
+    sender.release([list(places(pipe)[1].key)])
     thread.join(5)
     assert returned.is_set()
-    outlet.waitForReleases(10)  # nothing is out
+    sender.waitForReleases(10)  # nothing is out
 
 
-def test_memory_is_lent_only_while_no_frame_waits_for_it(pipe, outlet):
+def test_memory_is_lent_only_while_no_frame_waits_for_it(pipe, sender):
     pipe.listen()
-    assert outlet.lend(12) is None  # before the first frame there is none
-    outlet.show(frame(0), counts(0))
+    assert sender.getBuffer(12) is None  # before the first frame there is none
+    sender.show(frame(0), counts(0))
     until(lambda: len(places(pipe)) == 1)
-    memory = outlet.lend(12)
+    memory = sender.getBuffer(12)
     assert memory.nbytes == 12
     del memory
     for number in range(1, SLOTS + 1):
-        outlet.show(frame(number), counts(number))
+        sender.show(frame(number), counts(number))
     until(lambda: len(places(pipe)) == SLOTS)
-    assert outlet.lend(12) is None
-    outlet.release([list(place.key) for place in places(pipe)])
+    assert sender.getBuffer(12) is None
+    sender.release([list(place.key) for place in places(pipe)])
     until(lambda: len(places(pipe)) == SLOTS + 1)
-    assert outlet.lend(12) is not None
+    assert sender.getBuffer(12) is not None
 
 
-def test_lent_memory_that_is_dropped_wakes_the_frame_that_waits_for_it(pipe, outlet):
+def test_lent_memory_that_is_dropped_wakes_the_frame_that_waits_for_it(pipe, sender):
     """An image that is cut off leaves a free slot; no further image may be needed to notice that."""
     pipe.listen()
-    outlet.show(frame(0), counts(0))
+    sender.show(frame(0), counts(0))
     until(lambda: pipe.lines)
-    outlet.release([list(places(pipe)[0].key)])
-    lent = [outlet.lend(12) for _ in range(SLOTS)]
-    outlet.show(frame(1), counts(1))
+    sender.release([list(places(pipe)[0].key)])
+    lent = [sender.getBuffer(12) for _ in range(SLOTS)]
+    sender.show(frame(1), counts(1))
     assert shownNumbers(pipe) == [0]
     lent.pop()
     until(lambda: shownNumbers(pipe) == [0, 1])

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from RealTimeImagingLib.Host import PushSender as FeedFile
-from RealTimeImagingLib.Host.PushSender import QUEUE_FRAMES, Feed
+from RealTimeImagingLib.Host.PushSender import QUEUE_FRAMES, PushSender
 from RealTimeImagingLib.Link.Ring import SLOTS
 from RealTimeImagingLib.Model.Errors import PushError, RingError
 from RealTimeImagingLib.Model.Frame import Image, checksum
 from RealTimeImagingLib.Recording import openRecording
-from RealTimeImagingLib.Sources.Checkpoint import Journal
+from RealTimeImagingLib.Sources.Checkpoint import Checkpoint
 from RealTimeImagingLib.Sources.Kinds import openSource
 from RealTimeImagingLib.Sources.Push import PushSettings
-from RealTimeImagingLib.Worker.Frames import RingInlet
+from RealTimeImagingLib.Worker.Frames import FrameReceiver
 from unit.conftest import PROGRAM, Acquisition, sumOf, volume
 
 
@@ -30,7 +30,7 @@ class Pipe:
     def __init__(self, folder):
         self.folder = str(folder)
         self.sent, self.told, self.frames, self.orders, self.lost = [], [], [], [], []
-        self.feed = Feed([self.folder], self._send, self.lost.append)
+        self.feed = PushSender([self.folder], self._send, self.lost.append)
         self.source = None
 
     def _send(self, command, **values):
@@ -38,15 +38,15 @@ class Pipe:
             self.sent.append((command, values))
 
     def start(self, ready=True):
-        self.journal = Journal(self.folder)
-        inlet = RingInlet([self.folder], self.told.append)
-        self.source = openSource(PushSettings(), self.journal, inlet=inlet)
+        self.checkpoint = Checkpoint(self.folder)
+        inlet = FrameReceiver([self.folder], self.told.append)
+        self.source = openSource(PushSettings(), self.checkpoint, inlet=inlet)
         if ready:
             self.told.append({"ready": True})
 
     def die(self):
         """Between two lines of the program, as far as the journal can tell."""
-        self.journal.close()
+        self.checkpoint.close()
         self.source, self.sent, self.told = None, [], []
 
     def work(self, commands=1 << 30):
@@ -57,7 +57,7 @@ class Pipe:
             else:
                 self.orders.append((command, len(self.frames)))
             for arrival in self.source.read(0):
-                number = self.journal.accept(arrival.stream)
+                number = self.checkpoint.accept(arrival.stream)
                 self.frames.append((arrival.stream, number, checksum(arrival.image.pixels)))
         del self.sent[:commands]
 
@@ -237,7 +237,9 @@ class Started:
     def __init__(self, folder):
         self.folder, self.count = folder, 0
         self.lost = []
-        self.feed = Feed([str(folder)], lambda command, **values: self.now.send(command, **values), self.lost.append)
+        self.feed = PushSender(
+            [str(folder)], lambda command, **values: self.now.send(command, **values), self.lost.append
+        )
         self.start()
 
     def start(self):

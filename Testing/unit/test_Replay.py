@@ -356,12 +356,12 @@ def test_a_file_that_is_replaced_while_a_frame_is_read_gives_nothing_of_it(play,
     player.run(0.15)
     other = sequence(pixelsOf(range(20, 25)), [0, 0.1, 0.2, 0.3, 0.4])
 
-    def lend(nbytes):
+    def getBuffer(nbytes):
         asked.append(nbytes)
         if len(asked) == 1:
             arrive(series, other)
 
-    player.lend = lend
+    player.getBuffer = getBuffer
     player.run(2)
     assert player.sums == [*sumsOf(range(2)), *sumsOf(range(20, 25))]
     assert player.places == [0, 1, 0, 1, 2, 3, 4]
@@ -604,11 +604,11 @@ def test_pixels_are_read_straight_into_the_memory_that_is_lent(play, incoming):
     player = play(path)
     lent = []
 
-    def lend(nbytes):
+    def getBuffer(nbytes):
         lent.append(np.zeros(nbytes, np.uint8))
         return lent[-1]
 
-    player.lend = lend
+    player.getBuffer = getBuffer
     player.run(2)
     assert [memory.nbytes for memory in lent] == [48] * 4
     assert all(np.shares_memory(image.pixels, memory) for image, memory in zip(player.images, lent, strict=True))

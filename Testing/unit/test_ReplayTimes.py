@@ -233,11 +233,11 @@ def test_a_large_packed_series_takes_the_memory_of_one_image(tmp_path, monkeypat
     reader.streaming = True
     lent = []
 
-    def lend(nbytes):
+    def getBuffer(nbytes):
         lent.append(nbytes)
         return None
 
-    reader.lend = lend
+    reader.getBuffer = getBuffer
     assert reader.missing() is None
     assert [int(image.pixels[0, 0, 0]) for image in reader.images()] == list(range(20))
     assert lent == [16 * 64 * 64 * 2] * 20

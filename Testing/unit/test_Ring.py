@@ -113,7 +113,7 @@ def test_whatever_is_put_and_given_back_no_frame_is_overwritten_before_its_time(
         elif kind == "lend":
             frame = pixels(number, what)
             room = frame.nbytes <= model.slotBytes and model.room(frame.nbytes)
-            memory = writer.lend(frame.nbytes)
+            memory = writer.getBuffer(frame.nbytes)
             assert (memory is not None) is room
             if memory is not None:
                 memory[:] = frame.reshape(-1).view(np.uint8)
@@ -212,7 +212,7 @@ def test_a_larger_frame_gets_a_new_file_and_the_old_one_goes_with_its_last_slot(
 
 def test_a_frame_that_lies_in_lent_memory_is_not_copied(writer, reader):
     writer.release(*writer.put(pixels(1)).key)
-    memory = writer.lend(12)
+    memory = writer.getBuffer(12)
     frame = memory.view(DTYPE).reshape(SHAPE)
     frame[:] = pixels(2).reshape(SHAPE)
     place = writer.put(frame)
@@ -223,20 +223,20 @@ def test_a_frame_that_lies_in_lent_memory_is_not_copied(writer, reader):
 
 def test_a_lent_slot_is_free_when_slicer_and_the_reader_are_done_with_it(writer):
     writer.release(*writer.put(pixels(1)).key)
-    memory = writer.lend(12)
+    memory = writer.getBuffer(12)
     place = writer.put(memory.view(DTYPE).reshape(SHAPE))
     assert all(writer.put(pixels(number)) for number in range(SLOTS - 1))
     assert writer.put(pixels(9)) is None
     writer.release(*place.key)
     assert writer.put(pixels(9)) is None
-    assert writer.lend(12) is None
+    assert writer.getBuffer(12) is None
     del memory
     assert writer.put(pixels(9)).key == place.key
 
 
 def test_lent_memory_outlives_the_ring(writer):
     writer.release(*writer.put(pixels(1)).key)
-    memory = writer.lend(12)
+    memory = writer.getBuffer(12)
     memory[:] = 7
     writer.close()
     assert (memory == 7).all()

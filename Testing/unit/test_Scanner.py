@@ -15,7 +15,7 @@ from RealTimeImagingLib.Formats import openImageFile
 from RealTimeImagingLib.Model.Errors import NotAnImageError, RealTimeImagingError
 from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.Simulator import FolderScanner as ScannerModule
-from RealTimeImagingLib.Simulator.FolderScanner import BURST, MODES, Scanner, shots
+from RealTimeImagingLib.Simulator.FolderScanner import BURST, MODES, FolderScanner, shots
 from unit.conftest import arrive, niftiFile, seriesFile, snapshot, sumOf, until
 
 PROGRAM = Path(ScannerModule.__file__).with_name("__main__.py")
@@ -120,7 +120,7 @@ def source(tmp_path):
 def test_what_arrives_is_what_was_logged(tmp_path, incoming, source, mode):
     log = io.StringIO()
     before = time.time()
-    assert Scanner(str(incoming), 400, mode, log).send(shots(source, False), never) == 12
+    assert FolderScanner(str(incoming), 400, mode, log).send(shots(source, False), never) == 12
     lines = [json.loads(line) for line in log.getvalue().splitlines()]
     assert [line["file"] for line in lines] == [f"{number}.nii" for number in range(12)]
     for number, line in enumerate(lines):
@@ -146,7 +146,7 @@ class Watching(io.StringIO):
 def test_a_file_is_whole_when_it_is_logged_and_the_rate_is_kept(incoming, source, mode):
     fps = 60
     log = Watching(incoming)
-    Scanner(str(incoming), fps, mode, log).send(shots(source, False), never)
+    FolderScanner(str(incoming), fps, mode, log).send(shots(source, False), never)
     started = log.times[0]
     turns = {"rename": range(12), "grow": range(12), "burst": [(n // BURST) * BURST for n in range(12)]}[mode]
     for turn, moment in zip(turns, log.times, strict=True):
@@ -164,7 +164,7 @@ def test_a_growing_file_is_seen_in_part(incoming, source):
         sizes.extend((incoming / name).stat().st_size for name in os.listdir(incoming))
         return False
 
-    Scanner(str(incoming), 100, "grow").send(itertools.islice(shots(source, False), 1), stopped)
+    FolderScanner(str(incoming), 100, "grow").send(itertools.islice(shots(source, False), 1), stopped)
     whole = len(niftiFile(0))
     assert len({size for size in sizes if size < whole}) > 3
     assert (incoming / "0.nii").stat().st_size == whole
@@ -178,32 +178,34 @@ def test_otherwise_a_file_is_never_seen_in_part(incoming, source, mode):
         sizes.update((incoming / name).stat().st_size for name in os.listdir(incoming) if not name.endswith(".part"))
         return False
 
-    Scanner(str(incoming), 300, mode).send(shots(source, False), stopped)
+    FolderScanner(str(incoming), 300, mode).send(shots(source, False), stopped)
     assert sizes <= {len(niftiFile(0))}
 
 
 @pytest.mark.parametrize("keep", [1, 5])
 def test_only_the_latest_files_stay(incoming, source, keep):
     arrive(incoming / "of somebody else.nii", b"")
-    Scanner(str(incoming), 1000, "rename", keep=keep).send(shots(source, False), never)
+    FolderScanner(str(incoming), 1000, "rename", keep=keep).send(shots(source, False), never)
     kept = {f"{number}.nii" for number in range(12 - keep, 12)}
     assert {path.name for path in incoming.iterdir()} == kept | {"of somebody else.nii"}
 
 
 def test_when_it_is_stopped_it_says_how_many_it_sent(incoming, source):
-    count = Scanner(str(incoming), 1000, "rename").send(shots(source, True), lambda: len(os.listdir(incoming)) >= 7)
+    count = FolderScanner(str(incoming), 1000, "rename").send(
+        shots(source, True), lambda: len(os.listdir(incoming)) >= 7
+    )
     assert count == 7
     assert sorted(os.listdir(incoming)) == sorted(f"{number}.nii" for number in range(7))
 
 
 def test_a_file_that_grows_when_it_is_stopped_is_finished(incoming, source):
-    stopped = Scanner(str(incoming), 0.1, "grow").send(shots(source, False), lambda: bool(os.listdir(incoming)))
+    stopped = FolderScanner(str(incoming), 0.1, "grow").send(shots(source, False), lambda: bool(os.listdir(incoming)))
     assert stopped == 1
     assert sumsIn(incoming / "0.nii") == [sumOf(0)]
 
 
 def test_the_folder_is_made(tmp_path):
-    Scanner(str(tmp_path / "a" / "b"), 10, "rename")
+    FolderScanner(str(tmp_path / "a" / "b"), 10, "rename")
     assert (tmp_path / "a" / "b").is_dir()
 
 

@@ -14,13 +14,13 @@ from RealTimeImagingLib.Sources.Folder.Completeness import (
     QUIET_ZEROS,
     RECHECK,
     Bad,
-    Candidate,
     Gone,
+    PendingFile,
     Unreadable,
     Waiting,
     Whole,
 )
-from RealTimeImagingLib.Sources.Folder.OpenFiles import beingWritten
+from RealTimeImagingLib.Sources.Folder.OpenFiles import isOpenForWriting
 from unit.conftest import niftiFile, volume
 from unit.storing import slice_
 
@@ -37,7 +37,7 @@ def path(tmp_path):
 @pytest.fixture
 def nobodyTells(monkeypatch):
     """As on network shares, and for files of others: the system does not say whether a file is open for writing."""
-    monkeypatch.setattr(Settling, "beingWritten", lambda path: None)
+    monkeypatch.setattr(Settling, "isOpenForWriting", lambda path: None)
 
 
 def assertWhole(verdict, number=1):
@@ -48,14 +48,14 @@ def assertWhole(verdict, number=1):
 
 def test_a_whole_file_is_whole_at_the_first_look(path):
     path.write_bytes(DATA)
-    verdict = Candidate(str(path), 0.0).look(0.0)
+    verdict = PendingFile(str(path), 0.0).look(0.0)
     assertWhole(verdict)
     status = path.stat()
     assert verdict.stamp[:2] == (status.st_size, status.st_mtime_ns)
 
 
 def test_a_file_that_is_not_there_is_gone(path):
-    assert Candidate(str(path), 0.0).look(0.0) == Gone()
+    assert PendingFile(str(path), 0.0).look(0.0) == Gone()
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -68,7 +68,7 @@ def test_a_growing_file_is_whole_when_all_of_it_is_there_and_closed(path, sizes)
         for start, end in zip([0, *sizes], [*sizes, len(DATA)], strict=True):
             file.write(DATA[start:end])
             now += 1.0
-            candidate = candidate or Candidate(str(path), now)
+            candidate = candidate or PendingFile(str(path), now)
             if end < len(DATA) or sys.platform in ("linux", "win32"):
                 verdict = candidate.look(now)
                 assert isinstance(verdict, Waiting)
@@ -78,7 +78,7 @@ def test_a_growing_file_is_whole_when_all_of_it_is_there_and_closed(path, sizes)
 
 def test_what_is_missing_is_told_in_numbers(path):
     path.write_bytes(DATA[:-10])
-    verdict = Candidate(str(path), 0.0).look(0.0)
+    verdict = PendingFile(str(path), 0.0).look(0.0)
     assert isinstance(verdict, Waiting)
     assert "48 bytes" in verdict.why
     assert "38 are there" in verdict.why
@@ -88,7 +88,7 @@ def test_what_is_missing_is_told_in_numbers(path):
 def test_a_preallocated_file_is_not_whole_before_it_is_closed(path):
     with path.open("wb", buffering=0) as file:
         file.truncate(len(DATA))
-        candidate = Candidate(str(path), 0.0)
+        candidate = PendingFile(str(path), 0.0)
         assert isinstance(candidate.look(0.0), Waiting)
         file.write(DATA[:400])
         verdict = candidate.look(1.0)
@@ -102,7 +102,7 @@ def test_a_preallocated_file_is_not_whole_before_it_is_closed(path):
 def test_a_file_that_is_held_open_is_never_taken_for_whole(path):
     with path.open("wb", buffering=0) as file:
         file.write(DATA)
-        candidate = Candidate(str(path), 0.0)
+        candidate = PendingFile(str(path), 0.0)
         for now in (0.0, 10.0, 1e6):
             assert candidate.look(now) == Waiting("another program has it open for writing")
             assert candidate.quiet(now) == now
@@ -120,7 +120,7 @@ def test_where_nobody_tells_a_preallocated_file_is_one_image(path, nobodyTells, 
     data = niftiFile(1, (4, 3, 4))
     with path.open("wb", buffering=0) as file:
         file.truncate(len(data))
-        candidate, now = Candidate(str(path), 0.0), 0.0
+        candidate, now = PendingFile(str(path), 0.0), 0.0
         for start in range(0, len(data), 60):
             file.write(data[start : start + 60])
             os.utime(path, ns=(0, 2 * 10**18 + start))
@@ -139,7 +139,7 @@ def test_where_nobody_tells_a_preallocated_file_is_one_image(path, nobodyTells, 
 def test_where_nobody_tells_a_file_that_ends_with_zeros_must_be_quiet_for_longer(path, nobodyTells):
     path.write_bytes(niftiFile(1, (4, 5, 6))[:-70] + bytes(70))
     unmoved(path)
-    candidate = Candidate(str(path), 0.0)
+    candidate = PendingFile(str(path), 0.0)
     for now in (0.0, QUIET, QUIET_ZEROS - 0.01):
         assert isinstance(candidate.look(now), Waiting)
     assert "10 s without change" in candidate.why
@@ -155,7 +155,7 @@ def test_where_nobody_tells_zeros_at_the_end_of_a_header_mean_nothing(tmp_path, 
     voxels.write_bytes(bytes(range(24)))
     for path in (header, voxels):
         unmoved(path)
-    candidate = Candidate(str(header), 0.0)
+    candidate = PendingFile(str(header), 0.0)
     assert isinstance(candidate.look(0.0), Waiting)
     assert isinstance(candidate.look(QUIET), Whole)
 
@@ -165,7 +165,7 @@ def test_where_nobody_tells_dicom_is_whole_when_its_lengths_are_there(tmp_path, 
     path = tmp_path / "a.dcm"
     slice_(1, 0.0, np.full((6, 7), value, np.int16)).save_as(path, enforce_file_format=True)
     unmoved(path)
-    candidate = Candidate(str(path), 0.0)
+    candidate = PendingFile(str(path), 0.0)
     verdict = candidate.look(0.0)
     if not value:  # it may be preallocated
         assert isinstance(verdict, Waiting)
@@ -181,12 +181,12 @@ def test_where_nobody_tells_what_proves_its_end_is_whole_at_once(tmp_path, nobod
     else:
         PIL.Image.fromarray(np.zeros((8, 8), np.uint8)).save(path)
     unmoved(path)
-    assert isinstance(Candidate(str(path), 0.0).look(0.0), Whole)
+    assert isinstance(PendingFile(str(path), 0.0).look(0.0), Whole)
 
 
 def test_where_nobody_tells_what_is_no_image_is_bad_after_a_while(path, nobodyTells):
     path.write_bytes(b"this is no image at all" * 30)
-    candidate = Candidate(str(path), 0.0)
+    candidate = PendingFile(str(path), 0.0)
     assert isinstance(candidate.look(0.0), Waiting)
     assert isinstance(candidate.look(QUIET), Bad)
 
@@ -196,7 +196,7 @@ def test_where_nobody_tells_what_is_no_image_is_bad_after_a_while(path, nobodyTe
 )
 def test_a_file_that_cannot_be_read_is_not_called_incomplete(path, monkeypatch, number, exhausted):
     path.write_bytes(DATA)
-    candidate = Candidate(str(path), 0.0)
+    candidate = PendingFile(str(path), 0.0)
 
     def refuse(*_):
         raise OSError(number, os.strerror(number))
@@ -217,7 +217,7 @@ def test_where_nobody_tells_a_renamed_file_is_whole_at_once(path, nobodyTells):
     while path.exists() is False or path.stat().st_ctime_ns <= status.st_mtime_ns:
         os.replace(path if path.exists() else part, path.with_suffix(".other"))
         os.replace(path.with_suffix(".other"), path)
-    assertWhole(Candidate(str(path), 0.0).look(0.0))
+    assertWhole(PendingFile(str(path), 0.0).look(0.0))
 
 
 @tells
@@ -225,13 +225,13 @@ def test_a_file_that_proves_itself_whole_need_not_be_closed(tmp_path):
     path = tmp_path / "a.nii.gz"
     with path.open("wb", buffering=0) as file:
         file.write(gzip.compress(DATA))
-        assert beingWritten(str(path)) is True
-        assertWhole(Candidate(str(path), 0.0).look(0.0))
+        assert isOpenForWriting(str(path)) is True
+        assertWhole(PendingFile(str(path), 0.0).look(0.0))
 
 
 def test_what_will_never_be_an_image_is_bad(path):
     path.write_bytes(b"this is no image at all" * 30)
-    verdict = Candidate(str(path), 0.0).look(0.0)
+    verdict = PendingFile(str(path), 0.0).look(0.0)
     assert isinstance(verdict, Bad)
     assert verdict.code == "not-an-image"
     assert "348" in verdict.why
@@ -241,7 +241,7 @@ def test_what_will_never_be_an_image_is_bad(path):
 def test_nothing_is_bad_while_it_is_written(path):
     with path.open("wb", buffering=0) as file:
         file.write(b"this is no image at all" * 30)
-        candidate = Candidate(str(path), 0.0)
+        candidate = PendingFile(str(path), 0.0)
         assert isinstance(candidate.look(0.0), Waiting)
         file.seek(0)
         file.write(DATA)
@@ -251,7 +251,7 @@ def test_nothing_is_bad_while_it_is_written(path):
 
 def test_a_file_that_is_begun_anew_is_read_anew(path):
     path.write_bytes(DATA[:-1])
-    candidate = Candidate(str(path), 0.0)
+    candidate = PendingFile(str(path), 0.0)
     assert isinstance(candidate.look(0.0), Waiting)
     path.write_bytes(niftiFile(2, (1, 2, 3)))
     verdict = candidate.look(1.0)
@@ -263,7 +263,7 @@ def test_a_file_that_is_begun_anew_is_read_anew(path):
 def test_a_file_that_turned_into_garbage_is_judged_as_it_is_now(tmp_path):
     path = tmp_path / "a.nii.gz"
     path.write_bytes(gzip.compress(DATA)[:-12])
-    candidate = Candidate(str(path), 0.0)
+    candidate = PendingFile(str(path), 0.0)
     assert isinstance(candidate.look(0.0), Waiting)
     path.write_bytes(b"no gzip" * 100)
     assert isinstance(candidate.look(1.0), Bad)
@@ -272,7 +272,7 @@ def test_a_file_that_turned_into_garbage_is_judged_as_it_is_now(tmp_path):
 def test_a_packed_file_overwritten_by_a_longer_one_is_read_from_its_start(tmp_path):
     path = tmp_path / "a.nii.gz"
     path.write_bytes(gzip.compress(DATA)[:-12])
-    candidate = Candidate(str(path), 0.0)
+    candidate = PendingFile(str(path), 0.0)
     assert isinstance(candidate.look(0.0), Waiting)
     path.write_bytes(gzip.compress(niftiFile(3, (4, 5, 6))))
     for now in (1.0, 2.0):
@@ -288,7 +288,7 @@ def test_growth_of_a_file_that_the_header_names_is_growth(tmp_path):
         "NRRD0004\ntype: uint8\ndimension: 3\nsizes: 2 3 4\nspace: right-anterior-superior\n"
         "space directions: (1,0,0) (0,1,0) (0,0,1)\nspace origin: (0,0,0)\nencoding: raw\ndata file: a.raw\n\n"
     )
-    candidate = Candidate(str(header), 0.0)
+    candidate = PendingFile(str(header), 0.0)
     assert isinstance(candidate.look(0.0), Waiting)
     assert "a.raw" in candidate.why
     for now, size in ((5.0, 7), (9.0, 23)):
@@ -311,14 +311,14 @@ def test_a_file_that_the_header_names_must_be_closed_too(tmp_path):
     )
     with voxels.open("wb", buffering=0) as file:
         file.write(bytes(24))
-        candidate = Candidate(str(header), 0.0)
+        candidate = PendingFile(str(header), 0.0)
         assert candidate.look(0.0) == Waiting("another program has it open for writing")
     assert isinstance(candidate.look(0.1), Whole)
 
 
 def test_a_file_without_change_is_looked_at_ever_more_seldom(path):
     path.write_bytes(DATA[:-1])
-    candidate = Candidate(str(path), 100.0)
+    candidate = PendingFile(str(path), 100.0)
     assert candidate.due == 100.0
     shortest, longest = RECHECK
     for seconds, wait in ((0, shortest), (0.1, shortest), (1.0, 0.25), (5.0, longest), (1000.0, longest)):
@@ -331,7 +331,7 @@ def test_a_file_without_change_is_looked_at_ever_more_seldom(path):
 
 def test_a_file_that_goes_away_is_gone_at_the_next_look(path):
     path.write_bytes(DATA[:-1])
-    candidate = Candidate(str(path), 0.0)
+    candidate = PendingFile(str(path), 0.0)
     candidate.look(0.0)
     path.unlink()
     assert candidate.look(1.0) == Gone()
@@ -342,7 +342,7 @@ def test_each_look_at_most_reads_what_is_new(tmp_path):
     path = tmp_path / "a.nii.gz"
     packed = gzip.compress(niftiFile(1, (40, 64, 64)), 1)
     path.write_bytes(packed[:100])
-    candidate = Candidate(str(path), 0.0)
+    candidate = PendingFile(str(path), 0.0)
     candidate.look(0.0)
     reader = candidate._reader
     for size in range(200, len(packed), len(packed) // 20):

@@ -7,9 +7,9 @@ import pytest
 from RealTimeImagingLib.Link.Lines import LineWriter
 from RealTimeImagingLib.Link.Ring import RingWriter
 from RealTimeImagingLib.Recording import openMessages, openRecording
-from RealTimeImagingLib.Sources.Checkpoint import Journal
-from RealTimeImagingLib.Worker.Frames import Outlet
-from RealTimeImagingLib.Worker.WorkerRecording import Store
+from RealTimeImagingLib.Sources.Checkpoint import Checkpoint
+from RealTimeImagingLib.Worker.Frames import FrameSender
+from RealTimeImagingLib.Worker.WorkerRecording import WorkerRecording
 from unit.recordings import START, deviceMessage, frame
 
 
@@ -20,8 +20,8 @@ class Stored:
         self._path = folder / "lines"
         self._descriptor = os.open(self._path, os.O_CREAT | os.O_WRONLY)
         self._ring, self._lines = RingWriter([str(folder)], "ring"), LineWriter(self._descriptor)
-        self.journal = Journal(str(folder))
-        self.store = Store(self.journal, Outlet(self._ring, self._lines), dict)
+        self.checkpoint = Checkpoint(str(folder))
+        self.store = WorkerRecording(self.checkpoint, FrameSender(self._ring, self._lines), dict)
         self.folder = folder / "recordings"
 
     def record(self, **values):
@@ -42,7 +42,7 @@ class Stored:
         self.store.close()
         assert self._lines.close(5)
         self._ring.close()
-        self.journal.close()
+        self.checkpoint.close()
         os.close(self._descriptor)
 
 
@@ -91,7 +91,7 @@ def test_messages_that_fail_are_told(stored):
     assert [line["event"]["code"] for line in stored.of("event")] == ["recording-failed"]
     assert stored.stop() == ([], [])
     assert [line["event"]["code"] for line in stored.of("event")] == ["recording-failed", "recording-gap"]
-    assert (stored.journal.recorded, stored.journal.failed) == (0, 0)
+    assert (stored.checkpoint.recorded, stored.checkpoint.failed) == (0, 0)
 
 
 def test_what_was_kept_of_images_and_messages_has_one_axis_of_time(stored):
@@ -109,7 +109,7 @@ def test_what_was_kept_of_images_and_messages_has_one_axis_of_time(stored):
     assert part.origin == found.origin == pytest.approx(START + 0.7)
     times = [line.time for line in found.messages()]
     assert times[11] == part.times[2] == pytest.approx(0.2)
-    assert stored.journal.recorded == 3
+    assert stored.checkpoint.recorded == 3
     stored.record(kept=True)
     assert stored.stop() == ([], [])
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from RealTimeImagingLib.Formats import openImageFile
 from RealTimeImagingLib.Model.Frame import pictureToRAS
-from RealTimeImagingLib.Sources.Folder.Completeness import Candidate, Waiting, Whole
+from RealTimeImagingLib.Sources.Folder.Completeness import PendingFile, Waiting, Whole
 from unit.conftest import arrive
 from unit.settling import (
     assertGrows,
@@ -425,7 +425,7 @@ def test_a_growing_file_is_read_once_it_is_whole(tmp_path, pieces, kind):
 def test_a_stack_that_is_written_page_by_page_is_shown_once_with_all_pages(tmp_path):
     """Each page makes a whole file of what is there: only that it is open for writing tells that more come."""
     path = tmp_path / "a.tif"
-    candidate = Candidate(str(path), 0.0)
+    candidate = PendingFile(str(path), 0.0)
     with tifffile.TiffWriter(path) as file:
         for number, page in enumerate(STACK):
             file.write(page, photometric="minisblack", metadata=None, contiguous=False)

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 from RealTimeImagingLib.Sources.Folder import OpenFiles as OpenFilesMacOS
-from RealTimeImagingLib.Sources.Folder.OpenFiles import beingWritten, hasWriter
+from RealTimeImagingLib.Sources.Folder.OpenFiles import hasWriter, isOpenForWriting
 from unit.conftest import until
 
 TELLS = sys.platform in ("linux", "win32", "darwin")
@@ -22,11 +22,11 @@ def path(tmp_path):
 
 @tells
 def test_a_file_is_being_written_until_it_is_closed(path):
-    assert beingWritten(str(path)) is False
+    assert isOpenForWriting(str(path)) is False
     for mode in ("ab", "r+b", "wb"):
         with path.open(mode):
-            assert beingWritten(str(path)) is True
-        assert beingWritten(str(path)) is False
+            assert isOpenForWriting(str(path)) is True
+        assert isOpenForWriting(str(path)) is False
 
 
 @tells
@@ -36,15 +36,15 @@ def test_another_process_is_seen_too(path):
         [sys.executable, "-S", "-c", script, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         process.stdout.readline()
-        assert beingWritten(str(path)) is True
+        assert isOpenForWriting(str(path)) is True
         process.communicate(b"\n")
-    assert beingWritten(str(path)) is False
+    assert isOpenForWriting(str(path)) is False
 
 
 @tells
 def test_one_who_reads_does_not_write(path):
     with path.open("rb"):
-        assert beingWritten(str(path)) is False
+        assert isOpenForWriting(str(path)) is False
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a lease is a thing of Linux")
@@ -55,7 +55,7 @@ def test_asking_neither_holds_up_nor_ends_anyone(path):
 
     def ask():
         while not ended.is_set():
-            answers.add(beingWritten(str(path)))
+            answers.add(isOpenForWriting(str(path)))
 
     thread = threading.Thread(target=ask)
     thread.start()
@@ -65,7 +65,7 @@ def test_asking_neither_holds_up_nor_ends_anyone(path):
     ended.set()
     thread.join(5)
     assert answers <= {True, False}
-    assert beingWritten(str(path)) is False
+    assert isOpenForWriting(str(path)) is False
     assert path.read_bytes() == bytes(100)
 
 
@@ -73,7 +73,7 @@ def test_asking_neither_holds_up_nor_ends_anyone(path):
 def test_where_nobody_can_tell_the_answer_is_none(path, monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
     with path.open("ab"):
-        assert beingWritten(str(path)) is None
+        assert isOpenForWriting(str(path)) is None
 
 
 # ---- macOS
@@ -154,7 +154,7 @@ def test_macos_only_files_of_this_computer_and_this_user_are_told_of(path, monke
 @tells
 def test_a_file_that_is_gone_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
-        beingWritten(str(tmp_path / "gone.nii"))
+        isOpenForWriting(str(tmp_path / "gone.nii"))
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0 or sys.platform != "linux", reason="needs root")
@@ -177,7 +177,7 @@ def test_a_named_pipe_is_not_waited_for(tmp_path):
     answered = threading.Event()
 
     def ask():
-        beingWritten(str(tmp_path / "pipe.nii"))
+        isOpenForWriting(str(tmp_path / "pipe.nii"))
         answered.set()
 
     thread = threading.Thread(target=ask, daemon=True)

@@ -13,9 +13,9 @@ from ..Link.Messages import broadcastWords
 from ..Link.Ring import RingWriter
 from ..Link.WorkFolders import makeWorkFolder, removeWorkFolders, sweep
 from ..Model.Frame import Frame, Pixels
-from ..Sources.Checkpoint import Journal
+from ..Sources.Checkpoint import Checkpoint
 from ..Sources.Kinds import openSource
-from ..Worker.Frames import Outlet
+from ..Worker.Frames import FrameSender
 from ..Worker.Worker import Worker
 from .Options import Plan
 
@@ -107,7 +107,7 @@ def wordsOf(message: dict[str, Any]) -> str:
     return ""
 
 
-class NoDisplay(Outlet):
+class NoDisplay(FrameSender):
     """An outlet without memory for pixels, as nobody shows them here.
 
     :param console: where the words go.
@@ -121,7 +121,7 @@ class NoDisplay(Outlet):
         """Count it."""
         self._console.count(counts)
 
-    def lend(self, nbytes: int) -> Pixels | None:
+    def getBuffer(self, nbytes: int) -> Pixels | None:
         """There is none."""
         return None
 
@@ -144,9 +144,9 @@ def acquire(plan: Plan, console: Console, stopped: threading.Event) -> int:
 
     def run() -> None:
         try:
-            with Journal(folder) as journal:
-                outlet = NoDisplay(console)
-                worker = Worker(lambda: openSource(plan.settings, journal), journal, outlet, plan.orders())
+            with Checkpoint(folder) as checkpoint:
+                sender = NoDisplay(console)
+                worker = Worker(lambda: openSource(plan.settings, checkpoint), checkpoint, sender, plan.orders())
                 workers.append(worker)
                 worker.run()
         except Exception as error:  # the boundary: all that is unexpected ends here

@@ -20,7 +20,7 @@ from .State import UNFINISHED, State
 from .Tags import fieldsOf, tagsOf
 from .Tasks import Outcome, Task, removeFile, runPiece, runTasks
 from .Volumes import volumesOf
-from .WorkerPool import Crew, Job
+from .WorkerPool import Job, WorkerPool
 
 SCANNED = 160
 """Most files whose headers are read in one job."""
@@ -85,7 +85,7 @@ class _Conversion:
         self._settings, self._state, self._progress = settings, state, progress
         self._workers = settings.workers or os.cpu_count() or 1
         self._divides = executor is None or isinstance(executor, ProcessPoolExecutor | ThreadPoolExecutor)
-        self._crew = Crew(self._workers, executor)
+        self._crew = WorkerPool(self._workers, executor)
         self._report = Report(settings.input, settings.output)
         self._started = self._begun = time.monotonic()
         self._total = self._worked = self._ended = self._count = 0

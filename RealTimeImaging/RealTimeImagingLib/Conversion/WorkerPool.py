@@ -35,7 +35,7 @@ Handle = Callable[[Job, Any, BaseException | None], Iterable[Job]]
 """Takes a job with its result or what it raised; returns jobs that follow from it."""
 
 
-class Crew:
+class WorkerPool:
     """Does jobs, several at a time.
 
     :param workers: processes, this one among them; the others are started when the work lasts.

@@ -20,7 +20,7 @@ DEFAULT_LIMIT = 8 << 30
 """Largest image in bytes that is believed; a header that announces more is taken for damage."""
 
 
-Lend = Callable[[int], "Pixels | None"]
+GetBuffer = Callable[[int], "Pixels | None"]
 """Gives memory for so many bytes (uint8) to decode an image into, or None when there is none to spare."""
 
 
@@ -62,7 +62,7 @@ class ImageFile(ABC):
     def __init__(self, path: str, limit: int = DEFAULT_LIMIT) -> None:
         self.path = path
         self.limit = limit
-        self.lend: Lend = lambda nbytes: None
+        self.getBuffer: GetBuffer = lambda nbytes: None
 
     @property
     def files(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..Model.Errors import NotAnImageError
 from ..Model.Frame import Pixels
-from .ImageFile import Lend
+from .ImageFile import GetBuffer
 
 
 def statOf(path: str) -> os.stat_result:
@@ -189,7 +189,7 @@ def readArray(
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
     limit: int,
-    lend: Lend = lambda nbytes: None,
+    getBuffer: GetBuffer = lambda nbytes: None,
 ) -> Pixels:
     """Voxels in native byte order, in one pass: read into place and swapped in place.
 
@@ -198,7 +198,7 @@ def readArray(
     :param dtype: as stored, with its byte order.
     """
     size = math.prod(shape) * dtype.itemsize
-    lent = lend(size) if size <= limit else None
+    lent = getBuffer(size) if size <= limit else None
     buffer = allocate(size, limit, "The image") if lent is None else lent
     stored.readInto(start, buffer)
     array = buffer.view(dtype).reshape(shape)

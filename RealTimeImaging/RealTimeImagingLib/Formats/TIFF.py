@@ -381,7 +381,7 @@ class TIFF(ImageFile):
         first = pages[0]
         shape = (len(pages), *first.shape)
         size = math.prod(shape) * first.dtype.itemsize
-        lent = self.lend(size)
+        lent = self.getBuffer(size)
         buffer = allocate(size, self.limit, "The image") if lent is None else lent
         volume: Pixels = buffer.view(first.dtype).reshape(shape)
         with _opened(self.path) as tiff:

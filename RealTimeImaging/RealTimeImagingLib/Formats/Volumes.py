@@ -132,7 +132,7 @@ class VolumeFile(ImageFile):
         inside = math.prod(size for size, role in zip(shape, roles, strict=True) if role == "t")
         begin, skipped = divmod(first, inside)
         for number in range(begin, math.prod(volumes.shape[:lead])):
-            block = readArray(volumes.stored, number * size, shape, volumes.dtype, self.limit, self.lend)
+            block = readArray(volumes.stored, number * size, shape, volumes.dtype, self.limit, self.getBuffer)
             yield from block.transpose(order).reshape((-1, *space))[skipped if number == begin else 0 :]
 
 

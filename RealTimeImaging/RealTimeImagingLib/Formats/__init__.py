@@ -10,7 +10,7 @@ from ..Model.Files import Stamp
 from ..Model.Frame import Image
 from .BMP import BMP
 from .DICOM.Reader import DICOM, looksLikeDICOM
-from .ImageFile import DEFAULT_LIMIT, ImageFile, Lend, translateErrors
+from .ImageFile import DEFAULT_LIMIT, GetBuffer, ImageFile, translateErrors
 from .MetaImage import MetaImage
 from .NIfTI import NIfTI, NIfTIPair, imageOfPair
 from .NRRD import NRRD
@@ -21,8 +21,8 @@ from .TIFF import TIFF, TIFF_MARKS
 __all__ = [
     "DEFAULT_LIMIT",
     "IMAGE_SUFFIXES",
+    "GetBuffer",
     "ImageFile",
-    "Lend",
     "companionOf",
     "ignoredName",
     "isDICOM",

@@ -9,7 +9,7 @@ from typing import Any
 from ..Link.Messages import broadcastWords
 from ..Model.Packages import checkPackages
 from ..Sources.OpenIGTLink import BroadcastSettings, OpenIGTLinkSettings
-from .RunningSource import Handle
+from .RunningSource import RunningSource
 from .Session import Session
 
 
@@ -23,7 +23,7 @@ class Broadcasting:
     def __init__(self, session: Session, onChange: Callable[[], None]) -> None:
         self._session, self._onChange = session, onChange
         self._settings: BroadcastSettings | None = None
-        self._ports: dict[Handle, int] = {}
+        self._ports: dict[RunningSource, int] = {}
         session.orderGivers.append(self._orders)
 
     def start(self, settings: BroadcastSettings) -> None:
@@ -64,10 +64,10 @@ class Broadcasting:
         told = [handle.broadcast for handle in self._session.active() if handle.broadcast]
         return " ".join(broadcastWords(one) for one in told) or "Images will be sent when a source is started."
 
-    def _orders(self, handle: Handle) -> list[dict[str, Any]]:
+    def _orders(self, handle: RunningSource) -> list[dict[str, Any]]:
         return [{"command": "broadcast", **self._of(handle, self._settings)}] if self._settings else []
 
-    def _of(self, handle: Handle, settings: BroadcastSettings) -> dict[str, Any]:
+    def _of(self, handle: RunningSource, settings: BroadcastSettings) -> dict[str, Any]:
         # A source that is started again keeps its port, so that those who were connected find it.
         if handle not in self._ports:
             active = self._session.active()

@@ -185,7 +185,7 @@ EventCallback = Callable[[Event], None]
 MessageCallback = Callable[[DeviceMessage], None]
 
 
-class Listeners:
+class Callbacks:
     """Callbacks of the console and of other modules; one that fails disturbs nothing else."""
 
     def __init__(self) -> None:

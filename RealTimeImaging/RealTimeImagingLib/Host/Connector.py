@@ -26,7 +26,7 @@ from ..Scene.LiveVolumes import STREAM_ATTRIBUTE, arrayOf, ijkToRASOf
 from ..Sources.OpenIGTLink import OpenIGTLinkSettings
 from ..Sources.Push import PushSettings
 from .Push import Pushing
-from .RunningSource import Handle
+from .RunningSource import RunningSource
 
 NODE_CLASS = "vtkMRMLIGTLConnectorNode"
 LIMITS = (
@@ -84,7 +84,7 @@ class Connector:
     def __init__(
         self,
         settings: OpenIGTLinkSettings,
-        handle: Handle,
+        handle: RunningSource,
         push: Push,
         report: Callable[[Event], None],
         onRemoved: Callable[[], None],
@@ -285,12 +285,12 @@ class Connecting:
     """
 
     def __init__(
-        self, start: Callable[[SourceSettings], Handle], pushing: Pushing, report: Callable[[Event], None]
+        self, start: Callable[[SourceSettings], RunningSource], pushing: Pushing, report: Callable[[Event], None]
     ) -> None:
         self._start, self._pushing, self._report = start, pushing, report
-        self._running: list[tuple[Handle, Connector]] = []
+        self._running: list[tuple[RunningSource, Connector]] = []
 
-    def start(self, settings: OpenIGTLinkSettings, stop: Callable[[Handle], None]) -> Handle:
+    def start(self, settings: OpenIGTLinkSettings, stop: Callable[[RunningSource], None]) -> RunningSource:
         """Start a connector and its source.
 
         :param stop: stops the source again when the connector cannot be started.
@@ -322,7 +322,7 @@ class Connecting:
             raise
         return handle
 
-    def stop(self, handle: Handle | None = None) -> None:
+    def stop(self, handle: RunningSource | None = None) -> None:
         """Stop the connector of this source, or all."""
         for pair in list(self._running):
             if handle in (None, pair[0]):

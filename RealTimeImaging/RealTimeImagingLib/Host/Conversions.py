@@ -17,7 +17,7 @@ from ..Conversion.Volumes import natural
 from ..Model.Errors import ConversionError, RealTimeImagingError, SettingsError
 from ..Model.Event import Event
 from ..Scene.MappedSequence import addMappedVolume, addReadSequence
-from .Callbacks import Listeners
+from .Callbacks import Callbacks
 from .ChildProcess import LIBRARY, JobProcess
 
 PROGRAM = os.path.join(LIBRARY, "Conversion", "Child.py")
@@ -71,14 +71,14 @@ _COUNTED = {"done": "done", "skipped": "already converted", "failed": "failed", 
 """The counts of a report, and their labels."""
 
 
-class Conversions:
+class ConversionControl:
     """One conversion at a time.
 
     :param load: loads a converted file.
     :param onChange: called when something of it has changed.
     """
 
-    def __init__(self, listeners: Listeners, load: Callable[[str], object], onChange: Callable[[], None]) -> None:
+    def __init__(self, listeners: Callbacks, load: Callable[[str], object], onChange: Callable[[], None]) -> None:
         self._listeners, self._load, self._onChange = listeners, load, onChange
         self._process: ConversionProcess | None = None
         self._loadWhenDone = False
@@ -192,7 +192,7 @@ class Conversions:
 class ConversionLogic:
     """One part of :class:`RealTimeImagingLogic`, which makes what it needs."""
 
-    conversions: Conversions
+    conversions: ConversionControl
 
     def convertFolder(
         self,
@@ -217,7 +217,7 @@ class ConversionLogic:
         self.conversions.start(settings, loadWhenDone)
 
     def conversionStatus(self) -> dict[str, Any]:
-        """``running``, ``progress``, ``words``, ``left``, ``failed``, ``loading``: see :class:`Conversions`."""
+        """``running``, ``progress``, ``words``, ``left``, ``failed``, ``loading``: see :class:`ConversionControl`."""
         return self.conversions.status()
 
     def conversionReport(self) -> dict[str, Any] | None:

@@ -9,8 +9,8 @@ from typing import Any
 from ..Model.DeviceMessage import DeviceMessage
 from ..Model.Errors import DeviceMessageError, TooManyDevicesError
 from ..Model.Event import Event
-from .Callbacks import Listeners
-from .RunningSource import Handle
+from .Callbacks import Callbacks
+from .RunningSource import RunningSource
 
 MOST_NAMES = 1000
 """Devices that are counted by name; more are counted together, so that no peer can fill the memory."""
@@ -25,7 +25,7 @@ class Messages:
     :param listeners: get every message, in order.
     """
 
-    def __init__(self, listeners: Listeners) -> None:
+    def __init__(self, listeners: Callbacks) -> None:
         self._listeners = listeners
         self.show: Callable[[DeviceMessage], object] = lambda message: None
         """Puts a message into the scene."""
@@ -37,7 +37,7 @@ class Messages:
         """True when something is to be shown."""
         return bool(self._waiting)
 
-    def take(self, handle: Handle, values: dict[str, Any]) -> None:
+    def take(self, handle: RunningSource, values: dict[str, Any]) -> None:
         """Count a message of a source and hand it on; it is shown by :meth:`showWaiting` unless a newer one comes.
 
         :param values: of :meth:`DeviceMessage.toJSON`.

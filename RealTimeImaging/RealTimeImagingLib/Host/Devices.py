@@ -18,9 +18,9 @@ from ..Scene.LiveVolumes import LiveVolumes
 from ..Scene.Planes import isPlaneNode, poseOf
 from ..Scene.Views import Views
 from ..Sources.OpenIGTLink import OpenIGTLinkSettings
-from .Callbacks import Listeners
+from .Callbacks import Callbacks
 from .PlaneFollowing import PlaneFollowing
-from .RunningSource import Handle
+from .RunningSource import RunningSource
 from .Session import Session
 
 PLANE = "PLANE"
@@ -58,7 +58,7 @@ class Control:
     :param scene: the MRML scene.
     """
 
-    def __init__(self, send: Callable[[dict[str, Any]], int], listeners: Listeners, scene: Any) -> None:
+    def __init__(self, send: Callable[[dict[str, Any]], int], listeners: Callbacks, scene: Any) -> None:
         self._hand, self._listeners, self._scene = send, listeners, scene
         self._following: PlaneFollowing | None = None
         self._requests: list[_Request] = []
@@ -252,7 +252,7 @@ class ControlLogic:
     """One part of :class:`RealTimeImagingLogic`, which makes what it needs."""
 
     session: Session
-    listeners: Listeners
+    listeners: Callbacks
     views: Views
     volumes: LiveVolumes
     devices: DeviceNodes
@@ -315,7 +315,7 @@ class ControlLogic:
         """True while a device is connected over OpenIGTLink."""
         return bool(self._connected())
 
-    def _connected(self) -> list[Handle]:
+    def _connected(self) -> list[RunningSource]:
         handles = [one for one in self.session.active() if isinstance(one.settings, OpenIGTLinkSettings)]
         return [handle for handle in handles if handle.peers]
 

@@ -17,10 +17,10 @@ from ..Model.Errors import RingError
 from ..Model.Event import Event
 from ..Model.Frame import Frame, Pixels
 from ..Model.Statistics import Spread, StreamCounts
-from .Callbacks import Listeners
+from .Callbacks import Callbacks
 from .DeviceMessages import Messages
 from .DrawingBudget import DrawingBudget
-from .RunningSource import Handle
+from .RunningSource import RunningSource
 
 SHORTEST_PAUSE = 0.004
 """Seconds between two turns of showing, in which Slicer redraws its window and handles the mouse."""
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class _Waiting:
-    handle: Handle
+    handle: RunningSource
     place: Place | None
     """Where the pixels are in the ring; None when they were copied."""
     values: dict[str, Any]
@@ -84,7 +84,7 @@ class Display:
         self,
         show: Callable[[Frame], Collection[str] | None],
         messages: Messages,
-        listeners: Listeners,
+        listeners: Callbacks,
         onChange: Callable[[], None],
         budget: DrawingBudget,
     ) -> None:
@@ -116,7 +116,7 @@ class Display:
         self._timer.stop()
         self._timer.disconnect("timeout()", self.showDue)
 
-    def take(self, handle: Handle, place: Place, values: dict[str, Any]) -> None:
+    def take(self, handle: RunningSource, place: Place, values: dict[str, Any]) -> None:
         """Take a frame in the place of an older one of its stream.
 
         :param place: where its pixels are in the memory of the source's process.

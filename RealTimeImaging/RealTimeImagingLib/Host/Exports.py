@@ -14,7 +14,7 @@ from ..Model.Errors import RealTimeImagingError, SettingsError
 from ..Model.Event import Event
 from ..Model.Files import makePrivateFolder
 from ..Model.Frame import Matrix, Pixels
-from .Callbacks import Listeners
+from .Callbacks import Callbacks
 from .ChildProcess import LIBRARY, JobProcess
 
 NAMES: dict[type, str] = {
@@ -107,7 +107,7 @@ class Exports:
     :param onChange: called when something of it has changed.
     """
 
-    def __init__(self, listeners: Listeners, onChange: Callable[[], None]) -> None:
+    def __init__(self, listeners: Callbacks, onChange: Callable[[], None]) -> None:
         self._listeners, self._onChange = listeners, onChange
         self._running: list[ExportProcess] = []
         self._ended: ExportProcess | None = None

@@ -14,7 +14,7 @@ from ..Model.Errors import ControlError
 from ..Model.Event import Event
 from ..Model.Frame import Matrix
 from ..Scene.Planes import poseOf
-from .Callbacks import Listeners
+from .Callbacks import Callbacks
 
 SAME = 1e-5
 """Greatest difference, in millimetres and of directions, of positions that are the same."""
@@ -32,7 +32,7 @@ class PlaneFollowing:
     """
 
     def __init__(
-        self, node: Any, rate: float, deliver: Callable[[Matrix], int], listeners: Listeners, scene: Any
+        self, node: Any, rate: float, deliver: Callable[[Matrix], int], listeners: Callbacks, scene: Any
     ) -> None:
         self.node = node
         self._name = node.GetName() or node.GetID()

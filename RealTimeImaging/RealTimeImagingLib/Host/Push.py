@@ -14,9 +14,9 @@ from ..Model.Frame import Frame, Image, Pixels, imageOf
 from ..Model.Settings import SourceSettings
 from ..Sources.Push import PushSettings
 from .AcquisitionProcess import STOP_TIME
-from .Callbacks import Listeners
-from .PushSender import Feed
-from .RunningSource import Handle
+from .Callbacks import Callbacks
+from .PushSender import PushSender
+from .RunningSource import RunningSource
 from .Session import Session
 
 PUMP = 0.02
@@ -27,9 +27,9 @@ START_TIME = 10.0
 
 @dataclass
 class _Source:
-    handle: Handle
-    feed: Feed
-    before: list[Handle] | None = None
+    handle: RunningSource
+    feed: PushSender
+    before: list[RunningSource] | None = None
     """Once it is to end: the sources that end before it, as callbacks may answer their last frames."""
     pending: int = 0
     """Once it is to end: frames that were not taken at the last look."""
@@ -42,7 +42,9 @@ class Pushing:
     :param start: starts a source.
     """
 
-    def __init__(self, session: Session, listeners: Listeners, start: Callable[[SourceSettings], Handle]) -> None:
+    def __init__(
+        self, session: Session, listeners: Callbacks, start: Callable[[SourceSettings], RunningSource]
+    ) -> None:
         self._session, self._listeners, self._start = session, listeners, start
         self._callbacks = listeners.frameCallbacks
         self._callbacks.onArray = self._answer
@@ -82,12 +84,12 @@ class Pushing:
         ):
             raise SettingsError("Frames from Python are taken already; name their stream in push().")
 
-    def adopt(self, handle: Handle) -> None:
+    def adopt(self, handle: RunningSource) -> None:
         """A source was started: note it when it is the one of pushed frames."""
         if handle.feed:
             self._sources.append(_Source(handle, handle.feed))
 
-    def stop(self, handle: Handle) -> bool:
+    def stop(self, handle: RunningSource) -> bool:
         """End this source behind all that was pushed, and behind the sources that are stopping already, as callbacks
         may answer their last frames; False when it is another source's handle."""
         for source in self._sources:

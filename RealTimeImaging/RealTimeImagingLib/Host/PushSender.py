@@ -38,7 +38,7 @@ class _Command:
     """What a process begins with that is started after this command."""
 
 
-class Feed:
+class PushSender:
     """Sends frames, and commands that keep their place among them. Main thread only.
 
     :param folders: the working folders.

@@ -21,7 +21,7 @@ from ..Scene.RecordedSequences import RecordedSequences
 from ..Scene.RecordingViews import RecordingViews
 from .ChildProcess import LIBRARY
 from .Exports import Exports
-from .Recordings import KEPT_BYTES, Recordings
+from .Recordings import KEPT_BYTES, RecordingControl
 from .Session import Session
 
 TEMPLATES = os.path.join(os.path.dirname(LIBRARY), "Resources", "Templates")
@@ -89,7 +89,7 @@ class RecordingLogic:
     moduleName: str
     session: Session
     volumes: LiveVolumes
-    recordings: Recordings
+    recordings: RecordingControl
     sequences: RecordedSequences
     recordingViews: RecordingViews
     exports: Exports
@@ -155,7 +155,7 @@ class RecordingLogic:
 
     def recordingStatus(self) -> dict[str, Any]:
         """``active``, ``name``, ``seconds``, ``recorded``, ``failed``, ``bytes``, ``messages``, ``writing``, ``free``,
-        ``kept``, ``built``: see :meth:`Recordings.status`."""
+        ``kept``, ``built``: see :meth:`RecordingControl.status`."""
         return self.recordings.status()
 
     def keepLast(self, seconds: float, limit: int = KEPT_BYTES) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..Model.Event import Event
 from ..Model.Quantities import counted, sizeText
-from .RunningSource import Handle
+from .RunningSource import RunningSource
 
 
 class RecordingState:
@@ -24,33 +24,33 @@ class RecordingState:
         self.plan: dict[str, Any] = {**plan, "id": id} if plan else {}
         self.stopped = self.settled = self.interrupted = self.repairing = self.posed = self.sceneless = False
         self.browser: Any = None
-        self.untold: list[Handle] = []
+        self.untold: list[RunningSource] = []
         """Sources whose files of this recording are not reported as closed."""
         self.headers: list[str] = []
         self.messages: list[str] = []
         """Manifests of device messages; like the headers, those that no event has reported yet."""
         self._begin = time.monotonic()
         self._end: float | None = None
-        self._stored: dict[Handle, dict[str, Any]] = {}
-        self._before: dict[Handle, tuple[int, int]] = {}
+        self._stored: dict[RunningSource, dict[str, Any]] = {}
+        self._before: dict[RunningSource, tuple[int, int]] = {}
         self._unfinished = ""
         self._told = False
 
     # ---- what happens
 
-    def expect(self, handles: list[Handle]) -> None:
+    def expect(self, handles: list[RunningSource]) -> None:
         """Wait for these sources: each reports when its files are closed."""
         self.untold += [handle for handle in handles if handle not in self.untold]
 
-    def count(self, handle: Handle, stored: Mapping[str, Any]) -> None:
+    def count(self, handle: RunningSource, stored: Mapping[str, Any]) -> None:
         """Take the counts of this recording from a source's process.
 
-        Call it after :meth:`Handle.takeCounts` with the same line.
+        Call it after :meth:`RunningSource.takeCounts` with the same line.
         """
         self._stored[handle] = dict(stored)
         self._before[handle] = (handle.recorded - stored["recorded"], handle.failed - stored["failed"])
 
-    def told(self, handle: Handle, line: Mapping[str, Any]) -> None:
+    def told(self, handle: RunningSource, line: Mapping[str, Any]) -> None:
         """Note that a source's process has closed its files: its counts are final."""
         self._before.pop(handle, None)
         self._unfinished = self._unfinished or line.get("unfinished", "")

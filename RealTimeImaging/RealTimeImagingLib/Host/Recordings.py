@@ -16,9 +16,9 @@ from ..Recording import checkAttributes, fileName
 from ..Recording.Layout import prepareFolder
 from ..Scene.RecordedSequences import RecordedSequences
 from ..Sources.Folder import checkRecordingFolder
-from .Callbacks import Listeners
+from .Callbacks import Callbacks
 from .RecordingState import RecordingState
-from .RunningSource import Handle
+from .RunningSource import RunningSource
 from .Session import Session
 
 BUILD_PAUSE, BUILD_TURN = 10, 0.01
@@ -29,7 +29,7 @@ KEPT_BYTES = 1 << 30
 Repaired = dict[str, Any]
 
 
-class Recordings:
+class RecordingControl:
     """One recording at a time, of all sources; those before it may still be written, or be on their way into the scene.
 
     :param session: whose frames are recorded.
@@ -41,7 +41,7 @@ class Recordings:
     def __init__(
         self,
         session: Session,
-        listeners: Listeners,
+        listeners: Callbacks,
         sequences: RecordedSequences,
         onChange: Callable[[], None],
         onComplete: Callable[[list[str]], None],
@@ -207,7 +207,7 @@ class Recordings:
         self._builder.stop()
         self._builder.disconnect("timeout()", self._build)
 
-    def _orders(self, handle: Handle) -> list[dict[str, Any]]:
+    def _orders(self, handle: RunningSource) -> list[dict[str, Any]]:
         orders: list[dict[str, Any]] = []
         if self._current:
             orders.append({"command": "record", **self._current.plan})
@@ -218,7 +218,7 @@ class Recordings:
             orders.append({"command": "keep", **self._keep})
         return orders
 
-    def _stored(self, handle: Handle, line: dict[str, Any]) -> None:
+    def _stored(self, handle: RunningSource, line: dict[str, Any]) -> None:
         if "repaired" in line:
             self._repaired(line["repaired"])
         stored = line.get("stored") or (line.get("storage") or {}).get("stored")

@@ -9,10 +9,10 @@ from ..Model.Settings import SourceSettings
 from ..Model.Statistics import StreamCounts
 from ..Sources.Folder.Host import FolderHints
 from .AcquisitionProcess import AcquisitionProcess
-from .PushSender import Feed
+from .PushSender import PushSender
 
 
-class Handle:
+class RunningSource:
     """One started source. ``state`` is "starting", "running", "stopping", "stopped" or "failed"."""
 
     def __init__(self, settings: SourceSettings) -> None:
@@ -38,7 +38,7 @@ class Handle:
         self.details: dict[str, Any] = {}
         """What the source has to tell beside its status, such as the token of one that is sent images over HTTP."""
         self.storage: dict[str, Any] = {}
-        """The last line ``storage`` of the process: see :class:`Store`."""
+        """The last line ``storage`` of the process: see :class:`WorkerRecording`."""
         self.broadcast: dict[str, Any] = {}
         """What the process said last of those to whom it sends its images: see :class:`Broadcast`."""
         self.retired = False
@@ -46,7 +46,7 @@ class Handle:
         self.held = 0
         """Slots of the process's memory that frames hold while they wait to be shown."""
         self.process: AcquisitionProcess | None = None
-        self.feed: Feed | None = None
+        self.feed: PushSender | None = None
         """The way of frames made in Python; None for all other sources."""
         self.ending = False
         """True when it was stopped and has still to deliver what was pushed before."""

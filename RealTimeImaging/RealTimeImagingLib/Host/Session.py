@@ -16,12 +16,12 @@ from ..Model.Statistics import StreamCounts
 from ..Sources.Folder import FolderSettings
 from ..Sources.Push import PushSettings
 from .AcquisitionProcess import AcquisitionProcess
-from .Callbacks import Listeners
+from .Callbacks import Callbacks
 from .DeviceMessages import Messages
 from .Display import Display
 from .DrawingBudget import DrawingBudget
-from .PushSender import Feed
-from .RunningSource import Handle
+from .PushSender import PushSender
+from .RunningSource import RunningSource
 
 
 class Session:
@@ -37,26 +37,26 @@ class Session:
     def __init__(
         self,
         show: Callable[[Frame], Collection[str] | None],
-        listeners: Listeners,
+        listeners: Callbacks,
         onChange: Callable[[], None],
         budget: DrawingBudget,
     ) -> None:
         self._listeners, self._onChange = listeners, onChange
-        self.orderGivers: list[Callable[[Handle], list[dict[str, Any]]]] = []
+        self.orderGivers: list[Callable[[RunningSource], list[dict[str, Any]]]] = []
         """Give the commands with which each process of a source begins."""
-        self.onStored: Callable[[Handle, dict[str, Any]], None] = lambda handle, line: None
+        self.onStored: Callable[[RunningSource, dict[str, Any]], None] = lambda handle, line: None
         """Called with each line that tells of stored files."""
         self.messages = Messages(listeners)
         """What devices say beside images."""
         self.display = Display(show, self.messages, listeners, onChange, budget)
         """Shows the newest frame of each stream when the views have time for it."""
-        self.handles: list[Handle] = []
+        self.handles: list[RunningSource] = []
         """The sources that count: those that run, and those that were stopped since the first of them was started."""
-        self._retired: list[Handle] = []
+        self._retired: list[RunningSource] = []
 
     # ---- sources
 
-    def start(self, settings: SourceSettings) -> Handle:
+    def start(self, settings: SourceSettings) -> RunningSource:
         """Start a source; its frames come while the event loop runs.
 
         :raises SettingsError: another running source has a stream of this name.
@@ -68,7 +68,7 @@ class Session:
         if not self.active():
             self.handles.clear()
             self.display.reset()
-        handle = Handle(settings)
+        handle = RunningSource(settings)
         handle.streams[name] = name
         handle.process = AcquisitionProcess(
             settings,
@@ -83,15 +83,15 @@ class Session:
             handle.watch(settings.folder)
         elif isinstance(settings, PushSettings):
             lost = partial(self._report, "push-lost", "error")
-            handle.feed = Feed(handle.process.folders, handle.process.send, lost, partial(self.orders, handle))
+            handle.feed = PushSender(handle.process.folders, handle.process.send, lost, partial(self.orders, handle))
         self._onChange()
         return handle
 
-    def orders(self, handle: Handle) -> list[dict[str, Any]]:
+    def orders(self, handle: RunningSource) -> list[dict[str, Any]]:
         """The commands with which a process of this source begins."""
         return [order for give in self.orderGivers for order in give(handle)]
 
-    def claim(self, handle: Handle, stream: str) -> None:
+    def claim(self, handle: RunningSource, stream: str) -> None:
         """Give a source a stream of this name.
 
         :raises SettingsError: another running source has it.
@@ -104,7 +104,7 @@ class Session:
         if any(stream in handle.streams.values() for handle in self.active()):
             raise SettingsError(f"A running source has the stream {stream} already; give this one another name.")
 
-    def stop(self, handle: Handle | None = None) -> None:
+    def stop(self, handle: RunningSource | None = None) -> None:
         """Stop one source or all; the last frames and counts come within two seconds."""
         for one in [handle] if handle else self.running():
             if one.process:
@@ -135,14 +135,14 @@ class Session:
         self.close()
         self.display.close()
 
-    def runningWith(self, stream: str) -> Handle | None:
+    def runningWith(self, stream: str) -> RunningSource | None:
         """The running source of a stream; None when there is none."""
         for handle in self.handles:
             if not handle.ended and (stream in handle.counts or stream in handle.streams.values()):
                 return handle
         return None
 
-    def running(self) -> list[Handle]:
+    def running(self) -> list[RunningSource]:
         """The sources that have not ended."""
         return [handle for handle in [*self._retired, *self.handles] if not handle.ended]
 
@@ -150,7 +150,7 @@ class Session:
         """Counts of every stream of the sources that count, the latest of each name."""
         return {name: counts for handle in self.handles for name, counts in handle.counts.items()}
 
-    def active(self) -> list[Handle]:
+    def active(self) -> list[RunningSource]:
         """The sources that run and are not about to end."""
         return [handle for handle in self.handles if not handle.ended and handle.state != "stopping"]
 
@@ -165,7 +165,7 @@ class Session:
         self.handles = [handle for handle in self.handles if not handle.retired]
         self._retired = [handle for handle in self._retired if not handle.ended]
 
-    def broadcast(self, command: str, **values: Any) -> list[Handle]:
+    def broadcast(self, command: str, **values: Any) -> list[RunningSource]:
         """Send a command to all sources that are not about to end; returns them."""
         active = self.active()
         for handle in active:
@@ -208,7 +208,7 @@ class Session:
 
     # ---- lines of the processes
 
-    def _take(self, handle: Handle, line: dict[str, Any]) -> None:
+    def _take(self, handle: RunningSource, line: dict[str, Any]) -> None:
         if "frame" in line:
             self._queue(handle, line["frame"], Place(**line["place"]))
         if "message" in line and not handle.retired:
@@ -233,7 +233,7 @@ class Session:
                 handle.folderIsThere(event.code in ("folder-there", "folder-back"))
             self._listeners.report(event)
 
-    def _queue(self, handle: Handle, values: dict[str, Any], place: Place) -> None:
+    def _queue(self, handle: RunningSource, values: dict[str, Any], place: Place) -> None:
         if handle.retired:
             if handle.process:
                 handle.process.release([place])
@@ -241,18 +241,18 @@ class Session:
         stream = self._streamName(handle, values["stream"])
         self.display.take(handle, place, {**values, "stream": stream})
 
-    def _streamName(self, handle: Handle, name: str) -> str:
+    def _streamName(self, handle: RunningSource, name: str) -> str:
         if name not in handle.streams:
             taken = {used for other in self.active() for used in other.streams.values()}
             free = (f"{name} {number}" if number > 1 else name for number in range(1, len(taken) + 2))
             handle.streams[name] = next(one for one in free if one not in taken)
         return handle.streams[name]
 
-    def _died(self, handle: Handle) -> None:
+    def _died(self, handle: RunningSource) -> None:
         self._settle(handle)
         handle.peers.clear()
 
-    def _settle(self, handle: Handle) -> None:
+    def _settle(self, handle: RunningSource) -> None:
         # What the ended process had received and did not pass on will not be shown.
         self.display.showAll()
         for name, total in handle.received.items():

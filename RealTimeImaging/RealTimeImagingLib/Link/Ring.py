@@ -87,7 +87,7 @@ class RingWriter:
         self.onDropped: Callable[[], None] = lambda: None
         """Called when lent memory is released, from any thread at any moment. It must not take a lock."""
 
-    def lend(self, nbytes: int) -> Pixels | None:
+    def getBuffer(self, nbytes: int) -> Pixels | None:
         """Memory of a free slot to decode into, uint8; None when there is none of that size."""
         self._collect()
         current = self._generations.get(self._newest)

@@ -290,7 +290,7 @@ class _Partial:
         return whole + sum(part.nbytes + _OVERHEAD for _, part in self.waiting.values())
 
 
-class Parts:
+class PartialImages:
     """Keeps what was sent of the images of devices that send parts.
 
     A device is known to send parts once it did. A whole image is kept as well, so that the parts after it change it:

@@ -131,7 +131,7 @@ class Memory:
     :ivar borrowed: number of times that memory was lent.
     """
 
-    def __init__(self, intake: Intake, account: Account) -> None:
+    def __init__(self, intake: ReceiveBuffer, account: Account) -> None:
         self._intake, self._account = intake, account
         self._memory: Pixels | None = None
         self._memorySize = 0
@@ -215,7 +215,7 @@ Steps = Generator[bool, None, Made]
 """Yields False when more bytes are needed, and True (not in this file) when something is ready for the caller."""
 
 
-class Intake:
+class ReceiveBuffer:
     """Takes bytes in as they come and gives them out as they are asked for.
 
     The methods that give are generators which yield while too little is there: ``raw = yield from intake.take(58)``.

@@ -19,9 +19,9 @@ from .Header import (
     checkVersion,
     takeFullName,
 )
-from .ImageMessage import IMAGE_HEADER_SIZE, MOST_DEVICES, ImageHeader, ImageMessage, Parts
+from .ImageMessage import IMAGE_HEADER_SIZE, MOST_DEVICES, ImageHeader, ImageMessage, PartialImages
 from .Queries import create
-from .ReceiveBuffer import BUFFER_SIZE, Budgets, Intake, Lend, Memory, Steps
+from .ReceiveBuffer import BUFFER_SIZE, Budgets, Lend, Memory, ReceiveBuffer, Steps
 from .Report import Counts, Problem
 
 DEFAULT_SIZE_LIMIT = 1 << 30
@@ -65,8 +65,8 @@ class Receiver:
     copy in lent memory: zeros where nothing came yet (see Parts for what a whole image before the parts does, and for
     how many bytes have to come before a large one is given).
 
-    :param lend: asked for exactly the bytes of the pixels of each image; own memory is made where it gives None. It is
-        asked for the next image after the caller was given the one before.
+    :param getBuffer: gives memory of exactly the bytes of an image's pixels; own memory is made where it gives None. It
+        is asked for the next image after the caller was given the one before.
     :param checkCRC: False leaves the checksum out.
     :param sizeLimit: most bytes of one message (of those without arrays 16 MiB).
     :param budgets: memory that this connection shares with others; None: its own, each budget of ``sizeLimit``.
@@ -76,7 +76,7 @@ class Receiver:
 
     def __init__(
         self,
-        lend: Lend = lambda nbytes: None,
+        getBuffer: Lend = lambda nbytes: None,
         *,
         checkCRC: bool = True,
         sizeLimit: int = DEFAULT_SIZE_LIMIT,
@@ -84,13 +84,13 @@ class Receiver:
     ) -> None:
         self.broken = False
         self.counts = Counts()
-        self._lend, self._checkCRC, self._sizeLimit = lend, checkCRC, sizeLimit
+        self._getBuffer, self._checkCRC, self._sizeLimit = getBuffer, checkCRC, sizeLimit
         self._budgets = budgets or Budgets.of(sizeLimit)
         self._account = self._budgets.receiving.open(self._giveWay)
         self._partsAccount = self._budgets.parts.open(lambda: self._parts.clear())
-        self._parts = Parts(self._partsAccount)
+        self._parts = PartialImages(self._partsAccount)
         self._toldParts: set[str] = set()
-        self._intake = Intake()
+        self._intake = ReceiveBuffer()
         self._memory = Memory(self._intake, self._account)
         self._current: Header | None = None
         self._finished = False
@@ -262,7 +262,7 @@ class Receiver:
         image.check(contentSize - IMAGE_HEADER_SIZE)
         _checkSize(image.nbytes, self._sizeLimit)
         _checkMetadata(extended)
-        yield from self._memory.fill(image.partBytes, self._lend(image.nbytes) if image.whole else None)
+        yield from self._memory.fill(image.partBytes, self._getBuffer(image.nbytes) if image.whole else None)
         # The peer may pause here, too: memory that is lent is given back until all is there.
         trailer = b""
         while len(trailer) < extended.trailer:
@@ -278,7 +278,7 @@ class Receiver:
             if whole is None:
                 self._tellParts(device, image)
                 return
-            lent = self._lend(image.nbytes)
+            lent = self._getBuffer(image.nbytes)
             memory = np.empty(image.nbytes, np.uint8) if lent is None else lent
             pixels = memory[: image.nbytes].view(image.dtype).reshape(image.shape)
             np.copyto(pixels, whole)

@@ -12,7 +12,7 @@ from ..Model.Errors import RealTimeImagingError
 from .Section import Section
 
 
-class DetailsSection(Section):
+class MetadataSection(Section):
     """Names and values, which the logic gets with every change."""
 
     def __init__(self, ui: Any, logic: Any, complain: Callable[[str], None]) -> None:

@@ -11,11 +11,11 @@ from .CameraSection import CameraSection
 from .ConvertSection import ConvertSection
 from .DevicesSection import DevicesSection
 from .LiveSection import LiveSection
-from .MetadataSection import DetailsSection
+from .MetadataSection import MetadataSection
 from .RecordSection import RecordSection, SaveSection
 from .Section import Complaint, makePlain
 from .SourceSection import SourceSection
-from .StatusSection import WhatSection
+from .StatusSection import StatusSection
 
 REFRESH = 200
 """Milliseconds between two refreshes at the least: figures that change faster cannot be read."""
@@ -39,8 +39,8 @@ class Panel:
         makePlain(vars(ui).values())
         complaint = Complaint(ui.sourceComplaintLabel)
         self._source = SourceSection(ui, logic, complaint)
-        self._details = DetailsSection(ui, logic, Complaint(ui.metadataLabel))
-        self._what = WhatSection(ui, logic, complaint, self._source)
+        self._details = MetadataSection(ui, logic, Complaint(ui.metadataLabel))
+        self._what = StatusSection(ui, logic, complaint, self._source)
         self._sections = [
             self._source,
             CameraSection(ui, logic, complaint),

@@ -13,7 +13,7 @@ import ctk
 import slicer
 from slicer.i18n import tr as _
 
-from ..Host.RunningSource import Handle
+from ..Host.RunningSource import RunningSource
 from ..Model.Errors import RealTimeImagingError, SettingsError
 from ..Model.Settings import SourceSettings
 from ..Sources import settingsFromJSON
@@ -77,7 +77,7 @@ class SourceSection(Section):
         """Instruction for the chosen source while no source runs."""
         return str(self._chosen.idle())
 
-    def origin(self, handle: Handle) -> str:
+    def origin(self, handle: RunningSource) -> str:
         """Sender of a running source's images."""
         if self.logic.isSimulated(handle):
             return str(_("the simulated scanner"))

@@ -10,7 +10,7 @@ import qt
 from slicer.i18n import tr as _
 
 from ..Conversion.Report import lasting
-from ..Host.RunningSource import Handle
+from ..Host.RunningSource import RunningSource
 from ..Model.Event import Event
 from .Section import Section, breakable, plainTip, show, warningColour
 
@@ -29,11 +29,11 @@ class Sources(Protocol):
     def idle(self) -> str:
         """Instruction while no source runs."""
 
-    def origin(self, handle: Handle) -> str:
+    def origin(self, handle: RunningSource) -> str:
         """Sender of a source's images."""
 
 
-class WhatSection(Section):
+class StatusSection(Section):
     """Words and figures.
 
     :param sources: knows the source that is chosen.
@@ -50,9 +50,9 @@ class WhatSection(Section):
     ) -> None:
         super().__init__(ui, logic, complain)
         self._sources, self._clock = sources, clock
-        self._flows: dict[Handle, _Flow] = {}
+        self._flows: dict[RunningSource, _Flow] = {}
         self._eventShown: Any = None
-        self._run: Handle | None = None
+        self._run: RunningSource | None = None
         """The first source of the run."""
         self._before: Event | None = None
         """The last event before the run began."""
@@ -106,7 +106,7 @@ class WhatSection(Section):
             texts = [self._sources.idle()]
         show(self.ui.statusLabel, "\n".join(texts), failed and not active)
 
-    def _stateOf(self, source: Handle) -> str:
+    def _stateOf(self, source: RunningSource) -> str:
         now = self._clock()
         rate = sum(one.framesPerSecond(time.time()) for one in source.counts.values())
         flow = self._flows[source]

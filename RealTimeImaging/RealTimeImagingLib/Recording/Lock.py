@@ -89,7 +89,7 @@ class Lock:
         except OSError:
             return False
 
-    def lend(self, holder: str) -> None:
+    def getBuffer(self, holder: str) -> None:
         """Close the file; the lock now counts as held while the holder is held.
 
         :param holder: name of the holder's file, in the same folder.

@@ -108,7 +108,7 @@ class Recorder:
         if self._growing:
             self._growing.rest()
         if self._lock and holder:
-            self._lock.lend(holder)
+            self._lock.getBuffer(holder)
 
     def finish(self) -> list[str]:
         """Close the files; the paths of the headers that Slicer opens. The second call does nothing more."""

@@ -55,7 +55,7 @@ def _copied(path: str, name: str) -> Shot:
     return Shot(name, data, tuple(checksum(image.pixels) for image in reader.images()))
 
 
-class Scanner:
+class FolderScanner:
     """Writes shots into a folder.
 
     :param folder: where to; made when missing.

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import IO
 
 from RealTimeImagingLib.Model.Errors import RealTimeImagingError
-from RealTimeImagingLib.Simulator.FolderScanner import MODES, Scanner, shots
+from RealTimeImagingLib.Simulator.FolderScanner import MODES, FolderScanner, shots
 from RealTimeImagingLib.Simulator.Images import images
 from RealTimeImagingLib.Simulator.PostingScanner import PostingScanner
 
@@ -33,7 +33,7 @@ def main() -> int:
         log = stack.enter_context(open(options.log, "w", encoding="utf-8")) if options.log else None
         try:
             if options.folder:
-                scanner = Scanner(options.folder, options.fps, options.mode, log, options.keep)
+                scanner = FolderScanner(options.folder, options.fps, options.mode, log, options.keep)
                 scanner.send(itertools.islice(shots(options.input, options.loop), options.frames), stopped.is_set)
             elif options.post:
                 _post(options, log, stopped.is_set)

@@ -52,7 +52,7 @@ class OpenFile:
     deaths: int = 0
 
 
-class Journal:
+class Checkpoint:
     """The session's memory, written by the acquisition process and read by the one that follows it.
 
     :param folder: the working folder; made by Slicer's side, which also removes it.
@@ -194,7 +194,7 @@ class Journal:
         for handle in (*self._states, self._files, self._numbers):
             os.close(handle)
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> Checkpoint:
         return self
 
     def __exit__(

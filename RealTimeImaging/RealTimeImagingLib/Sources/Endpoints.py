@@ -22,7 +22,7 @@ Connected = tuple[socket.socket, str]
 """A socket and the peer's address with its port, for people."""
 
 
-class Door(Protocol):
+class Endpoint(Protocol):
     """Where connections come from."""
 
     due: float
@@ -131,7 +131,7 @@ class Listener:
         return any(one in network for one in (address, mapped) if one for network in self._allowed)
 
 
-class Dialer:
+class Connector:
     """Connects to one peer, and again when the connection ends.
 
     :param host: name or address.

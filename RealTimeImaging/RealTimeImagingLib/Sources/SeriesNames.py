@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..Formats.DICOM.Header import Header
-from .Checkpoint import Journal
+from .Checkpoint import Checkpoint
 
 NAMES = "dicomStreams"
 """Under which the journal keeps them."""
@@ -15,13 +15,13 @@ _LONGEST = 60
 class Streams:
     """Names of streams by series.
 
-    :param journal: keeps them over a restart.
+    :param checkpoint: keeps them over a restart.
     :param otherwise: the name of a series without a description.
     """
 
-    def __init__(self, journal: Journal, otherwise: str) -> None:
-        self._journal, self._otherwise = journal, otherwise
-        self._names: dict[str, str] = journal.kept.get(NAMES, {})
+    def __init__(self, checkpoint: Checkpoint, otherwise: str) -> None:
+        self._checkpoint, self._otherwise = checkpoint, otherwise
+        self._names: dict[str, str] = checkpoint.kept.get(NAMES, {})
 
     def of(self, header: Header) -> str:
         """Description and number of the series; with a number behind when another series has that name."""
@@ -35,5 +35,5 @@ class Streams:
             if len(self._names) >= _MOST:
                 del self._names[next(iter(self._names))]
             self._names[header.series] = name
-            self._journal.keep(**{NAMES: self._names})
+            self._checkpoint.keep(**{NAMES: self._names})
         return name

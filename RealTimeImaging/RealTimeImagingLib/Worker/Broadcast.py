@@ -10,7 +10,7 @@ from ..Model.DeviceMessage import DeviceMessage
 from ..Model.Event import Event
 from ..Model.Frame import Frame
 from ..Sources.OpenIGTLink import BroadcastSettings
-from .Frames import Outlet
+from .Frames import FrameSender
 
 if TYPE_CHECKING:
     from .Broadcaster import Broadcaster
@@ -27,12 +27,12 @@ class Broadcast:
 
     Lines: ``broadcast``, see :meth:`Broadcaster.status`; empty when it has ended.
 
-    :param outlet: takes events and lines.
+    :param sender: takes events and lines.
     :param counts: the cumulative counts that go with each event.
     """
 
-    def __init__(self, outlet: Outlet, counts: Callable[[], dict[str, Any]]) -> None:
-        self._outlet, self._counts = outlet, counts
+    def __init__(self, sender: FrameSender, counts: Callable[[], dict[str, Any]]) -> None:
+        self._sender, self._counts = sender, counts
         self._broadcaster: Broadcaster | None = None
         self._ending: Broadcaster | None = None
         self._next: BroadcastSettings | None = None
@@ -111,7 +111,7 @@ class Broadcast:
     def _tellStatus(self, status: dict[str, Any]) -> None:
         if status != self._told:
             self._told = status
-            self._outlet.tell({"broadcast": status})
+            self._sender.tell({"broadcast": status})
 
     def _tellEvent(self, event: Event) -> None:
-        self._outlet.event(event, self._counts())
+        self._sender.event(event, self._counts())

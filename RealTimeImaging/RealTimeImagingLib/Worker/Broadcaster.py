@@ -89,7 +89,7 @@ class Memories:
         self._lent = used + spare[-SPARE:]
         return found
 
-    def lend(self, memory: Pixels, packet: Packet) -> None:
+    def getBuffer(self, memory: Pixels, packet: Packet) -> None:
         """The memory is the packet's until the packet is gone."""
         self._lent.append((memory, weakref.ref(packet)))
 
@@ -98,7 +98,7 @@ class Memories:
         self._lent.clear()
 
 
-class Client:
+class Subscriber:
     """One who is connected.
 
     :param peer: the connection.
@@ -203,7 +203,7 @@ class Broadcaster:
         self.settings, self._tell = settings, tell
         self._door = Listener(settings.host, settings.port, settings.allowed, "see the images")
         self._peers = Peers(self._door, _receiver, unread=STALLED + 2 * PATIENCE)
-        self._clients: dict[str, Client] = {}
+        self._clients: dict[str, Subscriber] = {}
         self._served = self._sent = self._lost = 0
         """Of those who have left."""
         self._memories = Memories()
@@ -233,7 +233,7 @@ class Broadcaster:
         message.metadata, message.message_id = dict(frame.attributes), frame.number & 0xFFFFFFFF
         self._addFullName(message, frame.stream)
         packet = Packet(message, memory.nbytes)
-        self._memories.lend(memory, packet)
+        self._memories.getBuffer(memory, packet)
         self._offer(packet)
 
     def giveMessage(self, message: DeviceMessage) -> None:
@@ -304,7 +304,7 @@ class Broadcaster:
         for client in self._clients.values():
             self._send(client)
 
-    def _send(self, client: Client) -> None:
+    def _send(self, client: Subscriber) -> None:
         while packet := self._take(client):
             try:
                 self._peers.send(packet.buffers(self.settings.version), [client.peer])
@@ -315,7 +315,7 @@ class Broadcaster:
                     self._unsent.add(str(error))
                     self._tell(Event("not-sent", str(error), "warning", packet.key[1]))
 
-    def _take(self, client: Client) -> Packet | None:
+    def _take(self, client: Subscriber) -> Packet | None:
         with self._lock:
             return client.take(time.monotonic())
 
@@ -325,7 +325,7 @@ class Broadcaster:
         if event.code == "connected":
             peer = next(one for one in self._peers.connected if one.name == event.subject)
             with self._lock:
-                self._clients[peer.name] = Client(peer, time.monotonic())
+                self._clients[peer.name] = Subscriber(peer, time.monotonic())
         elif event.code == "disconnected" and event.subject in self._clients:
             client = self._leave(event.subject)
             lost = f", and {client.lost} did not reach it" if client.lost else ""
@@ -333,7 +333,7 @@ class Broadcaster:
             return replace(event, text=text, level="warning" if client.lost else "info")
         return event
 
-    def _leave(self, name: str) -> Client:
+    def _leave(self, name: str) -> Subscriber:
         with self._lock:
             client = self._clients.pop(name)
             client.leave(time.monotonic())
@@ -341,7 +341,7 @@ class Broadcaster:
             self._lost += client.lost
         return client
 
-    def _answer(self, client: Client, item: Message | Problem) -> None:
+    def _answer(self, client: Subscriber, item: Message | Problem) -> None:
         answer: Message
         if isinstance(item, QueryMessage) and item.message_type == "GET_STATUS":
             answer = StatusMessage(device_name=item.device_name)

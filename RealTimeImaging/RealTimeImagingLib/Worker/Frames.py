@@ -18,7 +18,7 @@ from ..Model.Event import Event
 from ..Model.Frame import Frame, Pixels
 
 
-class Outlet:
+class FrameSender:
     """Hands frames and events to Slicer's side; thread-safe.
 
     :param ring: where pixels go.
@@ -50,10 +50,10 @@ class Outlet:
             self._note(counts)
             self._pass()
 
-    def lend(self, nbytes: int) -> Pixels | None:
+    def getBuffer(self, nbytes: int) -> Pixels | None:
         """Memory to decode the next frame into, which then needs no copy; None when there is none to spare."""
         with self._lock:
-            memory = None if self._waiting else self._ring.lend(nbytes)
+            memory = None if self._waiting else self._ring.getBuffer(nbytes)
             if memory is not None and self._watcher is None:
                 self._watcher = threading.Thread(target=self._watchDrops, name="slots", daemon=True)
                 self._watcher.start()
@@ -141,7 +141,7 @@ class Outlet:
         return {**self._counts, "received": self._received} if self._counts else {}
 
 
-class RingInlet:
+class FrameReceiver:
     """The acquisition process's end of the ring that Slicer writes.
 
     :param folders: the working folders.

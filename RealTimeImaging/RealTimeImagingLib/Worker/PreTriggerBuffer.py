@@ -14,7 +14,7 @@ MESSAGE_BYTES = 64 << 20
 """Most memory for the messages of devices that are kept."""
 
 
-class KeptFrames:
+class PreTriggerBuffer:
     """The last frames of all streams, in memory.
 
     :param seconds: how far back.
@@ -47,7 +47,7 @@ class KeptFrames:
         return {"seconds": round(seconds, 1), "frames": len(self._frames), "bytes": self._bytes}
 
 
-class KeptMessages:
+class PreTriggerMessages:
     """What the devices said last, in memory.
 
     :param seconds: how far back.

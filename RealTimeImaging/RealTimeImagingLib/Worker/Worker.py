@@ -27,12 +27,12 @@ from ..Model.DeviceMessage import DeviceMessage
 from ..Model.Event import Event
 from ..Model.Frame import Frame
 from ..Sources import settingsFromJSON
-from ..Sources.Checkpoint import Journal
+from ..Sources.Checkpoint import Checkpoint
 from ..Sources.Kinds import openSource
 from ..Sources.Source import Arrival, Buffered, Detailed, Source
 from .Broadcast import Broadcast
-from .Frames import Outlet, RingInlet
-from .WorkerRecording import Store
+from .Frames import FrameReceiver, FrameSender
+from .WorkerRecording import WorkerRecording
 
 PATIENCE = 0.25
 """Seconds a source may wait before it is asked again."""
@@ -49,8 +49,8 @@ class Worker:
     """Moves what a source gives to the outlet until it is told to stop.
 
     :param open_: opens the source; called in run(), which a share that hangs may hold up.
-    :param journal: numbers the frames.
-    :param outlet: takes frames and events.
+    :param checkpoint: numbers the frames.
+    :param sender: takes frames and events.
     :param commands: obeyed before the source is opened.
     """
 
@@ -58,11 +58,15 @@ class Worker:
     """Seconds without progress of a recording after which its process counts as hung."""
 
     def __init__(
-        self, open_: Callable[[], Source], journal: Journal, outlet: Outlet, commands: Sequence[dict[str, Any]] = ()
+        self,
+        open_: Callable[[], Source],
+        checkpoint: Checkpoint,
+        sender: FrameSender,
+        commands: Sequence[dict[str, Any]] = (),
     ) -> None:
-        self._open, self._journal, self._outlet = open_, journal, outlet
-        self._store = Store(journal, outlet, self._counts)
-        self._broadcast = Broadcast(outlet, self._counts)
+        self._open, self._checkpoint, self._sender = open_, checkpoint, sender
+        self._store = WorkerRecording(checkpoint, sender, self._counts)
+        self._broadcast = Broadcast(sender, self._counts)
         self._source: Source | None = None
         self._first = commands
         self._commands: deque[dict[str, Any]] = deque()
@@ -75,7 +79,7 @@ class Worker:
     def command(self, values: dict[str, Any]) -> None:
         """Take a command, from any thread."""
         if values["command"] == "release":
-            self._outlet.release(values["slots"])
+            self._sender.release(values["slots"])
             return
         if values["command"] == "stop":
             self._stopping.set()
@@ -89,8 +93,8 @@ class Worker:
         for values in self._first:
             self._obey(values)
         source = self._source = self._open()
-        self._outlet.tell({"ready": True, "counts": self._allCounts()})
-        self._outlet.flush(LAST_WORDS)
+        self._sender.tell({"ready": True, "counts": self._allCounts()})
+        self._sender.flush(LAST_WORDS)
         while not self._stopping.is_set():
             while self._commands:
                 self._obey(self._commands.popleft())
@@ -116,18 +120,18 @@ class Worker:
         source.close()
         self._store.close()
         self._broadcast.close()
-        self._outlet.drain(DRAIN)
-        self._outlet.tell({"end": True, "counts": self._allCounts()})
-        self._outlet.waitForReleases(DRAIN)
+        self._sender.drain(DRAIN)
+        self._sender.tell({"end": True, "counts": self._allCounts()})
+        self._sender.waitForReleases(DRAIN)
 
     def _handOn(self, item: Arrival | Event | DeviceMessage) -> None:
         if isinstance(item, Event):
-            self._outlet.event(item, self._counts())
+            self._sender.event(item, self._counts())
             if item.level == "error":
-                self._outlet.flush(LAST_WORDS)
+                self._sender.flush(LAST_WORDS)
         elif isinstance(item, DeviceMessage):
             self._store.appendMessage(item)
-            self._outlet.tell({"message": item.toJSON()})
+            self._sender.tell({"message": item.toJSON()})
             self._broadcast.giveMessage(item)
         else:
             self._accept(item)
@@ -138,17 +142,17 @@ class Worker:
             image.pixels,
             image.ijkToRAS,
             arrival.stream,
-            self._journal.next(arrival.stream),
+            self._checkpoint.next(arrival.stream),
             arrival.receiveTime,
             image.deviceTime,
             image.attributes,
         )
         # Stored before it counts: a death in between stores it twice, with the same number, and never not at all.
         stored = self._store.append(frame)
-        self._journal.accept(arrival.stream, stored)
+        self._checkpoint.accept(arrival.stream, stored)
         if arrival.accepted:
             arrival.accepted(frame.number, stored)
-        self._outlet.show(frame, {**self._counts(), "received": {frame.stream: frame.number + 1}})
+        self._sender.show(frame, {**self._counts(), "received": {frame.stream: frame.number + 1}})
         self._broadcast.give(frame)
         self._store.tell()
         self._tellJournal()
@@ -171,43 +175,43 @@ class Worker:
         return self._store.progressed
 
     def _allCounts(self) -> dict[str, Any]:
-        return {**self._counts(), "received": dict(self._journal.numbers)}
+        return {**self._counts(), "received": dict(self._checkpoint.numbers)}
 
     def _counts(self) -> dict[str, Any]:
-        journal = self._journal
+        checkpoint = self._checkpoint
         return {
             "received": {},
-            "rejected": journal.rejected,
-            "recorded": journal.recorded,
-            "failed": journal.failed,
+            "rejected": checkpoint.rejected,
+            "recorded": checkpoint.recorded,
+            "failed": checkpoint.failed,
         }
 
     def _tellJournal(self) -> None:
-        problem, folder = self._journal.problem, self._journal.folder
+        problem, folder = self._checkpoint.problem, self._checkpoint.folder
         if problem == self._toldProblem:
             return
         if problem and not self._toldProblem:
             text = f"The temporary folder {folder} cannot be written: {problem}. "
             text += "Images are still received and recorded, but this source cannot be restarted after a crash. "
             text += "Free space on that disk."
-            self._outlet.event(Event("temporary-folder", text, "warning", folder), self._counts())
+            self._sender.event(Event("temporary-folder", text, "warning", folder), self._counts())
         elif not problem:
             text = f"The temporary folder {folder} can be written again."
-            self._outlet.event(Event("temporary-folder", text, "info", folder), self._counts())
+            self._sender.event(Event("temporary-folder", text, "info", folder), self._counts())
         self._toldProblem = problem
-        self._outlet.tell({"journal": problem})
+        self._sender.tell({"journal": problem})
 
     def _tellDetails(self, source: Source) -> None:
         if isinstance(source, Detailed) and source.details != self._toldDetails:
             self._toldDetails = dict(source.details)
-            self._outlet.tell({"details": self._toldDetails})
+            self._sender.tell({"details": self._toldDetails})
 
     def _tellStatus(self, status: str) -> None:
         # A file that was rejected as not complete, and is completed, takes its rejection back without an event.
-        now, words = time.monotonic(), (status, self._journal.rejected)
+        now, words = time.monotonic(), (status, self._checkpoint.rejected)
         if words != self._told and now >= self._statusDue:
             self._told, self._statusDue = words, now + STATUS_PERIOD
-            self._outlet.tell({"status": status, "counts": self._counts()})
+            self._sender.tell({"status": status, "counts": self._counts()})
 
 
 def main() -> int:
@@ -223,13 +227,15 @@ def main() -> int:
 
 
 def _serve(start: Start, commands: Iterator[bytes], lines: LineWriter) -> int:
-    outlet = Outlet(RingWriter(start.folders, start.ringName), lines)
+    sender = FrameSender(RingWriter(start.folders, start.ringName), lines)
     abandoned = threading.Event()
     try:
-        with Journal(start.folders[-1]) as journal:
+        with Checkpoint(start.folders[-1]) as checkpoint:
             settings = settingsFromJSON(start.settings)
-            inlet = RingInlet(start.folders, outlet.tell)
-            worker = Worker(lambda: openSource(settings, journal, outlet.lend, inlet), journal, outlet, start.commands)
+            inlet = FrameReceiver(start.folders, sender.tell)
+            worker = Worker(
+                lambda: openSource(settings, checkpoint, sender.getBuffer, inlet), checkpoint, sender, start.commands
+            )
             _listen(worker, commands, start, abandoned)
             worker.run()
     except Exception as error:  # the boundary: all that is unexpected ends here

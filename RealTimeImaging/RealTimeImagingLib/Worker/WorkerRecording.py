@@ -19,9 +19,9 @@ from ..Recording import MessageRecorder, Origin, Recorder, Repair, fileName, rep
 from ..Recording.Layout import LOCK, STREAMS, candidates
 from ..Recording.Lock import Lock
 from ..Recording.Repair import repairedLine
-from ..Sources.Checkpoint import Journal
-from .Frames import Outlet
-from .PreTriggerBuffer import KeptFrames, KeptMessages
+from ..Sources.Checkpoint import Checkpoint
+from .Frames import FrameSender
+from .PreTriggerBuffer import PreTriggerBuffer, PreTriggerMessages
 
 MOST_OPEN = 32
 """Streams whose files are open at once; the system's limit may be 256 files for a process, of which each takes two."""
@@ -29,7 +29,7 @@ MOST_OPEN = 32
 log = logging.getLogger(__name__)
 
 
-class Recorders:
+class StreamRecorders:
     """One recorder for each stream, made when its first frame comes, and one for what the devices say beside images.
 
     Any number of streams: only those that were used last keep their files open.
@@ -71,7 +71,7 @@ class Recorders:
         """Store what a device said beside images; False when it could not be, which :meth:`events` tells."""
         return self._messages.append(message)
 
-    def appendKept(self, frames: Iterable[Frame], messages: KeptMessages | None) -> Iterator[bool]:
+    def appendKept(self, frames: Iterable[Frame], messages: PreTriggerMessages | None) -> Iterator[bool]:
         """Store what was in memory, in the order in which it came; for each frame whether it is stored."""
         earlier = deque(messages.take() if messages else [])
         for frame in frames:
@@ -186,7 +186,7 @@ REPAIR_TIME = 0.5
 """Seconds at the end for a repair that still works."""
 
 
-class Store:
+class WorkerRecording:
     """Stores frames while it is told to, and keeps the last ones in memory for somebody who asks later.
 
     Commands:
@@ -210,16 +210,16 @@ class Store:
     ``writing`` is present while frames from memory are written, or files are closed: ``done`` of ``total``, ``unit``
     "bytes" or "streams".
 
-    :param journal: counts what is stored.
-    :param outlet: takes events and lines.
+    :param checkpoint: counts what is stored.
+    :param sender: takes events and lines.
     :param counts: the cumulative counts that go with each event.
     """
 
-    def __init__(self, journal: Journal, outlet: Outlet, counts: Callable[[], dict[str, Any]]) -> None:
-        self._journal, self._outlet, self._counts = journal, outlet, counts
-        self._recorders: Recorders | None = None
-        self._kept: KeptFrames | None = None
-        self._keptMessages: KeptMessages | None = None
+    def __init__(self, checkpoint: Checkpoint, sender: FrameSender, counts: Callable[[], dict[str, Any]]) -> None:
+        self._checkpoint, self._sender, self._counts = checkpoint, sender, counts
+        self._recorders: StreamRecorders | None = None
+        self._kept: PreTriggerBuffer | None = None
+        self._keptMessages: PreTriggerMessages | None = None
         self._repairing = Repairing(self._tellRepair)
         self._tellDue = 0.0
         self._before = (0, 0)
@@ -277,7 +277,7 @@ class Store:
         status: dict[str, Any] = {"kept": self._kept.status if self._kept else None}
         if self._recorders:
             status |= {"free": self._recorders.room(), "stored": self._stored(), "writing": self._writing}
-        self._outlet.tell({"storage": status, "counts": self._counts()})
+        self._sender.tell({"storage": status, "counts": self._counts()})
 
     def stop(self) -> None:
         """Close the files and tell which they are."""
@@ -289,7 +289,7 @@ class Store:
         self._tellEvents(recorders)
         stored, self._recorders, self._writing = self._stored(), None, None
         line = {"recorded": paths, "messages": messages, "stored": stored, "unfinished": recorders.unfinished}
-        self._outlet.tell({**line, "storage": {"kept": self._keptStatus}, "counts": self._counts()})
+        self._sender.tell({**line, "storage": {"kept": self._keptStatus}, "counts": self._counts()})
 
     def close(self) -> None:
         """The process is about to end."""
@@ -301,20 +301,20 @@ class Store:
             return
         self._repairing.start(folder)
         # The same id as in the journal: an earlier process of this source died while it made this recording.
-        before = self._journal.recording
+        before = self._checkpoint.recording
         if not before or before["id"] != id:
-            before = {"id": id, "recorded": self._journal.recorded, "failed": self._journal.failed, "bytes": 0}
+            before = {"id": id, "recorded": self._checkpoint.recorded, "failed": self._checkpoint.failed, "bytes": 0}
             before["losses"] = {}
         self._earlier = dict(before)
-        self._journal.keepRecording(before)
-        self._recorders = Recorders(folder, name, attributes)
-        self._before = (self._journal.recorded, self._journal.failed)
+        self._checkpoint.keepRecording(before)
+        self._recorders = StreamRecorders(folder, name, attributes)
+        self._before = (self._checkpoint.recorded, self._checkpoint.failed)
         self._bytes, self.progressed, self._tellDue = before["bytes"], time.monotonic(), 0.0
         if kept:
             self._storeKept(self._recorders)
         self.tell()
 
-    def _storeKept(self, recorders: Recorders) -> None:
+    def _storeKept(self, recorders: StreamRecorders) -> None:
         frames = self._kept.take() if self._kept else []
         total, sizes = sum(frame.pixels.nbytes for frame in frames), [frame.pixels.nbytes for frame in frames]
         done = 0
@@ -324,7 +324,7 @@ class Store:
         for size, stored in zip(sizes, recorders.appendKept(given, self._keptMessages), strict=True):
             done += size
             self._took(stored, size)
-            self._journal.store(stored)
+            self._checkpoint.store(stored)
             self._progress(done, total, "bytes")
         self._writing = None
 
@@ -332,7 +332,7 @@ class Store:
         self.progressed = time.monotonic()
         if stored:
             self._bytes += nbytes
-            self._journal.recording["bytes"] = self._bytes
+            self._checkpoint.recording["bytes"] = self._bytes
         return stored
 
     def _progress(self, done: int, total: int, unit: str) -> None:
@@ -345,14 +345,14 @@ class Store:
         assert recorders is not None
         return {
             "id": earlier["id"],
-            "recorded": self._journal.recorded - earlier["recorded"],
-            "failed": self._journal.failed - earlier["failed"],
+            "recorded": self._checkpoint.recorded - earlier["recorded"],
+            "failed": self._checkpoint.failed - earlier["failed"],
             "bytes": self._bytes,
             "losses": self._losses(recorders),
             "messages": recorders.messageCounts,
         }
 
-    def _losses(self, recorders: Recorders) -> dict[str, int]:
+    def _losses(self, recorders: StreamRecorders) -> dict[str, int]:
         losses = dict(self._earlier["losses"])
         for reason, count in recorders.losses.items():
             losses[reason] = losses.get(reason, 0) + count
@@ -363,20 +363,20 @@ class Store:
         return self._kept.status if self._kept else None
 
     def _keep(self, seconds: float, bytes: int) -> None:
-        self._kept = KeptFrames(seconds, bytes) if seconds > 0 else None
-        self._keptMessages = KeptMessages(seconds) if seconds > 0 else None
+        self._kept = PreTriggerBuffer(seconds, bytes) if seconds > 0 else None
+        self._keptMessages = PreTriggerMessages(seconds) if seconds > 0 else None
 
     def _tellRepair(self, repair: Repair) -> None:
-        self._outlet.event(repair.event, self._counts())
-        self._outlet.tell({"repaired": repairedLine(repair)})
+        self._sender.event(repair.event, self._counts())
+        self._sender.tell({"repaired": repairedLine(repair)})
 
-    def _tellEvents(self, recorders: Recorders) -> None:
+    def _tellEvents(self, recorders: StreamRecorders) -> None:
         events = recorders.events()
         if events:
             # Files that somebody removed take back what was counted.
             recorded, failed = recorders.counts
             self._bytes = self._earlier["bytes"] + recorders.bytes
-            self._journal.recording |= {"bytes": self._bytes, "losses": self._losses(recorders)}
-            self._journal.correctStored(self._before[0] + recorded, self._before[1] + failed)
+            self._checkpoint.recording |= {"bytes": self._bytes, "losses": self._losses(recorders)}
+            self._checkpoint.correctStored(self._before[0] + recorded, self._before[1] + failed)
         for event in events:
-            self._outlet.event(event, self._counts())
+            self._sender.event(event, self._counts())

@@ -60,7 +60,7 @@ class Slice:
         self.moment = (echo, *(self.attributes.get(name, "") for name in _MOMENT))
 
 
-class Shelf:
+class SliceGroup:
     """What the volumes of a series that lie in the same directions have in common."""
 
     def __init__(self, first: Slice) -> None:
@@ -107,7 +107,7 @@ class Volume:
     :param now: monotonic seconds.
     """
 
-    def __init__(self, shelf: Shelf, moment: tuple[str, ...], now: float) -> None:
+    def __init__(self, shelf: SliceGroup, moment: tuple[str, ...], now: float) -> None:
         self.shelf, self.moment, self.changed = shelf, moment, now
         self.slices: list[Slice] = []
         self.lost: list[float] = []
@@ -241,7 +241,7 @@ class Assembly:
 
     def __init__(self, silence: float) -> None:
         self._silence = silence
-        self._shelves: dict[str, list[Shelf]] = {}
+        self._shelves: dict[str, list[SliceGroup]] = {}
 
     @property
     def open(self) -> list[Volume]:
@@ -292,11 +292,11 @@ class Assembly:
                 if shelf.last and now > shelf.last.when + _REOPEN * self._silence:
                     shelf.last = None
 
-    def _shelfOf(self, slice_: Slice) -> Shelf:
+    def _shelfOf(self, slice_: Slice) -> SliceGroup:
         shelves = self._shelves.setdefault(slice_.instance.header.series, [])
         shelf = next((one for one in shelves if one.fits(slice_)), None)
         if shelf is None:
-            shelf = Shelf(slice_)
+            shelf = SliceGroup(slice_)
             shelves.append(shelf)
         shelf.measure(slice_)
         return shelf
@@ -309,7 +309,7 @@ class Assembly:
         shelf.last = closed
         return closed
 
-    def _reopened(self, shelf: Shelf, slice_: Slice, now: float) -> Volume | None:
+    def _reopened(self, shelf: SliceGroup, slice_: Slice, now: float) -> Volume | None:
         last = shelf.last
         if last is None or last.why in ("repeat", "count") or now > last.when + _REOPEN * self._silence:
             return None

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...Model.Errors import NotAnImageError
 from ...Model.Frame import Image, Matrix, Pixels
-from .. import Lend, openImageFile
+from .. import GetBuffer, openImageFile
 from ..Volumes import checkRightAngles, makeImage
 from .Geometry import stacked
 from .SliceGroup import Closed, Slice, Volume
@@ -61,10 +61,10 @@ def _neighbours(slices: Sequence[Slice], height: float) -> str:
     return f" (between the instances {numbers[0]} and {numbers[1]})"
 
 
-def stackOf(volume: Volume, lend: Lend) -> Stack:
+def stackOf(volume: Volume, getBuffer: GetBuffer) -> Stack:
     """The image of the slices that have come.
 
-    :param lend: gives memory for the volume, or None.
+    :param getBuffer: gives memory for the volume, or None.
     :raises NotAnImageError: a file that was whole is not any more, or there is no memory.
     :raises OSError: a file cannot be read again.
     """
@@ -80,7 +80,7 @@ def stackOf(volume: Volume, lend: Lend) -> Stack:
         return Stack([_single(one) for one in slices], [], "its slices lie unevenly or not above one another")
     order, matrix = placed[0].frames, placed[0].ijkToRAS
     checkRightAngles(matrix)
-    pixels = _empty(slices, len(order), lend)
+    pixels = _empty(slices, len(order), getBuffer)
     for index, place in enumerate(order):
         pixels[index] = pixelsOf(slices[place])[0] if place < len(slices) else 0
     times = [one.time for one in slices if one.time is not None]
@@ -114,12 +114,12 @@ def _between(slices: Sequence[Slice], height: float) -> Matrix:
     return matrix
 
 
-def _empty(slices: Sequence[Slice], count: int, lend: Lend) -> Pixels:
+def _empty(slices: Sequence[Slice], count: int, getBuffer: GetBuffer) -> Pixels:
     # Each slice has the type that its own values need.
     dtype = np.result_type(*{one.dtype for one in slices})
     shape = (count, *slices[0].shape[1:])
     size = math.prod(shape) * dtype.itemsize
-    lent = lend(size)
+    lent = getBuffer(size)
     if lent is not None:
         return lent.view(dtype).reshape(shape)
     try:

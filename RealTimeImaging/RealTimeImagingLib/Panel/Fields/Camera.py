@@ -8,7 +8,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from ...Host.RunningSource import Handle
+from ...Host.RunningSource import RunningSource
 from ...Sources.Camera import FLIPS, ROTATIONS, CameraSettings
 from .SourceFields import SourceFields
 
@@ -45,7 +45,7 @@ class CameraFields(SourceFields[CameraSettings]):
         """Instruction while no source runs."""
         return str(_("Choose a camera, a video file or a stream, and press Start."))
 
-    def origin(self, handle: Handle) -> str:
+    def origin(self, handle: RunningSource) -> str:
         """The camera's number, or the file or stream without its password."""
         device = str(getattr(handle.asked.withoutSecrets(), "device", ""))
         return str(_("camera {number}")).format(number=device) if device.isdigit() else device

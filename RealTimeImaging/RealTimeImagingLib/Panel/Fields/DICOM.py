@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from slicer.i18n import tr as _
 
-from ...Host.RunningSource import Handle
+from ...Host.RunningSource import RunningSource
 from ...Sources.DICOM import DICOMSettings
 from .SourceFields import SourceFields, listed
 
@@ -30,7 +30,7 @@ class DICOMFields(SourceFields[DICOMSettings]):
         """Instruction while no source runs."""
         return str(_("Choose the folder for received files and press Start."))
 
-    def origin(self, handle: Handle) -> str:
+    def origin(self, handle: RunningSource) -> str:
         """Senders; each association may be another one."""
         return str(_("DICOM senders"))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from slicer.i18n import tr as _
 
-from ...Host.RunningSource import Handle
+from ...Host.RunningSource import RunningSource
 from ...Sources.Folder import EXISTING, FolderSettings
 from .SourceFields import SourceFields
 
@@ -28,7 +28,7 @@ class FolderFields(SourceFields[FolderSettings]):
         """Instruction while no source runs."""
         return str(_("Choose a folder and press Start, or try with a simulated scanner."))
 
-    def origin(self, handle: Handle) -> str:
+    def origin(self, handle: RunningSource) -> str:
         """The folder."""
         return str(getattr(handle.asked, "folder", ""))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from ...Host.RunningSource import Handle
+from ...Host.RunningSource import RunningSource
 from ...Sources.HTTP import HTTPSettings
 from .SourceFields import SourceFields, listed
 
@@ -27,7 +27,7 @@ class HTTPFields(SourceFields[HTTPSettings]):
         """Instruction while no source runs."""
         return str(_("Press Start to listen for images that programs send over HTTP."))
 
-    def origin(self, handle: Handle) -> str:
+    def origin(self, handle: RunningSource) -> str:
         """Programs: each image may come over a connection of its own."""
         return str(_("programs over HTTP"))
 

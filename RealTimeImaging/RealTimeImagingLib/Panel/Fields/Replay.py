@@ -6,7 +6,7 @@ import os
 
 from slicer.i18n import tr as _
 
-from ...Host.RunningSource import Handle
+from ...Host.RunningSource import RunningSource
 from ...Sources.Replay import PACES, ReplaySettings
 from .SourceFields import SourceFields
 
@@ -28,7 +28,7 @@ class ReplayFields(SourceFields[ReplaySettings]):
         """Instruction while no source runs."""
         return str(_("Choose a recording or file and press Start."))
 
-    def origin(self, handle: Handle) -> str:
+    def origin(self, handle: RunningSource) -> str:
         """The name of the file."""
         return os.path.basename(str(getattr(handle.asked, "file", "")))
 

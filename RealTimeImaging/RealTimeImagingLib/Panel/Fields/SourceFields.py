@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from slicer.i18n import tr as _
 
-from ...Host.RunningSource import Handle
+from ...Host.RunningSource import RunningSource
 from ...Model.Settings import SourceSettings
 
 _Settings = TypeVar("_Settings", bound=SourceSettings)
@@ -54,7 +54,7 @@ class SourceFields(ABC, Generic[_Settings]):
         """Instruction for the user while no source runs."""
         return str(_("Press Start."))
 
-    def origin(self, handle: Handle) -> str:
+    def origin(self, handle: RunningSource) -> str:
         """Sender of a running source's images, in words."""
         return ", ".join(sorted(handle.peers)) or str(_("the network"))
 

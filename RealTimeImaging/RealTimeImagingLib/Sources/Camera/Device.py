@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ...Formats import Lend
+from ...Formats import GetBuffer
 from ...Model.Errors import FrameError
 from ...Model.Frame import SCALAR_TYPES, Image, Matrix, Pixels, pictureToRAS
 from . import CameraSettings
@@ -89,20 +89,24 @@ class Gaps:
 
 
 def imageOf(
-    picture: Pixels, settings: CameraSettings, deviceTime: float | None, attributes: Mapping[str, str], lend: Lend
+    picture: Pixels,
+    settings: CameraSettings,
+    deviceTime: float | None,
+    attributes: Mapping[str, str],
+    getBuffer: GetBuffer,
 ) -> Image:
     """The image of a picture.
 
     :param picture: as OpenCV gives it: (rows, columns), or with 3 or 4 components behind, blue first.
     :param deviceTime: seconds since the epoch (UTC), or None.
-    :param lend: gives memory to write the pixels into, or None.
+    :param getBuffer: gives memory to write the pixels into, or None.
     :raises FrameError: nothing is left of it after cropping, or its pixels are of a type that cannot be shown.
     """
     rows, columns = picture.shape[:2]
     left, top, right, bottom = settings.crop
     if left + right >= columns or top + bottom >= rows:
         raise FrameError(f"Nothing is left of a picture of {columns} x {rows} pixels when so much is cut off.")
-    pixels = _shaped(picture[top : rows - bottom, left : columns - right], settings, lend)
+    pixels = _shaped(picture[top : rows - bottom, left : columns - right], settings, getBuffer)
     return Image(pixels[None], ijkToRAS(columns, rows, settings), deviceTime, attributes)
 
 
@@ -127,7 +131,7 @@ def ijkToRAS(columns: int, rows: int, settings: CameraSettings) -> Matrix:
     return matrix
 
 
-def _shaped(picture: Pixels, settings: CameraSettings, lend: Lend) -> Pixels:
+def _shaped(picture: Pixels, settings: CameraSettings, getBuffer: GetBuffer) -> Pixels:
     cv2 = loadOpenCV()
     components = 1 if picture.ndim == 2 else picture.shape[2]
     if picture.dtype not in SCALAR_TYPES or components not in (1, 3, 4):
@@ -138,7 +142,7 @@ def _shaped(picture: Pixels, settings: CameraSettings, lend: Lend) -> Pixels:
     shape = picture.shape[:2] if settings.rotate in (0, 180) else picture.shape[1::-1]
     if components > 1 and settings.colour:
         shape = (*shape, components)
-    memory = lend(math.prod(shape) * picture.itemsize)
+    memory = getBuffer(math.prod(shape) * picture.itemsize)
     target: Pixels = np.empty(shape, picture.dtype) if memory is None else memory.view(picture.dtype).reshape(shape)
     try:
         for function, code in steps[:-1]:

@@ -19,11 +19,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ...Formats import Lend, stampOf
+from ...Formats import GetBuffer, stampOf
 from ...Model.Errors import FrameError
 from ...Model.Event import Event
 from ...Model.Files import Stamp
-from ..Checkpoint import Journal
+from ..Checkpoint import Checkpoint
 from ..Source import Arrival
 from . import CameraSettings
 from .Device import imageOf
@@ -56,25 +56,25 @@ class CameraSource:
     """A camera, video file or stream.
 
     :param settings: which, and how it is shown.
-    :param journal: counts what could not be used, and knows where in a file an earlier process was.
+    :param checkpoint: counts what could not be used, and knows where in a file an earlier process was.
     :param clock: monotonic seconds.
-    :param lend: gives memory to write an image into, or None.
+    :param getBuffer: gives memory to write an image into, or None.
     :param room: bytes of pictures that may wait while all are wanted.
     """
 
     def __init__(
         self,
         settings: CameraSettings,
-        journal: Journal,
+        checkpoint: Checkpoint,
         clock: Callable[[], float] = time.monotonic,
-        lend: Lend = lambda nbytes: None,
+        getBuffer: GetBuffer = lambda nbytes: None,
         room: int = LIMIT,
     ) -> None:
-        self._settings, self._journal, self._clock, self._lend = settings, journal, clock, lend
+        self._settings, self._checkpoint, self._clock, self._getBuffer = settings, checkpoint, clock, getBuffer
         self._queue = CameraQueue(room)
         self._path = str(settings.device) if settings.isFile else ""
-        self._opened = journal.begin(self._path, stampOf(self._path) or NO_STAMP) if self._path else None
-        self._before: dict[str, int] = {**dict.fromkeys(COUNTS, 0), **journal.kept}
+        self._opened = checkpoint.begin(self._path, stampOf(self._path) or NO_STAMP) if self._path else None
+        self._before: dict[str, int] = {**dict.fromkeys(COUNTS, 0), **checkpoint.kept}
         """What the processes before this one counted."""
         self._told = dict(self._before)
         self._tellDue = self._detailsDue = 0.0
@@ -144,7 +144,7 @@ class CameraSource:
         """Let go of the camera."""
         self._grabber.end(LAST_WORDS)
         self._refuseLost()
-        self._journal.leave()
+        self._checkpoint.leave()
 
     # ---- what came
 
@@ -152,7 +152,7 @@ class CameraSource:
         self._heard, self._silent = self._clock(), False
         if isinstance(item, Event):
             if item.code == "camera-opened" and self._path:
-                self._opened = self._journal.begin(self._path, stampOf(self._path) or NO_STAMP)
+                self._opened = self._checkpoint.begin(self._path, stampOf(self._path) or NO_STAMP)
             yield item
             return
         name = self._settings.name
@@ -163,9 +163,9 @@ class CameraSource:
         try:
             if item.pixels is None:
                 raise FrameError("The picture cannot be decoded.")
-            image = imageOf(item.pixels, self._settings, item.deviceTime, attributes, self._lend)
+            image = imageOf(item.pixels, self._settings, item.deviceTime, attributes, self._getBuffer)
         except FrameError as error:
-            self._journal.refuse()
+            self._checkpoint.refuse()
             if self._problem != str(error):
                 self._problem = str(error)
                 yield Event("not-usable", f"{name}: {error}", "warning", name)
@@ -204,9 +204,9 @@ class CameraSource:
                 text = f"{self._settings.name}: {words.format(new)}, {counts[count]} since the start."
                 yield Event(CODES[count], text, "error" if count == "lost" else "warning", self._settings.name)
         self._told = counts
-        self._journal.keep(**counts)
+        self._checkpoint.keep(**counts)
 
     def _refuseLost(self) -> None:
         while self._refused < self._queue.lost:
             self._refused += 1
-            self._journal.refuse()
+            self._checkpoint.refuse()

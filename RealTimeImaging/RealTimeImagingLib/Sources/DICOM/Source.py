@@ -8,20 +8,20 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ...Formats import Lend, openImageFile
+from ...Formats import GetBuffer, openImageFile
 from ...Formats.DICOM.SliceGroup import Assembly, Closed, Instance, Slice, Volume
 from ...Formats.DICOM.Stacking import Stack, missingText, stackOf
 from ...Model.Errors import NotAnImageError
 from ...Model.Event import Event
 from ...Model.Files import Stamp
 from ...Model.Frame import Image
-from ..Checkpoint import Journal, Verdict
+from ..Checkpoint import Checkpoint, Verdict
 from ..Endpoints import Listener
 from ..SeriesNames import Streams
 from ..Source import Arrival
 from . import DICOMSettings
 from .Files import Files, readInstance
-from .StorageSCP import Item, Lobby, Reception, Refused, Released, Stored
+from .StorageSCP import Item, Lobby, Refused, Released, StorageSCP, Stored
 
 TURN = 0.1
 """Seconds after which read() returns even if more waits, so that commands are heard."""
@@ -42,25 +42,25 @@ class DICOMSource:
     """What senders store here.
 
     :param settings: who may send, and where files are kept.
-    :param journal: knows what is shown already.
+    :param checkpoint: knows what is shown already.
     :param clock: monotonic seconds.
-    :param lend: gives memory for an image, or None.
+    :param getBuffer: gives memory for an image, or None.
     """
 
     def __init__(
         self,
         settings: DICOMSettings,
-        journal: Journal,
+        checkpoint: Checkpoint,
         clock: Callable[[], float] = time.monotonic,
-        lend: Lend = lambda nbytes: None,
+        getBuffer: GetBuffer = lambda nbytes: None,
     ) -> None:
-        self._settings, self._journal, self._clock, self._lend = settings, journal, clock, lend
+        self._settings, self._checkpoint, self._clock, self._getBuffer = settings, checkpoint, clock, getBuffer
         self._files = Files(settings.folder)
         door = Listener(settings.host, settings.port, settings.allowed)
         self._door, self._lobby = door, Lobby(door, clock)
-        self._reception = Reception(settings, self._files, self._lobby.wake)
+        self._reception = StorageSCP(settings, self._files, self._lobby.wake)
         self._assembly = Assembly(settings.completeAfter)
-        self._streams = Streams(journal, settings.stream)
+        self._streams = Streams(checkpoint, settings.stream)
         self._stored = self._again = self._held = 0
         self._told: set[tuple[str, str]] = set()
         self._growthDue = 0.0
@@ -132,13 +132,13 @@ class DICOMSource:
             self._problem = f"The folder {folder} cannot be made ({error.strerror}): nothing can be kept."
             self._reception.put(Event("folder-missing", self._problem, "error", folder))
             return
-        if not self._journal.listed:
-            self._journal.keep(**{STARTED: time.time_ns()})
-            self._journal.passOver(self._files.listing())
+        if not self._checkpoint.listed:
+            self._checkpoint.keep(**{STARTED: time.time_ns()})
+            self._checkpoint.passOver(self._files.listing())
             return
-        started = self._journal.kept.get(STARTED, 0)
+        started = self._checkpoint.kept.get(STARTED, 0)
         for path, stamp in self._files.listing().items():
-            if self._journal.done.get(path) != stamp:
+            if self._checkpoint.done.get(path) != stamp:
                 try:
                     self._reception.put(Stored(readInstance(path, stamp), _NO_ASSOCIATION))
                 except (NotAnImageError, OSError, ValueError) as error:
@@ -147,7 +147,7 @@ class DICOMSource:
                 self._known.add(path)
 
     def _unreadable(self, path: str, stamp: Stamp, why: str) -> Event:
-        self._journal.finish(path, stamp, Verdict.REJECTED)
+        self._checkpoint.finish(path, stamp, Verdict.REJECTED)
         return Event("damaged", f"{path} was stored and cannot be read: {why}", "warning", path)
 
     # ---- instances
@@ -156,7 +156,7 @@ class DICOMSource:
         if isinstance(item, Event):
             yield item
         elif isinstance(item, Refused):
-            self._journal.refuse()
+            self._checkpoint.refuse()
             yield item.event
         elif isinstance(item, Released):
             for closed in self._assembly.released(item.association, self._clock()):
@@ -172,7 +172,7 @@ class DICOMSource:
 
     def _open(self, instance: Instance, association: int) -> Iterator[Arrival | Event]:
         path, stamp = instance.path, instance.stamp
-        opened = self._journal.begin(path, stamp)
+        opened = self._checkpoint.begin(path, stamp)
         if opened.deaths >= DEATHS:
             text = f"{path} ended the reading process {DEATHS} times and is passed over."
             yield from self._reject(instance, Event("crashed", text, "error", path))
@@ -184,10 +184,10 @@ class DICOMSource:
                 raise NotAnImageError(words, "damaged")
             single = instance.header.single and reader.count == 1
             if not single:
-                reader.lend = self._lend
+                reader.getBuffer = self._getBuffer
             for index, image in enumerate(reader.images()):
                 if single and image.pixels.shape[0] == 1:
-                    self._journal.leave()
+                    self._checkpoint.leave()
                     yield from self._add(Slice(instance, image, association))
                     return
                 if index >= accepted:
@@ -201,10 +201,10 @@ class DICOMSource:
             text = f"{self._named(path)} was stored and cannot be read: {error.strerror or error}."
             yield from self._reject(instance, Event("unreadable", text, "warning", path))
             return
-        self._journal.finish(path, stamp)
+        self._checkpoint.finish(path, stamp)
 
     def _reject(self, instance: Instance, event: Event) -> Iterator[Event]:
-        self._journal.finish(instance.path, instance.stamp, Verdict.REJECTED)
+        self._checkpoint.finish(instance.path, instance.stamp, Verdict.REJECTED)
         yield event
 
     # ---- volumes
@@ -223,12 +223,12 @@ class DICOMSource:
         stack, problem = self._stack(volume)
         stream = self._streams.of(volume.slices[0].instance.header)
         if problem:
-            self._journal.refuse()
+            self._checkpoint.refuse()
             yield Event(problem.code, f"{stream}: {problem.text}", "warning", stream)
         else:
             yield from self._tellProblem(closed, stack, stream)
             yield from self._arrive(volume, stack, stream)
-        self._journal.passOver({one.instance.path: one.instance.stamp for one in volume.slices})
+        self._checkpoint.passOver({one.instance.path: one.instance.stamp for one in volume.slices})
         for one in volume.slices:
             self._held -= one.pixels.nbytes if one.pixels is not None else 0
             one.pixels = None
@@ -246,7 +246,7 @@ class DICOMSource:
 
     def _stack(self, volume: Volume) -> tuple[Stack, Event | None]:
         try:
-            return stackOf(volume, self._lend), None
+            return stackOf(volume, self._getBuffer), None
         except NotAnImageError as error:
             return Stack([], []), Event(error.code, f"the volume cannot be shown: {error}", "warning")
         except OSError as error:

@@ -305,7 +305,7 @@ Item = Stored | Refused | Released | Event
 
 
 @dataclass
-class _Visit:
+class _AssociationState:
     """An association, and what is known of it."""
 
     number: int
@@ -323,7 +323,7 @@ class _Visit:
         return f"{title} ({self.peer})" if title else self.peer
 
 
-class Reception:
+class StorageSCP:
     """Serves associations.
 
     :param settings: who may send.
@@ -350,7 +350,7 @@ class Reception:
         self._entity.require_calling_aet = list(settings.callers)
         self._contexts = contextsOffered()
         self._items: queue.SimpleQueue[Item] = queue.SimpleQueue()
-        self._visits: list[_Visit] = []
+        self._visits: list[_AssociationState] = []
         self._count = 0
 
     @property
@@ -384,7 +384,7 @@ class Reception:
         # By this name pynetdicom knows those who count for its limit.
         association.name = f"AcceptorThread@{peer}"
         self._count += 1
-        visit = _Visit(self._count, association, connection, peer, len(self._visits) >= MOST_ASSOCIATIONS)
+        visit = _AssociationState(self._count, association, connection, peer, len(self._visits) >= MOST_ASSOCIATIONS)
         association.bind(evt.EVT_C_STORE, self._store, [visit])
         association.bind(evt.EVT_DIMSE_RECV, self._heard, [visit])
         association.bind(evt.EVT_REQUESTED, self._requested, [visit])
@@ -428,7 +428,7 @@ class Reception:
 
     # ---- called by the threads of pynetdicom
 
-    def _store(self, event: Any, visit: _Visit) -> Any:
+    def _store(self, event: Any, visit: _AssociationState) -> Any:
         name = str(event.request.AffectedSOPInstanceUID or "without UID")
         data, syntax = event.request.DataSet, event.context.transfer_syntax
         try:
@@ -451,10 +451,10 @@ class Reception:
         self.put(Stored(instance, visit.number))
         return SUCCESS
 
-    def _heard(self, _event: Any, visit: _Visit) -> None:
+    def _heard(self, _event: Any, visit: _AssociationState) -> None:
         visit.connection.taken = 0
 
-    def _requested(self, event: Any, visit: _Visit) -> None:
+    def _requested(self, event: Any, visit: _AssociationState) -> None:
         if visit.tooMany:
             # PS3.8 section 9.3.4: for now, by the presentation layer, local limit exceeded.
             event.assoc.acse.send_reject(0x02, 0x03, 0x02)
@@ -466,7 +466,7 @@ class Reception:
             # It waits for a request, which will not come any more.
             event.assoc.dul.to_user_queue.put(None)
 
-    def _accepted(self, event: Any, visit: _Visit) -> None:
+    def _accepted(self, event: Any, visit: _AssociationState) -> None:
         visit.connection.taken = 0
         if event.assoc.accepted_contexts or not event.assoc.rejected_contexts:
             return
@@ -474,7 +474,7 @@ class Reception:
         text = f"{visit.caller} offers nothing that can be received here: {', '.join(sorted(kinds)[:3])}."
         self.put(Event("nothing-in-common", text, "warning", visit.peer))
 
-    def _rejected(self, event: Any, visit: _Visit) -> None:
+    def _rejected(self, event: Any, visit: _AssociationState) -> None:
         request = event.assoc.requestor.primitive
         called, ours = str(request.called_ae_title).strip(), self._settings.aeTitle
         why = f"{MOST_ASSOCIATIONS} associations are there already"
@@ -493,7 +493,7 @@ class Reception:
 
     # ---- afterwards
 
-    def _parted(self, visit: _Visit) -> Iterator[Item]:
+    def _parted(self, visit: _AssociationState) -> Iterator[Item]:
         association = visit.association
         yield Released(visit.number)
         if visit.again:

@@ -23,7 +23,7 @@ from ...Formats import ImageFile, isDICOM, openImageFile
 from ...Model.Errors import NotAnImageError
 from ...Model.Files import Stamp, naturalOrder
 from .Listing import versionOf
-from .OpenFiles import beingWritten
+from .OpenFiles import isOpenForWriting
 
 QUIET = 2.0
 """Seconds without change after which a file counts as closed where the system cannot tell."""
@@ -78,7 +78,7 @@ class Gone:
     """The file is not there any more."""
 
 
-class Candidate:
+class PendingFile:
     """A file on its way to being whole.
 
     :param path: the file.
@@ -199,7 +199,7 @@ class Candidate:
             try:
                 if not stat.S_ISREG(os.stat(path).st_mode):
                     continue  # a pipe or device, which will never be an image
-                writing = beingWritten(path)
+                writing = isOpenForWriting(path)
                 if writing:
                     return "another program has it open for writing"
                 wait = 0.0 if writing is False else self._quietNeeded(path, reader)

@@ -102,7 +102,7 @@ def _isFolder(entry: os.DirEntry[str], follow: bool) -> bool:
         return False
 
 
-class Looks:
+class FolderPoller:
     """Looking at a folder again and again, as often as that is cheap, and in pieces where it is not.
 
     Each look lists all names. It asks the system about new files and about files whose number in the listing changed.

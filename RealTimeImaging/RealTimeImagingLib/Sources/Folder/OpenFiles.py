@@ -100,7 +100,7 @@ def _writes(library: Any, process: int, status: os.stat_result) -> bool:
     return False
 
 
-def beingWritten(path: str) -> bool | None:
+def isOpenForWriting(path: str) -> bool | None:
     """True or False where the system tells, None where it does not (most network shares, files of others).
 
     Linux: a read lease is refused while anyone has the file open for writing (fcntl(2), F_SETLEASE).

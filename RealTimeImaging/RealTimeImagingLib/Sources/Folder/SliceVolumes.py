@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from ...Formats import Lend
+from ...Formats import GetBuffer
 from ...Formats.DICOM.Header import Header, readFileHeader
 from ...Formats.DICOM.SliceGroup import Assembly, Closed, Instance, Slice, Volume
 from ...Formats.DICOM.Stacking import Stack, missingText, stackOf
@@ -21,7 +21,7 @@ from ...Model.Event import Event
 from ...Model.Files import Stamp, naturalOrder
 from ...Model.Frame import Image
 from ...Model.Quantities import counted
-from ..Checkpoint import Journal
+from ..Checkpoint import Checkpoint
 from ..SeriesNames import NAMES, Streams
 from ..Source import Arrival
 from .Listing import isAnother, versionOf
@@ -159,20 +159,20 @@ class SliceVolumes:
     :param stream: name of the first series; others have the name of their series.
     :param streamOf: returns the stream for a file's name; None when the name has no series.
     :param nameOf: returns a path in the form for the user.
-    :param lend: gives memory for a volume, or None.
+    :param getBuffer: gives memory for a volume, or None.
     """
 
     def __init__(
         self,
-        journal: Journal,
+        checkpoint: Checkpoint,
         silence: float,
         stream: str,
         streamOf: Callable[[str], str | None],
         nameOf: Callable[[str], str],
-        lend: Lend,
+        getBuffer: GetBuffer,
     ) -> None:
-        self._journal, self._silence, self._stream = journal, silence, stream
-        self._streamOf, self._nameOf, self._lend = streamOf, nameOf, lend
+        self._checkpoint, self._silence, self._stream = checkpoint, silence, stream
+        self._streamOf, self._nameOf, self._getBuffer = streamOf, nameOf, getBuffer
         self._assembly = Assembly(silence)
         self._orders: dict[str, SliceOrder] = {}
         self._streams: Streams | None = None
@@ -277,14 +277,14 @@ class SliceVolumes:
         stream = self._streamName(volume.slices[0])
         try:
             self._checkFiles(volume)
-            stack = stackOf(volume, self._lend)
+            stack = stackOf(volume, self._getBuffer)
         except (NotAnImageError, OSError) as error:
             code = error.code if isinstance(error, NotAnImageError) else "unreadable"
             words = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-            self._journal.refuse()
+            self._checkpoint.refuse()
             text = f"{stream}: the volume of {_counted(len(volume.slices))} cannot be shown: {words}"
             yield Event(code, text, "warning", stream)
-            self._journal.passOver({one.instance.path: one.instance.stamp for one in volume.slices})
+            self._checkpoint.passOver({one.instance.path: one.instance.stamp for one in volume.slices})
         else:
             yield from self._tellProblem(closed, stack, stream)
             yield from self._tellOverlap(volume, stream)
@@ -317,12 +317,12 @@ class SliceVolumes:
             self._announce(stream, files)
             yield Arrival(stream, image, received)
             del image
-            self._journal.passOver(files)
+            self._checkpoint.passOver(files)
 
     def _announce(self, stream: str, files: Mapping[str, Stamp]) -> None:
         # Once the frame has its number, these files are done.
-        announced = {"stream": stream, "number": self._journal.next(stream), "files": list(files.items())}
-        path = os.path.join(self._journal.folder, ANNOUNCED)
+        announced = {"stream": stream, "number": self._checkpoint.next(stream), "files": list(files.items())}
+        path = os.path.join(self._checkpoint.folder, ANNOUNCED)
         try:
             with open(path + "~", "w", encoding="ascii") as file:
                 json.dump(announced, file)
@@ -331,14 +331,14 @@ class SliceVolumes:
             log.warning("The files of a volume could not be written down: %s", error)
 
     def _finishAnnounced(self) -> None:
-        path = os.path.join(self._journal.folder, ANNOUNCED)
+        path = os.path.join(self._checkpoint.folder, ANNOUNCED)
         try:
             with open(path, encoding="ascii") as file:
                 announced = json.load(file)
         except FileNotFoundError:
             return
-        if self._journal.next(announced["stream"]) > announced["number"]:
-            self._journal.passOver({name: tuple(version) for name, version in announced["files"]})
+        if self._checkpoint.next(announced["stream"]) > announced["number"]:
+            self._checkpoint.passOver({name: tuple(version) for name, version in announced["files"]})
         # The next frame of that number may be of other files.
         os.unlink(path)
 
@@ -377,9 +377,9 @@ class SliceVolumes:
         if chosen:
             return chosen
         if self._streams is None:
-            if NAMES not in self._journal.kept:
-                self._journal.keep(**{NAMES: {header.series: self._stream}})
-            self._streams = Streams(self._journal, self._stream)
+            if NAMES not in self._checkpoint.kept:
+                self._checkpoint.keep(**{NAMES: {header.series: self._stream}})
+            self._streams = Streams(self._checkpoint, self._stream)
         return self._streams.of(header)
 
 

@@ -18,17 +18,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ...Formats import Lend, isDICOM, prepareToRead
+from ...Formats import GetBuffer, isDICOM, prepareToRead
 from ...Model.Errors import NotAnImageError
 from ...Model.Event import Event
 from ...Model.Files import Stamp
 from ...Model.Frame import Image
-from ..Checkpoint import Journal, Verdict
+from ..Checkpoint import Checkpoint, Verdict
 from ..Source import Arrival
 from . import FolderSettings
-from .Completeness import UNREADABLE_AFTER, Bad, Candidate, Gone, Unreadable, Whole
+from .Completeness import UNREADABLE_AFTER, Bad, Gone, PendingFile, Unreadable, Whole
 from .Content import FolderContent, FolderProblem, newestImage, problemOf
-from .Listing import Looks, cameBefore, isAnother, matcher, seriesOf, versionOf
+from .Listing import FolderPoller, cameBefore, isAnother, matcher, seriesOf, versionOf
 from .SliceVolumes import SliceVolumes
 
 TURN = 0.1
@@ -46,30 +46,30 @@ class FolderSource:
     """The files of one folder as frames.
 
     :param settings: which files, and what belongs to which stream.
-    :param journal: what earlier processes of this session have done.
+    :param checkpoint: what earlier processes of this session have done.
     :param clock: monotonic time in seconds.
-    :param lend: gives memory to decode an image into, or None.
+    :param getBuffer: gives memory to decode an image into, or None.
     """
 
     def __init__(
         self,
         settings: FolderSettings,
-        journal: Journal,
+        checkpoint: Checkpoint,
         clock: Callable[[], float] = time.monotonic,
-        lend: Lend = lambda nbytes: None,
+        getBuffer: GetBuffer = lambda nbytes: None,
     ) -> None:
-        self._settings, self._journal, self._clock, self._lend = settings, journal, clock, lend
+        self._settings, self._checkpoint, self._clock, self._getBuffer = settings, checkpoint, clock, getBuffer
         self._series = seriesOf(settings.seriesPattern)
         self._content = FolderContent(settings.folder, settings.pattern, matcher(settings.pattern))
-        self._looks = Looks(settings.folder, settings.subfolders, self._content.wanted, clock)
+        self._looks = FolderPoller(settings.folder, settings.subfolders, self._content.wanted, clock)
         self._volumes = SliceVolumes(
-            journal, settings.completeAfter, settings.stream, self._series, self._name, self._lend
+            checkpoint, settings.completeAfter, settings.stream, self._series, self._name, self._getBuffer
         )
-        self._pending: dict[str, Candidate] = {}
-        self._untried: deque[Candidate] = deque()
+        self._pending: dict[str, PendingFile] = {}
+        self._untried: deque[PendingFile] = deque()
         self._told: set[str] = set()
-        self._tried: dict[str, Candidate] = {}
-        self._firstLook: list[Candidate] | None = []
+        self._tried: dict[str, PendingFile] = {}
+        self._firstLook: list[PendingFile] | None = []
         self._wake = threading.Event()
         self._there: bool | None = None
         self._seen = False
@@ -79,7 +79,7 @@ class FolderSource:
         self._sizes: dict[str, str] = {}
         self._resized: set[str] = set()
         self._started = time.time()
-        if not journal.listed:
+        if not checkpoint.listed:
             self._passOverExisting()
 
     @property
@@ -100,7 +100,7 @@ class FolderSource:
             return f"Waiting until {name}{more} is whole: {why}.{stuck}"
         if self._volumes.status:
             return f"{self._volumes.status}{stuck}"
-        if self._journal.numbers:
+        if self._checkpoint.numbers:
             return f"Waiting for the next image in {folder}.{stuck}"
         fits = "" if self._settings.pattern.strip() == "*" else f" that fits {self._settings.pattern}"
         beside = f"; {self._content.words}" if self._content.words else ""
@@ -159,7 +159,7 @@ class FolderSource:
         if existing != "all":
             shown = newestImage(files) if existing == "newest" else set()
         self._content.existing, self._content.shown = len(files), len(shown)
-        self._journal.passOver({path: stamp for path, stamp in files.items() if path not in shown})
+        self._checkpoint.passOver({path: stamp for path, stamp in files.items() if path not in shown})
 
     def _look(self, turn: float) -> Iterator[Event]:
         if not self._looks.isDue():
@@ -167,9 +167,9 @@ class FolderSource:
         if self._looks.begins:
             self._content.begin()
         try:
-            if not self._journal.listed:
+            if not self._checkpoint.listed:
                 self._passOverExisting()
-            found = self._looks.go(self._journal.done, turn)
+            found = self._looks.go(self._checkpoint.done, turn)
         except OSError as error:
             self._looks.postpone(GONE_RECHECK)
             yield from self._cannotList(error)
@@ -178,7 +178,7 @@ class FolderSource:
             yield self._thereEvent()
         self._there, self._seen, self._problem = True, True, None
         self._problemsTold.clear()
-        if not self._journal.numbers and not self._settings.subfolders:
+        if not self._checkpoint.numbers and not self._settings.subfolders:
             self._content.lookBelow(self._clock())
         new = []
         for path, stamp in found.items():
@@ -188,7 +188,7 @@ class FolderSource:
                 continue
             if candidate is None:
                 if self._isNew(path, stamp):
-                    new.append(Candidate(path, self._clock()))
+                    new.append(PendingFile(path, self._clock()))
             elif candidate.stamp not in (None, stamp):
                 candidate.due = self._clock()
         self._pending.update((candidate.path, candidate) for candidate in new)
@@ -203,7 +203,7 @@ class FolderSource:
         self._untried.extend(sorted(new, key=self._order))
 
     def _isNew(self, path: str, stamp: Stamp) -> bool:
-        return isAnother(self._journal.done.get(path), stamp) or path in self._journal.incomplete
+        return isAnother(self._checkpoint.done.get(path), stamp) or path in self._checkpoint.incomplete
 
     def _cannotList(self, error: OSError) -> Iterator[Event]:
         folder = self._settings.folder
@@ -224,16 +224,16 @@ class FolderSource:
 
     # ---- the files
 
-    def _order(self, candidate: Candidate) -> tuple[bool, list[tuple[int, int, str]]]:
+    def _order(self, candidate: PendingFile) -> tuple[bool, list[tuple[int, int, str]]]:
         # A file of which some images are shown already comes before the others.
-        return candidate.path not in self._journal.unfinished, candidate.order
+        return candidate.path not in self._checkpoint.unfinished, candidate.order
 
-    def _try(self, candidate: Candidate) -> Iterator[Arrival | Event]:
+    def _try(self, candidate: PendingFile) -> Iterator[Arrival | Event]:
         path, now = candidate.path, self._clock()
         name, stamp = self._name(path), versionOf(path)
         self._tried[path] = candidate
         prepareToRead(path)
-        if stamp is not None and self._journal.begin(path, stamp).deaths >= DEATHS:
+        if stamp is not None and self._checkpoint.begin(path, stamp).deaths >= DEATHS:
             text = f"{name} ended the reading process {DEATHS} times and is passed over."
             yield self._reject(path, stamp, Event("crashed", text, "error", path))
             return
@@ -241,7 +241,7 @@ class FolderSource:
         if isinstance(verdict, Whole):
             yield from self._show(self._deliver(candidate, verdict))
             return
-        self._journal.leave()
+        self._checkpoint.leave()
         if isinstance(verdict, Gone) or stamp is None:
             self._forget(path)
             if os.path.isdir(self._settings.folder):
@@ -254,7 +254,7 @@ class FolderSource:
         else:
             yield from self._tellUnfinished(candidate, "incomplete", self._settings.incompleteAfter, stamp)
 
-    def _tellUnreadable(self, candidate: Candidate, verdict: Unreadable, stamp: Stamp) -> Iterator[Event]:
+    def _tellUnreadable(self, candidate: PendingFile, verdict: Unreadable, stamp: Stamp) -> Iterator[Event]:
         if not verdict.exhausted:
             patience = min(UNREADABLE_AFTER, self._settings.incompleteAfter)
             yield from self._tellUnfinished(candidate, "unreadable", patience, stamp)
@@ -264,7 +264,7 @@ class FolderSource:
             text = f"{name} cannot be read now: too many files are open ({verdict.why}). The module tries again."
             yield Event("too-many-open-files", text, "warning", self._settings.folder)
 
-    def _tellUnfinished(self, candidate: Candidate, code: str, patience: float, stamp: Stamp) -> Iterator[Event]:
+    def _tellUnfinished(self, candidate: PendingFile, code: str, patience: float, stamp: Stamp) -> Iterator[Event]:
         now = self._clock()
         quiet = candidate.quiet(now)
         if quiet < patience:
@@ -274,19 +274,19 @@ class FolderSource:
         if candidate.reported == code:
             return
         candidate.reported = code
-        self._journal.finish(candidate.path, stamp, Verdict.INCOMPLETE)
+        self._checkpoint.finish(candidate.path, stamp, Verdict.INCOMPLETE)
         then = (
             "It is shown as soon as it can be read" if candidate.unreadable else f"It has not changed for {quiet:.0f} s"
         )
         yield Event(code, f"{candidate.words(self._name(candidate.path))}. {then}.", "warning", candidate.path)
 
-    def _deliver(self, candidate: Candidate, whole: Whole) -> Iterator[Arrival | Event]:
+    def _deliver(self, candidate: PendingFile, whole: Whole) -> Iterator[Arrival | Event]:
         path, stamp, name = candidate.path, whole.stamp, self._name(candidate.path)
-        accepted = self._journal.begin(path, stamp).accepted
+        accepted = self._checkpoint.begin(path, stamp).accepted
         single = whole.reader.count == 1 and isDICOM(whole.reader)
         if not single:
             # A slice that waits for others must not keep the memory.
-            whole.reader.lend = self._lend
+            whole.reader.getBuffer = self._getBuffer
         self._exhausted = False
         stream = self._series(os.path.basename(path)) or self._settings.stream
         for note in set(whole.reader.notes) - self._told:
@@ -297,10 +297,10 @@ class FolderSource:
             for index, image in enumerate(whole.reader.images()):
                 if candidate.changed():
                     # Not what was judged to be whole: judge it again.
-                    self._journal.leave()
+                    self._checkpoint.leave()
                     return
                 if single and self._volumes.add(path, stamp, image, self._clock()):
-                    self._journal.leave()
+                    self._checkpoint.leave()
                     self._forget(path)
                     return
                 if index >= accepted:
@@ -308,15 +308,15 @@ class FolderSource:
                     yield Arrival(stream, image, time.time())
         except NotAnImageError as error:
             if candidate.changed():
-                self._journal.leave()
+                self._checkpoint.leave()
                 return
             yield self._reject(path, stamp, Event(error.code, f"{name}: {error}", "warning", path))
             return
         except OSError as error:
-            self._journal.leave()
+            self._checkpoint.leave()
             yield from self._tellUnreadable(candidate, candidate.unreadableNow(error, self._clock()), stamp)
             return
-        self._journal.finish(path, stamp)
+        self._checkpoint.finish(path, stamp)
         self._forget(path)
 
     def _show(self, items: Iterator[Arrival | Event]) -> Iterator[Arrival | Event]:
@@ -341,7 +341,7 @@ class FolderSource:
             yield Event("size-changed", text, subject=stream)
 
     def _reject(self, path: str, stamp: Stamp, event: Event) -> Event:
-        self._journal.finish(path, stamp, Verdict.REJECTED)
+        self._checkpoint.finish(path, stamp, Verdict.REJECTED)
         self._forget(path)
         return event
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ...Formats import Lend, openImageFile
+from ...Formats import GetBuffer, openImageFile
 from ...Model.Errors import FrameError, NotAnImageError, RequestError
 from ...Model.Frame import Image, Pixels, imageOf
-from .FrameRequest import RawPixels, Wanted
+from .FrameRequest import FrameRequest, RawPixels
 
 GZIP = b"\x1f\x8b"
 
@@ -23,7 +23,7 @@ class RawBody:
     :raises RequestError: another length than the shape needs.
     """
 
-    def __init__(self, wanted: Wanted, raw: RawPixels, length: int | None, limit: int) -> None:
+    def __init__(self, wanted: FrameRequest, raw: RawPixels, length: int | None, limit: int) -> None:
         self.wanted, self._raw, self.size, self._count = wanted, raw, raw.bytes, 0
         self.count = 1
         """How many images it has."""
@@ -82,12 +82,12 @@ class FileBody:
     :param path: for the file, without an ending.
     :param length: that the sender announced; None when it did not.
     :param limit: most bytes of the file, and of an image in it.
-    :param lend: gives memory to decode an image into, or None.
+    :param getBuffer: gives memory to decode an image into, or None.
     :raises RequestError: it is announced to be larger, or there is no room.
     """
 
-    def __init__(self, wanted: Wanted, path: str, length: int | None, limit: int, lend: Lend) -> None:
-        self.wanted, self._path, self._limit, self._lend = wanted, path, limit, lend
+    def __init__(self, wanted: FrameRequest, path: str, length: int | None, limit: int, getBuffer: GetBuffer) -> None:
+        self.wanted, self._path, self._limit, self._getBuffer = wanted, path, limit, getBuffer
         self.size, self._count, self._start = length or 0, 0, b""
         self.count = 0
         """How many images it has, once that is known."""
@@ -140,7 +140,7 @@ class FileBody:
 
     def _read(self) -> Iterator[Image]:
         reader = openImageFile(self._path, self._limit)
-        reader.lend = self._lend
+        reader.getBuffer = self._getBuffer
         missing = reader.missing()
         if reader.files != (self._path,):
             raise NotAnImageError("The voxels lie in another file: send one that holds both.", "unsupported")

@@ -70,7 +70,7 @@ class RawPixels:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class FrameRequest:
     """What a sender wants of its images. ``suffix``: the ending of a file of its format, empty when the bytes say
     it."""
 
@@ -91,7 +91,7 @@ class Wanted:
         return replace(image, deviceTime=time, attributes={**known, **image.attributes, **self.attributes})
 
 
-def wantedBy(head: Head, stream: str) -> Wanted:
+def frameRequestOf(head: Head, stream: str) -> FrameRequest:
     """What the head of a request says.
 
     :param stream: for images of which it names none.
@@ -115,7 +115,7 @@ def wantedBy(head: Head, stream: str) -> Wanted:
         if not ATTRIBUTE_NAME.fullmatch(name):
             raise RequestError(400, f"An attribute name has only letters, digits and _ . - in it, not {name[:60]!r}.")
     name = os.path.basename(_name(given, "name").replace("\\", "/"))
-    return Wanted(_name(given, "stream") or stream, _time(given), name, suffix, attributes, raw)
+    return FrameRequest(_name(given, "stream") or stream, _time(given), name, suffix, attributes, raw)
 
 
 def _given(head: Head) -> tuple[dict[str, str], dict[str, str]]:

@@ -13,17 +13,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...Formats import Lend
+from ...Formats import GetBuffer
 from ...Model.Errors import RequestError
 from ...Model.Event import Event
 from ...Model.Frame import Image
-from ..Checkpoint import Journal
+from ..Checkpoint import Checkpoint
 from ..Endpoints import Listener
 from ..Source import Arrival
 from . import HTTPSettings
 from .Bodies import FileBody, RawBody, tooLarge
 from .Connections import Body, Connections, Exchange, Refusal
-from .FrameRequest import wantedBy
+from .FrameRequest import frameRequestOf
 from .Request import Answer, Head
 
 CODES = {
@@ -63,7 +63,7 @@ class _Kind:
     count: int = 0
 
 
-class Strangers:
+class RefusalLog:
     """Tells of the requests of those who have no token, however many they are.
 
     :param clock: monotonic seconds.
@@ -103,32 +103,32 @@ class HTTPSource:
     """A server for images.
 
     :param settings: where to listen.
-    :param journal: counts what could not be used, and keeps token and port over a restart; its folder holds files
+    :param checkpoint: counts what could not be used, and keeps token and port over a restart; its folder holds files
         that are being read.
     :param clock: monotonic seconds.
-    :param lend: gives memory to decode an image into, or None.
+    :param getBuffer: gives memory to decode an image into, or None.
     """
 
     def __init__(
         self,
         settings: HTTPSettings,
-        journal: Journal,
+        checkpoint: Checkpoint,
         clock: Callable[[], float] = time.monotonic,
-        lend: Lend = lambda nbytes: None,
+        getBuffer: GetBuffer = lambda nbytes: None,
     ) -> None:
-        self._settings, self._journal, self._clock, self._lend = settings, journal, clock, lend
-        self._token = settings.token or journal.kept.get("token") or secrets.token_urlsafe(24)
-        self._door = Listener(settings.host, settings.port or journal.kept.get("port", 0), settings.allowed, DEED)
+        self._settings, self._checkpoint, self._clock, self._getBuffer = settings, checkpoint, clock, getBuffer
+        self._token = settings.token or checkpoint.kept.get("token") or secrets.token_urlsafe(24)
+        self._door = Listener(settings.host, settings.port or checkpoint.kept.get("port", 0), settings.allowed, DEED)
         self._connections = Connections(self._door, self._open, 2 * settings.sizeLimit, clock)
-        self._strangers = Strangers(clock)
+        self._strangers = RefusalLog(clock)
         self._ready: deque[tuple[Exchange, float]] = deque()
-        self._first = [self._crash()] if journal.kept.get("reading") else []
+        self._first = [self._crash()] if checkpoint.kept.get("reading") else []
         self._bodies = 0
-        self._folder = os.path.join(journal.folder, "requests")
+        self._folder = os.path.join(checkpoint.folder, "requests")
         shutil.rmtree(self._folder, ignore_errors=True)
         os.mkdir(self._folder)
         if not settings.token:
-            journal.keep(token=self._token)
+            checkpoint.keep(token=self._token)
 
     @property
     def status(self) -> str:
@@ -168,7 +168,7 @@ class HTTPSource:
                 self._ready.append((item, time.time()))
             elif isinstance(item, Event):
                 if item.code == "listening":
-                    self._journal.keep(port=self._door.port)
+                    self._checkpoint.keep(port=self._door.port)
                 yield item
             else:
                 yield from self._refused(item)
@@ -187,7 +187,7 @@ class HTTPSource:
     def close(self) -> None:
         """Listen no more; whose image was not taken is told."""
         for _ in self._connections.close(STOPPING):
-            self._journal.refuse()
+            self._checkpoint.refuse()
         self._ready.clear()
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -208,15 +208,15 @@ class HTTPSource:
         limit = self._settings.sizeLimit
         if (head.length or 0) > limit:
             raise tooLarge(head.length or 0, limit)
-        wanted = wantedBy(head, self._settings.stream)
-        streams = self._journal.numbers
+        wanted = frameRequestOf(head, self._settings.stream)
+        streams = self._checkpoint.numbers
         if wanted.stream not in streams and len(streams) >= STREAMS:
             raise RequestError(400, f"There are {STREAMS} streams already; send these images to one of them.")
         if wanted.raw:
             return RawBody(wanted, wanted.raw, head.length, limit)
         self._bodies += 1
         path = os.path.join(self._folder, f"request-{self._bodies}")
-        return FileBody(wanted, path, head.length, limit, self._lend)
+        return FileBody(wanted, path, head.length, limit, self._getBuffer)
 
     def _checkToken(self, head: Head) -> None:
         scheme, _, token = head.headers.get("authorization", "").partition(" ")
@@ -226,14 +226,14 @@ class HTTPSource:
             raise RequestError(401, words)
 
     def _statusValues(self) -> dict[str, Any]:
-        journal = self._journal
+        checkpoint = self._checkpoint
         return {
             "state": "running",
             "received": self._received,
-            "rejected": journal.rejected,
-            "recorded": journal.recorded,
-            "failed": journal.failed,
-            "streams": {name: {"received": count} for name, count in journal.numbers.items()},
+            "rejected": checkpoint.rejected,
+            "recorded": checkpoint.recorded,
+            "failed": checkpoint.failed,
+            "streams": {name: {"received": count} for name, count in checkpoint.numbers.items()},
             "onTheWay": len(self._connections.exchanges),
             "connections": len(self._connections.connected),
             "answers": {str(status): count for status, count in sorted(self._connections.answers.items())},
@@ -247,7 +247,7 @@ class HTTPSource:
         answer, refusal = STOPPING, None
         # A reader that dies over it takes the whole process with it: the next one says so.
         if isinstance(body, FileBody):
-            self._journal.keep(reading={"sender": exchange.sender, "before": self._received})
+            self._checkpoint.keep(reading={"sender": exchange.sender, "before": self._received})
         try:
             for image in body.images():
                 yield self._arrival(body.wanted.stream, image, received, taken)
@@ -262,11 +262,11 @@ class HTTPSource:
                 answer = Answer(200, _takenValues(body.wanted.stream, taken))
             else:
                 answer = Answer(503, {**STOPPING.values, **_takenValues(body.wanted.stream, taken)})
-                self._journal.refuse()
+                self._checkpoint.refuse()
             raise
         finally:
             if isinstance(body, FileBody):
-                self._journal.keep(reading=None)
+                self._checkpoint.keep(reading=None)
             heard = self._connections.answer(exchange, answer)
         if refusal:
             yield from self._refused(refusal)
@@ -279,7 +279,7 @@ class HTTPSource:
 
     def _refused(self, refusal: Refusal) -> Iterator[Event]:
         if refusal.head is None or refusal.head.method not in ("GET", "HEAD", "OPTIONS"):
-            self._journal.refuse()
+            self._checkpoint.refuse()
         if refusal.known:
             yield eventOf(refusal)
         else:
@@ -287,14 +287,14 @@ class HTTPSource:
 
     @property
     def _received(self) -> int:
-        return sum(self._journal.numbers.values())
+        return sum(self._checkpoint.numbers.values())
 
     def _crash(self) -> Event:
-        reading = self._journal.kept["reading"]
-        self._journal.keep(reading=None)
+        reading = self._checkpoint.kept["reading"]
+        self._checkpoint.keep(reading=None)
         sender, taken = reading["sender"], self._received - reading["before"]
         if not taken:
-            self._journal.refuse()
+            self._checkpoint.refuse()
         more = f"{taken} images of it were taken" if taken else "it is passed over"
         text = f"The process ended while it read what {sender} had sent, who has had no answer; {more}."
         return Event("crashed", text, "error", sender)

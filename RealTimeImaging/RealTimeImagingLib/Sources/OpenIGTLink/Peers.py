@@ -15,7 +15,7 @@ from ...Model.Event import Event
 from ...OpenIGTLink.Base import Buffer, Message
 from ...OpenIGTLink.Receiver import Receiver
 from ...OpenIGTLink.Report import Problem
-from ..Endpoints import Door
+from ..Endpoints import Endpoint
 
 BURST = 8 << 20
 """Bytes taken from one peer before the others have their turn."""
@@ -174,7 +174,7 @@ class Peers:
 
     def __init__(
         self,
-        door: Door,
+        door: Endpoint,
         receiver: Callable[[], Receiver],
         silentAfter: float = float("inf"),
         clock: Callable[[], float] = time.monotonic,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ...Formats import Lend
+from ...Formats import GetBuffer
 from ...Model.DeviceMessage import DeviceMessage
 from ...Model.Errors import FrameError, WireError
 from ...Model.Event import Event
@@ -34,8 +34,8 @@ from ...OpenIGTLink import (
 )
 from ...OpenIGTLink.ReceiveBuffer import Budgets
 from ...OpenIGTLink.Report import Repetitions
-from ..Checkpoint import Journal
-from ..Endpoints import Dialer, Door, Listener
+from ..Checkpoint import Checkpoint
+from ..Endpoints import Connector, Endpoint, Listener
 from ..Source import Arrival
 from . import OpenIGTLinkSettings
 from .Peers import Peer, Peers
@@ -61,24 +61,24 @@ class OpenIGTLinkSource:
     """A client or server of OpenIGTLink.
 
     :param settings: whom to connect to, or where to listen.
-    :param journal: counts messages that came and could not be used.
+    :param checkpoint: counts messages that came and could not be used.
     :param clock: monotonic seconds.
-    :param lend: gives memory to receive an image into, or None.
+    :param getBuffer: gives memory to receive an image into, or None.
     """
 
     def __init__(
         self,
         settings: OpenIGTLinkSettings,
-        journal: Journal,
+        checkpoint: Checkpoint,
         clock: Callable[[], float] = time.monotonic,
-        lend: Lend = lambda nbytes: None,
+        getBuffer: GetBuffer = lambda nbytes: None,
     ) -> None:
-        self._settings, self._journal, self._lend = settings, journal, lend
+        self._settings, self._checkpoint, self._getBuffer = settings, checkpoint, getBuffer
         self._budgets = Budgets.of(settings.sizeLimit)
-        door: Door = (
+        door: Endpoint = (
             Listener(settings.host, settings.port, settings.allowed)
             if settings.role == "server"
-            else Dialer(settings.host, settings.port)
+            else Connector(settings.host, settings.port)
         )
         self._peers = Peers(
             door,
@@ -174,7 +174,7 @@ class OpenIGTLinkSource:
 
     def _lendOne(self, nbytes: int) -> Pixels | None:
         # Slow peers must not hold all the shared memory in the middle of their images.
-        return None if any(peer.receiver.borrows for peer in self._peers.connected) else self._lend(nbytes)
+        return None if any(peer.receiver.borrows for peer in self._peers.connected) else self._getBuffer(nbytes)
 
     def _take(self, peer: Peer, item: Message | Problem) -> Iterator[Arrival | Event | DeviceMessage]:
         now = time.time()
@@ -205,7 +205,7 @@ class OpenIGTLinkSource:
 
     def _problem(self, peer: Peer, problem: Problem) -> Iterator[Event]:
         if problem.code not in NOT_REJECTED:
-            self._journal.refuse()
+            self._checkpoint.refuse()
         # By computer, not by connection: a peer may connect anew for each message.
         host = _hostOf(peer.name)
         text = f"{problem.text}{ADVICE.get(problem.code, '')}"

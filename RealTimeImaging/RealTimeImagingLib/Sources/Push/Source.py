@@ -16,18 +16,18 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ...Formats import Lend
+from ...Formats import GetBuffer
 from ...Model.Errors import RingError
 from ...Model.Event import Event
 from ...Model.Frame import Image, Pixels
-from ..Checkpoint import Journal
+from ..Checkpoint import Checkpoint
 from ..Source import Arrival
 
 JOURNAL_PATH, JOURNAL_STAMP = "pushed", (0, 0)
 """Under which the journal keeps the number of the next frame, as that of the next image of a file."""
 
 
-class Inlet(Protocol):
+class PushReceiver(Protocol):
     """The memory that Slicer writes."""
 
     def view(self, place: Mapping[str, int], shape: tuple[int, ...], dtype: str) -> Pixels:
@@ -43,16 +43,16 @@ class Inlet(Protocol):
 class PushSource:
     """The frames that Slicer sends, in their order.
 
-    :param journal: knows which were taken before a restart.
+    :param checkpoint: knows which were taken before a restart.
     :param inlet: where their pixels are.
-    :param lend: gives memory to copy an image into, or None.
+    :param getBuffer: gives memory to copy an image into, or None.
     """
 
-    def __init__(self, journal: Journal, inlet: Inlet, lend: Lend = lambda nbytes: None) -> None:
-        self._journal, self._inlet, self._lend = journal, inlet, lend
+    def __init__(self, checkpoint: Checkpoint, inlet: PushReceiver, getBuffer: GetBuffer = lambda nbytes: None) -> None:
+        self._checkpoint, self._inlet, self._getBuffer = checkpoint, inlet, getBuffer
         self._sent: deque[Mapping[str, Any]] = deque()
         self._wake = threading.Event()
-        self._opened = journal.begin(JOURNAL_PATH, JOURNAL_STAMP)
+        self._opened = checkpoint.begin(JOURNAL_PATH, JOURNAL_STAMP)
 
     @property
     def status(self) -> str:
@@ -78,7 +78,7 @@ class PushSource:
     def close(self) -> None:
         """Nothing more is taken."""
         self._sent.clear()
-        self._journal.leave()
+        self._checkpoint.leave()
 
     def _take(self, values: Mapping[str, Any]) -> Iterator[Arrival]:
         line = values["frame"]
@@ -90,7 +90,7 @@ class PushSource:
                 pixels = self._copy(values["place"], tuple(line["shape"]), line["dtype"])
             except RingError as error:
                 self._opened.accepted += 1
-                self._journal.keep()
+                self._checkpoint.keep()
                 self._inlet.taken(number, str(error))
                 return
             matrix = np.array(line["ijkToRAS"], np.float64)
@@ -100,7 +100,7 @@ class PushSource:
 
     def _copy(self, place: Mapping[str, int], shape: tuple[int, ...], dtype: str) -> Pixels:
         sent = self._inlet.view(place, shape, dtype)
-        memory = self._lend(sent.nbytes)
+        memory = self._getBuffer(sent.nbytes)
         pixels: Pixels = np.empty(shape, dtype) if memory is None else memory.view(dtype).reshape(shape)
         np.copyto(pixels, sent)
         return pixels

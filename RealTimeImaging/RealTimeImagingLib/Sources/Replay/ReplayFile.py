@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import accumulate
 
-from ...Formats import DEFAULT_LIMIT, ImageFile, Lend, openImageFile
+from ...Formats import DEFAULT_LIMIT, GetBuffer, ImageFile, openImageFile
 from ...Formats.ImageFile import sinceFirst
 from ...Formats.Raw import RawBytes, openFile, readArray
 from ...Model.Errors import FrameError, NotAnImageError, RecordingError
@@ -20,7 +20,7 @@ from ...Recording.Layout import HEADER, MANIFEST, RAW, isPartOf
 _MARK = b"\nRecording:="
 
 
-class Footage(ABC):
+class ReplayFile(ABC):
     """An opened file, or the parts of a recording. Nothing is held open between calls.
 
     :param count: of its images.
@@ -37,17 +37,17 @@ class Footage(ABC):
         """The files from which the image at this place is read."""
 
     @abstractmethod
-    def image(self, place: int, lend: Lend) -> Image:
+    def image(self, place: int, getBuffer: GetBuffer) -> Image:
         """Read one image.
 
         :param place: from 0.
-        :param lend: gives memory to read it into, or None.
+        :param getBuffer: gives memory to read it into, or None.
         :raises NotAnImageError: the file is damaged, or shorter than it was.
         :raises OSError: it cannot be read.
         """
 
 
-class RecordedFootage(Footage):
+class RecordedFootage(ReplayFile):
     """The parts of a recording, one after the other. Pixels are read straight into the memory that is lent. Of the
     recording's own attributes each image has those that its frame has not.
 
@@ -64,10 +64,10 @@ class RecordedFootage(Footage):
         part, _ = self._find(place)
         return part.path, part.rawPath
 
-    def image(self, place: int, lend: Lend) -> Image:
+    def image(self, place: int, getBuffer: GetBuffer) -> Image:
         part, index = self._find(place)
         raw = RawBytes(part.rawPath, 0)
-        pixels = readArray(raw, part.offset(index), part.shape, part.dtype, DEFAULT_LIMIT, lend)
+        pixels = readArray(raw, part.offset(index), part.shape, part.dtype, DEFAULT_LIMIT, getBuffer)
         entry = part.frames[index]
         attributes = {**part.attributes, **entry["attributes"]}
         known = {name: value for name, value in attributes.items() if ATTRIBUTE_NAME.fullmatch(name)}
@@ -81,7 +81,7 @@ class RecordedFootage(Footage):
         return self._parts[number], place - self._ends[number] + self._parts[number].count
 
 
-class FileFootage(Footage):
+class FileFootage(ReplayFile):
     """The images of a file of any format that is read. Going on is cheap; another place is found at once in raw files,
     and in packed ones as :class:`Streamed` has it."""
 
@@ -94,8 +94,8 @@ class FileFootage(Footage):
     def files(self, place: int) -> tuple[str, ...]:
         return self._reader.files
 
-    def image(self, place: int, lend: Lend) -> Image:
-        self._reader.lend = lend
+    def image(self, place: int, getBuffer: GetBuffer) -> Image:
+        self._reader.getBuffer = getBuffer
         if self._images is None or place != self._next:
             self._images = self._reader.images(place)
         images, self._images = self._images, None
@@ -120,7 +120,7 @@ class Opening:
         self._parts: list[RecordedPart] = []
         self._problems: list[str] = []
 
-    def step(self) -> Footage | None:
+    def step(self) -> ReplayFile | None:
         """Do a part of it; the footage when all is done.
 
         :raises NotAnImageError: it cannot be replayed; the code "incomplete": what is missing may still come.
@@ -151,7 +151,7 @@ class Opening:
         if (part.recording, part.stream) == (first.recording, first.stream):
             self._parts.append(part)
 
-    def _file(self) -> Footage:
+    def _file(self) -> ReplayFile:
         reader = openImageFile(self._path)
         reader.streaming = True
         words = reader.missing()

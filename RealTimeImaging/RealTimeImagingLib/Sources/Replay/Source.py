@@ -24,16 +24,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ...Formats import Lend, stampOf
+from ...Formats import GetBuffer, stampOf
 from ...Model.Errors import NotAnImageError, SettingsError
 from ...Model.Event import Event
 from ...Model.Files import Stamp
 from ...Model.Frame import Image
-from ..Checkpoint import Journal
+from ..Checkpoint import Checkpoint
 from ..Source import Arrival
 from . import ReplaySettings
 from .Playhead import DEFAULT_RATE, Playhead, statusOf
-from .ReplayFile import Footage, Opening
+from .ReplayFile import Opening, ReplayFile
 
 TURN = 0.1
 """Seconds after which read() returns even if more frames are due, so that commands are heard."""
@@ -49,27 +49,27 @@ class ReplaySource:
     """The images of one file as frames.
 
     :param settings: which file, and how it begins.
-    :param journal: where an earlier process of this session was, and what commands it had been given.
+    :param checkpoint: where an earlier process of this session was, and what commands it had been given.
     :param clock: monotonic time in seconds.
-    :param lend: gives memory to read an image into, or None.
+    :param getBuffer: gives memory to read an image into, or None.
     """
 
     def __init__(
         self,
         settings: ReplaySettings,
-        journal: Journal,
+        checkpoint: Checkpoint,
         clock: Callable[[], float] = time.monotonic,
-        lend: Lend = lambda nbytes: None,
+        getBuffer: GetBuffer = lambda nbytes: None,
     ) -> None:
-        self._settings = replace(settings, **journal.kept)
-        self._journal, self._clock, self._lend = journal, clock, lend
+        self._settings = replace(settings, **checkpoint.kept)
+        self._checkpoint, self._clock, self._getBuffer = checkpoint, clock, getBuffer
         self._path = self._settings.file
         # A name that is no UTF-8 could be neither shown nor sent.
         self._name = os.fsencode(os.path.basename(self._path)).decode("utf-8", "replace")
         self._commands: deque[tuple[str, Mapping[str, Any]]] = deque()
         self._wake = threading.Event()
         self._opening: Opening | None = None
-        self._footage: Footage | None = None
+        self._footage: ReplayFile | None = None
         self._playhead: Playhead | None = None
         self._stamp: Stamp = (0, 0)
         self._stamps: dict[str, Stamp | None] = {}
@@ -102,7 +102,7 @@ class ReplaySource:
         now = self._clock()
         wait = self._playhead.wait(now) if self._playhead else max(0.0, self._due - now)
         if wait > 0:
-            self._journal.leave()
+            self._checkpoint.leave()
         self._wake.wait(min(seconds, wait))
         self._wake.clear()
 
@@ -117,7 +117,7 @@ class ReplaySource:
     def close(self) -> None:
         """Let go of the file."""
         self._opening = self._footage = self._playhead = None
-        self._journal.leave()
+        self._checkpoint.leave()
 
     # ---- the file
 
@@ -129,8 +129,8 @@ class ReplaySource:
             if self._failed is not None and self._failed == _stampsOf(self._failed):
                 return
             stamp = stampOf(self._path)
-            if stamp is not None and self._journal.begin(self._path, stamp).deaths >= DEATHS:
-                self._journal.leave()
+            if stamp is not None and self._checkpoint.begin(self._path, stamp).deaths >= DEATHS:
+                self._checkpoint.leave()
                 text = f"it ended the reading process {DEATHS} times and is passed over."
                 yield from self._fail("crashed", text, (self._path,), "error")
                 return
@@ -149,10 +149,10 @@ class ReplaySource:
             return
         yield from self._begin(footage, opening.files)
 
-    def _begin(self, footage: Footage, files: tuple[str, ...]) -> Iterator[Event]:
-        opened = self._journal.begin(self._path, self._stamp)
+    def _begin(self, footage: ReplayFile, files: tuple[str, ...]) -> Iterator[Event]:
+        opened = self._checkpoint.begin(self._path, self._stamp)
         playhead = Playhead(footage.count, footage.times, min(opened.accepted, footage.count), self._clock())
-        self._journal.leave()
+        self._checkpoint.leave()
         playhead.paused, playhead.loop = self._settings.paused, self._settings.loop
         # Its end was told before the restart.
         playhead.ended = playhead.next == playhead.count and not playhead.loop
@@ -185,25 +185,25 @@ class ReplaySource:
 
     def _give(self, place: int, playhead: Playhead) -> Iterator[Arrival | Event]:
         assert self._footage is not None
-        opened = self._journal.begin(self._path, self._stamp)
+        opened = self._checkpoint.begin(self._path, self._stamp)
         files = self._footage.files(place)
         try:
             changed = self._changed(files)
-            image = None if changed else self._footage.image(place, self._lend)
+            image = None if changed else self._footage.image(place, self._getBuffer)
             changed = changed or self._changed(files)
         except NotAnImageError as error:
-            self._journal.leave()
+            self._checkpoint.leave()
             if self._changed(files):
                 self._reopen()
             else:
                 yield from self._fail(error.code, f"frame {place + 1} cannot be read. {error}", files)
             return
         except OSError as error:
-            self._journal.leave()
+            self._checkpoint.leave()
             yield from self._unreadable(error)
             return
         if changed or image is None:
-            self._journal.leave()
+            self._checkpoint.leave()
             self._reopen()
             return
         playhead.taken()
@@ -253,7 +253,9 @@ class ReplaySource:
             return
         self._settings = replace(self._settings, paused=playhead.paused)
         given = self._settings
-        self._journal.keep(pace=given.pace, speed=given.speed, rate=given.rate, loop=given.loop, paused=playhead.paused)
+        self._checkpoint.keep(
+            pace=given.pace, speed=given.speed, rate=given.rate, loop=given.loop, paused=playhead.paused
+        )
 
     def _setPace(self, playhead: Playhead) -> None:
         given, now = self._settings, self._clock()
