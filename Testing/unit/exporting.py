@@ -247,7 +247,7 @@ def program(folder, statements):
     path.write_text(f"""
 import os, sys, time
 sys.path[0] = {str(PROGRAM.parents[2])!r}
-from RealTimeImagingLib.Export import DICOMFiles, DICOMImages, Exporting, NIfTIFiles, NRRDFiles, Output, Worker
+from RealTimeImagingLib.Export import DICOMFiles, DICOMImages, NIfTIFiles, NRRDFiles, Output, Worker
 {statements}
 code = Worker.main()
 sys.stdout.flush()

@@ -102,7 +102,7 @@ def test_what_nobody_thought_of_is_told_with_its_trace(tmp_path, case):
     fault = """
 def compare(*_):
     raise RuntimeError('an unheard-of fault')
-for kind in Exporting.WRITERS.values():
+for kind in Worker.WRITERS.values():
     kind.compare = compare
 """
     made = Program(job, program(tmp_path, fault))

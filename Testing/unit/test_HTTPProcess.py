@@ -236,17 +236,17 @@ def test_an_image_that_ends_its_reader(acquire, tmp_path):
     program.write_text(f"""
 import os, sys
 sys.path[0] = {str(LIBRARY)!r}
-from RealTimeImagingLib import Readers
+from RealTimeImagingLib import Formats
 from RealTimeImagingLib.Worker.Worker import main
 
-class Reader(Readers.NIfTI):
+class Reader(Formats.NIfTI):
     def images(self, first=0):
         for index, image in enumerate(super().images(first)):
             if image.attributes.get("VolumeIndex", "2") == "2":
                 os._exit(9)
             yield image
 
-Readers._READERS[".nii.gz"] = Reader
+Formats._READERS[".nii.gz"] = Reader
 main()
 os._exit(0)
 """)

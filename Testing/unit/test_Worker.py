@@ -30,15 +30,15 @@ def program(tmp_path):
         path.write_text(f"""
 import os, sys, time
 sys.path[0] = {str(LIBRARY)!r}
-from RealTimeImagingLib import Readers
+from RealTimeImagingLib import Formats
 from RealTimeImagingLib.Worker.Worker import main
 
-class Reader(Readers.NIfTI):
+class Reader(Formats.NIfTI):
     def missing(self):
         {missing}
         return super().missing()
 
-Readers._READERS[".nii"] = Reader
+Formats._READERS[".nii"] = Reader
 {before}
 code = main()
 sys.stdout.flush()
@@ -186,7 +186,7 @@ def untilReceived(acquisition, count):
 
 def test_after_kills_between_its_volumes_a_file_goes_on_and_every_volume_comes_once(acquire, incoming, program):
     slowly = program(
-        "pass", "Reader.images = lambda self: (time.sleep(0.002) or i for i in Readers.NIfTI.images(self))"
+        "pass", "Reader.images = lambda self: (time.sleep(0.002) or i for i in Formats.NIfTI.images(self))"
     )
     count, shown = 150, []
     acquisition = acquire(slowly)

@@ -5,7 +5,7 @@ import sys
 import threading
 
 import pytest
-from RealTimeImagingLib.Sources.Folder import OpenFiles as OpenFilesMacOS
+from RealTimeImagingLib.Sources.Folder import OpenFiles
 from RealTimeImagingLib.Sources.Folder.OpenFiles import hasWriter, isOpenForWriting
 from unit.conftest import until
 
@@ -144,11 +144,11 @@ def test_macos_only_files_of_this_computer_and_this_user_are_told_of(path, monke
         (Libproc({}), 1, None),  # the programs of another user are not shown
         (Libproc(writer, local=False), 0, None),  # a share: other computers write
     ):
-        monkeypatch.setattr(OpenFilesMacOS, "_library", lambda library=library: library)
+        monkeypatch.setattr(OpenFiles, "_library", lambda library=library: library)
         monkeypatch.setattr(os, "getuid", lambda owner=owner: status.st_uid + owner, raising=False)
-        assert OpenFilesMacOS.isOpenForWriting(str(path)) is expected
+        assert OpenFiles.isOpenOnMacOS(str(path)) is expected
     with pytest.raises(FileNotFoundError):
-        OpenFilesMacOS.isOpenForWriting(str(path) + "gone")
+        OpenFiles.isOpenOnMacOS(str(path) + "gone")
 
 
 @tells
@@ -162,9 +162,9 @@ def test_of_files_of_others_the_system_does_not_tell(path):
     path.chmod(0o644)
     command = (
         f"import os, sys; sys.path[:] = {sys.path!r}; "
-        "from RealTimeImagingLib.Sources.Folder.OpenFiles import beingWritten; "
+        "from RealTimeImagingLib.Sources.Folder.OpenFiles import isOpenForWriting; "
         f"handle = os.open({str(path.parent)!r}, os.O_RDONLY); os.fchdir(handle); os.setuid(65534); "
-        "print(beingWritten('a.nii'))"
+        "print(isOpenForWriting('a.nii'))"
     )
     path.parent.chmod(0o755)
     done = subprocess.run([sys.executable, "-c", command], capture_output=True, check=False)

@@ -1,4 +1,4 @@
-"""python -m RealTimeImagingLib.Acquire SOURCE ... --openigtlink PORT; or python .../RealTimeImagingLib/Acquire ..."""
+"""python -m RealTimeImagingLib.Command SOURCE ... --openigtlink PORT; or python .../RealTimeImagingLib/Command ..."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import signal
 import sys
 import threading
 
+# Run as a file, Python knows nothing of the library's folder; the folder of this file must not hide other packages.
+sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
 from RealTimeImagingLib.Command.Console import Console, acquire
 from RealTimeImagingLib.Command.Options import readOptions
 from RealTimeImagingLib.Link.Lines import LineLogHandler
-
-# Run as a file, Python knows nothing of the library's folder; the folder of this file must not hide other packages.
-sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 LAST_WORDS = 2.0
 """Seconds for the last lines to leave."""

@@ -3,15 +3,13 @@
 The processes beside it import this file, too, under another name than __main__.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 
-from RealTimeImagingLib.Conversion.Worker import main
-
 # Slicer's Python knows nothing of the module's folder; the folder of this file must not hide other packages.
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from RealTimeImagingLib.Conversion.Worker import main  # noqa: E402
 
 if __name__ == "__main__":
     code = main()

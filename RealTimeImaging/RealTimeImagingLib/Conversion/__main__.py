@@ -7,13 +7,13 @@ import os
 import signal
 import sys
 
+# Run as a file, Python knows nothing of the library's folder; the folder of this file must not hide other packages.
+sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
 from RealTimeImagingLib.Conversion import NAME, ConversionSettings
 from RealTimeImagingLib.Conversion.Convert import Progress, convert
 from RealTimeImagingLib.Conversion.Report import Report, lasting, rows
 from RealTimeImagingLib.Model.Errors import RealTimeImagingError
-
-# Run as a file, Python knows nothing of the library's folder; the folder of this file must not hide other packages.
-sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 def main() -> int:

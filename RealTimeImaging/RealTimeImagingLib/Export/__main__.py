@@ -1,14 +1,12 @@
 """Started by Slicer's side as a file: python -u .../RealTimeImagingLib/Export/__main__.py"""
 
-from __future__ import annotations
-
 import os
 import sys
 
-from RealTimeImagingLib.Export.Worker import main
-
 # Slicer's Python knows nothing of the module's folder; the folder of this file must not hide other packages.
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from RealTimeImagingLib.Export.Worker import main
 
 if __name__ == "__main__":
     code = main()

@@ -12,13 +12,13 @@ import threading
 from collections.abc import Callable
 from typing import IO
 
+# Slicer's Python knows nothing of the module's folder; the folder of this file must not hide other packages.
+sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
 from RealTimeImagingLib.Model.Errors import RealTimeImagingError
 from RealTimeImagingLib.Simulator.FolderScanner import MODES, FolderScanner, shots
 from RealTimeImagingLib.Simulator.Images import images
 from RealTimeImagingLib.Simulator.PostingScanner import PostingScanner
-
-# Slicer's Python knows nothing of the module's folder; the folder of this file must not hide other packages.
-sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 def main() -> int:

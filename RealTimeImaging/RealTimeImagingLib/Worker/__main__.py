@@ -1,14 +1,12 @@
-"""Started by Slicer's side as a file: python -u .../RealTimeImagingLib/Acquisition/__main__.py"""
-
-from __future__ import annotations
+"""Started by Slicer's side as a file: python -u .../RealTimeImagingLib/Worker/__main__.py"""
 
 import os
 import sys
 
-from RealTimeImagingLib.Worker.Worker import main
-
 # Slicer's Python knows nothing of the module's folder; the folder of this file must not hide other packages.
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from RealTimeImagingLib.Worker.Worker import main
 
 if __name__ == "__main__":
     code = main()
