@@ -48,6 +48,7 @@ CHECKS = (
     ["ruff", "format", "--check", "."],
     ["mypy", "RealTimeImaging/RealTimeImagingLib"],
     ["lint-imports"],
+    ["codespell"],
 )
 
 
