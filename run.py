@@ -54,6 +54,9 @@ CHECKS = (
 
 def main(arguments: list[str]) -> int:
     """Run one command; returns its exit code."""
+    if arguments == ["--version"]:
+        print(version())
+        return 0
     if not arguments or arguments[0] not in (*COMMANDS, "check"):
         print(f"usage: python3 run.py {' | '.join((*COMMANDS, 'check'))} [options]")
         return 2
@@ -76,6 +79,12 @@ def main(arguments: list[str]) -> int:
     # The paths that a person names are meant from where they are; pytest and the checks find their settings here.
     folder = HERE if arguments[0] == "test" else os.getcwd()
     return run([part.format(python=python) for part in COMMANDS[arguments[0]]] + arguments[1:], folder)
+
+
+def version() -> str:
+    """Return the version of the extension, which pyproject.toml alone holds."""
+    with open(os.path.join(HERE, "pyproject.toml"), encoding="utf-8") as file:
+        return file.read().partition('\nversion = "')[2].partition('"')[0]
 
 
 def run(command: list[str], folder: str = HERE) -> int:
