@@ -1,0 +1,57 @@
+"""Pages of docs/: their Python blocks run as they stand, and their links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+ELSEWHERE = ("add-a-source.md",)
+"""Pages that a test of their own runs in Slicer."""
+
+
+def blocksOf(page: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if blocksOf(page) and page.name not in ELSEWHERE], ids=lambda page: page.stem
+)
+def test_thePythonBlocksOfAPageRunOneAfterAnother(page, tmp_path):
+    """In a process of their own: some of them register classes."""
+    program = tmp_path / "page.py"
+    library = str(ROOT / "RealTimeImaging")
+    program.write_text("\n".join(blocksOf(page)))
+    start = f"import runpy, sys; sys.path.insert(0, {library!r}); runpy.run_path({str(program)!r}, run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", start], cwd=tmp_path, capture_output=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def anchorsOf(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.stem)
+def test_everyLinkOfAPageLeadsSomewhere(page):
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if re.match(r"https?:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        if anchor and target.suffix == ".md":
+            assert anchor in anchorsOf(target), link
+
+
+def test_everyPageIsInTheIndex():
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    for page in PAGES:
+        assert page.name == "README.md" or page.name in index, page
