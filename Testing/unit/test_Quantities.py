@@ -1,5 +1,5 @@
 import pytest
-from RealTimeImagingLib.Model.Quantities import counted, sizeText
+from RealTimeImagingLib.Model.Quantities import counted, freeName, sizeText
 
 
 @pytest.mark.parametrize(
@@ -13,3 +13,10 @@ def test_sizes_have_the_unit_that_fits(count, text):
 @pytest.mark.parametrize(("count", "text"), [(0, "0 slices"), (1, "1 slice"), (1200, "1,200 slices")])
 def test_counts_have_the_right_noun(count, text):
     assert counted(count, "slice", "slices") == text
+
+
+def test_a_taken_name_gets_the_first_free_number():
+    assert freeName("Live", []) == "Live"
+    assert freeName("Live", ["Live"]) == "Live 2"
+    assert freeName("Live", {"Live", "Live 2", "Live 4"}) == "Live 3"
+    assert freeName("CT", ["CT"], "{name} ({number})") == "CT (2)"

@@ -15,6 +15,7 @@ from ..Model.DeviceMessage import DeviceMessage
 from ..Model.Errors import SettingsError
 from ..Model.Event import Event
 from ..Model.Frame import Frame, Pixels
+from ..Model.Quantities import freeName
 from ..Model.Statistics import Spread
 
 FrameCallback = Callable[[Frame], object]
@@ -65,8 +66,7 @@ class FrameCallbacks:
             return
         name = str(getattr(callback, "__name__", type(callback).__name__)).strip("<>")
         taken = {one.name for one in self._entries}
-        names = (name if number == 1 else f"{name} {number}" for number in range(1, len(taken) + 2))
-        self._entries.append(_Entry(callback, stream, next(one for one in names if one not in taken), every))
+        self._entries.append(_Entry(callback, stream, freeName(name, taken), every))
         self._budgets.clear()
 
     def remove(self, callback: FrameCallback) -> None:

@@ -1,6 +1,9 @@
-"""Counts and sizes in words."""
+"""Counts and sizes in words, and names with numbers."""
 
 from __future__ import annotations
+
+import itertools
+from collections.abc import Collection
 
 
 def counted(count: int, one: str, several: str) -> str:
@@ -24,3 +27,14 @@ def sizeText(count: float) -> str:
         count /= 1000
         del units[0]
     return f"{count:.1f} {units[0]}"
+
+
+def freeName(wanted: str, taken: Collection[str], form: str = "{name} {number}") -> str:
+    """Return the name when it is free, or else the first free one of "name 2", "name 3" and so on.
+
+    :param form: of a name with a number, such as "{name} ({number})".
+    """
+    if wanted not in taken:
+        return wanted
+    numbered = (form.format(name=wanted, number=number) for number in itertools.count(2))
+    return next(name for name in numbered if name not in taken)
