@@ -1,4 +1,4 @@
-"""All that the module does, for the panel and for Python."""
+"""The public API: everything that the module does, for the panel and for Python."""
 
 from __future__ import annotations
 
@@ -12,28 +12,29 @@ import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 from slicer.util import VTKObservationMixin
 
-from .Host.Broadcast import Broadcasting, BroadcastLogic
+from .Host.BroadcastControl import BroadcastControl
 from .Host.Callbacks import Callbacks
-from .Host.Connector import Connecting
-from .Host.Conversions import ConversionControl, ConversionLogic
-from .Host.Devices import Control, ControlLogic
+from .Host.Connector import Connectors
+from .Host.ConversionControl import ConversionControl
+from .Host.DeviceControl import DeviceControl
 from .Host.Drawing import DrawingTimes, DrawingTurns
 from .Host.DrawingBudget import DrawingBudget
-from .Host.Exports import Exports
+from .Host.ExportControl import ExportControl
 from .Host.Installing import install
-from .Host.Push import Pushing
-from .Host.RecordingControl import GROUP_MAY_READ_KEY, RECORDING_FOLDER_KEY, RecordingLogic
-from .Host.Recordings import RecordingControl
+from .Host.Metadata import Metadata
+from .Host.Push import PushControl
+from .Host.RecordingControl import RecordingControl
 from .Host.RunningSource import RunningSource
 from .Host.Session import Session
-from .Host.SimulatedScanner import SimulatedScanner
+from .Host.SimulatedScanner import SimulatedScanners
 from .Link.WorkFolders import sweep
-from .Model.Errors import RealTimeImagingError, SettingsError
+from .Model.DeviceMessage import DeviceMessage
+from .Model.Errors import SettingsError
 from .Model.Event import Event
-from .Model.Files import setGroupMayRead
-from .Model.Frame import Frame, imageOf
+from .Model.Frame import Frame, Pixels, imageOf
 from .Model.Packages import checkPackages
 from .Model.Settings import SourceSettings
+from .Model.Signal import Signal
 from .Scene.DeviceNodes import DeviceNodes
 from .Scene.LiveVolumes import LiveVolumes
 from .Scene.RecordedSequences import RecordedSequences
@@ -44,59 +45,77 @@ from .Sources.Camera import CameraSettings
 from .Sources.OpenIGTLink import OpenIGTLinkSettings
 
 SETTINGS_PARAMETER = "Settings"
+METADATA_PARAMETER = "Metadata"
 CAMERA_VIEW = "Red"
-"""Where a camera is shown as long as nobody chooses; volumes may be in the other views."""
+"""Default view of a camera's images; the other views may show volumes."""
 
 
-class RealTimeImagingLogic(
-    ScriptedLoadableModuleLogic, VTKObservationMixin, RecordingLogic, ControlLogic, BroadcastLogic, ConversionLogic
-):
-    """All that the module does, for the panel and for Python.
+class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
+    """The public API: sources, frames and events here, everything else in the services.
 
     >>> logic = slicer.util.getModuleLogic("RealTimeImaging")
     >>> logic.start(FolderSettings(folder="/data/incoming", pattern="*.nii*"))
+    >>> logic.recording.keepLast(20)
     >>> logic.stop()
+
+    Services: ``recording``, ``metadata``, ``exports``, ``devices``, ``broadcast``, ``conversion``, ``simulator``; and
+    ``views`` and ``volumes``, the slice views and the live volumes in them.
     """
 
     def __init__(self) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
         VTKObservationMixin.__init__(self)
+        scene, sequencesLogic = slicer.mrmlScene, slicer.modules.sequences.logic()
+        self.changed: Signal[[]] = Signal()
+        """Emitted when a state, a count or the last event may have changed."""
+        change = self.changed.emit
         self.views = Views(slicer.app.applicationLogic())
-        self.volumes = LiveVolumes(slicer.mrmlScene, self.views)
-        self.listeners = Callbacks()
+        """The slice views."""
+        self.volumes = LiveVolumes(scene, self.views)
+        """The live volumes: where they are shown, window and level, the view that follows the image plane."""
+        self.callbacks = Callbacks(self._pushArray)
         budget = DrawingBudget()
-        self.drawingTurns = DrawingTurns(self.volumes.show, self.views.widgets)
-        self.session = Session(self.drawingTurns.show, self.listeners, self._changed, budget)
-        self.drawingTimes = DrawingTimes(self.views.windows, budget.drawn)
-        self.session.display.beforeShowing = self.drawingTimes.look
-        self.devices = DeviceNodes(slicer.mrmlScene)
-        self.session.messages.show = self.devices.show
-        self.control = Control(self._sendToDevices, self.listeners, slicer.mrmlScene)
-        self.listeners.addMessageCallback(self.control.take)
-        self.listeners.addEventCallback(self.control.hear)
-        self.broadcasting = Broadcasting(self.session, self._changed)
-        self.pushing = Pushing(self.session, self.listeners, self._start)
-        self.connecting = Connecting(self._start, self.pushing, self.listeners.report)
-        self.sequences = RecordedSequences(slicer.mrmlScene, slicer.modules.sequences.logic())
-        self.recordingViews = RecordingViews(
-            slicer.mrmlScene, self.views, lambda stream: self.volumes.volume(stream).node, self.session.runningWith
+        nodes = DeviceNodes(scene)
+        self._drawingTurns = DrawingTurns(self.volumes.show, self.views.widgets)
+        self._drawingTimes = DrawingTimes(self.views.windows, budget.drawn)
+        self.session = Session(self._drawingTurns.show, nodes.show, self.callbacks, change, budget)
+        self.session.display.beforeShowing.connect(self._drawingTimes.look)
+        self.broadcast = BroadcastControl(self.session, change)
+        """Rebroadcast of live images over OpenIGTLink."""
+        self._pushes = PushControl(self.session, self.callbacks, self._start)
+        self._connectors = Connectors(self._start, self._pushes, self.callbacks.report)
+        self._recordingViews = RecordingViews(
+            scene, self.views, lambda stream: self.volumes.volume(stream).node, self.session.runningWith
         )
-        self.volumes.onShown = self.recordingViews.takeBack
-        self.exports = Exports(self.listeners, self._changed)
-        self.conversions = ConversionControl(self.listeners, self.loadConvertedOnce, self._changed)
-        self.recordings = RecordingControl(
-            self.session, self.listeners, self.sequences, self._changed, self.exports.checksums
+        self.volumes.onShown.connect(self._recordingViews.takeBack)
+        self.simulator = SimulatedScanners(self._start, self.callbacks.report)
+        """Simulated scanners."""
+        self.metadata = Metadata(
+            lambda: self._parameter(METADATA_PARAMETER),
+            lambda text: self.getParameterNode().SetParameter(METADATA_PARAMETER, text),
         )
-        self.recordings.onInScene = self.recordingViews.finish
-        if slicer.app.userSettings().value(GROUP_MAY_READ_KEY) is not None:
-            setGroupMayRead(slicer.util.toBool(slicer.app.userSettings().value(GROUP_MAY_READ_KEY)))
-        self.recordings.repairIn = self.exports.repair
-        self.recordings.repairFolder = slicer.app.userSettings().value(RECORDING_FOLDER_KEY, "") or ""
-        self._observers: list[Callable[[], None]] = []
-        self._scanners: list[tuple[SimulatedScanner, RunningSource]] = []
+        """Names and values that every recording and saved image carries; templates."""
+        self.exports = ExportControl(self.callbacks, change, self.volumes.images, self.metadata.get)
+        """Single images, and recordings in other formats."""
+        self.recording = RecordingControl(
+            self.session,
+            self.callbacks,
+            RecordedSequences(scene, sequencesLogic),
+            self._recordingViews,
+            self.exports,
+            self.metadata,
+            change,
+        )
+        """Recording, the last seconds in memory, recordings in the scene."""
+        self.devices = DeviceControl(self.session, self.callbacks, nodes, scene)
+        """Device messages, the scan plane, commands."""
+        self.conversion = ConversionControl(self.callbacks, change)
+        """Conversion of DICOM folders to NRRD."""
+        for part in (self._pushes, self.recording, self._recordingViews, self._connectors, self.simulator):
+            self.changed.connect(part.update)
         self._lastStarted: object = None
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._sceneCloses)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self._sceneImported)
+        self.addObserver(scene, scene.StartCloseEvent, self._sceneCloses)
+        self.addObserver(scene, scene.EndImportEvent, self._sceneImported)
         slicer.app.connect("aboutToQuit()", self.close)
         for folder in sweep():
             logging.info("Removed %s, left behind by a process that has ended", folder)
@@ -104,94 +123,97 @@ class RealTimeImagingLogic(
     # ---- sources
 
     def start(self, settings: SourceSettings) -> RunningSource:
-        """Start a source and return its handle; images are shown while Slicer's event loop runs.
+        """Start a source; its images are shown while Slicer's event loop runs.
 
-        :raises SettingsError: settings that cannot work, or a stream of this name runs already.
+        :raises SettingsError: settings that cannot work, or a running source has a stream of this name.
         :raises MissingPackageError: see :meth:`installPackages`.
         """
-        # Settings that were made before a reload of the module are of classes that are no longer ours.
+        # Settings that were made before a reload of the module have classes of the old module.
         settings = settingsFromJSON(settings.toJSON())
         if isinstance(settings, OpenIGTLinkSettings) and settings.engine == "connector":
-            handle = self.connecting.start(settings, self.stop)
+            handle = self._connectors.start(settings, self.stop)
         else:
             checkPackages(settings.packages)
             handle = self._start(settings)
         self.getParameterNode().SetParameter(SETTINGS_PARAMETER, json.dumps(settings.withoutSecrets().toJSON()))
         return handle
 
-    def _start(self, settings: SourceSettings, started: object = None) -> RunningSource:
-        # Each simulated scanner has another folder and the same images.
-        started = started or settings
-        self.recordings.checkSource(settings)
-        self.pushing.check(settings)
+    def _start(self, settings: SourceSettings, images: object = None) -> RunningSource:
+        """Start a source.
+
+        :param images: equal for sources of equal images, whose window and level then stay; by default the settings.
+        """
+        images = images or settings
+        self.recording.checkSource(settings)
+        self._pushes.check(settings)
         handle = self.session.start(settings)
-        self.pushing.adopt(handle)
+        self._pushes.adopt(handle)
         if len(self.session.handles) == 1:
-            self.volumes.prepare(started != self._lastStarted)
-            self.devices.prepare()
+            self.volumes.prepare(images != self._lastStarted)
+            self.devices.nodes.prepare()
         suggested = CAMERA_VIEW if isinstance(settings, CameraSettings) and CAMERA_VIEW in self.views.names() else ""
         self.volumes.suggest(getattr(settings, "stream", ""), suggested)
-        self._lastStarted = started
+        self._lastStarted = images
         return handle
 
     def installPackages(self, requirements: Sequence[str]) -> None:
-        """Ask the user, and install what a :class:`MissingPackageError` names into Slicer's Python. It takes a while.
+        """Ask the user, and install the packages of a :class:`MissingPackageError` into Slicer's Python.
 
-        :raises MissingPackageError: one that a source cannot do without was not installed; the message says what to do.
+        This takes seconds to minutes.
+
+        :raises MissingPackageError: a required package was not installed; the message says what to do.
         """
         install(requirements)
 
     def startSimulatedScanner(self, source: str = "", fps: float = 10.0) -> RunningSource:
-        """Start a simulated scanner that sends to a temporary folder, and show what comes.
-
-        :param source: file or folder of images to send again and again; empty for a small beating phantom.
-        :param fps: images each second.
-        :raises RealTimeImagingError: as :meth:`start`.
-        """
-        scanner = SimulatedScanner(source, fps, self._scannerFailed)
-        try:
-            handle = self._start(scanner.settings, ("simulated scanner", source))
-            scanner.start()
-        except RealTimeImagingError:
-            scanner.close()
-            raise
-        self._scanners.append((scanner, handle))
-        return handle
-
-    def isSimulated(self, handle: RunningSource) -> bool:
-        """True for a source that shows the images of a simulated scanner."""
-        return any(shown is handle for _, shown in self._scanners)
+        """Start a simulated scanner, and a source that shows its images: see ``simulator``."""
+        return self.simulator.start(source, fps)
 
     def stop(self, handle: RunningSource | None = None) -> None:
         """Stop one source or all. The last frames and the final counts follow within two seconds.
 
-        What was pushed before is delivered first, however long that takes as long as it goes on.
+        Images that were pushed before are delivered first, for as long as this makes progress.
         """
-        self.connecting.stop(handle)
+        self._connectors.stop(handle)
         running = [handle] if handle else self.session.running()
         for one in sorted(running, key=lambda one: one.feed is not None):
-            if not self.pushing.stop(one):
+            if not self._pushes.stop(one):
                 self.session.stop(one)
-        for scanner, shown in self._scanners:
-            if handle in (None, shown):
-                scanner.end()
+        self.simulator.end(handle)
+
+    def isRunning(self) -> bool:
+        """Return True while a source runs or is stopping."""
+        return bool(self.session.running())
+
+    def sources(self) -> list[RunningSource]:
+        """Return the sources that count in the statistics: all that were started since none was running."""
+        return self.session.handles
+
+    def sceneSettings(self) -> SourceSettings | None:
+        """Return the settings of the last start in this scene; None when there are none."""
+        text = self._parameter(SETTINGS_PARAMETER)
+        try:
+            return settingsFromJSON(json.loads(text)) if text else None
+        except (SettingsError, ValueError) as error:
+            logging.warning("The scene's settings of Real-Time Imaging cannot be used: %s", error)
+            return None
 
     def close(self) -> None:
-        """Stop everything and wait for its end; the logic is not used afterwards."""
+        """Stop everything and wait for its end. Do not use the object afterwards."""
         slicer.app.disconnect("aboutToQuit()", self.close)
         self.removeObservers()
-        self.control.close()
-        self.connecting.stop()
-        self.pushing.deliver()
+        self.devices.close()
+        self._connectors.stop()
+        self._pushes.deliver()
         self.session.dispose()
-        self._changed()
-        self.drawingTimes.close()
-        self.drawingTurns.close()
-        self.recordingViews.forget()
-        self.pushing.close()
-        self.recordings.close()
+        self.changed.emit()
+        self._drawingTimes.close()
+        self._drawingTurns.close()
+        self._recordingViews.forget()
+        self._pushes.close()
+        self.recording.close()
         self.exports.close()
-        self.conversions.close()
+        self.conversion.close()
 
     def push(
         self,
@@ -204,87 +226,86 @@ class RealTimeImagingLogic(
         colour: bool | None = None,
         wait: float = 0.0,
     ) -> None:
-        """Make an array the next frame of a stream, which is shown, counted and recorded as any other.
+        """Make an array the next frame of a stream; it is shown, counted and recorded like any other image.
 
-        The first push starts a source for it, which :meth:`stop` stops; after that a push starts it again. The array is
-        copied and may change at once. When the frame is not taken, an error says so; otherwise it is received.
+        The first push starts a source, which :meth:`stop` stops; a later push starts it again. The array is copied and
+        may change at once. A frame that is not rejected with an error is received.
 
-        :param array: (rows, columns), (slices, rows, columns), or one of these with 3 or 4 colour components behind; of
-            any type that Slicer can show exactly.
+        :param array: (rows, columns) or (slices, rows, columns), or one of these followed by 3 or 4 colour components;
+            of any type that Slicer can show exactly.
         :param ijkToRAS: 4x4 array or vtkMatrix4x4, voxel index (i, j, k) to millimetres in RAS. None: the identity for
             a volume; a picture lies in the axial plane, centred, with pixels of 1 mm.
-        :param time: when it was acquired, seconds since the epoch, UTC; None when only the time of the push is known.
-        :param name: the stream, which has a live volume of its own.
+        :param time: of the acquisition, seconds since the epoch, UTC; None when only the time of the push is known.
+        :param name: the stream, which has its own live volume.
         :param attributes: names with letters, digits and ``_ . -`` only, to text; they travel with the frame.
         :param colour: whether the last axis is colour. None: for four axes, and for three of which the last is 3 or 4
             and the type uint8.
-        :param wait: seconds to wait for room when too many frames wait (Feed.QUEUE_FRAMES, QUEUE_BYTES), as in a loop
-            that gives Slicer's event loop no turn.
-        :raises FrameError: an array, matrix, time or attribute that cannot be a frame's.
+        :param wait: most seconds to wait for room when too many frames wait (PushSender.QUEUE_FRAMES, QUEUE_BYTES), as
+            in a loop during which Slicer's event loop does not run.
+        :raises FrameError: an array, matrix, time or attribute that no frame can have.
         :raises SettingsError: another running source has a stream of this name.
         :raises PushError: too many frames wait.
         """
-        self.pushing.push(imageOf(array, ijkToRAS, time, colour, attributes), name, wait)
+        self._pushes.push(imageOf(array, ijkToRAS, time, colour, attributes), name, wait)
 
-    def isRunning(self) -> bool:
-        """True while a source runs or is about to end."""
-        return bool(self.session.running())
+    def _pushArray(self, frame: Frame, array: Pixels, name: str) -> None:
+        self._pushes.pushArray(frame, array, name)
 
-    # ---- what comes
+    # ---- callbacks, events, counts
 
     def addFrameCallback(
         self, callback: Callable[[Frame], object], stream: str | None = None, every: bool = False
     ) -> None:
         """Call with every frame that is shown; ``frame.pixels`` is read-only and valid during the call.
 
-        An array that it returns is pushed as a frame of the stream "<stream> <name of the function>", in the place of
-        the frame where the size agrees, with its device time and attributes. Streams that callbacks make come only to
-        callbacks that name them here, and never to those that made them. How long each takes is in
-        ``statistics()["callbackMs"]``; the event "callback-slow" says when it is too long.
+        An array that it returns is pushed as a frame of the stream "<stream> <name of the function>". It gets the
+        frame's geometry where the size agrees, its device time and attributes. Streams that callbacks make go only to
+        callbacks that name them here, and never to their makers. ``statistics()["callbackMs"]`` has the duration of
+        each callback; the event "callback-slow" reports when it is too long.
 
         :param stream: only frames of this stream.
-        :param every: True also calls with frames that arrive in Slicer and are not shown, because drawing takes too
-            long. While the window is blocked, a source keeps its newest frames and skips older ones.
+        :param every: True also calls with frames that arrive in Slicer and are not shown because drawing takes too
+            long. While Slicer is blocked, a source keeps its newest frames and skips older ones.
         """
-        self.listeners.frameCallbacks.add(callback, stream, every)
+        self.callbacks.frameCallbacks.add(callback, stream, every)
 
     def removeFrameCallback(self, callback: Callable[[Frame], object]) -> None:
-        """Do not call it any more."""
-        self.listeners.frameCallbacks.remove(callback)
+        """Stop calling a callback; ignore an unknown one."""
+        self.callbacks.frameCallbacks.remove(callback)
 
     def addEventCallback(self, callback: Callable[[Event], None]) -> None:
-        """Call with every event: what was rejected and why, what was lost, what came back."""
-        self.listeners.addEventCallback(callback)
+        """Call with every event: rejected images and their reasons, losses, connections, results."""
+        self.callbacks.addEventCallback(callback)
 
     def removeEventCallback(self, callback: Callable[[Event], None]) -> None:
-        """Do not call it any more."""
-        self.listeners.removeEventCallback(callback)
+        """Stop calling a callback; ignore an unknown one."""
+        self.callbacks.removeEventCallback(callback)
 
-    def sources(self) -> list[RunningSource]:
-        """The sources that count in the statistics: those that run, and those stopped since the first was started."""
-        return self.session.handles
+    def addMessageCallback(self, callback: Callable[[DeviceMessage], None]) -> None:
+        """Call with every device message in order of arrival: positions, points, surfaces, texts, states."""
+        self.callbacks.addMessageCallback(callback)
+
+    def removeMessageCallback(self, callback: Callable[[DeviceMessage], None]) -> None:
+        """Stop calling a callback; ignore an unknown one."""
+        self.callbacks.removeMessageCallback(callback)
 
     def events(self) -> list[Event]:
-        """What happened of late beside images, the latest last."""
-        return list(self.listeners.events)
+        """Return the latest events, the last one last."""
+        return list(self.callbacks.events)
 
     def statistics(self) -> dict[str, Any]:
-        """Counts (received, shown, skipped, recorded, rejected, failed), fps, latencyMs, mainThreadMs, messages,
-        callbackMs, lastEvent."""
+        """Return counts (received, shown, skipped, recorded, rejected, failed), fps, latencyMs, mainThreadMs, messages,
+        callbackMs, lastEvent, streams: see :meth:`Session.statistics`."""
         return self.session.statistics()
 
+    # ---- display
+
     def liveVolumeNode(self, stream: str = "Live") -> Any:
-        """The volume node of a stream, None before its first frame."""
+        """Return the volume node of a stream, None before its first frame."""
         return self.volumes.volume(stream).node
 
-    # ---- how it is shown
-
-    def viewNames(self) -> list[str]:
-        """Names of the slice views, such as Red, Yellow, Green."""
-        return self.views.names()
-
     def showIn(self, stream: str = "Live") -> str:
-        """Where a stream is shown: "all", "none" or the name of a slice view."""
+        """Return where a stream is shown: "all", "none" or the name of a slice view."""
         return self.volumes.where(stream)
 
     def setShowIn(self, where: str, stream: str = "Live") -> None:
@@ -292,67 +313,47 @@ class RealTimeImagingLogic(
 
         :raises SettingsError: there is no such view.
         """
-        known = ["all", "none", *self.views.names()]
-        if where not in known:
-            raise SettingsError(f"There is no view {where}; there are {', '.join(known)}.")
         self.volumes.setWhere(stream, where)
 
-    def setWindowLevel(self, stream: str | None = None) -> None:
-        """Set window and level of one stream, or all, from the image that is shown now."""
-        for name in [stream] if stream else self.session.streams():
-            self.volumes.volume(name).setWindow()
+    # ---- shortcuts
 
-    def setWindowLevelAlways(self, always: bool) -> None:
-        """Set window and level from every image, or only from the first."""
-        self.volumes.setAlways(always)
+    def startRecording(
+        self, folder: str, attributes: Mapping[str, str] | None = None, name: str = "", kept: bool = False
+    ) -> str:
+        """Record all sources: see :meth:`RecordingControl.start`; return the recording's name."""
+        return self.recording.start(folder, attributes, name, kept)
 
-    # ---- for the panel
+    def stopRecording(self) -> Any:
+        """End the recording: see :meth:`RecordingControl.stop`; return its sequence browser node."""
+        return self.recording.stop()
 
-    def addChangeObserver(self, observer: Callable[[], None]) -> None:
-        """Call when a state or count may have changed."""
-        self._observers.append(observer)
+    def sendTransform(self, position: Any, device: str | None = None) -> int:
+        """Send a position over OpenIGTLink: see :meth:`DeviceControl.sendTransform`; return the number of devices."""
+        return self.devices.sendTransform(position, device)
 
-    def removeChangeObserver(self, observer: Callable[[], None]) -> None:
-        """Do not call it any more."""
-        self._observers.remove(observer)
+    def sendCommand(self, text: str, device: str | None = None, form: str = "STRING", timeout: float = 5.0) -> int:
+        """Send a command over OpenIGTLink: see :meth:`DeviceControl.sendCommand`; return its number."""
+        return self.devices.sendCommand(text, device, form, timeout)
 
-    def sceneSettings(self) -> SourceSettings | None:
-        """The settings of the last start in this scene."""
+    # ---- the scene
+
+    def _parameter(self, name: str) -> str:
+        """Return a parameter of the module in the scene, without making a parameter node."""
         node = slicer.mrmlScene.GetSingletonNode(self.moduleName, "vtkMRMLScriptedModuleNode")
-        text = node.GetParameter(SETTINGS_PARAMETER) if node else ""
-        try:
-            return settingsFromJSON(json.loads(text)) if text else None
-        except (SettingsError, ValueError) as error:
-            logging.warning("The scene's settings of Real-Time Imaging cannot be used: %s", error)
-            return None
-
-    def _changed(self) -> None:
-        self.pushing.changed()
-        self.recordings.changed()
-        self.recordingViews.update()
-        self.connecting.changed()
-        # A scanner's folder goes after the source that looks at it.
-        for pair in [pair for pair in self._scanners if pair[1].ended]:
-            self._scanners.remove(pair)
-            pair[0].close()
-        for observer in list(self._observers):
-            observer()
+        return str(node.GetParameter(name)) if node else ""
 
     def _sceneCloses(self, caller: Any = None, event: Any = None) -> None:
-        self.control.forget()
-        self.connecting.stop()
-        self.pushing.deliver()
-        self.session.close(written=False)
-        self.recordings.forget()
-        self.recordingViews.forget()
-        self.exports.forget()
-        self.conversions.forget()
-        self.volumes.forget()
         self.devices.forget()
-        self._changed()
+        self._connectors.stop()
+        self._pushes.deliver()
+        self.session.close(written=False)
+        self.recording.forget()
+        self._recordingViews.forget()
+        self.exports.forget()
+        self.conversion.forget()
+        self.volumes.forget()
+        self.devices.nodes.forget()
+        self.changed.emit()
 
     def _sceneImported(self, caller: Any = None, event: Any = None) -> None:
         self.volumes.lookAgain()
-
-    def _scannerFailed(self, words: str) -> None:
-        self.listeners.report(Event("simulator-failed", words, "error"))

@@ -20,12 +20,12 @@ from .conftest import until, untilRunning, untilStopped
 
 def connect(logic, place=0):
     """A client of the source at this place, known to it."""
-    until(lambda: len(logic.broadcastCounts()["sources"]) > place)
-    until(lambda: logic.broadcastCounts()["sources"][place]["listening"])
-    source = logic.broadcastCounts()["sources"][place]
+    until(lambda: len(logic.broadcast.counts()["sources"]) > place)
+    until(lambda: logic.broadcast.counts()["sources"][place]["listening"])
+    source = logic.broadcast.counts()["sources"][place]
     client = Listening(source["port"])
     name = "{}:{}".format(*client.connection.getsockname())
-    until(lambda: name in [one["name"] for one in logic.broadcastCounts()["sources"][place]["clients"]])
+    until(lambda: name in [one["name"] for one in logic.broadcast.counts()["sources"][place]["clients"]])
     return client
 
 
@@ -43,9 +43,9 @@ def clients():
 
 
 def test_whoConnectsGetsWhatIsShownAndRecorded(logic, incoming, tmp_path, clients, noErrors):
-    assert logic.broadcastStatus() == ""
-    logic.startBroadcast(port=0)
-    assert "when a source is started" in logic.broadcastStatus()
+    assert logic.broadcast.words() == ""
+    logic.broadcast.start(port=0)
+    assert "when a source is started" in logic.broadcast.words()
     logic.startRecording(tmp_path / "recordings")
     handle = logic.start(FolderSettings(str(incoming)))
     untilRunning(handle)
@@ -53,8 +53,8 @@ def test_whoConnectsGetsWhatIsShownAndRecorded(logic, incoming, tmp_path, client
     for number in range(15):
         arrive(incoming / f"{number}.nii", niftiFile(number))
         until(lambda number=number: all(len(client.messages) > number for client in clients))
-    until(lambda: logic.broadcastCounts()["sent"] == 30)
-    assert "2 clients, 30 messages sent." in logic.broadcastStatus()
+    until(lambda: logic.broadcast.counts()["sent"] == 30)
+    assert "2 clients, 30 messages sent." in logic.broadcast.words()
     for client in clients:
         assert sums(client) == [sumOf(number) for number in range(15)]
         np.testing.assert_array_equal(client.messages[0].ijkToRAS, np.diag([-2.0, 2, 3, 1]))
@@ -70,36 +70,36 @@ def test_furtherSourcesTakeTheNextPortsAndStopEndsAll(logic, tmp_path, clients, 
     for name in ("A", "B"):
         (tmp_path / name).mkdir()
         untilRunning(logic.start(FolderSettings(str(tmp_path / name), stream=name)))
-    logic.startBroadcast(port=port)
+    logic.broadcast.start(port=port)
     # The second may be there before the first, and in its place till then.
-    until(lambda: len(logic.broadcastCounts()["sources"]) == 2)
+    until(lambda: len(logic.broadcast.counts()["sources"]) == 2)
     clients += [connect(logic, 0), connect(logic, 1)]
-    assert [source["port"] for source in logic.broadcastCounts()["sources"]] == [port, port + 1]
+    assert [source["port"] for source in logic.broadcast.counts()["sources"]] == [port, port + 1]
     for number, name in enumerate(("A", "B")):
         arrive(tmp_path / name / "1.nii", niftiFile(number))
         until(lambda number=number: clients[number].messages)
     assert [client.messages[0].device_name for client in clients] == ["A", "B"]
     assert [sums(client) for client in clients] == [[sumOf(0)], [sumOf(1)]]
-    logic.stopBroadcast()
-    until(lambda: not logic.broadcastCounts()["sources"])
+    logic.broadcast.stop()
+    until(lambda: not logic.broadcast.counts()["sources"])
     for client in clients:
         client.untilEnd()
-    assert logic.broadcastStatus() == ""
+    assert logic.broadcast.words() == ""
     assert len(logic.session.running()) == 2
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are others there")
 def test_aProcessThatDiesIsFoundOnTheSamePortAgain(logic, incoming, clients):
-    logic.startBroadcast(port=freePort())
+    logic.broadcast.start(port=freePort())
     handle = logic.start(FolderSettings(str(incoming)))
     untilRunning(handle)
     clients.append(connect(logic))
-    port, pid = logic.broadcastCounts()["sources"][0]["port"], handle.pid
+    port, pid = logic.broadcast.counts()["sources"][0]["port"], handle.pid
     os.kill(pid, signal.SIGKILL)
     until(lambda: handle.state == "running" and handle.pid != pid)
     clients[0].untilEnd()
     clients.append(connect(logic))
-    assert logic.broadcastCounts()["sources"][0]["port"] == port
+    assert logic.broadcast.counts()["sources"][0]["port"] == port
     arrive(incoming / "1.nii", niftiFile(1))
     until(lambda: clients[1].messages)
     assert sums(clients[1]) == [sumOf(1)]
@@ -107,19 +107,19 @@ def test_aProcessThatDiesIsFoundOnTheSamePortAgain(logic, incoming, clients):
 
 def test_aPortThatIsTakenIsToldAndTheSourceGoesOn(logic, incoming):
     with socket.create_server(("127.0.0.1", 0)) as holder:
-        logic.startBroadcast(port=holder.getsockname()[1])
+        logic.broadcast.start(port=holder.getsockname()[1])
         handle = logic.start(FolderSettings(str(incoming)))
         untilRunning(handle)
         until(lambda: "port-taken" in [event.code for event in logic.events()])
-        assert "cannot be listened on" in logic.broadcastStatus()
+        assert "cannot be listened on" in logic.broadcast.words()
         arrive(incoming / "1.nii", niftiFile(1))
         until(lambda: logic.statistics()["shown"] == 1)
     until(lambda: "listening" in [event.code for event in logic.events()])
-    until(lambda: "nobody is connected" in logic.broadcastStatus())
+    until(lambda: "nobody is connected" in logic.broadcast.words())
 
 
 def test_whatCannotWorkIsRefused(logic):
     for values in ({"port": -1}, {"host": ""}, {"version": 3}):
         with pytest.raises(SettingsError):
-            logic.startBroadcast(**values)
-    assert not logic.broadcastCounts()["active"]
+            logic.broadcast.start(**values)
+    assert not logic.broadcast.counts()["active"]

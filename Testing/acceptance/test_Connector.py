@@ -138,7 +138,7 @@ def test_itsImagesAreShownCountedAndRecorded(slicer, extension, logic, tmp_path,
     assert live.GetAttribute("Sequence") == "7"
     np.testing.assert_allclose(slicer.util.arrayFromVTKMatrix(matrixOf(live)), MATRIX)
     logic.stop(handle)
-    until(lambda: not logic.isRunning() and not logic.recordings.building)
+    until(lambda: not logic.isRunning() and not logic.recording.building)
     assert sumsOf(tmp_path / "recordings") == [checksum(pixels(number)) for number in range(5)]
     assert node.GetScene() is None
     assert node.calls[-1] == ("stop",)
@@ -204,7 +204,7 @@ def test_our_live_volume_is_not_taken_for_its_own(slicer, extension, logic, tmp_
     assert live.GetImageData() is not own.GetImageData()
     assert checksum(slicer.util.arrayFromVolume(live)) == checksum(pixels(4))
     logic.stop()
-    until(lambda: not logic.isRunning() and not logic.recordings.building)
+    until(lambda: not logic.isRunning() and not logic.recording.building)
     assert sumsOf(tmp_path / "recordings") == [checksum(pixels(number)) for number in range(5)]
 
 

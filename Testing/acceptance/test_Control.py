@@ -16,22 +16,30 @@ TURN = np.array(POSE)
 
 
 class Peer:
-    """Devices at the other end: they keep what was sent."""
+    """A session with one source, to which ``count`` devices are connected; it keeps what is sent to them."""
 
     def __init__(self):
-        self.count, self.sent = 1, []
+        from RealTimeImagingLib.Sources.OpenIGTLink import OpenIGTLinkSettings
 
-    def send(self, command):
-        if self.count:
-            self.sent.append((time.perf_counter(), command))
-        return self.count
+        self.count, self.sent = 1, []
+        self.settings = OpenIGTLinkSettings()
+
+    def active(self):
+        return [self]
+
+    @property
+    def peers(self):
+        return set(range(self.count))
+
+    def send(self, command, **values):
+        self.sent.append((time.perf_counter(), {"command": command, **values}))
 
     def matrices(self):
         return [np.array(one["values"]["matrix"]) for _, one in self.sent if one["type"] == "TRANSFORM"]
 
 
 @pytest.fixture
-def peer():
+def peer(module):
     """One connected device."""
     return Peer()
 
@@ -46,11 +54,12 @@ def events():
 def control(slicer, module, peer, events):
     """Sends to the peer."""
     from RealTimeImagingLib.Host.Callbacks import Callbacks
-    from RealTimeImagingLib.Host.Devices import Control
+    from RealTimeImagingLib.Host.DeviceControl import DeviceControl
+    from RealTimeImagingLib.Scene.DeviceNodes import DeviceNodes
 
-    listeners = Callbacks()
-    listeners.addEventCallback(events.append)
-    made = Control(peer.send, listeners, slicer.mrmlScene)
+    callbacks = Callbacks()
+    callbacks.addEventCallback(events.append)
+    made = DeviceControl(peer, callbacks, DeviceNodes(slicer.mrmlScene), slicer.mrmlScene)
     yield made
     made.close()
 
@@ -338,7 +347,7 @@ def test_deletedNodeAndClosedScene(slicer, control, peer, events):
 
 def test_commandIsAnswered(control, peer, events):
     """A STRING by the next STATUS or STRING, which is shown in words."""
-    control.take(answer("status", code=1, ok=True, text="idle"))
+    control.takeMessage(answer("status", code=1, ok=True, text="idle"))
     number = control.sendCommand("START_SCAN")
     _, command = peer.sent[0]
     assert command["type"] == "STRING"
@@ -346,19 +355,19 @@ def test_commandIsAnswered(control, peer, events):
     assert command["id"] == number
     assert command["device"].startswith("CMD_")
     assert len(command["device"]) <= 20
-    control.take(answer("status", after=-10, code=1, ok=True, text="what was said before"))
-    control.take(answer("transform", matrix=POSE))
+    control.takeMessage(answer("status", after=-10, code=1, ok=True, text="what was said before"))
+    control.takeMessage(answer("transform", matrix=POSE))
     assert codes(events) == ["command-sent"]
     assert events[0].text == "START_SCAN was sent to 1 device."
-    control.take(answer("status", after=1, code=5, ok=False, text="the door is open"))
+    control.takeMessage(answer("status", after=1, code=5, ok=False, text="the door is open"))
     assert codes(events) == ["command-sent", "answered"]
     assert events[1].level == "warning"
     assert events[1].text.startswith("Scanner answered START_SCAN after 1.")
     assert events[1].text.endswith("Error 5: the door is open")
-    control.take(answer("status", after=2, code=1, ok=True))
+    control.takeMessage(answer("status", after=2, code=1, ok=True))
     assert len(events) == 2
     control.sendCommand("STOP_SCAN", device="CMD_stop")
-    control.take(answer("text", text="stopped\n"))
+    control.takeMessage(answer("text", text="stopped\n"))
     assert events[-1].text.endswith(": stopped")
     assert events[-1].level == "info"
 
@@ -368,21 +377,21 @@ def test_answersFindTheirCommand(control, peer, events):
     first = control.sendCommand("<Start a='1'/> now", form="COMMAND")
     second = control.sendCommand("START_SCAN", form="COMMAND")
     assert peer.sent[0][1]["values"] == {"id": first, "name": "<Start", "text": "<Start a='1'/> now"}
-    control.take(answer("reply", id=second, name="START_SCAN", text="begun", ok=True))
-    control.take(answer("reply", id=77, name="", text="", ok=True))
-    control.take(answer("status", code=1, ok=True))
+    control.takeMessage(answer("reply", id=second, name="START_SCAN", text="begun", ok=True))
+    control.takeMessage(answer("reply", id=77, name="", text="", ok=True))
+    control.takeMessage(answer("status", code=1, ok=True))
     assert [event.subject for event in events if event.code == "answered"] == ["START_SCAN"]
-    control.take(answer("reply", id=first, name="Error", text="", ok=False))
+    control.takeMessage(answer("reply", id=first, name="Error", text="", ok=False))
     assert events[-1].level == "warning"
     for text in ("A", "B"):
         control.sendCommand(text)
     names = [command["device"] for _, command in peer.sent[2:]]
     assert len(set(names)) == 2
-    control.take(answer("text", device=names[1].replace("CMD", "ACK"), text="yes"))
+    control.takeMessage(answer("text", device=names[1].replace("CMD", "ACK"), text="yes"))
     assert events[-1].subject == "B"
-    control.take(answer("text", device="ACK_5", text="yes"))
+    control.takeMessage(answer("text", device="ACK_5", text="yes"))
     assert events[-1].subject == "B"
-    control.take(answer("text", text="yes"))
+    control.takeMessage(answer("text", text="yes"))
     assert events[-1].subject == "A"
 
 
@@ -396,7 +405,7 @@ def test_noAnswer(control, peer, events):
     assert 0.25 < time.perf_counter() - begun < 1
     assert events[-1].text == "START_SCAN was sent to 2 devices, and no answer came within 0.3 s."
     assert events[-1].level == "warning"
-    control.take(answer("status", code=1, ok=True))
+    control.takeMessage(answer("status", code=1, ok=True))
     assert events[-1].subject == "START_UP"
 
 
@@ -406,7 +415,7 @@ def test_blockedWindowHidesNoAnswer(control, events):
     time.sleep(0.5)
     slicerhost.processEvents()
     assert codes(events) == ["command-sent"]
-    control.take(answer("status", code=1, ok=True))
+    control.takeMessage(answer("status", code=1, ok=True))
     assert codes(events) == ["command-sent", "answered"]
     control.sendCommand("START_SCAN", timeout=0.1)
     time.sleep(0.5)
@@ -446,12 +455,12 @@ def test_logicSendsToOpenIGTLinkSources(slicer, logic, incoming, errors, noError
     with pytest.raises(errors.ControlError, match="No device"):
         logic.sendCommand("START_SCAN")
     node = transformNode(slicer, pose(1))
-    logic.followPlane(node)
-    assert logic.followedPlane() is node
+    logic.devices.followPlane(node)
+    assert logic.devices.followed is node
     slicer.mrmlScene.Clear()
-    assert logic.followedPlane() is None
+    assert logic.devices.followed is None
     assert "follow-ended" in codes(logic.events())
-    logic.stopFollowing()
+    logic.devices.stopFollowing()
 
 
 def test_logicHandsCommandsToTheProcess(logic, incoming, noErrors):
@@ -464,10 +473,10 @@ def test_logicHandsCommandsToTheProcess(logic, incoming, noErrors):
     lines = []
     settings, send = handle.settings, handle.send
     handle.settings, handle.send = OpenIGTLinkSettings(), lambda name, **values: lines.append((name, values))
-    assert not logic.canSend()
+    assert not logic.devices.canSend()
     for code, who in (("connected", "a:1"), ("connected", "b:2"), ("disconnected", "b:2"), ("disconnected", "c:3")):
         logic.session._take(handle, {"event": {"code": code, "text": who, "subject": who}})
-    assert logic.canSend()
+    assert logic.devices.canSend()
     assert logic.sendTransform(POSE, "PLANE_2") == 1
     number = logic.sendCommand("START_SCAN")
     handle.settings, handle.send = settings, send
@@ -476,7 +485,7 @@ def test_logicHandsCommandsToTheProcess(logic, incoming, noErrors):
     logic.session._take(handle, {"message": answer("status", code=1, ok=True, text="on").toJSON()})
     assert logic.events()[-1].text.endswith("OK: on")
     untilStopped(logic)
-    assert not logic.canSend()
+    assert not logic.devices.canSend()
 
 
 # ---- what images may turn
@@ -505,14 +514,14 @@ def test_viewsDoNotTurnUnlessAsked(slicer, logic, views, noErrors):
     """Of a volume nothing moves, of a single slice only the offset of a view that is parallel to it."""
     for found in frames(logic, slicer, [rotated(20, (1, 0, 0), IMAGE)], (4, 30, 40)):
         np.testing.assert_array_equal(found[:3, :3], np.diag([-1.0, 1.0, 1.0]))
-    assert logic.followView() is None
+    assert logic.volumes.following("Live") is None
     untilStopped(logic)
 
 
 def test_viewFollowsTheImagePlane(slicer, logic, views, noErrors):
     """The whole orientation of every image, centred; upright as Slicer shows anatomy, and then wherever it turns."""
-    logic.setFollowView("Live", "Red")
-    assert logic.followView() == "Red"
+    logic.volumes.setFollowing("Live", "Red")
+    assert logic.volumes.following("Live") == "Red"
     poses = [rotated(angle, (1, 2, 3), IMAGE) for angle in range(0, 360, 40)]
     green = sliceNode(slicer, "Green").GetOrientation()
     for found, image in zip(frames(logic, slicer, poses), poses, strict=True):
@@ -525,7 +534,7 @@ def test_viewFollowsTheImagePlane(slicer, logic, views, noErrors):
     sliceNode(slicer).SetOrientationToSagittal()
     for found in frames(logic, slicer, [poses[-1]]):
         np.testing.assert_allclose(found[:3, 0], axes[:, 0], atol=1e-6)
-    logic.setFollowView("Live", None)
+    logic.volumes.setFollowing("Live", None)
     before = slicer.util.arrayFromVTKMatrix(sliceNode(slicer).GetSliceToRAS())
     for found in frames(logic, slicer, [rotated(5, (0, 1, 0), poses[-1])], (3, 30, 40)):
         np.testing.assert_array_equal(found, before)
@@ -549,7 +558,7 @@ def test_firstImageIsUpright(slicer, logic, views, noErrors, axes, preset):
     directions = {"R": (1, 0, 0), "A": (0, 1, 0), "S": (0, 0, 1), "L": (-1, 0, 0), "P": (0, -1, 0), "I": (0, 0, -1)}
     matrix = np.eye(4)
     matrix[:3, :3] = np.array([directions[letter] for letter in axes]).T
-    logic.setFollowView("Live", "Green")
+    logic.volumes.setFollowing("Live", "Green")
     for _ in frames(logic, slicer, [matrix], (5, 30, 40)):
         green = sliceNode(slicer, "Green")
         assert green.GetOrientation() == preset
@@ -560,7 +569,7 @@ def test_firstImageIsUpright(slicer, logic, views, noErrors, axes, preset):
 
 def test_anImageThatJumpsIsUprightToo(slicer, logic, views, noErrors):
     """A tracker that does not know its pose sends the identity: the first real image chooses the way up."""
-    logic.setFollowView("Live", "Green")
+    logic.volumes.setFollowing("Live", "Green")
     sagittal = np.array([[0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1.0]])
     for matrix, preset in ((np.eye(4), "Axial"), (sagittal, "Sagittal"), (IMAGE, "Axial")):
         for _ in frames(logic, slicer, [matrix, matrix]):
@@ -571,13 +580,13 @@ def test_anImageThatJumpsIsUprightToo(slicer, logic, views, noErrors):
 def test_followingIsOfOneStreamAndOneScene(slicer, logic, views, errors, noErrors):
     """Another stream takes the view over; in the next scene it has to be allowed again."""
     with pytest.raises(errors.SettingsError, match="no view Purple"):
-        logic.setFollowView("Live", "Purple")
-    logic.setFollowView("Live", "Red")
-    logic.setFollowView("Other", "Red")
-    assert logic.followView("Live") is None
-    assert logic.followView("Other") == "Red"
+        logic.volumes.setFollowing("Live", "Purple")
+    logic.volumes.setFollowing("Live", "Red")
+    logic.volumes.setFollowing("Other", "Red")
+    assert logic.volumes.following("Live") is None
+    assert logic.volumes.following("Other") == "Red"
     slicer.mrmlScene.Clear()
-    assert logic.followView("Other") is None
+    assert logic.volumes.following("Other") is None
 
 
 def test_viewFollowsAtOnceAndInTheWorld(slicer, logic, views, noErrors):
@@ -586,7 +595,7 @@ def test_viewFollowsAtOnceAndInTheWorld(slicer, logic, views, noErrors):
         pass
     parent = transformNode(slicer, pose(100, 0, 0))
     logic.liveVolumeNode().SetAndObserveTransformNodeID(parent.GetID())
-    logic.setFollowView("Live", "Red")
+    logic.volumes.setFollowing("Live", "Red")
     found = slicer.util.arrayFromVTKMatrix(sliceNode(slicer).GetSliceToRAS())
     np.testing.assert_allclose(found[:3, 3], (pose(100) @ IMAGE @ (19.5, 14.5, 0, 1))[:3], atol=1e-9)
     untilStopped(logic)

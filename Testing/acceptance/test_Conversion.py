@@ -14,7 +14,7 @@ from .test_Panel import panelOf
 
 
 def ended(logic):
-    until(lambda: not logic.conversionStatus()["running"] and not logic.conversionStatus()["loading"], 30)
+    until(lambda: not logic.conversion.status()["running"] and not logic.conversion.status()["loading"], 30)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_panel(slicer, module, views, logic, cores, tmp_path, noErrors):
     ui.convertInputPathLineEdit.currentPath = str(tmp_path / "dicom")
     ui.convertOutputPathLineEdit.currentPath = str(tmp_path / "out")
     ui.convertButton.click()
-    assert logic.conversionStatus()["running"]
+    assert logic.conversion.status()["running"]
     ended(logic)
     until(lambda: ui.convertedComboBox.count == 20 and ui.convertButton.enabled)
     assert "20 done" in ui.convertLabel.text
@@ -91,12 +91,12 @@ def test_loadWhenDone(slicer, logic, cores, tmp_path, noErrors):
         for k in range(2):
             plane = np.full((5, 4), 10 * t + k, np.int16)
             dicomFile(tmp_path / f"dicom/4d{t}{k}", plane, (0, 0, k), SeriesInstanceUID="1.9", AcquisitionNumber=t)
-    logic.convertFolder(tmp_path / "dicom", tmp_path / "out", loadWhenDone=True, workers=2)
+    logic.conversion.start(tmp_path / "dicom", tmp_path / "out", loadWhenDone=True, workers=2)
     ended(logic)
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 21
     browser = slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode")[0]
     assert browser.GetMasterSequenceNode().GetNumberOfDataNodes() == 3
-    assert logic.conversionReport()["done"] == 21
+    assert logic.conversion.report["done"] == 21
     assert logic.events()[-1].code == "converted"
 
 
@@ -106,7 +106,7 @@ def test_whatFailsIsNamed(logic, tmp_path, noErrors):
     whole = (tmp_path / "dicom/cut").read_bytes()
     (tmp_path / "dicom/cut").write_bytes(whole[:-100])
     (tmp_path / "dicom/notes").write_text("no image")
-    logic.convertFolder(tmp_path / "dicom", tmp_path / "out", workers=1)
+    logic.conversion.start(tmp_path / "dicom", tmp_path / "out", workers=1)
     ended(logic)
     report = json.loads((tmp_path / "out/conversion.json").read_text())
     assert (report["done"], report["failed"]) == (1, 1)
@@ -119,23 +119,23 @@ def test_whatFailsIsNamed(logic, tmp_path, noErrors):
 def test_cancelAndGoOn(logic, tmp_path, noErrors):
     for number in range(60):
         series(tmp_path / f"dicom/{number}", count=8, shape=(256, 256), SeriesInstanceUID=f"1.2.{number}")
-    logic.convertFolder(tmp_path / "dicom", tmp_path / "out", workers=1)
-    with pytest.raises(Exception, match="under way"):
-        logic.convertFolder(tmp_path / "dicom", tmp_path / "out")
-    until(lambda: logic.conversionStatus()["progress"] > 0)
-    logic.cancelConversion()
+    logic.conversion.start(tmp_path / "dicom", tmp_path / "out", workers=1)
+    with pytest.raises(Exception, match="is running"):
+        logic.conversion.start(tmp_path / "dicom", tmp_path / "out")
+    until(lambda: logic.conversion.status()["progress"] > 0)
+    logic.conversion.cancel()
     ended(logic)
     assert not list((tmp_path / "out").glob("*.part"))
-    logic.convertFolder(tmp_path / "dicom", tmp_path / "out", workers=1)
+    logic.conversion.start(tmp_path / "dicom", tmp_path / "out", workers=1)
     ended(logic)
-    report = logic.conversionReport()
+    report = logic.conversion.report
     assert report["done"] + report["skipped"] == 60
     assert len(list((tmp_path / "out").glob("*.nrrd"))) == 60
 
 
 def test_aFolderOfConvertedFilesIsPagedThrough(slicer, logic, cores, tmp_path, noErrors):
     """All cores, one after the other, in the live volume: existing files are shown in the order of their names."""
-    logic.convertFolder(tmp_path / "dicom", tmp_path / "out")
+    logic.conversion.start(tmp_path / "dicom", tmp_path / "out")
     ended(logic)
     shown = []
     logic.addFrameCallback(lambda frame: shown.append((frame.attributes["SourceFile"], frame.pixels.copy())))

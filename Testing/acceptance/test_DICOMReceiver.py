@@ -77,12 +77,12 @@ def test_recorded(slicer, logic, send, tmp_path, noErrors):
     handle = logic.start(DICOMSettings(str(tmp_path / "kept"), port=port))
     untilRunning(handle)
     logic.startRecording(tmp_path / "recordings", name="Scan")
-    until(lambda: logic.recordingStatus()["free"] is not None)
+    until(lambda: logic.recording.status()["free"] is not None)
     scanners = [send(port, 3) for _ in range(2)]
     until(lambda: logic.statistics()["received"] == 6, 30)
     until(lambda: all(scanner.poll() == 0 for scanner, _ in scanners))
     logic.stopRecording()
-    until(lambda: not logic.recordings.building)
+    until(lambda: not logic.recording.building)
     assert logic.statistics()["recorded"] == 6
     assert set(logic.statistics()["streams"]) == {"Simulated 1", "Simulated 1 (2)"}
     untilStopped(logic)

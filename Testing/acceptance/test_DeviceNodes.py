@@ -413,17 +413,17 @@ def test_everyMessageIsCountedAndHandedOn(slicer, logic, source, message, noErro
     said = [message("transform", f"Tool{n % 3}", matrix=pose(float(n)), receiveTime=1.7e9 + n) for n in range(3000)]
     node = None
     counted = []
-    shown = logic.session.messages.show
-    logic.session.messages.show = lambda one: (counted.append(one), shown(one))
+    shown = logic.session.messages._show
+    logic.session.messages._show = lambda one: (counted.append(one), shown(one))
     source(*said)
     assert [one.values["matrix"][0][3] for one in heard] == list(range(3000))
     assert logic.statistics()["messages"] == {"Tool0": 1000, "Tool1": 1000, "Tool2": 1000}
     until(lambda: len(counted) >= 3)
     assert len(counted) <= 6
     for tool in range(3):
-        node = logic.devices.node("transform", f"Tool{tool}")
+        node = logic.devices.nodes.node("transform", f"Tool{tool}")
         assert worldMatrix(slicer, node)[0, 3] == 2997 + tool
-    assert [state.words for state in logic.deviceStates()] == [f"at {2997 + n}.0, 0.0, 0.0 mm" for n in range(3)]
+    assert [state.words for state in logic.devices.states()] == [f"at {2997 + n}.0, 0.0, 0.0 mm" for n in range(3)]
     logic.removeMessageCallback(heard.append)
     source(message("text", text="x"))
     assert len(heard) == 3000
@@ -435,8 +435,8 @@ def test_pointsAndTrajectoriesOfOneDevice(logic, source, message, noErrors):
     way = {"name": "A", "position": [1.0, 2.0, 3.0], "entry": [4.0, 5.0, 6.0]}
     point = {"name": "p", "position": [1.0, 2.0, 3.0]}
     source(message("points", points=[point]), message("points", points=[way]))
-    until(lambda: logic.devices.node("trajectory", "Probe", "A"))
-    assert logic.devices.node("points", "Probe").GetNumberOfControlPoints() == 1
+    until(lambda: logic.devices.nodes.node("trajectory", "Probe", "A"))
+    assert logic.devices.nodes.node("points", "Probe").GetNumberOfControlPoints() == 1
 
 
 def test_badMessagesAndCallbacks(logic, source, message):
@@ -451,7 +451,7 @@ def test_badMessagesAndCallbacks(logic, source, message):
     bad = message("polydata", points=encoded(np.eye(3), "<f4"), polygons=encoded([3, 0, 1, 9], "<i4"))
     for _ in range(3):
         source(bad, message("text", text="x"))
-    until(lambda: logic.devices.node("text", "Probe"))
+    until(lambda: logic.devices.nodes.node("text", "Probe"))
     source(bad)
     until(lambda: not logic.session.messages.waiting)
     errors = [event for event in events if event.level == "error"]
@@ -465,19 +465,19 @@ def test_newStartForgetsStates(logic, source, message, incoming, noErrors):
     from RealTimeImagingLib import FolderSettings
 
     source(message("transform", matrix=POSE))
-    until(lambda: logic.deviceStates())
+    until(lambda: logic.devices.states())
     untilStopped(logic)
-    node = logic.devices.node("transform", "Probe")
+    node = logic.devices.nodes.node("transform", "Probe")
     untilRunning(logic.start(FolderSettings(incoming)))
-    assert logic.deviceStates() == []
+    assert logic.devices.states() == []
     assert logic.statistics()["messages"] == {}
-    assert logic.devices.node("transform", "Probe") is node
+    assert logic.devices.nodes.node("transform", "Probe") is node
 
 
 def test_sceneClose(slicer, logic, source, message, noErrors):
     """The nodes go with the scene, and nothing refers to them."""
     source(message("transform", matrix=POSE))
-    until(lambda: logic.devices.node("transform", "Probe"))
+    until(lambda: logic.devices.nodes.node("transform", "Probe"))
     slicer.mrmlScene.Clear()
-    assert logic.deviceStates() == []
-    assert logic.devices.node("transform", "Probe") is None
+    assert logic.devices.states() == []
+    assert logic.devices.nodes.node("transform", "Probe") is None

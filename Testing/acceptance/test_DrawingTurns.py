@@ -94,7 +94,7 @@ def test_closedBetweenTwoViews(logic, views, drawn, noErrors):
 
     def close():
         waiting = paused(views)
-        logic.drawingTurns.close()
+        logic._drawingTurns.close()
         return waiting, paused(views)
 
     assert pushAnd(logic, close) == (sorted(SLICES), [])

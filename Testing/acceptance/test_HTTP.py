@@ -122,7 +122,7 @@ def test_whatIsAnsweredIsReceivedShownAndRecorded(slicer, views, logic, tmp_path
     assert checksum(slicer.util.arrayFromVolume(logic.liveVolumeNode("A"))) == sumOf(19)
     assert checksum(slicer.util.arrayFromVolume(logic.liveVolumeNode("B"))) == sumOf(29)
     browser = logic.stopRecording()
-    until(lambda: not logic.recordings.building)
+    until(lambda: not logic.recording.building)
     assert browser.GetMasterSequenceNode().GetNumberOfDataNodes() == 20
     untilStopped(logic)
 

@@ -114,12 +114,12 @@ def test_recordedTogether(slicer, logic, linked, tmp_path, noErrors):
     """Image and pose of a tracked probe: as the image is scrubbed, the pose of its time is there."""
     _, device = linked
     logic.startRecording(tmp_path / "recordings", name="Tracked")
-    until(lambda: logic.recordingStatus()["free"] is not None)
+    until(lambda: logic.recording.status()["free"] is not None)
     for number in range(30):
         sendAll(device, pose(number, "ProbeToReference"), image(number))
     until(lambda: logic.statistics()["received"] == 30 and logic.statistics()["messages"]["ProbeToReference"] == 30)
     browser = logic.stopRecording()
-    until(lambda: not logic.recordings.building)
+    until(lambda: not logic.recording.building)
     counts = logic.statistics()
     assert counts["recorded"] == 30
     sequences = [browser.GetMasterSequenceNode()]
@@ -155,7 +155,7 @@ def test_scanPlaneAndCommands(slicer, module, views, logic, linked, noErrors):
     (plane,) = hear(device, 1)
     assertSamePlane(plane.matrix, red, slicer)
     ui.sendPlaneCheckBox.checked = False
-    assert logic.followedPlane() is None
+    assert logic.devices.followed is None
     until(lambda: ui.startScanButton.enabled)
     ui.startScanButton.click()
     until(lambda: waiting(device))
@@ -170,16 +170,16 @@ def test_whoConnectsAgainIsToldThePlane(slicer, logic, linked, noErrors):
     """Though the view has not moved since."""
     handle, device = linked
     red = slicer.app.layoutManager().sliceWidget("Red").sliceLogic().GetSliceNode()
-    logic.followPlane(red)
+    logic.devices.followPlane(red)
     until(lambda: waiting(device))
     hear(device, 1)
     device.close()
-    until(lambda: not logic.canSend())
+    until(lambda: not logic.devices.canSend())
     with closing(socket.create_connection(("127.0.0.1", handle.settings.port))) as again:
         until(lambda: waiting(again))
         (plane,) = hear(again, 1)
         assertSamePlane(plane.matrix, red, slicer)
-        logic.stopFollowing()
+        logic.devices.stopFollowing()
 
 
 def assertSamePlane(matrix, sliceNode, slicer):
@@ -209,7 +209,7 @@ def test_nothingMovesUntilItIsAllowed(slicer, module, views, logic, linked, noEr
         np.testing.assert_array_equal(
             slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS())[:3, :3], before[name][:3, :3]
         )
-    assert not logic.isRecording()
+    assert not logic.recording.active
     until(lambda: ui.followComboBox.count > 1)
     ui.followComboBox.currentText = "Green"
     turned = image(2)

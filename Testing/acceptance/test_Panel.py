@@ -111,7 +111,7 @@ def test_complaintsStayBesideTheControlUntilTheNextAction(module, logic, incomin
     assert "Choose the slice view" in ui.devicesComplaintLabel.text
     ui.recordingFolderPathLineEdit.currentPath = str(tmp_path / "recordings")
     ui.recordButton.click()
-    assert logic.isRecording()
+    assert logic.recording.active
     assert not ui.recordComplaintLabel.text
     untilStopped(logic)
 
@@ -341,7 +341,7 @@ def test_severalSourcesAtOnce(slicer, module, logic, incoming, tmp_path, noError
     save(incoming / "b.nii", 6)
     until(lambda: logic.statistics()["received"] == 24)
     browser = logic.stopRecording()
-    until(lambda: not logic.recordings.building)
+    until(lambda: not logic.recording.building)
     assert logic.statistics()["recorded"] == 24
     sequences = vtk.vtkCollection()
     browser.GetSynchronizedSequenceNodes(sequences, True)

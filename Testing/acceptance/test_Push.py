@@ -329,7 +329,7 @@ def test_streamsHaveNames(slicer, logic, incoming, noErrors):
         received(logic, count, stream)
     assert len(logic.sources()) == 2
     assert (shownArray(slicer, logic, "B") == 2).all()
-    with pytest.raises(errors().SettingsError, match="taken already"):
+    with pytest.raises(errors().SettingsError, match="runs already"):
         logic.start(PushSettings("C"))
     logic.stop(folder)
     until(lambda: folder.ended)
@@ -360,7 +360,7 @@ def test_aFilterMakesASecondVolume(slicer, logic, incoming, tmp_path, noErrors):
     logic.addFrameCallback(threshold)
     running(logic, logic.start(FolderSettings(incoming)))
     logic.startRecording(tmp_path / "recordings", name="Both")
-    until(lambda: logic.recordingStatus()["free"] is not None)
+    until(lambda: logic.recording.status()["free"] is not None)
     for number in range(6):
         save(incoming / f"{number}.nii", number, affine=np.diag([2.0, 3, 4, 1]))
         received(logic, number + 1)
@@ -458,7 +458,9 @@ def test_whatACallbackReturnsInVainIsAnEvent(logic):
     told = [event.text for event in logic.events() if event.code == "callback-failed"]
     assert len(told) == 2
     assert "flat failed: FrameError: An image has the shape" in told[0]
-    assert "same failed: SettingsError: What a callback makes of the stream Live needs another name" in told[1]
+    assert (
+        "same failed: SettingsError: A callback for the stream Live must push its images under another name" in told[1]
+    )
 
 
 def test_slowCallbacksAreToldOnce(logic, noErrors):
@@ -471,7 +473,7 @@ def test_slowCallbacksAreToldOnce(logic, noErrors):
         received(logic, number + 1)
     untilStopped(logic)
     (event,) = [event for event in logic.events() if event.code == "callback-slow"]
-    assert "of Live (the slowest is test_slowCallbacksAreToldOnce" not in event.text
-    assert "of Live (the slowest is slow)" in event.text
+    assert "of Live (slowest: test_slowCallbacksAreToldOnce" not in event.text
+    assert "of Live (slowest: slow)" in event.text
     assert event.subject == "slow"
     assert logic.statistics()["callbackMs"]["slow"]["median"] >= 30

@@ -59,7 +59,7 @@ def test_pythonExamples(slicer, views, logic, incoming, tmp_path, noErrors, caps
     console = {"slicer": slicer}
     for before, _, _after in halves:
         exec(before, console)
-    until(lambda: logic.recordingStatus()["free"] is not None)
+    until(lambda: logic.recording.status()["free"] is not None)
     array = np.arange(64 * 64 * 24, dtype=np.int32).reshape(64, 64, 24)
     image = nibabel.Nifti1Image(array, np.eye(4))
     image.to_filename(incoming / ".a.nii")
@@ -67,7 +67,7 @@ def test_pythonExamples(slicer, views, logic, incoming, tmp_path, noErrors, caps
     until(lambda: logic.statistics()["shown"] == 1)
     for _before, _, after in halves:
         exec(after, console)
-    until(lambda: not logic.recordings.building and not logic.exportStatus()["running"])
+    until(lambda: not logic.recording.building and not logic.exports.status()["running"])
     assert console["browserNode"].GetMasterSequenceNode().GetNumberOfDataNodes() == 1
     for block in stopping:
         exec(block, console)
@@ -151,9 +151,9 @@ def test_openIGTLink(slicer, views, logic, noErrors, capsys):
         assert [one.string for one in heard if one.message_type == "STRING"] == ["START_SEQUENCE"]
         sendAll(device, StatusMessage(1, 0, "OK", "scanning", device_name="Scanner"))
         until(lambda: "answered" in [event.code for event in logic.events()])
-        until(lambda: ports["18945"] in logic.broadcastStatus())
+        until(lambda: ports["18945"] in logic.broadcast.words())
         with socket.create_connection(("127.0.0.1", int(ports["18945"]))) as other:
-            until(lambda: "1 " in logic.broadcastStatus())
+            until(lambda: "1 " in logic.broadcast.words())
             sendAll(device, image(1))
             until(lambda: waiting(other))
             (got,) = hear(other, 1)
@@ -175,7 +175,7 @@ def test_imagesOverHTTP(slicer, views, logic, tmp_path, noErrors, capsys):
     exec(after, console)
     token = capsys.readouterr().out.strip()
     logic.startRecording(tmp_path / "recordings")
-    until(lambda: logic.recordingStatus()["free"] is not None)
+    until(lambda: logic.recording.status()["free"] is not None)
     nibabel.Nifti1Image(np.arange(60, dtype=np.int16).reshape(3, 4, 5), np.eye(4)).to_filename(
         tmp_path / "image.nii.gz"
     )
@@ -195,7 +195,7 @@ def test_imagesOverHTTP(slicer, views, logic, tmp_path, noErrors, capsys):
     assert slicer.util.arrayFromVolume(logic.liveVolumeNode("Video")).shape == (1, 480, 640)
     logic.stopRecording()
     untilStopped(logic)
-    until(lambda: not logic.recordings.building)
+    until(lambda: not logic.recording.building)
 
 
 def test_dicomReceiver(slicer, views, logic, tmp_path, noErrors, capsys):
@@ -228,7 +228,7 @@ def test_conversion(slicer, logic, tmp_path, noErrors, capsys):
     )
     before, after = console.split("# ... it ends ...\n")
     exec(before, {"slicer": slicer, "logic": logic})
-    until(lambda: not logic.conversionStatus()["running"], 30)
+    until(lambda: not logic.conversion.status()["running"], 30)
     exec(after, {"slicer": slicer, "logic": logic})
     assert "done 007_Core_A.nrrd" in capsys.readouterr().out
     assert slicer.util.getNode("007_Core_A").GetImageData().GetDimensions() == (4, 5, 6)

@@ -55,11 +55,11 @@ def running(logic, handle):
 def recording(logic, folder, **values):
     """Record from now on: every source has heard it."""
     logic.startRecording(folder, **values)
-    until(lambda: logic.recordingStatus()["free"] is not None)
+    until(lambda: logic.recording.status()["free"] is not None)
 
 
 def built(logic):
-    until(lambda: not logic.recordings.building)
+    until(lambda: not logic.recording.building)
 
 
 def sentBy(log):
@@ -151,7 +151,7 @@ def test_fromTheFirstFrame(logic, incoming, tmp_path, noErrors):
     assert logic.statistics()["recorded"] == 6
     assert {part.stream: part.count for part in parts(tmp_path / "recordings")} == {"A": 3, "B": 3}
     assert browser.GetNumberOfSynchronizedSequenceNodes(True) == 2
-    assert sorted(logic.recordingsInScene()) == ["Both-A", "Both-B"]
+    assert sorted(logic.recording.inScene()) == ["Both-A", "Both-B"]
     assert handle.state == "running"
 
 
@@ -161,10 +161,10 @@ def test_stopOfTheSourceEndsTheRecording(logic, incoming, tmp_path, noErrors):
     save(incoming / "a.nii", 1)
     until(lambda: logic.statistics()["received"] == 1)
     logic.stop(handle)
-    until(lambda: handle.ended and not logic.isRecording())
+    until(lambda: handle.ended and not logic.recording.active)
     built(logic)
     assert [part.count for part in parts(tmp_path / "recordings")] == [1]
-    assert len(logic.recordingsInScene()) == 1
+    assert len(logic.recording.inScene()) == 1
     assert logic.statistics()["recorded"] == 1
 
 
@@ -200,7 +200,7 @@ def test_killInMidRecording(logic, scanner, incoming, tmp_path):
     }
     assert [byNumber[number] for number in range(60)] == sent
     assert {event.code for event in logic.events()} >= {"restarted", "recording-repaired"}
-    assert sorted(logic.recordingsInScene()) == ["Cut-Live", "Cut_1-Live"]
+    assert sorted(logic.recording.inScene()) == ["Cut-Live", "Cut_1-Live"]
     assert logic.statistics()["recorded"] == logic.statistics()["received"] == 60
 
 
@@ -222,20 +222,20 @@ def test_blockedWindow(logic, scanner, incoming, tmp_path, noErrors):
 
 def test_theLastSeconds(logic, incoming, tmp_path, noErrors):
     """What was kept in memory is saved by a trigger, once, and is capped."""
-    logic.keepLast(60, 40_000)
+    logic.recording.keepLast(60, 40_000)
     running(logic, logic.start(FolderSettings(incoming)))
     for number in range(10):
         save(incoming / f"{number}.nii", number, (16, 16, 16))
     until(lambda: logic.statistics()["received"] == 10)
-    until(lambda: (logic.recordingStatus()["kept"] or {}).get("frames") == 4)
+    until(lambda: (logic.recording.status()["kept"] or {}).get("frames") == 4)
     assert logic.statistics()["recorded"] == 0
-    logic.saveLast(tmp_path / "recordings", name="Just")
+    logic.recording.saveLast(tmp_path / "recordings", name="Just")
     built(logic)
     (part,) = parts(tmp_path / "recordings")
     assert [entry["number"] for entry in part.frames] == list(range(6, 10))
     assert logic.statistics()["recorded"] == 4
     with pytest.raises(errors().SettingsError):
-        logic.keepLast(-1)
+        logic.recording.keepLast(-1)
 
 
 def test_refusals(module, logic, incoming, tmp_path, noErrors):
@@ -255,7 +255,7 @@ def test_refusals(module, logic, incoming, tmp_path, noErrors):
             logic.startRecording(folder)
         ui.recordingFolderPathLineEdit.currentPath = str(folder)
         ui.recordButton.click()
-        assert (logic.isRecording(), ui.recordButton.text) == (False, "Record")
+        assert (logic.recording.active, ui.recordButton.text) == (False, "Record")
     assert os.listdir(incoming) == []
     logic.startRecording(tmp_path / "recordings")
     with pytest.raises(errors().SettingsError, match="Choose another folder"):
@@ -275,18 +275,18 @@ def test_countsAreOfThisRecording(logic, incoming, tmp_path, noErrors):
         for number in numbers:
             save(incoming / f"{number}.nii", number)
         until(lambda last=numbers[-1]: handle.recorded == last + 1)
-        until(lambda numbers=numbers: logic.recordingStatus()["recorded"] == len(numbers))
+        until(lambda numbers=numbers: logic.recording.status()["recorded"] == len(numbers))
         logic.stopRecording()
         built(logic)
-        status, counts = logic.recordingStatus(), (len(numbers), 0, len(numbers) * 1440)
+        status, counts = logic.recording.status(), (len(numbers), 0, len(numbers) * 1440)
         assert (status["recorded"], status["failed"], status["bytes"]) == counts
-    logic.keepLast(60)
-    until(lambda: logic.recordingStatus()["kept"])
+    logic.recording.keepLast(60)
+    until(lambda: logic.recording.status()["kept"])
     save(incoming / "5.nii", 5)
-    until(lambda: (logic.recordingStatus()["kept"] or {}).get("frames") == 1)
-    logic.saveLast(folder, name="C")
+    until(lambda: (logic.recording.status()["kept"] or {}).get("frames") == 1)
+    logic.recording.saveLast(folder, name="C")
     built(logic)
-    assert (logic.recordingStatus()["recorded"], logic.recordingStatus()["bytes"]) == (1, 1440)
+    assert (logic.recording.status()["recorded"], logic.recording.status()["bytes"]) == (1, 1440)
     assert lastWords(logic) == [
         (
             "recorded",
@@ -339,8 +339,8 @@ def test_whatAProcessLeavesThatHangsIsFinishedAtOnce(slicer, logic, incoming, tm
     os.kill(handle.pid, signal.SIGSTOP)
     logic.stop()
     assert not handle.ended
-    until(lambda: logic.recordingStatus()["writing"] is not None)
-    until(lambda: handle.ended and not logic.recordings.building)
+    until(lambda: logic.recording.status()["writing"] is not None)
+    until(lambda: handle.ended and not logic.recording.building)
     assert [part.count for part in parts(folder)] == [2]
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSequenceNode") == 1
     codes = [event.code for event in logic.events()]
@@ -360,15 +360,15 @@ def test_whatACrashLeftEntersTheScene(slicer, logic, incoming, tmp_path, noError
     running(logic, logic.start(FolderSettings(incoming)))
     save(incoming / "a.nii", 1)
     until(lambda: logic.statistics()["recorded"] == 1)
-    until(lambda: "Crashed-Scan" in logic.recordingsInScene())
+    until(lambda: "Crashed-Scan" in logic.recording.inScene())
     logic.stopRecording()
     built(logic)
-    assert sorted(logic.recordingsInScene()) == ["Crashed-Scan", "New-Live"]
+    assert sorted(logic.recording.inScene()) == ["Crashed-Scan", "New-Live"]
     assert [event.code for event in logic.events() if event.code.startswith("record")] == [
         "recording-repaired",
         "recorded",
     ]
-    assert logic.recordingStatus()["recorded"] == 1
+    assert logic.recording.status()["recorded"] == 1
 
 
 def test_movingGeometryIsShownMoving(slicer, logic, incoming, tmp_path, noErrors):
@@ -397,11 +397,11 @@ def test_panelRecordsAndSaves(slicer, module, logic, tmp_path, noErrors):
     rows = {ui.metadataTable.item(row, 0).text(): row for row in range(ui.metadataTable.rowCount)}
     assert list(rows) == ["Genus", "Species", "Strain", "SpecimenID", "CollectionID"]
     ui.metadataTable.item(rows["Strain"], 1).setText(DETAILS["Strain"])
-    assert logic.metadata()["Strain"] == DETAILS["Strain"]
+    assert logic.metadata.get()["Strain"] == DETAILS["Strain"]
     ui.tryButton.click()
     until(lambda: logic.statistics()["shown"] > 0)
     ui.recordButton.click()
-    assert logic.isRecording()
+    assert logic.recording.active
     until(lambda: logic.statistics()["recorded"] >= 5)
     until(lambda: "stored" in ui.recordingLabel.text)
     ui.recordButton.click()
@@ -459,7 +459,7 @@ def test_sceneCloseInMidRecording(slicer, logic, incoming, tmp_path, noErrors):
     save(incoming / "a.nii", 1)
     until(lambda: logic.statistics()["received"] == 1)
     slicerhost.closeScene()
-    assert not logic.isRecording()
+    assert not logic.recording.active
     assert [part.count for part in parts(tmp_path / "recordings")] == [1]
     until(lambda: lastWords(logic))
     assert [(code, level) for code, level, _ in lastWords(logic)] == [("recorded", "info")]

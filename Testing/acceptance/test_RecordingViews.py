@@ -60,7 +60,7 @@ def record(logic, folder, frames, name="Take"):
 
 
 def finished(logic):
-    until(lambda: not logic.recordings.building)
+    until(lambda: not logic.recording.building)
 
 
 def test_scrubbingIsSeen(slicer, logic, look, tmp_path, noErrors):
@@ -151,7 +151,7 @@ def test_showByHand(slicer, module, logic, look, tmp_path, noErrors):
     settingsError = importlib.import_module("RealTimeImagingLib.Model.Errors").SettingsError
     assert not ui.showRecordingButton.enabled
     with pytest.raises(settingsError, match="No recording"):
-        logic.showRecording()
+        logic.recording.show()
     first = record(logic, tmp_path / "out", {"Live": images(2)}, "First")
     finished(logic)
     until(lambda: ui.showRecordingButton.enabled)
@@ -163,16 +163,16 @@ def test_showByHand(slicer, module, logic, look, tmp_path, noErrors):
     untilStopped(logic)
     finished(logic)
     assert look.layers() == ["Second-Live"] * 3
-    logic.showRecording(first)
+    logic.recording.show(first)
     assert look.layers() == ["First-Live"] * 3
     assert slicer.modules.sequences.toolBar().activeBrowserNode() is first
     for view in VIEWS:
         look.composite(view).SetBackgroundVolumeID(None)
-    logic.showRecording(second)
+    logic.recording.show(second)
     assert look.layers() == ["Second-Live"] * 3
     empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "Empty")
     with pytest.raises(settingsError, match="Empty"):
-        logic.showRecording(empty)
+        logic.recording.show(empty)
     pushed(logic, images(1))
     assert look.layers() == ["Live"] * 3
 
@@ -186,12 +186,12 @@ def test_aMovingSliceStaysInSight(slicer, logic, look, tmp_path, noErrors):
         pushed(logic, [np.full((1, 32, 32), 100, np.int16)], ijkToRAS=matrix)
     untilStopped(logic)
     finished(logic)
-    browser = logic.lastRecording()
+    browser = logic.recording.last
     for number in (3, 1, 2, 0):
         browser.SetSelectedItemNumber(number)
         assert look.places()[0][0] == 10 * number
     slicer.mrmlScene.RemoveNode(browser)
-    assert logic.lastRecording() is None
+    assert logic.recording.last is None
 
 
 def test_aRegisteredStreamStaysRegistered(slicer, logic, look, tmp_path, noErrors):

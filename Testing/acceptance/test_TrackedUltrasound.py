@@ -49,16 +49,16 @@ def pose(number, seconds, device="Probe"):
 
 def recording(logic, folder, **values):
     logic.startRecording(folder, **values)
-    until(lambda: logic.recordingStatus()["free"] is not None)
+    until(lambda: logic.recording.status()["free"] is not None)
 
 
 def recorded(logic, messages):
-    until(lambda: logic.recordingStatus()["messages"]["recorded"] == messages)
+    until(lambda: logic.recording.status()["messages"]["recorded"] == messages)
 
 
 def stop(logic):
     browser = logic.stopRecording()
-    until(lambda: not logic.recordings.building)
+    until(lambda: not logic.recording.building)
     return browser
 
 
@@ -157,7 +157,7 @@ def test_killInMidRecording(logic, linked, port, tmp_path):
         "Cut.messages.json": 10,
         "Cut_1.messages.json": 10,
     }
-    assert sorted(logic.recordingsInScene()) == ["Cut-Image", "Cut_1-Image"]
+    assert sorted(logic.recording.inScene()) == ["Cut-Image", "Cut_1-Image"]
     sequences = [node for node in _sequences() if node.GetAttribute("RecordingDevice") == "Probe"]
     assert {node.GetStorageNode().GetFileName() for node in sequences} == {
         str(tmp_path / "out" / name) for name in ("Cut-Probe.seq.mha", "Cut_1-Probe.seq.mha")

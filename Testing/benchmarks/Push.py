@@ -78,7 +78,7 @@ def _loop(logic: Any) -> dict[str, float]:
             logic.push(array, wait=10)
         seconds = time.perf_counter() - started
         logic.stopRecording()
-        slicerhost.runUntil(lambda: not logic.recordings.building, 20)
+        slicerhost.runUntil(lambda: not logic.recording.building, 20)
         part = openRecording(os.path.join(folder, "Loop-Live.seq.nhdr"))
         return {
             "framesPerSecond": round((LOOP - 1) / seconds, 1),

@@ -40,7 +40,7 @@ def measure() -> dict[str, Any]:
         idle = _turns(lambda: False, IDLE)
         found = _stream(logic, folder)
         logic.stop()
-        slicerhost.runUntil(lambda: not logic.isRunning() and not logic.recordings.building, 20)
+        slicerhost.runUntil(lambda: not logic.isRunning() and not logic.recording.building, 20)
         counts = logic.statistics()
         equal = {name: _equal(folder, name) for name in ("Folder", "Network", "Camera")}
     renders = {view.name: view.renders for view in layout.views() if view.name in ("Red", "Yellow", "Green")}

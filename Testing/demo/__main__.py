@@ -52,7 +52,7 @@ def main() -> int:
             window.grab().save(options.screenshot or "demo.png")
         browser = logic.stopRecording()
         logic.stop()
-        slicerhost.runUntil(lambda: not logic.isRunning() and not logic.recordings.building, 10)
+        slicerhost.runUntil(lambda: not logic.isRunning() and not logic.recording.building, 10)
         sent = feed.sent()
         found = report(options.source, feed.input, sent, logic.statistics(), witness)
         if browser:

@@ -14,7 +14,7 @@ from unit.recordings import RIGHT_HANDED, frame, record
 
 slicerhost.boot()
 
-from RealTimeImagingLib.Host.Exports import ExportProcess  # noqa: E402 - needs qt
+from RealTimeImagingLib.Host.ExportControl import ExportProcess  # noqa: E402 - needs qt
 
 
 class Heard:

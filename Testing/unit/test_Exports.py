@@ -10,19 +10,19 @@ from unit.recordings import frame, manifestOf, record
 slicerhost.boot()
 
 from RealTimeImagingLib.Host.Callbacks import Callbacks  # noqa: E402 - needs qt
-from RealTimeImagingLib.Host.Exports import Exports  # noqa: E402 - needs qt
+from RealTimeImagingLib.Host.ExportControl import ExportControl  # noqa: E402 - needs qt
 
 
 class Told:
     """Exports, and the events that they report."""
 
     def __init__(self):
-        self.listeners = Callbacks()
-        self.exports = Exports(self.listeners, lambda: None)
+        self.callbacks = Callbacks()
+        self.exports = ExportControl(self.callbacks, lambda: None, lambda stream: [], dict)
 
     @property
     def events(self):
-        return [(event.code, event.text) for event in self.listeners.events]
+        return [(event.code, event.text) for event in self.callbacks.events]
 
     def untilEnd(self):
         assert slicerhost.runUntil(lambda: not self.exports._running, 20)
@@ -44,7 +44,7 @@ def test_few_files_are_named_and_many_are_counted(tmp_path, told, format_, words
     folder = tmp_path / "recordings"
     folder.mkdir()
     parts = record(folder, [frame(number) for number in range(4)])
-    told.exports.export(ExportJob(format_, str(tmp_path / "out"), tuple(parts)))
+    told.exports.start(ExportJob(format_, str(tmp_path / "out"), tuple(parts)))
     told.untilEnd()
     expected = words.format(out=tmp_path / "out", folder=tmp_path)
     assert told.events == [("saved", f"Saved and compared: {expected}")]

@@ -11,8 +11,10 @@ def frame(number, stream="Live", period=0.1):
 class Listening:
     def __init__(self):
         self.events, self.arrays = [], []
-        self.callbacks = FrameCallbacks(self.events.append)
-        self.callbacks.onArray = lambda frame, array, name: self.arrays.append((frame.stream, name, array.shape))
+        self.callbacks = FrameCallbacks(self.events.append, self.push)
+
+    def push(self, frame, array, name):
+        self.arrays.append((frame.stream, name, array.shape))
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def newVolumes(slicer, logic=None):
 def newLiveVolume(slicer, clock):
     from RealTimeImagingLib.Scene.LiveVolumes import LiveVolume
 
-    return LiveVolume(slicer.mrmlScene, "Live", clock=clock)
+    return LiveVolume(slicer.mrmlScene, "Live", lambda stream: None, clock)
 
 
 def window(volume):

@@ -15,13 +15,12 @@ class Source:
 def test_devices_without_end_are_told_once(caplog):
     slicerhost.boot()
     from RealTimeImagingLib.Host.Callbacks import Callbacks
-    from RealTimeImagingLib.Host.DeviceMessages import Messages
+    from RealTimeImagingLib.Host.DeviceMessages import DeviceMessages
 
     def show(message):
         raise TooManyDevicesError(f"More than 500 devices sent something; {message.device} is not shown.")
 
-    messages = Messages(Callbacks())
-    messages.show = show
+    messages = DeviceMessages(show, Callbacks())
     for number in range(700):
         messages.take(Source(), deviceMessage(number, "transform", f"D{number}").toJSON())
     messages.showWaiting()

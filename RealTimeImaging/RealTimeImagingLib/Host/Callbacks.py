@@ -19,11 +19,14 @@ from ..Model.Quantities import freeName
 from ..Model.Statistics import Spread
 
 FrameCallback = Callable[[Frame], object]
+EventCallback = Callable[[Event], None]
+MessageCallback = Callable[[DeviceMessage], None]
+PushArray = Callable[[Frame, Pixels, str], None]
 
 LONGEST = 20.0
 """Milliseconds that all callbacks together may take for one image."""
 JUDGED, BETWEEN = 50, 10
-"""Over how many images the callbacks are judged, and after how many more again."""
+"""Number of images over which the callbacks are judged, and number of images between two judgements."""
 
 log = logging.getLogger(__name__)
 
@@ -38,19 +41,19 @@ class _Entry:
 
 
 class FrameCallbacks:
-    """Calls with frames that are shown; one callback that fails is reported and disturbs nothing else.
+    """Callbacks for frames that are shown. A callback that fails is reported, and the others are called nevertheless.
 
-    A callback gets the frames of every stream, or of the one that it asked for by name. Streams that callbacks make, by
-    returning an array or with push(), come only to those that asked for them by name, and never to one by which they
-    were made: otherwise a callback would answer its own answers without end.
+    A callback gets the frames of every stream, or of one stream by name. Streams that callbacks make, by returning an
+    array or with push(), go only to callbacks that name them, and never to a callback that made them: otherwise a
+    callback would answer its own answers without end.
 
     :param report: takes an event.
+    :param push: takes a frame, the array that a callback returned for it, and the callback's name; None: such arrays
+        are ignored.
     """
 
-    def __init__(self, report: Callable[[Event], None]) -> None:
-        self._report = report
-        self.onArray: Callable[[Frame, Pixels, str], None] = lambda frame, array, name: None
-        """Called with a frame, the array that a callback returned for it, and the callback's name."""
+    def __init__(self, report: Callable[[Event], None], push: PushArray | None = None) -> None:
+        self._report, self._push = report, push
         self._entries: list[_Entry] = []
         self._calling: list[tuple[_Entry, Frame]] = []
         self._makers: dict[str, set[_Entry]] = {}
@@ -58,9 +61,9 @@ class FrameCallbacks:
         self._errors: set[str] = set()
 
     def add(self, callback: FrameCallback, stream: str | None = None, every: bool = False) -> None:
-        """Call with every frame that is shown, or with those of one stream; a second time is ignored.
+        """Call with every frame that is shown, or with the frames of one stream; ignore a second call.
 
-        :param every: also with frames that arrive and are not shown.
+        :param every: also call with frames that arrive and are not shown.
         """
         if any(one.callback == callback and one.stream == stream for one in self._entries):
             return
@@ -70,7 +73,7 @@ class FrameCallbacks:
         self._budgets.clear()
 
     def remove(self, callback: FrameCallback) -> None:
-        """Do not call it any more; unknown ones are ignored."""
+        """Stop calling a callback; ignore an unknown one."""
         self._entries = [one for one in self._entries if one.callback != callback]
         self._budgets.clear()
 
@@ -80,18 +83,18 @@ class FrameCallbacks:
         return any(one.every for one in self._entries)
 
     def hand(self, frame: Frame, arriving: bool = False) -> None:
-        """Call the callbacks for shown frames or, with ``arriving``, those for every frame."""
-        taken: dict[str, float] = {}
+        """Call the callbacks for shown frames or, with ``arriving``, the callbacks for every frame."""
+        times: dict[str, float] = {}
         for entry in [one for one in self._entries if one.every == arriving and self._wants(one, frame)]:
             started = time.perf_counter()
             self._call(entry, frame)
-            taken[entry.name] = 1000 * (time.perf_counter() - started)
-            entry.times.add(taken[entry.name])
-        if taken:
-            self._judge(frame, taken)
+            times[entry.name] = 1000 * (time.perf_counter() - started)
+            entry.times.add(times[entry.name])
+        if times:
+            self._judge(frame, times)
 
     def times(self) -> dict[str, dict[str, float | None]]:
-        """Milliseconds of the main thread that each callback takes, by its name: ``median``, ``p95``, ``max``."""
+        """Return milliseconds of the main thread of each callback, by its name: ``median``, ``p95``, ``max``."""
         return {entry.name: entry.times.toJSON() for entry in self._entries}
 
     @property
@@ -100,19 +103,19 @@ class FrameCallbacks:
         return bool(self._calling)
 
     def makes(self, stream: str) -> None:
-        """A frame of this stream is about to be pushed; note it when that is done by a callback.
+        """Note that a frame of this stream is pushed; a callback that pushes it becomes a maker of the stream.
 
-        :raises SettingsError: a callback's answer would go into the stream of the frame that it was called with.
+        :raises SettingsError: the callback would push into the stream of the frame that it was called with.
         """
         if not self._calling:
             return
         entry, frame = self._calling[-1]
         if frame.stream == stream:
-            raise SettingsError(f"What a callback makes of the stream {stream} needs another name.")
+            raise SettingsError(f"A callback for the stream {stream} must push its images under another name.")
         self._makers.setdefault(stream, set()).update({entry}, self._makers.get(frame.stream, ()))
 
     def forgetMade(self, streams: list[str]) -> None:
-        """These streams have ended; others of their names may come."""
+        """Forget the makers of streams that have ended; other streams may get their names."""
         for stream in streams:
             self._makers.pop(stream, None)
 
@@ -126,8 +129,8 @@ class FrameCallbacks:
         self._calling.append((entry, frame))
         try:
             made = entry.callback(frame)
-            if isinstance(made, np.ndarray):
-                self.onArray(frame, made, entry.name)
+            if isinstance(made, np.ndarray) and self._push:
+                self._push(frame, made, entry.name)
         except Exception as error:
             name = getattr(entry.callback, "__qualname__", repr(entry.callback))
             words = f"The frame callback {name} failed: {type(error).__name__}: {error}"
@@ -138,30 +141,30 @@ class FrameCallbacks:
         finally:
             self._calling.pop()
 
-    def _judge(self, frame: Frame, taken: dict[str, float]) -> None:
+    def _judge(self, frame: Frame, times: dict[str, float]) -> None:
         budget = self._budgets.setdefault(frame.stream, _Budget())
-        found = budget.add(frame, sum(taken.values()))
+        found = budget.add(frame, sum(times.values()))
         if found:
-            slowest = max(taken, key=lambda name: taken[name])
+            slowest = max(times, key=lambda name: times[name])
             text = (
-                f"The frame callbacks take {found[0]:.0f} ms of the window's time for each image of {frame.stream} "
-                f"(the slowest is {slowest}); beyond {found[1]:.0f} ms images are skipped and the window becomes slow."
+                f"The frame callbacks take {found[0]:.0f} ms of Slicer's main thread for each image of {frame.stream} "
+                f"(slowest: {slowest}). Above {found[1]:.0f} ms images are skipped and Slicer becomes slow."
             )
             self._report(Event("callback-slow", text, "warning", slowest))
 
 
 class _Budget:
-    """Time that callbacks have for each image of a stream: at most LONGEST, and at most until the next image comes."""
+    """Time of callbacks for each image of a stream: at most LONGEST, and at most until the next image arrives."""
 
     def __init__(self) -> None:
         self._taken: deque[float] = deque(maxlen=JUDGED)
         self._periods: deque[float] = deque(maxlen=JUDGED)
         self._last: Frame | None = None
         self._due = BETWEEN
-        self._told = False
+        self._reported = False
 
     def add(self, frame: Frame, milliseconds: float) -> tuple[float, float] | None:
-        """Take one image; the median and what would be allowed when the callbacks have become too slow, told once."""
+        """Add one image; return the median and the limit, once, when the callbacks have become too slow."""
         self._taken.append(milliseconds)
         if self._last and frame.number > self._last.number:
             between = (frame.receiveTime - self._last.receiveTime) / (frame.number - self._last.number)
@@ -171,27 +174,27 @@ class _Budget:
         if self._due > 0 or not self._periods:
             return None
         self._due = BETWEEN
-        usual, allowed = median(self._taken), min(LONGEST, median(self._periods))
-        if self._told:
-            self._told = usual > allowed / 2
+        typical, allowed = median(self._taken), min(LONGEST, median(self._periods))
+        if self._reported:
+            self._reported = typical > allowed / 2
             return None
-        self._told = usual > allowed
-        return (usual, allowed) if self._told else None
+        self._reported = typical > allowed
+        return (typical, allowed) if self._reported else None
 
 
 EVENTS_KEPT = 500
 
-EventCallback = Callable[[Event], None]
-MessageCallback = Callable[[DeviceMessage], None]
-
 
 class Callbacks:
-    """Callbacks of the console and of other modules; one that fails disturbs nothing else."""
+    """Callbacks for frames, events and device messages. A callback that fails does not stop the others.
 
-    def __init__(self) -> None:
+    :param push: see :class:`FrameCallbacks`.
+    """
+
+    def __init__(self, push: PushArray | None = None) -> None:
         self.events: deque[Event] = deque(maxlen=EVENTS_KEPT)
         """The latest events, the last one last."""
-        self.frameCallbacks = FrameCallbacks(self.report)
+        self.frameCallbacks = FrameCallbacks(self.report, push)
         self._eventCallbacks: list[EventCallback] = []
         self._messageCallbacks: list[MessageCallback] = []
         self._errors: set[str] = set()
@@ -202,22 +205,22 @@ class Callbacks:
             self._eventCallbacks.append(callback)
 
     def removeEventCallback(self, callback: EventCallback) -> None:
-        """Do not call it any more; unknown ones are ignored."""
+        """Stop calling a callback; ignore an unknown one."""
         if callback in self._eventCallbacks:
             self._eventCallbacks.remove(callback)
 
     def addMessageCallback(self, callback: MessageCallback) -> None:
-        """Call with every message of a device, in the order in which they came."""
+        """Call with every message of a device, in order of arrival."""
         if callback not in self._messageCallbacks:
             self._messageCallbacks.append(callback)
 
     def removeMessageCallback(self, callback: MessageCallback) -> None:
-        """Do not call it any more; unknown ones are ignored."""
+        """Stop calling a callback; ignore an unknown one."""
         if callback in self._messageCallbacks:
             self._messageCallbacks.remove(callback)
 
     def hand(self, message: DeviceMessage) -> None:
-        """Call everybody who wants messages."""
+        """Call the message callbacks."""
         for callback in list(self._messageCallbacks):
             try:
                 callback(message)
@@ -230,7 +233,7 @@ class Callbacks:
                     self.report(Event("callback-failed", words, "error", name))
 
     def report(self, event: Event) -> None:
-        """Take an event: into the list, the log, and to the callbacks."""
+        """Put an event into the list and the log, and call the event callbacks."""
         self.events.append(event)
         log.log({"info": logging.INFO, "warning": logging.WARNING}.get(event.level, logging.ERROR), event.text)
         for callback in list(self._eventCallbacks):

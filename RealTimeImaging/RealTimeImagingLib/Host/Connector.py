@@ -1,8 +1,8 @@
-"""SlicerOpenIGTLink's own connector as the engine: the images that it shows go on as pushed frames.
+"""SlicerOpenIGTLink's connector as the engine: its images become pushed frames.
 
-It decodes on Slicer's main thread, keeps the newest message of each device, and tells no time of the device. Frames
-that come faster than Slicer looks are lost before they are seen here, and cannot be counted. For all other messages it
-makes nodes itself.
+The connector decodes on Slicer's main thread, keeps only the newest message of each device, and drops the device's
+time. Images that it replaces before Slicer's event loop runs are lost here, and cannot be counted. It makes the nodes
+of all other messages itself.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..Model.Settings import SourceSettings
 from ..Scene.LiveVolumes import STREAM_ATTRIBUTE, arrayOf, ijkToRASOf
 from ..Sources.OpenIGTLink import OpenIGTLinkSettings
 from ..Sources.Push import PushSettings
-from .Push import Pushing
+from .Push import PushControl
 from .RunningSource import RunningSource
 
 NODE_CLASS = "vtkMRMLIGTLConnectorNode"
@@ -34,17 +34,17 @@ LIMITS = (
     "As a server it listens on all addresses. A peer that does not speak OpenIGTLink makes Slicer exit."
 )
 PREFIX = "OpenIGTLink."
-"""Before the names of metadata, as the connector writes them into its nodes."""
+"""Prefix of the names of metadata in the connector's nodes."""
 ORIGINAL_NAME = "OriginalNodeName"
-"""Attribute with the device's name, by which the connector finds the node of a device among its incoming nodes."""
+"""Attribute with the device's name; the connector finds the node of a device by it."""
 POLL = 200
-"""Milliseconds between two looks at the connector's state: its own events come only while a peer is connected."""
+"""Milliseconds between two checks of the connector's state: it sends events only while a peer is connected."""
 SETTLED = 2.0
 """Seconds after a start within which the state "off" means that the connector cannot listen."""
 RETRY = 1.0
 """Seconds between two starts of a connector whose port is taken."""
 OFF, WAITING, CONNECTED = 0, 1, 2
-"""The connector's states, as GetState() gives them."""
+"""The connector's states, as GetState() returns them."""
 ALL_ADDRESSES = ("0.0.0.0", "::")
 _AS_SENT = {"i8": np.int32, "u8": np.uint32, "S1": np.int8}
 """The connector stores INT32 and UINT32 in arrays of VTK's long integers, which have 64 bits on Linux and macOS, and
@@ -54,12 +54,12 @@ Push = Callable[[Pixels, Matrix, str, Mapping[str, str]], None]
 
 
 def connectorAvailable() -> bool:
-    """Whether the extension SlicerOpenIGTLink is installed."""
+    """Return True when the extension SlicerOpenIGTLink is installed."""
     return hasattr(slicer, NODE_CLASS)
 
 
 def portIsFree(port: int) -> bool:
-    """Whether a server may listen on a TCP port of all IPv4 addresses."""
+    """Return True when a server may listen on a TCP port of all IPv4 addresses."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
@@ -71,10 +71,10 @@ def portIsFree(port: int) -> bool:
 
 
 class Connector:
-    """A connector node of ours, from start to :meth:`close`.
+    """A connector node of this module, from start to :meth:`close`.
 
-    :param settings: role, host, port and whether checksums are checked; the rest has no counterpart there.
-    :param handle: of its source; gets the status and the count of images that are rejected here.
+    :param settings: role, host, port and whether checksums are verified; the others have no counterpart there.
+    :param handle: its source; gets the status and the count of rejected images.
     :param push: takes an image: pixels (k, j, i) or (k, j, i, components), IJKToRAS, the device's name, attributes.
     :param report: takes events.
     :param onRemoved: called when the node was removed from the scene.
@@ -97,7 +97,7 @@ class Connector:
         self._troubles: set[tuple[str, str]] = set()
         self._connected = self._listened = self._stopped = self._started = False
         self._startedAt = 0.0
-        self._told = ""
+        self._reported = ""
         self.node = getattr(slicer, NODE_CLASS)()
         self.node.SetName("Real-Time Imaging")
         self.node.SetSaveWithScene(False)
@@ -122,7 +122,7 @@ class Connector:
         self._poll()
 
     def close(self) -> None:
-        """Stop it, and take it out of the scene; its incoming nodes stay."""
+        """Stop the connector and remove it from the scene; its incoming nodes stay."""
         self._timer.stop()
         self._timer.disconnect("timeout()", self._poll)
         for tag in self._tags:
@@ -137,7 +137,7 @@ class Connector:
 
     def _start(self) -> bool:
         self._startedAt = time.monotonic()
-        # On a port that is taken, Start() tells that it runs, and Stop() never returns.
+        # On a port that is taken, Start() returns success, and Stop() never returns.
         if self._server and not portIsFree(self._port):
             self._started = False
             return True
@@ -169,7 +169,7 @@ class Connector:
         else:
             self._handle.connectorStatus = f"SlicerOpenIGTLink: connecting to {self.name}."
         if state != OFF and age > SETTLED:
-            self._told = ""
+            self._reported = ""
             self._stopped = False
 
     @property
@@ -192,22 +192,24 @@ class Connector:
             self._stopped = True
             text = "The connector of SlicerOpenIGTLink was stopped outside this module: start its source again."
             self._handle.connectorStatus = text
-            self._tell(Event("connector-stopped", text, "error", self.name))
+            self._reportOnce(Event("connector-stopped", text, "error", self.name))
             return
         if self._stopped:
             return
-        # Start() says that it runs also when it cannot listen.
+        # Start() returns success also when it cannot listen.
         text = f"Another program uses port {self._port}: close that program, or choose another port."
         if not self._server:
             text = f"SlicerOpenIGTLink's connector to {self.name} stopped immediately."
         self._handle.connectorStatus = f"{text} The module tries again every second."
-        self._tell(Event("port-taken" if self._server else "not-connected", self._handle.connectorStatus, "error"))
+        self._reportOnce(
+            Event("port-taken" if self._server else "not-connected", self._handle.connectorStatus, "error")
+        )
         if age >= RETRY:
             self._start()
 
-    def _tell(self, event: Event) -> None:
-        if event.text != self._told:
-            self._told = event.text
+    def _reportOnce(self, event: Event) -> None:
+        if event.text != self._reported:
+            self._reported = event.text
             self._report(event)
 
     # ---- images
@@ -226,7 +228,7 @@ class Connector:
                 self._take(volume, device)
 
     def _replace(self, live: Any, device: str) -> Any:
-        """Give the connector a node of its own for a device, in place of our live volume.
+        """Give the connector its own node for a device, in place of our live volume; return the node.
 
         The connector chooses the first node of the scene with the device's name. It must not write into a live volume,
         which this module fills with the same images.
@@ -239,7 +241,7 @@ class Connector:
         live.SetAndObserveImageData(copy)
         own = slicer.mrmlScene.CreateNodeByClass(live.GetClassName())
         own.UnRegister(None)
-        # The connector asks for the device of this name while the node is registered.
+        # The connector looks up the device of this name while the node is registered.
         own.SetName(device)
         slicer.mrmlScene.AddNode(own)
         self.node.RegisterIncomingMRMLNode(own)
@@ -258,7 +260,7 @@ class Connector:
             return
         sent = _AS_SENT.get(pixels.dtype.str[1:])
         if sent is not None:
-            # The connector copied the values to the beginning of memory that is twice as long.
+            # The connector copied the values to the beginning of a longer array.
             pixels = np.ascontiguousarray(pixels).reshape(-1).view(sent)[: pixels.size].reshape(pixels.shape)
         matrix = np.array(slicer.util.arrayFromVTKMatrix(ijkToRASOf(volume)), np.float64)
         names = [name for name in volume.GetAttributeNames() if name.startswith(PREFIX)]
@@ -268,7 +270,7 @@ class Connector:
             self._push(pixels, matrix, device, {**known, "Device": device})
         except RealTimeImagingError as error:
             self._handle.refuse()
-            # Numbers in the text change from image to image: compare it without them.
+            # Numbers in the text differ from image to image: compare it without them.
             trouble = device, re.sub(r"\d+", "", str(error))
             if trouble not in self._troubles:
                 self._troubles.add(trouble)
@@ -276,18 +278,18 @@ class Connector:
                 self._report(Event("not-usable", text, "warning", device))
 
 
-class Connecting:
-    """The connectors that run, each with the source through which its images go.
+class Connectors:
+    """The running connector, with the source of pushed frames that passes its images on.
 
     :param start: starts a source.
-    :param pushing: takes the images.
+    :param pushes: takes the images.
     :param report: takes events.
     """
 
     def __init__(
-        self, start: Callable[[SourceSettings], RunningSource], pushing: Pushing, report: Callable[[Event], None]
+        self, start: Callable[[SourceSettings], RunningSource], pushes: PushControl, report: Callable[[Event], None]
     ) -> None:
-        self._start, self._pushing, self._report = start, pushing, report
+        self._start, self._pushes, self._report = start, pushes, report
         self._running: list[tuple[RunningSource, Connector]] = []
 
     def start(self, settings: OpenIGTLinkSettings, stop: Callable[[RunningSource], None]) -> RunningSource:
@@ -306,7 +308,7 @@ class Connecting:
                 "or choose the engine of this module, which receives from any number of devices."
             )
         try:
-            self._pushing.check(PushSettings(settings.stream))
+            self._pushes.check(PushSettings(settings.stream))
         except SettingsError as error:
             raise SettingsError(
                 "The source of images from Python (push) is running, and SlicerOpenIGTLink's connector needs it. "
@@ -330,20 +332,20 @@ class Connecting:
                 pair[0].connectorStatus = ""
                 pair[1].close()
 
-    def changed(self) -> None:
-        """A source may have ended."""
+    def update(self) -> None:
+        """Stop connectors whose source has ended."""
         for handle, _ in list(self._running):
             if handle.ended:
                 self.stop(handle)
 
     def _take(self, pixels: Pixels, ijkToRAS: Matrix, name: str, attributes: Mapping[str, str]) -> None:
-        self._pushing.push(imageOf(pixels, ijkToRAS, None, pixels.ndim == 4, attributes), name)
+        self._pushes.push(imageOf(pixels, ijkToRAS, None, pixels.ndim == 4, attributes), name)
 
 
 def _check(settings: OpenIGTLinkSettings) -> None:
-    """Check that the connector can do what the settings ask for.
+    """Check that the connector supports the settings.
 
-    :raises SettingsError: it cannot.
+    :raises SettingsError: it does not.
     """
     if settings.role != "server":
         return

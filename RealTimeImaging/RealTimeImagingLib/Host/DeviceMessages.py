@@ -1,4 +1,4 @@
-"""What devices say beside images, on its way: every message is counted and handed on, the newest is shown."""
+"""Device messages on their way to callbacks and scene."""
 
 from __future__ import annotations
 
@@ -13,32 +13,31 @@ from .Callbacks import Callbacks
 from .RunningSource import RunningSource
 
 MOST_NAMES = 1000
-"""Devices that are counted by name; more are counted together, so that no peer can fill the memory."""
+"""Most devices that are counted by name; others are counted together, so that no peer can fill the memory."""
 OTHERS = "others"
 
 log = logging.getLogger(__name__)
 
 
-class Messages:
-    """Takes the messages of all sources.
+class DeviceMessages:
+    """Messages of all sources: each is counted and given to the callbacks, the newest are shown.
 
-    :param listeners: get every message, in order.
+    :param show: puts a message into the scene.
+    :param callbacks: get every message, in order of arrival.
     """
 
-    def __init__(self, listeners: Callbacks) -> None:
-        self._listeners = listeners
-        self.show: Callable[[DeviceMessage], object] = lambda message: None
-        """Puts a message into the scene."""
+    def __init__(self, show: Callable[[DeviceMessage], object], callbacks: Callbacks) -> None:
+        self._show, self._callbacks = show, callbacks
         self._waiting: dict[tuple[str, str, bool], DeviceMessage] = {}
         self._troubles: set[tuple[str, str, str]] = set()
 
     @property
     def waiting(self) -> bool:
-        """True when something is to be shown."""
+        """True when a message waits to be shown."""
         return bool(self._waiting)
 
     def take(self, handle: RunningSource, values: dict[str, Any]) -> None:
-        """Count a message of a source and hand it on; it is shown by :meth:`showWaiting` unless a newer one comes.
+        """Count a message and call the callbacks; :meth:`showWaiting` shows it unless a newer one arrives before.
 
         :param values: of :meth:`DeviceMessage.toJSON`.
         """
@@ -46,21 +45,21 @@ class Messages:
         counted = handle.messages
         name = message.device if message.device in counted or len(counted) < MOST_NAMES else OTHERS
         counted[name] = counted.get(name, 0) + 1
-        # Points and trajectories of one device are two things, as the one says nothing of the other.
+        # Points and trajectories of one device do not replace each other.
         points = message.values["points"] if message.kind == "points" else []
         key = (message.kind, message.device, bool(points) and "entry" in points[0])
         self._waiting.pop(key, None)
         self._waiting[key] = message
-        self._listeners.hand(message)
+        self._callbacks.hand(message)
 
     def showWaiting(self) -> None:
-        """Show the newest of each device and kind."""
+        """Show the newest message of each device and kind."""
         waiting, self._waiting = self._waiting, {}
         for message in waiting.values():
             try:
-                self.show(message)
-            except Exception as error:  # the boundary of the display: one message less must not end the rest
-                # Every name is a device, and anybody may send thousands: that there are too many is told once.
+                self._show(message)
+            except Exception as error:  # the boundary of the display: a bad message must not stop the others
+                # A peer may send thousands of names: too many devices are reported once.
                 tooMany = isinstance(error, TooManyDevicesError)
                 trouble = ("", "", "") if tooMany else (message.kind, message.device, str(error))
                 if trouble not in self._troubles and len(self._troubles) < MOST_NAMES:
@@ -68,9 +67,9 @@ class Messages:
                     if not isinstance(error, DeviceMessageError):
                         log.exception("A message could not be shown")
                     text = f"A message of {message.device} could not be shown: {error}"
-                    self._listeners.report(Event("not-shown", text, "error", message.device))
+                    self._callbacks.report(Event("not-shown", text, "error", message.device))
 
     def clear(self) -> None:
-        """What was not shown yet will not be."""
+        """Drop the messages that wait to be shown."""
         self._waiting.clear()
         self._troubles.clear()

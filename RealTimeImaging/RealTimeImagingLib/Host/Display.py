@@ -16,9 +16,10 @@ from ..Link.Ring import Place
 from ..Model.Errors import RingError
 from ..Model.Event import Event
 from ..Model.Frame import Frame, Pixels
+from ..Model.Signal import Signal
 from ..Model.Statistics import Spread, StreamCounts
 from .Callbacks import Callbacks
-from .DeviceMessages import Messages
+from .DeviceMessages import DeviceMessages
 from .DrawingBudget import DrawingBudget
 from .RunningSource import RunningSource
 
@@ -83,15 +84,15 @@ class Display:
     def __init__(
         self,
         show: Callable[[Frame], Collection[str] | None],
-        messages: Messages,
+        messages: DeviceMessages,
         listeners: Callbacks,
         onChange: Callable[[], None],
         budget: DrawingBudget,
     ) -> None:
         self._show, self._messages, self._listeners, self._onChange = show, messages, listeners, onChange
         self._budget = budget
-        self.beforeShowing: Callable[[], None] = lambda: None
-        """Called before frames are shown."""
+        self.beforeShowing: Signal[[]] = Signal()
+        """Emitted before frames are shown."""
         self.latency, self.mainThread = Spread(), Spread()
         """Milliseconds from a frame's arrival in its process to the volume, and of the main thread for each frame."""
         self._waiting: dict[str, _Waiting] = {}
@@ -166,7 +167,7 @@ class Display:
         until = time.perf_counter() + TURN
         self._showing = True
         try:
-            self.beforeShowing()
+            self.beforeShowing.emit()
             self._budget.begin()
             if messages:
                 # First, so that an image is seen where its device is.

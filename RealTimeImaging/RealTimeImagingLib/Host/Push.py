@@ -1,4 +1,4 @@
-"""Frames made in Python inside Slicer: starts their source with the first one, and stops it behind the last."""
+"""Images made in Python inside Slicer: their source starts with the first one, and stops after the last."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from .RunningSource import RunningSource
 from .Session import Session
 
 PUMP = 0.02
-"""Seconds between two looks for room while push() may wait."""
+"""Seconds between two checks for room while push() waits."""
 START_TIME = 10.0
-"""Seconds that an acquisition process may take to start when its images are to be delivered before the end."""
+"""Seconds that a starting acquisition process has to take its images before everything is closed."""
 
 
 @dataclass
@@ -30,24 +30,24 @@ class _Source:
     handle: RunningSource
     feed: PushSender
     before: list[RunningSource] | None = None
-    """Once it is to end: the sources that end before it, as callbacks may answer their last frames."""
+    """While it is stopping: sources that end before it, because callbacks may answer their last frames."""
     pending: int = 0
-    """Once it is to end: frames that were not taken at the last look."""
+    """While it is stopping: number of frames that the process had not taken at the last check."""
 
 
-class Pushing:
-    """What push() and the arrays that callbacks return need.
+class PushControl:
+    """Sources of the images of push(), and of the arrays that callbacks return.
 
-    :param session: whose source it is.
+    :param session: the sources.
+    :param callbacks: get the event "push-lost".
     :param start: starts a source.
     """
 
     def __init__(
-        self, session: Session, listeners: Callbacks, start: Callable[[SourceSettings], RunningSource]
+        self, session: Session, callbacks: Callbacks, start: Callable[[SourceSettings], RunningSource]
     ) -> None:
-        self._session, self._listeners, self._start = session, listeners, start
-        self._callbacks = listeners.frameCallbacks
-        self._callbacks.onArray = self._answer
+        self._session, self._callbacks, self._start = session, callbacks, start
+        self._closed = False
         self._sources: list[_Source] = []
         self._watch = qt.QTimer()
         self._watch.connect("timeout()", self._stopSilent)
@@ -55,43 +55,47 @@ class Pushing:
     def push(self, image: Image, name: str, wait: float = 0.0) -> None:
         """Send an image as the next frame of a stream; its pixels are copied.
 
-        What a callback makes of a frame that comes when everything is being closed is let go.
+        An image that a callback pushes while everything is being closed is ignored.
 
         :param name: the stream's name.
         :param wait: seconds to wait for room when too many images wait; a callback never waits.
         :raises SettingsError: another running source has this stream.
         :raises PushError: too many images wait.
-        :raises RealTimeImagingError: the acquisition process or its memory cannot be had.
+        :raises RealTimeImagingError: the acquisition process or its memory is not available.
         """
         received = time.time()
-        self._callbacks.makes(name)
+        self._callbacks.frameCallbacks.makes(name)
         source = self._source(name)
         if source is None:
             return
         self._session.claim(source.handle, name)
-        end = time.monotonic() + (0.0 if self._callbacks.calling else wait)
+        end = time.monotonic() + (0.0 if self._callbacks.frameCallbacks.calling else wait)
         while not source.feed.room(image.pixels.nbytes) and (left := end - time.monotonic()) > 0:
             if source.handle.process is None or not source.handle.process.wait(min(left, PUMP)):
                 break
         if source.handle.ended:
-            raise AcquisitionError("The acquisition process has ended; the image is not taken.")
+            raise AcquisitionError("The acquisition process has ended; the image was rejected.")
         source.feed.push(name, image, received)
 
     def check(self, settings: SourceSettings) -> None:
-        """:raises SettingsError: the source of pushed frames runs already."""
+        """Check that at most one source of pushed images runs.
+
+        :raises SettingsError: there is one already.
+        """
         if isinstance(settings, PushSettings) and any(
             one.before is None and not one.handle.ended for one in self._sources
         ):
-            raise SettingsError("Frames from Python are taken already; name their stream in push().")
+            raise SettingsError("The source of images from Python runs already; name another stream in push().")
 
     def adopt(self, handle: RunningSource) -> None:
-        """A source was started: note it when it is the one of pushed frames."""
+        """Note a started source when it is the source of pushed images."""
         if handle.feed:
             self._sources.append(_Source(handle, handle.feed))
 
     def stop(self, handle: RunningSource) -> bool:
-        """End this source behind all that was pushed, and behind the sources that are stopping already, as callbacks
-        may answer their last frames; False when it is another source's handle."""
+        """Stop a source of pushed images after its last image; return False for another source.
+
+        It also waits for sources that are stopping already, because callbacks may answer their last frames."""
         for source in self._sources:
             if source.handle is handle:
                 if source.before is None:
@@ -99,27 +103,27 @@ class Pushing:
                     source.before = [one for one in running if one.feed is None and one.state == "stopping"]
                     handle.ending, source.pending = True, source.feed.pending
                     self._watch.start(STOP_TIME)
-                self.changed()
+                self.update()
                 return True
         return False
 
-    def changed(self) -> None:
-        """A state or a count may have changed."""
+    def update(self) -> None:
+        """Stop sources that have delivered everything, and remove sources that have ended."""
         for source in list(self._sources):
             if source not in self._sources:
-                continue  # what follows may come here again
+                continue  # the calls below may run this method again
             if source.handle.ended:
                 self._sources.remove(source)
-                self._tellLost(source)
+                self._reportLost(source)
                 source.feed.close()
-                self._callbacks.forgetMade(list(source.handle.streams.values()))
-            elif self._last(source) and not source.feed.pending and not _told(source):
+                self._callbacks.frameCallbacks.forgetMade(list(source.handle.streams.values()))
+            elif self._isNext(source) and not source.feed.pending and not _isStopping(source):
                 self._session.stop(source.handle)
         if not self._sources and self._watch.isActive():
             self._watch.stop()
 
     def deliver(self) -> None:
-        """Wait until all is taken that was pushed, for as long as something happens: for the end of everything."""
+        """Wait, before everything is closed, until the processes have taken all pushed images or make no progress."""
         for source in self._sources:
             process = source.handle.process
             pending, since = source.feed.pending, time.monotonic()
@@ -130,18 +134,27 @@ class Pushing:
                     break
 
     def close(self) -> None:
-        """Not used afterwards."""
+        """Take no more images. Do not use the object afterwards."""
+        self._closed = True
         self._watch.stop()
         self._watch.disconnect("timeout()", self._stopSilent)
-        self._callbacks.onArray = lambda frame, array, name: None
+
+    def pushArray(self, frame: Frame, array: Pixels, name: str) -> None:
+        """Push the array that a callback returned for a frame.
+
+        :param name: of the callback.
+        :raises RealTimeImagingError: as :meth:`push`.
+        """
+        if not self._closed:
+            self.push(imageLike(frame, array, name), f"{frame.stream} {name}")
 
     def _source(self, name: str) -> _Source | None:
-        calling = self._callbacks.calling
+        calling = self._callbacks.frameCallbacks.calling
         for source in self._sources:
             process = source.handle.process
             if process is None or source.handle.ended:
                 continue
-            # The answers to the last frames of sources that are being stopped still go through.
+            # Answers to the last frames of sources that are stopping are still taken.
             if source.before is None or (calling and process.state != "stopping"):
                 return source
         if calling and not self._session.active():
@@ -149,35 +162,34 @@ class Pushing:
         self._start(PushSettings(name))
         return self._sources[-1]
 
-    def _answer(self, frame: Frame, array: Pixels, name: str) -> None:
-        self.push(imageLike(frame, array, name), f"{frame.stream} {name}")
-
-    def _last(self, source: _Source) -> bool:
+    def _isNext(self, source: _Source) -> bool:
         return source.before is not None and all(one.ended for one in source.before)
 
     def _stopSilent(self) -> None:
-        # One whose process takes nothing more is ended, and what it did not take is told.
+        # Stop a source whose process takes nothing more; its lost images are reported.
         for source in list(self._sources):
             process = source.handle.process
-            if process and process.state == "running" and self._last(source):
+            if process and process.state == "running" and self._isNext(source):
                 if source.feed.pending == source.pending:
                     self._session.stop(source.handle)
                 source.pending = source.feed.pending
 
-    def _tellLost(self, source: _Source) -> None:
+    def _reportLost(self, source: _Source) -> None:
         lost = source.feed.pushed - source.feed.lost - sum(source.handle.received.values())
         if lost > 0:
             text = f"{lost} of {source.feed.pushed} images from Python did not reach the acquisition process."
-            self._listeners.report(Event("push-lost", text, "error"))
+            self._callbacks.report(Event("push-lost", text, "error"))
 
 
-def _told(source: _Source) -> bool:
+def _isStopping(source: _Source) -> bool:
     return source.handle.process is None or source.handle.process.state == "stopping"
 
 
 def imageLike(frame: Frame, array: Pixels, name: str) -> Image:
-    """What a callback made of a frame: placed as the frame where the size agrees, with its device time and attributes,
-    and ``Callback`` (its name) and ``CallbackFrame`` (the frame's number).
+    """Return the image that a callback made of a frame.
+
+    It has the geometry of the frame where the size agrees, the frame's device time and attributes, and the attributes
+    ``Callback`` (name) and ``CallbackFrame`` (number of the frame).
 
     :raises FrameError: the array cannot be an image.
     """

@@ -1,265 +1,412 @@
-"""Recordings, metadata and saving: public API."""
+"""Recording of all sources, and recordings in the scene: ``logic.recording``."""
 
 from __future__ import annotations
 
-import json
-import logging
-import os
-from collections.abc import Mapping, Sequence
+import re
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import qt
 import slicer
 
-from ..Export.Job import ExportJob
-from ..Model.Errors import RecordingError, SettingsError
+from ..Model.Errors import RealTimeImagingError, SettingsError
+from ..Model.Event import Event
 from ..Model.Files import setGroupMayRead
-from ..Model.Frame import ATTRIBUTE_NAME
-from ..Model.Settings import typedPath
-from ..Recording import checkAttributes
-from ..Scene.LiveVolumes import STREAM_ATTRIBUTE, LiveVolumes, arrayOf, ijkToRASOf
+from ..Model.Settings import SourceSettings, typedPath
+from ..Recording import checkAttributes, fileName
+from ..Recording.Layout import prepareFolder
 from ..Scene.RecordedSequences import RecordedSequences
 from ..Scene.RecordingViews import RecordingViews
-from .ChildProcess import LIBRARY
-from .Exports import Exports
-from .Recordings import KEPT_BYTES, RecordingControl
+from ..Sources.Folder import checkRecordingFolder
+from .Callbacks import Callbacks
+from .ExportControl import ExportControl
+from .Metadata import Metadata
+from .RecordingState import RecordingState
+from .RunningSource import RunningSource
 from .Session import Session
 
-TEMPLATES = os.path.join(os.path.dirname(LIBRARY), "Resources", "Templates")
-"""The folder of the module's own templates."""
-
-log = logging.getLogger(__name__)
-
-
-def loadTemplates(folders: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Name of each template to its fields; a file that is no template is named in the log and passed over.
-
-    :param folders: looked through in this order; later ones replace earlier ones of the same name.
-    """
-    found: dict[str, dict[str, str]] = {}
-    for folder in folders:
-        for path in sorted(_files(folder)):
-            try:
-                with open(path, encoding="utf-8") as file:
-                    values = json.load(file)
-                fields = {str(name): str(value) for name, value in values["fields"].items()}
-                checkAttributes(fields)
-                found[str(values["name"])] = fields
-            except (OSError, ValueError, KeyError, TypeError, AttributeError, RecordingError) as error:
-                log.warning("The template %s cannot be used: %s", path, error)
-    return found
-
-
-def saveTemplate(folder: str, name: str, fields: Mapping[str, str]) -> str:
-    """Write a template, in place of one of the same name in this folder; returns the file's path.
-
-    :raises SettingsError: an empty name, a field that no file can keep, or a folder that cannot be written.
-    """
-    name = name.strip()
-    safe = "".join(letter if letter.isalnum() or letter in " _-" else "_" for letter in name)
-    if not name:
-        raise SettingsError("Type a name for the template.")
-    try:
-        checkAttributes(fields)
-        os.makedirs(folder, exist_ok=True)
-        path = os.path.join(folder, f"{safe}.json")
-        with open(path, "w", encoding="utf-8") as file:
-            json.dump({"name": name, "fields": dict(fields)}, file, indent=1, ensure_ascii=False)
-    except RecordingError as error:
-        raise SettingsError(str(error)) from error
-    except OSError as error:
-        raise SettingsError(f"The template cannot be saved in {folder}: {error.strerror}.") from error
-    return path
-
-
-def _files(folder: str) -> list[str]:
-    try:
-        return [os.path.join(folder, name) for name in os.listdir(folder) if name.lower().endswith(".json")]
-    except OSError:
-        return []
-
-
-METADATA_PARAMETER = "Metadata"
-RECORDING_FOLDER_KEY = "RealTimeImaging/RecordingFolder"
+BUILD_PAUSE, BUILD_TURN = 10, 0.01
+"""Milliseconds between, and seconds of, the steps in which a recording is added to the scene."""
+KEPT_BYTES = 1 << 30
+"""Most memory of each source for the last frames, unless another limit is set."""
+FOLDER_KEY = "RealTimeImaging/RecordingFolder"
 GROUP_MAY_READ_KEY = "RealTimeImaging/GroupMayRead"
 
+Repaired = dict[str, Any]
 
-class RecordingLogic:
-    """One half of :class:`RealTimeImagingLogic`, which makes what it needs."""
 
-    moduleName: str
-    session: Session
-    volumes: LiveVolumes
-    recordings: RecordingControl
-    sequences: RecordedSequences
-    recordingViews: RecordingViews
-    exports: Exports
+class RecordingControl:
+    """One recording at a time, of all sources.
 
-    def getParameterNode(self) -> Any:
-        """The module's node in the scene."""
-        raise NotImplementedError
+    Earlier recordings may still be written, or on their way into the scene. A recording ends with the last of its
+    sources, at the latest.
+
+    :param session: the sources that are recorded.
+    :param callbacks: get the events.
+    :param sequences: add finished recordings to the scene.
+    :param views: show finished recordings.
+    :param exports: write checksums, and repair the recordings of dead processes.
+    :param metadata: is written into every recording.
+    :param onChange: called when a state may have changed.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        callbacks: Callbacks,
+        sequences: RecordedSequences,
+        views: RecordingViews,
+        exports: ExportControl,
+        metadata: Metadata,
+        onChange: Callable[[], None],
+    ) -> None:
+        self._session, self._callbacks, self._sequences, self._views = session, callbacks, sequences, views
+        self._exports, self._metadata, self._onChange = exports, metadata, onChange
+        session.orderGivers.append(self._startupCommands)
+        session.onStored.connect(self._stored)
+        self._repairFolder = slicer.app.userSettings().value(FOLDER_KEY, "") or ""
+        """Folder of the last recording: a source that starts finishes what a dead process left there."""
+        self._recordings: list[RecordingState] = []
+        """Recordings that are not completely in the scene yet, and the last one; in order of their start."""
+        self._keep: dict[str, Any] | None = None
+        self._ran = self._settling = self._closed = False
+        self._number = 0
+        self._builder = qt.QTimer()
+        self._builder.connect("timeout()", self._build)
+        groupMayRead = slicer.app.userSettings().value(GROUP_MAY_READ_KEY)
+        if groupMayRead is not None:
+            setGroupMayRead(slicer.util.toBool(groupMayRead))
 
     # ---- recording
 
-    def startRecording(
+    def start(
         self, folder: str, attributes: Mapping[str, str] | None = None, name: str = "", kept: bool = False
     ) -> str:
-        """Store every frame of all sources, before it is shown, until :meth:`stopRecording`; returns the name.
+        """Store every frame of all sources, before it is shown, until :meth:`stop`; return the recording's name.
 
-        Called before :meth:`start`, it records from the first frame.
+        Called before a source starts, it records from the first frame. While a recording is running, nothing changes.
 
-        :param folder: where the files go; it is made when missing. Nothing that is there is overwritten.
-        :param attributes: written into the recording beside :meth:`metadata`, whose values they replace; names have
+        :param folder: where the files go; it is made when missing. Existing files are never overwritten.
+        :param attributes: written into the recording together with the metadata, whose values they replace; names have
             letters, digits and ``_ . -`` only.
-        :param name: what the files' names begin with; empty for the date and time.
+        :param name: beginning of the files' names; empty for the date and time.
         :param kept: begin with the frames that :meth:`keepLast` has in memory.
         :raises SettingsError: no folder is given.
-        :raises RecordingFolderError: the folder cannot be written, or lies below a folder in which images are expected;
-            it is a RecordingError and a SettingsError.
-        :raises RecordingError: an attribute name or value that a file cannot keep.
+        :raises RecordingFolderError: the folder cannot be written, or lies below a watched folder; it is a
+            RecordingError and a SettingsError.
+        :raises RecordingError: a file cannot keep the name or value of an attribute.
         """
-        name = self.recordings.start(folder, {**self.metadata(), **(attributes or {})}, name, kept)
-        slicer.app.userSettings().setValue(RECORDING_FOLDER_KEY, self.recordings.repairFolder)
-        return name
+        current = self._current
+        if current is None:
+            current = self._begin(typedPath(folder), {**self._metadata.get(), **(attributes or {})}, name, kept)
+        slicer.app.userSettings().setValue(FOLDER_KEY, self._repairFolder)
+        return current.name
 
-    def stopRecording(self) -> Any:
-        """End the recording; returns its sequence browser node, None when nothing is being recorded.
+    def _begin(self, folder: str, attributes: Mapping[str, str], name: str, kept: bool) -> RecordingState:
+        if not folder:
+            raise SettingsError("Choose the folder for recordings.")
+        checkAttributes(attributes)
+        for handle in self._session.running():
+            checkRecordingFolder(handle.settings, folder)
+        prepareFolder(folder)
+        name = name.strip() or time.strftime("Recording_%Y-%m-%d_%H-%M-%S")
+        # Never reuse the number of an earlier session: a process may know recordings of both.
+        self._number = max(self._number + 1, time.time_ns() // 1_000_000)
+        one = RecordingState(self._number, name, {"folder": folder, "name": name, "attributes": dict(attributes)})
+        self._recordings = [*(other for other in self._recordings if not other.settled), one]
+        self._ran, self._repairFolder = False, folder
+        one.expect(self._session.broadcast("record", **one.plan, kept=kept))
+        self._onChange()
+        return one
 
-        The browser is filled as soon as the files are closed, in small pieces; the frames stay in the files.
+    def stop(self) -> Any:
+        """End the recording; return its vtkMRMLSequenceBrowserNode, None when nothing is being recorded.
+
+        The browser is filled in small steps as soon as the files are closed; the frames stay in the files.
         """
-        return self.recordings.stop()
+        one = self._current
+        if one is None:
+            return None
+        one.browser = one.browser or self._sequences.newBrowser(one.name)
+        browser = one.browser
+        one.stop()
+        self._session.broadcast("stopRecording")
+        self._settle()
+        self._onChange()
+        return browser
 
-    def isRecording(self) -> bool:
-        """True while what comes is stored."""
-        return self.recordings.active
+    def keepLast(self, seconds: float, limit: int = KEPT_BYTES) -> None:
+        """Keep the last frames of each source in memory, for :meth:`saveLast` and ``start(kept=True)``.
 
-    def showRecording(self, browserNode: Any = None) -> None:
+        :param seconds: 0 keeps nothing.
+        :param limit: most bytes of each source.
+        :raises SettingsError: a number that cannot work.
+        """
+        if not 0 <= seconds <= 24 * 3600 or limit <= 0:
+            raise SettingsError("The time to keep is a number of seconds from 0 to 86400, its limit is above 0.")
+        self._keep = {"seconds": seconds, "bytes": int(limit)} if seconds else None
+        self._session.broadcast("keep", seconds=seconds, bytes=int(limit))
+
+    def saveLast(self, folder: str, attributes: Mapping[str, str] | None = None, name: str = "") -> Any:
+        """Save the frames in memory (:meth:`keepLast`) as a recording; return its sequence browser node.
+
+        :raises SettingsError: as :meth:`start`, or a recording is running.
+        """
+        if self.active:
+            raise SettingsError("A recording is running already.")
+        self.start(folder, attributes, name, kept=True)
+        return self.stop()
+
+    def setGroupMayRead(self, allowed: bool) -> None:
+        """Let the user's group read files that are recorded, received and exported from now on.
+
+        By default only the user can. The choice is kept in Slicer's settings. Running sources are not affected.
+        """
+        slicer.app.userSettings().setValue(GROUP_MAY_READ_KEY, bool(allowed))
+        setGroupMayRead(allowed)
+
+    def checkSource(self, settings: SourceSettings) -> None:
+        """Check that a new source does not watch the folder of the recording.
+
+        :raises SettingsError: it would.
+        """
+        if self._current:
+            checkRecordingFolder(settings, self._current.plan["folder"])
+
+    # ---- status
+
+    @property
+    def active(self) -> bool:
+        """True while frames are recorded."""
+        return self._current is not None
+
+    @property
+    def building(self) -> bool:
+        """True while a stopped recording is written, or is being added to the scene."""
+        return any(one.stopped and not one.settled for one in self._recordings) or self._sequences.busy
+
+    def status(self) -> dict[str, Any]:
+        """Return the status of the current or last recording.
+
+        ``active``, ``name``, ``seconds`` since its start; ``recorded``, ``failed`` and ``bytes`` of its images;
+        ``messages`` of devices (recorded, failed); ``writing`` (None, or the rest of the writing: ``done`` of
+        ``total``, ``unit`` "bytes" or "streams", empty when it is unknown); ``free`` bytes on the disk (None when
+        unknown); ``kept`` (seconds, frames, bytes in memory; None when nothing is kept); ``built``, the part that is in
+        the scene, from 0 to 1.
+        """
+        storages = [handle.storage for handle in self._session.handles]
+        free = [one["free"] for one in storages if one.get("free") is not None]
+        kept = [one["kept"] for one in storages if one.get("kept")]
+        last, current = (self._recordings[-1] if self._recordings else RecordingState(0, "", {})), self._current
+        return {
+            "active": self.active,
+            "name": current.name if current else "",
+            "seconds": current.seconds if current else 0.0,
+            **last.counts,
+            "writing": self._writing(),
+            "free": min(free) if free else None,
+            "kept": {
+                "seconds": max(one["seconds"] for one in kept),
+                "frames": sum(one["frames"] for one in kept),
+                "bytes": sum(one["bytes"] for one in kept),
+            }
+            if kept
+            else None,
+            "built": self._sequences.progress,
+        }
+
+    def _writing(self) -> dict[str, Any] | None:
+        handles = [handle for one in self._recordings for handle in one.writing]
+        found = [handle.storage["writing"] for handle in handles if handle.storage.get("writing")]
+        if found:
+            same = [one for one in found if one["unit"] == found[0]["unit"]]
+            done, total = sum(one["done"] for one in same), sum(one["total"] for one in same)
+            return {"done": done, "total": total, "unit": found[0]["unit"]}
+        if any(one.stopped and (one.writing or one.repairing) for one in self._recordings):
+            return {"done": 0, "total": 0, "unit": ""}
+        return None
+
+    # ---- recordings in the scene
+
+    @property
+    def last(self) -> Any:
+        """The vtkMRMLSequenceBrowserNode of the last finished recording; None when the scene has none."""
+        last = self._views.last
+        return last if last is not None and last.GetScene() is slicer.mrmlScene else None
+
+    def inScene(self) -> dict[str, list[str]]:
+        """Return the recordings in the scene: name with stream, and the paths of their headers, to export or replay."""
+        return self._sequences.recordings()
+
+    def framesOf(self, name: str) -> int:
+        """Return the number of frames of a recording in the scene; 0 when it is unknown."""
+        return self._sequences.framesOf(name)
+
+    def show(self, browserNode: Any = None) -> None:
         """Show a recording in the views, in place of its streams, and select it in Slicer's sequence toolbar.
 
         A finished recording is shown automatically in views that show nothing live. The next start of a stream shows
         its live volume again.
 
-        :param browserNode: vtkMRMLSequenceBrowserNode that :meth:`stopRecording` returned; None: the last recording.
+        :param browserNode: vtkMRMLSequenceBrowserNode that :meth:`stop` returned; None: the last recording.
         :raises SettingsError: no recording is in the scene, or it has no images.
         """
-        browser = browserNode or self.lastRecording()
+        browser = browserNode or self.last
         if browser is None:
             raise SettingsError("No recording is in the scene yet.")
-        if not self.recordingViews.show(browser):
+        if not self._views.show(browser):
             raise SettingsError(f"{browser.GetName()} has no recorded images.")
-        self.sequences.present(browser)
+        self._sequences.present(browser)
 
-    def lastRecording(self) -> Any:
-        """The vtkMRMLSequenceBrowserNode of the last finished recording; None when the scene has none."""
-        last = self.recordingViews.last
-        return last if last is not None and last.GetScene() is slicer.mrmlScene else None
+    # ---- changes
 
-    def recordingStatus(self) -> dict[str, Any]:
-        """``active``, ``name``, ``seconds``, ``recorded``, ``failed``, ``bytes``, ``messages``, ``writing``, ``free``,
-        ``kept``, ``built``: see :meth:`RecordingControl.status`."""
-        return self.recordings.status()
+    @property
+    def _current(self) -> RecordingState | None:
+        return self._recordings[-1] if self._recordings and not self._recordings[-1].stopped else None
 
-    def keepLast(self, seconds: float, limit: int = KEPT_BYTES) -> None:
-        """Keep the last frames in memory, for :meth:`saveLast` and ``startRecording(kept=True)``; 0 keeps nothing.
+    def update(self) -> None:
+        """End the recording when its last source has ended, and go on with finished recordings."""
+        running = bool(self._session.running())
+        self._ran = self._ran or running
+        if self._current and self._ran and not running:
+            self.stop()
+        else:
+            self._settle()
 
-        :param limit: most bytes for each source.
-        :raises SettingsError: a number that cannot work.
-        """
-        self.recordings.keepLast(seconds, limit)
+    def forget(self) -> None:
+        """End the recordings because the scene was closed: events report their end, and nothing enters the scene."""
+        self._sequences.forget()
+        for one in self._recordings:
+            one.leaveScene()
+        self._settle()
 
-    def saveLast(self, folder: str, attributes: Mapping[str, str] | None = None, name: str = "") -> Any:
-        """Save what :meth:`keepLast` has in memory as a recording; returns its sequence browser node.
+    def close(self) -> None:
+        """End everything. Do not use the object afterwards."""
+        self._closed = True
+        self.forget()
+        self._recordings = []
+        self._builder.stop()
+        self._builder.disconnect("timeout()", self._build)
 
-        :raises SettingsError: as :meth:`startRecording`, or a recording is under way.
-        """
-        if self.isRecording():
-            raise SettingsError("What comes is being recorded already.")
-        self.startRecording(folder, attributes, name, kept=True)
-        return self.stopRecording()
+    def _startupCommands(self, handle: RunningSource) -> list[dict[str, Any]]:
+        commands: list[dict[str, Any]] = []
+        if self._current:
+            commands.append({"command": "record", **self._current.plan})
+            self._current.expect([handle])
+        elif self._repairFolder:
+            commands.append({"command": "repair", "folder": self._repairFolder})
+        if self._keep:
+            commands.append({"command": "keep", **self._keep})
+        return commands
 
-    def setGroupMayRead(self, allowed: bool) -> None:
-        """Let the user's group read what is recorded, received and exported from now on; kept in Slicer's settings.
+    def _stored(self, handle: RunningSource, line: dict[str, Any]) -> None:
+        if "repaired" in line:
+            self._addRepaired(line["repaired"])
+        stored = line.get("stored") or (line.get("storage") or {}).get("stored")
+        one = next((one for one in self._recordings if stored and one.id == stored["id"]), None)
+        if one and stored:
+            one.count(handle, stored)
+            if "recorded" in line:
+                one.closed(handle, line)
+                self._add(one, line["recorded"], line.get("messages", []))
+        if "recorded" in line or "repaired" in line:
+            self._settle()
 
-        By default only the user can. Running sources keep the rights with which they were started.
-        """
-        slicer.app.userSettings().setValue(GROUP_MAY_READ_KEY, bool(allowed))
-        setGroupMayRead(allowed)
+    def _addRepaired(self, found: Repaired) -> None:
+        """Add a recording of a dead process, of this session or another, that a repair has finished."""
+        if not found["paths"] and not found["messages"]:
+            return
+        name = found["name"]
+        ours = (
+            one for one in reversed(self._recordings) if re.fullmatch(rf"{re.escape(fileName(one.name))}(_\d+)?", name)
+        )
+        one = next(ours, None)
+        if one is None:
+            one = RecordingState(0, name, {})
+            one.stop()
+            # Before the last one, whose status the panel shows.
+            self._recordings.insert(max(0, len(self._recordings) - 1), one)
+        one.settled = False
+        self._add(one, found["paths"], found["messages"])
 
-    # ---- details that travel with the images
+    def _add(self, one: RecordingState, paths: list[str], messages: list[str]) -> None:
+        one.headers += paths
+        one.messages += messages
+        if one.sceneless or not (paths or messages):
+            return
+        if one.browser is None or one.browser.GetScene() is None:
+            one.browser = self._sequences.newBrowser(one.name)
+        self._sequences.add(one.browser, paths)
+        self._builder.start(BUILD_PAUSE)
 
-    def metadata(self) -> dict[str, str]:
-        """The details that are written into every recording and saved image; kept with the scene."""
-        node = slicer.mrmlScene.GetSingletonNode(self.moduleName, "vtkMRMLScriptedModuleNode")
-        text = node.GetParameter(METADATA_PARAMETER) if node else ""
-        return dict(json.loads(text)) if text else {}
+    def _settle(self) -> None:
+        if self._settling:  # callbacks may call this again
+            return
+        self._settling = True
+        try:
+            for one in list(self._recordings):
+                if one.stopped and not one.settled:
+                    self._settleOne(one)
+        finally:
+            self._settling = False
+        last = self._recordings[-1:]
+        self._recordings = [one for one in self._recordings[:-1] if not one.settled] + last
 
-    def setMetadata(self, metadata: Mapping[str, str]) -> None:
-        """Set the details.
+    def _settleOne(self, one: RecordingState) -> None:
+        self._repairAfter(one)
+        if one.writing or one.repairing or (self._sequences.busy and not one.sceneless):
+            return
+        if one.messages and not one.posesAdded and not one.sceneless:
+            # After all images, because the poses go into the images' browsers.
+            one.posesAdded = True
+            self._sequences.addMessages(one.browser, one.messages)
+            self._builder.start(BUILD_PAUSE)
+            return
+        one.settled = True
+        if one.browser is not None and not one.sceneless:
+            if not self._sequences.filled(one.browser):
+                self._sequences.remove(one.browser)
+                one.browser = None
+            else:
+                self._sequences.present(one.browser)
+                self._views.finish(self._sequences.browsersOf(one.browser))
+        for event in one.endEvents():
+            self._callbacks.report(event)
+        headers, one.headers, one.messages, one.posesAdded = one.headers, [], [], False
+        if headers and not self._closed:
+            self._exports.checksums(headers)
 
-        :raises RecordingError: a name or value that a file cannot keep.
-        """
-        checkAttributes(metadata)
-        self.getParameterNode().SetParameter(METADATA_PARAMETER, json.dumps(dict(metadata)))
+    def _repairAfter(self, one: RecordingState) -> None:
+        """Let another process finish the files of processes that ended before they closed them."""
+        ended = [handle for handle in one.writing if handle.ended]
+        one.writing = [handle for handle in one.writing if handle not in ended]
+        if not ended or not one.plan:
+            return
+        one.interrupted = True
+        if self._closed:
+            return
+        one.repairing = True
 
-    def metadataTemplates(self) -> dict[str, dict[str, str]]:
-        """Names and values to begin with, by the template's name: the module's and the lab's own."""
-        return loadTemplates([TEMPLATES, self._ownTemplates()])
+        def done(found: list[Repaired]) -> None:
+            for each in found:
+                self._addRepaired(each)
+            one.repairing = False
+            self._settle()
+            self._onChange()
 
-    def saveMetadataTemplate(self, name: str) -> str:
-        """Save the details as a template of this name; returns its file.
+        try:
+            self._exports.repair(one.plan["folder"], done)
+        except RealTimeImagingError as error:
+            one.repairing = False
+            self._callbacks.report(Event("recording-unrepaired", str(error), "error", one.plan["folder"]))
 
-        :raises SettingsError: no name, or the file cannot be written.
-        """
-        return saveTemplate(self._ownTemplates(), name, self.metadata())
-
-    def _ownTemplates(self) -> str:
-        settings = slicer.app.userSettings().fileName()
-        return os.path.join(os.path.dirname(settings), "RealTimeImaging", "Templates")
-
-    # ---- saving
-
-    def saveSnapshot(self, folder: str, stream: str | None = None, attributes: Mapping[str, str] | None = None) -> None:
-        """Save the image of one live volume, or of all, as it is now: NRRD with the details and what is known of it.
-
-        It is written and compared in another process; the event "saved" names the file.
-
-        :param folder: it is made when missing. Nothing that is there is overwritten.
-        :param attributes: beside :meth:`metadata`.
-        :raises RealTimeImagingError: no image, no folder, or a name that a file cannot keep.
-        """
-        saved = 0
-        for name in [stream] if stream else self.session.streams():
-            node = self.volumes.volume(name).node
-            pixels = None if node is None else arrayOf(node)
-            if pixels is None:
-                continue
-            known = {key: node.GetAttribute(key) for key in node.GetAttributeNames() if ATTRIBUTE_NAME.fullmatch(key)}
-            known.pop(STREAM_ATTRIBUTE, None)
-            matrix = slicer.util.arrayFromVTKMatrix(ijkToRASOf(node))
-            details = {**self.metadata(), **(attributes or {}), **known}
-            self.exports.snapshot(typedPath(folder), name, pixels, matrix, details)
-            saved += 1
-        if not saved:
-            raise SettingsError("No image has come yet that could be saved.")
-
-    def recordingsInScene(self) -> dict[str, list[str]]:
-        """The recordings in the scene: name with stream to the paths of their headers, to export or replay."""
-        return self.sequences.recordings()
-
-    def exportRecording(self, job: ExportJob) -> None:
-        """Write a recording, or some of its frames, in another format; the event "saved" names what was written.
-
-        :raises RealTimeImagingError: the export cannot be started.
-        """
-        self.exports.export(job)
-
-    def framesOfRecording(self, name: str) -> int:
-        """How many frames a recording in the scene has; 0 when it is unknown."""
-        return self.sequences.framesOf(name)
-
-    def exportStatus(self) -> dict[str, Any]:
-        """``running``, ``progress`` from 0 to 1, ``words``, ``failed``: of the export that told last."""
-        return self.exports.status()
-
-    def cancelExport(self) -> None:
-        """Stop what is being saved; nothing is left of it."""
-        self.exports.cancel()
+    def _build(self) -> None:
+        try:
+            self._sequences.step(BUILD_TURN)
+        except RealTimeImagingError as error:
+            self._callbacks.report(Event("not-opened", str(error), "error"))
+        if not self._sequences.busy:
+            self._builder.stop()
+            self._settle()
+        self._onChange()

@@ -1,4 +1,4 @@
-"""A recording of this session: its counts, its files, and the event at its end."""
+"""State of a recording: its counts, its files, and the event at its end."""
 
 from __future__ import annotations
 
@@ -22,40 +22,41 @@ class RecordingState:
     def __init__(self, id: int, name: str, plan: Mapping[str, Any]) -> None:
         self.id, self.name = id, name
         self.plan: dict[str, Any] = {**plan, "id": id} if plan else {}
-        self.stopped = self.settled = self.interrupted = self.repairing = self.posed = self.sceneless = False
+        self.stopped = self.settled = self.interrupted = self.repairing = self.posesAdded = self.sceneless = False
         self.browser: Any = None
-        self.untold: list[RunningSource] = []
-        """Sources whose files of this recording are not reported as closed."""
+        self.writing: list[RunningSource] = []
+        """Sources that have not closed their files of this recording yet."""
         self.headers: list[str] = []
+        """Headers of its images that no event has reported yet."""
         self.messages: list[str] = []
-        """Manifests of device messages; like the headers, those that no event has reported yet."""
+        """Manifests of its device messages that no event has reported yet."""
         self._begin = time.monotonic()
         self._end: float | None = None
         self._stored: dict[RunningSource, dict[str, Any]] = {}
         self._before: dict[RunningSource, tuple[int, int]] = {}
         self._unfinished = ""
-        self._told = False
+        self._reported = False
 
-    # ---- what happens
+    # ---- changes
 
     def expect(self, handles: list[RunningSource]) -> None:
         """Wait for these sources: each reports when its files are closed."""
-        self.untold += [handle for handle in handles if handle not in self.untold]
+        self.writing += [handle for handle in handles if handle not in self.writing]
 
     def count(self, handle: RunningSource, stored: Mapping[str, Any]) -> None:
         """Take the counts of this recording from a source's process.
 
-        Call it after :meth:`RunningSource.takeCounts` with the same line.
+        Call it after :meth:`RunningSource.takeCounts` with the same message.
         """
         self._stored[handle] = dict(stored)
         self._before[handle] = (handle.recorded - stored["recorded"], handle.failed - stored["failed"])
 
-    def told(self, handle: RunningSource, line: Mapping[str, Any]) -> None:
+    def closed(self, handle: RunningSource, line: Mapping[str, Any]) -> None:
         """Note that a source's process has closed its files: its counts are final."""
         self._before.pop(handle, None)
         self._unfinished = self._unfinished or line.get("unfinished", "")
-        if handle in self.untold:
-            self.untold.remove(handle)
+        if handle in self.writing:
+            self.writing.remove(handle)
 
     def stop(self) -> None:
         """End the recording: later images do not belong to it."""
@@ -71,7 +72,7 @@ class RecordingState:
 
     @property
     def seconds(self) -> float:
-        """Seconds from its start to its stop, or to now."""
+        """Seconds from its start to its stop, or until now."""
         return (self._end or time.monotonic()) - self._begin
 
     @property
@@ -80,7 +81,7 @@ class RecordingState:
         recorded = failed = 0
         for handle, stored in self._stored.items():
             before = self._before.get(handle)
-            # The source's counts come with each image, those of the recording twice a second.
+            # A source reports its own counts with each image, and the counts of the recording twice a second.
             recorded += handle.recorded - before[0] if before else stored["recorded"]
             failed += handle.failed - before[1] if before else stored["failed"]
         messages = [stored["messages"] for stored in self._stored.values()]
@@ -92,17 +93,17 @@ class RecordingState:
         }
 
     def endEvents(self) -> list[Event]:
-        """Events that report the end; empty when it was reported before, or by a repair."""
-        if self._told or not self.plan:
+        """Return the events that report the end; none when it was reported before, or by a repair."""
+        if self._reported or not self.plan:
             return []
-        self._told = True
+        self._reported = True
         counts, files = self.counts, self.headers or self.messages
-        recorded, failed, said = counts["recorded"], counts["failed"], counts["messages"]
+        recorded, failed, messages = counts["recorded"], counts["failed"], counts["messages"]
         begins = f" First file: {files[0]}." if files else ""
         subject = files[0] if files else self.plan["folder"]
         lost = [f"{failed} of {recorded + failed} images lost: {self._reason}"] if failed else []
-        if said["failed"]:
-            lost.append(f"{said['failed']} of {said['recorded'] + said['failed']} messages of devices lost")
+        if messages["failed"]:
+            lost.append(f"{messages['failed']} of {messages['recorded'] + messages['failed']} device messages lost")
         if self._unfinished:
             text = f"Recording {self.name} is not finished. Files in {self.plan['folder']} could not be closed: "
             text += (
@@ -121,7 +122,7 @@ class RecordingState:
             return [Event(code, f"Recording {self.name} finished: {'; '.join(lost)}.{begins}", level, subject)]
         if not recorded and not self.headers:
             text = f"No image and no pose arrived during recording {self.name}."
-            text += f" The messages of the devices are in {files[0]}." if files else ""
+            text += f" Device messages are in {files[0]}." if files else ""
             events = [Event("nothing-recorded", text, "warning")]
             return events + (
                 [Event("recorded", f"Recording {self.name} finished.{begins}", subject=subject)] if files else []

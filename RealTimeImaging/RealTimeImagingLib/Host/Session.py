@@ -8,16 +8,18 @@ from functools import partial
 from typing import Any
 
 from ..Link.Ring import Place
+from ..Model.DeviceMessage import DeviceMessage
 from ..Model.Errors import SettingsError
 from ..Model.Event import Event
 from ..Model.Frame import Frame
 from ..Model.Settings import SourceSettings
+from ..Model.Signal import Signal
 from ..Model.Statistics import StreamCounts
 from ..Sources.Folder import FolderSettings
 from ..Sources.Push import PushSettings
 from .AcquisitionProcess import AcquisitionProcess
 from .Callbacks import Callbacks
-from .DeviceMessages import Messages
+from .DeviceMessages import DeviceMessages
 from .Display import Display
 from .DrawingBudget import DrawingBudget
 from .PushSender import PushSender
@@ -29,6 +31,7 @@ class Session:
 
     :param show: puts a frame into the scene; its pixels are valid during the call only. Returns the names of the views
         that will draw it, or None when any view may.
+    :param showMessage: puts a device message into the scene.
     :param listeners: get frames and events.
     :param onChange: called when a source's state, a count or the last event may have changed.
     :param budget: says when the next frame of a stream may be shown.
@@ -37,6 +40,7 @@ class Session:
     def __init__(
         self,
         show: Callable[[Frame], Collection[str] | None],
+        showMessage: Callable[[DeviceMessage], object],
         listeners: Callbacks,
         onChange: Callable[[], None],
         budget: DrawingBudget,
@@ -44,10 +48,10 @@ class Session:
         self._listeners, self._onChange = listeners, onChange
         self.orderGivers: list[Callable[[RunningSource], list[dict[str, Any]]]] = []
         """Give the commands with which each process of a source begins."""
-        self.onStored: Callable[[RunningSource, dict[str, Any]], None] = lambda handle, line: None
-        """Called with each line that tells of stored files."""
-        self.messages = Messages(listeners)
-        """What devices say beside images."""
+        self.onStored: Signal[[RunningSource, dict[str, Any]]] = Signal()
+        """Emitted with each line about stored files."""
+        self.messages = DeviceMessages(showMessage, listeners)
+        """Device messages on their way to callbacks and scene."""
         self.display = Display(show, self.messages, listeners, onChange, budget)
         """Shows the newest frame of each stream when the views have time for it."""
         self.handles: list[RunningSource] = []
@@ -222,7 +226,7 @@ class Session:
         if handle.feed:
             handle.feed.take(line)
         if "recorded" in line or "repaired" in line or "storage" in line:
-            self.onStored(handle, line)
+            self.onStored.emit(handle, line)
         handle.status = line.get("status", handle.status)
         handle.details = line.get("details", handle.details)
         handle.broadcast = line.get("broadcast", handle.broadcast)

@@ -1,4 +1,4 @@
-"""The simulated scanner as a child process of Slicer, sending to a temporary folder."""
+"""Simulated scanners: child processes of Slicer that write images to a temporary folder."""
 
 from __future__ import annotations
 
@@ -7,26 +7,29 @@ from collections.abc import Callable
 from typing import Any
 
 from ..Link.WorkFolders import makeWorkFolder, removeWorkFolders
-from ..Model.Settings import typedPath
+from ..Model.Errors import RealTimeImagingError
+from ..Model.Event import Event
+from ..Model.Settings import SourceSettings, typedPath
 from ..Sources.Folder import FolderSettings
 from .ChildProcess import LIBRARY, newProcess, startChild
+from .RunningSource import RunningSource
 
 KEEP = 100
-"""Files that stay in the temporary folder: it must not fill the disk while nobody looks."""
+"""Most files in the temporary folder: they must not fill the disk."""
 
 
 class SimulatedScanner:
-    """Sends until it is closed, or Slicer ends.
+    """A scanner that writes files until it is closed, or Slicer ends.
 
     :param source: file or folder of images to send again and again; empty for the phantom.
-    :param fps: files each second.
+    :param fps: files per second.
     :param onFailure: called with a sentence when it ends by itself.
     """
 
     def __init__(self, source: str, fps: float, onFailure: Callable[[str], None]) -> None:
         self.folder = makeWorkFolder()
         self.settings = FolderSettings(folder=self.folder, existing="all")
-        """What shows its images."""
+        """Settings of the source that shows its images."""
         self._options = ["--fps", str(fps), "--keep", str(KEEP), "--loop", "--until-input-ends"]
         if source := typedPath(source):
             self._options += ["--input", source]
@@ -35,7 +38,7 @@ class SimulatedScanner:
         self._process.connect("finished(int,QProcess::ExitStatus)", self._finished)
 
     def start(self) -> None:
-        """Begin to send.
+        """Start the process.
 
         :raises AcquisitionError: there is no Python to run it.
         """
@@ -43,7 +46,7 @@ class SimulatedScanner:
         startChild(self._process, script, self.folder, *self._options)
 
     def end(self) -> None:
-        """Ask it to end; returns at once."""
+        """Ask it to end; return at once."""
         self._process.closeWriteChannel()
 
     def close(self) -> None:
@@ -60,3 +63,54 @@ class SimulatedScanner:
         if code:
             last = words.splitlines()[-1] if words else f"exit code {code}"
             self._onFailure(f"The simulated scanner ended: {last}")
+
+
+class SimulatedScanners:
+    """Simulated scanners, each with the source that shows its images.
+
+    :param start: starts the source of a scanner, and compares the second argument with that of the last start: equal
+        arguments promise equal images.
+    :param report: takes the event "simulator-failed".
+    """
+
+    def __init__(
+        self, start: Callable[[SourceSettings, object], RunningSource], report: Callable[[Event], None]
+    ) -> None:
+        self._start, self._report = start, report
+        self._running: list[tuple[SimulatedScanner, RunningSource]] = []
+
+    def start(self, source: str = "", fps: float = 10.0) -> RunningSource:
+        """Start a simulated scanner that writes to a temporary folder, and a source that shows its images.
+
+        :param source: file or folder of images to send again and again; empty for a small beating phantom.
+        :param fps: images per second.
+        :raises RealTimeImagingError: as :meth:`RealTimeImagingLogic.start`.
+        """
+        scanner = SimulatedScanner(source, fps, self._failed)
+        try:
+            handle = self._start(scanner.settings, ("simulated scanner", source))
+            scanner.start()
+        except RealTimeImagingError:
+            scanner.close()
+            raise
+        self._running.append((scanner, handle))
+        return handle
+
+    def isSimulated(self, handle: RunningSource) -> bool:
+        """Return True for a source that shows the images of a simulated scanner."""
+        return any(shown is handle for _, shown in self._running)
+
+    def end(self, handle: RunningSource | None = None) -> None:
+        """Ask the scanner of a source, or all scanners, to end; return at once."""
+        for scanner, shown in self._running:
+            if handle in (None, shown):
+                scanner.end()
+
+    def update(self) -> None:
+        """Remove the scanners whose source has ended, and their folders."""
+        for pair in [pair for pair in self._running if pair[1].ended]:
+            self._running.remove(pair)
+            pair[0].close()
+
+    def _failed(self, words: str) -> None:
+        self._report(Event("simulator-failed", words, "error"))

@@ -35,7 +35,7 @@ class ConvertSection(Section):
 
     def refresh(self, values: dict[str, Any]) -> None:
         """Show progress and the files that can be loaded."""
-        ui, status, files = self.ui, self.logic.conversionStatus(), self.logic.convertedFiles()
+        ui, status, files = self.ui, self.logic.conversion.status(), self.logic.conversion.files
         if files != self._files:
             self._files = files
             ui.convertedComboBox.clear()
@@ -59,7 +59,7 @@ class ConvertSection(Section):
         tags = [tag.strip() for tag in ui.convertTagsLineEdit.text.replace(",", ";").split(";") if tag.strip()]
 
         def start() -> None:
-            self.logic.convertFolder(
+            self.logic.conversion.start(
                 ui.convertInputPathLineEdit.currentPath,
                 ui.convertOutputPathLineEdit.currentPath,
                 name=ui.convertNameLineEdit.text,
@@ -75,7 +75,7 @@ class ConvertSection(Section):
         self.refresh({})
 
     def _cancel(self) -> None:
-        self.logic.cancelConversion()
+        self.logic.conversion.cancel()
 
     def _load(self) -> None:
         box = self.ui.convertedComboBox
@@ -84,7 +84,7 @@ class ConvertSection(Section):
             return
 
         def load() -> None:
-            node = self.logic.loadConvertedOnce(self._files[index])
+            node = self.logic.conversion.loadOnce(self._files[index])
             if node.IsA("vtkMRMLVolumeNode"):
                 slicer.util.setSliceViewerLayers(background=node, fit=True)
 

@@ -65,19 +65,19 @@ class DevicesSection(Section):
         self._showDevices(values["messages"])
         self._showViews()
         self._showFollowing(values["streams"])
-        followed = self.logic.followedPlane() is not None
+        followed = self.logic.devices.followed is not None
         if self.ui.sendPlaneCheckBox.checked and not followed:
             # Its node is gone.
             self._check(self.ui.sendPlaneCheckBox, False)
         self.ui.broadcastPortSpinBox.enabled = not self.ui.broadcastCheckBox.checked
-        status = self.logic.broadcastStatus()
+        status = self.logic.broadcast.words()
         show(self.ui.broadcastLabel, status or "-")
-        connected = self.logic.canSend()
+        connected = self.logic.devices.canSend()
         for name in WORDS:
             getattr(self.ui, f"{name}Button").enabled = connected
 
     def _showDevices(self, counts: dict[str, int]) -> None:
-        rows = [(one.device, one.words, str(counts.get(one.device, 0))) for one in self.logic.deviceStates()]
+        rows = [(one.device, one.words, str(counts.get(one.device, 0))) for one in self.logic.devices.states()]
         if rows == self._rows:
             return
         table = self.ui.devicesTable
@@ -92,7 +92,7 @@ class DevicesSection(Section):
         self._rows = rows
 
     def _showViews(self) -> None:
-        views = self.logic.viewNames()
+        views = self.logic.views.names()
         if views == self._views:
             return
         self._views = views
@@ -112,8 +112,8 @@ class DevicesSection(Section):
         if self._asked is not None:
             # The user chose before the first image came.
             view, self._asked = self._asked or None, None
-            self.attempt(partial(self.logic.setFollowView, stream, view))
-        view = self.logic.followView(stream)
+            self.attempt(partial(self.logic.volumes.setFollowing, stream, view))
+        view = self.logic.volumes.following(stream)
         combo = self.ui.followComboBox
         blocked = combo.blockSignals(True)
         combo.currentIndex = 1 + self._views.index(view) if view in self._views else 0
@@ -128,7 +128,7 @@ class DevicesSection(Section):
 
     def _planeToggled(self, on: bool) -> None:
         if not on:
-            self.logic.stopFollowing()
+            self.logic.devices.stopFollowing()
             return
         node = self.ui.planeComboBox.currentNode()
         if node is None:
@@ -139,7 +139,7 @@ class DevicesSection(Section):
 
     def _follow(self, node: Any) -> None:
         device = self.ui.planeDeviceLineEdit.text.strip() or "PLANE"
-        self.logic.followPlane(node, device, self.ui.planeRateSpinBox.value)
+        self.logic.devices.followPlane(node, device, self.ui.planeRateSpinBox.value)
 
     def _planeChanged(self, *_value: Any) -> None:
         if self.ui.sendPlaneCheckBox.checked:
@@ -161,8 +161,8 @@ class DevicesSection(Section):
 
     def _broadcastToggled(self, on: bool) -> None:
         if not on:
-            self.logic.stopBroadcast()
-        elif not self.attempt(lambda: self.logic.startBroadcast(self.ui.broadcastPortSpinBox.value)):
+            self.logic.broadcast.stop()
+        elif not self.attempt(lambda: self.logic.broadcast.start(self.ui.broadcastPortSpinBox.value)):
             self._check(self.ui.broadcastCheckBox, False)
 
     def _happened(self, event: Event) -> None:

@@ -36,7 +36,7 @@ class LiveSection(Section):
         table.horizontalHeader().setStretchLastSection(True)
         ui.alwaysWindowLevelCheckBox.checked = slicer.util.toBool(remembered("AlwaysWindowLevel", False))
         for stream, where in _rememberedShowIn().items():
-            if where in (ALL_VIEWS, NO_VIEW, *logic.viewNames()):
+            if where in (ALL_VIEWS, NO_VIEW, *logic.views.names()):
                 logic.setShowIn(where, stream)
 
     def close(self) -> None:
@@ -47,7 +47,7 @@ class LiveSection(Section):
     def refresh(self, values: dict[str, Any]) -> None:
         """A row for each stream."""
         table, streams = self.ui.streamsTable, values["streams"]
-        self._makeRows(list(streams), self.logic.viewNames())
+        self._makeRows(list(streams), self.logic.views.names())
         widest = 0
         for row, (stream, counts) in enumerate(streams.items()):
             where = self.logic.showIn(stream)
@@ -106,10 +106,10 @@ class LiveSection(Section):
         return box
 
     def _setWindowLevel(self) -> None:
-        self.logic.setWindowLevel()
+        self.logic.volumes.setWindow()
 
     def _setAlways(self, always: bool) -> None:
-        self.logic.setWindowLevelAlways(always)
+        self.logic.volumes.setAlways(always)
         remember("AlwaysWindowLevel", always)
 
 

@@ -34,7 +34,7 @@ class MetadataSection(Section):
 
     def show(self) -> None:
         """Fill the table with what the logic has: another scene brings its own."""
-        self._fill(self.logic.metadata())
+        self._fill(self.logic.metadata.get())
 
     def _rows(self) -> list[tuple[str, str]]:
         table = self.ui.metadataTable
@@ -60,7 +60,7 @@ class MetadataSection(Section):
         rows = [(name, value) for name, value in self._rows() if name]
         twice = {name for name, _value in rows if [one for one, _other in rows].count(name) > 1}
         try:
-            self.logic.setMetadata(dict(rows))
+            self.logic.metadata.set(dict(rows))
             words = _("{name} is there twice; the last counts.").format(name=", ".join(sorted(twice))) if twice else ""
         except RealTimeImagingError as error:
             words = str(error)
@@ -78,17 +78,17 @@ class MetadataSection(Section):
 
     def _listTemplates(self) -> None:
         self.ui.templateComboBox.clear()
-        for name in self.logic.metadataTemplates():
+        for name in self.logic.metadata.templates():
             self.ui.templateComboBox.addItem(name)
         self.ui.templateComboBox.setCurrentText("")
 
     def _useTemplate(self, index: int) -> None:
-        fields = self.logic.metadataTemplates().get(self.ui.templateComboBox.itemText(index), {})
+        fields = self.logic.metadata.templates().get(self.ui.templateComboBox.itemText(index), {})
         self._fill({**fields, **{name: value for name, value in self._rows() if name}})
         self._take()
 
     def _saveTemplate(self) -> None:
         name = self.ui.templateComboBox.currentText
-        if self._take() and self.attempt(lambda: self.logic.saveMetadataTemplate(name)):
+        if self._take() and self.attempt(lambda: self.logic.metadata.saveTemplate(name)):
             self._listTemplates()
             self.ui.templateComboBox.setCurrentText(name)

@@ -54,7 +54,7 @@ class Panel:
         ]
         for combo in (ui.sourceComboBox, ui.linkRoleComboBox):
             self._source.connect(combo, "currentIndexChanged(int)", self._chosen)
-        logic.addChangeObserver(self._changed)
+        logic.changed.connect(self._changed)
         self.refresh()
 
     def close(self) -> None:
@@ -63,7 +63,7 @@ class Panel:
         self._refreshTimer.disconnect("timeout()", self.refresh)
         for section in self._sections:
             section.close()
-        self._logic.removeChangeObserver(self._changed)
+        self._logic.changed.disconnect(self._changed)
 
     def settings(self) -> SourceSettings:
         """What the panel's fields say.

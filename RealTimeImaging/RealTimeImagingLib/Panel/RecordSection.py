@@ -34,13 +34,13 @@ class RecordSection(Section):
 
     def refresh(self, values: dict[str, Any]) -> None:
         """Time, images, size and room; how much of the recording is in the scene."""
-        ui, status = self.ui, self.logic.recordingStatus()
+        ui, status = self.ui, self.logic.recording.status()
         recording, kept = status["active"], status["kept"]
         ui.recordButton.text = _("Stop recording") if recording else _("Record")
         for name in ("recordingFolderPathLineEdit", "keepSecondsSpinBox"):
             getattr(ui, name).enabled = not recording
         ui.saveLastButton.enabled = bool(kept and kept["frames"]) and not recording
-        ui.showRecordingButton.enabled = self.logic.lastRecording() is not None
+        ui.showRecordingButton.enabled = self.logic.recording.last is not None
         parts = []
         if recording:
             parts.append(_("{seconds:.0f} s").format(**status))
@@ -64,20 +64,20 @@ class RecordSection(Section):
         self.ui.buildProgressBar.value = round(100 * self._built)
 
     def _recordOrStop(self) -> None:
-        if self.logic.isRecording():
+        if self.logic.recording.active:
             self.logic.stopRecording()
         else:
             self.attempt(lambda: self.logic.startRecording(self._folder()))
 
     def _saveLast(self) -> None:
-        self.attempt(lambda: self.logic.saveLast(self._folder()))
+        self.attempt(lambda: self.logic.recording.saveLast(self._folder()))
 
     def _show(self) -> None:
-        self.attempt(self.logic.showRecording)
+        self.attempt(self.logic.recording.show)
 
     def _keep(self, seconds: int) -> None:
         remember("KeepSeconds", seconds)
-        self.attempt(lambda: self.logic.keepLast(seconds))
+        self.attempt(lambda: self.logic.recording.keepLast(seconds))
 
     def _rememberFromStart(self, on: bool) -> None:
         remember("RecordFromStart", on)
@@ -119,8 +119,8 @@ class SaveSection(Section):
 
     def refresh(self, values: dict[str, Any]) -> None:
         """Which recordings there are, and how far an export is."""
-        ui, status = self.ui, self.logic.exportStatus()
-        recordings = self.logic.recordingsInScene()
+        ui, status = self.ui, self.logic.exports.status()
+        recordings = self.logic.recording.inScene()
         if recordings != self._recordings:
             self._recordings = recordings
             ui.exportRecordingComboBox.clear()
@@ -141,16 +141,16 @@ class SaveSection(Section):
 
     def _chosen(self, index: int) -> None:
         name = self.ui.exportRecordingComboBox.itemText(index) if index >= 0 else ""
-        count = self.logic.framesOfRecording(name)
+        count = self.logic.recording.framesOf(name)
         for box, value in ((self.ui.exportFirstSpinBox, 1), (self.ui.exportLastSpinBox, count)):
             box.maximum = max(1, count)
             box.value = value
 
     def _snapshot(self) -> None:
-        self.attempt(lambda: self.logic.saveSnapshot(self.ui.recordingFolderPathLineEdit.currentPath))
+        self.attempt(lambda: self.logic.exports.saveSnapshot(self.ui.recordingFolderPathLineEdit.currentPath))
 
     def _export(self) -> None:
-        self.attempt(lambda: self.logic.exportRecording(self._job()))
+        self.attempt(lambda: self.logic.exports.start(self._job()))
 
     def _job(self) -> ExportJob:
         ui = self.ui
@@ -162,8 +162,8 @@ class SaveSection(Section):
             parts=tuple(paths),
             first=ui.exportFirstSpinBox.value - 1,
             last=ui.exportLastSpinBox.value - 1,
-            attributes=self.logic.metadata(),
+            attributes=self.logic.metadata.get(),
         )
 
     def _cancel(self) -> None:
-        self.logic.cancelExport()
+        self.logic.exports.cancel()

@@ -79,7 +79,7 @@ class SourceSection(Section):
 
     def origin(self, handle: RunningSource) -> str:
         """Sender of a running source's images."""
-        if self.logic.isSimulated(handle):
+        if self.logic.simulator.isSimulated(handle):
             return str(_("the simulated scanner"))
         found = [fields.origin(handle) for fields in self._fields if fields.isOf(handle.asked)]
         return found[0] if found else str(_("Python"))
@@ -145,7 +145,7 @@ class SourceSection(Section):
 
     def _begin(self, start: Callable[[], object]) -> None:
         # From the first image: what is to be recorded is said before.
-        recorded = self.ui.recordFromStartCheckBox.checked and not self.logic.isRecording()
+        recorded = self.ui.recordFromStartCheckBox.checked and not self.logic.recording.active
         if recorded:
             self.logic.startRecording(self.ui.recordingFolderPathLineEdit.currentPath)
         try:

@@ -117,7 +117,7 @@ class StatusSection(Section):
             return str(_("Receiving {rate:.1f} images/s from {origin}.")).format(
                 rate=rate, origin=self._sources.origin(source)
             )
-        status = _("Waiting for the simulated scanner.") if self.logic.isSimulated(source) else source.status
+        status = _("Waiting for the simulated scanner.") if self.logic.simulator.isSimulated(source) else source.status
         age = flow.quiet(now)
         if not flow.received or age < LONG_AGO:
             return str(status)

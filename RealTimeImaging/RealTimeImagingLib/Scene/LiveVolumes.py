@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import Any
 
@@ -11,7 +11,9 @@ import numpy as np
 import vtk
 from vtk.util.numpy_support import get_vtk_array_type, vtk_to_numpy
 
-from ..Model.Frame import Frame, Matrix, Pixels, componentsOf
+from ..Model.Errors import SettingsError
+from ..Model.Frame import ATTRIBUTE_NAME, Frame, Matrix, Pixels, componentsOf
+from ..Model.Signal import Signal
 from .Planes import FollowedPlane
 from .Views import ALL_VIEWS, NO_VIEW, Views, layersOf, setVolumeIn
 from .WindowLevel import REFINED, FirstImages, displayWindow
@@ -44,7 +46,7 @@ class LiveVolume:
         self,
         scene: Any,
         stream: str,
-        find: Callable[[str], Any] = lambda stream: None,
+        find: Callable[[str], Any],
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._scene, self._stream, self._findNode = scene, stream, find
@@ -259,8 +261,8 @@ class LiveVolumes:
         self._following: dict[str, FollowedPlane] = {}
         self._always = False
         self._stored: dict[str | None, str] | None = None
-        self.onShown: Callable[[str], None] = lambda stream: None
-        """Called with a stream's name when its node has an image, before its place in the views is decided."""
+        self.onShown: Signal[[str]] = Signal()
+        """Emitted with a stream's name when its node has an image, before its place in the views is decided."""
 
     def show(self, frame: Frame) -> set[str] | None:
         """Put a frame into its stream's node; the first of a start also into the views.
@@ -270,7 +272,7 @@ class LiveVolumes:
         volume = self.volume(frame.stream)
         change = volume.show(frame)
         moved = False
-        self.onShown(frame.stream)
+        self.onShown.emit(frame.stream)
         if frame.stream not in self._placed:
             self._placed[frame.stream] = self.where(frame.stream)
             self._fitUntil[frame.stream] = self._clock() + REFINED
@@ -310,7 +312,11 @@ class LiveVolumes:
         self._suggested[stream] = where
 
     def setWhere(self, stream: str, where: str) -> None:
-        """Show a stream in all views, in one, or in none."""
+        """Show a stream in "all" views, in "none", or in the slice view of this name.
+
+        :raises SettingsError: there is no such view.
+        """
+        self._checkView(where, ALL_VIEWS, NO_VIEW)
         self._chosen[stream] = where
         node = self.volume(stream).node
         if node is not None:
@@ -326,8 +332,12 @@ class LiveVolumes:
     def setFollowing(self, stream: str, view: str | None) -> None:
         """Let a view take the plane of every image of a stream, in place of another stream's; None ends it.
 
-        Until it is asked for, images turn no view in which they can be seen.
+        Without it, images turn no view in which they can be seen.
+
+        :raises SettingsError: there is no such view.
         """
+        if view is not None:
+            self._checkView(view)
         for name in [name for name, followed in self._following.items() if name == stream or followed.view == view]:
             del self._following[name]
         if view is not None:
@@ -335,6 +345,30 @@ class LiveVolumes:
             node = self.volume(stream).node
             if node is not None:
                 self._views.takePlane(node, self._following[stream])
+
+    def _checkView(self, name: str, *others: str) -> None:
+        known = [*others, *self._views.names()]
+        if name not in known:
+            raise SettingsError(f"There is no view {name}; there are {', '.join(known)}.")
+
+    def images(self, stream: str | None = None) -> Iterator[tuple[str, Pixels, Matrix, dict[str, str]]]:
+        """Yield stream, pixels, IJKToRAS and attributes of the present image of one stream, or of all.
+
+        :param stream: None: all streams that were shown since the first of the running sources started.
+        """
+        for name in [stream] if stream else list(self._placed):
+            node = self.volume(name).node
+            pixels = None if node is None else arrayOf(node)
+            if pixels is not None:
+                values = {key: node.GetAttribute(key) for key in node.GetAttributeNames()}
+                known = {key: value for key, value in values.items() if ATTRIBUTE_NAME.fullmatch(key)}
+                known.pop(STREAM_ATTRIBUTE, None)
+                yield name, pixels, np.array(ijkToRASOf(node).GetData()).reshape(4, 4), known
+
+    def setWindow(self, stream: str | None = None) -> None:
+        """Set window and level of one stream, or of all, from the present image."""
+        for name in [stream] if stream else list(self._placed):
+            self.volume(name).setWindow()
 
     def setAlways(self, always: bool) -> None:
         """Set window and level from every frame of every stream, or only from the first."""

@@ -1,11 +1,11 @@
-"""Exports: single images, and recordings in other formats; each in a process of its own."""
+"""Export of single images, and of recordings in other formats, each in its own process: ``logic.exports``."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..Export.Job import ChecksumJob, ExportJob, RepairJob, Snapshot
@@ -14,6 +14,7 @@ from ..Model.Errors import RealTimeImagingError, SettingsError
 from ..Model.Event import Event
 from ..Model.Files import makePrivateFolder
 from ..Model.Frame import Matrix, Pixels
+from ..Model.Settings import typedPath
 from .Callbacks import Callbacks
 from .ChildProcess import LIBRARY, JobProcess
 
@@ -100,21 +101,36 @@ class ExportProcess(JobProcess):
 FEW = 3
 """Most files that are named one by one."""
 
+LiveImage = tuple[str, Pixels, Matrix, dict[str, str]]
+"""Stream, pixels, IJKToRAS and attributes of an image in the scene."""
 
-class Exports:
-    """The exports that are under way, and how the last one ended.
 
-    :param onChange: called when something of it has changed.
+class ExportControl:
+    """Exports that are under way, and the result of the last one.
+
+    Every export is written and compared in another process. The events "saved" and "not-saved" report its end.
+
+    :param callbacks: get the events.
+    :param onChange: called when a state or the progress has changed.
+    :param images: yields the images that are shown now: of one stream, or of all for None.
+    :param metadata: returns the names and values that are written into every file.
     """
 
-    def __init__(self, listeners: Callbacks, onChange: Callable[[], None]) -> None:
-        self._listeners, self._onChange = listeners, onChange
+    def __init__(
+        self,
+        callbacks: Callbacks,
+        onChange: Callable[[], None],
+        images: Callable[[str | None], Iterable[LiveImage]],
+        metadata: Callable[[], dict[str, str]],
+    ) -> None:
+        self._callbacks, self._onChange = callbacks, onChange
+        self._images, self._metadata = images, metadata
         self._running: list[ExportProcess] = []
         self._ended: ExportProcess | None = None
         self._progress, self._words, self._failed = 0.0, "", False
 
     def status(self) -> dict[str, Any]:
-        """``running``; ``progress`` from 0 to 1, ``words`` and ``failed`` of the export that told last."""
+        """Return ``running``, and ``progress`` from 0 to 1, ``words`` and ``failed`` of the latest export."""
         return {
             "running": any(isinstance(process.job, ExportJob) for process in self._running),
             "progress": self._progress,
@@ -122,38 +138,49 @@ class Exports:
             "failed": self._failed,
         }
 
-    def export(self, job: ExportJob) -> None:
-        """Begin an export; events tell of its end.
+    def start(self, job: ExportJob) -> None:
+        """Write a recording, or some of its frames, in another format.
 
-        :raises AcquisitionError: its process cannot be started.
+        :raises RealTimeImagingError: the export cannot be started.
         """
         self._makeFolder(job)
         self._start(lambda callbacks: ExportProcess(job, *callbacks))
 
-    def snapshot(
+    def saveSnapshot(self, folder: str, stream: str | None = None, attributes: Mapping[str, str] | None = None) -> None:
+        """Save the present image of one live volume, or of all, as NRRD with the metadata and its attributes.
+
+        :param folder: it is made when missing. Existing files are never overwritten.
+        :param attributes: added to the metadata.
+        :raises RealTimeImagingError: there is no image or no folder, or a file cannot keep a name.
+        """
+        saved = 0
+        for name, pixels, matrix, known in self._images(stream):
+            self._snapshot(typedPath(folder), name, pixels, matrix, {**self._metadata(), **(attributes or {}), **known})
+            saved += 1
+        if not saved:
+            raise SettingsError("No image has arrived yet that could be saved.")
+
+    def _snapshot(
         self, folder: str, stream: str, pixels: Pixels, ijkToRAS: Matrix, attributes: Mapping[str, str]
     ) -> None:
-        """Begin to save one image as NRRD with its attributes.
+        """Begin to save one image; its pixels are copied before this returns.
 
-        :param pixels: (k, j, i) or (k, j, i, 3|4); copied before this returns.
-        :param attributes: of the image; ReceiveTime, DeviceTime (seconds since the epoch, UTC) and FrameNumber among
-            them when they are known.
-        :raises SettingsError: no folder.
-        :raises AcquisitionError: its process cannot be started.
+        :param attributes: ReceiveTime, DeviceTime (seconds since the epoch, UTC) and FrameNumber are among them when
+            they are known.
         """
         if not folder.strip():
             raise SettingsError("Choose the folder for recordings and saved images.")
         number = int(attributes.get("FrameNumber", 0))
         snapshot = Snapshot(
-            "",
-            pixels.shape,
-            pixels.dtype.str,
-            tuple(ijkToRAS.ravel().tolist()),
-            float(attributes.get("ReceiveTime", time.time())),
-            float(attributes["DeviceTime"]) if "DeviceTime" in attributes else None,
-            number,
-            stream,
-            dict(attributes),
+            rawPath="",
+            shape=pixels.shape,
+            dtype=pixels.dtype.str,
+            ijkToRAS=tuple(ijkToRAS.ravel().tolist()),
+            receiveTime=float(attributes.get("ReceiveTime", time.time())),
+            deviceTime=float(attributes["DeviceTime"]) if "DeviceTime" in attributes else None,
+            number=number,
+            stream=stream,
+            attributes=dict(attributes),
         )
         name = f"{stream}_{time.strftime('%Y-%m-%d_%H-%M-%S')}_frame{number:06d}.nrrd"
         safe = "".join(letter if letter.isalnum() or letter in "_-." else "_" for letter in name)
@@ -164,44 +191,55 @@ class Exports:
         except OSError as error:
             raise SettingsError(f"The image cannot be saved: {error.strerror}.") from error
 
+    def cancel(self) -> None:
+        """Cancel all exports; their files are removed."""
+        for process in self._exports():
+            process.cancel()
+
+    # ---- for recordings
+
     def checksums(self, headers: Sequence[str]) -> None:
-        """Note the SHA-256 of recorded pixels in their manifests; an event tells only when it fails."""
+        """Write the SHA-256 of recorded pixels into their manifests; only a failure is reported."""
         self._start(lambda callbacks: ExportProcess(ChecksumJob(tuple(headers)), *callbacks), quiet=True)
 
     def repair(self, folder: str, onDone: Callable[[list[dict[str, Any]]], None]) -> None:
         """Finish the recordings of dead processes in a folder; events report the result.
 
-        :param onDone: gets a line for each recording, as :func:`Acquisition.Store.repairedLine` makes it.
+        :param onDone: gets a message for each recording, as :func:`Recording.Repair.repairedLine` makes it.
         """
         self._start(lambda callbacks: ExportProcess(RepairJob(folder), *callbacks), quiet=True, onDone=onDone)
 
-    def cancel(self) -> None:
-        """Stop all that is being saved; nothing is left of it."""
-        for process in [process for process in self._running if isinstance(process.job, ExportJob)]:
-            process.cancel()
-
     def forget(self) -> None:
         """Cancel the exports that the user started, and wait for their end, because the scene is closed."""
-        for process in [process for process in self._running if isinstance(process.job, ExportJob)]:
+        for process in self._exports():
             process.waitForEnd()
 
     def close(self) -> None:
-        """Stop, and wait for the end."""
+        """Cancel everything, and wait for the end."""
         for process in list(self._running):
             process.waitForEnd()
 
+    def _exports(self) -> list[ExportProcess]:
+        return [process for process in self._running if isinstance(process.job, ExportJob)]
+
     def _makeFolder(self, job: ExportJob) -> None:
+        folder = os.path.dirname(job.destination)
         try:
-            makePrivateFolder(os.path.dirname(job.destination))
+            makePrivateFolder(folder)
         except OSError as error:
-            raise SettingsError(f"{os.path.dirname(job.destination)} cannot be made: {error.strerror}.") from error
+            raise SettingsError(f"{folder} cannot be made: {error.strerror}.") from error
 
     def _start(
         self,
         make: Callable[[tuple[Callable[..., None], ...]], ExportProcess],
         quiet: bool = False,
-        onDone: Callable[[list[Any]], None] = lambda found: None,
+        onDone: Callable[[list[Any]], None] | None = None,
     ) -> None:
+        """Start a process.
+
+        :param quiet: the user did not ask for it: progress is not shown, and success and cancelling are not reported.
+        :param onDone: gets the result, empty when the process failed.
+        """
         made: list[ExportProcess] = []
 
         def progress(part: float, words: str) -> None:
@@ -212,16 +250,17 @@ class Exports:
 
         def done(paths: list[str], events: list[Event]) -> None:
             for event in events:
-                self._listeners.report(event)
-            text = "" if quiet else f"Saved and compared: {_named(paths)}"
-            self._end(made[0], None if quiet else Event("saved", text, subject=paths[0]))
-            onDone(paths)
+                self._callbacks.report(event)
+            saved = None if quiet else Event("saved", f"Saved and compared: {_named(paths)}", subject=paths[0])
+            self._end(made[0], saved)
+            if onDone:
+                onDone(paths)
 
         def failed(words: str) -> None:
             event = Event("not-saved", words, "info" if made[0].cancelled else "error")
-            # The user did not start a quiet job, and needs no event when it is cancelled.
             self._end(made[0], None if quiet and made[0].cancelled else event, quiet)
-            onDone([])
+            if onDone:
+                onDone([])
 
         made.append(make((progress, done, failed)))
         self._running.append(made[0])
@@ -242,12 +281,12 @@ class Exports:
         if event and not quiet:
             self._words, self._failed = event.text, event.level == "error"
         if event:
-            self._listeners.report(event)
+            self._callbacks.report(event)
         self._onChange()
 
 
 def _named(paths: Sequence[str]) -> str:
-    """Name one file by its path, several by their number and folder."""
+    """Name few files by their names, many by their number and folder."""
     if len(paths) == 1:
         return paths[0]
     folder = os.path.dirname(paths[0])

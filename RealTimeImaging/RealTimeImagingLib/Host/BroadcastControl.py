@@ -1,0 +1,99 @@
+"""Rebroadcast of live images over OpenIGTLink: ``logic.broadcast``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from ..Link.Messages import broadcastWords
+from ..Model.Packages import checkPackages
+from ..Sources.OpenIGTLink import BroadcastSettings, OpenIGTLinkSettings
+from .RunningSource import RunningSource
+from .Session import Session
+
+
+class BroadcastControl:
+    """Sends the images of all sources that run, and of sources that are started later.
+
+    :param session: the sources.
+    :param onChange: called when a state may have changed.
+    """
+
+    def __init__(self, session: Session, onChange: Callable[[], None]) -> None:
+        self._session, self._onChange = session, onChange
+        self._settings: BroadcastSettings | None = None
+        self._ports: dict[RunningSource, int] = {}
+        session.orderGivers.append(self._startupCommands)
+
+    def start(self, port: int = 18945, host: str = "127.0.0.1", version: int = 1) -> None:
+        """Send every live image over OpenIGTLink to all clients, from now on and from every source.
+
+        A client that is too slow loses images, which are counted; nothing waits for it. The first source takes
+        ``port``, each further one that runs at the same time the next; the event "listening" names it. A further call
+        replaces the settings.
+
+        :param port: TCP port to listen on; 0 chooses free ports.
+        :param host: address to listen on: 127.0.0.1 is this computer only, 0.0.0.0 all. There is no password.
+        :param version: of the header: all clients understand 1; 2 (protocol 3) carries the attributes of each image.
+        :raises SettingsError: a value that cannot work.
+        :raises MissingPackageError: a required Python package is not installed.
+        """
+        settings = BroadcastSettings(port, host, version)
+        checkPackages(OpenIGTLinkSettings.kind)
+        self._settings = settings
+        self._ports.clear()
+        for handle in self._session.active():
+            handle.send("broadcast", **self._valuesFor(handle, settings))
+        self._onChange()
+
+    def stop(self) -> None:
+        """Send no more images; do nothing when none are sent."""
+        if self._settings:
+            self._settings = None
+            self._session.broadcast("stopBroadcast")
+            self._onChange()
+
+    def counts(self) -> dict[str, Any]:
+        """Return ``active``, ``sent``, ``lost`` (messages to all clients) and ``sources``.
+
+        Each source that sends has ``streams``, ``host``, ``port``, ``listening``, ``sent``, ``lost``, ``served``
+        (clients that have disconnected) and ``clients`` (``name``, ``sent``, ``lost``, ``ignored``).
+        """
+        sources = [
+            {"streams": list(handle.streams.values()), **handle.broadcast}
+            for handle in self._session.handles
+            if handle.broadcast
+        ]
+        return {
+            "active": self._settings is not None,
+            "sent": sum(one["sent"] for one in sources),
+            "lost": sum(one["lost"] for one in sources),
+            "sources": sources,
+        }
+
+    def words(self) -> str:
+        """Return the clients and counts as text; empty while no images are sent."""
+        if self._settings is None:
+            return ""
+        reported = [handle.broadcast for handle in self._session.active() if handle.broadcast]
+        return " ".join(broadcastWords(one) for one in reported) or "Images will be sent when a source is started."
+
+    def _startupCommands(self, handle: RunningSource) -> list[dict[str, Any]]:
+        return [{"command": "broadcast", **self._valuesFor(handle, self._settings)}] if self._settings else []
+
+    def _valuesFor(self, handle: RunningSource, settings: BroadcastSettings) -> dict[str, Any]:
+        # A source that is restarted keeps its port, so that its clients find it again.
+        if handle not in self._ports:
+            active = self._session.active()
+            self._ports = {one: port for one, port in self._ports.items() if one in active}
+            self._ports[handle] = _freePort(settings.port, set(self._ports.values()))
+        return {**dataclasses.asdict(settings), "port": self._ports[handle]}
+
+
+def _freePort(first: int, taken: set[int]) -> int:
+    # 0 lets the system choose another port for each source.
+    port = first
+    while first and port in taken:
+        port += 1
+    return port if port <= 65535 else 0

@@ -1,0 +1,374 @@
+"""Device messages, the scan plane and commands to scanners: ``logic.devices``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import qt
+import vtk
+
+from ..Model.DeviceMessage import DeviceMessage, shortened, words
+from ..Model.Errors import ControlError
+from ..Model.Event import Event
+from ..Model.Frame import Matrix
+from ..Model.Quantities import counted
+from ..Scene.DeviceNodes import DeviceNodes, DeviceState
+from ..Scene.Planes import isPlaneNode, poseOf
+from ..Sources.OpenIGTLink import OpenIGTLinkSettings
+from .Callbacks import Callbacks
+from .RunningSource import RunningSource
+from .Session import Session
+
+PLANE = "PLANE"
+"""Device name of the scan plane at bridges of MRI scanners; PLANE_0, PLANE_1 and so on are further slices."""
+FORMS = ("STRING", "COMMAND")
+NAME_BYTES, STRING_BYTES, COMMAND_NAME_BYTES = 255, 0xFFFF, 128
+SHORT_NAME_BYTES = 20
+"""Most bytes of a device name in version 1 of OpenIGTLink's header."""
+RATES = (0.01, 100.0)
+TIMEOUTS = (0.1, 3600.0)
+GRACE = 0.25
+"""Further seconds for an answer after the window was blocked: the answer may have arrived without having been read."""
+SAME = 1e-5
+"""Greatest difference, in millimetres and in direction cosines, of equal positions."""
+RETRY = 1.0
+"""Seconds until a position that no device received is sent again."""
+
+
+@dataclass
+class _Request:
+    number: int
+    text: str
+    device: str
+    form: str
+    devices: int
+    sent: float
+    timeout: float
+    due: float
+    late: bool = False
+
+
+class DeviceControl:
+    """Messages of devices, and positions and commands to devices that are connected over OpenIGTLink.
+
+    Positions are in RAS, millimetres. Every message goes to the callbacks in order of arrival; the scene gets the
+    newest of each device.
+
+    :param session: knows the connected devices.
+    :param callbacks: get the events "command-sent", "answered", "no-answer", "plane-invalid", "no-peer" and
+        "follow-ended".
+    :param nodes: the nodes of the devices.
+    :param scene: the MRML scene.
+    """
+
+    def __init__(self, session: Session, callbacks: Callbacks, nodes: DeviceNodes, scene: Any) -> None:
+        self._session, self._callbacks, self._scene = session, callbacks, scene
+        self.nodes = nodes
+        """The nodes of the devices in the scene."""
+        self._follower: _PlaneFollower | None = None
+        self._requests: list[_Request] = []
+        self._number = 0
+        self._stamp = 0
+        self._timer = qt.QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.connect("timeout()", self._overdue)
+        callbacks.addMessageCallback(self.takeMessage)
+        callbacks.addEventCallback(self.takeEvent)
+
+    def states(self) -> list[DeviceState]:
+        """Return the latest message of each device in words: ``device``, ``kind``, ``words``, ``time``, ``ok``."""
+        return self.nodes.states()
+
+    def canSend(self) -> bool:
+        """Return True while a device is connected over OpenIGTLink."""
+        return bool(self._connected())
+
+    def forget(self) -> None:
+        """Follow no node and await no answer any more, because the scene is closed."""
+        if self._follower:
+            self._follower.sceneCloses()
+        self._requests.clear()
+        self._timer.stop()
+
+    def close(self) -> None:
+        """Send nothing more and await no answer. Do not use the object afterwards."""
+        self.stopFollowing()
+        self.forget()
+        self._timer.disconnect("timeout()", self._overdue)
+        self._callbacks.removeMessageCallback(self.takeMessage)
+        self._callbacks.removeEventCallback(self.takeEvent)
+
+    # ---- positions
+
+    def sendTransform(self, position: Any, device: str | None = None) -> int:
+        """Send a position once, as TRANSFORM; return the number of devices.
+
+        :param position: a slice view, transform or markups plane node, a vtkMatrix4x4 or a 4x4 array: see
+            :func:`poseOf`.
+        :param device: device name, "PLANE" by default, the scan plane. Version 1 of the header has room for 20 letters.
+        :raises ControlError: not a right-handed rotation with a position, or no device is connected (``code``
+            "no-peer").
+        """
+        name = _deviceName(PLANE if device is None else device)
+        sent = self._sendPose(poseOf(position), name)
+        if not sent:
+            raise ControlError("No device is connected over OpenIGTLink that could receive the position.", "no-peer")
+        return sent
+
+    def followPlane(self, node: Any, device: str = PLANE, rate: float = 10.0) -> None:
+        """Send the position of a node, now and whenever it moves, until :meth:`stopFollowing`; one node at a time.
+
+        :param node: a slice view, transform or markups plane node.
+        :param rate: most positions per second, 0.01 to 100; the last one is always sent.
+        :raises ControlError: the node has no position, or name or rate are not valid.
+        """
+        name = _deviceName(device)
+        _checkNumber(rate, RATES, "The rate of positions", "per second")
+        if not isPlaneNode(node) or not self._scene.IsNodePresent(node):
+            raise ControlError("Choose a slice view, a transform or a markups plane of the scene.")
+        self.stopFollowing()
+        self._follower = _PlaneFollower(
+            node, rate, lambda pose: self._sendPose(pose, name), self._callbacks, self._scene
+        )
+
+    def stopFollowing(self) -> None:
+        """End what :meth:`followPlane` began."""
+        if self._follower and not self._follower.ended:
+            self._follower.end()
+        self._follower = None
+
+    @property
+    def followed(self) -> Any:
+        """The node whose position is sent; None when there is none."""
+        return self._follower.node if self._follower and not self._follower.ended else None
+
+    def _sendPose(self, pose: Matrix, device: str) -> int:
+        return self._send("TRANSFORM", device, {"matrix": pose.tolist()})[1]
+
+    # ---- commands
+
+    def sendCommand(self, text: str, device: str | None = None, form: str = "STRING", timeout: float = 5.0) -> int:
+        """Send a command; return its number.
+
+        The answer is the event "answered": to a STRING the next STATUS or STRING that arrives, to a COMMAND the
+        RTS_COMMAND of the same number. Without an answer the event "no-answer" follows.
+
+        :param text: such as "START_SCAN".
+        :param device: device name; by default CMD_ and the time.
+        :param form: "STRING", as bridges of MRI scanners expect, or "COMMAND".
+        :param timeout: seconds for the answer, 0.1 to 3600.
+        :raises ControlError: an argument is not valid, or no device is connected (``code`` "no-peer").
+        """
+        if form not in FORMS:
+            raise ControlError(f"A command is sent as {' or '.join(FORMS)}, not {form!r}.")
+        if not isinstance(text, str) or not text.strip():
+            raise ControlError("The command is empty.")
+        if len(text.encode(errors="replace")) > STRING_BYTES:
+            raise ControlError(f"The command is longer than {STRING_BYTES:,} bytes.")
+        _checkNumber(timeout, TIMEOUTS, "The time for an answer", "seconds")
+        name = self._commandName() if device is None else _deviceName(device)
+        values: dict[str, Any] = {"text": text}
+        if form == "COMMAND":
+            # The protocol demands a name beside the text; programs that read it expect the first word.
+            first = text.split()[0].encode(errors="replace")[:COMMAND_NAME_BYTES].decode(errors="ignore")
+            values = {"id": self._number + 1, "name": first, "text": text}
+        sent = time.time()
+        number, devices = self._send(form, name, values)
+        if not devices:
+            raise ControlError(
+                f"No device is connected over OpenIGTLink that could receive {shortened(text)}.", "no-peer"
+            )
+        due = time.perf_counter() + timeout
+        self._requests.append(_Request(number, text, name, form, devices, sent, timeout, due))
+        self._callbacks.report(Event("command-sent", f"{_sentTo(text, devices)}.", "info", text))
+        self._schedule()
+        return number
+
+    def takeEvent(self, event: Event) -> None:
+        """Send the followed position again to a device that connects."""
+        if event.code == "connected" and self._follower and not self._follower.ended:
+            self._follower.sendAgain()
+
+    def takeMessage(self, message: DeviceMessage) -> None:
+        """Take a message of a device, which may be an answer."""
+        request = next((one for one in self._requests if _answers(message, one)), None)
+        if request is None:
+            return
+        self._requests.remove(request)
+        good = bool(message.values.get("ok", True))
+        by = message.device or "The device"
+        text = f"{by} answered {shortened(request.text)} after {message.receiveTime - request.sent:.1f} s: "
+        answer = message.values.get("text") if message.kind != "status" else ""
+        text += shortened(answer) if answer else words(message)
+        self._callbacks.report(Event("answered", text, "info" if good else "warning", request.text))
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if self._requests:
+            due = min(request.due for request in self._requests)
+            self._timer.start(max(0, round(1000 * (due - time.perf_counter()))))
+        else:
+            self._timer.stop()
+
+    def _overdue(self) -> None:
+        now = time.perf_counter()
+        for request in [request for request in self._requests if request.due <= now]:
+            if now - request.due > GRACE / 2 and not request.late:
+                request.due, request.late = now + GRACE, True
+                continue
+            self._requests.remove(request)
+            text = f"{_sentTo(request.text, request.devices)}, and no answer came within {request.timeout:g} s."
+            self._callbacks.report(Event("no-answer", text, "warning", request.text))
+        self._schedule()
+
+    # ---- connections
+
+    def _connected(self) -> list[RunningSource]:
+        handles = [one for one in self._session.active() if isinstance(one.settings, OpenIGTLinkSettings)]
+        return [handle for handle in handles if handle.peers]
+
+    def _send(self, kind: str, device: str, values: dict[str, Any]) -> tuple[int, int]:
+        """Send a message to all connected devices; return its number, and the number of devices."""
+        self._number += 1
+        connected = self._connected()
+        if len(device) > SHORT_NAME_BYTES:
+            for handle in connected:
+                if isinstance(handle.settings, OpenIGTLinkSettings) and handle.settings.version == 1:
+                    raise ControlError(
+                        f"The device name {device} has more than {SHORT_NAME_BYTES} letters: start the source with "
+                        "OpenIGTLinkSettings(version=2), or choose a shorter name."
+                    )
+        for handle in connected:
+            handle.send("send", type=kind, device=device, values=values, id=self._number)
+        return self._number, sum(len(handle.peers) for handle in connected)
+
+    def _commandName(self) -> str:
+        # In milliseconds, and never the same twice: some programs name their answer after it.
+        self._stamp = max(self._stamp + 1, round(1000 * time.time()))
+        return f"CMD_{self._stamp}"
+
+
+def _answers(message: DeviceMessage, request: _Request) -> bool:
+    if message.receiveTime < request.sent:
+        return False
+    if request.form == "COMMAND":
+        return message.kind == "reply" and message.values.get("id") == request.number
+    if message.kind == "text" and message.device.startswith("ACK_"):
+        return message.device[4:] == request.device.removeprefix("CMD_")
+    return message.kind in ("status", "text")
+
+
+def _sentTo(text: str, devices: int) -> str:
+    return f"{shortened(text)} was sent to {counted(devices, 'device', 'devices')}"
+
+
+def _deviceName(name: str) -> str:
+    if not isinstance(name, str) or not name.strip():
+        raise ControlError("The device needs a name, such as PLANE.")
+    if not name.isascii() or not name.isprintable() or len(name) > NAME_BYTES:
+        raise ControlError(f"A device name has at most {NAME_BYTES} printable ASCII characters, not {name!r}.")
+    return name
+
+
+def _checkNumber(value: object, limits: tuple[float, float], subject: str, unit: str) -> None:
+    lowest, highest = limits
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not lowest <= value <= highest:  # type: ignore[operator]
+        raise ControlError(f"{subject} is a number from {lowest:g} to {highest:,.0f} {unit}, not {value!r}.")
+
+
+class _PlaneFollower:
+    """Sends the position of a node until :meth:`end`, or until the node is deleted or the scene is closed.
+
+    :param node: vtkMRMLSliceNode, vtkMRMLTransformNode or vtkMRMLMarkupsPlaneNode; its present position is sent, too.
+    :param rate: most positions sent in a second.
+    :param deliver: sends a 4x4 position in RAS; returns the number of devices that received it.
+    :param callbacks: get an event for each new kind of trouble, and for an end that the user did not ask for.
+    """
+
+    def __init__(
+        self, node: Any, rate: float, deliver: Callable[[Matrix], int], callbacks: Callbacks, scene: Any
+    ) -> None:
+        self.node = node
+        self._name = node.GetName() or node.GetID()
+        self._period, self._deliver, self._callbacks, self._scene = 1 / rate, deliver, callbacks, scene
+        self._last: Matrix | None = None
+        self._trouble = ""
+        self._next = 0.0
+        self.ended = False
+        self._timer = qt.QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.setTimerType(qt.Qt.PreciseTimer)
+        self._timer.connect("timeout()", self._send)
+        self._observers = [(node, node.AddObserver(event, self._moved)) for event in _eventsOf(node)]
+        for event, slot in ((scene.NodeRemovedEvent, self._removed), (scene.StartCloseEvent, self.sceneCloses)):
+            self._observers.append((scene, scene.AddObserver(event, slot)))
+        self._timer.start(0)
+
+    def sendAgain(self) -> None:
+        """Send the present position once more, to a device that has connected."""
+        self._last = None
+        self._moved()
+
+    def end(self) -> None:
+        """Send nothing more."""
+        self.ended = True
+        self._timer.stop()
+        self._timer.disconnect("timeout()", self._send)
+        for item, tag in self._observers:
+            item.RemoveObserver(tag)
+        self._observers.clear()
+
+    def _moved(self, *_: Any) -> None:
+        # The timer merges movements; an event loop that runs within an observer would come here again.
+        if not self._timer.isActive():
+            self._timer.start(max(0, round(1000 * (self._next - time.perf_counter()))))
+
+    def _send(self) -> None:
+        try:
+            pose = poseOf(self.node)
+        except ControlError as error:
+            self._report(Event("plane-invalid", f"{self._name}: {error}", "warning", self._name))
+            return
+        if self._last is not None and np.abs(pose - self._last).max() <= SAME:
+            return
+        self._next = time.perf_counter() + self._period
+        try:
+            delivered = self._deliver(pose)
+        except ControlError as error:
+            self._report(Event("plane-invalid", f"{self._name}: {error}", "warning", self._name))
+            return
+        if delivered:
+            self._last, self._trouble = pose, ""
+            return
+        text = f"No device is connected to receive the position of {self._name}. It is sent when a device connects."
+        self._report(Event("no-peer", text, "warning", self._name))
+        self._timer.start(round(1000 * RETRY))
+
+    def _report(self, event: Event) -> None:
+        if event.code != self._trouble:
+            self._trouble = event.code
+            self._callbacks.report(event)
+
+    def _removed(self, *_: Any) -> None:
+        if not self._scene.IsNodePresent(self.node):
+            self._endWith(f"{self._name} was deleted; its position is not sent any more.")
+
+    def sceneCloses(self, *_: Any) -> None:
+        """End, because the scene is closed."""
+        self._endWith(f"The scene is closed; the position of {self._name} is not sent any more.")
+
+    def _endWith(self, text: str) -> None:
+        if not self.ended:
+            self.end()
+            self._callbacks.report(Event("follow-ended", text, "warning", self._name))
+
+
+def _eventsOf(node: Any) -> list[Any]:
+    # Markups planes and transforms move without a ModifiedEvent.
+    names = ("TransformModifiedEvent", "PointModifiedEvent")
+    return [vtk.vtkCommand.ModifiedEvent, *(getattr(node, name) for name in names if hasattr(node, name))]
