@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.pixel_data_handlers.util import convert_color_space
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, RLELossless
 from RealTimeImagingLib.Formats import openImageFile
 from RealTimeImagingLib.Formats.DICOM.Geometry import seconds
@@ -76,11 +75,7 @@ def made(path, array, syntax=ExplicitVRLittleEndian, **elements):
     order = ">" if syntax == ExplicitVRBigEndian else "<"
     dataset.PixelData = array.astype(array.dtype.newbyteorder(order)).tobytes()
     dataset["PixelData"].VR = "OB" if array.itemsize == 1 else "OW"
-    if hasattr(dataset, "pixel_array_options"):
-        dataset.save_as(path, enforce_file_format=True)
-    else:  # pydicom 2
-        dataset.is_little_endian, dataset.is_implicit_VR = syntax != ExplicitVRBigEndian, False
-        dataset.save_as(path, write_like_original=False)
+    dataset.save_as(path, enforce_file_format=True)
     return path
 
 
@@ -108,8 +103,7 @@ def test_stored_values_equal_pydicoms(name):
     path = real(name)
     dataset = pydicom.dcmread(path)
     expected = dataset.pixel_array
-    if dataset.PhotometricInterpretation.startswith("YBR_FULL") and not hasattr(dataset, "pixel_array_options"):
-        expected = convert_color_space(expected, "YBR_FULL", "RGB")  # pydicom 2 hands out what is stored
+
     if dataset.get("RescaleSlope"):
         expected = expected * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
     images = read(path)
@@ -352,10 +346,7 @@ def test_hostile_bytes_do_no_harm(tmp_path, changes, name):
 def test_several_fragments_of_one_frame_are_joined(tmp_path):
     dataset = pydicom.dcmread(real("MR_small_RLE"))
     expected = read(real("MR_small_RLE"))
-    if hasattr(pydicom.encaps, "generate_frames"):
-        (frame,) = pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=1)
-    else:  # pydicom 2
-        (frame,) = pydicom.encaps.generate_pixel_data_frame(dataset.PixelData, 1)
+    (frame,) = pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=1)
     assert dataset.file_meta.TransferSyntaxUID == RLELossless
     dataset.PixelData = encapsulate([frame], fragments_per_frame=3)
     dataset.save_as(tmp_path / "a.dcm")

@@ -72,11 +72,7 @@ def mosaic(path, volume, syntax=ExplicitVRLittleEndian, number=True, image=None,
     if image is not None:
         dataset.private_block(0x29, "SIEMENS CSA HEADER", create=True).add_new(0x10, "OB", image)
     dataset.file_meta.TransferSyntaxUID = syntax
-    if hasattr(dataset, "pixel_array_options"):
-        dataset.save_as(path, implicit_vr=syntax == ImplicitVRLittleEndian, little_endian=True)
-    else:  # pydicom 2
-        dataset.is_implicit_VR = syntax == ImplicitVRLittleEndian
-        dataset.save_as(path)
+    dataset.save_as(path, implicit_vr=syntax == ImplicitVRLittleEndian, little_endian=True)
     return path
 
 

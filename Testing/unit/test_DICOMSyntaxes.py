@@ -16,7 +16,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate
-from pydicom.pixel_data_handlers.util import convert_color_space
 from RealTimeImagingLib.Formats import openImageFile
 from RealTimeImagingLib.Model.Frame import checksum
 from unit.settling import assertGrows, assertHarmless, assertMissingWhenCut, assertSame, mutated, read, refusal
@@ -55,8 +54,7 @@ def valuesOf(path):
     """pydicom's values as they should arrive."""
     dataset = pydicom.dcmread(path)
     values = dataset.pixel_array
-    if dataset.PhotometricInterpretation.startswith("YBR_FULL") and not hasattr(dataset, "pixel_array_options"):
-        values = convert_color_space(values, "YBR_FULL", "RGB")  # pydicom 2 hands out what is stored
+
     if dataset.get("RescaleSlope"):
         values = values * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
     return values
@@ -66,10 +64,7 @@ def frames(name="examples_ybr_color", count=4):
     """A file's data set, to be given new pixels, and its first frames as they are encoded."""
     dataset = pydicom.dcmread(real(name))
     there = int(dataset.get("NumberOfFrames", 1))
-    if hasattr(pydicom.encaps, "generate_frames"):
-        found = list(pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=there))
-    else:  # pydicom 2
-        found = list(pydicom.encaps.generate_pixel_data_frame(dataset.PixelData, there))
+    found = list(pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=there))
     dataset.NumberOfFrames = count
     return dataset, found[:count]
 
@@ -198,11 +193,7 @@ def test_a_deflated_file_is_the_plain_one(tmp_path, name):
         dataset = pydicom.dcmread(plain)
         dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
         plain = tmp_path / "plain.dcm"
-        if hasattr(dataset, "pixel_array_options"):
-            dataset.save_as(plain, implicit_vr=False, little_endian=True)
-        else:  # pydicom 2
-            dataset.is_implicit_VR = False
-            dataset.save_as(plain)
+        dataset.save_as(plain, implicit_vr=False, little_endian=True)
     assertSame(read(deflated(plain, tmp_path / "a.dcm")), read(plain))
 
 

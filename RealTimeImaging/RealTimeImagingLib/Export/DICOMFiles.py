@@ -274,9 +274,5 @@ def _writeHeader(file: OutputFile, dataset: Any, syntax: str) -> None:
     meta.TransferSyntaxUID = pydicom.uid.UID(syntax)
     dataset.file_meta = meta
     buffer = pydicom.filebase.DicomBytesIO()
-    if hasattr(pydicom, "pixels"):
-        pydicom.dcmwrite(buffer, dataset, enforce_file_format=True)
-    else:  # pydicom 2, of Slicer 5.10
-        dataset.is_little_endian, dataset.is_implicit_VR = True, False
-        pydicom.dcmwrite(buffer, dataset, write_like_original=False)
+    pydicom.dcmwrite(buffer, dataset, enforce_file_format=True)
     file.write(buffer.getvalue())

@@ -15,8 +15,10 @@ from ..Raw import temporaryFolder
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _RESCALING = ("RescaleSlope", "RescaleIntercept", "RescaleType")
-_RLE = "1.2.840.10008.1.2.5"
-_BY_SIMPLEITK = (_RLE, *(f"1.2.840.10008.1.2.4.{kind}" for kind in (50, 51, 57, 70, 80, 81, 90, 91)))
+_BY_SIMPLEITK = (
+    "1.2.840.10008.1.2.5",
+    *(f"1.2.840.10008.1.2.4.{kind}" for kind in (50, 51, 57, 70, 80, 81, 90, 91)),
+)
 """Transfer syntaxes that GDCM decodes."""
 _KEPT_COLOURS = ("RGB", "YBR_RCT", "YBR_ICT")
 """Photometric interpretations whose decoded values are RGB by the standard."""
@@ -36,20 +38,16 @@ def decoded(dataset: Any, layout: Layout, data: bytes) -> Pixels:
 
     single = _singleFrame(dataset, data)
     syntax = pydicom.uid.UID(str(dataset.file_meta.get("TransferSyntaxUID", "")))
-    # pydicom 2 hands out YBR as it is stored, and asks the data set for the byte order.
-    modern = hasattr(single, "pixel_array_options")
-    if not modern:
-        single.is_little_endian, single.is_implicit_VR = True, False
     if layout.bits == 1:
         raise NotAnImageError(f"Pixels of 1 bit in {syntax.name} are not supported.", "unsupported")
     try:
         array = np.asarray(single.pixel_array)
-        isRGB = modern and layout.photometric.startswith("YBR_FULL")
+        isRGB = layout.photometric.startswith("YBR_FULL")
     except MemoryError:
         raise
     except Exception as error:
         # Decoders do not declare which exceptions they raise on damaged bytes.
-        found = _decodedBySimpleITK(single, layout, modern)
+        found = _decodedBySimpleITK(single, layout)
         if found is None and _decodes(syntax):
             text = f"The pixels are damaged: they cannot be decoded as {syntax.name}."
             raise NotAnImageError(text, "damaged") from error
@@ -72,10 +70,8 @@ def _decodes(syntax: Any) -> bool:
             return True
     except ImportError:
         pass
-    try:
-        from pydicom.pixels import get_decoder
-    except ImportError:
-        return bool(syntax == _RLE)
+    from pydicom.pixels import get_decoder
+
     try:
         return bool(get_decoder(syntax).is_available)
     except (NotImplementedError, ValueError):
@@ -96,7 +92,7 @@ def _singleFrame(dataset: Any, data: bytes) -> Any:
     return single
 
 
-def _decodedBySimpleITK(single: Any, layout: Layout, modern: bool) -> Pixels | None:
+def _decodedBySimpleITK(single: Any, layout: Layout) -> Pixels | None:
     # None when it is not installed or cannot decode it either.
     if layout.samples != 1 and layout.photometric not in _KEPT_COLOURS:
         return None
@@ -113,7 +109,7 @@ def _decodedBySimpleITK(single: Any, layout: Layout, modern: bool) -> Pixels | N
     with temporaryFolder() as folder:
         path = os.path.join(folder, "frame.dcm")
         try:
-            single.save_as(path, **{"enforce_file_format": True} if modern else {"write_like_original": False})
+            single.save_as(path, enforce_file_format=True)
         except ValueError:
             return None  # a transfer syntax that pydicom does not know
         reader = SimpleITK.ImageFileReader()
@@ -276,12 +272,12 @@ class Layout:
 def coloured(array: Pixels, layout: Layout, dataset: Any) -> Pixels:
     """RGB of YBR and of palette indices; other pixels as they are."""
     if layout.photometric.startswith("YBR_FULL") and array.ndim == 3:
-        from pydicom.pixel_data_handlers.util import convert_color_space
+        from pydicom.pixels import convert_color_space
 
         rgb: Pixels = convert_color_space(array, "YBR_FULL", "RGB")
         return rgb
     if layout.photometric == "PALETTE COLOR" and array.ndim == 2:
-        from pydicom.pixel_data_handlers.util import apply_color_lut
+        from pydicom.pixels import apply_color_lut
 
         painted: Pixels = apply_color_lut(array, dataset)
         # Entries of 16 bits have the full range (PS3.3 section C.7.6.3.1.6); screens show its upper half.
