@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..Model.Errors import ConversionError
+from ..Formats.NRRD import END, TYPE_NAMES, Header, escaped, vector, vectorOf
+from ..Formats.TextHeader import LONGEST, decodedText
+from ..Formats.TextHeader import readHeader as readText
+from ..Model.Errors import ConversionError, NotAnImageError
 from ..Model.Frame import ATTRIBUTE_NAME, LPS_TO_RAS, Matrix
-from ..Recording.Header import TYPES, escaped, indexValues, unescaped, vector
+from ..Recording.Header import indexValues
 
-_LONGEST = 4 << 20
 _ALIGNED = 64
 """Bytes."""
 
@@ -42,7 +44,7 @@ def composeHeader(
     several, last = ([], []) if count is None else ([count], ["none"])
     fields = [
         "NRRD0005",
-        f"type: {TYPES[dtype.str[1:]]}",
+        f"type: {TYPE_NAMES[dtype.str[1:]]}",
         f"dimension: {3 + len(components) + len(several)}",
         "space: left-posterior-superior",
         f"sizes: {' '.join(map(str, [*components, *reversed(shape[:3]), *several]))}",
@@ -89,43 +91,27 @@ class Converted(NamedTuple):
 
 
 def readHeader(path: str) -> Converted:
-    """The header of a file that was converted, also of one that is tilted, which the Readers refuse.
+    """Read the header of a converted file, also of a tilted one, which :class:`Formats.NRRD.NRRD` rejects.
 
-    :raises ConversionError: it is no such file.
-    :raises OSError: it cannot be read.
+    :raises ConversionError: the file is no result of a conversion.
+    :raises OSError: the file cannot be read.
     """
-    with open(path, "rb") as file:
-        data = file.read(_LONGEST)
-    text, end, _ = data.partition(b"\n\n")
-    lines = [line for line in text.decode("utf-8", "replace").split("\n")[1:] if not line.startswith("#")]
-    pairs = dict(line.split(":=", 1) for line in lines if ":=" in line)
-    fields = dict(line.split(": ", 1) for line in lines if ":=" not in line and ": " in line)
-    kinds = {name: kind for kind, name in TYPES.items()}
+    matrix = np.eye(4)
     try:
-        dtype: np.dtype[np.generic] = np.dtype(f"<{kinds[fields['type']]}")
-        sizes = [int(word) for word in fields["sizes"].split()]
-        vectors = [_numbers(word) for word in fields["space directions"].split() if word != "none"]
-        several = fields["kinds"].endswith("list")
-        matrix = np.eye(4)
-        matrix[:3, :3], matrix[:3, 3] = np.array(vectors).T, _numbers(fields["space origin"])
-        if not end or fields["encoding"] != "raw" or fields["space"] != "left-posterior-superior":
+        data, offset, whole = readText(path, END, LONGEST)
+        header = Header(decodedText(data))
+        dtype, sizes = header.dtype(), header.sizes()
+        matrix[:3, :3] = np.array([axis for axis in header.directions() or [] if axis is not None]).T
+        matrix[:3, 3] = vectorOf(header.field("space origin"))
+        several = header.field("kinds").endswith("list")
+        if not whole or header.encoding() != "raw" or header.field("space") != "left-posterior-superior":
             raise ValueError
-    except (KeyError, ValueError) as error:
-        raise ConversionError(f"{path} is no file that was converted here.") from error
+    except (NotAnImageError, ValueError) as error:
+        raise ConversionError(f"{path} is not the result of a conversion.") from error
     volumes = sizes.pop() if several else None
     components = [sizes.pop(0)] if len(sizes) == 4 else []
-    return Converted(
-        len(text) + 2,
-        dtype,
-        (*reversed(sizes), *components),
-        volumes,
-        LPS_TO_RAS @ matrix,
-        {name: unescaped(value) for name, value in pairs.items() if ATTRIBUTE_NAME.fullmatch(name)},
-    )
-
-
-def _numbers(vector: str) -> list[float]:
-    return [float(number) for number in vector.strip("()").split(",")]
+    pairs = {name: value for name, value in header.pairs.items() if ATTRIBUTE_NAME.fullmatch(name)}
+    return Converted(offset, dtype, (*reversed(sizes), *components), volumes, LPS_TO_RAS @ matrix, pairs)
 
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)

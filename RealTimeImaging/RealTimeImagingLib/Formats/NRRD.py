@@ -17,6 +17,7 @@ from .ImageFile import DEFAULT_LIMIT, sinceFirst
 from .Inflate import GZIP, Inflated, Streamed
 from .Raw import Encoded, RawBytes, Stored, fromBzip2, fromHex, textDecoder
 from .TextHeader import (
+    SECONDS,
     afterLines,
     completed,
     dataFiles,
@@ -31,7 +32,8 @@ from .TextHeader import (
 )
 from .Volumes import VolumeFile, Volumes
 
-_END = re.compile(rb"\n\r?\n")
+END = re.compile(rb"\n\r?\n")
+"""The empty line behind an attached header."""
 
 _TYPES = {
     **dict.fromkeys(("signed char", "int8", "int8_t"), "i1"),
@@ -47,6 +49,11 @@ _TYPES = {
     "float": "f4",
     "double": "f8",
 }
+TYPE_NAMES = {
+    **{"u1": "uint8", "i1": "int8", "u2": "uint16", "i2": "int16", "u4": "uint32", "i4": "int32"},
+    **{"f4": "float", "f8": "double"},
+}
+"""Names of the types that are written, by numpy's code without byte order."""
 
 _SPACES = {
     **dict.fromkeys(("right-anterior-superior", "ras"), (1, 1, 1)),
@@ -55,11 +62,7 @@ _SPACES = {
 }
 """Signs that make RAS of a space. Any other space is taken for LPS, as ITK does."""
 
-_SECONDS = {
-    **dict.fromkeys(("s", "sec", "second", "seconds"), 1.0),
-    **dict.fromkeys(("ms", "msec", "millisecond", "milliseconds"), 1e-3),
-    **dict.fromkeys(("us", "microsecond", "microseconds"), 1e-6),
-}
+
 _ENCODINGS = {
     "raw": "raw",
     **dict.fromkeys(("gzip", "gz"), "gzip"),
@@ -98,10 +101,10 @@ class NRRD(VolumeFile):
         return self._files
 
     def _declared(self) -> Volumes | str:
-        data, offset, whole = readHeader(self.path, _END, self.limit)
+        data, offset, whole = readHeader(self.path, END, self.limit)
         if not data.startswith(b"NRRD000"[: len(data)]):
             raise NotAnImageError('A NRRD file begins with "NRRD000"; this one does not.', "not-an-image")
-        header = _Header(decodedText(data))
+        header = Header(decodedText(data))
         detached = "data file" in header.fields
         # A detached header may end with the file; only an attached one has to have its empty line.
         if not whole and (not detached or not data.endswith(b"\n")):
@@ -121,7 +124,7 @@ class NRRD(VolumeFile):
             stored, dtype, shape, letters, header.matrix(roles), attributes, each, times=header.times(roles, index)
         )
 
-    def _store(self, header: _Header, path: str, base: int, total: int, count: int) -> Stored:
+    def _store(self, header: Header, path: str, base: int, total: int, count: int) -> Stored:
         detached = path != self.path
         encoding = header.encoding()
         skip = integer(header.fields.get("byte skip", "0"), "byte skip")
@@ -152,21 +155,26 @@ class NRRD(VolumeFile):
         return self._made[key]
 
 
-class _Header:
-    """The fields (names in lower case) and the key/value pairs of a header."""
+class Header:
+    """Fields and key/value pairs of a header, and their meaning.
+
+    Names of fields are in lower case; pairs are unescaped. ``listed`` names the data files of ``data file: LIST``.
+
+    :raises NotAnImageError: (every method) a field is missing or damaged.
+    """
 
     def __init__(self, text: str) -> None:
         self.fields: dict[str, str] = {}
         self.pairs: dict[str, str] = {}
         self.listed: list[str] = []
-        lines = text.splitlines() if "\x0b" not in text else text.split("\n")
+        lines = [line.removesuffix("\r") for line in text.split("\n")]
         for number, line in enumerate(lines[1:], 1):
             if line.startswith("#") or not line.strip():
                 continue
             name, sign, value = line.partition(":")
             if ":=" in line and not line[len(name) :].startswith(": "):
                 name, _, value = line.partition(":=")
-                self.pairs[_unescaped(name)] = _unescaped(value)
+                self.pairs[unescaped(name)] = unescaped(value)
             elif sign:
                 name = {"datafile": "data file", "lineskip": "line skip", "byteskip": "byte skip"}.get(
                     name.strip().lower(), name.strip().lower()
@@ -214,7 +222,7 @@ class _Header:
         if "space directions" not in self.fields:
             return None
         words = re.findall(r"none|\([^()]*\)", self.fields["space directions"])
-        found = [None if word == "none" else _vector(word) for word in words]
+        found = [None if word == "none" else vectorOf(word) for word in words]
         return [None if vector is None or any(map(math.isnan, vector)) else vector for vector in found]
 
     def roles(self) -> list[str]:
@@ -255,7 +263,7 @@ class _Header:
         vectors = [directions[axis] for axis in space] if directions is not None else []
         origin = [0.0, 0.0, 0.0]
         if directions is not None and "space origin" in self.fields:
-            origin = _vector(self.fields["space origin"])[:3]
+            origin = vectorOf(self.fields["space origin"])[:3]
         if any(vector is not None for vector in vectors):
             matrix = _placed(vectors, spacing, origin)
             # A unit for each number of a vector.
@@ -304,7 +312,7 @@ class _Header:
     def times(self, roles: list[str], index: list[str]) -> list[float] | None:
         """As :attr:`ImageFile.times`: the index, where the volumes' axis has a unit of time."""
         units = _units(self.fields.get("units", ""))
-        unit = _SECONDS.get(units[roles.index("t")].strip().lower()) if index and len(units) == len(roles) else None
+        unit = SECONDS.get(units[roles.index("t")].strip().lower()) if index and len(units) == len(roles) else None
         try:
             return sinceFirst(float(value) * unit for value in index) if unit else None
         except ValueError:
@@ -329,10 +337,31 @@ def _placed(vectors: list[list[float] | None], spacing: list[float], origin: lis
     return matrix
 
 
-def _vector(text: str) -> list[float]:
+def vectorOf(text: str) -> list[float]:
+    """Read the numbers of a vector such as "(0,0.5,-1)".
+
+    :raises NotAnImageError: code "damaged": they are no numbers.
+    """
     return numbers(text.strip().removeprefix("(").removesuffix(")").replace(",", " "), "vectors")
 
 
-def _unescaped(text: str) -> str:
-    # "Key/value pairs": a backslash and n stand for a line end, two backslashes for one.
+def vector(values: Matrix) -> str:
+    """Write three numbers as a vector. Reading it returns every float64 exactly."""
+    # Adding 0.0 avoids "-0.0".
+    return f"({','.join(repr(value + 0.0) for value in values.tolist())})"
+
+
+def plain(value: str) -> str:
+    """Reduce a value to what NRRD and C can hold: LF as line end, no NUL, no half of a UTF-16 pair."""
+    value = value.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return value.encode("utf-8", "replace").decode()
+
+
+def escaped(value: str) -> str:
+    """Write a value in one line (section "Key/value pairs" of the definition); see :func:`plain` for what is lost."""
+    return plain(value).replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def unescaped(text: str) -> str:
+    """Read a key or value that :func:`escaped` wrote."""
     return re.sub(r"\\(n|\\)", lambda match: "\n" if match[1] == "n" else "\\", text)

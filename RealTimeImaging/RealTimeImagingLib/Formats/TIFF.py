@@ -15,7 +15,7 @@ from ..Model.Frame import Image, Pixels, pictureToRAS
 from ..Model.Packages import checkPackages
 from .ImageFile import DEFAULT_LIMIT, ImageFile, sinceFirst
 from .Raw import allocate, openFile, readUpTo, statOf
-from .TextHeader import millimetres
+from .TextHeader import SECONDS, millimetres
 from .TIFFPage import Page, pageOf, readPage, sameKind
 from .Volumes import makeImage
 
@@ -118,7 +118,6 @@ def _at(file: BinaryIO, size: int, offset: int, length: int, what: str) -> bytes
     raise _Cut(f"{what} is to end at byte {offset + length:,}")
 
 
-_SECONDS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "μs": 1e-6, "min": 60.0, "h": 3600.0}
 _PIXELS = re.compile(r"<(?:\w+:)?Pixels\s([^>]*)>")
 _ATTRIBUTE = re.compile(r'(\w+)\s*=\s*"([^"]*)"')
 _IMAGEJ, _IMAGEJ_AXES = "ImageJ=", ("channels", "slices", "frames")
@@ -251,7 +250,7 @@ def _ome(fields: dict[str, str], samples: int) -> Layout | None:
         return value * unit if value and unit else None
 
     step = _positive(fields.get("TimeIncrement", ""))
-    unit = _SECONDS.get(_plain(fields.get("TimeIncrementUnit", "s")))
+    unit = SECONDS.get(_plain(fields.get("TimeIncrementUnit", "s")))
     return Layout(sizes, order, (length("X"), length("Y"), length("Z")), step * unit if step and unit else None)
 
 

@@ -32,6 +32,16 @@ _MILLIMETRES = {
 _UNSTATED = ("", "?", "???", "none", "unknown", "arbitrary", "a.u.", "au", "pixel", "voxel", "px", "1")
 
 
+SECONDS = {
+    **dict.fromkeys(("s", "sec", "second", "seconds"), 1.0),
+    **dict.fromkeys(("ms", "msec", "millisecond", "milliseconds"), 1e-3),
+    **dict.fromkeys(("us", "µs", "μs", "microsecond", "microseconds"), 1e-6),
+    **dict.fromkeys(("min", "minute", "minutes"), 60.0),
+    **dict.fromkeys(("h", "hour", "hours"), 3600.0),
+}
+"""Seconds of a unit of time, by its name in lower case."""
+
+
 def millimetres(unit: str) -> float | None:
     """Millimetres of a unit of length, None where it states none.
 
