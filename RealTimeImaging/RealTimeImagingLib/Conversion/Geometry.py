@@ -12,20 +12,20 @@ from functools import lru_cache
 
 import numpy as np
 
+from ..Formats.DICOM.Geometry import EVEN, PROJECTIONS, Tolerance, evenlySpaced
 from ..Model.Frame import Matrix
 from .Headers import Common, Slice
 
-PROJECTIONS = ("US", "IVUS", "XA", "RF", "ES", "XC", "GM", "SM", "OP", "CR", "DX", "MG", "IO", "PX")
-"""Modalities whose files without positions are pictures and never slices of a volume."""
-EVEN = 0.02
-"""How far a slice may be off its even place without a word, in slice distances."""
+PICTURES = (*PROJECTIONS, "CR", "DX", "MG", "IO", "PX")
+"""Modalities whose files without positions are pictures, and no slices of a volume."""
 UNEVEN = 0.25
-"""How far at most, in slice distances, and in a plane 0.5 pixels; farther it is in another place."""
+"""Largest deviation of a slice from its even place along the normal, in slice distances. Above EVEN it is reported."""
+BESIDE = 0.5
+"""Largest deviation in the plane of the slice, in pixels."""
 TILT = 1e-3
-"""Sine of the angle between the stack and the normal of its slices from which on it is tilted."""
-_MISSING = 0.5
-"""Most slices that may be missing, as a part of those that are there."""
+"""Smallest sine of the angle between stack and slice normal that is reported as tilt."""
 _MOST_RUNS = 4
+"""Most parts into which a change of the slice distance divides a series."""
 
 
 class UnevenError(Exception):
@@ -70,53 +70,49 @@ def stacked(slices: Sequence[Slice]) -> list[Stack]:
     first = slices[0].common
     if len(slices) == 1:
         return [Stack([0], _matrix(first, positions[0], normalOf(first) * (first.step or 1.0)))]
-    pixel = min(first.spacing or (1.0, 1.0))
-    step = (positions[-1] - positions[0]) / (len(slices) - 1)
-    even, off = _evenness(positions, positions[0] + np.arange(len(slices))[:, np.newaxis] * step, step, first, pixel)
-    if even:
-        words = []
+    isEven = _toleranceOf(first)
+    found = evenlySpaced(positions, normalOf(first), isEven)
+    if found is None or _changesForGood(found[1]):
+        return _runs(slices, positions, isEven)
+    step, numbers = found
+    places: list[int | None] = [None] * (numbers[-1] + 1)
+    for number, place in enumerate(numbers):
+        places[place] = number
+    absent = [str(place + 1) for place, number in enumerate(places) if number is None]
+    words = []
+    if absent:
+        names = ", ".join(absent[:10]) + (" ..." if len(absent) > 10 else "")
+        words.append(
+            f"{len(absent)} of {len(places)} slices are missing (number {names}); "
+            "they are filled with the lowest value."
+        )
+    else:
+        deviations = positions - (positions[0] + np.arange(len(slices))[:, np.newaxis] * step)
+        off = float(np.linalg.norm(deviations, axis=1).max())
         if off > EVEN * float(np.linalg.norm(step)):
-            words.append(f"The distance of the slices is uneven: they lie up to {off:.3g} mm beside even places.")
-        return [_stack(first, list(range(len(slices))), positions[0], step, words)]
-    return _withGaps(first, positions, pixel) or _runs(slices, positions, pixel)
+            words.append(f"The slice distance is uneven: slices lie up to {off:.3g} mm off their even places.")
+    return [_stack(first, places, positions[0], step, words)]
 
 
-def _evenness(positions: Matrix, expected: Matrix, step: Matrix, common: Common, pixel: float) -> tuple[bool, float]:
-    normal, length = normalOf(common), float(np.linalg.norm(step))
-    difference = positions - expected
-    along = np.abs(difference @ normal)
-    beside = np.linalg.norm(difference - np.outer(difference @ normal, normal), axis=1)
-    off = float(np.linalg.norm(difference, axis=1).max())
-    return bool(along.max() <= UNEVEN * length and beside.max() <= 0.5 * pixel), off
+def _toleranceOf(common: Common) -> Tolerance:
+    normal, pixel = normalOf(common), min(common.spacing or (1.0, 1.0))
+
+    def isEven(deviations: Matrix, step: Matrix) -> bool:
+        along = np.abs(deviations @ normal)
+        beside = np.linalg.norm(deviations - np.outer(deviations @ normal, normal), axis=1)
+        return bool(along.max() <= UNEVEN * float(np.linalg.norm(step)) and beside.max() <= BESIDE * pixel)
+
+    return isEven
 
 
-def _withGaps(common: Common, positions: Matrix, pixel: float) -> list[Stack]:
-    # Distances that are whole multiples of one of them; never a distance that changes for good.
-    gaps = np.diff(positions @ normalOf(common))
-    step = float(np.median(gaps[gaps < 1.5 * gaps.min()]))
-    numbers = np.rint(gaps / step).astype(int)
-    missing = int(numbers.sum() - len(numbers))
-    lasting = any(
-        numbers[at] > 1 and numbers[at] == numbers[at + 1] == numbers[at + 2] for at in range(len(numbers) - 2)
-    )
-    if missing < 1 or missing > _MISSING * len(positions) or lasting:
-        return []
-    places = np.concatenate([[0], np.cumsum(numbers)])
-    vector = (positions[-1] - positions[0]) / places[-1]
-    even, _ = _evenness(positions, positions[0] + places[:, np.newaxis] * vector, vector, common, pixel)
-    if not even:
-        return []
-    order: list[int | None] = [None] * (int(places[-1]) + 1)
-    for number, place in enumerate(places.tolist()):
-        order[place] = number
-    absent = [str(place + 1) for place, number in enumerate(order) if number is None]
-    names = ", ".join(absent[:10]) + (" ..." if len(absent) > 10 else "")
-    words = f"{missing} of {len(order)} slices are missing (number {names}); they are filled with the lowest value."
-    return [_stack(common, order, positions[0], vector, [words])]
+def _changesForGood(numbers: list[int]) -> bool:
+    # Three equal gaps in a row mean another slice distance, not missing slices.
+    gaps = np.diff(numbers).tolist()
+    return any(gaps[at] > 1 and gaps[at] == gaps[at + 1] == gaps[at + 2] for at in range(len(gaps) - 2))
 
 
-def _runs(slices: Sequence[Slice], positions: Matrix, pixel: float) -> list[Stack]:
-    # The longest even pieces, from the first slice on.
+def _runs(slices: Sequence[Slice], positions: Matrix, isEven: Tolerance) -> list[Stack]:
+    # The longest even parts, beginning with the first slice.
     common = slices[0].common
     runs: list[list[int]] = [[0]]
     for number in range(1, len(slices)):
@@ -125,7 +121,7 @@ def _runs(slices: Sequence[Slice], positions: Matrix, pixel: float) -> list[Stac
             at = positions[run]
             step = at[1] - at[0]
             expected = at[0] + np.arange(len(run))[:, np.newaxis] * step
-            if not _evenness(at[-2:], expected[-2:], step / 2, common, pixel)[0]:
+            if not isEven(at[-2:] - expected[-2:], step / 2):
                 runs.append([number])
                 continue
         runs[-1] = run

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..Model.Frame import Matrix
-from .Geometry import PROJECTIONS, Stack, UnevenError, normalOf, stacked, unplaced
+from .Geometry import PICTURES, Stack, UnevenError, normalOf, stacked, unplaced
 from .Headers import Common, Refused, Slice
 
 Key = Callable[[Slice], str]
@@ -309,7 +309,7 @@ def _volumes(uid: str, slices: list[Slice]) -> list[Volume]:
         words += _notesOf(whole)
         return [Volume(uid, "", [[one] for one in whole], np.eye(4), timesOf(whole), words)]
     if common.orientation is None or slices[0].position is None:
-        if len(slices) > 1 and common.modality in PROJECTIONS:
+        if len(slices) > 1 and common.modality in PICTURES:
             slices = sorted(slices, key=byMoment)
             return [made for one in slices for made in _finished(uid, [[one]], [unplaced([one])])]
         return _finished(uid, [sorted(slices, key=byInstance)], [unplaced(sorted(slices, key=byInstance))])

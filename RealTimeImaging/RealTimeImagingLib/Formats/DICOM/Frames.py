@@ -10,7 +10,19 @@ from typing import Any
 import numpy as np
 
 from ...Model.Frame import Matrix, pictureToRAS
-from .Geometry import EVEN, MISSING, Placed, earliest, frameStep, frameTimes, numbersOf, ownPlane, planeOf, spacingOf
+from .Geometry import (
+    MISSING,
+    Placed,
+    earliest,
+    frameStep,
+    frameTimes,
+    normalOf,
+    numbersOf,
+    ownPlane,
+    planeOf,
+    spacingOf,
+    uprightStack,
+)
 from .Pixels import functionalGroup, valueOf
 
 _PLACES = {0x00209056, 0x00209057, 0x00200032, 0x00200037, 0x00201041, 0x00209301, 0x00209302, 0x0048021E, 0x0048021F}
@@ -141,8 +153,7 @@ _NOWHERE = 1e9
 """Stands for the axes of a frame without a position."""
 _NEAR, _NEAR_PIXELS = 1e-3, 0.01
 """Millimetres along the normal, and sides of a pixel, below which two frames lie in one place."""
-_MISSING = 0.5
-"""Most slices that may be missing in all volumes, as a part of those that are there."""
+
 _VECTORS = tuple(
     f"{name}Vector"
     for name in (
@@ -245,7 +256,7 @@ def momentsOf(places: Sequence[Sequence[FrameInfo]]) -> dict[int, Key]:
 def placesOf(frames: Sequence[FrameInfo]) -> list[list[FrameInfo]]:
     """Group frames by place, in order along their normal; all have a plane and the same axes."""
     first = _plane(frames[0])
-    normal = first[:3, 2] / np.linalg.norm(first[:3, 2])
+    normal = normalOf(first)
     near = min(_NEAR, _NEAR_PIXELS * float(np.linalg.norm(first[:3, :2], axis=0).min()))
     heights = [float(_plane(frame)[:3, 3] @ normal) for frame in frames]
     places: list[list[FrameInfo]] = []
@@ -268,10 +279,10 @@ def _imagesOfStack(frames: Sequence[FrameInfo], nowhere: Matrix) -> list[Placed]
         ranks = {key: rank for rank, key in enumerate(order)}
         ordered = sorted(frames, key=lambda frame: (ranks[moments[frame.number]], frame.number))
         return [Placed([frame.number], _plane(frame), frame.time, _own([frame])) for frame in ordered]
-    lying = _evenly(places)
-    if lying is None:
+    stack = uprightStack(_plane(places[0][0]), np.array([_plane(place[0])[:3, 3] for place in places]))
+    if stack is None:
         return [Placed([frame.number], _plane(frame), frame.time, _own([frame])) for frame in frames]
-    matrix, numbers = lying
+    matrix, numbers = stack
     # Files of segmentations mostly omit empty slices: these are not missing.
     whole = any("SegmentNumber" in frame.measured for frame in frames)
     found: dict[Key, list[FrameInfo | None]] = {key: [None] * (numbers[-1] + 1) for key in order}
@@ -290,27 +301,6 @@ def _imagesOfStack(frames: Sequence[FrameInfo], nowhere: Matrix) -> list[Placed]
         members = [MISSING if frame is None else frame.number for frame in slices]
         made.append(Placed(members, matrix, min(times, default=None), attributes))
     return made
-
-
-def _evenly(places: Sequence[Sequence[FrameInfo]]) -> tuple[Matrix, list[int]] | None:
-    # The matrix of the volume and the slice number of each place; None when the places are not evenly spaced.
-    planes = [_plane(place[0]) for place in places]
-    normal = planes[0][:3, 2] / np.linalg.norm(planes[0][:3, 2])
-    positions = np.array([plane[:3, 3] for plane in planes])
-    gaps = np.diff(positions @ normal)
-    step = float(np.median(gaps[gaps < 1.5 * gaps.min()]))
-    for numbers in (np.arange(len(places)), np.concatenate([[0], np.cumsum(np.rint(gaps / step).astype(int))])):
-        count = int(numbers[-1]) + 1
-        if count - len(places) > _MISSING * len(places):
-            return None
-        vector = (positions[-1] - positions[0]) / (count - 1)
-        length = float(np.linalg.norm(vector))
-        expected = positions[0] + numbers[:, np.newaxis] * vector
-        if np.abs(positions - expected).max() <= EVEN * length and vector @ normal >= 0.999 * length:
-            matrix = planes[0].copy()
-            matrix[:3, 2] = normal * length
-            return matrix, numbers.tolist()
-    return None
 
 
 def _telling(keys: dict[int, Key], places: Sequence[Sequence[FrameInfo]], most: int) -> dict[int, Key] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -31,10 +31,14 @@ ATTRIBUTES = (
 )
 """Keywords of what becomes attributes: the acquisition, and no person, place or institution."""
 
-_PROJECTIONS = ("US", "IVUS", "XA", "RF", "ES", "XC", "GM", "SM", "OP", "OT")
-"""Modalities whose frames are moments and never slices, unless each has a position."""
+PROJECTIONS = ("US", "IVUS", "XA", "RF", "ES", "XC", "GM", "SM", "OP")
+"""Modalities whose images are pictures or moments, and slices of a volume only where each has a position."""
+_MOMENTS = (*PROJECTIONS, "OT")
+"""Modalities whose frames without positions are moments."""
 EVEN = 0.02
-"""How far a slice may be off its even place, in slice distances."""
+"""Largest deviation of a slice from its even place, in slice distances."""
+_MOST_MISSING = 0.5
+"""Largest share of missing slices, relative to the slices that are there."""
 _CENTIMETRES = 3
 """PhysicalUnitsXDirection, PS3.3 section C.8.5.5.1.1."""
 
@@ -70,6 +74,59 @@ def planeOf(dataset: Any, frame: int, columns: int, rows: int) -> Matrix:
     return pictureToRAS(columns, rows, spacingOf(dataset, frame)) if matrix is None else matrix
 
 
+def normalOf(ijkToRAS: Matrix) -> Matrix:
+    """The direction of the third axis: 3 numbers, of length 1."""
+    normal: Matrix = ijkToRAS[:3, 2] / np.linalg.norm(ijkToRAS[:3, 2])
+    return normal
+
+
+Tolerance = Callable[[Matrix, Matrix], bool]
+"""Decides from deviations (n x 3) and the step (3), all in millimetres, whether slices count as evenly spaced."""
+
+
+def evenlySpaced(positions: Matrix, normal: Matrix, isEven: Tolerance) -> tuple[Matrix, list[int]] | None:
+    """Step and slice numbers of positions that are evenly spaced, perhaps with gaps; None for any others.
+
+    :param positions: n x 3 (n > 1), millimetres, ascending along the normal, no two in one place.
+    :param normal: 3 numbers, of length 1.
+    :param isEven: the tolerance.
+    :returns: the vector from slice to slice, and the number of each slice from 0; a missing slice leaves out a number.
+    """
+    gaps = np.diff(positions @ normal)
+    single = float(np.median(gaps[gaps < 1.5 * gaps.min()]))
+    multiples = np.concatenate([[0.0], np.cumsum(np.rint(gaps / single))])
+    for numbers in (np.arange(len(positions)), multiples):
+        if numbers[-1] + 1 - len(positions) > _MOST_MISSING * len(positions):
+            return None
+        step = (positions[-1] - positions[0]) / numbers[-1]
+        if isEven(positions - (positions[0] + numbers[:, np.newaxis] * step), step):
+            return step, numbers.astype(int).tolist()
+    return None
+
+
+def uprightStack(plane: Matrix, positions: Matrix) -> tuple[Matrix, list[int]] | None:
+    """IJKToRAS of the volume of parallel slices and the number of each, as :func:`evenlySpaced`.
+
+    None for slices that are unevenly spaced (:data:`EVEN`), or whose stack is tilted against their normal.
+
+    :param plane: IJKToRAS of the first slice.
+    :param positions: n x 3, RAS millimetres, ascending along the normal.
+    """
+    normal = normalOf(plane)
+
+    def isEven(deviations: Matrix, step: Matrix) -> bool:
+        length = float(np.linalg.norm(step))
+        return bool(np.abs(deviations).max() <= EVEN * length and step @ normal >= 0.999 * length)
+
+    found = evenlySpaced(positions, normal, isEven)
+    if found is None:
+        return None
+    step, numbers = found
+    matrix = plane.copy()
+    matrix[:3, 2], matrix[:3, 3] = normal * float(np.linalg.norm(step)), positions[0]
+    return matrix, numbers
+
+
 def stacked(matrices: Sequence[Matrix]) -> list[Placed]:
     """Single slices as volumes without times, sorted along their normal.
 
@@ -80,7 +137,7 @@ def stacked(matrices: Sequence[Matrix]) -> list[Placed]:
     count = len(matrices)
     if any(not np.allclose(m[:3, :2], matrices[0][:3, :2], atol=1e-4) for m in matrices):
         return []
-    normal = matrices[0][:3, 2] / np.linalg.norm(matrices[0][:3, 2])
+    normal = normalOf(matrices[0])
     positions = np.array([matrix[:3, 3] for matrix in matrices])
     heights = positions @ normal
     order = sorted(range(count), key=lambda frame: (round(float(heights[frame]), 3), frame))
@@ -92,17 +149,11 @@ def stacked(matrices: Sequence[Matrix]) -> list[Placed]:
             slices.append([frame])
     if len(slices) < 2 or len({len(frames) for frames in slices}) != 1:
         return []
-    first, last = positions[slices[0][0]], positions[slices[-1][0]]
-    step = (last - first) / (len(slices) - 1)
-    expected = first + np.arange(len(slices))[:, np.newaxis] * step
-    found = positions[[frames[0] for frames in slices]]
-    length = float(np.linalg.norm(step))
-    if np.abs(found - expected).max() > EVEN * length or step @ normal < 0.999 * length:
+    found = uprightStack(matrices[0], positions[[frames[0] for frames in slices]])
+    if found is None or found[1][-1] >= len(slices):
         return []
-    matrix = matrices[0].copy()
-    matrix[:3, 2], matrix[:3, 3] = normal * length, first
     volumes = [[frames[number] for frames in slices] for number in range(len(slices[0]))]
-    return [Placed(frames, matrix, None) for frames in volumes]
+    return [Placed(frames, found[0], None) for frames in volumes]
 
 
 def earliest(times: Sequence[float | None], frames: Sequence[int]) -> float | None:
@@ -212,7 +263,7 @@ def frameStep(dataset: Any, count: int) -> float | None:
         step = (offsets[-1] - offsets[0]) / (count - 1)
         even = all(abs(value - offsets[0] - number * step) <= EVEN * abs(step) for number, value in enumerate(offsets))
         return step if step and even else None
-    if str(dataset.get("Modality", "")) in _PROJECTIONS:
+    if str(dataset.get("Modality", "")) in _MOMENTS:
         return None
     measures = functionalGroup(dataset, 0, "PixelMeasuresSequence")
     found = numbersOf(measures, "SpacingBetweenSlices", 1) or numbersOf(dataset, "SpacingBetweenSlices", 1)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ...Model.Frame import LPS_TO_RAS, Matrix, Pixels
-from .Geometry import earliest, numbersOf, planeOf, seconds
+from .Geometry import earliest, normalOf, numbersOf, planeOf, seconds
 from .Pixels import Layout, valueOf
 
 _MOST_TAGS = 1000
@@ -98,7 +98,7 @@ def _siemensMatrix(
     # (nii_dicom.cpp, headerDcm2NiiSForm; nibabel's "Dealing with the mosaic").
     matrix = planeOf(dataset, 0, columns, rows)
     matrix[:3, 3] += matrix[:3, 0] * (layout.columns - columns) / 2 + matrix[:3, 1] * (layout.rows - rows) / 2
-    axis = matrix[:3, 2] / np.linalg.norm(matrix[:3, 2])
+    axis = normalOf(matrix)
     way = _protocolStep(protocol)
     step = numbersOf(dataset, "SpacingBetweenSlices", 1) or [float(np.linalg.norm(way))]
     step = step if step[0] else numbersOf(dataset, "SliceThickness", 1) or [1.0]
@@ -218,7 +218,7 @@ def _unitedImaging(dataset: Any, layout: Layout) -> Mosaic | str:
     if len(positions) == count:
         single = _withPosition(dataset, positions[0])
         matrix = planeOf(single, 0, columns, rows)
-        axis = matrix[:3, 2] / np.linalg.norm(matrix[:3, 2])
+        axis = normalOf(matrix)
         way = LPS_TO_RAS[:3, :3] @ (np.array(positions[-1]) - np.array(positions[0])) / max(1, count - 1)
         along = float(way @ axis)
         step = [along] if along else step

@@ -11,6 +11,7 @@ import numpy as np
 
 from ...Model.Files import Stamp
 from ...Model.Frame import Image, Pixels
+from .Geometry import normalOf
 from .Header import Header
 
 
@@ -65,7 +66,7 @@ class SliceGroup:
 
     def __init__(self, first: Slice) -> None:
         self._shape, self._axes = first.shape, first.matrix[:3, :2]
-        self._normal = first.matrix[:3, 2] / np.linalg.norm(first.matrix[:3, 2])
+        self._normal = normalOf(first.matrix)
         self.open: list[Volume] = []
         self.last: Closed | None = None
         self.places: list[float] = []

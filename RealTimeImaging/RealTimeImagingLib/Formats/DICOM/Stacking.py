@@ -12,7 +12,7 @@ from ...Model.Errors import NotAnImageError
 from ...Model.Frame import Image, Matrix, Pixels
 from .. import GetBuffer, openImageFile
 from ..Volumes import checkRightAngles, makeImage
-from .Geometry import stacked
+from .Geometry import normalOf, stacked
 from .SliceGroup import Closed, Slice, Volume
 
 _OWN = ("SOPInstanceUID", "InstanceNumber", "TriggerTime", "WindowCenter", "WindowWidth")
@@ -109,7 +109,7 @@ def _between(slices: Sequence[Slice], height: float) -> Matrix:
     low, high = (choose(slices, key=lambda one: one.height) for choose in (min, max))
     matrix: Matrix = low.matrix.copy()
     span = high.height - low.height
-    way = (high.matrix[:3, 3] - low.matrix[:3, 3]) / span if span else matrix[:3, 2] / np.linalg.norm(matrix[:3, 2])
+    way = (high.matrix[:3, 3] - low.matrix[:3, 3]) / span if span else normalOf(matrix)
     matrix[:3, 3] += (height - low.height) * way
     return matrix
 
