@@ -17,7 +17,7 @@ import pytest
 from RealTimeImagingLib.Conversion import __file__ as package
 from RealTimeImagingLib.Conversion import convertFolder
 from RealTimeImagingLib.Conversion.Output import Output
-from RealTimeImagingLib.Conversion.State import State
+from RealTimeImagingLib.Conversion.Report import State
 from RealTimeImagingLib.Model.Errors import ConversionError, SettingsError
 from unit.converting import convert, dicomFile, fromUs, one, series
 

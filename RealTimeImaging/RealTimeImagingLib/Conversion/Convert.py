@@ -14,9 +14,8 @@ from ..Recording.Layout import candidates
 from . import ConversionSettings
 from .Headers import Refused, Slice
 from .Plan import Planned, batches, divided, plan
-from .Report import CANCELLED, DONE, FAILED, SKIPPED, Report
+from .Report import CANCELLED, DONE, FAILED, SKIPPED, UNFINISHED, Report, State
 from .Scan import listFiles, scanFiles
-from .State import UNFINISHED, State
 from .Tags import fieldsOf, tagsOf
 from .Tasks import Outcome, Task, removeFile, runPiece, runTasks
 from .Volumes import volumesOf

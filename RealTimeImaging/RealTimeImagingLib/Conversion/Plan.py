@@ -11,8 +11,7 @@ import numpy as np
 
 from ..Recording.Layout import candidates, fileName
 from . import ConversionSettings
-from .Report import Entry
-from .State import UNFINISHED, State, fingerprint
+from .Report import UNFINISHED, Entry, State, fingerprint
 from .Tags import filled
 from .Tasks import Outcome, Source, Task
 from .Values import Scale, typesFor
@@ -95,15 +94,15 @@ def _planned(
     tags = dict(volume.common.tags)
     count, (slices, rows, columns) = volume.count, volume.shape
     entry = Entry(
-        "planned",
-        "",
-        volume.key,
-        " ".join(filter(None, (tags.get("SeriesNumber"), tags.get("SeriesDescription")))) or volume.uid,
-        volume.reason,
-        tuple(volume.warnings),
-        f"{columns} x {rows}",
-        slices,
-        count,
+        status="planned",
+        file="",
+        key=volume.key,
+        series=" ".join(filter(None, (tags.get("SeriesNumber"), tags.get("SeriesDescription")))) or volume.uid,
+        reason=volume.reason,
+        warnings=tuple(volume.warnings),
+        size=f"{columns} x {rows}",
+        slices=slices,
+        volumes=count,
         sourceBytes=_sourceBytes(volume),
         fingerprint=fingerprint(volume.files, settings.input, what),
     )
@@ -142,18 +141,18 @@ def _task(number: int, volume: Volume, settings: ConversionSettings, name: str) 
     shape = (len(volume.slices[0]), common.rows, common.columns, *colour)
     count = len(volume.slices)
     return Task(
-        number,
-        os.path.join(settings.output, name) + UNFINISHED,
-        () if common.many else shape,
-        count if count > 1 else None,
-        volume.times,
-        tuple(volume.ijkToLPS.ravel().tolist()),
-        typesFor(scales) if all(scale.dtype for scale in scales) else [],
-        list(scales),
-        sources,
-        0,
-        _keys(volume, settings.keys),
-        settings.strict,
+        number=number,
+        path=os.path.join(settings.output, name) + UNFINISHED,
+        shape=() if common.many else shape,
+        volumes=count if count > 1 else None,
+        times=volume.times,
+        ijkToLPS=tuple(volume.ijkToLPS.ravel().tolist()),
+        types=typesFor(scales) if all(scale.dtype for scale in scales) else [],
+        scales=list(scales),
+        sources=sources,
+        begin=0,
+        pairs=_keys(volume, settings.keys),
+        strict=settings.strict,
     )
 
 

@@ -12,8 +12,9 @@ sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__
 
 from RealTimeImagingLib.Conversion import NAME, ConversionSettings
 from RealTimeImagingLib.Conversion.Convert import Progress, convert
-from RealTimeImagingLib.Conversion.Report import Report, lasting, rows
+from RealTimeImagingLib.Conversion.Report import Report, rows
 from RealTimeImagingLib.Model.Errors import RealTimeImagingError
+from RealTimeImagingLib.Model.Quantities import durationText
 
 
 def main() -> int:
@@ -49,7 +50,7 @@ def main() -> int:
 
 
 def _tell(progress: Progress) -> None:
-    left = "" if progress.left is None else f", {lasting(progress.left)} left"
+    left = "" if progress.left is None else f", {durationText(progress.left)} left"
     sys.stderr.write(f"\r{round(100 * progress.part):3d} % {progress.words}{left}".ljust(79)[:79])
     sys.stderr.flush()
 

@@ -1,4 +1,4 @@
-"""Counts and sizes in words, and names with numbers."""
+"""Counts, sizes and durations in words, and names with numbers."""
 
 from __future__ import annotations
 
@@ -38,3 +38,15 @@ def freeName(wanted: str, taken: Collection[str], form: str = "{name} {number}")
         return wanted
     numbered = (form.format(name=wanted, number=number) for number in itertools.count(2))
     return next(name for name in numbered if name not in taken)
+
+
+def durationText(seconds: float) -> str:
+    """A duration in the unit that fits, such as "40 s", "3 min" or "2.5 h".
+
+    :param seconds: seconds.
+    """
+    if seconds < 60:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 3600:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h"

@@ -9,7 +9,7 @@ import ctk
 import slicer
 from slicer.i18n import tr as _
 
-from ..Conversion.Report import lasting
+from ..Model.Quantities import durationText
 from .Section import Section, remember, remembered, show
 
 _FIELDS = {"convertNameLineEdit": "ConvertName", "convertTagsLineEdit": "ConvertTags"}
@@ -46,7 +46,7 @@ class ConvertSection(Section):
         ui.convertButton.enabled = not self._running
         ui.loadConvertedButton.enabled = ui.convertedComboBox.enabled = bool(files)
         ui.convertProgressBar.value = round(100 * status["progress"])
-        left = "" if status["left"] is None else " " + _("{time} left").format(time=lasting(status["left"]))
+        left = "" if status["left"] is None else " " + _("{time} left").format(time=durationText(status["left"]))
         show(ui.convertLabel, f"{status['words'] or '-'}{left}" if not self._refused else "-", status["failed"])
 
     def _showRunning(self, *_collapsed: bool) -> None:

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import qt
 from slicer.i18n import tr as _
 
-from ..Conversion.Report import lasting
 from ..Host.RunningSource import RunningSource
 from ..Model.Event import Event
+from ..Model.Quantities import durationText
 from .Section import Section, breakable, plainTip, show, warningColour
 
 EVENTS_SHOWN = 100
@@ -121,7 +121,7 @@ class StatusSection(Section):
         age = flow.quiet(now)
         if not flow.received or age < LONG_AGO:
             return str(status)
-        return str(_("{status} Last image {age} ago.")).format(status=status, age=lasting(age))
+        return str(_("{status} Last image {age} ago.")).format(status=status, age=durationText(age))
 
     def _showEvents(self) -> None:
         events = self.logic.events()
