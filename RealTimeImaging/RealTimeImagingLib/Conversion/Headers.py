@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..Formats.DICOM.File import UNDEFINED
 from ..Formats.DICOM.Frames import FrameInfo, momentsOf, placesOf, stacksOf
 from ..Formats.DICOM.Geometry import spacingNote, spacingOf
 from ..Formats.DICOM.Mosaic import Mosaic
 from ..Formats.DICOM.Pixels import rescaleOf
-from ..Formats.DICOM.Reader import DICOM, UNDEFINED, Header
+from ..Formats.DICOM.Reader import DICOM, Header
 from ..Model.Errors import NotAnImageError
 from ..Model.Frame import LPS_TO_RAS
 

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
+from ..Formats.DICOM.File import UNDEFINED
 from ..Formats.DICOM.Reader import DICOM, looksLikeDICOM
 from ..Model.Errors import NotAnImageError
 from .Headers import (
@@ -27,7 +28,7 @@ from .Headers import (
     wordOf,
 )
 from .Tags import textOf
-from .Walker import BIG, EXPLICIT, IMPLICIT, PIXELS, UNDEFINED, Memory, OddError, ShortError, Walked, walk
+from .Walker import BIG, EXPLICIT, IMPLICIT, PIXELS, Memory, OddError, ShortError, Walked, walk
 
 FIRST = 1 << 14
 """Bytes of a file that are read at first; nearly all headers end within them."""
@@ -200,22 +201,22 @@ class Scanner:
         location = numbersOf(values.get(TAGS["location"]), 1)
         moment = wordOf(values.get(TAGS["acquisitionDateTime"]))
         return Slice(
-            path,
-            size,
-            status.st_mtime_ns,
-            common,
-            offset,
-            None if position is None else (position[0], position[1], position[2]),
-            None if location is None else location[0],
-            wholeOf(values.get(TAGS["instance"])),
-            wordOf(values.get(TAGS["acquisition"])),
-            wordOf(values.get(TAGS["temporal"])),
-            wordOf(values.get(TAGS["trigger"])),
-            moment
+            path=path,
+            size=size,
+            modified=status.st_mtime_ns,
+            common=common,
+            offset=offset,
+            position=None if position is None else (position[0], position[1], position[2]),
+            location=None if location is None else location[0],
+            instance=wholeOf(values.get(TAGS["instance"])),
+            acquisition=wordOf(values.get(TAGS["acquisition"])),
+            temporal=wordOf(values.get(TAGS["temporal"])),
+            trigger=wordOf(values.get(TAGS["trigger"])),
+            time=moment
             or wordOf(values.get(TAGS["acquisitionDate"])).replace(".", "")
             + wordOf(values.get(TAGS["acquisitionTime"])).replace(":", ""),
-            wordOf(values.get(TAGS["instanceUID"])),
-            cut,
+            uid=wordOf(values.get(TAGS["instanceUID"])),
+            cut=cut,
             notes=() if common.spacing else _NO_SPACING,
             weighting=_weightingOf(walked) if TAGS["bValue"] in values else "",
         )
@@ -276,31 +277,31 @@ def commonOf(walked: Walked, tags: dict[str, int], series: str) -> Common | str:
     kinds = [KINDS[part] for part in word("imageType").split("\\")[2:] if part in KINDS]
     charset = values.get(_CHARSET, b"")
     return Common(
-        series,
-        word("study"),
-        word("modality"),
-        orientation if orientation and _isPlane(orientation) else None,
-        (abs(spacing[1]), abs(spacing[0])) if spacing and all(spacing) else None,
-        steps[0] if steps else None,
-        " ".join(filter(None, (word("echoTime"), word("echo")))),
-        kinds[0] if kinds else "",
-        walked.syntax,
-        photometric,
-        rows,
-        columns,
-        frames,
-        frames > 1
+        series=series,
+        study=word("study"),
+        modality=word("modality"),
+        orientation=orientation if orientation and _isPlane(orientation) else None,
+        spacing=(abs(spacing[1]), abs(spacing[0])) if spacing and all(spacing) else None,
+        step=steps[0] if steps else None,
+        echo=" ".join(filter(None, (word("echoTime"), word("echo")))),
+        kind=kinds[0] if kinds else "",
+        syntax=walked.syntax,
+        photometric=photometric,
+        rows=rows,
+        columns=columns,
+        frames=frames,
+        many=frames > 1
         or not _MOSAICS.isdisjoint(word("imageType").split("\\"))
         or (word("class").startswith(ENHANCED) and not values.get(TAGS["position"])),
-        samples,
-        bits,
-        stored,
-        high,
-        signed,
-        f"{order}{kind}" if direct and sound and (grey or colour) else "",
-        slope[0] if slope and slope[0] else 1.0,
-        intercept[0] if intercept and slope and slope[0] else 0.0,
-        tuple((name, textOf(values[tag], tag, charset, order)) for name, tag in tags.items() if values.get(tag)),
+        samples=samples,
+        bits=bits,
+        stored=stored,
+        high=high,
+        signed=signed,
+        dtype=f"{order}{kind}" if direct and sound and (grey or colour) else "",
+        slope=slope[0] if slope and slope[0] else 1.0,
+        intercept=intercept[0] if intercept and slope and slope[0] else 0.0,
+        tags=tuple((name, textOf(values[tag], tag, charset, order)) for name, tag in tags.items() if values.get(tag)),
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..Model.Files import naturalOrder
 from ..Model.Frame import Matrix
 from .Geometry import PICTURES, Stack, UnevenError, normalOf, stacked, unplaced
 from .Headers import Common, Refused, Slice
@@ -94,7 +95,7 @@ def _split(places: list[list[Slice]], most: int, key: Key) -> list[list[list[Sli
     if len(byValue) < most or len(byValue) > 2 * most or (len(places) > 1 and 2 * len(byValue) > count):
         return []
     alike: dict[tuple[int, ...], list[list[Slice]]] = defaultdict(list)
-    for value in sorted(byValue, key=natural):
+    for value in sorted(byValue, key=valueOrder):
         volume = byValue[value]
         alike[tuple(sorted(volume))].append([volume[number] for number in sorted(volume)])
     return list(alike.values())
@@ -126,16 +127,17 @@ def timesOf(slices: Sequence[Slice]) -> list[float] | None:
 def byInstance(one: Slice) -> tuple[object, ...]:
     """By this, slices are sorted as they are numbered."""
     number = one.instance
-    return (number is None, number or 0, one.location or 0.0, natural(one.path) if number is None else (), one.path)
+    order = naturalOrder(one.path) if number is None else []
+    return (number is None, number or 0, one.location or 0.0, order, one.path)
 
 
 def byMoment(one: Slice) -> tuple[object, ...]:
     """By this, slices of one place are sorted as they were taken."""
-    return (natural(one.temporal), natural(one.time), natural(one.trigger), *byInstance(one))
+    return (valueOrder(one.temporal), valueOrder(one.time), valueOrder(one.trigger), *byInstance(one))
 
 
-def natural(text: str) -> tuple[tuple[int, float, str], ...]:
-    """By this, texts are sorted with the numbers in them as numbers."""
+def valueOrder(text: str) -> tuple[tuple[int, float, str], ...]:
+    """Sort key of values with decimal numbers, such as times and b-values; see naturalOrder() for names of files."""
     parts = re.findall(r"\d+(?:\.\d+)?|\D+", text)
     return tuple((0, float(part), "") if part[0].isdigit() else (1, 0.0, part) for part in parts)
 
@@ -319,7 +321,7 @@ def _volumes(uid: str, slices: list[Slice]) -> list[Volume]:
         moments[one.temporal].append(one)
     if slices[0].frame >= 0 and len(moments) > 1 and any(volume.reason for volume in made):
         # Each moment has its own places, as after a motion correction: group the slices by moment first.
-        groups = [group for key in sorted(moments, key=natural) for group in groupsOf(placesOf(moments[key]))]
+        groups = [group for key in sorted(moments, key=valueOrder) for group in groupsOf(placesOf(moments[key]))]
         made = [volume for group in groups for volume in _sameplaces(uid, group)]
     return made
 
@@ -371,6 +373,6 @@ def _tellApart(volumes: list[Volume]) -> None:
     # Names of the parts of a series that stay the same when the series is converted again.
     if len(volumes) < 2:
         return
-    for number, volume in enumerate(sorted(volumes, key=lambda one: natural(one.first.path)), 1):
+    for number, volume in enumerate(sorted(volumes, key=lambda one: naturalOrder(one.first.path)), 1):
         first, common = volume.first, volume.common
         volume.part = f"{number} {common.rows}x{common.columns} {common.echo} {common.kind} {first.uid}".strip()

@@ -8,6 +8,8 @@ from collections.abc import Sequence, Set
 from itertools import pairwise
 from typing import NamedTuple
 
+from ..Formats.DICOM.File import UNDEFINED
+
 LONGEST = 32
 """Elements in a run."""
 MOST = 4096
@@ -92,7 +94,6 @@ class Layouts:
             self._runs[data[element.start : element.start + 8]] = Run(data, elements[number:last], self._wanted)
 
 
-UNDEFINED = 0xFFFFFFFF
 PIXELS = 0x7FE00010
 IMPLICIT, EXPLICIT, BIG, DEFLATED = (f"1.2.840.10008.1.2{end}" for end in ("", ".1", ".2", ".1.99"))
 """Transfer syntaxes, PS3.6 annex A; every other one is encapsulated, and explicit little endian."""
@@ -189,17 +190,6 @@ def inflatedStart(packed: bytes, size: int, whole: bool) -> tuple[bytes, bool]:
     except zlib.error as error:
         raise OddError(f"the deflated data set is damaged: {error}") from error
     return plain, inflater.eof or (whole and not inflater.unconsumed_tail)
-
-
-def metaEnd(data: bytes) -> int:
-    """Where the data set begins, behind the file meta information.
-
-    :raises OddError: it cannot be told.
-    """
-    try:
-        return _meta(data, Layouts(_META))[1]
-    except (struct.error, IndexError):
-        raise OddError("the file meta information is cut") from None
 
 
 def _meta(data: bytes, layouts: Layouts) -> tuple[dict[int, bytes], int]:

@@ -147,7 +147,16 @@ def pageOf(raw: Any, number: int, size: int, limit: int) -> Page | str:
     gapless = all(offsets[i] + lengths[i] == offsets[i + 1] for i in range(len(offsets) - 1))
     plain = compression == _NONE and predictor == 1 and bits % 8 == 0 and not (mirrored or raw.is_tiled or byLibtiff)
     return Page(
-        *(number, columns, rows, samples, dtype, bits, photometric, _whole(raw, 274, 1), offsets, lengths),
+        number=number,
+        columns=columns,
+        rows=rows,
+        samples=samples,
+        dtype=dtype,
+        bits=bits,
+        photometric=photometric,
+        orientation=_whole(raw, 274, 1),
+        offsets=offsets,
+        lengths=lengths,
         plain=plain and planes == 1 and gapless,
         packed=compression != _NONE or bits not in (8, 16, 32, 64) or predictor != 1 or mirrored or byLibtiff,
         deflated=compression in _DEFLATE and not mirrored,

@@ -13,9 +13,9 @@ import slicer
 
 from ..Conversion import NAME, ConversionSettings
 from ..Conversion.Output import readHeader
-from ..Conversion.Volumes import natural
 from ..Model.Errors import ConversionError, RealTimeImagingError, SettingsError
 from ..Model.Event import Event
+from ..Model.Files import naturalOrder
 from ..Model.Quantities import counted
 from ..Scene.MappedSequence import addMappedVolume, addReadSequence
 from .Callbacks import Callbacks
@@ -229,7 +229,7 @@ class ConversionControl:
             return
         self._reportEnd(report, words)
         made = [one["file"] for one in report["series"] if one["status"] in ("done", "skipped")]
-        self.files = [os.path.join(report["output"], name) for name in sorted(made, key=natural)]
+        self.files = [os.path.join(report["output"], name) for name in sorted(made, key=naturalOrder)]
         if self._loadWhenDone and not words:
             self._waiting.extend(self.files)
             self._loader.start(0)

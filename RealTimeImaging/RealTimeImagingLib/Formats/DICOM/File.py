@@ -19,7 +19,9 @@ from ..Inflate import PIECE
 from ..Raw import openFile, readUpTo
 
 LONG_FORM = (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"UN")
-"""PS3.5 section 7.1.2: these have two reserved bytes and a length of 32 bits; SQ, UC, UR and UT, too, but no pixels."""
+"""Value representations of pixels whose length has 32 bits after two reserved bytes (PS3.5 section 7.1.2)."""
+UNDEFINED = 0xFFFFFFFF
+"""Length of an element that ends with a delimiter."""
 
 _PLAIN, _DEFLATED = b"1.2.840.10008.1.2.1", b"1.2.840.10008.1.2.1.99"
 _HEADER = 64 << 20
@@ -142,7 +144,6 @@ def guarded(path: str) -> Iterator[None]:
             yield
 
 
-_UNDEFINED = 0xFFFFFFFF
 _ENDS = (b"\xff\xd9", b"\xff\xd9\0")
 """What a frame of JPEG, JPEG-LS or JPEG 2000 ends with: a mark, and perhaps a byte to make the length even."""
 
@@ -170,7 +171,7 @@ class Fragments:
             tag, length = struct.unpack("<4sI", readUpTo(file, 8))
             if tag == b"\xfe\xff\xdd\xe0":
                 self._ended = True
-            elif tag != b"\xfe\xff\x00\xe0" or length == _UNDEFINED:
+            elif tag != b"\xfe\xff\x00\xe0" or length == UNDEFINED:
                 raise NotAnImageError(f"There is no fragment of PixelData at byte {self._next:,}.", "damaged")
             elif self._next + 8 + length > size:
                 break

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ...Model.Errors import NotAnImageError
+from .File import LONG_FORM, UNDEFINED
 
 _Chosen = TypeVar("_Chosen")
 _FIELDS = (
@@ -18,10 +19,8 @@ _FIELDS = (
 _LOCATIONS = ((0x0021, 0x4F, "GEMS_RELA_01"), (0x2001, 0x18, "Philips Imaging DD 001"))
 """Private elements with the number of slices of a volume: GE's Locations in Acquisition, Philips' Number of Slices MR;
 group, element in its block, creator of the block."""
-_LONG_FORM = (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"UN")
-"""Value representations with a length of 32 bits after two reserved bytes (PS3.5 section 7.1.2)."""
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
-_UNDEFINED = 0xFFFFFFFF
+"""Float Pixel Data, Double Float Pixel Data and Pixel Data."""
 _BEGINNING = 8
 """Bytes of tag, value representation and length (PS3.5 section 7.1)."""
 
@@ -144,7 +143,7 @@ def _checkPixels(data: Any, size: int, syntax: Any, image: bool) -> None:
         if image:
             raise NotAnImageError("The data set ends before its pixels.", "damaged")
         return
-    long = not syntax.is_implicit_VR and head[4:6] in _LONG_FORM
+    long = not syntax.is_implicit_VR and head[4:6] in LONG_FORM
     if long and len(head) < 12:
         raise NotAnImageError("The data set ends before its pixels.", "damaged")
     if syntax.is_implicit_VR or long:
@@ -152,7 +151,7 @@ def _checkPixels(data: Any, size: int, syntax: Any, image: bool) -> None:
     else:
         length = int(struct.unpack_from(order + "H", head, 6)[0])
     there = size - start - (12 if long else 8)
-    if length != _UNDEFINED and length > there:
+    if length != UNDEFINED and length > there:
         raise NotAnImageError(f"The data set declares {length:,} bytes of pixels, {there:,} are there.", "damaged")
 
 

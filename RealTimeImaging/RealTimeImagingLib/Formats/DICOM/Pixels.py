@@ -154,7 +154,13 @@ def functionalGroup(dataset: Any, frame: int, name: str) -> Any | None:
 
 @dataclass(frozen=True)
 class Layout:
-    """How the frames lie in PixelData (PS3.3 section C.7.6.3)."""
+    """Layout of the frames in PixelData (PS3.3 section C.7.6.3).
+
+    :param samples: values of a pixel, 1 or 3. ``bits``: BitsAllocated.
+    :param planar: the three colours of a frame follow one another as planes.
+    :param dtype: of the stored values, with their byte order.
+    :param swapped: the two bytes of each 16-bit word are in the wrong order (PS3.5 section 8.1.2, OW).
+    """
 
     rows: int
     columns: int
@@ -192,21 +198,20 @@ class Layout:
             kind, bits = _FLOATS[which]
         stored = number("BitsStored", bits)
         samples = number("SamplesPerPixel", 1)
+        dtype: np.dtype[Any] = np.dtype(np.uint8 if bits == 1 else kind if bits in (8, 16, 32, 64) else "V1")
         made = cls(
-            number("Rows", 0),
-            number("Columns", 0),
-            number("NumberOfFrames", 1) or 1,
-            samples,
-            bits,
-            stored,
-            number("HighBit", stored - 1),
-            signed,
-            number("PlanarConfiguration", 0) == 1,
-            str(dataset.get("PhotometricInterpretation", "MONOCHROME2")).upper(),
-            np.dtype(np.uint8 if bits == 1 else kind if bits in (8, 16, 32, 64) else "V1").newbyteorder(
-                "<" if little else ">"
-            ),
-            bits == 8 and not little and element[4:6] == b"OW",
+            rows=number("Rows", 0),
+            columns=number("Columns", 0),
+            frames=number("NumberOfFrames", 1) or 1,
+            samples=samples,
+            bits=bits,
+            bitsStored=stored,
+            highBit=number("HighBit", stored - 1),
+            signed=signed,
+            planar=number("PlanarConfiguration", 0) == 1,
+            photometric=str(dataset.get("PhotometricInterpretation", "MONOCHROME2")).upper(),
+            dtype=dtype.newbyteorder("<" if little else ">"),
+            swapped=bits == 8 and not little and element[4:6] == b"OW",
         )
         if made.rows < 1 or made.columns < 1 or made.frames < 1:
             raise NotAnImageError(
@@ -220,8 +225,6 @@ class Layout:
         if made.frames > 1 << 24:
             raise NotAnImageError(f"The header declares {made.frames:,} frames.", "damaged")
         return made
-
-    # swapped: bytes in words of 16 bits whose two bytes stand the wrong way round (PS3.5 section 8.1.2, OW).
 
     @property
     def pixels(self) -> int:

@@ -18,13 +18,12 @@ from ...Model.Frame import Image, Pixels, asShown
 from ..ImageFile import DEFAULT_LIMIT, ImageFile
 from ..Raw import allocate, openFile, readExactly, statOf
 from ..Volumes import checkRightAngles, makeImage
-from .File import LONG_FORM, Clamped, Deflated, Fragments, deflatedFile, guarded
+from .File import LONG_FORM, UNDEFINED, Clamped, Deflated, Fragments, deflatedFile, guarded
 from .Frames import FrameInfo, framesOf, hasOwnPlaces, imagesOf, placed
 from .Geometry import MISSING, Placed, attributesOf, spacingNote, timesSinceFirst
 from .Mosaic import Mosaic
 from .Pixels import Layout, decoded, rescaled
 
-UNDEFINED = 0xFFFFFFFF
 _NO_IMAGES = {
     "1.2.840.10008.1.3.10": "a DICOMDIR",
     "1.2.840.10008.5.1.4.1.1.88.": "a structured report",
