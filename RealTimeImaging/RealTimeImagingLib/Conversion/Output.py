@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..Formats.NRRD import END, TYPE_NAMES, Header, escaped, vector, vectorOf
-from ..Formats.TextHeader import LONGEST, decodedText
+from ..Formats.TextHeader import LONGEST
 from ..Formats.TextHeader import readHeader as readText
 from ..Model.Errors import ConversionError, NotAnImageError
+from ..Model.Files import decodedText
 from ..Model.Frame import ATTRIBUTE_NAME, LPS_TO_RAS, Matrix
 from ..Recording.Header import indexValues
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..Model.Errors import NotAnImageError
 from ..Model.Frame import Pixels
-from .Raw import Stored, allocate, openFile, readUpTo, statOf
+from .Raw import Stored, absentText, allocate, openFile, readUpTo, statOf
 
 GZIP = 31
 ZLIB = 15
@@ -118,7 +118,7 @@ class Inflated(Stored):
         except FileNotFoundError:
             if not self._detached:
                 raise
-            return f"The header names the data file {os.path.basename(self.path)}, which is not there."
+            return absentText(self.path)
         there = max(0, self._length - self._skip)
         if self._length < size:
             if self._ended:
@@ -257,7 +257,7 @@ class Streamed(Stored):
         except FileNotFoundError:
             if not self._detached:
                 raise
-            return f"The header names the data file {os.path.basename(self.path)}, which is not there."
+            return absentText(self.path)
         return None if there > 0 else f"The header declares {size:,} bytes of voxels, none are there."
 
     def start(self, size: int) -> bytes:

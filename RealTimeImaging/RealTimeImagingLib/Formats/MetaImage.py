@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..Model.Errors import NotAnImageError
+from ..Model.Files import decodedText
 from ..Model.Frame import ATTRIBUTE_NAME, LPS_TO_RAS, Matrix
 from .ImageFile import DEFAULT_LIMIT
 from .Inflate import ZLIB, Inflated
@@ -19,7 +20,6 @@ from .Raw import Encoded, RawBytes, Stored, textDecoder
 from .TextHeader import (
     completed,
     dataFiles,
-    decodedText,
     integer,
     integers,
     joined,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..Model.Errors import NotAnImageError
+from ..Model.Files import decodedText
 from ..Model.Frame import ATTRIBUTE_NAME, LPS_TO_RAS, Matrix
 from .ImageFile import DEFAULT_LIMIT, sinceFirst
 from .Inflate import GZIP, Inflated, Streamed
@@ -21,7 +22,6 @@ from .TextHeader import (
     afterLines,
     completed,
     dataFiles,
-    decodedText,
     integer,
     integers,
     joined,

@@ -18,7 +18,7 @@ import numpy as np
 from ..Model.Errors import NotAnImageError
 from ..Model.Frame import Image, Pixels, pictureToRAS
 from .ImageFile import DEFAULT_LIMIT, ImageFile
-from .Raw import openFile, readUpTo, temporaryFolder
+from .Raw import decodedBySimpleITK, openFile, readUpTo
 from .Volumes import makeImage
 
 log = logging.getLogger(__name__)
@@ -307,28 +307,19 @@ def _bySimpleITK(data: bytes) -> Pixels:
 
     :raises NotAnImageError: code "damaged"; "unsupported" where SimpleITK is not installed.
     """
+
+    def write(path: str) -> None:
+        with open(path, "wb") as file:
+            file.write(data)
+
     try:
-        import SimpleITK
+        return decodedBySimpleITK(write, "picture.png", "PNGImageIO")
     except ImportError as error:
         raise NotAnImageError(
             "PNG with 16 bits per colour needs SimpleITK, which Slicer includes.", "unsupported"
         ) from error
-    with temporaryFolder() as folder:
-        path = os.path.join(folder, "picture.png")
-        with open(path, "wb") as file:
-            file.write(data)
-        reader = SimpleITK.ImageFileReader()
-        reader.SetImageIO("PNGImageIO")
-        reader.SetFileName(path)
-        shown = SimpleITK.ProcessObject.GetGlobalWarningDisplay()
-        SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
-        try:
-            array: Pixels = SimpleITK.GetArrayFromImage(reader.Execute())
-        except RuntimeError as error:
-            raise NotAnImageError("The PNG picture is damaged: its content cannot be decoded.", "damaged") from error
-        finally:
-            SimpleITK.ProcessObject.SetGlobalWarningDisplay(shown)
-    return array
+    except RuntimeError as error:
+        raise NotAnImageError("The PNG picture is damaged: its content cannot be decoded.", "damaged") from error
 
 
 def _greyWithAlpha(data: bytes) -> Pixels:

@@ -36,9 +36,36 @@ def statOf(path: str) -> os.stat_result:
 def temporaryFolder() -> tempfile.TemporaryDirectory[str]:
     """A private folder for a decoder's files, removed when its context ends.
 
-    If this process is killed before, the folder is swept with the process's work folders.
+    After a crash of this process it is swept with the process's work folders.
     """
     return tempfile.TemporaryDirectory(prefix=f"RealTimeImaging-{os.getpid()}-")
+
+
+def decodedBySimpleITK(write: Callable[[str], object], name: str, imageIO: str) -> Pixels:
+    """Decode one file by an ITK image IO.
+
+    :param write: writes the file to the path that it gets.
+    :param name: of the file.
+    :param imageIO: such as "PNGImageIO".
+    :returns: values as SimpleITK has them.
+    :raises ImportError: SimpleITK is not installed.
+    :raises RuntimeError: ITK cannot decode the file.
+    """
+    import SimpleITK
+
+    with temporaryFolder() as folder:
+        path = os.path.join(folder, name)
+        write(path)
+        reader = SimpleITK.ImageFileReader()
+        reader.SetImageIO(imageIO)
+        reader.SetFileName(path)
+        shown = SimpleITK.ProcessObject.GetGlobalWarningDisplay()
+        SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
+        try:
+            array: Pixels = SimpleITK.GetArrayFromImage(reader.Execute())
+        finally:
+            SimpleITK.ProcessObject.SetGlobalWarningDisplay(shown)
+    return array
 
 
 def openFile(path: str) -> BinaryIO:
@@ -100,6 +127,11 @@ class Stored(ABC):
         """
 
 
+def absentText(path: str) -> str:
+    """Sentence about a data file that does not exist yet."""
+    return f"The header names the data file {os.path.basename(path)}, which does not exist."
+
+
 class RawBytes(Stored):
     """Bytes as they are in one file.
 
@@ -120,7 +152,7 @@ class RawBytes(Stored):
         except FileNotFoundError:
             if not self._detached:
                 raise
-            return f"The header names the data file {os.path.basename(self.path)}, which is not there."
+            return absentText(self.path)
         offset = self._offset or 0
         if there >= offset + size:
             return None
@@ -249,7 +281,7 @@ class Encoded(Stored):
         except FileNotFoundError:
             if not self._detached:
                 raise
-            return f"The header names the data file {os.path.basename(self.path)}, which is not there."
+            return absentText(self.path)
         if size + self._skip > self._limit:
             allocate(size + self._skip, self._limit, "The image")
         stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, size)

@@ -211,14 +211,6 @@ def afterLines(path: str, offset: int, lines: int) -> int | None:
     return None
 
 
-def decodedText(data: bytes) -> str:
-    """The text of a header: UTF-8, or Latin-1 where the bytes are not UTF-8."""
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
-
-
 def completed(axes: Sequence[Sequence[float]], origin: Sequence[float]) -> Matrix:
     """A 4x4 matrix from one, two or three axis vectors of up to three numbers: missing numbers are 0, missing axes
     perpendicular and of length 1."""

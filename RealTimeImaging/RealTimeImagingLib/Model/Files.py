@@ -1,4 +1,4 @@
-"""Files: their access rights, their stamps, and the natural order of their names."""
+"""Files: access rights, stamps, natural order of names, and text of unknown encoding."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ GROUP_VARIABLE = "REALTIMEIMAGING_GROUP_READ"
 
 
 def groupMayRead() -> bool:
-    """True when the user's group may read files that are written from now on."""
+    """Return True when the user's group may read files that are written from now on."""
     return os.environ.get(GROUP_VARIABLE) == "1"
 
 
@@ -20,9 +20,9 @@ def setGroupMayRead(allowed: bool) -> None:
 
 
 def openPrivate(path: str, flags: int) -> int:
-    """Open a file as os.open does, and make a new file private. Also an ``opener`` for :func:`open`.
+    """Open a file as os.open does; a new file is private. Also an ``opener`` for :func:`open`.
 
-    :raises OSError: it cannot be opened.
+    :raises OSError: the file cannot be opened.
     """
     if not groupMayRead():
         return os.open(path, flags, 0o600)
@@ -34,10 +34,10 @@ def openPrivate(path: str, flags: int) -> int:
 
 
 def makePrivateFolder(path: str, new: bool = False) -> None:
-    """Make a private folder, and private folders above it that are missing. Existing folders stay as they are.
+    """Make a private folder and its missing parents. Existing folders keep their rights.
 
-    :param new: the folder must not be there yet.
-    :raises OSError: it cannot be made, or something else has the name.
+    :param new: the folder must not exist yet.
+    :raises OSError: the folder cannot be made, or a file has its name.
     """
     parent = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(parent):
@@ -63,18 +63,29 @@ def _allow(path: str, mode: int) -> None:
 
 
 Stamp = tuple[int, ...]
-"""(size in bytes, mtime_ns), and further values of Listing.versionOf."""
+"""(size in bytes, mtime_ns); Listing.versionOf appends further values."""
 
 
 def naturalOrder(path: str) -> list[tuple[int, int, str]]:
-    """Sort key in which image9 comes before image10, folder by folder; no two paths have the same."""
+    """Sort key that puts image9 before image10, folder by folder. Different paths have different keys."""
     parts = re.split(r"(\d+)", path.replace(os.sep, "\0").casefold())
     return [*((1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts if part), (-1, 0, path)]
 
 
+def decodedText(data: bytes) -> str:
+    """Decode text as UTF-8, or as Latin-1 where the bytes are not UTF-8; never fails."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
 def writeAll(handle: int, data: bytes | memoryview) -> None:
-    """:raises OSError: not all could be written."""
-    # The system takes at most 2 GiB at once, and less when the disk is nearly full.
+    """Write all bytes to an open file.
+
+    :raises OSError: the file cannot take all of them.
+    """
+    # The system writes at most 2 GiB at once, and less when the disk is nearly full.
     written = os.write(handle, data)
     if written < (len(data) if isinstance(data, bytes) else data.nbytes):
         left = memoryview(data).cast("B")[written:]

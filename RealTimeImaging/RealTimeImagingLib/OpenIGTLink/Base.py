@@ -12,6 +12,7 @@ import numpy.typing as npt
 from pyigtl.messages import MessageBase, message_type_to_class_constructor
 
 from ..Model.Errors import WireError
+from ..Model.Files import decodedText
 
 Buffer = Any
 """Bytes, or a C-contiguous memoryview of bytes."""
@@ -78,11 +79,7 @@ def decodeText(raw: bytes) -> str:
     The encoding that the sender announces does not count: SlicerOpenIGTLink sends UTF-8 under other numbers. NULs at
     the end, which programs in C send along, are removed.
     """
-    raw = raw.rstrip(b"\0")
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")
+    return decodedText(raw.rstrip(b"\0"))
 
 
 def encodeText(text: str) -> tuple[bytes, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +10,9 @@ import numpy as np
 
 from ...Model.Errors import NotAnImageError
 from ...Model.Frame import Pixels
-from ..Raw import temporaryFolder
+from ..Raw import decodedBySimpleITK
 
+_GDCM = "GDCMImageIO"
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _RESCALING = ("RescaleSlope", "RescaleIntercept", "RescaleType")
 _BY_SIMPLEITK = (
@@ -96,33 +96,16 @@ def _decodedBySimpleITK(single: Any, layout: Layout) -> Pixels | None:
     # None when it is not installed or cannot decode it either.
     if layout.samples != 1 and layout.photometric not in _KEPT_COLOURS:
         return None
-    try:
-        import SimpleITK
-    except ImportError:
-        return None
     for name in _RESCALING:
         if name in single:
             del single[name]
     single.SOPClassUID, single.SOPInstanceUID = _SECONDARY_CAPTURE, "1.2"
     if layout.samples == 1:
         single.PhotometricInterpretation = "MONOCHROME2"
-    with temporaryFolder() as folder:
-        path = os.path.join(folder, "frame.dcm")
-        try:
-            single.save_as(path, enforce_file_format=True)
-        except ValueError:
-            return None  # a transfer syntax that pydicom does not know
-        reader = SimpleITK.ImageFileReader()
-        reader.SetImageIO("GDCMImageIO")
-        reader.SetFileName(path)
-        shown = SimpleITK.ProcessObject.GetGlobalWarningDisplay()
-        SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
-        try:
-            array = SimpleITK.GetArrayFromImage(reader.Execute())
-        except RuntimeError:
-            return None
-        finally:
-            SimpleITK.ProcessObject.SetGlobalWarningDisplay(shown)
+    try:
+        array = decodedBySimpleITK(lambda path: single.save_as(path, enforce_file_format=True), "frame.dcm", _GDCM)
+    except (ImportError, RuntimeError, ValueError):
+        return None  # ValueError: pydicom does not know the transfer syntax
     frame: Pixels = array.reshape(array.shape[-2:] if layout.samples == 1 else array.shape[-3:])
     return frame.astype(layout.dtype.newbyteorder("="), copy=False)
 

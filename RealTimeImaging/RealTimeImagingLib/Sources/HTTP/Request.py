@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ...Model.Errors import RequestError
+from ...Model.Files import decodedText
 
 HEAD_LIMIT = 1 << 15
 """Most bytes of a head, and of a line between chunks."""
@@ -151,7 +152,7 @@ class Parser:
 
 
 def _parse(lines: list[bytes]) -> Head:
-    first = _REQUEST_LINE.fullmatch(_text(lines[0]))
+    first = _REQUEST_LINE.fullmatch(decodedText(lines[0]))
     if not first:
         raise RequestError(400, "The first line of the request cannot be read.")
     method, target, major, minor = first.groups()
@@ -179,7 +180,7 @@ def _parse(lines: list[bytes]) -> Head:
 def _headers(lines: list[bytes]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for line in lines:
-        given, colon, value = _text(line).partition(":")
+        given, colon, value = decodedText(line).partition(":")
         if not (colon and _NAME.fullmatch(given)) or "\0" in value or "\r" in value:
             raise RequestError(400, "A header of the request cannot be read.")
         name, value = given.lower(), value.strip(" \t")
@@ -203,13 +204,6 @@ def _bodyOf(headers: Mapping[str, str], minor: str) -> tuple[int | None, bool]:
     if not re.fullmatch(r"[0-9]{1,18}", length):
         raise RequestError(400, "The header Content-Length is no number of bytes.")
     return int(length), False
-
-
-def _text(line: bytes) -> str:
-    try:
-        return line.decode()
-    except UnicodeDecodeError:
-        return line.decode("latin-1")
 
 
 @dataclass(frozen=True)
