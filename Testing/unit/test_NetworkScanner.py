@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from RealTimeImagingLib.Model.Frame import Image, checksum
 from RealTimeImagingLib.OpenIGTLink import Receiver
-from RealTimeImagingLib.Simulator import FolderScanner as ScannerModule
+from RealTimeImagingLib.Simulator import Scanners as ScannerModule
 from RealTimeImagingLib.Simulator.NetworkScanner import NetworkScanner
 from unit.conftest import niftiFile, seriesFile, sumOf, until, volume
 

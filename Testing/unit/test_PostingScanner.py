@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from RealTimeImagingLib.Model.Errors import RequestError
 from RealTimeImagingLib.Model.Frame import Image, checksum
-from RealTimeImagingLib.Simulator import FolderScanner as ScannerModule
-from RealTimeImagingLib.Simulator.PostingScanner import PostingScanner
+from RealTimeImagingLib.Simulator import Scanners as ScannerModule
+from RealTimeImagingLib.Simulator.Scanners import PostingScanner
 from unit.conftest import seriesFile, sumOf, volume
 from unit.linking import freePort
 from unit.posting import TOKEN, Server

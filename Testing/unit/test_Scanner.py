@@ -14,8 +14,8 @@ import pytest
 from RealTimeImagingLib.Formats import openImageFile
 from RealTimeImagingLib.Model.Errors import NotAnImageError, RealTimeImagingError
 from RealTimeImagingLib.Model.Frame import checksum
-from RealTimeImagingLib.Simulator import FolderScanner as ScannerModule
-from RealTimeImagingLib.Simulator.FolderScanner import BURST, MODES, FolderScanner, shots
+from RealTimeImagingLib.Simulator import Scanners as ScannerModule
+from RealTimeImagingLib.Simulator.Scanners import BURST, MODES, FolderScanner, shots
 from unit.conftest import arrive, niftiFile, seriesFile, snapshot, sumOf, until
 
 PROGRAM = Path(ScannerModule.__file__).with_name("__main__.py")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +9,7 @@ from typing import IO
 
 from ..Model.Frame import Image, checksum
 from ..OpenIGTLink import ImageMessage, packBuffers
-from .FolderScanner import waitUntil
+from .Scanners import logSent, waitUntil
 
 TURN = 0.1
 """Seconds that a socket waits before it is asked whether to stop."""
@@ -64,7 +63,7 @@ class NetworkScanner:
                     break
             if stopped():
                 return count
-            self._note(count, sum_, sent)
+            logSent(self._log, str(count), [sum_], sent)
             count, due = count + 1, due + 1 / self._fps
         return count
 
@@ -102,11 +101,6 @@ class NetworkScanner:
                 self._peer.close()
             self._peer = None
             return False
-
-    def _note(self, number: int, sum_: str, sent: float) -> None:
-        if self._log:
-            self._log.write(json.dumps({"file": str(number), "checksums": [sum_], "time": sent}) + "\n")
-            self._log.flush()
 
 
 def _dial(host: str, port: int) -> socket.socket:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +12,7 @@ import numpy as np
 
 from ..Model.Errors import NotAnImageError
 from ..Model.Frame import LPS_TO_RAS, Image, Matrix, Pixels, checksum
-from .FolderScanner import waitUntil
+from .Scanners import logSent, waitUntil
 
 RETRY = 0.2
 """Seconds before a receiver is called again that did not answer."""
@@ -61,7 +60,7 @@ class StoringScanner:
                 self._store(one, stopped)
                 if stopped():
                     return count
-            self._note(count, pixels)
+            logSent(self._log, str(count), [checksum(pixels)], time.time())
             count, due = count + 1, due + 1 / self._fps
         return count
 
@@ -103,12 +102,6 @@ class StoringScanner:
                     words = answer.get("ErrorComment", "")
                     raise NotAnImageError(f"The receiver refused a slice (0x{answer.Status:04X}). {words}".strip())
                 return
-
-    def _note(self, number: int, pixels: Pixels) -> None:
-        if self._log:
-            line = {"file": str(number), "checksums": [checksum(pixels)], "time": time.time()}
-            self._log.write(json.dumps(line) + "\n")
-            self._log.flush()
 
 
 def keepAnswers(association: Any) -> None:

@@ -9,16 +9,14 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
-from typing import IO
+from typing import IO, Any
 
 # Slicer's Python knows nothing of the module's folder; the folder of this file must not hide other packages.
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from RealTimeImagingLib.Model.Errors import RealTimeImagingError
-from RealTimeImagingLib.Simulator.FolderScanner import MODES, FolderScanner, shots
 from RealTimeImagingLib.Simulator.Images import images
-from RealTimeImagingLib.Simulator.PostingScanner import PostingScanner
+from RealTimeImagingLib.Simulator.Scanners import MODES, FolderScanner, PostingScanner, shots
 
 
 def main() -> int:
@@ -35,12 +33,9 @@ def main() -> int:
             if options.folder:
                 scanner = FolderScanner(options.folder, options.fps, options.mode, log, options.keep)
                 scanner.send(itertools.islice(shots(options.input, options.loop), options.frames), stopped.is_set)
-            elif options.post:
-                _post(options, log, stopped.is_set)
-            elif options.store is not None:
-                _store(options, log, stopped.is_set)
             else:
-                _sendOverNetwork(options, log, stopped.is_set)
+                sender = stack.enter_context(contextlib.closing(_sender(options, log)))
+                sender.send(itertools.islice(images(options.input, options.loop), options.frames), stopped.is_set)
         except (RealTimeImagingError, OSError, ValueError) as error:
             sys.stderr.write(f"{error}\n")
             return 1
@@ -74,8 +69,14 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _sendOverNetwork(options: argparse.Namespace, log: IO[str] | None, stopped: Callable[[], bool]) -> None:
-    # What it needs comes with pyigtl, which a scanner that writes files does without.
+def _sender(options: argparse.Namespace, log: IO[str] | None) -> Any:
+    # Imports at the point of use: pyigtl and pynetdicom need not be installed for the other scanners.
+    if options.post:
+        return PostingScanner(options.post, options.token, options.fps, log)
+    if options.store is not None:
+        from RealTimeImagingLib.Simulator.StoringScanner import StoringScanner
+
+        return StoringScanner(options.host, options.store, options.title, options.fps, log, options.thin)
     from RealTimeImagingLib.Simulator.NetworkScanner import NetworkScanner
 
     server = options.listen is not None
@@ -84,29 +85,7 @@ def _sendOverNetwork(options: argparse.Namespace, log: IO[str] | None, stopped: 
     if server:
         sys.stdout.write(f"Listening on port {scanner.port}\n")
         sys.stdout.flush()
-    try:
-        scanner.send(itertools.islice(images(options.input, options.loop), options.frames), stopped)
-    finally:
-        scanner.close()
-
-
-def _post(options: argparse.Namespace, log: IO[str] | None, stopped: Callable[[], bool]) -> None:
-    scanner = PostingScanner(options.post, options.token, options.fps, log)
-    try:
-        scanner.send(itertools.islice(images(options.input, options.loop), options.frames), stopped)
-    finally:
-        scanner.close()
-
-
-def _store(options: argparse.Namespace, log: IO[str] | None, stopped: Callable[[], bool]) -> None:
-    # What it needs comes with pynetdicom.
-    from RealTimeImagingLib.Simulator.StoringScanner import StoringScanner
-
-    scanner = StoringScanner(options.host, options.store, options.title, options.fps, log, options.thin)
-    try:
-        scanner.send(itertools.islice(images(options.input, options.loop), options.frames), stopped)
-    finally:
-        scanner.close()
+    return scanner
 
 
 def _untilInputEnds(stopped: threading.Event) -> None:
