@@ -4,7 +4,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import SimpleITK
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Formats import openImageFile
 from RealTimeImagingLib.Model.Frame import pictureToRAS
@@ -19,7 +19,6 @@ from unit.settling import (
     refusal,
 )
 
-some = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 RGB = np.random.default_rng(1).integers(0, 255, (20, 30, 3)).astype(np.uint8)
 
 
@@ -138,20 +137,17 @@ def test_runs_without_a_length_are_refused(tmp_path):
     assert refusal(path).code == "damaged"
 
 
-@some
 @given(cut=st.floats(0, 1, exclude_max=True), kind=st.sampled_from(["1", "L", "RGB", "RGBA", "runs"]))
 def test_a_cut_file_is_never_taken_for_whole(tmp_path, cut, kind):
     path = runs(tmp_path / "a.bmp") if kind == "runs" else written(tmp_path / "a.bmp", kind)
     assertMissingWhenCut(path, int(cut * path.stat().st_size))
 
 
-@some
 @given(pieces=st.lists(st.integers(1, 300), max_size=12), kind=st.sampled_from(["1", "L", "RGB", "RGBA", "runs"]))
 def test_a_growing_file_is_read_once_it_is_whole(tmp_path, pieces, kind):
     assertGrows(runs(tmp_path / "a.bmp") if kind == "runs" else written(tmp_path / "a.bmp", kind), pieces)
 
 
-@some
 @given(changes=st.lists(st.tuples(st.integers(0, 1200), st.integers(0, 255)), max_size=6), packed=st.booleans())
 def test_hostile_bytes_do_no_harm(tmp_path, changes, packed):
     data = (runs(tmp_path / "a.bmp") if packed else written(tmp_path / "a.bmp", "P")).read_bytes()

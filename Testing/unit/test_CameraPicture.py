@@ -6,11 +6,12 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Model.Errors import FrameError
 from RealTimeImagingLib.Sources.Camera import FLIPS, ROTATIONS, CameraSettings
 from RealTimeImagingLib.Sources.Camera.Device import ijkToRAS, imageOf
+from unit.examples import examples
 
 ROWS, COLUMNS = 7, 11
 LANDMARK = (9, 2)
@@ -73,7 +74,7 @@ def test_axes_are_right_handed_whatever_is_done(rotate, flip):
     assert np.allclose(matrix[:2, :2], np.diag(-np.array([0.3, 0.7] if rotate % 180 == 0 else [0.7, 0.3])))
 
 
-@settings(max_examples=300, deadline=None)
+@examples(8)
 @given(data=st.data())
 def test_a_thing_is_where_it_was_turned_to_however_much_is_cut_off(data):
     """The place in space is that of the whole picture, turned about its centre in millimetres: by plain geometry, not
@@ -93,7 +94,7 @@ def test_a_thing_is_where_it_was_turned_to_however_much_is_cut_off(data):
     assert np.allclose(found(made)[1], (-right, -down, 0), atol=1e-9)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(2.5)
 @given(
     st.integers(1, 9), st.integers(1, 9), st.sampled_from(ROTATIONS), st.sampled_from(FLIPS), st.sampled_from([0, 3, 4])
 )

@@ -6,16 +6,17 @@ import json
 import os
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Model.Errors import SettingsError
 from RealTimeImagingLib.Sources import settingsFromJSON
 from RealTimeImagingLib.Sources.Camera import FLIPS, ROTATIONS, CameraSettings
+from unit.examples import examples
 
 size = st.integers(1, 4000)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(1.5)
 @given(
     st.builds(
         CameraSettings,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 import time
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Sources.Camera.Device import DriverTimes, Gaps
+from unit.examples import examples
 
 
 def test_times_of_the_monotonic_clock_become_those_of_the_epoch():
@@ -48,7 +49,7 @@ def missing(moments):
     return sum(gaps.missing(moment) for moment in moments)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(5)
 @given(
     st.floats(1, 500),
     st.lists(st.integers(0, 5), min_size=1, max_size=8),

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Conversion.Geometry import UnevenError, stacked
 from RealTimeImagingLib.Conversion.Headers import Common, Slice
 from RealTimeImagingLib.Conversion.Volumes import volumesOf
 from unit.converting import assertSameAtWorldPoints, convert, dicomFile, fromITK, one, series
+from unit.examples import examples
 from unit.test_Conversion import inOrder
 
-some = settings(max_examples=60, deadline=None)
 numbers = st.floats(-200, 200, allow_nan=False).map(lambda value: round(value, 3))
 
 
@@ -35,7 +35,7 @@ def rotation(a, b):
     return turn @ tip
 
 
-@some
+@examples(1.5)
 @given(
     order=st.permutations(range(7)),
     a=st.floats(0, 6.2),
@@ -57,7 +57,7 @@ def test_any_order_of_files_gives_the_order_of_places(order, a, b, step, origin)
     assert volume.warnings == []
 
 
-@some
+@examples(1.5)
 @given(gone=st.sets(st.integers(1, 18), min_size=1, max_size=4), step=st.sampled_from([0.01, 1.25, 7.0]))
 def test_missing_slices_are_told_from_uneven_ones(gone, step):
     there = [n for n in range(20) if n not in gone]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
@@ -17,8 +17,8 @@ from RealTimeImagingLib.Conversion.Headers import TAGS, Refused, Slice
 from RealTimeImagingLib.Conversion.Scan import scanFiles
 from RealTimeImagingLib.Conversion.Walker import Memory, OddError, ShortError, walk
 from unit.converting import dicomFile
+from unit.examples import examples
 
-some = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 WANTED = frozenset(TAGS.values())
 FILES = "CT_small MR_small MR_small_RLE MR_small_bigendian MR_small_implicit SC_rgb_rle_2frame examples_overlay rtdose"
 
@@ -82,7 +82,7 @@ def test_every_beginning_of_a_header_is_too_short(tmp_path, syntax):
             walk(data[:cut], WANTED, False)
 
 
-@some
+@examples(4)
 @given(
     changes=st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 255)), min_size=1, max_size=8),
     cut=st.integers(0, 6000),
@@ -103,7 +103,7 @@ def test_hostile_bytes_end_in_one_of_three_ways(tmp_path, changes, cut, name):
     assert not isinstance(one, Refused) or len(one.reason) > 10
 
 
-@some
+@examples(4)
 @given(data=st.binary(max_size=600))
 def test_any_bytes_behind_the_mark(data):
     with pytest.raises((ShortError, OddError)):
@@ -117,7 +117,7 @@ def outcome(data, whole, memory=None):
         return type(error)
 
 
-@settings(some, max_examples=60)
+@examples(1.5)
 @given(
     names=st.lists(st.sampled_from(FILES.split()), min_size=1, max_size=5),
     changes=st.lists(st.tuples(st.integers(132, 3000), st.integers(0, 255)), max_size=5),
@@ -135,7 +135,7 @@ def test_what_is_remembered_changes_nothing(names, changes, cut):
         assert outcome(bytes(data[:cut]), True, memory) == outcome(bytes(data[:cut]), True)
 
 
-@settings(some, max_examples=30)
+@examples(0.75)
 @given(numbers=st.lists(st.integers(0, 10**9), min_size=2, max_size=6), words=st.lists(st.text("ab ", max_size=9)))
 def test_values_of_other_lengths_are_found_with_what_is_remembered(tmp_path, numbers, words):
     memory = Memory(WANTED)

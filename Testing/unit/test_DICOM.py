@@ -10,7 +10,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -29,7 +29,6 @@ from unit.settling import (
     refusal,
 )
 
-some = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 DECODABLE = (
     "CT_small MR_small MR_small_RLE MR_small_bigendian MR_small_expb MR_small_implicit MR_small_jp2klossless "
     "MR_small_padded ExplVR_BigEnd SC_rgb_rle_16bit SC_rgb_small_odd SC_rgb_small_odd_big_endian SC_rgb_jpeg_dcmtk "
@@ -316,7 +315,6 @@ def test_an_element_that_declares_gigabytes_takes_no_memory(tmp_path):
     assert peak < 10 << 20
 
 
-@some
 @given(cut=st.floats(0, 1, exclude_max=True), name=st.sampled_from(["MR_small", "MR_small_RLE", "MR_small_implicit"]))
 def test_a_cut_file_is_never_taken_for_whole(tmp_path, cut, name):
     whole = withoutPadding(real(name))
@@ -324,7 +322,6 @@ def test_a_cut_file_is_never_taken_for_whole(tmp_path, cut, name):
     assertMissingWhenCut(tmp_path / "a.dcm", int(cut * len(whole)))
 
 
-@some
 @given(pieces=st.lists(st.integers(1, 900), max_size=8), name=st.sampled_from(["MR_small", "SC_rgb_rle_2frame"]))
 def test_a_growing_file_is_read_once_it_is_whole(tmp_path, pieces, name):
     whole = withoutPadding(real(name))
@@ -332,7 +329,6 @@ def test_a_growing_file_is_read_once_it_is_whole(tmp_path, pieces, name):
     assertGrows(tmp_path / "a.dcm", pieces)
 
 
-@some
 @given(
     changes=st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 255)), max_size=6),
     name=st.sampled_from(

@@ -6,13 +6,14 @@ import re
 import numpy as np
 import pydicom
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, RLELossless
 from RealTimeImagingLib.Conversion import convertFolder
 from RealTimeImagingLib.Formats.DICOM.Frames import FrameInfo, stacksOf
 from unit.converting import convert, fromUs, one
+from unit.examples import examples
 from unit.settling import assertHarmless, mutated, read, refusal
 from unit.test_DICOM import made
 
@@ -276,16 +277,13 @@ def test_a_copy_of_a_file_is_named_once(tmp_path):
     assert [(file["code"], file["path"]) for file in report.files] == [("duplicate", "b.dcm")]
 
 
-some = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     content, dimensions = SAYING["dimensions"]
     return enhanced(tmp_path_factory.mktemp("whole") / "a.dcm", RUN, content, echoes, dimensions).read_bytes()
 
 
-@some
+@examples(0.75)
 @given(changes=st.lists(st.tuples(st.integers(0, 6000), st.integers(0, 255)), min_size=1, max_size=6))
 def test_hostile_bytes_are_refused_in_words_and_are_one_row_of_the_report(tmp_path, whole, changes):
     data = mutated(whole, changes)

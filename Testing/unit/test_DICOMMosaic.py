@@ -13,7 +13,7 @@ import nibabel
 import numpy as np
 import pydicom
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from RealTimeImagingLib.Formats.DICOM.Mosaic import readCSA
@@ -26,7 +26,6 @@ with warnings.catch_warnings():
     from nibabel.nicom import csareader
     from nibabel.nicom.dicomwrappers import MosaicWrapper
 
-some = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 nicom = Path(nibabel.__file__).parent / "nicom" / "tests" / "data"
 
 
@@ -132,7 +131,6 @@ def orientations(draw):
     return first, second / np.linalg.norm(second)
 
 
-@some
 @given(
     slices=st.integers(1, 17),
     axes=orientations(),
@@ -212,20 +210,17 @@ def test_private_headers_equal_nibabels(name):
             assert value == other.strip() if isinstance(other, str) else float(value) == float(other)
 
 
-@some
 @given(changes=st.lists(st.tuples(st.integers(0, 11563), st.integers(0, 255)), max_size=8), cut=st.floats(0, 1))
 def test_a_damaged_private_header_does_no_harm(changes, cut):
     data = mutated((nicom / "csa2_b0.bin").read_bytes(), changes)
     readCSA(data[: int(cut * len(data))])
 
 
-@some
 @given(data=st.binary(max_size=300), version=st.sampled_from([b"", b"SV10\4\3\2\1"]))
 def test_any_private_header_does_no_harm(data, version):
     readCSA(version + data)
 
 
-@some
 @given(changes=st.lists(st.tuples(st.integers(0, 2200), st.integers(0, 255)), max_size=6))
 def test_hostile_bytes_do_no_harm(tmp_path, changes):
     header = csa(NumberOfImagesInMosaic=["5"], SliceNormalVector=["0", "0", "1"])
@@ -233,7 +228,6 @@ def test_hostile_bytes_do_no_harm(tmp_path, changes):
     assertHarmless(path, mutated(path.read_bytes(), changes))
 
 
-@some
 @given(cut=st.floats(0, 1, exclude_max=True))
 def test_a_cut_mosaic_is_never_taken_for_whole(tmp_path, cut):
     path = mosaic(tmp_path / "a.dcm", counted((5, 3, 4)), **placed())

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from RealTimeImagingLib.Formats.DICOM.Header import Header
 from RealTimeImagingLib.Formats.DICOM.SliceGroup import Assembly, Instance, Slice, missingPlaces
 from RealTimeImagingLib.Model.Frame import Image
+from unit.examples import examples
 
 OBLIQUE = np.array([[0.0, 0.6, 0.8], [1.0, 0.0, 0.0], [0.0, 0.8, -0.6]])
 """Directions of columns, rows and slices, as rows of an array."""
@@ -76,6 +77,7 @@ def run(places, first=1, **values):
     return [aSlice(place, first + index, **values) for index, place in enumerate(places)]
 
 
+@examples(2.5)
 @given(st.permutations(range(9)))
 def test_a_volume_has_come_with_the_slice_that_completes_the_number_in_the_header(order):
     slices = [aSlice(place * 3.0, place, slices=9) for place in order]
@@ -111,6 +113,7 @@ def test_a_place_that_is_taken_begins_the_next_time_point_and_the_third_comes_wi
     assert board.missing == [[], [], []]
 
 
+@examples(2.5)
 @given(st.integers(2, 5), st.integers(2, 6), st.booleans(), st.booleans(), st.randoms(use_true_random=False))
 def test_moments_that_are_told_are_never_mixed(moments, count, byPlace, shuffled, random_):
     """In any order of sending: by time, by place, or none."""
@@ -166,6 +169,7 @@ def test_a_single_slice_with_told_moments_is_shown_as_it_comes_after_the_first_s
     assert board.whys[-1] == "places"
 
 
+@examples(2.5)
 @given(st.sets(st.integers(1, 18), min_size=1, max_size=8))
 def test_what_is_missing_is_known_by_the_gaps(lost):
     places = [place for place in range(20) if place not in lost]
@@ -218,6 +222,7 @@ def test_the_first_slices_of_a_time_point_were_lost(moment, lost, slices, sign):
     assert len(found) == lost
 
 
+@examples(2.5)
 @given(st.permutations(range(7)))
 def test_slices_in_any_order_of_one_time_point_are_one_volume(order):
     """Numbered as they lie, whatever the order in which they come."""
@@ -286,6 +291,7 @@ def test_gaps(heights, missing):
     assert missingPlaces(heights, []) == missing
 
 
+@examples(2.5)
 @given(st.lists(st.floats(-1e6, 1e6), unique_by=lambda one: round(one, 2), max_size=30))
 def test_damaged_places_do_not_make_a_huge_volume(heights):
     found = missingPlaces(heights, [])

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate
@@ -20,8 +20,6 @@ from RealTimeImagingLib.Formats import openImageFile
 from RealTimeImagingLib.Model.Frame import checksum
 from unit.settling import assertGrows, assertHarmless, assertMissingWhenCut, assertSame, mutated, read, refusal
 from unit.test_DICOM import FRAMES, made, real
-
-some = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 COMPRESSED = {
     "JPEG Baseline": "SC_rgb_jpeg SC_rgb_jpeg_dcmtk SC_rgb_jpeg_lossy_gdcm SC_rgb_jpeg_app14_dcmd "
@@ -197,20 +195,17 @@ def test_a_deflated_file_is_the_plain_one(tmp_path, name):
     assertSame(read(deflated(plain, tmp_path / "a.dcm")), read(plain))
 
 
-@some
 @given(cut=st.floats(0, 1, exclude_max=True))
 def test_a_cut_deflated_file_is_never_taken_for_whole(tmp_path, cut):
     path = deflated(made(tmp_path / "plain.dcm", FRAMES), tmp_path / "a.dcm")
     assertMissingWhenCut(path, int(cut * path.stat().st_size))
 
 
-@some
 @given(pieces=st.lists(st.integers(1, 200), max_size=8))
 def test_a_growing_deflated_file_is_read_once_it_is_whole(tmp_path, pieces):
     assertGrows(deflated(made(tmp_path / "plain.dcm", FRAMES), tmp_path / "a.dcm"), pieces)
 
 
-@some
 @given(changes=st.lists(st.tuples(st.integers(0, 900), st.integers(0, 255)), max_size=6))
 def test_hostile_deflated_bytes_do_no_harm(tmp_path, changes):
     path = deflated(made(tmp_path / "plain.dcm", FRAMES), tmp_path / "a.dcm")

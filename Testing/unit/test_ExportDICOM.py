@@ -6,11 +6,12 @@ import numpy as np
 import pydicom
 import pytest
 import slicerhost
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Export.DICOMImages import frameSteps
 from RealTimeImagingLib.Formats.DICOM.Reader import DICOM
 from RealTimeImagingLib.Model.Errors import ExportError
+from unit.examples import examples
 from unit.exporting import (
     CINES,
     GEOMETRIES,
@@ -126,6 +127,7 @@ def test_regular_times_are_a_frame_time_and_others_a_vector(tmp_path):
         assert found == pytest.approx(times, abs=2e-6)
 
 
+@examples(2.5)
 @given(st.lists(st.floats(1e-5, 100), min_size=1, max_size=500))
 def test_the_sums_of_frame_steps_do_not_drift(gaps):
     times = np.cumsum([5.0, *gaps])
@@ -135,7 +137,6 @@ def test_the_sums_of_frame_steps_do_not_drift(gaps):
     assert np.abs(np.cumsum(np.array(steps, float)) / 1000 - (times - times[0])).max() < 1e-8
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     angles=st.tuples(*[st.floats(-np.pi, np.pi)] * 3),
     spacing=st.tuples(*[st.floats(0.01, 20)] * 3),

@@ -4,9 +4,10 @@ import json
 
 import pydicom
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Export.DICOMFields import CREATOR, GROUP, describe
+from unit.examples import examples
 from unit.exporting import save
 from unit.recordings import frame, record
 
@@ -142,7 +143,7 @@ NAMES = [
 ]
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(2)
 @given(st.dictionaries(st.sampled_from(NAMES), st.text(st.characters(exclude_categories=["Cs"]), max_size=80)))
 def test_any_text_makes_a_file_that_is_equal_when_it_is_read(tmp_path_factory, attributes):
     folder = tmp_path_factory.mktemp("any")

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import slicerhost
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Model.Errors import RealTimeImagingError
 from RealTimeImagingLib.Model.Frame import SCALAR_TYPES, Frame
+from unit.examples import examples
 from unit.exporting import GEOMETRIES, LPS, assertSame, fromNibabel, fromSimpleITK, save
 from unit.recordings import OBLIQUE, RIGHT_HANDED, START, InSlicer, frame, record
 
@@ -66,7 +67,7 @@ def test_one_frame_is_a_volume_that_slicer_opens(tmp_path, format_, shape, dtype
     assertSame(found, each)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(1.5)
 @given(
     turns=st.tuples(*[st.floats(-np.pi, np.pi)] * 3),
     spacing=st.tuples(*[st.floats(0.05, 20)] * 3),

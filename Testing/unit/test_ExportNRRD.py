@@ -7,12 +7,13 @@ import nrrd
 import numpy as np
 import pytest
 import slicerhost
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Export.Job import ExportJob, Snapshot
 from RealTimeImagingLib.Model.Errors import RealTimeImagingError
 from RealTimeImagingLib.Model.Frame import SCALAR_TYPES
 from RealTimeImagingLib.Recording import openRecording
+from unit.examples import examples
 from unit.exporting import GEOMETRIES, LPS, assertSame, fromSimpleITK, save
 from unit.recordings import OBLIQUE, RIGHT_HANDED, START, InSlicer, frame, record
 
@@ -134,7 +135,7 @@ def test_several_frames_are_no_volume(tmp_path):
         save("nrrd", tmp_path / "out", parts)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(1.5)
 @given(
     axes=st.lists(st.floats(-9, 9), min_size=9, max_size=9),
     origin=st.lists(st.floats(-1e4, 1e4), min_size=3, max_size=3),

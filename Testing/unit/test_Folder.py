@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.Sources.Source import Arrival
 from unit.conftest import Receiver, arrive, niftiFile, seriesFile, snapshot, sumOf
 from unit.converting import dicomFile
+from unit.examples import examples
 
 tells = pytest.mark.skipif(sys.platform not in ("linux", "win32"), reason="this system does not tell who writes")
 
@@ -35,7 +36,7 @@ def test_a_file_that_is_renamed_in_is_shown_at_the_first_look(receive, incoming)
     assert receiver.events == []
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(0.5)
 @given(data=st.data(), packed=st.booleans())
 def test_a_growing_file_is_shown_once_and_only_when_whole(tmp_path_factory, data, packed):
     folder, work = tmp_path_factory.mktemp("incoming"), tmp_path_factory.mktemp("work")
@@ -866,7 +867,7 @@ def test_read_gives_way_to_commands_after_a_while(receive, incoming):
     assert receiver.names == [f"{number}.nii" for number in range(20)]
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(0.5)
 @given(
     st.lists(
         st.tuples(

@@ -2,7 +2,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from RealTimeImagingLib.Model.Errors import FrameError
@@ -17,7 +17,6 @@ from RealTimeImagingLib.Model.Frame import (
     shownType,
 )
 
-few = settings(max_examples=40, deadline=None)
 PIXELS = np.zeros((2, 3, 4), np.int16)
 EDGES = [0, 2**53, 2**62, 2**63, 2**64]
 NEAR_EDGES = st.builds(
@@ -35,7 +34,6 @@ def integers(dtype):
 
 
 @pytest.mark.parametrize("dtype", ["<i8", ">i8", "<u8", ">u8"])
-@few
 @given(data=st.data())
 def test_64_bit_integers_are_exact_or_refused(dtype, data):
     values = data.draw(integers(np.dtype(dtype)))
@@ -94,7 +92,6 @@ def test_types_without_a_lossless_counterpart_are_refused(declared):
         shownType(declared)
 
 
-@few
 @given(
     arrays.arrays(
         st.sampled_from([np.dtype(name) for name in ("u1", ">i2", "<u2", ">f4", "f2", ">f8", "?", ">u4")]),
@@ -198,14 +195,12 @@ some = arrays.arrays(
 )
 
 
-@few
 @given(some, some)
 def test_checksums_are_equal_only_for_equal_pixels(one, other):
     same = one.dtype == other.dtype and one.shape == other.shape and np.array_equal(one, other)
     assert (checksum(one) == checksum(other)) is same
 
 
-@few
 @given(some, st.integers(0, 80))
 def test_checksums_see_every_byte(pixels, place):
     other = pixels.copy()
@@ -213,7 +208,6 @@ def test_checksums_see_every_byte(pixels, place):
     assert checksum(other) != checksum(pixels)
 
 
-@few
 @given(some)
 def test_checksums_see_values_not_memory(pixels):
     wide = np.zeros((*pixels.shape[:-1], 2 * pixels.shape[-1]), pixels.dtype)

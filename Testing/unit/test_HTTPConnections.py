@@ -11,11 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Sources.HTTP import Connections as HTTPConnections
 from RealTimeImagingLib.Sources.HTTP.Connections import FIRST, IDLE, LINGER, STALLED
 from unit.conftest import niftiFile, sumOf
+from unit.examples import examples
 from unit.linking import descriptors
 from unit.posting import Server, answersIn, ask, chunked, head, posted, rawQuery
 
@@ -329,7 +330,7 @@ def test_a_port_that_is_taken_is_waited_for(make):
 # ---- anything
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(1.5)
 @given(
     st.lists(
         st.one_of(

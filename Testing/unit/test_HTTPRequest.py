@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Model.Errors import RequestError
 from RealTimeImagingLib.Sources.HTTP.Request import FIELDS, HEAD_LIMIT, Answer, Parser
+from unit.examples import examples
 from unit.posting import chunked, head, posted
 
 
@@ -41,6 +42,7 @@ def refusal(data):
 BODIES = st.binary(max_size=3000)
 
 
+@examples(2.5)
 @given(st.lists(st.tuples(BODIES, st.integers(0, 700)), max_size=5), st.data())
 def test_requests_in_any_pieces(wanted, chance):
     """Bodies with a length and in chunks, one behind the other, however the bytes come."""
@@ -111,6 +113,7 @@ def test_what_is_no_request(data, status):
     assert refusal(data) == status
 
 
+@examples(2.5)
 @given(st.binary(max_size=2000), st.booleans())
 def test_any_bytes_are_a_request_or_refused(data, behindAHead):
     statuses = [200]

@@ -2,13 +2,13 @@ import gzip
 import zlib
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Formats.Inflate import ZLIB, Inflated
 from RealTimeImagingLib.Formats.Raw import allocate
 from RealTimeImagingLib.Model.Errors import NotAnImageError
+from unit.examples import examples
 
-some = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 CONTENT = bytes(range(256)) * 40
 LIMIT = 1 << 20
 
@@ -24,7 +24,7 @@ def content(inflated, size=None):
     return target.tobytes()
 
 
-@some
+@examples(1.5)
 @given(
     pieces=st.lists(st.integers(1, 400), max_size=30),
     members=st.integers(1, 4),

@@ -4,12 +4,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Sources.Checkpoint import FILES_NAME, NUMBERS_NAME, STATE_NAMES, Checkpoint, Verdict
+from unit.examples import examples
 from unit.recordings import filesOfAtMost
 
-some = settings(max_examples=25, deadline=None)
 A, B = ("/in/a.nii", (10, 1)), ("/in/b.nii", (20, 2))
 
 
@@ -242,7 +242,7 @@ def afterDeath(checkpoint, opened):
     return numbers, rejected, listed, done, left
 
 
-@some
+@examples(0.75)
 @given(st.lists(steps, max_size=25))
 def test_a_killed_process_loses_nothing(steps):
     with TemporaryDirectory() as folder, Checkpoint(folder) as checkpoint:
@@ -260,7 +260,7 @@ def files(folder):
     return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
 
 
-@some
+@examples(0.75)
 @given(st.lists(steps, max_size=10), st.sampled_from(["begin", "leave", "accept", *Verdict]), st.data())
 def test_a_write_that_a_death_cuts_has_happened_or_has_not(steps, last, data):
     """Whichever write is cut at whichever byte, the next process finds what was known before or after it."""
@@ -312,7 +312,7 @@ def test_a_listing_that_a_death_cuts_is_made_again(workFolder):
         assert done.items() <= dict([A, B]).items()
 
 
-@some
+@examples(0.75)
 @given(st.lists(steps, min_size=2, max_size=12), st.data())
 def test_lines_that_are_cut_spoil_none_that_follow(steps, data):
     with TemporaryDirectory() as folder:

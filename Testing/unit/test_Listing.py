@@ -2,7 +2,7 @@ import math
 import os
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Formats import stampOf
 from RealTimeImagingLib.Model.Files import naturalOrder
@@ -23,8 +23,6 @@ from RealTimeImagingLib.Sources.Folder.Listing import (
     versionOf,
 )
 from unit.conftest import Clock
-
-few = settings(max_examples=40, deadline=None)
 
 
 def everything(name):
@@ -75,7 +73,6 @@ def test_folders_come_one_after_the_other():
     assert natural(paths[::-1]) == paths
 
 
-@few
 @given(
     st.text("ab", max_size=3),
     st.lists(st.integers(0, 10**9), min_size=2, max_size=8, unique=True),
@@ -89,14 +86,12 @@ def test_numbers_in_equal_names_decide(start, numbers, end):
 any_name = st.text("aA01.٣ß²", max_size=4) | st.text(max_size=12)
 
 
-@few
 @given(any_name, any_name)
 def test_any_two_different_names_have_an_order(one, other):
     assert (naturalOrder(one) == naturalOrder(other)) is (one == other)
     assert (naturalOrder(one) < naturalOrder(other)) or (naturalOrder(other) < naturalOrder(one)) or one == other
 
 
-@few
 @given(st.lists(any_name, max_size=8, unique=True), st.randoms())
 def test_the_order_is_the_same_however_the_folder_lists_them(names, random):
     shuffled = random.sample(names, len(names))
@@ -134,7 +129,6 @@ def test_file_names_fit_a_pattern_of_stars_and_question_marks(pattern, fits, oth
 plain = st.text("aB[]!-.+ß1 ", min_size=1, max_size=6).filter(str.strip).map(str.strip)
 
 
-@few
 @given(plain, plain, plain)
 def test_all_other_signs_stand_for_themselves(one, other, rest):
     assert matcher(one)(one)
@@ -168,7 +162,6 @@ def test_the_series_is_taken_out_of_the_name(pattern, name, series):
     assert seriesOf(pattern)(name) == series
 
 
-@few
 @given(
     st.text("aB1.[(+", min_size=1, max_size=4),
     st.text("tT2.[*?é", min_size=1, max_size=4),

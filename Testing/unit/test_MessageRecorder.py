@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import slicerhost
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Model.Errors import RecordingError
 from RealTimeImagingLib.Recording import MessageRecorder, Origin, openMessages, openRecording, repair
 from RealTimeImagingLib.Recording.FrameTimes import LEAST_STEP
+from unit.examples import examples
 from unit.recordings import (
     START,
     bytesOf,
@@ -199,7 +200,7 @@ deviceTimes = st.none() | st.floats() | st.floats(0, 10) | st.sampled_from([5.0,
 kinds = st.sampled_from([("transform", "A"), ("transform", "B"), ("text", "A")])
 
 
-@settings(max_examples=60, deadline=None)
+@examples(1.5)
 @given(st.lists(st.tuples(kinds, moments, deviceTimes), min_size=1, max_size=40))
 def test_the_index_increases_for_each_device_and_slicer_reads_every_pose(slicer, tmp_path_factory, given):
     messages = [

@@ -3,7 +3,7 @@ import zlib
 import numpy as np
 import pytest
 import SimpleITK
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Formats import openImageFile
 from unit.settling import (
@@ -17,8 +17,6 @@ from unit.settling import (
     refusal,
 )
 from unit.test_NIfTI import affines, counted
-
-some = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def written(path, array, affine=None, packed=False):
@@ -40,7 +38,6 @@ def handmade(path, fields, data=b"", end="ElementDataFile = LOCAL\n"):
     return path
 
 
-@some
 @given(
     affine=affines(),
     dtype=st.sampled_from(["u1", "i1", "u2", "i2", "u4", "i4", "f4", "f8", "i8", "u8"]),
@@ -157,27 +154,23 @@ def test_another_beginning_is_refused(tmp_path):
     assert refusal(tmp_path / "a.mha").code == "not-an-image"
 
 
-@some
 @given(cut=st.floats(0, 1, exclude_max=True), packed=st.booleans())
 def test_a_cut_file_is_never_taken_for_whole(tmp_path, cut, packed):
     path = written(tmp_path / "a.mha", counted((5, 6, 7)), packed=packed)
     assertMissingWhenCut(path, int(cut * path.stat().st_size))
 
 
-@some
 @given(pieces=st.lists(st.integers(1, 300), max_size=12), packed=st.booleans())
 def test_a_growing_file_is_read_once_it_is_whole(tmp_path, pieces, packed):
     assertGrows(written(tmp_path / "a.mha", counted((5, 6, 7)), packed=packed), pieces)
 
 
-@some
 @given(changes=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=6), packed=st.booleans())
 def test_a_hostile_header_does_no_harm(tmp_path, changes, packed):
     data = written(tmp_path / "a.mha", counted((2, 3, 4)), packed=packed).read_bytes()
     assertHarmless(tmp_path / "b.mha", mutated(data, changes))
 
 
-@some
 @given(
     field=st.sampled_from(
         [

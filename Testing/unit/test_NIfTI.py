@@ -7,7 +7,7 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from nibabel.quaternions import quat2mat
 from RealTimeImagingLib.Formats import openImageFile
@@ -23,7 +23,6 @@ from unit.settling import (
     refusal,
 )
 
-some = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 nibabelData = Path(nibabel.__file__).parent / "tests" / "data"
 sharedData = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 TYPES = ["u1", "i1", "u2", "i2", "u4", "i4", "f4", "f8", "i8", "u8"]
@@ -70,7 +69,6 @@ def affines(draw):
     return affine
 
 
-@some
 @given(
     affine=affines(),
     dtype=st.sampled_from(TYPES),
@@ -88,7 +86,6 @@ def test_voxels_and_geometry_equal_nibabels(tmp_path, affine, dtype, order, form
     assert image.pixels.dtype == {"i8": "f8", "u8": "f8"}.get(dtype, dtype)
 
 
-@some
 @given(affine=affines(), form=st.sampled_from(["sform", "qform", "both"]))
 def test_every_voxel_lies_where_ITK_has_it(tmp_path, affine, form):
     path = written(tmp_path / "a.nii", counted((2, 3, 4)), affine, form=form)
@@ -238,14 +235,12 @@ def test_a_header_that_is_still_zero_is_missing(tmp_path):
     assertSentence(openImageFile(str(tmp_path / "a.nii")).missing())
 
 
-@some
 @given(cut=st.floats(0, 1, exclude_max=True), suffix=st.sampled_from([".nii", ".nii.gz"]))
 def test_a_cut_file_is_never_taken_for_whole(tmp_path, cut, suffix):
     path = written(tmp_path / ("a" + suffix), counted((5, 6, 7)))
     assertMissingWhenCut(path, int(cut * path.stat().st_size))
 
 
-@some
 @given(pieces=st.lists(st.integers(1, 700), max_size=12), suffix=st.sampled_from([".nii", ".nii.gz"]))
 def test_a_growing_file_is_read_once_it_is_whole(tmp_path, pieces, suffix):
     random = np.random.default_rng(1).integers(0, 999, (5, 6, 7, 2)).astype("i2")
@@ -301,7 +296,6 @@ def test_a_damaged_packed_file_is_refused(tmp_path):
     assert refusal(path).code == "not-an-image"
 
 
-@some
 @given(changes=st.lists(st.tuples(st.integers(0, 351), st.integers(0, 255)), max_size=8), packed=st.booleans())
 def test_a_hostile_header_does_no_harm(tmp_path, changes, packed):
     data = mutated(written(tmp_path / "a.nii", counted((2, 3, 4))).read_bytes(), changes)

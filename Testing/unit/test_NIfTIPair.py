@@ -8,7 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from nibabel.spm2analyze import Spm2AnalyzeImage
 from nibabel.spm99analyze import Spm99AnalyzeImage
@@ -28,7 +28,6 @@ from unit.settling import (
 )
 from unit.test_NIfTI import TYPES, affines, counted
 
-some = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 KINDS = {
     "single2": (nibabel.Nifti2Image, ".nii"),
     "packed2": (nibabel.Nifti2Image, ".nii.gz"),
@@ -74,7 +73,6 @@ def analyze(folder, array, kind="spm2", edit=None, order="<"):
 # ---- geometry and values
 
 
-@some
 @given(
     affine=affines(),
     dtype=st.sampled_from(TYPES),
@@ -101,7 +99,6 @@ def test_a_nearly_half_turn_of_double_precision_is_kept(tmp_path):
     np.testing.assert_allclose(image.ijkToRAS, affine, atol=1e-12)
 
 
-@some
 @given(affine=affines(), kind=st.sampled_from(["pair1", "packedPair1"]))
 def test_every_voxel_of_a_pair_lies_where_ITK_has_it(tmp_path, affine, kind):
     path = written(tmp_path, counted((2, 3, 4)), affine, kind)
@@ -157,7 +154,6 @@ def test_NIfTI_2_is_known_by_its_content(tmp_path):
 # ---- Analyze
 
 
-@some
 @given(
     kind=st.sampled_from(list(ANALYZE)),
     order=st.sampled_from("<>"),
@@ -240,7 +236,6 @@ def test_a_pair_is_whole_when_both_are_in_either_order(tmp_path, kind):
             (tmp_path / name).unlink()
 
 
-@some
 @given(
     kind=st.sampled_from(PAIRS),
     cuts=st.tuples(st.floats(0, 1), st.floats(0, 1)),
@@ -261,21 +256,18 @@ def test_a_cut_pair_is_never_taken_for_whole(tmp_path, kind, cuts):
         assertSentence(words)
 
 
-@some
 @given(cut=st.floats(0, 1, exclude_max=True), kind=st.sampled_from(["single2", "packed2"]))
 def test_a_cut_file_is_never_taken_for_whole(tmp_path, cut, kind):
     path = written(tmp_path, counted((5, 6, 7)), kind=kind)
     assertMissingWhenCut(path, int(cut * path.stat().st_size))
 
 
-@some
 @given(pieces=st.lists(st.integers(1, 700), max_size=12), kind=st.sampled_from(["single2", "packed2"]))
 def test_a_growing_file_is_read_once_it_is_whole(tmp_path, pieces, kind):
     random = np.random.default_rng(1).integers(0, 999, (5, 6, 7, 2)).astype("i2")
     assertGrows(written(tmp_path, random, kind=kind), pieces)
 
 
-@some
 @given(pieces=st.lists(st.integers(1, 300), max_size=9), kind=st.sampled_from(PAIRS))
 def test_a_growing_image_of_a_pair_is_read_once_it_is_whole(tmp_path, pieces, kind):
     header = written(tmp_path, np.random.default_rng(1).integers(0, 999, (5, 6, 7)).astype("i2"), kind=kind)
@@ -391,7 +383,6 @@ def test_what_is_no_image_is_refused_with_words(tmp_path, kind, offset, value, c
     assert refusal(path).code == code
 
 
-@some
 @given(
     changes=st.lists(st.tuples(st.integers(0, 543), st.integers(0, 255)), max_size=8),
     kind=st.sampled_from(["single2", "packed2", "pair1", "pair2", "spm2"]),

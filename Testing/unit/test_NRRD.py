@@ -5,7 +5,7 @@ import nrrd
 import numpy as np
 import pytest
 import SimpleITK
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Formats import openImageFile
 from unit.settling import (
@@ -20,7 +20,6 @@ from unit.settling import (
 )
 from unit.test_NIfTI import affines, counted
 
-some = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SIGNS = {"right-anterior-superior": (1, 1, 1), "LAS": (-1, 1, 1), "left-posterior-superior": (-1, -1, 1)}
 
 
@@ -37,7 +36,6 @@ def handmade(path, header, data=b""):
 BASE = ["type: uint8", "dimension: 3", "sizes: 4 3 2", "encoding: raw"]
 
 
-@some
 @given(
     affine=affines(),
     dtype=st.sampled_from(["u1", "i1", "u2", "i2", "u4", "i4", "f4", "f8", "i8", "u8"]),
@@ -63,7 +61,6 @@ def test_voxels_and_geometry_equal_pynrrds(tmp_path, affine, dtype, endian, enco
     np.testing.assert_allclose(image.ijkToRAS[:3, 3], header["space origin"] * signs)
 
 
-@some
 @given(affine=affines(), space=st.sampled_from(sorted(SIGNS)))
 def test_every_voxel_lies_where_ITK_has_it(tmp_path, affine, space):
     directions = {"space directions": affine[:3, :3].T, "space origin": affine[:3, 3]}
@@ -232,20 +229,17 @@ def test_another_beginning_is_refused(tmp_path):
     assert refusal(tmp_path / "a.nrrd").code == "not-an-image"
 
 
-@some
 @given(cut=st.floats(0, 1, exclude_max=True), encoding=st.sampled_from(["raw", "gzip"]))
 def test_a_cut_file_is_never_taken_for_whole(tmp_path, cut, encoding):
     path = written(tmp_path / "a.nrrd", counted((5, 6, 7)), encoding)
     assertMissingWhenCut(path, int(cut * path.stat().st_size))
 
 
-@some
 @given(pieces=st.lists(st.integers(1, 300), max_size=12), encoding=st.sampled_from(["raw", "gzip"]))
 def test_a_growing_file_is_read_once_it_is_whole(tmp_path, pieces, encoding):
     assertGrows(written(tmp_path / "a.nrrd", counted((5, 6, 7)), encoding), pieces)
 
 
-@some
 @given(changes=st.lists(st.tuples(st.integers(0, 500), st.integers(0, 255)), max_size=6))
 def test_a_hostile_header_does_no_harm(tmp_path, changes):
     directions = {"space directions": np.eye(3), "space origin": np.zeros(3), "Name": "value"}
@@ -253,7 +247,6 @@ def test_a_hostile_header_does_no_harm(tmp_path, changes):
     assertHarmless(tmp_path / "b.nrrd", mutated(data, changes))
 
 
-@some
 @given(
     field=st.sampled_from(
         [

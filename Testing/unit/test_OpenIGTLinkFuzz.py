@@ -1,7 +1,7 @@
 """Any message comes out as it went in, in any pieces; and no bytes do harm."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from RealTimeImagingLib.OpenIGTLink import (
@@ -40,11 +40,10 @@ from RealTimeImagingLib.OpenIGTLink import (
     packBuffers,
 )
 from RealTimeImagingLib.OpenIGTLink.Base import deviceName
+from unit.examples import examples
 from unit.settling import mutated
 from unit.test_OpenIGTLinkMessages import EXPECTED, typeOf
 from unit.wire import extended, fields, framed, give, giveInPieces
-
-some = settings(max_examples=80, deadline=None)
 
 GOOD = framed("STRING", b"\0\3\0\4good", device=b"Next")
 LIMIT = 1 << 20
@@ -199,7 +198,7 @@ def messages(draw):
     return message
 
 
-@some
+@examples(2)
 @given(sent=st.lists(messages(), min_size=1, max_size=3), pieces=st.lists(st.integers(0, 5000), max_size=10))
 def test_any_message_comes_out_as_it_went_in(sent, pieces):
     receiver = Receiver()
@@ -211,7 +210,7 @@ def test_any_message_comes_out_as_it_went_in(sent, pieces):
     assert (receiver.counts.messages, receiver.counts.bytes) == (len(sent), len(wire))
 
 
-@some
+@examples(2)
 @given(message=messages())
 def test_the_pieces_to_send_are_the_whole(message):
     assert b"".join(map(bytes, packBuffers(message))) == pack(message)
@@ -246,7 +245,7 @@ def assertGoesOn(data, pieces=()):
     assert not receiver.pending
 
 
-@settings(max_examples=200, deadline=None)
+@examples(5)
 @given(
     name=st.sampled_from(TYPES),
     body=st.binary(max_size=300),
@@ -257,7 +256,7 @@ def test_random_bytes_behind_a_good_header_do_no_harm(name, body, version, piece
     assertGoesOn(framed(name, body, version=version), pieces)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(5)
 @given(
     name=st.sampled_from(sorted(EXPECTED)),
     version=st.sampled_from([1, 2]),
@@ -272,13 +271,13 @@ def test_a_changed_content_with_a_right_checksum_does_no_harm(name, version, cha
         assertGoesOn(framed(typeOf(name), mutated(body, changes), version=version), pieces)
 
 
-@some
+@examples(2)
 @given(message=messages(), changes=st.lists(st.tuples(st.integers(0, 10_000), bytes8), min_size=1, max_size=4))
 def test_a_changed_message_does_no_harm(message, changes):
     assertHarmless(mutated(pack(message), changes) + GOOD)
 
 
-@some
+@examples(2)
 @given(
     message=messages(),
     changes=st.lists(st.tuples(st.integers(HEADER, 10_000), bytes8), min_size=1, max_size=4),
@@ -297,13 +296,13 @@ def test_a_changed_body_is_a_wrong_checksum_or_what_it_was(message, changes, pie
         assert first.code in ("wrong-crc", "malformed")
 
 
-@some
+@examples(2)
 @given(data=st.binary(max_size=500), pieces=st.lists(st.integers(0, 500), max_size=5))
 def test_random_bytes_do_no_harm(data, pieces):
     assertHarmless(data, pieces)
 
 
-@some
+@examples(2)
 @given(message=messages(), cut=st.floats(0, 1, exclude_max=True))
 def test_a_message_that_is_cut_is_never_taken_for_whole(message, cut):
     wire = pack(message)

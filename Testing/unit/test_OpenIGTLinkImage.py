@@ -6,14 +6,12 @@ import weakref
 import numpy as np
 import pyigtl.messages
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Model.Errors import WireError
 from RealTimeImagingLib.OpenIGTLink import ImageMessage, Problem, Receiver, pack
 from unit.test_NIfTI import affines, counted
 from unit.wire import framed, give, giveInPieces, imageContent, received, refused
-
-some = settings(max_examples=40, deadline=None)
 
 TYPES = ["u1", "i1", "u2", "i2", "u4", "i4", "f4", "f8"]
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -37,7 +35,6 @@ def addressOf(array):
     return array.__array_interface__["data"][0]
 
 
-@some
 @given(
     affine=affines(),
     dtype=st.sampled_from(TYPES),
@@ -62,7 +59,6 @@ def test_an_image_comes_as_it_was_sent(affine, dtype, components, coordinates, e
     assert addressOf(found.pixels) == addressOf(lender.lent[0])
 
 
-@some
 @given(
     affine=affines(),
     dtype=st.sampled_from(TYPES),

@@ -4,13 +4,12 @@ import imagecodecs
 import numpy as np
 import PIL.Image
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Formats import openImageFile
 from RealTimeImagingLib.Model.Frame import pictureToRAS
 from unit.settling import assertGrows, assertHarmless, assertMissingWhenCut, assertSame, mutated, read, refusal
 
-some = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 GREY = np.arange(20 * 30).reshape(20, 30)
 RGB = np.random.default_rng(1).integers(0, 255, (20, 30, 3)).astype(np.uint8)
 
@@ -205,20 +204,17 @@ def test_the_end_mark_proves_that_a_picture_is_whole(tmp_path):
     assert reader.sealed
 
 
-@some
 @given(cut=st.floats(0, 1, exclude_max=True), suffix=st.sampled_from([".png", ".jpg"]))
 def test_a_cut_file_is_never_taken_for_whole(tmp_path, cut, suffix):
     path = written(tmp_path / ("a" + suffix), PIL.Image.fromarray(RGB))
     assertMissingWhenCut(path, int(cut * path.stat().st_size))
 
 
-@some
 @given(pieces=st.lists(st.integers(1, 300), max_size=12), suffix=st.sampled_from([".png", ".jpg"]))
 def test_a_growing_file_is_read_once_it_is_whole(tmp_path, pieces, suffix):
     assertGrows(written(tmp_path / ("a" + suffix), PIL.Image.fromarray(RGB)), pieces)
 
 
-@some
 @given(
     changes=st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 255)), max_size=6),
     suffix=st.sampled_from([".png", ".jpg"]),

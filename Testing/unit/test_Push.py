@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Host import PushSender as FeedFile
 from RealTimeImagingLib.Host.PushSender import QUEUE_FRAMES, PushSender
@@ -17,6 +17,7 @@ from RealTimeImagingLib.Sources.Kinds import openSource
 from RealTimeImagingLib.Sources.Push import PushSettings
 from RealTimeImagingLib.Worker.Frames import FrameReceiver
 from unit.conftest import PROGRAM, Acquisition, sumOf, volume
+from unit.examples import examples
 
 
 def image(number, shape=(2, 3, 4)):
@@ -98,7 +99,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@examples(2)
 @given(steps)
 def test_whenever_the_process_dies_each_frame_comes_once_and_in_order(tmp_path_factory, steps):
     pipe, pushed, ordered = Pipe(tmp_path_factory.mktemp("push")), [], []

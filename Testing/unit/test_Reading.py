@@ -6,11 +6,12 @@ import os
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Model.Errors import RecordingError
 from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.Recording import checksums, noteChecksum, openRecording
+from unit.examples import examples
 from unit.recordings import START, assertHolds, frame, manifestOf, record
 
 FRAMES = [frame(number) for number in range(4)]
@@ -143,7 +144,7 @@ def test_a_header_that_ends_early_is_refused(recorded):
             openRecording(recorded)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(4)
 @given(data=st.data())
 def test_whatever_a_header_holds_it_opens_or_is_refused(recorded, data):
     with open(recorded, "rb") as file:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import slicerhost
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Model.Errors import RecordingError
 from RealTimeImagingLib.Recording import MessageRecorder, Origin, openMessages
@@ -146,7 +146,6 @@ def test_a_pose_with_the_time_of_the_image_is_the_one_that_is_shown(slicer, sequ
 rates = st.lists(st.floats(0.0004, 0.3), min_size=1, max_size=25)
 
 
-@settings(max_examples=40, deadline=None)
 @given(rates, rates, st.floats(0, 0.4), st.floats(0, 0.4))
 def test_any_rates_and_delays_give_the_pose_of_the_time(
     slicer, tmp_path_factory, imageSteps, poseSteps, imageDelay, poseDelay

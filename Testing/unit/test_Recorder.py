@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Model.Errors import RecordingError
 from RealTimeImagingLib.Model.Frame import SCALAR_TYPES
@@ -16,6 +16,7 @@ from RealTimeImagingLib.Recording import Recorder, freeName, openRecording
 from RealTimeImagingLib.Recording.Layout import fileName
 from RealTimeImagingLib.Recording.Part import MOST_FRAMES
 from unit.conftest import snapshot
+from unit.examples import examples
 from unit.recordings import OBLIQUE, RIGHT_HANDED, assertHolds, child, frame, manifestOf, record, recorder
 
 STRAIN = "BKS.Cg-Dock7m +/+ Leprdb/J"
@@ -280,7 +281,7 @@ def test_a_value_that_is_no_text_is_refused_with_words(tmp_path):
 attributes = st.dictionaries(st.from_regex(r"[A-Za-z0-9_.-]{1,20}", fullmatch=True), st.text(st.characters()))
 
 
-@settings(max_examples=60, deadline=None)
+@examples(1.5)
 @given(frameAttributes=attributes, values=st.lists(st.text(st.characters()), max_size=5))
 @example({"Strain": STRAIN}, [STRAIN, "Größe 5 µm, 鼠", "first\nsecond", '\r\n \\n \\ " \x00 \x85\u2028', "\udcff"])
 def test_every_text_comes_back_exactly(tmp_path_factory, frameAttributes, values):

@@ -4,17 +4,18 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Recording import Origin, openRecording
 from RealTimeImagingLib.Recording.FrameTimes import LEAST_STEP, SET_BACK, FrameTimes
+from unit.examples import examples
 from unit.recordings import START, frame, manifestOf, record, recorder
 
 moments = st.floats(0, 1e5)
 deviceTimes = st.none() | st.floats() | st.floats(0, 10) | st.sampled_from([5.0, 5.0 + LEAST_STEP, 1e300, -1e300])
 
 
-@settings(max_examples=100, deadline=None)
+@examples(2.5)
 @given(st.lists(st.tuples(moments, deviceTimes), min_size=1, max_size=30))
 @example([(0.0, 5.0), (1.0, 5.0), (2.0, 4.0), (3.0, float("nan")), (2.0, None), (9.0, 1e300), (10.0, 6.0)])
 def test_the_index_increases_whatever_the_clocks_say(tmp_path_factory, given):
@@ -150,7 +151,7 @@ def test_after_a_time_that_repeats_the_clock_counts_again_though_all_comes_late(
     first.finish()
 
 
-@settings(max_examples=100, deadline=None)
+@examples(2.5)
 @given(
     st.lists(
         st.tuples(st.integers(0, 2), st.floats(0.001, 1), st.floats(0, 0.2)),

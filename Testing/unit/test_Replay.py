@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Formats import Inflate as Streamed
 from RealTimeImagingLib.Recording import openRecording
@@ -633,7 +633,6 @@ def test_a_loop_that_is_recorded_has_times_that_increase_and_says_which_are_no_d
 # ---- any order of commands
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     packed=st.sampled_from(["raw", "gzip"]),
     kept=st.booleans(),

@@ -4,9 +4,10 @@ import math
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Sources.Replay.Playhead import Playhead
+from unit.examples import examples
 
 
 def take(playhead, now, most=1000):
@@ -211,7 +212,7 @@ commands = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@examples(8)
 @given(gaps=st.lists(st.floats(1e-5, 2.0), max_size=12), steps=st.lists(commands, max_size=30))
 def test_whatever_is_commanded_the_frames_are_a_consistent_walk(gaps, steps):
     times = [sum(gaps[:n]) for n in range(len(gaps) + 1)]

@@ -6,7 +6,7 @@ import os
 import nibabel
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Formats import Inflate as streamed
 from RealTimeImagingLib.Formats import openImageFile
@@ -15,6 +15,7 @@ from RealTimeImagingLib.Formats.Inflate import Streamed
 from RealTimeImagingLib.Formats.Raw import allocate
 from RealTimeImagingLib.Model.Errors import NotAnImageError
 from unit.conftest import niftiFile
+from unit.examples import examples
 from unit.replaying import pixelsOf, sequence
 from unit.test_DICOM import FRAMES, groups, made
 
@@ -167,7 +168,7 @@ def part(stream, start, size):
     return target.tobytes()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(1.5)
 @given(
     kept=st.booleans(),
     members=st.integers(1, 4),

@@ -3,10 +3,11 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Link.Ring import PAGE, SLOTS, Place, RingReader, RingWriter, ringPath
 from RealTimeImagingLib.Model.Errors import RingError
+from unit.examples import examples
 
 DTYPE = np.dtype(np.uint16)
 SHAPE = (1, 2, 3)
@@ -96,7 +97,7 @@ def assertIntact(model, reader):
         np.testing.assert_array_equal(memory, frame.reshape(-1).view(np.uint8))
 
 
-@settings(max_examples=60, deadline=None)
+@examples(1.5)
 @given(steps)
 def test_whatever_is_put_and_given_back_no_frame_is_overwritten_before_its_time(tmp_path_factory, steps):
     folder = tmp_path_factory.mktemp("ring")

@@ -3,7 +3,7 @@ import math
 import os
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Conversion import ConversionSettings
 from RealTimeImagingLib.Model.Errors import SettingsError
@@ -13,11 +13,11 @@ from RealTimeImagingLib.Sources.DICOM import DICOMSettings
 from RealTimeImagingLib.Sources.Folder import EXISTING, FolderSettings
 from RealTimeImagingLib.Sources.Push import PushSettings
 from RealTimeImagingLib.Sources.Replay import PACES, RATES, SPEEDS, ReplaySettings
+from unit.examples import examples
 
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.builds(
         FolderSettings,
@@ -35,7 +35,6 @@ def test_settings_survive_json(chosen):
     assert settingsFromJSON(json.loads(json.dumps(chosen.toJSON()))) == chosen
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.builds(
         ReplaySettings,
@@ -52,7 +51,7 @@ def test_those_of_a_replay_too(chosen):
     assert settingsFromJSON(json.loads(json.dumps(chosen.toJSON()))) == chosen
 
 
-@settings(max_examples=20, deadline=None)
+@examples(0.5)
 @given(st.builds(PushSettings, stream=text.filter(str.strip)))
 def test_those_of_frames_from_python_too(chosen):
     assert settingsFromJSON(json.loads(json.dumps(chosen.toJSON()))) == chosen
@@ -129,7 +128,7 @@ def test_a_path_with_a_nul_character_is_refused():
         FolderSettings("a\0b")
 
 
-@settings(max_examples=60, deadline=None)
+@examples(1.5)
 @given(
     st.lists(
         st.sampled_from(["/", " ", '"', "'", "a", "~", "file:", "//", "%20", ".", "..", "\\", "\t"]), max_size=8

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import PIL.Image
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Sources.Folder import Completeness as Settling
 from RealTimeImagingLib.Sources.Folder.Completeness import (
@@ -58,7 +58,6 @@ def test_a_file_that_is_not_there_is_gone(path):
     assert PendingFile(str(path), 0.0).look(0.0) == Gone()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(0, len(DATA)), max_size=8).map(sorted))
 def test_a_growing_file_is_whole_when_all_of_it_is_there_and_closed(path, sizes):
     path.unlink(missing_ok=True)

@@ -6,7 +6,7 @@ import sys
 import threading
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Link import Lines as StandardStreams
 from RealTimeImagingLib.Link.Lines import LineLogHandler, readLines
@@ -114,7 +114,6 @@ def test_a_library_that_logs_badly_is_not_stopped_by_it(capsys):
 # ---- reading
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.lists(st.binary(max_size=40).map(lambda line: line.replace(b"\n", b" "))), st.binary(max_size=9), st.data())
 def test_lines_are_read_whole_in_whatever_pieces_they_come(lines, rest, data):
     rest = rest.replace(b"\n", b" ")

@@ -1,9 +1,8 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Model.Statistics import KEPT, RATE_SECONDS, Spread, StreamCounts
 
-few = settings(max_examples=40, deadline=None)
 values = st.lists(st.floats(0, 1e6), min_size=1, max_size=60)
 
 
@@ -14,7 +13,6 @@ def test_without_values_there_is_no_spread():
     assert Spread().toJSON() == {"median": None, "p95": None, "max": None}
 
 
-@few
 @given(values)
 def test_a_spread_is_made_of_values_that_occurred_in_order(given_):
     spread = Spread()
@@ -58,7 +56,6 @@ def lives(draw):
     return [*steps, ("settle", received)]
 
 
-@few
 @given(lives())
 def test_received_is_shown_and_skipped_at_every_moment(steps):
     counts = StreamCounts()

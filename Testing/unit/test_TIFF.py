@@ -9,12 +9,13 @@ import PIL.Image
 import pytest
 import SimpleITK
 import tifffile
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Formats import openImageFile
 from RealTimeImagingLib.Model.Frame import pictureToRAS
 from RealTimeImagingLib.Sources.Folder.Completeness import PendingFile, Waiting, Whole
 from unit.conftest import arrive
+from unit.examples import examples
 from unit.settling import (
     assertGrows,
     assertHarmless,
@@ -26,7 +27,6 @@ from unit.settling import (
     refusal,
 )
 
-some = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 TYPES = ["u1", "i1", "u2", "i2", "u4", "i4", "f4", "f8", "f2", "i8", "u8"]
 SHOWN = {"f2": "f4", "i8": "f8", "u8": "f8"}
 RGB = np.random.default_rng(1).integers(0, 255, (20, 30, 3)).astype(np.uint8)
@@ -65,7 +65,6 @@ def fields(path, **values):
 # ---- values
 
 
-@some
 @given(
     dtype=st.sampled_from(TYPES),
     order=st.sampled_from("<>"),
@@ -382,7 +381,7 @@ def needed(path):
     return path
 
 
-def examples(folder):
+def filesByLayout(folder):
     """One file of each layout that programs write."""
     return {name: needed(path) for name, path in layouts(folder).items()}
 
@@ -409,17 +408,15 @@ def layouts(folder):
 KINDS = ["pillow", "lzw", "pages", "stack", "big", "tiles", "imagej", "ome"]
 
 
-@some
 @given(cut=st.floats(0, 1, exclude_max=True), kind=st.sampled_from(KINDS))
 def test_a_cut_file_is_never_taken_for_whole(tmp_path, cut, kind):
-    path = examples(tmp_path)[kind]
+    path = filesByLayout(tmp_path)[kind]
     assertMissingWhenCut(path, int(cut * path.stat().st_size))
 
 
-@some
 @given(pieces=st.lists(st.integers(1, 1500), max_size=12), kind=st.sampled_from(["pillow", "stack", "big", "imagej"]))
 def test_a_growing_file_is_read_once_it_is_whole(tmp_path, pieces, kind):
-    assertGrows(examples(tmp_path)[kind], pieces)
+    assertGrows(filesByLayout(tmp_path)[kind], pieces)
 
 
 def test_a_stack_that_is_written_page_by_page_is_shown_once_with_all_pages(tmp_path):
@@ -553,14 +550,13 @@ def test_a_packed_bomb_is_unpacked_no_further_than_declared(tmp_path):
     assert read(path)[0].pixels.shape == (1, 20, 30)
 
 
-@some
 @given(changes=st.lists(st.tuples(st.integers(0, 6000), st.integers(0, 255)), max_size=6), kind=st.sampled_from(KINDS))
 def test_hostile_bytes_do_no_harm(tmp_path, changes, kind):
-    data = mutated(examples(tmp_path)[kind].read_bytes(), changes)
+    data = mutated(filesByLayout(tmp_path)[kind].read_bytes(), changes)
     assertHarmless(tmp_path / "hostile.tif", data)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(4)
 @given(changes=st.lists(st.tuples(st.integers(0, 160), st.integers(0, 255)), min_size=1, max_size=4))
 def test_a_hostile_directory_does_no_harm(tmp_path, changes):
     path = made(tmp_path / "a.tif", [bytes(300)] * 2, 30, 20, rows=10)

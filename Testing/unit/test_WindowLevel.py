@@ -3,17 +3,15 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from RealTimeImagingLib.Model.Frame import SCALAR_TYPES
 from RealTimeImagingLib.Scene.WindowLevel import SAMPLES, FirstImages, windowLevel
 
-few = settings(max_examples=40, deadline=None)
 anything = arrays.arrays(st.sampled_from(SCALAR_TYPES), arrays.array_shapes(min_dims=3, max_dims=4, max_side=6))
 
 
-@few
 @given(anything)
 def test_it_is_finite_and_spans_something_or_there_is_none(pixels):
     with warnings.catch_warnings():
@@ -30,7 +28,6 @@ def test_it_is_finite_and_spans_something_or_there_is_none(pixels):
         assert values.min() <= level <= values.max()
 
 
-@few
 @given(anything, st.data())
 def test_how_the_values_lie_in_memory_makes_no_difference(pixels, data):
     expected = windowLevel(pixels)

@@ -1,14 +1,13 @@
 import nibabel
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from RealTimeImagingLib.Formats import openImageFile
 from RealTimeImagingLib.Model.Frame import SCALAR_TYPES, Image
 from RealTimeImagingLib.Simulator.Images import HEADER, niftiBytes
 
-few = settings(max_examples=40, deadline=None)
 AFFINE = np.array([[-2.0, 0.5, 0, 10], [0.5, 2.0, 0, -20], [0, 0, 4, 30.5], [0, 0, 0, 1]])
 
 shapes = arrays.array_shapes(min_dims=3, max_dims=3, max_side=5)
@@ -22,7 +21,6 @@ def loaded(data):
     return nibabel.Nifti1Image.from_bytes(data)
 
 
-@few
 @given(scalars, matrices)
 def test_nibabel_reads_the_same_values_at_the_same_places(pixels, rows):
     matrix = np.vstack([rows.astype(np.float64), (0, 0, 0, 1)])
@@ -33,7 +31,6 @@ def test_nibabel_reads_the_same_values_at_the_same_places(pixels, rows):
     np.testing.assert_allclose(found.header.get_zooms(), np.linalg.norm(rows[:, :3], axis=0), rtol=1e-6)
 
 
-@few
 @given(st.sampled_from([3, 4]), arrays.array_shapes(min_dims=3, max_dims=3, max_side=4), st.integers(0, 99))
 def test_nibabel_reads_the_same_colours(components, shape, seed):
     pixels = np.random.default_rng(seed).integers(0, 256, (*shape, components)).astype(np.uint8)
