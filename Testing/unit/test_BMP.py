@@ -4,17 +4,11 @@ import numpy as np
 import PIL.Image
 import pytest
 import SimpleITK
-from hypothesis import given
-from hypothesis import strategies as st
 from RealTimeImagingLib.Formats import openImageFile
 from RealTimeImagingLib.Model.Frame import pictureToRAS
 from unit.settling import (
-    assertGrows,
-    assertHarmless,
-    assertMissingWhenCut,
     assertSame,
     assertSentence,
-    mutated,
     read,
     refusal,
 )
@@ -96,19 +90,6 @@ def test_a_bmp_file_is_known_by_its_content(tmp_path):
     assertSame(read(path.rename(tmp_path / "camera")), expected)
 
 
-def test_a_bmp_file_proves_nothing(tmp_path):
-    reader = openImageFile(str(written(tmp_path / "a.bmp")))
-    assert reader.missing() is None
-    assert not reader.sealed
-
-
-def test_bytes_after_the_rows_do_not_matter(tmp_path):
-    path = written(tmp_path / "a.bmp")
-    expected = read(path)
-    path.write_bytes(path.read_bytes() + bytes(9))
-    assertSame(read(path), expected)
-
-
 @pytest.mark.parametrize("data", [b"", b"B", b"BM", bytes(2000)])
 def test_what_is_not_there_yet_is_missing(tmp_path, data):
     (tmp_path / "a.bmp").write_bytes(data)
@@ -135,23 +116,6 @@ def test_what_is_no_image_is_refused_with_words(tmp_path, offset, kinds, values,
 def test_runs_without_a_length_are_refused(tmp_path):
     path = patched(patched(runs(tmp_path / "a.bmp"), 34, "I", 0), 2, "I", 0)
     assert refusal(path).code == "damaged"
-
-
-@given(cut=st.floats(0, 1, exclude_max=True), kind=st.sampled_from(["1", "L", "RGB", "RGBA", "runs"]))
-def test_a_cut_file_is_never_taken_for_whole(tmp_path, cut, kind):
-    path = runs(tmp_path / "a.bmp") if kind == "runs" else written(tmp_path / "a.bmp", kind)
-    assertMissingWhenCut(path, int(cut * path.stat().st_size))
-
-
-@given(pieces=st.lists(st.integers(1, 300), max_size=12), kind=st.sampled_from(["1", "L", "RGB", "RGBA", "runs"]))
-def test_a_growing_file_is_read_once_it_is_whole(tmp_path, pieces, kind):
-    assertGrows(runs(tmp_path / "a.bmp") if kind == "runs" else written(tmp_path / "a.bmp", kind), pieces)
-
-
-@given(changes=st.lists(st.tuples(st.integers(0, 1200), st.integers(0, 255)), max_size=6), packed=st.booleans())
-def test_hostile_bytes_do_no_harm(tmp_path, changes, packed):
-    data = (runs(tmp_path / "a.bmp") if packed else written(tmp_path / "a.bmp", "P")).read_bytes()
-    assertHarmless(tmp_path / "b.bmp", mutated(data, changes))
 
 
 def handmade(path, bits, packing, rows, masks=b"", palette=b"", colours=0, size=(5, 3)):

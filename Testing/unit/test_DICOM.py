@@ -10,8 +10,6 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK
-from hypothesis import given
-from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
@@ -19,12 +17,8 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, RLELossless
 from RealTimeImagingLib.Formats import openImageFile
 from RealTimeImagingLib.Formats.DICOM.Geometry import seconds
 from unit.settling import (
-    assertGrows,
-    assertHarmless,
-    assertMissingWhenCut,
     assertSame,
     assertSameAtWorldPoints,
-    mutated,
     read,
     refusal,
 )
@@ -286,19 +280,8 @@ except NotAnImageError as error:
     assert syntax in words.stdout
 
 
-def test_only_encapsulated_pixels_prove_that_they_are_whole():
-    for name, sealed in (("MR_small", False), ("MR_small_RLE", True)):
-        reader = openImageFile(real(name))
-        assert reader.missing() is None
-        assert reader.sealed is sealed
-
-
 def test_fewer_pixels_than_declared_are_damage(tmp_path):
     assert refusal(made(tmp_path / "a.dcm", FRAMES, Rows=30)).code == "damaged"
-
-
-def test_more_than_the_limit_is_refused(tmp_path):
-    assert refusal(real("CT_small"), limit=1000).code == "too-large"
 
 
 def test_an_element_that_declares_gigabytes_takes_no_memory(tmp_path):
@@ -313,30 +296,6 @@ def test_an_element_that_declares_gigabytes_takes_no_memory(tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 10 << 20
-
-
-@given(cut=st.floats(0, 1, exclude_max=True), name=st.sampled_from(["MR_small", "MR_small_RLE", "MR_small_implicit"]))
-def test_a_cut_file_is_never_taken_for_whole(tmp_path, cut, name):
-    whole = withoutPadding(real(name))
-    (tmp_path / "a.dcm").write_bytes(whole)
-    assertMissingWhenCut(tmp_path / "a.dcm", int(cut * len(whole)))
-
-
-@given(pieces=st.lists(st.integers(1, 900), max_size=8), name=st.sampled_from(["MR_small", "SC_rgb_rle_2frame"]))
-def test_a_growing_file_is_read_once_it_is_whole(tmp_path, pieces, name):
-    whole = withoutPadding(real(name))
-    (tmp_path / "a.dcm").write_bytes(whole)
-    assertGrows(tmp_path / "a.dcm", pieces)
-
-
-@given(
-    changes=st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 255)), max_size=6),
-    name=st.sampled_from(
-        ["MR_small", "MR_small_RLE", "SC_rgb_rle_2frame", "SC_rgb_small_odd", "rtdose_rle", "CT_small"]
-    ),
-)
-def test_hostile_bytes_do_no_harm(tmp_path, changes, name):
-    assertHarmless(tmp_path / "a.dcm", mutated(Path(real(name)).read_bytes(), changes))
 
 
 def test_several_fragments_of_one_frame_are_joined(tmp_path):

@@ -7,12 +7,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Formats import openImageFile
 from unit.settling import (
-    assertGrows,
     assertHarmless,
-    assertMissingWhenCut,
     assertSameAtWorldPoints,
     assertSentence,
-    mutated,
     read,
     refusal,
 )
@@ -152,23 +149,6 @@ def test_what_is_no_image_is_refused_with_words(tmp_path, fields, code):
 def test_another_beginning_is_refused(tmp_path):
     (tmp_path / "a.mha").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(300))
     assert refusal(tmp_path / "a.mha").code == "not-an-image"
-
-
-@given(cut=st.floats(0, 1, exclude_max=True), packed=st.booleans())
-def test_a_cut_file_is_never_taken_for_whole(tmp_path, cut, packed):
-    path = written(tmp_path / "a.mha", counted((5, 6, 7)), packed=packed)
-    assertMissingWhenCut(path, int(cut * path.stat().st_size))
-
-
-@given(pieces=st.lists(st.integers(1, 300), max_size=12), packed=st.booleans())
-def test_a_growing_file_is_read_once_it_is_whole(tmp_path, pieces, packed):
-    assertGrows(written(tmp_path / "a.mha", counted((5, 6, 7)), packed=packed), pieces)
-
-
-@given(changes=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=6), packed=st.booleans())
-def test_a_hostile_header_does_no_harm(tmp_path, changes, packed):
-    data = written(tmp_path / "a.mha", counted((2, 3, 4)), packed=packed).read_bytes()
-    assertHarmless(tmp_path / "b.mha", mutated(data, changes))
 
 
 @given(

@@ -12,13 +12,8 @@ from hypothesis import strategies as st
 from nibabel.quaternions import quat2mat
 from RealTimeImagingLib.Formats import openImageFile
 from unit.settling import (
-    assertGrows,
-    assertHarmless,
-    assertMissingWhenCut,
-    assertSame,
     assertSameAtWorldPoints,
     assertSentence,
-    mutated,
     read,
     refusal,
 )
@@ -235,33 +230,6 @@ def test_a_header_that_is_still_zero_is_missing(tmp_path):
     assertSentence(openImageFile(str(tmp_path / "a.nii")).missing())
 
 
-@given(cut=st.floats(0, 1, exclude_max=True), suffix=st.sampled_from([".nii", ".nii.gz"]))
-def test_a_cut_file_is_never_taken_for_whole(tmp_path, cut, suffix):
-    path = written(tmp_path / ("a" + suffix), counted((5, 6, 7)))
-    assertMissingWhenCut(path, int(cut * path.stat().st_size))
-
-
-@given(pieces=st.lists(st.integers(1, 700), max_size=12), suffix=st.sampled_from([".nii", ".nii.gz"]))
-def test_a_growing_file_is_read_once_it_is_whole(tmp_path, pieces, suffix):
-    random = np.random.default_rng(1).integers(0, 999, (5, 6, 7, 2)).astype("i2")
-    assertGrows(written(tmp_path / ("a" + suffix), random), pieces)
-
-
-def test_only_a_packed_file_proves_that_it_is_whole(tmp_path):
-    for name, sealed in (("a.nii", False), ("a.nii.gz", True)):
-        reader = openImageFile(str(written(tmp_path / name, counted((2, 3, 4)))))
-        assert reader.missing() is None
-        assert reader.sealed is sealed
-
-
-def test_bytes_after_the_voxels_do_not_matter(tmp_path):
-    for name in ("a.nii", "a.nii.gz"):
-        path = written(tmp_path / name, counted((2, 3, 4)))
-        expected = read(path)
-        path.write_bytes(path.read_bytes() + b"rest")
-        assertSame(read(path), expected)
-
-
 @pytest.mark.parametrize(
     ("field", "code"),
     [
@@ -294,12 +262,6 @@ def test_a_damaged_packed_file_is_refused(tmp_path):
     assert refusal(path).code == "damaged"
     path.write_bytes(b"no gzip at all, but long enough to tell")
     assert refusal(path).code == "not-an-image"
-
-
-@given(changes=st.lists(st.tuples(st.integers(0, 351), st.integers(0, 255)), max_size=8), packed=st.booleans())
-def test_a_hostile_header_does_no_harm(tmp_path, changes, packed):
-    data = mutated(written(tmp_path / "a.nii", counted((2, 3, 4))).read_bytes(), changes)
-    assertHarmless(tmp_path / ("b.nii.gz" if packed else "b.nii"), gzip.compress(data) if packed else data)
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,9 @@ from RealTimeImagingLib.Formats import openImageFile
 from RealTimeImagingLib.Sources.Folder.Completeness import PendingFile, Waiting, Whole
 from unit.conftest import arrive
 from unit.settling import (
-    assertGrows,
-    assertHarmless,
-    assertMissingWhenCut,
     assertSame,
     assertSameAtWorldPoints,
     assertSentence,
-    mutated,
     read,
     refusal,
 )
@@ -256,18 +252,6 @@ def test_a_cut_pair_is_never_taken_for_whole(tmp_path, kind, cuts):
         assertSentence(words)
 
 
-@given(cut=st.floats(0, 1, exclude_max=True), kind=st.sampled_from(["single2", "packed2"]))
-def test_a_cut_file_is_never_taken_for_whole(tmp_path, cut, kind):
-    path = written(tmp_path, counted((5, 6, 7)), kind=kind)
-    assertMissingWhenCut(path, int(cut * path.stat().st_size))
-
-
-@given(pieces=st.lists(st.integers(1, 700), max_size=12), kind=st.sampled_from(["single2", "packed2"]))
-def test_a_growing_file_is_read_once_it_is_whole(tmp_path, pieces, kind):
-    random = np.random.default_rng(1).integers(0, 999, (5, 6, 7, 2)).astype("i2")
-    assertGrows(written(tmp_path, random, kind=kind), pieces)
-
-
 @given(pieces=st.lists(st.integers(1, 300), max_size=9), kind=st.sampled_from(PAIRS))
 def test_a_growing_image_of_a_pair_is_read_once_it_is_whole(tmp_path, pieces, kind):
     header = written(tmp_path, np.random.default_rng(1).integers(0, 999, (5, 6, 7)).astype("i2"), kind=kind)
@@ -381,19 +365,6 @@ def test_what_is_no_image_is_refused_with_words(tmp_path, kind, offset, value, c
     data[offset : offset + len(value)] = value
     path.write_bytes(data)
     assert refusal(path).code == code
-
-
-@given(
-    changes=st.lists(st.tuples(st.integers(0, 543), st.integers(0, 255)), max_size=8),
-    kind=st.sampled_from(["single2", "packed2", "pair1", "pair2", "spm2"]),
-)
-def test_a_hostile_header_does_no_harm(tmp_path, changes, kind):
-    array = counted((2, 3, 4))
-    path = analyze(tmp_path, array) if kind == "spm2" else written(tmp_path, array, kind=kind)
-    if kind == "packed2":
-        assertHarmless(path, gzip.compress(mutated(gzip.decompress(path.read_bytes()), changes)))
-    else:
-        assertHarmless(path, mutated(path.read_bytes(), changes))
 
 
 @pytest.mark.parametrize("kind", ["single2", "packed2", "pair1"])

@@ -9,12 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Formats import openImageFile
 from unit.settling import (
-    assertGrows,
     assertHarmless,
-    assertMissingWhenCut,
     assertSameAtWorldPoints,
     assertSentence,
-    mutated,
     read,
     refusal,
 )
@@ -227,24 +224,6 @@ def test_what_is_no_image_is_refused_with_words(tmp_path, header, code):
 def test_another_beginning_is_refused(tmp_path):
     (tmp_path / "a.nrrd").write_bytes(b"something else")
     assert refusal(tmp_path / "a.nrrd").code == "not-an-image"
-
-
-@given(cut=st.floats(0, 1, exclude_max=True), encoding=st.sampled_from(["raw", "gzip"]))
-def test_a_cut_file_is_never_taken_for_whole(tmp_path, cut, encoding):
-    path = written(tmp_path / "a.nrrd", counted((5, 6, 7)), encoding)
-    assertMissingWhenCut(path, int(cut * path.stat().st_size))
-
-
-@given(pieces=st.lists(st.integers(1, 300), max_size=12), encoding=st.sampled_from(["raw", "gzip"]))
-def test_a_growing_file_is_read_once_it_is_whole(tmp_path, pieces, encoding):
-    assertGrows(written(tmp_path / "a.nrrd", counted((5, 6, 7)), encoding), pieces)
-
-
-@given(changes=st.lists(st.tuples(st.integers(0, 500), st.integers(0, 255)), max_size=6))
-def test_a_hostile_header_does_no_harm(tmp_path, changes):
-    directions = {"space directions": np.eye(3), "space origin": np.zeros(3), "Name": "value"}
-    data = written(tmp_path / "a.nrrd", counted((2, 3, 4)), space="RAS", **directions).read_bytes()
-    assertHarmless(tmp_path / "b.nrrd", mutated(data, changes))
 
 
 @given(

@@ -4,11 +4,9 @@ import imagecodecs
 import numpy as np
 import PIL.Image
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from RealTimeImagingLib.Formats import openImageFile
 from RealTimeImagingLib.Model.Frame import pictureToRAS
-from unit.settling import assertGrows, assertHarmless, assertMissingWhenCut, assertSame, mutated, read, refusal
+from unit.settling import assertSame, read, refusal
 
 GREY = np.arange(20 * 30).reshape(20, 30)
 RGB = np.random.default_rng(1).integers(0, 255, (20, 30, 3)).astype(np.uint8)
@@ -75,14 +73,6 @@ def test_a_thumbnail_does_not_end_the_picture(tmp_path):
     data = path.read_bytes()
     path.write_bytes(data[:2] + b"\xff\xe1" + (2 + len(data)).to_bytes(2, "big") + data + data[2:-2])
     assert openImageFile(str(path)).missing() is not None
-
-
-@pytest.mark.parametrize("suffix", [".png", ".jpg"])
-def test_bytes_after_the_end_do_not_matter(tmp_path, suffix):
-    path = written(tmp_path / ("a" + suffix), PIL.Image.fromarray(RGB))
-    expected = read(path)
-    path.write_bytes(path.read_bytes() + bytes(9))
-    assertSame(read(path), expected)
 
 
 def test_a_picture_above_the_limit_is_refused_before_it_is_decoded(tmp_path):
@@ -196,32 +186,6 @@ def test_damaged_data_are_refused(tmp_path):
     data[60] ^= 0xFF
     path.write_bytes(data)
     assert refusal(path).code == "damaged"
-
-
-def test_the_end_mark_proves_that_a_picture_is_whole(tmp_path):
-    reader = openImageFile(str(written(tmp_path / "a.png", PIL.Image.fromarray(RGB))))
-    assert reader.missing() is None
-    assert reader.sealed
-
-
-@given(cut=st.floats(0, 1, exclude_max=True), suffix=st.sampled_from([".png", ".jpg"]))
-def test_a_cut_file_is_never_taken_for_whole(tmp_path, cut, suffix):
-    path = written(tmp_path / ("a" + suffix), PIL.Image.fromarray(RGB))
-    assertMissingWhenCut(path, int(cut * path.stat().st_size))
-
-
-@given(pieces=st.lists(st.integers(1, 300), max_size=12), suffix=st.sampled_from([".png", ".jpg"]))
-def test_a_growing_file_is_read_once_it_is_whole(tmp_path, pieces, suffix):
-    assertGrows(written(tmp_path / ("a" + suffix), PIL.Image.fromarray(RGB)), pieces)
-
-
-@given(
-    changes=st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 255)), max_size=6),
-    suffix=st.sampled_from([".png", ".jpg"]),
-)
-def test_hostile_bytes_do_no_harm(tmp_path, changes, suffix):
-    data = written(tmp_path / ("a" + suffix), PIL.Image.fromarray(RGB)).read_bytes()
-    assertHarmless(tmp_path / ("b" + suffix), mutated(data, changes))
 
 
 def test_a_lossless_jpeg_is_exact_where_it_can_be_decoded(tmp_path):

@@ -17,9 +17,7 @@ from RealTimeImagingLib.Sources.Folder.Completeness import PendingFile, Waiting,
 from unit.conftest import arrive
 from unit.examples import examples
 from unit.settling import (
-    assertGrows,
     assertHarmless,
-    assertMissingWhenCut,
     assertSame,
     assertSentence,
     mutated,
@@ -381,42 +379,28 @@ def needed(path):
     return path
 
 
-def filesByLayout(folder):
-    """One file of each layout that programs write."""
-    return {name: needed(path) for name, path in layouts(folder).items()}
+LAYOUTS = {
+    "pillow": lambda folder: saved(folder / "pillow.tif", PIL.Image.fromarray(RGB)),
+    "lzw": lambda folder: saved(folder / "lzw.tif", PIL.Image.fromarray(RGB), compression="tiff_lzw"),
+    "pages": lambda folder: saved(
+        folder / "pages.tif",
+        PIL.Image.fromarray(GREY.astype(np.uint8)),
+        save_all=True,
+        append_images=[PIL.Image.fromarray(GREY.astype(np.uint8)[::-1])],
+        compression="tiff_adobe_deflate",
+    ),
+    "stack": lambda folder: written(folder / "stack.tif", STACK),
+    "big": lambda folder: written(folder / "big.tif", STACK, bigtiff=True, byteorder=">"),
+    "tiles": lambda folder: written(folder / "tiles.tif", STACK[0], tile=(16, 16), compression="zlib"),
+    "imagej": lambda folder: written(folder / "imagej.tif", STACK, imagej=True),
+    "ome": lambda folder: written(folder / "a.ome.tif", STACK, metadata={"axes": "ZYX"}),
+}
+"""The layouts that programs write."""
 
 
-def layouts(folder):
-    return {
-        "pillow": saved(folder / "pillow.tif", PIL.Image.fromarray(RGB)),
-        "lzw": saved(folder / "lzw.tif", PIL.Image.fromarray(RGB), compression="tiff_lzw"),
-        "pages": saved(
-            folder / "pages.tif",
-            PIL.Image.fromarray(GREY.astype(np.uint8)),
-            save_all=True,
-            append_images=[PIL.Image.fromarray(GREY.astype(np.uint8)[::-1])],
-            compression="tiff_adobe_deflate",
-        ),
-        "stack": written(folder / "stack.tif", STACK),
-        "big": written(folder / "big.tif", STACK, bigtiff=True, byteorder=">"),
-        "tiles": written(folder / "tiles.tif", STACK[0], tile=(16, 16), compression="zlib"),
-        "imagej": written(folder / "imagej.tif", STACK, imagej=True),
-        "ome": written(folder / "a.ome.tif", STACK, metadata={"axes": "ZYX"}),
-    }
-
-
-KINDS = ["pillow", "lzw", "pages", "stack", "big", "tiles", "imagej", "ome"]
-
-
-@given(cut=st.floats(0, 1, exclude_max=True), kind=st.sampled_from(KINDS))
-def test_a_cut_file_is_never_taken_for_whole(tmp_path, cut, kind):
-    path = filesByLayout(tmp_path)[kind]
-    assertMissingWhenCut(path, int(cut * path.stat().st_size))
-
-
-@given(pieces=st.lists(st.integers(1, 1500), max_size=12), kind=st.sampled_from(["pillow", "stack", "big", "imagej"]))
-def test_a_growing_file_is_read_once_it_is_whole(tmp_path, pieces, kind):
-    assertGrows(filesByLayout(tmp_path)[kind], pieces)
+def layout(name, folder):
+    """A file of one of LAYOUTS."""
+    return needed(LAYOUTS[name](folder))
 
 
 def test_a_stack_that_is_written_page_by_page_is_shown_once_with_all_pages(tmp_path):
@@ -461,12 +445,6 @@ def test_a_folder_shows_a_preallocated_file_once_and_only_when_it_is_closed(rece
     receiver.run(2)
     assert receiver.names == ["a.tif", "b.tif"]
     assert receiver.codes == []
-
-
-def test_a_tiff_file_proves_nothing(tmp_path):
-    reader = openImageFile(str(written(tmp_path / "a.tif", STACK)))
-    assert reader.missing() is None
-    assert not reader.sealed
 
 
 @pytest.mark.parametrize("data", [b"", bytes(100), b"II", b"II*\0", b"II*\0\0\0\0\0", b"MM\0+\0\x08"])
@@ -531,10 +509,6 @@ def test_pages_in_a_circle_are_refused(tmp_path):
     assert refusal(path).code == "damaged"
 
 
-def test_more_than_the_limit_is_refused(tmp_path):
-    assert refusal(written(tmp_path / "a.tif", STACK), limit=4000).code == "too-large"
-
-
 def test_pages_that_share_their_pixels_take_no_more_than_the_limit(tmp_path):
     description = b"ImageJ=1.53\nimages=9999999\nslices=9999999\n\0"
     path = made(tmp_path / "a.tif", [bytes(1)], 1, 1, t270=(7, list(description)))
@@ -548,12 +522,6 @@ def test_a_packed_bomb_is_unpacked_no_further_than_declared(tmp_path):
 
     path = made(tmp_path / "a.tif", [zlib.compress(bytes(50 << 20), 9)], 30, 20, compression=8)
     assert read(path)[0].pixels.shape == (1, 20, 30)
-
-
-@given(changes=st.lists(st.tuples(st.integers(0, 6000), st.integers(0, 255)), max_size=6), kind=st.sampled_from(KINDS))
-def test_hostile_bytes_do_no_harm(tmp_path, changes, kind):
-    data = mutated(filesByLayout(tmp_path)[kind].read_bytes(), changes)
-    assertHarmless(tmp_path / "hostile.tif", data)
 
 
 @examples(4)
