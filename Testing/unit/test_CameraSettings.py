@@ -2,42 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from RealTimeImagingLib.Model.Errors import SettingsError
 from RealTimeImagingLib.Sources import settingsFromJSON
-from RealTimeImagingLib.Sources.Camera import FLIPS, ROTATIONS, CameraSettings
-from unit.examples import examples
-
-size = st.integers(1, 4000)
-
-
-@examples(1.5)
-@given(
-    st.builds(
-        CameraSettings,
-        device=st.integers(0, 99) | st.sampled_from(["a.mp4", "/dev/video3", "rtsp://camera/live", " 7 "]),
-        width=size,
-        height=size,
-        rate=st.floats(0, 1000),
-        codec=st.sampled_from(["", "MJPG", "YUYV", "Y16 "]),
-        backend=st.sampled_from(["", "V4L2"]),
-        colour=st.booleans(),
-        crop=st.tuples(*4 * [st.integers(0, 900)]),
-        rotate=st.sampled_from(ROTATIONS),
-        flip=st.sampled_from(FLIPS),
-        spacing=st.floats(0.001, 10) | st.tuples(st.floats(0.001, 10), st.floats(0.001, 10)),
-        loop=st.booleans(),
-        realTime=st.booleans(),
-        stream=st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip),
-    )
-)
-def test_settings_survive_json(chosen):
-    assert settingsFromJSON(json.loads(json.dumps(chosen.toJSON()))) == chosen
+from RealTimeImagingLib.Sources.Camera import CameraSettings
 
 
 @pytest.mark.parametrize(

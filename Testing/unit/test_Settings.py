@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 import os
@@ -8,52 +9,111 @@ from hypothesis import strategies as st
 from RealTimeImagingLib.Conversion import ConversionSettings
 from RealTimeImagingLib.Model.Errors import SettingsError
 from RealTimeImagingLib.Model.Settings import typedPath
-from RealTimeImagingLib.Sources import settingsFromJSON
+from RealTimeImagingLib.Sources import KINDS, settingsFromJSON
+from RealTimeImagingLib.Sources.Camera import FLIPS, ROTATIONS, CameraSettings
 from RealTimeImagingLib.Sources.DICOM import DICOMSettings
 from RealTimeImagingLib.Sources.Folder import EXISTING, FolderSettings
+from RealTimeImagingLib.Sources.HTTP import HTTPSettings
+from RealTimeImagingLib.Sources.OpenIGTLink import ENGINES, ROLES, OpenIGTLinkSettings
 from RealTimeImagingLib.Sources.Push import PushSettings
 from RealTimeImagingLib.Sources.Replay import PACES, RATES, SPEEDS, ReplaySettings
 from unit.examples import examples
 
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
+path = text.map(lambda name: os.path.join(os.sep, "no-such-folder", name))
+stream = text.filter(str.strip)
+port = st.integers(1, 65535)
+allowed = st.lists(st.sampled_from(["10.0.0.7", "10.0.0.0/24", "::1"])).map(tuple)
+sizeLimit = st.integers(1 << 10, 1 << 36)
+seconds = st.floats(0.1, 86400)
+side = st.integers(1, 4000)
+millimetres = st.floats(0.001, 10)
+
+SETTINGS = {
+    FolderSettings: {
+        "folder": path,
+        "pattern": text.filter(lambda pattern: pattern.strip(" ;,")),
+        "subfolders": st.booleans(),
+        "existing": st.sampled_from(EXISTING),
+        "seriesPattern": st.just("") | text.map(lambda part: part.replace("{series}", "") + "_{series}"),
+        "incompleteAfter": st.floats(0.001, 1e6),
+        "completeAfter": seconds,
+        "stream": stream,
+    },
+    ReplaySettings: {
+        "file": path,
+        "pace": st.sampled_from(PACES),
+        "speed": st.floats(*SPEEDS),
+        "rate": st.floats(*RATES) | st.integers(1, 10_000),
+        "loop": st.booleans(),
+        "paused": st.booleans(),
+        "stream": stream,
+    },
+    PushSettings: {"stream": stream},
+    OpenIGTLinkSettings: {
+        "role": st.sampled_from(ROLES),
+        "host": st.sampled_from(["127.0.0.1", "scanner", "[::1]:18945", "igtl://10.0.0.7:18944"]),
+        "port": port,
+        "stream": stream,
+        "allowed": allowed,
+        "checkCRC": st.booleans(),
+        "sizeLimit": sizeLimit,
+        "silentAfter": seconds,
+        "ask": st.lists(st.sampled_from(["STT_TDATA", "GET_STATUS"])).map(tuple),
+        "version": st.sampled_from([1, 2]),
+        "engine": st.sampled_from(ENGINES),
+    },
+    HTTPSettings: {
+        "host": st.sampled_from(["127.0.0.1", "0.0.0.0"]),
+        "port": port | st.just(0),
+        "stream": stream,
+        "token": st.just("") | st.from_regex(r"[A-Za-z0-9._~+/-]{16,200}=*", fullmatch=True),
+        "allowed": allowed,
+        "sizeLimit": sizeLimit,
+    },
+    CameraSettings: {
+        "device": st.integers(0, 99) | st.sampled_from(["a.mp4", "/dev/video3", "rtsp://camera/live", " 7 "]),
+        "width": side,
+        "height": side,
+        "rate": st.floats(0, 1000),
+        "codec": st.sampled_from(["", "MJPG", "YUYV", "Y16 "]),
+        "backend": st.sampled_from(["", "V4L2"]),
+        "colour": st.booleans(),
+        "crop": st.tuples(*4 * [st.integers(0, 900)]),
+        "rotate": st.sampled_from(ROTATIONS),
+        "flip": st.sampled_from(FLIPS),
+        "spacing": millimetres | st.tuples(millimetres, millimetres),
+        "loop": st.booleans(),
+        "realTime": st.booleans(),
+        "stream": st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip),
+    },
+    DICOMSettings: {
+        "folder": path,
+        "aeTitle": st.sampled_from(["SLICER", "a", "16 LETTERS OR 16"]),
+        "host": st.sampled_from(["127.0.0.1", "0.0.0.0"]),
+        "port": port | st.just(0),
+        "allowed": allowed,
+        "callers": st.lists(st.sampled_from(["SCANNER", "PACS"])).map(tuple),
+        "checkCalled": st.booleans(),
+        "growing": st.booleans(),
+        "completeAfter": seconds,
+        "sizeLimit": sizeLimit,
+        "stream": stream,
+    },
+}
+"""Values of every setting of every kind of source."""
 
 
-@given(
-    st.builds(
-        FolderSettings,
-        folder=text.map(lambda name: os.path.join(os.sep, "no-such-folder", name)),
-        pattern=text.filter(lambda pattern: pattern.strip(" ;,")),
-        subfolders=st.booleans(),
-        existing=st.sampled_from(EXISTING),
-        seriesPattern=st.just("") | text.map(lambda part: part.replace("{series}", "") + "_{series}"),
-        incompleteAfter=st.floats(0.001, 1e6),
-        completeAfter=st.floats(0.1, 86400),
-        stream=text.filter(str.strip),
-    )
-)
-def test_settings_survive_json(chosen):
-    assert settingsFromJSON(json.loads(json.dumps(chosen.toJSON()))) == chosen
+def test_every_setting_of_every_source_is_tried():
+    assert set(SETTINGS) == set(KINDS.values())
+    for made, values in SETTINGS.items():
+        assert set(values) == {field.name for field in dataclasses.fields(made)}
 
 
-@given(
-    st.builds(
-        ReplaySettings,
-        file=text.map(lambda name: os.path.join(os.sep, "no-such-folder", name)),
-        pace=st.sampled_from(PACES),
-        speed=st.floats(*SPEEDS),
-        rate=st.floats(*RATES) | st.integers(1, 10_000),
-        loop=st.booleans(),
-        paused=st.booleans(),
-        stream=text.filter(str.strip),
-    )
-)
-def test_those_of_a_replay_too(chosen):
-    assert settingsFromJSON(json.loads(json.dumps(chosen.toJSON()))) == chosen
-
-
-@examples(0.5)
-@given(st.builds(PushSettings, stream=text.filter(str.strip)))
-def test_those_of_frames_from_python_too(chosen):
+@pytest.mark.parametrize("kind", KINDS)
+@given(data=st.data())
+def test_settings_survive_json(kind, data):
+    chosen = data.draw(st.builds(KINDS[kind], **SETTINGS[KINDS[kind]]))
     assert settingsFromJSON(json.loads(json.dumps(chosen.toJSON()))) == chosen
 
 
