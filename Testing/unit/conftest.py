@@ -6,7 +6,6 @@ import importlib.abc
 import json
 import os
 import queue
-import subprocess
 import sys
 import threading
 import time
@@ -26,6 +25,7 @@ from RealTimeImagingLib.Sources.Checkpoint import Checkpoint
 from RealTimeImagingLib.Sources.Folder import FolderSettings
 from RealTimeImagingLib.Sources.Folder.Source import FolderSource
 from RealTimeImagingLib.Worker import __file__ as acquisitionPackage
+from unit import processes
 
 PROGRAM = Path(acquisitionPackage).with_name("__main__.py")
 
@@ -169,13 +169,7 @@ class Acquisition:
         self._ring = RingReader(self.folders, ringName)
         writeHolder(self.folders[-1], ringName)
         self._queue = queue.Queue()
-        self.process = subprocess.Popen(
-            [sys.executable, "-u", str(program)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-        )
+        self.process = processes.start(program)
         self.process.stdin.write(Start(settings.toJSON(), self.folders, ringName).toLine())
         self._reading = threading.Thread(target=self._read, daemon=True)
 

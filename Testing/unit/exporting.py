@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import nibabel
@@ -17,6 +15,7 @@ from RealTimeImagingLib.Export import __file__ as exportPackage
 from RealTimeImagingLib.Export.Job import ExportJob, Work
 from RealTimeImagingLib.Export.Worker import export
 from RealTimeImagingLib.Model.Frame import Frame
+from unit import processes
 from unit.recordings import LEFT_HANDED, OBLIQUE, RIGHT_HANDED, frame, record
 
 GEOMETRIES = {
@@ -186,14 +185,7 @@ class Program:
     """The export process, spoken to as Slicer's side does."""
 
     def __init__(self, job, program=PROGRAM, **options):
-        self.process = subprocess.Popen(
-            [sys.executable, "-u", str(program)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            **options,
-        )
+        self.process = processes.start(program, **options)
         self.lines = []
         self.process.stdin.write(json.dumps(job.toJSON() if isinstance(job, ExportJob) else job).encode() + b"\n")
 

@@ -6,7 +6,6 @@ import contextlib
 import json
 import math
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 from RealTimeImagingLib.Model.DeviceMessage import DeviceMessage
 from RealTimeImagingLib.Model.Frame import Frame
 from RealTimeImagingLib.Recording import MessageRecorder, Recorder, openRecording, repair, unfinished
+from unit import processes
 
 START = 1_700_000_000.0
 RIGHT_HANDED = np.array([[-0.5, 0, 0, 10.25], [0, -0.6, 0, -20.5], [0, 0, 2.0, 1 / 3], [0, 0, 0, 1]])
@@ -116,14 +116,7 @@ def manifestOf(path):
 
 def child(*command):
     """A Python process that can import what this one can."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.Popen(
-        [sys.executable, *map(str, command)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=environment,
-        text=True,
-    )
+    return processes.start(*command, text=True, environment={"PYTHONPATH": os.pathsep.join(sys.path)})
 
 
 def bytesOf(folder):

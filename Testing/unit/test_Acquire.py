@@ -23,6 +23,7 @@ from RealTimeImagingLib.Sources.Camera import CameraSettings
 from RealTimeImagingLib.Sources.Folder import FolderSettings
 from RealTimeImagingLib.Sources.OpenIGTLink import BroadcastSettings, OpenIGTLinkSettings
 from RealTimeImagingLib.Sources.Replay import ReplaySettings
+from unit import processes
 from unit.conftest import arrive, niftiFile, seriesFile, sumOf, volume
 from unit.linking import Link, freePort
 
@@ -119,16 +120,11 @@ class Program:
     """The program, with what it writes."""
 
     def __init__(self, *arguments, command=(str(PROGRAM),)):
-        environment = {**os.environ, "PYTHONPATH": str(PROGRAM.parents[1]) if "-m" in command else ""}
+        environment = {"PYTHONPATH": str(PROGRAM.parents[1]) if "-m" in command else ""}
         self.lines = []
         self._queue = queue.Queue()
-        self.process = subprocess.Popen(
-            [sys.executable, *command, *map(str, arguments)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
+        fresh = "-m" in command
+        self.process = processes.start(*command, *arguments, text=True, environment=environment, fresh=fresh)
         self._reading = threading.Thread(target=self._read, daemon=True)
         self._reading.start()
 

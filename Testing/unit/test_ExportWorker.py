@@ -36,7 +36,7 @@ def large(tmp_path_factory):
 @pytest.mark.parametrize("case", FORMATS)
 def test_it_says_its_number_and_at_last_what_it_made(tmp_path, case):
     job = recorded(tmp_path, case)
-    made = Program(job)
+    made = Program(job, fresh=True)
     last = made.end()
     assert made.lines[0] == {"pid": made.process.pid}
     assert last["done"]
@@ -61,7 +61,7 @@ def test_it_tells_how_far_it_is_at_least_four_times_a_second(tmp_path, large):
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is measured in another way there")
 @pytest.mark.parametrize("format_", ["seq.nrrd", "nii.gz", "dicom"])
 def test_memory_does_not_grow_with_the_recording(tmp_path, large, format_):
-    made = Program(ExportJob(format_, str(tmp_path / "out"), (large,)))
+    made = Program(ExportJob(format_, str(tmp_path / "out"), (large,)), fresh=True)
     most = [0]
     while (line := made.next()) is not None:
         if line.get("words", "").startswith("Comparing frame"):
@@ -186,12 +186,9 @@ def test_a_folder_that_may_not_be_written_is_told(case):
 @pytest.mark.parametrize("case", FORMATS)
 def test_a_disk_that_becomes_full_is_told_and_nothing_is_left(tmp_path, case):
     """A limit for the size of a file stands for the disk: the write fails in its midst."""
-    import resource
-
     job = recorded(tmp_path, case)
     before = listing(tmp_path)
-    limit = 400
-    made = Program(job, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    made = Program(job, limit=400)
     words = made.end()["failed"]
     assert "File too large" in words
     assert listing(tmp_path) == before

@@ -1,0 +1,218 @@
+"""Python programs in processes of their own, which start in milliseconds.
+
+On Linux a prepared process, which has imported NumPy, pydicom and the library, forks for each program: importing them
+takes half a second. Elsewhere, and where a test asks for it, the program has a new interpreter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+
+PREPARED = (
+    "numpy.ma",
+    "pydicom.pixels",
+    "pydicom.sr.codedict",
+    "RealTimeImagingLib.Export.Worker",
+    "RealTimeImagingLib.Worker.Worker",
+    "unit.recordings",
+)
+"""Modules that most programs import."""
+
+_prepared: tuple[socket.socket, subprocess.Popen[bytes]] | None = None
+"""Takes requests to fork, and the process that forks."""
+
+
+def start(*command, text=False, environment=None, limit=None, fresh=False):
+    """Start a Python program whose standard streams are pipes; returns what subprocess.Popen does.
+
+    :param command: a file, or "-c" and code; then arguments.
+    :param text: strings instead of unbuffered bytes.
+    :param environment: variables beside those of this process.
+    :param limit: most bytes that a file of it may have (POSIX).
+    :param fresh: give it a new interpreter.
+    """
+    words = [str(word) for word in command]
+    if sys.platform == "linux" and not fresh:
+        return ForkedProcess(words, text, environment or {}, limit)
+    return subprocess.Popen(
+        [sys.executable, "-u", *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=-1 if text else 0,
+        env={**os.environ, **(environment or {})},
+        text=text,
+        preexec_fn=(lambda: _limitFiles(limit)) if limit else None,
+    )
+
+
+class ForkedProcess:
+    """A running program, with the attributes of subprocess.Popen that the tests use."""
+
+    def __init__(self, command: list[str], text: bool, environment: dict[str, str], limit: int | None) -> None:
+        (given, toGive), (out, told), (err, complained), (status, ended) = [os.pipe() for _ in range(4)]
+        request = {
+            "command": command,
+            "environment": {**os.environ, **environment},
+            "folder": os.getcwd(),
+            "path": sys.path,
+            "limit": limit,
+        }
+        socket.send_fds(_connection(), [json.dumps(request).encode()], [given, told, complained, ended])
+        for handle in (given, told, complained, ended):
+            os.close(handle)
+        kind, options = ("", {"encoding": "utf-8"}) if text else ("b", {"buffering": 0})
+        self.stdin = os.fdopen(toGive, "w" + kind, **options)
+        self.stdout = os.fdopen(out, "r" + kind, **options)
+        self.stderr = os.fdopen(err, "r" + kind, **options)
+        self._status = os.fdopen(status, encoding="ascii")
+        self.pid = int(self._status.readline())
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """The exit code, None while it runs."""
+        if self.returncode is None and select.select([self._status], [], [], 0)[0]:
+            self._take()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Wait for the end; the exit code."""
+        if self.returncode is None:
+            if not select.select([self._status], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(str(self.pid), timeout or 0.0)
+            self._take()
+        return self.returncode
+
+    def _take(self) -> None:
+        self.returncode = int(self._status.readline())
+        self._status.close()
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal while it runs."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
+
+    def communicate(self, text=None):
+        """Give it a last text, close its input, read the rest and wait for the end."""
+        if text:
+            self.stdin.write(text)
+        self.stdin.close()
+        rest = self.stdout.read(), self.stderr.read()
+        self.stdout.close()
+        self.stderr.close()
+        self.wait()
+        return rest
+
+
+def _connection() -> socket.socket:
+    # The prepared process ends with this one: then its connection does.
+    global _prepared
+    if _prepared is None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        process = subprocess.Popen(
+            [sys.executable, __file__, str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            start_new_session=True,
+        )
+        theirs.close()
+        _prepared = ours, process
+    return _prepared[0]
+
+
+def _limitFiles(size: int) -> None:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+# ---- the prepared process
+
+
+def serve(requests: socket.socket) -> Callable[[], None] | None:
+    """Fork for each request. Returns in each fork, with the program to run, and at the end, with None."""
+    while True:
+        data, handles, _, _ = socket.recv_fds(requests, 1 << 20, 4)
+        if not data:
+            return None
+        if os.fork() == 0:
+            requests.close()
+            *streams, status = handles
+            # One process waits for the program and tells its number and its end.
+            program = os.fork()
+            if program:
+                for handle in streams:
+                    os.close(handle)
+                os.write(status, b"%d\n" % program)
+                _, end = os.waitpid(program, 0)
+                with contextlib.suppress(BrokenPipeError):  # the test is over
+                    os.write(status, b"%d\n" % os.waitstatus_to_exitcode(end))
+                os._exit(0)
+            os.close(status)
+            for number, handle in enumerate(streams):
+                os.dup2(handle, number)
+                os.close(handle)
+            return lambda: run(**json.loads(data))
+        for handle in handles:
+            os.close(handle)
+        while _reaped():
+            pass
+
+
+def _reaped() -> bool:
+    try:
+        return os.waitpid(-1, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return False
+
+
+def run(command: list[str], environment: dict[str, str], folder: str, path: list[str], limit: int | None) -> None:
+    """Run a program as a new interpreter does."""
+    sys.stdout.reconfigure(write_through=True)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    if limit:
+        _limitFiles(limit)
+    file, *rest = command
+    if file == "-c":
+        sys.argv, sys.path[:] = ["-c", *rest[1:]], ["", *path]
+        exec(compile(rest[0], "<string>", "exec"), {"__name__": "__main__"})
+    else:
+        sys.argv, sys.path[:] = command, [os.path.dirname(file), *path]
+        runpy.run_path(file, run_name="__main__")
+
+
+def main() -> None:
+    """Import what programs need, then serve."""
+    for name in PREPARED:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+    program = serve(socket.socket(fileno=int(sys.argv[1])))
+    if program:
+        program()
+
+
+if __name__ == "__main__":
+    main()
