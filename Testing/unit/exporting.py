@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import nibabel
+import nrrd
 import numpy as np
 import pydicom
 import pytest
@@ -59,6 +60,18 @@ def save(format_, destination, parts=(), **values):
     return [Path(path) for path in paths], events
 
 
+def exportedVolumes(folder, case, matrix):
+    """Recorded frames of one of VOLUMES, and the files of their export to DICOM."""
+    shape, dtype, kind = VOLUMES[case]
+    frames = [extremes(number, shape, dtype, matrix) for number in range(3)]
+    paths, events = save("dicom", folder / "out", record(folder, frames))
+    assert [path.name for path in paths] == ["0001.dcm", "0002.dcm", "0003.dcm"]
+    assert {path.parent for path in paths} == {folder / "out"}
+    assert events == []
+    assert {pydicom.dcmread(path).SOPClassUID for path in paths} == {kind}
+    return frames, paths
+
+
 def atVoxels(pixels, matrix, ijkToRAS, shape, tolerance=1e-4):
     """The pixels of a reader, taken at the world points of the voxels of a frame."""
     k, j, i = np.indices(shape[:3])
@@ -82,6 +95,16 @@ def fromSimpleITK(path):
     matrix[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
     matrix[:3, 3] = image.GetOrigin()
     return sitk.GetArrayFromImage(image), LPS @ matrix
+
+
+def fromPynrrd(path):
+    """Pixels, matrix and header."""
+    data, header = nrrd.read(str(path), index_order="C")
+    matrix = np.eye(4)
+    directions = header["space directions"]
+    matrix[:3, :3] = np.array(directions[-3:]).T
+    matrix[:3, 3] = header["space origin"]
+    return data, LPS @ matrix, header
 
 
 def fromNibabel(path):

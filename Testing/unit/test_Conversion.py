@@ -7,7 +7,6 @@ import os
 
 import numpy as np
 import pytest
-import slicerhost
 from pydicom.dataset import Dataset
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -131,43 +130,6 @@ def test_colour(tmp_path):
     np.testing.assert_array_equal(fromUs(tmp_path / "out" / entry.file)[0][0], values)
     entry = one(convert(tmp_path / "planar", tmp_path / "out2"))
     np.testing.assert_array_equal(fromITK(tmp_path / "out2" / entry.file)[0][0], values[0])
-
-
-@pytest.mark.parametrize(
-    "each",
-    [
-        lambda t: {"TemporalPositionIdentifier": t + 1},
-        lambda t: {"AcquisitionNumber": t + 9},
-        lambda t: {"AcquisitionDate": "20240102", "AcquisitionTime": f"10000{t}.5"},
-        lambda t: {"TriggerTime": 1500 * t},
-        lambda t: {},
-    ],
-)
-def test_places_that_repeat_are_a_sequence(tmp_path, each):
-    slicer = slicerhost.boot()
-    values = np.random.default_rng(0).integers(0, 999, (3, 4, 5, 6)).astype(np.int16)
-    number = 0
-    for t in range(3):
-        for k in (2, 0, 3, 1):
-            number += 1
-            name = tmp_path / f"in/{(number * 5) % 13}"
-            dicomFile(name, values[t, k], (0, 0, 2.5 * k), InstanceNumber=number, **each(t))
-    entry = one(convert(tmp_path / "in", tmp_path / "out"))
-    assert (entry.file, entry.slices, entry.volumes) == ("7_Core_A.seq.nrrd", 4, 3)
-    path = tmp_path / "out" / entry.file
-    found, matrix = fromUs(path)
-    np.testing.assert_array_equal(found, values)
-    np.testing.assert_allclose(np.diag(matrix), [0.25, 0.5, 2.5, 1])
-    sequence, storage = slicer.vtkMRMLSequenceNode(), slicer.vtkMRMLVolumeSequenceStorageNode()
-    storage.SetFileName(str(path))
-    assert storage.ReadData(sequence) == 1
-    assert sequence.GetNumberOfDataNodes() == 3
-    for t in range(3):
-        np.testing.assert_array_equal(slicer.util.arrayFromVolume(sequence.GetNthDataNode(t)), values[t])
-    times = [float(sequence.GetNthIndexValue(t)) for t in range(3)]
-    timed = {"AcquisitionTime": 1.0, "TriggerTime": 1.5}
-    step = next((seconds for name, seconds in timed.items() if name in each(1)), 1)
-    assert times == [0, step, 2 * step]
 
 
 def test_an_incomplete_last_volume_is_a_file_of_its_own(tmp_path):

@@ -5,7 +5,6 @@ import re
 import numpy as np
 import pydicom
 import pytest
-import slicerhost
 from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Export.DICOMImages import frameSteps
@@ -18,13 +17,14 @@ from unit.exporting import (
     ULTRASOUND,
     VOLUMES,
     assertSame,
+    exportedVolumes,
     extremes,
     fromGDCM,
     fromPydicom,
     fromSimpleITK,
     save,
 )
-from unit.recordings import RIGHT_HANDED, START, InSlicer, record
+from unit.recordings import RIGHT_HANDED, START, record
 
 
 @pytest.fixture(params=GEOMETRIES.values(), ids=GEOMETRIES)
@@ -32,17 +32,9 @@ def matrix(request):
     return request.param
 
 
-@pytest.fixture(params=VOLUMES.values(), ids=VOLUMES)
+@pytest.fixture(params=VOLUMES)
 def volumes(request, matrix, tmp_path):
-    """Recorded frames, and the files of their export."""
-    shape, dtype, kind = request.param
-    frames = [extremes(number, shape, dtype, matrix) for number in range(3)]
-    paths, events = save("dicom", tmp_path / "out", record(tmp_path, frames))
-    assert [path.name for path in paths] == ["0001.dcm", "0002.dcm", "0003.dcm"]
-    assert {path.parent for path in paths} == {tmp_path / "out"}
-    assert events == []
-    assert {pydicom.dcmread(path).SOPClassUID for path in paths} == {kind}
-    return frames, paths
+    return exportedVolumes(tmp_path, request.param, matrix)
 
 
 @pytest.fixture(params=CINES.values(), ids=CINES)
@@ -68,22 +60,6 @@ def test_a_volume_comes_back_through_our_own_reader_with_its_time(volumes):
         (image,) = DICOM(str(path)).images()
         assertSame((image.pixels, image.ijkToRAS), each, 1e-6)
         assert image.deviceTime == pytest.approx(each.receiveTime, abs=2e-6)
-
-
-def test_slicers_own_storage_node_reads_a_volume(volumes):
-    slicer = slicerhost.boot()
-    frames, paths = volumes
-    for each, path in zip(frames, paths, strict=True):
-        vector = each.components > 1
-        node = slicer.mrmlScene.AddNewNodeByClass(f"vtkMRML{'Vector' if vector else 'Scalar'}VolumeNode")
-        storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
-        storage.SetFileName(str(path))
-        storage.SetSingleFile(1)
-        assert storage.ReadData(node)
-        array = slicer.util.arrayFromVolume(node)
-        matrix = slicer.util.arrayFromVTKMatrix(InSlicer._matrix(node))
-        assertSame((array, matrix), each)
-        slicer.mrmlScene.RemoveNode(node)
 
 
 @pytest.mark.parametrize("read", [fromSimpleITK, fromGDCM])

@@ -6,14 +6,13 @@ import json
 import numpy as np
 import pytest
 import SimpleITK as sitk
-import slicerhost
 from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Model.Errors import RealTimeImagingError
 from RealTimeImagingLib.Model.Frame import SCALAR_TYPES, Frame
 from unit.examples import examples
 from unit.exporting import GEOMETRIES, LPS, assertSame, fromNibabel, fromSimpleITK, save
-from unit.recordings import OBLIQUE, RIGHT_HANDED, START, InSlicer, frame, record
+from unit.recordings import OBLIQUE, RIGHT_HANDED, START, frame, record
 
 SHAPES = [((2, 3, 4), dtype) for dtype in SCALAR_TYPES] + [((2, 3, 4, n), np.dtype("u1")) for n in (3, 4)]
 
@@ -47,24 +46,6 @@ def test_every_frame_is_where_it_was(tmp_path, format_, shape, dtype, matrix):
         for each, found in zip(frames[1:], sitk.GetArrayFromImage(image), strict=True):
             assertSame((found, LPS @ matrix3), each)
         assert image.GetSpacing()[3] == pytest.approx(1 / 30, rel=1e-5)
-
-
-@pytest.mark.parametrize("matrix", GEOMETRIES.values(), ids=GEOMETRIES)
-@pytest.mark.parametrize(("shape", "dtype"), SHAPES, ids=str)
-def test_one_frame_is_a_volume_that_slicer_opens(tmp_path, format_, shape, dtype, matrix):
-    slicer = slicerhost.boot()
-    each = frame(5, shape, dtype, matrix)
-    (_, path), _ = save(format_, tmp_path / "out", record(tmp_path, [each]))
-    if len(shape) == 3:
-        assertSame(fromSimpleITK(path), each)
-    node = slicer.mrmlScene.AddNewNodeByClass(f"vtkMRML{'Vector' if len(shape) == 4 else 'Scalar'}VolumeNode")
-    storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
-    storage.SetFileName(str(path))
-    storage.SetSingleFile(1)
-    assert storage.ReadData(node)
-    found = slicer.util.arrayFromVolume(node), slicer.util.arrayFromVTKMatrix(InSlicer._matrix(node))
-    slicer.mrmlScene.RemoveNode(node)
-    assertSame(found, each)
 
 
 @examples(1.5)

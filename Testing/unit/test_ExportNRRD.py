@@ -6,7 +6,6 @@ import warnings
 import nrrd
 import numpy as np
 import pytest
-import slicerhost
 from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Export.Job import ExportJob, Snapshot
@@ -14,112 +13,13 @@ from RealTimeImagingLib.Model.Errors import RealTimeImagingError
 from RealTimeImagingLib.Model.Frame import SCALAR_TYPES
 from RealTimeImagingLib.Recording import openRecording
 from unit.examples import examples
-from unit.exporting import GEOMETRIES, LPS, assertSame, fromSimpleITK, save
-from unit.recordings import OBLIQUE, RIGHT_HANDED, START, InSlicer, frame, record
+from unit.exporting import fromPynrrd, save
+from unit.recordings import OBLIQUE, RIGHT_HANDED, START, frame, record
 
 VALUES = ["BKS.Cg-Dock7m +/+ Leprdb/J", "Größe 5 µm, 鼠", "first\nsecond", 'a "b" \\n \\ c', " around ", "a:=b: c #"]
 SHAPES = [((2, 3, 4), dtype) for dtype in SCALAR_TYPES] + [
     ((2, 3, 4, components), np.dtype(kind)) for components in (3, 4) for kind in ("u1", "u2", "f4")
 ]
-
-
-@pytest.fixture(scope="module")
-def slicer():
-    return slicerhost.boot()
-
-
-def nodeOf(slicer, path, frame):
-    """What Slicer's own storage node for NRRD makes of a volume."""
-    name = "Vector" if frame.components > 1 else "Scalar"
-    node = slicer.mrmlScene.AddNewNodeByClass(f"vtkMRML{name}VolumeNode")
-    storage = slicer.vtkMRMLNRRDStorageNode()
-    storage.SetFileName(str(path))
-    assert storage.ReadData(node), storage.GetUserMessages().GetAllMessagesAsString()
-    return node
-
-
-def fromSlicer(slicer, node):
-    return slicer.util.arrayFromVolume(node), slicer.util.arrayFromVTKMatrix(InSlicer._matrix(node))
-
-
-def fromPynrrd(path):
-    data, header = nrrd.read(str(path), index_order="C")
-    matrix = np.eye(4)
-    directions = header["space directions"]
-    matrix[:3, :3] = np.array(directions[-3:]).T
-    matrix[:3, 3] = header["space origin"]
-    return data, LPS @ matrix, header
-
-
-@pytest.mark.parametrize("matrix", GEOMETRIES.values(), ids=GEOMETRIES)
-@pytest.mark.parametrize(("shape", "dtype"), SHAPES, ids=str)
-def test_a_volume_is_where_it_was(slicer, tmp_path, shape, dtype, matrix):
-    each = frame(3, shape, dtype, matrix)
-    (path,), events = save("nrrd", tmp_path / "out", record(tmp_path, [each]))
-    assert (path.name, events) == ("out.nrrd", [])
-    node = nodeOf(slicer, path, each)
-    assertSame(fromSlicer(slicer, node), each, 1e-9)
-    assertSame(fromPynrrd(path)[:2], each, 1e-9)
-    assertSame(fromSimpleITK(path), each, 1e-6)
-    slicer.mrmlScene.RemoveNode(node)
-
-
-@pytest.mark.parametrize("value", VALUES)
-def test_attributes_of_a_volume_are_those_of_the_node(slicer, tmp_path, value):
-    each = frame(0, attributes={"SourceFile": value})
-    attributes = {"Strain": value, "A-b_c.1": "x"}
-    (path,), _ = save(
-        "nrrd", tmp_path / "out", record(tmp_path, [each], attributes={"Strain": "old"}), attributes=attributes
-    )
-    node = nodeOf(slicer, path, each)
-    assert {name: node.GetAttribute(name) for name in attributes} == attributes
-    told = json.loads(node.GetAttribute("Frame"))
-    assert told["attributes"] == {"SourceFile": value}
-    assert told["receiveTime"] == each.receiveTime
-    # and again through Slicer: what was saved is what a later session finds
-    again = tmp_path / "again.nrrd"
-    storage = slicer.vtkMRMLNRRDStorageNode()
-    storage.SetFileName(str(again))
-    assert storage.WriteData(node)
-    assert nodeOf(slicer, again, each).GetAttribute("Strain") == value
-    slicer.mrmlScene.Clear()
-
-
-def test_what_nrrd_cannot_hold_is_told_and_exact_in_the_frame(slicer, tmp_path):
-    value = "a\r\nb\rc\0d"
-    each = frame(0, attributes={"Note": value})
-    (path,), (event,) = save("nrrd", tmp_path / "out", record(tmp_path, [each]), attributes={"Note": value})
-    assert (event.code, event.level) == ("export-altered", "warning")
-    assert "Note" in event.text
-    node = nodeOf(slicer, path, each)
-    assert node.GetAttribute("Note") == "a\nb\nc\N{REPLACEMENT CHARACTER}d"
-    assert json.loads(node.GetAttribute("Frame"))["attributes"]["Note"] == value
-
-
-def test_a_snapshot_of_pixels_in_a_file(slicer, tmp_path):
-    pixels = np.arange(24, dtype=">i2").reshape(2, 3, 4)
-    (tmp_path / "pixels.raw").write_bytes(pixels.tobytes())
-    snapshot = Snapshot(
-        str(tmp_path / "pixels.raw"),
-        (2, 3, 4),
-        ">i2",
-        tuple(OBLIQUE.ravel()),
-        START,
-        START + 0.5,
-        7,
-        "Cam",
-        {"SpecimenID": "UF-1"},
-    )
-    paths, _ = save("nrrd", tmp_path / "shot.nrrd", snapshot=snapshot, attributes={"Operator": "K"})
-    assert paths == [tmp_path / "shot.nrrd"]
-    each = frame(0, matrix=OBLIQUE)
-    array, matrix, header = fromPynrrd(paths[0])
-    assert np.array_equal(array, pixels)
-    assert np.allclose(matrix, OBLIQUE)
-    told = json.loads(header["Frame"])
-    assert (told["number"], told["deviceTime"], told["receiveTime"]) == (7, START + 0.5, START)
-    node = nodeOf(slicer, paths[0], each)
-    assert (node.GetAttribute("SpecimenID"), node.GetAttribute("Operator")) == ("UF-1", "K")
 
 
 def test_a_snapshot_whose_file_has_another_size_is_refused(tmp_path):
@@ -154,42 +54,6 @@ def test_any_geometry_survives_exactly(tmp_path_factory, axes, origin):
 
 
 # ---- sequences
-
-
-@pytest.mark.parametrize("matrix", GEOMETRIES.values(), ids=GEOMETRIES)
-@pytest.mark.parametrize(("shape", "dtype"), SHAPES[:4] + SHAPES[6:7] + SHAPES[8:10], ids=str)
-def test_slicer_opens_a_sequence_in_one_file(slicer, tmp_path, shape, dtype, matrix):
-    frames = [frame(n, shape, dtype, matrix, attributes={"SourceFile": f"{n} µm.nii"}) for n in range(5)]
-    (header,) = record(tmp_path, frames, attributes={"Strain": VALUES[0]})
-    (path,), _ = save("seq.nrrd", tmp_path / "out.seq.nrrd", [header], first=1, last=3, attributes={"Operator": "K"})
-    for raw in (*tmp_path.glob("*.raw"), *tmp_path.glob("*.nhdr")):
-        raw.unlink()  # nothing but the one file is read
-    assert path.name == "out.seq.nrrd"
-    found = InSlicer(slicer, path)
-    assert found.count == 3
-    for index, each in enumerate(frames[1:4]):
-        assert np.array_equal(found.atVoxels(index, matrix), each.pixels)
-        told = json.loads(found.item(index).GetAttribute("Frame"))
-        assert (told["number"], told["attributes"]) == (each.number, dict(each.attributes))
-    assert found.times == pytest.approx([n / 30 for n in (1, 2, 3)], abs=1e-6)
-    assert (found.node.GetAttribute("Strain"), found.node.GetAttribute("Operator")) == (VALUES[0], "K")
-    slicer.mrmlScene.Clear()
-
-
-@pytest.mark.parametrize("distance", [1e-5, 0.0005, 0.001, 0.0014, 0.0015, 0.0016, 0.002, 0.0024, 0.0025, 0.0026, 0.1])
-def test_frames_at_any_distance_are_exported_with_their_times(slicer, tmp_path, distance):
-    frames = [frame(number, step=distance) for number in range(4)]
-    (path,), events = save("seq.nrrd", tmp_path / "copy", record(tmp_path, frames))
-    assert events == []
-    found = InSlicer(slicer, path)
-    assert found.times == pytest.approx([number * distance for number in range(4)], abs=2e-6)
-
-
-def test_a_frame_every_millisecond_keeps_its_time(slicer, tmp_path):
-    frames = [frame(n, (1, 2, 2), step=0.001) for n in range(50)]
-    (path,), _ = save("seq.nrrd", tmp_path / "out", record(tmp_path, frames))
-    found = InSlicer(slicer, path)
-    assert found.times == pytest.approx([n / 1000 for n in range(50)], abs=1e-6)
 
 
 @pytest.fixture

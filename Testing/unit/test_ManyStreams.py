@@ -1,8 +1,6 @@
 """A recording of many streams: few files are open at once, and locks that are lent are held."""
 
 import os
-import subprocess
-import sys
 import textwrap
 
 import pytest
@@ -79,31 +77,3 @@ def test_a_lock_is_held_as_long_as_its_holder(tmp_path):
     taken.release(remove=False)
     lock.release(remove=True)
     assert os.listdir(tmp_path) == ["holder.lock"]
-
-
-def test_a_mapped_recording_keeps_no_file_open(tmp_path):
-    """In a process of its own: the scene is Slicer's."""
-    if not os.path.isdir("/proc/self/fd"):
-        pytest.skip("open files are counted in /proc")
-    code = textwrap.dedent("""
-        import sys, os
-        import slicerhost
-        slicerhost.boot()
-        from RealTimeImagingLib.Recording import openRecording
-        from RealTimeImagingLib.Scene.MappedSequence import MappedSequence
-        from unit.recordings import frame, record
-        frames = [frame(number) for number in range(3)]
-        (path,) = record(sys.argv[1], frames)
-        before = len(os.listdir("/proc/self/fd"))
-        sequence = MappedSequence(openRecording(path))
-        assert sequence.step(float("inf"))
-        from RealTimeImagingLib.Scene.LiveVolumes import arrayOf
-        array = arrayOf(sequence.node.GetNthDataNode(2))
-        assert (array == frames[2].pixels).all()
-        array[:] = 7
-        assert (openRecording(path).pixels(2) == frames[2].pixels).all()
-        assert len(os.listdir("/proc/self/fd")) == before
-    """)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "QT_QPA_PLATFORM": "offscreen"}
-    done = subprocess.run([sys.executable, "-c", code, tmp_path], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr

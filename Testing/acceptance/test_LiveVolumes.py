@@ -9,11 +9,6 @@ import vtk
 from RealTimeImagingLib.Model.Frame import Frame
 
 
-@pytest.fixture(scope="module")
-def slicer():
-    return slicerhost.boot()
-
-
 @pytest.fixture(autouse=True)
 def emptyScene(slicer):
     yield

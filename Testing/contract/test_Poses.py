@@ -2,24 +2,16 @@
 
 import numpy as np
 import pytest
-import slicerhost
+from contract.inSlicer import InSlicer
 from RealTimeImagingLib.Model.Frame import Frame
 from RealTimeImagingLib.Recording import openRecording
-from unit.recordings import LEFT_HANDED, OBLIQUE, RIGHT_HANDED, START, InSlicer, frame, manifestOf, record
+from unit.recordings import LEFT_HANDED, OBLIQUE, RIGHT_HANDED, START, frame, manifestOf, record
 
 SHEARED = OBLIQUE @ np.array([[1, 0.2, 0, 0], [0, 1, 0.1, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
 GEOMETRIES = {"right-handed": RIGHT_HANDED, "left-handed": LEFT_HANDED, "oblique": OBLIQUE, "sheared": SHEARED}
 
 
-@pytest.fixture(scope="module")
-def slicer():
-    return slicerhost.boot()
-
-
-@pytest.fixture(autouse=True)
-def emptyScene(slicer):
-    yield
-    slicerhost.closeScene()
+pytestmark = pytest.mark.usefixtures("emptyScene")
 
 
 def moved(matrix, number):

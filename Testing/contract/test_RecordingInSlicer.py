@@ -4,17 +4,12 @@ import json
 
 import numpy as np
 import pytest
-import slicerhost
+from contract.inSlicer import InSlicer
 from RealTimeImagingLib.Model.Frame import SCALAR_TYPES
 from RealTimeImagingLib.Recording import Origin, openRecording
-from unit.recordings import LEFT_HANDED, OBLIQUE, RIGHT_HANDED, START, InSlicer, frame, record, recorder
+from unit.recordings import LEFT_HANDED, OBLIQUE, RIGHT_HANDED, START, frame, record, recorder
 
 GEOMETRIES = {"right-handed": RIGHT_HANDED, "left-handed": LEFT_HANDED, "oblique": OBLIQUE}
-
-
-@pytest.fixture(scope="module")
-def slicer():
-    return slicerhost.boot()
 
 
 def opened(slicer, frames, path):

@@ -9,27 +9,14 @@ import threading
 from pathlib import Path
 
 import pytest
-import slicerhost
+from contract.inSlicer import InSlicer
 from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.Recording import openRecording, repair
 from RealTimeImagingLib.Recording.Lines import PartLine
 from unit import dying
-from unit.recordings import (
-    InSlicer,
-    assertHolds,
-    assertRepaired,
-    bytesOf,
-    child,
-    manifestOf,
-    quickFrame,
-)
+from unit.recordings import assertHolds, assertRepaired, bytesOf, child, manifestOf, quickFrame
 
 posix = pytest.mark.skipif(os.name != "posix", reason="a process that forks is needed")
-
-
-@pytest.fixture(scope="module")
-def slicer():
-    return slicerhost.boot()
 
 
 @pytest.fixture(scope="module")

@@ -6,18 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import slicerhost
+from contract.inSlicer import posesInSlicer
 from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Model.Errors import RecordingError
 from RealTimeImagingLib.Recording import MessageRecorder, Origin, openMessages
-from unit.recordings import START, deviceMessage, frame, posesInSlicer, recorder
+from unit.recordings import START, deviceMessage, frame, recorder
 
 CLOCK = 4000.0
-
-
-@pytest.fixture(scope="module")
-def slicer():
-    return slicerhost.boot()
 
 
 @pytest.fixture(autouse=True)

@@ -9,18 +9,13 @@ import threading
 
 import numpy as np
 import pytest
-import slicerhost
+from contract.inSlicer import posesInSlicer
 from RealTimeImagingLib.Recording import MessageRecorder, openMessages, openRecording, repair, unfinished
 from unit import dying
 from unit.conftest import snapshot
-from unit.recordings import bytesOf, child, deviceMessage, poseAt, posesInSlicer, recordMessages
+from unit.recordings import bytesOf, child, deviceMessage, poseAt, recordMessages
 
 posix = pytest.mark.skipif(os.name != "posix", reason="a process that forks is needed")
-
-
-@pytest.fixture(scope="module")
-def slicer():
-    return slicerhost.boot()
 
 
 @pytest.fixture(scope="module")
