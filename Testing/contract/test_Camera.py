@@ -58,7 +58,7 @@ def acquire(library, plug, tmp_path, monkeypatch):
         monkeypatch.setenv("CAMERA_DROPS", str(drops))
         folder = tmp_path / f"work{len(started)}"
         folder.mkdir()
-        started.append(Acquisition(CameraSettings(**values), [folder], "process1", PROGRAM))
+        started.append(Acquisition(CameraSettings(**values), [folder], "process1", PROGRAM, fresh=True))
         return started[-1].listen().untilReady()
 
     yield start

@@ -163,13 +163,13 @@ class Receiver:
 class Acquisition:
     """The acquisition process, spoken to as Slicer's side does: it reads lines, copies frames and gives slots back."""
 
-    def __init__(self, settings, folders, ringName, program):
+    def __init__(self, settings, folders, ringName, program, fresh=False):
         self.folders, self.releasing = [str(folder) for folder in folders], True
         self.lines, self.frames = [], []
         self._ring = RingReader(self.folders, ringName)
         writeHolder(self.folders[-1], ringName)
         self._queue = queue.Queue()
-        self.process = processes.start(program)
+        self.process = processes.start(program, fresh=fresh)
         self.process.stdin.write(Start(settings.toJSON(), self.folders, ringName).toLine())
         self._reading = threading.Thread(target=self._read, daemon=True)
 

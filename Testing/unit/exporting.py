@@ -235,7 +235,8 @@ class Program:
         while self.next() is not None:
             pass
         assert self.process.wait(10) in (0, 1)
-        assert self.process.stderr.read() == b""
+        complaints = self.process.stderr.read().decode()
+        assert complaints == "", complaints
         self.process.stdin.close()
         self.process.stdout.close()
         self.process.stderr.close()

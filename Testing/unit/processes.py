@@ -17,8 +17,10 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+ROOT = Path(__file__).resolve().parents[2]
 PREPARED = (
     "numpy.ma",
     "pydicom.pixels",
@@ -66,7 +68,6 @@ class ForkedProcess:
             "command": command,
             "environment": {**os.environ, **environment},
             "folder": os.getcwd(),
-            "path": sys.path,
             "limit": limit,
         }
         socket.send_fds(_connection(), [json.dumps(request).encode()], [given, told, complained, ended])
@@ -130,7 +131,7 @@ def _connection() -> socket.socket:
         _prepared, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         # Without the mark by which the test host finds what a module has left behind.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SLICER")}
-        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+        environment["PYTHONPATH"] = os.pathsep.join(str(ROOT / name) for name in ("RealTimeImaging", "Testing"))
         handle = theirs.fileno()
         command = [sys.executable, __file__, str(handle)]
         subprocess.run(command, stdin=subprocess.DEVNULL, pass_fds=[handle], env=environment, check=True)
@@ -147,8 +148,8 @@ def _limitFiles(size: int) -> None:
 # ---- the prepared process
 
 
-def serve(requests: socket.socket) -> Callable[[], None] | None:
-    """Fork for each request. Returns in each fork, with the program to run, and at the end, with None."""
+def serve(requests: socket.socket) -> dict[str, Any] | None:
+    """Fork for each request. Returns it in the fork; returns None at the end."""
     while True:
         data, handles, _, _ = socket.recv_fds(requests, 1 << 20, 4)
         if not data:
@@ -170,7 +171,8 @@ def serve(requests: socket.socket) -> Callable[[], None] | None:
             for number, handle in enumerate(streams):
                 os.dup2(handle, number)
                 os.close(handle)
-            return lambda: run(**json.loads(data))
+            request: dict[str, Any] = json.loads(data)
+            return request
         for handle in handles:
             os.close(handle)
         while _reaped():
@@ -184,8 +186,11 @@ def _reaped() -> bool:
         return False
 
 
-def run(command: list[str], environment: dict[str, str], folder: str, path: list[str], limit: int | None) -> None:
-    """Run a program as a new interpreter does."""
+def run(installed: list[str], command: list[str], environment: dict[str, str], folder: str, limit: int | None) -> None:
+    """Run a program as a new interpreter does.
+
+    :param installed: the entries of sys.path that no variable of the environment has.
+    """
     sys.stdout.reconfigure(write_through=True)
     os.environ.clear()
     os.environ.update(environment)
@@ -193,12 +198,19 @@ def run(command: list[str], environment: dict[str, str], folder: str, path: list
     if limit:
         _limitFiles(limit)
     file, *rest = command
+    sys.path[:] = [*_pythonPath(environment), *installed]
     if file == "-c":
-        sys.argv, sys.path[:] = ["-c", *rest[1:]], ["", *path]
+        sys.argv = ["-c", *rest[1:]]
+        sys.path.insert(0, "")
         exec(compile(rest[0], "<string>", "exec"), {"__name__": "__main__"})
     else:
-        sys.argv, sys.path[:] = command, [os.path.dirname(file), *path]
+        sys.argv = command
+        sys.path.insert(0, os.path.dirname(file))
         runpy.run_path(file, run_name="__main__")
+
+
+def _pythonPath(environment: dict[str, str]) -> list[str]:
+    return [os.path.abspath(path) for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
 
 
 def main() -> None:
@@ -210,9 +222,11 @@ def main() -> None:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
-    program = serve(socket.socket(fileno=int(sys.argv[1])))
-    if program:
-        program()
+    own = _pythonPath(dict(os.environ))
+    installed = [path for path in sys.path[1:] if os.path.abspath(path) not in own]
+    request = serve(socket.socket(fileno=int(sys.argv[1])))
+    if request:
+        run(installed, **request)
 
 
 if __name__ == "__main__":

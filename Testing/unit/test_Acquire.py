@@ -119,11 +119,10 @@ def test_options_that_cannot_work_give_words_and_the_code_2(tmp_path, capsys, ar
 class Program:
     """The program, with what it writes."""
 
-    def __init__(self, *arguments, command=(str(PROGRAM),)):
+    def __init__(self, *arguments, command=(str(PROGRAM),), fresh=False):
         environment = {"PYTHONPATH": str(PROGRAM.parents[1]) if "-m" in command else ""}
         self.lines = []
         self._queue = queue.Queue()
-        fresh = "-m" in command
         self.process = processes.start(*command, *arguments, text=True, environment=environment, fresh=fresh)
         self._reading = threading.Thread(target=self._read, daemon=True)
         self._reading.start()
@@ -205,7 +204,7 @@ def atWorldPoints(image, points):
 @posix
 @pytest.mark.parametrize("command", [(str(PROGRAM),), ("-m", "RealTimeImagingLib.Command")], ids=["file", "module"])
 def test_images_of_a_folder_reach_slicer_on_another_computer(program, link, incoming, command):
-    acquiring = program("folder", incoming, "--openigtlink", "0", "--attributes", command=command)
+    acquiring = program("folder", incoming, "--openigtlink", "0", "--attributes", command=command, fresh=True)
     other = link(portOf(acquiring))
     acquiring.until("is connected")
     sent = [oblique(number) for number in range(20)]

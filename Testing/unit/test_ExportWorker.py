@@ -36,7 +36,7 @@ def large(tmp_path_factory):
 @pytest.mark.parametrize("case", FORMATS)
 def test_it_says_its_number_and_at_last_what_it_made(tmp_path, case):
     job = recorded(tmp_path, case)
-    made = Program(job, fresh=True)
+    made = Program(job, fresh=True, environment={"PYTHONPATH": ""})
     last = made.end()
     assert made.lines[0] == {"pid": made.process.pid}
     assert last["done"]
