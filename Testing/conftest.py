@@ -17,3 +17,13 @@ for name, number in EXAMPLES.items():
         name, max_examples=number, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
     )
 settings.load_profile("quick")
+
+LONGEST = 80
+"""Characters of a parameter in the name of a test."""
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Shorten long texts and bytes: names of tests are read by people and sent between processes."""
+    if not isinstance(val, (str, bytes)) or len(val) <= LONGEST:
+        return None
+    return f"{val[: LONGEST // 2]!r}... {len(val)}"
