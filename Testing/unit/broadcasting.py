@@ -18,7 +18,7 @@ START = 1.7e9
 
 def frame(number, shape=(3, 4, 5), dtype=np.int16, stream="Live", deviceTime=None, **attributes):
     """A frame unlike that of any other number, at an oblique place."""
-    pixels = np.random.default_rng(number).integers(0, 100, shape).astype(dtype)
+    pixels = np.random.default_rng(number).integers(0, 100, shape, np.uint8).astype(dtype)
     return Frame(pixels, MATRIX, stream, number, START + number / 64, deviceTime, attributes)
 
 

@@ -24,7 +24,7 @@ OBLIQUE = np.array([[0, 0.8, -0.6, 1], [1.5, 0, 0, 2], [0, 0.6, 0.8, 3], [0, 0, 
 
 def frame(number, shape=(2, 3, 4), dtype=np.int16, matrix=RIGHT_HANDED, stream="Scan", step=1 / 30, **values):
     """A frame unlike that of any other number, ``step`` seconds after the one before."""
-    pixels = np.random.default_rng(number).integers(0, 100, shape).astype(dtype)
+    pixels = np.random.default_rng(number).integers(0, 100, shape, np.uint8).astype(dtype)
     values.setdefault("receiveTime", START + number * step)
     values.setdefault("attributes", {"SourceFile": f"{number}.nii"})
     return Frame(pixels, matrix, stream, number, **values)

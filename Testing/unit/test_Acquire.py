@@ -115,6 +115,15 @@ def test_options_that_cannot_work_give_words_and_the_code_2(tmp_path, capsys, ar
 
 # ---- the program
 
+OFTEN = f"""
+import runpy, sys
+sys.path.insert(0, {str(PROGRAM.parents[1])!r})
+from RealTimeImagingLib.Command import Console
+Console.PERIOD = 0.1
+runpy.run_path({str(PROGRAM)!r}, run_name="__main__")
+"""
+"""The program, which tells its counts ten times a second."""
+
 
 class Program:
     """The program, with what it writes."""
@@ -246,7 +255,7 @@ def test_a_replay_is_sent_and_recorded_until_it_is_told_to_end(program, link, in
 def test_what_is_wrong_is_told_and_it_goes_on(program, incoming):
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]
-        acquiring = program("folder", incoming, "--openigtlink", port)
+        acquiring = program("folder", incoming, "--openigtlink", port, command=("-c", OFTEN))
         assert "Error: " in acquiring.until(f"Port {port} is taken")
         arrive(incoming / "bad.nii", b"no image" * 99)
         assert "Warning: " in acquiring.until("bad.nii")

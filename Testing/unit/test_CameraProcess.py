@@ -53,7 +53,7 @@ def test_a_real_video_comes_whole(acquire):
 
 def test_every_picture_is_recorded_while_nobody_looks(acquire, tmp_path):
     """Slicer gives no slot back: almost none can be shown, and all are stored."""
-    path = film(tmp_path / "a.mkv", [picture(number) for number in range(150)], rate=100)
+    path = film(tmp_path / "a.mkv", [picture(number) for number in range(150)], rate=300)
     acquisition = acquire(str(tmp_path / "later.mkv"))
     acquisition.releasing = False
     acquisition.send("record", folder=str(tmp_path / "out"), name="Cine", attributes={})
@@ -81,7 +81,7 @@ def test_what_is_grabbed_is_received_or_counted_as_dropped(acquire, tmp_path):
 
 
 def test_a_stop_in_the_middle_stores_all_that_was_grabbed(acquire, tmp_path):
-    path = film(tmp_path / "a.mkv", [picture(number, 240, 320) for number in range(100)], rate=500)
+    path = film(tmp_path / "a.mkv", [picture(number, 120, 160) for number in range(100)], rate=500)
     acquisition = acquire(str(tmp_path / "later.mkv"))
     acquisition.send("record", folder=str(tmp_path / "out"), name="Cine", attributes={})
     untilEvent(acquisition, "file-missing")
@@ -91,7 +91,7 @@ def test_a_stop_in_the_middle_stores_all_that_was_grabbed(acquire, tmp_path):
     grabbed = acquisition.of("details")[-1]["grabbed"]
     assert grabbed > 1
     (header,) = acquisition.of("recorded")[0]
-    assert stored(header) == sums(picture(number, 240, 320) for number in range(grabbed))
+    assert stored(header) == sums(picture(number, 120, 160) for number in range(grabbed))
     assert acquisition.counts["rejected"] == 0
 
 

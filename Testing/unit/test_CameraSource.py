@@ -14,12 +14,14 @@ from unit.conftest import until
 from unit.filming import CARS, PHONE, Filming, decoded, film, picture, sums
 from unit.streaming import PictureStream
 
+RETRY = 0.1
 FEW = [picture(number) for number in range(12)]
 
 
 @pytest.fixture
-def camera(workFolder):
-    """Starts sources, one after the other on the same journal."""
+def camera(workFolder, monkeypatch):
+    """Starts sources, one after the other on the same journal; what is not there is looked for ten times a second."""
+    monkeypatch.setattr("RealTimeImagingLib.Sources.Camera.Grabber.RETRY", RETRY)
     made = []
 
     def start(device, **values):
@@ -137,7 +139,7 @@ def test_a_file_that_is_not_there_is_told_once_and_played_when_it_comes(camera, 
     filming = camera(str(tmp_path / "late.mkv"), realTime=False)
     filming.untilCode("file-missing")
     assert "not there; waiting for it" in filming.source.status
-    end = time.monotonic() + 1.3
+    end = time.monotonic() + 3 * RETRY
     filming.until(lambda: time.monotonic() > end)
     assert filming.codes == ["file-missing"]
     film(tmp_path / "late.mkv", FEW)
@@ -175,7 +177,7 @@ def test_a_file_that_is_still_written_goes_on_as_it_grows(camera, tmp_path):
 def test_what_is_no_video_is_told_once(camera, tmp_path, content):
     (tmp_path / "text.mp4").write_bytes(content)
     filming = camera(str(tmp_path / "text.mp4"), realTime=False).untilCode("not-a-video")
-    end = time.monotonic() + 1.2
+    end = time.monotonic() + 3 * RETRY
     filming.until(lambda: time.monotonic() > end)
     assert filming.codes == ["not-a-video"]
     assert filming.frames == []
@@ -196,7 +198,7 @@ def test_what_can_be_read_of_a_cut_file_comes_and_the_rest_is_named(camera, tmp_
 def test_a_camera_that_is_not_there_is_told_once_and_looked_for(camera):
     filming = camera(97)
     filming.untilCode("camera-missing")
-    end = time.monotonic() + 1.2
+    end = time.monotonic() + 3 * RETRY
     filming.until(lambda: time.monotonic() > end)
     assert filming.codes == ["camera-missing"]
     assert "Camera 97 cannot be opened: it is not connected" in filming.source.status
@@ -246,7 +248,7 @@ def test_while_recording_who_is_too_slow_gets_all(camera, tmp_path):
 
 def test_from_the_command_to_record_on_no_picture_is_passed_over(camera, tmp_path):
     pictures = [picture(number) for number in range(100)]
-    filming = camera(film(tmp_path / "a.mkv", pictures, rate=50))
+    filming = camera(film(tmp_path / "a.mkv", pictures, rate=100))
     filming.until(lambda: filming.frames)
     filming.source.command("record", {})
     begin = filming.counts["passedOver"]
@@ -330,7 +332,7 @@ def test_a_stream_that_goes_and_comes_back(camera):
         assert filming.frames[0].image.attributes == {"Camera": stream.url}
         stream.unplug()
         filming.untilCode("camera-gone")
-        end = time.monotonic() + 1.2
+        end = time.monotonic() + 3 * RETRY
         filming.until(lambda: time.monotonic() > end)
         assert filming.happened == ["camera-opened", "camera-gone"]
         count = len(filming.frames)

@@ -10,7 +10,7 @@ import pytest
 from RealTimeImagingLib.Conversion import WorkerPool as module
 from RealTimeImagingLib.Conversion.WorkerPool import Job, WorkerPool
 
-SLOW = "(__import__('time').sleep(0.05), __import__('os').getpid())[1]"
+SLOW = "(__import__('time').sleep(0.03), __import__('os').getpid())[1]"
 
 
 class Done:

@@ -217,7 +217,7 @@ def test_the_command_says_what_it_did(tmp_path):
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no such signal")
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_what_is_left_by_a_kill_is_finished_by_the_next_run(tmp_path, how):
-    expected = many(tmp_path / "in", 40, (256, 256), 20)
+    expected = many(tmp_path / "in", 40, (128, 128), 20)
     for round_ in range(3):
         made = command(tmp_path / "in", tmp_path / "out", "--workers", 2)
         end = time.monotonic() + 30

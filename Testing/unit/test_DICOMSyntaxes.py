@@ -45,6 +45,8 @@ PACKAGE = {
 NOT_IN_SLICER = ("gdcm", "_gdcm", "jpeg_ls", "_CharLS", "libjpeg", "openjpeg", "rle")
 """Modules of decoders that pydicom uses where they are installed."""
 ALL = [name for names in (*COMPRESSED.values(), *PACKAGE.values()) for name in names.split()]
+LONG = ("color3d_jpeg_baseline",)
+"""120 frames of 640 x 480, of which a few tell all."""
 TWELVE_BITS = COMPRESSED["JPEG Extended"].split()
 """What no decoder reads that pydicom finds here."""
 
@@ -68,22 +70,40 @@ def frames(name="examples_ybr_color", count=4):
     return dataset, found[:count]
 
 
+@pytest.fixture(scope="module")
+def fileOf(tmp_path_factory):
+    """Finds pydicom's file of a name; of a long cine, a copy of its first frames."""
+
+    def find(name):
+        if name not in LONG:
+            return real(name)
+        path = folder / f"{name}.dcm"
+        if not path.exists():
+            dataset, encoded = frames(name)
+            dataset.PixelData = encapsulate(encoded)
+            dataset.save_as(path)
+        return str(path)
+
+    folder = tmp_path_factory.mktemp("short")
+    return find
+
+
 @pytest.mark.parametrize("name", [name for name in ALL if name not in TWELVE_BITS])
-def test_values_equal_pydicoms(name):
-    path = real(name)
+def test_values_equal_pydicoms(fileOf, name):
+    path = fileOf(name)
     images = read(path)
     np.testing.assert_array_equal(np.concatenate([image.pixels for image in images]).ravel(), valuesOf(path).ravel())
 
 
-@functools.cache
-def sums(name):
-    """Checksums of the images of a file as this Python reads them."""
-    return [checksum(image.pixels) for image in read(real(name))]
+@pytest.fixture(scope="module")
+def sums(fileOf):
+    """Finds the checksums of the images of a file as this Python reads them."""
+    return functools.cache(lambda name: [checksum(image.pixels) for image in read(fileOf(name))])
 
 
 @pytest.fixture(scope="module")
-def without():
-    """Checksums of files as a Python reads them in which some packages are missing."""
+def without(fileOf):
+    """Finds the checksums of files as a Python reads them in which some packages are missing."""
 
     def read_(names, *packages):
         program = f"""
@@ -102,8 +122,8 @@ for path in sys.argv[1:]:
         found[path] = str(error)
 print(json.dumps(found))
 """
-        paths = {get_testdata_file(name + ".dcm", download=False): name for name in names}
-        paths.pop(None, None)
+        there = [name for name in names if get_testdata_file(name + ".dcm", download=False)]
+        paths = {fileOf(name): name for name in there}
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         command = [sys.executable, "-c", program, *paths]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
@@ -112,13 +132,13 @@ print(json.dumps(found))
     return read_
 
 
-def test_what_slicer_brings_decodes_all_of_them(without):
+def test_what_slicer_brings_decodes_all_of_them(without, sums):
     """pydicom, Pillow and SimpleITK alone: neither gdcm nor pylibjpeg nor pyjpegls."""
     for name, found in without(ALL, *NOT_IN_SLICER).items():
         assert found == sums(name), name
 
 
-def test_what_is_lossless_needs_no_pillow_either(without):
+def test_what_is_lossless_needs_no_pillow_either(without, sums):
     groups = ("JPEG Lossless", "JPEG-LS", "RLE", "Deflated", "Big Endian")
     lossless = [name for group in groups for name in COMPRESSED[group].split()]
     found = without([*lossless, "SC_rgb_jpeg_dcmtk"], *NOT_IN_SLICER, "PIL")

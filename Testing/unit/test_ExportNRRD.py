@@ -56,11 +56,11 @@ def test_any_geometry_survives_exactly(tmp_path_factory, axes, origin):
 # ---- sequences
 
 
-@pytest.fixture
-def parts(tmp_path):
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
     """A recording of three parts of 3000, 3000 and 5 frames."""
     frames = [frame(n, (1, 1, 2), np.uint16) for n in range(6005)]
-    return frames, record(tmp_path, frames)
+    return frames, record(tmp_path_factory.mktemp("parts"), frames)
 
 
 @pytest.mark.parametrize(("first", "last"), [(0, None), (2998, 3001), (2999, 2999), (3000, 6004), (6004, None)])

@@ -161,7 +161,7 @@ def test_a_file_that_comes_later_is_waited_for_in_words(acquire, incoming):
 
 def test_video_of_1080p_in_colour_keeps_30_frames_a_second(acquire, incoming):
     """No frame comes before its time, and the last is not late."""
-    shape, count = (1, 1080, 1920, 3), 60
+    shape, count = (1, 1080, 1920, 3), 30
     path = record(incoming, [frame(number, shape, np.uint8) for number in range(count)])[0]
     acquisition = acquire(path)
     acquisition.until(lambda: "replay-ended" in acquisition.codes, seconds=60)

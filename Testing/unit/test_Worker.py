@@ -336,6 +336,12 @@ def test_input_that_ends_before_it_begins_is_an_end():
 # ---- rights
 
 
+AGAIN = """
+from RealTimeImagingLib.Sources.Folder import Source
+Source.REPORTED_RECHECK = 0.1
+"""
+
+
 @pytest.mark.skipif(os.name != "posix", reason="rights are others there")
 def test_a_file_that_may_not_be_read_is_named_and_shown_when_it_may(program):
     """Root may read all: then the process becomes another user before it reads."""
@@ -349,7 +355,7 @@ def test_a_file_that_may_not_be_read_is_named_and_shown_when_it_may(program):
         for number, mode in enumerate((0o000, 0o644)):
             arrive(incoming / f"{number}.nii", niftiFile(number)).chmod(mode)
         settings = FolderSettings(folder=incoming, existing="all", incompleteAfter=0.3)
-        acquisition = Acquisition(settings, [workFolder], "process1", program(f"os.seteuid({other})"))
+        acquisition = Acquisition(settings, [workFolder], "process1", program(f"os.seteuid({other})", AGAIN))
         try:
             acquisition.listen().untilCounted(1, 1)
             event = next(event for event in acquisition.of("event") if event["code"] == "unreadable")
