@@ -32,7 +32,7 @@ PROGRAM = Path(acquisitionPackage).with_name("__main__.py")
 
 def volume(number, shape=(2, 3, 4), dtype=np.int16):
     """An image unlike that of any other number."""
-    pixels = np.random.default_rng(number).integers(0, 100, shape).astype(dtype)
+    pixels = np.random.default_rng(number).integers(0, 100, shape, np.uint8).astype(dtype)
     return Image(pixels, np.diag([-2.0, 2.0, 3.0, 1.0]))
 
 

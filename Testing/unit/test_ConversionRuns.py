@@ -214,12 +214,19 @@ def test_the_command_says_what_it_did(tmp_path):
     assert made.returncode == 2
 
 
+@pytest.fixture(scope="module")
+def forty(tmp_path_factory):
+    """A folder with forty series, and their voxels by the names of the converted files."""
+    folder = tmp_path_factory.mktemp("forty")
+    return folder, many(folder, 40, (128, 128), 20)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no such signal")
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_what_is_left_by_a_kill_is_finished_by_the_next_run(tmp_path, how):
-    expected = many(tmp_path / "in", 40, (128, 128), 20)
+def test_what_is_left_by_a_kill_is_finished_by_the_next_run(tmp_path, forty, how):
+    source, expected = forty
     for round_ in range(3):
-        made = command(tmp_path / "in", tmp_path / "out", "--workers", 2)
+        made = command(source, tmp_path / "out", "--workers", 2)
         end = time.monotonic() + 30
         while len(list((tmp_path / "out").glob("*.nrrd"))) < 9 * (round_ + 1) and made.poll() is None:
             assert time.monotonic() < end
@@ -229,7 +236,7 @@ def test_what_is_left_by_a_kill_is_finished_by_the_next_run(tmp_path, how):
             np.testing.assert_array_equal(fromUs(path)[0][0], expected[path.name])
         if how != signal.SIGKILL:
             assert not list((tmp_path / "out").glob("*.part"))
-    report = convert(tmp_path / "in", tmp_path / "out")
+    report = convert(source, tmp_path / "out")
     assert report.count("done") + report.count("skipped") == 40
     assert report.count("skipped") > 0
     assertAll(tmp_path / "out", expected)

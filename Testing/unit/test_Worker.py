@@ -336,10 +336,11 @@ def test_input_that_ends_before_it_begins_is_an_end():
 # ---- rights
 
 
-AGAIN = """
-from RealTimeImagingLib.Sources.Folder import Source
-Source.REPORTED_RECHECK = 0.1
+QUICK = """
+from RealTimeImagingLib.Sources.Folder import Completeness
+Completeness.QUIET = 0.1
 """
+"""What this user may not see open counts as closed soon."""
 
 
 @pytest.mark.skipif(os.name != "posix", reason="rights are others there")
@@ -355,7 +356,7 @@ def test_a_file_that_may_not_be_read_is_named_and_shown_when_it_may(program):
         for number, mode in enumerate((0o000, 0o644)):
             arrive(incoming / f"{number}.nii", niftiFile(number)).chmod(mode)
         settings = FolderSettings(folder=incoming, existing="all", incompleteAfter=0.3)
-        acquisition = Acquisition(settings, [workFolder], "process1", program(f"os.seteuid({other})", AGAIN))
+        acquisition = Acquisition(settings, [workFolder], "process1", program(f"os.seteuid({other})", QUICK))
         try:
             acquisition.listen().untilCounted(1, 1)
             event = next(event for event in acquisition.of("event") if event["code"] == "unreadable")
