@@ -12,6 +12,7 @@ BENCHMARKS = (
     "Drawing",
     "Folder",
     "Listing",
+    "Messages",
     "Recording",
     "Mapped",
     "Push",

@@ -11,12 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from RealTimeImagingLib.Recording import openRecording
-from RealTimeImagingLib.Sources import Camera as CameraSearch
 from RealTimeImagingLib.Sources.Camera import CameraSettings
 from RealTimeImagingLib.Sources.Camera.Search import CameraOffer
 from unit.conftest import PROGRAM, Acquisition
 
-SEARCH = Path(CameraSearch.__file__).with_name("__main__.py")
 SOURCE = Path(__file__).with_name("camera") / "VideoDevice.c"
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux") or not shutil.which("gcc") or Path("/dev/video0").exists(),
@@ -182,9 +180,13 @@ def test_it_is_found_with_what_it_offers(library, plug, monkeypatch):
     monkeypatch.setenv("LD_PRELOAD", str(library))
 
     def search():
-        done = subprocess.run([sys.executable, "-u", SEARCH], capture_output=True, timeout=60, check=True)
-        assert done.stderr == b""
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        command = [sys.executable, "-u", PROGRAM, "cameras"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as made:
+            lines = [json.loads(line) for line in made.stdout]
+            assert made.wait(60) == 0
+            assert made.stderr.read() == b""
+        assert lines[0] == {"pid": made.pid}
+        return [line for line in lines[1:] if "log" not in line]
 
     found, end = search()
     offer = CameraOffer.fromJSON(found["camera"])

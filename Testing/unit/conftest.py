@@ -14,8 +14,10 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from RealTimeImagingLib.Link import __file__ as linkPackage
+from RealTimeImagingLib.Link.Commands import Start
 from RealTimeImagingLib.Link.Lines import readLines
-from RealTimeImagingLib.Link.Messages import Start
+from RealTimeImagingLib.Link.Messages import encode
 from RealTimeImagingLib.Link.Ring import Place, RingReader
 from RealTimeImagingLib.Link.WorkFolders import writeHolder
 from RealTimeImagingLib.Model.Event import Event
@@ -24,10 +26,9 @@ from RealTimeImagingLib.Simulator.Images import niftiBytes
 from RealTimeImagingLib.Sources.Checkpoint import Checkpoint
 from RealTimeImagingLib.Sources.Folder import FolderSettings
 from RealTimeImagingLib.Sources.Folder.Source import FolderSource
-from RealTimeImagingLib.Worker import __file__ as acquisitionPackage
 from unit import processes
 
-PROGRAM = Path(acquisitionPackage).with_name("__main__.py")
+PROGRAM = Path(linkPackage).with_name("Program.py")
 
 
 def volume(number, shape=(2, 3, 4), dtype=np.int16):
@@ -169,8 +170,8 @@ class Acquisition:
         self._ring = RingReader(self.folders, ringName)
         writeHolder(self.folders[-1], ringName)
         self._queue = queue.Queue()
-        self.process = processes.start(program, fresh=fresh)
-        self.process.stdin.write(Start(settings.toJSON(), self.folders, ringName).toLine())
+        self.process = processes.start(program, "acquisition", fresh=fresh)
+        self.process.stdin.write(encode(Start(settings.toJSON(), self.folders, ringName)))
         self._reading = threading.Thread(target=self._read, daemon=True)
 
     def listen(self):
@@ -185,6 +186,10 @@ class Acquisition:
 
     def send(self, command, **values):
         self.process.stdin.write(json.dumps({"command": command, **values}).encode() + b"\n")
+
+    def write(self, command):
+        """Send a command as Slicer's side does."""
+        self.process.stdin.write(encode(command))
 
     def until(self, condition, seconds=10.0):
         """Take lines until it holds."""

@@ -12,20 +12,20 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-from RealTimeImagingLib.Export import __file__ as exportPackage
 from RealTimeImagingLib.Export.Job import ExportJob, Work
 from RealTimeImagingLib.Export.Worker import export
+from RealTimeImagingLib.Link import __file__ as linkPackage
 from RealTimeImagingLib.Model.Frame import Frame
 from unit import processes
 from unit.recordings import LEFT_HANDED, OBLIQUE, RIGHT_HANDED, frame, record
 
+PROGRAM = Path(linkPackage).with_name("Program.py")
 GEOMETRIES = {
     "right-handed": RIGHT_HANDED,
     "left-handed": LEFT_HANDED,
     "oblique": OBLIQUE,
     "oblique left-handed": OBLIQUE @ np.diag([1.0, 1, -1, 1]),
 }
-PROGRAM = Path(exportPackage).with_name("__main__.py")
 LPS = np.diag([-1.0, -1, 1, 1])
 BYTE, WORD, COLOUR, ULTRASOUND = (
     "1.2.840.10008.5.1.4.1.1.7.2",
@@ -208,7 +208,7 @@ class Program:
     """The export process, spoken to as Slicer's side does."""
 
     def __init__(self, job, program=PROGRAM, **options):
-        self.process = processes.start(program, **options)
+        self.process = processes.start(program, "export", **options)
         self.lines = []
         self.process.stdin.write(json.dumps(job.toJSON() if isinstance(job, ExportJob) else job).encode() + b"\n")
 

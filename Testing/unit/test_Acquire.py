@@ -41,7 +41,7 @@ def test_the_settings_of_each_source_are_its_options(tmp_path):
     expected = FolderSettings(str(tmp_path), "*.nii", subfolders=True, existing="all", incompleteAfter=3.0)
     assert plan.settings == expected
     assert plan.broadcast == BroadcastSettings(18945)
-    assert [order["command"] for order in plan.orders()] == ["broadcast"]
+    assert [command.key for command in plan.startupCommands()] == ["broadcast"]
 
 
 def test_settings_of_several_numbers_are_options_of_several_numbers():

@@ -8,6 +8,8 @@ import time
 import numpy as np
 import pytest
 from pyigtl import OpenIGTLinkClient
+from RealTimeImagingLib.Link.Commands import StartBroadcast, StopBroadcast, StopRecording
+from RealTimeImagingLib.Link.Messages import Counts, Receivers
 from RealTimeImagingLib.Model.DeviceMessage import DeviceMessage
 from RealTimeImagingLib.Model.Errors import SettingsError
 from RealTimeImagingLib.Model.Frame import SCALAR_TYPES, checksum
@@ -349,23 +351,23 @@ class Told:
     def event(self, event, counts):
         self.events.append(event)
 
-    def tell(self, line):
-        self.lines.append(line["broadcast"])
+    def report(self, report):
+        self.lines.append(report.broadcast)
 
 
 def test_a_new_port_is_taken_without_waiting_for_the_end_of_the_old():
-    told = Told()
-    broadcast = Broadcast(told, dict)
+    told, commands = Told(), Receivers()
+    broadcast = Broadcast(told, Counts, commands)
     port = freePort()
     for number in range(3):
-        assert broadcast.obey("broadcast", port=port, version=1 + number % 2)
-    until(lambda: broadcast.tell() or any(line.get("listening") for line in told.lines))
+        assert commands.deliver(StartBroadcast({"port": port, "version": 1 + number % 2}))
+    until(lambda: broadcast.report() or any(line.get("listening") for line in told.lines))
     assert "port-taken" not in [event.code for event in told.events]
-    assert broadcast.obey("stopBroadcast")
-    until(lambda: broadcast.tell() or told.lines[-1] == {})
+    assert commands.deliver(StopBroadcast())
+    until(lambda: broadcast.report() or told.lines[-1] == {})
     assert told.events[-1].code == "broadcast-ended"
     broadcast.close()
-    assert not broadcast.obey("record")
+    assert not commands.deliver(StopRecording())
 
 
 def portOf(acquisition):

@@ -132,7 +132,9 @@ def test_a_disk_that_hangs_does_not_hold_up_a_cancel(tmp_path):
 
 
 def test_input_that_ends_before_it_begins_is_an_end():
-    done = subprocess.run([sys.executable, str(PROGRAM)], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    done = subprocess.run(
+        [sys.executable, str(PROGRAM), "export"], stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, b"")
 
 
@@ -223,7 +225,8 @@ def test_a_parent_that_dies_takes_its_export_with_it(tmp_path, large):
     script = tmp_path.parent / f"{tmp_path.name}-parent.py"
     script.write_text(f"""
 import json, os, subprocess, sys
-child = subprocess.Popen([sys.executable, "-u", {str(PROGRAM)!r}], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+command = [sys.executable, "-u", {str(PROGRAM)!r}, "export"]
+child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 child.stdin.write(json.dumps({job!r}).encode() + b"\\n"); child.stdin.flush()
 while b"Writing" not in child.stdout.readline(): pass
 print(child.pid, flush=True)

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 from RealTimeImagingLib.Link.Lines import EVENT_LIMIT, LineWriter
-from RealTimeImagingLib.Link.Messages import frameLine
+from RealTimeImagingLib.Link.Messages import Counts, FrameHeader, StatusReport
 from RealTimeImagingLib.Link.Ring import SLOTS, Place, RingReader, RingWriter
 from RealTimeImagingLib.Model.Event import Event
 from RealTimeImagingLib.Model.Frame import Frame
@@ -13,6 +13,13 @@ from RealTimeImagingLib.Worker.Frames import FrameSender
 from unit.conftest import until, volume
 
 EVENT = Event("not-an-image", "a.nii: this is no image.", "warning", "/in/a.nii")
+
+
+class Line(dict):
+    """A message of these values."""
+
+    def toJSON(self):
+        return self
 
 
 class Pipe:
@@ -99,7 +106,7 @@ def received(pipe):
 
 
 def counts(number):
-    return {"received": {"Live": number + 1}}
+    return Counts({"Live": number + 1})
 
 
 def shownNumbers(pipe, stream="Live"):
@@ -117,7 +124,7 @@ def test_lines_leave_whole_and_in_order(pipe, lines):
     pipe.listen()
     sent = [{"number": number, "text": "ä\n" * number, "name": "\udcff"} for number in range(300)]
     for message in sent:
-        lines.put(message)
+        lines.put(Line(message))
     pipe.finish(lines)
     assert pipe.data.count(b"\n") == len(sent)
     assert pipe.lines == sent
@@ -128,7 +135,7 @@ def test_lines_of_several_threads_are_not_mixed(pipe, lines):
 
     def send(name):
         for number in range(200):
-            lines.put({"thread": name, "number": number, "text": "x" * 100})
+            lines.put(Line({"thread": name, "number": number, "text": "x" * 100}))
 
     threads = [threading.Thread(target=send, args=(name,)) for name in range(4)]
     for thread in threads:
@@ -142,7 +149,7 @@ def test_lines_of_several_threads_are_not_mixed(pipe, lines):
 
 def test_nobody_waits_for_a_reader_that_stands_still(pipe, lines):
     for number in range(1000):
-        lines.put({"number": number, "text": "x" * 100})
+        lines.put(Line({"number": number, "text": "x" * 100}))
     assert not lines.close(0.01)
     pipe.listen()
     until(lambda: pipe.data.count(b"\n") == 1000)
@@ -150,12 +157,12 @@ def test_nobody_waits_for_a_reader_that_stands_still(pipe, lines):
 
 
 def test_while_nobody_reads_words_are_limited_and_the_rest_counted(pipe, lines):
-    lines.put({"first": "x" * (1 << 17)})  # more than the pipe holds: from here on the writer stands still
+    lines.put(Line({"first": "x" * (1 << 17)}))  # more than the pipe holds: from here on the writer stands still
     until(lambda: not lines._lines)
     for number in range(EVENT_LIMIT + 500):
-        lines.put({"event": number}, always=False)
+        lines.put(Line({"event": number}), always=False)
     for number in range(10):
-        lines.put({"always": number})
+        lines.put(Line({"always": number}))
     pipe.listen()
     pipe.finish(lines)
     events = [line["event"] for line in pipe.lines if "event" in line]
@@ -170,34 +177,34 @@ def test_lost_words_are_told_each_time_and_counted_anew(pipe, lines):
     pipe.listen()
     for lost in (3, 5):
         pipe.open.clear()
-        lines.put({"first": "x" * (1 << 18)})
+        lines.put(Line({"first": "x" * (1 << 18)}))
         until(lambda: not lines._lines)
         for event in range(EVENT_LIMIT + lost):
-            lines.put({"event": event}, always=False)
+            lines.put(Line({"event": event}), always=False)
         pipe.open.set()
-        words = b"%d messages were left out" % lost
+        words = b"%d messages were dropped" % lost
         until(lambda words=words: words in pipe.data)
     pipe.finish(lines)
-    assert pipe.data.count(b"messages were left out") == 2
+    assert pipe.data.count(b"messages were dropped") == 2
 
 
 def test_flushing_waits_until_all_is_on_its_way(pipe, lines):
     assert lines.flush(5)
-    lines.put({"text": "x" * (1 << 18)})
+    lines.put(Line({"text": "x" * (1 << 18)}))
     assert not lines.flush(0.02)
     pipe.listen()
     assert lines.flush(5)
-    lines.put({"last": True})
+    lines.put(Line({"last": True}))
     assert lines.flush(5)
     until(lambda: pipe.data.endswith(b'{"last":true}\n'))
 
 
 def test_nothing_comes_behind_the_last_line(pipe, lines):
-    long = {"word": "x" * (1 << 20)}
+    long = Line({"word": "x" * (1 << 20)})
     lines.put(long)
-    assert not lines.close(0.01, {"last": True})  # nobody reads, and the first line is more than the pipe takes
-    lines.put({"word": 2})
-    assert not lines.close(0, {"last": "again"})
+    assert not lines.close(0.01, Line({"last": True}))  # nobody reads, and the first line is more than the pipe takes
+    lines.put(Line({"word": 2}))
+    assert not lines.close(0, Line({"last": "again"}))
     pipe.listen()
     pipe.finish(lines)
     assert pipe.lines == [long, {"last": True}]
@@ -207,7 +214,7 @@ def test_a_reader_that_went_away_is_no_error(pipe, lines):
     os.close(pipe.reading)
     pipe.reading = None
     for number in range(100):
-        lines.put({"number": number})
+        lines.put(Line({"number": number}))
     assert lines.close(5)
 
 
@@ -225,10 +232,10 @@ def test_a_frame_travels_whole(pipe, sender, lines, workFolder):
         1699999999.987654,
         {"SourceFile": "a.nii"},
     )
-    sender.show(sent, {"received": {"T1 ä": 8}, "rejected": 2})
+    sender.show(sent, Counts({"T1 ä": 8}, rejected=2))
     pipe.finish(lines)
     (line,) = pipe.lines
-    assert line["counts"] == {"received": {"T1 ä": 8}, "rejected": 2}
+    assert line["counts"] == {"received": {"T1 ä": 8}, "rejected": 2, "recorded": 0, "failed": 0}
     found = line["frame"]
     assert {name: found[name] for name in ("stream", "number", "receiveTime", "deviceTime", "attributes")} == {
         name: getattr(sent, name) for name in ("stream", "number", "receiveTime", "deviceTime", "attributes")
@@ -242,7 +249,7 @@ def test_a_frame_travels_whole(pipe, sender, lines, workFolder):
 
 
 def test_a_line_has_all_of_a_frame_but_its_pixels():
-    names = set(frameLine(frame(0)))
+    names = set(FrameHeader.of(frame(0)).toJSON())
     assert names == {*Frame.__dataclass_fields__, "shape", "dtype"} - {"pixels"}
 
 
@@ -260,7 +267,7 @@ def test_when_slots_are_short_the_newest_frame_of_each_stream_waits(pipe, sender
     assert shownNumbers(pipe) == [*range(SLOTS), SLOTS + 9]
     assert shownNumbers(pipe, "Other") == [4]
     waited = next(line for line in pipe.lines if line.get("frame", {}).get("number") == SLOTS + 9)
-    assert waited["counts"] == counts(SLOTS + 14)
+    assert waited["counts"] == counts(SLOTS + 14).toJSON()
     sender.release([list(places(pipe)[2].key)])
     sender.show(frame(99), counts(99))
     until(lambda: shownNumbers(pipe)[-1] == 99)
@@ -280,11 +287,11 @@ def test_a_busy_stream_does_not_starve_another(pipe, sender):
 
 def test_counts_are_those_of_the_moment_of_the_frame(pipe, sender, lines):
     pipe.listen()
-    changing = {"received": {}}
+    changing = {}
     for number in range(SLOTS + 1):
-        changing["received"] = {"Live": number + 1}
-        sender.show(frame(number), changing)
-    changing["received"] = {"Live": 1000}
+        changing["Live"] = number + 1
+        sender.show(frame(number), Counts(changing))
+    changing["Live"] = 1000
     until(lambda: len(places(pipe)) == SLOTS)
     sender.release([list(places(pipe)[0].key)])
     pipe.finish(lines)
@@ -297,13 +304,13 @@ def test_a_frame_that_had_to_wait_takes_no_counts_back(pipe, sender):
     for number in range(SLOTS + 1):
         sender.show(frame(number), counts(number))
     sender.event(EVENT, counts(50))
-    sender.tell({"status": "waits"})
+    sender.report(StatusReport("waits"))
     until(lambda: len(places(pipe)) == SLOTS)
     sender.release([list(places(pipe)[0].key)])
     until(lambda: len(places(pipe)) == SLOTS + 1)
     assert received(pipe) == 51
     sender.show(frame(60, "Other"), counts(60))
-    sender.tell({"status": "waits", "counts": counts(70)})
+    sender.report(StatusReport("waits", counts(70)))
     sender.release([list(places(pipe)[1].key)])
     until(lambda: len(places(pipe)) == SLOTS + 2)
     assert received(pipe) == 71
@@ -350,9 +357,9 @@ def test_a_frame_without_memory_is_told_once_and_others_go_on(pipe, workFolder, 
 def test_words_have_the_counts_with_them(pipe, sender, lines):
     pipe.listen()
     sender.event(EVENT, counts(4))
-    sender.tell({"status": "waiting"})
+    sender.report(StatusReport("waiting"))
     pipe.finish(lines)
-    assert pipe.lines == [{"event": EVENT.toJSON(), "counts": counts(4)}, {"status": "waiting"}]
+    assert pipe.lines == [{"event": EVENT.toJSON(), "counts": counts(4).toJSON()}, {"status": "waiting"}]
 
 
 def test_the_end_waits_until_slicer_has_given_all_slots_back(pipe, sender):

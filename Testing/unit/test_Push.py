@@ -1,5 +1,6 @@
 """Both ends of the way of frames made in Python: the ring that Slicer writes, and the source that takes from it."""
 
+import json
 import random
 
 import numpy as np
@@ -8,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Host import PushSender as FeedFile
 from RealTimeImagingLib.Host.PushSender import QUEUE_FRAMES, PushSender
+from RealTimeImagingLib.Link.Commands import Push, SourceCommand, StopRecording, commandOf
+from RealTimeImagingLib.Link.Messages import Ready, Taken, decode
 from RealTimeImagingLib.Link.Ring import SLOTS
 from RealTimeImagingLib.Model.Errors import PushError, RingError
 from RealTimeImagingLib.Model.Frame import Image, checksum
@@ -25,6 +28,14 @@ def image(number, shape=(2, 3, 4)):
     return Image(made.pixels, made.ijkToRAS, None, {"SourceFile": str(number)})
 
 
+def hear(feed, message):
+    """Give a feed a message as the session does."""
+    if isinstance(message, Ready):
+        feed.resend()
+    elif isinstance(message, Taken):
+        feed.take(message)
+
+
 class Pipe:
     """Both ends in this process. What is sent lies in ``sent`` until the source is given it."""
 
@@ -34,16 +45,16 @@ class Pipe:
         self.feed = PushSender([self.folder], self._send, self.lost.append)
         self.source = None
 
-    def _send(self, command, **values):
+    def _send(self, command):
         if self.source:  # else it is as with a process that died: nobody hears it
-            self.sent.append((command, values))
+            self.sent.append(command)
 
     def start(self, ready=True):
         self.checkpoint = Checkpoint(self.folder)
         inlet = FrameReceiver([self.folder], self.told.append)
         self.source = openSource(PushSettings(), self.checkpoint, inlet=inlet)
         if ready:
-            self.told.append({"ready": True})
+            self.told.append(Ready())
 
     def die(self):
         """Between two lines of the program, as far as the journal can tell."""
@@ -52,11 +63,11 @@ class Pipe:
 
     def work(self, commands=1 << 30):
         """The source takes so many commands."""
-        for command, values in self.sent[:commands]:
-            if command == "push":
-                self.source.command(command, values)
+        for command in self.sent[:commands]:
+            if isinstance(command, Push):
+                self.source.command(command.key, command.parameters())
             else:
-                self.orders.append((command, len(self.frames)))
+                self.orders.append((command.key, len(self.frames)))
             for arrival in self.source.read(0):
                 number = self.checkpoint.accept(arrival.stream)
                 self.frames.append((arrival.stream, number, checksum(arrival.image.pixels)))
@@ -64,8 +75,8 @@ class Pipe:
 
     def hear(self, lines=1 << 30):
         """Slicer takes so many lines."""
-        for line in self.told[:lines]:
-            self.feed.take(line)
+        for message in self.told[:lines]:
+            hear(self.feed, message)
         del self.told[:lines]
 
     def settle(self):
@@ -108,7 +119,7 @@ def test_whenever_the_process_dies_each_frame_comes_once_and_in_order(tmp_path_f
             pipe.feed.push("Live", image(number, what), 0.0)
             pushed.append(sumOf(number, what))
         elif kind == "order":
-            pipe.feed.send(f"order{number}")
+            pipe.feed.send(SourceCommand(f"order{number}"))
             ordered.append((f"order{number}", len(pushed)))
         elif kind == "work" and pipe.source:
             pipe.work(what)
@@ -182,7 +193,7 @@ def test_what_is_sent_before_a_restart_is_known_is_not_taken_out_of_order(pipe):
     pipe.feed.push("Live", image(2), 0.0)  # goes to the new process, which does not know of number 1
     pipe.work()
     assert len(pipe.frames) == 1
-    pipe.told.append({"ready": True})
+    pipe.told.append(Ready())
     pipe.hear()
     pipe.settle()
     assert [sum_ for _, _, sum_ in pipe.frames] == [sumOf(number) for number in range(3)]
@@ -213,7 +224,7 @@ def test_one_that_waited_and_finds_no_memory_is_told_and_the_next_comes(pipe, mo
     pipe.start()
     pipe.settle()
     assert [sum_ for _, _, sum_ in pipe.frames] == [sumOf(number) for number in (0, 1, 2, 3, 5)]
-    assert pipe.lost == ["An image that was pushed is lost: There is no memory."]
+    assert pipe.lost == ["A pushed image is lost: There is no memory."]
     assert pipe.feed.lost == 1
 
 
@@ -238,9 +249,7 @@ class Started:
     def __init__(self, folder):
         self.folder, self.count = folder, 0
         self.lost = []
-        self.feed = PushSender(
-            [str(folder)], lambda command, **values: self.now.send(command, **values), self.lost.append
-        )
+        self.feed = PushSender([str(folder)], lambda command: self.now.write(command), self.lost.append)
         self.start()
 
     def start(self):
@@ -251,7 +260,7 @@ class Started:
         def heard():
             while self.heard < len(self.now.lines):
                 self.heard += 1
-                self.feed.take(self.now.lines[self.heard - 1])
+                hear(self.feed, decode(json.dumps(self.now.lines[self.heard - 1])))
             return condition()
 
         self.now.until(heard, 20)
@@ -266,12 +275,12 @@ def started(workFolder):
 
 
 def test_two_streams_are_recorded_as_they_were_pushed(started, tmp_path):
-    started.feed.send("record", folder=str(tmp_path), name="Both", attributes={})
+    started.feed.send(commandOf("record", {"folder": str(tmp_path), "name": "Both", "attributes": {}}))
     for number in range(60):
         while not started.feed.room(1):
             started.until(lambda: started.feed.room(1))
         started.feed.push("AB"[number % 2], image(number, (1, 50, 60, 3)), 1.7e9 + number)
-    started.feed.send("stopRecording")
+    started.feed.send(StopRecording())
     started.until(lambda: started.now.of("recorded"))
     assert started.now.stop() == 0
     assert started.now.counts["received"] == {"A": 30, "B": 30}

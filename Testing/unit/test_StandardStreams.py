@@ -20,6 +20,7 @@ def run(body, *arguments):
 import logging, os, sys
 sys.path.insert(0, {str(LIBRARY)!r})
 from RealTimeImagingLib.Link.Lines import LineLogHandler, LineWriter, captureStandardStreams
+from RealTimeImagingLib.Link.Messages import LogReport
 lines = LineWriter(os.dup(1))
 logging.basicConfig(level=logging.INFO, handlers=[LineLogHandler(lines.put)])
 captureStandardStreams()
@@ -51,14 +52,16 @@ print("from Python", flush=True)
 print("to standard error", file=sys.stderr, flush=True)
 os.write(1, b"from C \xff\n")
 os.system("echo from a child process")
-lines.put({"frame": 1})
+lines.put(LogReport("direct", 10, "test"))
 """
     done = run(UNTIL_LOGGED.format(body=body))
     found = [json.loads(line) for line in done.stdout.splitlines()]
-    logged = [line["log"] for line in found if "log" in line]
+    direct = {"log": "direct", "level": 10, "logger": "test"}
+    assert direct in found
+    found.remove(direct)
+    logged = [line["log"] for line in found]
     assert sorted(logged[:-1]) == ["from C \ufffd", "from Python", "from a child process", "to standard error"]
-    assert {(line["logger"], line["level"]) for line in found if "log" in line} == {("library", logging.WARNING)}
-    assert {"frame": 1} in found
+    assert {(line["logger"], line["level"]) for line in found} == {("library", logging.WARNING)}
     assert done.stderr == b""
 
 
@@ -88,7 +91,7 @@ def logged(level, message, *arguments, **options):
     logger = logging.Logger("unit.test")
     logger.addHandler(handler)
     logger.log(level, message, *arguments, **options)
-    return put
+    return [report.toJSON() for report in put]
 
 
 def test_a_record_becomes_one_object():

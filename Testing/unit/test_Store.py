@@ -4,7 +4,9 @@ import json
 import os
 
 import pytest
+from RealTimeImagingLib.Link.Commands import commandOf
 from RealTimeImagingLib.Link.Lines import LineWriter
+from RealTimeImagingLib.Link.Messages import Counts, Receivers
 from RealTimeImagingLib.Link.Ring import RingWriter
 from RealTimeImagingLib.Recording import openMessages, openRecording
 from RealTimeImagingLib.Sources.Checkpoint import Checkpoint
@@ -21,15 +23,19 @@ class Stored:
         self._descriptor = os.open(self._path, os.O_CREAT | os.O_WRONLY)
         self._ring, self._lines = RingWriter([str(folder)], "ring"), LineWriter(self._descriptor)
         self.checkpoint = Checkpoint(str(folder))
-        self.store = WorkerRecording(self.checkpoint, FrameSender(self._ring, self._lines), dict)
+        self._commands = Receivers()
+        self.store = WorkerRecording(self.checkpoint, FrameSender(self._ring, self._lines), Counts, self._commands)
         self.folder = folder / "recordings"
 
+    def obey(self, command, **values):
+        assert self._commands.deliver(commandOf(command, values))
+
     def record(self, **values):
-        self.store.obey("record", folder=str(self.folder), name="Test", attributes={"Strain": "B6"}, **values)
+        self.obey("record", folder=str(self.folder), name="Test", attributes={"Strain": "B6"}, **values)
 
     def stop(self):
         """Paths of headers and of manifests of messages."""
-        self.store.obey("stopRecording")
+        self.obey("stopRecording")
         line = self.of("recorded")[-1]
         return line["recorded"], line["messages"]
 
@@ -64,8 +70,8 @@ def test_messages_are_stored_from_the_command_to_the_stop(stored):
     for number in range(1, 4):
         stored.store.appendMessage(deviceMessage(number))
     assert stored.store.append(frame(0)) is True
-    stored.store._tellDue = 0.0
-    stored.store.tell()
+    stored.store._reportDue = 0.0
+    stored.store.report()
     assert stored.of("storage")[-1]["storage"]["stored"]["messages"] == {"recorded": 3, "failed": 0}
     (header,), (path,) = stored.stop()
     stored.store.appendMessage(deviceMessage(4))
@@ -87,7 +93,7 @@ def test_messages_that_fail_are_told(stored):
     stored.record()
     os.rmdir(stored.folder)
     stored.store.appendMessage(deviceMessage(0))
-    stored.store.tell()
+    stored.store.report()
     assert [line["event"]["code"] for line in stored.of("event")] == ["recording-failed"]
     assert stored.stop() == ([], [])
     assert [line["event"]["code"] for line in stored.of("event")] == ["recording-failed", "recording-gap"]
@@ -96,7 +102,7 @@ def test_messages_that_fail_are_told(stored):
 
 def test_what_was_kept_of_images_and_messages_has_one_axis_of_time(stored):
     """The last 0.2 s: images at 30 Hz, poses at 100 Hz."""
-    stored.store.obey("keep", seconds=0.2, bytes=1 << 20)
+    stored.obey("keep", seconds=0.2, bytes=1 << 20)
     for hundredth in range(100):
         stored.store.appendMessage(deviceMessage(hundredth))
         if hundredth % 10 == 0:
@@ -115,7 +121,7 @@ def test_what_was_kept_of_images_and_messages_has_one_axis_of_time(stored):
 
 
 def test_messages_are_forgotten_when_images_go_on_and_beyond_the_memory(stored):
-    stored.store.obey("keep", seconds=1, bytes=1 << 20)
+    stored.obey("keep", seconds=1, bytes=1 << 20)
     stored.store.appendMessage(deviceMessage(0))
     stored.store.append(frame(0, receiveTime=START + 5))
     stored.record(kept=True)
@@ -137,7 +143,7 @@ def test_a_repair_tells_of_messages(stored):
     recorder._file._lines.close()
     recorder._file._lock.release(remove=False)
     stored.store._recorders = None  # as after the death of the process
-    stored.store.obey("repair", folder=str(stored.folder))
+    stored.obey("repair", folder=str(stored.folder))
     stored.store._repairing.wait(5)
     (line,) = stored.of("repaired")
     assert line["repaired"]["recording"] == "Test.messages"

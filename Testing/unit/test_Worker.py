@@ -328,7 +328,8 @@ def test_the_end_of_input_ends_it_though_nobody_reads(acquire, incoming, workFol
 
 
 def test_input_that_ends_before_it_begins_is_an_end():
-    done = subprocess.run([sys.executable, str(PROGRAM)], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    command = [sys.executable, str(PROGRAM), "acquisition"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     assert done.returncode == 0
     assert done.stderr == b""
 

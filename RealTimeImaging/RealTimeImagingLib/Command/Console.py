@@ -6,10 +6,26 @@ import logging
 import sys
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
+from ..Link.Commands import Stop
 from ..Link.Lines import LineWriter
-from ..Link.Messages import broadcastWords
+from ..Link.Messages import (
+    BroadcastReport,
+    Counted,
+    Counts,
+    DetailsReport,
+    EventReport,
+    LogReport,
+    Message,
+    Receivers,
+    RecordedReport,
+    StatusReport,
+    broadcastWords,
+    trace,
+)
 from ..Link.Ring import RingWriter
 from ..Link.WorkFolders import makeWorkFolder, removeWorkFolders, sweep
 from ..Model.Frame import Frame, Pixels
@@ -22,35 +38,54 @@ from .Options import Plan
 LEVELS = {"info": "", "warning": "Warning: ", "error": "Error: "}
 
 
-class Console(LineWriter):
-    """Writes a line for each event, and the counts when it is asked to. A terminal that stands still holds up nothing.
+@dataclass(frozen=True)
+class Line(Message):
+    """A line of the console's own."""
 
-    :param descriptor: where to write; closed by nobody here.
+    words: str
+
+
+class Console(LineWriter):
+    """Writer of a line for each event, and of the counts on request. A terminal that does not read blocks nothing.
+
+    :param descriptor: where to write; the caller closes it.
     """
 
     def __init__(self, descriptor: int) -> None:
-        self.counts: dict[str, Any] = {"received": {}, "rejected": 0, "recorded": 0, "failed": 0}
-        """The latest."""
+        self.counts = Counts()
+        """The latest counts."""
         self._broadcast: dict[str, Any] = {}
         self._status = ""
         self._before: tuple[float, int] = (time.monotonic(), 0)
-        self._told = ""
+        self._reported = ""
+        self._reports = Receivers()
+        self._reports.connect(Counted, self._count)
+        self._reports.connect(BroadcastReport, self._takeBroadcast)
+        self._reports.connect(StatusReport, self._takeStatus)
         super().__init__(descriptor)
 
-    def put(self, message: dict[str, Any], always: bool = True) -> bool:
-        """Note what a line tells, and write its words, if it has any."""
-        if message.get("counts"):
-            self.count(message["counts"])
-        self._broadcast = message.get("broadcast") or self._broadcast
-        self._status = message.get("status", self._status)
+    def put(self, message: Message, always: bool = True) -> bool:
+        """Take a report of the worker, and write its words, if it has any."""
+        trace("worker", "received", message)
+        self._reports.deliver(message)
         return super().put(message, always=False)
 
-    def count(self, counts: dict[str, Any]) -> None:
-        """Merge the counts of a line, whose ``received`` has only the streams that changed."""
-        self.counts = {**counts, "received": self.counts["received"] | counts["received"]}
+    def count(self, counts: Counts) -> None:
+        """Merge counts, whose ``received`` has only the streams that changed."""
+        self.counts = replace(counts, received=self.counts.received | counts.received)
 
-    def encoded(self, message: dict[str, Any]) -> bytes:
-        """The words of a line, with the time; empty when it is not for people."""
+    def _count(self, message: Counted) -> None:
+        if message.counts:
+            self.count(message.counts)
+
+    def _takeBroadcast(self, message: BroadcastReport) -> None:
+        self._broadcast = message.broadcast or self._broadcast
+
+    def _takeStatus(self, message: StatusReport) -> None:
+        self._status = message.status
+
+    def encoded(self, message: Message) -> bytes:
+        """Return the words of a message, with the time; empty when it is not for people."""
         words = wordsOf(message)
         if not words:
             return b""
@@ -63,48 +98,57 @@ class Console(LineWriter):
         self._before = now, received
         fresh = f" ({(received - before) / (now - since):.1f} per second)" if received > before else ""
         words = f"{received} received{fresh}, {self._restWords}. {self._broadcastWords}{self._status}".strip()
-        if words != self._told:
-            self._told = words
-            self.put({"words": words})
+        if words != self._reported:
+            self._reported = words
+            self.put(Line(words))
 
     def tellEnd(self) -> None:
         """Write what came in all."""
         sent, lost = self._broadcast.get("sent"), self._broadcast.get("lost")
         words = "" if sent is None else f", {sent} messages sent, {lost} left out"
-        self.put({"words": f"The end: {self._received} received, {self._restWords}{words}."})
+        self.put(Line(f"The end: {self._received} received, {self._restWords}{words}."))
 
     @property
     def _received(self) -> int:
-        return int(sum(self.counts["received"].values()))
+        return sum(self.counts.received.values())
 
     @property
     def _restWords(self) -> str:
-        recorded, failed, rejected = (self.counts[name] for name in ("recorded", "failed", "rejected"))
-        return f"{recorded} recorded, {failed} failed, {rejected} rejected"
+        counts = self.counts
+        return f"{counts.recorded} recorded, {counts.failed} failed, {counts.rejected} rejected"
 
     @property
     def _broadcastWords(self) -> str:
         return f"{broadcastWords(self._broadcast)} " if self._broadcast else ""
 
 
-def wordsOf(message: dict[str, Any]) -> str:
-    """What a line of the acquisition process says to people, empty when nothing."""
-    if "words" in message:
-        return str(message["words"])
-    if "event" in message:
-        return LEVELS[message["event"]["level"]] + str(message["event"]["text"])
-    if "log" in message and message["level"] >= logging.WARNING:
-        return f"Log: {message['log']}"
-    if "details" in message:
-        return str(message["details"].get("words", ""))
-    if message.get("recorded"):
-        stored = message["stored"]
-        if stored["failed"]:
-            lost, total = stored["failed"], stored["failed"] + stored["recorded"]
-            first = message["recorded"][0]
-            return f"The recording is finished: {lost} of {total} images are lost. First file: {first}."
-        return f"The recording is complete. First file: {message['recorded'][0]}."
-    return ""
+def wordsOf(message: Message) -> str:
+    """Return what a message says to people; empty when nothing."""
+    words = WORDS.get(type(message))
+    return words(message) if words else ""
+
+
+def _logWords(message: LogReport) -> str:
+    return f"Log: {message.log}" if message.level >= logging.WARNING else ""
+
+
+def _recordedWords(message: RecordedReport) -> str:
+    if not message.recorded:
+        return ""
+    stored, first = message.stored, message.recorded[0]
+    if stored["failed"]:
+        lost, total = stored["failed"], stored["failed"] + stored["recorded"]
+        return f"The recording is finished: {lost} of {total} images are lost. First file: {first}."
+    return f"The recording is complete. First file: {first}."
+
+
+WORDS: dict[type[Message], Callable[[Any], str]] = {
+    Line: lambda message: message.words,
+    EventReport: lambda message: LEVELS[message.event.level] + message.event.text,
+    LogReport: _logWords,
+    DetailsReport: lambda message: str(message.details.get("words", "")),
+    RecordedReport: _recordedWords,
+}
 
 
 class NoDisplay(FrameSender):
@@ -117,7 +161,7 @@ class NoDisplay(FrameSender):
         super().__init__(RingWriter([], ""), console)
         self._console = console
 
-    def show(self, frame: Frame, counts: dict[str, int]) -> None:
+    def show(self, frame: Frame, counts: Counts) -> None:
         """Count it."""
         self._console.count(counts)
 
@@ -146,7 +190,9 @@ def acquire(plan: Plan, console: Console, stopped: threading.Event) -> int:
         try:
             with Checkpoint(folder) as checkpoint:
                 sender = NoDisplay(console)
-                worker = Worker(lambda: openSource(plan.settings, checkpoint), checkpoint, sender, plan.orders())
+                worker = Worker(
+                    lambda: openSource(plan.settings, checkpoint), checkpoint, sender, plan.startupCommands()
+                )
                 workers.append(worker)
                 worker.run()
         except Exception as error:  # the boundary: all that is unexpected ends here
@@ -160,7 +206,7 @@ def acquire(plan: Plan, console: Console, stopped: threading.Event) -> int:
     while thread.is_alive() and time.monotonic() < end:
         if stopped.is_set() and workers:
             if end == float("inf"):
-                workers[0].command({"command": "stop"})
+                workers[0].command(Stop())
                 end = time.monotonic() + LONGEST_END
             # Wait longer for a recording, as long as it makes progress.
             end = max(end, workers[0].progressed + workers[0].patience)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin, get_type_hints
 
+from ..Link.Commands import Command, Record, StartBroadcast
 from ..Model.Errors import MissingPackageError, SettingsError
 from ..Model.Packages import checkPackages
 from ..Model.Settings import SourceSettings, typedPath
@@ -39,15 +40,15 @@ class Plan:
     broadcast: BroadcastSettings | None
     folder: str
 
-    def orders(self) -> list[dict[str, Any]]:
-        """The commands with which the worker begins."""
-        orders: list[dict[str, Any]] = []
+    def startupCommands(self) -> list[Command]:
+        """Return the commands with which the worker starts."""
+        commands: list[Command] = []
         if self.folder:
             name = time.strftime("Recording_%Y-%m-%d_%H-%M-%S")
-            orders.append({"command": "record", "folder": self.folder, "name": name, "attributes": {}})
+            commands.append(Record(self.folder, name, {}))
         if self.broadcast:
-            orders.append({"command": "broadcast", **dataclasses.asdict(self.broadcast)})
-        return orders
+            commands.append(StartBroadcast(dataclasses.asdict(self.broadcast)))
+        return commands
 
 
 def readOptions(arguments: Sequence[str] | None = None) -> Plan:

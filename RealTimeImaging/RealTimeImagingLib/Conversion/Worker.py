@@ -1,7 +1,7 @@
-"""The conversion process: one conversion, told in lines, as :mod:`Acquisition.JobProcess` expects them.
+"""The conversion process: one conversion, reported in messages.
 
-It takes one JSON line, ConversionSettings, on standard input, whose end cancels. Its last line is ``{"report": ...}``
-or ``{"failed": words}``.
+The first line of standard input is :class:`ConversionSettings` as JSON; the end of input cancels. The last report is
+:class:`Converted` or :class:`Failed`.
 """
 
 from __future__ import annotations
@@ -13,49 +13,51 @@ import threading
 import time
 from collections.abc import Iterator
 
-from ..Link.Lines import LONGEST_SILENCE, PERIOD, LineWriter, beginJob, outcome
+from ..Link import Messages
+from ..Link.Lines import LONGEST_SILENCE, PROGRESS_PERIOD, LineWriter, openLines, outcomeOf
 from . import ConversionSettings
 from .Convert import Progress, convert
 from .Tasks import removeFile
 
 GRACE = 0.6
-"""Seconds in which a cancelled conversion ends by itself and reports; then it is ended, whatever it waits for."""
+"""Seconds in which a cancelled conversion ends by itself and reports; then the process ends at once."""
 
 log = logging.getLogger(__name__)
 
 
 def main() -> int:
-    """Run as the conversion process; returns the exit code."""
-    lines, given, first = beginJob()
+    """Run as the conversion process; return the exit code."""
+    writer, lines = openLines()
+    first = next(lines, None)
     if first is None:
         return 0
-    told = [0.0]
+    due = 0.0
 
-    def tell(progress: Progress) -> None:
-        if time.monotonic() - told[0] >= PERIOD:
-            told[0] = time.monotonic()
-            values = {"progress": round(progress.part, 4), "words": progress.words, "left": progress.left}
-            lines.put(values, always=False)
+    def report(progress: Progress) -> None:
+        nonlocal due
+        if time.monotonic() >= due:
+            due = time.monotonic() + PROGRESS_PERIOD
+            writer.put(Messages.Progress(round(progress.part, 4), progress.words, progress.left), always=False)
 
-    progress, ended = Progress(tell), threading.Event()
-    threading.Thread(target=_listen, args=(given, progress, ended, lines), name="cancel", daemon=True).start()
-    last = outcome(
-        lambda: {"report": convert(ConversionSettings.fromJSON(json.loads(first)), progress=progress).toJSON()},
-        "conversion",
-        "What is done stays.",
-    )
+    progress, ended = Progress(report), threading.Event()
+    threading.Thread(target=_listen, args=(lines, progress, ended, writer), name="cancel", daemon=True).start()
+
+    def run() -> Messages.Converted:
+        return Messages.Converted(convert(ConversionSettings.fromJSON(json.loads(first)), progress=progress).toJSON())
+
+    outcome = outcomeOf(run, "conversion", "The finished volumes are kept.")
     ended.set()
-    lines.close(LONGEST_SILENCE, last)
-    return 1 if "failed" in last else 0
+    writer.close(LONGEST_SILENCE, outcome)
+    return 1 if isinstance(outcome, Messages.Failed) else 0
 
 
-def _listen(given: Iterator[bytes], progress: Progress, ended: threading.Event, lines: LineWriter) -> None:
-    for line in given:
+def _listen(lines: Iterator[bytes], progress: Progress, ended: threading.Event, writer: LineWriter) -> None:
+    for line in lines:
         log.warning("A line after the settings is not understood: %r", line[:200])
     progress.cancelled = True
     if not ended.wait(GRACE):
-        # It waits for a disk, a share or a slow decoder. The processes beside this one end when it does.
+        # The conversion waits for a disk, a share or a slow decoder. Its worker processes end with this process.
         for path in list(progress.unfinished):
             removeFile(path)
-        lines.close(PERIOD)
+        writer.close(PROGRESS_PERIOD)
         os._exit(0)

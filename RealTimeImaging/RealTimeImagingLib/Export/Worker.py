@@ -1,4 +1,4 @@
-"""The export process: one job, reported in lines. Nothing of Slicer is imported here."""
+"""The export process: runs the job on the first line of its input, and reports progress and outcome."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..Formats import Inflate as Streamed
-from ..Link.Lines import LONGEST_SILENCE, PERIOD, LineWriter, beginJob, outcome
+from ..Link.Lines import LONGEST_SILENCE, PROGRESS_PERIOD, LineWriter, openLines, outcomeOf
+from ..Link.Messages import Cancelled, Done, EventReport, Failed, Outcome, Progress
 from ..Link.WorkFolders import PREFIX, removeWorkFolders
 from ..Model.Event import Event
 from .DICOMFiles import DICOMFolder
 from .Frames import openFrames
-from .Job import Cancelled, ExportJob, Work, noteChecksums, repairFolder
+from .Job import Cancelled as WorkCancelled
+from .Job import ExportJob, Work, noteChecksums, repairFolder
 from .NIfTIFiles import NIfTIFile, PackedNIfTIFile
 from .NRRDFiles import SequenceFile, VolumeFile
 from .Output import Writer
@@ -27,16 +29,16 @@ WRITERS: dict[str, type[Writer]] = {
     "nii.gz": PackedNIfTIFile,
     "dicom": DICOMFolder,
 }
-"""By the formats of :data:`Job.FORMATS`."""
+"""Writers by the formats of :data:`Job.FORMATS`."""
 
 
 def export(job: ExportJob, work: Work) -> tuple[list[str], list[Event]]:
     """Write, read back, compare, and only then give the files their names.
 
-    :returns: the paths of the files, and what somebody should know of them.
-    :raises RealTimeImagingError: it cannot be done as asked, or what was written is another; nothing is left.
-    :raises OSError: something cannot be read or written; nothing is left.
-    :raises Cancelled: ``work`` was; nothing is left.
+    :returns: the paths of the files, and events about them.
+    :raises RealTimeImagingError: the job cannot be done, or the written files differ; nothing is left.
+    :raises OSError: a file cannot be read or written; nothing is left.
+    :raises Cancelled: ``work`` was cancelled; nothing is left.
     """
     work.step(0, "Opening")
     frames = openFrames(job)
@@ -56,58 +58,59 @@ def export(job: ExportJob, work: Work) -> tuple[list[str], list[Event]]:
 
 
 GRACE = 0.15
-"""Seconds in which a cancelled export ends by itself; then it is ended, whatever it waits for."""
+"""Seconds in which a cancelled export ends by itself; then the process ends at once."""
 
 log = logging.getLogger(__name__)
 
 
 def main() -> int:
-    """Run as the export process; returns the exit code."""
-    lines, given, first = beginJob(finishes=True)
+    """Run as the export process; return the exit code."""
+    writer, lines = openLines(ignoresEnd=True)
+    first = next(lines, None)
     if first is None:
         return 0
     Streamed.KEPT = 0  # every frame is read once
     work, ended = Work(), threading.Event()
-    threading.Thread(target=_listen, args=(given, work, ended, lines), name="cancel", daemon=True).start()
-    threading.Thread(target=_tell, args=(work, ended, lines), name="progress", daemon=True).start()
+    threading.Thread(target=_listen, args=(lines, work, ended, writer), name="cancel", daemon=True).start()
+    threading.Thread(target=_reportProgress, args=(work, ended, writer), name="progress", daemon=True).start()
     name, left = "export", "Nothing is left of the export."
     if first.startswith(b'{"checksums"'):
         name, left = "calculation of checksums", "The recording is complete without them."
     elif first.startswith(b'{"repair"'):
         name, left = "repair of recordings", "The next start of a source tries again."
-    last = outcome(lambda: _run(first, work, lines), name, left)
-    if "cancelled" in last:
+    outcome = outcomeOf(lambda: _run(first, work, writer), name, left)
+    if isinstance(outcome, Cancelled):
         _removePixels(first)
     ended.set()
-    lines.close(LONGEST_SILENCE, last)
-    return 1 if "failed" in last else 0
+    writer.close(LONGEST_SILENCE, outcome)
+    return 1 if isinstance(outcome, Failed) else 0
 
 
-def _run(first: bytes, work: Work, lines: LineWriter) -> dict[str, Any]:
-    """The last line."""
+def _run(first: bytes, work: Work, writer: LineWriter) -> Outcome:
+    """Run the job of the first line."""
     try:
         values = json.loads(first)
         if "checksums" in values:
-            return {"done": noteChecksums(values["checksums"], work)}
+            return Done(noteChecksums(values["checksums"], work))
         done: list[Any]
         if "repair" in values:
             done, events = repairFolder(values["repair"])
         else:
             done, events = export(ExportJob.fromJSON(values), work)
-    except Cancelled:
-        return {"cancelled": True}
+    except WorkCancelled:
+        return Cancelled()
     for event in events:
-        lines.put({"event": event.toJSON()})
-    return {"done": done}
+        writer.put(EventReport(event))
+    return Done(done)
 
 
-def _listen(given: Iterator[bytes], work: Work, ended: threading.Event, lines: LineWriter) -> None:
-    for line in given:
+def _listen(lines: Iterator[bytes], work: Work, ended: threading.Event, writer: LineWriter) -> None:
+    for line in lines:
         log.warning("A line after the job is not understood: %r", line[:200])
     if work.cancel() and not ended.wait(GRACE):
-        # It waits for a disk or a share, and nobody is left who would wait for it.
+        # The work waits for a disk or a share, and Slicer does not wait for it.
         work.breakOff()
-        lines.close(GRACE, {"cancelled": True})
+        writer.close(GRACE, Cancelled())
         os._exit(0)
 
 
@@ -119,6 +122,6 @@ def _removePixels(first: bytes) -> None:
         removeWorkFolders([folder])
 
 
-def _tell(work: Work, ended: threading.Event, lines: LineWriter) -> None:
-    while not ended.wait(PERIOD):
-        lines.put({"progress": round(work.progress, 4), "words": work.words}, always=False)
+def _reportProgress(work: Work, ended: threading.Event, writer: LineWriter) -> None:
+    while not ended.wait(PROGRESS_PERIOD):
+        writer.put(Progress(round(work.progress, 4), work.words), always=False)

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from ..Link.Commands import Command, StartBroadcast, StopBroadcast
 from ..Link.Messages import broadcastWords
 from ..Model.Packages import checkPackages
 from ..Sources.OpenIGTLink import BroadcastSettings, OpenIGTLinkSettings
@@ -24,7 +25,7 @@ class BroadcastControl:
         self._session, self._onChange = session, onChange
         self._settings: BroadcastSettings | None = None
         self._ports: dict[RunningSource, int] = {}
-        session.orderGivers.append(self._startupCommands)
+        session.startupProviders.append(self._startupCommands)
 
     def start(self, port: int = 18945, host: str = "127.0.0.1", version: int = 1) -> None:
         """Send every live image over OpenIGTLink to all clients, from now on and from every source.
@@ -44,14 +45,14 @@ class BroadcastControl:
         self._settings = settings
         self._ports.clear()
         for handle in self._session.active():
-            handle.send("broadcast", **self._valuesFor(handle, settings))
+            handle.sendCommand(self._commandFor(handle, settings))
         self._onChange()
 
     def stop(self) -> None:
         """Send no more images; do nothing when none are sent."""
         if self._settings:
             self._settings = None
-            self._session.broadcast("stopBroadcast")
+            self._session.broadcast(StopBroadcast())
             self._onChange()
 
     def counts(self) -> dict[str, Any]:
@@ -79,16 +80,16 @@ class BroadcastControl:
         reported = [handle.broadcast for handle in self._session.active() if handle.broadcast]
         return " ".join(broadcastWords(one) for one in reported) or "Images will be sent when a source is started."
 
-    def _startupCommands(self, handle: RunningSource) -> list[dict[str, Any]]:
-        return [{"command": "broadcast", **self._valuesFor(handle, self._settings)}] if self._settings else []
+    def _startupCommands(self, handle: RunningSource) -> list[Command]:
+        return [self._commandFor(handle, self._settings)] if self._settings else []
 
-    def _valuesFor(self, handle: RunningSource, settings: BroadcastSettings) -> dict[str, Any]:
+    def _commandFor(self, handle: RunningSource, settings: BroadcastSettings) -> StartBroadcast:
         # A source that is restarted keeps its port, so that its clients find it again.
         if handle not in self._ports:
             active = self._session.active()
             self._ports = {one: port for one, port in self._ports.items() if one in active}
             self._ports[handle] = _freePort(settings.port, set(self._ports.values()))
-        return {**dataclasses.asdict(settings), "port": self._ports[handle]}
+        return StartBroadcast({**dataclasses.asdict(settings), "port": self._ports[handle]})
 
 
 def _freePort(first: int, taken: set[int]) -> int:

@@ -13,23 +13,22 @@ import slicer
 
 from ..Conversion import NAME, ConversionSettings
 from ..Conversion.Output import readHeader
+from ..Link.Messages import Converted, Failed, Outcome, Progress
 from ..Model.Errors import ConversionError, RealTimeImagingError, SettingsError
 from ..Model.Event import Event
 from ..Model.Files import naturalOrder
 from ..Model.Quantities import counted
 from ..Scene.MappedSequence import addMappedVolume, addReadSequence
 from .Callbacks import Callbacks
-from .ChildProcess import LIBRARY, JobProcess
-
-PROGRAM = os.path.join(LIBRARY, "Conversion", "Child.py")
+from .ChildProcess import JobProcess
 
 
 class ConversionProcess(JobProcess):
-    """One conversion. All calls and callbacks are on the main thread.
+    """A conversion. All calls and callbacks are on the main thread.
 
-    :param onProgress: gets the part that is done, 0 to 1, words, and the seconds that are left, None while unknown.
-    :param onEnd: called once, when the process has ended, with the report as JSON (Report.toJSON), and words when it
-        failed or was cancelled. Without a report, what was done is in the output folder, and the next run knows it.
+    :param onProgress: called with the progress, 0 to 1, words, and the seconds that are left, None while unknown.
+    :param onEnd: called once, when the process has ended, with the report as JSON (Report.toJSON), and a sentence when
+        it failed or was cancelled. Without a report, the next run knows the finished volumes in the output folder.
     """
 
     def __init__(
@@ -38,32 +37,29 @@ class ConversionProcess(JobProcess):
         onProgress: Callable[[float, str, float | None], None],
         onEnd: Callable[[dict[str, Any] | None, str], None],
     ) -> None:
-        super().__init__(PROGRAM, "conversion")
+        super().__init__("conversion", "conversion")
         self.settings = settings
         self._onProgress, self._onEnd = onProgress, onEnd
+        self.reports.connect(Progress, self._takeProgress)
 
     def start(self) -> None:
-        """Begin; returns at once.
+        """Start; return at once.
 
-        :raises AcquisitionError: there is no Python to run it.
+        :raises AcquisitionError: no Python is found to run it.
         """
-        self.startWith(self.settings.toJSON())
+        self.startWith(self.settings)
 
-    def take(self, line: dict[str, Any]) -> bool:
-        """Progress."""
-        if "progress" not in line:
-            return False
-        if not self.cancelled:
-            self._onProgress(line["progress"], line["words"], line["left"])
-        return True
-
-    def tellEnd(self, last: dict[str, Any], unexpected: str) -> None:
-        """How it ended."""
+    def takeEnd(self, outcome: Outcome | None, unexpected: str) -> None:
+        """Call back with the report."""
         words = "The conversion was cancelled; what is done stays." if self.cancelled else ""
-        if "report" in last:
-            self._onEnd(last["report"], words)
+        if isinstance(outcome, Converted):
+            self._onEnd(outcome.report, words)
         else:
-            self._onEnd(None, last.get("failed") or words or unexpected)
+            self._onEnd(None, outcome.failed if isinstance(outcome, Failed) else words or unexpected)
+
+    def _takeProgress(self, message: Progress) -> None:
+        if not self.cancelled:
+            self._onProgress(message.progress, message.words, message.left)
 
 
 _REPORTED = 20

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
 
 from ..Model.DeviceMessage import DeviceMessage
 from ..Model.Errors import DeviceMessageError, TooManyDevicesError
@@ -36,12 +35,8 @@ class DeviceMessages:
         """True when a message waits to be shown."""
         return bool(self._waiting)
 
-    def take(self, handle: RunningSource, values: dict[str, Any]) -> None:
-        """Count a message and call the callbacks; :meth:`showWaiting` shows it unless a newer one arrives before.
-
-        :param values: of :meth:`DeviceMessage.toJSON`.
-        """
-        message = DeviceMessage.fromJSON(values)
+    def take(self, handle: RunningSource, message: DeviceMessage) -> None:
+        """Count a message and call the callbacks; :meth:`showWaiting` shows it unless a newer one arrives before."""
         counted = handle.messages
         name = message.device if message.device in counted or len(counted) < MOST_NAMES else OTHERS
         counted[name] = counted.get(name, 0) + 1

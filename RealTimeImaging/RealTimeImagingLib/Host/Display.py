@@ -7,11 +7,10 @@ import math
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
 
 import qt
 
-from ..Link.Messages import frameOf
+from ..Link.Messages import FrameHeader
 from ..Link.Ring import Place
 from ..Model.Errors import RingError
 from ..Model.Event import Event
@@ -24,8 +23,8 @@ from .DrawingBudget import DrawingBudget
 from .RunningSource import RunningSource
 
 SHORTEST_PAUSE = 0.004
-"""Seconds between two turns of showing, in which Slicer redraws its window and handles the mouse."""
-TURN = 0.02
+"""Seconds between two rounds of showing, in which Slicer redraws its window and handles the mouse."""
+SHOW_TIME = 0.02
 """Seconds of showing, after which Slicer handles other events."""
 HELD = 2
 """Most slots of one process that waiting frames hold; further frames are copied, so that other streams get slots."""
@@ -37,26 +36,27 @@ log = logging.getLogger(__name__)
 class _Waiting:
     handle: RunningSource
     place: Place | None
-    """Where the pixels are in the ring; None when they were copied."""
-    values: dict[str, Any]
+    """Place of the pixels in the ring; None when they were copied."""
+    header: FrameHeader
+    """With the stream's name in the session."""
     pixels: Pixels | None = None
 
     def frame(self) -> Frame:
-        """The frame; its pixels are valid until :meth:`release`.
+        """Return the frame; its pixels are valid until :meth:`release`.
 
-        :raises RingError: they are gone.
+        :raises RingError: its memory is gone.
         """
         pixels, process = self.pixels, self.handle.process
         if pixels is None:
             if self.place is None or process is None:
                 raise RingError("The memory of the frame is gone.")
-            pixels = process.view(self.place, tuple(self.values["shape"]), self.values["dtype"])
-        return frameOf(self.values, pixels)
+            pixels = process.view(self.place, self.header.shape, self.header.dtype)
+        return self.header.frame(pixels)
 
     def copy(self) -> None:
         """Copy the pixels and give the slot back.
 
-        :raises RingError: they are gone.
+        :raises RingError: their memory is gone.
         """
         self.pixels = self.frame().pixels.copy()
         self.pixels.flags.writeable = False
@@ -71,7 +71,7 @@ class _Waiting:
 
 
 class Display:
-    """Holds the newest frame of each stream, and shows it as soon as the budget for drawing allows.
+    """Display of the newest frame of each stream, as soon as the budget for drawing allows.
 
     :param show: puts a frame into the scene; its pixels are valid during the call only. Returns the names of the views
         that will draw it, or None when any view may.
@@ -117,22 +117,22 @@ class Display:
         self._timer.stop()
         self._timer.disconnect("timeout()", self.showDue)
 
-    def take(self, handle: RunningSource, place: Place, values: dict[str, Any]) -> None:
-        """Take a frame in the place of an older one of its stream.
+    def take(self, handle: RunningSource, place: Place, header: FrameHeader) -> None:
+        """Take a frame, which replaces an older one of its stream.
 
-        :param place: where its pixels are in the memory of the source's process.
-        :param values: the frame's line, with the stream's name in the session.
+        :param place: of its pixels in the ring of the source's process.
+        :param header: with the stream's name in the session.
         """
-        stream = values["stream"]
+        stream = header.stream
         older = self._waiting.pop(stream, None)
-        waiting = self._waiting[stream] = _Waiting(handle, place, values)
+        waiting = self._waiting[stream] = _Waiting(handle, place, header)
         handle.held += 1
         if older:
             older.release()
         try:
             if self._listeners.frameCallbacks.anyEvery:
                 self._listeners.frameCallbacks.hand(waiting.frame(), arriving=True)
-            if waiting.place and handle.held > HELD and self._budget.wait(stream) > TURN:
+            if waiting.place and handle.held > HELD and self._budget.wait(stream) > SHOW_TIME:
                 waiting.copy()
         except RingError:
             log.exception("The memory of a frame is gone")
@@ -164,7 +164,7 @@ class Display:
         messages = self._messages.waiting and bool(due or self._budget.wait(None) <= 0)
         if not due and not messages:
             return
-        until = time.perf_counter() + TURN
+        until = time.perf_counter() + SHOW_TIME
         self._showing = True
         try:
             self.beforeShowing.emit()
@@ -186,7 +186,7 @@ class Display:
 
     def _showOne(self, waiting: _Waiting) -> None:
         started = time.perf_counter()
-        stream = waiting.values["stream"]
+        stream = waiting.header.stream
         counts = waiting.handle.counts.setdefault(stream, StreamCounts())
         views: Collection[str] | None = ()
         try:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..Export.Job import ChecksumJob, ExportJob, RepairJob, Snapshot
+from ..Link.Messages import Done, EventReport, Failed, Outcome, Progress
 from ..Link.WorkFolders import makeWorkFolder, removeWorkFolders
 from ..Model.Errors import RealTimeImagingError, SettingsError
 from ..Model.Event import Event
@@ -16,7 +17,7 @@ from ..Model.Files import makePrivateFolder
 from ..Model.Frame import Matrix, Pixels
 from ..Model.Settings import typedPath
 from .Callbacks import Callbacks
-from .ChildProcess import LIBRARY, JobProcess
+from .ChildProcess import JobProcess
 
 NAMES: dict[type, str] = {
     ExportJob: "export",
@@ -26,12 +27,12 @@ NAMES: dict[type, str] = {
 
 
 class ExportProcess(JobProcess):
-    """One export. All calls and callbacks are on the main thread; exactly one of ``onDone`` and ``onFailed`` is called,
-    once, when the process has ended.
+    """An export. All calls and callbacks are on the main thread. Either ``onDone`` or ``onFailed`` is called once, when
+    the process has ended.
 
-    :param onProgress: gets the part that is done, 0 to 1, and words for it.
-    :param onDone: gets the paths of the files and the events: what somebody should know of them.
-    :param onFailed: gets words; also when it was cancelled. Nothing is left of the export then.
+    :param onProgress: called with the progress, 0 to 1, and words for it.
+    :param onDone: called with the paths of the files and the events about them.
+    :param onFailed: called with a sentence, also after a cancel. The export leaves no files then.
     """
 
     def __init__(
@@ -42,16 +43,18 @@ class ExportProcess(JobProcess):
         onFailed: Callable[[str], None],
     ) -> None:
         name = NAMES[type(job)]
-        super().__init__(os.path.join(LIBRARY, "Export", "__main__.py"), name)
+        super().__init__("export", name)
         self.job = job
+        self.reports.connect(Progress, self._takeProgress)
+        self.reports.connect(EventReport, lambda message: self._events.append(message.event))
         self._onProgress, self._onDone, self._onFailed = onProgress, onDone, onFailed
         self._events: list[Event] = []
 
     @classmethod
     def ofPixels(cls, job: ExportJob, pixels: Pixels, *callbacks: Callable[..., None]) -> ExportProcess:
-        """The export of a snapshot from memory: its pixels go to a temporary file, which goes with the export.
+        """Return the export of a snapshot from memory, whose pixels go to a temporary file until its end.
 
-        :param job: with a snapshot, whose ``rawPath`` is not looked at.
+        :param job: with a snapshot, whose ``rawPath`` is ignored.
         :raises OSError: the temporary file cannot be written.
         """
         assert job.snapshot is not None
@@ -68,34 +71,27 @@ class ExportProcess(JobProcess):
         return export
 
     def start(self) -> None:
-        """Begin; returns at once.
+        """Start; return at once.
 
-        :raises AcquisitionError: there is no Python to run it.
+        :raises AcquisitionError: no Python is found to run it.
         """
-        self.startWith(self.job.toJSON())
+        self.startWith(self.job)
 
-    def take(self, line: dict[str, Any]) -> bool:
-        """Progress and events."""
-        if "progress" in line:
-            if not self.cancelled:
-                self._onProgress(line["progress"], line["words"])
-        elif "event" in line:
-            self._events.append(Event.fromJSON(line["event"]))
-        else:
-            return False
-        return True
-
-    def tellEnd(self, last: dict[str, Any], unexpected: str) -> None:
-        """How it ended."""
-        if "done" in last:
+    def takeEnd(self, outcome: Outcome | None, unexpected: str) -> None:
+        """Call back with the outcome."""
+        if isinstance(outcome, Done):
             self._onProgress(1.0, "Saved")
-            self._onDone(last["done"], self._events)
-        elif "failed" in last:
-            self._onFailed(last["failed"])
+            self._onDone(outcome.done, self._events)
+        elif isinstance(outcome, Failed):
+            self._onFailed(outcome.failed)
         elif self.cancelled:
             self._onFailed(f"The {self._name} was cancelled; nothing is left of it.")
         else:
             self._onFailed(unexpected)
+
+    def _takeProgress(self, message: Progress) -> None:
+        if not self.cancelled:
+            self._onProgress(message.progress, message.words)
 
 
 FEW = 3
@@ -216,8 +212,8 @@ class ExportControl:
 
     def close(self) -> None:
         """Cancel everything, and wait for the end."""
-        for process in list(self._running):
-            process.waitForEnd()
+        while self._running:  # the end of one may start another
+            self._running.pop().waitForEnd()
 
     def _exports(self) -> list[ExportProcess]:
         return [process for process in self._running if isinstance(process.job, ExportJob)]

@@ -1,8 +1,8 @@
-"""Slicer's end of the way into the acquisition process: pixels through a ring, a line for each frame.
+"""Sender of frames that Python makes: pixels go to the acquisition process through a ring, headers in messages.
 
-The main thread copies into a free slot and returns. When all slots are taken, frames wait here as copies, up to a limit
-that is told and not passed in silence. A slot is used again when its frame is taken: what a process had not taken when
-it died is sent to the next one.
+The main thread copies into a free slot and returns. When all slots are taken, frames wait here as copies; beyond a
+limit, push() raises. A slot is reused when its frame is taken. A replacement of a dead process gets the frames that the
+dead process had not taken.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
-from ..Link.Messages import RING_NAME, frameLine
-from ..Link.Ring import Place, RingWriter
+from ..Link.Commands import Command, Push
+from ..Link.Messages import FrameHeader, Taken
+from ..Link.Ring import PUSH_RING, RingWriter
 from ..Model.Errors import PushError, RingError
 from ..Model.Frame import Frame, Image
 
@@ -24,61 +24,53 @@ QUEUE_BYTES = 512 << 20
 
 
 @dataclass(frozen=True)
-class _Sent:
-    number: int
-    place: Place
-    line: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class _Command:
-    name: str
-    values: dict[str, Any]
-    standing: list[dict[str, Any]]
-    """What a process begins with that is started after this command."""
+class _Waiting:
+    command: Command
+    startup: list[Command]
+    """Startup commands of a process that is started after this command."""
 
 
 class PushSender:
-    """Sends frames, and commands that keep their place among them. Main thread only.
+    """Sender of frames, and of commands that keep their place among them. Main thread only.
 
     :param folders: the working folders.
     :param send: sends a command to the process, if there is one.
-    :param onLost: called with a sentence for each frame that was accepted here and cannot be delivered.
-    :param orders: gives the commands with which a process begins if it is started now.
+    :param onLost: called with a sentence for each accepted frame that cannot be delivered.
+    :param startupCommands: returns the startup commands of a process that is started now.
     """
 
     def __init__(
         self,
         folders: list[str],
-        send: Callable[..., None],
+        send: Callable[[Command], None],
         onLost: Callable[[str], None],
-        orders: Callable[[], list[dict[str, Any]]] = list,
+        startupCommands: Callable[[], list[Command]] = list,
     ) -> None:
-        self._ring = RingWriter(folders, RING_NAME)
-        self._send, self._onLost, self._orders = send, onLost, orders
-        self._standing = orders()
-        self._sent: deque[_Sent] = deque()
-        self._waiting: deque[Frame | _Command] = deque()
+        self._ring = RingWriter(folders, PUSH_RING)
+        self._send, self._onLost, self._startupCommands = send, onLost, startupCommands
+        self._startup = startupCommands()
+        self._sent: deque[Push] = deque()
+        self._waiting: deque[Frame | _Waiting] = deque()
         self._frames = self._bytes = self._number = 0
         self._listening = False
         self.pushed = 0
-        """Frames that were accepted."""
+        """Number of accepted frames."""
         self.lost = 0
-        """Accepted frames that were given up, each of them told."""
+        """Number of accepted frames that were lost, each of them reported."""
 
     @property
     def pending(self) -> int:
-        """Accepted frames that the process has not taken yet."""
+        """Number of accepted frames that the process has not taken yet."""
         return self._frames + len(self._sent)
 
     def room(self, nbytes: int) -> bool:
-        """Whether a frame of so many bytes would be accepted now."""
+        """Return whether a frame of this size would be accepted now."""
         return not self._frames or (self._frames < QUEUE_FRAMES and self._bytes + nbytes <= QUEUE_BYTES)
 
     def push(self, stream: str, image: Image, receiveTime: float) -> None:
-        """Accept a frame: its pixels are copied, into a slot or to wait for one.
+        """Accept a frame: copy its pixels into a slot, or keep a copy until a slot is free.
 
-        :raises PushError: too many wait.
+        :raises PushError: too many frames wait.
         :raises RingError: no memory can be reserved for a frame of this size.
         """
         frame = Frame(image.pixels, image.ijkToRAS, stream, 0, receiveTime, image.deviceTime, dict(image.attributes))
@@ -94,34 +86,33 @@ class PushSender:
             self._frames, self._bytes = self._frames + 1, self._bytes + nbytes
         self.pushed += 1
 
-    def send(self, command: str, **values: Any) -> None:
-        """Send a command as soon as the frames that were pushed before it are taken: "stopRecording" is not to
-        overtake them."""
-        self._waiting.append(_Command(command, values, self._orders()))
+    def send(self, command: Command) -> None:
+        """Send a command after the frames before it are taken: "stopRecording" must not overtake them."""
+        self._waiting.append(_Waiting(command, self._startupCommands()))
         self._pump()
 
-    def orders(self) -> list[dict[str, Any]]:
-        """The commands with which a process begins: those that counted when the first frame was pushed that has not
-        been taken, as what follows is still on its way."""
-        if not any(isinstance(item, _Command) for item in self._waiting):
-            self._standing = self._orders()
-        return self._standing
+    def startupCommands(self) -> list[Command]:
+        """Return the startup commands of a process: those before the oldest frame that is not taken yet."""
+        if not any(isinstance(item, _Waiting) for item in self._waiting):
+            self._startup = self._startupCommands()
+        return self._startup
 
-    def take(self, line: dict[str, Any]) -> None:
-        """What the process says: that it listens, or which frames it has taken."""
-        if "ready" in line:
-            self._listening = True
-            for sent in self._sent:
-                self._send("push", **sent.line)
-        if "taken" in line:
-            while self._sent and self._sent[0].number <= line["taken"]:
-                self._ring.release(*self._sent.popleft().place.key)
-            if line["problem"]:
-                self._lose(line["problem"])
-            self._pump()
+    def resend(self) -> None:
+        """Send all frames that are not taken: a process is ready."""
+        self._listening = True
+        for push in self._sent:
+            self._send(push)
+
+    def take(self, message: Taken) -> None:
+        """Take which frames the process has taken."""
+        while self._sent and self._sent[0].frame.number <= message.taken:
+            self._ring.release(*self._sent.popleft().place.key)
+        if message.problem:
+            self._lose(message.problem)
+        self._pump()
 
     def close(self) -> None:
-        """Let go of the memory."""
+        """Release the memory."""
         self._ring.close()
         self._sent.clear()
         self._waiting.clear()
@@ -131,12 +122,12 @@ class PushSender:
         place = self._ring.put(frame.pixels)
         if place is None:
             return False
-        # Numbered here and not when it was accepted: one that is given up leaves no gap.
-        line = {"frame": {**frameLine(frame), "number": self._number}, "place": place._asdict()}
-        self._sent.append(_Sent(self._number, place, line))
+        # Number it here and not when it was accepted: a lost frame leaves no gap.
+        push = Push(FrameHeader.of(replace(frame, number=self._number)), place)
+        self._sent.append(push)
         self._number += 1
         if self._listening:
-            self._send("push", **line)
+            self._send(push)
         return True
 
     def _pump(self) -> None:
@@ -152,10 +143,10 @@ class PushSender:
             elif self._sent:
                 return
             else:
-                self._send(item.name, **item.values)
-                self._standing = item.standing
+                self._send(item.command)
+                self._startup = item.startup
             self._waiting.popleft()
 
     def _lose(self, why: str) -> None:
         self.lost += 1
-        self._onLost(f"An image that was pushed is lost: {why}")
+        self._onLost(f"A pushed image is lost: {why}")

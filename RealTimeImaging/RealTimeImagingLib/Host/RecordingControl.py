@@ -10,6 +10,8 @@ from typing import Any
 import qt
 import slicer
 
+from ..Link.Commands import Command, Keep, Record, Repair, StopRecording
+from ..Link.Messages import RecordedReport, RepairedReport, StorageReport
 from ..Model.Errors import RealTimeImagingError, SettingsError
 from ..Model.Event import Event
 from ..Model.Files import setGroupMayRead
@@ -63,13 +65,15 @@ class RecordingControl:
     ) -> None:
         self._session, self._callbacks, self._sequences, self._views = session, callbacks, sequences, views
         self._exports, self._metadata, self._onChange = exports, metadata, onChange
-        session.orderGivers.append(self._startupCommands)
-        session.onStored.connect(self._stored)
+        session.startupProviders.append(self._startupCommands)
+        session.reports.connect(StorageReport, self._takeStorage)
+        session.reports.connect(RecordedReport, self._takeRecorded)
+        session.reports.connect(RepairedReport, self._takeRepaired)
         self._repairFolder = slicer.app.userSettings().value(FOLDER_KEY, "") or ""
         """Folder of the last recording: a source that starts finishes what a dead process left there."""
         self._recordings: list[RecordingState] = []
         """Recordings that are not completely in the scene yet, and the last one; in order of their start."""
-        self._keep: dict[str, Any] | None = None
+        self._keep: Keep | None = None
         self._ran = self._settling = self._closed = False
         self._number = 0
         self._builder = qt.QTimer()
@@ -116,7 +120,7 @@ class RecordingControl:
         one = RecordingState(self._number, name, {"folder": folder, "name": name, "attributes": dict(attributes)})
         self._recordings = [*(other for other in self._recordings if not other.settled), one]
         self._ran, self._repairFolder = False, folder
-        one.expect(self._session.broadcast("record", **one.plan, kept=kept))
+        one.expect(self._session.broadcast(Record(**one.plan, kept=kept)))
         self._onChange()
         return one
 
@@ -131,7 +135,7 @@ class RecordingControl:
         one.browser = one.browser or self._sequences.newBrowser(one.name)
         browser = one.browser
         one.stop()
-        self._session.broadcast("stopRecording")
+        self._session.broadcast(StopRecording())
         self._settle()
         self._onChange()
         return browser
@@ -145,8 +149,8 @@ class RecordingControl:
         """
         if not 0 <= seconds <= 24 * 3600 or limit <= 0:
             raise SettingsError("The time to keep is a number of seconds from 0 to 86400, its limit is above 0.")
-        self._keep = {"seconds": seconds, "bytes": int(limit)} if seconds else None
-        self._session.broadcast("keep", seconds=seconds, bytes=int(limit))
+        self._keep = Keep(seconds, int(limit)) if seconds else None
+        self._session.broadcast(Keep(seconds, int(limit)))
 
     def saveLast(self, folder: str, attributes: Mapping[str, str] | None = None, name: str = "") -> Any:
         """Save the frames in memory (:meth:`keepLast`) as a recording; return its sequence browser node.
@@ -289,29 +293,37 @@ class RecordingControl:
         self._builder.stop()
         self._builder.disconnect("timeout()", self._build)
 
-    def _startupCommands(self, handle: RunningSource) -> list[dict[str, Any]]:
-        commands: list[dict[str, Any]] = []
+    def _startupCommands(self, handle: RunningSource) -> list[Command]:
+        commands: list[Command] = []
         if self._current:
-            commands.append({"command": "record", **self._current.plan})
+            commands.append(Record(**self._current.plan))
             self._current.expect([handle])
         elif self._repairFolder:
-            commands.append({"command": "repair", "folder": self._repairFolder})
+            commands.append(Repair(self._repairFolder))
         if self._keep:
-            commands.append({"command": "keep", **self._keep})
+            commands.append(self._keep)
         return commands
 
-    def _stored(self, handle: RunningSource, line: dict[str, Any]) -> None:
-        if "repaired" in line:
-            self._addRepaired(line["repaired"])
-        stored = line.get("stored") or (line.get("storage") or {}).get("stored")
+    def _takeStorage(self, handle: RunningSource, message: StorageReport) -> None:
+        self._count(handle, message.storage.get("stored"))
+
+    def _takeRecorded(self, handle: RunningSource, message: RecordedReport) -> None:
+        one = self._count(handle, message.stored)
+        if one:
+            one.closed(handle, message.unfinished)
+            self._add(one, message.recorded, message.messages)
+        self._settle()
+
+    def _takeRepaired(self, handle: RunningSource, message: RepairedReport) -> None:
+        self._addRepaired(message.repaired)
+        self._settle()
+
+    def _count(self, handle: RunningSource, stored: Mapping[str, Any] | None) -> RecordingState | None:
+        """Take the counts of a recording; return it when it is one of this session."""
         one = next((one for one in self._recordings if stored and one.id == stored["id"]), None)
         if one and stored:
             one.count(handle, stored)
-            if "recorded" in line:
-                one.closed(handle, line)
-                self._add(one, line["recorded"], line.get("messages", []))
-        if "recorded" in line or "repaired" in line:
-            self._settle()
+        return one
 
     def _addRepaired(self, found: Repaired) -> None:
         """Add a recording of a dead process, of this session or another, that a repair has finished."""

@@ -51,10 +51,10 @@ class RecordingState:
         self._stored[handle] = dict(stored)
         self._before[handle] = (handle.recorded - stored["recorded"], handle.failed - stored["failed"])
 
-    def closed(self, handle: RunningSource, line: Mapping[str, Any]) -> None:
+    def closed(self, handle: RunningSource, unfinished: str) -> None:
         """Note that a source's process has closed its files: its counts are final."""
         self._before.pop(handle, None)
-        self._unfinished = self._unfinished or line.get("unfinished", "")
+        self._unfinished = self._unfinished or unfinished
         if handle in self.writing:
             self.writing.remove(handle)
 

@@ -1,9 +1,11 @@
-"""One started source, as the console and the panel see it."""
+"""A started source, as the Python console and the panel see it."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from ..Link.Commands import Command, commandOf
+from ..Link.Messages import Counts
 from ..Model.Event import Event
 from ..Model.Settings import SourceSettings
 from ..Model.Statistics import StreamCounts
@@ -13,12 +15,12 @@ from .PushSender import PushSender
 
 
 class RunningSource:
-    """One started source. ``state`` is "starting", "running", "stopping", "stopped" or "failed"."""
+    """A started source. ``state`` is "starting", "running", "stopping", "stopped" or "failed"."""
 
     def __init__(self, settings: SourceSettings) -> None:
         self.settings = settings
         self.asked = settings
-        """What was asked for: with another engine than our own, not what its process was told."""
+        """Settings that the user chose; with another engine than ours, its process has other ones."""
         self._status = "The acquisition process is starting."
         self.connectorStatus = ""
         """Status of SlicerOpenIGTLink's connector, which replaces the process's status; empty for other sources."""
@@ -30,31 +32,31 @@ class RunningSource:
         self.counts: dict[str, StreamCounts] = {}
         """Counts of each stream, by its name in the session."""
         self.received: dict[str, int] = {}
-        """Totals that the process gave last, by the stream's name at the source."""
+        """Totals that the process reported last, by the stream's name at the source."""
         self.messages: dict[str, int] = {}
-        """How many messages beside images came, by the device's name."""
+        """Number of device messages, by the device's name."""
         self.peers: set[str] = set()
-        """Who is connected, where a source has connections."""
+        """Names of the connected peers, where a source has connections."""
         self.details: dict[str, Any] = {}
-        """What the source has to tell beside its status, such as the token of one that is sent images over HTTP."""
+        """Details besides the status, such as the token for images over HTTP."""
         self.storage: dict[str, Any] = {}
-        """The last line ``storage`` of the process: see :class:`WorkerRecording`."""
+        """State of recording and pre-trigger buffer: see :class:`StorageReport`."""
         self.broadcast: dict[str, Any] = {}
-        """What the process said last of those to whom it sends its images: see :class:`Broadcast`."""
+        """State of the broadcast: see :class:`BroadcastReport`."""
         self.retired = False
-        """True when another source took over its stream while it was stopping: nothing more of it is shown."""
+        """True when another source took over its stream while it was stopping: its images are not shown any more."""
         self.held = 0
         """Slots of the process's memory that frames hold while they wait to be shown."""
         self.process: AcquisitionProcess | None = None
         self.feed: PushSender | None = None
-        """The way of frames made in Python; None for all other sources."""
+        """Sends frames made in Python; None for all other sources."""
         self.ending = False
-        """True when it was stopped and has still to deliver what was pushed before."""
+        """True when it was stopped and still delivers frames that were pushed before."""
         self._hints: FolderHints | None = None
 
     @property
     def status(self) -> str:
-        """What the source waits for, in words."""
+        """State of the source in words, such as what it waits for."""
         return self.connectorStatus or self._status
 
     @status.setter
@@ -63,13 +65,13 @@ class RunningSource:
 
     @property
     def state(self) -> str:
-        """Where the source is in its life."""
+        """ "starting", "running", "stopping", "stopped" or "failed"."""
         state = self.process.state if self.process else "starting"
         return "stopping" if self.ending and not self.ended else state
 
     @property
     def ended(self) -> bool:
-        """True once nothing more comes."""
+        """True once no more frames can arrive."""
         return self.process is not None and self.process.ended
 
     @property
@@ -78,22 +80,26 @@ class RunningSource:
         return self.process.pid if self.process else 0
 
     def send(self, command: str, **values: Any) -> None:
-        """Send a command to the source; nothing happens when it has ended."""
+        """Send a command to the source, such as "step" with frames=1; do nothing when it has ended."""
+        self.sendCommand(commandOf(command, values))
+
+    def sendCommand(self, command: Command) -> None:
+        """Send a command to the source's process; do nothing when it has ended."""
         target = self.feed or self.process
         if target:
-            target.send(command, **values)
+            target.send(command)
 
     def watch(self, folder: str) -> None:
-        """Hint at changes in a folder as long as the source runs."""
+        """Send hints of changes in a folder while the source runs."""
         self._hints = FolderHints(folder, lambda: self.send("rescan"))
 
     def folderIsThere(self, there: bool) -> None:
-        """What the process says of the folder."""
+        """Take from the process whether the folder is there."""
         if self._hints:
             self._hints.folderIsThere(there)
 
-    def heard(self, event: Event) -> None:
-        """What the process told of its connections."""
+    def takeEvent(self, event: Event) -> None:
+        """Take an event about connections."""
         if event.code == "connected":
             self.peers.add(event.subject)
         elif event.code == "disconnected":
@@ -104,13 +110,13 @@ class RunningSource:
         self.refused, self.rejected = self.refused + 1, self.rejected + 1
 
     def endHints(self) -> None:
-        """Hint no more."""
+        """Stop sending hints."""
         if self._hints:
             self._hints.close()
             self._hints = None
 
-    def takeCounts(self, counts: dict[str, Any]) -> None:
-        """Take the cumulative counts of a line, whose ``received`` has only the streams that changed."""
-        self.rejected = counts["rejected"] + self.refused
-        self.received.update(counts["received"])
-        self.recorded, self.failed = counts["recorded"], counts["failed"]
+    def takeCounts(self, counts: Counts) -> None:
+        """Take the cumulative counts of a report."""
+        self.rejected = counts.rejected + self.refused
+        self.received.update(counts.received)
+        self.recorded, self.failed = counts.recorded, counts.failed

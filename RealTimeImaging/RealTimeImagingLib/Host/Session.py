@@ -1,19 +1,33 @@
-"""All running sources together: hands each frame on, counts, reports. Slicer's main thread; nothing here waits."""
+"""All running sources: passes frames on, counts and reports. Slicer's main thread; no call waits."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from ..Link.Ring import Place
+from ..Link.Commands import Command
+from ..Link.Messages import (
+    BroadcastReport,
+    Counted,
+    DetailsReport,
+    DeviceReport,
+    EventReport,
+    FrameReport,
+    Ready,
+    Receivers,
+    RecordedReport,
+    StatusReport,
+    StorageReport,
+    Taken,
+)
 from ..Model.DeviceMessage import DeviceMessage
 from ..Model.Errors import SettingsError
 from ..Model.Event import Event
 from ..Model.Frame import Frame
 from ..Model.Settings import SourceSettings
-from ..Model.Signal import Signal
 from ..Model.Statistics import StreamCounts
 from ..Sources.Folder import FolderSettings
 from ..Sources.Push import PushSettings
@@ -27,7 +41,7 @@ from .RunningSource import RunningSource
 
 
 class Session:
-    """Starts and stops sources, and hands the newest frame of each stream to the scene and to callbacks.
+    """Running sources; the newest frame of each stream goes to the scene and to callbacks.
 
     :param show: puts a frame into the scene; its pixels are valid during the call only. Returns the names of the views
         that will draw it, or None when any view may.
@@ -46,22 +60,36 @@ class Session:
         budget: DrawingBudget,
     ) -> None:
         self._listeners, self._onChange = listeners, onChange
-        self.orderGivers: list[Callable[[RunningSource], list[dict[str, Any]]]] = []
-        """Give the commands with which each process of a source begins."""
-        self.onStored: Signal[[RunningSource, dict[str, Any]]] = Signal()
-        """Emitted with each line about stored files."""
+        self.startupProviders: list[Callable[[RunningSource], list[Command]]] = []
+        """Functions that return startup commands, with which each process of a source starts."""
+        self.reports = Receivers()
+        """Delivers the reports of all processes, with the source that sent them."""
+        for kind, receiver in (
+            (Counted, self._count),
+            (Ready, self._ready),
+            (FrameReport, self._queue),
+            (DeviceReport, self._takeDeviceMessage),
+            (StorageReport, self._takeStorage),
+            (RecordedReport, self._takeStorage),
+            (StatusReport, self._takeStatus),
+            (DetailsReport, self._takeDetails),
+            (BroadcastReport, self._takeBroadcast),
+            (Taken, self._taken),
+            (EventReport, self._takeEvent),
+        ):
+            self.reports.connect(kind, receiver)
         self.messages = DeviceMessages(showMessage, listeners)
         """Device messages on their way to callbacks and scene."""
         self.display = Display(show, self.messages, listeners, onChange, budget)
         """Shows the newest frame of each stream when the views have time for it."""
         self.handles: list[RunningSource] = []
-        """The sources that count: those that run, and those that were stopped since the first of them was started."""
+        """Sources in the statistics: running ones, and those stopped since the first of them was started."""
         self._retired: list[RunningSource] = []
 
     # ---- sources
 
     def start(self, settings: SourceSettings) -> RunningSource:
-        """Start a source; its frames come while the event loop runs.
+        """Start a source; its frames arrive while the event loop runs.
 
         :raises SettingsError: another running source has a stream of this name.
         :raises AcquisitionError: the acquisition process cannot be started.
@@ -76,10 +104,10 @@ class Session:
         handle.streams[name] = name
         handle.process = AcquisitionProcess(
             settings,
-            lambda: handle.feed.orders() if handle.feed else self.orders(handle),
-            lambda line: self._take(handle, line),
+            lambda: handle.feed.startupCommands() if handle.feed else self.startupCommands(handle),
+            lambda message: self.reports.deliver(message, handle),
             self._batchEnded,
-            # The slots of an ended process are still mapped: its last frames are shown before its heir starts.
+            # The slots of an ended process are still mapped: its last frames are shown before its replacement starts.
             lambda: self._died(handle),
         )
         self.handles.append(handle)
@@ -87,13 +115,14 @@ class Session:
             handle.watch(settings.folder)
         elif isinstance(settings, PushSettings):
             lost = partial(self._report, "push-lost", "error")
-            handle.feed = PushSender(handle.process.folders, handle.process.send, lost, partial(self.orders, handle))
+            startup = partial(self.startupCommands, handle)
+            handle.feed = PushSender(handle.process.folders, handle.process.send, lost, startup)
         self._onChange()
         return handle
 
-    def orders(self, handle: RunningSource) -> list[dict[str, Any]]:
-        """The commands with which a process of this source begins."""
-        return [order for give in self.orderGivers for order in give(handle)]
+    def startupCommands(self, handle: RunningSource) -> list[Command]:
+        """Return the commands with which a process of this source starts."""
+        return [command for provide in self.startupProviders for command in provide(handle)]
 
     def claim(self, handle: RunningSource, stream: str) -> None:
         """Give a source a stream of this name.
@@ -109,7 +138,7 @@ class Session:
             raise SettingsError(f"A running source has the stream {stream} already; give this one another name.")
 
     def stop(self, handle: RunningSource | None = None) -> None:
-        """Stop one source or all; the last frames and counts come within two seconds."""
+        """Stop one source or all; the last frames and counts arrive within two seconds."""
         for one in [handle] if handle else self.running():
             if one.process:
                 one.process.stop()
@@ -119,8 +148,8 @@ class Session:
     def close(self, written: bool = True) -> None:
         """Stop all sources and wait for their end; for scene close, reload and application exit.
 
-        :param written: True also waits for sources that still write a recording. False lets them finish it, and shows
-            none of their images.
+        :param written: True also waits for sources that still write a recording. False lets them finish it without
+            showing their images.
         """
         running = self.running()
         self.stop()
@@ -135,31 +164,31 @@ class Session:
         self.messages.clear()
 
     def dispose(self) -> None:
-        """Close, and let go of what would keep this object alive; it is not used afterwards."""
+        """Close, and release what would keep this object alive. Do not use the object afterwards."""
         self.close()
         self.display.close()
 
     def runningWith(self, stream: str) -> RunningSource | None:
-        """The running source of a stream; None when there is none."""
+        """Return the running source of a stream; None when there is none."""
         for handle in self.handles:
             if not handle.ended and (stream in handle.counts or stream in handle.streams.values()):
                 return handle
         return None
 
     def running(self) -> list[RunningSource]:
-        """The sources that have not ended."""
+        """Return the sources that have not ended."""
         return [handle for handle in [*self._retired, *self.handles] if not handle.ended]
 
     def streams(self) -> dict[str, StreamCounts]:
-        """Counts of every stream of the sources that count, the latest of each name."""
+        """Return the counts of every stream in the statistics, the latest of each name."""
         return {name: counts for handle in self.handles for name, counts in handle.counts.items()}
 
     def active(self) -> list[RunningSource]:
-        """The sources that run and are not about to end."""
+        """Return the sources that run and are not about to end."""
         return [handle for handle in self.handles if not handle.ended and handle.state != "stopping"]
 
     def _retire(self, stream: str) -> None:
-        # Waiting for the end of the one that is stopping would block the window.
+        # Waiting for the end of a stopping source would block the window.
         self.display.showAll()
         active = self.active()
         for handle in self.handles:
@@ -169,21 +198,21 @@ class Session:
         self.handles = [handle for handle in self.handles if not handle.retired]
         self._retired = [handle for handle in self._retired if not handle.ended]
 
-    def broadcast(self, command: str, **values: Any) -> list[RunningSource]:
-        """Send a command to all sources that are not about to end; returns them."""
+    def broadcast(self, command: Command) -> list[RunningSource]:
+        """Send a command to all sources that are not about to end; return these."""
         active = self.active()
         for handle in active:
-            handle.send(command, **values)
+            handle.sendCommand(command)
         return active
 
     # ---- figures
 
     def statistics(self) -> dict[str, Any]:
-        """Counts since the first of the running sources was started, and times in milliseconds.
+        """Return counts since the first of the running sources was started, and times in milliseconds.
 
-        ``latencyMs`` is from the moment the acquisition process had the image to the moment the volume has it,
-        ``mainThreadMs`` what this took of Slicer's main thread, callbacks not counted: these have ``callbackMs``, by
-        the name of each. ``messages`` are those beside images, by the device's name.
+        ``latencyMs`` is the time from the arrival of an image in the acquisition process to its volume,
+        ``mainThreadMs`` the time of Slicer's main thread without callbacks, ``callbackMs`` that of each callback by its
+        name. ``messages`` counts device messages by the device's name.
         """
         now = time.time()
         counts = [one for handle in self.handles for one in handle.counts.values()]
@@ -210,40 +239,51 @@ class Session:
                 total[device] = total.get(device, 0) + count
         return total
 
-    # ---- lines of the processes
+    # ---- reports of the processes
 
-    def _take(self, handle: RunningSource, line: dict[str, Any]) -> None:
-        if "frame" in line:
-            self._queue(handle, line["frame"], Place(**line["place"]))
-        if "message" in line and not handle.retired:
-            self.messages.take(handle, line["message"])
-        counts = line.get("counts")
-        if counts:
-            handle.takeCounts(counts)
-            if "ready" in line:
-                self._settle(handle)
-        handle.storage = line.get("storage", handle.storage)
+    def _count(self, handle: RunningSource, message: Counted) -> None:
+        if message.counts:
+            handle.takeCounts(message.counts)
+
+    def _ready(self, handle: RunningSource, message: Ready) -> None:
+        self._settle(handle)
         if handle.feed:
-            handle.feed.take(line)
-        if "recorded" in line or "repaired" in line or "storage" in line:
-            self.onStored.emit(handle, line)
-        handle.status = line.get("status", handle.status)
-        handle.details = line.get("details", handle.details)
-        handle.broadcast = line.get("broadcast", handle.broadcast)
-        if "event" in line:
-            event = Event.fromJSON(line["event"])
-            handle.heard(event)
-            if event.code.startswith("folder-"):
-                handle.folderIsThere(event.code in ("folder-there", "folder-back"))
-            self._listeners.report(event)
+            handle.feed.resend()
 
-    def _queue(self, handle: RunningSource, values: dict[str, Any], place: Place) -> None:
+    def _queue(self, handle: RunningSource, message: FrameReport) -> None:
         if handle.retired:
             if handle.process:
-                handle.process.release([place])
+                handle.process.release([message.place])
             return
-        stream = self._streamName(handle, values["stream"])
-        self.display.take(handle, place, {**values, "stream": stream})
+        stream = self._streamName(handle, message.frame.stream)
+        self.display.take(handle, message.place, replace(message.frame, stream=stream))
+
+    def _takeDeviceMessage(self, handle: RunningSource, message: DeviceReport) -> None:
+        if not handle.retired:
+            self.messages.take(handle, message.message)
+
+    def _takeStorage(self, handle: RunningSource, message: StorageReport | RecordedReport) -> None:
+        handle.storage = message.storage
+
+    def _takeStatus(self, handle: RunningSource, message: StatusReport) -> None:
+        handle.status = message.status
+
+    def _takeDetails(self, handle: RunningSource, message: DetailsReport) -> None:
+        handle.details = message.details
+
+    def _takeBroadcast(self, handle: RunningSource, message: BroadcastReport) -> None:
+        handle.broadcast = message.broadcast
+
+    def _taken(self, handle: RunningSource, message: Taken) -> None:
+        if handle.feed:
+            handle.feed.take(message)
+
+    def _takeEvent(self, handle: RunningSource, message: EventReport) -> None:
+        event = message.event
+        handle.takeEvent(event)
+        if event.code.startswith("folder-"):
+            handle.folderIsThere(event.code in ("folder-there", "folder-back"))
+        self._listeners.report(event)
 
     def _streamName(self, handle: RunningSource, name: str) -> str:
         if name not in handle.streams:
@@ -257,7 +297,7 @@ class Session:
         handle.peers.clear()
 
     def _settle(self, handle: RunningSource) -> None:
-        # What the ended process had received and did not pass on will not be shown.
+        # Frames that the ended process had received and not passed on are never shown.
         self.display.showAll()
         for name, total in handle.received.items():
             handle.counts.setdefault(self._streamName(handle, name), StreamCounts()).settle(total)

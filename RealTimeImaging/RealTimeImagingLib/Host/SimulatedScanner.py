@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from typing import Any
 
 from ..Link.WorkFolders import makeWorkFolder, removeWorkFolders
 from ..Model.Errors import RealTimeImagingError
 from ..Model.Event import Event
 from ..Model.Settings import SourceSettings, typedPath
 from ..Sources.Folder import FolderSettings
-from .ChildProcess import LIBRARY, newProcess, startChild
+from .ChildProcess import ChildProcess
 from .RunningSource import RunningSource
 
+STOP_TIME = 1000
+"""Milliseconds after which a scanner that was asked to end is killed."""
 KEEP = 100
 """Most files in the temporary folder: they must not fill the disk."""
 
@@ -34,35 +34,31 @@ class SimulatedScanner:
         if source := typedPath(source):
             self._options += ["--input", source]
         self._onFailure = onFailure
-        self._process: Any = newProcess()
-        self._process.connect("finished(int,QProcess::ExitStatus)", self._finished)
+        self._child = ChildProcess("simulated scanner", "simulator", lambda message: None, self._ended)
+        self._closing = False
 
     def start(self) -> None:
         """Start the process.
 
         :raises AcquisitionError: there is no Python to run it.
         """
-        script = os.path.join(LIBRARY, "Simulator", "__main__.py")
-        startChild(self._process, script, self.folder, *self._options)
+        self._child.start(self.folder, *self._options)
 
     def end(self) -> None:
         """Ask it to end; return at once."""
-        self._process.closeWriteChannel()
+        self._child.closeInput()
 
     def close(self) -> None:
         """End it and remove its folder."""
-        self._process.disconnect("finished(int,QProcess::ExitStatus)", self._finished)
+        self._closing = True
         self.end()
-        if not self._process.waitForFinished(1000):
-            self._process.kill()
-            self._process.waitForFinished(1000)
+        self._child.wait(STOP_TIME)
+        self._child.end(STOP_TIME)
         removeWorkFolders([self.folder])
 
-    def _finished(self, code: int, *_: int) -> None:
-        words = self._process.readAllStandardError().data().decode(errors="replace").strip()
-        if code:
-            last = words.splitlines()[-1] if words else f"exit code {code}"
-            self._onFailure(f"The simulated scanner ended: {last}")
+    def _ended(self, code: int) -> None:
+        if code and not self._closing:
+            self._onFailure(f"The simulated scanner ended: {self._child.lastError or f'exit code {code}'}")
 
 
 class SimulatedScanners:

@@ -1,32 +1,37 @@
-"""Lines of JSON between processes: the child's side of every process that this module starts.
+"""Lines of JSON on the child's side of a pipe: written from a queue, read without Python's buffers.
 
-A library that prints must neither break the protocol nor block on a pipe that nobody reads: what C or Python code
+A library that prints must neither break the protocol nor block on a pipe that is not read. Text that C or Python code
 writes to standard output or error becomes lines of the log. Only the trace of a crash goes to standard error.
 """
 
 from __future__ import annotations
 
 import faulthandler
-import json
 import logging
 import os
 import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from ..Model.Errors import RealTimeImagingError
 from ..Model.Event import Event
+from .Messages import EventReport, Failed, LogReport, Message, Outcome, encode
 
 EVENT_LIMIT = 2000
-"""Lines other than frames that may wait while Slicer is blocked; more are counted and left out."""
+"""Most lines other than frames that wait while Slicer is blocked; further ones are counted and dropped."""
+PROGRESS_PERIOD = 0.15
+"""Seconds between two reports of progress."""
+LONGEST_SILENCE = 30.0
+"""Seconds for the last lines to leave while Slicer is blocked."""
+
+log = logging.getLogger(__name__)
 
 
 class LineWriter:
-    """Writes JSON lines to a file descriptor from a thread of its own.
+    """Writer of messages to a file descriptor, in a thread of its own.
 
-    :param descriptor: where to write; closed by nobody here.
+    :param descriptor: where to write; the caller closes it.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -38,10 +43,10 @@ class LineWriter:
         self._thread = threading.Thread(target=self._run, name="lines", daemon=True)
         self._thread.start()
 
-    def put(self, message: dict[str, Any], always: bool = True) -> bool:
-        """Queue a line; return False when it is dropped.
+    def put(self, message: Message, always: bool = True) -> bool:
+        """Queue a message; return False when it is dropped.
 
-        :param always: False drops and counts the line when too many lines wait.
+        :param always: False drops and counts the message when too many lines wait.
         """
         line = self.encoded(message)
         if not line:
@@ -56,19 +61,19 @@ class LineWriter:
             self._changed.notify_all()
             return True
 
-    def encoded(self, message: dict[str, Any]) -> bytes:
-        """The line's bytes; none when it is not to be written."""
-        return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+    def encoded(self, message: Message) -> bytes:
+        """Return the line of a message; empty when it is not to be written."""
+        return encode(message)
 
     def flush(self, seconds: float) -> bool:
-        """Wait until all is written, for so many seconds at most; True when it is."""
+        """Wait until all lines are written, at most so many seconds; return True when they are."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._lines and not self._writing, seconds)
 
-    def close(self, seconds: float, last: dict[str, Any] | None = None) -> bool:
-        """Write what waits, for so many seconds at most; True when all was written.
+    def close(self, seconds: float, last: Message | None = None) -> bool:
+        """Write the waiting lines for at most so many seconds; return True when all are written.
 
-        :param last: the last line; what other threads put later is left out.
+        :param last: the last message; messages that other threads put later are dropped.
         """
         line = self.encoded(last) if last else b""
         with self._changed:
@@ -89,9 +94,8 @@ class LineWriter:
             self._writing = bool(taken)
             self._lines.clear()
             if self._lost and taken:
-                text = f"{self._lost} messages were left out while Slicer did not listen."
-                event = Event("messages-lost", text, "warning")
-                taken += self.encoded({"event": event.toJSON()})
+                text = f"{self._lost} messages were dropped while Slicer was blocked."
+                taken += self.encoded(EventReport(Event("messages-lost", text, "warning")))
                 self._lost = 0
             return taken
 
@@ -101,7 +105,40 @@ class LineWriter:
                 try:
                     data = data[os.write(self._descriptor, data) :]
                 except OSError:
-                    return  # nobody reads any more; end of input follows and ends the process
+                    return  # the reader is gone; the end of input follows and ends the process
+
+
+def readLines(descriptor: int) -> Iterator[bytes]:
+    """Yield whole lines from a descriptor until its end, read without Python's buffered files.
+
+    A thread that waits in a buffered standard input holds its lock, and the interpreter then cannot end.
+    """
+    partial = b""
+    while data := os.read(descriptor, 1 << 16):
+        *lines, partial = (partial + data).split(b"\n")
+        yield from lines
+
+
+class LineLogHandler(logging.Handler):
+    """Handler that turns log records into reports for Slicer's log.
+
+    :param put: takes each report.
+    """
+
+    def __init__(self, put: Callable[[LogReport], object]) -> None:
+        super().__init__()
+        self._put = put
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send a record."""
+        try:
+            text = record.getMessage()
+        except Exception:  # noqa: BLE001 - a library's mistake in its message must not end the reading of a file
+            self.handleError(record)
+            return
+        if record.exc_info:
+            text += "\n" + logging.Formatter().formatException(record.exc_info)
+        self._put(LogReport(text, record.levelno, record.name))
 
 
 def captureStandardStreams() -> None:
@@ -120,79 +157,37 @@ def captureStandardStreams() -> None:
     threading.Thread(target=relay, name="library output", daemon=True).start()
 
 
-def readLines(descriptor: int) -> Iterator[bytes]:
-    """Whole lines from a descriptor until its end, read without Python's buffered files.
+def openLines(ignoresEnd: bool = False) -> tuple[LineWriter, Iterator[bytes]]:
+    """Take over the standard streams of a child process; return the writer of its reports and the lines of its input.
 
-    A thread that waits in a buffered standard input holds its lock, and the interpreter then cannot end.
-    """
-    partial = b""
-    while data := os.read(descriptor, 1 << 16):
-        *lines, partial = (partial + data).split(b"\n")
-        yield from lines
-
-
-class LineLogHandler(logging.Handler):
-    """Turns log records into lines for Slicer's log.
-
-    :param put: takes each line's object.
-    """
-
-    def __init__(self, put: Callable[[dict[str, Any]], object]) -> None:
-        super().__init__()
-        self._put = put
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Send one record."""
-        try:
-            text = record.getMessage()
-        except Exception:  # noqa: BLE001 - a library's mistake in its message must not end the reading of a file
-            self.handleError(record)
-            return
-        if record.exc_info:
-            text += "\n" + logging.Formatter().formatException(record.exc_info)
-        self._put({"log": text, "level": record.levelno, "logger": record.name})
-
-
-PERIOD = 0.15
-"""Seconds between two words of progress."""
-LONGEST_SILENCE = 30.0
-"""Seconds for the last lines to leave while Slicer does not listen."""
-
-log = logging.getLogger(__name__)
-
-
-def beginJob(finishes: bool = False) -> tuple[LineWriter, Iterator[bytes], bytes | None]:
-    """Where to tell lines, the lines that come, and the first of them, the work to do; None when there is none.
-
-    :param finishes: True for a process that has files to finish at the end of a session, and starts no other processes.
+    :param ignoresEnd: True for a process that has files to finish at the end of a session, and starts no other
+        processes.
     """
     # Ctrl+C in a terminal, its closing and the end of a session signal all processes at once. This process ignores
-    # them: Slicer decides, and the end of input tells this process to finish.
-    for name in ("SIGINT", "SIGTERM", "SIGHUP") if finishes else ("SIGINT",):
+    # them: Slicer decides, and the end of input makes this process finish.
+    for name in ("SIGINT", "SIGTERM", "SIGHUP") if ignoresEnd else ("SIGINT",):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    lines = LineWriter(os.dup(1))
-    lines.put({"pid": os.getpid()})
-    logging.basicConfig(level=logging.INFO, handlers=[LineLogHandler(lambda line: lines.put(line, always=False))])
+    writer = LineWriter(os.dup(1))
+    logging.basicConfig(level=logging.INFO, handlers=[LineLogHandler(lambda report: writer.put(report, always=False))])
     captureStandardStreams()
-    given = readLines(0)
-    return lines, given, next(given, None)
+    return writer, readLines(0)
 
 
-def outcome(job: Callable[[], dict[str, Any]], name: str, kept: str) -> dict[str, Any]:
-    """The last line: what the job gives, or in words why it failed.
+def outcomeOf(job: Callable[[], Outcome], name: str, kept: str) -> Outcome:
+    """Run a job; return its outcome, or the reason in words why it failed.
 
-    :param job: the work; the boundary for all that is unexpected in it, with its traceback in the log.
-    :param name: what it is called, such as "export".
-    :param kept: words on what is there of it when the disk fails.
+    :param job: the work. All unexpected errors end here, with their traceback in the log.
+    :param name: of the job, such as "export".
+    :param kept: a sentence on what is left of it when the disk fails.
     """
     try:
         return job()
     except RealTimeImagingError as error:
-        return {"failed": str(error)}
+        return Failed(str(error))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return {"failed": f"{where}{error.strerror or error}. {kept}"}
+        return Failed(f"{where}{error.strerror or error}. {kept}")
     except Exception as error:
         log.exception("The %s failed", name)
-        return {"failed": f"The {name} failed: {type(error).__name__}: {error}"}
+        return Failed(f"The {name} failed: {type(error).__name__}: {error}")

@@ -1,72 +1,427 @@
-"""Messages between Slicer's side and the worker."""
+"""Messages between Slicer's side and its child processes: a frozen dataclass each, written as one line of JSON.
+
+This file has the reports, which come from a child process; :mod:`Link.Commands` has the commands, which go to it. The
+first key of a line names the report: ``{"status": "Waiting", "counts": {...}}`` is a :class:`StatusReport`. To add a
+report, declare its dataclass and name it in :data:`REPORTS`.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from ..Model.DeviceMessage import DeviceMessage
+from ..Model.Event import Event
 from ..Model.Frame import Frame, Pixels
+from .Ring import Place
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+TRACE = "REALTIMEIMAGING_TRACE"
+"""Environment variable: path of the file to which Slicer's side appends all messages."""
+
+log = logging.getLogger(__name__)
+_toText = json.JSONEncoder(separators=(",", ":")).encode
+
+
+Parts = Mapping[str, Callable[[Any], Any]]
+
+
+class Message:
+    """Base of all messages."""
+
+    parts: ClassVar[Parts] = {}
+    """Functions that make the fields that are no plain JSON."""
+
+    def toJSON(self) -> dict[str, Any]:
+        """Return an object that :meth:`fromJSON` takes back; fields that are None are left out."""
+        return {
+            name: value.toJSON() if hasattr(value, "toJSON") else value
+            for name, value in vars(self).items()
+            if value is not None
+        }
+
+    @classmethod
+    def fromJSON(cls, values: dict[str, Any]) -> Self:
+        """Return the message that :meth:`toJSON` wrote.
+
+        :raises TypeError: a field is missing or unknown.
+        """
+        return cls(**{name: cls.parts[name](value) if name in cls.parts else value for name, value in values.items()})
+
+
+def encode(message: Any) -> bytes:
+    """Return the line of a message, or of a job that has ``toJSON``."""
+    return _toText(message.toJSON()).encode() + b"\n"
+
+
+def trace(process: str, direction: str, message: Any) -> None:
+    """Append a message to the file that REALTIMEIMAGING_TRACE names; do nothing without it.
+
+    :param process: such as "acquisition process 4711".
+    :param direction: "sent" or "received", as seen from Slicer's side.
+    """
+    path = os.environ.get(TRACE)
+    if not path:
+        return
+    values = {"time": time.time(), "process": process, "direction": direction, "message": message.toJSON()}
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(values) + "\n")
+    except OSError as error:
+        log.warning("Messages are not traced any more: %s cannot be written: %s", path, error)
+        del os.environ[TRACE]
+
+
+class Receivers:
+    """Receivers of messages by type, called in the order of connection; receivers of a base class come first."""
+
+    def __init__(self) -> None:
+        self._receivers: dict[type[Message], list[Callable[..., object]]] = {}
+
+    def connect(self, kind: type[Message], receiver: Callable[..., object]) -> None:
+        """Call a receiver with each message of a type; it takes the context that comes with the message first."""
+        self._receivers.setdefault(kind, []).append(receiver)
+
+    def deliver(self, message: Message, *context: object) -> bool:
+        """Hand a message to its receivers; return False when it has none.
+
+        :param context: passed to each receiver before the message, such as the source that sent it.
+        """
+        delivered = False
+        for kind in reversed(type(message).__mro__):
+            for receiver in self._receivers.get(kind, ()):
+                receiver(*context, message)
+                delivered = True
+        return delivered
+
+
+# ---- parts of messages
 
 
 @dataclass(frozen=True)
-class Start:
-    """The first line on standard input.
+class Counts:
+    """Cumulative counts of a source.
 
-    :param settings: the source's settings as JSON.
-    :param folders: the working folders, made by Slicer's side and removed by whichever side is left at the end. The
-        ring's files lie in the first that has room, the journal in the last.
-    :param ringName: common start of the ring's file names, unique to this process.
-    :param commands: obeyed before the source is opened, so that the first frame is recorded too.
+    :param received: frames by stream; only the streams that changed since the message before.
+    :param rejected: files and messages that are no frame.
+    :param recorded: frames that are in a recording.
+    :param failed: frames that should be in a recording and are not.
     """
 
-    settings: dict[str, Any]
-    folders: list[str]
-    ringName: str
-    commands: list[dict[str, Any]] = field(default_factory=list)
+    received: dict[str, int] = field(default_factory=dict)
+    rejected: int = 0
+    recorded: int = 0
+    failed: int = 0
 
-    def toLine(self) -> bytes:
-        """The line."""
-        return json.dumps(asdict(self)).encode() + b"\n"
+    def toJSON(self) -> dict[str, Any]:
+        """Return an object with all fields."""
+        return dict(vars(self))
+
+    @classmethod
+    def fromJSON(cls, values: dict[str, Any]) -> Counts:
+        """Return the counts that :meth:`toJSON` wrote."""
+        return cls(**values)
 
 
-def frameOf(line: Mapping[str, Any], pixels: Pixels) -> Frame:
-    """The frame of a line."""
-    return Frame(
-        pixels,
-        np.array(line["ijkToRAS"], np.float64),
-        line["stream"],
-        line["number"],
-        line["receiveTime"],
-        line["deviceTime"],
-        MappingProxyType(line["attributes"]),
+@dataclass(frozen=True)
+class FrameHeader:
+    """All of a frame but its pixels.
+
+    :param dtype: of the pixels, with byte order, such as ``<i2``.
+    :param ijkToRAS: 4x4, row by row.
+    """
+
+    stream: str
+    number: int
+    shape: tuple[int, ...]
+    dtype: str
+    ijkToRAS: list[list[float]]
+    deviceTime: float | None
+    receiveTime: float
+    attributes: dict[str, str]
+
+    @classmethod
+    def of(cls, frame: Frame) -> FrameHeader:
+        """Return the header of a frame."""
+        return cls(
+            frame.stream,
+            frame.number,
+            frame.pixels.shape,
+            frame.pixels.dtype.str,
+            frame.ijkToRAS.tolist(),
+            frame.deviceTime,
+            frame.receiveTime,
+            dict(frame.attributes),
+        )
+
+    def frame(self, pixels: Pixels) -> Frame:
+        """Return the frame with these pixels."""
+        return Frame(
+            pixels,
+            np.array(self.ijkToRAS, np.float64),
+            self.stream,
+            self.number,
+            self.receiveTime,
+            self.deviceTime,
+            MappingProxyType(self.attributes),
+        )
+
+    def toJSON(self) -> dict[str, Any]:
+        """Return an object with all fields; a device time that is not known is null."""
+        return dict(vars(self))
+
+    @classmethod
+    def fromJSON(cls, values: dict[str, Any]) -> FrameHeader:
+        """Return the header that :meth:`toJSON` wrote."""
+        return cls(**{**values, "shape": tuple(values["shape"])})
+
+
+# ---- reports, from a child process
+
+
+class Counted(Message):
+    """Base of the reports that carry the source's counts; None before the first counts."""
+
+    counts: Counts | None
+    parts: ClassVar[Parts] = {"counts": Counts.fromJSON}
+
+
+@dataclass(frozen=True)
+class ProcessID(Message):
+    """The number of the process, which is told first: the process may run behind a launcher with another number."""
+
+    pid: int
+
+
+@dataclass(frozen=True)
+class LogReport(Message):
+    """A record for the log. ``level`` as in :mod:`logging`."""
+
+    log: str
+    level: int
+    logger: str
+
+
+@dataclass(frozen=True)
+class EventReport(Counted):
+    """An event."""
+
+    parts: ClassVar[Parts] = {**Counted.parts, "event": Event.fromJSON}
+    event: Event
+    counts: Counts | None = None
+
+
+@dataclass(frozen=True)
+class Ready(Counted):
+    """The source is open, and commands are taken."""
+
+    ready: bool = True
+    counts: Counts | None = None
+
+
+@dataclass(frozen=True)
+class End(Counted):
+    """All work is done; the process ends."""
+
+    end: bool = True
+    counts: Counts | None = None
+
+
+@dataclass(frozen=True)
+class FrameReport(Counted):
+    """A frame lies in the ring."""
+
+    parts: ClassVar[Parts] = {**Counted.parts, "frame": FrameHeader.fromJSON, "place": Place.fromJSON}
+    frame: FrameHeader
+    place: Place
+    counts: Counts | None = None
+
+
+@dataclass(frozen=True)
+class DeviceReport(Message):
+    """A device sent something other than an image."""
+
+    parts: ClassVar[Parts] = {"message": DeviceMessage.fromJSON}
+    message: DeviceMessage
+
+
+@dataclass(frozen=True)
+class StatusReport(Counted):
+    """What the source waits for, in words."""
+
+    status: str
+    counts: Counts | None = None
+
+
+@dataclass(frozen=True)
+class DetailsReport(Message):
+    """What the source reports besides its status."""
+
+    details: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StorageReport(Counted):
+    """State of recording and pre-trigger buffer.
+
+    :param storage: ``kept`` (``seconds``, ``frames``, ``bytes`` in the pre-trigger buffer, or None). While recording
+        also ``free`` (bytes, None when not known), ``stored`` (see :class:`RecordedReport`) and ``writing`` (``done``
+        of ``total``, ``unit`` "bytes" or "streams", while buffered frames are written or files are closed; else None).
+    """
+
+    storage: dict[str, Any]
+    counts: Counts | None = None
+
+
+@dataclass(frozen=True)
+class RecordedReport(Counted):
+    """The files of a recording are closed.
+
+    :param recorded: paths of the headers.
+    :param messages: paths of the manifests of device messages.
+    :param stored: counts of the recording over all processes of its source: ``id``, ``recorded``, ``failed``,
+        ``bytes``, ``losses`` (by reason). Its ``messages`` (recorded, failed) count this process only.
+    :param unfinished: why some files could not be closed; empty when all are closed.
+    :param storage: as in :class:`StorageReport`.
+    """
+
+    recorded: list[str]
+    messages: list[str]
+    stored: dict[str, Any]
+    unfinished: str
+    storage: dict[str, Any]
+    counts: Counts | None = None
+
+
+@dataclass(frozen=True)
+class RepairedReport(Message):
+    """A recording of a dead process is finished: ``recording``, ``name``, ``paths``, ``messages``."""
+
+    repaired: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class BroadcastReport(Message):
+    """State of the broadcast: :meth:`Broadcaster.status`; empty when it has ended."""
+
+    broadcast: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class CheckpointReport(Message):
+    """Why the checkpoint cannot be written; empty when it can."""
+
+    journal: str
+
+
+@dataclass(frozen=True)
+class Taken(Message):
+    """All pushed frames up to this number are taken. ``problem``: why this one could not be used; else empty."""
+
+    taken: int
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Progress(Message):
+    """Progress of a job, 0 to 1, in words, and the seconds that are left when they are known."""
+
+    progress: float
+    words: str
+    left: float | None = None
+
+
+class Outcome(Message):
+    """Base of the last report of a job."""
+
+
+@dataclass(frozen=True)
+class Done(Outcome):
+    """A job is done: paths of the files, or one object for each repaired recording."""
+
+    done: list[Any]
+
+
+@dataclass(frozen=True)
+class Failed(Outcome):
+    """A job failed, with the reason in words."""
+
+    failed: str
+
+
+@dataclass(frozen=True)
+class Cancelled(Outcome):
+    """A job was cancelled."""
+
+    cancelled: bool = True
+
+
+@dataclass(frozen=True)
+class Converted(Outcome):
+    """A conversion has ended, with its report as an object."""
+
+    report: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class CameraFound(Message):
+    """The search found a camera: CameraOffer as an object."""
+
+    camera: dict[str, Any]
+
+
+REPORTS: dict[str, type[Message]] = {
+    fields(kind)[0].name: kind
+    for kind in (
+        ProcessID,
+        LogReport,
+        EventReport,
+        Ready,
+        End,
+        FrameReport,
+        DeviceReport,
+        StatusReport,
+        DetailsReport,
+        StorageReport,
+        RecordedReport,
+        RepairedReport,
+        BroadcastReport,
+        CheckpointReport,
+        Taken,
+        Progress,
+        Done,
+        Failed,
+        Cancelled,
+        Converted,
+        CameraFound,
     )
+}
+"""Reports by the first key of their line."""
 
 
-def frameLine(frame: Frame) -> dict[str, Any]:
-    """All of a frame but its pixels."""
-    return {
-        "stream": frame.stream,
-        "number": frame.number,
-        "shape": list(frame.pixels.shape),
-        "dtype": frame.pixels.dtype.str,
-        "ijkToRAS": frame.ijkToRAS.tolist(),
-        "deviceTime": frame.deviceTime,
-        "receiveTime": frame.receiveTime,
-        "attributes": dict(frame.attributes),
-    }
+def decode(line: bytes) -> Message:
+    """Return the report that a line of a child process carries.
 
-
-RING_NAME = "pushed"
-"""Common start of the names of the ring's files. It is not that of a process: the ring outlives each of them."""
+    :raises ValueError: the line is not JSON.
+    :raises KeyError: the first key names no report.
+    :raises TypeError: a field is missing or unknown.
+    """
+    values = json.loads(line)
+    return REPORTS[next(iter(values))].fromJSON(values)
 
 
 def broadcastWords(status: Mapping[str, Any]) -> str:
-    """A sentence for what :meth:`Broadcaster.status` gives."""
+    """Return a sentence for what :meth:`Broadcaster.status` returns."""
     if not status["listening"]:
         return f"Port {status['port']} cannot be listened on yet."
     count = len(status["clients"])

@@ -1,7 +1,7 @@
-"""The memory through which pixels pass from the acquisition process to Slicer: slots in a file mapped by both.
+"""Shared memory that carries pixels between the acquisition process and Slicer: slots in a file that both map.
 
-The process writes a frame into a free slot and tells of it in a line; Slicer's side copies it and gives the slot back.
-A frame that does not fit starts a new generation, which is a new file; the old one goes when its last slot is back.
+The writer puts a frame into a free slot and reports it in a message; the reader copies it and gives the slot back. A
+frame that does not fit starts a new generation, which is a new file. The old file is deleted with its last slot.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import sys
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -25,11 +25,13 @@ from ..Model.Frame import Pixels
 SLOTS = 4
 PAGE = 4096
 MAGIC = b"RealTimeImaging ring"
-"""Last in the memory: Windows gives new, empty memory to one who opens a name that is gone."""
+"""End of the memory: Windows creates new, empty memory when a name that is gone is opened."""
+PUSH_RING = "pushed"
+"""Common start of the file names of the ring that Slicer writes, which outlives each acquisition process."""
 
 
 class Place(NamedTuple):
-    """Where a frame lies: generation, slot, bytes of a slot and slots of the generation."""
+    """Place of a frame: generation, slot, bytes of a slot and slots of the generation."""
 
     generation: int
     slot: int
@@ -38,8 +40,17 @@ class Place(NamedTuple):
 
     @property
     def key(self) -> tuple[int, int]:
-        """(generation, slot): what is given back."""
+        """(generation, slot), as it is given back."""
         return self.generation, self.slot
+
+    def toJSON(self) -> dict[str, int]:
+        """Return an object with all fields."""
+        return self._asdict()
+
+    @classmethod
+    def fromJSON(cls, values: Mapping[str, int]) -> Place:
+        """Return the place that :meth:`toJSON` wrote."""
+        return cls(**values)
 
 
 @dataclass
@@ -50,33 +61,33 @@ class _Generation:
     slots: int
     free: list[int] = field(default_factory=list)
     sent: set[int] = field(default_factory=set)
-    """Slots that are with Slicer."""
-    lent: dict[int, weakref.ref[Any]] = field(default_factory=dict)
-    """Slots whose memory is in the hands of a reader, or of a frame that it made."""
+    """Slots that the reader has not given back."""
+    buffers: dict[int, weakref.ref[Any]] = field(default_factory=dict)
+    """Slots whose memory is a decoder's buffer, or that of a frame decoded into it."""
     address: int = field(init=False)
-    """Of the first slot's first byte."""
+    """Address of the first slot's first byte."""
 
     def __post_init__(self) -> None:
         self.address = np.frombuffer(self.memory, np.uint8).__array_interface__["data"][0]
 
     @property
     def unused(self) -> bool:
-        """True when nobody has a slot."""
-        return not self.sent and not self.lent
+        """True when all slots are free."""
+        return not self.sent and not self.buffers
 
     def start(self, slot: int) -> int:
-        """Address of a slot's first byte."""
+        """Return the address of a slot's first byte."""
         return self.address + slot * self.slotBytes
 
 
 class RingWriter:
-    """The acquisition process's end. Not thread-safe: its owner holds a lock.
+    """Writing end of a ring. Not thread-safe: its owner holds a lock.
 
-    A reader may decode straight into a slot that it was lent; such a frame is not copied. The slot is free again when
-    Slicer has given it back and nobody in this process holds its memory.
+    A decoder may write straight into the memory of a slot; such a frame is not copied. The slot is free again when the
+    reader has given it back and this process holds no reference to its memory.
 
-    :param folders: where the files may lie, best first; the next is tried when one has no room.
-    :param name: common start of the files' names, unique to this process.
+    :param folders: folders for the files, best first; the next is tried when one has no room.
+    :param name: common start of the files' names, unique to this writer.
     """
 
     def __init__(self, folders: list[str], name: str) -> None:
@@ -85,10 +96,10 @@ class RingWriter:
         self._newest = -1
         self._dropped: deque[tuple[int, int]] = deque()
         self.onDropped: Callable[[], None] = lambda: None
-        """Called when lent memory is released, from any thread at any moment. It must not take a lock."""
+        """Called when a buffer is released, from any thread and within garbage collection. It must not take a lock."""
 
     def getBuffer(self, nbytes: int) -> Pixels | None:
-        """Memory of a free slot to decode into, uint8; None when there is none of that size."""
+        """Return memory of a free slot to decode into (uint8); None when there is none of that size."""
         self._collect()
         current = self._generations.get(self._newest)
         if current is None or current.slotBytes < nbytes or not current.free:
@@ -101,23 +112,24 @@ class RingWriter:
             self._dropped.append((generation, slot))
             self.onDropped()
 
-        current.lent[slot] = weakref.ref(memory, dropped)
+        current.buffers[slot] = weakref.ref(memory, dropped)
         return memory
 
     def put(self, pixels: Pixels) -> Place | None:
-        """Send a frame: as it is where it lies in a slot that was lent, else copied; None when all slots are taken.
+        """Put a frame into a slot and return its place; None when all slots are taken.
+
+        A frame that was decoded into the memory of a slot is not copied.
 
         :raises RingError: no memory can be reserved for a frame of this size.
         """
         self._collect()
         current = self._generations.get(self._newest)
         if current is None or current.slotBytes < pixels.nbytes:
-            # Frames of the old generation that are still with Slicer bound how much memory is taken: one new
-            # generation at a time.
+            # Frames of the old generation that the reader still has limit the memory: one new generation at a time.
             if len(self._generations) > 1:
                 return None
             current = self._grow(pixels.nbytes)
-        slot = self._lentSlot(current, pixels)
+        slot = self._slotOf(current, pixels)
         if slot is None:
             if not current.free:
                 return None
@@ -128,7 +140,7 @@ class RingWriter:
         return Place(self._newest, slot, current.slotBytes, current.slots)
 
     def release(self, generation: int, slot: int) -> None:
-        """Take a slot back; unknown and double ones are ignored, as they come from before a restart."""
+        """Take a slot back; ignore unknown ones and those given back before, which precede a restart."""
         owner = self._generations.get(generation)
         if owner is None or slot not in owner.sent:
             return
@@ -137,7 +149,7 @@ class RingWriter:
 
     @property
     def idle(self) -> bool:
-        """True when no slot is with Slicer."""
+        """True when the reader has given all slots back."""
         return not any(owner.sent for owner in self._generations.values())
 
     def _collect(self) -> None:
@@ -145,19 +157,19 @@ class RingWriter:
             generation, slot = self._dropped.popleft()
             owner = self._generations.get(generation)
             if owner is not None:
-                owner.lent.pop(slot, None)
+                owner.buffers.pop(slot, None)
                 self._free(generation, slot)
 
     def _free(self, generation: int, slot: int) -> None:
         owner = self._generations[generation]
-        if slot not in owner.sent and slot not in owner.lent:
+        if slot not in owner.sent and slot not in owner.buffers:
             owner.free.append(slot)
         if generation != self._newest and owner.unused:
             self._drop(generation)
 
-    def _lentSlot(self, generation: _Generation, pixels: Pixels) -> int | None:
+    def _slotOf(self, generation: _Generation, pixels: Pixels) -> int | None:
         address = pixels.__array_interface__["data"][0]
-        for slot in generation.lent:
+        for slot in generation.buffers:
             if slot not in generation.sent and address == generation.start(slot):
                 return slot
         return None
@@ -195,11 +207,11 @@ class RingWriter:
         try:
             owner.memory.close()
         except BufferError:
-            pass  # a reader still has memory of it; it goes with that
+            pass  # a decoder still holds memory of it, with which it goes
 
 
 class RingReader:
-    """Slicer's end.
+    """Reading end of a ring.
 
     :param folders: as given to the writer.
     :param name: as given to the writer.
@@ -210,7 +222,7 @@ class RingReader:
         self._memory: dict[int, npt.NDArray[np.uint8]] = {}
 
     def view(self, place: Place, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Pixels:
-        """The frame in a slot, read-only, without a copy; valid until the slot is given back.
+        """Return the frame in a slot, read-only, without a copy; valid until the slot is given back.
 
         :raises RingError: the generation's file is gone or the place lies outside it.
         """
@@ -225,7 +237,7 @@ class RingReader:
         return memory[start : start + nbytes].view(dtype).reshape(shape)
 
     def close(self) -> None:
-        """Let go of the memory; views that callers kept stay valid."""
+        """Release the memory; views that callers kept stay valid."""
         self._memory.clear()
 
     def _open(self, place: Place) -> npt.NDArray[np.uint8]:
@@ -244,12 +256,12 @@ class RingReader:
 
 
 def ringPath(folder: str, name: str, generation: int) -> str:
-    """The file of a generation; on Windows, where a mapped file cannot be deleted, the name of a mapping."""
+    """Return the path of a generation's file, or on Windows, where a mapped file cannot be deleted, of a mapping."""
     return os.path.join(folder, f"{name}-{generation}.ring")
 
 
 def removeRing(folders: list[str], name: str) -> None:
-    """Delete the files that a writer of this name left when it died."""
+    """Delete the files that a dead writer of this name left."""
     for folder in folders:
         try:
             files = os.listdir(folder)

@@ -1,4 +1,4 @@
-"""What the acquisition process does for those who want its frames over OpenIGTLink: the commands, and what it tells."""
+"""Rebroadcast of frames over OpenIGTLink in the worker: its commands and its reports."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ..Link.Commands import StartBroadcast, StopBroadcast
+from ..Link.Messages import BroadcastReport, Counts, Receivers
 from ..Model.DeviceMessage import DeviceMessage
 from ..Model.Event import Event
 from ..Model.Frame import Frame
@@ -15,103 +17,95 @@ from .Frames import FrameSender
 if TYPE_CHECKING:
     from .Broadcaster import Broadcaster
 
-TELL_PERIOD = 0.5
-"""Seconds between two lines that say how much is sent."""
+REPORT_PERIOD = 0.5
+"""Seconds between two reports of the state."""
 
 
 class Broadcast:
-    """Sends frames, and transforms, to others while it is told to.
+    """Sends frames and transforms to other programs, from :class:`StartBroadcast` to :class:`StopBroadcast`.
 
-    Commands: ``broadcast`` (the fields of BroadcastSettings), in place of the one before; ``stopBroadcast``. Neither
-    waits for the end of the one before.
+    A start replaces the broadcast before. Neither command waits for the end of the broadcast before.
 
-    Lines: ``broadcast``, see :meth:`Broadcaster.status`; empty when it has ended.
-
-    :param sender: takes events and lines.
-    :param counts: the cumulative counts that go with each event.
+    :param sender: takes events and reports.
+    :param counts: returns the cumulative counts that go with each event.
+    :param commands: delivers the commands.
     """
 
-    def __init__(self, sender: FrameSender, counts: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, sender: FrameSender, counts: Callable[[], Counts], commands: Receivers) -> None:
         self._sender, self._counts = sender, counts
         self._broadcaster: Broadcaster | None = None
         self._ending: Broadcaster | None = None
         self._next: BroadcastSettings | None = None
-        """What begins when the one before has ended and its port is free."""
-        self._told: dict[str, Any] = {}
-        self._tellDue = 0.0
-        self._commands: dict[str, Callable[..., None]] = {"broadcast": self._start, "stopBroadcast": self.end}
+        """Begins when the broadcast before has ended and its port is free."""
+        self._reported: dict[str, Any] = {}
+        self._reportDue = 0.0
+        commands.connect(StartBroadcast, self._start)
+        commands.connect(StopBroadcast, lambda command: self.stop())
 
-    def obey(self, command: str, **values: Any) -> bool:
-        """Do it; False when the command is for somebody else."""
-        if command not in self._commands:
-            return False
-        self._commands[command](**values)
-        return True
-
-    def give(self, frame: Frame) -> None:
-        """Send a frame to those who are connected; its pixels are copied, and only then. Never waits."""
+    def send(self, frame: Frame) -> None:
+        """Send a frame to the connected clients; copy its pixels only when there are any. Never waits."""
         if self._broadcaster:
             self._broadcaster.give(frame)
 
-    def giveMessage(self, message: DeviceMessage) -> None:
-        """Send what a device said to those who are connected; of all kinds only transforms."""
+    def sendMessage(self, message: DeviceMessage) -> None:
+        """Send a device message to the connected clients if it is a transform."""
         if self._broadcaster:
             self._broadcaster.giveMessage(message)
 
-    def tell(self) -> None:
-        """Tell what has ended, and now and then how much is sent."""
+    def report(self) -> None:
+        """Report an end, and the state twice a second."""
         if self._ending and self._ending.ended:
-            self._tellEnd(self._ending)
+            self._reportEnd(self._ending)
         if self._next and not self._ending:
             self._open(self._next)
         now = time.monotonic()
-        if self._broadcaster and now >= self._tellDue:
-            self._tellDue = now + TELL_PERIOD
-            self._tellStatus(self._broadcaster.status())
+        if self._broadcaster and now >= self._reportDue:
+            self._reportDue = now + REPORT_PERIOD
+            self._reportStatus(self._broadcaster.status())
 
-    def end(self) -> None:
-        """Begin to end; returns at once."""
+    def stop(self) -> None:
+        """Begin to end; return at once."""
         self._next = None
         if self._broadcaster:
             self._broadcaster.end()
             self._ending, self._broadcaster = self._broadcaster, None
 
     def close(self) -> None:
-        """End, and wait for it."""
-        self.end()
+        """End, and wait for the end."""
+        self.stop()
         if self._ending:
             self._ending.close()
-            self._tellEnd(self._ending)
+            self._reportEnd(self._ending)
 
-    def _start(self, **values: Any) -> None:
-        self.end()
-        self._next = BroadcastSettings(**values)
-        self.tell()
+    def _start(self, command: StartBroadcast) -> None:
+        self.stop()
+        self._next = BroadcastSettings(**command.settings)
+        self.report()
 
     def _open(self, settings: BroadcastSettings) -> None:
         self._next = None
         try:
-            # What it needs comes with pyigtl, which the sources of files do without.
+            # Its packages come with pyigtl, which sources of files do without.
             from .Broadcaster import Broadcaster
         except ImportError as error:
             text = f"Images cannot be sent to others: the Python package {error.name} is not installed."
-            self._tellEvent(Event("package-missing", text, "error"))
+            self._reportEvent(Event("package-missing", text, "error"))
             return
-        self._broadcaster = Broadcaster(settings, self._tellEvent)
+        self._broadcaster = Broadcaster(settings, self._reportEvent)
 
-    def _tellEnd(self, ended: Broadcaster) -> None:
+    def _reportEnd(self, ended: Broadcaster) -> None:
         self._ending = None
         status = ended.status()
-        self._tellStatus(status)
-        self._tellStatus({})
+        self._reportStatus(status)
+        self._reportStatus({})
         lost = f", and {status['lost']} did not reach them" if status["lost"] else ""
         text = f"{status['sent']} messages were sent to {status['served']} clients{lost}."
-        self._tellEvent(Event("broadcast-ended", f"Images are not sent to others any more; {text}"))
+        self._reportEvent(Event("broadcast-ended", f"Images are not sent to others any more; {text}"))
 
-    def _tellStatus(self, status: dict[str, Any]) -> None:
-        if status != self._told:
-            self._told = status
-            self._sender.tell({"broadcast": status})
+    def _reportStatus(self, status: dict[str, Any]) -> None:
+        if status != self._reported:
+            self._reported = status
+            self._sender.report(BroadcastReport(status))
 
-    def _tellEvent(self, event: Event) -> None:
+    def _reportEvent(self, event: Event) -> None:
         self._sender.event(event, self._counts())

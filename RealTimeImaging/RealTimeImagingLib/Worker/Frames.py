@@ -1,37 +1,37 @@
-"""Frames on their way out of the worker to Slicer's side, and pushed frames on their way in."""
+"""Frames on their way from the worker to Slicer's side, and pushed frames in the other direction."""
 
 from __future__ import annotations
 
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from ..Link.Lines import LineWriter
-from ..Link.Messages import RING_NAME, frameLine
-from ..Link.Ring import Place, RingReader, RingWriter
+from ..Link.Messages import Counted, Counts, EventReport, FrameHeader, FrameReport, Message, Taken
+from ..Link.Ring import PUSH_RING, Place, RingReader, RingWriter
 from ..Model.Errors import RingError
 from ..Model.Event import Event
 from ..Model.Frame import Frame, Pixels
 
 
 class FrameSender:
-    """Hands frames and events to Slicer's side; thread-safe.
+    """Sender of frames and reports to Slicer's side; thread-safe.
 
-    :param ring: where pixels go.
-    :param lines: where the words go.
+    :param ring: takes the pixels.
+    :param lines: takes the reports.
     """
 
     def __init__(self, ring: RingWriter, lines: LineWriter) -> None:
         self._ring, self._lines = ring, lines
         self._waiting: dict[str, Frame] = {}
-        self._counts: dict[str, Any] = {}
-        """The newest. A frame that had to wait leaves with these: older ones would take back what was told since."""
+        self._counts: Counts | None = None
+        """The newest counts. A frame that had to wait leaves with these: older ones would take back later reports."""
         self._received: dict[str, int] = {}
-        """Totals of the streams that changed since the last line. A line with all streams would cost more with each."""
+        """Totals of the streams that changed since the last report, whose size does not grow with the streams."""
         self._lock = threading.Lock()
         self._returned = threading.Condition(self._lock)
         self._refused = 0
@@ -39,10 +39,10 @@ class FrameSender:
         self._watcher: threading.Thread | None = None
         ring.onDropped = self._dropped
 
-    def show(self, frame: Frame, counts: dict[str, Any]) -> None:
-        """Pass a frame on as soon as a slot is free, unless a newer one of its stream comes before.
+    def show(self, frame: Frame, counts: Counts) -> None:
+        """Pass a frame on as soon as a slot is free, unless a newer one of its stream arrives before.
 
-        :param counts: the cumulative counts, sent with the frame. ``received`` has only the streams that changed.
+        :param counts: the cumulative counts, sent with the frame.
         """
         with self._lock:
             self._waiting.pop(frame.stream, None)
@@ -51,7 +51,7 @@ class FrameSender:
             self._pass()
 
     def getBuffer(self, nbytes: int) -> Pixels | None:
-        """Memory to decode the next frame into, which then needs no copy; None when there is none to spare."""
+        """Return memory to decode the next frame into, which then needs no copy; None when there is none to spare."""
         with self._lock:
             memory = None if self._waiting else self._ring.getBuffer(nbytes)
             if memory is not None and self._watcher is None:
@@ -59,7 +59,7 @@ class FrameSender:
                 self._watcher.start()
             return memory
 
-    def release(self, slots: list[list[int]]) -> None:
+    def release(self, slots: Sequence[Sequence[int]]) -> None:
         """Take slots back that Slicer's side has copied, as [generation, slot]."""
         with self._lock:
             for generation, slot in slots:
@@ -67,34 +67,34 @@ class FrameSender:
             self._pass()
             self._returned.notify_all()
 
-    def event(self, event: Event, counts: dict[str, Any]) -> None:
-        """Tell of an event."""
+    def event(self, event: Event, counts: Counts) -> None:
+        """Report an event."""
         with self._lock:
             self._note(counts)
             self._event(event)
 
-    def tell(self, message: dict[str, Any]) -> None:
-        """Send any other line."""
+    def report(self, report: Message) -> None:
+        """Send a report; its counts replace those before."""
         with self._lock:
-            if "counts" in message:
-                self._note(message["counts"])
-                message = {**message, "counts": self._counted()}
+            if isinstance(report, Counted) and report.counts:
+                self._note(report.counts)
+                report = replace(report, counts=self._counted())  # type: ignore[type-var]
                 self._received = {}
-            self._lines.put(message)
+            self._lines.put(report)
 
     def flush(self, seconds: float) -> None:
-        """Wait until all lines are on their way, for so many seconds at most: a crash takes those that wait with it."""
+        """Wait until all lines are written, at most so many seconds: a crash would lose the waiting ones."""
         self._lines.flush(seconds)
 
     def drain(self, seconds: float) -> None:
-        """Wait until every waiting frame has left, for so many seconds at most."""
+        """Wait until every waiting frame has left, at most so many seconds."""
         end = time.monotonic() + seconds
         with self._lock:
             while self._waiting and (left := end - time.monotonic()) > 0:
                 self._returned.wait(left)
 
     def waitForReleases(self, seconds: float) -> None:
-        """Wait until Slicer has given all slots back, for so many seconds at most."""
+        """Wait until Slicer has given all slots back, at most so many seconds."""
         end = time.monotonic() + seconds
         with self._lock:
             while not self._ring.idle and (left := end - time.monotonic()) > 0:
@@ -126,41 +126,41 @@ class FrameSender:
             if place is None:
                 return
             del self._waiting[stream]
-            self._lines.put({"frame": frameLine(frame), "place": place._asdict(), "counts": self._counted()})
+            self._lines.put(FrameReport(FrameHeader.of(frame), place, self._counted()))
             self._received = {}
 
     def _event(self, event: Event) -> None:
-        if self._lines.put({"event": event.toJSON(), "counts": self._counted()}, always=False):
+        if self._lines.put(EventReport(event, self._counted()), always=False):
             self._received = {}
 
-    def _note(self, counts: Mapping[str, Any]) -> None:
-        self._received |= counts.get("received", {})
-        self._counts = dict(counts)
+    def _note(self, counts: Counts) -> None:
+        self._received |= counts.received
+        self._counts = counts
 
-    def _counted(self) -> dict[str, Any]:
-        return {**self._counts, "received": self._received} if self._counts else {}
+    def _counted(self) -> Counts | None:
+        return replace(self._counts, received=self._received) if self._counts else None
 
 
 class FrameReceiver:
     """The acquisition process's end of the ring that Slicer writes.
 
     :param folders: the working folders.
-    :param tell: sends a line to Slicer.
+    :param report: sends a report to Slicer.
     """
 
-    def __init__(self, folders: list[str], tell: Callable[[dict[str, Any]], None]) -> None:
-        self._ring, self._tell = RingReader(folders, RING_NAME), tell
+    def __init__(self, folders: list[str], report: Callable[[Message], None]) -> None:
+        self._ring, self._report = RingReader(folders, PUSH_RING), report
 
-    def view(self, place: Mapping[str, int], shape: tuple[int, ...], dtype: str) -> Pixels:
-        """The pixels in a slot, read-only, valid until they are taken.
+    def view(self, place: Place, shape: tuple[int, ...], dtype: str) -> Pixels:
+        """Return the pixels in a slot, read-only, valid until they are taken.
 
-        :raises RingError: they are gone.
+        :raises RingError: their memory is gone.
         """
-        return self._ring.view(Place(**place), shape, np.dtype(dtype))
+        return self._ring.view(place, shape, np.dtype(dtype))
 
     def taken(self, number: int, problem: str = "") -> None:
         """Give back the slots of all frames up to this one.
 
         :param problem: why this one could not be taken.
         """
-        self._tell({"taken": number, "problem": problem})
+        self._report(Taken(number, problem))

@@ -1,10 +1,7 @@
-"""The acquisition process: asks the source, numbers what comes, hands it on. Nothing of Slicer is imported here.
+"""The acquisition process: reads the source, numbers its frames, records them and passes them on.
 
-It speaks JSON lines. To it, on standard input: first the start (see Start.py), then commands
-``{"command": "release", "slots": [[generation, slot], ...]}``, ``{"command": "stop"}`` and those of the source.
-From it, on standard output: ``pid`` first, then ``ready``, ``frame``, ``event``, ``status``, ``details``, ``log``, at
-last ``end``.
-End of input ends it, so that nothing is left behind when Slicer is killed.
+Its messages are those of :mod:`Link.Messages`: :class:`Start` on the first line of standard input, then commands;
+reports on standard output. The end of input ends the process, so that it does not outlive Slicer.
 """
 
 from __future__ import annotations
@@ -17,10 +14,20 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
-from ..Link.Lines import LONGEST_SILENCE, LineWriter, beginJob
-from ..Link.Messages import Start
+from ..Link.Commands import Command, Release, Start, Stop, decodeCommand
+from ..Link.Lines import LONGEST_SILENCE, LineWriter, openLines
+from ..Link.Messages import (
+    CheckpointReport,
+    Counts,
+    DetailsReport,
+    DeviceReport,
+    End,
+    EventReport,
+    Ready,
+    Receivers,
+    StatusReport,
+)
 from ..Link.Ring import RingWriter
 from ..Link.WorkFolders import readHolder, removeWorkFolders
 from ..Model.DeviceMessage import DeviceMessage
@@ -35,23 +42,24 @@ from .Frames import FrameReceiver, FrameSender
 from .WorkerRecording import WorkerRecording
 
 PATIENCE = 0.25
-"""Seconds a source may wait before it is asked again."""
+"""Most seconds that one call of a source's read() waits."""
 DRAIN = 0.5
 """Seconds at stop for the last frames to find a slot."""
 STATUS_PERIOD = 0.25
-LAST_WORDS = 1.0
+"""Seconds between two reports of the status."""
+END_TIME = 1.0
 """Seconds for an abandoned process to end by itself."""
 
 log = logging.getLogger(__name__)
 
 
 class Worker:
-    """Moves what a source gives to the outlet until it is told to stop.
+    """Loop that moves frames and events from a source to the sender until a stop.
 
-    :param open_: opens the source; called in run(), which a share that hangs may hold up.
+    :param open_: opens the source; called in run(), as a share that hangs may hold it up.
     :param checkpoint: numbers the frames.
-    :param sender: takes frames and events.
-    :param commands: obeyed before the source is opened.
+    :param sender: takes frames and reports.
+    :param commands: executed before the source is opened.
     """
 
     LONGEST_PAUSE = 30.0
@@ -62,77 +70,78 @@ class Worker:
         open_: Callable[[], Source],
         checkpoint: Checkpoint,
         sender: FrameSender,
-        commands: Sequence[dict[str, Any]] = (),
+        commands: Sequence[Command] = (),
     ) -> None:
         self._open, self._checkpoint, self._sender = open_, checkpoint, sender
-        self._store = WorkerRecording(checkpoint, sender, self._counts)
-        self._broadcast = Broadcast(sender, self._counts)
+        self._receivers = Receivers()
+        self._recording = WorkerRecording(checkpoint, sender, self._counts, self._receivers)
+        self._broadcast = Broadcast(sender, self._counts, self._receivers)
         self._source: Source | None = None
-        self._first = commands
-        self._commands: deque[dict[str, Any]] = deque()
+        self._startup = commands
+        self._commands: deque[Command] = deque()
         self._stopping = threading.Event()
-        self._told: tuple[str, int] = ("", 0)
-        self._toldDetails: dict[str, Any] = {}
-        self._toldProblem = ""
+        self._reportedStatus: tuple[str, int] = ("", 0)
+        self._reportedDetails: dict[str, object] = {}
+        self._reportedProblem = ""
         self._statusDue = 0.0
 
-    def command(self, values: dict[str, Any]) -> None:
+    def command(self, command: Command) -> None:
         """Take a command, from any thread."""
-        if values["command"] == "release":
-            self._sender.release(values["slots"])
+        if isinstance(command, Release):
+            self._sender.release(command.slots)
             return
-        if values["command"] == "stop":
+        if isinstance(command, Stop):
             self._stopping.set()
         else:
-            self._commands.append(values)
+            self._commands.append(command)
         if self._source:
             self._source.wake()
 
     def run(self) -> None:
-        """Until a stop: ask, number, hand on."""
-        for values in self._first:
-            self._obey(values)
+        """Read, number and pass on until a stop."""
+        for command in self._startup:
+            self._execute(command)
         source = self._source = self._open()
-        self._sender.tell({"ready": True, "counts": self._allCounts()})
-        self._sender.flush(LAST_WORDS)
+        self._sender.report(Ready(counts=self._allCounts()))
+        self._sender.flush(END_TIME)
         while not self._stopping.is_set():
             while self._commands:
-                self._obey(self._commands.popleft())
+                self._execute(self._commands.popleft())
             for item in source.read(PATIENCE):
-                self._handOn(item)
+                self._passOn(item)
                 # A variable would keep the memory into which an image was read.
                 del item
                 if self._stopping.is_set():
                     break
-            self._store.tell()
-            self._tellJournal()
-            self._broadcast.tell()
-            self._tellDetails(source)
-            self._tellStatus(source.status)
+            self._recording.report()
+            self._reportCheckpoint()
+            self._broadcast.report()
+            self._reportDetails(source)
+            self._reportStatus(source.status)
         if isinstance(source, Buffered):
             for item in source.rest():
-                self._handOn(item)
+                self._passOn(item)
                 del item
-            self._tellDetails(source)
+            self._reportDetails(source)
         # Close the recording first: the other steps may wait for devices and for the network.
-        self._store.stop()
-        self._broadcast.end()
+        self._recording.stop()
+        self._broadcast.stop()
         source.close()
-        self._store.close()
+        self._recording.close()
         self._broadcast.close()
         self._sender.drain(DRAIN)
-        self._sender.tell({"end": True, "counts": self._allCounts()})
+        self._sender.report(End(counts=self._allCounts()))
         self._sender.waitForReleases(DRAIN)
 
-    def _handOn(self, item: Arrival | Event | DeviceMessage) -> None:
+    def _passOn(self, item: Arrival | Event | DeviceMessage) -> None:
         if isinstance(item, Event):
             self._sender.event(item, self._counts())
             if item.level == "error":
-                self._sender.flush(LAST_WORDS)
+                self._sender.flush(END_TIME)
         elif isinstance(item, DeviceMessage):
-            self._store.appendMessage(item)
-            self._sender.tell({"message": item.toJSON()})
-            self._broadcast.giveMessage(item)
+            self._recording.appendMessage(item)
+            self._sender.report(DeviceReport(item))
+            self._broadcast.sendMessage(item)
         else:
             self._accept(item)
 
@@ -147,50 +156,44 @@ class Worker:
             image.deviceTime,
             image.attributes,
         )
-        # Stored before it counts: a death in between stores it twice, with the same number, and never not at all.
-        stored = self._store.append(frame)
+        # Store before counting: a death in between stores the frame twice, with the same number, and never loses it.
+        stored = self._recording.append(frame)
         self._checkpoint.accept(arrival.stream, stored)
         if arrival.accepted:
             arrival.accepted(frame.number, stored)
-        self._sender.show(frame, {**self._counts(), "received": {frame.stream: frame.number + 1}})
-        self._broadcast.give(frame)
-        self._store.tell()
-        self._tellJournal()
+        self._sender.show(frame, self._counts({frame.stream: frame.number + 1}))
+        self._broadcast.send(frame)
+        self._recording.report()
+        self._reportCheckpoint()
 
-    def _obey(self, values: dict[str, Any]) -> None:
-        # A source may want to hear of all, and before the others: frames that are recorded from now on must not be
-        # passed over any more.
+    def _execute(self, command: Command) -> None:
+        # The source takes every command, and before the others: it must skip no frame that is recorded from now on.
         if self._source:
-            self._source.command(values["command"], values)
-        self._store.obey(**values) or self._broadcast.obey(**values)
+            self._source.command(command.key, command.parameters())
+        self._receivers.deliver(command)
 
     @property
     def patience(self) -> float:
         """Seconds without progress after which an abandoned process ends itself."""
-        return self.LONGEST_PAUSE if self._store.recording else LAST_WORDS
+        return self.LONGEST_PAUSE if self._recording.recording else END_TIME
 
     @property
     def progressed(self) -> float:
-        """When something was stored last (time.monotonic())."""
-        return self._store.progressed
+        """Time at which the recording made progress last (time.monotonic())."""
+        return self._recording.progressed
 
-    def _allCounts(self) -> dict[str, Any]:
-        return {**self._counts(), "received": dict(self._checkpoint.numbers)}
+    def _allCounts(self) -> Counts:
+        return self._counts(dict(self._checkpoint.numbers))
 
-    def _counts(self) -> dict[str, Any]:
+    def _counts(self, received: dict[str, int] | None = None) -> Counts:
         checkpoint = self._checkpoint
-        return {
-            "received": {},
-            "rejected": checkpoint.rejected,
-            "recorded": checkpoint.recorded,
-            "failed": checkpoint.failed,
-        }
+        return Counts(received or {}, checkpoint.rejected, checkpoint.recorded, checkpoint.failed)
 
-    def _tellJournal(self) -> None:
+    def _reportCheckpoint(self) -> None:
         problem, folder = self._checkpoint.problem, self._checkpoint.folder
-        if problem == self._toldProblem:
+        if problem == self._reportedProblem:
             return
-        if problem and not self._toldProblem:
+        if problem and not self._reportedProblem:
             text = f"The temporary folder {folder} cannot be written: {problem}. "
             text += "Images are still received and recorded, but this source cannot be restarted after a crash. "
             text += "Free space on that disk."
@@ -198,50 +201,51 @@ class Worker:
         elif not problem:
             text = f"The temporary folder {folder} can be written again."
             self._sender.event(Event("temporary-folder", text, "info", folder), self._counts())
-        self._toldProblem = problem
-        self._sender.tell({"journal": problem})
+        self._reportedProblem = problem
+        self._sender.report(CheckpointReport(problem))
 
-    def _tellDetails(self, source: Source) -> None:
-        if isinstance(source, Detailed) and source.details != self._toldDetails:
-            self._toldDetails = dict(source.details)
-            self._sender.tell({"details": self._toldDetails})
+    def _reportDetails(self, source: Source) -> None:
+        if isinstance(source, Detailed) and source.details != self._reportedDetails:
+            self._reportedDetails = dict(source.details)
+            self._sender.report(DetailsReport(self._reportedDetails))
 
-    def _tellStatus(self, status: str) -> None:
-        # A file that was rejected as not complete, and is completed, takes its rejection back without an event.
-        now, words = time.monotonic(), (status, self._checkpoint.rejected)
-        if words != self._told and now >= self._statusDue:
-            self._told, self._statusDue = words, now + STATUS_PERIOD
-            self._sender.tell({"status": status, "counts": self._counts()})
+    def _reportStatus(self, status: str) -> None:
+        # A file that was rejected as incomplete, and is completed, takes its rejection back without an event.
+        now, state = time.monotonic(), (status, self._checkpoint.rejected)
+        if state != self._reportedStatus and now >= self._statusDue:
+            self._reportedStatus, self._statusDue = state, now + STATUS_PERIOD
+            self._sender.report(StatusReport(status, self._counts()))
 
 
 def main() -> int:
-    """Run as the acquisition process; returns the exit code."""
+    """Run as the acquisition process; return the exit code."""
     # A line or a command shall not wait while another thread computes.
     sys.setswitchinterval(0.0005)
-    lines, commands, first = beginJob(finishes=True)
+    writer, lines = openLines(ignoresEnd=True)
+    first = next(lines, None)
     if first is None:
         return 0
-    code = _serve(Start(**json.loads(first)), commands, lines)
-    lines.close(LONGEST_SILENCE)
+    code = _serve(Start.fromJSON(json.loads(first)), lines, writer)
+    writer.close(LONGEST_SILENCE)
     return code
 
 
-def _serve(start: Start, commands: Iterator[bytes], lines: LineWriter) -> int:
-    sender = FrameSender(RingWriter(start.folders, start.ringName), lines)
+def _serve(start: Start, lines: Iterator[bytes], writer: LineWriter) -> int:
+    sender = FrameSender(RingWriter(start.folders, start.ringName), writer)
     abandoned = threading.Event()
     try:
         with Checkpoint(start.folders[-1]) as checkpoint:
             settings = settingsFromJSON(start.settings)
-            inlet = FrameReceiver(start.folders, sender.tell)
+            receiver = FrameReceiver(start.folders, sender.report)
             worker = Worker(
-                lambda: openSource(settings, checkpoint, sender.getBuffer, inlet), checkpoint, sender, start.commands
+                lambda: openSource(settings, checkpoint, sender.getBuffer, receiver), checkpoint, sender, start.commands
             )
-            _listen(worker, commands, start, abandoned)
+            _listen(worker, lines, start, abandoned)
             worker.run()
-    except Exception as error:  # the boundary: all that is unexpected ends here
+    except Exception as error:  # the boundary: all unexpected errors end here
         log.exception("The acquisition process failed")
         text = f"The acquisition process failed: {type(error).__name__}: {error}"
-        lines.put({"event": Event("failed", text, "error").toJSON()})
+        writer.put(EventReport(Event("failed", text, "error")))
         return 1
     finally:
         if abandoned.is_set():
@@ -249,19 +253,19 @@ def _serve(start: Start, commands: Iterator[bytes], lines: LineWriter) -> int:
     return 0
 
 
-def _listen(worker: Worker, commands: Iterator[bytes], start: Start, abandoned: threading.Event) -> None:
+def _listen(worker: Worker, lines: Iterator[bytes], start: Start, abandoned: threading.Event) -> None:
     def listen() -> None:
-        for line in commands:
+        for line in lines:
             try:
-                worker.command({"command": "", **json.loads(line)})
-            except (ValueError, TypeError, KeyError):  # this thread must live: it hears the end of input
+                worker.command(decodeCommand(line))
+            except (ValueError, TypeError, KeyError):  # this thread must live: it notices the end of input
                 log.exception("A command is not understood: %r", line[:200])
         abandoned.set()
-        worker.command({"command": "stop"})
-        # Slicer is gone and cannot kill this process if it hangs in a reader, or on a drive that does not answer.
+        worker.command(Stop())
+        # Slicer has ended, and cannot kill this process when it hangs in a reader or on a drive that does not answer.
         since = time.monotonic()
         while (left := max(since, worker.progressed) + worker.patience - time.monotonic()) > 0:
-            time.sleep(min(left, LAST_WORDS))
+            time.sleep(min(left, END_TIME))
         _clean(start)
         os._exit(0)
 

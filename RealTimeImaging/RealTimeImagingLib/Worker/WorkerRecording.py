@@ -1,7 +1,8 @@
-"""Recording in the worker: the streams of its source, the commands, and the reports."""
+"""Recording in the worker: its commands and reports, the recorders of all streams, and the pre-trigger buffer."""
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
@@ -9,34 +10,108 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
+from ..Link.Commands import Keep, Record, Repair, StopRecording
+from ..Link.Messages import Counts, Receivers, RecordedReport, RepairedReport, StorageReport
 from ..Model.DeviceMessage import DeviceMessage
 from ..Model.Event import Event
 from ..Model.Files import makePrivateFolder
 from ..Model.Frame import Frame
-from ..Recording import MessageRecorder, Origin, Recorder, Repair, fileName, repair
+from ..Recording import MessageRecorder, Origin, Recorder, fileName, repair
+from ..Recording import Repair as RepairedRecording
 from ..Recording.Layout import LOCK, STREAMS, candidates
 from ..Recording.Lock import Lock
 from ..Recording.Repair import repairedLine
 from ..Sources.Checkpoint import Checkpoint
 from .Frames import FrameSender
-from .PreTriggerBuffer import PreTriggerBuffer, PreTriggerMessages
 
 MOST_OPEN = 32
-"""Streams whose files are open at once; the system's limit may be 256 files for a process, of which each takes two."""
+"""Most streams with open files, two each: the system may limit a process to 256 open files."""
 
 log = logging.getLogger(__name__)
 
 
+MESSAGE_BYTES = 64 << 20
+"""Most memory for buffered device messages."""
+
+
+class PreTriggerBuffer:
+    """Buffer of the last frames of all streams.
+
+    :param seconds: greatest age of a frame.
+    :param limit: most bytes; beyond it, the oldest frames are dropped.
+    """
+
+    def __init__(self, seconds: float, limit: int) -> None:
+        self._seconds, self._limit = seconds, limit
+        self._frames: deque[Frame] = deque()
+        self._bytes = 0
+
+    def add(self, frame: Frame) -> None:
+        """Keep a copy of a frame: the memory of its pixels may be reused."""
+        if frame.pixels.nbytes > self._limit:
+            return
+        self._frames.append(replace(frame, pixels=frame.pixels.copy()))
+        self._bytes += frame.pixels.nbytes
+        while self._bytes > self._limit or self._frames[0].receiveTime < frame.receiveTime - self._seconds:
+            self._bytes -= self._frames.popleft().pixels.nbytes
+
+    def take(self) -> list[Frame]:
+        """Return all of them, the oldest first, and empty the buffer."""
+        frames, self._frames, self._bytes = list(self._frames), deque(), 0
+        return frames
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """``seconds``, ``frames`` and ``bytes`` in the buffer."""
+        seconds = self._frames[-1].receiveTime - self._frames[0].receiveTime if self._frames else 0.0
+        return {"seconds": round(seconds, 1), "frames": len(self._frames), "bytes": self._bytes}
+
+
+class PreTriggerMessages:
+    """Buffer of the last device messages.
+
+    :param seconds: greatest age of a message.
+    :param limit: most bytes, as JSON.
+    """
+
+    def __init__(self, seconds: float, limit: int = MESSAGE_BYTES) -> None:
+        self._seconds, self._limit = seconds, limit
+        self._messages: deque[tuple[DeviceMessage, int]] = deque()
+        self._bytes = 0
+
+    def add(self, message: DeviceMessage) -> None:
+        """Keep a message."""
+        size = len(json.dumps(message.toJSON(), default=str))
+        if size > self._limit:
+            return
+        self._messages.append((message, size))
+        self._bytes += size
+        self.forget(message.receiveTime)
+
+    def forget(self, now: float) -> None:
+        """Drop the messages that are too old at this time (seconds since the epoch)."""
+        while self._messages and (self._bytes > self._limit or self._messages[0][0].receiveTime < now - self._seconds):
+            self._bytes -= self._messages.popleft()[1]
+
+    def take(self) -> list[DeviceMessage]:
+        """Return all of them, the oldest first, and empty the buffer."""
+        messages = [message for message, _ in self._messages]
+        self._messages.clear()
+        self._bytes = 0
+        return messages
+
+
 class StreamRecorders:
-    """One recorder for each stream, made when its first frame comes, and one for what the devices say beside images.
+    """A recorder for each stream, created with its first frame, and one for device messages.
 
-    Any number of streams: only those that were used last keep their files open.
+    Any number of streams: only the streams that were used last keep their files open.
 
-    :param folder: where the recording goes; made when it is missing.
-    :param name: its name; the files of each stream carry the stream's name too.
-    :param attributes: written into each of its files.
+    :param folder: of the recording; created when it is missing.
+    :param name: of the recording; the files of each stream carry the stream's name too.
+    :param attributes: written into each file.
     """
 
     def __init__(self, folder: str, name: str, attributes: Mapping[str, str]) -> None:
@@ -51,10 +126,10 @@ class StreamRecorders:
         try:
             makePrivateFolder(folder)
         except OSError as error:
-            log.warning("%s cannot be made: %s", folder, error)  # the first frame that fails says so to the user
+            log.warning("%s cannot be made: %s", folder, error)  # the first frame that fails reports it to the user
 
     def append(self, frame: Frame) -> bool:
-        """Store a frame; False when it could not be, which :meth:`events` tells."""
+        """Store a frame; return False when that failed, which :meth:`events` reports."""
         recorder = self._recorders.get(frame.stream)
         if recorder is None:
             recorder = Recorder(self.folder, self._name, frame.stream, self._attributes, self._origin)
@@ -68,11 +143,11 @@ class StreamRecorders:
         return stored
 
     def appendMessage(self, message: DeviceMessage) -> bool:
-        """Store what a device said beside images; False when it could not be, which :meth:`events` tells."""
+        """Store a device message; return False when that failed, which :meth:`events` reports."""
         return self._messages.append(message)
 
     def appendKept(self, frames: Iterable[Frame], messages: PreTriggerMessages | None) -> Iterator[bool]:
-        """Store what was in memory, in the order in which it came; for each frame whether it is stored."""
+        """Store buffered frames and messages in the order of arrival; yield for each frame whether it is stored."""
         earlier = deque(messages.take() if messages else [])
         for frame in frames:
             while earlier and earlier[0].receiveTime <= frame.receiveTime:
@@ -83,18 +158,18 @@ class StreamRecorders:
 
     @property
     def bytes(self) -> int:
-        """Of all pixels that are stored."""
+        """Bytes of all stored pixels."""
         return sum(recorder.bytes for recorder in self._recorders.values())
 
     @property
     def counts(self) -> tuple[int, int]:
-        """Frames that are stored, and those that should be and are not."""
+        """Number of stored frames, and of frames that could not be stored."""
         recorders = self._recorders.values()
         return sum(one.recorded for one in recorders), sum(one.failed for one in recorders)
 
     @property
     def losses(self) -> dict[str, int]:
-        """For each reason how many frames are not stored."""
+        """Number of frames that are not stored, by reason."""
         found: dict[str, int] = {}
         for recorder in self._recorders.values():
             for reason, count in recorder.losses.items():
@@ -103,43 +178,43 @@ class StreamRecorders:
 
     @property
     def unfinished(self) -> str:
-        """Why some files could not be closed, empty when all are."""
+        """Reason why some files could not be closed; empty when all are closed."""
         return next((one.unfinished for one in self._recorders.values() if one.unfinished), "")
 
     @property
     def messageCounts(self) -> dict[str, int]:
-        """Messages of devices: ``recorded`` and ``failed``."""
+        """Numbers of device messages: ``recorded`` and ``failed``."""
         return {"recorded": self._messages.recorded, "failed": self._messages.failed}
 
     def room(self) -> int | None:
-        """Bytes that are free where the recording is, None when that is not known."""
+        """Return the free bytes on the disk of the recording; None when unknown."""
         try:
             return shutil.disk_usage(self.folder).free
         except OSError:
             return None
 
     def events(self) -> list[Event]:
-        """What happened since the last call."""
+        """Return the events since the last call."""
         events, self._events = self._events, []
         return events + self._messages.events()
 
-    def finish(self, tell: Callable[[int, int], None]) -> tuple[list[str], list[str]]:
-        """Close all files; the paths of the headers that Slicer opens, and of the manifests of messages.
+    def finish(self, progress: Callable[[int, int], None]) -> tuple[list[str], list[str]]:
+        """Close all files; return the paths of the headers that Slicer opens, and of the manifests of messages.
 
-        :param tell: called after each stream with the number of closed streams and of all streams.
+        :param progress: called after each stream with the number of closed streams and of all streams.
         """
         headers = []
         for place, recorder in enumerate(self._recorders.values()):
             headers += recorder.finish()
             self._events += recorder.events()
-            tell(place + 1, len(self._recorders))
+            progress(place + 1, len(self._recorders))
         messages = self._messages.finish()
         if self._holder:
             self._holder.release(remove=True)
         return headers, messages
 
     def _holderName(self) -> str:
-        """File name of the lock that replaces those of all streams; empty when there is none, so that theirs stay."""
+        """Return the file name of the lock that replaces the locks of all streams; empty when they must stay."""
         if self._holder is None:
             for name in candidates(fileName(self._name)):
                 try:
@@ -152,167 +227,141 @@ class StreamRecorders:
 
 
 class Repairing:
-    """Finishes in a thread what dead processes left in a folder: a share that hangs must not hold up the images.
+    """Repair of the recordings of dead processes, in a thread: a share that hangs must not hold up the images.
 
-    :param tell: called in that thread with each recording that was finished or could not be.
+    :param report: called in that thread with each recording that was finished or could not be.
     """
 
-    def __init__(self, tell: Callable[[Repair], None]) -> None:
-        self._tell = tell
+    def __init__(self, report: Callable[[RepairedRecording], None]) -> None:
+        self._report = report
         self._threads: list[threading.Thread] = []
 
     def start(self, folder: str) -> None:
-        """Look into a folder."""
+        """Begin to repair the recordings in a folder."""
         thread = threading.Thread(target=self._run, args=(folder,), name="repair", daemon=True)
         self._threads.append(thread)
         thread.start()
 
     def wait(self, seconds: float) -> None:
-        """Wait for the end, for so many seconds at most: a repair that is cut off is done again."""
+        """Wait for the end, at most so many seconds: a repair that is cut off is repeated later."""
         for thread in self._threads:
             thread.join(seconds)
 
     def _run(self, folder: str) -> None:
         try:
             for one in repair(folder):
-                self._tell(one)
+                self._report(one)
         except Exception:  # the boundary of this thread
             log.exception("%s could not be searched for unfinished recordings", folder)
 
 
-TELL_PERIOD = 0.5
-"""Seconds between two lines that say how much is stored."""
+REPORT_PERIOD = 0.5
+"""Seconds between two reports of the state."""
 REPAIR_TIME = 0.5
-"""Seconds at the end for a repair that still works."""
+"""Seconds at the end for a repair that still runs."""
 
 
 class WorkerRecording:
-    """Stores frames while it is told to, and keeps the last ones in memory for somebody who asks later.
+    """Recorder of the source's frames between the commands, with a pre-trigger buffer.
 
-    Commands:
+    Executes :class:`Record`, :class:`StopRecording`, :class:`Keep` and :class:`Repair`. A write of the checkpoint for
+    each device message would cost as much as storing it: messages are counted for this process only.
 
-    - ``record``: folder, name, attributes; kept (begin with the frames in memory); id (the recording's number).
-    - ``stopRecording``.
-    - ``keep``: seconds, bytes; 0 seconds end it.
-    - ``repair``: folder; finish the recordings of dead processes there.
-
-    Lines:
-
-    - ``storage``: free, kept; during a recording also stored and writing, see below.
-    - ``recorded``: paths of the headers, when the files are closed. With it ``messages`` (paths of the manifests of
-      device messages), ``stored``, and ``unfinished`` (why some files could not be closed, else empty).
-    - ``repaired``: recording, name, paths, messages.
-
-    ``stored`` counts one recording over all processes of its source: ``id``, ``recorded``, ``failed``, ``bytes``,
-    ``losses`` (by reason). Its ``messages`` (recorded, failed) count this process only: a write of the journal for each
-    message would cost as much as storing it.
-
-    ``writing`` is present while frames from memory are written, or files are closed: ``done`` of ``total``, ``unit``
-    "bytes" or "streams".
-
-    :param checkpoint: counts what is stored.
-    :param sender: takes events and lines.
-    :param counts: the cumulative counts that go with each event.
+    :param checkpoint: counts the stored frames.
+    :param sender: takes events and reports.
+    :param counts: returns the cumulative counts that go with each event.
+    :param commands: delivers the commands.
     """
 
-    def __init__(self, checkpoint: Checkpoint, sender: FrameSender, counts: Callable[[], dict[str, Any]]) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, sender: FrameSender, counts: Callable[[], Counts], commands: Receivers
+    ) -> None:
         self._checkpoint, self._sender, self._counts = checkpoint, sender, counts
         self._recorders: StreamRecorders | None = None
         self._kept: PreTriggerBuffer | None = None
         self._keptMessages: PreTriggerMessages | None = None
-        self._repairing = Repairing(self._tellRepair)
-        self._tellDue = 0.0
+        self._repairing = Repairing(self._reportRepair)
+        self._reportDue = 0.0
         self._before = (0, 0)
         self._earlier: dict[str, Any] = {}
-        """Counts at the begin of the recording, from earlier processes of its source."""
+        """Counts at the start of the recording, from earlier processes of its source."""
         self._bytes = 0
         self._writing: dict[str, Any] | None = None
         self.progressed = time.monotonic()
-        """When the last frame was stored or the last file closed (time.monotonic())."""
-        self._commands: dict[str, Callable[..., None]] = {
-            "record": self._record,
-            "stopRecording": self.stop,
-            "keep": self._keep,
-            "repair": self._repairing.start,
-        }
+        """Time at which the last frame was stored or the last file closed (time.monotonic())."""
+        commands.connect(Record, self._record)
+        commands.connect(StopRecording, lambda command: self.stop())
+        commands.connect(Keep, self._keep)
+        commands.connect(Repair, lambda command: self._repairing.start(command.folder))
 
     @property
     def recording(self) -> bool:
         """True from the command to record until all files are closed."""
         return self._recorders is not None
 
-    def obey(self, command: str, **values: Any) -> bool:
-        """Do it; False when the command is for somebody else."""
-        if command not in self._commands:
-            return False
-        self._commands[command](**values)
-        return True
-
     def append(self, frame: Frame) -> bool | None:
-        """Store a frame, whose number is not counted yet; whether it is stored, None while nothing is recorded."""
+        """Store a frame that is not counted yet; return whether it is stored, None while nothing is recorded."""
         if self._recorders is None:
             if self._kept:
                 self._kept.add(frame)
             if self._keptMessages:
                 self._keptMessages.forget(frame.receiveTime)
             return None
-        return self._took(self._recorders.append(frame), frame.pixels.nbytes)
+        return self._count(self._recorders.append(frame), frame.pixels.nbytes)
 
     def appendMessage(self, message: DeviceMessage) -> None:
-        """Store what a device said beside images, while something is recorded. Never raises for what the file system
-        does."""
+        """Store a device message while recording; events report errors of the file system."""
         if self._recorders:
             self._recorders.appendMessage(message)
         elif self._keptMessages:
             self._keptMessages.add(message)
 
-    def tell(self) -> None:
-        """Tell what happened, and now and then how much is stored."""
+    def report(self) -> None:
+        """Report what happened, and the state twice a second."""
         if self._recorders:
-            self._tellEvents(self._recorders)
+            self._reportEvents(self._recorders)
         now = time.monotonic()
-        if now < self._tellDue or not (self._recorders or self._kept):
+        if now < self._reportDue or not (self._recorders or self._kept):
             return
-        self._tellDue = now + TELL_PERIOD
+        self._reportDue = now + REPORT_PERIOD
         status: dict[str, Any] = {"kept": self._kept.status if self._kept else None}
         if self._recorders:
             status |= {"free": self._recorders.room(), "stored": self._stored(), "writing": self._writing}
-        self._sender.tell({"storage": status, "counts": self._counts()})
+        self._sender.report(StorageReport(status, self._counts()))
 
     def stop(self) -> None:
-        """Close the files and tell which they are."""
+        """Close the files and report their paths."""
         recorders = self._recorders
         if recorders is None:
             return
-        self._tellDue = 0.0
+        self._reportDue = 0.0
         paths, messages = recorders.finish(lambda done, total: self._progress(done, total, "streams"))
-        self._tellEvents(recorders)
+        self._reportEvents(recorders)
         stored, self._recorders, self._writing = self._stored(), None, None
-        line = {"recorded": paths, "messages": messages, "stored": stored, "unfinished": recorders.unfinished}
-        self._sender.tell({**line, "storage": {"kept": self._keptStatus}, "counts": self._counts()})
+        storage = {"kept": self._keptStatus}
+        self._sender.report(RecordedReport(paths, messages, stored, recorders.unfinished, storage, self._counts()))
 
     def close(self) -> None:
-        """The process is about to end."""
+        """Stop before the process ends."""
         self.stop()
         self._repairing.wait(REPAIR_TIME)
 
-    def _record(self, folder: str, name: str, attributes: dict[str, str], kept: bool = False, id: int = 0) -> None:
+    def _record(self, command: Record) -> None:
         if self._recorders:
             return
-        self._repairing.start(folder)
-        # The same id as in the journal: an earlier process of this source died while it made this recording.
-        before = self._checkpoint.recording
-        if not before or before["id"] != id:
-            before = {"id": id, "recorded": self._checkpoint.recorded, "failed": self._checkpoint.failed, "bytes": 0}
-            before["losses"] = {}
+        self._repairing.start(command.folder)
+        # The same id as in the checkpoint: an earlier process of this source died while it made this recording.
+        before, recorded, failed = self._checkpoint.recording, self._checkpoint.recorded, self._checkpoint.failed
+        if not before or before["id"] != command.id:
+            before = {"id": command.id, "recorded": recorded, "failed": failed, "bytes": 0, "losses": {}}
         self._earlier = dict(before)
         self._checkpoint.keepRecording(before)
-        self._recorders = StreamRecorders(folder, name, attributes)
-        self._before = (self._checkpoint.recorded, self._checkpoint.failed)
-        self._bytes, self.progressed, self._tellDue = before["bytes"], time.monotonic(), 0.0
-        if kept:
+        self._recorders = StreamRecorders(command.folder, command.name, command.attributes)
+        self._before = (recorded, failed)
+        self._bytes, self.progressed, self._reportDue = before["bytes"], time.monotonic(), 0.0
+        if command.kept:
             self._storeKept(self._recorders)
-        self.tell()
+        self.report()
 
     def _storeKept(self, recorders: StreamRecorders) -> None:
         frames = self._kept.take() if self._kept else []
@@ -320,15 +369,15 @@ class WorkerRecording:
         done = 0
         # Release the memory of each frame as soon as it is stored.
         frames.reverse()
-        given = (frames.pop() for _ in range(len(frames)))
-        for size, stored in zip(sizes, recorders.appendKept(given, self._keptMessages), strict=True):
+        oldest = (frames.pop() for _ in range(len(frames)))
+        for size, stored in zip(sizes, recorders.appendKept(oldest, self._keptMessages), strict=True):
             done += size
-            self._took(stored, size)
+            self._count(stored, size)
             self._checkpoint.store(stored)
             self._progress(done, total, "bytes")
         self._writing = None
 
-    def _took(self, stored: bool, nbytes: int) -> bool:
+    def _count(self, stored: bool, nbytes: int) -> bool:
         self.progressed = time.monotonic()
         if stored:
             self._bytes += nbytes
@@ -338,7 +387,7 @@ class WorkerRecording:
     def _progress(self, done: int, total: int, unit: str) -> None:
         self.progressed = time.monotonic()
         self._writing = {"done": done, "total": total, "unit": unit}
-        self.tell()
+        self.report()
 
     def _stored(self) -> dict[str, Any]:
         recorders, earlier = self._recorders, self._earlier
@@ -362,18 +411,18 @@ class WorkerRecording:
     def _keptStatus(self) -> dict[str, Any] | None:
         return self._kept.status if self._kept else None
 
-    def _keep(self, seconds: float, bytes: int) -> None:
-        self._kept = PreTriggerBuffer(seconds, bytes) if seconds > 0 else None
-        self._keptMessages = PreTriggerMessages(seconds) if seconds > 0 else None
+    def _keep(self, command: Keep) -> None:
+        self._kept = PreTriggerBuffer(command.seconds, command.bytes) if command.seconds > 0 else None
+        self._keptMessages = PreTriggerMessages(command.seconds) if command.seconds > 0 else None
 
-    def _tellRepair(self, repair: Repair) -> None:
-        self._sender.event(repair.event, self._counts())
-        self._sender.tell({"repaired": repairedLine(repair)})
+    def _reportRepair(self, repaired: RepairedRecording) -> None:
+        self._sender.event(repaired.event, self._counts())
+        self._sender.report(RepairedReport(repairedLine(repaired)))
 
-    def _tellEvents(self, recorders: StreamRecorders) -> None:
+    def _reportEvents(self, recorders: StreamRecorders) -> None:
         events = recorders.events()
         if events:
-            # Files that somebody removed take back what was counted.
+            # Files that were removed from outside are counted no longer.
             recorded, failed = recorders.counts
             self._bytes = self._earlier["bytes"] + recorders.bytes
             self._checkpoint.recording |= {"bytes": self._bytes, "losses": self._losses(recorders)}

@@ -1,18 +1,21 @@
-"""The process that tries: each number, each back end, each usual size, rate and codec. OpenCV has no list of them.
+"""The process that searches for cameras: OpenCV has no list, so it tries each number, back end, size, rate and codec.
 
-It writes JSON lines to standard output: ``{"camera": CameraOffer as an object}`` for each camera, at last
-``{"end": true}``. A camera that another program uses cannot be opened and is not found.
+It reports :class:`CameraFound` for each camera, and :class:`End`. A camera that another program uses cannot be opened
+and is not found.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
+import logging
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...Link.Lines import LONGEST_SILENCE, openLines
+from ...Link.Messages import CameraFound, End
 from .Device import SAME_RATE, backends, codecOf, loadOpenCV
 
 NUMBERS = range(10)
@@ -34,6 +37,8 @@ SIZES = (
 )
 RATES = (5.0, 10.0, 15.0, 20.0, 24.0, 25.0, 30.0, 50.0, 60.0, 90.0, 120.0)
 CODECS = ("MJPG", "YUYV", "UYVY", "NV12", "YU12", "H264", "GREY", "Y16 ")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -61,15 +66,25 @@ LISTS = ("sizes", "rates", "codecs", "backends")
 
 
 def main() -> int:
-    """Look, and tell of each camera as it is found; returns the exit code."""
+    """Search, and report each camera as it is found; return the exit code."""
     os.environ.setdefault("OPENCV_AVFOUNDATION_SKIP_AUTH", "0")
-    # Libraries that print must not break the lines.
-    lines = os.dup(1)
-    os.dup2(2, 1)
-    for offer in probe():
-        os.write(lines, json.dumps({"camera": dataclasses.asdict(offer)}).encode() + b"\n")
-    os.write(lines, b'{"end": true}\n')
-    return 0
+    writer, lines = openLines()
+
+    def endWithInput() -> None:
+        for _ in lines:
+            pass
+        os._exit(0)  # a driver may hang
+
+    threading.Thread(target=endWithInput, name="end of input", daemon=True).start()
+    last: End | None = End()
+    try:
+        for offer in probe():
+            writer.put(CameraFound(dataclasses.asdict(offer)))
+    except Exception:  # the boundary of this process
+        log.exception("The search for cameras failed")
+        last = None
+    writer.close(LONGEST_SILENCE, last)
+    return 0 if last else 1
 
 
 def probe() -> Iterator[CameraOffer]:

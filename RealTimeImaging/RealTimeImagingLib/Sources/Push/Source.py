@@ -17,6 +17,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from ...Formats import GetBuffer
+from ...Link.Messages import FrameHeader
+from ...Link.Ring import Place
 from ...Model.Errors import RingError
 from ...Model.Event import Event
 from ...Model.Frame import Image, Pixels
@@ -30,7 +32,7 @@ JOURNAL_PATH, JOURNAL_STAMP = "pushed", (0, 0)
 class PushReceiver(Protocol):
     """The memory that Slicer writes."""
 
-    def view(self, place: Mapping[str, int], shape: tuple[int, ...], dtype: str) -> Pixels:
+    def view(self, place: Place, shape: tuple[int, ...], dtype: str) -> Pixels:
         """The pixels in a slot, read-only, valid until they are taken.
 
         :raises RingError: they are gone.
@@ -71,7 +73,7 @@ class PushSource:
         self._wake.set()
 
     def command(self, name: str, values: Mapping[str, Any]) -> None:
-        """Knows ``push`` {"frame": a frame line, "place": where its pixels are}."""
+        """Take ``push``: the header of a frame, and the place of its pixels in the ring."""
         if name == "push":
             self._sent.append(values)
 
@@ -81,24 +83,24 @@ class PushSource:
         self._checkpoint.leave()
 
     def _take(self, values: Mapping[str, Any]) -> Iterator[Arrival]:
-        line = values["frame"]
-        number = line["number"]
+        header: FrameHeader = values["frame"]
+        number = header.number
         if number > self._opened.accepted:
             return  # sent before Slicer knew of a restart: it comes again behind those before it
         if number == self._opened.accepted:
             try:
-                pixels = self._copy(values["place"], tuple(line["shape"]), line["dtype"])
+                pixels = self._copy(values["place"], header.shape, header.dtype)
             except RingError as error:
                 self._opened.accepted += 1
                 self._checkpoint.keep()
                 self._inlet.taken(number, str(error))
                 return
-            matrix = np.array(line["ijkToRAS"], np.float64)
-            image = Image(pixels, matrix, line["deviceTime"], line["attributes"])
-            yield Arrival(line["stream"], image, line["receiveTime"])
+            matrix = np.array(header.ijkToRAS, np.float64)
+            image = Image(pixels, matrix, header.deviceTime, header.attributes)
+            yield Arrival(header.stream, image, header.receiveTime)
         self._inlet.taken(number)
 
-    def _copy(self, place: Mapping[str, int], shape: tuple[int, ...], dtype: str) -> Pixels:
+    def _copy(self, place: Place, shape: tuple[int, ...], dtype: str) -> Pixels:
         sent = self._inlet.view(place, shape, dtype)
         memory = self._getBuffer(sent.nbytes)
         pixels: Pixels = np.empty(shape, dtype) if memory is None else memory.view(dtype).reshape(shape)
