@@ -50,7 +50,7 @@ class Stop(Command):
 class Record(Command):
     """Record from now on.
 
-    :param kept: begin with the frames in the pre-trigger buffer.
+    :param kept: True begins with the frames in the pre-trigger buffer.
     :param id: the recording's number, which a process that replaces this one is given again.
     """
 
@@ -58,7 +58,7 @@ class Record(Command):
     folder: str
     name: str
     attributes: dict[str, str]
-    kept: bool = False
+    kept: bool | None = None
     id: int = 0
 
 
