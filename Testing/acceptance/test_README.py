@@ -142,7 +142,7 @@ def test_openIGTLink(slicer, views, logic, noErrors, capsys):
     exec(before, console)
     until(lambda: "Waits for" in console["handle"].status)
     with socket.create_connection(("127.0.0.1", int(ports["18944"]))) as device:
-        until(logic.canSend)
+        until(logic.devices.canSend)
         exec(after, console)
         until(lambda: waiting(device))
         heard = []

@@ -97,7 +97,7 @@ def convertFolder(
     """Convert all DICOM series below a folder, each to one ``.nrrd`` or, when it is 4-D, one ``.seq.nrrd``.
 
     What was converted before, and is whole and unchanged, is skipped. Volumes that fail are named in the report and
-    stop no other. Not in Slicer's own Python: there ``logic.convertFolder`` starts a process for it. With several
+    stop no other. Not in Slicer's own Python: there ``logic.conversion.start`` starts a process for it. With several
     workers, a program calls it below ``if __name__ == "__main__":``, as Python's multiprocessing asks for.
 
     :param input: folder with DICOM files, in any structure; it is only read.
