@@ -1,6 +1,6 @@
-"""Real-time imaging: images arriving from a scanner, another program or another computer are live in Slicer's views.
+"""Real-Time Imaging: images from a scanner, another program or another computer are live in Slicer's views.
 
-The work is done in RealTimeImagingLib; this file tells Slicer of the module, its panel, its logic and its test.
+Module, widget, logic and test, as Slicer loads them. RealTimeImagingLib does the work.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from slicer.util import VTKObservationMixin
 
 
 class RealTimeImaging(ScriptedLoadableModule):
-    """What Slicer's module factory and Extensions Manager show."""
+    """Title, category, help and acknowledgements of the module."""
 
     def __init__(self, parent: Any) -> None:
         ScriptedLoadableModule.__init__(self, parent)
@@ -54,7 +54,7 @@ class RealTimeImagingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._ui: Any = None
 
     def setup(self) -> None:
-        """Load the panel and make the logic that the console gets from slicer.util.getModuleLogic."""
+        """Load the panel and make the logic that slicer.util.getModuleLogic returns."""
         ScriptedLoadableModuleWidget.setup(self)
         self._ui = slicer.util.loadUI(self.resourcePath("UI/RealTimeImaging.ui"))
         self.layout.addWidget(self._ui)
@@ -65,45 +65,45 @@ class RealTimeImagingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.addObserver(slicer.mrmlScene, event, self.onSceneChanged)
 
     def onSceneChanged(self, caller: Any = None, event: Any = None) -> None:
-        """Another scene brings the settings it was saved with."""
+        """Show the settings of the scene that was loaded."""
         self.panel.showScene()
 
     def onReload(self) -> None:
-        """Reload the library too: Slicer by itself reloads this file only."""
+        """Reload the library, too: Slicer reloads only this file."""
         for name in [name for name in sys.modules if name.split(".")[0] == "RealTimeImagingLib"]:
             del sys.modules[name]
         ScriptedLoadableModuleWidget.onReload(self)
 
     def cleanup(self) -> None:
-        """Stop everything; called at reload and at application exit."""
+        """Stop everything, at reload and at application exit."""
         self.removeObservers()
         if self.panel:
             self.panel.close()
         if self.logic:
             self.logic.close()
         if self._ui:
-            # Slicer only hides the widgets of a panel that is reloaded; they would observe every node from then on.
+            # At reload Slicer only hides the old widgets, which would go on observing every node.
             self._ui.setMRMLScene(None)
             self._ui.deleteLater()
         self.panel = self.logic = self._ui = None
 
 
 class RealTimeImagingTest(ScriptedLoadableModuleTest):
-    """Runs inside Slicer: the simulated scanner's images arrive in the live volume."""
+    """Test inside Slicer: the images of a simulated scanner arrive in the live volume."""
 
     def setUp(self) -> None:
         """Start from an empty scene."""
         slicer.mrmlScene.Clear()
 
     def runTest(self) -> None:
-        """All tests."""
+        """Run all tests."""
         self.setUp()
         self.test_simulatedScannerIsLive()
         self.setUp()
         self.test_sceneCloseStops()
 
     def test_simulatedScannerIsLive(self) -> None:
-        """Ten frames come, in one node, and every one is counted."""
+        """Ten frames arrive in one node, and all are counted."""
         logic = RealTimeImagingLogic()
         try:
             shown: list[int] = []
@@ -122,7 +122,7 @@ class RealTimeImagingTest(ScriptedLoadableModuleTest):
             logic.close()
 
     def test_sceneCloseStops(self) -> None:
-        """Closing the scene stops the source and leaves no process."""
+        """Closing the scene stops the source."""
         logic = RealTimeImagingLogic()
         try:
             logic.startSimulatedScanner(fps=20)

@@ -1,19 +1,19 @@
-"""The way of a frame.
+"""RealTimeImaging's library. The path of a frame:
 
-    folder, file ──► Sources ──Image──► Worker ──Frame──► Store ──► Ring ──line──► Session ──► LiveVolume (the newest)
-                        ▲               (numbers it)        │        │  Slicer  │
-                        │                                   ▼        │          └──► frame callbacks
-                        │                               Recording    │
-                        └── commands: release, rescan, record, stop ◄┘
+    folder, file ──► Sources ──Image──► Worker ──Frame──► WorkerRecording ──► Ring ──line──► Session ──► LiveVolumes
+                        ▲            (numbers it)              │                │  Slicer  │     (shows the newest)
+                        │                                      ▼                │          └──► frame callbacks
+                        │                                  Recording            │
+                        └── commands: release, rescan, record, stop ◄───────────┘
 
-    push(), arrays of callbacks ──► Pushing ──► Feed ──a ring of its own──► Sources/Push (and on as above)
+    push(), arrays of callbacks ──► PushControl ──► PushSender ──its own ring──► Sources/Push (and on as above)
 
-    Recording (files) ──stop──► Recordings ──► Scene/MappedSequence;  Exports ──► Export (a process of its own)
+    Recording (files) ──stop──► RecordingControl ──► RecordedSequences;  ExportControl ──► Export (its own process)
 
-Readers turn a file into images and know when it is whole; Sources give images and events; the acquisition process runs
-them, stores frames and passes them through memory; Session hands the newest of each stream to Scene, counts, and
-reports. Logic is what the panel and Python talk to.
-This package is imported in Slicer and in the acquisition process, so nothing here needs slicer, vtk or qt.
+Formats turn a file into images and know when it is complete. Sources yield images and events. The acquisition process
+runs them, records frames and passes them on through shared memory. Session gives the newest frame of each stream to
+Scene, counts, and reports. Logic is the API of the panel and of Python.
+Slicer and the acquisition process import this package, so nothing here needs slicer, vtk or qt.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Drawing times of the views, and views that draw an image one after the other."""
+"""Drawing times of the views, and turns in which the views draw."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ LOOK = 1.0
 
 
 class DrawingTimes:
-    """Observes render windows until :meth:`close`.
+    """Observer of render windows, until :meth:`close`.
 
     A drawing lasts from StartEvent to EndEvent. The work until the window is idle again, such as putting the picture on
     the screen, belongs to the drawing, too. It counts at most as long as the drawing itself.
 
-    :param windows: gives the vtkRenderWindow of each view by the view's name.
+    :param windows: returns the vtkRenderWindow of each view by the view's name.
     :param report: called with a view's name, seconds, and True when these belong to the view's last drawing.
-    :param clock: gives seconds, never backwards.
+    :param clock: returns seconds, never backwards.
     """
 
     def __init__(
@@ -98,20 +98,20 @@ class DrawingTimes:
 FIRST_TURN = 0.02
 """Seconds from an image to its first drawing. After more than 1/60 s a paused view draws as soon as it resumes."""
 GONE = (ValueError, AttributeError, RuntimeError)
-"""Errors of a view that Slicer removed with its layout."""
+"""Errors of a view that Slicer has removed with its layout."""
 
 log = logging.getLogger(__name__)
 
 
 class DrawingTurns:
-    """Show frames; then one view draws in each turn of the event loop, and all are painted on the screen together.
+    """Turns of the views: one view draws in each turn of the event loop, then the screen is painted once.
 
-    By themselves all views draw in one turn of the event loop. A view waits at most until the other views have drawn
-    once. The screen is painted once because Qt composes the whole window each time.
+    Without it all views draw in one turn of the event loop. A view waits at most until the other views have drawn once.
+    The screen is painted once because Qt composes the whole window each time.
 
     :param show: puts a frame into the scene; returns the names of the views that will draw it, or None when any may.
-    :param views: gives the ctkVTKAbstractView of each slice and 3D view by the view's name.
-    :param clock: gives seconds, never backwards.
+    :param views: returns the ctkVTKAbstractView of each slice and 3D view by the view's name.
+    :param clock: returns seconds, never backwards.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class DrawingTurns:
         self._timer.connect("timeout()", self._turn)
 
     def show(self, frame: Frame) -> Collection[str] | None:
-        """Show a frame and pause the views that draw it until their turns; returns the names of these views.
+        """Show a frame, and pause the views that draw it until their turns; return the names of these views.
 
         A single view draws by itself.
         """

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Collection
 
 SHARE = 0.6
-"""Part of the window's time that showing and drawing images may take."""
+"""Greatest part of the main thread's time for showing and drawing images."""
 LONGEST = 1.0
 """Most seconds charged for the drawings of one image: the display never stops, however slow a view is."""
 FIRST = 0.1
@@ -27,7 +27,7 @@ class DrawingBudget:
     which delays every stream, then for the drawings of all streams in equal parts. So a stream in fast views is not
     slowed by a stream in slow views, and all together take no more than SHARE.
 
-    :param clock: gives seconds, never backwards.
+    :param clock: returns seconds, never backwards.
     """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -42,7 +42,7 @@ class DrawingBudget:
         self._drawn: dict[str, set[Stream]] = {}
 
     def wait(self, stream: Stream) -> float:
-        """Seconds until the next image of a stream may be shown; 0 when it may be shown now."""
+        """Return the seconds until the next image of a stream may be shown; 0 when it may be shown now."""
         self._pay()
         debt = self._debts.get(stream, 0.0)
         return (self._copying + sum(min(debt, one) for one in self._debts.values())) / SHARE
@@ -52,7 +52,7 @@ class DrawingBudget:
         self._begun = (self._clock(), self._charged)
 
     def shown(self, stream: Stream, views: Collection[str] | None) -> None:
-        """Charge the time since :meth:`begin`, and what drawing is expected to take.
+        """Charge the time since :meth:`begin`, and the expected time of drawing.
 
         :param views: names of the views that will draw the image; None when any view may.
         """
@@ -116,7 +116,7 @@ class _Round:
         self._charged = self._measured = 0.0
 
     def begin(self) -> float:
-        """Begin with the next image; returns the seconds that its drawing is expected to take."""
+        """Begin with the next image; return the expected seconds of its drawing."""
         if self._images > 1:
             self._known.append(self._measured)
         self._images += 1
@@ -128,7 +128,7 @@ class _Round:
         return self._charged
 
     def add(self, seconds: float) -> float:
-        """Add a drawing; returns the seconds beyond the estimate."""
+        """Add a drawing; return the seconds beyond the estimate."""
         self._measured = min(self._measured + seconds, LONGEST if self._images > 1 else FIRST)
         beyond = max(0.0, self._measured - self._charged)
         self._charged += beyond

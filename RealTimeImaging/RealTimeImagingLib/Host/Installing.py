@@ -1,4 +1,4 @@
-"""Install Python packages into Slicer's Python, after the user agreed to the list."""
+"""Installation of Python packages into Slicer's Python, after the user has agreed."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def install(requirements: Sequence[str]) -> None:
     failure: Exception | None = None
     for group in (list(requirements), needed):
         if not group:
-            return  # what failed is optional
+            return  # only optional packages failed
         try:
             (ensure or slicer.util.pip_install)(group)
             return
-        except Exception as error:  # the boundary of the installer: whatever it raises
+        except Exception as error:  # the boundary of the installer, which raises many types
             failure = error
             logging.exception("%s could not be installed", ", ".join(group))
             if "declined" in str(error):
@@ -43,7 +43,7 @@ def install(requirements: Sequence[str]) -> None:
 
 
 def _ensurer() -> Callable[[Sequence[str]], object] | None:
-    """Slicer's own installer, which asks the user with the list of packages; None before Slicer 5.12."""
+    """Return Slicer's own installer, which asks the user with the list of packages; None before Slicer 5.12."""
     for name in ("slicer.packaging", "slicer.pydeps"):
         try:
             ensure: Any = importlib.import_module(name).pip_ensure
