@@ -1,4 +1,4 @@
-"""Live images for others: whatever the source, each who connects gets them, and the recording has them all."""
+"""Rebroadcast: every client gets the live images of every source, and the recording has them all."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def clients():
         client.connection.close()
 
 
-def test_whoConnectsGetsWhatIsShownAndRecorded(logic, incoming, tmp_path, clients, noErrors):
+def test_clientsGetTheImagesThatAreShownAndRecorded(logic, incoming, tmp_path, clients, noErrors):
     assert logic.broadcast.words() == ""
     logic.broadcast.start(port=0)
     assert "when a source is started" in logic.broadcast.words()
@@ -89,7 +89,7 @@ def test_furtherSourcesTakeTheNextPortsAndStopEndsAll(logic, tmp_path, clients, 
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are others there")
-def test_aProcessThatDiesIsFoundOnTheSamePortAgain(logic, incoming, clients):
+def test_aRestartedProcessKeepsItsPort(logic, incoming, clients):
     logic.broadcast.start(port=freePort())
     handle = logic.start(FolderSettings(str(incoming)))
     untilRunning(handle)
@@ -105,7 +105,7 @@ def test_aProcessThatDiesIsFoundOnTheSamePortAgain(logic, incoming, clients):
     assert sums(clients[1]) == [sumOf(1)]
 
 
-def test_aPortThatIsTakenIsToldAndTheSourceGoesOn(logic, incoming):
+def test_aPortThatIsTakenIsReportedAndTheSourceContinues(logic, incoming):
     with socket.create_server(("127.0.0.1", 0)) as holder:
         logic.broadcast.start(port=holder.getsockname()[1])
         handle = logic.start(FolderSettings(str(incoming)))
@@ -118,7 +118,7 @@ def test_aPortThatIsTakenIsToldAndTheSourceGoesOn(logic, incoming):
     until(lambda: "nobody is connected" in logic.broadcast.words())
 
 
-def test_whatCannotWorkIsRefused(logic):
+def test_invalidSettingsAreRejected(logic):
     for values in ({"port": -1}, {"host": ""}, {"version": 3}):
         with pytest.raises(SettingsError):
             logic.broadcast.start(**values)

@@ -1,4 +1,4 @@
-"""SlicerOpenIGTLink's connector as the engine. The host has no such extension: a stand-in does what its node does."""
+"""SlicerOpenIGTLink's connector as the engine. The host lacks the extension: a stand-in behaves like its node."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def extension(slicer, monkeypatch):
             self.InvokeEvent(self.DeviceModifiedEvent)
 
         def image(self, pixels):
-            """INT32 and UINT32 become VTK's long: the bytes that came lie at the beginning of its memory."""
+            """INT32 and UINT32 become VTK's long: the received bytes lie at the beginning of its memory."""
             image, kind = vtk.vtkImageData(), pixels.dtype.str[1:]
             image.SetDimensions(*reversed(pixels.shape))
             image.AllocateScalars(scalarTypes[kind], 1)
@@ -108,7 +108,7 @@ def pixels(number):
     return np.random.default_rng(number).integers(0, 100, (3, 4, 5)).astype(np.int16)
 
 
-def test_withoutTheExtensionItIsSaid(module, logic):
+def test_aMissingExtensionIsAnError(module, logic):
     ui = panelOf(module).ui
     ui.sourceComboBox.currentIndex = 2
     assert not ui.linkEngineComboBox.isVisibleTo(ui.optionsSection)
@@ -163,7 +163,7 @@ def test_sceneCloseStopsIt(slicer, extension, logic, noErrors):
     assert node.calls[-1] == ("stop",)
 
 
-def test_aConnectorThatRefusesIsSaid(slicer, extension, logic, monkeypatch):
+def test_aConnectorThatDoesNotStartIsAnError(slicer, extension, logic, monkeypatch):
     monkeypatch.setattr(slicer.vtkMRMLIGTLConnectorNode, "Start", lambda self: 0)
     with pytest.raises(errors().SettingsError, match="cannot be started"):
         logic.start(OpenIGTLinkSettings(engine="connector"))
@@ -184,8 +184,8 @@ def test_chosenInThePanel(slicer, extension, module, logic, noErrors):
     until(lambda: not logic.isRunning())
 
 
-def test_our_live_volume_is_not_taken_for_its_own(slicer, extension, logic, tmp_path, noErrors):
-    """After a run of the own engine the first node with the device's name is the live volume."""
+def test_the_connector_does_not_use_our_live_volume(slicer, extension, logic, tmp_path, noErrors):
+    """After a run of the module's engine the first node with the device's name is the live volume."""
     live = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Scanner")
     live.SetAttribute("RealTimeImaging.Stream", "Scanner")
     slicer.util.updateVolumeFromArray(live, pixels(99))
@@ -208,7 +208,7 @@ def test_our_live_volume_is_not_taken_for_its_own(slicer, extension, logic, tmp_
     assert sumsOf(tmp_path / "recordings") == [checksum(pixels(number)) for number in range(5)]
 
 
-def test_integers_are_what_was_sent(slicer, extension, logic, tmp_path, noErrors):
+def test_integers_keep_their_values(slicer, extension, logic, tmp_path, noErrors):
     logic.start(server())
     (node,) = extension
     frames = []
@@ -220,8 +220,8 @@ def test_integers_are_what_was_sent(slicer, extension, logic, tmp_path, noErrors
         np.testing.assert_array_equal(frames[-1], sent)
 
 
-def test_the_connection_is_told_though_no_event_comes(slicer, extension, logic):
-    """The node's events come only while a peer is connected."""
+def test_connections_are_reported_without_events_of_the_node(slicer, extension, logic):
+    """The node sends events only while a peer is connected."""
     handle = logic.start(server())
     (node,) = extension
     assert handle.status == "SlicerOpenIGTLink: waiting for a device on port 18944 of all addresses."
@@ -243,8 +243,8 @@ def test_a_node_that_is_removed_stops_its_source(slicer, extension, logic):
     assert "connector-removed" in [event.code for event in logic.events()]
 
 
-def test_a_port_that_is_taken_is_told_once_and_tried_again(slicer, extension, logic):
-    """The real node says that it runs on a port that is taken, and then never stops: it is not started there."""
+def test_a_port_that_is_taken_is_reported_once_and_tried_again(slicer, extension, logic):
+    """On a port that is taken the real node returns success and never stops: it is not started there."""
     with socket.socket() as other:
         other.bind(("", 0))
         other.listen()
@@ -262,7 +262,7 @@ def test_a_port_that_is_taken_is_told_once_and_tried_again(slicer, extension, lo
     assert extension[1].calls.count(("start",)) == 1
 
 
-def test_images_that_are_refused_are_counted_and_each_device_is_named(slicer, extension, logic):
+def test_rejected_images_are_counted_and_each_device_is_named(slicer, extension, logic):
     logic.start(server())
     (node,) = extension
     flat = MATRIX.copy()
@@ -284,7 +284,7 @@ def test_images_that_are_refused_are_counted_and_each_device_is_named(slicer, ex
         ({"allowed": ("10.0.0.7",)}, "accepts every computer"),
     ],
 )
-def test_what_it_cannot_keep_is_refused(slicer, extension, logic, values, words):
+def test_settings_without_counterpart_are_rejected(slicer, extension, logic, values, words):
     with pytest.raises(errors().SettingsError, match=words):
         logic.start(server(**values))
     assert not extension

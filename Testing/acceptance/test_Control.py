@@ -1,4 +1,4 @@
-"""What goes back to the scanner: positions, start and stop; and what it may turn here."""
+"""Control of scanners: positions and commands to them, and views that follow their images."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def peer(module):
 
 @pytest.fixture
 def events():
-    """What the user is told."""
+    """Events that the user sees."""
     return []
 
 
 @pytest.fixture
 def control(slicer, module, peer, events):
-    """Sends to the peer."""
+    """A DeviceControl whose session is the peer."""
     from RealTimeImagingLib.Host.Callbacks import Callbacks
     from RealTimeImagingLib.Host.DeviceControl import DeviceControl
     from RealTimeImagingLib.Scene.DeviceNodes import DeviceNodes
@@ -66,7 +66,7 @@ def control(slicer, module, peer, events):
 
 @pytest.fixture
 def errors(module):
-    """The errors of the module as it is loaded now."""
+    """The error classes of the loaded module."""
     from RealTimeImagingLib.Model import Errors
 
     return Errors
@@ -103,8 +103,8 @@ def answer(kind, device="Scanner", after=0.0, **values):
 # ---- positions
 
 
-def test_transformIsSentInWorldCoordinates(slicer, control, peer):
-    """Of a transform below another, both together; of matrices, what they are."""
+def test_transformsAreSentInWorldCoordinates(slicer, control, peer):
+    """A transform below another is sent with both; a matrix is sent as it is."""
     parent = transformNode(slicer, [[0, -1, 0, 5], [1, 0, 0, 60], [0, 0, 1, -700], [0, 0, 0, 1]])
     node = transformNode(slicer, POSE, parent)
     assert control.sendTransform(node) == 1
@@ -124,8 +124,8 @@ def test_transformIsSentInWorldCoordinates(slicer, control, peer):
 
 
 @pytest.mark.parametrize(("name", "normal"), [("Red", (0, 0, 1)), ("Yellow", (-1, 0, 0)), ("Green", (0, 1, 0))])
-def test_sliceViewIsSentAsWhatItShows(slicer, control, peer, views, name, normal):
-    """Centre, horizontal axis and normal of the view; always a rotation, though Slicer's own axes may not be."""
+def test_sliceViewIsSentAsItsPlane(slicer, control, peer, views, name, normal):
+    """Centre, horizontal axis and normal of the view as a right-handed rotation, also where Slicer's axes are not."""
     node = sliceNode(slicer, name)
     before = slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS())
     node.GetSliceToRAS().DeepCopy(np.hstack([before[:, :3], [[11], [-22], [33], [1]]]).ravel().tolist())
@@ -147,7 +147,7 @@ def test_sliceViewIsSentAsWhatItShows(slicer, control, peer, views, name, normal
 
 
 def test_markupsPlaneIsSentInWorldCoordinates(slicer, control, peer, errors):
-    """Centre and axes, without the size, below a transform that stretches too."""
+    """Centre and axes without the size, also below a transform that scales."""
     plane = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsPlaneNode")
     with pytest.raises(errors.ControlError, match="not placed yet"):
         control.sendTransform(plane)
@@ -176,8 +176,8 @@ def test_markupsPlaneIsSentInWorldCoordinates(slicer, control, peer, errors):
         (lambda matrix: matrix.__setitem__((slice(0, 3), slice(0, 3)), 0), "lengths 0"),
     ],
 )
-def test_whatIsNoPositionIsRefused(control, peer, errors, change, words):
-    """In words, and nothing is sent."""
+def test_matricesThatAreNoPositionAreRejected(control, peer, errors, change, words):
+    """The error names the reason, and nothing is sent."""
     matrix = TURN.copy()
     change(matrix)
     with pytest.raises(errors.ControlError, match=words):
@@ -185,8 +185,8 @@ def test_whatIsNoPositionIsRefused(control, peer, errors, change, words):
     assert peer.sent == []
 
 
-def test_smallErrorsOfARotationAreSent(control, peer, errors):
-    """Numbers that travelled as single precision; not those that are wrong by more than a thousandth."""
+def test_rotationsMayHaveRoundingErrors(control, peer, errors):
+    """Numbers in single precision are sent; errors above a thousandth are rejected."""
     control.sendTransform(TURN.astype(np.float32).astype(float))
     control.sendTransform(TURN @ np.diag([1.0009, 1, 1, 1]))
     with pytest.raises(errors.ControlError, match="scales"):
@@ -194,8 +194,8 @@ def test_smallErrorsOfARotationAreSent(control, peer, errors):
     assert len(peer.sent) == 2
 
 
-def test_otherThingsAreRefused(slicer, control, peer, errors):
-    """With what would fit."""
+def test_otherArgumentsAreRejected(slicer, control, peer, errors):
+    """The error names the arguments that are possible."""
     scene = slicer.mrmlScene
     warp = scene.AddNewNodeByClass("vtkMRMLBSplineTransformNode")
     grid = vtk.vtkThinPlateSplineTransform()
@@ -228,7 +228,7 @@ def test_otherThingsAreRefused(slicer, control, peer, errors):
 
 
 def test_fastMovesAreSentAtTheRate(slicer, control, peer, events):
-    """A hundred moves in 0.3 s give few, the last one is where the node is, and then nothing more is sent."""
+    """A hundred moves in 0.3 s send few positions; the last one is the node's, and then nothing more is sent."""
     node = transformNode(slicer, pose(-1.0))
     control.followPlane(node, device="PLANE_0", rate=10)
     until(lambda: len(peer.sent) == 1)
@@ -258,7 +258,7 @@ def test_fastMovesAreSentAtTheRate(slicer, control, peer, events):
 
 
 def test_sliceViewAndPlaneAreFollowed(slicer, control, peer, views):
-    """However they are moved, also by a transform above them; another node takes the place of the first."""
+    """All ways to move a node count, also a transform above it; a second node replaces the first."""
     red = sliceNode(slicer)
     control.followPlane(red, rate=50)
     until(lambda: len(peer.sent) == 1)
@@ -283,8 +283,8 @@ def test_sliceViewAndPlaneAreFollowed(slicer, control, peer, views):
     assert len(peer.sent) == count
 
 
-def test_parentOfATransformMoves(slicer, control, peer):
-    """The world matrix is what is sent."""
+def test_aMovedParentTransformIsSent(slicer, control, peer):
+    """The world matrix is sent."""
     parent = transformNode(slicer, pose(1))
     node = transformNode(slicer, pose(10), parent)
     control.followPlane(node, rate=50)
@@ -293,8 +293,8 @@ def test_parentOfATransformMoves(slicer, control, peer):
     until(lambda: peer.matrices()[-1][0, 3] == 12)
 
 
-def test_badPlanesAreSkipped(slicer, control, peer, events):
-    """One event, and it goes on when there is a position again."""
+def test_invalidPlanesAreSkipped(slicer, control, peer, events):
+    """One event; valid positions are sent again."""
     node = transformNode(slicer, pose(1))
     control.followPlane(node, rate=50)
     until(lambda: len(peer.sent) == 1)
@@ -310,8 +310,8 @@ def test_badPlanesAreSkipped(slicer, control, peer, events):
     until(lambda: len(events) == 2)
 
 
-def test_nobodyThereToFollow(slicer, control, peer, events):
-    """One event; the newest position is sent when somebody comes, though it has not moved since."""
+def test_positionsWaitForADevice(slicer, control, peer, events):
+    """One event; the newest position is sent to a device that connects, also when the node has not moved since."""
     peer.count = 0
     node = transformNode(slicer, pose(1))
     control.followPlane(node, rate=50)
@@ -324,8 +324,8 @@ def test_nobodyThereToFollow(slicer, control, peer, events):
     assert codes(events) == ["no-peer"]
 
 
-def test_deletedNodeAndClosedScene(slicer, control, peer, events):
-    """End it, in words."""
+def test_aDeletedNodeAndAClosedSceneEndFollowing(slicer, control, peer, events):
+    """An event names the reason."""
     node = transformNode(slicer, pose(1))
     control.followPlane(node)
     slicer.mrmlScene.RemoveNode(transformNode(slicer, pose(1)))
@@ -345,8 +345,8 @@ def test_deletedNodeAndClosedScene(slicer, control, peer, events):
 # ---- commands
 
 
-def test_commandIsAnswered(control, peer, events):
-    """A STRING by the next STATUS or STRING, which is shown in words."""
+def test_commandsAreAnswered(control, peer, events):
+    """The next STATUS or STRING answers a STRING; the event has its text."""
     control.takeMessage(answer("status", code=1, ok=True, text="idle"))
     number = control.sendCommand("START_SCAN")
     _, command = peer.sent[0]
@@ -373,7 +373,7 @@ def test_commandIsAnswered(control, peer, events):
 
 
 def test_answersFindTheirCommand(control, peer, events):
-    """By the number of a COMMAND, by the name of ACK_ texts, otherwise in order."""
+    """By the number of a COMMAND, by the name of ACK_ texts, and otherwise in order."""
     first = control.sendCommand("<Start a='1'/> now", form="COMMAND")
     second = control.sendCommand("START_SCAN", form="COMMAND")
     assert peer.sent[0][1]["values"] == {"id": first, "name": "<Start", "text": "<Start a='1'/> now"}
@@ -395,8 +395,8 @@ def test_answersFindTheirCommand(control, peer, events):
     assert events[-1].subject == "A"
 
 
-def test_noAnswer(control, peer, events):
-    """In words, after the time; and not before, though an earlier one was answered."""
+def test_missingAnswersAreReported(control, peer, events):
+    """After the timeout and not before, also when an earlier command was answered."""
     peer.count = 2
     control.sendCommand("START_UP", timeout=60)
     control.sendCommand("START_SCAN", form="COMMAND", timeout=0.3)
@@ -409,8 +409,8 @@ def test_noAnswer(control, peer, events):
     assert events[-1].subject == "START_UP"
 
 
-def test_blockedWindowHidesNoAnswer(control, events):
-    """An answer that came in time and was not read yet is not missed."""
+def test_aBlockedWindowHidesNoAnswer(control, events):
+    """An answer that arrived in time, but was not read yet, counts."""
     control.sendCommand("START_SCAN", timeout=0.1)
     time.sleep(0.5)
     slicerhost.processEvents()
@@ -422,8 +422,8 @@ def test_blockedWindowHidesNoAnswer(control, events):
     until(lambda: codes(events)[-1] == "no-answer", 2)
 
 
-def test_commandsThatCannotBeSent(control, peer, events, errors):
-    """In words, and nothing waits for an answer."""
+def test_commandsThatCannotBeSentAreRejected(control, peer, events, errors):
+    """The error names the reason, and no answer is awaited."""
     for arguments, words in [
         ({"text": " "}, "empty"),
         ({"text": "x" * 70000}, "longer"),
@@ -445,7 +445,7 @@ def test_commandsThatCannotBeSent(control, peer, events, errors):
 
 
 def test_logicSendsToOpenIGTLinkSources(slicer, logic, incoming, errors, noErrors):
-    """Nobody without such a source; following ends with the scene, and is told."""
+    """Other sources receive nothing; following ends with the scene, and an event reports it."""
     from RealTimeImagingLib import FolderSettings
 
     handle = logic.start(FolderSettings(incoming))
@@ -463,8 +463,8 @@ def test_logicSendsToOpenIGTLinkSources(slicer, logic, incoming, errors, noError
     logic.devices.stopFollowing()
 
 
-def test_logicHandsCommandsToTheProcess(logic, incoming, noErrors):
-    """As the line that the process of an OpenIGTLink source reads; its answer is told."""
+def test_logicSendsCommandsToTheProcess(logic, incoming, noErrors):
+    """As a command to the process of an OpenIGTLink source; an event reports the answer."""
     from RealTimeImagingLib import FolderSettings
     from RealTimeImagingLib.Sources.OpenIGTLink import OpenIGTLinkSettings
 
@@ -488,7 +488,7 @@ def test_logicHandsCommandsToTheProcess(logic, incoming, noErrors):
     assert not logic.devices.canSend()
 
 
-# ---- what images may turn
+# ---- views that follow images
 
 
 def frames(logic, slicer, matrices, shape=(1, 30, 40)):
@@ -511,7 +511,7 @@ IMAGE = np.array([[-0.5, 0, 0, 12], [0, -0.7, 0, -34], [0, 0, 3, 56], [0, 0, 0, 
 
 
 def test_viewsDoNotTurnUnlessAsked(slicer, logic, views, noErrors):
-    """Of a volume nothing moves, of a single slice only the offset of a view that is parallel to it."""
+    """A volume moves no view; a single slice changes only the offset of a parallel view."""
     for found in frames(logic, slicer, [rotated(20, (1, 0, 0), IMAGE)], (4, 30, 40)):
         np.testing.assert_array_equal(found[:3, :3], np.diag([-1.0, 1.0, 1.0]))
     assert logic.volumes.following("Live") is None
@@ -519,7 +519,7 @@ def test_viewsDoNotTurnUnlessAsked(slicer, logic, views, noErrors):
 
 
 def test_viewFollowsTheImagePlane(slicer, logic, views, noErrors):
-    """The whole orientation of every image, centred; upright as Slicer shows anatomy, and then wherever it turns."""
+    """The view takes the orientation of every image, centred: first upright as Slicer shows anatomy, then turning."""
     logic.volumes.setFollowing("Live", "Red")
     assert logic.volumes.following("Live") == "Red"
     poses = [rotated(angle, (1, 2, 3), IMAGE) for angle in range(0, 360, 40)]
@@ -554,7 +554,7 @@ def test_viewFollowsTheImagePlane(slicer, logic, views, noErrors):
     ],
 )
 def test_firstImageIsUpright(slicer, logic, views, noErrors, axes, preset):
-    """Left and right are never exchanged, in whatever order the voxels lie."""
+    """Left and right are never exchanged, for every order of the voxels."""
     directions = {"R": (1, 0, 0), "A": (0, 1, 0), "S": (0, 0, 1), "L": (-1, 0, 0), "P": (0, -1, 0), "I": (0, 0, -1)}
     matrix = np.eye(4)
     matrix[:3, :3] = np.array([directions[letter] for letter in axes]).T
@@ -567,8 +567,8 @@ def test_firstImageIsUpright(slicer, logic, views, noErrors, axes, preset):
     untilStopped(logic)
 
 
-def test_anImageThatJumpsIsUprightToo(slicer, logic, views, noErrors):
-    """A tracker that does not know its pose sends the identity: the first real image chooses the way up."""
+def test_anImageAfterTheIdentityIsUpright(slicer, logic, views, noErrors):
+    """A tracker without a pose sends the identity: the first real image decides which side is up."""
     logic.volumes.setFollowing("Live", "Green")
     sagittal = np.array([[0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1.0]])
     for matrix, preset in ((np.eye(4), "Axial"), (sagittal, "Sagittal"), (IMAGE, "Axial")):
@@ -577,8 +577,8 @@ def test_anImageThatJumpsIsUprightToo(slicer, logic, views, noErrors):
     untilStopped(logic)
 
 
-def test_followingIsOfOneStreamAndOneScene(slicer, logic, views, errors, noErrors):
-    """Another stream takes the view over; in the next scene it has to be allowed again."""
+def test_aViewFollowsOneStreamInOneScene(slicer, logic, views, errors, noErrors):
+    """Another stream replaces the first; a new scene starts without."""
     with pytest.raises(errors.SettingsError, match="no view Purple"):
         logic.volumes.setFollowing("Live", "Purple")
     logic.volumes.setFollowing("Live", "Red")
@@ -589,8 +589,8 @@ def test_followingIsOfOneStreamAndOneScene(slicer, logic, views, errors, noError
     assert logic.volumes.following("Other") is None
 
 
-def test_viewFollowsAtOnceAndInTheWorld(slicer, logic, views, noErrors):
-    """When it is asked for, from the image that is there; transforms above the volume count."""
+def test_viewFollowsThePresentImageInTheWorld(slicer, logic, views, noErrors):
+    """The view turns at once, to the present image; transforms above the volume count."""
     for _ in frames(logic, slicer, [IMAGE]):
         pass
     parent = transformNode(slicer, pose(100, 0, 0))

@@ -1,4 +1,4 @@
-"""Converting as the user meets it: two folders, Convert, and what was made is loaded at a click."""
+"""Conversion: two folders, Convert, and each click loads a converted volume."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def ended(logic):
 
 @pytest.fixture
 def cores(tmp_path):
-    """Twenty series in one folder; their values by the names of the files they become."""
+    """Twenty series in one folder, and their values by the names of the converted files."""
     made = {}
     for number in range(20):
         values = series(
@@ -45,7 +45,7 @@ def cores(tmp_path):
 
 
 def test_panel(slicer, module, views, logic, cores, tmp_path, noErrors):
-    """Folders, Convert; the list has the files; each click loads the next, each once, with its place and details."""
+    """The list has the converted files; each click loads the next one, each once, with geometry and metadata."""
     ui = panelOf(module).ui
     ui.convertSection.collapsed = False
     ui.convertInputPathLineEdit.currentPath = str(tmp_path / "dicom")
@@ -100,7 +100,7 @@ def test_loadWhenDone(slicer, logic, cores, tmp_path, noErrors):
     assert logic.events()[-1].code == "converted"
 
 
-def test_whatFailsIsNamed(logic, tmp_path, noErrors):
+def test_failedVolumesAreNamed(logic, tmp_path, noErrors):
     series(tmp_path / "dicom/good")
     dicomFile(tmp_path / "dicom/cut", np.ones((50, 40), np.int16), SeriesInstanceUID="1.8")
     whole = (tmp_path / "dicom/cut").read_bytes()
@@ -116,7 +116,7 @@ def test_whatFailsIsNamed(logic, tmp_path, noErrors):
     assert "is cut: 3,900 of 4,000 bytes" in words[0]
 
 
-def test_cancelAndGoOn(logic, tmp_path, noErrors):
+def test_aCancelledConversionContinues(logic, tmp_path, noErrors):
     for number in range(60):
         series(tmp_path / f"dicom/{number}", count=8, shape=(256, 256), SeriesInstanceUID=f"1.2.{number}")
     logic.conversion.start(tmp_path / "dicom", tmp_path / "out", workers=1)
@@ -133,8 +133,8 @@ def test_cancelAndGoOn(logic, tmp_path, noErrors):
     assert len(list((tmp_path / "out").glob("*.nrrd"))) == 60
 
 
-def test_aFolderOfConvertedFilesIsPagedThrough(slicer, logic, cores, tmp_path, noErrors):
-    """All cores, one after the other, in the live volume: existing files are shown in the order of their names."""
+def test_aFolderSourceShowsConvertedFilesInOrder(slicer, logic, cores, tmp_path, noErrors):
+    """The live volume shows the existing files in the order of their names."""
     logic.conversion.start(tmp_path / "dicom", tmp_path / "out")
     ended(logic)
     shown = []

@@ -1,4 +1,4 @@
-"""Views draw an image one after the other, and none stays paused, whatever comes between."""
+"""Views draw an image one after the other, and none stays paused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SLICES = ("Red", "Yellow", "Green")
 
 @pytest.fixture
 def drawn(logic, views, slicer):
-    """All that the slice views draw and paint, with "-" for each turn of the event loop between; one image is shown."""
+    """Drawings and paintings of the slice views, with "-" for each turn of the event loop; one image is shown."""
     import qt
 
     seen = []
@@ -39,7 +39,7 @@ def drawn(logic, views, slicer):
 
 
 def push(logic, views, count, **where):
-    """Push until so many images are shown."""
+    """Push until this number of images is shown."""
     logic.push(np.full((4, 5, 6), count, np.uint8), **where)
     until(lambda: logic.statistics()["shown"] >= count)
     until(lambda: settled(views))
@@ -50,7 +50,7 @@ def settled(views):
 
 
 def test_eventsBetweenTwoViews(logic, views, drawn, noErrors):
-    """Slicer's event loop turns between two views, and the screen is painted once."""
+    """Slicer's event loop runs between two views, and the screen is painted once."""
     push(logic, views, 2)
     until(lambda: drawn.count("-") == 3)
     assert sorted(drawn[:5:2]) == sorted(SLICES)
@@ -70,7 +70,7 @@ def test_oneViewDrawsByItself(logic, views, drawn, monkeypatch, noErrors):
 
 
 def pushAnd(logic, act):
-    """Push an image, and call between its way into the scene and its first drawing."""
+    """Push an image, and call a function after it is in the scene and before its first drawing."""
     import qt
 
     acted = []
@@ -116,7 +116,7 @@ def test_sceneClosedBetweenTwoViews(slicer, logic, views, drawn, noErrors):
 
 
 def test_viewRemovedBetweenTwoViews(logic, views, drawn, monkeypatch, noErrors):
-    """A view goes with its layout while it waits: the others have their turns."""
+    """A waiting view is removed with its layout: the others still draw."""
     yellow = views.sliceWidget("Yellow")
 
     def gone():

@@ -18,7 +18,7 @@ from RealTimeImagingLib.Host.ExportControl import ExportProcess  # noqa: E402 - 
 
 
 class Heard:
-    """What an export told."""
+    """Callbacks of an export, and their arguments."""
 
     def __init__(self):
         self.progress, self.done, self.failed = [], [], []
@@ -48,7 +48,7 @@ def heard():
 
 @pytest.fixture
 def large(tmp_path):
-    """A recording that takes a while: its pixels are a hole in the file."""
+    """A large recording, whose pixels are a hole in the file."""
     (header,) = record(tmp_path, [frame(n, (1, 1, 8), np.uint8) for n in range(3000)])
     text = Path(header).read_bytes()
     size = 400_000
@@ -60,7 +60,7 @@ def large(tmp_path):
     return header
 
 
-def test_an_export_tells_how_far_it_is_and_where_the_files_are(tmp_path, heard):
+def test_an_export_reports_its_progress_and_its_files(tmp_path, heard):
     parts = record(tmp_path, [frame(n) for n in range(3)])
     job = ExportJob("nii", str(tmp_path / "out"), tuple(parts))
     export = ExportProcess(job, *heard.callbacks)
@@ -73,7 +73,7 @@ def test_an_export_tells_how_far_it_is_and_where_the_files_are(tmp_path, heard):
     assert heard.progress[-1] == (1.0, "Saved")
 
 
-def test_an_export_that_cannot_be_is_told_in_words(tmp_path, heard):
+def test_an_impossible_export_fails_with_a_reason(tmp_path, heard):
     export = ExportProcess(ExportJob("nii", str(tmp_path / "out"), ("none.seq.nhdr",)), *heard.callbacks)
     export.start()
     assert slicerhost.runUntil(lambda: heard.ends, 20)
@@ -81,7 +81,7 @@ def test_an_export_that_cannot_be_is_told_in_words(tmp_path, heard):
     assert "none.seq.nhdr cannot be read" in heard.failed[0]
 
 
-def test_who_is_told_may_let_go_of_it_at_once(tmp_path, heard):
+def test_a_callback_may_delete_the_export(tmp_path, heard):
     held, deep = [], []
 
     def done(paths, events):
@@ -111,7 +111,7 @@ def test_a_snapshot_from_memory_leaves_no_temporary_file(tmp_path, heard):
     assert not os.path.exists(folder)
 
 
-def test_cancelling_leaves_nothing_and_is_told(tmp_path, heard, large):
+def test_cancelling_leaves_nothing_and_is_reported(tmp_path, heard, large):
     export = ExportProcess(ExportJob("seq.nrrd", str(tmp_path / "out"), (large,)), *heard.callbacks)
     before = sorted(tmp_path.iterdir())
     export.start()
@@ -123,7 +123,7 @@ def test_cancelling_leaves_nothing_and_is_told(tmp_path, heard, large):
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_waiting_for_the_end_cancels_and_tells_without_an_event_loop(tmp_path, heard, large):
+def test_waiting_for_the_end_cancels_and_reports_without_an_event_loop(tmp_path, heard, large):
     export = ExportProcess(ExportJob("seq.nrrd", str(tmp_path / "out"), (large,)), *heard.callbacks)
     before = sorted(tmp_path.iterdir())
     export.start()
@@ -136,7 +136,7 @@ def test_waiting_for_the_end_cancels_and_tells_without_an_event_loop(tmp_path, h
     assert heard.ends == 1
 
 
-def test_a_process_that_dies_is_told(tmp_path, heard, large):
+def test_a_process_that_dies_is_reported(tmp_path, heard, large):
     export = ExportProcess(ExportJob("seq.nrrd", str(tmp_path / "out"), (large,)), *heard.callbacks)
     export.start()
     assert slicerhost.runUntil(lambda: any(part > 0 for part, _ in heard.progress), 20)

@@ -1,4 +1,4 @@
-"""What is told of exports, in the host that runs the module without Slicer."""
+"""Events of exports, in the host that runs the module without Slicer."""
 
 import os
 
@@ -13,7 +13,7 @@ from RealTimeImagingLib.Host.Callbacks import Callbacks  # noqa: E402 - needs qt
 from RealTimeImagingLib.Host.ExportControl import ExportControl  # noqa: E402 - needs qt
 
 
-class Told:
+class Exporting:
     """Exports, and the events that they report."""
 
     def __init__(self):
@@ -29,8 +29,8 @@ class Told:
 
 
 @pytest.fixture
-def told():
-    made = Told()
+def exporting():
+    made = Exporting()
     yield made
     made.exports.close()
     slicerhost.processEvents()
@@ -40,33 +40,33 @@ def told():
     ("format_", "words"),
     [("seq.nrrd", "{out}.seq.nrrd"), ("nii", "out.json, out.nii in {folder}"), ("dicom", "4 files in {out}")],
 )
-def test_few_files_are_named_and_many_are_counted(tmp_path, told, format_, words):
+def test_few_files_are_named_and_many_are_counted(tmp_path, exporting, format_, words):
     folder = tmp_path / "recordings"
     folder.mkdir()
     parts = record(folder, [frame(number) for number in range(4)])
-    told.exports.start(ExportJob(format_, str(tmp_path / "out"), tuple(parts)))
-    told.untilEnd()
+    exporting.exports.start(ExportJob(format_, str(tmp_path / "out"), tuple(parts)))
+    exporting.untilEnd()
     expected = words.format(out=tmp_path / "out", folder=tmp_path)
-    assert told.events == [("saved", f"Saved and compared: {expected}")]
+    assert exporting.events == [("saved", f"Saved and compared: {expected}")]
 
 
 @pytest.mark.parametrize("end", ["close", "forget", "cancel"])
-def test_checksums_that_are_broken_off_are_not_told(tmp_path, told, end):
+def test_cancelled_checksums_are_not_reported(tmp_path, exporting, end):
     headers = record(tmp_path, [frame(0)])
-    told.exports.checksums(headers)
-    getattr(told.exports, end)()
-    told.untilEnd()
-    assert told.events == []
-    # Only the end of all breaks them off: nobody asked for them, and nobody can ask for them again.
+    exporting.exports.checksums(headers)
+    getattr(exporting.exports, end)()
+    exporting.untilEnd()
+    assert exporting.events == []
+    # Only close() cancels them: the user cannot ask for them again.
     assert end == "close" or manifestOf(headers[0])["parts"][0]["sha256"]
 
 
-def test_checksums_that_fail_are_told_as_what_they_are(tmp_path, told):
+def test_failed_checksums_are_reported(tmp_path, exporting):
     headers = record(tmp_path, [frame(0)])
     os.unlink(headers[0].replace(".seq.nhdr", ".json"))
-    told.exports.checksums(headers)
-    told.untilEnd()
-    ((code, text),) = told.events
+    exporting.exports.checksums(headers)
+    exporting.untilEnd()
+    ((code, text),) = exporting.events
     assert code == "not-saved"
     assert "Test-Scan.json cannot be read or written" in text
-    assert not told.exports.status()["failed"]
+    assert not exporting.exports.status()["failed"]

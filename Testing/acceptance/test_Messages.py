@@ -1,4 +1,4 @@
-"""Messages of devices on their way into the scene."""
+"""Device messages on their way into the scene."""
 
 import slicerhost
 from RealTimeImagingLib.Model.Errors import TooManyDevicesError
@@ -6,13 +6,13 @@ from unit.recordings import deviceMessage
 
 
 class Source:
-    """What is counted of a source."""
+    """A source without a process."""
 
     def __init__(self):
         self.messages = {}
 
 
-def test_devices_without_end_are_told_once(caplog):
+def test_too_many_devices_are_reported_once(caplog):
     slicerhost.boot()
     from RealTimeImagingLib.Host.Callbacks import Callbacks
     from RealTimeImagingLib.Host.DeviceMessages import DeviceMessages

@@ -1,4 +1,4 @@
-"""A Python package is missing: the user is asked once, and told what to do when it cannot be installed."""
+"""A Python package is missing: Slicer asks once, and the panel says what to do when it cannot be installed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def withoutOpenCV(monkeypatch):
 
 @pytest.fixture
 def installer(monkeypatch):
-    """Slicer's installer of packages, which the host has not: notes what it is asked for, and fails as it is told."""
+    """A stand-in for Slicer's installer, which the host lacks: notes its arguments, and raises the given failures."""
     asked: list[tuple[list[str], str]] = []
     failures: list[Exception] = []
 
@@ -46,8 +46,8 @@ def startCamera(module):
     return ui.sourceComplaintLabel.text.replace("\u200b", "")
 
 
-def test_whenTheUserSaysNoThePanelSaysWhatToDo(module, withoutOpenCV):
-    """An older Slicer asks in our words; a question in a test is answered with no."""
+def test_afterARefusalThePanelSaysWhatToDo(module, withoutOpenCV):
+    """An older Slicer asks with this module's dialog; questions in tests are answered with no."""
     words = startCamera(module)
     assert words.startswith("OpenCV was not installed. Install offline: ")
     assert words.endswith(OFFLINE)
@@ -61,7 +61,7 @@ def test_whenTheUserSaysNoThePanelSaysWhatToDo(module, withoutOpenCV):
         (RuntimeError("User declined package installation"), "was not installed"),
     ],
 )
-def test_whateverTheInstallerRaisesIsSaidInWords(module, withoutOpenCV, installer, failure, reason):
+def test_failuresOfTheInstallerAreExplained(module, withoutOpenCV, installer, failure, reason):
     asked, failures = installer
     failures += [failure, failure]
     words = startCamera(module)

@@ -1,4 +1,4 @@
-"""Frames made in Python, as the user meets them: pushed from the console, a loop, a timer or a callback."""
+"""Images made in Python: pushed from the console, a loop, a timer or a callback."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def shownArray(slicer, logic, stream="Live"):
     return slicer.util.arrayFromVolume(logic.liveVolumeNode(stream))
 
 
-def test_pictureColourAndVolume(slicer, logic, noErrors):
-    """The first push starts all that is needed; each shape is shown as what it is."""
+def test_picturesColoursAndVolumesAreShown(slicer, logic, noErrors):
+    """The first push starts the source; each shape becomes the right kind of volume."""
     picture = arrays(1, (5, 6), np.uint8)[0]
     logic.push(picture)
     received(logic, 1)
@@ -68,8 +68,8 @@ def test_pictureColourAndVolume(slicer, logic, noErrors):
     assert counts["received"] == 3 == counts["shown"] + counts["skipped"]
 
 
-def test_viewsDrawInTheMiddleOfAChangeOfColour(slicer, views, logic, noErrors):
-    """As when the window is busy: a rendering that is overdue comes with the first change, whatever is half done."""
+def test_viewsMayDrawDuringAChangeOfColour(slicer, views, logic, noErrors):
+    """An overdue rendering may run within the first change, as when Slicer is busy."""
     for number, array in enumerate((np.zeros((5, 6), np.uint8), np.ones((5, 6, 3), np.uint8)) * 3):
         for view in views.views():
             view.scheduleRender()
@@ -82,7 +82,7 @@ def test_viewsDrawInTheMiddleOfAChangeOfColour(slicer, views, logic, noErrors):
 
 
 def test_typesAreConverted(slicer, logic, noErrors):
-    """Types that Slicer does not show become one that keeps every value; memory layout does not matter."""
+    """Types that Slicer cannot show become a type that keeps every value; the memory layout does not matter."""
     base = np.arange(24).reshape(2, 3, 4)
     cases = [
         (base > 5, np.uint8),
@@ -105,8 +105,8 @@ def test_typesAreConverted(slicer, logic, noErrors):
     untilStopped(logic)
 
 
-def test_whatCannotBeAFrameIsRefused(logic, noErrors):
-    """Each with a sentence, and nothing starts or counts."""
+def test_arraysThatAreNoImageAreRejected(logic, noErrors):
+    """The error names the reason, and nothing starts or counts."""
     good = np.zeros((2, 3, 4), np.int16)
     frameError, settingsError = errors().FrameError, errors().SettingsError
     for array in (np.zeros(3), np.zeros((0, 4)), np.zeros((1, 2, 3, 4, 5)), np.zeros((2, 2, 2, 2)), np.array(3)):
@@ -134,7 +134,7 @@ def test_whatCannotBeAFrameIsRefused(logic, noErrors):
 
 
 def test_300FramesAsFastAsPossibleAreRecorded(logic, tmp_path, noErrors):
-    """A loop that gives Slicer no turn: every frame is in the file, with its pixels, in order."""
+    """A loop without Slicer's event loop: every frame is in the file, with its pixels, in order."""
     pushed = arrays(300, (64, 64, 8))
     logic.startRecording(tmp_path / "recordings", name="Fast")
     for number, array in enumerate(pushed):
@@ -153,7 +153,7 @@ def test_300FramesAsFastAsPossibleAreRecorded(logic, tmp_path, noErrors):
 
 
 def test_theArrayMayChangeAtOnce(logic, tmp_path, noErrors):
-    """What is pushed is a copy, in a slot or waiting."""
+    """The pushed pixels are a copy, in a slot or in the queue."""
     logic.startRecording(tmp_path / "recordings")
     array = np.zeros((40, 50), np.uint16)
     for number in range(40):
@@ -167,8 +167,8 @@ def test_theArrayMayChangeAtOnce(logic, tmp_path, noErrors):
     untilStopped(logic)
 
 
-def test_tooMuchAtOnceIsRefusedInWords(logic, tmp_path, noErrors):
-    """Every push that raised nothing is stored; the others were told."""
+def test_tooManyImagesAtOnceAreRejected(logic, tmp_path, noErrors):
+    """Every push that did not raise is stored."""
     logic.startRecording(tmp_path / "recordings")
     pushed, refused = [], []
     for array in arrays(120):
@@ -187,8 +187,8 @@ def test_tooMuchAtOnceIsRefusedInWords(logic, tmp_path, noErrors):
     assert logic.statistics()["received"] == len(pushed)
 
 
-def test_recordingCutsTheStreamWhereItWasAsked(logic, tmp_path, noErrors):
-    """Frames that still wait when recording starts or stops belong to the side on which they were pushed."""
+def test_recordingStartsAndEndsBetweenPushes(logic, tmp_path, noErrors):
+    """A frame that waits while recording starts or stops belongs to the time when it was pushed."""
     pushed = arrays(60)
     for number, array in enumerate(pushed):
         if number == 20:
@@ -203,7 +203,7 @@ def test_recordingCutsTheStreamWhereItWasAsked(logic, tmp_path, noErrors):
 
 
 def test_stopRightAfterTheLastPush(logic, tmp_path, noErrors):
-    """Stop delivers all that was pushed, also what waits for a process that has not yet started."""
+    """Stop delivers all pushed images, also when the process has not started yet."""
     pushed = arrays(50)
     logic.startRecording(tmp_path / "recordings")
     for array in pushed:
@@ -220,8 +220,8 @@ def test_stopRightAfterTheLastPush(logic, tmp_path, noErrors):
     assert logic.statistics()["received"] == 3
 
 
-def test_sceneCloseDeliversToo(slicer, logic, tmp_path, noErrors):
-    """Nobody comes back to the event loop: what was pushed is stored nevertheless."""
+def test_sceneCloseDeliversAllImages(slicer, logic, tmp_path, noErrors):
+    """Pushed images are stored although the event loop does not run."""
     pushed = arrays(40)
     logic.startRecording(tmp_path / "recordings")
     for array in pushed:
@@ -232,8 +232,8 @@ def test_sceneCloseDeliversToo(slicer, logic, tmp_path, noErrors):
 
 
 @pytest.mark.parametrize("goals", [(60,), (5, 40, 41, 90, 130)])
-def test_killInMidStream(logic, tmp_path, goals):
-    """The process dies: what it had not taken is sent to the next one, once."""
+def test_aKilledProcessLosesNoImage(logic, tmp_path, goals):
+    """The next process gets, once, the images that the killed one had not taken."""
     pushed, left, killed = arrays(150), list(goals), {0}
     logic.startRecording(tmp_path / "recordings", name="Cut")
     for number, array in enumerate(pushed):
@@ -261,8 +261,8 @@ def test_killInMidStream(logic, tmp_path, goals):
     assert "push-lost" not in {event.code for event in logic.events()}
 
 
-def test_killBetweenStopOfTheRecordingAndItsLastFrame(logic, tmp_path):
-    """The next process records what was pushed while it was to be recorded, and nothing else."""
+def test_aKillBeforeTheLastFrameOfARecordingLosesNothing(logic, tmp_path):
+    """The next process records the images that were pushed during the recording, and no others."""
     pushed = arrays(60)
     logic.push(pushed[0])
     received(logic, 1)
@@ -284,7 +284,7 @@ def test_killBetweenStopOfTheRecordingAndItsLastFrame(logic, tmp_path):
 
 
 def pushWhenThereIsRoom(logic, array):
-    """As a script does that lets the event loop run."""
+    """Push images as a script that runs the event loop in between."""
 
     left = [array]
 
@@ -300,7 +300,7 @@ def pushWhenThereIsRoom(logic, array):
     until(tried)
 
 
-def test_aProcessThatTakesNothingIsEndedAndWhatIsLostIsTold(logic):
+def test_aProcessThatTakesNothingIsStoppedAndTheLossIsReported(logic):
     if not hasattr(signal, "SIGSTOP"):
         pytest.skip("needs SIGSTOP")
     logic.push(np.zeros((4, 4)))
@@ -317,7 +317,7 @@ def test_aProcessThatTakesNothingIsEndedAndWhatIsLostIsTold(logic):
 
 
 def test_streamsHaveNames(slicer, logic, incoming, noErrors):
-    """Several streams through one process, beside another source; a name belongs to one of them."""
+    """Several streams use one process, beside another source; a name belongs to one source."""
     folder = running(logic, logic.start(FolderSettings(incoming)))
     with pytest.raises(errors().SettingsError, match="Live already"):
         logic.push(np.zeros((4, 4)))
@@ -338,8 +338,8 @@ def test_streamsHaveNames(slicer, logic, incoming, noErrors):
     untilStopped(logic)
 
 
-def test_theSourceMayBeStartedBefore(logic, noErrors):
-    """By start(), as any other: the process is there when the first frame comes."""
+def test_theSourceMayBeStartedFirst(logic, noErrors):
+    """start() starts it like any other source, before the first push."""
     handle = running(logic, logic.start(PushSettings("Camera")))
     logic.push(np.zeros((4, 4)), name="Camera")
     received(logic, 1, "Camera")
@@ -352,7 +352,7 @@ def test_theSourceMayBeStartedBefore(logic, noErrors):
 
 
 def test_aFilterMakesASecondVolume(slicer, logic, incoming, tmp_path, noErrors):
-    """Its array is a frame of its own: same place, same time, same attributes, recorded and counted."""
+    """The array of a callback is a frame with the same place, time and attributes, recorded and counted."""
 
     def threshold(frame):
         return frame.pixels > 3
@@ -382,7 +382,7 @@ def test_aFilterMakesASecondVolume(slicer, logic, incoming, tmp_path, noErrors):
 
 
 def test_filtersDoNotAnswerThemselvesOrEachOther(logic, noErrors):
-    """Unless one asks for a stream by its name."""
+    """Unless a filter names the stream."""
     calls = []
 
     def double(frame):
@@ -424,7 +424,7 @@ def test_filtersDoNotAnswerThemselvesOrEachOther(logic, noErrors):
     }
 
 
-def test_filtersOfOneNameAndOfNone(logic, noErrors):
+def test_filtersOfEqualNameAndWithoutName(logic, noErrors):
     first, second = (lambda frame: frame.pixels), (lambda frame: frame.pixels[0, ::2])
     logic.addFrameCallback(first)
     logic.addFrameCallback(second)
@@ -442,7 +442,7 @@ def test_filtersOfOneNameAndOfNone(logic, noErrors):
     assert list(logic.statistics()["streams"]) == ["Live", "Live lambda", "Live lambda 2"]
 
 
-def test_whatACallbackReturnsInVainIsAnEvent(logic):
+def test_arraysThatCannotBePushedAreReported(logic):
     def flat(frame):
         return frame.pixels.ravel()
 
@@ -455,15 +455,15 @@ def test_whatACallbackReturnsInVainIsAnEvent(logic):
         logic.push(np.zeros((4, 4)))
         received(logic, number + 1)
     untilStopped(logic)
-    told = [event.text for event in logic.events() if event.code == "callback-failed"]
-    assert len(told) == 2
-    assert "flat failed: FrameError: An image has the shape" in told[0]
+    texts = [event.text for event in logic.events() if event.code == "callback-failed"]
+    assert len(texts) == 2
+    assert "flat failed: FrameError: An image has the shape" in texts[0]
     assert (
-        "same failed: SettingsError: A callback for the stream Live must push its images under another name" in told[1]
+        "same failed: SettingsError: A callback for the stream Live must push its images under another name" in texts[1]
     )
 
 
-def test_slowCallbacksAreToldOnce(logic, noErrors):
+def test_slowCallbacksAreReportedOnce(logic, noErrors):
     def slow(frame):
         time.sleep(0.03)
 
@@ -473,7 +473,7 @@ def test_slowCallbacksAreToldOnce(logic, noErrors):
         received(logic, number + 1)
     untilStopped(logic)
     (event,) = [event for event in logic.events() if event.code == "callback-slow"]
-    assert "of Live (slowest: test_slowCallbacksAreToldOnce" not in event.text
+    assert "of Live (slowest: test_slowCallbacksAreReportedOnce" not in event.text
     assert "of Live (slowest: slow)" in event.text
     assert event.subject == "slow"
     assert logic.statistics()["callbackMs"]["slow"]["median"] >= 30

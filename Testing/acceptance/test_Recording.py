@@ -1,4 +1,4 @@
-"""Recording as the user meets it: press Record, stop, scrub; what is in the files is what was sent."""
+"""Recording: record, stop, scrub; the files contain the sent pixels."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def save(path, value, shape=(8, 9, 10), affine=None):
 
 
 def errors():
-    """The errors as the module that is loaded now knows them: a reload makes new classes."""
+    """The error classes of the loaded module: a reload makes new classes."""
     return importlib.import_module("RealTimeImagingLib.Model.Errors")
 
 
@@ -53,7 +53,7 @@ def running(logic, handle):
 
 
 def recording(logic, folder, **values):
-    """Record from now on: every source has heard it."""
+    """Start a recording, and wait until every source records."""
     logic.startRecording(folder, **values)
     until(lambda: logic.recording.status()["free"] is not None)
 
@@ -71,7 +71,7 @@ def sequenceOf(browser):
 
 
 def test_everyFrameIsStoredAndScrubs(slicer, logic, scanner, incoming, tmp_path, noErrors):
-    """Counts, files, the sequence in the scene, its details, and the live node that stays what it was."""
+    """Counts, files, the sequence in the scene and its metadata are right; the live node stays."""
     handle = running(logic, logic.start(FolderSettings(incoming)))
     recording(logic, tmp_path / "recordings", attributes=DETAILS, name="Beating")
     process, log = scanner("--frames", "30", "--fps", "60")
@@ -111,8 +111,8 @@ def test_everyFrameIsStoredAndScrubs(slicer, logic, scanner, incoming, tmp_path,
     assert process.poll() is None or handle.state == "running"
 
 
-def test_whatIsScrubbedIsSafe(slicer, logic, scanner, incoming, tmp_path, noErrors):
-    """Writing into a frame changes no file; frames outlive the sequence that showed them; a saved copy is whole."""
+def test_scrubbedFramesAreSafe(slicer, logic, scanner, incoming, tmp_path, noErrors):
+    """Writing into a frame changes no file; frames outlive their sequence; a saved copy is complete."""
     running(logic, logic.start(FolderSettings(incoming)))
     recording(logic, tmp_path / "recordings")
     _process, log = scanner("--frames", "5", "--fps", "50")
@@ -140,7 +140,7 @@ def test_whatIsScrubbedIsSafe(slicer, logic, scanner, incoming, tmp_path, noErro
 
 
 def test_fromTheFirstFrame(logic, incoming, tmp_path, noErrors):
-    """Recording before the start: nothing that comes is missed, in two streams, under one name."""
+    """A recording that begins before the source misses no image, in two streams, under one name."""
     logic.startRecording(tmp_path / "recordings", name="Both")
     handle = logic.start(FolderSettings(incoming, seriesPattern="{series}_*", existing="all"))
     for number in range(6):
@@ -180,7 +180,7 @@ def test_nothingRecordedLeavesNothing(slicer, logic, incoming, tmp_path, noError
 
 
 def test_killInMidRecording(logic, scanner, incoming, tmp_path):
-    """The process dies: another goes on recording, what the first stored is finished, and all is in the scene."""
+    """The process is killed: another one continues, the stored part is finished, and all is in the scene."""
     handle = running(logic, logic.start(FolderSettings(incoming)))
     recording(logic, tmp_path / "recordings", name="Cut")
     _process, log = scanner("--frames", "60", "--fps", "30")
@@ -205,7 +205,7 @@ def test_killInMidRecording(logic, scanner, incoming, tmp_path):
 
 
 def test_blockedWindow(logic, scanner, incoming, tmp_path, noErrors):
-    """A dialog blocks Slicer: all that comes meanwhile is stored."""
+    """A dialog blocks Slicer: all images that arrive meanwhile are stored."""
     running(logic, logic.start(FolderSettings(incoming)))
     recording(logic, tmp_path / "recordings")
     process, log = scanner("--frames", "100", "--fps", "50")
@@ -221,7 +221,7 @@ def test_blockedWindow(logic, scanner, incoming, tmp_path, noErrors):
 
 
 def test_theLastSeconds(logic, incoming, tmp_path, noErrors):
-    """What was kept in memory is saved by a trigger, once, and is capped."""
+    """The frames in memory are saved once, up to the limit."""
     logic.recording.keepLast(60, 40_000)
     running(logic, logic.start(FolderSettings(incoming)))
     for number in range(10):
@@ -239,7 +239,7 @@ def test_theLastSeconds(logic, incoming, tmp_path, noErrors):
 
 
 def test_refusals(module, logic, incoming, tmp_path, noErrors):
-    """What cannot work is said before anything starts."""
+    """Invalid arguments are rejected before anything starts."""
     with pytest.raises(errors().SettingsError, match="folder"):
         logic.startRecording(" ")
     with pytest.raises(errors().RecordingError, match="Bad: name"):
@@ -263,12 +263,12 @@ def test_refusals(module, logic, incoming, tmp_path, noErrors):
 
 
 def lastWords(logic):
-    """(code, level, text) of what was told of the ends of recordings."""
+    """Code, level and text of the events at the ends of recordings."""
     codes = ("recorded", "nothing-recorded", "recording-unfinished")
     return [(event.code, event.level, event.text) for event in logic.events() if event.code in codes]
 
 
-def test_countsAreOfThisRecording(logic, incoming, tmp_path, noErrors):
+def test_countsBelongToThisRecording(logic, incoming, tmp_path, noErrors):
     handle, folder = running(logic, logic.start(FolderSettings(incoming))), tmp_path / "recordings"
     for name, numbers in (("A", range(3)), ("B", range(3, 5))):
         recording(logic, folder, name=name)
@@ -297,8 +297,8 @@ def test_countsAreOfThisRecording(logic, incoming, tmp_path, noErrors):
     ]
 
 
-def test_whatIsLostIsInTheLastSentence(logic, incoming, tmp_path):
-    """The folder of the recording disappears, as with a drive that is unplugged."""
+def test_lossesAreInTheLastEvent(logic, incoming, tmp_path):
+    """The folder of the recording disappears, like an unplugged drive."""
     handle, folder = running(logic, logic.start(FolderSettings(incoming))), tmp_path / "recordings"
     recording(logic, folder, name="Lost")
     shutil.rmtree(folder)
@@ -328,8 +328,8 @@ def test_whatIsLostIsInTheLastSentence(logic, incoming, tmp_path):
     ]
 
 
-def test_whatAProcessLeavesThatHangsIsFinishedAtOnce(slicer, logic, incoming, tmp_path, monkeypatch):
-    """It makes no progress for a stated time, and is ended; another process finishes the files."""
+def test_theFilesOfAHangingProcessAreFinished(slicer, logic, incoming, tmp_path, monkeypatch):
+    """A process without progress is killed after a time; another process finishes the files."""
     monkeypatch.setattr(importlib.import_module("RealTimeImagingLib.Host.AcquisitionProcess"), "WRITE_TIME", 2500)
     handle, folder = running(logic, logic.start(FolderSettings(incoming))), tmp_path / "recordings"
     recording(logic, folder, name="Hung")
@@ -348,8 +348,8 @@ def test_whatAProcessLeavesThatHangsIsFinishedAtOnce(slicer, logic, incoming, tm
     assert "2 images" in lastWords(logic)[0][2]
 
 
-def test_whatACrashLeftEntersTheScene(slicer, logic, incoming, tmp_path, noErrors):
-    """At the next start of a source, and while another recording is made."""
+def test_recordingsOfACrashEnterTheScene(slicer, logic, incoming, tmp_path, noErrors):
+    """At the next start of a source, also during another recording."""
     folder = tmp_path / "recordings"
     folder.mkdir()
     left = importlib.import_module("RealTimeImagingLib.Recording").Recorder(str(folder), "Crashed", "Scan", {})
@@ -371,8 +371,8 @@ def test_whatACrashLeftEntersTheScene(slicer, logic, incoming, tmp_path, noError
     assert logic.recording.status()["recorded"] == 1
 
 
-def test_movingGeometryIsShownMoving(slicer, logic, incoming, tmp_path, noErrors):
-    """Tracked slices: each item has its own place, and the proxy follows."""
+def test_movingSlicesMoveInTheScene(slicer, logic, incoming, tmp_path, noErrors):
+    """Each item of tracked slices has its own place, and the proxy follows."""
     running(logic, logic.start(FolderSettings(incoming)))
     recording(logic, tmp_path / "recordings")
     for number in range(4):
@@ -387,7 +387,7 @@ def test_movingGeometryIsShownMoving(slicer, logic, incoming, tmp_path, noErrors
 
 
 def test_panelRecordsAndSaves(slicer, module, logic, tmp_path, noErrors):
-    """By clicks: template, details, record, stop, snapshot, export."""
+    """By clicks: template, metadata, record, stop, snapshot, export."""
     ui = module.widgetRepresentation().self().panel.ui
     ui.recordingFolderPathLineEdit.currentPath = str(tmp_path / "out")
     ui.templateComboBox.setCurrentText("Specimen")
@@ -435,7 +435,7 @@ def test_panelRecordsAndSaves(slicer, module, logic, tmp_path, noErrors):
 
 
 def test_liveVolumeKeepsItsAttributes(slicer, logic, incoming, tmp_path, noErrors):
-    """Saved by Slicer in the way that is the default, the live volume brings its attributes back."""
+    """The live volume keeps its attributes when Slicer saves and loads it in the default format."""
     running(logic, logic.start(FolderSettings(incoming)))
     save(incoming / "a.nii", 1)
     until(lambda: logic.statistics()["shown"] == 1)
@@ -453,7 +453,7 @@ def test_liveVolumeKeepsItsAttributes(slicer, logic, incoming, tmp_path, noError
 
 
 def test_sceneCloseInMidRecording(slicer, logic, incoming, tmp_path, noErrors):
-    """The files are closed and whole, the scene is empty."""
+    """The files are closed and complete, the scene is empty."""
     running(logic, logic.start(FolderSettings(incoming)))
     recording(logic, tmp_path / "recordings")
     save(incoming / "a.nii", 1)

@@ -1,4 +1,4 @@
-"""A recording that ends is where its stream was: what the sequence toolbar changes is seen."""
+"""A finished recording replaces its stream in the views, so that the sequence toolbar has an effect."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def images(count, shape=(4, 32, 32), scale=1):
 
 @pytest.fixture
 def look(slicer, views):
-    """What the views show: names of nodes, zoom and slice, brightness."""
+    """Names of the nodes in the views, zoom and slice, brightness."""
 
     class Look:
         def composite(self, view):
@@ -51,7 +51,7 @@ def pushed(logic, arrays, name="Live", **values):
 
 
 def record(logic, folder, frames, name="Take"):
-    """Push frames of streams while they are recorded; returns the browser."""
+    """Push frames of streams while they are recorded; return the browser."""
     logic.startRecording(folder, name=name)
     for stream, arrays in frames.items():
         pushed(logic, arrays, stream)
@@ -63,8 +63,8 @@ def finished(logic):
     until(lambda: not logic.recording.building)
 
 
-def test_scrubbingIsSeen(slicer, logic, look, tmp_path, noErrors):
-    """Stop: the recording is where the live volume was, with its look; the next start brings the live volume back."""
+def test_scrubbingChangesTheViews(slicer, logic, look, tmp_path, noErrors):
+    """Stop shows the recording in place of the live volume, with its look; the next start shows the live volume."""
     frames = images(5, scale=100)
     browser = record(logic, tmp_path / "out", {"Live": frames})
     live = logic.liveVolumeNode()
@@ -97,7 +97,7 @@ def test_scrubbingIsSeen(slicer, logic, look, tmp_path, noErrors):
 
 
 def test_stopOfTheSourceShowsTheRecording(logic, look, tmp_path, noErrors):
-    """Stop ends source and recording together."""
+    """The end of the source ends the recording."""
     logic.startRecording(tmp_path / "out", name="Both")
     pushed(logic, images(3))
     untilStopped(logic)
@@ -106,7 +106,7 @@ def test_stopOfTheSourceShowsTheRecording(logic, look, tmp_path, noErrors):
 
 
 def test_eachStreamInItsOwnViewsAndLayers(slicer, logic, look, tmp_path, noErrors):
-    """Two streams, one in the foreground, beside a volume of the user: each recording is where its stream was."""
+    """Two streams, one in the foreground, beside a volume of the user: each recording replaces its stream."""
     mine = slicer.util.addVolumeFromArray(np.zeros((4, 32, 32), np.int16), name="Mine")
     record(logic, tmp_path / "out", {"A": images(2), "B": images(3)})
     a, b = (logic.liveVolumeNode(name).GetID() for name in "AB")
@@ -125,8 +125,8 @@ def test_eachStreamInItsOwnViewsAndLayers(slicer, logic, look, tmp_path, noError
     assert look.layers("Foreground") == [None, "B", None]
 
 
-def test_somethingLiveIsNotDisplaced(slicer, logic, look, incoming, tmp_path, noErrors):
-    """A view that shows another stream that is live stays as it is."""
+def test_liveStreamsAreNotReplaced(slicer, logic, look, incoming, tmp_path, noErrors):
+    """A view with another live stream does not change."""
     from RealTimeImagingLib import FolderSettings
 
     handle = logic.start(FolderSettings(incoming, stream="Folder"))
@@ -146,7 +146,7 @@ def test_somethingLiveIsNotDisplaced(slicer, logic, look, incoming, tmp_path, no
 
 
 def test_showByHand(slicer, module, logic, look, tmp_path, noErrors):
-    """The button: also while the stream is live, and in all views when the stream is in none."""
+    """The button works also while the stream is live, and uses all views when the stream is in none."""
     ui = module.widgetRepresentation().self().panel.ui
     settingsError = importlib.import_module("RealTimeImagingLib.Model.Errors").SettingsError
     assert not ui.showRecordingButton.enabled
@@ -178,7 +178,7 @@ def test_showByHand(slicer, module, logic, look, tmp_path, noErrors):
 
 
 def test_aMovingSliceStaysInSight(slicer, logic, look, tmp_path, noErrors):
-    """Single slices that move from frame to frame: scrubbing moves the view with them."""
+    """Scrubbing moves the view with single slices that move from frame to frame."""
     logic.startRecording(tmp_path / "out", name="Sweep")
     for number in range(4):
         matrix = np.eye(4)
@@ -195,7 +195,7 @@ def test_aMovingSliceStaysInSight(slicer, logic, look, tmp_path, noErrors):
 
 
 def test_aRegisteredStreamStaysRegistered(slicer, logic, look, tmp_path, noErrors):
-    """The transform above the live volume is above the recording, too, at every frame."""
+    """The transform of the live volume applies to the recording, too, at every frame."""
     transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
     browser = record(logic, tmp_path / "out", {"Live": images(2)})
     logic.liveVolumeNode().SetAndObserveTransformNodeID(transform.GetID())

@@ -1,4 +1,4 @@
-"""A module that is reloaded or unloaded leaves nothing that runs, observes or is held; Slicer itself only hides it."""
+"""A reloaded or unloaded module leaves no process, observer or object; Slicer itself only hides its panel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .conftest import until
 
 
 def observers(slicer):
-    """How many functions observe the scene, its nodes and the views' windows, those of C++ widgets included."""
+    """Count the observers of the scene, its nodes and the views' windows, with the observers of C++ widgets."""
     scene = slicer.mrmlScene
     items = [scene, *(scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes()))]
     items += [view.renderWindow() for view in slicer.app.layoutManager().views()]
@@ -35,7 +35,7 @@ def connections():
 
 
 def useAll(slicer, module, folder):
-    """Something of every part that connects, observes or starts a process."""
+    """Use every part that connects, observes or starts a process."""
     logic = slicer.util.getModuleLogic("RealTimeImaging")
     ui = module.widgetRepresentation().self().panel.ui
     ui.recordingFolderPathLineEdit.currentPath = str(folder / "recordings")
@@ -60,7 +60,7 @@ def useAll(slicer, module, folder):
 
 
 def test_reloadInMidStreamLeavesNothing(slicer, module, views, tmp_path):
-    """The old logic and panel are gone, and every node has as many observers as before."""
+    """The old logic and panel are deleted, and every node has as many observers as before."""
     module.widgetRepresentation()
     slicer.mrmlScene.Clear(0)
     before = observers(slicer), connections()

@@ -1,4 +1,4 @@
-"""Drawing leaves the window its part of the time, whatever the views cost; seconds pass only when the test says so."""
+"""Drawing leaves Slicer its share of the time, however slow the views are; the test sets the clock."""
 
 import pytest
 from RealTimeImagingLib.Host.DrawingBudget import LONGEST, SHARE, DrawingBudget
@@ -73,7 +73,7 @@ def test_cheap_views_slow_nothing(rate):
     assert window.shown["A"] >= 0.97 * 5 * rate
 
 
-def test_streams_in_no_view_wait_for_their_copying_only():
+def test_streams_in_no_view_wait_only_for_their_copying():
     window = Window({"A": (100, []), "B": (100, [])}, {}).run(5)
     assert min(window.shown.values()) >= 480
 
@@ -137,7 +137,7 @@ def test_drawings_that_no_stream_caused_are_not_charged():
     assert budget.wait("A") == 0
 
 
-def test_what_the_screen_takes_belongs_to_the_drawing():
+def test_the_time_of_the_screen_belongs_to_the_drawing():
     budget = DrawingBudget(Clock())
     budget.begin()
     budget.shown("A", ["Red"])
@@ -147,7 +147,7 @@ def test_what_the_screen_takes_belongs_to_the_drawing():
 
 
 def test_an_image_that_may_change_any_view_pays_for_all():
-    """A moved slice draws all slice views; a device's transform whatever is below it."""
+    """A moved slice draws all slice views; a device's transform draws everything below it."""
     budget = DrawingBudget(Clock())
     budget.drawn("Red", 0.01)
     budget.drawn("Green", 0.01)
@@ -183,7 +183,7 @@ def test_a_drawing_of_minutes_stops_the_display_for_a_moment_only():
 
 
 def test_the_work_does_not_grow_with_the_streams():
-    """Streams that are in no view leave nothing behind that is looked through for each image."""
+    """Streams in no view leave no state that is searched for each image."""
     budget = DrawingBudget(Clock())
     for number in range(1500):
         budget.begin()

@@ -24,7 +24,7 @@ def listening():
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Milliseconds that a call takes."""
+    """Milliseconds of a call."""
     taken, now = [0.0], [0.0]
 
     def tell():
@@ -39,14 +39,14 @@ def clock(monkeypatch):
     return set_
 
 
-def test_arrays_and_nothing_else_are_frames(listening):
+def test_only_arrays_become_frames(listening):
     for made in (np.ones((2, 2)), None, 3, np.float64(3), [1], "a", np.ones(3)):
         listening.callbacks.add(lambda frame, made=made: made)
     listening.callbacks.hand(frame(0))
     assert listening.arrays == [("Live", "lambda", (2, 2)), ("Live", "lambda 7", (3,))]
 
 
-def test_every_frame_that_arrives_comes_to_those_that_ask_for_it(listening):
+def test_callbacks_may_get_every_arriving_frame(listening):
     shown, every = [], []
     listening.callbacks.add(lambda frame: shown.append(frame.number))
     assert not listening.callbacks.anyEvery
@@ -58,7 +58,7 @@ def test_every_frame_that_arrives_comes_to_those_that_ask_for_it(listening):
     assert (shown, every) == ([2], [0, 1, 2])
 
 
-def test_one_that_fails_disturbs_no_other_and_is_told_once(listening):
+def test_a_failing_callback_stops_no_other_and_is_reported_once(listening):
     seen = []
 
     def failing(frame):
@@ -74,7 +74,7 @@ def test_one_that_fails_disturbs_no_other_and_is_told_once(listening):
 
 
 @pytest.mark.parametrize(("period", "milliseconds"), [(1.0, LONGEST + 5), (0.005, 8.0)])
-def test_slow_ones_are_told_once_and_again_after_they_were_fast(listening, clock, period, milliseconds):
+def test_slow_callbacks_are_reported_once_and_again_after_they_were_fast(listening, clock, period, milliseconds):
     listening.callbacks.add(lambda frame: None)
     number = 0
 
@@ -99,7 +99,7 @@ def test_slow_ones_are_told_once_and_again_after_they_were_fast(listening, clock
     assert listening.callbacks.times()["lambda"]["max"] == pytest.approx(milliseconds, abs=0.01)
 
 
-def test_together_they_may_be_too_slow_and_a_few_calls_say_nothing(listening, clock):
+def test_callbacks_are_judged_together_and_after_enough_calls(listening, clock):
     for _ in range(3):
         listening.callbacks.add(lambda frame: None)
     clock(LONGEST / 2)
@@ -110,7 +110,7 @@ def test_together_they_may_be_too_slow_and_a_few_calls_say_nothing(listening, cl
     assert [event.code for event in listening.events] == ["callback-slow"]
 
 
-def test_one_that_is_gone_takes_no_time(listening):
+def test_a_removed_callback_takes_no_time(listening):
     seen = []
     listening.callbacks.add(seen.append)
     listening.callbacks.add(seen.append, "Other")
