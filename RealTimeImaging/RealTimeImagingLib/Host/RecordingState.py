@@ -97,38 +97,43 @@ class RecordingState:
         if self._reported or not self.plan:
             return []
         self._reported = True
-        counts, files = self.counts, self.headers or self.messages
-        recorded, failed, messages = counts["recorded"], counts["failed"], counts["messages"]
-        begins = f" First file: {files[0]}." if files else ""
-        subject = files[0] if files else self.plan["folder"]
-        lost = [f"{failed} of {recorded + failed} images lost: {self._reason}"] if failed else []
-        if messages["failed"]:
-            lost.append(f"{messages['failed']} of {messages['recorded'] + messages['failed']} device messages lost")
+        counts, files, folder = self.counts, self.headers or self.messages, self.plan["folder"]
+        recorded, subject = counts["recorded"], files[0] if files else folder
+        first = f" First file: {files[0]}." if files else ""
+        lost = self._losses(counts)
+        losses = "".join(f" {one}." for one in lost)
         if self._unfinished:
-            text = f"Recording {self.name} is not finished. Files in {self.plan['folder']} could not be closed: "
-            text += (
-                f"{self._unfinished}. {_images(recorded)} stored; the next start of a source finishes the recording."
-            )
-            return [Event("recording-unfinished", " ".join([text, *(f"{one}." for one in lost)]), "error", subject)]
+            text = f"Recording {self.name} is not finished. Files in {folder} could not be closed: {self._unfinished}. "
+            text += f"{_images(recorded)} stored; the next start of a source finishes the recording."
+            return [Event("recording-unfinished", text + losses, "error", subject)]
         if self.interrupted and not files and recorded:
-            text = (
-                f"Recording {self.name} was interrupted, and could not be finished yet: {_images(recorded)} stored in "
-            )
-            text += f"{self.plan['folder']}. The next start of a source tries again."
-            return [Event("recording-unfinished", " ".join([text, *(f"{one}." for one in lost)]), "error", subject)]
+            text = f"Recording {self.name} was interrupted, and could not be finished yet: {_images(recorded)} stored "
+            text += f"in {folder}. The next start of a source tries again."
+            return [Event("recording-unfinished", text + losses, "error", subject)]
         if lost:
             nothing = not recorded and not files
             code, level = ("nothing-recorded", "error") if nothing else ("recorded", "warning")
-            return [Event(code, f"Recording {self.name} finished: {'; '.join(lost)}.{begins}", level, subject)]
+            return [Event(code, f"Recording {self.name} finished: {'; '.join(lost)}.{first}", level, subject)]
         if not recorded and not self.headers:
             text = f"No image and no pose arrived during recording {self.name}."
-            text += f" Device messages are in {files[0]}." if files else ""
-            events = [Event("nothing-recorded", text, "warning")]
-            return events + (
-                [Event("recorded", f"Recording {self.name} finished.{begins}", subject=subject)] if files else []
-            )
+            if not files:
+                return [Event("nothing-recorded", text, "warning")]
+            return [
+                Event("nothing-recorded", f"{text} Device messages are in {files[0]}.", "warning"),
+                Event("recorded", f"Recording {self.name} finished.{first}", subject=subject),
+            ]
         size = f"{counted(recorded, 'image', 'images')}, {sizeText(counts['bytes'])}"
-        return [Event("recorded", f"Recording {self.name} finished: {size}.{begins}", subject=subject)]
+        return [Event("recorded", f"Recording {self.name} finished: {size}.{first}", subject=subject)]
+
+    def _losses(self, counts: Mapping[str, Any]) -> list[str]:
+        """Return a sentence without full stop for lost images, and one for lost device messages."""
+        found = []
+        for subject, one in (("images", counts), ("device messages", counts["messages"])):
+            if one["failed"]:
+                found.append(f"{one['failed']} of {one['recorded'] + one['failed']} {subject} lost")
+        if counts["failed"]:
+            found[0] += f": {self._reason}"
+        return found
 
     @property
     def _reason(self) -> str:
