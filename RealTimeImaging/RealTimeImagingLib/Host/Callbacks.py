@@ -16,6 +16,7 @@ from ..Model.Errors import SettingsError
 from ..Model.Event import Event
 from ..Model.Frame import Frame, Pixels
 from ..Model.Quantities import freeName
+from ..Model.Signal import Signal
 from ..Model.Statistics import Spread
 
 FrameCallback = Callable[[Frame], object]
@@ -131,13 +132,8 @@ class FrameCallbacks:
             made = entry.callback(frame)
             if isinstance(made, np.ndarray) and self._push:
                 self._push(frame, made, entry.name)
-        except Exception as error:
-            name = getattr(entry.callback, "__qualname__", repr(entry.callback))
-            words = f"The frame callback {name} failed: {type(error).__name__}: {error}"
-            if words not in self._errors:
-                self._errors.add(words)
-                log.exception("A frame callback failed")
-                self._report(Event("callback-failed", words, "error", name))
+        except Exception as error:  # noqa: BLE001 - the boundary to code of the user
+            _reportFailure("frame", entry.callback, error, self._errors, self._report)
         finally:
             self._calling.pop()
 
@@ -151,6 +147,22 @@ class FrameCallbacks:
                 f"(slowest: {slowest}). Above {found[1]:.0f} ms images are skipped and Slicer becomes slow."
             )
             self._report(Event("callback-slow", text, "warning", slowest))
+
+
+def _reportFailure(
+    kind: str, callback: object, error: Exception, reported: set[str], report: Callable[[Event], None]
+) -> None:
+    """Report the failure of a callback once.
+
+    :param kind: "frame" or "message".
+    :param reported: texts of the failures that were reported before.
+    """
+    name = getattr(callback, "__qualname__", repr(callback))
+    text = f"The {kind} callback {name} failed: {type(error).__name__}: {error}"
+    if text not in reported:
+        reported.add(text)
+        log.error("A %s callback failed", kind, exc_info=error)
+        report(Event("callback-failed", text, "error", name))
 
 
 class _Budget:
@@ -195,19 +207,17 @@ class Callbacks:
         self.events: deque[Event] = deque(maxlen=EVENTS_KEPT)
         """The latest events, the last one last."""
         self.frameCallbacks = FrameCallbacks(self.report, push)
-        self._eventCallbacks: list[EventCallback] = []
+        self._eventCallbacks: Signal[[Event]] = Signal()
         self._messageCallbacks: list[MessageCallback] = []
         self._errors: set[str] = set()
 
     def addEventCallback(self, callback: EventCallback) -> None:
         """Call with every event."""
-        if callback not in self._eventCallbacks:
-            self._eventCallbacks.append(callback)
+        self._eventCallbacks.connect(callback)
 
     def removeEventCallback(self, callback: EventCallback) -> None:
         """Stop calling a callback; ignore an unknown one."""
-        if callback in self._eventCallbacks:
-            self._eventCallbacks.remove(callback)
+        self._eventCallbacks.disconnect(callback)
 
     def addMessageCallback(self, callback: MessageCallback) -> None:
         """Call with every message of a device, in order of arrival."""
@@ -219,25 +229,16 @@ class Callbacks:
         if callback in self._messageCallbacks:
             self._messageCallbacks.remove(callback)
 
-    def hand(self, message: DeviceMessage) -> None:
+    def deliver(self, message: DeviceMessage) -> None:
         """Call the message callbacks."""
         for callback in list(self._messageCallbacks):
             try:
                 callback(message)
-            except Exception as error:
-                name = getattr(callback, "__qualname__", repr(callback))
-                words = f"The message callback {name} failed: {type(error).__name__}: {error}"
-                if words not in self._errors:
-                    self._errors.add(words)
-                    log.exception("A message callback failed")
-                    self.report(Event("callback-failed", words, "error", name))
+            except Exception as error:  # noqa: BLE001 - the boundary to code of the user
+                _reportFailure("message", callback, error, self._errors, self.report)
 
     def report(self, event: Event) -> None:
         """Put an event into the list and the log, and call the event callbacks."""
         self.events.append(event)
         log.log({"info": logging.INFO, "warning": logging.WARNING}.get(event.level, logging.ERROR), event.text)
-        for callback in list(self._eventCallbacks):
-            try:
-                callback(event)
-            except Exception:
-                log.exception("An event callback failed")
+        self._eventCallbacks.emit(event)

@@ -45,7 +45,7 @@ class DeviceMessages:
         key = (message.kind, message.device, bool(points) and "entry" in points[0])
         self._waiting.pop(key, None)
         self._waiting[key] = message
-        self._callbacks.hand(message)
+        self._callbacks.deliver(message)
 
     def showWaiting(self) -> None:
         """Show the newest message of each device and kind."""
