@@ -15,7 +15,7 @@ class Source:
 def test_too_many_devices_are_reported_once(caplog):
     slicerhost.boot()
     from RealTimeImagingLib.Host.Callbacks import Callbacks
-    from RealTimeImagingLib.Host.DeviceMessages import DeviceMessages
+    from RealTimeImagingLib.Host.Display import DeviceMessages
 
     def show(message):
         raise TooManyDevicesError(f"More than 500 devices sent something; {message.device} is not shown.")

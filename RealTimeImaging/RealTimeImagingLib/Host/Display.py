@@ -1,4 +1,4 @@
-"""Show the newest frame of each stream when the views have time for it, on Slicer's main thread."""
+"""Display of the newest frame of each stream and of the newest device messages, on Slicer's main thread."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import qt
 
 from ..Link.Messages import FrameHeader
 from ..Link.Ring import Place
-from ..Model.Errors import RingError
+from ..Model.DeviceMessage import DeviceMessage
+from ..Model.Errors import DeviceMessageError, RingError, TooManyDevicesError
 from ..Model.Event import Event
 from ..Model.Frame import Frame, Pixels
 from ..Model.Signal import Signal
 from ..Model.Statistics import Spread, StreamCounts
 from .Callbacks import Callbacks
-from .DeviceMessages import DeviceMessages
 from .DrawingBudget import DrawingBudget
 from .RunningSource import RunningSource
 
@@ -28,8 +28,63 @@ SHOW_TIME = 0.02
 """Seconds of showing, after which Slicer handles other events."""
 HELD = 2
 """Most slots of one process that waiting frames hold; further frames are copied, so that other streams get slots."""
+MOST_NAMES = 1000
+"""Most devices that are counted by name; others are counted together, so that no peer can fill the memory."""
+OTHERS = "others"
 
 log = logging.getLogger(__name__)
+
+
+class DeviceMessages:
+    """Messages of all sources: each is counted and given to the callbacks, the newest are shown.
+
+    :param show: puts a message into the scene.
+    :param callbacks: get every message, in order of arrival.
+    """
+
+    def __init__(self, show: Callable[[DeviceMessage], object], callbacks: Callbacks) -> None:
+        self._show, self._callbacks = show, callbacks
+        self._waiting: dict[tuple[str, str, bool], DeviceMessage] = {}
+        self._troubles: set[tuple[str, str, str]] = set()
+
+    @property
+    def waiting(self) -> bool:
+        """True when a message waits to be shown."""
+        return bool(self._waiting)
+
+    def take(self, handle: RunningSource, message: DeviceMessage) -> None:
+        """Count a message and call the callbacks; :meth:`showWaiting` shows it unless a newer one arrives before."""
+        counted = handle.messages
+        name = message.device if message.device in counted or len(counted) < MOST_NAMES else OTHERS
+        counted[name] = counted.get(name, 0) + 1
+        # Points and trajectories of one device do not replace each other.
+        points = message.values["points"] if message.kind == "points" else []
+        key = (message.kind, message.device, bool(points) and "entry" in points[0])
+        self._waiting.pop(key, None)
+        self._waiting[key] = message
+        self._callbacks.deliver(message)
+
+    def showWaiting(self) -> None:
+        """Show the newest message of each device and kind."""
+        waiting, self._waiting = self._waiting, {}
+        for message in waiting.values():
+            try:
+                self._show(message)
+            except Exception as error:  # the boundary of the display: a bad message must not stop the others
+                # A peer may send thousands of names: too many devices are reported once.
+                tooMany = isinstance(error, TooManyDevicesError)
+                trouble = ("", "", "") if tooMany else (message.kind, message.device, str(error))
+                if trouble not in self._troubles and len(self._troubles) < MOST_NAMES:
+                    self._troubles.add(trouble)
+                    if not isinstance(error, DeviceMessageError):
+                        log.exception("A message could not be shown")
+                    text = f"A message of {message.device} could not be shown: {error}"
+                    self._callbacks.report(Event("not-shown", text, "error", message.device))
+
+    def clear(self) -> None:
+        """Drop the messages that wait to be shown."""
+        self._waiting.clear()
+        self._troubles.clear()
 
 
 @dataclass
@@ -76,7 +131,7 @@ class Display:
     :param show: puts a frame into the scene; its pixels are valid during the call only. Returns the names of the views
         that will draw it, or None when any view may.
     :param messages: of devices; they are shown before the frames.
-    :param listeners: get frames and events.
+    :param callbacks: get frames and events.
     :param onChange: called when a frame or message was shown.
     :param budget: decides when the next frame of a stream may be shown.
     """
@@ -85,11 +140,11 @@ class Display:
         self,
         show: Callable[[Frame], Collection[str] | None],
         messages: DeviceMessages,
-        listeners: Callbacks,
+        callbacks: Callbacks,
         onChange: Callable[[], None],
         budget: DrawingBudget,
     ) -> None:
-        self._show, self._messages, self._listeners, self._onChange = show, messages, listeners, onChange
+        self._show, self._messages, self._callbacks, self._onChange = show, messages, callbacks, onChange
         self._budget = budget
         self.beforeShowing: Signal[[]] = Signal()
         """Emitted before frames are shown."""
@@ -130,8 +185,8 @@ class Display:
         if older:
             older.release()
         try:
-            if self._listeners.frameCallbacks.anyEvery:
-                self._listeners.frameCallbacks.hand(waiting.frame(), arriving=True)
+            if self._callbacks.frameCallbacks.anyEvery:
+                self._callbacks.frameCallbacks.hand(waiting.frame(), arriving=True)
             if waiting.place and handle.held > HELD and self._budget.wait(stream) > SHOW_TIME:
                 waiting.copy()
         except RingError:
@@ -195,10 +250,10 @@ class Display:
             counts.show(frame.number, frame.receiveTime)
             self.latency.add(1000 * (time.time() - frame.receiveTime))
             self.mainThread.add(1000 * (time.perf_counter() - started))
-            self._listeners.frameCallbacks.hand(frame)
+            self._callbacks.frameCallbacks.hand(frame)
         except Exception as error:  # the boundary of the display: one frame less must not end the stream
             log.exception("A frame could not be shown")
-            self._listeners.report(Event("not-shown", f"A frame of {stream} could not be shown: {error}", "error"))
+            self._callbacks.report(Event("not-shown", f"A frame of {stream} could not be shown: {error}", "error"))
         finally:
             self._budget.shown(stream, views)
             waiting.release()

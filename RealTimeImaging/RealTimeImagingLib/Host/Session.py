@@ -33,8 +33,7 @@ from ..Sources.Folder import FolderSettings
 from ..Sources.Push import PushSettings
 from .AcquisitionProcess import AcquisitionProcess
 from .Callbacks import Callbacks
-from .DeviceMessages import DeviceMessages
-from .Display import Display
+from .Display import DeviceMessages, Display
 from .DrawingBudget import DrawingBudget
 from .PushSender import PushSender
 from .RunningSource import RunningSource
@@ -46,7 +45,7 @@ class Session:
     :param show: puts a frame into the scene; its pixels are valid during the call only. Returns the names of the views
         that will draw it, or None when any view may.
     :param showMessage: puts a device message into the scene.
-    :param listeners: get frames and events.
+    :param callbacks: get frames and events.
     :param onChange: called when a source's state, a count or the last event may have changed.
     :param budget: says when the next frame of a stream may be shown.
     """
@@ -55,11 +54,11 @@ class Session:
         self,
         show: Callable[[Frame], Collection[str] | None],
         showMessage: Callable[[DeviceMessage], object],
-        listeners: Callbacks,
+        callbacks: Callbacks,
         onChange: Callable[[], None],
         budget: DrawingBudget,
     ) -> None:
-        self._listeners, self._onChange = listeners, onChange
+        self._callbacks, self._onChange = callbacks, onChange
         self.startupProviders: list[Callable[[RunningSource], list[Command]]] = []
         """Functions that return startup commands, with which each process of a source starts."""
         self.reports = Receivers()
@@ -78,9 +77,9 @@ class Session:
             (EventReport, self._takeEvent),
         ):
             self.reports.connect(kind, receiver)
-        self.messages = DeviceMessages(showMessage, listeners)
+        self.messages = DeviceMessages(showMessage, callbacks)
         """Device messages on their way to callbacks and scene."""
-        self.display = Display(show, self.messages, listeners, onChange, budget)
+        self.display = Display(show, self.messages, callbacks, onChange, budget)
         """Shows the newest frame of each stream when the views have time for it."""
         self.handles: list[RunningSource] = []
         """Sources in the statistics: running ones, and those stopped since the first of them was started."""
@@ -227,8 +226,8 @@ class Session:
             "latencyMs": self.display.latency.toJSON(),
             "mainThreadMs": self.display.mainThread.toJSON(),
             "messages": self._messageCounts(),
-            "callbackMs": self._listeners.frameCallbacks.times(),
-            "lastEvent": self._listeners.events[-1].text if self._listeners.events else "",
+            "callbackMs": self._callbacks.frameCallbacks.times(),
+            "lastEvent": self._callbacks.events[-1].text if self._callbacks.events else "",
             "streams": {name: one.toJSON(now) for name, one in self.streams().items()},
         }
 
@@ -283,7 +282,7 @@ class Session:
         handle.takeEvent(event)
         if event.code.startswith("folder-"):
             handle.folderIsThere(event.code in ("folder-there", "folder-back"))
-        self._listeners.report(event)
+        self._callbacks.report(event)
 
     def _streamName(self, handle: RunningSource, name: str) -> str:
         if name not in handle.streams:
@@ -310,4 +309,4 @@ class Session:
         self._onChange()
 
     def _report(self, code: str, level: str, text: str) -> None:
-        self._listeners.report(Event(code, text, level))
+        self._callbacks.report(Event(code, text, level))
