@@ -27,6 +27,7 @@ from ..Model.DeviceMessage import DeviceMessage
 from ..Model.Errors import SettingsError
 from ..Model.Event import Event
 from ..Model.Frame import Frame
+from ..Model.Quantities import freeName
 from ..Model.Settings import SourceSettings
 from ..Model.Statistics import StreamCounts
 from ..Sources.Folder import FolderSettings
@@ -287,8 +288,7 @@ class Session:
     def _streamName(self, handle: RunningSource, name: str) -> str:
         if name not in handle.streams:
             taken = {used for other in self.active() for used in other.streams.values()}
-            free = (f"{name} {number}" if number > 1 else name for number in range(1, len(taken) + 2))
-            handle.streams[name] = next(one for one in free if one not in taken)
+            handle.streams[name] = freeName(name, taken)
         return handle.streams[name]
 
     def _died(self, handle: RunningSource) -> None:

@@ -15,6 +15,7 @@ from slicer.i18n import tr as _
 
 from ..Host.RunningSource import RunningSource
 from ..Model.Errors import RealTimeImagingError, SettingsError
+from ..Model.Quantities import freeName
 from ..Model.Settings import SourceSettings
 from ..Sources import settingsFromJSON
 from ..Sources.Replay import PACES, ReplaySettings
@@ -133,8 +134,7 @@ class SourceSection(Section):
         active = [one for one in self.logic.sources() if not one.ended and one.state != "stopping"]
         taken = {name for one in active for name in one.streams.values()}
         wanted = getattr(settings, "stream", "")
-        free = (f"{wanted} {number}" if number > 1 else wanted for number in range(1, len(taken) + 2))
-        return replace(settings, stream=next(name for name in free if name not in taken))  # type: ignore[call-arg]
+        return replace(settings, stream=freeName(wanted, taken))  # type: ignore[call-arg]
 
     def _try(self) -> None:
         source = self.ui.simulatorInputPathLineEdit.currentPath
