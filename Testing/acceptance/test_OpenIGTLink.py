@@ -27,7 +27,7 @@ def linked(logic):
     untilRunning(handle)
     until(lambda: "Waits for" in handle.status)
     with closing(socket.create_connection(("127.0.0.1", port))) as device:
-        until(lambda: "Connected with" in handle.status)
+        until(lambda: "Connected to" in handle.status)
         yield handle, device
         untilStopped(logic)
 
@@ -57,9 +57,9 @@ def test_aDeviceIsLiveInTheScene(slicer, module, views, logic, noErrors):
     ui.linkRoleComboBox.currentIndex = 1
     ui.linkPortSpinBox.value = port
     ui.startButton.click()
-    until(lambda: f"Waits for a device to connect to 127.0.0.1:{port}" in ui.statusLabel.text)
+    until(lambda: f"Waiting for a device to connect to 127.0.0.1:{port}" in ui.statusLabel.text)
     with closing(socket.create_connection(("127.0.0.1", port))) as device:
-        until(lambda: "Connected with 127.0.0.1" in ui.statusLabel.text)
+        until(lambda: "Connected to 127.0.0.1" in ui.statusLabel.text)
         points = PointMessage([(1, 2, 3), (4, 5, 6)], ["apex", "base"], device_name="Marks")
         status = StatusMessage(13, 0, "Hot", "coil is warm", device_name="Scanner")
         sendAll(device, pose(3), image(1), points, StringMessage("Ø 3 mm", device_name="Note"), status)

@@ -324,7 +324,7 @@ def test_severalSourcesAtOnce(slicer, module, logic, incoming, tmp_path, noError
     ui.linkPortSpinBox.value = freePort()
     ui.startButton.click()
     until(lambda: [one.state for one in logic.sources()] == ["running"] * 3)
-    until(lambda: "Waits for a device" in ui.statusLabel.text)
+    until(lambda: "Waiting for a device" in ui.statusLabel.text)
     with closing(socket.create_connection(("127.0.0.1", ui.linkPortSpinBox.value))) as device:
         sendAll(device, image(1), image(2))
         save(incoming / "a.nii", 5)

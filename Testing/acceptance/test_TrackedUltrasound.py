@@ -31,7 +31,7 @@ def linked(logic, port):
     untilRunning(handle)
     until(lambda: "Waits for" in handle.status)
     with closing(socket.create_connection(("127.0.0.1", port))) as device:
-        until(lambda: "Connected with" in handle.status)
+        until(lambda: "Connected to" in handle.status)
         yield handle, device
         untilStopped(logic)
 

@@ -195,7 +195,7 @@ def link(tmp_path):
 
 
 def portOf(program):
-    return int(re.search(r"port (\d+)", program.until("Images are sent to all who connect"))[1])
+    return int(re.search(r"port (\d+)", program.until("Rebroadcasting over OpenIGTLink on"))[1])
 
 
 def oblique(number):
@@ -256,7 +256,7 @@ def test_what_is_wrong_is_told_and_it_goes_on(program, incoming):
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]
         acquiring = program("folder", incoming, "--openigtlink", port, command=("-c", OFTEN))
-        assert "Error: " in acquiring.until(f"Port {port} is taken")
+        assert "Error: " in acquiring.until(f"Port {port} is in use")
         arrive(incoming / "bad.nii", b"no image" * 99)
         assert "Warning: " in acquiring.until("bad.nii")
     assert portOf(acquiring) == port
@@ -271,7 +271,7 @@ def test_nothing_is_left_behind(program, incoming):
     from RealTimeImagingLib.Link.WorkFolders import PREFIX, roots
 
     acquiring = program("folder", incoming, "--openigtlink", freePort())
-    acquiring.until("Images are sent")
+    acquiring.until("Rebroadcasting")
     mark = f"{PREFIX}-{acquiring.process.pid}-"
     assert [name for root in roots() for name in os.listdir(root) if name.startswith(mark)]
     assert acquiring.end()[0] == 0

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from RealTimeImagingLib.OpenIGTLink import ImageMessage, StringMessage
-from RealTimeImagingLib.Worker.Broadcaster import BURST, RECOVERY, STALLED, Memories, Packet, Subscriber
+from RealTimeImagingLib.Worker.Broadcaster import BURST, RECOVERY, STALLED, Packet, PixelMemory, Subscriber
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_one_who_takes_nothing_is_given_up_and_one_who_takes_little_is_not(peer)
     client.take(199.0 + STALLED - 1)
     assert not peer.lost
     client.take(199.0 + STALLED + 1)
-    assert "taken nothing for 30 s" in peer.lost
+    assert "read nothing for 30 s" in peer.lost
 
 
 def test_what_is_on_its_way_when_one_leaves_did_not_reach_it(peer):
@@ -101,7 +101,7 @@ def test_an_answer_is_not_counted(peer):
 
 
 def test_memory_is_used_again_once_nobody_has_the_packet():
-    memories = Memories()
+    memories = PixelMemory()
     one = memories.take(1000)
     message = packet()
     memories.getBuffer(one, message)
@@ -114,7 +114,7 @@ def test_memory_is_used_again_once_nobody_has_the_packet():
 
 
 def test_memory_of_sizes_that_come_no_more_is_let_go():
-    memories = Memories()
+    memories = PixelMemory()
     for size in range(1, 100):
         memories.getBuffer(memories.take(size), packet())
     assert len(memories._lent) < 10

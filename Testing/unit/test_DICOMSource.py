@@ -564,7 +564,7 @@ def test_a_port_that_is_taken_heals(receive):
         port = holder.getsockname()[1]
         receiver = receive(listen=False, port=port)
         receiver.untilCode("port-taken")
-        assert f"Port {port} is taken" in receiver.source.status
+        assert f"Port {port} is in use" in receiver.source.status
     receiver.untilCode("listening", passes=0.2)
     receiver.port = port
     assert send(receiver, slice_(1, 0.0)) == [0]
@@ -573,7 +573,7 @@ def test_a_port_that_is_taken_heals(receive):
 def test_listening_on_all_addresses_is_a_warning(receive):
     receiver = receive(host="0.0.0.0")
     assert receiver.events[0].level == "warning"
-    assert "Everybody in the network can send images there" in receiver.events[0].text
+    assert "All computers in the network can send images there" in receiver.events[0].text
 
 
 def test_close_in_the_middle_leaves_nothing(receive):

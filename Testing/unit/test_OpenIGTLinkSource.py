@@ -331,7 +331,7 @@ def test_what_is_sent_arrives_and_is_answered(link):
         capability, status, reply = hear(peer, 3)
         assert {"IMAGE", "TRANSFORM", "STRING"} <= set(capability.types)
         assert status.code == 1
-        assert (reply.message_type, reply.commandID, reply.commandName) == ("RTS_COMMAND", 9, "not obeyed")
+        assert (reply.message_type, reply.commandID, reply.commandName) == ("RTS_COMMAND", 9, "not executed")
         assert server.messages[2].values["text"] == "START"
     server.untilCode("not-sent")
 
@@ -350,7 +350,7 @@ def test_without_fastcrc_it_works_and_says_that_it_is_slow(tmp_path):
         "    sendAll(peer, image(1, shape=(1, 600, 600)), image(2, shape=(1, 600, 600)))\n"
         "    server.until(lambda: len(server.sums) == 2)\n"
         "assert server.codes.count('slow-checksum') == 1, server.codes\n"
-        "assert server.journal.rejected == 0\n"
+        "assert server.checkpoint.rejected == 0\n"
         "server.close()\n"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, env={**os.environ, "PYTHONPATH": PATHS})
@@ -478,11 +478,11 @@ def test_the_same_fault_again_and_again_is_one_event_with_advice(server):
         server.step(passes=PERIOD + 1)
         told = [event.text for event in server.events if event.code == "wrong-crc"]
         assert len(told) == 2
-        assert told[1].startswith("127.0.0.1: 19 more like it: ")
+        assert told[1].startswith("127.0.0.1: 19 more: ")
         peer.sendall(broken)
         server.until(lambda: server.checkpoint.rejected == 21)
     server.untilCode("disconnected")
-    assert server.events[-2].text.startswith("127.0.0.1: Once more: ")
+    assert server.events[-2].text.startswith("127.0.0.1: Again: ")
 
 
 def test_a_tool_that_is_not_seen_stays_what_it_is(server):

@@ -1,4 +1,4 @@
-"""How connections come about: one listens, the other dials. Neither waits."""
+"""Non-blocking listener and connector."""
 
 from __future__ import annotations
 
@@ -13,114 +13,114 @@ from typing import Protocol
 from ..Model.Event import Event
 
 RETRY = 1.0
-"""Seconds from one try to listen or to connect to the next."""
+"""Seconds between two attempts to listen or to connect."""
 CONNECT_TIME = 1.5
-"""Seconds for a computer to answer that does not even refuse."""
+"""Seconds after which a computer that neither accepts nor refuses counts as unreachable."""
 BACKLOG = 128
 
 Connected = tuple[socket.socket, str]
-"""A socket and the peer's address with its port, for people."""
+"""A socket, and the peer's address with its port as text."""
 
 
 class Endpoint(Protocol):
-    """Where connections come from."""
+    """Origin of connections: a listener or a connector."""
 
     due: float
-    """When :meth:`open` is to be called next, monotonic seconds; infinite while that is not needed."""
+    """Time of the next call of :meth:`open`, monotonic seconds; infinite while none is needed."""
 
     @property
     def status(self) -> str:
-        """What is waited for, in words."""
+        """State of the endpoint in words."""
 
     @property
     def socket(self) -> socket.socket | None:
-        """To wait for: until it can be written to by one that dials, until it can be read by one that listens."""
+        """Socket to select on: for writing while connecting, for reading while listening."""
 
     writing: bool
 
     def open(self, now: float) -> Iterator[Event]:
-        """Begin to listen or to dial."""
+        """Start to listen or to connect."""
 
     def take(self, now: float) -> Iterator[Connected | Event]:
-        """The socket is ready: what has come about."""
+        """Yield new connections and events; call it when the socket is ready."""
 
     def lost(self, now: float) -> None:
-        """A connection ended."""
+        """Note the end of a connection."""
 
     def close(self) -> None:
-        """No more of them."""
+        """Stop listening or connecting."""
 
 
 class Listener:
-    """Accepts peers.
+    """Listener that accepts peers.
 
     :param host: address to listen on.
-    :param port: 0 takes a free one.
+    :param port: 0: choose a free port.
     :param allowed: addresses and networks of the peers that may connect; empty: all.
-    :param deed: what those who reach the port can do, for the warning.
+    :param risk: what a peer can do, for the warning about open ports.
     """
 
     writing = False
 
-    def __init__(self, host: str, port: int, allowed: Sequence[str] = (), deed: str = "send images there") -> None:
-        self._host, self.port, self._deed = host, port, deed
+    def __init__(self, host: str, port: int, allowed: Sequence[str] = (), risk: str = "send images there") -> None:
+        self._host, self.port, self._risk = host, port, risk
         self._allowed = [ipaddress.ip_network(one, strict=False) for one in allowed]
-        self._told = ""
+        self._reported = ""
         self.socket: socket.socket | None = None
         self.due = 0.0
 
     @property
     def status(self) -> str:
-        """What is waited for."""
+        """State of the listener in words."""
         if self.socket is None:
-            return f"Cannot listen on {self._host}:{self.port} yet. {self._told}".strip()
-        return f"Waits for a device to connect to {self._host}:{self.port}."
+            return f"Cannot listen on {self._host}:{self.port} yet. {self._reported}".strip()
+        return f"Waiting for a device to connect to {self._host}:{self.port}."
 
     def open(self, now: float) -> Iterator[Event]:
-        """Listen; what prevents it is told once."""
+        """Start to listen; report each obstacle once."""
         self.due = now + RETRY
         try:
             made = _listen(self._host, self.port)
         except OSError as error:
-            code, text = _whyNotListening(error, self._host, self.port)
-            if text != self._told:
-                self._told = text
-                yield Event(code, f"{text} It is tried again every second.", "error", f"{self._host}:{self.port}")
+            code, text = _reasonOf(error, self._host, self.port)
+            if text != self._reported:
+                self._reported = text
+                yield Event(code, f"{text} Retrying every second.", "error", f"{self._host}:{self.port}")
             return
-        self._told, self.due = "", float("inf")
-        # Other threads take the socket for a sign that the port is known.
+        self._reported, self.due = "", float("inf")
+        # Set the port first: other threads read it as soon as there is a socket.
         self.port, self.socket = made.getsockname()[1], made
-        who = "Those that are let in" if self._allowed else "Everybody in the network"
-        reach = "" if _isLoopback(self._host) else f" {who} can {self._deed}."
+        peers = "Allowed computers" if self._allowed else "All computers in the network"
+        reach = "" if _isLoopback(self._host) else f" {peers} can {self._risk}."
         text = f"Listening on {self._host}, port {self.port}.{reach}"
         yield Event("listening", text, "warning" if reach else "info", f"{self._host}:{self.port}")
 
     def take(self, now: float) -> Iterator[Connected | Event]:
-        """Those who wait to be connected."""
+        """Accept the waiting peers, and refuse those that are not allowed."""
         while self.socket is not None:
             try:
                 connection, address = self.socket.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
-                # Out of descriptors: those who wait go on waiting, and the loop must not spin.
+                # No free descriptors: waiting peers keep waiting, and the loop must not spin.
                 self.close()
                 self.due = now + RETRY
-                yield Event("not-listening", f"No more connections are possible: {error.strerror}.", "error")
+                yield Event("not-listening", f"No further connection is possible: {error.strerror}.", "error")
                 return
             name = _nameOf(address)
             if self._allowed and not self._isAllowed(address[0]):
                 connection.close()
-                text = f"{name} wanted to connect, and is not among the allowed peers."
+                text = f"Connection from {name} refused: it is not among the allowed computers."
                 yield Event("peer-refused", text, "warning", name)
             else:
                 yield connection, name
 
     def lost(self, now: float) -> None:
-        """Goes on listening."""
+        """Keep listening."""
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         if self.socket is not None:
             self.socket.close()
             self.socket = None
@@ -132,10 +132,10 @@ class Listener:
 
 
 class Connector:
-    """Connects to one peer, and again when the connection ends.
+    """Connector to one peer. It connects again when the connection ends.
 
     :param host: name or address.
-    :param port: its port.
+    :param port: port of the peer.
     """
 
     writing = True
@@ -143,7 +143,7 @@ class Connector:
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
         self.name = f"{host}:{port}"
-        self._told = ""
+        self._reported = ""
         self._addresses: list[tuple[int, tuple[object, ...]]] = []
         self.socket: socket.socket | None = None
         self._connected = False
@@ -151,25 +151,27 @@ class Connector:
 
     @property
     def status(self) -> str:
-        """What is waited for."""
-        return f"Connects to {self.name}. {self._told}".strip()
+        """State of the connector in words."""
+        return f"Connecting to {self.name}. {self._reported}".strip()
 
     def open(self, now: float) -> Iterator[Event]:
-        """Dial; what went wrong is told once."""
+        """Start to connect; report each obstacle once."""
         if self.socket is not None:
             self.close()
-            yield from self._tell("no-answer", f"{self.name} does not answer: is it on, and does its firewall let us?")
+            yield from self._report(
+                "no-answer", f"{self.name} does not answer. Is it switched on? Does its firewall allow this port?"
+            )
         try:
             if not self._addresses:
                 found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
                 self._addresses = [(family, address) for family, _, _, _, address in found]
             family, address = self._addresses.pop(0)
-            # With several addresses of one name, the next one has its turn at once.
+            # A name with several addresses: try the next one soon.
             self.due = now + (CONNECT_TIME if not self._addresses else 0.3)
             connection = socket.socket(family, socket.SOCK_STREAM)
         except OSError as error:
             self.due = now + RETRY
-            yield from self._tell("address-refused", f"{self.name} cannot be found: {error.strerror or error}.")
+            yield from self._report("address-refused", f"{self.name} cannot be found: {error.strerror or error}.")
             return
         connection.setblocking(False)
         code = connection.connect_ex(address)
@@ -180,27 +182,27 @@ class Connector:
         yield from self._refused(code, now)
 
     def take(self, now: float) -> Iterator[Connected | Event]:
-        """The call was answered."""
+        """Yield the connection that was established, or report why it was not."""
         if self.socket is None:
             return
         connection, self.socket = self.socket, None
         code = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code == 0 and _isItself(connection):
-            # TCP connects a port without a listener to itself when the system chose it as our own.
+            # TCP connects a port to itself when no program listens there and the system chose it as the local port.
             code = errno.ECONNREFUSED
         if code:
             connection.close()
             yield from self._refused(code, now)
             return
-        self._told, self._addresses, self.due = "", [], float("inf")
+        self._reported, self._addresses, self.due = "", [], float("inf")
         yield connection, self.name
 
     def lost(self, now: float) -> None:
-        """Dial again."""
+        """Connect again soon."""
         self.due = now + RETRY / 2
 
     def close(self) -> None:
-        """Hang up a call that was not answered."""
+        """Drop a connection that is not established yet."""
         if self.socket is not None:
             self.socket.close()
             self.socket = None
@@ -209,14 +211,14 @@ class Connector:
         if not self._addresses:
             self.due = now + RETRY
         if code == errno.ECONNREFUSED or code == getattr(errno, "WSAECONNREFUSED", -1):
-            yield from self._tell("no-listener", f"Connection refused by {self.name}. Is the server running?")
+            yield from self._report("no-listener", f"Connection refused by {self.name}. Is the server running?")
         else:
-            yield from self._tell("not-connected", f"{self.name} cannot be reached: {os.strerror(code)}.")
+            yield from self._report("not-connected", f"{self.name} cannot be reached: {os.strerror(code)}.")
 
-    def _tell(self, code: str, text: str) -> Iterator[Event]:
-        if text != self._told:
-            self._told = text
-            yield Event(code, f"{text} It is tried again every second.", "warning", self.name)
+    def _report(self, code: str, text: str) -> Iterator[Event]:
+        if text != self._reported:
+            self._reported = text
+            yield Event(code, f"{text} Retrying every second.", "warning", self.name)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -224,7 +226,7 @@ def _listen(host: str, port: int) -> socket.socket:
     made = socket.socket(family, socket.SOCK_STREAM)
     try:
         if sys.platform == "win32":
-            # There SO_REUSEADDR would let two programs have one port.
+            # On Windows, SO_REUSEADDR would let two programs share one port.
             made.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
         else:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -237,14 +239,14 @@ def _listen(host: str, port: int) -> socket.socket:
     return made
 
 
-def _whyNotListening(error: OSError, host: str, port: int) -> tuple[str, str]:
+def _reasonOf(error: OSError, host: str, port: int) -> tuple[str, str]:
     if error.errno in (errno.EADDRINUSE, getattr(errno, "WSAEADDRINUSE", -1)):
-        return "port-taken", f"Port {port} is taken by another program: close it, or choose another port."
+        return "port-taken", f"Port {port} is in use by another program. Close that program, or choose another port."
     if error.errno in (errno.EACCES, errno.EPERM):
-        return "port-refused", f"Port {port} is not allowed: choose one above 1024."
+        return "port-refused", f"Port {port} is reserved. Choose a port above 1024."
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
         return "address-refused", f"This computer has no address {host}."
-    return "not-listening", f"{host}:{port} cannot be listened on: {error.strerror or error}."
+    return "not-listening", f"Listening on {host}:{port} failed: {error.strerror or error}."
 
 
 def _isItself(connection: socket.socket) -> bool:

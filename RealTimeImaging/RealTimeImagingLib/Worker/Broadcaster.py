@@ -37,24 +37,24 @@ from ..Sources.OpenIGTLink import BroadcastSettings
 from ..Sources.OpenIGTLink.Peers import Peer, Peers
 
 BURST, BURST_BYTES = 30, 64 << 20
-"""Messages of a stream, and bytes of all, that may wait for one who keeps up."""
+"""Messages of a stream, and bytes of all streams, that may wait for a subscriber that keeps up."""
 RECOVERY = 1.0
-"""Seconds without anything that waits to be sent after which one who fell behind counts as one who keeps up."""
+"""Seconds without a waiting message after which a slow subscriber counts as one that keeps up."""
 STALLED = 30.0
-"""Seconds after which one who takes nothing is disconnected."""
+"""Seconds after which a subscriber that reads nothing is disconnected."""
 SPARE = 4
-"""Pieces of memory that are kept though nothing lies in them."""
+"""Unused pieces of memory that are kept."""
 
 Key = tuple[str, str]
-"""Type and device: of two messages with the same key the newer replaces the older."""
+"""Type and device. Of two messages with the same key, the newer replaces the older."""
 
 
 class Packet:
-    """A message for any number of clients, packed when the first of them takes it.
+    """A message for any number of subscribers, packed when the first subscriber takes it.
 
-    :param message: what to send; of an image the pixels are kept.
-    :param nbytes: about how much memory it takes.
-    :param counted: False for an answer, which nobody misses.
+    :param message: message to send; the pixels of an image are not copied.
+    :param nbytes: approximate memory of the message.
+    :param counted: False for an answer, which does not count as sent or lost.
     """
 
     def __init__(self, message: Message, nbytes: int = 0, counted: bool = True) -> None:
@@ -64,24 +64,24 @@ class Packet:
         self._buffers: Sequence[Buffer] | None = None
 
     def buffers(self, version: int) -> Sequence[Buffer]:
-        """Its bytes, in pieces.
+        """Return the bytes of the message, in pieces.
 
         :param version: of the header; the same in each call.
-        :raises WireError: it has something that OpenIGTLink cannot carry.
+        :raises WireError: OpenIGTLink cannot carry the message.
         """
         if self._buffers is None:
             self._buffers = packBuffers(self._message, version=version)
         return self._buffers
 
 
-class Memories:
-    """Memory for pixels, used again when the packet that it was lent to is gone."""
+class PixelMemory:
+    """Pool of memory for pixels. A piece is used again after its packet is deleted."""
 
     def __init__(self) -> None:
         self._lent: list[tuple[Pixels, weakref.ref[Packet]]] = []
 
     def take(self, nbytes: int) -> Pixels:
-        """So many bytes (uint8) that nobody uses."""
+        """Return an unused buffer of nbytes (uint8)."""
         used = [one for one in self._lent if one[1]() is not None]
         spare = [one for one in self._lent if one[1]() is None]
         place = next((place for place, one in enumerate(spare) if one[0].nbytes == nbytes), None)
@@ -90,16 +90,16 @@ class Memories:
         return found
 
     def getBuffer(self, memory: Pixels, packet: Packet) -> None:
-        """The memory is the packet's until the packet is gone."""
+        """Reserve memory until its packet is deleted."""
         self._lent.append((memory, weakref.ref(packet)))
 
     def clear(self) -> None:
-        """Keep nothing."""
+        """Free the memory."""
         self._lent.clear()
 
 
 class Subscriber:
-    """One who is connected.
+    """A connected subscriber, its waiting messages and its counts.
 
     :param peer: the connection.
     :param now: monotonic seconds.
@@ -108,9 +108,9 @@ class Subscriber:
     def __init__(self, peer: Peer, now: float) -> None:
         self.peer = peer
         self.sent = self.lost = 0
-        """Messages that the system took for it, and those that it was too slow for."""
+        """Messages that were sent to it, and messages that were dropped because it was too slow."""
         self.ignored = 0
-        """Messages that came from it."""
+        """Messages received from it, which are ignored."""
         self._waiting: deque[Packet] = deque()
         self._sending: Packet | None = None
         self._behind = False
@@ -118,7 +118,7 @@ class Subscriber:
         self._moved = self._blocked = now
 
     def offer(self, packet: Packet) -> None:
-        """Let it wait, in place of older ones where it is too much."""
+        """Queue a message; when too much waits, only the newest message of each key stays."""
         self._waiting.append(packet)
         same = sum(one.key == packet.key for one in self._waiting)
         tooMuch = same > 1 and sum(one.nbytes for one in self._waiting) > BURST_BYTES
@@ -129,7 +129,7 @@ class Subscriber:
             self._waiting = deque(one for one in self._waiting if newest[one.key] is one)
 
     def take(self, now: float) -> Packet | None:
-        """What is to be sent now, None when there is nothing, or when something is still on its way."""
+        """Return the next message to send; None when none waits, or the one before is not sent yet."""
         self._note(now)
         if self._sending or self._backlog or self.peer.lost or not self._waiting:
             return None
@@ -137,13 +137,13 @@ class Subscriber:
         return self._sending
 
     def refuse(self) -> None:
-        """What was taken cannot be sent."""
+        """Count the message taken last as lost: it cannot be sent."""
         if self._sending:
             self._lose([self._sending])
             self._sending = None
 
     def leave(self, now: float) -> None:
-        """It is gone: what it has not taken is lost."""
+        """Count all waiting messages as lost: the subscriber has disconnected."""
         self._note(now)
         self.refuse()
         self._lose(list(self._waiting))
@@ -151,7 +151,7 @@ class Subscriber:
 
     @property
     def idle(self) -> bool:
-        """True when all is sent, or will never be."""
+        """True when no message waits, or the connection is lost."""
         return bool(self.peer.lost) or not (self._waiting or self._sending)
 
     def toJSON(self) -> dict[str, object]:
@@ -165,11 +165,11 @@ class Subscriber:
         if backlog:
             self._blocked = now
             if now - self._moved > STALLED and not self.peer.lost:
-                self.peer.lost = f"it has taken nothing for {STALLED:.0f} s"
+                self.peer.lost = f"it has read nothing for {STALLED:.0f} s"
             return
         if now - self._blocked > RECOVERY:
             self._behind = False
-        # What a connection that broke had not taken has gone with it.
+        # A broken connection has lost what it had not sent.
         if self._sending and not self.peer.lost:
             self.sent += self._sending.counted
             self._sending = None
@@ -178,35 +178,35 @@ class Subscriber:
         self.lost += sum(one.counted for one in packets)
 
 
-PATIENCE = 1.0
-"""Seconds between two looks for clients that take nothing."""
+CHECK_PERIOD = 1.0
+"""Seconds between two checks for subscribers that read nothing."""
 LAST_WORDS = 0.5
-"""Seconds at the end for what is still to be sent."""
+"""Seconds at the end to send the waiting messages."""
 QUESTION_SIZE = 1 << 16
-"""Bytes of the largest message from a client that is looked at."""
+"""Largest message from a subscriber that is read, in bytes."""
 MOST_NAMES = 1000
 
 log = logging.getLogger(__name__)
 
 
 class Broadcaster:
-    """Listens, and sends what it is given to those who are connected at that moment.
+    """Listener that sends frames and transforms to all connected subscribers.
 
-    ``give`` copies a frame's pixels, and nothing when nobody is connected; it never waits. All else happens in the
-    thread. What clients send is ignored, but for GET_STATUS and GET_CAPABIL.
+    ``give`` copies a frame's pixels only while a subscriber is connected, and never waits. Everything else happens in
+    the thread. Messages from subscribers are ignored, except GET_STATUS and GET_CAPABIL.
 
-    :param settings: where to listen.
-    :param tell: called with each event, from any thread.
+    :param settings: address, port and allowed computers.
+    :param report: called with each event, from any thread.
     """
 
-    def __init__(self, settings: BroadcastSettings, tell: Callable[[Event], None]) -> None:
-        self.settings, self._tell = settings, tell
-        self._door = Listener(settings.host, settings.port, settings.allowed, "see the images")
-        self._peers = Peers(self._door, _receiver, unread=STALLED + 2 * PATIENCE)
-        self._clients: dict[str, Subscriber] = {}
+    def __init__(self, settings: BroadcastSettings, report: Callable[[Event], None]) -> None:
+        self.settings, self._report = settings, report
+        self._listener = Listener(settings.host, settings.port, settings.allowed, "see the images")
+        self._peers = Peers(self._listener, _receiver, unread=STALLED + 2 * CHECK_PERIOD)
+        self._subscribers: dict[str, Subscriber] = {}
         self._served = self._sent = self._lost = 0
-        """Of those who have left."""
-        self._memories = Memories()
+        """Counts of the subscribers that have disconnected."""
+        self._memories = PixelMemory()
         self._names: dict[str, str] = {}
         self._unsent: set[str] = set()
         self._lock = threading.Lock()
@@ -215,16 +215,16 @@ class Broadcaster:
         self._thread.start()
 
     def give(self, frame: Frame) -> None:
-        """Send a frame; from one thread only."""
-        if not self._clients:
+        """Send a frame; call it from one thread only."""
+        if not self._subscribers:
             self._memories.clear()
             return
         try:
             memory = self._memories.take(frame.pixels.nbytes)
         except MemoryError:
             with self._lock:
-                for client in self._clients.values():
-                    client.lost += 1
+                for subscriber in self._subscribers.values():
+                    subscriber.lost += 1
             return
         pixels = memory.view(frame.pixels.dtype).reshape(frame.pixels.shape)
         np.copyto(pixels, frame.pixels)
@@ -237,8 +237,8 @@ class Broadcaster:
         self._offer(packet)
 
     def giveMessage(self, message: DeviceMessage) -> None:
-        """Send what a device said; of all kinds only transforms."""
-        if self._clients and message.kind == "transform":
+        """Send a device message; only transforms are sent."""
+        if self._subscribers and message.kind == "transform":
             matrix = np.array(message.values["matrix"], np.float64)
             name = self._nameOf(message.device)
             transform = TransformMessage(matrix, device_name=name, timestamp=message.time)
@@ -247,32 +247,32 @@ class Broadcaster:
             self._offer(Packet(transform))
 
     def status(self) -> dict[str, Any]:
-        """``host``, ``port``, ``listening``, ``sent``, ``lost`` (messages, of all clients so far), ``served`` (how many
-        clients have left), and ``clients``: ``name``, ``sent``, ``lost``, ``ignored`` of each."""
+        """Return ``host``, ``port``, ``listening``, ``sent`` and ``lost`` (messages of all subscribers), ``served``
+        (subscribers that have disconnected), and ``clients``: ``name``, ``sent``, ``lost``, ``ignored`` of each."""
         with self._lock:
-            clients = list(self._clients.values())
+            subscribers = list(self._subscribers.values())
             return {
                 "host": self.settings.host,
-                "port": self._door.port,
-                "listening": self._door.socket is not None,
-                "sent": self._sent + sum(one.sent for one in clients),
-                "lost": self._lost + sum(one.lost for one in clients),
+                "port": self._listener.port,
+                "listening": self._listener.socket is not None,
+                "sent": self._sent + sum(one.sent for one in subscribers),
+                "lost": self._lost + sum(one.lost for one in subscribers),
                 "served": self._served,
-                "clients": [one.toJSON() for one in clients],
+                "clients": [one.toJSON() for one in subscribers],
             }
 
     def end(self) -> None:
-        """Send what waits, for LAST_WORDS at most, and end; returns at once."""
+        """Start to end: send the waiting messages within LAST_WORDS. Return at once."""
         self._stopping.set()
         self._peers.wake()
 
     @property
     def ended(self) -> bool:
-        """True once nothing more is sent, and the port is free."""
+        """True once the thread has ended and the port is free."""
         return not self._thread.is_alive()
 
     def close(self) -> None:
-        """End, and wait for it."""
+        """End, and wait for the thread."""
         self.end()
         self._thread.join(2 * LAST_WORDS)
 
@@ -281,92 +281,92 @@ class Broadcaster:
     def _run(self) -> None:
         try:
             while not self._stopping.is_set():
-                self._turn(PATIENCE)
+                self._turn(CHECK_PERIOD)
             end = time.monotonic() + LAST_WORDS
-            while time.monotonic() < end and not all(client.idle for client in self._clients.values()):
+            while time.monotonic() < end and not all(subscriber.idle for subscriber in self._subscribers.values()):
                 self._turn(LAST_WORDS / 10)
         except Exception as error:  # the boundary of this thread: the source and the recording must go on
-            log.exception("Images cannot be sent to others any more")
-            text = f"Images cannot be sent to others any more: {type(error).__name__}: {error}"
-            self._tell(Event("broadcast-failed", text, "error"))
+            log.exception("Rebroadcast failed")
+            text = f"Rebroadcast over OpenIGTLink failed: {type(error).__name__}: {error}"
+            self._report(Event("broadcast-failed", text, "error"))
         finally:
-            for name in list(self._clients):
+            for name in list(self._subscribers):
                 self._leave(name)
             self._peers.close()
 
     def _turn(self, seconds: float) -> None:
         for item in self._peers.step(seconds):
             if isinstance(item, Event):
-                self._tell(self._note(item))
+                self._report(self._note(item))
             else:
-                self._answer(self._clients[item[0].name], item[1])
-        # Clients come and go in this thread only.
-        for client in self._clients.values():
-            self._send(client)
+                self._answer(self._subscribers[item[0].name], item[1])
+        # Only this thread adds and removes subscribers.
+        for subscriber in self._subscribers.values():
+            self._send(subscriber)
 
-    def _send(self, client: Subscriber) -> None:
-        while packet := self._take(client):
+    def _send(self, subscriber: Subscriber) -> None:
+        while packet := self._take(subscriber):
             try:
-                self._peers.send(packet.buffers(self.settings.version), [client.peer])
+                self._peers.send(packet.buffers(self.settings.version), [subscriber.peer])
             except WireError as error:
                 with self._lock:
-                    client.refuse()
+                    subscriber.refuse()
                 if str(error) not in self._unsent and len(self._unsent) < MOST_NAMES:
                     self._unsent.add(str(error))
-                    self._tell(Event("not-sent", str(error), "warning", packet.key[1]))
+                    self._report(Event("not-sent", str(error), "warning", packet.key[1]))
 
-    def _take(self, client: Subscriber) -> Packet | None:
+    def _take(self, subscriber: Subscriber) -> Packet | None:
         with self._lock:
-            return client.take(time.monotonic())
+            return subscriber.take(time.monotonic())
 
     def _note(self, event: Event) -> Event:
         if event.code == "listening":
-            return replace(event, text=event.text.replace("Listening on", "Images are sent to all who connect to"))
+            return replace(event, text=event.text.replace("Listening on", "Rebroadcasting over OpenIGTLink on"))
         if event.code == "connected":
             peer = next(one for one in self._peers.connected if one.name == event.subject)
             with self._lock:
-                self._clients[peer.name] = Subscriber(peer, time.monotonic())
-        elif event.code == "disconnected" and event.subject in self._clients:
-            client = self._leave(event.subject)
-            lost = f", and {client.lost} did not reach it" if client.lost else ""
-            text = f"{event.text.rstrip('.')}; {client.sent} messages were sent to it{lost}."
-            return replace(event, text=text, level="warning" if client.lost else "info")
+                self._subscribers[peer.name] = Subscriber(peer, time.monotonic())
+        elif event.code == "disconnected" and event.subject in self._subscribers:
+            subscriber = self._leave(event.subject)
+            lost = f", {subscriber.lost} dropped" if subscriber.lost else ""
+            text = f"{event.text.rstrip('.')}; {subscriber.sent} messages sent{lost}."
+            return replace(event, text=text, level="warning" if subscriber.lost else "info")
         return event
 
     def _leave(self, name: str) -> Subscriber:
         with self._lock:
-            client = self._clients.pop(name)
-            client.leave(time.monotonic())
-            self._served, self._sent = self._served + 1, self._sent + client.sent
-            self._lost += client.lost
-        return client
+            subscriber = self._subscribers.pop(name)
+            subscriber.leave(time.monotonic())
+            self._served, self._sent = self._served + 1, self._sent + subscriber.sent
+            self._lost += subscriber.lost
+        return subscriber
 
-    def _answer(self, client: Subscriber, item: Message | Problem) -> None:
+    def _answer(self, subscriber: Subscriber, item: Message | Problem) -> None:
         answer: Message
         if isinstance(item, QueryMessage) and item.message_type == "GET_STATUS":
             answer = StatusMessage(device_name=item.device_name)
         elif isinstance(item, QueryMessage) and item.message_type.startswith("GET_CAPABIL"):
             answer = CapabilityMessage(knownTypes(), device_name=item.device_name)
         else:
-            client.ignored += 1
+            subscriber.ignored += 1
             return
         with self._lock:
-            client.offer(Packet(answer, counted=False))
+            subscriber.offer(Packet(answer, counted=False))
 
-    # ---- what is sent
+    # ---- messages
 
     def _offer(self, packet: Packet) -> None:
         with self._lock:
-            for client in self._clients.values():
-                client.offer(packet)
+            for subscriber in self._subscribers.values():
+                subscriber.offer(packet)
         self._peers.wake()
 
     def _addFullName(self, message: Message, name: str) -> None:
         if message.device_name != name:
-            message.metadata[FULL_NAME] = name  # version 2 of the header sends it
+            message.metadata[FULL_NAME] = name  # only version 2 of the header carries it
 
     def _nameOf(self, stream: str) -> str:
-        # Two long names that begin alike must not become one stream.
+        # Two long names with the same beginning must stay two streams.
         if stream not in self._names and len(self._names) < MOST_NAMES:
             name, number = deviceOnWire(stream), 1
             while name in self._names.values():
@@ -375,13 +375,13 @@ class Broadcaster:
             self._names[stream] = name
             if name != stream and self.settings.version == 1:
                 text = (
-                    f"{stream} is sent under the name {name}: version 1 of OpenIGTLink's header has room for 20 bytes, "
-                    "version 2 for more."
+                    f"Stream {stream} is sent as {name}: version 1 of OpenIGTLink's header has 20 bytes for a name. "
+                    "Use version 2 for longer names."
                 )
-                self._tell(Event("renamed", text, "warning", stream))
+                self._report(Event("renamed", text, "warning", stream))
         return self._names.get(stream, deviceOnWire(stream))
 
 
 def _receiver() -> Receiver:
-    # What is no short question is passed over as it comes, and never in memory.
+    # Longer messages are skipped while they arrive, and never kept in memory.
     return Receiver(sizeLimit=QUESTION_SIZE)

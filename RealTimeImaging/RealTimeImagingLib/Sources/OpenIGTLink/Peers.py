@@ -18,32 +18,32 @@ from ...OpenIGTLink.Report import Problem
 from ..Endpoints import Endpoint
 
 BURST = 8 << 20
-"""Bytes taken from one peer before the others have their turn."""
-TURN = 100
-"""Messages after which no more bytes are taken from it in one turn: of small ones, many go into few bytes."""
+"""Bytes read from one peer before the other peers are served."""
+BURST_MESSAGES = 100
+"""Messages read from one peer before the other peers are served: many small messages fit into few bytes."""
 BUFFER = 4 << 20
-"""Bytes that the system keeps for us while a frame is stored. Linux finds the size itself, up to more than it would let
-us ask for on most computers."""
+"""Receive buffer of a socket in bytes, for the time in which a frame is stored. Linux chooses a larger size
+by itself than programs may request on most computers."""
 IDLE, INTERVAL, PROBES = 2, 1, 3
-"""Seconds without a byte before TCP asks whether the peer is there, between two such questions, and how many of them
-may stay without an answer."""
+"""TCP keep-alive: seconds without a byte before the first probe, seconds between probes, and unanswered probes after
+which the connection counts as broken."""
 PAUSE = 0.05
 """Seconds without a byte after which a peer must return lent memory."""
 SLOWEST = 20 << 20
-"""Bytes a second: a peer that is slower, after the first PAUSE, must return lent memory, too."""
+"""Bytes a second. A peer that is slower after the first PAUSE must return lent memory, too."""
 GONE = float(IDLE + INTERVAL * PROBES)
-"""Seconds after which TCP gives up a peer that says nothing and does not take what is sent."""
+"""Seconds after which TCP drops a silent peer that does not acknowledge sent data."""
 
 
 class Peer:
-    """A connected socket; nothing here waits.
+    """A connected, non-blocking socket.
 
-    :param connection: the socket, which this object owns from now on.
-    :param name: address and port, for people.
-    :param receiver: makes messages of its bytes.
+    :param connection: the socket; this object owns it.
+    :param name: address and port as text.
+    :param receiver: turns the bytes into messages.
     :param now: monotonic seconds.
-    :param unread: seconds after which TCP gives up a peer that does not take what is sent, although it may be there;
-        0 leaves it to the system. Many devices never read.
+    :param unread: seconds after which TCP drops a peer that does not read what is sent; 0: the system's default. Many
+        devices never read.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class Peer:
     ) -> None:
         self.connection, self.name, self.receiver, self._unread = connection, name, receiver, unread
         self.heard = now
-        """When the last byte came, monotonic seconds."""
+        """Time of the last received byte, monotonic seconds."""
         self._silent = False
         self._lends, self._lentAt = 0, now
         self.lost = ""
-        """Why the connection is of no use any more, empty while it is."""
+        """Reason why the connection is lost; empty while it is not."""
         self._waiting: deque[memoryview] = deque()
         connection.setblocking(False)
         _keepAlive(connection)
@@ -63,7 +63,7 @@ class Peer:
 
     @property
     def silent(self) -> bool:
-        """True once it was reported that nothing comes. Then it may be gone, which what we send finds out."""
+        """True once the silence of the peer was reported. The next message to it shows whether it is still there."""
         return self._silent
 
     @silent.setter
@@ -78,8 +78,8 @@ class Peer:
         return sum(len(one) for one in self._waiting)
 
     def receive(self, now: float) -> Iterator[Message | Problem]:
-        """What is there, up to a limit; sets :attr:`lost` at the end of the connection."""
-        left, most = BURST, self.receiver.counts.begun + TURN
+        """Read what has arrived, up to a limit; set :attr:`lost` at the end of the connection."""
+        left, most = BURST, self.receiver.counts.begun + BURST_MESSAGES
         while left > 0 and self.receiver.counts.begun < most and not self.lost:
             try:
                 count = self.connection.recv_into(self.receiver.space())
@@ -101,18 +101,18 @@ class Peer:
 
     @property
     def giveBackAt(self) -> float:
-        """When lent memory must be returned, monotonic seconds; infinite when none is lent."""
+        """Time at which lent memory must be returned, monotonic seconds; infinite when none is lent."""
         if not self.receiver.borrows:
             return math.inf
         return min(self.heard, self._lentAt + self.receiver.received / SLOWEST) + PAUSE
 
     def send(self, buffers: Sequence[Buffer]) -> None:
-        """Send as much as the system takes now; the rest waits for :meth:`flush`."""
+        """Send as much as the system accepts now; the rest waits for :meth:`flush`."""
         self._waiting.extend(memoryview(one).cast("B") for one in buffers if len(one))
         self.flush()
 
     def flush(self) -> None:
-        """Send more of what waits."""
+        """Send more of the waiting bytes."""
         while self._waiting and not self.lost:
             try:
                 count = self.connection.send(self._waiting[0])
@@ -128,18 +128,18 @@ class Peer:
 
     def _giveUpAfter(self, seconds: float) -> None:
         if hasattr(socket, "TCP_USER_TIMEOUT"):
-            # Linux ends with it also the connection of a peer that acknowledges all, and has no room for more.
+            # On Linux it also drops a peer that acknowledges everything but has no room for more.
             self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * seconds))
 
     def close(self) -> Problem | None:
-        """Close the socket; tells which message was cut off by the end."""
+        """Close the socket; return a problem when the end cut off a message."""
         self._waiting.clear()
         self.connection.close()
         return self.receiver.finish()
 
 
 def _keepAlive(connection: socket.socket) -> None:
-    """A peer whose cable is pulled says nothing: only TCP's own questions find that out."""
+    """Enable TCP keep-alive: a peer with an unplugged cable is silent, and only a probe detects that."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if sys.platform != "linux":
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
@@ -147,7 +147,7 @@ def _keepAlive(connection: socket.socket) -> None:
     if sys.platform == "win32":
         connection.ioctl(socket.SIO_KEEPALIVE_VALS, (1, 1000 * IDLE, 1000 * INTERVAL))
         return
-    # macOS names the first one otherwise.
+    # macOS has another name for the first option.
     idle = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", None))
     for option, value in ((idle, IDLE), (getattr(socket, "TCP_KEEPINTVL", None), INTERVAL)):
         if option is not None:
@@ -157,15 +157,15 @@ def _keepAlive(connection: socket.socket) -> None:
 
 
 MOST = 64
-"""Connections at once; more are refused."""
+"""Simultaneous connections; further peers are refused."""
 STALLED = 10.0
-"""Seconds after which a peer that stopped in the middle of a message is given up."""
+"""Seconds after which a peer that stopped in the middle of a message is disconnected."""
 
 
 class Peers:
-    """The peers of a server, or the one peer of a client.
+    """Peers of a server, or the one peer of a client.
 
-    :param door: accepts or dials.
+    :param endpoint: listener or connector.
     :param receiver: makes the receiver of a new connection.
     :param silentAfter: seconds without a byte after which a peer is reported; infinite: never.
     :param clock: monotonic seconds.
@@ -174,13 +174,13 @@ class Peers:
 
     def __init__(
         self,
-        door: Endpoint,
+        endpoint: Endpoint,
         receiver: Callable[[], Receiver],
         silentAfter: float = float("inf"),
         clock: Callable[[], float] = time.monotonic,
         unread: float = 0.0,
     ) -> None:
-        self._door, self._makeReceiver, self._silentAfter, self._clock = door, receiver, silentAfter, clock
+        self._endpoint, self._makeReceiver, self._silentAfter, self._clock = endpoint, receiver, silentAfter, clock
         self._unread = unread
         self.connected: list[Peer] = []
         self._selector = selectors.DefaultSelector()
@@ -188,35 +188,35 @@ class Peers:
         self._waiting.setblocking(False)
         self._waking.setblocking(False)
         self._selector.register(self._waiting, selectors.EVENT_READ)
-        self._doorSocket: socket.socket | None = None
+        self._endpointSocket: socket.socket | None = None
 
     @property
     def status(self) -> str:
-        """Who is connected, or what is waited for."""
+        """Connected peers, or the state of the endpoint, in words."""
         if not self.connected:
-            return self._door.status
+            return self._endpoint.status
         silent = [peer.name for peer in self.connected if peer.silent]
-        names = _listed([peer.name for peer in self.connected])
-        return f"Connected with {names}." + (f" Nothing arrives from {_listed(silent)}." if silent else "")
+        names = _list([peer.name for peer in self.connected])
+        return f"Connected to {names}." + (f" Nothing arrives from {_list(silent)}." if silent else "")
 
     def step(self, seconds: float) -> Iterator[tuple[Peer, Message | Problem] | Event]:
-        """What came, after waiting for so many seconds at most when nothing is there. Take it all."""
+        """Yield messages, problems and events; block at most ``seconds``. Exhaust the iterator."""
         now = self._clock()
-        if now >= self._door.due:
-            yield from self._door.open(now)
-            self._watchDoor()
-        for key, mask in self._selector.select(max(0.0, min(seconds, self._patience(now)))):
+        if now >= self._endpoint.due:
+            yield from self._endpoint.open(now)
+            self._watchEndpoint()
+        for key, mask in self._selector.select(max(0.0, min(seconds, self._longestWait(now)))):
             now = self._clock()
             if key.data is not None:
                 yield from self._serve(key.data, mask, now)
             elif key.fileobj is self._waiting:
                 self._drain()
             else:
-                yield from self._welcome(now)
+                yield from self._accept(now)
         yield from self._watch(self._clock())
 
     def send(self, buffers: Sequence[Buffer], to: Sequence[Peer] | None = None) -> int:
-        """Send a message to all peers, or to some; returns to how many."""
+        """Send a message to all peers, or to some; return their number."""
         peers = [peer for peer in self.connected if not peer.lost and (to is None or peer in to)]
         for peer in peers:
             peer.send(buffers)
@@ -224,7 +224,7 @@ class Peers:
         return len(peers)
 
     def flush(self, seconds: float) -> None:
-        """Wait until all is sent, for so many seconds at most."""
+        """Wait until everything is sent, at most ``seconds``."""
         end = self._clock() + seconds
         while any(peer.backlog and not peer.lost for peer in self.connected) and self._clock() < end:
             time.sleep(0.005)
@@ -232,59 +232,59 @@ class Peers:
                 peer.flush()
 
     def wake(self) -> None:
-        """End the waiting of step(), from any thread."""
+        """Make step() return, from any thread."""
         try:
             self._waking.send(b"w")
         except (BlockingIOError, OSError):
-            pass  # it will wake of what is there already, or is closed
+            pass  # a wake-up byte is waiting already, or the socket is closed
 
     def close(self) -> None:
-        """Close everything."""
+        """Close all connections and the endpoint."""
         for peer in self.connected:
             peer.close()
         self.connected.clear()
-        self._door.close()
+        self._endpoint.close()
         self._selector.close()
         self._waiting.close()
         self._waking.close()
 
-    # ---- the door
+    # ---- endpoint
 
-    def _watchDoor(self) -> None:
-        # A closed socket leaves the selector by itself on some systems only.
-        if self._doorSocket is not None and self._door.socket is not self._doorSocket:
-            self._forget(self._doorSocket)
-            self._doorSocket = None
-        if self._door.socket is not None and self._doorSocket is None:
-            self._doorSocket = self._door.socket
-            mask = selectors.EVENT_WRITE if self._door.writing else selectors.EVENT_READ
-            self._selector.register(self._doorSocket, mask)
+    def _watchEndpoint(self) -> None:
+        # Only some systems remove a closed socket from the selector.
+        if self._endpointSocket is not None and self._endpoint.socket is not self._endpointSocket:
+            self._forget(self._endpointSocket)
+            self._endpointSocket = None
+        if self._endpoint.socket is not None and self._endpointSocket is None:
+            self._endpointSocket = self._endpoint.socket
+            mask = selectors.EVENT_WRITE if self._endpoint.writing else selectors.EVENT_READ
+            self._selector.register(self._endpointSocket, mask)
 
-    def _welcome(self, now: float) -> Iterator[Event]:
-        for one in self._door.take(now):
-            # Of one that dials, the socket becomes that of the peer.
-            self._watchDoor()
+    def _accept(self, now: float) -> Iterator[Event]:
+        for one in self._endpoint.take(now):
+            # The socket of a connector becomes the socket of the peer.
+            self._watchEndpoint()
             if isinstance(one, Event):
                 yield one
                 continue
             connection, name = one
             if len(self.connected) >= MOST:
                 connection.close()
-                yield Event("peer-refused", f"{name} wanted to connect, and {MOST} are connected already.", "warning")
+                yield Event("peer-refused", f"Connection from {name} refused: {MOST} peers are connected.", "warning")
                 continue
             try:
                 peer = Peer(connection, name, self._makeReceiver(), now, self._unread)
-            except OSError as error:  # it hung up at once
+            except OSError as error:  # it disconnected at once
                 connection.close()
-                self._door.lost(now)
-                yield Event("disconnected", f"{name} hung up at once: {error.strerror or error}.", "warning", name)
+                self._endpoint.lost(now)
+                yield Event("disconnected", f"{name} disconnected at once: {error.strerror or error}.", "warning", name)
                 continue
             self.connected.append(peer)
             self._selector.register(connection, selectors.EVENT_READ, peer)
             yield Event("connected", f"{name} is connected.", subject=name)
-        self._watchDoor()
+        self._watchEndpoint()
 
-    # ---- the peers
+    # ---- peers
 
     def _serve(self, peer: Peer, mask: int, now: float) -> Iterator[tuple[Peer, Message | Problem] | Event]:
         if mask & selectors.EVENT_WRITE:
@@ -293,18 +293,18 @@ class Peers:
         if mask & selectors.EVENT_READ:
             for item in peer.receive(now):
                 yield peer, item
-                del item  # it keeps the memory into which an image was received
+                del item  # it holds the memory of a received image
             if peer.silent and peer.heard == now:
                 peer.silent = False
-                yield Event("peer-back", f"{peer.name} is heard again.", subject=peer.name)
+                yield Event("peer-back", f"{peer.name} sends again.", subject=peer.name)
 
     def _watch(self, now: float) -> Iterator[tuple[Peer, Message | Problem] | Event]:
         for peer in list(self.connected):
             if now >= peer.giveBackAt:
-                # Lent memory is for images that arrive without a pause: other streams wait for it.
+                # Lent memory is for images that arrive without a pause. Other streams wait for it.
                 peer.receiver.giveBack()
             if peer.receiver.ready and not peer.lost:
-                # Another connection needed the memory of this one's message.
+                # Another connection took the memory of this connection's message.
                 for item in peer.receiver.filled(0):
                     yield peer, item
                     del item
@@ -312,29 +312,29 @@ class Peers:
             if quiet > STALLED and peer.receiver.pending and not peer.lost:
                 peer.lost = f"it stopped in the middle of a message {quiet:.0f} s ago"
             if peer.lost:
-                yield from self._part(peer, now)
+                yield from self._disconnect(peer, now)
             elif quiet > self._silentAfter and not peer.silent:
                 peer.silent = True
-                half = " in the middle of a message" if peer.receiver.pending else ""
-                text = f"{peer.name} is connected, and nothing came for {quiet:.0f} s{half}."
+                part = " in the middle of a message" if peer.receiver.pending else ""
+                text = f"{peer.name} is connected but has sent nothing for {quiet:.0f} s{part}."
                 yield Event("peer-silent", text, "warning", peer.name)
 
-    def _part(self, peer: Peer, now: float) -> Iterator[tuple[Peer, Problem] | Event]:
+    def _disconnect(self, peer: Peer, now: float) -> Iterator[tuple[Peer, Problem] | Event]:
         self._forget(peer.connection)
         self.connected.remove(peer)
-        self._door.lost(now)
+        self._endpoint.lost(now)
         problem = peer.close()
         if problem:
             yield peer, problem
-        yield Event("disconnected", f"{peer.name} is disconnected: {peer.lost}.", "warning", peer.name)
+        yield Event("disconnected", f"{peer.name} disconnected: {peer.lost}.", "warning", peer.name)
 
     def _watchPeer(self, peer: Peer) -> None:
         mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if peer.backlog else 0)
         self._selector.modify(peer.connection, mask, peer)
 
-    def _patience(self, now: float) -> float:
-        # A silent peer is noticed in time also when nothing else happens.
-        waits = [self._door.due - now]
+    def _longestWait(self, now: float) -> float:
+        # A silent peer is reported in time although nothing else happens.
+        waits = [self._endpoint.due - now]
         for peer in self.connected:
             if not peer.silent:
                 waits.append(peer.heard + self._silentAfter - now)
@@ -358,6 +358,6 @@ class Peers:
             pass
 
 
-def _listed(names: Sequence[str]) -> str:
+def _list(names: Sequence[str]) -> str:
     others = len(names) - 3
     return ", ".join(names[:3]) + (f" and {others} other{'s' if others > 1 else ''}" if others > 0 else "")

@@ -1,4 +1,4 @@
-"""OpenIGTLink as a source: images become frames of a stream for each device, all else messages of that device.
+"""OpenIGTLink source: images become frames, one stream a device; other messages become device messages.
 
 Commands: ``send`` {"type", "device", "values"} sends a message to all peers, see
 :func:`OpenIGTLinkTranslation.messageOf`.
@@ -42,11 +42,11 @@ from .Peers import Peer, Peers
 from .Translation import imageOf, messageOf, translate
 
 LAST_WORDS = 0.5
-"""Seconds at the end for what is still to be sent, such as a stop of the scanner."""
+"""Seconds at the end to send the waiting messages, such as a stop of the scanner."""
 LARGE = 1 << 18
-"""Bytes of an image above which a slow checksum is told of."""
+"""Bytes of an image above which a slow checksum is reported."""
 NODES = ("transform", "points", "polydata")
-"""Kinds of messages of which each device has a node."""
+"""Kinds of messages for which each device has a node."""
 NOT_REJECTED = ("unknown-type", "no-data", "image-in-parts")
 """Codes of problems in which no usable data is lost."""
 ADVICE = {
@@ -54,14 +54,14 @@ ADVICE = {
 }
 """Advice for the user, by the code of a problem."""
 BACKLOG = 4 << 20
-"""Bytes that may wait for a peer that does not read; more is not sent."""
+"""Bytes that may wait for a peer that does not read; further messages are not sent."""
 
 
 class OpenIGTLinkSource:
-    """A client or server of OpenIGTLink.
+    """Client or server of OpenIGTLink.
 
-    :param settings: whom to connect to, or where to listen.
-    :param checkpoint: counts messages that came and could not be used.
+    :param settings: peer to connect to, or address to listen on.
+    :param checkpoint: counts rejected messages.
     :param clock: monotonic seconds.
     :param getBuffer: gives memory to receive an image into, or None.
     """
@@ -75,21 +75,21 @@ class OpenIGTLinkSource:
     ) -> None:
         self._settings, self._checkpoint, self._getBuffer = settings, checkpoint, getBuffer
         self._budgets = Budgets.of(settings.sizeLimit)
-        door: Endpoint = (
+        endpoint: Endpoint = (
             Listener(settings.host, settings.port, settings.allowed)
             if settings.role == "server"
             else Connector(settings.host, settings.port)
         )
         self._peers = Peers(
-            door,
+            endpoint,
             lambda: Receiver(
-                self._lendOne, checkCRC=settings.checkCRC, sizeLimit=settings.sizeLimit, budgets=self._budgets
+                self._bufferForOne, checkCRC=settings.checkCRC, sizeLimit=settings.sizeLimit, budgets=self._budgets
             ),
             settings.silentAfter,
             clock,
         )
         self._streams: dict[str, tuple[weakref.ref[Peer], str]] = {}
-        """By the stream's name: whose it is, and the device's name. The buffers of a peer that has left go with it."""
+        """Peer and device of each stream, by the stream's name. Weak: buffers of a disconnected peer must not stay."""
         self._devices: dict[str, tuple[weakref.ref[Peer], str]] = {}
         """The same for the names of transforms, points and surfaces."""
         self._repetitions, self._clock = Repetitions(), clock
@@ -98,11 +98,11 @@ class OpenIGTLinkSource:
 
     @property
     def status(self) -> str:
-        """Who is connected, or what is waited for."""
+        """Connected peers, or the state of the connection, in words."""
         return self._peers.status
 
     def read(self, seconds: float) -> Iterator[Arrival | Event | DeviceMessage]:
-        """What the peers sent."""
+        """Yield what the peers sent; block at most ``seconds``."""
         sent, self._sent = self._sent, []
         yield from sent
         for item in self._peers.step(0.0 if sent else seconds):
@@ -110,70 +110,70 @@ class OpenIGTLinkSource:
                 if item.code == "disconnected":
                     host = _hostOf(item.subject)
                     if all(_hostOf(peer.name) != host for peer in self._peers.connected):
-                        yield from self._folded(host)
+                        yield from self._repeated(host)
                 yield item
                 if item.code == "connected":
-                    self._greet(item.subject)
+                    self._sendQueries(item.subject)
             else:
                 yield from self._take(*item)
-            del item  # it keeps the memory into which an image was received
-        yield from self._folded()
+            del item  # it holds the memory of a received image
+        yield from self._repeated()
 
     def wake(self) -> None:
-        """End the waiting in read()."""
+        """Make read() return, from any thread."""
         self._peers.wake()
 
     def command(self, name: str, values: Mapping[str, Any]) -> None:
-        """Knows ``send``."""
+        """Execute the command ``send``; ignore others."""
         if name != "send":
             return
         try:
             message = messageOf(values["type"], values.get("device", ""), values.get("values", {}))
             if not self._send(message):
-                text = f"{_named(message)} was not sent: nobody is connected."
+                text = f"{_named(message)} was not sent: no peer is connected."
                 self._sent.append(Event("no-peer", text, "warning"))
         except WireError as error:
             self._sent.append(Event("not-sent", str(error), "warning"))
 
     def close(self) -> None:
-        """Send what waits, and end all connections."""
+        """Send the waiting messages, and close all connections."""
         self._peers.flush(LAST_WORDS)
         self._peers.close()
 
-    # ---- out
+    # ---- sending
 
     def _send(self, message: Message, to: Peer | None = None) -> int:
         buffers = packBuffers(message, version=self._settings.version)
         reached = 0
         for peer in [to] if to else list(self._peers.connected):
             if peer.backlog > BACKLOG:
-                text = f"{_named(message)} was not sent to {peer.name}, which does not read what it is sent."
+                text = f"{_named(message)} was not sent to {peer.name}: it does not read."
                 self._sent.append(Event("peer-slow", text, "warning", peer.name))
             else:
                 reached += self._peers.send(buffers, [peer])
         return reached
 
-    def _greet(self, name: str) -> None:
+    def _sendQueries(self, name: str) -> None:
         for peer in self._peers.connected:
             if peer.name == name:
-                for question in self._settings.ask:
-                    self._send(messageOf(question, "", {}), peer)
+                for query in self._settings.ask:
+                    self._send(messageOf(query, "", {}), peer)
 
     def _answer(self, peer: Peer, message: Message) -> None:
-        """Questions about ourselves are answered; nothing else that comes makes us do anything."""
+        """Answer queries about this program. No other message has an effect."""
         device = message.device_name
         if isinstance(message, CommandMessage) and not isinstance(message, CommandReplyMessage):
-            text = "Commands from the network are shown and not obeyed."
-            self._send(CommandReplyMessage(message.commandID, "not obeyed", text, device_name=device), peer)
+            text = "Commands from the network are shown, not executed."
+            self._send(CommandReplyMessage(message.commandID, "not executed", text, device_name=device), peer)
         elif isinstance(message, QueryMessage) and message.message_type == "GET_STATUS":
             self._send(StatusMessage(device_name=device), peer)
         elif isinstance(message, QueryMessage) and message.message_type.startswith("GET_CAPABIL"):
             self._send(CapabilityMessage(knownTypes(), device_name=device), peer)
 
-    # ---- in
+    # ---- receiving
 
-    def _lendOne(self, nbytes: int) -> Pixels | None:
-        # Slow peers must not hold all the shared memory in the middle of their images.
+    def _bufferForOne(self, nbytes: int) -> Pixels | None:
+        # A slow peer must not hold all shared memory in the middle of an image.
         return None if any(peer.receiver.borrows for peer in self._peers.connected) else self._getBuffer(nbytes)
 
     def _take(self, peer: Peer, item: Message | Problem) -> Iterator[Arrival | Event | DeviceMessage]:
@@ -206,28 +206,30 @@ class OpenIGTLinkSource:
     def _problem(self, peer: Peer, problem: Problem) -> Iterator[Event]:
         if problem.code not in NOT_REJECTED:
             self._checkpoint.refuse()
-        # By computer, not by connection: a peer may connect anew for each message.
+        # Count by computer: a peer may open a connection for each message.
         host = _hostOf(peer.name)
         text = f"{problem.text}{ADVICE.get(problem.code, '')}"
         if self._repetitions.isNew((host, problem.code, problem.device), text, self._clock()):
             level = "info" if problem.code == "image-in-parts" else "warning"
             yield Event(problem.code, f"{peer.name}: {text}", level, problem.device or peer.name)
 
-    def _folded(self, host: str = "") -> Iterator[Event]:
+    def _repeated(self, host: str = "") -> Iterator[Event]:
         for (name, code, device), count, text in self._repetitions.folded(self._clock(), host):
-            words = f"{count} more like it" if count > 1 else "Once more"
+            words = f"{count} more" if count > 1 else "Again"
             yield Event(code, f"{name}: {words}: {text}", "warning", device or name)
 
     def _warnOfSlowness(self, image: ImageMessage) -> Iterator[Event]:
         if self._settings.checkCRC and not self._warned and image.pixels.nbytes > LARGE and not fastChecksum():
             self._warned = True
-            text = "Checking the data of large images is slow: install the Python package fastcrc, or switch it off."
+            text = (
+                "Verifying large images is slow: install the Python package fastcrc, or untick Verify checksums (CRC)."
+            )
             yield Event("slow-checksum", text, "warning")
 
     def _nameOf(
         self, table: dict[str, tuple[weakref.ref[Peer], str]], peer: Peer, device: str, unnamed: str = ""
     ) -> str:
-        # Two peers may use one name; each keeps the stream that it had while it is connected.
+        # Two peers may use one name. Each keeps its stream while it is connected.
         wanted = device or unnamed
         number = 1
         while True:
@@ -243,7 +245,7 @@ class OpenIGTLinkSource:
 
 
 def _hostOf(name: str) -> str:
-    """The computer of a peer, without its port."""
+    """Return the address of a peer without the port."""
     return name.rpartition(":")[0]
 
 

@@ -1,4 +1,4 @@
-"""Messages of the wire in the project's own terms, and what is sent in the wire's."""
+"""Translation of OpenIGTLink messages to images and device messages, and back."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ from ...OpenIGTLink import (
 from ...OpenIGTLink.Base import deviceName
 
 TRACKING_PERIOD = 10
-"""Milliseconds between two messages of a tracker that is asked for them. Without a time, programs of the C++ library
-send as fast as they can: tens of thousands a second."""
+"""Milliseconds between two messages that are requested from a tracker. Without a period, programs of the C++ library
+send tens of thousands of messages a second."""
 
 _NO_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 
@@ -47,17 +47,17 @@ Values = Mapping[str, Any]
 
 
 def deviceTimeOf(message: Message) -> float | None:
-    """Seconds since the epoch (UTC), None when the device gave no time."""
+    """Return seconds since the epoch (UTC), None when the device gave no time."""
     return message.timestamp or None
 
 
 def attributesOf(message: Message) -> dict[str, str]:
-    """The message's metadata, with names that a file can keep."""
+    """Return the metadata of a message, with names that a file can hold."""
     return {_NO_NAME.sub("_", name) or "_": value for name, value in message.metadata.items()}
 
 
 def imageOf(message: ImageMessage) -> Image:
-    """The image as it is shown; two components become three, of which the last is 0.
+    """Return the image of a message. Two components become three, the last of them 0.
 
     :raises FrameError: Slicer cannot show it.
     """
@@ -78,7 +78,7 @@ def _withThird(pixels: Pixels) -> Pixels:
 def translate(message: Message, receiveTime: float) -> Iterator[DeviceMessage]:
     """Translate any message except IMAGE and BIND; TDATA becomes one message for each tool.
 
-    Matrices stay as they were sent, also those of tools that the tracker does not see (NaN, zeros).
+    Matrices stay as sent, also for tools that the tracker does not see (NaN, zeros).
     """
     if isinstance(message, (TrackingDataMessage, QuaternionTrackingDataMessage)):
         for tool in message.tools:
@@ -88,7 +88,7 @@ def translate(message: Message, receiveTime: float) -> Iterator[DeviceMessage]:
         if isinstance(message, type_):
             yield _made(message, kind, values(message), receiveTime)
             return
-    yield _made(message, "other", {"type": message.message_type, "text": _inWords(message)}, receiveTime)
+    yield _made(message, "other", {"type": message.message_type, "text": _describe(message)}, receiveTime)
 
 
 def _made(message: Message, kind: str, values: Values, receiveTime: float, device: str = "") -> DeviceMessage:
@@ -128,7 +128,7 @@ def _trajectories(message: TrajectoryMessage) -> Values:
     for one in message.trajectories:
         entry, target = [float(value) for value in one.entry], [float(value) for value in one.target]
         point = {"name": one.name, "group": one.group, "diameter": float(one.diameter), "rgba": list(one.rgba)}
-        # 1 has an entry only, 2 a target only, 3 both. Programs of the C++ library that set no type send 2 and both.
+        # Type 1 has an entry, 2 a target, 3 both. Without a type, programs of the C++ library send 2 with both.
         only = {1: (entry, target), 2: (target, entry)}.get(one.type)
         place = {"position": target, "entry": entry} if only is None or any(only[1]) else {"position": only[0]}
         made.append({**point, **place})
@@ -161,20 +161,20 @@ def _polyData(message: PolyDataMessage) -> Values:
 
 
 def _status(message: StatusMessage) -> Values:
-    well = message.code == StatusMessage.OK
+    ok = message.code == StatusMessage.OK
     return {
         "code": message.code,
         "subCode": message.subCode,
         "name": message.errorName,
         "text": message.message,
-        "ok": well,
+        "ok": ok,
     }
 
 
 def _reply(message: CommandReplyMessage) -> Values:
     # The C++ library sends the result of the command in the metadata.
-    good = message.metadata.get("Status", "").upper() != "FAIL"
-    return {"id": message.commandID, "name": message.commandName, "text": message.command, "ok": good}
+    ok = message.metadata.get("Status", "").upper() != "FAIL"
+    return {"id": message.commandID, "name": message.commandName, "text": message.command, "ok": ok}
 
 
 _KINDS: tuple[tuple[str, type[Message], Callable[[Any], Values]], ...] = (
@@ -186,13 +186,13 @@ _KINDS: tuple[tuple[str, type[Message], Callable[[Any], Values]], ...] = (
     ("text", StringMessage, lambda one: {"text": one.string}),
     ("status", StatusMessage, _status),
     ("sensor", SensorMessage, lambda one: {"values": [float(value) for value in one.values], "unit": one.unit}),
-    # The answer is a kind of command, and so stands before it.
+    # CommandReplyMessage derives from CommandMessage, and must precede it.
     ("reply", CommandReplyMessage, _reply),
     ("command", CommandMessage, lambda one: {"id": one.commandID, "name": one.commandName, "text": one.command}),
 )
 
 
-def _inWords(message: Message) -> str:
+def _describe(message: Message) -> str:
     if isinstance(message, CapabilityMessage):
         return "understands " + ", ".join(message.types)
     if isinstance(message, NDArrayMessage):
@@ -202,16 +202,16 @@ def _inWords(message: Message) -> str:
     if isinstance(message, LabelMetaMessage):
         return f"has {len(message.items)} labels: " + ", ".join(one.name for one in message.items[:10])
     if isinstance(message, ReplyMessage) and message.status is not None:
-        return "answers that it " + ("was done" if message.status == 0 else "could not be done")
+        return "answers: " + ("done" if message.status == 0 else "failed")
     return f"a message of the type {message.message_type}"
 
 
 def messageOf(type_: str, device: str, values: Values) -> Message:
-    """A message to send.
+    """Make a message to send.
 
     :param type_: TRANSFORM (``matrix``, 4x4), STRING (``text``), COMMAND (``id``, ``name``, ``text``), STATUS
         (``code``, ``name``, ``text``), POINT (``points`` as in DeviceMessage), or a query such as GET_STATUS.
-    :raises WireError: another type, or values that it cannot carry.
+    :raises WireError: the type is unknown, or the message cannot carry the values.
     """
     try:
         if type_ == "TRANSFORM":
@@ -226,14 +226,14 @@ def messageOf(type_: str, device: str, values: Values) -> Message:
         if type_ == "POINT":
             return _pointMessage(device, values["points"])
     except (KeyError, TypeError, ValueError) as error:
-        raise WireError(f"A {type_} cannot be made of {dict(values)}: {error}") from error
+        raise WireError(f"A {type_} message cannot be made from {dict(values)}: {error}") from error
     if re.fullmatch(r"(GET|STT|STP)_[A-Z]{1,8}", type_):
         made = query(type_)
         if isinstance(made, StartTrackingMessage):
             made.resolution = TRACKING_PERIOD
         made.device_name = device
         return made
-    raise WireError(f"There is no message of the type {type_} that could be sent.")
+    raise WireError(f"Messages of type {type_} cannot be sent.")
 
 
 def _pointMessage(device: str, points: list[Values]) -> PointMessage:
