@@ -105,15 +105,15 @@ def test_voxels_lie_with_i_fastest_and_components_together():
     [
         ({"version": 2}, "version 2"),
         ({"components": 0}, "0 components"),
-        ({"scalar": 1}, "number 1"),
-        ({"scalar": 13}, "number 13"),
+        ({"scalar": 1}, "type is 1;"),
+        ({"scalar": 13}, "type is 13"),
         ({"endian": 0}, "byte order"),
         ({"coordinates": 3}, "coordinates"),
         ({"size": (4, 0, 2)}, "no voxels"),
         ({"part": (4, 3, 0)}, "no voxels"),
-        ({"part": (5, 3, 2)}, "beyond"),
-        ({"offset": (0, 0, 65535)}, "beyond"),
-        ({"offset": (1, 0, 0)}, "beyond"),
+        ({"part": (5, 3, 2)}, "exceeds"),
+        ({"offset": (0, 0, 65535)}, "exceeds"),
+        ({"offset": (1, 0, 0)}, "exceeds"),
         ({"t": (float("nan"), 0.0, 0.0)}, "NaN"),
         ({"centre": (0.0, float("inf"), 0.0)}, "infinite"),
         ({"scalar": 5}, "48 bytes"),
@@ -315,4 +315,4 @@ def test_what_is_kept_of_images_in_parts_stays_below_the_limit():
 def test_an_image_in_parts_above_the_limit_is_passed_over():
     problem = refused(part(1, size=(1, 1, 1)), sizeLimit=200)
     assert (problem.code, problem.fatal) == ("too-large", False)
-    assert "240 bytes and the limit is 200" in problem.text
+    assert "240 bytes; the limit is 200" in problem.text

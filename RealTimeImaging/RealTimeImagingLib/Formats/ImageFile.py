@@ -7,21 +7,17 @@ import logging
 import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 
 from ..Model.Errors import FrameError, MissingPackageError, NotAnImageError, RealTimeImagingError
-from ..Model.Frame import Image, Pixels
+from ..Model.Frame import GetBuffer, Image
 
 log = logging.getLogger(__name__)
 
 DEFAULT_LIMIT = 8 << 30
 """Largest image in bytes that is believed; a header that announces more is taken for damage."""
-
-
-GetBuffer = Callable[[int], "Pixels | None"]
-"""Gives memory for so many bytes (uint8) to decode an image into, or None when there is none to spare."""
 
 
 class ImageFile(ABC):

@@ -14,8 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..Model.Errors import NotAnImageError
-from ..Model.Frame import Pixels
-from .ImageFile import GetBuffer
+from ..Model.Frame import GetBuffer, Pixels
 
 
 def statOf(path: str) -> os.stat_result:

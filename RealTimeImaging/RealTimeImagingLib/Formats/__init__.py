@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from ..Model.Errors import NotAnImageError
 from ..Model.Files import Stamp
-from ..Model.Frame import Image
+from ..Model.Frame import GetBuffer, Image
 from .BMP import BMP
 from .DICOM.Reader import DICOM, looksLikeDICOM
-from .ImageFile import DEFAULT_LIMIT, GetBuffer, ImageFile, translateErrors
+from .ImageFile import DEFAULT_LIMIT, ImageFile, translateErrors
 from .MetaImage import MetaImage
 from .NIfTI import NIfTI, NIfTIPair, imageOfPair
 from .NRRD import NRRD

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
@@ -17,6 +17,8 @@ import numpy.typing as npt
 from .Errors import FrameError
 
 Pixels = npt.NDArray[Any]
+GetBuffer = Callable[[int], "Pixels | None"]
+"""Returns memory of this number of bytes (uint8) to read an image into, or None when none is free."""
 Matrix = npt.NDArray[np.float64]
 
 SCALAR_TYPES: tuple[np.dtype[Any], ...] = tuple(

@@ -21,16 +21,16 @@ _Sum = Callable[[Buffer, int], int]
 
 
 def crc64(data: Buffer, before: int = 0) -> int:
-    """The checksum of ``data``, or of what came before and ``data``.
+    """Return the checksum of ``data``, or of earlier bytes followed by ``data``.
 
     :param data: bytes, or a C-contiguous memoryview of bytes.
-    :param before: the checksum of what came before.
+    :param before: checksum of the earlier bytes.
     """
     return _sum()(data, before)
 
 
 def fastChecksum() -> bool:
-    """True where checksums run at gigabytes a second, False where they run in Python at some 20 MB/s."""
+    """Return True for a checksum of gigabytes a second (fastcrc), False for Python code of about 20 MB/s."""
     return _fast() is not None
 
 
@@ -44,7 +44,7 @@ def _fast() -> _Sum | None:
     try:
         from fastcrc.crc64 import ecma_182
 
-        # Old versions know bytes only, and a copy of every image is what is to be avoided.
+        # Old versions accept bytes only, which would copy every image.
         ecma_182(memoryview(b""), 0)
     except (ImportError, TypeError):
         return None
@@ -55,7 +55,7 @@ def _slow() -> _Sum:
     from crcmod import mkCrcFun
 
     update = mkCrcFun(0x142F0E1EBA9EA3693, initCrc=0, rev=False, xorOut=0)
-    # Its compiled form wants bytes; pieces of this size keep the copies small.
+    # Its compiled form requires bytes; pieces of this size keep the copies small.
     piece = 1 << 20
 
     def checksum(data: Buffer, before: int) -> int:
@@ -70,33 +70,33 @@ def _slow() -> _Sum:
 ASCII = 3
 UTF8 = 106
 LONGEST_NAME = 255
-"""Characters of a device's name; file systems have no room for more."""
+"""Longest name of a device in characters: file systems have no room for more."""
 
 
 def decodeText(raw: bytes) -> str:
     """Decode bytes as UTF-8 or, where they are not UTF-8, as Latin-1; never fails.
 
-    The encoding that the sender announces does not count: SlicerOpenIGTLink sends UTF-8 under other numbers. NULs at
-    the end, which programs in C send along, are removed.
+    The announced encoding is ignored: SlicerOpenIGTLink sends UTF-8 under other numbers. NULs at the end, which
+    programs in C send, are removed.
     """
     return decodedText(raw.rstrip(b"\0"))
 
 
 def encodeText(text: str) -> tuple[bytes, int]:
-    """The bytes and the number of their character set: ASCII where that is enough, else UTF-8."""
+    """Return the bytes and the number of their character set: ASCII where possible, else UTF-8."""
     raw = encoded(text)
     return raw, ASCII if raw.isascii() else UTF8
 
 
 def encoded(text: str) -> bytes:
-    """UTF-8, with question marks for the halves of characters that Python's strings may hold."""
+    """Encode as UTF-8, with question marks for lone surrogates."""
     return text.encode("utf-8", "replace")
 
 
 def fixedText(raw: bytes) -> str:
-    """The text of a field of fixed length: up to the first NUL, decoded as by :func:`decodeText`.
+    """Return the text of a field of fixed length: up to the first NUL, decoded as by :func:`decodeText`.
 
-    A sender that cuts a text at the field's end may cut a character of UTF-8: the rest of that character is dropped.
+    A character of UTF-8 that the end of the field cuts is dropped.
     """
     text = raw.split(b"\0", 1)[0]
     if len(text) == len(raw):
@@ -127,26 +127,29 @@ def deviceName(text: str) -> str:
 
 
 def fixedField(text: str, size: int) -> bytes:
-    """The text for a field of ``size`` bytes, cut between two characters where it is too long; not padded."""
+    """Return the text for a field of ``size`` bytes, cut between two characters when it is too long; not padded."""
     raw = encoded(text.split("\0", 1)[0])
     return raw if len(raw) <= size else raw[:size].decode("utf-8", "ignore").encode()
 
 
 def lengthOf(raw: bytes, limit: int, what: str) -> int:
-    """:raises WireError: the text is longer than its length field can say."""
+    """Return the length of a text.
+
+    :raises WireError: the text is longer than its length field can hold.
+    """
     if len(raw) > limit:
-        raise WireError(f"{what} has {len(raw):,} bytes; OpenIGTLink can send {limit:,} at most.")
+        raise WireError(f"{what} has {len(raw):,} bytes; OpenIGTLink can send at most {limit:,}.")
     return len(raw)
 
 
 Array = npt.NDArray[Any]
 
 SCALAR_TYPES: dict[int, str] = {2: "i1", 3: "u1", 4: "i2", 5: "u2", 6: "i4", 7: "u4", 10: "f4", 11: "f8"}
-"""OpenIGTLink's numbers of scalar types (igtlutil/igtl_util.h) to numpy's names of them."""
+"""OpenIGTLink's numbers of scalar types (igtlutil/igtl_util.h) to numpy's names."""
 
 
 class Fields:
-    """Takes one field after the other from the front.
+    """Reader of the fields of a message's content, from the front.
 
     :param content: the bytes of a message's content.
     """
@@ -156,44 +159,47 @@ class Fields:
 
     @property
     def left(self) -> int:
-        """Bytes that were not taken yet."""
+        """Number of bytes that are not read yet."""
         return len(self._content) - self._place
 
     def take(self, nbytes: int) -> bytes:
-        """:raises WireError: there are fewer."""
+        """Return the next ``nbytes`` bytes.
+
+        :raises WireError: the content has fewer.
+        """
         if nbytes > self.left:
             raise WireError(f"it ends {nbytes - self.left:,} bytes too early")
         self._place += nbytes
         return self._content[self._place - nbytes : self._place]
 
     def unpack(self, form: str) -> tuple[Any, ...]:
-        """Values in the form of :mod:`struct`, big-endian.
+        """Return values in a form of :mod:`struct`, big-endian.
 
-        :raises WireError: there are fewer bytes.
+        :raises WireError: the content has too few bytes.
         """
         return struct.unpack(">" + form, self.take(struct.calcsize(">" + form)))
 
     def array(self, dtype: str, count: int) -> Array:
-        """A new array in native byte order.
+        """Return a new array in native byte order.
 
-        :param dtype: as on the wire, such as ">f4".
-        :raises WireError: there are fewer bytes.
+        :param dtype: type on the wire, such as ">f4".
+        :raises WireError: the content has too few bytes.
         """
         wire = np.dtype(dtype)
         raw = self.take(wire.itemsize * count)
         return np.frombuffer(raw, wire).astype(wire.newbyteorder("="))
 
     def text(self, size: int) -> str:
-        """A field of fixed length, up to its NUL.
+        """Return the text of a field of fixed length, up to its NUL.
 
-        :raises WireError: there are fewer bytes.
+        :raises WireError: the content has too few bytes.
         """
         return fixedText(self.take(size))
 
     def names(self, count: int) -> list[str]:
-        """Texts that each end with a NUL, and the byte that makes their length even.
+        """Return texts that each end with a NUL, followed by a byte when their length is odd.
 
-        :raises WireError: there are fewer.
+        :raises WireError: the content has fewer texts.
         """
         parts = self._content[self._place :].split(b"\0", count)
         if len(parts) <= count:
@@ -203,36 +209,39 @@ class Fields:
         return [part.decode("utf-8", "replace") for part in parts[:count]]
 
     def rest(self) -> bytes:
-        """All that is left."""
+        """Return the remaining bytes."""
         return self.take(self.left)
 
     def end(self) -> None:
-        """:raises WireError: something is left."""
+        """Check that all bytes are read.
+
+        :raises WireError: bytes are left.
+        """
         if self.left:
             raise WireError(f"{self.left:,} bytes are left over at its end")
 
 
 def packNames(names: Sequence[str]) -> bytes:
-    """Texts that each end with a NUL, of even length all together: what :meth:`Fields.names` reads."""
+    """Pack texts that each end with a NUL, padded to an even length; :meth:`Fields.names` reads them."""
     raw = b"".join(fixedField(name, 1 << 16) + b"\0" for name in names)
     return raw + b"\0" * (len(raw) % 2)
 
 
 def rows(content: bytes, dtype: np.dtype[Any]) -> Array:
-    """The elements of a message that is a list of records of one form.
+    """Return the records of a message that is a list of records of one form.
 
-    :param dtype: the record, with byte order and without gaps.
-    :raises WireError: the content is no whole number of records.
+    :param dtype: type of a record, with byte order and without gaps.
+    :raises WireError: the content is not a whole number of records.
     """
     if len(content) % dtype.itemsize:
-        raise WireError(f"its {len(content):,} bytes are no whole number of elements of {dtype.itemsize} bytes")
+        raise WireError(f"its {len(content):,} bytes are not a whole number of elements of {dtype.itemsize} bytes")
     return np.frombuffer(content, dtype)
 
 
 def packRows(dtype: np.dtype[Any], records: Sequence[tuple[Any, ...]]) -> bytes:
-    """The bytes of records; text is cut to its field.
+    """Pack records; text is cut to its field.
 
-    :param records: a value for each field of ``dtype``; text for fields of type S.
+    :param records: for each record, a value for each field of ``dtype``; text for fields of type S.
     :raises WireError: a value does not fit its field.
     """
     sizes = [dtype[name].itemsize if dtype[name].kind == "S" else 0 for name in dtype.names or ()]
@@ -247,7 +256,7 @@ def packRows(dtype: np.dtype[Any], records: Sequence[tuple[Any, ...]]) -> bytes:
 
 
 def packed(form: str, *values: Any) -> bytes:
-    """As :func:`struct.pack`, big-endian.
+    """Pack values as :func:`struct.pack` does, big-endian.
 
     :raises WireError: a value does not fit its field.
     """
@@ -258,12 +267,12 @@ def packed(form: str, *values: Any) -> bytes:
 
 
 Message: TypeAlias = MessageBase
-"""Any message: ``message_type``, ``device_name``, ``timestamp`` (seconds since the epoch, 0.0 when none is given),
+"""A message: ``message_type``, ``device_name``, ``timestamp`` (seconds since the epoch, 0.0 for none),
 ``header_version`` (1 or 2), and, for version 2, ``message_id`` and ``metadata`` (text to text)."""
 
 _Made = TypeVar("_Made", bound=Callable[..., Any])
 
-# What codecs that are not of this package raise at bytes or values that they did not expect.
+# Errors that codecs of pyigtl raise for unexpected bytes or values.
 _FAULTS = (
     struct.error,
     ValueError,
@@ -276,19 +285,19 @@ _FAULTS = (
 )
 
 ownCodecs: dict[str, Callable[[], Message]] = {}
-"""The classes of this package, by message type."""
+"""Classes of this package by message type."""
 
 
 class WireMessage(MessageBase):
-    """A message with a codec of this package, in pyigtl's style.
+    """Base class of messages with a codec of this package, in the style of pyigtl.
 
-    :param timestamp: seconds since the epoch (UTC); None is now, 0.0 is none.
-    :param device_name: of more than 20 bytes of UTF-8 the rest is sent with version 2 of the header only.
+    :param timestamp: seconds since the epoch (UTC); None: now; 0.0: no time.
+    :param device_name: name; only version 2 of the header carries more than 20 bytes of UTF-8.
     """
 
     TYPE = ""
     BULK = False
-    """Whether large contents are arrays; otherwise each few bytes become an object."""
+    """True for content that becomes arrays; False for content that becomes many small objects."""
 
     message_type: str
     device_name: str
@@ -303,7 +312,7 @@ class WireMessage(MessageBase):
         self._valid_message = True
 
     def _pack_buffers(self) -> Sequence[Buffer]:
-        """The content in pieces, for messages whose pixels are better not copied."""
+        """Return the content in pieces, so that pixels need not be copied."""
         return [self._pack_content()]
 
     def _pack_content(self) -> bytes:
@@ -314,12 +323,12 @@ class WireMessage(MessageBase):
 
 
 def codec(*types: str) -> Callable[[_Made], _Made]:
-    """Makes a class read and write messages of these types, here and in pyigtl."""
+    """Register a class as codec of these message types, here and in pyigtl."""
 
     def register(made: _Made) -> _Made:
         for name in types:
             ownCodecs[name] = made
-            # IMAGE stays pyigtl's there: it is right, and those who use its connections ask for its attributes.
+            # pyigtl keeps its own IMAGE: it is correct, and users of its connections expect its attributes.
             if name != "IMAGE":
                 message_type_to_class_constructor[name] = made
         return made
@@ -328,11 +337,11 @@ def codec(*types: str) -> Callable[[_Made], _Made]:
 
 
 SMALL_LIMIT = 1 << 24
-"""Most bytes of a message whose content becomes many small objects, which take some ten times as much memory."""
+"""Most bytes of a message whose content becomes many small objects, which take about ten times as much memory."""
 
 
 def limitOf(message: Message, limit: int) -> int:
-    """Most bytes that are read into this message.
+    """Return the most bytes that are read into a message.
 
     :param limit: most bytes of any message.
     """
@@ -340,24 +349,24 @@ def limitOf(message: Message, limit: int) -> int:
 
 
 def unpackContent(message: Message, content: bytes) -> None:
-    """Read a message's content into it.
+    """Read content into a message.
 
-    :raises WireError: the content is none of this type; the code is "no-data" where there is none at all.
+    :raises WireError: the content does not fit the type; the code is "no-data" for an empty content.
     """
     if len(content) > limitOf(message, len(content)):
-        raise WireError(f"it has {len(content):,} bytes and the limit of its type is {SMALL_LIMIT:,}", "too-large")
+        raise WireError(f"it has {len(content):,} bytes; the limit of its type is {SMALL_LIMIT:,}", "too-large")
     try:
         message._unpack_content(content)
     except _FAULTS as error:
         if not content:
-            raise WireError("it is empty: the device has nothing to give", "no-data") from error
+            raise WireError("it is empty: the device has no data", "no-data") from error
         raise error if isinstance(error, WireError) else WireError(str(error)) from error
 
 
 def packContent(message: Message) -> Sequence[Buffer]:
-    """A message's content in pieces.
+    """Pack a message's content in pieces.
 
-    :raises WireError: it has something that its type cannot carry.
+    :raises WireError: the type cannot carry the values of the message.
     """
     try:
         if isinstance(message, WireMessage):

@@ -31,16 +31,15 @@ EXTENDED_HEADER_SIZE = 12
 TYPE_SIZE = 12
 DEVICE_SIZE = 20
 FULL_NAME = "IGTL_DEVICE_NAME"
-"""Key of the metadata with a device name that is longer than the header's field (IGTL_DEVICE_NAME_METADATA_KEY of the
-C++ library)."""
+"""Metadata key for a device name that is too long for the header (IGTL_DEVICE_NAME_METADATA_KEY of the C++ library)."""
 
 OTHER_PROTOCOLS = {
     **dict.fromkeys((b"GE", b"PO", b"HE", b"OP", b"PU"), "a web browser or another HTTP client connected"),
-    b"\x16\x03": "an encrypted connection (TLS) was tried",
+    b"\x16\x03": "a TLS client connected",
     b"HT": "a web server answered",
-    b"SS": "it is an SSH connection",
+    b"SS": "an SSH client or server connected",
 }
-"""The protocol that a peer speaks instead of OpenIGTLink, by its first two bytes."""
+"""Other protocols of a peer, by its first two bytes."""
 
 _HEADER = struct.Struct(f">H{TYPE_SIZE}s{DEVICE_SIZE}sQQQ")
 _EXTENDED = struct.Struct(">HHII")
@@ -49,22 +48,24 @@ _MOST_METADATA = (0xFFFF - 2) // 8
 
 
 def checkVersion(raw: bytes) -> None:
-    """:raises WireError: no message of OpenIGTLink begins with these two bytes. 3 is let through: headers of protocols
-    to come begin as those of today, so that they can be passed over."""
+    """Check the first two bytes. Version 3 passes: a future header begins like this one, so that it can be skipped.
+
+    :raises WireError: no OpenIGTLink message begins with these bytes.
+    """
     version = int.from_bytes(raw[:2], "big")
     if not 1 <= version <= 3:
         raise WireError(f"its header has the version {version}")
 
 
 class Header(NamedTuple):
-    """The 58 bytes before a message's body.
+    """Header of a message: the 58 bytes before its body.
 
-    :param version: of the header: 1 (protocols 1 and 2) or 2 (protocol 3, with extended header and metadata).
-    :param messageType: such as IMAGE, at most 12 printable ASCII signs.
-    :param device: the device's name, at most 20 bytes of UTF-8.
-    :param timestamp: seconds since the epoch (UTC), 0.0 when none is given.
-    :param bodySize: bytes that follow the header.
-    :param checksum: CRC-64 over them.
+    :param version: version of the header: 1 (protocols 1 and 2) or 2 (protocol 3, with extended header and metadata).
+    :param messageType: type such as IMAGE, at most 12 printable ASCII characters.
+    :param device: name of the device, at most 20 bytes of UTF-8.
+    :param timestamp: seconds since the epoch (UTC), 0.0 for none.
+    :param bodySize: bytes of the body.
+    :param checksum: CRC-64 of the body.
     """
 
     version: int
@@ -76,15 +77,21 @@ class Header(NamedTuple):
 
     @classmethod
     def unpack(cls, raw: bytes) -> Header:
-        """:raises WireError: these 58 bytes are no header of OpenIGTLink; the message says why."""
+        """Read a header.
+
+        :raises WireError: the 58 bytes are not a header of OpenIGTLink.
+        """
         checkVersion(raw)
         version, rawType, rawDevice, stamp, bodySize, checksum = _HEADER.unpack(raw)
         return cls(version, _typeIn(rawType), _deviceIn(rawDevice), seconds(stamp), bodySize, checksum)
 
     def pack(self) -> bytes:
-        """:raises WireError: the type's name is too long, or the time is none that OpenIGTLink can say."""
+        """Pack the header.
+
+        :raises WireError: the name of the type is too long, or OpenIGTLink cannot carry the time.
+        """
         rawType = encoded(self.messageType)
-        lengthOf(rawType, TYPE_SIZE, f"The name of the type {self.messageType}")
+        lengthOf(rawType, TYPE_SIZE, f"The message type {self.messageType}")
         rawDevice = fixedField(self.device, DEVICE_SIZE)
         stamp = wireTime(self.timestamp)
         return _HEADER.pack(self.version, rawType, rawDevice, stamp, self.bodySize, self.checksum)
@@ -94,7 +101,7 @@ class Header(NamedTuple):
 def _typeIn(raw: bytes) -> str:
     name = raw.split(b"\0", 1)[0]
     if not name.strip() or not _PRINTABLE.issuperset(name):
-        raise WireError(f"the name of its type is {name!r}")
+        raise WireError(f"its message type is {name!r}")
     return name.decode("ascii").rstrip()
 
 
@@ -104,45 +111,45 @@ def _deviceIn(raw: bytes) -> str:
 
 
 def takeFullName(device: str, metadata: dict[str, str]) -> str:
-    """The device's name: from the metadata, which lose it, otherwise from the header.
+    """Return the device's name: from the metadata, where it is removed, otherwise from the header.
 
-    :param device: the header's name, at most 20 bytes.
+    :param device: name in the header, at most 20 bytes.
     """
     return deviceName(metadata.pop(FULL_NAME, "")) or device
 
 
 def deviceOnWire(name: str) -> str:
-    """The name as the other side will have it: at most 20 bytes of UTF-8, cut between two characters."""
+    """Return the name that the peer receives: at most 20 bytes of UTF-8, cut between two characters."""
     return fixedField(name, DEVICE_SIZE).decode()
 
 
 def seconds(stamp: int) -> float:
-    """Seconds since the epoch of a 64-bit timestamp, whose upper half are seconds (OpenIGTLink v3, "Time Stamp").
+    """Return seconds since the epoch of a 64-bit timestamp; its upper half is seconds (OpenIGTLink v3, "Time Stamp").
 
-    The nearest float64: a quarter of a microsecond for dates of this century.
+    The result is the nearest float64: exact to 0.25 us for dates of this century.
     """
     return stamp / 2**32
 
 
 def wireTime(time: float) -> int:
-    """The 64-bit timestamp; ``seconds(wireTime(time))`` is ``time`` for every time of this century.
+    """Return the 64-bit timestamp; ``seconds(wireTime(time))`` is ``time`` for every time of this century.
 
-    :raises WireError: not a time between 1970 and 2106.
+    :raises WireError: the time is not between 1970 and 2106.
     """
     stamp = round(time * 2**32) if math.isfinite(time) else -1
     if not 0 <= stamp < 2**64:
-        raise WireError(f"OpenIGTLink knows times from 1970 to 2106 only, not {time} seconds since 1970.")
+        raise WireError(f"OpenIGTLink carries times from 1970 to 2106 only, not {time} seconds since 1970.")
     return stamp
 
 
 @dataclass(frozen=True)
 class ExtendedHeader:
-    """The beginning of the body where the header's version is 2.
+    """Extended header: the beginning of the body for version 2 of the header.
 
-    :param size: bytes up to the content; 12, or more in versions to come.
-    :param metadataHeaderSize: bytes of the metadata's table, behind the content.
-    :param metadataSize: bytes of the metadata's texts, behind the table.
-    :param messageID: number that the sender gave the message, 0 when none.
+    :param size: bytes up to the content; 12, or more in future versions.
+    :param metadataHeaderSize: bytes of the metadata's table, after the content.
+    :param metadataSize: bytes of the metadata's texts, after the table.
+    :param messageID: number from the sender, 0 for none.
     """
 
     size: int
@@ -152,10 +159,10 @@ class ExtendedHeader:
 
     @classmethod
     def unpack(cls, raw: bytes, header: Header) -> ExtendedHeader:
-        """All zeros for version 1 and for an empty body, which have none.
+        """Read the extended header; all zeros for version 1 and for an empty body.
 
-        :param raw: the body's first 12 bytes.
-        :raises WireError: they are fewer, or the sizes in them do not go into the body.
+        :param raw: first 12 bytes of the body.
+        :raises WireError: fewer bytes, or sizes that exceed the body.
         """
         if header.version < 2 or not header.bodySize:
             return NO_EXTENDED_HEADER
@@ -163,28 +170,28 @@ class ExtendedHeader:
             raise WireError(f"its body of {header.bodySize} bytes has no room for the extended header of version 2")
         made = cls(*_EXTENDED.unpack(raw[:EXTENDED_HEADER_SIZE]))
         if made.size < EXTENDED_HEADER_SIZE:
-            raise WireError(f"its extended header is said to have {made.size} bytes; it has 12 or more")
+            raise WireError(f"its extended header declares {made.size} bytes; at least 12 are required")
         if made.size + made.trailer > header.bodySize:
             raise WireError(
-                f"its extended header and metadata are said to have {made.size + made.trailer:,} bytes, "
-                f"and its whole body {header.bodySize:,}"
+                f"its extended header and metadata declare {made.size + made.trailer:,} bytes, "
+                f"its body only {header.bodySize:,}"
             )
         return made
 
     @property
     def trailer(self) -> int:
-        """Bytes of the metadata, behind the content."""
+        """Bytes of the metadata, after the content."""
         return self.metadataHeaderSize + self.metadataSize
 
     def pack(self) -> bytes:
-        """The 12 bytes."""
+        """Pack the 12 bytes."""
         return packed("HHII", self.size, self.metadataHeaderSize, self.metadataSize, self.messageID)
 
     def metadata(self, raw: bytes) -> dict[str, str]:
-        """The texts of the metadata.
+        """Return the texts of the metadata by key.
 
-        :param raw: the bytes behind the content.
-        :raises WireError: the table does not agree with the sizes.
+        :param raw: bytes after the content.
+        :raises WireError: the table contradicts the sizes.
         """
         if not raw:
             return {}
@@ -203,32 +210,32 @@ NO_EXTENDED_HEADER = ExtendedHeader(0, 0, 0, 0)
 
 
 def packMetadata(metadata: Mapping[str, str]) -> tuple[bytes, bytes]:
-    """The metadata's table and its texts, in the mapping's order.
+    """Pack the table and the texts of metadata, in the mapping's order.
 
     :raises WireError: too many entries, or a key that is too long.
     """
     if len(metadata) > _MOST_METADATA:
-        raise WireError(f"A message carries {_MOST_METADATA:,} metadata at most, not {len(metadata):,}.")
+        raise WireError(f"A message carries at most {_MOST_METADATA:,} metadata entries, not {len(metadata):,}.")
     table, texts = [packed("H", len(metadata))], []
     for key, value in metadata.items():
         rawKey, (rawValue, encoding) = encoded(key), encodeText(value)
-        length = lengthOf(rawKey, 0xFFFF, "A key of the metadata")
+        length = lengthOf(rawKey, 0xFFFF, "A metadata key")
         table.append(packed("HHI", length, encoding, len(rawValue)))
         texts += [rawKey, rawValue]
     return b"".join(table), b"".join(texts)
 
 
 def packBuffers(message: Message, *, version: int | None = None) -> list[Buffer]:
-    """A message in pieces to be sent one after the other, the pixels of an image being those of the image itself.
+    """Pack a message in pieces to be sent in order; the pixels of an image are not copied.
 
-    :param message: any of this package or of pyigtl.
-    :param version: of the header, None for the message's own. 1 is understood by everybody; 2 (protocol 3) carries
-        ``metadata``, ``message_id`` and device names of more than 20 bytes, which are left out of 1.
-    :raises WireError: the message has something that OpenIGTLink cannot carry; the text says what.
+    :param message: message of this package or of pyigtl.
+    :param version: version of the header; None: the message's own. All programs read version 1. Only version 2
+        (protocol 3) carries ``metadata``, ``message_id`` and device names of more than 20 bytes.
+    :raises WireError: OpenIGTLink cannot carry the message; the text says why.
     """
     version = message.header_version if version is None else version
     if version not in (1, 2):
-        raise WireError(f"There is no version {version} of OpenIGTLink's header; there are 1 and 2.")
+        raise WireError(f"OpenIGTLink has header versions 1 and 2, not {version}.")
     content = packContent(message)
     before, after = b"", b""
     if version == 2:
@@ -250,5 +257,5 @@ def packBuffers(message: Message, *, version: int | None = None) -> list[Buffer]
 
 
 def pack(message: Message, *, version: int | None = None) -> bytes:
-    """As :func:`packBuffers`, in one piece."""
+    """Pack a message in one piece."""
     return b"".join(packBuffers(message, version=version))

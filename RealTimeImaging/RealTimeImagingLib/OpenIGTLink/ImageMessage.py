@@ -28,16 +28,16 @@ Triple = tuple[int, int, int]
 
 @dataclass(frozen=True, eq=False)
 class ImageHeader:
-    """The 72 bytes before the pixels.
+    """Image header: the 72 bytes before the pixels.
 
-    :param components: per voxel, 1 to 255.
-    :param dtype: of the pixels, in native byte order.
-    :param endian: "little" or "big": their byte order on the wire.
-    :param coordinates: "RAS" or "LPS", in which the matrix is on the wire.
+    :param components: components of a voxel, 1 to 255.
+    :param dtype: type of the pixels, in native byte order.
+    :param endian: "little" or "big": byte order of the pixels on the wire.
+    :param coordinates: "RAS" or "LPS": coordinates of the matrix on the wire.
     :param size: voxels of the whole image along i, j, k.
     :param ijkToRAS: 4x4 float64, voxel index (i, j, k) of the whole image to millimetres in RAS.
-    :param offset: index (i, j, k) of the first voxel that is sent.
-    :param partSize: voxels that are sent along i, j, k.
+    :param offset: index (i, j, k) of the first voxel of the part.
+    :param partSize: voxels of the part along i, j, k.
     """
 
     components: int
@@ -52,37 +52,40 @@ class ImageHeader:
     @staticmethod
     @lru_cache(maxsize=32)
     def unpack(raw: bytes) -> ImageHeader:
-        """The images of a stream mostly have the same: it is read once.
+        """Read a header; cached, because the images of a stream mostly have the same header.
 
         :raises WireError: no image can have this header.
         """
         version, components, scalar, endian, coordinates, *rest = _HEADER.unpack(raw)
         size, matrix, offset, partSize = tuple(rest[:3]), rest[3:15], tuple(rest[15:18]), tuple(rest[18:])
         if version != 1:
-            raise WireError(f"its image header has the version {version}; 1 is known")
+            raise WireError(f"its image header has version {version}; expected 1")
         if components < 1:
             raise WireError("its voxels have 0 components")
         if scalar not in SCALAR_TYPES:
-            raise WireError(f"its scalar type has the number {scalar}; 2 to 7, 10 and 11 are known")
+            raise WireError(f"its scalar type is {scalar}; expected 2 to 7, 10 or 11")
         if endian not in _ENDIANS:
-            raise WireError(f"its byte order has the number {endian}; 1 (big) and 2 (little) are known")
+            raise WireError(f"its byte order is {endian}; expected 1 (big) or 2 (little)")
         if coordinates not in _COORDINATES:
-            raise WireError(f"its coordinates have the number {coordinates}; 1 (RAS) and 2 (LPS) are known")
+            raise WireError(f"its coordinates are {coordinates}; expected 1 (RAS) or 2 (LPS)")
         if 0 in size or 0 in partSize:
-            raise WireError(f"it has no voxels: size {size}, of which {partSize} are sent")
+            raise WireError(f"it has no voxels: image {size}, part {partSize}")
         if any(first + count > whole for first, count, whole in zip(offset, partSize, size, strict=True)):
-            raise WireError(f"its part of {partSize} voxels at {offset} goes beyond the image's size {size}")
+            raise WireError(f"its part of {partSize} voxels at {offset} exceeds the image size {size}")
         if not all(map(math.isfinite, matrix)):
-            raise WireError("its matrix has numbers that are none (NaN or infinite)")
+            raise WireError("its matrix has values that are NaN or infinite")
         dtype, named = np.dtype(SCALAR_TYPES[scalar]), _COORDINATES[coordinates]
         ijkToRAS = _toRAS(matrix, size, named)
         return ImageHeader(components, dtype, _ENDIANS[endian], named, size, ijkToRAS, offset, partSize)
 
     def pack(self) -> bytes:
-        """:raises WireError: a number does not fit."""
+        """Pack the header.
+
+        :raises WireError: a value does not fit its field.
+        """
         scalar = next((number for number, name in SCALAR_TYPES.items() if np.dtype(name) == self.dtype), None)
         if scalar is None:
-            raise WireError(f"OpenIGTLink has no pixels of type {self.dtype}")
+            raise WireError(f"OpenIGTLink cannot carry pixels of type {self.dtype}")
         if not 1 <= self.components <= 255 or not all(1 <= count <= 0xFFFF for count in self.size):
             raise WireError(f"an image of {self.size} voxels with {self.components} components is too large, or empty")
         return _HEADER.pack(
@@ -99,28 +102,28 @@ class ImageHeader:
 
     @cached_property
     def wire(self) -> np.dtype[Any]:
-        """The pixels' type in the byte order of the wire."""
+        """Type of the pixels in the byte order of the wire."""
         wire: np.dtype[Any] = np.dtype((">" if self.endian == "big" else "<") + self.dtype.str[1:])
         return wire
 
     @property
     def whole(self) -> bool:
-        """True when all voxels are sent."""
+        """True when the part is the whole image."""
         return self.partSize == self.size
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
-        """Of the whole image: (k, j, i) or (k, j, i, components)."""
+        """Shape of the whole image: (k, j, i) or (k, j, i, components)."""
         return self._shape(self.size)
 
     @cached_property
     def partShape(self) -> tuple[int, ...]:
-        """Of what is sent, as :attr:`shape`."""
+        """Shape of the part: (k, j, i) or (k, j, i, components)."""
         return self._shape(self.partSize)
 
     @property
     def part(self) -> tuple[slice, ...]:
-        """Where in the whole image lies what is sent."""
+        """Slices of the part in the whole image."""
         return tuple(
             slice(first, first + count) for first, count in zip(self.offset[::-1], self.partSize[::-1], strict=True)
         )
@@ -132,21 +135,24 @@ class ImageHeader:
 
     @cached_property
     def partBytes(self) -> int:
-        """Bytes of what is sent."""
+        """Bytes of the part."""
         return math.prod(self.partShape) * self.dtype.itemsize
 
     def check(self, nbytes: int) -> None:
-        """:raises WireError: ``nbytes`` are not those of the pixels that the header announces."""
+        """Check the number of bytes after the header.
+
+        :raises WireError: the header declares another number of bytes.
+        """
         if nbytes != self.partBytes:
             raise WireError(
-                f"its header announces {self.partSize} voxels of {self.components} x {self.dtype} "
-                f"({self.partBytes:,} bytes), and {nbytes:,} bytes of pixels come with it"
+                f"its header declares {self.partSize} voxels of {self.components} x {self.dtype} "
+                f"({self.partBytes:,} bytes), but {nbytes:,} bytes of pixels received"
             )
 
     def pixels(self, memory: Pixels) -> Pixels:
-        """The pixels sent, in native byte order, in the memory that they lie in; swapped there when they must be.
+        """Return the pixels of the part in native byte order, without a copy; big-endian pixels are swapped in place.
 
-        :param memory: uint8, at least :attr:`partBytes` of it.
+        :param memory: uint8, at least :attr:`partBytes` bytes.
         """
         array: Pixels = memory[: self.partBytes].view(self.wire).reshape(self.partShape)
         return array if self.wire.isnative else array.byteswap(inplace=True).view(self.dtype)
@@ -156,7 +162,7 @@ class ImageHeader:
 
 
 def _toRAS(matrix: Sequence[float], size: Triple, coordinates: str) -> Matrix:
-    """On the wire: the columns t, s and n, of the length of the spacing, and the position of the image's centre."""
+    """Convert a matrix from the wire: columns t, s and n with the length of the spacing, and the image's centre."""
     made = np.eye(4)
     made[:3] = np.reshape(matrix, (4, 3)).transpose()
     made[:3, 3] -= made[:3, :3] @ _centre(size)
@@ -169,7 +175,7 @@ def _fromRAS(ijkToRAS: Matrix, size: Triple, coordinates: str) -> list[float]:
     with np.errstate(over="ignore"):
         values = made[:3].transpose().astype(np.float32)
     if not np.isfinite(values).all():
-        raise WireError("its matrix has numbers that are none (NaN or infinite), or too large for float32")
+        raise WireError("its matrix has values that are NaN, infinite, or too large for float32")
     return [float(value) for value in values.ravel()]
 
 
@@ -179,19 +185,19 @@ def _centre(size: Triple) -> Matrix:
 
 @codec("IMAGE")
 class ImageMessage(WireMessage):
-    """An image.
+    """An image message.
 
-    When it was received, ``pixels`` is always the whole image; of one that comes in parts, as far as it is known, with
-    zeros where nothing came yet. ``offset`` and ``size`` say which part this message brought. ``ijkToRAS`` is RAS,
-    whatever ``coordinates`` says of the wire.
+    After reception, ``pixels`` is the whole image. Of an image in parts it holds the parts received so far, and zeros
+    elsewhere. ``offset`` and ``size`` describe the part of this message. ``ijkToRAS`` is RAS, whatever the coordinates
+    on the wire are.
 
     :param pixels: (k, j, i), or (k, j, i, components) with 2 to 255 components; one of u1 i1 u2 i2 u4 i4 f4 f8. Sent
-        without a copy when it is C-contiguous and has the byte order of ``endian``.
-    :param ijkToRAS: 4x4, voxel index (i, j, k) to millimetres in RAS; sent as float32. None is the identity.
-    :param coordinates: "RAS" or "LPS": how the matrix is written on the wire.
+        without a copy when C-contiguous and in the byte order of ``endian``.
+    :param ijkToRAS: 4x4, voxel index (i, j, k) to millimetres in RAS; sent as float32. None: the identity.
+    :param coordinates: "RAS" or "LPS": coordinates of the matrix on the wire.
     :param endian: "little" or "big": byte order of the pixels on the wire.
     :param offset: index (i, j, k) of the first voxel to send.
-    :param size: voxels (i, j, k) to send, None for all from ``offset`` on.
+    :param size: voxels (i, j, k) to send; None: all from ``offset`` on.
     """
 
     TYPE = "IMAGE"
@@ -215,7 +221,7 @@ class ImageMessage(WireMessage):
         self.coordinates, self.endian, self.offset, self.size = coordinates, endian, offset, size
 
     def take(self, header: ImageHeader, pixels: Pixels) -> None:
-        """Be the image that was received.
+        """Set the fields from a received image.
 
         :param pixels: the whole image.
         """
@@ -224,7 +230,7 @@ class ImageMessage(WireMessage):
 
     def _pack_buffers(self) -> Sequence[Buffer]:
         if self.pixels.ndim not in (3, 4) or np.shape(self.ijkToRAS) != (4, 4):
-            raise WireError(f"pixels of the shape {self.pixels.shape} with a matrix of {np.shape(self.ijkToRAS)}")
+            raise WireError(f"pixels of shape {self.pixels.shape} with a matrix of shape {np.shape(self.ijkToRAS)}")
         if self.coordinates not in _COORDINATES.values() or self.endian not in _ENDIANS.values():
             raise WireError(f"coordinates {self.coordinates} and byte order {self.endian}")
         shape = self.pixels.shape
@@ -241,7 +247,7 @@ class ImageMessage(WireMessage):
             part,
         )
         head = header.pack()
-        ImageHeader.unpack(head)  # refuses a part that goes beyond the image
+        ImageHeader.unpack(head)  # raises for a part that exceeds the image
         pixels = np.ascontiguousarray(self.pixels[header.part], header.wire)
         return [head, pixels.reshape(-1).view(np.uint8).data]
 
@@ -249,27 +255,29 @@ class ImageMessage(WireMessage):
         return b"".join(self._pack_buffers())
 
     def _unpack_content(self, content: bytes) -> None:
-        """Of an image within another message; connections read theirs in place.
+        """Read an image inside another message; connections read images in place.
 
-        :raises WireError: it is none, or a part of one.
+        :raises WireError: the content is not an image, or only a part.
         """
         if len(content) < IMAGE_HEADER_SIZE:
-            raise WireError(f"an image has a header of {IMAGE_HEADER_SIZE} bytes, and this content {len(content)}")
+            raise WireError(
+                f"an image has a header of {IMAGE_HEADER_SIZE} bytes, but this content has {len(content)} bytes"
+            )
         header = ImageHeader.unpack(content[:IMAGE_HEADER_SIZE])
         header.check(len(content) - IMAGE_HEADER_SIZE)
         if not header.whole:
-            raise WireError("a part of an image within another message cannot be put together")
+            raise WireError("parts of images inside another message are not supported")
         self.take(header, header.pixels(np.frombuffer(content, np.uint8)[IMAGE_HEADER_SIZE:].copy()))
 
 
 MOST_DEVICES = 256
 SMALL = 1 << 16
-"""Most bytes of an image that is returned after every part, whatever the part's size."""
+"""Largest image in bytes that is returned after each part."""
 SHARE = 4
-"""A larger image is returned each time that parts with one SHARE-th of its bytes arrived. So a few bytes never cost
-much more than themselves: a part of one voxel can announce an image of gigabytes."""
+"""A larger image is returned whenever parts with 1/SHARE of its bytes have arrived. A part of one voxel can declare an
+image of gigabytes: this keeps the cost in proportion to the received bytes."""
 _OVERHEAD = 1024
-"""Bytes of memory that a waiting part takes beside its pixels."""
+"""Memory of a waiting part beside its pixels, in bytes."""
 
 
 @dataclass(eq=False)
@@ -279,25 +287,25 @@ class _Partial:
     pixels: Pixels | None = None
     """The whole image; None while too little of it has arrived."""
     waiting: dict[tuple[Triple, Triple], tuple[tuple[slice, ...], Pixels]] = field(default_factory=dict)
-    """Parts that are not laid into the whole image yet, by offset and size."""
-    came: int = 0
+    """Parts that are not copied into the whole image yet, by offset and size."""
+    received: int = 0
     """Bytes of parts since the whole image was returned."""
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its memory."""
+        """Bytes of memory."""
         whole = 0 if self.pixels is None else self.pixels.nbytes
         return whole + sum(part.nbytes + _OVERHEAD for _, part in self.waiting.values())
 
 
 class PartialImages:
-    """Keeps what was sent of the images of devices that send parts.
+    """Images of devices that send parts.
 
-    A device is known to send parts once it did. A whole image is kept as well, so that the parts after it change it:
-    always from such a device, else only the first of a device, because the copy takes time. Of a device that sends two
-    whole images in a row before its first part, the parts lie on zeros.
+    Parts change the whole image that precedes them. A copy takes time, so whole images are kept only for a device that
+    has sent parts, and the first image of each device. When a device sends two whole images before its first part, the
+    parts start on zeros.
 
-    :param account: the memory that this takes; the device that was silent longest is forgotten first.
+    :param account: memory account; the device that was silent longest is forgotten first.
     """
 
     def __init__(self, account: Account) -> None:
@@ -305,23 +313,23 @@ class PartialImages:
         self._kept: dict[str, _Partial | None] = {}
         self._inParts: set[str] = set()
         self._last: str | None = None
-        """The device of the image before, when that was whole and is not kept."""
+        """Device of the last image, when that was whole and is not kept."""
 
     def put(self, device: str, header: ImageHeader, part: Pixels) -> Pixels | None:
-        """Lay a part into the device's image; what was never sent is zero.
+        """Copy a part into the device's image; voxels without a part are zero. Another size or type starts a new image.
 
-        :param part: its memory must not be used again.
-        :returns: the whole image, which the next part will change; None while the parts since the last one have less
-            than one SHARE-th of its bytes. An image of another size or type starts anew.
-        :raises WireError: there is no memory for it.
+        :param part: pixels; the caller must not use their memory again.
+        :returns: the whole image, which the next part will change; None while the parts since the last return have less
+            than 1/SHARE of its bytes.
+        :raises WireError: the memory is used up.
         """
         image = self._kept.pop(device, None)
         if image is None or image.shape != header.shape or image.dtype != part.dtype:
             image = _Partial(header.shape, part.dtype)
-        image.came += part.nbytes
+        image.received += part.nbytes
         self._last = None
         self._inParts.add(device)
-        due = header.nbytes <= max(SMALL, SHARE * image.came)
+        due = header.nbytes <= max(SMALL, SHARE * image.received)
         if image.pixels is None and not due:
             image.waiting[header.offset, header.partSize] = (header.part, part)
             self._keep(device, image)
@@ -336,11 +344,11 @@ class PartialImages:
         self._keep(device, image)
         if not due:
             return None
-        image.came = 0
+        image.received = 0
         return image.pixels
 
     def whole(self, device: str, pixels: Pixels) -> None:
-        """Note that a whole image came."""
+        """Note a whole image."""
         if device == self._last:
             return
         kept = device not in self._kept or device in self._inParts
@@ -352,7 +360,7 @@ class PartialImages:
                 self._makeRoom(pixels.nbytes)
                 image = _Partial(pixels.shape, pixels.dtype, pixels.copy())
             except (WireError, MemoryError):
-                pass  # parts that follow lie on zeros
+                pass  # the following parts start on zeros
         self._keep(device, image)
 
     def clear(self) -> None:
@@ -369,9 +377,9 @@ class PartialImages:
         self._makeRoom(0)
 
     def _makeRoom(self, nbytes: int) -> None:
-        """Forget images until there is room for ``nbytes`` bytes more.
+        """Forget images until ``nbytes`` more bytes fit.
 
-        :raises WireError: there is no room although all images are forgotten.
+        :raises WireError: they do not fit although all images are forgotten.
         """
         while True:
             kept = sum(one.nbytes for one in self._kept.values() if one is not None)

@@ -1,4 +1,4 @@
-"""IMGMETA, LBMETA and VIDEOMETA: lists of the images, labels and videos that a device has.
+"""IMGMETA, LBMETA and VIDEOMETA: lists of the images, labels and videos of a device.
 
 OpenIGTLink v3, "ImageMeta Message", "LabelMeta Message", "VIDEOMeta Message"; igtlutil/igtl_imgmeta.h, igtl_lbmeta.h,
 igtl_videometa.h. Texts are cut to their fields: 20 bytes for names of devices (64 of videos), 32 for the modality, 64
@@ -24,10 +24,10 @@ RGBA = tuple[int, int, int, int]
 class ImageMeta:
     """An image.
 
-    :param deviceName: with which GET_IMAGE and GET_COLORT ask for it.
-    :param time: of its acquisition, seconds since the epoch (UTC), 0.0 when none is given.
+    :param deviceName: device name for GET_IMAGE and GET_COLORT.
+    :param time: time of the acquisition, seconds since the epoch (UTC), 0.0 for none.
     :param size: voxels along i, j, k.
-    :param scalarType: OpenIGTLink's number of it, as in IMAGE.
+    :param scalarType: OpenIGTLink's number, as in IMAGE.
     """
 
     name: str = ""
@@ -44,11 +44,11 @@ class ImageMeta:
 class LabelMeta:
     """A label in an image.
 
-    :param deviceName: with which GET_IMAGE asks for it.
-    :param label: its value, 0 for none.
+    :param deviceName: device name for GET_IMAGE.
+    :param label: value of the label, 0 for none.
     :param rgba: 0 to 255 each, all 0 for none.
-    :param size: voxels of its box along i, j, k.
-    :param owner: device name of the image that it belongs to, may be empty.
+    :param size: voxels of the bounding box along i, j, k.
+    :param owner: device name of the image with the label; may be empty.
     """
 
     name: str = ""
@@ -63,12 +63,12 @@ class LabelMeta:
 class VideoMeta:
     """A video.
 
-    :param zoomLevel: of the camera.
-    :param focalLength: millimetres.
+    :param zoomLevel: zoom of the camera.
+    :param focalLength: focal length, millimetres.
     :param size: pixels along i, j, k.
-    :param matrix: as on the wire, in its coordinates: the vectors t, s, n of the length of the spacing, and the
-        position of the centre, x, y, z each; millimetres.
-    :param scalarType: OpenIGTLink's number of it, as in IMAGE.
+    :param matrix: matrix as on the wire: vectors t, s, n with the length of the spacing, and the centre; x, y, z each;
+        millimetres.
+    :param scalarType: OpenIGTLink's number, as in IMAGE.
     """
 
     name: str = ""
@@ -83,9 +83,9 @@ class VideoMeta:
 
 
 class _ListMessage(WireMessage):
-    """A list of elements of one form.
+    """Base class of list messages.
 
-    :param items: what is in it.
+    :param items: elements of the list.
     """
 
     FORM: ClassVar[np.dtype[Any]]
@@ -125,7 +125,7 @@ class _ListMessage(WireMessage):
 
 @codec("IMGMETA")
 class ImageMetaMessage(_ListMessage):
-    """The images of a device: ``items`` are :class:`ImageMeta`."""
+    """Images of a device; ``items`` are :class:`ImageMeta`."""
 
     TYPE = "IMGMETA"
     ITEM = ImageMeta
@@ -146,7 +146,7 @@ class ImageMetaMessage(_ListMessage):
 
 @codec("LBMETA")
 class LabelMetaMessage(_ListMessage):
-    """The labels of a device: ``items`` are :class:`LabelMeta`."""
+    """Labels of a device; ``items`` are :class:`LabelMeta`."""
 
     TYPE = "LBMETA"
     ITEM = LabelMeta
@@ -165,7 +165,7 @@ class LabelMetaMessage(_ListMessage):
 
 @codec("VIDEOMETA")
 class VideoMetaMessage(_ListMessage):
-    """The videos of a device: ``items`` are :class:`VideoMeta`."""
+    """Videos of a device; ``items`` are :class:`VideoMeta`."""
 
     TYPE = "VIDEOMETA"
     ITEM = VideoMeta

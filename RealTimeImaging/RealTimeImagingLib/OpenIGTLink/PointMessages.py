@@ -46,11 +46,11 @@ class PointMessage(PyigtlPointMessage):
     """Points. Arguments and attributes are pyigtl's: lists of the same length, or one value for all.
 
     :param positions: N x 3, or one x, y, z.
-    :param names: at most 64 bytes each.
+    :param names: names, at most 64 bytes each.
     :param rgba_colors: N x 4, 0 to 255.
-    :param diameters: millimetres, 0 allowed.
-    :param groups: such as "Fiducial", at most 32 bytes each.
-    :param owners: device name of the image that each lies in, may be empty.
+    :param diameters: diameters in millimetres, 0 allowed.
+    :param groups: groups such as "Fiducial", at most 32 bytes each.
+    :param owners: device name of the image of each point; may be empty.
     """
 
     def _pack_content(self) -> bytes:
@@ -80,16 +80,16 @@ class PointMessage(PyigtlPointMessage):
 
 @dataclass
 class Trajectory:
-    """A way to a target.
+    """A trajectory to a target.
 
-    :param name: at most 64 bytes.
-    :param group: such as "Trajectory", at most 32 bytes.
-    :param type: 1 with an entry only, 2 with a target only, 3 with both.
+    :param name: name, at most 64 bytes.
+    :param group: group such as "Trajectory", at most 32 bytes.
+    :param type: 1: entry only; 2: target only; 3: both.
     :param rgba: 0 to 255 each.
     :param entry: x, y, z.
     :param target: x, y, z.
-    :param diameter: millimetres, 0 allowed.
-    :param owner: device name of the image that it lies in, may be empty.
+    :param diameter: diameter in millimetres, 0 allowed.
+    :param owner: device name of the image of the trajectory; may be empty.
     """
 
     name: str = ""
@@ -143,7 +143,7 @@ def _texts(values: str | Sequence[str] | None, count: int) -> list[str]:
     if values is None or isinstance(values, str) or not len(values):
         return [values if isinstance(values, str) else ""] * count
     if len(values) != count:
-        raise WireError(f"there are {count} points and {len(values)} texts for them")
+        raise WireError(f"{count} points have {len(values)} texts")
     return list(values)
 
 
@@ -155,16 +155,16 @@ _FIXED_COMPONENTS = {1: 3, 2: 3, 3: 9, 4: 4, 5: 3}
 _SCALARS = 0x00
 
 MOST_ATTRIBUTES = 4096
-"""More are not believed."""
+"""Most attributes that are read."""
 
 
 @dataclass
 class PolyDataAttribute:
     """Values at points or cells.
 
-    :param name: at most 255 bytes.
-    :param type: 0 scalars, 1 vectors, 2 normals, 3 tensors, 4 RGBA (0 to 1), 5 texture coordinates; 16 more for those
-        of cells.
+    :param name: name, at most 255 bytes.
+    :param type: 0 scalars, 1 vectors, 2 normals, 3 tensors, 4 RGBA (0 to 1), 5 texture coordinates; plus 16 for
+        values of cells.
     :param values: float32 (n, components); 3 for vectors, normals and texture coordinates, 9 for tensors, 4 for RGBA.
     """
 
@@ -179,10 +179,10 @@ def _none() -> Array:
 
 @codec("POLYDATA")
 class PolyDataMessage(WireMessage):
-    """Points and what they make; names and forms are pyigtl's.
+    """Points and the cells that they form; names and forms are pyigtl's.
 
-    The four lists of cells are flat: the number of points of a cell, then their indices, then the next cell. In what
-    was received all indices are those of points and the lists are whole.
+    The four lists of cells are flat: the number of points of a cell, then their indices, then the next cell. Received
+    lists are complete, and all their indices are valid.
 
     :param points: float32 (n, 3), millimetres in the coordinates of the wire.
     :param vertices: uint32.
@@ -225,7 +225,9 @@ class PolyDataMessage(WireMessage):
         values = [np.asarray(attribute.values, ">f4") for attribute in self.attributes]
         for attribute, sent in zip(self.attributes, values, strict=True):
             if sent.ndim != 2 or sent.shape[1] != _componentsOf(attribute.type, sent.shape[1]):
-                raise WireError(f"the values of {attribute.name} are {sent.shape}, which does not go with their type")
+                raise WireError(
+                    f"the values of {attribute.name} have shape {sent.shape}, which does not fit their type"
+                )
             parts.append(packed("BBI", attribute.type, sent.shape[1], len(sent)))
         parts.append(packNames([attribute.name for attribute in self.attributes]))
         return b"".join((*parts, *(sent.tobytes() for sent in values)))
@@ -237,10 +239,10 @@ class PolyDataMessage(WireMessage):
         cells = []
         for count, nbytes in zip(numbers[::2], numbers[1::2], strict=True):
             if nbytes % 4:
-                raise WireError(f"a list of cells has {nbytes} bytes, no whole number of indices")
+                raise WireError(f"a list of cells has {nbytes} bytes, which is not a whole number of indices")
             flat = fields.array(">u4", nbytes // 4)
             if countCells(flat, points) != count:
-                raise WireError(f"a list of cells has another number of cells than {count:,}, as is said")
+                raise WireError(f"a list of cells does not have the declared number of {count:,} cells")
             cells.append(flat)
         self.vertices, self.lines, self.polygons, self.triangle_strips = cells
         self.attributes = self._attributes(fields, attributes)
@@ -249,12 +251,12 @@ class PolyDataMessage(WireMessage):
     @staticmethod
     def _attributes(fields: Fields, count: int) -> list[PolyDataAttribute]:
         if count > MOST_ATTRIBUTES:
-            raise WireError(f"it has {count:,} attributes, and {MOST_ATTRIBUTES:,} at most are read")
+            raise WireError(f"it has {count:,} attributes; the limit is {MOST_ATTRIBUTES:,}")
         heads = [fields.unpack("BBI") for _ in range(count)]
         names = fields.names(count)
         sizes = [_componentsOf(kind, components) for kind, components, _ in heads]
-        # The C library sends 9 numbers for each point or cell where it does not know the type, which are all types of
-        # cells, and RGBA: the values first, then what happens to lie behind them.
+        # The C library sends 9 numbers for each point or cell of a type that it does not know: all types of
+        # cells, and RGBA. The values come first, then other memory.
         sent = [size if kind <= 2 else 9 for (kind, _, _), size in zip(heads, sizes, strict=True)]
         total = sum(size * number for size, (_, _, number) in zip(sizes, heads, strict=True))
         if total * 4 == fields.left:
@@ -267,11 +269,11 @@ class PolyDataMessage(WireMessage):
 
 
 def countCells(flat: Array, points: int) -> int:
-    """Cells in a flat list of them.
+    """Count the cells of a flat list.
 
     :param flat: the number of points of a cell, their indices, and so on.
-    :param points: how many there are.
-    :raises WireError: the last cell is cut off, or an index is none of a point.
+    :param points: number of points.
+    :raises WireError: the last cell is cut off, or an index is invalid.
     """
     if not flat.size:
         return 0
@@ -282,18 +284,18 @@ def countCells(flat: Array, points: int) -> int:
         starts = _starts(flat)
     indices = np.delete(flat, starts)
     if indices.size and int(indices.max()) >= points:
-        raise WireError(f"a cell has the point {int(indices.max()):,}, and there are {points:,} points")
+        raise WireError(f"a cell has point {int(indices.max()):,} of only {points:,} points")
     return len(starts)
 
 
 def _starts(flat: Array) -> Array:
-    # Lists of Python numbers would be ten times as large as a hostile message.
+    # A list of Python numbers would take ten times the memory of a hostile message.
     numbers, starts, place = np.ascontiguousarray(flat).data, array("q"), 0
     while place < len(numbers):
         starts.append(place)
         place += numbers[place] + 1
     if place != len(numbers):
-        raise WireError("the last of its cells is cut off")
+        raise WireError("its last cell is cut off")
     return np.frombuffer(starts, np.int64)
 
 

@@ -32,14 +32,14 @@ _NAMES = (
     "IMAGE TRANS TRANSFOR TRANSFORM POSITION QTRANS TDATA QTDATA STATUS CAPABIL CAPABILITY IMGMETA LBMETA POINT TRAJ "
     "NDARRAY SENSOR STRING POLYDATA COLORT COLORTABLE VIDEO VMETA BIND"
 )
-"""The data types as the specification and the C++ library write them behind the prefix, cut to 8 signs or not."""
+"""Data types as the specification and the C++ library write them after the prefix, cut to 8 characters or not."""
 
 
 class QueryMessage(WireMessage):
     """A query or an answer of any type.
 
-    :param messageType: such as GET_IMAGE.
-    :param body: its content as it is on the wire; most have none.
+    :param messageType: type such as GET_IMAGE.
+    :param body: content as on the wire; most queries have none.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class QueryMessage(WireMessage):
 
     @property
     def action(self) -> str:
-        """GET_, STT_, STP_ or RTS_."""
+        """Prefix: GET_, STT_, STP_ or RTS_."""
         return str(self._message_type[:4])
 
     @property
@@ -73,7 +73,7 @@ class QueryMessage(WireMessage):
 class ReplyMessage(QueryMessage):
     """RTS_: the answer to STT_ and STP_.
 
-    :param status: 0 for success, anything else for an error; None where the answer has no body.
+    :param status: 0 for success, other numbers for an error; None when the answer has no body.
     """
 
     def __init__(
@@ -98,8 +98,8 @@ class ReplyMessage(QueryMessage):
 class StartTrackingMessage(QueryMessage):
     """STT_TDATA and STT_QTDATA: begin to send the positions of tracked tools (igtlutil/igtl_tdata.h, igtl_stt_tdata).
 
-    :param resolution: milliseconds between two messages at least, 0 for as fast as possible.
-    :param coordinateName: the system of coordinates asked for, at most 32 bytes; empty for the usual one.
+    :param resolution: least milliseconds between two messages; 0: as fast as possible.
+    :param coordinateName: requested coordinate system, at most 32 bytes; empty: the default.
     """
 
     def __init__(
@@ -118,14 +118,14 @@ class StartTrackingMessage(QueryMessage):
 
     def _unpack_content(self, content: bytes) -> None:
         fields = Fields(content)
-        # Both are optional: the name by the specification, the number in programs that send the bare query.
+        # Both are optional: the name by the specification, the number in programs that send the query only.
         self.resolution = fields.unpack("i")[0] if content else 0
         self.coordinateName = fields.text(32) if fields.left else ""
         fields.end()
 
 
 def create(messageType: str) -> Message | None:
-    """An empty message to read the content of this type into, None for unknown types."""
+    """Return an empty message of this type to read content into; None for unknown types."""
     made = ownCodecs.get(messageType) or message_type_to_class_constructor.get(messageType)
     if made is not None:
         return made()
@@ -133,13 +133,13 @@ def create(messageType: str) -> Message | None:
 
 
 def query(messageType: str) -> QueryMessage:
-    """A query or answer of this type, such as GET_IMAGE, with the body that it has without choosing anything."""
+    """Return a query or answer of this type, such as GET_IMAGE, with default values."""
     made = withBody.get(messageType) or (ReplyMessage if messageType.startswith(REPLY) else QueryMessage)
     return made(messageType)
 
 
 def knownTypes() -> list[str]:
-    """The types that are read, queries left out; as CAPABILITY lists them."""
+    """Return the message types that are read, without queries; CAPABILITY lists them."""
     return sorted({"TRANSFORM", *(name for name in ownCodecs if not name.startswith(_PREFIXES))})
 
 
@@ -147,7 +147,7 @@ withBody: dict[str, Callable[[str], QueryMessage]] = {
     "STT_TDATA": StartTrackingMessage,
     "STT_QTDATA": StartTrackingMessage,
 }
-"""The queries whose bodies are read; others keep theirs as bytes."""
+"""Queries whose bodies are read; the bodies of others stay bytes."""
 
 
 def _register() -> None:
@@ -165,9 +165,9 @@ Child = tuple[str, str]
 
 
 class RawMessage(WireMessage):
-    """A message within a BIND that is not read: of unknown type, or a BIND itself.
+    """An unread message inside a BIND: of unknown type, or itself a BIND.
 
-    :param content: as it is on the wire.
+    :param content: content as on the wire.
     """
 
     BULK = True
@@ -194,7 +194,7 @@ class RawMessage(WireMessage):
 class BindMessage(WireMessage):
     """Several messages of one moment.
 
-    :param messages: with their device names; the time is that of the whole.
+    :param messages: messages with their device names; the BIND has the time.
     """
 
     TYPE = "BIND"
@@ -225,7 +225,7 @@ class BindMessage(WireMessage):
         for (messageType, size), name in zip(heads, names, strict=True):
             raw = fields.take(size)
             fields.take(min(size % 2, fields.left))
-            # A BIND within a BIND within a BIND ... would be read as deep as a peer likes.
+            # Nested BINDs stay unread: a peer could nest them without limit.
             message = create(messageType) if messageType != self.TYPE else None
             if message is None:
                 message = RawMessage(messageType)
@@ -238,8 +238,8 @@ class BindMessage(WireMessage):
 class BindQueryMessage(QueryMessage):
     """GET_BIND and STT_BIND.
 
-    :param children: type and device name of what is asked for; none asks for all that there is.
-    :param resolution: nanoseconds between two messages at least; STT_BIND only.
+    :param children: type and device name of each requested message; none requests all.
+    :param resolution: least nanoseconds between two messages; STT_BIND only.
     """
 
     def __init__(
@@ -275,7 +275,7 @@ class BindQueryMessage(QueryMessage):
 
 def _typeField(messageType: str) -> bytes:
     raw = encoded(messageType)
-    lengthOf(raw, TYPE_SIZE, f"the name of the type {messageType}")
+    lengthOf(raw, TYPE_SIZE, f"the message type {messageType}")
     return raw.ljust(TYPE_SIZE, b"\0")
 
 

@@ -116,23 +116,20 @@ class Budgets:
 
 FIRST = 16 << 20
 """Most bytes of the first memory for a message that is not received into lent memory. The memory doubles as bytes
-arrive: a message costs as much as was sent of it, not as much as its header announces."""
-
-Lend = Callable[[int], "Pixels | None"]
-"""Gives memory of this number of bytes (uint8) to receive pixels into; None when no slot is free."""
+arrive: it depends on the received bytes, not on the declared size."""
 
 
 class Memory:
     """Memory of one connection: lent while the bytes arrive without a pause, otherwise its own.
 
-    :param intake: gives the bytes.
-    :param account: is charged for own memory.
+    :param buffer: receive buffer of the connection.
+    :param account: account that is charged for own memory.
     :ivar borrows: True while bytes are received into lent memory.
     :ivar borrowed: number of times that memory was lent.
     """
 
-    def __init__(self, intake: ReceiveBuffer, account: Account) -> None:
-        self._intake, self._account = intake, account
+    def __init__(self, buffer: ReceiveBuffer, account: Account) -> None:
+        self._buffer, self._account = buffer, account
         self._memory: Pixels | None = None
         self._memorySize = 0
         self.borrows = False
@@ -141,7 +138,7 @@ class Memory:
     @property
     def received(self) -> int:
         """Bytes of the current image in lent memory."""
-        return self._memorySize - self._intake.toFill if self.borrows else 0
+        return self._memorySize - self._buffer.toFill if self.borrows else 0
 
     def giveBack(self) -> None:
         """Return lent memory, and receive the rest of the image into own memory.
@@ -155,7 +152,7 @@ class Memory:
         self._account.claim(came)
         own = np.empty(min(self._memorySize, max(FIRST, 2 * came)), np.uint8)
         own[:came] = self._memory[:came]
-        self._intake.redirect(own.data[came:])
+        self._buffer.redirect(own.data[came:])
         self._memory, self._memorySize, self.borrows = own, own.nbytes, False
 
     def charge(self) -> None:
@@ -164,7 +161,7 @@ class Memory:
         :raises WireError: all connections together have too much in memory.
         """
         if self._memory is not None and not self.borrows:
-            self._account.claim(self._memorySize - self._intake.toFill)
+            self._account.claim(self._memorySize - self._buffer.toFill)
 
     def fill(self, nbytes: int, lent: Pixels | None = None) -> Steps[None]:
         """Receive ``nbytes`` bytes into lent memory, or into memory that grows with them; :meth:`taken` returns it.
@@ -178,7 +175,7 @@ class Memory:
         del lent, first
         done = 0
         while True:
-            yield from self._intake.fill(self._memory.data[done : self._memorySize])
+            yield from self._buffer.fill(self._memory.data[done : self._memorySize])
             # giveBack() may have replaced the memory by own memory, which may be shorter than the message.
             done = self._memorySize
             if done == nbytes:
@@ -189,20 +186,20 @@ class Memory:
             del bigger
 
     def taken(self) -> Pixels:
-        """The memory of the last :meth:`fill`; the caller owns it."""
+        """Return the memory of the last :meth:`fill`; the caller owns it."""
         memory, self._memory, self.borrows = self._memory, None, False
         if memory is None:
-            raise AssertionError("Nothing was filled.")
+            raise AssertionError("fill() must precede taken().")
         return memory
 
     def takeAll(self, nbytes: int) -> Steps[bytes]:
         """Receive ``nbytes`` bytes, any number, and return them."""
         if nbytes <= BUFFER_SIZE:
-            return (yield from self._intake.take(nbytes))
+            return (yield from self._buffer.take(nbytes))
         yield from self.fill(nbytes)
         return self.taken().tobytes()
 
-    def letGo(self) -> None:
+    def free(self) -> None:
         """Release all memory."""
         self._memory, self.borrows = None, False
         self._account.release()
@@ -212,19 +209,18 @@ BUFFER_SIZE = 1 << 16
 
 Made = TypeVar("Made")
 Steps = Generator[bool, None, Made]
-"""Yields False when more bytes are needed, and True (not in this file) when something is ready for the caller."""
+"""Yields False when more bytes are needed, and True (in the receiver) when an item is ready for the caller."""
 
 
 class ReceiveBuffer:
-    """Takes bytes in as they come and gives them out as they are asked for.
+    """Buffer between the received bytes and their reader.
 
-    The methods that give are generators which yield while too little is there: ``raw = yield from intake.take(58)``.
+    Methods that read are generators, which yield while bytes are missing: ``raw = yield from buffer.take(58)``.
 
-    :ivar left: bytes of the current body that were not given out yet.
-    :ivar checksum: CRC-64 over those that were.
-    :ivar summing: whether the checksum is taken.
-    :ivar most: room that space() gives at most. Little of it before an image, so that its pixels do not come here and
-        have to be copied.
+    :ivar left: bytes of the current body that are not read yet.
+    :ivar checksum: CRC-64 of the bytes that are read.
+    :ivar summing: True while the checksum is computed.
+    :ivar most: largest space() in bytes. It is small before an image, so that its pixels need not be copied from here.
     """
 
     def __init__(self) -> None:
@@ -235,11 +231,11 @@ class ReceiveBuffer:
 
     @property
     def waiting(self) -> int:
-        """Bytes that came and were not given out."""
+        """Received bytes that are not read yet."""
         return self._end - self._start
 
     def space(self) -> memoryview:
-        """Where the next bytes go; empty only while BUFFER_SIZE bytes wait."""
+        """Return the memory for the next bytes; empty only while BUFFER_SIZE bytes wait."""
         if self._target:
             return self._target
         if self._start:
@@ -249,10 +245,13 @@ class ReceiveBuffer:
         return self._buffer[self._end : self._end + self.most]
 
     def filled(self, nbytes: int) -> None:
-        """:raises ValueError: there was no room for so many."""
+        """Note that ``nbytes`` bytes of space() were filled.
+
+        :raises ValueError: space() was smaller.
+        """
         target = self._target
         if not 0 <= nbytes <= (len(target) if target else BUFFER_SIZE - self._end):
-            raise ValueError(f"There was no room for {nbytes} bytes.")
+            raise ValueError(f"space() had no room for {nbytes} bytes.")
         if target:
             self._given(target[:nbytes])
             self._target = target[nbytes:]
@@ -260,30 +259,30 @@ class ReceiveBuffer:
             self._end += nbytes
 
     def clear(self) -> None:
-        """Forget all that waits, and let the memory of others go."""
+        """Forget all waiting bytes, and release the memory of others."""
         self._start = self._end = self.left = 0
         self._target = None
 
     def begin(self, nbytes: int, summing: bool) -> None:
-        """A body of so many bytes begins."""
+        """Begin a body of ``nbytes`` bytes."""
         self.left, self.checksum, self.summing = nbytes, 0, summing
 
     def peek(self, nbytes: int) -> Steps[bytes]:
-        """The next bytes, BUFFER_SIZE at most, which stay."""
+        """Return the next bytes, at most BUFFER_SIZE, without consuming them."""
         while self._end - self._start < nbytes:
             yield False
         return bytes(self._buffer[self._start : self._start + nbytes])
 
     def glimpse(self, nbytes: int) -> bytes:
-        """So many of the bytes that wait, or all; they stay."""
+        """Return waiting bytes, at most ``nbytes``, without consuming them."""
         return bytes(self._buffer[self._start : min(self._start + nbytes, self._end)])
 
     def drop(self, nbytes: int) -> None:
-        """Pass over bytes that were peeked at and belong to no body."""
+        """Skip bytes that were peeked at and belong to no body."""
         self._start += nbytes
 
     def take(self, nbytes: int) -> Steps[bytes]:
-        """The next bytes of the body, BUFFER_SIZE at most."""
+        """Return the next bytes of the body, at most BUFFER_SIZE."""
         while self._end - self._start < nbytes:
             yield False
         start, self._start = self._start, self._start + nbytes
@@ -292,7 +291,7 @@ class ReceiveBuffer:
         return raw
 
     def fill(self, target: memoryview) -> Steps[None]:
-        """The next bytes of the body, as many as fit, straight into this memory."""
+        """Receive the next bytes of the body straight into this memory until it is full."""
         here = min(len(target), self.waiting)
         source = self._buffer[self._start : self._start + here]
         target[:here] = source
@@ -308,7 +307,7 @@ class ReceiveBuffer:
 
     @property
     def toFill(self) -> int:
-        """Bytes that are missing in the memory of :meth:`fill`."""
+        """Bytes that :meth:`fill` still expects."""
         return len(self._target) if self._target else 0
 
     def redirect(self, target: memoryview) -> None:
@@ -316,7 +315,7 @@ class ReceiveBuffer:
         self._target = target
 
     def skip(self, nbytes: int) -> Steps[None]:
-        """Pass over the next bytes of the body, any number."""
+        """Skip the next bytes of the body, any number."""
         while nbytes:
             here = min(nbytes, self.waiting)
             self._given(self._buffer[self._start : self._start + here])

@@ -1,4 +1,4 @@
-"""Bytes in, messages out, for one connection; there is no socket in it."""
+"""Receiver of one connection: bytes in, messages out. No socket."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..Model.Errors import WireError
+from ..Model.Frame import GetBuffer
 from .Base import Message, limitOf, unpackContent
 from .Header import (
     EXTENDED_HEADER_SIZE,
@@ -21,62 +22,61 @@ from .Header import (
 )
 from .ImageMessage import IMAGE_HEADER_SIZE, MOST_DEVICES, ImageHeader, ImageMessage, PartialImages
 from .Queries import create
-from .ReceiveBuffer import BUFFER_SIZE, Budgets, Lend, Memory, ReceiveBuffer, Steps
+from .ReceiveBuffer import BUFFER_SIZE, Budgets, Memory, ReceiveBuffer, Steps
 from .Report import Counts, Problem
 
 DEFAULT_SIZE_LIMIT = 1 << 30
 """Largest message in bytes that is received."""
 
 SKIP_LIMIT = 1 << 36
-"""Largest message in bytes that is skipped: 64 GiB, a minute of the fastest network. A header that announces more is
-not believed."""
+"""Largest message in bytes that is skipped: 64 GiB, a minute of the fastest network. A header that declares more is
+invalid."""
 
 _IMAGE_BEGIN = HEADER_SIZE + EXTENDED_HEADER_SIZE + IMAGE_HEADER_SIZE
-"""Bytes before the pixels. After a large image the next is likely: no more than these are received before its memory is
-known."""
+"""Bytes before the pixels of an image. After a large image another one is likely: only these bytes are received before
+its memory is known."""
 
 METADATA_LIMIT = 1 << 20
-"""Most bytes of a message's metadata, which become many small objects."""
+"""Most bytes of metadata in a message: they become many small objects."""
 
 
 class Receiver:
-    """Takes the bytes of one connection and gives its messages::
+    """Receiver of the messages of one connection::
 
         nbytes = sock.recv_into(receiver.space())
         for item in receiver.filled(nbytes): ...
 
-    Call :meth:`finish` when the connection is closed, however it was.
+    Call :meth:`finish` when the connection is closed, for whatever reason.
 
-    An IMAGE is received straight into lent memory, where its first pixel is the memory's first byte; big-endian pixels
-    are swapped there. :meth:`giveBack` ends that for an image that comes slowly. One message at a time is in memory,
-    none above ``sizeLimit``; memory that is not lent grows with the bytes that come. The checksum is taken as the bytes
-    come, over extended header, content and metadata; one of 0 is compared as any other, as the C++ library does, and
-    none is where the body is empty or skipped.
+    An IMAGE is received straight into lent memory, with its first pixel in the first byte; big-endian pixels are
+    swapped in place. :meth:`giveBack` ends this for a slow image. One message at a time is in memory, none above
+    ``sizeLimit``; own memory grows with the received bytes. The checksum covers extended header, content and metadata,
+    and is computed while the bytes arrive. A checksum of 0 is verified like any other, as the C++ library does; an
+    empty or skipped body has none.
 
-    What is wrong with one message is one Problem, and the next message is received: wrong checksum, content that
-    contradicts itself, a size above the limit (skipped, not kept), version 3 of the header (of protocols to come), a
-    type without a codec, such as VIDEO.
+    A fault of one message is one Problem, and the next message is received: wrong checksum, inconsistent content, a
+    size above the limit (skipped), version 3 of the header (a future protocol), a type without a codec, such as VIDEO.
 
-    An unreadable header is a fatal Problem, because nobody knows where the next message begins: version 0 or above 3,
-    an empty type or one that is not printable ASCII, a body above :data:`SKIP_LIMIT`. Then, and after
-    :meth:`finish`, ``space()`` still gives room, and ``filled()`` drops the bytes and gives nothing.
+    An unreadable header is a fatal Problem, because the begin of the next message is unknown: version 0 or above 3, an
+    empty type or one that is not printable ASCII, a body above :data:`SKIP_LIMIT`. After that, and after
+    :meth:`finish`, ``space()`` still returns memory, and ``filled()`` drops the bytes.
 
-    An IMAGE with a part of its voxels is laid into the device's image, which is kept here, and the whole is given, a
-    copy in lent memory: zeros where nothing came yet (see Parts for what a whole image before the parts does, and for
-    how many bytes have to come before a large one is given).
+    A part of an IMAGE is copied into the device's image, which is kept here. The receiver yields a copy of the whole
+    image in lent memory, with zeros for missing parts (see :class:`PartialImages` for whole images before the parts,
+    and for large images).
 
-    :param getBuffer: gives memory of exactly the bytes of an image's pixels; own memory is made where it gives None. It
-        is asked for the next image after the caller was given the one before.
-    :param checkCRC: False leaves the checksum out.
-    :param sizeLimit: most bytes of one message (of those without arrays 16 MiB).
-    :param budgets: memory that this connection shares with others; None: its own, each budget of ``sizeLimit``.
-    :ivar broken: True after a fatal Problem: the connection has to be closed.
-    :ivar counts: what came so far.
+    :param getBuffer: returns memory for exactly the bytes of an image's pixels, or None for own memory. It is called
+        for an image after the caller has received the one before.
+    :param checkCRC: False skips the checksum.
+    :param sizeLimit: most bytes of one message (16 MiB for messages without arrays).
+    :param budgets: memory shared with other connections; None: own budgets of ``sizeLimit`` each.
+    :ivar broken: True after a fatal Problem; close the connection.
+    :ivar counts: counts of received messages.
     """
 
     def __init__(
         self,
-        getBuffer: Lend = lambda nbytes: None,
+        getBuffer: GetBuffer = lambda nbytes: None,
         *,
         checkCRC: bool = True,
         sizeLimit: int = DEFAULT_SIZE_LIMIT,
@@ -90,8 +90,8 @@ class Receiver:
         self._partsAccount = self._budgets.parts.open(lambda: self._parts.clear())
         self._parts = PartialImages(self._partsAccount)
         self._toldParts: set[str] = set()
-        self._intake = ReceiveBuffer()
-        self._memory = Memory(self._intake, self._account)
+        self._buffer = ReceiveBuffer()
+        self._memory = Memory(self._buffer, self._account)
         self._current: Header | None = None
         self._finished = False
         self._ready: deque[Message | Problem] = deque()
@@ -99,12 +99,12 @@ class Receiver:
 
     @property
     def pending(self) -> bool:
-        """True in the middle of a message."""
-        return self._current is not None or self._intake.waiting > 0
+        """True while a message is incomplete."""
+        return self._current is not None or self._buffer.waiting > 0
 
     @property
     def ready(self) -> bool:
-        """True when ``filled(0)`` yields something: another connection made this one give up its message."""
+        """True when ``filled(0)`` yields an item: another connection made this one give up its message."""
         return bool(self._ready)
 
     @property
@@ -114,7 +114,7 @@ class Receiver:
 
     @property
     def borrowed(self) -> int:
-        """How often memory was lent."""
+        """Number of times that memory was lent."""
         return self._memory.borrowed
 
     @property
@@ -123,31 +123,31 @@ class Receiver:
         return self._memory.received
 
     def giveBack(self) -> None:
-        """Let lent memory go and receive the rest of the image into own memory."""
+        """Return lent memory, and receive the rest of the image into own memory."""
         try:
             self._memory.giveBack()
         except (WireError, MemoryError) as error:
             self._throw(error)
 
     def space(self) -> memoryview:
-        """Where the next bytes go, never empty; good until :meth:`filled`.
+        """Return memory for the next bytes, never empty; valid until :meth:`filled`.
 
-        :raises RuntimeError: not all that the last ``filled()`` gives was taken, and so there is no room.
+        :raises RuntimeError: the iterator of the last ``filled()`` is not exhausted.
         """
-        space = self._intake.space()
+        space = self._buffer.space()
         if not space:
-            raise RuntimeError("Take all that filled() gives before more bytes are received.")
+            raise RuntimeError("Exhaust the iterator of filled() before more bytes are received.")
         return space
 
     def filled(self, nbytes: int) -> Iterator[Message | Problem]:
-        """Say that so many bytes of ``space()`` were filled.
+        """Note that ``nbytes`` bytes of ``space()`` were filled.
 
-        :returns: every message and problem that is complete now. Take them all before more bytes are received.
+        :returns: iterator of the messages and problems that are complete now. Exhaust it before receiving more bytes.
         """
-        self._intake.filled(nbytes)
+        self._buffer.filled(nbytes)
         self.counts.bytes += nbytes
         if self.broken or self._finished:
-            self._intake.clear()
+            self._buffer.clear()
         else:
             try:
                 self._memory.charge()
@@ -156,9 +156,9 @@ class Receiver:
         return self._answers()
 
     def finish(self) -> Problem | None:
-        """The connection was closed; lent memory is let go.
+        """Note the end of the connection, and return lent memory.
 
-        :returns: what was cut off by it, None when it ended between two messages.
+        :returns: problem with the message that the end cut off; None when it ended between two messages.
         """
         problem = None
         if self.pending and not self.broken:
@@ -167,16 +167,16 @@ class Receiver:
         self._finished = True
         self._reading.close()
         self._ready.clear()
-        self._intake.clear()
+        self._buffer.clear()
         self._current = None
-        self._memory.letGo()
+        self._memory.free()
         self._parts.clear()
         self._budgets.receiving.close(self._account)
         self._budgets.parts.close(self._partsAccount)
         return problem
 
     def _answers(self) -> Iterator[Message | Problem]:
-        # Nothing of what is given away may stay in a variable here: it would keep the memory that was lent.
+        # No yielded item may stay in a variable here: it would hold lent memory.
         while len(self._ready) or next(self._reading, False):
             yield self._ready.popleft()
 
@@ -186,14 +186,14 @@ class Receiver:
                 yield from self._readMessage()
             except (WireError, MemoryError) as error:
                 self._tell(error)
-            self._memory.letGo()
+            self._memory.free()
             if self.broken:
-                self._intake.clear()
-            elif self._intake.left:
-                self._intake.summing = False
+                self._buffer.clear()
+            elif self._buffer.left:
+                self._buffer.summing = False
                 if self._ready:
                     yield True
-                yield from self._intake.skip(self._intake.left)
+                yield from self._buffer.skip(self._buffer.left)
             self._current = None
             if self._ready:
                 yield True
@@ -201,13 +201,13 @@ class Receiver:
     def _readMessage(self) -> Steps[None]:
         header = yield from self._readHeader()
         self._current = header
-        self._intake.most = BUFFER_SIZE
-        self._intake.begin(header.bodySize, self._checkCRC and header.bodySize > 0)
+        self._buffer.most = BUFFER_SIZE
+        self._buffer.begin(header.bodySize, self._checkCRC and header.bodySize > 0)
         if header.bodySize > max(SKIP_LIMIT, self._sizeLimit):
             self.broken = True
-            raise WireError(f"it announces {header.bodySize:,} bytes, more than any message has", "too-large")
+            raise WireError(f"it declares {header.bodySize:,} bytes, more than any message has", "too-large")
         if header.version > 2:
-            raise WireError(f"its header has the version {header.version}; 1 and 2 are known", "unsupported-version")
+            raise WireError(f"its header has version {header.version}; expected 1 or 2", "unsupported-version")
         message = create(header.messageType)
         if message is None:
             first = self.counts.countUnknown(header.messageType)
@@ -215,7 +215,7 @@ class Receiver:
                 text = "compressed video (VIDEO) cannot be shown: set the sender to IMAGE"
                 raise WireError(text, "compressed-video")
             if first:
-                raise WireError("its type is unknown, and all of this type are passed over", "unknown-type")
+                raise WireError("its type is unknown; all messages of this type are skipped", "unknown-type")
             return
         _checkSize(header.bodySize, limitOf(message, self._sizeLimit))
         if isinstance(message, ImageMessage):
@@ -232,41 +232,41 @@ class Receiver:
 
     def _readHeader(self) -> Steps[Header]:
         try:
-            while self._intake.waiting < 2:
+            while self._buffer.waiting < 2:
                 yield False
-            if self._intake.waiting < HEADER_SIZE:
-                # A peer of another kind is known by the first bytes: it may never send as many as a header has.
-                checkVersion(self._intake.glimpse(2))
-            header = Header.unpack((yield from self._intake.peek(HEADER_SIZE)))
+            if self._buffer.waiting < HEADER_SIZE:
+                # The first bytes identify another protocol; such a peer may never send a whole header.
+                checkVersion(self._buffer.glimpse(2))
+            header = Header.unpack((yield from self._buffer.peek(HEADER_SIZE)))
         except WireError as error:
             self.broken = True
-            begin = self._intake.glimpse(8)
+            begin = self._buffer.glimpse(8)
             other = OTHER_PROTOCOLS.get(begin[:2])
             reason = f"{other}; this port speaks OpenIGTLink" if other else f"{error}. It begins with {begin!r}"
             text = f"Not an OpenIGTLink message: {reason}."
             raise WireError(text, "not-openigtlink") from error
-        self._intake.drop(HEADER_SIZE)
+        self._buffer.drop(HEADER_SIZE)
         self.counts.begun += 1
         return header
 
     def _readImage(self, message: ImageMessage, header: Header) -> Steps[None]:
         extended = NO_EXTENDED_HEADER
         if header.version == 2:
-            raw = yield from self._intake.take(min(EXTENDED_HEADER_SIZE, header.bodySize))
+            raw = yield from self._buffer.take(min(EXTENDED_HEADER_SIZE, header.bodySize))
             extended = ExtendedHeader.unpack(raw, header)
-            yield from self._intake.skip(extended.size - len(raw))
-        contentSize = self._intake.left - extended.trailer
+            yield from self._buffer.skip(extended.size - len(raw))
+        contentSize = self._buffer.left - extended.trailer
         if contentSize < IMAGE_HEADER_SIZE:
             unpackContent(message, bytes(contentSize))  # raises, in its words
-        image = ImageHeader.unpack((yield from self._intake.take(IMAGE_HEADER_SIZE)))
+        image = ImageHeader.unpack((yield from self._buffer.take(IMAGE_HEADER_SIZE)))
         image.check(contentSize - IMAGE_HEADER_SIZE)
         _checkSize(image.nbytes, self._sizeLimit)
         _checkMetadata(extended)
         yield from self._memory.fill(image.partBytes, self._getBuffer(image.nbytes) if image.whole else None)
-        # The peer may pause here, too: memory that is lent is given back until all is there.
+        # The peer may pause here, too: return lent memory until all bytes are there.
         trailer = b""
         while len(trailer) < extended.trailer:
-            trailer += yield from self._intake.take(min(extended.trailer - len(trailer), BUFFER_SIZE))
+            trailer += yield from self._buffer.take(min(extended.trailer - len(trailer), BUFFER_SIZE))
         self._verify(header)
         metadata = extended.metadata(trailer)
         device = takeFullName(header.device, dict(metadata))
@@ -284,22 +284,22 @@ class Receiver:
             np.copyto(pixels, whole)
         message.take(image, pixels)
         if image.partBytes > BUFFER_SIZE:
-            self._intake.most = _IMAGE_BEGIN
+            self._buffer.most = _IMAGE_BEGIN
         self._deliver(message, header, extended, metadata)
 
     def _giveWay(self) -> None:
-        text = "its connection used most of the memory that all connections share, and another one needed memory"
+        text = "its connection used most of the memory that all connections share, and another connection needed memory"
         self._throw(WireError(text, "too-large"))
 
     def _throw(self, error: WireError | MemoryError) -> None:
         """End the current message with an error, which waits for the next ``filled()``."""
         self._reading.throw(error)
 
-    # ---- what is given
+    # ---- results
 
     def _verify(self, header: Header) -> None:
-        if self._intake.summing and self._intake.checksum != header.checksum:
-            raise WireError("its checksum is wrong, so its bytes are not those that were sent", "wrong-crc")
+        if self._buffer.summing and self._buffer.checksum != header.checksum:
+            raise WireError("its checksum is wrong: its bytes changed on the way", "wrong-crc")
 
     def _deliver(self, message: Message, header: Header, extended: ExtendedHeader, metadata: dict[str, str]) -> None:
         message.header_version = header.version
@@ -311,14 +311,16 @@ class Receiver:
 
     def _tell(self, error: WireError | MemoryError) -> None:
         code, text = (
-            (error.code, str(error)) if isinstance(error, WireError) else ("too-large", "there is no memory for it")
+            (error.code, str(error))
+            if isinstance(error, WireError)
+            else ("too-large", "the computer has no memory for it")
         )
         self.counts.countProblem(code)
         header = self._current
         if header is None:
             self._ready.append(Problem(code, text, self.broken))
         else:
-            text = f"{header.messageType} from {header.device or 'a device without a name'} was left out: {text}."
+            text = f"{header.messageType} from {header.device or 'a device without a name'} was rejected: {text}."
             self._ready.append(Problem(code, text, self.broken, header.device))
 
     def _tellParts(self, device: str, image: ImageHeader) -> None:
@@ -327,25 +329,25 @@ class Receiver:
         self._toldParts.add(device)
         name = device or "A device without a name"
         text = (
-            f"{name} sends an image of {image.nbytes:,} bytes in small parts. The image is updated each time that "
-            "parts with a quarter of its bytes have arrived."
+            f"{name} sends an image of {image.nbytes:,} bytes in small parts. The image is updated whenever "
+            "a quarter of its bytes has arrived."
         )
         self._ready.append(Problem("image-in-parts", text, device=device))
 
     def _cut(self) -> tuple[str, str]:
-        header, waiting = self._current, self._intake.waiting
+        header, waiting = self._current, self._buffer.waiting
         if header is None:
-            return f"The connection ended in a message's header, after {waiting} of its {HEADER_SIZE} bytes.", ""
-        came = header.bodySize - self._intake.left + waiting
+            return f"The connection ended inside a header, after {waiting} of {HEADER_SIZE} bytes.", ""
+        received = header.bodySize - self._buffer.left + waiting
         name = f"{header.messageType} from {header.device or 'a device without a name'}"
-        return f"The connection ended in {name}, after {came:,} of its {header.bodySize:,} bytes.", header.device
+        return f"The connection ended inside {name}, after {received:,} of {header.bodySize:,} bytes.", header.device
 
 
 def _checkSize(nbytes: int, limit: int) -> None:
     if nbytes > limit:
-        raise WireError(f"it has {nbytes:,} bytes and the limit is {limit:,}", "too-large")
+        raise WireError(f"it has {nbytes:,} bytes; the limit is {limit:,}", "too-large")
 
 
 def _checkMetadata(extended: ExtendedHeader) -> None:
     if extended.trailer > METADATA_LIMIT:
-        raise WireError(f"its metadata has {extended.trailer:,} bytes and the limit is {METADATA_LIMIT:,}", "too-large")
+        raise WireError(f"its metadata has {extended.trailer:,} bytes; the limit is {METADATA_LIMIT:,}", "too-large")

@@ -1,4 +1,4 @@
-"""What a connection has to say beside its messages: problems in words, and counts."""
+"""Problems of a connection in words, and counts of its messages."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 MOST_TYPES = 100
-"""Different unknown types that are told apart; more are counted together, so that no peer can fill the memory."""
+"""Unknown types that are counted one by one; further types are counted together, so that no peer fills the memory."""
 
 OTHERS = "others"
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that is not as it should be.
+    """A problem with received bytes.
 
-    :param code: "wrong-crc", "malformed", "no-data" (an empty message: the device has nothing to give), "too-large",
-        "unknown-type" (told once for each type), "compressed-video", "unsupported-version", "not-openigtlink", "cut",
-        "image-in-parts" (told once for each device: its image is given when enough of it came).
-    :param text: a sentence for the person at the panel.
-    :param fatal: the connection has to be closed; otherwise one message is lost and the next will be received.
-    :param device: the device's name where it is known.
+    :param code: "wrong-crc", "malformed", "no-data" (an empty message: the device has no data), "too-large",
+        "unknown-type" (reported once for each type), "compressed-video", "unsupported-version", "not-openigtlink",
+        "cut", "image-in-parts" (reported once for each device: its image is yielded when enough parts have arrived).
+    :param text: a sentence for the user.
+    :param fatal: True: close the connection; False: one message is lost, and the next is received.
+    :param device: name of the device, where known.
     """
 
     code: str
@@ -31,15 +31,15 @@ class Problem:
 
 @dataclass
 class Counts:
-    """What came over a connection.
+    """Counts of a connection.
 
-    :param messages: given to the caller.
-    :param begun: messages of all kinds whose header was received.
-    :param bytes: of all kinds.
-    :param wrongCRC: messages lost because their bytes are not what was sent.
+    :param messages: messages yielded to the caller.
+    :param begun: messages whose header was received.
+    :param bytes: received bytes.
+    :param wrongCRC: messages lost to a wrong checksum.
     :param malformed: messages lost because they contradict themselves or the protocol.
-    :param noData: empty messages, which say that there is nothing to give.
-    :param tooLarge: messages lost because they are above the limit.
+    :param noData: empty messages: the device has no data.
+    :param tooLarge: messages lost because they exceed the limit.
     :param unknown: messages skipped, by type.
     """
 
@@ -64,7 +64,7 @@ class Counts:
             self.malformed += 1
 
     def countUnknown(self, messageType: str) -> bool:
-        """Count a message of unknown type; True when it is the first of its type."""
+        """Count a message of unknown type; return True for the first of its type."""
         known = messageType in self.unknown
         name = messageType if known or len(self.unknown) < MOST_TYPES else OTHERS
         self.unknown[name] = self.unknown.get(name, 0) + 1

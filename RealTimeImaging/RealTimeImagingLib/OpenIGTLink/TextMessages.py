@@ -29,7 +29,7 @@ _TYPE_NAME = np.dtype([("type", "S12")])
 
 @codec("STRING")
 class StringMessage(WireMessage):
-    """A text of at most 65,535 bytes; sent as ASCII where that is enough, else as UTF-8."""
+    """A text of at most 65,535 bytes; sent as ASCII where possible, else as UTF-8."""
 
     TYPE = "STRING"
 
@@ -44,17 +44,17 @@ class StringMessage(WireMessage):
     def _unpack_content(self, content: bytes) -> None:
         fields = Fields(content)
         _, length = fields.unpack("HH")
-        # Bytes after the text are passed over, as the C++ library does: programs in C send their NULs along.
+        # Bytes after the text are skipped, as in the C++ library: programs in C send a NUL.
         self.string = decodeText(fields.take(length))
 
 
 @codec("STATUS")
 class StatusMessage(WireMessage):
-    """How a device is.
+    """Status of a device.
 
-    :param code: 1 is well; 2 to 19 are errors, by the specification's list.
-    :param subCode: of the device's own, signed 64 bits.
-    :param errorName: at most 20 bytes, such as "Error" or "OK"; for people.
+    :param code: 1: OK; 2 to 19: errors of the specification's list.
+    :param subCode: code of the device, signed 64 bits.
+    :param errorName: name such as "Error" or "OK", at most 20 bytes.
     :param message: a sentence.
     """
 
@@ -75,7 +75,7 @@ class StatusMessage(WireMessage):
 
     def _pack_content(self) -> bytes:
         name = fixedField(self.errorName, 20)
-        # The C++ library leaves out a message without a NUL at its end.
+        # The C++ library ignores a message without a NUL at its end.
         return packed("Hq20s", self.code, self.subCode, name) + encodeText(self.message)[0] + b"\0"
 
     def _unpack_content(self, content: bytes) -> None:
@@ -86,11 +86,11 @@ class StatusMessage(WireMessage):
 
 @codec("COMMAND")
 class CommandMessage(WireMessage):
-    """A command, whose answer is RTS_COMMAND with the same number.
+    """A command; its answer is RTS_COMMAND with the same number.
 
-    :param commandID: 32 bits, unique in the connection.
-    :param commandName: at most 128 bytes.
-    :param command: its text, often XML.
+    :param commandID: number of 32 bits, unique in the connection.
+    :param commandName: name, at most 128 bytes.
+    :param command: text, often XML.
     """
 
     TYPE = "COMMAND"
@@ -120,14 +120,14 @@ class CommandMessage(WireMessage):
 
 @codec("RTS_COMMAND")
 class CommandReplyMessage(CommandMessage):
-    """The answer to a COMMAND: fields as there, ``commandName`` being what went wrong where something did."""
+    """Answer to a COMMAND, with the same fields; after an error, ``commandName`` is the error."""
 
     TYPE = "RTS_COMMAND"
 
 
 @codec("CAPABILITY")
 class CapabilityMessage(WireMessage):
-    """The message types that a program understands, at most 12 bytes each."""
+    """Message types that a program reads, at most 12 bytes each."""
 
     TYPE = "CAPABILITY"
 
@@ -153,7 +153,7 @@ _INDEX_SIZES = {3: 1 << 8, 5: 1 << 16}
 class NDArrayMessage(WireMessage):
     """An array.
 
-    :param array: up to 255 axes of up to 65,535; i1 u1 i2 u2 i4 u4 f4 f8 c16; native byte order when received.
+    :param array: up to 255 axes of up to 65,535; i1 u1 i2 u2 i4 u4 f4 f8 c16; native byte order after reception.
     """
 
     TYPE = "NDARRAY"
@@ -169,7 +169,7 @@ class NDArrayMessage(WireMessage):
         native = self.array.dtype.newbyteorder("=")
         number = next((number for number, name in _TYPES.items() if np.dtype(name) == native), None)
         if number is None:
-            raise WireError(f"OpenIGTLink has no arrays of type {native}")
+            raise WireError(f"OpenIGTLink cannot carry arrays of type {native}")
         head = packed(f"BB{self.array.ndim}H", number, self.array.ndim, *self.array.shape)
         return head + self.array.astype(native.newbyteorder(">")).tobytes()
 
@@ -178,7 +178,7 @@ class NDArrayMessage(WireMessage):
         number, axes = fields.unpack("BB")
         shape = fields.unpack(f"{axes}H")
         if number not in _TYPES:
-            raise WireError(f"its scalar type has the number {number}; 2 to 7, 10, 11 and 13 are known")
+            raise WireError(f"its scalar type is {number}; expected 2 to 7, 10, 11 or 13")
         values = fields.array(">" + _TYPES[number], math.prod(shape))
         fields.end()
         self.array = values.reshape(shape)
@@ -186,10 +186,10 @@ class NDArrayMessage(WireMessage):
 
 @codec("SENSOR")
 class SensorMessage(WireMessage):
-    """What a sensor reads.
+    """Values of a sensor.
 
     :param values: up to 255 numbers, float64.
-    :param unit: 64 bits, by the specification's "64-bit UNIT field"; 0 for none.
+    :param unit: 64 bits of the specification's "64-bit UNIT field"; 0 for none.
     :param status: reserved by the specification.
     """
 
@@ -239,13 +239,13 @@ class ColorTableMessage(WireMessage):
                 shape = (size,) if width == 1 else (size, width)
                 if self.table.dtype == np.dtype(name) and self.table.shape == shape and components == width:
                     return packed("BB", index, kind) + self.table.astype(">" + name).tobytes()
-        raise WireError(f"a colour table is not {self.table.shape} of {self.table.dtype}")
+        raise WireError(f"a colour table of shape {self.table.shape} and type {self.table.dtype}")
 
     def _unpack_content(self, content: bytes) -> None:
         fields = Fields(content)
         index, kind = fields.unpack("BB")
         if index not in _INDEX_SIZES or kind not in _MAP_TYPES:
-            raise WireError(f"its index type is {index} and its map type {kind}; 3, 5 and 3, 5, 19 are known")
+            raise WireError(f"its index type is {index} and its map type {kind}; expected 3 or 5, and 3, 5 or 19")
         (name, width), size = _MAP_TYPES[kind], _INDEX_SIZES[index]
         table = fields.array(">" + name, size * width)
         fields.end()

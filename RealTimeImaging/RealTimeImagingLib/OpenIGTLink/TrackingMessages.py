@@ -1,7 +1,7 @@
-"""Where things are: POSITION, QTRANS, TDATA and QTDATA. TRANSFORM is pyigtl's, which is right.
+"""POSITION, QTRANS, TDATA and QTDATA: poses of tools. TRANSFORM is pyigtl's, which is correct.
 
 OpenIGTLink v3, "Position Message", "QuaternionTransform Message", "TrackingData Message", "QuaternionTrackingData
-Message". Millimetres, in the coordinates of the wire; numbers that are none (NaN) are passed on as they came.
+Message". Millimetres, in the coordinates of the wire; NaN stays NaN.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _QUATERNION_TOOL = np.dtype(
 
 @dataclass
 class TrackedTool:
-    """A tool and where it is.
+    """A tool and its pose.
 
-    :param name: at most 20 bytes.
-    :param type: 1 tracker, 2 instrument with 6 degrees of freedom, 3 its tip only, 4 its tip and axis.
+    :param name: name, at most 20 bytes.
+    :param type: 1: tracker; 2: instrument with 6 degrees of freedom; 3: tip only; 4: tip and axis.
     :param matrix: 4x4 float64, tool to world.
     """
 
@@ -41,7 +41,7 @@ class TrackedTool:
 
 @dataclass
 class QuaternionTool:
-    """As :class:`TrackedTool`, with position and orientation.
+    """A tool as in :class:`TrackedTool`, with position and quaternion.
 
     :param position: x, y, z.
     :param quaternion: x, y, z, w.
@@ -54,12 +54,12 @@ class QuaternionTool:
 
     @property
     def matrix(self) -> Matrix:
-        """4x4 float64, tool to world."""
+        """Pose as 4x4 float64, tool to world."""
         return matrixOf(self.position, self.quaternion)
 
 
 def matrixOf(position: Vector, quaternion: Quaternion) -> Matrix:
-    """4x4 float64 of a position and an orientation; a quaternion of length 0 does not turn.
+    """Return the pose as 4x4 float64; a quaternion of length 0 does not rotate.
 
     :param quaternion: x, y, z, w, of any length.
     """
@@ -98,7 +98,7 @@ class PositionMessage(WireMessage):
 
     @property
     def matrix(self) -> Matrix:
-        """4x4 float64."""
+        """Pose as 4x4 float64."""
         return matrixOf(self.position, self.quaternion)
 
     def _pack_content(self) -> bytes:
@@ -107,7 +107,7 @@ class PositionMessage(WireMessage):
     def _unpack_content(self, content: bytes) -> None:
         fields = Fields(content)
         self.position = fields.unpack("3f")
-        # The C++ library also sends the position alone, or without w (igtlPositionMessage.h, SetPackType).
+        # The C++ library also sends a position alone, or without w (igtlPositionMessage.h, SetPackType).
         if not fields.left:
             self.quaternion = (0.0, 0.0, 0.0, 1.0)
         elif fields.left == 12:
@@ -121,14 +121,14 @@ class PositionMessage(WireMessage):
 
 @codec("QTRANS")
 class QuaternionTransformMessage(PositionMessage):
-    """As POSITION under another name."""
+    """POSITION under another name."""
 
     TYPE = "QTRANS"
 
 
 @codec("TDATA")
 class TrackingDataMessage(WireMessage):
-    """Where all tools are that the tracker sees."""
+    """Poses of the tools of a tracker."""
 
     TYPE = "TDATA"
 
@@ -141,7 +141,7 @@ class TrackingDataMessage(WireMessage):
     def _pack_content(self) -> bytes:
         for tool in self.tools:
             if np.shape(tool.matrix) != (4, 4):
-                raise WireError(f"the matrix of {tool.name} is {np.shape(tool.matrix)}, not 4x4")
+                raise WireError(f"the matrix of {tool.name} has shape {np.shape(tool.matrix)}, not 4x4")
         return packRows(
             _TOOL, [(tool.name, tool.type, 0, np.transpose(tool.matrix[:3]).tolist()) for tool in self.tools]
         )
@@ -156,7 +156,7 @@ class TrackingDataMessage(WireMessage):
 
 @codec("QTDATA")
 class QuaternionTrackingDataMessage(WireMessage):
-    """As TDATA, with quaternions."""
+    """TDATA with quaternions."""
 
     TYPE = "QTDATA"
 

@@ -1,13 +1,13 @@
-"""OpenIGTLink on the wire: bytes in, messages out, and back. No socket, no thread, nothing of Slicer.
+"""The OpenIGTLink protocol: bytes in, messages out, and back. No socket, no thread, no Slicer.
 
-    receiver = Receiver(lend)                           bytes of one connection
+    receiver = Receiver(getBuffer)                      bytes of one connection
     nbytes = sock.recv_into(receiver.space())               │
     for item in receiver.filled(nbytes): ...            messages and problems
     sock.sendall(pack(StringMessage("START_SCAN")))     and back
 
 Messages are pyigtl's (``pyigtl.messages.MessageBase``): its own TRANSFORM, and codecs of this package for all other
-types but VIDEO, also registered with pyigtl. Coordinates stay as they are on the wire, in millimetres, RAS by
-convention; only IMAGE says which they are, and its matrix is turned to RAS.
+types except VIDEO, also registered with pyigtl. Coordinates stay as on the wire, in millimetres, RAS by convention.
+Only IMAGE declares its coordinates, and its matrix is converted to RAS.
 """
 
 from __future__ import annotations
