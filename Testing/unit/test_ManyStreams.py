@@ -41,9 +41,9 @@ def test_any_number_of_streams_is_stored_with_few_files_open(tmp_path):
 
 LIVING = textwrap.dedent("""
     import sys
-    from RealTimeImagingLib.Worker.WorkerRecording import Recorders
+    from RealTimeImagingLib.Worker.WorkerRecording import StreamRecorders
     from unit.test_ManyStreams import framesOf
-    recorders = Recorders(sys.argv[1], "Test", {})
+    recorders = StreamRecorders(sys.argv[1], "Test", {})
     for each in framesOf(40, 2):
         assert recorders.append(each)
     print("there", flush=True)
