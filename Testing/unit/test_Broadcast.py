@@ -23,6 +23,7 @@ from unit.conftest import arrive, niftiFile, sumOf, until
 from unit.linking import descriptors, freePort, hear
 
 FULL = (1, 1080, 1920, 3)
+QUARTER = (1, 540, 960, 3)
 
 
 @pytest.fixture
@@ -179,7 +180,7 @@ def test_pyigtl_receives_it_too(broadcasting):
 def test_one_who_never_reads_is_counted_and_costs_the_others_nothing(broadcasting):
     one = broadcasting()
     readers, stuck = [one.connect(), one.connect()], one.connect(reading=False)
-    frames = [frame(number, FULL, np.uint8) for number in range(40)]
+    frames = [frame(number, QUARTER, np.uint8) for number in range(40)]
     for number, sent in enumerate(frames):
         one.give(sent)
         until(lambda number=number: all(len(reader.messages) > number for reader in readers))
