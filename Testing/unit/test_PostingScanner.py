@@ -62,12 +62,12 @@ def test_what_is_logged_is_what_came(server, scanner):
     assert len(server.source._connections.connected) == 1
 
 
-def test_an_image_that_is_refused_ends_it_with_the_reason(server):
+def test_a_rejected_image_ends_sending_with_the_reason(server):
     made = PostingScanner(server.source.details["url"], "a-token-that-is-wrong", 10.0)
     with pytest.raises(RequestError, match="token is missing or wrong"):
         made.send(iter([volume(1)]), never)
     made.close()
-    with pytest.raises(ValueError, match="no address"):
+    with pytest.raises(ValueError, match="no HTTP address"):
         PostingScanner("https://127.0.0.1/", TOKEN, 10.0)
 
 

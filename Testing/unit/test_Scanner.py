@@ -86,7 +86,7 @@ def test_a_header_without_its_voxels_is_not_sent(tmp_path):
     (tmp_path / "a.mhd").write_text(
         "ObjectType = Image\nNDims = 3\nDimSize = 4 3 2\nElementType = MET_UCHAR\nElementDataFile = a.raw\n"
     )
-    with pytest.raises(NotAnImageError, match="lie in other files"):
+    with pytest.raises(NotAnImageError, match="are in other files"):
         next(shots(str(tmp_path), False))
     assert len(list(shots(str(tmp_path / "a.mhd"), False))) == 1  # as a .nii
 

@@ -1,4 +1,4 @@
-"""Images that the simulated scanner sends: the phantom, those of a file, or those of a folder."""
+"""Images for the simulated scanners: a phantom, the images of a file, or those of a folder."""
 
 from __future__ import annotations
 
@@ -15,29 +15,30 @@ from ..Model.Files import naturalOrder
 from ..Model.Frame import Image, Matrix, Pixels
 
 HEADER = 352
-"""Bytes before the voxels: the header (348) and four bytes that say that there are no extensions."""
+"""Bytes before the voxels: the header (348) and four zeros (no extensions)."""
 LARGEST = 32767
-"""Most voxels in one direction (a signed 16-bit number)."""
+"""Most voxels along an axis (a signed 16-bit number)."""
 
 _CODES = {"u1": 2, "i2": 4, "i4": 8, "f4": 16, "f8": 64, "i1": 256, "u2": 512, "u4": 768}
 _COLOUR_CODES = {3: 128, 4: 2304}
 
 
 def niftiBytes(image: Image) -> bytes:
-    """The image as .nii, little-endian, sform only (NIfTI-1, nifti1.h); colour as RGB24 or RGBA32.
+    """Write an image as .nii: NIfTI-1 (nifti1.h), little-endian, sform only, colour as RGB24 or RGBA32.
 
-    :raises ValueError: colour that is not uint8, or a size that NIfTI-1 has no room for.
+    :raises ValueError: the image has colour of a type other than uint8, or more voxels along an axis than NIfTI-1
+        allows.
     """
     pixels = image.pixels
     if pixels.ndim == 4:
         if pixels.dtype != np.uint8:
-            raise ValueError(f"NIfTI has colour of uint8 only, not {pixels.dtype}.")
+            raise ValueError(f"NIfTI stores colour as uint8 only, not as {pixels.dtype}.")
         code, bits = _COLOUR_CODES[pixels.shape[3]], 8 * pixels.shape[3]
     else:
         code, bits = _CODES[pixels.dtype.str[1:]], 8 * pixels.dtype.itemsize
     slices, rows, columns = pixels.shape[:3]
     if max(slices, rows, columns) > LARGEST:
-        raise ValueError(f"NIfTI has at most {LARGEST:,} voxels in a direction, not {max(slices, rows, columns):,}.")
+        raise ValueError(f"NIfTI has at most {LARGEST:,} voxels along an axis, not {max(slices, rows, columns):,}.")
     spacing = np.linalg.norm(image.ijkToRAS[:3, :3], axis=0)
     header = bytearray(HEADER)
     struct.pack_into("<i", header, 0, 348)
@@ -46,7 +47,7 @@ def niftiBytes(image: Image) -> bytes:
     struct.pack_into("<4f", header, 76, 1.0, *spacing)
     struct.pack_into("<3f", header, 108, HEADER, 1.0, 0.0)
     header[123] = 2  # xyzt_units: millimetres
-    # 80 bytes with the final 0, cut between two letters.
+    # 80 bytes with the final 0, cut between two characters.
     description = image.attributes.get("Description", "").encode()[:79].decode(errors="ignore").encode()
     struct.pack_into("<80s", header, 148, description)
     struct.pack_into("<2h", header, 252, 0, 1)  # qform_code, sform_code: scanner coordinates
@@ -62,7 +63,7 @@ SPACING = 3.0
 BEAT = 20
 """Frames of one heart beat."""
 
-# Centre and half axes in millimetres (right, anterior, superior), value: a body seen from outside to inside.
+# Centre and half axes in millimetres (right, anterior, superior), value: the body from outside to inside.
 _BODY = ((0, 0, 0), (140, 100, 110), 220)
 _PARTS = (
     ((62, 8, -28), (62, 62, 48), 150),  # liver, on the right
@@ -77,7 +78,8 @@ _HEART = ((-34, 26, 22), (44, 38, 42))
 
 
 def phantomToRAS() -> Matrix:
-    """IJKToRAS of the phantom: left-handed (columns run to the left), as dcm2niix writes, centred on the origin."""
+    """Return IJKToRAS of the phantom: centred on the origin and left-handed (columns run to the left), as dcm2niix
+    writes."""
     matrix = np.diag([-SPACING, SPACING, SPACING, 1.0])
     size = np.array(SHAPE[::-1], np.float64)
     matrix[:3, 3] = -matrix[:3, :3] @ ((size - 1) / 2)
@@ -85,7 +87,7 @@ def phantomToRAS() -> Matrix:
 
 
 def phantom() -> Iterator[Image]:
-    """Frames without end, int16; the heart beats, and the number of the frame stands in the first voxel."""
+    """Yield int16 frames without end. The heart beats, and the first voxel holds the frame number modulo 32768."""
     x, y, z = _coordinates()
     still = _ellipsoid(x, y, z, *_BODY[:2]) * _BODY[2]
     for centre, axes, value in _PARTS:
@@ -126,11 +128,11 @@ def _heart(x: Pixels, y: Pixels, z: Pixels, phase: float) -> Pixels:
 
 
 def images(source: str | None, loop: bool) -> Iterator[Image]:
-    """The images one after the other.
+    """Yield images one after the other.
 
-    :param source: None for the phantom, which has no end; a file; or a folder, whose files follow in natural order.
-    :param loop: begin again at the end.
-    :raises RealTimeImagingError: a file is no image, or not whole; or the folder has none.
+    :param source: None: the phantom, without end. A file, or a folder, whose files follow in natural order.
+    :param loop: start again at the end.
+    :raises RealTimeImagingError: a file is no image, or incomplete; or the folder has no images.
     """
     if source is None:
         yield from phantom()
@@ -142,9 +144,9 @@ def images(source: str | None, loop: bool) -> Iterator[Image]:
 
 
 def namesIn(folder: str) -> list[str]:
-    """Names of the files in a folder that may be images, in natural order.
+    """List the names of files in a folder that may be images, in natural order.
 
-    :raises NotAnImageError: there are none.
+    :raises NotAnImageError: the folder has none.
     """
     names = [name for name in os.listdir(folder) if os.path.isfile(os.path.join(folder, name))]
     names = sorted((name for name in names if not ignoredName(name)), key=naturalOrder)
@@ -154,9 +156,9 @@ def namesIn(folder: str) -> list[str]:
 
 
 def wholeFile(path: str) -> ImageFile:
-    """The file, ready to give its images.
+    """Open a complete image file.
 
-    :raises NotAnImageError: it is none, or not complete.
+    :raises NotAnImageError: the file is no image, or incomplete.
     """
     reader = openImageFile(path)
     missing = reader.missing()

@@ -1,4 +1,4 @@
-"""Sends images over OpenIGTLink as scanners do, at a rate, and logs a checksum of every frame it sent."""
+"""Simulated scanner that sends images over OpenIGTLink at a rate, and logs the checksum of each sent frame."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from ..Model.Frame import Image, checksum
 from ..OpenIGTLink import ImageMessage, packBuffers
 from .Scanners import logSent, waitUntil
 
-TURN = 0.1
-"""Seconds that a socket waits before it is asked whether to stop."""
+POLL_PERIOD = 0.1
+"""Longest wait of a socket in seconds, after which the scanner checks whether it is stopped."""
 CONNECT_TIME = 1.5
 """Seconds for a computer to answer."""
 RETRY = 0.2
-"""Seconds between two tries to connect."""
-LAST_WORDS = 5.0
-"""Seconds for the peer to take what was sent last, and to hang up."""
+"""Seconds between two attempts to connect."""
+CLOSE_TIME = 5.0
+"""Seconds for the peer to receive the last frame and disconnect."""
 
 
 class NetworkScanner:
-    """Sends to one peer at a time, and waits for one whenever there is none; what peers say is not read.
+    """Simulated OpenIGTLink scanner with one peer at a time. It waits while there is none, and reads no messages.
 
-    :param host: where to listen, or whom to connect to.
-    :param port: of a server 0 takes a free one, which :attr:`port` names.
-    :param server: listen, and wait for a peer to connect; otherwise connect.
-    :param fps: frames each second.
-    :param device: the name under which they are sent.
-    :param log: gets one JSON line for each frame that was sent: its number from 0 as ``file``, checksums, and the time
-        (seconds since the epoch) at which it began to be sent, which is also the time in the message.
-    :raises OSError: it cannot listen there.
+    :param host: address to listen on or to connect to.
+    :param port: 0 (server only): a free port, which :attr:`port` holds.
+    :param server: listen and wait for a peer; otherwise connect.
+    :param fps: frames a second.
+    :param device: device name in the messages.
+    :param log: receives one JSON line for each sent frame: its number from 0 as ``file``, checksums, and the time
+        (seconds since the epoch) at which sending began, which is also the time in the message.
+    :raises OSError: the address is not available.
     """
 
     def __init__(self, host: str, port: int, server: bool, fps: float, device: str, log: IO[str] | None = None) -> None:
@@ -41,20 +41,20 @@ class NetworkScanner:
         self._listener: socket.socket | None = None
         if server:
             self._listener = socket.create_server((host, port))
-            self._listener.settimeout(TURN)
+            self._listener.settimeout(POLL_PERIOD)
             self.port = self._listener.getsockname()[1]
 
     def send(self, images: Iterator[Image], stopped: Callable[[], bool]) -> int:
-        """Send them all, or until stopped, from the moment a peer is there; returns how many.
+        """Send all images, or until stopped, from the first connection on; return the number of sent images.
 
-        A frame that could not be sent whole is sent to the next peer.
+        An incompletely sent frame is sent again to the next peer.
         """
         count, due = 0, 0.0
         for image in images:
             sum_ = checksum(image.pixels)
             while not stopped():
                 if self._peer is None:
-                    # The rate counts from here: frames that nobody was there for are not sent all at once.
+                    # The rate counts from here: frames that were due without a peer are not sent all at once.
                     self._connect(stopped)
                     due = time.monotonic()
                 waitUntil(due, stopped)
@@ -68,9 +68,9 @@ class NetworkScanner:
         return count
 
     def close(self) -> None:
-        """Let the peer take what was sent, and end the connection."""
+        """Close the connection after the peer has received everything."""
         if self._peer:
-            _hangUp(self._peer)
+            _disconnect(self._peer)
         if self._listener:
             self._listener.close()
 
@@ -80,16 +80,16 @@ class NetworkScanner:
                 if self._listener:
                     self._peer, _ = self._listener.accept()
                 else:
-                    self._peer = _dial(self._host, self.port)
+                    self._peer = _connected(self._host, self.port)
             except OSError as error:
-                # Nobody yet: neither one who connects, nor one who listens.
+                # No peer has connected, or none listens yet.
                 if self._listener and not isinstance(error, TimeoutError):
                     raise
                 if not self._listener:
                     waitUntil(time.monotonic() + RETRY, stopped)
         if self._peer:
             self._peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._peer.settimeout(TURN)
+            self._peer.settimeout(POLL_PERIOD)
 
     def _sendOne(self, image: Image, sent: float, stopped: Callable[[], bool]) -> bool:
         message = ImageMessage(image.pixels, image.ijkToRAS, timestamp=sent, device_name=self._device)
@@ -103,17 +103,17 @@ class NetworkScanner:
             return False
 
 
-def _dial(host: str, port: int) -> socket.socket:
+def _connected(host: str, port: int) -> socket.socket:
     made = socket.create_connection((host, port), CONNECT_TIME)
     if made.getsockname() == made.getpeername():
-        # TCP connects a port without a listener to itself when the system chose it as our own.
+        # TCP connects a port without a listener to itself when the system chose the same port for our side.
         made.close()
-        raise ConnectionRefusedError(f"Nobody listens on {host}:{port}.")
+        raise ConnectionRefusedError(f"Connection refused by {host}:{port}. Is the receiver running?")
     return made
 
 
 def _sendAll(peer: socket.socket, buffers: Sequence[bytes | memoryview], stopped: Callable[[], bool]) -> bool:
-    # Not sendall(): a peer that does not read must not keep this program from ending.
+    # Not sendall(): a peer that does not read must not keep this program running.
     for buffer in buffers:
         left = memoryview(buffer)
         while len(left):
@@ -125,9 +125,9 @@ def _sendAll(peer: socket.socket, buffers: Sequence[bytes | memoryview], stopped
     return True
 
 
-def _hangUp(peer: socket.socket) -> None:
-    # To close with bytes unread would throw away what the peer has not taken yet.
-    end = time.monotonic() + LAST_WORDS
+def _disconnect(peer: socket.socket) -> None:
+    # Closing a socket with unread bytes discards what the peer has not received yet.
+    end = time.monotonic() + CLOSE_TIME
     try:
         peer.shutdown(socket.SHUT_WR)
         while time.monotonic() < end:
@@ -137,6 +137,6 @@ def _hangUp(peer: socket.socket) -> None:
             except TimeoutError:
                 pass
     except OSError:
-        pass  # it has hung up already
+        pass  # the peer has disconnected already
     finally:
         peer.close()

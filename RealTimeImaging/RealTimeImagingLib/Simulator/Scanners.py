@@ -51,7 +51,7 @@ def logSent(log: IO[str] | None, name: str, checksums: Sequence[str], sent: floa
 
 @dataclass(frozen=True)
 class Shot:
-    """One file to send: its name without folder, its bytes, the checksums of the frames in it."""
+    """A file to send: its name without folder, its bytes, and the checksums of its frames."""
 
     name: str
     data: bytes
@@ -59,41 +59,42 @@ class Shot:
 
 
 def shots(source: str | None, loop: bool) -> Iterator[Shot]:
-    """The files to send.
+    """Yield the files to send.
 
-    :param source: None for the phantom, a file (one .nii for each of its images), or a folder of images (sent as they
-        are, in natural order).
-    :param loop: begin again at the end.
-    :raises RealTimeImagingError: the file is no image, or not whole.
+    :param source: None: the phantom. A file: one .nii for each of its images. A folder: its images as they are, in
+        natural order.
+    :param loop: start again at the end.
+    :raises RealTimeImagingError: a file is no image, or incomplete.
     """
     if source is None or not os.path.isdir(source):
         for number, image in enumerate(images(source, loop)):
             yield Shot(f"frame_{number:06d}.nii", niftiBytes(image), (checksum(image.pixels),))
         return
     names = namesIn(source)
-    for turn in itertools.count() if loop else range(1):
+    for repetition in itertools.count() if loop else range(1):
         for name in names:
-            yield _copied(os.path.join(source, name), f"{turn}_{name}" if turn else name)
+            yield _copied(os.path.join(source, name), f"{repetition}_{name}" if repetition else name)
 
 
 def _copied(path: str, name: str) -> Shot:
     reader = wholeFile(path)
     if len(reader.files) > 1:
-        raise NotAnImageError(f"The voxels of {path} lie in other files; only single files are sent.", "unsupported")
+        raise NotAnImageError(f"The voxels of {path} are in other files; only single files are sent.", "unsupported")
     with open(path, "rb") as file:
         data = file.read()
     return Shot(name, data, tuple(checksum(image.pixels) for image in reader.images()))
 
 
 class FolderScanner:
-    """Writes shots into a folder.
+    """Simulated scanner that writes files into a folder.
 
-    :param folder: where to; made when missing.
-    :param fps: files each second.
+    :param folder: made when missing.
+    :param fps: files a second.
     :param mode: "rename" (written under another name, then renamed), "grow" (written slowly under its name), "burst"
         (several at once, then a pause; the rate stays).
-    :param log: gets one JSON line for each file: name, checksums, time (seconds since the epoch) at which it was whole.
-    :param keep: files that stay in the folder; older ones are removed. 0: all.
+    :param log: receives one JSON line for each file: name, checksums, and the time (seconds since the epoch) at which
+        the file was complete.
+    :param keep: number of files that stay in the folder; older files are removed. 0: all.
     """
 
     def __init__(self, folder: str, fps: float, mode: str, log: IO[str] | None = None, keep: int = 0) -> None:
@@ -102,17 +103,17 @@ class FolderScanner:
         os.makedirs(folder, exist_ok=True)
 
     def send(self, files: Iterator[Shot], stopped: Callable[[], bool]) -> int:
-        """Send them all, or until stopped; returns how many."""
+        """Send all files, or until stopped; return the number of sent files."""
         started = 0.0
         count = 0
         for count, shot in enumerate(files, 1):
-            turn = count - 1
-            # The first file may take its time to be made; the rate counts from there.
+            number = count - 1
+            # Making the first file may take long: the rate counts from its completion.
             started = started or time.monotonic()
-            due = turn - turn % BURST + BURST - 1 if self._mode == "burst" else turn
+            due = number - number % BURST + BURST - 1 if self._mode == "burst" else number
             waitUntil(started + due / self._fps, stopped)
             if stopped():
-                return turn
+                return number
             self._write(shot, stopped)
         return count
 
@@ -139,27 +140,27 @@ class FolderScanner:
 
 
 class PostingScanner:
-    """Sends raw pixels over one connection, each when the one before was answered.
+    """Simulated scanner that posts raw pixels over one connection, each image after the answer to the one before.
 
-    :param url: where to, such as http://127.0.0.1:18980/frame.
-    :param token: what the other side wants to know.
-    :param fps: images each second.
-    :param log: gets one JSON line for each image that was taken: its name (the attribute SourceFile), checksums, and
-        the time (seconds since the epoch) at which it began to be sent.
-    :raises ValueError: it is no address over HTTP.
+    :param url: such as http://127.0.0.1:18980/frame.
+    :param token: the receiver's access token.
+    :param fps: images a second.
+    :param log: receives one JSON line for each accepted image: its name (the attribute SourceFile), checksums, and the
+        time (seconds since the epoch) at which sending began.
+    :raises ValueError: ``url`` is no HTTP address.
     """
 
     def __init__(self, url: str, token: str, fps: float, log: IO[str] | None = None) -> None:
         parts = urlsplit(url)
         if parts.scheme != "http" or not parts.hostname:
-            raise ValueError(f"{url} is no address such as http://127.0.0.1:18980/frame.")
+            raise ValueError(f"{url} is no HTTP address such as http://127.0.0.1:18980/frame.")
         self._link = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=ANSWER_TIME)
         self._path, self._token, self._fps, self._log = parts.path or "/frame", token, fps, log
 
     def send(self, images: Iterator[Image], stopped: Callable[[], bool]) -> int:
-        """Send them all, or until stopped; returns how many were taken.
+        """Send all images, or until stopped; return the number of accepted images.
 
-        :raises RequestError: one was refused for good.
+        :raises RequestError: the receiver rejected an image for good.
         """
         count, due = 0, 0.0
         for image in images:
@@ -175,7 +176,7 @@ class PostingScanner:
         return count
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self._link.close()
 
     def _post(self, image: Image, name: str) -> bool:
@@ -201,5 +202,5 @@ class PostingScanner:
         if answer.status != 200 and answer.status not in AGAIN:
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 words = json.loads(words)["error"]
-            raise RequestError(answer.status, f"{name} was refused ({answer.status}): {words!s}")
+            raise RequestError(answer.status, f"{name} was rejected ({answer.status}): {words!s}")
         return answer.status == 200

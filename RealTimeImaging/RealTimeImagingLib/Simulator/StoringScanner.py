@@ -1,4 +1,4 @@
-"""Sends images to a DICOM receiver (C-STORE) as scanners do, slice by slice, and logs a checksum of every volume."""
+"""Simulated scanner that sends images to a DICOM receiver (C-STORE), slice by slice, and logs checksums."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from ..Model.Frame import LPS_TO_RAS, Image, Matrix, Pixels, checksum
 from .Scanners import logSent, waitUntil
 
 RETRY = 0.2
-"""Seconds before a receiver is called again that did not answer."""
+"""Seconds between two attempts to reach the receiver."""
 TITLE = "SIMULATOR"
 MR, CAPTURE = "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.7"
-"""MR Image Storage has 16 bits; Secondary Capture takes the others."""
+"""SOP classes: MR Image Storage for 16 bits, Secondary Capture for all others."""
 _SYNTAX = "1.2.840.10008.1.2.1"
 
 
 class StoringScanner:
-    """One series, in one association for as long as it lasts.
+    """Simulated scanner that sends one series in one association, as long as the association lasts.
 
-    :param host: of the receiver. :param port: its port. :param title: under which it is called.
-    :param fps: volumes each second.
-    :param log: gets one JSON line for each volume that was stored: its number from 0 as ``file``, checksums as the
-        receiver sorts the slices, and the time (seconds since the epoch) at which its last slice was stored.
+    :param host: address of the receiver. ``port``: its port. ``title``: its AE title.
+    :param fps: volumes a second.
+    :param log: receives one JSON line for each stored volume: its number from 0 as ``file``, checksums as the receiver
+        sorts the slices, and the time (seconds since the epoch) at which the last slice was stored.
     :param thin: send every Nth slice only.
     """
 
@@ -47,9 +47,9 @@ class StoringScanner:
         self._association: Any = None
 
     def send(self, images: Iterator[Image], stopped: Callable[[], bool]) -> int:
-        """Send them all, or until stopped, from the moment the receiver answers; returns how many.
+        """Send all images, or until stopped, from the receiver's first answer on; return the number of sent images.
 
-        :raises NotAnImageError: an image of a type that is not sent, or one that the receiver refused.
+        :raises NotAnImageError: DICOM has no place for the image's type, or the receiver rejected a slice.
         """
         count, due = 0, 0.0
         for image in images:
@@ -100,25 +100,25 @@ class StoringScanner:
             if "Status" in answer:
                 if answer.Status != 0:
                     words = answer.get("ErrorComment", "")
-                    raise NotAnImageError(f"The receiver refused a slice (0x{answer.Status:04X}). {words}".strip())
+                    raise NotAnImageError(f"The receiver rejected a slice (0x{answer.Status:04X}). {words}".strip())
                 return
 
 
 def keepAnswers(association: Any) -> None:
-    """Let no answer of a receiver get lost on our side.
+    """Keep the association's thread from taking the receiver's answers.
 
-    The thread of an association of pynetdicom looks for requests in the queue in which send_c_store waits for the
-    answer, and is paused meanwhile; but when it is slow to notice (one time in some thousand on a busy computer), it
-    takes the answer away. A receiver requests nothing of us.
+    send_c_store waits for the answer in the queue in which pynetdicom's association thread looks for requests. The
+    thread pauses meanwhile, but when it pauses late (once in some thousand stores on a busy computer), it takes the
+    answer. A receiver sends no requests.
     """
     take = association.dimse.get_msg
     association.dimse.get_msg = lambda block=False: take(block=True) if block else (None, None)
 
 
 def rightHanded(image: Image, thin: int = 1) -> tuple[Pixels, Matrix]:
-    """Pixels and IJKToRAS with the slices in the order of DICOM: along the cross product of rows and columns.
+    """Return pixels and IJKToRAS with the slices in DICOM's order: along the cross product of rows and columns.
 
-    :param thin: of so many slices one is left.
+    :param thin: keep every Nth slice only.
     """
     pixels, matrix = image.pixels[::thin], image.ijkToRAS.copy()
     matrix[:3, 2] *= thin

@@ -1,1 +1,1 @@
-"""A scanner that is none: a process of its own that writes images into a folder, for trying, showing and testing."""
+"""Simulated scanners, each in a process of its own, for trials, demonstrations and tests."""

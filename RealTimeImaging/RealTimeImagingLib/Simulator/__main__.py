@@ -11,7 +11,7 @@ import sys
 import threading
 from typing import IO, Any
 
-# Slicer's Python knows nothing of the module's folder; the folder of this file must not hide other packages.
+# Slicer's Python does not have the module's folder in its path. The folder of this file must not hide other packages.
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from RealTimeImagingLib.Model.Errors import RealTimeImagingError
@@ -20,7 +20,7 @@ from RealTimeImagingLib.Simulator.Scanners import MODES, FolderScanner, PostingS
 
 
 def main() -> int:
-    """Run the simulated scanner; returns the exit code."""
+    """Run the simulated scanner and return the exit code."""
     options = _options()
     stopped = threading.Event()
     for kind in (signal.SIGTERM, signal.SIGINT):
@@ -47,23 +47,23 @@ def _options() -> argparse.Namespace:
         prog="Simulator",
         description="Writes images into a folder, or sends them over OpenIGTLink, HTTP or DICOM, as a scanner does.",
     )
-    way = parser.add_mutually_exclusive_group(required=True)
-    way.add_argument("folder", nargs="?", help="where the images go")
-    way.add_argument("--listen", type=int, metavar="PORT", help="OpenIGTLink: wait for a peer; 0 takes a free port")
-    way.add_argument("--connect", type=int, metavar="PORT", help="OpenIGTLink: connect to a peer that listens")
-    way.add_argument("--post", metavar="URL", help="HTTP: where images are posted to")
-    way.add_argument("--store", type=int, metavar="PORT", help="DICOM: send to a receiver that listens")
-    parser.add_argument("--title", default="SLICER", help="DICOM: the receiver's application entity title")
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("folder", nargs="?", help="folder for the images")
+    target.add_argument("--listen", type=int, metavar="PORT", help="OpenIGTLink: wait for a peer; 0: a free port")
+    target.add_argument("--connect", type=int, metavar="PORT", help="OpenIGTLink: connect to a listening peer")
+    target.add_argument("--post", metavar="URL", help="HTTP: address to post images to")
+    target.add_argument("--store", type=int, metavar="PORT", help="DICOM: send to a listening receiver")
+    parser.add_argument("--title", default="SLICER", help="DICOM: the receiver's AE title")
     parser.add_argument("--thin", type=int, default=1, metavar="N", help="DICOM: send every Nth slice only")
-    parser.add_argument("--token", default="", help="HTTP: what the other side wants to know")
+    parser.add_argument("--token", default="", help="HTTP: the receiver's access token")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on or to connect to")
-    parser.add_argument("--device", default="Live", help="OpenIGTLink: the device's name")
-    parser.add_argument("--input", help="4-D file, multi-frame DICOM or folder of images; without it a beating phantom")
-    parser.add_argument("--fps", type=float, default=10.0, help="files or frames each second")
-    parser.add_argument("--frames", type=int, help="stop after so many files or frames")
-    parser.add_argument("--mode", choices=MODES, default="rename", help="how a file comes to be")
-    parser.add_argument("--loop", action="store_true", help="begin again at the end of the input")
-    parser.add_argument("--keep", type=int, default=0, help="leave only so many files in the folder")
+    parser.add_argument("--device", default="Live", help="OpenIGTLink: device name")
+    parser.add_argument("--input", help="4-D file, multi-frame DICOM or folder of images; default: a beating phantom")
+    parser.add_argument("--fps", type=float, default=10.0, help="files or frames a second")
+    parser.add_argument("--frames", type=int, help="stop after this number of files or frames")
+    parser.add_argument("--mode", choices=MODES, default="rename", help="how files are written")
+    parser.add_argument("--loop", action="store_true", help="start again at the end of the input")
+    parser.add_argument("--keep", type=int, default=0, help="keep only this number of files in the folder")
     parser.add_argument("--log", help="write a line with checksum and time for each file or frame")
     parser.add_argument("--until-input-ends", action="store_true", help="stop when standard input ends")
     return parser.parse_args()
@@ -96,6 +96,6 @@ def _untilInputEnds(stopped: threading.Event) -> None:
 
 if __name__ == "__main__":
     code = main()
-    # The thread that waits for input would keep the interpreter from ending.
+    # A thread that waits for input would keep the interpreter alive.
     sys.stdout.flush()
     os._exit(code)
