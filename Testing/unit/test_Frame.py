@@ -43,7 +43,7 @@ def test_64_bit_integers_are_exact_or_refused(dtype, data):
         assert shown.dtype == np.float64
         assert [int(value) for value in shown.ravel()] == values
     else:
-        with pytest.raises(FrameError, match="too large to be kept exactly"):
+        with pytest.raises(FrameError, match="too large for an exact float64"):
             asShown(array)
 
 

@@ -202,7 +202,12 @@ def refusals():
     yield "an attribute's name", posted(nifti, "/frame?attr.a:b=1"), 400, "letters"
     yield "an attribute that is no text", posted(nifti, headers={"X-RTI-Attributes": '{"TR": 2}'}), 400, "TR"
     yield "attributes that are none", posted(nifti, headers={"X-RTI-Attributes": "[1]"}), 400, "object"
-    yield "signs that no file can keep", posted(nifti, headers={"X-RTI-Attributes": '{"A": "\\ud800"}'}), 400, "signs"
+    yield (
+        "characters that no file can store",
+        posted(nifti, headers={"X-RTI-Attributes": '{"A": "\\ud800"}'}),
+        400,
+        "characters",
+    )
     yield "a stream that cannot be shown", posted(nifti, "/frame?stream=a%00b"), 400, "shown"
     yield "a very long stream", posted(nifti, "/frame?stream=" + "a" * 201), 400, "200"
     yield "another address", posted(nifti, "/frames"), 404, "/frames"

@@ -1,4 +1,4 @@
-"""Images with their geometry, frames of a stream, and arrays that become images."""
+"""Images with their geometry, frames of a stream, and images made of arrays."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ Matrix = npt.NDArray[np.float64]
 SCALAR_TYPES: tuple[np.dtype[Any], ...] = tuple(
     np.dtype(name) for name in ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 )
-"""The scalar types that a Slicer volume node can show, and so the only ones a frame has."""
+"""Scalar types that a Slicer volume node can show. Frames have no others."""
 
 ATTRIBUTE_NAME = re.compile(r"[A-Za-z0-9_.-]+")
-"""Attribute names that survive NRRD: a ": " in one makes the file unreadable, other signs lose the attribute."""
+"""Attribute names that NRRD stores: a ": " makes the file unreadable, and other characters lose the attribute."""
 
 LPS_TO_RAS: Matrix = np.diag([-1.0, -1.0, 1.0, 1.0])
-"""Left-multiply an IJKToLPS matrix with it to get IJKToRAS, and the other way round."""
+"""Left factor that turns IJKToLPS into IJKToRAS, and IJKToRAS into IJKToLPS."""
 
 
 @dataclass(frozen=True, eq=False)
 class Image:
-    """One picture or volume as it was read, before it belongs to a stream.
+    """One picture or volume, before it belongs to a stream.
 
     :param pixels: shape (k, j, i) or (k, j, i, 3|4), C-contiguous, native byte order, dtype one of SCALAR_TYPES.
     :param ijkToRAS: 4x4 float64, voxel index (i, j, k) to millimetres in RAS.
-    :param deviceTime: seconds since the epoch (UTC) as the device gave it, None when it gave none.
-    :param attributes: names matching ATTRIBUTE_NAME to text.
-    :raises FrameError: anything else.
+    :param deviceTime: the device's time in seconds since the epoch (UTC), None without one.
+    :param attributes: text by names that match ATTRIBUTE_NAME.
+    :raises FrameError: a value is of another kind.
     """
 
     pixels: Pixels
@@ -54,15 +54,15 @@ class Image:
         checkMatrix(self.ijkToRAS)
         for name in self.attributes:
             if not ATTRIBUTE_NAME.fullmatch(name):
-                raise FrameError(f"An attribute name has only letters, digits and _ . - in it, not {name!r}.")
+                raise FrameError(f"An attribute name consists of letters, digits and _ . - only; {name!r} does not.")
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """An image in a stream. Fields as in :class:`Image`, and:
+    """An image in a stream. Further fields as in :class:`Image`.
 
-    :param stream: the stream's name; each stream has one live volume.
-    :param number: from 0, without gaps in a stream.
+    :param stream: name of the stream; each stream has one live volume.
+    :param number: frame number from 0, without gaps in a stream.
     :param receiveTime: seconds since the epoch (UTC) at which the acquisition process had the whole image.
     """
 
@@ -81,45 +81,53 @@ class Frame:
 
     @property
     def time(self) -> float:
-        """The device's time where there is one, otherwise the arrival time (seconds since the epoch, UTC)."""
+        """The device's time, or else the arrival time (seconds since the epoch, UTC)."""
         return self.receiveTime if self.deviceTime is None else self.deviceTime
 
     def described(self) -> dict[str, str]:
-        """All that is known of the frame, as node attributes: see :func:`describe`."""
+        """Return attributes, number and times as node attributes, see :func:`describe`."""
         return describe(self.attributes, self.number, self.receiveTime, self.deviceTime)
 
 
 def describe(
     attributes: Mapping[str, str], number: int, receiveTime: float, deviceTime: float | None
 ) -> dict[str, str]:
-    """A frame's own attributes, and ``FrameNumber``, ``ReceiveTime`` and, where there is one, ``DeviceTime`` in seconds
-    since the epoch (UTC)."""
+    """Return a frame's attributes with ``FrameNumber``, ``ReceiveTime`` and, if any, ``DeviceTime``.
+
+    Times are in seconds since the epoch (UTC).
+    """
     times = {"ReceiveTime": receiveTime} | ({} if deviceTime is None else {"DeviceTime": deviceTime})
     written = {name: f"{value:.6f}" for name, value in times.items()}
     return {**attributes, "FrameNumber": str(number), **written}
 
 
 def componentsOf(shape: tuple[int, ...]) -> int:
-    """Components per voxel of a frame's shape: 1 for (k, j, i), n for (k, j, i, n)."""
+    """Return the components of a voxel by a frame's shape: 1 for (k, j, i), n for (k, j, i, n)."""
     return 1 if len(shape) == 3 else shape[3]
 
 
 def checkPixels(pixels: Pixels) -> None:
-    """:raises FrameError: unless the array is what :class:`Image` asks for."""
+    """Check shape, type and memory order of pixels, see :class:`Image`.
+
+    :raises FrameError: they are of another kind.
+    """
     if not (pixels.ndim == 3 or (pixels.ndim == 4 and pixels.shape[3] in (3, 4))):
         raise FrameError(
             f"Pixels have the shape (slices, rows, columns) or (slices, rows, columns, 3 or 4), not {pixels.shape}."
         )
     if pixels.size == 0:
-        raise FrameError(f"Pixels need at least one voxel; the shape is {pixels.shape}.")
+        raise FrameError(f"An image has at least one voxel; the shape is {pixels.shape}.")
     if pixels.dtype not in SCALAR_TYPES or not pixels.dtype.isnative:
         raise FrameError(f"Slicer cannot show pixels of type {pixels.dtype}.")
     if not pixels.flags.c_contiguous:
-        raise FrameError("Pixels lie in memory slice by slice (C-contiguous).")
+        raise FrameError("Pixels must be C-contiguous: slice by slice in memory.")
 
 
 def checkMatrix(ijkToRAS: Matrix) -> None:
-    """:raises FrameError: unless the array is a finite, invertible affine 4x4 matrix of float64."""
+    """Check that the array is a finite, invertible affine 4x4 matrix of float64.
+
+    :raises FrameError: it is not.
+    """
     if ijkToRAS.shape != (4, 4) or ijkToRAS.dtype != np.float64:
         raise FrameError(f"IJKToRAS is a 4x4 matrix of float64, not {ijkToRAS.shape} of {ijkToRAS.dtype}.")
     _checkNumbers(ijkToRAS.tobytes())
@@ -127,35 +135,34 @@ def checkMatrix(ijkToRAS: Matrix) -> None:
 
 @lru_cache(maxsize=64)
 def _checkNumbers(matrix: bytes) -> None:
-    """The images of a stream mostly have the same matrix: it is checked once."""
-    # In plain numbers: for so few that takes a fifth of the time that arrays take.
+    """Check the numbers of a matrix. The images of a stream mostly have the same matrix: it is checked once."""
+    # Plain numbers: for so few, arrays take five times as long.
     rows: list[list[float]] = np.frombuffer(matrix).reshape(4, 4).tolist()
     if not all(math.isfinite(number) for row in rows for number in row) or rows[3] != [0, 0, 0, 1]:
-        raise FrameError("IJKToRAS has only finite numbers and the last row 0 0 0 1.")
+        raise FrameError("IJKToRAS must have finite numbers only, and the last row 0 0 0 1.")
     axes = [[row[column] for row in rows[:3]] for column in range(3)]
     lengths = [math.sqrt(sum(number * number for number in axis)) for axis in axes]
     if not all(lengths) or abs(_determinant(axes, lengths)) < 1e-6:
-        raise FrameError("The three axes of IJKToRAS do not span the space.")
+        raise FrameError("The three axes of IJKToRAS do not span space: two are parallel, or one is zero.")
 
 
 def _determinant(axes: list[list[float]], lengths: list[float]) -> float:
-    # Of the directions: whether they span the space does not depend on the size of voxels.
+    # Determinant of the directions: the size of voxels does not matter.
     (a, b, c), (d, e, f), (g, h, i) = ([n / length for n in axis] for axis, length in zip(axes, lengths, strict=True))
     return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
 
 
 def checksum(pixels: Pixels) -> str:
-    """SHA-256 (hexadecimal) over type, shape and bytes: equal only for the same pixels in the same order."""
+    """Return SHA-256 (hexadecimal) over type, shape and bytes: equal only for the same pixels in the same order."""
     digest = hashlib.sha256(f"{pixels.dtype.newbyteorder('<').str}{pixels.shape}".encode())
     digest.update(np.ascontiguousarray(pixels.astype(pixels.dtype.newbyteorder("<"), copy=False)).data)
     return digest.hexdigest()
 
 
 def pictureToRAS(columns: int, rows: int, spacing: tuple[float, float] = (1.0, 1.0)) -> Matrix:
-    """IJKToRAS of a picture that has no place in space (PNG, JPEG, camera), centred on the origin.
+    """Return IJKToRAS of a picture without a place in space (PNG, JPEG, camera), centred on the origin.
 
-    It lies in the axial plane, upright in Slicer's axial view: columns run to the left, rows to the
-    posterior.
+    The picture is in the axial plane, upright in Slicer's axial view: columns run to the left, rows to the posterior.
 
     :param spacing: millimetres between columns and between rows.
     """
@@ -166,9 +173,9 @@ def pictureToRAS(columns: int, rows: int, spacing: tuple[float, float] = (1.0, 1
 
 
 def shownType(declared: npt.DTypeLike) -> np.dtype[Any]:
-    """The type in which Slicer shows values of ``declared``; decided by the declared type, never by the values.
+    """Return the type in which Slicer shows values of a declared type; the values do not matter.
 
-    :raises FrameError: for types without a lossless counterpart (complex numbers, text).
+    :raises FrameError: the type has no lossless counterpart (complex numbers, text).
     """
     dtype: np.dtype[Any] = np.dtype(declared).newbyteorder("=")
     if dtype in SCALAR_TYPES:
@@ -183,19 +190,19 @@ def shownType(declared: npt.DTypeLike) -> np.dtype[Any]:
 
 
 def asShown(values: Pixels) -> Pixels:
-    """The same values, C-contiguous in a type that Slicer shows; a copy only where one is needed.
+    """Return the values C-contiguous and in a type that Slicer shows; copy them only where necessary.
 
-    :raises FrameError: when the type has no counterpart, or a 64-bit integer has no exact float64.
+    :raises FrameError: the type has no counterpart, or a 64-bit integer has no exact float64.
     """
     target = shownType(values.dtype)
     shown = np.ascontiguousarray(values, dtype=target)
     if values.dtype.kind in "iu" and target.kind == "f" and not _exact(values, shown):
-        raise FrameError(f"A value of type {values.dtype} is too large to be kept exactly as float64.")
+        raise FrameError(f"A value of type {values.dtype} is too large for an exact float64.")
     return shown
 
 
 def _exact(integers: Pixels, floats: Pixels) -> bool:
-    # A float64 of 2**63 or more does not fit back into the integer type it came from, so bounds come first.
+    # A float64 of 2**63 or more does not fit into the integer type: check the bounds first.
     limits = np.iinfo(integers.dtype)
     if (floats >= float(limits.max)).any():
         return False
@@ -204,7 +211,7 @@ def _exact(integers: Pixels, floats: Pixels) -> bool:
 
 SHAPES = "(rows, columns), (slices, rows, columns), or one of these with 3 or 4 colour components behind"
 LATEST = 253_402_300_800.0
-"""Seconds since the epoch at the end of the year 9999: a time in milliseconds is beyond it."""
+"""Seconds since the epoch at the end of the year 9999; times in milliseconds are beyond it."""
 
 
 def imageOf(
@@ -214,22 +221,22 @@ def imageOf(
     colour: bool | None = None,
     attributes: Mapping[str, str] | None = None,
 ) -> Image:
-    """An image of the array's values; a copy only where the type or the order in memory needs one.
+    """Convert an array to an Image; copy it only where type or memory order require it.
 
     :param array: (rows, columns), (slices, rows, columns), or one of these with 3 or 4 colour components behind; of any
         type that Slicer can show exactly: bool becomes uint8, float16 float32, and int64 and uint64 become float64.
-    :param ijkToRAS: 4x4 numbers or a vtkMatrix4x4, voxel index (i, j, k) to millimetres in RAS. None: a picture lies
+    :param ijkToRAS: 4x4 numbers or a vtkMatrix4x4, voxel index (i, j, k) to millimetres in RAS. None: a picture is
         centred in the axial plane with pixels of 1 mm (see :func:`pictureToRAS`), a volume has the identity.
     :param deviceTime: seconds since the epoch, UTC.
-    :param colour: whether the last axis holds colour components. None: it does when the array has four axes, or has
-        three, the last of them of 3 or 4, and is of type uint8.
-    :param attributes: names with letters, digits and ``_ . -`` only, to text.
-    :raises FrameError: anything else.
+    :param colour: True: the last axis holds colour components. None: so it does in arrays with four axes, and in uint8
+        arrays with three axes, the last of length 3 or 4.
+    :param attributes: text by names of letters, digits and ``_ . -``.
+    :raises FrameError: a value is of another kind; the message has the reason.
     """
     try:
         values: Pixels = np.asarray(array)
     except (TypeError, ValueError) as error:
-        raise FrameError(f"This cannot be made an array: {error}") from error
+        raise FrameError(f"The value cannot be converted to an array: {error}") from error
     pixels = _withSlices(values, colour)
     shown = asShown(pixels)
     if ijkToRAS is not None:
@@ -266,9 +273,9 @@ def _matrixOf(given: Any) -> Matrix:
 
 
 def timeOf(given: float | str | None) -> float | None:
-    """The time of an image in seconds since the epoch (UTC); None for None.
+    """Check the time of an image: seconds since the epoch (UTC), or None.
 
-    :raises FrameError: it is no such time.
+    :raises FrameError: the value is no such time.
     """
     if given is None:
         return None
@@ -277,20 +284,20 @@ def timeOf(given: float | str | None) -> float | None:
     except (TypeError, ValueError):
         seconds = -1.0
     if not 0 <= seconds < LATEST:
-        raise FrameError(f"The time of an image is in seconds since 1970-01-01 (UTC), not {given!r}.")
+        raise FrameError(f"The time of an image is a number of seconds since 1970-01-01 (UTC), not {given!r}.")
     return seconds
 
 
 def textOf(attributes: Mapping[str, str]) -> dict[str, str]:
-    """A copy.
+    """Copy attributes.
 
-    :raises FrameError: a name or a value is no text, or one that no file can keep.
+    :raises FrameError: a name or a value is no text, or a value has characters that no file can store.
     """
     for name, value in attributes.items():
         if not isinstance(name, str) or not isinstance(value, str):
-            raise FrameError(f"Attributes are names with text; {name!r} is {value!r}.")
+            raise FrameError(f"Names and values of attributes are text; {name!r} is {value!r}.")
         try:
             value.encode()
         except UnicodeEncodeError as error:
-            raise FrameError(f"The text of the attribute {name!r} has signs that no file can keep.") from error
+            raise FrameError(f"The attribute {name!r} has characters that no file can store.") from error
     return dict(attributes)

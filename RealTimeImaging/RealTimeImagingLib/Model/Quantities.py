@@ -7,15 +7,15 @@ from collections.abc import Collection
 
 
 def counted(count: int, one: str, several: str) -> str:
-    """A count with its noun, such as "1 slice" or "1,200 slices".
+    """Return a count with its noun, such as "1 slice" or "1,200 slices".
 
-    :param one: singular of the noun. ``several``: plural.
+    :param one: the noun in the singular. ``several``: in the plural.
     """
     return f"{count:,} {one if count == 1 else several}"
 
 
 def sizeText(count: float) -> str:
-    """A number of bytes in the unit that fits, such as "36.0 MB" or "77.1 GB".
+    """Return a number of bytes in a suitable unit, such as "36.0 MB" or "77.1 GB".
 
     :param count: bytes.
     """
@@ -41,7 +41,7 @@ def freeName(wanted: str, taken: Collection[str], form: str = "{name} {number}")
 
 
 def durationText(seconds: float) -> str:
-    """A duration in the unit that fits, such as "40 s", "3 min" or "2.5 h".
+    """Return a duration in a suitable unit, such as "40 s", "3 min" or "2.5 h".
 
     :param seconds: seconds.
     """
