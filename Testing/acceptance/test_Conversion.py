@@ -113,7 +113,7 @@ def test_failedVolumesAreNamed(logic, tmp_path, noErrors):
     assert [one["path"] for one in report["files"]] == ["notes"]
     words = [event.text for event in logic.events() if event.code == "not-converted"]
     assert len(words) == 1
-    assert "is cut: 3,900 of 4,000 bytes" in words[0]
+    assert "is truncated: 3,900 of 4,000 bytes" in words[0]
 
 
 def test_aCancelledConversionContinues(logic, tmp_path, noErrors):

@@ -140,7 +140,7 @@ def test_an_incomplete_last_volume_is_a_file_of_its_own(tmp_path):
     report = convert(tmp_path / "in", tmp_path / "out")
     assert report.words.startswith("2 volumes: 2 done")
     assert [(entry.slices, entry.volumes) for entry in report.entries] == [(4, 2), (2, 1)]
-    assert "2 slices where others of the series have 4" in report.entries[1].warnings[0]
+    assert "2 slices; other volumes of the series have 4" in report.entries[1].warnings[0]
 
 
 def test_echoes_orientations_and_sizes_are_files_of_their_own(tmp_path):

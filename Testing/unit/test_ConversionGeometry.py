@@ -84,7 +84,7 @@ def test_a_distance_that_changes_divides_the_series():
 
 def test_slices_all_over_the_place_are_no_volume():
     heights = np.cumsum(np.random.default_rng(3).uniform(0.5, 9, 40))
-    with pytest.raises(UnevenError, match="40 slices lie unevenly"):
+    with pytest.raises(UnevenError, match="40 slices are unevenly spaced"):
         stacked(slices([(0, 0, z) for z in heights]))
     (volume,), _ = volumesOf(slices([(0, 0, z) for z in heights]))
     assert "no volume" in volume.reason
@@ -132,7 +132,7 @@ def test_two_slices_in_one_place_are_named(tmp_path):
     dicomFile(tmp_path / "in/z", np.zeros((5, 4), np.int16), (1, 2, 3), InstanceNumber=99)
     entry = one(convert(tmp_path / "in", tmp_path / "out"))
     assert entry.slices == 6
-    assert "In 1 of 6 places lie several slices" in entry.warnings[0]
+    assert "1 of 6 places have several slices" in entry.warnings[0]
     assert str(tmp_path / "in/z") in entry.warnings[0]
     (entry,) = convert(tmp_path / "in", tmp_path / "strict", strict=True).entries
     assert entry.status == "failed"

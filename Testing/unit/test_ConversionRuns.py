@@ -49,10 +49,10 @@ def test_every_bad_file_is_named_and_stops_nothing(tmp_path):
     whole = (folder / "good/000x0").read_bytes()
     bad = {
         "empty": (b"", "The file is empty"),
-        "header": (whole[:400], "cut within its header; 400 bytes"),
-        "text.dcm": (b"no DICOM at all" * 99, "no DICOM file"),
-        "noise": (np.random.default_rng(0).bytes(9000), "no DICOM file"),
-        "small": (b"abc", "no DICOM file"),
+        "header": (whole[:400], "ends within its header, after 400 bytes"),
+        "text.dcm": (b"no DICOM at all" * 99, "not a DICOM file"),
+        "noise": (np.random.default_rng(0).bytes(9000), "not a DICOM file"),
+        "small": (b"abc", "not a DICOM file"),
     }
     for name, (data, _) in bad.items():
         (folder / name).write_bytes(data)
@@ -89,7 +89,7 @@ def test_a_cut_slice_is_filled_and_named(tmp_path):
     path = next((tmp_path / "in").glob("*x5"))
     path.write_bytes(path.read_bytes()[:-7])
     entry = one(convert(tmp_path / "in", tmp_path / "out"))
-    assert f"{path}: The file is cut: 33 of 40 bytes" in entry.warnings[0]
+    assert f"{path}: The file is truncated: 33 of 40 bytes" in entry.warnings[0]
     found = fromUs(tmp_path / "out" / entry.file)[0][0]
     np.testing.assert_array_equal(found[:5], values[:5])
     assert (found[5] == values[:5].min()).all()
@@ -105,7 +105,7 @@ def test_a_file_that_changes_meanwhile_fails_its_volume(tmp_path):
 
     report = convert(tmp_path / "in", tmp_path / "out", onProgress=change)
     assert [entry.status for entry in report.entries] == ["done", "failed", "done"]
-    assert "changed while it was converted" in report.entries[1].reason
+    assert "changed during the conversion" in report.entries[1].reason
     assert convert(tmp_path / "in", tmp_path / "out").count("done") == 1
 
 
@@ -119,9 +119,9 @@ def test_settings_that_cannot_work_are_said_before(tmp_path):
     ):
         with pytest.raises(SettingsError, match=words):
             convertFolder(tmp_path / "in", tmp_path / "out", **options)
-    with pytest.raises(SettingsError, match="another folder"):
+    with pytest.raises(SettingsError, match="not the folder of the DICOM files"):
         convertFolder(tmp_path / "in", tmp_path / "in")
-    with pytest.raises(SettingsError, match="not there"):
+    with pytest.raises(SettingsError, match="does not exist"):
         convertFolder(tmp_path / "none", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -207,7 +207,7 @@ def test_the_command_says_what_it_did(tmp_path):
     text, errors = made.communicate(timeout=60)
     assert (made.returncode, errors) == (0, "")
     assert "done         core02.nrrd: 64 x 64 x 6" in text
-    assert "notes: The file is no DICOM file." in text
+    assert "notes: The file is not a DICOM file." in text
     assert "3 volumes: 3 done; 1 file is in no volume" in text
     made = command(tmp_path / "in", tmp_path / "out", "--name", "{x")
     assert made.communicate(timeout=60)[1].startswith("In the name")

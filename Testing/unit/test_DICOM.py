@@ -241,7 +241,7 @@ def test_a_date_and_a_time_are_the_device_time(tmp_path):
 
 def test_a_truncated_file_says_how_much_is_there():
     words = openImageFile(real("MR_truncated")).missing()
-    assert words == "The header declares 8,192 bytes of pixels, 8,130 are there."
+    assert words == "The header declares 8,192 bytes of pixels; 8,130 are present."
 
 
 def test_zeros_behind_the_beginning_of_a_header_are_not_read_as_elements(tmp_path):
@@ -249,7 +249,7 @@ def test_zeros_behind_the_beginning_of_a_header_are_not_read_as_elements(tmp_pat
     path = tmp_path / "a.dcm"
     path.write_bytes(Path(real("CT_small")).read_bytes()[:600])
     os.truncate(path, 256 << 20)
-    assert openImageFile(str(path)).missing() == f"The DICOM header is not complete; {256 << 20:,} bytes are there."
+    assert openImageFile(str(path)).missing() == f"The DICOM header is not complete; the file has {256 << 20:,} bytes."
 
 
 @pytest.mark.parametrize("name", ["reportsi", "waveform_ecg", "rtstruct"])

@@ -128,7 +128,7 @@ def test_an_aborted_run_gives_whole_volumes_and_names_what_is_missing(tmp_path):
     whole, rest = convert(tmp_path / "in", tmp_path / "out").entries
     assert converted(tmp_path / "out", whole) == EXPECTED[:2]
     assert (rest.slices, rest.volumes) == (2, 1)
-    assert "2 slices where others of the series have 4" in rest.warnings[0]
+    assert "2 slices; other volumes of the series have 4" in rest.warnings[0]
 
 
 def test_a_place_that_all_volumes_lack_is_filled_and_named(tmp_path):
@@ -317,7 +317,7 @@ def test_values_that_an_anonymiser_spoilt_do_not_refuse_the_file(tmp_path, name,
 def test_a_count_that_is_none_is_named(tmp_path):
     path = enhanced(tmp_path / "a.dcm", RUN)
     path.write_bytes(path.read_bytes().replace(b"IS\x02\x0012", b"IS\x02\x001A"))
-    assert str(refusal(path)) == "NumberOfFrames in the header is not a whole number."
+    assert str(refusal(path)) == "The header's NumberOfFrames is not a whole number."
 
 
 def test_time_points_that_lie_elsewhere_are_volumes_of_their_own(tmp_path):

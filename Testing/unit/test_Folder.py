@@ -61,11 +61,11 @@ def test_a_cut_file_is_reported_with_numbers_and_shown_when_it_is_completed(rece
     (incoming / "a.nii").write_bytes(niftiFile(1)[:-10])
     receiver.run(3.9)
     assert receiver.events == []
-    assert "a.nii is whole: The header declares 48 bytes of voxels, 38 are there." in receiver.source.status
+    assert "a.nii is whole: The header declares 48 bytes of voxels; 38 are present." in receiver.source.status
     receiver.until(lambda: receiver.events, 1.0)
     (event,) = receiver.events
     assert (event.code, event.level, event.subject) == ("incomplete", "warning", str(incoming / "a.nii"))
-    assert event.text.startswith("a.nii is not complete: The header declares 48 bytes of voxels, 38 are there.")
+    assert event.text.startswith("a.nii is not complete: The header declares 48 bytes of voxels; 38 are present.")
     assert "not changed for 4 s" in event.text
     receiver.run(60)
     assert receiver.counts == (0, 1)
@@ -193,7 +193,7 @@ def test_a_file_that_goes_away_before_it_is_whole_is_told(receive, incoming):
     receiver.run(30)
     (event,) = receiver.events
     assert (event.code, event.level) == ("vanished", "info")
-    assert "38 are there" in event.text
+    assert "38 are present" in event.text
     assert receiver.counts == (0, 0)
     assert receiver.source.status.startswith("No image")
     arrive(incoming / "a.nii", niftiFile(1))
@@ -526,7 +526,7 @@ def test_a_file_that_is_never_completed_stays_in_the_state(receive, incoming):
     receiver = receive(incompleteAfter=2.0)
     (incoming / "a.nii").write_bytes(niftiFile(1)[:-10])
     receiver.run(60)
-    words = "a.nii is not complete: The header declares 48 bytes of voxels, 38 are there."
+    words = "a.nii is not complete: The header declares 48 bytes of voxels; 38 are present."
     assert receiver.source.status == f"No image has arrived in {incoming} yet. {words}"
     arrive(incoming / "b.nii", niftiFile(2))
     receiver.run(1)

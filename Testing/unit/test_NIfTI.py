@@ -220,7 +220,7 @@ def test_the_ending_may_be_in_capitals(tmp_path):
 def test_what_is_missing_is_said_with_numbers(tmp_path):
     path = written(tmp_path / "a.nii", counted((10, 10, 10)))
     path.write_bytes(path.read_bytes()[: 352 + 1000])
-    assert openImageFile(str(path)).missing() == "The header declares 2,000 bytes of voxels, 1,000 are there."
+    assert openImageFile(str(path)).missing() == "The header declares 2,000 bytes of voxels; 1,000 are present."
     path.write_bytes(b"")
     assertSentence(openImageFile(str(path)).missing())
 

@@ -220,10 +220,10 @@ def test_a_file_that_is_replaced_is_read_from_its_beginning(tmp_path, monkeypatc
 
 def test_an_empty_or_missing_stream_is_told(tmp_path):
     (tmp_path / "a.gz").write_bytes(b"")
-    assert "none are there" in Streamed(str(tmp_path / "a.gz"), 1 << 30).missing(10)
+    assert "none are present" in Streamed(str(tmp_path / "a.gz"), 1 << 30).missing(10)
     with pytest.raises(FileNotFoundError):
         Streamed(str(tmp_path / "none.gz"), 1 << 30).missing(10)
-    assert "is not there" in Streamed(str(tmp_path / "none.gz"), 1 << 30, detached=True).missing(10)
+    assert "does not exist" in Streamed(str(tmp_path / "none.gz"), 1 << 30, detached=True).missing(10)
 
 
 def test_a_large_packed_series_takes_the_memory_of_one_image(tmp_path, monkeypatch):

@@ -80,7 +80,7 @@ def test_what_is_missing_is_told_in_numbers(path):
     verdict = PendingFile(str(path), 0.0).look(0.0)
     assert isinstance(verdict, Waiting)
     assert "48 bytes" in verdict.why
-    assert "38 are there" in verdict.why
+    assert "38 are present" in verdict.why
 
 
 @tells

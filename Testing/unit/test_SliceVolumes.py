@@ -226,7 +226,7 @@ def test_a_volume_whose_header_counts_more_is_named(receive, incoming):
         put(incoming, one)
     receiver.run(3)
     (event,) = receiver.events
-    assert "3 of 6 slices arrived. The volume is shown without the others." in event.text
+    assert "3 of 6 slices arrived. The volume is shown without the missing slices." in event.text
 
 
 @pytest.mark.parametrize("death", [1, 4, 5, 8])

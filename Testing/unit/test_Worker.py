@@ -97,7 +97,7 @@ def test_a_status_is_told_when_it_changes(acquire, incoming):
     acquisition.until(lambda: acquisition.of("status"))
     assert acquisition.of("status")[-1].startswith("No image has arrived")
     (incoming / "a.nii").write_bytes(niftiFile(1)[:-10])
-    acquisition.until(lambda: "38 are there" in acquisition.of("status")[-1])
+    acquisition.until(lambda: "38 are present" in acquisition.of("status")[-1])
     (incoming / "a.nii").write_bytes(niftiFile(1))
     acquisition.until(lambda: acquisition.of("status")[-1].startswith("Waiting for the next image"))
 

@@ -1,4 +1,4 @@
-"""A conversion from its folder to its report, in the process that calls and in those that help it."""
+"""A conversion from its folder to its report, in the calling process and its workers."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from .WorkerPool import Job, WorkerPool
 SCANNED = 160
 """Most files whose headers are read in one job."""
 LASTING = 2000
-"""Files whose conversion lasts long enough for other processes to help from the beginning."""
+"""Number of files from which workers are started at once, as the conversion takes long."""
 _SCAN = 0.1
 """Part of the progress bar for reading headers."""
 _SOON = 0.5
-"""Seconds of work after which the time that is left is estimated."""
+"""Seconds of work after which the remaining time is estimated."""
 
 
 class Progress:
-    """How far a conversion is, and whether it is still wanted; other threads may look at it.
+    """Progress and cancellation of a conversion. Other threads may read it, and set ``cancelled``.
 
-    :param onChange: called in the conversion's thread, several times a second, with this.
+    :param onChange: called with this object in the conversion's thread, several times a second.
     """
 
     def __init__(self, onChange: Callable[[Progress], object] = lambda _: None) -> None:
@@ -42,33 +42,33 @@ class Progress:
         """From 0 to 1."""
         self.words = "Looking for files"
         self.left: float | None = None
-        """Seconds, an estimate; None while unknown."""
+        """Estimate of the remaining seconds; None while unknown."""
         self.cancelled = False
         """Set it to end the conversion."""
         self.unfinished: set[str] = set()
-        """Paths of files that are being written."""
+        """Paths of unfinished files."""
         self._onChange = onChange
 
-    def tell(self, part: float, words: str, left: float | None = None) -> None:
-        """Note how far it is."""
+    def update(self, part: float, words: str, left: float | None = None) -> None:
+        """Set the progress and call onChange."""
         self.part, self.words, self.left = part, words, left
         self._onChange(self)
 
 
 class _Cancelled(Exception):
-    """It is not wanted any more."""
+    """The conversion was cancelled."""
 
 
 def convert(settings: ConversionSettings, executor: Executor | None = None, progress: Progress | None = None) -> Report:
     """Convert all DICOM files below a folder.
 
-    The report is also in the output folder, as ``conversion.json`` and ``conversion.csv``. When it was cancelled, what
-    is done stays, and the report says of the rest that it was cancelled.
+    The report is also in the output folder, as ``conversion.json`` and ``conversion.csv``. After a cancellation,
+    finished files stay, and the others have the status "cancelled".
 
-    :param executor: does the work instead of processes that are started for it, as one of a cluster, whose machines see
-        both folders under the same paths.
-    :raises ConversionError: the output folder cannot be written, or another conversion writes there.
-    :raises OSError: the report cannot be written (disk full); what is done stays, and the next run knows it.
+    :param executor: does the work instead of own worker processes. The machines of a cluster need both folders under
+        the same paths.
+    :raises ConversionError: the output folder is not writable, or another conversion writes there.
+    :raises OSError: the report cannot be written (disk full); finished files stay, and the next run skips them.
     """
     state = State(settings.output)
     try:
@@ -84,7 +84,7 @@ class _Conversion:
         self._settings, self._state, self._progress = settings, state, progress
         self._workers = settings.workers or os.cpu_count() or 1
         self._divides = executor is None or isinstance(executor, ProcessPoolExecutor | ThreadPoolExecutor)
-        self._crew = WorkerPool(self._workers, executor)
+        self._pool = WorkerPool(self._workers, executor)
         self._report = Report(settings.input, settings.output)
         self._started = self._begun = time.monotonic()
         self._total = self._worked = self._ended = self._count = 0
@@ -100,7 +100,7 @@ class _Conversion:
         except KeyboardInterrupt:
             self._progress.cancelled = True
         finally:
-            self._crew.close()
+            self._pool.close()
             for path in list(self._progress.unfinished):
                 removeFile(path)
         self._report.seconds = time.monotonic() - self._started
@@ -122,10 +122,10 @@ class _Conversion:
             if len(paths) % 1000 == 0:
                 self._check()
         if len(paths) >= LASTING:
-            self._crew.hurry()
+            self._pool.hurry()
         tags = tagsOf(("SeriesNumber", "SeriesDescription", *fieldsOf(settings.name), *settings.keys))
         found: dict[int, list[Slice | Refused]] = {}
-        # Each process as many jobs as the others, all of one size.
+        # Each process gets the same number of jobs, all of one size.
         size = max(1, math.ceil(len(paths) / self._workers / max(1, math.ceil(len(paths) / self._workers / SCANNED))))
 
         def handle(job: Job, result: Any, error: BaseException | None) -> Iterable[Job]:
@@ -136,12 +136,12 @@ class _Conversion:
             words = "The header is damaged: the process that read it crashed."
             found[begin] = [Refused(path, "damaged", words) for path in chunk] if error else result
             part = _SCAN * len(found) * size / max(1, len(paths))
-            self._progress.tell(min(part, _SCAN), f"Reading headers of {len(paths):,} files")
+            self._progress.update(min(part, _SCAN), f"Reading headers of {len(paths):,} files")
             return ()
 
         chunks = range(0, len(paths), size)
         jobs = [Job(scanChunk, (begin, paths[begin : begin + size], tags)) for begin in chunks]
-        self._crew.each(jobs, handle, self._check)
+        self._pool.each(jobs, handle, self._check)
         return [*refused, *(one for begin in sorted(found) for one in found[begin])]
 
     # ---- plan
@@ -167,7 +167,7 @@ class _Conversion:
                 self._end(one, FAILED, one.entry.reason)
             elif one.done is None:
                 report.entries[one.number] = one.entry.replaced(status=CANCELLED, file="")
-        # From here on the names are known to be ours, whatever happens.
+        # From here on, the names are known to be ours, even after a crash.
         self._state.note(one.entry for one in planned if one.task)
         return planned
 
@@ -179,7 +179,7 @@ class _Conversion:
         self._count = len(waiting)
         self._begun = time.monotonic()
         self._byNumber = {one.number: one for one in waiting}
-        self._crew.each(self._jobs(waiting), self._handle, self._check)
+        self._pool.each(self._jobs(waiting), self._handle, self._check)
 
     def _jobs(self, waiting: list[Planned]) -> list[Job]:
         jobs: list[Job] = []
@@ -187,7 +187,7 @@ class _Conversion:
             tasks: list[Task] = []
             for one in batch:
                 assert one.task is not None
-                # Pieces of one file are written by processes of one machine only: over a network they could collide.
+                # Only processes of one machine write pieces of one file: over a network, pieces could collide.
                 one.pieces = divided(one, self._workers) if self._divides else [one.task]
                 self._progress.unfinished.add(one.task.path)
                 if len(one.pieces) == 1:
@@ -202,7 +202,7 @@ class _Conversion:
     def _handle(self, job: Job, result: Any, error: BaseException | None) -> Iterable[Job]:
         tasks = job.argument if job.function is runTasks else [job.argument]
         if error is not None:
-            words = f"The process that did it ended: {type(error).__name__} {error}".strip()
+            words = f"The worker process ended: {type(error).__name__} {error}".strip()
             outcomes = [Outcome(task.number, 0, 0.0, words) for task in tasks]
         else:
             outcomes = result if job.function is runTasks else [result]
@@ -213,14 +213,14 @@ class _Conversion:
             self._worked += one.bytes // len(one.pieces)
             if len(one.outcomes) == len(one.pieces):
                 more += self._whole(one)
-        self._tell()
+        self._showProgress()
         return more
 
     def _whole(self, one: Planned) -> list[Job]:
         task = one.task
         assert task is not None
         if len(one.pieces) > 1 and any(outcome.narrow for outcome in one.outcomes) and len(task.types) > 1:
-            # A value did not fit: all of it once more, in wider types.
+            # A value does not fit: convert the whole volume again, in wider types.
             wider = task._replace(types=task.types[1:])
             self._worked -= one.bytes
             one.pieces, one.outcomes = [wider], []
@@ -246,7 +246,7 @@ class _Conversion:
         return []
 
     def _name(self, one: Planned, nbytes: int) -> tuple[str, ...]:
-        # The file gets its name; what lies there under that name and is not as we left it is kept.
+        # Give the file its name. Another file of this name that was changed is kept.
         task, words = one.task, ""
         assert task is not None
         size = os.path.getsize(task.path)
@@ -254,14 +254,14 @@ class _Conversion:
             raise OSError(None, f"{size:,} of {nbytes:,} bytes were written")
         final = task.path.removesuffix(UNFINISHED)
         known = self._former.get(one.entry.key)
-        # One of the new size is of a run that was killed before it could note that.
+        # A file of the new size comes from a run that was killed before it could note the size.
         if os.path.lexists(final) and os.path.getsize(final) not in (known, nbytes):
             stem = final.removesuffix(".nrrd").removesuffix(".seq")
             kept = next(
                 path for name in candidates(f"{stem}_old") if not os.path.lexists(path := name + final[len(stem) :])
             )
             os.rename(final, kept)
-            words = f"There was a file of this name that is not the one that was written; it is {kept} now."
+            words = f"Another file had this name. It was kept as {kept}."
         os.replace(task.path, final)
         return (words,) if words else ()
 
@@ -273,15 +273,15 @@ class _Conversion:
         self._report.entries[one.number] = entry
         self._state.note([entry])
 
-    def _tell(self) -> None:
+    def _showProgress(self) -> None:
         done = self._worked / max(1, self._total)
         taken = time.monotonic() - self._begun
         left = taken * (1 - done) / done if done > 0 and taken > _SOON else None
-        self._progress.tell(
+        self._progress.update(
             _SCAN + (1 - _SCAN) * done, f"{self._ended:,} of {self._count:,} volumes are converted", left
         )
 
 
 def scanChunk(chunk: tuple[int, list[str], dict[str, int]]) -> list[Slice | Refused]:
-    """:func:`scanFiles`, as a job."""
+    """Call :func:`scanFiles`, as a job."""
     return scanFiles(chunk[1], chunk[2])

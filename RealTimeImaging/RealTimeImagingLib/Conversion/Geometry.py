@@ -1,4 +1,4 @@
-"""Where slices lie: their order along the normal, even distances, what is missing, uneven or tilted.
+"""Stacks of slices: order along the normal, even distances, gaps, and tilt.
 
 Sources: PS3.3 section C.7.6.2.1.1 (image position and orientation). All coordinates are LPS millimetres.
 """
@@ -29,16 +29,17 @@ _MOST_RUNS = 4
 
 
 class UnevenError(Exception):
-    """Slices that make no volume; the message says why."""
+    """The slices make no volume. The message has the reason."""
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Slices that lie evenly on one another.
+    """Evenly spaced slices above one another.
 
-    :param places: in the order of the stack: the number of the slice among those given, None where one is missing.
-    :param ijkToLPS: 4x4 float64; the third column is the step from slice to slice, not at right angles when tilted.
-    :param warnings: in words.
+    :param places: index of the slice at each place of the stack, None for a missing slice.
+    :param ijkToLPS: 4x4 float64. The third column is the step from slice to slice; in a tilted stack it is not
+        perpendicular to the others.
+    :param warnings: sentences.
     """
 
     places: list[int | None]
@@ -47,7 +48,7 @@ class Stack:
 
 
 def normalOf(common: Common) -> Matrix:
-    """The normal of the slices, of length 1: across a row, then down a column, then this is right-handed."""
+    """Return the normal of the slices, of length 1: right-handed with the directions of a row and a column."""
     assert common.orientation is not None
     return _normal(common.orientation)
 
@@ -61,10 +62,12 @@ def _normal(cosines: tuple[float, ...]) -> Matrix:
 
 
 def stacked(slices: Sequence[Slice]) -> list[Stack]:
-    """The stacks that slices make, in order.
+    """Return the stacks that slices make, in order.
 
-    :param slices: along the normal, each in another place, with position and orientation. One stack when they lie
-        evenly, also with some missing; several where the distance changes on the way.
+    Evenly spaced slices make one stack, even with gaps. They make several where the distance changes.
+
+    :param slices: sorted along the normal, each in another place, with position and orientation.
+    :raises UnevenError: the slices make no volume.
     """
     positions = np.array([one.position for one in slices])
     first = slices[0].common
@@ -129,8 +132,8 @@ def _runs(slices: Sequence[Slice], positions: Matrix, isEven: Tolerance) -> list
     if len(runs) > _MOST_RUNS:
         common_, count = Counter(np.round(gaps, 3).tolist()).most_common(1)[0]
         raise UnevenError(
-            f"{len(slices)} slices lie unevenly, {gaps.min():.3g} to {gaps.max():.3g} mm apart "
-            f"({count} of {len(gaps)} are {common_:.3g} mm apart): they are no volume."
+            f"{len(slices)} slices are unevenly spaced, {gaps.min():.3g} to {gaps.max():.3g} mm apart "
+            f"({count} of {len(gaps)} gaps are {common_:.3g} mm): they make no volume."
         )
     stacks = []
     for number, run in enumerate(runs, 1):
@@ -147,27 +150,27 @@ def _stack(common: Common, places: list[int | None], origin: Matrix, step: Matri
     if beside <= TILT:
         return Stack(places, _matrix(common, origin, normal * length), words)
     angle = np.degrees(np.arcsin(min(1.0, beside)))
-    tilted = f"The slices are tilted by {angle:.1f} degrees (gantry tilt): the file says so, its axes are not at right "
-    return Stack(places, _matrix(common, origin, step), [*words, f"{tilted}angles."])
+    tilted = f"The stack is tilted by {angle:.1f} degrees (gantry tilt): the axes of the file are not at right angles."
+    return Stack(places, _matrix(common, origin, step), [*words, tilted])
 
 
 def unplaced(slices: Sequence[Slice]) -> Stack:
-    """Slices of which the files do not say where they lie, in the order given: axial, beginning at the origin.
+    """Stack slices without positions in the given order: axial, beginning at the origin.
 
-    The distance comes from SliceLocation where it tells one, else from SpacingBetweenSlices or SliceThickness.
+    The distance comes from SliceLocation, or else from SpacingBetweenSlices or SliceThickness.
     """
     common = slices[0].common
     step = common.step or 1.0
     words = []
     if len(slices) > 1:
-        source = "that of SpacingBetweenSlices or SliceThickness" if common.step else "taken for 1 mm"
+        source = "that of SpacingBetweenSlices or SliceThickness" if common.step else "assumed as 1 mm"
         locations = [one.location for one in slices]
         if all(location is not None for location in locations):
             gaps = np.abs(np.diff(np.array(locations, dtype=float)))
             if gaps.min() > 0 and gaps.max() - gaps.min() <= UNEVEN * gaps.mean():
                 step, source = float(gaps.mean()), "that of SliceLocation"
-        order = "The files say no position: the order is that of InstanceNumber"
-        words.append(f"{order}, the distance of the slices is {source}.")
+        order = "The files have no positions: the order of the slices is that of InstanceNumber"
+        words.append(f"{order}, their distance is {source}.")
     matrix = np.eye(4)
     across, down = common.spacing or (1.0, 1.0)
     matrix[:3, :3] = np.diag([across, down, step])

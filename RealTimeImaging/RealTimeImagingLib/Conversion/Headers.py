@@ -1,4 +1,4 @@
-"""Headers of files and frames: what a series shares, and what each slice has of its own."""
+"""Headers of files and frames: the shared values of a series, and the values of each slice."""
 
 from __future__ import annotations
 
@@ -58,31 +58,31 @@ TAGS = {
     "slope": 0x00281053,
     "intercept": 0x00281052,
 }
-"""The elements that decide which files make a volume, where it lies and how its values are stored."""
+"""Elements that decide which files make a volume, where it is, and how its values are stored."""
 
 SHARED = (
     *("charset", "imageType", "class", "modality", "thickness", "echoTime", "echo", "between", "imagerSpacing"),
     *("nominalSpacing", "study", "series", "orientation", "samples", "photometric", "planar", "frames", "rows"),
     *("columns", "spacing", "bits", "stored", "high", "signed", "slope", "intercept"),
 )
-"""Those of which the slices of a volume mostly have the same."""
+"""Elements that are mostly equal for the slices of a volume."""
 
 Numbers = tuple[float, ...]
 
 
 class Common(NamedTuple):
-    """What the slices of a volume mostly share.
+    """Values that the slices of a volume mostly share.
 
     :param orientation: six cosines, along a row and down a column (LPS), None when the file has none.
     :param spacing: millimetres between columns and between rows, None when unknown.
     :param step: SpacingBetweenSlices or SliceThickness in millimetres, None when unknown.
     :param echo: EchoTime and EchoNumbers, as text.
-    :param kind: M, P, R or I (magnitude, phase, real, imaginary), from ImageType; empty when it says none.
-    :param dtype: of the stored values, with its byte order; empty when the pixels have to be decoded.
-    :param many: the file is one or several volumes by itself: it has several frames without places, or is a mosaic.
-    :param samples: values in a pixel, 1 or 3.
+    :param kind: M, P, R or I (magnitude, phase, real, imaginary), from ImageType; empty when unknown.
+    :param many: the file alone is one or several volumes: it has several frames without places, or is a mosaic.
+    :param samples: values of a pixel, 1 or 3.
     :param stored: BitsStored. ``high``: HighBit.
-    :param tags: keyword and text of each tag that the user chose or that names need.
+    :param dtype: type of the stored values, with its byte order; empty when the pixels have to be decoded.
+    :param tags: keyword and text of each tag that becomes a key or part of a name.
     """
 
     series: str
@@ -111,22 +111,22 @@ class Common(NamedTuple):
 
     @property
     def sliceBytes(self) -> int:
-        """Of one frame as stored."""
+        """Bytes of one frame as stored."""
         return self.rows * self.columns * self.samples * max(1, self.bits // 8)
 
 
 class Slice(NamedTuple):
-    """A file with pixels, or one frame of it that has a place of its own.
+    """A file with pixels, or one frame that has a place of its own.
 
-    :param size: of the file, bytes; ``modified``: nanoseconds. They tell whether it is the file that was scanned.
-    :param offset: of the pixels; -1 when they have to be decoded.
-    :param position: of the middle of the first pixel, LPS millimetres; None when the file has none.
-    :param cut: words, when the file ends before its pixels do; else empty.
-    :param images: how many volumes the file is by itself.
-    :param frame: its number in the file, from 0; -1: the file as a whole.
-    :param shape: (k, j, i[, 3]) of each of the volumes that a file is by itself. ``place``: their IJKToRAS, row by row.
-    :param weighting: diffusion b-value and gradient direction, as text.
+    :param size: bytes of the file. ``modified``: nanoseconds. A change of either means another file.
+    :param offset: offset of the pixels; -1 when they have to be decoded.
+    :param position: middle of the first pixel, LPS millimetres; None when the file has none.
+    :param cut: sentence when the file ends before its pixels; else empty.
+    :param images: number of volumes in the file, see Common.many.
+    :param frame: frame number in the file, from 0; -1: the whole file.
+    :param shape: (k, j, i[, 3]) of each volume in the file. ``place``: their IJKToRAS, row by row.
     :param notes: sentences for the user.
+    :param weighting: diffusion b-value and gradient direction, as text.
     """
 
     path: str
@@ -152,10 +152,11 @@ class Slice(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """A file, or folder, that is no part of any volume.
+    """A file or folder that belongs to no volume.
 
     :param code: "not-an-image", "no-pixels", "damaged", "incomplete", "unsupported", "unreadable" or "duplicate".
-    :param series: SeriesInstanceUID where it is known, else empty.
+    :param reason: sentence.
+    :param series: SeriesInstanceUID, empty where unknown.
     """
 
     path: str
@@ -165,7 +166,7 @@ class Refused(NamedTuple):
 
 
 def numbersOf(text: bytes | None, count: int) -> Numbers | None:
-    """So many decimal numbers (DS), None when they are not there or not finite."""
+    """Read ``count`` finite decimal numbers (DS); None for any other text."""
     if not text:
         return None
     try:
@@ -177,7 +178,7 @@ def numbersOf(text: bytes | None, count: int) -> Numbers | None:
 
 
 def wholeOf(text: bytes | None) -> int | None:
-    """A whole number (IS), None when there is none."""
+    """Read a whole number (IS); None for any other text."""
     try:
         return int(text.rstrip(b"\0 ")) if text else None
     except ValueError:
@@ -186,12 +187,12 @@ def wholeOf(text: bytes | None) -> int | None:
 
 @lru_cache(maxsize=4096)
 def wordOf(text: bytes | None) -> str:
-    """A short text without its padding; those of a series are mostly the same."""
+    """Decode a short text without its padding. The texts of a series are mostly equal, hence the cache."""
     return text.decode("latin-1").strip("\0 ") if text else ""
 
 
 KINDS = {"M": "M", "P": "P", "R": "R", "I": "I", "MAGNITUDE": "M", "PHASE": "P", "REAL": "R", "IMAGINARY": "I"}
-"""Values of ImageType and ComplexImageComponent, and the kind of image that they mean."""
+"""Kind of image, by values of ImageType and ComplexImageComponent."""
 ENHANCED = (
     *("1.2.840.10008.5.1.4.1.1.2.", "1.2.840.10008.5.1.4.1.1.4.", "1.2.840.10008.5.1.4.1.1.6.2"),
     *("1.2.840.10008.5.1.4.1.1.12.", "1.2.840.10008.5.1.4.1.1.13.", "1.2.840.10008.5.1.4.1.1.30"),
@@ -203,16 +204,16 @@ _ULTRASOUND = ("US", "IVUS")
 
 
 def needsReader(one: Slice) -> bool:
-    """Whether the top-level header is not enough to describe the file."""
+    """Return True when the top-level header is not enough to describe the file."""
     common = one.common
     return common.many or (common.spacing is None and common.modality in _ULTRASOUND)
 
 
 def expanded(one: Slice, commons: dict[tuple[object, ...], Common]) -> list[Slice | Refused]:
-    """The slices of a file: one for each frame with a place of its own, else one for the whole file.
+    """Return the slices of a file: one for each frame with a place of its own, else one for the whole file.
 
-    :param commons: known descriptions, so that equal ones stay one object.
-    :raises OSError: it cannot be read.
+    :param commons: known shared values: equal ones stay one object.
+    :raises OSError: the file cannot be read.
     """
     reader = DICOM(one.path)
     try:

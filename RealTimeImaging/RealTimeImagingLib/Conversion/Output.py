@@ -1,4 +1,4 @@
-"""NRRD files that are written: raw, attached header; one volume, or a sequence as Slicer reads it."""
+"""Converted NRRD files: raw, with an attached header; one volume, or a sequence that Slicer opens."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..Model.Frame import ATTRIBUTE_NAME, LPS_TO_RAS, Matrix
 from ..Recording.Header import indexValues
 
 _ALIGNED = 64
-"""Bytes."""
+"""The offset of the voxels is a multiple of this number of bytes."""
 
 
 def composeHeader(
@@ -32,13 +32,13 @@ def composeHeader(
     times: Sequence[float] | None,
     pairs: Mapping[str, str],
 ) -> bytes:
-    """The bytes before the voxels.
+    """Return the bytes before the voxels.
 
     :param shape: (k, j, i) or (k, j, i, components) of one volume.
-    :param ijkToLPS: 4x4 float64, millimetres; the axes need not be at right angles.
-    :param count: volumes of a sequence; None for a single one.
-    :param times: of each volume, seconds since the first; None: they are numbered.
-    :param pairs: keys and their values; names that NRRD cannot keep are left out.
+    :param ijkToLPS: 4x4 float64, millimetres; the axes need not be perpendicular.
+    :param count: number of volumes in a sequence; None for a single volume.
+    :param times: seconds of each volume since the first; None: the volumes are numbered.
+    :param pairs: keys and values; names that NRRD cannot store are left out.
     """
     components = list(shape[3:])
     none, kinds = (["none"], ["RGB-color" if dtype == np.uint8 else "vector"]) if components else ([], [])
@@ -60,7 +60,7 @@ def composeHeader(
         fields += [f'labels: {" ".join(blank)} "{label}"', f'units: {" ".join(blank)} "{unit}"']
         keys = {
             "DataNodeClassName": "vtkMRMLVectorVolumeNode" if components else "vtkMRMLScalarVolumeNode",
-            # Slicer calls the axis of the volumes 3 also where, with an axis of components before, it is 4.
+            # Slicer names the axis of the volumes 3, even where it is 4 behind an axis of components.
             "axis 3 index type": "numeric",
             "axis 3 index values": " ".join(values),
         }
@@ -68,19 +68,19 @@ def composeHeader(
     keys |= {name: value for name, value in pairs.items() if ATTRIBUTE_NAME.fullmatch(name)}
     lines = [*fields, *(f"{name}:={escaped(value)}" for name, value in keys.items())]
     text = "\n".join(lines).encode("utf-8", "replace")
-    # A comment of the right length: mapped voxels lie at whole multiples of their size.
+    # A comment aligns the voxels, as memory mapping requires.
     return text + b"\n#" + b" " * (-(len(text) + 4) % _ALIGNED) + b"\n\n"
 
 
 class Converted(NamedTuple):
-    """A file that :func:`composeHeader` began.
+    """Header of a converted file, see :func:`composeHeader`.
 
-    :param offset: of the first voxel, bytes.
-    :param dtype: with its byte order.
+    :param offset: offset of the first voxel, bytes.
+    :param dtype: type of the voxels, with its byte order.
     :param shape: (k, j, i) or (k, j, i, components) of one volume.
-    :param volumes: of a sequence; None for a single volume.
+    :param volumes: number of volumes in a sequence; None for a single volume.
     :param ijkToRAS: 4x4 float64, millimetres.
-    :param pairs: keys and their values.
+    :param pairs: keys and values.
     """
 
     offset: int
@@ -117,13 +117,13 @@ def readHeader(path: str) -> Converted:
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
 _KEEP_SIZE = 1
-"""FALLOC_FL_KEEP_SIZE of linux/falloc.h: the file's size goes on telling how much was written."""
+"""FALLOC_FL_KEEP_SIZE of linux/falloc.h: the file's size remains the number of written bytes."""
 
 
 class Output:
-    """A file under a name that is not its last; several processes may write pieces of it.
+    """An unfinished file; several processes may write pieces of it.
 
-    :param truncate: begin it anew.
+    :param truncate: begin with an empty file.
     """
 
     def __init__(self, path: str, truncate: bool) -> None:
@@ -132,27 +132,27 @@ class Output:
         self.position = 0
 
     def reserve(self, begin: int, nbytes: int) -> None:
-        """Take space for so many bytes where the system can: they are written faster, and a full disk is known first.
+        """Reserve disk space where the system can: writing is faster, and a full disk is known before.
 
-        :raises OSError: the disk has no room for them.
+        :raises OSError: the disk has not enough space.
         """
         function = _fallocate()
         if function is None or not nbytes or function(self._handle, _KEEP_SIZE, begin, nbytes) == 0:
             return
         number = ctypes.get_errno()
-        # What a file system cannot do is of no importance.
+        # File systems without this function are fine.
         if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise OSError(number, os.strerror(number), self._path)
 
     def seek(self, position: int) -> None:
-        """Write there next."""
+        """Set the position of the next write."""
         self.position = os.lseek(self._handle, position, os.SEEK_SET)
 
     def write(self, data: memoryview) -> None:
-        """Write all of it.
+        """Write all bytes.
 
-        :param data: of bytes.
-        :raises OSError: it cannot be written.
+        :param data: view of bytes.
+        :raises OSError: the disk does not take them.
         """
         while len(data):
             try:
@@ -171,7 +171,7 @@ class Output:
 
 @cache
 def _fallocate() -> Any:
-    # os.posix_fallocate() would change the file's size, and where it is not supported write all of it.
+    # os.posix_fallocate() would change the file's size and, where it is not supported, write the whole file.
     if sys.platform != "linux":
         return None
     library = ctypes.CDLL(None, use_errno=True)

@@ -1,4 +1,4 @@
-"""From volumes to tasks: names, keys, types, and how the work is divided."""
+"""Tasks of volumes: names, keys, types, and the division of the work."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .Values import Scale, typesFor
 from .Volumes import Volume
 
 _RESERVED = {"con", "prn", "aux", "nul", "conversion"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(10)}
-"""Windows takes these for devices, whatever the suffix; and the name of our own files."""
+"""Names of devices in Windows, with any suffix, and the name of the report's files."""
 
 
 def safeName(pattern: str, values: Mapping[str, str]) -> str:
-    """A name without suffix; what the pattern leaves empty is not filled, but for a name of nothing: "series"."""
+    """Return a name without suffix that every file system takes; "series" where the pattern leaves nothing."""
     name = fileName(filled(pattern, values).strip(" _"))
     if not name.strip("_."):
         name = "series"
@@ -30,10 +30,10 @@ def safeName(pattern: str, values: Mapping[str, str]) -> str:
 
 
 class Names:
-    """The names in one folder.
+    """Names of files in one folder.
 
-    :param folder: what lies there and is not ours is never overwritten.
-    :param ours: names that are ours, as of volumes of former conversions.
+    :param folder: its other files are never overwritten.
+    :param ours: names of files from earlier conversions.
     """
 
     def __init__(self, folder: str, ours: set[str]) -> None:
@@ -41,11 +41,11 @@ class Names:
             there = os.listdir(folder)
         except OSError:
             there = []
-        # Upper and lower case are one on Windows and macOS. Names of former volumes stay theirs.
+        # Upper and lower case are equal on Windows and macOS. Earlier volumes keep their names.
         self._taken = {name.lower() for name in (*there, *ours)}
 
     def take(self, base: str, suffix: str) -> str:
-        """A name that nobody has: base, base_1, base_2 ... and the suffix."""
+        """Return the first free name: base, base_1, base_2 ... with the suffix."""
         for candidate in candidates(base):
             name = candidate + suffix
             if name.lower() not in self._taken:
@@ -55,16 +55,16 @@ class Names:
 
 
 PIECE = 16 << 20
-"""Bytes of pixels in one job, about: a fraction of a second, after which progress is told and a cancel heard."""
+"""Approximate bytes of pixels in one job: a fraction of a second, until progress and cancellation are handled."""
 
 
 @dataclass
 class Planned:
-    """A volume on its way.
+    """A planned volume.
 
-    :param entry: what is known before; its file is the final name.
-    :param done: an entry of a former conversion that holds; then there is no task.
-    :param pieces: tasks that do it together.
+    :param entry: known values; its ``file`` is the final name.
+    :param done: valid entry of an earlier conversion; then there is no task.
+    :param pieces: tasks that write the file together.
     """
 
     number: int
@@ -77,12 +77,12 @@ class Planned:
 
     @property
     def bytes(self) -> int:
-        """Of its pixels as stored; measures the work."""
+        """Bytes of the stored pixels, as a measure of the work."""
         return max(1, self.entry.sourceBytes)
 
 
 def plan(volumes: Iterable[Volume], settings: ConversionSettings, state: State) -> list[Planned]:
-    """What is to be done for each volume, in order; names are taken."""
+    """Plan the work for each volume, in order, and assign names."""
     names = Names(settings.output, {entry.file for entry in state.entries.values()})
     what = json.dumps(["2", sorted(settings.keys), settings.strict, settings.name])
     return [_planned(number, volume, settings, state, names, what) for number, volume in enumerate(volumes)]
@@ -114,7 +114,7 @@ def _planned(
     done = state.isDone(volume.key, entry.fingerprint)
     suffix = ".seq.nrrd" if count > 1 else ".nrrd"
     if known and known.file.endswith(".seq.nrrd") == suffix.startswith(".seq"):
-        # Also when files were added or changed, or other keys are wanted: the new file takes the place of the old.
+        # Even with added or changed files, or other keys: the new file replaces the old one.
         name = known.file
         entry = entry.replaced(bytes=known.bytes)
     else:
@@ -157,14 +157,14 @@ def _task(number: int, volume: Volume, settings: ConversionSettings, name: str) 
 
 
 def _sourceBytes(volume: Volume) -> int:
-    # Of a multi-frame file only the bytes of the frames that are used.
+    # A multi-frame file counts with the used frames only.
     wholes = {one.path: one.size for one in volume.files if one.frame < 0}
     frames = sum(one.common.sliceBytes for one in volume.files if one.frame >= 0)
     return sum(wholes.values()) + frames
 
 
 def _keys(volume: Volume, wanted: Iterable[str]) -> dict[str, str]:
-    # What differs from file to file is of no volume.
+    # Values that differ between files do not describe the volume.
     kinds = {id(one.common): one.common.tags for one in volume.files}
     found = dict(volume.common.tags)
     for tags in kinds.values():
@@ -178,7 +178,7 @@ def _keys(volume: Volume, wanted: Iterable[str]) -> dict[str, str]:
 
 
 def divided(planned: Planned, workers: int) -> list[Task]:
-    """The task in pieces that several can do at a time; in one when it cannot be divided."""
+    """Divide the task into pieces for several processes; one piece when it cannot be divided."""
     task = planned.task
     assert task is not None
     planes = len(task.sources)
@@ -193,7 +193,7 @@ def divided(planned: Planned, workers: int) -> list[Task]:
 
 
 def batches(planned: Iterable[Planned]) -> Iterator[list[Planned]]:
-    """Small volumes together, so that a job is worth its way."""
+    """Group small volumes, so that a job is worth its transfer."""
     batch: list[Planned] = []
     size = 0
     for one in planned:

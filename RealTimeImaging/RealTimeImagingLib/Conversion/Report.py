@@ -1,4 +1,4 @@
-"""Result of a conversion: every volume, and every file that is in none. It is the memory for the next conversion.
+"""Report of a conversion: every volume, and every file that is in none. The next conversion reads it.
 
 Files in the output folder:
 
@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..Model.Errors import ConversionError
+from ..Model.Quantities import counted
 from ..Recording.Header import replaceFile
 from ..Recording.Lock import Lock
 from .Headers import Slice
@@ -33,18 +34,18 @@ COLUMNS = ("status", "file", "slices", "volumes", "size", "seconds", "bytes", "s
 
 @dataclass(frozen=True)
 class Entry:
-    """A volume.
+    """A volume in the report.
 
-    :param status: "done", "skipped" (it was done before, and nothing has changed), "failed" or "cancelled".
-    :param file: its name in the output folder; empty when there is none.
-    :param key: SeriesInstanceUID, and what tells it from other volumes of the series.
+    :param status: "done", "skipped" (done before and unchanged), "failed" or "cancelled".
+    :param file: name in the output folder; empty when there is no file.
+    :param key: SeriesInstanceUID, and the part that distinguishes volumes of one series.
     :param series: SeriesNumber and SeriesDescription.
-    :param reason: why it failed, in words.
-    :param warnings: what somebody should know: missing slices, uneven distances, tilt.
-    :param size: columns x rows of a slice. ``slices``: of one volume. ``volumes``: more than 1 in a sequence.
-    :param bytes: of its file. ``sourceBytes``: of the DICOM files.
-    :param seconds: that the work on it took.
-    :param fingerprint: of the source files (path, size, time) and of the settings that change what is written.
+    :param reason: reason of the failure, a sentence.
+    :param warnings: sentences about missing slices, uneven distances, tilt.
+    :param size: columns x rows of a slice. ``slices``: slices of one volume. ``volumes``: more than 1 in a sequence.
+    :param bytes: size of the file. ``sourceBytes``: size of the DICOM files.
+    :param seconds: working time.
+    :param fingerprint: digest of the source files (path, size, time) and of the settings that change the file.
     """
 
     status: str
@@ -62,28 +63,28 @@ class Entry:
     fingerprint: str = ""
 
     def replaced(self, **values: Any) -> Entry:
-        """The same with other values."""
+        """Return a copy with other values."""
         return dataclasses.replace(self, **values)
 
     def toJSON(self) -> dict[str, Any]:
-        """An object that :meth:`fromJSON` takes back."""
+        """Return an object that :meth:`fromJSON` reads."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     @classmethod
     def fromJSON(cls, values: dict[str, Any]) -> Entry:
-        """The entry that :meth:`toJSON` wrote.
+        """Make the entry of an object by :meth:`toJSON`.
 
-        :raises TypeError: it is no such object.
+        :raises TypeError: the object is another one.
         """
         return cls(**{**values, "warnings": tuple(values.get("warnings", ()))})
 
 
 @dataclass
 class Report:
-    """All of a conversion.
+    """Report of a conversion.
 
     :param files: path (below the input folder), code and reason of each file that is in no volume.
-    :param seconds: from its start to its end.
+    :param seconds: duration of the conversion.
     """
 
     input: str
@@ -93,20 +94,19 @@ class Report:
     seconds: float = 0.0
 
     def count(self, status: str) -> int:
-        """How many volumes have this status."""
+        """Return the number of volumes with this status."""
         return sum(entry.status == status for entry in self.entries)
 
     @property
     def words(self) -> str:
-        """One sentence."""
+        """The result in one sentence."""
         counts = [f"{count} {status}" for status in (DONE, SKIPPED, FAILED, CANCELLED) if (count := self.count(status))]
-        files = "1 file is" if len(self.files) == 1 else f"{len(self.files)} files are"
-        others = f"; {files} in no volume" if self.files else ""
-        volumes = "1 volume" if len(self.entries) == 1 else f"{len(self.entries)} volumes"
+        others = f"; {counted(len(self.files), 'file is', 'files are')} in no volume" if self.files else ""
+        volumes = counted(len(self.entries), "volume", "volumes")
         return f"{volumes}: {', '.join(counts) or 'none'}{others}; {self.seconds:.1f} s."
 
     def toJSON(self) -> dict[str, Any]:
-        """A flat description and the lists ``series`` and ``files``."""
+        """Return a flat description and the lists ``series`` and ``files``."""
         return {
             "version": 1,
             "input": self.input,
@@ -119,7 +119,7 @@ class Report:
         }
 
     def table(self) -> str:
-        """Lines of values separated by commas, with a heading: volumes, then files that are in none."""
+        """Return the report as CSV with a heading: volumes, then files that are in none."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -132,7 +132,7 @@ class Report:
 
 
 def rows(report: Report) -> Iterator[str]:
-    """A line for each volume, and one for each file that is in none."""
+    """Yield a line for each volume, and one for each file that is in none."""
     for entry in report.entries:
         yield line(entry)
     for one in report.files:
@@ -140,7 +140,7 @@ def rows(report: Report) -> Iterator[str]:
 
 
 def line(entry: Entry) -> str:
-    """One volume."""
+    """Return a line about one volume."""
     several = f" x {entry.volumes}" if entry.volumes > 1 else ""
     what = f"{entry.size} x {entry.slices}{several}, {entry.bytes / 1e6:,.1f} MB, {entry.seconds:.2f} s"
     words = f"{entry.status:12} {entry.file or entry.series}: {entry.reason or what}"
@@ -152,9 +152,9 @@ UNFINISHED = ".part"
 
 
 class State:
-    """The memory of one output folder, held from construction to :meth:`close`.
+    """State of an output folder, locked from construction to :meth:`close`.
 
-    :raises ConversionError: another conversion writes there, or the folder cannot be written.
+    :raises ConversionError: another conversion writes there, or the folder is not writable.
     """
 
     def __init__(self, folder: str) -> None:
@@ -168,7 +168,7 @@ class State:
             raise ConversionError(f"Another conversion writes into {folder}.")
         self._lock = lock
         self.entries: dict[str, Entry] = {}
-        """By key, of this and of former conversions: what is in the folder, or was planned to be."""
+        """Entries of this and of earlier conversions, by key: existing and planned files."""
         self._handle = -1
         try:
             self._load()
@@ -202,7 +202,7 @@ class State:
                 self.entries[entry.key] = entry
 
     def _sweep(self) -> None:
-        # What a conversion that was killed was writing.
+        # Remove the unfinished files of a killed conversion.
         for entry in self.entries.values():
             try:
                 os.unlink(self._path(entry.file) + UNFINISHED)
@@ -210,7 +210,7 @@ class State:
                 pass
 
     def isDone(self, key: str, fingerprint: str) -> Entry | None:
-        """The entry of a volume whose file is there, whole, and made of the same sources with the same settings."""
+        """Return the entry of a volume whose file is complete and comes from the same sources and settings."""
         entry = self.entries.get(key)
         if entry is None or entry.status not in (DONE, SKIPPED) or entry.fingerprint != fingerprint:
             return None
@@ -221,9 +221,9 @@ class State:
         return entry if size == entry.bytes else None
 
     def note(self, entries: Iterable[Entry]) -> None:
-        """Remember, before anything else happens.
+        """Store entries at once.
 
-        :raises OSError: it cannot be written.
+        :raises OSError: they cannot be written.
         """
         lines = []
         for entry in entries:
@@ -235,16 +235,16 @@ class State:
             data = data[os.write(self._handle, data) :]
 
     def finish(self, report: Report) -> None:
-        """Write the report and the table; volumes that are not in the input any more stay remembered.
+        """Write the report and the table; volumes that are no longer in the input stay stored.
 
-        :raises OSError: they cannot be written; what was noted stays.
+        :raises OSError: they cannot be written; stored entries stay.
         """
         values = report.toJSON()
         current = {entry.key for entry in report.entries if entry.file}
         values["former"] = len(self.entries.keys() - current)
         text = json.dumps(values, indent=1, ensure_ascii=False)
         replaceFile(self._path(REPORT), text.encode("utf-8", "replace"))
-        # With a mark by which spreadsheets know the encoding.
+        # The byte order mark tells spreadsheets the encoding.
         replaceFile(self._path(TABLE), report.table().encode("utf-8-sig", "replace"))
         os.close(self._handle)
         self._handle = -1
@@ -256,7 +256,7 @@ class State:
             os.unlink(self._path(LINES))
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Unlock the folder."""
         if self._handle != -1:
             os.close(self._handle)
             self._handle = -1
@@ -264,7 +264,7 @@ class State:
 
 
 def _parsed(line: str) -> Any:
-    # The last line of a process that was killed may be half.
+    # The last line of a killed process may be incomplete.
     try:
         return json.loads(line)
     except ValueError:
@@ -272,7 +272,7 @@ def _parsed(line: str) -> Any:
 
 
 def fingerprint(slices: Iterable[Slice], folder: str, settings: str) -> str:
-    """Of source files, whose paths are taken below the folder, and of settings."""
+    """Return a digest of source files, with their paths below the folder, and of settings."""
     digest = hashlib.sha256(settings.encode())
     start = len(folder) + 1
     for one in sorted(slices, key=lambda one: one.path):

@@ -1,4 +1,4 @@
-"""From folders to headers: finds every file and reads its header, in the process that calls."""
+"""Scan of folders: finds every file and reads its header."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from .Tags import textOf
 from .Walker import BIG, EXPLICIT, IMPLICIT, PIXELS, Memory, OddError, ShortError, Walked, walk
 
 FIRST = 1 << 14
-"""Bytes of a file that are read at first; nearly all headers end within them."""
+"""Bytes of a file that are read first; nearly all headers end within them."""
 MOST = 10_000
-"""Kinds of headers that are remembered."""
+"""Most kinds of headers in memory."""
 LONGEST = 256 << 20
-"""Bytes of header after which a file is not looked at further."""
+"""Bytes of header after which a file is given up."""
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +52,10 @@ _CHARSET, _ROWS, _COLUMNS, _BITS, _STORED, _HIGH, _SIGNED, _SAMPLES, _PLANAR = (
 
 
 def listFiles(folder: str, besides: str = "", onRefused: Callable[[Refused], object] = lambda _: None) -> Iterator[str]:
-    """Every file below a folder that may be DICOM, in the order of names; links to folders are not followed.
+    """Yield every file below a folder that may be DICOM, in the order of names, without following links to folders.
 
-    :param besides: a folder that is passed over.
-    :param onRefused: gets each folder that cannot be read.
+    :param besides: folder to skip.
+    :param onRefused: called with each unreadable folder.
     """
     waiting = [os.path.abspath(folder)]
     besides = os.path.abspath(besides) if besides else ""
@@ -79,21 +79,21 @@ def listFiles(folder: str, besides: str = "", onRefused: Callable[[Refused], obj
 
 
 def scanFiles(paths: Sequence[str], tags: dict[str, int]) -> list[Slice | Refused]:
-    """The headers of the files, in their order; what cannot be used is named.
+    """Read the headers of the files, in order; files that cannot be used are returned with the reason.
 
-    :param tags: keyword to tag of what is to be noted beside what a volume needs.
+    :param tags: keywords and tags of further elements to read.
     """
     return _scanner(tuple(tags.items())).scan(paths)
 
 
 @lru_cache(maxsize=1)
 def _scanner(tags: tuple[tuple[str, int], ...]) -> Scanner:
-    # Kept from one piece of the work to the next: what it has learned makes it faster.
+    # Kept from one job to the next: known headers are read faster.
     return Scanner(dict(tags))
 
 
 class Scanner:
-    """Reads headers, and keeps what they share only once."""
+    """Reads headers, and stores shared values only once."""
 
     def __init__(self, tags: dict[str, int]) -> None:
         self._tags = tags
@@ -123,14 +123,14 @@ class Scanner:
             return [Refused(path, "unreadable", f"The file cannot be read: {error.strerror or error}.")]
         except MemoryError:
             return [Refused(path, "damaged", "There is not enough memory for the header.")]
-        except Exception:  # noqa: BLE001 - the boundary: any damaged header is one row of the report
+        except Exception:  # noqa: BLE001 - the boundary: a damaged header is one row of the report
             log.debug("%s", path, exc_info=True)
             return [Refused(path, "damaged", "The header is damaged: its elements contradict one another.")]
 
     def _read(self, path: str, handle: int, status: os.stat_result) -> Slice | Refused:
         size = status.st_size
         if not stat.S_ISREG(status.st_mode):
-            return Refused(path, "not-an-image", "It is no file but a pipe, a device or a link to a folder.")
+            return Refused(path, "not-an-image", "The path is a pipe, a device or a link to a folder, not a file.")
         if size == 0:
             return Refused(path, "incomplete", "The file is empty.")
         data = os.read(handle, FIRST)
@@ -141,7 +141,7 @@ class Scanner:
                 break
             except ShortError:
                 if whole or len(data) > LONGEST:
-                    return Refused(path, "incomplete", f"The file is cut within its header; {size:,} bytes are there.")
+                    return Refused(path, "incomplete", f"The file ends within its header, after {size:,} bytes.")
                 more = os.read(handle, 3 * len(data))
                 if not more:
                     return Refused(
@@ -150,7 +150,7 @@ class Scanner:
                 data += more
             except OddError:
                 if not looksLikeDICOM(data):
-                    return Refused(path, "not-an-image", "The file is no DICOM file.")
+                    return Refused(path, "not-an-image", "The file is not a DICOM file.")
                 other = self._otherwise(path)
                 if isinstance(other, Refused):
                     return other
@@ -159,7 +159,7 @@ class Scanner:
         return self._slice(path, status, walked)
 
     def _otherwise(self, path: str) -> Walked | Refused:
-        # Without "DICM", with elements out of order, or damaged: pydicom reads more, and slower.
+        # Without "DICM", with elements out of order, or damaged: pydicom reads more files, but slower.
         try:
             return walkedByPydicom(path, self._wanted)
         except NotAnImageError as error:
@@ -196,7 +196,7 @@ class Scanner:
             )
         if walked.length != UNDEFINED and walked.syntax in _PLAIN and walked.offset + walked.length > size:
             there = max(0, size - walked.offset)
-            cut = f"The file is cut: {there:,} of {walked.length:,} bytes of pixels are there."
+            cut = f"The file is truncated: {there:,} of {walked.length:,} bytes of pixels are present."
         position = numbersOf(values.get(TAGS["position"]), 3)
         location = numbersOf(values.get(TAGS["location"]), 1)
         moment = wordOf(values.get(TAGS["acquisitionDateTime"]))
@@ -237,7 +237,7 @@ def _weightingOf(walked: Walked) -> str:
 
 
 def commonOf(walked: Walked, tags: dict[str, int], series: str) -> Common | str:
-    """What a file shares with the others of its volume, or words why it makes none."""
+    """Return the values that a file shares with others of its volume, or the reason why it belongs to none."""
     values, order = walked.values, walked.order
 
     def short(tag: int, default: int) -> int:
@@ -260,7 +260,7 @@ def commonOf(walked: Walked, tags: dict[str, int], series: str) -> Common | str:
     photometric = word("photometric").upper() or "MONOCHROME2"
     grey = samples == 1 and photometric in ("MONOCHROME1", "MONOCHROME2") and bits in (8, 16, 32)
     colour = samples == 3 and photometric == "RGB" and bits == 8 and short(_PLANAR, 0) == 0
-    # Bytes of a big-endian file may stand in words the wrong way round.
+    # The bytes of a big-endian file may be swapped in words.
     direct = (
         walked.syntax in _PLAIN
         and walked.length != UNDEFINED
@@ -319,9 +319,9 @@ def _whatItHolds(path: str) -> str:
 
 
 def walkedByPydicom(path: str, wanted: frozenset[int]) -> Walked:
-    """The values by way of pydicom, for files that :func:`walk` does not take.
+    """Read the values by pydicom, for files that :func:`walk` rejects.
 
-    :raises NotAnImageError: it does not take them either.
+    :raises NotAnImageError: pydicom rejects the file, too.
     :raises OSError: the file cannot be read.
     """
     import pydicom
@@ -345,5 +345,5 @@ def walkedByPydicom(path: str, wanted: frozenset[int]) -> Walked:
                 text = "\\".join(map(str, value)) if several else str(value)
                 values[tag] = text.encode("utf-8", "replace")
     values[_CHARSET] = b"ISO_IR 192"
-    # An unknown syntax: the pixels are decoded, never copied as they lie.
+    # An unknown syntax: the pixels are decoded, never copied.
     return Walked(values, _OTHER, "<", PIXELS, 0, UNDEFINED)

@@ -1,8 +1,8 @@
-"""Which tags are read, which may become keys of a file, and how their bytes become text.
+"""Tags that become keys of a file or parts of its name, and their bytes as text.
 
-``SAFE`` are written unless the user chooses others. None of them is among those that PS3.15 table E.1-1 (the basic
-application level confidentiality profile) removes, replaces or empties: no name, date, UID, place, device serial number
-and no free text, such as SeriesDescription.
+``SAFE`` tags are written unless the user chooses others. PS3.15 table E.1-1 (the basic application level
+confidentiality profile) removes, replaces or empties none of them: no name, date, UID, place, device serial number, and
+no free text such as SeriesDescription.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ KNOWN: Mapping[str, int] = {
     "FrameOfReferenceUID": 0x00200052,
     "ContainerIdentifier": 0x00400512,
 }
-"""Tags that need no dictionary; any other keyword of PS3.6 is looked up in pydicom's."""
+"""Tags that need no dictionary; pydicom knows all other keywords of PS3.6."""
 
 _NUMBERS = {"US": ("H", 2), "SS": ("h", 2), "UL": ("I", 4), "SL": ("i", 4), "FL": ("f", 4), "FD": ("d", 8)}
 _CODECS = {
@@ -93,14 +93,14 @@ _CODECS = {
     "GB18030": "gb18030",
     "GBK": "gbk",
 }
-"""SpecificCharacterSet (PS3.3 section C.12.1.1.2) to Python's codecs. Files that name none and use letters beyond ASCII
-mostly mean Latin 1."""
+"""Python's codecs by SpecificCharacterSet (PS3.3 section C.12.1.1.2). Files without a name and with letters beyond
+ASCII mostly use Latin 1."""
 
 
 def tagOf(keyword: str) -> int:
-    """The tag of a DICOM keyword.
+    """Return the tag of a DICOM keyword.
 
-    :raises SettingsError: there is no such keyword.
+    :raises SettingsError: the keyword is unknown.
     """
     found = KNOWN.get(keyword)
     if found is None and ATTRIBUTE_NAME.fullmatch(keyword):
@@ -108,18 +108,18 @@ def tagOf(keyword: str) -> int:
 
         found = tag_for_keyword(keyword)
     if found is None:
-        raise SettingsError(f"{keyword!r} is no keyword of DICOM, such as SeriesDescription.")
+        raise SettingsError(f"{keyword!r} is not a DICOM keyword such as SeriesDescription.")
     return int(found)
 
 
 def tagsOf(keywords: Iterable[str]) -> dict[str, int]:
-    """Keywords to tags, see :func:`tagOf`."""
+    """Return the tags of keywords, see :func:`tagOf`."""
     return {keyword: tagOf(keyword) for keyword in keywords}
 
 
 @lru_cache(maxsize=4096)
 def textOf(value: bytes, tag: int, charset: bytes, order: str) -> str:
-    """An element's value as text, several values divided by backslashes.
+    """Decode an element's value to text, several values separated by backslashes.
 
     :param charset: value of SpecificCharacterSet.
     :param order: byte order of numbers, "<" or ">".
@@ -135,7 +135,7 @@ def textOf(value: bytes, tag: int, charset: bytes, order: str) -> str:
 
 
 def decoded(value: bytes, charset: bytes) -> str:
-    """Text of any character set; what cannot be is replaced."""
+    """Decode text of any character set; undecodable bytes are replaced."""
     names = [name.strip() for name in charset.decode("ascii", "replace").replace("\0", "").split("\\")]
     if value.isascii() and b"\x1b" not in value:
         return value.decode("ascii")
@@ -162,26 +162,26 @@ def _kindOf(tag: int) -> str:
 
 
 _TEXTS = frozenset(KNOWN.values()) - {0x00189311}
-"""Of the known ones, all but SpiralPitchFactor (FD) are text; so pydicom is not needed for them."""
+"""Known tags with text, for which pydicom is not needed: all but SpiralPitchFactor (FD)."""
 
 _FIELD = re.compile(r"\{([A-Za-z0-9]+)(?::0?([1-9][0-9]?))?\}")
 
 
 def fieldsOf(pattern: str) -> list[str]:
-    """The keywords in a pattern of names, such as ``{SeriesNumber:03}_{SeriesDescription}``.
+    """Return the keywords in a pattern of names, such as ``{SeriesNumber:03}_{SeriesDescription}``.
 
-    :raises SettingsError: braces that stand for nothing.
+    :raises SettingsError: the pattern has braces without a keyword.
     """
     rest = _FIELD.sub("", pattern)
     if "{" in rest or "}" in rest:
         raise SettingsError(
-            f"In the name {pattern!r} a brace stands for nothing; write, for example, {{SeriesNumber:03}}."
+            f"The name {pattern!r} has a brace without a keyword. Write, for example, {{SeriesNumber:03}}."
         )
     return [match[1] for match in _FIELD.finditer(pattern)]
 
 
 def filled(pattern: str, values: Mapping[str, str]) -> str:
-    """The pattern with the values in it; ``:03`` writes whole numbers with at least three digits."""
+    """Fill the pattern with values; ``:03`` writes whole numbers with at least three digits."""
 
     def one(match: re.Match[str]) -> str:
         value = values.get(match[1], "")

@@ -1,6 +1,6 @@
-"""The work on one volume, or on a piece of one: from its files to its place in the file. Runs in any process.
+"""Conversion of one volume, or of a piece of one, in any process.
 
-What is passed in and out is plain and small, as it travels to workers, perhaps on another machine.
+Arguments and results are plain and small: they are sent to workers, perhaps on another machine.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 class Source(NamedTuple):
     """A file of a slice.
 
-    :param size: bytes, and ``modified``, nanoseconds, when it was scanned.
-    :param offset: of the pixels; -1: they have to be decoded.
-    :param scale: its place among the task's scales.
-    :param frame: number in the file, from 0; -1: the file has one.
+    :param size: bytes when the file was scanned. ``modified``: nanoseconds.
+    :param offset: offset of the pixels; -1: they have to be decoded.
+    :param scale: index among the task's scales.
+    :param frame: number in the file, from 0; -1: the file has one frame.
     """
 
     path: str
@@ -45,17 +45,17 @@ class Source(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What to do.
+    """A volume to convert, or a piece of it.
 
-    :param number: of the volume, to tell results apart.
-    :param path: of the unfinished file.
-    :param shape: (k, j, i) or (k, j, i, 3) of one volume. Of files that are volumes by themselves: nothing.
-    :param volumes: of a sequence; None for a single volume.
-    :param types: to be tried in order, see :func:`typesFor`. Where pixels are decoded: nothing.
-    :param sources: slice after slice, volume after volume, None where one is missing.
-    :param begin: the place of the first of ``sources`` in the file; above 0 only in pieces.
-    :param pairs: keys of the file.
-    :param strict: a slice that cannot be decoded fails the volume; otherwise it is filled.
+    :param number: number of the volume, which the outcome repeats.
+    :param path: path of the unfinished file.
+    :param shape: (k, j, i) or (k, j, i, 3) of one volume; empty for files that are whole volumes.
+    :param volumes: number of volumes in a sequence; None for a single volume.
+    :param types: types to try in order, see :func:`typesFor`; empty for pixels that have to be decoded.
+    :param sources: slice after slice, volume after volume, None for a missing slice.
+    :param begin: index of the first of ``sources`` in the file; above 0 only in pieces.
+    :param pairs: keys and values of the file.
+    :param strict: True: an undecodable slice fails the volume. False: it is filled.
     """
 
     number: int
@@ -73,12 +73,12 @@ class Task(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What came of it.
+    """Outcome of a task.
 
-    :param nbytes: written, header included.
-    :param seconds: that it took.
-    :param reason: why it failed, in words; empty when it did not.
-    :param narrow: it failed because a value does not fit the first of several types.
+    :param nbytes: written bytes, header included.
+    :param seconds: working time.
+    :param reason: reason of the failure, a sentence; empty on success.
+    :param narrow: the reason is that a value does not fit the first of several types.
     """
 
     number: int
@@ -90,12 +90,12 @@ class Outcome(NamedTuple):
 
 
 def runTasks(tasks: Sequence[Task]) -> list[Outcome]:
-    """Do them one after the other; none stops the next. A file whose task fails as a whole is removed."""
+    """Do tasks one after the other; a failure does not stop the next. The file of a failed task is removed."""
     return [_run(task) for task in tasks]
 
 
 def runPiece(task: Task) -> Outcome:
-    """Do a piece of a volume, in its first type only; the file is not removed when it fails."""
+    """Do a piece of a volume, in its first type only; its file stays after a failure."""
     return _run(task._replace(types=task.types[:1]), piece=True)
 
 
@@ -113,7 +113,7 @@ def _run(task: Task, piece: bool = False) -> Outcome:
         reason = f"{error.filename or task.path}: {error.strerror or error}."
     except MemoryError:
         reason = "There is not enough memory for this volume."
-    except Exception:  # noqa: BLE001 - the boundary: a volume that fails never stops the others
+    except Exception:  # noqa: BLE001 - the boundary: a failed volume never stops the others
         first = next((source.path for source in task.sources if source), task.path)
         log.debug("%s", first, exc_info=True)
         reason = f"{first} and the files of its volume contradict their headers."
@@ -125,7 +125,7 @@ def _run(task: Task, piece: bool = False) -> Outcome:
 
 
 def removeFile(path: str) -> None:
-    """Remove a file that may not be there."""
+    """Remove a file, if it exists."""
     try:
         os.unlink(path)
     except OSError:
@@ -133,7 +133,7 @@ def removeFile(path: str) -> None:
 
 
 class ChangedError(Exception):
-    """A file is not what it was when it was scanned."""
+    """A file has changed since the scan."""
 
 
 def _convert(task: Task, piece: bool, warnings: list[str]) -> int:
@@ -151,7 +151,7 @@ def _convert(task: Task, piece: bool, warnings: list[str]) -> int:
 
 
 def headerOf(task: Task, dtype: str) -> bytes:
-    """The header of the volume's file for values of this type."""
+    """Return the header of the volume's file for values of this type."""
     return composeHeader(
         np.dtype(dtype).newbyteorder("<"), task.shape, _matrix(task), task.volumes, task.times, task.pairs
     )
@@ -199,12 +199,12 @@ def _read(source: Source, target: memoryview) -> None:
     try:
         status = os.fstat(handle)
         if (status.st_size, status.st_mtime_ns) != (source.size, source.modified):
-            raise ChangedError(f"{source.path} changed while it was converted.")
+            raise ChangedError(f"{source.path} changed during the conversion.")
         done = 0
         while done < len(target):
             got = _readInto(handle, target[done:], source.offset + done)
             if not got:
-                raise ChangedError(f"{source.path} became shorter while it was converted.")
+                raise ChangedError(f"{source.path} became shorter during the conversion.")
             done += got
     finally:
         os.close(handle)
@@ -225,7 +225,7 @@ def _image(source: Source, number: int = 0) -> Image:
 
 
 def _whole(source: Source) -> Source:
-    # The same for all frames of a file.
+    # Equal for all frames of a file.
     return source._replace(offset=-1, scale=0, frame=-1)
 
 
@@ -251,7 +251,7 @@ def _readerOf(source: Source) -> DICOM:
     # Kept from one frame of a file to the next.
     status = os.stat(source.path)
     if (status.st_size, status.st_mtime_ns) != (source.size, source.modified):
-        raise ChangedError(f"{source.path} changed while it was converted.")
+        raise ChangedError(f"{source.path} changed during the conversion.")
     reader = DICOM(source.path)
     if words := reader.missing():
         raise NotAnImageError(words, "damaged")
@@ -259,7 +259,7 @@ def _readerOf(source: Source) -> DICOM:
 
 
 def _writeDecoded(task: Task, warnings: list[str]) -> int:
-    # One image a file; where they lie is known from all headers together.
+    # One image a file; the headers of all files together place them.
     planes: list[Pixels | None] = []
     for source in task.sources:
         try:
@@ -290,7 +290,7 @@ def _plane(task: Task, source: Source) -> Pixels:
 
 
 def _writeVolumes(task: Task, warnings: list[str]) -> int:
-    # Files that are volumes by themselves: several make a sequence when all lie in the same place.
+    # Files that are whole volumes: several make a sequence when all are in the same place.
     images: list[Image | None] = []
     for source in task.sources:
         if source is None:
@@ -313,7 +313,7 @@ def _writeVolumes(task: Task, warnings: list[str]) -> int:
     for image in there:
         if image.pixels.shape != first.pixels.shape or not np.allclose(image.ijkToRAS, first.ijkToRAS, atol=1e-3):
             raise NotAnImageError(
-                f"Its {len(images)} images have different sizes or places; together they are no volume.", "unsupported"
+                f"Its {len(images)} images have different sizes or places and make no volume.", "unsupported"
             )
     dtype = common(image.pixels.dtype for image in there)
     shape = first.pixels.shape

@@ -1,4 +1,4 @@
-"""Stored values to what they mean: in the smallest type that holds the result.
+"""Conversion of stored values to final ones, in the smallest type that holds them.
 
 PS3.3 sections C.7.6.3.1 (BitsStored, HighBit) and C.11.1.1 (RescaleSlope, RescaleIntercept).
 """
@@ -17,13 +17,13 @@ _INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32")
 
 
 class RangeError(Exception):
-    """A value does not fit the type; the next wider one has to be taken."""
+    """A value does not fit the type; a wider one is needed."""
 
 
 class Scale(NamedTuple):
-    """How the stored values of one slice become final ones.
+    """Conversion of the stored values of one slice.
 
-    :param dtype: as stored, with byte order.
+    :param dtype: stored type, with byte order.
     :param stored: BitsStored; ``high``: HighBit.
     """
 
@@ -35,12 +35,12 @@ class Scale(NamedTuple):
 
     @classmethod
     def of(cls, common: Common) -> Scale:
-        """From a header; colour has no rescale."""
+        """Return the scale in a header; colour is not rescaled."""
         slope, intercept = (common.slope, common.intercept) if common.samples == 1 else (1.0, 0.0)
         return cls(common.dtype, common.stored, common.high, slope, intercept)
 
     def plain(self, target: str) -> bool:
-        """The bytes in the file are the final values in this type, little endian."""
+        """Return True when the bytes in the file are the final values in this type, little endian."""
         same = (self.slope, self.intercept) == (1.0, 0.0) and self.high == self.stored - 1
         dtype: np.dtype[Any] = np.dtype(self.dtype)
         little = dtype.newbyteorder("<") == dtype
@@ -48,12 +48,12 @@ class Scale(NamedTuple):
 
     @property
     def whole(self) -> bool:
-        """Slope and intercept are whole numbers."""
+        """True when slope and intercept are whole numbers."""
         return self.slope.is_integer() and self.intercept.is_integer()
 
     @property
     def ends(self) -> tuple[int, int]:
-        """The least and the largest value that BitsStored allows, rescaled by whole numbers."""
+        """The smallest and the largest value that BitsStored allows, rescaled by whole numbers."""
         signed = np.dtype(self.dtype).kind == "i"
         low, high = (-(1 << self.stored - 1), (1 << self.stored - 1) - 1) if signed else (0, (1 << self.stored) - 1)
         ends = sorted(int(self.slope) * end + int(self.intercept) for end in (low, high))
@@ -61,11 +61,11 @@ class Scale(NamedTuple):
 
 
 def typesFor(scales: Iterable[Scale]) -> list[str]:
-    """Types for the slices of a volume, smallest first: to be tried in this order until all values fit.
+    """Return the types to try for the slices of a volume, smallest first.
 
-    As stored when nothing is to be rescaled. For whole slopes and intercepts the smallest type that holds all that
-    BitsStored allows; where that is wider than the 16 bits of what is stored, 16 bits are tried before, so that CT is
-    not doubled. For other slopes float32 up to 16 bits, which tells all stored values apart, and float64 above.
+    Without rescaling, the stored type. For whole slopes and intercepts, the smallest type for all values that
+    BitsStored allows; where that is wider than 16 stored bits, 16 bits are tried before, so that CT does not double its
+    size. For other slopes, float32 up to 16 bits, which keeps all stored values distinct, and float64 above.
     """
     kinds = set(scales)
     stored = {np.dtype(one.dtype).newbyteorder("=") for one in kinds}
@@ -82,7 +82,7 @@ def typesFor(scales: Iterable[Scale]) -> list[str]:
 
 
 class Converter:
-    """Converts slices in memory that it reuses.
+    """Converter of slices that reuses its memory.
 
     :param target: name of the final type.
     """
@@ -91,14 +91,14 @@ class Converter:
         self._target = np.dtype(target)
         self._out: Pixels | None = None
         self.lowest: float | None = None
-        """The least final value so far, where :attr:`watching`."""
+        """The lowest final value so far, while :attr:`watching`."""
         self.watching = False
-        """Note the least value: a missing slice is filled with it."""
+        """Note the lowest value, with which missing slices are filled."""
 
     def convert(self, raw: Pixels, scale: Scale) -> Pixels:
-        """The final values of a slice, little endian and contiguous, valid until the next call.
+        """Return the final values of a slice, little endian and contiguous, valid until the next call.
 
-        :param raw: uint8, the bytes as they lie in the file; they may be changed.
+        :param raw: uint8, the bytes in the file; the call may change them.
         :raises RangeError: a value does not fit.
         """
         values = _stored(raw.view(scale.dtype), scale)
@@ -118,7 +118,7 @@ class Converter:
         ends = sorted(slope * int(end) + intercept for end in (values.min(), values.max()))
         self._check(ends)
         if slope == 1 and values.dtype.itemsize == self._target.itemsize:
-            # The sum is right also where a term of it wraps around, as the result fits.
+            # The sum is right even where a term wraps around, as the result fits.
             if self._out is None or self._out.size != values.size:
                 self._out = np.empty(values.size, self._target)
             bits = 8 * self._target.itemsize
@@ -148,7 +148,7 @@ def _stored(values: Pixels, scale: Scale) -> Pixels:
     if scale.stored == bits:
         return values
     low, high = Scale(values.dtype.name, scale.stored, 0, 1.0, 0.0).ends
-    # Bits outside of BitsStored may hold old overlays; mostly they do not.
+    # Bits outside of BitsStored may hold old overlays, but rarely do.
     if scale.high != scale.stored - 1 or values.max() > high or values.min() < low:
         values <<= bits - 1 - scale.high
         values >>= bits - scale.stored
@@ -160,5 +160,5 @@ def _little(values: Pixels) -> Pixels:
 
 
 def common(types: Iterable[np.dtype[Any]]) -> np.dtype[Any]:
-    """The type that holds the values of all."""
+    """Return the type that holds the values of all."""
     return np.result_type(*types)

@@ -1,4 +1,4 @@
-"""From headers to volumes: the files of each, their order and their times."""
+"""Volumes of a set of headers: the files of each, their order and their times."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from ..Model.Files import naturalOrder
 from ..Model.Frame import Matrix
+from ..Model.Quantities import counted
 from .Geometry import PICTURES, Stack, UnevenError, normalOf, stacked, unplaced
 from .Headers import Common, Refused, Slice
 
@@ -22,7 +23,7 @@ TIMES: tuple[tuple[str, Key], ...] = (
     ("the acquisition time", lambda one: one.time),
     ("TriggerTime", lambda one: one.trigger),
 )
-"""What tells the volumes of a 4-D series apart; the first that does is taken."""
+"""Values that distinguish the volumes of a 4-D series; the first that does so is used."""
 
 
 @dataclass
@@ -30,8 +31,8 @@ class Group:
     """Volumes of a series with the same places.
 
     :param volumes: [time][place].
-    :param words: warnings of all of them.
-    :param doubled: as that of Volume.
+    :param words: warnings about all volumes.
+    :param doubled: as in Volume.
     """
 
     volumes: list[list[Slice]]
@@ -40,7 +41,7 @@ class Group:
 
 
 def placesOf(slices: list[Slice]) -> list[list[Slice]]:
-    """The slices of each place along the normal, in its direction; they all have a position."""
+    """Group slices by place, in order along the normal. All slices have a position."""
     common = slices[0].common
     heights = np.array([one.position for one in slices]) @ normalOf(common)
     order = sorted(range(len(slices)), key=lambda number: (heights[number], byInstance(slices[number])))
@@ -56,7 +57,7 @@ def placesOf(slices: list[Slice]) -> list[list[Slice]]:
 
 
 def groupsOf(places: list[list[Slice]]) -> list[Group]:
-    """The volumes that the slices of these places make."""
+    """Return the volumes that the slices of these places make."""
     most = max(map(len, places))
     if most == 1:
         return [Group([[place[0] for place in places]])]
@@ -76,13 +77,13 @@ def groupsOf(places: list[list[Slice]]) -> list[Group]:
         return [Group(volumes)]
     twice = [place for place in places if len(place) > 1]
     names = ", ".join(one.path for place in twice[:3] for one in place[1:])
-    words = f"In {len(twice)} of {len(places)} places lie several slices; the first of each is used, not {names}"
+    words = f"{len(twice)} of {len(places)} places have several slices; the first of each is used, not {names}"
     words += " ..." if len(twice) > 3 else "."
     return [Group([[place[0] for place in places]], [words], doubled=True)]
 
 
 def _split(places: list[list[Slice]], most: int, key: Key) -> list[list[list[Slice]]]:
-    # By the key, when no place has two slices of the same value; volumes of the same places together.
+    # Split by the key, unless a place has two slices of the same value; volumes of the same places together.
     byValue: dict[str, dict[int, Slice]] = defaultdict(dict)
     count = 0
     for number, place in enumerate(places):
@@ -105,12 +106,12 @@ def _unequal(name: str, group: list[list[Slice]], found: list[list[list[Slice]]]
     most = max(len(one[0]) for one in found)
     if len(found) == 1 or len(group[0]) == most:
         return []
-    slices = "1 slice" if len(group[0]) == 1 else f"{len(group[0])} slices"
-    return [f"By {name} this volume has {slices} where others of the series have {most}."]
+    slices = counted(len(group[0]), "slice", "slices")
+    return [f"According to {name}, this volume has {slices}; other volumes of the series have {most}."]
 
 
 def timesOf(slices: Sequence[Slice]) -> list[float] | None:
-    """Seconds since the first, strictly increasing, or None."""
+    """Return the seconds since the first, strictly increasing, or None."""
     from ..Formats.DICOM.Geometry import seconds
     from ..Formats.ImageFile import sinceFirst
 
@@ -125,14 +126,14 @@ def timesOf(slices: Sequence[Slice]) -> list[float] | None:
 
 
 def byInstance(one: Slice) -> tuple[object, ...]:
-    """By this, slices are sorted as they are numbered."""
+    """Sort key of slices by number."""
     number = one.instance
     order = naturalOrder(one.path) if number is None else []
     return (number is None, number or 0, one.location or 0.0, order, one.path)
 
 
 def byMoment(one: Slice) -> tuple[object, ...]:
-    """By this, slices of one place are sorted as they were taken."""
+    """Sort key of slices of one place by time."""
     return (valueOrder(one.temporal), valueOrder(one.time), valueOrder(one.trigger), *byInstance(one))
 
 
@@ -150,17 +151,17 @@ _SAME_PLACE = 1e-3
 
 @dataclass
 class Volume:
-    """What becomes one file.
+    """Slices that become one file.
 
-    :param uid: SeriesInstanceUID, or the folder of files that have none.
-    :param part: what tells it from the other volumes of its series; empty when there is only one.
-    :param slices: [time][place]; None where a slice is missing. Of files that are volumes by themselves
-        (``common.many``): one place a file.
+    :param uid: SeriesInstanceUID, or the folder of files without one.
+    :param part: distinguishes the volumes of a series; empty for a single volume.
+    :param slices: [time][place]; None for a missing slice. Files that are whole volumes (``common.many``): one place
+        a file.
     :param ijkToLPS: 4x4 float64, millimetres.
-    :param times: seconds of each volume since the first; None for one volume, or when they are unknown.
-    :param warnings: what somebody should know of it, in words.
-    :param reason: why nothing can be made of it, in words; else empty.
-    :param doubled: different slices lie in one place, and nothing tells which of them is meant.
+    :param times: seconds of each volume since the first; None for one volume, or unknown times.
+    :param warnings: sentences for the user.
+    :param reason: reason why the slices make no file, a sentence; else empty.
+    :param doubled: different slices are in one place, and nothing distinguishes them.
     """
 
     uid: str
@@ -174,12 +175,12 @@ class Volume:
 
     @property
     def incomplete(self) -> bool:
-        """A slice is missing."""
+        """True when a slice is missing."""
         return any(one is None for places in self.slices for one in places)
 
     @property
     def count(self) -> int:
-        """How many volumes the file will have."""
+        """Number of volumes in the file."""
         return sum(one.images for one in self.files) if self.common.many else len(self.slices)
 
     @property
@@ -191,27 +192,27 @@ class Volume:
 
     @property
     def first(self) -> Slice:
-        """Any slice of it."""
+        """The first slice."""
         return next(one for places in self.slices for one in places if one is not None)
 
     @property
     def common(self) -> Common:
-        """What its slices share."""
+        """Values that the slices share."""
         return self.first.common
 
     @property
     def files(self) -> list[Slice]:
-        """All slices that are there."""
+        """All slices that are not missing."""
         return [one for places in self.slices for one in places if one is not None]
 
     @property
     def key(self) -> str:
-        """The same in every run over the same files."""
+        """Key of the volume, equal in every run over the same files."""
         return f"{self.uid} {self.part}".strip()
 
 
 def volumesOf(found: Iterable[Slice | Refused]) -> tuple[list[Volume], list[Refused]]:
-    """The volumes, in the order of their first files, and the files that belong to none."""
+    """Return the volumes, in the order of their first files, and the files that belong to none."""
     series: dict[str, list[Slice]] = defaultdict(list)
     refused: list[Refused] = []
     for one in found:
@@ -224,13 +225,13 @@ def volumesOf(found: Iterable[Slice | Refused]) -> tuple[list[Volume], list[Refu
         slices, copies = _withoutCopies(slices)
         refused += copies
         made = [volume for group in _alike(slices) for volume in _volumes(uid, group)]
-        _tellApart(made)
+        _distinguish(made)
         volumes += made
     return volumes, refused
 
 
 def _withoutCopies(slices: list[Slice]) -> tuple[list[Slice], list[Refused]]:
-    # Of files with the same SOPInstanceUID, use the first one that is not cut. Frames of one file share its UID.
+    # Of files with the same SOPInstanceUID, use the first complete one. Frames of one file share its UID.
     byUID: dict[str, list[str]] = defaultdict(list)
     cut: dict[str, bool] = {}
     for one in slices:
@@ -251,11 +252,11 @@ def _withoutCopies(slices: list[Slice]) -> tuple[list[Slice], list[Refused]]:
 
 
 def _alike(slices: list[Slice]) -> list[list[Slice]]:
-    # Groups of what can lie in one array. Cosines and distances that differ in their last digits are the same.
+    # Groups of slices that fit in one array. Differences in the last digits of cosines and distances do not count.
     orientations = _merged([one.common.orientation for one in slices], _SAME_ORIENTATION, 0.0)
     places = _merged([one.place for one in slices if one.place], _SAME_PLACE, 0.0) | {(): -1}
     spacings = _merged([one.common.spacing for one in slices], 0.0, _SAME_SPACING)
-    # Equal ones are mostly one object, and comparing all their values takes longer than all else here.
+    # Equal values are mostly one object; comparing all values would take longer than all else here.
     keys: dict[int, tuple[object, ...]] = {}
     groups: dict[tuple[object, ...], list[Slice]] = defaultdict(list)
     for one in slices:
@@ -278,7 +279,7 @@ def _alike(slices: list[Slice]) -> list[list[Slice]]:
 
 
 def _coloursOf(common: Common) -> str:
-    # Compressed and plain files of a series name their colours differently; decoded, they are the same.
+    # Compressed and plain files of a series name their colours differently; decoded, they are equal.
     return "colour" if common.samples > 1 else common.photometric
 
 
@@ -351,7 +352,7 @@ def _finished(uid: str, group: list[list[Slice]], stacks: list[Stack]) -> list[V
 
 
 def _leaveOutCut(volume: Volume) -> None:
-    # A file that is cut has a place, but no pixels for it.
+    # A truncated file has a place, but no pixels.
     cut = [one for one in volume.files if one.cut]
     if not cut:
         return
@@ -369,8 +370,8 @@ def _notesOf(slices: Iterable[Slice]) -> list[str]:
     return list(dict.fromkeys(note for one in slices for note in one.notes))
 
 
-def _tellApart(volumes: list[Volume]) -> None:
-    # Names of the parts of a series that stay the same when the series is converted again.
+def _distinguish(volumes: list[Volume]) -> None:
+    # Names of the parts of a series, equal in every conversion of the series.
     if len(volumes) < 2:
         return
     for number, volume in enumerate(sorted(volumes, key=lambda one: naturalOrder(one.first.path)), 1):

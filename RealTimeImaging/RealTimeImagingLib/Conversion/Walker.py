@@ -1,4 +1,4 @@
-"""Walk a DICOM header from element to element by their lengths, keeping only the values asked for."""
+"""Walk through a DICOM header by the lengths of its elements, keeping only wanted values."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import NamedTuple
 from ..Formats.DICOM.File import UNDEFINED
 
 LONGEST = 32
-"""Elements in a run."""
+"""Most elements of a run."""
 MOST = 4096
-"""Runs that are remembered."""
+"""Most runs in memory."""
 
 
 class Element(NamedTuple):
-    """Where an element was.
+    """Position of an element.
 
-    :param start: of its beginning; ``value``: of its value; ``end``: of what follows.
+    :param start: offset of its beginning. ``value``: offset of its value. ``end``: offset of the next element.
     """
 
     tag: int
@@ -29,7 +29,7 @@ class Element(NamedTuple):
 
 
 class Run:
-    """Elements in a row, as they were in one header."""
+    """Consecutive elements of a header that was walked before."""
 
     def __init__(self, data: bytes, elements: Sequence[Element], wanted: Set[int]) -> None:
         start = elements[0].start
@@ -53,9 +53,9 @@ class Run:
         self.last, self.size = elements[-1].tag, elements[-1].end
 
     def take(self, data: bytes, position: int, values: dict[int, bytes]) -> tuple[int, int]:
-        """How many bytes there are as expected, and the tag of the last such element; 0 and 0 when none is.
+        """Return the number of bytes that match, and the tag of the last matching element; 0 and 0 without a match.
 
-        :param values: gets the wanted values.
+        :param values: receives the wanted values.
         """
         try:
             found = self._beginnings.unpack_from(data, position)
@@ -73,18 +73,18 @@ class Run:
 
 
 class Layouts:
-    """The runs that are known, for one set of wanted tags and one encoding of elements."""
+    """Known runs, for one set of wanted tags and one encoding of elements."""
 
     def __init__(self, wanted: Set[int]) -> None:
         self._wanted = wanted
         self._runs: dict[bytes, Run] = {}
 
     def at(self, data: bytes, position: int) -> Run | None:
-        """A run that may begin here."""
+        """Return a run that may begin here."""
         return self._runs.get(data[position : position + 8])
 
     def learn(self, data: bytes, elements: Sequence[Element]) -> None:
-        """Remember the runs that begin with each of these elements, which lie without gaps where ends meet starts."""
+        """Store the runs that begin with each of these elements; a gap between two elements ends a run."""
         if len(self._runs) > MOST:
             self._runs.clear()
         for number, element in enumerate(elements):
@@ -114,22 +114,22 @@ _DEEPEST = 16
 
 
 class ShortError(Exception):
-    """The header goes on behind the bytes that were given."""
+    """The header continues behind the given bytes."""
 
 
 class OddError(Exception):
-    """The bytes are no header that can be walked: another reader may know better."""
+    """The header is of a kind that only another reader can read."""
 
 
 class Walked(NamedTuple):
-    """What was found.
+    """Values of a header.
 
-    :param values: bytes of each wanted element that is there, by tag (group << 16 | element), in ``order``.
+    :param values: bytes of each wanted element in the header, by tag (group << 16 | element), in ``order``.
     :param syntax: UID of the transfer syntax.
     :param order: "<" or ">", the byte order of numbers behind the file meta information.
-    :param tag: of the element with the pixels; 0 when the data set ends without any.
-    :param offset: of the first byte of the pixels. For the deflated syntax, inside the inflated header.
-    :param length: of the pixels, UNDEFINED when they are encapsulated.
+    :param tag: tag of the element with the pixels; 0 when the data set ends without pixels.
+    :param offset: offset of the first byte of the pixels; in the deflated syntax, inside the inflated header.
+    :param length: bytes of the pixels, UNDEFINED when they are encapsulated.
     """
 
     values: dict[int, bytes]
@@ -141,7 +141,7 @@ class Walked(NamedTuple):
 
 
 class Memory:
-    """What earlier walks found, so that similar headers are walked faster; for one set of wanted tags."""
+    """Layouts of earlier headers for one set of wanted tags: similar headers are walked faster."""
 
     def __init__(self, wanted: Set[int]) -> None:
         self.wanted = wanted
@@ -149,7 +149,7 @@ class Memory:
         self._layouts: dict[tuple[bool, str], Layouts] = {}
 
     def of(self, explicit: bool, order: str) -> Layouts:
-        """The layouts of one encoding."""
+        """Return the layouts of one encoding."""
         found = self._layouts.get((explicit, order))
         if found is None:
             found = self._layouts[explicit, order] = Layouts(self.wanted)
@@ -161,9 +161,9 @@ def walk(data: bytes, wanted: Set[int], whole: bool, memory: Memory | None = Non
 
     :param data: the beginning of a file.
     :param wanted: tags to keep; only those at the top level of the data set are found.
-    :param whole: there is no more in the file.
-    :raises ShortError: more of the file is needed; with ``whole``, the file is cut.
-    :raises OddError: see there.
+    :param whole: ``data`` is the whole file.
+    :raises ShortError: more of the file is needed; with ``whole``, the file is truncated.
+    :raises OddError: only another reader can read the header.
     """
     if data[128:132] != b"DICM":
         raise ShortError if len(data) < 132 and not whole else OddError
@@ -180,9 +180,9 @@ def walk(data: bytes, wanted: Set[int], whole: bool, memory: Memory | None = Non
 
 
 def inflatedStart(packed: bytes, size: int, whole: bool) -> tuple[bytes, bool]:
-    """At most ``size`` bytes of a deflated data set (PS3.5 section A.5), and whether they are all.
+    """Inflate at most ``size`` bytes of a data set (PS3.5 section A.5); the second value is True when these are all.
 
-    :raises OddError: it is not deflated.
+    :raises OddError: the data set is not deflated.
     """
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
@@ -219,7 +219,7 @@ def _meta(data: bytes, layouts: Layouts) -> tuple[dict[int, bytes], int]:
     if len(data) < position + 2:
         raise ShortError
     layouts.learn(data, fresh)
-    # What follows a deflated data set's meta information could look like another element of it by chance.
+    # The bytes of a deflated data set could look like another element of the meta information by chance.
     declared = values.get(_GROUP_LENGTH, b"")
     if values.get(_SYNTAX, b"").startswith(DEFLATED.encode()) and len(declared) == 4:
         position = 144 + int(struct.unpack("<I", declared)[0])

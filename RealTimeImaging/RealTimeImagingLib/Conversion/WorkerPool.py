@@ -1,4 +1,4 @@
-"""Who does the work: this process, processes beside it, or any executor that somebody passes."""
+"""Workers of a conversion: this process, further processes, or the caller's executor."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future
 from typing import Any, NamedTuple
 
 PERIOD = 0.1
-"""Seconds between two looks whether the work is still wanted."""
+"""Seconds between two checks for cancellation."""
 ALONE = 0.3
-"""Seconds of work after which processes are started to help; they need about as long to be there."""
+"""Seconds of work after which further processes are started; they need about the same time to start."""
 TRIES = 2
-"""How often a job is given to processes beside this one that die; then it has failed."""
+"""Number of processes that may die with a job; then the job has failed."""
 
 
 class Job(NamedTuple):
-    """A call of a function that can be pickled, with one argument.
+    """Call of a function that can be pickled, with one argument.
 
-    :param tries: how often a process died in which it was, or may have been.
+    :param tries: number of processes that died, perhaps with this job.
     """
 
     function: Callable[[Any], Any]
@@ -32,14 +32,14 @@ class Job(NamedTuple):
 
 
 Handle = Callable[[Job, Any, BaseException | None], Iterable[Job]]
-"""Takes a job with its result or what it raised; returns jobs that follow from it."""
+"""Receives a job with its result or exception; returns jobs that follow."""
 
 
 class WorkerPool:
-    """Does jobs, several at a time.
+    """Pool that does several jobs at a time.
 
-    :param workers: processes, this one among them; the others are started when the work lasts.
-    :param executor: does all instead; it is not shut down.
+    :param workers: number of processes, this one included; the others are started when the work takes long.
+    :param executor: does all jobs instead; it is not shut down.
     """
 
     def __init__(self, workers: int, executor: Executor | None = None) -> None:
@@ -50,9 +50,9 @@ class WorkerPool:
         self._room = 2 * self._helpers if executor is None else 1 << 30
 
     def each(self, jobs: Iterable[Job], handle: Handle, check: Callable[[], None]) -> None:
-        """Do all jobs, and those that follow from them.
+        """Do all jobs, and the jobs that follow from them.
 
-        :param check: called several times a second, or after each job; what it raises ends the work.
+        :param check: called several times a second, or after each job; an exception ends the work.
         """
         waiting = deque(jobs)
         running: dict[Future[Any], Job] = {}
@@ -72,11 +72,11 @@ class WorkerPool:
                 future.cancel()
 
     def hurry(self) -> None:
-        """Start the processes with the first job: the work is known to last."""
+        """Start the processes with the first job: the work is known to take long."""
         self._begun = float("-inf")
 
     def close(self) -> None:
-        """Let the processes end; those that are in the middle of a job are ended with it."""
+        """End the processes, even in the middle of a job."""
         if self._pool is not None:
             processes = list((getattr(self._pool, "_processes", None) or {}).values())
             self._pool.shutdown(wait=False, cancel_futures=True)
@@ -87,7 +87,7 @@ class WorkerPool:
             self._pool = self._there = None
 
     def _submit(self, waiting: deque[Job], running: dict[Future[Any], Job]) -> None:
-        # The last job is done here.
+        # This process does the last job.
         while len(waiting) > (self._given is None) and len(running) < self._room:
             executor = self._given or self._ready()
             if executor is None:
@@ -103,7 +103,7 @@ class WorkerPool:
                 return
 
     def _ready(self) -> Executor | None:
-        # A job that waits for a process to start would make a short conversion a long one.
+        # A job that waits for a starting process would make a short conversion long.
         if self._pool is None and self._helpers and time.monotonic() - self._begun > ALONE:
             self._pool = ProcessPoolExecutor(self._helpers, multiprocessing.get_context("spawn"), beginWorker)
             self._there = self._pool.submit(hello)
@@ -112,7 +112,7 @@ class WorkerPool:
     def _here(self, job: Job, handle: Handle, waiting: deque[Job]) -> None:
         try:
             result, error = job.function(job.argument), None
-        except Exception as raised:  # noqa: BLE001 - as it would come from another process
+        except Exception as raised:  # noqa: BLE001 - as from another process
             result, error = None, raised
         waiting.extend(handle(job, result, error))
 
@@ -126,20 +126,20 @@ class WorkerPool:
         waiting.extend(handle(job, None if error else future.result(), error))
 
     def _broken(self) -> None:
-        # A process died. Nobody knows in which job: each goes to new processes once more.
+        # A process died in an unknown job: new processes get each running job once more.
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = self._there = None
 
 
 def hello() -> None:
-    """A job that shows that a process is there."""
-    # What the jobs need is imported before the first of them.
+    """Job that shows that a process has started."""
+    # Import the modules of the jobs before the first job.
     from . import Scan, Tasks  # noqa: F401
 
 
 def beginWorker() -> None:
-    """What each process beside this one does first: Ctrl+C is for the first process; it ends when that one does."""
+    """Prepare a worker process: it ignores Ctrl+C, and ends with the first process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:

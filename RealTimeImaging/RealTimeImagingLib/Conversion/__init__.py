@@ -1,4 +1,4 @@
-"""DICOM series to NRRD, many at a time: one uncompressed file each, at about the speed of the disk."""
+"""Conversion of DICOM series to NRRD: one uncompressed file for each volume, at about the speed of the disk."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ NAME = "{SeriesNumber}_{SeriesDescription}"
 
 @dataclass(frozen=True)
 class ConversionSettings:
-    """A conversion.
+    """Settings of a conversion.
 
     :param input: folder with DICOM files, in any structure below it. It is only read.
-    :param output: folder for the files; it is made when missing. It may lie in the input folder, but not be it.
-    :param name: pattern of their names: DICOM keywords in braces, and text. What no file system takes becomes ``_``.
+    :param output: folder for the files, made when missing. It may be below the input folder, but not the same.
+    :param name: pattern of the names: DICOM keywords in braces, and text. Characters that file systems reject become
+        ``_``.
     :param tags: DICOM keywords to write as keys, where all files of a volume have the same value; None: :data:`SAFE`.
-    :param workers: processes; 1: none beside the one that calls. 0: one for each processor.
-    :param strict: a volume with a missing, doubled or damaged slice fails; otherwise it is filled and named.
-    :raises SettingsError: a value that cannot work.
+    :param workers: number of processes, the calling one included. 0: one for each processor.
+    :param strict: True: a volume with a missing, doubled or damaged slice fails. False: it is filled and reported.
+    :raises SettingsError: a value is impossible.
     """
 
     input: str
@@ -44,36 +45,36 @@ class ConversionSettings:
                 raise SettingsError(f"Choose {words}.")
             object.__setattr__(self, field, given)
         if not os.path.isdir(self.input):
-            raise SettingsError(f"The folder {self.input} is not there.")
+            raise SettingsError(f"The folder {self.input} does not exist.")
         if os.path.normcase(os.path.realpath(self.input)) == os.path.normcase(os.path.realpath(self.output)):
-            raise SettingsError("Choose another folder for the new files than that of the DICOM files.")
+            raise SettingsError("Choose a folder for the new files that is not the folder of the DICOM files.")
         if not 0 <= self.workers <= 1024:
-            raise SettingsError(f"{self.workers} workers cannot be; 0 is one for each processor.")
+            raise SettingsError(f"The number of workers is 0 (one for each processor) to 1024, not {self.workers}.")
         if not self.name.strip():
-            raise SettingsError(f"Choose how the files are named, for example {NAME}.")
+            raise SettingsError(f"Enter a pattern for the file names, for example {NAME}.")
         if self.tags is not None:
             object.__setattr__(self, "tags", tuple(self.tags))
         tagsOf((*fieldsOf(self.name), *self.keys))
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The keywords of what becomes keys."""
+        """Keywords of the elements that become keys."""
         return tuple(SAFE) if self.tags is None else self.tags
 
     def toJSON(self) -> dict[str, Any]:
-        """An object that :meth:`fromJSON` takes back."""
+        """Return an object that :meth:`fromJSON` reads."""
         return dataclasses.asdict(self)
 
     @classmethod
     def fromJSON(cls, values: Mapping[str, Any]) -> ConversionSettings:
-        """The settings that :meth:`toJSON` wrote.
+        """Make the settings of an object by :meth:`toJSON`.
 
-        :raises SettingsError: a name or a value that cannot be.
+        :raises SettingsError: a name is unknown, or a value impossible.
         """
         try:
             return cls(**values)
         except TypeError as error:
-            raise SettingsError(f"The conversion cannot be understood: {error}") from error
+            raise SettingsError(f"The settings of the conversion are invalid: {error}") from error
 
 
 if TYPE_CHECKING:
@@ -94,23 +95,23 @@ def convertFolder(
     executor: Executor | None = None,
     onProgress: Callable[[Progress], object] = lambda _: None,
 ) -> Report:
-    """Convert all DICOM series below a folder, each to one ``.nrrd`` or, when it is 4-D, one ``.seq.nrrd``.
+    """Convert all DICOM series below a folder, each to one ``.nrrd`` or, for 4-D series, one ``.seq.nrrd``.
 
-    What was converted before, and is whole and unchanged, is skipped. Volumes that fail are named in the report and
-    stop no other. Not in Slicer's own Python: there ``logic.conversion.start`` starts a process for it. With several
-    workers, a program calls it below ``if __name__ == "__main__":``, as Python's multiprocessing asks for.
+    Complete and unchanged results of earlier conversions are skipped. The report names failed volumes; they stop no
+    other. In Slicer, use ``logic.conversion.start``, which starts a process. A program with several workers calls this
+    function below ``if __name__ == "__main__":``, as Python's multiprocessing requires.
 
     :param input: folder with DICOM files, in any structure; it is only read.
-    :param output: folder for the files; it is made when missing.
-    :param name: pattern of their names, DICOM keywords in braces; None: ``{SeriesNumber}_{SeriesDescription}``.
-    :param tags: DICOM keywords to write as keys; None: those of Tags.SAFE, which identify nobody.
-    :param workers: processes, this one among them; 0: one for each processor.
-    :param strict: a volume with a missing, doubled or damaged slice fails, instead of being filled and named.
-    :param executor: any Executor does the work, such as that of a cluster (Dask: ``client.get_executor()``).
-    :param onProgress: called several times a second; setting ``cancelled`` of what it gets ends the conversion.
-    :raises SettingsError: a value that cannot work.
-    :raises ConversionError: the output folder cannot be written, or another conversion writes there.
-    :raises OSError: the report cannot be written; what is done stays.
+    :param output: folder for the files, made when missing.
+    :param name: pattern of the names, DICOM keywords in braces; None: ``{SeriesNumber}_{SeriesDescription}``.
+    :param tags: DICOM keywords to write as keys; None: those of Tags.SAFE, which identify no patient.
+    :param workers: number of processes, this one included; 0: one for each processor.
+    :param strict: True: a volume with a missing, doubled or damaged slice fails. False: it is filled and reported.
+    :param executor: Executor for the work, such as that of a cluster (Dask: ``client.get_executor()``).
+    :param onProgress: called several times a second; set ``cancelled`` of its argument to end the conversion.
+    :raises SettingsError: a value is impossible.
+    :raises ConversionError: the output folder is not writable, or another conversion writes there.
+    :raises OSError: the report cannot be written; finished files stay.
     """
     from .Convert import Progress, convert
 

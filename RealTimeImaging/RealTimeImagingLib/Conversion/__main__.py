@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-# Run as a file, Python knows nothing of the library's folder; the folder of this file must not hide other packages.
+# Run as a file, Python lacks the library's folder in its path. The folder of this file must not hide other packages.
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from RealTimeImagingLib.Conversion import NAME, ConversionSettings
@@ -18,21 +18,21 @@ from RealTimeImagingLib.Model.Quantities import durationText
 
 
 def main() -> int:
-    """Run the command; returns the exit code: 1 when a volume failed, 2 when nothing could be done, 130 by Ctrl+C."""
+    """Run the command and return the exit code: 1 when a volume failed, 2 on errors, 130 on Ctrl+C."""
     parser = argparse.ArgumentParser(
         prog="run.py convert",
-        description="Convert all DICOM series below a folder, each to one uncompressed NRRD. What was converted before "
-        "is skipped. The report is in OUT, in conversion.json and conversion.csv.",
+        description="Convert all DICOM series below a folder, each to one uncompressed NRRD file. Results of earlier "
+        "conversions are skipped. OUT/conversion.json and OUT/conversion.csv hold the report.",
     )
     parser.add_argument("input", metavar="IN", help="folder with DICOM files; it is only read")
     parser.add_argument("output", metavar="OUT", help="folder for the files")
-    parser.add_argument("--workers", type=int, default=0, help="processes; one for each processor without it")
+    parser.add_argument("--workers", type=int, default=0, help="processes; default: one for each processor")
     parser.add_argument("--name", default=NAME, help="pattern of the names, DICOM keywords in braces; %(default)s")
-    parser.add_argument("--tags", help="DICOM keywords to write as keys, separated by commas; safe ones without it")
+    parser.add_argument("--tags", help="DICOM keywords to write as keys, separated by commas; default: safe ones")
     parser.add_argument("--strict", action="store_true", help="a volume with a missing, doubled or damaged slice fails")
     options = parser.parse_args()
     tags = None if options.tags is None else tuple(tag.strip() for tag in options.tags.split(",") if tag.strip())
-    progress = Progress(_tell if sys.stderr.isatty() else lambda _: None)
+    progress = Progress(_show if sys.stderr.isatty() else lambda _: None)
     for kind in (signal.SIGTERM, signal.SIGINT):
         signal.signal(kind, lambda *_: setattr(progress, "cancelled", True))
     try:
@@ -49,7 +49,7 @@ def main() -> int:
     return 130 if progress.cancelled else min(1, report.count("failed"))
 
 
-def _tell(progress: Progress) -> None:
+def _show(progress: Progress) -> None:
     left = "" if progress.left is None else f", {durationText(progress.left)} left"
     sys.stderr.write(f"\r{round(100 * progress.part):3d} % {progress.words}{left}".ljust(79)[:79])
     sys.stderr.flush()

@@ -1,6 +1,6 @@
-"""BMP: complete when the rows that its header declares are there.
+"""BMP: complete with the rows that its header declares.
 
-The format: Microsoft, BITMAPFILEHEADER and what follows it.
+The format: Microsoft, BITMAPFILEHEADER and the structures behind it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ _DEFAULT_MASKS = {16: (0x7C00, 0x3E0, 0x1F, 0), 32: (0xFF0000, 0xFF00, 0xFF, 0)}
 _RATIO = 128
 """Most pixels that one byte of runs encodes (two bytes encode 255)."""
 _SMALL = 1 << 24
+"""Pixels up to which a picture of runs needs no check against its bytes."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,9 @@ class _Header:
 
 
 class BMP(Picture):
-    """A BMP file: 1 to 32 bits, palettes, masks and runs. Its resolution is not used, as in ITK.
+    """Reader of BMP files: 1 to 32 bits, palettes, masks and runs. The resolution is not used, as in ITK.
 
-    The file proves nothing: a program may reserve the place of the rows before it writes them.
+    Its length does not prove a file complete: a program may reserve the space of the rows before it writes them.
     """
 
     title = "BMP"
@@ -60,7 +61,7 @@ class BMP(Picture):
         if not any(head):
             return None
         if not head.startswith(b"BM"[: len(head)]):
-            raise NotAnImageError('A BMP file begins with "BM"; this one does not.', "not-an-image")
+            raise NotAnImageError('A BMP file begins with "BM"; this file does not.', "not-an-image")
         if len(head) < 26:
             return None
         whole, offset, length = struct.unpack_from("<I4xII", head, 2)
@@ -83,14 +84,14 @@ class BMP(Picture):
         if packing in (_RUNS_8, _RUNS_4):
             needed = offset + packed if packed else whole
             if needed <= offset:
-                raise NotAnImageError("The BMP file does not say how long its packed pixels are.", "damaged")
+                raise NotAnImageError("The BMP file lacks the length of its compressed pixels.", "damaged")
         elif packing == _PLAIN or masked:
             needed = offset + (columns * bits + 31) // 32 * 4 * abs(rows)
         else:
-            raise NotAnImageError(f"BMP pixels packed by the method {packing} are not supported.", "unsupported")
+            raise NotAnImageError(f"BMP pixels with the compression {packing} are not supported.", "unsupported")
         right = {_RUNS_8: (8,), _RUNS_4: (4,), _MASKS: (16, 32), _ALPHA_MASKS: (16, 32)}.get(packing, (bits,))
         if bits not in right:
-            raise NotAnImageError(f"The BMP file packs {bits} bits by the method {packing}.", "damaged")
+            raise NotAnImageError(f"The BMP file has pixels of {bits} bits with the compression {packing}.", "damaged")
         return _Header(columns, abs(rows), rows > 0, bits, packing, offset, needed, length, colours)
 
     def _decoded(self, data: bytes) -> Pixels:
@@ -107,7 +108,7 @@ class BMP(Picture):
 
 
 def _values(lines: Pixels, data: bytes, header: _Header) -> Pixels:
-    # Rows as they are stored, without runs.
+    # Values of rows that are stored without runs.
     bits, columns = header.bits, header.columns
     if bits == 24:
         return lines[:, : 3 * columns].reshape(-1, columns, 3)[..., ::-1]
@@ -137,13 +138,13 @@ def _scaled(pixels: Pixels, mask: int) -> Pixels:
     shift = (mask & -mask).bit_length() - 1
     most = mask >> shift
     if most & (most + 1):
-        raise NotAnImageError(f"The BMP file has the mask {mask:#x}, whose bits are not side by side.", "damaged")
+        raise NotAnImageError(f"The BMP file has the mask {mask:#x}, whose bits are not contiguous.", "damaged")
     values = (pixels & np.uint32(mask)).astype(np.uint32) >> np.uint32(shift)
     return values.astype(np.uint8) if most == 255 else (values.astype(np.uint64) * 255 // most).astype(np.uint8)
 
 
 def _palette(data: bytes, header: _Header) -> Pixels:
-    # 2 ** bits colours (RGB); colours that the file lacks are black.
+    # 2 ** bits colours (RGB); missing colours are black.
     each = 3 if header.size == _CORE else 4
     begin = 14 + header.size
     count = min(header.colours or 1 << header.bits, 1 << header.bits)
@@ -156,7 +157,7 @@ def _palette(data: bytes, header: _Header) -> Pixels:
 
 
 def _coloured(indices: Pixels, palette: Pixels) -> Pixels:
-    # A palette of all greys from black to white means a grey picture.
+    # A palette of all greys from black to white makes a grey picture.
     grey = np.arange(256) if len(palette) == 256 else np.array([0, 255]) if len(palette) == 2 else None
     if grey is not None and (palette == grey[:, np.newaxis]).all():
         return palette[:, 0][indices]
@@ -164,7 +165,7 @@ def _coloured(indices: Pixels, palette: Pixels) -> Pixels:
 
 
 def _unpacked(data: bytes, header: _Header) -> Pixels:
-    # Indices (rows, columns), the lowest row first; pixels that no run covers are 0.
+    # Indices (rows, columns), the lowest row first; pixels outside all runs are 0.
     columns, rows, half = header.columns, header.rows, header.packing == _RUNS_4
     if columns * rows > max(_SMALL, _RATIO * len(data)):
         raise NotAnImageError(f"The BMP file declares {columns:,} x {rows:,} pixels in {len(data):,} bytes.", "damaged")

@@ -1,4 +1,4 @@
-"""What every reader is: a file that may still be growing, and that gives its images once it is whole."""
+"""Base class of all readers: a file that may still be growing, and yields its images once it is complete."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ from ..Model.Frame import GetBuffer, Image
 log = logging.getLogger(__name__)
 
 DEFAULT_LIMIT = 8 << 30
-"""Largest image in bytes that is believed; a header that announces more is taken for damage."""
+"""Largest accepted image in bytes. A header that declares more counts as damaged."""
 
 
 class ImageFile(ABC):
-    """A file on its way to being images.
+    """Reader of one file.
 
-    Make one when the file is first seen and keep it while the file grows: :meth:`missing` reads only what is new.
-    Nothing is held open between calls, so that a writer on Windows can still rename or replace the file.
+    Make one when the file is first seen and keep it while the file grows: :meth:`missing` reads only the new part. No
+    file stays open between calls, so that a writer on Windows can still rename or replace the file.
 
-    A subclass implements :meth:`_missing` and :meth:`_images`. Whatever these raise, callers of :meth:`missing` and
-    :meth:`images` see a NotAnImageError or an OSError only: see :func:`translateErrors`.
+    A subclass implements :meth:`_missing` and :meth:`_images`. They may raise anything: callers of :meth:`missing` and
+    :meth:`images` see only NotAnImageError and OSError, see :func:`translateErrors`.
 
     :param path: the file.
-    :param limit: most bytes one image may have; more is a NotAnImageError with the code "too-large".
+    :param limit: most bytes of one image; above it NotAnImageError has the code "too-large".
     """
 
     title = "image"
     """The format's name in messages."""
 
     sealed = False
-    """True once the content itself proves that nothing is missing (end of a gzip stream with the right checksum, PNG's
-    IEND): then nobody needs to ask whether a writer still has the file open. Read it after missing() returned None."""
+    """True once the content proves its completeness (end of a gzip stream with the right checksum, PNG's IEND). A
+    writer that still has the file open does not matter then. Valid after missing() returned None."""
 
     count = 1
-    """How many images there are. Read it after missing() returned None."""
+    """Number of images. Valid after missing() returned None."""
 
     times: list[float] | None = None
-    """Seconds of each image since the first, strictly increasing; None when the format tells none. Read it after
-    missing() returned None."""
+    """Seconds of each image since the first, strictly increasing; None when the file has none. Valid after missing()
+    returned None."""
 
     notes: tuple[str, ...] = ()
-    """Sentences about the images for the user: an assumed distance, missing slices. Read it after missing() returned
+    """Sentences about the images for the user: an assumed distance, missing slices. Valid after missing() returned
     None."""
 
     streaming = False
-    """Set it before missing() is asked: packed voxels of NIfTI and NRRD are then unpacked as images are asked for and
-    not at once. It takes little time and memory, and what is wrong with them is found on the way."""
+    """Set it before the first call of missing(): compressed voxels of NIfTI and NRRD are then unpacked image by image
+    and not at once. This takes little time and memory, but damage is found late."""
 
     def __init__(self, path: str, limit: int = DEFAULT_LIMIT) -> None:
         self.path = path
@@ -62,23 +62,23 @@ class ImageFile(ABC):
 
     @property
     def files(self) -> tuple[str, ...]:
-        """All files that belong to the image, this one first (a detached header names others). Known after the header
-        was read; before that the file alone."""
+        """All files of the image, this one first (a detached header names others). Before the header is read: this file
+        alone."""
         return (self.path,)
 
     def missing(self) -> str | None:
-        """None when everything the format declares is there, else one sentence: what was expected and what came.
+        """Return None when the file is complete, else one sentence: what is expected, and what exists.
 
-        :raises NotAnImageError: waiting will not help.
-        :raises OSError: the file cannot be read at all (gone, not permitted, sharing violation).
+        :raises NotAnImageError: the file will never be an image.
+        :raises OSError: the file cannot be read (removed, not permitted, sharing violation).
         """
         with translateErrors(self.path, self.title):
             return self._missing()
 
     def images(self, first: int = 0) -> Iterator[Image]:
-        """The images in order, one for each volume of a 4-D file; call only after missing() returned None.
+        """Yield the images in order, one for each volume of a 4-D file; call it after missing() returned None.
 
-        :param first: the place of the image to begin with, from 0; those before it are not read.
+        :param first: index of the first image to read, from 0.
         :raises NotAnImageError: the content contradicts the header.
         :raises OSError: the file cannot be read any more.
         """
@@ -87,11 +87,11 @@ class ImageFile(ABC):
 
     @abstractmethod
     def _missing(self) -> str | None:
-        """What :meth:`missing` returns. May raise anything."""
+        """Do the work of :meth:`missing`. May raise anything."""
 
     @abstractmethod
     def _images(self, first: int) -> Iterator[Image]:
-        """What :meth:`images` yields. May raise anything."""
+        """Do the work of :meth:`images`. May raise anything."""
 
 
 @contextmanager
@@ -99,8 +99,8 @@ def translateErrors(path: str, title: str) -> Iterator[None]:
     """Turn every exception that a file's bytes cause into a NotAnImageError, and log its traceback.
 
     :param title: the format's name.
-    :raises NotAnImageError: "damaged" for an exception that no reader foresaw, "too-large" where memory ran out,
-        "missing-package" with what to install.
+    :raises NotAnImageError: code "damaged" for an exception that no reader expects, "too-large" without enough memory,
+        "missing-package" with the packages to install.
     :raises OSError: the operating system refuses the file.
     """
     try:
@@ -123,11 +123,11 @@ def translateErrors(path: str, title: str) -> Iterator[None]:
     except MemoryError as error:
         raise NotAnImageError(f"There is not enough memory for this {title} file.", "too-large") from error
     except OSError as error:
-        # Errors of decoders have no number. EINVAL means an impossible offset, which only a damaged header can give.
+        # Errors of decoders have no number. EINVAL means an impossible offset, which only a damaged header causes.
         if error.errno not in (None, errno.EINVAL):
             raise
         raise _damaged(path, title) from error
-    except Exception as error:  # decoders do not declare which exceptions they raise on damaged bytes
+    except Exception as error:  # decoders do not document their exceptions on damaged bytes
         raise _damaged(path, title) from error
 
 
@@ -137,7 +137,7 @@ def _damaged(path: str, title: str) -> NotAnImageError:
 
 
 def sinceFirst(times: Iterable[float]) -> list[float] | None:
-    """The times counted from the first, None when there are not two or more that strictly increase."""
+    """Return the times relative to the first, None unless there are two or more and they strictly increase."""
     found = list(times)
     if len(found) < 2 or not all(map(math.isfinite, found)):
         return None

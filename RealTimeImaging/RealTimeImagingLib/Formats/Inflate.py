@@ -14,16 +14,17 @@ from .Raw import Stored, absentText, allocate, openFile, readUpTo, statOf
 
 GZIP = 31
 ZLIB = 15
-"""The window bits that tell zlib which wrapper to expect and check (zlib manual, inflateInit2)."""
+"""Window bits that select the wrapper that zlib expects and checks (zlib manual, inflateInit2)."""
 
 PIECE = 1 << 18
 """Bytes that are read, or unpacked, at once."""
 _RATIO = 1040
-"""Deflate packs at most 1032 to 1 (zlib technical details): a small file that declares gigabytes gets no gigabytes."""
+"""Limit of memory for a small file that declares gigabytes: Deflate packs at most 1032 to 1 (zlib technical
+details)."""
 
 
 def inflaters() -> tuple[Any, tuple[type[Exception], ...]]:
-    """What makes a decompressobj, the faster where it is installed, and the errors that one raises."""
+    """Return the factory of a decompressobj, isal's where it is installed, and the errors that the object raises."""
     try:
         from isal import isal_zlib
     except ImportError:
@@ -32,9 +33,9 @@ def inflaters() -> tuple[Any, tuple[type[Exception], ...]]:
 
 
 def unpackedLength(path: str, offset: int, wrapper: int, limit: int) -> int | None:
-    """Number of bytes that a stream unpacks to, found in little memory; None while its end is missing.
+    """Count the bytes of an unpacked stream with little memory; None while the end of the stream is missing.
 
-    :raises NotAnImageError: it is damaged, or unpacks to more than ``limit``.
+    :raises NotAnImageError: the stream is damaged, or unpacks to more than ``limit`` bytes.
     """
     make, errors = inflaters()
     inflater, pending, length = make(wrapper), b"", 0
@@ -61,14 +62,14 @@ def unpackedLength(path: str, offset: int, wrapper: int, limit: int) -> int | No
 
 
 class Inflated(Stored):
-    """The content of a gzip (RFC 1952) or zlib (RFC 1950) stream in a file that may grow between calls.
+    """Content of a gzip (RFC 1952) or zlib (RFC 1950) stream in a file that may grow between calls.
 
-    Checksum and length at the end of the stream are checked by the inflater. Further gzip members are appended, as RFC
-    1952 section 2.2 has it; anything else after the end is ignored.
+    The inflater checks checksum and length at the end of the stream. Further gzip members are appended (RFC 1952
+    section 2.2); any other bytes after the end are ignored.
 
-    :param offset: where the stream begins in the file.
-    :param skip: bytes of the unpacked content that come before what is declared; -1: what is declared ends it.
-    :param end: where the stream ends in the file, when a header says so.
+    :param offset: start of the stream in the file.
+    :param skip: unpacked bytes before the declared ones; -1: the declared bytes end the content.
+    :param end: end of the stream in the file, where the header has it.
     """
 
     def __init__(
@@ -126,18 +127,18 @@ class Inflated(Stored):
                     f"The compressed data end after {there:,} bytes; the header declares {size - self._skip:,}{name}.",
                     "damaged",
                 )
-            return f"The header declares {size - self._skip:,} bytes of voxels, {there:,} could be unpacked{name}."
+            return f"The header declares {size - self._skip:,} bytes of voxels; {there:,} could be unpacked{name}."
         if not self._ended:
-            return f"All {there:,} declared bytes are there; the end of the compressed stream is missing{name}."
+            return f"All {there:,} declared bytes are present; the end of the compressed stream is missing{name}."
         return None
 
     def start(self, size: int) -> bytes:
-        """The first ``size`` unpacked bytes, fewer when they are not there yet."""
+        """Return the first ``size`` unpacked bytes, fewer when they do not exist yet."""
         self._advance(size, whole=False)
         return self._buffer[: min(size, self._length)].tobytes()
 
     def skip(self, size: int) -> None:
-        """Tell how many unpacked bytes come before what is declared (a header that was packed with the voxels)."""
+        """Set the number of unpacked bytes before the declared ones (a header that is packed with the voxels)."""
         self._skip = size
 
     def readInto(self, start: int, target: Pixels) -> None:
@@ -147,10 +148,10 @@ class Inflated(Stored):
         target[:] = self._buffer[start : start + len(target)]
 
     def _advance(self, size: int, whole: bool = True) -> None:
-        # Unpacks until size bytes are out (and, when whole, until the stream has ended) or the file has no more.
+        # Unpack until size bytes exist (and, when whole, until the stream ends), or the file ends.
         with openFile(self.path) as file:
             status = os.fstat(file.fileno())
-            # Another file under the name, or one that was cut and is being written anew: what we unpacked is void.
+            # A replaced or truncated file: the unpacked bytes are void.
             identity = (status.st_dev, status.st_ino)
             if status.st_size < self._position or (self._identity or identity) != identity:
                 self._restart()
@@ -158,13 +159,13 @@ class Inflated(Stored):
             end = status.st_size if self._end is None else min(self._end, status.st_size)
             file.seek(self._position)
             while not self._ended and (self._length < size or whole):
-                # One byte more than is pending between two members, where the next two bytes tell what follows.
+                # Between two members, the next two bytes show whether another member follows.
                 if not self._pending or (self._between and len(self._pending) < 2):
                     piece = readUpTo(file, max(0, min(PIECE, end - self._position)))
                     self._position += len(piece)
                     self._pending += piece
                     if not piece:
-                        # A further member may still be written as long as less than what was declared is there.
+                        # As long as declared bytes are missing, the writer may append another member.
                         self._ended = self._between and self._length >= size and whole
                         return
                 if self._between:
@@ -192,7 +193,7 @@ class Inflated(Stored):
     def _feed(self, size: int) -> None:
         room = min(size, len(self._buffer)) - self._length
         try:
-            # With no room left the rest is unpacked only for its checksum, in pieces, and thrown away.
+            # Without room the rest is unpacked only for its checksum, in pieces, and discarded.
             data = self._inflater.decompress(self._pending, min(room or PIECE, PIECE))
         except self._errors as error:
             raise NotAnImageError(
@@ -206,18 +207,18 @@ class Inflated(Stored):
 
 
 KEPT = 512 << 20
-"""Content of at most so many bytes is kept once it is unpacked. Of a larger one nothing is: going back unpacks it from
-its beginning, which takes about a second for each 0.5 GB."""
+"""Most bytes of content that stay in memory once unpacked. Of larger content nothing stays: going back unpacks it from
+the beginning, at about 0.5 GB a second."""
 
 
 class Streamed(Stored):
-    """The content of a gzip stream (RFC 1952) in a file that is whole; members follow one another as in Inflated.
+    """Content of a gzip stream (RFC 1952) in a complete file; members follow one another as in :class:`Inflated`.
 
-    missing() looks at the file's size only: damage is found by readInto(), a wrong checksum with the last bytes. The
-    file is open during calls only.
+    missing() checks the file's size only: readInto() finds damage, and a wrong checksum with the last bytes. The file
+    is open during calls only.
 
-    :param offset: where the stream begins in the file.
-    :param skip: bytes of the unpacked content that come before what is declared; -1: what is declared ends it.
+    :param offset: start of the stream in the file.
+    :param skip: unpacked bytes before the declared ones; -1: the declared bytes end the content.
     """
 
     def __init__(
@@ -243,7 +244,7 @@ class Streamed(Stored):
         self._read = self._offset
         self._pending = b""
         self._unpacked = 0
-        """Bytes of the content that were unpacked since the beginning."""
+        """Bytes unpacked since the beginning of the content."""
 
     def missing(self, size: int) -> str | None:
         try:
@@ -258,10 +259,10 @@ class Streamed(Stored):
             if not self._detached:
                 raise
             return absentText(self.path)
-        return None if there > 0 else f"The header declares {size:,} bytes of voxels, none are there."
+        return None if there > 0 else f"The header declares {size:,} bytes of voxels; none are present."
 
     def start(self, size: int) -> bytes:
-        """The first ``size`` unpacked bytes, fewer when there are no more."""
+        """Return the first ``size`` unpacked bytes, fewer when the content is shorter."""
         self._restart()
         with openFile(self.path) as file:
             file.seek(self._read)
@@ -271,7 +272,7 @@ class Streamed(Stored):
         return found
 
     def skip(self, size: int) -> None:
-        """Tell how many unpacked bytes come before what is declared (a header that was packed with the voxels)."""
+        """Set the number of unpacked bytes before the declared ones (a header that is packed with the voxels)."""
         self._skip = size
 
     def readInto(self, start: int, target: Pixels) -> None:
@@ -300,7 +301,7 @@ class Streamed(Stored):
             target[:] = self._buffer[start:end]
 
     def _unpack(self, file: Any, size: int, target: Pixels | None) -> None:
-        # The next bytes of the content, into the target or nowhere.
+        # Unpack the next bytes of the content into the target, or discard them.
         done = 0
         while done < size:
             data = self._next(file, min(PIECE, size - done))
@@ -310,12 +311,12 @@ class Streamed(Stored):
                 target[done : done + len(data)] = np.frombuffer(data, np.uint8)
             done += len(data)
         while self._unpacked >= self._total and not self._inflater.eof:
-            # What follows the voxels is of no interest but for the checksum at the end.
+            # Bytes behind the voxels matter only for the checksum at the end.
             if not self._next(file, PIECE, counted=False) and not self._inflater.eof:
                 self._tooShort()
 
     def _next(self, file: Any, most: int, counted: bool = True) -> bytes:
-        # Some bytes of the content; none at the end of the stream or of the file.
+        # Return some bytes of the content; none at the end of the stream or of the file.
         while True:
             if self._inflater.eof:
                 while len(self._pending) < 2 and (more := readUpTo(file, 2)):

@@ -1,6 +1,6 @@
 """MetaImage: .mha, .mhd with its data files, and the tracked sequences of PLUS (.seq.mha, .igs.mha).
 
-The format: MetaIO's documentation (field names below are its names); ITK's reader decides what that leaves open.
+The format: MetaIO's documentation (field names below are its names). What it leaves open follows ITK's reader.
 """
 
 from __future__ import annotations
@@ -59,16 +59,17 @@ _STANDARD = frozenset(
         "Comment",
     )
 )
+"""Fields that MetaIO knows; all others become attributes."""
 
 
 class MetaImage(VolumeFile):
-    """A MetaImage, raw, compressed with zlib, or written as text.
+    """Reader of MetaImage files, raw, compressed with zlib, or written as text.
 
-    Geometry is LPS, as in ITK: TransformMatrix has one axis direction after the other; CenterOfRotation does not move
-    the image and AnatomicalOrientation is a label. A fourth axis holds volumes, and so does an axis of kind "list", or
-    the last axis of a file with fields for as many frames (PLUS). Attributes: the fields that MetaIO does not know, and
-    for each frame its Seq_FrameNNNN fields (Timestamp, transforms, their status ...) without that prefix;
-    DroppedAttributes counts those whose names :data:`ATTRIBUTE_NAME` does not allow.
+    Geometry is LPS, as in ITK: TransformMatrix holds one axis direction after the other. CenterOfRotation does not move
+    the image, and AnatomicalOrientation is a label. A fourth axis holds volumes; so does an axis of kind "list", and
+    the last axis of a file with fields for the same number of frames (PLUS). Attributes: the fields that MetaIO does
+    not know, and for each frame its Seq_FrameNNNN fields (Timestamp, transforms, their status ...) without that prefix.
+    DroppedAttributes counts fields with names that :data:`ATTRIBUTE_NAME` does not allow.
     """
 
     title = "MetaImage"
@@ -86,7 +87,7 @@ class MetaImage(VolumeFile):
         data, offset, whole = readHeader(self.path, _END, self.limit)
         checkBeginning(data)
         if not whole:
-            # A detached header may end without a line end; then nothing but the data file shows it to be complete.
+            # A detached header may lack its last line end; then only the data file shows that it is complete.
             tail = _END.search(data + b"\n")
             if tail is None or tail.group().split(b"=")[1].strip().upper() in (b"", b"LOCAL", b"LIST"):
                 return f"The header has {len(data):,} bytes so far and is not complete."
@@ -144,7 +145,10 @@ class MetaImage(VolumeFile):
 
 
 def checkBeginning(data: bytes) -> None:
-    """:raises NotAnImageError: the bytes do not begin with a field of a MetaImage header."""
+    """Check that the bytes begin with a field of a MetaImage header.
+
+    :raises NotAnImageError: they do not.
+    """
     first = data.lstrip()[:64].split(b"=")[0].strip()
     if first and (b"\0" in data[:64] or (b"=" in data[:64] and not re.fullmatch(rb"[A-Za-z][\w .-]*", first))):
         raise NotAnImageError('A MetaImage begins with "ObjectType = Image"; this file does not.', "not-an-image")
@@ -153,7 +157,7 @@ def checkBeginning(data: bytes) -> None:
 
 
 class _Header:
-    """The fields of a header, and of each frame where PLUS wrote some."""
+    """Fields of a header, and those of each frame, as PLUS writes them."""
 
     def __init__(self, text: str) -> None:
         self.fields: dict[str, str] = {}
@@ -177,20 +181,20 @@ class _Header:
         raise NotAnImageError(f'The header has no field "{names[0]}".', "damaged")
 
     def flag(self, name: str, default: bool) -> bool:
-        # MetaIO looks at the first letter only.
+        # MetaIO reads the first letter only.
         return self.fields.get(name, str(default))[:1].upper() in ("T", "1")
 
     def dtype(self) -> np.dtype[Any]:
         name = self.field("ElementType").upper()
         if name not in _TYPES:
-            raise NotAnImageError(f"The voxels are of the type {name[:40]!r}, which Slicer cannot show.", "unsupported")
+            raise NotAnImageError(f"The voxels have the type {name[:40]!r}, which Slicer cannot show.", "unsupported")
         swapped = self.flag("BinaryDataByteOrderMSB", False) or self.flag("ElementByteOrderMSB", False)
         dtype: np.dtype[Any] = np.dtype(_TYPES[name])
         ordered: np.dtype[Any] = dtype.newbyteorder(">" if swapped else "<")
         return ordered
 
     def sizes(self) -> list[int]:
-        """Fastest axis first."""
+        """Return the sizes of the axes, fastest first."""
         sizes = integers(self.field("DimSize"), "DimSize")
         if not 1 <= len(sizes) <= 10 or len(sizes) != integer(self.field("NDims"), "NDims") or min(sizes) < 1:
             raise NotAnImageError(f"The header declares the size {self.fields['DimSize'][:60]!r}.", "damaged")
@@ -203,7 +207,7 @@ class _Header:
         return channels
 
     def roles(self) -> list[str]:
-        """A letter per axis, fastest first, as in :class:`Volumes`."""
+        """Return a letter for each axis, fastest first, as in :class:`Volumes`."""
         sizes = self.sizes()
         kinds = self.fields.get("Kinds", "").lower().split()
         if len(kinds) != len(sizes):
@@ -218,7 +222,7 @@ class _Header:
         return roles
 
     def filesOfList(self, text: str) -> int:
-        """How many data files follow ``LIST``: one for each slice, or for each block of the dimension behind it."""
+        """Count the data files behind ``LIST``: one for each slice, or for each block of the named dimension."""
         match = _LISTED.fullmatch(text)
         sizes = self.sizes()
         inside = int(match[2][:2]) if match and match[2] else len(sizes) - 1
@@ -246,20 +250,20 @@ class _Header:
         space = sorted(
             (axis for axis in range(size) if roles[axis] in "ijk"), key=lambda axis: "ijk".index(roles[axis])
         )
-        # Of a frame axis there is no direction in space, but the other axes of a 3-D file have three components.
+        # A frame axis has no direction in space, but the other axes of a 3-D file have three components.
         axes = [(rows[axis][:3] * spacing[axis]).tolist() for axis in space]
         matrix: Matrix = LPS_TO_RAS @ completed(axes, origin[:3])
         matrix[:3] *= millimetres(self.fields.get("DistanceUnits", "")) or 1.0
         return matrix
 
     def attributes(self, roles: list[str]) -> tuple[dict[str, str], list[dict[str, str]]]:
-        """Those of all volumes, and those of each."""
+        """Return the attributes of all volumes, and those of each."""
         own = {name: value for name, value in self.fields.items() if name not in _STANDARD}
         found = {name: value for name, value in own.items() if ATTRIBUTE_NAME.fullmatch(name)}
         dropped = len(own) - len(found)
         each: list[dict[str, str]] = []
         count = math.prod(size for size, role in zip(self.sizes(), roles, strict=True) if role == "t")
-        # A number that no frame has may be huge.
+        # A damaged frame number may be huge.
         if self.frames and count <= max(self.frames) + 1 <= 1000 + 10 * len(self.frames):
             for number in range(count):
                 frame = self.frames.get(number, {})

@@ -21,7 +21,6 @@ from .Volumes import SHEAR, VolumeFile, Volumes, angleError
 FIRST, SECOND = 348, 540
 """sizeof_hdr of NIfTI-1 (and Analyze), and of NIfTI-2."""
 
-# datatype (nifti1.h, DT_*): numpy type and components. 1 (bits), 32, 1536, 1792, 2048 have no counterpart in Slicer.
 TYPES = {
     2: ("u1", 1),
     4: ("i2", 1),
@@ -36,7 +35,8 @@ TYPES = {
     1280: ("u8", 1),
     2304: ("u1", 4),
 }
-_REFUSED = {1: "single bits", 32: "complex64", 1536: "float128", 1792: "complex128", 2048: "complex256"}
+"""numpy type and components by datatype (nifti1.h, DT_*)."""
+_REJECTED = {1: "single bits", 32: "complex64", 1536: "float128", 1792: "complex128", 2048: "complex256"}
 
 _MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}
 _SECONDS = {8: 1.0, 16: 1e-3, 24: 1e-6}
@@ -47,10 +47,10 @@ _COLOUR_INTENTS = (1007, 2003, 2004)
 
 
 class NIfTIHeader:
-    """A NIfTI-1 header: its fields, and what they mean.
+    """Fields of a NIfTI-1 header, and their meaning.
 
     :param order: byte order, "<" or ">".
-    :param data: the header's bytes.
+    :param data: bytes of the header.
     :param paired: the voxels are in another file.
     """
 
@@ -74,23 +74,23 @@ class NIfTIHeader:
     """Name to offset and type."""
     types: Mapping[int, tuple[str, int]] = TYPES
     rounding = 1e-7
-    """How far from 1 rounding may leave the square of a unit quaternion of the fields' type."""
+    """Largest deviation of a squared unit quaternion from 1 by rounding in the fields' type."""
 
     def __init__(self, order: str, data: bytes, paired: bool) -> None:
         self.order, self.paired = order, paired
         self._data = data
 
     def several(self, name: str) -> tuple[Any, ...]:
-        """The numbers of a field."""
+        """Return the numbers of a field."""
         offset, kinds = self.fields[name]
         return struct.unpack_from(self.order + kinds, self._data, offset)
 
     def one(self, name: str) -> Any:
-        """The number of a field; 0 for one that this kind of header has not."""
+        """Return the number of a field; 0 for a field that this kind of header lacks."""
         return self.several(name)[0] if name in self.fields else 0
 
     def offset(self, limit: int) -> int:
-        """Where the voxels begin in their file; 0 is taken for the smallest possible offset, as other readers do."""
+        """Return the offset of the voxels in their file; 0 means the smallest possible offset, as in other readers."""
         least = 0 if self.paired else self.size
         offset = self.one("vox_offset")
         if not 0 <= offset <= limit or 0 < offset < least:
@@ -98,9 +98,9 @@ class NIfTIHeader:
         return int(offset) or (least and least + 4)
 
     def volumes(self, stored: Stored) -> Volumes:
-        """What the header declares, of voxels that are ``stored``.
+        """Return the volumes that the header declares, with the voxels in ``stored``.
 
-        :raises NotAnImageError: it cannot be, or cannot be shown.
+        :raises NotAnImageError: the header is impossible, or Slicer cannot show the volumes.
         """
         dim = self.several("dim")
         if not 1 <= dim[0] <= 7:
@@ -118,9 +118,9 @@ class NIfTIHeader:
             raise NotAnImageError(f"The header declares {math.prod(sizes[3:]):,} volumes.", "too-large")
         datatype = self.one("datatype")
         if datatype not in self.types:
-            kind = _REFUSED.get(datatype)
+            kind = _REJECTED.get(datatype)
             raise NotAnImageError(
-                f"The voxels are {kind or 'of the unknown type'} (datatype {datatype}), which Slicer cannot show.",
+                f"The voxels have {kind or 'an unknown type'} (datatype {datatype}), which Slicer cannot show.",
                 "unsupported" if kind else "damaged",
             )
         name, components = self.types[datatype]
@@ -141,19 +141,22 @@ class NIfTIHeader:
         )
 
     def period(self) -> float | None:
-        """Seconds from one volume to the next, None when that is not stated."""
+        """Return the seconds from one volume to the next, None when the header does not state them."""
         unit, step = _SECONDS.get(self.one("xyzt_units") & 0x38), float(self.several("pixdim")[4])
         return step * unit if unit and math.isfinite(step) and step > 0 else None
 
     def times(self, sizes: Sequence[int]) -> list[float] | None:
-        """As :attr:`ImageFile.times`: for volumes that only time tells apart."""
+        """Return the times (:attr:`ImageFile.times`) of volumes that differ in time only."""
         period = self.period()
         if period is None or len(sizes) < 4 or math.prod(sizes[4:]) > 1:
             return None
         return sinceFirst(number * period for number in range(sizes[3]))
 
     def scale(self) -> tuple[float, float] | None:
-        """nifti1.h, "DATA SCALING": a slope of 0 is none; so is, as in nibabel, one that is no number."""
+        """Return slope and intercept (nifti1.h, "DATA SCALING").
+
+        None for a slope of 0 and, as in nibabel, for one that is not finite.
+        """
         slope, inter = float(self.one("scl_slope")), float(self.one("scl_inter"))
         if slope == 0 or not math.isfinite(slope):
             return None
@@ -162,7 +165,7 @@ class NIfTIHeader:
         return None if (slope, inter) == (1, 0) else (slope, inter)
 
     def attributes(self, series: bool) -> dict[str, str]:
-        """Description, and TR of a series."""
+        """Return Description, and TR for a series."""
         found = {}
         if text := bytes(self.one("descrip")).split(b"\0")[0].decode("utf-8", "replace").strip():
             found["Description"] = text
@@ -171,7 +174,7 @@ class NIfTIHeader:
         return found
 
     def matrix(self) -> Matrix:
-        """IJKToRAS in millimetres; for a unit of length that is not stated, the numbers are millimetres."""
+        """Return IJKToRAS in millimetres; without a unit of length, the numbers are millimetres."""
         if self.one("sform_code") > 0:
             matrix = np.array([*self.several("srow"), 0.0, 0.0, 0.0, 1.0]).reshape(4, 4)
             if self.one("qform_code") > 0 and angleError(matrix) > SHEAR:
@@ -187,15 +190,15 @@ class NIfTIHeader:
         return matrix
 
     def spacing(self) -> list[float]:
-        """Of i, j and k as the header has it, 1 where it has none, as of an axis of one voxel."""
+        """Return the spacing of i, j and k, 1 where the header has none, as for an axis of one voxel."""
         return [abs(value) if value and math.isfinite(value) else 1.0 for value in self.several("pixdim")[1:4]]
 
     def _qform(self) -> Matrix:
-        # nifti1.h, "QUATERNION REPRESENTATION OF ROTATION MATRIX"; a shall be >= 0, qfac is the sign of k.
+        # nifti1.h, "QUATERNION REPRESENTATION OF ROTATION MATRIX": a >= 0, qfac is the sign of k.
         b, c, d = (float(value) for value in self.several("quatern"))
         square = 1.0 - (b * b + c * c + d * d)
         if square < self.rounding:
-            # Rounding may leave b, c, d slightly too long: a half turn, with the length put right (as nifti1_io does).
+            # Rounding may leave b, c, d slightly too long: a half turn, normalised as in nifti1_io.
             length = math.sqrt(b * b + c * c + d * d)
             a, b, c, d = 0.0, b / length, c / length, d / length
         else:
@@ -216,7 +219,7 @@ class NIfTIHeader:
 
 
 class NIfTI2Header(NIfTIHeader):
-    """The same with wider fields in other places (nifti2.h)."""
+    """NIfTI-2 header: the same fields, wider and in other places (nifti2.h)."""
 
     size = SECOND
     rounding = 1e-14
@@ -239,10 +242,10 @@ class NIfTI2Header(NIfTIHeader):
 
 
 class AnalyzeHeader(NIfTIHeader):
-    """Analyze 7.5 as SPM99 and SPM2 wrote it, and nibabel reads it.
+    """Analyze 7.5 header as SPM99 and SPM2 write it, and nibabel reads it.
 
-    It has no orientation that programs agree on: i runs to the left, j to the anterior, k to the superior (SPM's
-    "radiological" default), with SPM's origin (a voxel, counted from 1) or else the middle of the image at 0. Units are
+    Programs do not agree on its orientation: here i runs to the left, j to the anterior, k to the superior (SPM's
+    "radiological" default). SPM's origin (a voxel, counted from 1), or else the middle of the image, is at 0. Units are
     millimetres.
     """
 
@@ -263,7 +266,7 @@ class AnalyzeHeader(NIfTIHeader):
     }
 
     def scale(self) -> tuple[float, float] | None:
-        """SPM's factor, or the range of stored values (glmin, glmax) that stands for the one of cal_min, cal_max."""
+        """Return SPM's factor, or the mapping of the stored range (glmin, glmax) to the range cal_min, cal_max."""
         slope, inter = float(self.one("scl_slope")), float(self.one("scl_inter"))
         if math.isfinite(slope) and slope:
             inter = inter if math.isfinite(inter) else 0.0
@@ -277,7 +280,7 @@ class AnalyzeHeader(NIfTIHeader):
         return None if (slope, inter) == (1, 0) else (slope, inter)
 
     def matrix(self) -> Matrix:
-        """IJKToRAS in millimetres."""
+        """Return IJKToRAS in millimetres."""
         sizes = [max(1, size) for size in self.several("dim")[1:4]]
         origin = self.several("origin")
         sensible = any(origin) and all(-size < at < 2 * size for at, size in zip(origin, sizes, strict=True))
@@ -292,17 +295,17 @@ _GZIP_MARK = b"\x1f\x8b"
 
 
 class NIfTI(VolumeFile):
-    """A NIfTI file; missing() is None once all declared bytes (and, for .gz, the stream's end) are there.
+    """Reader of NIfTI files. A file is complete with all declared bytes and, for .gz, the end of the stream.
 
-    Geometry, in RAS as the standard has it: the sform when sform_code > 0 (METHOD 3), else the qform when
-    qform_code > 0 (METHOD 2), as nibabel does; ITK and so Slicer agree, except that ITK prefers the qform where both
-    are set, differ, and sform_code is not 1 ("scanner"). A sheared sform gives way to a qform, as in ITK, and
-    is refused without one. With neither code (METHOD 1, which leaves the orientation open) spacing counts,
-    the origin is 0 and the axes are those of ITK: i to the left, j to the posterior, k to the superior.
+    Geometry, in RAS as in the standard: the sform when sform_code > 0 (METHOD 3), else the qform when qform_code > 0
+    (METHOD 2), as in nibabel. ITK, and so Slicer, agrees, but prefers the qform where both are set, differ, and
+    sform_code is not 1 ("scanner"). A sheared sform is replaced by the qform, as in ITK, and rejected without one. With
+    neither code (METHOD 1, which leaves the orientation open) the spacing is used, the origin is 0, and the axes are
+    those of ITK: i to the left, j to the posterior, k to the superior.
 
-    Values: scl_slope and scl_inter, unless the slope is 0 or not finite or they change nothing. RGB24 and RGBA32, and
-    unsigned bytes whose fifth dimension is a vector of 3 or 4, are colour. Attributes: Description (descrip), TR
-    (seconds, of a series with a unit of time), VolumeIndex (of a file with several volumes).
+    Values: scl_slope and scl_inter are applied, unless the slope is 0 or not finite. RGB24, RGBA32, and unsigned bytes
+    whose fifth dimension is a vector of 3 or 4, are colour. Attributes: Description (descrip), TR (seconds, of a series
+    with a unit of time), VolumeIndex (of a file with several volumes).
     """
 
     title = "NIfTI"
@@ -324,7 +327,7 @@ class NIfTI(VolumeFile):
         return readNIfTIHeader(data, self.paired)
 
     def _isPacked(self) -> bool:
-        # The content decides, as in ITK; the name while there is none.
+        # The content decides, as in ITK; the name while the file is too short.
         begin = readStart(self.path, len(_GZIP_MARK))
         return begin == _GZIP_MARK if len(begin) == len(_GZIP_MARK) else self.path.lower().endswith(".gz")
 
@@ -337,8 +340,10 @@ class NIfTI(VolumeFile):
 
 
 class NIfTIPair(NIfTI):
-    """The header (.hdr, .hdr.gz) of a pair with its voxels in a file of the same name (.img, .img.gz), of which either
-    may come first. It is NIfTI-1, NIfTI-2 or Analyze 7.5: see :class:`NIfTI` and :class:`AnalyzeHeader`.
+    """Reader of pairs: a header (.hdr, .hdr.gz) with its voxels in a file of the same name (.img, .img.gz).
+
+    Either file may come first. The header is NIfTI-1, NIfTI-2 or Analyze 7.5: see :class:`NIfTI` and
+    :class:`AnalyzeHeader`.
     """
 
     paired = True
@@ -353,7 +358,7 @@ class NIfTIPair(NIfTI):
 
     def _missing(self) -> str | None:
         words = super()._missing()
-        # The header's own end proves nothing of a header that is not packed.
+        # A header that is not compressed does not prove its own end.
         self.sealed = self.sealed and self._inflated is not None
         return words
 
@@ -370,7 +375,7 @@ class NIfTIPair(NIfTI):
 
 
 def imageOfPair(header: str) -> str:
-    """The path of the voxels of a header: the one that is there, packed like the header if there are two."""
+    """Return the path of a header's voxels: the existing file; of two the one that is compressed like the header."""
     plain = header[: -len(".gz")] if header.lower().endswith(".gz") else header
     stem, packed = plain[: -len(".hdr")], plain != header
     suffix = ".IMG" if plain.endswith(".HDR") else ".img"
@@ -380,17 +385,18 @@ def imageOfPair(header: str) -> str:
 
 
 def readNIfTIHeader(data: bytes, paired: bool) -> NIfTIHeader | str:
-    """The header at the beginning of a file, or a sentence saying what of it is missing.
+    """Read the header at the beginning of a file, or return a sentence about its missing part.
 
-    :param data: the first 540 bytes of the file, fewer when there are no more.
-    :param paired: it is the header of a pair (.hdr), whose voxels are in another file.
-    :raises NotAnImageError: it is no such header.
+    :param data: the first 540 bytes of the file, or all of a shorter file.
+    :param paired: header of a pair (.hdr), whose voxels are in another file.
+    :raises NotAnImageError: the bytes are no such header.
     """
     order, size = _beginning(data, paired)
     if size == SECOND and not any(data[4:7] == mark[: len(data[4:7])] for mark in (b"n+2", b"ni2")):
-        raise NotAnImageError('A header of 540 bytes has the mark "n+2" of NIfTI-2; this one has not.', "unsupported")
+        text = 'A header of 540 bytes has the mark "n+2" of NIfTI-2; this header does not.'
+        raise NotAnImageError(text, "unsupported")
     if size is None or len(data) < size:
-        return f"A NIfTI header has {size or FIRST} bytes, {len(data):,} are there."
+        return f"A NIfTI header has {size or FIRST} bytes; {len(data):,} are present."
     if not any(data[:size]):
         return f"The first {size} bytes are still zero; the header is not written yet."
     magic = data[4:12] if size == SECOND else data[344:348]
@@ -399,21 +405,20 @@ def readNIfTIHeader(data: bytes, paired: bool) -> NIfTIHeader | str:
         if size == FIRST:
             return NIfTIHeader(order, data, paired)
         if magic[3:] != b"\0\r\n\x1a\n":
-            raise NotAnImageError("The line ends of the header were changed, as by a transfer as text.", "damaged")
+            raise NotAnImageError("The line ends of the header were changed, as by a transfer in text mode.", "damaged")
         return NIfTI2Header(order, data, paired)
     if magic[:3] in (b"ni" + number, b"n+" + number):
-        words = "is named .nii" if paired else "has a header named .hdr"
-        where = "in the same file, which" if paired else "in another file; such a pair"
-        raise NotAnImageError(f"By this header the voxels are {where} {words}.", "unsupported")
+        words = "the same file; such a file is named .nii" if paired else "another file; such a header is named .hdr"
+        raise NotAnImageError(f"According to this header the voxels are in {words}.", "unsupported")
     if paired:
         return AnalyzeHeader(order, data, paired)
     raise NotAnImageError(
-        'The header lacks NIfTI\'s mark "n+1"; Analyze 7.5 is read from .hdr and .img.', "unsupported"
+        'The header lacks the mark "n+1" of NIfTI. Analyze 7.5 is supported as .hdr and .img.', "unsupported"
     )
 
 
 def _beginning(data: bytes, paired: bool) -> tuple[str, int | None]:
-    # Byte order and size of the header, as far as its first bytes tell.
+    # Byte order and size of the header, as far as its first bytes show them.
     found = [
         (order, size)
         for order in "<>"
@@ -425,4 +430,4 @@ def _beginning(data: bytes, paired: bool) -> tuple[str, int | None]:
     if len(data) < 4 or not any(data):
         return "<", FIRST if len(data) >= 4 else None
     what = "The header of a .hdr/.img pair" if paired else "A NIfTI file"
-    raise NotAnImageError(f"{what} begins with the number 348 or 540; this one does not.", "not-an-image")
+    raise NotAnImageError(f"{what} begins with the number 348 or 540; this file does not.", "not-an-image")

@@ -60,7 +60,7 @@ _SPACES = {
     **dict.fromkeys(("left-anterior-superior", "las"), (-1, 1, 1)),
     **dict.fromkeys(("left-posterior-superior", "lps"), (-1, -1, 1)),
 }
-"""Signs that make RAS of a space. Any other space is taken for LPS, as ITK does."""
+"""Signs that convert a space to RAS. Any other space counts as LPS, as in ITK."""
 
 
 _ENCODINGS = {
@@ -77,16 +77,16 @@ _LISTED = re.compile(r"LIST(\s+[0-9]+)?")
 
 
 class NRRD(VolumeFile):
-    """A NRRD file, attached or detached, in every encoding of the format (raw, gzip, bzip2, text, hex).
+    """Reader of NRRD files, attached or detached, in every encoding of the format (raw, gzip, bzip2, text, hex).
 
     Axes: an axis of kind vector, RGB-color and the like holds components; one of kind list, time or point holds
-    volumes; without kinds, an axis without a space direction does (components when it is the fastest and has 3 or 4). A
-    fourth spatial axis holds volumes. Geometry: space directions and origin; with spacings only, and in spaces that are
-    not anatomical (3D-right-handed, scanner-xyz), the numbers are LPS, as in ITK. Units of length are honoured; an
-    unknown one is refused, as the image would have a wrong size.
+    volumes. Without kinds, an axis without a space direction holds volumes (components when it is the fastest and has 3
+    or 4). A fourth spatial axis holds volumes. Geometry: space directions and origin; with spacings only, and in spaces
+    that are not anatomical (3D-right-handed, scanner-xyz), the numbers are LPS, as in ITK. Units of length are applied;
+    an unknown unit is rejected, as the image would have a wrong size.
 
-    Attributes: the key/value pairs whose names :data:`ATTRIBUTE_NAME` allows; DroppedAttributes counts the others. Of
-    Slicer's sequences, IndexValue is that of the volume, and the times where the index has a unit of time.
+    Attributes: the key/value pairs whose names :data:`ATTRIBUTE_NAME` allows; DroppedAttributes counts the others. In
+    Slicer's sequences, IndexValue is the index of the volume. An index with a unit of time becomes the times.
     """
 
     title = "NRRD"
@@ -103,10 +103,10 @@ class NRRD(VolumeFile):
     def _declared(self) -> Volumes | str:
         data, offset, whole = readHeader(self.path, END, self.limit)
         if not data.startswith(b"NRRD000"[: len(data)]):
-            raise NotAnImageError('A NRRD file begins with "NRRD000"; this one does not.', "not-an-image")
+            raise NotAnImageError('A NRRD file begins with "NRRD000"; this file does not.', "not-an-image")
         header = Header(decodedText(data))
         detached = "data file" in header.fields
-        # A detached header may end with the file; only an attached one has to have its empty line.
+        # A detached header may end with the file; an attached one ends with an empty line.
         if not whole and (not detached or not data.endswith(b"\n")):
             return f"The header has {len(data):,} bytes so far and is not complete."
         dtype, sizes, roles = header.dtype(), header.sizes(), header.roles()
@@ -135,7 +135,7 @@ class NRRD(VolumeFile):
         start = afterLines(path, base, lines)
         key = (path, encoding, start, skip, total, count)
         if key not in self._made:
-            # An inflater goes on where it was as long as the header says the same.
+            # With the same header, an inflater continues where it was.
             begin = base if start is None else start
             if encoding == "raw":
                 raw = RawBytes(path, None if skip == -1 else begin + skip, detached)
@@ -192,7 +192,7 @@ class Header:
     def dtype(self) -> np.dtype[Any]:
         name = self.field("type").lower()
         if name not in _TYPES:
-            raise NotAnImageError(f"The voxels are of the type {name!r}, which Slicer cannot show.", "unsupported")
+            raise NotAnImageError(f"The voxels have the type {name!r}, which Slicer cannot show.", "unsupported")
         dtype: np.dtype[Any] = np.dtype(_TYPES[name])
         if dtype.itemsize == 1 or self.encoding() == "text":
             return dtype
@@ -206,19 +206,19 @@ class Header:
         """One of the values of ``_ENCODINGS``."""
         name = self.field("encoding").lower()
         if name not in _ENCODINGS:
-            text = f"The encoding {name[:40]!r} is not supported; raw, gzip, bzip2, text and hex are."
+            text = f"The encoding {name[:40]!r} is not supported. Supported: raw, gzip, bzip2, text and hex."
             raise NotAnImageError(text, "unsupported")
         return _ENCODINGS[name]
 
     def sizes(self) -> list[int]:
-        """Fastest axis first."""
+        """Sizes of the axes, fastest first."""
         sizes = integers(self.field("sizes"), "sizes")
         if not 1 <= len(sizes) <= 16 or len(sizes) != integer(self.field("dimension"), "dimension") or min(sizes) < 1:
             raise NotAnImageError(f"The header declares the sizes {self.fields['sizes'][:60]!r}.", "damaged")
         return sizes
 
     def directions(self) -> list[list[float] | None] | None:
-        """One vector per axis, None for an axis that is not in space; None for all when there are none."""
+        """Return a vector for each axis, None for an axis outside space; None when the header has no directions."""
         if "space directions" not in self.fields:
             return None
         words = re.findall(r"none|\([^()]*\)", self.fields["space directions"])
@@ -226,7 +226,7 @@ class Header:
         return [None if vector is None or any(map(math.isnan, vector)) else vector for vector in found]
 
     def roles(self) -> list[str]:
-        """A letter per axis, fastest first, as in :class:`Volumes`."""
+        """Return a letter for each axis, fastest first, as in :class:`Volumes`."""
         sizes, directions = self.sizes(), self.directions()
         kinds = self.fields.get("kinds", "").lower().split() or ["???"] * len(sizes)
         if len(kinds) != len(sizes) or (directions is not None and len(directions) != len(sizes)):
@@ -244,13 +244,14 @@ class Header:
                 spatial += 1
             else:
                 role = "c" if axis == 0 and sizes[0] in (3, 4) else "t"
-            # An axis of one component is none at all.
+            # An axis of one component does not count.
             roles.append("t" if role == "c" and sizes[axis] == 1 else role)
         if roles.count("c") > 1 or "i" not in roles:
             raise NotAnImageError("The header has no axis in space, or several axes of components.", "unsupported")
         return roles
 
     def matrix(self, roles: list[str]) -> Matrix:
+        """Return IJKToRAS, 4x4 float64, millimetres."""
         directions = self.directions()
         space = [axis for axis, role in enumerate(roles) if role in "ijk"]
         space.sort(key=lambda axis: "ijk".index(roles[axis]))
@@ -284,13 +285,14 @@ class Header:
         return np.diag([*_SPACES.get(name, tuple(np.diag(LPS_TO_RAS)[:3])), 1.0]) @ matrix
 
     def dataFileNames(self) -> list[str]:
+        """Return the data files as the header names them."""
         text = self.fields["data file"]
         if _LISTED.fullmatch(text):
             return self.listed
         return namedByPattern(text) or [text]
 
     def attributes(self, indexed: bool) -> dict[str, str]:
-        """Those of all volumes; ``indexed``: one of the pairs became the index values."""
+        """Return the attributes of all volumes; ``indexed``: one of the pairs holds the index values."""
         found = {name: value for name, value in self.pairs.items() if ATTRIBUTE_NAME.fullmatch(name)}
         dropped = len(self.pairs) - len(found) - indexed
         if dropped:
@@ -298,11 +300,11 @@ class Header:
         return found
 
     def indexValues(self, roles: list[str], sizes: list[int]) -> list[str]:
-        """The index of each volume of one of Slicer's sequences, or nothing."""
+        """Return the index of each volume of a Slicer sequence, or nothing."""
         axes = [axis for axis, role in enumerate(roles) if role == "t"]
         if len(axes) != 1:
             return []
-        # Slicer calls the axis of the volumes 3 also where, with an axis of components before, it is 4.
+        # Slicer names the axis of the volumes 3, even where it is 4 behind an axis of components.
         for axis in (axes[0], 3):
             values = self.pairs.get(f"axis {axis} index values", "").split()
             if len(values) == sizes[axes[0]]:
@@ -310,7 +312,7 @@ class Header:
         return []
 
     def times(self, roles: list[str], index: list[str]) -> list[float] | None:
-        """As :attr:`ImageFile.times`: the index, where the volumes' axis has a unit of time."""
+        """Return the times (:attr:`ImageFile.times`): the index, where the volumes' axis has a unit of time."""
         units = _units(self.fields.get("units", ""))
         unit = SECONDS.get(units[roles.index("t")].strip().lower()) if index and len(units) == len(roles) else None
         try:
@@ -320,7 +322,7 @@ class Header:
 
 
 def _units(text: str) -> list[str]:
-    # In quotes by the format; some programs leave them out.
+    # The format requires quotes; some programs leave them out.
     return re.findall(r'"([^"]*)"', text) if '"' in text else text.split()
 
 
@@ -328,10 +330,10 @@ def _placed(vectors: list[list[float] | None], spacing: list[float], origin: lis
     # A spatial axis without a direction ("none") is perpendicular to the others.
     known = [number for number, vector in enumerate(vectors) if vector is not None]
     first = next(n for n in range(3) if n in known and (n + 2) % 3 not in known) if len(known) < 3 else 0
-    turned = [(first + step) % 3 for step in range(3)]
-    matrix = completed([(vectors[number] or [])[:3] for number in turned if number in known], origin)
+    order = [(first + step) % 3 for step in range(3)]
+    matrix = completed([(vectors[number] or [])[:3] for number in order if number in known], origin)
     columns = matrix[:3, :3].copy()
-    for place, number in enumerate(turned):
+    for place, number in enumerate(order):
         upright = number not in known and number < len(spacing)
         matrix[:3, number] = columns[:, place] * (spacing[number] if upright else 1.0)
     return matrix

@@ -1,4 +1,4 @@
-"""PNG and JPEG: complete when their end mark is reached, decoded with Pillow."""
+"""PNG and JPEG: complete with their end mark, decoded by Pillow."""
 
 from __future__ import annotations
 
@@ -34,28 +34,29 @@ _PNG_KINDS = frozenset(
 _PNG_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf")
 """Chunks that decoding needs."""
 _DEFLATE_RATIO = 1040
+"""Most bytes of pixels in one byte of compressed data."""
 _MARK = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)
 _MOST_PIECES = 100_000
-"""Most chunks or segments of a file: looking at each takes some microseconds."""
+"""Most chunks or segments of a file; each takes some microseconds."""
 _LOSSLESS = 0xC3
 _JPEG_FRAMES = (0xC0, 0xC1, 0xC2, _LOSSLESS, 0xC9, 0xCA)
 _JPEG_LS = 0xF7
 _HUFFMAN = (0xC0, 0xC1, 0xC2)
-"""SOF marks whose coding needs at least one bit for each block of 8 x 8 values."""
+"""SOF marks of codings with at least one bit for each block of 8 x 8 values."""
 _ENTROPY_END = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
-"""ISO/IEC 10918-1, B.1.1: in entropy-coded data FF is followed by 00, or is a restart mark, or fills."""
+"""End of entropy-coded data (ISO/IEC 10918-1, B.1.1): in it FF is followed by 00, or is a restart or fill mark."""
 
 
 class Picture(ImageFile):
-    """A picture without a place in space: 1 mm pixels in the axial plane (:func:`pictureToRAS`), row 0 on top.
+    """Reader of pictures without a place in space: 1 mm pixels in the axial plane (:func:`pictureToRAS`), row 0 on top.
 
-    The resolution that a file states (for printing) is not used; the orientation in EXIF is applied. Grey stays grey;
-    one bit becomes 0 and 255; a palette becomes RGB, with transparency RGBA; grey with alpha RGBA; CMYK RGB. Colours of
-    16 bits stay such.
+    The resolution of a file (for printing) is not used; the orientation in EXIF is applied. Grey stays grey; one bit
+    becomes 0 and 255; a palette becomes RGB, with transparency RGBA; grey with alpha RGBA; CMYK RGB. Colours of 16 bits
+    keep their bits.
     """
 
     proves = True
-    """Whether the end of the picture proves that all of it is there."""
+    """True when the end of the picture proves that the file is complete."""
 
     def __init__(self, path: str, limit: int = DEFAULT_LIMIT) -> None:
         super().__init__(path, limit)
@@ -75,7 +76,7 @@ class Picture(ImageFile):
                 return "The file is empty so far."
             whole = self._walk(file, size)
         self.sealed = whole and self.proves
-        return None if whole else f"{size:,} bytes are there; the end of the picture is missing."
+        return None if whole else f"The file has {size:,} bytes; the end of the picture is missing."
 
     def _count(self) -> None:
         self._pieces += 1
@@ -85,20 +86,20 @@ class Picture(ImageFile):
 
     @abstractmethod
     def _walk(self, file: BinaryIO, size: int) -> bool:
-        """Go on from ``_position`` as far as the file reaches; True when the end was found."""
+        """Continue from ``_position`` to the end of the file; return True when the end of the picture was found."""
 
     @abstractmethod
     def _decoded(self, data: bytes) -> Pixels:
-        """Rows, columns and perhaps 3 or 4 components of the whole file, uint8 or uint16. May raise anything."""
+        """Decode the file: (rows, columns[, 3 or 4]), uint8 or uint16. May raise anything."""
 
     def _checkSize(self, columns: int, rows: int, pixelBytes: int) -> None:
         if columns < 1 or rows < 1:
             raise NotAnImageError(f"The header declares {columns} columns and {rows} rows.", "damaged")
-        # Pillow decodes into up to four bytes per pixel whatever the file has.
+        # Pillow decodes into up to four bytes a pixel for any file.
         size = columns * rows * max(4, pixelBytes)
         if size > self.limit:
             raise NotAnImageError(
-                f"The picture of {columns:,} x {rows:,} takes {size:,} bytes; at most {self.limit:,} are believed.",
+                f"The picture of {columns:,} x {rows:,} takes {size:,} bytes, more than the limit of {self.limit:,}.",
                 "too-large",
             )
 
@@ -112,7 +113,7 @@ class Picture(ImageFile):
 
 
 class PNG(Picture):
-    """A PNG file (PNG specification, third edition); complete with its IEND chunk."""
+    """Reader of PNG files (PNG specification, third edition); complete with the chunk IEND."""
 
     title = "PNG"
 
@@ -125,7 +126,7 @@ class PNG(Picture):
         if self._position == 0:
             head = readUpTo(file, 29)
             if not head.startswith(PNG_SIGNATURE[: len(head)]):
-                raise NotAnImageError("A PNG file begins with its signature; this one does not.", "not-an-image")
+                raise NotAnImageError("A PNG file begins with its signature; this file does not.", "not-an-image")
             if len(head) < 29:
                 return False
             if head[12:16] != b"IHDR":
@@ -168,9 +169,9 @@ class PNG(Picture):
 
 
 class JPEG(Picture):
-    """A JPEG file (ISO/IEC 10918-1); complete with its EOI mark, whatever follows (and whatever thumbnails precede).
+    """Reader of JPEG files (ISO/IEC 10918-1); complete with the EOI mark of the picture, not of a thumbnail before it.
 
-    Bytes between segments that belong to none are passed over, as libjpeg does.
+    Bytes between segments are skipped, as in libjpeg.
     """
 
     title = "JPEG"
@@ -202,7 +203,7 @@ class JPEG(Picture):
             if self._position == 0 and not data.startswith(
                 b"\xff\xd8\xff"[: len(data)] if len(data) < 3 else b"\xff\xd8"
             ):
-                raise NotAnImageError("A JPEG file begins with FF D8; this one does not.", "not-an-image")
+                raise NotAnImageError("A JPEG file begins with FF D8; this file does not.", "not-an-image")
             if len(data) < 2:
                 return False
             mark = data[1]
@@ -233,7 +234,7 @@ class JPEG(Picture):
                 self._inScan, self._scan = mark == 0xDA, self._position
 
     def _pass(self, file: BinaryIO) -> None:
-        # Skip bytes that belong to no segment, and FF that fill.
+        # Skip bytes between segments, and fill bytes (FF).
         file.seek(self._position)
         data = readUpTo(file, 1 << 18)
         match = _MARK.search(data)
@@ -245,7 +246,7 @@ class JPEG(Picture):
             name = "JPEG-LS" if mark == _JPEG_LS else "lossless" if mark & 3 == 3 else "hierarchical"
             raise NotAnImageError(f"JPEG files of the {name} kind are not supported.", "unsupported")
         if precision != 8:
-            text = f"JPEG files with {precision} bits per sample are not supported; 8 bits are."
+            text = f"JPEG files with {precision} bits a sample are not supported, only 8 bits."
             raise NotAnImageError(text, "unsupported" if precision in (12, 16) else "damaged")
         if samples not in (1, 3, 4):
             raise NotAnImageError(f"JPEG files with {samples} components are not supported.", "unsupported")
@@ -253,7 +254,7 @@ class JPEG(Picture):
         self._blocks = -(-columns // 8) * -(-rows // 8) if mark in _HUFFMAN else 1
 
     def _matters(self, mark: int, length: int, file: BinaryIO) -> bool:
-        # Whether decoding needs the segment. Comments and most APPn segments hold data of other programs.
+        # Decoding does not need comments and most APPn segments, which hold data of other programs.
         if mark == 0xFE:
             return False
         if not 0xE0 <= mark <= 0xEF:
@@ -274,38 +275,42 @@ class JPEG(Picture):
         try:
             return _byPillow(data, "JPEG", self.title)
         except NotAnImageError as error:
-            if self._lossless:  # only recent versions of Pillow decode it
+            if self._lossless:  # only recent versions of Pillow decode lossless JPEG
                 raise NotAnImageError("This lossless JPEG file is not supported.", "unsupported") from error
             raise
 
 
 def _byPillow(data: bytes, kind: str, title: str) -> Pixels:
-    """:raises NotAnImageError: code "damaged" or "too-large"."""
+    """Decode a picture by Pillow.
+
+    :param kind: Pillow's name of the format. ``title``: the name in messages.
+    :raises NotAnImageError: code "damaged" or "too-large".
+    """
     import PIL.Image
     import PIL.ImageOps
 
     try:
         with warnings.catch_warnings():
-            # The declared size was checked; Pillow's warning begins far below the limit.
+            # The declared size is checked already; Pillow warns far below the limit.
             warnings.simplefilter("ignore")
             picture: Any = PIL.Image.open(io.BytesIO(data), formats=(kind,))
             picture.load()
     except (PIL.Image.DecompressionBombError, MemoryError) as error:
         raise NotAnImageError(f"The {title} picture is too large to be decoded.", "too-large") from error
-    except Exception as error:  # what a decoder may raise on damaged bytes is nowhere declared
+    except Exception as error:  # decoders do not document their exceptions on damaged bytes
         log.info("Pillow could not decode a %s picture: %r", title, error)
         raise NotAnImageError(f"The {title} picture is damaged: its content cannot be decoded.", "damaged") from error
     try:
         picture = PIL.ImageOps.exif_transpose(picture) or picture
-    except Exception:  # an orientation that cannot be read is none
+    except Exception:  # an unreadable orientation does not count
         log.exception("The EXIF data of a %s picture are damaged", title)
     return _shown(picture)
 
 
 def _bySimpleITK(data: bytes) -> Pixels:
-    """A PNG picture in colours of 16 bits, of which Pillow makes 8.
+    """Decode a PNG picture with colours of 16 bits, which Pillow reduces to 8.
 
-    :raises NotAnImageError: code "damaged"; "unsupported" where SimpleITK is not installed.
+    :raises NotAnImageError: code "damaged"; "unsupported" without SimpleITK.
     """
 
     def write(path: str) -> None:
@@ -323,14 +328,14 @@ def _bySimpleITK(data: bytes) -> Pixels:
 
 
 def _greyWithAlpha(data: bytes) -> Pixels:
-    # Grey with alpha of 16 bits has four bytes a pixel, as RGBA of 8 bits: decode it as that.
+    # Grey with alpha of 16 bits has four bytes a pixel, as RGBA of 8 bits has: decode it as RGBA.
     head = data[12:24] + b"\x08\x06" + data[26:29]
     pixels = _byPillow(data[:12] + head + zlib.crc32(head).to_bytes(4, "big") + data[33:], "PNG", "PNG")
     return np.ascontiguousarray(pixels).view(">u2").astype(np.uint16)[..., [0, 0, 0, 1]]
 
 
 def _shown(picture: Any) -> Pixels:
-    # Rows, columns and perhaps 3 or 4 components, uint8 or uint16.
+    # (rows, columns[, 3 or 4]), uint8 or uint16.
     mode = str(picture.mode)
     if mode.startswith("I"):  # 16-bit grey; some versions of Pillow unpack it to 32 bits
         return np.asarray(picture).astype(np.uint16)

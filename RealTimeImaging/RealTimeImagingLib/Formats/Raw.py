@@ -1,4 +1,4 @@
-"""Declared bytes in files, plain or encoded (text, hexadecimal, bzip2), and the voxels that they become."""
+"""Bytes that a header declares, plain or encoded (text, hexadecimal, bzip2), and the voxels made of them."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from ..Model.Frame import GetBuffer, Pixels
 
 
 def statOf(path: str) -> os.stat_result:
-    """Size and identity of a regular file.
+    """Return the status (size, identity) of a regular file.
 
-    :raises NotAnImageError: a pipe, device or folder: opening one could wait for ever.
-    :raises OSError: it cannot be looked at.
+    :raises NotAnImageError: the path is a pipe, device or folder: opening one could wait for ever.
+    :raises OSError: the system refuses.
     """
     try:
         status = os.stat(path)
-    except ValueError as error:  # a name with a NUL in it, out of a header
+    except ValueError as error:  # a name with a NUL, from a header
         raise NotAnImageError(f"{path!r} is no file name.", "damaged") from error
     if not stat.S_ISREG(status.st_mode):
-        raise NotAnImageError(f"{os.path.basename(path)} is not a file but a folder, pipe or device.")
+        raise NotAnImageError(f"{os.path.basename(path)} is a folder, pipe or device, not a file.")
     return status
 
 
 def temporaryFolder() -> tempfile.TemporaryDirectory[str]:
-    """A private folder for a decoder's files, removed when its context ends.
+    """Make a private folder for a decoder's files, which is removed when its context ends.
 
     After a crash of this process it is swept with the process's work folders.
     """
@@ -68,61 +68,66 @@ def decodedBySimpleITK(write: Callable[[str], object], name: str, imageIO: str) 
 
 
 def openFile(path: str) -> BinaryIO:
-    """The regular file, unbuffered, for reading; close it before you return to the caller."""
+    """Open a regular file for reading, unbuffered. Close it before you return to the caller."""
     statOf(path)
     return open(path, "rb", buffering=0)
 
 
 def readStart(path: str, size: int) -> bytes:
-    """At most ``size`` bytes from the beginning of the file."""
+    """Read at most ``size`` bytes from the beginning of the file."""
     size = min(size, statOf(path).st_size)
     with open(path, "rb", buffering=0) as file:
         return readUpTo(file, size)
 
 
 def readUpTo(file: BinaryIO, size: int) -> bytes:
-    """``size`` bytes, fewer only at the end of the file (an unbuffered read may give fewer at once)."""
+    """Read ``size`` bytes, fewer only at the end of the file (a single unbuffered read may return fewer)."""
     data = file.read(size) or b""
     while len(data) < size and (more := file.read(size - len(data))):
         data += more
     return data
 
 
-def allocate(size: int, limit: int, what: str) -> Pixels:
-    """Uninitialised uint8 array.
+def allocate(size: int, limit: int, what: str, getBuffer: GetBuffer = lambda nbytes: None) -> Pixels:
+    """Return an uninitialised uint8 array.
 
-    :raises NotAnImageError: code "too-large": above ``limit`` or above what the computer has.
+    :param what: subject of the error's sentence.
+    :param getBuffer: asked for memory first.
+    :raises NotAnImageError: code "too-large": ``size`` is above ``limit``, or not enough memory is free.
     """
     if size > limit:
         raise NotAnImageError(
-            f"{what} takes {size:,} bytes; at most {limit:,} are believed for one image.", "too-large"
+            f"{what} takes {size:,} bytes, more than the limit of {limit:,} for one image.", "too-large"
         )
+    buffer = getBuffer(size)
+    if buffer is not None:
+        return buffer
     try:
         return np.empty(size, np.uint8)
     except (MemoryError, ValueError) as error:
-        raise NotAnImageError(f"{what} takes {size:,} bytes; there is no memory for it.", "too-large") from error
+        raise NotAnImageError(f"{what} takes {size:,} bytes; there is not enough memory.", "too-large") from error
 
 
 class Stored(ABC):
-    """A run of bytes that a header declares, wherever they lie."""
+    """Bytes that a header declares, in one or several files, plain or encoded."""
 
     @property
     def sealed(self) -> bool:
-        """True when the content proves its own completeness, see :class:`ImageFile`."""
+        """True when the content proves its completeness, see :class:`ImageFile`."""
         return False
 
     @abstractmethod
     def missing(self, size: int) -> str | None:
-        """None when ``size`` bytes are there, else a sentence with the numbers.
+        """Return None when ``size`` bytes exist, else a sentence with the numbers.
 
-        :raises NotAnImageError: they will never be there.
+        :raises NotAnImageError: the bytes will never exist.
         """
 
     @abstractmethod
     def readInto(self, start: int, target: Pixels) -> None:
-        """Fill the uint8 array with the bytes from ``start`` on; only after missing() returned None.
+        """Fill the uint8 array with the bytes from ``start`` on; call it after missing() returned None.
 
-        :raises NotAnImageError: code "damaged": they are gone by now.
+        :raises NotAnImageError: code "damaged": the bytes no longer exist.
         """
 
 
@@ -132,11 +137,11 @@ def absentText(path: str) -> str:
 
 
 class RawBytes(Stored):
-    """Bytes as they are in one file.
+    """Bytes in one file, stored plainly.
 
-    :param offset: where they begin; None = so that they end at the end of the file (NRRD's "byte skip: -1", MetaImage's
-        "HeaderSize = -1").
-    :param detached: the file is not the one that the user named, so that its absence is news.
+    :param offset: position of the first byte; None: the bytes end at the end of the file (NRRD's "byte skip: -1",
+        MetaImage's "HeaderSize = -1").
+    :param detached: the header names the file, so that its absence is reported in a sentence.
     """
 
     def __init__(self, path: str, offset: int | None, detached: bool = False) -> None:
@@ -155,7 +160,7 @@ class RawBytes(Stored):
         offset = self._offset or 0
         if there >= offset + size:
             return None
-        return f"The header declares {size:,} bytes of voxels, {max(0, there - offset):,} are there{name}."
+        return f"The header declares {size:,} bytes of voxels; {max(0, there - offset):,} are present{name}."
 
     def readInto(self, start: int, target: Pixels) -> None:
         with openFile(self.path) as file:
@@ -168,14 +173,14 @@ class RawBytes(Stored):
     _whole = 0
 
     def endsAfter(self, size: int) -> None:
-        """Tell the size of the whole, which an offset of None is counted from."""
+        """Set the total size, from which an offset of None is counted back."""
         self._whole = size
 
 
 def readExactly(file: Any, target: Pixels, path: str) -> None:
     """Fill the uint8 array from an open unbuffered file.
 
-    :raises NotAnImageError: code "damaged": the file ends before.
+    :raises NotAnImageError: code "damaged": the file ends early.
     """
     rest = target.data
     while len(rest):
@@ -189,7 +194,7 @@ def readExactly(file: Any, target: Pixels, path: str) -> None:
 
 
 class Joined(Stored):
-    """Bytes spread over pieces of equal length, one file each (a LIST of slices)."""
+    """Bytes in several files of equal length (a LIST of slices)."""
 
     def __init__(self, pieces: Sequence[Stored], size: int) -> None:
         self._pieces = pieces
@@ -203,7 +208,7 @@ class Joined(Stored):
         absent = [words for piece in self._pieces if (words := piece.missing(self._size))]
         if not absent:
             return None
-        return f"{len(self._pieces) - len(absent)} of {len(self._pieces)} data files are whole. {absent[0]}"
+        return f"{len(self._pieces) - len(absent)} of {len(self._pieces)} data files are complete. {absent[0]}"
 
     def readInto(self, start: int, target: Pixels) -> None:
         done = 0
@@ -222,15 +227,14 @@ def readArray(
     limit: int,
     getBuffer: GetBuffer = lambda nbytes: None,
 ) -> Pixels:
-    """Voxels in native byte order, in one pass: read into place and swapped in place.
+    """Read voxels in native byte order, in one pass: they are read into place and swapped in place.
 
     :param start: first byte inside ``stored``.
     :param shape: slowest axis first.
-    :param dtype: as stored, with its byte order.
+    :param dtype: stored type, with its byte order.
     """
     size = math.prod(shape) * dtype.itemsize
-    lent = getBuffer(size) if size <= limit else None
-    buffer = allocate(size, limit, "The image") if lent is None else lent
+    buffer = allocate(size, limit, "The image", getBuffer)
     stored.readInto(start, buffer)
     array = buffer.view(dtype).reshape(shape)
     if not dtype.isnative:
@@ -239,16 +243,16 @@ def readArray(
 
 
 _LONGEST_NUMBER = 400
-"""Characters of text that one number may take: a float64 written out has at most 330."""
+"""Most characters of a number in text: a float64 written out has at most 330."""
 _PIECE = 1 << 20
 _BETWEEN = b" \t\r\n\v\f,"
 
 
 class Encoded(Stored):
-    """Decoded bytes of a file's content from an offset on. They are decoded anew when the file has changed.
+    """Decoded bytes of a file's content from an offset on. A changed file is decoded anew.
 
     :param decode: returns the declared number of bytes, or fewer when the content ends early, and whether the content
-        marks its own end.
+        marks its end.
     :param room: most bytes of content for one decoded byte.
     :param skip: decoded bytes before the declared ones.
     """
@@ -293,7 +297,7 @@ class Encoded(Stored):
             self._content = content[self._skip :]
             self._stamp = stamp
         if len(self._content) < size:
-            return f"The header declares {size:,} bytes of voxels, {len(self._content):,} could be decoded."
+            return f"The header declares {size:,} bytes of voxels; {len(self._content):,} could be decoded."
         return None
 
     def readInto(self, start: int, target: Pixels) -> None:
@@ -301,14 +305,14 @@ class Encoded(Stored):
 
 
 def textDecoder(dtype: np.dtype[Any]) -> Callable[[bytes, int], tuple[bytes, bool]]:
-    """Decode numbers separated by white space or commas, to values of ``dtype``."""
+    """Return a decoder of numbers, separated by white space or commas, to values of ``dtype``."""
     kind = {"f": np.float64, "u": np.uint64, "i": np.int64}[dtype.kind]
 
     def decode(data: bytes, size: int) -> tuple[bytes, bool]:
         found: list[Pixels] = []
         missing, start = size // dtype.itemsize, 0
         while missing and start < len(data):
-            # A piece ends with a number, so that none is cut in two.
+            # A piece ends behind a number, so that no number is cut in two.
             end = start + _PIECE
             while data[end : end + 1].strip(_BETWEEN):
                 end += 1
@@ -326,27 +330,27 @@ def _numbers(words: list[bytes], kind: Any, dtype: np.dtype[Any]) -> Pixels:
             raise ValueError("longer than any number")
         values: Pixels = np.array(words, dtype=bytes).astype(kind)
     except (ValueError, OverflowError) as error:
-        raise NotAnImageError(
-            f"The voxels written as text are no numbers of the type {dtype.name}.", "damaged"
-        ) from error
+        raise NotAnImageError(f"The voxels in text are not numbers of the type {dtype.name}.", "damaged") from error
     if dtype.kind != "f" and len(values):
         bounds = np.iinfo(dtype)
         if values.min() < bounds.min or values.max() > bounds.max:
-            raise NotAnImageError(f"A voxel written as text does not fit the type {dtype.name}.", "damaged")
+            raise NotAnImageError(f"A voxel in text does not fit the type {dtype.name}.", "damaged")
     return values.astype(dtype)
 
 
 def fromHex(data: bytes, size: int) -> tuple[bytes, bool]:
-    """Decode pairs of hexadecimal digits; white space between them has no meaning."""
+    """Decode pairs of hexadecimal digits, ignoring white space."""
     digits = b"".join(data.split())[: 2 * size]
     try:
         return bytes.fromhex(digits[: len(digits) // 2 * 2].decode("ascii")), False
     except ValueError as error:
-        raise NotAnImageError("The voxels are declared as hexadecimal digits, and are not.", "damaged") from error
+        raise NotAnImageError(
+            "The header declares hexadecimal digits; the voxels contain others.", "damaged"
+        ) from error
 
 
 def fromBzip2(data: bytes, size: int) -> tuple[bytes, bool]:
-    """Unpack a bzip2 stream, no further than declared."""
+    """Decode a bzip2 stream, at most ``size`` bytes."""
     unpacker = bz2.BZ2Decompressor()
     try:
         found = unpacker.decompress(data, size)

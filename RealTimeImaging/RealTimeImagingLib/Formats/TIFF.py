@@ -1,4 +1,4 @@
-"""TIFF and BigTIFF: pictures, and the stacks of microscopes. tifffile and imagecodecs decode the pages."""
+"""TIFF and BigTIFF: pictures, and stacks of microscopes. tifffile and imagecodecs decode the pages."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from .TIFFPage import Page, pageOf, readPage, sameKind
 from .Volumes import makeImage
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-"""Bytes of one value of each field type; 16 to 18 are BigTIFF's."""
+"""Bytes of one value, by field type; 16 to 18 belong to BigTIFF."""
 _MARKS = {b"II*\0": "<", b"MM\0*": ">", b"II+\0": "<", b"MM\0+": ">"}
 _MOST_PAGES = 1 << 17
 _LARGEST_FIELD = 64 << 20
-"""Bytes of one field's values that are accepted: offsets of 8 million strips."""
+"""Most bytes of the values of one field: offsets of 8 million strips."""
 
 
 class _Cut(Exception):
-    """The file ends before something that it says it has; the message says what."""
+    """The file ends before a part that it declares. The message names the part."""
 
 
 class Directories:
-    """The directories of a file that may still grow, each looked at once.
+    """Directories of a file that may still grow, each read once.
 
-    ``count`` is the number of pages; ``begun`` and ``complete`` say that the header, and that the last page was read.
+    ``count`` is the number of pages so far. ``begun``: the header was read. ``complete``: the last page was read.
     """
 
     def __init__(self) -> None:
@@ -53,10 +53,10 @@ class Directories:
         return self._next == 0
 
     def read(self, file: BinaryIO, size: int) -> str | None:
-        """Go on; None when all directories and the values of their fields are there, else a sentence.
+        """Read further; return None when all directories and the values of their fields exist, else a sentence.
 
-        :param size: of the file in bytes.
-        :raises NotAnImageError: it is no TIFF file, or damaged.
+        :param size: bytes of the file.
+        :raises NotAnImageError: the file is no TIFF file, or damaged.
         """
         try:
             if self._next is None:
@@ -64,7 +64,7 @@ class Directories:
             while self._next:
                 self._next = self._directory(file, size, self._next)
         except _Cut as cut:
-            return f"{cut}; {size:,} bytes are there."
+            return f"{cut}; the file has {size:,} bytes."
         return None
 
     def _header(self, file: BinaryIO) -> int:
@@ -72,7 +72,7 @@ class Directories:
         if not any(head):
             raise _Cut("The file has no TIFF header yet")
         if not any(mark[: len(head)] == head[:4] for mark in _MARKS):
-            raise NotAnImageError("A TIFF file begins with II*, MM* or a BigTIFF mark; this one does not.")
+            raise NotAnImageError("A TIFF file begins with II*, MM* or a BigTIFF mark; this file does not.")
         if len(head) < 8 or (b"+" in head[:4] and len(head) < 16):
             raise _Cut("The TIFF header is not complete")
         self._order, self._big = _MARKS[head[:4]], b"+" in head[:4]
@@ -84,10 +84,10 @@ class Directories:
         return first
 
     def _directory(self, file: BinaryIO, size: int, offset: int) -> int:
-        # Where the next directory is, 0 after the last one.
+        # Return the offset of the next directory, 0 after the last one.
         what = f"Page {self.count + 1}"
         if offset in self._seen or self.count >= _MOST_PAGES:
-            raise NotAnImageError("The pages of the TIFF file follow one another in a circle.", "damaged")
+            raise NotAnImageError("The pages of the TIFF file refer to one another in a circle.", "damaged")
         wide, entry, word = (8, 20, "Q") if self._big else (2, 12, "I")
         inline = struct.calcsize("<" + word)
         fields = int.from_bytes(_at(file, size, offset, wide, what), "little" if self._order == "<" else "big")
@@ -102,7 +102,7 @@ class Directories:
             if length > _LARGEST_FIELD:
                 raise NotAnImageError(f"{what} has a field of {length:,} bytes.", "damaged")
             if length > inline and place + length > size:
-                raise _Cut(f"{what} is to end at byte {place + length:,}")
+                raise _Cut(f"{what} ends at byte {place + length:,}")
         self._seen.add(offset)
         self.count += 1
         following: int = struct.unpack_from(self._order + word, data, fields * entry)[0]
@@ -115,7 +115,7 @@ def _at(file: BinaryIO, size: int, offset: int, length: int, what: str) -> bytes
         data = readUpTo(file, length)
         if len(data) == length:
             return data
-    raise _Cut(f"{what} is to end at byte {offset + length:,}")
+    raise _Cut(f"{what} ends at byte {offset + length:,}")
 
 
 _PIXELS = re.compile(r"<(?:\w+:)?Pixels\s([^>]*)>")
@@ -126,9 +126,9 @@ _LONGEST = 2000
 
 @dataclass(frozen=True)
 class Stack:
-    """One image.
+    """Pages that make one image.
 
-    :param pages: the numbers of its pages, one for each slice.
+    :param pages: numbers of the pages, one for each slice.
     :param spacing: millimetres between columns, rows and slices.
     """
 
@@ -139,11 +139,11 @@ class Stack:
 
 @dataclass(frozen=True)
 class Layout:
-    """What a description says of the pages.
+    """Meaning of the pages according to a description by ImageJ or OME.
 
-    :param sizes: how many channels (c), slices (z) and points in time (t) there are.
-    :param order: those letters, the one that changes fastest from page to page first.
-    :param spacing: as in :class:`Stack`, None where it is not stated.
+    :param sizes: numbers of channels (c), slices (z) and points in time (t).
+    :param order: these letters; the one that changes fastest from page to page is first.
+    :param spacing: as in :class:`Stack`, None where the description has none.
     :param interval: seconds from one point in time to the next.
     """
 
@@ -154,11 +154,11 @@ class Layout:
 
 
 def stacked(pages: Sequence[Page]) -> tuple[list[Stack], list[float] | None]:
-    """The images of a file in order, and their times as in :attr:`ImageFile.times`.
+    """Return the images of a file in order, and their times as in :attr:`ImageFile.times`.
 
-    Pages of one size and type are one volume, as in ITK, unless the file says by ImageJ's or OME's description which of
-    them are channels or points in time: then each of those is a volume. Smaller copies and masks are left out; pages
-    of several sizes are an image each.
+    Pages of one size and type are one volume, as in ITK, unless a description by ImageJ or OME declares channels or
+    points in time: then each of those is a volume. Smaller copies and masks are left out. Of pages with several sizes,
+    each is an image.
     """
     used = [number for number, page in enumerate(pages) if page.isPicture] or list(range(len(pages)))
     first = pages[used[0]]
@@ -195,16 +195,16 @@ def _page(layout: Layout, place: dict[str, int]) -> int:
 
 
 def _resolution(page: Page) -> tuple[float, float]:
-    # Millimetres between columns and between rows; 1 where the file does not state them.
+    # Millimetres between columns and between rows; 1 where the file has none.
     unit = {2: 25.4, 3: 10.0}.get(page.resolutionUnit)
     x, y = (unit / value if unit and value and 1e-6 < unit / value < 1e6 else 1.0 for value in page.resolution)
     return (y, x) if page.turned else (x, y)
 
 
 def layoutOf(page: Page, samples: int) -> Layout | None:
-    """What ImageJ or OME says of the pages in the description of the first; None when neither does.
+    """Return the layout in the description of the first page, by ImageJ or OME; None without one.
 
-    :param samples: of a pixel, which OME counts as channels.
+    :param samples: samples of a pixel, which OME counts as channels.
     """
     if page.description.startswith(_IMAGEJ):
         return _imageJ(page)
@@ -213,7 +213,7 @@ def layoutOf(page: Page, samples: int) -> Layout | None:
 
 
 def imagesOfImageJ(page: Page) -> int:
-    """How many images ImageJ says that there are; above 4 GB it writes one page for all of them."""
+    """Return the number of images that ImageJ declares; above 4 GB it writes one page for all images."""
     return _count(_fields(page).get("images", "1")) if page.description.startswith(_IMAGEJ) else 1
 
 
@@ -228,7 +228,7 @@ def _imageJ(page: Page) -> Layout:
     images = _count(fields.get("images", "1"))
     if math.prod(sizes.values()) != images:
         sizes = {"c": 1, "z": images, "t": 1}
-    # Where ImageJ states a unit of its own, the resolution is in pixels per unit.
+    # With a unit by ImageJ, the resolution is in pixels per unit.
     unit = _length(_plain(fields.get("unit", "")))
     (x, y), z = page.resolution, _positive(fields.get("spacing", ""))
     spacing = (unit / x if unit and x else None, unit / y if unit and y else None, unit * z if unit and z else None)
@@ -255,7 +255,7 @@ def _ome(fields: dict[str, str], samples: int) -> Layout | None:
 
 
 def _length(unit: str) -> float | None:
-    # Programs let users type any unit: an unknown unit counts as none.
+    # Some programs let users type any unit: an unknown unit counts as none.
     try:
         return millimetres(unit)
     except NotAnImageError:
@@ -282,19 +282,18 @@ TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 class TIFF(ImageFile):
-    """A TIFF file; missing() is None once all its pages and their strips or tiles are there.
+    """Reader of TIFF files. A file is complete with all its pages and their strips or tiles.
 
-    Pages of one size and type are the slices of one volume, as for ITK, unless ImageJ's or OME's description says that
-    they are channels or points in time, each of which is a volume then. An image has no place in space: it lies as
-    :func:`pictureToRAS` has it, the first slice in the plane 0, the next ones to the superior. Spacing: OME's or
-    ImageJ's, else the resolution (in inches or centimetres), else 1 mm.
+    Pages: see :func:`stacked`. An image has no place in space: it is where :func:`pictureToRAS` puts it, with the first
+    slice in the plane 0 and the next ones to the superior. Spacing: OME's or ImageJ's, else the resolution (in inches
+    or centimetres), else 1 mm.
 
-    Values as stored: grey of 1 to 64 bits, whole or floating, RGB and RGBA of any of these. Less than 8 bits become 0
-    (black) to 255; a palette, CMYK, YCbCr and CIELab of 8 bits become RGB; the orientation is applied. WhiteIsZero of 8
-    bits or more is not inverted, as in ITK: the attribute PhotometricInterpretation says so. Packed with PackBits, LZW,
-    Deflate, LZMA, Zstandard, JPEG, JPEG 2000, WebP or CCITT.
+    Values are kept: grey of 1 to 64 bits, integer or floating point, RGB and RGBA of any of these. Less than 8 bits
+    become 0 (black) to 255; a palette, CMYK, YCbCr and CIELab of 8 bits become RGB; the orientation is applied.
+    WhiteIsZero of 8 bits or more is not inverted, as in ITK, but named in the attribute PhotometricInterpretation.
+    Compression: PackBits, LZW, Deflate, LZMA, Zstandard, JPEG, JPEG 2000, WebP and CCITT.
 
-    The file proves nothing: a page may be added as long as it is open for writing.
+    The end of a file does not prove it complete: a writer may append a page as long as it has the file open.
     """
 
     title = "TIFF"
@@ -316,7 +315,7 @@ class TIFF(ImageFile):
             self._restart(stamp)
         words = self._read()
         if words is None and self._begun != stamp:
-            # Pages that were read while the file grew may have been written anew since.
+            # The writer may have rewritten pages that were read while the file grew.
             self._restart(stamp)
             words = self._read()
         return words
@@ -349,14 +348,14 @@ class TIFF(ImageFile):
         return None
 
     def _spread(self, size: int) -> str | None:
-        # ImageJ's one page for many images: their pixels follow one another.
+        # ImageJ writes one page for many images, whose pixels follow one another.
         page, images = self._pages[0], imagesOfImageJ(self._pages[0])
         if len(self._pages) > 1 or images < 2 or not page.plain:
             return None
         begin, each = page.offsets[0], sum(page.lengths)
         if begin + images * each > size:
             there = max(0, size - begin)
-            return f"ImageJ says that there are {images} images, {images * each:,} bytes; {there:,} are there."
+            return f"ImageJ declares {images} images of {images * each:,} bytes in total; {there:,} are present."
         if images * each > self.limit:
             raise NotAnImageError(f"The TIFF file declares {images} images of {each:,} bytes.", "too-large")
         self._pages = [
@@ -380,9 +379,7 @@ class TIFF(ImageFile):
         first = pages[0]
         shape = (len(pages), *first.shape)
         size = math.prod(shape) * first.dtype.itemsize
-        lent = self.getBuffer(size)
-        buffer = allocate(size, self.limit, "The image") if lent is None else lent
-        volume: Pixels = buffer.view(first.dtype).reshape(shape)
+        volume: Pixels = allocate(size, self.limit, "The image", self.getBuffer).view(first.dtype).reshape(shape)
         with _opened(self.path) as tiff:
             for k, page in enumerate(pages):
                 readPage(tiff, page, volume[k])
@@ -390,12 +387,12 @@ class TIFF(ImageFile):
 
 
 def _opened(path: str) -> Any:
-    """The tifffile.TiffFile, to be closed by ``with``.
+    """Open the tifffile.TiffFile; close it by ``with``.
 
     :raises MissingPackageError: tifffile is not installed.
     """
     checkPackages("tiff")
     import tifffile
 
-    # Read variants as plain TIFF files, although they have further tags with the places of pixels.
+    # Read variants of the format as plain TIFF files, although further tags place their pixels.
     return tifffile.TiffFile(path, is_ndpi=False, is_stk=False, is_lsm=False)

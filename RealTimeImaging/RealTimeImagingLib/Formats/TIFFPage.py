@@ -1,4 +1,4 @@
-"""One page of a TIFF file: its description by tifffile, whether it can be shown, and its pixels."""
+"""One page of a TIFF file: its description by tifffile, checks, and its pixels."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _JPEG_2000 = (33003, 33004, 33005, 34712)
 _WEBP = 50001
 _BYTEWISE = {5: "LZW", 8: "Deflate", 32946: "Deflate", 32773: "PackBits", 34925: "LZMA", 50000: "Zstandard"}
 _RATIO = {5: 1400, 8: 1040, 32946: 1040, 32773: 64, _JPEG: 1536}
-"""Bytes of pixels that one packed byte can stand for at most, where a packing has such a limit."""
+"""Most bytes of pixels in one compressed byte, for compressions with such a limit."""
 _PLACES, _WHOLE = (273, 279, 324, 325), {1, 3, 4, 8, 9, 13, 16, 17, 18}
-"""Offsets and lengths of strips and tiles, and the types of fields that hold whole numbers."""
+"""Tags of the offsets and lengths of strips and tiles; types of fields with whole numbers."""
 _NAMES = {
     32809: "ThunderScan",
     34676: "SGI Log",
@@ -40,14 +40,15 @@ _NAMES = {
 class Page:
     """Description of a page.
 
-    :param number: its place in the file, from 0.
-    :param dtype: of its values, in native byte order; ``bits`` of each are in the file.
-    :param offsets: where its strips or tiles begin in the file; ``lengths`` are their bytes.
+    :param number: index in the file, from 0.
+    :param dtype: type of the values, in native byte order. ``bits``: bits of a value in the file.
+    :param offsets: offsets of the strips or tiles in the file. ``lengths``: their bytes.
     :param plain: the bytes in the file are the values, row by row without a gap.
-    :param packed: imagecodecs is needed to decode it.
-    :param deflated: it is packed with Deflate.
-    :param byLibtiff: tifffile does not decode it; libtiff makes RGBA of 8 bits of it.
-    :param resolution: pixels per unit across and down, None where the file does not state them.
+    :param packed: imagecodecs is needed for decoding.
+    :param deflated: the compression is Deflate.
+    :param byLibtiff: libtiff decodes the page to RGBA of 8 bits, as tifffile cannot.
+    :param isPicture: the page is no smaller copy and no mask.
+    :param resolution: pixels per unit across and down, None where the file has none.
     """
 
     number: int
@@ -71,23 +72,23 @@ class Page:
 
     @property
     def negative(self) -> bool:
-        """Whether the values stay as they are though the lowest is white."""
+        """True when the lowest value is white, and the values are not inverted."""
         return self.photometric == WHITE_IS_ZERO and self.bits >= 8 and not self.byLibtiff
 
     @property
     def turned(self) -> bool:
-        """Whether the orientation makes rows of the columns."""
+        """True when the orientation swaps rows and columns."""
         return self.orientation in (5, 6, 7, 8)
 
     @property
     def asStored(self) -> bool:
-        """Whether the decoded values are the shown ones."""
+        """True when the decoded values are the final ones."""
         grey = self.photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB) and self.samples != 2
         return grey and self.bits >= 8 and self.orientation in (0, 1) and not self.byLibtiff
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Rows, columns and components of what it becomes."""
+        """Shape of the final pixels: (rows, columns[, components])."""
         sizes = (self.columns, self.rows) if self.turned else (self.rows, self.columns)
         if self.photometric in (PALETTE, CMYK, YCBCR, CIELAB):
             return (*sizes, 3)
@@ -95,17 +96,17 @@ class Page:
 
     @property
     def kind(self) -> tuple[Any, ...]:
-        """Equal for the slices of one volume."""
+        """Properties that are equal for the slices of one volume."""
         return self.shape, self.dtype, self.bits, self.photometric, self.orientation
 
 
 def pageOf(raw: Any, number: int, size: int, limit: int) -> Page | str:
-    """Description of a page, or a sentence that says which of its pixels are missing.
+    """Return the description of a page, or a sentence about its missing pixels.
 
     :param raw: the tifffile.TiffPage.
-    :param size: of the file in bytes.
-    :param limit: most bytes that one page may have.
-    :raises NotAnImageError: the page is damaged, or cannot be shown.
+    :param size: bytes of the file.
+    :param limit: most bytes of a page.
+    :raises NotAnImageError: the page is damaged or not supported.
     """
     columns, rows, samples = int(raw.imagewidth), int(raw.imagelength), int(raw.samplesperpixel)
     compression, photometric = int(raw.compression), BLACK_IS_ZERO if raw.photometric is None else int(raw.photometric)
@@ -128,7 +129,7 @@ def pageOf(raw: Any, number: int, size: int, limit: int) -> Page | str:
     byLibtiff = byLibtiff or (photometric == YCBCR and compression not in (_JPEG, *_JPEG_2000))
     _checkKind(raw, dtype, bits, samples, compression, photometric, byLibtiff)
     predictor, mirrored = int(raw.predictor), int(raw.fillorder) == 2
-    # Bytes of each strip or tile as they are when nothing is packed; the last strip may be lower.
+    # Bytes of each uncompressed strip or tile; the last strip may have fewer rows.
     across, down = -(-columns // wide), -(-rows // high)
     if len(raw.dataoffsets) < across * down * planes:
         text = f"The TIFF page needs {across * down * planes:,} strips or tiles; it has {len(raw.dataoffsets):,}."
@@ -139,10 +140,10 @@ def pageOf(raw: Any, number: int, size: int, limit: int) -> Page | str:
     ]
     segments = _segments(raw, needed * planes, compression == _NONE and not raw.is_subsampled, size)
     if isinstance(segments, str):
-        return f"{segments} of page {number + 1}; {size:,} bytes are there."
+        return f"Page {number + 1}: {segments}; the file has {size:,} bytes."
     offsets, lengths = segments
     if sum(lengths) * _RATIO.get(compression, limit) < columns * rows * samples * bits // 8:
-        text = f"The TIFF page declares {columns:,} x {rows:,} pixels; {sum(lengths):,} packed bytes cannot hold them."
+        text = f"The TIFF page declares {columns:,} x {rows:,} pixels; {sum(lengths):,} bytes cannot hold them."
         raise NotAnImageError(text, "damaged")
     gapless = all(offsets[i] + lengths[i] == offsets[i + 1] for i in range(len(offsets) - 1))
     plain = compression == _NONE and predictor == 1 and bits % 8 == 0 and not (mirrored or raw.is_tiled or byLibtiff)
@@ -184,10 +185,10 @@ def _checkKind(
 ) -> None:
     if compression not in (_NONE, _OLD_JPEG, _JPEG, *_FAX, *_JPEG_2000, _WEBP, *_BYTEWISE):
         name = _NAMES.get(compression, f"the unknown method {compression}")
-        raise NotAnImageError(f"TIFF pixels packed with {name} are not supported.", "unsupported")
+        raise NotAnImageError(f"TIFF pixels compressed with {name} are not supported.", "unsupported")
     small = bits == 8 and dtype.kind == "u"
     if (compression in _FAX and (bits, samples) != (1, 1)) or (compression in (_JPEG, _OLD_JPEG) and not small):
-        text = f"Pixels of {samples} samples of {bits} bits packed with JPEG or CCITT are not supported."
+        text = f"Pixels of {samples} samples of {bits} bits compressed with JPEG or CCITT are not supported."
         raise NotAnImageError(text, "unsupported")
     colours = {WHITE_IS_ZERO: (1, 2), BLACK_IS_ZERO: (1, 2, 3, 4), RGB: (3, 4), PALETTE: (1,), CMYK: (4,), YCBCR: (3,)}
     colours[CIELAB] = (3,)
@@ -205,19 +206,19 @@ def _checkKind(
 
 
 def _segments(raw: Any, needed: list[int], unpacked: bool, size: int) -> tuple[tuple[int, ...], tuple[int, ...]] | str:
-    # Offsets and lengths of the strips or tiles, as libtiff finds them, or a sentence about missing ones.
+    # Offsets and lengths of the strips or tiles, as libtiff finds them, or a clause about missing ones.
     offsets, counts = list(raw.dataoffsets), list(raw.databytecounts)
     kinds = {int(raw.tags[tag].dtype) for tag in _PLACES if tag in raw.tags}
     if not kinds <= _WHOLE or not all(isinstance(value, int) and value >= 0 for value in (*offsets, *counts)):
-        raise NotAnImageError("The TIFF page has offsets or lengths that are no whole numbers.", "damaged")
+        raise NotAnImageError("The TIFF page has offsets or lengths that are not whole numbers.", "damaged")
     offsets = offsets[: len(needed)]
     counts = [*counts, *[0] * len(needed)][: len(needed)]
     if 0 in offsets:
-        return "The pixels are not written yet"
+        return "the pixels are not written yet"
     if unpacked:
         counts = needed
     elif 0 in counts:
-        # A strip or tile without a length ends at the next one, or at the end of the file, as for libtiff.
+        # A strip or tile without a length ends at the next one, or at the end of the file, as in libtiff.
         ends = [*sorted({*offsets, size}), 0]
         counts = [
             count or max(0, ends[bisect_right(ends, begin, 0, len(ends) - 1)] - begin)
@@ -225,7 +226,7 @@ def _segments(raw: Any, needed: list[int], unpacked: bool, size: int) -> tuple[t
         ]
     end = max(begin + count for begin, count in zip(offsets, counts, strict=True))
     if end > size or min(counts) <= 0:
-        return f"The pixels end at byte {end:,}"
+        return f"the pixels end at byte {end:,}"
     return tuple(offsets), tuple(counts)
 
 
@@ -247,10 +248,10 @@ def _ratio(raw: Any, tag: int) -> float | None:
 
 
 def readPage(tiff: Any, page: Page, out: Pixels) -> None:
-    """Put the pixels of a page into ``out``, an array of its ``shape`` and ``dtype``.
+    """Decode the pixels of a page into ``out``, an array of the page's ``shape`` and ``dtype``.
 
     :param tiff: the open tifffile.TiffFile.
-    :raises Exception: whatever tifffile and imagecodecs raise on damaged bytes.
+    :raises Exception: anything that tifffile and imagecodecs raise on damaged bytes.
     """
     if page.byLibtiff:
         out[...] = _upright(_byLibtiff(tiff, page), page)
@@ -270,7 +271,7 @@ def readPage(tiff: Any, page: Page, out: Pixels) -> None:
 
 
 def _inflate(tiff: Any, raw: Any, array: Pixels) -> None:
-    # imagecodecs refuses strips with more bytes than declared; some programs write such a last strip.
+    # imagecodecs rejects strips with more bytes than declared; some programs write such a last strip.
     make, _ = inflaters()
     tile = (raw.tilelength, raw.tilewidth) if raw.is_tiled else (raw.rowsperstrip, raw.imagewidth)
     most = tile[0] * tile[1] * raw.samplesperpixel * max(1, raw.bitspersample // 8) + tile[0]
@@ -328,5 +329,5 @@ def _mirrored(array: Pixels, orientation: int) -> Pixels:
 
 
 def sameKind(pages: Sequence[Page]) -> bool:
-    """Whether the pages can be the slices of one volume."""
+    """Return True when the pages can be the slices of one volume."""
     return all(page.kind == pages[0].kind for page in pages)

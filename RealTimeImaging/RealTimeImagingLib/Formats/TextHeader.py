@@ -1,4 +1,4 @@
-"""What NRRD and MetaImage headers share: text that ends somewhere, numbers in it, and names of data files."""
+"""Common parts of NRRD and MetaImage headers: finding their end, numbers, units, and names of data files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..Model.Frame import Matrix
 from .Raw import Joined, Stored, readStart, statOf
 
 LONGEST = 64 << 20
-"""Largest header in bytes that is believed: 100,000 frames with attributes take about half of it."""
+"""Largest accepted header in bytes: 100,000 frames with attributes take about half of it."""
 
 _MILLIMETRES = {
     **dict.fromkeys(("m", "meter", "metre"), 1000.0),
@@ -28,7 +28,7 @@ _MILLIMETRES = {
     **dict.fromkeys(("in", "inch", "inche"), 25.4),
     **dict.fromkeys(("ft", "foot", "feet"), 304.8),
 }
-"""By the name of the unit in lower case and without the s of a plural."""
+"""Millimetres of a unit of length, by its name in lower case and without the s of a plural."""
 _UNSTATED = ("", "?", "???", "none", "unknown", "arbitrary", "a.u.", "au", "pixel", "voxel", "px", "1")
 
 
@@ -43,9 +43,9 @@ SECONDS = {
 
 
 def millimetres(unit: str) -> float | None:
-    """Millimetres of a unit of length, None where it states none.
+    """Return the millimetres of a unit of length, None for texts that name no unit.
 
-    :raises NotAnImageError: code "unsupported": the unit is unknown, so that the image would have a wrong size.
+    :raises NotAnImageError: code "unsupported": the unit is unknown, and the image would have a wrong size.
     """
     name = unit.strip().lower()
     for word in (name, name.removesuffix("s")):
@@ -54,7 +54,7 @@ def millimetres(unit: str) -> float | None:
         if word in _UNSTATED:
             return None
     raise NotAnImageError(
-        f"The header's unit of length {unit.strip()[:40]!r} is unknown; m, cm, mm, um, nm and inch are known.",
+        f"The header's unit of length {unit.strip()[:40]!r} is unknown. Known units: m, cm, mm, um, nm and inch.",
         "unsupported",
     )
 
@@ -64,9 +64,10 @@ _MOST_FILES = 100_000
 
 
 def readHeader(path: str, end: re.Pattern[bytes], limit: int) -> tuple[bytes, int, bool]:
-    """The bytes before the data, the offset behind them, and whether the header's end was found.
+    """Return the bytes before the data, the offset behind them, and True when the header's end was found.
 
-    :param end: matches the end of a header, what it matches included.
+    :param end: matches the end of a header; the match belongs to the header.
+    :raises NotAnImageError: code "damaged": the header exceeds LONGEST or ``limit``.
     """
     size = 1 << 14
     while True:
@@ -81,45 +82,45 @@ def readHeader(path: str, end: re.Pattern[bytes], limit: int) -> tuple[bytes, in
 
 
 def numbers(text: str, what: str) -> list[float]:
-    """Numbers separated by white space.
+    """Read numbers separated by white space.
 
-    :raises NotAnImageError: code "damaged".
+    :raises NotAnImageError: code "damaged": a word is no number.
     """
     try:
         return [float(word) for word in text.split()]
     except ValueError as error:
-        raise NotAnImageError(f"The header's {what} are no numbers: {text[:60]!r}.", "damaged") from error
+        raise NotAnImageError(f"The header's {what} are not numbers: {text[:60]!r}.", "damaged") from error
 
 
 def integers(text: str, what: str) -> list[int]:
-    """Whole numbers of at most 18 digits, separated by white space.
+    """Read whole numbers of at most 18 digits, separated by white space.
 
-    :raises NotAnImageError: code "damaged".
+    :raises NotAnImageError: code "damaged": a word is no such number.
     """
     words = text.split()
     if not all(re.fullmatch(r"[+-]?[0-9]{1,18}", word, re.ASCII) for word in words):
-        raise NotAnImageError(f"The header's {what} are no whole numbers: {text[:60]!r}.", "damaged")
+        raise NotAnImageError(f"The header's {what} are not whole numbers: {text[:60]!r}.", "damaged")
     return [int(word) for word in words]
 
 
 def integer(text: str, what: str) -> int:
-    """One whole number, see :func:`integers`."""
+    """Read one whole number, see :func:`integers`."""
     found = integers(text, what)
     if len(found) != 1:
-        raise NotAnImageError(f"The header's {what} is no single number: {text[:60]!r}.", "damaged")
+        raise NotAnImageError(f"The header's {what} is not a single number: {text[:60]!r}.", "damaged")
     return found[0]
 
 
 def dataFiles(header: str, names: Sequence[str]) -> list[str]:
-    """Paths of the data files that a header names: relative to the header, and in its folder or below.
+    """Return the paths of the data files that a header names, relative to the header's folder.
 
-    :raises NotAnImageError: code "unsupported": a name, or a link, that leaves the folder or the computer.
+    :raises NotAnImageError: code "unsupported": a name or a link leads out of the header's folder.
     """
     folder = os.path.dirname(os.path.abspath(header))
     paths = []
     for name in names:
-        # Read as Windows reads it everywhere, so that a header means the same file on every system; a network name
-        # would make Windows send the user's credentials there.
+        # Windows' rules on every system: a header means the same file everywhere. A network name would make Windows
+        # send the user's credentials to that computer.
         plain = name.replace("\\", "/")
         parts = plain.split("/")
         outside = plain.startswith("/") or ".." in parts or ntpath.splitdrive(plain)[0]
@@ -131,11 +132,11 @@ def dataFiles(header: str, names: Sequence[str]) -> list[str]:
 
 
 def checkInside(header: str, paths: Sequence[str]) -> None:
-    """Check that data files lie in the header's folder or below.
+    """Check that data files are in the header's folder or below.
 
     Otherwise the author of a header could make its reader show, record and send any of the reader's files.
 
-    :raises NotAnImageError: code "unsupported": a data file is, all links resolved, outside the header's folder.
+    :raises NotAnImageError: code "unsupported": a data file, all links resolved, is outside the header's folder.
     """
     folder = os.path.realpath(os.path.dirname(os.path.abspath(header)))
     for path in paths:
@@ -156,11 +157,10 @@ def _outside(name: str) -> NotAnImageError:
 
 
 def namedByPattern(text: str) -> list[str] | None:
-    """The names that ``"slice%03d.raw 1 20 1"`` stands for (first, last, step), None when it is no pattern.
+    """Return the names of a pattern such as ``"slice%03d.raw 1 20 1"`` (first, last, step), None for other texts.
 
-    Only one number with an optional width may be in it.
-
-    :raises NotAnImageError: code "damaged" or "unsupported".
+    :raises NotAnImageError: code "unsupported": the pattern has more than one number; code "damaged": step 0, or an
+        impossible number of files.
     """
     words = text.split()
     if "%" not in text or len(words) < 4:
@@ -173,25 +173,25 @@ def namedByPattern(text: str) -> list[str] | None:
         raise NotAnImageError("The pattern of data file names has the step 0.", "damaged")
     found = range(first, last + (1 if step > 0 else -1), step)
     if not 0 < len(found) <= _MOST_FILES:
-        raise NotAnImageError(f"The pattern of data file names stands for {len(found):,} files.", "damaged")
+        raise NotAnImageError(f"The pattern of data file names describes {len(found):,} files.", "damaged")
     before, width, after = match.groups()
     return [f"{before}{number:{width}d}{after}" for number in found]
 
 
 def joined(paths: Sequence[str], size: int, make: Callable[[str], Stored]) -> Stored:
-    """The data files as one run of ``size`` bytes, an equal part in each.
+    """Return the data files as one sequence of ``size`` bytes, with an equal part in each file.
 
-    :raises NotAnImageError: code "damaged": it cannot be divided equally.
+    :raises NotAnImageError: code "damaged": ``size`` is no multiple of the number of files.
     """
     if len(paths) == 1:
         return make(paths[0])
     if not paths or size % len(paths):
-        raise NotAnImageError(f"{size:,} bytes cannot lie in {len(paths)} data files of equal length.", "damaged")
+        raise NotAnImageError(f"{size:,} bytes do not fill {len(paths)} data files of equal length.", "damaged")
     return Joined([make(path) for path in paths], size // len(paths))
 
 
 def afterLines(path: str, offset: int, lines: int) -> int | None:
-    """The offset behind so many line ends, None while they are not all there."""
+    """Return the offset behind the given number of lines, None while they do not all exist."""
     if lines == 0:
         return offset
     try:
@@ -212,8 +212,10 @@ def afterLines(path: str, offset: int, lines: int) -> int | None:
 
 
 def completed(axes: Sequence[Sequence[float]], origin: Sequence[float]) -> Matrix:
-    """A 4x4 matrix from one, two or three axis vectors of up to three numbers: missing numbers are 0, missing axes
-    perpendicular and of length 1."""
+    """Make a 4x4 matrix of one, two or three axis vectors of up to three numbers.
+
+    Missing numbers are 0. Missing axes are perpendicular to the others and have the length 1.
+    """
     matrix = np.eye(4)
     matrix[: len(origin), 3] = origin
     columns = np.zeros((3, 3))

@@ -1,4 +1,4 @@
-"""What NIfTI, NRRD and MetaImage have in common: a header that declares an array, and the array's bytes."""
+"""Base of NIfTI, NRRD and MetaImage: a header that declares an array, and the bytes of the array."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from .ImageFile import ImageFile
 from .Raw import Stored, readArray
 
 SHEAR = 1e-3
-"""Largest cosine between two axes that counts as a right angle: float32 headers are right to about 1e-6, and half a
-voxel of shear over 512 voxels is what a viewer could show."""
+"""Largest cosine between two axes that counts as a right angle. float32 headers are exact to about 1e-6, and half a
+voxel of shear over 512 voxels becomes visible."""
 
 
 @dataclass(frozen=True)
 class Volumes:
-    """What a header declares.
+    """Volumes that a header declares.
 
-    :param dtype: of the stored values, with their byte order.
-    :param shape: of the stored array, slowest axis first.
-    :param roles: one letter per axis of ``shape``: k, j, i (space; i is needed, the others are 1 when absent),
-        c (components), t (volumes; several are counted with the last one fastest).
+    :param stored: bytes of the array.
+    :param dtype: type of the stored values, with their byte order.
+    :param shape: shape of the stored array, slowest axis first.
+    :param roles: one letter for each axis of ``shape``: k, j, i (space; i is required, the others are 1 when absent),
+        c (components), t (volumes; of several such axes the last is the fastest).
     :param ijkToRAS: 4x4 float64, millimetres.
-    :param attributes: of every volume. ``each`` has those of single volumes, in order, or is empty.
-    :param scale: (slope, intercept) for values in floating point, None to keep them as stored.
+    :param attributes: attributes of every volume. ``each``: those of single volumes, in order, or empty.
+    :param scale: (slope, intercept) to apply in floating point, None to keep the stored values.
     :param times: as :attr:`ImageFile.times`.
     """
 
@@ -50,31 +51,31 @@ class Volumes:
 
     @property
     def count(self) -> int:
-        """How many volumes."""
+        """Number of volumes."""
         return math.prod(size for size, role in zip(self.shape, self.roles, strict=True) if role == "t")
 
     @property
     def shown(self) -> np.dtype[Any]:
-        """The type in which the values arrive; decided by the header alone, the same for every volume."""
+        """Type of the final values. It depends on the header alone and is the same for every volume."""
         plain = shownType(self.dtype)
         if self.scale is None or plain.kind == "f":
             return plain
-        # Integers of 16 bits and their scaled values fit the 24 bits of a float32, wider ones do not.
+        # Integers of 16 bits and their scaled values fit the 24 bits of a float32; wider integers do not.
         largest = abs(self.scale[0]) * float(np.iinfo(plain).max) + abs(self.scale[1])
         narrow = plain.itemsize <= 2 and largest < float(np.finfo(np.float32).max)
         return np.dtype(np.float32 if narrow else np.float64)
 
 
 class VolumeFile(ImageFile):
-    """A file whose header declares volumes. A subclass reads the header; the rest is here."""
+    """Reader of a file whose header declares volumes. A subclass reads the header."""
 
     _volumes: Volumes | None = None
 
     @abstractmethod
     def _declared(self) -> Volumes | str:
-        """Read the header anew: what it declares, or a sentence saying what of the header is missing.
+        """Read the header anew; return the declared volumes, or a sentence about the missing part of the header.
 
-        :raises NotAnImageError: it is no such header, or one of a kind that is not supported.
+        :raises NotAnImageError: the header is of another format or not supported.
         """
 
     def _missing(self) -> str | None:
@@ -107,7 +108,7 @@ class VolumeFile(ImageFile):
         components = [size for size, role in zip(volumes.shape, volumes.roles, strict=True) if role == "c"]
         if components and components[0] not in (3, 4):
             raise NotAnImageError(
-                f"The voxels have {components[0]} components; 1, 3 (RGB) and 4 (RGBA) can be shown.", "unsupported"
+                f"The voxels have {components[0]} components. Slicer shows 1, 3 (RGB) and 4 (RGBA).", "unsupported"
             )
         lead = leading(volumes.roles)
         try:
@@ -117,12 +118,12 @@ class VolumeFile(ImageFile):
         size = math.prod(volumes.shape[lead:]) * max(shown, volumes.dtype.itemsize)
         if size > self.limit:
             raise NotAnImageError(
-                f"The header declares an image of {size:,} bytes; at most {self.limit:,} are believed.", "too-large"
+                f"The header declares an image of {size:,} bytes, more than the limit of {self.limit:,}.", "too-large"
             )
         checkRightAngles(volumes.ijkToRAS)
 
     def _arrays(self, volumes: Volumes, first: int) -> Iterator[Pixels]:
-        # Axes of volumes that come first are read one volume after the other; others need the whole array at once.
+        # With the axes of volumes first, one volume is read after the other; else the whole array at once.
         lead = leading(volumes.roles)
         shape, roles = volumes.shape[lead:], volumes.roles[lead:]
         size = math.prod(shape) * volumes.dtype.itemsize
@@ -137,7 +138,7 @@ class VolumeFile(ImageFile):
 
 
 def leading(roles: str) -> int:
-    """How many axes of volumes come first (slowest)."""
+    """Count the axes of volumes that come first (slowest)."""
     return len(roles) - len(roles.lstrip("t"))
 
 
@@ -148,8 +149,8 @@ def _scaled(pixels: Pixels, volumes: Volumes) -> Pixels:
     try:
         scaled = np.empty(pixels.shape, volumes.shown)
     except MemoryError as error:
-        raise NotAnImageError("There is no memory for the scaled image.", "too-large") from error
-    # Slice by slice in float64, rounded once; the intermediate array stays small.
+        raise NotAnImageError("There is not enough memory for the scaled image.", "too-large") from error
+    # Slice by slice in float64, rounded once: the intermediate array stays small.
     with np.errstate(all="ignore"):
         for k in range(len(pixels)):
             plane = pixels[k].astype(np.float64)
@@ -162,24 +163,24 @@ def _scaled(pixels: Pixels, volumes: Volumes) -> Pixels:
 def makeImage(
     pixels: Pixels, ijkToRAS: Matrix, deviceTime: float | None = None, attributes: Mapping[str, str] | None = None
 ) -> Image:
-    """An Image of pixels of any type that can be shown.
+    """Make an Image of pixels of any type that Slicer can show.
 
-    :raises NotAnImageError: code "unsupported": it cannot be one.
+    :raises NotAnImageError: code "unsupported": Slicer cannot show the pixels. "too-large": not enough memory.
     """
     try:
         return Image(asShown(pixels), ijkToRAS, deviceTime, dict(attributes or {}))
     except FrameError as error:
         raise NotAnImageError(str(error), "unsupported") from error
     except MemoryError as error:
-        raise NotAnImageError("There is no memory for the image.", "too-large") from error
+        raise NotAnImageError("There is not enough memory for the image.", "too-large") from error
 
 
 def angleError(ijkToRAS: Matrix) -> float:
-    """The largest cosine between two of the three axes; 0 for right angles.
+    """Return the largest cosine between two of the three axes; 0 for right angles.
 
-    :raises NotAnImageError: code "damaged": the axes do not span the space, or are not finite.
+    :raises NotAnImageError: code "damaged": an axis has no length, or a number is not finite.
     """
-    # Plain numbers: for nine of them numpy takes ten times as long, which is felt in an image of a few MiB.
+    # Plain numbers: numpy takes ten times as long for nine of them, which matters for an image of a few MiB.
     rows = ijkToRAS[:3].tolist()
     i, j, k, origin = zip(*rows, strict=True)
     lengths = [math.hypot(*axis) for axis in (i, j, k)]
@@ -193,7 +194,10 @@ def angleError(ijkToRAS: Matrix) -> float:
 
 
 def checkRightAngles(ijkToRAS: Matrix) -> None:
-    """:raises NotAnImageError: code "unsupported": the image is sheared, which no volume in Slicer can be."""
+    """Check that the three axes are perpendicular.
+
+    :raises NotAnImageError: code "unsupported": the image is sheared; volumes in Slicer cannot be.
+    """
     error = angleError(ijkToRAS)
     if error > SHEAR:
         raise NotAnImageError(

@@ -1,4 +1,4 @@
-"""From a file to its images: which reader a file needs, and which files are no images of their own."""
+"""Image files: the reader for a file, and the files that are no images of their own."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _READERS: dict[str, type[ImageFile]] = {
 }
 
 IMAGE_SUFFIXES = tuple(_READERS)
-"""Endings of the names that are taken for images, in lower case; DICOM files need none."""
+"""Endings of the names of image files, in lower case. DICOM files need none."""
 
 _WITHOUT_PYDICOM = tuple(suffix for suffix, reader in _READERS.items() if reader is not DICOM)
 
@@ -56,41 +56,31 @@ _NAMES = ("dicomdir", "thumbs.db", "desktop.ini")
 
 
 def ignoredName(name: str) -> bool:
-    """True for a file that is no image of its own: hidden, still under its temporary name, or a companion."""
+    """Return True for a file that is no image of its own: hidden, under a temporary name, or a companion of another."""
     name = os.path.basename(name).lower()
     return name.startswith(".") or name in _NAMES or name.endswith(_UNFINISHED + _COMPANIONS)
 
 
 def companionOf(path: str) -> str | None:
-    """The file whose change makes this one new: the voxels of a header that has the same name, None for other files."""
+    """Return the voxel file of a header of the same name (.hdr), whose change makes the header new; else None."""
     return imageOfPair(path) if path.lower().endswith((".hdr", ".hdr.gz")) else None
 
 
-_OTHERS = (
-    ".gif",
-    ".webp",
-    ".mgz",
-    ".mnc",
-    ".vtk",
-    ".vti",
-    ".mp4",
-    ".avi",
-    ".zip",
-    ".gz",
-)
-"""Endings that say that no reader here is meant, so that the content need not be asked."""
+_OTHERS = (".gif", ".webp", ".mgz", ".mnc", ".vtk", ".vti", ".mp4", ".avi", ".zip", ".gz")
+"""Endings of other formats, for which the content is not examined."""
 
 _ENOUGH = 352
+"""Bytes from which the format is known."""
 _BMP_HEADERS = [size.to_bytes(4, "little") for size in (12, 16, 40, 52, 56, 64, 108, 124)]
 _DICOM_MARK = 132
-"""Bytes after which a file that begins as TIFF is none but DICOM, whose first 128 bytes may be those of a TIFF file."""
+"""Bytes that tell DICOM from TIFF: the first 128 bytes of a DICOM file may be those of a TIFF file."""
 
 
 def openImageFile(path: str, limit: int = DEFAULT_LIMIT) -> ImageFile:
-    """The reader for a file, chosen by its name, or by its content when the name says nothing (DICOM, ``.ima``).
+    """Return the reader for a file, by its name, or by its content where the name is not enough (DICOM, ``.ima``).
 
-    :param limit: most bytes one image may have.
-    :raises NotAnImageError: the name or the content are surely of no format that is read here.
+    :param limit: most bytes of one image.
+    :raises NotAnImageError: name or content belong to no supported format.
     :raises OSError: the file cannot be read.
     """
     name = os.path.basename(path).lower()
@@ -106,35 +96,35 @@ def openImageFile(path: str, limit: int = DEFAULT_LIMIT) -> ImageFile:
 
 def _unknown(path: str) -> NotAnImageError:
     return NotAnImageError(
-        f"{os.path.basename(path)} is no image that can be read: {', '.join(IMAGE_SUFFIXES)} and DICOM can."
+        f"{os.path.basename(path)} is no image that can be read. Supported: {', '.join(IMAGE_SUFFIXES)} and DICOM."
     )
 
 
 def prepareToRead(path: str) -> None:
     """Import the packages that the reader of a file may need.
 
-    The first import takes long. A process that is killed meanwhile did not crash because of the file.
+    The first import takes long. A kill of the process meanwhile is not the fault of the file.
     """
     if not path.lower().endswith(_WITHOUT_PYDICOM):
         import pydicom  # noqa: F401
 
 
 def isDICOM(reader: ImageFile) -> bool:
-    """True for a DICOM file; valid after missing() returned None."""
+    """Return True for a DICOM file; valid after missing() returned None."""
     return isinstance(reader.reader() if isinstance(reader, Unknown) else reader, DICOM)
 
 
 class Unknown(ImageFile):
-    """A file whose name says nothing, until there is enough of it to tell what it is."""
+    """A file whose name does not name its format. The content does, as soon as enough of it exists."""
 
     def __init__(self, path: str, limit: int = DEFAULT_LIMIT) -> None:
         super().__init__(path, limit)
         self._reader: ImageFile | None = None
 
     def reader(self) -> ImageFile | None:
-        """The reader that the content asks for, None while it is too short to tell.
+        """Return the reader for the content, None while the content is too short.
 
-        :raises NotAnImageError: the content is of no known format.
+        :raises NotAnImageError: the content is in no supported format.
         """
         if self._reader is None:
             head = readStart(self.path, _ENOUGH)
@@ -152,7 +142,7 @@ class Unknown(ImageFile):
         reader = self.reader()
         if reader is None:
             size = len(readStart(self.path, _ENOUGH))
-            return f"{size:,} bytes are there, too few or too empty to tell what the file is."
+            return f"The file has {size:,} bytes so far, too few or too many zeros to know its format."
         words = reader.missing()
         self.sealed, self.count, self.times, self.notes = reader.sealed, reader.count, reader.times, reader.notes
         return words
@@ -185,10 +175,10 @@ def _kindOf(head: bytes) -> type[ImageFile] | None:
 
 
 def stampOf(path: str) -> Stamp | None:
-    """Size and modification time of a file, None when it is gone. Of the header of a pair (.hdr) it is the size of both
-    files and the later time: a pair is new when either is.
+    """Return size and modification time of a file, None when the file does not exist.
 
-    Asked of the file and not of the folder's entry, which on Windows lags behind while a file grows.
+    The header of a pair (.hdr) has the size of both files and the later time: a change of either makes the pair new.
+    The stamp comes from the file, not from the folder's entry, which on Windows lags behind while a file grows.
     """
     try:
         status = os.stat(path)

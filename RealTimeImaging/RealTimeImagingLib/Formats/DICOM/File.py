@@ -1,4 +1,4 @@
-"""Bytes of a DICOM file, plain or deflated, and the fragments of encapsulated pixels. Damage does no harm."""
+"""Bytes of a DICOM file, plain or deflated, and the fragments of encapsulated pixels, with limits against damage."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ UNDEFINED = 0xFFFFFFFF
 
 _PLAIN, _DEFLATED = b"1.2.840.10008.1.2.1", b"1.2.840.10008.1.2.1.99"
 _HEADER = 64 << 20
-"""Most bytes that are believed beside an image."""
+"""Most bytes beside the image."""
 _BEGINNING, _MOST_ZEROS = 8, 8
-"""Bytes with which an element begins, and how many such beginnings of zeros may follow one another."""
+"""Bytes at the beginning of an element, and the most elements of zeros that may follow one another."""
 
 
 class Clamped(io.BufferedReader):
     """A file that never allocates more than it has: a damaged length would make Python reserve gigabytes.
 
-    ``short`` says that more was asked for than is there, or that zeros are where elements should be: a preallocated
-    file is not written so far, and a gigabyte of zeros would be read as millions of elements.
+    ``short`` is set when pydicom reads beyond the end, or reads zeros where elements should be. Such zeros mean that a
+    preallocated file is not written so far; a gigabyte of them would be millions of elements.
     """
 
-    name = ""  # which pydicom asks for, and a file in memory has not
+    name = ""  # required by pydicom; a file in memory has none
 
     def __init__(self, raw: Any, size: int) -> None:
         super().__init__(raw)
@@ -48,7 +48,7 @@ class Clamped(io.BufferedReader):
     def read(self, size: int | None = -1) -> bytes:
         there = max(0, self.size - self.tell())
         if size is None or size < 0:
-            # pydicom asks for "all" only to inflate it: the syntax is known, and the rest of the header is not there.
+            # pydicom reads "all" only to inflate it, and deflated files do not come here.
             self.short = True
             raise NotAnImageError("The file meta information is damaged.", "damaged")
         self.short = self.short or size > there
@@ -62,12 +62,11 @@ class Clamped(io.BufferedReader):
 
 
 class Deflated:
-    """A file whose data set is one deflate stream behind the file meta information (PS3.5 section A.5), as the plain
-    file that it stands for. Feeds the inflater only what is new.
+    """Plain version of a file whose data set is one deflate stream (PS3.5 section A.5). It unpacks only new bytes.
 
-    :param offset: of the stream.
-    :param meta: what comes before it, with the transfer syntax of what comes out.
-    :param limit: most bytes one image may have.
+    :param offset: start of the stream.
+    :param meta: bytes before the stream, with the transfer syntax of the plain version.
+    :param limit: most bytes of one image.
     """
 
     def __init__(self, path: str, offset: int, meta: bytes, limit: int) -> None:
@@ -79,9 +78,9 @@ class Deflated:
         self._content.seek(0, io.SEEK_END)
 
     def missing(self) -> str | None:
-        """None when the stream has ended, else a sentence.
+        """Return None when the stream is complete, else a sentence.
 
-        :raises NotAnImageError: it is damaged or unpacks to more than is believed.
+        :raises NotAnImageError: the stream is damaged, or unpacks to more bytes than the limit.
         """
         with openFile(self.path) as file:
             file.seek(self._position)
@@ -92,7 +91,7 @@ class Deflated:
                     piece = self._inflater.unconsumed_tail
                     if self._content.tell() > self._limit:
                         raise NotAnImageError(
-                            f"The file unpacks to more than {self._limit:,} bytes; no more are believed.", "too-large"
+                            f"The file unpacks to more than the limit of {self._limit:,} bytes.", "too-large"
                         )
         if self._inflater.eof:
             return None
@@ -105,12 +104,12 @@ class Deflated:
             raise NotAnImageError("The deflated data are damaged.", "damaged") from error
 
     def open(self) -> BinaryIO:
-        """The plain file."""
+        """Open the plain file, in memory."""
         return io.BytesIO(self._content.getbuffer())
 
 
 def deflatedFile(path: str, limit: int) -> Deflated | None:
-    """What a file stands for in the deflated syntax; None for one in another syntax, or too short to tell."""
+    """Return the plain version of a deflated file; None for a file in another syntax, or too short to know."""
     with openFile(path) as file:
         head = readUpTo(file, 1 << 14)
     position, syntax = 132, (0, b"")
@@ -145,13 +144,13 @@ def guarded(path: str) -> Iterator[None]:
 
 
 _ENDS = (b"\xff\xd9", b"\xff\xd9\0")
-"""What a frame of JPEG, JPEG-LS or JPEG 2000 ends with: a mark, and perhaps a byte to make the length even."""
+"""Ends of a frame in JPEG, JPEG-LS or JPEG 2000: a mark, and perhaps a byte that makes the length even."""
 
 
 class Fragments:
-    """The items of PixelData (PS3.5 section A.4) in a file that may still grow.
+    """Items of PixelData (PS3.5 section A.4) in a file that may still grow.
 
-    :param offset: where the first item, the offset table, begins.
+    :param offset: start of the first item, the offset table.
     """
 
     def __init__(self, offset: int) -> None:
@@ -161,10 +160,10 @@ class Fragments:
         self._ofFrame: list[list[tuple[int, int]]] | None = None
 
     def missing(self, file: BinaryIO, size: int) -> str | None:
-        """None when the sequence delimiter was found; reads only what is new.
+        """Read the new items; return None when the sequence delimiter was found, else a sentence.
 
-        :param size: of the file.
-        :raises NotAnImageError: code "damaged": there is no item where one should be.
+        :param size: bytes of the file.
+        :raises NotAnImageError: code "damaged": an item is missing where one should begin.
         """
         while size - self._next >= 8 and not self._ended:
             file.seek(self._next)
@@ -180,19 +179,20 @@ class Fragments:
                 self._next += 8 + length
         if self._ended:
             return None
-        return f"{max(0, len(self._found) - 1)} fragments of pixels are there ({size:,} bytes), their end is not."
+        return f"{max(0, len(self._found) - 1)} fragments of pixels are present ({size:,} bytes); their end is missing."
 
     def frame(self, file: BinaryIO, dataset: Any, frames: int, number: int) -> bytes:
-        """The compressed bytes of one frame.
+        """Return the compressed bytes of one frame.
 
-        :param frames: how many there are.
-        :raises NotAnImageError: code "damaged": fewer are there; code "unsupported": they cannot be told apart.
+        :param frames: number of frames in the file.
+        :raises NotAnImageError: code "damaged": the file has fewer frames; code "unsupported": the boundaries of the
+            frames are unknown.
         """
         if self._ofFrame is None:
             self._ofFrame = self._sorted(file, dataset, frames)
         if number >= len(self._ofFrame):
             raise NotAnImageError(
-                f"The header declares {frames:,} frames; {len(self._ofFrame):,} are there.", "damaged"
+                f"The header declares {frames:,} frames; {len(self._ofFrame):,} are present.", "damaged"
             )
         return b"".join(_bytes(file, fragment) for fragment in self._ofFrame[number])
 
@@ -211,18 +211,19 @@ class Fragments:
                 [fragment for fragment in fragments if begin <= fragment[0] - 8 < end]
                 for begin, end in zip(begins, ends, strict=True)
             ]
-        # Without a table the ends of the compressed frames tell.
+        # Without a table, the end marks of the compressed frames divide the fragments.
         found: list[list[tuple[int, int]]] = [[]]
         for fragment in fragments:
             found[-1].append(fragment)
             if _bytes(file, (fragment[0] + max(0, fragment[1] - 3), min(3, fragment[1]))).endswith(_ENDS):
                 found.append([])
         if len(found) - 1 != frames or found[-1]:
-            raise NotAnImageError("Fragments of PixelData cannot be told apart: no offset table.", "unsupported")
+            text = "Without an offset table, the boundaries of the frames in PixelData are unknown."
+            raise NotAnImageError(text, "unsupported")
         return found[:-1]
 
     def _offsets(self, file: BinaryIO, dataset: Any, frames: int) -> Pixels | None:
-        # The basic offset table, else the extended one (PS3.3 section C.7.6.3.1.8).
+        # The basic offset table, or else the extended one (PS3.3 section C.7.6.3.1.8).
         table = self._found[0] if self._found else (0, 0)
         if table[1] == 4 * frames:
             return np.frombuffer(_bytes(file, table), "<u4")

@@ -1,4 +1,4 @@
-"""Frames of a multi-frame DICOM file as images, by the place and moment of each frame."""
+"""Frames of a multi-frame DICOM file as images, according to the place and moment of each frame."""
 
 from __future__ import annotations
 
@@ -26,16 +26,18 @@ from .Geometry import (
 from .Pixels import functionalGroup, valueOf
 
 _PLACES = {0x00209056, 0x00209057, 0x00200032, 0x00200037, 0x00201041, 0x00209301, 0x00209302, 0x0048021E, 0x0048021F}
-"""Dimensions of a frame's place: stack, position, orientation, location. All other dimensions belong to its moment."""
+"""Dimensions of a frame's place: stack, position, orientation, location. All others belong to its moment."""
 
 
 @dataclass(frozen=True)
 class FrameInfo:
     """Description of one frame.
 
+    :param number: index in the file, from 0.
     :param plane: IJKToRAS of the frame, 4x4 float64, None without a position.
+    :param time: seconds since the epoch (UTC), None when unknown.
     :param stack: StackID, or the dimension that replaces it.
-    :param dimensions: its DimensionIndexValues, without the dimensions of its place.
+    :param dimensions: DimensionIndexValues, without the dimensions of the place.
     :param temporal: TemporalPositionIndex, None when the frame has none.
     :param measured: echo, kind, weighting and delays, by keyword; as attributes.
     """
@@ -50,14 +52,14 @@ class FrameInfo:
 
 
 def hasOwnPlaces(dataset: Any) -> bool:
-    """True when functional groups have the positions of the frames."""
+    """Return True when functional groups have the positions of the frames."""
     own, shared = dataset.get("PerFrameFunctionalGroupsSequence"), dataset.get("SharedFunctionalGroupsSequence")
     names = ("PlanePositionSequence", "PlanePositionVolumeSequence")
     return bool(own) and any(name in groups for groups in (*own, *(shared or ())) for name in names)
 
 
 def framesOf(dataset: Any, columns: int, rows: int, count: int) -> list[FrameInfo]:
-    """Descriptions of ``count`` frames."""
+    """Return the descriptions of ``count`` frames."""
     times = frameTimes(dataset, count)
     there = _groupsThere(dataset)
     pointers = [
@@ -102,7 +104,7 @@ _TYPES = ("MRImageFrameTypeSequence", "CTImageFrameTypeSequence", "PETFrameTypeS
 
 
 def _groupsThere(dataset: Any) -> set[str]:
-    # Keywords of the functional groups that any frame has: asking each frame for each group takes long.
+    # Keywords of the groups that any frame has: searching each frame for each group takes long.
     from pydicom.datadict import keyword_for_tag
 
     kinds = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
@@ -136,7 +138,7 @@ def _measured(dataset: Any, frame: int, there: set[str]) -> dict[str, str]:
 
 
 def integersOf(source: Any | None, name: str) -> list[int]:
-    """The integers of an element; empty where it is missing or damaged."""
+    """Return the integers of an element; none where it is missing or damaged."""
     value = None if source is None else valueOf(source, name)
     if value is None:
         return []
@@ -148,11 +150,11 @@ def integersOf(source: Any | None, name: str) -> list[int]:
 
 
 _SAME_AXES = 1e-4
-"""Millimetres in a voxel by which the axes of frames of one volume may differ."""
+"""Largest difference (millimetres a voxel) of the axes of frames of one volume."""
 _NOWHERE = 1e9
-"""Stands for the axes of a frame without a position."""
+"""Replaces the axes of a frame without a position."""
 _NEAR, _NEAR_PIXELS = 1e-3, 0.01
-"""Millimetres along the normal, and sides of a pixel, below which two frames lie in one place."""
+"""Millimetres along the normal, and sides of a pixel, below which two frames are in one place."""
 
 _VECTORS = tuple(
     f"{name}Vector"
@@ -166,7 +168,7 @@ Key = tuple[Hashable, ...]
 
 
 def placed(dataset: Any, columns: int, rows: int, count: int) -> list[Placed]:
-    """Images of frames without positions in functional groups, in order."""
+    """Return the images of frames without positions in functional groups, in order."""
     times, matrix = frameTimes(dataset, count), planeOf(dataset, 0, columns, rows)
     single = [Placed([frame], matrix, times[frame]) for frame in range(count)]
     step = None if ownPlane(dataset, 0, columns, rows) is None else frameStep(dataset, count)
@@ -178,11 +180,11 @@ def placed(dataset: Any, columns: int, rows: int, count: int) -> list[Placed]:
 
 
 def imagesOf(frames: Sequence[FrameInfo], dataset: Any, columns: int, rows: int) -> list[Placed]:
-    """Images of frames: volumes where the frames are evenly spaced along their normal, else single slices.
+    """Return the images of frames: volumes of evenly spaced frames, else single slices.
 
-    A place that some moments lack, as after an aborted scan, is :data:`MISSING` in them.
+    Where a moment lacks a place, as after an aborted scan, the slice is :data:`MISSING`.
 
-    :param frames: as :func:`framesOf` found them in the data set.
+    :param frames: from :func:`framesOf` of the data set.
     """
     nowhere = pictureToRAS(columns, rows, spacingOf(dataset, 0))
     made: list[Placed] = []
@@ -200,7 +202,7 @@ def stacksOf(frames: Sequence[FrameInfo]) -> list[list[FrameInfo]]:
         own = np.full((3, 2), _NOWHERE) if frame.plane is None else frame.plane[:3, :2]
         key = frame.stack, own.tobytes()
         if key not in known:
-            # Axes that differ in their last digits are the same.
+            # Differences in the last digits do not count.
             near = (np.abs(axes[: len(groups)] - own).max(axis=(1, 2)) <= _SAME_AXES).nonzero()[0]
             same = (int(number) for number in near if groups[number][0].stack == frame.stack)
             known[key] = next(same, len(groups))
@@ -213,12 +215,12 @@ def stacksOf(frames: Sequence[FrameInfo]) -> list[list[FrameInfo]]:
 
 
 def momentsOf(places: Sequence[Sequence[FrameInfo]]) -> dict[int, Key]:
-    """Key of the moment of each frame, by frame number; the keys sort in order.
+    """Return the key of the moment of each frame, by frame number; the keys sort in order.
 
-    The key is the first of these that tells the frames of each place apart: DimensionIndexValues,
-    TemporalPositionIndex, measured values (echo, kind, weighting, delays), times, and at last the order in the file.
+    The key is the first of these that differs between all frames of each place: DimensionIndexValues,
+    TemporalPositionIndex, measured values (echo, kind, weighting, delays), times, and finally the order in the file.
 
-    :param places: the frames that lie in each place.
+    :param places: the frames of each place.
     """
     frames = [frame for place in places for frame in place]
     most = max(map(len, places))
@@ -235,15 +237,15 @@ def momentsOf(places: Sequence[Sequence[FrameInfo]]) -> dict[int, Key]:
     def measured(frame: FrameInfo) -> Key:
         return tuple(_sortable(frame.measured.get(name, "")) for name in names)
 
-    ways: tuple[tuple[Callable[[FrameInfo], Key], ...], ...] = (
+    choices: tuple[tuple[Callable[[FrameInfo], Key], ...], ...] = (
         (dimensions,),
         (temporal,),
         (dimensions, temporal, measured),
         (temporal, measured),
     )
-    for way in ways:
-        keys = {frame.number: tuple(part for one in way for part in one(frame)) for frame in frames}
-        if found := _telling(keys, places, most):
+    for choice in choices:
+        keys = {frame.number: tuple(part for one in choice for part in one(frame)) for frame in frames}
+        if found := _distinguishing(keys, places, most):
             return found
     ranks: dict[int, Key] = {}
     for place in places:
@@ -254,7 +256,7 @@ def momentsOf(places: Sequence[Sequence[FrameInfo]]) -> dict[int, Key]:
 
 
 def placesOf(frames: Sequence[FrameInfo]) -> list[list[FrameInfo]]:
-    """Group frames by place, in order along their normal; all have a plane and the same axes."""
+    """Group frames by place, in order along their normal. All frames have a plane and the same axes."""
     first = _plane(frames[0])
     normal = normalOf(first)
     near = min(_NEAR, _NEAR_PIXELS * float(np.linalg.norm(first[:3, :2], axis=0).min()))
@@ -283,7 +285,7 @@ def _imagesOfStack(frames: Sequence[FrameInfo], nowhere: Matrix) -> list[Placed]
     if stack is None:
         return [Placed([frame.number], _plane(frame), frame.time, _own([frame])) for frame in frames]
     matrix, numbers = stack
-    # Files of segmentations mostly omit empty slices: these are not missing.
+    # Segmentations mostly omit empty slices: these are not missing.
     whole = any("SegmentNumber" in frame.measured for frame in frames)
     found: dict[Key, list[FrameInfo | None]] = {key: [None] * (numbers[-1] + 1) for key in order}
     for number, place in zip(numbers, places, strict=True):
@@ -303,9 +305,9 @@ def _imagesOfStack(frames: Sequence[FrameInfo], nowhere: Matrix) -> list[Placed]
     return made
 
 
-def _telling(keys: dict[int, Key], places: Sequence[Sequence[FrameInfo]], most: int) -> dict[int, Key] | None:
-    # The keys, without parts that are the same in all frames or differ from slice to slice. None when these keys do not
-    # tell the frames of each place apart.
+def _distinguishing(keys: dict[int, Key], places: Sequence[Sequence[FrameInfo]], most: int) -> dict[int, Key] | None:
+    # The keys, without parts that are the same in all frames or differ from slice to slice. None when two frames of a
+    # place have the same key.
     columns = list(zip(*keys.values(), strict=True))
     kept = [number for number, column in enumerate(columns) if 1 < len(set(column)) <= most]
     found: dict[int, Key] = {frame: tuple(key[number] for number in kept) for frame, key in keys.items()}
@@ -316,11 +318,11 @@ def _telling(keys: dict[int, Key], places: Sequence[Sequence[FrameInfo]], most: 
 
 
 def _byVectors(dataset: Any, count: int) -> list[list[int]]:
-    # Volumes of a file with one position: files of nuclear medicine number the slices and moments of their frames.
+    # Volumes of a file with one position: nuclear medicine numbers the slices and moments of the frames.
     slices = integersOf(dataset, "SliceVector")
     others = [values for name in _VECTORS if len(values := integersOf(dataset, name)) == count]
     if len(slices) != count:
-        # Views from several directions, or moments of one slice.
+        # Views from several directions, or moments of one slice, make no volume.
         return [] if any(len(set(values)) > 1 for values in others) else [list(range(count))]
     volumes: dict[Key, dict[int, int]] = defaultdict(dict)
     for frame, key in enumerate(zip(*others, strict=True) if others else [()] * count):
@@ -331,7 +333,7 @@ def _byVectors(dataset: Any, count: int) -> list[list[int]]:
 
 
 def _own(frames: Sequence[FrameInfo]) -> dict[str, str]:
-    # Values that all frames of an image have in common.
+    # Values that all frames of an image share.
     found = {
         name: value
         for name, value in frames[0].measured.items()

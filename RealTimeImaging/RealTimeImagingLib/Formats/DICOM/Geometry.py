@@ -1,4 +1,4 @@
-"""Where and when DICOM frames were taken: their place in RAS, the volumes they form, their times, their attributes."""
+"""Place of DICOM frames in RAS, evenly spaced slices as volumes, times, and attributes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ATTRIBUTES = (
     *("RepetitionTime", "InversionTime", "FlipAngle", "SequenceName", "PhotometricInterpretation"),
     *("WindowCenter", "WindowWidth", "SliceThickness", "FrameOfReferenceUID"),
 )
-"""Keywords of what becomes attributes: the acquisition, and no person, place or institution."""
+"""Keywords of the elements that become attributes: the acquisition, but no person, place or institution."""
 
 PROJECTIONS = ("US", "IVUS", "XA", "RF", "ES", "XC", "GM", "SM", "OP")
 """Modalities whose images are pictures or moments, and slices of a volume only where each has a position."""
@@ -49,12 +49,12 @@ MISSING = -1
 
 @dataclass(frozen=True)
 class Placed:
-    """The frames that make one image, its matrix and its time.
+    """Frames that make one image, its matrix and its time.
 
-    :param frames: from 0, in the order of their slices; :data:`MISSING` for a slice that the file lacks.
+    :param frames: frame numbers from 0, in the order of the slices; :data:`MISSING` for a slice that the file lacks.
     :param ijkToRAS: 4x4 float64, millimetres.
-    :param time: seconds since the epoch (UTC), None when the file says none.
-    :param attributes: of this image alone.
+    :param time: seconds since the epoch (UTC), None when the file has none.
+    :param attributes: attributes of this image alone.
     """
 
     frames: list[int]
@@ -64,18 +64,18 @@ class Placed:
 
     @property
     def first(self) -> int:
-        """Its first frame that is there."""
+        """The first frame that is not missing."""
         return next(frame for frame in self.frames if frame != MISSING)
 
 
 def planeOf(dataset: Any, frame: int, columns: int, rows: int) -> Matrix:
-    """IJKToRAS of one frame by its own position, else that of a picture without one."""
+    """Return IJKToRAS of one frame by its position, or that of a picture without a position."""
     matrix = ownPlane(dataset, frame, columns, rows)
     return pictureToRAS(columns, rows, spacingOf(dataset, frame)) if matrix is None else matrix
 
 
 def normalOf(ijkToRAS: Matrix) -> Matrix:
-    """The direction of the third axis: 3 numbers, of length 1."""
+    """Return the direction of the third axis: 3 numbers, of length 1."""
     normal: Matrix = ijkToRAS[:3, 2] / np.linalg.norm(ijkToRAS[:3, 2])
     return normal
 
@@ -85,7 +85,7 @@ Tolerance = Callable[[Matrix, Matrix], bool]
 
 
 def evenlySpaced(positions: Matrix, normal: Matrix, isEven: Tolerance) -> tuple[Matrix, list[int]] | None:
-    """Step and slice numbers of positions that are evenly spaced, perhaps with gaps; None for any others.
+    """Return step and slice numbers of evenly spaced positions, perhaps with gaps; None for other positions.
 
     :param positions: n x 3 (n > 1), millimetres, ascending along the normal, no two in one place.
     :param normal: 3 numbers, of length 1.
@@ -105,9 +105,9 @@ def evenlySpaced(positions: Matrix, normal: Matrix, isEven: Tolerance) -> tuple[
 
 
 def uprightStack(plane: Matrix, positions: Matrix) -> tuple[Matrix, list[int]] | None:
-    """IJKToRAS of the volume of parallel slices and the number of each, as :func:`evenlySpaced`.
+    """Return IJKToRAS of the volume of parallel slices, and their numbers as :func:`evenlySpaced`.
 
-    None for slices that are unevenly spaced (:data:`EVEN`), or whose stack is tilted against their normal.
+    None for unevenly spaced slices (:data:`EVEN`), or a stack that is tilted against the normal of the slices.
 
     :param plane: IJKToRAS of the first slice.
     :param positions: n x 3, RAS millimetres, ascending along the normal.
@@ -128,9 +128,9 @@ def uprightStack(plane: Matrix, positions: Matrix) -> tuple[Matrix, list[int]] |
 
 
 def stacked(matrices: Sequence[Matrix]) -> list[Placed]:
-    """Single slices as volumes without times, sorted along their normal.
+    """Make volumes without times of single slices, sorted along their normal.
 
-    Empty when the slices are not evenly spaced, not equally many in each place, or all in one place.
+    Empty when the slices are unevenly spaced, not equally many in each place, or all in one place.
 
     :param matrices: IJKToRAS of each slice.
     """
@@ -157,13 +157,13 @@ def stacked(matrices: Sequence[Matrix]) -> list[Placed]:
 
 
 def earliest(times: Sequence[float | None], frames: Sequence[int]) -> float | None:
-    """The first time of these frames, None when none is known."""
+    """Return the first time of these frames, None when none is known."""
     known = [time for frame in frames if (time := times[frame]) is not None]
     return min(known, default=None)
 
 
 def ownPlane(dataset: Any, frame: int, columns: int, rows: int) -> Matrix | None:
-    """IJKToRAS of one frame by its functional groups or the data set itself; None when they have no position."""
+    """Return IJKToRAS of one frame by its functional groups or the data set; None when they have no position."""
     # PS3.3 sections C.7.6.2.1.1 and, for ultrasound volumes, C.8.24.6.
     detector = (dataset.get("DetectorInformationSequence") or [None])[0]
     position = numbersOf(functionalGroup(dataset, frame, "PlanePositionSequence"), "ImagePositionPatient", 3)
@@ -203,8 +203,8 @@ def ownPlane(dataset: Any, frame: int, columns: int, rows: int) -> Matrix | None
 
 
 def spacingOf(dataset: Any, frame: int) -> tuple[float, float]:
-    """Millimetres between columns and between rows; 1 where the file has no spacing."""
-    # The file has them the other way round (PS3.3 section 10.7.1.3).
+    """Return the millimetres between columns and between rows; 1 where the file has no spacing."""
+    # The file has them in the opposite order (PS3.3 section 10.7.1.3).
     measures = functionalGroup(dataset, frame, "PixelMeasuresSequence")
     for source, name in (
         (measures, "PixelSpacing"),
@@ -219,7 +219,7 @@ def spacingOf(dataset: Any, frame: int) -> tuple[float, float]:
 
 
 def spacingNote(dataset: Any) -> str:
-    """A sentence when the pixel spacing is assumed, or differs within the picture; else empty."""
+    """Return a sentence when the pixel spacing is assumed, or differs within the picture; else ""."""
     regions = _ultrasoundRegions(dataset)
     sides = [side for region in regions for side in region]
     if sides and max(sides) > 1.01 * min(sides) and len(set(regions)) > 1:
@@ -239,7 +239,7 @@ def _saysSpacing(dataset: Any) -> bool:
 
 
 def _ultrasoundRegions(dataset: Any) -> list[tuple[float, float]]:
-    # Millimetres between columns and rows of each region with both in centimetres, tissue and the largest first.
+    # Millimetres between columns and rows of each region in centimetres; tissue first, then the largest.
     found = []
     for region in dataset.get("SequenceOfUltrasoundRegions") or ():
         if region.get("PhysicalUnitsXDirection") == region.get("PhysicalUnitsYDirection") == _CENTIMETRES:
@@ -255,7 +255,10 @@ def _ultrasoundRegions(dataset: Any) -> list[tuple[float, float]]:
 
 
 def frameStep(dataset: Any, count: int) -> float | None:
-    """Signed distance (mm) of the frames along their normal, in a file with one position; None when no volume."""
+    """Return the signed distance (mm) of the frames along their normal, for a file with one position.
+
+    None when the frames make no volume.
+    """
     if count < 2:
         return None
     offsets = numbersOf(dataset, "GridFrameOffsetVector", count)
@@ -271,7 +274,7 @@ def frameStep(dataset: Any, count: int) -> float | None:
 
 
 def numbersOf(source: Any | None, name: str, count: int) -> list[float] | None:
-    """The finite numbers of an element, None when it has not so many."""
+    """Return the ``count`` finite numbers of an element, None when it has another number of them."""
     if source is None or (value := valueOf(source, name)) is None:
         return None
     try:
@@ -282,7 +285,7 @@ def numbersOf(source: Any | None, name: str, count: int) -> list[float] | None:
 
 
 def frameTimes(dataset: Any, count: int) -> list[float | None]:
-    """Seconds since the epoch (UTC) of each frame, None where unknown."""
+    """Return the time of each frame in seconds since the epoch (UTC), None where unknown."""
     offset = str(valueOf(dataset, "TimezoneOffsetFromUTC") or "")
     start = seconds(str(valueOf(dataset, "AcquisitionDateTime") or ""), offset)
     for kind in ("Acquisition", "Content"):
@@ -310,8 +313,11 @@ def _passed(dataset: Any, count: int) -> list[float] | None:
 
 
 def timesSinceFirst(dataset: Any, images: Sequence[Placed], count: int) -> list[float] | None:
-    """As :attr:`ImageFile.times`, for images made of ``count`` frames: by the frames' own times, the steps between
-    them, or the rate at which they are to be shown (RecommendedDisplayFrameRate, CineRate)."""
+    """Return the times (:attr:`ImageFile.times`) of images made of ``count`` frames.
+
+    The sources, in this order: times of the frames, steps between them, and the display rate
+    (RecommendedDisplayFrameRate, CineRate).
+    """
     own = [image.time for image in images if image.time is not None]
     if len(own) == len(images) and (found := sinceFirst(own)):
         return found
@@ -324,16 +330,16 @@ def timesSinceFirst(dataset: Any, images: Sequence[Placed], count: int) -> list[
 
 
 def seconds(text: str, offset: str = "") -> float | None:
-    """Seconds since the epoch of a DICOM date and time (PS3.5 section 6.2, DT), None when it is none or has no time.
+    """Convert a DICOM date and time (PS3.5 section 6.2, DT) to seconds since the epoch; None without a valid time.
 
-    :param offset: of the time zone, as in TimezoneOffsetFromUTC, when ``text`` has none. Without both it is local.
+    :param offset: of the time zone, as in TimezoneOffsetFromUTC, when ``text`` has none. Without both, times are local.
     """
     match = re.fullmatch(r"(\d{8})(\d\d)(\d\d)?(\d\d)?(?:\.(\d{1,6}))?\s*([+-]\d{4})?", text.strip(), re.ASCII)
     if match is None:
         return None
     day, hours, minutes, secs, fraction, zone = match.groups()
     try:
-        # A leap second (60) is the first of the next minute.
+        # A leap second (60) becomes the first second of the next minute.
         moment = datetime.strptime(day + hours + (minutes or "00"), "%Y%m%d%H%M")
         moment += timedelta(seconds=int(secs or 0), microseconds=int((fraction or "0").ljust(6, "0")))
         zone = zone or (offset.strip() if re.fullmatch(r"[+-]\d{4}", offset.strip(), re.ASCII) else "")
@@ -346,7 +352,7 @@ def seconds(text: str, offset: str = "") -> float | None:
 
 
 def attributesOf(dataset: Any) -> dict[str, str]:
-    """The attributes of :data:`ATTRIBUTES` that the file has, several values divided by backslashes."""
+    """Return the elements of :data:`ATTRIBUTES` in the file as text, several values separated by backslashes."""
     found = {}
     for name in ATTRIBUTES:
         value = valueOf(dataset, name)

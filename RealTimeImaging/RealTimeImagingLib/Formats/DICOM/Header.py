@@ -1,4 +1,4 @@
-"""What the header of a DICOM instance says that decides where it is kept and which volume it belongs to."""
+"""Part of a DICOM header that decides where an instance is stored, and to which volume it belongs."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _FIELDS = (
     *("NumberOfSlices", "ImagesInAcquisition", "NumberOfTemporalPositions"),
 )
 _LOCATIONS = ((0x0021, 0x4F, "GEMS_RELA_01"), (0x2001, 0x18, "Philips Imaging DD 001"))
-"""Private elements with the number of slices of a volume: GE's Locations in Acquisition, Philips' Number of Slices MR;
-group, element in its block, creator of the block."""
+"""Private elements with the number of slices of a volume: group, element in its block, and creator of the block. GE:
+Locations in Acquisition. Philips: Number of Slices MR."""
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 """Float Pixel Data, Double Float Pixel Data and Pixel Data."""
 _BEGINNING = 8
@@ -27,13 +27,13 @@ _BEGINNING = 8
 
 @dataclass(frozen=True)
 class Header:
-    """What of an instance decides where it is kept and which volume it belongs to.
+    """Values that decide where an instance is stored, and to which volume it belongs.
 
-    :param series: SeriesInstanceUID. :param number: SeriesNumber. :param description: SeriesDescription.
-    :param instance: SOPInstanceUID. :param instanceNumber: InstanceNumber.
-    :param slices: slices of each volume, as the header tells it surely.
+    :param series: SeriesInstanceUID. ``number``: SeriesNumber. ``description``: SeriesDescription.
+    :param instance: SOPInstanceUID. ``instanceNumber``: InstanceNumber.
+    :param slices: slices of each volume, None where the header leaves it open.
     :param images: ImagesInAcquisition, which may count several volumes.
-    :param single: one frame that has a place in space, so that it may be a slice of a volume.
+    :param single: the instance is one frame with a place in space, which may be a slice of a volume.
     """
 
     series: str
@@ -47,11 +47,11 @@ class Header:
 
 
 def readHeader(data: Any, size: int, syntax: Any) -> Header:
-    """The header of a data set in memory, which may be damaged in any way.
+    """Read the header of a data set in memory, which may be damaged in any way.
 
-    :param data: a binary file in memory, at the beginning of the data set; ``size``: where it ends.
+    :param data: binary file in memory, at the beginning of the data set. ``size``: end of the data set.
     :param syntax: pydicom's UID of the transfer syntax.
-    :raises NotAnImageError: code "damaged": it cannot be read, or ends too early.
+    :raises NotAnImageError: code "damaged": the data set is unreadable, or ends too early.
     """
     from pydicom.filereader import read_dataset
 
@@ -68,23 +68,23 @@ def readHeader(data: Any, size: int, syntax: Any) -> Header:
     except NotAnImageError:
         raise
     except Exception as error:
-        # What pydicom raises on damaged bytes is nowhere declared.
+        # pydicom does not document its exceptions on damaged bytes.
         raise NotAnImageError(f"The data set cannot be read: {error}", "damaged") from error
 
 
 def readFileHeader(path: str) -> Header:
-    """The header of a complete DICOM file, with or without the preamble of PS3.10.
+    """Read the header of a complete DICOM file, with or without the preamble of PS3.10.
 
-    :raises NotAnImageError: code "damaged": it cannot be read, or lacks the UIDs that tell series apart.
+    :raises NotAnImageError: code "damaged": the header is unreadable, or lacks the UIDs of instance and series.
     :raises OSError: the file cannot be read.
     """
     return _elements(path, _tags(), _headerOf)
 
 
 def readElements(path: str, names: Sequence[str]) -> dict[str, Any]:
-    """Elements of a DICOM file by keyword, None where the file lacks one.
+    """Read elements of a DICOM file by keyword; None where the file lacks one.
 
-    :raises NotAnImageError: code "damaged": the header cannot be read.
+    :raises NotAnImageError: code "damaged": the header is unreadable.
     :raises OSError: the file cannot be read.
     """
     return _elements(path, names, lambda dataset: {name: dataset.get(name) for name in names})
@@ -98,7 +98,7 @@ def _elements(path: str, tags: Sequence[Any], choose: Callable[[Any], _Chosen]) 
     except (NotAnImageError, OSError):
         raise
     except Exception as error:
-        # pydicom does not declare which exceptions it raises on damaged bytes.
+        # pydicom does not document its exceptions on damaged bytes.
         raise NotAnImageError("The DICOM header is damaged.", "damaged") from error
 
 
@@ -113,9 +113,9 @@ def _tags() -> list[Any]:
 
 
 class _Watched:
-    """A file in memory that notices when more is asked for than is there, of which pydicom only warns.
+    """A file in memory that detects reading beyond its end, about which pydicom only warns.
 
-    ``short``: so it was. At the end of a whole data set, the 8 bytes of another element's beginning are asked for.
+    ``short`` is set by a read beyond the end, except the one for the next element behind a complete data set.
     """
 
     def __init__(self, data: Any) -> None:
@@ -130,7 +130,7 @@ class _Watched:
 
 
 def _atPixels(tag: Any, _representation: Any, _length: int) -> bool:
-    # No data set has a tag of zeros; a gigabyte of them would be millions of elements.
+    # No data set has a tag of zeros; a gigabyte of zeros would be millions of elements.
     return not tag or tag in _PIXELS
 
 
@@ -152,7 +152,7 @@ def _checkPixels(data: Any, size: int, syntax: Any, image: bool) -> None:
         length = int(struct.unpack_from(order + "H", head, 6)[0])
     there = size - start - (12 if long else 8)
     if length != UNDEFINED and length > there:
-        raise NotAnImageError(f"The data set declares {length:,} bytes of pixels, {there:,} are there.", "damaged")
+        raise NotAnImageError(f"The data set declares {length:,} bytes of pixels; {there:,} are present.", "damaged")
 
 
 def _headerOf(dataset: Any) -> Header:
@@ -160,7 +160,7 @@ def _headerOf(dataset: Any) -> Header:
     if not series or not instance or not dataset.get("SOPClassUID"):
         raise NotAnImageError("The data set has no SOP class, SOP instance or series UID.", "damaged")
     images, moments = _whole(dataset.get("ImagesInAcquisition")), _whole(dataset.get("NumberOfTemporalPositions"))
-    # 1 stands in real series of many slices.
+    # Real series of many slices have the value 1.
     images = None if images == 1 else images
     slices = _whole(dataset.get("NumberOfSlices")) or _private(dataset)
     if slices is None and images and moments and images % moments == 0:
@@ -168,7 +168,7 @@ def _headerOf(dataset: Any) -> Header:
     placed = _several(dataset.get("ImagePositionPatient")) == 3
     placed = placed and _several(dataset.get("ImageOrientationPatient")) == 6
     frames = _whole(dataset.get("NumberOfFrames")) or 1
-    # A rotation of a CT may be an acquisition of its own, of some of the volume's slices.
+    # In CT, each rotation may be an acquisition, with some slices of the volume.
     images = None if str(dataset.get("Modality") or "") == "CT" else images
     return Header(
         series,
@@ -188,7 +188,7 @@ def _private(dataset: Any) -> int | None:
             found = dataset.private_block(group, creator)[element].value
         except KeyError:
             continue
-        # Without a value representation in the file it is bytes.
+        # Without a value representation in the file, the value is bytes.
         return _whole(int.from_bytes(found, "little") if isinstance(found, bytes) else found)
     return None
 

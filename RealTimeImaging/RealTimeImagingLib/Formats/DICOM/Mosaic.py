@@ -1,8 +1,8 @@
 """Mosaics: the slices of a volume as tiles of one picture, described by private headers.
 
 Siemens (ImageType MOSAIC) and United Imaging (VFRAME). The formats are not published. Sources: dcm2niix (nii_dicom.cpp,
-nii_dicom_batch.cpp), SPM (spm_dicom_headers.m), nibabel ("DICOM mosaics" and "Siemens CSA" in its documentation); the
-tests hold this to the first and the last.
+nii_dicom_batch.cpp), SPM (spm_dicom_headers.m), nibabel ("DICOM mosaics" and "Siemens CSA" in its documentation). The
+tests compare with dcm2niix and nibabel.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _SIEMENS, _CSA, _UIH = "SIEMENS MR HEADER", "SIEMENS CSA HEADER", "Image Private
 
 @dataclass(frozen=True)
 class Mosaic:
-    """How a picture is cut into slices.
+    """Division of a picture into slices.
 
-    :param count: of the slices; the tiles behind them are empty.
-    :param sure: an image header has the count. Otherwise the count is a minimum: later tiles that are not empty are
-        slices, too.
+    :param count: number of slices; the tiles behind them are empty.
+    :param sure: an image header has the count. Otherwise it is a minimum: later tiles that are not empty are slices,
+        too.
     :param across: tiles in a row. ``down``: rows of tiles.
-    :param rows: of a tile, and ``columns``.
-    :param ijkToRAS: of the volume, 4x4 float64.
-    :param time: of the earliest slice, seconds since the epoch (UTC); None when the private header has none.
+    :param rows: rows of a tile. ``columns``: columns of a tile.
+    :param ijkToRAS: IJKToRAS of the volume, 4x4 float64.
+    :param time: time of the earliest slice, seconds since the epoch (UTC); None when the private header has none.
     """
 
     count: int
@@ -50,7 +50,7 @@ class Mosaic:
 
     @classmethod
     def of(cls, dataset: Any, layout: Layout) -> Mosaic | str | None:
-        """The mosaic in a file, or the reason why it stays one picture; None for any other picture."""
+        """Return the mosaic in a file, or the reason why it stays one picture; None for any other picture."""
         kinds = _words(valueOf(dataset, "ImageType"))
         if layout.frames > 1 or layout.samples > 1:
             return None
@@ -59,14 +59,14 @@ class Mosaic:
         return _siemens(dataset, layout) if "MOSAIC" in kinds else None
 
     def counted(self, picture: Pixels) -> int:
-        """The number of slices."""
+        """Return the number of slices."""
         if self.sure:
             return self.count
         full = [number for number, tile in enumerate(self._tiles(picture), 1) if tile.min() != tile.max()]
         return max([self.count, *full[-1:]])
 
     def split(self, picture: Pixels) -> Pixels:
-        """(slices, rows, columns) of a (rows, columns) picture."""
+        """Divide a picture (rows, columns) into (slices, rows, columns)."""
         return np.ascontiguousarray(self._tiles(picture)[: self.counted(picture)])
 
     def _tiles(self, picture: Pixels) -> Pixels:
@@ -94,19 +94,19 @@ def _siemens(dataset: Any, layout: Layout) -> Mosaic | str:
 def _siemensMatrix(
     dataset: Any, layout: Layout, rows: int, columns: int, private: dict[str, list[str]], protocol: dict[str, float]
 ) -> Matrix:
-    # ImagePositionPatient is the corner of a slice as large as the mosaic whose middle is that of the slice
+    # ImagePositionPatient is the corner of a slice as large as the mosaic, with the middle of the real slice
     # (nii_dicom.cpp, headerDcm2NiiSForm; nibabel's "Dealing with the mosaic").
     matrix = planeOf(dataset, 0, columns, rows)
     matrix[:3, 3] += matrix[:3, 0] * (layout.columns - columns) / 2 + matrix[:3, 1] * (layout.rows - rows) / 2
     axis = normalOf(matrix)
-    way = _protocolStep(protocol)
-    step = numbersOf(dataset, "SpacingBetweenSlices", 1) or [float(np.linalg.norm(way))]
+    protocolStep = _protocolStep(protocol)
+    step = numbersOf(dataset, "SpacingBetweenSlices", 1) or [float(np.linalg.norm(protocolStep))]
     step = step if step[0] else numbersOf(dataset, "SliceThickness", 1) or [1.0]
     try:
         normal = LPS_TO_RAS[:3, :3] @ np.array([float(word) for word in private.get("SliceNormalVector", [])[:3]])
         upward = float(normal @ axis) >= 0
     except ValueError:
-        upward = float(way @ axis) >= 0
+        upward = float(protocolStep @ axis) >= 0
     matrix[:3, 2] = axis * (abs(step[0]) or 1.0) * (1 if upward else -1)
     return matrix
 
@@ -137,7 +137,7 @@ def _guessed(dataset: Any, layout: Layout, protocol: dict[str, float]) -> tuple[
 
 
 def _acrossByTiles(dataset: Any, layout: Layout) -> int:
-    # Tiles in a row, from the acquisition matrix, which has the size of one tile; 0 when unknown.
+    # Tiles in a row, from the acquisition matrix, which is as large as one tile; 0 when unknown.
     for height, width in _tileSizes(dataset):
         for rows, columns in ((height, width), (width, height), (max(height, width),) * 2):
             across = layout.columns // columns
@@ -152,7 +152,7 @@ def _acrossByTiles(dataset: Any, layout: Layout) -> int:
 
 
 def _tileSizes(dataset: Any) -> Iterator[tuple[int, int]]:
-    # "80*80", "128p*128", "64*64s"; XA has it in another group.
+    # "80*80", "128p*128", "64*64s"; the software XA has the text in another group.
     for group, creator, element in (
         (0x0051, _SIEMENS, 0x0B),
         (0x0021, "SIEMENS MR SDI 02", 0x58),
@@ -172,7 +172,7 @@ def _tileSizes(dataset: Any) -> Iterator[tuple[int, int]]:
 
 
 def _protocol(dataset: Any) -> dict[str, float]:
-    # Slices of the measurement protocol, lines "sSliceArray.asSlice[0].sPosition.dTra = 12.5", in the series header.
+    # Slices of the measurement protocol in the series header: lines "sSliceArray.asSlice[0].sPosition.dTra = 12.5".
     data = _csaBytes(dataset, 0x20)
     found: dict[str, float] = {}
     for name, value in re.findall(rb"(sSliceArray\.[\w.\[\]]{1,60})\s*=\s*([-+.\deE]{1,40})", data):
@@ -184,7 +184,7 @@ def _protocol(dataset: Any) -> dict[str, float]:
 
 
 def _protocolStep(protocol: dict[str, float]) -> Matrix:
-    # RAS millimetres from slice to slice; zero when the protocol does not say it. It leaves out parts that are zero.
+    # RAS millimetres from slice to slice; zero when unknown. The protocol leaves out components that are zero.
     count = int(protocol.get("sSliceArray.lSize", 0))
     if count < 2 or not any(name.startswith("sSliceArray.asSlice[1].sPosition") for name in protocol):
         return np.zeros(3)
@@ -219,8 +219,8 @@ def _unitedImaging(dataset: Any, layout: Layout) -> Mosaic | str:
         single = _withPosition(dataset, positions[0])
         matrix = planeOf(single, 0, columns, rows)
         axis = normalOf(matrix)
-        way = LPS_TO_RAS[:3, :3] @ (np.array(positions[-1]) - np.array(positions[0])) / max(1, count - 1)
-        along = float(way @ axis)
+        stepInRAS = LPS_TO_RAS[:3, :3] @ (np.array(positions[-1]) - np.array(positions[0])) / max(1, count - 1)
+        along = float(stepInRAS @ axis)
         step = [along] if along else step
     matrix[:3, 2] *= (step[0] or 1.0) / np.linalg.norm(matrix[:3, 2])
     offset = str(valueOf(dataset, "TimezoneOffsetFromUTC") or "")
@@ -241,12 +241,12 @@ def _withPosition(dataset: Any, position: list[float]) -> Any:
 
 
 def privateValue(dataset: Any, group: int, creator: str, element: int) -> Any | None:
-    """The value of a private element, also where anonymisation removed the element with its creator."""
+    """Return the value of a private element, even where anonymisation removed the element with its creator."""
     try:
         return dataset.private_block(group, creator)[element].value
     except KeyError:
         pass
-    # Without any creator, take the first block, which the manufacturers use.
+    # Without any creator, take the first block: manufacturers use that one.
     if any((group, element) in dataset for element in range(0x10, 0x100)):
         return None
     found = dataset.get((group, 0x1000 | element))
@@ -264,7 +264,7 @@ def _csaHeader(dataset: Any, element: int) -> dict[str, list[str]]:
 
 
 def readCSA(data: bytes) -> dict[str, list[str]]:
-    """The fields of a Siemens CSA header, version 1 or 2, without those that are empty; as many as can be read."""
+    """Read the fields of a Siemens CSA header, version 1 or 2, without empty ones, up to the first damaged one."""
     found: dict[str, list[str]] = {}
     second = data[:4] == b"SV10"
     position = 8 if second else 0
@@ -289,7 +289,7 @@ def readCSA(data: bytes) -> dict[str, list[str]]:
             if any(values):
                 found[_text(name)] = [value for value in values if value]
     except struct.error:
-        pass  # it ends early
+        pass  # the header ends early
     return found
 
 

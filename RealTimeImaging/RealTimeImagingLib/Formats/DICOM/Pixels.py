@@ -25,11 +25,11 @@ _KEPT_COLOURS = ("RGB", "YBR_RCT", "YBR_ICT")
 
 
 def decoded(dataset: Any, layout: Layout, data: bytes) -> Pixels:
-    """Rows, columns and components of one compressed frame.
+    """Decode one compressed frame: (rows, columns[, components]).
 
-    pydicom decodes RLE itself, JPEG (8 bits) and JPEG 2000 through Pillow, JPEG-LS through pyjpegls, and all with
-    python-gdcm or pylibjpeg and its plugins, where they are installed. SimpleITK, which Slicer brings, has GDCM in it:
-    JPEG Lossless, JPEG of 12 bits, JPEG-LS and JPEG 2000; grey or RGB.
+    pydicom decodes RLE itself, JPEG (8 bits) and JPEG 2000 with Pillow, JPEG-LS with pyjpegls, and all of them with
+    python-gdcm or pylibjpeg and its plugins, where they are installed. SimpleITK, which Slicer bundles, contains GDCM:
+    JPEG Lossless, JPEG of 12 bits, JPEG-LS and JPEG 2000, in grey or RGB.
 
     :raises NotAnImageError: code "unsupported": no decoder for the transfer syntax is installed; code "damaged": the
         decoder fails on these bytes.
@@ -46,7 +46,7 @@ def decoded(dataset: Any, layout: Layout, data: bytes) -> Pixels:
     except MemoryError:
         raise
     except Exception as error:
-        # Decoders do not declare which exceptions they raise on damaged bytes.
+        # Decoders do not document their exceptions on damaged bytes.
         found = _decodedBySimpleITK(single, layout)
         if found is None and _decodes(syntax):
             text = f"The pixels are damaged: they cannot be decoded as {syntax.name}."
@@ -62,7 +62,7 @@ def decoded(dataset: Any, layout: Layout, data: bytes) -> Pixels:
 
 
 def _decodes(syntax: Any) -> bool:
-    # Whether a decoder is installed. If it is, a failure means damaged bytes.
+    # True when a decoder is installed: then a failure means damaged bytes.
     try:
         import SimpleITK  # noqa: F401
 
@@ -93,7 +93,7 @@ def _singleFrame(dataset: Any, data: bytes) -> Any:
 
 
 def _decodedBySimpleITK(single: Any, layout: Layout) -> Pixels | None:
-    # None when it is not installed or cannot decode it either.
+    # None when SimpleITK is not installed or cannot decode the frame either.
     if layout.samples != 1 and layout.photometric not in _KEPT_COLOURS:
         return None
     for name in _RESCALING:
@@ -115,7 +115,7 @@ _FLOATS = {0x0008: ("f4", 32), 0x0009: ("f8", 64)}
 
 
 def valueOf(source: Any, name: str) -> Any | None:
-    """The value of an element; None where it is absent, empty, or contradicts its value representation ("***")."""
+    """Return the value of an element; None where it is absent, empty, or invalid for its representation ("***")."""
     try:
         value = source.get(name)
     except (ValueError, TypeError, ArithmeticError, AttributeError, NotImplementedError):
@@ -124,7 +124,7 @@ def valueOf(source: Any, name: str) -> Any | None:
 
 
 def functionalGroup(dataset: Any, frame: int, name: str) -> Any | None:
-    """The item of a functional group: the frame's own, else the one that all share, else None (PS3.3 C.7.6.16)."""
+    """Return the item of a functional group: of the frame, else the shared one, else None (PS3.3 C.7.6.16)."""
     own = dataset.get("PerFrameFunctionalGroupsSequence")
     for groups in (
         (own[frame] if own and frame < len(own) else None),
@@ -160,9 +160,11 @@ class Layout:
 
     @classmethod
     def of(cls, dataset: Any, element: bytes) -> Layout:
-        """From the data set and the beginning of the pixels' element: tag and value representation.
+        """Read the layout.
 
-        :raises NotAnImageError: a count that is none, or a kind of pixels that is not supported.
+        :param dataset: the header.
+        :param element: beginning of the element with the pixels: tag and value representation.
+        :raises NotAnImageError: a value is damaged, or the kind of pixels is not supported.
         """
 
         def number(name: str, default: int) -> int:
@@ -170,7 +172,7 @@ class Layout:
             try:
                 return default if value is None or value == "" else int(value)
             except (ValueError, TypeError) as error:
-                raise NotAnImageError(f"{name} in the header is not a whole number.", "damaged") from error
+                raise NotAnImageError(f"The header's {name} is not a whole number.", "damaged") from error
 
         little = element[:2] == b"\xe0\x7f"
         which = int.from_bytes(element[2:4], "little" if little else "big")
@@ -204,7 +206,7 @@ class Layout:
             raise NotAnImageError(f"Pixels of {samples} samples with {bits} bits are not supported.", "unsupported")
         if not 1 <= stored <= bits or not stored - 1 <= made.highBit < bits:
             raise NotAnImageError(f"The header stores {stored} of {bits} bits up to bit {made.highBit}.", "damaged")
-        # PixelData is at most 4 GiB of one file, packed or not: more frames than that are no frames.
+        # PixelData has at most 4 GiB, compressed or not, which limits the number of frames.
         if made.frames > 1 << 24:
             raise NotAnImageError(f"The header declares {made.frames:,} frames.", "damaged")
         return made
@@ -228,11 +230,11 @@ class Layout:
 
     @property
     def shownBytes(self) -> int:
-        """Most bytes that a frame may take once it is decoded, coloured and rescaled."""
+        """Most bytes of a frame once it is decoded, coloured and rescaled."""
         return self.pixels * max(self.samples * self.dtype.itemsize, 8)
 
     def arranged(self, values: Pixels, dataset: Any) -> Pixels:
-        """Rows, columns and components of an uncompressed frame's bytes, as RGB when they are colour."""
+        """Arrange the bytes of an uncompressed frame: (rows, columns[, 3]), colour as RGB."""
         array = np.ascontiguousarray(values).view(self.dtype)
         if not self.dtype.isnative:
             array = array.byteswap(inplace=True).view(self.dtype.newbyteorder("="))
@@ -249,14 +251,14 @@ class Layout:
         else:
             array = array.reshape(self.rows, self.columns, 3)
         if array.dtype.kind in "iu" and self.bitsStored < self.bits:
-            # Bits outside of BitsStored may hold old overlays; the shift to the right also brings the sign.
+            # Bits outside of BitsStored may hold old overlays; the shift to the right also extends the sign.
             array <<= self.bits - 1 - self.highBit
             array >>= self.bits - self.bitsStored
         return coloured(array, self, dataset)
 
 
 def coloured(array: Pixels, layout: Layout, dataset: Any) -> Pixels:
-    """RGB of YBR and of palette indices; other pixels as they are."""
+    """Convert YBR and palette indices to RGB; return other pixels unchanged."""
     if layout.photometric.startswith("YBR_FULL") and array.ndim == 3:
         from pydicom.pixels import convert_color_space
 
@@ -266,24 +268,24 @@ def coloured(array: Pixels, layout: Layout, dataset: Any) -> Pixels:
         from pydicom.pixels import apply_color_lut
 
         painted: Pixels = apply_color_lut(array, dataset)
-        # Entries of 16 bits have the full range (PS3.3 section C.7.6.3.1.6); screens show its upper half.
+        # Entries of 16 bits have the full range (PS3.3 section C.7.6.3.1.6); screens show the upper 8 bits.
         return (painted >> 8).astype(np.uint8) if painted.dtype.itemsize == 2 else painted
     return array
 
 
 def rescaleOf(dataset: Any, frame: int) -> tuple[float, float]:
-    """RescaleSlope and RescaleIntercept of a frame; 1 and 0 where the file has none, or impossible ones."""
+    """Return RescaleSlope and RescaleIntercept of a frame; 1 and 0 where the file has none or impossible ones."""
     group = functionalGroup(dataset, frame, "PixelValueTransformationSequence") or dataset
     slope, intercept = _real(group, "RescaleSlope", 1.0), _real(group, "RescaleIntercept", 0.0)
     return (slope, intercept) if slope and math.isfinite(slope + intercept) else (1.0, 0.0)
 
 
 def rescaled(values: Pixels, dataset: Any, layout: Layout, frame: int) -> Pixels:
-    """RescaleSlope and RescaleIntercept applied to grey values (PS3.3 section C.11.1.1).
+    """Apply RescaleSlope and RescaleIntercept to grey values (PS3.3 section C.11.1.1).
 
-    Whole numbers go to the smallest of int8, uint8, int16, uint16, int32, uint32 that holds every value BitsStored
-    allows; 16 bits stay 16 bits (int16) when the values of the frame fit, so that CT is not doubled. Other slopes give
-    float32 up to 16 bits, float64 above.
+    With whole numbers, the result has the smallest of int8, uint8, int16, uint16, int32, uint32 that holds every value
+    which BitsStored allows. 16 bits stay 16 bits (int16) when the values of the frame fit, so that CT does not double
+    its size. With other numbers, the result is float32 up to 16 bits, float64 above.
     """
     slope, intercept = rescaleOf(dataset, frame)
     if (slope, intercept) == (1.0, 0.0) or values.ndim == 3:

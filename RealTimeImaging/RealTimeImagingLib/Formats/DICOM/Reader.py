@@ -1,4 +1,4 @@
-"""DICOM files: where the pixels lie, whether they are all there, and the images that the frames make.
+"""DICOM files: position and completeness of the pixels, and the images that the frames make.
 
 The format: the DICOM standard, PS3.5 (encoding), PS3.10 (files), PS3.3 (attributes).
 """
@@ -41,7 +41,7 @@ Segmentation)."""
 
 
 def looksLikeDICOM(head: bytes) -> bool:
-    """True for PS3.10's mark behind the preamble, or (files without one) a first element of group 0002 or 0008."""
+    """Return True for the mark of PS3.10 behind the preamble, or a first element of group 0002 or 0008."""
     if head[128:132] == b"DICM":
         return True
     group, element = head[:2], head[2:4]
@@ -54,11 +54,11 @@ def looksLikeDICOM(head: bytes) -> bool:
 class Header:
     """Header of a DICOM file.
 
-    :param dataset: without pixels.
-    :param offset: of the first byte of the pixels. ``length``: of all, UNDEFINED when they are encapsulated.
+    :param dataset: data set without pixels.
+    :param offset: offset of the first byte of the pixels. ``length``: bytes of all pixels, UNDEFINED when encapsulated.
     :param frames: the images that the frames make.
     :param infos: description of each frame; empty when the functional groups have no positions.
-    :param mosaic: how the picture is divided into slices, or the reason why it is not.
+    :param mosaic: division of the picture into slices, or the reason why there is none.
     """
 
     dataset: Any
@@ -71,22 +71,22 @@ class Header:
 
 
 class DICOM(ImageFile):
-    """A DICOM file with one or many frames.
+    """Reader of DICOM files with one or many frames.
 
-    Each frame of a cine is an image of one slice. Frames that form a volume are one image, sorted along their normal,
-    with the distance of their positions: frames with a position of their own (Enhanced MR, CT, PET ...), with a
-    GridFrameOffsetVector (RT Dose), or, other than ultrasound and fluoroscopy, with one position for all and
-    SpacingBetweenSlices (NM, Secondary Capture). Where several frames share a position, DimensionIndexValues,
-    TemporalPositionIndex, what was measured, or times say which volume each is of. A slice that a volume lacks gets the
-    lowest value, and the attribute MissingSlices names it. Frames that lie unevenly stay slices, each in its own place.
-    A mosaic is the volume of its tiles; one that cannot be divided stays a picture, and its attribute Mosaic says why.
+    Each frame of a cine is an image of one slice. Frames of a volume are one image, sorted along their normal, with the
+    distance of their positions. Such frames have positions of their own (Enhanced MR, CT, PET ...), or a
+    GridFrameOffsetVector (RT Dose), or, other than ultrasound and fluoroscopy, one position for all and
+    SpacingBetweenSlices (NM, Secondary Capture). Where several frames share a position, :func:`momentsOf` assigns them
+    to volumes. A slice that a volume lacks gets the lowest value, and the attribute MissingSlices names it. Unevenly
+    spaced frames stay slices, each in its own place. A mosaic becomes the volume of its tiles; without a known division
+    it stays a picture, with the reason in the attribute Mosaic.
 
-    Values: stored values in a rescaled type (see :func:`rescaled`); MONOCHROME1 is not inverted (the attribute
-    PhotometricInterpretation says so), YBR and PALETTE COLOR become RGB. Times without an offset are local times.
-    Attributes: what describes the acquisition, nothing that identifies a patient.
+    Values: stored values in a rescaled type (see :func:`rescaled`). MONOCHROME1 is not inverted, but named in the
+    attribute PhotometricInterpretation; YBR and PALETTE COLOR become RGB. Times without an offset are local times.
+    Attributes describe the acquisition and identify no patient.
 
-    Every transfer syntax that one of pydicom's decoders or SimpleITK decodes (see :func:`decoded`), big-endian and
-    deflated; others are refused by name.
+    Transfer syntaxes: all that pydicom's decoders or SimpleITK decode (see :func:`decoded`), big-endian and deflated;
+    others are rejected by name.
     """
 
     title = "DICOM"
@@ -107,11 +107,11 @@ class DICOM(ImageFile):
 
     @property
     def header(self) -> Header | None:
-        """The header; None until missing() has found it complete."""
+        """The header; None until missing() finds it complete."""
         return self._header
 
     def frame(self, number: int) -> Pixels:
-        """The final values of one frame, (rows, columns[, 3]); call only after missing() returned None.
+        """Return the final values of one frame, (rows, columns[, 3]); call it after missing() returned None.
 
         :raises NotAnImageError: as :meth:`images`.
         """
@@ -144,7 +144,7 @@ class DICOM(ImageFile):
         there = max(0, size - header.offset)
         if there >= header.length:
             return None
-        return f"The header declares {header.length:,} bytes of pixels, {there:,} are there."
+        return f"The header declares {header.length:,} bytes of pixels; {there:,} are present."
 
     def _readHeader(self) -> Header | str:
         import pydicom
@@ -153,19 +153,19 @@ class DICOM(ImageFile):
             file.seek(0)
             head = file.read(140)
             if not any(head):
-                return f"{len(head):,} bytes are there, all zero: the DICOM header is not written yet."
+                return f"The first {len(head):,} bytes are zero: the DICOM header is not written yet."
             if not looksLikeDICOM(head):
                 if len(head) < 132:
-                    return f"{len(head):,} bytes are there, too few for a DICOM header."
-                raise NotAnImageError('A DICOM file has "DICM" at byte 128; this one has not.', "not-an-image")
+                    return f"The file has {len(head):,} bytes, too few for a DICOM header."
+                raise NotAnImageError('A DICOM file has "DICM" at byte 128; this file does not.', "not-an-image")
             file.seek(0)
             file.short = False
             try:
                 dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True)
             except Exception:
-                # What looks damaged may be the end of what is written so far.
+                # What looks damaged may be the end of the bytes written so far.
                 if file.short:
-                    return f"The DICOM header is not complete; {file.size:,} bytes are there."
+                    return f"The DICOM header is not complete; the file has {file.size:,} bytes."
                 raise
             start = file.tell()
             raw = file.read(12)
@@ -177,7 +177,7 @@ class DICOM(ImageFile):
                     )
                     if uid.startswith(beginning) and not uid.startswith(_IMAGES):
                         raise NotAnImageError(f"The file holds {kind}, no pixels.", "unsupported")
-                return f"The DICOM header has no pixels yet; {file.size:,} bytes are there."
+                return f"The DICOM header has no pixels yet; the file has {file.size:,} bytes."
         size, length = element
         layout = Layout.of(dataset, raw)
         if length != UNDEFINED and length < layout.bytes:
@@ -196,7 +196,8 @@ class DICOM(ImageFile):
         largest = max(len(image.frames) for image in frames) * layout.shownBytes
         if largest > self.limit:
             raise NotAnImageError(
-                f"The header declares an image of {largest:,} bytes; at most {self.limit:,} are believed.", "too-large"
+                f"The header declares an image of {largest:,} bytes, more than the limit of {self.limit:,}.",
+                "too-large",
             )
         for image in frames:
             checkRightAngles(image.ijkToRAS)
@@ -229,7 +230,7 @@ class DICOM(ImageFile):
             yield made
 
     def _frame(self, header: Header, number: int) -> Any:
-        # Rows, columns and perhaps components of one frame, in their final values.
+        # Final values of one frame: (rows, columns[, components]).
         layout = header.layout
         if header.length == UNDEFINED:
             assert self._fragments is not None
@@ -273,14 +274,14 @@ def _notes(dataset: Any, images: Sequence[Placed], mosaic: Mosaic | str | None) 
 
 
 def _filled(slices: list[Pixels], frames: Sequence[int]) -> list[Pixels]:
-    # Slices that the file lacks get the lowest value of the others.
+    # Missing slices get the lowest value of the others.
     blank = np.full_like(slices[0], min(plane.min() for plane in slices))
     there = iter(slices)
     return [blank if frame == MISSING else next(there) for frame in frames]
 
 
 def _pixelElement(raw: bytes) -> tuple[int, int] | None:
-    # The length of the element's beginning and of its value; None when it is no (Float, Double Float) Pixel Data.
+    # Length of the element's beginning and of its value; None for an element other than (Float, Double) Pixel Data.
     if len(raw) < 12:
         return None
     for order in "<>":

@@ -1,4 +1,4 @@
-"""Slices of one series: the volumes that they make, and when each is complete."""
+"""Slices of one series: the volumes that they make, and the completeness of each volume."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from .Header import Header
 class Instance:
     """An instance on disk.
 
-    :param stamp: of the file when it was whole.
-    :param stored: seconds since the epoch (UTC) at which it was whole.
-    :param known: it was there before, bit for bit.
+    :param stamp: stamp of the complete file.
+    :param stored: seconds since the epoch (UTC) at which the file was complete.
+    :param known: the same file existed before, bit for bit.
     """
 
     path: str
@@ -32,21 +32,21 @@ class Instance:
 
 
 SAME_PLACE = 1e-3
-"""Millimetres along the normal below which two slices are in one place, as in Readers.DICOMGeometry."""
+"""Millimetres along the normal below which two slices are in one place, as in DICOM.Geometry."""
 _PLANE = 1e-4
-"""How far the axes of two slices of one volume may differ (millimetres for a voxel), as there."""
+"""Largest difference of the axes of two slices of one volume (millimetres a voxel), as in DICOM.Geometry."""
 _UNEVEN = 0.05
-"""How far a distance between slices may be off a multiple of the smallest, in parts of the smallest."""
+"""Largest deviation of a slice distance from a multiple of the smallest, in parts of the smallest."""
 _MOST_MISSING = 8
-"""Slices that may be missing by their gaps even where fewer are there; otherwise no more than are there."""
+"""Most missing slices, or as many as exist where these are more."""
 _MOMENT = ("ImageType", "TemporalPositionIdentifier", "SequenceName")
 
 
 class Slice:
-    """One slice that has come.
+    """One slice that has arrived.
 
-    :param image: of one slice.
-    :param association: with which it came.
+    :param image: image of the slice.
+    :param association: number of the association that sent it.
     """
 
     def __init__(self, instance: Instance, image: Image, association: int) -> None:
@@ -54,15 +54,15 @@ class Slice:
         self.matrix, self.time, self.attributes = image.ijkToRAS, image.deviceTime, image.attributes
         self.shape, self.dtype = image.pixels.shape, image.pixels.dtype
         self.pixels: Pixels | None = image.pixels
-        """None when they are to be read from the file again."""
+        """None: the file has to be read again."""
         self.height = 0.0
-        """Millimetres along the normal of its shelf."""
+        """Millimetres along the normal of its group."""
         echo = self.attributes.get("EchoNumbers") or self.attributes.get("EchoTime", "")
         self.moment = (echo, *(self.attributes.get(name, "") for name in _MOMENT))
 
 
 class SliceGroup:
-    """What the volumes of a series that lie in the same directions have in common."""
+    """Volumes of a series with the same orientation and size."""
 
     def __init__(self, first: Slice) -> None:
         self._shape, self._axes = first.shape, first.matrix[:3, :2]
@@ -70,28 +70,28 @@ class SliceGroup:
         self.open: list[Volume] = []
         self.last: Closed | None = None
         self.places: list[float] = []
-        """Heights of the slices of a volume, as far as they are known; for one, any height will do."""
+        """Known heights of the slices of a volume. A single height stands for any."""
         self.headerFits = True
         self._before = 0
 
     def fits(self, slice_: Slice) -> bool:
-        """Whether the slice belongs here."""
+        """Return True when the slice belongs to this group."""
         return slice_.shape == self._shape and bool(np.allclose(slice_.matrix[:3, :2], self._axes, rtol=0, atol=_PLANE))
 
     def measure(self, slice_: Slice) -> None:
-        """Note how high the slice lies."""
+        """Set the height of the slice."""
         slice_.height = float(slice_.matrix[:3, 3] @ self._normal)
 
     def expected(self, slice_: Slice) -> int | None:
-        """How many slices a volume surely has."""
+        """Return the number of slices of a volume according to the header, None when unknown."""
         return slice_.instance.header.slices if self.headerFits else None
 
     def learn(self, closed: Closed) -> None:
-        """Note what a volume that has come tells of the next ones."""
+        """Learn from a finished volume about the next ones."""
         volume = closed.volume
         count, expected = len(volume.slices), self.expected(volume.slices[0])
         if closed.why == "repeat" and expected and count < expected:
-            # Twice as few as before: it is the header that is wrong.
+            # The same lower count twice: the header is wrong.
             self.headerFits = count != self._before
             self._before = count
             if self.headerFits:
@@ -103,36 +103,36 @@ class SliceGroup:
 
 
 class Volume:
-    """The slices of a volume that have come.
+    """Slices of a volume that have arrived.
 
     :param now: monotonic seconds.
     """
 
-    def __init__(self, shelf: SliceGroup, moment: tuple[str, ...], now: float) -> None:
-        self.shelf, self.moment, self.changed = shelf, moment, now
+    def __init__(self, group: SliceGroup, moment: tuple[str, ...], now: float) -> None:
+        self.group, self.moment, self.changed = group, moment, now
         self.slices: list[Slice] = []
         self.lost: list[float] = []
-        """Heights of slices that are known to be missing before the first."""
+        """Heights of missing slices before the first."""
         self.shown = 0
-        """How many slices it had when it was last shown while it grew."""
+        """Number of slices when the incomplete volume was last shown."""
 
     @property
     def heights(self) -> list[float]:
-        """Of the slices, in the order in which they came."""
+        """Heights of the slices, in the order of their arrival."""
         return [one.height for one in self.slices]
 
     @property
     def expected(self) -> int | None:
-        """How many slices it surely is to have."""
-        return self.shelf.expected(self.slices[0])
+        """Number of slices according to the header, None when unknown."""
+        return self.group.expected(self.slices[0])
 
     def has(self, height: float) -> bool:
-        """Whether the place is taken."""
+        """Return True when a slice is at this height."""
         return among(height, self.heights)
 
     def missing(self) -> list[float] | None:
-        """Heights of the slices that are missing; None when the slices lie unevenly and nothing can be told."""
-        places = self.shelf.places
+        """Return the heights of the missing slices; None when unevenly spaced slices leave them unknown."""
+        places = self.group.places
         known = len(places) > 1 and all(among(height, places) for height in self.heights)
         found = missingPlaces(self.heights, places if known else [])
         if found is None:
@@ -140,7 +140,10 @@ class Volume:
         return sorted([*found, *(height for height in self.lost if not among(height, found))])
 
     def endsBefore(self, slice_: Slice) -> bool:
-        """Whether the slice is of the next time point, though its place is free: this one lost its first slices."""
+        """Return True when the slice belongs to the next time point, although its place is free.
+
+        This volume then lost its first slices.
+        """
         ordered = [one.instance.header.instanceNumber for one in (*self.slices, slice_)]
         numbers = [number for number in ordered if number is not None]
         steps = np.diff(self.heights)
@@ -157,22 +160,22 @@ class Volume:
 
     @property
     def announced(self) -> int:
-        """How many slices the header lets expect; 0 when it says nothing, or counts those of other volumes too."""
+        """Number of slices that the header announces; 0 without one, or when it counts several volumes."""
         images = self.slices[0].instance.header.images or 0
-        together = sum(len(one.slices) for one in self.shelf.open)
-        several = self.shelf.places or together > len(self.slices)
+        together = sum(len(one.slices) for one in self.group.open)
+        several = self.group.places or together > len(self.slices)
         return self.expected or (images if images > together and not several else 0)
 
     def looksWhole(self) -> bool:
-        """Whether nothing tells that a slice is missing."""
+        """Return True when there is no sign of a missing slice."""
         return not self.missing() and self.announced <= len(self.slices)
 
     def why(self) -> str:
-        """Why it has come, "" when it has not."""
-        count, header, places = len(self.slices), self.slices[0].instance.header, self.shelf.places
+        """Return the reason why the volume is complete, "" when it is not; see :class:`Closed`."""
+        count, header, places = len(self.slices), self.slices[0].instance.header, self.group.places
         if self.expected:
             return "count" if count >= self.expected else ""
-        if header.images == count and self.shelf.headerFits:
+        if header.images == count and self.group.headerFits:
             return "images"
         if len(places) == 1 or (places and count >= len(places) and all(self.has(place) for place in places)):
             return "places"
@@ -181,11 +184,11 @@ class Volume:
 
 @dataclass(frozen=True)
 class Closed:
-    """A volume that is shown.
+    """A finished volume.
 
     :param why: "count" or "images" (in the header), "places", "repeat", "released" or "silence".
-    :param announced: as that of the volume when it came.
     :param when: monotonic seconds.
+    :param announced: ``announced`` of the volume when it was finished.
     """
 
     volume: Volume
@@ -195,11 +198,11 @@ class Closed:
 
 
 def missingPlaces(heights: Sequence[float], places: Sequence[float]) -> list[float] | None:
-    """Heights at which a slice is missing, ascending, by the known places or else by gaps in the spacing.
+    """Return the heights of missing slices, ascending, by the known places or else by gaps in the spacing.
 
-    :param heights: of the slices that are there, millimetres, all different.
-    :param places: of all slices of a volume, where they are known.
-    :returns: None: the slices lie neither evenly nor evenly with gaps.
+    :param heights: heights of the existing slices, millimetres, all different.
+    :param places: heights of all slices of a volume, where they are known.
+    :returns: None: the slices are not evenly spaced, not even with gaps.
     """
     if places:
         return [place for place in places if not among(place, heights)]
@@ -221,44 +224,44 @@ def missingPlaces(heights: Sequence[float], places: Sequence[float]) -> list[flo
 
 
 def among(height: float, heights: Sequence[float]) -> bool:
-    """Whether the place is one of these."""
+    """Return True when the height equals one of these."""
     return any(abs(height - one) < SAME_PLACE for one in heights)
 
 
 def _allSingle(volume: Volume, volumes: Sequence[Volume]) -> bool:
-    # Moments of a single slice that wait for others: several of them, all in one place.
+    # Moments of a single slice: several volumes of one slice each, all in one place.
     return len(volumes) > 1 and all(len(one.slices) == 1 and volume.has(one.slices[0].height) for one in volumes)
 
 
 _REOPEN = 10
-"""For so many times the silence after which it was shown a volume may still get slices."""
+"""A volume that was closed by silence may still get slices for this multiple of the silence."""
 
 
 class Assembly:
-    """Slices in, volumes out.
+    """Assembly of volumes from slices.
 
-    :param silence: seconds without a slice after which a volume is shown as it is.
+    :param silence: seconds without a slice after which an incomplete volume is closed.
     """
 
     def __init__(self, silence: float) -> None:
         self._silence = silence
-        self._shelves: dict[str, list[SliceGroup]] = {}
+        self._groups: dict[str, list[SliceGroup]] = {}
 
     @property
     def open(self) -> list[Volume]:
-        """The volumes that are not shown yet."""
-        return [volume for shelves in self._shelves.values() for shelf in shelves for volume in shelf.open]
+        """The volumes that are not closed yet."""
+        return [volume for groups in self._groups.values() for group in groups for volume in group.open]
 
     @property
     def due(self) -> float:
-        """When silence ends the next volume, monotonic seconds."""
+        """Monotonic seconds at which silence closes the next volume."""
         return min((volume.changed + self._silence for volume in self.open), default=math.inf)
 
     def add(self, slice_: Slice, now: float) -> Iterator[Closed]:
-        """Take a slice that has come; the volumes that are ended by it."""
-        shelf = self._shelfOf(slice_)
+        """Add a slice and yield the volumes that it closes."""
+        group = self._groupOf(slice_)
         target: Volume | None = None
-        for volume in list(shelf.open):
+        for volume in list(group.open):
             if volume.moment == slice_.moment and not volume.has(slice_.height) and not volume.endsBefore(slice_):
                 target = volume
             elif volume.moment == slice_.moment or (
@@ -266,62 +269,62 @@ class Assembly:
             ):
                 yield self._close(volume, "repeat", now)
         if target is None:
-            target = self._reopened(shelf, slice_, now) or Volume(shelf, slice_.moment, now)
-            shelf.open.append(target)
+            target = self._reopened(group, slice_, now) or Volume(group, slice_.moment, now)
+            group.open.append(target)
         target.slices.append(slice_)
         target.changed = now
         if why := target.why():
             yield self._close(target, why, now)
 
     def released(self, association: int, now: float) -> Iterator[Closed]:
-        """An association has ended."""
+        """Yield the volumes that the end of an association closes."""
         for volume in self.open:
             sent = sum(one.association == association for one in volume.slices)
             if sent > 1 and volume.looksWhole():
                 yield self._close(volume, "released", now)
 
     def silent(self, now: float) -> Iterator[Closed]:
-        """Time has passed."""
+        """Yield the volumes that silence closes."""
         for volume in self.open:
-            shelf = volume.shelf
-            if volume in shelf.open and volume.changed + self._silence <= now:
+            group = volume.group
+            if volume in group.open and volume.changed + self._silence <= now:
                 yield self._close(volume, "silence", now)
-                for other in [one for one in shelf.open if one.why() == "places"]:
+                for other in [one for one in group.open if one.why() == "places"]:
                     yield self._close(other, "places", now)
-        for shelves in self._shelves.values():
-            for shelf in shelves:
-                if shelf.last and now > shelf.last.when + _REOPEN * self._silence:
-                    shelf.last = None
+        for groups in self._groups.values():
+            for group in groups:
+                if group.last and now > group.last.when + _REOPEN * self._silence:
+                    group.last = None
 
-    def _shelfOf(self, slice_: Slice) -> SliceGroup:
-        shelves = self._shelves.setdefault(slice_.instance.header.series, [])
-        shelf = next((one for one in shelves if one.fits(slice_)), None)
-        if shelf is None:
-            shelf = SliceGroup(slice_)
-            shelves.append(shelf)
-        shelf.measure(slice_)
-        return shelf
+    def _groupOf(self, slice_: Slice) -> SliceGroup:
+        groups = self._groups.setdefault(slice_.instance.header.series, [])
+        group = next((one for one in groups if one.fits(slice_)), None)
+        if group is None:
+            group = SliceGroup(slice_)
+            groups.append(group)
+        group.measure(slice_)
+        return group
 
     def _close(self, volume: Volume, why: str, now: float) -> Closed:
-        shelf = volume.shelf
+        group = volume.group
         closed = Closed(volume, why, now, volume.announced)
-        shelf.learn(closed)
-        shelf.open.remove(volume)
-        shelf.last = closed
+        group.learn(closed)
+        group.open.remove(volume)
+        group.last = closed
         return closed
 
-    def _reopened(self, shelf: SliceGroup, slice_: Slice, now: float) -> Volume | None:
-        last = shelf.last
+    def _reopened(self, group: SliceGroup, slice_: Slice, now: float) -> Volume | None:
+        last = group.last
         if last is None or last.why in ("repeat", "count") or now > last.when + _REOPEN * self._silence:
             return None
         if last.volume.moment != slice_.moment or last.volume.has(slice_.height):
             return None
         gaps = missingPlaces([*last.volume.heights, slice_.height], [])
         if last.why in ("places", "images") and (gaps or len(last.volume.slices) == 1):
-            return None  # another volume, which lies elsewhere
+            return None  # another volume in another place
         if gaps is None:
             return None
-        # What was known of the volume was too little: places of an incomplete one, a count of a part of it.
-        shelf.headerFits = shelf.headerFits and last.why != "images"
-        shelf.places = []
+        # The known places were those of an incomplete volume, or the known count that of a part of it.
+        group.headerFits = group.headerFits and last.why != "images"
+        group.places = []
         return last.volume

@@ -1,4 +1,4 @@
-"""Slices as images: sorted, stacked into one array, with zeros where one is missing."""
+"""Slices as images: sorted, stacked into one array, with zeros for missing slices."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ import numpy as np
 from ...Model.Errors import NotAnImageError
 from ...Model.Frame import Image, Matrix, Pixels
 from .. import GetBuffer, openImageFile
+from ..Raw import allocate
 from ..Volumes import checkRightAngles, makeImage
 from .Geometry import normalOf, stacked
 from .SliceGroup import Closed, Slice, Volume
 
 _OWN = ("SOPInstanceUID", "InstanceNumber", "TriggerTime", "WindowCenter", "WindowWidth")
-"""Attributes of a single slice, which say nothing of its volume."""
+"""Attributes of a single slice that do not describe its volume."""
 
 
 @dataclass(frozen=True)
 class Stack:
-    """What became of the slices.
+    """Images made of slices.
 
-    :param images: one volume; or, where the slices are no volume, each slice in its own place.
-    :param missing: heights along the normal at which there are zeros, millimetres.
-    :param problem: why the slices are no volume, "" when they are.
+    :param images: one volume; or each slice in its own place, where the slices make no volume.
+    :param missing: heights along the normal of the missing slices (zeros), millimetres.
+    :param problem: reason why the slices make no volume, else "".
     """
 
     images: list[Image]
@@ -34,10 +35,10 @@ class Stack:
 
 
 def missingText(closed: Closed, stack: Stack, stream: str) -> str:
-    """Sentences for the user that say which slices of a volume are missing; empty when none is.
+    """Return sentences for the user about the missing slices of a volume; "" when it is complete.
 
-    :param closed: the volume, and how many slices the sender announced.
-    :param stack: its image.
+    :param closed: the volume, and the number of slices that the sender announced.
+    :param stack: the image of the volume.
     """
     count = len(closed.volume.slices)
     lacking = max(len(stack.missing), closed.announced - count)
@@ -45,14 +46,14 @@ def missingText(closed: Closed, stack: Stack, stream: str) -> str:
         return ""
     text = f"{stream}: {count} of {count + lacking} slices arrived."
     if not stack.missing:
-        return f"{text} The volume is shown without the others."
+        return f"{text} The volume is shown without the missing slices."
     heights = ", ".join(f"{height:.1f}" for height in stack.missing[:5]) + (" ..." if stack.missing[5:] else "")
     where = _neighbours(closed.volume.slices, stack.missing[0])
     return f"{text} Missing slices are filled with zeros, at {heights} mm along the normal{where}."
 
 
 def _neighbours(slices: Sequence[Slice], height: float) -> str:
-    # The operator knows slices by their InstanceNumber.
+    # Operators know slices by their InstanceNumber.
     below = max((one for one in slices if one.height < height), key=lambda one: one.height, default=None)
     above = min((one for one in slices if one.height > height), key=lambda one: one.height, default=None)
     numbers = [one.instance.header.instanceNumber for one in (below, above) if one is not None]
@@ -62,22 +63,22 @@ def _neighbours(slices: Sequence[Slice], height: float) -> str:
 
 
 def stackOf(volume: Volume, getBuffer: GetBuffer) -> Stack:
-    """The image of the slices that have come.
+    """Make the image of the slices that have arrived.
 
-    :param getBuffer: gives memory for the volume, or None.
-    :raises NotAnImageError: a file that was whole is not any more, or there is no memory.
+    :param getBuffer: returns memory for the volume, or None.
+    :raises NotAnImageError: a complete file has changed since, or not enough memory is free.
     :raises OSError: a file cannot be read again.
     """
     slices = volume.slices
     missing = volume.missing()
     if missing is None:
-        return Stack([_single(one) for one in slices], [], "its slices lie unevenly")
+        return Stack([_single(one) for one in slices], [], "its slices are unevenly spaced")
     if len(slices) + len(missing) == 1:
         return Stack([_single(slices[0])], [])
     matrices = [one.matrix for one in slices] + [_between(slices, height) for height in missing]
     placed = stacked(matrices)
     if not placed:
-        return Stack([_single(one) for one in slices], [], "its slices lie unevenly or not above one another")
+        return Stack([_single(one) for one in slices], [], "its slices are unevenly spaced or not above one another")
     order, matrix = placed[0].frames, placed[0].ijkToRAS
     checkRightAngles(matrix)
     pixels = _empty(slices, len(order), getBuffer)
@@ -88,7 +89,7 @@ def stackOf(volume: Volume, getBuffer: GetBuffer) -> Stack:
 
 
 def pixelsOf(slice_: Slice) -> Pixels:
-    """The pixels of a slice (1, rows, columns), read again when they were let go of."""
+    """Return the pixels of a slice (1, rows, columns); read them again when memory no longer holds them."""
     if slice_.pixels is not None:
         return slice_.pixels
     reader = openImageFile(slice_.instance.path)
@@ -96,7 +97,7 @@ def pixelsOf(slice_: Slice) -> Pixels:
         raise NotAnImageError(words, "damaged")
     pixels = next(iter(reader.images())).pixels
     if pixels.shape != slice_.shape:
-        raise NotAnImageError(f"{slice_.instance.path} is another image now.", "damaged")
+        raise NotAnImageError(f"{slice_.instance.path} was replaced by another image.", "damaged")
     return pixels
 
 
@@ -109,8 +110,8 @@ def _between(slices: Sequence[Slice], height: float) -> Matrix:
     low, high = (choose(slices, key=lambda one: one.height) for choose in (min, max))
     matrix: Matrix = low.matrix.copy()
     span = high.height - low.height
-    way = (high.matrix[:3, 3] - low.matrix[:3, 3]) / span if span else normalOf(matrix)
-    matrix[:3, 3] += (height - low.height) * way
+    direction = (high.matrix[:3, 3] - low.matrix[:3, 3]) / span if span else normalOf(matrix)
+    matrix[:3, 3] += (height - low.height) * direction
     return matrix
 
 
@@ -119,19 +120,13 @@ def _empty(slices: Sequence[Slice], count: int, getBuffer: GetBuffer) -> Pixels:
     dtype = np.result_type(*{one.dtype for one in slices})
     shape = (count, *slices[0].shape[1:])
     size = math.prod(shape) * dtype.itemsize
-    lent = getBuffer(size)
-    if lent is not None:
-        return lent.view(dtype).reshape(shape)
-    try:
-        return np.empty(shape, dtype)
-    except MemoryError as error:
-        raise NotAnImageError(f"There is no memory for a volume of {size:,} bytes.", "too-large") from error
+    return allocate(size, size, "The volume", getBuffer).view(dtype).reshape(shape)
 
 
 def _attributes(slices: Sequence[Slice], missing: Sequence[float]) -> dict[str, str]:
     first = min(slices, key=lambda one: one.height)
     kept = {name: value for name, value in first.attributes.items() if name not in _OWN}
-    told = {"Slices": str(len(slices))}
+    counts = {"Slices": str(len(slices))}
     if missing:
-        told["MissingSlices"] = " ".join(f"{height:.3f}" for height in missing)
-    return kept | told
+        counts["MissingSlices"] = " ".join(f"{height:.3f}" for height in missing)
+    return kept | counts
