@@ -10,10 +10,10 @@ import threading
 import numpy as np
 import pytest
 from contract.inSlicer import posesInSlicer
-from RealTimeImagingLib.Recording import MessageRecorder, openMessages, openRecording, repair, unfinished
+from RealTimeImagingLib.Recording import MessageRecorder, openMessages, openRecording, repair
 from unit import dying
 from unit.conftest import snapshot
-from unit.recordings import bytesOf, child, deviceMessage, poseAt, recordMessages
+from unit.recordings import bytesOf, child, countWords, deviceMessage, poseAt, recordMessages
 
 posix = pytest.mark.skipif(os.name != "posix", reason="a process that forks is needed")
 
@@ -56,7 +56,7 @@ def assertHolds(slicer, path, given):
 
 def assertNothingToRepair(folder):
     left = [name for name in os.listdir(folder) if name.endswith((".lock", ".tmp"))]
-    assert (left, unfinished(str(folder)), repair(str(folder))) == ([], [], [])
+    assert (left, repair(str(folder))) == ([], [])
 
 
 def dead(folder, given):
@@ -64,7 +64,7 @@ def dead(folder, given):
     recording = MessageRecorder(str(folder), "Test", {})
     for each in given:
         assert recording.append(each)
-    recording._file._lines.close()
+    recording._file.rest()
     recording._file._lock.release(remove=False)
 
 
@@ -86,8 +86,7 @@ def test_killed_at_any_step_every_acknowledged_message_is_kept(slicer, tmp_path,
             count = openMessages(found.messages[0]).count if found.messages else 0
             # A message may have its line, and death came before it was acknowledged.
             assert len(stored) <= count <= len(stored) + 1
-            words = f"{count} messages, the last is number {count - 1}" if count else "no message was stored"
-            assert words in found.event.text
+            assert countWords(count, "message") in found.event.text
             torn = "Cut off" in found.event.text
             assert found.event.level == ("warning" if torn else "info")
         manifests = list(folder.glob("*.json"))
@@ -167,7 +166,7 @@ def test_killed_at_a_random_moment_every_acknowledged_message_is_kept(slicer, tm
     found = repairs["Test.messages"]
     count = openMessages(found.messages[0]).count
     assert acknowledged <= count <= acknowledged + 1
-    assert f"{count} messages, the last is number {count - 1}" in found.event.text
+    assert countWords(count, "message") in found.event.text
     given = [deviceMessage(number, "transform", "AB"[number % 2]) for number in range(count)]
     messages = assertHolds(slicer, found.messages[0], given)
     if "Test-Image" in repairs and repairs["Test-Image"].headers:
@@ -182,7 +181,7 @@ def test_the_messages_of_a_living_process_are_not_touched(tmp_path):
     recording = MessageRecorder(str(tmp_path), "Test", {})
     assert recording.append(deviceMessage(0))
     before = snapshot(tmp_path)
-    assert (repair(str(tmp_path)), unfinished(str(tmp_path)), snapshot(tmp_path)) == ([], [], before)
+    assert (repair(str(tmp_path)), snapshot(tmp_path)) == ([], before)
     assert recording.append(deviceMessage(1))
     assert openMessages(recording.finish()[0]).count == 2
 
@@ -224,7 +223,7 @@ def test_zeros_that_a_power_cut_left_at_the_end_are_cut_off(slicer, tmp_path):
     assert "201 bytes" in found.event.text
 
 
-@pytest.mark.parametrize(("place", "words"), [(0, "the first line does not say"), (2, "line 3 is damaged")])
+@pytest.mark.parametrize(("place", "words"), [(0, "the first line of"), (2, "line 3 of")])
 def test_what_cannot_be_understood_stays_as_it_is_and_is_told(slicer, tmp_path, place, words):
     dead(tmp_path, dying.words())
     path = tmp_path / "Test.messages.jsonl"

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from contract.inSlicer import posesInSlicer
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Recording import MessageRecorder, openMessages, repair
 from RealTimeImagingLib.Recording.FrameTimes import LEAST_STEP
@@ -38,6 +38,7 @@ kinds = st.sampled_from([("transform", "A"), ("transform", "B"), ("text", "A")])
 
 
 @examples(1.5)
+@example([(("transform", "A"), 0.0, 1.797693134862316e305)])
 @given(st.lists(st.tuples(kinds, moments, deviceTimes), min_size=1, max_size=40))
 def test_the_index_increases_for_each_device_and_slicer_reads_every_pose(slicer, tmp_path_factory, given):
     messages = [

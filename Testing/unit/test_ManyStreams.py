@@ -1,10 +1,10 @@
-"""A recording of many streams: few files are open at once, and locks that are lent are held."""
+"""A recording of many streams: few files are open at once, and replaced locks are held."""
 
 import os
 import textwrap
 
 import pytest
-from RealTimeImagingLib.Recording import openRecording, repair, unfinished
+from RealTimeImagingLib.Recording import openRecording, repair
 from RealTimeImagingLib.Recording.Lock import Lock
 from RealTimeImagingLib.Worker.WorkerRecording import MOST_OPEN, StreamRecorders
 from unit.recordings import assertHolds, assertRepaired, child, frame
@@ -28,11 +28,11 @@ def test_any_number_of_streams_is_stored_with_few_files_open(tmp_path):
         resource.setrlimit(resource.RLIMIT_NOFILE, (inUse + 3 * MOST_OPEN + 20, before[1]))
         assert [recorders.append(each) for each in frames] == [True] * len(frames)
         assert repair(str(tmp_path)) == []
-        told = []
-        headers, messages = recorders.finish(lambda done, total: told.append((done, total)))
+        progress = []
+        headers, messages = recorders.finish(lambda done, total: progress.append((done, total)))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
-    assert (len(headers), messages, recorders.events(), told[-1]) == (count, [], [], (count, count))
+    assert (len(headers), messages, recorders.events(), progress[-1]) == (count, [], [], (count, count))
     for path in headers:
         stream = openRecording(path).stream
         assertHolds([path], [each for each in frames if each.stream == stream])
@@ -53,11 +53,11 @@ LIVING = textwrap.dedent("""
 """)
 
 
-def test_streams_whose_lock_is_lent_are_left_alone_while_their_process_lives(tmp_path):
+def test_streams_with_a_replaced_lock_are_left_alone_while_their_process_lives(tmp_path):
     process = child("-c", LIVING, tmp_path)
     process.stdout.readline()
     assert any(name.endswith(".streams.lock") for name in os.listdir(tmp_path))
-    assert (unfinished(str(tmp_path)), repair(str(tmp_path))) == ([], [])
+    assert repair(str(tmp_path)) == []
     process.communicate("\n")
     found = repair(str(tmp_path))
     assert len(found) == 40
@@ -68,7 +68,7 @@ def test_streams_whose_lock_is_lent_are_left_alone_while_their_process_lives(tmp
 
 def test_a_lock_is_held_as_long_as_its_holder(tmp_path):
     holder, lock = Lock.claim(str(tmp_path / "holder.lock")), Lock.claim(str(tmp_path / "a.lock"))
-    lock.getBuffer("holder.lock")
+    lock.replaceBy("holder.lock")
     assert lock.there
     assert Lock.takeOver(lock.path) is None
     holder.release(remove=False)

@@ -191,7 +191,7 @@ def test_a_folder_that_is_gone_is_told_once_and_what_comes_later_is_stored(tmp_p
     assert recording.append(deviceMessage(3))
     (event,) = recording.events()
     assert event.code == "recording-gap"
-    assert "messages 0 to 2 (3) are not stored" in event.text
+    assert "messages 0 to 2 (3) of devices" in event.text
     (path,) = recording.finish()
     assert (recording.recorded, recording.failed) == (1, 3)
     assert manifestOf(path)["gaps"] == [
@@ -206,11 +206,11 @@ def test_messages_whose_file_was_removed_count_as_failed_and_the_next_have_anoth
     for number in range(3):
         assert recording.append(deviceMessage(number))
     (tmp_path / "Test.messages.jsonl").unlink()
-    recording._file._lines._lookAt = 0
+    recording._file._checkAt = 0
     assert recording.append(deviceMessage(3))
     assert (recording.recorded, recording.failed) == (1, 3)
     (event,) = recording.events()
-    assert "messages 0 to 2 (3) are not stored" in event.text
+    assert "messages 0 to 2 (3) of devices" in event.text
     assert "removed or cut" in event.text
     (line,) = openMessages(recording.finish()[0]).messages()
     assert line.message == deviceMessage(3)

@@ -12,9 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Model.Errors import RecordingError
 from RealTimeImagingLib.Model.Frame import SCALAR_TYPES
-from RealTimeImagingLib.Recording import Recorder, freeName, openRecording
+from RealTimeImagingLib.Recording import Recorder, openRecording
 from RealTimeImagingLib.Recording.Layout import fileName
-from RealTimeImagingLib.Recording.Part import MOST_FRAMES
+from RealTimeImagingLib.Recording.Recorder import MOST_FRAMES
 from unit.conftest import snapshot
 from unit.examples import examples
 from unit.recordings import OBLIQUE, RIGHT_HANDED, assertHolds, child, frame, manifestOf, record, recorder
@@ -172,15 +172,6 @@ def test_any_file_of_that_name_is_kept(tmp_path, suffix):
     mine.write_bytes(b"mine")
     (path,) = record(tmp_path, [frame(0)])
     assert (os.path.basename(path), mine.read_bytes()) == ("Test_1-Scan.seq.nhdr", b"mine")
-
-
-def test_a_free_name_is_free_for_all_streams(tmp_path):
-    assert freeName(str(tmp_path), "Test") == "Test"
-    record(tmp_path, [frame(0, stream="A")])
-    assert freeName(str(tmp_path), "test") == "test_1"
-    (tmp_path / "Test_1.txt").write_bytes(b"")
-    assert freeName(str(tmp_path), "Test") == "Test_2"
-    assert freeName(str(tmp_path / "absent"), "Test") == "Test"
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_a_full_disk_costs_exactly_the_frames_that_do_not_fit(tmp_path):
     assert [recording.append(each) for each in frames[8:]] == [True] * 12
     (event,) = recording.events()
     assert (event.code, event.level) == ("recording-gap", "error")
-    assert "frames 5 to 7 (3) are not stored" in event.text
+    assert "frames 5 to 7 (3) of 'Scan'" in event.text
     (path,) = recording.finish()
     assertHolds([path], frames[:5] + frames[8:])
     assertCounted(recording, 20, 3)
@@ -83,7 +83,7 @@ def test_a_disk_that_stays_full_tells_the_gap_at_the_end(tmp_path):
     (path,) = recording.finish()
     (event,) = recording.events()
     assert event.code == "recording-gap"
-    assert "frame 1 is not stored" in event.text
+    assert "frame 1 of 'Scan'" in event.text
     assertHolds([path], [frame(0, (1, 100, 100))])
 
 

@@ -5,7 +5,7 @@ import textwrap
 import threading
 
 import pytest
-from RealTimeImagingLib.Recording import Recorder, repair, unfinished
+from RealTimeImagingLib.Recording import Recorder, repair
 from RealTimeImagingLib.Recording.Lines import FrameLine
 from unit.conftest import snapshot
 from unit.recordings import assertHolds, assertRepaired, bytesOf, child, frame, manifestOf, recorder
@@ -28,7 +28,7 @@ def test_the_recording_of_a_living_process_is_not_touched(tmp_path):
     process = child("-c", LIVING, tmp_path)
     process.stdout.readline()
     before = snapshot(tmp_path)
-    assert (repair(str(tmp_path)), unfinished(str(tmp_path)), snapshot(tmp_path)) == ([], [], before)
+    assert (repair(str(tmp_path)), snapshot(tmp_path)) == ([], before)
     path = process.communicate("\n")[0].strip()
     assert process.returncode == 0
     assertHolds([path], [frame(0), frame(1)])
@@ -37,7 +37,7 @@ def test_the_recording_of_a_living_process_is_not_touched(tmp_path):
 def test_a_recording_of_this_process_is_not_touched(tmp_path):
     recording = recorder(tmp_path)
     assert recording.append(frame(0))
-    assert (repair(str(tmp_path)), unfinished(str(tmp_path))) == ([], [])
+    assert repair(str(tmp_path)) == []
     assert recording.append(frame(1))
     assertHolds(recording.finish(), [frame(0), frame(1)])
 
@@ -67,25 +67,18 @@ def deadRecording(folder, frames, name="Test"):
         assert recording.append(each)
     recording._lock.release(remove=False)
     for part in recording._parts:
-        part.abandon()
+        part.rest()
     return recording._base
 
 
-def test_unfinished_names_them_and_changes_nothing(tmp_path):
+def test_recordings_are_repaired_in_the_order_of_their_names(tmp_path):
     deadRecording(tmp_path, [frame(0)])
     deadRecording(tmp_path, [frame(1)])
-    before = snapshot(tmp_path)
-    assert unfinished(str(tmp_path)) == ["Test-Scan", "Test_1-Scan"]
-    assert snapshot(tmp_path) == before
     assert [found.recording for found in repair(str(tmp_path))] == ["Test-Scan", "Test_1-Scan"]
 
 
 def test_without_anything_dead_there_is_nothing_to_repair(tmp_path):
-    assert (repair(str(tmp_path)), repair(str(tmp_path / "absent")), unfinished(str(tmp_path / "absent"))) == (
-        [],
-        [],
-        [],
-    )
+    assert (repair(str(tmp_path)), repair(str(tmp_path / "absent"))) == ([], [])
 
 
 def test_a_recording_whose_name_looks_like_a_part_of_another_is_its_own(tmp_path):
@@ -144,7 +137,7 @@ def test_zeros_that_a_power_cut_left_at_the_end_are_cut_off(tmp_path):
     assert "48 bytes" in found.event.text
 
 
-@pytest.mark.parametrize(("place", "words"), [(0, "does not say what the pixels are"), (2, "line 3 of")])
+@pytest.mark.parametrize(("place", "words"), [(0, "does not describe the pixels"), (2, "line 3 of")])
 def test_what_cannot_be_understood_stays_as_it_is_and_is_told(tmp_path, place, words):
     deadRecording(tmp_path, [frame(number) for number in range(4)])
     path = tmp_path / "Test-Scan.jsonl"
@@ -199,7 +192,7 @@ def test_locks_of_other_programs_stay(tmp_path, text):
     if os.name != "posix" and not text:
         (tmp_path / "my-own.lock").unlink()  # cannot be told apart there
     before = bytesOf(tmp_path)
-    assert (unfinished(str(tmp_path)), repair(str(tmp_path)), bytesOf(tmp_path)) == ([], [], before)
+    assert (repair(str(tmp_path)), bytesOf(tmp_path)) == ([], before)
 
 
 # What is damaged

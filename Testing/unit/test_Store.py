@@ -140,7 +140,7 @@ def test_a_repair_tells_of_messages(stored):
     stored.record()
     stored.store.appendMessage(deviceMessage(0))
     recorder = stored.store._recorders._messages
-    recorder._file._lines.close()
+    recorder._file.rest()
     recorder._file._lock.release(remove=False)
     stored.store._recorders = None  # as after the death of the process
     stored.obey("repair", folder=str(stored.folder))

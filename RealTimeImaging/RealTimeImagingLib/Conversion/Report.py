@@ -23,8 +23,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..Model.Errors import ConversionError
+from ..Model.Files import replaceFile
 from ..Model.Quantities import counted
-from ..Recording.Header import replaceFile
 from ..Recording.Lock import Lock
 from .Headers import Slice
 

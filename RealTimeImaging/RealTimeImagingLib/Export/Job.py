@@ -17,9 +17,8 @@ from ..Model.Errors import FrameError, RecordingError, SettingsError
 from ..Model.Event import Event
 from ..Model.Frame import SCALAR_TYPES, Matrix, checkMatrix
 from ..Model.Settings import typedPath
-from ..Recording import Checksums, noteChecksum, openRecording, repair
+from ..Recording import noteChecksum, openRecording, repair
 from ..Recording.Header import checkAttributes
-from ..Recording.Repair import repairedLine
 
 
 class Cancelled(Exception):
@@ -258,7 +257,7 @@ def noteChecksums(headers: Sequence[str], work: Work) -> list[str]:
                 digest.update(piece)
                 work.step(len(piece), "Checksums")
         manifest = os.path.join(os.path.dirname(part.path), f"{part.recording}.json")
-        noteChecksum(manifest, part.path, Checksums(digest.hexdigest(), []))
+        noteChecksum(manifest, part.path, digest.hexdigest())
         manifests.append(manifest)
     return manifests
 
@@ -278,6 +277,6 @@ class RepairJob:
 
 
 def repairFolder(folder: str) -> tuple[list[dict[str, Any]], list[Event]]:
-    """Finish the recordings in a folder; returns a line for each (see :func:`repairedLine`), and the events."""
+    """Finish the recordings in a folder; returns a line for each (see :meth:`Repair.toJSON`), and the events."""
     found = repair(folder)
-    return [repairedLine(one) for one in found], [one.event for one in found]
+    return [one.toJSON() for one in found], [one.event for one in found]

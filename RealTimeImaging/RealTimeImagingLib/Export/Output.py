@@ -13,9 +13,9 @@ from typing import ClassVar
 
 from ..Model.Errors import ExportError
 from ..Model.Event import Event
-from ..Model.Files import makePrivateFolder, openPrivate
+from ..Model.Files import UNFINISHED, makePrivateFolder, openPrivate
 from ..Model.Frame import Pixels
-from ..Recording.Layout import UNFINISHED, candidates
+from ..Recording.Layout import candidates
 from .Frames import Frames
 from .Job import Cancelled, ExportJob, Work
 

@@ -1,12 +1,34 @@
-"""Files: access rights, stamps, natural order of names, and text of unknown encoding."""
+"""Files: access rights, writing and removing, reasons of errors, stamps, order of names, text of unknown encoding."""
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
 
 GROUP_VARIABLE = "REALTIMEIMAGING_GROUP_READ"
+UNFINISHED = ".tmp"
+"""Added to a name until the file is complete."""
+_REASONS = {
+    "ENOSPC": "disk full",
+    "EDQUOT": "disk quota used up",
+    "EROFS": "the disk is read-only",
+    "EACCES": "permission denied",
+    "EPERM": "permission denied",
+    "ENOENT": "the folder or a file in it is gone",
+    "ENOTDIR": "the folder is a file",
+    "EEXIST": "a file has the name of a folder",
+    "EIO": "the disk reports an error",
+    "ENODEV": "the disk is gone",
+    "ENXIO": "the disk is gone",
+    "EMFILE": "too many files are open in this process",
+    "ENFILE": "too many files are open on this computer",
+    "EFBIG": "the file is too large for the disk or for the limit of this process",
+    "ENAMETOOLONG": "the name is too long",
+    "ETIMEDOUT": "the network drive does not answer",
+    "ESTALE": "the network drive was reconnected",
+}
 
 
 def groupMayRead() -> bool:
@@ -91,3 +113,33 @@ def writeAll(handle: int, data: bytes | memoryview) -> None:
         left = memoryview(data).cast("B")[written:]
         while left:
             left = left[os.write(handle, left) :]
+
+
+def replaceFile(path: str, data: bytes) -> None:
+    """Write under another name, then rename: the file stays as it was or is complete.
+
+    :raises OSError: the file cannot be written.
+    """
+    unfinished = path + UNFINISHED
+    try:
+        with open(unfinished, "wb", opener=openPrivate) as file:
+            file.write(data)
+        os.replace(unfinished, path)
+    except OSError:
+        removeFile(unfinished)
+        raise
+
+
+def removeFile(path: str) -> None:
+    """Remove a file if that is possible."""
+    try:
+        os.unlink(path)
+    except OSError:
+        pass
+
+
+def reasonOf(error: Exception) -> str:
+    """The reason of an error in plain words, without a full stop."""
+    if isinstance(error, OSError):
+        return _REASONS.get(errno.errorcode.get(error.errno or 0, "")) or error.strerror or str(error)
+    return str(error)

@@ -14,7 +14,6 @@ The format is that of vtkMRMLVolumeSequenceStorageNode (Slicer, Libs/MRML/Core) 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from itertools import pairwise
@@ -22,9 +21,8 @@ from itertools import pairwise
 import numpy as np
 
 from ..Model.Errors import RecordingError
-from ..Model.Files import openPrivate
 from ..Model.Frame import ATTRIBUTE_NAME, LPS_TO_RAS, Matrix
-from .Layout import RAW, UNFINISHED
+from .Layout import RAW
 from .Lines import PartLine
 
 RECORDING = "Recording"
@@ -113,24 +111,6 @@ def indexValues(times: Sequence[float]) -> tuple[str, list[str]]:
     if any(b - a < _CLOSE for a, b in pairwise(times)):
         return "ms", [f"{1000 * time:.3f}" for time in times]
     return "s", [f"{time:.6f}" for time in times]
-
-
-def replaceFile(path: str, data: bytes) -> None:
-    """Write under another name, then rename: the file is as before, or whole.
-
-    :raises OSError: it cannot be written.
-    """
-    unfinished = path + UNFINISHED
-    try:
-        with open(unfinished, "wb", opener=openPrivate) as file:
-            file.write(data)
-        os.replace(unfinished, path)
-    except OSError:
-        try:
-            os.unlink(unfinished)
-        except OSError:
-            pass
-        raise
 
 
 def isoTime(seconds: float) -> str:

@@ -2,42 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import threading
 from collections.abc import Iterator
 
 from ..Model.Errors import RecordingFolderError
-from ..Model.Files import makePrivateFolder, openPrivate, writeAll
-
-_WORDS = {
-    "ENOSPC": "disk full",
-    "EDQUOT": "disk quota used up",
-    "EROFS": "the disk is read-only",
-    "EACCES": "permission denied",
-    "EPERM": "permission denied",
-    "ENOENT": "the folder or a file in it is gone",
-    "ENOTDIR": "the folder is a file",
-    "EEXIST": "a file has the name of a folder",
-    "EIO": "the disk reports an error",
-    "ENODEV": "the disk is gone",
-    "ENXIO": "the disk is gone",
-    "EMFILE": "too many files are open in this process",
-    "ENFILE": "too many files are open on this computer",
-    "EFBIG": "the file is too large for the disk or for the limit of this process",
-    "ENAMETOOLONG": "the name is too long",
-    "ETIMEDOUT": "the network drive does not answer",
-    "ESTALE": "the network drive was reconnected",
-}
-
-
-def reasonOf(error: Exception) -> str:
-    """The reason of an error in words for the user, where they are known."""
-    if isinstance(error, OSError):
-        return _WORDS.get(errno.errorcode.get(error.errno or 0, "")) or error.strerror or str(error)
-    return str(error)
-
+from ..Model.Files import UNFINISHED, makePrivateFolder, openPrivate, reasonOf, writeAll
 
 HEADER = ".seq.nhdr"
 RAW = ".raw"
@@ -49,9 +20,6 @@ MESSAGES = ".messages"
 """Added to the name of a recording: what the names of lines, lock and manifest of its messages begin with."""
 STREAMS = ".streams"
 """Added to the name of a recording of many streams: the lock that stands for those of the streams (see Lock.py)."""
-UNFINISHED = ".tmp"
-"""Added to a name until the file is whole."""
-
 _LONGEST = 80
 
 
@@ -72,22 +40,6 @@ def fileName(words: str) -> str:
 def baseName(name: str, stream: str) -> str:
     """What the names of all files of one stream of a recording begin with."""
     return f"{fileName(name)}-{fileName(stream)}"
-
-
-def freeName(folder: str, name: str) -> str:
-    """``name``, or ``name_1``, ``name_2``...: the first under which the folder holds no recording of any stream.
-
-    Ask once for a recording, and give the answer to the recorders of all its streams. Upper and lower case are one.
-    """
-    try:
-        taken = [entry.lower() for entry in os.listdir(folder)]
-    except OSError:
-        taken = []
-    return next(
-        candidate
-        for candidate in candidates(fileName(name))
-        if not any(entry.startswith((f"{candidate}-".lower(), f"{candidate}.".lower())) for entry in taken)
-    )
 
 
 def candidates(name: str) -> Iterator[str]:

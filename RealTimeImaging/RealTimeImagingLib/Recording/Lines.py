@@ -1,14 +1,17 @@
-"""Lines about a part and its frames, one JSON object each, and the file that grows by whole lines."""
+"""Lines that describe frames and device messages, one JSON object a line.
+
+``NAME-STREAM.jsonl`` grows beside the pixels of a part: a :class:`PartLine`, then a :class:`FrameLine` for each frame.
+``NAME.messages.jsonl`` holds the device messages and is never rewritten: a :class:`MessagesLine`, then a
+:class:`MessageLine` for each message. The text is ASCII, so that no value contains a line end.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import platform
 import re
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from json.encoder import encode_basestring_ascii as _quoted
@@ -16,117 +19,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..Model.Files import openPrivate, writeAll
+from ..Model.DeviceMessage import KINDS, DeviceMessage
+from ..Model.Errors import FrameError
 from ..Model.Frame import SCALAR_TYPES, Matrix, checkMatrix
+from .FrameTimes import usable
+from .Poses import OK
 
-LOOK_EVERY = 0.1
-"""Seconds between two looks whether the files are still there: one costs more than the line of a frame."""
-
-
-class PartGone(OSError):
-    """The files of a part were removed or replaced, and their folder is there."""
-
-
-_FLAGS = os.O_RDWR | getattr(os, "O_BINARY", 0)
-
-
-class GrowingLines:
-    """A line is acknowledged when it was written; then a kill cannot take it back.
-
-    :param path: must not exist.
-    :param first: the first line.
-    :raises FileExistsError: the name is taken.
-    :raises OSError: the file cannot be made.
-    """
-
-    def __init__(self, path: str, first: bytes) -> None:
-        self.path = path
-        self.bytes = 0
-        """Of the acknowledged lines."""
-        self._lookAt = 0.0
-        self._handle = openPrivate(path, _FLAGS | os.O_CREAT | os.O_EXCL)
-        try:
-            writeAll(self._handle, first)
-        except OSError:
-            self.close()
-            os.unlink(path)
-            raise
-        self.bytes = len(first)
-
-    def append(self, line: bytes) -> None:
-        """Write one line; when it returns the line is acknowledged.
-
-        :raises PartGone: the file was removed; it is noticed within LOOK_EVERY.
-        :raises OSError: it cannot be written; the file is, or will be with the next line, as it was before.
-        """
-        try:
-            if self._handle == -1:
-                self._handle = os.open(self.path, _FLAGS)
-                self._look()
-                self._cut()
-            elif time.monotonic() >= self._lookAt:
-                self._look()
-            writeAll(self._handle, line)
-        except FileNotFoundError as error:
-            self.close()
-            if os.path.isdir(os.path.dirname(self.path)):
-                raise PartGone(error.errno, "the file was removed while it grew", self.path) from error
-            raise
-        except OSError:
-            try:
-                self._cut()
-            except OSError:
-                pass  # again when it is opened again; a repair also cuts
-            self.close()
-            raise
-        self.bytes += len(line)
-
-    @property
-    def whole(self) -> bool:
-        """Whether all acknowledged lines are there, as far as can be known."""
-        try:
-            return os.path.getsize(self.path) >= self.bytes
-        except FileNotFoundError:
-            return False
-        except OSError:
-            return True
-
-    def close(self) -> None:
-        """Let go of the file; the next line opens it again."""
-        if self._handle != -1:
-            try:
-                os.close(self._handle)
-            except OSError:
-                pass  # a network share may say so late; the next line opens and counts the bytes
-        self._handle = -1
-
-    def trim(self) -> None:
-        """Cut off what a failed write left behind the last line.
-
-        :raises OSError: it cannot be cut.
-        """
-        if os.path.getsize(self.path) > self.bytes:
-            os.truncate(self.path, self.bytes)
-
-    def _look(self) -> None:
-        # A removed file takes all that is written to it.
-        opened = os.fstat(self._handle)
-        if opened.st_size < self.bytes or not os.path.samestat(opened, os.stat(self.path)):
-            raise FileNotFoundError(f"{self.path} was replaced or cut")
-        self._lookAt = time.monotonic() + LOOK_EVERY
-
-    def _cut(self) -> None:
-        os.ftruncate(self._handle, self.bytes)
-        os.lseek(self._handle, self.bytes, os.SEEK_SET)
-
-
-FORMAT = "RealTimeImaging recording"
+FORMAT, MESSAGES_FORMAT = "RealTimeImaging recording", "RealTimeImaging messages"
 VERSION = 1
+POSE = b'"kind":"transform"'
+"""Part of the first POSE_WITHIN bytes of the line of a transform."""
+POSE_WITHIN = 60
 _TYPE = re.compile("[<>|=][iuf][1248]")
+_LONGEST_STATUS = 40
 
 
 def versions() -> dict[str, str]:
-    """What wrote a recording."""
+    """Versions of the software that writes a recording."""
     return {
         "format": str(VERSION),
         "python": platform.python_version(),
@@ -136,20 +45,46 @@ def versions() -> dict[str, str]:
 
 
 @dataclass(frozen=True)
+class Missed:
+    """Consecutive entries (frames or messages) that are not stored.
+
+    :param first: number of the first entry.
+    :param last: number of the last entry.
+    :param count: number of entries.
+    """
+
+    first: int
+    last: int
+    count: int
+    reason: str
+
+    @classmethod
+    def fromJSON(cls, values: Mapping[str, Any]) -> Missed:
+        """:raises ValueError, TypeError: the values are damaged."""
+        missed = cls(**values)
+        checkNumbers(missed.first, missed.last, missed.count)
+        return missed
+
+    def words(self, noun: str) -> str:
+        """Words for the entries, such as "frames 3 to 5 (3)"."""
+        return f"{noun} {self.first}" if self.count == 1 else f"{noun}s {self.first} to {self.last} ({self.count})"
+
+
+@dataclass(frozen=True)
 class PartLine:
-    """What all frames of a part have in common.
+    """Description of a part: values that all its frames share.
 
     :param recording: base name of the recording's files.
-    :param part: from 1.
-    :param shape: (k, j, i) or (k, j, i, 3|4).
-    :param dtype: with byte order, such as ``<u2``.
-    :param ijkToRAS: of the first frame, 16 numbers row by row, millimetres.
-    :param start: seconds since the epoch (UTC) at which the index is 0, by ``startClock``: when the recording's first
-        frame of any stream came, which may be before this stream's first.
+    :param part: number of the part, from 1.
+    :param shape: shape of a frame, (k, j, i) or (k, j, i, 3|4).
+    :param dtype: type with byte order, such as ``<u2``.
+    :param ijkToRAS: geometry of the first frame, 16 numbers row by row, millimetres.
+    :param start: time of index 0, seconds since the epoch (UTC), by ``startClock``: arrival of the first frame of any
+        stream, which may be earlier than the first frame of this stream.
     :param startClock: "device" or "arrival".
-    :param attributes: of the recording.
-    :param origin: seconds since the epoch (UTC) at which the index is 0, by the clock of the computer that recorded,
-        whatever the device's says; the same for all that one process recorded under one name. None: not told.
+    :param attributes: attributes of the recording.
+    :param origin: time of index 0, seconds since the epoch (UTC), by the clock of the recording computer; the same for
+        everything that one process records under one name. None: unknown.
     """
 
     recording: str
@@ -166,7 +101,7 @@ class PartLine:
 
     @property
     def type(self) -> np.dtype[Any]:
-        """The stored type."""
+        """Type of the stored pixels."""
         return np.dtype(self.dtype)
 
     @property
@@ -176,30 +111,24 @@ class PartLine:
 
     def toBytes(self) -> bytes:
         """One line with its end."""
-        return f"{_encode({'format': FORMAT, 'version': VERSION, **asdict(self)})}\n".encode("ascii")
+        return _line({"format": FORMAT, "version": VERSION, **asdict(self)})
 
     @classmethod
     def fromText(cls, text: str | bytes) -> PartLine:
-        """:raises ValueError: it is none, is damaged or of a later version."""
+        """:raises ValueError: the line is something else, is damaged, or comes from a later version."""
         values = parsed(text)
         try:
             if values.pop("format") != FORMAT or values.pop("version") > VERSION:
-                raise ValueError("This is no recording that this version of the module can read.")
-            line = cls(
-                **{
-                    **values,
-                    "shape": tuple(map(int, values["shape"])),
-                    "ijkToRAS": _matrix(values["ijkToRAS"]),
-                }
-            )
+                raise ValueError("This version of the module cannot read the recording.")
+            shape, matrix = tuple(map(int, values["shape"])), _matrix(values["ijkToRAS"])
+            line = cls(**{**values, "shape": shape, "ijkToRAS": matrix})
             known = storable(line.dtype)
             checkNumbers(line.part)
-            checkAttributesRead(line.attributes)
-            checkAttributesRead(line.versions)
+            _checkAttributes(line.attributes, line.versions)
             if not all(isinstance(text, str) for text in (line.recording, line.stream, line.startClock)):
                 raise ValueError("The description of the recording is damaged.")
             if not (math.isfinite(line.start) and math.isfinite(line.origin or 0.0)):
-                raise ValueError("The start of the recording is no time.")
+                raise ValueError("The start of the recording is not a time.")
         except (AttributeError, KeyError, TypeError, OverflowError) as error:
             raise ValueError(f"The description of the recording is damaged: {error}") from error
         colours = line.shape[3:]
@@ -208,36 +137,16 @@ class PartLine:
         return line
 
 
-@dataclass(frozen=True)
-class Missed:
-    """Frames of which nothing is stored, and why.
-
-    :param first: number of the first such frame, ``last`` of the last; ``count`` how many, both included.
-    """
-
-    first: int
-    last: int
-    count: int
-    reason: str
-
-    @classmethod
-    def fromJSON(cls, values: Mapping[str, Any]) -> Missed:
-        """:raises ValueError, TypeError: it is damaged."""
-        missed = cls(**values)
-        checkNumbers(missed.first, missed.last, missed.count)
-        return missed
-
-
 class FrameLine(NamedTuple):
-    """One stored frame.
+    """Description of one stored frame.
 
-    :param time: index: seconds since the recording's first frame in any stream, strictly increasing; the first of a
-        stream is 0 when no other stream of the recording began before it.
-    :param clock: what ``time`` comes from: "device", "arrival", or "order" when neither increased.
+    :param time: index, seconds since the recording's first frame in any stream, strictly increasing. The first frame
+        of a stream has 0 when no other stream of the recording began earlier.
+    :param clock: origin of ``time``: "device", "arrival", or "order" when neither increased.
     :param deviceTime: seconds since the epoch (UTC) or None.
     :param receiveTime: seconds since the epoch (UTC).
-    :param ijkToRAS: 16 numbers when it is not that of the part, otherwise None.
-    :param missed: the frames before this one that could not be stored.
+    :param ijkToRAS: 16 numbers when the geometry differs from that of the part, otherwise None.
+    :param missed: frames before this frame that could not be stored.
     """
 
     number: int
@@ -251,7 +160,7 @@ class FrameLine(NamedTuple):
 
     def toBytes(self) -> bytes:
         """One line with its end."""
-        # By hand: a third of the time that json takes, of which each frame has a few microseconds.
+        # By hand, in a third of json's time: each frame has a budget of a few microseconds.
         device = "null" if self.deviceTime is None else _number(self.deviceTime)
         attributes = ",".join([f"{_quoted(name)}:{_quoted(str(value))}" for name, value in self.attributes.items()])
         text = (
@@ -261,12 +170,12 @@ class FrameLine(NamedTuple):
         if self.ijkToRAS is not None:
             text += f',"ijkToRAS":[{",".join(map(_number, self.ijkToRAS))}]'
         if self.missed is not None:
-            text += f',"missed":{_encode(asdict(self.missed))}'
+            text += f',"missed":{_json(asdict(self.missed))}'
         return f"{text}}}\n".encode("ascii")
 
     @classmethod
     def fromText(cls, text: str | bytes) -> FrameLine:
-        """:raises ValueError: it is none or is damaged."""
+        """:raises ValueError: the line is something else or is damaged."""
         try:
             values = parsed(text)
             if "missed" in values:
@@ -275,19 +184,132 @@ class FrameLine(NamedTuple):
                 values["ijkToRAS"] = _matrix(values["ijkToRAS"])
             line = cls(**values)
             checkNumbers(line.number)
-            for time in (line.time, line.receiveTime, 0.0 if line.deviceTime is None else line.deviceTime):
-                if not math.isfinite(time):
-                    raise ValueError(f"{time} is no time.")
-            checkAttributesRead(line.attributes)
+            _checkTimes(line.time, line.receiveTime, line.deviceTime)
+            _checkAttributes(line.attributes)
         except (TypeError, OverflowError) as error:
             raise ValueError(f"The description of a frame is damaged: {error}") from error
         return line
 
 
-def parsed(text: str | bytes) -> Any:
-    """The value of a JSON text.
+@dataclass(frozen=True)
+class MessagesLine:
+    """Description of a file of messages: values that all its messages share.
 
-    :raises ValueError: it is none, or nests so deeply that Python cannot read it.
+    :param recording: base name of the file.
+    :param name: name of the recording.
+    :param origin: time of index 0, seconds since the epoch (UTC), by the clock of the recording computer; the same as
+        that of the images which the process records under this name.
+    :param attributes: attributes of the recording.
+    """
+
+    recording: str
+    name: str
+    origin: float
+    attributes: Mapping[str, str]
+    versions: Mapping[str, str] = field(default_factory=versions)
+
+    def toBytes(self) -> bytes:
+        """One line with its end."""
+        return _line({"format": MESSAGES_FORMAT, "version": VERSION, **asdict(self)})
+
+    @classmethod
+    def fromText(cls, text: str | bytes) -> MessagesLine:
+        """:raises ValueError: the line is something else, is damaged, or comes from a later version."""
+        values = parsed(text)
+        try:
+            if values.pop("format") != MESSAGES_FORMAT or values.pop("version") > VERSION:
+                raise ValueError("This version of the module cannot read the messages.")
+            line = cls(**values)
+            if not (isinstance(line.recording, str) and isinstance(line.name, str) and math.isfinite(line.origin)):
+                raise ValueError("The description of the messages is damaged.")
+            _checkAttributes(line.attributes, line.versions)
+        except (AttributeError, KeyError, TypeError, OverflowError) as error:
+            raise ValueError(f"The description of the messages is damaged: {error}") from error
+        return line
+
+
+class MessageLine(NamedTuple):
+    """One stored message.
+
+    :param number: from 0 in the recording, over all devices; a missing number is a message that could not be stored.
+    :param time: index, seconds since the recording's first frame or message, strictly increasing for each kind of
+        message of each device.
+    :param clock: origin of ``time``: "device", "arrival", or "order" when neither increased.
+    :param missed: messages before this message that could not be stored.
+    """
+
+    number: int
+    time: float
+    clock: str
+    message: DeviceMessage
+    missed: Missed | None = None
+
+    def toBytes(self) -> bytes:
+        """One line with its end. Values that JSON cannot hold are replaced: an infinite number or NaN by null, an array
+        by a list, any other object by its text."""
+        message = self.message
+        # The kind comes first: a reader of poses can skip other lines without parsing them.
+        values: dict[str, Any] = {
+            "number": self.number,
+            "kind": message.kind,
+            "device": message.device,
+            "time": self.time,
+            "clock": self.clock,
+            "deviceTime": usable(message.deviceTime),
+            "receiveTime": message.receiveTime,
+            "values": dict(message.values),
+            "attributes": dict(message.attributes),
+        }
+        if self.missed is not None:
+            values["missed"] = asdict(self.missed)
+        try:
+            return _line(values, allowNaN=False)
+        except (TypeError, ValueError):
+            return _line(_plain(values), allowNaN=False)
+
+    @classmethod
+    def fromText(cls, text: str | bytes) -> MessageLine:
+        """:raises ValueError: the line is something else or is damaged."""
+        try:
+            values = parsed(text)
+            number, time, clock = values.pop("number"), values.pop("time"), values.pop("clock")
+            missed = Missed.fromJSON(values.pop("missed")) if "missed" in values else None
+            message = DeviceMessage.fromJSON(values)
+            if type(number) is not int or message.kind not in KINDS or not isinstance(message.values, dict):
+                raise ValueError("The description of a message is damaged.")
+            texts = isinstance(message.device, str) and isinstance(clock, str)
+            if not (texts and isinstance(message.attributes, dict)):
+                raise ValueError("The description of a message is damaged.")
+            # Files of poses have the index in milliseconds.
+            _checkTimes(1000 * time, message.receiveTime, message.deviceTime)
+        except (AttributeError, KeyError, TypeError, OverflowError) as error:
+            raise ValueError(f"The description of a message is damaged: {error}") from error
+        return cls(number, time, clock, message, missed)
+
+    @property
+    def pose(self) -> tuple[float, ...] | None:
+        """Matrix of a transform, 16 numbers row by row. None for other messages, and for a matrix with an infinite
+        number or without an inverse."""
+        if self.message.kind != "transform":
+            return None
+        try:
+            matrix = np.array(self.message.values["matrix"], dtype=np.float64).reshape(4, 4)
+            checkMatrix(matrix)
+        except (KeyError, TypeError, ValueError, OverflowError, FrameError):
+            return None
+        return flat(matrix)
+
+    @property
+    def poseStatus(self) -> str:
+        """Status of the tool, one ASCII word such as "MISSING"; "OK" when the tracker reports no status."""
+        status = re.sub(r"[^A-Za-z0-9_.-]+", "_", self.message.toolStatus)[:_LONGEST_STATUS].strip("_")
+        return OK if status.upper() in ("", OK) else status
+
+
+def parsed(text: str | bytes) -> Any:
+    """Parse a JSON text.
+
+    :raises ValueError: the text is something else, or nests too deeply for Python.
     """
     try:
         return json.loads(text)
@@ -295,28 +317,50 @@ def parsed(text: str | bytes) -> Any:
         raise ValueError("The text nests too deeply.") from error
 
 
-def flat(ijkToRAS: Matrix) -> tuple[float, ...]:
-    """16 numbers, row by row."""
-    return tuple(ijkToRAS.ravel().tolist())
+def flat(matrix: Matrix) -> tuple[float, ...]:
+    """16 numbers of a 4x4 matrix, row by row."""
+    return tuple(matrix.ravel().tolist())
 
 
 def storedType(dtype: np.dtype[Any]) -> str:
-    """The type with its byte order: what lies in memory is what is stored."""
+    """The type with this computer's byte order: pixels are stored as they lie in memory."""
     ordered: np.dtype[Any] = dtype.newbyteorder("<" if sys.byteorder == "little" else ">")
     return str(ordered.str)
 
 
 def storable(dtype: str) -> bool:
-    """Whether a text from a file names a type that a recording can have. NumPy understands much more."""
+    """Whether a text from a file names a type of a recording. NumPy accepts many other texts."""
     return bool(_TYPE.fullmatch(dtype)) and np.dtype(dtype).newbyteorder("=") in SCALAR_TYPES
 
 
-def _encode(values: dict[str, Any]) -> str:
-    return json.dumps(values, separators=(",", ":"))
+def checkNumbers(*values: object) -> None:
+    """:raises ValueError: a value is not a whole number."""
+    if not all(type(value) is int for value in values):
+        raise ValueError("The number of a frame is damaged.")
+
+
+def _checkTimes(time: float, receiveTime: float, deviceTime: float | None) -> None:
+    for value in (time, receiveTime, 0.0 if deviceTime is None else deviceTime):
+        if not math.isfinite(value):
+            raise ValueError(f"{value} is not a time.")
+
+
+def _checkAttributes(*mappings: object) -> None:
+    for attributes in mappings:
+        if not isinstance(attributes, dict) or not all(isinstance(value, str) for value in attributes.values()):
+            raise ValueError("The attributes are damaged.")
+
+
+def _json(values: Any, allowNaN: bool = True) -> str:
+    return json.dumps(values, separators=(",", ":"), allow_nan=allowNaN)
+
+
+def _line(values: Any, allowNaN: bool = True) -> bytes:
+    return f"{_json(values, allowNaN)}\n".encode("ascii")
 
 
 def _number(value: float) -> str:
-    # Not repr(): that of numpy's numbers is no JSON.
+    # Not repr(): for numpy's numbers its text is not JSON.
     return float.__repr__(float(value))
 
 
@@ -325,13 +369,16 @@ def _matrix(values: Sequence[float]) -> tuple[float, ...]:
     return tuple(map(float, values))
 
 
-def checkNumbers(*values: object) -> None:
-    """:raises ValueError: one is no whole number."""
-    if not all(type(value) is int for value in values):
-        raise ValueError("The number of a frame is damaged.")
-
-
-def checkAttributesRead(attributes: object) -> None:
-    """:raises ValueError: they are no texts by name."""
-    if not isinstance(attributes, dict) or not all(isinstance(value, str) for value in attributes.values()):
-        raise ValueError("The attributes are damaged.")
+def _plain(value: Any) -> Any:
+    """The value in types that JSON can hold."""
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float):
+        return usable(value)
+    if isinstance(value, Mapping):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    if isinstance(value, (np.ndarray, np.generic)):
+        return _plain(value.tolist())
+    return str(value)

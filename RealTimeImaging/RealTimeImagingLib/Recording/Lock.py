@@ -1,12 +1,10 @@
-"""A file that says that a process records here, and that the operating system releases when it dies.
+"""Lock file of a recording that is being made; the operating system releases it when the process dies.
 
-The lock is the system's (flock, on Windows a locked byte), so no process number has to be believed, which another
-process may have by now; the number in the file is for people. Where a file system knows no locks, host and number
-decide.
+The lock is the system's (flock, on Windows a locked byte), because another process may have reused a process number.
+The number in the file is for people. Where a file system does not support locks, host and number decide.
 
-A process may have only a limited number of open files (macOS: 256). Many locks of one process can therefore be
-replaced by one, the holder. A replaced lock is closed; its file names the holder's file, and it counts as held while
-the holder is held.
+The number of open files of a process is limited (macOS: 256). Therefore one lock, the holder, can replace many locks of
+a process. A replaced lock is closed, its file names the holder's file, and it counts as held while the holder is held.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ import os
 import platform
 import sys
 
-from ..Model.Files import openPrivate
+from ..Model.Files import openPrivate, removeFile, writeAll
 
 if sys.platform == "win32":
     import msvcrt
@@ -26,54 +24,54 @@ else:
 
 _FLAGS = os.O_RDWR | getattr(os, "O_BINARY", 0)
 _FAR = 1 << 30
-"""Windows: the locked byte lies beyond the text, which others may read."""
+"""Windows: place of the locked byte, behind the text, so that other processes can read the text."""
 _NO_LOCKS = {getattr(errno, name) for name in ("ENOTSUP", "EOPNOTSUPP", "ENOLCK", "ENOSYS") if hasattr(errno, name)}
 
 
 class Lock:
-    """Held from :meth:`claim` or :meth:`takeOver` until :meth:`release`."""
+    """Lock file, held from :meth:`claim` or :meth:`takeOver` until :meth:`release`."""
 
     def __init__(self, path: str, handle: int) -> None:
         self.path = path
         self._handle = handle
-        self._lent: os.stat_result | None = None
+        self._replaced: os.stat_result | None = None
 
     @classmethod
     def claim(cls, path: str) -> Lock | None:
-        """Make the file and hold it; None when it is there already.
+        """Make the file and hold it; None when the file exists.
 
-        :raises OSError: it cannot be made.
+        :raises OSError: the file cannot be made.
         """
         try:
             handle = openPrivate(path, _FLAGS | os.O_CREAT | os.O_EXCL)
         except FileExistsError:
             return None
         try:
-            # A repair may have taken the new file for that of a dead process, and removed it.
+            # A repair may have mistaken the new file for that of a dead process, and removed it.
             if _locked(handle) is not False and os.path.samestat(os.fstat(handle), os.stat(path)):
-                os.write(handle, _text())
+                writeAll(handle, _text())
                 return cls(path, handle)
         except FileNotFoundError:
             pass
         except OSError:
             os.close(handle)
-            _remove(path)
+            removeFile(path)
             raise
         os.close(handle)
         return None
 
     @classmethod
     def takeOver(cls, path: str) -> Lock | None:
-        """Hold the file that another process made; None while that one lives, or when there is none.
+        """Hold the file of a dead process; None while that process lives, or without a file.
 
-        :raises OSError: it cannot be opened.
+        :raises OSError: the file cannot be opened.
         """
         try:
             handle = os.open(path, _FLAGS)
         except FileNotFoundError:
             return None
         locked, lock = _locked(handle), cls(path, handle)
-        # Another repair may have finished, and removed it, since it was opened.
+        # Another repair may have finished and removed the file since it was opened.
         free = locked or (locked is None and not _mayLive(handle))
         if free and lock.there and not _holderLives(path, handle):
             return lock
@@ -82,41 +80,46 @@ class Lock:
 
     @property
     def there(self) -> bool:
-        """False when somebody removed the file."""
+        """Whether the file still exists."""
         try:
-            opened = os.fstat(self._handle) if self._lent is None else self._lent
+            opened = os.fstat(self._handle) if self._replaced is None else self._replaced
             return os.path.samestat(opened, os.stat(self.path))
         except OSError:
             return False
 
-    def getBuffer(self, holder: str) -> None:
-        """Close the file; the lock now counts as held while the holder is held.
+    def replaceBy(self, holder: str) -> None:
+        """Close the file; the lock now counts as held while the holder is held. The lock stays open when that fails.
 
         :param holder: name of the holder's file, in the same folder.
         """
-        if self._lent is not None or not self.there:
+        if self._replaced is not None or not self.there:
             return
+        text = _text(holder)
         try:
             os.lseek(self._handle, 0, os.SEEK_SET)
-            _writeText(self._handle, _text(holder))
-            self._lent = os.fstat(self._handle)
+            writeAll(self._handle, text)
+            os.ftruncate(self._handle, len(text))
+            self._replaced = os.fstat(self._handle)
         except OSError:
-            return  # it stays open, and is held as it was
+            return
         os.close(self._handle)
 
     def release(self, remove: bool) -> None:
-        """:param remove: False when the recording could not be finished, and a repair shall find it."""
+        """Release the lock.
+
+        :param remove: whether to remove the file; False lets a repair find the unfinished recording.
+        """
         mine = self.there
         if remove and mine and os.name == "posix":
-            _remove(self.path)  # before it is released: nobody can hold what is removed
-        if self._lent is None:
+            removeFile(self.path)  # before the release: no process can lock a removed file
+        if self._replaced is None:
             os.close(self._handle)
         if remove and mine and os.name != "posix":
-            _remove(self.path)  # Windows removes no open file
+            removeFile(self.path)  # Windows cannot remove an open file
 
 
 def isLock(path: str) -> bool:
-    """True for a file with the text of :meth:`Lock.claim`, or its beginning when a process was killed in the write."""
+    """Whether a file has the text of :meth:`Lock.claim`, or its beginning from a process that died while writing."""
     try:
         with open(path, "rb") as file:
             text = file.read(1000)
@@ -133,23 +136,14 @@ def _text(holder: str = "") -> bytes:
     return json.dumps(values | ({"holder": holder} if holder else {})).encode()
 
 
-def _writeText(handle: int, text: bytes) -> None:
-    """Replace the content of a file.
-
-    :raises OSError: not all could be written.
-    """
-    if os.write(handle, text) < len(text):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    os.ftruncate(handle, len(text))
-
-
 def _holderLives(path: str, handle: int) -> bool:
+    """Whether the file names a holder that is held."""
     try:
         os.lseek(handle, 0, os.SEEK_SET)
         holder = json.loads(os.read(handle, 1000))["holder"]
         other = os.open(os.path.join(os.path.dirname(path), os.path.basename(holder)), _FLAGS)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return False  # there is none, or it is gone
+        return False
     try:
         locked = _locked(other, shared=True)
         return _mayLive(other) if locked is None else not locked
@@ -158,9 +152,9 @@ def _holderLives(path: str, handle: int) -> bool:
 
 
 def _locked(handle: int, shared: bool = False) -> bool | None:
-    """True when it is ours now, False when another's, None when the file system knows no locks.
+    """Lock an open file. True: locked; False: another process holds it; None: the file system has no locks.
 
-    :param shared: True only tests the lock; others may test it at the same time.
+    :param shared: only test the lock; other processes may test it at the same time.
     """
     try:
         if sys.platform == "win32":
@@ -177,6 +171,7 @@ def _locked(handle: int, shared: bool = False) -> bool | None:
 
 
 def _mayLive(handle: int) -> bool:
+    """Whether the process named in the file may live; True in doubt."""
     try:
         holder = json.loads(os.read(handle, 1000))
         if os.name != "posix" or holder["host"] != platform.node():
@@ -187,10 +182,3 @@ def _mayLive(handle: int) -> bool:
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return True
     return True
-
-
-def _remove(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:
-        pass

@@ -1,8 +1,7 @@
-"""Opens finished recordings: frames with their pixels, and the messages of devices."""
+"""Reading of finished recordings: frames with their pixels, and device messages."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import re
@@ -14,19 +13,19 @@ from typing import Any, NamedTuple, TypedDict
 import numpy as np
 
 from ..Model.Errors import RecordingError
-from ..Model.Frame import Matrix, Pixels, checksum
+from ..Model.Files import reasonOf
+from ..Model.Frame import Matrix, Pixels
+from .AppendLog import writeManifest
 from .Header import FRAME, RECORDING, unescaped
 from .Layout import HEADER, MANIFEST, isFileName
-from .Lines import FrameLine, PartLine, checkNumbers, parsed
-from .Manifest import writeManifest
-from .MessageLines import POSE, POSE_WITHIN, MessageLine, MessagesLine
+from .Lines import POSE, POSE_WITHIN, FrameLine, MessageLine, MessagesLine, PartLine, checkNumbers, parsed
 from .Poses import OK
 
 _FRAME_KEY = re.compile(rf"axis 3 item [0-9]+ {FRAME}")
 
 
 class FrameEntry(TypedDict):
-    """One frame of a part; the fields as in :class:`Frame`, ``time`` and ``clock`` as in :class:`FrameLine`."""
+    """One frame of a part: fields as in :class:`Frame`; ``time`` and ``clock`` as in :class:`FrameLine`."""
 
     number: int
     ijkToRAS: Matrix
@@ -41,13 +40,14 @@ class FrameEntry(TypedDict):
 class RecordedPart:
     """A part of a recording.
 
-    :param path: of its header, ``rawPath`` of its pixels.
-    :param shape: of a frame, (k, j, i) or (k, j, i, 3|4).
-    :param dtype: with the byte order of the file.
+    :param path: path of the header.
+    :param rawPath: path of the pixels.
+    :param shape: shape of a frame, (k, j, i) or (k, j, i, 3|4).
+    :param dtype: type with the byte order of the file.
     :param times: index of each frame: seconds since the recording's first frame in any stream, strictly increasing.
-    :param start: seconds since the epoch (UTC) at which the index is 0.
-    :param attributes: of the recording.
-    :param origin: seconds since the epoch (UTC) at which the index is 0, by the clock of the computer that recorded.
+    :param start: time of index 0, seconds since the epoch (UTC).
+    :param attributes: attributes of the recording.
+    :param origin: time of index 0, seconds since the epoch (UTC), by the clock of the recording computer.
     """
 
     path: str
@@ -65,7 +65,7 @@ class RecordedPart:
 
     @property
     def count(self) -> int:
-        """How many frames."""
+        """Number of frames."""
         return len(self.frames)
 
     @property
@@ -74,15 +74,20 @@ class RecordedPart:
         return math.prod(self.shape) * self.dtype.itemsize
 
     def offset(self, index: int) -> int:
-        """Where the pixels of the frame at this place in the part begin, bytes from the start of the raw file."""
+        """Byte offset of a frame's pixels in the raw file.
+
+        :param index: place of the frame in the part, from 0.
+        :raises IndexError: the part has no such frame.
+        """
         if not 0 <= index < self.count:
             raise IndexError(f"The part has {self.count} frames, none at {index}.")
         return index * self.frameBytes
 
     def pixels(self, index: int) -> Pixels:
-        """A copy of the pixels of the frame at this place in the part, in native byte order.
+        """A copy of a frame's pixels, in native byte order.
 
-        :raises RecordingError: they cannot be read.
+        :param index: place of the frame in the part, from 0.
+        :raises RecordingError: the pixels cannot be read.
         """
         pixels: Pixels = np.empty(self.shape, self.dtype)
         try:
@@ -92,29 +97,29 @@ class RecordedPart:
                 while view and (got := file.readinto(view)):
                     view = view[got:]
         except OSError as error:
-            raise RecordingError(f"{self.rawPath} cannot be read: {error.strerror}.") from error
+            raise _unreadable(self.rawPath, error) from error
         if view:
             raise RecordingError(f"{self.rawPath} ends within frame {index}.")
         return pixels.astype(self.dtype.newbyteorder("="), copy=False)
 
 
 def openRecording(path: str) -> RecordedPart:
-    """Read the header of a part; the pixels are not read.
+    """Read the header of a part, without the pixels.
 
-    :param path: of a ``.seq.nhdr`` file that a recording left.
-    :raises RecordingError: it is none, or its pixels are not all there.
+    :param path: path of a ``.seq.nhdr`` file of a recording.
+    :raises RecordingError: the file is something else, or pixels are missing.
     """
     name = os.path.basename(path)
     try:
         with open(path, "rb") as file:
             data = file.read()
     except OSError as error:
-        raise RecordingError(f"{path} cannot be read: {error.strerror}.") from error
+        raise _unreadable(path, error) from error
     except ValueError as error:
-        raise RecordingError(f"{path!r} is no path of a file.") from error
+        raise RecordingError(f"{path!r} is not the path of a file.") from error
     fields, lines = _parse(data)
     if RECORDING not in fields or "data file" not in fields or not path.endswith(HEADER):
-        raise RecordingError(f"{name} is no recording of this module.")
+        raise RecordingError(f"{name} is not a recording of this module.")
     try:
         part = PartLine.fromText(fields[RECORDING])
         frames = [FrameLine.fromText(line) for line in lines]
@@ -148,33 +153,12 @@ def openRecording(path: str) -> RecordedPart:
     )
 
 
-@dataclass(frozen=True)
-class Checksums:
-    """:param raw: SHA-256 of the file of pixels. :param frames: :func:`Frame.checksum` of each frame, in order."""
+def noteChecksum(manifestPath: str, path: str, sha256: str) -> None:
+    """Write the checksum of a part's pixels into the manifest.
 
-    raw: str
-    frames: list[str]
-
-
-def checksums(path: str) -> Checksums:
-    """Read all pixels of a part, once.
-
-    :param path: as for :func:`openRecording`.
-    :raises RecordingError: it cannot be read.
-    """
-    part = openRecording(path)
-    whole, frames = hashlib.sha256(), []
-    for index in range(part.count):
-        pixels = part.pixels(index)
-        whole.update(pixels.astype(part.dtype, copy=False).data)
-        frames.append(checksum(pixels))
-    return Checksums(whole.hexdigest(), frames)
-
-
-def noteChecksum(manifestPath: str, path: str, sums: Checksums) -> None:
-    """Write the SHA-256 of a part's pixels into the manifest.
-
-    :raises RecordingError: the manifest cannot be read or written, or has no such part.
+    :param path: path of the part's header.
+    :param sha256: SHA-256 of the file of pixels, hexadecimal.
+    :raises RecordingError: the manifest cannot be read or written, or does not name the part.
     """
     try:
         with open(manifestPath, "rb") as file:
@@ -182,13 +166,17 @@ def noteChecksum(manifestPath: str, path: str, sums: Checksums) -> None:
         entries: list[Mapping[str, Any]] = manifest["parts"]
         names = [entry["header"] for entry in entries]
         if os.path.basename(path) not in names:
-            raise RecordingError(f"{manifestPath} has no part {os.path.basename(path)}.")
-        manifest["parts"][names.index(os.path.basename(path))]["sha256"] = sums.raw
+            raise RecordingError(f"{manifestPath} does not name the part {os.path.basename(path)}.")
+        manifest["parts"][names.index(os.path.basename(path))]["sha256"] = sha256
         writeManifest(manifestPath, manifest)
     except OSError as error:
-        raise RecordingError(f"{manifestPath} cannot be read or written: {error.strerror}.") from error
+        raise RecordingError(f"{manifestPath} cannot be read or written: {reasonOf(error)}.") from error
     except (ValueError, KeyError, TypeError) as error:
         raise RecordingError(f"{manifestPath} is damaged: {error}") from error
+
+
+def _unreadable(path: str, error: OSError) -> RecordingError:
+    return RecordingError(f"{path} cannot be read: {reasonOf(error)}.")
 
 
 def _parse(data: bytes) -> tuple[dict[str, str], list[str]]:
@@ -230,14 +218,18 @@ def _checkSize(rawPath: str, expected: int, count: int) -> None:
     try:
         size = os.path.getsize(rawPath)
     except OSError as error:
-        raise RecordingError(f"The pixels {rawPath} cannot be read: {error.strerror}.") from error
+        raise RecordingError(f"The pixels {rawPath} cannot be read: {reasonOf(error)}.") from error
     if size != expected:
-        raise RecordingError(f"{rawPath} has {size:,} bytes, and {count} frames have {expected:,}.")
+        raise RecordingError(f"{rawPath} has {size:,} bytes; {count} frames need {expected:,}.")
 
 
 class Pose(NamedTuple):
-    """:param time: index, seconds. :param matrix: 16 numbers row by row, device to RAS, millimetres.
-    :param status: "OK", or what the device says of a tool that it does not see, such as "MISSING"."""
+    """A pose of a device.
+
+    :param time: index, seconds.
+    :param matrix: 16 numbers row by row, device to RAS, millimetres.
+    :param status: "OK", or the status of a tool that the tracker does not see, such as "MISSING".
+    """
 
     device: str
     time: float
@@ -249,11 +241,12 @@ class Pose(NamedTuple):
 class RecordedMessages:
     """The messages of one process in one recording.
 
-    :param path: of the manifest, ``linesPath`` of the messages.
+    :param path: path of the manifest.
+    :param linesPath: path of the messages.
     :param recording: base name of these files.
-    :param name: of the recording.
-    :param origin: seconds since the epoch (UTC) at which the index is 0, by the clock of the computer that recorded.
-    :param count: how many messages.
+    :param name: name of the recording.
+    :param origin: time of index 0, seconds since the epoch (UTC), by the clock of the recording computer.
+    :param count: number of messages.
     :param transforms: path of the sequence of transforms, by device.
     """
 
@@ -267,18 +260,18 @@ class RecordedMessages:
     attributes: dict[str, str]
 
     def messages(self) -> Iterator[MessageLine]:
-        """All messages, in the order in which they were stored.
+        """Yield all messages, in the order in which they were stored.
 
         :raises RecordingError: the file cannot be read.
         """
         try:
             yield from readMessages(self.linesPath)
         except OSError as error:
-            raise RecordingError(f"{self.linesPath} cannot be read: {error.strerror}.") from error
+            raise _unreadable(self.linesPath, error) from error
 
     def poses(self) -> Iterator[Pose | None]:
-        """All poses, in the order in which they were stored, with their exact times; None for what is none, so that
-        whoever may not take long has its turn.
+        """Yield all poses with their exact times, in the order in which they were stored; None for each other message,
+        so that a caller can divide the work into short steps.
 
         :raises RecordingError: the file cannot be read.
         """
@@ -287,14 +280,14 @@ class RecordedMessages:
                 for text in file:
                     yield _pose(text)
         except OSError as error:
-            raise RecordingError(f"{self.linesPath} cannot be read: {error.strerror}.") from error
+            raise _unreadable(self.linesPath, error) from error
 
 
 def openMessages(path: str) -> RecordedMessages:
-    """Read the manifest of a recording's messages; the messages are not read.
+    """Read the manifest of a recording's messages, without the messages.
 
-    :param path: of a ``.messages.json`` file that a recording left.
-    :raises RecordingError: it is none, or its messages are not there.
+    :param path: path of a ``.messages.json`` file of a recording.
+    :raises RecordingError: the file is something else, or the messages are missing.
     """
     folder, name = os.path.split(path)
     try:
@@ -324,15 +317,15 @@ def openMessages(path: str) -> RecordedMessages:
             dict(head.attributes),
         )
     except OSError as error:
-        raise RecordingError(f"{error.filename} cannot be read: {error.strerror}.") from error
+        raise _unreadable(str(error.filename), error) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RecordingError(f"{name} is damaged: {error}") from error
 
 
 def readMessages(path: str) -> Iterator[MessageLine]:
-    """The messages of a file, up to a line that is none or has no end.
+    """Yield the messages of a file, up to a damaged or unfinished line.
 
-    :raises OSError: it cannot be read.
+    :raises OSError: the file cannot be read.
     """
     with open(path, "rb") as file:
         file.readline()

@@ -1,64 +1,108 @@
-"""Stores one stream of a recording, frame by frame, before it is shown."""
+"""Recorder of one stream: stores each frame before it is shown."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
 
-from ..Model.Errors import FrameError, RecordingError
-from ..Model.Event import Event
-from ..Model.Frame import Frame, checkMatrix, checkPixels
+from ..Model.Files import removeFile, replaceFile
+from ..Model.Frame import Frame, Pixels, checkMatrix, checkPixels
+from .AppendLog import AppendLog, LogRecorder, claimName, writeManifest
 from .FrameTimes import LEAST_STEP, FrameTimes, Origin, usable
-from .Header import checkAttributes
-from .Layout import (
-    HEADER,
-    LINES,
-    LOCK,
-    MANIFEST,
-    RAW,
-    baseName,
-    candidates,
-    fileName,
-    nothingIsNamed,
-    partName,
-    reasonOf,
-)
-from .Lines import FrameLine, Missed, PartGone, PartLine, flat, storedType
+from .Header import composeHeader, indexValues, isoTime
+from .Layout import HEADER, LINES, LOCK, MANIFEST, POSES, RAW, baseName, candidates, fileName, nothingIsNamed, partName
+from .Lines import FrameLine, Missed, PartLine, flat, storedType
 from .Lock import Lock
-from .Manifest import composeManifest, partEntry, writeManifest
-from .Part import GrowingPart
+from .Poses import composePoses
+
+MOST_FRAMES = 3000
+"""Most frames of one part: building a sequence in Slicer's scene takes time quadratic in their number."""
 
 
-class Recorder:
-    """One stream of one recording, in the acquisition process, called from one thread. Files are made with the first
-    frame.
+class GrowingPart(AppendLog):
+    """Pixels and lines of one part of a stream, and at the end its header.
 
-    :param folder: must exist by the first frame, otherwise that frame fails.
-    :param name: of the recording, from :func:`Layout.freeName`; all its streams have the same.
-    :param stream: the stream's name.
-    :param attributes: of the recording; names matching ATTRIBUTE_NAME.
-    :param origin: the same for the recorders of all streams of a recording, so that their times can be compared; None
-        when there is one stream.
-    :raises RecordingError: an attribute's name or value cannot be kept.
+    :param folder: folder of the recording.
+    :param name: name of the files without suffix; none of them may exist.
+    :raises FileExistsError: the name is taken.
+    :raises OSError: the files cannot be made.
     """
+
+    def __init__(self, folder: str, name: str, part: PartLine) -> None:
+        super().__init__(folder, name, (RAW, LINES), part.toBytes())
+        self.part = part
+        self.times: list[float] = []
+        self.moves = False
+        """Whether the geometry of a frame differs from that of the part."""
+        self.finished = False
+        self._matrices: list[Sequence[float] | None] = []
+        self._lines: list[bytes] = []
+        self._dtype = part.type.newbyteorder("=")
+
+    def fits(self, frame: Frame) -> bool:
+        """Whether the frame can be the next frame of this part."""
+        return (
+            len(self.times) < MOST_FRAMES
+            and frame.pixels.shape == self.part.shape
+            and frame.pixels.dtype == self._dtype
+        )
+
+    def append(self, pixels: Pixels, line: FrameLine) -> None:
+        """Store one frame; when the call returns, the frame is acknowledged.
+
+        :raises FilesGone, OSError: as for :meth:`AppendLog.write`.
+        """
+        text = line.toBytes()
+        self.write(line.number, pixels.data, text)
+        self.times.append(line.time)
+        self._matrices.append(line.ijkToRAS)
+        self._lines.append(text)
+        self.moves = self.moves or line.ijkToRAS is not None
+
+    def shift(self, seconds: float) -> None:
+        """Move all frames in time, before :meth:`close`. The growing lines stay: a repair does not move frames.
+
+        :param seconds: seconds to add to each index.
+        """
+        self.part = replace(self.part, start=self.part.start - seconds)
+        self.times = [round(one + seconds, 6) for one in self.times]
+        lines = zip(self._lines, self.times, strict=True)
+        self._lines = [FrameLine.fromText(line)._replace(time=one).toBytes() for line, one in lines]
+
+    def close(self) -> None:
+        """Write the header, and the poses of frames that move. Can be called again after a failure.
+
+        :raises OSError: the header cannot be written; pixels and lines stay.
+        """
+        self.rest()
+        if not self.finished:
+            self.trim()
+            writeFinished(self.folder, self.name, self.part, self.times, self._matrices, self._lines)
+            self.finished = True
+            self._lines, self._matrices = [], []
+
+
+class Recorder(LogRecorder[Frame]):
+    """Recorder of one stream of one recording, in the acquisition process. The first frame makes the files.
+
+    :param name: name of the recording; all its streams have the same.
+    :param stream: name of the stream.
+    :param origin: shared by the recorders of all streams of a recording, so that their times can be compared; None for
+        a single stream.
+    """
+
+    noun = "frame"
 
     def __init__(
         self, folder: str, name: str, stream: str, attributes: Mapping[str, str], origin: Origin | None = None
     ) -> None:
-        checkAttributes(attributes)
-        self.folder, self.name, self.stream, self.attributes = folder, name, stream, dict(attributes)
-        self.recorded = 0
-        """Frames that are stored. Those whose files somebody removed are counted as failed."""
-        self.failed = 0
+        super().__init__(folder, repr(stream), attributes)
+        self.name, self.stream = name, stream
         self.bytes = 0
-        """Of the pixels stored."""
-        self.losses: dict[str, int] = {}
-        """For each reason how many frames are not stored."""
-        self.gaps: list[Missed] = []
-        """Frames that are not stored, a gap that still grows not among them."""
-        self.unfinished = ""
-        """Reason why files could not be closed, and a repair has to do it; empty when all are closed."""
+        """Bytes of the stored pixels."""
         self._times = FrameTimes(origin)
         self._lock: Lock | None = None
         self._base = ""
@@ -68,106 +112,47 @@ class Recorder:
         self._partsMade = 0
         self._lost: list[GrowingPart] = []
         self._cutParts = False
-        self._headers: list[str] | None = None
-        self._gap: Missed | None = None
-        self._events: list[Event] = []
-
-    def append(self, frame: Frame) -> bool:
-        """Store a frame. True: its pixels and its line are written, no kill takes it back. False: it failed and is
-        counted; later frames are tried again. Never raises for what the file system does.
-
-        :raises RecordingError: the recording is finished.
-        """
-        if self._headers is not None:
-            raise RecordingError(f"The recording of {self.stream!r} is finished.")
-        try:
-            try:
-                self._store(frame)
-            except PartGone:
-                self._dropLostParts()
-                self._growing = None
-                self._store(frame)
-        except (OSError, FrameError) as error:
-            self._fail(frame, error)
-            return False
-        if self._gap:
-            self._endGap()
-        return True
-
-    def events(self) -> list[Event]:
-        """What happened since the last call: "recording-failed" when storing began to fail, "recording-gap" when it
-        works again or ended, "recording-unfinished" when a repair has to finish the files."""
-        events, self._events = self._events, []
-        return events
 
     def rest(self, holder: str = "") -> None:
-        """Close the files until the next frame: a process may have only a limited number of open files.
+        """Close the files until the next frame: the number of open files of a process is limited.
 
         :param holder: file name of the lock that replaces the recorder's own; empty keeps its own open.
         """
         if self._growing:
             self._growing.rest()
         if self._lock and holder:
-            self._lock.getBuffer(holder)
+            self._lock.replaceBy(holder)
 
-    def finish(self) -> list[str]:
-        """Close the files; the paths of the headers that Slicer opens. The second call does nothing more."""
-        if self._headers is not None:
-            return self._headers
-        self._dropLostParts()
-        if self._gap:
-            self._endGap()
-        self._growing = None
-        whole = not self._cutParts
-        self._settle()
-        for part in [*self._parts]:
-            if not part.count:
-                part.discard()
-                self._parts.remove(part)
-                continue
-            try:
-                part.close()
-            except OSError as error:
-                whole = False
-                self._tellUnfinished(part.path(HEADER), error)
-        # The manifest says that all before it is done: a repair that finds it looks no further.
-        whole = whole and self._finishManifest()
-        if self._lock:
-            if whole:
-                for part in [*self._parts, *self._lost]:
-                    _remove(part.path(LINES))
-            self._lock.release(remove=whole)
-            self._lock = None
-        self._headers = [part.path(HEADER) for part in self._parts if part.finished]
-        return self._headers
+    def _numberOf(self, entry: Frame) -> int:
+        return entry.number
 
-    def _store(self, frame: Frame) -> None:
+    def _store(self, number: int, entry: Frame) -> None:
         part = self._growing
-        if part is None or not part.count or not part.fits(frame):
-            part = self._nextPart(frame)
-        if not frame.pixels.flags.c_contiguous:
-            checkPixels(frame.pixels)
-        time = self._times.of(frame)
+        if part is None or not part.count or not part.fits(entry):
+            part = self._nextPart(entry)
+        if not entry.pixels.flags.c_contiguous:
+            checkPixels(entry.pixels)
+        time = self._times.of(entry)
         matrix = None
-        if frame.ijkToRAS.tobytes() != self._matrix:
-            checkMatrix(frame.ijkToRAS)
-            matrix = flat(frame.ijkToRAS)
+        if entry.ijkToRAS.tobytes() != self._matrix:
+            checkMatrix(entry.ijkToRAS)
+            matrix = flat(entry.ijkToRAS)
             if matrix == part.part.ijkToRAS:
                 matrix = None
         line = FrameLine(
-            frame.number,
+            number,
             time.seconds,
             time.clock,
-            usable(frame.deviceTime),
-            frame.receiveTime,
-            frame.attributes,
+            usable(entry.deviceTime),
+            entry.receiveTime,
+            entry.attributes,
             matrix,
             self._gap,
         )
-        part.append(frame.pixels, line)
-        self._times.take(frame, time)
+        part.append(entry.pixels, line)
+        self._times.take(entry, time)
         self.recorded += 1
-        self.bytes += frame.pixels.nbytes
+        self.bytes += entry.pixels.nbytes
 
     def _nextPart(self, frame: Frame) -> GrowingPart:
         checkPixels(frame.pixels)
@@ -178,9 +163,9 @@ class Recorder:
             try:
                 part.close()
             except OSError:
-                pass  # again in finish()
+                pass  # _close() tries again
         elif part:
-            # Its description is that of a frame which could not be stored.
+            # The part describes a frame that could not be stored.
             part.discard()
             self._parts.remove(part)
             self._partsMade -= 1
@@ -200,7 +185,7 @@ class Recorder:
                 origin=self._times.origin.arrival,
             )
             name = partName(self._base, line.part)
-            # The first part's lock is there already.
+            # The lock of the first part exists already.
             if line.part == 1 or nothingIsNamed(self.folder, name):
                 try:
                     self._growing = GrowingPart(self.folder, name, line)
@@ -214,7 +199,7 @@ class Recorder:
         return self._growing
 
     def _settle(self) -> None:
-        """Move the last part in time, when the first message of its clock is now known to be delayed."""
+        """Move the last part in time when the first message of its clock turned out to be delayed."""
         change = self._times.settle()
         part = self._parts[-1] if self._parts else None
         if not change or part is None or part.finished or not part.count:
@@ -233,89 +218,131 @@ class Recorder:
             self._lock = None
         if self._base:
             self._lock = Lock.claim(os.path.join(self.folder, self._base + LOCK))
-            return
-        for name in candidates(fileName(self.name)):
-            base = baseName(name, self.stream)
-            if not nothingIsNamed(self.folder, base):
-                continue
-            lock = Lock.claim(os.path.join(self.folder, base + LOCK))
-            if lock and nothingIsNamed(self.folder, base, besides=LOCK):
-                self._lock, self._base = lock, base
-                return
-            # Another process recorded under this name, and ended, between the two looks.
-            if lock:
-                lock.release(remove=True)
+        else:
+            names = (baseName(name, self.stream) for name in candidates(fileName(self.name)))
+            self._lock, self._base = claimName(self.folder, names)
 
-    def _fail(self, frame: Frame, error: OSError | FrameError) -> None:
-        reason = reasonOf(error)
-        self.failed += 1
-        self.losses[reason] = self.losses.get(reason, 0) + 1
-        if self._gap:
-            self._gap = Missed(self._gap.first, frame.number, self._gap.count + 1, self._gap.reason)
-            return
-        self._gap = Missed(frame.number, frame.number, 1, reason)
-        text = f"Frames of {self.stream!r} are not stored in {self.folder} from frame {frame.number} on: {reason}."
-        self._events.append(Event("recording-failed", text, "error", self.folder))
-
-    def _endGap(self) -> None:
-        if self._gap:
-            self._tellGap(self._gap)
-        self._gap = None
-
-    def _tellGap(self, gap: Missed) -> None:
-        self.gaps.append(gap)
-        which = f"frame {gap.first} is" if gap.count == 1 else f"frames {gap.first} to {gap.last} ({gap.count}) are"
-        text = f"Of {self.stream!r} {which} not stored in {self.folder}: {gap.reason}."
-        self._events.append(Event("recording-gap", text, "error", self.folder))
-
-    def _dropLostParts(self) -> None:
-        """Count the frames as failed whose files somebody has removed or cut."""
+    def _dropLost(self) -> None:
         for part in [*self._parts]:
-            size = _size(part.path(RAW))
-            if size >= part.bytes:
+            if part.whole:
                 continue
-            part.abandon()
+            part.rest()
             self._parts.remove(part)
             self._lost.append(part)
-            if size >= 0:
-                self._cutParts = True  # a repair finishes what is left
-            if part is self._growing:
-                self._growing = None
-            if part.count:
-                self.recorded -= part.count
-                self.failed += part.count
-                self.bytes -= part.bytes
-                reason = f"{part.name}{RAW} was removed or cut"
-                self.losses[reason] = self.losses.get(reason, 0) + part.count
-                self._tellGap(Missed(part.numbers[0], part.numbers[-1], part.count, reason))
+            if os.path.lexists(part.path(RAW)):
+                self._cutParts = True  # a repair keeps the rest
+            self.bytes -= part.size
+            self._countLost(part, f"{part.name}{RAW} was removed or cut")
+        self._growing = None
+
+    def _close(self) -> list[str]:
+        whole = not self._cutParts
+        self._settle()
+        for part in [*self._parts]:
+            if not part.count:
+                part.discard()
+                self._parts.remove(part)
+                continue
+            try:
+                part.close()
+            except OSError as error:
+                whole = False
+                self._reportUnfinished(part.path(HEADER), error)
+        # The manifest comes last: a repair that finds it trusts the files.
+        whole = whole and self._finishManifest()
+        if self._lock:
+            if whole:
+                for part in [*self._parts, *self._lost]:
+                    removeFile(part.path(LINES))
+            self._lock.release(remove=whole)
+            self._lock = None
+        return [part.path(HEADER) for part in self._parts if part.finished]
 
     def _finishManifest(self) -> bool:
         if not self._parts:
             return True
         path = os.path.join(self.folder, self._base + MANIFEST)
-        entries = [partEntry(part.part, part.name, part.numbers, part.times, part.moves) for part in self._parts]
+        entries = [
+            partEntry(part.part, part.name, (part.firstNumber, part.lastNumber), part.times, part.moves)
+            for part in self._parts
+        ]
         try:
             writeManifest(path, composeManifest(self._parts[0].part, entries, self.failed, self.gaps, "stop"))
         except OSError as error:
-            self._tellUnfinished(path, error)
+            self._reportUnfinished(path, error)
             return False
         return True
 
-    def _tellUnfinished(self, path: str, error: OSError) -> None:
-        self.unfinished = reasonOf(error)
-        text = f"{path} cannot be written: {reasonOf(error)}. All frames are kept; a repair finishes the recording."
-        self._events.append(Event("recording-unfinished", text, "error", path))
+
+def writeFinished(
+    folder: str,
+    name: str,
+    part: PartLine,
+    times: Sequence[float],
+    matrices: Sequence[Sequence[float] | None],
+    lines: Sequence[bytes],
+) -> None:
+    """Write the files of a part that Slicer opens: the poses of frames that move, then the header. Existing files are
+    replaced.
+
+    :param times: index of each frame, seconds.
+    :param matrices: IJKToRAS of each frame, 16 numbers; None: that of the part.
+    :param lines: line of each frame.
+    :raises OSError: a file cannot be written.
+    """
+    path = os.path.join(folder, name)
+    if any(matrix is not None for matrix in matrices):
+        replaceFile(path + POSES, composePoses(part.ijkToRAS, matrices, indexValues(times)[1]))
+    replaceFile(path + HEADER, composeHeader(part, name, times, lines))
 
 
-def _size(path: str) -> int:
-    try:
-        return os.path.getsize(path)
-    except OSError:
-        return -1
+def partEntry(
+    part: PartLine, name: str, numbers: tuple[int, int], times: Sequence[float], moves: bool
+) -> dict[str, Any]:
+    """Compose the manifest's entry of a part.
+
+    :param numbers: numbers of the first and the last frame.
+    :param times: index of each frame, seconds.
+    :param moves: whether the part has poses.
+    """
+    return {
+        "header": name + HEADER,
+        "raw": name + RAW,
+        "poses": name + POSES if moves else None,
+        "frames": len(times),
+        "firstNumber": numbers[0],
+        "lastNumber": numbers[1],
+        "firstTime": times[0],
+        "lastTime": times[-1],
+        "shape": list(part.shape),
+        "dtype": part.dtype,
+        "bytes": len(times) * part.frameBytes,
+        "sha256": None,
+    }
 
 
-def _remove(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:
-        pass
+def composeManifest(
+    part: PartLine, parts: Sequence[Mapping[str, Any]], failed: int, gaps: Sequence[Missed], finishedBy: str
+) -> dict[str, Any]:
+    """Compose the manifest ``NAME-STREAM.json`` of a recording.
+
+    :param part: any part of the recording.
+    :param parts: entries of :func:`partEntry`, at least one.
+    :param failed: frames that were received and are not stored.
+    :param finishedBy: "stop" or "repair".
+    """
+    return {
+        "recording": part.recording,
+        "stream": part.stream,
+        "attributes": dict(part.attributes),
+        "recorded": sum(entry["frames"] for entry in parts),
+        "failed": failed,
+        "gaps": [asdict(gap) for gap in gaps],
+        "start": isoTime(part.start),
+        "startClock": part.startClock,
+        "firstTime": parts[0]["firstTime"],
+        "lastTime": parts[-1]["lastTime"],
+        "finishedBy": finishedBy,
+        "versions": dict(part.versions),
+        "parts": list(parts),
+    }

@@ -1,7 +1,7 @@
-"""Finishes the recordings of processes that died, from the lines they wrote.
+"""Repair: finishes the recordings of processes that died, from the lines that they wrote.
 
-Every step can be killed and done again: poses and header are replaced at once, then the manifest says what the
-recording holds, and after it are only files to be cut to what it says, and lines and lock to be removed.
+Every step can be interrupted and repeated. Poses and headers are replaced first, then the manifest is written. After
+it, files are only cut to the sizes in the manifest, and lines of frames and the lock are removed.
 """
 
 from __future__ import annotations
@@ -9,99 +9,72 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..Model.Event import Event
-from .Layout import (
-    HEADER,
-    LINES,
-    LOCK,
-    MANIFEST,
-    MESSAGES,
-    POSES,
-    RAW,
-    STREAMS,
-    UNFINISHED,
-    fileName,
-    isPartOf,
-    reasonOf,
-)
-from .Lines import FrameLine, Missed, PartLine, checkNumbers, storable
+from ..Model.Files import UNFINISHED, reasonOf
+from .AppendLog import cutFile, readManifest, writeManifest
+from .Layout import HEADER, LINES, LOCK, MANIFEST, MESSAGES, POSES, RAW, STREAMS, fileName, isPartOf
+from .Lines import FrameLine, MessageLine, MessagesLine, Missed, PartLine, checkNumbers, storable
 from .Lock import Lock, isLock
-from .Manifest import composeManifest, partEntry, readManifest, writeManifest
-from .MessageRepair import areMessages, repairMessages
-from .Part import writeFinished
+from .MessageRecorder import PoseFiles, Tally
+from .Recorder import composeManifest, partEntry, writeFinished
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Repair:
-    """What became of a recording.
+    """Result of the repair of a recording.
 
-    :param event: "recording-repaired" (a warning when something is lost) or "recording-unrepaired" (it stays as it is).
-    :param recording: base name of its files.
+    :param event: "recording-repaired" (a warning when something is lost) or "recording-unrepaired" (the files stay).
+    :param recording: base name of the files.
     :param headers: paths of the headers that Slicer opens.
-    :param messages: path of the manifest, when it is what devices said.
-    :param name: of the whole recording, without the stream's; empty when that is not known.
+    :param messages: path of the manifest, for device messages.
+    :param name: name of the whole recording, without the stream; empty when unknown.
     """
 
     event: Event
     recording: str
-    headers: list[str]
+    headers: list[str] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
     name: str = ""
 
-
-def unfinished(folder: str) -> list[str]:
-    """Base names of the recordings in the folder whose process is dead. Nothing is changed."""
-    found = []
-    for base in _locked(folder):
-        if _isHolder(folder, base):
-            continue
-        try:
-            lock = Lock.takeOver(os.path.join(folder, base + LOCK))
-        except OSError:
-            continue
-        if lock:
-            lock.release(remove=False)
-            found.append(base)
-    return found
+    def toJSON(self) -> dict[str, Any]:
+        """The line ``repaired`` of a process."""
+        return {"recording": self.recording, "name": self.name, "paths": self.headers, "messages": self.messages}
 
 
 def repair(folder: str) -> list[Repair]:
     """Finish unfinished recordings, in the order of their names.
 
-    A recording whose process lives is not touched. A recording that cannot be finished does not stop the others. File
-    system errors are reported in the results and never raised.
+    Recordings of living processes are not touched. A recording that cannot be finished does not stop the others. File
+    system errors are part of the results and never raise.
     """
     repairs = []
     for base in _locked(folder):
-        path = os.path.join(folder, base)
         if _isHolder(folder, base):
             continue
         try:
-            lock = Lock.takeOver(path + LOCK)
+            lock = Lock.takeOver(os.path.join(folder, base + LOCK))
             if lock is None:
                 continue
             done = False
             try:
-                if areMessages(folder, base):
-                    event, manifests = repairMessages(folder, base)
-                    found = Repair(event, base, [], manifests, base.removesuffix(MESSAGES))
-                else:
-                    found = _Found(folder, base).finish()
+                left = _Messages(folder, base) if _areMessages(folder, base) else _Frames(folder, base)
+                found = left.finish()
                 done = found.event.code == "recording-repaired"
             finally:
                 lock.release(remove=done)
         except OSError as error:
             found = _unrepaired(folder, base, reasonOf(error))
-        except Exception:  # the boundary: one recording with strange files must not stop the repair of the others
-            log.exception("%s cannot be repaired", path)
+        except Exception:  # boundary: one recording with strange files must not stop the repair of the others
+            log.exception("%s cannot be repaired", os.path.join(folder, base))
             found = _unrepaired(folder, base, "its files have content that this module does not write")
         repairs.append(found)
     _removeHolders(folder)
@@ -119,13 +92,14 @@ def _removeHolders(folder: str) -> None:
             lock.release(remove=True)
 
 
-def _unrepaired(folder: str, base: str, reason: str) -> Repair:
+def _unrepaired(folder: str, base: str, reason: str, name: str = "") -> Repair:
     path = os.path.join(folder, base)
-    text = f"The recording {path} cannot be finished: {reason}. It stays as it is."
-    return Repair(Event("recording-unrepaired", text, "error", path), base, [])
+    text = f"The recording {path} cannot be finished: {reason}. Its files are unchanged."
+    return Repair(Event("recording-unrepaired", text, "error", path), base, name=name)
 
 
 def _locked(folder: str) -> list[str]:
+    """Base names of the recordings with a lock."""
     try:
         bases = sorted(name[: -len(LOCK)] for name in os.listdir(folder) if name.endswith(LOCK))
     except OSError:
@@ -134,15 +108,14 @@ def _locked(folder: str) -> list[str]:
 
 
 def _isHolder(folder: str, base: str) -> bool:
-    path = os.path.join(folder, base)
-    return base.endswith(STREAMS) and not any(os.path.lexists(path + suffix) for suffix in (LINES, RAW, MANIFEST))
+    return base.endswith(STREAMS) and not _hasFiles(os.path.join(folder, base))
 
 
 def _isOurs(path: str) -> bool:
-    """Whether a lock belongs to a recording: other programs have files of that name, too."""
-    if any(os.path.lexists(path + suffix) for suffix in (LINES, RAW, MANIFEST)) or isLock(path + LOCK):
+    """Whether a lock belongs to a recording: other programs also make files with this suffix."""
+    if _hasFiles(path) or isLock(path + LOCK):
         return True
-    # A process may have been killed between making the file and writing into it: name and rights are those of ours.
+    # A process may have died between making the file and writing into it: check its name and access rights.
     try:
         found, name = os.stat(path + LOCK), os.path.basename(path)
     except OSError:
@@ -151,54 +124,160 @@ def _isOurs(path: str) -> bool:
     return found.st_size == 0 and private and ("-" in name or name.endswith((MESSAGES, STREAMS)))
 
 
+def _hasFiles(path: str) -> bool:
+    return any(os.path.lexists(path + suffix) for suffix in (LINES, RAW, MANIFEST))
+
+
+def _areMessages(folder: str, base: str) -> bool:
+    """Whether the lock with this base name belongs to messages; a stream of images may have such a name, too.
+
+    :raises OSError: the lines cannot be read.
+    """
+    path = os.path.join(folder, base)
+    if not base.endswith(MESSAGES) or os.path.lexists(path + RAW):
+        return False
+    try:
+        with open(path + LINES, "rb") as file:
+            PartLine.fromText(file.readline())
+    except (FileNotFoundError, ValueError):
+        return True
+    return False
+
+
 @dataclass
-class _Part:
-    """What is left of a part."""
+class _Scan:
+    """Extent of the undamaged lines of a file."""
 
-    name: str
-    line: PartLine
-    texts: list[bytes] = field(default_factory=list)
-    frames: list[FrameLine] = field(default_factory=list)
-    missing: list[FrameLine] = field(default_factory=list)
-    """Acknowledged frames without pixels: a power cut, or somebody's doing."""
-    rest: int = 0
-    """Bytes of pixels behind the last frame that has a line."""
+    size: int = 0
+    """Bytes of the file."""
+    whole: int = 0
+    """Bytes of the lines before the first damaged line."""
     damaged: int = 0
-    """Number of a damaged last line, from 1; 0 when no line is damaged."""
+    """Number of the first damaged line, from 1; 0 when no line is damaged."""
+    between: bool = False
+    """Whether an undamaged line follows the damaged line."""
 
 
-class _Found:
-    """A recording of a dead process; the caller holds its lock."""
+def _scan(path: str, take: Callable[[int, bytes], None], parse: Callable[[bytes], object]) -> _Scan:
+    """Read the lines of a file up to the first damaged line; an unfinished last line is ignored.
+
+    :param take: called with the place (from 0) and the text of each line; raises ValueError for a damaged line.
+    :param parse: raises ValueError for a damaged line.
+    :raises OSError: the file cannot be read.
+    """
+    found = _Scan()
+    with open(path, "rb") as file:
+        for place, text in enumerate(file):
+            found.size += len(text)
+            if not text.endswith(b"\n"):
+                break
+            try:
+                if found.damaged:
+                    parse(text)
+                    found.between = True
+                    break
+                take(place, text)
+                found.whole += len(text)
+            except ValueError:
+                found.damaged = found.damaged or place + 1
+    return found
+
+
+class _Left(ABC):
+    """Files that a dead process left under one base name; the caller holds the lock."""
+
+    noun: ClassVar[str]
 
     def __init__(self, folder: str, base: str) -> None:
-        self._folder, self._base = folder, base
-        self._strange: list[str] = []
+        self._folder, self._base, self._name = folder, base, ""
+        self._problems: list[str] = []
+        """Reasons why the recording cannot be finished."""
         self._damagedManifest = ""
 
     def finish(self) -> Repair:
         """:raises OSError: a file cannot be read or written."""
         manifest = self._manifest()
         if manifest is None:
-            parts = sorted(filter(None, map(self._read, self._names(LINES))), key=lambda part: part.line.part)
-            if self._strange:
-                return _unrepaired(self._folder, self._base, "; ".join(self._strange))
-            if self._damagedManifest and not parts:
-                return _unrepaired(self._folder, self._base, self._damagedManifest)
-            manifest = self._write(parts)
-        for entry in manifest["parts"]:
-            raw = os.path.join(self._folder, entry["raw"])
-            if os.path.getsize(raw) > entry["bytes"]:
-                os.truncate(raw, entry["bytes"])
-        self._removeRest({entry["raw"] for entry in manifest["parts"]})
-        headers = [os.path.join(self._folder, entry["header"]) for entry in manifest["parts"]]
-        name = self._base.removesuffix(f"-{fileName(str(manifest.get('stream', '')))}")
-        return Repair(self._event(manifest), self._base, headers, [], name)
+            manifest = self._fromLines()
+        if self._problems:
+            return _unrepaired(self._folder, self._base, "; ".join(self._problems), self._name)
+        return self._cleanUp(manifest)
+
+    @abstractmethod
+    def _check(self, manifest: Mapping[str, Any]) -> None:
+        """:raises ValueError, KeyError, TypeError, AttributeError: the manifest contradicts the files or itself."""
+
+    @abstractmethod
+    def _fromLines(self) -> dict[str, Any]:
+        """Finish the files from the lines, unless there are problems; the manifest, written when an entry is stored."""
+
+    @abstractmethod
+    def _cleanUp(self, manifest: Mapping[str, Any]) -> Repair:
+        """Cut the files to what the manifest names, and remove the others."""
 
     def _path(self, name: str, suffix: str) -> str:
         return os.path.join(self._folder, name + suffix)
 
+    def _manifest(self) -> dict[str, Any] | None:
+        """The manifest, when the process or an interrupted repair wrote it: everything before it is done then."""
+        try:
+            manifest = readManifest(self._path(self._base, MANIFEST), self._base)
+            if manifest is not None:
+                self._check(manifest)
+            return manifest
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            self._damagedManifest = str(error) if isinstance(error, ValueError) else "its manifest is damaged"
+            return None
+
+    def _event(self, manifest: Mapping[str, Any], last: int | None) -> Event:
+        path = self._path(self._base, "")
+        stored = f"no {self.noun} was stored"
+        if last is not None:
+            count = manifest["recorded"]
+            stored = f"{count} {self.noun}{'s' * (count != 1)}, the last is number {last}"
+        text = [f"The process that recorded {path} ended early. The recording is finished now: {stored}."]
+        gaps = [Missed(gap["first"], gap["last"], gap["count"], gap["reason"]) for gap in manifest["gaps"]]
+        text += [f"Not stored: {gap.words(self.noun)}: {str(gap.reason).rstrip('.')}." for gap in gaps]
+        if manifest.get("cutBytes"):
+            text.append(f"Cut off: {manifest['cutBytes']:,} bytes of an unfinished {self.noun}.")
+        text += [f"Left out, because it is damaged: {line}." for line in manifest.get("damaged", [])]
+        return Event("recording-repaired", " ".join(text), "info" if len(text) == 1 else "warning", path)
+
+
+@dataclass
+class _Part:
+    """Lines of a part, and its pixels as far as they exist."""
+
+    name: str
+    line: PartLine | None = None
+    texts: list[bytes] = field(default_factory=list)
+    frames: list[FrameLine] = field(default_factory=list)
+    missing: Sequence[FrameLine] = ()
+    """Acknowledged frames without pixels, for example after a power failure."""
+    rest: int = 0
+    """Bytes of pixels behind the last frame that has a line."""
+    damaged: int = 0
+    """Number of a damaged last line, from 1; 0 when no line is damaged."""
+
+    def take(self, place: int, text: bytes) -> None:
+        """:raises ValueError: the line is damaged."""
+        if place == 0:
+            self.line = PartLine.fromText(text)
+            return
+        frame = FrameLine.fromText(text)
+        if self.frames and frame.time <= self.frames[-1].time:
+            raise ValueError("The times of the frames do not increase.")
+        self.frames.append(frame)
+        self.texts.append(text)
+
+
+class _Frames(_Left):
+    """Files of a stream of images."""
+
+    noun = "frame"
+
     def _names(self, suffix: str) -> list[str]:
-        """Names of the parts that have a file with this suffix; not those of a recording that looks like a part."""
+        """Names of the parts with a file of this suffix, without recordings whose names look like parts."""
         names = [entry[: -len(suffix)] for entry in sorted(os.listdir(self._folder)) if entry.endswith(suffix)]
         return [
             name
@@ -208,19 +287,8 @@ class _Found:
             and (name == self._base or not os.path.lexists(self._path(name, MANIFEST)))
         ]
 
-    def _manifest(self) -> dict[str, Any] | None:
-        """The manifest, when all before it was done: by the process that died, or by a repair that was killed."""
-        try:
-            manifest = readManifest(self._path(self._base, MANIFEST), self._base)
-            if manifest is not None:
-                self._checkParts(manifest)
-            return manifest
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            self._damagedManifest = str(error) if isinstance(error, ValueError) else "its manifest is damaged"
-            return None
-
-    def _checkParts(self, manifest: Mapping[str, Any]) -> None:
-        """:raises ValueError: a part is none of this recording: what the manifest names may be cut."""
+    def _check(self, manifest: Mapping[str, Any]) -> None:
+        # The manifest names files that may be cut.
         for entry in manifest["parts"]:
             checkNumbers(entry["bytes"], entry["lastNumber"], entry["frames"])
             size = np.dtype(entry["dtype"]).itemsize if storable(entry["dtype"]) else 0
@@ -230,75 +298,64 @@ class _Found:
                 if not (name.endswith(suffix) and isPartOf(self._base, name.removesuffix(suffix))):
                     raise ValueError(f"its manifest names {name!r}")
 
-    def _read(self, name: str) -> _Part | None:
-        with open(self._path(name, LINES), "rb") as file:
-            texts = file.read().split(b"\n")[:-1]  # what has no line end was being written
-        size = _size(self._path(name, RAW))
-        try:
-            line = PartLine.fromText(texts[0] if texts else b"")
-        except ValueError:
+    def _fromLines(self) -> dict[str, Any]:
+        parts = [part for part in map(self._read, self._names(LINES)) if part]
+        if not parts and self._damagedManifest:
+            self._problems = self._problems or [self._damagedManifest]
+        if self._problems:
+            return {}
+        return self._write(sorted(parts, key=lambda part: part[1].part))
+
+    def _read(self, name: str) -> tuple[_Part, PartLine] | None:
+        part, size = _Part(name), _size(self._path(name, RAW))
+        found = _scan(self._path(name, LINES), part.take, FrameLine.fromText)
+        line = part.line
+        if line is None:
             if size > 0:
-                self._strange.append(f"{name}{LINES} does not say what the pixels are")
+                self._problems.append(f"{name}{LINES} does not describe the pixels")
             return None
         if line.recording != self._base:
             return None
-        part = _Part(name, line)
-        for place, text in enumerate(texts[1:]):
-            try:
-                frame = FrameLine.fromText(text)
-                if part.frames and frame.time <= part.frames[-1].time:
-                    raise ValueError("The times of the frames do not increase.")
-            except ValueError:
-                if any(map(_isFrame, texts[place + 2 :])):
-                    self._strange.append(f"line {place + 2} of {name}{LINES} is damaged")
-                part.damaged = place + 2
-                break
-            if size >= (place + 1) * line.frameBytes:
-                part.frames.append(frame)
-                part.texts.append(text)
-            else:
-                part.missing.append(frame)
-        part.rest = max(0, size - len(part.frames) * line.frameBytes)
-        return part
+        if found.between:
+            self._problems.append(f"line {found.damaged} of {name}{LINES} is damaged")
+        part.damaged = found.damaged
+        count = min(len(part.frames), max(0, size) // line.frameBytes)
+        part.missing, part.frames, part.texts = part.frames[count:], part.frames[:count], part.texts[:count]
+        part.rest = max(0, size - count * line.frameBytes)
+        return part, line
 
-    def _write(self, parts: list[_Part]) -> dict[str, Any]:
-        """Headers and manifest; without a frame there is nothing to write."""
-        whole = [part for part in parts if part.frames]
-        for part in whole:
-            matrices = [frame.ijkToRAS for frame in part.frames]
-            writeFinished(
-                self._folder, part.name, part.line, [frame.time for frame in part.frames], matrices, part.texts
-            )
-        entries = [
-            partEntry(
-                part.line,
-                part.name,
-                [frame.number for frame in part.frames],
-                [frame.time for frame in part.frames],
-                any(frame.ijkToRAS is not None for frame in part.frames),
-            )
-            for part in whole
-        ]
-        gaps = [frame.missed for part in parts for frame in [*part.frames, *part.missing] if frame.missed]
-        for part in parts:
+    def _write(self, parts: Sequence[tuple[_Part, PartLine]]) -> dict[str, Any]:
+        whole = [(part, line) for part, line in parts if part.frames]
+        entries = []
+        for part, line in whole:
+            times, matrices = [one.time for one in part.frames], [one.ijkToRAS for one in part.frames]
+            writeFinished(self._folder, part.name, line, times, matrices, part.texts)
+            numbers = part.frames[0].number, part.frames[-1].number
+            moves = any(matrix is not None for matrix in matrices)
+            entries.append(partEntry(line, part.name, numbers, times, moves))
+        gaps = [one.missed for part, _ in parts for one in [*part.frames, *part.missing] if one.missed]
+        for part, _ in parts:
             if part.missing:
                 first, last = part.missing[0].number, part.missing[-1].number
                 gaps.append(Missed(first, last, len(part.missing), "the pixels are not in the file"))
-        cut = sum(part.rest for part in parts)
-        damaged = [f"{part.name}{LINES}, line {part.damaged}" for part in parts if part.damaged]
+        cut = sum(part.rest for part, _ in parts)
+        damaged = [f"{part.name}{LINES}, line {part.damaged}" for part, _ in parts if part.damaged]
         if not whole:
             return {"gaps": [asdict(gap) for gap in gaps], "cutBytes": cut, "damaged": damaged, "parts": []}
         failed = sum(gap.count for gap in gaps)
-        manifest = composeManifest(whole[0].line, entries, failed, gaps, "repair")
+        manifest = composeManifest(whole[0][1], entries, failed, gaps, "repair")
         manifest |= {"cutBytes": cut, "damaged": damaged}
         writeManifest(self._path(self._base, MANIFEST), manifest)
         return manifest
 
-    def _removeRest(self, kept: set[str]) -> None:
-        """Lines, files that were not yet renamed, and files of pixels without a frame."""
+    def _cleanUp(self, manifest: Mapping[str, Any]) -> Repair:
+        parts = manifest["parts"]
+        for entry in parts:
+            cutFile(os.path.join(self._folder, entry["raw"]), entry["bytes"])
         for suffix in (HEADER, POSES, MANIFEST):
             for name in self._names(suffix + UNFINISHED):
                 _remove(self._path(name, suffix + UNFINISHED))
+        kept = {entry["raw"] for entry in parts}
         for name in self._names(RAW):
             described = os.path.lexists(self._path(name, HEADER))
             if name + RAW not in kept and not described and self._isMine(name):
@@ -306,44 +363,91 @@ class _Found:
         for name in self._names(LINES):
             if self._isMine(name):
                 _remove(self._path(name, LINES))
+        headers = [os.path.join(self._folder, entry["header"]) for entry in parts]
+        name = self._base.removesuffix(f"-{fileName(str(manifest.get('stream', '')))}")
+        event = self._event(manifest, parts[-1]["lastNumber"] if parts else None)
+        return Repair(event, self._base, headers, [], name)
 
     def _isMine(self, name: str) -> bool:
-        """Whether what the lines of this name describe is a part of this recording, or nothing."""
+        """Whether the lines of this name describe a part of this recording, or nothing."""
         try:
             with open(self._path(name, LINES), "rb") as file:
                 return PartLine.fromText(file.readline()).recording == self._base
         except (FileNotFoundError, ValueError):
             return _size(self._path(name, RAW)) <= 0
 
-    def _event(self, manifest: Mapping[str, Any]) -> Event:
-        path = self._path(self._base, "")
-        if manifest["parts"]:
-            last = manifest["parts"][-1]["lastNumber"]
-            words = f"{manifest['recorded']} frames, the last is number {last}"
-        else:
-            words = "no frame was stored"
-        text = [f"The recording {path} was left by a process that ended; it is finished: {words}."]
-        text += [_lost(gap) for gap in manifest["gaps"]]
-        if manifest.get("cutBytes"):
-            text.append(f"Cut off: {manifest['cutBytes']:,} bytes of pixels without a description.")
-        text += [f"Left out, because it is damaged: {line}." for line in manifest.get("damaged", [])]
-        return Event("recording-repaired", " ".join(text), "info" if len(text) == 1 else "warning", path)
 
+class _Messages(_Left):
+    """Files of device messages."""
 
-def _lost(gap: Mapping[str, Any]) -> str:
-    which = f"frame {gap['first']}" if gap["count"] == 1 else f"frames {gap['first']} to {gap['last']} ({gap['count']})"
-    return f"Not stored: {which}: {gap['reason']}."
+    noun = "message"
 
+    def __init__(self, folder: str, base: str) -> None:
+        super().__init__(folder, base)
+        self._name = base.removesuffix(MESSAGES)
+        self._head: MessagesLine | None = None
+        self._tally = Tally()
+        self._lines = self._path(base, LINES)
 
-def _isFrame(text: bytes) -> bool:
-    try:
-        FrameLine.fromText(text)
-    except ValueError:
-        return False
-    return True
+    def _check(self, manifest: Mapping[str, Any]) -> None:
+        # What follows these bytes of the file may be cut.
+        if not manifest["recorded"]:
+            return
+        checkNumbers(manifest["bytes"], manifest["lastNumber"])
+        lines, left, last = 0, manifest["bytes"], b""
+        with open(self._lines, "rb") as file:
+            while left > 0 and (data := file.read(min(left, 1 << 20))):
+                lines, left, last = lines + data.count(b"\n"), left - len(data), data[-1:]
+        if left or last != b"\n" or lines != manifest["recorded"] + 1:
+            raise ValueError("its manifest is not that of the messages")
+
+    def _take(self, place: int, text: bytes) -> None:
+        if place:
+            self._tally.add(MessageLine.fromText(text))
+            return
+        head = MessagesLine.fromText(text)
+        if head.recording != self._base:
+            raise ValueError("The messages belong to another recording.")
+        self._head = head
+
+    def _fromLines(self) -> dict[str, Any]:
+        try:
+            found = _scan(self._lines, self._take, MessageLine.fromText)
+        except FileNotFoundError:
+            found = _Scan()
+        name = os.path.basename(self._lines)
+        if found.damaged == 1:
+            self._problems.append(f"the first line of {name} does not describe the messages")
+        elif found.between:
+            self._problems.append(f"line {found.damaged} of {name} is damaged")
+        if self._problems:
+            return {}
+        cut, gaps = found.size - found.whole, self._tally.gaps
+        if self._head is None or not self._tally.count:
+            _remove(self._lines)
+            return {"recorded": 0, "gaps": [asdict(gap) for gap in gaps], "cutBytes": cut if self._head else 0}
+        poses = PoseFiles.fromMessages(self._folder, self._head)
+        failed = sum(gap.count for gap in gaps)
+        manifest = self._tally.manifest(self._head, poses, failed, gaps, "repair")
+        manifest |= {"bytes": found.whole, "cutBytes": cut}
+        writeManifest(self._path(self._base, MANIFEST), manifest)
+        return manifest
+
+    def _cleanUp(self, manifest: Mapping[str, Any]) -> Repair:
+        path = self._path(self._base, MANIFEST)
+        _remove(path + UNFINISHED)
+        stored = manifest["recorded"] > 0
+        if stored:
+            cutFile(self._lines, manifest["bytes"])
+        event = self._event(manifest, manifest["lastNumber"] if stored else None)
+        return Repair(event, self._base, [], [path] if stored else [], self._name)
 
 
 def _size(path: str) -> int:
+    """Bytes of a file, -1 without a file.
+
+    :raises OSError: the size is unknown.
+    """
     try:
         return os.path.getsize(path)
     except FileNotFoundError:
@@ -351,17 +455,11 @@ def _size(path: str) -> int:
 
 
 def _remove(path: str) -> None:
+    """Remove a file if it exists.
+
+    :raises OSError: the file cannot be removed.
+    """
     try:
         os.unlink(path)
     except FileNotFoundError:
         pass
-
-
-def repairedLine(repair: Repair) -> dict[str, Any]:
-    """The line ``repaired`` about one recording."""
-    return {
-        "recording": repair.recording,
-        "name": repair.name,
-        "paths": repair.headers,
-        "messages": repair.messages,
-    }

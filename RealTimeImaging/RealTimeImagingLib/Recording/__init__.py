@@ -1,52 +1,36 @@
-"""Stores every frame before it is shown, finishes what a killed process left, and opens what is stored.
+"""Recordings: every frame is stored before it is shown, also when a process dies, and opens in unmodified Slicer.
 
-    Recorder ──► Part (pixels and lines) ──stop──► Header ──► Slicer, Reading
-                        └──── killed ──► Repair ──────┘
-    MessageRecorder ──► what devices say beside images, poses as Slicer opens them ──► ReadingMessages
+    AppendLog ──► Recorder (pixels and lines) ──stop──► Header ──► Slicer, Reading
+        │                  └──── killed ──► Repair ───────┘
+        └───────► MessageRecorder ──► device messages, and poses that Slicer opens
 
-See Layout for the files, Lines for what is told of a frame, and MessageLines for what is told of a message.
+Layout names the files, Lines describes their contents.
 """
 
 from __future__ import annotations
 
 from .FrameTimes import Origin
 from .Header import checkAttributes
-from .Layout import fileName, freeName, reasonOf
+from .Layout import fileName
 from .MessageRecorder import MessageRecorder
 from .Poses import OK as POSE_OK
-from .Reading import (
-    Checksums,
-    FrameEntry,
-    Pose,
-    RecordedMessages,
-    RecordedPart,
-    checksums,
-    noteChecksum,
-    openMessages,
-    openRecording,
-)
+from .Reading import FrameEntry, RecordedMessages, RecordedPart, noteChecksum, openMessages, openRecording
 from .Recorder import Recorder
-from .Repair import Repair, repair, unfinished
+from .Repair import Repair, repair
 
 __all__ = [
     "POSE_OK",
-    "Checksums",
     "FrameEntry",
     "MessageRecorder",
     "Origin",
-    "Pose",
     "RecordedMessages",
     "RecordedPart",
     "Recorder",
     "Repair",
     "checkAttributes",
-    "checksums",
     "fileName",
-    "freeName",
     "noteChecksum",
     "openMessages",
     "openRecording",
-    "reasonOf",
     "repair",
-    "unfinished",
 ]

@@ -23,7 +23,6 @@ from ..Recording import MessageRecorder, Origin, Recorder, fileName, repair
 from ..Recording import Repair as RepairedRecording
 from ..Recording.Layout import LOCK, STREAMS, candidates
 from ..Recording.Lock import Lock
-from ..Recording.Repair import repairedLine
 from ..Sources.Checkpoint import Checkpoint
 from .Frames import FrameSender
 
@@ -417,7 +416,7 @@ class WorkerRecording:
 
     def _reportRepair(self, repaired: RepairedRecording) -> None:
         self._sender.event(repaired.event, self._counts())
-        self._sender.report(RepairedReport(repairedLine(repaired)))
+        self._sender.report(RepairedReport(repaired.toJSON()))
 
     def _reportEvents(self, recorders: StreamRecorders) -> None:
         events = recorders.events()

@@ -1,0 +1,343 @@
+"""Append log under frames and device messages: claim a name, append entries, note gaps, keep a manifest.
+
+A log is one or more files that grow together, for example pixels and their lines. An entry is acknowledged when all its
+bytes are written; killing the process afterwards does not lose it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Generic, TypeVar
+
+from ..Model.Errors import FrameError, RecordingError
+from ..Model.Event import Event
+from ..Model.Files import openPrivate, reasonOf, removeFile, replaceFile, writeAll
+from .Header import checkAttributes
+from .Layout import LOCK, nothingIsNamed
+from .Lines import Missed, checkNumbers, parsed
+from .Lock import Lock
+
+CHECK_EVERY = 0.1
+"""Seconds between two checks that the files still exist: one check costs more than writing the line of a frame."""
+_FLAGS = os.O_RDWR | getattr(os, "O_BINARY", 0)
+
+Entry = TypeVar("Entry")
+
+
+class FilesGone(OSError):
+    """The files of a log were removed or replaced while their folder exists."""
+
+
+class AppendLog:
+    """New files that grow together, entry by entry.
+
+    :param folder: folder of the recording.
+    :param name: name of the files without suffix.
+    :param suffixes: suffixes of the files; the last file holds the lines. No file of these names may exist.
+    :param first: first line of the last file.
+    :raises FileExistsError: a name is taken.
+    :raises OSError: the files cannot be made.
+    """
+
+    def __init__(self, folder: str, name: str, suffixes: Sequence[str], first: bytes) -> None:
+        self.folder, self.name = folder, name
+        self.count = 0
+        """Acknowledged entries."""
+        self.firstNumber = self.lastNumber = -1
+        """Numbers of the first and the last acknowledged entry, -1 without one."""
+        self.gone = False
+        """Whether an append found the files removed or replaced."""
+        self._paths = [self.path(suffix) for suffix in suffixes]
+        self._sizes = [0] * len(self._paths)
+        self._handles: list[int] = []
+        self._checkAt = 0.0
+        try:
+            for path in self._paths:
+                self._handles.append(openPrivate(path, _FLAGS | os.O_CREAT | os.O_EXCL))
+            writeAll(self._handles[-1], first)
+        except OSError:
+            del self._paths[len(self._handles) :]  # the others are files of another process
+            self.discard()
+            raise
+        self._sizes[-1] = len(first)
+
+    def path(self, suffix: str) -> str:
+        """Path of the log's file with this suffix."""
+        return os.path.join(self.folder, self.name + suffix)
+
+    @property
+    def size(self) -> int:
+        """Acknowledged bytes of the first file."""
+        return self._sizes[0]
+
+    @property
+    def whole(self) -> bool:
+        """Whether the first file holds all acknowledged bytes; True when the file system cannot answer."""
+        try:
+            return os.path.getsize(self._paths[0]) >= self.size
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
+
+    def write(self, number: int, *data: bytes | memoryview) -> None:
+        """Append one entry; when the call returns, the entry is acknowledged.
+
+        :param number: number of the entry.
+        :param data: bytes for each file.
+        :raises FilesGone: the files were removed or replaced; noticed within CHECK_EVERY.
+        :raises OSError: the entry cannot be written; the files are cut back now or with the next entry.
+        """
+        try:
+            if not self._handles:
+                self._reopen()
+            elif time.monotonic() >= self._checkAt:
+                self._check()
+            for handle, part in zip(self._handles, data, strict=True):
+                writeAll(handle, part)
+        except FileNotFoundError as error:
+            self.rest()
+            if os.path.isdir(self.folder):
+                self.gone = True
+                raise FilesGone(error.errno, "the files were removed while they grew", self._paths[0]) from error
+            raise
+        except OSError:
+            try:
+                self._cut()
+            except OSError:
+                pass  # the next entry cuts again, and so does a repair
+            self.rest()
+            raise
+        sizes = zip(self._sizes, data, strict=True)
+        self._sizes = [size + (len(part) if isinstance(part, bytes) else part.nbytes) for size, part in sizes]
+        self.count += 1
+        if self.firstNumber < 0:
+            self.firstNumber = number
+        self.lastNumber = number
+
+    def rest(self) -> None:
+        """Close the files until the next entry, which opens them again."""
+        for handle in self._handles:
+            try:
+                os.close(handle)
+            except OSError:
+                pass  # a network share may report an earlier error here; the next entry counts the bytes
+        self._handles = []
+
+    def trim(self) -> None:
+        """Remove what follows the acknowledged bytes of the first file.
+
+        :raises OSError: the file cannot be cut.
+        """
+        cutFile(self._paths[0], self.size)
+
+    def discard(self) -> None:
+        """Remove the files."""
+        self.rest()
+        for path in reversed(self._paths):
+            removeFile(path)
+
+    def _check(self) -> None:
+        # Writing to a removed file succeeds, and the bytes are lost.
+        for handle, path, size in zip(self._handles, self._paths, self._sizes, strict=True):
+            opened = os.fstat(handle)
+            if opened.st_size < size or not os.path.samestat(opened, os.stat(path)):
+                raise FileNotFoundError(f"{path} was replaced or cut")
+        self._checkAt = time.monotonic() + CHECK_EVERY
+
+    def _reopen(self) -> None:
+        for path in self._paths:
+            self._handles.append(os.open(path, _FLAGS))
+        self._check()
+        self._cut()
+
+    def _cut(self) -> None:
+        for handle, size in zip(self._handles, self._sizes, strict=False):  # some may not be open
+            os.ftruncate(handle, size)
+            os.lseek(handle, size, os.SEEK_SET)
+
+
+def claimName(folder: str, names: Iterable[str]) -> tuple[Lock, str]:
+    """Claim the first of these base names that no recording uses.
+
+    :param names: endless sequence of names.
+    :returns: the lock of the name, and the name.
+    :raises OSError: the lock cannot be made.
+    """
+    for name in names:
+        if not nothingIsNamed(folder, name):
+            continue
+        lock = Lock.claim(os.path.join(folder, name + LOCK))
+        if lock and nothingIsNamed(folder, name, besides=LOCK):
+            return lock, name
+        # Another process recorded under this name and finished between the two checks.
+        if lock:
+            lock.release(remove=True)
+    raise AssertionError("the names are endless")
+
+
+class LogRecorder(ABC, Generic[Entry]):
+    """Stores the entries of one log of a recording, counts failures and reports gaps. Called from one thread.
+
+    :param folder: must exist by the first entry, otherwise that entry fails.
+    :param subject: words for the entries' owner in events.
+    :param attributes: attributes of the recording; names matching ATTRIBUTE_NAME.
+    :raises RecordingError: an attribute's name or value cannot be stored.
+    """
+
+    noun: ClassVar[str]
+    """Word for one entry in events."""
+
+    def __init__(self, folder: str, subject: str, attributes: Mapping[str, str]) -> None:
+        checkAttributes(attributes)
+        self.folder, self.attributes = folder, dict(attributes)
+        self.recorded = 0
+        """Stored entries. Entries in files that were removed later count as failed."""
+        self.failed = 0
+        self.losses: dict[str, int] = {}
+        """Number of failed entries by reason."""
+        self.gaps: list[Missed] = []
+        """Failed entries, without a gap that still grows."""
+        self.unfinished = ""
+        """Reason why files could not be closed, so that a repair must do it; empty when all are closed."""
+        self._subject = subject
+        self._gap: Missed | None = None
+        self._events: list[Event] = []
+        self._results: list[str] | None = None
+
+    def append(self, entry: Entry) -> bool:
+        """Store an entry. File system errors never raise.
+
+        :returns: True when the entry is acknowledged; False when it failed and is counted. Later entries are tried
+            again.
+        :raises RecordingError: the recording is finished.
+        """
+        if self._results is not None:
+            raise RecordingError(f"The recording of {self._subject} is finished.")
+        number = self._numberOf(entry)
+        try:
+            try:
+                self._store(number, entry)
+            except FilesGone:
+                self._dropLost()
+                self._store(number, entry)
+        except (OSError, FrameError) as error:
+            self._fail(number, reasonOf(error))
+            return False
+        self._endGap()
+        return True
+
+    def events(self) -> list[Event]:
+        """Take the events since the last call: "recording-failed" when storing begins to fail, "recording-gap" when it
+        works again or the recording ends, "recording-unfinished" when a repair must finish the files."""
+        events, self._events = self._events, []
+        return events
+
+    def finish(self) -> list[str]:
+        """Close the files. A second call returns the same and does nothing.
+
+        :returns: the paths by which the recording is opened.
+        """
+        if self._results is None:
+            self._dropLost()
+            self._endGap()
+            self._results = self._close()
+        return self._results
+
+    @abstractmethod
+    def _numberOf(self, entry: Entry) -> int:
+        """Number of a new entry."""
+
+    @abstractmethod
+    def _store(self, number: int, entry: Entry) -> None:
+        """:raises FilesGone, OSError, FrameError: the entry is not stored."""
+
+    @abstractmethod
+    def _dropLost(self) -> None:
+        """Give up files that were removed or cut, and count their entries with :meth:`_countLost`."""
+
+    @abstractmethod
+    def _close(self) -> list[str]:
+        """Close the files and return the paths by which the recording is opened."""
+
+    def _countLost(self, log: AppendLog, reason: str) -> None:
+        """Count the entries of a lost file as failed."""
+        if log.count:
+            self.recorded -= log.count
+            self.failed += log.count
+            self.losses[reason] = self.losses.get(reason, 0) + log.count
+            self._reportGap(Missed(log.firstNumber, log.lastNumber, log.count, reason))
+
+    def _fail(self, number: int, reason: str) -> None:
+        self.failed += 1
+        self.losses[reason] = self.losses.get(reason, 0) + 1
+        if self._gap:
+            self._gap = Missed(self._gap.first, number, self._gap.count + 1, self._gap.reason)
+            return
+        self._gap = Missed(number, number, 1, reason)
+        where = f"in {self.folder} from {self.noun} {number} on"
+        text = f"{self.noun.capitalize()}s of {self._subject} are not stored {where}: {reason.rstrip('.')}."
+        self._events.append(Event("recording-failed", text, "error", self.folder))
+
+    def _endGap(self) -> None:
+        if self._gap:
+            self._reportGap(self._gap)
+        self._gap = None
+
+    def _reportGap(self, gap: Missed) -> None:
+        self.gaps.append(gap)
+        text = f"Not stored in {self.folder}: {gap.words(self.noun)} of {self._subject}: {gap.reason.rstrip('.')}."
+        self._events.append(Event("recording-gap", text, "error", self.folder))
+
+    def _reportUnfinished(self, path: str, error: OSError) -> None:
+        self.unfinished = reasonOf(error)
+        kept = f"All {self.noun}s are stored; a repair finishes the recording."
+        text = f"{path} cannot be written: {self.unfinished}. {kept}"
+        self._events.append(Event("recording-unfinished", text, "error", path))
+
+
+def readManifest(path: str, base: str) -> dict[str, Any] | None:
+    """Read the manifest of a recording; None when there is none.
+
+    :param base: base name of the recording's files.
+    :raises ValueError: the manifest is damaged or belongs to another recording.
+    :raises OSError: the file cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            manifest = parsed(file.read())
+    except FileNotFoundError:
+        return None
+    if not isinstance(manifest, dict) or manifest.get("recording") != base:
+        raise ValueError(f"{os.path.basename(path)} is not the manifest of {base}")
+    try:
+        for gap in manifest["gaps"]:
+            checkNumbers(gap["first"], gap["last"], gap["count"])
+            str(gap["reason"])
+        checkNumbers(manifest["recorded"], manifest.get("cutBytes", 0))
+        if not isinstance(manifest.get("damaged", []), list):
+            raise ValueError("The damaged lines are not a list.")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{os.path.basename(path)} is damaged") from error
+    return manifest
+
+
+def writeManifest(path: str, manifest: Mapping[str, Any]) -> None:
+    """Write a manifest.
+
+    :raises OSError: it cannot be written; an earlier manifest stays.
+    """
+    replaceFile(path, json.dumps(manifest, indent=2).encode("ascii") + b"\n")
+
+
+def cutFile(path: str, size: int) -> None:
+    """Remove what follows the first ``size`` bytes of a file.
+
+    :raises OSError: the file is missing or cannot be cut.
+    """
+    if os.path.getsize(path) > size:
+        os.truncate(path, size)
