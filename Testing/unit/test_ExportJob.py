@@ -33,8 +33,8 @@ def test_every_format_has_words_and_a_writer():
         ({"first": -1}, "no range"),
         ({"first": 3, "last": 2}, "no range"),
         ({"attributes": {"a: b": "c"}}, "attribute name"),
-        ({"attributes": {"space": "c"}}, "meaning of its own"),
-        ({"attributes": {"a": 5}}, "is text"),
+        ({"attributes": {"space": "c"}}, "is reserved"),
+        ({"attributes": {"a": 5}}, "must be text"),
     ],
 )
 def test_what_cannot_work_is_refused(values, words):

@@ -1,5 +1,4 @@
-"""The index of a recording: seconds since the first frame or message that it stored, strictly increasing in each
-stream."""
+"""Index of a recording: seconds since its first stored frame or message, strictly increasing in each stream."""
 
 from __future__ import annotations
 
@@ -7,50 +6,51 @@ import math
 from typing import NamedTuple, Protocol
 
 LEAST_STEP = 1e-5
-"""Seconds between two frames; times that are closer count as repeated. Slicer needs a distance: see Header.py."""
+"""Least seconds between two frames; closer times count as repeated. Header.py explains why Slicer needs a distance."""
 FARTHEST = 1e9
-"""Seconds (31 years) from the origin; a device time beyond is a fault, and would leave no room for the times after."""
+"""Most seconds (31 years) from the origin. A later device time is a fault; the following times could not increase."""
 SAME_CLOCK = 0.5
-"""Seconds by which device and arrival times of two streams may disagree when one clock gives both device times: what
-comes may have been under way for longer than what came first. Computers that keep their clocks right agree, too."""
-
+"""Most seconds by which device and arrival times of two streams disagree when they share a clock: messages travel for
+different times. Two computers with synchronized clocks agree, too."""
 WINDOW = 10.0
-"""Seconds from a stream's first message in which the delay of that message is measured."""
+"""Seconds after a stream's first message in which the delay of that message is measured."""
 LEAST_SHIFT = 0.005
-"""Seconds of delay that are not corrected: every network has them."""
+"""Least delay in seconds that is corrected; every network has smaller delays."""
 SETTLED = 3
-"""Messages that must follow the message with the smallest delay before it counts."""
-
-
+"""Messages that must follow the message with the smallest delay before that delay counts."""
 SET_BACK = 2.0
-"""Seconds by which an arrival time may lie before the latest one of its stream. More means that the computer's clock
-was set back."""
+"""Most seconds by which an arrival time lies before the latest arrival time of its stream; otherwise the computer's
+clock was set back."""
 
 
 class Timed(Protocol):
-    """What has a place in time: a frame, or a message of a device."""
+    """A frame or a device message."""
 
     @property
     def receiveTime(self) -> float:
-        """Seconds since the epoch (UTC) of its arrival."""
+        """Time of arrival, seconds since the epoch (UTC)."""
 
     @property
     def deviceTime(self) -> float | None:
-        """Seconds since the epoch (UTC) as the device gave it, None when it gave none."""
+        """Time by the device, seconds since the epoch (UTC), or None."""
 
 
 class FrameTime(NamedTuple):
-    """:param seconds: since the recording's first frame. :param clock: "device", "arrival" or "order"."""
+    """Index of a frame.
+
+    :param seconds: seconds since the recording's first frame.
+    :param clock: "device", "arrival" or "order".
+    """
 
     seconds: float
     clock: str
 
 
 class Delay:
-    """Delay of messages: the smallest difference of arrival and index in the first WINDOW seconds.
+    """Delay of messages: the smallest difference between arrival and index in the first WINDOW seconds.
 
-    The first message may have been delayed. A smaller delay counts only when it has lasted as long as it took to find
-    it: messages of a clock that runs faster than ours, as of a simulation, arrive ever earlier instead.
+    The first message may have been delayed. A smaller delay counts only after it has lasted as long as it took to find
+    it. Otherwise a clock that runs faster than that of the computer, as in a simulation, would seem ever less delayed.
     """
 
     def __init__(self) -> None:
@@ -61,8 +61,8 @@ class Delay:
     def note(self, arrival: float, delay: float) -> None:
         """Note a message.
 
-        :param arrival: seconds from the origin.
-        :param delay: arrival minus index, seconds; infinite when it is not known.
+        :param arrival: seconds since the origin.
+        :param delay: arrival minus index, seconds; infinite when unknown.
         """
         if math.isnan(self._firstAt):
             self._first = self._least = delay
@@ -76,15 +76,15 @@ class Delay:
 
     @property
     def seconds(self) -> float:
-        """The smallest delay, or the delay of the first message while a smaller one may be chance."""
+        """The smallest delay, or the delay of the first message while a smaller delay may be chance."""
         lasted = self._since >= SETTLED and self._lastAt - self._leastAt >= self._leastAt - self._firstAt
         return self._least if lasted else self._first
 
 
 class Clock:
-    """A device's clock.
+    """Clock of a device.
 
-    :param begin: its time at the origin, if its first message arrived without delay.
+    :param begin: time of the clock at the origin, assuming that its first message was not delayed.
     """
 
     def __init__(self, begin: float) -> None:
@@ -98,23 +98,23 @@ class Clock:
 
 
 class Origin:
-    """When a recording begins: one object for the recorders of all its streams, whoever is first sets it.
+    """Start of a recording, shared by the recorders of all its streams; the first frame or message sets it.
 
-    :param arrival: seconds since the epoch (UTC) at which the recording's first frame or message arrived; None: not yet
+    :param arrival: arrival of the recording's first frame or message, seconds since the epoch (UTC); None: not yet
         known.
     """
 
     def __init__(self, arrival: float | None = None) -> None:
         self.arrival = arrival
         self.clocks: list[Clock] = []
-        """The clocks of the devices, as far as they are known."""
+        """Known clocks of the devices."""
         self.reference: FrameTimes | None = None
-        """The stream of the first poses. Its index is never changed; other streams are moved to it."""
+        """Stream of the first poses. Its index never changes; other streams are moved to match it."""
 
     def shiftOf(self, clock: Clock | None) -> float:
         """Seconds to add to the index of a stream, so that one moment has the same index in all streams.
 
-        :param clock: the stream's; None when the stream has arrival times only.
+        :param clock: clock of the stream; None for a stream that has arrival times only.
         """
         reference = self.reference.clock if self.reference else next(iter(self.clocks), None)
         late, lateHere = (one.late if one else 0.0 for one in (reference, clock))
@@ -122,39 +122,40 @@ class Origin:
 
 
 class FrameTimes:
-    """Gives each frame of a stream its place in time.
+    """Index of the frames of one stream.
 
-    The device's time counts where it is given and increases, otherwise the arrival time, otherwise (both repeat or run
-    backwards) the smallest step after the frame before. The stream's first device time is set equal to that frame's
-    arrival time, whatever the device counts from, and arrival times count from the origin. So all clocks, and all
-    streams that share the origin, have one axis: a stream that begins 2 s after the recording's first frame begins at
-    2. A stream whose clock is that of an earlier one (SAME_CLOCK) is placed by it from the start: what has one device
-    time has one index, however late it comes. An arrival time that has to do counts less the stream's usual delay.
-    When the first message of a clock was late, all its index is too high, and :meth:`settle` tells by how much. Below 0
-    lie only frames that are older than the one that set the origin, and are handed over after it.
+    The index comes from the device's time if it exists and increases, else from the arrival time if that increases,
+    else it is the previous index plus LEAST_STEP. Arrival times count from the origin. The first device time of a
+    stream is set equal to the arrival of that frame, whatever the device counts from. So all clocks, and all streams
+    that share the origin, have one axis: a stream that begins 2 s after the recording's first frame begins at 2.
 
-    :param origin: shared by the streams of a recording; None for a recording of one stream.
+    A stream that shares the clock of an earlier stream (SAME_CLOCK) uses it from the start: equal device times have
+    equal indices, whatever their delays. An arrival time used as index is reduced by the stream's usual delay. When the
+    first message of a clock was delayed, all its indices are too high, and :meth:`settle` corrects them. An index below
+    0 belongs to a frame that is older than the frame which set the origin, and was received after it.
+
+    :param origin: shared by the streams of a recording; None for a single stream.
     """
 
     def __init__(self, origin: Origin | None = None) -> None:
         self.start = 0.0
-        """Seconds since the epoch at which the index is 0, by ``startClock``; known with the first frame."""
+        """Time of index 0, seconds since the epoch, by ``startClock``; known with the first frame."""
         self.startClock = ""
         self.origin = origin or Origin()
         self.clock: Clock | None = None
-        """The device's; None before its first time."""
+        """Clock of the device; None before its first time."""
         self._delay = Delay()
         self._shift = 0.0
         self._last = self._latest = -math.inf
         self._setBack = 0.0
 
     def of(self, frame: Timed) -> FrameTime:
-        """The place of the next frame; it counts only when :meth:`take` follows, which a failed frame does not get."""
+        """Compute the index of the next frame; :meth:`take` must follow when the frame is stored."""
         seconds, clock = self._place(frame)
         return FrameTime(round(seconds + self._shift, 6), clock)
 
     def take(self, frame: Timed, time: FrameTime) -> None:
-        """The frame is stored at this time."""
+        """Note that the frame is stored with this index."""
         self.begin(frame)
         seconds = time.seconds - self._shift
         first = self._last == -math.inf
@@ -163,7 +164,7 @@ class FrameTimes:
             self._setClock(device, seconds)
         if self.clock is not None:
             arrival = self._arrival(frame)
-            # A repeated time says nothing about the delay, except that the smallest one lasts.
+            # A repeated time does not measure the delay; it only shows that the smallest delay lasts.
             delay = arrival - seconds if first or time.clock == "device" else math.inf
             self._delay.note(arrival, delay)
             self.clock.delay.note(arrival, delay)
@@ -172,12 +173,12 @@ class FrameTimes:
         self._latest = max(self._latest, frame.receiveTime + self._setBack)
 
     def settle(self) -> float:
-        """Seconds to add to the index of the frames since the last call; later frames include them."""
+        """Compute the seconds to add to the index of the frames since the last call; later frames include them."""
         before, self._shift = self._shift, self.origin.shiftOf(self.clock)
         return round(self._shift - before, 6)
 
     def keep(self, change: float) -> None:
-        """Undo a change of :meth:`settle` that was not made."""
+        """Undo a change of :meth:`settle` that the recorder did not apply."""
         self._shift -= change
 
     def _place(self, frame: Timed) -> tuple[float, str]:
@@ -192,7 +193,7 @@ class FrameTimes:
         return (arrival, "arrival") if arrival >= least else (least, "order")
 
     def begin(self, frame: Timed) -> None:
-        """The recording of the stream starts with this frame, unless it has started."""
+        """Start the stream with this frame, unless it has started."""
         if self.startClock:
             return
         if self.origin.arrival is None:
@@ -204,7 +205,7 @@ class FrameTimes:
             self.start, self.startClock = self._setClock(device, self.of(frame).seconds), "device"
 
     def _clockOf(self, device: float, arrival: float) -> Clock | None:
-        """The stream's clock; None before its first time, unless it is the clock of another stream."""
+        """The clock of the stream, perhaps shared with another stream; None while it is unknown."""
         if self.clock is not None:
             return self.clock
         near = min(self.origin.clocks, key=lambda clock: abs(device - clock.begin - arrival), default=None)
@@ -220,7 +221,7 @@ class FrameTimes:
         return back + LEAST_STEP if SET_BACK < back < math.inf else 0.0
 
     def _setClock(self, device: float, seconds: float) -> float:
-        """What the clock shows at the origin."""
+        """Set the clock of the stream; the clock's time at the origin."""
         clock = self._clockOf(device, seconds)
         if clock is None or abs(device - clock.begin - seconds) >= LEAST_STEP:
             clock = Clock(device - seconds)
@@ -230,5 +231,5 @@ class FrameTimes:
 
 
 def usable(time: float | None) -> float | None:
-    """A time that is a number, otherwise None."""
+    """The time if it is a finite number, otherwise None."""
     return time if time is not None and math.isfinite(time) else None

@@ -1,15 +1,16 @@
-"""The detached header with which Slicer opens a part: ``NAME.seq.nhdr``.
+"""Detached header by which Slicer opens a part: ``NAME.seq.nhdr``.
 
-The format is that of vtkMRMLVolumeSequenceStorageNode (Slicer, Libs/MRML/Core) and vtkITKImageSequenceReader
-(Libs/vtkITK), which read it through ITK's NrrdImageIO; fields are those of "Definition of NRRD File Format" (teem).
+vtkMRMLVolumeSequenceStorageNode (Slicer, Libs/MRML/Core) and vtkITKImageSequenceReader (Libs/vtkITK) read the file
+through ITK's NrrdImageIO. The fields are those of "Definition of NRRD File Format" (teem).
 
-- Axes, fastest first: components, i, j, k, frames. The frames' kind is "list". Components: "RGB-color" and "RGBA-color"
-  for 8 bits; of other types these are refused, so "vector". No measurement frame: with one Slicer would turn vectors.
-- The keys say "axis 3" also where components come first and the frames are axis 4.
-- Slicer merges frames whose index differs by no more than 0.001, whatever the unit, and rounds that of a transform
-  sequence to 0.001 (Poses.py). When two frames of a part are closer than 2.5 ms its index is in milliseconds, otherwise
-  in seconds.
-- One attribute a frame ("Frame", JSON): reading slows with their number.
+- Axes, fastest first: components, i, j, k, frames. The kind of the frames is "list". The kind of 8-bit components is
+  "RGB-color" or "RGBA-color"; the reader rejects these for other types, which have "vector". There is no measurement
+  frame, because Slicer would rotate vectors by it.
+- Keys contain "axis 3" even where components come first and the frames are axis 4.
+- Slicer merges frames whose index differs by 0.001 or less, whatever the unit, and rounds the index of a transform
+  sequence to 0.001 (Poses.py). Therefore the index is in milliseconds when two frames of a part are closer than 2.5 ms,
+  otherwise in seconds.
+- Each frame has one attribute ("Frame", JSON), because reading slows with the number of attributes.
 """
 
 from __future__ import annotations
@@ -32,36 +33,39 @@ _RESERVED = {name.lower() for name in (*_OURS, "space", "DataNodeClassName", "IT
     "rangeaxislabel",
     "rangeaxisunit",
 }
-"""Names that mean something else to the reader, in lower case."""
+"""Names with another meaning for the reader, in lower case."""
 
 TYPES = {
     **{"u1": "uint8", "i1": "int8", "u2": "uint16", "i2": "int16", "u4": "uint32", "i4": "int32"},
     **{"f4": "float", "f8": "double"},
 }
-"""Names of the types, by numpy's without byte order."""
+"""NRRD's names of the types, by numpy's names without byte order."""
 _CLOSE = 0.0025
-"""Seconds; rounded to milliseconds they are still farther apart than Slicer's tolerance."""
+"""Seconds; frames farther apart stay farther apart than Slicer's tolerance when they are rounded to milliseconds."""
 SECONDS = {"s": 1.0, "ms": 0.001}
 """Units of an index in seconds."""
 
 
 def checkAttributes(attributes: Mapping[str, str]) -> None:
-    """:raises RecordingError: a name would make the file unreadable or be lost."""
+    """Check the attributes of a recording.
+
+    :raises RecordingError: a name or value cannot be stored.
+    """
     for name, value in attributes.items():
         if not ATTRIBUTE_NAME.fullmatch(name):
-            raise RecordingError(f"An attribute name has only letters, digits and _ . - in it, not {name!r}.")
+            raise RecordingError(f"The attribute name {name!r} has characters other than letters, digits and _ . -")
         if name.lower() in _RESERVED or name.startswith("NRRD_"):
-            raise RecordingError(f"The attribute name {name!r} has a meaning of its own in the file; take another.")
+            raise RecordingError(f"The attribute name {name!r} is reserved. Choose another name.")
         if not isinstance(value, str):
-            raise RecordingError(f"The value of the attribute {name!r} is text, not {type(value).__name__}.")
+            raise RecordingError(f"The value of the attribute {name!r} must be text, not {type(value).__name__}.")
 
 
 def composeHeader(part: PartLine, name: str, times: Sequence[float], lines: Sequence[bytes]) -> bytes:
-    """The text of a part's header.
+    """Compose the header of a part.
 
-    :param name: of the part's files, without suffix.
+    :param name: name of the part's files without suffix.
     :param times: index of each frame, seconds.
-    :param lines: of each frame, with or without line end.
+    :param lines: line of each frame, with or without line end.
     """
     components = list(part.shape[3:])
     scalar = part.type
@@ -104,9 +108,10 @@ def composeHeader(part: PartLine, name: str, times: Sequence[float], lines: Sequ
 
 
 def indexValues(times: Sequence[float]) -> tuple[str, list[str]]:
-    """The unit, a key of SECONDS, and the text of a part's index.
+    """Choose the unit of a part's index.
 
-    :param times: of each frame, seconds.
+    :param times: index of each frame, seconds.
+    :returns: the unit, a key of SECONDS, and the text of each index.
     """
     if any(b - a < _CLOSE for a, b in pairwise(times)):
         return "ms", [f"{1000 * time:.3f}" for time in times]
@@ -114,7 +119,7 @@ def indexValues(times: Sequence[float]) -> tuple[str, list[str]]:
 
 
 def isoTime(seconds: float) -> str:
-    """Seconds since the epoch as ISO 8601 in UTC, or as they are where no calendar has such a day."""
+    """Format seconds since the epoch as ISO 8601 in UTC, or as a number when the calendar has no such day."""
     try:
         return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="microseconds")
     except (ValueError, OverflowError, OSError):
@@ -122,7 +127,7 @@ def isoTime(seconds: float) -> str:
 
 
 def unescaped(text: str) -> str:
-    """The value that :func:`composeHeader` wrote."""
+    """Read a value that :func:`escaped` wrote."""
     return text.replace("\\\\", "\0").replace("\\n", "\n").replace("\0", "\\")
 
 
@@ -137,14 +142,14 @@ def _quoted(last: str, components: Sequence[int]) -> list[str]:
 
 
 def vector(values: Matrix) -> str:
-    """Three numbers as a vector of NRRD."""
-    # repr: every float64 comes back as it was. Plus 0.0: no "-0.0".
+    """Write three numbers as a vector of NRRD. Reading it returns every float64 exactly."""
+    # Adding 0.0 avoids "-0.0".
     return f"({','.join(repr(value + 0.0) for value in values.tolist())})"
 
 
 def escaped(value: str) -> str:
-    """A value in one line ("Key/value pairs" of the definition)."""
-    # NRRD ends a value at a line end of any kind, C at a NUL; the exact value is in the attribute "Recording".
+    """Write a value in one line (section "Key/value pairs" of the definition)."""
+    # Any line end ends a value in NRRD, and NUL in C. The attribute "Recording" keeps the exact value.
     value = value.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\N{REPLACEMENT CHARACTER}")
     return value.replace("\\", "\\\\").replace("\n", "\\n")
 

@@ -1,17 +1,28 @@
-"""Sequences of linear transforms that Slicer opens: the poses of devices and of moving images."""
+"""Sequences of linear transforms that Slicer opens: poses of devices and of moving images.
+
+Slicer reads them from a MetaImage file without pixels (``.seq.mha``), in which each transform is a line of the header.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from ..Model.Files import openPrivate, writeAll
+from ..Model.Files import openPrivate, removeFile, writeAll
 from ..Model.Frame import Matrix
 from .Layout import baseName, candidates
 
+OK = "OK"
+"""Status of a pose whose tool the tracker sees."""
+STEP = 2
+"""Least distance of two poses, milliseconds."""
+DEVICE_SHIFT, ARRIVAL_SHIFT = 2, 100
+"""Most milliseconds by which the index of a pose exceeds its time: device times are exact, arrival times are not."""
+_SUFFIX = ".seq.mha"
+_FIRST = "ObjectType = Image\n"
 _HEAD = """NDims = 3
 AnatomicalOrientation = RAI
 BinaryData = True
@@ -23,96 +34,51 @@ TransformMatrix = 1 0 0 0 1 0 0 0 1
 ElementType = MET_UCHAR
 Kinds = domain domain list
 """
-POSE_FIRST = "ObjectType = Image\n"
-POSE_END = "ElementDataFile = LOCAL\n"
-_NONE = "1 0 0 0 0 1 0 0 0 0 1 0 0 0 0 1"
+_END = "ElementDataFile = LOCAL\n"
+_IDENTITY = "1 0 0 0 0 1 0 0 0 0 1 0 0 0 0 1"
+_BUFFER = 1 << 16
+"""Bytes that wait in memory: the messages are what is acknowledged, and poses can be made from them again."""
+_COUNT = 10
+"""Characters for the number of poses, which is written last."""
+_FLAGS = os.O_RDWR | getattr(os, "O_BINARY", 0)
 
 
 def composePoses(
     ijkToRAS: Sequence[float], matrices: Sequence[Sequence[float] | None], indexValues: Sequence[str]
 ) -> bytes:
-    """The text of a part's poses.
+    """Compose the file of a part's poses.
 
-    :param ijkToRAS: of the part, 16 numbers row by row, millimetres.
-    :param matrices: of each frame, the same; None: that of the part.
-    :param indexValues: of each frame, as in the part's header.
+    :param ijkToRAS: geometry of the part, 16 numbers row by row, millimetres.
+    :param matrices: geometry of each frame, in the same form; None: that of the part.
+    :param indexValues: index of each frame, as in the part's header.
     """
     part: Matrix = np.array(ijkToRAS).reshape(4, 4)
-    out = [POSE_FIRST, poseHead(str(len(matrices)))]
+    out = [_FIRST, _HEAD.format(count=len(matrices))]
     for number, (matrix, index) in enumerate(zip(matrices, indexValues, strict=True)):
-        text = _NONE if matrix is None else _transform(np.array(matrix).reshape(4, 4), part)
-        out.append(poseLines(number, text, index))
-    out.append(POSE_END)
+        text = _IDENTITY if matrix is None else _transform(np.array(matrix).reshape(4, 4), part)
+        out.append(_poseLines(number, text, index))
+    out.append(_END)
     return "".join(out).encode("ascii")
 
 
-def poseHead(count: str) -> str:
-    """What stands between the first line and the poses.
-
-    :param count: how many there are; spaces may follow.
-    """
-    return _HEAD.format(count=count)
-
-
-OK = "OK"
-"""Status of a pose whose tool the tracker sees."""
-
-
-def poseLines(number: int, matrix: str, index: str, status: str = OK) -> str:
-    """One pose.
-
-    :param number: from 0.
-    :param matrix: 16 numbers row by row.
-    :param index: what the reader rounds to 0.001.
-    :param status: one word.
-    """
-    frame = f"Seq_Frame{number:04d}_"
-    return f"{frame}PoseTransform = {matrix}\n{frame}PoseTransformStatus = {status}\n{frame}Timestamp = {index}\n"
-
-
-def matrixText(matrix: Sequence[float]) -> str:
-    """:param matrix: 16 numbers row by row."""
-    # repr: every float64 comes back as it was. Plus 0.0: no "-0.0".
-    return " ".join([repr(value + 0.0) for value in matrix])
-
-
-def _transform(matrix: Matrix, part: Matrix) -> str:
-    """``matrix`` times the inverse of ``part``, with a last row that is exactly 0 0 0 1."""
-    transform = np.eye(4)
-    transform[:3, :3] = matrix[:3, :3] @ np.linalg.inv(part[:3, :3])
-    transform[:3, 3] = matrix[:3, 3] - transform[:3, :3] @ part[:3, 3]
-    return matrixText(transform.ravel().tolist())
-
-
-POSES_OF = ".seq.mha"
-STEP = 2
-"""Milliseconds: least distance of two poses."""
-DEVICE_SHIFT, ARRIVAL_SHIFT = 2, 100
-"""Milliseconds by which a pose may stand later than its time: that of a device is true, that of an arrival is not."""
-_BUFFER = 1 << 16
-"""Bytes that wait in memory: the file is not what is acknowledged."""
-_COUNT = 10
-"""Places for the number of poses, which is written last."""
-_FLAGS = os.O_RDWR | getattr(os, "O_BINARY", 0)
-
-
 class PoseFile:
-    """Errors are kept until :meth:`finish`: what cannot be written now can be made later.
+    """Growing file of the poses of one device. Errors are kept until :meth:`finish`, because the file can be made again
+    from the messages.
 
-    :param folder: where the recording is.
-    :param name: what the file's name begins with.
-    :param mark: by which a file is known as ours, also half written: base name of the messages, and device.
+    :param folder: folder of the recording.
+    :param name: name of the recording.
+    :param mark: base name of the messages, and device; by it a repair recognizes an unfinished file.
     """
 
     def __init__(self, folder: str, name: str, mark: tuple[str, str]) -> None:
         self.count = self.leftOut = 0
         self.path = ""
-        """Of the file; empty when none could be made."""
+        """Path of the file; empty when it could not be made."""
         self._lastIndex: int | None = None
         self._error: OSError | None = None
-        first = f"{POSE_FIRST}Messages = {json.dumps(mark)}\n"
-        head = first + poseHead(" " * _COUNT)
-        self._countAt = len(first) + poseHead("\0").index("\0")
+        first = f"{_FIRST}Messages = {json.dumps(mark)}\n"
+        head = first + _HEAD.format(count=" " * _COUNT)
+        self._countAt = len(first) + _HEAD.index("{count}")
         self._size = 0
         self._waiting, self._waitingBytes = [head.encode("ascii")], len(head)
         try:
@@ -125,9 +91,9 @@ class PoseFile:
         """Add a pose.
 
         :param matrix: 16 numbers row by row, device to RAS, millimetres.
-        :param seconds: its index, above the last.
-        :param clock: what ``seconds`` comes from, "device" or another.
-        :param status: as the device gave it, one word.
+        :param seconds: index, above that of the pose before.
+        :param clock: origin of ``seconds``, "device" or another.
+        :param status: status by the device, one word.
         """
         index = round(1000 * seconds)
         if self._lastIndex is not None and index < self._lastIndex + STEP:
@@ -136,7 +102,7 @@ class PoseFile:
                 self.leftOut += 1
                 return
         self._lastIndex = index
-        text = poseLines(self.count, matrixText(matrix), f"{index / 1000:.3f}", status).encode("ascii")
+        text = _poseLines(self.count, _matrixText(matrix), f"{index / 1000:.3f}", status).encode("ascii")
         self.count += 1
         if self._error:
             return
@@ -149,25 +115,22 @@ class PoseFile:
                 self._error, self._waiting = error, []
 
     def finish(self) -> None:
-        """Write what is left and the number of poses.
+        """Write the remaining poses and their number.
 
-        :raises OSError: the file is not whole; it can be made from the messages.
+        :raises OSError: the file is incomplete; it can be made again from the messages.
         """
         if self._error:
             raise self._error
-        self._waiting.append(POSE_END.encode("ascii"))
+        self._waiting.append(_END.encode("ascii"))
         self._flush()
 
     def discard(self) -> None:
         """Remove the file."""
-        try:
-            if self.path:
-                os.unlink(self.path)
-        except OSError:
-            pass
+        if self.path:
+            removeFile(self.path)
 
     def _flush(self) -> None:
-        # Opened each time: a peer may name any number of devices.
+        # Opened each time, because there may be hundreds of devices.
         handle = os.open(self.path, _FLAGS)
         try:
             if os.fstat(handle).st_size != self._size:
@@ -184,8 +147,12 @@ class PoseFile:
 
     @staticmethod
     def _claim(folder: str, name: str, device: str, first: bytes) -> str:
-        """Make an empty file under the first name that is free, or take the one that a dead process left."""
-        for path in _paths(folder, name, device):
+        """Make an empty file under the first free name, or reuse the file of a dead process."""
+        base = baseName(name, device)
+        if base.lower().endswith(".poses"):
+            base += "_"  # a stream of images may use that name
+        for candidate in candidates(base):
+            path = os.path.join(folder, candidate + _SUFFIX)
             try:
                 handle = openPrivate(path, _FLAGS | os.O_CREAT | os.O_EXCL)
             except FileExistsError:
@@ -194,17 +161,36 @@ class PoseFile:
                 handle = os.open(path, _FLAGS | os.O_TRUNC)
             os.close(handle)
             return path
-        raise AssertionError("there is no end of names")
+        raise AssertionError("the names are endless")
 
 
-def _paths(folder: str, name: str, device: str) -> Iterator[str]:
-    base = baseName(name, device)
-    if base.lower().endswith(".poses"):
-        base += "_"  # a stream of images may own that name
-    return (os.path.join(folder, candidate + POSES_OF) for candidate in candidates(base))
+def _poseLines(number: int, matrix: str, index: str, status: str = OK) -> str:
+    """The lines of one pose.
+
+    :param number: number of the pose, from 0.
+    :param matrix: 16 numbers row by row.
+    :param index: index; the reader rounds it to 0.001.
+    :param status: one word.
+    """
+    frame = f"Seq_Frame{number:04d}_"
+    return f"{frame}PoseTransform = {matrix}\n{frame}PoseTransformStatus = {status}\n{frame}Timestamp = {index}\n"
+
+
+def _matrixText(matrix: Sequence[float]) -> str:
+    # repr() keeps every float64 exactly; adding 0.0 avoids "-0.0".
+    return " ".join([repr(value + 0.0) for value in matrix])
+
+
+def _transform(matrix: Matrix, part: Matrix) -> str:
+    """``matrix`` times the inverse of ``part``, with a last row of exactly 0 0 0 1."""
+    transform = np.eye(4)
+    transform[:3, :3] = matrix[:3, :3] @ np.linalg.inv(part[:3, :3])
+    transform[:3, 3] = matrix[:3, 3] - transform[:3, :3] @ part[:3, 3]
+    return _matrixText(transform.ravel().tolist())
 
 
 def _isOurs(path: str, first: bytes) -> bool:
+    """Whether a file begins with these bytes, or is the beginning of them."""
     try:
         with open(path, "rb") as file:
             found = file.read(len(first))
