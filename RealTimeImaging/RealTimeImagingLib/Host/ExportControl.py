@@ -201,7 +201,7 @@ class ExportControl:
     def repair(self, folder: str, onDone: Callable[[list[dict[str, Any]]], None]) -> None:
         """Finish the recordings of dead processes in a folder; events report the result.
 
-        :param onDone: gets a message for each recording, as :func:`Recording.Repair.repairedLine` makes it.
+        :param onDone: gets a message for each recording, as :meth:`Repair.toJSON` makes it.
         """
         self._start(lambda callbacks: ExportProcess(RepairJob(folder), *callbacks), quiet=True, onDone=onDone)
 
