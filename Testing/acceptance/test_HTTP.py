@@ -65,7 +65,7 @@ def test_theLineOfThePanelSendsAnImage(slicer, module, views, logic, tmp_path, n
     ui.startButton.click()
     until(lambda: ui.httpTokenLineEdit.text and ui.httpCurlLineEdit.text)
     assert ui.httpTokenLineEdit.readOnly
-    until(lambda: "Waits for images that are posted to http://127.0.0.1:" in ui.statusLabel.text)
+    until(lambda: "Waiting for images that programs post to http://127.0.0.1:" in ui.statusLabel.text)
     ui.httpCopyTokenButton.click()
     assert slicer.app.clipboard().text() == ui.httpTokenLineEdit.text == logic.sources()[0].details["token"]
     ui.httpCopyCurlButton.click()
@@ -157,7 +157,7 @@ def test_killInMidStream(logic, noErrors):
     before, pid = dict(handle.details), handle.pid
     os.kill(pid, signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
     until(lambda: handle.pid not in (0, pid) and handle.state == "running")
-    until(lambda: "Waits for" in handle.status)
+    until(lambda: "Waiting for" in handle.status)
     assert handle.details == before
     assert post(handle, niftiFile(2)) == [(200, {"stream": "Live", "number": 2, "numbers": [2]})]
     until(lambda: logic.statistics()["received"] == 3)

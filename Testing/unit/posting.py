@@ -70,7 +70,6 @@ class Server:
         self.frames, self.events = [], []
         self.stored = None
         """What each frame's sender is told of the recording."""
-        self._step = threading.Lock()
 
     def close(self):
         self.source.close()
@@ -162,6 +161,7 @@ class Server:
             return not data or enough(heard, count)
 
         self.until(came, passes=passes)
+        self.step(0)  # a refusal is reported before it is answered
         return answersIn(bytes(heard))
 
 

@@ -9,27 +9,48 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Model.Errors import RequestError
-from RealTimeImagingLib.Sources.HTTP.Request import FIELDS, HEAD_LIMIT, Answer, Parser
+from RealTimeImagingLib.Sources.HTTP.Request import FIELDS, HEAD_LIMIT, Answer, RequestReader
 from unit.examples import examples
 from unit.posting import chunked, head, posted
 
 
+class Pieces(io.RawIOBase):
+    """A connection from which bytes come in these pieces."""
+
+    def __init__(self, pieces):
+        self._pieces = [bytes(piece) for piece in pieces if piece]
+
+    def readable(self):
+        return True
+
+    def readinto(self, memory):
+        if not self._pieces:
+            return 0
+        piece = self._pieces.pop(0)
+        count = min(len(piece), len(memory))
+        memory[:count] = piece[:count]
+        if count < len(piece):
+            self._pieces.insert(0, piece[count:])
+        return count
+
+
+class Received(bytearray):
+    """A body in memory; its buffer is never larger than 100 bytes."""
+
+    def buffer(self, most):
+        self._memory = memoryview(bytearray(min(most, 100)))
+        return self._memory
+
+    def filled(self, count):
+        self.extend(self._memory[:count])
+
+
 def requestsIn(pieces):
     """(head, body) of each request in these pieces of bytes."""
-    parser, found = Parser(), []
-    for piece in pieces:
-        data = piece
-        while True:
-            for item in parser.feed(data):
-                if isinstance(item, memoryview):
-                    found[-1][1].extend(item)
-                else:
-                    found.append((item, bytearray()))
-            if not parser.complete:
-                break
-            parser.goOn()
-            data = b""
-    assert not parser.begun
+    reader, found = RequestReader(Pieces(pieces)), []
+    while reader.begins():
+        found.append((reader.head(), Received()))
+        assert sum(reader.receive(*found[-1])) == len(found[-1][1])
     return [(one, bytes(body)) for one, body in found]
 
 
@@ -116,13 +137,22 @@ def test_what_is_no_request(data, status):
 @examples(2.5)
 @given(st.binary(max_size=2000), st.booleans())
 def test_any_bytes_are_a_request_or_refused(data, behindAHead):
-    statuses = [200]
+    data = head(headers={"Transfer-Encoding": "chunked"}) + data if behindAHead else data
+    status = 200
     try:
-        for _ in Parser().feed(head(headers={"Transfer-Encoding": "chunked"}) + data if behindAHead else data):
-            pass
+        requestsIn([data])
     except RequestError as error:
-        statuses.append(error.status)
-    assert 400 <= statuses[-1] < 600 or statuses == [200]
+        status = error.status
+    except EOFError:
+        pass  # it is not complete
+    assert status == 200 or 400 <= status < 600
+
+
+@pytest.mark.parametrize("cut", [1, 30, 150, -1])
+def test_a_request_that_is_cut(cut):
+    for data in (posted(), head(headers={"Transfer-Encoding": "chunked"}) + chunked(bytes(300))):
+        with pytest.raises(EOFError):
+            requestsIn([data[:cut]])
 
 
 class Link:

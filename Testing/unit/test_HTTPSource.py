@@ -161,9 +161,9 @@ def refusals():
     nifti = niftiFile(1)
     yield "not an image", posted(b"no image at all" * 99), 415, "no image"
     yield "empty", posted(b""), 400, "no body"
-    yield "cut", posted(nifti[:-1]), 400, "not whole"
+    yield "cut", posted(nifti[:-1]), 400, "incomplete"
     yield "too short to tell", posted(b"\x01\x02"), 400, "too few"
-    yield "cut gzip", posted(gzip.compress(nifti)[:-9]), 400, "not whole"
+    yield "cut gzip", posted(gzip.compress(nifti)[:-9]), 400, "incomplete"
     yield "another kind than said", posted(nifti, headers={"Content-Type": "image/png"}), 400, "signature"
     yield "a type that is none", posted(nifti, headers={"Content-Type": "text/html"}), 415, "text/html"
     yield "a form", posted(nifti, headers={"Content-Type": "multipart/form-data; boundary=x"}), 415, "--data-binary"
@@ -179,8 +179,8 @@ def refusals():
     yield "too few pixels", posted(body[:-1], path), 400, "48 bytes; 47 are announced"
     yield "too many pixels", posted(body + b"x", path), 400, "49 are announced"
     chunks = head(path=path, headers={"Transfer-Encoding": "chunked"})
-    yield "too few pixels in chunks", chunks + chunked(body[:-1]), 400, "47 came"
-    yield "too many pixels in chunks", chunks + chunked(body + b"x"), 400, "more came"
+    yield "too few pixels in chunks", chunks + chunked(body[:-1]), 400, "47 arrived"
+    yield "too many pixels in chunks", chunks + chunked(body + b"x"), 400, "more arrived"
     yield "a flat shape", posted(body, "/frame?shape=24&dtype=int16"), 400, "2 to 4"
     yield "a huge shape", posted(body, "/frame?shape=4294967295,4294967295,4294967295&dtype=int16"), 400, "announced"
     yield "a shape that is none", posted(body, "/frame?shape=a,b&dtype=int16"), 400, "JSON"

@@ -59,7 +59,7 @@ def test_what_is_logged_is_what_came(server, scanner):
     assert server.sums == [checksum(image.pixels) for image in images]
     assert all((frame.image.ijkToRAS == matrix).all() for frame in server.frames)
     assert all(frame.image.attributes["Size"] == "größer" for frame in server.frames)
-    assert len(server.source._connections.connected) == 1
+    assert len(server.source._server.connected) == 1
 
 
 def test_a_rejected_image_ends_sending_with_the_reason(server):

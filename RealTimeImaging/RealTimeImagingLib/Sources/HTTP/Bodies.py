@@ -1,9 +1,8 @@
-"""The bodies of requests on their way to images: raw pixels in memory, files in the working folder."""
+"""Bodies of requests: raw pixels in memory, image files in the working folder."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,47 +13,53 @@ from ...Model.Frame import Image, Pixels, imageOf
 from .FrameRequest import FrameRequest, RawPixels
 
 GZIP = b"\x1f\x8b"
+PIECE = 1 << 18
+"""Bytes of a file to receive at once."""
 
 
 class RawBody:
-    """Takes raw pixels straight into the memory of their image.
+    """Raw pixels, received directly into the memory of their image.
 
-    :param length: that the sender announced; None when it did not.
-    :raises RequestError: another length than the shape needs.
+    :param length: from Content-Length; None without it.
+    :param limit: most bytes of the image.
+    :raises RequestError: the shape needs another length, or more than the limit.
     """
 
     def __init__(self, wanted: FrameRequest, raw: RawPixels, length: int | None, limit: int) -> None:
         self.wanted, self._raw, self.size, self._count = wanted, raw, raw.bytes, 0
         self.count = 1
-        """How many images it has."""
+        """Number of images."""
         if length is not None and length != raw.bytes:
-            raise self._wrong(f"{length:,} are announced")
+            raise self._wrongLength(f"{length:,} are announced")
         if raw.bytes > limit:
             raise tooLarge(raw.bytes, limit)
         try:
             self._pixels: Pixels = np.empty(raw.bytes, np.uint8)
         except MemoryError as error:
-            raise RequestError(503, "There is no memory for the image.") from error
+            raise RequestError(503, f"There is no memory for {raw.bytes:,} bytes: retry later.") from error
         self._memory: memoryview = self._pixels.data
 
-    def write(self, piece: memoryview) -> None:
-        """The next bytes.
+    def buffer(self, most: int) -> memoryview:
+        """Return the memory of the next pixels.
 
-        :raises RequestError: more than the shape needs.
+        :raises RequestError: the shape needs fewer bytes.
         """
-        end = self._count + len(piece)
+        end = self._count + most
         if end > self.size:
-            raise self._wrong("more came")
-        self._memory[self._count : end] = piece
-        self._count = end
+            raise self._wrongLength("more arrived")
+        return self._memory[self._count : end]
+
+    def filled(self, count: int) -> None:
+        """Count the bytes that are in place."""
+        self._count += count
 
     def images(self) -> Iterator[Image]:
-        """The image.
+        """Yield the image.
 
-        :raises RequestError: it cannot be one.
+        :raises RequestError: bytes are missing, or the pixels cannot be an image.
         """
         if self._count < self.size:
-            raise self._wrong(f"{self._count:,} came")
+            raise self._wrongLength(f"{self._count:,} arrived")
         raw = self._raw
         values = self._pixels.view(raw.dtype).reshape(raw.shape)
         if not raw.dtype.isnative:
@@ -66,45 +71,52 @@ class RawBody:
         yield self.wanted.image(image, 0.0)
 
     def close(self) -> None:
-        """Let go of the memory."""
+        """Release the memory."""
         self._memory.release()
         self._pixels = np.empty(0, np.uint8)
 
-    def _wrong(self, words: str) -> RequestError:
+    def _wrongLength(self, found: str) -> RequestError:
         raw = self._raw
         shape = " x ".join(map(str, raw.shape))
-        return RequestError(400, f"{shape} pixels of {raw.dtype.name} are {raw.bytes:,} bytes; {words}.")
+        return RequestError(400, f"{shape} pixels of {raw.dtype.name} are {raw.bytes:,} bytes; {found}.")
 
 
 class FileBody:
-    """Takes a file: readers read files, so that it is one in the working folder until it is read.
+    """An image file, kept in the working folder until its reader has read it.
 
-    :param path: for the file, without an ending.
-    :param length: that the sender announced; None when it did not.
+    :param path: for the file, without a suffix.
+    :param length: from Content-Length; None without it.
     :param limit: most bytes of the file, and of an image in it.
-    :param getBuffer: gives memory to decode an image into, or None.
-    :raises RequestError: it is announced to be larger, or there is no room.
+    :param getBuffer: returns memory to decode an image into, or None.
+    :raises RequestError: the file is larger than the limit, or cannot be created.
     """
 
     def __init__(self, wanted: FrameRequest, path: str, length: int | None, limit: int, getBuffer: GetBuffer) -> None:
         self.wanted, self._path, self._limit, self._getBuffer = wanted, path, limit, getBuffer
         self.size, self._count, self._start = length or 0, 0, b""
         self.count = 0
-        """How many images it has, once that is known."""
+        """Number of images; 0 until the reader knows it."""
         if self.size > limit:
             raise tooLarge(self.size, limit)
+        self._memory = memoryview(bytearray(min(PIECE, self.size or PIECE)))
         try:
             self._file = open(path, "wb", buffering=0)  # noqa: SIM115 (closed by close())
         except OSError as error:
-            raise _noRoom(error) from error
+            raise _notStored(error) from error
 
-    def write(self, piece: memoryview) -> None:
-        """The next bytes.
+    def buffer(self, most: int) -> memoryview:
+        """Return memory for the next bytes."""
+        return self._memory[:most]
 
-        :raises RequestError: more than may come, or there is no room for them.
+    def filled(self, count: int) -> None:
+        """Write the bytes in the buffer to the file.
+
+        :raises RequestError: the file is larger than the limit, or cannot be written.
         """
-        self._start = self._start or bytes(piece[:2])
-        self._count += len(piece)
+        piece = self._memory[:count]
+        if len(self._start) < len(GZIP):
+            self._start += bytes(piece[: len(GZIP)])
+        self._count += count
         self.size = max(self.size, self._count)
         if self._count > self._limit:
             raise tooLarge(self._count, self._limit)
@@ -112,17 +124,17 @@ class FileBody:
             while len(piece):
                 piece = piece[self._file.write(piece) :]
         except OSError as error:
-            raise _noRoom(error) from error
+            raise _notStored(error) from error
 
     def images(self) -> Iterator[Image]:
-        """The images in the file, one after another.
+        """Yield the images in the file.
 
-        :raises RequestError: it is none, or is not whole.
+        :raises RequestError: the file is incomplete, or no image.
         """
         if not self._count:
             raise RequestError(400, "The request has no body; with curl, send a file with --data-binary @FILE.")
         suffix = self.wanted.suffix
-        if self._start == GZIP and suffix in ("", ".nii"):
+        if self._start.startswith(GZIP) and suffix in ("", ".nii"):
             suffix = ".nii.gz"
         try:
             self._file.close()
@@ -133,8 +145,8 @@ class FileBody:
             unsure = error.code == "not-an-image" and not suffix
             unread = unsure or error.code in ("unsupported", "missing-package")
             status = 413 if error.code == "too-large" else 415 if unread else 400
-            words = str(error).replace(os.path.basename(self._path), self.wanted.name or "it")
-            raise RequestError(status, f"The image cannot be read: {words}") from error
+            reason = str(error).replace(os.path.basename(self._path), self.wanted.name or "it")
+            raise RequestError(status, f"The image cannot be read: {reason}") from error
         except OSError as error:
             raise RequestError(503, f"The image cannot be read: {error.strerror or error}.") from error
 
@@ -143,9 +155,9 @@ class FileBody:
         reader.getBuffer = self._getBuffer
         missing = reader.missing()
         if reader.files != (self._path,):
-            raise NotAnImageError("The voxels lie in another file: send one that holds both.", "unsupported")
+            raise NotAnImageError("The voxels are in another file: send one file that holds both.", "unsupported")
         if missing:
-            raise NotAnImageError(f"It is not whole: {missing}", "damaged")
+            raise NotAnImageError(f"The file is incomplete: {missing}", "damaged")
         self.count, times = reader.count, reader.times or [0.0]
         for index, image in enumerate(reader.images()):
             yield self.wanted.image(image, times[index] if index < len(times) else None)
@@ -156,13 +168,13 @@ class FileBody:
         try:
             os.unlink(self._path)
         except OSError:
-            pass  # the whole folder goes with the source
+            pass  # close() of the source removes the whole folder
 
 
 def tooLarge(size: int, limit: int) -> RequestError:
-    """The refusal of something that is larger than may be sent."""
-    return RequestError(413, f"{size:,} bytes are more than the {limit:,} that one request, or one image, may have.")
+    """Return the refusal of a request, or of an image, of ``size`` bytes."""
+    return RequestError(413, f"{size:,} bytes are more than the limit of {limit:,} for a request, or an image.")
 
 
-def _noRoom(error: OSError) -> RequestError:
-    return RequestError(503, f"There is no room for the image: {re.sub(r'[.]$', '', error.strerror or str(error))}.")
+def _notStored(error: OSError) -> RequestError:
+    return RequestError(503, f"The image cannot be stored: {(error.strerror or str(error)).rstrip('.')}.")

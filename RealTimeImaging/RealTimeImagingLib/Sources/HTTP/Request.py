@@ -1,43 +1,47 @@
-"""HTTP/1.1 as far as a receiver of images needs it: bytes in, heads of requests and pieces of their bodies out.
+"""HTTP/1.1 as a receiver of images needs it: read requests strictly, write answers.
 
-The format: RFC 9112 (messages), RFC 9110 (what they mean). No socket, no thread, nothing waits.
+RFC 9112 defines the messages, RFC 9110 their meaning. `http.server` accepts repeated fields, folded lines, and lines
+that end with LF alone. Proxies read those differently, so that one request can hide in another: reject them here.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ...Model.Errors import RequestError
 from ...Model.Files import decodedText
 
 HEAD_LIMIT = 1 << 15
-"""Most bytes of a head, and of a line between chunks."""
+"""Most bytes of a head, of a line between chunks, and of a trailer."""
 FIELDS = 200
 """Most header fields, and most names in a query."""
+BUFFER = 1 << 16
+"""Bytes to read ahead. Longer pieces of a body go directly into the memory of the body."""
 
 _REQUEST_LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^\s]+) HTTP/([0-9])\.([0-9])")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(;.*)?", re.DOTALL)
 _ONCE = ("content-length", "transfer-encoding", "host", "authorization", "content-type")
-"""Fields that say different things to different readers when they come twice; of ours that holds for all."""
+"""Fields that must not be repeated, as all X-RTI- fields: readers disagree on which value counts."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """What a request says of itself.
+    """Request line and header fields.
 
     :param path: decoded, without the query.
     :param query: each name once.
-    :param headers: names in lower case; several of a name joined with ", ".
-    :param length: bytes of the body that follows; None when that is not said (``chunked``, or no body).
-    :param keepAlive: the connection is of use after the answer.
+    :param headers: names in lower case; repeated values joined with ", ".
+    :param length: bytes of the body that follows; None without Content-Length.
+    :param keepAlive: the sender may reuse the connection after the answer.
     :param asks: the sender waits for "100 Continue" before it sends the body.
     """
 
@@ -52,103 +56,146 @@ class Head:
 
     @property
     def hasBody(self) -> bool:
-        """Whether anything follows."""
+        """Whether a body follows."""
         return self.chunked or bool(self.length)
 
 
-class Parser:
-    """The requests of one connection, one at a time: bytes that come behind a request wait for :meth:`goOn`."""
+@dataclass(frozen=True)
+class Answer:
+    """Status and JSON object for the sender."""
 
-    def __init__(self) -> None:
-        self.complete = False
-        """True from the end of a request until :meth:`goOn`."""
-        self._rest = b""
-        self._restart()
+    status: int
+    values: Mapping[str, Any]
+    headers: Mapping[str, str] = field(default_factory=dict)
 
-    def _restart(self) -> None:
-        self._line = b""
-        self._lines: list[bytes] | None = []
-        """The head's lines so far; None behind the head."""
-        self._size = 0
-        self._left = 0
-        self._chunked = self._trailing = self._between = False
+    @classmethod
+    def refusing(cls, error: RequestError, values: Mapping[str, Any] | None = None) -> Answer:
+        """Return the answer that states a reason, beside other values."""
+        headers = {401: {"WWW-Authenticate": "Bearer"}, 405: {"Allow": "POST, GET"}}.get(error.status, {})
+        if error.status in (429, 503):
+            headers = {"Retry-After": "1"}
+        return cls(error.status, {"error": str(error), **(values or {})}, headers)
+
+    def toBytes(self, keepAlive: bool) -> bytes:
+        """Encode the whole answer."""
+        body = json.dumps(self.values).encode() + b"\n"
+        headers = {
+            "Date": formatdate(usegmt=True),
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            "Cache-Control": "no-store",
+            "Connection": "keep-alive" if keepAlive else "close",
+            **self.headers,
+        }
+        lines = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+class Body(Protocol):
+    """Memory or file for the body of a request."""
 
     @property
-    def begun(self) -> bool:
-        """True while part of a request is here, or more of the next one."""
-        return bool(self._lines is None or self._size or self._line or self._rest)
+    def size(self) -> int:
+        """Bytes received or announced, whichever is more."""
 
-    def goOn(self) -> None:
-        """The request is answered: the next one."""
-        self.complete = False
-        self._restart()
+    def buffer(self, most: int) -> memoryview:
+        """Return memory for the next bytes: at least 1, at most ``most``.
 
-    def feed(self, data: bytes) -> Iterator[Head | memoryview]:
-        """What these bytes bring: a head, then the pieces of its body, until :attr:`complete`.
-
-        :raises RequestError: they are no request that can be understood; the connection is of no use any more.
+        :raises RequestError: the body is longer than allowed.
         """
-        data, self._rest = self._rest + data, b""
-        position = 0
-        while position < len(data) and not self.complete:
-            if self._left:
-                piece = memoryview(data)[position : position + self._left]
-                position += len(piece)
-                self._left -= len(piece)
-                yield piece
-                self.complete = not self._left and not self._chunked
-                continue
-            end = data.find(b"\n", position)
-            self._line += data[position : end if end >= 0 else len(data)]
-            position = end + 1 if end >= 0 else len(data)
-            self._check(end >= 0)
-            if end >= 0:
-                line, self._line = self._line, b""
-                head = self._take(line.removesuffix(b"\r"))
-                if head:
-                    yield head
-        self._rest = data[position:]
 
-    def _check(self, whole: bool) -> None:
-        if self._lines == [] and self._line[:1] and not (self._line[:1].isalpha() or self._line[:1] in b"\r\n"):
+    def filled(self, count: int) -> None:
+        """Take the first ``count`` bytes of the last buffer.
+
+        :raises RequestError: the body is longer than allowed, or cannot be stored.
+        """
+
+    def close(self) -> None:
+        """Release memory and file; may be called twice."""
+
+
+class RequestReader:
+    """Reads the requests of one connection, one at a time.
+
+    :param raw: bytes of the connection. Its exceptions pass through, for example at a deadline.
+    """
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        self._stream = io.BufferedReader(raw, BUFFER)
+        self._size = 0
+        """Bytes of the lines since the last head or chunk."""
+
+    def begins(self) -> bool:
+        """Wait for the first byte of a request; return False at the end of the connection."""
+        return bool(self._stream.peek(1))
+
+    def head(self) -> Head:
+        """Read a head.
+
+        :raises RequestError: it is malformed or too large; nothing after it can be read.
+        :raises EOFError: the connection ends within it.
+        """
+        self._size = 0
+        first = self._stream.peek(1)[:1]
+        if first and not (first.isalpha() or first in b"\r\n"):
             raise RequestError(400, "This is no HTTP request. (Addresses here begin with http://, not https://.)")
-        if self._size + len(self._line) > HEAD_LIMIT:
-            raise RequestError(431, f"The head of the request has more than {HEAD_LIMIT:,} bytes.")
-        if whole and not self._line.endswith(b"\r"):
-            raise RequestError(400, "A line of the request does not end with CR LF.")
+        lines: list[bytes] = []
+        while line := self._line(lines):
+            lines.append(line)
+        return _parse(lines)
 
-    def _take(self, line: bytes) -> Head | None:
-        if self._lines is None:
-            self._takeBetween(line)
-            return None
-        self._size += len(line) + 2
-        if line:
-            self._lines.append(line)
-            if len(self._lines) > FIELDS + 1:
-                raise RequestError(431, f"The request has more than {FIELDS} header fields.")
-            return None
-        if not self._lines:
-            return None  # RFC 9112, section 2.2: empty lines before a request are passed over
-        head = _parse(self._lines)
-        self._lines, self._size, self._chunked, self._left = None, 0, head.chunked, head.length or 0
-        self.complete = not head.hasBody
-        return head
+    def receive(self, head: Head, body: Body) -> Iterator[int]:
+        """Read the body that follows a head into its memory; yield the size of each piece.
 
-    def _takeBetween(self, line: bytes) -> None:
+        :raises RequestError: it is malformed, or ``body`` refuses it.
+        :raises EOFError: the connection ends within it.
+        """
+        if not head.chunked:
+            yield from self._read(head.length or 0, body)
+            return
         # RFC 9112, section 7.1: chunk-size CRLF chunk-data CRLF ... 0 CRLF trailer CRLF
-        if self._between:
-            if line:
-                raise RequestError(400, "A chunk of the request is longer than it says.")
-            self._between, self._size = False, 0
-        elif self._trailing:
-            self._size += len(line) + 2
-            self.complete = not line
-        else:
-            found = _CHUNK.fullmatch(line)
-            if not found:
-                raise RequestError(400, "The length of a chunk of the request cannot be read.")
-            self._left = int(found[1], 16)
-            self._between, self._trailing = self._left > 0, self._left == 0
+        while length := self._chunkLength():
+            yield from self._read(length, body)
+            if self._line():
+                raise RequestError(400, "A chunk of the request is longer than its announced length.")
+        while self._line():
+            pass
+
+    def _read(self, length: int, body: Body) -> Iterator[int]:
+        while length:
+            count = self._stream.readinto1(body.buffer(length))
+            if not count:
+                raise EOFError
+            body.filled(count)
+            length -= count
+            yield count
+
+    def _chunkLength(self) -> int:
+        self._size = 0
+        found = _CHUNK.fullmatch(self._line())
+        if not found:
+            raise RequestError(400, "The length of a chunk of the request cannot be read.")
+        return int(found[1], 16)
+
+    def _line(self, before: list[bytes] | None = None) -> bytes:
+        """Read a line without its end.
+
+        :param before: lines of the head so far. Skip empty lines before the first one (RFC 9112, section 2.2).
+        """
+        while True:
+            line = self._stream.readline(HEAD_LIMIT + 1 - self._size)
+            self._size += len(line)
+            if self._size > HEAD_LIMIT:
+                raise RequestError(431, f"The head of the request has more than {HEAD_LIMIT:,} bytes.")
+            if not line.endswith(b"\n"):
+                raise EOFError
+            if not line.endswith(b"\r\n"):
+                raise RequestError(400, "A line of the request does not end with CR LF.")
+            if before and len(before) > FIELDS + 1:
+                raise RequestError(431, f"The request has more than {FIELDS} header fields.")
+            if before != [] or line != b"\r\n":
+                return line[:-2]
 
 
 def _parse(lines: list[bytes]) -> Head:
@@ -157,14 +204,14 @@ def _parse(lines: list[bytes]) -> Head:
         raise RequestError(400, "The first line of the request cannot be read.")
     method, target, major, minor = first.groups()
     if major != "1":
-        raise RequestError(505, f"HTTP/{major}.{minor} is not understood, HTTP/1.1 is.")
+        raise RequestError(505, f"HTTP/{major}.{minor} is not supported; use HTTP/1.1.")
     headers = _headers(lines[1:])
     if minor != "0" and "host" not in headers:
         raise RequestError(400, "The request has no header Host.")
     length, chunked = _bodyOf(headers, minor)
     expected = headers.get("expect", "").lower()
     if expected not in ("", "100-continue"):
-        raise RequestError(417, f"What the request expects is not known: {expected[:60]}.")
+        raise RequestError(417, f"Unknown expectation: {expected[:60]}.")
     try:
         parts = urlsplit(target)
         path = unquote(parts.path, errors="strict")
@@ -193,38 +240,14 @@ def _headers(lines: list[bytes]) -> dict[str, str]:
 def _bodyOf(headers: Mapping[str, str], minor: str) -> tuple[int | None, bool]:
     coding, length = headers.get("transfer-encoding"), headers.get("content-length")
     if coding is not None:
-        # RFC 9112, section 6.1: both, or one in HTTP/1.0, is how requests are smuggled past others.
+        # RFC 9112, section 6.1: both fields, or this one in HTTP/1.0, can smuggle a request past a proxy.
         if length is not None or minor == "0":
-            raise RequestError(400, "The request has Transfer-Encoding where it cannot be.")
+            raise RequestError(400, "Transfer-Encoding is not allowed with Content-Length or HTTP/1.0.")
         if coding.lower() != "chunked":
-            raise RequestError(501, f"The transfer encoding {coding[:60]} is not understood, chunked is.")
+            raise RequestError(501, f"The transfer encoding {coding[:60]} is not supported; use chunked.")
         return None, True
     if length is None:
         return None, False
     if not re.fullmatch(r"[0-9]{1,18}", length):
-        raise RequestError(400, "The header Content-Length is no number of bytes.")
+        raise RequestError(400, "The header Content-Length is not a number of bytes.")
     return int(length), False
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a sender is told: a status and an object as JSON."""
-
-    status: int
-    values: Mapping[str, Any]
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    def toBytes(self, keepAlive: bool) -> bytes:
-        """All of it."""
-        body = json.dumps(self.values).encode() + b"\n"
-        headers = {
-            "Date": formatdate(usegmt=True),
-            "Content-Type": "application/json",
-            "Content-Length": str(len(body)),
-            "Cache-Control": "no-store",
-            "Connection": "keep-alive" if keepAlive else "close",
-            **self.headers,
-        }
-        lines = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        return "\r\n".join([*lines, "", ""]).encode() + body

@@ -1,14 +1,15 @@
-"""Images that other programs post over HTTP."""
+"""Images that other programs post over HTTP: decides on requests, reads their images, and answers."""
 
 from __future__ import annotations
 
 import hmac
+import itertools
 import os
+import queue
 import secrets
 import shutil
 import socket
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,9 +23,9 @@ from ..Endpoints import Listener
 from ..Source import Arrival
 from . import HTTPSettings
 from .Bodies import FileBody, RawBody, tooLarge
-from .Connections import Body, Connections, Exchange, Refusal
 from .FrameRequest import frameRequestOf
 from .Request import Answer, Head
+from .Server import GRACE, STOPPING, Exchange, Refusal, Server
 
 CODES = {
     0: "connection-cut",
@@ -38,75 +39,74 @@ CODES = {
     429: "too-many",
     503: "not-ready",
 }
-"""Status to the code of the event; "not-usable" for others."""
+"""Event code of each status; "not-usable" for others."""
 PAUSE = 1.0
-"""Seconds from one event of a kind to the next."""
+"""Seconds between two events for refusals with the same status."""
 
 
 def eventOf(refusal: Refusal, more: int = 0) -> Event:
-    """The event that tells of a refused request.
+    """Return the event that reports a refused request.
 
-    :param more: how many others of the same kind it stands for.
+    :param more: number of further refusals with this status.
     """
     method = refusal.head.method if refusal.head else "a request"
     path = refusal.head.path if refusal.head else ""
-    what = f"{method} {path[:60]}".strip()
-    others = f" ({more} more of this kind)" if more else ""
-    text = f"{refusal.sender}: {what} was not taken: {refusal.words}{others}"
+    request = f"{method} {path[:60]}".strip()
+    others = f" ({more} more with this status)" if more else ""
+    text = f"{refusal.sender}: {request} was refused: {refusal.reason}{others}"
     return Event(CODES.get(refusal.status, "not-usable"), text, "warning", refusal.sender)
 
 
 @dataclass
-class _Kind:
+class _Waiting:
     due: float
     latest: Refusal | None = None
     count: int = 0
 
 
 class RefusalLog:
-    """Tells of the requests of those who have no token, however many they are.
+    """Limits the events for requests without the token to one a second and status.
 
     :param clock: monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._kinds: dict[int, _Kind] = {}
+        self._waiting: dict[int, _Waiting] = {}
 
-    def take(self, refusal: Refusal) -> Iterator[Event]:
-        """One more: told at once when it is the first of its kind for a while."""
-        kind = self._kinds.get(refusal.status)
-        if kind is None or (not kind.count and self._clock() >= kind.due):
-            self._kinds[refusal.status] = _Kind(self._clock() + PAUSE)
+    def add(self, refusal: Refusal) -> Iterator[Event]:
+        """Report a refusal now, or count it for a later event."""
+        waiting = self._waiting.get(refusal.status)
+        if waiting is None or (not waiting.count and self._clock() >= waiting.due):
+            self._waiting[refusal.status] = _Waiting(self._clock() + PAUSE)
             yield eventOf(refusal)
             return
-        kind.latest, kind.count = refusal, kind.count + 1
+        waiting.latest, waiting.count = refusal, waiting.count + 1
 
-    def tell(self) -> Iterator[Event]:
-        """Those that were only counted, when it is time."""
+    def due(self) -> Iterator[Event]:
+        """Report the counted refusals once their pause is over."""
         now = self._clock()
-        for status, kind in self._kinds.items():
-            if kind.latest and now >= kind.due:
-                yield eventOf(kind.latest, kind.count - 1)
-                self._kinds[status] = _Kind(now + PAUSE)
+        for status, waiting in self._waiting.items():
+            if waiting.latest and now >= waiting.due:
+                yield eventOf(waiting.latest, waiting.count - 1)
+                self._waiting[status] = _Waiting(now + PAUSE)
 
 
 TURN = 0.1
-"""Seconds after which read() returns even if more requests wait, so that commands are heard."""
+"""Seconds after which read() returns even if more requests wait, so that the worker obeys commands."""
 STREAMS = 100
-"""Most streams: a name that changes with each image would make a live volume for each."""
-DEED = "send images there who knows the token, which is not encrypted on its way"
-STOPPING = Answer(503, {"error": "The source is stopping; the image was not taken."}, {"Retry-After": "1"})
+"""Most streams: each new name creates a live volume."""
+REACH = "send images there with the token, which is not encrypted in transit"
 
 
 class HTTPSource:
-    """A server for images.
+    """HTTP server that receives images.
 
-    :param settings: where to listen.
-    :param checkpoint: counts what could not be used, and keeps token and port over a restart; its folder holds files
-        that are being read.
+    :param settings: address, port, token and limits.
+    :param checkpoint: counts refused requests, and keeps token and port over a restart. Its folder holds received
+        files until they are read.
     :param clock: monotonic seconds.
-    :param getBuffer: gives memory to decode an image into, or None.
+    :param getBuffer: returns memory to decode an image into, or None.
     """
 
     def __init__(
@@ -118,31 +118,31 @@ class HTTPSource:
     ) -> None:
         self._settings, self._checkpoint, self._clock, self._getBuffer = settings, checkpoint, clock, getBuffer
         self._token = settings.token or checkpoint.kept.get("token") or secrets.token_urlsafe(24)
-        self._door = Listener(settings.host, settings.port or checkpoint.kept.get("port", 0), settings.allowed, DEED)
-        self._connections = Connections(self._door, self._open, 2 * settings.sizeLimit, clock)
-        self._strangers = RefusalLog(clock)
-        self._ready: deque[tuple[Exchange, float]] = deque()
+        self._refusals = RefusalLog(clock)
         self._first = [self._crash()] if checkpoint.kept.get("reading") else []
-        self._bodies = 0
+        self._files = itertools.count(1)
         self._folder = os.path.join(checkpoint.folder, "requests")
         shutil.rmtree(self._folder, ignore_errors=True)
         os.mkdir(self._folder)
         if not settings.token:
             checkpoint.keep(token=self._token)
+        port = settings.port or checkpoint.kept.get("port", 0)
+        self._listener = Listener(settings.host, port, settings.allowed, REACH)
+        self._server = Server(self._listener, self._open, 2 * settings.sizeLimit, clock)
 
     @property
     def status(self) -> str:
-        """Where images may be sent."""
-        if self._door.socket is None:
-            return self._door.status
-        waiting = len(self._connections.exchanges)
-        more = f" {waiting} are on their way." if waiting else ""
-        return f"Waits for images that are posted to {self._url}.{more}"
+        """Sentence for the panel: the address of this server."""
+        if self._listener.socket is None:
+            return self._listener.status
+        count = len(self._server.exchanges)
+        arriving = f" {count} {'is' if count == 1 else 'are'} arriving." if count else ""
+        return f"Waiting for images that programs post to {self._url}.{arriving}"
 
     @property
     def details(self) -> Mapping[str, Any]:
-        """What senders need: ``url``, ``token``, and ``curl``, a line that sends a file. Empty until it listens."""
-        if self._door.socket is None:
+        """``url``, ``token``, and ``curl``, a command that sends a file; empty until the server listens."""
+        if self._listener.socket is None:
             return {}
         curl = (
             f'curl -H "Authorization: Bearer {self._token}" --data-binary "@image.nii.gz" '
@@ -155,56 +155,71 @@ class HTTPSource:
         host = self._settings.host
         if host in ("0.0.0.0", "::"):
             host = socket.gethostname()
-        return f"http://{f'[{host}]' if ':' in host else host}:{self._door.port}/frame"
+        return f"http://{f'[{host}]' if ':' in host else host}:{self._listener.port}/frame"
 
     def read(self, seconds: float) -> Iterator[Arrival | Event]:
-        """What was sent."""
+        """Yield received images and events; block at most ``seconds``."""
         turn = self._clock() + TURN
         first, self._first = self._first, []
         yield from first
-        yield from self._strangers.tell()
-        for item in self._connections.step(0.0 if self._ready or first else seconds):
+        yield from self._refusals.due()
+        seconds = 0.0 if first else seconds
+        while True:
+            try:
+                item = self._server.arrivals.get(timeout=seconds)
+            except queue.Empty:
+                return
             if isinstance(item, Exchange):
-                self._ready.append((item, time.time()))
-            elif isinstance(item, Event):
-                if item.code == "listening":
-                    self._checkpoint.keep(port=self._door.port)
-                yield item
-            else:
+                yield from self._receive(item)
+            elif isinstance(item, Refusal):
                 yield from self._refused(item)
-        while self._ready:
-            yield from self._take(*self._ready.popleft())
+            elif item is not None:
+                if item.code == "listening":
+                    self._checkpoint.keep(port=self._listener.port)
+                yield item
             if self._clock() > turn:
                 return
+            seconds = 0.0
 
     def wake(self) -> None:
-        """End the waiting in read()."""
-        self._connections.wake()
+        """Let read() return."""
+        self._server.arrivals.put(None)
 
     def command(self, name: str, values: Mapping[str, Any]) -> None:
-        """Knows none."""
+        """Ignore all commands."""
 
     def close(self) -> None:
-        """Listen no more; whose image was not taken is told."""
-        for _ in self._connections.close(STOPPING):
-            self._checkpoint.refuse()
-        self._ready.clear()
+        """Close the port and all connections; refuse and count the requests that have no answer yet."""
+        self._server.stop()
+        end = time.monotonic() + GRACE
+        while self._server.connected or not self._server.arrivals.empty():
+            if time.monotonic() > end:
+                self._server.cut()
+            try:
+                item = self._server.arrivals.get(timeout=0.01)
+            except queue.Empty:
+                continue
+            if isinstance(item, Exchange):
+                item.answer(Answer.refusing(RequestError(503, STOPPING)))
+                self._count(item.head)
+            elif isinstance(item, Refusal):
+                self._count(item.head)
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    # ---- requests
+    # ---- in the threads of the server
 
-    def _open(self, head: Head) -> Body | Answer:
+    def _open(self, head: Head) -> RawBody | FileBody | None:
         self._checkToken(head)
         if head.path == "/status":
             if head.method != "GET":
-                raise RequestError(405, "Only GET /status is possible.")
-            return Answer(200, self._statusValues())
+                raise RequestError(405, "/status accepts only GET.")
+            return None
         if head.path != "/frame":
-            raise RequestError(404, f"There is no {head.path[:60]!r} here: POST /frame and GET /status are.")
+            raise RequestError(404, f"Unknown address {head.path[:60]!r}; use POST /frame or GET /status.")
         if head.method != "POST":
-            raise RequestError(405, "Only POST /frame is possible.")
+            raise RequestError(405, "/frame accepts only POST.")
         if head.length is None and not head.chunked:
-            raise RequestError(411, "The request does not say how long it is (Content-Length, or chunks).")
+            raise RequestError(411, "The request has no length: send Content-Length, or the body in chunks.")
         limit = self._settings.sizeLimit
         if (head.length or 0) > limit:
             raise tooLarge(head.length or 0, limit)
@@ -214,16 +229,17 @@ class HTTPSource:
             raise RequestError(400, f"There are {STREAMS} streams already; send these images to one of them.")
         if wanted.raw:
             return RawBody(wanted, wanted.raw, head.length, limit)
-        self._bodies += 1
-        path = os.path.join(self._folder, f"request-{self._bodies}")
+        path = os.path.join(self._folder, f"request-{next(self._files)}")
         return FileBody(wanted, path, head.length, limit, self._getBuffer)
 
     def _checkToken(self, head: Head) -> None:
         scheme, _, token = head.headers.get("authorization", "").partition(" ")
         same = hmac.compare_digest(token.strip().encode(errors="replace"), self._token.encode())
         if scheme.lower() != "bearer" or not same:
-            words = "The token is missing or wrong: send the header Authorization: Bearer TOKEN, as Slicer shows it."
-            raise RequestError(401, words)
+            reason = "The token is missing or wrong: send the header Authorization: Bearer TOKEN, as Slicer shows it."
+            raise RequestError(401, reason)
+
+    # ---- in the thread that reads
 
     def _statusValues(self) -> dict[str, Any]:
         checkpoint = self._checkpoint
@@ -234,56 +250,60 @@ class HTTPSource:
             "recorded": checkpoint.recorded,
             "failed": checkpoint.failed,
             "streams": {name: {"received": count} for name, count in checkpoint.numbers.items()},
-            "onTheWay": len(self._connections.exchanges),
-            "connections": len(self._connections.connected),
-            "answers": {str(status): count for status, count in sorted(self._connections.answers.items())},
+            "onTheWay": len(self._server.exchanges),
+            "connections": len(self._server.connected),
+            "answers": {str(status): count for status, count in sorted(self._server.answers.items())},
             "sizeLimit": self._settings.sizeLimit,
         }
 
-    def _take(self, exchange: Exchange, received: float) -> Iterator[Arrival | Event]:
+    def _receive(self, exchange: Exchange) -> Iterator[Arrival | Event]:
         body = exchange.body
+        if body is None:
+            exchange.answer(Answer(200, self._statusValues()))
+            return
         assert isinstance(body, (RawBody, FileBody))
-        taken: list[tuple[int, bool | None]] = []
-        answer, refusal = STOPPING, None
-        # A reader that dies over it takes the whole process with it: the next one says so.
+        accepted: list[tuple[int, bool | None]] = []
+        problem: RequestError | None = RequestError(503, STOPPING)
+        # A reader that crashes takes the process with it: the next process reports the sender.
         if isinstance(body, FileBody):
             self._checkpoint.keep(reading={"sender": exchange.sender, "before": self._received})
         try:
             for image in body.images():
-                yield self._arrival(body.wanted.stream, image, received, taken)
-                del image  # it keeps the memory into which it was read
-            answer = Answer(200, _takenValues(body.wanted.stream, taken))
+                yield self._arrival(body.wanted.stream, image, exchange.receiveTime, accepted)
+                del image  # it keeps the memory that the reader has filled
+            problem = None
         except RequestError as error:
-            answer = Answer(error.status, {"error": str(error), **_takenValues(body.wanted.stream, taken)})
-            refusal = Refusal(exchange.sender, error.status, str(error), exchange.head, True)
+            problem = error
+            yield eventOf(Refusal(exchange.sender, error.status, str(error), exchange.head, True))
         except GeneratorExit:
-            # Told to stop when an image had been taken: of those that may follow it nothing is known.
-            if len(taken) == body.count:
-                answer = Answer(200, _takenValues(body.wanted.stream, taken))
-            else:
-                answer = Answer(503, {**STOPPING.values, **_takenValues(body.wanted.stream, taken)})
-                self._checkpoint.refuse()
+            # The worker stops after an image; unless it was the last one, the request is incomplete.
+            if len(accepted) == body.count:
+                problem = None
             raise
         finally:
             if isinstance(body, FileBody):
                 self._checkpoint.keep(reading=None)
-            heard = self._connections.answer(exchange, answer)
-        if refusal:
-            yield from self._refused(refusal)
-        if taken and not heard:
-            text = f"{exchange.sender} was not told that its image was taken: it has hung up."
-            yield Event("not-told", text, "warning", exchange.sender)
+            values = _acceptedValues(body.wanted.stream, accepted)
+            if problem:
+                self._checkpoint.refuse()
+            exchange.answer(Answer.refusing(problem, values) if problem else Answer(200, values))
 
-    def _arrival(self, stream: str, image: Image, received: float, taken: list[tuple[int, bool | None]]) -> Arrival:
-        return Arrival(stream, image, received, lambda number, stored: taken.append((number, stored)))
+    def _arrival(
+        self, stream: str, image: Image, receiveTime: float, accepted: list[tuple[int, bool | None]]
+    ) -> Arrival:
+        return Arrival(stream, image, receiveTime, lambda number, stored: accepted.append((number, stored)))
 
     def _refused(self, refusal: Refusal) -> Iterator[Event]:
-        if refusal.head is None or refusal.head.method not in ("GET", "HEAD", "OPTIONS"):
-            self._checkpoint.refuse()
+        self._count(refusal.head)
         if refusal.known:
             yield eventOf(refusal)
         else:
-            yield from self._strangers.take(refusal)
+            yield from self._refusals.add(refusal)
+
+    def _count(self, head: Head | None) -> None:
+        """Count a request without an answer, or with a refusal, unless it cannot bring an image."""
+        if head is None or head.method not in ("GET", "HEAD", "OPTIONS"):
+            self._checkpoint.refuse()
 
     @property
     def _received(self) -> int:
@@ -292,18 +312,18 @@ class HTTPSource:
     def _crash(self) -> Event:
         reading = self._checkpoint.kept["reading"]
         self._checkpoint.keep(reading=None)
-        sender, taken = reading["sender"], self._received - reading["before"]
-        if not taken:
+        sender, count = reading["sender"], self._received - reading["before"]
+        if not count:
             self._checkpoint.refuse()
-        more = f"{taken} images of it were taken" if taken else "it is passed over"
-        text = f"The process ended while it read what {sender} had sent, who has had no answer; {more}."
+        images = f"{count} images of it were received" if count else "it is skipped"
+        text = f"The process crashed while it read a file from {sender}, which has no answer; {images}."
         return Event("crashed", text, "error", sender)
 
 
-def _takenValues(stream: str, taken: list[tuple[int, bool | None]]) -> dict[str, Any]:
-    if not taken:
+def _acceptedValues(stream: str, accepted: list[tuple[int, bool | None]]) -> dict[str, Any]:
+    if not accepted:
         return {}
-    numbers = [number for number, _ in taken]
+    numbers = [number for number, _ in accepted]
     values = {"stream": stream, "number": numbers[0], "numbers": numbers}
-    stored = [one for _, one in taken if one is not None]
+    stored = [one for _, one in accepted if one is not None]
     return {**values, "recorded": all(stored)} if stored else values
