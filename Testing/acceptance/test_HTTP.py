@@ -1,4 +1,4 @@
-"""Stories with programs that post images: from the panel's curl line to the volume, the recording, and a death."""
+"""Programs that post images: from the curl command in the panel to volume, recording, and crash."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .test_Panel import panelOf
 
 
 class Sender(threading.Thread):
-    """A program beside Slicer that posts images, one after the other."""
+    """Program that posts images, one after the other."""
 
     def __init__(self, details, bodies, path=""):
         super().__init__()
@@ -41,7 +41,7 @@ class Sender(threading.Thread):
 
 
 def post(handle, *bodies, path=""):
-    """The answers to these images, while Slicer's event loop runs."""
+    """Post images while Slicer's event loop runs; return the answers."""
     until(lambda: handle.details)
     sender = Sender(handle.details, bodies, path)
     sender.start()
@@ -55,8 +55,8 @@ def chooseHTTP(ui):
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
-def test_theLineOfThePanelSendsAnImage(slicer, module, views, logic, tmp_path, noErrors):
-    """Source, Start, Copy, and the line as it is in a terminal: the image is in the volume."""
+def test_theCommandInThePanelSendsAnImage(slicer, module, views, logic, tmp_path, noErrors):
+    """Choose the source, start, copy, and run the command in a terminal: the volume has the image."""
     ui = panelOf(module).ui
     chooseHTTP(ui)
     assert ui.httpTokenLineEdit.isVisibleTo(ui.sourceSection)
@@ -83,8 +83,8 @@ def test_theLineOfThePanelSendsAnImage(slicer, module, views, logic, tmp_path, n
     until(lambda: not ui.httpTokenLineEdit.text)
 
 
-def test_theTokenIsKeptNowhere(slicer, module, logic, noErrors):
-    """Neither in the scene nor in Slicer's settings; the rest of the settings is."""
+def test_theTokenIsNotSaved(slicer, module, logic, noErrors):
+    """Neither in the scene nor in Slicer's settings, which have the other values."""
     ui = panelOf(module).ui
     chooseHTTP(ui)
     ui.httpSizeLimitSpinBox.value = 77
@@ -92,21 +92,21 @@ def test_theTokenIsKeptNowhere(slicer, module, logic, noErrors):
     until(lambda: ui.httpTokenLineEdit.text)
     token = ui.httpTokenLineEdit.text
     untilStopped(logic)
-    given = "a-token-that-somebody-chose"
-    handle = logic.start(HTTPSettings(port=0, token=given, sizeLimit=77 << 20))
+    chosen = "a-token-that-the-user-chose"
+    handle = logic.start(HTTPSettings(port=0, token=chosen, sizeLimit=77 << 20))
     until(lambda: handle.details)
-    assert handle.details["token"] == given
+    assert handle.details["token"] == chosen
     untilStopped(logic)
     stored = slicer.app.userSettings().value("RealTimeImaging/Settings")
     for text in (stored, str(logic.getParameterNode())):
         assert token not in text
-        assert given not in text
+        assert chosen not in text
     assert logic.sceneSettings() == HTTPSettings(port=0, sizeLimit=77 << 20)
     assert json.loads(stored)["sizeLimit"] == 77 << 20
 
 
-def test_whatIsAnsweredIsReceivedShownAndRecorded(slicer, views, logic, tmp_path, noErrors):
-    """Two programs with a stream each, one image that is none; the counts of all sides agree."""
+def test_answeredImagesAreReceivedShownAndRecorded(slicer, views, logic, tmp_path, noErrors):
+    """Two programs with a stream each, one invalid image; the counts of all sides agree."""
     logic.startRecording(tmp_path / "recordings", name="Posted")
     handle = logic.start(HTTPSettings(port=0))
     untilRunning(handle)
@@ -127,8 +127,8 @@ def test_whatIsAnsweredIsReceivedShownAndRecorded(slicer, views, logic, tmp_path
     untilStopped(logic)
 
 
-def test_rawPixelsWithTheirPlaceAndDetails(slicer, views, logic, noErrors):
-    """A picture in space, with its time and what is known of it."""
+def test_rawPixelsWithGeometryAndMetadata(slicer, views, logic, noErrors):
+    """The volume has the geometry, the frame the time and the attributes."""
     handle = logic.start(HTTPSettings(port=0))
     frames = []
     logic.addFrameCallback(lambda frame: frames.append((frame.deviceTime, dict(frame.attributes))))
@@ -150,8 +150,8 @@ def test_rawPixelsWithTheirPlaceAndDetails(slicer, views, logic, noErrors):
     untilStopped(logic)
 
 
-def test_killInMidStream(logic, noErrors):
-    """The process dies: port, token and numbers stay, so that senders just go on."""
+def test_killWhileReceiving(logic, noErrors):
+    """After a crash of the process, port, token and numbers stay: senders go on."""
     handle = logic.start(HTTPSettings(port=0))
     assert post(handle, niftiFile(0), niftiFile(1))[-1] == (200, {"stream": "Live", "number": 1, "numbers": [1]})
     before, pid = dict(handle.details), handle.pid

@@ -1,4 +1,4 @@
-"""An HTTP source in this process, asked as the worker asks it, and programs that post images to it."""
+"""HTTP source in this process, read as the worker reads it, and programs that post images to it."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ AUTHORIZATION = {"Authorization": f"Bearer {TOKEN}"}
 
 
 def rawQuery(number, shape=(2, 3, 4), dtype="int16", **more):
-    """Path and body of :func:`volume` of this number as raw pixels."""
+    """Return path and body: the pixels of :func:`volume` of this number."""
     pixels = volume(number, shape, np.dtype(dtype)).pixels
     names = {"shape": ",".join(map(str, shape)), "dtype": dtype, **more}
     return "/frame?" + "&".join(f"{name}={value}" for name, value in names.items()), pixels.tobytes()
 
 
 def picture(kind, number=1, size=(16, 12)):
-    """The bytes of a grey picture, and its pixels as they are decoded."""
+    """Return the bytes of a grey picture, and its decoded pixels."""
     values = np.random.default_rng(number).integers(0, 255, size[::-1]).astype(np.uint8)
     file = io.BytesIO()
     Picture.fromarray(values).save(file, kind)
@@ -39,7 +39,7 @@ def picture(kind, number=1, size=(16, 12)):
 
 
 def head(method="POST", path="/frame", headers=None, length=None, token=TOKEN):
-    """The head of a request as bytes."""
+    """Return the head of a request."""
     fields = {"Host": "localhost", **({"Authorization": f"Bearer {token}"} if token else {}), **(headers or {})}
     if length is not None:
         fields["Content-Length"] = length
@@ -48,19 +48,19 @@ def head(method="POST", path="/frame", headers=None, length=None, token=TOKEN):
 
 
 def posted(body=None, path="/frame", headers=None):
-    """A whole request: by default a NIfTI file."""
+    """Return a whole request, by default with a NIfTI file."""
     body = niftiFile(1) if body is None else body
     return head("POST", path, headers, len(body)) + body
 
 
 def chunked(body, size=1000):
-    """A body in chunks."""
+    """Return a body in chunks."""
     pieces = [body[place : place + size] for place in range(0, len(body), size)]
     return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
 
 
 class Server:
-    """The source. :attr:`clock` stands until it is told to go on, unless :meth:`running`."""
+    """The source. Its :attr:`clock` stands still between steps, except while :meth:`running`."""
 
     def __init__(self, folder, **values):
         self.folder, self.clock = folder, Clock()
@@ -69,7 +69,7 @@ class Server:
         self.source = HTTPSource(self.settings, self.checkpoint, lambda: self.clock())
         self.frames, self.events = [], []
         self.stored = None
-        """What each frame's sender is told of the recording."""
+        """Whether each frame is in a recording; None while nothing is recorded."""
 
     def close(self):
         self.source.close()
@@ -95,7 +95,10 @@ class Server:
         return sum(self.checkpoint.numbers.values()), self.checkpoint.rejected
 
     def step(self, seconds=0.01, passes=0.0):
-        """One call of read(); so many seconds pass for the source."""
+        """Read once.
+
+        :param passes: seconds that pass for the source before it.
+        """
         if isinstance(self.clock, Clock):
             self.clock.now += passes
         for item in self.source.read(seconds):
@@ -109,12 +112,12 @@ class Server:
     def until(self, condition, seconds=10.0, passes=0.0):
         end = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < end, f"it did not come to be: {self.events} {self.source.status}"
+            assert time.monotonic() < end, f"timed out: {self.events} {self.source.status}"
             self.step(passes=passes)
 
     @contextmanager
     def running(self):
-        """The source works in a thread, in real time."""
+        """Read in a thread, in real time."""
         assert self.port
         self.clock, stopped = time.monotonic, threading.Event()
 
@@ -133,22 +136,22 @@ class Server:
             assert not thread.is_alive()
 
     def connect(self):
-        """A program that is connected; it has ten seconds for each step."""
+        """Return a connected socket with a timeout of ten seconds."""
         return closing(socket.create_connection(("127.0.0.1", self.port), 10))
 
     def post(self, body, path="/frame", headers=None, method="POST"):
-        """Status and answer of a request on a connection of its own; only while :meth:`running`."""
+        """Return status and answer of a request on a new connection; only while :meth:`running`."""
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)) as connection:
             return ask(connection, body, path, headers, method)
 
     def ask(self, data, count=1, passes=0.0):
-        """Status, headers and answer of each of so many requests, sent as these bytes on one connection."""
+        """Send bytes on a new connection; return status, headers and answer of each of ``count`` requests."""
         with self.connect() as link:
             link.sendall(data)
             return self.hear(link, count, passes)
 
     def hear(self, link, count=1, passes=0.0):
-        """So many answers from a socket, without a thread; None stands for the end of the connection."""
+        """Receive ``count`` answers without a thread; None stands for the end of the connection."""
         link.setblocking(False)
         heard = bytearray()
 
@@ -166,14 +169,14 @@ class Server:
 
 
 def ask(connection, body, path="/frame", headers=None, method="POST"):
-    """Status and answer of a request on an http.client connection."""
+    """Return status and answer of a request on an http.client connection."""
     connection.request(method, path, body, {**AUTHORIZATION, **(headers or {})})
     response = connection.getresponse()
     return response.status, json.loads(response.read())
 
 
 def answersIn(data):
-    """(status, headers, answer) of each answer in these bytes; None for the end of the connection."""
+    """Return (status, headers, answer) of each answer in these bytes; None for the end of the connection."""
     found = []
     while data and data != b"END":
         lines, _, data = data.partition(b"\r\n\r\n")

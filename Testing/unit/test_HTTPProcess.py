@@ -1,4 +1,4 @@
-"""The HTTP source in the acquisition process: curl, fifty programs at once, a recording, deaths."""
+"""HTTP source in the acquisition process: curl, fifty programs at once, recording, crashes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHAPE = (8, 64, 64)
 
 
 class Posting(Acquisition):
-    """The acquisition process with this source; it listens."""
+    """Acquisition process with a listening HTTP source."""
 
     @property
     def details(self):
@@ -46,7 +46,7 @@ class Posting(Acquisition):
 
 @pytest.fixture
 def acquire(workFolder):
-    """Starts acquisition processes, one after the other on the same journal."""
+    """Start acquisition processes, one after the other with the same checkpoint."""
     started = []
 
     def start(program=PROGRAM, **values):
@@ -61,7 +61,7 @@ def acquire(workFolder):
 
 
 def heldBy(acquisition):
-    """Descriptors and threads of the process; where that cannot be told, always the same."""
+    """Return the numbers of descriptors and threads of the process; zeros where unknown."""
     try:
         return [len(os.listdir(f"/proc/{acquisition.process.pid}/{kind}")) for kind in ("fd", "task")]
     except OSError:
@@ -74,13 +74,13 @@ def record(acquisition, folder):
 
 
 def storedSums(folder, stream="Live"):
-    """Checksums of a recorded stream."""
+    """Return the checksums of a recorded stream."""
     part = openRecording(str(folder / f"R-{stream}.seq.nhdr"))
     return [checksum(part.pixels(index)) for index in range(part.count)]
 
 
-def test_what_is_answered_is_received_and_recorded(acquire, workFolder, tmp_path):
-    """Numbers and words of the answers are those of the counts and of the file."""
+def test_answers_agree_with_counts_and_recording(acquire, workFolder, tmp_path):
+    """The answers have the numbers of the counts and of the file."""
     acquisition = acquire()
     assert acquisition.post(niftiFile(0), "/frame?name=0.nii") == (200, {"stream": "Live", "number": 0, "numbers": [0]})
     record(acquisition, tmp_path / "recordings")
@@ -99,8 +99,8 @@ def test_what_is_answered_is_received_and_recorded(acquire, workFolder, tmp_path
     assert not list(workFolder.glob("requests*"))
 
 
-def test_a_recording_that_cannot_be_written_is_told(acquire, tmp_path):
-    """The image is taken, so that the answer says 200; it is not stored, and the answer says so."""
+def test_the_answer_says_when_recording_failed(acquire, tmp_path):
+    """Status 200, because the image is received, and recorded: false."""
     acquisition = acquire()
     (tmp_path / "file").write_text("no folder")
     acquisition.send("record", folder=str(tmp_path / "file" / "below"), name="R", attributes={})
@@ -112,7 +112,7 @@ def test_a_recording_that_cannot_be_written_is_told(acquire, tmp_path):
 
 
 def test_fifty_programs_at_once(acquire, tmp_path):
-    """While it records: the answers with a number are the frames, each is stored as it was sent."""
+    """While recording: each answered number is a frame, stored as sent."""
     acquisition = acquire()
     record(acquisition, tmp_path / "recordings")
     start, rounds, token = threading.Barrier(50), 4, acquisition.details["token"]
@@ -120,7 +120,7 @@ def test_fifty_programs_at_once(acquire, tmp_path):
     assert acquisition.post(niftiFile(0, SHAPE), "/frame?name=0.nii")[0] == 200
     acquisition.until(lambda: acquisition.frames)
     before = heldBy(acquisition)
-    before[1] += 1  # the thread that waits for lent memory starts when a frame first has to wait
+    before[1] += 1  # the thread that watches buffers starts with the first use of one
 
     def send(client):
         found = []
@@ -153,7 +153,7 @@ needsCurl = pytest.mark.skipif(not shutil.which("curl"), reason="curl is not ins
 
 
 def curl(acquisition, *arguments, token=TOKEN, path="/frame"):
-    """Status and answer that curl shows."""
+    """Return status and answer from curl."""
     command = ["curl", "-sS", "--max-time", "30", "-w", "\n%{http_code}", "-H", f"Authorization: Bearer {token}"]
     done = subprocess.run(
         [*command, *arguments, f"http://127.0.0.1:{acquisition.port}{path}"], capture_output=True, text=True, check=True
@@ -164,7 +164,7 @@ def curl(acquisition, *arguments, token=TOKEN, path="/frame"):
 
 @needsCurl
 def test_curl_with_every_kind(acquire, tmp_path):
-    """As the line that the panel shows, with each kind of file, above and below the size at which curl asks first."""
+    """With the command from the panel, each kind of file, with and without Expect."""
     acquisition = acquire(token="")
     done = 0
     for body, sum_, _, name in kinds(tmp_path):
@@ -186,7 +186,7 @@ def test_curl_with_every_kind(acquire, tmp_path):
 
 
 @needsCurl
-def test_curl_is_told_what_is_wrong(acquire, tmp_path):
+def test_curl_receives_reasons(acquire, tmp_path):
     acquisition = acquire()
     image = tmp_path / "a.nii"
     image.write_bytes(niftiFile(1))
@@ -208,11 +208,11 @@ def test_curl_is_told_what_is_wrong(acquire, tmp_path):
     assert acquisition.counts["rejected"] >= 6
 
 
-# ---- deaths
+# ---- crashes
 
 
 def test_a_kill_at_any_moment(acquire, tmp_path):
-    """Port and token stay; what was answered is there, and what was not answered may be sent again."""
+    """Port and token stay; every answered image is received."""
     acquisition = acquire(token="")
     record(acquisition, tmp_path / "recordings")
     before, answered = acquisition.details, []
@@ -230,8 +230,8 @@ def test_a_kill_at_any_moment(acquire, tmp_path):
     assert acquisition.counts == {"received": {"Live": 15}, "rejected": 0, "recorded": 5, "failed": 0}
 
 
-def test_an_image_that_ends_its_reader(acquire, tmp_path):
-    """The sender has no answer, the next process says so, and the next image is taken."""
+def test_an_image_that_crashes_its_reader(acquire, tmp_path):
+    """The sender has no answer, the next process reports it and receives the next image."""
     program = tmp_path / "program.py"
     program.write_text(f"""
 import os, sys
@@ -265,8 +265,8 @@ os._exit(0)
     assert acquisition.counts["rejected"] == 1
 
 
-def test_a_stop_while_images_come(acquire, tmp_path):
-    """Every answer with a number is a frame that is recorded; the others are told, or cut off."""
+def test_stop_while_images_arrive(acquire, tmp_path):
+    """Every answer with a number is a recorded frame; other requests are refused or cut off."""
     acquisition = acquire()
     record(acquisition, tmp_path / "recordings")
     answered, begun = [], threading.Event()
@@ -297,7 +297,7 @@ def test_a_stop_while_images_come(acquire, tmp_path):
     numbers = sorted(values["number"] for values in answered)
     assert len(set(numbers)) == len(numbers)
     assert all(values["recorded"] for values in answered)
-    # One whose answer was cut off with its connection may be there, too.
+    # An image whose answer was cut off with its connection may be recorded, too.
     assert set(numbers) <= set(range(received))
     assert received - len(numbers) <= len(threads)
     assert acquisition.counts["recorded"] == received == len(storedSums(tmp_path / "recordings"))

@@ -1,4 +1,4 @@
-"""HTTP on the wire: requests in any pieces, what is no request, answers."""
+"""HTTP messages: requests in any pieces, malformed requests, answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from unit.posting import chunked, head, posted
 
 
 class Pieces(io.RawIOBase):
-    """A connection from which bytes come in these pieces."""
+    """Connection that delivers these pieces of bytes."""
 
     def __init__(self, pieces):
         self._pieces = [bytes(piece) for piece in pieces if piece]
@@ -35,7 +35,7 @@ class Pieces(io.RawIOBase):
 
 
 class Received(bytearray):
-    """A body in memory; its buffer is never larger than 100 bytes."""
+    """Body in memory with a buffer of at most 100 bytes."""
 
     def buffer(self, most):
         self._memory = memoryview(bytearray(min(most, 100)))
@@ -46,7 +46,7 @@ class Received(bytearray):
 
 
 def requestsIn(pieces):
-    """(head, body) of each request in these pieces of bytes."""
+    """Return (head, body) of each request in these pieces of bytes."""
     reader, found = RequestReader(Pieces(pieces)), []
     while reader.begins():
         found.append((reader.head(), Received()))
@@ -66,7 +66,7 @@ BODIES = st.binary(max_size=3000)
 @examples(2.5)
 @given(st.lists(st.tuples(BODIES, st.integers(0, 700)), max_size=5), st.data())
 def test_requests_in_any_pieces(wanted, chance):
-    """Bodies with a length and in chunks, one behind the other, however the bytes come."""
+    """Bodies with a length and in chunks, one after the other, in any division of the bytes."""
     data = b""
     for number, (body, size) in enumerate(wanted):
         path = f"/frame?stream=S{number}"
@@ -82,13 +82,13 @@ def test_requests_in_any_pieces(wanted, chance):
     assert [one.chunked for one, _ in found] == [bool(size) for _, size in wanted]
 
 
-def test_what_a_head_says():
+def test_fields_of_a_head():
     text = (
         "POST /fr%C3%A4me?a=1&b=x%20y&empty= HTTP/1.1\r\nHost: h\r\nX-Two:  one \r\nx-two: two\r\n"
         "Größe: 3\r\nExpect: 100-continue\r\nConnection: Close\r\nContent-Length: 4\r\n\r\nbody"
     )
     with pytest.raises(RequestError):
-        requestsIn([text.encode()])  # a name has no such letters
+        requestsIn([text.encode()])  # not allowed in a name
     ((one, body),) = requestsIn([text.replace("Größe: 3", "Size: größe").encode()])
     assert (one.method, one.path, dict(one.query)) == ("POST", "/främe", {"a": "1", "b": "x y", "empty": ""})
     assert (one.headers["x-two"], one.headers["size"]) == ("one, two", "größe")
@@ -130,7 +130,7 @@ def test_what_a_head_says():
         (head(headers={"Transfer-Encoding": "chunked"}) + b"0\r\n" + b"X: 1\r\n" * HEAD_LIMIT, 431),
     ],
 )
-def test_what_is_no_request(data, status):
+def test_malformed_requests_have_a_status(data, status):
     assert refusal(data) == status
 
 
@@ -144,7 +144,7 @@ def test_any_bytes_are_a_request_or_refused(data, behindAHead):
     except RequestError as error:
         status = error.status
     except EOFError:
-        pass  # it is not complete
+        pass  # incomplete
     assert status == 200 or 400 <= status < 600
 
 
@@ -156,7 +156,7 @@ def test_a_request_that_is_cut(cut):
 
 
 class Link:
-    """What http.client reads an answer from."""
+    """Socket for http.client to read an answer from."""
 
     def __init__(self, data):
         self.data = data
@@ -166,7 +166,7 @@ class Link:
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 404, 405, 408, 411, 413, 415, 417, 429, 431, 501, 503, 505])
-def test_answers_are_what_others_understand(status):
+def test_other_programs_understand_the_answers(status):
     answer = Answer(status, {"größe": [1]}, {"Retry-After": "1"})
     response = http.client.HTTPResponse(Link(answer.toBytes(status == 200)))
     response.begin()

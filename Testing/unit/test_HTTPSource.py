@@ -1,4 +1,4 @@
-"""What may be posted, and what the sender is told: every kind of image, every reason why one is not taken."""
+"""Requests and answers: every kind of image, every reason for a refusal."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def server(tmp_path):
 
 
 def answer(server, data, status=200):
-    """The answer to one request, which has this status."""
+    """Return the answer to one request after checking its status."""
     ((found, _, values), *_) = server.ask(data)
     assert found == status, values
     return values
@@ -43,7 +43,7 @@ def answer(server, data, status=200):
 
 
 def kinds(folder):
-    """(body, its checksum, Content-Type, file name) of each kind."""
+    """Yield (body, checksum, Content-Type, file name) of each kind."""
     pixels = volume(5).pixels
     nrrd = test_NRRD.written(folder / "a.nrrd", pixels.transpose()).read_bytes()
     mha = test_MetaImage.written(folder / "a.mha", pixels, packed=True).read_bytes()
@@ -59,29 +59,29 @@ def kinds(folder):
     yield jpeg[0], checksum(jpeg[1]), "image/jpeg; quality=high", "a.jpg"
 
 
-@pytest.mark.parametrize("told", ["type", "name", "format", "bytes", "chunks"])
-def test_every_kind_of_image(server, tmp_path, told):
-    """Its kind is said by its type, by its name or in words, or seen in its bytes."""
+@pytest.mark.parametrize("by", ["type", "name", "format", "bytes", "chunks"])
+def test_every_kind_of_image(server, tmp_path, by):
+    """Identified by Content-Type, file name, format, or its bytes."""
     for number, (body, sum_, kind, name) in enumerate(kinds(tmp_path)):
         path, headers = "/frame", {"Content-Type": "application/x-www-form-urlencoded"}
-        if told == "type":
+        if by == "type":
             headers = {"Content-Type": kind}
-        elif told == "name":
+        elif by == "name":
             path = f"/frame?name={name}"
-        elif told == "format":
+        elif by == "format":
             path, headers = f"/frame?format={name.removeprefix('a.')}", {"Content-Type": "text/plain"}
         data = posted(body, path, headers)
-        if told == "chunks":
+        if by == "chunks":
             data = head(headers={"Transfer-Encoding": "chunked"}) + chunked(body)
         assert answer(server, data) == {"stream": "Live", "number": number, "numbers": [number]}, name
         assert server.sums[-1] == sum_, name
-        assert server.frames[-1].image.attributes.get("SourceFile") == (name if told == "name" else None)
+        assert server.frames[-1].image.attributes.get("SourceFile") == (name if by == "name" else None)
     assert server.counts == (7, 0)
     assert server.codes == []
     assert list((tmp_path / "work" / "requests").iterdir()) == []
 
 
-def test_what_the_sender_says_of_its_image(server):
+def test_parameters_of_an_image(server):
     words = "größer & schöner"
     path = f"/frame?stream={quote('My Probe')}&time=1700000000.25&attr.Operator={quote(words)}&name=C:\\x\\scan.nii"
     headers = {"X-RTI-Attributes": json.dumps({"SpecimenID": "UF-1", "Description": "mine"})}
@@ -97,7 +97,7 @@ def test_what_the_sender_says_of_its_image(server):
 
 
 def test_raw_pixels(server):
-    """Any type and byte order, two to four axes, a matrix; all in the address or in headers."""
+    """All types and byte orders, two to four axes, a matrix; in the address or in headers."""
     for number, dtype in enumerate(("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")):
         path, body = rawQuery(number, (2, 3, 5), dtype)
         answer(server, posted(body, path))
@@ -132,7 +132,7 @@ def test_raw_pixels(server):
 
 
 def test_a_file_with_several_images(server):
-    """Each is a frame; a time given is that of the first, the others follow as the file says."""
+    """Each is a frame; the time parameter is that of the first, the file has the others."""
     assert answer(server, posted(seriesFile(range(4))))["numbers"] == [0, 1, 2, 3]
     assert server.sums == sumsOf(range(4))
     timed = sequence(pixelsOf(range(3)), [0, 0.5, 2.0])
@@ -142,7 +142,7 @@ def test_a_file_with_several_images(server):
     assert [frame.image.deviceTime for frame in server.frames[7:]] == [100, None]
 
 
-def test_the_sender_is_told_whether_its_image_is_stored(server):
+def test_the_answer_says_whether_the_image_is_recorded(server):
     for stored in (True, False):
         server.stored = stored
         values = answer(server, posted(seriesFile(range(2))))
@@ -152,11 +152,11 @@ def test_the_sender_is_told_whether_its_image_is_stored(server):
     assert (server.checkpoint.recorded, server.checkpoint.failed) == (2, 2)
 
 
-# ---- what is not taken
+# ---- refusals
 
 
 def refusals():
-    """A request, the status of its answer, and a word in it."""
+    """Yield name, request, status of the answer, and a word in it."""
     path, body = rawQuery(1)
     nifti = niftiFile(1)
     yield "not an image", posted(b"no image at all" * 99), 415, "no image"
@@ -164,18 +164,18 @@ def refusals():
     yield "cut", posted(nifti[:-1]), 400, "incomplete"
     yield "too short to tell", posted(b"\x01\x02"), 400, "too few"
     yield "cut gzip", posted(gzip.compress(nifti)[:-9]), 400, "incomplete"
-    yield "another kind than said", posted(nifti, headers={"Content-Type": "image/png"}), 400, "signature"
-    yield "a type that is none", posted(nifti, headers={"Content-Type": "text/html"}), 415, "text/html"
+    yield "another kind than announced", posted(nifti, headers={"Content-Type": "image/png"}), 400, "signature"
+    yield "an unknown type", posted(nifti, headers={"Content-Type": "text/html"}), 415, "text/html"
     yield "a form", posted(nifti, headers={"Content-Type": "multipart/form-data; boundary=x"}), 415, "--data-binary"
-    yield "a format that is none", posted(nifti, "/frame?format=zip"), 415, ".nrrd"
-    yield "compressed on the way", posted(nifti, headers={"Content-Encoding": "gzip"}), 415, "Content-Encoding"
+    yield "an unknown format", posted(nifti, "/frame?format=zip"), 415, ".nrrd"
+    yield "compressed for transfer", posted(nifti, headers={"Content-Encoding": "gzip"}), 415, "Content-Encoding"
     yield "half of a pair", posted(b"NRRD0005\n", "/frame?name=a.nhdr"), 415, "second file"
     yield "half of a pair, as format", posted(b"x", "/frame?format=mhd"), 415, "second file"
     yield "no length", head(), 411, "Content-Length"
     yield "announced 2 GB", head(length=2 << 30), 413, "2,147,483,648"
     yield "announced 2 GB, raw", head(path="/frame?shape=2048,1024,1024&dtype=uint8", length=2 << 30), 413, "more than"
     yield "no shape", posted(body, path.replace("shape", "attr.X")), 400, "shape"
-    yield "no type", posted(body, path.replace("dtype", "attr.X")), 400, "dtype"
+    yield "no pixel type", posted(body, path.replace("dtype", "attr.X")), 400, "dtype"
     yield "too few pixels", posted(body[:-1], path), 400, "48 bytes; 47 are announced"
     yield "too many pixels", posted(body + b"x", path), 400, "49 are announced"
     chunks = head(path=path, headers={"Transfer-Encoding": "chunked"})
@@ -183,32 +183,32 @@ def refusals():
     yield "too many pixels in chunks", chunks + chunked(body + b"x"), 400, "more arrived"
     yield "a flat shape", posted(body, "/frame?shape=24&dtype=int16"), 400, "2 to 4"
     yield "a huge shape", posted(body, "/frame?shape=4294967295,4294967295,4294967295&dtype=int16"), 400, "announced"
-    yield "a shape that is none", posted(body, "/frame?shape=a,b&dtype=int16"), 400, "JSON"
+    yield "an invalid shape", posted(body, "/frame?shape=a,b&dtype=int16"), 400, "JSON"
     yield "a shape of deep lists", posted(body, "/frame?shape=" + "[" * 9999 + "&dtype=int16"), 400, "JSON"
     yield "a negative shape", posted(body, "/frame?shape=-2,-12&dtype=int16"), 400, "above 0"
     yield "two components", posted(b"x" * 16, "/frame?shape=1,2,4,2&dtype=uint8"), 400, "3 or 4"
-    yield "a type of pixels that is none", posted(body, "/frame?shape=2,12&dtype=complex64"), 400, "complex64"
-    yield "an order that is none", posted(body, path + "&byteOrder=middle"), 400, "little or big"
-    yield "a colour that is none", posted(body, path + "&colour=red"), 400, "true or false"
-    yield "a matrix that is none", posted(body, path + "&ijkToRAS=1,2,3"), 400, "16 numbers"
+    yield "an unknown pixel type", posted(body, "/frame?shape=2,12&dtype=complex64"), 400, "complex64"
+    yield "an unknown byte order", posted(body, path + "&byteOrder=middle"), 400, "little or big"
+    yield "an invalid colour", posted(body, path + "&colour=red"), 400, "true or false"
+    yield "an invalid matrix", posted(body, path + "&ijkToRAS=1,2,3"), 400, "16 numbers"
     yield "a flat matrix", posted(body, path + "&ijkToRAS=" + ",".join(["0"] * 16)), 400, "last row"
     yield "a matrix of words", posted(body, path + '&ijkToRAS=["a"]'), 400, "16 numbers"
     yield "a matrix for a file", posted(nifti, "/frame?ijkToRAS=1"), 400, "raw pixels"
-    yield "a time that is none", posted(nifti, "/frame?time=now"), 400, "seconds"
+    yield "an invalid time", posted(nifti, "/frame?time=now"), 400, "seconds"
     yield "a time in milliseconds", posted(nifti, "/frame?time=1700000000000"), 400, "seconds"
-    yield "a name that is not known", posted(nifti, "/frame?strem=A"), 400, "strem"
-    yield "a header that is not known", posted(nifti, headers={"X-RTI-Strem": "A"}), 400, "strem"
+    yield "an unknown name", posted(nifti, "/frame?strem=A"), 400, "strem"
+    yield "an unknown header", posted(nifti, headers={"X-RTI-Strem": "A"}), 400, "strem"
     yield "two names", posted(nifti, "/frame?stream=A", {"X-RTI-Stream": "B"}), 400, "different"
-    yield "an attribute's name", posted(nifti, "/frame?attr.a:b=1"), 400, "letters"
-    yield "an attribute that is no text", posted(nifti, headers={"X-RTI-Attributes": '{"TR": 2}'}), 400, "TR"
-    yield "attributes that are none", posted(nifti, headers={"X-RTI-Attributes": "[1]"}), 400, "object"
+    yield "an invalid attribute name", posted(nifti, "/frame?attr.a:b=1"), 400, "letters"
+    yield "an attribute without text", posted(nifti, headers={"X-RTI-Attributes": '{"TR": 2}'}), 400, "TR"
+    yield "invalid attributes", posted(nifti, headers={"X-RTI-Attributes": "[1]"}), 400, "object"
     yield (
-        "characters that no file can store",
+        "characters without an encoding",
         posted(nifti, headers={"X-RTI-Attributes": '{"A": "\\ud800"}'}),
         400,
         "characters",
     )
-    yield "a stream that cannot be shown", posted(nifti, "/frame?stream=a%00b"), 400, "shown"
+    yield "an unprintable stream", posted(nifti, "/frame?stream=a%00b"), 400, "printable"
     yield "a very long stream", posted(nifti, "/frame?stream=" + "a" * 201), 400, "200"
     yield "another address", posted(nifti, "/frames"), 404, "/frames"
     yield "another method", head("PUT", length=0), 405, "POST"
@@ -216,8 +216,8 @@ def refusals():
 
 
 @pytest.mark.parametrize(("data", "status", "words"), [pytest.param(*row, id=name) for name, *row in refusals()])
-def test_what_is_not_taken(server, tmp_path, data, status, words):
-    """Status and words for the sender, one event, counted once; the next image is taken, on the same server."""
+def test_refused_requests(server, tmp_path, data, status, words):
+    """Status and reason for the sender, one event, counted once; the next image is received."""
     values = answer(server, data, status)
     assert words in values["error"]
     assert server.counts == (0, 1)
@@ -230,8 +230,8 @@ def test_what_is_not_taken(server, tmp_path, data, status, words):
     assert list((tmp_path / "work" / "requests").iterdir()) == []
 
 
-def test_an_image_that_names_other_files_is_not_followed(server, tmp_path):
-    """Neither pixels nor the size of a file that is not the sender's."""
+def test_references_to_other_files_are_not_followed(server, tmp_path):
+    """A sender learns neither pixels nor size of other files."""
     secret = tmp_path / "secret.raw"
     secret.write_bytes(bytes(24))
     nrrd = f"NRRD0005\ntype: uint8\ndimension: 3\nsizes: 4 3 2\nencoding: raw\ndata file: {secret}\n\n".encode()
@@ -248,7 +248,7 @@ def test_an_image_that_names_other_files_is_not_followed(server, tmp_path):
 
 
 def test_a_small_file_with_a_huge_image(tmp_path):
-    """The size of the unpacked image counts too."""
+    """The limit holds for the decompressed image, too."""
     small = Server(tmp_path, sizeLimit=1 << 20)
     pixels = np.zeros((64, 128, 129), np.uint8)
     packed = test_NRRD.written(tmp_path / "b.nrrd", pixels, "gzip").read_bytes()
@@ -265,7 +265,7 @@ def test_a_small_file_with_a_huge_image(tmp_path):
     "token", ["", "another-token-that-is-wrong", TOKEN + "x", TOKEN[:-1], "größer-als-ascii-erlaubt"]
 )
 @pytest.mark.parametrize("method", ["POST", "GET"])
-def test_without_the_token_nothing_is_told_or_taken(server, token, method):
+def test_without_the_token_every_request_is_refused(server, token, method):
     path = "/frame" if method == "POST" else "/status"
     ((status, headers, values), *_) = server.ask(head(method, path, length=1000, token=token))
     assert status == 401
@@ -278,8 +278,8 @@ def test_without_the_token_nothing_is_told_or_taken(server, token, method):
     assert status == 401
 
 
-def test_a_flood_of_strangers_is_one_event_a_second(server):
-    """All are counted; the others are told with the next one."""
+def test_many_wrong_tokens_are_one_event_a_second(server):
+    """All are counted; the next event names the number of the others."""
     for _ in range(30):
         ((status, *_), *_) = server.ask(head(length=0, token=""))
         assert status == 401
@@ -312,7 +312,7 @@ def test_the_status(server):
     }
 
 
-def test_a_stream_for_each_image_comes_to_an_end(server):
+def test_the_number_of_streams_is_limited(server):
     for number in range(STREAMS):
         server.checkpoint.accept(f"S{number}")
     assert "streams already" in answer(server, posted(), 400)["error"]
@@ -322,8 +322,8 @@ def test_a_stream_for_each_image_comes_to_an_end(server):
 # ---- settings, token, port
 
 
-def test_token_and_port_stay_when_the_process_is_started_again(tmp_path):
-    """And are others for another source."""
+def test_token_and_port_survive_a_restart(tmp_path):
+    """And differ for another source."""
     seen = []
     for number, name in enumerate(("one", "one", "other")):
         (tmp_path / name).mkdir(exist_ok=True)
@@ -355,7 +355,7 @@ def test_settings_that_cannot_work():
     assert made.withoutSecrets() == HTTPSettings(allowed=("10.0.0.0/8",))
 
 
-def test_another_address_is_warned_of(tmp_path):
+def test_listening_to_the_network_is_a_warning(tmp_path):
     server = Server(tmp_path, host="0.0.0.0")
     try:
         server.until(lambda: server.events)
@@ -368,7 +368,7 @@ def test_another_address_is_warned_of(tmp_path):
         server.close()
 
 
-def test_only_those_who_are_allowed_are_let_in(tmp_path):
+def test_only_allowed_computers_connect(tmp_path):
     server = Server(tmp_path, allowed=("10.1.2.3",))
     try:
         with server.connect():

@@ -1,15 +1,15 @@
-"""What the head of a request wants of its images.
+"""Parameters of a posted image, from the head of its request.
 
-What a sender may say, each as ``name=`` in the address or as a header ``X-RTI-name`` (in any case of the letters):
+Each parameter is ``name=`` in the address, or a header ``X-RTI-name`` (upper or lower case):
 
 ``stream``      name of the stream, and of its live volume
-``time``        when it was acquired: seconds since the epoch (UTC)
-``attributes``  an object of JSON, text to text; in the address also ``attr.NAME=text``
-``name``        a file name: the attribute SourceFile, and its ending says the format
-``format``      nii, nii.gz, nrrd, mha, png, jpg, dcm ... or raw, whatever Content-Type says
+``time``        time of acquisition: seconds since the epoch (UTC)
+``attributes``  JSON object, text to text; in the address also ``attr.NAME=text``
+``name``        file name: becomes the attribute SourceFile; its suffix is the format
+``format``      nii, nii.gz, nrrd, mha, png, jpg, dcm ... or raw; overrides Content-Type
 ``shape``       of raw pixels, such as 480,640 or 64,256,256 or 480,640,3 (slowest axis first); also as JSON
 ``dtype``       of raw pixels: uint8, int16, float32 ...
-``byteOrder``   of raw pixels: little (as when nothing is said) or big
+``byteOrder``   of raw pixels: little (the default) or big
 ``ijkToRAS``    of raw pixels: 16 numbers, row after row, or the matrix as JSON; voxel index to millimetres in RAS
 ``colour``      of raw pixels: true or false, whether the last axis is colour
 """
@@ -34,9 +34,9 @@ NAMES = ("stream", "time", "attributes", "name", "format", "shape", "dtype", "by
 RAW = ("shape", "dtype", "byteOrder", "ijkToRAS", "colour")
 HEADER, ATTRIBUTE = "x-rti-", "attr."
 LONGEST = 200
-"""Most signs of a stream's name, and of a file's."""
+"""Most characters of the name of a stream or a file."""
 PAIRS = {suffix for suffix in IMAGE_SUFFIXES if suffix.endswith((".nhdr", ".mhd", ".hdr", ".hdr.gz"))}
-"""Endings of headers whose voxels lie in another file."""
+"""Suffixes of headers whose voxels are in another file."""
 TYPES = {
     **dict.fromkeys(("application/nrrd", "application/x-nrrd", "image/nrrd", "image/x-nrrd"), ".nrrd"),
     **dict.fromkeys(("application/nifti", "application/x-nifti", "image/nifti", "image/x-nifti"), ".nii"),
@@ -48,15 +48,15 @@ TYPES = {
     "image/tiff": ".tif",
     "image/bmp": ".bmp",
 }
-"""Content-Type to the ending of a file name."""
+"""Content-Type to file suffix."""
 ANY = ("", "application/octet-stream", "binary/octet-stream", "application/x-www-form-urlencoded", "*/*")
-"""Types that say nothing: curl and others send them when they are told none."""
+"""Types without meaning: curl and others send them by default."""
 DTYPES = (*(f"{sign}int{bits}" for sign in ("u", "") for bits in (8, 16, 32, 64)), "float16", "float32", "float64")
 
 
 @dataclass(frozen=True)
 class RawPixels:
-    """Pixels without a file format: see :func:`RealTimeImagingLib.Arrays.imageOf`."""
+    """Shape and type of pixels without a file format; see :func:`RealTimeImagingLib.Model.Frame.imageOf`."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -65,14 +65,18 @@ class RawPixels:
 
     @property
     def bytes(self) -> int:
-        """How many there must be."""
+        """Number of bytes that the shape needs."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
 @dataclass(frozen=True)
 class FrameRequest:
-    """What a sender wants of its images. ``suffix``: the ending of a file of its format, empty when the bytes say
-    it."""
+    """Parameters of the images in a request.
+
+    :param time: of the first image, seconds since the epoch; None without one.
+    :param name: of the file; empty without one.
+    :param suffix: of a file in this format; empty when the format is to be detected.
+    """
 
     stream: str
     time: float | None = None
@@ -82,9 +86,9 @@ class FrameRequest:
     raw: RawPixels | None = None
 
     def image(self, image: Image, seconds: float | None) -> Image:
-        """The image with what the sender says of it.
+        """Return the image with these parameters.
 
-        :param seconds: since the first image of its file; None when that is not known.
+        :param seconds: time of the image since the first image of its file; None when unknown.
         """
         known = {"SourceFile": self.name} if self.name else {}
         time = image.deviceTime if self.time is None or seconds is None else self.time + seconds
@@ -92,138 +96,138 @@ class FrameRequest:
 
 
 def frameRequestOf(head: Head, stream: str) -> FrameRequest:
-    """What the head of a request says.
+    """Parse the parameters in the head of a request.
 
-    :param stream: for images of which it names none.
-    :raises RequestError: something that is not understood; nothing is passed over.
+    :param stream: default stream.
+    :raises RequestError: a parameter is unknown or invalid.
     """
-    given, attributes = _given(head)
+    values, attributes = _parameters(head)
     if head.headers.get("content-encoding", "identity").lower() != "identity":
-        raise RequestError(415, "A Content-Encoding is not understood: send the bytes as they are.")
+        raise RequestError(415, "Content-Encoding is not supported: send the bytes uncompressed.")
     try:
-        raw, suffix = None, _suffix(head, given)
+        raw, suffix = None, _suffix(head, values)
         if suffix == "raw":
-            raw, suffix = _raw(given), ""
-        elif found := [name for name in RAW if name in given]:
+            raw, suffix = _raw(values), ""
+        elif found := [name for name in RAW if name in values]:
             raise RequestError(400, f"{' and '.join(found)} are for raw pixels (application/octet-stream) only.")
-        if "attributes" in given:
-            attributes |= _json(given, "attributes", dict)
+        if "attributes" in values:
+            attributes |= _json(values, "attributes", dict)
         attributes = textOf(attributes)
     except FrameError as error:
         raise RequestError(400, str(error)) from error
     for name in attributes:
         if not ATTRIBUTE_NAME.fullmatch(name):
-            raise RequestError(400, f"An attribute name has only letters, digits and _ . - in it, not {name[:60]!r}.")
-    name = os.path.basename(_name(given, "name").replace("\\", "/"))
-    return FrameRequest(_name(given, "stream") or stream, _time(given), name, suffix, attributes, raw)
+            raise RequestError(400, f"Attribute names consist of letters, digits and _ . -, not {name[:60]!r}.")
+    name = os.path.basename(_name(values, "name").replace("\\", "/"))
+    return FrameRequest(_name(values, "stream") or stream, _time(values), name, suffix, attributes, raw)
 
 
-def _given(head: Head) -> tuple[dict[str, str], dict[str, str]]:
-    """What is said under our names, and the single attributes."""
+def _parameters(head: Head) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the parameters, and the attributes from ``attr.NAME=``."""
     known = {name.lower(): name for name in NAMES}
-    given, attributes = {}, {}
+    values, attributes = {}, {}
     for name, text in head.headers.items():
         if name.startswith(HEADER):
             if name.removeprefix(HEADER) not in known:
-                raise RequestError(400, f"The header {name} is not known; X-RTI- has {', '.join(NAMES)}.")
-            given[known[name.removeprefix(HEADER)]] = text
+                raise RequestError(400, f"Unknown header {name}; X-RTI- knows {', '.join(NAMES)}.")
+            values[known[name.removeprefix(HEADER)]] = text
     for name, text in head.query.items():
         if name.startswith(ATTRIBUTE):
             attributes[name.removeprefix(ATTRIBUTE)] = text
         elif name not in NAMES:
-            raise RequestError(400, f"{name[:60]!r} in the address is not known; {', '.join(NAMES)}, attr.NAME are.")
-        elif given.setdefault(name, text) != text:
-            raise RequestError(400, f"The address and the header X-RTI-{name} say different things.")
-    return given, attributes
+            raise RequestError(400, f"Unknown name {name[:60]!r} in the address; known: {', '.join(NAMES)}, attr.NAME.")
+        elif values.setdefault(name, text) != text:
+            raise RequestError(400, f"The address and the header X-RTI-{name} have different values.")
+    return values, attributes
 
 
-def _suffix(head: Head, given: Mapping[str, str]) -> str:
-    # "raw", or the ending of a file name, or nothing: then the bytes say it.
+def _suffix(head: Head, values: Mapping[str, str]) -> str:
+    # "raw", a file suffix, or nothing: the format is detected from the bytes.
     kind = head.headers.get("content-type", "").split(";")[0].strip().lower()
-    if "format" in given:
-        wanted = given["format"].strip().lower().lstrip(".")
+    if "format" in values:
+        wanted = values["format"].strip().lower().lstrip(".")
         if wanted == "raw":
             return wanted
         suffix = f".{wanted}"
-    elif kind in ANY and ("shape" in given or "dtype" in given):
+    elif kind in ANY and ("shape" in values or "dtype" in values):
         return "raw"
     elif kind in ANY:
-        suffix = suffixOf(given.get("name", ""))
+        suffix = suffixOf(values.get("name", ""))
     elif kind.startswith("multipart/"):
-        raise RequestError(415, 'A form is not understood: send the file itself, with curl as --data-binary "@FILE".')
+        raise RequestError(415, 'Forms are not supported: send the file itself, with curl as --data-binary "@FILE".')
     else:
-        suffix = TYPES.get(kind, f" of the type {kind[:60]}")
+        suffix = TYPES.get(kind, f"The type {kind[:60]}")
     if suffix in PAIRS:
-        words = f"The voxels of {suffix} files lie in a second file: send one that holds both, .nrrd, .mha or .nii."
-        raise RequestError(415, words)
+        reason = f"The voxels of {suffix} files are in a second file: send one that holds both, .nrrd, .mha or .nii."
+        raise RequestError(415, reason)
     if suffix and suffix not in IMAGE_SUFFIXES:
         known = ", ".join(one for one in IMAGE_SUFFIXES if one not in PAIRS)
-        raise RequestError(415, f"Images{suffix} cannot be read: {known} can, and raw pixels.")
+        raise RequestError(415, f"{suffix} is not supported; send {known}, or raw pixels.")
     return suffix
 
 
 def suffixOf(name: str) -> str:
-    """The ending of a file name when it says a format, else nothing."""
+    """Return the suffix of a file name in a known format, else an empty text."""
     found = [suffix for suffix in IMAGE_SUFFIXES if name.lower().endswith(suffix)]
     return max(found, key=len, default="")
 
 
-def _name(given: Mapping[str, str], name: str) -> str:
-    text = given.get(name, "").strip()
+def _name(values: Mapping[str, str], name: str) -> str:
+    text = values.get(name, "").strip()
     if len(text) > LONGEST or not text.isprintable():
-        raise RequestError(400, f'"{name}" is at most {LONGEST} signs that can be shown.')
+        raise RequestError(400, f'"{name}" has at most {LONGEST} printable characters.')
     return text
 
 
-def _time(given: Mapping[str, str]) -> float | None:
+def _time(values: Mapping[str, str]) -> float | None:
     try:
-        return timeOf(given.get("time"))
+        return timeOf(values.get("time"))
     except FrameError as error:
         raise RequestError(400, str(error)) from error
 
 
-def _raw(given: Mapping[str, str]) -> RawPixels:
-    missing = [name for name in ("shape", "dtype") if name not in given]
+def _raw(values: Mapping[str, str]) -> RawPixels:
+    missing = [name for name in ("shape", "dtype") if name not in values]
     if missing:
         raise RequestError(400, f"Raw pixels need {' and '.join(missing)}, such as shape=480,640 and dtype=uint8.")
-    shape = tuple(_json(given, "shape", list))
+    shape = tuple(_json(values, "shape", list))
     if not 2 <= len(shape) <= 4 or not all(type(size) is int and 0 < size < 1 << 32 for size in shape):
         raise RequestError(
-            400, f"A shape is 2 to 4 whole numbers above 0, the slowest first, not {given['shape'][:60]}."
+            400, f"A shape has 2 to 4 whole numbers above 0, slowest axis first, not {values['shape'][:60]}."
         )
-    if given["dtype"] not in DTYPES:
-        raise RequestError(400, f"{given['dtype'][:60]!r} is no type of pixels; {', '.join(DTYPES)} are.")
-    order, colour = given.get("byteOrder", "little"), given.get("colour")
+    if values["dtype"] not in DTYPES:
+        raise RequestError(400, f"Unknown pixel type {values['dtype'][:60]!r}; known: {', '.join(DTYPES)}.")
+    order, colour = values.get("byteOrder", "little"), values.get("colour")
     if order not in ("little", "big"):
         raise RequestError(400, f"The byte order is little or big, not {order[:60]!r}.")
     if colour is not None and colour not in ("true", "false"):
         raise RequestError(400, f'"colour" is true or false, not {colour[:60]!r}.')
-    dtype: np.dtype[Any] = np.dtype(given["dtype"]).newbyteorder("<" if order == "little" else ">")
-    raw = RawPixels(shape, dtype, _matrix(given), None if colour is None else colour == "true")
-    # A few pixels stand for all of them: what cannot be shown is refused before it comes.
+    dtype: np.dtype[Any] = np.dtype(values["dtype"]).newbyteorder("<" if order == "little" else ">")
+    raw = RawPixels(shape, dtype, _matrix(values), None if colour is None else colour == "true")
+    # Convert a few pixels: an invalid shape, type or matrix is refused before the body arrives.
     imageOf(np.zeros([1] * (len(shape) - 1) + [min(shape[-1], 5)], raw.dtype), raw.ijkToRAS, None, raw.colour)
     return raw
 
 
-def _matrix(given: Mapping[str, str]) -> Matrix | None:
-    if "ijkToRAS" not in given:
+def _matrix(values: Mapping[str, str]) -> Matrix | None:
+    if "ijkToRAS" not in values:
         return None
-    values = _json(given, "ijkToRAS", list)
+    numbers = _json(values, "ijkToRAS", list)
     try:
-        matrix = np.array(values, np.float64)
+        matrix = np.array(numbers, np.float64)
         return matrix.reshape(4, 4) if matrix.shape in ((16,), (4, 4)) else np.zeros(0).reshape(4, 4)
     except (TypeError, ValueError) as error:
-        raise RequestError(400, "IJKToRAS is 16 numbers, row after row, or a 4x4 matrix as JSON.") from error
+        raise RequestError(400, "ijkToRAS has 16 numbers, row after row, or is a 4x4 matrix as JSON.") from error
 
 
-def _json(given: Mapping[str, str], name: str, kind: type[Any]) -> Any:
-    text = given[name].strip()
+def _json(values: Mapping[str, str], name: str, kind: type[Any]) -> Any:
+    text = values[name].strip()
     if kind is list and not text.startswith("["):
         text = f"[{text}]"
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise RequestError(400, f'"{name}" cannot be read as JSON: {error}.') from error
+        raise RequestError(400, f'"{name}" is not valid JSON: {error}.') from error
     if not isinstance(found, kind):
-        raise RequestError(400, f'"{name}" is {"a list" if kind is list else "an object"} in JSON.')
+        raise RequestError(400, f'"{name}" must be {"a list" if kind is list else "an object"} in JSON.')
     return found
