@@ -1,10 +1,10 @@
-"""Frames made in Python inside Slicer.
+"""Frames that Python code in Slicer pushes.
 
-    Feed (Slicer) ──line "push"──► PushSource ──► Arrival
-                  ◄──"taken"──────     │ copies out of Slicer's ring
+    PushSender (Slicer) ──line "push"──► PushSource ──► Arrival
+                        ◄──"taken"──────     │ copies pixels from Slicer's ring
 
-Each frame has a number, from 0, without gaps. The journal counts those that became frames in the same write that
-numbers them, so that after a restart, when Slicer sends again what was not taken, none is lost and none comes twice.
+Each pushed frame has a number, from 0, without gaps. One write of the checkpoint both counts and numbers an accepted
+frame. After a restart, Slicer sends the unaccepted frames again: none is lost, and none arrives twice.
 """
 
 from __future__ import annotations
@@ -25,51 +25,54 @@ from ...Model.Frame import Image, Pixels
 from ..Checkpoint import Checkpoint
 from ..Source import Arrival
 
-JOURNAL_PATH, JOURNAL_STAMP = "pushed", (0, 0)
-"""Under which the journal keeps the number of the next frame, as that of the next image of a file."""
+PUSHED_PATH, PUSHED_STAMP = "pushed", (0, 0)
+"""Name of the pushed frames in the checkpoint, which counts them like the images of a file."""
 
 
 class PushReceiver(Protocol):
-    """The memory that Slicer writes."""
+    """Reading end of the ring that Slicer writes."""
 
     def view(self, place: Place, shape: tuple[int, ...], dtype: str) -> Pixels:
-        """The pixels in a slot, read-only, valid until they are taken.
+        """Return the pixels in a slot: read-only, valid until :meth:`taken`.
 
-        :raises RingError: they are gone.
+        :raises RingError: the pixels are gone.
         """
 
     def taken(self, number: int, problem: str = "") -> None:
-        """Tell that all frames up to this one are taken; ``problem`` says why this one could not be."""
+        """Acknowledge all frames up to this number.
+
+        :param problem: the reason why this frame could not be copied; empty without one.
+        """
 
 
 class PushSource:
-    """The frames that Slicer sends, in their order.
+    """Source of pushed frames, in the order of the pushes.
 
-    :param checkpoint: knows which were taken before a restart.
-    :param inlet: where their pixels are.
-    :param getBuffer: gives memory to copy an image into, or None.
+    :param checkpoint: counts the accepted frames over a restart.
+    :param inlet: holds their pixels.
+    :param getBuffer: returns memory to copy an image into, or None.
     """
 
     def __init__(self, checkpoint: Checkpoint, inlet: PushReceiver, getBuffer: GetBuffer = lambda nbytes: None) -> None:
         self._checkpoint, self._inlet, self._getBuffer = checkpoint, inlet, getBuffer
         self._sent: deque[Mapping[str, Any]] = deque()
         self._wake = threading.Event()
-        self._opened = checkpoint.begin(JOURNAL_PATH, JOURNAL_STAMP)
+        self._opened = checkpoint.begin(PUSHED_PATH, PUSHED_STAMP)
 
     @property
     def status(self) -> str:
-        """What is waited for."""
-        return "Shows the images that Python pushes."
+        """Sentence for the panel."""
+        return "Showing the images that Python pushes."
 
     def read(self, seconds: float) -> Iterator[Arrival | Event]:
-        """The frames that were sent; then wait for the next."""
+        """Yield the frames that have arrived, then wait for more; block at most ``seconds``."""
         while self._sent:
             yield from self._take(self._sent.popleft())
         self._wake.wait(seconds)
         self._wake.clear()
 
     def wake(self) -> None:
-        """End the waiting in read()."""
+        """Let read() return."""
         self._wake.set()
 
     def command(self, name: str, values: Mapping[str, Any]) -> None:
@@ -78,7 +81,7 @@ class PushSource:
             self._sent.append(values)
 
     def close(self) -> None:
-        """Nothing more is taken."""
+        """Drop the frames that wait."""
         self._sent.clear()
         self._checkpoint.leave()
 
@@ -86,7 +89,7 @@ class PushSource:
         header: FrameHeader = values["frame"]
         number = header.number
         if number > self._opened.accepted:
-            return  # sent before Slicer knew of a restart: it comes again behind those before it
+            return  # Slicer sent it before it noticed a restart, and sends it again in its order
         if number == self._opened.accepted:
             try:
                 pixels = self._copy(values["place"], header.shape, header.dtype)
