@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy.typing as npt
 import slicer
@@ -40,14 +40,10 @@ from .Scene.LiveVolumes import LiveVolumes
 from .Scene.RecordedSequences import RecordedSequences
 from .Scene.RecordingViews import RecordingViews
 from .Scene.Views import Views
-from .Sources import settingsFromJSON
-from .Sources.Camera import CameraSettings
-from .Sources.OpenIGTLink import OpenIGTLinkSettings
+from .Sources import kindOf, settingsFromJSON
 
 SETTINGS_PARAMETER = "Settings"
 METADATA_PARAMETER = "Metadata"
-CAMERA_VIEW = "Red"
-"""Default view of a camera's images; the other views may show volumes."""
 
 
 class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
@@ -130,10 +126,10 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         """
         # Settings that were made before a reload of the module have classes of the old module.
         settings = settingsFromJSON(settings.toJSON())
-        if isinstance(settings, OpenIGTLinkSettings) and settings.engine == "connector":
-            handle = self._connectors.start(settings, self.stop)
+        if settings.usesConnector:
+            handle = self._connectors.start(cast(Any, settings), self.stop)
         else:
-            checkPackages(settings.packages)
+            checkPackages((*kindOf(settings).packages, *settings.extraPackages))
             handle = self._start(settings)
         self.getParameterNode().SetParameter(SETTINGS_PARAMETER, json.dumps(settings.withoutSecrets().toJSON()))
         return handle
@@ -151,8 +147,8 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         if len(self.session.handles) == 1:
             self.volumes.prepare(images != self._lastStarted)
             self.devices.nodes.prepare()
-        suggested = CAMERA_VIEW if isinstance(settings, CameraSettings) and CAMERA_VIEW in self.views.names() else ""
-        self.volumes.suggest(getattr(settings, "stream", ""), suggested)
+        preferred = kindOf(settings).preferredView
+        self.volumes.suggest(settings.stream, preferred if preferred in self.views.names() else "")
         self._lastStarted = images
         return handle
 

@@ -50,10 +50,10 @@ def test_aVideoIsChosenAndSeenUprightInRed(slicer, module, views, logic, video, 
     """File, Start: it is in Red alone, as the camera saw it, with its colours."""
     ui = panelOf(module).ui
     ui.sourceComboBox.currentIndex = 4
-    ui.cameraDeviceLineEdit.text = video(quarters())
+    ui.camera_device.text = video(quarters())
     ui.startButton.click()
     until(lambda: "has ended" in ui.statusLabel.text)
-    node = logic.liveVolumeNode()
+    node = logic.liveVolumeNode("Camera")
     assert node.IsA("vtkMRMLVectorVolumeNode")
     shown = [views.sliceWidget(name).mrmlSliceCompositeNode().GetBackgroundVolumeID() for name in ("Red", "Yellow")]
     assert shown == [node.GetID(), None]
@@ -65,18 +65,18 @@ def test_aVideoIsChosenAndSeenUprightInRed(slicer, module, views, logic, video, 
 @pytest.mark.parametrize(
     ("fields", "seen"),
     [
-        ({"cameraRotateComboBox": 1}, ["blue", "red", "black", "green"]),
-        ({"cameraRotateComboBox": 2}, ["black", "blue", "green", "red"]),
-        ({"cameraRotateComboBox": 3}, ["green", "black", "red", "blue"]),
-        ({"cameraFlipComboBox": 1}, ["green", "red", "black", "blue"]),
-        ({"cameraFlipComboBox": 2}, ["blue", "black", "red", "green"]),
+        ({"camera_rotate": 1}, ["blue", "red", "black", "green"]),
+        ({"camera_rotate": 2}, ["black", "blue", "green", "red"]),
+        ({"camera_rotate": 3}, ["green", "black", "red", "blue"]),
+        ({"camera_flip": 1}, ["green", "red", "black", "blue"]),
+        ({"camera_flip": 2}, ["blue", "black", "red", "green"]),
     ],
 )
 def test_turnedAndMirrored(slicer, module, views, logic, video, noErrors, fields, seen):
     """A camera that does not stand upright: what the panel calls a quarter to the right is one."""
     ui = panelOf(module).ui
     ui.sourceComboBox.currentIndex = 4
-    ui.cameraDeviceLineEdit.text = video(quarters())
+    ui.camera_device.text = video(quarters())
     for name, index in fields.items():
         getattr(ui, name).currentIndex = index
     ui.startButton.click()
@@ -142,10 +142,10 @@ def test_lookingForCamerasWhereThereAreNone(slicer, module, logic):
     """The button says that it looks, and then what was found."""
     ui = panelOf(module).ui
     ui.sourceComboBox.currentIndex = 4
-    ui.cameraSearchButton.click()
-    assert not ui.cameraSearchButton.enabled
-    until(lambda: ui.cameraSearchButton.enabled, 60)
-    if ui.cameraFoundComboBox.count == 0:
+    ui.camera_search.click()
+    assert not ui.camera_search.enabled
+    until(lambda: ui.camera_search.enabled, 60)
+    if ui.camera_found.count == 0:
         assert "No camera was found" in ui.sourceComplaintLabel.text
 
 
@@ -156,34 +156,34 @@ def test_whatACameraOffersIsWhatCanBeChosen(slicer, module, logic):
 
     ui, panel = panelOf(module).ui, panelOf(module)
     ui.sourceComboBox.currentIndex = 4
-    section = next(one for one in panel._sections if type(one).__name__ == "CameraSection")
+    controls = next(form.controls for form in panel._source.forms if form.kind.name == "camera")
     first = CameraOffer(
         0, (640, 480), 30.0, "YUYV", ((320, 240), (640, 480)), (15.0, 30.0), ("YUYV", "MJPG"), ("V4L2",)
     )
     second = CameraOffer(2, (1280, 720), 30.0, "MJPG", ((1280, 720),), (30.0,), ("MJPG",), ("V4L2",))
     for camera in (first, second):
-        section._found(CameraOffer.fromJSON(json.loads(json.dumps(vars(camera)))))
-    assert [ui.cameraFoundComboBox.itemText(index) for index in range(2)] == [
+        controls.addCamera(CameraOffer.fromJSON(json.loads(json.dumps(vars(camera)))))
+    assert [ui.camera_found.itemText(index) for index in range(2)] == [
         "Camera 0: 640 x 480",
         "Camera 2: 1280 x 720",
     ]
-    assert ui.cameraDeviceLineEdit.text == "0"
-    assert [ui.cameraSizeComboBox.itemText(index) for index in range(1, 3)] == ["320 x 240", "640 x 480"]
-    ui.cameraSizeComboBox.currentIndex = 1
-    ui.cameraRateComboBox.currentIndex = 1
-    ui.cameraCodecComboBox.currentIndex = 2
-    ui.cameraBackendComboBox.currentIndex = 1
-    ui.cameraCropTopSpinBox.value = 7
-    ui.cameraGreyCheckBox.checked = True
+    assert ui.camera_device.text == "0"
+    assert [ui.camera_width.itemText(index) for index in range(1, 3)] == ["320 x 240", "640 x 480"]
+    ui.camera_width.currentIndex = 1
+    ui.camera_rate.currentIndex = 1
+    ui.camera_codec.currentIndex = 2
+    ui.camera_backend.currentIndex = 1
+    ui.camera_crop1.value = 7
+    ui.camera_colour.checked = False
     asked = CameraSettings(
-        0, 320, 240, 15.0, "MJPG", "V4L2", colour=False, crop=(0, 7, 0, 0), stream=ui.streamLineEdit.text
+        0, 320, 240, 15.0, "MJPG", "V4L2", colour=False, crop=(0, 7, 0, 0), stream=ui.camera_stream.text
     )
     assert panel.settings() == asked
-    ui.cameraFoundComboBox.currentIndex = 1
-    assert ui.cameraDeviceLineEdit.text == "2"
+    ui.camera_found.currentIndex = 1
+    assert ui.camera_device.text == "2"
     assert panel.settings().codec == "MJPG"
     assert panel.settings().width == 0
     panel._source.showSettings(asked)
     assert panel.settings() == asked
-    ui.cameraDeviceLineEdit.text = "/videos/a.mp4"
+    ui.camera_device.text = "/videos/a.mp4"
     assert (panel.settings().width, panel.settings().codec) == (0, "")

@@ -111,7 +111,7 @@ def pixels(number):
 def test_aMissingExtensionIsAnError(module, logic):
     ui = panelOf(module).ui
     ui.sourceComboBox.currentIndex = 2
-    assert not ui.linkEngineComboBox.isVisibleTo(ui.optionsSection)
+    assert not ui.openigtlink_engine.isVisibleTo(ui.optionsSection)
     with pytest.raises(errors().SettingsError, match="not installed"):
         logic.start(OpenIGTLinkSettings(engine="connector"))
     assert not logic.isRunning()
@@ -175,9 +175,9 @@ def test_chosenInThePanel(slicer, extension, module, logic, noErrors):
     ui = panelOf(module).ui
     ui.sourceComboBox.currentIndex = 2
     ui.optionsSection.collapsed = False
-    assert ui.linkEngineComboBox.isVisibleTo(ui.optionsSection)
-    ui.linkEngineComboBox.currentIndex = 1
-    assert not ui.linkAskLineEdit.isVisibleTo(ui.optionsSection)
+    assert ui.openigtlink_engine.isVisibleTo(ui.optionsSection)
+    ui.openigtlink_engine.currentIndex = 1
+    assert not ui.openigtlink_ask.isVisibleTo(ui.optionsSection)
     ui.startButton.click()
     assert extension[0].calls[-1] == ("start",)
     ui.startButton.click()

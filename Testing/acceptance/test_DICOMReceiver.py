@@ -41,16 +41,16 @@ def send(tmp_path):
 
 def chooseDICOM(ui, folder, port):
     ui.sourceComboBox.currentIndex = ui.sourceComboBox.findText("DICOM from a scanner or archive")
-    ui.dicomFolderPathLineEdit.currentPath = str(folder)
-    ui.dicomPortSpinBox.value = port
+    ui.dicom_folder.currentPath = str(folder)
+    ui.dicom_port.value = port
 
 
 def test_aScannerSendsAndTheVolumeIsLive(slicer, module, views, logic, send, tmp_path, noErrors):
     """Source, folder, Start; the scanner sends; every volume is shown as it was sent, and every file is kept."""
     ui, port = panelOf(module).ui, freePort()
     chooseDICOM(ui, tmp_path / "kept", port)
-    assert not ui.folderPathLineEdit.isVisibleTo(ui.sourceSection)
-    assert ui.dicomFolderPathLineEdit.isVisibleTo(ui.sourceSection)
+    assert not ui.folder_folder.isVisibleTo(ui.sourceSection)
+    assert ui.dicom_folder.isVisibleTo(ui.sourceSection)
     ui.startButton.click()
     until(lambda: f"Waits for images that are sent to SLICER on 127.0.0.1, port {port}" in ui.statusLabel.text)
     seen = []
@@ -91,13 +91,13 @@ def test_recorded(slicer, logic, send, tmp_path, noErrors):
 def test_settingsAreRemembered(slicer, module, logic, tmp_path, noErrors):
     ui = panelOf(module).ui
     chooseDICOM(ui, tmp_path / "kept", freePort())
-    ui.dicomTitleLineEdit.text = "ROOM2"
-    ui.dicomGrowingCheckBox.checked = True
-    ui.dicomAllowedLineEdit.text = "10.0.0.7; 127.0.0.1"
-    ui.dicomCallersLineEdit.text = "CT1;CT2"
-    ui.dicomCheckCalledCheckBox.checked = True
-    ui.dicomCompleteAfterSpinBox.value = 3.5
-    ui.dicomSizeLimitSpinBox.value = 77
+    ui.dicom_aeTitle.text = "ROOM2"
+    ui.dicom_growing.checked = True
+    ui.dicom_allowed.text = "10.0.0.7; 127.0.0.1"
+    ui.dicom_callers.text = "CT1;CT2"
+    ui.dicom_checkCalled.checked = True
+    ui.dicom_completeAfter.value = 3.5
+    ui.dicom_sizeLimit.value = 77
     ui.startButton.click()
     logic.stop()
     until(lambda: not logic.isRunning())
@@ -111,9 +111,9 @@ def test_whatCannotWorkIsSaid(module, logic, tmp_path, noErrors):
     ui = panelOf(module).ui
     chooseDICOM(ui, "", 11112)
     ui.startButton.click()
-    assert "Choose the folder in which the files that come are kept" in ui.sourceComplaintLabel.text
+    assert "Choose the folder in which received files are stored" in ui.sourceComplaintLabel.text
     chooseDICOM(ui, tmp_path / "kept", 11112)
-    ui.dicomTitleLineEdit.text = "a title that is far too long"
+    ui.dicom_aeTitle.text = "a title that is far too long"
     ui.startButton.click()
     assert "1 to 16" in ui.sourceComplaintLabel.text
 

@@ -51,7 +51,7 @@ def post(handle, *bodies, path=""):
 
 def chooseHTTP(ui):
     ui.sourceComboBox.currentIndex = ui.sourceComboBox.findText("Images posted over HTTP")
-    ui.httpPortSpinBox.value = 0
+    ui.http_port.value = 0
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
@@ -59,18 +59,18 @@ def test_theCommandInThePanelSendsAnImage(slicer, module, views, logic, tmp_path
     """Choose the source, start, copy, and run the command in a terminal: the volume has the image."""
     ui = panelOf(module).ui
     chooseHTTP(ui)
-    assert ui.httpTokenLineEdit.isVisibleTo(ui.sourceSection)
-    assert not ui.folderPathLineEdit.isVisibleTo(ui.sourceSection)
-    assert not ui.httpCopyTokenButton.enabled
+    assert ui.http_token.isVisibleTo(ui.sourceSection)
+    assert not ui.folder_folder.isVisibleTo(ui.sourceSection)
+    assert not ui.http_tokenCopy.enabled
     ui.startButton.click()
-    until(lambda: ui.httpTokenLineEdit.text and ui.httpCurlLineEdit.text)
-    assert ui.httpTokenLineEdit.readOnly
+    until(lambda: ui.http_token.text and ui.http_curl.text)
+    assert ui.http_token.readOnly
     until(lambda: "Waiting for images that programs post to http://127.0.0.1:" in ui.statusLabel.text)
-    ui.httpCopyTokenButton.click()
-    assert slicer.app.clipboard().text() == ui.httpTokenLineEdit.text == logic.sources()[0].details["token"]
-    ui.httpCopyCurlButton.click()
+    ui.http_tokenCopy.click()
+    assert slicer.app.clipboard().text() == ui.http_token.text == logic.sources()[0].details["token"]
+    ui.http_curlCopy.click()
     line = slicer.app.clipboard().text()
-    assert ui.httpTokenLineEdit.text in line
+    assert ui.http_token.text in line
     (tmp_path / "image.nii").write_bytes(niftiFile(3))
     command = subprocess.Popen(line.replace(".nii.gz", ".nii"), shell=True, cwd=tmp_path, stdout=subprocess.PIPE)
     until(lambda: command.poll() is not None)
@@ -80,17 +80,17 @@ def test_theCommandInThePanelSendsAnImage(slicer, module, views, logic, tmp_path
     assert checksum(slicer.util.arrayFromVolume(logic.liveVolumeNode())) == sumOf(3)
     ui.startButton.click()
     until(lambda: not logic.isRunning())
-    until(lambda: not ui.httpTokenLineEdit.text)
+    until(lambda: not ui.http_token.text)
 
 
 def test_theTokenIsNotSaved(slicer, module, logic, noErrors):
     """Neither in the scene nor in Slicer's settings, which have the other values."""
     ui = panelOf(module).ui
     chooseHTTP(ui)
-    ui.httpSizeLimitSpinBox.value = 77
+    ui.http_sizeLimit.value = 77
     ui.startButton.click()
-    until(lambda: ui.httpTokenLineEdit.text)
-    token = ui.httpTokenLineEdit.text
+    until(lambda: ui.http_token.text)
+    token = ui.http_token.text
     untilStopped(logic)
     chosen = "a-token-that-the-user-chose"
     handle = logic.start(HTTPSettings(port=0, token=chosen, sizeLimit=77 << 20))

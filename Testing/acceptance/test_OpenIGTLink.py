@@ -53,9 +53,9 @@ def test_aDeviceIsLiveInTheScene(slicer, module, views, logic, noErrors):
     ui = panelOf(module).ui
     port = freePort()
     ui.sourceComboBox.currentIndex = 2
-    assert not ui.folderPathLineEdit.isVisibleTo(ui.sourceSection)
-    ui.linkRoleComboBox.currentIndex = 1
-    ui.linkPortSpinBox.value = port
+    assert not ui.folder_folder.isVisibleTo(ui.sourceSection)
+    ui.openigtlink_role.currentIndex = 1
+    ui.openigtlink_port.value = port
     ui.startButton.click()
     until(lambda: f"Waiting for a device to connect to 127.0.0.1:{port}" in ui.statusLabel.text)
     with closing(socket.create_connection(("127.0.0.1", port))) as device:
@@ -266,8 +266,8 @@ def test_aPortThatIsTakenIsSaid(module, logic):
     with closing(socket.create_server(("127.0.0.1", 0))) as holder:
         port = holder.getsockname()[1]
         ui.sourceComboBox.currentIndex = 2
-        ui.linkRoleComboBox.currentIndex = 1
-        ui.linkPortSpinBox.value = port
+        ui.openigtlink_role.currentIndex = 1
+        ui.openigtlink_port.value = port
         ui.startButton.click()
         until(lambda: f"Port {port} is taken" in ui.lastEventLabel.text)
         until(lambda: f"Port {port} is taken" in ui.statusLabel.text)

@@ -54,7 +54,7 @@ def test_oneClickToLiveImages(slicer, module, views, logic, noErrors):
 def test_threeClicksToAFolder(slicer, module, logic, incoming, noErrors):
     """Folder, Start: the state says what it waits for, then what came; bad files are named in the list of events."""
     ui = panelOf(module).ui
-    ui.folderPathLineEdit.currentPath = str(incoming)
+    ui.folder_folder.currentPath = str(incoming)
     ui.startButton.click()
     until(lambda: "has arrived in" in ui.statusLabel.text)
     save(incoming / "a.nii", 5)
@@ -68,12 +68,12 @@ def test_threeClicksToAFolder(slicer, module, logic, incoming, noErrors):
 def test_settingsAreRemembered(slicer, module, logic, incoming, noErrors):
     """What was set at the last start is there when Slicer is started anew, and comes with a saved scene."""
     ui = panelOf(module).ui
-    ui.folderPathLineEdit.currentPath = str(incoming)
-    ui.patternLineEdit.text = "*.nii;*.nrrd"
-    ui.subfoldersCheckBox.checked = True
-    ui.existingComboBox.currentIndex = 2
-    ui.incompleteAfterSpinBox.value = 3.5
-    ui.streamLineEdit.text = "Scan"
+    ui.folder_folder.currentPath = str(incoming)
+    ui.folder_pattern.text = "*.nii;*.nrrd"
+    ui.folder_subfolders.checked = True
+    ui.folder_existing.currentIndex = 2
+    ui.folder_incompleteAfter.value = 3.5
+    ui.folder_stream.text = "Scan"
     ui.startButton.click()
     logic.stop()
     until(lambda: not logic.isRunning())
@@ -87,12 +87,12 @@ def test_complaintsStayBesideTheControlUntilTheNextAction(module, logic, incomin
     """No dialog: a sentence beside the buttons, which refreshes leave alone, also while another source runs."""
     ui = panelOf(module).ui
     assert (ui.sourceComplaintLabel.text, ui.sourceComplaintLabel.maximumHeight) == ("", 0)
-    ui.folderPathLineEdit.currentPath = ""
+    ui.folder_folder.currentPath = ""
     ui.startButton.click()
     assert "Choose the folder" in ui.sourceComplaintLabel.text
     assert "color" in ui.sourceComplaintLabel.styleSheet
     assert ui.sourceComplaintLabel.maximumHeight > 100
-    ui.folderPathLineEdit.currentPath = str(incoming)
+    ui.folder_folder.currentPath = str(incoming)
     ui.startButton.click()
     assert (ui.sourceComplaintLabel.text, ui.sourceComplaintLabel.maximumHeight) == ("", 0)
     until(lambda: "has arrived in" in ui.statusLabel.text)
@@ -144,7 +144,7 @@ def test_everyControlHasATooltip(module):
         if not widget.toolTip:
             silent.append(widget.name)
     assert silent == []
-    assert {"startButton", "folderPathLineEdit", "planeComboBox", "eventsList", "sourceSection"} <= set(controls)
+    assert {"startButton", "folder_folder", "planeComboBox", "eventsList", "sourceSection"} <= set(controls)
     assert len(controls) > 150
     assert {name for name in vars(ui) if name.endswith(("Button", "ComboBox", "LineEdit", "Table"))} <= set(
         controls
@@ -311,21 +311,21 @@ def test_severalSourcesAtOnce(slicer, module, logic, incoming, tmp_path, noError
     (replayed,) = recorder.finish()
     ui.recordingFolderPathLineEdit.currentPath = str(tmp_path / "recordings")
     ui.recordFromStartCheckBox.checked = True
-    ui.folderPathLineEdit.currentPath = str(incoming)
+    ui.folder_folder.currentPath = str(incoming)
     ui.startButton.click()
-    until(lambda: ui.startButton.text == "Stop" and not ui.folderPathLineEdit.enabled)
+    until(lambda: ui.startButton.text == "Stop" and not ui.folder_folder.enabled)
     ui.sourceComboBox.currentIndex = 1
     assert ui.startButton.text == "Start"
-    ui.replayFilePathLineEdit.currentPath = replayed
-    ui.replayPaceComboBox.currentIndex = 2
+    ui.replay_file.currentPath = replayed
+    ui.replay_pace.currentIndex = 2
     ui.startButton.click()
     ui.sourceComboBox.currentIndex = 2
-    ui.linkRoleComboBox.currentIndex = 1
-    ui.linkPortSpinBox.value = freePort()
+    ui.openigtlink_role.currentIndex = 1
+    ui.openigtlink_port.value = freePort()
     ui.startButton.click()
     until(lambda: [one.state for one in logic.sources()] == ["running"] * 3)
     until(lambda: "Waiting for a device" in ui.statusLabel.text)
-    with closing(socket.create_connection(("127.0.0.1", ui.linkPortSpinBox.value))) as device:
+    with closing(socket.create_connection(("127.0.0.1", ui.openigtlink_port.value))) as device:
         sendAll(device, image(1), image(2))
         save(incoming / "a.nii", 5)
         until(lambda: logic.statistics()["received"] == 23)

@@ -55,7 +55,7 @@ def useAll(slicer, module, folder):
     until(lambda: ui.exportButton.enabled and ui.exportRecordingComboBox.count)
     ui.exportButton.click()
     until(lambda: "saved" in [event.code for event in logic.events()])
-    ui.cameraSearchButton.click()
+    ui.camera_search.click()
     return logic
 
 

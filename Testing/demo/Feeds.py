@@ -79,7 +79,7 @@ class FolderFeed(_ScannerFeed):
     def choose(self, ui: Any) -> None:
         """Fill the panel as a user would."""
         ui.sourceComboBox.currentIndex = 0
-        ui.folderPathLineEdit.currentPath = self._incoming
+        ui.folder_folder.currentPath = self._incoming
 
     def begin(self) -> None:
         """Send; the module is ready."""
@@ -99,8 +99,8 @@ class OpenIGTLinkFeed(_ScannerFeed):
         if not words:
             raise SystemExit("The simulated scanner did not start.")
         ui.sourceComboBox.currentIndex = 2
-        ui.linkRoleComboBox.currentIndex = 0
-        ui.linkPortSpinBox.value = int(words.split()[-1])
+        ui.openigtlink_role.currentIndex = 0
+        ui.openigtlink_port.value = int(words.split()[-1])
         ui.devicesSection.collapsed = False
 
     def begin(self) -> None:
@@ -120,13 +120,13 @@ class HTTPFeed(_ScannerFeed):
         """Fill the panel as a user would."""
         self._ui = ui
         ui.sourceComboBox.currentIndex = ui.sourceComboBox.findText("Images posted over HTTP")
-        ui.httpPortSpinBox.value = 0
+        ui.http_port.value = 0
 
     def begin(self) -> None:
         """Send; the panel shows the token as soon as the module listens."""
-        shown = slicerhost.runUntil(lambda: self._ui.httpTokenLineEdit.text and self._ui.httpCurlLineEdit.text, 10)
-        url = self._ui.httpCurlLineEdit.text.split('"')[-2].split("?")[0] if shown else ""
-        self._command += ["--post", url, f"--token={self._ui.httpTokenLineEdit.text}"]
+        shown = slicerhost.runUntil(lambda: self._ui.http_token.text and self._ui.http_curl.text, 10)
+        url = self._ui.http_curl.text.split('"')[-2].split("?")[0] if shown else ""
+        self._command += ["--post", url, f"--token={self._ui.http_token.text}"]
         self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE)
 
 
@@ -145,8 +145,8 @@ class DICOMFeed(_ScannerFeed):
         self._command[self._command.index("--store") + 1] = str(port)
         self._command += [] if "--input" in self._command else ["--thin", "4"]
         ui.sourceComboBox.currentIndex = ui.sourceComboBox.findText("DICOM from a scanner or archive")
-        ui.dicomFolderPathLineEdit.currentPath = self._kept
-        ui.dicomPortSpinBox.value = port
+        ui.dicom_folder.currentPath = self._kept
+        ui.dicom_port.value = port
 
     def begin(self) -> None:
         """Send; the module is ready."""
@@ -176,9 +176,9 @@ class ReplayFeed:
     def choose(self, ui: Any) -> None:
         """Fill the panel as a user would."""
         ui.sourceComboBox.currentIndex = 1
-        ui.replayFilePathLineEdit.currentPath = self._file
-        ui.replayPaceComboBox.currentIndex = 1
-        ui.replayRateSpinBox.value = self._fps
+        ui.replay_file.currentPath = self._file
+        ui.replay_pace.currentIndex = 1
+        ui.replay_rate.value = self._fps
 
     def begin(self) -> None:
         """The module has begun by itself."""
@@ -228,7 +228,7 @@ class CameraFeed:
     def choose(self, ui: Any) -> None:
         """Fill the panel as a user would."""
         ui.sourceComboBox.currentIndex = 4
-        ui.cameraDeviceLineEdit.text = self._path
+        ui.camera_device.text = self._path
 
     def begin(self) -> None:
         """The module has begun by itself."""

@@ -187,6 +187,7 @@ def _addI18n(slicer: Any) -> None:
     i18n = types.ModuleType("slicer.i18n")
     i18n.translate = lambda context, text: slicer.app.translate(context, text)  # type: ignore[attr-defined]
     i18n.tr = lambda text: slicer.app.translate("", text)  # type: ignore[attr-defined]
+    i18n.getContext = lambda sourceFile: ""  # type: ignore[attr-defined]
     sys.modules["slicer.i18n"] = slicer.i18n = i18n
 
 

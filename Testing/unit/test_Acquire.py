@@ -1,6 +1,5 @@
 """The acquisition process without Slicer, as a program: at its other end our own source of OpenIGTLink."""
 
-import dataclasses
 import os
 import queue
 import re
@@ -14,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from RealTimeImagingLib import Command as Acquire
-from RealTimeImagingLib.Command.Options import ELSEWHERE, LEFT_OUT, readOptions
+from RealTimeImagingLib.Command.Options import readOptions, settingsReference
 from RealTimeImagingLib.Model.Frame import Image, checksum
+from RealTimeImagingLib.Model.Settings import settingFields
 from RealTimeImagingLib.Recording import openRecording
 from RealTimeImagingLib.Simulator.Images import niftiBytes
 from RealTimeImagingLib.Sources import KINDS
@@ -52,17 +52,23 @@ def test_settings_of_several_numbers_are_options_of_several_numbers():
 
 
 def test_options_of_all_settings_of_all_sources_are_there(capsys):
-    for kind, settings in KINDS.items():
-        if kind in ELSEWHERE:
+    for name, kind in KINDS.items():
+        if kind.fromSlicer:
             continue
         with pytest.raises(SystemExit) as ended:
-            readOptions([kind, "--help"])
+            readOptions([name, "--help"])
         assert ended.value.code == 0
         text = capsys.readouterr().out
-        for field in dataclasses.fields(settings):
-            if field.name not in LEFT_OUT.get(kind, ()):
-                name = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", field.name).lower()
-                assert f"--{name}" in text or field.name.upper() in text
+        for field in settingFields(kind.settings):
+            if field.setting.inCommand:
+                option = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", field.name).lower()
+                assert f"--{option}" in text or field.name.upper() in text
+                assert field.setting.tooltip.split()[-1] in text
+
+
+def test_the_table_of_settings_in_the_documentation_is_the_current_one():
+    page = Path(__file__).parents[2] / "docs" / "settings.md"
+    assert page.read_text(encoding="utf-8") == settingsReference(), "run.py acquire --list-settings > docs/settings.md"
 
 
 @pytest.mark.parametrize(

@@ -66,8 +66,8 @@ def test_upright_in_the_axial_view_and_measured_in_millimetres():
     assert np.allclose(found(made)[1], (-4 * 0.5, 1 * 0.25, 0))
 
 
-@pytest.mark.parametrize("flip", FLIPS)
-@pytest.mark.parametrize("rotate", ROTATIONS)
+@pytest.mark.parametrize("flip", list(FLIPS))
+@pytest.mark.parametrize("rotate", list(ROTATIONS))
 def test_axes_are_right_handed_whatever_is_done(rotate, flip):
     matrix = image(scene(), rotate=rotate, flip=flip, crop=(1, 2, 3, 1), spacing=(0.3, 0.7)).ijkToRAS
     assert np.linalg.det(matrix[:3, :3]) > 0
@@ -82,7 +82,7 @@ def test_a_thing_is_where_it_was_turned_to_however_much_is_cut_off(data):
     rows, columns = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 12))
     column, row = data.draw(st.integers(0, columns - 1)), data.draw(st.integers(0, rows - 1))
     crop = tuple(data.draw(st.integers(0, most)) for most in (column, row, columns - 1 - column, rows - 1 - row))
-    rotate, flip = data.draw(st.sampled_from(ROTATIONS)), data.draw(st.sampled_from(FLIPS))
+    rotate, flip = data.draw(st.sampled_from(list(ROTATIONS))), data.draw(st.sampled_from(list(FLIPS)))
     spacing = data.draw(st.tuples(st.floats(0.01, 10), st.floats(0.01, 10)))
     made = image(scene(rows, columns, (column, row)), crop=crop, rotate=rotate, flip=flip, spacing=spacing)
     # Right and down of the picture's centre, in millimetres.
@@ -96,7 +96,11 @@ def test_a_thing_is_where_it_was_turned_to_however_much_is_cut_off(data):
 
 @examples(2.5)
 @given(
-    st.integers(1, 9), st.integers(1, 9), st.sampled_from(ROTATIONS), st.sampled_from(FLIPS), st.sampled_from([0, 3, 4])
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.sampled_from(list(ROTATIONS)),
+    st.sampled_from(list(FLIPS)),
+    st.sampled_from([0, 3, 4]),
 )
 def test_no_pixel_is_changed(rows, columns, rotate, flip, components):
     shape = (rows, columns, components) if components else (rows, columns)

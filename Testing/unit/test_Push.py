@@ -15,8 +15,8 @@ from RealTimeImagingLib.Link.Ring import SLOTS
 from RealTimeImagingLib.Model.Errors import PushError, RingError
 from RealTimeImagingLib.Model.Frame import Image, checksum
 from RealTimeImagingLib.Recording import openRecording
+from RealTimeImagingLib.Sources import SourceContext, openSource
 from RealTimeImagingLib.Sources.Checkpoint import Checkpoint
-from RealTimeImagingLib.Sources.Kinds import openSource
 from RealTimeImagingLib.Sources.Push import PushSettings
 from RealTimeImagingLib.Worker.Frames import FrameReceiver
 from unit.conftest import PROGRAM, Acquisition, sumOf, volume
@@ -52,7 +52,7 @@ class Pipe:
     def start(self, ready=True):
         self.checkpoint = Checkpoint(self.folder)
         inlet = FrameReceiver([self.folder], self.told.append)
-        self.source = openSource(PushSettings(), self.checkpoint, inlet=inlet)
+        self.source = openSource(PushSettings(), SourceContext(self.checkpoint, receiver=inlet))
         if ready:
             self.told.append(Ready())
 

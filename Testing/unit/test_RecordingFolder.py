@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from RealTimeImagingLib.Model.Errors import RecordingError, RecordingFolderError, SettingsError
 from RealTimeImagingLib.Recording.Layout import prepareFolder
-from RealTimeImagingLib.Sources.Folder import FolderSettings, checkRecordingFolder
+from RealTimeImagingLib.Sources.Folder import FolderSettings
 from unit.recordings import filesOfAtMost, withoutRights
 
 posix = pytest.mark.skipif(os.name != "posix", reason="rights of POSIX")
@@ -69,14 +69,14 @@ def test_a_watched_folder_is_refused_by_whatever_name(tmp_path, below):
     watched.mkdir()
     settings = FolderSettings(str(watched))
     with pytest.raises(RecordingFolderError, match="Choose another folder"):
-        checkRecordingFolder(settings, str(watched / below))
-    checkRecordingFolder(settings, str(tmp_path / "watched2" / below))
+        settings.checkRecordingFolder(str(watched / below))
+    settings.checkRecordingFolder(str(tmp_path / "watched2" / below))
     try:
         link.symlink_to(watched)
     except OSError:
         pytest.skip("no links here")
     with pytest.raises(RecordingFolderError, match="Choose another folder"):
-        checkRecordingFolder(settings, str(link / below))
+        settings.checkRecordingFolder(str(link / below))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows stores such names")

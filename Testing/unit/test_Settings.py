@@ -34,7 +34,7 @@ SETTINGS = {
         "folder": path,
         "pattern": text.filter(lambda pattern: pattern.strip(" ;,")),
         "subfolders": st.booleans(),
-        "existing": st.sampled_from(EXISTING),
+        "existing": st.sampled_from(list(EXISTING)),
         "seriesPattern": st.just("") | text.map(lambda part: part.replace("{series}", "") + "_{series}"),
         "incompleteAfter": st.floats(0.001, 1e6),
         "completeAfter": seconds,
@@ -42,7 +42,7 @@ SETTINGS = {
     },
     ReplaySettings: {
         "file": path,
-        "pace": st.sampled_from(PACES),
+        "pace": st.sampled_from(list(PACES)),
         "speed": st.floats(*SPEEDS),
         "rate": st.floats(*RATES) | st.integers(1, 10_000),
         "loop": st.booleans(),
@@ -51,7 +51,7 @@ SETTINGS = {
     },
     PushSettings: {"stream": stream},
     OpenIGTLinkSettings: {
-        "role": st.sampled_from(ROLES),
+        "role": st.sampled_from(list(ROLES)),
         "host": st.sampled_from(["127.0.0.1", "scanner", "[::1]:18945", "igtl://10.0.0.7:18944"]),
         "port": port,
         "stream": stream,
@@ -61,7 +61,7 @@ SETTINGS = {
         "silentAfter": seconds,
         "ask": st.lists(st.sampled_from(["STT_TDATA", "GET_STATUS"])).map(tuple),
         "version": st.sampled_from([1, 2]),
-        "engine": st.sampled_from(ENGINES),
+        "engine": st.sampled_from(list(ENGINES)),
     },
     HTTPSettings: {
         "host": st.sampled_from(["127.0.0.1", "0.0.0.0"]),
@@ -80,8 +80,8 @@ SETTINGS = {
         "backend": st.sampled_from(["", "V4L2"]),
         "colour": st.booleans(),
         "crop": st.tuples(*4 * [st.integers(0, 900)]),
-        "rotate": st.sampled_from(ROTATIONS),
-        "flip": st.sampled_from(FLIPS),
+        "rotate": st.sampled_from(list(ROTATIONS)),
+        "flip": st.sampled_from(list(FLIPS)),
         "spacing": millimetres | st.tuples(millimetres, millimetres),
         "loop": st.booleans(),
         "realTime": st.booleans(),
@@ -105,7 +105,7 @@ SETTINGS = {
 
 
 def test_every_setting_of_every_source_is_tried():
-    assert set(SETTINGS) == set(KINDS.values())
+    assert set(SETTINGS) == {kind.settings for kind in KINDS.values()}
     for made, values in SETTINGS.items():
         assert set(values) == {field.name for field in dataclasses.fields(made)}
 
@@ -113,13 +113,13 @@ def test_every_setting_of_every_source_is_tried():
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data())
 def test_settings_survive_json(kind, data):
-    chosen = data.draw(st.builds(KINDS[kind], **SETTINGS[KINDS[kind]]))
+    chosen = data.draw(st.builds(KINDS[kind].settings, **SETTINGS[KINDS[kind].settings]))
     assert settingsFromJSON(json.loads(json.dumps(chosen.toJSON()))) == chosen
 
 
 @pytest.mark.parametrize("name", ["", " ", None, 3])
 def test_frames_from_python_need_the_name_of_a_stream(name):
-    with pytest.raises(SettingsError, match="needs a name"):
+    with pytest.raises(SettingsError, match=r'needs a name|"stream" is text'):
         PushSettings(name)
 
 
@@ -207,14 +207,14 @@ def test_a_path_converts_to_itself(typed):
         ({"folder": "  "}, "Choose the folder"),
         ({"pattern": " ; ;"}, "pattern of file names is empty"),
         ({"pattern": " , ;,"}, "pattern of file names is empty"),
-        ({"completeAfter": 0}, "from 0.1 to 86,400 seconds"),
+        ({"completeAfter": 0}, "from 0.1 to 86400 s"),
         ({"existing": "some"}, "ignore, newest, all"),
         ({"seriesPattern": "*_series_*"}, "{series}"),
         ({"seriesPattern": "{series}{series}"}, "{series}"),
-        ({"incompleteAfter": 0}, "above 0"),
-        ({"incompleteAfter": -1.0}, "above 0"),
-        ({"incompleteAfter": float("inf")}, "above 0"),
-        ({"incompleteAfter": float("nan")}, "above 0"),
+        ({"incompleteAfter": 0}, "from 0.001 to 1,000,000 s"),
+        ({"incompleteAfter": -1.0}, "from 0.001"),
+        ({"incompleteAfter": float("inf")}, "from 0.001"),
+        ({"incompleteAfter": float("nan")}, "from 0.001"),
         ({"stream": " "}, "needs a name"),
     ],
 )
@@ -230,10 +230,10 @@ def test_a_value_that_cannot_work_is_refused_with_what_it_needs(tmp_path, values
     [
         ({"file": " "}, "Choose the file"),
         ({"pace": "slow"}, "recorded, rate, fastest"),
-        *(({"speed": value}, "from 0.001 to 1,000 times real time") for value in (0, -1.0, 1e9, math.nan, math.inf)),
-        *(({"speed": value}, "from 0.001 to 1,000 times real time") for value in ("1", None, True)),
-        *(({"rate": value}, "from 0.001 to 10,000 frames per second") for value in (0, -1.0, 1e9, math.nan, -math.inf)),
-        *(({"rate": value}, "from 0.001 to 10,000 frames per second") for value in ("1", None, True)),
+        *(({"speed": value}, "from 0.001 to 1000 x") for value in (0, -1.0, 1e9, math.nan, math.inf)),
+        *(({"speed": value}, "from 0.001 to 1000 x") for value in ("1", None, True)),
+        *(({"rate": value}, "from 0.001 to 10000 images/s") for value in (0, -1.0, 1e9, math.nan, -math.inf)),
+        *(({"rate": value}, "from 0.001 to 10000 images/s") for value in ("1", None, True)),
         ({"loop": 1}, '"loop" is true or false'),
         ({"paused": None}, '"paused" is true or false'),
         ({"stream": ""}, "needs a name"),

@@ -29,8 +29,8 @@ from ..Link.Messages import (
 from ..Link.Ring import RingWriter
 from ..Link.WorkFolders import makeWorkFolder, removeWorkFolders, sweep
 from ..Model.Frame import Frame, Pixels
+from ..Sources import SourceContext, openSource
 from ..Sources.Checkpoint import Checkpoint
-from ..Sources.Kinds import openSource
 from ..Worker.Frames import FrameSender
 from ..Worker.Worker import Worker
 from .Options import Plan
@@ -191,7 +191,10 @@ def acquire(plan: Plan, console: Console, stopped: threading.Event) -> int:
             with Checkpoint(folder) as checkpoint:
                 sender = NoDisplay(console)
                 worker = Worker(
-                    lambda: openSource(plan.settings, checkpoint), checkpoint, sender, plan.startupCommands()
+                    lambda: openSource(plan.settings, SourceContext(checkpoint)),
+                    checkpoint,
+                    sender,
+                    plan.startupCommands(),
                 )
                 workers.append(worker)
                 worker.run()

@@ -1,30 +1,27 @@
-"""The command line: a sub-command for each source, with an option for each of its settings."""
+"""Command line: a sub-command for each kind of source, with an option for each of its settings."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import re
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin
 
 from ..Link.Commands import Command, Record, StartBroadcast
 from ..Model.Errors import MissingPackageError, SettingsError
 from ..Model.Packages import checkPackages
-from ..Model.Settings import SourceSettings, typedPath
-from ..Sources import KINDS
-from ..Sources.Folder import checkRecordingFolder
-from ..Sources.OpenIGTLink import BroadcastSettings, OpenIGTLinkSettings
-from ..Sources.Push import PushSettings
+from ..Model.Settings import SettingField, SourceSettings, settingFields, typedPath
+from ..Sources import KINDS, SourceKind, kindOf
+from ..Sources.Kinds import importKind
+from ..Sources.OpenIGTLink import PACKAGES, BroadcastSettings
 
-ELSEWHERE = {PushSettings.kind: "its frames are made inside Slicer"}
-"""Sources that make no sense here, and why."""
-LEFT_OUT = {"replay": ("paused",), "openigtlink": ("engine",)}
-"""Settings that need Slicer, or somebody who sends commands, by the source's kind."""
 IMPLIED = {"replay": {"rate": {"pace": "rate"}}}
-"""What a setting means for others that were not given, by the source's kind."""
+"""Values that a setting implies for settings without an option, by kind."""
 SETTING = "setting:"
 
 
@@ -57,21 +54,31 @@ def readOptions(arguments: Sequence[str] | None = None) -> Plan:
     :param arguments: None for those of this process.
     :raises SystemExit: with code 2 and words on standard error when it cannot work; with code 0 after --help.
     """
+    registering = _registeringOptions()
+    register, rest = registering.parse_known_args(arguments)
+    for path in register.register:
+        try:
+            _register(path)
+        except (ImportError, SettingsError) as error:
+            registering.error(f"{path} registers no source: {error}")
+    if register.list_settings:
+        sys.stdout.write(settingsReference())
+        sys.exit(0)
     parser = makeParser()
-    given = vars(parser.parse_args(arguments))
+    given = vars(parser.parse_args(rest))
     try:
         settings = _settings(given)
         host, port = given["openigtlink"] or ("", 0)
         version = 2 if given["attributes"] else 1
         broadcast = BroadcastSettings(port, host, version, tuple(given["allow"])) if host else None
         if broadcast:
-            checkPackages(OpenIGTLinkSettings.kind)
-        checkPackages(settings.packages)
+            checkPackages(PACKAGES)
+        checkPackages((*kindOf(settings).packages, *settings.extraPackages))
         folder = typedPath(given["record"])
         if not (broadcast or folder):
             raise SettingsError("Nothing would become of the images: add --openigtlink PORT or --record FOLDER.")
         if folder:
-            checkRecordingFolder(settings, folder)
+            settings.checkRecordingFolder(folder)
         return Plan(settings, broadcast, folder)
     except MissingPackageError as error:
         parser.error(f"{error} pip install {' '.join(map(repr, error.requirements))}")
@@ -80,22 +87,65 @@ def readOptions(arguments: Sequence[str] | None = None) -> Plan:
 
 
 def makeParser() -> argparse.ArgumentParser:
-    """The parser; its options of the sources are made from their settings."""
+    """Return the parser; the options of each source are made from its settings."""
     parser = argparse.ArgumentParser(
         prog="acquire",
+        parents=[_registeringOptions()],
         description="Receives images and sends them on over OpenIGTLink, to Slicer or others; Ctrl+C ends it.",
     )
     commands = parser.add_subparsers(title="sources", metavar="SOURCE", dest="kind", required=True)
     shared = _sharedOptions()
-    for kind, settings in KINDS.items():
-        if kind in ELSEWHERE:
+    for name, kind in KINDS.items():
+        if kind.fromSlicer:
             continue
-        summary = (settings.__doc__ or kind).split("\n")[0]
-        command = commands.add_parser(kind, parents=[shared], help=summary, description=summary, allow_abbrev=False)
-        _addSettings(command.add_argument_group(f"settings of the source {kind}"), settings)
-        if kind == "replay":
+        summary = (kind.settings.__doc__ or name).split("\n")[0]
+        command = commands.add_parser(name, parents=[shared], help=summary, description=summary, allow_abbrev=False)
+        group = command.add_argument_group(f"settings of the source {name}")
+        for field in settingFields(kind.settings):
+            if field.setting.inCommand:
+                _addSetting(group, field)
+        if name == "replay":
             command.add_argument("--fastest", action="store_true", help="as --pace fastest")
     return parser
+
+
+def _registeringOptions() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="acquire", add_help=False, allow_abbrev=False)
+    parser.add_argument("--list-settings", action="store_true", help="write a table of all settings, and end")
+    parser.add_argument(
+        "--register",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="a Python file or package that registers a further source; give it before SOURCE",
+    )
+    return parser
+
+
+def _register(path: str) -> None:
+    folder, name = os.path.split(typedPath(path))
+    importKind(folder, name.removesuffix(".py"))
+
+
+def settingsReference() -> str:
+    """Return a Markdown page with a table of settings for each kind of source."""
+    parts = ["# Settings of the sources\n\nWritten by `python3 run.py acquire --list-settings > docs/settings.md`.\n"]
+    for name, kind in KINDS.items():
+        if kind.fromSlicer:
+            continue
+        summary = (kind.settings.__doc__ or "").split("\n")[0]
+        parts.append(f"## {kind.title}\n\n`{kind.settings.__name__}`, in the command `{name}`. {summary}\n")
+        parts.append("".join(f"{line}\n" for line in _settingsTable(kind)))
+    return "\n".join(parts)
+
+
+def _settingsTable(kind: SourceKind) -> Iterator[str]:
+    yield "| setting | label | default | values | meaning |"
+    yield "|---|---|---|---|---|"
+    for field in settingFields(kind.settings):
+        default = "required" if field.required else f"`{field.default!r}`"
+        meaning = re.sub(r"([*|_])", r"\\\1", field.setting.tooltip)
+        yield f"| `{field.name}` | {field.setting.title} | {default} | {field.range} | {meaning} |"
 
 
 def _sharedOptions() -> argparse.ArgumentParser:
@@ -126,35 +176,24 @@ def _address(text: str) -> tuple[str, int]:
         raise argparse.ArgumentTypeError(f"{text!r} is no port such as 18945, nor 0.0.0.0:18945") from None
 
 
-def _addSettings(group: Any, settings: type[SourceSettings]) -> None:
-    types, words = get_type_hints(settings), _parameterWords(settings)
-    for field in dataclasses.fields(settings):
-        if field.name in LEFT_OUT.get(settings.kind, ()):
-            continue
-        kind = types[field.name]
-        options: dict[str, Any] = {"dest": SETTING + field.name, "default": argparse.SUPPRESS}
-        options["help"] = words.get(field.name, "").replace("%", "%%")
-        # Those without a default are told by their place.
-        if field.default is dataclasses.MISSING:
-            group.add_argument(options["dest"], metavar=field.name.upper(), help=options["help"])
-            continue
-        name = "--" + re.sub(r"(?<=[a-z])(?=[A-Z])", "-", field.name).lower()
-        if kind is bool:
-            options["action"] = argparse.BooleanOptionalAction
-        elif kind in (int, float):
-            options |= {"type": kind, "metavar": "N"}
-        elif kind is str or (get_origin(kind) is not tuple and str in get_args(kind)):
-            options["metavar"] = "TEXT"
-        elif get_origin(kind) is tuple and Ellipsis not in get_args(kind):
-            options |= {"nargs": len(get_args(kind)), "type": get_args(kind)[0], "metavar": "N"}
-        else:
-            options |= {"action": "append", "metavar": "TEXT"}
-        group.add_argument(name, **options)
-
-
-def _parameterWords(settings: type) -> dict[str, str]:
-    text = re.sub(r"\s+", " ", settings.__doc__ or "")
-    return {name: words.strip() for name, words in re.findall(r":param (\w+): (.*?)(?= :param | :raises |$)", text)}
+def _addSetting(group: Any, field: SettingField) -> None:
+    type_, help_ = field.type, field.help.replace("%", "%%")
+    options: dict[str, Any] = {"dest": SETTING + field.name, "default": argparse.SUPPRESS, "help": help_}
+    if field.required:
+        group.add_argument(options["dest"], metavar=field.name.upper(), help=help_)
+        return
+    name = "--" + re.sub(r"(?<=[a-z])(?=[A-Z])", "-", field.name).lower()
+    if type_ is bool:
+        options["action"] = argparse.BooleanOptionalAction
+    elif type_ in (int, float):
+        options |= {"type": type_, "metavar": "N"}
+    elif field.isList:
+        options |= {"action": "append", "metavar": "TEXT"}
+    elif get_origin(type_) is tuple:
+        options |= {"nargs": len(get_args(type_)), "type": get_args(type_)[0], "metavar": "N"}
+    else:
+        options["metavar"] = "TEXT"
+    group.add_argument(name, **options)
 
 
 def _settings(given: dict[str, Any]) -> SourceSettings:
@@ -164,4 +203,4 @@ def _settings(given: dict[str, Any]) -> SourceSettings:
         values.setdefault("pace", "fastest")
     for name in list(values):
         values = {**IMPLIED.get(kind, {}).get(name, {}), **values}
-    return KINDS[kind](**values)
+    return KINDS[kind].settings(**values)

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from ..Model.Errors import NotAnImageError
 from ..Model.Frame import Image, Pixels, pictureToRAS
-from ..Model.Packages import checkPackages
+from ..Model.Packages import COMPRESSED_TIFF_PACKAGES, TIFF_PACKAGES, checkPackages
 from .ImageFile import DEFAULT_LIMIT, ImageFile, sinceFirst
 from .Raw import allocate, openFile, readUpTo, statOf
 from .TextHeader import SECONDS, millimetres
@@ -334,7 +334,7 @@ class TIFF(ImageFile):
                     return page
                 self._pages.append(page)
         if any(page.packed for page in self._pages):
-            checkPackages("tiff-packed")
+            checkPackages(COMPRESSED_TIFF_PACKAGES)
         if words := self._spread(size):
             return words
         self._stacks, self.times = stacked(self._pages)
@@ -391,7 +391,7 @@ def _opened(path: str) -> Any:
 
     :raises MissingPackageError: tifffile is not installed.
     """
-    checkPackages("tiff")
+    checkPackages(TIFF_PACKAGES)
     import tifffile
 
     # Read variants of the format as plain TIFF files, although further tags place their pixels.

@@ -28,6 +28,7 @@ from ..Model.Errors import AcquisitionError
 from ..Model.Event import Event
 from ..Model.Frame import Pixels
 from ..Model.Settings import SourceSettings
+from ..Sources.Kinds import toWorker
 from .ChildProcess import ChildProcess
 
 STOP_TIME = 2000
@@ -219,7 +220,7 @@ class AcquisitionProcess:
         if self._child is child:
             commands = self._commands()
             self._recordings = sum(isinstance(command, Record) for command in commands)
-            child.send(Start(self._settings.toJSON(), self.folders, name, commands))
+            child.send(Start(toWorker(self._settings), self.folders, name, commands))
 
     # ---- messages of the process
 

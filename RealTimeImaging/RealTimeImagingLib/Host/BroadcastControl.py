@@ -9,7 +9,7 @@ from typing import Any
 from ..Link.Commands import Command, StartBroadcast, StopBroadcast
 from ..Link.Messages import broadcastWords
 from ..Model.Packages import checkPackages
-from ..Sources.OpenIGTLink import BroadcastSettings, OpenIGTLinkSettings
+from ..Sources.OpenIGTLink import PACKAGES, BroadcastSettings
 from .RunningSource import RunningSource
 from .Session import Session
 
@@ -41,7 +41,7 @@ class BroadcastControl:
         :raises MissingPackageError: a required Python package is not installed.
         """
         settings = BroadcastSettings(port, host, version)
-        checkPackages(OpenIGTLinkSettings.kind)
+        checkPackages(PACKAGES)
         self._settings = settings
         self._ports.clear()
         for handle in self._session.active():

@@ -18,7 +18,6 @@ from ..Model.Frame import Matrix
 from ..Model.Quantities import counted
 from ..Scene.DeviceNodes import DeviceNodes, DeviceState
 from ..Scene.Planes import isPlaneNode, poseOf
-from ..Sources.OpenIGTLink import OpenIGTLinkSettings
 from .Callbacks import Callbacks
 from .RunningSource import RunningSource
 from .Session import Session
@@ -27,8 +26,6 @@ PLANE = "PLANE"
 """Device name of the scan plane at bridges of MRI scanners; PLANE_0, PLANE_1 and so on are further slices."""
 FORMS = ("STRING", "COMMAND")
 NAME_BYTES, STRING_BYTES, COMMAND_NAME_BYTES = 255, 0xFFFF, 128
-SHORT_NAME_BYTES = 20
-"""Most bytes of a device name in version 1 of OpenIGTLink's header."""
 RATES = (0.01, 100.0)
 TIMEOUTS = (0.1, 3600.0)
 GRACE = 0.25
@@ -228,20 +225,20 @@ class DeviceControl:
     # ---- connections
 
     def _connected(self) -> list[RunningSource]:
-        handles = [one for one in self._session.active() if isinstance(one.settings, OpenIGTLinkSettings)]
+        handles = [one for one in self._session.active() if one.settings.longestDeviceName]
         return [handle for handle in handles if handle.peers]
 
     def _send(self, kind: str, device: str, values: dict[str, Any]) -> tuple[int, int]:
         """Send a message to all connected devices; return its number, and the number of devices."""
         self._number += 1
         connected = self._connected()
-        if len(device) > SHORT_NAME_BYTES:
-            for handle in connected:
-                if isinstance(handle.settings, OpenIGTLinkSettings) and handle.settings.version == 1:
-                    raise ControlError(
-                        f"The device name {device} has more than {SHORT_NAME_BYTES} letters: start the source with "
-                        "OpenIGTLinkSettings(version=2), or choose a shorter name."
-                    )
+        for handle in connected:
+            longest = handle.settings.longestDeviceName
+            if len(device) > longest:
+                raise ControlError(
+                    f"The device name {device} has more than {longest} letters: start the source with "
+                    "OpenIGTLinkSettings(version=2), or choose a shorter name."
+                )
         for handle in connected:
             handle.send("send", type=kind, device=device, values=values, id=self._number)
         return self._number, sum(len(handle.peers) for handle in connected)

@@ -12,6 +12,7 @@ from ..Model.Errors import AcquisitionError, SettingsError
 from ..Model.Event import Event
 from ..Model.Frame import Frame, Image, Pixels, imageOf
 from ..Model.Settings import SourceSettings
+from ..Sources import kindOf
 from ..Sources.Push import PushSettings
 from .AcquisitionProcess import STOP_TIME
 from .Callbacks import Callbacks
@@ -82,9 +83,7 @@ class PushControl:
 
         :raises SettingsError: there is one already.
         """
-        if isinstance(settings, PushSettings) and any(
-            one.before is None and not one.handle.ended for one in self._sources
-        ):
+        if kindOf(settings).fromSlicer and any(one.before is None and not one.handle.ended for one in self._sources):
             raise SettingsError("The source of images from Python runs already; name another stream in push().")
 
     def adopt(self, handle: RunningSource) -> None:

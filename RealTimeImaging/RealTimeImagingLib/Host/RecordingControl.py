@@ -20,7 +20,6 @@ from ..Recording import checkAttributes, fileName
 from ..Recording.Layout import prepareFolder
 from ..Scene.RecordedSequences import RecordedSequences
 from ..Scene.RecordingViews import RecordingViews
-from ..Sources.Folder import checkRecordingFolder
 from .Callbacks import Callbacks
 from .ExportControl import ExportControl
 from .Metadata import Metadata
@@ -112,7 +111,7 @@ class RecordingControl:
             raise SettingsError("Choose the folder for recordings.")
         checkAttributes(attributes)
         for handle in self._session.running():
-            checkRecordingFolder(handle.settings, folder)
+            handle.settings.checkRecordingFolder(folder)
         prepareFolder(folder)
         name = name.strip() or time.strftime("Recording_%Y-%m-%d_%H-%M-%S")
         # Never reuse the number of an earlier session: a process may know recordings of both.
@@ -176,7 +175,7 @@ class RecordingControl:
         :raises SettingsError: it would.
         """
         if self._current:
-            checkRecordingFolder(settings, self._current.plan["folder"])
+            settings.checkRecordingFolder(self._current.plan["folder"])
 
     # ---- status
 

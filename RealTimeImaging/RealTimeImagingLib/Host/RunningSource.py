@@ -9,7 +9,7 @@ from ..Link.Messages import Counts
 from ..Model.Event import Event
 from ..Model.Settings import SourceSettings
 from ..Model.Statistics import StreamCounts
-from ..Sources.Folder.Host import FolderHints
+from ..Sources import HostPart
 from .AcquisitionProcess import AcquisitionProcess
 from .PushSender import PushSender
 
@@ -52,7 +52,8 @@ class RunningSource:
         """Sends frames made in Python; None for all other sources."""
         self.ending = False
         """True when it was stopped and still delivers frames that were pushed before."""
-        self._hints: FolderHints | None = None
+        self.hostPart: HostPart | None = None
+        """Slicer's side of the source beside its process; None for most kinds."""
 
     @property
     def status(self) -> str:
@@ -89,17 +90,10 @@ class RunningSource:
         if target:
             target.send(command)
 
-    def watch(self, folder: str) -> None:
-        """Send hints of changes in a folder while the source runs."""
-        self._hints = FolderHints(folder, lambda: self.send("rescan"))
-
-    def folderIsThere(self, there: bool) -> None:
-        """Take from the process whether the folder is there."""
-        if self._hints:
-            self._hints.folderIsThere(there)
-
     def takeEvent(self, event: Event) -> None:
-        """Take an event about connections."""
+        """Take an event of the process."""
+        if self.hostPart:
+            self.hostPart.heard(event)
         if event.code == "connected":
             self.peers.add(event.subject)
         elif event.code == "disconnected":
@@ -109,11 +103,11 @@ class RunningSource:
         """Count an image that was rejected in Slicer's process."""
         self.refused, self.rejected = self.refused + 1, self.rejected + 1
 
-    def endHints(self) -> None:
-        """Stop sending hints."""
-        if self._hints:
-            self._hints.close()
-            self._hints = None
+    def endHostPart(self) -> None:
+        """End what Slicer's side does for the source."""
+        if self.hostPart:
+            self.hostPart.close()
+            self.hostPart = None
 
     def takeCounts(self, counts: Counts) -> None:
         """Take the cumulative counts of a report."""

@@ -30,8 +30,7 @@ from ..Model.Frame import Frame
 from ..Model.Quantities import freeName
 from ..Model.Settings import SourceSettings
 from ..Model.Statistics import StreamCounts
-from ..Sources.Folder import FolderSettings
-from ..Sources.Push import PushSettings
+from ..Sources import kindOf
 from .AcquisitionProcess import AcquisitionProcess
 from .Callbacks import Callbacks
 from .Display import DeviceMessages, Display
@@ -94,7 +93,7 @@ class Session:
         :raises SettingsError: another running source has a stream of this name.
         :raises AcquisitionError: the acquisition process cannot be started.
         """
-        name = getattr(settings, "stream", "")
+        name, kind = settings.stream, kindOf(settings)
         self._checkFree(name)
         self._retire(name)
         if not self.active():
@@ -111,9 +110,9 @@ class Session:
             lambda: self._died(handle),
         )
         self.handles.append(handle)
-        if isinstance(settings, FolderSettings):
-            handle.watch(settings.folder)
-        elif isinstance(settings, PushSettings):
+        if kind.host:
+            handle.hostPart = kind.host(settings, handle.send)
+        if kind.fromSlicer:
             lost = partial(self._report, "push-lost", "error")
             startup = partial(self.startupCommands, handle)
             handle.feed = PushSender(handle.process.folders, handle.process.send, lost, startup)
@@ -142,7 +141,7 @@ class Session:
         for one in [handle] if handle else self.running():
             if one.process:
                 one.process.stop()
-            one.endHints()
+            one.endHostPart()
         self._onChange()
 
     def close(self, written: bool = True) -> None:
@@ -281,8 +280,6 @@ class Session:
     def _takeEvent(self, handle: RunningSource, message: EventReport) -> None:
         event = message.event
         handle.takeEvent(event)
-        if event.code.startswith("folder-"):
-            handle.folderIsThere(event.code in ("folder-there", "folder-back"))
         self._callbacks.report(event)
 
     def _streamName(self, handle: RunningSource, name: str) -> str:
@@ -304,7 +301,7 @@ class Session:
     def _batchEnded(self) -> None:
         for handle in [*self._retired, *self.handles]:
             if handle.ended:
-                handle.endHints()
+                handle.endHostPart()
         self.display.showDue()
         self._onChange()
 

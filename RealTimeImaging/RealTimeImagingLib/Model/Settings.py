@@ -1,14 +1,19 @@
-"""Base class of the settings of sources, their checks, and paths as people type and paste them."""
+"""Base class of the settings of sources, the description and checks of each setting, and typed or pasted paths."""
 
 from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast, get_args, get_origin, get_type_hints
 
 from .Errors import SettingsError
+
+if TYPE_CHECKING:
+    from .Packages import Package
 
 _UNSEEN = "\ufeff\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 """Characters without width that are copied along, as in the properties of a file on Windows."""
@@ -62,24 +67,226 @@ def _fromAddress(address: str) -> str:
     return url2pathname(share + rest)
 
 
+def _(text: str) -> str:
+    """Mark a text for translation.
+
+    Slicer's extraction reads the literal ``_("...")`` of each file, and its context is the file. The settings are also
+    used outside Slicer, so the panel translates the marked text when it shows it, in the context of the settings' file.
+    """
+    return text
+
+
 @dataclass(frozen=True)
+class Setting:
+    """Description of one setting: the panel, the command line, the checks and the documentation are made from it.
+
+    :param title: label, two or three words in sentence case.
+    :param tooltip: meaning in one to four sentences; also the help of the command line.
+    :param unit: unit of a number.
+    :param limits: lowest and highest value of a number.
+    :param decimals: digits after the decimal point in the panel.
+    :param scale: value of one unit of the panel, such as the bytes of a megabyte.
+    :param scaledUnit: unit of the panel, when it is another.
+    :param choices: the possible values, with their labels.
+    :param parts: labels of the numbers of a tuple.
+    :param path: "folder" or "file" for a path; empty for any other text.
+    :param missing: error text when a path is empty.
+    :param placeholder: what the panel shows in an empty field.
+    :param offered: label of the default in a list that is filled with what the device offers; empty for other settings.
+    :param sharesRow: name of the setting before, when both are one row of the panel.
+    :param advanced: True places the row under "More options".
+    :param live: True for a setting that the panel can change while the source runs.
+    :param secret: True for a value that is stored neither in scenes nor in Slicer's settings.
+    :param inPanel: False for a setting without a row.
+    :param inCommand: False for a setting that needs Slicer.
+    """
+
+    title: str
+    tooltip: str
+    unit: str = ""
+    limits: tuple[float, float] | None = None
+    decimals: int = 1
+    scale: int = 1
+    scaledUnit: str = ""
+    choices: Mapping[Any, str] = dataclasses.field(default_factory=dict)
+    parts: tuple[str, ...] = ()
+    path: str = ""
+    missing: str = ""
+    placeholder: str = ""
+    offered: str = ""
+    sharesRow: str = ""
+    advanced: bool = False
+    live: bool = False
+    secret: bool = False
+    inPanel: bool = True
+    inCommand: bool = True
+
+
+def about(title: str, tooltip: str, **more: Any) -> dict[str, Setting]:
+    """Return the metadata of a settings field: ``field(default=1, metadata=about(_("Title"), _("Tooltip."), ...))``.
+
+    The parameters are those of :class:`Setting`.
+    """
+    return {"setting": Setting(title, tooltip, **more)}
+
+
+STREAM = about(_("Volume name"), _("Name of the stream, and of the volume that shows its newest image."), advanced=True)
+"""Metadata of the setting ``stream``, which every source has."""
+
+
+@dataclass(frozen=True)
+class SettingField:
+    """One field of a settings class.
+
+    :param type: resolved type of the value.
+    :param default: MISSING for a value that must be given.
+    """
+
+    name: str
+    type: Any
+    default: Any
+    setting: Setting
+
+    @property
+    def required(self) -> bool:
+        """True when there is no default."""
+        return self.default is dataclasses.MISSING
+
+    @property
+    def isList(self) -> bool:
+        """True for a tuple of any length."""
+        return get_origin(self.type) is tuple and Ellipsis in get_args(self.type)
+
+    @property
+    def range(self) -> str:
+        """Possible values in words; empty when any value is possible."""
+        setting = self.setting
+        if setting.choices:
+            return ", ".join(map(str, setting.choices))
+        if setting.limits is None:
+            return ""
+        lowest, highest = (f"{value:,.12g}" if value >= 100_000 else f"{value:.12g}" for value in setting.limits)
+        return f"{lowest} to {highest} {setting.unit}".strip()
+
+    @property
+    def help(self) -> str:
+        """Meaning and possible values."""
+        return f"{self.setting.tooltip} ({self.range})" if self.range else self.setting.tooltip
+
+    def check(self, value: Any) -> Any:
+        """Return the value as it is stored.
+
+        :raises SettingsError: it cannot work.
+        """
+        if self.setting.path:
+            path = typedPath(value)
+            if not path and self.required:
+                raise SettingsError(self.setting.missing or f'"{self.name}" is an empty path.')
+            return path
+        if self.setting.choices:
+            # True would be found as 1.
+            if not isinstance(value, (int, str)) or isinstance(value, bool) or value not in self.setting.choices:
+                raise SettingsError(f'"{self.name}" is one of {self.range}, not {value!r}.')
+        elif self.type is bool:
+            if not isinstance(value, bool):
+                raise SettingsError(f'"{self.name}" is true or false, not {value!r}.')
+        elif get_origin(self.type) is tuple:
+            return self._checkTuple(value)
+        elif self.type in (int, float):
+            self._checkNumber(value, self.type)
+        elif self.type is str and not isinstance(value, str):
+            raise SettingsError(f'"{self.name}" is text, not {value!r}.')
+        return value
+
+    def _checkTuple(self, value: Any) -> tuple[Any, ...]:
+        # JSON has lists only.
+        if not isinstance(value, (list, tuple)):
+            raise SettingsError(f'"{self.name}" is a list, not {value!r}.')
+        if self.isList:
+            return tuple(value)
+        types = get_args(self.type)
+        if len(value) != len(types):
+            raise SettingsError(f'"{self.name}" is {len(types)} numbers, not {value!r}.')
+        for one, type_ in zip(value, types, strict=True):
+            self._checkNumber(one, type_)
+        return tuple(value)
+
+    def _checkNumber(self, value: Any, type_: type) -> None:
+        accepted = int if type_ is int else (int, float)
+        lowest, highest = self.setting.limits or (-math.inf, math.inf)
+        if not isinstance(value, accepted) or isinstance(value, bool) or not lowest <= value <= highest:
+            number = "a whole number" if type_ is int else "a number"
+            range_ = f" from {self.range}" if self.setting.limits else ""
+            raise SettingsError(f'"{self.name}" is {number}{range_}, not {value!r}.')
+
+
 class SourceSettings:
-    """Base of all settings. ``kind`` names the source; ``stream`` is the name of its (first) stream."""
+    """Base class of all settings, which are frozen dataclasses. Each field describes itself, see :func:`about`.
+
+    ``kind`` is the name of the source's kind.
+    """
 
     kind: ClassVar[str] = ""
 
+    def __post_init__(self) -> None:
+        for field in settingFields(type(self)):
+            object.__setattr__(self, field.name, field.check(getattr(self, field.name)))
+        if not self.stream.strip():
+            raise SettingsError("The live volume needs a name.")
+
     @property
-    def packages(self) -> str:
-        """Key in ``Packages.NEEDED`` of the packages that the source needs before it starts."""
-        return self.kind
+    def stream(self) -> str:
+        """Name of the (first) stream."""
+        return "Live"
+
+    @property
+    def extraPackages(self) -> tuple[Package, ...]:
+        """Packages that these settings need beside those of the kind."""
+        return ()
+
+    @property
+    def longestDeviceName(self) -> int:
+        """Most characters in the device name of a message that the source sends; 0 when it sends none."""
+        return 0
+
+    @property
+    def usesConnector(self) -> bool:
+        """True when the extension SlicerOpenIGTLink receives the images."""
+        return False
+
+    @classmethod
+    def unused(cls, values: Mapping[str, Any]) -> set[str]:
+        """Return the names of the settings that have no effect beside these values; the panel hides them.
+
+        :param values: values by name, unchecked, as the panel has them.
+        """
+        return set()
+
+    def checkRecordingFolder(self, folder: str) -> None:
+        """Check that recordings may be stored in a folder while this source runs.
+
+        :param folder: absolute path.
+        :raises RecordingFolderError: the source expects images there.
+        """
 
     def toJSON(self) -> dict[str, Any]:
-        """A flat object that :func:`settingsFromJSON` takes back."""
-        return {"kind": self.kind, **dataclasses.asdict(self)}
+        """Return a flat object from which :func:`settingsFromJSON` makes equal settings."""
+        return {"kind": self.kind, **dataclasses.asdict(cast(Any, self))}
 
     def withoutSecrets(self) -> SourceSettings:
-        """The same, less what must not be kept in a scene or in Slicer's settings."""
-        return self
+        """Return a copy without what must not be stored in a scene or in Slicer's settings."""
+        secrets = {field.name: field.default for field in settingFields(type(self)) if field.setting.secret}
+        return dataclasses.replace(cast(Any, self), **secrets) if secrets else self
+
+
+def settingFields(settings: type[SourceSettings]) -> tuple[SettingField, ...]:
+    """Return the described fields of a settings class, in their order."""
+    types = get_type_hints(settings)
+    return tuple(
+        SettingField(field.name, types[field.name], field.default, field.metadata["setting"])
+        for field in dataclasses.fields(cast(Any, settings))
+        if "setting" in field.metadata
+    )
 
 
 def checkPort(port: object, lowest: int) -> None:
@@ -99,10 +306,3 @@ def checkAllowed(allowed: tuple[str, ...]) -> None:
 def checkVersion(version: object) -> None:
     if version not in (1, 2):
         raise SettingsError(f"The version of OpenIGTLink's header is 1 or 2, not {version!r}.")
-
-
-def checkNumber(value: object, limits: tuple[float, float], what: str, unit: str) -> None:
-    lowest, highest = limits
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not lowest <= value <= highest:  # type: ignore[operator]
-        raise SettingsError(f"{what} is a number from {lowest:g} to {highest:,.0f} {unit}, not {value!r}.")

@@ -7,7 +7,6 @@ from typing import Any
 import qt
 
 from ..Model.Settings import SourceSettings
-from .CameraSection import CameraSection
 from .ConvertSection import ConvertSection
 from .DevicesSection import DevicesSection
 from .LiveSection import LiveSection
@@ -43,7 +42,6 @@ class Panel:
         self._what = StatusSection(ui, logic, complaint, self._source)
         self._sections = [
             self._source,
-            CameraSection(ui, logic, complaint),
             LiveSection(ui, logic, complaint),
             DevicesSection(ui, logic, Complaint(ui.devicesComplaintLabel)),
             RecordSection(ui, logic, Complaint(ui.recordComplaintLabel)),
@@ -52,8 +50,9 @@ class Panel:
             ConvertSection(ui, logic, Complaint(ui.convertComplaintLabel)),
             self._what,
         ]
-        for combo in (ui.sourceComboBox, ui.linkRoleComboBox):
-            self._source.connect(combo, "currentIndexChanged(int)", self._chosen)
+        self._source.connect(ui.sourceComboBox, "currentIndexChanged(int)", self._chosen)
+        for form in self._source.forms:
+            form.onAnyChange(self._chosen)
         logic.changed.connect(self._changed)
         self.refresh()
 

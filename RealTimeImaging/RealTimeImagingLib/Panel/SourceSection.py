@@ -1,112 +1,123 @@
-"""Where the images come from: the choice of the source, its settings, Start and Stop."""
+"""Section of the source: its kind, its settings, Start and Stop."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import ctk
-import slicer
+import qt
 from slicer.i18n import tr as _
 
 from ..Host.RunningSource import RunningSource
 from ..Model.Errors import RealTimeImagingError, SettingsError
 from ..Model.Quantities import freeName
 from ..Model.Settings import SourceSettings
-from ..Sources import settingsFromJSON
-from ..Sources.Replay import PACES, ReplaySettings
-from .Fields import FIELDS
+from ..Sources import KINDS, settingsFromJSON
 from .Section import Section, remember, remembered
-
-CHANGEABLE = ("replayPaceComboBox", "replaySpeedSpinBox", "replayRateSpinBox", "replayLoopCheckBox")
-"""What can be changed while the source runs."""
+from .SourceForm import SourceForm
 
 
 class SourceSection(Section):
-    """Source, options, Start, the simulated scanner, and the steps of a replay."""
+    """Choice of the kind, the form of the chosen kind, Start, and the simulated scanner."""
 
     def __init__(self, ui: Any, logic: Any, complain: Callable[[str], None]) -> None:
         super().__init__(ui, logic, complain)
-        for edit in (ui.folderPathLineEdit, ui.dicomFolderPathLineEdit):
-            edit.filters = ctk.ctkPathLineEdit.Dirs
         ui.simulatorInputPathLineEdit.filters = ctk.ctkPathLineEdit.Files
-        ui.replayFilePathLineEdit.filters = ctk.ctkPathLineEdit.Files
-        self._fields = [fields(ui) for fields in FIELDS]
-        self._paused = False
+        self._forms: list[SourceForm] = []
+        self._addForms()
         self.connect(ui.startButton, "clicked()", self._startOrStop)
         self.connect(ui.tryButton, "clicked()", self._try)
         self.connect(ui.sourceComboBox, "currentIndexChanged(int)", self._sourceChosen)
-        for combo in (ui.linkRoleComboBox, ui.linkEngineComboBox, ui.cameraFoundComboBox):
-            self.connect(combo, "currentIndexChanged(int)", self._showRows)
-        self.connect(ui.cameraDeviceLineEdit, "textChanged(QString)", self._showRows)
-        self.connect(ui.replayPaceComboBox, "currentIndexChanged(int)", self._paceChosen)
         # A section that opens shows all that is in it, also what was hidden while it was closed.
         self.connect(ui.sourceSection, "contentsCollapsed(bool)", self._showRows)
         self.connect(ui.optionsSection, "contentsCollapsed(bool)", self._showRows)
-        self.connect(ui.replaySpeedSpinBox, "valueChanged(double)", self._paceChanged)
-        self.connect(ui.replayRateSpinBox, "valueChanged(double)", self._paceChanged)
-        self.connect(ui.replayLoopCheckBox, "toggled(bool)", self._loopChanged)
-        self.connect(ui.pauseButton, "clicked()", self._pauseOrResume)
-        self.connect(ui.stepButton, "clicked()", self._stepOn)
-        self.connect(ui.stepBackButton, "clicked()", self._stepBack)
-        self.connect(ui.httpCopyTokenButton, "clicked()", partial(self._copy, ui.httpTokenLineEdit))
-        self.connect(ui.httpCopyCurlButton, "clicked()", partial(self._copy, ui.httpCurlLineEdit))
         self.showSettings(logic.sceneSettings() or _remembered())
         ui.simulatorInputPathLineEdit.currentPath = remembered("SimulatorInput")
         self._showRows()
 
-    def settings(self) -> SourceSettings:
-        """What the fields say.
+    def _addForms(self) -> None:
+        """Add a form for each kind that has none; another module may have registered one since."""
+        known = {form.kind.name for form in self._forms}
+        for kind in KINDS.values():
+            if kind.name not in known and not kind.fromSlicer:
+                self._forms.append(SourceForm(kind, self))
+                self.ui.sourceComboBox.addItem(self._forms[-1].title)
+        if len(self._forms) > len(known):
+            # The row of the simulated scanner, which belongs to no kind, comes last.
+            grid = self.ui.optionsSection.layout()
+            place = grid.rowCount()
+            for column, name in enumerate(("simulatorInputPathLineEditLabel", "simulatorInputPathLineEdit")):
+                widget = getattr(self.ui, name)
+                grid.removeWidget(widget)
+                grid.addWidget(widget, place, column)
+            self._setTabOrder()
 
-        :raises SettingsError: a field that cannot work.
+    def _setTabOrder(self) -> None:
+        ui = self.ui
+        basic = [widget for form in self._forms for widget in form.widgets(advanced=False)]
+        advanced = [widget for form in self._forms for widget in form.widgets(advanced=True)]
+        chain = [ui.sourceComboBox, *basic, ui.optionsSection, *advanced, ui.simulatorInputPathLineEdit]
+        for before, after in itertools.pairwise(chain):
+            qt.QWidget.setTabOrder(before, after)
+
+    def close(self) -> None:
+        """Release all widgets."""
+        for form in self._forms:
+            form.controls.close()
+        super().close()
+
+    def settings(self) -> SourceSettings:
+        """Return the settings that the form says.
+
+        :raises SettingsError: a value that cannot work.
         """
-        made: SourceSettings = self._chosen.read()
-        return made
+        return self._chosen.read()
 
     def showSettings(self, settings: SourceSettings | None) -> None:
-        """Fill the fields; None, or a source that the panel does not have, leaves them."""
-        for index, fields in enumerate(self._fields):
-            if settings is not None and fields.kind == settings.kind:
-                fields.show(settings)
+        """Fill the form; None, or a kind that the panel does not have, leaves it."""
+        for index, form in enumerate(self._forms):
+            if settings is not None and form.kind.name == settings.kind:
+                form.show(settings)
                 self.ui.sourceComboBox.currentIndex = index
 
+    @property
+    def forms(self) -> list[SourceForm]:
+        """Forms of all kinds, in the order of the list."""
+        return list(self._forms)
+
     def idle(self) -> str:
-        """Instruction for the chosen source while no source runs."""
-        return str(self._chosen.idle())
+        """Return an instruction for the chosen kind while no source runs."""
+        return self._chosen.controls.idle() or str(_("Press Start."))
 
     def origin(self, handle: RunningSource) -> str:
-        """Sender of a running source's images."""
+        """Return the sender of a running source's images."""
         if self.logic.simulator.isSimulated(handle):
             return str(_("the simulated scanner"))
-        found = [fields.origin(handle) for fields in self._fields if fields.isOf(handle.asked)]
-        return found[0] if found else str(_("Python"))
+        for form in self._forms:
+            if form.kind.name == handle.asked.kind:
+                peers = ", ".join(sorted(handle.peers)) or str(_("the network"))
+                return form.controls.origin(handle.asked) or peers
+        return str(_("Python"))
 
     @property
-    def _chosen(self) -> Any:
-        return self._fields[self.ui.sourceComboBox.currentIndex]
+    def _chosen(self) -> SourceForm:
+        return self._forms[int(self.ui.sourceComboBox.currentIndex)]
 
     def refresh(self, values: dict[str, Any]) -> None:
-        """Start or Stop of the source that is chosen, and the buttons of a replay that runs."""
-        handle = self._running()
-        running = handle is not None
-        self._chosen.tell(handle.details if running else {})
-        self.ui.startButton.text = _("Stop") if running else _("Start")
-        for name in (*self._chosen.names, "optionsSection"):
-            getattr(self.ui, name).enabled = not running or name in CHANGEABLE
+        """Show Start or Stop of the chosen source, and the state of the controls of all kinds."""
+        self._addForms()
+        running = self._running()
+        self.ui.startButton.text = _("Start") if running is None else _("Stop")
+        self._chosen.setRunning(running is not None)
+        self.ui.optionsSection.enabled = running is None
         self.ui.tryButton.enabled = not self.logic.isRunning()
-        self._showReplay()
-
-    def _showReplay(self) -> None:
-        replaying = self._replaying()
-        if not replaying:
-            self._paused = False
-        self.ui.pauseButton.text = _("Resume") if self._paused else _("Pause")
-        for name in ("pauseButton", "stepBackButton", "stepButton"):
-            getattr(self.ui, name).visible = bool(replaying)
+        for form in self._forms:
+            form.controls.refresh(running if form is self._chosen else None)
 
     # ---- what the user does
 
@@ -116,13 +127,12 @@ class SourceSection(Section):
             self.logic.stop(running)
         elif self.attempt(self._start):
             remember("Settings", json.dumps(self.settings().withoutSecrets().toJSON()))
-            self.ui.folderPathLineEdit.addCurrentPathToHistory()
-            self.ui.replayFilePathLineEdit.addCurrentPathToHistory()
-            self.ui.dicomFolderPathLineEdit.addCurrentPathToHistory()
+            self._chosen.remember()
 
     def _running(self) -> Any:
-        """The handle of the source that is chosen, as far as it runs: of each kind the panel starts one."""
-        handles = [one for one in self.logic.sources() if self._chosen.isOf(one.asked) and not one.ended]
+        """Return the running source of the chosen kind, or None: of each kind the panel starts one."""
+        kind = self._chosen.kind.name
+        handles = [one for one in self.logic.sources() if one.asked.kind == kind and not one.ended]
         return handles[-1] if handles else None
 
     def _start(self) -> None:
@@ -130,11 +140,11 @@ class SourceSection(Section):
         self._begin(lambda: self.logic.start(settings))
 
     def _named(self, settings: SourceSettings) -> SourceSettings:
-        # Two sources beside one another need two names; nobody has to think of one.
+        # Two sources at the same time need two names; the second gets a number.
         active = [one for one in self.logic.sources() if not one.ended and one.state != "stopping"]
         taken = {name for one in active for name in one.streams.values()}
-        wanted = getattr(settings, "stream", "")
-        return replace(settings, stream=freeName(wanted, taken))  # type: ignore[call-arg]
+        name = freeName(settings.stream, taken)
+        return cast(SourceSettings, replace(cast(Any, settings), stream=name))
 
     def _try(self) -> None:
         source = self.ui.simulatorInputPathLineEdit.currentPath
@@ -155,59 +165,14 @@ class SourceSection(Section):
                 self.logic.stopRecording()
             raise
 
-    def _replaying(self) -> list[Any]:
-        return [one for one in self.logic.sources() if isinstance(one.settings, ReplaySettings) and not one.ended]
-
-    def _send(self, command: str, **values: Any) -> None:
-        for handle in self._replaying():
-            handle.send(command, **values)
-
-    def _pauseOrResume(self) -> None:
-        self._send("resume" if self._paused else "pause")
-        self._paused = not self._paused
-        self._showReplay()
-
-    def _stepOn(self) -> None:
-        self._step(1)
-
-    def _stepBack(self) -> None:
-        self._step(-1)
-
-    def _step(self, frames: int) -> None:
-        if not self._paused:
-            self._pauseOrResume()
-        self._send("step", frames=frames)
-
-    def _paceChanged(self, *_value: float) -> None:
-        pace = PACES[self.ui.replayPaceComboBox.currentIndex]
-        values = {
-            "recorded": {"speed": self.ui.replaySpeedSpinBox.value},
-            "rate": {"rate": self.ui.replayRateSpinBox.value},
-        }
-        self._send("pace", **values.get(pace, {"fastest": True}))
-
-    def _loopChanged(self, on: bool) -> None:
-        self._send("loop", on=on)
-
-    def _paceChosen(self, *_index: int) -> None:
-        self._showRows()
-        self._paceChanged()
-
-    def _copy(self, edit: Any) -> None:
-        slicer.app.clipboard().setText(edit.text)
-
     def _sourceChosen(self, *_index: int) -> None:
         self.complain("")
         self._showRows()
         self.refresh({})
 
     def _showRows(self, *_index: int) -> None:
-        wanted = self._chosen.rows()
-        for name in {name for fields in self._fields for name in (*fields.names, *fields.options, *fields.told)}:
-            for widget in (getattr(self.ui, name), getattr(self.ui, f"{name}Label")):
-                widget.visible = name in wanted
-        for name in {name for fields in self._fields for name in fields.buttons}:
-            getattr(self.ui, name).visible = name in wanted
+        for form in self._forms:
+            form.setShown(form is self._chosen)
 
 
 def _remembered() -> SourceSettings | None:

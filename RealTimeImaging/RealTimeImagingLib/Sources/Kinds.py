@@ -2,58 +2,132 @@
 
 from __future__ import annotations
 
-from ..Formats import GetBuffer
-from ..Model.Settings import SourceSettings
-from .Camera import CameraSettings
-from .Checkpoint import Checkpoint
-from .DICOM import DICOMSettings
-from .Folder import FolderSettings
-from .Folder.Source import FolderSource
-from .HTTP import HTTPSettings
-from .OpenIGTLink import OpenIGTLinkSettings
-from .Push import PushSettings
-from .Push.Source import PushReceiver, PushSource
-from .Replay import ReplaySettings
-from .Replay.Source import ReplaySource
-from .Source import Arrival, Buffered, Detailed, Source
+import dataclasses
+import importlib
+import inspect
+import os
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any
 
-__all__ = ["Arrival", "Buffered", "Detailed", "PushReceiver", "Source", "openSource"]
+from ..Model.Errors import SettingsError
+from ..Model.Settings import SourceSettings, settingFields
+from . import DICOM, HTTP, Camera, Folder, OpenIGTLink, Push, Replay
+from .Source import Source, SourceContext, SourceKind
+
+KINDS: dict[str, SourceKind] = {}
+"""All kinds by name, in the order of the panel's list."""
+_LIBRARY = __name__.split(".")[0]
+_MODULE = "registered by"
+"""Key in the worker's JSON; no setting can have this name."""
 
 
-def openSource(
-    settings: SourceSettings,
-    checkpoint: Checkpoint,
-    getBuffer: GetBuffer = lambda nbytes: None,
-    inlet: PushReceiver | None = None,
-) -> Source:
-    """The source that the settings describe; what the journal holds from an earlier process is not done again.
+def register(kind: SourceKind) -> None:
+    """Add a kind. A package outside this library calls it in the module that holds the settings class.
 
-    :param getBuffer: gives memory (uint8) to decode an image into, or None when there is none to spare.
-    :param inlet: the memory through which pixels come from Slicer; only frames made in Python need it.
-    :raises TypeError: settings of no known source.
+    The worker imports that module, so it imports nothing of Slicer. ``help()`` of the settings class lists its settings
+    afterwards.
+
+    :raises SettingsError: the kind has no name, or another module has a kind of this name.
     """
-    if isinstance(settings, FolderSettings):
-        return FolderSource(settings, checkpoint, getBuffer=getBuffer)
-    if isinstance(settings, ReplaySettings):
-        return ReplaySource(settings, checkpoint, getBuffer=getBuffer)
-    if isinstance(settings, PushSettings) and inlet:
-        return PushSource(checkpoint, inlet, getBuffer)
-    if isinstance(settings, HTTPSettings):
-        from .HTTP.Source import HTTPSource
+    name, known = kind.name, KINDS.get(kind.name)
+    if not re.fullmatch(r"[a-z][a-z0-9]*", name):
+        raise SettingsError(f"The name of a kind of source consists of small letters and digits, not {name!r}.")
+    if known and known.settings.__module__ != kind.settings.__module__:
+        raise SettingsError(f"{known.settings.__module__} registers a source of the kind {name} already.")
+    if "stream" not in {field.name for field in settingFields(kind.settings)}:
+        raise SettingsError(f'{kind.settings.__name__} needs a field "stream" with metadata.')
+    KINDS[name] = kind
+    if not known or known.settings is not kind.settings:
+        fields = settingFields(kind.settings)
+        parameters = "\n".join(f":param {field.name}: {field.help}" for field in fields)
+        kind.settings.__doc__ = f"{inspect.cleandoc(kind.settings.__doc__ or kind.title)}\n\n{parameters}"
 
-        return HTTPSource(settings, checkpoint, getBuffer=getBuffer)
-    if isinstance(settings, OpenIGTLinkSettings):
-        # What it needs comes with pyigtl, which the other sources do without.
-        from .OpenIGTLink.Source import OpenIGTLinkSource
 
-        return OpenIGTLinkSource(settings, checkpoint, getBuffer=getBuffer)
-    if isinstance(settings, CameraSettings):
-        from .Camera.Source import CameraSource
+for _one in (Folder, Replay, OpenIGTLink, HTTP, Camera, DICOM, Push):
+    register(_one.KIND)
 
-        return CameraSource(settings, checkpoint, getBuffer=getBuffer)
-    if isinstance(settings, DICOMSettings):
-        # What it needs comes with pynetdicom.
-        from .DICOM.Source import DICOMSource
 
-        return DICOMSource(settings, checkpoint, getBuffer=getBuffer)
-    raise TypeError(f"There is no source for {type(settings).__name__}.")
+def kindOf(settings: SourceSettings) -> SourceKind:
+    """Return the kind of these settings.
+
+    :raises SettingsError: it is not registered.
+    """
+    return _kind(settings.kind)
+
+
+def openSource(settings: SourceSettings, context: SourceContext) -> Source:
+    """Open the source of these settings; it continues from the context's checkpoint."""
+    return kindOf(settings).open(settings, context)
+
+
+def settingsFromJSON(values: Mapping[str, Any]) -> SourceSettings:
+    """Return the settings that :meth:`SourceSettings.toJSON` wrote.
+
+    :raises SettingsError: an unknown kind, an unknown name or a value that cannot work.
+    """
+    values = dict(values)
+    kind = _kind(values.pop("kind", None))
+    known = {field.name for field in dataclasses.fields(kind.settings)}  # type: ignore[arg-type]
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise SettingsError(
+            f"The source {kind.name} has no setting {', '.join(unknown)}; it has {', '.join(sorted(known))}."
+        )
+    try:
+        return kind.settings(**values)
+    except (TypeError, AttributeError) as error:
+        raise SettingsError(f"The settings of the source {kind.name} do not fit: {error}") from error
+
+
+def _kind(name: object) -> SourceKind:
+    if not isinstance(name, str) or name not in KINDS:
+        raise SettingsError(f"There is no source of the kind {name!r}; there are {', '.join(KINDS)}.")
+    return KINDS[name]
+
+
+# ---- kinds of other packages, in other processes
+
+
+def toWorker(settings: SourceSettings) -> dict[str, Any]:
+    """Return the JSON of settings for the worker, which includes the module that registers a kind of another package.
+
+    Only the worker gets it: settings in a scene must not make Slicer import a module.
+
+    :raises SettingsError: the settings class is defined in the console, and not in a file.
+    """
+    module = type(settings).__module__
+    if module.split(".")[0] == _LIBRARY:
+        return settings.toJSON()
+    file = getattr(sys.modules[module], "__file__", None)
+    if not file:
+        raise SettingsError(f"The settings {type(settings).__name__} are defined in no file, which the worker needs.")
+    path = os.path.abspath(file)
+    # The package's __init__.py stands for the package, which is a folder higher.
+    levels = module.count(".") + 1 + (os.path.basename(path) == "__init__.py")
+    for _level in range(levels):
+        path = os.path.dirname(path)
+    return {**settings.toJSON(), _MODULE: [path, module]}
+
+
+def inWorker(values: Mapping[str, Any]) -> SourceSettings:
+    """Return the settings that :func:`toWorker` wrote; import the module that registers their kind.
+
+    :raises SettingsError: as :func:`settingsFromJSON`.
+    """
+    values = dict(values)
+    folder, module = values.pop(_MODULE, ("", ""))
+    if module:
+        importKind(folder, module)
+    return settingsFromJSON(values)
+
+
+def importKind(folder: str, module: str) -> None:
+    """Import a module that registers a kind.
+
+    :param folder: folder that contains the module or its package; it is searched last, so that it hides no package.
+    """
+    if folder not in sys.path:
+        sys.path.append(folder)
+    importlib.import_module(module)

@@ -1,23 +1,28 @@
-"""What every source is: it gives images and events until it is closed, and never blocks longer than it is told to."""
+"""Interface of a source, and the declaration of a kind of source."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ..Model.DeviceMessage import DeviceMessage
 from ..Model.Event import Event
 from ..Model.Frame import Image
+from ..Model.Packages import Package
+from ..Model.Settings import SourceSettings
+
+if TYPE_CHECKING:
+    from ..Formats import GetBuffer
+    from .Checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """An image that came for a stream. It becomes a frame before the source is asked for more.
+    """An image that arrived on a stream. It becomes a frame before the source continues.
 
-    :param receiveTime: seconds since the epoch (UTC) at which all of it was here.
-    :param accepted: called once it is a frame, with its number, and whether a recording has it (None while nothing is
-        recorded).
+    :param receiveTime: time at which the image was complete, seconds since the epoch (UTC).
+    :param accepted: called with the frame's number, and with whether a recording has it (None without a recording).
     """
 
     stream: str
@@ -27,37 +32,122 @@ class Arrival:
 
 
 class Source(Protocol):
-    """Where frames come from. One bad file or message is one event, never the end."""
+    """Origin of frames. A bad file or message is one event, never the end."""
 
     @property
     def status(self) -> str:
         """One sentence for the panel: what the source waits for."""
 
     def read(self, seconds: float) -> Iterator[Arrival | Event | DeviceMessage]:
-        """What came since the last call; waits for so many seconds at most when nothing is there."""
+        """Yield what arrived since the last call; block at most ``seconds`` when there is nothing."""
 
     def wake(self) -> None:
         """End the waiting in read(); the only method that another thread may call."""
 
     def command(self, name: str, values: Mapping[str, Any]) -> None:
-        """Do what Slicer's side asks, such as "rescan"; unknown commands are ignored."""
+        """Obey a command of Slicer's side, such as "rescan"; ignore unknown commands."""
 
     def close(self) -> None:
-        """Let go of everything; nothing is read after it."""
+        """Release everything; nothing is read afterwards."""
 
 
 @runtime_checkable
 class Buffered(Protocol):
-    """A source in which more may wait than it gave when it is told to stop."""
+    """A source that may still hold images when it is told to stop."""
 
     def rest(self) -> Iterator[Arrival | Event]:
-        """What came before the stop and still waits; afterwards it is only closed."""
+        """Yield what arrived before the stop; only close() follows."""
 
 
 @runtime_checkable
 class Detailed(Protocol):
-    """A source that has more to tell than its status says."""
+    """A source with more to report than its status."""
 
     @property
     def details(self) -> Mapping[str, Any]:
-        """What Slicer's side has to know of it, as JSON has it; told whenever it changes."""
+        """Values for Slicer's side, as JSON; reported whenever they change."""
+
+
+@dataclass(frozen=True)
+class SourceContext:
+    """What the worker offers to a source that it opens.
+
+    :param checkpoint: state that survives a restart of the worker.
+    :param getBuffer: returns memory (uint8) for an image, or None when none is free.
+    :param receiver: memory with the pixels that Slicer sends; None outside Slicer.
+    """
+
+    checkpoint: Checkpoint
+    getBuffer: GetBuffer = lambda nbytes: None
+    receiver: Any = None
+
+
+class HostPart(Protocol):
+    """Slicer's side of a running source, on the main thread, beside its worker."""
+
+    def heard(self, event: Event) -> None:
+        """Take an event of the source."""
+
+    def close(self) -> None:
+        """End; the source is stopping."""
+
+
+class SourceControls:
+    """Controls of a kind in the panel beside the rows of its settings. The base class has none.
+
+    :param form: the kind's :class:`SourceForm`; ``addRow`` adds a row.
+    :param section: the panel's section, with ``logic``, ``connect``, ``attempt`` and ``complain``.
+    """
+
+    def __init__(self, form: Any, section: Any) -> None:
+        self.form, self.section = form, section
+
+    def unavailable(self) -> set[str]:
+        """Return the names of rows that this Slicer cannot use now."""
+        return set()
+
+    def idle(self) -> str:
+        """Return an instruction for the user while the source does not run; empty for "Press Start."."""
+        return ""
+
+    def origin(self, settings: SourceSettings) -> str:
+        """Return the sender of a running source's images in words; empty for its connected peers."""
+        return ""
+
+    def refresh(self, running: Any) -> None:
+        """Show the state.
+
+        :param running: the :class:`RunningSource` of this kind that the panel shows, or None.
+        """
+
+    def close(self) -> None:
+        """Release everything but the rows."""
+
+
+@dataclass(frozen=True)
+class SourceKind:
+    """Declaration of a kind of source: everything that the rest of the program needs to know.
+
+    :param settings: settings class; its ``kind`` is the name.
+    :param title: entry in the panel's list of sources.
+    :param open: opens the source in the worker. Import everything heavy in it, not above it.
+    :param packages: Python packages to install before the first start.
+    :param preferredView: slice view for its images as long as the user chooses no other; empty for all views.
+    :param host: starts the host part of a running source: takes the settings and the function that sends a command.
+    :param controls: returns the class of the controls in the panel beside the settings.
+    :param fromSlicer: True when the images come from Slicer itself: neither the panel nor the command lists the kind.
+    """
+
+    settings: type[SourceSettings]
+    title: str
+    open: Callable[[Any, SourceContext], Source]
+    packages: tuple[Package, ...] = ()
+    preferredView: str = ""
+    host: Callable[[Any, Callable[[str], None]], HostPart] | None = None
+    controls: Callable[[], type[SourceControls]] = lambda: SourceControls
+    fromSlicer: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name in JSON and in the command."""
+        return self.settings.kind

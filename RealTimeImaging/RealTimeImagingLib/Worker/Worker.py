@@ -33,9 +33,9 @@ from ..Link.WorkFolders import readHolder, removeWorkFolders
 from ..Model.DeviceMessage import DeviceMessage
 from ..Model.Event import Event
 from ..Model.Frame import Frame
-from ..Sources import settingsFromJSON
+from ..Sources import SourceContext, openSource
 from ..Sources.Checkpoint import Checkpoint
-from ..Sources.Kinds import openSource
+from ..Sources.Kinds import inWorker
 from ..Sources.Source import Arrival, Buffered, Detailed, Source
 from .Broadcast import Broadcast
 from .Frames import FrameReceiver, FrameSender
@@ -235,10 +235,13 @@ def _serve(start: Start, lines: Iterator[bytes], writer: LineWriter) -> int:
     abandoned = threading.Event()
     try:
         with Checkpoint(start.folders[-1]) as checkpoint:
-            settings = settingsFromJSON(start.settings)
+            settings = inWorker(start.settings)
             receiver = FrameReceiver(start.folders, sender.report)
             worker = Worker(
-                lambda: openSource(settings, checkpoint, sender.getBuffer, receiver), checkpoint, sender, start.commands
+                lambda: openSource(settings, SourceContext(checkpoint, sender.getBuffer, receiver)),
+                checkpoint,
+                sender,
+                start.commands,
             )
             _listen(worker, lines, start, abandoned)
             worker.run()

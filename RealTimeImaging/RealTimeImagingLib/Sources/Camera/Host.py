@@ -1,15 +1,19 @@
-"""The search for cameras on Slicer's side: starts the process and takes what it finds."""
+"""Slicer's side of cameras: the search for them in a process of its own, and its controls in the panel."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import qt
+from slicer.i18n import tr as _
 
 from ...Host.ChildProcess import ChildProcess
 from ...Link.Messages import CameraFound, End, Receivers
 from ...Model.Packages import checkPackages
-from . import CameraSettings
+from ...Model.Settings import SourceSettings
+from ..Source import SourceControls
+from . import PACKAGES
 from .Search import CameraOffer
 
 LONGEST = 60_000
@@ -41,7 +45,7 @@ class CameraSearch:
         :raises MissingPackageError: OpenCV is not installed.
         :raises AcquisitionError: no Python is found to run the search.
         """
-        checkPackages(CameraSettings.kind)
+        checkPackages(PACKAGES)
         self._child.start()
         self._killer.connect("timeout()", self._child.kill)
         self._killer.start(LONGEST)
@@ -63,3 +67,86 @@ class CameraSearch:
         self._killer.disconnect("timeout()", self._child.kill)
         if not self._closing:
             self._onEnd("" if self._complete else f"The search for cameras did not complete (exit code {code}).")
+
+
+class CameraControls(SourceControls):
+    """The button "Look for cameras", and the list that it fills."""
+
+    def __init__(self, form: Any, section: Any) -> None:
+        super().__init__(form, section)
+        self._search: CameraSearch | None = None
+        self._offers: list[CameraOffer] = []
+        self._button = form.addButton(
+            "device",
+            "search",
+            _("Look for cameras"),
+            _(
+                "Search for cameras connected to this computer and for the modes they offer. A camera in use by "
+                "another program is not found."
+            ),
+        )
+        self._found = form.newCombo()
+        tip = _("The cameras found on this computer. Choose one.")
+        form.addRow("found", _("Found"), tip, self._found, after="device")
+        section.connect(self._button, "clicked()", self._look)
+        section.connect(self._found, "currentIndexChanged(int)", self._choose)
+
+    def unavailable(self) -> set[str]:
+        """Return the list of cameras while it is empty."""
+        return set() if self._found.count else {"found"}
+
+    def idle(self) -> str:
+        """Return an instruction for the user while no camera runs."""
+        return str(_("Choose a camera, a video file or a stream, and press Start."))
+
+    def origin(self, settings: SourceSettings) -> str:
+        """Return the camera's number, or the file or stream without its password."""
+        device = str(getattr(settings.withoutSecrets(), "device", ""))
+        return str(_("camera {number}")).format(number=device) if device.isdigit() else device
+
+    def refresh(self, running: Any) -> None:
+        """Disable the choice of a camera while one runs."""
+        self._found.enabled = running is None
+
+    def close(self) -> None:
+        """End the search."""
+        if self._search:
+            self._search.close()
+
+    def _look(self) -> None:
+        self._offers = []
+        self._found.clear()
+        self._search = search = CameraSearch(self.addCamera, self._ended)
+        self._button.enabled = False
+        self._button.text = _("Looking ...")
+        if not self.section.attempt(search.start):
+            search.close()
+            self._restore()
+
+    def addCamera(self, camera: CameraOffer) -> None:
+        """Add a camera that the search found to the list."""
+        self._offers.append(camera)
+        width, height = camera.size
+        self._found.addItem(_("Camera {number}: {size}").format(number=camera.device, size=f"{width} x {height}"))
+
+    def _ended(self, words: str) -> None:
+        self._restore()
+        if words:
+            self.section.complain(words)
+        elif not self._offers:
+            self.section.complain(_("No camera was found. Connect a camera, and close other programs that use it."))
+
+    def _restore(self) -> None:
+        self._button.enabled = True
+        self._button.text = _("Look for cameras")
+
+    def _choose(self, index: int) -> None:
+        self.form.showRows()
+        if not 0 <= index < len(self._offers):
+            return
+        camera = self._offers[index]
+        self.form.set("device", camera.device)
+        self.form.offer("width", camera.sizes)
+        self.form.offer("rate", camera.rates)
+        self.form.offer("codec", camera.codecs)
+        self.form.offer("backend", camera.backends)

@@ -4,79 +4,182 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
 
 from ...Model.Errors import SettingsError
-from ...Model.Settings import SourceSettings, checkNumber, typedPath
+from ...Model.Packages import Package
+from ...Model.Settings import STREAM, SourceSettings, _, about, typedPath
+from ..Source import Source, SourceContext, SourceControls, SourceKind
 
-FLIPS = ("none", "horizontal", "vertical", "both")
-ROTATIONS = (0, 90, 180, 270)
+FLIPS = {
+    "none": _("None"),
+    "horizontal": _("Left and right"),
+    "vertical": _("Top and bottom"),
+    "both": _("Both"),
+}
+ROTATIONS = {
+    0: _("None"),
+    90: _("90° clockwise"),
+    180: _("180°"),
+    270: _("90° counterclockwise"),
+}
 WITH_PASSWORD = re.compile(r"(?<=:)//[^/]*@")
 LONGEST_SIDE = 1 << 15
-"""Pixels of the longest side that can be asked for."""
+"""Pixels of the longest side that can be requested."""
+IS_CAMERA = re.compile(r"\s*([0-9]+|/dev/.*)\s*")
+PACKAGES = (Package("cv2", "opencv-python-headless>=4.8,<6"),)
 
 
 @dataclass(frozen=True)
 class CameraSettings(SourceSettings):
-    """A camera, through OpenCV; or a video, which is played as if it were one.
+    """A camera, through OpenCV; or a video, which is played like a camera.
 
-    The picture is first cropped, then rotated, then flipped. What is cropped leaves the rest where it was in space:
-    the centre of the whole picture is the origin.
-
-    :param device: the camera's number, from 0; a device such as /dev/video2; a video file, which may be missing for
-        now; or the address of a stream such as rtsp://192.168.0.20/live. Scenes keep it without a password.
-    :param width: columns of the picture that the camera is asked for; 0 leaves it to the camera.
-    :param height: rows, as ``width``.
-    :param rate: pictures each second that the camera is asked for; 0 leaves it to the camera.
-    :param codec: how the camera is asked to code them, four signs such as "MJPG" or "YUYV"; empty leaves it to it.
-    :param backend: how OpenCV speaks to the camera, such as "V4L2", "DSHOW", "MSMF", "AVFOUNDATION"; empty: the first
-        that can.
-    :param colour: False makes the picture grey (ITU-R BT.601: 0.299 red + 0.587 green + 0.114 blue).
-    :param crop: pixels of the camera's picture that are cut off: left, top, right, bottom.
-    :param rotate: degrees clockwise: 0, 90, 180 or 270.
-    :param flip: "horizontal" exchanges left and right, "vertical" top and bottom, "both" does both, or "none".
-    :param spacing: millimetres from pixel to pixel in the camera's picture, across and down; one number for both.
-    :param loop: begin a file again after its last picture.
-    :param realTime: play a file at its own pace; False: as fast as it can be read and stored, and every picture of it.
-    :param stream: name of the stream, and of its live volume.
-    :raises SettingsError: a value that cannot work.
+    The picture is first cropped, then rotated, then flipped. The remaining pixels keep their place in space: the centre
+    of the whole picture is the origin. ``spacing`` may be one number for both directions.
     """
 
     kind: ClassVar[str] = "camera"
 
-    device: int | str = 0
-    width: int = 0
-    height: int = 0
-    rate: float = 0.0
-    codec: str = ""
-    backend: str = ""
-    colour: bool = True
-    crop: tuple[int, int, int, int] = (0, 0, 0, 0)
-    rotate: int = 0
-    flip: str = "none"
-    spacing: tuple[float, float] = (1.0, 1.0)
-    loop: bool = False
-    realTime: bool = True
-    stream: str = "Camera"
+    device: int | str = field(
+        default=0,
+        metadata=about(
+            _("Camera"),
+            _(
+                "The number of the camera, from 0; or a device such as /dev/video2; or a video file, which may be "
+                "missing at Start; or the address of a stream, such as rtsp://192.168.0.20/live. A password in an "
+                "address is used and not saved."
+            ),
+        ),
+    )
+    width: int = field(
+        default=0,
+        metadata=about(
+            _("Size"),
+            _("Width of the pictures in pixels, together with their height. 0: the camera's default."),
+            limits=(0, LONGEST_SIDE),
+            offered=_("Camera default"),
+        ),
+    )
+    height: int = field(
+        default=0,
+        metadata=about(
+            _("Height"),
+            _("Height of the pictures in pixels, together with their width. 0: the camera's default."),
+            limits=(0, LONGEST_SIDE),
+            sharesRow="width",
+        ),
+    )
+    rate: float = field(
+        default=0.0,
+        metadata=about(
+            _("Rate"),
+            _("Pictures per second. 0: the camera's default."),
+            unit=_("images/s"),
+            limits=(0, 100_000),
+            offered=_("Camera default"),
+        ),
+    )
+    codec: str = field(
+        default="",
+        metadata=about(
+            _("Codec"),
+            _(
+                "How the camera encodes its pictures: four characters such as MJPG, which often allows larger pictures "
+                "or a higher rate. Empty: the camera's default."
+            ),
+            offered=_("Camera default"),
+            advanced=True,
+        ),
+    )
+    backend: str = field(
+        default="",
+        metadata=about(
+            _("Driver"),
+            _(
+                "Video driver interface, such as V4L2, DSHOW, MSMF or AVFOUNDATION. Empty: automatic. Try another one "
+                "if a camera does not open."
+            ),
+            offered=_("Automatic"),
+            advanced=True,
+        ),
+    )
+    colour: bool = field(
+        default=True,
+        metadata=about(
+            _("Keep colours"),
+            _("Greyscale pictures (ITU-R BT.601) take a third of the memory and disk space."),
+            advanced=True,
+        ),
+    )
+    crop: tuple[int, int, int, int] = field(
+        default=(0, 0, 0, 0),
+        metadata=about(
+            _("Crop"),
+            _("Numbers of pixels to remove: left, top, right, bottom. The remaining pixels keep their place in space."),
+            unit=_("pixels"),
+            limits=(0, LONGEST_SIDE),
+            parts=(_("Crop left"), _("Crop top"), _("Crop right"), _("Crop bottom")),
+            advanced=True,
+        ),
+    )
+    rotate: int = field(
+        default=0,
+        metadata=about(
+            _("Rotate"),
+            _("Rotate the pictures clockwise, in degrees, when the camera is not upright."),
+            choices=ROTATIONS,
+            advanced=True,
+        ),
+    )
+    flip: str = field(
+        default="none",
+        metadata=about(_("Flip"), _("Flip the pictures after rotating them."), choices=FLIPS, advanced=True),
+    )
+    spacing: tuple[float, float] = field(
+        default=(1.0, 1.0),
+        metadata=about(
+            _("Pixel size"),
+            _(
+                "Millimetres from pixel to pixel across and down the camera's picture, so that measurements are right. "
+                "Take a picture of a ruler: its length in millimetres divided by its length in pixels."
+            ),
+            unit=_("mm"),
+            limits=(1e-6, 1e6),
+            decimals=5,
+            parts=(_("Pixel width"), _("Pixel height")),
+            advanced=True,
+        ),
+    )
+    loop: bool = field(default=False, metadata=about(_("Loop"), _("Start a video file again after its last picture.")))
+    realTime: bool = field(
+        default=True,
+        metadata=about(
+            _("Real time"),
+            _(
+                "Play a video file at its own pace. Otherwise every picture is read, as fast as it can be read and "
+                "stored."
+            ),
+            inPanel=False,
+        ),
+    )
+    stream: str = field(default="Camera", metadata=STREAM)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "device", _device(self.device))
-        for name in ("width", "height"):
-            _checkWhole(getattr(self, name), f"The {name} of the picture", LONGEST_SIDE)
+        if isinstance(self.spacing, (int, float)):
+            object.__setattr__(self, "spacing", (self.spacing, self.spacing))
+        super().__post_init__()
         if bool(self.width) != bool(self.height):
             raise SettingsError("Give both the width and the height of the picture, or neither.")
-        checkNumber(self.rate, (0, 100_000), "The rate of a camera", "pictures each second")
-        if not isinstance(self.codec, str) or not re.fullmatch(r"[\x21-\x7e][\x20-\x7e]{3}|", self.codec):
+        if not re.fullmatch(r"[\x21-\x7e][\x20-\x7e]{3}|", self.codec):
             raise SettingsError(f"A codec is named by four letters or digits such as MJPG, not {self.codec!r}.")
-        if not isinstance(self.backend, str):
-            raise SettingsError(f"A back end is named by a word such as V4L2, not {self.backend!r}.")
-        self._checkShape()
-        for name in ("colour", "loop", "realTime"):
-            if not isinstance(getattr(self, name), bool):
-                raise SettingsError(f'"{name}" is true or false, not {getattr(self, name)!r}.')
-        if not isinstance(self.stream, str) or not self.stream.strip():
-            raise SettingsError("The live volume needs a name.")
+
+    @classmethod
+    def unused(cls, values: Mapping[str, Any]) -> set[str]:
+        """Return what only a camera offers, or only a file."""
+        return {"loop"} if IS_CAMERA.fullmatch(str(values["device"])) else {"width", "rate", "codec", "backend"}
 
     @property
     def name(self) -> str:
@@ -89,38 +192,20 @@ class CameraSettings(SourceSettings):
         return os.fsencode(os.path.basename(self.device)).decode("utf-8", "replace")
 
     def withoutSecrets(self) -> CameraSettings:
-        """The same, less the password in the address of a stream."""
+        """Return a copy without the password in the address of a stream."""
         return replace(self, device=WITH_PASSWORD.sub("//", self.device)) if isinstance(self.device, str) else self
 
     @property
     def isStream(self) -> bool:
-        """Whether it is the address of a stream."""
+        """True for the address of a stream."""
         return isinstance(self.device, str) and "://" in self.device
 
     @property
     def isFile(self) -> bool:
-        """Whether it is a file, which may be missing; a device such as /dev/video2 is none."""
+        """True for a file, which may be missing; a device such as /dev/video2 is none."""
         if isinstance(self.device, int) or self.isStream:
             return False
         return os.path.isfile(self.device) or not os.path.exists(self.device)
-
-    def _checkShape(self) -> None:
-        if isinstance(self.spacing, (int, float)):
-            object.__setattr__(self, "spacing", (self.spacing, self.spacing))
-        # JSON has lists only.
-        for name, count in (("crop", 4), ("spacing", 2)):
-            values = getattr(self, name)
-            if not isinstance(values, (list, tuple)) or len(values) != count:
-                raise SettingsError(f'"{name}" is {count} numbers, not {values!r}.')
-            object.__setattr__(self, name, tuple(values))
-        for pixels in self.crop:
-            _checkWhole(pixels, "What is cut off", LONGEST_SIDE)
-        for millimetres in self.spacing:
-            checkNumber(millimetres, (1e-6, 1e6), "The distance of pixels", "millimetres")
-        if self.rotate not in ROTATIONS:
-            raise SettingsError(f'"rotate" is one of {", ".join(map(str, ROTATIONS))}, not {self.rotate!r}.')
-        if self.flip not in FLIPS:
-            raise SettingsError(f'"flip" is one of {", ".join(FLIPS)}, not {self.flip!r}.')
 
 
 def _device(device: object) -> int | str:
@@ -130,11 +215,24 @@ def _device(device: object) -> int | str:
     if not text:
         raise SettingsError("Name the camera: its number, from 0, a video file or the address of a stream.")
     if re.fullmatch(r"-?[0-9]{1,9}", text):
-        _checkWhole(int(text), "The number of a camera", 99)
+        if not 0 <= int(text) <= 99:
+            raise SettingsError(f"The number of a camera is a whole number from 0 to 99, not {text}.")
         return int(text)
     return text if "://" in text and not text.lower().startswith("file:") else typedPath(text)
 
 
-def _checkWhole(value: object, what: str, highest: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= highest:
-        raise SettingsError(f"{what} is a whole number from 0 to {highest}, not {value!r}.")
+def _open(settings: CameraSettings, context: SourceContext) -> Source:
+    from .Source import CameraSource
+
+    return CameraSource(settings, context.checkpoint, getBuffer=context.getBuffer)
+
+
+def _controls() -> type[SourceControls]:
+    from .Host import CameraControls
+
+    return CameraControls
+
+
+KIND = SourceKind(
+    CameraSettings, _("Camera or video"), _open, packages=PACKAGES, preferredView="Red", controls=_controls
+)

@@ -2,71 +2,147 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from ...Model.Errors import SettingsError
-from ...Model.Settings import SourceSettings, checkAllowed, checkNumber, checkPort, typedPath
+from ...Model.Packages import Package
+from ...Model.Settings import SourceSettings, _, about, checkAllowed
+from ..Source import Source, SourceContext, SourceControls, SourceKind
 
 LONGEST_TITLE = 16
-"""Characters of an application entity's title (DICOM PS3.5 section 6.2, AE)."""
+"""Characters of an application entity title (DICOM PS3.5 section 6.2, AE)."""
 
 
 @dataclass(frozen=True)
 class DICOMSettings(SourceSettings):
     """Scanners and archives that send images to this computer over DICOM's network protocol (C-STORE).
 
-    There are neither passwords nor encryption: everybody who reaches the port can send.
-
-    :param folder: where every file that comes is kept, in a folder for each series; made when it is missing.
-    :param aeTitle: the application entity title under which this computer is called, 1 to 16 characters.
-    :param host: the address to listen on: 127.0.0.1 is this computer only, 0.0.0.0 all.
-    :param port: TCP port, 1 to 65535; 0 takes a free one, which the event "listening" names.
-    :param allowed: who may connect, as addresses (10.0.0.7) or networks (10.0.0.0/24); empty: all.
-    :param callers: titles of the application entities that may send; empty: all.
-    :param checkCalled: refuse those who call another title than ``aeTitle``.
-    :param growing: show a volume while its slices come, four times a second at most, with zeros where they are
-        missing. Each of these is a frame of its own, which is counted and recorded like all others.
-    :param completeAfter: seconds without a new slice after which a volume is shown as it is.
-    :param sizeLimit: bytes of the largest instance that is taken; it is in memory until it is on disk.
-    :param stream: name of the live volume of a series that has no description; others have theirs, and their number.
-    :raises SettingsError: a value that cannot work.
+    There is neither a password nor encryption: every computer that reaches the port can send.
     """
 
     kind: ClassVar[str] = "dicom"
 
-    folder: str
-    aeTitle: str = "SLICER"
-    host: str = "127.0.0.1"
-    port: int = 11112
-    allowed: tuple[str, ...] = ()
-    callers: tuple[str, ...] = ()
-    checkCalled: bool = False
-    growing: bool = False
-    completeAfter: float = 2.0
-    sizeLimit: int = 1 << 30
-    stream: str = "DICOM"
+    folder: str = field(
+        metadata=about(
+            _("Store files in"),
+            _(
+                "Received files are stored in this folder, in a subfolder for each series. Existing files are never "
+                "overwritten."
+            ),
+            path="folder",
+            missing="Choose the folder in which received files are stored.",
+        )
+    )
+    aeTitle: str = field(
+        default="SLICER",
+        metadata=about(
+            _("AE title"),
+            _(
+                "Application entity title (AE title) of this computer, 1 to 16 characters. Enter it at the scanner or "
+                "archive, with the address and port."
+            ),
+        ),
+    )
+    host: str = field(
+        default="127.0.0.1",
+        metadata=about(
+            _("Address"),
+            _(
+                "Address to listen on. 127.0.0.1: programs on this computer only. 0.0.0.0: every computer in the "
+                "network; DICOM has no password."
+            ),
+        ),
+    )
+    port: int = field(
+        default=11112,
+        metadata=about(
+            _("Port"),
+            _("Port to listen on. Enter it at the scanner or archive. 0: choose a free port."),
+            limits=(0, 65535),
+        ),
+    )
+    allowed: tuple[str, ...] = field(
+        default=(),
+        metadata=about(
+            _("Allowed computers"),
+            _(
+                "Addresses of the computers that may send, for example 10.0.0.7 or 10.0.1.0/24. Empty: every computer "
+                "that reaches the port."
+            ),
+            placeholder=_("all computers"),
+            advanced=True,
+        ),
+    )
+    callers: tuple[str, ...] = field(
+        default=(),
+        metadata=about(
+            _("Allowed AE titles"),
+            _("AE titles of the senders that are accepted. Empty: all."),
+            placeholder=_("all"),
+            advanced=True,
+        ),
+    )
+    checkCalled: bool = field(
+        default=False,
+        metadata=about(
+            _("Accept only this AE title"),
+            _("Reject senders that call this computer by another AE title."),
+            advanced=True,
+        ),
+    )
+    growing: bool = field(
+        default=False,
+        metadata=about(
+            _("Show incomplete volumes"),
+            _(
+                "Show a volume while its slices arrive, at most four times a second. Missing slices are filled with "
+                "zeros. Each of these is a frame of its own, counted and recorded."
+            ),
+            advanced=True,
+        ),
+    )
+    completeAfter: float = field(
+        default=2.0,
+        metadata=about(
+            _("Close volume after silence of"),
+            _(
+                "A volume is closed and shown when no slice arrives for this time and nothing else marks its end. "
+                "Choose more than the time between two slices."
+            ),
+            unit=_("s"),
+            limits=(0.1, 86400),
+            advanced=True,
+        ),
+    )
+    sizeLimit: int = field(
+        default=1 << 30,
+        metadata=about(
+            _("Largest file"),
+            _("Connections that send a larger file are closed and reported."),
+            unit=_("bytes"),
+            scale=1 << 20,
+            scaledUnit=_("MB"),
+            limits=(1 << 10, 1 << 36),
+            advanced=True,
+        ),
+    )
+    stream: str = field(
+        default="DICOM",
+        metadata=about(
+            _("Volume name"),
+            _("Name of the volume of a series without a description. Others have theirs, and their number."),
+            advanced=True,
+        ),
+    )
 
     def __post_init__(self) -> None:
-        # JSON has lists only.
-        for name in ("allowed", "callers"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        object.__setattr__(self, "folder", typedPath(self.folder))
-        if not self.folder:
-            raise SettingsError("Choose the folder in which the files that come are kept.")
+        super().__post_init__()
         for title in (self.aeTitle, *self.callers):
             _checkTitle(title)
-        if not str(self.host).strip():
+        if not self.host.strip():
             raise SettingsError("Name the address to listen on, such as 127.0.0.1 or 0.0.0.0.")
-        checkPort(self.port, 0)
         checkAllowed(self.allowed)
-        for name in ("checkCalled", "growing"):
-            if not isinstance(getattr(self, name), bool):
-                raise SettingsError(f'"{name}" is true or false, not {getattr(self, name)!r}.')
-        checkNumber(self.completeAfter, (0.1, 86400), "The time after which a volume is shown as it is", "seconds")
-        checkNumber(self.sizeLimit, (1 << 10, 1 << 36), "The largest instance", "bytes")
-        if not self.stream.strip():
-            raise SettingsError("The live volume needs a name.")
 
 
 def _checkTitle(title: object) -> None:
@@ -76,3 +152,24 @@ def _checkTitle(title: object) -> None:
         raise SettingsError(
             f"An application entity title has 1 to {LONGEST_TITLE} letters, digits or signs (no \\), not {title!r}."
         )
+
+
+def _open(settings: DICOMSettings, context: SourceContext) -> Source:
+    from .Source import DICOMSource
+
+    return DICOMSource(settings, context.checkpoint, getBuffer=context.getBuffer)
+
+
+def _controls() -> type[SourceControls]:
+    from .Host import DICOMControls
+
+    return DICOMControls
+
+
+KIND = SourceKind(
+    DICOMSettings,
+    _("DICOM from a scanner or archive"),
+    _open,
+    packages=(Package("pynetdicom", "pynetdicom>=3.0.3,<4"),),
+    controls=_controls,
+)

@@ -1,10 +1,18 @@
-"""Tells the acquisition process to look at the folder again. A hint only: the process also looks by itself."""
+"""Slicer's side of a folder: hints that the folder may have changed, and words for the panel.
+
+The worker also looks by itself.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import qt
+from slicer.i18n import tr as _
+
+from ...Model.Event import Event
+from ...Model.Settings import SourceSettings
+from ..Source import SourceControls
 
 PERIOD = 1000
 """Milliseconds between hints where the watcher gives none, and between tries to watch a folder that came back."""
@@ -27,14 +35,14 @@ class FolderHints:
         self._timer.connect("timeout()", self._tick)
         self._timer.start(PERIOD)
 
-    def folderIsThere(self, there: bool) -> None:
-        """What the process says of the folder."""
-        self._there = there
-        if there:
+    def heard(self, event: Event) -> None:
+        """Watch the folder from the moment at which the worker reports that it is there."""
+        if event.code.startswith("folder-"):
+            self._there = event.code in ("folder-there", "folder-back")
             self._watch()
 
     def close(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         self._timer.stop()
         self._timer.disconnect("timeout()", self._tick)
         self._watcher.disconnect("directoryChanged(QString)", self._changed)
@@ -51,3 +59,15 @@ class FolderHints:
     def _tick(self) -> None:
         self._watch()
         self._hint()
+
+
+class FolderControls(SourceControls):
+    """Words for the panel; a folder has no controls beside its settings."""
+
+    def idle(self) -> str:
+        """Return an instruction for the user while no folder is watched."""
+        return str(_("Choose a folder and press Start, or try with a simulated scanner."))
+
+    def origin(self, settings: SourceSettings) -> str:
+        """Return the folder."""
+        return str(getattr(settings, "folder", ""))

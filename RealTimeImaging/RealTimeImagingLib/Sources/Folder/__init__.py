@@ -3,81 +3,142 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from ...Model.Errors import RecordingFolderError, SettingsError
-from ...Model.Settings import SourceSettings, checkNumber, typedPath
+from ...Model.Packages import TIFF_PACKAGES, Package
+from ...Model.Settings import STREAM, SourceSettings, _, about
+from ..Source import HostPart, Source, SourceContext, SourceControls, SourceKind
 
-EXISTING = ("ignore", "newest", "all")
+EXISTING = {"ignore": _("Skip"), "newest": _("Show newest"), "all": _("Show all, by name")}
 SERIES = "{series}"
 
 
 @dataclass(frozen=True)
 class FolderSettings(SourceSettings):
-    """A folder into which image files arrive.
-
-    :param folder: the folder, as typed or pasted (see :func:`typedPath`); it may be missing for now, or come and go
-        like a network share.
-    :param pattern: file names to take, with * and ?; several are separated by semicolons or commas; upper and lower
-        case are the same. Files that cannot be images by their name (.part, .tmp, .json, hidden files) are always
-        passed over; of a pair (.hdr and .img) the name of the .hdr counts.
-    :param subfolders: also look in folders below, to any depth.
-    :param existing: what to do with the files that are there at start: "newest" (show the newest image only), "ignore"
-        or "all" (each, in natural order of the names).
-    :param seriesPattern: a file name in which ``{series}`` stands for the part that tells series apart, such as
-        ``*_{series}_*``; each series becomes a stream of that name. Empty: all files are one stream.
-    :param incompleteAfter: seconds without growth after which a file that is not whole is reported. It is still shown
-        when it is completed later.
-    :param completeAfter: seconds without a new slice after which a volume from DICOM files with one slice each is
-        closed and shown.
-    :param stream: name of the stream, and of its live volume.
-    :raises SettingsError: a value that cannot work.
-    """
+    """A folder into which image files arrive."""
 
     kind: ClassVar[str] = "folder"
 
-    folder: str
-    pattern: str = "*"
-    subfolders: bool = False
-    existing: str = "newest"
-    seriesPattern: str = ""
-    incompleteAfter: float = 10.0
-    completeAfter: float = 2.0
-    stream: str = "Live"
-
-    @property
-    def packages(self) -> str:
-        """Packages for TIFF files when the pattern asks for TIFF files; other patterns may still match some."""
-        return "tiff" if ".tif" in self.pattern.lower() else self.kind
+    folder: str = field(
+        metadata=about(
+            _("Folder"),
+            _(
+                "The folder into which the scanner or another program writes image files. It is only read; nothing in "
+                "it is changed. It may be missing at Start, or come and go like a network share. Images are NIfTI, "
+                "Analyze, NRRD, MetaImage, DICOM, TIFF, PNG, JPEG and BMP files."
+            ),
+            path="folder",
+            missing="Choose the folder into which the images arrive.",
+        )
+    )
+    pattern: str = field(
+        default="*",
+        metadata=about(
+            _("File names"),
+            _(
+                "Names of the files to show. * stands for any text, ? for one character; upper and lower case are the "
+                "same. Separate patterns by semicolons or commas, for example *.nii; *.nii.gz. For a pair of .hdr and "
+                ".img, give the name of the .hdr."
+            ),
+            advanced=True,
+        ),
+    )
+    subfolders: bool = field(
+        default=False,
+        metadata=about(_("Look in subfolders"), _("Also take images from the folders below."), advanced=True),
+    )
+    existing: str = field(
+        default="newest",
+        metadata=about(
+            _("Existing files"),
+            _("What to do with images that are in the folder at Start."),
+            choices=EXISTING,
+            advanced=True,
+        ),
+    )
+    seriesPattern: str = field(
+        default="",
+        metadata=about(
+            _("Series name pattern"),
+            _(
+                "If one folder receives several series: a file name in which {series} stands for the part that names "
+                "the series. Each series gets a volume of its own. Leave empty for one series."
+            ),
+            placeholder=_("for example *_{series}_*"),
+            advanced=True,
+        ),
+    )
+    incompleteAfter: float = field(
+        default=10.0,
+        metadata=about(
+            _("Report incomplete after"),
+            _(
+                "An incomplete file that has not grown for this time is reported. It is still shown when it is "
+                "completed later."
+            ),
+            unit=_("s"),
+            limits=(0.001, 1e6),
+            advanced=True,
+        ),
+    )
+    completeAfter: float = field(
+        default=2.0,
+        metadata=about(
+            _("Close volume after silence of"),
+            _(
+                "A volume of DICOM files with one slice each is closed and shown when no slice arrives for this time "
+                "and nothing else marks its end. Choose more than the time between two slices."
+            ),
+            unit=_("s"),
+            limits=(0.1, 86400),
+            advanced=True,
+        ),
+    )
+    stream: str = field(default="Live", metadata=STREAM)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "folder", typedPath(self.folder))
-        if not self.folder:
-            raise SettingsError("Choose the folder into which the images arrive.")
+        super().__post_init__()
         if not self.pattern.strip(" ;,"):
             raise SettingsError('The pattern of file names is empty; "*" takes all images.')
-        if self.existing not in EXISTING:
-            raise SettingsError(f'"existing" is one of {", ".join(EXISTING)}, not {self.existing!r}.')
         if self.seriesPattern and self.seriesPattern.count(SERIES) != 1:
             raise SettingsError(f"The series pattern has {SERIES} in it once, such as *_{SERIES}_*.")
-        if not 0 < self.incompleteAfter < float("inf"):
-            raise SettingsError("The time after which an incomplete file is reported is a number of seconds above 0.")
-        checkNumber(self.completeAfter, (0.1, 86400), "The time after which a volume is shown as it is", "seconds")
-        if not self.stream.strip():
-            raise SettingsError("The live volume needs a name.")
+
+    @property
+    def extraPackages(self) -> tuple[Package, ...]:
+        """Packages for TIFF files when the pattern asks for TIFF files; other patterns may still match some."""
+        return TIFF_PACKAGES if ".tif" in self.pattern.lower() else ()
+
+    def checkRecordingFolder(self, folder: str) -> None:
+        """:raises RecordingFolderError: the folder is the watched folder, or lies in it."""
+        if _isBelow(folder, self.folder):
+            raise RecordingFolderError(
+                f"Recordings cannot go into {folder}: images are expected in {self.folder}, where nothing is changed. "
+                "Choose another folder."
+            )
 
 
-def checkRecordingFolder(settings: SourceSettings, folder: str) -> None:
-    """:raises RecordingFolderError: a recording in this folder (an absolute path) would lie where the source expects
-    images."""
-    if not isinstance(settings, FolderSettings):
-        return
-    if _isBelow(folder, settings.folder):
-        raise RecordingFolderError(
-            f"Recordings cannot go into {folder}: images are expected in {settings.folder}, where nothing is "
-            "changed. Choose another folder."
-        )
+def _open(settings: FolderSettings, context: SourceContext) -> Source:
+    from .Source import FolderSource
+
+    return FolderSource(settings, context.checkpoint, getBuffer=context.getBuffer)
+
+
+def _host(settings: FolderSettings, send: Callable[[str], None]) -> HostPart:
+    from .Host import FolderHints
+
+    return FolderHints(settings.folder, lambda: send("rescan"))
+
+
+def _controls() -> type[SourceControls]:
+    from .Host import FolderControls
+
+    return FolderControls
+
+
+KIND = SourceKind(FolderSettings, _("Folder of images"), _open, host=_host, controls=_controls)
 
 
 def _isBelow(path: str, folder: str) -> bool:

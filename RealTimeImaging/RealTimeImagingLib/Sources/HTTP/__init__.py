@@ -2,56 +2,102 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from ...Model.Errors import SettingsError
-from ...Model.Settings import SourceSettings, checkAllowed, checkNumber, checkPort
+from ...Model.Settings import STREAM, SourceSettings, _, about, checkAllowed
+from ..Source import Source, SourceContext, SourceControls, SourceKind
 
 TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{16,200}=*")
-"""RFC 6750, section 2.1 (b64token), and long enough that nobody guesses it."""
+"""RFC 6750, section 2.1 (b64token), with a length that cannot be guessed."""
 
 
 @dataclass(frozen=True)
 class HTTPSettings(SourceSettings):
     """Programs that post images over HTTP: ``POST /frame``, see the README.
 
-    Each needs a token; nothing is encrypted, so that outside this computer everybody on the way can read it.
-
-    :param host: address to listen on: 127.0.0.1 is this computer only, 0.0.0.0 all.
-    :param port: TCP port, 1 to 65535; 0 takes a free one, which the event "listening" names.
-    :param stream: name of the stream of images for which the sender names none.
-    :param token: what senders have to know, 16 to 200 letters, digits and . _ ~ + / -; empty: one is made at start,
-        which the panel shows and the handle's ``details`` have. It is not kept in scenes and settings.
-    :param allowed: who may connect, as addresses (10.0.0.7) or networks (10.0.0.0/24); empty: all.
-    :param sizeLimit: bytes of the largest request, and of the largest image in it. All that come at the same time may
-        have twice as many together.
-    :raises SettingsError: a value that cannot work.
+    Each needs the token. Nothing is encrypted, so every computer on the way can read it.
     """
 
     kind: ClassVar[str] = "http"
 
-    host: str = "127.0.0.1"
-    port: int = 18980
-    stream: str = "Live"
-    token: str = field(default="", repr=False)
-    allowed: tuple[str, ...] = ()
-    sizeLimit: int = 1 << 30
+    host: str = field(
+        default="127.0.0.1",
+        metadata=about(
+            _("Address"),
+            _(
+                "Address to listen on. 127.0.0.1: programs on this computer only. 0.0.0.0: every computer in the "
+                "network that knows the token, which is sent unencrypted."
+            ),
+        ),
+    )
+    port: int = field(
+        default=18980,
+        metadata=about(_("Port"), _("Port to listen on. 0: choose a free port."), limits=(0, 65535)),
+    )
+    stream: str = field(default="Live", metadata=STREAM)
+    token: str = field(
+        default="",
+        repr=False,
+        metadata=about(
+            _("Token"),
+            _(
+                "Programs send this token with their images: 16 to 200 letters, digits and . _ ~ + / -. Empty: each "
+                "start makes a new one."
+            ),
+            secret=True,
+            inPanel=False,
+        ),
+    )
+    allowed: tuple[str, ...] = field(
+        default=(),
+        metadata=about(
+            _("Allowed computers"),
+            _(
+                "Addresses of the computers that may send images, for example 10.0.0.7 or 10.0.1.0/24. Empty: every "
+                "computer that knows the token."
+            ),
+            placeholder=_("all computers"),
+            advanced=True,
+        ),
+    )
+    sizeLimit: int = field(
+        default=1 << 30,
+        metadata=about(
+            _("Largest image"),
+            _(
+                "Larger images are rejected, and their sender gets the reason. Images that arrive at the same time "
+                "share twice as much memory."
+            ),
+            unit=_("bytes"),
+            scale=1 << 20,
+            scaledUnit=_("MB"),
+            limits=(1 << 10, 1 << 36),
+            advanced=True,
+        ),
+    )
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "allowed", tuple(self.allowed))
-        if not str(self.host).strip():
+        super().__post_init__()
+        if not self.host.strip():
             raise SettingsError("Name the address to listen on, such as 127.0.0.1 or 0.0.0.0.")
-        checkPort(self.port, 0)
         checkAllowed(self.allowed)
-        if not isinstance(self.token, str) or (self.token and not TOKEN.fullmatch(self.token)):
+        if self.token and not TOKEN.fullmatch(self.token):
             raise SettingsError("A token has 16 to 200 letters, digits and . _ ~ + / - in it.")
-        checkNumber(self.sizeLimit, (1 << 10, 1 << 36), "The largest request", "bytes")
-        if not self.stream.strip():
-            raise SettingsError("The live volume needs a name.")
 
-    def withoutSecrets(self) -> SourceSettings:
-        """The same without the token."""
-        return dataclasses.replace(self, token="")
+
+def _open(settings: HTTPSettings, context: SourceContext) -> Source:
+    from .Source import HTTPSource
+
+    return HTTPSource(settings, context.checkpoint, getBuffer=context.getBuffer)
+
+
+def _controls() -> type[SourceControls]:
+    from .Host import HTTPControls
+
+    return HTTPControls
+
+
+KIND = SourceKind(HTTPSettings, _("Images posted over HTTP"), _open, controls=_controls)

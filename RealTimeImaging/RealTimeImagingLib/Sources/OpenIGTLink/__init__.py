@@ -3,69 +3,164 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import ClassVar
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from ...Model.Errors import SettingsError
-from ...Model.Settings import SourceSettings, checkAllowed, checkNumber, checkPort, checkVersion
+from ...Model.Packages import Package
+from ...Model.Settings import SourceSettings, _, about, checkAllowed, checkPort, checkVersion
+from ..Source import Source, SourceContext, SourceControls, SourceKind
 
-ROLES = ("client", "server")
-ENGINES = ("own", "connector")
+ROLES = {"client": _("Client: connect to a device"), "server": _("Server: wait for devices")}
+ENGINES = {
+    "own": _("Real-Time Imaging: every image"),
+    "connector": _("SlicerOpenIGTLink: newest image only, no device time"),
+}
+PACKAGES = (Package("pyigtl", "pyigtl>=0.3.4,<0.4"), Package("fastcrc", "fastcrc>=0.3,<1", optional=True))
+DEVICE_SIZE = 20
+"""Bytes of a device name in a header of version 1."""
 
 
 @dataclass(frozen=True)
 class OpenIGTLinkSettings(SourceSettings):
     """Scanners, tracking systems and ultrasound machines that speak OpenIGTLink.
 
-    The protocol has neither passwords nor encryption: everybody who reaches the port can send, and read.
-
-    :param role: "client" connects to a device (usual for PLUS and trackers); "server" waits for devices to connect
-        (usual for bridges of MRI scanners).
-    :param host: of the device; for a server the address to listen on: 127.0.0.1 is this computer only, 0.0.0.0 all.
-        "localhost:18944" names the port, too.
-    :param port: TCP port, 1 to 65535; for a server 0 takes a free one, which the event "listening" names. A port in
-        ``host`` counts instead.
-    :param stream: name of the live volume of images whose device has no name; others have their device's.
-    :param allowed: a server's peers, as addresses (10.0.0.7) or networks (10.0.0.0/24); empty: all.
-    :param checkCRC: refuse messages whose checksum is wrong.
-    :param sizeLimit: bytes of the largest message that is received, and most bytes of the unfinished messages of all
-        peers together.
-    :param silentAfter: seconds without a message after which a peer is reported as silent.
-    :param ask: queries sent to each peer when it is connected, such as ("STT_TDATA",); trackers wait for it.
-    :param engine: "own" receives every image; "connector" leaves it to the extension SlicerOpenIGTLink where that is
-        installed. It knows of ``role``, ``host``, ``port`` and ``checkCRC`` only, keeps the newest image only, gives no
-        device time, misplaces LPS images, and as a server listens on all addresses (``host="0.0.0.0"``).
-    :param version: of the header of what is sent: 1 is understood by all, 2 (protocol 3) carries metadata and device
-        names of more than 20 bytes.
-    :raises SettingsError: a value that cannot work.
+    The protocol has neither a password nor encryption: every computer that reaches the port can send and read.
     """
 
     kind: ClassVar[str] = "openigtlink"
 
-    role: str = "client"
-    host: str = "127.0.0.1"
-    port: int = 18944
-    stream: str = "OpenIGTLink"
-    allowed: tuple[str, ...] = ()
-    checkCRC: bool = True
-    sizeLimit: int = 1 << 30
-    silentAfter: float = 4.0
-    ask: tuple[str, ...] = ()
-    version: int = 1
-    engine: str = "own"
+    role: str = field(
+        default="client",
+        metadata=about(
+            _("Connection"),
+            _(
+                "Client: Slicer connects (usual for PLUS and trackers). Server: the device connects (usual for MRI "
+                "bridges)."
+            ),
+            choices=ROLES,
+        ),
+    )
+    host: str = field(
+        default="127.0.0.1",
+        metadata=about(
+            _("Address"),
+            _(
+                "Client: address or name of the device, such as 192.168.0.10 or localhost:18944. Server: address to "
+                "listen on. 127.0.0.1: this computer only. 0.0.0.0: every computer in the network can send images, as "
+                "the protocol has no password."
+            ),
+        ),
+    )
+    port: int = field(
+        default=18944,
+        metadata=about(
+            _("Port"),
+            _(
+                "Port of the device, or port to listen on. 18944 is usual. 0: a server chooses a free port. A port in "
+                "the address overrides this one."
+            ),
+            limits=(0, 65535),
+        ),
+    )
+    stream: str = field(
+        default="OpenIGTLink",
+        metadata=about(
+            _("Volume name"),
+            _("Name of the volume of a device without a name. Others have their device's."),
+            inPanel=False,
+        ),
+    )
+    allowed: tuple[str, ...] = field(
+        default=(),
+        metadata=about(
+            _("Allowed computers"),
+            _(
+                "Server: addresses of the computers that may connect, for example 10.0.0.7 or 10.0.1.0/24. Empty: "
+                "every computer that reaches the port."
+            ),
+            placeholder=_("all computers"),
+            advanced=True,
+        ),
+    )
+    checkCRC: bool = field(
+        default=True,
+        metadata=about(
+            _("Verify checksums (CRC)"),
+            _("Reject messages with a wrong checksum (CRC). Switch this off for a device that sends no checksums."),
+            advanced=True,
+        ),
+    )
+    sizeLimit: int = field(
+        default=1 << 30,
+        metadata=about(
+            _("Largest message"),
+            _(
+                "Larger messages are rejected and reported. Unfinished messages of all devices together take no more "
+                "memory than this."
+            ),
+            unit=_("bytes"),
+            scale=1 << 20,
+            scaledUnit=_("MB"),
+            limits=(1 << 10, 1 << 36),
+            advanced=True,
+        ),
+    )
+    silentAfter: float = field(
+        default=4.0,
+        metadata=about(
+            _("Warn when nothing arrives for"),
+            _("Report a connected device that sends nothing for this time."),
+            unit=_("s"),
+            limits=(0.1, 86400),
+            advanced=True,
+        ),
+    )
+    ask: tuple[str, ...] = field(
+        default=(),
+        metadata=about(
+            _("Request on connect"),
+            _("Queries sent to each device when it connects. Trackers wait for STT_TDATA."),
+            placeholder=_("for example STT_TDATA"),
+            advanced=True,
+        ),
+    )
+    version: int = field(
+        default=1,
+        metadata=about(
+            _("Header version"),
+            _(
+                "Version of the header of sent messages. Every device understands 1. 2 (protocol 3) carries metadata, "
+                "and device names of more than 20 bytes."
+            ),
+            choices={1: "1", 2: "2"},
+            inPanel=False,
+        ),
+    )
+    engine: str = field(
+        default="own",
+        metadata=about(
+            _("Engine"),
+            _(
+                "Program that receives the images. Real-Time Imaging receives every image. SlicerOpenIGTLink keeps "
+                "only the newest image of each device, gives no device time, and misplaces LPS images. As a server it "
+                "listens on all addresses. A peer that does not speak OpenIGTLink, such as a web browser, makes Slicer "
+                "exit."
+            ),
+            choices=ENGINES,
+            advanced=True,
+            inCommand=False,
+        ),
+    )
 
     def __post_init__(self) -> None:
-        # JSON has lists only.
-        for name in ("allowed", "ask"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        if self.role not in ROLES:
-            raise SettingsError(f'"role" is one of {", ".join(ROLES)}, not {self.role!r}.')
-        if self.engine not in ENGINES:
-            raise SettingsError(f'"engine" is one of {", ".join(ENGINES)}, not {self.engine!r}.')
         host, port = splitAddress(str(self.host))
         object.__setattr__(self, "host", host)
         if port is not None:
             object.__setattr__(self, "port", port)
+        super().__post_init__()
         if not host:
             raise SettingsError("Name the computer to connect to, such as 192.168.0.10 or localhost.")
         checkPort(self.port, 0 if self.role == "server" else 1)
@@ -73,11 +168,23 @@ class OpenIGTLinkSettings(SourceSettings):
         for query in self.ask:
             if not re.fullmatch(r"(GET|STT|STP)_[A-Z]{1,8}", query):
                 raise SettingsError(f"{query!r} is no query such as STT_TDATA or GET_STATUS.")
-        checkNumber(self.sizeLimit, (1 << 10, 1 << 36), "The largest message", "bytes")
-        checkNumber(self.silentAfter, (0.1, 86400), "The time after which a peer is reported as silent", "seconds")
-        checkVersion(self.version)
-        if not self.stream.strip():
-            raise SettingsError("The live volume needs a name.")
+
+    @property
+    def longestDeviceName(self) -> int:
+        """Most characters in the device name of a sent message."""
+        return DEVICE_SIZE if self.version == 1 else sys.maxsize
+
+    @property
+    def usesConnector(self) -> bool:
+        """True when the extension SlicerOpenIGTLink receives the images."""
+        return self.engine == "connector"
+
+    @classmethod
+    def unused(cls, values: Mapping[str, Any]) -> set[str]:
+        """Return what a client, or SlicerOpenIGTLink's connector, does not use."""
+        if values["engine"] == "connector":
+            return {"allowed", "sizeLimit", "silentAfter", "ask"}
+        return set() if values["role"] == "server" else {"allowed"}
 
 
 def splitAddress(text: str) -> tuple[str, int | None]:
@@ -116,3 +223,18 @@ class BroadcastSettings:
             raise SettingsError("Name the address to listen on, such as 127.0.0.1 or 0.0.0.0.")
         checkVersion(self.version)
         checkAllowed(self.allowed)
+
+
+def _open(settings: OpenIGTLinkSettings, context: SourceContext) -> Source:
+    from .Source import OpenIGTLinkSource
+
+    return OpenIGTLinkSource(settings, context.checkpoint, getBuffer=context.getBuffer)
+
+
+def _controls() -> type[SourceControls]:
+    from .Host import OpenIGTLinkControls
+
+    return OpenIGTLinkControls
+
+
+KIND = SourceKind(OpenIGTLinkSettings, _("OpenIGTLink device"), _open, packages=PACKAGES, controls=_controls)

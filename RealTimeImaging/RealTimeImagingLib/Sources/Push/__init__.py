@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
-from ...Model.Errors import SettingsError
-from ...Model.Settings import SourceSettings
+from ...Model.Settings import STREAM, SourceSettings, _
+from ..Source import Source, SourceContext, SourceKind
 
 
 @dataclass(frozen=True)
 class PushSettings(SourceSettings):
-    """Frames made in Python inside Slicer. ``logic.push()`` starts this source by itself with the first frame.
+    """Frames made in Python inside Slicer. ``logic.push()`` starts this source with the first frame.
 
-    :param stream: name of the first stream; others are named with each frame.
-    :raises SettingsError: a value that cannot work.
+    ``stream`` is the name of the first stream; each further frame names its own.
     """
 
     kind: ClassVar[str] = "python"
 
-    stream: str = "Live"
+    stream: str = field(default="Live", metadata=STREAM)
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.stream, str) or not self.stream.strip():
-            raise SettingsError("The live volume needs a name.")
+
+def _open(settings: PushSettings, context: SourceContext) -> Source:
+    from .Source import PushSource
+
+    return PushSource(context.checkpoint, context.receiver, context.getBuffer)
+
+
+KIND = SourceKind(PushSettings, _("Python"), _open, fromSlicer=True)

@@ -1,55 +1,85 @@
-"""A file that is replayed."""
+"""Replay of a recording or file."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
-from ...Model.Errors import SettingsError
-from ...Model.Settings import SourceSettings, checkNumber, typedPath
+from ...Model.Settings import STREAM, SourceSettings, _, about
+from ..Source import Source, SourceContext, SourceControls, SourceKind
 
-PACES = ("recorded", "rate", "fastest")
+PACES = {"recorded": _("Recorded times"), "rate": _("Fixed rate"), "fastest": _("As fast as possible")}
 SPEEDS = (0.001, 1000.0)
 """Slowest and fastest replay, as a factor of real time."""
 RATES = (0.001, 10_000.0)
-"""Lowest and highest rate of a replay, frames per second."""
+"""Lowest and highest rate of a replay, images per second."""
 
 
 @dataclass(frozen=True)
 class ReplaySettings(SourceSettings):
-    """A file that is replayed as if its frames came from a scanner.
-
-    :param file: a recording (its first ``.seq.nhdr``: all parts follow one another), a ``.seq.nrrd``, a 4-D NIfTI, a
-        multi-frame DICOM file, or any other image file; it may be missing for now.
-    :param pace: "recorded" (by the file's own times), "rate" (evenly) or "fastest" (as fast as frames can be read).
-    :param speed: for the pace "recorded": 1 is real time, 2 twice as fast; 0.001 to 1000.
-    :param rate: for the pace "rate": frames per second; 0.001 to 10,000.
-    :param loop: begin again after the last frame.
-    :param paused: wait for the command "resume" or "step" before the first frame.
-    :param stream: name of the stream, and of its live volume.
-    :raises SettingsError: a value that cannot work.
-    """
+    """A file that is replayed as if its frames came from a scanner."""
 
     kind: ClassVar[str] = "replay"
 
-    file: str
-    pace: str = "recorded"
-    speed: float = 1.0
-    rate: float = 30.0
-    loop: bool = False
-    paused: bool = False
-    stream: str = "Live"
+    file: str = field(
+        metadata=about(
+            _("File"),
+            _(
+                "What to replay: a recording (its first .seq.nhdr; all parts follow), a sequence (.seq.nrrd), a 4-D "
+                "NIfTI, a multi-frame DICOM file or any other image file. It is only read, and may be missing at Start."
+            ),
+            path="file",
+            missing="Choose the file to replay.",
+        )
+    )
+    pace: str = field(
+        default="recorded",
+        metadata=about(_("Pace"), _("How fast the images are replayed."), choices=PACES, live=True),
+    )
+    speed: float = field(
+        default=1.0,
+        metadata=about(
+            _("Speed"),
+            _("For the recorded times: 1 is the speed at which the images were taken, 2 is twice as fast."),
+            unit=_("x"),
+            limits=SPEEDS,
+            decimals=2,
+            live=True,
+        ),
+    )
+    rate: float = field(
+        default=30.0,
+        metadata=about(_("Rate"), _("For the fixed rate."), unit=_("images/s"), limits=RATES, live=True),
+    )
+    loop: bool = field(default=False, metadata=about(_("Loop"), _("Start again after the last image."), live=True))
+    paused: bool = field(
+        default=False,
+        metadata=about(
+            _("Paused"),
+            _('Wait for the command "resume" or "step" before the first image.'),
+            inPanel=False,
+            inCommand=False,
+        ),
+    )
+    stream: str = field(default="Live", metadata=STREAM)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "file", typedPath(self.file))
-        if not self.file:
-            raise SettingsError("Choose the file to replay.")
-        if self.pace not in PACES:
-            raise SettingsError(f'"pace" is one of {", ".join(PACES)}, not {self.pace!r}.')
-        checkNumber(self.speed, SPEEDS, "The speed of a replay", "times real time")
-        checkNumber(self.rate, RATES, "The rate of a replay", "frames per second")
-        for name in ("loop", "paused"):
-            if not isinstance(getattr(self, name), bool):
-                raise SettingsError(f'"{name}" is true or false, not {getattr(self, name)!r}.')
-        if not self.stream.strip():
-            raise SettingsError("The live volume needs a name.")
+    @classmethod
+    def unused(cls, values: Mapping[str, Any]) -> set[str]:
+        """Return speed or rate or both: each belongs to one pace."""
+        return {"recorded": {"rate"}, "rate": {"speed"}}.get(values["pace"], {"speed", "rate"})
+
+
+def _open(settings: ReplaySettings, context: SourceContext) -> Source:
+    from .Source import ReplaySource
+
+    return ReplaySource(settings, context.checkpoint, getBuffer=context.getBuffer)
+
+
+def _controls() -> type[SourceControls]:
+    from .Host import ReplayControls
+
+    return ReplayControls
+
+
+KIND = SourceKind(ReplaySettings, _("Replay of a recording or file"), _open, controls=_controls)

@@ -1,0 +1,394 @@
+"""Form of one kind of source: its rows are made from the settings' descriptions."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import ctk
+import qt
+from slicer.i18n import getContext, translate
+
+from ..Model.Settings import Setting, SettingField, SourceSettings, settingFields
+from ..Sources import SourceKind
+from .Section import Section, makePlain, plainTip
+
+MOST = (1 << 31) - 1
+"""Largest value of a spin box."""
+COMBO_LENGTH = 12
+PATH_LENGTH = 8
+"""Characters that a field of the panel shows at least."""
+LIST_SEPARATOR = "; "
+
+
+class Editor:
+    """Widget of one setting, with its value.
+
+    :param widget: the widget.
+    :param signal: signal of a change.
+    :param read: returns the value.
+    :param write: shows a value.
+    """
+
+    def __init__(self, widget: Any, signal: str, read: Callable[[], Any], write: Callable[[Any], None]) -> None:
+        self.widget, self.signal, self.read, self.write = widget, signal, read, write
+
+
+def checkBox() -> Editor:
+    """Return an editor of True or False."""
+    box = qt.QCheckBox()
+    return Editor(box, "toggled(bool)", lambda: box.checked, box.setChecked)
+
+
+def lineEdit(placeholder: str) -> Editor:
+    """Return an editor of text."""
+    edit = qt.QLineEdit()
+    edit.placeholderText = placeholder
+    return Editor(edit, "textChanged(QString)", lambda: edit.text.strip(), lambda value: edit.setText(str(value)))
+
+
+def listEdit(placeholder: str) -> Editor:
+    """Return an editor of several texts, which semicolons or commas separate."""
+    text = lineEdit(placeholder)
+    return Editor(
+        text.widget,
+        text.signal,
+        lambda: tuple(one.strip() for one in text.read().replace(",", ";").split(";") if one.strip()),
+        lambda values: text.write(LIST_SEPARATOR.join(values)),
+    )
+
+
+def pathEdit(path: str) -> Editor:
+    """Return an editor of a path.
+
+    :param path: "folder" or "file".
+    """
+    edit = ctk.ctkPathLineEdit()
+    edit.filters = ctk.ctkPathLineEdit.Dirs if path == "folder" else ctk.ctkPathLineEdit.Files
+    edit.minimumContentsLength = PATH_LENGTH
+    return Editor(edit, "currentPathChanged(QString)", lambda: edit.currentPath, edit.setCurrentPath)
+
+
+def spinBox(setting: Setting, type_: type, unit: str) -> Editor:
+    """Return an editor of a number, in units of the setting's scale."""
+    scale = setting.scale
+    lowest, highest = (value / scale for value in setting.limits or (-MOST, MOST))
+    if type_ is int:
+        box = qt.QSpinBox()
+        box.minimum, box.maximum = max(round(lowest), int(scale > 1)), min(round(highest), MOST)
+        signal = "valueChanged(int)"
+    else:
+        box = qt.QDoubleSpinBox()
+        box.decimals = setting.decimals
+        # A smaller value would be shown as 0.
+        box.minimum = max(lowest, 10.0**-box.decimals) if lowest > 0 else lowest
+        box.maximum = highest
+        signal = "valueChanged(double)"
+    box.suffix = f" {unit}" if unit else ""
+    return Editor(
+        box,
+        signal,
+        lambda: box.value * scale,
+        lambda value: box.setValue(value // scale if type_ is int else value / scale),
+    )
+
+
+def comboBox(choices: Mapping[Any, str]) -> Editor:
+    """Return an editor of one of several values."""
+    combo, values = newCombo(), list(choices)
+    for label in choices.values():
+        combo.addItem(label)
+    return Editor(
+        combo,
+        "currentIndexChanged(int)",
+        lambda: values[combo.currentIndex],
+        lambda value: combo.setCurrentIndex(values.index(value)),
+    )
+
+
+class OfferEditor(Editor):
+    """Editor of a value of which the device offers some; the first item leaves the choice to the device.
+
+    :param default: value of the first item.
+    :param label: text of the first item.
+    :param wordsOf: returns the text of a value.
+    """
+
+    def __init__(self, default: Any, label: str, wordsOf: Callable[[Any], str]) -> None:
+        self._combo, self._default, self._wordsOf = newCombo(), default, wordsOf
+        self._values = [default]
+        self._combo.addItem(label)
+        super().__init__(
+            self._combo,
+            "currentIndexChanged(int)",
+            lambda: self._values[max(0, self._combo.currentIndex)],
+            self._choose,
+        )
+
+    def offer(self, values: Iterable[Any]) -> None:
+        """List the values that the device offers; keep the chosen one if it is among them."""
+        chosen, values = self.read(), list(values)
+        while self._combo.count > 1:
+            self._combo.removeItem(1)
+        self._values = [self._default]
+        for value in values:
+            self._add(value)
+        self._choose(chosen if chosen in values else self._default)
+
+    def _add(self, value: Any) -> None:
+        self._values.append(value)
+        self._combo.addItem(self._wordsOf(value))
+
+    def _choose(self, value: Any) -> None:
+        if value not in self._values:
+            self._add(value)
+        self._combo.setCurrentIndex(self._values.index(value))
+
+
+def newCombo() -> Any:
+    """Return a combo box that does not widen the panel."""
+    combo = qt.QComboBox()
+    combo.sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
+    combo.minimumContentsLength = COMBO_LENGTH
+    return combo
+
+
+@dataclass
+class Row:
+    """One row of the form.
+
+    :param field: widget in the second column, which holds the editor and buttons.
+    :param place: row of the grid.
+    :param editor: None for a row of the kind's controls.
+    :param fields: names of the settings in it.
+    """
+
+    name: str
+    label: Any
+    field: Any
+    place: int
+    advanced: bool = False
+    editor: Editor | None = None
+    fields: tuple[str, ...] = ()
+    widgets: list[Any] = dataclasses.field(default_factory=list)
+    """Editor and buttons, from left to right."""
+
+
+class SourceForm:
+    """Rows of one kind of source, made from its settings.
+
+    The widget of a setting is named KIND_SETTING, such as ``folder_pattern``, its label ``folder_pattern_label``, and
+    the widgets of a setting of several numbers ``camera_crop0`` and so on. They are attributes of ``ui``.
+
+    The settings classes mark their texts for translation, and Slicer's extraction files them under the context of the
+    class's file, or of the base class's file. Here they are translated in these contexts.
+
+    :param kind: the kind.
+    :param section: the panel's section; its grids take the rows.
+    """
+
+    def __init__(self, kind: SourceKind, section: Section) -> None:
+        self.kind, self._section, self._shown = kind, section, False
+        self._contexts = [getContext(inspect.getsourcefile(one) or "") for one in (kind.settings, SourceSettings)]
+        self._settings: dict[str, SettingField] = {field.name: field for field in settingFields(kind.settings)}
+        self._rows: dict[str, Row] = {}
+        self._rowOf: dict[str, list[Row]] = {}
+        ui = section.ui
+        self._grids = (ui.sourceSection.layout(), ui.optionsSection.layout())
+        # The volume's name comes last, whatever its place in the class.
+        for field in sorted(self._settings.values(), key=lambda one: one.name == "stream"):
+            if field.setting.inPanel and not field.setting.sharesRow:
+                self._addSetting(field)
+        self.controls = kind.controls()(self, section)
+        self.show(None)
+
+    @property
+    def title(self) -> str:
+        """Name of the kind for the user."""
+        return self._tr(self.kind.title)
+
+    # ---- rows
+
+    def _tr(self, text: str) -> str:
+        for context in self._contexts:
+            if text and (translated := str(translate(context, text))) != text:
+                return translated
+        return text
+
+    def _addSetting(self, field: SettingField) -> None:
+        setting = field.setting
+        shared = [one.name for one in self._settings.values() if one.setting.sharesRow == field.name]
+        if setting.parts:
+            names = [f"{field.name}{number}" for number in range(len(setting.parts))]
+            titles, types = setting.parts, get_args(field.type)
+        else:
+            names, titles, types = [field.name], (setting.title,), (field.type,)
+        editors = [self._editor(field, type_, shared) for type_ in types]
+        self._rowOf[field.name] = []
+        for name, title, editor in zip(names, titles, editors, strict=True):
+            row = self._add(name, self._tr(title), self._tr(setting.tooltip), editor.widget, setting.advanced)
+            row.editor, row.fields = editor, (field.name, *shared)
+            self._rowOf[field.name].append(row)
+            self._section.connect(editor.widget, editor.signal, self.showRows)
+
+    def _editor(self, field: SettingField, type_: Any, shared: list[str]) -> Editor:
+        setting, unit = field.setting, self._tr(field.setting.scaledUnit or field.setting.unit)
+        if setting.offered:
+            label = self._tr(setting.offered)
+            if shared:
+                default = tuple(self._settings[name].default for name in (field.name, *shared))
+                return OfferEditor(default, label, lambda values: " x ".join(map(str, values)))
+            return OfferEditor(
+                field.default, label, lambda value: value if isinstance(value, str) else f"{value:g} {unit}".strip()
+            )
+        if setting.choices:
+            return comboBox({value: self._tr(label) for value, label in setting.choices.items()})
+        if setting.path:
+            return pathEdit(setting.path)
+        if type_ is bool:
+            return checkBox()
+        if field.isList:
+            return listEdit(self._tr(setting.placeholder))
+        if type_ in (int, float):
+            return spinBox(setting, type_, unit)
+        return lineEdit(self._tr(setting.placeholder))
+
+    newCombo = staticmethod(newCombo)
+
+    def addRow(self, name: str, title: str, tooltip: str, widget: Any, after: str = "") -> None:
+        """Add a row for the kind's controls, behind the rows that are there.
+
+        :param after: name of the setting below which it is placed; empty for the end.
+        """
+        self._add(name, title, tooltip, widget, False, after)
+
+    def addButton(self, row: str, name: str, text: str, tooltip: str) -> Any:
+        """Add a button beside the field of a row; returns it."""
+        button = qt.QPushButton(text)
+        self._name(button, name, tooltip)
+        self._rows[row].field.layout().addWidget(button)
+        self._rows[row].widgets.append(button)
+        return button
+
+    def _add(self, name: str, title: str, tooltip: str, widget: Any, advanced: bool, after: str = "") -> Row:
+        label = qt.QLabel(f"{title}:")
+        makePlain([label])
+        self._name(label, f"{name}_label", tooltip)
+        self._name(widget, name, tooltip)
+        field = qt.QWidget()
+        layout = qt.QHBoxLayout(field)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(widget)
+        grid = self._grids[advanced]
+        # Every second row of the grid stays free for a row that is placed after another.
+        place = self._rows[after].place + 1 if after else grid.rowCount() + 1
+        grid.addWidget(label, place, 0)
+        grid.addWidget(field, place, 1)
+        label.setBuddy(widget)
+        row = self._rows[name] = Row(name, label, field, place, advanced, widgets=[widget])
+        return row
+
+    def _name(self, widget: Any, name: str, tooltip: str) -> None:
+        widget.setObjectName(f"{self.kind.name}_{name}")
+        widget.toolTip = plainTip(tooltip)
+        setattr(self._section.ui, f"{self.kind.name}_{name}", widget)
+
+    def onChange(self, name: str, slot: Callable[[], None]) -> None:
+        """Call when the user changes a setting."""
+        for row in self._rowOf[name]:
+            if row.editor:
+                self._section.connect(row.editor.widget, row.editor.signal, lambda *_value: slot())
+
+    def onAnyChange(self, slot: Callable[[], None]) -> None:
+        """Call when the user changes any setting."""
+        for name in self._rowOf:
+            self.onChange(name, slot)
+
+    def widgets(self, advanced: bool) -> list[Any]:
+        """Return the controls from top to bottom.
+
+        :param advanced: True for those under "More options".
+        """
+        rows = sorted((row for row in self._rows.values() if row.advanced == advanced), key=lambda row: row.place)
+        return [widget for row in rows for widget in row.widgets]
+
+    # ---- values
+
+    def value(self, name: str) -> Any:
+        """Return what the form says about a setting, unchecked."""
+        values = [row.editor.read() for row in self._rowOf[name] if row.editor]
+        return tuple(values) if self._settings[name].setting.parts else values[0]
+
+    def set(self, name: str, value: Any) -> None:
+        """Show the value of a setting."""
+        rows = self._rowOf[name]
+        for row, one in zip(rows, value if self._settings[name].setting.parts else [value], strict=True):
+            if row.editor:
+                row.editor.write(one)
+
+    def offer(self, name: str, values: Iterable[Any]) -> None:
+        """List the values of a setting that the device offers."""
+        for row in self._rowOf[name]:
+            if isinstance(row.editor, OfferEditor):
+                row.editor.offer(values)
+
+    def read(self) -> SourceSettings:
+        """Return the settings that the form says.
+
+        :raises SettingsError: a value that cannot work.
+        """
+        values, absent = self._values(), self.controls.unavailable()
+        # What one device offers is not requested from another.
+        absent |= {name for name in self.kind.settings.unused(values) if self._settings[name].setting.offered}
+        for name in absent & set(self._rowOf):
+            for one in self._rowOf[name][0].fields:
+                del values[one]
+        return self.kind.settings(**values)
+
+    def _values(self) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for name, rows in self._rowOf.items():
+            fields = rows[0].fields
+            values |= zip(fields, self.value(name), strict=True) if len(fields) > 1 else {name: self.value(name)}
+        return values
+
+    def show(self, settings: SourceSettings | None) -> None:
+        """Fill the form; None fills it with the defaults."""
+        for name, rows in self._rowOf.items():
+            fields = rows[0].fields
+            if settings is not None:
+                values = tuple(getattr(settings, one) for one in fields)
+            elif self._settings[name].required:
+                continue
+            else:
+                values = tuple(self._settings[one].default for one in fields)
+            self.set(name, values if len(fields) > 1 else values[0])
+
+    # ---- what is seen
+
+    def setShown(self, shown: bool) -> None:
+        """Show the rows that have an effect, or none."""
+        self._shown = shown
+        self.showRows()
+
+    def showRows(self, *_value: object) -> None:
+        """Hide the rows that have no effect beside the other values."""
+        hidden = self.kind.settings.unused(self._values()) | self.controls.unavailable()
+        for row in self._rows.values():
+            visible = self._shown and row.name not in hidden and not hidden & set(row.fields)
+            row.label.visible = row.field.visible = visible
+
+    def setRunning(self, running: bool) -> None:
+        """Enable the settings that can be changed now."""
+        for row in self._rows.values():
+            if row.editor and not row.advanced:
+                row.editor.widget.enabled = not running or self._settings[row.fields[0]].setting.live
+
+    def remember(self) -> None:
+        """Add the paths to the histories of their fields."""
+        for name, rows in self._rowOf.items():
+            if self._settings[name].setting.path and rows[0].editor:
+                rows[0].editor.widget.addCurrentPathToHistory()
