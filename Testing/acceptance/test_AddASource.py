@@ -1,0 +1,115 @@
+"""The how-to "Add a source" runs as it stands: the new kind is in the panel and in the command, starts and records."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+from RealTimeImagingLib import SettingsError
+from RealTimeImagingLib.Recording import openRecording
+from RealTimeImagingLib.Sources import KINDS, register
+
+from .conftest import ROOT, until, untilStopped
+from .test_Panel import panelOf
+
+PAGE = (ROOT / "docs" / "how-to" / "add-a-source.md").read_text(encoding="utf-8")
+COMMAND = ROOT / "RealTimeImaging" / "RealTimeImagingLib" / "Command" / "__main__.py"
+
+
+def blocks(language):
+    """Code blocks of the page."""
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with the package of the page; afterwards its kind is forgotten."""
+    (tmp_path / "RandomImages").mkdir()
+    (tmp_path / "RandomImages" / "__init__.py").write_text(blocks("python")[0], encoding="utf-8")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield tmp_path
+    KINDS.pop("random", None)
+    sys.modules.pop("RandomImages", None)
+
+
+def run(block, folder, **names):
+    """Execute a block of the page in the folder; returns its names."""
+    exec(compile(block.replace("/path/to", folder.as_posix()), "add-a-source.md", "exec"), names)
+    return names
+
+
+def test_theSourceHasFewerThan60Lines():
+    lines = [line for line in blocks("python")[0].splitlines() if line.strip()]
+    assert len(lines) < 60
+
+
+def test_theSourceStartsShowsAndRecords(slicer, module, logic, folder, noErrors):
+    """In a real worker process, which finds the package by itself."""
+    names = run(blocks("python")[1], folder, slicer=slicer)
+    source, settings = names["source"], names["RandomSettings"](rate=20)
+    assert source.settings == settings
+    until(lambda: logic.statistics()["shown"] > 3)
+    pixels = slicer.util.arrayFromVolume(logic.liveVolumeNode("Random"))
+    assert pixels.shape == (1, 128, 128)
+    assert pixels.std() > 50
+    logic.startRecording(str(folder / "recordings"), name="Noise")
+    until(lambda: source.recorded > 5)
+    logic.stopRecording()
+    until(lambda: not logic.recordings.building)
+    untilStopped(logic)
+    counts = logic.statistics()
+    assert counts["failed"] == counts["rejected"] == 0
+    assert counts["received"] == counts["shown"] + counts["skipped"]
+    (header,) = (folder / "recordings").glob("*.seq.nhdr")
+    assert len(openRecording(str(header)).frames) == counts["recorded"]
+
+
+def test_theKindIsInThePanel(slicer, module, logic, folder, noErrors):
+    """The form has its rows, whether the package was imported before the panel was made or after."""
+    panel = panelOf(module)
+    sys.path.append(str(folder))
+    from RandomImages import RandomSettings
+
+    panel.refresh()
+    ui = panel.ui
+    ui.sourceComboBox.currentIndex = ui.sourceComboBox.findText("Random images")
+    assert ui.random_rate.isVisibleTo(ui.sourceSection)
+    assert not ui.folder_folder.isVisibleTo(ui.sourceSection)
+    ui.random_rate.value = 50
+    ui.random_size.value = 16
+    assert panel.settings() == RandomSettings(50, 16)
+    ui.startButton.click()
+    until(lambda: logic.statistics()["shown"] > 3)
+    assert slicer.util.arrayFromVolume(logic.liveVolumeNode("Random")).shape == (1, 16, 16)
+    ui.startButton.click()
+    until(lambda: not logic.isRunning())
+
+
+def test_theKindIsInTheCommand(folder):
+    """As typed in a terminal: the recording is complete when the command is stopped."""
+    (line,) = blocks("sh")
+    arguments = shlex.split(line.replace("/path/to", folder.as_posix()))[3:]
+    process = subprocess.Popen(
+        [sys.executable, str(COMMAND), *arguments], cwd=folder, stdout=subprocess.PIPE, text=True
+    )
+    words = process.stdout.readline() + process.stdout.readline()
+    process.terminate()
+    words += process.communicate(timeout=20)[0]
+    assert process.returncode == 0
+    received = int(re.search(r"The end: (\d+) received, \1 recorded, 0 failed, 0 rejected", words)[1])
+    (header,) = (folder / "recordings").glob("*.seq.nhdr")
+    assert len(openRecording(str(header)).frames) == received > 0
+
+
+def test_aKindHasOneOwner(folder):
+    """A second package cannot take the name of a kind."""
+    from RealTimeImagingLib.Sources.Folder import KIND
+
+    class Settings(KIND.settings):
+        kind = "http"
+
+    with pytest.raises(SettingsError, match="registers a source of the kind http already"):
+        register(type(KIND)(Settings, "HTTP", KIND.open))
