@@ -20,8 +20,6 @@ from ..Sources import KINDS, SourceKind, kindOf
 from ..Sources.Kinds import importKind
 from ..Sources.OpenIGTLink import PACKAGES, BroadcastSettings
 
-IMPLIED = {"replay": {"rate": {"pace": "rate"}}}
-"""Values that a setting implies for settings without an option, by kind."""
 SETTING = "setting:"
 
 
@@ -104,8 +102,8 @@ def makeParser() -> argparse.ArgumentParser:
         for field in settingFields(kind.settings):
             if field.setting.inCommand:
                 _addSetting(group, field)
-        if name == "replay":
-            command.add_argument("--fastest", action="store_true", help="as --pace fastest")
+        for flag, (setting, value) in kind.settings.flags.items():
+            command.add_argument(f"--{flag}", action="store_true", help=f"as --{setting} {value}")
     return parser
 
 
@@ -197,10 +195,7 @@ def _addSetting(group: Any, field: SettingField) -> None:
 
 
 def _settings(given: dict[str, Any]) -> SourceSettings:
-    kind = given["kind"]
+    settings = KINDS[given["kind"]].settings
     values = {name.removeprefix(SETTING): value for name, value in given.items() if name.startswith(SETTING)}
-    if given.get("fastest"):
-        values.setdefault("pace", "fastest")
-    for name in list(values):
-        values = {**IMPLIED.get(kind, {}).get(name, {}), **values}
-    return KINDS[kind].settings(**values)
+    flags = {setting: value for flag, (setting, value) in settings.flags.items() if given[flag]}
+    return settings(**{**settings.implied(values), **flags, **values})

@@ -6,7 +6,7 @@ import dataclasses
 import ipaddress
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast, get_args, get_origin, get_type_hints
 
@@ -227,6 +227,8 @@ class SourceSettings:
     """
 
     kind: ClassVar[str] = ""
+    flags: ClassVar[Mapping[str, tuple[str, Any]]] = {}
+    """Further options of the command: name of each, and the setting and value that it stands for."""
 
     def __post_init__(self) -> None:
         for field in settingFields(type(self)):
@@ -253,6 +255,14 @@ class SourceSettings:
     def usesConnector(self) -> bool:
         """True when the extension SlicerOpenIGTLink receives the images."""
         return False
+
+    @classmethod
+    def implied(cls, names: Collection[str]) -> dict[str, Any]:
+        """Return values of settings that the command implies.
+
+        :param names: the settings that have an option in the command.
+        """
+        return {}
 
     @classmethod
     def unused(cls, values: Mapping[str, Any]) -> set[str]:

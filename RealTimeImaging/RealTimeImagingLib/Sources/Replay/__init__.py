@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -21,6 +21,7 @@ class ReplaySettings(SourceSettings):
     """A file that is replayed as if its frames came from a scanner."""
 
     kind: ClassVar[str] = "replay"
+    flags: ClassVar[Mapping[str, tuple[str, Any]]] = {"fastest": ("pace", "fastest")}
 
     file: str = field(
         metadata=about(
@@ -63,6 +64,11 @@ class ReplaySettings(SourceSettings):
         ),
     )
     stream: str = field(default="Live", metadata=STREAM)
+
+    @classmethod
+    def implied(cls, names: Collection[str]) -> dict[str, Any]:
+        """Return the fixed pace when a rate is named."""
+        return {"pace": "rate"} if "rate" in names else {}
 
     @classmethod
     def unused(cls, values: Mapping[str, Any]) -> set[str]:
