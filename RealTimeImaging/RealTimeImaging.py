@@ -5,6 +5,7 @@ Module, widget, logic and test, as Slicer loads them. RealTimeImagingLib does th
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ import slicer
 import vtk
 from RealTimeImagingLib.Logic import RealTimeImagingLogic
 from RealTimeImagingLib.Panel import Panel
+from RealTimeImagingLib.Sources.Kinds import otherModules
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
@@ -69,9 +71,12 @@ class RealTimeImagingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel.showScene()
 
     def onReload(self) -> None:
-        """Reload the library, too: Slicer reloads only this file."""
+        """Reload the library too, and the modules that registered sources: Slicer by itself reloads this file only."""
+        others = otherModules()
         for name in [name for name in sys.modules if name.split(".")[0] == "RealTimeImagingLib"]:
             del sys.modules[name]
+        for name in others:
+            importlib.reload(sys.modules[name])
         ScriptedLoadableModuleWidget.onReload(self)
 
     def cleanup(self) -> None:

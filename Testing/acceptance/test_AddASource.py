@@ -88,6 +88,16 @@ def test_theKindIsInThePanel(slicer, module, logic, folder, noErrors):
     until(lambda: not logic.isRunning())
 
 
+def test_theKindIsThereAfterReload(slicer, module, folder):
+    sys.path.append(str(folder))
+    import RandomImages  # noqa: F401
+
+    widget = module.widgetRepresentation().self()
+    widget.onReload()
+    combo = module.widgetRepresentation().self().panel.ui.sourceComboBox
+    assert combo.findText("Random images") == combo.count - 1
+
+
 def test_theKindIsInTheCommand(folder):
     """As typed in a terminal: the recording is complete when the command is stopped."""
     (line,) = blocks("sh")

@@ -299,20 +299,14 @@ def settingFields(settings: type[SourceSettings]) -> tuple[SettingField, ...]:
     )
 
 
-def checkPort(port: object, lowest: int) -> None:
-    if not isinstance(port, int) or isinstance(port, bool) or not lowest <= port <= 65535:
-        raise SettingsError(f"The port is a whole number from {lowest} to 65535, not {port!r}.")
-
-
 def checkAllowed(allowed: tuple[str, ...]) -> None:
+    """Check a list of addresses and networks.
+
+    :raises SettingsError: an entry is neither.
+    """
     for address in allowed:
         try:
             ipaddress.ip_network(address, strict=False)
         except ValueError as error:
             text = f"{address!r} is no address such as 10.0.0.7 and no network such as 10.0.0.0/24."
             raise SettingsError(text) from error
-
-
-def checkVersion(version: object) -> None:
-    if version not in (1, 2):
-        raise SettingsError(f"The version of OpenIGTLink's header is 1 or 2, not {version!r}.")

@@ -87,7 +87,13 @@ def _kind(name: object) -> SourceKind:
     return KINDS[name]
 
 
-# ---- kinds of other packages, in other processes
+# ---- kinds of other packages
+
+
+def otherModules() -> list[str]:
+    """Return the names of the modules outside this library that registered a kind."""
+    modules = (kind.settings.__module__ for kind in KINDS.values())
+    return [module for module in modules if module.split(".")[0] != _LIBRARY]
 
 
 def toWorker(settings: SourceSettings) -> dict[str, Any]:

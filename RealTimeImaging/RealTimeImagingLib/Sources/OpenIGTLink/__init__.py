@@ -1,4 +1,4 @@
-"""OpenIGTLink: as a source, and for others."""
+"""OpenIGTLink: settings of the source, and of the rebroadcast."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from ...Model.Errors import SettingsError
 from ...Model.Packages import Package
-from ...Model.Settings import SourceSettings, _, about, checkAllowed, checkPort, checkVersion
+from ...Model.Settings import SourceSettings, _, about, checkAllowed
 from ..Source import Source, SourceContext, SourceControls, SourceKind
 
 ROLES = {"client": _("Client: connect to a device"), "server": _("Server: wait for devices")}
@@ -163,7 +163,7 @@ class OpenIGTLinkSettings(SourceSettings):
         super().__post_init__()
         if not host:
             raise SettingsError("Name the computer to connect to, such as 192.168.0.10 or localhost.")
-        checkPort(self.port, 0 if self.role == "server" else 1)
+        _checkPort(self.port, 0 if self.role == "server" else 1)
         checkAllowed(self.allowed)
         for query in self.ask:
             if not re.fullmatch(r"(GET|STT|STP)_[A-Z]{1,8}", query):
@@ -187,8 +187,13 @@ class OpenIGTLinkSettings(SourceSettings):
         return set() if values["role"] == "server" else {"allowed"}
 
 
+def _checkPort(port: object, lowest: int) -> None:
+    if not isinstance(port, int) or isinstance(port, bool) or not lowest <= port <= 65535:
+        raise SettingsError(f"The port is a whole number from {lowest} to 65535, not {port!r}.")
+
+
 def splitAddress(text: str) -> tuple[str, int | None]:
-    """Host and port of an address as people type it: "localhost:18944", "[::1]:18944", "igtl://10.0.0.7:18944".
+    """Split a typed address, such as "localhost:18944", "[::1]:18944" or "igtl://10.0.0.7:18944".
 
     :returns: the host, and the port or None when the address has none.
     """
@@ -202,12 +207,14 @@ def splitAddress(text: str) -> tuple[str, int | None]:
 
 @dataclass(frozen=True)
 class BroadcastSettings:
-    """To whom live images are sent over OpenIGTLink; there are neither passwords nor encryption.
+    """Rebroadcast of live images over OpenIGTLink, which has neither a password nor encryption.
 
-    :param port: TCP port to listen on, 1 to 65535; 0 takes a free one, which the event "listening" names.
-    :param host: address to listen on: 127.0.0.1 is this computer only, 0.0.0.0 all.
-    :param version: of the header: 1 is understood by all, 2 (protocol 3) carries the attributes of each image.
-    :param allowed: who may connect, as addresses (10.0.0.7) or networks (10.0.0.0/24); empty: all.
+    :param port: TCP port to listen on, 1 to 65535. 0: choose a free port, which the event "listening" names.
+    :param host: address to listen on. 127.0.0.1: programs on this computer only. 0.0.0.0: every computer in the
+        network.
+    :param version: version of the header. Every device understands 1; 2 (protocol 3) carries the attributes of each
+        image.
+    :param allowed: computers that may connect, as addresses (10.0.0.7) or networks (10.0.0.0/24). Empty: all.
     :raises SettingsError: a value that cannot work.
     """
 
@@ -218,10 +225,11 @@ class BroadcastSettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "allowed", tuple(self.allowed))
-        checkPort(self.port, 0)
+        _checkPort(self.port, 0)
         if not str(self.host).strip():
             raise SettingsError("Name the address to listen on, such as 127.0.0.1 or 0.0.0.0.")
-        checkVersion(self.version)
+        if self.version not in (1, 2):
+            raise SettingsError(f"The version of OpenIGTLink's header is 1 or 2, not {self.version!r}.")
         checkAllowed(self.allowed)
 
 
