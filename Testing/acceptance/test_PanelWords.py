@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+import slicerhost
 from RealTimeImagingLib import FolderSettings
 from RealTimeImagingLib.Model.DeviceMessage import DeviceMessage
 from RealTimeImagingLib.Model.Event import Event
@@ -114,6 +115,14 @@ def test_noLabelWidensThePanel(module, logic, labels, width):
         until(lambda: all(label.height >= label.heightForWidth(label.width) for label in seen), 2)
         assert column.widget().minimumSizeHint.width() <= 380
         assert column.widget().width <= width
+        ui.optionsSection.collapsed = False
+        for index in range(ui.sourceComboBox.count):
+            ui.sourceComboBox.currentIndex = index
+            slicerhost.processEvents()
+            assert column.widget().minimumSizeHint.width() <= 380, ui.sourceComboBox.currentText
+        ui.optionsSection.collapsed = True
+        ui.sourceComboBox.currentIndex = 0
+        slicerhost.processEvents()
         rights = {label.name: label.mapTo(column.widget(), qt.QPoint(label.width, 0)).x() for label in seen}
         assert max(rights.values()) <= width, rights
     finally:

@@ -18,9 +18,10 @@ from .Section import Section, makePlain, plainTip
 
 MOST = (1 << 31) - 1
 """Largest value of a spin box."""
-COMBO_LENGTH = 12
-PATH_LENGTH = 8
-"""Characters that a field of the panel shows at least."""
+LENGTH = 8
+"""Characters that a list or a path of the panel shows at least."""
+SPIN_WIDTH = 70
+"""Pixels that a spin box has at least."""
 LIST_SEPARATOR = "; "
 
 
@@ -68,7 +69,7 @@ def pathEdit(path: str) -> Editor:
     """
     edit = ctk.ctkPathLineEdit()
     edit.filters = ctk.ctkPathLineEdit.Dirs if path == "folder" else ctk.ctkPathLineEdit.Files
-    edit.minimumContentsLength = PATH_LENGTH
+    edit.minimumContentsLength = LENGTH
     return Editor(edit, "currentPathChanged(QString)", lambda: edit.currentPath, edit.setCurrentPath)
 
 
@@ -88,6 +89,8 @@ def spinBox(setting: Setting, type_: type, unit: str) -> Editor:
         box.maximum = highest
         signal = "valueChanged(double)"
     box.suffix = f" {unit}" if unit else ""
+    # Otherwise the largest possible value would widen the panel.
+    box.minimumWidth = SPIN_WIDTH
     return Editor(
         box,
         signal,
@@ -152,7 +155,7 @@ def newCombo() -> Any:
     """Return a combo box that does not widen the panel."""
     combo = qt.QComboBox()
     combo.sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
-    combo.minimumContentsLength = COMBO_LENGTH
+    combo.minimumContentsLength = LENGTH
     return combo
 
 

@@ -67,7 +67,7 @@ class FolderSettings(SourceSettings):
                 "If one folder receives several series: a file name in which {series} stands for the part that names "
                 "the series. Each series gets a volume of its own. Leave empty for one series."
             ),
-            placeholder=_("for example *_{series}_*"),
+            placeholder="*_{series}_*",
             advanced=True,
         ),
     )
