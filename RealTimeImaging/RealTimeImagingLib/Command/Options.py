@@ -25,10 +25,10 @@ SETTING = "setting:"
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do.
+    """Source and outputs of a run.
 
-    :param broadcast: for whom; None: nobody.
-    :param folder: where to record, as an absolute path; empty: nowhere.
+    :param broadcast: rebroadcast over OpenIGTLink; None for none.
+    :param folder: folder for a recording, as an absolute path; empty for none.
     """
 
     settings: SourceSettings
@@ -36,7 +36,7 @@ class Plan:
     folder: str
 
     def startupCommands(self) -> list[Command]:
-        """Return the commands with which the worker starts."""
+        """Return the commands that the worker executes before it opens the source."""
         commands: list[Command] = []
         if self.folder:
             name = time.strftime("Recording_%Y-%m-%d_%H-%M-%S")
@@ -47,10 +47,10 @@ class Plan:
 
 
 def readOptions(arguments: Sequence[str] | None = None) -> Plan:
-    """The plan that the command line describes.
+    """Return the plan that the command line describes.
 
-    :param arguments: None for those of this process.
-    :raises SystemExit: with code 2 and words on standard error when it cannot work; with code 0 after --help.
+    :param arguments: the arguments; None for those of this process.
+    :raises SystemExit: code 2 and the reason on standard error when it cannot work; code 0 after --help.
     """
     registering = _registeringOptions()
     register, rest = registering.parse_known_args(arguments)
@@ -74,7 +74,7 @@ def readOptions(arguments: Sequence[str] | None = None) -> Plan:
         checkPackages((*kindOf(settings).packages, *settings.extraPackages))
         folder = typedPath(given["record"])
         if not (broadcast or folder):
-            raise SettingsError("Nothing would become of the images: add --openigtlink PORT or --record FOLDER.")
+            raise SettingsError("No output: add --openigtlink PORT or --record FOLDER.")
         if folder:
             settings.checkRecordingFolder(folder)
         return Plan(settings, broadcast, folder)
@@ -89,7 +89,8 @@ def makeParser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="acquire",
         parents=[_registeringOptions()],
-        description="Receives images and sends them on over OpenIGTLink, to Slicer or others; Ctrl+C ends it.",
+        description="Receive images; rebroadcast them over OpenIGTLink to Slicer and other programs, or record them. "
+        "Ctrl+C ends it.",
     )
     commands = parser.add_subparsers(title="sources", metavar="SOURCE", dest="kind", required=True)
     shared = _sharedOptions()
@@ -148,21 +149,25 @@ def _settingsTable(kind: SourceKind) -> Iterator[str]:
 
 def _sharedOptions() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
-    group = shared.add_argument_group("what becomes of the images")
+    group = shared.add_argument_group("output")
     group.add_argument(
         "--openigtlink",
         type=_address,
         metavar="[ADDRESS:]PORT",
-        help="send them over OpenIGTLink to all who connect there; without ADDRESS only to this computer (127.0.0.1), "
-        "0.0.0.0 is all of its addresses, and there is no password",
+        help="rebroadcast the images over OpenIGTLink on this port. Without ADDRESS: to programs on this computer only "
+        "(127.0.0.1). 0.0.0.0: to every computer in the network; there is no password",
     )
     group.add_argument(
-        "--allow", action="append", default=[], metavar="ADDRESS", help="only this address or network may connect"
+        "--allow",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="accept connections from this address or network only",
     )
     group.add_argument(
         "--attributes", action="store_true", help="send the attributes too (protocol 3, which old programs cannot read)"
     )
-    group.add_argument("--record", default="", metavar="FOLDER", help="store every image there too")
+    group.add_argument("--record", default="", metavar="FOLDER", help="store every image in this folder")
     return shared
 
 

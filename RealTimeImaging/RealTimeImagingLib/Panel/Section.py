@@ -26,12 +26,15 @@ _PIECE = re.compile(rf"[^/\\._,:;=&?-]{{{LONGEST_WORD}}}|[/\\._,:;=&?-]+")
 
 
 def breakable(text: str) -> str:
-    """The text with zero-width spaces in words that are longer than a line."""
+    """Return the text with zero-width spaces in words that are longer than a line."""
     return _LONG.sub(lambda word: _PIECE.sub(lambda piece: piece[0] + BREAK, word[0]), text)
 
 
 def plainTip(text: str) -> str:
-    """Wrapped text that Qt takes for plain text: zero-width spaces after "<" and "&" prevent tags and entities."""
+    """Return wrapped text that Qt takes for plain text.
+
+    Zero-width spaces after "<" and "&" prevent tags and entities.
+    """
     lines = [textwrap.fill(line, TIP_WIDTH, break_on_hyphens=False) for line in text.splitlines()]
     return "\n".join(lines).replace("<", "<" + BREAK).replace("&", "&" + BREAK)
 
@@ -68,7 +71,7 @@ def _write(label: Any, name: str, value: str) -> None:
 
 
 def warningColour(widget: Any) -> str:
-    """A colour for warnings that can be read on the widget's background, dark or light."""
+    """Return a colour for warnings that is readable on the widget's background, dark or light."""
     dark = widget.palette.color(qt.QPalette.Window).lightness() < 128
     return "#ffb060" if dark else "#b00020"
 
@@ -90,11 +93,11 @@ class Complaint:
 
 
 class Section:
-    """A part of the panel.
+    """One section of the panel.
 
     :param ui: the widgets by name (slicer.util.childWidgetVariables).
     :param logic: a RealTimeImagingLogic.
-    :param complain: shows beside the section's controls, until the next action, why something is not possible.
+    :param complain: shows the reason why an action is not possible beside the controls, until the next action.
     """
 
     def __init__(self, ui: Any, logic: Any, complain: Callable[[str], None]) -> None:
@@ -103,15 +106,15 @@ class Section:
 
     def connect(self, sender: Any, signal: str, slot: Callable[..., None]) -> None:
         """Connect until :meth:`close`. A click also hides the reason why the last action was not possible."""
-        for receiver in (self._takeBack, slot) if signal == "clicked()" else (slot,):
+        for receiver in (self._hideComplaint, slot) if signal == "clicked()" else (slot,):
             sender.connect(signal, receiver)
             self._connections.append((sender, signal, receiver))
 
-    def _takeBack(self) -> None:
+    def _hideComplaint(self) -> None:
         self.complain("")
 
     def close(self) -> None:
-        """Let go of all widgets."""
+        """Disconnect from all widgets."""
         for sender, signal, slot in self._connections:
             sender.disconnect(signal, slot)
         self._connections = []
@@ -123,11 +126,11 @@ class Section:
         """
 
     def attempt(self, action: Callable[[], object]) -> bool:
-        """Do what the user asked for; False when it cannot be, which is said in words.
+        """Do what the user asked for; return False and show the reason when it is not possible.
 
-        When Python packages are missing, the user is asked once whether they may be installed.
+        When Python packages are missing, ask the user once whether to install them.
         """
-        self._takeBack()
+        self._hideComplaint()
         try:
             try:
                 action()
@@ -141,11 +144,11 @@ class Section:
 
 
 def remembered(key: str, default: Any = "") -> Any:
-    """A value from Slicer's settings."""
+    """Return a value from Slicer's settings."""
     found = slicer.app.userSettings().value(f"RealTimeImaging/{key}", default)
     return default if found is None else found
 
 
 def remember(key: str, value: Any) -> None:
-    """Keep a value in Slicer's settings."""
+    """Store a value in Slicer's settings."""
     slicer.app.userSettings().setValue(f"RealTimeImaging/{key}", value)

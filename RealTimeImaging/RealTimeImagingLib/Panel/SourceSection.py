@@ -149,12 +149,12 @@ class SourceSection(Section):
     def _try(self) -> None:
         source = self.ui.simulatorInputPathLineEdit.currentPath
         remember("SimulatorInput", source)
-        # What runs then is a folder, which the user can stop.
+        # The simulated scanner writes into a folder, whose Stop button is then there.
         self.ui.sourceComboBox.currentIndex = 0
         self.attempt(lambda: self._begin(lambda: self.logic.startSimulatedScanner(source)))
 
     def _begin(self, start: Callable[[], object]) -> None:
-        # From the first image: what is to be recorded is said before.
+        # The recording starts first, so that it has the first image.
         recorded = self.ui.recordFromStartCheckBox.checked and not self.logic.recording.active
         if recorded:
             self.logic.startRecording(self.ui.recordingFolderPathLineEdit.currentPath)
