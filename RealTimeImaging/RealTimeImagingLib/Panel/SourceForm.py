@@ -187,7 +187,7 @@ class SourceForm:
     the widgets of a setting of several numbers ``camera_crop0`` and so on. They are attributes of ``ui``.
 
     The settings classes mark their texts for translation, and Slicer's extraction files them under the context of the
-    class's file, or of the base class's file. Here they are translated in these contexts.
+    class's file, or of the base classes' files. Here they are translated in these contexts.
 
     :param kind: the kind.
     :param section: the panel's section; its grids take the rows.
@@ -195,7 +195,9 @@ class SourceForm:
 
     def __init__(self, kind: SourceKind, section: Section) -> None:
         self.kind, self._section, self._shown = kind, section, False
-        self._contexts = [getContext(inspect.getsourcefile(one) or "") for one in (kind.settings, SourceSettings)]
+        self._contexts = [
+            getContext(inspect.getsourcefile(one) or "") for one in (kind.settings, SourceSettings, SourceKind)
+        ]
         self._settings: dict[str, SettingField] = {field.name: field for field in settingFields(kind.settings)}
         self._rows: dict[str, Row] = {}
         self._rowOf: dict[str, list[Row]] = {}
@@ -212,6 +214,14 @@ class SourceForm:
     def title(self) -> str:
         """Name of the kind for the user."""
         return self._tr(self.kind.title)
+
+    def idle(self) -> str:
+        """Return an instruction for the user while the source does not run."""
+        return self._tr(self.kind.idle(self._values()))
+
+    def sender(self, settings: SourceSettings) -> str:
+        """Return the sender of a running source's images in words; empty for its connected peers."""
+        return self._tr(self.kind.sender(settings))
 
     # ---- rows
 

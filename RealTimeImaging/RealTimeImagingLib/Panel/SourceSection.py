@@ -92,7 +92,7 @@ class SourceSection(Section):
 
     def idle(self) -> str:
         """Return an instruction for the chosen kind while no source runs."""
-        return self._chosen.controls.idle() or str(_("Press Start."))
+        return self._chosen.idle()
 
     def origin(self, handle: RunningSource) -> str:
         """Return the sender of a running source's images."""
@@ -101,7 +101,7 @@ class SourceSection(Section):
         for form in self._forms:
             if form.kind.name == handle.asked.kind:
                 peers = ", ".join(sorted(handle.peers)) or str(_("the network"))
-                return form.controls.origin(handle.asked) or peers
+                return form.sender(handle.asked) or peers
         return str(_("Python"))
 
     @property

@@ -10,7 +10,7 @@ from ..Model.DeviceMessage import DeviceMessage
 from ..Model.Event import Event
 from ..Model.Frame import Image
 from ..Model.Packages import Package
-from ..Model.Settings import SourceSettings
+from ..Model.Settings import SourceSettings, _
 
 if TYPE_CHECKING:
     from ..Formats import GetBuffer
@@ -106,14 +106,6 @@ class SourceControls:
         """Return the names of rows that this Slicer cannot use now."""
         return set()
 
-    def idle(self) -> str:
-        """Return an instruction for the user while the source does not run; empty for "Press Start."."""
-        return ""
-
-    def origin(self, settings: SourceSettings) -> str:
-        """Return the sender of a running source's images in words; empty for its connected peers."""
-        return ""
-
     def refresh(self, running: Any) -> None:
         """Show the state.
 
@@ -131,6 +123,8 @@ class SourceKind:
     :param settings: settings class; its ``kind`` is the name.
     :param title: entry in the panel's list of sources.
     :param open: opens the source in the worker. Import everything heavy in it, not above it.
+    :param idle: returns an instruction for the user while the source does not run: takes the values of the form.
+    :param sender: returns the sender of the images in words: takes the settings. Empty for the connected peers.
     :param packages: Python packages to install before the first start.
     :param preferredView: slice view for its images as long as the user chooses no other; empty for all views.
     :param host: starts the host part of a running source: takes the settings and the function that sends a command.
@@ -141,6 +135,8 @@ class SourceKind:
     settings: type[SourceSettings]
     title: str
     open: Callable[[Any, SourceContext], Source]
+    idle: Callable[[Mapping[str, Any]], str] = lambda values: _("Press Start.")
+    sender: Callable[[Any], str] = lambda settings: ""
     packages: tuple[Package, ...] = ()
     preferredView: str = ""
     host: Callable[[Any, Callable[[str], None]], HostPart] | None = None

@@ -11,7 +11,6 @@ from slicer.i18n import tr as _
 from ...Host.ChildProcess import ChildProcess
 from ...Link.Messages import CameraFound, End, Receivers
 from ...Model.Packages import checkPackages
-from ...Model.Settings import SourceSettings
 from ..Source import SourceControls
 from . import PACKAGES
 from .Search import CameraOffer
@@ -94,15 +93,6 @@ class CameraControls(SourceControls):
     def unavailable(self) -> set[str]:
         """Return the list of cameras while it is empty."""
         return set() if self._found.count else {"found"}
-
-    def idle(self) -> str:
-        """Return an instruction for the user while no camera runs."""
-        return str(_("Choose a camera, a video file or a stream, and press Start."))
-
-    def origin(self, settings: SourceSettings) -> str:
-        """Return the camera's number, or the file or stream without its password."""
-        device = str(getattr(settings.withoutSecrets(), "device", ""))
-        return str(_("camera {number}")).format(number=device) if device.isdigit() else device
 
     def refresh(self, running: Any) -> None:
         """Disable the choice of a camera while one runs."""

@@ -234,5 +234,12 @@ def _controls() -> type[SourceControls]:
 
 
 KIND = SourceKind(
-    CameraSettings, _("Camera or video"), _open, packages=PACKAGES, preferredView="Red", controls=_controls
+    CameraSettings,
+    _("Camera or video"),
+    _open,
+    idle=lambda values: _("Choose a camera, a video file or a stream, and press Start."),
+    sender=lambda settings: settings.name,
+    packages=PACKAGES,
+    preferredView="Red",
+    controls=_controls,
 )

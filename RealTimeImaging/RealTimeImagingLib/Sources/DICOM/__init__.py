@@ -8,7 +8,7 @@ from typing import ClassVar
 from ...Model.Errors import SettingsError
 from ...Model.Packages import Package
 from ...Model.Settings import SourceSettings, _, about, checkAllowed
-from ..Source import Source, SourceContext, SourceControls, SourceKind
+from ..Source import Source, SourceContext, SourceKind
 
 LONGEST_TITLE = 16
 """Characters of an application entity title (DICOM PS3.5 section 6.2, AE)."""
@@ -160,16 +160,11 @@ def _open(settings: DICOMSettings, context: SourceContext) -> Source:
     return DICOMSource(settings, context.checkpoint, getBuffer=context.getBuffer)
 
 
-def _controls() -> type[SourceControls]:
-    from .Host import DICOMControls
-
-    return DICOMControls
-
-
 KIND = SourceKind(
     DICOMSettings,
     _("DICOM from a scanner or archive"),
     _open,
+    idle=lambda values: _("Choose the folder for received files and press Start."),
+    sender=lambda settings: _("DICOM senders"),
     packages=(Package("pynetdicom", "pynetdicom>=3.0.3,<4"),),
-    controls=_controls,
 )

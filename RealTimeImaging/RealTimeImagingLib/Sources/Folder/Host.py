@@ -1,18 +1,12 @@
-"""Slicer's side of a folder: hints that the folder may have changed, and words for the panel.
-
-The worker also looks by itself.
-"""
+"""Slicer's side of a folder: hints that the folder may have changed. The worker also looks by itself."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import qt
-from slicer.i18n import tr as _
 
 from ...Model.Event import Event
-from ...Model.Settings import SourceSettings
-from ..Source import SourceControls
 
 PERIOD = 1000
 """Milliseconds between hints where the watcher gives none, and between tries to watch a folder that came back."""
@@ -59,15 +53,3 @@ class FolderHints:
     def _tick(self) -> None:
         self._watch()
         self._hint()
-
-
-class FolderControls(SourceControls):
-    """Words for the panel; a folder has no controls beside its settings."""
-
-    def idle(self) -> str:
-        """Return an instruction for the user while no folder is watched."""
-        return str(_("Choose a folder and press Start, or try with a simulated scanner."))
-
-    def origin(self, settings: SourceSettings) -> str:
-        """Return the folder."""
-        return str(getattr(settings, "folder", ""))

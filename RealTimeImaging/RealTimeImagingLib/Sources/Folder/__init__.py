@@ -10,7 +10,7 @@ from typing import ClassVar
 from ...Model.Errors import RecordingFolderError, SettingsError
 from ...Model.Packages import TIFF_PACKAGES, Package
 from ...Model.Settings import STREAM, SourceSettings, _, about
-from ..Source import HostPart, Source, SourceContext, SourceControls, SourceKind
+from ..Source import HostPart, Source, SourceContext, SourceKind
 
 EXISTING = {"ignore": _("Skip"), "newest": _("Show newest"), "all": _("Show all, by name")}
 SERIES = "{series}"
@@ -132,13 +132,14 @@ def _host(settings: FolderSettings, send: Callable[[str], None]) -> HostPart:
     return FolderHints(settings.folder, lambda: send("rescan"))
 
 
-def _controls() -> type[SourceControls]:
-    from .Host import FolderControls
-
-    return FolderControls
-
-
-KIND = SourceKind(FolderSettings, _("Folder of images"), _open, host=_host, controls=_controls)
+KIND = SourceKind(
+    FolderSettings,
+    _("Folder of images"),
+    _open,
+    idle=lambda values: _("Choose a folder and press Start, or try with a simulated scanner."),
+    sender=lambda settings: settings.folder,
+    host=_host,
+)
 
 
 def _isBelow(path: str, folder: str) -> bool:

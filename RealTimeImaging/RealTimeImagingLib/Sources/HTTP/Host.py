@@ -9,7 +9,6 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ...Model.Settings import SourceSettings
 from ..Source import SourceControls
 
 
@@ -31,14 +30,6 @@ class HTTPControls(SourceControls):
             _("A command for a terminal that sends the file image.nii.gz."),
             _("Copy the command."),
         )
-
-    def idle(self) -> str:
-        """Return an instruction for the user while the source does not run."""
-        return str(_("Press Start to listen for images that programs send over HTTP."))
-
-    def origin(self, settings: SourceSettings) -> str:
-        """Return the programs; each image may come over a connection of its own."""
-        return str(_("programs over HTTP"))
 
     def refresh(self, running: Any) -> None:
         """Show token and command of the running source."""

@@ -100,4 +100,11 @@ def _controls() -> type[SourceControls]:
     return HTTPControls
 
 
-KIND = SourceKind(HTTPSettings, _("Images posted over HTTP"), _open, controls=_controls)
+KIND = SourceKind(
+    HTTPSettings,
+    _("Images posted over HTTP"),
+    _open,
+    idle=lambda values: _("Press Start to listen for images that programs send over HTTP."),
+    sender=lambda settings: _("programs over HTTP"),
+    controls=_controls,
+)

@@ -245,4 +245,12 @@ def _controls() -> type[SourceControls]:
     return OpenIGTLinkControls
 
 
-KIND = SourceKind(OpenIGTLinkSettings, _("OpenIGTLink device"), _open, packages=PACKAGES, controls=_controls)
+def _idle(values: Mapping[str, Any]) -> str:
+    if values["role"] == "server":
+        return _("Press Start to wait for devices to connect.")
+    return _("Enter the device's address and port, and press Start.")
+
+
+KIND = SourceKind(
+    OpenIGTLinkSettings, _("OpenIGTLink device"), _open, idle=_idle, packages=PACKAGES, controls=_controls
+)

@@ -1,13 +1,11 @@
-"""Slicer's side of a replay: commands while it runs, and words for the panel."""
+"""Slicer's side of a replay: commands while it runs."""
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from slicer.i18n import tr as _
 
-from ...Model.Settings import SourceSettings
 from ..Source import SourceControls
 from . import ReplaySettings
 
@@ -25,14 +23,6 @@ class ReplayControls(SourceControls):
         for name in ("pace", "speed", "rate"):
             form.onChange(name, self._paceChanged)
         form.onChange("loop", self._loopChanged)
-
-    def idle(self) -> str:
-        """Return an instruction for the user while no replay runs."""
-        return str(_("Choose a recording or file and press Start."))
-
-    def origin(self, settings: SourceSettings) -> str:
-        """Return the name of the file."""
-        return os.path.basename(str(getattr(settings, "file", "")))
 
     def refresh(self, running: Any) -> None:
         """Show the buttons while a replay runs, whatever source the panel shows."""

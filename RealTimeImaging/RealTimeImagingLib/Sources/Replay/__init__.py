@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -88,4 +89,11 @@ def _controls() -> type[SourceControls]:
     return ReplayControls
 
 
-KIND = SourceKind(ReplaySettings, _("Replay of a recording or file"), _open, controls=_controls)
+KIND = SourceKind(
+    ReplaySettings,
+    _("Replay of a recording or file"),
+    _open,
+    idle=lambda values: _("Choose a recording or file and press Start."),
+    sender=lambda settings: os.path.basename(settings.file),
+    controls=_controls,
+)
