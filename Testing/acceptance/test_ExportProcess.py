@@ -1,7 +1,9 @@
 """Slicer's side of an export, in the host that runs the module without Slicer."""
 
 import gc
+import json
 import os
+import sys
 import traceback
 from pathlib import Path
 
@@ -9,6 +11,8 @@ import numpy as np
 import pytest
 import slicerhost
 from RealTimeImagingLib.Export.Job import ExportJob, Snapshot
+from RealTimeImagingLib.Link.Messages import TRACE
+from RealTimeImagingLib.Link.WorkFolders import alive
 from unit.exporting import fromSimpleITK
 from unit.recordings import RIGHT_HANDED, frame, record
 
@@ -144,3 +148,55 @@ def test_a_process_that_dies_is_reported(tmp_path, heard, large):
     assert slicerhost.runUntil(lambda: heard.ends, 5)
     assert "ended unexpectedly" in heard.failed[0]
     assert not (tmp_path / "out.seq.nrrd").exists()
+
+
+def test_the_trace_has_the_messages_of_both_directions(tmp_path, heard, monkeypatch):
+    path = tmp_path / "trace.jsonl"
+    monkeypatch.setenv(TRACE, str(path))
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    export = ExportProcess(ExportJob("nii", str(tmp_path / "out"), tuple(record(folder, [frame(0)]))), *heard.callbacks)
+    export.start()
+    assert slicerhost.runUntil(lambda: heard.ends, 20)
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert (lines[0]["direction"], lines[0]["message"]["format"]) == ("sent", "nii")
+    assert {line["direction"] for line in lines[1:]} == {"received"}
+    pid = lines[1]["message"]["pid"]
+    assert lines[1]["process"] == lines[-1]["process"] == f"export process {pid}"
+    assert "done" in lines[-1]["message"]
+    assert [line["time"] for line in lines] == sorted(line["time"] for line in lines)
+
+
+@pytest.fixture
+def launcher(tmp_path, monkeypatch):
+    """Slicer's Python as Slicer has it: a program that starts the real one."""
+    if os.name != "posix":
+        pytest.skip("needs a script as a program")
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    code = "import subprocess, sys; sys.exit(subprocess.call([sys.executable, *sys.argv[1:]]))"
+    path = folder / "PythonSlicer"
+    path.write_text(f"#!{sys.executable}\n{code}\n")
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+
+def test_a_launcher_that_is_killed_leaves_no_process_behind(tmp_path, heard, large, launcher):
+    export = ExportProcess(ExportJob("seq.nrrd", str(tmp_path / "out"), (large,)), *heard.callbacks)
+    export.start()
+    assert slicerhost.runUntil(lambda: any(part > 0 for part, _ in heard.progress), 20)
+    pid = export._child.pid
+    assert pid != export._child._process.processId()
+    os.kill(export._child._process.processId(), 9)
+    assert slicerhost.runUntil(lambda: heard.ends, 5)
+    assert "ended unexpectedly" in heard.failed[0]
+    assert slicerhost.runUntil(lambda: not alive(pid), 5)
+
+
+def test_an_end_right_after_the_start_leaves_no_process_behind(tmp_path, heard, large, launcher):
+    export = ExportProcess(ExportJob("seq.nrrd", str(tmp_path / "out"), (large,)), *heard.callbacks)
+    export.start()
+    export.waitForEnd()
+    assert heard.ends == 1
+    assert export._child.pid
+    assert slicerhost.runUntil(lambda: not alive(export._child.pid), 5)
