@@ -152,9 +152,9 @@ WORDS: dict[type[Message], Callable[[Any], str]] = {
 
 
 class NoDisplay(FrameSender):
-    """An outlet without memory for pixels, as nobody shows them here.
+    """Frame sender without a ring: no process shows the images.
 
-    :param console: where the words go.
+    :param console: takes the reports.
     """
 
     def __init__(self, console: Console) -> None:
@@ -166,14 +166,14 @@ class NoDisplay(FrameSender):
         self._console.count(counts)
 
     def getBuffer(self, nbytes: int) -> Pixels | None:
-        """There is none."""
+        """Return None: frames need no ring."""
         return None
 
 
 PERIOD = 5.0
 """Seconds between two lines of counts."""
-TURN = 0.1
-"""Seconds between two looks whether to end."""
+CHECK_PERIOD = 0.1
+"""Seconds between two checks whether to end."""
 LONGEST_END = 10.0
 """Seconds for the end; a reader that hangs in a network share must not keep the process."""
 
@@ -216,7 +216,7 @@ def acquire(plan: Plan, console: Console, stopped: threading.Event) -> int:
         if time.monotonic() > due:
             due += PERIOD
             console.tellStatus()
-        thread.join(TURN)
+        thread.join(CHECK_PERIOD)
     removeWorkFolders([folder])
     console.tellEnd()
     return int(bool(failures) or thread.is_alive())

@@ -1,4 +1,4 @@
-"""The folders in which a session keeps its ring and journal; leftovers of dead processes are swept away."""
+"""Working folders, which hold the ring and the checkpoint of a source; leftovers of dead processes are removed."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from ..Model.Files import openPrivate
 PREFIX = "RealTimeImaging"
 HOLDER = "process"
 TRIES, PAUSE = 5, 0.02
-"""How often, and seconds between, a folder that does not go is tried again."""
+"""Attempts to remove a folder, and seconds between them."""
 _HOLDER_LENGTH = 64
-"""Bytes; a text of constant length can be overwritten on a full disk."""
+"""Bytes of the holder's name: a text of constant length can be overwritten on a full disk."""
 _NAME = re.compile(rf"{PREFIX}-(\d+)-.+")
 
 
 def roots() -> list[str]:
-    """Where working folders may be made, best first: memory, then the disk for temporary files."""
+    """Return the parents of working folders, best first: memory, then the disk for temporary files."""
     shared = ["/dev/shm"] if os.path.isdir("/dev/shm") and os.access("/dev/shm", os.W_OK) else []
     return [*shared, tempfile.gettempdir()]
 
 
 def makeWorkFolders() -> list[str]:
-    """New folders of this process, one below each root that has room; only the user may read them.
+    """Create folders of this process, one below each root that has room; only the user may read them.
 
-    :raises OSError: none can be made.
+    :raises OSError: none can be created.
     """
     folders, problem = [], OSError("there is no folder for temporary files")
     for root in roots():
@@ -46,9 +46,9 @@ def makeWorkFolders() -> list[str]:
 
 
 def makeWorkFolder() -> str:
-    """One new folder of this process, on the disk for temporary files.
+    """Create a folder of this process on the disk for temporary files.
 
-    :raises OSError: it cannot be made.
+    :raises OSError: it cannot be created.
     """
     return _make(roots()[-1])
 
@@ -58,7 +58,7 @@ def _make(root: str) -> str:
 
 
 def removeWorkFolders(folders: list[str]) -> None:
-    """Remove working folders with all that is in them."""
+    """Remove working folders with their content."""
     for folder in folders:
         # On Windows a file of a process that has just ended stays in use for a moment.
         for _ in range(TRIES):
@@ -69,7 +69,7 @@ def removeWorkFolders(folders: list[str]) -> None:
 
 
 def sweep() -> list[str]:
-    """Remove the working folders of processes that are no more; returns them."""
+    """Remove the working folders of dead processes; return their paths."""
     swept = []
     for root in roots():
         for name in os.listdir(root):
@@ -82,7 +82,7 @@ def sweep() -> list[str]:
 
 
 def writeHolder(folder: str, name: str) -> None:
-    """Note which acquisition process works in a folder from now on.
+    """Write down which acquisition process works in a folder from now on.
 
     :raises OSError: it cannot be written.
     """
@@ -98,7 +98,7 @@ def writeHolder(folder: str, name: str) -> None:
 
 
 def readHolder(folder: str) -> str:
-    """The process that works in a folder, empty when none does."""
+    """Return the name of the process that works in a folder; empty when there is none."""
     try:
         with open(os.path.join(folder, HOLDER), encoding="utf-8") as file:
             return file.read().strip()
@@ -107,7 +107,7 @@ def readHolder(folder: str) -> str:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process of this number runs."""
+    """Return whether a process of this number runs."""
     if not 0 < pid < 1 << 31:
         return False
     if sys.platform == "win32":
