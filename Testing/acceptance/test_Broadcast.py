@@ -111,11 +111,11 @@ def test_aPortThatIsTakenIsReportedAndTheSourceContinues(logic, incoming):
         handle = logic.start(FolderSettings(str(incoming)))
         untilRunning(handle)
         until(lambda: "port-taken" in [event.code for event in logic.events()])
-        assert "cannot be listened on" in logic.broadcast.words()
+        assert "is not open yet" in logic.broadcast.words()
         arrive(incoming / "1.nii", niftiFile(1))
         until(lambda: logic.statistics()["shown"] == 1)
     until(lambda: "listening" in [event.code for event in logic.events()])
-    until(lambda: "nobody is connected" in logic.broadcast.words())
+    until(lambda: "no clients" in logic.broadcast.words())
 
 
 def test_invalidSettingsAreRejected(logic):

@@ -235,7 +235,7 @@ def test_images_of_a_folder_reach_slicer_on_another_computer(program, link, inco
         assert arrival.stream == "Live"
     code, last = acquiring.end()
     assert code == 0
-    assert "The end: 20 received, 0 recorded, 0 failed, 0 rejected, 20 messages sent, 0 left out." in last
+    assert "The end: 20 received, 0 recorded, 0 failed, 0 rejected, 20 messages sent, 0 dropped." in last
     assert acquiring.process.stderr.read() == ""
 
 

@@ -105,7 +105,7 @@ class Console(LineWriter):
     def tellEnd(self) -> None:
         """Write what came in all."""
         sent, lost = self._broadcast.get("sent"), self._broadcast.get("lost")
-        words = "" if sent is None else f", {sent} messages sent, {lost} left out"
+        words = "" if sent is None else f", {sent} messages sent, {lost} dropped"
         self.put(Line(f"The end: {self._received} received, {self._restWords}{words}."))
 
     @property

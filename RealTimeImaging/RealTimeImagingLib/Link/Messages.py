@@ -198,7 +198,7 @@ class Counted(Message):
 
 @dataclass(frozen=True)
 class ProcessID(Message):
-    """The number of the process, which is told first: the process may run behind a launcher with another number."""
+    """The number of the process, its first report: the process may run behind a launcher with another number."""
 
     pid: int
 
@@ -423,8 +423,8 @@ def decode(line: bytes) -> Message:
 def broadcastWords(status: Mapping[str, Any]) -> str:
     """Return a sentence for what :meth:`Broadcaster.status` returns."""
     if not status["listening"]:
-        return f"Port {status['port']} cannot be listened on yet."
+        return f"Port {status['port']} is not open yet."
     count = len(status["clients"])
-    clients = "nobody is connected" if not count else "1 client" if count == 1 else f"{count} clients"
-    lost = f", {status['lost']} left out" if status["lost"] else ""
+    clients = "no clients" if not count else "1 client" if count == 1 else f"{count} clients"
+    lost = f", {status['lost']} dropped" if status["lost"] else ""
     return f"Port {status['port']}: {clients}, {status['sent']} messages sent{lost}."

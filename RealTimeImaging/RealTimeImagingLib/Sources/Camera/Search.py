@@ -43,8 +43,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CameraOffer:
-    """A camera and what it said that it does when it was asked to. Sizes are columns and rows, rates pictures each
-    second; ``size``, ``rate`` and ``codec`` are its own choice."""
+    """A camera with the modes that it accepted: sizes in columns and rows, rates in pictures per second.
+
+    ``size``, ``rate`` and ``codec`` are its own choice.
+    """
 
     device: int
     size: tuple[int, int]
@@ -57,7 +59,7 @@ class CameraOffer:
 
     @classmethod
     def fromJSON(cls, values: dict[str, Any]) -> CameraOffer:
-        """The offer that was written as an object."""
+        """Return the offer of an object."""
         pairs = {name: tuple(tuple(one) if isinstance(one, list) else one for one in values[name]) for name in LISTS}
         return cls(**{**values, **pairs, "size": tuple(values["size"])})
 
@@ -88,8 +90,9 @@ def main() -> int:
 
 
 def probe() -> Iterator[CameraOffer]:
-    """The cameras that can be opened now, by their numbers."""
-    cv2, ways = loadOpenCV(), {name: way for name, way in backends().items() if name not in NO_CAMERAS}
+    """Yield the cameras that can be opened now, in the order of their numbers."""
+    cv2 = loadOpenCV()
+    drivers = {name: number for name, number in backends().items() if name not in NO_CAMERAS}
     for number in NUMBERS:
         capture = cv2.VideoCapture(number)
         if not capture.isOpened():
@@ -98,7 +101,7 @@ def probe() -> Iterator[CameraOffer]:
             offer = _offer(cv2, capture, number)
         finally:
             capture.release()
-        able = tuple(name for name, way in ways.items() if _opens(cv2, number, way))
+        able = tuple(name for name, driver in drivers.items() if _opens(cv2, number, driver))
         yield dataclasses.replace(offer, backends=able)
 
 
@@ -132,8 +135,8 @@ def _offer(cv2: Any, capture: Any, number: int) -> CameraOffer:
     return CameraOffer(number, own, max(0.0, rate), codec, tuple(sorted(sizes)), rates, codecs)
 
 
-def _opens(cv2: Any, number: int, way: int) -> bool:
-    capture = cv2.VideoCapture(number, way)
+def _opens(cv2: Any, number: int, driver: int) -> bool:
+    capture = cv2.VideoCapture(number, driver)
     opened = bool(capture.isOpened())
     capture.release()
     return opened
