@@ -39,13 +39,14 @@ def nodes(module, slicer):
 def source(logic, incoming):
     """A source that runs, and that says what a test wants."""
     from RealTimeImagingLib import FolderSettings
+    from RealTimeImagingLib.Link.Messages import decode
 
     handle = logic.start(FolderSettings(incoming))
     untilRunning(handle)
 
     def say(*messages):
         for one in messages:
-            logic.session._take(handle, json.loads(json.dumps({"message": one.toJSON()})))
+            logic.session.reports.deliver(decode(json.dumps({"message": one.toJSON()})), handle)
         logic.session._batchEnded()
 
     yield say
