@@ -7,8 +7,8 @@ import ipaddress
 import os
 import socket
 import sys
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
 
 from ..Model.Event import Event
 
@@ -58,12 +58,20 @@ class Listener:
     :param port: 0: choose a free port.
     :param allowed: addresses and networks of the peers that may connect; empty: all.
     :param risk: what a peer can do, for the warning about open ports.
+    :param listen: opens the listening socket at an address and a port, or raises OSError.
     """
 
     writing = False
 
-    def __init__(self, host: str, port: int, allowed: Sequence[str] = (), risk: str = "send images there") -> None:
-        self._host, self.port, self._risk = host, port, risk
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        allowed: Sequence[str] = (),
+        risk: str = "send images there",
+        listen: Callable[[str, int], socket.socket] | None = None,
+    ) -> None:
+        self._host, self.port, self._risk, self._listen = host, port, risk, listen or listenOn
         self._allowed = [ipaddress.ip_network(one, strict=False) for one in allowed]
         self._reported = ""
         self.socket: socket.socket | None = None
@@ -80,7 +88,7 @@ class Listener:
         """Start to listen; report each obstacle once."""
         self.due = now + RETRY
         try:
-            made = _listen(self._host, self.port)
+            made = self._listen(self._host, self.port)
         except OSError as error:
             code, text = _reasonOf(error, self._host, self.port)
             if text != self._reported:
@@ -108,13 +116,19 @@ class Listener:
                 self.due = now + RETRY
                 yield Event("not-listening", f"No further connection is possible: {error.strerror}.", "error")
                 return
-            name = _nameOf(address)
-            if self._allowed and not self._isAllowed(address[0]):
+            if refusal := self.refusal(address):
                 connection.close()
-                text = f"Connection from {name} refused: it is not among the allowed computers."
-                yield Event("peer-refused", text, "warning", name)
+                yield refusal
             else:
-                yield connection, name
+                yield connection, nameOf(address)
+
+    def refusal(self, address: tuple[Any, ...]) -> Event | None:
+        """Return the event for a peer that is not allowed to connect, or None for an allowed peer."""
+        name = nameOf(address)
+        if not self._allowed or self._isAllowed(address[0]):
+            return None
+        text = f"Connection from {name} refused: it is not among the allowed computers."
+        return Event("peer-refused", text, "warning", name)
 
     def lost(self, now: float) -> None:
         """Keep listening."""
@@ -221,7 +235,11 @@ class Connector:
             yield Event(code, f"{text} Retrying every second.", "warning", self.name)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listenOn(host: str, port: int) -> socket.socket:
+    """Return a non-blocking socket that listens on an address and a port (0: a free one).
+
+    :raises OSError: the address is unknown or the port is taken.
+    """
     family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     made = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -263,6 +281,7 @@ def _isLoopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _nameOf(address: tuple[object, ...]) -> str:
+def nameOf(address: tuple[object, ...]) -> str:
+    """Return the address and the port of a peer as text."""
     host = str(address[0])
     return f"[{host}]:{address[1]}" if ":" in host else f"{host}:{address[1]}"
