@@ -195,5 +195,5 @@ class Receiver:
     def untilSent(self, scanner):
         """Until the scanner has ended, and what it sent was taken."""
         self.until(lambda: not scanner.is_alive())
-        self.until(lambda: not self.source._reception.senders)
+        self.until(lambda: not self.source._scp.senders)
         return scanner

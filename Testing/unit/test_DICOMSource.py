@@ -19,7 +19,7 @@ from pydicom.data import get_testdata_file
 from pydicom.uid import JPEGLSLossless, RLELossless, generate_uid
 from RealTimeImagingLib.Model.Errors import SettingsError
 from RealTimeImagingLib.Model.Frame import checksum
-from RealTimeImagingLib.Sources.DICOM import DICOMSettings
+from RealTimeImagingLib.Sources.DICOM import Association, DICOMSettings, StorageSCP
 from unit.conftest import until
 from unit.linking import descriptors
 from unit.recordings import filesOfAtMost, withoutRights
@@ -285,7 +285,7 @@ def test_success_is_answered_when_the_file_is_there(receive):
     receiver = receive()
     slices = series(3, SeriesNumber=12)
     scanner = Scanner(receiver.port, slices)
-    receiver.until(lambda: receiver.source._reception.senders)  # and no longer
+    receiver.until(lambda: receiver.source._scp.senders)  # and no longer
     scanner.join(20)
     assert scanner.statuses == [0] * 3
     paths = files(receiver)
@@ -412,8 +412,8 @@ def test_titles_are_checked_where_that_is_wanted(receive):
     assert outcomes == [False, False, True, True]
     texts = [event.text for event in receiver.events if event.code == "peer-refused"]
     assert "CT2" in texts[0]
-    assert "not among those that may send" in texts[0]
-    assert "it calls ROOM1, and this is ROOM2" in texts[1]
+    assert "its AE title is not allowed" in texts[0]
+    assert "it calls the AE title ROOM1, but this receiver is ROOM2" in texts[1]
 
 
 def test_who_is_not_allowed_is_turned_away(receive):
@@ -440,7 +440,7 @@ def test_the_eleventh_association_is_rejected_and_the_next_one_finds_a_place(rec
     hold.set()
     for one in scanners:
         receiver.untilSent(one)
-    assert "10 associations are there already" in receiver.events[1].text
+    assert "10 associations are open already" in receiver.events[1].text
     assert send(receiver, slice_(1, 0.0)) == [0]
 
 
@@ -474,7 +474,7 @@ def test_a_sender_that_dies_in_the_middle_leaves_one_event_and_no_file(receive):
         # P-DATA-TF: a piece of a command, and then half of one that is announced
         connection.sendall(struct.pack(">BBIIBB", 4, 0, 6 + 50, 52, 1, 1) + bytes(50))
         connection.sendall(struct.pack(">BBI", 4, 0, 9000) + bytes(100))
-        receiver.until(lambda: receiver.source._reception.senders)
+        receiver.until(lambda: receiver.source._scp.senders)
     receiver.untilCode("sender-lost")
     assert receiver.codes == ["listening", "sender-lost"]
     assert receiver.checkpoint.rejected == 1
@@ -526,11 +526,11 @@ def test_garbage_leaks_nothing_and_the_next_association_works(receive):
                 receiver.step()
                 receiver.step()
         assert send(receiver, slice_(2 + turn, 3.0)) == [0]
-    receiver.until(lambda: not receiver.source._reception.senders)
+    receiver.until(lambda: not receiver.source._scp.senders)
     receiver.until(lambda: nothingMoreThan(before))
     assert len(files(receiver)) == 5
-    assert "does not speak DICOM but HTTP" in str(receiver.events)
-    assert "does not speak DICOM but TLS" in str(receiver.events)
+    assert "A web browser connected from 127.0.0.1" in str(receiver.events)
+    assert "connected with TLS" in str(receiver.events)
 
 
 def test_damaged_requests_leak_nothing_and_the_next_association_works(receive):
@@ -545,18 +545,112 @@ def test_damaged_requests_leak_nothing_and_the_next_association_works(receive):
             connection.sendall(words[: random_.choice((len(words), random_.randrange(len(words))))])
             receiver.step()
             receiver.step()
-    receiver.until(lambda: not receiver.source._reception.senders)
+    receiver.until(lambda: not receiver.source._scp.senders)
     receiver.until(lambda: nothingMoreThan(before))
     assert send(receiver, slice_(1, 0.0)) == [0]
     assert {event.level for event in receiver.events} <= {"info", "warning"}
 
 
-def test_one_who_says_nothing_is_sent_away(receive):
+@pytest.fixture
+def negotiation(monkeypatch):
+    """Half a second for an association request."""
+    for module in (Association, StorageSCP):
+        monkeypatch.setattr(module, "NEGOTIATION", 0.5)
+
+
+def test_a_silent_peer_is_disconnected(receive, negotiation):
     receiver = receive()
     with closing(socket.create_connection(("127.0.0.1", receiver.port))) as connection:
-        receiver.step()
-        receiver.untilCode("peer-silent", passes=1)
+        receiver.untilCode("peer-silent")
         assert connection.recv(1) == b""
+
+
+def test_a_peer_that_sends_its_request_byte_by_byte_is_disconnected(receive, negotiation):
+    receiver, words = receive(), request()
+    with closing(socket.create_connection(("127.0.0.1", receiver.port))) as connection:
+        for byte in words:
+            try:
+                connection.sendall(bytes([byte]))
+            except OSError:
+                break
+            receiver.step(seconds=0.1)
+            if "not-dicom" in receiver.codes:
+                break
+    assert "sent no complete DICOM association request" in receiver.events[-1].text
+    receiver.until(lambda: not receiver.source._scp.senders)
+
+
+def test_an_idle_association_is_aborted(receive, monkeypatch):
+    for module in (Association, StorageSCP):
+        monkeypatch.setattr(module, "IDLE", 0.5)
+    receiver, hold = receive(), threading.Event()
+    scanner = Scanner(receiver.port, [slice_(1, 0.0)], hold=hold)
+    receiver.untilCode("sender-gone")
+    assert "sent nothing for" in receiver.events[-1].text
+    assert "1 of its instances are stored" in receiver.events[-1].text
+    hold.set()
+    receiver.untilSent(scanner)
+
+
+def test_silent_peers_take_no_place_of_an_association(receive):
+    receiver = receive()
+    silent = [socket.create_connection(("127.0.0.1", receiver.port)) for _ in range(15)]
+    receiver.until(lambda: len(receiver.source._scp.senders) == 15)
+    scanner = Scanner(receiver.port, [slice_(1, 0.0)])
+    receiver.until(lambda: not scanner.is_alive())
+    assert scanner.statuses == [0]
+    for one in silent:
+        one.close()
+
+
+def test_too_many_connections_are_closed_at_once(receive, monkeypatch):
+    monkeypatch.setattr(StorageSCP, "MOST_CONNECTIONS", 3)
+    receiver = receive()
+    silent = [socket.create_connection(("127.0.0.1", receiver.port)) for _ in range(3)]
+    receiver.until(lambda: len(receiver.source._scp.senders) == 3)
+    with closing(socket.create_connection(("127.0.0.1", receiver.port))) as connection:
+        assert connection.recv(1) == b""
+    receiver.untilCode("peer-refused")
+    assert "3 connections are open already" in receiver.events[-1].text
+    for one in silent:
+        one.close()
+    receiver.until(lambda: not receiver.source._scp.senders)
+    assert send(receiver, slice_(1, 0.0)) == [0]
+
+
+def test_an_instance_is_on_disk_while_it_arrives_and_removed_when_the_sender_disconnects(receive):
+    receiver, sent = receive(), [0]
+    large = slice_(1, 0.0, pixels=np.zeros((1500, 1000), np.int16))
+    with sender(receiver.port, large) as association:
+        wire = association.dul.socket
+        original = wire.send
+
+        def send(data):
+            if sent[0] > 1 << 20:
+                until(lambda: [path for path in files(receiver) if path.stat().st_size > 900_000])
+                wire.close()
+            else:
+                sent[0] += len(data)
+                original(data)
+
+        wire.send = send
+        association.send_c_store(large)
+    receiver.untilCode("sender-lost")
+    assert files(receiver) == []
+
+
+def test_instances_that_are_sent_before_the_answer_are_stored_each(receive):
+    """A sender that waits for no answer: the files keep apart."""
+    receiver, slices = receive(), series(4)
+    with sender(receiver.port, slices[0]) as association:
+        waiting = association.dimse.get_msg
+        association.dimse.get_msg = lambda block=False: (None, None)
+        association._handle_no_response = lambda: None
+        for one in slices:
+            association.send_c_store(one)
+        association.dimse.get_msg = waiting
+        receiver.until(lambda: len(files(receiver)) == 4 and receiver.source._stored == 4)
+    assert [pydicom.dcmread(path) for path in files(receiver)] == slices
 
 
 def test_a_port_that_is_taken_heals(receive):

@@ -1,13 +1,15 @@
-"""The folder in which DICOM instances are kept.
+"""The folder of the received DICOM instances.
 
-A file is written under a hidden name and renamed when it is whole and the disk has it; what has its final name is
-whole, and is never overwritten.
+An instance is written under a hidden name while it arrives. It gets its final name when it is complete and on disk, and
+a file with a final name is never overwritten.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import filecmp
+import functools
 import hashlib
 import itertools
 import mmap
@@ -15,78 +17,127 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from ...Formats import stampOf
 from ...Formats.DICOM.Header import Header, readHeader
 from ...Formats.DICOM.SliceGroup import Instance
 from ...Model.Errors import NotAnImageError
-from ...Model.Files import Stamp, makePrivateFolder, openPrivate
+from ...Model.Files import Stamp, makePrivateFolder, openPrivate, writeAll
 
 PREAMBLE = bytes(128) + b"DICM"
-"""With which a file begins (PS3.10 section 7.1)."""
+"""Beginning of every DICOM file (PS3.10 section 7.1)."""
 _SERIES_FOLDER = re.compile(r"\d{4,}-[0-9a-f]{8}")
 _PART = re.compile(r"\.receiving-.*\.part")
-_ABANDONED = 60.0
-"""Seconds after which a file that is still under its hidden name is a dead process's: writing takes milliseconds."""
+_ABANDONED = 600.0
+"""Seconds without a write after which a file under its hidden name belongs to a dead process."""
 _CHUNK = 1 << 20
-_NOT_OFFERED = (errno.EINVAL, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+_UNSUPPORTED = (errno.EINVAL, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 """Errors of file systems that support neither hard links nor the synchronisation of folders."""
 
 
-class Files:
-    """The folder in which instances are kept, as ``SeriesNumber-hash/InstanceNumber-SOPInstanceUID.dcm``; thread-safe,
-    and several receivers may share the folder.
+class Part:
+    """A file under its hidden name, which grows while its instance arrives.
 
-    The hash is that of SeriesInstanceUID, so that series with one number keep apart. Another instance under a UID that
-    is there already has a hash of its content behind its name.
+    :param folder: folder of the instances.
+    :param meta: beginning of the file, up to the data set.
+    :param syntax: transfer syntax of the data set, a UID of pydicom.
+    :raises OSError: the file cannot be written.
+    """
+
+    def __init__(self, folder: str, meta: bytes, syntax: Any) -> None:
+        self.path = os.path.join(folder, f".receiving-{secrets.token_hex(8)}.part")
+        self._start, self._syntax = len(meta), syntax
+        self._file = open(self.path, "x+b", buffering=0, opener=openPrivate)  # noqa: SIM115
+        try:
+            self.write(meta)
+        except OSError:
+            self.discard()
+            raise
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append bytes.
+
+        :raises OSError: the disk is full.
+        """
+        writeAll(self._file.fileno(), data)
+
+    def header(self) -> Header:
+        """Read the header of the complete data set.
+
+        :raises NotAnImageError: the data set is damaged.
+        :raises OSError: the file cannot be read.
+        """
+        with mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            data.seek(self._start)
+            return readHeader(data, len(data), self._syntax)
+
+    def finish(self) -> None:
+        """Wait until the bytes are on disk, and close the file.
+
+        :raises OSError: the disk is full; network shares and quotas report it only now.
+        """
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+    def discard(self) -> None:
+        """Close the file and remove the hidden name."""
+        self._file.close()
+        with contextlib.suppress(OSError):
+            os.unlink(self.path)
+
+
+class Files:
+    """Folder of the instances, as ``SeriesNumber-hash/InstanceNumber-SOPInstanceUID.dcm``; thread-safe.
+
+    Several receivers may share the folder. The hash of SeriesInstanceUID keeps series with the same number apart.
+    A second instance with a known UID and other content has the hash of its content in its name.
     """
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
 
     def open(self) -> None:
-        """Make the folder, and remove what a process that was killed has left half-written.
+        """Make the folder and remove incomplete files of killed processes.
 
-        :raises OSError: it cannot be.
+        :raises OSError: the folder cannot be made or listed.
         """
-        if not os.path.isdir(self.folder):
-            makePrivateFolder(self.folder)
-            syncFolder(os.path.dirname(self.folder))
+        _makeFolder(self.folder)
         for name in os.listdir(self.folder):
             path = os.path.join(self.folder, name)
             if _PART.fullmatch(name) and (stamp := stampOf(path)) and time.time() - stamp[1] / 1e9 > _ABANDONED:
                 with contextlib.suppress(OSError):
                     os.unlink(path)
 
-    def store(self, header: Header, pieces: Sequence[Any]) -> Instance:
-        """Keep an instance; it is on disk under its name when this returns.
+    def receive(self, meta: bytes, syntax: Any) -> Part:
+        """Begin the file of an instance.
 
-        :param pieces: the bytes of the file, one after the other.
-        :raises OSError: it cannot be kept, and nothing is left of it.
+        :param meta: beginning of the file, up to the data set.
+        :param syntax: transfer syntax of the data set, a UID of pydicom.
+        :raises OSError: the file cannot be written.
+        """
+        _makeFolder(self.folder)
+        return Part(self.folder, meta, syntax)
+
+    def store(self, part: Part, header: Header) -> Instance:
+        """Name the complete file of an instance; the file is on disk under its name on return.
+
+        :raises OSError: the instance cannot be stored, and nothing is left of it.
         """
         series = os.path.join(self.folder, folderOf(header))
-        if not os.path.isdir(series):
-            makePrivateFolder(series)
-            syncFolder(self.folder)
-        part = os.path.join(self.folder, f".receiving-{secrets.token_hex(8)}.part")
         try:
-            with open(part, "xb", buffering=0, opener=openPrivate) as file:
-                for piece in pieces:
-                    _writeAll(file, memoryview(piece))
-                # A disk without room may say so only now (network shares, quotas).
-                os.fsync(file.fileno())
-            path, known = _publish(part, os.path.join(series, nameOf(header)), pieces)
+            _makeFolder(series)
+            part.finish()
+            path, known = _publish(part.path, os.path.join(series, nameOf(header)))
         finally:
-            with contextlib.suppress(OSError):
-                os.unlink(part)
+            part.discard()
         syncFolder(series)
         status = os.stat(path)
         return Instance(path, (status.st_size, status.st_mtime_ns), header, time.time(), known)
 
     def listing(self) -> dict[str, Stamp]:
-        """Path to stamp of all instances in the folder."""
+        """Return the stamps of all stored instances by path."""
         found: dict[str, Stamp] = {}
         for series in self._series():
             with contextlib.suppress(OSError), os.scandir(series) as entries:
@@ -104,10 +155,10 @@ class Files:
 
 
 def readInstance(path: str, stamp: Stamp) -> Instance:
-    """An instance that was kept before.
+    """Read the header of a stored instance.
 
-    :raises NotAnImageError: it is damaged.
-    :raises OSError: it cannot be read.
+    :raises NotAnImageError: the file is damaged.
+    :raises OSError: the file cannot be read.
     """
     from pydicom.filereader import read_file_meta_info
     from pydicom.uid import UID
@@ -115,7 +166,7 @@ def readInstance(path: str, stamp: Stamp) -> Instance:
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
             meta = read_file_meta_info(path)
-            # PS3.10 section 7.1: the group length's element takes 12 bytes itself.
+            # PS3.10 section 7.1: the element of the group length takes 12 bytes itself.
             data.seek(len(PREAMBLE) + 12 + meta.FileMetaInformationGroupLength)
             syntax = UID(str(meta.TransferSyntaxUID))
         except Exception as error:
@@ -124,14 +175,14 @@ def readInstance(path: str, stamp: Stamp) -> Instance:
 
 
 def folderOf(header: Header) -> str:
-    """The name of a series' folder."""
+    """Return the folder name of a series."""
     digest = hashlib.sha1(header.series.encode(), usedforsecurity=False).hexdigest()
     return f"{max(0, header.number or 0):04d}-{digest[:8]}"
 
 
 def nameOf(header: Header) -> str:
-    """The name of an instance's file."""
-    # What came over the network may not choose another folder.
+    """Return the file name of an instance."""
+    # A UID from the network must not choose another folder.
     uid = re.sub(r"[^0-9A-Za-z.]", "_", header.instance)[:64]
     return f"{max(0, header.instanceNumber or 0):06d}-{uid}.dcm"
 
@@ -150,30 +201,37 @@ def syncFolder(folder: str) -> None:
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno not in _NOT_OFFERED:
+        if error.errno not in _UNSUPPORTED:
             raise
     finally:
         os.close(handle)
 
 
-def _publish(part: str, path: str, pieces: Sequence[Any]) -> tuple[str, bool]:
-    # Move the file to the first free name. True when a file with the same bytes exists already.
-    for name in _names(path, pieces):
+def _makeFolder(folder: str) -> None:
+    if not os.path.isdir(folder):
+        makePrivateFolder(folder)
+        syncFolder(os.path.dirname(folder))
+
+
+def _publish(part: str, path: str) -> tuple[str, bool]:
+    # Move the file to the first free name. True: a file with the same bytes exists already.
+    for name in _names(path, part):
         try:
             _rename(part, name)
             return name, False
         except FileExistsError:
-            if _same(name, pieces):
+            if _same(name, part):
                 return name, True
     raise AssertionError("names never end")
 
 
-def _names(path: str, pieces: Sequence[Any]) -> Iterator[str]:
+def _names(path: str, part: str) -> Iterator[str]:
     yield path
     stem, suffix = os.path.splitext(path)
     digest = hashlib.sha256()
-    for piece in pieces:
-        digest.update(piece)
+    with open(part, "rb") as file:
+        for piece in iter(functools.partial(file.read, _CHUNK), b""):
+            digest.update(piece)
     yield f"{stem}-{digest.hexdigest()[:16]}{suffix}"
     # Only a damaged or foreign file has such a name and other bytes.
     for number in itertools.count(2):
@@ -190,28 +248,15 @@ def _rename(part: str, path: str) -> None:
     except FileExistsError:
         raise
     except OSError as error:
-        if error.errno not in _NOT_OFFERED:
+        if error.errno not in _UNSUPPORTED:
             raise
         # A file system without hard links: reserve the name first.
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         os.replace(part, path)
 
 
-def _writeAll(file: Any, data: memoryview) -> None:
-    while data:
-        data = data[file.write(data) :]
-
-
-def _same(path: str, pieces: Sequence[Any]) -> bool:
-    views = [memoryview(piece) for piece in pieces]
+def _same(path: str, part: str) -> bool:
     try:
-        if os.path.getsize(path) != sum(map(len, views)):
-            return False
-        with open(path, "rb") as file:
-            return all(
-                file.read(len(view[start : start + _CHUNK])) == view[start : start + _CHUNK]
-                for view in views
-                for start in range(0, len(view), _CHUNK)
-            )
+        return filecmp.cmp(path, part, shallow=False)
     except OSError:
         return False

@@ -16,12 +16,12 @@ from ...Model.Event import Event
 from ...Model.Files import Stamp
 from ...Model.Frame import Image
 from ..Checkpoint import Checkpoint, Verdict
-from ..Endpoints import Listener
 from ..SeriesNames import Streams
 from ..Source import Arrival
 from . import DICOMSettings
+from .Association import Item, Rejected, Released, Stored
 from .Files import Files, readInstance
-from .StorageSCP import Item, Lobby, Refused, Released, StorageSCP, Stored
+from .StorageSCP import StorageSCP
 
 TURN = 0.1
 """Seconds after which read() returns even if more waits, so that commands are heard."""
@@ -56,9 +56,7 @@ class DICOMSource:
     ) -> None:
         self._settings, self._checkpoint, self._clock, self._getBuffer = settings, checkpoint, clock, getBuffer
         self._files = Files(settings.folder)
-        door = Listener(settings.host, settings.port, settings.allowed)
-        self._door, self._lobby = door, Lobby(door, clock)
-        self._reception = StorageSCP(settings, self._files, self._lobby.wake)
+        self._scp = StorageSCP(settings, self._files)
         self._assembly = Assembly(settings.completeAfter)
         self._streams = Streams(checkpoint, settings.stream)
         self._stored = self._again = self._held = 0
@@ -73,31 +71,26 @@ class DICOMSource:
         """What is waited for."""
         if self._problem:
             return self._problem
-        if not self._lobby.listening:
-            return self._door.status
+        if not self._scp.isListening:
+            return self._scp.status
         counts = f"{self._stored} instances are stored" + (f", {self._again} came again" if self._again else "")
         growing = [f"{self._streams.of(one.slices[0].instance.header)}: {_slices(one)}" for one in self._assembly.open]
         if growing:
             return f"Receives {', '.join(growing[:3])}{' and more' if growing[3:] else ''}. {counts}."
-        senders = self._reception.senders
+        senders = self._scp.senders
         if senders:
             return f"Connected with {', '.join(senders[:3])}{' and others' if senders[3:] else ''}. {counts}."
-        title, host, port = self._settings.aeTitle, self._settings.host, self._door.port
+        title, host, port = self._settings.aeTitle, self._settings.host, self._scp.port
         return f"Waits for images that are sent to {title} on {host}, port {port}. {counts}."
 
     def read(self, seconds: float) -> Iterator[Arrival | Event]:
         """What came since the last call."""
         now = self._clock()
         turn = now + TURN
-        waits = [seconds, self._reception.patience, self._assembly.due - now]
+        waits = [seconds, self._assembly.due - now]
         if self._settings.growing and any(one.shown < len(one.slices) for one in self._assembly.open):
             waits.append(self._growthDue - now)
-        for one in self._lobby.step(max(0.0, min(waits))):
-            if isinstance(one, Event):
-                yield one
-            else:
-                yield from self._reception.welcome(one)
-        for item in self._reception.items():
+        for item in self._scp.items(now, max(0.0, min(waits))):
             yield from self._take(item)
             if self._clock() > turn:
                 break
@@ -109,18 +102,17 @@ class DICOMSource:
 
     def wake(self) -> None:
         """End the waiting in read()."""
-        self._lobby.wake()
+        self._scp.wake()
 
     def command(self, name: str, values: Mapping[str, Any]) -> None:
         """Knows none."""
 
     def close(self) -> None:
         """End all associations; what is stored stays in the folder."""
-        self._reception.close()
+        self._scp.close()
         for volume in self._assembly.open:
             stream = self._streams.of(volume.slices[0].instance.header)
             log.info("%s: %s stay in the folder, not shown, as the source was stopped", stream, _slices(volume))
-        self._lobby.close()
 
     # ---- what was there before
 
@@ -130,7 +122,7 @@ class DICOMSource:
         except OSError as error:
             folder = self._settings.folder
             self._problem = f"The folder {folder} cannot be made ({error.strerror}): nothing can be kept."
-            self._reception.put(Event("folder-missing", self._problem, "error", folder))
+            self._scp.put(Event("folder-missing", self._problem, "error", folder))
             return
         if not self._checkpoint.listed:
             self._checkpoint.keep(**{STARTED: time.time_ns()})
@@ -140,9 +132,9 @@ class DICOMSource:
         for path, stamp in self._files.listing().items():
             if self._checkpoint.done.get(path) != stamp:
                 try:
-                    self._reception.put(Stored(readInstance(path, stamp), _NO_ASSOCIATION))
+                    self._scp.put(Stored(readInstance(path, stamp), _NO_ASSOCIATION))
                 except (NotAnImageError, OSError, ValueError) as error:
-                    self._reception.put(self._unreadable(path, stamp, str(error)))
+                    self._scp.put(self._unreadable(path, stamp, str(error)))
             elif stamp[1] >= started:
                 self._known.add(path)
 
@@ -155,7 +147,7 @@ class DICOMSource:
     def _take(self, item: Item) -> Iterator[Arrival | Event]:
         if isinstance(item, Event):
             yield item
-        elif isinstance(item, Refused):
+        elif isinstance(item, Rejected):
             self._checkpoint.refuse()
             yield item.event
         elif isinstance(item, Released):

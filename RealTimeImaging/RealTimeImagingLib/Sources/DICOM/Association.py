@@ -1,0 +1,260 @@
+"""A connection of the storage SCP: its bytes, its association, and the instance that is arriving."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import socket
+import time
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any
+
+from ...Formats.DICOM.SliceGroup import Instance
+from ...Model.Errors import NotAnImageError
+from ...Model.Event import Event
+from .Files import PREAMBLE, Files, Part
+
+LARGEST_PDU = 1 << 17
+"""Bytes of the largest PDU that senders may send; DCMTK sends no larger ones."""
+LARGEST_REQUEST = 1 << 20
+"""Bytes of the largest A-ASSOCIATE-RQ: 128 contexts with 30 transfer syntaxes each take 256 KiB."""
+NEGOTIATION = 10.0
+"""Seconds from the connection to the complete association request."""
+STALLED = 20.0
+"""Seconds without a byte in the middle of a PDU after which a connection is closed."""
+IDLE = 60.0
+"""Seconds without a complete PDU after which an association is aborted."""
+_FAREWELL = 10
+"""Bytes of an A-ABORT or A-RELEASE-RQ (PS3.8 sections 9.3.6, 9.3.8): not the beginning of an instance."""
+_ASSOCIATE_RQ = b"\x01"
+"""First byte of an association request (PS3.8 section 9.3.2)."""
+_HTTP = (b"GE", b"PO", b"HE", b"OP", b"PU")
+_TLS = b"\x16\x03"
+_C_STORE_RQ, _NO_DATA_SET = 0x0001, 0x0101
+"""Command Field and Command Data Set Type (PS3.7 section 9.3.1.1)."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An instance that is on disk and acknowledged."""
+
+    instance: Instance
+    association: int
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """The event of an instance that was not stored."""
+
+    event: Event
+
+
+@dataclass(frozen=True)
+class Released:
+    """The number of an association that has ended."""
+
+    association: int
+
+
+Item = Stored | Rejected | Released | Event
+
+
+class Incoming:
+    """An instance that is arriving, or the error that prevents its storage."""
+
+    def __init__(self, part: Part | None, error: Exception | None = None) -> None:
+        self._part, self._error = part, error
+
+    def write(self, data: memoryview) -> None:
+        """Append bytes of the data set, unless an error has happened."""
+        if self._part and not self._error:
+            try:
+                self._part.write(data)
+            except OSError as error:
+                self._error = error
+
+    def store(self, files: Files) -> Instance:
+        """Name the complete file.
+
+        :raises NotAnImageError: the data set is damaged.
+        :raises OSError: the file cannot be stored.
+        """
+        if self._error:
+            raise self._error
+        if not self._part:
+            raise NotAnImageError("There is no data set.", "damaged")
+        return files.store(self._part, self._part.header())
+
+    def discard(self) -> None:
+        """Remove the incomplete file."""
+        if self._part:
+            self._part.discard()
+
+
+@dataclass
+class AssociationState:
+    """A connection with its association, from the connection to the end.
+
+    :param association: of pynetdicom. :param connection: its socket. :param peer: its address, for people.
+    :param limit: bytes that the request, later a message, may have; ``taken``: bytes of it that have arrived.
+    :param heard: time of the last complete PDU, monotonic seconds.
+    :param admitted: the association counts for the limit of associations.
+    """
+
+    number: int
+    association: Any
+    connection: socket.socket
+    peer: str
+    limit: int = LARGEST_REQUEST
+    taken: int = 0
+    heard: float = field(default_factory=time.monotonic)
+    requested: bool = False
+    admitted: bool = False
+    stored: int = 0
+    duplicates: int = 0
+    _beginning: bytes = b""
+    _command: bytes = b""
+    _incoming: Incoming | None = None
+    _complete: dict[bytes, Incoming] = field(default_factory=dict)
+    _tokens: itertools.count[int] = field(default_factory=itertools.count)
+
+    @property
+    def caller(self) -> str:
+        """AE title and address of the sender."""
+        title = str(getattr(self.association.requestor, "ae_title", "") or "").strip()
+        return f"{title} ({self.peer})" if title else self.peer
+
+    @property
+    def isOver(self) -> bool:
+        """Whether the thread of the association has started and ended."""
+        try:
+            self.association.join(0)
+        except RuntimeError:  # not started yet
+            return False
+        return not self.association.is_alive()
+
+    def receive(self, size: int) -> bytearray:
+        """Read exactly ``size`` bytes, or fewer when the peer disconnects.
+
+        :raises OSError: the message is too large or too slow, or no association request.
+        """
+        if self.taken + size > self.limit:
+            self.taken += size
+            raise ConnectionAbortedError("the message is too large")
+        data, got = bytearray(size), 0
+        end = time.monotonic() + (IDLE if self.requested else NEGOTIATION)
+        with memoryview(data) as view:
+            while got < size:
+                if time.monotonic() > end:
+                    raise TimeoutError("the message is too slow")
+                count = self.connection.recv_into(view[got:])
+                if not count:
+                    break
+                if hasattr(socket, "TCP_QUICKACK"):
+                    # Many senders write a message in two pieces and, without TCP_NODELAY, wait for the first to be
+                    # acknowledged. Linux would delay that by 40 ms each time, and forgets this option as often.
+                    self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+                if not self.requested and len(self._beginning) < len(_TLS):
+                    self._beginning += data[got : got + count]
+                    if not self._beginning.startswith(_ASSOCIATE_RQ):
+                        raise ConnectionAbortedError("not an association request")
+                got += count
+                self.taken += count
+        return data if got == size else data[:got]
+
+    def spool(self, pdu: Any, files: Files) -> None:
+        """Write the data set of an instance to its file while it arrives.
+
+        pynetdicom keeps a short token instead, by which :meth:`take` finds the file again.
+        """
+        self.heard = time.monotonic()
+        for item in getattr(pdu, "presentation_data_value_items", ()):
+            data = item.presentation_data_value
+            if not data:
+                continue
+            # PS3.8 annex E.2: bit 0 marks a command, bit 1 the last fragment.
+            isCommand, isLast = data[0] & 1, data[0] & 2
+            if isCommand:
+                self._command += data[1:]
+                if isLast:
+                    self._incoming = self._begin(self._command, item.presentation_context_id, files)
+                    self._command = b""
+            elif self._incoming:
+                self._incoming.write(memoryview(data)[1:])
+                token = b""
+                if isLast:
+                    token = b"%d" % next(self._tokens)
+                    self._complete[token], self._incoming = self._incoming, None
+                item.presentation_data_value = data[:1] + token
+
+    def take(self, request: Any) -> Incoming:
+        """Return the complete instance of a C-STORE request."""
+        token = request.DataSet.getvalue() if request.DataSet else b""
+        return self._complete.pop(token, None) or Incoming(None)
+
+    def disconnect(self) -> None:
+        """End the connection; the threads of pynetdicom notice."""
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+    def discard(self) -> None:
+        """Close the connection and remove incomplete files."""
+        self.connection.close()
+        for one in (self._incoming, *self._complete.values()):
+            if one:
+                one.discard()
+
+    def lastItems(self, sizeLimit: int) -> list[Item]:
+        """Return what the end of the connection means: the end of its association, and events."""
+        items: list[Item] = [Released(self.number)]
+        if self.duplicates:
+            text = f"{self.duplicates} of {self.stored} instances of {self.caller} were stored before already."
+            items.append(Event("duplicate", text, subject=self.peer))
+        if not self.requested:
+            return items + self._noRequest()
+        if self.association.is_released or self.association.is_rejected:
+            return items
+        if self.taken > self.limit:
+            text = f"{self.caller} sends an instance of more than {sizeLimit:,} bytes: the connection is closed."
+            return [*items, Rejected(Event("too-large", text, "warning", self.peer))]
+        if self.taken > _FAREWELL:
+            text = f"{self.caller} disconnected in the middle of an instance, which is not stored."
+            return [*items, Rejected(Event("sender-lost", text, "warning", self.peer))]
+        silent = time.monotonic() - self.heard >= IDLE
+        how = f"sent nothing for {IDLE:.0f} s" if silent else "disconnected without a release"
+        text = f"{self.caller} {how}; {self.stored} of its instances are stored."
+        return [*items, Event("sender-gone", text, "warning", self.peer)]
+
+    def _begin(self, encoded: bytes, contextID: int, files: Files) -> Incoming | None:
+        from pynetdicom.dsutils import create_file_meta, decode, encode_file_meta
+
+        command = decode(BytesIO(encoded), True, True)
+        if command.get("CommandField") != _C_STORE_RQ or command.get("CommandDataSetType") == _NO_DATA_SET:
+            return None
+        try:
+            syntaxes = {one.context_id: one.transfer_syntax[0] for one in self.association.accepted_contexts}
+            meta = create_file_meta(
+                sop_class_uid=command.AffectedSOPClassUID,
+                sop_instance_uid=command.AffectedSOPInstanceUID,
+                transfer_syntax=syntaxes[contextID],
+            )
+            return Incoming(files.receive(PREAMBLE + bytes(encode_file_meta(meta)), syntaxes[contextID]))
+        except OSError as error:
+            return Incoming(None, error)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            return Incoming(None, NotAnImageError(f"The C-STORE command cannot be read: {error}", "damaged"))
+
+    def _noRequest(self) -> list[Item]:
+        if self._beginning[:2] in _HTTP:
+            text = f"A web browser connected from {self.peer}; this port speaks DICOM."
+        elif self._beginning.startswith(_TLS):
+            text = f"{self.peer} connected with TLS, which this receiver does not support: turn TLS off at the sender."
+        elif self._beginning:
+            text = f"{self.peer} sent no complete DICOM association request: the connection is closed."
+        elif time.monotonic() - self.heard >= NEGOTIATION:
+            text = f"{self.peer} connected and sent nothing for {NEGOTIATION:.0f} s: the connection is closed."
+            return [Event("peer-silent", text, "warning", self.peer)]
+        else:
+            return []  # a test whether the port is open
+        return [Event("not-dicom", text, "warning", self.peer)]
