@@ -38,11 +38,11 @@ _VERIFICATION = "1.2.840.10008.1.1"
 MOST_ASSOCIATIONS = 10
 """Associations at the same time; more are rejected."""
 MOST_CONNECTIONS = 64
-"""Connections at the same time, with those that have requested no association yet; more are closed."""
+"""Connections at the same time, also without an association; more are closed."""
 _STOPPING = 1.0
-"""Seconds that files which are being written have when the source stops."""
+"""Seconds for files that are being written when the source stops."""
 _ENDING = 0.01
-"""Seconds from one look at an association that is about to end to the next."""
+"""Seconds between two checks whether an ending association has ended."""
 SUCCESS, OUT_OF_RESOURCES, CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xC000
 """Answers to C-STORE, PS3.4 table B.2-1."""
 
@@ -58,18 +58,11 @@ def contextsOffered() -> list[Any]:
 
 
 def _isDecodable(syntax: str) -> bool:
+    from pydicom.pixels import get_decoder
+
     # As Formats.DICOM.Pixels decodes; SimpleITK decodes JPEG.
     if syntax not in _OTHER_SYNTAXES and importlib.util.find_spec("SimpleITK"):
         return True
-    try:
-        from pydicom.pixels import get_decoder
-    except ImportError:  # pydicom 2
-        import pydicom.config
-
-        return any(
-            handler.is_available() and handler.supports_transfer_syntax(syntax)
-            for handler in pydicom.config.pixel_data_handlers
-        )
     try:
         return bool(get_decoder(syntax).is_available)
     except NotImplementedError:
@@ -201,22 +194,17 @@ class StorageSCP:
     # ---- called by the threads of pynetdicom
 
     def _connected(self, event: Any) -> None:
-        association, peer = event.assoc, nameOf(event.address)
-        wire = association.dul.socket
+        association = event.assoc
+        wire, peer = association.dul.socket, nameOf(event.address)
         refusal = self._listener.refusal(event.address)
         if not refusal and len(self._states) >= MOST_CONNECTIONS:
             text = f"{peer} wanted to connect, but {MOST_CONNECTIONS} connections are open already."
             refusal = Event("peer-refused", text, "warning", peer)
-        try:
-            wire.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            wire.socket.settimeout(STALLED if not refusal else 0)
-        except OSError:  # disconnected already
-            self._refuse(association)
-            return
-        if refusal or self._closing:
-            self._refuse(association)
-            if refusal:
-                self.put(refusal)
+        if refusal:
+            self.put(refusal)
+        if refusal or self._closing or not _configure(wire.socket):
+            wire.close()
+            _stopWaiting(association)
             return
         state = AssociationState(next(self._numbers), association, wire.socket, peer)
         # pynetdicom reads 4 kB at a time, without a limit for sizes or for slow senders.
@@ -225,10 +213,6 @@ class StorageSCP:
         association.dul.daemon = True
         self._bind(association, state)
         self._states.append(state)
-
-    def _refuse(self, association: Any) -> None:
-        association.dul.socket.close()
-        _stopWaiting(association)
 
     def _bind(self, association: Any, state: AssociationState) -> None:
         from pynetdicom import evt
@@ -269,9 +253,8 @@ class StorageSCP:
         else:
             why = f"it calls the AE title {called}, but this receiver is {ours}"
         state.admitted = False
-        self.put(
-            Event("peer-refused", f"The association of {state.caller} was rejected: {why}.", "warning", state.peer)
-        )
+        text = f"The association of {state.caller} was rejected: {why}."
+        self.put(Event("peer-refused", text, "warning", state.peer))
 
     def _messageReceived(self, _event: Any, state: AssociationState) -> None:
         state.taken = 0
@@ -288,8 +271,8 @@ class StorageSCP:
         except (OSError, ValueError, MemoryError) as error:
             why = getattr(error, "strerror", None) or str(error) or "out of memory"
             text = f"The instance {name} of {state.caller} cannot be stored in {self._files.folder}: {why}."
-            code, text = "not-stored", f"{text} The sender received this reason."
-            self.put(Rejected(Event(code, text, "error", self._files.folder)))
+            text += " The sender received this reason."
+            self.put(Rejected(Event("not-stored", text, "error", self._files.folder)))
             return _status(OUT_OF_RESOURCES, f"Cannot be stored: {why}")
         finally:
             incoming.discard()
@@ -303,6 +286,15 @@ class StorageSCP:
         if event.assoc.requestor.primitive is None:
             _stopWaiting(event.assoc)
         self.wake()
+
+
+def _configure(connection: socket.socket) -> bool:
+    try:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.settimeout(STALLED)
+    except OSError:  # disconnected already
+        return False
+    return True
 
 
 def _stopWaiting(association: Any) -> None:
