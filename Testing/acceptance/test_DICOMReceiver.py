@@ -52,7 +52,7 @@ def test_aScannerSendsAndTheVolumeIsLive(slicer, module, views, logic, send, tmp
     assert not ui.folder_folder.isVisibleTo(ui.sourceSection)
     assert ui.dicom_folder.isVisibleTo(ui.sourceSection)
     ui.startButton.click()
-    until(lambda: f"Waits for images that are sent to SLICER on 127.0.0.1, port {port}" in ui.statusLabel.text)
+    until(lambda: f"Waiting for images sent to SLICER on 127.0.0.1, port {port}" in ui.statusLabel.text)
     seen = []
     logic.addFrameCallback(
         lambda frame: seen.append(checksum(slicer.util.arrayFromVolume(logic.liveVolumeNode(frame.stream))))
@@ -125,6 +125,6 @@ def test_aPortThatIsTakenIsSaidAndHeals(module, logic, tmp_path):
         chooseDICOM(ui, tmp_path / "kept", port)
         ui.startButton.click()
         until(lambda: f"Port {port} is taken" in ui.statusLabel.text)
-    until(lambda: "Waits for images" in ui.statusLabel.text)
+    until(lambda: "Waiting for images" in ui.statusLabel.text)
     ui.startButton.click()
     until(lambda: not logic.isRunning())

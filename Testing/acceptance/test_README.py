@@ -205,16 +205,16 @@ def test_dicomReceiver(slicer, views, logic, tmp_path, noErrors, capsys):
     before, after = block.split("# ... a scanner sends ...\n")
     console = {"slicer": slicer, "logic": logic}
     exec(before, console)
-    until(lambda: "Waits for images" in console["handle"].status)
+    until(lambda: "Waiting for images" in console["handle"].status)
     command = [sys.executable, str(SIMULATOR), "--store", port, "--frames", "2", "--thin", "8"]
     with subprocess.Popen(command) as scanner:
         until(lambda: scanner.poll() == 0)
     until(lambda: logic.statistics()["received"] == 2)
     # Not before the scanner's end of the connection was heard.
-    until(lambda: "Waits for images" in (said := console["handle"].status) and "14 instances are stored" in said)
+    until(lambda: "Waiting for images" in (said := console["handle"].status) and "14 instances stored" in said)
     exec(after, console)
     printed = capsys.readouterr().out
-    assert f"Waits for images that are sent to SLICER on 127.0.0.1, port {port}" in printed
+    assert f"Waiting for images sent to SLICER on 127.0.0.1, port {port}" in printed
     assert "['Simulated 1']" in printed
     assert len(list((tmp_path / "received").rglob("*.dcm"))) == 14
     untilStopped(logic)

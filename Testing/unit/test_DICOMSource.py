@@ -308,7 +308,7 @@ def test_the_same_again_is_a_success_and_not_shown_again(receive):
     assert len(receiver.frames) == 1
     assert len(files(receiver)) == 3
     assert "3 of 3 instances" in next(event.text for event in receiver.events if event.code == "duplicate")
-    assert "6 instances are stored, 3 came again" in receiver.source.status
+    assert "6 instances stored, 3 of them duplicates" in receiver.source.status
     # another image under the same UID is another image
     changed = slices[1].copy()
     changed.PixelData = slices[0].PixelData
@@ -380,7 +380,7 @@ def test_a_folder_that_cannot_be_made_is_told(receive, tmp_path):
     (tmp_path / "file").write_bytes(b"")
     receiver = receive(folder=str(tmp_path / "file" / "kept"))
     receiver.untilCode("folder-missing")
-    assert "nothing can be kept" in receiver.source.status
+    assert "no instance can be stored" in receiver.source.status
     assert send(receiver, slice_(1, 0.0)) == [0xA700]
 
 

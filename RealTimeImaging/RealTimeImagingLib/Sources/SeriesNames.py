@@ -1,4 +1,4 @@
-"""The streams of DICOM series: each has a name of its own, which it keeps."""
+"""Stream names of DICOM series: unique, and the same after a restart."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ from ..Formats.DICOM.Header import Header
 from .Checkpoint import Checkpoint
 
 NAMES = "dicomStreams"
-"""Under which the journal keeps them."""
+"""Key of the checkpoint for the names."""
 _MOST = 1000
-"""Series that are remembered; the name of an older one may be given again."""
+"""Series that are remembered; names of older series may be used again."""
 _LONGEST = 60
 
 
 class Streams:
-    """Names of streams by series.
+    """Stream names by series.
 
-    :param checkpoint: keeps them over a restart.
-    :param otherwise: the name of a series without a description.
+    :param checkpoint: keeps the names over a restart.
+    :param default: name of a series without a description.
     """
 
-    def __init__(self, checkpoint: Checkpoint, otherwise: str) -> None:
-        self._checkpoint, self._otherwise = checkpoint, otherwise
+    def __init__(self, checkpoint: Checkpoint, default: str) -> None:
+        self._checkpoint, self._default = checkpoint, default
         self._names: dict[str, str] = checkpoint.kept.get(NAMES, {})
 
     def of(self, header: Header) -> str:
-        """Description and number of the series; with a number behind when another series has that name."""
+        """Return the description and the number of a series, with a suffix when another series has that name."""
         name = self._names.get(header.series)
         if name is None:
-            words = " ".join(header.description.split())[:_LONGEST] or self._otherwise
+            words = " ".join(header.description.split())[:_LONGEST] or self._default
             wanted = words if header.number is None else f"{words} {header.number}"
             taken, number, name = set(self._names.values()), 2, wanted
             while name in taken:

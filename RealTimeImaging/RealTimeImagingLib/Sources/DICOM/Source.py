@@ -1,4 +1,4 @@
-"""DICOM's network protocol as a source: instances are stored as files, and become frames."""
+"""DICOM receiver: instances from scanners and archives are stored as files and become frames."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ...Model.Errors import NotAnImageError
 from ...Model.Event import Event
 from ...Model.Files import Stamp
 from ...Model.Frame import Image
+from ...Model.Quantities import counted
 from ..Checkpoint import Checkpoint, Verdict
 from ..SeriesNames import Streams
 from ..Source import Arrival
@@ -24,27 +25,27 @@ from .Files import Files, readInstance
 from .StorageSCP import StorageSCP
 
 TURN = 0.1
-"""Seconds after which read() returns even if more waits, so that commands are heard."""
+"""Seconds after which read() returns even if more items wait, so that commands are read."""
 GROWTH = 0.25
-"""Seconds between two frames of a volume that grows."""
+"""Seconds between two frames of an incomplete volume."""
 HELD = 1 << 30
-"""Bytes of slices that wait in memory; the others wait in their files."""
+"""Bytes of slices kept in memory; further slices are read from their files again."""
 DEATHS = 2
-"""Processes that may die over a file before it is given up."""
+"""Crashes of the reading process after which a file is skipped."""
 STARTED = "dicomStarted"
-"""Under which the journal keeps when the session began (nanoseconds since the epoch)."""
+"""Key of the checkpoint for the start of the session (nanoseconds since the epoch)."""
 _NO_ASSOCIATION = 0
 
 log = logging.getLogger(__name__)
 
 
 class DICOMSource:
-    """What senders store here.
+    """Source of the images that senders store here.
 
-    :param settings: who may send, and where files are kept.
-    :param checkpoint: knows what is shown already.
+    :param settings: address, allowed senders and folder.
+    :param checkpoint: remembers the instances that are shown already.
     :param clock: monotonic seconds.
-    :param getBuffer: gives memory for an image, or None.
+    :param getBuffer: returns memory for an image, or None.
     """
 
     def __init__(
@@ -59,8 +60,8 @@ class DICOMSource:
         self._scp = StorageSCP(settings, self._files)
         self._assembly = Assembly(settings.completeAfter)
         self._streams = Streams(checkpoint, settings.stream)
-        self._stored = self._again = self._held = 0
-        self._told: set[tuple[str, str]] = set()
+        self._stored = self._duplicates = self._held = 0
+        self._uneven: set[str] = set()
         self._growthDue = 0.0
         self._problem = ""
         self._known: set[str] = set()
@@ -68,23 +69,24 @@ class DICOMSource:
 
     @property
     def status(self) -> str:
-        """What is waited for."""
+        """State of the receiver, for people."""
         if self._problem:
             return self._problem
         if not self._scp.isListening:
             return self._scp.status
-        counts = f"{self._stored} instances are stored" + (f", {self._again} came again" if self._again else "")
+        counts = f"{counted(self._stored, 'instance', 'instances')} stored"
+        counts += f", {self._duplicates} of them duplicates" if self._duplicates else ""
         growing = [f"{self._streams.of(one.slices[0].instance.header)}: {_slices(one)}" for one in self._assembly.open]
         if growing:
-            return f"Receives {', '.join(growing[:3])}{' and more' if growing[3:] else ''}. {counts}."
+            return f"Receiving {', '.join(growing[:3])}{' and more' if growing[3:] else ''}. {counts}."
         senders = self._scp.senders
         if senders:
             return f"Connected with {', '.join(senders[:3])}{' and others' if senders[3:] else ''}. {counts}."
         title, host, port = self._settings.aeTitle, self._settings.host, self._scp.port
-        return f"Waits for images that are sent to {title} on {host}, port {port}. {counts}."
+        return f"Waiting for images sent to {title} on {host}, port {port}. {counts}."
 
     def read(self, seconds: float) -> Iterator[Arrival | Event]:
-        """What came since the last call."""
+        """Yield images and events since the last call; block at most ``seconds``."""
         now = self._clock()
         turn = now + TURN
         waits = [seconds, self._assembly.due - now]
@@ -101,27 +103,27 @@ class DICOMSource:
             yield from self._grow(now)
 
     def wake(self) -> None:
-        """End the waiting in read()."""
+        """End the wait in read(), from any thread."""
         self._scp.wake()
 
     def command(self, name: str, values: Mapping[str, Any]) -> None:
-        """Knows none."""
+        """Ignore commands; this source has none."""
 
     def close(self) -> None:
-        """End all associations; what is stored stays in the folder."""
+        """End all associations; stored instances stay in the folder."""
         self._scp.close()
         for volume in self._assembly.open:
             stream = self._streams.of(volume.slices[0].instance.header)
-            log.info("%s: %s stay in the folder, not shown, as the source was stopped", stream, _slices(volume))
+            log.info("%s: the source stopped before %s were shown; their files are kept", stream, _slices(volume))
 
-    # ---- what was there before
+    # ---- instances of an earlier session
 
     def _begin(self) -> None:
         try:
             self._files.open()
         except OSError as error:
             folder = self._settings.folder
-            self._problem = f"The folder {folder} cannot be made ({error.strerror}): nothing can be kept."
+            self._problem = f"The folder {folder} cannot be made ({error.strerror}): no instance can be stored."
             self._scp.put(Event("folder-missing", self._problem, "error", folder))
             return
         if not self._checkpoint.listed:
@@ -140,7 +142,7 @@ class DICOMSource:
 
     def _unreadable(self, path: str, stamp: Stamp, why: str) -> Event:
         self._checkpoint.finish(path, stamp, Verdict.REJECTED)
-        return Event("damaged", f"{path} was stored and cannot be read: {why}", "warning", path)
+        return Event("damaged", f"The stored file {path} cannot be read: {why}", "warning", path)
 
     # ---- instances
 
@@ -157,7 +159,7 @@ class DICOMSource:
             self._problem = ""
             self._stored += 1
             if item.instance.path in self._known:
-                self._again += 1
+                self._duplicates += 1
                 return
             self._known.add(item.instance.path)
             yield from self._open(item.instance, item.association)
@@ -166,7 +168,7 @@ class DICOMSource:
         path, stamp = instance.path, instance.stamp
         opened = self._checkpoint.begin(path, stamp)
         if opened.deaths >= DEATHS:
-            text = f"{path} ended the reading process {DEATHS} times and is passed over."
+            text = f"{path} crashed the reading process {DEATHS} times and is skipped."
             yield from self._reject(instance, Event("crashed", text, "error", path))
             return
         accepted = opened.accepted
@@ -186,11 +188,11 @@ class DICOMSource:
                     image = replace(image, attributes={"SourceFile": self._named(path), **image.attributes})
                     yield Arrival(self._streams.of(instance.header), image, instance.stored)
         except NotAnImageError as error:
-            event = Event(error.code, f"{self._named(path)} is stored and cannot be shown: {error}", "warning", path)
+            event = Event(error.code, f"{self._named(path)} is stored, but cannot be shown: {error}", "warning", path)
             yield from self._reject(instance, event)
             return
         except OSError as error:
-            text = f"{self._named(path)} was stored and cannot be read: {error.strerror or error}."
+            text = f"The stored file {self._named(path)} cannot be read: {error.strerror or error}."
             yield from self._reject(instance, Event("unreadable", text, "warning", path))
             return
         self._checkpoint.finish(path, stamp)
@@ -218,7 +220,7 @@ class DICOMSource:
             self._checkpoint.refuse()
             yield Event(problem.code, f"{stream}: {problem.text}", "warning", stream)
         else:
-            yield from self._tellProblem(closed, stack, stream)
+            yield from self._report(closed, stack, stream)
             yield from self._arrive(volume, stack, stream)
         self._checkpoint.passOver({one.instance.path: one.instance.stamp for one in volume.slices})
         for one in volume.slices:
@@ -232,7 +234,7 @@ class DICOMSource:
         for volume in grown:
             volume.shown = len(volume.slices)
             stack, problem = self._stack(volume)
-            # One that is no volume yet may still become one.
+            # Slices that are no volume yet may still become one.
             if not problem and not stack.problem:
                 yield from self._arrive(volume, stack, self._streams.of(volume.slices[0].instance.header))
 
@@ -248,17 +250,17 @@ class DICOMSource:
     def _arrive(self, volume: Volume, stack: Stack, stream: str) -> Iterator[Arrival]:
         received = max(one.instance.stored for one in volume.slices)
         folder = self._named(volume.slices[0].instance.path).split("/")[0]
-        # Popped, so that nothing here keeps the memory of an image that is on its way.
+        # Popped, so that this method keeps no memory of an image that was passed on.
         while stack.images:
             image: Image = stack.images.pop(0)
             image = replace(image, attributes={"SourceFolder": folder, **image.attributes})
             yield Arrival(stream, image, received)
             del image
 
-    def _tellProblem(self, closed: Closed, stack: Stack, stream: str) -> Iterator[Event]:
+    def _report(self, closed: Closed, stack: Stack, stream: str) -> Iterator[Event]:
         if stack.problem:
-            if ("uneven", stream) not in self._told:
-                self._told.add(("uneven", stream))
+            if stream not in self._uneven:
+                self._uneven.add(stream)
                 text = f"{stream} is not a volume, because {stack.problem}. Each slice is shown in its own place."
                 yield Event("uneven", text, "warning", stream)
             return
@@ -273,5 +275,9 @@ class DICOMSource:
 
 
 def _slices(volume: Volume) -> str:
-    of = f" of {volume.expected}" if volume.expected else ""
-    return f"{len(volume.slices)}{of} slices"
+    count = len(volume.slices)
+    return (
+        f"{count} of {counted(volume.expected, 'slice', 'slices')}"
+        if volume.expected
+        else counted(count, "slice", "slices")
+    )
