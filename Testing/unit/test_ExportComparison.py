@@ -40,8 +40,8 @@ def rightHanded(matrix, slices):
     found, flipped = turned(matrix, slices)
     return moved @ found, flipped
 DICOMFiles.rightHanded = rightHanded
-vector = NRRDFiles._vector
-NRRDFiles._vector = lambda values: vector(values + 0.01)
+compose = NRRDFiles.composeFields
+NRRDFiles.composeFields = lambda dtype, shape, matrix: compose(dtype, shape, moved @ matrix)
 """
 MIRRORED = """
 DICOMFiles.rightHanded = lambda matrix, slices: (DICOMImages.LPS_TO_RAS @ matrix, True)

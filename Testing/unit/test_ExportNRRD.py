@@ -31,7 +31,7 @@ def test_a_snapshot_whose_file_has_another_size_is_refused(tmp_path):
 
 def test_several_frames_are_no_volume(tmp_path):
     parts = record(tmp_path, [frame(0), frame(1)])
-    with pytest.raises(RealTimeImagingError, match=r"\.seq\.nrrd holds several"):
+    with pytest.raises(RealTimeImagingError, match=r"Choose \.seq\.nrrd"):
         save("nrrd", tmp_path / "out", parts)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -337,6 +338,43 @@ def _placed(vectors: list[list[float] | None], spacing: list[float], origin: lis
         upright = number not in known and number < len(spacing)
         matrix[:3, number] = columns[:, place] * (spacing[number] if upright else 1.0)
     return matrix
+
+
+def composeFields(
+    dtype: np.dtype[Any],
+    shape: Sequence[int],
+    ijkToLPS: Matrix,
+    count: int | None = None,
+    axis: tuple[str, str] = ("", ""),
+) -> list[str]:
+    """Compose the first lines of a header of raw voxels, up to the field "space origin".
+
+    :param dtype: type with the byte order of the voxels.
+    :param shape: shape of one volume, (k, j, i) or (k, j, i, 3|4).
+    :param ijkToLPS: 4x4 float64, millimetres.
+    :param count: number of volumes of a sequence; None for a single volume.
+    :param axis: label and unit of the volumes' axis.
+    """
+    components = list(shape[3:])
+    none, kinds = ["none"] * len(components), ["vector"] * len(components)
+    if components and dtype == np.uint8:
+        kinds = ["RGB-color" if components == [3] else "RGBA-color"]
+    volumes, last, several = ([], [], []) if count is None else ([count], ["none"], ["list"])
+    fields = [
+        "NRRD0005",
+        f"type: {TYPE_NAMES[dtype.str[1:]]}",
+        f"dimension: {3 + len(components) + len(volumes)}",
+        "space: left-posterior-superior",
+        f"sizes: {' '.join(map(str, [*components, *reversed(shape[:3]), *volumes]))}",
+        f"space directions: {' '.join([*none, *(vector(ijkToLPS[:3, column]) for column in range(3)), *last])}",
+        f"kinds: {' '.join([*kinds, 'domain', 'domain', 'domain', *several])}",
+    ]
+    if several:
+        blank = " ".join(['""'] * (3 + len(components)))
+        fields += [f'labels: {blank} "{axis[0]}"', f'units: {blank} "{axis[1]}"']
+    if dtype.itemsize > 1:
+        fields.append(f"endian: {'little' if dtype.str[0] == '<' else 'big'}")
+    return [*fields, "encoding: raw", f"space origin: {vector(ijkToLPS[:3, 3])}"]
 
 
 def vectorOf(text: str) -> list[float]:

@@ -21,6 +21,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from ..Formats.NRRD import composeFields, escaped
 from ..Model.Errors import RecordingError
 from ..Model.Frame import ATTRIBUTE_NAME, LPS_TO_RAS, Matrix
 from .Layout import RAW
@@ -35,15 +36,8 @@ _RESERVED = {name.lower() for name in (*_OURS, "space", "DataNodeClassName", "IT
 }
 """Names with another meaning for the reader, in lower case."""
 
-TYPES = {
-    **{"u1": "uint8", "i1": "int8", "u2": "uint16", "i2": "int16", "u4": "uint32", "i4": "int32"},
-    **{"f4": "float", "f8": "double"},
-}
-"""NRRD's names of the types, by numpy's names without byte order."""
 _CLOSE = 0.0025
 """Seconds; frames farther apart stay farther apart than Slicer's tolerance when they are rounded to milliseconds."""
-SECONDS = {"s": 1.0, "ms": 0.001}
-"""Units of an index in seconds."""
 
 
 def checkAttributes(attributes: Mapping[str, str]) -> None:
@@ -67,32 +61,11 @@ def composeHeader(part: PartLine, name: str, times: Sequence[float], lines: Sequ
     :param times: index of each frame, seconds.
     :param lines: line of each frame, with or without line end.
     """
-    components = list(part.shape[3:])
-    scalar = part.type
     matrix: Matrix = LPS_TO_RAS @ np.array(part.ijkToRAS).reshape(4, 4)
-    directions = [vector(matrix[:3, axis]) for axis in range(3)]
-    none, kinds = (["none"], [_componentKind(part)]) if components else ([], [])
     unit, values = indexValues(times)
-    fields = [
-        "NRRD0005",
-        f"type: {TYPES[scalar.str[1:]]}",
-        f"dimension: {4 + len(components)}",
-        "space: left-posterior-superior",
-        f"sizes: {' '.join(map(str, [*components, *reversed(part.shape[:3]), len(times)]))}",
-        f"space directions: {' '.join([*none, *directions, 'none'])}",
-        f"kinds: {' '.join([*kinds, 'domain', 'domain', 'domain', 'list'])}",
-        f"labels: {' '.join(_quoted('time', components))}",
-        f"units: {' '.join(_quoted(unit, components))}",
-    ]
-    if scalar.itemsize > 1:
-        fields.append(f"endian: {'little' if scalar.str[0] == '<' else 'big'}")
-    fields += [
-        "encoding: raw",
-        f"space origin: {vector(matrix[:3, 3])}",
-        f"data file: {name}{RAW}",
-    ]
+    fields = [*composeFields(part.type, part.shape, matrix, len(times), ("time", unit)), f"data file: {name}{RAW}"]
     pairs = {
-        "DataNodeClassName": "vtkMRMLVectorVolumeNode" if components else "vtkMRMLScalarVolumeNode",
+        "DataNodeClassName": "vtkMRMLVectorVolumeNode" if part.shape[3:] else "vtkMRMLScalarVolumeNode",
         "axis 3 index type": "numeric",
         "axis 3 index values": " ".join(values),
         "RecordingStream": part.stream,
@@ -111,7 +84,7 @@ def indexValues(times: Sequence[float]) -> tuple[str, list[str]]:
     """Choose the unit of a part's index.
 
     :param times: index of each frame, seconds.
-    :returns: the unit, a key of SECONDS, and the text of each index.
+    :returns: the unit, "s" or "ms", and the text of each index.
     """
     if any(b - a < _CLOSE for a, b in pairwise(times)):
         return "ms", [f"{1000 * time:.3f}" for time in times]
@@ -124,34 +97,6 @@ def isoTime(seconds: float) -> str:
         return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="microseconds")
     except (ValueError, OverflowError, OSError):
         return repr(seconds)
-
-
-def unescaped(text: str) -> str:
-    """Read a value that :func:`escaped` wrote."""
-    return text.replace("\\\\", "\0").replace("\\n", "\n").replace("\0", "\\")
-
-
-def _componentKind(part: PartLine) -> str:
-    if len(part.shape) == 4 and part.type == np.uint8:
-        return "RGB-color" if part.shape[3] == 3 else "RGBA-color"
-    return "vector"
-
-
-def _quoted(last: str, components: Sequence[int]) -> list[str]:
-    return ['""'] * (3 + len(components)) + [f'"{last}"']
-
-
-def vector(values: Matrix) -> str:
-    """Write three numbers as a vector of NRRD. Reading it returns every float64 exactly."""
-    # Adding 0.0 avoids "-0.0".
-    return f"({','.join(repr(value + 0.0) for value in values.tolist())})"
-
-
-def escaped(value: str) -> str:
-    """Write a value in one line (section "Key/value pairs" of the definition)."""
-    # Any line end ends a value in NRRD, and NUL in C. The attribute "Recording" keeps the exact value.
-    value = value.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\N{REPLACEMENT CHARACTER}")
-    return value.replace("\\", "\\\\").replace("\n", "\\n")
 
 
 def _escapedLine(line: bytes) -> bytes:

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 
+from ..Formats.NRRD import unescaped
 from ..Model.Errors import RecordingError
 from ..Model.Files import reasonOf
 from ..Model.Frame import Matrix, Pixels
 from .AppendLog import writeManifest
-from .Header import FRAME, RECORDING, unescaped
+from .Header import FRAME, RECORDING
 from .Layout import HEADER, MANIFEST, isFileName
 from .Lines import POSE, POSE_WITHIN, FrameLine, MessageLine, MessagesLine, PartLine, checkNumbers, parsed
 from .Poses import OK
