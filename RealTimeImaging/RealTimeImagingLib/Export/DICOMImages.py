@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from ..Formats.Volumes import angleError
+from ..Formats.ImageFile import angleError
 from ..Model.Event import Event
 from ..Model.Frame import LPS_TO_RAS, Matrix
 from .DICOMFields import describe, private

@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 
-from ..Formats.Volumes import SHEAR, angleError
+from ..Formats.ImageFile import SHEAR, angleError
 from ..Model.Errors import ExportError, RecordingError
 from ..Model.Frame import LPS_TO_RAS, Matrix, Pixels
 from ..Recording import FrameEntry, RecordedPart, openRecording

@@ -14,7 +14,7 @@ import numpy as np
 from ..Model.Errors import NotAnImageError
 from ..Model.Files import decodedText
 from ..Model.Frame import ATTRIBUTE_NAME, LPS_TO_RAS, Matrix
-from .ImageFile import DEFAULT_LIMIT
+from .ImageFile import DEFAULT_LIMIT, VolumeFile, Volumes
 from .Inflate import ZLIB, Inflated
 from .Raw import Encoded, RawBytes, Stored, textDecoder
 from .TextHeader import (
@@ -28,7 +28,6 @@ from .TextHeader import (
     numbers,
     readHeader,
 )
-from .Volumes import VolumeFile, Volumes
 
 _END = re.compile(rb"(^|\n)[ \t]*ElementDataFile[ \t]*=[^\n]*\n")
 _FIELD = re.compile(r"[ \t]*([^=\r\n]*?)[ \t]*=[ \t]*([^\r\n]*?)[ \t]*\r?")

@@ -12,11 +12,10 @@ import numpy as np
 
 from ..Model.Errors import NotAnImageError
 from ..Model.Frame import Matrix
-from .ImageFile import DEFAULT_LIMIT, sinceFirst
+from .ImageFile import DEFAULT_LIMIT, SHEAR, VolumeFile, Volumes, angleError, sinceFirst
 from .Inflate import Inflated, Streamed
 from .Raw import RawBytes, Stored, readStart
 from .TextHeader import checkInside
-from .Volumes import SHEAR, VolumeFile, Volumes, angleError
 
 FIRST, SECOND = 348, 540
 """sizeof_hdr of NIfTI-1 (and Analyze), and of NIfTI-2."""

@@ -15,7 +15,7 @@ import numpy as np
 from ..Model.Errors import NotAnImageError
 from ..Model.Files import decodedText
 from ..Model.Frame import ATTRIBUTE_NAME, LPS_TO_RAS, Matrix
-from .ImageFile import DEFAULT_LIMIT, sinceFirst
+from .ImageFile import DEFAULT_LIMIT, VolumeFile, Volumes, sinceFirst
 from .Inflate import GZIP, Inflated, Streamed
 from .Raw import Encoded, RawBytes, Stored, fromBzip2, fromHex, textDecoder
 from .TextHeader import (
@@ -31,7 +31,6 @@ from .TextHeader import (
     numbers,
     readHeader,
 )
-from .Volumes import VolumeFile, Volumes
 
 END = re.compile(rb"\n\r?\n")
 """The empty line behind an attached header."""

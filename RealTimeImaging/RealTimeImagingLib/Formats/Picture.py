@@ -17,9 +17,8 @@ import numpy as np
 
 from ..Model.Errors import NotAnImageError
 from ..Model.Frame import Image, Pixels, pictureToRAS
-from .ImageFile import DEFAULT_LIMIT, ImageFile
+from .ImageFile import DEFAULT_LIMIT, ImageFile, makeImage
 from .Raw import decodedBySimpleITK, openFile, readUpTo
-from .Volumes import makeImage
 
 log = logging.getLogger(__name__)
 

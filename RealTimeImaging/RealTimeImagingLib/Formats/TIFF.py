@@ -13,11 +13,10 @@ from typing import Any, BinaryIO
 from ..Model.Errors import NotAnImageError
 from ..Model.Frame import Image, Pixels, pictureToRAS
 from ..Model.Packages import COMPRESSED_TIFF_PACKAGES, TIFF_PACKAGES, checkPackages
-from .ImageFile import DEFAULT_LIMIT, ImageFile, sinceFirst
+from .ImageFile import DEFAULT_LIMIT, ImageFile, makeImage, sinceFirst
 from .Raw import allocate, openFile, readUpTo, statOf
 from .TextHeader import SECONDS, millimetres
 from .TIFFPage import Page, pageOf, readPage, sameKind
-from .Volumes import makeImage
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 """Bytes of one value, by field type; 16 to 18 belong to BigTIFF."""

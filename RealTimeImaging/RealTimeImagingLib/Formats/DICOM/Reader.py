@@ -15,9 +15,8 @@ import numpy as np
 
 from ...Model.Errors import NotAnImageError
 from ...Model.Frame import Image, Pixels, asShown
-from ..ImageFile import DEFAULT_LIMIT, ImageFile
+from ..ImageFile import DEFAULT_LIMIT, ImageFile, checkRightAngles, makeImage
 from ..Raw import allocate, openFile, readExactly, statOf
-from ..Volumes import checkRightAngles, makeImage
 from .File import LONG_FORM, UNDEFINED, Clamped, Deflated, Fragments, deflatedFile, guarded
 from .Frames import FrameInfo, framesOf, hasOwnPlaces, imagesOf, placed
 from .Geometry import MISSING, Placed, attributesOf, spacingNote, timesSinceFirst

@@ -11,8 +11,8 @@ import numpy as np
 from ...Model.Errors import NotAnImageError
 from ...Model.Frame import Image, Matrix, Pixels
 from .. import GetBuffer, openImageFile
+from ..ImageFile import checkRightAngles, makeImage
 from ..Raw import allocate
-from ..Volumes import checkRightAngles, makeImage
 from .Geometry import normalOf, stacked
 from .SliceGroup import Closed, Slice, Volume
 
