@@ -460,7 +460,7 @@ def test_a_frame_that_ended_two_processes_ends_the_replay(play, series):
     assert player.given == []
     event = player.events[-1]
     assert (event.code, event.level) == ("crashed", "error")
-    assert "ended the reading process 2 times" in event.text
+    assert "crashed the reading process 2 times" in event.text
     arrive(series, sequence(pixelsOf(range(2)), range(2)))
     player.run(1)
     assert player.sums == sumsOf(range(2))

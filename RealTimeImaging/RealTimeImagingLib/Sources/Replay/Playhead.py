@@ -1,4 +1,4 @@
-"""Position of a replay, the frame that is due, and the status in words; no files and no clock."""
+"""Position of a replay, the frame that is due, and the status sentence; no files and no clock."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from collections.abc import Sequence
 from . import ReplaySettings
 
 DEFAULT_RATE = 10.0
-"""Frames per second of a file that tells no times."""
+"""Frames per second of a file without times."""
 LATE = 1.0
-"""Seconds of delay that are caught up. A longer one (the computer slept, the disk is too slow) moves all that follows
-to later, as a burst of frames would help nobody."""
+"""Longest delay in seconds to catch up with. A longer one (the computer slept, the disk is too slow) shifts the rest of
+the replay instead, because a burst of frames is of no use."""
 
 
 class Playhead:
-    """Gives the place of each frame, from 0, when it is due.
+    """Position in a file, and the index of the frame that is due.
 
-    Every frame comes once in each pass, in order, however late it is asked for; seek and step alone leave the order.
-    The time of the file runs with the clock from one origin, so that delays of single frames do not add up; it stands
-    while the replay is paused or has ended, so that none of it has to be caught up.
+    Each pass has every frame once and in order, however late :meth:`due` is called; only seek and step change the
+    order. The file time runs with the clock from one origin, so that delays of single frames do not add up. It stops
+    while the replay is paused or has ended.
 
-    :param count: how many frames, at least 1.
-    :param times: seconds of each since the first, strictly increasing; None when they are not known.
-    :param next: the place to go on at; ``count`` when all were given.
-    :param now: in this class always monotonic seconds.
+    :param count: number of frames, at least 1.
+    :param times: seconds of each frame since the first, strictly increasing; None when unknown.
+    :param next: index of the next frame, from 0; ``count`` at the end.
+    :param now: monotonic seconds, as in all methods.
     """
 
     def __init__(self, count: int, times: Sequence[float] | None, next: int, now: float) -> None:
@@ -33,26 +33,26 @@ class Playhead:
         self.timed = times is not None
         self.times = times or [number / DEFAULT_RATE for number in range(count)]
         self.next = next
-        """The place after that of the last frame given."""
+        """Index of the frame after the last one."""
         self.paused = False
         self.loop = False
         self.ended = False
-        """True when the last frame was given and nothing follows, until a command says otherwise."""
+        """True from the end of the last frame until a command continues the replay."""
         self.behind = 0.0
-        """Seconds by which the replay was moved to later, since the last command."""
+        """Seconds by which delays have shifted the replay since the last command."""
         self._speed, self._rate, self._fastest = 1.0, 0.0, False
-        self._wanted: deque[int] = deque()
+        self._requested: deque[int] = deque()
         self._position, self._since = self._at(next), now
 
     @property
     def duration(self) -> float:
-        """Seconds from the first frame to the last, at the speed 1."""
+        """Seconds from the first frame to the last, at speed 1."""
         return self.times[-1]
 
     def due(self, now: float) -> int | None:
-        """The place of the frame that is to be given now; the same until :meth:`taken` is told that it was."""
-        if self._wanted:
-            return self._wanted[0]
+        """Return the index of the frame that is due, until :meth:`taken`; None without one."""
+        if self._requested:
+            return self._requested[0]
         if self._halted or (self.next == self.count and not self.loop):
             return None
         if not self._fastest:
@@ -65,9 +65,9 @@ class Playhead:
         return self.next % self.count
 
     def taken(self) -> None:
-        """The frame that was due was given."""
-        if self._wanted:
-            self._wanted.popleft()
+        """Advance past the frame that is due."""
+        if self._requested:
+            self._requested.popleft()
         elif self.next < self.count:
             self.next += 1
         else:
@@ -75,16 +75,16 @@ class Playhead:
             self._position -= self._at(self.count)
 
     def wait(self, now: float) -> float:
-        """Seconds until a frame is due, infinite while none will be."""
-        if self._wanted:
+        """Return the seconds until a frame is due; infinite while the replay is paused or has ended."""
+        if self._requested:
             return 0.0
         if self._halted:
             return math.inf
         return 0.0 if self._fastest else max(0.0, (self._at(self.next) - self._now(now)) / self._factor)
 
     def endsNow(self, now: float) -> bool:
-        """Whether the replay ends with the frame just given; True once, then it has :attr:`ended`."""
-        if self._wanted or self._halted or self.loop or self.next < self.count:
+        """Return True once, after the last frame, and set :attr:`ended`."""
+        if self._requested or self._halted or self.loop or self.next < self.count:
             return False
         self._halt(now)
         self.ended = True
@@ -93,45 +93,49 @@ class Playhead:
     # ---- commands
 
     def pause(self, now: float) -> None:
-        """Stand still; what is asked for by step and seek is given nevertheless."""
+        """Pause; step and seek still make their frames due."""
         self._halt(now)
         self.paused = True
 
     def resume(self, now: float) -> None:
-        """Go on, after the same share of a frame's time that was left; after the last frame from the first."""
+        """Resume with the rest of the frame's time; restart after the last frame."""
         if not self.paused and not self.ended:
             return
         self.paused = False
-        self._go(now)
+        self._continue(now)
         if self.next == self.count and not self.loop:
             self.seek(0, now)
 
     def step(self, frames: int, now: float) -> None:
-        """Pause, and give the frame so many places on (or, below 0, back) from the last one; when looping beyond the
-        last or first too."""
+        """Pause, and make the frame due that is ``frames`` after the last one; with loop, wrap around.
+
+        :param frames: negative to go back.
+        """
         self.pause(now)
         last = max(self.next - 1, 0) if frames < 0 else self.next - 1
-        place = last + frames
+        index = last + frames
         if self.loop:
-            place %= self.count
-        if 0 <= place < self.count:
-            self._move(place, now)
-            self._wanted.append(place)
+            index %= self.count
+        if 0 <= index < self.count:
+            self._move(index, now)
+            self._requested.append(index)
 
-    def seek(self, place: int, now: float) -> None:
-        """Give the frame at this place, or the nearest there is, and go on from there unless paused. It takes the place
-        of all that was asked for and has not been given."""
-        place = min(max(place, 0), self.count - 1)
-        self._wanted.clear()
-        self._move(place, now)
-        self._wanted.append(place)
+    def seek(self, index: int, now: float) -> None:
+        """Make a frame due and continue from it unless paused; replace earlier steps and seeks.
+
+        :param index: limited to the frames of the file.
+        """
+        index = min(max(index, 0), self.count - 1)
+        self._requested.clear()
+        self._move(index, now)
+        self._requested.append(index)
 
     def setPace(self, now: float, speed: float = 1.0, rate: float = 0.0, fastest: bool = False) -> None:
-        """Go on at another pace; the share of the present frame's time that has passed stays.
+        """Change the pace; the elapsed share of the current frame's time stays.
 
-        :param speed: factor of the file's own times.
-        :param rate: frames per second instead; 0 for the file's own times.
-        :param fastest: every frame is due at once.
+        :param speed: factor of the recorded pace.
+        :param rate: frames per second instead; 0 for the recorded pace.
+        :param fastest: make every frame due at once.
         """
         share = self._share(now)
         self._speed, self._rate, self._fastest = speed, rate, fastest
@@ -139,10 +143,10 @@ class Playhead:
         self._position, self._since, self.behind = before + share * (after - before), now, 0.0
 
     def setLoop(self, on: bool, now: float) -> None:
-        """Begin again after the last frame, or do not; a replay that has ended goes on."""
+        """Switch looping; with loop, a replay that has ended continues."""
         self.loop = on
         if on and self.ended:
-            self._go(now)
+            self._continue(now)
 
     # ---- time
 
@@ -154,14 +158,14 @@ class Playhead:
     def _factor(self) -> float:
         return 1.0 if self._rate else self._speed
 
-    def _at(self, place: int) -> float:
-        # The file's time of a place, continued evenly before the first and behind the last.
+    def _at(self, index: int) -> float:
+        # File time of a frame, extrapolated before the first and after the last.
         if self._rate:
-            return place / self._rate
-        if 0 <= place < self.count:
-            return self.times[place]
+            return index / self._rate
+        if 0 <= index < self.count:
+            return self.times[index]
         period = self.duration / (self.count - 1) if self.count > 1 else 1 / DEFAULT_RATE
-        return self.duration + period if place >= self.count else -period
+        return self.duration + period if index >= self.count else -period
 
     def _now(self, now: float) -> float:
         return self._position if self._halted else self._position + (now - self._since) * self._factor
@@ -173,35 +177,35 @@ class Playhead:
         return min(1.0, max(0.0, (self._now(now) - before) / (after - before)))
 
     def _halt(self, now: float) -> None:
-        # What was due and has not been given is one frame at most when it goes on.
+        # After a late pause, at most one frame is due at once.
         self._position = min(self._now(now), self._at(self.next))
         self._since = now
 
-    def _go(self, now: float) -> None:
+    def _continue(self, now: float) -> None:
         self._since, self.behind = now, 0.0
         self.ended = False
 
-    def _move(self, place: int, now: float) -> None:
-        self.next = place + 1
-        self._position, self._since, self.behind = self._at(place), now, 0.0
+    def _move(self, index: int, now: float) -> None:
+        self.next = index + 1
+        self._position, self._since, self.behind = self._at(index), now, 0.0
         self.ended = False
 
 
 def statusOf(name: str, playhead: Playhead, settings: ReplaySettings) -> str:
-    """One sentence: what is replayed, where it is, and how fast.
+    """Return the status sentence: file, position and pace.
 
     :param name: of the file.
     """
     if playhead.ended:
         return f"The replay of {name} has ended: {playhead.count} frames."
-    place = f"frame {playhead.next} of {playhead.count}"
+    position = f"frame {playhead.next} of {playhead.count}"
     if settings.pace == "recorded" and playhead.timed:
         passed = playhead.times[max(playhead.next - 1, 0)]
-        place += f" ({_number(passed)} s of {_number(playhead.duration)} s)"
+        position += f" ({_number(passed)} s of {_number(playhead.duration)} s)"
     if playhead.paused:
-        return f"{name} is paused at {place}."
+        return f"{name} is paused at {position}."
     behind = f", {_number(playhead.behind)} s behind" if playhead.behind >= 0.05 else ""
-    return f"Replaying {name}: {place}, {_paceOf(settings, playhead.timed)}{behind}."
+    return f"Replaying {name}: {position}, {_paceOf(settings, playhead.timed)}{behind}."
 
 
 def _paceOf(settings: ReplaySettings, timed: bool) -> str:

@@ -1,4 +1,4 @@
-"""What can be replayed, whatever its format: images by their place, and their times."""
+"""Files to replay, in any format: images by index, and their times."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _MARK = b"\nRecording:="
 
 
 class ReplayFile(ABC):
-    """An opened file, or the parts of a recording. Nothing is held open between calls.
+    """Opened file, or the parts of a recording; holds no file open between calls.
 
-    :param count: of its images.
+    :param count: number of images.
     :param times: as :attr:`ImageFile.times`.
-    :param problems: a sentence for each part that is missing.
+    :param problems: a sentence for each missing part.
     """
 
     count: int
@@ -33,23 +33,24 @@ class ReplayFile(ABC):
     problems: list[str]
 
     @abstractmethod
-    def files(self, place: int) -> tuple[str, ...]:
-        """The files from which the image at this place is read."""
+    def files(self, index: int) -> tuple[str, ...]:
+        """Return the paths of the files that hold an image."""
 
     @abstractmethod
-    def image(self, place: int, getBuffer: GetBuffer) -> Image:
+    def image(self, index: int, getBuffer: GetBuffer) -> Image:
         """Read one image.
 
-        :param place: from 0.
-        :param getBuffer: gives memory to read it into, or None.
-        :raises NotAnImageError: the file is damaged, or shorter than it was.
-        :raises OSError: it cannot be read.
+        :param index: from 0.
+        :param getBuffer: returns memory to read into, or None.
+        :raises NotAnImageError: the file is damaged, or has become shorter.
+        :raises OSError: the file cannot be read.
         """
 
 
-class RecordedFootage(ReplayFile):
-    """The parts of a recording, one after the other. Pixels are read straight into the memory that is lent. Of the
-    recording's own attributes each image has those that its frame has not.
+class RecordingReplay(ReplayFile):
+    """Parts of a recording, one after the other; reads pixels directly into the memory from ``getBuffer``.
+
+    Each image has the attributes of its frame, and those of the recording.
 
     :param parts: in order, at least one.
     """
@@ -60,15 +61,15 @@ class RecordedFootage(ReplayFile):
         self.count = self._ends[-1]
         self.times = sinceFirst(time for part in parts for time in part.times)
 
-    def files(self, place: int) -> tuple[str, ...]:
-        part, _ = self._find(place)
+    def files(self, index: int) -> tuple[str, ...]:
+        part, _ = self._find(index)
         return part.path, part.rawPath
 
-    def image(self, place: int, getBuffer: GetBuffer) -> Image:
-        part, index = self._find(place)
+    def image(self, index: int, getBuffer: GetBuffer) -> Image:
+        part, frame = self._find(index)
         raw = RawBytes(part.rawPath, 0)
-        pixels = readArray(raw, part.offset(index), part.shape, part.dtype, DEFAULT_LIMIT, getBuffer)
-        entry = part.frames[index]
+        pixels = readArray(raw, part.offset(frame), part.shape, part.dtype, DEFAULT_LIMIT, getBuffer)
+        entry = part.frames[frame]
         attributes = {**part.attributes, **entry["attributes"]}
         known = {name: value for name, value in attributes.items() if ATTRIBUTE_NAME.fullmatch(name)}
         try:
@@ -76,14 +77,14 @@ class RecordedFootage(ReplayFile):
         except FrameError as error:
             raise NotAnImageError(str(error), "damaged") from error
 
-    def _find(self, place: int) -> tuple[RecordedPart, int]:
-        number = bisect_right(self._ends, place)
-        return self._parts[number], place - self._ends[number] + self._parts[number].count
+    def _find(self, index: int) -> tuple[RecordedPart, int]:
+        number = bisect_right(self._ends, index)
+        return self._parts[number], index - self._ends[number] + self._parts[number].count
 
 
-class FileFootage(ReplayFile):
-    """The images of a file of any format that is read. Going on is cheap; another place is found at once in raw files,
-    and in packed ones as :class:`Streamed` has it."""
+class ImageFileReplay(ReplayFile):
+    """Images of a file in any readable format. The next image is cheap; seeking in compressed files costs as
+    :class:`RealTimeImagingLib.Formats.Inflate.Streamed` describes."""
 
     def __init__(self, reader: ImageFile) -> None:
         self._reader = reader
@@ -91,40 +92,40 @@ class FileFootage(ReplayFile):
         self._images: Iterator[Image] | None = None
         self._next = 0
 
-    def files(self, place: int) -> tuple[str, ...]:
+    def files(self, index: int) -> tuple[str, ...]:
         return self._reader.files
 
-    def image(self, place: int, getBuffer: GetBuffer) -> Image:
+    def image(self, index: int, getBuffer: GetBuffer) -> Image:
         self._reader.getBuffer = getBuffer
-        if self._images is None or place != self._next:
-            self._images = self._reader.images(place)
+        if self._images is None or index != self._next:
+            self._images = self._reader.images(index)
         images, self._images = self._images, None
         image = next(images, None)
         if image is None:
-            raise NotAnImageError(f"The file has no image {place + 1}, though it declares {self.count}.", "damaged")
-        self._images, self._next = images, place + 1
+            raise NotAnImageError(f"The file has no image {index + 1}, though it declares {self.count}.", "damaged")
+        self._images, self._next = images, index + 1
         return image
 
 
 class Opening:
     """Opens a file in short steps, one for each part of a recording.
 
-    :param path: the file that the user chose.
+    :param path: chosen by the user.
     """
 
     def __init__(self, path: str) -> None:
         self.files: tuple[str, ...] = (path,)
-        """What is to be watched for a change if it cannot be opened."""
+        """Paths to watch for a change after a failure."""
         self._path = path
         self._waiting: list[str] = []
         self._parts: list[RecordedPart] = []
         self._problems: list[str] = []
 
     def step(self) -> ReplayFile | None:
-        """Do a part of it; the footage when all is done.
+        """Do the next step; return the file after the last one, else None.
 
-        :raises NotAnImageError: it cannot be replayed; the code "incomplete": what is missing may still come.
-        :raises OSError: it cannot be read.
+        :raises NotAnImageError: the file cannot be replayed; code "incomplete": the rest may still arrive.
+        :raises OSError: the file cannot be read.
         """
         if not self._parts:
             if not _isRecording(self._path):
@@ -139,14 +140,14 @@ class Opening:
             self._open(self._waiting.pop(0))
         if self._waiting:
             return None
-        return RecordedFootage(sorted(self._parts, key=lambda part: part.part), self._problems)
+        return RecordingReplay(sorted(self._parts, key=lambda part: part.part), self._problems)
 
     def _open(self, path: str) -> None:
         first = self._parts[0]
         try:
             part = openRecording(path)
         except RecordingError as error:
-            self._problems.append(f"A part of the recording is left out: {error}")
+            self._problems.append(f"A part of the recording is missing from the replay: {error}")
             return
         if (part.recording, part.stream) == (first.recording, first.stream):
             self._parts.append(part)
@@ -154,11 +155,11 @@ class Opening:
     def _file(self) -> ReplayFile:
         reader = openImageFile(self._path)
         reader.streaming = True
-        words = reader.missing()
+        reason = reader.missing()
         self.files = reader.files
-        if words:
-            raise NotAnImageError(words, "incomplete")
-        return FileFootage(reader)
+        if reason:
+            raise NotAnImageError(reason, "incomplete")
+        return ImageFileReplay(reader)
 
 
 def _isRecording(path: str) -> bool:
@@ -169,7 +170,7 @@ def _isRecording(path: str) -> bool:
 
 
 def _otherParts(first: RecordedPart) -> list[str]:
-    # The headers that follow the first part: those that are there, and those that the manifest names.
+    # Headers of the later parts: from the folder, and from the manifest, which also names missing ones.
     folder, base = os.path.dirname(first.path), os.path.basename(first.path).removesuffix(HEADER)
     if first.part != 1:
         return []
@@ -178,5 +179,5 @@ def _otherParts(first: RecordedPart) -> list[str]:
         with open(os.path.join(folder, base + MANIFEST), "rb") as file:
             names |= {os.path.basename(entry["header"]) for entry in json.loads(file.read())["parts"]}
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # the manifest is a help, no more
+        pass  # the headers in the folder suffice
     return [os.path.join(folder, name) for name in sorted(names - {base + HEADER})]

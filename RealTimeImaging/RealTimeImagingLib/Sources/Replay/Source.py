@@ -1,16 +1,16 @@
-"""A file replayed as a live source: every frame once in each pass, in order, at the file's pace or another.
+"""Replay of a file as a live source: each pass yields every frame once, in order, at the recorded or another pace.
 
-    commands ──► Playhead (which frame, when) ──► Footage (its image) ──► Arrival
+    commands ──► Playhead (which frame, when) ──► ReplayFile (its image) ──► Arrival
 
-``deviceTime`` of a frame is that of the file where it has one, also in a second pass: a recording of it flags times
-that run back (FrameTimes), and its index then follows the arrival. Files that tell only distances in time (NRRD, NIfTI,
-a DICOM file without a date) give none. Attributes are those of the file, SourceFile (the replayed file; what the frame
-had under this name becomes OriginalSourceFile) and ReplayedFrame (its place, from 0). Only images are replayed: what
-devices said while a recording was made (poses, texts) stays in its file of messages.
+``deviceTime`` of a frame is that of the file, in each pass. A recording of the replay flags times that run backwards,
+and uses arrival times for its index (see FrameTimes). Files with relative times only (NRRD, NIfTI, DICOM without a
+date) have no ``deviceTime``. Attributes are those of the file, SourceFile (the replayed file), OriginalSourceFile (the
+SourceFile of the frame) and ReplayedFrame (its index, from 0). Only images are replayed: device messages of a
+recording (poses, texts) stay in its file of messages.
 
-Commands: ``pause``, ``resume``; ``step`` {"frames": n} pauses and gives the frame n places on, back when below 0;
+Commands: ``pause``, ``resume``; ``step`` {"frames": n} pauses and moves n frames forward, or back when negative;
 ``seek`` {"frame": n}, from 0; ``pace`` {"speed": factor}, {"rate": frames per second} or {"fastest": true}; ``loop``
-{"on": bool}. They wait while the file is not there. A frame that step or seek asks for is given at once, also in pause.
+{"on": bool}. Commands wait until the file is open. Step and seek yield their frame at once, also in pause.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ from .Playhead import DEFAULT_RATE, Playhead, statusOf
 from .ReplayFile import Opening, ReplayFile
 
 TURN = 0.1
-"""Seconds after which read() returns even if more frames are due, so that commands are heard."""
+"""Seconds after which read() returns even if more frames are due, so that the worker obeys commands."""
 RECHECK = 0.5
-"""Seconds between two looks at a file that is not there or cannot be replayed."""
+"""Seconds between two attempts to open a file that is missing or cannot be replayed."""
 DEATHS = 2
-"""Processes that may die over a frame before the file is given up."""
+"""Crashes of the process at one frame after which the file is skipped."""
 
 log = logging.getLogger(__name__)
 
 
 class ReplaySource:
-    """The images of one file as frames.
+    """Source of the images in one file.
 
-    :param settings: which file, and how it begins.
-    :param checkpoint: where an earlier process of this session was, and what commands it had been given.
-    :param clock: monotonic time in seconds.
-    :param getBuffer: gives memory to read an image into, or None.
+    :param settings: file and initial pace.
+    :param checkpoint: position and commands of an earlier process of this session.
+    :param clock: monotonic seconds.
+    :param getBuffer: returns memory to read an image into, or None.
     """
 
     def __init__(
@@ -64,36 +64,36 @@ class ReplaySource:
         self._settings = replace(settings, **checkpoint.kept)
         self._checkpoint, self._clock, self._getBuffer = checkpoint, clock, getBuffer
         self._path = self._settings.file
-        # A name that is no UTF-8 could be neither shown nor sent.
+        # Names that are not UTF-8 can be neither shown nor sent.
         self._name = os.fsencode(os.path.basename(self._path)).decode("utf-8", "replace")
         self._commands: deque[tuple[str, Mapping[str, Any]]] = deque()
         self._wake = threading.Event()
         self._opening: Opening | None = None
-        self._footage: ReplayFile | None = None
+        self._file: ReplayFile | None = None
         self._playhead: Playhead | None = None
         self._stamp: Stamp = (0, 0)
         self._stamps: dict[str, Stamp | None] = {}
         self._failed: dict[str, Stamp | None] | None = None
         self._due = clock()
         self._why = "it has not been opened yet"
-        self._told: tuple[str, Stamp | None] | None = None
+        self._reported: tuple[str, Stamp | None] | None = None
 
     @property
     def status(self) -> str:
-        """What is replayed and where it is, or what is waited for."""
+        """Sentence for the panel: file, position and pace, or the reason why nothing is replayed."""
         if self._playhead is None:
             return f"{self._name} is not replayed: {self._why.rstrip('.')}."
         return statusOf(self._name, self._playhead, self._settings)
 
     def read(self, seconds: float) -> Iterator[Arrival | Event]:
-        """The frames that are due; then wait for the next."""
+        """Yield the frames that are due, then wait for the next one; block at most ``seconds``."""
         turn = self._clock() + TURN
         if self._playhead is None:
             yield from self._open(turn)
         while self._commands and self._playhead:
             yield from self._obey(*self._commands.popleft(), self._playhead)
-        while self._playhead and (place := self._playhead.due(self._clock())) is not None:
-            yield from self._give(place, self._playhead)
+        while self._playhead and (index := self._playhead.due(self._clock())) is not None:
+            yield from self._play(index, self._playhead)
             if self._clock() > turn:
                 return
         if self._playhead and self._playhead.endsNow(self._clock()):
@@ -107,16 +107,16 @@ class ReplaySource:
         self._wake.clear()
 
     def wake(self) -> None:
-        """End the waiting in read()."""
+        """Let read() return."""
         self._wake.set()
 
     def command(self, name: str, values: Mapping[str, Any]) -> None:
-        """Knows the commands of this file's head; done with the next read()."""
+        """Queue one of the commands in the description of this module for the next read()."""
         self._commands.append((name, values))
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._opening = self._footage = self._playhead = None
+        """Close the file."""
+        self._opening = self._file = self._playhead = None
         self._checkpoint.leave()
 
     # ---- the file
@@ -131,14 +131,14 @@ class ReplaySource:
             stamp = stampOf(self._path)
             if stamp is not None and self._checkpoint.begin(self._path, stamp).deaths >= DEATHS:
                 self._checkpoint.leave()
-                text = f"it ended the reading process {DEATHS} times and is passed over."
+                text = f"it crashed the reading process {DEATHS} times and is skipped."
                 yield from self._fail("crashed", text, (self._path,), "error")
                 return
             self._stamp = stamp or (0, 0)
             self._opening = Opening(self._path)
         opening = self._opening
         try:
-            while (footage := opening.step()) is None:
+            while (file := opening.step()) is None:
                 if self._clock() > turn:
                     return
         except NotAnImageError as error:
@@ -147,32 +147,32 @@ class ReplaySource:
         except OSError as error:
             yield from self._unreadable(error)
             return
-        yield from self._begin(footage, opening.files)
+        yield from self._begin(file, opening.files)
 
-    def _begin(self, footage: ReplayFile, files: tuple[str, ...]) -> Iterator[Event]:
+    def _begin(self, file: ReplayFile, files: tuple[str, ...]) -> Iterator[Event]:
         opened = self._checkpoint.begin(self._path, self._stamp)
-        playhead = Playhead(footage.count, footage.times, min(opened.accepted, footage.count), self._clock())
+        playhead = Playhead(file.count, file.times, min(opened.accepted, file.count), self._clock())
         self._checkpoint.leave()
         playhead.paused, playhead.loop = self._settings.paused, self._settings.loop
-        # Its end was told before the restart.
+        # The process before the restart has reported the end.
         playhead.ended = playhead.next == playhead.count and not playhead.loop
         self._setPace(playhead)
-        self._opening, self._failed, self._told = None, None, None
-        self._footage, self._playhead, self._stamps = footage, playhead, {}
-        length = f" in {playhead.duration:.1f} s" if footage.times else ""
-        yield Event("replay-opened", f"{self._name} has {footage.count} frames{length}.", subject=self._path)
-        for problem in footage.problems:
+        self._opening, self._failed, self._reported = None, None, None
+        self._file, self._playhead, self._stamps = file, playhead, {}
+        length = f" in {playhead.duration:.1f} s" if file.times else ""
+        yield Event("replay-opened", f"{self._name} has {file.count} frames{length}.", subject=self._path)
+        for problem in file.problems:
             yield Event("part-missing", problem, "warning", self._path)
-        if footage.times is None and footage.count > 1 and self._settings.pace == "recorded":
-            text = f"{self._name} tells no times; real time is taken as {DEFAULT_RATE:g} frames per second."
+        if file.times is None and file.count > 1 and self._settings.pace == "recorded":
+            text = f"{self._name} has no times: it is replayed at {DEFAULT_RATE:g} frames per second."
             yield Event("no-times", text, subject=self._path)
 
     def _fail(self, code: str, why: str, files: tuple[str, ...], level: str = "warning") -> Iterator[Event]:
-        self._opening = self._footage = self._playhead = None
+        self._opening = self._file = self._playhead = None
         self._why, self._failed = why, _stampsOf(files)
-        told = (code, None if code == "incomplete" else stampOf(self._path))
-        if told != self._told:
-            self._told = told
+        reported = (code, None if code == "incomplete" else stampOf(self._path))
+        if reported != self._reported:
+            self._reported = reported
             yield Event(code, f"{self._name} is not replayed: {why}", level, self._path)
 
     def _unreadable(self, error: OSError) -> Iterator[Event]:
@@ -183,20 +183,20 @@ class ReplaySource:
 
     # ---- the frames
 
-    def _give(self, place: int, playhead: Playhead) -> Iterator[Arrival | Event]:
-        assert self._footage is not None
+    def _play(self, index: int, playhead: Playhead) -> Iterator[Arrival | Event]:
+        assert self._file is not None
         opened = self._checkpoint.begin(self._path, self._stamp)
-        files = self._footage.files(place)
+        files = self._file.files(index)
         try:
             changed = self._changed(files)
-            image = None if changed else self._footage.image(place, self._getBuffer)
+            image = None if changed else self._file.image(index, self._getBuffer)
             changed = changed or self._changed(files)
         except NotAnImageError as error:
             self._checkpoint.leave()
             if self._changed(files):
                 self._reopen()
             else:
-                yield from self._fail(error.code, f"frame {place + 1} cannot be read. {error}", files)
+                yield from self._fail(error.code, f"frame {index + 1} cannot be read. {error}", files)
             return
         except OSError as error:
             self._checkpoint.leave()
@@ -207,9 +207,9 @@ class ReplaySource:
             self._reopen()
             return
         playhead.taken()
-        # What accept() makes of it is the place to go on at after a restart.
-        opened.accepted = place
-        yield Arrival(self._settings.stream, self._labelled(image, place), time.time())
+        # accept() counts from here: a restart continues with the next frame.
+        opened.accepted = index
+        yield Arrival(self._settings.stream, self._labelled(image, index), time.time())
 
     def _changed(self, files: tuple[str, ...]) -> bool:
         if any(path not in self._stamps for path in files):
@@ -217,12 +217,12 @@ class ReplaySource:
         return stampOf(self._path) != self._stamp or any(stampOf(path) != self._stamps[path] for path in files)
 
     def _reopen(self) -> None:
-        # Another file under the name begins at its first frame, as the journal knows it by its stamp.
-        self._opening = self._footage = self._playhead = None
-        self._why, self._due = "it was changed, and is opened anew", self._clock()
+        # The checkpoint knows a file by its stamp: another file with this name starts at its first frame.
+        self._opening = self._file = self._playhead = None
+        self._why, self._due = "it has changed and is reopened", self._clock()
 
-    def _labelled(self, image: Image, place: int) -> Image:
-        attributes = {**image.attributes, "SourceFile": self._name, "ReplayedFrame": str(place)}
+    def _labelled(self, image: Image, index: int) -> Image:
+        attributes = {**image.attributes, "SourceFile": self._name, "ReplayedFrame": str(index)}
         if original := image.attributes.get("SourceFile"):
             attributes.setdefault("OriginalSourceFile", original)
         return replace(image, attributes=attributes)
@@ -249,39 +249,41 @@ class ReplaySource:
             else:
                 return
         except SettingsError as error:
-            yield Event("command-refused", f"The command {name!r} is not obeyed: {error}", "warning", self._path)
+            yield Event("command-refused", f"The command {name!r} was refused: {error}", "warning", self._path)
             return
         self._settings = replace(self._settings, paused=playhead.paused)
-        given = self._settings
+        settings = self._settings
         self._checkpoint.keep(
-            pace=given.pace, speed=given.speed, rate=given.rate, loop=given.loop, paused=playhead.paused
+            pace=settings.pace, speed=settings.speed, rate=settings.rate, loop=settings.loop, paused=playhead.paused
         )
 
     def _setPace(self, playhead: Playhead) -> None:
-        given, now = self._settings, self._clock()
-        if given.pace == "fastest":
+        settings, now = self._settings, self._clock()
+        if settings.pace == "fastest":
             playhead.setPace(now, fastest=True)
-        elif given.pace == "rate":
-            playhead.setPace(now, rate=given.rate)
+        elif settings.pace == "rate":
+            playhead.setPace(now, rate=settings.rate)
         else:
-            playhead.setPace(now, speed=given.speed)
+            playhead.setPace(now, speed=settings.speed)
 
 
 def _paced(settings: ReplaySettings, values: Mapping[str, Any]) -> ReplaySettings:
-    given = [name for name in ("speed", "rate", "fastest") if name in values]
-    if given == ["speed"]:
+    names = [name for name in ("speed", "rate", "fastest") if name in values]
+    if names == ["speed"]:
         return replace(settings, pace="recorded", speed=values["speed"])
-    if given == ["rate"]:
+    if names == ["rate"]:
         return replace(settings, pace="rate", rate=values["rate"])
-    if given == ["fastest"] and values["fastest"] is True:
+    if names == ["fastest"] and values["fastest"] is True:
         return replace(settings, pace="fastest")
-    raise SettingsError('A pace is one of {"speed": factor}, {"rate": frames per second} and {"fastest": true}.')
+    raise SettingsError(
+        'A pace has exactly one of {"speed": factor}, {"rate": frames per second} and {"fastest": true}.'
+    )
 
 
 def _whole(values: Mapping[str, Any], name: str) -> int:
     value = values.get(name)
     if not isinstance(value, int) or isinstance(value, bool):
-        raise SettingsError(f'"{name}" is a whole number, not {value!r}.')
+        raise SettingsError(f'"{name}" must be a whole number, not {value!r}.')
     return value
 
 
