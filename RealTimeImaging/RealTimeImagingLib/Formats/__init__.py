@@ -15,7 +15,7 @@ from .MetaImage import MetaImage
 from .NIfTI import NIfTI, NIfTIPair, imageOfPair
 from .NRRD import NRRD
 from .Picture import JPEG, PNG, PNG_SIGNATURE
-from .Raw import GetBuffer, readStart
+from .Raw import readStart
 from .TIFF import TIFF, TIFF_MARKS
 
 __all__ = [
