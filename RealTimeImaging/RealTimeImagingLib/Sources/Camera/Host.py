@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 
 from ...Host.ChildProcess import ChildProcess
 from ...Link.Messages import CameraFound, End, Receivers
+from ...Model.Errors import AcquisitionError
 from ...Model.Packages import checkPackages
 from ..Source import SourceControls
 from . import PACKAGES
@@ -45,9 +46,13 @@ class CameraSearch:
         :raises AcquisitionError: no Python is found to run the search.
         """
         checkPackages(PACKAGES)
-        self._child.start()
         self._killer.connect("timeout()", self._child.kill)
         self._killer.start(LONGEST)
+        try:
+            self._child.start()
+        except AcquisitionError:
+            self._endKiller()
+            raise
 
     def close(self) -> None:
         """End the search; the callbacks are not called any more."""
@@ -58,12 +63,15 @@ class CameraSearch:
         if not self._closing:
             self._onFound(CameraOffer.fromJSON(message.camera))
 
+    def _endKiller(self) -> None:
+        self._killer.stop()
+        self._killer.disconnect("timeout()", self._child.kill)
+
     def _completed(self, message: End) -> None:
         self._complete = True
 
     def _ended(self, code: int) -> None:
-        self._killer.stop()
-        self._killer.disconnect("timeout()", self._child.kill)
+        self._endKiller()
         if not self._closing:
             self._onEnd("" if self._complete else f"The search for cameras did not complete (exit code {code}).")
 
