@@ -315,7 +315,7 @@ class Connectors:
                 "Stop that source, or choose the engine of this module."
             ) from error
         handle = self._start(PushSettings(settings.stream))
-        handle.asked = settings
+        handle.chosenSettings = settings
         try:
             made = Connector(settings, handle, self._take, self._report, lambda: stop(handle))
             self._running.append((handle, made))

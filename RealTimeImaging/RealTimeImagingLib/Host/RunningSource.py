@@ -19,7 +19,7 @@ class RunningSource:
 
     def __init__(self, settings: SourceSettings) -> None:
         self.settings = settings
-        self.asked = settings
+        self.chosenSettings = settings
         """Settings that the user chose; with another engine than ours, its process has other ones."""
         self._status = "The acquisition process is starting."
         self.connectorStatus = ""

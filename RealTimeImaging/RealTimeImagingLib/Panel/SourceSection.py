@@ -99,9 +99,9 @@ class SourceSection(Section):
         if self.logic.simulator.isSimulated(handle):
             return str(_("the simulated scanner"))
         for form in self._forms:
-            if form.kind.name == handle.asked.kind:
+            if form.kind.name == handle.chosenSettings.kind:
                 peers = ", ".join(sorted(handle.peers)) or str(_("the network"))
-                return form.sender(handle.asked) or peers
+                return form.sender(handle.chosenSettings) or peers
         return str(_("Python"))
 
     @property
@@ -132,7 +132,7 @@ class SourceSection(Section):
     def _running(self) -> Any:
         """Return the running source of the chosen kind, or None: of each kind the panel starts one."""
         kind = self._chosen.kind.name
-        handles = [one for one in self.logic.sources() if one.asked.kind == kind and not one.ended]
+        handles = [one for one in self.logic.sources() if one.chosenSettings.kind == kind and not one.ended]
         return handles[-1] if handles else None
 
     def _start(self) -> None:
