@@ -1,4 +1,4 @@
-"""Both ends of the way of frames made in Python: the ring that Slicer writes, and the source that takes from it."""
+"""Both ends of the path of pushed frames: the sender with the ring that Slicer writes, and the source."""
 
 import json
 import random
@@ -29,7 +29,7 @@ def image(number, shape=(2, 3, 4)):
 
 
 def hear(feed, message):
-    """Give a feed a message as the session does."""
+    """Pass a message to a sender as the session does."""
     if isinstance(message, Ready):
         feed.resend()
     elif isinstance(message, Taken):
@@ -37,11 +37,11 @@ def hear(feed, message):
 
 
 class Pipe:
-    """Both ends in this process. What is sent lies in ``sent`` until the source is given it."""
+    """Both ends in this process. Sent commands wait in ``sent``, reports in ``reported``."""
 
     def __init__(self, folder):
         self.folder = str(folder)
-        self.sent, self.told, self.frames, self.orders, self.lost = [], [], [], [], []
+        self.sent, self.reported, self.frames, self.orders, self.lost = [], [], [], [], []
         self.feed = PushSender([self.folder], self._send, self.lost.append)
         self.source = None
 
@@ -51,18 +51,18 @@ class Pipe:
 
     def start(self, ready=True):
         self.checkpoint = Checkpoint(self.folder)
-        inlet = FrameReceiver([self.folder], self.told.append)
+        inlet = FrameReceiver([self.folder], self.reported.append)
         self.source = openSource(PushSettings(), SourceContext(self.checkpoint, receiver=inlet))
         if ready:
-            self.told.append(Ready())
+            self.reported.append(Ready())
 
     def die(self):
-        """Between two lines of the program, as far as the journal can tell."""
+        """End between two statements, as far as the checkpoint shows."""
         self.checkpoint.close()
-        self.source, self.sent, self.told = None, [], []
+        self.source, self.sent, self.reported = None, [], []
 
     def work(self, commands=1 << 30):
-        """The source takes so many commands."""
+        """Let the source take so many commands."""
         for command in self.sent[:commands]:
             if isinstance(command, Push):
                 self.source.command(command.key, command.parameters())
@@ -74,13 +74,13 @@ class Pipe:
         del self.sent[:commands]
 
     def hear(self, lines=1 << 30):
-        """Slicer takes so many lines."""
-        for message in self.told[:lines]:
+        """Let the sender take so many reports."""
+        for message in self.reported[:lines]:
             hear(self.feed, message)
-        del self.told[:lines]
+        del self.reported[:lines]
 
     def settle(self):
-        while self.sent or self.told:
+        while self.sent or self.reported:
             self.work()
             self.hear()
 
@@ -112,7 +112,7 @@ steps = st.lists(
 
 @examples(2)
 @given(steps)
-def test_whenever_the_process_dies_each_frame_comes_once_and_in_order(tmp_path_factory, steps):
+def test_whenever_the_process_dies_each_frame_arrives_once_and_in_order(tmp_path_factory, steps):
     pipe, pushed, ordered = Pipe(tmp_path_factory.mktemp("push")), [], []
     for number, (kind, what) in enumerate(steps):
         if kind == "push":
@@ -154,7 +154,7 @@ def test_pixels_are_copied_at_once(pipe):
     assert [sum_ for _, _, sum_ in pipe.frames] == expected
 
 
-def test_what_is_too_much_is_refused_and_nothing_else(pipe):
+def test_only_frames_beyond_the_limit_are_refused(pipe):
     for number in range(SLOTS + QUEUE_FRAMES):
         pipe.feed.push("Live", image(number), 0.0)
     assert not pipe.feed.room(1)
@@ -182,7 +182,7 @@ def test_waiting_frames_are_bounded_by_their_bytes(pipe, monkeypatch):
     assert len(pipe.frames) == SLOTS + 1
 
 
-def test_what_is_sent_before_a_restart_is_known_is_not_taken_out_of_order(pipe):
+def test_frames_sent_during_a_restart_are_not_taken_out_of_order(pipe):
     pipe.start()
     for number in range(2):
         pipe.feed.push("Live", image(number), 0.0)
@@ -193,13 +193,13 @@ def test_what_is_sent_before_a_restart_is_known_is_not_taken_out_of_order(pipe):
     pipe.feed.push("Live", image(2), 0.0)  # goes to the new process, which does not know of number 1
     pipe.work()
     assert len(pipe.frames) == 1
-    pipe.told.append(Ready())
+    pipe.reported.append(Ready())
     pipe.hear()
     pipe.settle()
     assert [sum_ for _, _, sum_ in pipe.frames] == [sumOf(number) for number in range(3)]
 
 
-def test_without_memory_the_push_says_so(pipe, monkeypatch):
+def test_a_push_without_memory_raises(pipe, monkeypatch):
     def full(pixels):
         raise RingError("There is no memory.")
 
@@ -209,7 +209,7 @@ def test_without_memory_the_push_says_so(pipe, monkeypatch):
     assert pipe.feed.pushed == pipe.feed.pending == 0
 
 
-def test_one_that_waited_and_finds_no_memory_is_told_and_the_next_comes(pipe, monkeypatch):
+def test_a_waiting_frame_without_memory_is_reported_and_the_next_arrives(pipe, monkeypatch):
     for number in range(SLOTS + 2):
         pipe.feed.push("Live", image(number), 0.0)
     put, failing = pipe.feed._ring.put, [True]
@@ -228,7 +228,7 @@ def test_one_that_waited_and_finds_no_memory_is_told_and_the_next_comes(pipe, mo
     assert pipe.feed.lost == 1
 
 
-def test_pixels_that_are_gone_are_told_and_the_next_comes(pipe, workFolder):
+def test_lost_pixels_are_reported_and_the_next_frame_arrives(pipe, workFolder):
     pipe.feed.push("Live", image(0), 0.0)
     for path in workFolder.glob("*.ring"):
         path.unlink()
@@ -244,7 +244,7 @@ def test_pixels_that_are_gone_are_told_and_the_next_comes(pipe, workFolder):
 
 
 class Started:
-    """A feed, and processes one after the other."""
+    """A sender, and processes one after the other."""
 
     def __init__(self, folder):
         self.folder, self.count = folder, 0
@@ -294,7 +294,7 @@ def test_two_streams_are_recorded_as_they_were_pushed(started, tmp_path):
         assert [entry["receiveTime"] for entry in part.frames] == [1.7e9 + number for number in numbers]
 
 
-def test_kills_at_any_moment_lose_nothing_and_double_nothing(started):
+def test_kills_at_any_moment_lose_and_duplicate_no_frame(started):
     count, chance = 400, random.Random(5)
     goals = sorted(chance.sample(range(10, 390), 6))
     shown = []

@@ -39,7 +39,7 @@ def rings(*folders):
 
 
 class Model:
-    """What a ring must do, in the plainest words."""
+    """A plain model of a ring."""
 
     def __init__(self):
         self.held = {}  # (generation, slot) that is with Slicer: its place, what was put
@@ -51,7 +51,7 @@ class Model:
         return sent + sum(of == generation and key not in self.held for _, _, of, key in self.lent)
 
     def alive(self):
-        """Generations of which somebody has a slot, and the newest."""
+        """The newest generation, and those with slots in use."""
         return {self.newest, *(one for one, _ in self.held), *(of for _, _, of, _ in self.lent)} - {-1}
 
     def takeBack(self, key):
@@ -99,7 +99,7 @@ def assertIntact(model, reader):
 
 @examples(1.5)
 @given(steps)
-def test_whatever_is_put_and_given_back_no_frame_is_overwritten_before_its_time(tmp_path_factory, steps):
+def test_no_frame_is_overwritten_before_its_slot_is_free(tmp_path_factory, steps):
     folder = tmp_path_factory.mktemp("ring")
     writer, reader, model = RingWriter([str(folder)], "ring"), RingReader([str(folder)], "ring"), Model()
     released = []
@@ -164,7 +164,7 @@ def test_whatever_is_put_and_given_back_no_frame_is_overwritten_before_its_time(
 
 @pytest.mark.parametrize("dtype", ["u1", "i2", "f4", "f8"])
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 5, 7), (2, 3, 4, 3)])
-def test_pixels_come_out_as_they_went_in(writer, reader, dtype, shape):
+def test_pixels_are_read_as_they_were_written(writer, reader, dtype, shape):
     frame = np.random.default_rng(1).integers(0, 100, shape).astype(dtype)
     view = reader.view(writer.put(frame), shape, frame.dtype)
     np.testing.assert_array_equal(view, frame)
@@ -191,7 +191,7 @@ def test_a_frame_waits_when_all_slots_are_taken(writer):
     assert writer.put(pixels(9)) is None
 
 
-def test_a_larger_frame_gets_a_new_file_and_the_old_one_goes_with_its_last_slot(writer, reader, workFolder):
+def test_a_larger_frame_gets_a_new_file_and_the_old_one_is_deleted_with_its_last_slot(writer, reader, workFolder):
     old = [writer.put(pixels(number)) for number in range(2)]
     views = [reader.view(place, (1, 1, 6), DTYPE) for place in old]
     large = pixels(5, PAGE)
@@ -211,7 +211,7 @@ def test_a_larger_frame_gets_a_new_file_and_the_old_one_goes_with_its_last_slot(
     assert writer.put(pixels(6, 2 * PAGE)).generation == place.generation + 1
 
 
-def test_a_frame_that_lies_in_lent_memory_is_not_copied(writer, reader):
+def test_a_frame_decoded_into_a_slot_is_not_copied(writer, reader):
     writer.release(*writer.put(pixels(1)).key)
     memory = writer.getBuffer(12)
     frame = memory.view(DTYPE).reshape(SHAPE)
@@ -222,7 +222,7 @@ def test_a_frame_that_lies_in_lent_memory_is_not_copied(writer, reader):
     assert view[0, 0, 0] == frame[0, 0, 0]
 
 
-def test_a_lent_slot_is_free_when_slicer_and_the_reader_are_done_with_it(writer):
+def test_a_buffer_is_free_when_slicer_and_the_decoder_have_released_it(writer):
     writer.release(*writer.put(pixels(1)).key)
     memory = writer.getBuffer(12)
     place = writer.put(memory.view(DTYPE).reshape(SHAPE))
@@ -235,7 +235,7 @@ def test_a_lent_slot_is_free_when_slicer_and_the_reader_are_done_with_it(writer)
     assert writer.put(pixels(9)).key == place.key
 
 
-def test_lent_memory_outlives_the_ring(writer):
+def test_buffers_outlive_the_ring(writer):
     writer.release(*writer.put(pixels(1)).key)
     memory = writer.getBuffer(12)
     memory[:] = 7
@@ -252,7 +252,7 @@ def test_memory_is_reserved_before_it_is_written(writer, workFolder):
     assert status.st_mode & 0o077 == 0
 
 
-def test_a_folder_without_room_gives_way_to_the_next(tmp_path, workFolder):
+def test_the_next_folder_replaces_one_without_room(tmp_path, workFolder):
     writer = RingWriter([str(tmp_path / "missing"), str(workFolder)], "ring")
     reader = RingReader([str(tmp_path / "missing"), str(workFolder)], "ring")
     np.testing.assert_array_equal(reader.view(writer.put(pixels(1)), (1, 1, 6), DTYPE), pixels(1))
@@ -269,7 +269,7 @@ def largestFile():
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_where_memory_is_short_two_slots_do(writer, workFolder, largestFile):
+def test_with_little_memory_two_slots_suffice(writer, workFolder, largestFile):
     largestFile(3 << 20)
     frame = pixels(1, 1 << 20, np.uint8)
     places = [writer.put(frame) for _ in range(3)]
@@ -277,7 +277,7 @@ def test_where_memory_is_short_two_slots_do(writer, workFolder, largestFile):
     assert (workFolder / "ring-0.ring").stat().st_size <= (2 << 20) + PAGE
 
 
-def test_without_memory_there_is_an_error_and_nothing_is_left(writer, workFolder, largestFile):
+def test_without_memory_put_raises_and_leaves_no_file(writer, workFolder, largestFile):
     held = writer.put(pixels(1))
     largestFile(1 << 20)
     with pytest.raises(RingError, match="1,048,576 bytes"):
@@ -295,7 +295,7 @@ def test_a_file_of_that_name_is_not_overwritten(writer, workFolder):
     assert (workFolder / "ring-0.ring").read_bytes() == b"of somebody else"
 
 
-def test_the_reader_says_when_the_memory_is_gone(writer, reader, workFolder):
+def test_the_reader_raises_when_the_memory_is_gone(writer, reader, workFolder):
     place = writer.put(pixels(1))
     os.unlink(ringPath(str(workFolder), "ring", 0))
     with pytest.raises(RingError, match="gone"):
@@ -309,8 +309,8 @@ def test_the_reader_refuses_a_file_that_is_too_short(writer, reader, workFolder)
         reader.view(Place(7, place.slot, place.slotBytes, place.slots), SHAPE, DTYPE)
 
 
-def test_the_reader_refuses_memory_that_nobody_filled(writer, reader, workFolder):
-    """As Windows gives it to one who opens a mapping that is gone."""
+def test_the_reader_refuses_empty_memory(writer, reader, workFolder):
+    """Windows creates it when a mapping that is gone is opened."""
     place = writer.put(pixels(1))
     size = (workFolder / "ring-0.ring").stat().st_size
     (workFolder / "ring-7.ring").write_bytes(bytes(size))
@@ -321,7 +321,7 @@ def test_the_reader_refuses_memory_that_nobody_filled(writer, reader, workFolder
 @pytest.mark.parametrize(
     ("slot", "shape"), [(0, (1, 1, PAGE // 2 + 1)), (SLOTS, SHAPE), (0, (1 << 21, 1 << 21, 1 << 21))]
 )
-def test_the_reader_refuses_places_that_lie_elsewhere(writer, reader, slot, shape):
+def test_the_reader_refuses_places_outside_the_memory(writer, reader, slot, shape):
     place = writer.put(pixels(1))
     with pytest.raises(RingError, match="does not fit"):
         reader.view(Place(place.generation, slot, place.slotBytes, place.slots), shape, DTYPE)
@@ -334,8 +334,8 @@ def test_views_outlive_reader_and_file(writer, reader):
     np.testing.assert_array_equal(view, pixels(1).reshape(SHAPE))
 
 
-def test_old_memory_is_let_go(workFolder, writer, reader):
-    """Of what is not looked at, the reader keeps the generation before the newest and no more."""
+def test_old_memory_is_released(workFolder, writer, reader):
+    """The reader keeps the generation before the newest, and no older one."""
     maps = "/proc/self/maps"
     if not os.path.exists(maps):
         pytest.skip("needs /proc")

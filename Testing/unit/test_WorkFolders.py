@@ -18,14 +18,14 @@ from RealTimeImagingLib.Link.WorkFolders import (
 
 @pytest.fixture(autouse=True)
 def temporaryFolder(tmp_path, monkeypatch):
-    """The disk for temporary files is a folder of the test."""
+    """A folder of the test as the disk for temporary files."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
 
 
 @pytest.fixture
 def deadPid():
-    """The number of a process that is no more."""
+    """The number of a process that has ended."""
     process = subprocess.Popen([sys.executable, "-S", "-c", ""])
     process.wait()
     return process.pid
@@ -48,13 +48,13 @@ def test_one_folder_lies_on_the_disk(temporaryFolder):
     assert os.path.dirname(makeWorkFolder()) == str(temporaryFolder)
 
 
-def test_memory_goes_before_disk(temporaryFolder):
+def test_memory_is_preferred_to_disk(temporaryFolder):
     assert roots()[-1] == str(temporaryFolder)
     if os.path.isdir("/dev/shm") and os.access("/dev/shm", os.W_OK):
         assert roots()[0] == "/dev/shm"
 
 
-def test_folders_are_removed_with_all_that_is_in_them(tmp_path):
+def test_folders_are_removed_with_their_content(tmp_path):
     folder = makeWorkFolder()
     os.makedirs(os.path.join(folder, "a", "b"))
     with open(os.path.join(folder, "a", "ring"), "wb") as file:
@@ -63,7 +63,7 @@ def test_folders_are_removed_with_all_that_is_in_them(tmp_path):
     assert not os.path.exists(folder)
 
 
-def test_leftovers_of_dead_processes_are_swept_and_nothing_else(tmp_path, deadPid):
+def test_only_leftovers_of_dead_processes_are_removed(tmp_path, deadPid):
     dead = tmp_path / f"{PREFIX}-{deadPid}-abc"
     dead.mkdir()
     (dead / "state0.json").write_bytes(b"x")
@@ -83,7 +83,7 @@ def test_leftovers_of_dead_processes_are_swept_and_nothing_else(tmp_path, deadPi
     assert str(dead) not in sweep()
 
 
-def test_what_a_link_leads_to_is_not_swept(tmp_path, deadPid):
+def test_targets_of_links_are_not_removed(tmp_path, deadPid):
     treasure = tmp_path / "treasure"
     treasure.mkdir()
     (treasure / "thesis.txt").write_text("years of work")
@@ -105,7 +105,7 @@ def test_a_process_is_alive_until_it_is_waited_for(deadPid):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="process 1 is init")
-def test_a_process_of_somebody_else_is_alive():
+def test_a_process_of_another_user_is_alive():
     assert alive(1)
     if os.geteuid() == 0:  # become a user who may not send signals to process 1
         command = (
@@ -116,14 +116,14 @@ def test_a_process_of_somebody_else_is_alive():
 
 
 @pytest.mark.parametrize("pid", [0, 2**31, 2**64, 10**30])
-def test_a_number_that_no_process_can_have_is_swept_as_dead(tmp_path, pid):
+def test_an_impossible_process_number_is_dead(tmp_path, pid):
     folder = tmp_path / f"{PREFIX}-{pid}-abc"
     folder.mkdir()
     assert not alive(pid)
     assert str(folder) in sweep()
 
 
-def test_what_a_killed_decoder_left_is_swept(temporaryFolder):
+def test_leftovers_of_a_killed_decoder_are_removed(temporaryFolder):
     program = f"""
 import os, sys, tempfile
 tempfile.tempdir = {str(temporaryFolder)!r}

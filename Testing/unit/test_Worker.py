@@ -1,4 +1,4 @@
-"""The acquisition process as Slicer's side meets it: started as a file, spoken to in lines, killed."""
+"""The acquisition process as Slicer's side uses it: started as a file, sent lines, killed."""
 
 import os
 import random
@@ -52,7 +52,7 @@ os._exit(code)
 # ---- the ordinary way
 
 
-def test_it_says_its_number_then_that_it_is_ready_and_at_last_its_counts(acquire, incoming):
+def test_it_reports_its_number_then_ready_and_at_last_its_counts(acquire, incoming):
     acquisition = acquire()
     assert acquisition.lines[0] == {"pid": acquisition.process.pid}
     ready = next(line for line in acquisition.lines if "ready" in line)
@@ -92,7 +92,7 @@ def test_every_file_is_received_or_rejected_and_pixels_are_those_that_were_sent(
         assert numbers[-1] == acquisition.counts["received"][stream] - 1  # the newest is always shown
 
 
-def test_a_status_is_told_when_it_changes(acquire, incoming):
+def test_a_status_is_reported_when_it_changes(acquire, incoming):
     acquisition = acquire()
     acquisition.until(lambda: acquisition.of("status"))
     assert acquisition.of("status")[-1].startswith("No image has arrived")
@@ -102,7 +102,7 @@ def test_a_status_is_told_when_it_changes(acquire, incoming):
     acquisition.until(lambda: acquisition.of("status")[-1].startswith("Waiting for the next image"))
 
 
-def test_what_is_no_command_is_passed_over_and_so_is_ctrl_c(acquire, incoming):
+def test_lines_that_are_no_command_are_ignored_and_so_is_ctrl_c(acquire, incoming):
     acquisition = acquire()
     if os.name == "posix":
         acquisition.process.send_signal(signal.SIGINT)
@@ -119,7 +119,7 @@ def test_what_is_no_command_is_passed_over_and_so_is_ctrl_c(acquire, incoming):
     assert all(len(kinds & line.keys()) == 1 for line in acquisition.lines)
 
 
-def test_what_a_reader_prints_is_logged_and_spoils_no_line(acquire, incoming, program):
+def test_text_printed_by_a_reader_is_logged_and_breaks_no_line(acquire, incoming, program):
     noise = "os.write(1, b'from the depth\\n'); print('printed', flush=True); os.system('echo from a child')"
     acquisition = acquire(program(noise))
     arrive(incoming / "a.nii", niftiFile(1))
@@ -131,7 +131,7 @@ def test_what_a_reader_prints_is_logged_and_spoils_no_line(acquire, incoming, pr
 # ---- nobody reads
 
 
-def test_while_nobody_reads_all_is_received_and_little_is_kept(acquire, incoming, workFolder):
+def test_without_a_reader_all_frames_are_received_and_few_are_kept(acquire, incoming, workFolder):
     acquisition = acquire(listen=False, existing="all")
     if sys.platform == "linux":
         import fcntl
@@ -158,7 +158,7 @@ def test_while_nobody_reads_all_is_received_and_little_is_kept(acquire, incoming
 
 
 def memoryOf(pid):
-    """Most memory that a process has had, in bytes; 0 where that is not told."""
+    """Return the most memory that a process has had, in bytes; 0 where unknown."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except FileNotFoundError:
@@ -166,7 +166,7 @@ def memoryOf(pid):
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
-def test_a_slot_that_never_comes_back_does_not_keep_it_from_stopping(acquire, incoming):
+def test_a_slot_that_is_never_released_does_not_prevent_the_stop(acquire, incoming):
     acquisition = acquire()
     acquisition.releasing = False
     for number in range(SLOTS + 3):
@@ -184,7 +184,7 @@ def untilReceived(acquisition, count):
     acquisition.until(lambda: acquisition.received >= count)
 
 
-def test_after_kills_between_its_volumes_a_file_goes_on_and_every_volume_comes_once(acquire, incoming, program):
+def test_after_kills_between_its_volumes_a_file_is_resumed_and_every_volume_arrives_once(acquire, incoming, program):
     slowly = program(
         "pass", "Reader.images = lambda self: (time.sleep(0.002) or i for i in Formats.NIfTI.images(self))"
     )
@@ -206,7 +206,7 @@ def test_after_kills_between_its_volumes_a_file_goes_on_and_every_volume_comes_o
     assert all(sum_ == sumOf(number) for _, number, _, sum_ in shown)
 
 
-def test_kills_at_any_moment_lose_nothing_and_double_nothing(acquire, incoming):
+def test_kills_at_any_moment_lose_and_duplicate_no_frame(acquire, incoming):
     acquisition, chance, shown = acquire(), random.Random(5), []
     for number in range(60):
         arrive(incoming / f"{number}.nii", niftiFile(number))
@@ -224,8 +224,8 @@ def test_kills_at_any_moment_lose_nothing_and_double_nothing(acquire, incoming):
     assert all(sum_ == sumOf(int(name.split(".")[0])) for _, _, name, sum_ in shown)
 
 
-def test_a_file_that_ends_the_process_twice_is_named_and_the_rest_goes_on(acquire, incoming, program):
-    """One crashes it at once, one is a fault that nobody thought of; what was said before a crash is heard."""
+def test_a_file_that_ends_the_process_twice_is_named_and_the_others_are_read(acquire, incoming, program):
+    """One file crashes the process, one raises an unexpected error; reports before a crash arrive."""
     bad = program(
         "if 'bad0' in self.path: os.abort()\n        if 'bad1' in self.path: raise RuntimeError('an unheard-of fault')"
     )
@@ -254,7 +254,7 @@ def test_a_file_that_ends_the_process_twice_is_named_and_the_rest_goes_on(acquir
     assert "bad0.nii ended the reading process 2 times" in crashed[0]["text"]
 
 
-def test_why_it_cannot_start_is_told(acquire, workFolder):
+def test_the_reason_of_a_failed_start_is_reported(acquire, workFolder):
     (workFolder / FILES_NAME).mkdir()
     acquisition = acquire(listen=False).listen()
     assert acquisition.untilEnd() == 1
@@ -299,7 +299,7 @@ def test_a_signal_to_all_processes_lets_it_finish_the_recording(acquire, incomin
     assert not workFolder.exists()
 
 
-def test_folders_in_which_another_process_works_are_left(acquire, workFolder):
+def test_folders_of_another_process_are_kept(acquire, workFolder):
     acquisition = acquire()
     writeHolder(str(workFolder), "process2")
     closeInput(acquisition)
@@ -316,7 +316,7 @@ def test_the_end_of_input_ends_it_though_a_reader_hangs(acquire, incoming, workF
     assert not workFolder.exists()
 
 
-def test_the_end_of_input_ends_it_though_nobody_reads(acquire, incoming, workFolder):
+def test_the_end_of_input_ends_it_without_a_reader(acquire, incoming, workFolder):
     acquisition = acquire(listen=False, existing="all")
     until((workFolder / FILES_NAME).exists)
     for number in range(400):  # whose words fill the pipe
@@ -327,7 +327,7 @@ def test_the_end_of_input_ends_it_though_nobody_reads(acquire, incoming, workFol
     assert not workFolder.exists()
 
 
-def test_input_that_ends_before_it_begins_is_an_end():
+def test_an_empty_input_is_an_end():
     command = [sys.executable, str(PROGRAM), "acquisition"]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     assert done.returncode == 0
@@ -341,12 +341,12 @@ QUICK = """
 from RealTimeImagingLib.Sources.Folder import Completeness
 Completeness.QUIET = 0.1
 """
-"""What this user may not see open counts as closed soon."""
+"""Files whose state this user may not see count as closed soon."""
 
 
 @pytest.mark.skipif(os.name != "posix", reason="rights are others there")
 def test_a_file_that_may_not_be_read_is_named_and_shown_when_it_may(program):
-    """Root may read all: then the process becomes another user before it reads."""
+    """Root may read every file: then the process becomes another user before it reads."""
     with tempfile.TemporaryDirectory() as name:
         incoming, workFolder = Path(name, "incoming"), Path(name, "work")
         for folder in (Path(name), incoming, workFolder):

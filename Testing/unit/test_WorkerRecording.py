@@ -1,4 +1,4 @@
-"""What the acquisition process stores of images and of what devices say beside them, and what it tells of that."""
+"""Recording in the worker: stored images and device messages, and the reports about them."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from unit.recordings import START, deviceMessage, frame
 
 
 class Stored:
-    """A store whose lines go to a file."""
+    """A WorkerRecording whose reports go to a file."""
 
     def __init__(self, folder):
         self._path = folder / "lines"
@@ -81,7 +81,7 @@ def test_messages_are_stored_from_the_command_to_the_stop(stored):
     assert found.origin == deviceMessage(1).receiveTime
 
 
-def test_without_messages_a_recording_has_no_file_of_them(stored):
+def test_a_recording_without_messages_has_no_file_for_them(stored):
     stored.record()
     assert stored.store.append(frame(0))
     headers, messages = stored.stop()
@@ -89,7 +89,7 @@ def test_without_messages_a_recording_has_no_file_of_them(stored):
     assert not [name for name in os.listdir(stored.folder) if ".messages" in name]
 
 
-def test_messages_that_fail_are_told(stored):
+def test_messages_that_cannot_be_stored_are_reported(stored):
     stored.record()
     os.rmdir(stored.folder)
     stored.store.appendMessage(deviceMessage(0))
@@ -100,7 +100,7 @@ def test_messages_that_fail_are_told(stored):
     assert (stored.checkpoint.recorded, stored.checkpoint.failed) == (0, 0)
 
 
-def test_what_was_kept_of_images_and_messages_has_one_axis_of_time(stored):
+def test_buffered_images_and_messages_share_one_time_axis(stored):
     """The last 0.2 s: images at 30 Hz, poses at 100 Hz."""
     stored.obey("keep", seconds=0.2, bytes=1 << 20)
     for hundredth in range(100):
@@ -120,7 +120,7 @@ def test_what_was_kept_of_images_and_messages_has_one_axis_of_time(stored):
     assert stored.stop() == ([], [])
 
 
-def test_messages_are_forgotten_when_images_go_on_and_beyond_the_memory(stored):
+def test_buffered_messages_are_dropped_with_age_and_beyond_the_limit(stored):
     stored.obey("keep", seconds=1, bytes=1 << 20)
     stored.store.appendMessage(deviceMessage(0))
     stored.store.append(frame(0, receiveTime=START + 5))
@@ -136,7 +136,7 @@ def test_messages_are_forgotten_when_images_go_on_and_beyond_the_memory(stored):
     assert numbers == list(range(100 - len(numbers), 100))
 
 
-def test_a_repair_tells_of_messages(stored):
+def test_a_repair_reports_messages(stored):
     stored.record()
     stored.store.appendMessage(deviceMessage(0))
     recorder = stored.store._recorders._messages

@@ -160,7 +160,7 @@ def test_lines_of_several_threads_are_not_mixed(pipe, lines):
         assert [line["number"] for line in pipe.lines if line["thread"] == name] == list(range(200))
 
 
-def test_nobody_waits_for_a_reader_that_stands_still(pipe, lines):
+def test_a_reader_that_stands_still_blocks_no_writer(pipe, lines):
     for number in range(1000):
         lines.put(Line({"number": number, "text": "x" * 100}))
     assert not lines.close(0.01)
@@ -169,7 +169,7 @@ def test_nobody_waits_for_a_reader_that_stands_still(pipe, lines):
     assert [line["number"] for line in pipe.lines] == list(range(1000))
 
 
-def test_while_nobody_reads_words_are_limited_and_the_rest_counted(pipe, lines):
+def test_without_a_reader_events_are_limited_and_the_rest_is_counted(pipe, lines):
     lines.put(Line({"first": "x" * (1 << 17)}))  # more than the pipe holds: from here on the writer stands still
     until(lambda: not lines._lines)
     for number in range(EVENT_LIMIT + 500):
@@ -186,7 +186,7 @@ def test_while_nobody_reads_words_are_limited_and_the_rest_counted(pipe, lines):
     assert [line["always"] for line in pipe.lines if "always" in line] == list(range(10))
 
 
-def test_lost_words_are_told_each_time_and_counted_anew(pipe, lines):
+def test_dropped_events_are_reported_each_time_and_counted_anew(pipe, lines):
     pipe.listen()
     for lost in (3, 5):
         pipe.open.clear()
@@ -201,7 +201,7 @@ def test_lost_words_are_told_each_time_and_counted_anew(pipe, lines):
     assert pipe.data.count(b"messages were dropped") == 2
 
 
-def test_flushing_waits_until_all_is_on_its_way(pipe, lines):
+def test_flushing_waits_until_all_lines_are_written(pipe, lines):
     assert lines.flush(5)
     lines.put(Line({"text": "x" * (1 << 18)}))
     assert not lines.flush(0.02)
@@ -212,7 +212,7 @@ def test_flushing_waits_until_all_is_on_its_way(pipe, lines):
     until(lambda: pipe.data.endswith(b'{"last":true}\n'))
 
 
-def test_nothing_comes_behind_the_last_line(pipe, lines):
+def test_no_line_follows_the_last_one(pipe, lines):
     long = Line({"word": "x" * (1 << 20)})
     lines.put(long)
     assert not lines.close(0.01, Line({"last": True}))  # nobody reads, and the first line is more than the pipe takes
@@ -223,7 +223,7 @@ def test_nothing_comes_behind_the_last_line(pipe, lines):
     assert pipe.lines == [long, {"last": True}]
 
 
-def test_a_reader_that_went_away_is_no_error(pipe, lines):
+def test_a_reader_that_is_gone_is_no_error(pipe, lines):
     os.close(pipe.reading)
     pipe.reading = None
     for number in range(100):
@@ -234,7 +234,7 @@ def test_a_reader_that_went_away_is_no_error(pipe, lines):
 # ---- frames
 
 
-def test_a_frame_travels_whole(pipe, sender, lines, workFolder):
+def test_a_frame_arrives_whole(pipe, sender, lines, workFolder):
     pipe.listen()
     sent = Frame(
         np.arange(24, dtype=np.float32).reshape(1, 2, 4, 3),
@@ -311,8 +311,8 @@ def test_counts_are_those_of_the_moment_of_the_frame(pipe, sender, lines):
     assert [line["counts"]["received"]["Live"] for line in pipe.lines] == list(range(1, SLOTS + 2))
 
 
-def test_a_frame_that_had_to_wait_takes_no_counts_back(pipe, sender):
-    """Those that were told since, with an event or with any line, are not told otherwise by it."""
+def test_a_frame_that_had_to_wait_carries_the_newest_counts(pipe, sender):
+    """Not the counts of its own moment, which events and other reports have replaced."""
     pipe.listen()
     for number in range(SLOTS + 1):
         sender.show(frame(number), counts(number))
@@ -346,7 +346,7 @@ def test_draining_waits_for_the_last_frame(pipe, sender):
     sender.drain(10)  # nothing waits
 
 
-def test_a_frame_without_memory_is_told_once_and_others_go_on(pipe, workFolder, lines):
+def test_a_frame_without_memory_is_reported_once_and_others_are_shown(pipe, workFolder, lines):
     resource = pytest.importorskip("resource")
     ring = RingWriter([str(workFolder)], "ring")
     sender = FrameSender(ring, lines)
@@ -367,7 +367,7 @@ def test_a_frame_without_memory_is_told_once_and_others_go_on(pipe, workFolder, 
     assert shownNumbers(pipe) == [3]
 
 
-def test_words_have_the_counts_with_them(pipe, sender, lines):
+def test_events_carry_the_counts(pipe, sender, lines):
     pipe.listen()
     sender.event(EVENT, counts(4))
     sender.report(StatusReport("waiting"))
@@ -392,7 +392,7 @@ def test_the_end_waits_until_slicer_has_given_all_slots_back(pipe, sender):
     sender.waitForReleases(10)  # nothing is out
 
 
-def test_memory_is_lent_only_while_no_frame_waits_for_it(pipe, sender):
+def test_buffers_are_available_only_while_no_frame_waits(pipe, sender):
     pipe.listen()
     assert sender.getBuffer(12) is None  # before the first frame there is none
     sender.show(frame(0), counts(0))
@@ -409,8 +409,8 @@ def test_memory_is_lent_only_while_no_frame_waits_for_it(pipe, sender):
     assert sender.getBuffer(12) is not None
 
 
-def test_lent_memory_that_is_dropped_wakes_the_frame_that_waits_for_it(pipe, sender):
-    """An image that is cut off leaves a free slot; no further image may be needed to notice that."""
+def test_a_released_buffer_wakes_the_waiting_frame(pipe, sender):
+    """An incomplete image leaves a free slot, which is noticed without a further image."""
     pipe.listen()
     sender.show(frame(0), counts(0))
     until(lambda: pipe.lines)

@@ -15,7 +15,7 @@ LIBRARY = Path(StandardStreams.__file__).parents[2]
 
 
 def run(body, *arguments):
-    """Run lines in a process that has taken its standard streams; what came out of the real ones."""
+    """Run code in a process with captured standard streams; return the output of the real ones."""
     script = f"""
 import logging, os, sys
 sys.path.insert(0, {str(LIBRARY)!r})
@@ -46,7 +46,7 @@ os._exit(0)
 """
 
 
-def test_what_libraries_print_becomes_lines_of_the_log():
+def test_printed_text_becomes_lines_of_the_log():
     body = r"""
 print("from Python", flush=True)
 print("to standard error", file=sys.stderr, flush=True)
@@ -94,12 +94,12 @@ def logged(level, message, *arguments, **options):
     return [report.toJSON() for report in put]
 
 
-def test_a_record_becomes_one_object():
+def test_a_record_becomes_one_report():
     (line,) = logged(logging.ERROR, "%s of %d", "one", 2)
     assert line == {"log": "one of 2", "level": logging.ERROR, "logger": "unit.test"}
 
 
-def test_an_exception_is_told_with_its_trace():
+def test_an_exception_is_reported_with_its_trace():
     try:
         raise KeyError("name")
     except KeyError:
@@ -109,7 +109,7 @@ def test_an_exception_is_told_with_its_trace():
     assert json.loads(json.dumps(line)) == line
 
 
-def test_a_library_that_logs_badly_is_not_stopped_by_it(capsys):
+def test_a_faulty_log_call_does_not_raise(capsys):
     assert logged(logging.WARNING, "%d", "no number") == []
     assert "no number" in capsys.readouterr().err
 
@@ -118,7 +118,7 @@ def test_a_library_that_logs_badly_is_not_stopped_by_it(capsys):
 
 
 @given(st.lists(st.binary(max_size=40).map(lambda line: line.replace(b"\n", b" "))), st.binary(max_size=9), st.data())
-def test_lines_are_read_whole_in_whatever_pieces_they_come(lines, rest, data):
+def test_lines_are_read_whole_whatever_their_pieces(lines, rest, data):
     rest = rest.replace(b"\n", b" ")
     whole = b"".join(line + b"\n" for line in lines) + rest
     cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=6)))
@@ -134,7 +134,7 @@ def test_lines_are_read_whole_in_whatever_pieces_they_come(lines, rest, data):
     assert found == lines  # a last line without an end was cut by a death: it is none
 
 
-def test_lines_are_there_as_soon_as_they_end():
+def test_a_line_is_yielded_as_soon_as_it_ends():
     reading, writing = os.pipe()
     lines = readLines(reading)
     os.write(writing, b"one\ntwo\nth")
