@@ -22,7 +22,7 @@ def test_too_many_devices_are_reported_once(caplog):
 
     messages = DeviceMessages(show, Callbacks())
     for number in range(700):
-        messages.take(Source(), deviceMessage(number, "transform", f"D{number}").toJSON())
+        messages.take(Source(), deviceMessage(number, "transform", f"D{number}"))
     messages.showWaiting()
     said = [record for record in caplog.records if "could not be shown" in record.getMessage()]
     assert len(said) == 1
