@@ -69,33 +69,33 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         """The slice views."""
         self.volumes = LiveVolumes(scene, self.views)
         """The live volumes: where they are shown, window and level, the view that follows the image plane."""
-        self.callbacks = Callbacks(self._pushArray)
+        self._callbacks = Callbacks(self._pushArray)
         budget = DrawingBudget()
         nodes = DeviceNodes(scene)
         self._drawingTurns = DrawingTurns(self.volumes.show, self.views.widgets)
         self._drawingTimes = DrawingTimes(self.views.windows, budget.drawn)
-        self.session = Session(self._drawingTurns.show, nodes.show, self.callbacks, change, budget)
-        self.session.display.beforeShowing.connect(self._drawingTimes.look)
-        self.broadcast = BroadcastControl(self.session, change)
+        self._session = Session(self._drawingTurns.show, nodes.show, self._callbacks, change, budget)
+        self._session.display.beforeShowing.connect(self._drawingTimes.look)
+        self.broadcast = BroadcastControl(self._session, change)
         """Rebroadcast of live images over OpenIGTLink."""
-        self._pushes = PushControl(self.session, self.callbacks, self._start)
-        self._connectors = Connectors(self._start, self._pushes, self.callbacks.report)
+        self._pushes = PushControl(self._session, self._callbacks, self._start)
+        self._connectors = Connectors(self._start, self._pushes, self._callbacks.report)
         self._recordingViews = RecordingViews(
-            scene, self.views, lambda stream: self.volumes.volume(stream).node, self.session.runningWith
+            scene, self.views, lambda stream: self.volumes.volume(stream).node, self._session.runningWith
         )
         self.volumes.onShown.connect(self._recordingViews.takeBack)
-        self.simulator = SimulatedScanners(self._start, self.callbacks.report)
+        self.simulator = SimulatedScanners(self._start, self._callbacks.report)
         """Simulated scanners."""
         self.metadata = Metadata(
             lambda: self._parameter(METADATA_PARAMETER),
             lambda text: self.getParameterNode().SetParameter(METADATA_PARAMETER, text),
         )
         """Names and values that every recording and saved image carries; templates."""
-        self.exports = ExportControl(self.callbacks, change, self.volumes.images, self.metadata.get)
+        self.exports = ExportControl(self._callbacks, change, self.volumes.images, self.metadata.get)
         """Single images, and recordings in other formats."""
         self.recording = RecordingControl(
-            self.session,
-            self.callbacks,
+            self._session,
+            self._callbacks,
             RecordedSequences(scene, sequencesLogic),
             self._recordingViews,
             self.exports,
@@ -103,9 +103,9 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             change,
         )
         """Recording, the last seconds in memory, recordings in the scene."""
-        self.devices = DeviceControl(self.session, self.callbacks, nodes, scene)
+        self.devices = DeviceControl(self._session, self._callbacks, nodes, scene)
         """Device messages, the scan plane, commands."""
-        self.conversion = ConversionControl(self.callbacks, change)
+        self.conversion = ConversionControl(self._callbacks, change)
         """Conversion of DICOM folders to NRRD."""
         for part in (self._pushes, self.recording, self._recordingViews, self._connectors, self.simulator):
             self.changed.connect(part.update)
@@ -142,9 +142,9 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         images = images or settings
         self.recording.checkSource(settings)
         self._pushes.check(settings)
-        handle = self.session.start(settings)
+        handle = self._session.start(settings)
         self._pushes.adopt(handle)
-        if len(self.session.handles) == 1:
+        if len(self._session.handles) == 1:
             self.volumes.prepare(images != self._lastStarted)
             self.devices.nodes.prepare()
         preferred = kindOf(settings).preferredView
@@ -171,19 +171,19 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         Images that were pushed before are delivered first, for as long as this makes progress.
         """
         self._connectors.stop(handle)
-        running = [handle] if handle else self.session.running()
+        running = [handle] if handle else self._session.running()
         for one in sorted(running, key=lambda one: one.feed is not None):
             if not self._pushes.stop(one):
-                self.session.stop(one)
+                self._session.stop(one)
         self.simulator.end(handle)
 
     def isRunning(self) -> bool:
         """Return True while a source runs or is stopping."""
-        return bool(self.session.running())
+        return bool(self._session.running())
 
     def sources(self) -> list[RunningSource]:
         """Return the sources that count in the statistics: all that were started since none was running."""
-        return self.session.handles
+        return self._session.handles
 
     def sceneSettings(self) -> SourceSettings | None:
         """Return the settings of the last start in this scene; None when there are none."""
@@ -201,7 +201,7 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         self.devices.close()
         self._connectors.stop()
         self._pushes.deliver()
-        self.session.dispose()
+        self._session.dispose()
         self.changed.emit()
         self._drawingTimes.close()
         self._drawingTurns.close()
@@ -263,36 +263,36 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         :param every: True also calls with frames that arrive in Slicer and are not shown because drawing takes too
             long. While Slicer is blocked, a source keeps its newest frames and skips older ones.
         """
-        self.callbacks.frameCallbacks.add(callback, stream, every)
+        self._callbacks.frameCallbacks.add(callback, stream, every)
 
     def removeFrameCallback(self, callback: Callable[[Frame], object]) -> None:
         """Stop calling a callback; ignore an unknown one."""
-        self.callbacks.frameCallbacks.remove(callback)
+        self._callbacks.frameCallbacks.remove(callback)
 
     def addEventCallback(self, callback: Callable[[Event], None]) -> None:
         """Call with every event: rejected images and their reasons, losses, connections, results."""
-        self.callbacks.addEventCallback(callback)
+        self._callbacks.addEventCallback(callback)
 
     def removeEventCallback(self, callback: Callable[[Event], None]) -> None:
         """Stop calling a callback; ignore an unknown one."""
-        self.callbacks.removeEventCallback(callback)
+        self._callbacks.removeEventCallback(callback)
 
     def addMessageCallback(self, callback: Callable[[DeviceMessage], None]) -> None:
         """Call with every device message in order of arrival: positions, points, surfaces, texts, states."""
-        self.callbacks.addMessageCallback(callback)
+        self._callbacks.addMessageCallback(callback)
 
     def removeMessageCallback(self, callback: Callable[[DeviceMessage], None]) -> None:
         """Stop calling a callback; ignore an unknown one."""
-        self.callbacks.removeMessageCallback(callback)
+        self._callbacks.removeMessageCallback(callback)
 
     def events(self) -> list[Event]:
         """Return the latest events, the last one last."""
-        return list(self.callbacks.events)
+        return list(self._callbacks.events)
 
     def statistics(self) -> dict[str, Any]:
         """Return counts (received, shown, skipped, recorded, rejected, failed), fps, latencyMs, mainThreadMs, messages,
         callbackMs, lastEvent, streams: see :meth:`Session.statistics`."""
-        return self.session.statistics()
+        return self._session.statistics()
 
     # ---- display
 
@@ -342,7 +342,7 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         self.devices.forget()
         self._connectors.stop()
         self._pushes.deliver()
-        self.session.close(written=False)
+        self._session.close(written=False)
         self.recording.forget()
         self._recordingViews.forget()
         self.exports.forget()

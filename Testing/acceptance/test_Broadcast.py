@@ -85,7 +85,7 @@ def test_furtherSourcesTakeTheNextPortsAndStopEndsAll(logic, tmp_path, clients, 
     for client in clients:
         client.untilEnd()
     assert logic.broadcast.words() == ""
-    assert len(logic.session.running()) == 2
+    assert len(logic._session.running()) == 2
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are others there")

@@ -477,14 +477,14 @@ def test_logicSendsCommandsToTheProcess(logic, incoming, noErrors):
     handle.settings, handle.send = OpenIGTLinkSettings(), lambda name, **values: lines.append((name, values))
     assert not logic.devices.canSend()
     for code, who in (("connected", "a:1"), ("connected", "b:2"), ("disconnected", "b:2"), ("disconnected", "c:3")):
-        logic.session.reports.deliver(EventReport(Event(code, who, subject=who)), handle)
+        logic._session.reports.deliver(EventReport(Event(code, who, subject=who)), handle)
     assert logic.devices.canSend()
     assert logic.sendTransform(POSE, "PLANE_2") == 1
     number = logic.sendCommand("START_SCAN")
     handle.settings, handle.send = settings, send
     assert lines[0] == ("send", {"type": "TRANSFORM", "device": "PLANE_2", "values": {"matrix": POSE}, "id": 1})
     assert lines[1][1]["id"] == number == 2
-    logic.session.reports.deliver(DeviceReport(answer("status", code=1, ok=True, text="on")), handle)
+    logic._session.reports.deliver(DeviceReport(answer("status", code=1, ok=True, text="on")), handle)
     assert logic.events()[-1].text.endswith("OK: on")
     untilStopped(logic)
     assert not logic.devices.canSend()

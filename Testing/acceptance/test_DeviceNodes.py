@@ -46,8 +46,8 @@ def source(logic, incoming):
 
     def say(*messages):
         for one in messages:
-            logic.session.reports.deliver(decode(json.dumps({"message": one.toJSON()})), handle)
-        logic.session._batchEnded()
+            logic._session.reports.deliver(decode(json.dumps({"message": one.toJSON()})), handle)
+        logic._session._batchEnded()
 
     yield say
     untilStopped(logic)
@@ -414,8 +414,8 @@ def test_everyMessageIsCountedAndHandedOn(slicer, logic, source, message, noErro
     said = [message("transform", f"Tool{n % 3}", matrix=pose(float(n)), receiveTime=1.7e9 + n) for n in range(3000)]
     node = None
     counted = []
-    shown = logic.session.messages._show
-    logic.session.messages._show = lambda one: (counted.append(one), shown(one))
+    shown = logic._session.messages._show
+    logic._session.messages._show = lambda one: (counted.append(one), shown(one))
     source(*said)
     assert [one.values["matrix"][0][3] for one in heard] == list(range(3000))
     assert logic.statistics()["messages"] == {"Tool0": 1000, "Tool1": 1000, "Tool2": 1000}
@@ -454,7 +454,7 @@ def test_badMessagesAndCallbacks(logic, source, message):
         source(bad, message("text", text="x"))
     until(lambda: logic.devices.nodes.node("text", "Probe"))
     source(bad)
-    until(lambda: not logic.session.messages.waiting)
+    until(lambda: not logic._session.messages.waiting)
     errors = [event for event in events if event.level == "error"]
     assert [event.code for event in errors] == ["callback-failed", "not-shown"]
     assert "Probe" in errors[-1].text

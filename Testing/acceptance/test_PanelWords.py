@@ -66,8 +66,8 @@ def test_namesAreNeverRenderedAsHTML(slicer, module, logic, name):
     panel = panelOf(module)
     ui = panel.ui
     for level in ("info", "warning", "error"):
-        logic.callbacks.report(Event("connected", f"{name} is there", level, name))
-    logic.callbacks.report(Event("answered", f"{name} answers", "info", name))
+        logic._callbacks.report(Event("connected", f"{name} is there", level, name))
+    logic._callbacks.report(Event("answered", f"{name} answers", "info", name))
     logic.devices.nodes.show(DeviceMessage("text", name, {"text": f"{name} " * 9}, time.time()))
     for complaint in (panel._source.complain, panel._details.complain):
         complaint(f"{name} cannot be used, " + "x" * 70)
@@ -97,8 +97,8 @@ def test_noLabelWidensThePanel(module, logic, labels, width):
 
     panel, ui = panelOf(module), panelOf(module).ui
     long = "/data/" + "very-long-folder-name" * 8 + "/" + "x" * 150 + ".nii is not an image."
-    logic.callbacks.report(Event("damaged", long, "warning", long))
-    logic.callbacks.report(Event("answered", long, "warning", long))
+    logic._callbacks.report(Event("damaged", long, "warning", long))
+    logic._callbacks.report(Event("answered", long, "warning", long))
     column = qt.QScrollArea()
     column.setWidgetResizable(True)
     column.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
@@ -194,8 +194,8 @@ def test_equalEventsShareALine(module, logic):
     ui = panelOf(module).ui
     at = time.mktime((2026, 5, 4, 16, 30, 0, 0, 0, -1))
     for number in range(20):
-        logic.callbacks.report(Event("wrong-crc", "P: wrong checksum.", "warning", "P", at + number))
-        logic.callbacks.report(Event("note", f"Note {number % 2}.", "info", "", at + 60 + number))
+        logic._callbacks.report(Event("wrong-crc", "P: wrong checksum.", "warning", "P", at + number))
+        logic._callbacks.report(Event("note", f"Note {number % 2}.", "info", "", at + 60 + number))
     panelOf(module).refresh()
     lines = [ui.eventsList.item(row).text() for row in range(ui.eventsList.count)]
     assert lines[-3:] == [

@@ -65,7 +65,7 @@ def test_reloadInMidStreamLeavesNothing(slicer, module, views, tmp_path):
     slicer.mrmlScene.Clear(0)
     before = observers(slicer), connections()
     logic = useAll(slicer, module, tmp_path)
-    gone = [weakref.ref(one) for one in (logic, logic.session, module.widgetRepresentation().self().panel)]
+    gone = [weakref.ref(one) for one in (logic, logic._session, module.widgetRepresentation().self().panel)]
     del logic
     module.widgetRepresentation().self().onReload()
     slicer.mrmlScene.Clear(0)
