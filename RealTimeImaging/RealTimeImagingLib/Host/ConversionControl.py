@@ -51,7 +51,7 @@ class ConversionProcess(JobProcess):
 
     def takeEnd(self, outcome: Outcome | None, unexpected: str) -> None:
         """Call back with the report."""
-        words = "The conversion was cancelled; what is done stays." if self.cancelled else ""
+        words = "The conversion was cancelled; converted volumes stay." if self.cancelled else ""
         if isinstance(outcome, Converted):
             self._onEnd(outcome.report, words)
         else:

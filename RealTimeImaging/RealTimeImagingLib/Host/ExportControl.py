@@ -102,7 +102,7 @@ LiveImage = tuple[str, Pixels, Matrix, dict[str, str]]
 
 
 class ExportControl:
-    """Exports that are under way, and the result of the last one.
+    """Running exports, and the result of the last one.
 
     Every export is written and compared in another process. The events "saved" and "not-saved" report its end.
 
