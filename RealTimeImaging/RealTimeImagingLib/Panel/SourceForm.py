@@ -194,7 +194,7 @@ class SourceForm:
     """
 
     def __init__(self, kind: SourceKind, section: Section) -> None:
-        self.kind, self._section, self._shown = kind, section, False
+        self.kind, self._section, self._shown, self._running = kind, section, False, False
         self._contexts = [
             getContext(inspect.getsourcefile(one) or "") for one in (kind.settings, SourceSettings, SourceKind)
         ]
@@ -396,6 +396,9 @@ class SourceForm:
 
     def setRunning(self, running: bool) -> None:
         """Enable the settings that can be changed now."""
+        if running == self._running:
+            return
+        self._running = running
         for row in self._rows.values():
             if row.editor and not row.advanced:
                 row.editor.widget.enabled = not running or self._settings[row.fields[0]].setting.live
