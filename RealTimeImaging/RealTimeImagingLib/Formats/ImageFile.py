@@ -202,7 +202,17 @@ class Volumes:
 class VolumeFile(ImageFile):
     """Reader of a file whose header declares volumes. A subclass reads the header."""
 
-    _volumes: Volumes | None = None
+    def __init__(self, path: str, limit: int = DEFAULT_LIMIT) -> None:
+        super().__init__(path, limit)
+        self._volumes: Volumes | None = None
+        self._files: tuple[str, ...] = (path,)
+        """Files of the image; a subclass adds the data files."""
+        self._made: dict[tuple[object, ...], Stored] = {}
+        """Declared bytes by the values of the header: with the same header, an inflater continues where it was."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return self._files
 
     @abstractmethod
     def _declared(self) -> Volumes | str:

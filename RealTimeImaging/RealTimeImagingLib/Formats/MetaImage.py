@@ -14,7 +14,7 @@ import numpy as np
 from ..Model.Errors import NotAnImageError
 from ..Model.Files import decodedText
 from ..Model.Frame import ATTRIBUTE_NAME, LPS_TO_RAS, Matrix
-from .ImageFile import DEFAULT_LIMIT, VolumeFile, Volumes
+from .ImageFile import VolumeFile, Volumes
 from .Inflate import ZLIB, Inflated
 from .Raw import Encoded, RawBytes, Stored, textDecoder
 from .TextHeader import (
@@ -72,15 +72,6 @@ class MetaImage(VolumeFile):
     """
 
     title = "MetaImage"
-
-    def __init__(self, path: str, limit: int = DEFAULT_LIMIT) -> None:
-        super().__init__(path, limit)
-        self._files: tuple[str, ...] = (path,)
-        self._made: dict[tuple[object, ...], Stored] = {}
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        return self._files
 
     def _declared(self) -> Volumes | str:
         data, offset, whole = readHeader(self.path, _END, self.limit)

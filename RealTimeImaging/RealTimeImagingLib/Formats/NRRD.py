@@ -15,7 +15,7 @@ import numpy as np
 from ..Model.Errors import NotAnImageError
 from ..Model.Files import decodedText
 from ..Model.Frame import ATTRIBUTE_NAME, LPS_TO_RAS, Matrix
-from .ImageFile import DEFAULT_LIMIT, VolumeFile, Volumes, sinceFirst
+from .ImageFile import VolumeFile, Volumes, sinceFirst
 from .Inflate import GZIP, Inflated, Streamed
 from .Raw import Encoded, RawBytes, Stored, fromBzip2, fromHex, textDecoder
 from .TextHeader import (
@@ -91,15 +91,6 @@ class NRRD(VolumeFile):
 
     title = "NRRD"
 
-    def __init__(self, path: str, limit: int = DEFAULT_LIMIT) -> None:
-        super().__init__(path, limit)
-        self._files: tuple[str, ...] = (path,)
-        self._made: dict[tuple[object, ...], Stored] = {}
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        return self._files
-
     def _declared(self) -> Volumes | str:
         data, offset, whole = readHeader(self.path, END, self.limit)
         if not data.startswith(b"NRRD000"[: len(data)]):
@@ -135,7 +126,6 @@ class NRRD(VolumeFile):
         start = afterLines(path, base, lines)
         key = (path, encoding, start, skip, total, count)
         if key not in self._made:
-            # With the same header, an inflater continues where it was.
             begin = base if start is None else start
             if encoding == "raw":
                 raw = RawBytes(path, None if skip == -1 else begin + skip, detached)
@@ -203,7 +193,7 @@ class Header:
         return ordered
 
     def encoding(self) -> str:
-        """One of the values of ``_ENCODINGS``."""
+        """Return the encoding, one of the values of ``_ENCODINGS``."""
         name = self.field("encoding").lower()
         if name not in _ENCODINGS:
             text = f"The encoding {name[:40]!r} is not supported. Supported: raw, gzip, bzip2, text and hex."
@@ -211,7 +201,7 @@ class Header:
         return _ENCODINGS[name]
 
     def sizes(self) -> list[int]:
-        """Sizes of the axes, fastest first."""
+        """Return the sizes of the axes, fastest first."""
         sizes = integers(self.field("sizes"), "sizes")
         if not 1 <= len(sizes) <= 16 or len(sizes) != integer(self.field("dimension"), "dimension") or min(sizes) < 1:
             raise NotAnImageError(f"The header declares the sizes {self.fields['sizes'][:60]!r}.", "damaged")
