@@ -210,7 +210,7 @@ def test_the_command_says_what_it_did(tmp_path):
     assert "notes: The file is not a DICOM file." in text
     assert "3 volumes: 3 done; 1 file is in no volume" in text
     made = command(tmp_path / "in", tmp_path / "out", "--name", "{x")
-    assert made.communicate(timeout=60)[1].startswith("In the name")
+    assert made.communicate(timeout=60)[1].startswith("The name")
     assert made.returncode == 2
 
 

@@ -103,7 +103,7 @@ class Scanner:
         self._commons: dict[tuple[object, ...], Common] = {}
 
     def scan(self, paths: Sequence[str]) -> list[Slice | Refused]:
-        """See :func:`scanFiles`."""
+        """Read the headers of files, see :func:`scanFiles`."""
         if len(self._commons) > MOST:
             self._commons.clear()
         return [one for path in paths for one in self._one(path)]

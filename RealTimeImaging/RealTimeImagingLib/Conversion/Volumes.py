@@ -328,7 +328,7 @@ def _volumes(uid: str, slices: list[Slice]) -> list[Volume]:
 
 
 def _sameplaces(uid: str, group: Group) -> list[Volume]:
-    # Volumes whose slices lie in the same places: several are a sequence.
+    # Volumes whose slices are in the same places: several make a sequence.
     try:
         made = _finished(uid, group.volumes, stacked(group.volumes[0]))
     except UnevenError as error:

@@ -133,7 +133,7 @@ class WorkerPool:
 
 
 def hello() -> None:
-    """Job that shows that a process has started."""
+    """Do nothing. The end of this job shows that a process has started."""
     # Import the modules of the jobs before the first job.
     from . import Scan, Tasks  # noqa: F401
 

@@ -132,7 +132,7 @@ class Stored(ABC):
 
 
 def absentText(path: str) -> str:
-    """Sentence about a data file that does not exist yet."""
+    """Return a sentence about a data file that does not exist yet."""
     return f"The header names the data file {os.path.basename(path)}, which does not exist."
 
 

@@ -126,13 +126,13 @@ def _count(dataset: Any, private: dict[str, list[str]]) -> int:
 
 
 def _guessed(dataset: Any, layout: Layout, protocol: dict[str, float]) -> tuple[int, int]:
-    # Tiles in a row, and the least number of slices; zeros when unknown.
+    # Tiles in a row, and the minimum number of slices; zeros when unknown.
     count = int(protocol.get("sSliceArray.lSize", 0))
     across = math.ceil(math.sqrt(count)) if 1 < count <= _MOST_SLICES else 0
     if across and not (layout.rows % across or layout.columns % across):
         return across, count
     across = _acrossByTiles(dataset, layout)
-    # Fewer would have been written into a smaller square.
+    # With fewer slices, the square would be smaller.
     return across, (across - 1) ** 2 + 1
 
 
