@@ -69,7 +69,7 @@ moment = DICOMImages.dateTime
 """
 
 
-WORDS = ("than was written", "read back", "beside its place", "are off by", "other pixels")
+WORDS = ("than was written", "than were written", "read back", "is displaced by", "differ by up to")
 
 
 @pytest.mark.parametrize(
@@ -115,5 +115,5 @@ def test_a_wrong_place_is_told_by_its_own_distance_and_not_that_of_the_opposite_
     pixels = np.zeros((20, 3, 4), np.int16)
     shifted = np.eye(4)
     shifted[1, 3] = 1.5
-    with pytest.raises(Different, match=r"lies 1\.5 mm beside its place"):
+    with pytest.raises(Different, match=r"is displaced by 1\.5 mm"):
         compareImage(Image(pixels, shifted), pixels, np.eye(4), 1e-7, "Frame 0")

@@ -25,13 +25,13 @@ def test_every_format_has_words_and_a_writer():
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"format": "jpg"}, "no format 'jpg'"),
-        ({"destination": " "}, "Choose where to save"),
-        ({"destination": "/a/.nii"}, "nothing before its suffix"),
+        ({"format": "jpg"}, "format 'jpg' is unknown"),
+        ({"destination": " "}, "Choose a file to save to"),
+        ({"destination": "/a/.nii"}, "consists of a suffix only"),
         ({"parts": ()}, "either the parts"),
         ({"snapshot": Snapshot(**SNAPSHOT)}, "either the parts"),
-        ({"first": -1}, "no range"),
-        ({"first": 3, "last": 2}, "no range"),
+        ({"first": -1}, "is empty"),
+        ({"first": 3, "last": 2}, "is empty"),
         ({"attributes": {"a: b": "c"}}, "attribute name"),
         ({"attributes": {"space": "c"}}, "is reserved"),
         ({"attributes": {"a": 5}}, "must be text"),

@@ -150,7 +150,7 @@ def test_a_place_that_32_bits_cannot_name_is_refused(tmp_path):
     matrix = np.diag([1e-4, 1e-4, 1e-4, 1.0])
     matrix[:3, 3] = 1234.56789
     parts = record(tmp_path, [frame(0, matrix=matrix)])
-    with pytest.raises(RealTimeImagingError, match="32 bits"):
+    with pytest.raises(RealTimeImagingError, match="32-bit"):
         save("nii", tmp_path / "out", parts)
     save("nrrd", tmp_path / "out", parts)
 

@@ -25,7 +25,7 @@ SHAPES = [((2, 3, 4), dtype) for dtype in SCALAR_TYPES] + [
 def test_a_snapshot_whose_file_has_another_size_is_refused(tmp_path):
     (tmp_path / "pixels.raw").write_bytes(b"1234")
     snapshot = Snapshot(str(tmp_path / "pixels.raw"), (2, 3, 4), "<i2", tuple(OBLIQUE.ravel()), START)
-    with pytest.raises(RealTimeImagingError, match="4 bytes, and the snapshot has 48"):
+    with pytest.raises(RealTimeImagingError, match="4 bytes; the snapshot needs 48"):
         save("nrrd", tmp_path / "shot", snapshot=snapshot)
 
 
@@ -105,7 +105,7 @@ def test_a_geometry_that_moves_is_refused_with_a_way_out(tmp_path, format_):
     moved = RIGHT_HANDED.copy()
     moved[0, 3] += 1e-3
     headers = record(tmp_path, [frame(0), frame(1), frame(2, matrix=moved)])
-    with pytest.raises(RealTimeImagingError, match=r"Frame 2 lies elsewhere than frame 0.*\.seq\.mrb"):
+    with pytest.raises(RealTimeImagingError, match=r"frame 2 has another than frame 0.*\.seq\.mrb"):
         save(format_, tmp_path / "out", headers)
     save(format_, tmp_path / "out", headers, last=1)
     assert openRecording(headers[0]).count == 3

@@ -161,7 +161,7 @@ def test_a_job_that_is_none_is_refused_in_words(values):
 def test_a_folder_that_is_not_there_is_told(tmp_path):
     job = recorded(tmp_path, "nii")
     last = Program({**job.toJSON(), "destination": str(tmp_path / "none" / "out")}).end()
-    assert last == {"failed": f"The folder {tmp_path / 'none'} is not there."}
+    assert last == {"failed": f"The folder {tmp_path / 'none'} does not exist."}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="rights are others there")

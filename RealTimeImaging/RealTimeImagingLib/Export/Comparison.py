@@ -1,4 +1,4 @@
-"""Whether what was written is what was to be written: pixels bit for bit, geometry at world points, words and times."""
+"""Comparison of written files with their frames: pixels bit for bit, geometry at world points, texts and times."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from .Frames import Frames
 from .Job import Work
 
 VOXEL = 0.05
-"""How far, in voxels, a point may be from where it was, whatever the format's numbers can hold."""
+"""Most voxels by which a point may be displaced, whatever the precision of the format."""
 
 
 class Different(ExportError):
-    """What is read is not what was written."""
+    """A written file differs from its frames."""
 
 
 def readImages(reader: ImageFile, what: str) -> Iterator[Image]:
-    """The images of a file that must be whole.
+    """Yield the images of a complete file.
 
-    :raises Different: it cannot be read.
+    :raises Different: the file cannot be read or is incomplete.
     """
     reader.streaming = True
     try:
@@ -38,10 +38,11 @@ def readImages(reader: ImageFile, what: str) -> Iterator[Image]:
 
 
 def compareFrames(reader: ImageFile, frames: Frames, precision: float, work: Work, what: str) -> None:
-    """Every frame, in order.
+    """Compare every frame, in order.
 
-    :param precision: of the format's numbers for geometry, relative.
-    :raises Different: at the first difference.
+    :param precision: relative precision of the format's geometry.
+    :param what: words for the file in errors.
+    :raises Different: a frame differs or is missing.
     """
     count = 0
     for image in readImages(reader, what):
@@ -56,9 +57,9 @@ def compareFrames(reader: ImageFile, frames: Frames, precision: float, work: Wor
 
 
 def compareImage(image: Image, pixels: Pixels, ijkToRAS: Matrix, precision: float, what: str) -> None:
-    """One frame; its slices may lie in the opposite order when its matrix says so.
+    """Compare one frame; its slices may be in the opposite order if its matrix is, too.
 
-    :raises Different: a pixel or a place is another one.
+    :raises Different: pixels or geometry differ.
     """
     if image.pixels.shape != pixels.shape or image.pixels.dtype != pixels.dtype:
         raise Different(
@@ -74,39 +75,45 @@ def compareImage(image: Image, pixels: Pixels, ijkToRAS: Matrix, precision: floa
         if flipped <= allowed:
             found, error = found[::-1], flipped
     if not error <= allowed:
-        raise Different(f"{what} lies {error:.3g} mm beside its place; {allowed:.3g} mm are allowed.")
+        raise Different(f"{what} is displaced by {error:.3g} mm; at most {allowed:.3g} mm are allowed.")
     for k in range(len(pixels)):
-        # Bytes, because no number is equal to NaN.
+        # Compare bytes, because NaN is not equal to itself.
         if not np.array_equal(_bytes(found[k]), _bytes(pixels[k])):
-            raise Different(f"{what} has other pixels in slice {k} than were written.")
+            raise Different(f"{what} has different pixels in slice {k} than were written.")
 
 
 def tolerance(ijkToRAS: Matrix, shape: tuple[int, ...], precision: float) -> float:
-    """Millimetres by which a voxel may be off: what rounding may do, and always less than VOXEL of a voxel."""
+    """Most millimetres by which rounding may displace a voxel, always less than VOXEL of a voxel."""
     largest = float(np.abs(_corners(ijkToRAS, shape)).max() + np.abs(ijkToRAS[:3, :3]).max())
     return min(precision * largest, VOXEL * float(np.linalg.norm(ijkToRAS[:3, :3], axis=0).min()))
 
 
 def compareWords(found: Mapping[str, Any], expected: Mapping[str, Any], what: str) -> None:
-    """:raises Different: something that was written is missing or is another."""
+    """Compare texts by name.
+
+    :raises Different: a text is missing or differs.
+    """
     for name, value in expected.items():
         if name not in found:
             raise Different(f"{what} lacks {name}.")
         if found[name] != value:
-            raise Different(f"{what} has another {name} than was written: {str(found[name])[:80]!r}.")
+            raise Different(f"{what} has a different {name} than was written: {str(found[name])[:80]!r}.")
 
 
 def compareTimes(found: list[float], expected: list[float], tolerance: float, what: str) -> None:
-    """:raises Different: a time is off by more than ``tolerance`` seconds."""
+    """Compare the times of the frames.
+
+    :raises Different: a time differs by more than ``tolerance`` seconds.
+    """
     if len(found) != len(expected):
         raise Different(f"{what} has {len(found)} times for {len(expected)} frames.")
     off = float(np.abs(np.array(found) - np.array(expected)).max(initial=0.0))
     if not off <= tolerance:
-        raise Different(f"The times of {what} are off by up to {off:.3g} s.")
+        raise Different(f"The times of {what} differ by up to {off:.3g} s.")
 
 
 def distance(one: Matrix, other: Matrix, shape: tuple[int, ...]) -> float:
-    """Largest distance of a voxel between two IJKToRAS matrices, millimetres."""
+    """Largest displacement of a voxel between two IJKToRAS matrices, millimetres."""
     off = _corners(one - other, shape)
     return float(np.sqrt((off * off).sum(axis=0).max()))
 

@@ -1,8 +1,8 @@
-"""Attributes in the fields that the DICOM standard has for them.
+"""DICOM fields of attributes.
 
 Fields and their types: PS3.3 section C.7.1.1 (Patient), C.7.2.1 (General Study), C.7.3.1 (General Series), C.7.6.22
-(Specimen), C.7.5.1 (General Equipment); what a value representation can hold: PS3.5 section 6.2. All attributes are in
-a private element as well, exactly as they are: a field may lose outer spaces, and capitals of CS.
+(Specimen), C.7.5.1 (General Equipment). Limits of value representations: PS3.5 section 6.2. A private element also
+holds all attributes exactly, because fields lose outer spaces, and fields of type CS lose lower case.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from ..Model.Event import Event
 
 CREATOR = "RealTimeImaging"
 GROUP = 0x0099
-"""Of the private elements: 01 (UT) JSON of the whole, 02 (UT) one line of JSON for each frame of the file."""
+"""Group of the private elements: 01 (UT) JSON of the whole, 02 (UT) one line of JSON for each frame of the file."""
 
 _SAME = (
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDescription", "StudyID", "AccessionNumber"),
     *("ReferringPhysicianName", "SeriesDescription", "OperatorsName", "ProtocolName", "BodyPartExamined"),
     *("InstitutionName", "ManufacturerModelName", "DeviceSerialNumber", "StationName", "Laterality"),
 )
-"""Attributes with the name of a field."""
+"""Attributes that have the name of their field."""
 _FIELDS = {
     **{name: name for name in _SAME},
     "Operator": "OperatorsName",
@@ -38,23 +38,24 @@ _EMPTY = (
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "ReferringPhysicianName", "StudyID"),
     *("AccessionNumber", "Laterality"),
 )
-"""Of type 2, or 2C where nobody says that it is not needed: there, though empty."""
+"""Fields of type 2, or of type 2C with an unknown condition: they must exist and may be empty."""
 _UNPAIRED = (
     *("ABDOMEN", "AORTA", "BLADDER", "BRAIN", "CHEST", "COCCYX", "COLON", "CSPINE", "ESOPHAGUS", "FACE"),
     *("GALLBLADDER", "HEAD", "HEART", "JAW", "LARYNX", "LIVER", "LSPINE", "MAXILLA", "MEDIASTINUM", "MOUTH"),
     *("NECK", "NOSE", "PANCREAS", "PELVIS", "PHARYNX", "PROSTATE", "RECTUM", "SKULL", "SPINE", "SPLEEN"),
     *("SSPINE", "STERNUM", "STOMACH", "THYMUS", "THYROID", "TONGUE", "TRACHEA", "TSPINE", "UTERUS", "WHOLEBODY"),
 )
-"""Body parts (PS3.16 annex L) of which there is one, and which so have no laterality."""
+"""Body parts (PS3.16 annex L) that exist once, and therefore have no laterality."""
 _COMMENT = 10240
-"""Characters of LT."""
+"""Most characters of a value of type LT."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def describe(dataset: Any, attributes: Mapping[str, str]) -> list[Event]:
-    """Add the fields of patient, study, series and specimen; what could not go where it belongs is told.
+    """Add the fields of patient, study, series and specimen.
 
-    :param dataset: without any of these fields.
+    :param dataset: a pydicom Dataset without any of these fields.
+    :returns: a warning for each attribute that does not fit its field.
     """
     import pydicom
 
@@ -76,14 +77,14 @@ def describe(dataset: Any, attributes: Mapping[str, str]) -> list[Event]:
         del dataset.Laterality
     misplaced += _species(dataset, attributes)
     misplaced += _specimen(dataset, attributes, pydicom)
-    told = {name: attributes[name] for name in [*misplaced, *comments]}
-    if told:
-        dataset.ImageComments = _comment(told)
+    others = {name: attributes[name] for name in [*misplaced, *comments]}
+    if others:
+        dataset.ImageComments = _comment(others)
     return [
         Event(
             "export-field",
-            f"The value of {name} does not fit its DICOM field ({len(attributes[name])} characters); it is in Image "
-            f"Comments and, exactly, in the private element.",
+            f"The value of {name} does not fit its DICOM field ({len(attributes[name])} characters). It is stored in "
+            f"Image Comments and, exactly, in the private element.",
             "warning",
             name,
         )
@@ -92,16 +93,16 @@ def describe(dataset: Any, attributes: Mapping[str, str]) -> list[Event]:
 
 
 def fitted(keyword: str, value: str) -> str:
-    """The value as a field takes it, empty when it can't: too long, or with signs that mean something else there."""
+    """Convert a value for a field; empty when it is too long or contains characters that the field cannot hold."""
     from pydicom.datadict import dictionary_VR
 
     vr = dictionary_VR(keyword)
     value = value.strip()
-    # A backslash divides values, and of names = divides their spellings.
+    # A backslash separates values, and in names = separates spellings.
     if "\\" in value or _CONTROL.search(value) or (vr == "PN" and "=" in value):
         return ""
     if vr == "CS":
-        # Capitals of other letters may be others ("ß", "SS").
+        # Upper case may change other letters ("ß", "SS").
         value = value.upper() if value.isascii() else ""
     return value if _valid(vr, value) else ""
 
@@ -138,7 +139,7 @@ def _species(dataset: Any, attributes: Mapping[str, str]) -> list[str]:
     if code := _taxon(whole):
         dataset.PatientSpeciesCodeSequence = [code]
     if whole.lower() != "homo sapiens":
-        # Type 2C, of all that is not human.
+        # Fields of type 2C, required unless the patient is human.
         for name in (
             "PatientBreedDescription",
             "PatientSexNeutered",
@@ -152,7 +153,7 @@ def _species(dataset: Any, attributes: Mapping[str, str]) -> list[str]:
 
 
 def _taxon(name: str) -> Any | None:
-    # PS3.16, CID 7454 "Animal Taxonomic Rank Value", as pydicom has it.
+    # PS3.16, CID 7454 "Animal Taxonomic Rank Value", from pydicom.
     import pydicom
     from pydicom.sr.codedict import codes
 
@@ -186,7 +187,7 @@ def _specimen(dataset: Any, attributes: Mapping[str, str], pydicom: Any) -> list
         dataset.IssuerOfTheContainerIdentifierSequence = []
         dataset.ContainerTypeCodeSequence = []
         dataset.SpecimenDescriptionSequence = [item]
-        # What databases sort by.
+        # Databases sort by these fields.
         dataset.PatientID = dataset.PatientID or fitting
         dataset.PatientName = dataset.PatientName or fitted("PatientName", specimen)
     elif specimen:
@@ -205,7 +206,7 @@ def _specimen(dataset: Any, attributes: Mapping[str, str], pydicom: Any) -> list
 
 
 def _comment(values: Mapping[str, str]) -> str:
-    # A note for people who look at the fields; the private element is what counts.
+    # For people who look at the fields; the private element has the exact values.
     text = "\r\n".join(f"{name}: {value}" for name, value in values.items())
     text = re.sub(r"[\x00-\x08\x0b\x0e-\x1f\x7f]", " ", text)
     more = " ... (more in the private element)"

@@ -1,7 +1,7 @@
-"""DICOM: a folder of files of one series (PS3.10), explicit VR little endian or lossless JPEG-LS.
+"""DICOM export: a folder with the files of one series (PS3.10), explicit VR little endian or lossless JPEG-LS.
 
-What is in each: see DICOMImages. Pixels are written after the rest, frame by frame (PS3.5 annex A): an element of a
-known length, or fragments, one a frame.
+DICOMImages describes the content of the files. Pixels are written last, frame by frame (PS3.5 annex A): as an element
+of known length, or as fragments, one for each frame.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from .Job import ExportJob, Work
 from .Output import Output, OutputFile, OutputFolder, Writer
 
 LARGEST_ELEMENT = 2**32 - 2
-"""Bytes of an element (PS3.5 section 7.1.1): 2^32 - 1 means "not known", and the number is even."""
+"""Most bytes of an element (PS3.5 section 7.1.1): the length is even, and 2^32 - 1 means "unknown"."""
 LONGEST_CINE = 3000
-"""Frames of one: FrameTimeVector has a length of 16 bits, and as many values of at most 17 bytes."""
+"""Most frames of a cine: FrameTimeVector has a 16-bit length, and up to 17 bytes for each frame."""
 PRECISION = 1e-7
-"""Of decimal numbers with ten digits."""
+"""Relative precision of geometry, which is stored in decimal numbers with ten digits."""
 _LARGEST = 65535
 _EXPLICIT, _JPEG_LS = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.80"
 
@@ -49,12 +49,12 @@ Encoder = Callable[[Pixels], bytes]
 
 
 class _Incompressible(Exception):
-    """A slice would not become smaller."""
+    """A compressed slice would not be smaller."""
 
 
 @dataclass(frozen=True)
 class _Instance:
-    """A file: these frames of the export, or of one frame these slices, counted as they are written."""
+    """A file: several frames of the export, or several slices of one frame, in the order in which they are written."""
 
     name: str
     places: range
@@ -63,8 +63,8 @@ class _Instance:
 
 
 class DICOMFolder(Writer):
-    """A series. 2-D frames of uint8 that lie at one place are a cine (Ultrasound Multi-frame), all others are Secondary
-    Capture, one instance a frame of the recording."""
+    """Series of DICOM files. 2-D frames of uint8 with one geometry make a cine (Ultrasound Multi-frame). Other frames
+    make Secondary Capture images, one instance for each frame of the recording."""
 
     output: ClassVar[type[Output]] = OutputFolder
 
@@ -74,8 +74,9 @@ class DICOMFolder(Writer):
         flat = frames.shape[0] == 1 and frames.dtype == np.uint8
         self._cine = flat and frames.firstElsewhere() is None
         if flat and not self._cine:
-            self._tell("export-single", "The frames lie at different places: each is a DICOM file of its own.", "info")
-        self._tellStraightened()
+            text = "The frames have different geometries; each frame has a DICOM file of its own."
+            self._report("export-single", text, "info")
+        self._reportStraightened()
         self._instances = self._plan(LARGEST_ELEMENT)
         self._dimensions = newUID()
         self._encode = self._encoder() if job.compress else None
@@ -85,29 +86,29 @@ class DICOMFolder(Writer):
         frames.checkRightAngles("DICOM")
         if frames.dtype.str[1:] not in ("u1", "u2", "i2"):
             raise ExportError(
-                f"DICOM has images of uint8, uint16 and int16 that all programs read; pixels of {frames.dtype} would "
-                "not stay as they are. NIfTI and .seq.nrrd hold them."
+                "All programs read DICOM images of uint8, uint16 and int16 only. Pixels of "
+                f"{frames.dtype} would change. Choose NIfTI or .seq.nrrd."
             )
         if frames.components == 4 or (frames.components == 3 and frames.dtype != np.uint8):
             kind = "transparency" if frames.components == 4 else f"colour of {frames.dtype}"
-            raise ExportError(f"DICOM has no {kind}; .seq.nrrd holds it.")
+            raise ExportError(f"DICOM cannot hold {kind}. Choose .seq.nrrd.")
         if max(frames.shape[1:3]) > _LARGEST:
             raise ExportError(
-                f"DICOM has at most {_LARGEST:,} rows and columns, not {frames.shape[1]} x {frames.shape[2]}."
+                f"DICOM holds at most {_LARGEST:,} rows and columns, not {frames.shape[1]} x {frames.shape[2]}."
             )
 
-    def _tellStraightened(self) -> None:
+    def _reportStraightened(self) -> None:
         matrix, shape = self.frames.matrix(0), self.frames.shape
         off = distance(self._matrix(0), matrix, shape)
         if off > VOXEL * float(np.linalg.norm(matrix[:3, :3], axis=0).min()):
             text = f"DICOM allows only right angles: voxels at the edges are displaced by up to {off:.2g} mm."
-            self._tell("export-straightened", text, "warning")
+            self._report("export-straightened", text, "warning")
 
     def _plan(self, largest: int) -> list[_Instance]:
         frames, (slices, *_) = self.frames, self.frames.shape
         plane = frames.frameBytes // slices
         if plane > largest:
-            raise ExportError(f"A slice has {plane:,} bytes; DICOM has room for {largest:,}.")
+            raise ExportError(f"A slice has {plane:,} bytes; DICOM holds at most {largest:,}.")
         if self._cine:
             step = min(LONGEST_CINE, largest // plane)
             found = [(range(begin, min(begin + step, len(frames))), range(1)) for begin in range(0, len(frames), step)]
@@ -132,9 +133,7 @@ class DICOMFolder(Writer):
             except _Incompressible:
                 output.remove(instance.name)
                 self._writeInstance(output, dataset, instance, None)
-                self._tellOnce(
-                    "export-not-compressed", "JPEG-LS makes some of the files larger; they are not compressed."
-                )
+                self._reportOnce("export-not-compressed", "JPEG-LS would enlarge some files; they are not compressed.")
 
     def _writeInstance(self, output: Output, dataset: Any, instance: _Instance, encode: Encoder | None) -> None:
         with output.create(instance.name) as file:
@@ -142,7 +141,7 @@ class DICOMFolder(Writer):
             self._writePixels(file, instance, encode)
 
     def _dataset(self, number: int) -> Any:
-        # Made again for the comparison: those of all instances would not fit into memory.
+        # Composed again for the comparison: the data sets of all instances would need too much memory.
         instance = self._instances[number]
         dataset = copy.deepcopy(self._series)
         addInstance(dataset, self.frames, instance.places, number + 1, instance.uid)
@@ -154,7 +153,7 @@ class DICOMFolder(Writer):
         return dataset
 
     def _matrix(self, place: int) -> Matrix:
-        # As the file has it.
+        # The geometry in the file.
         return rightAngled(self.frames.matrix(place), self.frames.shape)
 
     def _rightHanded(self, instance: _Instance) -> tuple[Matrix, bool]:
@@ -202,7 +201,7 @@ class DICOMFolder(Writer):
         frames, times = self.frames, []
         for image, place in zip_longest(readImages(reader, what), instance.places):
             if image is None or place is None:
-                raise Different(f"{what} has not the {len(instance.places)} frames that were written.")
+                raise Different(f"{what} does not have the {len(instance.places)} frames that were written.")
             self.work.step(0, f"Comparing frame {place + 1} of {len(frames)}")
             pixels, matrix = self._original(instance, place)
             compareImage(image, pixels, matrix, PRECISION, f"Frame {place} in {instance.name}")
@@ -213,7 +212,7 @@ class DICOMFolder(Writer):
             compareTimes([nan if time is None else time for time in times], expected, 2.5 * TICK, what)
 
     def _original(self, instance: _Instance, place: int) -> tuple[Pixels, Matrix]:
-        # The slices of a file as they lie in the recording, whatever was turned round for it.
+        # The slices of a file in the order of the recording, even if the file has them reversed.
         pixels, matrix = self.frames.pixels(place), self._matrix(place).copy()
         first = instance.slices.start
         if np.linalg.det(matrix[:3, :3]) < 0:
@@ -225,8 +224,8 @@ class DICOMFolder(Writer):
         try:
             import jpeg_ls
         except ImportError:
-            text = "There is no encoder for JPEG-LS here (pyjpegls); the files are not compressed."
-            self._tell("export-not-compressed", text, "warning")
+            text = "The files are not compressed, because no JPEG-LS encoder (pyjpegls) is installed."
+            self._report("export-not-compressed", text, "warning")
             return None
         rows, columns = self.frames.shape[1:3]
         components, bits = self.frames.components, 8 * self.frames.dtype.itemsize
@@ -234,26 +233,26 @@ class DICOMFolder(Writer):
         def encode(plane: Pixels) -> bytes:
             data = plane.astype(plane.dtype.newbyteorder("<"), copy=False).tobytes()
             try:
-                # 2: colour by pixel, as it lies in memory.
+                # Interleave mode 2: colour by pixel, as in memory.
                 return bytes(
                     jpeg_ls.encode_buffer(data, rows, columns, components, bits, 0, 2 if components > 1 else None)
                 )
             except RuntimeError as error:
-                # The encoder has no more room than the pixels take.
+                # The encoder's buffer is as large as the pixels.
                 raise _Incompressible from error
 
         return encode
 
-    def _tell(self, code: str, text: str, level: str) -> None:
+    def _report(self, code: str, text: str, level: str) -> None:
         self.events.append(Event(code, text, level, self.job.destination))
 
-    def _tellOnce(self, code: str, text: str) -> None:
+    def _reportOnce(self, code: str, text: str) -> None:
         if all(event.code != code for event in self.events):
-            self._tell(code, text, "info")
+            self._report(code, text, "info")
 
 
 def stored(pixels: Pixels) -> Pixels:
-    """Values without sign: int16 plus half its range, which RescaleIntercept takes away again."""
+    """Make pixels unsigned: int16 plus half its range, which RescaleIntercept subtracts again."""
     if pixels.dtype.kind == "u":
         return pixels
     shifted: Pixels = pixels.view(np.uint16) ^ np.uint16(0x8000)
@@ -261,7 +260,7 @@ def stored(pixels: Pixels) -> Pixels:
 
 
 def _item(data: bytes) -> bytes:
-    # PS3.5 section A.4: a fragment of even length.
+    # PS3.5 section A.4: the length of a fragment is even.
     padded = data + b"\0" * (len(data) % 2)
     return struct.pack("<HHI", 0xFFFE, 0xE000, len(padded)) + padded
 

@@ -1,15 +1,15 @@
-"""The data sets of an export, without pixels.
+"""DICOM data sets of an export, without pixels.
 
-Multi-frame Grayscale Byte, Word and True Color Secondary Capture (PS3.3 sections A.8.3 to A.8.5): one instance a frame
-of the recording, whose slices are its frames, each with its position. Ultrasound Multi-frame (A.7): a cine of 2-D
+Multi-frame Grayscale Byte, Word and True Color Secondary Capture (PS3.3 sections A.8.3 to A.8.5): one instance for each
+frame of the recording; the slices are its frames, each with its position. Ultrasound Multi-frame (A.7): a cine of 2-D
 frames.
 
-- Stored values are without sign: for int16 RescaleIntercept says what to add. It is in the data set, because GDCM takes
-  no notice of the functional group for it (C.7.6.16.2.9) in this class. With 8 bits only the identity is allowed.
-- GDCM takes the geometry of Secondary Capture from the functional groups alone, of ultrasound from the plane and
-  PixelSpacing in the data set itself, which the class allows beside the calibration of its region (PS3.2, Standard
-  Extended), and refuses several frames in one place: so frames of 16 bits are never a cine.
-- Numbers are written with as many digits as DS has (PS3.5 section 6.2).
+- Stored values are unsigned; for int16, RescaleIntercept restores the sign. It is in the data set itself, because GDCM
+  ignores its functional group (C.7.6.16.2.9) in this class. With 8 bits only the identity is allowed.
+- GDCM reads the geometry of Secondary Capture from the functional groups only. It reads that of ultrasound from the
+  plane and PixelSpacing in the data set itself, which the class allows beside the calibration of its region (PS3.2,
+  Standard Extended). It rejects several frames at one position; therefore 16-bit frames are never a cine.
+- Numbers have as many digits as DS allows (PS3.5 section 6.2).
 """
 
 from __future__ import annotations
@@ -29,22 +29,25 @@ from .Frames import Frames
 BYTE, WORD, COLOUR = (f"1.2.840.10008.5.1.4.1.1.7.{kind}" for kind in (2, 3, 4))
 ULTRASOUND = "1.2.840.10008.5.1.4.1.1.3.1"
 TICK = 1e-6
-"""Seconds; the standard's times have no finer digits, and those of frames are written as finely."""
+"""Resolution of DICOM's times, seconds."""
 _STRAIGHT = 1e-7
-"""Cosine up to which axes count as being at right angles."""
+"""Most cosine between axes at right angles."""
 _PER_FRAME = 0x52009230
 _FRAME_TIME, _FRAME_TIME_VECTOR = 0x00181063, 0x00181065
 
 
 def newUID() -> str:
-    """A UID below 2.25, made of a random number (PS3.5 section B.2)."""
+    """Make a UID below 2.25 from a random number (PS3.5 section B.2)."""
     from pydicom.uid import generate_uid
 
     return str(generate_uid(prefix=None))
 
 
 def seriesDataset(frames: Frames) -> tuple[Any, list[Event]]:
-    """What all instances have in common, and what of it somebody should know."""
+    """Compose the fields that all instances share.
+
+    :returns: a pydicom Dataset, and warnings.
+    """
     import pydicom
 
     dataset = pydicom.Dataset()
@@ -75,9 +78,10 @@ def seriesDataset(frames: Frames) -> tuple[Any, list[Event]]:
 
 
 def addInstance(dataset: Any, frames: Frames, places: range, number: int, uid: str) -> None:
-    """What tells an instance from others; its time is that of its first frame, to the microsecond below.
+    """Add the fields of one instance. Its time is that of its first frame, rounded down to a microsecond.
 
-    :param places: of its frames in the export. :param number: from 1.
+    :param places: places of its frames in the export.
+    :param number: number of the instance, from 1.
     """
     dataset.SOPInstanceUID = uid
     dataset.InstanceNumber = dataset.AcquisitionNumber = number
@@ -98,10 +102,10 @@ def addInstance(dataset: Any, frames: Frames, places: range, number: int, uid: s
 
 
 def addVolume(dataset: Any, frames: Frames, matrix: Matrix, count: int, dimensions: str) -> None:
-    """Make it a Secondary Capture of so many slices.
+    """Add the fields of a Secondary Capture with ``count`` slices.
 
     :param matrix: IJKToLPS, millimetres, right-handed, at right angles; slice 0 is the first of the instance.
-    :param dimensions: UID of the way in which the slices are ordered.
+    :param dimensions: UID of the order of the slices.
     """
     import pydicom
 
@@ -134,9 +138,10 @@ def addVolume(dataset: Any, frames: Frames, matrix: Matrix, count: int, dimensio
 
 
 def addCine(dataset: Any, frames: Frames, matrix: Matrix, places: range) -> None:
-    """Make it an Ultrasound Multi-frame image of these frames.
+    """Add the fields of an Ultrasound Multi-frame image.
 
     :param matrix: IJKToLPS, millimetres, right-handed.
+    :param places: places of its frames in the export.
     """
     import pydicom
 
@@ -174,11 +179,12 @@ def addCine(dataset: Any, frames: Frames, matrix: Matrix, places: range) -> None
 
 
 def rightAngled(ijkToRAS: Matrix, shape: tuple[int, ...]) -> Matrix:
-    """The nearest matrix with axes at right angles; readers of DICOM accept no other.
+    """Find the nearest matrix with axes at right angles; readers of DICOM reject others.
 
-    Rounding leaves headers up to :data:`Volumes.SHEAR` off. The middle of the volume stays in place.
+    Rounding in headers tilts axes by up to :data:`Volumes.SHEAR`. The middle of the volume stays in place.
 
-    :param ijkToRAS: 4x4 float64, millimetres. ``shape``: (k, j, i) of the volume.
+    :param ijkToRAS: 4x4 float64, millimetres.
+    :param shape: shape of the volume, (k, j, i) first.
     """
     if angleError(ijkToRAS) <= _STRAIGHT:
         return ijkToRAS
@@ -192,7 +198,10 @@ def rightAngled(ijkToRAS: Matrix, shape: tuple[int, ...]) -> Matrix:
 
 
 def rightHanded(ijkToRAS: Matrix, slices: int) -> tuple[Matrix, bool]:
-    """IJKToLPS whose third axis is the normal of the other two, and whether the slices go the other way for that."""
+    """Make a matrix right-handed.
+
+    :returns: IJKToLPS with the third axis along the normal of the other two, and whether the slices are reversed.
+    """
     matrix: Matrix = LPS_TO_RAS @ ijkToRAS
     if np.linalg.det(matrix[:3, :3]) > 0:
         return matrix, False
@@ -202,15 +211,15 @@ def rightHanded(ijkToRAS: Matrix, slices: int) -> tuple[Matrix, bool]:
 
 
 def frameSteps(times: list[float]) -> list[str]:
-    """FrameTimeVector: milliseconds since the frame before, whose sums do not drift."""
-    # Nanoseconds, as whole numbers.
+    """Compose FrameTimeVector: milliseconds since the frame before; their sums do not drift."""
+    # Whole nanoseconds.
     marks = [round((time - times[0]) * 1e9) for time in times]
     steps = [0, *(after - before for before, after in pairwise(marks))]
     return [f"{step // 10**6}.{step % 10**6:06d}".rstrip("0").rstrip(".") for step in steps]
 
 
 def dateTime(seconds: float) -> tuple[str, str]:
-    """DA and TM in UTC, to the microsecond below; empty where no calendar has such a day."""
+    """Format DA and TM in UTC, rounded down to a microsecond; empty when the calendar has no such day."""
     try:
         moment = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=int(seconds // 1))
     except (OverflowError, ValueError):
@@ -220,14 +229,14 @@ def dateTime(seconds: float) -> tuple[str, str]:
 
 
 def decimals(values: Any) -> list[str]:
-    """DS of at most 16 characters each."""
+    """Format numbers as DS of at most 16 characters."""
     from pydicom.valuerep import format_number_as_ds
 
     return [format_number_as_ds(float(value) + 0.0) for value in values]
 
 
 def unitAxes(matrix: Matrix) -> tuple[Matrix, Matrix]:
-    """The axes as columns of length 1, and their lengths."""
+    """Split a matrix into axes, as columns of length 1, and their lengths."""
     spacing: Matrix = np.linalg.norm(matrix[:3, :3], axis=0)
     return matrix[:3, :3] / spacing, spacing
 

@@ -1,4 +1,4 @@
-"""The frames to write: a range over the parts of a recording, or one snapshot; one in memory at a time."""
+"""Frames of an export: a range over the parts of a recording, or one snapshot; one frame in memory at a time."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from ..Formats.ImageFile import SHEAR, angleError
 from ..Model.Errors import ExportError, RecordingError
+from ..Model.Files import reasonOf
 from ..Model.Frame import LPS_TO_RAS, Matrix, Pixels
 from ..Recording import FrameEntry, RecordedPart, openRecording
 from ..Recording.Lines import FrameLine, PartLine, flat, storedType
@@ -15,10 +16,12 @@ from .Job import ExportJob, Snapshot
 
 
 class Frames:
-    """What is to be written.
+    """Frames of an export.
 
-    :param parts: of one stream, each with the places of its frames to write.
-    :param attributes: of the whole.
+    :param parts: parts of one stream, each with the places of the frames to write.
+    :param attributes: attributes of the export.
+    :param startClock: "device" or "arrival".
+    :raises ExportError: shape or type of the frames changes.
     """
 
     def __init__(self, parts: list[tuple[RecordedPart, range]], attributes: dict[str, str], startClock: str) -> None:
@@ -28,11 +31,11 @@ class Frames:
         self.attributes = attributes
         self._places = [(part, place) for part, places in parts for place in places]
         self.times = [part.times[place] for part, place in self._places]
-        """Of each frame, seconds since the recording's first, strictly increasing."""
+        """Index of each frame, seconds since the recording's first frame, strictly increasing."""
         for part, _ in parts:
             if part.shape != self.shape or part.dtype.newbyteorder("=") != self.dtype:
                 raise ExportError(
-                    f"The frames change from {_kind(one)} to {_kind(part)}; choose a range in which all are alike."
+                    f"The frames change from {_kind(one)} to {_kind(part)}. Choose a range without a change."
                 )
 
     def __len__(self) -> int:
@@ -50,18 +53,18 @@ class Frames:
 
     @property
     def components(self) -> int:
-        """1, 3 or 4."""
+        """Components of a voxel: 1, 3 or 4."""
         return self.shape[3] if len(self.shape) == 4 else 1
 
     def entry(self, index: int) -> FrameEntry:
-        """All but the pixels of a frame."""
+        """A frame without its pixels."""
         part, place = self._places[index]
         return part.frames[place]
 
     def pixels(self, index: int) -> Pixels:
-        """The pixels of a frame, native byte order.
+        """The pixels of a frame, in native byte order.
 
-        :raises RecordingError: they cannot be read.
+        :raises RecordingError: the pixels cannot be read.
         """
         part, place = self._places[index]
         return part.pixels(place)
@@ -71,26 +74,29 @@ class Frames:
         return self.entry(index)["ijkToRAS"]
 
     def firstElsewhere(self) -> int | None:
-        """The first frame that lies elsewhere than frame 0, None when all lie at one place."""
+        """The first frame with another geometry than frame 0; None when all have the same."""
         one = self.matrix(0)
         return next((index for index in range(len(self)) if not np.array_equal(self.matrix(index), one)), None)
 
     def fixedMatrix(self, format_: str) -> Matrix:
-        """IJKToRAS of all frames.
+        """IJKToRAS that all frames share.
 
-        :raises ExportError: they differ.
+        :raises ExportError: the frames have different geometries.
         """
         index = self.firstElsewhere()
         if index is not None:
             raise ExportError(
-                f"Frame {self.entry(index)['number']} lies elsewhere than frame {self.entry(0)['number']}, and "
-                f"{format_} has one geometry for all frames. Keep the recording as it is, or save its sequence from "
-                "Slicer as .seq.mrb: both keep a geometry for each frame."
+                f"{format_} has one geometry for all frames, but frame {self.entry(index)['number']} has another than "
+                f"frame {self.entry(0)['number']}. Keep the recording itself, or save its sequence from Slicer as "
+                ".seq.mrb: both keep the geometry of each frame."
             )
         return self.matrix(0)
 
     def checkRightAngles(self, format_: str) -> None:
-        """:raises ExportError: the axes of a frame are not at right angles."""
+        """Check that the axes of all frames are at right angles.
+
+        :raises ExportError: the axes of a frame are not.
+        """
         for index in range(len(self)):
             if angleError(LPS_TO_RAS @ self.matrix(index)) > SHEAR:
                 number = self.entry(index)["number"]
@@ -99,7 +105,7 @@ class Frames:
                 )
 
     def line(self, index: int) -> FrameLine:
-        """What is told of a frame, as in a recording."""
+        """Description of a frame, as in a recording."""
         entry = self.entry(index)
         return FrameLine(
             entry["number"],
@@ -112,7 +118,7 @@ class Frames:
         )
 
     def partLine(self) -> PartLine:
-        """What all frames have in common, as the description of a recording of one part."""
+        """Description that all frames share, as of a recording with one part."""
         return PartLine(
             self.recording,
             self.stream,
@@ -127,9 +133,9 @@ class Frames:
 
 
 def openFrames(job: ExportJob) -> Frames:
-    """The frames of a job.
+    """Open the frames of a job.
 
-    :raises ExportError: the range is not there, or the parts do not belong together.
+    :raises ExportError: the recording has no such range, or the parts do not belong together.
     :raises RecordingError: a part cannot be opened.
     """
     if job.snapshot is not None:
@@ -137,7 +143,7 @@ def openFrames(job: ExportJob) -> Frames:
         return Frames([(part, range(1))], {**part.attributes, **job.attributes}, part.frames[0]["clock"])
     parts = sorted((openRecording(path) for path in job.parts), key=lambda part: part.part)
     if len({(part.recording, part.stream) for part in parts}) > 1 or len({part.part for part in parts}) < len(parts):
-        raise ExportError("The parts are not those of one stream of one recording.")
+        raise ExportError("The parts do not belong to one stream of one recording.")
     total = sum(part.count for part in parts)
     last = total - 1 if job.last is None else job.last
     if last >= total:
@@ -188,9 +194,9 @@ def _snapshotPart(snapshot: Snapshot) -> RecordedPart:
     try:
         size = os.path.getsize(snapshot.rawPath)
     except OSError as error:
-        raise RecordingError(f"The pixels {snapshot.rawPath} cannot be read: {error.strerror}.") from error
+        raise RecordingError(f"The pixels {snapshot.rawPath} cannot be read: {reasonOf(error)}.") from error
     if size != part.frameBytes:
-        raise RecordingError(f"{snapshot.rawPath} has {size:,} bytes, and the snapshot has {part.frameBytes:,}.")
+        raise RecordingError(f"{snapshot.rawPath} has {size:,} bytes; the snapshot needs {part.frameBytes:,}.")
     return part
 
 

@@ -15,18 +15,18 @@ import numpy as np
 
 from ..Model.Errors import FrameError, RecordingError, SettingsError
 from ..Model.Event import Event
-from ..Model.Frame import SCALAR_TYPES, Matrix, checkMatrix
+from ..Model.Frame import Matrix, checkMatrix
 from ..Model.Settings import typedPath
-from ..Recording import noteChecksum, openRecording, repair
-from ..Recording.Header import checkAttributes
+from ..Recording import checkAttributes, noteChecksum, openRecording, repair
+from ..Recording.Lines import storable
 
 
 class Cancelled(Exception):
-    """The export is not wanted any more."""
+    """The export was cancelled."""
 
 
 class Work:
-    """Bytes done of bytes to do, the words for it, and the decision between finished and cancelled."""
+    """Progress of a job in bytes and words, and the decision between finished and cancelled."""
 
     def __init__(self) -> None:
         self.words = "Starting"
@@ -37,21 +37,25 @@ class Work:
 
     @property
     def progress(self) -> float:
-        """From 0 to 1."""
+        """Progress from 0 to 1."""
         return min(1.0, self._done / self._total)
 
     def begin(self, total: int) -> None:
-        """:param total: bytes to write and to compare."""
+        """Set the size of the work.
+
+        :param total: bytes to write and to compare.
+        """
         self._total = max(1, total)
 
     def owns(self, discard: Callable[[], None]) -> None:
-        """:param discard: removes what is written so far; called from any thread when the work is broken off."""
+        """Set the function that removes unfinished files; :meth:`breakOff` calls it from any thread."""
         self._discard = discard
 
     def step(self, nbytes: int = 0, words: str = "") -> None:
-        """So many more bytes are done.
+        """Note that more bytes are done.
 
-        :raises Cancelled: it is not wanted any more.
+        :param words: words for the progress; empty keeps them.
+        :raises Cancelled: the work was cancelled.
         """
         self._done += nbytes
         self.words = words or self.words
@@ -59,9 +63,9 @@ class Work:
             raise Cancelled
 
     def commit(self) -> None:
-        """From here on it can't be cancelled.
+        """Decide that the work finishes: it cannot be cancelled any more.
 
-        :raises Cancelled: it was.
+        :raises Cancelled: the work was cancelled before.
         """
         with self._lock:
             if self._cancelled:
@@ -69,19 +73,24 @@ class Work:
             self._committed = True
 
     def cancel(self) -> bool:
-        """False when it is too late: all is written and compared."""
+        """Cancel the work; False when it is too late, because all files are written and compared."""
         with self._lock:
             self._cancelled = not self._committed
             return self._cancelled
 
     def breakOff(self) -> None:
-        """Remove what is written while another thread may still write."""
+        """Remove unfinished files, also while another thread writes them."""
         self._discard()
 
 
 @dataclass(frozen=True)
 class Format:
-    """:param words: for the panel. :param suffix: of the file; empty: a folder. :param single: one frame only."""
+    """Format of an export.
+
+    :param words: name in the panel.
+    :param suffix: suffix of the file; empty for a folder.
+    :param single: whether the format holds one frame only.
+    """
 
     words: str
     suffix: str
@@ -99,15 +108,16 @@ FORMATS: dict[str, Format] = {
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One frame whose pixels lie in a file of their own.
+    """One frame with its pixels in a file.
 
-    :param rawPath: the pixels alone, C-contiguous, without header.
-    :param shape: (k, j, i) or (k, j, i, 3|4).
-    :param dtype: with byte order, such as ``<i2``.
+    :param rawPath: file of the pixels, C-contiguous, without header.
+    :param shape: shape of the frame, (k, j, i) or (k, j, i, 3|4).
+    :param dtype: type with byte order, such as ``<i2``.
     :param ijkToRAS: 16 numbers row by row, millimetres.
-    :param receiveTime: seconds since the epoch (UTC), as is ``deviceTime``; None where the device gave none.
-    :param attributes: names matching ATTRIBUTE_NAME.
-    :raises SettingsError: a value that cannot be.
+    :param receiveTime: time of arrival, seconds since the epoch (UTC).
+    :param deviceTime: time by the device, seconds since the epoch (UTC), or None.
+    :param attributes: attributes; names matching ATTRIBUTE_NAME.
+    :raises SettingsError: a value is impossible.
     """
 
     rawPath: str
@@ -128,16 +138,12 @@ class Snapshot:
             or min(self.shape) < 1
             or (len(self.shape) == 4 and self.shape[3] not in (3, 4))
         ):
-            raise SettingsError(f"A snapshot has the shape (slices, rows, columns[, 3 or 4]), not {self.shape}.")
-        try:
-            known = np.dtype(self.dtype).newbyteorder("=") in SCALAR_TYPES
-        except TypeError:
-            known = False
-        if not known:
+            raise SettingsError(f"A snapshot must have the shape (slices, rows, columns[, 3 or 4]), not {self.shape}.")
+        if not storable(self.dtype):
             raise SettingsError(f"Slicer cannot show pixels of type {self.dtype}.")
         times = [self.receiveTime, *([] if self.deviceTime is None else [self.deviceTime])]
         if not all(map(math.isfinite, times)):
-            raise SettingsError("The times of a snapshot are finite numbers.")
+            raise SettingsError("The times of a snapshot must be finite numbers.")
         try:
             checkMatrix(self.matrix)
         except (FrameError, ValueError) as error:
@@ -152,17 +158,18 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class ExportJob:
-    """What to write.
+    """Job to export frames of a recording, or a snapshot.
 
     :param format: a key of FORMATS.
-    :param destination: the file, with or without the format's suffix, or for DICOM the folder to make. The folder it
-        lies in exists. When the name is taken, the next free one with _1, _2 is.
-    :param parts: headers (``.seq.nhdr``) of the parts of one stream of a recording. Either these or ``snapshot``.
-    :param first: place in the recording of the first frame to write, over all parts, from 0.
-    :param last: of the last, which is written too; None: of the recording's last.
-    :param attributes: added to those of the recording, whose values they replace.
-    :param compress: DICOM only: lossless JPEG-LS where an encoder is there.
-    :raises SettingsError: a value that cannot work.
+    :param destination: file, with or without the format's suffix, or new folder for DICOM. Its parent folder exists.
+        The name gets _1, _2 and so on when it is taken.
+    :param parts: headers (``.seq.nhdr``) of the parts of one stream of a recording; empty for a snapshot.
+    :param first: first frame to write, counted from 0 over all parts.
+    :param last: last frame to write, included; None for the last frame of the recording.
+    :param snapshot: the snapshot; None for a recording.
+    :param attributes: attributes that are added to, or replace, those of the recording.
+    :param compress: DICOM only: compress with lossless JPEG-LS if an encoder is installed.
+    :raises SettingsError: a value is impossible.
     """
 
     format: str
@@ -176,18 +183,18 @@ class ExportJob:
 
     def __post_init__(self) -> None:
         if self.format not in FORMATS:
-            raise SettingsError(f"There is no format {self.format!r}; there are {', '.join(FORMATS)}.")
+            raise SettingsError(f"The format {self.format!r} is unknown. Choose {', '.join(FORMATS)}.")
         destination = typedPath(self.destination)
         if not destination:
-            raise SettingsError("Choose where to save.")
+            raise SettingsError("Choose a file to save to.")
         object.__setattr__(self, "destination", destination)
         object.__setattr__(self, "parts", tuple(map(os.fspath, self.parts)))
         if not os.path.basename(self.base):
-            raise SettingsError(f"The name {destination} has nothing before its suffix.")
+            raise SettingsError(f"The name {destination} consists of a suffix only.")
         if bool(self.parts) == (self.snapshot is not None):
-            raise SettingsError("An export has either the parts of a recording or a snapshot.")
+            raise SettingsError("An export needs either the parts of a recording or a snapshot.")
         if self.first < 0 or (self.last is not None and self.last < self.first):
-            raise SettingsError(f"The frames {self.first} to {self.last} are no range.")
+            raise SettingsError(f"The range of frames {self.first} to {self.last} is empty.")
         _checkNames(self.attributes)
 
     @property
@@ -201,22 +208,22 @@ class ExportJob:
         return self.destination
 
     def toJSON(self) -> dict[str, Any]:
-        """An object that :meth:`fromJSON` takes back."""
+        """The job as an object for :meth:`fromJSON`."""
         return dataclasses.asdict(self)
 
     @classmethod
     def fromJSON(cls, values: Mapping[str, Any]) -> ExportJob:
-        """The job that :meth:`toJSON` wrote.
+        """Read a job that :meth:`toJSON` wrote.
 
-        :raises SettingsError: a name or a value that cannot be.
+        :raises SettingsError: a name is unknown or a value is impossible.
         """
         try:
-            given = dict(values)
-            if given.get("snapshot") is not None:
-                given["snapshot"] = Snapshot(**given["snapshot"])
-            return cls(**given)
+            fields = dict(values)
+            if fields.get("snapshot") is not None:
+                fields["snapshot"] = Snapshot(**fields["snapshot"])
+            return cls(**fields)
         except (TypeError, AttributeError) as error:
-            raise SettingsError(f"The export cannot be understood: {error}") from error
+            raise SettingsError(f"The description of the export is invalid: {error}") from error
 
 
 def _checkNames(attributes: Mapping[str, str]) -> None:
@@ -227,25 +234,30 @@ def _checkNames(attributes: Mapping[str, str]) -> None:
 
 
 PIECE = 4 << 20
+"""Bytes that are read, or written, between two checks for a cancelled job."""
 
 
 @dataclass(frozen=True)
 class ChecksumJob:
-    """:param headers: of the recorded parts (``.seq.nhdr``), whose manifests lie beside them."""
+    """Job to write checksums into manifests.
+
+    :param headers: headers of recorded parts (``.seq.nhdr``), with the manifests beside them.
+    """
 
     headers: tuple[str, ...]
 
     def toJSON(self) -> dict[str, Any]:
-        """What the process is told."""
+        """The line for the export process."""
         return {"checksums": list(self.headers)}
 
 
 def noteChecksums(headers: Sequence[str], work: Work) -> list[str]:
-    """Read the pixels of each part and note their SHA-256; the paths of the manifests.
+    """Read the pixels of each part and write their SHA-256 into the manifest.
 
-    :raises RecordingError: a part or its manifest cannot be read, or the manifest not be written.
+    :returns: paths of the manifests.
+    :raises RecordingError: a part or its manifest cannot be read, or the manifest cannot be written.
     :raises OSError: the pixels cannot be read.
-    :raises Cancelled: ``work`` was.
+    :raises Cancelled: the work was cancelled.
     """
     parts = [openRecording(path) for path in headers]
     work.begin(sum(part.count * part.frameBytes for part in parts))
@@ -264,9 +276,9 @@ def noteChecksums(headers: Sequence[str], work: Work) -> list[str]:
 
 @dataclass(frozen=True)
 class RepairJob:
-    """The job to finish the recordings in a folder.
+    """Job to repair the recordings in a folder.
 
-    :param folder: where the recordings are.
+    :param folder: folder of the recordings.
     """
 
     folder: str
@@ -277,6 +289,9 @@ class RepairJob:
 
 
 def repairFolder(folder: str) -> tuple[list[dict[str, Any]], list[Event]]:
-    """Finish the recordings in a folder; returns a line for each (see :meth:`Repair.toJSON`), and the events."""
+    """Repair the recordings in a folder.
+
+    :returns: a line for each repaired recording (see :meth:`Repair.toJSON`), and the events.
+    """
     found = repair(folder)
     return [one.toJSON() for one in found], [one.event for one in found]

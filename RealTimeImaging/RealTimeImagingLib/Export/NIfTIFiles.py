@@ -1,7 +1,7 @@
-"""NIfTI-1 in one file, with a BIDS-style JSON sidecar.
+"""NIfTI export: one NIfTI-1 file with a BIDS-style JSON sidecar.
 
-The format: nifti1.h of the NIfTI Data Format Working Group (field names below are its names); the sidecar's
-RepetitionTime and VolumeTiming: Brain Imaging Data Structure, "Task (including resting state) imaging data".
+The format is nifti1.h of the NIfTI Data Format Working Group, whose field names are used below. RepetitionTime and
+VolumeTiming in the sidecar: Brain Imaging Data Structure, "Task (including resting state) imaging data".
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from ..Model.Frame import Matrix
 from ..Recording.Header import isoTime
 from .Comparison import VOXEL, Different, compareFrames, compareWords, tolerance
 from .Frames import Frames
-from .Job import ExportJob, Work
-from .Output import PIECE, Output, OutputFile, Writer, bytesOf
+from .Job import PIECE, ExportJob, Work
+from .Output import Output, OutputFile, Writer, bytesOf
 
 HEADER = 352
 LARGEST = 32767
-"""dim is of 16 bits with a sign."""
+"""Largest dimension: dim is a signed 16-bit number."""
 PRECISION = 5e-7
-"""Of float32, in which the geometry is kept, with some sums."""
+"""Relative precision of geometry, which is stored in float32, after some sums."""
 REGULAR = 0.01
-"""How far an interval may be off the mean, of it, to be a repetition time."""
+"""Most relative deviation of an interval from the mean for a constant repetition time."""
 _CODES = {"u1": 2, "i2": 4, "i4": 8, "f4": 16, "f8": 64, "i1": 256, "u2": 512, "u4": 768}
 _COLOUR_CODES = {3: 128, 4: 2304}
 
 
 class NIfTIFile(Writer):
-    """``.nii`` and ``.json``. One frame is a 3-D file, several are a 4-D file."""
+    """``.nii`` and ``.json``. One frame makes a 3-D file, several make a 4-D file."""
 
     suffix: ClassVar[str] = ".nii"
     sidecar: ClassVar[str] = ".json"
@@ -46,17 +46,17 @@ class NIfTIFile(Writer):
         self._matrix = frames.fixedMatrix("NIfTI")
         frames.checkRightAngles("NIfTI")
         if frames.components > 1 and frames.dtype != np.uint8:
-            raise ExportError(f"NIfTI has colour of uint8 only, not {frames.dtype}; .seq.nrrd holds it.")
+            raise ExportError(f"NIfTI holds colour of uint8 only, not {frames.dtype}. Choose .seq.nrrd.")
         sizes = {"columns": frames.shape[2], "rows": frames.shape[1], "slices": frames.shape[0], "frames": len(frames)}
         for name, size in sizes.items():
             if size > LARGEST:
-                raise ExportError(f"NIfTI-1 has room for {LARGEST:,} {name}, not {size:,}; .seq.nrrd holds them.")
+                raise ExportError(f"NIfTI-1 holds at most {LARGEST:,} {name}, not {size:,}. Choose .seq.nrrd.")
         rounded = self._matrix.astype(np.float32).astype(np.float64)
         off = float(np.abs((rounded - self._matrix) @ (*(size - 1.0 for size in frames.shape[2::-1]), 1.0)).max())
         if off > tolerance(self._matrix, frames.shape, PRECISION):
             raise ExportError(
-                f"NIfTI keeps positions as numbers of 32 bits, which would move voxels by {off:.2g} mm, more than "
-                f"{VOXEL:g} of a voxel; .seq.nrrd keeps them."
+                f"NIfTI stores positions as 32-bit numbers, which would displace voxels by {off:.2g} mm, more than "
+                f"{VOXEL:g} of a voxel. Choose .seq.nrrd."
             )
         self._words = sidecar(frames)
 
@@ -81,7 +81,7 @@ class NIfTIFile(Writer):
             found = json.load(text)
         compareWords(found, self._words, "The JSON file")
         if len(self.frames) > 1 and abs(_period(self.frames.times) / (reader.times or [0, 0])[1] - 1) > 1e-6:
-            raise Different("The file tells another time from frame to frame than was written.")
+            raise Different("The file has a different time from frame to frame than was written.")
 
 
 class PackedNIfTIFile(NIfTIFile):
@@ -91,7 +91,7 @@ class PackedNIfTIFile(NIfTIFile):
     packs = True
 
     def _writeImage(self, file: OutputFile) -> None:
-        # The fastest level: noise packs little better on the others, and takes several times as long.
+        # The fastest level: higher levels compress noise little better and take several times as long.
         with gzip.GzipFile("", "wb", 1, cast("IO[bytes]", file), 0) as packed:
             packed.write(header(self.frames, self._matrix))
             for index in range(len(self.frames)):
@@ -103,7 +103,7 @@ class PackedNIfTIFile(NIfTIFile):
 
 
 def header(frames: Frames, matrix: Matrix) -> bytes:
-    """The first 352 bytes, little-endian; sform and qform are the same, both "scanner"."""
+    """Compose the 352 bytes of the header, little-endian; sform and qform are the same, both "scanner"."""
     slices, rows, columns = frames.shape[:3]
     count = len(frames)
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)
@@ -124,8 +124,8 @@ def header(frames: Frames, matrix: Matrix) -> bytes:
 
 
 def sidecar(frames: Frames) -> dict[str, Any]:
-    """The JSON beside the image. Times are seconds since the first frame in the file; those in "Frames" are as in the
-    recording."""
+    """Compose the JSON beside the image. Times are seconds since the first frame in the file; times in "Frames" are
+    those of the recording."""
     times = frames.times
     words: dict[str, Any] = {}
     if len(times) > 1:
@@ -144,7 +144,7 @@ def sidecar(frames: Frames) -> dict[str, Any]:
         "RecordingStartClock": frames.startClock,
         "Attributes": dict(frames.attributes),
         "Frames": [
-            {name: value for name, value in entry.items() if name != "ijkToRAS"}  # the file's, for all
+            {name: value for name, value in entry.items() if name != "ijkToRAS"}  # the file has one for all frames
             for entry in entries
         ],
     }
@@ -156,22 +156,22 @@ def _period(times: list[float]) -> float:
 
 
 def _quaternion(matrix: Matrix) -> tuple[float, tuple[float, float, float]]:
-    """qfac and quatern_b, c, d (nifti1.h, "QUATERNION REPRESENTATION OF ROTATION MATRIX")."""
+    """Compute qfac and quatern_b, c, d (nifti1.h, "QUATERNION REPRESENTATION OF ROTATION MATRIX")."""
     axes = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
     factor = 1.0 if np.linalg.det(axes) > 0 else -1.0
     axes = axes * (1.0, 1.0, factor)
-    # The nearest rotation, of axes that are at right angles only as far as rounding lets them.
+    # Take the nearest rotation, because rounding leaves the axes not exactly at right angles.
     left, _, right = np.linalg.svd(axes)
     r = left @ right
-    # The largest of the four is computed first: all others are divided by it.
+    # Compute the largest of the four first, because the others are divided by it.
     squares = [
         1 + r[0, 0] + r[1, 1] + r[2, 2],
         1 + r[0, 0] - r[1, 1] - r[2, 2],
         1 - r[0, 0] + r[1, 1] - r[2, 2],
         1 - r[0, 0] - r[1, 1] + r[2, 2],
     ]
-    which = int(np.argmax(squares))
-    root = 2 * math.sqrt(squares[which])
+    largest = int(np.argmax(squares))
+    root = 2 * math.sqrt(squares[largest])
     cross = (r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1])
     ab, ac, bc = r[1, 0] + r[0, 1], r[2, 0] + r[0, 2], r[2, 1] + r[1, 2]
     a, b, c, d = {
@@ -179,6 +179,6 @@ def _quaternion(matrix: Matrix) -> tuple[float, tuple[float, float, float]]:
         1: (cross[0] / root, root / 4, ab / root, ac / root),
         2: (cross[1] / root, ab / root, root / 4, bc / root),
         3: (cross[2] / root, ac / root, bc / root, root / 4),
-    }[which]
+    }[largest]
     sign = -1.0 if a < 0 else 1.0
     return factor, (sign * b, sign * c, sign * d)

@@ -1,4 +1,4 @@
-"""Files while they are written: under another name until they are compared, then under the first free one."""
+"""Output files: hidden while they are written and compared, then renamed to the first free name."""
 
 from __future__ import annotations
 
@@ -13,14 +13,12 @@ from typing import ClassVar
 
 from ..Model.Errors import ExportError
 from ..Model.Event import Event
-from ..Model.Files import UNFINISHED, makePrivateFolder, openPrivate
+from ..Model.Files import UNFINISHED, makePrivateFolder, openPrivate, removeFile
 from ..Model.Frame import Pixels
 from ..Recording.Layout import candidates
 from .Frames import Frames
-from .Job import Cancelled, ExportJob, Work
+from .Job import PIECE, Cancelled, ExportJob, Work
 
-PIECE = 4 << 20
-"""Bytes written between two looks whether the export is still wanted."""
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 
@@ -36,10 +34,10 @@ class OutputFile:
         self.size = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
-        """Write all, in pieces.
+        """Write all bytes, in pieces.
 
-        :raises OSError: it cannot be written.
-        :raises Cancelled: it is not wanted any more.
+        :raises OSError: the bytes cannot be written.
+        :raises Cancelled: the export was cancelled.
         """
         left = memoryview(data).cast("B")
         size = left.nbytes
@@ -51,24 +49,27 @@ class OutputFile:
         return size
 
     def writePixels(self, pixels: Pixels) -> None:
-        """Write the values as they lie in memory, and count them as done."""
+        """Write the pixels as they lie in memory, and count them as progress."""
         flat = bytesOf(pixels)
         for begin in range(0, flat.nbytes, PIECE):
             self._work.step(self.write(flat[begin : begin + PIECE]))
 
     def tell(self) -> int:
-        """Where the next byte goes."""
+        """Return the position of the next byte."""
         return self.size
 
     def flush(self) -> None:
-        """Nothing waits here; gzip asks for it."""
+        """Do nothing, because nothing is buffered; gzip calls this."""
 
     def close(self) -> None:
-        """:raises OSError: what was written does not reach the disk."""
+        """Close the file after all bytes have reached the disk.
+
+        :raises OSError: bytes did not reach the disk.
+        """
         handle, self._handle = self._handle, -1
         if handle != -1:
             try:
-                # A network share or a full disk may say only here that it took less than it was given.
+                # A network share or a full disk may report missing bytes only here.
                 os.fsync(handle)
             finally:
                 os.close(handle)
@@ -87,15 +88,16 @@ class OutputFile:
 
 
 def bytesOf(pixels: Pixels) -> memoryview:
-    """The bytes of an array, without a copy where it is contiguous."""
+    """The bytes of an array, without a copy if it is contiguous."""
     flat: memoryview = pixels.reshape(-1).view("u1").data
     return flat
 
 
 class Output(ABC):
-    """What an export makes.
+    """Files of an export.
 
-    :param base: path and name, without suffix.
+    :param base: path of the destination without suffix.
+    :raises ExportError: the folder is missing.
     """
 
     def __init__(self, base: str, work: Work) -> None:
@@ -104,22 +106,25 @@ class Output(ABC):
         self._gone = False
         self._lock = threading.Lock()
         if not os.path.isdir(self.folder):
-            raise ExportError(f"The folder {self.folder} is not there.")
+            raise ExportError(f"The folder {self.folder} does not exist.")
         work.owns(self.discard)
 
     def needs(self, nbytes: int) -> None:
-        """:raises ExportError: the disk has no room for so many bytes."""
+        """Check the free space of the disk.
+
+        :raises ExportError: there are fewer than ``nbytes`` free bytes.
+        """
         free = shutil.disk_usage(self.folder).free
         if nbytes > free:
             raise ExportError(f"{self.folder} has {free / 1e6:,.0f} MB free; {nbytes / 1e6:,.0f} MB are needed.")
 
     @abstractmethod
     def path(self, name: str) -> str:
-        """Where the file of this suffix or name is for now."""
+        """Current path of the file with this suffix or name."""
 
     @contextmanager
     def create(self, name: str) -> Iterator[OutputFile]:
-        """A new file of this suffix or name."""
+        """Create the file with this suffix or name."""
         with self._lock:
             if self._gone:
                 raise Cancelled
@@ -128,8 +133,8 @@ class Output(ABC):
             yield file
 
     def remove(self, name: str) -> None:
-        """Take a file back, to write it in another way."""
-        _unlink(self.path(name))
+        """Remove a file, to write it again."""
+        removeFile(self.path(name))
         self._forget(name)
 
     @abstractmethod
@@ -140,10 +145,13 @@ class Output(ABC):
 
     @abstractmethod
     def finish(self) -> list[str]:
-        """Give the files their names; their paths."""
+        """Rename the files to their final names.
+
+        :returns: their paths.
+        """
 
     def discard(self) -> None:
-        """Remove all that is there."""
+        """Remove all files."""
         with self._lock:
             self._gone = True
             self._remove()
@@ -153,7 +161,7 @@ class Output(ABC):
 
 
 class OutputFiles(Output):
-    """Files that have their name in common and differ in their suffix."""
+    """Files with one name and different suffixes."""
 
     def __init__(self, base: str, work: Work) -> None:
         super().__init__(base, work)
@@ -185,7 +193,7 @@ class OutputFiles(Output):
         raise AssertionError
 
     def _claimed(self, candidate: str) -> dict[str, str]:
-        # An empty file of that name is the only claim that all systems and network shares honour.
+        # Only an existing file reserves a name on all systems and network shares.
         finals: dict[str, str] = {}
         for suffix in self._paths:
             try:
@@ -199,7 +207,7 @@ class OutputFiles(Output):
 
     def _remove(self) -> None:
         for path in self._paths.values():
-            _unlink(path)
+            removeFile(path)
 
 
 class OutputFolder(Output):
@@ -247,7 +255,7 @@ class OutputFolder(Output):
 
     def _remove(self) -> None:
         for name in self._names:
-            _unlink(self.path(name))
+            removeFile(self.path(name))
         if self._made:
             try:
                 os.rmdir(self._made)
@@ -256,49 +264,42 @@ class OutputFolder(Output):
 
 
 def _hidden(path: str) -> str:
-    # Watched folders pass over dot files; the suffix stays the last, by which readers choose.
+    # Watched folders skip dot files. The suffix stays at the end, because it selects the reader.
     folder, name = os.path.split(path)
     return os.path.join(folder, f".{name}{UNFINISHED}")
 
 
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:
-        pass
-
-
 class Writer(ABC):
-    """Writes frames in one format and compares what was written. It holds a few frames in memory at most.
+    """Writer of one format; it also compares the written files. It holds only a few frames in memory.
 
-    :raises ExportError: the format cannot hold them, in words.
+    :raises ExportError: the format cannot hold the frames.
     """
 
     output: ClassVar[type[Output]] = OutputFiles
     packs = False
-    """True: how many bytes it takes is not known before."""
+    """Whether the format is compressed, so that its size is unknown beforehand."""
 
     def __init__(self, frames: Frames, job: ExportJob, work: Work) -> None:
         self.frames, self.job, self.work = frames, job, work
         self.events: list[Event] = []
-        """What somebody should know of a file that is otherwise right."""
+        """Remarks on files that are otherwise correct."""
 
     @abstractmethod
     def write(self, output: Output) -> None:
-        """Write all.
+        """Write all files.
 
-        :raises OSError: it cannot be written.
-        :raises Cancelled: it is not wanted any more.
+        :raises OSError: a file cannot be written.
+        :raises Cancelled: the export was cancelled.
         """
 
     @abstractmethod
     def compare(self, output: Output) -> None:
-        """Read all back.
+        """Read all files and compare them with the frames.
 
-        :raises Different: it is not what was to be written.
-        :raises Cancelled: it is not wanted any more.
+        :raises Different: a file differs.
+        :raises Cancelled: the export was cancelled.
         """
 
     def say(self, index: int) -> None:
-        """Which frame is being written."""
+        """Report the frame that is being written."""
         self.work.step(0, f"Writing frame {index + 1} of {len(self.frames)}")

@@ -1,8 +1,8 @@
-"""Writes recordings and snapshots in other formats, in a process of its own, and reads back what it wrote.
+"""Export of recordings and snapshots to other formats, in a process of its own that verifies each file.
 
     ExportProcess (Slicer) ──job──► Worker ──► Frames ──► a writer ──► Output, unfinished ──► Comparison ──► named
                   ▲                    │
                   └── progress, done ──┘
 
-A file has its name only after it was read back and found equal; a file that is not is removed. Nothing is overwritten.
+A file gets its name only after it was read back and found equal; otherwise it is removed. No file is overwritten.
 """
