@@ -1,4 +1,4 @@
-"""Stories with a scanner that sends over DICOM's network protocol: from the panel to the volume and the recording."""
+"""User stories with a scanner that sends over DICOM: from the panel to the volume and the recording."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .test_Panel import panelOf
 
 @pytest.fixture
 def send(tmp_path):
-    """Starts scanners that send the phantom; the process, and what it logs of each volume."""
+    """Start scanners that send the phantom; return the process and a function that reads its log."""
     running = []
 
     def start(port, frames):
@@ -46,7 +46,7 @@ def chooseDICOM(ui, folder, port):
 
 
 def test_aScannerSendsAndTheVolumeIsLive(slicer, module, views, logic, send, tmp_path, noErrors):
-    """Source, folder, Start; the scanner sends; every volume is shown as it was sent, and every file is kept."""
+    """Source, folder, Start; the scanner sends; every volume is shown unchanged, and every file is stored."""
     ui, port = panelOf(module).ui, freePort()
     chooseDICOM(ui, tmp_path / "kept", port)
     assert not ui.folder_folder.isVisibleTo(ui.sourceSection)
@@ -72,7 +72,7 @@ def test_aScannerSendsAndTheVolumeIsLive(slicer, module, views, logic, send, tmp
 
 
 def test_recorded(slicer, logic, send, tmp_path, noErrors):
-    """Two series at once in one recording: each volume of both."""
+    """Two series at the same time in one recording: every volume of both."""
     port = freePort()
     handle = logic.start(DICOMSettings(str(tmp_path / "kept"), port=port))
     untilRunning(handle)
@@ -107,7 +107,7 @@ def test_settingsAreRemembered(slicer, module, logic, tmp_path, noErrors):
     assert panelOf(module).settings() == wanted
 
 
-def test_whatCannotWorkIsSaid(module, logic, tmp_path, noErrors):
+def test_invalidSettingsAreReported(module, logic, tmp_path, noErrors):
     ui = panelOf(module).ui
     chooseDICOM(ui, "", 11112)
     ui.startButton.click()
@@ -118,7 +118,7 @@ def test_whatCannotWorkIsSaid(module, logic, tmp_path, noErrors):
     assert "1 to 16" in ui.sourceComplaintLabel.text
 
 
-def test_aPortThatIsTakenIsSaidAndHeals(module, logic, tmp_path):
+def test_aTakenPortIsReportedAndTriedAgain(module, logic, tmp_path):
     ui = panelOf(module).ui
     with closing(socket.create_server(("127.0.0.1", 0))) as holder:
         port = holder.getsockname()[1]

@@ -1,4 +1,4 @@
-"""DICOM series made here, senders of them, and a DICOMSource in this process, asked as the worker asks it."""
+"""Synthetic DICOM series, senders, and a DICOMSource in this process, read as the worker reads it."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ for name in ("pydicom", "pynetdicom"):
     logging.getLogger(name).setLevel(logging.CRITICAL)
 _TILTED = np.linalg.qr(np.array([[0.9, 0.3, 0.1], [-0.2, 0.8, 0.5], [0.1, 0.2, 0.9]]).T)[0].T
 OBLIQUE = (*_TILTED[0], *_TILTED[1])
-"""A right-angled ImageOrientationPatient that is along no axis."""
+"""Right-angled ImageOrientationPatient along no axis."""
 
 
 def pixelsOf(number, shape=(6, 5)):
-    """The pixels of a slice, unlike those of any other number."""
+    """Return the pixels of a slice, different for each number."""
     return np.random.default_rng(number).integers(-900, 900, shape).astype(np.int16)
 
 
 def slice_(number, position, pixels=None, series="1.2.3", syntax=ExplicitVRLittleEndian, orientation=OBLIQUE, **others):
-    """An MR slice, as scanners send it.
+    """Return an MR slice, as scanners send it.
 
     :param number: InstanceNumber. :param position: millimetres along the normal.
     :param others: elements by keyword; None leaves one out.
@@ -66,20 +66,20 @@ def slice_(number, position, pixels=None, series="1.2.3", syntax=ExplicitVRLittl
 
 
 def series(count, step=4.0, first=1, **others):
-    """Slices one above the other, the lowest first; each has a series of its own unless one is given."""
+    """Return slices one above the other, the lowest first, of a new series unless one is named."""
     others.setdefault("series", generate_uid())
     return [slice_(first + index, index * step, **others) for index in range(count)]
 
 
 def stackOf(slices):
-    """The pixels of the slices, in the order given, as a volume."""
+    """Return the pixels of the slices, in their order, as a volume."""
     shape = (slices[0].Rows, slices[0].Columns)
     return np.stack([np.frombuffer(one.PixelData, "<i2").reshape(shape) for one in slices])
 
 
 @contextmanager
 def sender(port, *datasets, title="SCANNER", called="SLICER", syntaxes=None, echo=True):
-    """An association with the receiver on the port, which is released at the end; None when it is not accepted."""
+    """Open an association with the receiver on the port and release it at the end; None: it was rejected."""
     entity = AE(ae_title=title)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 20
     kinds = sorted({str(one.SOPClassUID) for one in datasets} or {str(MRImageStorage)})
@@ -97,8 +97,12 @@ def sender(port, *datasets, title="SCANNER", called="SLICER", syntaxes=None, ech
 
 
 class Scanner(threading.Thread):
-    """Sends in one association, in a thread, which stays until ``hold`` is set when it is given; ``statuses`` has the
-    answers in order."""
+    """Sender of one association, in a thread.
+
+    :param hold: keeps the association open until it is set.
+
+    ``statuses`` has the answers in order.
+    """
 
     def __init__(self, port, datasets, pause=0.0, hold=None, **options):
         super().__init__(daemon=True)
@@ -126,14 +130,14 @@ class Scanner(threading.Thread):
 
 
 class Receiver:
-    """The source with a clock that stands until it is told to go on."""
+    """DICOMSource with a clock that :meth:`step` advances."""
 
     def __init__(self, workFolder, folder="", **values):
         self.clock = Clock()
         self.settings = DICOMSettings(**{"folder": str(folder), "port": 0, **values})
         self._listening = 0
         self._workFolder = workFolder
-        self.frames, self.sums, self.events, self.lent = [], [], [], []
+        self.frames, self.sums, self.events, self.buffers = [], [], [], []
         self.open()
 
     def open(self):
@@ -142,7 +146,7 @@ class Receiver:
         self.port = 0
 
     def reopen(self):
-        """As after the death of the process."""
+        """Open the source again, as after a crash of the process."""
         self.close()
         self.open()
 
@@ -151,7 +155,7 @@ class Receiver:
         self.checkpoint.close()
 
     def getBuffer(self, nbytes):
-        self.lent.append(nbytes)
+        self.buffers.append(nbytes)
 
     @property
     def codes(self):
@@ -166,7 +170,7 @@ class Receiver:
         return [frame.image.pixels.shape for frame in self.frames]
 
     def listen(self):
-        """Until somebody can connect; the port."""
+        """Wait until senders can connect; return the port."""
         self._listening += 1
         self.untilCode("listening", self._listening)
         words = [event.text for event in self.events if event.code == "listening"][-1]
@@ -186,14 +190,14 @@ class Receiver:
     def until(self, condition, seconds=20.0, passes=0.0):
         end = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < end, f"it did not come to be: {self.codes} {self.source.status}"
+            assert time.monotonic() < end, f"the condition stays false: {self.codes} {self.source.status}"
             self.step(passes)
 
     def untilCode(self, code, count=1, passes=0.0):
         self.until(lambda: Counter(self.codes)[code] >= count, passes=passes)
 
     def untilSent(self, scanner):
-        """Until the scanner has ended, and what it sent was taken."""
+        """Wait until the scanner has ended and its instances were read."""
         self.until(lambda: not scanner.is_alive())
         self.until(lambda: not self.source._scp.senders)
         return scanner

@@ -1,4 +1,4 @@
-"""The folder in which instances are kept, and the headers that decide where."""
+"""Folder of the received instances, and the headers that decide the names."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SYNTAXES = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
 
 
 def encoded(dataset, syntax=ExplicitVRLittleEndian):
-    """The data set as it is sent."""
+    """Encode the data set as senders do."""
     file = DicomBytesIO()
     file.is_little_endian, file.is_implicit_VR = syntax.is_little_endian, syntax.is_implicit_VR
     write_dataset(file, dataset)
@@ -77,7 +77,7 @@ def names(files):
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)
-def test_the_header_says_what_is_needed(syntax):
+def test_the_header_of_a_slice(syntax):
     found = headerOf(slice_(12, 3.0, series="1.2.3.4"), syntax)
     assert (found.series, found.number, found.description, found.instanceNumber) == ("1.2.3.4", 7, "t2 tse", 12)
     assert found.single
@@ -108,7 +108,7 @@ def test_the_private_numbers_of_slices(syntax):
     one.private_block(0x0021, "GEMS_RELA_01", create=True).add_new(0x4F, "SS", 23)
     assert headerOf(one, syntax).slices == 23
     one = slice_(1, 0.0)
-    one.private_block(0x2001, "Somebody Else", create=True).add_new(0x18, "SL", 99)
+    one.private_block(0x2001, "Another Vendor", create=True).add_new(0x18, "SL", 99)
     one.private_block(0x2001, "Philips Imaging DD 001", create=True).add_new(0x18, "SL", 31)
     assert headerOf(one, syntax).slices == 31
 
@@ -122,7 +122,7 @@ def test_frames_and_pictures_without_a_place_are_no_slices():
 def test_a_cut_data_set_is_refused_wherever_it_is_cut(syntax):
     whole = slice_(1, 0.0)
     data = encoded(whole, syntax)
-    # Behind a whole element, before anything tells that it is an image, no cut can be seen.
+    # A cut behind a complete element, before Rows, is invisible.
     unseen = {len(encoded(whole[: element.tag], syntax)) for element in whole if 0x20000E < element.tag <= 0x280010}
     for size in set(range(len(data))) - unseen:
         with pytest.raises(NotAnImageError):
@@ -170,7 +170,7 @@ def test_names_sort_by_series_and_instance_and_stay_in_the_folder(files):
     assert folderOf(aHeader(series="1.2")) != folderOf(aHeader(series="1.3"))
 
 
-def test_what_is_stored_is_there_bit_for_bit_and_a_second_time_it_is_known(files):
+def test_a_file_is_stored_bit_for_bit_and_its_copy_is_known(files):
     first = store(files, aHeader(), [b"abc", b"defg"])
     assert Path(first.path).read_bytes() == b"abcdefg"
     assert first.stamp == (7, os.stat(first.path).st_mtime_ns)
@@ -204,7 +204,7 @@ def test_many_at_once_each_under_a_name_of_its_own(files):
     }
 
 
-def test_one_uid_with_ever_other_content_is_compared_with_one_file_only(files, monkeypatch):
+def test_instances_with_one_UID_are_compared_with_one_file_only(files, monkeypatch):
     opened = []
     original = open
 
@@ -222,7 +222,7 @@ def test_one_uid_with_ever_other_content_is_compared_with_one_file_only(files, m
 
 
 def test_two_receivers_of_one_folder_overwrite_nothing(files, monkeypatch):
-    """The other one takes each name between the look and the renaming."""
+    """The other receiver takes each name between the check and the renaming."""
     other = Files(files.folder)
     for offered in (True, False):
         number = int(offered)
@@ -246,7 +246,7 @@ def notOffered(*_):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="folders are not synchronised there")
-def test_names_are_on_the_disk_before_an_instance_counts_as_stored(tmp_path, monkeypatch):
+def test_names_are_on_disk_before_an_instance_counts_as_stored(tmp_path, monkeypatch):
     synced = []
 
     def fsync(handle, original=os.fsync):
@@ -270,7 +270,7 @@ def test_names_are_on_the_disk_before_an_instance_counts_as_stored(tmp_path, mon
 
 
 @pytest.mark.skipif(os.name != "posix", reason="rights are others there")
-def test_only_the_user_may_read_what_is_received(tmp_path, monkeypatch):
+def test_only_the_user_may_read_received_files(tmp_path, monkeypatch):
     for group, folderMode, fileMode in (("0", 0o700, 0o600), ("1", 0o750, 0o640)):
         monkeypatch.setenv("REALTIMEIMAGING_GROUP_READ", group)
         files = Files(str(tmp_path / group))
@@ -289,7 +289,7 @@ def test_a_full_disk_leaves_nothing(files):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="rights are others there")
-def test_a_folder_without_rights_is_told(files, tmp_path):
+def test_a_folder_without_rights_raises_an_error(files, tmp_path):
     with withoutRights(tmp_path / "kept"), pytest.raises(PermissionError):
         store(files, aHeader(), [b"abc"])
     assert names(files) == []
@@ -306,7 +306,7 @@ def test_half_written_files_of_dead_processes_are_removed_and_no_others(files):
     assert names(files) == sorted(kept)
 
 
-def test_only_files_of_ours_are_listed(files, tmp_path):
+def test_only_files_of_the_receiver_are_listed(files, tmp_path):
     one = store(files, aHeader(), [b"abc"])
     for name in ("a.dcm", "photos/a.dcm", "0001-abcdefgh/a.dcm", os.path.dirname(one.path) + "/a.txt"):
         path = os.path.join(files.folder, name)
@@ -315,7 +315,7 @@ def test_only_files_of_ours_are_listed(files, tmp_path):
     assert files.listing() == {one.path: one.stamp}
 
 
-def test_what_was_stored_is_read_again(files, tmp_path):
+def test_stored_instances_are_read_again(files, tmp_path):
     for one in series(2, NumberOfSlices=2):
         path = tmp_path / f"{one.InstanceNumber}.dcm"
         one.save_as(path, enforce_file_format=True)

@@ -1,4 +1,4 @@
-"""The receiver in its process, with DCMTK's programs at the other end."""
+"""DICOM receiver in its process, with DCMTK's programs as senders."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from unit.storing import Scanner, series, stackOf
 from unit.test_DICOMMosaic import mosaic, placed
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
-# Not the one that pynetdicom puts beside this Python.
+# pynetdicom installs its own storescu beside this Python.
 PATH = os.pathsep.join(
     folder
     for folder in os.environ.get("PATH", os.defpath).split(os.pathsep)
@@ -32,7 +32,7 @@ dcmtk = pytest.mark.skipif(not shutil.which("storescu", path=PATH), reason="DCMT
 
 @pytest.fixture
 def receive(tmp_path, workFolder):
-    """Starts acquisition processes that receive DICOM, one after the other on the same journal and folder."""
+    """Start acquisition processes that receive DICOM, one after another, with one checkpoint and folder."""
     made = []
     port = freePort()
 
@@ -60,14 +60,14 @@ def written(folder, datasets):
 
 
 def dcm(program, port, *arguments):
-    """Run a program of DCMTK; its exit code and words."""
+    """Run a program of DCMTK; return its exit code and output."""
     command = [shutil.which(program, path=PATH), "-aec", "SLICER", "127.0.0.1", str(port), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     return done.returncode, done.stdout + done.stderr
 
 
 @dcmtk
-def test_storescu_sends_twenty_slices_which_are_where_SimpleITK_has_them(receive, tmp_path):
+def test_twenty_slices_of_storescu_lie_where_SimpleITK_has_them(receive, tmp_path):
     receiver = receive()
     pixels = [np.random.default_rng(number).integers(0, 4000, (64, 48)).astype(np.int16) for number in range(20)]
     slices = series(20, step=7.0, SliceThickness=5, SpacingBetweenSlices=2)
@@ -110,7 +110,7 @@ def test_a_run_of_155_mosaics_at_full_speed(receive, tmp_path):
     assert len(stored(tmp_path)) == 155
     assert [path.name[:6] for path in stored(tmp_path)] == [f"{number:06d}" for number in range(1, 156)]
     assert receiver.counts["rejected"] == 0
-    # The ring shows what it has room for, each as it was sent, in order.
+    # The ring passes on as many frames as fit, unchanged and in order.
     numbers = [number for _, number, *_ in receiver.frames]
     assert numbers == sorted(set(numbers))
     assert [sum_ for *_, sum_ in receiver.frames] == [checksum(volumes[number]) for number in numbers]
@@ -125,7 +125,7 @@ def test_echoscu(receive):
 
 
 @dcmtk
-def test_storescu_is_told_that_the_disk_is_full(receive, tmp_path):
+def test_storescu_reports_a_full_disk(receive, tmp_path):
     resource = pytest.importorskip("resource", reason="Windows has no such limit")
     if not hasattr(resource, "prlimit"):
         pytest.skip("a limit for another process is set on Linux only")
@@ -144,7 +144,7 @@ def test_storescu_is_told_that_the_disk_is_full(receive, tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="killed in another way there")
-def test_a_process_that_is_killed_loses_nothing_that_was_answered_with_success(receive, tmp_path):
+def test_a_killed_process_loses_no_acknowledged_instance(receive, tmp_path):
     receiver = receive()
     slices = series(6, ImagesInAcquisition="6")
     hold = threading.Event()

@@ -1,4 +1,4 @@
-"""Which slices make a volume, and when it has come."""
+"""Grouping of slices into volumes, and the completeness of volumes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OBLIQUE = np.array([[0.0, 0.6, 0.8], [1.0, 0.0, 0.0], [0.0, 0.8, -0.6]])
 def aSlice(
     place, number=1, moment="", echo="", slices=None, images=None, series="1.2", association=1, plane=0, kind=""
 ):
-    """A slice of 1 x 2 x 3 voxels at a place in millimetres along the normal."""
+    """Return a slice of 1 x 2 x 3 voxels at a place in millimetres along the normal."""
     axes = np.roll(OBLIQUE, plane, axis=0)
     matrix = np.eye(4)
     matrix[:3, 0], matrix[:3, 1] = axes[0] * 2, axes[1] * 1.5
@@ -33,7 +33,7 @@ def aSlice(
 
 
 class Board:
-    """An Assembly, and what came out of it."""
+    """Assembly with a record of its closed volumes."""
 
     def __init__(self, silence=2.0):
         self.assembly, self.now, self.closed = Assembly(silence), 0.0, []
@@ -79,7 +79,7 @@ def run(places, first=1, **values):
 
 @examples(2.5)
 @given(st.permutations(range(9)))
-def test_a_volume_has_come_with_the_slice_that_completes_the_number_in_the_header(order):
+def test_a_volume_is_complete_with_the_number_of_slices_in_the_header(order):
     slices = [aSlice(place * 3.0, place, slices=9) for place in order]
     board = Board().add(*slices[:-1])
     assert board.closed == []
@@ -89,7 +89,7 @@ def test_a_volume_has_come_with_the_slice_that_completes_the_number_in_the_heade
     assert board.closed[0][3] == [place * 3.0 for place in range(9)]
 
 
-def test_images_in_acquisition_is_believed_where_it_fits():
+def test_images_in_acquisition_counts_where_it_fits():
     assert Board().add(*run([0, 3, 6], images=3)).whys == ["images"]
     # two echoes of three slices each: neither has six
     board = Board().add(*[aSlice(p, p * 2 + e, echo=str(e), images=6) for p in (0, 3, 6) for e in (0, 1)])
@@ -97,14 +97,14 @@ def test_images_in_acquisition_is_believed_where_it_fits():
     assert board.release().whys == ["released", "released"]
 
 
-def test_images_in_acquisition_that_are_a_part_of_the_volume_are_not_believed_again():
+def test_images_in_acquisition_is_ignored_after_it_was_too_small():
     board = Board().add(*run([0, 3, 6, 9, 12, 15, 18], images=3))
     assert board.numbers == [[1, 2, 3]]
     assert board.release().numbers == [[1, 2, 3], [1, 2, 3, 4, 5, 6, 7]]
     assert board.missing[-1] == []
 
 
-def test_a_place_that_is_taken_begins_the_next_time_point_and_the_third_comes_with_its_last_slice():
+def test_a_repeated_place_begins_the_next_time_point():
     board = Board().add(*run([0, 3, 6, 9]), *run([0, 3, 6], first=11))
     assert board.whys == ["repeat"]
     assert board.add(aSlice(9, 14)).whys == ["repeat", "places"]
@@ -115,8 +115,8 @@ def test_a_place_that_is_taken_begins_the_next_time_point_and_the_third_comes_wi
 
 @examples(2.5)
 @given(st.integers(2, 5), st.integers(2, 6), st.booleans(), st.booleans(), st.randoms(use_true_random=False))
-def test_moments_that_are_told_are_never_mixed(moments, count, byPlace, shuffled, random_):
-    """In any order of sending: by time, by place, or none."""
+def test_time_points_in_the_header_are_never_mixed(moments, count, byPlace, shuffled, random_):
+    """The order of sending does not matter: by time, by place, or random."""
     slices = [
         aSlice(place * 2.5, 100 * moment + place, str(moment)) for moment in range(moments) for place in range(count)
     ]
@@ -136,7 +136,7 @@ def test_moments_that_are_told_are_never_mixed(moments, count, byPlace, shuffled
         ]
 
 
-def test_echoes_and_kinds_of_images_by_turns_make_volumes_of_their_own():
+def test_interleaved_echoes_and_image_types_are_separate_volumes():
     def moment(first):
         return [
             aSlice(place, first + 4 * place + 2 * echo + kind, echo=str(echo), kind="MP"[kind])
@@ -152,14 +152,14 @@ def test_echoes_and_kinds_of_images_by_turns_make_volumes_of_their_own():
     assert all(len({number // 100 for number in numbers}) == 1 for numbers in board.numbers)
 
 
-def test_a_single_slice_again_and_again_is_shown_as_it_comes_also_when_the_plane_moves():
+def test_repeated_single_slices_are_shown_at_once_also_when_the_plane_moves():
     board = Board().add(aSlice(5, 1), aSlice(5, 2))
     assert board.numbers == [[1], [2]]
     board.add(aSlice(5, 3), aSlice(8, 4), aSlice(2, 5), aSlice(5, 6))
     assert board.numbers == [[number] for number in range(1, 7)]
 
 
-def test_a_single_slice_with_told_moments_is_shown_as_it_comes_after_the_first_silence():
+def test_single_slices_with_time_points_are_shown_at_once_after_the_first_silence():
     board = Board()
     for number in range(1, 30):
         board.add(aSlice(5, number, str(number)), passes=0.1).wait(0.0)
@@ -171,14 +171,14 @@ def test_a_single_slice_with_told_moments_is_shown_as_it_comes_after_the_first_s
 
 @examples(2.5)
 @given(st.sets(st.integers(1, 18), min_size=1, max_size=8))
-def test_what_is_missing_is_known_by_the_gaps(lost):
+def test_missing_slices_are_found_by_the_gaps(lost):
     places = [place for place in range(20) if place not in lost]
     random.Random(1).shuffle(places)
     steps = np.diff(sorted(places))
     if steps.min() > 1:
         return
     board = Board().add(*run([place * 4.0 for place in places])).release()
-    # the silence gives what is missing the time to come
+    # missing slices may arrive during the silence
     assert board.closed == []
     assert board.wait(2.1).whys == ["silence"]
     low = min(place for place in range(20) if place not in lost) * 4.0
@@ -187,18 +187,18 @@ def test_what_is_missing_is_known_by_the_gaps(lost):
     assert low == 0
 
 
-def test_what_is_missing_is_known_by_the_places_of_the_volume_before():
+def test_missing_slices_are_found_by_the_places_of_the_previous_volume():
     board = Board().add(*run([0, 3, 6, 9, 12]), *run([0, 3, 6], first=11), *run([0, 3, 6, 9, 12], first=21))
     assert board.whys == ["repeat", "repeat", "places"]
     assert [len(missing) for missing in board.missing] == [0, 2, 0]
-    # of a volume that lies elsewhere nothing is known
+    # a volume elsewhere has no known places
     board = Board().add(*run([0, 3, 6]), *run([0, 3, 6], first=11), *run([50, 53, 56], first=21)).wait(3)
     assert board.numbers == [[1, 2, 3], [11, 12, 13], [21, 22, 23]]
     assert board.missing == [[], [], []]
 
 
 def test_the_last_slice_of_the_first_time_point_was_lost():
-    """No slice of one time point comes into the volume of another."""
+    """No slice enters the volume of another time point."""
     board = Board().add(*run([0, 3, 6]), *run([0, 3, 6, 9], first=11), *run([0, 3, 6, 9], first=21))
     assert board.whys == ["repeat", "places", "repeat", "places"]
     assert board.numbers == [[1, 2, 3], [11, 12, 13], [11, 12, 13, 14], [21, 22, 23, 24]]
@@ -209,7 +209,7 @@ def test_the_last_slice_of_the_first_time_point_was_lost():
 @pytest.mark.parametrize("lost", [1, 2])
 @pytest.mark.parametrize("moment", [0, 1, 2])
 def test_the_first_slices_of_a_time_point_were_lost(moment, lost, slices, sign):
-    """Those of the next time point are not taken for them, although their places are free."""
+    """Slices of the next time point do not fill their free places."""
     sent = [run([sign * 3.0 * place for place in range(6)], 1 + 6 * time, slices=slices) for time in range(4)]
     expected = [[one.instance.header.instanceNumber for one in time] for time in sent]
     del sent[moment][:lost], expected[moment][:lost]
@@ -225,18 +225,18 @@ def test_the_first_slices_of_a_time_point_were_lost(moment, lost, slices, sign):
 @examples(2.5)
 @given(st.permutations(range(7)))
 def test_slices_in_any_order_of_one_time_point_are_one_volume(order):
-    """Numbered as they lie, whatever the order in which they come."""
+    """The numbers follow the places; the order of arrival does not matter."""
     slices = run([place * 3.0 for place in range(7)])
     assert Board().add(*(slices[place] for place in order)).wait(3).numbers == [list(range(1, 8))]
 
 
 @pytest.mark.parametrize("order", [(1, 3, 5, 0, 2, 4), (0, 2, 4, 1, 3, 5), (5, 3, 1, 4, 2, 0), (4, 2, 0, 5, 3, 1)])
 def test_interleaved_slices_are_one_volume(order):
-    """Numbered as they were taken."""
+    """The numbers follow the acquisition."""
     assert Board().add(*run([place * 3.0 for place in order])).wait(3).numbers == [[1, 2, 3, 4, 5, 6]]
 
 
-def test_a_scanner_that_is_slower_than_the_silence_shows_its_volume_again_and_again():
+def test_a_scanner_slower_than_the_silence_shows_its_volume_with_each_slice():
     board = Board()
     for number in range(5):
         board.add(aSlice(number * 3.0, number), passes=0).wait(3)
@@ -261,7 +261,7 @@ def test_several_associations_may_send_one_volume():
     assert board.whys == ["count"]
 
 
-def test_a_header_with_too_many_slices_is_not_believed_for_ever():
+def test_a_header_with_too_many_slices_is_ignored_after_two_volumes():
     board = Board()
     for moment in range(4):
         board.add(*run([0, 3, 6], first=10 * moment, slices=100))
@@ -269,7 +269,7 @@ def test_a_header_with_too_many_slices_is_not_believed_for_ever():
     assert [len(numbers) for numbers in board.numbers] == [3] * 4
 
 
-def test_series_and_planes_do_not_meet():
+def test_series_and_planes_are_separate_volumes():
     board = Board().add(*[aSlice(p, p, series=s, plane=a) for p in (0, 3, 6) for s in "ab" for a in (0, 1, 2)])
     assert len(board.release().closed) == 6
     assert board.missing == [[]] * 6
@@ -293,6 +293,6 @@ def test_gaps(heights, missing):
 
 @examples(2.5)
 @given(st.lists(st.floats(-1e6, 1e6), unique_by=lambda one: round(one, 2), max_size=30))
-def test_damaged_places_do_not_make_a_huge_volume(heights):
+def test_damaged_positions_make_no_huge_volume(heights):
     found = missingPlaces(heights, [])
     assert found is None or len(found) <= max(8, len(heights))

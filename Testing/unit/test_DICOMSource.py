@@ -1,4 +1,4 @@
-"""The DICOM receiver with real associations at the other end: volumes, answers, files, senders that misbehave."""
+"""DICOM receiver with real associations: volumes, answers, files, misbehaving senders."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 @pytest.fixture
 def receive(tmp_path, workFolder):
-    """Starts a Receiver that keeps files in the folder ``kept``."""
+    """Start a Receiver that stores files in the folder ``kept``."""
     made = []
 
     def start(listen=True, **values):
@@ -51,12 +51,12 @@ def files(receiver):
 
 
 def send(receiver, *datasets, pause=0.0):
-    """Send in one association; what was answered."""
+    """Send in one association; return the answers."""
     return receiver.untilSent(Scanner(receiver.port, datasets, pause)).statuses
 
 
 def simpleITK(paths):
-    """The series as SimpleITK reads it, sorted by GDCM along the normal."""
+    """Read the series with SimpleITK, sorted by GDCM along the normal."""
     reader = SimpleITK.ImageSeriesReader()
     folder = os.path.dirname(paths[0])
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(folder))
@@ -89,23 +89,23 @@ def test_a_series_is_a_volume_where_SimpleITK_has_it(receive, order):
     assert receiver.codes == ["listening"]
 
 
-def test_pixels_go_into_memory_that_was_lent(receive):
+def test_pixels_are_written_into_the_buffer_of_the_ring(receive):
     receiver = receive()
     memory = np.full(3 * 6 * 5 * 2, 77, np.uint8)
 
     def getBuffer(nbytes):
-        receiver.lent.append(nbytes)
+        receiver.buffers.append(nbytes)
         return memory
 
     receiver.source._getBuffer = getBuffer
     slices = series(3)
     send(receiver, *slices)
-    assert receiver.lent == [memory.nbytes]
+    assert receiver.buffers == [memory.nbytes]
     assert np.shares_memory(receiver.frames[0].image.pixels, memory)
     np.testing.assert_array_equal(memory.view(np.int16).reshape(3, 6, 5), stackOf(slices))
 
 
-def test_slices_whose_values_need_other_types_are_one_volume(receive):
+def test_slices_with_different_pixel_types_are_one_volume(receive):
     """A PET has a slope for each slice; some are whole numbers."""
     receiver = receive()
     slopes = ["1", "0.5", "2"]
@@ -132,7 +132,7 @@ def test_time_points_are_frames_with_their_times(receive):
     assert np.diff(times).tolist() == [1.0] * 4
 
 
-def test_a_volume_is_there_with_its_last_slice_when_the_header_tells_their_number(receive):
+def test_a_volume_is_complete_with_its_last_slice_when_the_header_has_their_number(receive):
     receiver = receive()
     slices, hold = series(5, ImagesInAcquisition="5"), threading.Event()
     scanner = Scanner(receiver.port, slices, hold=hold)
@@ -172,7 +172,7 @@ def test_an_association_for_each_slice(receive):
     assert receiver.sums == [checksum(stackOf(slices))]
 
 
-def test_a_missing_slice_is_told_and_shown_as_zeros(receive):
+def test_a_missing_slice_is_reported_and_shown_as_zeros(receive):
     receiver = receive()
     slices = series(9, step=3.0)
     lost = slices.pop(4)
@@ -184,14 +184,14 @@ def test_a_missing_slice_is_told_and_shown_as_zeros(receive):
     assert "between the instances 4 and 6" in event.text
     slices.insert(4, slice_(5, 12.0, pixels=np.zeros((6, 5), np.int16)))
     np.testing.assert_array_equal(receiver.frames[0].image.pixels, stackOf(slices))
-    # it comes after all
+    # the missing slice arrives late
     send(receiver, lost)
     receiver.until(lambda: len(receiver.frames) == 2, passes=0.5)
     slices[4] = lost
     np.testing.assert_array_equal(receiver.frames[1].image.pixels, stackOf(slices))
 
 
-def test_slices_that_lie_unevenly_are_shown_each_in_its_place(receive):
+def test_unevenly_spaced_slices_are_shown_each_in_its_place(receive):
     receiver = receive()
     uid = generate_uid()
     slices = [slice_(number, place, series=uid) for number, place in enumerate((0.0, 3.0, 7.7, 9.0), 1)]
@@ -246,7 +246,7 @@ def test_a_mosaic_is_a_volume_at_once(receive, tmp_path):
 
 
 @pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless])
-def test_compressed_instances_are_stored_as_they_come_and_shown(receive, syntax):
+def test_compressed_instances_are_stored_unchanged_and_shown(receive, syntax):
     receiver = receive()
     slices = series(3, BitsStored=16)
     plain = stackOf(slices)
@@ -260,7 +260,7 @@ def test_compressed_instances_are_stored_as_they_come_and_shown(receive, syntax)
         assert stored.PixelData == one.PixelData
 
 
-def test_what_cannot_be_shown_is_stored_and_counted_and_named(receive):
+def test_instances_without_a_usable_image_are_stored_counted_and_reported(receive):
     receiver = receive()
     report = slice_(1, 0.0)
     for name in ("PixelData", "Rows", "Columns", "ImagePositionPatient"):
@@ -280,8 +280,8 @@ def test_what_cannot_be_shown_is_stored_and_counted_and_named(receive):
 # ---- files and answers
 
 
-def test_success_is_answered_when_the_file_is_there(receive):
-    """Nobody reads: what the sender was told is on disk all the same."""
+def test_the_answer_success_follows_the_file(receive):
+    """Acknowledged instances are on disk even when nothing reads the source."""
     receiver = receive()
     slices = series(3, SeriesNumber=12)
     scanner = Scanner(receiver.port, slices)
@@ -299,7 +299,7 @@ def test_success_is_answered_when_the_file_is_there(receive):
     assert receiver.sums == [checksum(stackOf(slices))]
 
 
-def test_the_same_again_is_a_success_and_not_shown_again(receive):
+def test_a_duplicate_is_a_success_and_not_shown_again(receive):
     receiver = receive()
     slices = series(3)
     send(receiver, *slices)
@@ -316,7 +316,7 @@ def test_the_same_again_is_a_success_and_not_shown_again(receive):
     assert len(files(receiver)) == 4
 
 
-def test_a_series_that_was_stored_in_an_earlier_session_is_shown_and_not_stored_twice(receive, tmp_path):
+def test_a_series_of_an_earlier_session_is_shown_and_not_stored_twice(receive, tmp_path):
     receiver = receive()
     slices = series(3)
     send(receiver, *slices)
@@ -331,7 +331,7 @@ def test_a_series_that_was_stored_in_an_earlier_session_is_shown_and_not_stored_
     assert files(receiver) == before
 
 
-def test_after_a_death_what_was_stored_and_not_shown_is_shown(receive):
+def test_stored_slices_are_shown_after_a_crash(receive):
     receiver = receive()
     whole, half = series(3), series(4, ImagesInAcquisition="4")
     send(receiver, *whole, *half[:3])
@@ -344,7 +344,7 @@ def test_after_a_death_what_was_stored_and_not_shown_is_shown(receive):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a limit for the size of files is set in another way there")
-def test_a_full_disk_is_answered_with_a_failure_and_healed(receive):
+def test_a_full_disk_is_answered_with_a_failure_until_there_is_room(receive):
     receiver = receive()
     slices = series(3)
     large = slice_(9, 0.0, pixels=np.zeros((200, 200), np.int16))
@@ -361,7 +361,7 @@ def test_a_full_disk_is_answered_with_a_failure_and_healed(receive):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="rights are others there")
-def test_a_folder_that_cannot_be_written_is_answered_with_a_failure(receive, tmp_path):
+def test_a_read_only_folder_is_answered_with_a_failure(receive, tmp_path):
     receiver = receive()
     with withoutRights(tmp_path / "kept"):
         assert send(receiver, slice_(1, 0.0)) == [0xA700]
@@ -369,14 +369,14 @@ def test_a_folder_that_cannot_be_written_is_answered_with_a_failure(receive, tmp
     assert files(receiver) == []
 
 
-def test_a_folder_that_is_gone_is_made_again(receive, tmp_path):
+def test_a_removed_folder_is_made_again(receive, tmp_path):
     receiver = receive()
     (tmp_path / "kept").rmdir()
     assert send(receiver, slice_(1, 0.0)) == [0]
     assert len(files(receiver)) == 1
 
 
-def test_a_folder_that_cannot_be_made_is_told(receive, tmp_path):
+def test_a_folder_that_cannot_be_made_is_reported(receive, tmp_path):
     (tmp_path / "file").write_bytes(b"")
     receiver = receive(folder=str(tmp_path / "file" / "kept"))
     receiver.untilCode("folder-missing")
@@ -384,7 +384,7 @@ def test_a_folder_that_cannot_be_made_is_told(receive, tmp_path):
     assert send(receiver, slice_(1, 0.0)) == [0xA700]
 
 
-def test_a_data_set_that_cannot_be_understood_is_answered_with_a_failure(receive):
+def test_a_damaged_data_set_is_answered_with_a_failure(receive):
     receiver = receive()
     whole, anonymous = slice_(2, 0.0), slice_(3, 0.0)
     del anonymous.SeriesInstanceUID
@@ -404,7 +404,7 @@ def test_echo(receive):
     assert receiver.codes == ["listening"]
 
 
-def test_titles_are_checked_where_that_is_wanted(receive):
+def test_titles_are_checked_as_the_settings_say(receive):
     receiver = receive(checkCalled=True, callers=("SCANNER", "CT1"), aeTitle="ROOM2")
     outcomes = []
     for title, called in (("SCANNER", "ROOM2"), ("CT1", "ROOM2"), ("CT2", "ROOM2"), ("CT1", "ROOM1")):
@@ -416,13 +416,13 @@ def test_titles_are_checked_where_that_is_wanted(receive):
     assert "it calls the AE title ROOM1, but this receiver is ROOM2" in texts[1]
 
 
-def test_who_is_not_allowed_is_turned_away(receive):
+def test_a_computer_that_is_not_allowed_is_refused(receive):
     receiver = receive(allowed=("10.9.8.7",))
     with closing(socket.create_connection(("127.0.0.1", receiver.port))):
         receiver.untilCode("peer-refused")
 
 
-def test_nothing_in_common_is_told(receive):
+def test_an_association_without_a_common_context_is_reported(receive):
     receiver = receive()
     # MPEG-4, and not even an echo
     syntaxes = ["1.2.840.10008.1.2.4.102"]
@@ -445,7 +445,7 @@ def test_the_eleventh_association_is_rejected_and_the_next_one_finds_a_place(rec
 
 
 def request():
-    """A-ASSOCIATE-RQ of a real sender, as bytes."""
+    """Return the A-ASSOCIATE-RQ of a real sender."""
     heard = []
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
 
@@ -462,7 +462,7 @@ def request():
     return heard[0]
 
 
-def test_a_sender_that_dies_in_the_middle_leaves_one_event_and_no_file(receive):
+def test_a_sender_that_disconnects_in_an_instance_leaves_one_event_and_no_file(receive):
     receiver = receive()
     with closing(socket.create_connection(("127.0.0.1", receiver.port))) as connection:
         connection.sendall(request())
@@ -471,7 +471,7 @@ def test_a_sender_that_dies_in_the_middle_leaves_one_event_and_no_file(receive):
         thread.start()
         receiver.until(lambda: answer)
         assert answer[0][:1] == b"\x02"
-        # P-DATA-TF: a piece of a command, and then half of one that is announced
+        # P-DATA-TF: a fragment of a command, then half of an announced one
         connection.sendall(struct.pack(">BBIIBB", 4, 0, 6 + 50, 52, 1, 1) + bytes(50))
         connection.sendall(struct.pack(">BBI", 4, 0, 9000) + bytes(100))
         receiver.until(lambda: receiver.source._scp.senders)
@@ -494,12 +494,12 @@ def test_an_instance_that_is_too_large_ends_the_association(receive):
 
 
 def open_():
-    """Threads and descriptors of this process."""
+    """Count threads and descriptors of this process."""
     return threading.active_count(), descriptors()
 
 
 def nothingMoreThan(before):
-    """Senders of earlier tests may have ended meanwhile."""
+    """Compare with an earlier count; senders of earlier tests may have ended meanwhile."""
     return all(now <= then for now, then in zip(open_(), before, strict=True))
 
 
@@ -653,7 +653,7 @@ def test_instances_that_are_sent_before_the_answer_are_stored_each(receive):
     assert [pydicom.dcmread(path) for path in files(receiver)] == slices
 
 
-def test_a_port_that_is_taken_heals(receive):
+def test_a_port_that_is_taken_is_tried_again(receive):
     with closing(socket.create_server(("127.0.0.1", 0))) as holder:
         port = holder.getsockname()[1]
         receiver = receive(listen=False, port=port)
@@ -670,7 +670,7 @@ def test_listening_on_all_addresses_is_a_warning(receive):
     assert "All computers in the network can send images there" in receiver.events[0].text
 
 
-def test_close_in_the_middle_leaves_nothing(receive):
+def test_close_during_an_association_leaves_nothing(receive):
     receiver = receive()
     before = open_()
     scanner = Scanner(receiver.port, series(200), pause=0.001)
@@ -687,7 +687,7 @@ def test_close_in_the_middle_leaves_nothing(receive):
 # ---- settings
 
 
-def test_settings_that_cannot_work_are_told(tmp_path):
+def test_invalid_settings_raise_an_error(tmp_path):
     for values in (
         {"folder": " "},
         {"aeTitle": ""},

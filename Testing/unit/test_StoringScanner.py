@@ -1,4 +1,4 @@
-"""The simulated scanner that sends over DICOM: what it sends is valid, and where the image is."""
+"""Simulated scanner that sends over DICOM: its volumes are valid and lie in the right place."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def anImage(dtype=np.int16, shape=(3, 4, 5), handed=1):
 
 
 def sent(receiver, *images, thin=1):
-    """What the receiver got, and what the scanner logged."""
+    """Send images to the receiver; return the checksums that the scanner logged."""
     log = io.StringIO()
     scanner = StoringScanner("127.0.0.1", receiver.port, "SLICER", 1000.0, log, thin)
 
@@ -75,7 +75,7 @@ def test_pictures_in_colour(receiver):
     assert receiver.sums == [checksum(image.pixels)]
 
 
-def test_what_is_not_sent_is_told():
+def test_an_unsupported_pixel_type_raises_an_error():
     scanner = StoringScanner("127.0.0.1", 1, "SLICER", 10.0)
     with pytest.raises(NotAnImageError, match="8 or 16 bits"):
         scanner.send(iter([anImage(np.float32)]), lambda: False)
