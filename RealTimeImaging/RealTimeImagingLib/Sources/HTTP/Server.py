@@ -281,7 +281,7 @@ class Server(ThreadingHTTPServer):
         self.answers: Counter[int] = Counter()
         """Number of answers by status."""
         self._connections: dict[socket.socket, Connection] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._accept, name="http", daemon=True)
         self._thread.start()
@@ -308,16 +308,11 @@ class Server(ThreadingHTTPServer):
         """
         with self._lock:
             connection.exchange = exchange
-            self._checkRoom()
+            self.checkRoom()
 
     def checkRoom(self) -> None:
         """Raise RequestError when there are too many bytes at once."""
-        with self._lock:
-            self._checkRoom()
-
-    def _checkRoom(self) -> None:
-        exchanges = [one.exchange for one in self._connections.values()]
-        size = sum(one.body.size for one in exchanges if one and one.body)
+        size = sum(one.body.size for one in self.exchanges if one.body)
         if size > self._most:
             reason = f"{size:,} bytes of images arrive at once, the limit is {self._most:,}: retry later."
             raise RequestError(429, reason)

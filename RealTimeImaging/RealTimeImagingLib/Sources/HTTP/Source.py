@@ -142,7 +142,8 @@ class HTTPSource:
     @property
     def details(self) -> Mapping[str, Any]:
         """``url``, ``token``, and ``curl``, a command that sends a file; empty until the server listens."""
-        if self._listener.socket is None:
+        # A restart must find the port in the checkpoint before any sender knows it.
+        if self._listener.socket is None or self._checkpoint.kept.get("port") != self._listener.port:
             return {}
         curl = (
             f'curl -H "Authorization: Bearer {self._token}" --data-binary "@image.nii.gz" '
@@ -193,6 +194,8 @@ class HTTPSource:
         self._server.stop()
         end = time.monotonic() + GRACE
         while self._server.connected or not self._server.arrivals.empty():
+            if time.monotonic() > end + GRACE:
+                break
             if time.monotonic() > end:
                 self._server.cut()
             try:
