@@ -1,4 +1,4 @@
-"""Files to replay, and a ReplaySource with a clock of the test's."""
+"""Files to replay, and a ReplaySource with a simulated clock."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from unit.conftest import Clock, volume
 
 
 def pixelsOf(numbers, shape=(2, 3, 4), dtype=np.int16):
-    """The pixels of :func:`volume` of these numbers, one after the other."""
+    """Return the pixels of :func:`volume` for each number."""
     return [volume(number, shape, dtype).pixels for number in numbers]
 
 
@@ -24,10 +24,10 @@ def sumsOf(numbers, shape=(2, 3, 4), dtype=np.int16):
 
 
 def sequence(frames, index=None, unit="s", encoding="raw", *lines):
-    """The bytes of a .seq.nrrd as Slicer writes it.
+    """Return the bytes of a .seq.nrrd as Slicer writes it.
 
     :param frames: arrays (k, j, i) or (k, j, i, 3).
-    :param index: index values, none when None.
+    :param index: index values; None: no index.
     """
     stack = np.stack(frames)
     colour = [stack.shape[4]] if stack.ndim == 5 else []
@@ -54,12 +54,12 @@ def sequence(frames, index=None, unit="s", encoding="raw", *lines):
 
 
 class Player:
-    """A ReplaySource asked as the worker asks it, with a clock of its own: seconds cost nothing."""
+    """ReplaySource, read as the worker reads it, with a simulated clock."""
 
     def __init__(self, workFolder, file, **values):
         self.clock = Clock()
         self.settings = ReplaySettings(file=str(file), **values)
-        self.given, self.events = [], []
+        self.received, self.events = [], []
         self.getBuffer = lambda nbytes: None
         self._workFolder, self._closed = workFolder, False
         self.open()
@@ -68,8 +68,8 @@ class Player:
         self.checkpoint = Checkpoint(str(self._workFolder))
         self.source = ReplaySource(self.settings, self.checkpoint, self.clock, lambda nbytes: self.getBuffer(nbytes))
 
-    def die(self):
-        """As after the death of the process: the next goes on."""
+    def restart(self):
+        """Continue as after a crash of the process."""
         self.checkpoint.close()
         self.open()
 
@@ -83,45 +83,45 @@ class Player:
         if isinstance(item, Event):
             self.events.append(item)
         else:
-            assert self.checkpoint.accept(item.stream) == len(self.given)
-            self.given.append((self.clock.now, item.image))
+            assert self.checkpoint.accept(item.stream) == len(self.received)
+            self.received.append((self.clock.now, item.image))
 
     def step(self, seconds=0.0):
-        """Let so much time pass, then read once."""
+        """Let time pass, then read once."""
         self.clock.now += seconds
         for item in self.source.read(0):
             self.take(item)
 
     def run(self, seconds, step=0.01):
-        """Read every hundredth of a second."""
+        """Read every ``step`` seconds."""
         start = self.clock.now
         for number in range(1, round(seconds / step) + 1):
             self.clock.now = start + number * step
             self.step()
 
     def send(self, name, **values):
-        """Give a command and read once, at the same moment."""
+        """Send a command and read once, at the same moment."""
         self.source.command(name, values)
         self.step()
 
     def crash(self):
-        """Read one frame, and die before it is counted."""
+        """Read one frame, and crash before it is counted."""
         next(item for item in self.source.read(0) if isinstance(item, Arrival))
-        self.die()
+        self.restart()
 
     @property
     def images(self):
-        return [image for _, image in self.given]
+        return [image for _, image in self.received]
 
     @property
     def places(self):
-        """Places in the file, from 0, of the frames given."""
+        """Indices in the file, from 0, of the received frames."""
         return [int(image.attributes["ReplayedFrame"]) for image in self.images]
 
     @property
     def times(self):
-        """When each frame was given: seconds since the first."""
-        return [time - self.given[0][0] for time, _ in self.given]
+        """Arrival times: seconds since the first."""
+        return [time - self.received[0][0] for time, _ in self.received]
 
     @property
     def sums(self):

@@ -1,4 +1,4 @@
-"""Stories of the replay source. The clock is the test's: a step is 10 ms, and seconds cost nothing."""
+"""Replay source with a simulated clock: a step is 10 ms."""
 
 import os
 from itertools import pairwise
@@ -17,7 +17,7 @@ from unit.replaying import Player, pixelsOf, sequence, sumsOf
 
 @pytest.fixture
 def play(workFolder):
-    """Opens a file in a Player, with a journal of its own."""
+    """Open a file in a Player with a new checkpoint."""
     made = []
 
     def start(file, **values):
@@ -35,7 +35,7 @@ def play(workFolder):
 
 @pytest.fixture
 def series(incoming):
-    """A sequence of five volumes, a tenth of a second apart."""
+    """Write a sequence of five volumes, 0.1 s apart."""
     path = incoming / "a.seq.nrrd"
     path.write_bytes(sequence(pixelsOf(range(5)), [0, 0.1, 0.2, 0.3, 0.4]))
     return path
@@ -44,7 +44,7 @@ def series(incoming):
 # ---- pace
 
 
-def test_frames_come_once_in_order_at_their_own_times(play, series):
+def test_each_frame_arrives_once_in_order_at_its_time(play, series):
     player = play(series)
     player.run(5)
     assert player.places == [0, 1, 2, 3, 4]
@@ -60,14 +60,14 @@ def test_frames_come_once_in_order_at_their_own_times(play, series):
     ("values", "period"),
     [({"speed": 0.1}, 1.0), ({"speed": 5.0}, 0.02), ({"pace": "rate", "rate": 4.0}, 0.25)],
 )
-def test_the_pace_is_that_of_the_settings(play, series, values, period):
+def test_pace_of_the_settings(play, series, values, period):
     player = play(series, **values)
     player.run(6)
     assert player.sums == sumsOf(range(5))
     assert player.times == pytest.approx([n * period for n in range(5)], abs=0.011)
 
 
-def test_as_fast_as_possible_nothing_is_left_out(play, series):
+def test_the_fastest_pace_skips_nothing(play, series):
     player = play(series, pace="fastest")
     player.step()
     assert player.sums == sumsOf(range(5))
@@ -75,31 +75,31 @@ def test_as_fast_as_possible_nothing_is_left_out(play, series):
 
 
 @pytest.mark.parametrize("pace", ["recorded", "fastest"])
-def test_loops_give_every_frame_of_every_pass(play, series, pace):
+def test_a_loop_has_every_frame_of_every_pass(play, series, pace):
     player = play(series, pace=pace, loop=True)
     if pace == "fastest":
-        player.clock.tick = 0.01  # otherwise the first read would have no end
-    while len(player.given) < 50:
+        player.clock.tick = 0.01  # otherwise the first read would never return
+    while len(player.received) < 50:
         player.step(0.05)
-    assert player.places == [n % 5 for n in range(len(player.given))]
+    assert player.places == [n % 5 for n in range(len(player.received))]
     assert player.sums[:50] == sumsOf(range(5)) * 10
     if pace == "recorded":
         assert player.times[45] == pytest.approx(4.5, abs=0.06)
     assert player.codes == ["replay-opened"]
 
 
-def test_read_gives_way_to_commands_however_fast_the_frames_come(play, series):
+def test_read_returns_for_commands_at_any_rate(play, series):
     player = play(series, pace="fastest", loop=True)
-    player.clock.tick = 0.03  # each look at the clock takes so long
+    player.clock.tick = 0.03  # each call of the clock takes this long
     player.step()
-    assert 1 <= len(player.given) <= 4
+    assert 1 <= len(player.received) <= 4
     player.send("pause")
-    before = len(player.given)
+    before = len(player.received)
     player.run(1)
-    assert len(player.given) == before
+    assert len(player.received) == before
 
 
-def test_a_file_without_times_is_replayed_at_ten_frames_a_second_and_says_so(play, incoming):
+def test_a_file_without_times_is_replayed_at_ten_frames_a_second_with_an_event(play, incoming):
     (incoming / "a.nii").write_bytes(seriesFile(range(3)))
     player = play(incoming / "a.nii")
     player.run(1)
@@ -116,7 +116,7 @@ def test_a_single_image_is_a_replay_of_one_frame(play, incoming):
     assert player.codes == ["replay-opened", "replay-ended"]
 
 
-def test_read_waits_no_longer_than_it_is_told_and_a_wake_ends_it(play, series):
+def test_wake_ends_read(play, series):
     player = play(series, paused=True)
     player.step()
     player.source.wake()
@@ -126,7 +126,7 @@ def test_read_waits_no_longer_than_it_is_told_and_a_wake_ends_it(play, series):
 # ---- commands
 
 
-def test_pause_and_resume_lose_nothing_and_bring_no_burst(play, series):
+def test_pause_and_resume_lose_nothing_and_cause_no_burst(play, series):
     player = play(series)
     player.run(0.16)
     player.send("pause")
@@ -136,14 +136,14 @@ def test_pause_and_resume_lose_nothing_and_bring_no_burst(play, series):
     resumed = player.clock.now
     player.run(2)
     assert player.places == [0, 1, 2, 3, 4]
-    rest = [time - resumed for time, _ in player.given[2:]]
+    rest = [time - resumed for time, _ in player.received[2:]]
     assert rest == pytest.approx([0.05, 0.15, 0.25], abs=0.021)
 
 
-def test_a_paused_start_gives_nothing_until_a_step_or_resume(play, series):
+def test_a_paused_start_waits_for_step_or_resume(play, series):
     player = play(series, paused=True)
     player.run(1)
-    assert player.given == []
+    assert player.received == []
     player.send("step", frames=1)
     player.send("step", frames=1)
     player.send("step", frames=-1)
@@ -154,7 +154,7 @@ def test_a_paused_start_gives_nothing_until_a_step_or_resume(play, series):
     assert player.places == [0, 1, 0, 1, 2, 3, 4]
 
 
-def test_a_seek_gives_that_frame_and_goes_on_from_it(play, series):
+def test_seek_continues_from_its_frame(play, series):
     player = play(series)
     player.step()
     player.send("seek", frame=3)
@@ -168,7 +168,7 @@ def test_a_seek_gives_that_frame_and_goes_on_from_it(play, series):
     assert player.codes == ["replay-opened", "replay-ended"]
 
 
-def test_the_pace_changes_while_it_runs(play, series):
+def test_the_pace_changes_during_the_replay(play, series):
     player = play(series, speed=0.001)
     player.step()
     player.send("pace", rate=100.0)
@@ -180,12 +180,12 @@ def test_the_pace_changes_while_it_runs(play, series):
     player.run(0.1)
     assert player.places == [0, 1, 2, 3, 4]
     player.send("loop", on=True)
-    player.clock.tick = 0.01  # otherwise the read that follows would have no end
+    player.clock.tick = 0.01  # otherwise the next read would never return
     player.send("pace", fastest=True)
     assert player.places[5:8] == [0, 1, 2]
 
 
-def test_resume_at_the_end_begins_anew_and_the_end_is_told_again(play, series):
+def test_resume_at_the_end_restarts_and_ends_again(play, series):
     player = play(series)
     player.run(2)
     player.send("resume")
@@ -215,7 +215,7 @@ def test_resume_at_the_end_begins_anew_and_the_end_is_told_again(play, series):
         ("seek", {"frame": None}, "whole number"),
     ],
 )
-def test_a_command_that_cannot_work_is_refused_in_words_and_changes_nothing(play, series, name, values, words):
+def test_an_invalid_command_is_refused_with_a_reason_and_changes_nothing(play, series, name, values, words):
     player = play(series)
     player.step()
     status = player.source.status
@@ -236,7 +236,7 @@ def test_unknown_commands_are_ignored(play, series):
     assert player.codes == ["replay-opened", "replay-ended"]
 
 
-def test_commands_wait_until_the_file_is_there(play, incoming):
+def test_commands_wait_for_the_file(play, incoming):
     player = play(incoming / "a.seq.nrrd", loop=True)
     player.send("pause")
     player.send("seek", frame=2)
@@ -246,10 +246,10 @@ def test_commands_wait_until_the_file_is_there(play, incoming):
     assert "paused at frame 3 of 5" in player.source.status
 
 
-# ---- words
+# ---- status
 
 
-def test_the_status_says_where_it_is(play, incoming, series):
+def test_the_status_has_the_position(play, incoming, series):
     player = play(incoming / "none.nrrd")
     player.step()
     assert player.source.status == f"none.nrrd is not replayed: {incoming / 'none.nrrd'} is not there; waiting for it."
@@ -275,7 +275,7 @@ def test_the_status_says_where_it_is(play, incoming, series):
 # ---- the file
 
 
-def test_a_missing_file_is_told_once_and_replayed_when_it_is_there(play, incoming):
+def test_a_missing_file_is_one_event_and_is_replayed_when_it_appears(play, incoming):
     player = play(incoming / "a.seq.nrrd")
     player.run(10)
     (event,) = player.events
@@ -297,7 +297,7 @@ def test_a_missing_file_is_told_once_and_replayed_when_it_is_there(play, incomin
         ("a.seq.nrrd", sequence(pixelsOf(range(5)), range(5))[:-1], "incomplete"),
     ],
 )
-def test_what_is_no_image_is_told_once_and_replaced_by_one_that_is(play, incoming, name, data, code):
+def test_a_file_without_an_image_is_one_event_and_can_be_replaced(play, incoming, name, data, code):
     (incoming / name).write_bytes(data)
     player = play(incoming / name)
     player.run(20)
@@ -311,13 +311,13 @@ def test_what_is_no_image_is_told_once_and_replaced_by_one_that_is(play, incomin
         assert player.sums == sumsOf(range(3))
 
 
-def test_a_folder_is_no_file(play, incoming):
+def test_a_folder_is_not_an_image(play, incoming):
     player = play(incoming)
     player.run(3)
     assert player.codes == ["not-an-image"]
 
 
-def test_a_file_that_is_still_written_is_told_once_and_replayed_when_whole(play, incoming):
+def test_a_growing_file_is_one_event_and_is_replayed_when_complete(play, incoming):
     whole, path = sequence(pixelsOf(range(4)), range(4)), incoming / "a.seq.nrrd"
     player = play(path)
     for size in range(100, len(whole), 40):
@@ -329,7 +329,7 @@ def test_a_file_that_is_still_written_is_told_once_and_replayed_when_whole(play,
     assert player.sums == sumsOf(range(4))
 
 
-def test_a_file_that_goes_away_and_comes_back_goes_on_where_it_was(play, series):
+def test_a_file_that_is_moved_away_and_back_continues(play, series):
     player = play(series)
     player.run(0.25)
     os.rename(series, series.with_name("away"))
@@ -342,7 +342,7 @@ def test_a_file_that_goes_away_and_comes_back_goes_on_where_it_was(play, series)
     assert player.sums == sumsOf(range(5))
 
 
-def test_a_file_that_is_replaced_begins_anew_and_nothing_is_mixed(play, series):
+def test_a_replaced_file_restarts_and_nothing_is_mixed(play, series):
     player = play(series)
     player.run(0.25)
     arrive(series, sequence(pixelsOf(range(20, 23), (1, 5, 5)), [0, 0.1, 0.2]))
@@ -351,7 +351,7 @@ def test_a_file_that_is_replaced_begins_anew_and_nothing_is_mixed(play, series):
     assert player.places == [0, 1, 2, 0, 1, 2]
 
 
-def test_a_file_that_is_replaced_while_a_frame_is_read_gives_nothing_of_it(play, series):
+def test_a_file_replaced_during_a_read_yields_no_mixed_frame(play, series):
     player, asked = play(series), []
     player.run(0.15)
     other = sequence(pixelsOf(range(20, 25)), [0, 0.1, 0.2, 0.3, 0.4])
@@ -367,7 +367,7 @@ def test_a_file_that_is_replaced_while_a_frame_is_read_gives_nothing_of_it(play,
     assert player.places == [0, 1, 0, 1, 2, 3, 4]
 
 
-def test_a_file_that_becomes_shorter_is_told_and_begins_anew_when_it_is_whole(play, series):
+def test_a_truncated_file_is_an_event_and_restarts_when_complete(play, series):
     whole = series.read_bytes()
     player = play(series)
     player.run(0.25)
@@ -380,7 +380,7 @@ def test_a_file_that_becomes_shorter_is_told_and_begins_anew_when_it_is_whole(pl
     assert player.places == [0, 1, 2, 0, 1, 2, 3, 4]
 
 
-def test_damage_in_the_middle_ends_the_replay_with_the_frames_number(play, incoming):
+def test_damage_ends_the_replay_and_the_event_names_the_frame(play, incoming):
     data = bytearray(sequence(pixelsOf(range(40), (8, 16, 16)), range(40), "s", "gzip"))
     data[len(data) // 2] ^= 0xFF
     data[len(data) // 2 + 1] ^= 0xFF
@@ -388,15 +388,15 @@ def test_damage_in_the_middle_ends_the_replay_with_the_frames_number(play, incom
     player = play(incoming / "a.seq.nrrd", pace="fastest")
     player.run(10, step=0.5)
     assert player.codes == ["replay-opened", "damaged"]
-    given_ = len(player.given)
-    assert 0 < given_ < 40
-    assert f"frame {given_ + 1} cannot be read" in player.events[1].text
+    before = len(player.received)
+    assert 0 < before < 40
+    assert f"frame {before + 1} cannot be read" in player.events[1].text
     arrive(incoming / "a.seq.nrrd", sequence(pixelsOf(range(3)), range(3)))
     player.run(1)
-    assert player.sums[given_:] == sumsOf(range(3))
+    assert player.sums[before:] == sumsOf(range(3))
 
 
-def test_nothing_in_the_folder_is_changed_and_no_file_is_held_open(play, incoming, series):
+def test_the_folder_is_unchanged_and_no_file_stays_open(play, incoming, series):
     record(incoming, [frame(number) for number in range(4)])
     before = snapshot(incoming)
     for path in (series, incoming / "Test-Scan.seq.nhdr"):
@@ -406,58 +406,58 @@ def test_nothing_in_the_folder_is_changed_and_no_file_is_held_open(play, incomin
             handles = Path("/proc/self/fd")
             if handles.exists():
                 assert not any(str(incoming) in os.path.realpath(handle) for handle in handles.iterdir())
-        assert len(player.given) > 3
+        assert len(player.received) > 3
     assert snapshot(incoming) == before
 
 
-# ---- deaths
+# ---- crashes
 
 
-def test_after_a_death_it_goes_on_with_the_next_frame_at_the_pace_it_had(play, series):
+def test_a_restart_continues_with_the_next_frame_at_the_same_pace(play, series):
     player = play(series, speed=0.01)
     player.step()
     player.send("pace", rate=10.0)
     player.send("loop", on=True)
     player.run(0.25)
     assert player.places == [0, 1, 2]
-    player.die()
+    player.restart()
     player.run(0.25)
     assert player.places == [0, 1, 2, 3, 4, 0]
     player.send("pause")
-    player.die()
+    player.restart()
     player.run(5)
     assert player.places == [0, 1, 2, 3, 4, 0]
     assert "paused at frame 1 of 5" in player.source.status
     player.send("step", frames=-1)
-    player.die()
+    player.restart()
     player.send("resume")
     player.run(0.05)
     assert player.places == [0, 1, 2, 3, 4, 0, 4, 0]
 
 
-def test_a_frame_that_was_not_counted_before_the_death_comes_again(play, series):
+def test_a_frame_not_counted_before_a_crash_is_sent_again(play, series):
     player = play(series, pace="fastest")
     player.crash()
     player.step()
     assert player.sums == sumsOf(range(5))
 
 
-def test_an_end_that_was_told_is_not_told_again_after_a_death(play, series):
+def test_a_restart_does_not_repeat_the_end(play, series):
     player = play(series)
     player.run(1)
-    player.die()
+    player.restart()
     player.run(5)
     assert player.places == [0, 1, 2, 3, 4]
     assert player.codes == ["replay-opened", "replay-ended", "replay-opened"]
     assert player.source.status == "The replay of a.seq.nrrd has ended: 5 frames."
 
 
-def test_a_frame_that_ended_two_processes_ends_the_replay(play, series):
+def test_a_frame_that_crashed_two_processes_ends_the_replay(play, series):
     player = play(series, pace="fastest")
     player.crash()
     player.crash()
     player.run(5)
-    assert player.given == []
+    assert player.received == []
     event = player.events[-1]
     assert (event.code, event.level) == ("crashed", "error")
     assert "crashed the reading process 2 times" in event.text
@@ -466,20 +466,20 @@ def test_a_frame_that_ended_two_processes_ends_the_replay(play, series):
     assert player.sums == sumsOf(range(2))
 
 
-def test_deaths_in_pause_are_none_of_the_files_doing(play, series):
+def test_crashes_in_pause_do_not_count(play, series):
     player = play(series, paused=True)
     for _ in range(5):
         player.step(1.0)
-        player.die()
+        player.restart()
     player.send("resume")
     player.run(1)
     assert player.places == [0, 1, 2, 3, 4]
 
 
-def test_a_death_while_it_waits_does_not_make_the_next_one_the_second(play, series):
+def test_a_crash_while_waiting_does_not_count(play, series):
     player = play(series)
     player.run(0.05)
-    player.die()
+    player.restart()
     player.clock.now += 1
     player.crash()
     player.run(2)
@@ -489,7 +489,7 @@ def test_a_death_while_it_waits_does_not_make_the_next_one_the_second(play, seri
 # ---- recordings
 
 
-def test_a_recording_is_replayed_with_everything_its_frames_had(play, incoming):
+def test_a_recording_is_replayed_with_all_values_of_its_frames(play, incoming):
     frames = [
         frame(
             number,
@@ -502,7 +502,7 @@ def test_a_recording_is_replayed_with_everything_its_frames_had(play, incoming):
     (path,) = record(incoming, frames, attributes={"SpecimenID": "BKS.Cg-Dock7m +/+ Leprdb/J", "Probe": "of all"})
     player = play(path)
     player.run(2)
-    assert len(player.given) == 6
+    assert len(player.received) == 6
     assert player.times == pytest.approx([n / 20 for n in range(6)], abs=0.011)
     for number, (image, sent) in enumerate(zip(player.images, frames, strict=True)):
         np.testing.assert_array_equal(image.pixels, sent.pixels)
@@ -525,13 +525,13 @@ def test_frames_without_a_device_time_have_none_when_replayed(play, incoming):
 
 
 def shaped(number):
-    """Frames whose size, type and geometry change: a new part each time."""
+    """Return a frame; size, type and geometry change every four frames and start a new part."""
     shape, dtype = [((2, 3, 4), np.int16), ((1, 6, 5, 3), np.uint8), ((2, 3, 4), np.float32)][number // 4]
     return frame(number, shape, dtype, OBLIQUE if number % 2 else RIGHT_HANDED, step=0.1)
 
 
 def test_parts_follow_one_another_when_the_first_is_chosen(play, incoming):
-    # Another recording has the name that the second part would have.
+    # Another recording has the name of the second part.
     assert os.path.basename(record(incoming, [frame(50, stream="Scan_2")])[0]) == "Test-Scan_2.seq.nhdr"
     frames = [shaped(number) for number in range(12)]
     paths = record(incoming, frames)
@@ -556,7 +556,7 @@ def test_a_later_part_is_replayed_alone(play, incoming):
 
 
 @pytest.mark.parametrize("lost", [".seq.nhdr", ".raw"])
-def test_a_part_that_is_missing_is_named_and_the_others_are_replayed(play, incoming, lost):
+def test_a_missing_part_is_reported_and_the_others_are_replayed(play, incoming, lost):
     frames = [shaped(number) for number in range(12)]
     paths = record(incoming, frames)
     os.remove(paths[1].removesuffix(".seq.nhdr") + lost)
@@ -569,7 +569,7 @@ def test_a_part_that_is_missing_is_named_and_the_others_are_replayed(play, incom
 
 
 @pytest.mark.parametrize("cut", [1, 48 * 3])
-def test_a_recording_whose_pixels_are_cut_is_told_and_replayed_when_they_are_there(play, incoming, cut):
+def test_a_truncated_recording_is_an_event_and_is_replayed_when_complete(play, incoming, cut):
     frames = [frame(number) for number in range(4)]
     (path,) = record(incoming, frames)
     raw = Path(path.removesuffix(".seq.nhdr") + ".raw")
@@ -584,7 +584,7 @@ def test_a_recording_whose_pixels_are_cut_is_told_and_replayed_when_they_are_the
     assert player.sums == sumsOf([0, 1, 2, 3])
 
 
-def test_pixels_of_the_other_byte_order_are_right(play, incoming):
+def test_pixels_in_the_other_byte_order(play, incoming):
     frames = [frame(number) for number in range(4)]
     (path,) = record(incoming, frames)
     part = openRecording(path)
@@ -599,23 +599,23 @@ def test_pixels_of_the_other_byte_order_are_right(play, incoming):
     assert all(image.pixels.dtype.isnative for image in player.images)
 
 
-def test_pixels_are_read_straight_into_the_memory_that_is_lent(play, incoming):
+def test_pixels_are_read_directly_into_the_buffer(play, incoming):
     (path,) = record(incoming, [frame(number) for number in range(4)])
     player = play(path)
-    lent = []
+    buffers = []
 
     def getBuffer(nbytes):
-        lent.append(np.zeros(nbytes, np.uint8))
-        return lent[-1]
+        buffers.append(np.zeros(nbytes, np.uint8))
+        return buffers[-1]
 
     player.getBuffer = getBuffer
     player.run(2)
-    assert [memory.nbytes for memory in lent] == [48] * 4
-    assert all(np.shares_memory(image.pixels, memory) for image, memory in zip(player.images, lent, strict=True))
+    assert [memory.nbytes for memory in buffers] == [48] * 4
+    assert all(np.shares_memory(image.pixels, memory) for image, memory in zip(player.images, buffers, strict=True))
     assert player.sums == sumsOf([0, 1, 2, 3])
 
 
-def test_a_loop_that_is_recorded_has_times_that_increase_and_says_which_are_no_device_times(play, incoming, tmp_path):
+def test_a_recorded_loop_has_increasing_times_and_marks_arrival_times(play, incoming, tmp_path):
     (path,) = record(incoming, [frame(number, deviceTime=START + number / 10, step=0.1) for number in range(4)])
     player = play(path, loop=True)
     player.run(0.75)
@@ -647,7 +647,7 @@ def test_a_loop_that_is_recorded_has_times_that_increase_and_says_which_are_no_d
         max_size=20,
     ),
 )
-def test_whatever_is_commanded_each_frame_has_its_pixels_and_follows_the_last(tmp_path_factory, packed, kept, steps):
+def test_after_any_commands_each_frame_has_its_pixels_and_follows_the_last(tmp_path_factory, packed, kept, steps):
     folder, work = tmp_path_factory.mktemp("incoming"), tmp_path_factory.mktemp("work")
     (folder / "a.seq.nrrd").write_bytes(sequence(pixelsOf(range(5)), [0, 0.1, 0.2, 0.3, 0.4], "s", packed))
     sums, jumps = sumsOf(range(5)), {0}
@@ -656,16 +656,16 @@ def test_whatever_is_commanded_each_frame_has_its_pixels_and_follows_the_last(tm
         player = Player(work, folder / "a.seq.nrrd")
         player.step()
         for name, value in steps:
-            before = len(player.given)
+            before = len(player.received)
             if name == "pass":
                 player.run(value, step=0.02)
             elif name == "die":
-                player.die()
+                player.restart()
             elif name in ("pause", "resume"):
                 player.send(name)
             else:
                 player.send(name, **{{"step": "frames", "seek": "frame", "loop": "on"}[name]: value})
-            if name in ("step", "seek", "resume") and len(player.given) > before:
+            if name in ("step", "seek", "resume") and len(player.received) > before:
                 jumps.add(before)
         player.close()
     assert player.sums == [sums[place] for place in player.places]

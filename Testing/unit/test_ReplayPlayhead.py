@@ -1,4 +1,4 @@
-"""Which frame is due when. Seconds are numbers here."""
+"""Due times of frames, without a clock."""
 
 import math
 from itertools import pairwise
@@ -11,7 +11,7 @@ from unit.examples import examples
 
 
 def take(playhead, now, most=1000):
-    """All frames that are due now."""
+    """Take all frames that are due now."""
     found = []
     while len(found) < most and (place := playhead.due(now)) is not None:
         playhead.taken()
@@ -20,11 +20,11 @@ def take(playhead, now, most=1000):
 
 
 def moments(playhead, seconds, step, start=0.0):
-    """(moment, place) of each frame, asked for at even steps."""
+    """Return (moment, index) of each frame, polled at even steps."""
     return [(n * step, place) for n in range(round(seconds / step) + 1) for place in take(playhead, start + n * step)]
 
 
-def test_frames_come_by_their_own_times():
+def test_frames_are_due_at_their_times():
     playhead = Playhead(4, [0.0, 0.5, 0.6, 2.0], 0, 0.0)
     assert moments(playhead, 3.0, 0.1) == [(0.0, 0), (0.5, 1), (pytest.approx(0.6), 2), (2.0, 3)]
 
@@ -36,13 +36,13 @@ def test_speed_is_a_factor_of_time(speed, last):
     assert moments(playhead, 5.0, 0.25)[-1] == (last, 2)
 
 
-def test_a_rate_is_even_whatever_the_times_are():
+def test_a_rate_is_even_for_any_times():
     playhead = Playhead(4, [0.0, 0.001, 10.0, 11.0], 0, 0.0)
     playhead.setPace(0.0, rate=4.0)
     assert moments(playhead, 2.0, 0.05) == [(0.0, 0), (0.25, 1), (0.5, 2), (0.75, 3)]
 
 
-def test_as_fast_as_possible_every_frame_is_due_at_once():
+def test_at_the_fastest_pace_every_frame_is_due_at_once():
     playhead = Playhead(100, None, 0, 0.0)
     playhead.setPace(0.0, fastest=True)
     assert take(playhead, 0.0) == list(range(100))
@@ -53,8 +53,8 @@ def test_without_times_there_are_ten_frames_a_second():
     assert moments(Playhead(3, None, 0, 0.0), 1.0, 0.05) == [(0.0, 0), (0.1, 1), (0.2, 2)]
 
 
-def test_an_hour_does_not_drift_however_unevenly_it_is_asked():
-    """Each frame is given at the first asking after its time, as in the first second."""
+def test_an_hour_does_not_drift_with_uneven_polling():
+    """Each frame is taken at the first poll after its time, as in the first second."""
     playhead, now, worst = Playhead(3600 * 30, [n / 30 for n in range(3600 * 30)], 0, 0.0), 0.0, 0.0
     for number in range(200_000):
         found = take(playhead, now)
@@ -75,7 +75,7 @@ def test_loops_do_not_drift_either():
     assert all(0 <= moment - 0.1 * n < 0.07 + 1e-6 for n, (moment, _) in enumerate(given_))
 
 
-def test_what_is_late_is_caught_up_and_what_is_very_late_moves_all_that_follows():
+def test_short_delays_are_caught_up_and_long_ones_shift_the_rest():
     playhead = Playhead(1000, [n / 10 for n in range(1000)], 0, 0.0)
     assert take(playhead, 0.0) == [0]
     assert take(playhead, 0.9) == list(range(1, 10))
@@ -86,7 +86,7 @@ def test_what_is_late_is_caught_up_and_what_is_very_late_moves_all_that_follows(
     assert take(playhead, 10.1000001) == [11]
 
 
-def test_a_pause_is_followed_by_the_rest_of_the_frames_time():
+def test_resume_waits_for_the_rest_of_the_frames_time():
     playhead = Playhead(10, [float(n) for n in range(10)], 0, 0.0)
     assert take(playhead, 0.25) == [0]
     playhead.pause(0.25)
@@ -99,10 +99,10 @@ def test_a_pause_is_followed_by_the_rest_of_the_frames_time():
 
 
 @pytest.mark.parametrize("late", [0.55, 5.0])
-def test_a_pause_that_comes_late_is_followed_by_one_frame_and_no_burst(late):
+def test_a_late_pause_is_followed_by_one_frame_and_no_burst(late):
     playhead = Playhead(100, [n / 10 for n in range(100)], 0, 0.0)
     assert take(playhead, 0.0) == [0]
-    playhead.pause(late)  # nobody asked since
+    playhead.pause(late)  # without a poll since
     playhead.resume(8.0)
     assert take(playhead, 8.0) == [1]
     assert take(playhead, 8.1000001) == [2]
@@ -118,7 +118,7 @@ def test_a_pause_that_comes_late_is_followed_by_one_frame_and_no_burst(late):
         ({}, {"fastest": True}, 0.0),
     ],
 )
-def test_a_new_pace_keeps_the_share_of_the_frames_time_that_has_passed(before, after, wait):
+def test_a_new_pace_keeps_the_elapsed_share_of_the_frames_time(before, after, wait):
     playhead = Playhead(10, [float(n) for n in range(10)], 0, 0.0)
     playhead.setPace(0.0, **before)
     assert take(playhead, 0.0, most=1) == [0]
@@ -127,7 +127,7 @@ def test_a_new_pace_keeps_the_share_of_the_frames_time_that_has_passed(before, a
     assert playhead.next == 1
 
 
-def test_a_step_pauses_and_gives_the_next_or_the_previous_frame():
+def test_step_pauses_at_the_next_or_previous_frame():
     playhead = Playhead(3, None, 0, 0.0)
     assert take(playhead, 0.0) == [0]
     steps = []
@@ -141,7 +141,7 @@ def test_a_step_pauses_and_gives_the_next_or_the_previous_frame():
     assert take(playhead, 5.1000001) == [2]
 
 
-def test_steps_go_round_when_it_loops():
+def test_steps_wrap_around_in_a_loop():
     playhead = Playhead(3, None, 0, 0.0)
     playhead.setLoop(True, 0.0)
     steps = []
@@ -151,7 +151,7 @@ def test_steps_go_round_when_it_loops():
     assert steps == [2, 0, 1, 0, 2, 0]
 
 
-def test_each_of_several_steps_is_given_and_of_several_seeks_the_last():
+def test_several_steps_all_count_and_of_several_seeks_the_last():
     playhead = Playhead(100, None, 0, 0.0)
     playhead.pause(0.0)
     for _ in range(4):
@@ -164,13 +164,13 @@ def test_each_of_several_steps_is_given_and_of_several_seeks_the_last():
 
 
 @pytest.mark.parametrize(("place", "nearest"), [(-5, 0), (2, 2), (99, 2), (10**30, 2)])
-def test_a_seek_goes_to_the_nearest_frame_there_is(place, nearest):
+def test_seek_is_limited_to_the_file(place, nearest):
     playhead = Playhead(3, None, 0, 0.0)
     playhead.seek(place, 0.0)
     assert take(playhead, 0.0) == [nearest]
 
 
-def test_the_end_is_told_once_and_what_begins_anew_ends_anew():
+def test_the_replay_ends_once_and_again_after_a_restart():
     playhead = Playhead(2, None, 0, 0.0)
     assert not playhead.endsNow(0.0)
     assert take(playhead, 0.0) == [0]
@@ -214,13 +214,13 @@ commands = st.one_of(
 
 @examples(8)
 @given(gaps=st.lists(st.floats(1e-5, 2.0), max_size=12), steps=st.lists(commands, max_size=30))
-def test_whatever_is_commanded_the_frames_are_a_consistent_walk(gaps, steps):
+def test_after_any_commands_the_frames_are_consistent(gaps, steps):
     times = [sum(gaps[:n]) for n in range(len(gaps) + 1)]
     count, now, last, pace, loop, paused = len(times), 0.0, None, {}, False, False
     playhead = Playhead(count, times if count > 1 else None, 0, now)
 
     def allowed(name, value):
-        """What may be given next, apart from the order: by a command that was just given."""
+        """Return the frame that the last command makes due; None when it makes none due."""
         if name == "seek":
             return [min(max(value, 0), count - 1)]
         if name == "step":
@@ -263,7 +263,7 @@ def test_whatever_is_commanded_the_frames_are_a_consistent_walk(gaps, steps):
             assert each == (0 if place is None or (loop and place == count - 1) else place + 1)
             place = each
         if not pace.get("fastest") and len(order) > 1:
-            # Between the frames given at one asking lies no more time than has passed (they were late, and no burst).
+            # The frames of one poll cover at most the elapsed time: they were late, and are no burst.
             factor = 1.0 if "rate" in pace else pace.get("speed", 1.0)
             at = [n / pace["rate"] for n in range(count)] if "rate" in pace else times
             apart = sum(max(0.0, at[b] - at[a]) for a, b in pairwise(order))
@@ -271,9 +271,9 @@ def test_whatever_is_commanded_the_frames_are_a_consistent_walk(gaps, steps):
         last = place
         if len(found) < 40:
             seconds = 0.0
-            told = playhead.endsNow(now)
-            assert told == (not (paused or ended or loop) and last == count - 1)
-            ended = ended or told
+            ends = playhead.endsNow(now)
+            assert ends == (not (paused or ended or loop) and last == count - 1)
+            ended = ended or ends
             assert playhead.ended == ended
             wait = playhead.wait(now)
             assert (wait == math.inf) == (paused or ended)

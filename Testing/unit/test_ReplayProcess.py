@@ -1,4 +1,4 @@
-"""Replay through the acquisition process, as Slicer's side meets it."""
+"""Replay in the acquisition process."""
 
 import random
 
@@ -16,7 +16,7 @@ CINE = np.arange(6 * 8 * 10, dtype=np.uint16).reshape(6, 8, 10)
 
 @pytest.fixture
 def acquire(workFolder):
-    """Starts acquisition processes that replay a file, one after the other on the same journal."""
+    """Start acquisition processes that replay a file, one after the other with the same checkpoint."""
     started = []
 
     def start(file, listen=True, **values):
@@ -30,7 +30,7 @@ def acquire(workFolder):
 
 
 def placesOf(acquisition):
-    """Places in the file of the frames that were shown."""
+    """Return the indices in the file of the shown frames."""
     return [int(line["frame"]["attributes"]["ReplayedFrame"]) for line in acquisition.lines if "frame" in line]
 
 
@@ -39,7 +39,7 @@ def sumsShown(acquisition):
 
 
 def files(incoming):
-    """One of each format, with the checksums of its images."""
+    """Write a file of each format; return the checksums of its images by name."""
     arrive(incoming / "raw.seq.nrrd", sequence(pixelsOf(range(6)), [n / 50 for n in range(6)]))
     arrive(incoming / "gzip.seq.nrrd", sequence(pixelsOf(range(6)), [20 * n for n in range(6)], "ms", "gzip"))
     arrive(incoming / "four.nii", seriesFile(range(6)))
@@ -55,7 +55,7 @@ def files(incoming):
     }
 
 
-def test_every_format_comes_whole_and_in_order(acquire, incoming, workFolder):
+def test_every_format_is_replayed_completely_and_in_order(acquire, incoming, workFolder):
     sums = files(incoming)
     before = snapshot(incoming)
     for name, expected in sums.items():
@@ -71,7 +71,7 @@ def test_every_format_comes_whole_and_in_order(acquire, incoming, workFolder):
     assert snapshot(incoming) == before
 
 
-def test_as_fast_as_possible_all_are_received_whatever_is_shown(acquire, incoming):
+def test_at_the_fastest_pace_all_frames_are_received_even_if_not_shown(acquire, incoming):
     path = incoming / "a.seq.nrrd"
     path.write_bytes(sequence(pixelsOf(range(500)), range(500)))
     acquisition = acquire(path, pace="fastest")
@@ -83,7 +83,7 @@ def test_as_fast_as_possible_all_are_received_whatever_is_shown(acquire, incomin
     assert sumsShown(acquisition) == [sums[place] for place in places]
 
 
-def test_commands_are_obeyed_in_their_order(acquire, incoming):
+def test_commands_are_obeyed_in_order(acquire, incoming):
     path = incoming / "a.seq.nrrd"
     path.write_bytes(sequence(pixelsOf(range(50)), range(50)))
     acquisition = acquire(path, paused=True)
@@ -108,7 +108,7 @@ def test_commands_are_obeyed_in_their_order(acquire, incoming):
     assert acquisition.counts["received"] == {"Live": 4 + 9}
 
 
-def test_kills_at_any_moment_lose_nothing_and_double_nothing(acquire, incoming):
+def test_kills_at_any_moment_lose_and_repeat_nothing(acquire, incoming):
     count, chance, shown = 600, random.Random(7), []
     path = record(incoming, [frame(number, step=0.002) for number in range(count)])[0]
     acquisition = acquire(path, pace="rate", rate=1000.0)
@@ -128,7 +128,7 @@ def test_kills_at_any_moment_lose_nothing_and_double_nothing(acquire, incoming):
     assert acquisition.counts["received"] == {"Live": count}
 
 
-def test_a_replay_is_recorded_again_with_pixels_and_device_times_as_they_were(acquire, incoming, tmp_path):
+def test_a_recording_of_a_replay_has_the_same_pixels_and_device_times(acquire, incoming, tmp_path):
     frames = [frame(number, deviceTime=START + number / 200, step=1 / 200) for number in range(40)]
     path = record(incoming, frames)[0]
     (tmp_path / "again").mkdir()
@@ -148,7 +148,7 @@ def test_a_replay_is_recorded_again_with_pixels_and_device_times_as_they_were(ac
         np.testing.assert_array_equal(part.pixels(index), sent.pixels)
 
 
-def test_a_file_that_comes_later_is_waited_for_in_words(acquire, incoming):
+def test_the_source_waits_for_a_missing_file_and_says_so(acquire, incoming):
     acquisition = acquire(incoming / "a.nii")
     acquisition.until(lambda: "file-missing" in acquisition.codes)
     acquisition.until(lambda: any("waiting for it" in words for words in acquisition.of("status")))
@@ -159,8 +159,8 @@ def test_a_file_that_comes_later_is_waited_for_in_words(acquire, incoming):
     assert sumsShown(acquisition) == sumsOf(range(3))
 
 
-def test_video_of_1080p_in_colour_keeps_30_frames_a_second(acquire, incoming):
-    """No frame comes before its time, and the last is not late."""
+def test_1080p_colour_video_keeps_30_frames_a_second(acquire, incoming):
+    """No frame is early, and the last is not late."""
     shape, count = (1, 1080, 1920, 3), 30
     path = record(incoming, [frame(number, shape, np.uint8) for number in range(count)])[0]
     acquisition = acquire(path)

@@ -1,4 +1,4 @@
-"""What readers tell of times and places, and gzip streams that are unpacked on the way."""
+"""Times and seeking of readers, and gzip streams that are decompressed while reading."""
 
 import gzip
 import os
@@ -22,8 +22,8 @@ from unit.test_DICOM import FRAMES, groups, made
 CINE = np.arange(4 * 6 * 5, dtype=np.uint8).reshape(4, 6, 5)
 
 
-def told(path):
-    """(count, times) of a file; its images from any place are those from the beginning."""
+def timesOf(path):
+    """Return (count, times) of a file after checking that seeking finds the same images."""
     reader = openImageFile(str(path))
     assert reader.missing() is None
     images = list(reader.images())
@@ -49,7 +49,7 @@ def told(path):
         ([0.0, float("inf")], None),
     ],
 )
-def test_times_count_from_the_first_and_increase(times, expected):
+def test_times_start_at_0_and_increase(times, expected):
     assert sinceFirst(times) == expected
 
 
@@ -69,15 +69,15 @@ def test_times_count_from_the_first_and_increase(times, expected):
         ("s", None, None),
     ],
 )
-def test_the_index_of_a_sequence_is_time_where_its_unit_is(tmp_path, encoding, colour, unit, index, expected):
+def test_the_index_of_a_sequence_is_time_if_its_unit_is(tmp_path, encoding, colour, unit, index, expected):
     frames = [np.full((2, 3, 4, 3), n, np.uint8) for n in range(3)] if colour else pixelsOf(range(3))
     (tmp_path / "a.seq.nrrd").write_bytes(sequence(frames, index, unit, encoding))
-    count, times = told(tmp_path / "a.seq.nrrd")
+    count, times = timesOf(tmp_path / "a.seq.nrrd")
     assert count == 3
     assert times == (None if expected is None else pytest.approx(expected))
 
 
-def test_volumes_that_are_not_the_slowest_axis_have_times_too(tmp_path):
+def test_volumes_along_the_fastest_axis_have_times(tmp_path):
     header = ["NRRD0004", "type: uint8", "dimension: 4", "sizes: 5 4 3 2", "encoding: raw"]
     header += [
         "kinds: list domain domain domain",
@@ -87,7 +87,7 @@ def test_volumes_that_are_not_the_slowest_axis_have_times_too(tmp_path):
         "",
     ]
     (tmp_path / "a.nrrd").write_bytes("\n".join(header).encode() + bytes(range(120)))
-    assert told(tmp_path / "a.nrrd") == (5, [0, 1, 2, 3, 4])
+    assert timesOf(tmp_path / "a.nrrd") == (5, [0, 1, 2, 3, 4])
 
 
 @pytest.mark.parametrize(
@@ -104,13 +104,13 @@ def test_volumes_that_are_not_the_slowest_axis_have_times_too(tmp_path):
         ("hz", 2.0, (2, 3, 4, 3), None),
     ],
 )
-def test_a_nifti_has_times_where_its_unit_is_one(tmp_path, unit, period, shape, expected):
+def test_a_nifti_has_times_if_its_unit_is_one(tmp_path, unit, period, shape, expected):
     image = nibabel.Nifti1Image(np.arange(np.prod(shape), dtype=np.int16).reshape(shape), np.eye(4))
     image.header.set_xyzt_units("mm", unit)
     image.header["pixdim"][4] = period
     for name in ("a.nii", "a.nii.gz"):
         nibabel.save(image, tmp_path / name)
-        count, times = told(tmp_path / name)
+        count, times = timesOf(tmp_path / name)
         assert count == np.prod(shape[3:], dtype=int)
         assert times == (None if expected is None else pytest.approx(expected))
 
@@ -130,27 +130,27 @@ def test_a_nifti_has_times_where_its_unit_is_one(tmp_path, unit, period, shape, 
     ],
 )
 def test_a_cine_has_the_times_of_its_frames(tmp_path, elements, expected):
-    count, times = told(made(tmp_path / "a.dcm", CINE, Modality="US", **elements))
+    count, times = timesOf(made(tmp_path / "a.dcm", CINE, Modality="US", **elements))
     assert count == 4
     assert times == (None if expected is None else pytest.approx(expected))
 
 
-def test_frames_that_are_one_volume_have_no_times(tmp_path):
+def test_frames_of_one_volume_have_no_times(tmp_path):
     positions = [(0, 0, z) for z in range(4)]
-    assert told(made(tmp_path / "a.dcm", FRAMES, FrameTime="40", **groups(positions))) == (1, None)
+    assert timesOf(made(tmp_path / "a.dcm", FRAMES, FrameTime="40", **groups(positions))) == (1, None)
 
 
-def test_volumes_that_repeat_have_the_times_of_their_first_slices(tmp_path):
+def test_repeated_volumes_have_the_times_of_their_first_slices(tmp_path):
     positions = [(0, 0, 0), (0, 0, 5), (0, 0, 0), (0, 0, 5)]
-    assert told(made(tmp_path / "a.dcm", FRAMES, FrameTime="40", **groups(positions))) == (2, [0, 0.08])
+    assert timesOf(made(tmp_path / "a.dcm", FRAMES, FrameTime="40", **groups(positions))) == (2, [0, 0.08])
 
 
-def test_a_single_image_is_one_without_times(tmp_path):
+def test_a_single_image_has_no_times(tmp_path):
     (tmp_path / "a.nii").write_bytes(niftiFile(1))
-    assert told(tmp_path / "a.nii") == (1, None)
+    assert timesOf(tmp_path / "a.nii") == (1, None)
 
 
-# ---- unpacked on the way
+# ---- decompressed while reading
 
 CONTENT = bytes(range(251)) * 40
 
@@ -176,7 +176,7 @@ def part(stream, start, size):
     rest=st.sampled_from([b"", b"\0\0\0", b"garbage"]),
     reads=st.lists(st.tuples(st.floats(0, 1), st.integers(1, 3000)), max_size=8),
 )
-def test_any_part_in_any_order_is_right(tmp_path, kept, members, skip, rest, reads):
+def test_any_part_in_any_order(tmp_path, kept, members, skip, rest, reads):
     cut = len(CONTENT) // members
     pieces = [CONTENT[n * cut : (n + 1) * cut if n + 1 < members else None] for n in range(members)]
     with pytest.MonkeyPatch.context() as patch:
@@ -190,7 +190,7 @@ def test_any_part_in_any_order_is_right(tmp_path, kept, members, skip, rest, rea
 
 
 @pytest.mark.parametrize("kept", [0, 1 << 20])
-def test_what_is_cut_or_damaged_is_found_on_the_way(tmp_path, monkeypatch, kept):
+def test_truncated_or_damaged_data_is_found_while_reading(tmp_path, monkeypatch, kept):
     monkeypatch.setattr(streamed, "KEPT", kept)
     random = np.random.default_rng(1).integers(0, 256, len(CONTENT), np.uint8).tobytes()
     whole = gzip.compress(random)
@@ -208,7 +208,7 @@ def test_what_is_cut_or_damaged_is_found_on_the_way(tmp_path, monkeypatch, kept)
 
 
 @pytest.mark.parametrize("kept", [0, 1 << 20])
-def test_a_file_that_is_replaced_is_read_from_its_beginning(tmp_path, monkeypatch, kept):
+def test_a_replaced_file_is_read_from_its_beginning(tmp_path, monkeypatch, kept):
     monkeypatch.setattr(streamed, "KEPT", kept)
     stream = opened(tmp_path / "a.gz", gzip.compress(CONTENT))
     assert part(stream, 500, 100) == CONTENT[500:600]
@@ -218,7 +218,7 @@ def test_a_file_that_is_replaced_is_read_from_its_beginning(tmp_path, monkeypatc
     assert part(stream, 700, 100) == other[700:800]
 
 
-def test_an_empty_or_missing_stream_is_told(tmp_path):
+def test_an_empty_or_missing_stream(tmp_path):
     (tmp_path / "a.gz").write_bytes(b"")
     assert "none are present" in Streamed(str(tmp_path / "a.gz"), 1 << 30).missing(10)
     with pytest.raises(FileNotFoundError):
@@ -226,20 +226,20 @@ def test_an_empty_or_missing_stream_is_told(tmp_path):
     assert "does not exist" in Streamed(str(tmp_path / "none.gz"), 1 << 30, detached=True).missing(10)
 
 
-def test_a_large_packed_series_takes_the_memory_of_one_image(tmp_path, monkeypatch):
+def test_a_large_compressed_series_needs_the_memory_of_one_image(tmp_path, monkeypatch):
     monkeypatch.setattr(streamed, "KEPT", 0)
     frames = [np.full((16, 64, 64), n, np.int16) for n in range(20)]
     (tmp_path / "a.seq.nrrd").write_bytes(sequence(frames, range(20), "s", "gzip"))
     reader = openImageFile(str(tmp_path / "a.seq.nrrd"))
     reader.streaming = True
-    lent = []
+    sizes = []
 
     def getBuffer(nbytes):
-        lent.append(nbytes)
+        sizes.append(nbytes)
         return None
 
     reader.getBuffer = getBuffer
     assert reader.missing() is None
     assert [int(image.pixels[0, 0, 0]) for image in reader.images()] == list(range(20))
-    assert lent == [16 * 64 * 64 * 2] * 20
+    assert sizes == [16 * 64 * 64 * 2] * 20
     assert [vars(stored)["_buffer"] for stored in reader._made.values()] == [None]
