@@ -121,8 +121,8 @@ def test_camera(slicer, views, logic, tmp_path, noErrors, capsys):
     before, after = block.split("# ... pictures come ...\n")
     console = {"slicer": slicer, "logic": logic}
     exec(before, console)
-    handle = console["handle"]
-    until(lambda: "has ended" in handle.status and handle.details.get("grabbed") == 10)
+    source = console["source"]
+    until(lambda: "has ended" in source.status and source.details.get("grabbed") == 10)
     exec(after, console)
     assert "'passedOver': " in capsys.readouterr().out
     assert logic.showIn("Camera") == "Red"
@@ -140,7 +140,7 @@ def test_openIGTLink(slicer, views, logic, noErrors, capsys):
     before, after = block.split("# ... the device connects ...\n")
     console = {"slicer": slicer, "logic": logic}
     exec(before, console)
-    until(lambda: "Waits for" in console["handle"].status)
+    until(lambda: "Waiting for" in console["source"].status)
     with socket.create_connection(("127.0.0.1", int(ports["18944"]))) as device:
         until(logic.devices.canSend)
         exec(after, console)
@@ -171,7 +171,7 @@ def test_imagesOverHTTP(slicer, views, logic, tmp_path, noErrors, capsys):
     assert waits
     console = {"logic": logic}
     exec(before, console)
-    until(lambda: console["handle"].details)
+    until(lambda: console["source"].details)
     exec(after, console)
     token = capsys.readouterr().out.strip()
     logic.startRecording(tmp_path / "recordings")
@@ -205,13 +205,13 @@ def test_dicomReceiver(slicer, views, logic, tmp_path, noErrors, capsys):
     before, after = block.split("# ... a scanner sends ...\n")
     console = {"slicer": slicer, "logic": logic}
     exec(before, console)
-    until(lambda: "Waiting for images" in console["handle"].status)
+    until(lambda: "Waiting for images" in console["source"].status)
     command = [sys.executable, str(SIMULATOR), "--store", port, "--frames", "2", "--thin", "8"]
     with subprocess.Popen(command) as scanner:
         until(lambda: scanner.poll() == 0)
     until(lambda: logic.statistics()["received"] == 2)
     # Not before the scanner's end of the connection was heard.
-    until(lambda: "Waiting for images" in (said := console["handle"].status) and "14 instances stored" in said)
+    until(lambda: "Waiting for images" in (said := console["source"].status) and "14 instances stored" in said)
     exec(after, console)
     printed = capsys.readouterr().out
     assert f"Waiting for images sent to SLICER on 127.0.0.1, port {port}" in printed
