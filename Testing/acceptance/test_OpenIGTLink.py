@@ -25,7 +25,7 @@ def linked(logic):
     port = freePort()
     handle = logic.start(OpenIGTLinkSettings(role="server", port=port))
     untilRunning(handle)
-    until(lambda: "Waits for" in handle.status)
+    until(lambda: "Waiting for" in handle.status)
     with closing(socket.create_connection(("127.0.0.1", port))) as device:
         until(lambda: "Connected to" in handle.status)
         yield handle, device
@@ -271,6 +271,6 @@ def test_aPortThatIsTakenIsSaid(module, logic):
         ui.startButton.click()
         until(lambda: f"Port {port} is taken" in ui.lastEventLabel.text)
         until(lambda: f"Port {port} is taken" in ui.statusLabel.text)
-    until(lambda: "Waits for" in ui.statusLabel.text)
+    until(lambda: "Waiting for" in ui.statusLabel.text)
     ui.startButton.click()
     until(lambda: not logic.isRunning())

@@ -29,7 +29,7 @@ def linked(logic, port):
     """A running server and a device that is connected to it."""
     handle = logic.start(OpenIGTLinkSettings(role="server", port=port))
     untilRunning(handle)
-    until(lambda: "Waits for" in handle.status)
+    until(lambda: "Waiting for" in handle.status)
     with closing(socket.create_connection(("127.0.0.1", port))) as device:
         until(lambda: "Connected to" in handle.status)
         yield handle, device
@@ -146,7 +146,7 @@ def test_killInMidRecording(logic, linked, port, tmp_path):
     os.kill(handle.pid, signal.SIGKILL)
     until(lambda: any(event.code == "restarted" for event in logic.events()))
     untilRunning(handle)
-    until(lambda: "Waits for" in handle.status)
+    until(lambda: "Waiting for" in handle.status)
     with closing(socket.create_connection(("127.0.0.1", port))) as again:
         for number in range(10, 20):
             sendAll(again, pose(2 * number, number / 25), image(number, number / 25))
