@@ -48,7 +48,7 @@ def test_toolTipsAreTakenForPlainText(labels, text):
 
 
 def test_onlyLongWordsGetPlacesToBreak(labels):
-    assert labels.breakable("Waits for http://127.0.0.1:18980/frame") == "Waits for http://127.0.0.1:18980/frame"
+    assert labels.breakable("Waiting for http://127.0.0.1:18980/frame") == "Waiting for http://127.0.0.1:18980/frame"
     path = "/data/" + "a" * 90 + "/b_c.nii"
     broken = labels.breakable(f"{path} is damaged")
     assert broken.replace("\u200b", "") == f"{path} is damaged"
@@ -69,7 +69,7 @@ def test_namesAreNeverRenderedAsHTML(slicer, module, logic, name):
         logic._callbacks.report(Event("connected", f"{name} is there", level, name))
     logic._callbacks.report(Event("answered", f"{name} answers", "info", name))
     logic.devices.nodes.show(DeviceMessage("text", name, {"text": f"{name} " * 9}, time.time()))
-    for complaint in (panel._source.complain, panel._details.complain):
+    for complaint in (panel._source.complain, panel._metadata.complain):
         complaint(f"{name} cannot be used, " + "x" * 70)
     panel.refresh()
     shown = 0

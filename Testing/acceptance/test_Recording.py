@@ -393,7 +393,7 @@ def test_panelRecordsAndSaves(slicer, module, logic, tmp_path, noErrors):
     ui.templateComboBox.setCurrentText("Specimen")
     index = ui.templateComboBox.findText("Specimen")
     ui.templateComboBox.setCurrentIndex(index)
-    module.widgetRepresentation().self().panel._details._useTemplate(index)
+    module.widgetRepresentation().self().panel._metadata._useTemplate(index)
     rows = {ui.metadataTable.item(row, 0).text(): row for row in range(ui.metadataTable.rowCount)}
     assert list(rows) == ["Genus", "Species", "Strain", "SpecimenID", "CollectionID"]
     ui.metadataTable.item(rows["Strain"], 1).setText(DETAILS["Strain"])

@@ -1,4 +1,4 @@
-"""Messages from devices, the scan plane and the commands that are sent to them, and the rebroadcast."""
+"""Section of devices: their messages, the scan plane and commands, and the rebroadcast."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from .Section import Section, plainTip, remember, remembered, show
 
 COLUMNS = ("Device", "Newest message", "Messages")
 FORMS = ("STRING", "COMMAND")
-"""In the order of the combo box."""
+"""Message types, in the order of the list."""
 PLANE_NODES = ("vtkMRMLSliceNode", "vtkMRMLLinearTransformNode", "vtkMRMLMarkupsPlaneNode")
 WORDS = {"startUp": "START_UP", "startScan": "START_SEQUENCE", "stopScan": "STOP_SEQUENCE"}
 ANSWERS = ("command-sent", "answered", "no-answer", "no-peer", "not-sent")
-"""Codes of the events that are of what was sent."""
+"""Codes of events about sent messages."""
 
 
 class DevicesSection(Section):
-    """Devices, scan plane, commands, the view that follows, re-broadcast."""
+    """Table of devices, scan plane, commands, the view that follows the image, and rebroadcast."""
 
     def __init__(self, ui: Any, logic: Any, complain: Callable[[str], None]) -> None:
         super().__init__(ui, logic, complain)
@@ -40,7 +40,7 @@ class DevicesSection(Section):
         self._rows: list[tuple[str, str, str]] = []
         self._views: list[str] = []
         self._asked: str | None = None
-        """The view that the user chose to follow, "" for none; None once the logic knows of it."""
+        """View that the user chose before the first image, "" for none; None once the logic has it."""
         for name, word in WORDS.items():
             field, button = getattr(ui, f"{name}LineEdit"), getattr(ui, f"{name}Button")
             field.text = remembered(f"Command/{name}", word)
@@ -55,19 +55,19 @@ class DevicesSection(Section):
         logic.addEventCallback(self._happened)
 
     def close(self) -> None:
-        """Let go of all widgets and of the logic."""
+        """Disconnect from all widgets and from the logic."""
         self.logic.removeEventCallback(self._happened)
         super().close()
         self.ui.planeComboBox.setMRMLScene(None)
 
     def refresh(self, values: dict[str, Any]) -> None:
-        """Show the devices, who follows, and who listens."""
+        """Show the devices, the view that follows the image, and the state of the rebroadcast."""
         self._showDevices(values["messages"])
         self._showViews()
         self._showFollowing(values["streams"])
         followed = self.logic.devices.followed is not None
         if self.ui.sendPlaneCheckBox.checked and not followed:
-            # Its node is gone.
+            # The node was removed.
             self._check(self.ui.sendPlaneCheckBox, False)
         self.ui.broadcastPortSpinBox.enabled = not self.ui.broadcastCheckBox.checked
         status = self.logic.broadcast.words()
@@ -105,12 +105,12 @@ class DevicesSection(Section):
         combo.blockSignals(blocked)
 
     def _showFollowing(self, streams: Iterable[str]) -> None:
-        # Of several streams the first: one view cannot lie in the planes of all.
+        # One view follows one stream: the first.
         stream = next(iter(streams), None)
         if stream is None:
             return
         if self._asked is not None:
-            # The user chose before the first image came.
+            # The user chose a view before the first image.
             view, self._asked = self._asked or None, None
             self.attempt(partial(self.logic.volumes.setFollowing, stream, view))
         view = self.logic.volumes.following(stream)
@@ -132,7 +132,7 @@ class DevicesSection(Section):
             return
         node = self.ui.planeComboBox.currentNode()
         if node is None:
-            self.complain(_("Choose the slice view, transform or plane that gives the scan plane."))
+            self.complain(_("Choose a slice view, transform or plane for the scan plane."))
             self._check(self.ui.sendPlaneCheckBox, False)
         elif not self.attempt(lambda: self._follow(node)):
             self._check(self.ui.sendPlaneCheckBox, False)

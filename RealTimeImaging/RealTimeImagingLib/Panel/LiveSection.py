@@ -1,4 +1,4 @@
-"""How the images are shown: which stream in which views, window and level."""
+"""Section of live volumes: the views of each stream, window and level."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WHERE_COLUMN = 1
 
 
 class LiveSection(Section):
-    """The table of live volumes and the buttons for window and level."""
+    """Table of live volumes, and the buttons for window and level."""
 
     def __init__(self, ui: Any, logic: Any, complain: Callable[[str], None]) -> None:
         super().__init__(ui, logic, complain)
@@ -40,12 +40,12 @@ class LiveSection(Section):
                 logic.setShowIn(where, stream)
 
     def close(self) -> None:
-        """Let go of all widgets."""
+        """Disconnect from all widgets."""
         self._clear()
         super().close()
 
     def refresh(self, values: dict[str, Any]) -> None:
-        """A row for each stream."""
+        """Show a row for each stream."""
         table, streams = self.ui.streamsTable, values["streams"]
         self._makeRows(list(streams), self.logic.views.names())
         widest = 0
@@ -65,7 +65,7 @@ class LiveSection(Section):
             table.resizeColumnsToContents()
 
     def _makeRows(self, streams: list[str], views: list[str]) -> None:
-        # Rows that are there stay: with many streams, making all anew would stop the window.
+        # Rows are reused: with many streams, making all of them would block the window.
         table = self.ui.streamsTable
         if views != self._views or streams[: len(self._streams)] != self._streams:
             self._clear()

@@ -1,22 +1,22 @@
-"""Record, keep the last seconds in memory, and save images and recordings."""
+"""Sections of recordings: record images, keep the last seconds in memory, and edit the metadata."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ctk
+import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ..Export.Job import FORMATS, ExportJob
+from ..Model.Errors import RealTimeImagingError
 from ..Model.Quantities import sizeText
 from .Section import Section, remember, remembered, show
 
 
 class RecordSection(Section):
-    """The folder, the buttons, and what is stored."""
+    """Folder, buttons and state of recordings."""
 
     def __init__(self, ui: Any, logic: Any, complain: Callable[[str], None]) -> None:
         super().__init__(ui, logic, complain)
@@ -33,7 +33,7 @@ class RecordSection(Section):
         ui.keepSecondsSpinBox.value = int(remembered("KeepSeconds", 0))
 
     def refresh(self, values: dict[str, Any]) -> None:
-        """Time, images, size and room; how much of the recording is in the scene."""
+        """Show length, images, size and free space, and how much of the recording is in the scene."""
         ui, status = self.ui, self.logic.recording.status()
         recording, kept = status["active"], status["kept"]
         ui.recordButton.text = _("Stop recording") if recording else _("Record")
@@ -91,7 +91,7 @@ def _counted(count: int, one: str, many: str) -> str:
 
 
 def _writing(done: int, total: int, unit: str) -> str:
-    """Progress of the files of a recording."""
+    """Return the progress of writing a recording, in words."""
     if unit == "bytes":
         return str(_("Writing the recording: {done} of {total}").format(done=sizeText(done), total=sizeText(total)))
     if unit == "streams":
@@ -99,71 +99,84 @@ def _writing(done: int, total: int, unit: str) -> str:
     return str(_("Writing the recording. This may take a while."))
 
 
-RECORDING_FORMATS = [name for name, format_ in FORMATS.items() if not format_.single]
-
-
-class SaveSection(Section):
-    """The buttons, and how far an export is."""
+class MetadataSection(Section):
+    """Table of names and values, and its templates. The logic gets every change."""
 
     def __init__(self, ui: Any, logic: Any, complain: Callable[[str], None]) -> None:
         super().__init__(ui, logic, complain)
-        self._recordings: dict[str, list[str]] = {}
-        self._running = False
-        self.connect(ui.saveSection, "contentsCollapsed(bool)", self._showRunning)
-        for name in RECORDING_FORMATS:
-            ui.exportFormatComboBox.addItem(_(FORMATS[name].words))
-        self.connect(ui.snapshotButton, "clicked()", self._snapshot)
-        self.connect(ui.exportButton, "clicked()", self._export)
-        self.connect(ui.cancelExportButton, "clicked()", self._cancel)
-        self.connect(ui.exportRecordingComboBox, "currentIndexChanged(int)", self._chosen)
+        self._filling = False
+        table = ui.metadataTable
+        table.setColumnCount(2)
+        table.setHorizontalHeaderLabels([_("Name"), _("Value")])
+        table.verticalHeader().hide()
+        table.horizontalHeader().setStretchLastSection(True)
+        ui.templateComboBox.setEditable(True)
+        self._listTemplates()
+        self.connect(ui.templateComboBox, "activated(int)", self._useTemplate)
+        self.connect(table, "cellChanged(int,int)", self._tableChanged)
+        self.connect(ui.addRowButton, "clicked()", self._addRow)
+        self.connect(ui.removeRowButton, "clicked()", self._removeRow)
+        self.connect(ui.saveTemplateButton, "clicked()", self._saveTemplate)
+        self.show()
 
-    def refresh(self, values: dict[str, Any]) -> None:
-        """Which recordings there are, and how far an export is."""
-        ui, status = self.ui, self.logic.exports.status()
-        recordings = self.logic.recording.inScene()
-        if recordings != self._recordings:
-            self._recordings = recordings
-            ui.exportRecordingComboBox.clear()
-            for name in recordings:
-                ui.exportRecordingComboBox.addItem(name)
-            ui.exportRecordingComboBox.currentIndex = len(recordings) - 1
-        self._running = running = status["running"]
-        self._showRunning()
-        ui.snapshotButton.enabled = bool(values["shown"])
-        ui.exportButton.enabled = bool(recordings) and not running
-        ui.exportProgressBar.value = round(100 * status["progress"])
-        show(ui.exportLabel, status["words"] or "-", status["failed"])
+    def show(self) -> None:
+        """Fill the table with the metadata of the scene."""
+        self._fill(self.logic.metadata.get())
 
-    def _showRunning(self, *_collapsed: bool) -> None:
-        # A section that opens shows all that is in it, also what was hidden while it was closed.
-        self.ui.cancelExportButton.visible = self._running
-        self.ui.exportProgressBar.visible = self._running
+    def _rows(self) -> list[tuple[str, str]]:
+        table = self.ui.metadataTable
+        cells = [[table.item(row, column) for column in (0, 1)] for row in range(table.rowCount)]
+        return [(name.text().strip() if name else "", value.text() if value else "") for name, value in cells]
 
-    def _chosen(self, index: int) -> None:
-        name = self.ui.exportRecordingComboBox.itemText(index) if index >= 0 else ""
-        count = self.logic.recording.framesOf(name)
-        for box, value in ((self.ui.exportFirstSpinBox, 1), (self.ui.exportLastSpinBox, count)):
-            box.maximum = max(1, count)
-            box.value = value
+    def _fill(self, fields: Mapping[str, str]) -> None:
+        table, self._filling = self.ui.metadataTable, True
+        try:
+            table.setRowCount(len(fields))
+            for row, cells in enumerate(fields.items()):
+                for column, text in enumerate(cells):
+                    table.setItem(row, column, qt.QTableWidgetItem(text))
+            table.resizeColumnToContents(0)
+        finally:
+            self._filling = False
 
-    def _snapshot(self) -> None:
-        self.attempt(lambda: self.logic.exports.saveSnapshot(self.ui.recordingFolderPathLineEdit.currentPath))
+    def _tableChanged(self, *_cell: int) -> None:
+        if not self._filling:
+            self._store()
 
-    def _export(self) -> None:
-        self.attempt(lambda: self.logic.exports.start(self._job()))
+    def _store(self) -> bool:
+        rows = [(name, value) for name, value in self._rows() if name]
+        twice = {name for name, _value in rows if [one for one, _other in rows].count(name) > 1}
+        try:
+            self.logic.metadata.set(dict(rows))
+            names = ", ".join(sorted(twice))
+            words = _("{name} appears twice; the last value is stored.").format(name=names) if twice else ""
+        except RealTimeImagingError as error:
+            words = str(error)
+        self.complain(words)
+        return not words
 
-    def _job(self) -> ExportJob:
-        ui = self.ui
-        name = ui.exportRecordingComboBox.currentText
-        paths = self._recordings[name]
-        return ExportJob(
-            RECORDING_FORMATS[ui.exportFormatComboBox.currentIndex],
-            os.path.join(os.path.dirname(paths[0]), f"{name}_export"),
-            parts=tuple(paths),
-            first=ui.exportFirstSpinBox.value - 1,
-            last=ui.exportLastSpinBox.value - 1,
-            attributes=self.logic.metadata.get(),
-        )
+    def _addRow(self) -> None:
+        self.ui.metadataTable.setRowCount(self.ui.metadataTable.rowCount + 1)
 
-    def _cancel(self) -> None:
-        self.logic.exports.cancel()
+    def _removeRow(self) -> None:
+        row = self.ui.metadataTable.currentRow()
+        if row >= 0:
+            self.ui.metadataTable.removeRow(row)
+            self._store()
+
+    def _listTemplates(self) -> None:
+        self.ui.templateComboBox.clear()
+        for name in self.logic.metadata.templates():
+            self.ui.templateComboBox.addItem(name)
+        self.ui.templateComboBox.setCurrentText("")
+
+    def _useTemplate(self, index: int) -> None:
+        fields = self.logic.metadata.templates().get(self.ui.templateComboBox.itemText(index), {})
+        self._fill({**fields, **{name: value for name, value in self._rows() if name}})
+        self._store()
+
+    def _saveTemplate(self) -> None:
+        name = self.ui.templateComboBox.currentText
+        if self._store() and self.attempt(lambda: self.logic.metadata.saveTemplate(name)):
+            self._listTemplates()
+            self.ui.templateComboBox.setCurrentText(name)

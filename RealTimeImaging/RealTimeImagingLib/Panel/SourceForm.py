@@ -1,4 +1,4 @@
-"""Form of one kind of source: its rows are made from the settings' descriptions."""
+"""Form of one kind of source, made from the descriptions of its settings."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from .Section import Section, makePlain, plainTip
 MOST = (1 << 31) - 1
 """Largest value of a spin box."""
 LENGTH = 8
-"""Characters that a list or a path of the panel shows at least."""
+"""Least number of characters that a list or a path shows."""
 SPIN_WIDTH = 70
-"""Pixels that a spin box has at least."""
+"""Least width of a spin box, pixels."""
 LIST_SEPARATOR = "; "
 
 
@@ -52,7 +52,7 @@ def lineEdit(placeholder: str) -> Editor:
 
 
 def listEdit(placeholder: str) -> Editor:
-    """Return an editor of several texts, which semicolons or commas separate."""
+    """Return an editor of texts, separated by semicolons or commas."""
     text = lineEdit(placeholder)
     return Editor(
         text.widget,
@@ -113,7 +113,7 @@ def comboBox(choices: Mapping[Any, str]) -> Editor:
 
 
 class OfferEditor(Editor):
-    """Editor of a value of which the device offers some; the first item leaves the choice to the device.
+    """Editor of a value from those that the device offers. The first item leaves the choice to the device.
 
     :param default: value of the first item.
     :param label: text of the first item.
@@ -132,7 +132,7 @@ class OfferEditor(Editor):
         )
 
     def offer(self, values: Iterable[Any]) -> None:
-        """List the values that the device offers; keep the chosen one if it is among them."""
+        """List the values that the device offers; keep the chosen one if it is offered."""
         chosen, values = self.read(), list(values)
         while self._combo.count > 1:
             self._combo.removeItem(1)
@@ -331,7 +331,7 @@ class SourceForm:
     # ---- values
 
     def value(self, name: str) -> Any:
-        """Return what the form says about a setting, unchecked."""
+        """Return the value of a setting, unchecked."""
         values = [row.editor.read() for row in self._rowOf[name] if row.editor]
         return tuple(values) if self._settings[name].setting.parts else values[0]
 
@@ -349,12 +349,12 @@ class SourceForm:
                 row.editor.offer(values)
 
     def read(self) -> SourceSettings:
-        """Return the settings that the form says.
+        """Return the settings in the form.
 
         :raises SettingsError: a value that cannot work.
         """
         values, absent = self._values(), self.controls.unavailable()
-        # What one device offers is not requested from another.
+        # A value that one device offers is not requested from another.
         absent |= {name for name in self.kind.settings.unused(values) if self._settings[name].setting.offered}
         for name in absent & set(self._rowOf):
             for one in self._rowOf[name][0].fields:
@@ -380,22 +380,25 @@ class SourceForm:
                 values = tuple(self._settings[one].default for one in fields)
             self.set(name, values if len(fields) > 1 else values[0])
 
-    # ---- what is seen
+    # ---- visibility
 
     def setShown(self, shown: bool) -> None:
-        """Show the rows that have an effect, or none."""
+        """Show the rows of the form, or hide them all."""
         self._shown = shown
         self.showRows()
 
     def showRows(self, *_value: object) -> None:
-        """Hide the rows that have no effect beside the other values."""
+        """Hide the rows that have no effect with the current values."""
         hidden = self.kind.settings.unused(self._values()) | self.controls.unavailable()
         for row in self._rows.values():
             visible = self._shown and row.name not in hidden and not hidden & set(row.fields)
             row.label.visible = row.field.visible = visible
 
     def setRunning(self, running: bool) -> None:
-        """Enable the settings that can be changed now."""
+        """Enable the settings that can change now.
+
+        :param running: True while the source runs.
+        """
         if running == self._running:
             return
         self._running = running

@@ -33,7 +33,7 @@ class SourceSection(Section):
         self.connect(ui.startButton, "clicked()", self._startOrStop)
         self.connect(ui.tryButton, "clicked()", self._try)
         self.connect(ui.sourceComboBox, "currentIndexChanged(int)", self._sourceChosen)
-        # A section that opens shows all that is in it, also what was hidden while it was closed.
+        # A section that opens shows all its widgets, including hidden ones.
         self.connect(ui.sourceSection, "contentsCollapsed(bool)", self._showRows)
         self.connect(ui.optionsSection, "contentsCollapsed(bool)", self._showRows)
         self.showSettings(logic.sceneSettings() or _remembered())
@@ -41,7 +41,7 @@ class SourceSection(Section):
         self._showRows()
 
     def _addForms(self) -> None:
-        """Add a form for each kind that has none; another module may have registered one since."""
+        """Add a form for each kind without one: another module may register a kind at any time."""
         known = {form.kind.name for form in self._forms}
         for kind in KINDS.values():
             if kind.name not in known and not kind.fromSlicer:
@@ -72,14 +72,17 @@ class SourceSection(Section):
         super().close()
 
     def settings(self) -> SourceSettings:
-        """Return the settings that the form says.
+        """Return the settings in the form.
 
         :raises SettingsError: a value that cannot work.
         """
         return self._chosen.read()
 
     def showSettings(self, settings: SourceSettings | None) -> None:
-        """Fill the form; None, or a kind that the panel does not have, leaves it."""
+        """Show settings in the form of their kind, and choose this kind.
+
+        :param settings: None, or settings of a kind without a form, change nothing.
+        """
         for index, form in enumerate(self._forms):
             if settings is not None and form.kind.name == settings.kind:
                 form.show(settings)
@@ -94,14 +97,14 @@ class SourceSection(Section):
         """Return an instruction for the chosen kind while no source runs."""
         return self._chosen.idle()
 
-    def origin(self, handle: RunningSource) -> str:
+    def origin(self, source: RunningSource) -> str:
         """Return the sender of a running source's images."""
-        if self.logic.simulator.isSimulated(handle):
+        if self.logic.simulator.isSimulated(source):
             return str(_("the simulated scanner"))
         for form in self._forms:
-            if form.kind.name == handle.chosenSettings.kind:
-                peers = ", ".join(sorted(handle.peers)) or str(_("the network"))
-                return form.sender(handle.chosenSettings) or peers
+            if form.kind.name == source.chosenSettings.kind:
+                peers = ", ".join(sorted(source.peers)) or str(_("the network"))
+                return form.sender(source.chosenSettings) or peers
         return str(_("Python"))
 
     @property
@@ -130,31 +133,31 @@ class SourceSection(Section):
             self._chosen.remember()
 
     def _running(self) -> Any:
-        """Return the running source of the chosen kind, or None: of each kind the panel starts one."""
+        """Return the running source of the chosen kind, or None. The panel starts one source of each kind."""
         kind = self._chosen.kind.name
-        handles = [one for one in self.logic.sources() if one.chosenSettings.kind == kind and not one.ended]
-        return handles[-1] if handles else None
+        sources = [one for one in self.logic.sources() if one.chosenSettings.kind == kind and not one.ended]
+        return sources[-1] if sources else None
 
     def _start(self) -> None:
         settings = self._named(self.settings())
         self._begin(lambda: self.logic.start(settings))
 
     def _named(self, settings: SourceSettings) -> SourceSettings:
-        # Two sources at the same time need two names; the second gets a number.
+        # Running sources need different names: a further one gets a number.
         active = [one for one in self.logic.sources() if not one.ended and one.state != "stopping"]
         taken = {name for one in active for name in one.streams.values()}
         name = freeName(settings.stream, taken)
         return cast(SourceSettings, replace(cast(Any, settings), stream=name))
 
     def _try(self) -> None:
-        source = self.ui.simulatorInputPathLineEdit.currentPath
-        remember("SimulatorInput", source)
-        # The simulated scanner writes into a folder, whose Stop button is then there.
+        path = self.ui.simulatorInputPathLineEdit.currentPath
+        remember("SimulatorInput", path)
+        # The simulated scanner is a source of the first kind, so Stop is shown for it.
         self.ui.sourceComboBox.currentIndex = 0
-        self.attempt(lambda: self._begin(lambda: self.logic.startSimulatedScanner(source)))
+        self.attempt(lambda: self._begin(lambda: self.logic.startSimulatedScanner(path)))
 
     def _begin(self, start: Callable[[], object]) -> None:
-        # The recording starts first, so that it has the first image.
+        # The recording starts first, to include the first image.
         recorded = self.ui.recordFromStartCheckBox.checked and not self.logic.recording.active
         if recorded:
             self.logic.startRecording(self.ui.recordingFolderPathLineEdit.currentPath)

@@ -1,4 +1,4 @@
-"""Status: state, counts, rate, delay, events."""
+"""Section of the status: state, counts, rate, delay and events."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .Section import Section, breakable, plainTip, show, warningColour
 
 EVENTS_SHOWN = 100
 QUIET = 1.0
-"""Seconds without an image after which a source is not "receiving", unless its images are further apart."""
+"""Seconds without an image after which a source is no longer "receiving", unless its images are further apart."""
 LONG_AGO = 3.0
-"""Seconds after which the age of the last image is of interest."""
+"""Seconds after which the age of the last image is shown."""
 NEWS = 0.5
 """Seconds that a new status must last before it replaces "Receiving"."""
 
@@ -29,14 +29,14 @@ class Sources(Protocol):
     def idle(self) -> str:
         """Instruction while no source runs."""
 
-    def origin(self, handle: RunningSource) -> str:
+    def origin(self, source: RunningSource) -> str:
         """Sender of a source's images."""
 
 
 class StatusSection(Section):
-    """Words and figures.
+    """State of the sources in words and figures.
 
-    :param sources: knows the source that is chosen.
+    :param sources: the section of the source.
     :param clock: monotonic seconds.
     """
 
@@ -58,7 +58,7 @@ class StatusSection(Section):
         """The last event before the run began."""
 
     def noticeRun(self) -> None:
-        """Begin a run when a source starts while no other runs: earlier events are not shown as its own."""
+        """Begin a run when a source starts and no other runs: earlier events do not belong to it."""
         sources = self.logic.sources()
         if sources and sources[0] is not self._run and sources[0] not in self._flows:
             events = self.logic.events()
@@ -140,7 +140,7 @@ class StatusSection(Section):
 
 
 class _Flow:
-    """Times of the last image of a source and of its last change of status."""
+    """Times of a source's last image and last change of status."""
 
     def __init__(self) -> None:
         self.received = 0
@@ -155,16 +155,16 @@ class _Flow:
             self._status, self._changed = status, now
 
     def quiet(self, now: float) -> float:
-        """Seconds since the last image."""
+        """Return the seconds since the last image."""
         return now - self._came
 
     def hasNews(self, now: float) -> bool:
-        """True when the status is newer than the last image, and has lasted for NEWS seconds."""
+        """Return True when the status is newer than the last image, and has lasted for NEWS seconds."""
         return self._changed > self._came and now - self._changed >= NEWS
 
 
 def _folded(events: list[Event]) -> list[list[Event]]:
-    """Group equal events, at the place of the last one."""
+    """Group equal events, each group at the position of its last event."""
     found: dict[tuple[str, str], list[Event]] = {}
     for event in events:
         key = event.level, event.text

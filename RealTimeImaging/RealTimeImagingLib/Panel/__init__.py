@@ -1,4 +1,4 @@
-"""The panel as a whole: its sections, and when they are refreshed. No decision is made here."""
+"""The panel. It shows the logic's state, and passes all actions on to the logic."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ from typing import Any
 import qt
 
 from ..Model.Settings import SourceSettings
-from .ConvertSection import ConvertSection
 from .DevicesSection import DevicesSection
+from .JobSections import ConvertSection, SaveSection
 from .LiveSection import LiveSection
-from .MetadataSection import MetadataSection
-from .RecordSection import RecordSection, SaveSection
+from .RecordSection import MetadataSection, RecordSection
 from .Section import Complaint, makePlain
 from .SourceSection import SourceSection
 from .StatusSection import StatusSection
 
+__all__ = ["Panel"]
+
 REFRESH = 200
-"""Milliseconds between two refreshes at the least: figures that change faster cannot be read."""
+"""Least milliseconds between two refreshes: figures that change faster cannot be read."""
 QUIET_REFRESH = 1000
+"""Milliseconds to the next refresh while no image arrives."""
 
 
 class Panel:
-    """Connects the widgets of RealTimeImaging.ui with the logic.
+    """All sections, and the times at which they are refreshed.
 
     :param ui: the widgets by name (slicer.util.childWidgetVariables).
     :param logic: a RealTimeImagingLogic.
@@ -38,17 +40,17 @@ class Panel:
         makePlain(vars(ui).values())
         complaint = Complaint(ui.sourceComplaintLabel)
         self._source = SourceSection(ui, logic, complaint)
-        self._details = MetadataSection(ui, logic, Complaint(ui.metadataLabel))
-        self._what = StatusSection(ui, logic, complaint, self._source)
+        self._metadata = MetadataSection(ui, logic, Complaint(ui.metadataLabel))
+        self._status = StatusSection(ui, logic, complaint, self._source)
         self._sections = [
             self._source,
             LiveSection(ui, logic, complaint),
             DevicesSection(ui, logic, Complaint(ui.devicesComplaintLabel)),
             RecordSection(ui, logic, Complaint(ui.recordComplaintLabel)),
-            self._details,
+            self._metadata,
             SaveSection(ui, logic, Complaint(ui.saveComplaintLabel)),
             ConvertSection(ui, logic, Complaint(ui.convertComplaintLabel)),
-            self._what,
+            self._status,
         ]
         self._source.connect(ui.sourceComboBox, "currentIndexChanged(int)", self._chosen)
         for form in self._source.forms:
@@ -57,7 +59,7 @@ class Panel:
         self.refresh()
 
     def close(self) -> None:
-        """Let go of the logic and of all widgets."""
+        """Disconnect from the logic and from all widgets."""
         self._refreshTimer.stop()
         self._refreshTimer.disconnect("timeout()", self.refresh)
         for section in self._sections:
@@ -65,29 +67,29 @@ class Panel:
         self._logic.changed.disconnect(self._changed)
 
     def settings(self) -> SourceSettings:
-        """What the panel's fields say.
+        """Return the settings in the form of the chosen source.
 
-        :raises SettingsError: a field that cannot work.
+        :raises SettingsError: a value that cannot work.
         """
         return self._source.settings()
 
     def showScene(self) -> None:
-        """Fill the fields with what the scene brought."""
+        """Show the settings and metadata of the scene."""
         self._source.showSettings(self._logic.sceneSettings())
-        self._details.show()
+        self._metadata.show()
 
     def refresh(self) -> None:
-        """Show the logic's state, counts and last event."""
+        """Show the logic's state."""
         values = self._logic.statistics()
         for section in self._sections:
             section.refresh(values)
-        if self._logic.isRunning():  # the rate falls when nothing comes
+        if self._logic.isRunning():  # without images the rate falls
             self._refreshTimer.start(QUIET_REFRESH)
 
     def _chosen(self, *_index: int) -> None:
-        self._what.refresh(self._logic.statistics())
+        self._status.refresh(self._logic.statistics())
 
     def _changed(self) -> None:
-        self._what.noticeRun()
+        self._status.noticeRun()
         if not self._refreshTimer.isActive() or self._refreshTimer.interval > REFRESH:
             self._refreshTimer.start(REFRESH)
