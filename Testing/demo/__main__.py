@@ -70,7 +70,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--size", choices=["1080p"], help="scale pictures, of the input or of an ultrasound cine, to RGB"
     )
-    parser.add_argument("--mode", choices=["rename", "grow", "burst"], default="rename", help="how a file comes to be")
+    parser.add_argument("--mode", choices=["rename", "grow", "burst"], default="rename", help="how files are written")
     parser.add_argument("--record", action="store_true", help="record what comes, and compare every stored frame")
     parser.add_argument("--report", help="write what was found to this JSON file")
     parser.add_argument("--screenshot", help="write a picture of the window to this PNG file")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
+from ..Model.Files import removeFile
 from ..Recording.Layout import candidates
 from . import ConversionSettings
 from .Headers import Refused, Slice
@@ -17,7 +18,7 @@ from .Plan import Planned, batches, divided, plan
 from .Report import CANCELLED, DONE, FAILED, SKIPPED, UNFINISHED, Report, State
 from .Scan import listFiles, scanFiles
 from .Tags import fieldsOf, tagsOf
-from .Tasks import Outcome, Task, removeFile, runPiece, runTasks
+from .Tasks import Outcome, Task, runPiece, runTasks
 from .Volumes import volumesOf
 from .WorkerPool import Job, WorkerPool
 

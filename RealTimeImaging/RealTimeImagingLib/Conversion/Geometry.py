@@ -93,7 +93,7 @@ def stacked(slices: Sequence[Slice]) -> list[Stack]:
         deviations = positions - (positions[0] + np.arange(len(slices))[:, np.newaxis] * step)
         off = float(np.linalg.norm(deviations, axis=1).max())
         if off > EVEN * float(np.linalg.norm(step)):
-            words.append(f"The slice distance is uneven: slices lie up to {off:.3g} mm off their even places.")
+            words.append(f"The slice distance is uneven: slices are up to {off:.3g} mm off their even places.")
     return [_stack(first, places, positions[0], step, words)]
 
 

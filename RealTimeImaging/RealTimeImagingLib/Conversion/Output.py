@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..Formats.NRRD import END, TYPE_NAMES, Header, escaped, vector, vectorOf
+from ..Formats.NRRD import END, Header, composeFields, escaped, vectorOf
 from ..Formats.TextHeader import LONGEST
 from ..Formats.TextHeader import readHeader as readText
 from ..Model.Errors import ConversionError, NotAnImageError
@@ -40,31 +40,18 @@ def composeHeader(
     :param times: seconds of each volume since the first; None: the volumes are numbered.
     :param pairs: keys and values; names that NRRD cannot store are left out.
     """
-    components = list(shape[3:])
-    none, kinds = (["none"], ["RGB-color" if dtype == np.uint8 else "vector"]) if components else ([], [])
-    several, last = ([], []) if count is None else ([count], ["none"])
-    fields = [
-        "NRRD0005",
-        f"type: {TYPE_NAMES[dtype.str[1:]]}",
-        f"dimension: {3 + len(components) + len(several)}",
-        "space: left-posterior-superior",
-        f"sizes: {' '.join(map(str, [*components, *reversed(shape[:3]), *several]))}",
-        f"space directions: {' '.join([*none, *(vector(ijkToLPS[:3, axis]) for axis in range(3)), *last])}",
-        f"kinds: {' '.join([*kinds, 'domain', 'domain', 'domain', *(['list'] if several else [])])}",
-    ]
+    axis = "", ""
     keys: dict[str, str] = {}
     if count is not None:
         unit, values = indexValues(times) if times else ("", [str(number) for number in range(count)])
-        label = "time" if unit else "volume"
-        blank = ['""'] * (3 + len(components))
-        fields += [f'labels: {" ".join(blank)} "{label}"', f'units: {" ".join(blank)} "{unit}"']
+        axis = "time" if unit else "volume", unit
         keys = {
-            "DataNodeClassName": "vtkMRMLVectorVolumeNode" if components else "vtkMRMLScalarVolumeNode",
+            "DataNodeClassName": "vtkMRMLVectorVolumeNode" if len(shape) > 3 else "vtkMRMLScalarVolumeNode",
             # Slicer names the axis of the volumes 3, even where it is 4 behind an axis of components.
             "axis 3 index type": "numeric",
             "axis 3 index values": " ".join(values),
         }
-    fields += ["endian: little", "encoding: raw", f"space origin: {vector(ijkToLPS[:3, 3])}"]
+    fields = composeFields(dtype, shape, ijkToLPS, count, axis)
     keys |= {name: value for name, value in pairs.items() if ATTRIBUTE_NAME.fullmatch(name)}
     lines = [*fields, *(f"{name}:={escaped(value)}" for name, value in keys.items())]
     text = "\n".join(lines).encode("utf-8", "replace")

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..Model.Errors import ConversionError
-from ..Model.Files import replaceFile
+from ..Model.Files import replaceFile, writeAll
 from ..Model.Quantities import counted
 from ..Recording.Lock import Lock
 from .Headers import Slice
@@ -230,9 +230,7 @@ class State:
             if entry.file:
                 self.entries[entry.key] = entry
                 lines.append(json.dumps(entry.toJSON(), separators=(",", ":")) + "\n")
-        data = "".join(lines).encode()
-        while data:
-            data = data[os.write(self._handle, data) :]
+        writeAll(self._handle, "".join(lines).encode())
 
     def finish(self, report: Report) -> None:
         """Write the report and the table; volumes that are no longer in the input stay stored.

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..Formats.DICOM.Reader import DICOM
 from ..Model.Errors import NotAnImageError
+from ..Model.Files import removeFile
 from ..Model.Frame import LPS_TO_RAS, Image, Matrix, Pixels
 from .Output import Output, composeHeader
 from .Values import Converter, RangeError, Scale, common
@@ -122,14 +123,6 @@ def _run(task: Task, piece: bool = False) -> Outcome:
     if reason:
         warnings.clear()
     return Outcome(task.number, nbytes, time.perf_counter() - started, reason, narrow, tuple(warnings))
-
-
-def removeFile(path: str) -> None:
-    """Remove a file, if it exists."""
-    try:
-        os.unlink(path)
-    except OSError:
-        pass
 
 
 class ChangedError(Exception):

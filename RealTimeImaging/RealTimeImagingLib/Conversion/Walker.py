@@ -279,7 +279,7 @@ def _dataset(data: bytes, position: int, values: dict[int, bytes], syntax: str, 
 def _skipSequence(data: bytes, position: int, order: str, explicit: bool, depth: int) -> int:
     # PS3.5 section 7.5.
     if depth > _DEEPEST:
-        raise OddError("sequences lie too deep in one another")
+        raise OddError("sequences are nested too deeply")
     while True:
         group, element, length = struct.unpack_from(order + "HHI", data, position)
         position += 8

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 
 from ..Link import Messages
 from ..Link.Lines import LONGEST_SILENCE, PROGRESS_PERIOD, LineWriter, openLines, outcomeOf
+from ..Model.Files import removeFile
 from . import ConversionSettings
 from .Convert import Progress, convert
-from .Tasks import removeFile
 
 GRACE = 0.6
 """Seconds in which a cancelled conversion ends by itself and reports; then the process ends at once."""

@@ -160,7 +160,7 @@ class NIfTIHeader:
         if slope == 0 or not math.isfinite(slope):
             return None
         if not math.isfinite(inter):
-            raise NotAnImageError("The header's scl_inter is no number.", "damaged")
+            raise NotAnImageError("The header's scl_inter is not a finite number.", "damaged")
         return None if (slope, inter) == (1, 0) else (slope, inter)
 
     def attributes(self, series: bool) -> dict[str, str]:
