@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.abc
 import json
 import os
@@ -211,7 +212,8 @@ class Acquisition:
                 (frame["stream"], frame["number"], frame["attributes"].get("SourceFile", ""), checksum(pixels.copy()))
             )
             if self.releasing:
-                self.send("release", slots=[place.key])
+                with contextlib.suppress(BrokenPipeError):  # the process may have died since
+                    self.send("release", slots=[place.key])
 
     def of(self, kind):
         """All values of one kind of line, such as "event"."""
