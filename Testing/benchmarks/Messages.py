@@ -10,7 +10,7 @@ from RealTimeImagingLib.Link.Messages import Counts, FrameHeader, FrameReport, d
 from RealTimeImagingLib.Link.Ring import Place
 from RealTimeImagingLib.Model.Frame import Frame
 
-MESSAGES, ROUNDS = 2000, 7
+MESSAGES, ROUNDS = 200, 100
 LIMIT = 50
 """Microseconds for a frame."""
 
