@@ -58,7 +58,7 @@ def test_theSourceStartsShowsAndRecords(slicer, module, logic, folder, noErrors)
     logic.startRecording(str(folder / "recordings"), name="Noise")
     until(lambda: source.recorded > 5)
     logic.stopRecording()
-    until(lambda: not logic.recordings.building)
+    until(lambda: not logic.recording.building)
     untilStopped(logic)
     counts = logic.statistics()
     assert counts["failed"] == counts["rejected"] == 0

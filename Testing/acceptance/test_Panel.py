@@ -151,6 +151,13 @@ def test_everyControlHasATooltip(module):
     ) | {"qt_spinbox_lineedit"}
 
 
+def test_theKeyboardGoesFromTheSourceToItsForm(module):
+    ui = panelOf(module).ui
+    assert ui.sourceComboBox.nextInFocusChain().parent().name == "folder_folder"
+    assert ui.replay_loop.nextInFocusChain().name == "openigtlink_role"
+    assert ui.optionsSection.nextInFocusChain().name == "folder_pattern"
+
+
 def test_sceneCloseStops(slicer, module, logic, scanner, incoming, noErrors):
     """The source ends with the scene; the next start makes a new node."""
     from RealTimeImagingLib import FolderSettings

@@ -62,7 +62,7 @@ class SourceSection(Section):
         basic = [widget for form in self._forms for widget in form.widgets(advanced=False)]
         advanced = [widget for form in self._forms for widget in form.widgets(advanced=True)]
         chain = [ui.sourceComboBox, *basic, ui.optionsSection, *advanced, ui.simulatorInputPathLineEdit]
-        for before, after in itertools.pairwise(chain):
+        for before, after in itertools.pairwise(one for widget in chain for one in _focusable(widget)):
             qt.QWidget.setTabOrder(before, after)
 
     def close(self) -> None:
@@ -176,6 +176,13 @@ class SourceSection(Section):
     def _showRows(self, *_index: int) -> None:
         for form in self._forms:
             form.setShown(form is self._chosen)
+
+
+def _focusable(widget: Any) -> list[Any]:
+    """Return the widgets that take the keyboard: of a path, its list and its button."""
+    if widget.inherits("ctkPathLineEdit"):
+        return [*widget.findChildren("QComboBox"), *widget.findChildren("QToolButton")]
+    return [widget]
 
 
 def _remembered() -> SourceSettings | None:
