@@ -1,4 +1,4 @@
-"""What unmodified Slicer's own storage nodes make of the files of a recording."""
+"""Files of a recording as the storage nodes of unmodified Slicer read them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes that are killed while they store what devices say, or repair it: what was acknowledged is kept."""
+"""Processes killed while they record or repair messages: acknowledged messages are kept."""
 
 import json
 import os
@@ -20,7 +20,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="a process that forks is n
 
 @pytest.fixture(scope="module")
 def dies():
-    """Record or repair in a process that dies at a step; (numbers of what was acknowledged, whether it died)."""
+    """Record or repair in a process that dies at a step; return the acknowledged numbers, and whether it died."""
     process = child(dying.__file__)
 
     def run(what, folder, step, after):
@@ -40,7 +40,7 @@ def dies():
 
 
 def assertHolds(slicer, path, given):
-    """The file has exactly these messages, and Slicer reads the poses of each device."""
+    """Check that the file has exactly these messages, and that Slicer reads the poses of each device."""
     found = openMessages(path)
     assert [line.message for line in found.messages()] == given
     poses = {}
@@ -60,7 +60,7 @@ def assertNothingToRepair(folder):
 
 
 def dead(folder, given):
-    """The files as a killed process leaves them. The lock is free as after its death."""
+    """Make the files that a killed process leaves, with a free lock."""
     recording = MessageRecorder(str(folder), "Test", {})
     for each in given:
         assert recording.append(each)
@@ -84,7 +84,7 @@ def test_killed_at_any_step_every_acknowledged_message_is_kept(slicer, tmp_path,
             assert (found.event.code, found.recording, found.headers) == ("recording-repaired", "Test.messages", [])
             assert len(found.messages) <= 1
             count = openMessages(found.messages[0]).count if found.messages else 0
-            # A message may have its line, and death came before it was acknowledged.
+            # The process may have died between writing a line and acknowledging the message.
             assert len(stored) <= count <= len(stored) + 1
             assert countWords(count, "message") in found.event.text
             torn = "Cut off" in found.event.text
@@ -109,7 +109,7 @@ def test_killed_at_any_step_every_acknowledged_message_is_kept(slicer, tmp_path,
 
 @posix
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_a_repair_that_was_killed_at_any_step_is_done_again_with_the_same_result(tmp_path, dies, after):
+def test_a_repair_killed_at_any_step_is_repeated_with_the_same_result(tmp_path, dies, after):
     folder = tmp_path / "dead"
     folder.mkdir()
     dead(folder, dying.words())
@@ -159,7 +159,7 @@ def test_killed_at_a_random_moment_every_acknowledged_message_is_kept(slicer, tm
     process.stdout.readline()
     threading.Event().wait(random.Random(seed).uniform(0, 0.1))
     process.kill()
-    told = process.stdout.read().split()  # communicate() passes over what readline() has read ahead
+    told = process.stdout.read().split()  # communicate() skips bytes that readline() has read ahead
     process.communicate()
     acknowledged = int(told[-1]) if told else 1
     repairs = {one.recording: one for one in repair(str(tmp_path))}
@@ -174,7 +174,7 @@ def test_killed_at_a_random_moment_every_acknowledged_message_is_kept(slicer, tm
     assertNothingToRepair(tmp_path)
 
 
-# What a dead process and others leave
+# Files of dead processes and foreign files
 
 
 def test_the_messages_of_a_living_process_are_not_touched(tmp_path):
@@ -214,7 +214,7 @@ def test_gaps_before_the_death_are_in_the_report(tmp_path):
     assert found.event.level == "warning"
 
 
-def test_zeros_that_a_power_cut_left_at_the_end_are_cut_off(slicer, tmp_path):
+def test_zeros_that_a_power_failure_left_at_the_end_are_cut_off(slicer, tmp_path):
     dead(tmp_path, dying.words())
     with open(tmp_path / "Test.messages.jsonl", "ab") as file:
         file.write(bytes(200) + b"\n")
@@ -224,7 +224,7 @@ def test_zeros_that_a_power_cut_left_at_the_end_are_cut_off(slicer, tmp_path):
 
 
 @pytest.mark.parametrize(("place", "words"), [(0, "the first line of"), (2, "line 3 of")])
-def test_what_cannot_be_understood_stays_as_it_is_and_is_told(slicer, tmp_path, place, words):
+def test_a_damaged_file_is_left_unchanged_and_reported(slicer, tmp_path, place, words):
     dead(tmp_path, dying.words())
     path = tmp_path / "Test.messages.jsonl"
     lines = path.read_bytes().split(b"\n")
@@ -250,7 +250,7 @@ def test_a_stream_of_images_whose_name_looks_like_messages_is_repaired_as_images
     assert (found.recording, len(found.headers), found.messages) == ("Test-B.messages", 1, [])
 
 
-def test_a_file_of_another_with_the_name_of_the_poses_stays(slicer, tmp_path):
+def test_a_foreign_file_with_the_name_of_the_poses_stays(slicer, tmp_path):
     dead(tmp_path, dying.words())
     (tmp_path / "Test-Probe.seq.mha").write_bytes(b"ObjectType = Image\nother")
     (found,) = repair(str(tmp_path))

@@ -1,4 +1,4 @@
-"""Frames that move: unmodified Slicer's own storage nodes and browser show each where its own IJKToRAS says."""
+"""Moving frames: the storage nodes and browser of unmodified Slicer show each frame at its own IJKToRAS."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("emptyScene")
 
 
 def moved(matrix, number):
-    """The geometry turned about no axis of its own, by an angle that no other number has, and put elsewhere."""
+    """The geometry rotated about a foreign axis by an angle unique to this number, and displaced."""
     angle = 0.1 * number
     turn = np.eye(4)
     turn[:3, :3] = [[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]]
@@ -53,7 +53,7 @@ def toParent(slicer, node):
 
 
 def assertInPlace(slicer, volume, each):
-    """The volume shows each voxel of a frame at that voxel's own point of the world, parent transform included."""
+    """Check that the volume shows each voxel of a frame at its world point, including the parent transform."""
     import vtk
 
     voxels, world = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
@@ -89,7 +89,7 @@ def test_a_browser_shows_each_frame_at_its_place(slicer, tmp_path, matrix, step)
 
 
 @pytest.mark.parametrize("matrix", GEOMETRIES.values(), ids=GEOMETRIES)
-def test_a_transform_is_that_of_the_frame_after_the_inverse_of_the_part(slicer, tmp_path, matrix):
+def test_a_transform_is_the_frame_matrix_times_the_inverse_part_matrix(slicer, tmp_path, matrix):
     frames = [frame(number, matrix=moved(matrix, number)) for number in range(3, 6)]
     (header,) = record(tmp_path, frames)
     poses, _ = opened(slicer, header)

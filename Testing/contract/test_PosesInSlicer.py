@@ -17,7 +17,7 @@ from unit.recordings import START, deviceMessage, filesOfAtMost, manifestOf, pos
 pytestmark = pytest.mark.usefixtures("emptyScene")
 
 
-def test_devices_whose_names_are_alike_in_files_have_a_file_each(slicer, tmp_path):
+def test_devices_with_similar_names_have_separate_files(slicer, tmp_path):
     devices = ["a/b", "a:b", "a b", "A b", "X.poses", ""]
     found = openMessages(
         recordMessages(tmp_path, [deviceMessage(i, "transform", one) for i, one in enumerate(devices)])
@@ -72,7 +72,7 @@ def test_poses_are_exact_and_in_order(slicer, tmp_path):
     assert all(np.array_equal(matrix, poseAt(number)) for number, (_, matrix) in enumerate(read))
 
 
-def test_more_poses_than_wait_in_memory_are_in_the_file(slicer, tmp_path):
+def test_more_poses_than_the_buffer_holds_are_in_the_file(slicer, tmp_path):
     found = openMessages(recordMessages(tmp_path, [deviceMessage(number) for number in range(2_000)]))
     read = posesInSlicer(slicer, found.transforms["Probe"])
     assert [int(matrix[0, 3]) for _, matrix in read] == list(range(2_000))
@@ -81,8 +81,8 @@ def test_more_poses_than_wait_in_memory_are_in_the_file(slicer, tmp_path):
 @pytest.mark.parametrize(
     ("period", "device", "least"), [(0.002, True, 1000), (0.001, True, 495), (0.0, False, 50), (0.002, False, 1000)]
 )
-def test_poses_that_come_too_close_for_slicer(slicer, tmp_path, period, device, least):
-    """Slicer drops none of the file's, and none stands far from its time; the messages have all."""
+def test_poses_too_close_for_slicer(slicer, tmp_path, period, device, least):
+    """Slicer drops no pose of the file, each pose is near its time, and the messages are complete."""
     times = [START + number * period for number in range(1000)]
     given = [
         deviceMessage(number, receiveTime=time, deviceTime=time if device else None)
@@ -99,7 +99,7 @@ def test_poses_that_come_too_close_for_slicer(slicer, tmp_path, period, device, 
     assert max(late) <= (0.003 if device else 0.11)
 
 
-def test_what_is_no_place_in_space_is_a_message_and_no_pose(slicer, tmp_path):
+def test_an_invalid_matrix_is_stored_as_a_message_without_a_pose(slicer, tmp_path):
     given = [
         deviceMessage(number, matrix=matrix)
         for number, matrix in enumerate(
@@ -122,7 +122,7 @@ def test_what_is_no_place_in_space_is_a_message_and_no_pose(slicer, tmp_path):
 
 
 def test_a_full_disk(slicer, tmp_path):
-    """What fits is whole, also when room comes back; the poses are made at the end."""
+    """Messages that fit are complete, also after space becomes free; the poses are made at the end."""
     recording, stored, number = MessageRecorder(str(tmp_path), "Test", {}), [], 0
     with filesOfAtMost(20_000):
         while recording.failed < 5:
@@ -141,7 +141,7 @@ def test_a_full_disk(slicer, tmp_path):
     assert [int(matrix[0, 3]) for _, matrix in read] == stored
 
 
-def test_a_file_of_poses_that_somebody_spoilt_is_made_again(slicer, tmp_path):
+def test_a_damaged_file_of_poses_is_made_again(slicer, tmp_path):
     recording = MessageRecorder(str(tmp_path), "Test", {})
     for number in range(500):
         assert recording.append(deviceMessage(number))
@@ -152,7 +152,7 @@ def test_a_file_of_poses_that_somebody_spoilt_is_made_again(slicer, tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="rights are others there")
-def test_what_cannot_be_finished_is_told_and_a_repair_finishes_it(slicer, tmp_path):
+def test_unfinished_messages_are_reported_and_a_repair_finishes_them(slicer, tmp_path):
     recording = MessageRecorder(str(tmp_path), "Test", {})
     for number in range(3):
         assert recording.append(deviceMessage(number))

@@ -88,7 +88,7 @@ def test_attributes(slicer, tmp_path, value):
     assert (told["number"], told["attributes"]) == (1, {"A-b_c.1": value})
 
 
-def test_a_name_that_vtk_refuses_makes_a_browser(slicer):
+def test_a_name_that_vtk_rejects_makes_a_browser(slicer):
     from RealTimeImagingLib.Scene.RecordedSequences import RecordedSequences
 
     sequences = RecordedSequences(slicer.mrmlScene, slicer.modules.sequences.logic())

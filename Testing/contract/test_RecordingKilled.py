@@ -1,4 +1,4 @@
-"""Processes that are killed while they record or repair: what was acknowledged is kept, and the report is true."""
+"""Processes killed while they record or repair: acknowledged frames are kept, and the report is true."""
 
 import json
 import os
@@ -21,7 +21,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="a process that forks is n
 
 @pytest.fixture(scope="module")
 def dies():
-    """Record or repair in a process that dies at a step; (numbers of the acknowledged frames, whether it died)."""
+    """Record or repair in a process that dies at a step; return the acknowledged numbers, and whether it died."""
     process = child(dying.__file__)
 
     def run(what, folder, step, after):
@@ -85,7 +85,7 @@ def test_killed_at_any_step_of_recording_every_acknowledged_frame_is_kept(slicer
             assert (found.event.code, found.recording) == ("recording-repaired", "Test-Scan")
             kept = numbersIn(found.headers)
             assertHolds(found.headers, frames[: len(kept)])
-            # A frame may have its line, and death came before it was acknowledged.
+            # The process may have died between writing a line and acknowledging the frame.
             assert len(stored) <= len(kept) <= len(stored) + 1
             if not manifest:
                 assert len(kept) == lines
@@ -117,7 +117,7 @@ def test_killed_at_any_step_of_recording_every_acknowledged_frame_is_kept(slicer
     [(12, 6), (18, 10), (25, 10), (27, 3)],
     ids=["between parts", "in a frame", "before the manifest", "after the manifest"],
 )
-def test_a_repair_that_was_killed_at_any_step_is_done_again_with_the_same_result(tmp_path, dies, death, steps, after):
+def test_a_repair_killed_at_any_step_is_repeated_with_the_same_result(tmp_path, dies, death, steps, after):
     dead = tmp_path / "dead"
     dead.mkdir()
     assert dies("record", dead, death, True)[1]
@@ -169,7 +169,7 @@ def test_killed_at_a_random_moment_every_acknowledged_frame_is_kept(slicer, tmp_
     process.stdout.readline()
     threading.Event().wait(random.Random(f"{kind}{seed}").uniform(0, 0.06))
     process.kill()
-    told = process.stdout.read().split()  # communicate() passes over what readline() has read ahead
+    told = process.stdout.read().split()  # communicate() skips bytes that readline() has read ahead
     process.communicate()
     acknowledged = int(told[-1]) if told else 1
     lines, rest = left(tmp_path)

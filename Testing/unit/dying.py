@@ -24,19 +24,19 @@ REAL_OPEN, REAL_WRITE = open, os.write
 
 
 def scene():
-    """Two parts, the second of which moves."""
+    """Make frames of two parts; the second part moves."""
     still = [frame(number, matrix=RIGHT_HANDED) for number in range(3)]
     return still + [frame(number, (1, 40, 50), matrix=OBLIQUE + np.eye(4, k=3) * number) for number in range(3, 6)]
 
 
 def words():
-    """Two devices that move, and one that says something."""
+    """Make messages of two moving devices and of a device that sends a text."""
     moving = [deviceMessage(number, "transform", ("Probe", "Needle")[number % 2]) for number in range(5)]
     return [*moving, deviceMessage(5, "text", "Notes", text="Größe")]
 
 
 class Death:
-    """Comes at one of the calls that change a file."""
+    """Kills the process at one of the calls that change a file."""
 
     def __init__(self, step, after):
         self._left, self._after = step, after

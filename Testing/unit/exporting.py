@@ -1,4 +1,4 @@
-"""Exports to test, and what independent readers make of them: pixels (k, j, i[, c]) and IJKToRAS."""
+"""Exports to test, as independent readers read them: pixels (k, j, i[, c]) and IJKToRAS."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def recorded(folder, case, dtype=None):
 
 
 class Program:
-    """The export process, spoken to as Slicer's side does."""
+    """The export process, controlled as Slicer's side does."""
 
     def __init__(self, job, program=PROGRAM, **options):
         self.process = processes.start(program, "export", **options)
@@ -221,7 +221,7 @@ class Program:
         return self.lines[-1]
 
     def until(self, condition):
-        """Take lines until one fulfils it."""
+        """Take lines until one fulfils the condition; return it."""
         while (line := self.next()) is not None:
             if condition(line):
                 return line
@@ -231,7 +231,7 @@ class Program:
         self.process.stdin.close()
 
     def end(self):
-        """Take all lines; the last of them."""
+        """Take all lines; return the last."""
         while self.next() is not None:
             pass
         assert self.process.wait(10) in (0, 1)

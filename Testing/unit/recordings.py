@@ -1,4 +1,4 @@
-"""Frames to record, and what Slicer's own storage node makes of a recording."""
+"""Frames and device messages to record, and checks of recordings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OBLIQUE = np.array([[0, 0.8, -0.6, 1], [1.5, 0, 0, 2], [0, 0.6, 0.8, 3], [0, 0, 
 
 
 def frame(number, shape=(2, 3, 4), dtype=np.int16, matrix=RIGHT_HANDED, stream="Scan", step=1 / 30, **values):
-    """A frame unlike that of any other number, ``step`` seconds after the one before."""
+    """Make a frame unique to this number, ``step`` seconds after the frame before."""
     pixels = np.random.default_rng(number).integers(0, 100, shape, np.uint8).astype(dtype)
     values.setdefault("receiveTime", START + number * step)
     values.setdefault("attributes", {"SourceFile": f"{number}.nii"})
@@ -31,7 +31,7 @@ def frame(number, shape=(2, 3, 4), dtype=np.int16, matrix=RIGHT_HANDED, stream="
 
 
 def quickFrame(kind, number):
-    """A frame that is made faster than it is written: the kinds differ in size and in what they make a recorder do."""
+    """Make a frame faster than a recorder writes it; the kinds differ in size and in the work of the recorder."""
     shapes = {"small": (1, 4, 4), "big": (16, 256, 256), "stopping": (1, 64, 64)}
     shape = ((1, 64, 64), (2, 8, 8))[number // 5 % 2] if kind == "changing" else shapes[kind]
     pixels = np.arange(number, number + math.prod(shape), dtype=np.int32).reshape(shape)
@@ -40,7 +40,7 @@ def quickFrame(kind, number):
 
 
 def poseAt(number):
-    """A pose unlike that of any other number, which is its first coordinate."""
+    """Make a pose unique to this number, which is its first coordinate."""
     angle = 0.1 * number
     turn = [[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]]
     matrix = np.eye(4)
@@ -49,14 +49,14 @@ def poseAt(number):
 
 
 def deviceMessage(number, kind="transform", device="Probe", /, receiveTime=None, deviceTime=None, **values):
-    """What a device says, 10 ms after the message of the number before; a transform is :func:`poseAt` this number."""
+    """Make a message, 10 ms after the message before; a transform is :func:`poseAt` this number."""
     if kind == "transform":
         values = {"type": "TRANSFORM", "matrix": poseAt(number).tolist(), **values}
     return DeviceMessage(kind, device, values, START + number / 100 if receiveTime is None else receiveTime, deviceTime)
 
 
 def recordMessages(folder, messages, attributes=None):
-    """Record all messages; the path of the manifest."""
+    """Record all messages; return the path of the manifest."""
     recording = MessageRecorder(str(folder), "Test", attributes or {})
     assert [recording.append(each) for each in messages] == [True] * len(messages)
     assert recording.events() == []
@@ -65,12 +65,12 @@ def recordMessages(folder, messages, attributes=None):
 
 
 def recorder(folder, stream="Scan", **values):
-    """Of a recording called Test."""
+    """Make a recorder of a recording called Test."""
     return Recorder(str(folder), "Test", stream, {}, **values)
 
 
 def record(folder, frames, name="Test", attributes=None):
-    """Record all frames; the paths of the headers."""
+    """Record all frames; return the paths of the headers."""
     recorder = Recorder(str(folder), name, frames[0].stream, attributes or {})
     assert [recorder.append(each) for each in frames] == [True] * len(frames)
     assert recorder.events() == []
@@ -78,7 +78,7 @@ def record(folder, frames, name="Test", attributes=None):
 
 
 def assertHolds(paths, frames):
-    """The parts hold exactly these frames, in order: pixels, type, geometry, numbers, times and attributes."""
+    """Check that the parts hold exactly these frames: pixels, type, geometry, numbers, times and attributes."""
     parts = [openRecording(path) for path in paths]
     places = [(part, index) for part in parts for index in range(part.count)]
     assert [part.frames[index]["number"] for part, index in places] == [each.number for each in frames]
@@ -113,7 +113,7 @@ def countWords(count, noun):
 
 
 def assertRepaired(folder):
-    """No file is left that was needed only while it grew, and nothing is left to repair."""
+    """Check that only finished files are left."""
     left = [name for name in os.listdir(folder) if name.endswith((".jsonl", ".lock", ".tmp"))]
     assert (left, repair(str(folder))) == ([], [])
 
@@ -133,7 +133,7 @@ def filesOfAtMost(size):
 
 @contextlib.contextmanager
 def withoutRights(folder):
-    """Nobody may make files in the folder; the rights of root are laid down."""
+    """Make the folder read-only, also for root."""
     user = os.geteuid()
     folder.chmod(0o500)
     if user == 0:

@@ -1,4 +1,4 @@
-"""What was written wrongly is found when it is read back, and removed; the program that writes is spoilt for it."""
+"""Wrong files are found and removed; the tests damage the program that writes them."""
 
 import numpy as np
 import pytest
@@ -84,7 +84,7 @@ WORDS = ("than was written", "than were written", "read back", "is displaced by"
         *((case, "OTHER_TIMES") for case in ("seq.nrrd", "nii", "nii.gz", "dicom cine")),
     ],
 )
-def test_what_was_written_wrongly_is_found_and_removed(tmp_path, case, spoil):
+def test_a_wrong_file_is_found_and_removed(tmp_path, case, spoil):
     job = recorded(tmp_path, case)
     before = listing(tmp_path)
     made = Program(job, program(tmp_path, globals()[spoil]))
@@ -96,7 +96,7 @@ def test_what_was_written_wrongly_is_found_and_removed(tmp_path, case, spoil):
 
 
 @pytest.mark.parametrize("case", FORMATS)
-def test_what_nobody_thought_of_is_told_with_its_trace(tmp_path, case):
+def test_an_unexpected_error_is_reported_with_its_trace(tmp_path, case):
     job = recorded(tmp_path, case)
     before = listing(tmp_path)
     fault = """
@@ -111,7 +111,7 @@ for kind in Worker.WRITERS.values():
     assert listing(tmp_path) == before
 
 
-def test_a_wrong_place_is_told_by_its_own_distance_and_not_that_of_the_opposite_order():
+def test_a_displacement_is_reported_for_the_order_of_the_slices():
     pixels = np.zeros((20, 3, 4), np.int16)
     shifted = np.eye(4)
     shifted[1, 3] = 1.5

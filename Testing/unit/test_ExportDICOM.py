@@ -1,4 +1,4 @@
-"""Independent readers find in the exported DICOM files what was recorded, where it was."""
+"""Independent readers find the recorded pixels at their places in exported DICOM files."""
 
 import re
 
@@ -48,13 +48,13 @@ def cine(request, matrix, tmp_path):
 
 
 @pytest.mark.parametrize("read", [fromSimpleITK, fromGDCM, fromPydicom])
-def test_a_volume_is_where_it_was(volumes, read):
+def test_a_volume_keeps_its_place(volumes, read):
     frames, paths = volumes
     for each, path in zip(frames, paths, strict=True):
         assertSame(read(path), each)
 
 
-def test_a_volume_comes_back_through_our_own_reader_with_its_time(volumes):
+def test_the_own_reader_reads_a_volume_with_its_time(volumes):
     frames, paths = volumes
     for each, path in zip(frames, paths, strict=True):
         (image,) = DICOM(str(path)).images()
@@ -71,7 +71,7 @@ def test_a_cine_has_its_frames_and_its_plane(cine, read):
         assertSame((found[np.newaxis], matrix), each)
 
 
-def test_a_cine_comes_back_through_pydicom_and_our_own_reader(cine):
+def test_pydicom_and_the_own_reader_read_a_cine(cine):
     frames, path = cine
     images = list(DICOM(str(path)).images())
     assert len(images) == len(frames)
@@ -144,7 +144,7 @@ def test_slices_less_than_a_micrometre_apart_stay_a_volume(tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(4, 30, 40), (1, 30, 40)])
-def test_shear_of_rounding_is_exported_with_right_angles(tmp_path, shape):
+def test_shear_from_rounding_is_exported_with_right_angles(tmp_path, shape):
     sheared = RIGHT_HANDED @ np.array([[1, 9e-5, 0, 0], [0, 1, 9e-5, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
     one = extremes(0, shape, np.int16, sheared)
     (path,), events = save("dicom", tmp_path / "out", record(tmp_path, [one]))
@@ -152,7 +152,7 @@ def test_shear_of_rounding_is_exported_with_right_angles(tmp_path, shape):
     assertSame(fromSimpleITK(path), one, tolerance=0.01)
 
 
-def test_shear_that_moves_voxels_is_told(tmp_path):
+def test_shear_that_displaces_voxels_is_reported(tmp_path):
     sheared = RIGHT_HANDED @ np.array([[1, 9e-4, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
     one = extremes(0, (2, 200, 300), np.int16, sheared)
     (path,), (event,) = save("dicom", tmp_path / "out", record(tmp_path, [one]))
@@ -161,7 +161,7 @@ def test_shear_that_moves_voxels_is_told(tmp_path):
     assertSame(fromSimpleITK(path), one, tolerance=0.06)
 
 
-def test_more_shear_is_refused(tmp_path):
+def test_more_shear_is_rejected(tmp_path):
     sheared = RIGHT_HANDED @ np.array([[1, 0.01, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
     with pytest.raises(ExportError, match="not at right angles"):
         save("dicom", tmp_path / "out", record(tmp_path, [extremes(0, (2, 30, 40), np.int16, sheared)]))

@@ -1,4 +1,4 @@
-"""Attributes go to the fields that DICOM has for them, whole, or are told; all are exact in the private element."""
+"""Attributes are complete in their DICOM fields, or are reported; the private element has all of them exactly."""
 
 import json
 
@@ -24,7 +24,7 @@ def described(**attributes):
 
 @pytest.fixture
 def exported(tmp_path):
-    """Exports one frame with these attributes; the data set and the events."""
+    """Export one frame with these attributes; return the data set and the events."""
 
     def export(attributes, frameAttributes=None):
         parts = record(tmp_path, [frame(0, attributes=frameAttributes or {})])
@@ -34,7 +34,7 @@ def exported(tmp_path):
     return export
 
 
-def test_specimen_species_and_study_are_where_the_standard_has_them(exported):
+def test_specimen_species_and_study_are_in_their_standard_fields(exported):
     dataset, events = exported(
         {
             **{"SpecimenID": "UF-12345", "Genus": "Mus", "Species": "musculus", "Strain": STRAIN},
@@ -82,14 +82,14 @@ def test_names_of_fields_are_fields():
         ("PatientSex", "PatientSex", "a very long word of it"),
     ],
 )
-def test_what_does_not_fit_is_told_and_in_the_comments_and_never_cut(name, field, value):
+def test_a_value_that_does_not_fit_is_reported_and_complete_in_the_comments(name, field, value):
     dataset, misplaced = described(**{name: value})
     assert misplaced == [name]
     assert not dataset.get(field)
     assert value.replace("\n", "") in dataset.ImageComments.replace("\n", "")
 
 
-def test_what_fits_to_the_last_sign_is_in_its_field():
+def test_a_value_of_the_full_length_is_in_its_field():
     dataset, misplaced = described(Protocol="ü" * 64, StudyID="7" * 16, CollectionID="c" * 64, Strain="s" * 70_000)
     assert misplaced == []
     assert (dataset.ProtocolName, dataset.StudyID) == ("ü" * 64, "7" * 16)
@@ -104,7 +104,7 @@ def test_attributes_without_a_field_are_in_the_comments():
     assert dataset.ImageComments == "Remark: 5 µm\r\nStrainStockNumber: 000642"
 
 
-def test_comments_that_are_too_long_say_that_there_is_more():
+def test_long_comments_end_with_a_note():
     dataset, _ = described(Remark="x" * 20_000)
     assert len(dataset.ImageComments) <= 10240
     assert dataset.ImageComments.endswith("(more in the private element)")
@@ -122,7 +122,7 @@ def test_the_private_element_has_every_attribute_exactly(exported, value):
     assert [each["attributes"] for each in told] == [{"SourceFile": value}]
 
 
-def test_an_animal_that_is_human_has_no_fields_of_animals():
+def test_a_human_has_no_fields_of_animals():
     assert "PatientSexNeutered" not in described(Species="Homo sapiens")[0]
     assert "PatientSexNeutered" in described(Species="Felis catus")[0]
     assert "PatientSpeciesCodeSequence" not in described(Species="Danio rerio")[0]

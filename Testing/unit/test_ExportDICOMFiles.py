@@ -1,4 +1,4 @@
-"""What the exported DICOM files are as files: after the standard, compressed, several of a series, or refused."""
+"""Exported DICOM files: conformance, compression, several files of a series, rejected frames."""
 
 import re
 import subprocess
@@ -92,7 +92,7 @@ def test_dcmtk_draws_the_pixels_that_were_recorded(cine, tmp_path):
 
 
 def smooth(number, shape, dtype, matrix=RIGHT_HANDED):
-    """A frame that packs well."""
+    """Make a frame that is easy to compress."""
     each = frame(number, shape, dtype, matrix)
     pixels = np.add.outer(np.arange(shape[0]) * 2, np.add.outer(np.arange(shape[1]), np.arange(shape[2]))) + number
     if len(shape) == 4:
@@ -129,7 +129,7 @@ def test_compressed_pixels_are_the_same(tmp_path, shape, dtype):
             assertSame(read(paths[1]), frames[1])
 
 
-def test_what_does_not_become_smaller_is_not_compressed_and_told(tmp_path):
+def test_incompressible_pixels_are_stored_uncompressed_and_reported(tmp_path):
     pytest.importorskip("jpeg_ls", reason="pyjpegls is not installed")
     frames = [extremes(number, (1, 3, 5), np.uint8) for number in range(2)]
     (path,), (event,) = save("dicom", tmp_path / "out", record(tmp_path, frames), compress=True)
@@ -141,7 +141,7 @@ def test_what_does_not_become_smaller_is_not_compressed_and_told(tmp_path):
 # ---- several files
 
 
-def test_frames_of_one_slice_that_move_are_files_of_their_own(tmp_path):
+def test_moving_frames_of_one_slice_have_separate_files(tmp_path):
     moved = OBLIQUE.copy()
     moved[:3, 3] += 7
     frames = [extremes(0, (1, 3, 5), np.uint8), extremes(1, (1, 3, 5), np.uint8, moved)]
@@ -152,7 +152,7 @@ def test_frames_of_one_slice_that_move_are_files_of_their_own(tmp_path):
             assertSame(read(path), each)
 
 
-def test_moving_volumes_are_each_in_their_place(tmp_path):
+def test_moving_volumes_keep_their_places(tmp_path):
     frames = [extremes(n, (2, 3, 5), np.int16, each) for n, each in enumerate(GEOMETRIES.values())]
     paths, _ = save("dicom", tmp_path / "out", record(tmp_path, frames))
     for each, path in zip(frames, paths, strict=True):
@@ -171,12 +171,12 @@ def test_one_study_one_series_one_frame_of_reference(tmp_path):
 
 
 def planned(monkeypatch, tmp_path, frames, largest):
-    """Exported as if an element had room for so many bytes."""
+    """Export as if an element could hold only ``largest`` bytes."""
     monkeypatch.setattr(DICOMFiles, "LARGEST_ELEMENT", largest)
     return save("dicom", tmp_path / "out", record(tmp_path, frames))[0]
 
 
-def test_a_cine_too_large_for_an_element_goes_on_in_the_next_file(monkeypatch, tmp_path):
+def test_a_cine_too_large_for_an_element_continues_in_the_next_file(monkeypatch, tmp_path):
     frames = [extremes(n, (1, 3, 5), np.uint8) for n in range(5)]
     paths = planned(monkeypatch, tmp_path, frames, 2 * 15 + 1)
     images = [image for path in paths for image in DICOM(str(path)).images()]
@@ -205,7 +205,7 @@ def test_a_volume_too_large_for_an_element_is_several_slabs_in_their_places(monk
     assert np.array_equal(found, each.pixels)
 
 
-def test_a_long_cine_goes_on_in_the_next_file(monkeypatch, tmp_path):
+def test_a_long_cine_continues_in_the_next_file(monkeypatch, tmp_path):
     monkeypatch.setattr(DICOMFiles, "LONGEST_CINE", 2)
     frames = [extremes(n, (1, 3, 5), np.uint8, step=0.1 + 0.01 * (n % 3)) for n in range(5)]
     paths, _ = save("dicom", tmp_path / "out", record(tmp_path, frames))
@@ -231,14 +231,14 @@ def test_the_longest_vector_fits_its_16_bits():
         ((2, 3, 4, 3), np.uint16, "colour of uint16"),
     ],
 )
-def test_what_dicom_cannot_hold_is_refused_in_words(tmp_path, shape, dtype, words):
+def test_pixels_that_dicom_cannot_hold_are_rejected_with_a_reason(tmp_path, shape, dtype, words):
     parts = record(tmp_path, [frame(0, shape, dtype)])
     with pytest.raises(RealTimeImagingError, match=words):
         save("dicom", tmp_path / "out", parts)
     assert not (tmp_path / "out").exists()
 
 
-def test_sheared_axes_are_refused_in_words(tmp_path):
+def test_sheared_axes_are_rejected_with_a_reason(tmp_path):
     sheared = RIGHT_HANDED.copy()
     sheared[0, 1] = 0.2
     parts = record(tmp_path, [frame(0, matrix=sheared)])
@@ -247,7 +247,7 @@ def test_sheared_axes_are_refused_in_words(tmp_path):
             save(format_, tmp_path / "out", parts)
 
 
-def test_a_time_of_no_calendar_is_left_out(tmp_path):
+def test_a_time_outside_the_calendar_is_left_out(tmp_path):
     assert dateTime(1e300) == ("", "")
     assert dateTime(-1e12) == ("", "")
     assert dateTime(1.9999999) == ("19700101", "000001.999999")

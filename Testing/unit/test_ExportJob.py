@@ -1,4 +1,4 @@
-"""A job that cannot work is refused when it is made, in words; one that can survives JSON."""
+"""Impossible jobs are rejected with a reason; possible jobs survive JSON."""
 
 import json
 import os
@@ -15,7 +15,7 @@ SNAPSHOT = {
 }
 
 
-def test_every_format_has_words_and_a_writer():
+def test_every_format_has_a_name_and_a_writer():
     assert list(FORMATS) == list(WRITERS)
     for name, each in FORMATS.items():
         assert each.words
@@ -37,7 +37,7 @@ def test_every_format_has_words_and_a_writer():
         ({"attributes": {"a": 5}}, "must be text"),
     ],
 )
-def test_what_cannot_work_is_refused(values, words):
+def test_an_impossible_job_is_rejected(values, words):
     with pytest.raises(SettingsError, match=words):
         ExportJob(**{"format": "nii", "destination": "a", "parts": ("b",), **values})
 
@@ -56,7 +56,7 @@ def test_what_cannot_work_is_refused(values, words):
         ({"attributes": {"a b": "c"}}, "attribute name"),
     ],
 )
-def test_a_snapshot_that_cannot_be_is_refused(values, words):
+def test_an_impossible_snapshot_is_rejected(values, words):
     with pytest.raises(SettingsError, match=words):
         Snapshot(**{**SNAPSHOT, **values})
 
@@ -88,6 +88,6 @@ def test_a_job_survives_json():
 
 
 @pytest.mark.parametrize("values", [{"format": "nii"}, {"unknown": 1}, {"snapshot": 3}, {"snapshot": {"x": 1}}])
-def test_what_is_no_job_is_refused(values):
+def test_an_invalid_description_of_a_job_is_rejected(values):
     with pytest.raises(SettingsError):
         ExportJob.fromJSON(values)

@@ -1,4 +1,4 @@
-"""What nibabel, SimpleITK and Slicer find in an exported NIfTI, and what is in the JSON beside it."""
+"""Exported NIfTI as nibabel, SimpleITK and Slicer read it, and the JSON beside it."""
 
 import gzip
 import json
@@ -28,7 +28,7 @@ def words(path):
 
 @pytest.mark.parametrize("matrix", GEOMETRIES.values(), ids=GEOMETRIES)
 @pytest.mark.parametrize(("shape", "dtype"), [*SHAPES, ((1, 3, 4), np.dtype("i2"))], ids=str)
-def test_every_frame_is_where_it_was(tmp_path, format_, shape, dtype, matrix):
+def test_every_frame_keeps_its_place(tmp_path, format_, shape, dtype, matrix):
     frames = [frame(n, shape, dtype, matrix) for n in range(4)]
     (beside, path), events = save(format_, tmp_path / "out", record(tmp_path, frames), first=1)
     assert (path.name, beside.name, events) == (f"out.{format_}", "out.json", [])
@@ -67,12 +67,12 @@ def test_any_geometry_at_right_angles_survives(tmp_path_factory, turns, spacing,
     (_, path), _ = save("nii", folder / "out", record(folder, [each]))
     pixels, sform, qform = fromNibabel(path)
     assertSame((pixels[0], sform), each, 1e-3)
-    # A quaternion of float32 turns by up to 5e-4 where a is nearly 0.
+    # In float32 a quaternion is rotated by up to 5e-4 when a is nearly 0.
     assert np.allclose(qform[:3, :3] / spacing, sform[:3, :3] / spacing, atol=6e-4)
     assertSame(fromSimpleITK(path), each, 2e-2)
 
 
-def test_the_ends_of_every_type_and_no_numbers_survive(tmp_path):
+def test_extreme_values_and_nan_survive(tmp_path):
     for number, dtype in enumerate(SCALAR_TYPES):
         limits = np.iinfo(dtype) if dtype.kind in "iu" else np.finfo(dtype)
         values = [limits.min, limits.max, 0, 1] + ([np.nan, -np.inf, -0.0] if dtype.kind == "f" else [])
@@ -139,14 +139,14 @@ def test_attributes_are_exact(tmp_path, value):
         ((1, 2, 2, 3), np.uint16, "colour of uint8 only"),
     ],
 )
-def test_what_nifti_cannot_hold_is_refused_in_words(tmp_path, shape, dtype, what):
+def test_frames_that_nifti_cannot_hold_are_rejected_with_a_reason(tmp_path, shape, dtype, what):
     parts = record(tmp_path, [frame(0, shape, dtype)])
     with pytest.raises(RealTimeImagingError, match=what):
         save("nii", tmp_path / "out", parts)
     assert not list(tmp_path.glob("out*"))
 
 
-def test_a_place_that_32_bits_cannot_name_is_refused(tmp_path):
+def test_a_position_that_32_bits_cannot_hold_is_rejected(tmp_path):
     matrix = np.diag([1e-4, 1e-4, 1e-4, 1.0])
     matrix[:3, 3] = 1234.56789
     parts = record(tmp_path, [frame(0, matrix=matrix)])
@@ -155,7 +155,7 @@ def test_a_place_that_32_bits_cannot_name_is_refused(tmp_path):
     save("nrrd", tmp_path / "out", parts)
 
 
-def test_a_packed_file_is_whole_gzip(tmp_path):
+def test_a_compressed_file_is_valid_gzip(tmp_path):
     frames = [frame(n, matrix=OBLIQUE) for n in range(3)]
     parts = record(tmp_path, frames)
     (_, packed), _ = save("nii.gz", tmp_path / "out", parts)

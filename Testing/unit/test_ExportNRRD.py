@@ -1,4 +1,4 @@
-"""Independent readers find in an exported NRRD what was recorded: Slicer's storage nodes, pynrrd, SimpleITK."""
+"""Exported NRRD as independent readers read it: Slicer's storage nodes, pynrrd, SimpleITK."""
 
 import json
 import warnings
@@ -22,14 +22,14 @@ SHAPES = [((2, 3, 4), dtype) for dtype in SCALAR_TYPES] + [
 ]
 
 
-def test_a_snapshot_whose_file_has_another_size_is_refused(tmp_path):
+def test_a_snapshot_whose_file_has_another_size_is_rejected(tmp_path):
     (tmp_path / "pixels.raw").write_bytes(b"1234")
     snapshot = Snapshot(str(tmp_path / "pixels.raw"), (2, 3, 4), "<i2", tuple(OBLIQUE.ravel()), START)
     with pytest.raises(RealTimeImagingError, match="4 bytes; the snapshot needs 48"):
         save("nrrd", tmp_path / "shot", snapshot=snapshot)
 
 
-def test_several_frames_are_no_volume(tmp_path):
+def test_a_volume_of_several_frames_is_rejected(tmp_path):
     parts = record(tmp_path, [frame(0), frame(1)])
     with pytest.raises(RealTimeImagingError, match=r"Choose \.seq\.nrrd"):
         save("nrrd", tmp_path / "out", parts)
@@ -70,7 +70,7 @@ def test_a_range_goes_over_parts(tmp_path, parts, first, last):
     chosen = frames[first : None if last is None else last + 1]
     (path,), _ = save("seq.nrrd", tmp_path / "out", reversed(headers), first=first, last=last)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pynrrd does not know the names of Slicer's
+        warnings.simplefilter("ignore")  # pynrrd does not know Slicer's names
         data, header = nrrd.read(str(path), index_order="C")
     assert np.array_equal(data, np.stack([each.pixels for each in chosen]))
     numbers = [json.loads(header[f"axis 3 item {n:04d} Frame"])["number"] for n in range(len(chosen))]
@@ -78,12 +78,12 @@ def test_a_range_goes_over_parts(tmp_path, parts, first, last):
 
 
 @pytest.mark.parametrize(("first", "last", "words"), [(6005, None, "0 to 6004"), (0, 6005, "0 to 6004")])
-def test_a_range_that_is_not_there_is_refused(tmp_path, parts, first, last, words):
+def test_a_missing_range_is_rejected(tmp_path, parts, first, last, words):
     with pytest.raises(RealTimeImagingError, match=words):
         save("seq.nrrd", tmp_path / "out", parts[1], first=first, last=last)
 
 
-def test_parts_of_several_recordings_are_refused(tmp_path):
+def test_parts_of_several_recordings_are_rejected(tmp_path):
     headers = [*record(tmp_path, [frame(0)], "one"), *record(tmp_path, [frame(0)], "two")]
     with pytest.raises(RealTimeImagingError, match="one stream of one recording"):
         save("seq.nrrd", tmp_path / "out", headers)
@@ -91,7 +91,7 @@ def test_parts_of_several_recordings_are_refused(tmp_path):
         save("seq.nrrd", tmp_path / "out", [headers[0], headers[0]])
 
 
-def test_parts_of_different_size_merge_only_where_they_are_alike(tmp_path):
+def test_only_parts_of_one_size_are_merged(tmp_path):
     frames = [frame(0), frame(1), frame(2, (2, 3, 5)), frame(3, (2, 3, 5))]
     headers = record(tmp_path, frames)
     with pytest.raises(RealTimeImagingError, match="from 4 x 3 x 2 int16 to 5 x 3 x 2 int16"):
@@ -101,7 +101,7 @@ def test_parts_of_different_size_merge_only_where_they_are_alike(tmp_path):
 
 
 @pytest.mark.parametrize("format_", ["seq.nrrd", "nii", "nii.gz"])
-def test_a_geometry_that_moves_is_refused_with_a_way_out(tmp_path, format_):
+def test_a_moving_geometry_is_rejected_with_advice(tmp_path, format_):
     moved = RIGHT_HANDED.copy()
     moved[0, 3] += 1e-3
     headers = record(tmp_path, [frame(0), frame(1), frame(2, matrix=moved)])

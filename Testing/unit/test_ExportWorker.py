@@ -1,4 +1,4 @@
-"""The export process as Slicer's side meets it: started as a file, told one line, cancelled, killed."""
+"""The export process from outside: started as a file, given a job, cancelled, killed."""
 
 import os
 import shutil
@@ -34,7 +34,7 @@ def large(tmp_path_factory):
 
 
 @pytest.mark.parametrize("case", FORMATS)
-def test_it_says_its_number_and_at_last_what_it_made(tmp_path, case):
+def test_the_process_reports_its_number_and_finally_its_files(tmp_path, case):
     job = recorded(tmp_path, case)
     made = Program(job, fresh=True, environment={"PYTHONPATH": ""})
     last = made.end()
@@ -44,13 +44,13 @@ def test_it_says_its_number_and_at_last_what_it_made(tmp_path, case):
     assert not [path for path in listing(tmp_path) if path.name.startswith(".")]
 
 
-def test_it_tells_how_far_it_is_at_least_four_times_a_second(tmp_path, large):
+def test_the_process_reports_progress_at_least_four_times_a_second(tmp_path, large):
     made, times = Program(ExportJob("nii.gz", str(tmp_path / "out"), (large,))), []
     while (line := made.next()) is not None:
         if "progress" in line:
             times.append(time.monotonic())
     assert "done" in made.end()
-    # However fast this computer is: it has told from the first line to the last.
+    # Progress covers the whole run, however fast this computer is.
     assert len(times) >= max(2, 4 * (times[-1] - times[0]))
     assert np.median(np.diff(times)) < 0.25
     parts = made.of("progress")
@@ -94,7 +94,7 @@ def test_a_pair_of_files_has_one_name(tmp_path):
     assert not (tmp_path / "out.nii").exists()
 
 
-def test_exports_of_one_name_at_once_do_not_meet(tmp_path):
+def test_simultaneous_exports_under_one_name_use_different_files(tmp_path):
     for case in ("nii", "dicom"):
         folder = tmp_path / case
         folder.mkdir()
@@ -116,11 +116,11 @@ def test_the_end_of_input_cancels_at_once_and_nothing_is_left(tmp_path, large, c
     started = time.monotonic()
     made.cancel()
     assert made.end() == {"cancelled": True}
-    assert time.monotonic() - started < 2  # 0.3 s on a computer that does nothing else
+    assert time.monotonic() - started < 2  # 0.3 s on an idle computer
     assert listing(tmp_path) == before
 
 
-def test_a_disk_that_hangs_does_not_hold_up_a_cancel(tmp_path):
+def test_a_hanging_disk_does_not_delay_a_cancel(tmp_path):
     job = recorded(tmp_path, "seq.nrrd")
     before = listing(tmp_path)
     hanging = "Output.OutputFile.writePixels = lambda self, pixels: (self.write(b'some'), time.sleep(1000))"
@@ -131,7 +131,7 @@ def test_a_disk_that_hangs_does_not_hold_up_a_cancel(tmp_path):
     assert listing(tmp_path) == before
 
 
-def test_input_that_ends_before_it_begins_is_an_end():
+def test_empty_input_ends_the_process():
     done = subprocess.run(
         [sys.executable, str(PROGRAM), "export"], stdin=subprocess.DEVNULL, capture_output=True, check=False
     )
@@ -153,12 +153,12 @@ def test_a_kill_leaves_no_file_that_looks_finished(tmp_path, large):
 
 
 @pytest.mark.parametrize("values", [{}, [1], {"format": "nii"}, {"format": "x", "destination": "y", "parts": ["z"]}])
-def test_a_job_that_is_none_is_refused_in_words(values):
+def test_an_invalid_job_is_rejected_with_a_reason(values):
     made = Program(values)
     assert list(made.end()) == ["failed"]
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path):
+def test_a_missing_folder_is_reported(tmp_path):
     job = recorded(tmp_path, "nii")
     last = Program({**job.toJSON(), "destination": str(tmp_path / "none" / "out")}).end()
     assert last == {"failed": f"The folder {tmp_path / 'none'} does not exist."}
@@ -166,8 +166,8 @@ def test_a_folder_that_is_not_there_is_told(tmp_path):
 
 @pytest.mark.skipif(os.name != "posix", reason="rights are others there")
 @pytest.mark.parametrize("case", FORMATS)
-def test_a_folder_that_may_not_be_written_is_told(case):
-    """Root may write everywhere: then the process becomes another user, who may not enter a folder of pytest's."""
+def test_a_folder_that_cannot_be_written_is_reported(case):
+    """Root can write everywhere; therefore the process changes to a user without access to pytest's folders."""
     with tempfile.TemporaryDirectory() as name:
         source, folder = Path(name, "source"), Path(name, "closed")
         Path(name).chmod(0o755)
@@ -186,8 +186,8 @@ def test_a_folder_that_may_not_be_written_is_told(case):
 
 @pytest.mark.skipif(os.name != "posix", reason="a limit for the size of files is set in another way there")
 @pytest.mark.parametrize("case", FORMATS)
-def test_a_disk_that_becomes_full_is_told_and_nothing_is_left(tmp_path, case):
-    """A limit for the size of a file stands for the disk: the write fails in its midst."""
+def test_a_disk_that_becomes_full_is_reported_and_no_file_is_left(tmp_path, case):
+    """A limit for the size of a file simulates a full disk: a write fails halfway."""
     job = recorded(tmp_path, case)
     before = listing(tmp_path)
     made = Program(job, limit=400)
@@ -197,7 +197,7 @@ def test_a_disk_that_becomes_full_is_told_and_nothing_is_left(tmp_path, case):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a hole in a file takes room there")
-def test_a_disk_without_room_is_told_before(tmp_path):
+def test_a_disk_without_space_is_reported_before_writing(tmp_path):
     path = tmp_path / "pixels.raw"
     with path.open("wb") as file:
         file.truncate(8 << 40)
@@ -207,7 +207,7 @@ def test_a_disk_without_room_is_told_before(tmp_path):
     assert listing(tmp_path) == [Path("pixels.raw")]
 
 
-def test_pixels_that_go_while_they_are_read_are_told(tmp_path, large):
+def test_pixels_that_vanish_while_they_are_read_are_reported(tmp_path, large):
     for path in Path(large).parent.iterdir():
         shutil.copy(path, tmp_path)
     (header,), (raw,) = tmp_path.glob("*.seq.nhdr"), tmp_path.glob("*.raw")
@@ -218,8 +218,8 @@ def test_pixels_that_go_while_they_are_read_are_told(tmp_path, large):
     assert not list(tmp_path.glob("*out*"))
 
 
-def test_a_parent_that_dies_takes_its_export_with_it(tmp_path, large):
-    """As Slicer killed: nobody closes anything, the system does."""
+def test_an_export_ends_with_its_parent(tmp_path, large):
+    """As after a kill of Slicer: only the system closes files."""
     before = listing(tmp_path)
     job = ExportJob("nii", str(tmp_path / "out"), (large,)).toJSON()
     script = tmp_path.parent / f"{tmp_path.name}-parent.py"
@@ -240,7 +240,7 @@ os.kill(os.getpid(), 9) if os.name == "posix" else os._exit(1)
         threading.Event().wait(0.01)
 
 
-def test_an_export_in_this_process_is_the_same(tmp_path):
+def test_an_export_in_this_process_makes_the_same_file(tmp_path):
     job = recorded(tmp_path, "nii")
     (_, path), _ = save("nii", tmp_path / "here", job.parts)
     other = Program(job).end()["done"][1]

@@ -11,7 +11,7 @@ from unit.recordings import assertHolds, assertRepaired, child, frame
 
 
 def framesOf(count, rounds):
-    """A frame of each stream, then the next of each."""
+    """Make one frame of each stream, then the next of each."""
     return [
         frame(turn, (1, 2, 2), stream=f"S{place}", receiveTime=1e9 + turn * count + place)
         for turn in range(rounds)

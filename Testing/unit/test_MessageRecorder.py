@@ -1,4 +1,4 @@
-"""What devices say beside images is stored with them: lines, poses that Slicer opens, and what is told of it."""
+"""MessageRecorder: lines, poses and manifest of device messages."""
 
 import dataclasses
 import json
@@ -38,7 +38,7 @@ OTHERS = [
 ]
 
 
-def test_every_kind_is_stored_as_it_came(tmp_path):
+def test_every_kind_of_message_is_stored_unchanged(tmp_path):
     given = [
         dataclasses.replace(message, attributes={"Key": "BKS.Cg-Dock7m +/+ Leprdb/J"}, deviceTime=time)
         for message in [*OTHERS, deviceMessage(6)]
@@ -50,7 +50,7 @@ def test_every_kind_is_stored_as_it_came(tmp_path):
     assert (found.count, found.name, found.origin) == (len(given), "Test", START)
 
 
-def test_what_json_does_not_carry_is_written_as_it_can(tmp_path):
+def test_values_that_json_cannot_hold_are_converted(tmp_path):
     values = {"number": math.nan, "list": (np.float32(0.5), math.inf), "array": np.eye(2), "else": {3: b"x"}}
     given = deviceMessage(0, "other", "Odd", **values)
     given = dataclasses.replace(given, deviceTime=math.inf)
@@ -142,7 +142,7 @@ def test_two_processes_record_messages_under_one_name(tmp_path):
 
 
 def test_messages_and_images_have_one_axis_of_time(tmp_path):
-    """Poses come 0.2 to 0.3 s late and in bursts; what the device says has one time has one index."""
+    """Poses arrive 0.2 to 0.3 s late and in bursts; equal device times have equal indices."""
     origin = Origin()
     images, recording = recorder(tmp_path, "Image", origin=origin), MessageRecorder(str(tmp_path), "Test", {}, origin)
     for number in range(30):
@@ -166,7 +166,7 @@ def test_messages_and_images_have_one_axis_of_time(tmp_path):
         *[({"TransformStatus": "OUT_OF_VIEW"}, "OUT_OF_VIEW"), ({"Status": "not\nseen = ø"}, "not_seen")],
     ],
 )
-def test_the_status_of_a_pose_is_what_the_device_says(tmp_path, attributes, status):
+def test_a_pose_has_the_status_of_its_tool(tmp_path, attributes, status):
     given = [dataclasses.replace(deviceMessage(number), attributes=attributes) for number in range(3)]
     path = recordMessages(tmp_path, given)
     messages = openMessages(path)
@@ -177,10 +177,10 @@ def test_the_status_of_a_pose_is_what_the_device_says(tmp_path, attributes, stat
     assert [dict(line.message.attributes) for line in messages.messages()] == [attributes] * 3
 
 
-# What fails
+# Failures
 
 
-def test_a_folder_that_is_gone_is_told_once_and_what_comes_later_is_stored(tmp_path):
+def test_an_absent_folder_is_reported_once_and_later_messages_are_stored(tmp_path):
     folder = tmp_path / "later"
     recording = MessageRecorder(str(folder), "Test", {})
     assert [recording.append(deviceMessage(number)) for number in range(3)] == [False] * 3
@@ -201,7 +201,7 @@ def test_a_folder_that_is_gone_is_told_once_and_what_comes_later_is_stored(tmp_p
     assert (line.number, line.missed.count) == (3, 3)
 
 
-def test_messages_whose_file_was_removed_count_as_failed_and_the_next_have_another(tmp_path):
+def test_messages_in_a_removed_file_count_as_failed_and_the_next_file_has_another_name(tmp_path):
     recording = MessageRecorder(str(tmp_path), "Test", {})
     for number in range(3):
         assert recording.append(deviceMessage(number))
@@ -217,7 +217,7 @@ def test_messages_whose_file_was_removed_count_as_failed_and_the_next_have_anoth
     assert repair(str(tmp_path)) == []
 
 
-def test_messages_that_are_gone_at_the_stop_are_told(tmp_path):
+def test_messages_in_a_file_removed_before_the_stop_are_reported(tmp_path):
     recording = MessageRecorder(str(tmp_path), "Test", {})
     assert recording.append(deviceMessage(0))
     (tmp_path / "Test.messages.jsonl").unlink()
@@ -226,7 +226,7 @@ def test_messages_that_are_gone_at_the_stop_are_told(tmp_path):
     assert [event.code for event in recording.events()] == ["recording-gap"]
 
 
-def test_attributes_that_cannot_be_kept_are_refused(tmp_path):
+def test_attributes_that_cannot_be_stored_are_rejected(tmp_path):
     with pytest.raises(RecordingError, match="Bad: name"):
         MessageRecorder(str(tmp_path), "Test", {"Bad: name": "x"})
 
@@ -235,7 +235,7 @@ def test_attributes_that_cannot_be_kept_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b"[]", b"no JSON", b'{"messages": "other"}'])
-def test_what_is_no_manifest_is_refused(tmp_path, text):
+def test_an_invalid_manifest_is_rejected(tmp_path, text):
     path = recordMessages(tmp_path, [deviceMessage(0)])
     with open(path, "wb") as file:
         file.write(text)
@@ -243,7 +243,7 @@ def test_what_is_no_manifest_is_refused(tmp_path, text):
         openMessages(path)
 
 
-def test_messages_that_are_not_there_are_told(tmp_path):
+def test_missing_messages_are_reported(tmp_path):
     path = recordMessages(tmp_path, [deviceMessage(0)])
     found = openMessages(path)
     (tmp_path / "Test.messages.jsonl").unlink()

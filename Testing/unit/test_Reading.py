@@ -1,4 +1,4 @@
-"""Opening what was recorded; what is damaged is refused with words."""
+"""Reading of recordings; damaged files are rejected with a reason."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def recorded(tmp_path):
 
 
 def rewrite(path, *replacements):
-    """Replace bytes of a file, each once and only where they are."""
+    """Replace bytes of a file; each must occur."""
     with open(path, "rb") as file:
         data = file.read()
     for old, new in replacements:
@@ -33,7 +33,7 @@ def rewrite(path, *replacements):
         file.write(data)
 
 
-def test_all_that_is_told_of_a_part(recorded, tmp_path):
+def test_a_part_describes_its_frames(recorded, tmp_path):
     part = openRecording(recorded)
     assert (part.path, part.rawPath) == (recorded, str(tmp_path / "Test-Scan.raw"))
     assert (part.recording, part.stream, part.part, part.start) == ("Test-Scan", "Scan", 1, START)
@@ -45,12 +45,12 @@ def test_all_that_is_told_of_a_part(recorded, tmp_path):
 
 
 @pytest.mark.parametrize("index", [-1, 4])
-def test_a_frame_that_is_not_there_is_no_offset(recorded, index):
+def test_a_missing_frame_has_no_offset(recorded, index):
     with pytest.raises(IndexError, match="4 frames"):
         openRecording(recorded).offset(index)
 
 
-def test_pixels_are_a_copy_that_may_be_written(recorded):
+def test_pixels_are_a_writable_copy(recorded):
     part = openRecording(recorded)
     part.pixels(0)[:] = 0
     assertHolds([recorded], FRAMES)
@@ -108,14 +108,14 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize(("damage", "words"), DAMAGES.values(), ids=DAMAGES)
-def test_a_damaged_header_is_refused_with_words(recorded, damage, words):
+def test_a_damaged_header_is_rejected_with_a_reason(recorded, damage, words):
     rewrite(recorded, damage)
     with pytest.raises(RecordingError, match=words) as refused:
         openRecording(recorded)
     assert "Test-Scan.seq.nhdr" in str(refused.value)
 
 
-def test_a_header_without_a_frame_is_refused(recorded):
+def test_a_header_without_a_frame_is_rejected(recorded):
     with open(recorded, "rb") as file:
         lines = [line for line in file.read().split(b"\n") if b" Frame:=" not in line]
     with open(recorded, "wb") as file:
@@ -124,15 +124,15 @@ def test_a_header_without_a_frame_is_refused(recorded):
         openRecording(recorded)
 
 
-def test_a_path_that_no_file_can_have_is_refused():
+def test_an_impossible_path_is_rejected():
     with pytest.raises(RecordingError, match="not the path of a file"):
         openRecording("a\0b.seq.nhdr")
 
 
-def test_a_header_that_ends_early_is_refused(recorded):
+def test_a_header_that_ends_early_is_rejected(recorded):
     with open(recorded, "rb") as file:
         data = file.read()
-    ends = [*range(0, len(data) - 2, 7), len(data) - 4]  # the last two are line ends, before them comes a brace
+    ends = [*range(0, len(data) - 2, 7), len(data) - 4]  # the last bytes are a brace and two line ends
     for end in ends:
         with open(recorded, "wb") as file:
             file.write(data[:end])
@@ -142,7 +142,7 @@ def test_a_header_that_ends_early_is_refused(recorded):
 
 @examples(4)
 @given(data=st.data())
-def test_whatever_a_header_holds_it_opens_or_is_refused(recorded, data):
+def test_any_header_opens_or_is_rejected(recorded, data):
     with open(recorded, "rb") as file:
         whole = file.read()
     first = data.draw(st.integers(0, len(whole)))
@@ -158,7 +158,7 @@ def test_whatever_a_header_holds_it_opens_or_is_refused(recorded, data):
     part.pixels(3)
 
 
-def test_pixels_that_are_cut_or_gone_are_refused(recorded, tmp_path):
+def test_cut_or_missing_pixels_are_rejected(recorded, tmp_path):
     part = openRecording(recorded)
     os.truncate(tmp_path / "Test-Scan.raw", 100)
     with pytest.raises(RecordingError, match=r"has 100 bytes; 4 frames need 192"):
@@ -173,7 +173,7 @@ def test_pixels_that_are_cut_or_gone_are_refused(recorded, tmp_path):
         part.pixels(0)
 
 
-def test_what_is_no_recording_is_refused(tmp_path):
+def test_other_files_are_rejected(tmp_path):
     with pytest.raises(RecordingError, match="cannot be read"):
         openRecording(str(tmp_path / "absent.seq.nhdr"))
     for name in ("other.seq.nhdr", "x.nrrd"):
@@ -182,7 +182,7 @@ def test_what_is_no_recording_is_refused(tmp_path):
             openRecording(str(tmp_path / name))
 
 
-def test_the_manifest_takes_the_checksum_of_its_part_and_changes_nothing_else(tmp_path):
+def test_a_checksum_changes_only_its_entry_of_the_manifest(tmp_path):
     paths = record(tmp_path, [*FRAMES, frame(4, (1, 1, 1))])
     before = manifestOf(paths[0])
     noteChecksum(str(tmp_path / "Test-Scan.json"), paths[1], "ab" * 32)
@@ -192,7 +192,7 @@ def test_the_manifest_takes_the_checksum_of_its_part_and_changes_nothing_else(tm
     assert after == before
 
 
-def test_a_manifest_that_has_no_such_part_is_refused(recorded, tmp_path):
+def test_a_manifest_without_the_part_is_rejected(recorded, tmp_path):
     manifest, sha256 = tmp_path / "Test-Scan.json", "ab" * 32
     with pytest.raises(RecordingError, match=r"does not name the part Other\.seq\.nhdr"):
         noteChecksum(str(manifest), str(tmp_path / "Other.seq.nhdr"), sha256)

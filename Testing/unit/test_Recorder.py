@@ -1,4 +1,4 @@
-"""What a Recorder stores, under which names, and what it tells of it."""
+"""Recorder: stored frames, names of the files, counts and manifest."""
 
 import dataclasses
 import os
@@ -31,12 +31,12 @@ def names(folder):
 
 @pytest.mark.parametrize("shape", [(2, 3, 4), (1, 1, 1), (1, 5, 7, 3), (2, 3, 4, 4)])
 @pytest.mark.parametrize("dtype", SCALAR_TYPES, ids=str)
-def test_every_frame_is_stored_as_it_came(tmp_path, dtype, shape):
+def test_every_frame_is_stored_unchanged(tmp_path, dtype, shape):
     frames = [frame(number, shape, dtype, OBLIQUE, deviceTime=number / 7) for number in range(5)]
     assertHolds(record(tmp_path, frames), frames)
 
 
-def test_values_at_the_ends_of_a_type_are_stored(tmp_path):
+def test_extreme_values_of_a_type_are_stored(tmp_path):
     odd = np.array([np.nan, np.inf, -np.inf, -0.0, 5e-324, 1.7976931348623157e308]).reshape(1, 2, 3)
     frames = [dataclasses.replace(frame(0), pixels=odd)]
     assertHolds(record(tmp_path, frames), frames)
@@ -57,12 +57,12 @@ def test_while_it_grows_a_lock_is_held_and_the_stop_leaves_header_pixels_and_man
     assert names(tmp_path) == ["Test-Scan.json", "Test-Scan.raw", "Test-Scan.seq.nhdr"]
 
 
-def test_without_a_frame_nothing_is_made(tmp_path):
+def test_without_a_frame_no_file_is_made(tmp_path):
     recording = recorder(tmp_path)
     assert (recording.finish(), recording.events(), names(tmp_path)) == ([], [], [])
 
 
-def test_a_second_finish_does_nothing_more(tmp_path):
+def test_a_second_finish_does_nothing(tmp_path):
     recording = recorder(tmp_path)
     recording.append(frame(0))
     paths = recording.finish()
@@ -72,7 +72,7 @@ def test_a_second_finish_does_nothing_more(tmp_path):
         recording.append(frame(1))
 
 
-def test_the_manifest_tells_what_is_stored(tmp_path):
+def test_the_manifest_describes_the_stored_frames(tmp_path):
     frames = [frame(number, deviceTime=100 + number / 10) for number in range(5, 9)]
     frames += [frame(9, (1, 2, 2, 3), np.uint8, deviceTime=100.9)]
     manifest = manifestOf(record(tmp_path, frames, attributes={"Strain": STRAIN})[0])
@@ -110,7 +110,7 @@ def test_recorded_and_bytes_are_counted(tmp_path):
 # Parts
 
 
-def test_another_shape_type_or_number_of_components_begins_a_part(tmp_path):
+def test_a_change_of_shape_type_or_components_begins_a_part(tmp_path):
     kinds = [((2, 3, 4), "i2"), ((2, 3, 5), "i2"), ((2, 3, 5), "u2"), ((1, 3, 5, 3), "u2"), ((1, 3, 5, 4), "u2")]
     kinds += [((2, 3, 4), "i2")]
     frames = [frame(number, *kinds[number // 2]) for number in range(12)]
@@ -142,7 +142,7 @@ def test_3000_frames_are_finished_within_a_second(tmp_path):
     assert openRecording(path).count == MOST_FRAMES
 
 
-def test_a_part_passes_over_names_that_are_taken(tmp_path):
+def test_a_part_skips_taken_names(tmp_path):
     (tmp_path / "Test-Scan_2.raw").write_bytes(b"mine")
     frames = [frame(0), frame(1, (1, 1, 1))]
     paths = record(tmp_path, frames)
@@ -181,7 +181,7 @@ def test_any_file_of_that_name_is_kept(tmp_path, suffix):
         *[("x" * 300, "x" * 80), ("鼠" * 300, "鼠" * 53), ("end.", "end")],
     ],
 )
-def test_words_become_a_file_name(words, name):
+def test_a_text_becomes_a_file_name(words, name):
     assert fileName(words) == name
 
 
@@ -207,7 +207,7 @@ RECORD_OFTEN = textwrap.dedent("""
 """)
 
 
-def test_processes_that_record_under_one_name_at_once_do_not_meet(tmp_path):
+def test_processes_that_record_under_one_name_use_different_files(tmp_path):
     processes = [child("-c", RECORD_OFTEN, tmp_path, 100 * number) for number in range(3)]
     for process in processes:
         process.stdin.write("\n")
@@ -237,7 +237,7 @@ SLOW_TO_CLAIM = textwrap.dedent("""
 """)
 
 
-def test_a_name_that_another_took_and_left_in_the_same_moment_is_not_taken_again(tmp_path):
+def test_a_name_that_another_process_just_used_is_not_used_again(tmp_path):
     process = child("-c", SLOW_TO_CLAIM, tmp_path)
     assert process.stdout.readline() == "claims\n"
     (first,) = record(tmp_path, [frame(0)])
@@ -253,18 +253,18 @@ def test_a_name_that_another_took_and_left_in_the_same_moment_is_not_taken_again
 
 
 @pytest.mark.parametrize("name", ["Key: Value", "a b", "", "Größe", "a=b", "#a", "a\n"])
-def test_names_that_would_spoil_the_file_are_refused_with_words(tmp_path, name):
+def test_attribute_names_that_would_damage_the_file_are_rejected(tmp_path, name):
     with pytest.raises(RecordingError, match=r"has characters other than letters, digits and _ \. -"):
         Recorder(str(tmp_path), "Test", "Scan", {name: "x"})
 
 
 @pytest.mark.parametrize("name", ["Recording", "recordingstart", "space", "NRRD_encoding", "DataNodeClassName"])
-def test_names_that_mean_something_to_the_reader_are_refused_with_words(tmp_path, name):
+def test_reserved_attribute_names_are_rejected(tmp_path, name):
     with pytest.raises(RecordingError, match="is reserved"):
         Recorder(str(tmp_path), "Test", "Scan", {name: "x"})
 
 
-def test_a_value_that_is_no_text_is_refused_with_words(tmp_path):
+def test_an_attribute_value_other_than_text_is_rejected(tmp_path):
     with pytest.raises(RecordingError, match="must be text, not int"):
         Recorder(str(tmp_path), "Test", "Scan", {"Weight": 5})
 
@@ -275,7 +275,7 @@ attributes = st.dictionaries(st.from_regex(r"[A-Za-z0-9_.-]{1,20}", fullmatch=Tr
 @examples(1.5)
 @given(frameAttributes=attributes, values=st.lists(st.text(st.characters()), max_size=5))
 @example({"Strain": STRAIN}, [STRAIN, "Größe 5 µm, 鼠", "first\nsecond", '\r\n \\n \\ " \x00 \x85\u2028', "\udcff"])
-def test_every_text_comes_back_exactly(tmp_path_factory, frameAttributes, values):
+def test_every_attribute_is_read_back_exactly(tmp_path_factory, frameAttributes, values):
     folder = tmp_path_factory.mktemp("recording")
     given = {f"A.{number}": value for number, value in enumerate(values)}
     frames = [frame(number, (1, 1, 1), attributes=frameAttributes) for number in range(2)]

@@ -1,4 +1,4 @@
-"""One value of a recording's files is not what it should be: pixels and messages stay, and the report is in words."""
+"""Recordings with one odd value in a file: pixels and messages stay, and the report is in plain words."""
 
 import json
 import os
@@ -14,7 +14,7 @@ FOREIGN = "this module does not write"
 
 
 def places(value, place=()):
-    """The place of each value in a JSON value; of lists the first only."""
+    """Yield the place of each value in a JSON value; of lists only the first item."""
     yield place
     inside = value if isinstance(value, dict) else range(len(value[:1])) if isinstance(value, list) else ()
     for name in inside:
@@ -22,7 +22,7 @@ def places(value, place=()):
 
 
 def spoilt(value, place, odd):
-    """A copy with another value at a place."""
+    """A copy with a different value at a place."""
     if not place:
         return odd
     copy = json.loads(json.dumps(value))
@@ -35,7 +35,7 @@ def spoilt(value, place, odd):
 
 @pytest.fixture(scope="module")
 def dead(tmp_path_factory):
-    """What a process left that was killed after it had written both manifests."""
+    """Files of a process that was killed after it had written both manifests."""
     folder = tmp_path_factory.mktemp("dead")
     images, said = Recorder(str(folder), "T", "Scan", {"A": "b"}), MessageRecorder(str(folder), "T", {"A": "b"})
     for number in range(3):
@@ -54,7 +54,7 @@ def dead(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["T-Scan.json", "T.messages.json"])
-def test_a_manifest_with_an_odd_value_costs_nothing_that_was_stored(dead, tmp_path, name):
+def test_a_manifest_with_an_odd_value_loses_no_stored_entry(dead, tmp_path, name):
     manifest = json.loads((dead / name).read_text())
     for count, place in enumerate(places(manifest)):
         for odd in ODD:
@@ -72,7 +72,7 @@ def test_a_manifest_with_an_odd_value_costs_nothing_that_was_stored(dead, tmp_pa
 
 @pytest.mark.parametrize("name", ["T-Scan.jsonl", "T.messages.jsonl"])
 @pytest.mark.parametrize("line", [0, 2])
-def test_a_line_with_an_odd_value_is_told_in_words(dead, tmp_path, name, line):
+def test_a_line_with_an_odd_value_is_reported_in_plain_words(dead, tmp_path, name, line):
     lines = (dead / name).read_bytes().split(b"\n")
     value = {**json.loads(lines[line]), "missed": {"first": 1, "last": 2, "count": 2, "reason": "x"}}
     for count, place in enumerate(places(value)):
@@ -87,7 +87,7 @@ def test_a_line_with_an_odd_value_is_told_in_words(dead, tmp_path, name, line):
             assert not any(FOREIGN in one.event.text for one in found), (place, odd, found)
             for one in found:
                 assert all(openRecording(path).count for path in one.headers), (place, odd)
-            assert sorted(os.listdir(tmp_path)) == [folder.name]  # no name leads out of the folder
+            assert sorted(os.listdir(tmp_path)) == [folder.name]  # no file was made elsewhere
             shutil.rmtree(folder)
 
 

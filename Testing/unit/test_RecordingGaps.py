@@ -1,4 +1,4 @@
-"""What cannot be stored is counted, told and lost, and nothing else."""
+"""Frames that cannot be stored are counted and reported; all others are stored."""
 
 import dataclasses
 import json
@@ -41,12 +41,12 @@ def noticing(recording, number, noticed, store=True):
 
 
 def failing(recording, number):
-    """Append frames from this number on until one fails; the number of that one."""
+    """Append frames from this number on until one fails; return its number."""
     return noticing(recording, number, lambda stored: not stored, store=False)
 
 
 def assertCounted(recording, received, failed):
-    """Exact counts, also in the manifest and in the gaps."""
+    """Check the exact counts, also of the gaps."""
     assert (recording.recorded, recording.failed) == (received - failed, failed)
     assert sum(gap.count for gap in recording.gaps) == failed
 
@@ -54,7 +54,7 @@ def assertCounted(recording, received, failed):
 def test_a_full_disk_costs_exactly_the_frames_that_do_not_fit(tmp_path):
     recording, big = recorder(tmp_path), (1, 100, 100)
     frames = [frame(number, big) for number in range(20)]
-    with filesOfAtMost(5 * 20_000 + 777):  # the sixth is written in part
+    with filesOfAtMost(5 * 20_000 + 777):  # only a part of the sixth frame fits
         assert [recording.append(each) for each in frames[:8]] == [True] * 5 + [False] * 3
         (event,) = recording.events()
         assert (event.code, event.level) == ("recording-failed", "error")
@@ -74,7 +74,7 @@ def test_a_full_disk_costs_exactly_the_frames_that_do_not_fit(tmp_path):
     )
 
 
-def test_a_disk_that_stays_full_tells_the_gap_at_the_end(tmp_path):
+def test_a_disk_that_stays_full_reports_the_gap_at_the_end(tmp_path):
     recording = recorder(tmp_path)
     assert recording.append(frame(0, (1, 100, 100)))
     with filesOfAtMost(30_000):
@@ -87,7 +87,7 @@ def test_a_disk_that_stays_full_tells_the_gap_at_the_end(tmp_path):
     assertHolds([path], [frame(0, (1, 100, 100))])
 
 
-def test_a_disk_that_has_no_room_for_a_line_stores_no_half_frame(tmp_path):
+def test_a_disk_without_space_for_a_line_stores_no_half_frame(tmp_path):
     recording = recorder(tmp_path)
     many = {"Text": "x" * 5000}
     assert recording.append(frame(0, (1, 1, 1), attributes=many))
@@ -128,8 +128,8 @@ def test_a_full_tmpfs(tmp_path):
         stored = [recording.append(each) for each in frames]
         count = stored.index(False)
         assert stored == [True] * count + [False] * (80 - count)
-        assert 40 <= count < 50  # of 50 pages, of which each takes one
-        assert recording.finish() == []  # there is no room for a header either
+        assert 40 <= count < 50  # 50 pages, one for each frame
+        assert recording.finish() == []  # no space for a header either
         assertCounted(recording, 80, 80 - count)
         assert recording.gaps[0].reason == "disk full"
         assert codes(recording.events()) == ["recording-failed", "recording-gap", "recording-unfinished"]
@@ -140,7 +140,7 @@ def test_a_full_tmpfs(tmp_path):
         subprocess.run(["umount", tmp_path], check=True)
 
 
-def test_without_a_folder_frames_fail_until_it_is_there(tmp_path):
+def test_frames_fail_until_the_folder_exists(tmp_path):
     folder = tmp_path / "later"
     recording = recorder(folder)
     assert [recording.append(frame(number)) for number in range(3)] == [False] * 3
@@ -154,7 +154,7 @@ def test_without_a_folder_frames_fail_until_it_is_there(tmp_path):
 
 
 @posix
-def test_without_rights_frames_fail_until_they_are_given(tmp_path):
+def test_frames_fail_until_the_folder_is_writable(tmp_path):
     recording = recorder(tmp_path)
     with withoutRights(tmp_path):
         assert [recording.append(frame(number)) for number in range(2)] == [False] * 2
@@ -165,7 +165,7 @@ def test_without_rights_frames_fail_until_they_are_given(tmp_path):
 
 
 @posix
-def test_a_folder_that_is_removed_takes_what_was_in_it(tmp_path):
+def test_frames_in_a_removed_folder_count_as_failed(tmp_path):
     folder = tmp_path / "gone"
     folder.mkdir()
     recording = recorder(folder)
@@ -185,7 +185,7 @@ def test_a_folder_that_is_removed_takes_what_was_in_it(tmp_path):
 
 
 @posix
-def test_a_folder_that_stays_away_loses_all_and_says_so(tmp_path):
+def test_a_folder_that_stays_removed_loses_all_frames_and_reports_them(tmp_path):
     folder = tmp_path / "gone"
     folder.mkdir()
     recording = recorder(folder)
@@ -204,7 +204,7 @@ def test_a_folder_that_is_replaced_is_noticed(tmp_path):
     assert recording.append(frame(0))
     folder.rename(away)
     folder.mkdir()
-    # None fails: what comes after is stored in the new folder.
+    # No frame fails: later frames are stored in the new folder.
     number = 1 + noticing(recording, 1, lambda _: os.listdir(folder))
     paths = recording.finish()
     assertHolds(paths, [frame(number - 1)])
@@ -221,14 +221,14 @@ def test_a_file_that_is_removed_begins_a_part(tmp_path, suffix):
     (tmp_path / f"Test-Scan{suffix}").unlink()
     number = 1 + noticing(recording, 1, lambda _: (tmp_path / "Test-Scan_2.raw").exists())
     paths = recording.finish()
-    # Without its lines a part is whole in memory; without its pixels it is lost.
+    # Memory holds the lines of a part; its pixels are lost with their file.
     kept = range(number - 1, number) if suffix == ".raw" else range(number)
     assertHolds(paths, [frame(each) for each in kept])
     assertCounted(recording, number, number - len(kept))
     assert not [name for name in names(tmp_path) if name.endswith((".jsonl", ".lock"))]
 
 
-def test_bytes_that_somebody_added_are_cut_off(tmp_path):
+def test_bytes_added_from_outside_are_cut_off(tmp_path):
     recording = recorder(tmp_path)
     assert recording.append(frame(0))
     with open(tmp_path / "Test-Scan.raw", "ab") as file:
@@ -236,7 +236,7 @@ def test_bytes_that_somebody_added_are_cut_off(tmp_path):
     assertHolds(recording.finish(), [frame(0)])
 
 
-def test_pixels_that_somebody_cut_are_told_and_the_rest_is_repaired(tmp_path):
+def test_pixels_cut_from_outside_are_reported_and_the_rest_is_repaired(tmp_path):
     recording = recorder(tmp_path)
     for number in range(4):
         assert recording.append(frame(number))
@@ -260,7 +260,7 @@ def test_pixels_that_somebody_cut_are_told_and_the_rest_is_repaired(tmp_path):
     ids=["other byte order", "not contiguous", "empty", "64 bits"],
 )
 @pytest.mark.parametrize("before", [0, 2])
-def test_pixels_that_no_frame_may_have_fail_and_are_counted(tmp_path, pixels, before):
+def test_frames_with_invalid_pixels_fail_and_are_counted(tmp_path, pixels, before):
     recording = recorder(tmp_path)
     frames = [frame(number) for number in range(before + 1)]
     for each in frames[:before]:
@@ -273,7 +273,7 @@ def test_pixels_that_no_frame_may_have_fail_and_are_counted(tmp_path, pixels, be
 
 @pytest.mark.parametrize("row", [0, 3])
 @pytest.mark.parametrize("before", [0, 2])
-def test_a_geometry_that_no_frame_may_have_fails_and_is_counted(tmp_path, before, row):
+def test_frames_with_invalid_geometry_fail_and_are_counted(tmp_path, before, row):
     matrix = RIGHT_HANDED.copy()
     matrix[row] = [0, 0, 0, 2]
     recording = recorder(tmp_path)

@@ -1,4 +1,4 @@
-"""The index of a recording, whatever its clocks say."""
+"""Index of a recording with all kinds of clocks."""
 
 from itertools import pairwise
 
@@ -18,7 +18,7 @@ deviceTimes = st.none() | st.floats() | st.floats(0, 10) | st.sampled_from([5.0,
 @examples(2.5)
 @given(st.lists(st.tuples(moments, deviceTimes), min_size=1, max_size=30))
 @example([(0.0, 5.0), (1.0, 5.0), (2.0, 4.0), (3.0, float("nan")), (2.0, None), (9.0, 1e300), (10.0, 6.0)])
-def test_the_index_increases_whatever_the_clocks_say(tmp_path_factory, given):
+def test_the_index_increases_with_any_clocks(tmp_path_factory, given):
     folder = tmp_path_factory.mktemp("recording")
     frames = [
         frame(number, (1, 1, 1), receiveTime=START + arrival, deviceTime=device)
@@ -41,7 +41,7 @@ def test_the_index_increases_whatever_the_clocks_say(tmp_path_factory, given):
 
 
 @pytest.mark.parametrize("back", [3600.0, 5.0])
-def test_a_clock_that_is_set_back_changes_no_distances(tmp_path, back):
+def test_a_clock_that_is_set_back_keeps_the_intervals(tmp_path, back):
     times = [number / 10 - (back if number >= 5 else 0.0) for number in range(10)]
     frames = [frame(number, (1, 1, 1), receiveTime=START + time) for number, time in enumerate(times)]
     part = openRecording(record(tmp_path, frames)[0])
@@ -82,7 +82,7 @@ def test_times_that_repeat_or_run_backwards_are_flagged(tmp_path):
     ]
 
 
-def test_a_device_that_begins_to_tell_its_time_goes_on_where_arrival_was(tmp_path):
+def test_a_device_that_begins_to_send_its_time_continues_the_arrival_times(tmp_path):
     frames = [frame(0, step=1), frame(1, step=1, deviceTime=500.0), frame(2, step=1, deviceTime=501.25)]
     assert clocks(tmp_path, frames) == [(0, "arrival"), (1, "device"), (2.25, "device")]
 
@@ -123,7 +123,7 @@ def test_a_first_frame_that_fails_sets_the_start(tmp_path):
     assert part.times[0] + part.start == pytest.approx(71.5)
 
 
-def test_what_has_one_clock_is_placed_by_it_however_late_it_comes(tmp_path):
+def test_streams_with_one_clock_are_placed_by_it_whatever_their_delays(tmp_path):
     origin = Origin()
     first, late, other = (recorder(tmp_path, stream, origin=origin) for stream in "ABC")
     for number in range(5):
@@ -133,13 +133,13 @@ def test_what_has_one_clock_is_placed_by_it_however_late_it_comes(tmp_path):
         )
         assert other.append(frame(number, stream="C", step=1, deviceTime=899.4 + number))
     parts = [openRecording(each.finish()[0]) for each in (first, late, other)]
-    # The clock of the third is another, as far as anybody can tell: its first time is when it came.
+    # The third stream seems to have another clock: its first time is its arrival.
     assert [part.times for part in parts] == [[0, 1, 2, 3, 4]] * 3
     assert [part.start for part in parts] == [900.0, 900.0, 899.4]
     assert [part.origin for part in parts] == [START] * 3
 
 
-def test_after_a_time_that_repeats_the_clock_counts_again_though_all_comes_late(tmp_path):
+def test_after_a_repeated_time_the_clock_counts_again_although_all_is_delayed(tmp_path):
     origin = Origin()
     first, late = (recorder(tmp_path, stream, origin=origin) for stream in "AB")
     assert first.append(frame(0, stream="A", deviceTime=900.0))
@@ -160,7 +160,7 @@ def test_after_a_time_that_repeats_the_clock_counts_again_though_all_comes_late(
     )
 )
 def test_one_clock_gives_all_streams_one_axis(given):
-    """Streams that come with delays of their own: the distances of all times are those of the device."""
+    """Streams with different delays: all intervals are those of the device."""
     origin = Origin()
     streams = [FrameTimes(origin) for _ in range(3)]
     device, placed = 50.0, []
@@ -220,22 +220,22 @@ def worst(pairs):
         {"poses": 0.49},
         {"images": 0.3, "poses": 0.6},
         {"images": 0.49, "poseTime": lambda number: None},
-        # Each time twice: what the device says is rounded.
+        # Each time twice, because device times are rounded.
         {"images": 0.49, "imageTime": lambda number: number // 2 * 2 * PERIOD},
         {"imageTime": lambda number: number // 2 * 2 * PERIOD},
     ],
 )
-def test_an_image_has_the_pose_of_its_moment_though_the_first_message_is_late(tmp_path, case):
+def test_an_image_has_the_pose_of_its_moment_although_the_first_message_is_late(tmp_path, case):
     assert worst(paired(tmp_path, **case)) <= 1
 
 
-def test_a_recording_that_begins_within_a_time_that_repeats_finds_its_clock(tmp_path):
-    """The device's time changes twice a second; the first image comes just before it does."""
+def test_a_recording_that_begins_with_a_repeated_time_finds_its_clock(tmp_path):
+    """The device's time changes twice a second; the first image arrives just before a change."""
     pairs = paired(tmp_path, imageTime=lambda number: (number + 9) // 10 * 0.5)
     assert max(abs(image - pose) for image, pose in enumerate(pairs) if image >= 20) <= 1
 
 
-def test_distances_in_time_are_always_those_of_the_device(tmp_path):
+def test_intervals_are_always_those_of_the_device(tmp_path):
     origin = Origin()
     other = FrameTimes(origin)
     pose = frame(0, receiveTime=START, deviceTime=5000.0)
@@ -251,7 +251,7 @@ def test_distances_in_time_are_always_those_of_the_device(tmp_path):
     assert [entry["time"] for entry in part.frames] == part.times
 
 
-def test_a_clock_that_runs_faster_than_ours_is_not_taken_for_one_whose_first_message_was_late(tmp_path):
+def test_a_fast_clock_is_not_mistaken_for_a_late_first_message(tmp_path):
     origin = Origin()
     slow, fast = recorder(tmp_path, "A", origin=origin), recorder(tmp_path, "B", origin=origin)
     for number in range(20):
@@ -262,7 +262,7 @@ def test_a_clock_that_runs_faster_than_ours_is_not_taken_for_one_whose_first_mes
 
 
 def test_a_part_that_is_closed_early_and_the_next_have_one_axis(tmp_path):
-    """The size changes in the middle, when it is known how late the first message was."""
+    """The size changes in the middle, when the delay of the first message is known."""
     origin = Origin()
     poses = FrameTimes(origin)
     origin.reference = poses

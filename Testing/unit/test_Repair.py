@@ -1,4 +1,4 @@
-"""What a dead process has left is finished, or stays as it is and is told."""
+"""Repair: recordings of dead processes are finished, or stay unchanged and are reported."""
 
 import os
 import textwrap
@@ -10,7 +10,7 @@ from RealTimeImagingLib.Recording.Lines import FrameLine
 from unit.conftest import snapshot
 from unit.recordings import assertHolds, assertRepaired, bytesOf, child, frame, manifestOf, recorder
 
-# Who lives
+# Living processes
 
 LIVING = textwrap.dedent("""
     import sys
@@ -57,11 +57,11 @@ def test_two_repairs_at_once_finish_each_recording_once(tmp_path):
     assertRepaired(tmp_path)
 
 
-# What a dead process and others leave
+# Files of dead processes and foreign files
 
 
 def deadRecording(folder, frames, name="Test"):
-    """The files as a killed process leaves them; its base name. The lock is free as after its death."""
+    """Make the files that a killed process leaves, with a free lock; return their base name."""
     recording = Recorder(str(folder), name, frames[0].stream, {})
     for each in frames:
         assert recording.append(each)
@@ -77,7 +77,7 @@ def test_recordings_are_repaired_in_the_order_of_their_names(tmp_path):
     assert [found.recording for found in repair(str(tmp_path))] == ["Test-Scan", "Test_1-Scan"]
 
 
-def test_without_anything_dead_there_is_nothing_to_repair(tmp_path):
+def test_an_empty_or_absent_folder_needs_no_repair(tmp_path):
     assert (repair(str(tmp_path)), repair(str(tmp_path / "absent"))) == ([], [])
 
 
@@ -91,7 +91,7 @@ def test_a_recording_whose_name_looks_like_a_part_of_another_is_its_own(tmp_path
     assertHolds(found["Test-Scan_2"], other)
 
 
-def test_pixels_that_a_power_cut_took_are_told_with_their_numbers(tmp_path):
+def test_frames_whose_pixels_a_power_failure_removed_are_reported_by_number(tmp_path):
     deadRecording(tmp_path, [frame(number) for number in range(5, 11)])
     os.truncate(tmp_path / "Test-Scan.raw", 3 * 48 + 7)
     (found,) = repair(str(tmp_path))
@@ -105,7 +105,7 @@ def test_pixels_that_a_power_cut_took_are_told_with_their_numbers(tmp_path):
     assertRepaired(tmp_path)
 
 
-def test_without_any_pixels_no_header_is_left_and_all_is_told_as_lost(tmp_path):
+def test_without_pixels_there_is_no_header_and_all_frames_are_reported_lost(tmp_path):
     deadRecording(tmp_path, [frame(0), frame(1)])
     (tmp_path / "Test-Scan.raw").unlink()
     (found,) = repair(str(tmp_path))
@@ -127,7 +127,7 @@ def test_gaps_before_the_death_are_in_the_report_and_the_manifest(tmp_path):
     assert (manifest["recorded"], manifest["failed"], manifest["gaps"][0]["count"]) == (1, 1, 1)
 
 
-def test_zeros_that_a_power_cut_left_at_the_end_are_cut_off(tmp_path):
+def test_zeros_that_a_power_failure_left_at_the_end_are_cut_off(tmp_path):
     deadRecording(tmp_path, [frame(0), frame(1)])
     with open(tmp_path / "Test-Scan.jsonl", "ab") as lines, open(tmp_path / "Test-Scan.raw", "ab") as raw:
         lines.write(bytes(200) + b"\n")
@@ -138,7 +138,7 @@ def test_zeros_that_a_power_cut_left_at_the_end_are_cut_off(tmp_path):
 
 
 @pytest.mark.parametrize(("place", "words"), [(0, "does not describe the pixels"), (2, "line 3 of")])
-def test_what_cannot_be_understood_stays_as_it_is_and_is_told(tmp_path, place, words):
+def test_a_damaged_file_is_left_unchanged_and_reported(tmp_path, place, words):
     deadRecording(tmp_path, [frame(number) for number in range(4)])
     path = tmp_path / "Test-Scan.jsonl"
     lines = path.read_bytes().split(b"\n")
@@ -155,7 +155,7 @@ def test_what_cannot_be_understood_stays_as_it_is_and_is_told(tmp_path, place, w
 
 
 @pytest.mark.parametrize("blocked", ["Test-Scan.seq.nhdr", "Test-Scan.json", "Test-Scan.jsonl"])
-def test_what_cannot_be_written_or_read_is_told_and_done_later(tmp_path, blocked):
+def test_a_file_that_cannot_be_written_or_read_is_reported_and_repaired_later(tmp_path, blocked):
     deadRecording(tmp_path, [frame(0)])
     deadRecording(tmp_path, [frame(1)])
     path, away = tmp_path / blocked, tmp_path / "away"
@@ -173,7 +173,7 @@ def test_what_cannot_be_written_or_read_is_told_and_done_later(tmp_path, blocked
     assertRepaired(tmp_path)
 
 
-def test_files_of_others_stay(tmp_path):
+def test_foreign_files_stay(tmp_path):
     deadRecording(tmp_path, [frame(0)])
     others = {"Test-Scan_x.raw": b"", "Test-Scan.txt": b"x", "Other.jsonl": b"x", "Test-Scan_7.raw": b"x"}
     others |= {"Test-Scan_8.seq.nhdr": b"x", "Test-Scan_8.raw": b""}
@@ -190,12 +190,12 @@ def test_locks_of_other_programs_stay(tmp_path, text):
         (tmp_path / name).write_bytes(text)
         (tmp_path / name).chmod(0o644)
     if os.name != "posix" and not text:
-        (tmp_path / "my-own.lock").unlink()  # cannot be told apart there
+        (tmp_path / "my-own.lock").unlink()  # cannot be distinguished there
     before = bytesOf(tmp_path)
     assert (repair(str(tmp_path)), bytesOf(tmp_path)) == ([], before)
 
 
-# What is damaged
+# Damaged files
 
 DAMAGE = [
     *[b"[" * 3000, b"{}", b"[]", b"null", b"1e999", b'{"number":0}', b"\xff\xfe", b'{"a":' * 2000],
@@ -240,7 +240,7 @@ def test_a_damaged_line_before_others_stays_and_the_others_are_finished(tmp_path
         b'"bytes":0,"lastNumber":0}]}',
     ],
 )
-def test_a_damaged_manifest_is_written_again_and_cuts_nothing_of_others(tmp_path, text):
+def test_a_damaged_manifest_is_written_again_and_cuts_no_foreign_file(tmp_path, text):
     folder, keep = tmp_path / "recordings", tmp_path / "keep.raw"
     folder.mkdir()
     keep.write_bytes(b"keep")
@@ -272,11 +272,11 @@ def test_damaged_messages_are_named_and_the_others_are_finished(tmp_path):
     assert codes == {"A.messages": "recording-unrepaired", "Test-Scan": "recording-repaired"}
 
 
-def test_a_line_that_was_being_written_is_no_frame(tmp_path):
+def test_an_unfinished_line_is_not_a_frame(tmp_path):
     deadRecording(tmp_path, [frame(0), frame(1)])
     path = tmp_path / "Test-Scan.jsonl"
     data = path.read_bytes()
     FrameLine.fromText(data.split(b"\n")[2])
-    path.write_bytes(data[:-1])  # whole but for its end
+    path.write_bytes(data[:-1])  # complete except for its end
     (found,) = repair(str(tmp_path))
     assertHolds(found.headers, [frame(0)])
