@@ -108,7 +108,7 @@ def test_complaintsStayBesideTheControlUntilTheNextAction(module, logic, incomin
     assert ui.recordComplaintLabel.text == complaint
     assert ui.convertComplaintLabel.text
     assert ui.convertLabel.text == "-"
-    assert "Choose the slice view" in ui.devicesComplaintLabel.text
+    assert "Choose a slice view" in ui.devicesComplaintLabel.text
     ui.recordingFolderPathLineEdit.currentPath = str(tmp_path / "recordings")
     ui.recordButton.click()
     assert logic.recording.active

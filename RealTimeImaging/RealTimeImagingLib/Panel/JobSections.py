@@ -100,6 +100,8 @@ class ConvertSection(Section):
             getattr(ui, name).currentPath = remembered(key)
         for name, key in _FIELDS.items():
             getattr(ui, name).text = remembered(key) or getattr(ui, name).text
+            # A text longer than the field shows its beginning.
+            getattr(ui, name).cursorPosition = 0
         self.connect(ui.convertSection, "contentsCollapsed(bool)", self._showRunning)
         self.connect(ui.convertButton, "clicked()", self._convert)
         self.connect(ui.cancelConvertButton, "clicked()", self._cancel)

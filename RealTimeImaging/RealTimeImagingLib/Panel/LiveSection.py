@@ -34,6 +34,8 @@ class LiveSection(Section):
         table.setHorizontalHeaderLabels(headers)
         table.verticalHeader().hide()
         table.horizontalHeader().setStretchLastSection(True)
+        # The default widths would cut off the last title.
+        table.resizeColumnsToContents()
         ui.alwaysWindowLevelCheckBox.checked = slicer.util.toBool(remembered("AlwaysWindowLevel", False))
         for stream, where in _rememberedShowIn().items():
             if where in (ALL_VIEWS, NO_VIEW, *logic.views.names()):
