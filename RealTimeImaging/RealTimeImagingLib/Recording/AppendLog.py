@@ -1,4 +1,4 @@
-"""Append log under frames and device messages: claim a name, append entries, note gaps, keep a manifest.
+"""Append log under frames and device messages: claim a name, append entries, note gaps, scan lines, keep a manifest.
 
 A log is one or more files that grow together, for example pixels and their lines. An entry is acknowledged when all its
 bytes are written; killing the process afterwards does not lose it.
@@ -10,7 +10,8 @@ import json
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 from ..Model.Errors import FrameError, RecordingError
@@ -298,6 +299,45 @@ class LogRecorder(ABC, Generic[Entry]):
         kept = f"All {self.noun}s are stored; a repair finishes the recording."
         text = f"{path} cannot be written: {self.unfinished}. {kept}"
         self._events.append(Event("recording-unfinished", text, "error", path))
+
+
+@dataclass
+class Scan:
+    """Extent of the undamaged lines of a file."""
+
+    size: int = 0
+    """Bytes of the file."""
+    whole: int = 0
+    """Bytes of the lines before the first damaged line."""
+    damaged: int = 0
+    """Number of the first damaged line, from 1; 0 when no line is damaged."""
+    between: bool = False
+    """Whether an undamaged line follows the damaged line."""
+
+
+def scanLines(path: str, take: Callable[[int, bytes], None], parse: Callable[[bytes], object]) -> Scan:
+    """Read the lines of a file up to the first damaged line; an unfinished last line is ignored.
+
+    :param take: called with the place (from 0) and the text of each line; raises ValueError for a damaged line.
+    :param parse: raises ValueError for a damaged line.
+    :raises OSError: the file cannot be read.
+    """
+    found = Scan()
+    with open(path, "rb") as file:
+        for place, text in enumerate(file):
+            found.size += len(text)
+            if not text.endswith(b"\n"):
+                break
+            try:
+                if found.damaged:
+                    parse(text)
+                    found.between = True
+                    break
+                take(place, text)
+                found.whole += len(text)
+            except ValueError:
+                found.damaged = found.damaged or place + 1
+    return found
 
 
 def readManifest(path: str, base: str) -> dict[str, Any] | None:

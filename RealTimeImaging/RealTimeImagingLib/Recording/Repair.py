@@ -10,7 +10,7 @@ import logging
 import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from ..Model.Event import Event
 from ..Model.Files import UNFINISHED, reasonOf
-from .AppendLog import cutFile, readManifest, writeManifest
+from .AppendLog import Scan, cutFile, readManifest, scanLines, writeManifest
 from .Layout import HEADER, LINES, LOCK, MANIFEST, MESSAGES, POSES, RAW, STREAMS, fileName, isPartOf
 from .Lines import FrameLine, MessageLine, MessagesLine, Missed, PartLine, checkNumbers, storable
 from .Lock import Lock, isLock
@@ -144,45 +144,6 @@ def _areMessages(folder: str, base: str) -> bool:
     return False
 
 
-@dataclass
-class _Scan:
-    """Extent of the undamaged lines of a file."""
-
-    size: int = 0
-    """Bytes of the file."""
-    whole: int = 0
-    """Bytes of the lines before the first damaged line."""
-    damaged: int = 0
-    """Number of the first damaged line, from 1; 0 when no line is damaged."""
-    between: bool = False
-    """Whether an undamaged line follows the damaged line."""
-
-
-def _scan(path: str, take: Callable[[int, bytes], None], parse: Callable[[bytes], object]) -> _Scan:
-    """Read the lines of a file up to the first damaged line; an unfinished last line is ignored.
-
-    :param take: called with the place (from 0) and the text of each line; raises ValueError for a damaged line.
-    :param parse: raises ValueError for a damaged line.
-    :raises OSError: the file cannot be read.
-    """
-    found = _Scan()
-    with open(path, "rb") as file:
-        for place, text in enumerate(file):
-            found.size += len(text)
-            if not text.endswith(b"\n"):
-                break
-            try:
-                if found.damaged:
-                    parse(text)
-                    found.between = True
-                    break
-                take(place, text)
-                found.whole += len(text)
-            except ValueError:
-                found.damaged = found.damaged or place + 1
-    return found
-
-
 class _Left(ABC):
     """Files that a dead process left under one base name; the caller holds the lock."""
 
@@ -283,8 +244,7 @@ class _Frames(_Left):
             name
             for name in names
             if isPartOf(self._base, name)
-            and (name == self._base or not os.path.lexists(self._path(name, LOCK)))
-            and (name == self._base or not os.path.lexists(self._path(name, MANIFEST)))
+            and (name == self._base or not any(os.path.lexists(self._path(name, one)) for one in (LOCK, MANIFEST)))
         ]
 
     def _check(self, manifest: Mapping[str, Any]) -> None:
@@ -308,7 +268,7 @@ class _Frames(_Left):
 
     def _read(self, name: str) -> tuple[_Part, PartLine] | None:
         part, size = _Part(name), _size(self._path(name, RAW))
-        found = _scan(self._path(name, LINES), part.take, FrameLine.fromText)
+        found = scanLines(self._path(name, LINES), part.take, FrameLine.fromText)
         line = part.line
         if line is None:
             if size > 0:
@@ -412,9 +372,9 @@ class _Messages(_Left):
 
     def _fromLines(self) -> dict[str, Any]:
         try:
-            found = _scan(self._lines, self._take, MessageLine.fromText)
+            found = scanLines(self._lines, self._take, MessageLine.fromText)
         except FileNotFoundError:
-            found = _Scan()
+            found = Scan()
         name = os.path.basename(self._lines)
         if found.damaged == 1:
             self._problems.append(f"the first line of {name} does not describe the messages")
