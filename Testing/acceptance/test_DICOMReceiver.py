@@ -124,7 +124,7 @@ def test_aTakenPortIsReportedAndTriedAgain(module, logic, tmp_path):
         port = holder.getsockname()[1]
         chooseDICOM(ui, tmp_path / "kept", port)
         ui.startButton.click()
-        until(lambda: f"Port {port} is taken" in ui.statusLabel.text)
+        until(lambda: f"Port {port} is in use" in ui.statusLabel.text)
     until(lambda: "Waiting for images" in ui.statusLabel.text)
     ui.startButton.click()
     until(lambda: not logic.isRunning())

@@ -269,8 +269,8 @@ def test_aPortThatIsTakenIsSaid(module, logic):
         ui.openigtlink_role.currentIndex = 1
         ui.openigtlink_port.value = port
         ui.startButton.click()
-        until(lambda: f"Port {port} is taken" in ui.lastEventLabel.text)
-        until(lambda: f"Port {port} is taken" in ui.statusLabel.text)
+        until(lambda: f"Port {port} is in use" in ui.lastEventLabel.text)
+        until(lambda: f"Port {port} is in use" in ui.statusLabel.text)
     until(lambda: "Waiting for" in ui.statusLabel.text)
     ui.startButton.click()
     until(lambda: not logic.isRunning())
