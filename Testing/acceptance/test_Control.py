@@ -205,7 +205,7 @@ def test_otherArgumentsAreRejected(slicer, control, peer, errors):
         ("PLANE", "a slice view, a transform"),
         (None, "a"),
         (scene.AddNewNodeByClass("vtkMRMLModelNode"), "vtkMRMLModelNode is no slice view"),
-        (warp, "is a warp"),
+        (warp, "is a nonlinear transform"),
     ]:
         with pytest.raises(errors.ControlError, match=words):
             control.sendTransform(thing)
@@ -464,7 +464,7 @@ def test_logicSendsToOpenIGTLinkSources(slicer, logic, incoming, errors, noError
 
 
 def test_logicSendsCommandsToTheProcess(logic, incoming, noErrors):
-    """As a command to the process of an OpenIGTLink source; an event reports the answer."""
+    """The process of an OpenIGTLink source gets a command; an event reports the answer."""
     from RealTimeImagingLib import FolderSettings
     from RealTimeImagingLib.Link.Messages import DeviceReport, EventReport
     from RealTimeImagingLib.Model.Event import Event

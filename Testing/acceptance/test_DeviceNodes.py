@@ -1,4 +1,4 @@
-"""What a device says beside images is in the scene, counted, and handed to Python."""
+"""Device messages become nodes, are counted, and reach the callbacks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def nodes(module, slicer):
 
 @pytest.fixture
 def source(logic, incoming):
-    """A source that runs, and that says what a test wants."""
+    """A running source that sends the messages of a test."""
     from RealTimeImagingLib import FolderSettings
     from RealTimeImagingLib.Link.Messages import decode
 
@@ -83,7 +83,7 @@ class Counting:
 
 
 def test_transform(slicer, nodes, message):
-    """In world coordinates as it was sent; one node, one event a message, times and metadata with it."""
+    """World coordinates are as sent; one node, one event for each message, with times and metadata."""
     first = nodes.show(
         message("transform", matrix=POSE, deviceTime=1.6e9 + 0.25, attributes={"Tool: tip": "Zoë\0\ud800", "n": "1"})
     )
@@ -103,7 +103,7 @@ def test_transform(slicer, nodes, message):
 
 
 def test_aToolThatIsMissingStaysWhereItWas(slicer, nodes, message):
-    """Trackers mostly send the origin meanwhile; the node and the panel have the tracker's word."""
+    """Trackers usually send the origin then; node and panel show the tracker's status."""
     missing = message("transform", matrix=np.eye(4).tolist(), attributes={"Status": "MISSING"}, receiveTime=1.7e9 + 5)
     assert nodes.show(missing) is None
     node = nodes.show(message("transform", matrix=POSE, attributes={"Status": "OK"}))
@@ -118,7 +118,7 @@ def test_aToolThatIsMissingStaysWhereItWas(slicer, nodes, message):
 
 
 def test_noPositionIsNotShown(slicer, nodes, message):
-    """A tool that the tracker does not see stays where it was, and the panel is told."""
+    """The node of a tool that the tracker does not see keeps its pose, and the panel shows the status."""
     assert nodes.show(message("transform", matrix=np.full((4, 4), np.nan).tolist())) is None
     node = nodes.show(message("transform", matrix=POSE))
     for bad in (np.full((4, 4), np.nan), np.zeros((4, 4)), np.full((4, 4), np.inf)):
@@ -128,8 +128,8 @@ def test_noPositionIsNotShown(slicer, nodes, message):
     assert [state.words for state in nodes.states()] == ["no valid position"]
 
 
-def test_metadataDoesNotTakeTheNodeAway(slicer, nodes, message):
-    """Names that find the node again, or are no names, are changed."""
+def test_metadataKeepsTheIdentityOfTheNode(slicer, nodes, message):
+    """Reserved and invalid names are changed."""
     attributes = {"RealTimeImaging.Device": "other", "": "empty", "é: x": "1", "ReceiveTime": "never"}
     node = nodes.show(message("transform", matrix=POSE, attributes=attributes))
     assert node.GetAttribute("RealTimeImaging.Device") == "Probe"
@@ -139,7 +139,7 @@ def test_metadataDoesNotTakeTheNodeAway(slicer, nodes, message):
 
 
 def test_nodesAreFoundAgain(slicer, nodes, message):
-    """By another session, and in a saved scene; one that the user deleted is made anew."""
+    """By another session, and in a saved scene; a node that the user deleted is created again."""
     from RealTimeImagingLib.Scene.DeviceNodes import DeviceNodes
 
     node = nodes.show(message("transform", matrix=POSE))
@@ -159,8 +159,8 @@ def test_nodesAreFoundAgain(slicer, nodes, message):
     assert again.show(message("transform", matrix=pose(6))).GetScene() is slicer.mrmlScene
 
 
-def test_savedSceneIsTakenUp(slicer, nodes, message, tmp_path):
-    """Every kind of node goes on in a scene that was saved and loaded."""
+def test_nodesOfASavedSceneAreReused(slicer, nodes, message, tmp_path):
+    """Every kind of node of a saved scene is updated after loading."""
     from RealTimeImagingLib.Scene.DeviceNodes import DeviceNodes
 
     way = {"name": "A", "position": [1.0, 2.0, 3.0], "entry": [4.0, 5.0, 6.0]}
@@ -235,7 +235,7 @@ def test_points(slicer, nodes, message):
 
 
 def test_manyPoints(slicer, nodes, message):
-    """Each is where the newest message says; more than can be shown at once are refused in words."""
+    """The newest positions are shown; too many points are rejected with a reason."""
     for shift in (0.0, 5.5):
         places = np.random.default_rng(3).normal(size=(1000, 3)) + shift
         points = [{"name": "p", "position": place} for place in places.tolist()]
@@ -247,7 +247,7 @@ def test_manyPoints(slicer, nodes, message):
 
 
 def test_trajectories(slicer, nodes, message):
-    """A line each, from the entry to the target; one that is not named any more is not shown any more."""
+    """One line each, from entry to target; a line that is no longer sent is hidden."""
 
     def way(name, x):
         return {"name": name, "position": [x, 2.0, 3.0], "entry": [x, 50.0, -60.0], "rgba": [255, 0, 0, 255]}
@@ -270,7 +270,7 @@ def test_trajectories(slicer, nodes, message):
 
 
 def test_surface(slicer, nodes, message):
-    """Points, cells and values as they were sent; one event a message."""
+    """Points, cells and values are as sent; one event for each message."""
     corners = np.array([[0, 0, 0], [10, 0, 0], [0, 20, 0], [0, 0, 30], [5, 5, -5]], np.float32)
     values = {
         "points": encoded(corners, "<f4"),
@@ -303,17 +303,17 @@ def test_surface(slicer, nodes, message):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"polygons": encoded([3, 0, 1, 5], "<i4")}, "not among them"),
-        ({"polygons": encoded([3, 0, 1, -1], "<i4")}, "not among them"),
+        ({"polygons": encoded([3, 0, 1, 5], "<i4")}, "outside them"),
+        ({"polygons": encoded([3, 0, 1, -1], "<i4")}, "outside them"),
         ({"lines": encoded([2, 0, 1, 9, 0], "<i4")}, "cut off"),
         ({"lines": encoded([-1, 0, 1], "<i4")}, "cut off"),
         ({"lines": encoded([2, 0, 1, -3], "<i4")}, "cut off"),
-        ({"points": encoded(np.full((3, 3), np.nan), "<f4")}, "no numbers"),
+        ({"points": encoded(np.full((3, 3), np.nan), "<f4")}, "not finite"),
         ({"scalars": [{"name": "h", "components": 2, "of": "points", "values": encoded([1], "<f4")}]}, "were expected"),
     ],
 )
 def test_surfaceThatContradictsItself(nodes, message, wrong, words):
-    """VTK would read beyond its memory: it is refused, and the surface that is shown stays."""
+    """VTK would read beyond its memory: the message is rejected, and the shown surface stays."""
     good = {"points": encoded(np.eye(3), "<f4"), "polygons": encoded([3, 0, 1, 2], "<i4")}
     node = nodes.show(message("polydata", **good))
     with pytest.raises(Exception, match=words):
@@ -322,7 +322,7 @@ def test_surfaceThatContradictsItself(nodes, message, wrong, words):
 
 
 def test_textAndStates(slicer, nodes, message):
-    """A text has a node; how a device is has none and is in the panel's list."""
+    """A text has a node; a status has none, and is in the panel's list."""
     node = nodes.show(message("text", device="Log", text="Größe 5\x01\nready"))
     assert node.GetText() == "Größe 5?\nready"
     counting = Counting(node)
@@ -343,14 +343,14 @@ def test_textAndStates(slicer, nodes, message):
 
 
 def test_nothingElseChanges(slicer, nodes, message, views):
-    """No view, no choice, no list into which the mouse places points, no parent."""
+    """No view, selection, active list of points, or parent transform changes."""
     selection = slicer.app.applicationLogic().GetSelectionNode()
     mine = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode")
     selection.SetReferenceActivePlaceNodeClassName("vtkMRMLMarkupsFiducialNode")
     selection.SetReferenceActivePlaceNodeID(mine.GetID())
 
     class Logic:
-        """Does what Slicer's markups logic does with every markups node that is added."""
+        """A stand-in for Slicer's markups logic, which handles each added markups node."""
 
         def __init__(self):
             self.tag = slicer.mrmlScene.AddObserver(slicer.mrmlScene.NodeAddedEvent, self.added)
@@ -382,7 +382,7 @@ def matrixOf(view):
 
 
 def test_devicesWithoutEnd(nodes, message):
-    """A peer that invents names does not fill the scene."""
+    """A peer that sends endless new names does not fill the scene."""
     for number in range(500):
         nodes.show(message("sensor", device=str(number), values=[1]))
     with pytest.raises(Exception, match="More than 500 devices"):
@@ -432,7 +432,7 @@ def test_everyMessageIsCountedAndHandedOn(slicer, logic, source, message, noErro
 
 
 def test_pointsAndTrajectoriesOfOneDevice(logic, source, message, noErrors):
-    """Neither hides the other when both come at once."""
+    """Both are shown when they arrive together."""
     way = {"name": "A", "position": [1.0, 2.0, 3.0], "entry": [4.0, 5.0, 6.0]}
     point = {"name": "p", "position": [1.0, 2.0, 3.0]}
     source(message("points", points=[point]), message("points", points=[way]))
@@ -441,7 +441,7 @@ def test_pointsAndTrajectoriesOfOneDevice(logic, source, message, noErrors):
 
 
 def test_badMessagesAndCallbacks(logic, source, message):
-    """One event each, and what follows is shown."""
+    """One event each, and the next messages are shown."""
     events = []
     logic.addEventCallback(events.append)
 
@@ -462,7 +462,7 @@ def test_badMessagesAndCallbacks(logic, source, message):
 
 
 def test_newStartForgetsStates(logic, source, message, incoming, noErrors):
-    """What a device said before is not shown as if it were still so; its node stays."""
+    """States of the previous run are not shown; the nodes stay."""
     from RealTimeImagingLib import FolderSettings
 
     source(message("transform", matrix=POSE))

@@ -11,8 +11,8 @@ def test_aMappedRecordingKeepsNoFileOpen(module, slicer, tmp_path):
     if not os.path.isdir("/proc/self/fd"):
         pytest.skip("open files are counted in /proc")
     from RealTimeImagingLib.Recording import openRecording
-    from RealTimeImagingLib.Scene.LiveVolumes import arrayOf
     from RealTimeImagingLib.Scene.MappedSequence import MappedSequence
+    from RealTimeImagingLib.Scene.Nodes import arrayOf
 
     frames = [frame(number) for number in range(3)]
     (path,) = record(tmp_path, frames)

@@ -18,7 +18,7 @@ def test_too_many_devices_are_reported_once(caplog):
     from RealTimeImagingLib.Host.Display import DeviceMessages
 
     def show(message):
-        raise TooManyDevicesError(f"More than 500 devices sent something; {message.device} is not shown.")
+        raise TooManyDevicesError(f"More than 500 devices sent messages; {message.device} is not shown.")
 
     messages = DeviceMessages(show, Callbacks())
     for number in range(700):

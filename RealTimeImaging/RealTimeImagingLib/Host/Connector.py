@@ -22,7 +22,8 @@ from ..Model.Errors import RealTimeImagingError, SettingsError
 from ..Model.Event import Event
 from ..Model.Frame import ATTRIBUTE_NAME, Matrix, Pixels, imageOf
 from ..Model.Settings import SourceSettings
-from ..Scene.LiveVolumes import STREAM_ATTRIBUTE, arrayOf, ijkToRASOf
+from ..Scene.LiveVolumes import STREAM_ATTRIBUTE
+from ..Scene.Nodes import arrayOf, ijkToRASOf
 from ..Sources.OpenIGTLink import OpenIGTLinkSettings
 from ..Sources.Push import PushSettings
 from .Push import PushControl

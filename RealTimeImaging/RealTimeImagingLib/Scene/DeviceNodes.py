@@ -1,4 +1,4 @@
-"""Messages of devices in the scene, the newest in one persistent node: transforms, points, surfaces, texts."""
+"""Nodes of devices: the newest transform, points, surface and text of each device, in persistent nodes."""
 
 from __future__ import annotations
 
@@ -19,19 +19,18 @@ from .Nodes import attributeName, plain
 Look = tuple[float, tuple[int, ...]]
 
 MOVED_AT_MOST = 100
-"""More points than these are made anew: the time that Slicer takes to move one grows with their number."""
+"""More points are replaced, not moved: Slicer's time to move a point grows with their number."""
 
 
 def isWhole(point: Mapping[str, Any]) -> bool:
-    """Whether all coordinates of a point, or of both ends of a trajectory, are numbers."""
+    """Return True if all coordinates of a point, or of both ends of a trajectory, are finite."""
     return all(math.isfinite(number) for key in ("position", "entry") for number in point.get(key, ()))
 
 
 def writePoints(node: Any, points: Sequence[Mapping[str, Any]]) -> None:
-    """Make these the control points of a vtkMRMLMarkupsFiducialNode.
+    """Write the control points of a vtkMRMLMarkupsFiducialNode.
 
-    Up to MOVED_AT_MOST points of the same names move, so that what the user set for one of them stays; otherwise all
-    are made anew.
+    Up to MOVED_AT_MOST points with unchanged names move, and keep the user's changes. Otherwise all are replaced.
 
     :param points: as in :class:`DeviceMessage`; positions in the node's own coordinates, millimetres.
     """
@@ -42,9 +41,9 @@ def writePoints(node: Any, points: Sequence[Mapping[str, Any]]) -> None:
         node.SetNthControlPointDescription(index, description)
 
 
-def writeLine(node: Any, way: Mapping[str, Any]) -> None:
-    """Make a trajectory a vtkMRMLMarkupsLineNode, from the entry to the target."""
-    _write(node, ["Entry", "Target"], [way["entry"], way["position"]])
+def writeLine(node: Any, trajectory: Mapping[str, Any]) -> None:
+    """Write a trajectory into a vtkMRMLMarkupsLineNode, from the entry to the target."""
+    _write(node, ["Entry", "Target"], [trajectory["entry"], trajectory["position"]])
 
 
 def _write(node: Any, names: Sequence[str], positions: Sequence[Sequence[float]]) -> None:
@@ -60,13 +59,13 @@ def _write(node: Any, names: Sequence[str], positions: Sequence[Sequence[float]]
 
 
 def lookOf(point: Mapping[str, Any]) -> Look:
-    """Diameter in millimetres, and red, green, blue, opacity from 0 to 255; 0 and (), when the device gave none."""
+    """Return diameter (mm) and (red, green, blue, opacity), each 0 to 255; 0 and () when the device sent none."""
     diameter, rgba = float(point.get("diameter") or 0), tuple(point.get("rgba") or ())
     return diameter if 0 < diameter < math.inf else 0.0, rgba if len(rgba) == 4 and rgba[3] else ()
 
 
 def setLook(node: Any, look: Look) -> None:
-    """Let a markups node look so; what is not given stays."""
+    """Set size and colour of a markups node; missing values change nothing."""
     display = node.GetDisplayNode()
     if display is None:
         return
@@ -84,21 +83,21 @@ def setLook(node: Any, look: Look) -> None:
 
 
 _CELLS = {"vertices": "SetVerts", "lines": "SetLines", "polygons": "SetPolys", "strips": "SetStrips"}
-"""In the order in which VTK numbers cells."""
+"""Cells of a message, in the order of VTK's cell numbers."""
 
 Array = np.ndarray[Any, Any]
 
 
 def polyDataOf(values: Mapping[str, Any]) -> Any:
-    """vtkPolyData of a message of the kind "polydata", in millimetres in RAS.
+    """Return the vtkPolyData of a message of the kind "polydata", in millimetres in RAS.
 
     :param values: as in :class:`DeviceMessage`.
-    :raises DeviceMessageError: a number that is none, a cell of points that there are not, or values that are not one
-        for each point or cell. VTK itself would read beyond its memory.
+    :raises DeviceMessageError: a coordinate is not finite, a cell has an index without a point, or the number of values
+        differs from the number of points or cells. VTK itself would read beyond its memory.
     """
     points = _decoded(values["points"], "<f4").reshape(-1, 3)
     if not np.isfinite(points).all():
-        raise DeviceMessageError("A surface has points whose coordinates are no numbers.")
+        raise DeviceMessageError("A surface has points whose coordinates are not finite.")
     made = vtk.vtkPolyData()
     made.SetPoints(vtk.vtkPoints())
     made.GetPoints().SetData(numpy_to_vtk(points, deep=True))
@@ -129,7 +128,7 @@ def _checkCells(flat: Array, points: int) -> int:
         starts = _starts(flat.tolist())
     indices = np.delete(flat, starts)
     if indices.size and (indices.min() < 0 or indices.max() >= points):
-        raise DeviceMessageError(f"A surface of {points:,} points has a cell of points that are not among them.")
+        raise DeviceMessageError(f"A surface of {points:,} points has a cell with an index outside them.")
     return len(starts)
 
 
@@ -162,12 +161,12 @@ RESERVED = "RealTimeImaging."
 DEVICE_ATTRIBUTE = f"{RESERVED}Device"
 KIND_ATTRIBUTE = f"{RESERVED}DeviceKind"
 ITEM_ATTRIBUTE = f"{RESERVED}DeviceItem"
-"""Node attributes by which a node is found again in the next session or a loaded scene; the item is a trajectory's name
+"""Node attributes that identify a node in the next session and in a loaded scene. The item is the name of a trajectory
 among those of its device."""
 MOST_DEVICES = 500
-"""More are not shown: every device is a name that anybody on the network may choose."""
+"""Largest number of devices: every program on the network can choose new device names."""
 MOST_POINTS, MOST_TRAJECTORIES = 5000, 100
-"""Of one message; Slicer's window would stand still while it makes more."""
+"""Largest numbers in one message: more would block Slicer's window."""
 
 _CLASSES = {
     "transform": "vtkMRMLLinearTransformNode",
@@ -180,12 +179,12 @@ _CLASSES = {
 
 @dataclass(frozen=True)
 class DeviceState:
-    """The latest that a device said of one kind.
+    """Newest message of one kind from a device.
 
     :param kind: of :class:`DeviceMessage`.
-    :param words: a phrase for the panel.
-    :param time: the device's time where it gave one, otherwise that of arrival; seconds since the epoch, UTC.
-    :param ok: False when the device reports an error, or does not see a tool.
+    :param words: phrase for the panel.
+    :param time: the device's time, or the time of arrival if it sent none; seconds since the epoch, UTC.
+    :param ok: False when the device reports an error or does not see the tool.
     """
 
     device: str
@@ -206,9 +205,9 @@ _Key = tuple[str, str, str]
 
 
 class DeviceNodes:
-    """One node for each device and kind of message, made with the first and reused as long as it is in the scene.
+    """Nodes of devices, one for each device and kind of message. A node is reused as long as it is in the scene.
 
-    Coordinates are written as they come (RAS): a transform that the user puts above a node registers the device.
+    Coordinates stay as received (RAS). A transform that the user sets as parent of a node registers the device.
 
     :param scene: the MRML scene.
     """
@@ -222,17 +221,15 @@ class DeviceNodes:
     def show(self, message: DeviceMessage) -> Any:
         """Put a message into its node; observers see one ModifiedEvent.
 
-        Returns the node, of several trajectories the first; None for kinds that have none, and for a position that is
-        none, at which a node that is there keeps the last one.
+        Returns the node, or the first of several trajectories; None for kinds without a node, and for an invalid pose,
+        after which the node keeps its last pose.
 
-        :raises DeviceMessageError: it contradicts itself.
-        :raises TooManyDevicesError: there are more than MOST_DEVICES; it is a DeviceMessageError.
+        :raises DeviceMessageError: the message contradicts itself.
+        :raises TooManyDevicesError: more than MOST_DEVICES devices; a DeviceMessageError.
         """
         key = (message.kind, message.device)
         if key not in self._latest and len(self._latest) >= MOST_DEVICES:
-            raise TooManyDevicesError(
-                f"More than {MOST_DEVICES} devices sent something; {message.device} is not shown."
-            )
+            raise TooManyDevicesError(f"More than {MOST_DEVICES} devices sent messages; {message.device} is not shown.")
         self._latest[key] = message
         if message.kind == "transform":
             return self._showTransform(message)
@@ -247,27 +244,27 @@ class DeviceNodes:
         return None
 
     def node(self, kind: str, device: str, item: str = "") -> Any:
-        """The node of a device; None when there is none.
+        """Return the node of a device, or None.
 
         :param kind: "transform", "points", "trajectory", "polydata" or "text".
-        :param item: of a trajectory: its name.
+        :param item: name of a trajectory.
         """
         shown = self._find((kind, device, item))
         return shown.node if shown else None
 
     def states(self) -> list[DeviceState]:
-        """The latest of every device and kind, by name."""
+        """Return the newest message of every device and kind, sorted by name."""
         return [
             DeviceState(device, kind, words(one), one.time, bool(one.values.get("ok", True)) and not one.unseen)
             for (kind, device), one in sorted(self._latest.items(), key=lambda item: item[0][::-1])
         ]
 
     def prepare(self) -> None:
-        """Before the first of the sources starts: what devices said before is no state of theirs any more."""
+        """Forget the states of devices, before the first source of a run starts."""
         self._latest.clear()
 
     def forget(self) -> None:
-        """The scene was closed: its nodes are gone."""
+        """Forget all nodes after the scene was closed."""
         self._shown.clear()
         self._latest.clear()
 
@@ -276,7 +273,7 @@ class DeviceNodes:
     def _showTransform(self, message: DeviceMessage) -> Any:
         numbers = [float(number) for row in message.values["matrix"] for number in row]
         if message.unseen or not _isPose(numbers):
-            # Mostly the origin is sent meanwhile: the tool stays where it was seen last, and its node says so.
+            # Trackers usually send the origin then. The node keeps the last pose, and its attributes have the status.
             shown = self._find(("transform", message.device, ""))
             if shown is not None and message.unseen:
                 for name in message.statusNames:
@@ -288,28 +285,28 @@ class DeviceNodes:
 
     def _showPoints(self, message: DeviceMessage) -> Any:
         received = message.values["points"]
-        ways = [point for point in received if "entry" in point]
-        if len(ways) > MOST_TRAJECTORIES or len(received) > MOST_POINTS:
+        trajectories = [point for point in received if "entry" in point]
+        if len(trajectories) > MOST_TRAJECTORIES or len(received) > MOST_POINTS:
             raise DeviceMessageError(f"{message.device} sent {words(message)}, more than can be shown at once.")
         points = [point for point in received if "entry" not in point and isWhole(point)]
         first = None
-        if ways or not received:
-            first = self._showTrajectories(message, [way for way in ways if isWhole(way)])
-        if points or (len(received) > len(ways)) or (not received and self.node("points", message.device)):
+        if trajectories or not received:
+            first = self._showTrajectories(message, [one for one in trajectories if isWhole(one)])
+        if points or (len(received) > len(trajectories)) or (not received and self.node("points", message.device)):
             first = self._write(message, "points", lambda node: writePoints(node, points), points[0] if points else {})
         return first
 
-    def _showTrajectories(self, message: DeviceMessage, ways: list[Mapping[str, Any]]) -> Any:
-        # Nodes stay, empty, when the device does not name their trajectory any more: it would be shown where it is not.
+    def _showTrajectories(self, message: DeviceMessage, trajectories: list[Mapping[str, Any]]) -> Any:
+        # The node of a trajectory that the device no longer sends stays, without points.
         gone = set(self._keysInScene("trajectory", message.device))
         first = None
         used: dict[str, int] = {}
-        for way in ways:
-            name = plain(way.get("name", ""))
+        for one in trajectories:
+            name = plain(one.get("name", ""))
             used[name] = used.get(name, 0) + 1
             item = name if used[name] == 1 else f"{name} {used[name]}"
             gone.discard(("trajectory", message.device, item))
-            node = self._write(message, "trajectory", lambda node, way=way: writeLine(node, way), way, item)
+            node = self._write(message, "trajectory", lambda node, one=one: writeLine(node, one), one, item)
             first = first or node
         for kind, _, item in gone:
             self._write(message, kind, lambda node: node.RemoveAllControlPoints(), {}, item)
@@ -328,7 +325,7 @@ class DeviceNodes:
         self._describe(shown, message)
         node.EndModify(modifying)
         look = lookOf(point) if point else (0.0, ())
-        # What the user changed stays until the device says something else.
+        # The user's changes stay until the device sends another size or colour.
         if look != shown.look and point:
             setLook(node, look)
             shown.look = look
@@ -356,7 +353,7 @@ class DeviceNodes:
         return self._shown.get(key)
 
     def _keysInScene(self, kind: str, device: str) -> list[_Key]:
-        # Notes what it finds, so that it is looked for once.
+        # Found nodes are noted, so that the scene is searched once.
         nodes = self._scene.GetNodesByClass(_CLASSES[kind])
         nodes.UnRegister(None)
         found, marks = [], (kind, plain(device))
@@ -378,7 +375,7 @@ class DeviceNodes:
         if item:
             node.SetAttribute(ITEM_ATTRIBUTE, item)
         if kind in ("points", "trajectory"):
-            # The device would put back at once what is dragged by hand.
+            # The device's next message would undo a drag with the mouse.
             node.SetLocked(True)
             self._addMarkups(node)
         else:
@@ -389,7 +386,7 @@ class DeviceNodes:
         return self._shown[key]
 
     def _addMarkups(self, node: Any) -> None:
-        # Slicer makes a markups node that is added the one into which the mouse places points.
+        # Slicer places points by mouse into the markups node that was added last.
         selection = self._scene.GetFirstNodeByClass("vtkMRMLSelectionNode")
         if selection is None:
             self._scene.AddNode(node)
@@ -403,7 +400,7 @@ class DeviceNodes:
 
 
 def _isPose(numbers: list[float]) -> bool:
-    # Trackers send NaN, or only zeros, for a tool that they do not see.
+    # Trackers send NaN or zeros for a tool that they do not see.
     if not math.isfinite(sum(numbers)):
         return False
     a, b, c, _, d, e, f, _, g, h, i, _ = numbers[:12]

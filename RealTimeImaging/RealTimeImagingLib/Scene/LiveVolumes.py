@@ -8,22 +8,21 @@ from enum import Enum
 from typing import Any
 
 import numpy as np
-import vtk
-from vtk.util.numpy_support import get_vtk_array_type, vtk_to_numpy
 
 from ..Model.Errors import SettingsError
-from ..Model.Frame import ATTRIBUTE_NAME, Frame, Matrix, Pixels, componentsOf
+from ..Model.Frame import ATTRIBUTE_NAME, Frame, Matrix, Pixels
 from ..Model.Signal import Signal
+from .Nodes import arrayOf, ijkToRASOf, imageAndScalars, imageOf, matrixOf, scalarsArray, vtkMatrix
 from .Planes import FollowedPlane
 from .Views import ALL_VIEWS, NO_VIEW, Views, layersOf, setVolumeIn
 from .WindowLevel import REFINED, FirstImages, displayWindow
 
 STREAM_ATTRIBUTE = "RealTimeImaging.Stream"
-"""Node attribute with the stream's name, by which the node is found again in the next session or a loaded scene."""
+"""Node attribute with the stream's name. It identifies the node in the next session and in a loaded scene."""
 
 
 class Change(Enum):
-    """What a frame changed beside the pixels: nothing, the geometry, or the node itself is new."""
+    """Change by a frame besides the pixels: none, a new geometry, or a new node."""
 
     NONE = "none"
     MOVED = "moved"
@@ -31,15 +30,15 @@ class Change(Enum):
 
 
 class LiveVolume:
-    """One stream's volume node.
+    """Volume node of one stream.
 
-    The node is made with the first frame, and reused as long as it is in the scene. It is replaced by one of the other
-    class when a stream turns from scalar to colour or back: Slicer has two classes for the two.
+    The first frame creates the node. It is reused as long as it is in the scene. When a stream changes between scalar
+    and colour, a node of the other class replaces it.
 
     :param scene: the MRML scene.
-    :param stream: the stream's name, which becomes the node's.
+    :param stream: name of the stream and of the node.
     :param find: returns the node of a stream from a loaded scene or an earlier session, or None.
-    :param clock: gives seconds, never backwards.
+    :param clock: returns monotonic seconds.
     """
 
     def __init__(
@@ -59,7 +58,7 @@ class LiveVolume:
 
     @property
     def node(self) -> Any:
-        """The vtkMRMLScalarVolumeNode or vtkMRMLVectorVolumeNode, None before the first frame or after its removal."""
+        """The vtkMRMLScalarVolumeNode or vtkMRMLVectorVolumeNode; None before the first frame and after its removal."""
         if self._node is not None and self._node.GetScene() is not self._scene:
             self._node = None
         if self._node is None:
@@ -69,19 +68,19 @@ class LiveVolume:
     def show(self, frame: Frame) -> Change:
         """Put a frame into the node.
 
-        The pixels are copied into the node's own array where size and type are the same; observers see one
-        ImageDataModifiedEvent and one ModifiedEvent.
+        Pixels of the same size and type are copied into the node's own array. Observers see one ImageDataModifiedEvent
+        and one ModifiedEvent.
         """
         old = self.node
         made = old is None or _isColour(old) != (frame.components > 1)
         node = self._make(frame, old) if made else old
         moved = not self._isAt(node, frame.ijkToRAS)
-        # One event for geometry and pixels together.
+        # Geometry and pixels cause one event.
         modifying = node.StartModify()
         if moved:
             self._place(node, frame.ijkToRAS)
-        image, scalars = _imageAndScalars(node)
-        view = None if scalars is None else _arrayOf(image, scalars)
+        image, scalars = imageAndScalars(node)
+        view = None if scalars is None else scalarsArray(image, scalars)
         if view is not None and view.shape == frame.pixels.shape and view.dtype == frame.pixels.dtype:
             np.copyto(view, frame.pixels)
             scalars.Modified()
@@ -90,24 +89,24 @@ class LiveVolume:
             if view is None or view.dtype != frame.pixels.dtype:
                 self._first.restart()
             moved = moved or view is None or view.shape[:3] != frame.pixels.shape[:3]
-            node.SetAndObserveImageData(_imageOf(frame.pixels))
+            node.SetAndObserveImageData(imageOf(frame.pixels))
         self._describe(node, frame.described())
         self._window(node, frame.pixels)
         node.Modified()
         node.EndModify(modifying)
         if made and old is not None:
-            # Not before there is an image: views may draw in the middle of it.
+            # The node has its image by now: views may draw during the replacement.
             self._replace(old, node)
         if made:
             return Change.MADE
         return Change.MOVED if moved else Change.NONE
 
     def _isAt(self, node: Any, ijkToRAS: Matrix) -> bool:
-        # The node keeps directions, spacing and origin, whose product differs in the last digits from what was set.
+        # The node stores directions, spacing and origin. Their product differs from the set matrix in the last digits.
         return ijkToRAS.tobytes() == self._wanted and ijkToRASOf(node).GetData() == self._got
 
     def _place(self, node: Any, ijkToRAS: Matrix) -> None:
-        node.SetIJKToRASMatrix(_vtkMatrix(ijkToRAS))
+        node.SetIJKToRASMatrix(vtkMatrix(ijkToRAS))
         self._wanted, self._got = ijkToRAS.tobytes(), ijkToRASOf(node).GetData()
 
     def _describe(self, node: Any, attributes: dict[str, str]) -> None:
@@ -118,7 +117,7 @@ class LiveVolume:
         self._described = set(attributes)
 
     def setWindow(self) -> None:
-        """Set window and level from the frame that is shown, and keep them."""
+        """Set window and level from the current image, and keep them."""
         node = self.node
         pixels = None if node is None else arrayOf(node)
         found = None if pixels is None else displayWindow(pixels)
@@ -127,7 +126,7 @@ class LiveVolume:
             self._first.end()
 
     def forgetWindow(self) -> None:
-        """Set window and level anew from the next frames."""
+        """Set window and level again from the next frames."""
         self._first.restart()
 
     def _window(self, node: Any, pixels: Pixels) -> None:
@@ -149,10 +148,10 @@ class LiveVolume:
         node.SetName(self._stream if old else _freeName(self._scene, self._stream))
         node.SetAttribute(STREAM_ATTRIBUTE, self._stream)
         self._scene.AddNode(node)
-        # Before there is an image: its histogram would be taken, which takes longer than showing it.
+        # Without an image yet: Slicer would compute its histogram, which takes longer than showing it.
         node.CreateDefaultDisplayNodes()
         node.GetDisplayNode().SetAutoWindowLevel(False)
-        # Saved in the way that is the default, a volume would lose its attributes.
+        # With Slicer's default storage node, a saved volume loses its attributes.
         storage = self._scene.AddNewNodeByClass("vtkMRMLNRRDStorageNode")
         node.SetAndObserveStorageNodeID(storage.GetID())
         self._first.restart()
@@ -167,24 +166,8 @@ class LiveVolume:
         self._scene.RemoveNode(old)
 
 
-def arrayOf(node: Any) -> Pixels | None:
-    """The node's own voxels, shape (k, j, i) or (k, j, i, components), without a copy; None when it has no image.
-
-    Fetched anew for each frame: another module may have given the node another image.
-    """
-    image, scalars = _imageAndScalars(node)
-    return None if scalars is None else _arrayOf(image, scalars)
-
-
-def ijkToRASOf(node: Any) -> Any:
-    """The node's IJKToRAS as vtkMatrix4x4, transforms not counted."""
-    matrix = vtk.vtkMatrix4x4()
-    node.GetIJKToRASMatrix(matrix)
-    return matrix
-
-
 def _windowOf(display: Any) -> tuple[float, float] | None:
-    """(window, level) of a display node; None when Slicer's automatic window/level is on."""
+    """Return (window, level) of a display node; None while Slicer's automatic window/level is on."""
     return None if display.GetAutoWindowLevel() else (display.GetWindow(), display.GetLevel())
 
 
@@ -194,7 +177,7 @@ def _setWindow(display: Any, window: tuple[float, float]) -> None:
 
 
 def _freeName(scene: Any, name: str) -> str:
-    """The stream's name, made unique when another volume has it; nodes of other kinds may have the same name."""
+    """Return the stream's name, made unique among volumes. Other nodes may have the same name."""
     found = scene.GetNodesByName(name)
     found.UnRegister(None)
     nodes = (found.GetItemAsObject(index) for index in range(found.GetNumberOfItems()))
@@ -210,45 +193,12 @@ def _isColour(node: Any) -> bool:
     return bool(node.IsA("vtkMRMLVectorVolumeNode"))
 
 
-def _imageOf(pixels: Pixels) -> Any:
-    # The array is allocated by VTK and filled: one that wraps the frame's memory would outlive it.
-    components = componentsOf(pixels.shape)
-    scalars = vtk.vtkDataArray.CreateDataArray(get_vtk_array_type(pixels.dtype))
-    scalars.SetName("ImageScalars")
-    scalars.SetNumberOfComponents(components)
-    scalars.SetNumberOfTuples(pixels.size // components)
-    np.copyto(vtk_to_numpy(scalars).reshape(pixels.shape), pixels)
-    image = vtk.vtkImageData()
-    image.SetDimensions(*reversed(pixels.shape[:3]))
-    image.GetPointData().SetScalars(scalars)
-    return image
-
-
-def _vtkMatrix(matrix: np.ndarray[Any, Any]) -> Any:
-    made = vtk.vtkMatrix4x4()
-    made.DeepCopy(matrix.ravel().tolist())
-    return made
-
-
-def _imageAndScalars(node: Any) -> tuple[Any, Any]:
-    image = node.GetImageData()
-    return image, image.GetPointData().GetScalars() if image else None
-
-
-def _arrayOf(image: Any, scalars: Any) -> Pixels:
-    # Through the buffer interface, as numpy_support does, whose own way there takes longer than all else of a frame.
-    components = scalars.GetNumberOfComponents()
-    shape = tuple(reversed(image.GetDimensions()))
-    array: Pixels = np.asarray(memoryview(scalars)).reshape(shape if components == 1 else (*shape, components))
-    return array
-
-
 class LiveVolumes:
-    """One live volume for each stream, made when its first frame comes.
+    """Live volumes, one for each stream.
 
     :param scene: the MRML scene.
     :param views: the slice views.
-    :param clock: gives seconds, never backwards.
+    :param clock: returns monotonic seconds.
     """
 
     def __init__(self, scene: Any, views: Views, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -262,12 +212,12 @@ class LiveVolumes:
         self._always = False
         self._stored: dict[str | None, str] | None = None
         self.onShown: Signal[[str]] = Signal()
-        """Emitted with a stream's name when its node has an image, before its place in the views is decided."""
+        """Emitted with a stream's name when its node has a new image, before the views are chosen."""
 
     def show(self, frame: Frame) -> set[str] | None:
-        """Put a frame into its stream's node; the first of a start also into the views.
+        """Put a frame into its stream's node, and the first frame after a start also into the views.
 
-        Returns the names of the views that will draw it; None when a view moved, after which all views draw.
+        Returns the names of the views that will draw it; None when a view moved, so that all views draw.
         """
         volume = self.volume(frame.stream)
         change = volume.show(frame)
@@ -280,7 +230,7 @@ class LiveVolumes:
         elif change is Change.MADE:
             self._views.show(volume.node, self._placed[frame.stream])
         elif change is Change.MOVED and self._clock() < self._fitUntil[frame.stream]:
-            # The first image may be of another size, or lie elsewhere.
+            # The first image may have had another size or position.
             moved = self._views.fitAgain(volume.node)
         if frame.stream in self._following:
             moved = self._views.takePlane(volume.node, self._following[frame.stream]) or moved
@@ -289,17 +239,17 @@ class LiveVolumes:
         return None if moved else self._views.drawing(volume.node)
 
     def volume(self, stream: str) -> LiveVolume:
-        """The live volume of a stream."""
+        """Return the live volume of a stream; create it if necessary."""
         if stream not in self._volumes:
             self._volumes[stream] = LiveVolume(self._scene, stream, self._find, self._clock)
             self._volumes[stream].always = self._always
         return self._volumes[stream]
 
     def where(self, stream: str) -> str:
-        """Where a stream is shown: "all", "none" or the name of a view.
+        """Return the views of a stream: "all", "none" or the name of a view.
 
-        What the user chose; else what was suggested; else the first stream of a start is in all views, and those that
-        follow wait for a choice.
+        The user's choice comes first, then the suggestion. Otherwise the first stream after a start is in all views,
+        and further streams are in none.
         """
         if stream in self._placed:
             return self._placed[stream]
@@ -307,8 +257,10 @@ class LiveVolumes:
         return chosen or (NO_VIEW if self._placed else ALL_VIEWS)
 
     def suggest(self, stream: str, where: str) -> None:
-        """Show a stream there as long as nobody chooses: in all views, in one, or in none; empty: nothing is
-        suggested."""
+        """Suggest views for a stream, as long as the user chooses none.
+
+        :param where: "all", "none" or the name of a view; empty for no suggestion.
+        """
         self._suggested[stream] = where
 
     def setWhere(self, stream: str, where: str) -> None:
@@ -326,14 +278,15 @@ class LiveVolumes:
             self._views.follow(node)
 
     def following(self, stream: str) -> str | None:
-        """Name of the view that follows the plane of a stream's images; None when none does."""
+        """Return the name of the view that follows the plane of a stream's images, or None."""
         return self._following[stream].view if stream in self._following else None
 
     def setFollowing(self, stream: str, view: str | None) -> None:
-        """Let a view take the plane of every image of a stream, in place of another stream's; None ends it.
+        """Turn a view into the plane of every image of a stream. The view follows one stream.
 
-        Without it, images turn no view in which they can be seen.
+        Otherwise images turn only views in which they would be invisible.
 
+        :param view: name of the view; None ends it.
         :raises SettingsError: there is no such view.
         """
         if view is not None:
@@ -352,7 +305,7 @@ class LiveVolumes:
             raise SettingsError(f"There is no view {name}; there are {', '.join(known)}.")
 
     def images(self, stream: str | None = None) -> Iterator[tuple[str, Pixels, Matrix, dict[str, str]]]:
-        """Yield stream, pixels, IJKToRAS and attributes of the present image of one stream, or of all.
+        """Yield stream, pixels, IJKToRAS and attributes of the current image of one stream, or of all.
 
         :param stream: None: all streams that were shown since the first of the running sources started.
         """
@@ -363,38 +316,41 @@ class LiveVolumes:
                 values = {key: node.GetAttribute(key) for key in node.GetAttributeNames()}
                 known = {key: value for key, value in values.items() if ATTRIBUTE_NAME.fullmatch(key)}
                 known.pop(STREAM_ATTRIBUTE, None)
-                yield name, pixels, np.array(ijkToRASOf(node).GetData()).reshape(4, 4), known
+                yield name, pixels, matrixOf(ijkToRASOf(node)), known
 
     def setWindow(self, stream: str | None = None) -> None:
-        """Set window and level of one stream, or of all, from the present image."""
+        """Set window and level of one stream, or of all, from the current image."""
         for name in [stream] if stream else list(self._placed):
             self.volume(name).setWindow()
 
     def setAlways(self, always: bool) -> None:
-        """Set window and level from every frame of every stream, or only from the first."""
+        """Set window and level from every frame of every stream.
+
+        :param always: False sets them from the first images only.
+        """
         self._always = always
         for volume in self._volumes.values():
             volume.always = always
 
     def lookAgain(self) -> None:
-        """Look for nodes of streams again: a scene was loaded."""
+        """Search the nodes of streams again after a scene was loaded."""
         self._stored = None
 
     def _find(self, stream: str) -> Any:
-        # Search all nodes once for all streams: a search for each of many streams would take too long.
+        # One search serves all streams: a search for each of many streams would take too long.
         if self._stored is None:
             nodes = self._scene.GetNodesByClass("vtkMRMLScalarVolumeNode")
             nodes.UnRegister(None)
             found = [nodes.GetItemAsObject(index) for index in range(nodes.GetNumberOfItems())]
-            # The first node of a name counts.
+            # Of nodes with the same stream, the first is used.
             self._stored = {node.GetAttribute(STREAM_ATTRIBUTE): node.GetID() for node in reversed(found)}
         node = self._scene.GetNodeByID(self._stored.get(stream, ""))
         return node if node is not None and node.GetAttribute(STREAM_ATTRIBUTE) == stream else None
 
     def prepare(self, anew: bool) -> None:
-        """Before the first of the sources starts: place each stream's volume with its next frame.
+        """Prepare for the first source of a run: the next frame of each stream puts its volume into the views.
 
-        :param anew: other images than before are expected, so window and level are set from the first of them.
+        :param anew: True sets window and level from the first images of this run.
         """
         self._placed.clear()
         self.lookAgain()
@@ -403,7 +359,7 @@ class LiveVolumes:
                 volume.forgetWindow()
 
     def forget(self) -> None:
-        """The scene was closed: its nodes are gone."""
+        """Forget all nodes after the scene was closed."""
         self._volumes.clear()
         self._placed.clear()
         self._following.clear()

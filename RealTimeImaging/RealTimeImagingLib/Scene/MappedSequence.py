@@ -1,4 +1,4 @@
-"""Images and sequences whose voxels stay in a file until they are looked at."""
+"""Volumes and sequences whose voxels stay in their file until they are viewed."""
 
 from __future__ import annotations
 
@@ -14,42 +14,18 @@ from typing import Any
 
 import numpy as np
 import slicer
-import vtk
-from vtk.util.numpy_support import get_vtk_array_type
 
 from ..Model.Frame import Matrix, Pixels, componentsOf, describe
 from ..Recording import RecordedPart
-from .Nodes import plain
+from .Nodes import imageOver, plain, timeSequence, vtkMatrix
 from .WindowLevel import displayWindow
 
 
-def imageOver(pixels: Pixels) -> Any:
-    """A vtkImageData over the memory of an array (k, j, i) or (k, j, i, components), which lives as long as it does."""
-    scalars = vtk.vtkDataArray.CreateDataArray(get_vtk_array_type(pixels.dtype))
-    scalars.SetName("ImageScalars")
-    scalars.SetNumberOfComponents(componentsOf(pixels.shape))
-    scalars.SetVoidArray(pixels, pixels.size, 1)
-    # Proxy nodes share VTK's array, so the memory lives as long as that: an observer that is never called holds it.
-    scalars.AddObserver(vtk.vtkCommand.UserEvent, _Holder(pixels))
-    image = vtk.vtkImageData()
-    image.SetDimensions(*reversed(pixels.shape[:3]))
-    image.GetPointData().SetScalars(scalars)
-    return image
-
-
-class _Holder:
-    def __init__(self, held: Pixels) -> None:
-        self._held = held
-
-    def __call__(self, *_: Any) -> None:
-        pass
-
-
 def mapPrivately(path: str, size: int, offset: int = 0) -> Any:
-    """Map a file into memory, copy-on-write. It is unmapped when the memory is not referenced any more.
+    """Map a file into memory, copy-on-write, until the memory is no longer referenced.
 
-    Python keeps a file open for each mapping, and a process may have only a limited number of open files: a recording
-    of many streams would use them up. On Linux and macOS this mapping keeps no file open.
+    Python's mmap keeps a file open for each mapping, and a recording of many streams would reach the limit of open
+    files. On Linux and macOS this mapping keeps no file open.
 
     :param offset: a multiple of mmap.ALLOCATIONGRANULARITY.
     :raises OSError: the file cannot be mapped.
@@ -62,7 +38,7 @@ def mapPrivately(path: str, size: int, offset: int = 0) -> Any:
 
 def _mapWithoutFile(handle: int, size: int, offset: int) -> Any:
     if os.fstat(handle).st_size < offset + size:
-        raise OSError(errno.EINVAL, "it is shorter than its header says")
+        raise OSError(errno.EINVAL, "it is shorter than its header declares")
     library = ctypes.CDLL(None, use_errno=True)
     library.mmap.restype = ctypes.c_void_p
     library.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_int64]
@@ -86,12 +62,12 @@ def addMappedVolume(
     ijkToRAS: Matrix,
     attributes: Mapping[str, str],
 ) -> Any:
-    """A volume node whose voxels are mapped from a raw file; there at once, whatever its size.
+    """Return a volume node whose voxels are mapped from a raw file, in a short time for any size.
 
-    Writing into it changes the memory and not the file. Slicer takes it for stored in that file.
+    Writing into the node changes the memory and not the file.
 
     :param offset: of the first voxel, bytes.
-    :param dtype: with its byte order; another than the machine's is converted, and so read.
+    :param dtype: with its byte order; voxels of another byte order than the machine's are read and converted.
     :param shape: (k, j, i) or (k, j, i, components).
     :param ijkToRAS: 4x4 float64.
     :raises OSError: the file cannot be mapped.
@@ -99,19 +75,17 @@ def addMappedVolume(
     memory = mapPrivately(path, os.path.getsize(path))
     count = int(np.prod(shape))
     flat: Pixels = np.frombuffer(memory, np.uint8, count * dtype.itemsize, offset)
-    # A header has any length, and VTK's arrays want their values at whole multiples of their size.
+    # A header can have any length, and VTK's arrays need an aligned start.
     pixels = (flat if offset % dtype.itemsize == 0 else flat.copy()).view(dtype).reshape(shape)
     if not dtype.isnative:
         pixels = pixels.astype(dtype.newbyteorder("="))
     kind = "vtkMRMLVectorVolumeNode" if len(shape) == 4 else "vtkMRMLScalarVolumeNode"
     name = os.path.basename(path).removesuffix(".nrrd")
     node = scene.AddNewNodeByClass(kind, scene.GenerateUniqueName(name))
-    # Before there is an image: its histogram would be taken, which reads all of the file.
+    # Without an image yet: Slicer would compute its histogram, which reads the whole file.
     node.CreateDefaultDisplayNodes()
     node.GetDisplayNode().SetAutoWindowLevel(False)
-    matrix = vtk.vtkMatrix4x4()
-    matrix.DeepCopy(ijkToRAS.ravel().tolist())
-    node.SetIJKToRASMatrix(matrix)
+    node.SetIJKToRASMatrix(vtkMatrix(ijkToRAS))
     for key, value in attributes.items():
         node.SetAttribute(key, value)
     node.SetAndObserveImageData(imageOver(pixels))
@@ -122,7 +96,7 @@ def addMappedVolume(
 
 
 def addReadSequence(scene: Any, sequencesLogic: Any, path: str) -> Any:
-    """A sequence browser over a ``.seq.nrrd``, which Slicer's own reader reads; None when it cannot.
+    """Return a sequence browser with a ``.seq.nrrd``, read by Slicer's own reader; None when it cannot read the file.
 
     :param sequencesLogic: slicer.modules.sequences.logic().
     """
@@ -146,40 +120,34 @@ HEADER = ".seq.nhdr"
 RECORDED_STREAM_ATTRIBUTE = "RecordingStream"
 """Attribute of the sequence node with the name of the recorded stream."""
 CHUNK = 1 << 30
-"""Bytes mapped at once: a private mapping of more than the free memory is refused."""
-TOLERANCE = 1e-7
-"""Of the index, in seconds; Slicer's own is a millisecond, within which frames would replace each other."""
+"""Bytes of one mapping: the system refuses a private mapping of more than the free memory."""
 
 
 class MappedSequence:
-    """Built in pieces; nothing is loaded, so that a recording larger than memory is there at once.
+    """Sequence of recorded frames, built in steps. Pixels stay in their file, so a recording may exceed the memory.
 
     Writing into a node changes neither the item nor the file: the mapping is private.
 
-    :param part: the frames; their pixels in the machine's byte order.
-    :param shift: seconds to add to the index, for recordings that began at different times.
+    :param part: the recorded frames.
+    :param shift: seconds to add to the index: recordings of several processes begin at different times.
     """
 
     def __init__(self, part: RecordedPart, shift: float = 0.0) -> None:
         self.part, self._shift = part, shift
-        self.node = slicer.vtkMRMLSequenceNode()
-        self.node.SetName(plain(os.path.basename(part.path).removesuffix(HEADER)))
-        self.node.SetIndexName("time")
-        self.node.SetIndexUnit("s")
-        self.node.SetIndexType(self.node.NumericIndex)
-        self.node.SetNumericIndexValueTolerance(TOLERANCE)
+        self.node = timeSequence(os.path.basename(part.path).removesuffix(HEADER))
         self.node.SetAttribute(RECORDED_STREAM_ATTRIBUTE, plain(part.stream))
         self.node.SetAttribute("RecordingPart", str(part.part))
         for name, value in part.attributes.items():
             self.node.SetAttribute(name, plain(value))
         self._mapped: tuple[int, int, Any] | None = None
         self.built = 0
-        """Frames that are there."""
+        """Number of frames that are added."""
 
     def step(self, until: float) -> bool:
-        """Add frames until then (time.perf_counter()); True when all are there.
+        """Add frames until a time; return True when all are added.
 
-        :raises OSError: the file of pixels is gone or cannot be mapped.
+        :param until: as of time.perf_counter().
+        :raises OSError: the file of pixels is missing or cannot be mapped.
         """
         modifying = self.node.StartModify()
         try:
@@ -196,9 +164,7 @@ class MappedSequence:
         colour = componentsOf(part.shape) > 1
         prototype = slicer.vtkMRMLVectorVolumeNode() if colour else slicer.vtkMRMLScalarVolumeNode()
         item = self.node.SetDataNodeAtValue(prototype, f"{part.times[index] + self._shift:.6f}")
-        matrix = vtk.vtkMatrix4x4()
-        matrix.DeepCopy(entry["ijkToRAS"].ravel().tolist())
-        item.SetIJKToRASMatrix(matrix)
+        item.SetIJKToRASMatrix(vtkMatrix(entry["ijkToRAS"]))
         known = describe(entry["attributes"], entry["number"], entry["receiveTime"], entry["deviceTime"])
         for name, value in known.items():
             item.SetAttribute(name, plain(value))

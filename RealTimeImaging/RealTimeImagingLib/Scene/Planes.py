@@ -1,4 +1,4 @@
-"""Where planes are: of slice views, transforms and markups planes to be sent, of images to be followed by a view."""
+"""Poses of planes: of views, transforms and markups planes to send, and of images for a view to follow."""
 
 from __future__ import annotations
 
@@ -9,30 +9,31 @@ import vtk
 
 from ..Model.Errors import ControlError
 from ..Model.Frame import Matrix
+from .Nodes import ijkToRASOf, matrixOf
 
 TOLERANCE = 1e-3
-"""Greatest difference of what is taken as a rotation from an exact one."""
+"""Largest deviation of a matrix that counts as a rotation."""
 JUMP = 60.0
-"""Degrees between two images of which the second chooses the way up anew."""
+"""Degrees between two images from which the second one chooses its orientation in the view again."""
 
 _FACING = ("Sagittal", "Coronal", "Axial")
-"""Slicer's names of the views along R, A and S."""
+"""Slicer's orientation names of the views along R, A and S."""
 
 
 def isPlaneNode(thing: Any) -> bool:
-    """Whether it is a node of which :func:`poseOf` knows the place."""
+    """Return True for a node of which :func:`poseOf` knows the pose."""
     return _isOf(thing, "vtkMRMLSliceNode", "vtkMRMLTransformNode", "vtkMRMLMarkupsPlaneNode")
 
 
 def poseOf(thing: Any) -> Matrix:
-    """4x4 float64 in RAS: a right-handed rotation and, in millimetres, a place.
+    """Return the pose as 4x4 float64 in RAS: a right-handed rotation, and a position in millimetres.
 
-    Of a slice view the centre of what it shows, with its horizontal axis and its normal: where Slicer's axes are
-    left-handed, as in axial views, the vertical one is turned round, so that it runs as rows of an image
-    do. Of a transform the matrix to world, transforms above it counted. Of a markups plane centre and axes in world.
+    The pose of a slice view has the centre of the view, its horizontal axis and its normal. Where Slicer's axes are
+    left-handed, as in axial views, the vertical axis is reversed, as the rows of an image. The pose of a transform is
+    its matrix to world. The pose of a markups plane has its centre and axes in world coordinates.
 
     :param thing: vtkMRMLSliceNode, vtkMRMLTransformNode, vtkMRMLMarkupsPlaneNode, vtkMatrix4x4 or a 4x4 array.
-    :raises ControlError: it has no such place.
+    :raises ControlError: it has no such pose.
     """
     if _isOf(thing, "vtkMRMLSliceNode"):
         matrix = _sliceToRAS(thing)
@@ -41,7 +42,7 @@ def poseOf(thing: Any) -> Matrix:
     elif _isOf(thing, "vtkMRMLMarkupsPlaneNode"):
         matrix = _planeToWorld(thing)
     elif _isOf(thing, "vtkMatrix4x4"):
-        matrix = _array(thing)
+        matrix = matrixOf(thing)
     elif _isOf(thing, "vtkObject"):
         raise ControlError(f"A {thing.GetClassName()} is no slice view, transform or markups plane.")
     else:
@@ -51,9 +52,12 @@ def poseOf(thing: Any) -> Matrix:
 
 
 def checkPose(matrix: Matrix) -> None:
-    """:raises ControlError: unless the 4x4 matrix is a right-handed rotation with a place."""
+    """Check that a 4x4 matrix is a right-handed rotation with a position.
+
+    :raises ControlError: it is not.
+    """
     if not np.isfinite(matrix).all():
-        raise ControlError("The position has numbers that are none (NaN or infinite); it is not sent.")
+        raise ControlError("The position has NaN or infinite numbers; it is not sent.")
     if not np.allclose(matrix[3], (0, 0, 0, 1), rtol=0, atol=TOLERANCE):
         raise ControlError("The last row of the matrix is not 0 0 0 1; it is not sent.")
     axes = matrix[:3, :3]
@@ -64,15 +68,15 @@ def checkPose(matrix: Matrix) -> None:
     if not np.allclose(products, np.eye(3), rtol=0, atol=2 * TOLERANCE):
         raise ControlError("The axes of the matrix are not at right angles to each other; it is not sent.")
     if np.linalg.det(axes) < 0:
-        raise ControlError("The matrix mirrors left and right, which no scan plane can; it is not sent.")
+        raise ControlError("The matrix mirrors left and right, which a scan plane cannot; it is not sent.")
 
 
 class FollowedPlane:
-    """A slice view that takes the plane of images, with rows and columns along its axes.
+    """Slice view that follows the plane of images, with rows and columns along its axes.
 
-    Which of them runs to the right is chosen from the first image, as nearest to the way in which Slicer shows anatomy;
-    from then on the view turns with the images, however far they turn. An image that is turned by more than JUMP from
-    the one before chooses anew: a device may not know its pose at first, or alternate between planes.
+    The first image chooses the orientation in the view: the nearest to Slicer's display of anatomy. Then the view turns
+    with the images, by any angle. An image turned by more than JUMP from the previous one chooses again: a device may
+    not know its pose at first, or alternate between planes.
 
     :param view: the view's name, such as Red.
     """
@@ -85,8 +89,7 @@ class FollowedPlane:
     def apply(self, sliceNode: Any, volumeNode: Any) -> bool:
         """Turn a vtkMRMLSliceNode into the plane of an image, or of the middle slice of a volume, centred on it.
 
-        Zoom stays; nothing happens when the view is there already, or the image is in a warped space. Returns whether
-        the view turned.
+        The zoom stays. Nothing happens below a nonlinear transform. Returns True when the view turned.
         """
         plane = _imagePlane(volumeNode)
         if plane is None:
@@ -98,7 +101,7 @@ class FollowedPlane:
         wanted = plane.copy()
         wanted[:3, :3] = axes @ self._turn
         current = sliceNode.GetSliceToRAS()
-        if np.abs(_array(current) - wanted).max() <= 1e-9:
+        if np.abs(matrixOf(current) - wanted).max() <= 1e-9:
             return False
         current.DeepCopy(wanted.ravel().tolist())
         sliceNode.UpdateMatrices()
@@ -106,14 +109,14 @@ class FollowedPlane:
 
 
 def _angle(axes: Matrix, others: Matrix) -> float:
-    """Degrees by which one set of axes is rotated from another."""
+    """Return the rotation between two sets of axes, in degrees."""
     cosine = (np.trace(axes.T @ others) - 1) / 2
     return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
 
 
 def _turnOf(axes: Matrix, sliceNode: Any) -> Matrix:
-    # Of the eight ways to lay rows and columns along right and up, by Slicer's own sagittal, coronal or axial view,
-    # which the user may have set to show the patient's right on either side.
+    # Rows and columns can lie in the view in eight ways. The nearest to Slicer's own sagittal, coronal or axial
+    # preset is chosen; the user may have set the presets to show the patient's right on either side.
     preset = sliceNode.GetSliceOrientationPreset(_FACING[int(np.abs(axes[:, 2]).argmax())])
     if preset is None:
         return np.diag([1.0, -1.0, 1.0])
@@ -131,17 +134,17 @@ def _turnOf(axes: Matrix, sliceNode: Any) -> Matrix:
 
 
 def _imagePlane(node: Any) -> Matrix | None:
-    """Columns: unit vectors along a row and, at a right angle to it, along a column, and normal; centre. In world."""
+    """Return unit vectors along a row, along a column (at a right angle) and along the normal, and the centre, in world
+    coordinates."""
     image = node.GetImageData()
     parent = node.GetParentTransformNode()
     if image is None or (parent is not None and not parent.IsTransformToWorldLinear()):
         return None
-    ijkToRAS = vtk.vtkMatrix4x4()
-    node.GetIJKToRASMatrix(ijkToRAS)
-    matrix = _array(ijkToRAS)
+    matrix = matrixOf(ijkToRASOf(node))
     if parent is not None:
-        parent.GetMatrixTransformToWorld(ijkToRAS)
-        matrix = _array(ijkToRAS) @ matrix
+        toWorld = vtk.vtkMatrix4x4()
+        parent.GetMatrixTransformToWorld(toWorld)
+        matrix = matrixOf(toWorld) @ matrix
     columns, rows, slices = image.GetDimensions()
     plane = np.eye(4)
     plane[:, 3] = matrix @ ((columns - 1) / 2, (rows - 1) / 2, slices // 2, 1)
@@ -153,8 +156,8 @@ def _imagePlane(node: Any) -> Matrix | None:
 
 
 def _sliceToRAS(node: Any) -> Matrix:
-    matrix = _array(node.GetSliceToRAS())
-    # Dragging a view with the mouse moves what it shows and leaves the matrix.
+    matrix = matrixOf(node.GetSliceToRAS())
+    # A drag with the mouse changes XYZOrigin and not the matrix.
     x, y, _ = node.GetXYZOrigin()
     matrix[:, 3] = matrix @ (x, y, 0, 1)
     if np.linalg.det(matrix[:3, :3]) < 0:
@@ -164,10 +167,10 @@ def _sliceToRAS(node: Any) -> Matrix:
 
 def _transformToWorld(node: Any) -> Matrix:
     if not node.IsTransformToWorldLinear():
-        raise ControlError(f"{node.GetName()} is a warp, or below one: it has no single position; it is not sent.")
+        raise ControlError(f"{node.GetName()} is a nonlinear transform, or below one: it has no pose; it is not sent.")
     matrix = vtk.vtkMatrix4x4()
     node.GetMatrixTransformToWorld(matrix)
-    return _array(matrix)
+    return matrixOf(matrix)
 
 
 def _planeToWorld(node: Any) -> Matrix:
@@ -175,8 +178,8 @@ def _planeToWorld(node: Any) -> Matrix:
         raise ControlError(f"The plane {node.GetName()} is not placed yet; it is not sent.")
     found = vtk.vtkMatrix4x4()
     node.GetObjectToWorldMatrix(found)
-    matrix = _array(found)
-    # Handles, and transforms above the plane, may stretch the axes; the plane is the same.
+    matrix = matrixOf(found)
+    # Handles of the plane, and parent transforms, may scale the axes; the plane is the same.
     lengths = np.linalg.norm(matrix[:3, :3], axis=0)
     if lengths.all():
         matrix[:3, :3] /= lengths
@@ -195,7 +198,3 @@ def _numbers(thing: Any) -> Matrix:
 
 def _isOf(thing: Any, *classes: str) -> bool:
     return hasattr(thing, "IsA") and any(thing.IsA(name) for name in classes)
-
-
-def _array(matrix: Any) -> Matrix:
-    return np.array(matrix.GetData(), dtype=np.float64).reshape(4, 4)

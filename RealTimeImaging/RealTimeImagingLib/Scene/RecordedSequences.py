@@ -1,5 +1,5 @@
-"""Recordings in the scene: a sequence for each part of each stream, a browser for all streams of a part, in which the
-poses of the devices are, too."""
+"""Recordings in the scene: a sequence for each part of each stream, and a browser with all streams and poses of a
+part."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ import vtk
 from ..Model.Errors import RecordingError
 from ..Model.Frame import Pixels
 from ..Recording import RecordedMessages, RecordedPart, fileName, openRecording
-from .LiveVolumes import arrayOf
 from .MappedSequence import HEADER, RECORDED_STREAM_ATTRIBUTE, MappedSequence
-from .Nodes import markStored, plain
+from .Nodes import addToBrowser, arrayOf, markStored, plain
 from .RecordedTransforms import RecordedTransforms, Span
 from .WindowLevel import commonWindow, displayWindow
 
 PART_ATTRIBUTE = "RecordingPart"
-"""Attribute of the sequence node, also when Slicer's own reader has opened the file."""
+"""Attribute of the sequence node with the number of the part; Slicer's own reader sets it, too."""
 
 
 class RecordedSequences:
-    """Adds parts of recordings to the scene, in small pieces.
+    """Recordings that are added to the scene in short steps.
 
     :param scene: the MRML scene.
     :param sequencesLogic: slicer.modules.sequences.logic().
@@ -43,23 +42,23 @@ class RecordedSequences:
         self._transforms = RecordedTransforms(scene, sequencesLogic)
         self._adding: deque[Iterator[None]] = deque()
         self._joining: dict[str, tuple[Any, list[tuple[Any, Any]]]] = {}
-        """By the browser's ID: the browser, and the pairs (sequence, proxy) that it is to show, too."""
+        """Browser, and the pairs (sequence, proxy) to add to it, by the browser's ID."""
 
     @property
     def busy(self) -> bool:
-        """True while something is to be built."""
+        """True while sequences are built."""
         return self._building is not None or bool(self._waiting or self._adding)
 
     @property
     def progress(self) -> float:
-        """Of the part that is being built, from 0 to 1; 1 when nothing is."""
+        """Progress of the current part, from 0 to 1; 1 when there is none."""
         if self._building is None:
             return 0.0 if self._waiting or self._adding else 1.0
         sequence = self._building[1]
         return sequence.built / sequence.part.count
 
     def newBrowser(self, name: str) -> Any:
-        """An empty vtkMRMLSequenceBrowserNode for a recording; :meth:`add` fills it."""
+        """Return an empty vtkMRMLSequenceBrowserNode for a recording; :meth:`add` fills it."""
         browser = self._scene.AddNewNodeByClass(
             "vtkMRMLSequenceBrowserNode", self._scene.GenerateUniqueName(plain(name) or "Recording")
         )
@@ -67,18 +66,17 @@ class RecordedSequences:
         return browser
 
     def add(self, browser: Any, paths: list[str]) -> None:
-        """Note parts that are to be added.
+        """Add parts of a recording, in the next steps.
 
-        :param browser: for the first part of each stream; each further part gets a browser of its own, which holds all
-            streams of that part.
+        :param browser: for the first part of each stream. Each further part has a browser of its own with all streams.
         """
         self._waiting.extend((browser, path) for path in paths)
 
     def addMessages(self, browser: Any, paths: list[str]) -> None:
-        """Note messages of devices whose poses are to be added, when all parts of the recording were.
+        """Add the poses of devices, after all parts of the recording.
 
         :param browser: as for :meth:`add`.
-        :param paths: of their manifests.
+        :param paths: manifests of the device messages.
         """
         self._adding.append(self._addMessages(browser, paths))
 
@@ -95,14 +93,14 @@ class RecordedSequences:
         yield from self._transforms.add(paths, spans, shiftOf, browserOf)
 
     def recordings(self) -> dict[str, list[str]]:
-        """The recordings that are in the scene: name with stream to the headers of their parts, in order."""
+        """Return the headers of the parts of each recording in the scene, by name with stream."""
         return {
             name: [node.GetStorageNode().GetFileName() for _, node in sorted(parts.items())]
             for name, parts in self._nodes().items()
         }
 
     def framesOf(self, name: str) -> int:
-        """How many frames a recording in the scene has; 0 when there is none of this name."""
+        """Return the number of frames of a recording in the scene; 0 when there is none of this name."""
         return sum(node.GetNumberOfDataNodes() for node in self._nodes().get(name, {}).values())
 
     def _nodes(self) -> dict[str, dict[int, Any]]:
@@ -122,31 +120,31 @@ class RecordedSequences:
         }
 
     def browsersOf(self, first: Any) -> list[Any]:
-        """All browsers of a recording that :meth:`add` filled, the first one first."""
+        """Return all browsers of a recording, ``first`` first."""
         found = [one for key, one in self._browsers.items() if key[0] == first.GetID() and one is not first]
         return [first, *(one for one in found if one.GetScene() is self._scene)]
 
     def filled(self, browser: Any) -> bool:
-        """Whether the browser shows anything."""
+        """Return True when the browser has a sequence."""
         return browser.GetMasterSequenceNode() is not None
 
     def present(self, browser: Any) -> None:
-        """Choose a browser in Slicer's sequence toolbar, so that play and the slider are at hand."""
+        """Select a browser in Slicer's sequence toolbar."""
         slicer.modules.sequences.showSequenceBrowser(browser)
 
     def remove(self, browser: Any) -> None:
-        """Take a browser out of the scene."""
+        """Remove a browser from the scene."""
         if browser.GetScene() is self._scene:
             self._scene.RemoveNode(browser)
 
     def step(self, seconds: float) -> None:
-        """Build for so long; what is complete appears in its browser.
+        """Build for some seconds; complete sequences appear in their browsers.
 
-        :raises RecordingError: a part cannot be opened; it is passed over.
+        :raises RecordingError: a part cannot be opened; it is skipped.
         """
         until = time.perf_counter() + seconds
         if not self._waiting and self._building is None:
-            self._join()  # when the last sequence failed, the others still wait
+            self._join()  # the last sequence failed: add the others
         while self.busy and time.perf_counter() < until:
             if self._building is None and not self._waiting:
                 self._addOne()
@@ -166,7 +164,7 @@ class RecordedSequences:
                 self._building = None
 
     def forget(self) -> None:
-        """The scene was closed."""
+        """Forget all nodes after the scene was closed."""
         self._waiting.clear()
         self._browsers.clear()
         self._starts.clear()
@@ -186,7 +184,7 @@ class RecordedSequences:
             raise
 
     def _browserFor(self, first: Any, part: RecordedPart) -> Any:
-        # NAME-STREAM, or NAME_1-STREAM of a process that went on for one that died: its index begins anew.
+        # NAME-STREAM, or NAME_1-STREAM of a restarted process, whose part numbers begin again.
         run = part.recording.removesuffix(f"-{fileName(part.stream)}")
         key = (first.GetID(), run, part.part)
         if not self._browsers or not any(known[0] == key[0] for known in self._browsers):
@@ -196,24 +194,19 @@ class RecordedSequences:
         return self._browsers[key]
 
     def _shift(self, first: Any, origin: float) -> float:
-        # Sources are processes of their own, each with the time of its first frame.
+        # Each source is a process of its own, whose index begins with its first frame.
         return origin - self._starts.setdefault(first.GetID(), origin)
 
     def _join(self) -> None:
-        """Add the built sequences to their browsers, all at once: each change costs time for every sequence in it."""
+        """Add the built sequences to their browsers."""
         joining, self._joining = self._joining, {}
         for browser, pairs in joining.values():
             if browser.GetScene() is not self._scene:
                 continue
-            modifying = browser.StartModify()
-            for node, proxy in pairs:
-                browser.AddSynchronizedSequenceNode(node)
-                browser.AddProxyNode(proxy, node, False)
-            browser.EndModify(modifying)
-            self._logic.UpdateProxyNodesFromSequences(browser)
+            addToBrowser(browser, pairs, self._logic)
 
     def _finish(self, browser: Any, sequence: MappedSequence) -> Iterator[None]:
-        # In steps: each takes some milliseconds, and the window has its turn between them.
+        # Each step takes some milliseconds; Slicer redraws between the steps.
         node, scene = sequence.node, self._scene
         if browser.GetScene() is not scene:
             return
@@ -222,7 +215,7 @@ class RecordedSequences:
         node.SetAndObserveStorageNodeID(storage.GetID())
         first = node.GetNthDataNode(0)
         proxy = scene.AddNewNodeByClass(first.GetClassName(), node.GetName())
-        # The browser's own way makes a histogram of a whole image, which takes longer than all else here.
+        # The browser itself would compute the histogram of an image, which takes longer than all other steps.
         proxy.CreateDefaultDisplayNodes()
         proxy.GetDisplayNode().SetAutoWindowLevel(False)
         yield
@@ -244,7 +237,7 @@ class RecordedSequences:
 
 
 def streamsOf(browser: Any) -> dict[str, Any]:
-    """The volume that a browser changes for each recorded stream, by the stream's name."""
+    """Return the proxy volume of each recorded stream in a browser, by the stream's name."""
     sequences = vtk.vtkCollection()
     browser.GetSynchronizedSequenceNodes(sequences, True)
     nodes = [sequences.GetItemAsObject(index) for index in range(sequences.GetNumberOfItems())]
@@ -253,7 +246,7 @@ def streamsOf(browser: Any) -> dict[str, Any]:
 
 
 def _windowOf(pixels: Pixels) -> tuple[float, float] | None:
-    # Of the middle slice where it has anything: sampling the whole would read all of it from the disk.
+    # The middle slice, unless it is uniform: sampling the whole image would read all of it from the disk.
     return displayWindow(pixels[pixels.shape[0] // 2 :][:1]) or displayWindow(pixels)
 
 

@@ -1,11 +1,10 @@
-"""Recorded poses in the scene: for each device a sequence of transforms, in the browser of the images of that time.
+"""Recorded poses in the scene: a sequence of transforms for each device, in the browser of the images of that time.
 
-The times are the exact ones, from the file of messages. A browser goes by the index of its images, and Slicer shows for
-each image the pose whose time is the last that is not later (vtkMRMLSequenceNode::GetItemNumberFromIndexValue), before
-the first pose the first: a pose with the time of the image is the one that is shown.
+The times come from the file of messages, without rounding to images. For each image Slicer shows the last pose that is
+not later (vtkMRMLSequenceNode::GetItemNumberFromIndexValue), and before the first pose the first one.
 
-While a tracker does not see a tool, it mostly sends the origin. The item then has the last pose before, and its
-attribute "Status" has the tracker's word, such as MISSING. The files keep the poses as they were sent.
+While a tracker does not see a tool, it usually sends the origin. The item then has the last valid pose, and its
+attribute "Status" has the tracker's status, such as MISSING. The files keep the poses as sent.
 """
 
 from __future__ import annotations
@@ -23,28 +22,27 @@ import vtk
 from ..Model.DeviceMessage import SEEN
 from ..Model.Errors import RecordingError
 from ..Recording import POSE_OK, RecordedMessages, openMessages
-from .MappedSequence import TOLERANCE
-from .Nodes import markStored, plain
+from .Nodes import TOLERANCE, addToBrowser, markStored, plain, timeSequence
 
 MOST_POSES = 10_000
-"""Of a device in one browser: building is quadratic in their number. Where more came, those are there that an image
-shows."""
+"""Largest number of poses of a device in one browser: building takes quadratic time. Of more poses, only those that an
+image shows are added."""
 PART_POSES = 3000
-"""Of a device in one browser where there are no images."""
+"""Number of poses of a device in one browser of a recording without images."""
 DEVICE_ATTRIBUTE = "RecordingDevice"
 STATUS_ATTRIBUTE = "Status"
-"""Attribute of each item of a tool that was not seen at times, and of the transform node while it shows the item."""
+"""Attribute of each item of a tool that the tracker lost at times; the proxy node shows it, too."""
 POSES = ".seq.mha"
 _LINES = 50
-"""Lines that are read in one step, some tenths of a millisecond."""
+"""Lines of one step, which takes some tenths of a millisecond."""
 
 
 @dataclass
 class Span:
-    """The time of a browser.
+    """Time range of a browser.
 
-    :param first, last: index of its first and its last image.
-    :param times: index of each image by which the browser goes.
+    :param first, last: index of its first and its last image, seconds.
+    :param times: index of each image of its master sequence, seconds.
     """
 
     browser: Any
@@ -55,7 +53,7 @@ class Span:
 
 @dataclass
 class _Track:
-    """The poses of one device.
+    """Poses of one device.
 
     :param times: index of each pose, seconds.
     :param matrices: 16 numbers of each pose, row by row.
@@ -76,7 +74,7 @@ class _Track:
 
 
 class RecordedTransforms:
-    """Adds them in steps: each takes less than some milliseconds, and the window has its turn between them.
+    """Recorded poses that are added to the scene in short steps, so that Slicer redraws between them.
 
     :param scene: the MRML scene.
     :param sequencesLogic: slicer.modules.sequences.logic().
@@ -94,11 +92,11 @@ class RecordedTransforms:
     ) -> Iterator[None]:
         """Add the poses of a recording.
 
-        :param paths: of the manifests of messages, one a process.
-        :param spans: of the browsers that have the recording's images.
-        :param shiftOf: seconds to add to the index of all that a process recorded.
-        :param browserOf: the browser for a part, from 1, of a recording without images.
-        :raises RecordingError: something cannot be read; all else is added before.
+        :param paths: manifests of the messages, one for each process.
+        :param spans: time ranges of the browsers with the recording's images.
+        :param shiftOf: returns the seconds to add to the index of a process's recording.
+        :param browserOf: returns the browser for a part, from 1, of a recording without images.
+        :raises RecordingError: a file cannot be read; all others are added first.
         """
         tracks: list[_Track] = []
         failed: RecordingError | None = None
@@ -110,7 +108,7 @@ class RecordedTransforms:
                 tracks += [track for track in found.values() if track.times]
             except RecordingError as error:
                 failed = error
-        # The one with the most poses goes first: by it a browser without images goes.
+        # The track with the most poses comes first: it is the master sequence of a browser without images.
         tracks.sort(key=lambda track: -len(track.times))
         spans = sorted(spans, key=lambda span: span.first) or _cut(tracks, browserOf)
         for place, span in enumerate(spans):
@@ -124,12 +122,7 @@ class RecordedTransforms:
 
     def _build(self, track: _Track, chosen: Sequence[int], browser: Any, place: int) -> Iterator[None]:
         name = plain(track.name if place == 0 else f"{track.name}_{place + 1}")
-        node = slicer.vtkMRMLSequenceNode()
-        node.SetName(name)
-        node.SetIndexName("time")
-        node.SetIndexUnit("s")
-        node.SetIndexType(node.NumericIndex)
-        node.SetNumericIndexValueTolerance(TOLERANCE)
+        node = timeSequence(name)
         node.SetAttribute(DEVICE_ATTRIBUTE, plain(track.device))
         item, matrix = slicer.vtkMRMLLinearTransformNode(), vtk.vtkMatrix4x4()
         for index in chosen:
@@ -147,11 +140,7 @@ class RecordedTransforms:
         node.SetAndObserveStorageNodeID(storage.GetID())
         proxy = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", name)
         yield
-        modifying = browser.StartModify()
-        browser.AddSynchronizedSequenceNode(node)
-        browser.AddProxyNode(proxy, node, False)
-        browser.EndModify(modifying)
-        self._logic.UpdateProxyNodesFromSequences(browser)
+        addToBrowser(browser, [(node, proxy)], self._logic)
         yield
         markStored(storage, slicer.vtkMRMLLinearTransformNode(), POSES, track.path)
 
@@ -171,9 +160,9 @@ def _read(messages: RecordedMessages, shift: float, tracks: dict[str, _Track]) -
 
 
 def _chosen(track: _Track, span: Span, isFirst: bool, end: float | None) -> Sequence[int]:
-    """Places of the poses that belong to a browser: those of its time, and the one before, which its first image shows.
+    """Return the indices of the poses of a browser: those of its time, and the one before, which its first image shows.
 
-    :param end: when the next browser begins; None for the last one.
+    :param end: start of the next browser, seconds; None for the last one.
     """
     begin = 0 if isFirst else max(0, bisect_right(track.times, span.first) - 1)
     stop = len(track.times) if end is None else bisect_left(track.times, max(end, span.last + TOLERANCE))
@@ -183,7 +172,7 @@ def _chosen(track: _Track, span: Span, isFirst: bool, end: float | None) -> Sequ
 
 
 def _cut(tracks: Sequence[_Track], browserOf: Callable[[int], Any]) -> list[Span]:
-    """Browsers for poses without images: so many that none has too many of any device."""
+    """Return browsers for poses without images, so many that none has too many poses of a device."""
     if not tracks:
         return []
     firsts = list(tracks[0].times[::PART_POSES])

@@ -1,4 +1,4 @@
-"""Show finished recordings in the views, in place of the live volumes of their streams."""
+"""Finished recordings in the views, instead of the live volumes of their streams."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from .Views import ALL_VIEWS, LAYERS, Views, layersOf, setVolumeIn, volumeIn
 
 @dataclass
 class _Shown:
-    """A recording in the views.
+    """Stream of a recording in the views.
 
-    :param run: the source of the stream when the recording was shown; None when none was running.
+    :param run: the running source of the stream when the recording was shown, or None.
     """
 
     proxy: Any
@@ -27,15 +27,15 @@ class _Shown:
 
 
 class RecordingViews:
-    """Replaces live volumes in the views by the volumes that Slicer's sequence toolbar changes.
+    """Recordings that replace live volumes in the views, by the volumes that Slicer's sequence toolbar changes.
 
     Zoom, slice, window and level, colours and transform stay. The first image after the next start shows the live
     volume again.
 
     :param scene: the MRML scene.
     :param views: the slice views.
-    :param liveNode: gives the live volume node of a stream, or None.
-    :param runOf: gives the running source of a stream, or None.
+    :param liveNode: returns the live volume node of a stream, or None.
+    :param runOf: returns the running source of a stream, or None.
     """
 
     def __init__(
@@ -45,12 +45,12 @@ class RecordingViews:
         self._finished: dict[str, Any] = {}
         self._shown: dict[str, _Shown] = {}
         self.last: Any = None
-        """The browser node of the recording that finished last; None when there is none."""
+        """Browser node of the last finished recording, or None."""
 
     def finish(self, browsers: list[Any]) -> None:
         """Show each stream of a finished recording as soon as the stream is not live.
 
-        :param browsers: its vtkMRMLSequenceBrowserNodes, the first one first.
+        :param browsers: its vtkMRMLSequenceBrowserNodes, that of the first part first.
         """
         self.last = browsers[0]
         for browser in reversed(browsers):
@@ -74,9 +74,9 @@ class RecordingViews:
             self._put(stream, live, proxy, places)
 
     def show(self, browser: Any) -> bool:
-        """Show a recording now, also in place of a live volume; return False when it has no images.
+        """Show a recording now, even instead of a live volume; return False when it has no images.
 
-        When no view shows one of its streams, the first stream is shown in all views.
+        When no view shows one of its streams, all views show the first stream.
         """
         streams = streamsOf(browser)
         for stream, proxy in streams.items():
@@ -91,20 +91,20 @@ class RecordingViews:
         return bool(streams)
 
     def takeBack(self, stream: str) -> None:
-        """Show the live volume of a stream again, when its image is from another source than before."""
+        """Show the live volume of a stream again when its image comes from another source than before."""
         shown = self._shown.get(stream)
         if shown is None or self._runOf(stream) is shown.run:
             return
-        self._let(stream)
+        self._release(stream)
         live = self._liveNode(stream)
         for composite, layer in shown.places:
             if live is not None and volumeIn(composite, layer) == shown.proxy.GetID():
                 setVolumeIn(composite, layer, live.GetID())
 
     def forget(self) -> None:
-        """Forget all recordings, at the end or when the scene was closed."""
+        """Forget all recordings, at the end or after the scene was closed."""
         for stream in list(self._shown):
-            self._let(stream)
+            self._release(stream)
         self._finished.clear()
         self.last = None
 
@@ -116,7 +116,7 @@ class RecordingViews:
     def _put(self, stream: str, live: Any, proxy: Any, places: list[tuple[Any, str]]) -> None:
         earlier = self._shown.get(stream)
         if earlier is not None:
-            # A second recording takes the place of the first.
+            # The new recording replaces the earlier one.
             places = places + [one for one in earlier.places if volumeIn(*one) == earlier.proxy.GetID()]
         if not places:
             return
@@ -126,16 +126,16 @@ class RecordingViews:
         self._note(stream, proxy, places)
 
     def _note(self, stream: str, proxy: Any, places: list[tuple[Any, str]]) -> None:
-        self._let(stream)
+        self._release(stream)
         shown = self._shown[stream] = _Shown(proxy, self._runOf(stream), places)
-        # A single slice that moves from frame to frame would leave the view blank.
+        # The view must follow a single slice that moves from frame to frame.
         shown.observers.append(proxy.AddObserver(vtk.vtkCommand.ModifiedEvent, self._moved))
         self._views.follow(proxy)
 
     def _moved(self, proxy: Any, event: Any = None) -> None:
         self._views.follow(proxy)
 
-    def _let(self, stream: str) -> None:
+    def _release(self, stream: str) -> None:
         shown = self._shown.pop(stream, None)
         if shown:
             for tag in shown.observers:
@@ -143,7 +143,7 @@ class RecordingViews:
 
 
 def _copyLook(live: Any, proxy: Any) -> None:
-    """Give a recording's volume the transform, window, level, threshold and colours of the live one."""
+    """Copy transform, window, level, threshold and colours of a live volume to a recording's volume."""
     if live.GetTransformNodeID() != proxy.GetTransformNodeID():
         proxy.SetAndObserveTransformNodeID(live.GetTransformNodeID())
     here, there = live.GetDisplayNode(), proxy.GetDisplayNode()

@@ -1,4 +1,4 @@
-"""Slice views that show a live volume. Zoom, position and slice are the user's: they change only when they must."""
+"""Slice views that show live volumes. The user's zoom, position and slice change only where it is necessary."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LAYERS = ("Background", "Foreground")
 
 
 def composites(scene: Any) -> Iterator[Any]:
-    """The vtkMRMLSliceCompositeNode of each slice view."""
+    """Yield the vtkMRMLSliceCompositeNode of each slice view."""
     nodes = scene.GetNodesByClass("vtkMRMLSliceCompositeNode")
     nodes.UnRegister(None)
     for index in range(nodes.GetNumberOfItems()):
@@ -23,7 +23,7 @@ def composites(scene: Any) -> Iterator[Any]:
 
 
 def volumeIn(composite: Any, layer: str) -> str:
-    """ID of the volume in "Background" or "Foreground"; empty when there is none."""
+    """Return the ID of the volume in "Background" or "Foreground"; empty when there is none."""
     return getattr(composite, f"Get{layer}VolumeID")() or ""
 
 
@@ -33,20 +33,20 @@ def setVolumeIn(composite: Any, layer: str, nodeID: str) -> None:
 
 
 def layersOf(scene: Any, nodeID: str) -> list[tuple[Any, str]]:
-    """The composite nodes and layers that show a volume."""
+    """Return the composite nodes and layers that show a volume."""
     return [(one, layer) for one in composites(scene) for layer in LAYERS if volumeIn(one, layer) == nodeID]
 
 
 ALL_VIEWS = "all"
 NO_VIEW = "none"
 FIRST_NAMES = ("Red", "Yellow", "Green")
-"""Order of the views in Slicer's layouts; others follow by name."""
+"""Views in the order of Slicer's layouts; others follow by name."""
 ALIGNED = 0.999
-"""Cosine from which an image plane counts as parallel to a view."""
+"""Least cosine between the normals of an image and a view that count as parallel."""
 
 
 class Views:
-    """The slice views of the application.
+    """Slice views of the application.
 
     :param applicationLogic: the vtkMRMLApplicationLogic that owns the slice logics.
     """
@@ -54,18 +54,18 @@ class Views:
     def __init__(self, applicationLogic: Any) -> None:
         self._applicationLogic = applicationLogic
         self._fitted: dict[str, tuple[Any, ...]] = {}
-        """Zoom and plane of each view when it was fitted to a volume; a difference is the user's change."""
+        """Zoom and plane of each view after it was fitted to a volume; a difference is the user's change."""
 
     def names(self) -> list[str]:
-        """Names of the slice views, always in the same order: Red, Yellow, Green, then others by name."""
+        """Return the names of the slice views: Red, Yellow, Green, then others by name."""
         return [_nameOf(logic) for logic in self._logics()]
 
     def windows(self) -> dict[str, Any]:
-        """The vtkRenderWindow of each slice and 3D view by the view's name; empty without a main window."""
+        """Return the vtkRenderWindow of each slice and 3D view by the view's name; empty without a main window."""
         return {name: view.renderWindow() for name, view in self.widgets().items()}
 
     def widgets(self) -> dict[str, Any]:
-        """The ctkVTKAbstractView of each slice and 3D view by the view's name; empty without a main window."""
+        """Return the ctkVTKAbstractView of each slice and 3D view by the view's name; empty without a main window."""
         layout = slicer.app.layoutManager()
         if layout is None:
             return {}
@@ -77,9 +77,9 @@ class Views:
         return found
 
     def show(self, node: Any, where: str) -> None:
-        """Make a volume the background of all views, of one, or of none; a view that gets it is fitted to it once.
+        """Show a volume as the background of all views, of one, or of none. New views are fitted to it once.
 
-        A view that has it as its foreground keeps it there.
+        Views that show it as foreground do not change.
 
         :param where: ALL_VIEWS, NO_VIEW or the name of a view.
         """
@@ -93,9 +93,9 @@ class Views:
                 composite.SetBackgroundVolumeID(None)
 
     def fitAgain(self, node: Any) -> bool:
-        """Fit the views to a volume whose size or place changed; return True when a view was fitted.
+        """Fit the views to a volume whose size or position changed; return True when a view was fitted.
 
-        Views in which the user changed zoom, position or slice stay as they are.
+        Views in which the user changed zoom, position or slice do not change.
         """
         shown = [one for one in self._logics() if volumeIn(one.GetSliceCompositeNode(), "Background") == node.GetID()]
         untouched = [one for one in shown if self._fitted.get(_nameOf(one)) == _lookOf(one)]
@@ -108,7 +108,7 @@ class Views:
         self._fitted[_nameOf(logic)] = _lookOf(logic)
 
     def drawing(self, node: Any) -> set[str]:
-        """Names of the views that draw a volume when it changes.
+        """Return the names of the views that draw a volume when it changes.
 
         A 3D view draws it with volume rendering, or when a slice view that shows it is visible in 3D.
         """
@@ -119,10 +119,10 @@ class Views:
         return found
 
     def follow(self, node: Any) -> bool:
-        """Move the views that show a single-slice volume to its plane; without it they would be blank.
+        """Move the views of a single-slice volume to its plane, where they would be blank otherwise.
 
-        A view parallel to the image moves along its normal. When none is, the first turns into the image's plane.
-        Returns whether a view moved.
+        Views parallel to the image move along its normal. If none is parallel, the first view turns into the image's
+        plane. Returns True when a view moved.
         """
         image = node.GetImageData()
         if image is None or image.GetDimensions()[2] != 1:
@@ -145,7 +145,7 @@ class Views:
         return moved
 
     def takePlane(self, node: Any, followed: FollowedPlane) -> bool:
-        """Turn a view into the plane of a volume, whether it shows that volume or not; returns whether it turned."""
+        """Turn a view into the plane of a volume, even if it does not show that volume; return True when it turned."""
         logics = [logic for logic in self._logics() if _nameOf(logic) == followed.view]
         # One view has the name.
         return any(followed.apply(logic.GetSliceNode(), node) for logic in logics)

@@ -18,16 +18,16 @@ REFINED = 1.0
 """Seconds from the first image in which window, level and views follow the images. The second image always sets the
 window."""
 JUDGED = 8
-"""Number of latest images whose windows count."""
+"""Number of newest images whose windows are used."""
 
 Window = tuple[float, float]
 """(window, level)."""
 
 
 def displayWindow(pixels: Pixels) -> Window | None:
-    """(window, level) with which an image is shown at first; None for one that has nothing to show yet.
+    """Return (window, level) to display an image; None for a uniform image.
 
-    :param pixels: shape (k, j, i) or (k, j, i, 3|4); colour of 8 bits is shown as it is.
+    :param pixels: shape (k, j, i) or (k, j, i, 3|4); colour of 8 bits is displayed unchanged.
     """
     if componentsOf(pixels.shape) > 1 and pixels.dtype == np.uint8:
         return 255.0, 127.5
@@ -35,17 +35,17 @@ def displayWindow(pixels: Pixels) -> Window | None:
 
 
 def windowLevel(pixels: Pixels) -> Window | None:
-    """(window, level) that span nearly all values; None for an image of one value, which has nothing to show yet.
+    """Return (window, level) that span nearly all values; None for a uniform image.
 
-    :param pixels: shape (k, j, i), any real dtype; values that are not finite are passed over.
+    :param pixels: shape (k, j, i), any real dtype; values that are not finite are ignored.
     """
     values = pixels.reshape(-1)
-    # A step with no divisor in common with the size walks through all columns, not along a few.
+    # A step without a common divisor with the size samples all columns, not only a few.
     step = max(1, values.size // SAMPLES)
     while step > 1 and math.gcd(step, values.size) > 1:
         step += 1
     sample = values[::step]
-    # No number is so large that the difference of two is none.
+    # Limits, so that the difference of two values is finite.
     sample = np.clip(sample[np.isfinite(sample)].astype(np.float64), -LARGEST, LARGEST)
     if sample.size == 0:
         return None
@@ -58,24 +58,24 @@ def windowLevel(pixels: Pixels) -> Window | None:
 
 
 def commonWindow(windows: list[Window]) -> Window:
-    """The window that fits most images: a single nearly black or overexposed image has little effect.
+    """Return the window that fits most images: a single nearly black or overexposed image has little effect.
 
-    :param windows: of each image, at least one. Two windows are both spanned.
+    :param windows: windows of the images, at least one. Of two windows the result spans both.
     """
     lows = sorted(level - window / 2 for window, level in windows)
     highs = sorted(level + window / 2 for window, level in windows)
-    # Quartiles, with the upper end rather too high than too low: a white view shows nothing.
+    # Quartiles; the upper end is rather too high than too low, as a white view shows nothing.
     low, high = lows[(len(lows) - 1) // 4], highs[3 * len(highs) // 4]
     return high - low, (high + low) / 2
 
 
 class FirstImages:
-    """The first images of a stream, from which its window is set.
+    """First images of a stream, which set its window.
 
     The first image alone may be nearly black. The window therefore follows the images for REFINED seconds, and then
-    stays. A change by the user ends the following at once.
+    stays. A change by the user ends this at once.
 
-    :param clock: gives seconds, never backwards.
+    :param clock: returns monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -86,7 +86,7 @@ class FirstImages:
         self._ended = False
 
     def restart(self) -> None:
-        """The next image is the first."""
+        """Treat the next image as the first."""
         self._windows.clear()
         self._until, self._set, self._ended = None, None, False
 
@@ -95,7 +95,7 @@ class FirstImages:
         self._ended = True
 
     def wanted(self, current: Window | None) -> bool:
-        """Return True when the next image is to set the window.
+        """Return True when the next image sets the window.
 
         :param current: window of the view; None when Slicer's automatic window/level is on.
         """
@@ -106,7 +106,7 @@ class FirstImages:
         return not self._ended
 
     def add(self, window: Window) -> Window:
-        """Take an image's window; returns the one to set."""
+        """Add an image's window; return the window to set."""
         if self._until is None:
             self._until = self._clock() + REFINED
         self._windows.append(window)
