@@ -1,4 +1,4 @@
-"""Stories run in the host, with the module as Slicer loads it. What a story leaves behind fails it."""
+"""Stories run in the host, with the module as Slicer loads it. Anything left behind fails the test."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ def module(slicer, caplog):
 
 @pytest.fixture
 def noErrors(caplog):
-    """The story is a good one: no error may be logged."""
+    """Fail the test when an error is logged."""
     yield
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 @pytest.fixture
 def logic(module, slicer):
-    """The logic as the console gets it."""
+    """The logic, as the Python console returns it."""
     return slicer.util.getModuleLogic("RealTimeImaging")
 
 
@@ -113,7 +113,7 @@ def scanner(incoming, tmp_path):
 
 
 def until(predicate, seconds: float = 15.0) -> None:
-    """Run the event loop until it holds; fail when it does not."""
+    """Run the event loop until the predicate holds; fail after ``seconds``."""
     assert slicerhost.runUntil(predicate, timeout=seconds), "it did not come to be in time"
 
 

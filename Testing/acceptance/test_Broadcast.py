@@ -35,7 +35,7 @@ def sums(client):
 
 @pytest.fixture
 def clients():
-    """Whom a story connected."""
+    """Sockets of the connected clients."""
     made = []
     yield made
     for client in made:

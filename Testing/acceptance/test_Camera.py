@@ -1,4 +1,4 @@
-"""A camera as a person meets it: chosen in the panel, shown upright in Red, turned, mirrored, measured, recorded."""
+"""A camera, chosen in the panel: shown upright in Red, rotated, flipped, measured, recorded."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def quarters(rows=60, columns=100):
 
 
 def corners(view):
-    """Which colour is seen in each quarter of a view, the first row at the top."""
+    """Return the colour of each quarter of a view, from the top left."""
     pixels = view.pixels()[..., :3].astype(int)
     rows, columns = pixels.shape[:2]
     names = {(1, 0, 0): "red", (0, 1, 0): "green", (0, 0, 1): "blue", (0, 0, 0): "black"}
@@ -47,7 +47,7 @@ def corners(view):
 
 
 def test_aVideoIsChosenAndSeenUprightInRed(slicer, module, views, logic, video, noErrors):
-    """File, Start: it is in Red alone, as the camera saw it, with its colours."""
+    """File, Start: Red alone shows the picture upright, with its colours."""
     ui = panelOf(module).ui
     ui.sourceComboBox.currentIndex = 4
     ui.camera_device.text = video(quarters())
@@ -73,7 +73,7 @@ def test_aVideoIsChosenAndSeenUprightInRed(slicer, module, views, logic, video, 
     ],
 )
 def test_turnedAndMirrored(slicer, module, views, logic, video, noErrors, fields, seen):
-    """A camera that does not stand upright: what the panel calls a quarter to the right is one."""
+    """A camera that does not stand upright: a quarter to the right is one."""
     ui = panelOf(module).ui
     ui.sourceComboBox.currentIndex = 4
     ui.camera_device.text = video(quarters())
@@ -139,7 +139,7 @@ def test_everyPictureIsRecorded(slicer, module, logic, video, tmp_path, noErrors
 
 
 def test_lookingForCamerasWhereThereAreNone(slicer, module, logic):
-    """The button says that it looks, and then what was found."""
+    """The button shows that the search runs, and then its result."""
     ui = panelOf(module).ui
     ui.sourceComboBox.currentIndex = 4
     ui.camera_search.click()
@@ -149,8 +149,8 @@ def test_lookingForCamerasWhereThereAreNone(slicer, module, logic):
         assert "No camera was found" in ui.sourceComplaintLabel.text
 
 
-def test_whatACameraOffersIsWhatCanBeChosen(slicer, module, logic):
-    """The lists change with the camera; what is chosen comes into the settings, and back from them."""
+def test_theListsHaveTheValuesThatACameraOffers(slicer, module, logic):
+    """The lists change with the camera; the choice is stored in the settings and shown again."""
     from RealTimeImagingLib import CameraSettings
     from RealTimeImagingLib.Sources.Camera.Search import CameraOffer
 

@@ -118,7 +118,7 @@ def test_invalidSettingsAreReported(module, logic, tmp_path, noErrors):
     assert "1 to 16" in ui.sourceComplaintLabel.text
 
 
-def test_aTakenPortIsReportedAndTriedAgain(module, logic, tmp_path):
+def test_aPortThatIsTakenIsReportedAndRetried(module, logic, tmp_path):
     ui = panelOf(module).ui
     with closing(socket.create_server(("127.0.0.1", 0))) as holder:
         port = holder.getsockname()[1]

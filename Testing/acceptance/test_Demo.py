@@ -1,4 +1,4 @@
-"""python3 run.py demo, as a newcomer runs it: every frame arrives as it was sent, and the picture shows it."""
+"""python3 run.py demo: every frame arrives as sent, and the picture shows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Slicer's build, index and generic tests ask of an extension."""
+"""Requirements of Slicer's build, index and generic tests for an extension."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BUNDLED = {"slicer", "vtk", "qt", "ctk", "numpy", "RealTimeImagingLib"}
 
 
 def test_everyScriptIsInstalled():
-    """What CMake does not list is not in the installed module."""
+    """A file that CMake does not list is not installed."""
     text = (MODULE.parent / "CMakeLists.txt").read_text().replace("${MODULE_NAME}", "RealTimeImaging")
     pattern = re.search(
         r"GLOB_RECURSE MODULE_PYTHON_SCRIPTS.*?\$\{CMAKE_CURRENT_SOURCE_DIR\}/(\S+)\*\.py", text, re.DOTALL

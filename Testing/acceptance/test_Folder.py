@@ -1,4 +1,4 @@
-"""A scanner drops files into a folder; the newest is in the live volume, and every file is accounted for."""
+"""A scanner writes files into a folder: the newest is in the live volume, and every file is counted."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ OUTSIDE_SCANNER = textwrap.dedent("""
 
 
 def test_fiveHundredFilesOfAnOutsideScanner(logic, incoming, tmp_path, noErrors):
-    """Every whole file once, every bad one named with its reason, nothing half-shown, nothing in the folder changed."""
+    """Every complete file is shown once, every bad one reported; the folder does not change."""
     shown, events = [], []
     logic.addFrameCallback(lambda frame: shown.append((frame.attributes["SourceFile"], checksum(frame.pixels))))
     logic.addEventCallback(events.append)
@@ -168,8 +168,8 @@ def test_fiveHundredFilesOfAnOutsideScanner(logic, incoming, tmp_path, noErrors)
     assert snapshot(incoming) == before
 
 
-def test_killedProcessGoesOn(logic, incoming, scanner, noErrors):
-    """kill -9 in mid-stream: the event is shown, and no frame that lies in the folder is missed."""
+def test_killedProcessContinues(logic, incoming, scanner, noErrors):
+    """kill -9 while images arrive: an event reports it, and no image in the folder is missed."""
     events = []
     logic.addEventCallback(events.append)
     handle = logic.start(FolderSettings(incoming))
@@ -189,7 +189,7 @@ def test_killedProcessGoesOn(logic, incoming, scanner, noErrors):
 
 
 def test_sizeTypeAndColourChangeInMidRun(slicer, logic, incoming, noErrors):
-    """Each frame is shown as it is, in one node a stream; scalar and colour are two classes in Slicer."""
+    """Each frame is shown correctly in one node for each stream; Slicer has two classes for scalar and colour."""
     seen = []
 
     def look(frame):
@@ -223,7 +223,7 @@ def test_sizeTypeAndColourChangeInMidRun(slicer, logic, incoming, noErrors):
 
 
 def test_slowViewsSkipAndCount(slicer, logic, views, incoming, scanner, noErrors, monkeypatch):
-    """Views slower than the stream: the newest wins, the last is shown, counts are exact, the window keeps its part."""
+    """Views slower than the stream: the newest image is shown, counts are exact, the window stays responsive."""
     drawing = []
 
     def timed(draw):
@@ -248,8 +248,8 @@ def test_slowViewsSkipAndCount(slicer, logic, views, incoming, scanner, noErrors
     until(lambda: checksum(slicer.util.arrayFromVolume(logic.liveVolumeNode())) == last["checksums"][0])
 
 
-def test_everyFrameComesToCallbacksThatAskForIt(logic, views, incoming, scanner, noErrors):
-    """Views too slow for the stream: a callback gets the frames that are shown, or all that arrive when it asks."""
+def test_callbacksReceiveEveryFrameOnRequest(logic, views, incoming, scanner, noErrors):
+    """Views too slow for the stream: a callback receives the shown frames, or on request all frames."""
     for view in views.views():
         view.extraRenderSeconds = 0.04
     some, every = [], []
@@ -265,7 +265,7 @@ def test_everyFrameComesToCallbacksThatAskForIt(logic, views, incoming, scanner,
     assert some[-1] == every[-1][0] == 29
 
 
-def test_seriesAreToldApart(slicer, logic, incoming, noErrors):
+def test_eachSeriesHasAStream(slicer, logic, incoming, noErrors):
     """One folder, three series: a stream and a node for each; the first is in the views."""
     handle = logic.start(FolderSettings(incoming, seriesPattern="*_{series}_*.nii"))
     untilRunning(handle)
@@ -280,8 +280,8 @@ def test_seriesAreToldApart(slicer, logic, incoming, noErrors):
     assert names == {"mag", "phase", "temp"}
 
 
-def test_folderGoesAndComesBack(logic, incoming, noErrors):
-    """A share that is unmounted and returns: no reload, nothing twice, new files shown."""
+def test_folderDisappearsAndReturns(logic, incoming, noErrors):
+    """A share is unmounted and mounted again: no image twice, new files shown."""
     events = []
     logic.addEventCallback(lambda event: events.append(event.code))
     handle = logic.start(FolderSettings(incoming))
@@ -322,7 +322,7 @@ def test_existingFiles(logic, incoming, noErrors, existing, expected):
 
 
 def test_mainThreadHeldFor2Seconds(slicer, logic, incoming, scanner, noErrors):
-    """The window is blocked by something else: everything is received, the newest is shown afterwards."""
+    """The window is blocked: every image is received, and the newest is shown afterwards."""
     from slicerhost.EventLoop import sleepWithLock
 
     handle = logic.start(FolderSettings(incoming))
@@ -339,7 +339,7 @@ def test_mainThreadHeldFor2Seconds(slicer, logic, incoming, scanner, noErrors):
 
 
 def test_randomStartsAndStops(logic, incoming, scanner, noErrors):
-    """Start and Stop pressed at any moment, also before the process is ready: nothing hangs, nothing is left."""
+    """Start and Stop at any moment, even before the process is ready: nothing hangs, nothing is left behind."""
     scanner("--fps", "50", "--keep", "30")
     rng = random.Random(11)
     for _ in range(6):

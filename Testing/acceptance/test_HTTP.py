@@ -151,7 +151,7 @@ def test_rawPixelsWithGeometryAndMetadata(slicer, views, logic, noErrors):
 
 
 def test_killWhileReceiving(logic, noErrors):
-    """After a crash of the process, port, token and numbers stay: senders go on."""
+    """After a crash of the process, port, token and numbers stay: senders continue."""
     handle = logic.start(HTTPSettings(port=0))
     assert post(handle, niftiFile(0), niftiFile(1))[-1] == (200, {"stream": "Live", "number": 1, "numbers": [1]})
     before, pid = dict(handle.details), handle.pid

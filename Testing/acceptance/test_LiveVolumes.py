@@ -1,4 +1,4 @@
-"""Live volumes in a real MRML scene: their names, their window, and what each of many streams costs."""
+"""Live volumes in a real MRML scene: names, window, and time with many streams."""
 
 import time
 
@@ -45,7 +45,7 @@ def window(volume):
 
 
 def upTo(top, dtype=np.int16):
-    """An image of which half is 0, half this value."""
+    """Return an image: one half 0, the other half this value."""
     return (np.arange(1000) % 2 * top).astype(dtype).reshape(1, 20, 50)
 
 
@@ -162,8 +162,10 @@ def test_each_of_many_streams_costs_the_same(slicer):
 
 @pytest.fixture
 def sliceLogics(slicer, monkeypatch):
-    """An application logic with slice views that were made in another order than Slicer's layouts have them, in a scene
-    of its own: the host's views may have nodes of the same names."""
+    """Return an application logic with slice views in another order than Slicer's layouts.
+
+    They are in a scene of their own, as the host's views may have nodes of the same names.
+    """
     monkeypatch.setattr(slicer, "mrmlScene", slicer.vtkMRMLScene())
     made = slicer.vtkSlicerApplicationLogic()
     made.SetMRMLScene(slicer.mrmlScene)
@@ -194,7 +196,7 @@ def test_views_are_in_slicers_order(slicer, sliceLogics):
 
 
 def test_the_views_that_draw_an_image_are_named(slicer, sliceLogics):
-    """None when a slice moved: Slicer then draws every slice view."""
+    """None after a slice moved: Slicer then draws every slice view."""
     volumes = newVolumes(slicer, sliceLogics)
     volumes.setWhere("Live", "Red")
     assert volumes.show(frame(np.ones((3, 4, 5), np.int16))) == {"Red"}

@@ -1,4 +1,4 @@
-"""Stories with a device at the other end of a real socket: images and messages in, scan plane and commands out."""
+"""A device at the other end of a real socket: images and messages in, scan plane and commands out."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def linked(logic):
         untilStopped(logic)
 
 
-def test_aNameThatTheHeaderCannotCarryIsRefused(slicer, module, logic, linked):
-    """With version 1 two such names would be one at the device."""
+def test_aNameThatDoesNotFitTheHeaderIsRejected(slicer, module, logic, linked):
+    """With version 1 two such names would be equal at the device."""
     from RealTimeImagingLib.Model.Errors import ControlError
 
     with pytest.raises(ControlError, match="version=2"):
@@ -49,7 +49,7 @@ def sums(slicer, node):
 
 
 def test_aDeviceIsLiveInTheScene(slicer, module, views, logic, noErrors):
-    """Source, port, Start: image, pose, points and texts are where the device says, and the panel tells."""
+    """Source, port, Start: image, pose, points and texts have the device's positions, and the panel lists them."""
     ui = panelOf(module).ui
     port = freePort()
     ui.sourceComboBox.currentIndex = 2
@@ -92,7 +92,7 @@ def matrixOf(node):
 
 
 def test_nothingIsLostWhileTheWindowIsBlocked(logic, linked, noErrors):
-    """Two devices by turns while nothing of Slicer runs: every message and image is counted, in order."""
+    """Two devices alternate while Slicer is blocked: every message and image is counted, in order."""
     _, device = linked
     heard = {"A": [], "B": []}
     logic.addMessageCallback(lambda message: heard[message.device].append(message.values["matrix"][0][3]))
@@ -111,7 +111,7 @@ def test_nothingIsLostWhileTheWindowIsBlocked(logic, linked, noErrors):
 
 
 def test_recordedTogether(slicer, logic, linked, tmp_path, noErrors):
-    """Image and pose of a tracked probe: as the image is scrubbed, the pose of its time is there."""
+    """Image and pose of a tracked probe: each image is shown with the pose of its time."""
     _, device = linked
     logic.startRecording(tmp_path / "recordings", name="Tracked")
     until(lambda: logic.recording.status()["free"] is not None)
@@ -137,7 +137,7 @@ def test_recordedTogether(slicer, logic, linked, tmp_path, noErrors):
 
 
 def test_scanPlaneAndCommands(slicer, module, views, logic, linked, noErrors):
-    """The plane of a view goes out when it is asked for and when it moves; words are answered, or it is said."""
+    """The plane of a view is sent on request and when it moves; an event reports answers and missing answers."""
     _, device = linked
     ui = panelOf(module).ui
     red = slicer.app.layoutManager().sliceWidget("Red").sliceLogic().GetSliceNode()
@@ -166,8 +166,8 @@ def test_scanPlaneAndCommands(slicer, module, views, logic, linked, noErrors):
     until(lambda: "scanning" in ui.answerLabel.text)
 
 
-def test_whoConnectsAgainIsToldThePlane(slicer, logic, linked, noErrors):
-    """Though the view has not moved since."""
+def test_theScanPlaneIsSentAgainAfterReconnecting(slicer, logic, linked, noErrors):
+    """The view has not moved in between."""
     handle, device = linked
     red = slicer.app.layoutManager().sliceWidget("Red").sliceLogic().GetSliceNode()
     logic.devices.followPlane(red)
@@ -183,7 +183,7 @@ def test_whoConnectsAgainIsToldThePlane(slicer, logic, linked, noErrors):
 
 
 def assertSamePlane(matrix, sliceNode, slicer):
-    """The plane of a view, which is left-handed, as a rotation: centre, normal and first axis are the same."""
+    """Compare the plane of a left-handed view with a rotation: centre, normal and first axis are equal."""
     wanted = slicer.util.arrayFromVTKMatrix(sliceNode.GetSliceToRAS())
     np.testing.assert_allclose(matrix[:, [0, 2, 3]], wanted[:, [0, 2, 3]], atol=1e-4)
     assert np.linalg.det(matrix[:3, :3]) == pytest.approx(1, abs=1e-6)
@@ -198,7 +198,7 @@ def waiting(device):
 
 
 def test_nothingMovesUntilItIsAllowed(slicer, module, views, logic, linked, noErrors):
-    """What comes moves no view; after the user chose one, it turns into the plane of each image."""
+    """Messages move no view; a view that the user chose turns into the plane of each image."""
     _, device = linked
     ui = panelOf(module).ui
     nodes = {name: views.sliceWidget(name).sliceLogic().GetSliceNode() for name in ("Red", "Green")}
@@ -240,7 +240,7 @@ def accepted(listener):
 
 
 def test_killInMidStream(logic, slicer, noErrors):
-    """The process dies: it is started again, connects again, and the numbers go on."""
+    """The process dies: a new one starts, reconnects, and continues the numbers."""
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         handle = logic.start(OpenIGTLinkSettings(port=listener.getsockname()[1]))
         with closing(accepted(listener)) as connection:
@@ -261,7 +261,7 @@ def test_killInMidStream(logic, slicer, noErrors):
         untilStopped(logic)
 
 
-def test_aPortThatIsTakenIsSaid(module, logic):
+def test_aPortThatIsTakenIsReported(module, logic):
     ui = panelOf(module).ui
     with closing(socket.create_server(("127.0.0.1", 0))) as holder:
         port = holder.getsockname()[1]

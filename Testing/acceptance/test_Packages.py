@@ -1,4 +1,4 @@
-"""A Python package is missing: Slicer asks once, and the panel says what to do when it cannot be installed."""
+"""A Python package is missing: Slicer asks once, and the panel explains how to install it by hand."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_failuresOfTheInstallerAreExplained(module, withoutOpenCV, installer, fa
     assert set(map(str, names)) == {str((["opencv-python-headless"], "Real-Time Imaging"))}
 
 
-def test_allPackagesAreAskedForOnceAndOptionalOnesMayFail(logic, installer):
+def test_allPackagesAreRequestedOnceAndOptionalOnesMayFail(logic, installer):
     asked, failures = installer
     wanted = ["pyigtl>=0.3.4,<0.4", "fastcrc>=0.3,<1"]
     logic.installPackages(wanted)

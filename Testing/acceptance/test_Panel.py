@@ -1,4 +1,4 @@
-"""What a person does: opens the module, presses buttons, closes the scene, reloads, leaves."""
+"""The panel in use: open the module, press buttons, close the scene, reload, leave."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def panelOf(module):
 
 
 def test_oneClickToLiveImages(slicer, module, views, logic, noErrors):
-    """The Try button, nothing else: the phantom is in the views and moves; Stop leaves nothing behind."""
+    """One click on Try: the phantom moves in the views; Stop leaves nothing behind."""
     ui = panelOf(module).ui
     assert ui.startButton.text == "Start"
     ui.tryButton.click()
@@ -52,7 +52,7 @@ def test_oneClickToLiveImages(slicer, module, views, logic, noErrors):
 
 
 def test_threeClicksToAFolder(slicer, module, logic, incoming, noErrors):
-    """Folder, Start: the state says what it waits for, then what came; bad files are named in the list of events."""
+    """Folder, Start: the state shows what the source waits for, then the images; events name the bad files."""
     ui = panelOf(module).ui
     ui.folder_folder.currentPath = str(incoming)
     ui.startButton.click()
@@ -66,7 +66,7 @@ def test_threeClicksToAFolder(slicer, module, logic, incoming, noErrors):
 
 
 def test_settingsAreRemembered(slicer, module, logic, incoming, noErrors):
-    """What was set at the last start is there when Slicer is started anew, and comes with a saved scene."""
+    """The settings of the last start return after a restart of Slicer, and with a saved scene."""
     ui = panelOf(module).ui
     ui.folder_folder.currentPath = str(incoming)
     ui.folder_pattern.text = "*.nii;*.nrrd"
@@ -84,7 +84,7 @@ def test_settingsAreRemembered(slicer, module, logic, incoming, noErrors):
 
 
 def test_complaintsStayBesideTheControlUntilTheNextAction(module, logic, incoming, tmp_path, noErrors):
-    """No dialog: a sentence beside the buttons, which refreshes leave alone, also while another source runs."""
+    """A sentence beside the buttons, not a dialog; refreshes keep it, even while another source runs."""
     ui = panelOf(module).ui
     assert (ui.sourceComplaintLabel.text, ui.sourceComplaintLabel.maximumHeight) == ("", 0)
     ui.folder_folder.currentPath = ""
@@ -190,7 +190,7 @@ def test_reloadStopsAndWorksAgain(slicer, module, logic, noErrors):
 
 
 def test_leavingTheModuleDoesNotStop(slicer, module, logic, noErrors):
-    """Another module is opened: images go on."""
+    """After another module is opened, images still arrive."""
     widget = module.widgetRepresentation()
     widget.enter()
     panelOf(module).ui.tryButton.click()
@@ -268,7 +268,7 @@ def test_otherModulesMayReplaceTheImage(slicer, logic, incoming, noErrors):
 
 
 def test_callbacks(slicer, logic, incoming, caplog):
-    """They see what is shown, read-only; one that fails is reported once and does not stop the stream."""
+    """They receive the shown frames, read-only; a failing callback is reported once and stops nothing."""
     import logging
 
     from RealTimeImagingLib import FolderSettings

@@ -1,4 +1,4 @@
-"""What the panel says: plain text whatever its source, never wider than the panel, true at the moment it is read."""
+"""Texts of the panel: plain text from any source, never wider than the panel, true when they are read."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ HOSTILE = (
 
 
 def richText(text):
-    """Whether Qt would take it for HTML."""
+    """Return True if Qt would treat the text as HTML."""
     from PySide6.QtGui import Qt
 
     return Qt.mightBeRichText(text)
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_toolTipsAreTakenForPlainText(labels, text):
+def test_toolTipsArePlainText(labels, text):
     for padded in (text, f"{text} is not an image", "Ä " * 60 + text):
         assert not richText(labels.plainTip(padded))
         assert labels.plainTip(padded).replace("\u200b", "").split() == padded.split()
 
 
-def test_onlyLongWordsGetPlacesToBreak(labels):
+def test_onlyLongWordsCanBreak(labels):
     assert labels.breakable("Waiting for http://127.0.0.1:18980/frame") == "Waiting for http://127.0.0.1:18980/frame"
     path = "/data/" + "a" * 90 + "/b_c.nii"
     broken = labels.breakable(f"{path} is damaged")
@@ -62,7 +62,7 @@ def widgets(ui):
 
 @pytest.mark.parametrize("name", HOSTILE[:3])
 def test_namesAreNeverRenderedAsHTML(slicer, module, logic, name):
-    """Every label is plain, every tool tip that names something is taken for plain, whatever the name."""
+    """Every label and every tool tip with a name is plain text, for any name."""
     panel = panelOf(module)
     ui = panel.ui
     for level in ("info", "warning", "error"):
@@ -146,7 +146,7 @@ def test_theStateSaysReceivingWhileImagesCome(slicer, module, logic, noErrors):
 
 
 def test_theStateStopsSayingReceiving(module, logic, incoming, noErrors):
-    """Images stop: what the source waits for is there again, with the age of the last image."""
+    """Images stop: the state shows what the source waits for, with the age of the last image."""
     ui = panelOf(module).ui
     logic.start(FolderSettings(incoming))
     until(lambda: "has arrived in" in ui.statusLabel.text)
@@ -172,8 +172,8 @@ def test_theIdleSentenceFitsTheSource(module, index, words):
     assert "press start" in ui.statusLabel.text.lower()
 
 
-def test_eventsOfTheLastRunAreNotOfThisRun(module, logic, incoming, noErrors):
-    """The list keeps them, with their time; "Last event" begins anew."""
+def test_lastEventShowsEventsOfThisRunOnly(module, logic, incoming, noErrors):
+    """The list keeps older events with their time; "Last event" starts empty."""
     ui = panelOf(module).ui
     logic.start(FolderSettings(str(incoming)))
     until(lambda: logic.sources()[0].state == "running")
@@ -190,7 +190,7 @@ def test_eventsOfTheLastRunAreNotOfThisRun(module, logic, incoming, noErrors):
 
 
 def test_equalEventsShareALine(module, logic):
-    """Time, level, text, and how often; the newest first."""
+    """Time, level, text and number; the newest first."""
     ui = panelOf(module).ui
     at = time.mktime((2026, 5, 4, 16, 30, 0, 0, 0, -1))
     for number in range(20):

@@ -105,7 +105,7 @@ def test_typesAreConverted(slicer, logic, noErrors):
     untilStopped(logic)
 
 
-def test_arraysThatAreNoImageAreRejected(logic, noErrors):
+def test_arraysThatAreNotImagesAreRejected(logic, noErrors):
     """The error names the reason, and nothing starts or counts."""
     good = np.zeros((2, 3, 4), np.int16)
     frameError, settingsError = errors().FrameError, errors().SettingsError
@@ -352,7 +352,7 @@ def test_theSourceMayBeStartedFirst(logic, noErrors):
 
 
 def test_aFilterMakesASecondVolume(slicer, logic, incoming, tmp_path, noErrors):
-    """The array of a callback is a frame with the same place, time and attributes, recorded and counted."""
+    """The array of a callback becomes a frame with the same position, time and attributes, recorded and counted."""
 
     def threshold(frame):
         return frame.pixels > 3
@@ -381,7 +381,7 @@ def test_aFilterMakesASecondVolume(slicer, logic, incoming, tmp_path, noErrors):
     assert 0 < times["median"] <= times["p95"] <= times["max"]
 
 
-def test_filtersDoNotAnswerThemselvesOrEachOther(logic, noErrors):
+def test_filtersDoNotProcessEachOthersFrames(logic, noErrors):
     """Unless a filter names the stream."""
     calls = []
 

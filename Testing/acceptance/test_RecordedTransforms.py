@@ -1,4 +1,4 @@
-"""Poses in the scene beside the images of a recording: each image shows the pose of its time."""
+"""Recorded poses in the scene: each image is shown with the pose of its time."""
 
 import time
 from dataclasses import replace
@@ -34,7 +34,7 @@ def sequences(slicer):
 
 
 class Recording:
-    """What one process records: images and poses come in any order, with the times of one clock or none."""
+    """Recording of one process: images and poses in any order, with the times of one clock or none."""
 
     def __init__(self, folder, name="Test"):
         self.folder, self.name, self.origin = folder, name, Origin()
@@ -57,7 +57,7 @@ class Recording:
         self.poseTimes.append(seconds)
 
     def come(self, what):
-        """Let things come in the order of their arrival: (kind, seconds, delay)."""
+        """Record items in the order of their arrival: (kind, seconds, delay)."""
         for kind, seconds, delay in sorted(what, key=lambda each: (round(each[1] + each[2], 6), each[1])):
             getattr(self, kind)(seconds, delay)
 
@@ -93,7 +93,7 @@ def posesIn(browser):
 
 
 def shown(slicer, browser, device="Probe"):
-    """For each place of the browser the number of the pose that it shows."""
+    """Return the number of the shown pose at each item of the browser."""
     import vtk
 
     proxy, matrix, numbers = browser.GetProxyNode(posesIn(browser)[device]), vtk.vtkMatrix4x4(), []
@@ -105,7 +105,7 @@ def shown(slicer, browser, device="Probe"):
 
 
 def lastNotLater(images, poses):
-    """What Slicer's rule gives: for each image the last pose that is not later, before the first pose the first."""
+    """Return the poses by Slicer's rule: the last pose that is not later, or the first pose."""
     return [max([number for number, pose in enumerate(poses) if pose <= image + 1e-6], default=0) for image in images]
 
 
@@ -165,7 +165,7 @@ def test_without_times_of_the_device_arrival_counts(slicer, sequences, tmp_path)
     assert shown(slicer, build(sequences, recording)) == lastNotLater(images, poses)
 
 
-def test_a_missing_tool_stays_where_it_was_seen_and_says_so(slicer, sequences, tmp_path):
+def test_a_missing_tool_keeps_its_last_pose_and_has_a_status(slicer, sequences, tmp_path):
     statuses = ["MISSING", "OK", "", "MISSING", "INVALID", "OK"]
     recording = Recording(tmp_path)
     for number, status in enumerate(statuses):
@@ -244,7 +244,7 @@ def test_messages_without_poses_fill_no_browser(slicer, sequences, tmp_path):
 
 
 def test_each_part_has_the_poses_of_its_time(slicer, sequences, tmp_path):
-    """The second part begins with the pose that was there then, also of a device that spoke once, at the start."""
+    """The second part begins with the current pose, even of a device that sent one pose at the start."""
     recording = Recording(tmp_path)
     recording.pose(0, device="Reference")
     for number in range(20):
@@ -271,7 +271,7 @@ def test_each_part_has_the_poses_of_its_time(slicer, sequences, tmp_path):
         assert shown(slicer, browser) == [max(1, number) for number in lastNotLater(images, recording.poseTimes)]
 
 
-def test_of_very_many_poses_those_are_there_that_an_image_shows(slicer, sequences, tmp_path):
+def test_of_too_many_poses_the_shown_ones_are_added(slicer, sequences, tmp_path):
     recording = Recording(tmp_path)
     images = list(range(5))
     recording.come(
@@ -314,7 +314,7 @@ def test_it_is_built_in_short_steps(slicer, sequences, tmp_path):
     assert longest < 0.05
 
 
-def test_what_cannot_be_read_is_told_and_all_else_is_there(slicer, sequences, tmp_path):
+def test_unreadable_files_are_reported_and_all_others_added(slicer, sequences, tmp_path):
     good, bad = Recording(tmp_path), Recording(tmp_path)
     good.image(0)
     good.pose(0)

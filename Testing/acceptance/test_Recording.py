@@ -180,7 +180,7 @@ def test_nothingRecordedLeavesNothing(slicer, logic, incoming, tmp_path, noError
 
 
 def test_killInMidRecording(logic, scanner, incoming, tmp_path):
-    """The process is killed: another one continues, the stored part is finished, and all is in the scene."""
+    """The process is killed: a new one continues, the stored part is repaired, and the scene has both."""
     handle = running(logic, logic.start(FolderSettings(incoming)))
     recording(logic, tmp_path / "recordings", name="Cut")
     _process, log = scanner("--frames", "60", "--fps", "30")
@@ -205,7 +205,7 @@ def test_killInMidRecording(logic, scanner, incoming, tmp_path):
 
 
 def test_blockedWindow(logic, scanner, incoming, tmp_path, noErrors):
-    """A dialog blocks Slicer: all images that arrive meanwhile are stored."""
+    """A dialog blocks Slicer: all arriving images are stored."""
     running(logic, logic.start(FolderSettings(incoming)))
     recording(logic, tmp_path / "recordings")
     process, log = scanner("--frames", "100", "--fps", "50")
@@ -238,7 +238,7 @@ def test_theLastSeconds(logic, incoming, tmp_path, noErrors):
         logic.recording.keepLast(-1)
 
 
-def test_refusals(module, logic, incoming, tmp_path, noErrors):
+def test_invalidArguments(module, logic, incoming, tmp_path, noErrors):
     """Invalid arguments are rejected before anything starts."""
     with pytest.raises(errors().SettingsError, match="folder"):
         logic.startRecording(" ")
@@ -372,7 +372,7 @@ def test_recordingsOfACrashEnterTheScene(slicer, logic, incoming, tmp_path, noEr
 
 
 def test_movingSlicesMoveInTheScene(slicer, logic, incoming, tmp_path, noErrors):
-    """Each item of tracked slices has its own place, and the proxy follows."""
+    """Each item of tracked slices has its own position, and the proxy follows."""
     running(logic, logic.start(FolderSettings(incoming)))
     recording(logic, tmp_path / "recordings")
     for number in range(4):

@@ -85,7 +85,7 @@ def shown(slicer, browser):
 
 
 def test_imagesAndPosesAreRecordedTogether(slicer, logic, linked, tmp_path, noErrors):
-    """Images at 25 Hz; poses at 100 Hz, which come after their images, in bursts. The live transform stays live."""
+    """Images at 25 Hz; poses at 100 Hz, which arrive late and in bursts. The live transform stays live."""
     _, device = linked
     recording(logic, tmp_path / "out", name="Sweep")
     for number in range(20):
@@ -124,7 +124,7 @@ def test_posesOnly(slicer, logic, linked, tmp_path, noErrors):
 
 
 def test_wordsOnly(slicer, logic, linked, tmp_path, noErrors):
-    """Nothing to scrub: the event says where the words are."""
+    """No sequence: an event names the file with the messages."""
     _, device = linked
     recording(logic, tmp_path / "out", name="Words")
     sendAll(device, StringMessage("a", device_name="Note"))
@@ -136,7 +136,7 @@ def test_wordsOnly(slicer, logic, linked, tmp_path, noErrors):
 
 
 def test_killInMidRecording(logic, linked, port, tmp_path):
-    """The process dies: what it stored is finished, another goes on, and the poses of both are in the scene."""
+    """The process dies: its recording is repaired, a new process continues, and the scene has the poses of both."""
     handle, device = linked
     recording(logic, tmp_path / "out", name="Cut")
     for number in range(10):

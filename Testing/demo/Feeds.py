@@ -1,4 +1,4 @@
-"""What sends images to the module in a demo, and knows what it sent."""
+"""Senders of images in the demo, with a log of the sent images."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ REPLAYED = 40
 
 
 class _ScannerFeed:
-    """The simulated scanner, another process.
+    """Simulated scanner in another process.
 
     :param folder: for its files. :param frames: how many, None: without end.
     """
@@ -52,7 +52,7 @@ class _ScannerFeed:
 
     @property
     def ended(self) -> bool:
-        """True when all is sent."""
+        """True after the last image was sent."""
         return self._process is not None and self._process.poll() is not None
 
     def sent(self) -> list[dict[str, Any]]:
@@ -82,7 +82,7 @@ class FolderFeed(_ScannerFeed):
         ui.folder_folder.currentPath = self._incoming
 
     def begin(self) -> None:
-        """Send; the module is ready."""
+        """Start to send: the module is ready."""
         self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE)
 
 
@@ -104,7 +104,7 @@ class OpenIGTLinkFeed(_ScannerFeed):
         ui.devicesSection.collapsed = False
 
     def begin(self) -> None:
-        """It begins by itself when the module connects."""
+        """Do nothing: the scanner sends once the module connects."""
 
     def close(self) -> None:
         """End the scanner."""
@@ -123,7 +123,7 @@ class HTTPFeed(_ScannerFeed):
         ui.http_port.value = 0
 
     def begin(self) -> None:
-        """Send; the panel shows the token as soon as the module listens."""
+        """Start to send, with the token that the panel shows."""
         shown = slicerhost.runUntil(lambda: self._ui.http_token.text and self._ui.http_curl.text, 10)
         url = self._ui.http_curl.text.split('"')[-2].split("?")[0] if shown else ""
         self._command += ["--post", url, f"--token={self._ui.http_token.text}"]
@@ -149,7 +149,7 @@ class DICOMFeed(_ScannerFeed):
         ui.dicom_port.value = port
 
     def begin(self) -> None:
-        """Send; the module is ready."""
+        """Start to send: the module is ready."""
         self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE)
 
 
@@ -181,20 +181,20 @@ class ReplayFeed:
         ui.replay_rate.value = self._fps
 
     def begin(self) -> None:
-        """The module has begun by itself."""
+        """Do nothing: the module has started to read."""
         self._until = time.monotonic() + len(self._sums) / self._fps
 
     @property
     def ended(self) -> bool:
-        """True when all should have come."""
+        """True when all images should have arrived."""
         return time.monotonic() > self._until
 
     def sent(self) -> list[dict[str, Any]]:
-        """As the scanner tells it, with the frame's place in place of a file."""
+        """Return entries as the scanner logs them, with the frame's number instead of a file."""
         return [{"file": str(index), "checksums": [value], "time": None} for index, value in enumerate(self._sums)]
 
     def close(self) -> None:
-        """Nothing is left to do."""
+        """Do nothing: no process to end."""
 
 
 class CameraFeed:
@@ -231,20 +231,20 @@ class CameraFeed:
         ui.camera_device.text = self._path
 
     def begin(self) -> None:
-        """The module has begun by itself."""
+        """Do nothing: the module has started to read."""
         self._until = time.monotonic() + len(self._sums) / self._rate
 
     @property
     def ended(self) -> bool:
-        """True when all should have come."""
+        """True when all images should have arrived."""
         return time.monotonic() > self._until
 
     def sent(self) -> list[dict[str, Any]]:
-        """As the scanner tells it, with the picture's place in place of a file."""
+        """Return entries as the scanner logs them, with the picture's number instead of a file."""
         return [{"file": str(index), "checksums": [value], "time": None} for index, value in enumerate(self._sums)]
 
     def close(self) -> None:
-        """Nothing is left to do."""
+        """Do nothing: no process to end."""
 
 
 FEEDS = {
@@ -266,7 +266,7 @@ def realVideo() -> str:
 
 
 def decodedPictures(path: str) -> Iterator[Any]:
-    """The pictures of a video: (rows, columns, 3), red first."""
+    """Return the pictures of a video: (rows, columns, 3), RGB."""
     import cv2
 
     capture = cv2.VideoCapture(path)

@@ -1,4 +1,4 @@
-"""What a demo found: every frame that was shown, read from the node, against what the scanner logged."""
+"""Report of a demo: every shown frame, read from the node, compared with the scanner's log."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from RealTimeImagingLib.Recording import openRecording
 
 
 class Witness:
-    """A frame callback that reads the node, not the frame, and remembers what it saw and when.
+    """Frame callback that reads the node, not the frame, and stores checksum and time.
 
-    :param arrayOfNode: gives the live volume node's voxels.
+    :param arrayOfNode: returns the live volume node's voxels.
     """
 
     def __init__(self, arrayOfNode: Any) -> None:
@@ -31,7 +31,7 @@ class Witness:
 
 
 def recordedEqual(log: list[dict[str, Any]], folder: str) -> bool:
-    """Whether the files of the recording hold every frame that was sent, in order, bit for bit."""
+    """Return True if the recording has every sent frame, in order, bit for bit."""
     sent = [value for entry in log for value in entry["checksums"]]
     parts = sorted((openRecording(path) for path in glob.glob(f"{folder}/*.seq.nhdr")), key=lambda part: part.part)
     stored = [checksum(part.pixels(index)) for part in parts for index in range(part.count)]
@@ -39,7 +39,7 @@ def recordedEqual(log: list[dict[str, Any]], folder: str) -> bool:
 
 
 def report(source: str, input_: str, log: list[dict[str, Any]], statistics: dict[str, Any], witness: Witness) -> dict:
-    """The flat report of DESIGN: counts, times, and whether all that was shown is what was sent, in order."""
+    """Return the flat report: counts, times, and whether the shown frames equal the sent ones, in order."""
     sent = {entry["file"]: entry for entry in log}
     order = {entry["file"]: number for number, entry in enumerate(log)}
     latency = Spread()

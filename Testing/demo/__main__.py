@@ -1,4 +1,4 @@
-"""python3 run.py demo: the newcomer's first sight of the module, and a check that each frame arrives as it was sent."""
+"""python3 run.py demo: a demonstration of the module, and a check that each frame arrives as sent."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PATIENCE = 15.0
 
 
 def main() -> int:
-    """Run the demo; returns 0 when every frame sent was received and shown right."""
+    """Run the demo; return 0 when every sent frame was received, and shown correctly or skipped."""
     options = _options()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     for path in filter(None, (options.report, options.screenshot)):
@@ -63,16 +63,18 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="run.py demo", description=__doc__)
-    parser.add_argument("--source", choices=list(FEEDS), default="folder", help="how the images come")
+    parser.add_argument("--source", choices=list(FEEDS), default="folder", help="how images reach the module")
     parser.add_argument("--input", help="4-D NIfTI, multi-frame DICOM, recording; or a folder of images")
-    parser.add_argument("--fps", type=float, help=f"images each second; {FPS:g}, or what a video has")
-    parser.add_argument("--frames", type=int, help="end after so many images; with a screen the window stays otherwise")
+    parser.add_argument("--fps", type=float, help=f"images per second (default {FPS:g}, or the rate of a video)")
+    parser.add_argument("--frames", type=int, help="number of images (default with a screen: until the window closes)")
     parser.add_argument(
         "--size", choices=["1080p"], help="scale pictures, of the input or of an ultrasound cine, to RGB"
     )
-    parser.add_argument("--mode", choices=["rename", "grow", "burst"], default="rename", help="how files are written")
-    parser.add_argument("--record", action="store_true", help="record what comes, and compare every stored frame")
-    parser.add_argument("--report", help="write what was found to this JSON file")
+    parser.add_argument(
+        "--mode", choices=["rename", "grow", "burst"], default="rename", help="how the scanner writes files"
+    )
+    parser.add_argument("--record", action="store_true", help="record the images, and compare every stored frame")
+    parser.add_argument("--report", help="write the report to this JSON file")
     parser.add_argument("--screenshot", help="write a picture of the window to this PNG file")
     options = parser.parse_args()
     options.paced = options.fps is not None

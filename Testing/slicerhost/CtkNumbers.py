@@ -1,4 +1,4 @@
-"""ctk's number widgets, and qMRMLSliderWidget, which is one of them."""
+"""Number widgets of ctk, and qMRMLSliderWidget."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def _spin(kind: Any, name: str) -> Any:
 
 
 class _NumberWidget(QWidget):  # type: ignore[misc, valid-type]
-    """What ctkDoubleSpinBox and ctkSliderWidget share. PythonQt wraps no setRange: the properties set the limits."""
+    """Base of ctkDoubleSpinBox and ctkSliderWidget. PythonQt wraps no setRange: the properties set the limits."""
 
     standIn = True
 
@@ -128,7 +128,7 @@ class ctkSliderWidget(_NumberWidget):
 
 
 class qMRMLSliderWidget(ctkSliderWidget):
-    """A slider that knows the scene's units; here it takes the scene and shows none."""
+    """A slider with the scene's units; the host ignores the units."""
 
     standIn = True
 

@@ -1,4 +1,4 @@
-"""Qt's enumerations as PythonQt hands them out: numbers."""
+"""Qt's enumerations as numbers, as in PythonQt."""
 
 import enum
 from typing import Any
@@ -48,7 +48,7 @@ class EnumType:
 
 
 def fromNative(value: Any) -> Any:
-    """What PythonQt shows of an enumeration member or class; other values unchanged."""
+    """Return PythonQt's form of an enumeration member or class; other values unchanged."""
     if isinstance(value, enum.Enum) and isinstance(value.value, int):
         return EnumValue(value)
     if isinstance(value, enum.EnumMeta):

@@ -46,7 +46,7 @@ _later: list[QtCore.QObject] = []
 
 
 def deleteLater(qObject: QtCore.QObject) -> None:
-    """QObject.deleteLater as a script of Slicer's sees it: done when the script has ended and the loop has its turn.
+    """QObject.deleteLater as in Slicer: the deletion happens after the script has ended, in the event loop.
 
     In Slicer the application's loop runs below every script; neither processEvents() nor a nested loop deletes what a
     script wants deleted. What a slot wants deleted goes when the slot has returned, as everywhere in Qt.
@@ -58,7 +58,7 @@ def deleteLater(qObject: QtCore.QObject) -> None:
 
 
 def endScript() -> None:
-    """What stands in no loop has ended: do what its deleteLater() asked for."""
+    """End a script outside of any loop: do its deferred deletions."""
     while _later:
         qObject = _later.pop(0)
         if shiboken6.isValid(qObject):
@@ -84,7 +84,7 @@ def execLoop(loop: QtCore.QEventLoop) -> int:
 
 
 def processEvents() -> None:
-    """What is pending now, but for deferred deletions."""
+    """Handle pending events, except deferred deletions."""
     run = symbol(
         f"_ZN16QCoreApplication13processEvents{FLAGS_ITANIUM}",
         f"?processEvents@QCoreApplication@@SAX{FLAGS_MSVC}@Z",
@@ -95,7 +95,7 @@ def processEvents() -> None:
 
 
 def runUntil(predicate: Callable[[], Any], timeout: float = 5.0, everyMs: int = 50) -> bool:
-    """Run the loop until the predicate holds or the seconds are over; returns whether it holds.
+    """Run the loop until the predicate holds or the time is over; return True if it holds.
 
     Between two looks no Python runs on its own account, so that a thread that waits is not helped by the test.
     """

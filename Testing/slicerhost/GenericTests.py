@@ -1,4 +1,4 @@
-"""What Slicer's generic tests of a module and its panel do: no main window, another scene."""
+"""Slicer's generic tests of a module and its panel: no main window, another scene."""
 
 import os
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is still alive after a module should have let go of everything."""
+"""Objects that are still alive after a module should have released everything."""
 
 import os
 import sys
@@ -26,7 +26,7 @@ _observers: set[tuple[str, int]] = set()
 
 
 def markBaseline() -> None:
-    """What is alive now belongs to the host."""
+    """Assign all living objects to the host."""
     os.environ.setdefault(MARK, uuid.uuid4().hex)
     _threads.clear()
     _threads.update(thread.ident or 0 for thread in threading.enumerate())

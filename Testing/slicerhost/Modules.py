@@ -185,7 +185,7 @@ def scriptedModules() -> list[Any]:
 
 
 def loadModule(path: str | os.PathLike[str]) -> Any:
-    """What the factory does with <Name>.py: executed unless loaded, instantiated, set up; the panel comes later."""
+    """Load <Name>.py as Slicer's factory does: execute, instantiate, set up; the panel is made later."""
     absolute = os.path.abspath(path)
     name = Path(absolute).stem
     python = execute(name, absolute)

@@ -1,4 +1,4 @@
-"""Which names a class has in PythonQt, what stands in for some of them, and which values its properties take."""
+"""Names of a class in PythonQt, their replacements, and the values that properties accept."""
 
 import json
 from collections.abc import Callable

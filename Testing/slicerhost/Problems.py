@@ -1,4 +1,4 @@
-"""What went wrong where nobody could catch it: exceptions in slots and observers, VTK's and Qt's messages."""
+"""Problems that no caller can catch: exceptions in slots and observers, messages of VTK and Qt."""
 
 import sys
 import traceback

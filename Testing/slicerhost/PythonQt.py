@@ -40,7 +40,7 @@ _BY_POINTER = (QtWidgets.QTableWidgetItem, QtWidgets.QListWidgetItem, QtWidgets.
 
 
 def adopt(value: Any) -> Any:
-    """What PythonQt hands to Python for a C++ value."""
+    """Return PythonQt's Python value for a C++ value."""
     if isinstance(value, list):
         return tuple(adopt(item) for item in value)
     if not isinstance(value, shiboken6.Shiboken.Object) or isinstance(value, (ObjectRules, ValueRules)):
@@ -245,7 +245,7 @@ def _nameOf(cls: type) -> str:
 
 
 def _ofDestroyed(cls: type, name: str) -> Any:
-    """What an attribute of an object is whose C++ part is gone: a method that cannot be called, or an error."""
+    """Return the attribute of an object whose C++ part is deleted: a method that fails when called, or an error."""
     words = f"'{name}' on a destroyed {_nameOf(cls)} object"
     public: Any = publicClass(cls)
     if public.staticMetaObject.indexOfProperty(name) >= 0 or isinstance(getattr(cls, name, None), QtCore.Property):
@@ -308,7 +308,7 @@ def wrappedClass(cls: type) -> type | None:
 def hostClass(base: type) -> type:
     """The host class for a PySide6 class.
 
-    Its metaclass is PySide6's own: with another one PySide6 does not notice that a C++ object is gone.
+    Its metaclass is PySide6's own: with another one PySide6 misses the deletion of a C++ object.
     """
     if issubclass(base, (ObjectRules, ValueRules)):
         return base

@@ -82,7 +82,7 @@ def _optionSetter(name: str) -> Any:
 
 
 class _Observing:
-    """The observers of a widget; knows nothing of the widget, which is gone when they are to end."""
+    """Observers of a widget, without a reference to it: they end after the widget is deleted."""
 
     def __init__(self) -> None:
         self.scene: Any = None

@@ -1,4 +1,4 @@
-"""`qt.QWidget`: what stands for a class in the module `qt`.
+"""Classes of the module `qt`, such as `qt.QWidget`.
 
 It makes objects, can be subclassed, and gives the class's enumerations and static methods by PythonQt's rules.
 PythonQt's classes are flat: isinstance and issubclass know nothing of C++'s base classes, only `inherits` does.

@@ -12,7 +12,7 @@ import slicer
 
 
 class ScriptedLoadableModule:
-    """Base of the class <Name>: what the module says of itself."""
+    """Base of the class <Name>: description of the module."""
 
     def __init__(self, parent: Any) -> None:
         super().__init__()

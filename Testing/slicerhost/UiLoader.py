@@ -1,4 +1,4 @@
-"""qt.QUiLoader: builds a .ui file from host classes and refuses what it does not know.
+"""qt.QUiLoader: builds a .ui file from host classes and refuses unknown elements.
 
 PySide6's own loader is not used: it drops references to the widgets that Python makes for it, and a second panel then
 crashes.

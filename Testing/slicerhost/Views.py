@@ -51,7 +51,7 @@ THREED_MANAGERS = (
 
 
 class View:
-    """What slice and 3D views share. renders counts; extraRenderSeconds slows each rendering on purpose."""
+    """Base of slice and 3D views. renders counts; extraRenderSeconds slows each rendering on purpose."""
 
     def __init__(
         self, name: str, factory: Any, managers: tuple[str, ...], window: Any = None, interactor: Any = None
@@ -171,7 +171,7 @@ class View:
         return image
 
     def pixels(self) -> numpy.ndarray[Any, Any]:
-        """What the last rendering shows: height x width x 3, the top row first."""
+        """Return the last rendering: height x width x 3, the top row first."""
         image = self._image()
         image.Update()
         width, height, _ = image.GetOutput().GetDimensions()

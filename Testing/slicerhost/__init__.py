@@ -102,7 +102,7 @@ def leftovers() -> list[str]:
 
 
 def runGenericTests(path: Any) -> list[str]:
-    """What Slicer's generic module tests check; returns one sentence for each failure."""
+    """Run Slicer's generic module tests; return one sentence for each failure."""
     from . import GenericTests
 
     boot()
