@@ -16,6 +16,8 @@ import pytest
 from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate
 from RealTimeImagingLib.Formats import openImageFile
+from RealTimeImagingLib.Formats.DICOM import Pixels
+from RealTimeImagingLib.Model.Errors import NotAnImageError
 from RealTimeImagingLib.Model.Frame import checksum
 from unit.settling import assertSame, read, refusal
 from unit.test_DICOM import FRAMES, made, real
@@ -163,6 +165,38 @@ def test_compressed_data_that_end_early_are_no_image(tmp_path, name):
     dataset["PixelData"].is_undefined_length = True
     dataset.save_as(tmp_path / "a.dcm")
     assert refusal(tmp_path / "a.dcm").code in ("unsupported", "damaged")
+
+
+def test_a_damaged_rle_frame_does_not_end_the_process(tmp_path):
+    """A header of zeros declares no segment: SimpleITK's GDCM divides by their number (SIGFPE)."""
+    dataset, (data,) = frames("MR_small_RLE", 1)
+    dataset.PixelData = encapsulate([bytes(64) + data[64:]])
+    dataset.save_as(tmp_path / "a.dcm")
+    program = """
+import sys
+from RealTimeImagingLib.Formats import openImageFile
+from RealTimeImagingLib.Model.Errors import NotAnImageError
+try:
+    list(openImageFile(sys.argv[1]).images())
+except NotAnImageError as error:
+    print(error.code)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", program, str(tmp_path / "a.dcm")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, "damaged"), done.stderr
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.5", "1.2.840.10008.1.2.8.1", "1.2.840.10008.1.2.1.99"])
+def test_simpleitk_decodes_kinds_of_jpeg_only(tmp_path, monkeypatch, syntax):
+    asked = []
+    monkeypatch.setattr(Pixels, "decodedBySimpleITK", lambda *arguments: asked.append(arguments) or 1 / 0)
+    dataset, _ = frames("MR_small_RLE", 1)
+    dataset.file_meta.TransferSyntaxUID = syntax
+    layout = Pixels.Layout.of(dataset, b"\xe0\x7f\x10\x00OW")
+    with pytest.raises(NotAnImageError):
+        Pixels.decoded(dataset, layout, bytes(64))
+    assert not asked
 
 
 # ---- several frames, with and without tables of their offsets

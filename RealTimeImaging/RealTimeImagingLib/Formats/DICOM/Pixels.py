@@ -15,11 +15,10 @@ from ..Raw import decodedBySimpleITK
 _GDCM = "GDCMImageIO"
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _RESCALING = ("RescaleSlope", "RescaleIntercept", "RescaleType")
-_BY_SIMPLEITK = (
-    "1.2.840.10008.1.2.5",
-    *(f"1.2.840.10008.1.2.4.{kind}" for kind in (50, 51, 57, 70, 80, 81, 90, 91)),
-)
-"""Transfer syntaxes that GDCM decodes."""
+_JPEG = "1.2.840.10008.1.2.4."
+"""First part of the UIDs of all kinds of JPEG."""
+_BY_SIMPLEITK = tuple(f"{_JPEG}{kind}" for kind in (50, 51, 57, 70, 80, 81, 90, 91))
+"""Transfer syntaxes that GDCM decodes. It also decodes RLE, but a damaged frame would end this process (SIGFPE)."""
 _KEPT_COLOURS = ("RGB", "YBR_RCT", "YBR_ICT")
 """Photometric interpretations whose decoded values are RGB by the standard."""
 
@@ -47,7 +46,8 @@ def decoded(dataset: Any, layout: Layout, data: bytes) -> Pixels:
         raise
     except Exception as error:
         # Decoders do not document their exceptions on damaged bytes.
-        found = _decodedBySimpleITK(single, layout)
+        # pydicom itself decodes RLE and the deflated syntaxes: there GDCM has nothing to add.
+        found = _decodedBySimpleITK(single, layout) if syntax.startswith(_JPEG) else None
         if found is None and _decodes(syntax):
             text = f"The pixels are damaged: they cannot be decoded as {syntax.name}."
             raise NotAnImageError(text, "damaged") from error
