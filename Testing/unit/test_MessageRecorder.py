@@ -16,6 +16,7 @@ from unit.recordings import (
     deviceMessage,
     frame,
     manifestOf,
+    record,
     recorder,
     recordMessages,
 )
@@ -62,6 +63,18 @@ def test_values_that_json_cannot_hold_are_converted(tmp_path):
         "else": {"3": "b'x'"},
     }
     assert line.message.deviceTime is None
+
+
+@pytest.mark.parametrize("time", [1.797693134862316e305, -1.797693134862316e305, 1.7976931348623157e308])
+def test_impossible_device_times_leave_the_recording_readable(tmp_path, time):
+    messages = [deviceMessage(number, deviceTime=each) for number, each in enumerate((time, 5.0, time))]
+    frames = [frame(number, (1, 1, 1), deviceTime=each) for number, each in enumerate((time, 5.0, time))]
+    found, part = openMessages(recordMessages(tmp_path, messages)), openRecording(record(tmp_path, frames)[0])
+    assert [line.message for line in found.messages()] == messages
+    assert [entry["deviceTime"] for entry in part.frames] == [time, 5.0, time]
+    for times in ([line.time for line in found.messages()], part.times):
+        assert times == sorted(set(times))
+        assert max(times) < 1
 
 
 def test_one_message_is_one_line_written_at_once(tmp_path, monkeypatch):
