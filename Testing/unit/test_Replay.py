@@ -652,7 +652,7 @@ def test_after_any_commands_each_frame_has_its_pixels_and_follows_the_last(tmp_p
     (folder / "a.seq.nrrd").write_bytes(sequence(pixelsOf(range(5)), [0, 0.1, 0.2, 0.3, 0.4], "s", packed))
     sums, jumps = sumsOf(range(5)), {0}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Streamed, "KEPT", 1 << 30 if kept else 0)
+        patch.setattr(Streamed, "_kept", 1 << 30 if kept else 0)
         player = Player(work, folder / "a.seq.nrrd")
         player.step()
         for name, value in steps:

@@ -180,7 +180,7 @@ def test_any_part_in_any_order(tmp_path, kept, members, skip, rest, reads):
     cut = len(CONTENT) // members
     pieces = [CONTENT[n * cut : (n + 1) * cut if n + 1 < members else None] for n in range(members)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streamed, "KEPT", 1 << 20 if kept else 0)
+        patch.setattr(streamed, "_kept", 1 << 20 if kept else 0)
         stream = opened(tmp_path / "a.gz", b"".join(map(gzip.compress, pieces)) + rest, skip=skip)
         total = len(CONTENT) - skip
         for share, size in [*reads, (0.0, total), (1.0, 1)]:
@@ -191,7 +191,7 @@ def test_any_part_in_any_order(tmp_path, kept, members, skip, rest, reads):
 
 @pytest.mark.parametrize("kept", [0, 1 << 20])
 def test_truncated_or_damaged_data_is_found_while_reading(tmp_path, monkeypatch, kept):
-    monkeypatch.setattr(streamed, "KEPT", kept)
+    monkeypatch.setattr(streamed, "_kept", kept)
     random = np.random.default_rng(1).integers(0, 256, len(CONTENT), np.uint8).tobytes()
     whole = gzip.compress(random)
     for data, words in (
@@ -209,7 +209,7 @@ def test_truncated_or_damaged_data_is_found_while_reading(tmp_path, monkeypatch,
 
 @pytest.mark.parametrize("kept", [0, 1 << 20])
 def test_a_replaced_file_is_read_from_its_beginning(tmp_path, monkeypatch, kept):
-    monkeypatch.setattr(streamed, "KEPT", kept)
+    monkeypatch.setattr(streamed, "_kept", kept)
     stream = opened(tmp_path / "a.gz", gzip.compress(CONTENT))
     assert part(stream, 500, 100) == CONTENT[500:600]
     other = CONTENT[::-1]
@@ -227,7 +227,7 @@ def test_an_empty_or_missing_stream(tmp_path):
 
 
 def test_a_large_compressed_series_needs_the_memory_of_one_image(tmp_path, monkeypatch):
-    monkeypatch.setattr(streamed, "KEPT", 0)
+    monkeypatch.setattr(streamed, "_kept", 0)
     frames = [np.full((16, 64, 64), n, np.int16) for n in range(20)]
     (tmp_path / "a.seq.nrrd").write_bytes(sequence(frames, range(20), "s", "gzip"))
     reader = openImageFile(str(tmp_path / "a.seq.nrrd"))

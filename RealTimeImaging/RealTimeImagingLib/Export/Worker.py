@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from ..Formats import Inflate as Streamed
+from ..Formats.Inflate import limitUnpacked
 from ..Link.Lines import LONGEST_SILENCE, PROGRESS_PERIOD, LineWriter, openLines, outcomeOf
 from ..Link.Messages import Cancelled, Done, EventReport, Failed, Outcome, Progress
 from ..Link.WorkFolders import PREFIX, removeWorkFolders
@@ -69,7 +69,7 @@ def main() -> int:
     first = next(lines, None)
     if first is None:
         return 0
-    Streamed.KEPT = 0  # every frame is read once
+    limitUnpacked(0)  # an export reads every frame once
     work, ended = Work(), threading.Event()
     threading.Thread(target=_listen, args=(lines, work, ended, writer), name="cancel", daemon=True).start()
     threading.Thread(target=_reportProgress, args=(work, ended, writer), name="progress", daemon=True).start()

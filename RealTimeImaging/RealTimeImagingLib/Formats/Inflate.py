@@ -206,9 +206,16 @@ class Inflated(Stored):
         self._pending = self._inflater.unused_data if self._between else self._inflater.unconsumed_tail
 
 
-KEPT = 512 << 20
-"""Most bytes of content that stay in memory once unpacked. Of larger content nothing stays: going back unpacks it from
-the beginning, at about 0.5 GB a second."""
+_kept = 512 << 20
+
+
+def limitUnpacked(nbytes: int) -> None:
+    """Limit the unpacked content that stays in the memory of this process; by default 512 MiB of each file.
+
+    Nothing stays of larger content: reading backwards unpacks it from the beginning, at about 0.5 GB a second.
+    """
+    global _kept
+    _kept = nbytes
 
 
 class Streamed(Stored):
@@ -284,7 +291,7 @@ class Streamed(Stored):
                 self._identity, self._buffer = identity, None
                 self._restart()
             file.seek(self._read)
-            if self._total > KEPT:
+            if self._total > _kept:
                 if start < self._unpacked:
                     self._restart()
                     file.seek(self._read)

@@ -215,9 +215,11 @@ def _matrix(values: Mapping[str, str]) -> Matrix | None:
     numbers = _json(values, "ijkToRAS", list)
     try:
         matrix = np.array(numbers, np.float64)
-        return matrix.reshape(4, 4) if matrix.shape in ((16,), (4, 4)) else np.zeros(0).reshape(4, 4)
-    except (TypeError, ValueError) as error:
-        raise RequestError(400, "ijkToRAS has 16 numbers, row after row, or is a 4x4 matrix as JSON.") from error
+    except (TypeError, ValueError):
+        matrix = np.empty(0)
+    if matrix.shape not in ((16,), (4, 4)):
+        raise RequestError(400, "ijkToRAS has 16 numbers, row after row, or is a 4x4 matrix as JSON.")
+    return matrix.reshape(4, 4)
 
 
 def _json(values: Mapping[str, str], name: str, kind: type[Any]) -> Any:
