@@ -37,8 +37,8 @@ class RealTimeImaging(ScriptedLoadableModule):
         parent.helpText = _(
             "Shows images live while they arrive: from a folder, OpenIGTLink devices, HTTP, cameras, DICOM senders or "
             "a replayed recording. Choose the source and press Start. The newest image is in the slice views, in one "
-            "volume. Images are received in another process, and Slicer never freezes. Every image that cannot be "
-            "shown is named with the reason."
+            "volume. Images are received in another process, and Slicer never freezes. An event names each image "
+            "that cannot be shown, with the reason."
         )
         parent.acknowledgementText = _(
             "Developed in response to questions on the Slicer forum about images that arrive in real time."
