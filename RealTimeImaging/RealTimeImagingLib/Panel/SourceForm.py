@@ -164,7 +164,7 @@ class Row:
     """One row of the form.
 
     :param field: widget in the second column, which holds the editor and buttons.
-    :param place: row of the grid.
+    :param gridRow: row of the grid.
     :param editor: None for a row of the kind's controls.
     :param fields: names of the settings in it.
     """
@@ -172,7 +172,7 @@ class Row:
     name: str
     label: Any
     field: Any
-    place: int
+    gridRow: int
     advanced: bool = False
     editor: Editor | None = None
     fields: tuple[str, ...] = ()
@@ -203,7 +203,7 @@ class SourceForm:
         self._rowOf: dict[str, list[Row]] = {}
         ui = section.ui
         self._grids = (ui.sourceSection.layout(), ui.optionsSection.layout())
-        # The volume's name comes last, whatever its place in the class.
+        # The volume's name comes last, wherever it is in the class.
         for field in sorted(self._settings.values(), key=lambda one: one.name == "stream"):
             if field.setting.inPanel and not field.setting.sharesRow:
                 self._addSetting(field)
@@ -297,11 +297,11 @@ class SourceForm:
         layout.addWidget(widget)
         grid = self._grids[advanced]
         # Every second row of the grid stays free for a row that is placed after another.
-        place = self._rows[after].place + 1 if after else grid.rowCount() + 1
-        grid.addWidget(label, place, 0)
-        grid.addWidget(field, place, 1)
+        gridRow = self._rows[after].gridRow + 1 if after else grid.rowCount() + 1
+        grid.addWidget(label, gridRow, 0)
+        grid.addWidget(field, gridRow, 1)
         label.setBuddy(widget)
-        row = self._rows[name] = Row(name, label, field, place, advanced, widgets=[widget])
+        row = self._rows[name] = Row(name, label, field, gridRow, advanced, widgets=[widget])
         return row
 
     def _name(self, widget: Any, name: str, tooltip: str) -> None:
@@ -325,7 +325,7 @@ class SourceForm:
 
         :param advanced: True for those under "More options".
         """
-        rows = sorted((row for row in self._rows.values() if row.advanced == advanced), key=lambda row: row.place)
+        rows = sorted((row for row in self._rows.values() if row.advanced == advanced), key=lambda row: row.gridRow)
         return [widget for row in rows for widget in row.widgets]
 
     # ---- values

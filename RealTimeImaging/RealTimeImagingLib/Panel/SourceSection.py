@@ -50,11 +50,11 @@ class SourceSection(Section):
         if len(self._forms) > len(known):
             # The row of the simulated scanner, which belongs to no kind, comes last.
             grid = self.ui.optionsSection.layout()
-            place = grid.rowCount()
+            row = grid.rowCount()
             for column, name in enumerate(("simulatorInputPathLineEditLabel", "simulatorInputPathLineEdit")):
                 widget = getattr(self.ui, name)
                 grid.removeWidget(widget)
-                grid.addWidget(widget, place, column)
+                grid.addWidget(widget, row, column)
             self._setTabOrder()
 
     def _setTabOrder(self) -> None:

@@ -133,13 +133,13 @@ def _checkCells(flat: Array, points: int) -> int:
 
 
 def _starts(flat: list[int]) -> Array:
-    starts, place = [], 0
-    while place < len(flat):
-        if flat[place] < 0:
+    starts, position = [], 0
+    while position < len(flat):
+        if flat[position] < 0:
             break
-        starts.append(place)
-        place += flat[place] + 1
-    if place != len(flat):
+        starts.append(position)
+        position += flat[position] + 1
+    if position != len(flat):
         raise DeviceMessageError("The last cell of a surface is cut off.")
     return np.array(starts)
 

@@ -111,17 +111,17 @@ class RecordedTransforms:
         # The track with the most poses comes first: it is the master sequence of a browser without images.
         tracks.sort(key=lambda track: -len(track.times))
         spans = sorted(spans, key=lambda span: span.first) or _cut(tracks, browserOf)
-        for place, span in enumerate(spans):
-            end = spans[place + 1].first if place + 1 < len(spans) else None
+        for part, span in enumerate(spans):
+            end = spans[part + 1].first if part + 1 < len(spans) else None
             for track in tracks:
-                chosen = _chosen(track, span, place == 0, end)
+                chosen = _chosen(track, span, part == 0, end)
                 if chosen:
-                    yield from self._build(track, chosen, span.browser, place)
+                    yield from self._build(track, chosen, span.browser, part)
         if failed:
             raise failed
 
-    def _build(self, track: _Track, chosen: Sequence[int], browser: Any, place: int) -> Iterator[None]:
-        name = plain(track.name if place == 0 else f"{track.name}_{place + 1}")
+    def _build(self, track: _Track, chosen: Sequence[int], browser: Any, part: int) -> Iterator[None]:
+        name = plain(track.name if part == 0 else f"{track.name}_{part + 1}")
         node = timeSequence(name)
         node.SetAttribute(DEVICE_ATTRIBUTE, plain(track.device))
         item, matrix = slicer.vtkMRMLLinearTransformNode(), vtk.vtkMatrix4x4()
@@ -146,7 +146,7 @@ class RecordedTransforms:
 
 
 def _read(messages: RecordedMessages, shift: float, tracks: dict[str, _Track]) -> Iterator[None]:
-    for place, pose in enumerate(messages.poses()):
+    for line, pose in enumerate(messages.poses()):
         if pose and pose.device in tracks:
             track = tracks[pose.device]
             missing = pose.status.upper() not in SEEN
@@ -155,7 +155,7 @@ def _read(messages: RecordedMessages, shift: float, tracks: dict[str, _Track]) -
             track.times.append(round(pose.time + shift, 6))
             track.matrices.extend(track.matrices[-16:] if missing and track.seen else pose.matrix)
             track.seen = track.seen or not missing
-        if place % _LINES == 0:
+        if line % _LINES == 0:
             yield
 
 
