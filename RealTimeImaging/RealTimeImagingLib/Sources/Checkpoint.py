@@ -1,14 +1,14 @@
-"""What must survive the death of the acquisition process: frame numbers, and which files are done.
+"""State that survives the death of the acquisition process: frame numbers, finished files and stream names.
 
-Four small files in the session's working folder. ``files.jsonl`` grows by one line for each finished file. Two state
-files are overwritten by turns, with one short write for each frame. ``numbers`` has a line for each stream; its number
-is overwritten after the state. So a frame costs the same however many streams there are.
+The session's working folder holds four small files. ``files.jsonl`` grows by one line for each finished file. Two state
+files are overwritten in turn, with one short write for each frame. ``numbers`` has a line for each stream; its number
+is overwritten after the state. So a frame takes the same time with any number of streams.
 
-A killed process loses nothing. A write that returned is in the system's page cache. A kill may divide a write (Linux
-writes page by page): then the line has no end or a wrong checksum, and the state before it counts.
+A killed process loses nothing: after a write returns, its data are in the system's page cache. A kill may divide a
+write (Linux writes page by page). Then the line has no end or a wrong checksum, and the previous state is valid.
 
-When the disk is full, the journal goes on in memory, sets ``problem``, and writes everything again when there is room.
-A process that ends meanwhile must not be replaced: the next one would not know which files and frames are done.
+When the disk is full, the checkpoint stays in memory and ``problem`` is set. Everything is written when there is room.
+A process that ends meanwhile must not be replaced: its replacement would not know the finished files and frames.
 """
 
 from __future__ import annotations
@@ -22,20 +22,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..Model.Files import Stamp
+
+if TYPE_CHECKING:
+    from ..Formats.DICOM.Header import Header
 
 STATE_NAMES = ("state0.json", "state1.json")
 FILES_NAME = "files.jsonl"
 NUMBERS_NAME = "numbers"
-AGAIN = 0.5
-"""Seconds between two attempts to write on a full disk."""
+RETRY = 0.5
+"""Seconds between two attempts to write to a full disk."""
+DEATHS = 2
+"""Processes that one file may crash before it is skipped."""
 _DIGITS = 20
 
 
 class Verdict(str, Enum):
-    """How a file ended: all of it became frames (or is not wanted), none will, or it may still be completed."""
+    """Result of a file: all images became frames or are not wanted, none can become one, or more data may arrive."""
 
     DONE = "done"
     REJECTED = "rejected"
@@ -44,8 +49,11 @@ class Verdict(str, Enum):
 
 @dataclass
 class OpenFile:
-    """A file that is being read, or was when a process ended. ``accepted``: its images that became frames; ``deaths``:
-    how many processes ended while they read it, since its last image."""
+    """A file that a process reads, or was reading when it ended.
+
+    :param accepted: images of the file that became frames.
+    :param deaths: processes that ended while they read the file, since its last accepted image.
+    """
 
     stamp: Stamp
     accepted: int = 0
@@ -53,48 +61,48 @@ class OpenFile:
 
 
 class Checkpoint:
-    """The session's memory, written by the acquisition process and read by the one that follows it.
+    """Stored state of a session: the acquisition process writes it, and its replacement reads it.
 
-    :param folder: the working folder; made by Slicer's side, which also removes it.
+    :param folder: the working folder, which Slicer's process creates and removes.
     """
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
-        """Where a source may keep what it works on; it is removed with all that is in it."""
+        """Folder for temporary files of the source."""
         self.numbers: dict[str, int] = {}
         """Next frame number of each stream."""
         self.recorded = self.failed = 0
-        """Frames that a recording has, and that one should have and has not."""
+        """Frames that were stored in a recording, and frames that could not be stored."""
         self.recording: dict[str, Any] = {}
-        """Counts before the current recording, and its own so far: see Store.py."""
+        """Counts before the current recording, and its own counts so far: see WorkerRecording.py."""
         self.problem = ""
-        """Why nothing can be written now; empty while writing works."""
+        """Reason why writing fails now; empty while it works."""
         self.kept: dict[str, Any] = {}
-        """What a source wants to know again after a restart, as JSON has it; see :meth:`keep`."""
+        """JSON values that a source needs after a restart, see :meth:`keep`."""
         self.listed = False
-        """True once the files that were there at start are known."""
+        """True when the files that existed at the start are known."""
         self.done: dict[str, Stamp] = {}
-        """Path to the stamp with which a file was finished or passed over."""
+        """Path to stamp of the finished and skipped files."""
         self.unfinished: dict[str, OpenFile] = {}
-        """By path: the file that is being read, and those that gave some of their images or ended a process."""
+        """By path: the file that is being read, and files that are read in part or crashed a process."""
         self._rejected = self._refused = 0
         self.incomplete: set[str] = set()
-        """Paths of the files that were reported as not complete and have not been completed."""
+        """Paths of the files that were reported as incomplete and still are."""
         self._openPath: str | None = None
         self._serial = 0
         self._stateLengths = [0, 0]
         self._last: dict[str, int] = {}
         """Number of the stream of the last frame."""
-        self._places: dict[str, int] = {}
-        """Where the number of each stream stands in its file."""
+        self._offsets: dict[str, int] = {}
+        """Offset of each stream's number in the file."""
         self._filesSize = self._numbersSize = 0
-        self._again = 0.0
+        self._retryAt = 0.0
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
         self._states = [os.open(os.path.join(folder, name), flags, 0o600) for name in STATE_NAMES]
         self._files = os.open(os.path.join(folder, FILES_NAME), flags | os.O_APPEND, 0o600)
         self._numbers = os.open(os.path.join(folder, NUMBERS_NAME), flags, 0o600)
         self._waiting = b""
-        """Lines of finished files that could not be written yet."""
+        """Lines of finished files that are not written yet."""
         self._loadFiles()
         self._loadNumbers()
         self._loadState()
@@ -103,27 +111,26 @@ class Checkpoint:
 
     @property
     def rejected(self) -> int:
-        """Files and messages that gave no frame and were reported; a file that was not complete counts until it is
-        completed."""
+        """Number of files and messages that became no frame and were reported, without files completed later."""
         return self._rejected + self._refused + len(self.incomplete)
 
-    def passOver(self, files: Mapping[str, Stamp]) -> None:
-        """Note the files that are there at start and are not wanted; from now on every other file is new."""
+    def skip(self, files: Mapping[str, Stamp]) -> None:
+        """Mark files as done, such as unwanted files at the start; from now on all other files are new."""
         self._append(files, Verdict.DONE)
         self.listed = True
         self._save()
 
     def begin(self, path: str, stamp: Stamp) -> OpenFile:
-        """Note that a file is about to be read; tells what earlier tries made of it."""
-        before = self.unfinished.get(path)
-        opened = before if before and before.stamp == stamp else OpenFile(stamp)
+        """Mark a file as being read, and return the progress of earlier attempts."""
+        earlier = self.unfinished.get(path)
+        opened = earlier if earlier and earlier.stamp == stamp else OpenFile(stamp)
         self.unfinished[path] = opened
         self._openPath = path
         self._save()
         return opened
 
     def leave(self) -> None:
-        """Note that the file is put aside, and that a death from now on is none of its doing."""
+        """Mark the current file as closed: it is not the reason for a later crash."""
         opened = self.unfinished.get(self._openPath or "")
         if self._openPath and opened and not opened.accepted and not opened.deaths:
             del self.unfinished[self._openPath]
@@ -131,13 +138,13 @@ class Checkpoint:
         self._save()
 
     def next(self, stream: str) -> int:
-        """The number of the next frame of a stream."""
+        """Return the number of the next frame of a stream."""
         return self.numbers.get(stream, 0)
 
     def accept(self, stream: str, stored: bool | None = None) -> int:
-        """The number of the next frame of a stream, which from now on counts as received.
+        """Count a frame of a stream as received, and return its number.
 
-        :param stored: whether a recording has it; None while nothing is recorded.
+        :param stored: True when it was stored in a recording; None while nothing is recorded.
         """
         number = self.next(stream)
         self.numbers[stream] = number + 1
@@ -153,37 +160,36 @@ class Checkpoint:
         return number
 
     def refuse(self) -> None:
-        """Note that something came that is no frame and should have been one, such as a message with a wrong
-        checksum."""
+        """Count a rejected input, such as a message with a wrong checksum."""
         self._refused += 1
         self._save()
 
     def store(self, stored: bool) -> None:
-        """Note whether a frame that was received before is now in a recording."""
+        """Count the attempt to store a frame that was received before."""
         self._count(stored)
         self._save()
 
     def keep(self, **values: Any) -> None:
-        """Note what a source wants to know again after a restart, in place of what had the same names."""
+        """Store values that a source needs after a restart; they replace values with the same names."""
         self.kept.update(values)
         self._save()
 
     def keepRecording(self, values: dict[str, Any]) -> None:
-        """Note the counts at the begin of a recording; later changes in ``values`` are saved with the next frame."""
+        """Store the counts of a recording; later changes in ``values`` are saved with the next frame."""
         self.recording = values
         self._save()
 
     def correctStored(self, recorded: int, failed: int) -> None:
-        """Set the counts of stored frames: files that were there are gone."""
+        """Replace the counts of stored frames after files of the recording were removed."""
         if (recorded, failed) != (self.recorded, self.failed):
             self.recorded, self.failed = recorded, failed
             self._save()
 
     def finish(self, path: str, stamp: Stamp, verdict: Verdict = Verdict.DONE) -> None:
-        """Note that nothing more is wanted of a file until its stamp changes."""
+        """Mark a file as finished until its stamp changes."""
         self._append({path: stamp}, verdict)
         opened = self.unfinished.get(path)
-        # A file that may still be completed keeps the count of its images that became frames.
+        # More data may arrive: keep the number of accepted images.
         if verdict is not Verdict.INCOMPLETE or (opened and not opened.accepted):
             self.unfinished.pop(path, None)
         self._openPath = None
@@ -213,7 +219,7 @@ class Checkpoint:
             whole = 0
             for line in lines:
                 if not line.endswith(b"\n"):
-                    # The next line must not be joined to this one.
+                    # Otherwise the next line would be appended to this one.
                     os.ftruncate(self._files, whole)
                     break
                 whole += len(line)
@@ -253,10 +259,10 @@ class Checkpoint:
             write(*values)
         except OSError as error:
             self.problem = error.strerror or str(error)
-            self._again = time.monotonic() + AGAIN
+            self._retryAt = time.monotonic() + RETRY
 
     def _saveAll(self) -> None:
-        """Write everything that could not be written before."""
+        # Write everything that could not be written before.
         self._saveFiles()
         self._saveState()
         for stream in self.numbers:
@@ -270,28 +276,28 @@ class Checkpoint:
             if not line.endswith(b"\n"):
                 break
             stream = json.loads(line[_DIGITS:])
-            self._places[stream], self._numbersSize = self._numbersSize, self._numbersSize + len(line)
-            if line[:_DIGITS].isdigit():  # otherwise a kill divided the number, and the state has it
+            self._offsets[stream], self._numbersSize = self._numbersSize, self._numbersSize + len(line)
+            if line[:_DIGITS].isdigit():  # otherwise a kill divided the number; the state has it
                 self.numbers[stream] = int(line[:_DIGITS])
 
     def _saveNumber(self, stream: str) -> None:
         text = f"{self.numbers[stream]:0{_DIGITS}d}".encode()
-        if stream in self._places:
-            os.lseek(self._numbers, self._places[stream], os.SEEK_SET)
+        if stream in self._offsets:
+            os.lseek(self._numbers, self._offsets[stream], os.SEEK_SET)
             _writeAll(self._numbers, text)
             return
         line = text + json.dumps(stream).encode() + b"\n"
         os.lseek(self._numbers, self._numbersSize, os.SEEK_SET)
         _writeAll(self._numbers, line)
-        self._places[stream], self._numbersSize = self._numbersSize, self._numbersSize + len(line)
+        self._offsets[stream], self._numbersSize = self._numbersSize, self._numbersSize + len(line)
 
     # ---- the state
 
     def _loadState(self) -> None:
         states = []
-        for turn, handle in enumerate(self._states):
+        for index, handle in enumerate(self._states):
             text = _readAll(handle)
-            self._stateLengths[turn] = len(text)
+            self._stateLengths[index] = len(text)
             state = _parseState(text)
             if state is not None:
                 states.append(state)
@@ -313,7 +319,7 @@ class Checkpoint:
     def _save(self) -> None:
         if not self.problem:
             self._attempt(self._saveState)
-        elif time.monotonic() >= self._again:
+        elif time.monotonic() >= self._retryAt:
             self._attempt(self._saveAll)
 
     def _saveState(self) -> None:
@@ -333,15 +339,15 @@ class Checkpoint:
         }
         text = json.dumps(state).encode()
         text = b"%08x" % zlib.crc32(text) + text
-        turn = self._serial % 2
-        # Padded to the longest state so far: a shorter text must leave nothing of a longer one behind it.
-        self._stateLengths[turn] = max(self._stateLengths[turn], len(text))
-        os.lseek(self._states[turn], 0, os.SEEK_SET)
-        _writeAll(self._states[turn], text.ljust(self._stateLengths[turn]))
+        index = self._serial % 2
+        # Pad to the longest state so far: a shorter text must replace all of a longer one.
+        self._stateLengths[index] = max(self._stateLengths[index], len(text))
+        os.lseek(self._states[index], 0, os.SEEK_SET)
+        _writeAll(self._states[index], text.ljust(self._stateLengths[index]))
 
 
 def _writeAll(handle: int, data: bytes) -> None:
-    """:raises OSError: not all could be written."""
+    # OSError: not all could be written.
     if os.write(handle, data) < len(data):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -357,3 +363,37 @@ def _parseState(text: bytes) -> dict[str, Any] | None:
         return None
     state: dict[str, Any] = json.loads(body)
     return state
+
+
+SERIES_NAMES = "dicomStreams"
+"""Key of the stream names in the checkpoint."""
+_MOST_SERIES = 1000
+"""Series that are remembered; names of older series may be used again."""
+_LONGEST_NAME = 60
+
+
+class SeriesNames:
+    """Stream names of DICOM series: unique, and the same after a restart.
+
+    :param checkpoint: stores the names.
+    :param default: name of a series without a description.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, default: str) -> None:
+        self._checkpoint, self._default = checkpoint, default
+        self._names: dict[str, str] = checkpoint.kept.get(SERIES_NAMES, {})
+
+    def of(self, header: Header) -> str:
+        """Return the description and the number of a series, with a suffix when another series has that name."""
+        name = self._names.get(header.series)
+        if name is None:
+            description = " ".join(header.description.split())[:_LONGEST_NAME] or self._default
+            base = description if header.number is None else f"{description} {header.number}"
+            used, number, name = set(self._names.values()), 2, base
+            while name in used:
+                name, number = f"{base} ({number})", number + 1
+            if len(self._names) >= _MOST_SERIES:
+                del self._names[next(iter(self._names))]
+            self._names[header.series] = name
+            self._checkpoint.keep(**{SERIES_NAMES: self._names})
+        return name

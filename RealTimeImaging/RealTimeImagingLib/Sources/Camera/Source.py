@@ -23,7 +23,7 @@ from ...Formats import GetBuffer, stampOf
 from ...Model.Errors import FrameError
 from ...Model.Event import Event
 from ...Model.Files import Stamp
-from ..Checkpoint import Checkpoint
+from ..Checkpoint import DEATHS, Checkpoint
 from ..Source import Arrival
 from . import CameraSettings
 from .Device import imageOf
@@ -40,8 +40,6 @@ LAST_WORDS = 0.5
 """Seconds at the end for the camera to be let go."""
 REST = 0.5
 """Seconds at the end for the pictures that wait to be stored."""
-DEATHS = 2
-"""Processes that may die over a file before it is given up."""
 NO_STAMP: Stamp = (0, 0)
 COUNTS = {
     "passedOver": "pictures passed over, as this computer is too slow to show all: {}",

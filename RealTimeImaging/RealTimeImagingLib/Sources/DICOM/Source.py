@@ -16,8 +16,7 @@ from ...Model.Event import Event
 from ...Model.Files import Stamp
 from ...Model.Frame import Image
 from ...Model.Quantities import counted
-from ..Checkpoint import Checkpoint, Verdict
-from ..SeriesNames import Streams
+from ..Checkpoint import DEATHS, Checkpoint, SeriesNames, Verdict
 from ..Source import Arrival
 from . import DICOMSettings
 from .Association import Item, Rejected, Released, Stored
@@ -30,8 +29,6 @@ GROWTH = 0.25
 """Seconds between two frames of an incomplete volume."""
 HELD = 1 << 30
 """Bytes of slices kept in memory; further slices are read from their files again."""
-DEATHS = 2
-"""Crashes of the reading process after which a file is skipped."""
 STARTED = "dicomStarted"
 """Key of the checkpoint for the start of the session (nanoseconds since the epoch)."""
 _NO_ASSOCIATION = 0
@@ -59,7 +56,7 @@ class DICOMSource:
         self._files = Files(settings.folder)
         self._scp = StorageSCP(settings, self._files)
         self._assembly = Assembly(settings.completeAfter)
-        self._streams = Streams(checkpoint, settings.stream)
+        self._streams = SeriesNames(checkpoint, settings.stream)
         self._stored = self._duplicates = self._held = 0
         self._uneven: set[str] = set()
         self._growthDue = 0.0
@@ -128,7 +125,7 @@ class DICOMSource:
             return
         if not self._checkpoint.listed:
             self._checkpoint.keep(**{STARTED: time.time_ns()})
-            self._checkpoint.passOver(self._files.listing())
+            self._checkpoint.skip(self._files.listing())
             return
         started = self._checkpoint.kept.get(STARTED, 0)
         for path, stamp in self._files.listing().items():
@@ -222,7 +219,7 @@ class DICOMSource:
         else:
             yield from self._report(closed, stack, stream)
             yield from self._arrive(volume, stack, stream)
-        self._checkpoint.passOver({one.instance.path: one.instance.stamp for one in volume.slices})
+        self._checkpoint.skip({one.instance.path: one.instance.stamp for one in volume.slices})
         for one in volume.slices:
             self._held -= one.pixels.nbytes if one.pixels is not None else 0
             one.pixels = None

@@ -21,8 +21,7 @@ from ...Model.Event import Event
 from ...Model.Files import Stamp, naturalOrder
 from ...Model.Frame import Image
 from ...Model.Quantities import counted
-from ..Checkpoint import Checkpoint
-from ..SeriesNames import NAMES, Streams
+from ..Checkpoint import SERIES_NAMES, Checkpoint, SeriesNames
 from ..Source import Arrival
 from .Listing import isAnother, versionOf
 
@@ -175,7 +174,7 @@ class SliceVolumes:
         self._streamOf, self._nameOf, self._getBuffer = streamOf, nameOf, getBuffer
         self._assembly = Assembly(silence)
         self._orders: dict[str, SliceOrder] = {}
-        self._streams: Streams | None = None
+        self._names: SeriesNames | None = None
         self._closed: deque[Closed] = deque()
         """Closed volumes that are not shown yet: a source may be stopped between two of them."""
         self._bytes = 0
@@ -284,7 +283,7 @@ class SliceVolumes:
             self._checkpoint.refuse()
             text = f"{stream}: the volume of {_counted(len(volume.slices))} cannot be shown: {words}"
             yield Event(code, text, "warning", stream)
-            self._checkpoint.passOver({one.instance.path: one.instance.stamp for one in volume.slices})
+            self._checkpoint.skip({one.instance.path: one.instance.stamp for one in volume.slices})
         else:
             yield from self._tellProblem(closed, stack, stream)
             yield from self._tellOverlap(volume, stream)
@@ -317,7 +316,7 @@ class SliceVolumes:
             self._announce(stream, files)
             yield Arrival(stream, image, received)
             del image
-            self._checkpoint.passOver(files)
+            self._checkpoint.skip(files)
 
     def _announce(self, stream: str, files: Mapping[str, Stamp]) -> None:
         # Once the frame has its number, these files are done.
@@ -338,7 +337,7 @@ class SliceVolumes:
         except FileNotFoundError:
             return
         if self._checkpoint.next(announced["stream"]) > announced["number"]:
-            self._checkpoint.passOver({name: tuple(version) for name, version in announced["files"]})
+            self._checkpoint.skip({name: tuple(version) for name, version in announced["files"]})
         # The next frame of that number may be of other files.
         os.unlink(path)
 
@@ -376,11 +375,11 @@ class SliceVolumes:
         chosen = self._streamOf(os.path.basename(slice_.instance.path))
         if chosen:
             return chosen
-        if self._streams is None:
-            if NAMES not in self._checkpoint.kept:
-                self._checkpoint.keep(**{NAMES: {header.series: self._stream}})
-            self._streams = Streams(self._checkpoint, self._stream)
-        return self._streams.of(header)
+        if self._names is None:
+            if SERIES_NAMES not in self._checkpoint.kept:
+                self._checkpoint.keep(**{SERIES_NAMES: {header.series: self._stream}})
+            self._names = SeriesNames(self._checkpoint, self._stream)
+        return self._names.of(header)
 
 
 def _headerOf(path: str) -> Header | None:

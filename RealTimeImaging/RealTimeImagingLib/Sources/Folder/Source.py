@@ -23,7 +23,7 @@ from ...Model.Errors import NotAnImageError
 from ...Model.Event import Event
 from ...Model.Files import Stamp
 from ...Model.Frame import Image
-from ..Checkpoint import Checkpoint, Verdict
+from ..Checkpoint import DEATHS, Checkpoint, Verdict
 from ..Source import Arrival
 from . import FolderSettings
 from .Completeness import UNREADABLE_AFTER, Bad, Gone, PendingFile, Unreadable, Whole
@@ -36,8 +36,6 @@ TURN = 0.1
 REPORTED_RECHECK = 1.0
 """Seconds between two looks at a file that was reported as not complete."""
 GONE_RECHECK = 0.5
-DEATHS = 2
-"""Processes that may die over a file before it is given up."""
 CLOCK_SKEW = 2.0
 """Seconds by which the clock of a file server may differ from ours."""
 
@@ -80,7 +78,7 @@ class FolderSource:
         self._resized: set[str] = set()
         self._started = time.time()
         if not checkpoint.listed:
-            self._passOverExisting()
+            self._skipExisting()
 
     @property
     def status(self) -> str:
@@ -147,7 +145,7 @@ class FolderSource:
 
     # ---- the folder
 
-    def _passOverExisting(self) -> None:
+    def _skipExisting(self) -> None:
         try:
             files = self._looks.all()
         except OSError:
@@ -159,7 +157,7 @@ class FolderSource:
         if existing != "all":
             shown = newestImage(files) if existing == "newest" else set()
         self._content.existing, self._content.shown = len(files), len(shown)
-        self._checkpoint.passOver({path: stamp for path, stamp in files.items() if path not in shown})
+        self._checkpoint.skip({path: stamp for path, stamp in files.items() if path not in shown})
 
     def _look(self, turn: float) -> Iterator[Event]:
         if not self._looks.isDue():
@@ -168,7 +166,7 @@ class FolderSource:
             self._content.begin()
         try:
             if not self._checkpoint.listed:
-                self._passOverExisting()
+                self._skipExisting()
             found = self._looks.go(self._checkpoint.done, turn)
         except OSError as error:
             self._looks.postpone(GONE_RECHECK)

@@ -29,7 +29,7 @@ from ...Model.Errors import NotAnImageError, SettingsError
 from ...Model.Event import Event
 from ...Model.Files import Stamp
 from ...Model.Frame import Image
-from ..Checkpoint import Checkpoint
+from ..Checkpoint import DEATHS, Checkpoint
 from ..Source import Arrival
 from . import ReplaySettings
 from .Playhead import DEFAULT_RATE, Playhead, statusOf
@@ -39,8 +39,6 @@ TURN = 0.1
 """Seconds after which read() returns even if more frames are due, so that the worker obeys commands."""
 RECHECK = 0.5
 """Seconds between two attempts to open a file that is missing or cannot be replayed."""
-DEATHS = 2
-"""Crashes of the process at one frame after which the file is skipped."""
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ A, B = ("/in/a.nii", (10, 1)), ("/in/b.nii", (20, 2))
 
 
 def memory(checkpoint):
-    """All that a journal tells, in a form that can be compared."""
+    """The state of a checkpoint in a form that can be compared."""
     return (
         dict(checkpoint.numbers),
         checkpoint.rejected,
@@ -29,7 +29,7 @@ def remembered(folder):
         return memory(checkpoint)
 
 
-def test_a_new_journal_knows_nothing(workFolder):
+def test_a_new_checkpoint_is_empty(workFolder):
     assert remembered(workFolder) == ({}, 0, False, {}, {})
 
 
@@ -42,20 +42,20 @@ def test_frames_are_numbered_without_gaps_in_each_stream(workFolder):
         assert checkpoint.accept("T2") == 1
 
 
-def test_files_that_were_there_at_start_are_known_after_a_restart(workFolder):
+def test_files_of_the_start_are_known_after_a_restart(workFolder):
     with Checkpoint(str(workFolder)) as checkpoint:
-        checkpoint.passOver(dict([A, B]))
+        checkpoint.skip(dict([A, B]))
     assert remembered(workFolder) == ({}, 0, True, dict([A, B]), {})
 
 
-def test_only_users_own_files(workFolder):
+def test_only_the_user_can_read_the_files(workFolder):
     Checkpoint(str(workFolder)).close()
     assert {path.name for path in workFolder.iterdir()} == {*STATE_NAMES, FILES_NAME, NUMBERS_NAME}
     if os.name == "posix":
         assert {path.stat().st_mode & 0o777 for path in workFolder.iterdir()} == {0o600}
 
 
-def test_a_death_while_reading_is_counted_for_that_file(workFolder):
+def test_a_crash_while_a_file_is_read_counts_for_that_file(workFolder):
     for deaths in range(3):
         with Checkpoint(str(workFolder)) as checkpoint:
             assert checkpoint.begin(*A).deaths == deaths
@@ -63,7 +63,7 @@ def test_a_death_while_reading_is_counted_for_that_file(workFolder):
         assert checkpoint.begin(A[0], (11, 1)).deaths == 0  # overwritten: another file
 
 
-def test_a_death_after_another_image_is_not_the_files_second(workFolder):
+def test_an_accepted_image_resets_the_crashes_of_a_file(workFolder):
     for accepted in range(4):
         with Checkpoint(str(workFolder)) as checkpoint:
             opened = checkpoint.begin(*A)
@@ -72,7 +72,7 @@ def test_a_death_after_another_image_is_not_the_files_second(workFolder):
             assert opened.deaths == 0
 
 
-def test_a_file_that_was_put_aside_is_not_to_blame(workFolder):
+def test_a_crash_does_not_count_for_a_closed_file(workFolder):
     with Checkpoint(str(workFolder)) as checkpoint:
         checkpoint.begin(*A)
         checkpoint.leave()
@@ -83,14 +83,14 @@ def test_a_file_that_was_put_aside_is_not_to_blame(workFolder):
         assert checkpoint.begin(*B).deaths == 1
 
 
-def test_images_of_a_half_read_file_are_remembered_whatever_is_read_in_between(workFolder):
+def test_accepted_images_of_a_file_are_known_after_other_files(workFolder):
     with Checkpoint(str(workFolder)) as checkpoint:
         checkpoint.begin(*A)
         checkpoint.accept("Live")
         checkpoint.accept("Live")
     with Checkpoint(str(workFolder)) as checkpoint:
         assert checkpoint.begin(*A).accepted == 2
-        checkpoint.leave()  # for now it cannot be read
+        checkpoint.leave()  # it cannot be read now
         assert checkpoint.begin(*A).accepted == 2
         checkpoint.leave()
         checkpoint.begin(*B)
@@ -115,18 +115,18 @@ def test_an_incomplete_file_counts_as_rejected_until_it_is_completed(workFolder)
     with Checkpoint(str(workFolder)) as checkpoint:
         assert checkpoint.rejected == 2
         checkpoint.begin(A[0], (11, 5))
-        checkpoint.finish(A[0], (11, 5), Verdict.INCOMPLETE)  # still not whole: the same file
+        checkpoint.finish(A[0], (11, 5), Verdict.INCOMPLETE)  # still incomplete: the same file
         assert checkpoint.rejected == 2
         checkpoint.begin(A[0], (12, 6))
         checkpoint.finish(A[0], (12, 6))
         assert checkpoint.rejected == 1
         checkpoint.begin(B[0], (21, 6))
-        checkpoint.finish(B[0], (21, 6))  # the one that it replaced stays rejected
+        checkpoint.finish(B[0], (21, 6))  # the replaced file stays rejected
         assert checkpoint.rejected == 1
     assert remembered(workFolder) == ({}, 1, False, {A[0]: (12, 6), B[0]: (21, 6)}, {})
 
 
-def test_images_of_a_file_that_is_not_complete_are_remembered(workFolder):
+def test_accepted_images_of_an_incomplete_file_are_known(workFolder):
     with Checkpoint(str(workFolder)) as checkpoint:
         checkpoint.begin(*A)
         checkpoint.accept("Live")
@@ -140,7 +140,7 @@ def test_images_of_a_file_that_is_not_complete_are_remembered(workFolder):
     assert remembered(workFolder)[3:] == ({A[0]: A[1]}, {})
 
 
-def test_names_that_are_no_text_are_kept(workFolder):
+def test_names_that_are_not_utf8_are_stored(workFolder):
     name = os.fsdecode(b'/in/\xff\xe4\n".nii') if os.name == "posix" else 'C:\\in\\ä".nii'
     with Checkpoint(str(workFolder)) as checkpoint:
         checkpoint.begin(name, (1, 2))
@@ -151,7 +151,7 @@ def test_names_that_are_no_text_are_kept(workFolder):
     assert remembered(workFolder)[3] == {name: (1, 2)}
 
 
-def test_many_streams_are_no_trouble(workFolder):
+def test_many_streams_are_stored(workFolder):
     names = [f"{'long series name ' * 3}{number}" for number in range(300)]
     with Checkpoint(str(workFolder)) as checkpoint:
         for name in [*names, "x" * (1 << 20), *names]:
@@ -160,7 +160,7 @@ def test_many_streams_are_no_trouble(workFolder):
     assert remembered(workFolder) == expected
 
 
-def test_a_full_disk_stops_nothing_and_all_is_written_when_there_is_room(workFolder):
+def test_a_full_disk_delays_writing_only(workFolder):
     with Checkpoint(str(workFolder)) as checkpoint:
         checkpoint.accept("Live")
         with filesOfAtMost(600):
@@ -170,14 +170,14 @@ def test_a_full_disk_stops_nothing_and_all_is_written_when_there_is_room(workFol
                 checkpoint.finish(f"/in/{number}.nii", (1, 1))
             assert checkpoint.problem == "No space left on device"
             assert len(remembered(workFolder)[3]) < 40
-        checkpoint._again = 0.0
+        checkpoint._retryAt = 0.0
         checkpoint.accept("Live")
         assert checkpoint.problem == ""
         expected = memory(checkpoint)
     assert remembered(workFolder) == expected
 
 
-def test_a_frame_costs_the_same_with_many_streams(workFolder):
+def test_a_frame_writes_the_same_number_of_bytes_with_many_streams(workFolder):
     with Checkpoint(str(workFolder)) as checkpoint:
         for number in range(2000):
             checkpoint.accept(f"Stream {number}")
@@ -189,7 +189,7 @@ def test_a_frame_costs_the_same_with_many_streams(workFolder):
     assert sum(len(after[name]) for name in STATE_NAMES) < 1000
 
 
-# ---- what a death can leave of the files
+# ---- files after a kill
 
 STREAMS = ["Live", "T1", "a longer name of a stream"]
 PATHS = ["/in/a.nii", "/in/ä.nii", "/in/sub/" + "c" * 40]
@@ -198,12 +198,12 @@ steps = st.one_of(
     st.tuples(st.just("leave"), st.none(), st.none()),
     st.tuples(st.just("accept"), st.sampled_from(STREAMS), st.none()),
     st.tuples(st.just("finish"), st.sampled_from(list(Verdict)), st.none()),
-    st.tuples(st.just("passOver"), st.lists(st.sampled_from(PATHS), unique=True), st.integers(1, 2)),
+    st.tuples(st.just("skip"), st.lists(st.sampled_from(PATHS), unique=True), st.integers(1, 2)),
 )
 
 
 def play(checkpoint, steps):
-    """Do what a source does, in an order in which it can do it; after each step what was done."""
+    """Perform the steps that are possible in this order; yield the open file after each."""
     opened = None
     for kind, what, size in steps:
         if kind == "begin":
@@ -219,15 +219,15 @@ def play(checkpoint, steps):
         elif kind == "finish" and opened:
             checkpoint.finish(*opened, what)
             opened = None
-        elif kind == "passOver":
-            checkpoint.passOver(dict.fromkeys(what, (size, size)))
+        elif kind == "skip":
+            checkpoint.skip(dict.fromkeys(what, (size, size)))
         else:
             continue
         yield opened
 
 
-def afterDeath(checkpoint, opened):
-    """What the next process must find of what was known: the file that was being read has one more death."""
+def afterKill(checkpoint, opened):
+    """The state that the next process must find: the open file has one more crash."""
     numbers, rejected, listed, done, unfinished = memory(checkpoint)
     if opened:
         path, stamp = opened
@@ -248,7 +248,7 @@ def test_a_killed_process_loses_nothing(steps):
     with TemporaryDirectory() as folder, Checkpoint(folder) as checkpoint:
         expected = memory(checkpoint)
         for number, opened in enumerate(play(checkpoint, steps)):
-            expected = afterDeath(checkpoint, opened)
+            expected = afterKill(checkpoint, opened)
             copied = os.path.join(folder, f"copy{number}")
             os.mkdir(copied)
             for name in (*STATE_NAMES, FILES_NAME, NUMBERS_NAME):
@@ -262,15 +262,15 @@ def files(folder):
 
 @examples(0.75)
 @given(st.lists(steps, max_size=10), st.sampled_from(["begin", "leave", "accept", *Verdict]), st.data())
-def test_a_write_that_a_death_cuts_has_happened_or_has_not(steps, last, data):
-    """Whichever write is cut at whichever byte, the next process finds what was known before or after it."""
+def test_a_write_that_a_kill_divides_counts_or_does_not(steps, last, data):
+    """A kill divides one write at any byte: the next process finds the state before or after the write."""
     with TemporaryDirectory() as folder, Checkpoint(folder) as checkpoint:
         opened = list(play(checkpoint, [*steps, ("begin", PATHS[0], 9)]))[-1]
-        before, known = files(folder), afterDeath(checkpoint, opened)
+        before, known = files(folder), afterKill(checkpoint, opened)
         if last == "begin":
             opened = PATHS[1], (8, 8)
             checkpoint.leave()
-            before, known = files(folder), afterDeath(checkpoint, None)
+            before, known = files(folder), afterKill(checkpoint, None)
             checkpoint.begin(*opened)
         elif last == "leave":
             opened = checkpoint.leave()
@@ -278,8 +278,8 @@ def test_a_write_that_a_death_cuts_has_happened_or_has_not(steps, last, data):
             checkpoint.accept("Live")
         else:
             opened = checkpoint.finish(*opened, last)
-        after, allowed = files(folder), [known, afterDeath(checkpoint, opened)]
-    # The line is appended first, then one of the two states is overwritten in place, at last the number.
+        after, allowed = files(folder), [known, afterKill(checkpoint, opened)]
+    # Order of the writes: the line, one of the two states, the number.
     written = [name for name in (FILES_NAME, *STATE_NAMES, NUMBERS_NAME) if before[name] != after[name]]
     assert len(written) == 1 + (last in [*Verdict, "accept"])
     cut = data.draw(st.sampled_from(written))
@@ -287,7 +287,7 @@ def test_a_write_that_a_death_cuts_has_happened_or_has_not(steps, last, data):
         before[name] = after[name]
     kept = len(before[cut]) if cut == FILES_NAME else 0
     size = data.draw(st.integers(kept, len(after[cut])))
-    # A kill makes no file shorter; a state that is cut is found out all the same.
+    # A kill makes no file shorter; but a shortened state is also detected.
     truncated = data.draw(st.booleans()) and cut != NUMBERS_NAME
     before[cut] = after[cut][:size] + (b"" if truncated else before[cut][size:])
     with TemporaryDirectory() as folder:
@@ -296,11 +296,11 @@ def test_a_write_that_a_death_cuts_has_happened_or_has_not(steps, last, data):
         assert remembered(folder) in allowed
 
 
-def test_a_listing_that_a_death_cuts_is_made_again(workFolder):
+def test_a_listing_that_a_kill_divides_is_repeated(workFolder):
     with Checkpoint(str(workFolder)) as checkpoint:
         checkpoint.accept("Live")
         before = (workFolder / STATE_NAMES[0]).read_bytes()
-        checkpoint.passOver(dict([A, B]))
+        checkpoint.skip(dict([A, B]))
         assert (workFolder / STATE_NAMES[0]).read_bytes() != before
     lines = (workFolder / FILES_NAME).read_bytes()
     assert remembered(workFolder)[2] is True
@@ -314,7 +314,7 @@ def test_a_listing_that_a_death_cuts_is_made_again(workFolder):
 
 @examples(0.75)
 @given(st.lists(steps, min_size=2, max_size=12), st.data())
-def test_lines_that_are_cut_spoil_none_that_follow(steps, data):
+def test_a_divided_line_does_not_damage_the_next_lines(steps, data):
     with TemporaryDirectory() as folder:
         with Checkpoint(folder) as checkpoint:
             for _ in play(checkpoint, steps):
@@ -335,7 +335,7 @@ def test_lines_that_are_cut_spoil_none_that_follow(steps, data):
 
 
 @pytest.mark.parametrize("name", STATE_NAMES)
-def test_either_state_alone_is_enough_to_go_on(workFolder, name):
+def test_one_of_the_two_states_is_enough(workFolder, name):
     with Checkpoint(str(workFolder)) as checkpoint:
         for _ in range(5):
             checkpoint.accept("Live")
@@ -348,7 +348,7 @@ def test_either_state_alone_is_enough_to_go_on(workFolder, name):
         assert remembered(workFolder)[0] in ({"Live": 4}, {"Live": 5})
 
 
-def test_a_number_that_a_kill_kept_out_of_its_file_is_kept_from_then_on(workFolder):
+def test_a_number_missing_after_a_kill_is_written_at_the_next_start(workFolder):
     with Checkpoint(str(workFolder)) as checkpoint:
         checkpoint.accept("A")
         before = (workFolder / NUMBERS_NAME).read_bytes()
