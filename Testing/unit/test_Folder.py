@@ -61,7 +61,7 @@ def test_a_cut_file_is_reported_with_numbers_and_shown_when_it_is_completed(rece
     (incoming / "a.nii").write_bytes(niftiFile(1)[:-10])
     receiver.run(3.9)
     assert receiver.events == []
-    assert "a.nii is whole: The header declares 48 bytes of voxels; 38 are present." in receiver.source.status
+    assert "a.nii is complete: The header declares 48 bytes of voxels; 38 are present." in receiver.source.status
     receiver.until(lambda: receiver.events, 1.0)
     (event,) = receiver.events
     assert (event.code, event.level, event.subject) == ("incomplete", "warning", str(incoming / "a.nii"))
@@ -422,7 +422,7 @@ def test_what_is_wrong_with_a_folder_is_told_alike_by_event_and_state(receive, i
     for name, words in (
         ("file", "is a file, not a folder"),
         ("file/below", "a part of its path is a file"),
-        ("circle", "leads in a circle"),
+        ("circle", "is a circular symbolic link"),
         ("none", "is not there"),
     ):
         receiver = receive(folder=incoming / name)
@@ -656,7 +656,9 @@ def test_the_status_says_what_is_waited_for(receive, incoming):
     for name in ("c.nii", "d.nii"):
         (incoming / name).write_bytes(niftiFile(1)[:-1])
     receiver.run(1)
-    assert receiver.source.status.startswith("Waiting until c.nii (and 1 more) is whole: The header declares 48 bytes")
+    assert receiver.source.status.startswith(
+        "Waiting until c.nii (and 1 more) is complete: The header declares 48 bytes"
+    )
     for name in ("c.nii", "d.nii"):
         (incoming / name).write_bytes(niftiFile(1))
     receiver.run(1)
@@ -766,7 +768,7 @@ def test_a_file_that_ended_two_processes_is_named_and_passed_over(receive, incom
     receiver.run(2)
     (event,) = receiver.events
     assert (event.code, event.level, event.subject) == ("crashed", "error", str(incoming / "a.nii"))
-    assert "a.nii ended the reading process 2 times" in event.text
+    assert "a.nii crashed the reading process 2 times" in event.text
     assert receiver.names == ["b.nii"]
     assert receiver.counts == (1, 1)
     receiver.reopen()

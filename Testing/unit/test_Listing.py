@@ -8,10 +8,10 @@ from RealTimeImagingLib.Formats import stampOf
 from RealTimeImagingLib.Model.Files import naturalOrder
 from RealTimeImagingLib.Sources.Folder import Listing
 from RealTimeImagingLib.Sources.Folder.Listing import (
-    AWAKE,
+    ACTIVE,
     FASTEST,
     IDLE,
-    MOST_ASKED,
+    MOST_CHECKED,
     ROUND,
     SHARE,
     SLOWEST,
@@ -29,9 +29,9 @@ def everything(name):
     return True
 
 
-def looked(folder, wanted, subfolders=False, done=None):
-    """What one whole look finds."""
-    return FolderPoller(str(folder), subfolders, wanted, Clock()).go(done or {}, math.inf)
+def polled(folder, wanted, subfolders=False, done=None):
+    """The files that one complete poll finds."""
+    return FolderPoller(str(folder), subfolders, wanted, Clock()).poll(done or {}, math.inf)
 
 
 def natural(names):
@@ -66,7 +66,7 @@ def test_numbers_are_ordered_as_numbers(names):
     assert natural([names[-1], *names[:-1]]) == names
 
 
-def test_folders_come_one_after_the_other():
+def test_folders_are_listed_one_after_the_other():
     paths = [
         os.path.join("in", *parts) for parts in (("run2", "b9"), ("run2", "b10"), ("run10", "a1"), ("run10", "b1"))
     ]
@@ -78,7 +78,7 @@ def test_folders_come_one_after_the_other():
     st.lists(st.integers(0, 10**9), min_size=2, max_size=8, unique=True),
     st.text("x.", max_size=3),
 )
-def test_numbers_in_equal_names_decide(start, numbers, end):
+def test_names_that_differ_in_a_number_are_ordered_by_it(start, numbers, end):
     names = [f"{start}{number}{end}" for number in numbers]
     assert natural(names) == [f"{start}{number}{end}" for number in sorted(numbers)]
 
@@ -87,13 +87,13 @@ any_name = st.text("aA01.٣ß²", max_size=4) | st.text(max_size=12)
 
 
 @given(any_name, any_name)
-def test_any_two_different_names_have_an_order(one, other):
+def test_two_different_names_have_an_order(one, other):
     assert (naturalOrder(one) == naturalOrder(other)) is (one == other)
     assert (naturalOrder(one) < naturalOrder(other)) or (naturalOrder(other) < naturalOrder(one)) or one == other
 
 
 @given(st.lists(any_name, max_size=8, unique=True), st.randoms())
-def test_the_order_is_the_same_however_the_folder_lists_them(names, random):
+def test_the_order_does_not_depend_on_the_listing(names, random):
     shuffled = random.sample(names, len(names))
     assert natural(shuffled) == natural(names)
 
@@ -130,7 +130,7 @@ plain = st.text("aB[]!-.+ß1 ", min_size=1, max_size=6).filter(str.strip).map(st
 
 
 @given(plain, plain, plain)
-def test_all_other_signs_stand_for_themselves(one, other, rest):
+def test_other_characters_match_themselves(one, other, rest):
     assert matcher(one)(one)
     assert matcher(one)(one.upper())
     assert matcher(f"{one}*{other}")(one + rest + other)
@@ -158,7 +158,7 @@ def test_all_other_signs_stand_for_themselves(one, other, rest):
         ("", "mouse7_T1_0001.nii", None),
     ],
 )
-def test_the_series_is_taken_out_of_the_name(pattern, name, series):
+def test_the_series_is_a_part_of_the_name(pattern, name, series):
     assert seriesOf(pattern)(name) == series
 
 
@@ -167,7 +167,7 @@ def test_the_series_is_taken_out_of_the_name(pattern, name, series):
     st.text("tT2.[*?é", min_size=1, max_size=4),
     st.text("cC3)$^", min_size=1, max_size=4),
 )
-def test_between_underscores_a_series_is_found_whatever_it_is(before, series, after):
+def test_a_series_between_underscores_is_found(before, series, after):
     find = seriesOf("*_{series}_*")
     assert find(f"{before}_{series}_{after}") == series
     assert find(f"{before}_{series}{after}") is None
@@ -181,7 +181,7 @@ def test_files_have_size_and_time(tmp_path):
     os.utime(tmp_path / "a.nii", ns=(0, 1234567890123456700))
     version = versionOf(str(tmp_path / "a.nii"))
     assert version[:2] == (5, 1234567890123456700)
-    assert looked(tmp_path, everything) == {str(tmp_path / "a.nii"): version}
+    assert polled(tmp_path, everything) == {str(tmp_path / "a.nii"): version}
     assert stampOf(str(tmp_path / "a.nii")) == (5, 1234567890123456700)
     assert stampOf(str(tmp_path / "b.nii")) is None
 
@@ -205,19 +205,19 @@ def isImage(name):
 
 
 def test_only_wanted_files_of_the_folder_itself(tree):
-    assert names(tree, looked(tree, isImage)) == ["a.nii"]
+    assert names(tree, polled(tree, isImage)) == ["a.nii"]
 
 
-def test_files_of_folders_below_to_any_depth(tree):
-    found = looked(tree, isImage, True)
+def test_files_of_subfolders_of_any_depth(tree):
+    found = polled(tree, isImage, True)
     assert names(tree, found) == ["a.nii", "e.nii/f.nii", "sub/c.nii", "sub/deep/d.nii"]
 
 
-def test_links_to_files_count_and_links_to_folders_lead_nowhere(tree):
+def test_links_to_files_are_followed_and_links_to_folders_are_not(tree):
     linked(tree / "linked.nii", tree / "sub" / "c.nii")
     linked(tree / "circle", tree)
     linked(tree / "circle.nii", tree)
-    assert names(tree, looked(tree, isImage, True)) == [
+    assert names(tree, polled(tree, isImage, True)) == [
         "a.nii",
         "e.nii/f.nii",
         "linked.nii",
@@ -226,22 +226,22 @@ def test_links_to_files_count_and_links_to_folders_lead_nowhere(tree):
     ]
 
 
-def test_links_that_lead_nowhere_spoil_nothing(tree):
+def test_broken_links_are_ignored(tree):
     linked(tree / "loop.nii", tree / "loop.nii")
     linked(tree / "broken.nii", tree / "never made")
     linked(tree / "sub" / "loop", tree / "sub" / "loop")
     for subfolders in (False, True):
-        assert "a.nii" in names(tree, looked(tree, isImage, subfolders))
-        assert "loop.nii" not in names(tree, looked(tree, isImage, subfolders))
+        assert "a.nii" in names(tree, polled(tree, isImage, subfolders))
+        assert "loop.nii" not in names(tree, polled(tree, isImage, subfolders))
 
 
-def test_a_folder_that_is_not_there_is_an_error(tmp_path):
+def test_a_missing_folder_is_an_error(tmp_path):
     with pytest.raises(OSError, match="missing"):
         list(listFiles(str(tmp_path / "missing"), True, everything))
 
 
-def test_a_folder_below_that_vanishes_while_it_is_listed_is_none(tree):
-    """The listing goes folder by folder: what is removed between two of them is passed over."""
+def test_a_subfolder_removed_during_the_listing_is_skipped(tree):
+    """The folders are listed one by one; one of them is removed meanwhile."""
     found = listFiles(str(tree), True, isImage)
     first = next(found)
     assert first.name == "a.nii"
@@ -261,10 +261,10 @@ def test_a_folder_below_that_vanishes_while_it_is_listed_is_none(tree):
 def test_a_named_pipe_is_listed_without_waiting_for_it(tmp_path):
     os.mkfifo(tmp_path / "pipe.nii")
     (tmp_path / "a.nii").touch()
-    assert str(tmp_path / "a.nii") in looked(tmp_path, isImage)
+    assert str(tmp_path / "a.nii") in polled(tmp_path, isImage)
 
 
-# ---- looking again and again
+# ---- polling
 
 
 @pytest.fixture
@@ -275,82 +275,82 @@ def fifty(tmp_path):
     return {str(tmp_path / f"{number}.nii") for number in range(50)}
 
 
-def test_a_look_in_pieces_finds_every_file_once(tmp_path, fifty):
+def test_a_poll_in_pieces_finds_every_file_once(tmp_path, fifty):
     clock = Clock(0.01)
-    looks = FolderPoller(str(tmp_path), False, everything, clock)
+    poller = FolderPoller(str(tmp_path), False, everything, clock)
     found = []
     pieces = 0
-    while looks.isDue():
-        assert looks.begins is (pieces == 0)
-        found += looks.go({}, clock.now + 0.1)
+    while poller.isDue():
+        assert poller.begins is (pieces == 0)
+        found += poller.poll({}, clock.now + 0.1)
         pieces += 1
     assert 3 < pieces < 20
     assert sorted(found) == sorted(fifty)
 
 
-def test_of_known_files_some_are_asked_about_by_turns(tmp_path, fifty, monkeypatch):
-    monkeypatch.setattr(Listing, "ASKED", 20)
-    looks = FolderPoller(str(tmp_path), False, everything, Clock())
+def test_some_known_files_are_checked_in_turn(tmp_path, fifty, monkeypatch):
+    monkeypatch.setattr(Listing, "LEAST_CHECKED", 20)
+    poller = FolderPoller(str(tmp_path), False, everything, Clock())
     done = {path: versionOf(path) for path in fifty}
     (tmp_path / "new.nii").touch()
     turns = []
     for _ in range(3):
-        found = looks.go(done, math.inf)
-        assert str(tmp_path / "new.nii") in found  # of what is new, always
+        found = poller.poll(done, math.inf)
+        assert str(tmp_path / "new.nii") in found  # new files are always checked
         turns.append(found.keys() - {str(tmp_path / "new.nii")})
     assert [len(turn) for turn in turns] == [20, 20, 10]
     assert set().union(*turns) == fifty
-    assert looks.go(done, math.inf).keys() - {str(tmp_path / "new.nii")} == turns[0]
+    assert poller.poll(done, math.inf).keys() - {str(tmp_path / "new.nii")} == turns[0]
 
 
-def test_every_known_file_is_asked_about_within_a_round_however_many_there_are(tmp_path, fifty, monkeypatch):
-    monkeypatch.setattr(Listing, "ASKED", 1)
+def test_all_known_files_are_checked_within_a_round(tmp_path, fifty, monkeypatch):
+    monkeypatch.setattr(Listing, "LEAST_CHECKED", 1)
     clock = Clock()
-    looks = FolderPoller(str(tmp_path), False, everything, clock)
+    poller = FolderPoller(str(tmp_path), False, everything, clock)
     done = {path: versionOf(path) for path in fifty}
-    looks.go(done, math.inf)
+    poller.poll(done, math.inf)
     for interval, count in ((0.099 * ROUND, 5), (0.499 * ROUND, 25), (ROUND, 50), (10.0, 50)):
         clock.now += interval
-        looks._askFrom = 0
-        assert len(looks.go(done, math.inf)) == count
-    monkeypatch.setattr(Listing, "MOST_ASKED", 20)
+        poller._checkFrom = 0
+        assert len(poller.poll(done, math.inf)) == count
+    monkeypatch.setattr(Listing, "MOST_CHECKED", 20)
     clock.now += 1.0
-    looks._askFrom = 0
-    assert len(looks.go(done, math.inf)) == 20
-    assert MOST_ASKED * ROUND >= 20_000
+    poller._checkFrom = 0
+    assert len(poller.poll(done, math.inf)) == 20
+    assert MOST_CHECKED * ROUND >= 20_000
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the listing has no file numbers there")
-def test_a_file_that_replaced_another_is_asked_about_at_once(tmp_path, fifty, monkeypatch):
-    monkeypatch.setattr(Listing, "ASKED", 1)
-    looks = FolderPoller(str(tmp_path), False, everything, Clock())
+def test_a_replaced_file_is_checked_at_once(tmp_path, fifty, monkeypatch):
+    monkeypatch.setattr(Listing, "LEAST_CHECKED", 1)
+    poller = FolderPoller(str(tmp_path), False, everything, Clock())
     done = {path: versionOf(path) for path in fifty}
-    looks.go(done, math.inf)
+    poller.poll(done, math.inf)
     for name in ("7.nii", "31.nii"):
         (tmp_path / "part").write_bytes(bytes(7))
         os.replace(tmp_path / "part", tmp_path / name)
-    looks._askFrom = len(fifty)
-    found = looks.go(done, math.inf).keys() - {sorted(fifty)[0]}
+    poller._checkFrom = len(fifty)
+    found = poller.poll(done, math.inf).keys() - {sorted(fifty)[0]}
     assert {str(tmp_path / "7.nii"), str(tmp_path / "31.nii")} <= found
     assert len(found) <= 3
 
 
-def test_a_look_goes_on_with_asking_in_the_next_piece(tmp_path, fifty):
+def test_a_poll_continues_with_checks_in_the_next_piece(tmp_path, fifty):
     clock = Clock(0.01)
-    looks = FolderPoller(str(tmp_path), False, everything, clock)
+    poller = FolderPoller(str(tmp_path), False, everything, clock)
     done = {path: versionOf(path) for path in fifty}
     found, pieces = [], 0
-    while looks.isDue():
-        found += looks.go(done, clock.now + 0.1)
+    while poller.isDue():
+        found += poller.poll(done, clock.now + 0.1)
         pieces += 1
     assert sorted(found) == sorted(fifty)
     assert pieces > 5
 
 
-# ---- the same file, or another
+# ---- replaced files
 
 
-def test_what_makes_a_file_another(tmp_path):
+def test_changes_that_make_another_file(tmp_path):
     path, part = tmp_path / "a.nii", tmp_path / "part"
     (tmp_path / "clock").touch()
     when = (10**18, 10**18)
@@ -371,7 +371,7 @@ def test_what_makes_a_file_another(tmp_path):
     ):
         before = versionOf(str(path))
         while versionOf(str(path))[2] >= (tmp_path / "clock").stat().st_mtime_ns and os.name != "nt":
-            (tmp_path / "clock").write_bytes(b"")  # until the file system's clock goes on
+            (tmp_path / "clock").write_bytes(b"")  # until the clock of the file system advances
         change()
         assert isAnother(before, versionOf(str(path))) is another, change
     # Some file systems give a file another number after a while.
@@ -379,76 +379,76 @@ def test_what_makes_a_file_another(tmp_path):
     assert isAnother(now, (*now[:3], now[3] + 1, now[4])) is (os.name == "nt")
 
 
-def test_a_few_known_files_are_asked_about_at_each_look(tmp_path, fifty):
-    looks = FolderPoller(str(tmp_path), False, everything, Clock())
+def test_a_few_known_files_are_checked_at_each_poll(tmp_path, fifty):
+    poller = FolderPoller(str(tmp_path), False, everything, Clock())
     done = {path: versionOf(path) for path in fifty}
     for _ in range(3):
-        assert looks.go(done, math.inf) == done
+        assert poller.poll(done, math.inf) == done
 
 
-def test_looking_takes_a_small_part_of_the_time(tmp_path, fifty):
+def test_polling_takes_a_small_part_of_the_time(tmp_path, fifty):
     clock = Clock(0.0)
-    looks = FolderPoller(str(tmp_path), False, everything, clock)
+    poller = FolderPoller(str(tmp_path), False, everything, clock)
     for tick, pause in ((0.0, FASTEST), (0.0005, None), (1.0, SLOWEST)):
         clock.tick = tick
         before = clock.now
-        looks.go({}, math.inf)
+        poller.poll({}, math.inf)
         cost = clock.now - before
         clock.tick = 0.0
         expected = pause or SHARE * cost
-        assert looks.due - clock.now == pytest.approx(expected, rel=0.2)
-        assert not looks.isDue()
-        clock.now = looks.due
-        assert looks.isDue()
+        assert poller.due - clock.now == pytest.approx(expected, rel=0.2)
+        assert not poller.isDue()
+        clock.now = poller.due
+        assert poller.isDue()
 
 
-def test_when_nothing_comes_looks_are_fewer_until_something_does(tmp_path):
+def test_polls_are_rare_until_a_file_arrives(tmp_path):
     clock = Clock()
-    looks = FolderPoller(str(tmp_path), False, everything, clock)
-    clock.now += AWAKE
-    looks.go({}, math.inf)
-    assert looks.due == clock.now + IDLE
-    looks.awake()
-    assert looks.due == clock.now + FASTEST
-    clock.now = looks.due
-    looks.go({}, math.inf)
-    assert looks.due == clock.now + FASTEST
+    poller = FolderPoller(str(tmp_path), False, everything, clock)
+    clock.now += ACTIVE
+    poller.poll({}, math.inf)
+    assert poller.due == clock.now + IDLE
+    poller.noteNew()
+    assert poller.due == clock.now + FASTEST
+    clock.now = poller.due
+    poller.poll({}, math.inf)
+    assert poller.due == clock.now + FASTEST
 
 
-def test_a_hint_hurries_but_not_more_than_looking_costs(tmp_path, fifty):
+def test_a_hint_starts_a_poll_but_keeps_the_share_of_time(tmp_path, fifty):
     clock = Clock(0.005)
-    looks = FolderPoller(str(tmp_path), False, everything, clock)
+    poller = FolderPoller(str(tmp_path), False, everything, clock)
     before = clock.now
-    looks.go({}, math.inf)
+    poller.poll({}, math.inf)
     cost = clock.now - before
     clock.tick = 0.0
-    looks.hurry()
-    assert looks.due - clock.now == pytest.approx(cost, rel=0.2)
-    clock.now = looks.due + 0.001
-    looks.postpone(5)
-    assert looks.due == clock.now + 5
-    looks.hurry()
-    assert looks.due == clock.now
+    poller.hurry()
+    assert poller.due - clock.now == pytest.approx(cost, rel=0.2)
+    clock.now = poller.due + 0.001
+    poller.postpone(5)
+    assert poller.due == clock.now + 5
+    poller.hurry()
+    assert poller.due == clock.now
 
 
-def test_after_a_folder_was_gone_a_look_begins_anew(tmp_path, fifty):
+def test_a_poll_restarts_after_the_folder_was_gone(tmp_path, fifty):
     clock = Clock(0.01)
-    looks = FolderPoller(str(tmp_path), False, everything, clock)
-    looks.go({}, clock.now + 0.1)
-    assert not looks.begins
+    poller = FolderPoller(str(tmp_path), False, everything, clock)
+    poller.poll({}, clock.now + 0.1)
+    assert not poller.begins
     away = tmp_path.rename(tmp_path.with_name("away"))
     other = FolderPoller(str(tmp_path), False, everything, Clock())
     for one in (other,):
         with pytest.raises(FileNotFoundError):
-            one.go({}, math.inf)
+            one.poll({}, math.inf)
         assert one.begins
     away.rename(tmp_path)
-    assert other.go({}, math.inf).keys() == fifty
-    assert looks.all().keys() == fifty
+    assert other.poll({}, math.inf).keys() == fifty
+    assert poller.all().keys() == fifty
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file names are always text there")
-def test_a_series_of_bytes_that_are_no_text_has_a_name_that_is():
+def test_a_series_name_that_is_not_utf8_is_written_as_text():
     series = seriesOf("{series}_*")
     names = [os.fsdecode(b"B\xf6ld_0.nii"), os.fsdecode(b"B\xe4ld_0.nii"), "B\u00f6ld_0.nii"]
     assert [series(name) for name in names] == ["B\\xf6ld", "B\\xe4ld", "B\u00f6ld"]

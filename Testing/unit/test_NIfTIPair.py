@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nibabel.spm2analyze import Spm2AnalyzeImage
 from nibabel.spm99analyze import Spm99AnalyzeImage
 from RealTimeImagingLib.Formats import openImageFile
-from RealTimeImagingLib.Sources.Folder.Completeness import PendingFile, Waiting, Whole
+from RealTimeImagingLib.Sources.Folder.Completeness import Complete, PendingFile, Waiting
 from unit.conftest import arrive
 from unit.settling import (
     assertSame,
@@ -221,12 +221,12 @@ def test_a_pair_is_whole_when_both_are_in_either_order(tmp_path, kind):
         (tmp_path / first.name).write_bytes(first.read_bytes())
         if first == header:
             candidate = PendingFile(str(path), 0.0)
-            verdict = candidate.look(0.0)
+            verdict = candidate.check(0.0)
             assert isinstance(verdict, Waiting)
             assert ".img" in verdict.why
         (tmp_path / second.name).write_bytes(second.read_bytes())
-        verdict = PendingFile(str(path), 0.0).look(0.0) if first != header else candidate.look(1.0)
-        assert isinstance(verdict, Whole)
+        verdict = PendingFile(str(path), 0.0).check(0.0) if first != header else candidate.check(1.0)
+        assert isinstance(verdict, Complete)
         assertSame(list(verdict.reader.images()), expected)
         for name in (first.name, second.name):
             (tmp_path / name).unlink()

@@ -1,4 +1,4 @@
-"""DICOM files of one slice each in a watched folder: what becomes a volume, and when."""
+"""DICOM files of one slice each in a watched folder: the volumes that they become, and when."""
 
 import itertools
 import random
@@ -17,7 +17,7 @@ SILENCE = 2.0
 
 
 def put(folder, one, name=""):
-    """Save a data set as a scanner does, under its final name when it is whole; the path."""
+    """Save a data set, and rename the complete file as a scanner does; return its path."""
     path = folder / (name or f"{one.SOPInstanceUID}.dcm")
     part = folder / ".part"
     one.save_as(part, enforce_file_format=True)
@@ -26,7 +26,7 @@ def put(folder, one, name=""):
 
 
 def twoTimePoints(count=4, **others):
-    """Two times the same places, numbered through."""
+    """Two time points at the same positions, with consecutive numbers."""
     uid = generate_uid()
     first = series(count, series=uid, **others)
     return first, series(count, first=count + 1, series=uid, **others)
@@ -44,7 +44,7 @@ def test_slices_become_a_volume_when_the_next_time_point_begins(receive, incomin
         receiver.step()
         if number == 3:
             assert receiver.source.status == "Receiving volume: 3 slices so far."
-        # The second one has come when it has all the places of the first.
+        # The second one is complete when it has all positions of the first.
         assert len(receiver.frames) == (number > 4) + (number == 8)
     assert receiver.sums == sumsOf(first, second)
     assert [frame[:2] for frame in receiver.frames] == [("Live", 0), ("Live", 1)]
@@ -66,8 +66,8 @@ def test_the_count_in_the_header_ends_a_volume(receive, incoming):
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("together", [True, False])
-def test_files_in_any_order_are_the_same_volumes(receive, incoming, seed, together):
-    """Shuffled over both time points, all at once or one after the other."""
+def test_files_in_any_order_become_the_same_volumes(receive, incoming, seed, together):
+    """Both time points are shuffled; the files arrive together or one after the other."""
     first, second = twoTimePoints(3)
     receiver = receive(existing="all")
     slices = [*first, *second]
@@ -82,8 +82,8 @@ def test_files_in_any_order_are_the_same_volumes(receive, incoming, seed, togeth
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_time_points_are_told_apart_by_their_times(receive, incoming, seed):
-    """The numbers begin anew in each, or count the times of a place first; the files lie there in any order."""
+def test_time_points_are_distinguished_by_their_times(receive, incoming, seed):
+    """Numbers restart with each time point, or count all times of a position first; files arrive in any order."""
     uid = generate_uid()
     for renumbered in (True, False):
         volumes = [
@@ -112,7 +112,7 @@ def test_time_points_are_told_apart_by_their_times(receive, incoming, seed):
         receiver.source.close()
 
 
-def test_a_series_that_is_joined_in_its_middle_does_not_wait(receive, incoming):
+def test_a_series_without_its_first_slices_does_not_wait(receive, incoming):
     uid = generate_uid()
     receiver = receive()
     for number in range(3):
@@ -122,8 +122,8 @@ def test_a_series_that_is_joined_in_its_middle_does_not_wait(receive, incoming):
         assert len(receiver.frames) == number + (number > 0)  # the first ends with the second's first slice
 
 
-def test_a_series_whose_numbers_have_gaps_for_good_waits_ever_less(receive, incoming, monkeypatch):
-    """It never pauses, and each of its numbers is two higher than the one before."""
+def test_a_series_with_permanent_gaps_waits_less_each_time(receive, incoming, monkeypatch):
+    """The series never pauses, and its numbers increase by two."""
     monkeypatch.setattr(SliceOrder, "LONGEST", 1.0)
     uid = generate_uid()
     receiver = receive()
@@ -138,8 +138,8 @@ def test_a_series_whose_numbers_have_gaps_for_good_waits_ever_less(receive, inco
     assert receiver.sums == [checksum(pixelsOf(2 * number + 1)[np.newaxis]) for number in range(30)]
 
 
-def test_time_points_that_may_be_mixed_are_told(receive, incoming):
-    """Each time point is numbered anew, and files of two come in each other's place: nothing in them tells it."""
+def test_possibly_mixed_time_points_are_reported(receive, incoming):
+    """Numbers restart with each time point, and two files of two time points are exchanged."""
     uid = generate_uid()
     receiver = receive()
     for when, place in ((0, 0), (1, 1), (1, 0), (0, 1), (2, 0), (2, 1)):
@@ -151,7 +151,7 @@ def test_time_points_that_may_be_mixed_are_told(receive, incoming):
     assert "two time points may be mixed" in receiver.events[0].text
 
 
-def test_series_that_come_together_are_streams_of_their_own(receive, incoming):
+def test_simultaneous_series_become_separate_streams(receive, incoming):
     one, other = series(3), series(4, SeriesDescription="t1", SeriesNumber=8)
     receiver = receive()
     for pair in itertools.zip_longest(one, other):
@@ -173,7 +173,7 @@ def test_a_pattern_of_series_names_the_streams(receive, incoming):
     assert [(stream, name) for stream, _, name, _ in receiver.frames] == [("brain", "brain_0.dcm")]
 
 
-def test_a_slice_alone_is_shown_after_the_silence(receive, incoming):
+def test_a_single_slice_is_shown_after_the_silence(receive, incoming):
     receiver = receive()
     put(incoming, slice_(57, 0.0))
     receiver.run(SILENCE - 0.1)
@@ -182,7 +182,7 @@ def test_a_slice_alone_is_shown_after_the_silence(receive, incoming):
     assert receiver.sums == [checksum(pixelsOf(57)[np.newaxis])]
 
 
-def test_slices_of_one_place_are_shown_as_they_come(receive, incoming):
+def test_slices_of_one_position_are_shown_as_they_arrive(receive, incoming):
     uid = generate_uid()
     receiver = receive()
     for number in range(1, 6):
@@ -194,7 +194,7 @@ def test_slices_of_one_place_are_shown_as_they_come(receive, incoming):
     assert receiver.sums == [checksum(pixelsOf(number)[np.newaxis]) for number in range(1, 6)]
 
 
-def test_pictures_without_a_place_are_shown_at_once(receive, incoming):
+def test_pictures_without_a_position_are_shown_at_once(receive, incoming):
     receiver = receive()
     picture = slice_(1, 0.0, ImagePositionPatient=None, ImageOrientationPatient=None)
     picture.SOPClassUID = picture.file_meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
@@ -203,7 +203,7 @@ def test_pictures_without_a_place_are_shown_at_once(receive, incoming):
     assert receiver.sums == [checksum(pixelsOf(1)[np.newaxis])]
 
 
-def test_missing_slices_are_named_and_shown_as_zeros(receive, incoming):
+def test_missing_slices_are_reported_and_shown_as_zeros(receive, incoming):
     slices = series(5)
     receiver = receive()
     for one in (*slices[:2], *slices[3:]):
@@ -220,7 +220,7 @@ def test_missing_slices_are_named_and_shown_as_zeros(receive, incoming):
     assert "between the instances 2 and 4" in event.text
 
 
-def test_a_volume_whose_header_counts_more_is_named(receive, incoming):
+def test_a_volume_with_fewer_slices_than_its_header_declares_is_reported(receive, incoming):
     receiver = receive()
     for one in series(3, NumberOfTemporalPositions=1, ImagesInAcquisition=6):
         put(incoming, one)
@@ -230,7 +230,7 @@ def test_a_volume_whose_header_counts_more_is_named(receive, incoming):
 
 
 @pytest.mark.parametrize("death", [1, 4, 5, 8])
-def test_a_process_that_dies_loses_no_slice_and_shows_none_twice(receive, incoming, death):
+def test_a_crash_loses_no_slice_and_shows_none_twice(receive, incoming, death):
     first, second = twoTimePoints()
     receiver = receive()
     for number, one in enumerate([*first, *second], 1):
@@ -246,7 +246,7 @@ def test_a_process_that_dies_loses_no_slice_and_shows_none_twice(receive, incomi
 
 
 @pytest.mark.parametrize("accepted", [False, True])
-def test_a_process_that_dies_with_the_volume_in_its_hands(receive, incoming, accepted):
+def test_a_crash_while_a_volume_becomes_a_frame(receive, incoming, accepted):
     slices = series(4, NumberOfTemporalPositions=1, ImagesInAcquisition=4)
     receiver = receive()
     for one in slices[:3]:
@@ -262,7 +262,7 @@ def test_a_process_that_dies_with_the_volume_in_its_hands(receive, incoming, acc
     assert receiver.counts == (1, 0)
 
 
-def test_what_waits_when_the_source_is_stopped_is_shown(receive, incoming):
+def test_waiting_slices_are_shown_at_the_stop(receive, incoming):
     slices = series(3)
     receiver = receive()
     for one in (slices[0], slices[2], slices[1]):
@@ -276,7 +276,7 @@ def test_what_waits_when_the_source_is_stopped_is_shown(receive, incoming):
     assert len(receiver.frames) == 1
 
 
-def test_slices_that_do_not_fit_in_memory_wait_in_their_files(receive, incoming, monkeypatch):
+def test_slices_beyond_the_memory_limit_wait_in_their_files(receive, incoming, monkeypatch):
     monkeypatch.setattr(SliceVolumes, "HELD", 100)
     whole, spoilt = series(3), series(3, SeriesNumber=8)
     receiver = receive()
@@ -293,7 +293,7 @@ def test_slices_that_do_not_fit_in_memory_wait_in_their_files(receive, incoming,
     assert receiver.counts == (1, 1)
 
 
-def test_files_of_whole_volumes_come_at_once_beside_slices(receive, incoming):
+def test_files_of_complete_volumes_are_shown_at_once_beside_slices(receive, incoming):
     receiver = receive()
     put(incoming, slice_(1, 0.0))
     arrive(incoming / "a.nii", niftiFile(1))
@@ -301,8 +301,8 @@ def test_files_of_whole_volumes_come_at_once_beside_slices(receive, incoming):
     assert receiver.sums == [sumOf(1)]
 
 
-def test_the_newest_of_the_files_that_are_there_is_the_newest_volume(receive, incoming):
-    """Not one slice of it, whatever the names and the times of the files; and a time point that has begun goes on."""
+def test_the_newest_existing_image_is_the_newest_volume(receive, incoming):
+    """Names and times of the files do not matter; an incomplete time point continues."""
     first, second = twoTimePoints()
     third = series(4, first=9, series=first[0].SeriesInstanceUID)
     for one in (*series(3, SeriesNumber=1), *first, *second, third[0]):

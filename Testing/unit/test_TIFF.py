@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Formats import openImageFile
 from RealTimeImagingLib.Model.Frame import pictureToRAS
-from RealTimeImagingLib.Sources.Folder.Completeness import PendingFile, Waiting, Whole
+from RealTimeImagingLib.Sources.Folder.Completeness import Complete, PendingFile, Waiting
 from unit.conftest import arrive
 from unit.examples import examples
 from unit.settling import (
@@ -411,10 +411,10 @@ def test_a_stack_that_is_written_page_by_page_is_shown_once_with_all_pages(tmp_p
         for number, page in enumerate(STACK):
             file.write(page, photometric="minisblack", metadata=None, contiguous=False)
             file.filehandle.flush()
-            verdict = candidate.look(float(number))
+            verdict = candidate.check(float(number))
             assert isinstance(verdict, Waiting)
-    verdict = candidate.look(99.0)
-    assert isinstance(verdict, Whole)
+    verdict = candidate.check(99.0)
+    assert isinstance(verdict, Complete)
     (image,) = verdict.reader.images()
     np.testing.assert_array_equal(image.pixels, STACK)
 

@@ -1,10 +1,10 @@
 """Decide whether a file is complete.
 
-It is complete when everything that its format declares is there, and when one of these holds:
+It is complete when it holds everything that its format declares, and when one of these is true:
 
 1. The content marks its own end: gzip, PNG, JPEG, compressed DICOM.
-2. The system says that no program has the file open for writing: Linux, Windows, macOS (see Writers.py).
-3. The system does not know (network shares, files of other users), and the file was renamed into place on a local disk
+2. The system says that no program has the file open for writing: Linux, Windows, macOS (see OpenFiles.py).
+3. The system cannot tell (network shares, files of other users), and the file was renamed into place on a local disk
    of Linux, is DICOM, or did not change for QUIET seconds.
 
 In case 3 a file whose last bytes are all zero may be preallocated: it counts as complete after QUIET seconds (DICOM) or
@@ -30,18 +30,21 @@ QUIET = 2.0
 QUIET_ZEROS = 10.0
 """The same for a file that ends with zeros, as the rest of a preallocated file does."""
 TAIL = 64
-"""Last bytes of a file that are looked at for zeros."""
+"""Number of last bytes that are tested for zeros."""
 UNREADABLE_AFTER = 0.5
 """Seconds after which a file that cannot be read is reported: its writer may still set its permissions."""
 _WINDOWS_LOCKED = (32, 33)
 """ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION."""
 RECHECK = (0.05, 0.5)
-"""Shortest and longest time in seconds until a file that did not change is looked at again."""
+"""Shortest and longest time in seconds until the next check of a file that did not change."""
 
 
 @dataclass(frozen=True)
-class Whole:
-    """The file is whole: here is its reader, and the stamp it was whole with."""
+class Complete:
+    """A complete file.
+
+    :param stamp: of the complete file.
+    """
 
     reader: ImageFile
     stamp: Stamp
@@ -49,14 +52,14 @@ class Whole:
 
 @dataclass(frozen=True)
 class Waiting:
-    """Something is missing; ``why`` says what was expected and what came."""
+    """A file that is not complete yet; ``why`` says what was expected and what is there."""
 
     why: str
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A file that the system does not let us read now; ``why`` is its reason.
+    """A file that cannot be read now; ``why`` is the reason of the system.
 
     :param exhausted: True when too many files are open; the file itself may be fine.
     """
@@ -67,7 +70,7 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class Bad:
-    """The file will never be an image."""
+    """A file that will never be an image."""
 
     why: str
     code: str
@@ -75,11 +78,11 @@ class Bad:
 
 @dataclass(frozen=True)
 class Gone:
-    """The file is not there any more."""
+    """A file that was removed."""
 
 
 class PendingFile:
-    """A file on its way to being whole.
+    """A file that is not complete yet.
 
     :param path: the file.
     :param now: monotonic time in seconds, as everywhere in this class.
@@ -89,11 +92,11 @@ class PendingFile:
         self.path = path
         self.order = naturalOrder(path)
         self.due = now
-        self.why = "it has just been seen"
+        self.why = "it has just arrived"
         self.reported = ""
-        """The code of the event that reported it; empty before."""
+        """Code of the event that reported the file; empty when none did."""
         self.unreadable = False
-        """True when the system did not let us read it at the last look."""
+        """True when the last check could not read the file."""
         self._reader: ImageFile | None = None
         self._stamps: tuple[Stamp | None, ...] = ()
         self._changed = now
@@ -101,24 +104,24 @@ class PendingFile:
 
     @property
     def stamp(self) -> Stamp | None:
-        """The file's stamp at the last look."""
+        """Stamp of the file at the last check."""
         return self._stamps[0] if self._stamps else None
 
     def quiet(self, now: float) -> float:
-        """Seconds since the file, or a file it names, last changed."""
+        """Return the seconds since the file, or a file that it names, last changed."""
         return now - self._changed
 
     def words(self, name: str) -> str:
-        """The problem found at the last look, with the file's name; without a full stop."""
+        """Return the problem of the last check, with the file's name; without a full stop."""
         why = self.why.rstrip(".")
         return f"{name} is not readable ({why})" if self.unreadable else f"{name} is not complete: {why}"
 
     def changed(self) -> bool:
-        """Whether the file, or a file it names, is another than at the last look."""
+        """Return True when the file, or a file that it names, was replaced or changed since the last check."""
         return self._stampsNow() != self._stamps
 
-    def look(self, now: float) -> Whole | Waiting | Unreadable | Bad | Gone:
-        """Look at the file once."""
+    def check(self, now: float) -> Complete | Waiting | Unreadable | Bad | Gone:
+        """Check the file once."""
         stamp = versionOf(self.path)
         if stamp is None:
             return Gone()
@@ -130,7 +133,7 @@ class PendingFile:
         return verdict
 
     def unreadableNow(self, error: OSError, now: float) -> Unreadable:
-        """The verdict when the images of a complete file cannot be read."""
+        """Return the verdict on a complete file with images that cannot be read."""
         verdict = _unreadable(error)
         self.unreadable = True
         self._wait(verdict.why, now)
@@ -140,19 +143,19 @@ class PendingFile:
         self.why = why
         shortest, longest = RECHECK
         wait = min(longest, max(shortest, self.quiet(now) / 4))
-        rest = [end - self.quiet(now) for end in (QUIET, QUIET_ZEROS) if end > self.quiet(now)]
-        self.due = now + min([wait, *rest])
+        remaining = [end - self.quiet(now) for end in (QUIET, QUIET_ZEROS) if end > self.quiet(now)]
+        self.due = now + min([wait, *remaining])
 
-    def _judge(self, stamp: Stamp, now: float) -> Whole | Waiting | Unreadable | Bad:
-        kept = self._reader is not None
+    def _judge(self, stamp: Stamp, now: float) -> Complete | Waiting | Unreadable | Bad:
+        cached = self._reader is not None
         try:
             reader = self._reader or openImageFile(self.path)
             self._reader = reader
             missing = reader.missing()
         except NotAnImageError as error:
             self._reader = None
-            if kept:
-                # What the reader saw before may have been overwritten since: judge the file as it is now.
+            if cached:
+                # The file may have been overwritten after the reader read its header: read it again.
                 return self._judge(stamp, now)
             return Waiting(str(error)) if self._mayBeWritten(now, None) else Bad(str(error), error.code)
         except FileNotFoundError:
@@ -167,10 +170,10 @@ class PendingFile:
         seen = self._stamps
         writing = None if reader.sealed else self._mayBeWritten(now, reader)
         if self._stamps[: len(seen)] != seen:
-            # What the reader knows is of the file before.
+            # The reader has read the previous file.
             self._reader = None
-            return Waiting("it was overwritten while it was looked at")
-        return Waiting(writing) if writing else Whole(reader, self.stamp or stamp)
+            return Waiting("it was overwritten while it was checked")
+        return Waiting(writing) if writing else Complete(reader, self.stamp or stamp)
 
     def _notice(self, now: float) -> None:
         stamps = self._stampsNow()
@@ -178,7 +181,7 @@ class PendingFile:
             shrunk = any(old and new and new[0] < old[0] for old, new in zip(self._stamps, stamps, strict=False))
             if shrunk:
                 self._reader = None
-            # Its header just named more files: they are new to us, but the file did not change.
+            # A header that names more files is no change of the file.
             if stamps[: len(self._stamps)] != self._stamps or not self._stamps:
                 self._changes += 1
             self._stamps, self._changed = stamps, now
@@ -190,7 +193,7 @@ class PendingFile:
         return self._reader.files if self._reader else (self.path,)
 
     def _mayBeWritten(self, now: float, reader: ImageFile | None) -> str | None:
-        """Reason why a program may still write the file, or a data file that it names; None when no program does.
+        """Return why a program may still write the file, or a data file that it names; None when no program does.
 
         :param reader: None when the content is not an image so far.
         """
@@ -206,11 +209,11 @@ class PendingFile:
             except OSError as error:
                 return f"it is unknown whether a program still writes it ({error.strerror or error})"
             if self.quiet(now) < wait:
-                return f"a program may still write it: it counts as whole after {wait:.0f} s without change"
+                return f"a program may still write it: it counts as complete after {wait:.0f} s without change"
         return None
 
     def _quietNeeded(self, path: str, reader: ImageFile | None) -> float:
-        # Seconds without change where the system cannot tell of a writer.
+        # Seconds without change where the system does not report writers.
         if reader is None:
             return QUIET
         # The header of voxels in another file may end with zeros.
@@ -235,8 +238,8 @@ def _endsWithZeros(path: str) -> bool:
 
 
 def _renamed(path: str) -> bool:
-    # Writing sets both times, renaming only the change time. Some servers update the modification time late, so this
-    # counts on local disks only, which have a device number of their own.
+    # Writing sets both times, renaming only the change time. Some servers update the modification time late. So this
+    # works on local disks only, which have a device number of their own.
     if sys.platform != "linux":
         return False
     try:

@@ -1,4 +1,4 @@
-"""What a folder holds: files that are not shown, the newest image at start, and why a folder cannot be listed."""
+"""Content of a folder: files that are not shown, the newest image at start, and reasons for a failed listing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ...Model.Files import Stamp, naturalOrder
 class FolderProblem:
     """A folder that cannot be listed now.
 
-    :param code: "folder-missing" (never seen), "folder-gone" (it was there), "folder-denied" (no permission) or
+    :param code: "folder-missing" (never listed), "folder-gone" (listed before), "folder-denied" (no permission) or
         "too-many-open-files" (the folder itself may be fine).
     :param words: the problem, with advice where there is any; without a full stop.
     """
@@ -31,7 +31,7 @@ class FolderProblem:
 
 
 def problemOf(folder: str, error: OSError, seen: bool) -> FolderProblem:
-    """The problem behind a system error.
+    """Return the problem behind a system error.
 
     :param seen: True when the folder could be listed before.
     """
@@ -46,9 +46,9 @@ def problemOf(folder: str, error: OSError, seen: bool) -> FolderProblem:
         words = f"The folder {folder} cannot be listed ({error.strerror}): {advice}"
         return FolderProblem("folder-denied", words)
     if os.path.isfile(folder):
-        return FolderProblem(absent, f"{folder} is a file, not a folder: choose the folder that it is in")
+        return FolderProblem(absent, f"{folder} is a file, not a folder: choose the folder that contains it")
     if error.errno == errno.ELOOP:
-        return FolderProblem(absent, f"{folder} is a symbolic link that leads in a circle")
+        return FolderProblem(absent, f"{folder} is a circular symbolic link")
     if isinstance(error, FileNotFoundError):
         return FolderProblem(absent, f"The folder {folder} is not there{' any more' if seen else ''}")
     if isinstance(error, NotADirectoryError):
@@ -57,48 +57,48 @@ def problemOf(folder: str, error: OSError, seen: bool) -> FolderProblem:
 
 
 _FOLDERS, _NAMES = 20, 200
-"""Subfolders that are looked into, and names in each."""
-_LOOK_AGAIN = 5.0
-"""Seconds between two looks into subfolders."""
+"""Most subfolders that are searched, and most names in each."""
+_SEARCH_PERIOD = 5.0
+"""Seconds between two searches of the subfolders."""
 
 
 class FolderContent:
-    """Names that do not fit the pattern, files that were there at start, and subfolders with images.
+    """Files that are not shown: names that do not fit the pattern, files of the start, and images in subfolders.
 
-    :param matches: whether a name fits the pattern.
+    :param matches: returns True for a name that fits the pattern.
     """
 
     def __init__(self, folder: str, pattern: str, matches: Callable[[str], bool]) -> None:
         self._folder, self._pattern = folder, pattern
-        # The same names come with every look.
+        # Every poll has the same names.
         self._fits = functools.lru_cache(maxsize=1 << 17)(lambda name: None if ignoredName(name) else matches(name))
         self._others: Counter[str] = Counter()
         self.existing = 0
-        """Files that were there at start."""
+        """Number of files at the start."""
         self.shown = 0
-        """How many of these are shown."""
+        """Number of them that are shown."""
         self._subfolder = ""
         self._due = 0.0
 
     def begin(self) -> None:
-        """Reset the counts before a new look at the folder."""
+        """Reset the counts before a new poll."""
         self._others.clear()
 
     def wanted(self, name: str) -> bool:
-        """True for a name that fits the pattern; other names are counted, unless they cannot be images."""
+        """Return True for a name that fits the pattern; count other names that could be images."""
         fits = self._fits(name)
         if fits is False:
             self._others[_suffixOf(name)] += 1
         return bool(fits)
 
-    def lookBelow(self, now: float) -> None:
-        """Look for images in the subfolders, when it is time.
+    def searchSubfolders(self, now: float) -> None:
+        """Search the subfolders for images, when it is time.
 
         :param now: monotonic seconds.
         """
         if now < self._due:
             return
-        self._due, self._subfolder = now + _LOOK_AGAIN, ""
+        self._due, self._subfolder = now + _SEARCH_PERIOD, ""
         try:
             with os.scandir(self._folder) as entries:
                 folders = [one.path for one in entries if not one.name.startswith(".") and one.is_dir()][:_FOLDERS]
@@ -109,11 +109,11 @@ class FolderContent:
                             self._subfolder = os.path.basename(folder)
                             return
         except OSError:
-            return  # the next look at the folder reports it
+            return  # the next poll reports it
 
     @property
     def existingWords(self) -> str:
-        """Words about the images that were there at start; empty when there were none."""
+        """Text about the images of the start; empty when there were none."""
         if not self.existing:
             return ""
         count = f"{self.existing} images were" if self.existing > 1 else "1 image was"
@@ -125,7 +125,7 @@ class FolderContent:
 
     @property
     def words(self) -> str:
-        """Words about the files that are not shown; empty when there are none."""
+        """Text about the files that are not shown; empty when there are none."""
         parts = []
         if self.existing and not self.shown:
             parts.append(self.existingWords)
@@ -138,7 +138,7 @@ class FolderContent:
                 f"{files} there{f' ({kinds})' if kinds else ''}, which {fit} not fit the pattern {self._pattern}"
             )
         if self._subfolder:
-            parts.append(f"images lie in the subfolder {self._subfolder}: switch on Look in subfolders to show them")
+            parts.append(f"images are in the subfolder {self._subfolder}: switch on Look in subfolders to show them")
         return "; ".join(parts)
 
 
@@ -149,9 +149,9 @@ def _suffixOf(name: str) -> str:
 
 
 _TRIED = 20
-"""Most files that are tried, the newest first, until one is an image."""
+"""Most files that are opened, the newest first, to find an image."""
 _SLICES = 1000
-"""Newest files among which the other slices of a volume are looked for."""
+"""Newest files that may belong to the newest volume."""
 _FIELDS = (
     *("SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "EchoNumbers", "ImageType"),
     *("AcquisitionDate", "AcquisitionTime", "TriggerTime", "TemporalPositionIdentifier", "InstanceNumber"),
@@ -160,7 +160,7 @@ _FIELDS = (
 
 
 def newestImage(files: Mapping[str, Stamp]) -> set[str]:
-    """The paths of the newest image: one file, or the DICOM files of the newest volume, one slice each.
+    """Return the paths of the newest image: one file, or the DICOM files of the newest volume, one slice each.
 
     :param files: path to version.
     """
@@ -193,7 +193,7 @@ def _volumeOf(newest: str, paths: list[str]) -> set[str]:
                 *(_number(one[name]) for name in _FIELDS[7:10]),
             )
             places.setdefault(place, []).append((moment, path))
-    # From the last complete time point on; a newer one may have begun.
+    # From the last complete time point on; a newer one may be incomplete.
     whole = min(map(len, places.values()))
     return {path for found in places.values() for _, path in sorted(found)[whole - 1 :]}
 

@@ -1,4 +1,4 @@
-"""Slicer's side of a folder: hints that the folder may have changed. The worker also looks by itself."""
+"""Slicer's side of a folder: hints that the folder may have changed. The worker also polls by itself."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import qt
 from ...Model.Event import Event
 
 PERIOD = 1000
-"""Milliseconds between hints where the watcher gives none, and between tries to watch a folder that came back."""
+"""Milliseconds between hints, and between attempts to watch a folder that came back."""
 
 
 class FolderHints:
     """A file system watcher and a timer.
 
     :param folder: the folder to watch.
-    :param hint: called when something may have changed.
+    :param hint: called when the folder may have changed.
     """
 
     def __init__(self, folder: str, hint: Callable[[], object]) -> None:
         self._folder, self._hint = folder, hint
-        # A share that hangs would hang the window: only the process touches the folder until it says that it is there.
-        self._there = False
+        # A share that hangs would block the window: only the worker accesses the folder until it reports it as present.
+        self._present = False
         self._watcher = qt.QFileSystemWatcher()
         self._watcher.connect("directoryChanged(QString)", self._changed)
         self._timer = qt.QTimer()
@@ -30,9 +30,9 @@ class FolderHints:
         self._timer.start(PERIOD)
 
     def heard(self, event: Event) -> None:
-        """Watch the folder from the moment at which the worker reports that it is there."""
+        """Watch the folder while the worker reports it as present."""
         if event.code.startswith("folder-"):
-            self._there = event.code in ("folder-there", "folder-back")
+            self._present = event.code in ("folder-there", "folder-back")
             self._watch()
 
     def close(self) -> None:
@@ -44,7 +44,7 @@ class FolderHints:
             self._watcher.removePath(self._folder)
 
     def _watch(self) -> None:
-        if self._there and not self._watcher.directories():
+        if self._present and not self._watcher.directories():
             self._watcher.addPath(self._folder)
 
     def _changed(self, *_: str) -> None:

@@ -1,4 +1,4 @@
-"""Which files a folder holds, and which of them belong to which stream."""
+"""List the files of a folder, match their names, and detect new and replaced files."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from ...Model.Files import Stamp
 from . import SERIES
 
 FASTEST, IDLE, SLOWEST = 0.005, 0.025, 0.5
-"""Seconds between two looks: while files arrive, when none did for AWAKE seconds, when looking itself takes long."""
-AWAKE = 10.0
+"""Seconds between two polls: while files arrive, after ACTIVE seconds without a new file, when a poll takes long."""
+ACTIVE = 10.0
 SHARE = 10
-"""Looking may take one part in so many of the time."""
-ASKED = 1000
-"""Known files about which a look asks the system at least."""
+"""Polling takes at most one part in SHARE of the time."""
+LEAST_CHECKED = 1000
+"""Least number of known files that a poll checks for changes."""
 ROUND = 0.4
-"""Seconds in which the system is asked about every known file, so that changes are noticed within a second."""
-MOST_ASKED = 50_000
-"""Known files about which the system is asked in a second at most. In larger folders a round takes longer."""
+"""Seconds in which every known file is checked, so that changes are noticed within a second."""
+MOST_CHECKED = 50_000
+"""Most known files to check in a second. In larger folders a round takes longer."""
 
 
 def matcher(pattern: str) -> Callable[[str], bool]:
-    """A test of file names for the pattern of :class:`FolderSettings`.
+    """Return a test of file names for the pattern of :class:`FolderSettings`.
 
-    Upper and lower case are the same, and so are composed and decomposed letters: some systems store "ü" as "u" with
-    two dots behind. A pattern with commas is tried as it stands, too, as a name may contain a comma.
+    Upper and lower case are equal. So are composed and decomposed letters, because some systems store "ü" as "u" and
+    two dots. A pattern with commas is also tried undivided, because a name may contain a comma.
     """
     whole = pattern.split(";")
     parts = {_comparable(part.strip()) for one in whole for part in (one, *one.split(",")) if part.strip(" ,")}
@@ -50,9 +50,9 @@ def _comparable(text: str) -> str:
 
 
 def seriesOf(pattern: str) -> Callable[[str], str | None]:
-    """A function from a file name to its series, None where the name does not fit the pattern.
+    """Return a function from a file name to its series; None for a name that does not fit the pattern.
 
-    ``{series}`` takes as little as it can, so that in ``*_{series}_*`` it ends at the next underscore.
+    ``{series}`` matches as few characters as possible: in ``*_{series}_*`` it ends at the next underscore.
     """
     if not pattern:
         return lambda name: None
@@ -62,17 +62,17 @@ def seriesOf(pattern: str) -> Callable[[str], str | None]:
 
     def series(name: str) -> str | None:
         found = expression.fullmatch(unicodedata.normalize("NFC", name))
-        # Bytes that are no UTF-8 can be neither shown nor sent; as \xf6 they still tell two series apart.
+        # Bytes that are not UTF-8 can be neither shown nor sent. Written as \xf6 they still distinguish two series.
         return os.fsencode(found["series"]).decode("utf-8", "backslashreplace") if found else None
 
     return series
 
 
 def listFiles(folder: str, subfolders: bool, wanted: Callable[[str], bool]) -> Iterator[os.DirEntry[str]]:
-    """The files below a folder whose names are wanted, in no order.
+    """Yield the files below a folder that have a wanted name, in no order.
 
-    :raises OSError: the folder itself cannot be listed. A subfolder that vanishes or is closed to us is passed over: it
-        is listed again at the next look.
+    :raises OSError: the folder itself cannot be listed. A subfolder that cannot be listed is skipped until the
+        next poll.
     """
     waiting = [folder]
     while waiting:
@@ -85,9 +85,9 @@ def listFiles(folder: str, subfolders: bool, wanted: Callable[[str], bool]) -> I
                 raise
             continue
         for entry in entries:
-            # A name decides before the system is asked; links to folders could lead in circles.
+            # Test the name first, it costs nothing. Links to folders could lead in circles.
             if _isFolder(entry, False):
-                # Junctions are Windows' links to folders; Python tells them since 3.12.
+                # Junctions are links to folders on Windows; Python detects them since 3.12.
                 junction = getattr(entry, "is_junction", bool)()
                 if subfolders and not entry.name.startswith(".") and not junction:
                     waiting.append(entry.path)
@@ -98,17 +98,19 @@ def listFiles(folder: str, subfolders: bool, wanted: Callable[[str], bool]) -> I
 def _isFolder(entry: os.DirEntry[str], follow: bool) -> bool:
     try:
         return entry.is_dir(follow_symlinks=follow)
-    except OSError:  # a link in a circle, or to where we may not look
+    except OSError:  # a circular link, or a link to a folder without permission
         return False
 
 
 class FolderPoller:
-    """Looking at a folder again and again, as often as that is cheap, and in pieces where it is not.
+    """Poller of a folder: as often as polling is cheap, and in pieces where it is not.
 
-    Each look lists all names. It asks the system about new files and about files whose number in the listing changed.
-    It asks about the other known files by turns, so that changes are found without asking about 50,000 files each time.
+    Each poll lists all names. It checks new files, and files with another file number than in the last listing. Of the
+    other known files it checks some in turn, so that it need not check 50,000 files each time.
 
-    :param folder: the folder; ``subfolders``: also those below; ``wanted``: which names.
+    :param folder: absolute path.
+    :param subfolders: True to include the folders below.
+    :param wanted: test of file names.
     :param clock: monotonic time in seconds.
     """
 
@@ -117,18 +119,18 @@ class FolderPoller:
     ) -> None:
         self._folder, self._subfolders, self._wanted, self._clock = folder, subfolders, wanted, clock
         self.due = clock()
-        """When to look next."""
+        """Time of the next poll."""
         self._entries: Iterator[os.DirEntry[str]] | None = None
         self._known: list[str] = []
-        self._toAsk: deque[str] = deque()
+        self._toCheck: deque[str] = deque()
         self._numbers: dict[str, int] = {}
-        """The file numbers that the last look listed, by path."""
+        """File numbers of the last listing, by path."""
         self._numbersNow: dict[str, int] = {}
-        self._cost, self._askFrom = 0.0, 0
-        self._began = self._earliest = self._lastNew = self.due
+        self._cost, self._checkFrom = 0.0, 0
+        self._beganAt = self._earliest = self._lastNew = self.due
 
     def all(self) -> dict[str, Stamp]:
-        """Path to stamp of all wanted files, at once.
+        """Return path to stamp of all wanted files, at once.
 
         :raises OSError: the folder cannot be listed.
         """
@@ -136,19 +138,19 @@ class FolderPoller:
         return {path: stamp for path in paths if (stamp := versionOf(path)) is not None}
 
     def isDue(self) -> bool:
-        """Whether a look is to begin, or to go on."""
+        """Return True when a poll has to begin or continue."""
         return not self.begins or self._clock() >= self.due
 
     @property
     def begins(self) -> bool:
-        """Whether the next piece is the first of a look."""
-        return self._entries is None and not self._toAsk
+        """True when the next piece is the first of a poll."""
+        return self._entries is None and not self._toCheck
 
-    def go(self, done: Mapping[str, Stamp], until: float) -> dict[str, Stamp]:
-        """One piece of a look: path to stamp of the new files, and of those known that were asked about.
+    def poll(self, done: Mapping[str, Stamp], until: float) -> dict[str, Stamp]:
+        """Perform one piece of a poll: path to stamp of the new files, and of the known files that were checked.
 
         :param done: the known files.
-        :param until: when to stop; the rest comes with the next piece.
+        :param until: time to stop at; the next piece continues.
         :raises OSError: the folder cannot be listed.
         """
         found: dict[str, Stamp] = {}
@@ -169,29 +171,29 @@ class FolderPoller:
                 raise
             self._cost += self._clock() - started
             self._entries, self._numbers = None, self._numbersNow
-            self._chooseWhatToAsk()
-        while self._toAsk:
-            _put(found, self._toAsk.popleft())
-            if self._clock() > until and self._toAsk:
+            self._chooseFiles()
+        while self._toCheck:
+            _put(found, self._toCheck.popleft())
+            if self._clock() > until and self._toCheck:
                 return found
         self._finish()
         return found
 
     def hurry(self) -> None:
-        """Something may have come: look now, if the last look was not just now or took long."""
+        """Poll as soon as the cost of the last poll allows: a file may have arrived."""
         self.due = min(self.due, max(self._clock(), self._earliest))
 
-    def awake(self) -> None:
-        """Something has come: look often for a while."""
+    def noteNew(self) -> None:
+        """Poll often for a while: a file has arrived."""
         self._lastNew = self._clock()
         self.due = min(self.due, self._lastNew + max(FASTEST, SHARE * self._cost))
 
     def postpone(self, seconds: float) -> None:
-        """Look again after so many seconds."""
+        """Delay the next poll by so many seconds."""
         self.due = self._clock() + seconds
 
     def _isListed(self, entry: os.DirEntry[str], done: Mapping[str, Stamp]) -> bool:
-        # Whether the file is known, and has the same number as in the last listing.
+        # True when the file is known and has the same number as in the last listing.
         if entry.path not in done:
             return False
         if sys.platform != "win32":  # on Windows the number costs as much as the stamp
@@ -202,20 +204,20 @@ class FolderPoller:
         self._known.append(entry.path)
         return True
 
-    def _chooseWhatToAsk(self) -> None:
-        began, count = self._began, len(self._known)
-        self._began = self._clock()
-        passed = self._began - began
-        wanted = max(ASKED, min(math.ceil(count * passed / ROUND), int(MOST_ASKED * passed)))
-        if self._askFrom >= count:
-            self._askFrom = 0
-        self._toAsk.extend(self._known[self._askFrom : self._askFrom + wanted])
-        self._askFrom += wanted
+    def _chooseFiles(self) -> None:
+        began, count = self._beganAt, len(self._known)
+        self._beganAt = self._clock()
+        passed = self._beganAt - began
+        wanted = max(LEAST_CHECKED, min(math.ceil(count * passed / ROUND), int(MOST_CHECKED * passed)))
+        if self._checkFrom >= count:
+            self._checkFrom = 0
+        self._toCheck.extend(self._known[self._checkFrom : self._checkFrom + wanted])
+        self._checkFrom += wanted
 
     def _finish(self) -> None:
         now = self._clock()
         self._earliest = now + self._cost
-        usual = FASTEST if now - self._lastNew < AWAKE else IDLE
+        usual = FASTEST if now - self._lastNew < ACTIVE else IDLE
         self.due = now + min(SLOWEST, max(usual, SHARE * self._cost))
 
 
@@ -226,10 +228,10 @@ def _put(found: dict[str, Stamp], path: str) -> None:
 
 
 def versionOf(path: str) -> Stamp | None:
-    """Version of a file; None when it is gone. :func:`isAnother` compares versions.
+    """Return the version of a file; None when it is gone. :func:`isAnother` compares versions.
 
-    It has the values of :func:`stampOf`, the change time (ns; on Windows the time of creation), the file's number in
-    the file system, and its rights, links and owner in one number.
+    A version has the values of :func:`stampOf`, the change time (ns; Windows: the time of creation), the number of the
+    file in the file system, and its rights, links and owner in one number.
     """
     try:
         status = os.stat(path)
@@ -246,11 +248,11 @@ def versionOf(path: str) -> Stamp | None:
 
 
 def isAnother(before: Stamp | None, now: Stamp) -> bool:
-    """True when a path has another file, or other content, than in the version ``before``.
+    """Return True when a path has another file, or other content, than in the version ``before``.
 
-    A copy that keeps times has the same size and modification time. Then the change time counts, which no program can
-    set. A change of rights, owner or links alone is no new file. The file's number alone counts on Windows only: some
-    other file systems change it after a while.
+    A copy that preserves times has the same size and modification time. Then the change time decides, which no program
+    can set. A change of rights, owner or links alone makes no new file. A change of the file number alone
+    counts on Windows only: some other file systems change it after a while.
     """
     if before is None or before[:2] != now[:2] or len(before) != len(now):
         return True
@@ -260,8 +262,8 @@ def isAnother(before: Stamp | None, now: Stamp) -> bool:
 
 
 def cameBefore(path: str, seconds: float) -> bool:
-    """True for a file that was there before a time (seconds since the epoch); False when it is gone."""
-    # A copy may keep the modification time, but never the change time (Windows: the time of creation).
+    """Return True for a file that existed before a time (seconds since the epoch); False when it is gone."""
+    # A copy may preserve the modification time, but never the change time (Windows: the time of creation).
     try:
         status = os.stat(path)
     except OSError:

@@ -23,7 +23,7 @@ _ROOM = 1 << 16
 
 
 def isOpenOnMacOS(path: str) -> bool | None:
-    """Whether a program of this computer has a file open for writing; None when that is unknown.
+    """Return True when a program of this computer has a file open for writing; None when that is unknown.
 
     It is unknown for files on network shares, which other computers may write. It is also unknown for files of other
     users, whose programs the system does not show.
@@ -54,11 +54,11 @@ def _library() -> Any:
 
 
 def isLocal(library: Any, path: str) -> bool:
-    """Whether a file is on a disk of this computer.
+    """Return True when a file is on a disk of this computer.
 
     :param library: the functions of libproc.
     """
-    # On Intel processors the name without a suffix is that of an older structure.
+    # On Intel processors the name without a suffix stands for an older structure.
     function = getattr(library, "statfs$INODE64", None) or library.statfs
     buffer = ctypes.create_string_buffer(_STATFS_SIZE)
     if function(os.fsencode(path), buffer):
@@ -67,7 +67,7 @@ def isLocal(library: Any, path: str) -> bool:
 
 
 def hasWriter(library: Any, path: str, status: os.stat_result) -> bool:
-    """Whether a process that the system shows has a file open for writing.
+    """Return True when a process that the system shows has a file open for writing.
 
     :param library: the functions of libproc.
     :param status: of the file.
@@ -101,11 +101,11 @@ def _writes(library: Any, process: int, status: os.stat_result) -> bool:
 
 
 def isOpenForWriting(path: str) -> bool | None:
-    """True or False where the system tells, None where it does not (most network shares, files of others).
+    """Return True or False where the system knows, None elsewhere (most network shares, files of other users).
 
-    Linux: a read lease is refused while anyone has the file open for writing (fcntl(2), F_SETLEASE).
-    Windows: opening without sharing for writing is refused likewise (CreateFileW, ERROR_SHARING_VIOLATION).
-    macOS: libproc lists what programs have open.
+    Linux refuses a read lease while a program has the file open for writing (fcntl(2), F_SETLEASE).
+    Windows refuses to open it without sharing for writing (CreateFileW, ERROR_SHARING_VIOLATION).
+    macOS lists the open files of programs (libproc).
 
     :raises OSError: the file is gone.
     """
@@ -124,11 +124,11 @@ if sys.platform == "linux":
     import signal
 
     def _leaseRefused(path: str) -> bool | None:
-        # Without waiting: for the other end of a named pipe, or for the lease of a file server.
+        # O_NONBLOCK: wait neither for the other end of a named pipe nor for the lease of a file server.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         try:
-            # A writer that comes in the microseconds of the lease makes the system send a signal, whose default,
-            # SIGIO, would end this process; SIGURG is ignored by default.
+            # When a writer opens the file during the lease, the system sends a signal. The default, SIGIO, would end
+            # this process; SIGURG is ignored by default.
             fcntl.fcntl(handle, fcntl.F_SETSIG, signal.SIGURG)
             fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_RDLCK)
             fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_UNLCK)

@@ -1,4 +1,4 @@
-"""Volumes from a folder in which each DICOM file is one slice, in whatever order the files arrive."""
+"""Volumes from a folder in which each DICOM file is one slice. The files may arrive in any order."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from ..Source import Arrival
 from .Listing import isAnother, versionOf
 
 LONGEST, SHORTEST = 10.0, 0.25
-"""Most seconds that a slice waits for others in a series without pauses: at first, and after permanent gaps."""
+"""Most seconds that a slice waits for others in a series without pauses: at first, and with permanent gaps."""
 JOINED = 3
-"""Slices in order after which a series that starts in its middle counts as ordered."""
+"""Slices in order after which a series counts as ordered, although its first slices are missing."""
 
 Key = tuple[float, float, float, int, list[tuple[int, int, str]]]
 
 
 def timeOrder(slice_: Slice) -> Key:
-    """Sort key: by time, time point and number, so that time points follow one another."""
+    """Return a sort key: time, time point and number, so that time points follow one another."""
     attributes = slice_.attributes
     return (
         slice_.time or 0.0,
@@ -56,9 +56,10 @@ def _number(text: str | None) -> float:
 class SliceOrder:
     """The waiting slices of one series.
 
-    A slice whose number follows the last one is released at once. Any other slice waits for those before it, until no
-    slice has arrived for ``patience`` seconds. Where the numbers do not give the order, or many slices arrive together,
-    all wait for that, and are released in the order of their times. A series with permanent gaps waits ever less.
+    The slice after the last one is released at once. Any other slice waits for the slices before it, until no slice has
+    arrived for ``patience`` seconds. Where the numbers do not define the order, or many slices arrive together, all
+    slices wait for that pause, and are released in the order of their times. A series with permanent gaps waits less
+    each time.
 
     :param patience: seconds; 0 or more.
     """
@@ -74,58 +75,58 @@ class SliceOrder:
         return len(self._waiting)
 
     def add(self, slice_: Slice, now: float) -> None:
-        """Take a slice.
+        """Add a slice.
 
         :param now: monotonic seconds.
         """
         self._waiting.append((now, slice_))
 
     def more(self) -> None:
-        """Note that more files are not read yet: the waiting slices are released together with theirs."""
+        """Note that further files wait to be read: release the waiting slices together with theirs."""
         self._many = self._many or bool(self._waiting)
 
     @property
     def due(self) -> float:
-        """When the next slices are released at the latest, monotonic seconds; infinite when none waits."""
+        """Latest time at which the next slices are released, monotonic seconds; infinite when none waits."""
         if not self._waiting:
             return math.inf
         return min(self._waiting[-1][0] + self._patience, self._waiting[0][0] + self._longest)
 
-    def take(self, now: float, all_: bool = False) -> Iterator[tuple[float, Slice]]:
+    def release(self, now: float, all_: bool = False) -> Iterator[tuple[float, Slice]]:
         """Release slices; yield them with their arrival times."""
         if not self._waiting:
             return
-        enough = now >= self.due
-        if enough and not all_ and now < self._waiting[-1][0] + self._patience:
+        expired = now >= self.due
+        if expired and not all_ and now < self._waiting[-1][0] + self._patience:
             self._longest = max(SHORTEST, self._longest / 4)
-        if all_ or enough or self._many:
+        if all_ or expired or self._many:
             self._many = False
             self._waiting.sort(key=lambda pair: timeOrder(pair[1]))
             while self._waiting:
-                yield self._go(0)
+                yield self._release(0)
             return
         while follow := self._following():
-            yield self._go(min(follow, key=lambda place: timeOrder(self._waiting[place][1])))
+            yield self._release(min(follow, key=lambda place: timeOrder(self._waiting[place][1])))
 
-    def _go(self, place: int) -> tuple[float, Slice]:
+    def _release(self, place: int) -> tuple[float, Slice]:
         pair = self._waiting.pop(place)
         self._last = max(self._last or 0, pair[1].instance.header.instanceNumber or 0)
         return pair
 
     def _following(self) -> list[int]:
-        # Places of the waiting slices that can be released.
+        # Indices of the waiting slices that can be released.
         numbers = [one.instance.header.instanceNumber for _, one in self._waiting]
         if self._timesDecide(numbers):
             return []
-        # A series that starts in its middle is in order when a few slices are.
-        joined = self._last is None and len(numbers) >= JOINED and None not in numbers
-        if joined and all(after == before + 1 for before, after in pairwise(numbers)):  # type: ignore[operator]
+        # The first slices of the series are missing: it is ordered when a few slices are.
+        ordered = self._last is None and len(numbers) >= JOINED and None not in numbers
+        if ordered and all(after == before + 1 for before, after in pairwise(numbers)):  # type: ignore[operator]
             return [0]
         last = self._last or 0
         return [place for place, number in enumerate(numbers) if number is None or number <= last + 1]
 
     def _timesDecide(self, numbers: Sequence[int | None]) -> bool:
-        # True when numbers restart with each time point, or count all times of one place before the next place.
+        # True when numbers restart with each time point, or count all times of one position before the next position.
         known: dict[tuple[object, int], tuple[float, ...]] = {}
         places = set()
         for number, (_, one) in zip(numbers, self._waiting, strict=True):
@@ -143,7 +144,7 @@ class SliceOrder:
 HELD = 1 << 30
 """Most bytes of waiting slices in memory; further slices wait in their files."""
 ANNOUNCED = "slices.json"
-"""Name in the journal's folder of the list of files of the volume that is being handed on."""
+"""Name of the file, in the folder of the checkpoint, that lists the files of the volume that becomes a frame."""
 MANY_WAIT = 10.0
 """Seconds after which slices are released although more files wait to be read."""
 
@@ -158,7 +159,7 @@ class SliceVolumes:
     :param stream: name of the first series; others have the name of their series.
     :param streamOf: returns the stream for a file's name; None when the name has no series.
     :param nameOf: returns a path in the form for the user.
-    :param getBuffer: gives memory for a volume, or None.
+    :param getBuffer: returns memory for a volume, or None.
     """
 
     def __init__(
@@ -176,11 +177,11 @@ class SliceVolumes:
         self._orders: dict[str, SliceOrder] = {}
         self._names: SeriesNames | None = None
         self._closed: deque[Closed] = deque()
-        """Closed volumes that are not shown yet: a source may be stopped between two of them."""
+        """Closed volumes that are not shown yet: the source may stop between two of them."""
         self._bytes = 0
-        self._fed = 0.0
+        self._latest = 0.0
         self._moreSince: float | None = None
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._times: dict[object, tuple[Volume | None, float]] = {}
         """The last volume of each series and moment, and its latest time."""
         self.held: dict[str, Stamp] = {}
@@ -189,7 +190,7 @@ class SliceVolumes:
 
     @property
     def due(self) -> float:
-        """When there is something to do, monotonic seconds."""
+        """Time at which :meth:`ready` has to be called, monotonic seconds."""
         return min([self._assembly.due, *(order.due for order in self._orders.values())])
 
     @property
@@ -207,7 +208,7 @@ class SliceVolumes:
         return f"Receiving volume: {_counted(count)} so far."
 
     def add(self, path: str, version: Stamp, image: Image, now: float) -> bool:
-        """Take the only image of a DICOM file; False when it is no slice of a volume.
+        """Add the only image of a DICOM file; return False when it is no slice of a volume.
 
         :param version: of the file when it was read.
         :param now: monotonic seconds.
@@ -233,7 +234,7 @@ class SliceVolumes:
             self._moreSince = None
         elif self._moreSince is None:
             self._moreSince = now
-        # A volume does not end while slices of its series still wait for their turn.
+        # A volume does not end while slices of its series wait for release.
         ending = {
             volume.slices[0].instance.header.series
             for volume in self._assembly.open
@@ -243,8 +244,8 @@ class SliceVolumes:
             if self._moreSince is not None and now - self._moreSince < MANY_WAIT:
                 order.more()
                 continue
-            for came, slice_ in order.take(now, all_=series in ending):
-                yield from self._feed(slice_, came)
+            for arrival, slice_ in order.release(now, all_=series in ending):
+                yield from self._feed(slice_, arrival)
         if self._moreSince is not None and now - self._moreSince < MANY_WAIT:
             return
         self._closed.extend(self._assembly.silent(now))
@@ -254,17 +255,17 @@ class SliceVolumes:
         """Yield all volumes, also those whose slices may be missing."""
         yield from self._showClosed()
         for order in self._orders.values():
-            for came, slice_ in order.take(now, all_=True):
-                yield from self._feed(slice_, came)
+            for arrival, slice_ in order.release(now, all_=True):
+                yield from self._feed(slice_, arrival)
         self._closed.extend(self._assembly.silent(float("inf")))
         yield from self._showClosed()
 
     # ---- volumes
 
-    def _feed(self, slice_: Slice, came: float) -> Iterator[Arrival | Event]:
-        # Silence counts from the arrival of the slice, not from its release.
-        self._fed = max(self._fed, came)
-        self._closed.extend(self._assembly.add(slice_, self._fed))
+    def _feed(self, slice_: Slice, arrival: float) -> Iterator[Arrival | Event]:
+        # Silence starts at the arrival of the slice, not at its release.
+        self._latest = max(self._latest, arrival)
+        self._closed.extend(self._assembly.add(slice_, self._latest))
         yield from self._showClosed()
 
     def _showClosed(self) -> Iterator[Arrival | Event]:
@@ -285,8 +286,8 @@ class SliceVolumes:
             yield Event(code, text, "warning", stream)
             self._checkpoint.skip({one.instance.path: one.instance.stamp for one in volume.slices})
         else:
-            yield from self._tellProblem(closed, stack, stream)
-            yield from self._tellOverlap(volume, stream)
+            yield from self._reportProblem(closed, stack, stream)
+            yield from self._reportOverlap(volume, stream)
             yield from self._arrive(volume, stack, stream)
         for one in volume.slices:
             self._bytes -= one.pixels.nbytes if one.pixels is not None else 0
@@ -295,7 +296,7 @@ class SliceVolumes:
                 del self.held[one.instance.path]
 
     def _checkFiles(self, volume: Volume) -> None:
-        # A slice that did not stay in memory is read again: it must still be the same.
+        # A slice that is not in memory is read again: its file must be the same.
         for one in volume.slices:
             if one.pixels is None:
                 version = versionOf(one.instance.path)
@@ -307,7 +308,7 @@ class SliceVolumes:
         together = len(stack.images) == 1
         slices = list(volume.slices)
         while stack.images:
-            # Slices that are no volume are a frame each, in the same order.
+            # Slices that form no volume become one frame each, in the same order.
             of = slices if together else [slices.pop(0)]
             files = {one.instance.path: one.instance.stamp for one in of}
             first = min(of, key=lambda one: one.instance.header.instanceNumber or 0).instance.path
@@ -319,7 +320,7 @@ class SliceVolumes:
             self._checkpoint.skip(files)
 
     def _announce(self, stream: str, files: Mapping[str, Stamp]) -> None:
-        # Once the frame has its number, these files are done.
+        # When the frame has its number, these files are done.
         announced = {"stream": stream, "number": self._checkpoint.next(stream), "files": list(files.items())}
         path = os.path.join(self._checkpoint.folder, ANNOUNCED)
         try:
@@ -327,7 +328,7 @@ class SliceVolumes:
                 json.dump(announced, file)
             os.replace(path + "~", path)
         except OSError as error:
-            log.warning("The files of a volume could not be written down: %s", error)
+            log.warning("The list of the files of a volume could not be written: %s", error)
 
     def _finishAnnounced(self) -> None:
         path = os.path.join(self._checkpoint.folder, ANNOUNCED)
@@ -338,13 +339,13 @@ class SliceVolumes:
             return
         if self._checkpoint.next(announced["stream"]) > announced["number"]:
             self._checkpoint.skip({name: tuple(version) for name, version in announced["files"]})
-        # The next frame of that number may be of other files.
+        # The next frame with that number may consist of other files.
         os.unlink(path)
 
-    def _tellProblem(self, closed: Closed, stack: Stack, stream: str) -> Iterator[Event]:
+    def _reportProblem(self, closed: Closed, stack: Stack, stream: str) -> Iterator[Event]:
         if stack.problem:
-            if stream not in self._told:
-                self._told.add(stream)
+            if stream not in self._reported:
+                self._reported.add(stream)
                 text = f"{stream} is not a volume, because {stack.problem}. Each slice is shown in its own place."
                 yield Event("uneven", text, "warning", stream)
             return
@@ -352,16 +353,16 @@ class SliceVolumes:
         if text:
             yield Event("incomplete", text, "warning", stream)
 
-    def _tellOverlap(self, volume: Volume, stream: str) -> Iterator[Event]:
-        # Time points follow one another. Files that come out of order can hide which slice is of which.
+    def _reportOverlap(self, volume: Volume, stream: str) -> Iterator[Event]:
+        # Time points follow one another. When files arrive out of order, a slice may be added to the wrong one.
         times = [one.time for one in volume.slices if one.time is not None]
         key = (volume.slices[0].instance.header.series, volume.moment)
         before, last = self._times.get(key, (None, -math.inf))
         if not times:
             return
         self._times[key] = volume, max(times)
-        if before is not volume and len(times) > 1 and min(times) < last and ("overlap" + stream) not in self._told:
-            self._told.add("overlap" + stream)
+        if before is not volume and len(times) > 1 and min(times) < last and ("overlap" + stream) not in self._reported:
+            self._reported.add("overlap" + stream)
             text = (
                 f"{stream}: the acquisition times of two volumes overlap, because their files arrived out of order. "
                 "Slices of two time points may be mixed."

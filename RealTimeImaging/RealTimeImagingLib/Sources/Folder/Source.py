@@ -1,10 +1,10 @@
-"""Images that arrive as files in a folder. Reads only; nothing in the folder is changed.
+"""Images that arrive as files in a folder. The source only reads; it changes nothing in the folder.
 
-A file of one or several images is shown when it is whole (Settling.py). DICOM files of one slice each become volumes
-(SliceVolumes.py).
+A file of one or several images is shown when it is complete (Completeness.py). DICOM files of one slice each become
+volumes (SliceVolumes.py).
 
-Slicer's side hints "look again" (QFileSystemWatcher); this side also looks by itself, as often as looking is cheap:
-watchers miss files on network shares, and do not tell of growth.
+Slicer's side sends hints that the folder has changed (QFileSystemWatcher). The source also polls the folder as often as
+that is cheap: watchers miss files on network shares, and do not report growth.
 """
 
 from __future__ import annotations
@@ -26,27 +26,28 @@ from ...Model.Frame import Image
 from ..Checkpoint import DEATHS, Checkpoint, Verdict
 from ..Source import Arrival
 from . import FolderSettings
-from .Completeness import UNREADABLE_AFTER, Bad, Gone, PendingFile, Unreadable, Whole
+from .Completeness import UNREADABLE_AFTER, Bad, Complete, Gone, PendingFile, Unreadable
 from .Content import FolderContent, FolderProblem, newestImage, problemOf
 from .Listing import FolderPoller, cameBefore, isAnother, matcher, seriesOf, versionOf
 from .SliceVolumes import SliceVolumes
 
 TURN = 0.1
-"""Seconds after which read() returns even if more files wait, so that commands are heard."""
+"""Seconds after which read() returns even if more files wait, so that the worker obeys commands."""
 REPORTED_RECHECK = 1.0
-"""Seconds between two looks at a file that was reported as not complete."""
+"""Seconds between two checks of a file that was reported as incomplete."""
 GONE_RECHECK = 0.5
+"""Seconds between two attempts to list a folder that cannot be listed."""
 CLOCK_SKEW = 2.0
 """Seconds by which the clock of a file server may differ from ours."""
 
 
 class FolderSource:
-    """The files of one folder as frames.
+    """Source of frames from the files of one folder.
 
-    :param settings: which files, and what belongs to which stream.
-    :param checkpoint: what earlier processes of this session have done.
+    :param settings: folder, file names and series.
+    :param checkpoint: files and frames that earlier processes of this session have finished.
     :param clock: monotonic time in seconds.
-    :param getBuffer: gives memory to decode an image into, or None.
+    :param getBuffer: returns memory to decode an image into, or None.
     """
 
     def __init__(
@@ -59,20 +60,20 @@ class FolderSource:
         self._settings, self._checkpoint, self._clock, self._getBuffer = settings, checkpoint, clock, getBuffer
         self._series = seriesOf(settings.seriesPattern)
         self._content = FolderContent(settings.folder, settings.pattern, matcher(settings.pattern))
-        self._looks = FolderPoller(settings.folder, settings.subfolders, self._content.wanted, clock)
+        self._poller = FolderPoller(settings.folder, settings.subfolders, self._content.wanted, clock)
         self._volumes = SliceVolumes(
             checkpoint, settings.completeAfter, settings.stream, self._series, self._name, self._getBuffer
         )
         self._pending: dict[str, PendingFile] = {}
         self._untried: deque[PendingFile] = deque()
-        self._told: set[str] = set()
+        self._reportedNotes: set[str] = set()
         self._tried: dict[str, PendingFile] = {}
-        self._firstLook: list[PendingFile] | None = []
+        self._firstPoll: list[PendingFile] | None = []
         self._wake = threading.Event()
-        self._there: bool | None = None
+        self._present: bool | None = None
         self._seen = False
         self._problem: FolderProblem | None = None
-        self._problemsTold: set[FolderProblem] = set()
+        self._reportedProblems: set[FolderProblem] = set()
         self._exhausted = False
         self._sizes: dict[str, str] = {}
         self._resized: set[str] = set()
@@ -82,7 +83,7 @@ class FolderSource:
 
     @property
     def status(self) -> str:
-        """What the source waits for."""
+        """Status for the user: why the source waits."""
         folder = self._settings.folder
         if self._problem:
             return f"{self._problem.words}; waiting for it."
@@ -95,7 +96,7 @@ class FolderSource:
         if growing:
             more = f" (and {len(growing) - 1} more)" if len(growing) > 1 else ""
             name, why = self._name(growing[0].path), growing[0].why.rstrip(".")
-            return f"Waiting until {name}{more} is whole: {why}.{stuck}"
+            return f"Waiting until {name}{more} is complete: {why}.{stuck}"
         if self._volumes.status:
             return f"{self._volumes.status}{stuck}"
         if self._checkpoint.numbers:
@@ -105,21 +106,21 @@ class FolderSource:
         return f"No image{fits} has arrived in {folder} yet{beside}.{stuck}"
 
     def read(self, seconds: float) -> Iterator[Arrival | Event]:
-        """Look at the folder and at the files that were not whole, when it is time; then wait."""
+        """Poll the folder and check the incomplete files, when it is time; then wait."""
         turn = self._clock() + TURN
-        yield from self._look(turn)
+        yield from self._poll(turn)
         while self._untried:
             yield from self._try(self._untried.popleft())
             if self._clock() > turn:
                 yield from self._show(self._volumes.ready(self._clock(), bool(self._untried)))
                 return
         now = self._clock()
-        for candidate in sorted((one for one in self._tried.values() if one.due <= now), key=self._order):
-            yield from self._try(candidate)
+        for file in sorted((one for one in self._tried.values() if one.due <= now), key=self._order):
+            yield from self._try(file)
             if self._clock() > turn:
                 return
         yield from self._show(self._volumes.ready(self._clock(), False))
-        next_ = min([self._looks.due, self._volumes.due, *(candidate.due for candidate in self._tried.values())])
+        next_ = min([self._poller.due, self._volumes.due, *(file.due for file in self._tried.values())])
         self._wake.wait(max(0.0, min(seconds, next_ - self._clock())))
         self._wake.clear()
 
@@ -128,30 +129,30 @@ class FolderSource:
         self._wake.set()
 
     def command(self, name: str, values: Mapping[str, Any]) -> None:
-        """Knows "rescan": look at the folder now."""
+        """Obey "rescan": poll the folder now."""
         if name == "rescan":
-            self._looks.hurry()
+            self._poller.hurry()
 
     def rest(self) -> Iterator[Arrival | Event]:
         """Yield the volumes that are not closed yet, as they are."""
         yield from self._show(self._volumes.rest(self._clock()))
 
     def close(self) -> None:
-        """Forget the files that are not whole."""
+        """Forget the incomplete files."""
         self._pending.clear()
         self._untried.clear()
         self._tried.clear()
-        self._firstLook = None
+        self._firstPoll = None
 
     # ---- the folder
 
     def _skipExisting(self) -> None:
         try:
-            files = self._looks.all()
+            files = self._poller.all()
         except OSError:
-            return  # passed over when the folder is there
-        if self._there is False:
-            # The folder was not there at start: what is older than the start was there nevertheless.
+            return  # skipped when the folder can be listed
+        if self._present is False:
+            # The folder was missing at the start, but files older than the start existed.
             files = {path: stamp for path, stamp in files.items() if cameBefore(path, self._started - CLOCK_SKEW)}
         existing, shown = self._settings.existing, set(files)
         if existing != "all":
@@ -159,45 +160,45 @@ class FolderSource:
         self._content.existing, self._content.shown = len(files), len(shown)
         self._checkpoint.skip({path: stamp for path, stamp in files.items() if path not in shown})
 
-    def _look(self, turn: float) -> Iterator[Event]:
-        if not self._looks.isDue():
+    def _poll(self, turn: float) -> Iterator[Event]:
+        if not self._poller.isDue():
             return
-        if self._looks.begins:
+        if self._poller.begins:
             self._content.begin()
         try:
             if not self._checkpoint.listed:
                 self._skipExisting()
-            found = self._looks.go(self._checkpoint.done, turn)
+            found = self._poller.poll(self._checkpoint.done, turn)
         except OSError as error:
-            self._looks.postpone(GONE_RECHECK)
+            self._poller.postpone(GONE_RECHECK)
             yield from self._cannotList(error)
             return
-        if not self._there or self._problem:
-            yield self._thereEvent()
-        self._there, self._seen, self._problem = True, True, None
-        self._problemsTold.clear()
+        if not self._present or self._problem:
+            yield self._presentEvent()
+        self._present, self._seen, self._problem = True, True, None
+        self._reportedProblems.clear()
         if not self._checkpoint.numbers and not self._settings.subfolders:
-            self._content.lookBelow(self._clock())
+            self._content.searchSubfolders(self._clock())
         new = []
         for path, stamp in found.items():
-            candidate = self._pending.get(path)
+            file = self._pending.get(path)
             held = self._volumes.held.get(path)
             if held is not None and not isAnother(held, stamp):
                 continue
-            if candidate is None:
+            if file is None:
                 if self._isNew(path, stamp):
                     new.append(PendingFile(path, self._clock()))
-            elif candidate.stamp not in (None, stamp):
-                candidate.due = self._clock()
-        self._pending.update((candidate.path, candidate) for candidate in new)
+            elif file.stamp not in (None, stamp):
+                file.due = self._clock()
+        self._pending.update((file.path, file) for file in new)
         if new:
-            self._looks.awake()
-        if self._firstLook is not None:
-            # All that is there comes in one order, however many pieces the look has.
-            new = self._firstLook = [*self._firstLook, *new]
-            if not self._looks.begins:
+            self._poller.noteNew()
+        if self._firstPoll is not None:
+            # All files of the first poll come in one order, even if it has several pieces.
+            new = self._firstPoll = [*self._firstPoll, *new]
+            if not self._poller.begins:
                 return
-            self._firstLook = None
+            self._firstPoll = None
         self._untried.extend(sorted(new, key=self._order))
 
     def _isNew(self, path: str, stamp: Stamp) -> bool:
@@ -206,95 +207,93 @@ class FolderSource:
     def _cannotList(self, error: OSError) -> Iterator[Event]:
         folder = self._settings.folder
         self._problem = problem = problemOf(folder, error, self._seen)
-        if problem not in self._problemsTold:
-            self._problemsTold.add(problem)
+        if problem not in self._reportedProblems:
+            self._reportedProblems.add(problem)
             text = f"{problem.words}. Images are shown as soon as the folder can be listed."
             yield Event(problem.code, text, "warning", folder)
         if problem.code != "too-many-open-files":
-            self._there, self._firstLook = False, []
+            self._present, self._firstPoll = False, []
 
-    def _thereEvent(self) -> Event:
+    def _presentEvent(self) -> Event:
         folder = self._settings.folder
-        if self._there is None and not self._problem:
+        if self._present is None and not self._problem:
             existing = f" {self._content.existingWords}." if self._content.existingWords else ""
             return Event("folder-there", f"Watching {folder}.{existing}", subject=folder)
-        return Event("folder-back", f"The folder {folder} is there again; new images in it are shown.", subject=folder)
+        return Event("folder-back", f"The folder {folder} is back; new images in it are shown.", subject=folder)
 
     # ---- the files
 
-    def _order(self, candidate: PendingFile) -> tuple[bool, list[tuple[int, int, str]]]:
-        # A file of which some images are shown already comes before the others.
-        return candidate.path not in self._checkpoint.unfinished, candidate.order
+    def _order(self, file: PendingFile) -> tuple[bool, list[tuple[int, int, str]]]:
+        # A file with images that are already shown comes before the others.
+        return file.path not in self._checkpoint.unfinished, file.order
 
-    def _try(self, candidate: PendingFile) -> Iterator[Arrival | Event]:
-        path, now = candidate.path, self._clock()
+    def _try(self, file: PendingFile) -> Iterator[Arrival | Event]:
+        path, now = file.path, self._clock()
         name, stamp = self._name(path), versionOf(path)
-        self._tried[path] = candidate
+        self._tried[path] = file
         prepareToRead(path)
         if stamp is not None and self._checkpoint.begin(path, stamp).deaths >= DEATHS:
-            text = f"{name} ended the reading process {DEATHS} times and is passed over."
+            text = f"{name} crashed the reading process {DEATHS} times and is skipped."
             yield self._reject(path, stamp, Event("crashed", text, "error", path))
             return
-        verdict = candidate.look(now)
-        if isinstance(verdict, Whole):
-            yield from self._show(self._deliver(candidate, verdict))
+        verdict = file.check(now)
+        if isinstance(verdict, Complete):
+            yield from self._show(self._deliver(file, verdict))
             return
         self._checkpoint.leave()
         if isinstance(verdict, Gone) or stamp is None:
             self._forget(path)
             if os.path.isdir(self._settings.folder):
-                text = f"{name} went away before it was whole: {candidate.why.rstrip('.')}."
+                text = f"{name} was removed before it was complete: {file.why.rstrip('.')}."
                 yield Event("vanished", text, subject=path)
         elif isinstance(verdict, Bad):
             yield self._reject(path, stamp, Event(verdict.code, f"{name}: {verdict.why}", "warning", path))
         elif isinstance(verdict, Unreadable):
-            yield from self._tellUnreadable(candidate, verdict, stamp)
+            yield from self._reportUnreadable(file, verdict, stamp)
         else:
-            yield from self._tellUnfinished(candidate, "incomplete", self._settings.incompleteAfter, stamp)
+            yield from self._reportIncomplete(file, "incomplete", self._settings.incompleteAfter, stamp)
 
-    def _tellUnreadable(self, candidate: PendingFile, verdict: Unreadable, stamp: Stamp) -> Iterator[Event]:
+    def _reportUnreadable(self, file: PendingFile, verdict: Unreadable, stamp: Stamp) -> Iterator[Event]:
         if not verdict.exhausted:
             patience = min(UNREADABLE_AFTER, self._settings.incompleteAfter)
-            yield from self._tellUnfinished(candidate, "unreadable", patience, stamp)
+            yield from self._reportIncomplete(file, "unreadable", patience, stamp)
         elif not self._exhausted:
             self._exhausted = True
-            name = self._name(candidate.path)
+            name = self._name(file.path)
             text = f"{name} cannot be read now: too many files are open ({verdict.why}). The module tries again."
             yield Event("too-many-open-files", text, "warning", self._settings.folder)
 
-    def _tellUnfinished(self, candidate: PendingFile, code: str, patience: float, stamp: Stamp) -> Iterator[Event]:
+    def _reportIncomplete(self, file: PendingFile, code: str, patience: float, stamp: Stamp) -> Iterator[Event]:
         now = self._clock()
-        quiet = candidate.quiet(now)
+        quiet = file.quiet(now)
         if quiet < patience:
-            candidate.reported = ""
+            file.reported = ""
             return
-        candidate.due = now + REPORTED_RECHECK
-        if candidate.reported == code:
+        file.due = now + REPORTED_RECHECK
+        if file.reported == code:
             return
-        candidate.reported = code
-        self._checkpoint.finish(candidate.path, stamp, Verdict.INCOMPLETE)
-        then = (
-            "It is shown as soon as it can be read" if candidate.unreadable else f"It has not changed for {quiet:.0f} s"
-        )
-        yield Event(code, f"{candidate.words(self._name(candidate.path))}. {then}.", "warning", candidate.path)
+        file.reported = code
+        self._checkpoint.finish(file.path, stamp, Verdict.INCOMPLETE)
+        then = "It is shown as soon as it can be read" if file.unreadable else f"It has not changed for {quiet:.0f} s"
+        yield Event(code, f"{file.words(self._name(file.path))}. {then}.", "warning", file.path)
 
-    def _deliver(self, candidate: PendingFile, whole: Whole) -> Iterator[Arrival | Event]:
-        path, stamp, name = candidate.path, whole.stamp, self._name(candidate.path)
+    def _deliver(self, file: PendingFile, whole: Complete) -> Iterator[Arrival | Event]:
+        path, stamp, name = file.path, whole.stamp, self._name(file.path)
         accepted = self._checkpoint.begin(path, stamp).accepted
         single = whole.reader.count == 1 and isDICOM(whole.reader)
         if not single:
-            # A slice that waits for others must not keep the memory.
+            # A slice that waits for others must not hold the memory.
             whole.reader.getBuffer = self._getBuffer
         self._exhausted = False
         stream = self._series(os.path.basename(path)) or self._settings.stream
-        for note in set(whole.reader.notes) - self._told:
-            # Once: the files of a series mostly have the same notes.
-            self._told.add(note)
+        for note in set(whole.reader.notes) - self._reportedNotes:
+            # Report a note once: most files of a series have the same notes.
+            self._reportedNotes.add(note)
             yield Event("image-note", f"{name}: {note}", "warning", path)
         try:
             for index, image in enumerate(whole.reader.images()):
-                if candidate.changed():
-                    # Not what was judged to be whole: judge it again.
+                if file.changed():
+                    # The file changed after it was complete: check it again.
                     self._checkpoint.leave()
                     return
                 if single and self._volumes.add(path, stamp, image, self._clock()):
@@ -305,14 +304,14 @@ class FolderSource:
                     image = replace(image, attributes={"SourceFile": name, **image.attributes})
                     yield Arrival(stream, image, time.time())
         except NotAnImageError as error:
-            if candidate.changed():
+            if file.changed():
                 self._checkpoint.leave()
                 return
             yield self._reject(path, stamp, Event(error.code, f"{name}: {error}", "warning", path))
             return
         except OSError as error:
             self._checkpoint.leave()
-            yield from self._tellUnreadable(candidate, candidate.unreadableNow(error, self._clock()), stamp)
+            yield from self._reportUnreadable(file, file.unreadableNow(error, self._clock()), stamp)
             return
         self._checkpoint.finish(path, stamp)
         self._forget(path)
@@ -320,12 +319,12 @@ class FolderSource:
     def _show(self, items: Iterator[Arrival | Event]) -> Iterator[Arrival | Event]:
         for item in items:
             if isinstance(item, Arrival):
-                yield from self._tellSize(item.stream, item.image)
+                yield from self._reportSize(item.stream, item.image)
             yield item
-            # A variable would keep the memory of an image that is on its way.
+            # A variable would hold the memory of the image.
             del item
 
-    def _tellSize(self, stream: str, image: Image) -> Iterator[Event]:
+    def _reportSize(self, stream: str, image: Image) -> Iterator[Event]:
         size = " x ".join(map(str, reversed(image.pixels.shape[:3]))) + f" {image.pixels.dtype}"
         if image.pixels.ndim > 3:
             size += " colour"
@@ -348,6 +347,6 @@ class FolderSource:
         self._tried.pop(path, None)
 
     def _name(self, path: str) -> str:
-        # A name that is no UTF-8 could be neither shown nor sent; a control character, such as a line end, neither.
+        # Neither bytes that are not UTF-8 nor control characters, such as a line end, can be shown or sent.
         name = os.fsencode(os.path.relpath(path, self._settings.folder)).decode("utf-8", "replace")
         return "".join("\ufffd" if unicodedata.category(sign) == "Cc" else sign for sign in name)

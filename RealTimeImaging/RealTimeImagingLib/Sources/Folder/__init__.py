@@ -143,7 +143,7 @@ KIND = SourceKind(
 
 
 def _isBelow(path: str, folder: str) -> bool:
-    """True when a path is the folder or lies in it, also under another name (a link, or upper and lower case)."""
+    # Also True for a folder under another name (a link, or upper and lower case).
     path, above = os.path.realpath(path), os.path.normcase(os.path.realpath(folder))
     while True:
         if os.path.normcase(path) == above or _same(path, folder):

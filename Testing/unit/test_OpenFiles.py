@@ -21,7 +21,7 @@ def path(tmp_path):
 
 
 @tells
-def test_a_file_is_being_written_until_it_is_closed(path):
+def test_a_file_is_open_for_writing_until_it_is_closed(path):
     assert isOpenForWriting(str(path)) is False
     for mode in ("ab", "r+b", "wb"):
         with path.open(mode):
@@ -30,7 +30,7 @@ def test_a_file_is_being_written_until_it_is_closed(path):
 
 
 @tells
-def test_another_process_is_seen_too(path):
+def test_a_writer_in_another_process_is_found(path):
     script = "import sys; file = open(sys.argv[1], 'ab'); print(flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-S", "-c", script, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -42,14 +42,14 @@ def test_another_process_is_seen_too(path):
 
 
 @tells
-def test_one_who_reads_does_not_write(path):
+def test_a_reader_is_no_writer(path):
     with path.open("rb"):
         assert isOpenForWriting(str(path)) is False
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a lease is a thing of Linux")
-def test_asking_neither_holds_up_nor_ends_anyone(path):
-    """One thread asks without pause, another opens for writing, again and again: nobody waits, no signal comes."""
+def test_asking_neither_blocks_nor_kills_a_writer(path):
+    """One thread asks and another opens for writing, both without pause: neither waits, and no signal arrives."""
     ended = threading.Event()
     answers = set()
 
@@ -70,7 +70,7 @@ def test_asking_neither_holds_up_nor_ends_anyone(path):
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="libproc is there")
-def test_where_nobody_can_tell_the_answer_is_none(path, monkeypatch):
+def test_an_unknown_system_is_answered_by_none(path, monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
     with path.open("ab"):
         assert isOpenForWriting(str(path)) is None
@@ -80,7 +80,7 @@ def test_where_nobody_can_tell_the_answer_is_none(path, monkeypatch):
 
 
 class Libproc:
-    """The functions of libproc and statfs, answering from a table, in the structures of Apple's headers.
+    """The functions of libproc and statfs, which answer from a table in the structures of Apple's headers.
 
     :param opened: process number to the files it has open: (number of the descriptor, type, flags, device, inode).
     """
@@ -113,7 +113,7 @@ class Libproc:
         return size
 
 
-def test_macos_a_writer_is_found_among_the_files_that_processes_have_open(path):
+def test_macos_finds_a_writer_among_the_open_files_of_processes(path):
     status = path.stat()
     device, inode = status.st_dev & 0xFFFFFFFF, status.st_ino
     reads, writes, both = ((number, 1, number, device, inode) for number in (1, 2, 3))
@@ -134,7 +134,7 @@ def test_macos_a_writer_is_found_among_the_files_that_processes_have_open(path):
     assert hasWriter(Libproc({}), str(path), status) is False
 
 
-def test_macos_only_files_of_this_computer_and_this_user_are_told_of(path, monkeypatch):
+def test_macos_reports_files_of_this_computer_and_this_user_only(path, monkeypatch):
     status = path.stat()
     writer = {18: [(3, 1, 2, status.st_dev & 0xFFFFFFFF, status.st_ino)]}
     for library, owner, expected in (
@@ -152,13 +152,13 @@ def test_macos_only_files_of_this_computer_and_this_user_are_told_of(path, monke
 
 
 @tells
-def test_a_file_that_is_gone_is_an_error(tmp_path):
+def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         isOpenForWriting(str(tmp_path / "gone.nii"))
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0 or sys.platform != "linux", reason="needs root")
-def test_of_files_of_others_the_system_does_not_tell(path):
+def test_writers_of_files_of_other_users_are_unknown(path):
     path.chmod(0o644)
     command = (
         f"import os, sys; sys.path[:] = {sys.path!r}; "
@@ -172,7 +172,7 @@ def test_of_files_of_others_the_system_does_not_tell(path):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
-def test_a_named_pipe_is_not_waited_for(tmp_path):
+def test_a_named_pipe_does_not_block(tmp_path):
     os.mkfifo(tmp_path / "pipe.nii")
     answered = threading.Event()
 
