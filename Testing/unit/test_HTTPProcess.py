@@ -208,6 +208,14 @@ def test_curl_receives_reasons(acquire, tmp_path):
     assert acquisition.counts["rejected"] >= 6
 
 
+def test_the_event_of_a_rejected_image_carries_the_count_with_it(acquire):
+    acquisition = acquire()
+    assert acquisition.post(b"no image", "/frame")[0] == 400
+    assert acquisition.stop() == 0
+    (line,) = [line for line in acquisition.lines if line.get("event", {}).get("level") == "warning"]
+    assert line["counts"]["rejected"] == 1
+
+
 # ---- crashes
 
 

@@ -277,7 +277,6 @@ class HTTPSource:
             problem = None
         except RequestError as error:
             problem = error
-            yield eventOf(Refusal(exchange.sender, error.status, str(error), exchange.head, True))
         except GeneratorExit:
             # The worker stops after an image; unless it was the last one, the request is incomplete.
             if len(accepted) == body.count:
@@ -290,6 +289,9 @@ class HTTPSource:
             if problem:
                 self._checkpoint.refuse()
             exchange.answer(Answer.refusing(problem, values) if problem else Answer(200, values))
+        if problem:
+            # After the image is counted: the counts travel with the event.
+            yield eventOf(Refusal(exchange.sender, problem.status, str(problem), exchange.head, True))
 
     def _arrival(
         self, stream: str, image: Image, receiveTime: float, accepted: list[tuple[int, bool | None]]
