@@ -78,7 +78,7 @@ def test_aDeviceIsLiveInTheScene(slicer, module, views, logic, noErrors):
         rows = {table.item(row, 0).text(): table.item(row, 1).text() for row in range(4)}
         assert rows["Stylus"] == "at 3.0, -6.0, 0.5 mm"
         assert "coil is warm" in rows["Scanner"]
-    until(lambda: "is disconnected" in ui.lastEventLabel.text)
+    until(lambda: " disconnected: " in ui.lastEventLabel.text)
     ui.startButton.click()
     until(lambda: not logic.isRunning())
 
@@ -248,7 +248,7 @@ def test_killInMidStream(logic, slicer, noErrors):
             until(lambda: logic.statistics()["received"] == 2)
         pid = handle.pid
         os.kill(pid, signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
-        # The dead one may have dialled once more when we hung up.
+        # The killed process may have connected once more before the port closed.
         connection = accepted(listener)
         until(lambda: handle.pid not in (0, pid) and handle.state == "running")
         if waiting(connection):
