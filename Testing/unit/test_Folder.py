@@ -1,4 +1,4 @@
-"""Stories of the folder source. The clock is the test's: a step is 50 ms, and seconds cost nothing."""
+"""The folder source from files to frames. The tests set the clock: one step is 50 ms and takes no time."""
 
 import gzip
 import os
@@ -20,13 +20,13 @@ from unit.conftest import Receiver, arrive, niftiFile, seriesFile, snapshot, sum
 from unit.converting import dicomFile
 from unit.examples import examples
 
-tells = pytest.mark.skipif(sys.platform not in ("linux", "win32"), reason="this system does not tell who writes")
+reportsWriters = pytest.mark.skipif(sys.platform not in ("linux", "win32"), reason="the system reports no writers")
 
 
 # ---- one file
 
 
-def test_a_file_that_is_renamed_in_is_shown_at_the_first_look(receive, incoming):
+def test_a_file_renamed_into_the_folder_is_shown_at_the_first_poll(receive, incoming):
     receiver = receive()
     arrive(incoming / "a.nii", niftiFile(1))
     receiver.step()
@@ -38,7 +38,7 @@ def test_a_file_that_is_renamed_in_is_shown_at_the_first_look(receive, incoming)
 
 @examples(0.5)
 @given(data=st.data(), packed=st.booleans())
-def test_a_growing_file_is_shown_once_and_only_when_whole(tmp_path_factory, data, packed):
+def test_a_growing_file_is_shown_once_when_it_is_complete(tmp_path_factory, data, packed):
     folder, work = tmp_path_factory.mktemp("incoming"), tmp_path_factory.mktemp("work")
     whole = gzip.compress(niftiFile(1), mtime=0) if packed else niftiFile(1)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(whole) - 1), max_size=5)))
@@ -56,7 +56,7 @@ def test_a_growing_file_is_shown_once_and_only_when_whole(tmp_path_factory, data
     receiver.checkpoint.close()
 
 
-def test_a_cut_file_is_reported_with_numbers_and_shown_when_it_is_completed(receive, incoming):
+def test_a_cut_file_is_reported_with_numbers_and_shown_when_completed(receive, incoming):
     receiver = receive(incompleteAfter=4.0)
     (incoming / "a.nii").write_bytes(niftiFile(1)[:-10])
     receiver.run(3.9)
@@ -69,7 +69,7 @@ def test_a_cut_file_is_reported_with_numbers_and_shown_when_it_is_completed(rece
     assert "not changed for 4 s" in event.text
     receiver.run(60)
     assert receiver.counts == (0, 1)
-    assert len(receiver.events) == 1  # told once
+    assert len(receiver.events) == 1  # reported once
     with (incoming / "a.nii").open("ab") as file:
         file.write(niftiFile(1)[-10:])
     receiver.run(1)
@@ -100,7 +100,7 @@ def test_a_cut_file_counts_once_after_a_restart_and_is_still_shown_when_complete
     assert receiver.counts == (1, 0)
 
 
-@tells
+@reportsWriters
 def test_a_preallocated_file_is_not_shown_before_it_is_closed(receive, incoming):
     receiver = receive()
     whole = niftiFile(1)
@@ -129,7 +129,7 @@ def test_a_preallocated_file_is_not_shown_before_it_is_closed(receive, incoming)
     ],
     ids=["nii", "no gzip", "gzip", "no ending", "gif", "hdr"],
 )
-def test_what_is_no_image_is_rejected_with_a_reason(receive, incoming, name, data, code, words):
+def test_a_file_of_another_kind_is_rejected_with_a_reason(receive, incoming, name, data, code, words):
     receiver = receive()
     arrive(incoming / name, data)
     arrive(incoming / "b.nii", niftiFile(2))
@@ -142,7 +142,7 @@ def test_what_is_no_image_is_rejected_with_a_reason(receive, incoming, name, dat
     assert receiver.counts == (1, 1)
 
 
-def test_garbage_that_is_replaced_by_an_image_was_one_file_and_is_another(receive, incoming):
+def test_an_image_that_replaces_garbage_is_another_file(receive, incoming):
     receiver = receive()
     arrive(incoming / "a.nii", b"no image" * 100)
     receiver.run(1)
@@ -151,7 +151,7 @@ def test_garbage_that_is_replaced_by_an_image_was_one_file_and_is_another(receiv
     assert receiver.counts == (1, 1)
 
 
-def test_an_empty_file_is_waited_for_and_then_reported(receive, incoming):
+def test_an_empty_file_is_reported_after_a_while(receive, incoming):
     receiver = receive(incompleteAfter=5.0)
     (incoming / "a.nii").touch()
     receiver.run(4)
@@ -185,7 +185,7 @@ def test_the_same_bytes_under_another_name_are_another_frame(receive, incoming):
     assert receiver.counts == (3, 0)
 
 
-def test_a_file_that_goes_away_before_it_is_whole_is_told(receive, incoming):
+def test_an_incomplete_file_that_is_removed_is_reported(receive, incoming):
     receiver = receive()
     (incoming / "a.nii").write_bytes(niftiFile(1)[:-10])
     receiver.run(1)
@@ -201,7 +201,7 @@ def test_a_file_that_goes_away_before_it_is_whole_is_told(receive, incoming):
     assert receiver.counts == (1, 0)
 
 
-def test_a_file_overwritten_while_its_volumes_are_read_is_judged_anew(receive, incoming):
+def test_a_file_overwritten_while_its_volumes_are_read_is_checked_again(receive, incoming):
     receiver = receive()
     receiver.step()
     arrive(incoming / "a.nii", seriesFile([1, 2, 3]))
@@ -216,7 +216,7 @@ def test_a_file_overwritten_while_its_volumes_are_read_is_judged_anew(receive, i
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
-def test_a_named_pipe_is_rejected_and_holds_nothing_up(receive, incoming):
+def test_a_named_pipe_is_rejected_and_does_not_block(receive, incoming):
     receiver = receive()
     os.mkfifo(incoming / "a.nii")
     arrive(incoming / "b.nii", niftiFile(2))
@@ -229,7 +229,7 @@ def test_a_named_pipe_is_rejected_and_holds_nothing_up(receive, incoming):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are text there")
-def test_a_name_that_is_no_text_is_a_name(receive, incoming):
+def test_a_name_that_is_not_utf8_is_accepted(receive, incoming):
     receiver = receive()
     name = os.fsdecode(b"\xff\xe4.nii")
     arrive(incoming / name, niftiFile(1))
@@ -247,7 +247,7 @@ def test_a_name_that_is_no_text_is_a_name(receive, incoming):
     ("existing", "expected"),
     [("ignore", []), ("newest", ["a9.nii"]), ("all", ["a1.nii", "a2.nii", "a9.nii", "a10.nii"])],
 )
-def test_files_that_are_there_at_start(receive, incoming, existing, expected):
+def test_files_that_exist_at_the_start(receive, incoming, existing, expected):
     for order, name in enumerate(("a10.nii", "a2.nii", "a1.nii", "a9.nii")):
         arrive(incoming / name, niftiFile(order))
         os.utime(incoming / name, ns=(0, 10**18 + order))
@@ -255,13 +255,13 @@ def test_files_that_are_there_at_start(receive, incoming, existing, expected):
     receiver.run(2)
     assert receiver.names == expected
     arrive(incoming / "a3.nii", niftiFile(7))
-    arrive(incoming / "a2.nii", niftiFile(8))  # overwritten: new, whatever it was
+    arrive(incoming / "a2.nii", niftiFile(8))  # overwritten: a new file
     receiver.run(2)
     assert receiver.names == [*expected, "a2.nii", "a3.nii"]
     assert receiver.counts == (len(expected) + 2, 0)
 
 
-def test_of_files_of_one_time_the_last_by_name_is_the_newest(receive, incoming):
+def test_the_last_name_is_the_newest_among_files_of_the_same_time(receive, incoming):
     for name in ("a2.nii", "a10.nii", "a9.nii"):
         arrive(incoming / name, niftiFile(1))
         os.utime(incoming / name, ns=(0, 10**18))
@@ -270,18 +270,18 @@ def test_of_files_of_one_time_the_last_by_name_is_the_newest(receive, incoming):
     assert receiver.names == ["a10.nii"]
 
 
-def test_what_was_there_at_the_first_start_is_not_new_after_a_restart(receive, incoming):
+def test_files_of_the_first_start_are_not_new_after_a_restart(receive, incoming):
     arrive(incoming / "old.nii", niftiFile(1))
     receiver = receive(existing="ignore")
     receiver.step()
     receiver.checkpoint.close()
-    arrive(incoming / "while.nii", niftiFile(2))  # came while no process was there
+    arrive(incoming / "while.nii", niftiFile(2))  # arrived while no process ran
     receiver.open()
     receiver.run(1)
     assert receiver.names == ["while.nii"]
 
 
-def test_only_names_of_the_pattern_and_never_unfinished_ones(receive, incoming):
+def test_only_complete_names_that_fit_the_pattern_are_shown(receive, incoming):
     receiver = receive(pattern="*.nii; scan*.mha")
     for name in ("a.nii", "B.NII", "c.nii.gz", "d.nrrd", ".e.nii", "f.nii.part", "g.nii.tmp", "h.json", "i.nii~"):
         (incoming / name).write_bytes(niftiFile(1))
@@ -295,7 +295,7 @@ def test_only_names_of_the_pattern_and_never_unfinished_ones(receive, incoming):
 
 
 @pytest.mark.parametrize("subfolders", [False, True])
-def test_folders_below_are_looked_into_when_they_are_asked_for(receive, incoming, subfolders):
+def test_subfolders_are_searched_when_the_setting_says_so(receive, incoming, subfolders):
     receiver = receive(subfolders=subfolders)
     for name in ("run10/a.nii", "run2/b10.nii", "run2/b9.nii", "c.nii", ".hidden/d.nii", "run2/.e.nii"):
         (incoming / name).parent.mkdir(exist_ok=True)
@@ -319,7 +319,7 @@ def test_each_series_is_a_stream_with_its_own_numbers(receive, incoming):
     ]
 
 
-def test_files_that_come_together_are_shown_in_natural_order(receive, incoming):
+def test_files_that_arrive_together_are_shown_in_natural_order(receive, incoming):
     receiver = receive()
     numbers = [*range(1, 13), 100, 99, 20]
     for number in sorted(numbers, key=lambda number: number * 7919 % 101):
@@ -332,7 +332,7 @@ def test_files_that_come_together_are_shown_in_natural_order(receive, incoming):
 # ---- the folder
 
 
-def test_a_folder_that_is_missing_at_start_is_waited_for(receive, incoming):
+def test_a_folder_that_is_missing_at_the_start_may_appear(receive, incoming):
     receiver = receive(folder=incoming / "later", existing="ignore")
     receiver.run(3)
     assert receiver.codes == ["folder-missing"]
@@ -344,7 +344,7 @@ def test_a_folder_that_is_missing_at_start_is_waited_for(receive, incoming):
     assert receiver.names == ["a.nii"]
 
 
-def test_a_folder_that_is_removed_and_made_again_goes_on(receive, incoming):
+def test_a_folder_that_is_removed_and_made_again_continues(receive, incoming):
     receiver = receive()
     arrive(incoming / "a.nii", niftiFile(1))
     receiver.run(1)
@@ -387,7 +387,7 @@ def test_a_folder_that_became_a_file_is_gone(receive, incoming):
 
 @pytest.fixture
 def public():
-    """A folder that everybody reaches."""
+    """A folder that every user can access."""
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
         path = Path(folder, "incoming")
@@ -398,7 +398,7 @@ def public():
 
 @contextmanager
 def withoutRights():
-    """As an ordinary user, for whom permissions count."""
+    """Run as an ordinary user, who is subject to permissions."""
     if os.geteuid():
         yield
         return
@@ -416,7 +416,7 @@ def linked(link, target):
         pytest.skip("no links here")
 
 
-def test_what_is_wrong_with_a_folder_is_told_alike_by_event_and_state(receive, incoming):
+def test_event_and_status_report_the_same_problem_of_a_folder(receive, incoming):
     (incoming / "file").touch()
     linked(incoming / "circle", incoming / "circle")
     for name, words in (
@@ -459,7 +459,7 @@ def test_a_folder_without_permission_is_not_called_missing(receive, public):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of this kind are not everywhere")
-def test_too_many_open_files_are_not_the_folders_fault(receive, incoming):
+def test_too_many_open_files_are_not_reported_as_a_missing_folder(receive, incoming):
     import resource
 
     receiver = receive()
@@ -481,7 +481,7 @@ def test_too_many_open_files_are_not_the_folders_fault(receive, incoming):
     assert receiver.names == ["a.nii"]
 
 
-def test_a_file_that_cannot_be_read_is_told_soon_and_shown_when_it_can_be(receive, public):
+def test_an_unreadable_file_is_reported_soon_and_shown_when_readable(receive, public):
     receiver = receive(folder=public, incompleteAfter=10.0)
     receiver.step()
     arrive(public / "a.nii", niftiFile(1))
@@ -490,7 +490,7 @@ def test_a_file_that_cannot_be_read_is_told_soon_and_shown_when_it_can_be(receiv
         if os.access(public / "a.nii", os.R_OK, effective_ids=os.access in os.supports_effective_ids):
             pytest.skip("no permissions of this kind here")
         receiver.run(0.3)
-        assert receiver.events == []  # its writer may still set them
+        assert receiver.events == []  # the writer may still set its permissions
         receiver.run(1)
         (event,) = receiver.events
         assert (event.code, event.level, event.subject) == ("unreadable", "warning", str(public / "a.nii"))
@@ -512,7 +512,7 @@ def test_a_file_that_cannot_be_read_is_told_soon_and_shown_when_it_can_be(receiv
         ("all", "3 images were already there and shown"),
     ],
 )
-def test_images_that_were_there_are_mentioned(receive, incoming, existing, words):
+def test_images_of_the_start_are_mentioned(receive, incoming, existing, words):
     for number in range(3):
         arrive(incoming / f"{number}.nii", niftiFile(number))
     receiver = receive(existing=existing)
@@ -522,7 +522,7 @@ def test_images_that_were_there_are_mentioned(receive, incoming, existing, words
         assert words in receiver.source.status
 
 
-def test_a_file_that_is_never_completed_stays_in_the_state(receive, incoming):
+def test_a_file_that_is_never_completed_stays_in_the_status(receive, incoming):
     receiver = receive(incompleteAfter=2.0)
     (incoming / "a.nii").write_bytes(niftiFile(1)[:-10])
     receiver.run(60)
@@ -533,7 +533,7 @@ def test_a_file_that_is_never_completed_stays_in_the_state(receive, incoming):
     assert receiver.source.status == f"Waiting for the next image in {incoming}. {words}"
 
 
-def test_a_change_of_the_images_size_is_told_once(receive, incoming):
+def test_a_change_of_the_image_size_is_reported_once(receive, incoming):
     receiver = receive()
     for number, shape in enumerate(((2, 3, 4), (2, 3, 4), (5, 3, 4), (2, 3, 4))):
         arrive(incoming / f"{number}.nii", niftiFile(number, shape))
@@ -543,7 +543,7 @@ def test_a_change_of_the_images_size_is_told_once(receive, incoming):
     assert "from 4 x 3 x 2 int16 to 4 x 3 x 5 int16 with 2.nii" in event.text
 
 
-def test_of_the_images_that_are_there_the_newest_that_is_one_is_shown(receive, incoming):
+def test_the_newest_existing_file_that_is_an_image_is_shown(receive, incoming):
     for order, (name, data) in enumerate(
         (("a.nii", niftiFile(1)), ("b.nii", niftiFile(2)), ("c.dat", b"no image" * 100), ("d.nii", b"no image" * 100))
     ):
@@ -555,7 +555,7 @@ def test_of_the_images_that_are_there_the_newest_that_is_one_is_shown(receive, i
     assert receiver.events == []
 
 
-def test_of_a_folder_that_was_missing_at_start_all_new_images_are_shown(receive, incoming):
+def test_all_new_images_of_a_folder_missing_at_the_start_are_shown(receive, incoming):
     receiver = receive(folder=incoming / "later")
     receiver.run(1)
     (incoming / "later").mkdir()
@@ -595,7 +595,7 @@ def test_a_file_overwritten_in_place_whose_time_is_restored_is_another_frame(rec
     assert receiver.sums == [sumOf(number) for number in range(3)]
 
 
-def test_new_rights_or_links_are_no_new_file(receive, incoming):
+def test_new_rights_or_links_make_no_new_file(receive, incoming):
     receiver = receive(pattern="a.nii")
     receiver.step()
     arrive(incoming / "a.nii", niftiFile(1))
@@ -610,7 +610,7 @@ def test_new_rights_or_links_are_no_new_file(receive, incoming):
     os.chmod(incoming / "a.nii", 0o600)
 
 
-def test_a_replacement_while_no_process_was_there_is_noticed(receive, incoming):
+def test_a_file_replaced_while_no_process_ran_is_noticed(receive, incoming):
     when = (10**18, 10**18)
     receiver = receive()
     for number in range(2):
@@ -645,7 +645,7 @@ def test_names_and_times_of_any_kind(receive, incoming):
     assert all(name.isprintable() or "\ufffd" in name for name in receiver.names)
 
 
-def test_the_status_says_what_is_waited_for(receive, incoming):
+def test_the_status_says_why_the_source_waits(receive, incoming):
     receiver = receive(pattern="*.nii")
     receiver.step()
     assert receiver.source.status == f"No image that fits *.nii has arrived in {incoming} yet."
@@ -665,10 +665,10 @@ def test_the_status_says_what_is_waited_for(receive, incoming):
     assert receiver.source.status == f"Waiting for the next image in {incoming}."
 
 
-# ---- 4-D files and deaths
+# ---- 4-D files and crashes
 
 
-def test_a_file_of_several_volumes_is_one_frame_each(receive, incoming):
+def test_each_volume_of_a_file_becomes_a_frame(receive, incoming):
     receiver = receive()
     arrive(incoming / "a.nii", seriesFile(range(5)))
     receiver.run(1)
@@ -677,8 +677,8 @@ def test_a_file_of_several_volumes_is_one_frame_each(receive, incoming):
 
 @pytest.mark.parametrize("frames", range(6))
 @pytest.mark.parametrize("again", [None, 0, 1, 3])
-def test_when_the_process_dies_between_two_volumes_every_volume_comes_once(receive, incoming, frames, again):
-    """It hands on so many frames and dies in the reader; so does, before it is given up, the next one."""
+def test_a_crash_between_two_volumes_loses_and_repeats_none(receive, incoming, frames, again):
+    """The process crashes in the reader after some frames; its replacement does the same, once."""
     receiver = receive()
     receiver.step()
     arrive(incoming / "a.nii", seriesFile(range(6)))
@@ -687,13 +687,13 @@ def test_when_the_process_dies_between_two_volumes_every_volume_comes_once(recei
     for _ in range(frames):
         receiver.take(next(before))
     if frames:
-        next(before)  # read, and not handed on
+        next(before)  # read, but not accepted
     receiver.reopen()
     if again is not None:
         before = receiver.begin()
         for _ in range(min(again, 6 - frames)):
             receiver.take(next(before))
-        receiver.checkpoint.leave()  # a file that it put aside when it died
+        receiver.checkpoint.leave()  # the process closed the file before it crashed
         receiver.reopen()
     receiver.run(2)
     assert receiver.sums == [*map(sumOf, range(6)), sumOf(9)]
@@ -702,8 +702,8 @@ def test_when_the_process_dies_between_two_volumes_every_volume_comes_once(recei
     assert receiver.events == []
 
 
-def test_a_file_that_cannot_be_read_for_a_while_goes_on_where_it_was(receive, incoming):
-    """A share that fails in mid-file: what was shown is not shown again."""
+def test_a_file_that_is_unreadable_for_a_while_continues(receive, incoming):
+    """A share fails in the middle of a file: no image is shown twice."""
     receiver = receive()
     header = incoming / "a.nhdr"
     receiver.step()
@@ -729,8 +729,8 @@ def test_a_file_that_cannot_be_read_for_a_while_goes_on_where_it_was(receive, in
     assert receiver.counts == (4, 0)
 
 
-def test_a_half_shown_file_that_is_reported_goes_on_where_it_was(receive, incoming):
-    """Its voxels are away for so long that it is reported, and a process dies meanwhile."""
+def test_a_file_reported_after_some_images_continues(receive, incoming):
+    """The voxels are missing until the file is reported, and the process crashes meanwhile."""
     receiver = receive(incompleteAfter=2.0)
     receiver.step()
     (incoming / "a.raw").write_bytes(bytes(range(32)))
@@ -757,12 +757,14 @@ def test_a_half_shown_file_that_is_reported_goes_on_where_it_was(receive, incomi
     assert receiver.counts == (4, 0)
 
 
-def test_a_file_that_ended_two_processes_is_named_and_passed_over(receive, incoming):
+def test_a_file_that_crashed_two_processes_is_reported_and_skipped(receive, incoming):
     receiver = receive()
     receiver.step()
     arrive(incoming / "a.nii", niftiFile(1))
     for _ in range(2):
-        next(item for item in receiver.begin() if isinstance(item, Arrival))  # read; it dies before it hands it on
+        next(
+            item for item in receiver.begin() if isinstance(item, Arrival)
+        )  # read; the process crashes before it accepts the image
         receiver.reopen()
     arrive(incoming / "b.nii", niftiFile(2))
     receiver.run(2)
@@ -774,12 +776,12 @@ def test_a_file_that_ended_two_processes_is_named_and_passed_over(receive, incom
     receiver.reopen()
     receiver.run(2)
     assert receiver.counts == (1, 1)
-    arrive(incoming / "a.nii", niftiFile(3))  # another file of that name has its own chance
+    arrive(incoming / "a.nii", niftiFile(3))  # another file with that name is read
     receiver.run(2)
     assert receiver.counts == (2, 1)
 
 
-def test_files_are_shown_in_natural_order_however_long_the_first_look_takes(receive, incoming):
+def test_files_are_shown_in_natural_order_even_if_the_first_poll_has_pieces(receive, incoming):
     for number in range(1, 400):
         (incoming / f"im{number}.nii").write_bytes(niftiFile(number, (1, 1, 1)))
     receiver = receive(existing="all")
@@ -788,8 +790,8 @@ def test_files_are_shown_in_natural_order_however_long_the_first_look_takes(rece
     assert receiver.names == [f"im{number}.nii" for number in range(1, 400)]
 
 
-def test_a_file_that_is_overwritten_without_pause_is_never_mixed_nor_shown_twice(receive, incoming):
-    """One file that a scanner replaces again and again: each frame is one of those it wrote, in order, the last too."""
+def test_a_file_overwritten_without_pause_is_neither_mixed_nor_shown_twice(receive, incoming):
+    """A scanner replaces one file many times: each frame is one of its images, in order, with the last."""
     receiver = receive()
     path, stop, sent = incoming / "live.nii", threading.Event(), []
 
@@ -816,7 +818,7 @@ def test_a_file_that_is_overwritten_without_pause_is_never_mixed_nor_shown_twice
     assert receiver.codes in ([], ["size-changed"])
 
 
-# ---- manners
+# ---- effects on other programs
 
 
 def test_nothing_in_the_folder_is_changed(receive, incoming):
@@ -838,9 +840,9 @@ def test_nothing_in_the_folder_is_changed(receive, incoming):
     assert snapshot(incoming) == before
 
 
-def test_a_hint_is_followed_at_once(receive, incoming):
+def test_a_hint_starts_a_poll_at_once(receive, incoming):
     receiver = receive()
-    receiver.run(20)  # nothing came for long: looks are rarer
+    receiver.run(20)  # no file arrived for long: polls are rare
     receiver.STEP = 0.0
     receiver.step()
     arrive(incoming / "a.nii", niftiFile(1))
@@ -852,8 +854,8 @@ def test_a_hint_is_followed_at_once(receive, incoming):
     receiver.source.command("unknown", {"value": 1})
 
 
-def test_read_gives_way_to_commands_after_a_while(receive, incoming):
-    """With a clock that runs while files are read, one call does not read them all."""
+def test_read_returns_for_commands_after_a_while(receive, incoming):
+    """The clock advances while files are read: one call does not read all of them."""
     receiver = receive()
     for number in range(20):
         arrive(incoming / f"{number}.nii", niftiFile(number))
@@ -862,7 +864,7 @@ def test_read_gives_way_to_commands_after_a_while(receive, incoming):
         before = len(receiver.frames)
         for item in receiver.source.read(0):
             receiver.take(item)
-            receiver.clock.now += 0.03  # what a frame takes
+            receiver.clock.now += 0.03  # the time for a frame
         calls.append(len(receiver.frames) - before)
         assert len(calls) < 50
     assert max(calls) <= 5
@@ -880,7 +882,7 @@ def test_read_gives_way_to_commands_after_a_while(receive, incoming):
         max_size=12,
     )
 )
-def test_whatever_happens_every_file_is_received_or_rejected(tmp_path_factory, happenings):
+def test_every_file_is_received_or_rejected(tmp_path_factory, happenings):
     folder, work = tmp_path_factory.mktemp("incoming"), tmp_path_factory.mktemp("work")
     receiver = Receiver(work, folder, incompleteAfter=2.0)
     sent, good = 0, []
@@ -889,7 +891,7 @@ def test_whatever_happens_every_file_is_received_or_rejected(tmp_path_factory, h
         path = folder / f"f{which}.nii"
         was = state.get(which)
         if was in ("cut", "good") and kind in ("renamed", "written", "cut", "garbage"):
-            continue  # that name is taken
+            continue  # a file has that name
         if kind in ("renamed", "overwritten"):
             if kind == "overwritten" and was != "good":
                 continue
@@ -929,7 +931,7 @@ def test_whatever_happens_every_file_is_received_or_rejected(tmp_path_factory, h
     receiver.checkpoint.close()
 
 
-def test_what_is_assumed_of_files_is_told_once(receive, incoming):
+def test_assumptions_about_files_are_reported_once(receive, incoming):
     place = {"ImagePositionPatient": None, "ImageOrientationPatient": None, "PixelSpacing": None}
     receiver = receive()
     for number in range(2):
