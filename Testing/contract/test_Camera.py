@@ -1,4 +1,4 @@
-"""OpenCV's own back end of V4L2, on a camera that a small library makes where there is none."""
+"""OpenCV's own driver for V4L2, with a camera that a small library simulates."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
-    """What makes a camera."""
+    """The library that simulates a camera."""
     path = tmp_path_factory.mktemp("camera") / "VideoDevice.so"
     subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", path, SOURCE, "-ldl"], check=True)
     return path
@@ -32,7 +32,7 @@ def library(tmp_path_factory):
 
 @pytest.fixture
 def plug(tmp_path, monkeypatch):
-    """The file that unplugs the camera while it is there."""
+    """The file that unplugs the camera while it exists."""
     path = tmp_path / "unplugged"
     monkeypatch.setenv("CAMERA_UNPLUGGED", str(path))
     return path
@@ -40,7 +40,7 @@ def plug(tmp_path, monkeypatch):
 
 @pytest.fixture
 def hang(tmp_path, monkeypatch):
-    """The file that makes the camera hang while it is there."""
+    """The file that makes the camera hang while it exists."""
     path = tmp_path / "hangs"
     monkeypatch.setenv("CAMERA_HANGS", str(path))
     return path
@@ -48,7 +48,7 @@ def hang(tmp_path, monkeypatch):
 
 @pytest.fixture
 def acquire(library, plug, tmp_path, monkeypatch):
-    """Starts the acquisition process with such a camera."""
+    """Start the acquisition process with such a camera."""
     started = []
     monkeypatch.setenv("LD_PRELOAD", str(library))
 
@@ -69,7 +69,7 @@ def untilFrames(acquisition, count):
 
 
 def happened(acquisition):
-    """The codes of its events, but for what depends on how busy this computer is."""
+    """The codes of its events, without those that depend on the load of this computer."""
     return [code for code in acquisition.codes if code not in ("passed-over", "driver-dropped")]
 
 
@@ -77,10 +77,10 @@ def events(acquisition, code):
     return [event["text"] for event in acquisition.of("event") if event["code"] == code]
 
 
-def test_its_own_size_and_rate_and_the_times_of_its_driver(acquire):
+def test_default_size_and_rate_and_the_times_of_the_driver(acquire):
     acquisition = acquire()
     untilFrames(acquisition, 20)
-    assert events(acquisition, "camera-opened") == ["Camera 0: 640 x 480 at 30 pictures a second, YUYV, through V4L2."]
+    assert events(acquisition, "camera-opened") == ["Camera 0: 640 x 480 at 30 images/s, YUYV, driver V4L2."]
     frames = acquisition.of("frame")
     assert frames[0]["shape"] == [1, 480, 640, 3]
     steps = np.diff([frame["deviceTime"] for frame in frames]) * 30
@@ -90,21 +90,21 @@ def test_its_own_size_and_rate_and_the_times_of_its_driver(acquire):
     assert acquisition.of("log") == []
 
 
-def test_what_it_is_asked_for_and_what_it_does_not_offer(acquire):
+def test_requested_modes_and_modes_that_the_camera_does_not_offer(acquire):
     acquisition = acquire(width=320, height=240, rate=15.0, backend="V4L2", codec="YUYV", colour=False)
     untilFrames(acquisition, 3)
-    assert events(acquisition, "camera-opened") == ["Camera 0: 320 x 240 at 15 pictures a second, YUYV, through V4L2."]
+    assert events(acquisition, "camera-opened") == ["Camera 0: 320 x 240 at 15 images/s, YUYV, driver V4L2."]
     assert "not-offered" not in acquisition.codes
     assert acquisition.of("frame")[0]["shape"] == [1, 240, 320]
     other = acquire(width=1920, height=1080, rate=120.0, codec="MJPG")
     untilFrames(other, 3)
     (text,) = events(other, "not-offered")
-    for asked in ("pictures of 1920 x 1080", "120 pictures a second", "the codec MJPG"):
+    for asked in ("pictures of 1920 x 1080", "120 images/s", "the codec MJPG"):
         assert asked in text
 
 
 @pytest.mark.parametrize("codec", ["Y16 ", "Y12 ", "Y10 "])
-def test_grey_values_of_16_bits_stay_whole(acquire, monkeypatch, tmp_path, codec):
+def test_grey_values_of_16_bits_are_not_reduced(acquire, monkeypatch, tmp_path, codec):
     monkeypatch.setenv("CAMERA_CODEC", codec)
     acquisition = acquire(width=320, height=240, codec=codec, flip="horizontal")
     acquisition.send("record", folder=str(tmp_path / "out"), name="Cine", attributes={})
@@ -123,7 +123,7 @@ def test_unplugged_and_plugged_in_again(acquire, plug):
     untilFrames(acquisition, 5)
     plug.touch()
     acquisition.until(lambda: "camera-gone" in acquisition.codes)
-    acquisition.until(lambda: any("gives no pictures any more" in status for status in acquisition.of("status")))
+    acquisition.until(lambda: any("delivers no pictures any more" in status for status in acquisition.of("status")))
     plug.unlink()
     acquisition.until(lambda: "camera-back" in acquisition.codes)
     untilFrames(acquisition, acquisition.received + 5)
@@ -131,7 +131,7 @@ def test_unplugged_and_plugged_in_again(acquire, plug):
     assert acquisition.counts["rejected"] == 0
 
 
-def test_one_that_hangs_is_opened_again(acquire, hang):
+def test_a_camera_that_hangs_is_reopened(acquire, hang):
     acquisition = acquire()
     untilFrames(acquisition, 5)
     hang.touch()
@@ -141,18 +141,18 @@ def test_one_that_hangs_is_opened_again(acquire, hang):
     assert happened(acquisition) == ["camera-opened", "camera-gone", "camera-back"]
 
 
-def test_one_whose_driver_never_gives_up_is_told_as_silent(acquire, hang, monkeypatch):
+def test_a_camera_without_pictures_is_reported_as_silent(acquire, hang, monkeypatch):
     monkeypatch.setenv("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "60")
     acquisition = acquire()
     untilFrames(acquisition, 5)
     hang.touch()
     acquisition.until(lambda: "camera-silent" in acquisition.codes)
-    assert events(acquisition, "camera-silent") == ["Camera 0 is open and has given no picture for 5 s."]
+    assert events(acquisition, "camera-silent") == ["Camera 0 is open but has delivered no picture for 5 s."]
     assert acquisition.stop() == 0
 
 
-def test_what_the_driver_lost_is_told_apart(acquire, tmp_path):
-    """One picture in ten never leaves the driver; all that does is recorded."""
+def test_losses_of_the_driver_are_counted_separately(acquire, tmp_path):
+    """The driver loses one picture in ten; all others are recorded."""
     acquisition = acquire(drops=10)
     acquisition.send("record", folder=str(tmp_path / "out"), name="Cine", attributes={})
     acquisition.until(lambda: acquisition.of("details") and acquisition.of("details")[-1]["grabbed"] >= 60, 20)
@@ -161,7 +161,7 @@ def test_what_the_driver_lost_is_told_apart(acquire, tmp_path):
     details = acquisition.of("details")[-1]
     assert details["driverTells"]
     assert details["passedOver"] == details["lost"] == 0
-    # How many this computer let pass while it had other things to do is no matter of ours; one in ten is.
+    # A busy computer may lose further pictures; the driver loses one in ten.
     assert details["driverDropped"] >= details["grabbed"] // 10 - 1
     assert "lost by the camera or its driver" in events(acquisition, "driver-dropped")[0]
     part = openRecording(acquisition.of("recorded")[0][0])
@@ -176,7 +176,7 @@ def test_what_the_driver_lost_is_told_apart(acquire, tmp_path):
     assert acquisition.counts["rejected"] == 0
 
 
-def test_it_is_found_with_what_it_offers(library, plug, monkeypatch):
+def test_the_search_finds_the_camera_with_its_modes(library, plug, monkeypatch):
     monkeypatch.setenv("LD_PRELOAD", str(library))
 
     def search():

@@ -1,4 +1,4 @@
-"""Videos, and a camera source in this process that is asked as the worker asks it."""
+"""Videos, and a camera source in this process, which the tests call as the worker does."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def decoded(path):
 
 
 def picture(number, rows=24, columns=40):
-    """Noise unlike that of any other number, (rows, columns, 3)."""
+    """Noise that differs for each number, (rows, columns, 3)."""
     return np.random.default_rng(number).integers(0, 256, (rows, columns, 3)).astype(np.uint8)
 
 
 def film(path, pictures, rate=25, codec="FFV1"):
-    """A video of these pictures (red first), without loss; it is there whole, or not at all."""
+    """Write a lossless video of these pictures (red first), and rename the complete file."""
     part = path.with_name(f".part{path.suffix}")
     rows, columns = pictures[0].shape[:2]
     writer = cv2.VideoWriter(str(part), cv2.VideoWriter.fourcc(*codec), rate, (columns, rows))
@@ -58,7 +58,8 @@ def sums(pictures):
 class Filming:
     """A camera source in this process.
 
-    :param recording: what the store would say of each frame. :param room: bytes of pictures that may wait.
+    :param recording: whether each frame is stored; None without a recording.
+    :param room: most bytes of waiting pictures.
     """
 
     def __init__(self, folder, recording=None, room=LIMIT, **values):
@@ -73,7 +74,7 @@ class Filming:
         return self._take(self.source.read(seconds))
 
     def rest(self):
-        """What the worker asks for when it was told to stop."""
+        """Read the rest as the worker does at a stop."""
         return self._take(self.source.rest())
 
     def _take(self, items):
@@ -89,7 +90,7 @@ class Filming:
     def until(self, condition, seconds=15.0):
         end = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < end, f"it did not come to be: {self.codes} {self.source.status}"
+            assert time.monotonic() < end, f"the condition did not become true: {self.codes} {self.source.status}"
             self.step()
         return self
 
@@ -102,7 +103,7 @@ class Filming:
 
     @property
     def happened(self):
-        """The codes, but for what depends on how busy this computer is."""
+        """The codes, without those that depend on the load of this computer."""
         return [code for code in self.codes if code not in ("passed-over", "driver-dropped")]
 
     @property
@@ -115,7 +116,7 @@ class Filming:
 
     @property
     def counts(self):
-        """As the source tells them now."""
+        """The current counts of the source."""
         self.source._detailsDue = 0
         return dict(self.source.details)
 

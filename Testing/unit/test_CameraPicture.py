@@ -1,4 +1,4 @@
-"""Cropping, turning and flipping: where each thing of the picture ends, in the image and in space."""
+"""Cropping, rotating and flipping: the position of each pixel in the image and in space."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from unit.examples import examples
 
 ROWS, COLUMNS = 7, 11
 LANDMARK = (9, 2)
-"""Column and row of a thing that lies on no axis of symmetry."""
+"""Column and row of a landmark outside the axes of symmetry."""
 
 
 def scene(rows=ROWS, columns=COLUMNS, at=LANDMARK):
-    """A picture (blue first) that is black but for one pixel of red 200, green 100, blue 50."""
+    """A black picture (blue first) with one pixel of red 200, green 100, blue 50."""
     picture = np.zeros((rows, columns, 3), np.uint8)
     picture[at[1], at[0]] = 50, 100, 200
     return picture
@@ -30,7 +30,7 @@ def image(picture, getBuffer=lambda nbytes: None, **values):
 
 
 def found(made):
-    """Where the landmark is: (i, j), and its place in space in millimetres."""
+    """Position of the landmark: (i, j), and millimetres in space."""
     (k, j, i), *others = np.argwhere(made.pixels.reshape(*made.pixels.shape[:3], -1)[..., 0] > 60)
     assert not others
     return (i, j), (made.ijkToRAS @ (i, j, k, 1))[:3]
@@ -52,7 +52,7 @@ def found(made):
         ({"crop": (3, 1, 1, 2), "rotate": 270, "flip": "vertical"}, (7, 4), (1, 6)),
     ],
 )
-def test_where_the_landmark_ends(values, shape, place):
+def test_the_landmark_is_in_its_place(values, shape, place):
     made = image(scene(), **values)
     assert made.pixels.shape == (1, *shape, 3)
     assert found(made)[0] == place
@@ -60,7 +60,7 @@ def test_where_the_landmark_ends(values, shape, place):
 
 
 def test_upright_in_the_axial_view_and_measured_in_millimetres():
-    """In Slicer's Red view right of the picture is to the left of the patient, and down is to the back."""
+    """In the Red view, the right of the picture is the left of the patient, and down is posterior."""
     made = image(scene(), spacing=(0.5, 0.25))
     # Of 11 x 7 pixels the centre is (5, 3): the landmark is four columns right of it and one row above.
     assert np.allclose(found(made)[1], (-4 * 0.5, 1 * 0.25, 0))
@@ -68,7 +68,7 @@ def test_upright_in_the_axial_view_and_measured_in_millimetres():
 
 @pytest.mark.parametrize("flip", list(FLIPS))
 @pytest.mark.parametrize("rotate", list(ROTATIONS))
-def test_axes_are_right_handed_whatever_is_done(rotate, flip):
+def test_axes_are_right_handed_after_each_operation(rotate, flip):
     matrix = image(scene(), rotate=rotate, flip=flip, crop=(1, 2, 3, 1), spacing=(0.3, 0.7)).ijkToRAS
     assert np.linalg.det(matrix[:3, :3]) > 0
     assert np.allclose(matrix[:2, :2], np.diag(-np.array([0.3, 0.7] if rotate % 180 == 0 else [0.7, 0.3])))
@@ -76,9 +76,8 @@ def test_axes_are_right_handed_whatever_is_done(rotate, flip):
 
 @examples(8)
 @given(data=st.data())
-def test_a_thing_is_where_it_was_turned_to_however_much_is_cut_off(data):
-    """The place in space is that of the whole picture, turned about its centre in millimetres: by plain geometry, not
-    by indices."""
+def test_cropping_does_not_move_the_remaining_pixels(data):
+    """Compute the position in millimetres: rotate the whole picture about its centre, without indices."""
     rows, columns = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 12))
     column, row = data.draw(st.integers(0, columns - 1)), data.draw(st.integers(0, rows - 1))
     crop = tuple(data.draw(st.integers(0, most)) for most in (column, row, columns - 1 - column, rows - 1 - row))
@@ -114,7 +113,7 @@ def test_no_pixel_is_changed(rows, columns, rotate, flip, components):
 
 
 @pytest.mark.parametrize("values", [{}, {"rotate": 90}, {"flip": "both"}, {"colour": False}, {"crop": (1, 1, 1, 1)}])
-def test_the_pixels_are_written_into_the_memory_that_is_lent(values):
+def test_pixels_are_written_into_the_buffer(values):
     lent = []
 
     def getBuffer(nbytes):
@@ -128,7 +127,7 @@ def test_the_pixels_are_written_into_the_memory_that_is_lent(values):
     assert np.array_equal(made.pixels, image(scene(), **values).pixels)
 
 
-def test_pictures_of_sixteen_bits_keep_them():
+def test_pictures_of_16_bits_stay_16_bits():
     picture = np.arange(ROWS * COLUMNS, dtype=np.uint16).reshape(ROWS, COLUMNS) * 700
     made = image(picture, rotate=180)
     assert made.pixels.dtype == np.uint16
@@ -137,18 +136,18 @@ def test_pictures_of_sixteen_bits_keep_them():
 
 
 @pytest.mark.parametrize("crop", [(11, 0, 0, 0), (5, 0, 6, 0), (0, 3, 0, 4), (0, 0, 0, 900)])
-def test_something_must_be_left(crop):
+def test_cropping_must_leave_pixels(crop):
     with pytest.raises(FrameError, match="11 x 7"):
         image(scene(), crop=crop)
 
 
 @pytest.mark.parametrize("picture", [np.zeros((4, 4, 2), np.uint8), np.zeros((4, 4), np.complex64)])
-def test_what_cannot_be_shown_is_refused(picture):
+def test_pixels_that_slicer_cannot_show_are_rejected(picture):
     with pytest.raises(FrameError, match="cannot be shown"):
         image(picture)
 
 
-def test_the_matrix_is_that_of_the_whole_picture_when_nothing_is_cut_off():
+def test_without_cropping_the_matrix_is_that_of_the_whole_picture():
     whole = CameraSettings(spacing=(0.5, 0.5))
     cut = dataclasses.replace(whole, crop=(3, 1, 0, 0))
     assert np.allclose(ijkToRAS(11, 7, cut)[:3, 3] - ijkToRAS(11, 7, whole)[:3, 3], (-1.5, -0.5, 0))

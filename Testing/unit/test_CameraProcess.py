@@ -1,4 +1,4 @@
-"""A camera through the acquisition process, as Slicer's side meets it."""
+"""A camera in the acquisition process, as Slicer's side uses it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from unit.filming import CARS, decoded, film, picture, sums
 
 @pytest.fixture
 def acquire(workFolder):
-    """Starts acquisition processes of a camera, one after the other on the same journal."""
+    """Starts acquisition processes of a camera, one after the other with the same checkpoint."""
     started = []
 
     def start(device, **values):
@@ -38,7 +38,7 @@ def stored(path):
     return [checksum(part.pixels(index)) for index in range(part.count)]
 
 
-def test_a_real_video_comes_whole(acquire):
+def test_a_real_video_is_received_completely(acquire):
     acquisition = acquire(CARS, realTime=False)
     untilEvent(acquisition, "video-ended")
     assert acquisition.stop() == 0
@@ -51,8 +51,8 @@ def test_a_real_video_comes_whole(acquire):
     assert acquisition.of("log") == []
 
 
-def test_every_picture_is_recorded_while_nobody_looks(acquire, tmp_path):
-    """Slicer gives no slot back: almost none can be shown, and all are stored."""
+def test_every_picture_is_recorded_although_slicer_shows_few(acquire, tmp_path):
+    """Slicer releases no slot: almost no picture can be shown, but all are stored."""
     path = film(tmp_path / "a.mkv", [picture(number) for number in range(150)], rate=300)
     acquisition = acquire(str(tmp_path / "later.mkv"))
     acquisition.releasing = False
@@ -70,7 +70,7 @@ def test_every_picture_is_recorded_while_nobody_looks(acquire, tmp_path):
     assert len(acquisition.frames) < 10
 
 
-def test_what_is_grabbed_is_received_or_counted_as_dropped(acquire, tmp_path):
+def test_grabbed_pictures_are_received_or_counted_as_dropped(acquire, tmp_path):
     path = film(tmp_path / "a.mkv", [picture(number) for number in range(200)], rate=1000)
     acquisition = acquire(path)
     untilEvent(acquisition, "video-ended")
@@ -80,7 +80,7 @@ def test_what_is_grabbed_is_received_or_counted_as_dropped(acquire, tmp_path):
     assert details["lost"] == acquisition.counts["rejected"] == 0
 
 
-def test_a_stop_in_the_middle_stores_all_that_was_grabbed(acquire, tmp_path):
+def test_a_stop_in_the_middle_stores_all_grabbed_pictures(acquire, tmp_path):
     path = film(tmp_path / "a.mkv", [picture(number, 120, 160) for number in range(100)], rate=500)
     acquisition = acquire(str(tmp_path / "later.mkv"))
     acquisition.send("record", folder=str(tmp_path / "out"), name="Cine", attributes={})
@@ -95,7 +95,7 @@ def test_a_stop_in_the_middle_stores_all_that_was_grabbed(acquire, tmp_path):
     assert acquisition.counts["rejected"] == 0
 
 
-def test_after_a_kill_the_recording_of_a_video_goes_on_where_it_was(acquire, tmp_path):
+def test_the_recording_of_a_video_continues_after_a_kill(acquire, tmp_path):
     path = film(tmp_path / "a.mkv", [picture(number) for number in range(60)], rate=40)
     out = {"folder": str(tmp_path / "out"), "name": "Cine", "attributes": {}}
     acquisition = acquire(path)
@@ -112,8 +112,8 @@ def test_after_a_kill_the_recording_of_a_video_goes_on_where_it_was(acquire, tmp
     assert places[-1] == 59
 
 
-def test_stop_waits_for_no_camera_that_hangs(acquire):
-    """Somebody takes the connection and never says a word."""
+def test_stop_does_not_wait_for_a_camera_that_hangs(acquire):
+    """A server accepts the connection and sends nothing."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         acquisition = acquire(f"http://127.0.0.1:{silent.getsockname()[1]}/live.mjpg")
         connection, _ = silent.accept()

@@ -1,4 +1,4 @@
-"""The settings of a camera: what cannot work is said before anything starts."""
+"""Settings of a camera: impossible values are rejected before the start."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from RealTimeImagingLib.Sources.Camera import CameraSettings
         ({"stream": " "}, "needs a name"),
     ],
 )
-def test_what_cannot_work_is_said_in_a_sentence(values, words):
+def test_impossible_values_are_rejected_with_a_sentence(values, words):
     for make in (lambda: CameraSettings(**values), lambda: settingsFromJSON({"kind": "camera", **values})):
         with pytest.raises(SettingsError) as caught:
             make()
@@ -60,11 +60,11 @@ def test_a_camera_a_file_or_a_stream(tmp_path, monkeypatch):
     assert CameraSettings(2).withoutSecrets() == CameraSettings(2)
 
 
-def test_one_distance_is_that_across_and_down():
+def test_one_spacing_is_horizontal_and_vertical():
     assert CameraSettings(spacing=0.5).spacing == (0.5, 0.5)
 
 
-def test_a_file_that_was_dropped_is_a_file(tmp_path):
+def test_the_address_of_a_dropped_file_is_a_file(tmp_path):
     path = tmp_path / "a video.mp4"
     assert CameraSettings(path.as_uri()) == CameraSettings(path)
     assert CameraSettings(path.as_uri()).isFile

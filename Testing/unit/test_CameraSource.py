@@ -1,4 +1,4 @@
-"""A camera source on real videos, and on a stream that comes and goes over a real socket."""
+"""A camera source with real videos, and with a stream over a real socket that disconnects and reconnects."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FEW = [picture(number) for number in range(12)]
 
 @pytest.fixture
 def camera(workFolder, monkeypatch):
-    """Starts sources, one after the other on the same journal; what is not there is looked for ten times a second."""
+    """Starts sources, one after the other with the same checkpoint, which retry ten times a second."""
     monkeypatch.setattr("RealTimeImagingLib.Sources.Camera.Grabber.RETRY", RETRY)
     made = []
 
@@ -33,12 +33,12 @@ def camera(workFolder, monkeypatch):
         one.close()
 
 
-def test_every_picture_of_a_real_video_comes_as_it_is_decoded(camera):
+def test_every_picture_of_a_real_video_is_received_as_decoded(camera):
     filming = camera(CARS, realTime=False).untilCode("video-ended")
     assert filming.sums == sums(decoded(CARS))
     assert filming.places == list(range(250))
     assert filming.codes == ["camera-opened", "video-ended"]
-    assert "640 x 272 at 25 pictures a second, h264, through FFMPEG" in filming.events[0].text
+    assert "640 x 272 at 25 images/s, h264, driver FFMPEG" in filming.events[0].text
     first = filming.frames[0]
     assert first.image.pixels.shape == (1, 272, 640, 3)
     assert (first.stream, first.image.attributes["SourceFile"]) == ("Camera", "bikes.mp4")
@@ -47,7 +47,7 @@ def test_every_picture_of_a_real_video_comes_as_it_is_decoded(camera):
 
 
 def test_red_is_red_left_is_left_and_up_is_up(camera):
-    """By pictures that OpenCV has not coded: red on the left, blue on the right, a green bar at the top."""
+    """Pictures that OpenCV did not encode: red on the left, blue on the right, a green bar at the top."""
     with PictureStream() as stream:
         filming = camera(stream.url)
         filming.until(lambda: filming.frames)
@@ -56,18 +56,18 @@ def test_red_is_red_left_is_left_and_up_is_up(camera):
         assert np.abs(pixels[row, column] - colour).max() < 12
 
 
-def test_a_file_is_played_at_its_own_pace(camera, tmp_path):
+def test_a_file_is_played_at_its_own_rate(camera, tmp_path):
     begin = time.time()
     filming = camera(film(tmp_path / "a.mkv", FEW, rate=20), recording=True).untilCode("video-ended")
     assert filming.sums == sums(FEW)
     times = [frame.image.deviceTime for frame in filming.frames]
     assert begin < times[0] < filming.frames[0].receiveTime
     assert np.allclose(np.diff(times), 0.05, atol=0.002)
-    # Never before its time; how much later depends on what else this computer does.
+    # Never early; the delay depends on the load of this computer.
     assert all(frame.receiveTime >= frame.image.deviceTime - 1e-3 for frame in filming.frames)
 
 
-def test_real_times_of_a_file_that_are_no_round_numbers(camera):
+def test_times_of_a_file_that_are_no_round_numbers(camera):
     filming = camera(PHONE, realTime=False).untilCode("video-ended")
     times = np.array([frame.image.deviceTime for frame in filming.frames])
     assert np.allclose(times - times[0], np.arange(120) * 1001 / 30000, atol=1e-6)
@@ -81,7 +81,7 @@ def test_grey_pictures_have_the_luma_of_the_colours(camera, tmp_path):
         assert np.abs(frame.image.pixels[0] - one @ (0.299, 0.587, 0.114)).max() <= 0.51
 
 
-def test_grey_values_of_16_bits_stay_whole(camera, tmp_path):
+def test_grey_values_of_16_bits_are_not_reduced(camera, tmp_path):
     grey = [cv2.VIDEOWRITER_PROP_DEPTH, cv2.CV_16U, cv2.VIDEOWRITER_PROP_IS_COLOR, 0]
     path = str(tmp_path / "thermal.mkv")
     expected = [np.arange(48 * 64, dtype=np.uint16).reshape(48, 64) * 21 + number for number in range(3)]
@@ -114,11 +114,11 @@ def test_grey_values_of_16_bits_stay_whole(camera, tmp_path):
         (b"\xff" * 4, 8),
     ],
 )
-def test_pixel_formats_tell_how_deep_they_are(tag, bits):
+def test_pixel_formats_have_a_number_of_bits(tag, bits):
     assert bitsOf(tag) == bits
 
 
-def test_values_that_are_reduced_to_8_bits_are_named(camera, tmp_path):
+def test_a_reduction_to_8_bits_is_reported(camera, tmp_path):
     path = str(tmp_path / "deep.png")  # FFmpeg plays it as a video of one picture
     cv2.imwrite(path, np.full((48, 64, 3), 40_000, np.uint16))
     filming = camera(path, realTime=False).untilCode("video-ended")
@@ -126,7 +126,7 @@ def test_values_that_are_reduced_to_8_bits_are_named(camera, tmp_path):
     assert filming.events[1].text == "deep.png has values of 16 bits; OpenCV converts them to 8 bits."
 
 
-def test_a_file_may_be_played_again_and_again(camera, tmp_path):
+def test_a_file_may_be_played_in_a_loop(camera, tmp_path):
     filming = camera(film(tmp_path / "a.mkv", FEW, rate=25), realTime=False, loop=True)
     filming.until(lambda: len(filming.frames) >= 30)
     assert filming.sums[:30] == (3 * sums(FEW))[:30]
@@ -135,10 +135,10 @@ def test_a_file_may_be_played_again_and_again(camera, tmp_path):
     assert filming.codes == ["camera-opened"]
 
 
-def test_a_file_that_is_not_there_is_told_once_and_played_when_it_comes(camera, tmp_path):
+def test_a_missing_file_is_reported_once_and_played_when_it_arrives(camera, tmp_path):
     filming = camera(str(tmp_path / "late.mkv"), realTime=False)
     filming.untilCode("file-missing")
-    assert "not there; waiting for it" in filming.source.status
+    assert "does not exist. Waiting for it" in filming.source.status
     end = time.monotonic() + 3 * RETRY
     filming.until(lambda: time.monotonic() > end)
     assert filming.codes == ["file-missing"]
@@ -148,7 +148,7 @@ def test_a_file_that_is_not_there_is_told_once_and_played_when_it_comes(camera, 
     assert filming.sums == sums(FEW)
 
 
-def test_half_a_copy_is_no_video_until_it_is_whole(camera, tmp_path):
+def test_half_a_copy_is_no_video_until_it_is_complete(camera, tmp_path):
     data = Path(PHONE).read_bytes()
     path = tmp_path / "copied.mp4"
     path.write_bytes(data[: len(data) // 2])
@@ -159,7 +159,7 @@ def test_half_a_copy_is_no_video_until_it_is_whole(camera, tmp_path):
     assert len(filming.frames) == 120
 
 
-def test_a_file_that_is_still_written_goes_on_as_it_grows(camera, tmp_path):
+def test_a_file_that_grows_is_played_as_it_grows(camera, tmp_path):
     pictures = [picture(number) for number in range(60)]
     data = Path(film(tmp_path / "whole.mkv", pictures, rate=60)).read_bytes()
     path = tmp_path / "growing.mkv"
@@ -174,7 +174,7 @@ def test_a_file_that_is_still_written_goes_on_as_it_grows(camera, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"no video at all\n" * 99, bytes(5000)])
-def test_what_is_no_video_is_told_once(camera, tmp_path, content):
+def test_a_file_of_another_kind_is_reported_once(camera, tmp_path, content):
     (tmp_path / "text.mp4").write_bytes(content)
     filming = camera(str(tmp_path / "text.mp4"), realTime=False).untilCode("not-a-video")
     end = time.monotonic() + 3 * RETRY
@@ -183,7 +183,7 @@ def test_what_is_no_video_is_told_once(camera, tmp_path, content):
     assert filming.frames == []
 
 
-def test_what_can_be_read_of_a_cut_file_comes_and_the_rest_is_named(camera, tmp_path):
+def test_the_readable_part_of_a_cut_file_is_shown_and_the_rest_is_reported(camera, tmp_path):
     data = Path(film(tmp_path / "whole.avi", [picture(n) for n in range(40)])).read_bytes()
     (tmp_path / "cut.avi").write_bytes(data[: len(data) * 6 // 10])
     filming = camera(str(tmp_path / "cut.avi"), realTime=False).untilCode("video-ended")
@@ -192,10 +192,10 @@ def test_what_can_be_read_of_a_cut_file_comes_and_the_rest_is_named(camera, tmp_
     # The last may have lost a part.
     assert filming.sums[: count - 1] == sums(picture(n) for n in range(count - 1))
     assert filming.codes == ["camera-opened", "video-cut", "video-ended"]
-    assert f"40 pictures are announced, {count} can be read" in filming.events[1].text
+    assert f"it declares 40 pictures, {count} can be read" in filming.events[1].text
 
 
-def test_a_camera_that_is_not_there_is_told_once_and_looked_for(camera):
+def test_a_missing_camera_is_reported_once_and_searched(camera):
     filming = camera(97)
     filming.untilCode("camera-missing")
     end = time.monotonic() + 3 * RETRY
@@ -205,24 +205,24 @@ def test_a_camera_that_is_not_there_is_told_once_and_looked_for(camera):
     assert filming.checkpoint.rejected == 0
 
 
-def test_a_back_end_that_is_not_there_is_named_with_those_that_are(camera):
+def test_a_missing_driver_is_reported_with_the_available_drivers(camera):
     filming = camera(97, backend="NOSUCH").untilCode("no-backend")
-    assert "NOSUCH; it has " in filming.events[0].text
+    assert "NOSUCH. It has " in filming.events[0].text
     assert "FFMPEG" in filming.events[0].text
 
 
-def test_when_more_is_cut_off_than_there_is_each_picture_counts_as_rejected(camera, tmp_path):
+def test_pictures_without_pixels_after_cropping_count_as_rejected(camera, tmp_path):
     filming = camera(film(tmp_path / "a.mkv", FEW), realTime=False, crop=(30, 0, 10, 0)).untilCode("video-ended")
     assert filming.codes == ["camera-opened", "not-usable", "video-ended"]
     assert "40 x 24" in filming.events[1].text
     assert (filming.frames, filming.checkpoint.rejected) == ([], 12)
 
 
-def test_who_is_too_slow_gets_the_newest_and_the_rest_is_counted(camera, tmp_path):
+def test_a_slow_reader_gets_the_newest_picture_and_the_others_are_counted(camera, tmp_path):
     pictures = [picture(number) for number in range(100)]
     filming = camera(film(tmp_path / "a.mkv", pictures, rate=100))
     filming.until(lambda: filming.frames)
-    # Nobody asks for more until all was played.
+    # The test reads nothing until all was played.
     until(lambda: filming.counts["grabbed"] == 100)
     filming.untilCode("video-ended")
     counts = filming.counts
@@ -231,12 +231,12 @@ def test_who_is_too_slow_gets_the_newest_and_the_rest_is_counted(camera, tmp_pat
     assert counts["passedOver"] > 80
     assert len(filming.frames) + counts["passedOver"] == counts["grabbed"] == 100
     assert counts["lost"] == filming.checkpoint.rejected == 0
-    told = next(event for event in filming.events if event.code == "passed-over")
-    assert "too slow" in told.text
-    assert told.level == "warning"
+    event = next(event for event in filming.events if event.code == "passed-over")
+    assert "too slow" in event.text
+    assert event.level == "warning"
 
 
-def test_while_recording_who_is_too_slow_gets_all(camera, tmp_path):
+def test_a_slow_reader_gets_all_pictures_during_a_recording(camera, tmp_path):
     pictures = [picture(number) for number in range(100)]
     filming = camera(film(tmp_path / "a.mkv", pictures, rate=100), recording=True)
     filming.until(lambda: filming.frames)
@@ -246,7 +246,7 @@ def test_while_recording_who_is_too_slow_gets_all(camera, tmp_path):
     assert filming.counts["passedOver"] == filming.counts["lost"] == 0
 
 
-def test_from_the_command_to_record_on_no_picture_is_passed_over(camera, tmp_path):
+def test_after_the_command_to_record_no_picture_is_dropped(camera, tmp_path):
     pictures = [picture(number) for number in range(100)]
     filming = camera(film(tmp_path / "a.mkv", pictures, rate=100))
     filming.until(lambda: filming.frames)
@@ -259,7 +259,7 @@ def test_from_the_command_to_record_on_no_picture_is_passed_over(camera, tmp_pat
     assert len(filming.frames) + begin == 100
 
 
-def test_what_waits_at_the_end_of_a_recording_is_recorded(camera, tmp_path):
+def test_pictures_that_wait_at_the_end_of_a_recording_are_recorded(camera, tmp_path):
     pictures = [picture(number) for number in range(50)]
     filming = camera(film(tmp_path / "a.mkv", pictures, rate=100), recording=True)
     filming.until(lambda: filming.frames)
@@ -269,7 +269,7 @@ def test_what_waits_at_the_end_of_a_recording_is_recorded(camera, tmp_path):
     assert filming.sums == sums(pictures)
 
 
-def test_what_waits_at_the_end_without_a_recording_is_passed_over_and_counted(camera, tmp_path):
+def test_pictures_that_wait_at_the_end_without_a_recording_are_dropped_and_counted(camera, tmp_path):
     filming = camera(film(tmp_path / "a.mkv", [picture(number) for number in range(50)], rate=100))
     filming.until(lambda: filming.frames)
     until(lambda: filming.counts["grabbed"] == 50)
@@ -280,7 +280,7 @@ def test_what_waits_at_the_end_without_a_recording_is_passed_over_and_counted(ca
     assert "video-ended" in filming.codes
 
 
-def test_what_cannot_be_recorded_in_time_at_the_end_counts_as_lost(camera, tmp_path, monkeypatch):
+def test_pictures_that_cannot_be_recorded_in_time_at_the_end_count_as_lost(camera, tmp_path, monkeypatch):
     monkeypatch.setattr("RealTimeImagingLib.Sources.Camera.Source.REST", 0.0)
     filming = camera(film(tmp_path / "a.mkv", [picture(number) for number in range(50)], rate=100), recording=True)
     filming.until(lambda: filming.frames)
@@ -292,7 +292,7 @@ def test_what_cannot_be_recorded_in_time_at_the_end_counts_as_lost(camera, tmp_p
     assert filming.codes.count("lost") == 1
 
 
-def test_what_has_no_room_although_it_is_wanted_counts_as_rejected(camera, tmp_path):
+def test_wanted_pictures_without_room_count_as_rejected(camera, tmp_path):
     pictures = [picture(number) for number in range(60)]
     path = film(tmp_path / "a.mkv", pictures, rate=100)
     filming = camera(path, recording=True, room=20 * pictures[0].nbytes)
@@ -314,7 +314,7 @@ def test_a_file_that_is_read_as_fast_as_possible_waits_for_room(camera, tmp_path
     assert filming.sums == sums(pictures)
 
 
-def test_after_a_restart_a_file_goes_on_where_it_was(camera, tmp_path):
+def test_a_file_continues_after_a_restart(camera, tmp_path):
     path = film(tmp_path / "a.mkv", FEW, rate=20)
     filming = camera(path, recording=True)
     filming.until(lambda: len(filming.frames) >= 4)
@@ -324,7 +324,7 @@ def test_after_a_restart_a_file_goes_on_where_it_was(camera, tmp_path):
     assert filming.sums + again.sums == sums(FEW)
 
 
-def test_a_stream_that_goes_and_comes_back(camera):
+def test_a_stream_that_disconnects_and_reconnects(camera):
     with PictureStream() as stream:
         filming = camera(stream.url)
         filming.until(lambda: len(filming.frames) >= 5)
@@ -341,7 +341,7 @@ def test_a_stream_that_goes_and_comes_back(camera):
         assert filming.happened == ["camera-opened", "camera-gone", "camera-back"]
 
 
-def test_a_password_is_neither_told_nor_kept(camera):
+def test_a_password_is_neither_shown_nor_stored(camera):
     with PictureStream() as stream:
         stream.unplug()
         filming = camera(stream.url.replace("//", "//user:secret@")).untilCode("stream-missing")
@@ -350,13 +350,13 @@ def test_a_password_is_neither_told_nor_kept(camera):
     assert "secret" not in str(filming.settings.withoutSecrets())
 
 
-def test_closing_lets_go_of_the_file(camera, tmp_path):
+def test_close_closes_the_file(camera, tmp_path):
     path = film(tmp_path / "a.mkv", FEW, rate=1)
     filming = camera(path)
     filming.until(lambda: filming.frames)
     begin = time.monotonic()
     filming.source.close()
     assert time.monotonic() - begin < 0.5
-    # Windows refuses both while somebody has it.
+    # Windows refuses both while the file is open.
     os.rename(path, tmp_path / "b.mkv")
     os.remove(tmp_path / "b.mkv")

@@ -1,4 +1,4 @@
-"""What a driver's times say of when a picture was taken, and of pictures that are missing."""
+"""Times of pictures by the driver, and missing pictures."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from RealTimeImagingLib.Sources.Camera.Device import DriverTimes, Gaps
 from unit.examples import examples
 
 
-def test_times_of_the_monotonic_clock_become_those_of_the_epoch():
+def test_times_of_the_monotonic_clock_become_times_since_the_epoch():
     times, epoch, monotonic = DriverTimes(), time.time(), time.monotonic()
     for passed in (0.0, 0.04, 0.08):
         taken = times.at(monotonic + passed - 0.02, epoch + passed)
         assert abs(taken - (epoch + passed - 0.02)) < 0.01
 
 
-def test_times_of_the_epoch_stay():
+def test_times_since_the_epoch_stay():
     times, epoch = DriverTimes(), time.time()
     assert abs(times.at(epoch - 0.02, epoch) - (epoch - 0.02)) < 1e-6
 
 
-def test_times_that_count_from_the_first_picture_begin_with_its_arrival():
+def test_times_since_the_first_picture_start_with_its_arrival():
     times = DriverTimes()
-    # The first is 0, which is what drivers say that know no time.
+    # The first is 0, the value of drivers without times.
     assert times.at(0.0, 1e9) is None
     assert times.at(0.04, 1e9 + 0.05) == 1e9 + 0.05
     assert abs(times.at(0.08, 1e9 + 0.2) - (1e9 + 0.09)) < 1e-6
 
 
-def test_a_driver_without_times_gives_none():
+def test_a_driver_without_times_has_no_times():
     times = DriverTimes()
     assert [times.at(said, 1e9) for said in (0.0, 0.0, -0.001, float("nan"), float("inf"))] == [None] * 5
 
 
-def test_times_that_do_not_increase_are_none():
+def test_times_that_do_not_increase_are_ignored():
     times = DriverTimes()
     assert times.at(5.0, 1e9) == 1e9
     assert times.at(5.0, 1e9 + 1) is None
@@ -55,8 +55,8 @@ def missing(moments):
     st.lists(st.integers(0, 5), min_size=1, max_size=8),
     st.integers(0, 2**32),
 )
-def test_what_is_left_out_between_others_is_counted(rate, holes, seed):
-    """Times that are a tenth of the interval off at most; what is missing is known with the second picture after it."""
+def test_missing_pictures_are_counted(rate, holes, seed):
+    """Times differ by at most a tenth of the interval; a gap is known with the second picture after it."""
     numbers, number = list(range(8)), 7
     for hole in holes:
         number += hole + 1
@@ -66,18 +66,18 @@ def test_what_is_left_out_between_others_is_counted(rate, holes, seed):
     assert missing((n + noise.uniform(-0.05, 0.05)) / rate + 100 for n in numbers) == sum(holes)
 
 
-def test_a_camera_that_takes_fewer_pictures_in_the_dark_has_lost_none():
+def test_a_lower_rate_in_the_dark_is_no_loss():
     bright = [n / 30 for n in range(60)]
     dark = [bright[-1] + n / 15 for n in range(1, 40)]
     again = [dark[-1] + n / 30 for n in range(1, 40)]
     assert missing(bright + dark + again) == 0
 
 
-def test_after_a_change_of_the_rate_losses_are_counted_anew():
+def test_losses_are_counted_again_after_a_change_of_the_rate():
     slow = [2 + n / 10 for n in range(20)]
     assert missing([n / 30 for n in range(60)] + slow[:10] + slow[12:]) == 2
 
 
-def test_without_times_nothing_is_known():
+def test_without_times_no_loss_is_known():
     assert missing([None] * 50) == 0
     assert missing([1.0, None, 9.0, None, 9.1]) == 0

@@ -1,4 +1,4 @@
-"""One opened camera, video file or stream through OpenCV: its pictures as images, and their times."""
+"""One open camera, video file or stream (OpenCV): images of its pictures, and their times."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ from ...Model.Frame import SCALAR_TYPES, Image, Matrix, Pixels, pictureToRAS
 from . import CameraSettings
 
 SAME_CLOCK = 2.0
-"""Seconds by which a driver's time may differ from that of a clock of this computer that it is taken from."""
-KNOWN = 5
-"""Intervals from which the usual one is known."""
-REMEMBERED = 9
+"""Most seconds between the time of a driver and the clock of this computer that the driver uses."""
+LEAST_INTERVALS = 5
+"""Intervals that are necessary to know the usual interval."""
+MOST_INTERVALS = 9
+"""Latest intervals that count."""
 LONG = 1.5
-"""Usual intervals from which one is long: a picture is missing in it."""
+"""Factor above the usual interval that makes an interval long: a picture is missing."""
 
 
 class DriverTimes:
-    """Turns a driver's times into seconds since the epoch (UTC), with one offset from the first of them.
+    """Conversion of the times of a driver to seconds since the epoch (UTC), with one offset from the first time.
 
-    Drivers count from the start of the computer (V4L2), from the epoch, or from the first picture (streams, MSMF);
-    those of the last kind are set equal to the arrival of the first picture that has one.
+    Drivers count from the start of the computer (V4L2), from the epoch, or from the first picture (streams, MSMF). In
+    the last case, the first time equals the arrival of its picture.
     """
 
     def __init__(self) -> None:
@@ -39,10 +40,10 @@ class DriverTimes:
         self._toEpoch = time.time() - time.monotonic()
 
     def at(self, seconds: float, arrival: float) -> float | None:
-        """When a picture was taken; None when the driver does not say, or says the same as before.
+        """Return the time of a picture in seconds since the epoch (UTC); None without a time, or with a repeated time.
 
-        :param seconds: what the driver says of it.
-        :param arrival: when it was here, seconds since the epoch (UTC).
+        :param seconds: time by the driver.
+        :param arrival: seconds since the epoch (UTC).
         """
         if not math.isfinite(seconds) or seconds <= self._last:
             return None
@@ -54,28 +55,28 @@ class DriverTimes:
 
 
 class Gaps:
-    """Counts the pictures that are missing between those that came, by the driver's times.
+    """Counter of missing pictures, by the times of the driver.
 
-    A single long interval between usual ones has missing pictures in it. When the next is long too, the camera has
-    another rate: many take fewer pictures in the dark.
+    In a single long interval pictures are missing. When the next interval is also long, the camera has another rate:
+    many cameras take fewer pictures in the dark.
     """
 
     def __init__(self) -> None:
-        self._intervals: deque[float] = deque(maxlen=REMEMBERED)
+        self._intervals: deque[float] = deque(maxlen=MOST_INTERVALS)
         self._last: float | None = None
         self._suspected = 0.0
 
     def missing(self, seconds: float | None) -> int:
-        """How many are now known to be missing before the picture before this one.
+        """Return the number of pictures that are now known to be missing before the previous picture.
 
-        :param seconds: when it was taken; None: not known.
+        :param seconds: time of this picture; None when unknown.
         """
         last, self._last = self._last, seconds
         if seconds is None or last is None or seconds <= last:
             self._suspected = 0.0
             return 0
         interval = seconds - last
-        usual = median(self._intervals) if len(self._intervals) >= KNOWN else math.inf
+        usual = median(self._intervals) if len(self._intervals) >= LEAST_INTERVALS else math.inf
         suspected, self._suspected = self._suspected, 0.0
         if interval <= LONG * usual:
             self._intervals.append(interval)
@@ -95,26 +96,27 @@ def imageOf(
     attributes: Mapping[str, str],
     getBuffer: GetBuffer,
 ) -> Image:
-    """The image of a picture.
+    """Convert a picture to an image.
 
-    :param picture: as OpenCV gives it: (rows, columns), or with 3 or 4 components behind, blue first.
+    :param picture: as OpenCV returns it: (rows, columns), or (rows, columns, 3 or 4) with blue first.
     :param deviceTime: seconds since the epoch (UTC), or None.
-    :param getBuffer: gives memory to write the pixels into, or None.
-    :raises FrameError: nothing is left of it after cropping, or its pixels are of a type that cannot be shown.
+    :param getBuffer: returns memory to write the pixels into, or None.
+    :raises FrameError: cropping leaves no pixel, or the pixels have a type that cannot be shown.
     """
     rows, columns = picture.shape[:2]
     left, top, right, bottom = settings.crop
     if left + right >= columns or top + bottom >= rows:
-        raise FrameError(f"Nothing is left of a picture of {columns} x {rows} pixels when so much is cut off.")
+        raise FrameError(f"Cropping leaves nothing of a picture of {columns} x {rows} pixels. Crop less.")
     pixels = _shaped(picture[top : rows - bottom, left : columns - right], settings, getBuffer)
     return Image(pixels[None], ijkToRAS(columns, rows, settings), deviceTime, attributes)
 
 
 def ijkToRAS(columns: int, rows: int, settings: CameraSettings) -> Matrix:
-    """IJKToRAS (4x4, millimetres) of the image of a picture of so many pixels.
+    """Return IJKToRAS (4x4, millimetres) of the image of a picture.
 
-    The centre of the whole picture is the origin, whatever is cut off: each thing that is still seen stays at its
-    place.
+    The centre of the whole picture is the origin. Cropping does not move the remaining pixels.
+
+    :param columns: of the whole picture, like ``rows``.
     """
     margins, spacing = settings.crop, settings.spacing
     for _ in range(settings.rotate // 90):
@@ -147,7 +149,7 @@ def _shaped(picture: Pixels, settings: CameraSettings, getBuffer: GetBuffer) -> 
     try:
         for function, code in steps[:-1]:
             picture = function(picture, code)
-        # The last writes where Slicer reads it, without a copy.
+        # The last step writes into the target, without a copy.
         if not steps:
             np.copyto(target, picture)
         elif (made := steps[-1][0](picture, steps[-1][1], dst=target)) is not target:
@@ -158,40 +160,40 @@ def _shaped(picture: Pixels, settings: CameraSettings, getBuffer: GetBuffer) -> 
 
 
 def _steps(cv2: Any, components: int, settings: CameraSettings) -> list[tuple[Callable[..., Pixels], int]]:
-    """Functions of OpenCV that make the image of a picture, in order, each with its code."""
+    # Functions of OpenCV in order, each with its code.
     steps: list[tuple[Callable[..., Pixels], int]] = []
     if components > 1:
         colours = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}
         greys = {3: cv2.COLOR_BGR2GRAY, 4: cv2.COLOR_BGRA2GRAY}
         steps.append((cv2.cvtColor, (colours if settings.colour else greys)[components]))
     if settings.rotate:
-        turns = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
-        steps.append((cv2.rotate, turns[settings.rotate]))
+        rotations = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
+        steps.append((cv2.rotate, rotations[settings.rotate]))
     if settings.flip != "none":
         steps.append((cv2.flip, {"vertical": 0, "horizontal": 1, "both": -1}[settings.flip]))
     return steps
 
 
 PATIENCE = 4
-"""Seconds to wait for a stream or a picture before it counts as gone."""
+"""Seconds without a connection or picture after which a stream or camera counts as gone."""
 SAME_RATE = 0.05
-"""Part by which a rate may differ from what was asked for."""
+"""Relative difference to the requested rate that is tolerated."""
 DEEP_GREY = ("Y16", "Y12", "Y10", "Z16")
-"""Codecs of cameras with one grey value of 16 bits a pixel (fourcc of Video4Linux and UVC, trailing space removed)."""
+"""Codecs of cameras with one grey value of 16 bits per pixel (fourcc of Video4Linux and UVC, without space)."""
 DEEP_TAG = b"Y1\0\x10"
-"""FFmpeg's tag of grey pixels of 16 bits, little-endian, the only deep pixels that OpenCV hands out unconverted."""
+"""FFmpeg's tag of grey pixels of 16 bits, little-endian, the only pixels above 8 bits that OpenCV returns unconverted."""
 QUIET = {
     "OPENCV_FFMPEG_LOGLEVEL": "-8",
     "OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT": str(PATIENCE),
     # Without it Windows takes half a minute to open a camera.
     "OPENCV_VIDEOIO_MSMF_ENABLE_HW_TRANSFORMS": "0",
-    # macOS can ask the user for leave only in the main thread of a process, which the search for cameras does.
+    # macOS can ask the user for permission only in the main thread of a process; the search for cameras does so.
     "OPENCV_AVFOUNDATION_SKIP_AUTH": "1",
 }
 
 
 class CannotOpenError(Exception):
-    """It cannot be opened now.
+    """A camera, file or stream cannot be opened now.
 
     :param code: short reason for programs.
     """
@@ -202,7 +204,7 @@ class CannotOpenError(Exception):
 
 
 def loadOpenCV() -> Any:
-    """The module cv2. It is silent: what it would write each second while a camera is missing is told as an event."""
+    """Import and return cv2, without its messages: events report a missing camera."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     import cv2
@@ -212,27 +214,27 @@ def loadOpenCV() -> Any:
 
 
 class CameraDevice:
-    """What is opened; all calls from one thread, each may wait for PATIENCE seconds or what the driver takes.
+    """An open camera, video file or stream. Use it from one thread; each call may take PATIENCE seconds or longer.
 
-    :param settings: what to open, and what to ask it for.
-    :raises CannotOpenError: it is not there, or is no video.
+    :param settings: the device and the requested mode.
+    :raises CannotOpenError: the device is missing or is no video.
     """
 
     def __init__(self, settings: CameraSettings) -> None:
         self._cv2 = loadOpenCV()
         self._settings = settings
         if settings.isFile and not os.path.exists(str(settings.device)):
-            raise CannotOpenError("file-missing", f"{settings.device} is not there; waiting for it.")
+            raise CannotOpenError("file-missing", f"{settings.device} does not exist. Waiting for it.")
         self._capture = self._open()
         if not self._capture.isOpened():
             self._capture.release()
-            raise self._whyNot()
+            raise self._reason()
         if not settings.isFile and not settings.isStream:
-            self._ask()
+            self._request()
         get, cv2 = self._capture.get, self._cv2
         self.width, self.height = round(get(cv2.CAP_PROP_FRAME_WIDTH)), round(get(cv2.CAP_PROP_FRAME_HEIGHT))
         self.rate = max(0.0, get(cv2.CAP_PROP_FPS))
-        """Pictures each second, 0 when it does not say."""
+        """Pictures per second; 0 when unknown."""
         self.codec = codecOf(get(cv2.CAP_PROP_FOURCC))
         self.backend = self._capture.getBackendName()
         tag = _tagOf(get(cv2.CAP_PROP_CODEC_PIXEL_FORMAT))
@@ -240,67 +242,69 @@ class CameraDevice:
         if self._deep:
             self._deep = bool(self._capture.set(cv2.CAP_PROP_CONVERT_RGB, 0))
         self.bits = 16 if self.codec.strip() in DEEP_GREY else bitsOf(tag)
-        """Bits of each value before OpenCV converts it; 8 when the format does not say."""
+        """Bits of each value before OpenCV converts it; 8 when unknown."""
         self.announced = max(0, round(get(cv2.CAP_PROP_FRAME_COUNT))) if settings.isFile else 0
-        """How many pictures a file says it has; 0 when it does not say."""
+        """Number of pictures that a file declares; 0 when unknown."""
 
     @property
     def words(self) -> str:
-        """Size, rate, codec and back end."""
-        rate = f" at {self.rate:g} pictures a second" if self.rate else ""
+        """Size, rate, codec and driver."""
+        rate = f" at {self.rate:g} images/s" if self.rate else ""
         codec = f", {self.codec}" if self.codec else ""
-        return f"{self.width} x {self.height}{rate}{codec}, through {self.backend}"
+        return f"{self.width} x {self.height}{rate}{codec}, driver {self.backend}"
 
     @property
     def differences(self) -> list[str]:
-        """What it was asked for and does not do, in words."""
+        """Requested properties that the device does not offer."""
         asked, found = self._settings, []
         if asked.width and (asked.width, asked.height) != (self.width, self.height):
             found.append(f"pictures of {asked.width} x {asked.height}")
         if asked.rate and abs(asked.rate - self.rate) > SAME_RATE * asked.rate:
-            found.append(f"{asked.rate:g} pictures a second")
+            found.append(f"{asked.rate:g} images/s")
         if asked.codec and asked.codec.upper() != self.codec.upper():
             found.append(f"the codec {asked.codec}")
         return found
 
     @property
     def cutsDepth(self) -> bool:
-        """Whether OpenCV reduces the values to 8 bits."""
+        """True when OpenCV reduces the values to 8 bits."""
         return self.bits > 8 and not self._deep
 
     def grab(self) -> bool:
-        """Wait for the next picture; False when there is none."""
+        """Wait for the next picture; return False when there is none."""
         return bool(self._capture.grab())
 
     def seconds(self) -> float:
-        """What the driver, or the file, says of the time of the picture that was grabbed; 0 or below when nothing."""
+        """Return the time of the grabbed picture by the driver or file, in seconds; at most 0 when unknown."""
         return float(self._capture.get(self._cv2.CAP_PROP_POS_MSEC)) / 1000
 
     def picture(self) -> Pixels | None:
-        """The picture that was grabbed: (rows, columns), or with components behind, blue first; uint8, or uint16 of a
-        format with grey values of 16 bits; None when it cannot be decoded."""
+        """Return the grabbed picture: (rows, columns), or (rows, columns, components) with blue first.
+
+        The type is uint8, or uint16 for grey values of 16 bits. None: the picture cannot be decoded.
+        """
         found, picture = self._capture.retrieve()
         if found and self._deep and picture.dtype == np.uint8 and picture.nbytes == 2 * self.width * self.height:
-            # Some drivers hand out the bytes as they came.
+            # Some drivers return the bytes unchanged.
             picture = picture.reshape(-1).view("<u2").reshape(self.height, self.width)
         return picture if found else None
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the device."""
         self._capture.release()
 
     def _open(self) -> Any:
         cv2, settings = self._cv2, self._settings
         backend = backendOf(settings.backend)
         if settings.isStream and backend in (cv2.CAP_ANY, cv2.CAP_FFMPEG) and "FFMPEG" in backends(streams=True):
-            waits = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC)
-            given = [value for name in waits for value in (name, 1000 * PATIENCE)]
-            return cv2.VideoCapture(settings.device, cv2.CAP_FFMPEG, given)
+            timeouts = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC)
+            options = [value for name in timeouts for value in (name, 1000 * PATIENCE)]
+            return cv2.VideoCapture(settings.device, cv2.CAP_FFMPEG, options)
         return cv2.VideoCapture(settings.device, backend)
 
-    def _ask(self) -> None:
+    def _request(self) -> None:
         cv2, asked = self._cv2, self._settings
-        # The codec first: which sizes and rates there are depends on it.
+        # The codec first: sizes and rates depend on it.
         if asked.codec:
             self._capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*asked.codec))
         if asked.width:
@@ -309,39 +313,39 @@ class CameraDevice:
         if asked.rate:
             self._capture.set(cv2.CAP_PROP_FPS, asked.rate)
 
-    def _whyNot(self) -> CannotOpenError:
+    def _reason(self) -> CannotOpenError:
         name = self._settings.name
         if self._settings.isFile:
-            return CannotOpenError("not-a-video", f"{name} is no video that can be played, or is not complete.")
+            return CannotOpenError("not-a-video", f"{name} is not a video that OpenCV can play, or is incomplete.")
         if self._settings.isStream:
-            return CannotOpenError("stream-missing", f"{name} does not answer, or sends no video; it is tried again.")
+            return CannotOpenError("stream-missing", f"{name} does not answer or sends no video. Retrying.")
         why = "it is not connected, another program uses it, or this program may not use cameras"
-        return CannotOpenError("camera-missing", f"{name} cannot be opened: {why}. It is tried again each second.")
+        return CannotOpenError("camera-missing", f"{name} cannot be opened: {why}. Retrying each second.")
 
 
 def backends(streams: bool = False) -> dict[str, int]:
-    """How OpenCV can speak to cameras, or to streams, on this computer: names, and its numbers for them."""
+    """Return the drivers of OpenCV for cameras, or for streams, on this computer: name to number."""
     registry = loadOpenCV().videoio_registry
     numbers = registry.getStreamBackends() if streams else registry.getCameraBackends()
     return {registry.getBackendName(number): number for number in numbers if registry.hasBackend(number)}
 
 
 def backendOf(name: str) -> int:
-    """OpenCV's number of a back end; that of "any" for none.
+    """Return OpenCV's number of a driver; the number of "any" for an empty name.
 
-    :raises CannotOpenError: this computer has none of this name.
+    :raises CannotOpenError: this computer has no such driver.
     """
     if not name:
         return int(loadOpenCV().CAP_ANY)
     known = backends() | backends(streams=True)
     if name.upper() not in known:
-        text = f"This computer has no back end {name}; it has {', '.join(known)}."
+        text = f"This computer has no driver {name}. It has {', '.join(known)}."
         raise CannotOpenError("no-backend", text)
     return known[name.upper()]
 
 
 def bitsOf(tag: bytes) -> int:
-    """Bits of each value in the pixel format of this tag of FFmpeg; 8 when the tag does not say.
+    """Return the bits of each value in the pixel format of a tag of FFmpeg; 8 when the tag has no such number.
 
     :param tag: 4 bytes as in FFmpeg's libavcodec/raw.c: letters, then the number of bits (little-endian formats), or
         in the opposite order (big-endian). Packed colour counts the bits of a whole pixel.
@@ -357,7 +361,7 @@ def bitsOf(tag: bytes) -> int:
 
 
 def codecOf(number: float) -> str:
-    """The four signs of a codec, empty when the number is none."""
+    """Return the four characters of a codec; empty when the number is no codec."""
     text = _tagOf(number).decode("latin-1")
     return text if text.isascii() and text.isprintable() and text.strip() else ""
 

@@ -1,4 +1,4 @@
-"""Thread that grabs pictures as soon as they are there, and the queue from it to the source."""
+"""Thread that grabs pictures as soon as they arrive, and its queue to the source."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from . import CameraSettings
 from .Device import PATIENCE, CameraDevice, CannotOpenError, DriverTimes, Gaps
 
 LIMIT = 512 << 20
-"""Bytes of pictures that may wait while all are wanted; one may wait whatever its size."""
+"""Most bytes of waiting pictures while all are wanted; a single picture may be larger."""
 
 
 @dataclass(frozen=True)
 class Grabbed:
-    """A picture as it was grabbed.
+    """A grabbed picture.
 
-    :param pixels: as OpenCV gives them; None when it cannot be decoded.
-    :param arrival: when it was here, seconds since the epoch (UTC).
-    :param deviceTime: when it was taken, seconds since the epoch (UTC), or None.
-    :param place: its place in a file, from 0; None for a camera or stream.
+    :param pixels: as OpenCV returns them; None when the picture cannot be decoded.
+    :param arrival: seconds since the epoch (UTC).
+    :param deviceTime: seconds since the epoch (UTC), or None.
+    :param place: number in a file, from 0; None for a camera or stream.
     """
 
     pixels: Pixels | None
@@ -38,9 +38,9 @@ class Grabbed:
 
 
 class CameraQueue:
-    """Keeps every picture while all are wanted, and otherwise only the newest. Thread-safe.
+    """Queue that keeps every picture while all are wanted, otherwise only the newest. Thread-safe.
 
-    :param limit: bytes that may wait.
+    :param limit: most bytes of waiting pictures.
     """
 
     def __init__(self, limit: int = LIMIT) -> None:
@@ -50,21 +50,21 @@ class CameraQueue:
         self._changed = threading.Condition()
         self._all, self._woken, self._closed = True, False, False
         self.grabbed = 0
-        """Pictures that were put in."""
+        """Pictures that were added."""
         self.passedOver = 0
-        """Pictures that a newer one replaced, as only the newest was wanted."""
+        """Pictures that a newer picture replaced while only the newest was wanted."""
         self.lost = 0
-        """Pictures for which there was no room, although all were wanted."""
+        """Pictures without room, although all were wanted."""
 
     def keepAll(self, all_: bool) -> None:
-        """Keep every picture from now on, or only the newest."""
+        """Keep every picture from now on (True), or only the newest (False)."""
         with self._changed:
             self._all = all_
 
     def put(self, picture: Grabbed, patient: bool = False) -> None:
-        """Put a picture in.
+        """Add a picture.
 
-        :param patient: it may wait for room, and nothing is dropped: a file does not run away.
+        :param patient: True waits for room and drops nothing; for files.
         """
         with self._changed:
             self.grabbed += 1
@@ -78,27 +78,27 @@ class CameraQueue:
             self._bytes += picture.bytes
             self._append(picture)
 
-    def tell(self, event: Event) -> None:
-        """Put an event in, in its place among the pictures."""
+    def putEvent(self, event: Event) -> None:
+        """Add an event, in order with the pictures."""
         with self._changed:
             self._append(event)
 
     def take(self, seconds: float) -> Grabbed | Event | None:
-        """The next; waits for so many seconds at most, None when nothing came or :meth:`wake` was called."""
+        """Return the next item after at most so many seconds; None after that time, or after :meth:`wake`."""
         with self._changed:
             self._changed.wait_for(lambda: self._items or self._woken, seconds)
             self._woken = False
             return self._next()
 
     def takeWanted(self) -> Grabbed | Event | None:
-        """The next that is there; pictures only while all are wanted, else they count as passed over."""
+        """Return the next waiting item, or None. Drop pictures when only the newest was wanted."""
         with self._changed:
             if not self._all:
                 self._dropPictures()
             return self._next()
 
-    def giveUp(self) -> None:
-        """Count the pictures that wait as lost."""
+    def drop(self) -> None:
+        """Empty the queue; its pictures count as lost."""
         with self._changed:
             self.lost += sum(isinstance(item, Grabbed) for item in self._items)
             self._items.clear()
@@ -106,7 +106,7 @@ class CameraQueue:
 
     @property
     def waiting(self) -> int:
-        """Pictures and events that wait."""
+        """Number of waiting pictures and events."""
         with self._changed:
             return len(self._items)
 
@@ -147,60 +147,60 @@ class CameraQueue:
 
 
 RETRY = 1.0
-"""Seconds between two tries to open what is not there."""
+"""Seconds between two attempts to open a missing device."""
 FAILURES = 3
-"""Grabs in a row without a picture after which a camera counts as gone; one is enough that took PATIENCE seconds."""
+"""Failed grabs in a row after which a camera counts as gone; one is enough when it took PATIENCE seconds."""
 FILE_RATE = 25.0
-"""Pictures a second of a file that does not say."""
+"""Pictures per second of a file without a rate."""
 
 
 class CameraGrabber(threading.Thread):
-    """Opens the camera, again when it was gone, and puts all that it gives into the queue, with what happens.
+    """Thread that opens the camera, reopens it after a loss, and adds pictures and events to the queue.
 
-    :param settings: which camera.
-    :param queue: where to.
-    :param first: the place in a file to begin with.
+    :param settings: camera, file or stream.
+    :param queue: destination.
+    :param first: number of the first picture of a file.
     """
 
     def __init__(self, settings: CameraSettings, queue: CameraQueue, first: int = 0) -> None:
         super().__init__(name="camera", daemon=True)
         self._settings, self._queue, self._first = settings, queue, first
         self._ending = threading.Event()
-        self._told = ""
-        self._goesOn = False
-        """Whether a file that is opened is that which was played before."""
+        self._reported = ""
+        self._continues = False
+        """True when the next file to open is the file that was played before."""
         self._passes, self._passed = 0, 0.0
-        """How often a file was played, and for how many seconds."""
+        """How often a file was played, and the seconds that it took."""
         self._start = (0.0, 0.0)
-        """When its first picture was played: monotonic, and since the epoch."""
+        """Time of the first picture: monotonic, and since the epoch."""
         self.driverDropped: int | None = None
-        """Pictures that are missing between those that came, by the driver's times; None: it tells none."""
+        """Missing pictures by the times of the driver; None when it has no times."""
         self.words = ""
-        """What is open: size, rate, codec and back end; empty when nothing is."""
-        self.why = "it has not been opened yet"
-        """Why nothing is open."""
+        """Size, rate, codec and driver of the open device; empty when none is open."""
+        self.why = f"{settings.name} is not open yet."
+        """Reason why no device is open."""
         self.ended = False
-        """True once all of a file was played."""
+        """True when a file was played to its end."""
 
     def end(self, seconds: float) -> bool:
-        """Let go of the camera; waits for so many seconds at most, True when it has."""
+        """Close the camera within so many seconds; return True when it is closed."""
         self._ending.set()
         self._queue.close()
         self.join(seconds)
         return not self.is_alive()
 
     def run(self) -> None:
-        """Until it is told to end, or a file has ended."""
+        """Grab until :meth:`end`, or until the end of a file."""
         refused: object = None
         while not self._ending.is_set() and not self.ended:
-            # What is no video is looked at again when it has changed.
+            # Try a file that is no video again when it has changed.
             stamp = stampOf(str(self._settings.device)) if self._settings.isFile else None
             if stamp is None or stamp != refused:
                 try:
                     self._use(CameraDevice(self._settings))
-                    if not self._told:
+                    if not self._reported:
                         continue
-                    # One that opens and gives nothing must not be opened as fast as that goes.
+                    # A device that opens but delivers no picture: wait before the next attempt.
                 except CannotOpenError as error:
                     refused = stamp
                     self._fail(error.code, str(error))
@@ -208,26 +208,28 @@ class CameraGrabber(threading.Thread):
 
     def _fail(self, code: str, why: str) -> None:
         self.why = why
-        # What was there and is gone is missing: that is said once.
-        if self._told not in (code, "camera-gone"):
-            self._told = code
-            self._queue.tell(Event(code, why, "warning", self._settings.name))
+        # A lost camera is reported once, not also as missing.
+        if self._reported not in (code, "camera-gone"):
+            self._reported = code
+            self._queue.putEvent(Event(code, why, "warning", self._settings.name))
 
-    def _tell(self, code: str, text: str, level: str = "info") -> None:
-        self._queue.tell(Event(code, f"{self._settings.name}{text}", level, self._settings.name))
+    def _report(self, code: str, text: str, level: str = "info") -> None:
+        self._queue.putEvent(Event(code, f"{self._settings.name}{text}", level, self._settings.name))
 
     def _use(self, device: CameraDevice) -> None:
         try:
             self.words = device.words
-            if self._told or not self._goesOn:
-                self._tell("camera-back" if self._told == "camera-gone" else "camera-opened", f": {device.words}.")
-                if device.differences and self._told != "camera-gone":
-                    text = f" does not offer {' or '.join(device.differences)}; it gives {device.words}."
-                    self._tell("not-offered", text, "warning")
-                if device.cutsDepth and self._told != "camera-gone":
+            if self._reported or not self._continues:
+                self._report(
+                    "camera-back" if self._reported == "camera-gone" else "camera-opened", f": {device.words}."
+                )
+                if device.differences and self._reported != "camera-gone":
+                    text = f" does not offer {' or '.join(device.differences)}; it delivers {device.words}."
+                    self._report("not-offered", text, "warning")
+                if device.cutsDepth and self._reported != "camera-gone":
                     text = f" has values of {device.bits} bits; OpenCV converts them to 8 bits."
-                    self._tell("depth-reduced", text, "warning")
-            self._told, self._goesOn = "", False
+                    self._report("depth-reduced", text, "warning")
+            self._reported, self._continues = "", False
             if self._settings.isFile:
                 self._play(device)
             else:
@@ -246,7 +248,7 @@ class CameraGrabber(threading.Thread):
                 failures += 1
                 if failures < FAILURES and time.time() - arrival < PATIENCE:
                     continue
-                self._fail("camera-gone", f"{self._settings.name} gives no pictures any more; it is opened again.")
+                self._fail("camera-gone", f"{self._settings.name} delivers no pictures any more. Reconnecting.")
                 return
             arrival, failures = time.time(), 0
             taken = times.at(device.seconds(), arrival)
@@ -257,44 +259,44 @@ class CameraGrabber(threading.Thread):
     # ---- a file
 
     def _play(self, device: CameraDevice) -> None:
-        """Play it once, from the place to begin with.
+        """Play a file once, from the first picture on.
 
-        :raises CannotOpenError: it has no pictures.
+        :raises CannotOpenError: the file has no pictures.
         """
         path = str(self._settings.device)
         stamp = stampOf(path)
         period = 1 / (device.rate or FILE_RATE)
         place, seconds, zero = 0, 0.0, 0.0
         while not self._ending.is_set() and device.grab():
-            # Times that do not increase are none.
-            said = device.seconds()
-            seconds = said if said > seconds or not place else seconds + period
+            # Ignore times that do not increase.
+            declared = device.seconds()
+            seconds = declared if declared > seconds or not place else seconds + period
             if place <= self._first:
                 zero = seconds
                 if not self._passes:
                     self._start = (time.monotonic(), time.time())
             if place >= self._first:
-                self._give(device.picture(), place, self._passed + seconds - zero)
+                self._deliver(device.picture(), place, self._passed + seconds - zero)
             place += 1
         if self._ending.is_set():
             return
         if not place:
-            raise CannotOpenError("not-a-video", f"{self._settings.name} has no picture that can be decoded.")
+            raise CannotOpenError("not-a-video", f"{self._settings.name} has no picture that OpenCV can decode.")
         if stamp != stampOf(path):
-            # It is still being written: the rest comes when it is there.
-            self._goesOn, self._first = True, place
+            # Another program still writes the file: continue with the next pictures.
+            self._continues, self._first = True, place
             return
         if place < device.announced - 1 and not self._passes:
-            text = f" is cut or damaged: {device.announced} pictures are announced, {place} can be read."
-            self._tell("video-cut", text, "warning")
+            text = f" is cut or damaged: it declares {device.announced} pictures, {place} can be read."
+            self._report("video-cut", text, "warning")
         self._passed += seconds - zero + period
         self._passes, self._first = self._passes + 1, 0
-        self._goesOn = self._settings.loop
-        self.ended = not self._goesOn
+        self._continues = self._settings.loop
+        self.ended = not self._continues
         if self.ended:
-            self._tell("video-ended", f" has ended: {place} pictures.")
+            self._report("video-ended", f" has ended: {place} pictures.")
 
-    def _give(self, pixels: Pixels | None, place: int, due: float) -> None:
+    def _deliver(self, pixels: Pixels | None, place: int, due: float) -> None:
         monotonic, epoch = self._start
         if self._settings.realTime:
             self._ending.wait(max(0.0, monotonic + due - time.monotonic()))

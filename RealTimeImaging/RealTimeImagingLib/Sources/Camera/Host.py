@@ -1,4 +1,4 @@
-"""Slicer's side of cameras: the search for them in a process of its own, and its controls in the panel."""
+"""Slicer's side of cameras: a search in a separate process, and its controls in the panel."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from . import PACKAGES
 from .Search import CameraOffer
 
 LONGEST = 60_000
-"""Milliseconds after which a search is killed: a driver hangs."""
+"""Milliseconds after which a search is killed, because a driver hangs."""
 STOP_TIME = 1000
-"""Milliseconds to wait for the end of a process that was killed."""
+"""Milliseconds to wait for the end of a killed process."""
 
 
 class CameraSearch:
-    """A search. All calls and callbacks are on the main thread.
+    """Search for cameras. All calls and callbacks are on the main thread.
 
     :param onFound: called with each camera.
-    :param onEnd: called once at the end, with a sentence when the search is not complete, else with an empty text.
+    :param onEnd: called once at the end, with the problem when the search is incomplete, otherwise with an empty text.
     """
 
     def __init__(self, onFound: Callable[[CameraOffer], None], onEnd: Callable[[str], None]) -> None:
@@ -40,10 +40,10 @@ class CameraSearch:
         self._killer.setSingleShot(True)
 
     def start(self) -> None:
-        """Start; return at once.
+        """Start the search, and return at once.
 
         :raises MissingPackageError: OpenCV is not installed.
-        :raises AcquisitionError: no Python is found to run the search.
+        :raises AcquisitionError: there is no Python to run the search.
         """
         checkPackages(PACKAGES)
         self._killer.connect("timeout()", self._child.kill)
@@ -55,7 +55,7 @@ class CameraSearch:
             raise
 
     def close(self) -> None:
-        """End the search; the callbacks are not called any more."""
+        """End the search; call no callback after that."""
         self._closing = True
         self._child.end(STOP_TIME)
 

@@ -1,7 +1,6 @@
-"""The process that searches for cameras: OpenCV has no list, so it tries each number, back end, size, rate and codec.
+"""Process that searches for cameras. OpenCV has no list: the search tries each number, driver, size, rate and codec.
 
-It reports :class:`CameraFound` for each camera, and :class:`End`. A camera that another program uses cannot be opened
-and is not found.
+It reports :class:`CameraFound` for each camera, and :class:`End`. It does not find cameras in use by other programs.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from .Device import SAME_RATE, backends, codecOf, loadOpenCV
 
 NUMBERS = range(10)
 NO_CAMERAS = {"FFMPEG", "CV_IMAGES", "CV_MJPEG"}
-"""Back ends that OpenCV names for cameras and that open none, or only files."""
+"""Drivers that OpenCV lists for cameras, although they open files only or nothing."""
 SIZES = (
     (320, 240),
     (640, 360),
@@ -45,7 +44,7 @@ log = logging.getLogger(__name__)
 class CameraOffer:
     """A camera with the modes that it accepted: sizes in columns and rows, rates in pictures per second.
 
-    ``size``, ``rate`` and ``codec`` are its own choice.
+    ``size``, ``rate`` and ``codec`` are its defaults.
     """
 
     device: int
@@ -59,7 +58,7 @@ class CameraOffer:
 
     @classmethod
     def fromJSON(cls, values: dict[str, Any]) -> CameraOffer:
-        """Return the offer of an object."""
+        """Return the offer that a JSON object describes."""
         pairs = {name: tuple(tuple(one) if isinstance(one, list) else one for one in values[name]) for name in LISTS}
         return cls(**{**values, **pairs, "size": tuple(values["size"])})
 
@@ -68,7 +67,7 @@ LISTS = ("sizes", "rates", "codecs", "backends")
 
 
 def main() -> int:
-    """Search, and report each camera as it is found; return the exit code."""
+    """Search for cameras, and report each of them; return the exit code."""
     os.environ.setdefault("OPENCV_AVFOUNDATION_SKIP_AUTH", "0")
     writer, lines = openLines()
 
