@@ -11,17 +11,17 @@ def test_an_event_survives_json():
     assert Event.fromJSON(json.loads(json.dumps(event.toJSON()))) == event
 
 
-def test_an_event_has_the_time_at_which_it_was_made():
+def test_an_event_has_the_time_of_its_creation():
     before = time.time()
-    event = Event("folder-back", "The folder is there again.")
+    event = Event("folder-back", "The folder is back.")
     assert before <= event.time <= time.time()
     assert (event.level, event.subject) == ("info", "")
 
 
-def test_every_field_of_an_event_travels():
+def test_json_has_every_field_of_an_event():
     assert set(Event("a", "b").toJSON()) == {field.name for field in dataclasses.fields(Event)}
 
 
-def test_what_happened_does_not_change():
+def test_events_are_immutable():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Event("a", "b").code = "c"

@@ -1,4 +1,4 @@
-"""Packages are looked for at the point of use, and the words say what is to be installed."""
+"""Packages are checked at use, and the message names the missing packages."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from RealTimeImagingLib.Sources.Folder import FolderSettings
 PACKAGES = {name: kind.packages for name, kind in KINDS.items()}
 
 
-def test_what_is_there_is_not_asked_for():
+def test_installed_packages_are_not_requested():
     assert missingPackages(PACKAGES["openigtlink"]) == []
     assert missingPackages(PACKAGES["folder"]) == []
     checkPackages(PACKAGES["openigtlink"])
 
 
-def test_what_is_missing_is_named_with_what_is_good_to_have(hidden):
+def test_missing_packages_are_named_with_optional_packages(hidden):
     hidden("pyigtl", "fastcrc")
     with pytest.raises(MissingPackageError, match="pyigtl and fastcrc") as caught:
         checkPackages(PACKAGES["openigtlink"])
     assert [one.split(">")[0] for one in caught.value.requirements] == ["pyigtl", "fastcrc"]
 
 
-def test_a_folder_of_TIFF_files_needs_what_reads_them(hidden):
+def test_a_folder_of_TIFF_files_needs_the_packages_for_TIFF(hidden):
     checkPackages(FolderSettings("incoming").extraPackages)
     hidden("tifffile", "imagecodecs")
     checkPackages(FolderSettings("incoming").extraPackages)
@@ -43,7 +43,7 @@ def test_a_folder_of_TIFF_files_needs_what_reads_them(hidden):
         checkPackages(FolderSettings("incoming", pattern="*.nii;*.TIFF").extraPackages)
 
 
-def test_a_source_starts_without_what_it_can_do_without(hidden):
+def test_a_source_starts_without_optional_packages(hidden):
     hidden("fastcrc")
     checkPackages(PACKAGES["openigtlink"])
     assert [isOptional(package.requirement) for package in PACKAGES["openigtlink"]] == [False, True]
@@ -55,14 +55,14 @@ def test_every_version_has_an_upper_bound():
             assert re.fullmatch(r"[A-Za-z0-9_-]+>=[0-9.]+,<[0-9.]+", package.requirement), package
 
 
-def test_a_missing_package_is_named_as_people_know_it(hidden):
+def test_a_missing_package_has_its_usual_name(hidden):
     hidden("cv2")
     with pytest.raises(MissingPackageError, match="needs OpenCV, which Slicer does not include"):
         checkPackages(PACKAGES["camera"])
     assert titleOf("pynetdicom>=3.0.3,<4") == "pynetdicom"
 
 
-def test_the_module_is_imported_without_them():
+def test_the_library_is_imported_without_optional_packages():
     code = (
         "import sys, importlib.abc\n"
         "class Refuse(importlib.abc.MetaPathFinder):\n"

@@ -9,12 +9,12 @@ values = st.lists(st.floats(0, 1e6), min_size=1, max_size=60)
 # ---- Spread
 
 
-def test_without_values_there_is_no_spread():
+def test_without_values_the_spread_is_none():
     assert Spread().toJSON() == {"median": None, "p95": None, "max": None}
 
 
 @given(values)
-def test_a_spread_is_made_of_values_that_occurred_in_order(given_):
+def test_a_spread_consists_of_given_values_in_order(given_):
     spread = Spread()
     for value in given_:
         spread.add(value)
@@ -32,7 +32,7 @@ def test_the_spread_of_1_to_101():
     assert spread.toJSON() == {"median": 51, "p95": 96, "max": 101}
 
 
-def test_old_values_are_forgotten():
+def test_old_values_are_dropped():
     spread = Spread()
     spread.add(1e9)
     for _ in range(KEPT):
@@ -45,7 +45,7 @@ def test_old_values_are_forgotten():
 
 @st.composite
 def lives(draw):
-    """What happens to a stream: frames numbered from 0, of which some are shown, and totals in between."""
+    """Steps of a stream: numbered frames, some of them shown, and totals in between."""
     received = draw(st.integers(0, 30))
     steps = []
     for number in range(received):
@@ -57,7 +57,7 @@ def lives(draw):
 
 
 @given(lives())
-def test_received_is_shown_and_skipped_at_every_moment(steps):
+def test_received_is_always_the_sum_of_shown_and_skipped(steps):
     counts = StreamCounts()
     shown = 0
     for kind, number in steps:
@@ -74,7 +74,7 @@ def test_received_is_shown_and_skipped_at_every_moment(steps):
         assert found["received"] == found["shown"] + found["skipped"]
 
 
-def test_a_total_below_what_was_seen_takes_nothing_away():
+def test_a_total_below_the_count_changes_nothing():
     counts = StreamCounts()
     counts.show(4, 10.0)
     counts.settle(3)
@@ -83,8 +83,8 @@ def test_a_total_below_what_was_seen_takes_nothing_away():
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 10.0, 60.0, 1000.0])
 @pytest.mark.parametrize("every", [1, 7])
-def test_the_rate_is_that_of_the_frames_received_of_late(rate, every):
-    """Those that were skipped count: only every so many-th is shown."""
+def test_the_rate_is_that_of_recent_frames(rate, every):
+    """Skipped frames count: one frame in ``every`` is shown."""
     counts = StreamCounts()
     for number in range(20):
         counts.show(number, number * 1000.0)
@@ -95,7 +95,7 @@ def test_the_rate_is_that_of_the_frames_received_of_late(rate, every):
     assert counts.toJSON(time)["fps"] == pytest.approx(rate, abs=0.01)
 
 
-def test_a_stream_that_pauses_has_its_old_rate_for_a_while_and_then_none():
+def test_a_stream_that_pauses_keeps_its_rate_for_a_while():
     counts = StreamCounts()
     for number in range(30):
         counts.show(number, 100 + number / 10)
@@ -104,7 +104,7 @@ def test_a_stream_that_pauses_has_its_old_rate_for_a_while_and_then_none():
     assert counts.framesPerSecond(last + RATE_SECONDS + 0.1) == 0.0
 
 
-def test_a_slow_stream_is_given_time():
+def test_a_slow_stream_keeps_its_rate_for_longer():
     counts = StreamCounts()
     for number in range(5):
         counts.show(number, number * 20.0)
@@ -112,7 +112,7 @@ def test_a_slow_stream_is_given_time():
     assert counts.framesPerSecond(80.0 + 61.0) == 0.0
 
 
-def test_what_came_before_a_pause_is_not_part_of_the_rate():
+def test_frames_before_a_pause_do_not_count_for_the_rate():
     counts = StreamCounts()
     for number in range(100):
         counts.show(number, number / 100)
@@ -122,7 +122,7 @@ def test_what_came_before_a_pause_is_not_part_of_the_rate():
 
 
 @pytest.mark.parametrize("times", [(), (5.0,), (5.0, 5.0), (5.0, 4.0), (5.0, 6.0, 6.0, 5.5)])
-def test_clocks_that_stand_still_or_go_back_do_no_harm(times):
+def test_clocks_that_stop_or_run_backwards_are_tolerated(times):
     counts = StreamCounts()
     for number, time in enumerate(times):
         counts.show(number, time)

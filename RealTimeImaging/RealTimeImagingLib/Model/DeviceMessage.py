@@ -1,4 +1,4 @@
-"""Messages of devices beside images, and their short text for the panel."""
+"""Device messages other than images, and their short text for the panel."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 from .Quantities import counted
 
 SEEN = ("", "OK", "SWITCH_IS_ON", "SWITCH_IS_OFF")
-"""Status of a tool that the tracker sees; those of a stylus are the state of its button. Any other status, such as
-MISSING or OUT_OF_VIEW, means that the tracker does not see the tool."""
+"""Status of a tool that the tracker sees; SWITCH is the button of a stylus. Any other status, such as MISSING or
+OUT_OF_VIEW, means that the tracker does not see the tool."""
 STATUS_NAMES = ("status", "transformstatus")
-"""Names, in lower case, of the metadata with a tool's status: PLUS and SlicerOpenIGTLink use them."""
+"""Names, in lower case, of the metadata with the status of a tool in PLUS and SlicerOpenIGTLink."""
 KINDS = ("transform", "points", "polydata", "text", "status", "sensor", "command", "reply", "other")
 
 
@@ -21,26 +21,26 @@ KINDS = ("transform", "points", "polydata", "text", "status", "sensor", "command
 class DeviceMessage:
     """One message of a device. Coordinates are millimetres in RAS.
 
-    ``values`` hold, by ``kind``, what JSON can carry:
+    ``values`` are JSON values. They depend on ``kind``:
 
-    - transform: ``matrix``, 4x4, from the device to RAS, as it came: trackers send NaN or zeros for a tool that they do
-      not see; ``type``, what it came as.
+    - transform: ``matrix``, 4x4, from the device to RAS, unchanged: trackers send NaN or zeros for a tool that they do
+      not see; ``type``, the type of the message.
     - points: ``points``, a list of ``position`` (x, y, z), ``name``, ``group``, ``diameter`` (mm), ``rgba`` (0 to 255),
       and, for a trajectory, ``entry`` (x, y, z).
     - polydata: ``points``, base64 of float32 (n, 3); ``vertices``, ``lines``, ``polygons`` and ``strips``, base64 of
       int32, each cell as its number of points and their indices; ``scalars``, a list of ``name``, ``components``,
       ``of`` ("points" or "cells") and ``values``, base64 of float32. All little-endian.
     - text: ``text``.
-    - status: ``code`` (1 is well), ``subCode``, ``name``, ``text``, ``ok``.
-    - sensor: ``values``, a list of numbers; ``unit``, as the protocol writes it.
-    - command, reply: ``id``, ``name``, ``text``, and, of a reply, ``ok``.
-    - other: ``type`` and ``text``, what it is in words.
+    - status: ``code`` (1 means OK), ``subCode``, ``name``, ``text``, ``ok``.
+    - sensor: ``values``, a list of numbers; ``unit``, in the notation of the protocol.
+    - command, reply: ``id``, ``name``, ``text``; a reply also has ``ok``.
+    - other: ``type`` and ``text``, a description.
 
     :param kind: one of KINDS.
-    :param device: the device's name, or the tool's; the stream of values is known by kind and device.
-    :param receiveTime: seconds since the epoch (UTC) at which the acquisition process had it.
-    :param deviceTime: seconds since the epoch (UTC) as the device gave it, None when it gave none.
-    :param attributes: the metadata that came with it.
+    :param device: name of the device or tool; kind and device identify a stream of values.
+    :param receiveTime: seconds since the epoch (UTC) at which the acquisition process received it.
+    :param deviceTime: seconds since the epoch (UTC) by the device, None without such a time.
+    :param attributes: metadata of the message.
     """
 
     kind: str
@@ -52,7 +52,7 @@ class DeviceMessage:
 
     @property
     def time(self) -> float:
-        """The device's time where there is one, otherwise the arrival time (seconds since the epoch, UTC)."""
+        """The device's time, or else the arrival time (seconds since the epoch, UTC)."""
         return self.receiveTime if self.deviceTime is None else self.deviceTime
 
     @property
@@ -77,7 +77,7 @@ class DeviceMessage:
         return [str(self.attributes[name]).strip() for name in self.statusNames]
 
     def toJSON(self) -> dict[str, Any]:
-        """A flat object that :meth:`fromJSON` takes back."""
+        """Return a flat object that :meth:`fromJSON` reads."""
         return {
             "kind": self.kind,
             "device": self.device,
@@ -89,52 +89,54 @@ class DeviceMessage:
 
     @classmethod
     def fromJSON(cls, values: Mapping[str, Any]) -> DeviceMessage:
-        """The message that :meth:`toJSON` wrote."""
+        """Return the message of an object of :meth:`toJSON`."""
         return cls(**values)
 
 
 LONGEST = 200
-"""Characters of a text; the rest is left out."""
+"""Most characters of a text; the rest is cut off."""
 MOST_VALUES = 8
+"""Most numbers of a sensor that the text contains."""
 
 
 def words(message: DeviceMessage) -> str:
-    """One phrase, such as "at 12.3, -4.0, 77.1 mm", "5 points" or "Error 5: out of reach"; positions are in RAS.
+    """Return a phrase such as "at 12.3, -4.0, 77.1 mm" (RAS), "5 points" or "Error 5: out of reach".
 
-    What is missing in a message is left out; nothing raises.
+    The phrase omits missing values; the function never raises.
     """
     try:
         if message.unseen:
             return shortened(f"not seen ({message.unseen})")
         return shortened(_PHRASES.get(message.kind, _other)(message.values)) or "nothing"
     except (TypeError, ValueError, KeyError, IndexError, AttributeError):
-        return "something that cannot be read"
+        return "an unreadable message"
 
 
 def shortened(text: object) -> str:
-    """The text on one line, cut after LONGEST characters."""
+    """Return the text on one line, cut after LONGEST characters."""
     line = " ".join(str(text).split())
     return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
 
 
 def _transform(values: Any) -> str:
-    place = [float(row[3]) for row in values["matrix"][:3]]
-    if not all(math.isfinite(number) for number in place):
+    position = [float(row[3]) for row in values["matrix"][:3]]
+    if not all(math.isfinite(number) for number in position):
         return "no valid position"
-    # Adding 0 turns -0.0, which is nowhere else than 0.0, into it.
-    return "at " + ", ".join(f"{round(number, 1) + 0.0:.1f}" for number in place) + " mm"
+    # Adding 0 replaces -0.0 by 0.0.
+    return "at " + ", ".join(f"{round(number, 1) + 0.0:.1f}" for number in position) + " mm"
 
 
 def _points(values: Any) -> str:
     points = values["points"]
-    ways = sum("entry" in point for point in points)
-    phrases = [counted(len(points) - ways, "point", "points")] if len(points) > ways or not ways else []
-    return " and ".join(phrases + ([counted(ways, "trajectory", "trajectories")] if ways else []))
+    trajectories = sum("entry" in point for point in points)
+    markers = len(points) - trajectories
+    phrases = [counted(markers, "point", "points")] if markers or not trajectories else []
+    return " and ".join([*phrases, *([counted(trajectories, "trajectory", "trajectories")] if trajectories else [])])
 
 
 def _polyData(values: Any) -> str:
     encoded = values["points"]
-    # Three bytes for four characters, twelve bytes for a point.
+    # base64: three bytes for four characters. A point has twelve bytes.
     count = (len(encoded) * 3 // 4 - encoded.count("=", -2)) // 12
     return f"a surface of {counted(count, 'point', 'points')}" if count else "an empty surface"
 
@@ -151,9 +153,9 @@ def _status(values: Any) -> str:
 
 def _sensor(values: Any) -> str:
     numbers = [str(float(f"{number:.6g}")) for number in values["values"][:MOST_VALUES]]
-    more = len(values["values"]) - len(numbers)
+    omitted = len(values["values"]) - len(numbers)
     unit = values.get("unit")
-    tail = f" and {more} more" if more else ""
+    tail = f" and {omitted} more" if omitted else ""
     return ", ".join(numbers) + tail + (f" {unit}" if isinstance(unit, str) and unit else "")
 
 

@@ -1,24 +1,24 @@
-"""Every error this library raises on purpose.
+"""Errors that this library raises.
 
     RealTimeImagingError
-    ├── SettingsError            a setting that cannot work, said before anything starts
-    ├── FrameError               pixels or geometry that cannot be a frame
-    ├── NotAnImageError          a file or message that will never become an image
-    ├── WireError                a message of OpenIGTLink that cannot be read, or cannot be sent as it is
-    ├── RingError                the memory shared by the two processes cannot be had
-    ├── AcquisitionError         the acquisition process cannot be started or does not answer
-    ├── RecordingError           a recording that cannot be written as asked, or opened
-    │   └── RecordingFolderError a folder in which nothing can be recorded; also a SettingsError
-    ├── PushError                a frame made in Python that is not taken
-    ├── DeviceMessageError       what a device says cannot be put into the scene
-    │   └── TooManyDevicesError  more devices than the scene takes
-    ├── ControlError             what is to be sent to a scanner cannot be sent
-    ├── RequestError             a request over HTTP that is refused
-    ├── MissingPackageError      a Python package that a source needs is not installed
-    ├── ConversionError          a conversion of DICOM files that cannot be done as asked
-    └── ExportError              an export that cannot be done as asked, or differs from what was to be written
+    ├── SettingsError            a setting is impossible; raised before the start
+    ├── FrameError               pixels or geometry cannot be a frame
+    ├── NotAnImageError          a file or message will never become an image
+    ├── WireError                a message of OpenIGTLink cannot be read or sent
+    ├── RingError                the shared memory cannot be reserved or opened
+    ├── AcquisitionError         the acquisition process cannot start or does not answer
+    ├── RecordingError           a recording cannot be written or opened
+    │   └── RecordingFolderError a folder cannot hold recordings; also a SettingsError
+    ├── PushError                a frame from Python is rejected
+    ├── DeviceMessageError       a device message cannot be shown in the scene
+    │   └── TooManyDevicesError  more devices than the scene shows
+    ├── ControlError             a position or command cannot be sent to a scanner
+    ├── RequestError             a request over HTTP is refused
+    ├── MissingPackageError      a Python package of a source is not installed
+    ├── ConversionError          DICOM files cannot be converted
+    └── ExportError              an export fails, or its files differ from the recording
 
-The message of each is a sentence for the person at the panel: what was expected and what came.
+Each message is a sentence for the user: what was expected and what was found.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from collections.abc import Sequence
 
 
 class RealTimeImagingError(Exception):
-    """Base of all errors of this library."""
+    """Base class of all errors of this library."""
 
 
 class SettingsError(RealTimeImagingError, ValueError):
-    """A setting cannot work; the message names the setting and what it needs."""
+    """A setting is impossible; the message names it and its possible values."""
 
 
 class FrameError(RealTimeImagingError, ValueError):
-    """Pixels, geometry or attributes cannot be a frame; the message says what was expected and what came."""
+    """Pixels, geometry or attributes cannot be a frame."""
 
 
 class NotAnImageError(RealTimeImagingError):
-    """A file or message is damaged, of an unsupported kind or of no image format, and waiting will not help.
+    """A file or message is damaged, unsupported or of no image format, and waiting does not help.
 
     ``code`` is a short reason for programs ("not-an-image", "damaged", "unsupported", "too-large", "missing-package").
     """
@@ -50,7 +50,7 @@ class NotAnImageError(RealTimeImagingError):
 
 
 class WireError(RealTimeImagingError, ValueError):
-    """A message of OpenIGTLink contradicts itself or the protocol, or has something that the protocol cannot carry.
+    """A message of OpenIGTLink violates the protocol, or has a value that the protocol cannot carry.
 
     ``code`` is a short reason for programs ("malformed", "wrong-crc", "too-large", "no-data", ...).
     """
@@ -61,37 +61,37 @@ class WireError(RealTimeImagingError, ValueError):
 
 
 class RingError(RealTimeImagingError):
-    """The memory through which frames pass cannot be reserved or opened."""
+    """The shared memory for frames cannot be reserved or opened."""
 
 
 class AcquisitionError(RealTimeImagingError):
-    """The acquisition process cannot be started or does not answer."""
+    """The acquisition process cannot start or does not answer."""
 
 
 class RecordingError(RealTimeImagingError):
-    """A recording cannot be written as asked, or is damaged; the message names the file or the attribute."""
+    """A recording cannot be written, or is damaged; the message names the file or the attribute."""
 
 
 class RecordingFolderError(RecordingError, SettingsError):
-    """Nothing can be recorded in a folder; the message names it and says why."""
+    """A folder cannot hold recordings; the message names it and the reason."""
 
 
 class PushError(RealTimeImagingError):
-    """A frame made in Python is not taken, as too many wait already; it is neither shown nor counted."""
+    """A frame from Python is rejected because too many frames wait; it is neither shown nor counted."""
 
 
 class DeviceMessageError(RealTimeImagingError):
-    """A message of a device contradicts itself, or there are more devices than the scene is to hold."""
+    """A device message is inconsistent, or there are too many devices for the scene."""
 
 
 class TooManyDevicesError(DeviceMessageError):
-    """More devices sent something than the scene takes."""
+    """More devices sent messages than the scene shows."""
 
 
 class ControlError(RealTimeImagingError, ValueError):
-    """A position or command cannot be sent to a scanner; the message says what is wrong with it.
+    """A position or command cannot be sent to a scanner; the message has the reason.
 
-    ``code`` is a short reason for programs ("no-peer": nobody is connected, "invalid": it is no plane or command).
+    ``code`` is a short reason for programs ("no-peer": no device is connected, "invalid": it is no plane or command).
     """
 
     def __init__(self, message: str, code: str = "invalid") -> None:
@@ -100,7 +100,7 @@ class ControlError(RealTimeImagingError, ValueError):
 
 
 class RequestError(RealTimeImagingError):
-    """A request over HTTP is refused; the message is what its sender is told. ``status`` is the code of the answer."""
+    """A request over HTTP is refused. ``status`` and the message are sent as the response."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -108,17 +108,17 @@ class RequestError(RealTimeImagingError):
 
 
 class ExportError(RealTimeImagingError):
-    """An export cannot be done as asked, or what was written is not what was to be; nothing is left of it."""
+    """An export fails, or its files differ from the recording; its files are removed."""
 
 
 class ConversionError(RealTimeImagingError):
-    """A conversion of DICOM files cannot be done as asked; the message says why. Volumes that are done stay."""
+    """DICOM files cannot be converted; the message has the reason. Converted volumes stay."""
 
 
 class MissingPackageError(RealTimeImagingError):
     """A source needs Python packages that are not installed.
 
-    ``requirements`` are what pip is to be asked for, as ``logic.installPackages(error.requirements)`` does.
+    ``requirements`` are for pip; ``logic.installPackages(error.requirements)`` installs them.
     """
 
     def __init__(self, message: str, requirements: Sequence[str]) -> None:

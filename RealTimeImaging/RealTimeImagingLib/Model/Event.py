@@ -1,4 +1,4 @@
-"""What happened beside the frames: a reason code for programs, a sentence for the person at the panel."""
+"""Events: a reason code for programs and a sentence for the user."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-LEVELS = ("info", "warning", "error")
-
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happened.
+    """One event of a source, a recording or another part.
 
     :param code: short reason for programs, such as "incomplete", "not-an-image", "folder-gone", "crashed".
-    :param text: a sentence that names the file or device, what was expected and what came.
-    :param level: "info" needs nothing, "warning" lost something, "error" stopped something.
+    :param text: a sentence that names the file or device, what was expected and what was found.
+    :param level: "info": no action needed; "warning": data are lost or missing; "error": an operation stopped.
     :param subject: the file or device alone, empty when there is none.
     :param time: seconds since the epoch, UTC.
     """
@@ -28,10 +26,10 @@ class Event:
     time: float = field(default_factory=time.time)
 
     def toJSON(self) -> dict[str, Any]:
-        """A flat object that :meth:`fromJSON` takes back."""
+        """Return a flat object that :meth:`fromJSON` reads."""
         return {"code": self.code, "text": self.text, "level": self.level, "subject": self.subject, "time": self.time}
 
     @classmethod
     def fromJSON(cls, values: Mapping[str, Any]) -> Event:
-        """The event that :meth:`toJSON` wrote."""
+        """Return the event of an object of :meth:`toJSON`."""
         return cls(**values)

@@ -1,4 +1,4 @@
-"""Python packages that a source needs and Slicer does not bring: looked for at the point of use, never at import."""
+"""Python packages that a source needs and Slicer does not include. They are checked at use, never at import."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ def checkPackages(packages: Iterable[Package]) -> None:
 
 
 def titleOf(requirement: str) -> str:
-    """Return the name of a package as people know it.
+    """Return the usual name of a package.
 
-    :param requirement: as pip takes it, such as "pyigtl>=0.3.4,<0.4".
+    :param requirement: for pip, such as "pyigtl>=0.3.4,<0.4".
     """
     name = re.split(r"[^A-Za-z0-9_.-]", requirement)[0]
     return _TITLES.get(name, name)

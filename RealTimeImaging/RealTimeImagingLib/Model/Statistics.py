@@ -1,4 +1,4 @@
-"""Counts and times of what was received and shown."""
+"""Counts and rates of received and shown frames."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections import deque
 from typing import Any
 
 KEPT = 2000
-"""Latest values from which medians and percentiles are taken."""
+"""Number of latest values for medians and percentiles."""
 RATE_SECONDS = 3.0
-"""Frames received within so many seconds before the last one make the rate."""
+"""Seconds before the latest frame over which the rate is measured."""
 
 
 class Spread:
@@ -18,11 +18,11 @@ class Spread:
         self._values: deque[float] = deque(maxlen=KEPT)
 
     def add(self, value: float) -> None:
-        """Take one more value."""
+        """Add a value."""
         self._values.append(value)
 
     def toJSON(self) -> dict[str, float | None]:
-        """``median``, ``p95`` and ``max`` of the latest values, to three digits; None when there are none."""
+        """Return ``median``, ``p95`` and ``max`` of the latest values, to three digits; None without values."""
         if not self._values:
             return {"median": None, "p95": None, "max": None}
         ordered = sorted(self._values)
@@ -35,9 +35,9 @@ class Spread:
 
 
 class StreamCounts:
-    """One stream: ``received = shown + skipped`` at every moment.
+    """Counts of one stream; ``received = shown + skipped`` always holds.
 
-    A frame counts as received here once it is shown, or a newer one of its stream is.
+    A frame counts as received when it, or a newer frame of its stream, is shown.
     """
 
     def __init__(self) -> None:
@@ -47,39 +47,39 @@ class StreamCounts:
 
     @property
     def skipped(self) -> int:
-        """Frames that were received and replaced by newer ones before they could be shown."""
+        """Frames that newer frames replaced before they could be shown."""
         return self.received - self.shown
 
     def show(self, number: int, receiveTime: float) -> None:
-        """Count a frame that was shown; all before it that were not are skipped."""
+        """Count a shown frame; earlier frames that were not shown count as skipped."""
         self._arrivals.append((receiveTime, number))
         self.received = max(self.received, number + 1)
         self.shown += 1
 
     def settle(self, received: int) -> None:
-        """Take over the total that the acquisition process gave at an end: what was not shown will not be."""
+        """Set the final total of the acquisition process; frames that were not shown count as skipped."""
         self.received = max(self.received, received)
 
     def framesPerSecond(self, now: float) -> float:
-        """Rate at which frames were received of late, skipped ones included; 0 when none has come for a while.
+        """Return the current rate of received frames, including skipped frames; 0 after a pause.
 
-        :param now: seconds since the epoch, as the arrival times.
+        :param now: seconds since the epoch, like the arrival times.
         """
-        # From the end: of many streams, all arrivals that are kept would take too long to look through.
-        late: deque[tuple[float, int]] = deque()
+        # Start at the end: with many streams, reading all stored arrivals would take too long.
+        recent: deque[tuple[float, int]] = deque()
         for arrival in reversed(self._arrivals):
             if arrival[0] <= self._arrivals[-1][0] - RATE_SECONDS:
                 break
-            late.appendleft(arrival)
-        if len(late) < 2 and len(self._arrivals) > 1:
-            late = deque([self._arrivals[-2], self._arrivals[-1]])
-        if len(late) < 2 or late[-1][0] <= late[0][0]:
+            recent.appendleft(arrival)
+        if len(recent) < 2 and len(self._arrivals) > 1:
+            recent = deque([self._arrivals[-2], self._arrivals[-1]])
+        if len(recent) < 2 or recent[-1][0] <= recent[0][0]:
             return 0.0
-        rate = (late[-1][1] - late[0][1]) / (late[-1][0] - late[0][0])
-        quiet = now - late[-1][0]
+        rate = (recent[-1][1] - recent[0][1]) / (recent[-1][0] - recent[0][0])
+        quiet = now - recent[-1][0]
         return rate if quiet < max(RATE_SECONDS, 3 / rate) else 0.0
 
     def toJSON(self, now: float) -> dict[str, Any]:
-        """Counts and rate."""
+        """Return counts and rate."""
         fps = round(self.framesPerSecond(now), 2)
         return {"received": self.received, "shown": self.shown, "skipped": self.skipped, "fps": fps}

@@ -181,7 +181,7 @@ SAME_RATE = 0.05
 DEEP_GREY = ("Y16", "Y12", "Y10", "Z16")
 """Codecs of cameras with one grey value of 16 bits per pixel (fourcc of Video4Linux and UVC, without space)."""
 DEEP_TAG = b"Y1\0\x10"
-"""FFmpeg's tag of grey pixels of 16 bits, little-endian, the only pixels above 8 bits that OpenCV returns unconverted."""
+"""FFmpeg's tag of grey pixels of 16 bits, little-endian; OpenCV converts all other pixels above 8 bits."""
 QUIET = {
     "OPENCV_FFMPEG_LOGLEVEL": "-8",
     "OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT": str(PATIENCE),
