@@ -114,16 +114,16 @@ def test_no_pixel_is_changed(rows, columns, rotate, flip, components):
 
 @pytest.mark.parametrize("values", [{}, {"rotate": 90}, {"flip": "both"}, {"colour": False}, {"crop": (1, 1, 1, 1)}])
 def test_pixels_are_written_into_the_buffer(values):
-    lent = []
+    buffers = []
 
     def getBuffer(nbytes):
-        lent.append(np.zeros(nbytes, np.uint8))
-        return lent[-1]
+        buffers.append(np.zeros(nbytes, np.uint8))
+        return buffers[-1]
 
     made = image(scene(), getBuffer, **values)
-    assert len(lent) == 1
-    assert lent[0].nbytes == made.pixels.nbytes
-    assert np.shares_memory(made.pixels, lent[0])
+    assert len(buffers) == 1
+    assert buffers[0].nbytes == made.pixels.nbytes
+    assert np.shares_memory(made.pixels, buffers[0])
     assert np.array_equal(made.pixels, image(scene(), **values).pixels)
 
 

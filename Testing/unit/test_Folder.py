@@ -762,9 +762,8 @@ def test_a_file_that_crashed_two_processes_is_reported_and_skipped(receive, inco
     receiver.step()
     arrive(incoming / "a.nii", niftiFile(1))
     for _ in range(2):
-        next(
-            item for item in receiver.begin() if isinstance(item, Arrival)
-        )  # read; the process crashes before it accepts the image
+        # The process crashes before it accepts the image.
+        next(item for item in receiver.begin() if isinstance(item, Arrival))
         receiver.reopen()
     arrive(incoming / "b.nii", niftiFile(2))
     receiver.run(2)

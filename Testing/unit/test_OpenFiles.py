@@ -9,8 +9,8 @@ from RealTimeImagingLib.Sources.Folder import OpenFiles
 from RealTimeImagingLib.Sources.Folder.OpenFiles import hasWriter, isOpenForWriting
 from unit.conftest import until
 
-TELLS = sys.platform in ("linux", "win32", "darwin")
-tells = pytest.mark.skipif(not TELLS, reason="this system does not tell who writes")
+REPORTS_WRITERS = sys.platform in ("linux", "win32", "darwin")
+reportsWriters = pytest.mark.skipif(not REPORTS_WRITERS, reason="the system reports no writers")
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def path(tmp_path):
     return path
 
 
-@tells
+@reportsWriters
 def test_a_file_is_open_for_writing_until_it_is_closed(path):
     assert isOpenForWriting(str(path)) is False
     for mode in ("ab", "r+b", "wb"):
@@ -29,7 +29,7 @@ def test_a_file_is_open_for_writing_until_it_is_closed(path):
         assert isOpenForWriting(str(path)) is False
 
 
-@tells
+@reportsWriters
 def test_a_writer_in_another_process_is_found(path):
     script = "import sys; file = open(sys.argv[1], 'ab'); print(flush=True); input()"
     with subprocess.Popen(
@@ -41,7 +41,7 @@ def test_a_writer_in_another_process_is_found(path):
     assert isOpenForWriting(str(path)) is False
 
 
-@tells
+@reportsWriters
 def test_a_reader_is_no_writer(path):
     with path.open("rb"):
         assert isOpenForWriting(str(path)) is False
@@ -151,7 +151,7 @@ def test_macos_reports_files_of_this_computer_and_this_user_only(path, monkeypat
         OpenFiles.isOpenOnMacOS(str(path) + "gone")
 
 
-@tells
+@reportsWriters
 def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         isOpenForWriting(str(tmp_path / "gone.nii"))

@@ -168,12 +168,12 @@ def newestImage(files: Mapping[str, Stamp]) -> set[str]:
     for place, path in enumerate(order[:_TRIED]):
         try:
             reader = openImageFile(path)
-            whole = reader.missing() is None
+            complete = reader.missing() is None
         except NotAnImageError:
             continue
         except OSError:
             return {path}  # the reader reports it
-        if whole and isDICOM(reader):
+        if complete and isDICOM(reader):
             return _volumeOf(path, order[place : place + _SLICES])
         return {path}
     return set(order[:1])
@@ -194,8 +194,8 @@ def _volumeOf(newest: str, paths: list[str]) -> set[str]:
             )
             places.setdefault(place, []).append((moment, path))
     # From the last complete time point on; a newer one may be incomplete.
-    whole = min(map(len, places.values()))
-    return {path for found in places.values() for _, path in sorted(found)[whole - 1 :]}
+    complete = min(map(len, places.values()))
+    return {path for found in places.values() for _, path in sorted(found)[complete - 1 :]}
 
 
 def _fields(path: str) -> dict[str, Any] | None:

@@ -194,7 +194,7 @@ class FolderSource:
         if new:
             self._poller.noteNew()
         if self._firstPoll is not None:
-            # All files of the first poll come in one order, even if it has several pieces.
+            # Show all files of the first poll in one order, even if it has several pieces.
             new = self._firstPoll = [*self._firstPoll, *new]
             if not self._poller.begins:
                 return
@@ -224,7 +224,7 @@ class FolderSource:
     # ---- the files
 
     def _order(self, file: PendingFile) -> tuple[bool, list[tuple[int, int, str]]]:
-        # A file with images that are already shown comes before the others.
+        # A file with images that are already shown is first.
         return file.path not in self._checkpoint.unfinished, file.order
 
     def _try(self, file: PendingFile) -> Iterator[Arrival | Event]:
@@ -277,21 +277,21 @@ class FolderSource:
         then = "It is shown as soon as it can be read" if file.unreadable else f"It has not changed for {quiet:.0f} s"
         yield Event(code, f"{file.words(self._name(file.path))}. {then}.", "warning", file.path)
 
-    def _deliver(self, file: PendingFile, whole: Complete) -> Iterator[Arrival | Event]:
-        path, stamp, name = file.path, whole.stamp, self._name(file.path)
+    def _deliver(self, file: PendingFile, complete: Complete) -> Iterator[Arrival | Event]:
+        path, stamp, name = file.path, complete.stamp, self._name(file.path)
         accepted = self._checkpoint.begin(path, stamp).accepted
-        single = whole.reader.count == 1 and isDICOM(whole.reader)
+        single = complete.reader.count == 1 and isDICOM(complete.reader)
         if not single:
             # A slice that waits for others must not hold the memory.
-            whole.reader.getBuffer = self._getBuffer
+            complete.reader.getBuffer = self._getBuffer
         self._exhausted = False
         stream = self._series(os.path.basename(path)) or self._settings.stream
-        for note in set(whole.reader.notes) - self._reportedNotes:
+        for note in set(complete.reader.notes) - self._reportedNotes:
             # Report a note once: most files of a series have the same notes.
             self._reportedNotes.add(note)
             yield Event("image-note", f"{name}: {note}", "warning", path)
         try:
-            for index, image in enumerate(whole.reader.images()):
+            for index, image in enumerate(complete.reader.images()):
                 if file.changed():
                     # The file changed after it was complete: check it again.
                     self._checkpoint.leave()
