@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from RealTimeImagingLib.Conversion import ConversionSettings
 from RealTimeImagingLib.Model.Errors import SettingsError
 from RealTimeImagingLib.Model.Settings import typedPath
-from RealTimeImagingLib.Sources import KINDS, settingsFromJSON
+from RealTimeImagingLib.Sources import KINDS, SourceKind, SourceSettings, about, register, settingsFromJSON
 from RealTimeImagingLib.Sources.Camera import FLIPS, ROTATIONS, CameraSettings
 from RealTimeImagingLib.Sources.DICOM import DICOMSettings
 from RealTimeImagingLib.Sources.Folder import EXISTING, FolderSettings
@@ -282,3 +282,43 @@ def test_an_unknown_setting_is_named_with_those_that_there_are():
         SettingsError, match=r"no setting speed; it has completeAfter, existing, folder, incompleteAfter"
     ):
         settingsFromJSON({"kind": "folder", "folder": "a", "speed": 3})
+
+
+# ---- settings of other packages
+
+STREAM = dataclasses.field(default="Other", metadata=about("Volume name", "Name."))
+
+
+@pytest.mark.parametrize(
+    ("type_", "field", "words"),
+    [
+        (float, dataclasses.field(default=1.0), "Other.value needs a description"),
+        (
+            int,
+            dataclasses.field(default=0, metadata=about("A", "B.", limits=(1, 9))),
+            'of Other.value .*"value" is a whole',
+        ),
+        (
+            list[str],
+            dataclasses.field(default=(), metadata=about("A", "B.")),
+            r"Other.value is a list\[str\]. Use a tuple",
+        ),
+        (str, dataclasses.field(default_factory=str, metadata=about("A", "B.")), "Other.value has a default_factory"),
+    ],
+)
+def test_a_kind_with_a_setting_that_cannot_work_is_not_registered(type_, field, words):
+    fields = [("value", type_, field), ("stream", str, STREAM)]
+    made = dataclasses.make_dataclass(
+        "Other", fields, bases=(SourceSettings,), frozen=True, namespace={"kind": "other"}
+    )
+    with pytest.raises(SettingsError, match=words):
+        register(SourceKind(made, "Other", lambda settings, context: None))
+    assert "other" not in KINDS
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"), [({"choices": ["a", "b"]}, "choices is a dictionary"), ({"path": True}, "path is")]
+)
+def test_a_description_that_no_panel_can_show_is_refused(wrong, words):
+    with pytest.raises(SettingsError, match=f'"Label": {words}'):
+        about("Label", "Tooltip.", **wrong)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _UNSEEN = "\ufeff\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 """Characters without width that are copied along, as in the properties of a file on Windows."""
+PATHS = ("", "folder", "file")
+"""Kinds of paths; empty for a setting that is no path."""
 _QUOTES = ('""', "''", "\u201c\u201d", "\u2018\u2019")
 
 
@@ -120,6 +122,12 @@ class Setting:
     secret: bool = False
     inPanel: bool = True
     inCommand: bool = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.choices, Mapping):
+            raise SettingsError(f'"{self.title}": choices is a dictionary {{value: label}}, not {self.choices!r}.')
+        if self.path not in PATHS:
+            raise SettingsError(f'"{self.title}": path is "folder" or "file", not {self.path!r}.')
 
 
 def about(title: str, tooltip: str, **more: Any) -> dict[str, Setting]:
@@ -297,6 +305,28 @@ def settingFields(settings: type[SourceSettings]) -> tuple[SettingField, ...]:
         for field in dataclasses.fields(cast(Any, settings))
         if "setting" in field.metadata
     )
+
+
+def checkFields(settings: type[SourceSettings]) -> None:
+    """Check that the panel, the command line and the checks can use each field of a settings class.
+
+    :raises SettingsError: a field is not described, has a type that cannot be edited, or a default that cannot work.
+    """
+    described = {field.name: field for field in settingFields(settings)}
+    for declared in dataclasses.fields(cast(Any, settings)):
+        name, field = f"{settings.__name__}.{declared.name}", described.get(declared.name)
+        if field is None:
+            text = f'{name} needs a description: field(default=..., metadata=about("Title", "Tooltip.")).'
+            raise SettingsError(text)
+        if (get_origin(field.type) or field.type) in (list, dict, set):
+            raise SettingsError(f"{name} is a {field.type}. Use a tuple.")
+        if declared.default_factory is not dataclasses.MISSING:
+            raise SettingsError(f"{name} has a default_factory. Use default=..., a number, a text or a tuple.")
+        if not field.required:
+            try:
+                field.check(field.default)
+            except SettingsError as error:
+                raise SettingsError(f"The default of {name} cannot work: {error}") from error
 
 
 def checkAllowed(allowed: tuple[str, ...]) -> None:

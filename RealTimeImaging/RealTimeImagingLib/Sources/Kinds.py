@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..Model.Errors import SettingsError
-from ..Model.Settings import SourceSettings, settingFields
+from ..Model.Settings import SourceSettings, checkFields, settingFields
 from . import DICOM, HTTP, Camera, Folder, OpenIGTLink, Push, Replay
 from .Source import Source, SourceContext, SourceKind
 
@@ -29,7 +29,7 @@ def register(kind: SourceKind) -> None:
     The worker imports that module, so it imports nothing of Slicer. ``help()`` of the settings class lists its settings
     afterwards.
 
-    :raises SettingsError: the kind has no name, or another module has a kind of this name.
+    :raises SettingsError: the kind has no name, another module has a kind of this name, or a setting cannot work.
     """
     name, known = kind.name, KINDS.get(kind.name)
     if not re.fullmatch(r"[a-z][a-z0-9]*", name):
@@ -38,6 +38,7 @@ def register(kind: SourceKind) -> None:
         raise SettingsError(f"{known.settings.__module__} registers a source of the kind {name} already.")
     if "stream" not in {field.name for field in settingFields(kind.settings)}:
         raise SettingsError(f'{kind.settings.__name__} needs a field "stream" with metadata.')
+    checkFields(kind.settings)
     KINDS[name] = kind
     if not known or known.settings is not kind.settings:
         fields = settingFields(kind.settings)
