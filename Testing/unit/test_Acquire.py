@@ -119,6 +119,66 @@ def test_options_that_cannot_work_give_words_and_the_code_2(tmp_path, capsys, ar
     assert words in capsys.readouterr().err.replace("\n", " ")
 
 
+# ---- sources of other packages
+
+OTHER = """
+import time
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+from RealTimeImagingLib.Model.Frame import imageOf
+from RealTimeImagingLib.Sources import Arrival, SourceKind, SourceSettings, about, register
+
+IMAGE = imageOf(np.zeros((4, 5), np.uint8))
+
+@dataclass(frozen=True)
+class Settings(SourceSettings):
+    kind: ClassVar[str] = "other"
+    stream: str = field(default="Other", metadata=about("Volume name", "Name."))
+
+class Source:
+    status = "Makes images."
+
+    def read(self, seconds):
+        BODY
+
+    def wake(self):
+        pass
+
+    def command(self, name, values):
+        pass
+
+    def close(self):
+        pass
+
+register(SourceKind(Settings, "Other", lambda settings, context: Source()))
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("absent", None, "there is no such file or folder"),
+        ("notes.txt", "", "neither a Python file nor a folder with an __init__.py"),
+        ("", None, "neither a Python file nor a folder with an __init__.py"),
+        ("json.py", OTHER, "The module json comes from"),
+        ("forgetful.py", "", "it does not call register()"),
+        ("needy.py", "import a_package_that_is_absent", "No module named 'a_package_that_is_absent'"),
+    ],
+)
+def test_a_path_that_registers_no_source_is_named_with_the_reason(tmp_path, monkeypatch, capsys, name, content, words):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(SystemExit) as ended:
+        readOptions(["--register", str(tmp_path / name), "other"])
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert f"{tmp_path / name} registers no source: " in error
+    assert words in error
+
+
 # ---- the program
 
 OFTEN = f"""

@@ -17,7 +17,7 @@ from ..Model.Errors import MissingPackageError, SettingsError
 from ..Model.Packages import checkPackages
 from ..Model.Settings import SettingField, SourceSettings, settingFields, typedPath
 from ..Sources import KINDS, SourceKind, kindOf
-from ..Sources.Kinds import importKind
+from ..Sources.Kinds import importKind, otherModules
 from ..Sources.OpenIGTLink import PACKAGES, BroadcastSettings
 
 SETTING = "setting:"
@@ -122,8 +122,18 @@ def _registeringOptions() -> argparse.ArgumentParser:
 
 
 def _register(path: str) -> None:
-    folder, name = os.path.split(typedPath(path))
-    importKind(folder, name.removesuffix(".py"))
+    path = typedPath(path)
+    if not os.path.exists(path):
+        raise SettingsError("there is no such file or folder.")
+    if not (path.endswith(".py") or os.path.isfile(os.path.join(path, "__init__.py"))):
+        raise SettingsError("it is neither a Python file nor a folder with an __init__.py.")
+    before = set(KINDS)
+    folder, name = os.path.split(path)
+    name = name.removesuffix(".py")
+    importKind(folder, name)
+    # The second of two equal options imports nothing.
+    if set(KINDS) == before and not any(module.split(".")[0] == name for module in otherModules()):
+        raise SettingsError("it does not call register().")
 
 
 def settingsReference() -> str:

@@ -134,7 +134,11 @@ def importKind(folder: str, module: str) -> None:
     """Import a module that registers a kind.
 
     :param folder: folder that contains the module or its package; it is searched last, so that it hides no package.
+    :raises SettingsError: Python finds another module of this name first.
     """
     if folder not in sys.path:
         sys.path.append(folder)
-    importlib.import_module(module)
+    file = getattr(importlib.import_module(module), "__file__", None) or "Python itself"
+    wanted = os.path.join(os.path.realpath(folder), "")
+    if not os.path.normcase(os.path.realpath(file)).startswith(os.path.normcase(wanted)):
+        raise SettingsError(f"The module {module} comes from {file}, not from {folder}. Give yours another name.")
