@@ -156,6 +156,18 @@ register(SourceKind(Settings, "Other", lambda settings, context: Source()))
 """
 
 
+@pytest.fixture
+def other(tmp_path):
+    """Writes a module whose source has this body of read(); returns the options that record it."""
+
+    def write(body):
+        file = tmp_path / "other.py"
+        file.write_text(OTHER.replace("BODY", body))
+        return ["--register", str(file), "other", "--record", str(tmp_path / "recordings")]
+
+    return write
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
@@ -361,3 +373,36 @@ def test_it_needs_nothing_of_slicer():
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False, env=environment
     )
     assert done.stdout.strip() == "[]", done.stderr
+
+
+@posix
+def test_a_source_that_fails_leaves_a_finished_recording(program, other):
+    acquiring = program(*other('yield Arrival("Other", IMAGE, time.time()); raise ValueError("no more")'))
+    header = acquiring.until("The recording is complete").partition("First file: ")[2].rstrip(".")
+    assert "1 received, 1 recorded" in acquiring.until("The end")
+    assert "ValueError: no more" in "\n".join(acquiring.lines)
+    assert acquiring.process.wait(10) == 1
+    assert openRecording(header).count == 1
+
+
+@posix
+@pytest.mark.parametrize(
+    ("body", "given"),
+    [("yield IMAGE", "not Image"), ('yield Arrival("Other", IMAGE.pixels, time.time())', "not an Arrival of ndarray")],
+)
+def test_a_source_that_yields_something_else_is_told_what_to_yield(program, other, body, given):
+    acquiring = program(*other(body))
+    assert given in acquiring.until("TypeError: read() of a source yields Arrival (of an Image), Event")
+
+
+@posix
+def test_a_source_that_blocks_is_named_at_the_end(program, other):
+    impatient = OFTEN.replace("import Console", "import Console; from RealTimeImagingLib.Worker.Worker import Worker")
+    impatient = impatient.replace("Console.PERIOD", "Worker.LONGEST_PAUSE = Console.LONGEST_END = Console.PERIOD")
+    body = 'yield Arrival("Other", IMAGE, time.time()); time.sleep(100)'
+    acquiring = program(*other(body), command=("-c", impatient))
+    acquiring.until("1 received")
+    code, last = acquiring.end()
+    assert code == 1
+    assert "The end" in last
+    assert "its read() or close() blocks" in acquiring.lines[-2]

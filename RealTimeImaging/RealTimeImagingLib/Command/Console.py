@@ -201,6 +201,8 @@ def acquire(plan: Plan, console: Console, stopped: threading.Event) -> int:
         except Exception as error:  # the boundary: all that is unexpected ends here
             log.exception("The acquisition failed")
             failures.append(error)
+            if workers:
+                workers[0].closeRecording()
 
     workers: list[Worker] = []
     thread = threading.Thread(target=run, name="acquisition", daemon=True)
@@ -217,6 +219,8 @@ def acquire(plan: Plan, console: Console, stopped: threading.Event) -> int:
             due += PERIOD
             console.tellStatus()
         thread.join(CHECK_PERIOD)
+    if thread.is_alive():
+        console.put(Line("The source did not end in time and is abandoned: its read() or close() blocks."))
     removeWorkFolders([folder])
     console.tellEnd()
     return int(bool(failures) or thread.is_alive())

@@ -32,7 +32,7 @@ from ..Link.Ring import RingWriter
 from ..Link.WorkFolders import readHolder, removeWorkFolders
 from ..Model.DeviceMessage import DeviceMessage
 from ..Model.Event import Event
-from ..Model.Frame import Frame
+from ..Model.Frame import Frame, Image
 from ..Sources import SourceContext, openSource
 from ..Sources.Checkpoint import Checkpoint
 from ..Sources.Kinds import inWorker
@@ -133,6 +133,11 @@ class Worker:
         self._sender.report(End(counts=self._allCounts()))
         self._sender.waitForReleases(DRAIN)
 
+    def closeRecording(self) -> None:
+        """Close the files of a recording after a failure of run(), when no other process finishes them."""
+        self._recording.stop()
+        self._recording.close()
+
     def _passOn(self, item: Arrival | Event | DeviceMessage) -> None:
         if isinstance(item, Event):
             self._sender.event(item, self._counts())
@@ -142,8 +147,11 @@ class Worker:
             self._recording.appendMessage(item)
             self._sender.report(DeviceReport(item))
             self._broadcast.sendMessage(item)
-        else:
+        elif isinstance(item, Arrival) and isinstance(item.image, Image):
             self._accept(item)
+        else:
+            given = f"an Arrival of {type(item.image).__name__}" if isinstance(item, Arrival) else type(item).__name__
+            raise TypeError(f"read() of a source yields Arrival (of an Image), Event or DeviceMessage, not {given}.")
 
     def _accept(self, arrival: Arrival) -> None:
         image = arrival.image
