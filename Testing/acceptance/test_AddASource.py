@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shlex
 import subprocess
@@ -86,6 +87,44 @@ def test_theKindIsInThePanel(slicer, module, logic, folder, noErrors):
     assert slicer.util.arrayFromVolume(logic.liveVolumeNode("Random")).shape == (1, 16, 16)
     ui.startButton.click()
     until(lambda: not logic.isRunning())
+
+
+def breakSource(folder, statement):
+    """Put a statement at the start of the source's read(); returns the settings class."""
+    page = folder / "RandomImages" / "__init__.py"
+    start = "        # Never wait longer than the worker allows.\n"
+    code = page.read_text(encoding="utf-8")
+    assert start in code
+    page.write_text(code.replace(start, f"        {statement}\n"), encoding="utf-8")
+    sys.path.append(str(folder))
+    return __import__("RandomImages").RandomSettings
+
+
+def test_thePanelNamesTheSourceWithoutASender(slicer, module, logic, folder, noErrors):
+    sys.path.append(str(folder))
+    from RandomImages import RandomSettings
+
+    panel = panelOf(module)
+    logic.start(RandomSettings(rate=50))
+    until(lambda: re.fullmatch(r"Receiving [\d.]+ images/s from Random images\.", panel.ui.statusLabel.text))
+
+
+def test_thePanelSaysWhyASourceThatRaisesIsNotRestarted(slicer, module, logic, folder):
+    settings = breakSource(folder, 'raise ValueError("wrong header")')
+    panel = panelOf(module)
+    logic.start(settings())
+    until(lambda: logic.sources()[0].state == "failed")
+    until(lambda: "ValueError: wrong header" in panel.ui.statusLabel.text)
+    assert "cannot be kept running" in logic.events()[-1].text
+
+
+def test_theLogNamesASourceThatBlocksAtTheStop(slicer, module, logic, folder, caplog):
+    settings = breakSource(folder, "time.sleep(100)")
+    source = logic.start(settings())
+    until(lambda: source.state == "running")
+    with caplog.at_level(logging.WARNING):
+        untilStopped(logic)
+    assert "is killed: its source did not end" in caplog.text
 
 
 def test_theKindIsThereAfterReload(slicer, module, folder):

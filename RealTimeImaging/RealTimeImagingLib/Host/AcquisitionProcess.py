@@ -73,6 +73,8 @@ class AcquisitionProcess:
         self.state = "starting"
         """"starting", "running", "stopping", "stopped" or "failed"."""
         self._problem = ""
+        self._failure = ""
+        """What the last process that failed reported."""
         self._receivers = Receivers()
         for kind, receiver in (
             (Ready, self._ready),
@@ -205,6 +207,8 @@ class AcquisitionProcess:
             self._lateEnd = True
             self._killer.start(STOP_TIME)
         else:
+            if not (self._endSeen or self.writing):
+                log.warning("The acquisition process is killed: its source did not end within %d ms.", STOP_TIME)
             self.kill()
 
     def _launch(self) -> None:
@@ -245,6 +249,8 @@ class AcquisitionProcess:
         self._failures = 0
 
     def _noteEvent(self, message: EventReport) -> None:
+        if message.event.code == "failed":
+            self._failure = message.event.text
         if message.event.code == "crashed":  # the next process skips the file that ended this one
             self._failures = 0
 
@@ -281,7 +287,7 @@ class AcquisitionProcess:
             self._end("failed")
             return
         if self._failures > len(PAUSES):
-            text = f"The acquisition process cannot be kept running (exit code {code}). {lastError}"
+            text = f"The acquisition process cannot be kept running (exit code {code}). {lastError or self._failure}"
             self._report(Event("failed", text.strip(), "error"))
             self._end("failed")
             return

@@ -103,8 +103,8 @@ class SourceSection(Section):
             return str(_("the simulated scanner"))
         for form in self._forms:
             if form.kind.name == source.chosenSettings.kind:
-                peers = ", ".join(sorted(source.peers)) or str(_("the network"))
-                return form.sender(source.chosenSettings) or peers
+                peers = ", ".join(sorted(source.peers))
+                return form.sender(source.chosenSettings) or peers or form.title
         return str(_("Python"))
 
     @property

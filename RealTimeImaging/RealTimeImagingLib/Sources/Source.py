@@ -124,7 +124,8 @@ class SourceKind:
     :param title: entry in the panel's list of sources.
     :param open: opens the source in the worker. Import everything heavy in it, not above it.
     :param idle: returns an instruction for the user while the source does not run: takes the values of the form.
-    :param sender: returns the sender of the images in words: takes the settings. Empty for the connected peers.
+    :param sender: returns the sender of the images in words: takes the settings. Empty for the
+        connected peers, or without peers the title.
     :param packages: Python packages to install before the first start.
     :param preferredView: slice view for its images as long as the user chooses no other; empty for all views.
     :param host: starts the host part of a running source: takes the settings and the function that sends a command.
