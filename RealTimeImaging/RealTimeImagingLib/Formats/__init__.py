@@ -96,7 +96,7 @@ def openImageFile(path: str, limit: int = DEFAULT_LIMIT) -> ImageFile:
 
 def _unknown(path: str) -> NotAnImageError:
     return NotAnImageError(
-        f"{os.path.basename(path)} is no image that can be read. Supported: {', '.join(IMAGE_SUFFIXES)} and DICOM."
+        f"{os.path.basename(path)} is not an image of a supported format: {', '.join(IMAGE_SUFFIXES)} and DICOM."
     )
 
 

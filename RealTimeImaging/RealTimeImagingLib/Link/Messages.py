@@ -21,6 +21,7 @@ import numpy as np
 from ..Model.DeviceMessage import DeviceMessage
 from ..Model.Event import Event
 from ..Model.Frame import Frame, Pixels
+from ..Model.Quantities import counted
 from .Ring import Place
 
 if TYPE_CHECKING:
@@ -427,4 +428,4 @@ def broadcastWords(status: Mapping[str, Any]) -> str:
     count = len(status["clients"])
     clients = "no clients" if not count else "1 client" if count == 1 else f"{count} clients"
     lost = f", {status['lost']} dropped" if status["lost"] else ""
-    return f"Port {status['port']}: {clients}, {status['sent']} messages sent{lost}."
+    return f"Port {status['port']}: {clients}, {counted(status['sent'], 'message', 'messages')} sent{lost}."

@@ -17,6 +17,7 @@ from ..Model.DeviceMessage import DeviceMessage
 from ..Model.Errors import WireError
 from ..Model.Event import Event
 from ..Model.Frame import Frame, Pixels
+from ..Model.Quantities import counted
 from ..OpenIGTLink import (
     CapabilityMessage,
     ImageMessage,
@@ -329,7 +330,7 @@ class Broadcaster:
         elif event.code == "disconnected" and event.subject in self._subscribers:
             subscriber = self._leave(event.subject)
             lost = f", {subscriber.lost} dropped" if subscriber.lost else ""
-            text = f"{event.text.rstrip('.')}; {subscriber.sent} messages sent{lost}."
+            text = f"{event.text.rstrip('.')}; {counted(subscriber.sent, 'message', 'messages')} sent{lost}."
             return replace(event, text=text, level="warning" if subscriber.lost else "info")
         return event
 
