@@ -251,7 +251,7 @@ def test_a_file_that_ends_the_process_twice_is_named_and_the_others_are_read(acq
     crashed = [event for event in [*events, *acquisition.of("event")] if event["code"] == "crashed"]
     assert [event["subject"] for event in crashed] == [str(incoming / "bad0.nii"), str(incoming / "bad1.nii")]
     assert {event["level"] for event in crashed} == {"error"}
-    assert "bad0.nii ended the reading process 2 times" in crashed[0]["text"]
+    assert "bad0.nii crashed the reading process 2 times" in crashed[0]["text"]
 
 
 def test_the_reason_of_a_failed_start_is_reported(acquire, workFolder):
