@@ -33,6 +33,10 @@ HOSTILE = (
 )
 
 
+CHARACTERS = 50
+"""Length of a label and a choice that fit side by side in Slicer's panel, which has 370 pixels by default."""
+
+
 def richText(text):
     """Return True if Qt would treat the text as HTML."""
     from PySide6.QtGui import Qt
@@ -127,6 +131,20 @@ def test_noLabelWidensThePanel(module, logic, labels, width):
         assert max(rights.values()) <= width, rights
     finally:
         column.takeWidget()
+
+
+def test_everyChoiceFitsBesideItsLabel(module):
+    """A list is as wide as the panel lets it be, and cuts off longer choices."""
+    panel = panelOf(module)
+    ui = panel.ui
+    grids = [form.widgets(advanced) for form in panel._source.forms for advanced in (False, True)]
+    columns = [([getattr(ui, f"{one.objectName}_label", one) for one in grid], grid) for grid in grids]
+    columns.append(([ui.exportFormatComboBoxLabel], [ui.exportFormatComboBox]))
+    for labels, fields in columns:
+        titles = [one.text for one in labels if one.inherits("QLabel")]
+        choices = [one.itemText(index) for one in fields if one.inherits("QComboBox") for index in range(one.count)]
+        longest = max(titles, key=len), max(choices, key=len, default="")
+        assert sum(map(len, longest)) <= CHARACTERS, longest
 
 
 def test_theStateSaysReceivingWhileImagesCome(slicer, module, logic, noErrors):

@@ -100,8 +100,8 @@ class Format:
 FORMATS: dict[str, Format] = {
     "nrrd": Format("NRRD volume with metadata (one frame)", ".nrrd", single=True),
     "seq.nrrd": Format("Sequence in one file (Slicer)", ".seq.nrrd"),
-    "nii": Format("4-D NIfTI with BIDS-style JSON", ".nii"),
-    "nii.gz": Format("4-D NIfTI, compressed, with BIDS-style JSON", ".nii.gz"),
+    "nii": Format("4-D NIfTI (.nii) and JSON", ".nii"),
+    "nii.gz": Format("4-D NIfTI (.nii.gz) and JSON", ".nii.gz"),
     "dicom": Format("DICOM files in a folder", ""),
 }
 

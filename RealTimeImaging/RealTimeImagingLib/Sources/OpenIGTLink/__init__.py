@@ -14,10 +14,7 @@ from ...Model.Settings import SourceSettings, _, about, checkAllowed
 from ..Source import Source, SourceContext, SourceControls, SourceKind
 
 ROLES = {"client": _("Client: connect to a device"), "server": _("Server: wait for devices")}
-ENGINES = {
-    "own": _("Real-Time Imaging: every image"),
-    "connector": _("SlicerOpenIGTLink: newest image only, no device time"),
-}
+ENGINES = {"own": _("Real-Time Imaging"), "connector": _("SlicerOpenIGTLink")}
 PACKAGES = (Package("pyigtl", "pyigtl>=0.3.4,<0.4"), Package("fastcrc", "fastcrc>=0.3,<1", optional=True))
 DEVICE_SIZE = 20
 """Bytes of a device name in a header of version 1."""
