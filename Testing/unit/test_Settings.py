@@ -2,6 +2,7 @@ import dataclasses
 import json
 import math
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -108,6 +109,12 @@ def test_every_setting_of_every_source_is_tried():
     assert set(SETTINGS) == {kind.settings for kind in KINDS.values()}
     for made, values in SETTINGS.items():
         assert set(values) == {field.name for field in dataclasses.fields(made)}
+
+
+def test_the_import_rules_name_every_source():
+    rules = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    for kind in KINDS.values():
+        assert f'    "{kind.settings.__module__}",\n' in rules
 
 
 @pytest.mark.parametrize("kind", KINDS)
