@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import re
 import shlex
@@ -11,7 +12,7 @@ import sys
 import pytest
 from RealTimeImagingLib import SettingsError
 from RealTimeImagingLib.Recording import openRecording
-from RealTimeImagingLib.Sources import KINDS, register
+from RealTimeImagingLib.Sources import KINDS, SourceKind, register
 
 from .conftest import ROOT, until, untilStopped
 from .test_Panel import panelOf
@@ -97,7 +98,7 @@ def breakSource(folder, statement):
     assert start in code
     page.write_text(code.replace(start, f"        {statement}\n"), encoding="utf-8")
     sys.path.append(str(folder))
-    return __import__("RandomImages").RandomSettings
+    return importlib.import_module("RandomImages").RandomSettings
 
 
 def test_thePanelNamesTheSourceWithoutASender(slicer, module, logic, folder, noErrors):
@@ -135,6 +136,29 @@ def test_theKindIsThereAfterReload(slicer, module, folder):
     widget.onReload()
     combo = module.widgetRepresentation().self().panel.ui.sourceComboBox
     assert combo.findText("Random images") == combo.count - 1
+
+
+def test_theSettingsOfThePageAreAForm(slicer, module, folder):
+    """A path, a choice, a number with its unit, and a checkbox."""
+    (folder / "ArrayImages.py").write_text(blocks("python")[2], encoding="utf-8")
+    sys.path.append(str(folder))
+    settings = importlib.import_module("ArrayImages").ArraySettings
+    try:
+        register(SourceKind(settings, "Array", None))
+        panel = panelOf(module)
+        panel.refresh()
+        ui = panel.ui
+        ui.sourceComboBox.currentIndex = ui.sourceComboBox.findText("Array")
+        with pytest.raises(SettingsError, match="Choose the file"):
+            panel.settings()
+        ui.array_file.currentPath = "/data/frames.npy"
+        ui.array_order.currentIndex = 1
+        assert ui.array_interval.suffix == " ms"
+        ui.array_loop.checked = True
+        assert panel.settings() == settings("/data/frames.npy", "down", 40.0, True)
+    finally:
+        KINDS.pop("array", None)
+        sys.modules.pop("ArrayImages", None)
 
 
 def test_theKindIsInTheCommand(folder):
