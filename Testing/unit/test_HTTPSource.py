@@ -159,7 +159,7 @@ def refusals():
     """Yield name, request, status of the answer, and a word in it."""
     path, body = rawQuery(1)
     nifti = niftiFile(1)
-    yield "not an image", posted(b"no image at all" * 99), 415, "no image"
+    yield "not an image", posted(b"no image at all" * 99), 415, "supported format"
     yield "empty", posted(b""), 400, "no body"
     yield "cut", posted(nifti[:-1]), 400, "incomplete"
     yield "too short to tell", posted(b"\x01\x02"), 400, "too few"
