@@ -1,4 +1,4 @@
-"""A broadcaster in this process, frames to give it, and clients that are plain sockets."""
+"""A broadcaster in this process, frames to send, and clients that are plain sockets."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ class Listening:
 
 
 class Broadcasting:
-    """The broadcaster, on a free port, with what it told."""
+    """The broadcaster, on a free port, and its events."""
 
     def __init__(self, **values):
         self.events = []
         self.broadcaster = Broadcaster(BroadcastSettings(**{"port": 0, **values}), self.events.append)
-        self.give, self.close = self.broadcaster.give, self.broadcaster.close
+        self.send, self.close = self.broadcaster.send, self.broadcaster.close
 
     def untilListening(self):
         until(lambda: self.status["listening"])

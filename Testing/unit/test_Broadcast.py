@@ -70,7 +70,7 @@ def test_pixels_of_every_type_arrive_as_they_are(broadcasting, dtype, components
     client = one.connect()
     shape = (3, 4, 5) if components == 1 else (3, 4, 5, components)
     sent = frame(1, shape, dtype)
-    one.give(sent)
+    one.send(sent)
     until(lambda: client.messages)
     (message,) = client.messages
     assert message.pixels.dtype == dtype
@@ -81,8 +81,8 @@ def test_pixels_of_every_type_arrive_as_they_are(broadcasting, dtype, components
 def test_a_frame_has_its_device_time_or_else_that_of_its_arrival(broadcasting):
     one = broadcasting()
     client = one.connect()
-    one.give(frame(1, Name="first"))
-    one.give(frame(2, deviceTime=START - 100.25))
+    one.send(frame(1, Name="first"))
+    one.send(frame(2, deviceTime=START - 100.25))
     until(lambda: len(client.messages) == 2)
     assert [message.timestamp for message in client.messages] == [START + 1 / 64, START - 100.25]
     assert [message.metadata for message in client.messages] == [{}, {}]
@@ -92,7 +92,7 @@ def test_a_frame_has_its_device_time_or_else_that_of_its_arrival(broadcasting):
 def test_version_2_carries_attributes_and_number(broadcasting):
     one = broadcasting(version=2)
     client = one.connect()
-    one.give(frame(7, SourceFile="Größe 7.nii"))
+    one.send(frame(7, SourceFile="Größe 7.nii"))
     until(lambda: client.messages)
     assert client.messages[0].metadata == {"SourceFile": "Größe 7.nii"}
     assert client.messages[0].message_id == 7
@@ -103,7 +103,7 @@ def test_long_names_that_begin_alike_stay_two(broadcasting):
     client = one.connect()
     names = ["a very long name of a stream", "a very long name of another"]
     for name in names * 2:
-        one.give(frame(1, stream=name))
+        one.send(frame(1, stream=name))
     until(lambda: len(client.messages) == 4)
     sent = [message.device_name for message in client.messages]
     assert sent[:2] == sent[2:]
@@ -114,9 +114,9 @@ def test_long_names_that_begin_alike_stay_two(broadcasting):
 def test_of_what_devices_say_only_transforms_are_sent(broadcasting):
     one = broadcasting()
     client = one.connect()
-    one.broadcaster.giveMessage(DeviceMessage("text", "Note", {"text": "no"}, START))
-    one.broadcaster.giveMessage(DeviceMessage("transform", "Stylus", {"matrix": MATRIX.tolist()}, START, START - 1))
-    one.give(frame(1))
+    one.broadcaster.sendMessage(DeviceMessage("text", "Note", {"text": "no"}, START))
+    one.broadcaster.sendMessage(DeviceMessage("transform", "Stylus", {"matrix": MATRIX.tolist()}, START, START - 1))
+    one.send(frame(1))
     until(lambda: len(client.messages) == 2)
     transform = client.messages[0]
     assert (transform.message_type, transform.device_name, transform.timestamp) == ("TRANSFORM", "Stylus", START - 1)
@@ -127,8 +127,8 @@ def test_what_openigtlink_cannot_carry_is_told_once_and_counted(broadcasting):
     one = broadcasting()
     client = one.connect()
     for number in range(3):
-        one.give(frame(number, deviceTime=-1.0))
-    one.give(frame(5))
+        one.send(frame(number, deviceTime=-1.0))
+    one.send(frame(5))
     until(lambda: client.messages)
     assert one.codes.count("not-sent") == 1
     assert (one.statusOf(client)["sent"], one.statusOf(client)["lost"]) == (1, 3)
@@ -141,7 +141,7 @@ def test_pixels_are_those_at_the_time_they_were_given(broadcasting):
     pixels = np.empty((20, 200, 200), np.int16)
     for number in range(20):
         pixels[:] = number
-        one.give(frame(number).__class__(pixels, MATRIX, "Live", number, START))
+        one.send(frame(number).__class__(pixels, MATRIX, "Live", number, START))
     until(lambda: len(client.messages) == 20)
     assert [(message.pixels.min(), message.pixels.max()) for message in client.messages] == [
         (number, number) for number in range(20)
@@ -151,12 +151,12 @@ def test_pixels_are_those_at_the_time_they_were_given(broadcasting):
 def test_nothing_is_copied_when_nobody_is_connected(broadcasting, monkeypatch):
     one = broadcasting()
     client = one.connect()
-    one.give(frame(1))
+    one.send(frame(1))
     until(lambda: client.messages)
     client.close()
     until(lambda: not one.status["clients"])
     monkeypatch.setattr(Audience.PixelMemory, "take", lambda *_: pytest.fail("copied"))
-    one.give(frame(2))
+    one.send(frame(2))
     assert one.broadcaster._memories._lent == []
 
 
@@ -166,7 +166,7 @@ def test_pyigtl_receives_it_too(broadcasting):
     try:
         until(lambda: one.status["clients"])
         sent = frame(1, (3, 4, 5, 3), np.uint8)
-        one.give(sent)
+        one.send(sent)
         message = client.wait_for_message("Live", timeout=10)
     finally:
         client.stop()
@@ -182,7 +182,7 @@ def test_one_who_never_reads_is_counted_and_costs_the_others_nothing(broadcastin
     readers, stuck = [one.connect(), one.connect()], one.connect(reading=False)
     frames = [frame(number, QUARTER, np.uint8) for number in range(40)]
     for number, sent in enumerate(frames):
-        one.give(sent)
+        one.send(sent)
         until(lambda number=number: all(len(reader.messages) > number for reader in readers))
     for reader in readers:
         assert sums(reader.messages) == [checksum(sent.pixels) for sent in frames]
@@ -199,7 +199,7 @@ def test_one_who_is_slow_gets_newer_ones_in_order(broadcasting):
     slow = one.connect(reading=False)
     frames = [frame(number, FULL, np.uint8) for number in range(4)]
     for number in range(60):
-        one.give(frames[number % 4].__class__(frames[number % 4].pixels, MATRIX, "Live", number, START + number))
+        one.send(frames[number % 4].__class__(frames[number % 4].pixels, MATRIX, "Live", number, START + number))
     until(lambda: one.statusOf(slow)["lost"])
     lost = one.statusOf(slow)["lost"]
     messages = hear(slow, 60 - lost)
@@ -215,11 +215,11 @@ def test_giving_a_frame_takes_no_longer_when_somebody_does_not_read(broadcasting
     stuck = one.connect(reading=False)
     sent = frame(1, FULL, np.uint8)
     for _ in range(40):  # whatever the system has room for is full
-        one.give(sent)
+        one.send(sent)
     until(lambda: one.statusOf(stuck)["lost"])
     started = time.perf_counter()
     for _ in range(20):
-        one.give(sent)
+        one.send(sent)
     took = time.perf_counter() - started
     started = time.perf_counter()
     for _ in range(20):
@@ -235,7 +235,7 @@ def test_one_who_takes_nothing_for_long_is_disconnected(broadcasting, monkeypatc
     stuck = one.connect(reading=False)
     sent = frame(1, FULL, np.uint8)
     for _ in range(5):
-        one.give(sent)
+        one.send(sent)
     until(lambda: "disconnected" in one.codes)
     event = next(event for event in one.events if event.code == "disconnected")
     assert event.level == "warning"
@@ -262,7 +262,7 @@ def test_clients_come_and_go_at_random(broadcasting):
             if isinstance(client, Listening):
                 numbers = [known[sum_] for sum_ in sums(client.messages)]
                 assert numbers == sorted(set(numbers))
-        one.give(sent)
+        one.send(sent)
     for client in clients:
         client.close()
     until(lambda: not one.status["clients"])
@@ -291,7 +291,7 @@ def test_one_who_speaks_something_else_is_disconnected_and_the_rest_goes_on(broa
     client, other = one.connect(), one.connect(reading=False)
     other.sendall(b"GET / HTTP/1.1\r\nHost: scanner\r\n\r\n" * 9)
     until(lambda: "disconnected" in one.codes)
-    one.give(frame(1))
+    one.send(frame(1))
     until(lambda: client.messages)
     other.close()
 
@@ -305,7 +305,7 @@ def test_a_port_that_is_taken_is_told_once_and_taken_when_it_is_free():
         one = Broadcasting(port=port)
         until(lambda: one.codes == ["port-taken"])
         assert not one.status["listening"]
-        one.give(frame(1))
+        one.send(frame(1))
     one.untilListening()
     assert one.codes == ["port-taken", "listening"]
     assert str(port) in one.events[1].text
@@ -317,7 +317,7 @@ def test_what_waits_is_sent_before_the_end(broadcasting):
     client = one.connect()
     frames = [frame(number, FULL, np.uint8) for number in range(5)]
     for sent in frames:
-        one.give(sent)
+        one.send(sent)
     one.close()
     assert sums(client.untilEnd()) == [checksum(sent.pixels) for sent in frames]
     assert one.status["sent"] == 5
@@ -327,7 +327,7 @@ def test_the_end_does_not_wait_for_one_who_does_not_read(broadcasting):
     one = broadcasting()
     stuck = one.connect(reading=False)
     for _ in range(5):
-        one.give(frame(1, FULL, np.uint8))
+        one.send(frame(1, FULL, np.uint8))
     one.broadcaster.end()
     until(lambda: one.broadcaster.ended, 2)
     assert not [thread for thread in threading.enumerate() if thread.name == "broadcast"]

@@ -11,6 +11,7 @@ from ..Link.Messages import BroadcastReport, Counts, Receivers
 from ..Model.DeviceMessage import DeviceMessage
 from ..Model.Event import Event
 from ..Model.Frame import Frame
+from ..Model.Quantities import counted
 from ..Sources.OpenIGTLink import BroadcastSettings
 from .Frames import FrameSender
 
@@ -45,12 +46,12 @@ class Broadcast:
     def send(self, frame: Frame) -> None:
         """Send a frame to the connected clients; copy its pixels only when there are any. Never waits."""
         if self._broadcaster:
-            self._broadcaster.give(frame)
+            self._broadcaster.send(frame)
 
     def sendMessage(self, message: DeviceMessage) -> None:
         """Send a device message to the connected clients if it is a transform."""
         if self._broadcaster:
-            self._broadcaster.giveMessage(message)
+            self._broadcaster.sendMessage(message)
 
     def report(self) -> None:
         """Report an end, and the state twice a second."""
@@ -88,7 +89,7 @@ class Broadcast:
             # Its packages come with pyigtl, which sources of files do without.
             from .Broadcaster import Broadcaster
         except ImportError as error:
-            text = f"Images cannot be sent to others: the Python package {error.name} is not installed."
+            text = f"Rebroadcast over OpenIGTLink needs the Python package {error.name}, which is not installed."
             self._reportEvent(Event("package-missing", text, "error"))
             return
         self._broadcaster = Broadcaster(settings, self._reportEvent)
@@ -98,9 +99,9 @@ class Broadcast:
         status = ended.status()
         self._reportStatus(status)
         self._reportStatus({})
-        lost = f", and {status['lost']} did not reach them" if status["lost"] else ""
-        text = f"{status['sent']} messages were sent to {status['served']} clients{lost}."
-        self._reportEvent(Event("broadcast-ended", f"Images are not sent to others any more; {text}"))
+        lost = f", {status['lost']:,} dropped" if status["lost"] else ""
+        sent, clients = counted(status["sent"], "message", "messages"), counted(status["served"], "client", "clients")
+        self._reportEvent(Event("broadcast-ended", f"Rebroadcast ended: {sent} sent to {clients}{lost}."))
 
     def _reportStatus(self, status: dict[str, Any]) -> None:
         if status != self._reported:

@@ -193,7 +193,7 @@ log = logging.getLogger(__name__)
 class Broadcaster:
     """Listener that sends frames and transforms to all connected subscribers.
 
-    ``give`` copies a frame's pixels only while a subscriber is connected, and never waits. Everything else happens in
+    ``send`` copies a frame's pixels only while a subscriber is connected, and never waits. Everything else happens in
     the thread. Messages from subscribers are ignored, except GET_STATUS and GET_CAPABIL.
 
     :param settings: address, port and allowed computers.
@@ -215,7 +215,7 @@ class Broadcaster:
         self._thread = threading.Thread(target=self._run, name="broadcast", daemon=True)
         self._thread.start()
 
-    def give(self, frame: Frame) -> None:
+    def send(self, frame: Frame) -> None:
         """Send a frame; call it from one thread only."""
         if not self._subscribers:
             self._memories.clear()
@@ -237,7 +237,7 @@ class Broadcaster:
         self._memories.getBuffer(memory, packet)
         self._offer(packet)
 
-    def giveMessage(self, message: DeviceMessage) -> None:
+    def sendMessage(self, message: DeviceMessage) -> None:
         """Send a device message; only transforms are sent."""
         if self._subscribers and message.kind == "transform":
             matrix = np.array(message.values["matrix"], np.float64)
