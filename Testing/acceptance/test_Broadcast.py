@@ -11,9 +11,9 @@ import pytest
 from RealTimeImagingLib import FolderSettings
 from RealTimeImagingLib.Model.Errors import SettingsError
 from RealTimeImagingLib.Model.Frame import checksum
-from unit.broadcasting import Listening
+from unit.broadcast import Listening
 from unit.conftest import arrive, niftiFile, sumOf
-from unit.linking import freePort
+from unit.openIGTLinkSource import freePort
 
 from .conftest import until, untilRunning, untilStopped
 

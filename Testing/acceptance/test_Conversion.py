@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 from RealTimeImagingLib import FolderSettings
-from unit.converting import dicomFile, fromITK, series
+from unit.conversions import dicomFile, fromITK, series
 
 from .conftest import until, untilStopped
 from .test_Panel import panelOf

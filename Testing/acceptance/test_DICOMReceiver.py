@@ -15,7 +15,7 @@ from RealTimeImagingLib import DICOMSettings
 from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.Simulator.Images import phantom
 from RealTimeImagingLib.Simulator.StoringScanner import rightHanded
-from unit.linking import freePort
+from unit.openIGTLinkSource import freePort
 
 from .conftest import SIMULATOR, until, untilRunning, untilStopped
 from .test_OpenIGTLink import matrixOf

@@ -13,7 +13,7 @@ import slicerhost
 from RealTimeImagingLib.Export.Job import ExportJob, Snapshot
 from RealTimeImagingLib.Link.Messages import TRACE
 from RealTimeImagingLib.Link.WorkFolders import alive
-from unit.exporting import fromSimpleITK
+from unit.exports import fromSimpleITK
 from unit.recordings import RIGHT_HANDED, frame, record
 
 slicerhost.boot()

@@ -13,7 +13,7 @@ import pytest
 from RealTimeImagingLib import OpenIGTLinkSettings
 from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.OpenIGTLink import PointMessage, StatusMessage, StringMessage
-from unit.linking import freePort, hear, image, pose, sendAll
+from unit.openIGTLinkSource import freePort, hear, image, pose, sendAll
 
 from .conftest import until, untilRunning, untilStopped
 from .test_Panel import panelOf

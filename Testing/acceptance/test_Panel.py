@@ -11,7 +11,7 @@ import slicerhost
 import vtk
 from RealTimeImagingLib.Model.Frame import Frame
 from RealTimeImagingLib.Recording import Recorder
-from unit.linking import freePort, image, sendAll
+from unit.openIGTLinkSource import freePort, image, sendAll
 
 from .conftest import until, untilStopped, workFolders
 

@@ -17,9 +17,9 @@ import pytest
 import vtk
 from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.OpenIGTLink import StatusMessage
-from unit.converting import series
-from unit.filming import film, picture
-from unit.linking import freePort, hear, image, sendAll
+from unit.cameraSource import film, picture
+from unit.conversions import series
+from unit.openIGTLinkSource import freePort, hear, image, sendAll
 
 from .conftest import ROOT, SIMULATOR, until, untilStopped
 from .test_OpenIGTLink import waiting

@@ -12,7 +12,7 @@ import pytest
 from RealTimeImagingLib import OpenIGTLinkSettings
 from RealTimeImagingLib.OpenIGTLink import ImageMessage, StringMessage, TransformMessage
 from RealTimeImagingLib.Recording import openMessages
-from unit.linking import freePort, sendAll
+from unit.openIGTLinkSource import freePort, sendAll
 
 from .conftest import until, untilRunning, untilStopped
 

@@ -7,8 +7,8 @@ import pytest
 from contract.inSlicer import InSlicer
 from RealTimeImagingLib.Export.Job import Snapshot
 from RealTimeImagingLib.Model.Frame import SCALAR_TYPES
-from unit.converting import convert, dicomFile, fromUs, one
-from unit.exporting import (
+from unit.conversions import convert, dicomFile, fromUs, one
+from unit.exports import (
     GEOMETRIES,
     VOLUMES,
     assertSame,

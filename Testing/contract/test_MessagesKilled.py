@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from contract.inSlicer import posesInSlicer
 from RealTimeImagingLib.Recording import MessageRecorder, openMessages, openRecording, repair
-from unit import dying
+from unit import crashes
 from unit.conftest import snapshot
 from unit.recordings import bytesOf, child, countWords, deviceMessage, poseAt, recordMessages
 
@@ -21,7 +21,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="a process that forks is n
 @pytest.fixture(scope="module")
 def dies():
     """Record or repair in a process that dies at a step; return the acknowledged numbers, and whether it died."""
-    process = child(dying.__file__)
+    process = child(crashes.__file__)
 
     def run(what, folder, step, after):
         process.stdin.write(json.dumps([what, str(folder), step, after]) + "\n")
@@ -74,7 +74,7 @@ def dead(folder, given):
 @posix
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_killed_at_any_step_every_acknowledged_message_is_kept(slicer, tmp_path, dies, after):
-    given, died, step, repaired = dying.words(), True, 0, 0
+    given, died, step, repaired = crashes.words(), True, 0, 0
     while died:
         folder = tmp_path / str(step)
         folder.mkdir()
@@ -112,7 +112,7 @@ def test_killed_at_any_step_every_acknowledged_message_is_kept(slicer, tmp_path,
 def test_a_repair_killed_at_any_step_is_repeated_with_the_same_result(tmp_path, dies, after):
     folder = tmp_path / "dead"
     folder.mkdir()
-    dead(folder, dying.words())
+    dead(folder, crashes.words())
     with open(folder / "Test.messages.jsonl", "ab") as file:
         file.write(b'{"number":')
     expected = tmp_path / "expected"
@@ -187,7 +187,7 @@ def test_the_messages_of_a_living_process_are_not_touched(tmp_path):
 
 
 def test_a_repair_makes_what_a_stop_makes(tmp_path):
-    given = dying.words()
+    given = crashes.words()
     folders = tmp_path / "stop", tmp_path / "repair"
     for folder in folders:
         folder.mkdir()
@@ -215,17 +215,17 @@ def test_gaps_before_the_death_are_in_the_report(tmp_path):
 
 
 def test_zeros_that_a_power_failure_left_at_the_end_are_cut_off(slicer, tmp_path):
-    dead(tmp_path, dying.words())
+    dead(tmp_path, crashes.words())
     with open(tmp_path / "Test.messages.jsonl", "ab") as file:
         file.write(bytes(200) + b"\n")
     (found,) = repair(str(tmp_path))
-    assertHolds(slicer, found.messages[0], dying.words())
+    assertHolds(slicer, found.messages[0], crashes.words())
     assert "201 bytes" in found.event.text
 
 
 @pytest.mark.parametrize(("place", "words"), [(0, "the first line of"), (2, "line 3 of")])
 def test_a_damaged_file_is_left_unchanged_and_reported(slicer, tmp_path, place, words):
-    dead(tmp_path, dying.words())
+    dead(tmp_path, crashes.words())
     path = tmp_path / "Test.messages.jsonl"
     lines = path.read_bytes().split(b"\n")
     path.write_bytes(b"\n".join([*lines[:place], b"?" * len(lines[place]), *lines[place + 1 :]]))
@@ -237,7 +237,7 @@ def test_a_damaged_file_is_left_unchanged_and_reported(slicer, tmp_path, place, 
         assert snapshot(tmp_path) == before
     path.write_bytes(b"\n".join(lines))
     (found,) = repair(str(tmp_path))
-    assertHolds(slicer, found.messages[0], dying.words())
+    assertHolds(slicer, found.messages[0], crashes.words())
 
 
 def test_a_stream_of_images_whose_name_looks_like_messages_is_repaired_as_images(tmp_path):
@@ -251,9 +251,9 @@ def test_a_stream_of_images_whose_name_looks_like_messages_is_repaired_as_images
 
 
 def test_a_foreign_file_with_the_name_of_the_poses_stays(slicer, tmp_path):
-    dead(tmp_path, dying.words())
+    dead(tmp_path, crashes.words())
     (tmp_path / "Test-Probe.seq.mha").write_bytes(b"ObjectType = Image\nother")
     (found,) = repair(str(tmp_path))
     assert (tmp_path / "Test-Probe.seq.mha").read_bytes() == b"ObjectType = Image\nother"
     assert poseAt(0)[0, 3] == 0
-    assertHolds(slicer, found.messages[0], dying.words())
+    assertHolds(slicer, found.messages[0], crashes.words())

@@ -13,8 +13,8 @@ import pytest
 from contract.library import IMAGES, SERVERS, absence, connect, running
 from RealTimeImagingLib.Model.Frame import LPS_TO_RAS, checksum
 from RealTimeImagingLib.OpenIGTLink import ImageMessage, StartTrackingMessage, pack, query
-from unit.linking import Link, freePort
-from unit.wire import received
+from unit.openIGTLinkBytes import received
+from unit.openIGTLinkSource import Link, freePort
 
 pytestmark = pytest.mark.skipif(bool(absence()), reason=absence())
 

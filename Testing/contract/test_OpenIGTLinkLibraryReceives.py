@@ -29,7 +29,7 @@ from RealTimeImagingLib.OpenIGTLink import (
     TransformMessage,
     pack,
 )
-from unit.linking import Link
+from unit.openIGTLinkSource import Link
 
 pytestmark = pytest.mark.skipif(bool(absence()), reason=absence())
 

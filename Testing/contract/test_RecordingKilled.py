@@ -13,7 +13,7 @@ from contract.inSlicer import InSlicer
 from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.Recording import openRecording, repair
 from RealTimeImagingLib.Recording.Lines import PartLine
-from unit import dying
+from unit import crashes
 from unit.recordings import assertHolds, assertRepaired, bytesOf, child, countWords, manifestOf, quickFrame
 
 posix = pytest.mark.skipif(os.name != "posix", reason="a process that forks is needed")
@@ -22,7 +22,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="a process that forks is n
 @pytest.fixture(scope="module")
 def dies():
     """Record or repair in a process that dies at a step; return the acknowledged numbers, and whether it died."""
-    process = child(dying.__file__)
+    process = child(crashes.__file__)
 
     def run(what, folder, step, after):
         process.stdin.write(json.dumps([what, str(folder), step, after]) + "\n")
@@ -72,7 +72,7 @@ def assertOpensInSlicer(slicer, path):
 @posix
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_killed_at_any_step_of_recording_every_acknowledged_frame_is_kept(slicer, tmp_path, dies, after):
-    frames, died, step, repaired = dying.scene(), True, 0, 0
+    frames, died, step, repaired = crashes.scene(), True, 0, 0
     while died:
         folder = tmp_path / str(step)
         folder.mkdir()

@@ -25,7 +25,7 @@ from RealTimeImagingLib.Sources.OpenIGTLink import BroadcastSettings, OpenIGTLin
 from RealTimeImagingLib.Sources.Replay import ReplaySettings
 from unit import processes
 from unit.conftest import arrive, niftiFile, seriesFile, sumOf, volume
-from unit.linking import Link, freePort
+from unit.openIGTLinkSource import Link, freePort
 
 PROGRAM = Path(Acquire.__file__).parent
 SENDING = ["--openigtlink", "18945"]

@@ -6,7 +6,7 @@ import pytest
 import SimpleITK
 from RealTimeImagingLib.Formats import openImageFile
 from RealTimeImagingLib.Model.Frame import pictureToRAS
-from unit.settling import (
+from unit.readers import (
     assertSame,
     assertSentence,
     read,

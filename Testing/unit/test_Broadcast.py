@@ -18,9 +18,9 @@ from RealTimeImagingLib.Sources.Endpoints import Listener
 from RealTimeImagingLib.Sources.OpenIGTLink import BroadcastSettings
 from RealTimeImagingLib.Worker import Broadcaster as Audience
 from RealTimeImagingLib.Worker.Broadcast import Broadcast
-from unit.broadcasting import MATRIX, START, Broadcasting, Listening, frame
+from unit.broadcast import MATRIX, START, Broadcasting, Listening, frame
 from unit.conftest import arrive, niftiFile, sumOf, until
-from unit.linking import descriptors, freePort, hear
+from unit.openIGTLinkSource import descriptors, freePort, hear
 
 FULL = (1, 1080, 1920, 3)
 QUARTER = (1, 540, 960, 3)

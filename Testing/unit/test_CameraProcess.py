@@ -10,8 +10,8 @@ import pytest
 from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.Recording import openRecording
 from RealTimeImagingLib.Sources.Camera import CameraSettings
+from unit.cameraSource import CARS, decoded, film, picture, sums
 from unit.conftest import PROGRAM, Acquisition
-from unit.filming import CARS, decoded, film, picture, sums
 
 
 @pytest.fixture

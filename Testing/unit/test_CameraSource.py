@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import pytest
 from RealTimeImagingLib.Sources.Camera.Device import bitsOf
+from unit.cameraSource import CARS, PHONE, Filming, decoded, film, picture, sums
 from unit.conftest import until
-from unit.filming import CARS, PHONE, Filming, decoded, film, picture, sums
-from unit.streaming import PictureStream
+from unit.networkCamera import PictureStream
 
 RETRY = 0.1
 FEW = [picture(number) for number in range(12)]

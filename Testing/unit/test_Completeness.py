@@ -22,7 +22,7 @@ from RealTimeImagingLib.Sources.Folder.Completeness import (
 )
 from RealTimeImagingLib.Sources.Folder.OpenFiles import isOpenForWriting
 from unit.conftest import niftiFile, volume
-from unit.storing import slice_
+from unit.dicomSource import slice_
 
 DATA = niftiFile(1)
 

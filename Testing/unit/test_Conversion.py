@@ -17,7 +17,7 @@ from pydicom.uid import (
 from RealTimeImagingLib.Conversion.Headers import Slice
 from RealTimeImagingLib.Conversion.Scan import listFiles, scanFiles
 from RealTimeImagingLib.Conversion.Tags import SAFE
-from unit.converting import (
+from unit.conversions import (
     OBLIQUE,
     assertSameAtWorldPoints,
     convert,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from RealTimeImagingLib.Conversion.Geometry import UnevenError, stacked
 from RealTimeImagingLib.Conversion.Headers import Common, Slice
 from RealTimeImagingLib.Conversion.Volumes import volumesOf
-from unit.converting import assertSameAtWorldPoints, convert, dicomFile, fromITK, one, series
+from unit.conversions import assertSameAtWorldPoints, convert, dicomFile, fromITK, one, series
 from unit.examples import examples
 from unit.test_Conversion import inOrder
 

@@ -16,8 +16,8 @@ from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 from RealTimeImagingLib.Formats import openImageFile
-from unit.converting import LPS, OBLIQUE, assertSameAtWorldPoints, convert, dicomFile, fromITK, fromUs, one, series
-from unit.exporting import atVoxels, tool
+from unit.conversions import LPS, OBLIQUE, assertSameAtWorldPoints, convert, dicomFile, fromITK, fromUs, one, series
+from unit.exports import atVoxels, tool
 from unit.test_Conversion import inOrder
 
 PLACED = (

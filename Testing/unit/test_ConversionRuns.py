@@ -19,7 +19,7 @@ from RealTimeImagingLib.Conversion import convertFolder
 from RealTimeImagingLib.Conversion.Output import Output
 from RealTimeImagingLib.Conversion.Report import State
 from RealTimeImagingLib.Model.Errors import ConversionError, SettingsError
-from unit.converting import convert, dicomFile, fromUs, one, series
+from unit.conversions import convert, dicomFile, fromUs, one, series
 
 PROGRAM = Path(package).parent
 

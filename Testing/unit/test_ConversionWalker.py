@@ -16,7 +16,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 from RealTimeImagingLib.Conversion.Headers import TAGS, Refused, Slice
 from RealTimeImagingLib.Conversion.Scan import scanFiles
 from RealTimeImagingLib.Conversion.Walker import Memory, OddError, ShortError, walk
-from unit.converting import dicomFile
+from unit.conversions import dicomFile
 from unit.examples import examples
 
 WANTED = frozenset(TAGS.values())

@@ -16,7 +16,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, RLELossless
 from RealTimeImagingLib.Formats import openImageFile
 from RealTimeImagingLib.Formats.DICOM.Geometry import seconds
-from unit.settling import (
+from unit.readers import (
     assertSame,
     assertSameAtWorldPoints,
     read,

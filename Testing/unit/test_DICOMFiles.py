@@ -19,9 +19,9 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 from RealTimeImagingLib.Formats.DICOM.Header import Header, readHeader
 from RealTimeImagingLib.Model.Errors import NotAnImageError
 from RealTimeImagingLib.Sources.DICOM.Files import Files, folderOf, nameOf, readInstance
+from unit.dicomSource import series, slice_
 from unit.examples import examples
 from unit.recordings import filesOfAtMost, withoutRights
-from unit.storing import series, slice_
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 SYNTAXES = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)

@@ -12,9 +12,9 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, RLELossless
 from RealTimeImagingLib.Conversion import convertFolder
 from RealTimeImagingLib.Formats.DICOM.Frames import FrameInfo, stacksOf
-from unit.converting import convert, fromUs, one
+from unit.conversions import convert, fromUs, one
 from unit.examples import examples
-from unit.settling import assertHarmless, mutated, read, refusal
+from unit.readers import assertHarmless, mutated, read, refusal
 from unit.test_DICOM import made
 
 STACK, PLACE, TIME, ECHO = 0x00209056, 0x00209057, 0x00209128, 0x00189082

@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from RealTimeImagingLib.Formats.DICOM.Mosaic import readCSA
-from unit.converting import convert, fromUs, one
-from unit.settling import mutated, read
+from unit.conversions import convert, fromUs, one
+from unit.readers import mutated, read
 from unit.test_DICOM import made
 
 with warnings.catch_warnings():

@@ -16,8 +16,8 @@ import SimpleITK
 from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.Sources.DICOM import DICOMSettings
 from unit.conftest import PROGRAM, Acquisition, until
-from unit.linking import freePort
-from unit.storing import Scanner, series, stackOf
+from unit.dicomSource import Scanner, series, stackOf
+from unit.openIGTLinkSource import freePort
 from unit.test_DICOMMosaic import mosaic, placed
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")

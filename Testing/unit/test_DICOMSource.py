@@ -21,10 +21,10 @@ from RealTimeImagingLib.Model.Errors import SettingsError
 from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.Sources.DICOM import Association, DICOMSettings, StorageSCP
 from unit.conftest import until
-from unit.linking import descriptors
+from unit.dicomSource import Receiver, Scanner, pixelsOf, sender, series, slice_, stackOf
+from unit.openIGTLinkSource import descriptors
+from unit.readers import assertSameAtWorldPoints
 from unit.recordings import filesOfAtMost, withoutRights
-from unit.settling import assertSameAtWorldPoints
-from unit.storing import Receiver, Scanner, pixelsOf, sender, series, slice_, stackOf
 from unit.test_DICOMMosaic import mosaic, placed
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")

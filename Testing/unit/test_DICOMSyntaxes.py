@@ -19,7 +19,7 @@ from RealTimeImagingLib.Formats import openImageFile
 from RealTimeImagingLib.Formats.DICOM import Pixels
 from RealTimeImagingLib.Model.Errors import NotAnImageError
 from RealTimeImagingLib.Model.Frame import checksum
-from unit.settling import assertSame, read, refusal
+from unit.readers import assertSame, read, refusal
 from unit.test_DICOM import FRAMES, made, real
 
 COMPRESSED = {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from RealTimeImagingLib.Export.Comparison import Different, compareImage
 from RealTimeImagingLib.Model.Frame import Image
-from unit.exporting import FORMATS, Program, listing, program, recorded
+from unit.exports import FORMATS, Program, listing, program, recorded
 
 SPOILT_PIXEL = """
 whole = Output.OutputFile.writePixels

@@ -11,7 +11,7 @@ from RealTimeImagingLib.Export.DICOMImages import frameSteps
 from RealTimeImagingLib.Formats.DICOM.Reader import DICOM
 from RealTimeImagingLib.Model.Errors import ExportError
 from unit.examples import examples
-from unit.exporting import (
+from unit.exports import (
     CINES,
     GEOMETRIES,
     ULTRASOUND,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Export.DICOMFields import CREATOR, GROUP, describe
 from unit.examples import examples
-from unit.exporting import save
+from unit.exports import save
 from unit.recordings import frame, record
 
 STRAIN = "BKS.Cg-Dock7m +/+ Leprdb/J"

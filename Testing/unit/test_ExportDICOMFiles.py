@@ -12,7 +12,7 @@ from RealTimeImagingLib.Export.DICOMImages import dateTime, frameSteps
 from RealTimeImagingLib.Formats.DICOM.Reader import DICOM
 from RealTimeImagingLib.Model.Errors import RealTimeImagingError
 from RealTimeImagingLib.Model.Frame import Frame
-from unit.exporting import (
+from unit.exports import (
     CINES,
     GEOMETRIES,
     VOLUMES,

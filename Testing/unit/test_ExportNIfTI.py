@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from RealTimeImagingLib.Model.Errors import RealTimeImagingError
 from RealTimeImagingLib.Model.Frame import SCALAR_TYPES, Frame
 from unit.examples import examples
-from unit.exporting import GEOMETRIES, LPS, assertSame, fromNibabel, fromSimpleITK, save
+from unit.exports import GEOMETRIES, LPS, assertSame, fromNibabel, fromSimpleITK, save
 from unit.recordings import OBLIQUE, RIGHT_HANDED, START, frame, record
 
 SHAPES = [((2, 3, 4), dtype) for dtype in SCALAR_TYPES] + [((2, 3, 4, n), np.dtype("u1")) for n in (3, 4)]

@@ -13,7 +13,7 @@ from RealTimeImagingLib.Model.Errors import RealTimeImagingError
 from RealTimeImagingLib.Model.Frame import SCALAR_TYPES
 from RealTimeImagingLib.Recording import openRecording
 from unit.examples import examples
-from unit.exporting import fromPynrrd, save
+from unit.exports import fromPynrrd, save
 from unit.recordings import OBLIQUE, RIGHT_HANDED, START, frame, record
 
 VALUES = ["BKS.Cg-Dock7m +/+ Leprdb/J", "Größe 5 µm, 鼠", "first\nsecond", 'a "b" \\n \\ c', " around ", "a:=b: c #"]

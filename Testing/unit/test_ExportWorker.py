@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from RealTimeImagingLib.Export.Job import ExportJob, Snapshot
 from RealTimeImagingLib.Recording import openRecording
-from unit.exporting import FORMATS, PROGRAM, Program, fromNibabel, listing, program, recorded, save
+from unit.exports import FORMATS, PROGRAM, Program, fromNibabel, listing, program, recorded, save
 from unit.recordings import OBLIQUE, START, frame, record
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.Sources.Source import Arrival
 from unit.conftest import Receiver, arrive, niftiFile, seriesFile, snapshot, sumOf
-from unit.converting import dicomFile
+from unit.conversions import dicomFile
 from unit.examples import examples
 
 reportsWriters = pytest.mark.skipif(sys.platform not in ("linux", "win32"), reason="the system reports no writers")

@@ -17,8 +17,8 @@ from RealTimeImagingLib.Sources.HTTP import Server as HTTPServer
 from RealTimeImagingLib.Sources.HTTP.Server import FIRST, IDLE, LINGER, STALLED
 from unit.conftest import niftiFile, sumOf
 from unit.examples import examples
-from unit.linking import descriptors
-from unit.posting import Server, answersIn, ask, chunked, head, posted, rawQuery
+from unit.httpSource import Server, answersIn, ask, chunked, head, posted, rawQuery
+from unit.openIGTLinkSource import descriptors
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.Recording import openRecording
 from RealTimeImagingLib.Sources.HTTP import HTTPSettings
 from unit.conftest import PROGRAM, Acquisition, niftiFile, seriesFile, sumOf
-from unit.posting import TOKEN, ask, rawQuery
+from unit.httpSource import TOKEN, ask, rawQuery
 from unit.test_HTTPSource import kinds
 from unit.test_Worker import LIBRARY
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from RealTimeImagingLib.Model.Errors import RequestError
 from RealTimeImagingLib.Sources.HTTP.Request import FIELDS, HEAD_LIMIT, Answer, RequestReader
 from unit.examples import examples
-from unit.posting import chunked, head, posted
+from unit.httpSource import chunked, head, posted
 
 
 class Pieces(io.RawIOBase):

@@ -16,8 +16,8 @@ from RealTimeImagingLib.Sources.HTTP.FrameRequest import NAMES
 from RealTimeImagingLib.Sources.HTTP.Source import STREAMS
 from unit import test_MetaImage, test_NRRD
 from unit.conftest import niftiFile, seriesFile, sumOf, volume
-from unit.posting import AUTHORIZATION, TOKEN, Server, chunked, head, picture, posted, rawQuery
-from unit.replaying import pixelsOf, sequence, sumsOf
+from unit.httpSource import AUTHORIZATION, TOKEN, Server, chunked, head, picture, posted, rawQuery
+from unit.replaySource import pixelsOf, sequence, sumsOf
 from unit.test_DICOM import made
 
 MATRIX = [[0, -2.0, 0, 10], [1.5, 0, 0, -20], [0, 0, 3.0, 30], [0, 0, 0, 1]]

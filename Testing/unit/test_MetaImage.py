@@ -6,7 +6,7 @@ import SimpleITK
 from hypothesis import example, given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Formats import openImageFile
-from unit.settling import (
+from unit.readers import (
     assertHarmless,
     assertSameAtWorldPoints,
     assertSentence,

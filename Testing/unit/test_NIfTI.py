@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nibabel.quaternions import quat2mat
 from RealTimeImagingLib.Formats import openImageFile
-from unit.settling import (
+from unit.readers import (
     assertSameAtWorldPoints,
     assertSentence,
     read,

@@ -15,7 +15,7 @@ from nibabel.spm99analyze import Spm99AnalyzeImage
 from RealTimeImagingLib.Formats import openImageFile
 from RealTimeImagingLib.Sources.Folder.Completeness import Complete, PendingFile, Waiting
 from unit.conftest import arrive
-from unit.settling import (
+from unit.readers import (
     assertSame,
     assertSameAtWorldPoints,
     assertSentence,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from RealTimeImagingLib.OpenIGTLink import pack
-from unit.wire import received
+from unit.openIGTLinkBytes import received
 
 FIXTURES = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "igtl-fixtures.json"
 NAMES = [

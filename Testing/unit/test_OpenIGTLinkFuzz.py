@@ -41,9 +41,9 @@ from RealTimeImagingLib.OpenIGTLink import (
 )
 from RealTimeImagingLib.OpenIGTLink.Base import deviceName
 from unit.examples import examples
-from unit.settling import mutated
+from unit.openIGTLinkBytes import extended, fields, framed, give, giveInPieces
+from unit.readers import mutated
 from unit.test_OpenIGTLinkMessages import EXPECTED, typeOf
-from unit.wire import extended, fields, framed, give, giveInPieces
 
 GOOD = framed("STRING", b"\0\3\0\4good", device=b"Next")
 LIMIT = 1 << 20

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Model.Errors import WireError
 from RealTimeImagingLib.OpenIGTLink import ImageMessage, Problem, Receiver, pack
+from unit.openIGTLinkBytes import framed, give, giveInPieces, imageContent, received, refused
 from unit.test_NIfTI import affines, counted
-from unit.wire import framed, give, giveInPieces, imageContent, received, refused
 
 TYPES = ["u1", "i1", "u2", "i2", "u4", "i4", "f4", "f8"]
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])

@@ -44,7 +44,7 @@ from RealTimeImagingLib.OpenIGTLink import (
     pack,
     query,
 )
-from unit.wire import extended, fields, framed, imageContent, plain, received, refused
+from unit.openIGTLinkBytes import extended, fields, framed, imageContent, plain, received, refused
 
 HEADER = 58
 AT = {"timestamp": 1234567892.5, "device_name": "Probe"}
@@ -247,7 +247,7 @@ EXPECTED = {
     "RTS_BIND": (ReplyMessage("RTS_BIND", None, **AT), ""),
     "STP_BIND": (QueryMessage("STP_BIND", **AT), ""),
     "GET_OWN": (QueryMessage("GET_OWN", **AT), ""),
-    # image.md, see unit/wire.py
+    # image.md, see unit/openIGTLinkBytes.py
     "IMAGE": (
         ImageMessage(
             np.arange(24, dtype=np.uint8).reshape(2, 3, 4),

@@ -23,7 +23,7 @@ from RealTimeImagingLib.OpenIGTLink import (
 )
 from RealTimeImagingLib.OpenIGTLink import Base as checksumModule
 from RealTimeImagingLib.OpenIGTLink.Header import seconds, wireTime
-from unit.wire import extended, framed, give, imageContent, received, refused
+from unit.openIGTLinkBytes import extended, framed, give, imageContent, received, refused
 
 GOOD = framed("STRING", b"\0\3\0\4good", device=b"Next")
 MIB = 1 << 20

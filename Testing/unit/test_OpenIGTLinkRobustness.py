@@ -13,7 +13,7 @@ from collections import Counter
 from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.OpenIGTLink import StringMessage, pack, query
 from RealTimeImagingLib.Sources.OpenIGTLink.Peers import STALLED
-from unit.linking import Link, descriptors, image, pose
+from unit.openIGTLinkSource import Link, descriptors, image, pose
 
 CONNECTIONS, AT_ONCE, ROUND = 2000, 40, 500
 GROWTH = 64 << 10

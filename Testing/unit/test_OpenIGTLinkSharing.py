@@ -13,8 +13,8 @@ from RealTimeImagingLib.OpenIGTLink.ImageMessage import SHARE
 from RealTimeImagingLib.OpenIGTLink.ReceiveBuffer import FIRST, Budget, Budgets
 from RealTimeImagingLib.OpenIGTLink.Receiver import METADATA_LIMIT
 from RealTimeImagingLib.Sources.OpenIGTLink.Peers import PAUSE, SLOWEST
-from unit.linking import Link, image, sendAll
-from unit.wire import extended, framed, give, imageContent
+from unit.openIGTLinkBytes import extended, framed, give, imageContent
+from unit.openIGTLinkSource import Link, image, sendAll
 
 MIB = 1 << 20
 

@@ -35,7 +35,7 @@ from RealTimeImagingLib.OpenIGTLink.Report import PERIOD
 from RealTimeImagingLib.Sources.OpenIGTLink import OpenIGTLinkSettings
 from RealTimeImagingLib.Sources.OpenIGTLink.Peers import STALLED
 from RealTimeImagingLib.Sources.OpenIGTLink.Translation import TRACKING_PERIOD
-from unit.linking import Link, descriptors, freePort, hear, image, pose, sendAll
+from unit.openIGTLinkSource import Link, descriptors, freePort, hear, image, pose, sendAll
 
 PATHS = os.pathsep.join(path for path in sys.path if path)
 
@@ -344,7 +344,7 @@ def test_without_fastcrc_it_works_and_says_that_it_is_slow(tmp_path):
         "        if name.split('.')[0] == 'fastcrc':\n"
         "            raise ModuleNotFoundError(name)\n"
         "sys.meta_path.insert(0, Refuse())\n"
-        "from unit.linking import Link, image, sendAll\n"
+        "from unit.openIGTLinkSource import Link, image, sendAll\n"
         "server = Link(sys.argv[1], role='server')\n"
         "with server.peer() as peer:\n"
         "    sendAll(peer, image(1, shape=(1, 600, 600)), image(2, shape=(1, 600, 600)))\n"

@@ -6,7 +6,7 @@ import PIL.Image
 import pytest
 from RealTimeImagingLib.Formats import openImageFile
 from RealTimeImagingLib.Model.Frame import pictureToRAS
-from unit.settling import assertSame, read, refusal
+from unit.readers import assertSame, read, refusal
 
 GREY = np.arange(20 * 30).reshape(20, 30)
 RGB = np.random.default_rng(1).integers(0, 255, (20, 30, 3)).astype(np.uint8)

@@ -16,8 +16,8 @@ from RealTimeImagingLib.Model.Frame import Image, checksum
 from RealTimeImagingLib.Simulator import Scanners as ScannerModule
 from RealTimeImagingLib.Simulator.Scanners import PostingScanner
 from unit.conftest import seriesFile, sumOf, volume
-from unit.linking import freePort
-from unit.posting import TOKEN, Server
+from unit.httpSource import TOKEN, Server
+from unit.openIGTLinkSource import freePort
 
 PROGRAM = Path(ScannerModule.__file__).with_name("__main__.py")
 

@@ -30,7 +30,7 @@ from unit import (
     test_Picture,
     test_TIFF,
 )
-from unit.settling import assertGrows, assertHarmless, assertMissingWhenCut, assertSame, mutated, read, refusal
+from unit.readers import assertGrows, assertHarmless, assertMissingWhenCut, assertSame, mutated, read, refusal
 
 SERIES = np.random.default_rng(1).integers(0, 999, (8, 9, 10, 2)).astype("i2")
 VOLUME = test_NIfTI.counted((5, 6, 7))

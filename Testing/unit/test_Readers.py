@@ -7,7 +7,7 @@ import pytest
 from pydicom.data import get_testdata_file
 from RealTimeImagingLib.Formats import IMAGE_SUFFIXES, ImageFile, ignoredName, openImageFile
 from RealTimeImagingLib.Model.Errors import FrameError, NotAnImageError, RingError
-from unit.settling import assertSame, assertSentence, read, refusal
+from unit.readers import assertSame, assertSentence, read, refusal
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from RealTimeImagingLib.Formats import Inflate as Streamed
 from RealTimeImagingLib.Recording import openRecording
 from unit.conftest import arrive, niftiFile, seriesFile, snapshot, sumOf
 from unit.recordings import OBLIQUE, RIGHT_HANDED, START, frame, record
-from unit.replaying import Player, pixelsOf, sequence, sumsOf
+from unit.replaySource import Player, pixelsOf, sequence, sumsOf
 
 
 @pytest.fixture

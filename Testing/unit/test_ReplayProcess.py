@@ -8,7 +8,7 @@ from RealTimeImagingLib.Recording import openRecording
 from RealTimeImagingLib.Sources.Replay import ReplaySettings
 from unit.conftest import PROGRAM, Acquisition, arrive, seriesFile, snapshot, sumOf
 from unit.recordings import START, frame, record
-from unit.replaying import pixelsOf, sequence, sumsOf
+from unit.replaySource import pixelsOf, sequence, sumsOf
 from unit.test_DICOM import made
 
 CINE = np.arange(6 * 8 * 10, dtype=np.uint16).reshape(6, 8, 10)

@@ -16,7 +16,7 @@ from RealTimeImagingLib.Formats.Raw import allocate
 from RealTimeImagingLib.Model.Errors import NotAnImageError
 from unit.conftest import niftiFile
 from unit.examples import examples
-from unit.replaying import pixelsOf, sequence
+from unit.replaySource import pixelsOf, sequence
 from unit.test_DICOM import FRAMES, groups, made
 
 CINE = np.arange(4 * 6 * 5, dtype=np.uint8).reshape(4, 6, 5)

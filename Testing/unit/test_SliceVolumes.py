@@ -11,7 +11,7 @@ from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.Sources.Folder import SliceVolumes
 from RealTimeImagingLib.Sources.Folder import SliceVolumes as SliceOrder
 from unit.conftest import arrive, niftiFile, sumOf
-from unit.storing import pixelsOf, series, slice_, stackOf
+from unit.dicomSource import pixelsOf, series, slice_, stackOf
 
 SILENCE = 2.0
 

@@ -12,7 +12,7 @@ import pytest
 from RealTimeImagingLib.Model.Errors import NotAnImageError
 from RealTimeImagingLib.Model.Frame import Image, checksum
 from RealTimeImagingLib.Simulator.StoringScanner import StoringScanner, rightHanded
-from unit.storing import Receiver
+from unit.dicomSource import Receiver
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

@@ -16,7 +16,7 @@ from RealTimeImagingLib.Model.Frame import pictureToRAS
 from RealTimeImagingLib.Sources.Folder.Completeness import Complete, PendingFile, Waiting
 from unit.conftest import arrive
 from unit.examples import examples
-from unit.settling import (
+from unit.readers import (
     assertHarmless,
     assertSame,
     assertSentence,
