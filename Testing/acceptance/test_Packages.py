@@ -46,8 +46,10 @@ def startCamera(module):
     return ui.sourceComplaintLabel.text.replace("\u200b", "")
 
 
-def test_afterARefusalThePanelSaysWhatToDo(module, withoutOpenCV):
+def test_afterARefusalThePanelSaysWhatToDo(module, withoutOpenCV, monkeypatch):
     """An older Slicer asks with this module's dialog; questions in tests are answered with no."""
+    for newer in ("slicer.packaging", "slicer.pydeps"):
+        monkeypatch.setitem(sys.modules, newer, None)
     words = startCamera(module)
     assert words.startswith("OpenCV was not installed. Install offline: ")
     assert words.endswith(OFFLINE)
