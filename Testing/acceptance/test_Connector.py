@@ -108,7 +108,8 @@ def pixels(number):
     return np.random.default_rng(number).integers(0, 100, (3, 4, 5)).astype(np.int16)
 
 
-def test_aMissingExtensionIsAnError(module, logic):
+def test_aMissingExtensionIsAnError(slicer, module, logic, monkeypatch):
+    monkeypatch.delattr(slicer, "vtkMRMLIGTLConnectorNode", raising=False)
     ui = panelOf(module).ui
     ui.sourceComboBox.currentIndex = 2
     assert not ui.openigtlink_engine.isVisibleTo(ui.optionsSection)
