@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import socket
 import struct
@@ -355,6 +356,20 @@ def test_a_port_in_use_is_retried(make):
         assert "Cannot listen" in server.source.status
         assert not server.source.details
     server.step(passes=1.1)
+    assert statuses(server.ask(posted())) == [200]
+
+
+def test_the_server_accepts_again_after_a_lack_of_descriptors(server, monkeypatch):
+    lacking = threading.Event()
+
+    def noSelector():
+        lacking.set()
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    assert server.port
+    with monkeypatch.context() as patch:
+        patch.setattr(HTTPServer.selectors, "DefaultSelector", noSelector)
+        assert lacking.wait(5)
     assert statuses(server.ask(posted())) == [200]
 
 

@@ -348,9 +348,13 @@ class Server(ThreadingHTTPServer):
             if self._listener.socket is None:
                 self._stopping.wait(TICK)
                 continue
-            with selectors.DefaultSelector() as selector:
-                selector.register(self._listener.socket, selectors.EVENT_READ)
-                ready = selector.select(TICK)
+            try:
+                with selectors.DefaultSelector() as selector:
+                    selector.register(self._listener.socket, selectors.EVENT_READ)
+                    ready = bool(selector.select(TICK))
+            except OSError:  # no free descriptors: accepting reports it
+                self._stopping.wait(TICK)
+                ready = True
             for one in self._listener.take(self._clock()) if ready else ():
                 if isinstance(one, Event):
                     self.arrivals.put(one)
