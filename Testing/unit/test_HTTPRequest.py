@@ -111,6 +111,7 @@ def test_fields_of_a_head():
         (head(headers={"Content-Length": 4, "content-length": 5}), 400),
         (head(headers={"Content-Length": 4, "Transfer-Encoding": "chunked"}), 400),
         (head(headers={"Transfer-Encoding": "gzip, chunked"}), 501),
+        (head(headers={"Transfer-Encoding": "chun\N{KELVIN SIGN}ed"}), 501),
         (head(headers={"Expect": "a miracle"}), 417),
         (head(headers={"X-RTI-Stream": "A", "x-rti-stream": "B"}), 400),
         (head(headers={"Bad name": "A"}), 400),

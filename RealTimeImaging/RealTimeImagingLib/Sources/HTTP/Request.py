@@ -243,7 +243,7 @@ def _bodyOf(headers: Mapping[str, str], minor: str) -> tuple[int | None, bool]:
         # RFC 9112, section 6.1: both fields, or this one in HTTP/1.0, can smuggle a request past a proxy.
         if length is not None or minor == "0":
             raise RequestError(400, "Transfer-Encoding is not allowed with Content-Length or HTTP/1.0.")
-        if coding.lower() != "chunked":
+        if not coding.isascii() or coding.lower() != "chunked":
             raise RequestError(501, f"The transfer encoding {coding[:60]} is not supported; use chunked.")
         return None, True
     if length is None:
