@@ -193,6 +193,7 @@ def refusals():
     yield "an invalid matrix", posted(body, path + "&ijkToRAS=1,2,3"), 400, "16 numbers"
     yield "a flat matrix", posted(body, path + "&ijkToRAS=" + ",".join(["0"] * 16)), 400, "last row"
     yield "a matrix of words", posted(body, path + '&ijkToRAS=["a"]'), 400, "16 numbers"
+    yield "a matrix of huge numbers", posted(body, path + "&ijkToRAS=" + ",".join(["9" * 400] * 16)), 400, "16 numbers"
     yield "a matrix for a file", posted(nifti, "/frame?ijkToRAS=1"), 400, "raw pixels"
     yield "an invalid time", posted(nifti, "/frame?time=now"), 400, "seconds"
     yield "a time in milliseconds", posted(nifti, "/frame?time=1700000000000"), 400, "seconds"

@@ -215,7 +215,7 @@ def _matrix(values: Mapping[str, str]) -> Matrix | None:
     numbers = _json(values, "ijkToRAS", list)
     try:
         matrix = np.array(numbers, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         matrix = np.empty(0)
     if matrix.shape not in ((16,), (4, 4)):
         raise RequestError(400, "ijkToRAS has 16 numbers, row after row, or is a 4x4 matrix as JSON.")
