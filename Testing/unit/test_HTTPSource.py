@@ -279,6 +279,12 @@ def test_without_the_token_every_request_is_refused(server, token, method):
     assert status == 401
 
 
+def test_a_long_method_makes_no_long_event(server):
+    ((status, _, _), *_) = server.ask(head("A" * 20000, token=""))
+    assert status == 401
+    assert len(server.events[-1].text) < 300
+
+
 def test_many_wrong_tokens_are_one_event_a_second(server):
     """All are counted; the next event names the number of the others."""
     for _ in range(30):

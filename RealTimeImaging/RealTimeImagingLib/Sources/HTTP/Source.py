@@ -49,7 +49,7 @@ def eventOf(refusal: Refusal, more: int = 0) -> Event:
 
     :param more: number of further refusals with this status.
     """
-    method = refusal.head.method if refusal.head else "a request"
+    method = refusal.head.method[:60] if refusal.head else "a request"
     path = refusal.head.path if refusal.head else ""
     request = f"{method} {path[:60]}".strip()
     others = f" ({more} more with this status)" if more else ""
