@@ -8,7 +8,7 @@ import random
 import socket
 import struct
 import threading
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,9 @@ import pydicom
 import pytest
 import SimpleITK
 from pydicom.data import get_testdata_file
-from pydicom.uid import JPEGLSLossless, RLELossless, generate_uid
+from pydicom.dataset import Dataset
+from pydicom.uid import JPEGLSLossless, MRImageStorage, RLELossless, generate_uid
+from pynetdicom.dsutils import encode
 from RealTimeImagingLib.Model.Errors import SettingsError
 from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.Sources.DICOM import Association, DICOMSettings, StorageSCP
@@ -480,6 +482,42 @@ def test_a_sender_that_disconnects_in_an_instance_leaves_one_event_and_no_file(r
     assert receiver.checkpoint.rejected == 1
     assert files(receiver) == []
     assert send(receiver, slice_(1, 0.0)) == [0]
+
+
+@contextmanager
+def associated(receiver):
+    """Return a connection whose association was accepted; the test sends its messages byte by byte."""
+    with closing(socket.create_connection(("127.0.0.1", receiver.port), 10)) as connection:
+        connection.sendall(request())
+        answer = []
+        thread = threading.Thread(target=lambda: answer.append(connection.recv(1 << 16)))
+        thread.start()
+        receiver.until(lambda: answer)
+        yield connection
+
+
+def commandPDU(data, isLast):
+    """Return a P-DATA-TF with a fragment of a command in the first presentation context, MR images."""
+    return struct.pack(">BBIIBB", 4, 0, len(data) + 6, len(data) + 2, 1, 1 | 2 * isLast) + data
+
+
+def storeCommand(uid):
+    """Return an encoded C-STORE-RQ."""
+    one = Dataset()
+    one.AffectedSOPClassUID, one.AffectedSOPInstanceUID = MRImageStorage, uid
+    one.CommandField, one.MessageID, one.Priority, one.CommandDataSetType = 1, 1, 0, 1
+    one.CommandGroupLength = len(encode(one, True, True))
+    return encode(one, True, True)
+
+
+def test_commands_without_data_leave_no_file(receive):
+    receiver = receive()
+    with associated(receiver) as connection:
+        for number in range(20):
+            connection.sendall(commandPDU(storeCommand(f"1.2.{number}"), isLast=True))
+        receiver.until(lambda: receiver.source._scp._states[0].taken >= 20 * len(storeCommand("1.2.1")))
+    receiver.untilCode("sender-lost")
+    assert files(receiver) == []
 
 
 def test_an_instance_that_is_too_large_ends_the_association(receive):

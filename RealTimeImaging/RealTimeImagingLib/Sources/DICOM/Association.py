@@ -178,8 +178,10 @@ class AssociationState:
             if isCommand:
                 self._command += data[1:]
                 if isLast:
-                    self._incoming = self._begin(self._command, item.presentation_context_id, files)
-                    self._command = b""
+                    if self._incoming:
+                        self._incoming.discard()
+                    command, self._command, self._incoming = self._command, b"", None
+                    self._incoming = self._begin(command, item.presentation_context_id, files)
             elif self._incoming:
                 self._incoming.write(memoryview(data)[1:])
                 token = b""
