@@ -656,6 +656,16 @@ def test_too_many_connections_are_closed_at_once(receive, monkeypatch):
     assert send(receiver, slice_(1, 0.0)) == [0]
 
 
+def test_ended_connections_take_no_place_while_the_worker_is_busy(receive, monkeypatch):
+    monkeypatch.setattr(StorageSCP, "MOST_CONNECTIONS", 3)
+    receiver = receive()
+    for number in range(6):
+        scanner = Scanner(receiver.port, [slice_(number, 3.0 * number)])
+        scanner.join(20)
+        assert scanner.statuses == [0]
+        until(lambda: receiver.source._scp._states[-1].isOver)
+
+
 def test_an_instance_is_on_disk_while_it_arrives_and_removed_when_the_sender_disconnects(receive):
     receiver, sent = receive(), [0]
     large = slice_(1, 0.0, pixels=np.zeros((1500, 1000), np.int16))

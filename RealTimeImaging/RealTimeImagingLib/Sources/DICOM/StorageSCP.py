@@ -197,7 +197,8 @@ class StorageSCP:
         association = event.assoc
         wire, peer = association.dul.socket, nameOf(event.address)
         refusal = self._listener.refusal(event.address)
-        if not refusal and len(self._states) >= MOST_CONNECTIONS:
+        # items() removes ended connections, and may be late.
+        if not refusal and sum(not state.isOver for state in list(self._states)) >= MOST_CONNECTIONS:
             text = f"{peer} wanted to connect, but {MOST_CONNECTIONS} connections are open already."
             refusal = Event("peer-refused", text, "warning", peer)
         if refusal:
