@@ -89,13 +89,16 @@ def test_a_frame_has_the_header_of_its_line():
     assert report.counts is None
 
 
-@pytest.mark.parametrize("line", [b"no JSON", b"[1]", b"5", b'{"command": "release"}', b'{"command": "keep", "x": 1}'])
+NO_OBJECTS = (b"no JSON", b"", b"[]", b"[1]", b'["pid"]', b'""', b"5", b"null", b"[" * 100_000, b"\xff")
+
+
+@pytest.mark.parametrize("line", [*NO_OBJECTS, b'{"command": "release"}', b'{"command": "keep", "x": 1}'])
 def test_a_line_that_is_no_command_raises(line):
     with pytest.raises((ValueError, TypeError)):
         decodeCommand(line)
 
 
-@pytest.mark.parametrize("line", [b"no JSON", b'{"unknown": 1}', b'{"status": "a", "unknown": 1}'])
+@pytest.mark.parametrize("line", [*NO_OBJECTS, b"{}", b'{"unknown": 1}', b'{"status": "a", "unknown": 1}'])
 def test_a_line_that_is_no_report_raises(line):
     with pytest.raises((ValueError, KeyError, TypeError)):
         decode(line)

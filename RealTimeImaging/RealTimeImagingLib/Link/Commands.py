@@ -5,12 +5,11 @@ To add a command that the worker executes, declare its dataclass and name it in 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from .Messages import FrameHeader, Message, Parts
+from .Messages import FrameHeader, Message, Parts, objectOf
 from .Ring import Place
 
 if TYPE_CHECKING:
@@ -157,9 +156,7 @@ def decodeCommand(line: bytes) -> Command:
     :raises ValueError: the line is no JSON object.
     :raises TypeError: a field is missing or unknown.
     """
-    values = json.loads(line)
-    if not isinstance(values, dict):
-        raise ValueError("a command is a JSON object")
+    values = objectOf(line)
     return commandOf(values.pop("command", ""), values)
 
 

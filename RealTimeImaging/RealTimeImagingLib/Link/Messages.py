@@ -410,15 +410,29 @@ REPORTS: dict[str, type[Message]] = {
 """Reports by the first key of their line."""
 
 
+def objectOf(line: bytes) -> dict[str, Any]:
+    """Return the JSON object in a line.
+
+    :raises ValueError: the line is no JSON object.
+    """
+    try:
+        values = json.loads(line)
+    except RecursionError as error:
+        raise ValueError("the line has too many levels") from error
+    if not isinstance(values, dict):
+        raise ValueError("a message is a JSON object")
+    return values
+
+
 def decode(line: bytes) -> Message:
     """Return the report that a line of a child process carries.
 
-    :raises ValueError: the line is not JSON.
+    :raises ValueError: the line is no JSON object.
     :raises KeyError: the first key names no report.
     :raises TypeError: a field is missing or unknown.
     """
-    values = json.loads(line)
-    return REPORTS[next(iter(values))].fromJSON(values)
+    values = objectOf(line)
+    return REPORTS[next(iter(values), "")].fromJSON(values)
 
 
 def broadcastWords(status: Mapping[str, Any]) -> str:
