@@ -8,7 +8,7 @@ import random
 import socket
 import struct
 import threading
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -518,6 +518,17 @@ def test_commands_without_data_leave_no_file(receive):
         receiver.until(lambda: receiver.source._scp._states[0].taken >= 20 * len(storeCommand("1.2.1")))
     receiver.untilCode("sender-lost")
     assert files(receiver) == []
+
+
+def test_a_command_without_end_ends_the_association(receive):
+    """Commands stay in memory."""
+    receiver = receive()
+    with associated(receiver) as connection, suppress(OSError):
+        for _ in range(200):
+            connection.sendall(commandPDU(bytes(100_000), isLast=False))
+            receiver.step()
+    receiver.untilCode("too-large")
+    assert "a command of more than" in receiver.events[-1].text
 
 
 def test_an_instance_that_is_too_large_ends_the_association(receive):

@@ -17,6 +17,8 @@ from .Files import PREAMBLE, Files, Part
 
 LARGEST_PDU = 1 << 17
 """Bytes of the largest PDU that senders may send; DCMTK sends no larger ones."""
+LARGEST_COMMAND = 1 << 20
+"""Bytes of a message outside its data set: they stay in memory."""
 LARGEST_REQUEST = 1 << 20
 """Bytes of the largest A-ASSOCIATE-RQ: 128 contexts with 30 transfer syntaxes each take 256 KiB."""
 NEGOTIATION = 10.0
@@ -98,6 +100,7 @@ class AssociationState:
 
     :param association: of pynetdicom. :param connection: its socket. :param peer: its address, for people.
     :param limit: bytes that the request, later a message, may have; ``taken``: bytes of it that have arrived.
+    :param unspooled: bytes of the message that no file has taken.
     :param heard: time of the last complete PDU, monotonic seconds.
     :param admitted: the association counts for the limit of associations.
     """
@@ -108,6 +111,7 @@ class AssociationState:
     peer: str
     limit: int = LARGEST_REQUEST
     taken: int = 0
+    unspooled: int = 0
     heard: float = field(default_factory=time.monotonic)
     requested: bool = False
     admitted: bool = False
@@ -139,7 +143,7 @@ class AssociationState:
 
         :raises OSError: the message is too large or too slow, or no association request.
         """
-        if self.taken + size > self.limit:
+        if self.taken + size > self.limit or self.unspooled > LARGEST_COMMAND:
             self.taken += size
             raise ConnectionAbortedError("the message is too large")
         data, got = bytearray(size), 0
@@ -175,6 +179,8 @@ class AssociationState:
                 continue
             # PS3.8 annex E.2: bit 0 marks a command, bit 1 the last fragment.
             isCommand, isLast = data[0] & 1, data[0] & 2
+            if isCommand or not self._incoming:
+                self.unspooled += len(data)
             if isCommand:
                 self._command += data[1:]
                 if isLast:
@@ -217,6 +223,9 @@ class AssociationState:
             return items + self._noRequest()
         if self.association.is_released or self.association.is_rejected:
             return items
+        if self.unspooled > LARGEST_COMMAND:
+            text = f"{self.caller} sends a command of more than {LARGEST_COMMAND:,} bytes: the connection is closed."
+            return [*items, Rejected(Event("too-large", text, "warning", self.peer))]
         if self.taken > self.limit:
             text = f"{self.caller} sends an instance of more than {sizeLimit:,} bytes: the connection is closed."
             return [*items, Rejected(Event("too-large", text, "warning", self.peer))]

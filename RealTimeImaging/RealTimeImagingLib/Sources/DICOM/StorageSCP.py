@@ -258,7 +258,7 @@ class StorageSCP:
         self.put(Event("peer-refused", text, "warning", state.peer))
 
     def _messageReceived(self, _event: Any, state: AssociationState) -> None:
-        state.taken = 0
+        state.taken = state.unspooled = 0
 
     def _store(self, event: Any, state: AssociationState) -> Any:
         name = str(event.request.AffectedSOPInstanceUID or "without UID")
