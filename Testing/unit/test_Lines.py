@@ -4,12 +4,13 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Link import Lines as StandardStreams
-from RealTimeImagingLib.Link.Lines import LineLogHandler, readLines
+from RealTimeImagingLib.Link.Lines import LineLogHandler, LineSplitter, readLines
 
 LIBRARY = Path(StandardStreams.__file__).parents[2]
 
@@ -132,6 +133,16 @@ def test_lines_are_read_whole_whatever_their_pieces(lines, rest, data):
     thread.join(5)
     os.close(reading)
     assert found == lines  # a last line without an end was cut by a death: it is none
+
+
+def test_a_long_line_is_read_in_linear_time():
+    splitter, piece = LineSplitter(), bytes(1 << 16)
+    for _ in range(800):
+        assert splitter.split(piece) == []
+    begin = time.perf_counter()
+    assert splitter.split(b"x\nrest") == [bytes(800 << 16) + b"x"]
+    assert splitter.split(b"\n") == [b"rest"]
+    assert time.perf_counter() - begin < 2
 
 
 def test_a_line_is_yielded_as_soon_as_it_ends():

@@ -15,6 +15,7 @@ from typing import Any
 
 import qt
 
+from ..Link.Lines import LineSplitter
 from ..Link.Messages import LogReport, Message, Outcome, ProcessID, Receivers, decode, encode, trace
 from ..Link.WorkFolders import removeWorkFolders
 from ..Model.Errors import AcquisitionError
@@ -70,7 +71,7 @@ class ChildProcess:
         self.taking = False
         """True while messages are taken."""
         self._heard = time.monotonic()
-        self._partial, self._errors = b"", b""
+        self._splitter, self._errors = LineSplitter(), b""
         self._lines: deque[bytes] = deque()
         self._process, self._later = qt.QProcess(), qt.QTimer()
         self._later.setSingleShot(True)
@@ -172,8 +173,7 @@ class ChildProcess:
         data = self._process.readAllStandardOutput().data()
         if data:
             self._heard = time.monotonic()
-        *lines, self._partial = (self._partial + data).split(b"\n")
-        self._lines.extend(lines)
+        self._lines.extend(self._splitter.split(data))
         self.take()
 
     def _takeUntil(self, end: float) -> None:

@@ -108,15 +108,31 @@ class LineWriter:
                     return  # the reader is gone; the end of input follows and ends the process
 
 
+class LineSplitter:
+    """Splitter of a stream into lines; a long line costs no more for each byte than a short one."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def split(self, data: bytes) -> list[bytes]:
+        """Add bytes; return the lines that they complete."""
+        first, *others = data.split(b"\n")
+        self._pieces.append(first)
+        if not others:
+            return []
+        lines = [b"".join(self._pieces), *others[:-1]]
+        self._pieces = [others[-1]]
+        return lines
+
+
 def readLines(descriptor: int) -> Iterator[bytes]:
     """Yield whole lines from a descriptor until its end, read without Python's buffered files.
 
     A thread that waits in a buffered standard input holds its lock, and the interpreter then cannot end.
     """
-    partial = b""
+    splitter = LineSplitter()
     while data := os.read(descriptor, 1 << 16):
-        *lines, partial = (partial + data).split(b"\n")
-        yield from lines
+        yield from splitter.split(data)
 
 
 class LineLogHandler(logging.Handler):
