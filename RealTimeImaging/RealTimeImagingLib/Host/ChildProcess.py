@@ -184,7 +184,7 @@ class ChildProcess:
             taken = True
             try:
                 self._takeOne(decode(line))
-            except (ValueError, KeyError, TypeError):
+            except Exception:  # the boundary: an error of a receiver must not hold up the messages that follow
                 log.exception("A line of the %s could not be used: %r", self._name, line[:200])
         if self._lines:
             self._later.start(0)
