@@ -486,7 +486,7 @@ def test_a_sender_that_disconnects_in_an_instance_leaves_one_event_and_no_file(r
 
 @contextmanager
 def associated(receiver):
-    """Return a connection whose association was accepted; the test sends its messages byte by byte."""
+    """Yield a connection whose association is accepted, for messages that no real sender sends."""
     with closing(socket.create_connection(("127.0.0.1", receiver.port), 10)) as connection:
         connection.sendall(request())
         answer = []
