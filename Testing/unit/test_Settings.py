@@ -277,6 +277,11 @@ def test_the_file_of_a_replay_may_be_missing_or_relative_or_in_the_home_folder(t
         {"kind": "replay"},
         {"kind": "replay", "file": 5},
         {"kind": "replay", "file": "a", "stream": 7},
+        {"kind": "dicom", "folder": "a", "allowed": [5]},
+        {"kind": "openigtlink", "host": None},
+        None,
+        [1],
+        5,
     ],
 )
 def test_json_that_is_no_settings_is_refused_with_a_sentence(values):

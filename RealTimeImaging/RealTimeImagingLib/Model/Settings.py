@@ -211,6 +211,9 @@ class SettingField:
         if not isinstance(value, (list, tuple)):
             raise SettingsError(f'"{self.name}" is a list, not {value!r}.')
         if self.isList:
+            for one in value:
+                if not isinstance(one, str):
+                    raise SettingsError(f'"{self.name}" is a list of texts, and {one!r} is not text.')
             return tuple(value)
         types = get_args(self.type)
         if len(value) != len(types):

@@ -66,8 +66,11 @@ def openSource(settings: SourceSettings, context: SourceContext) -> Source:
 def settingsFromJSON(values: Mapping[str, Any]) -> SourceSettings:
     """Return the settings that :meth:`SourceSettings.toJSON` wrote.
 
-    :raises SettingsError: an unknown kind, an unknown name or a value that cannot work.
+    :raises SettingsError: no object, an unknown kind, an unknown name or a value that cannot work.
     """
+    # A scene may hold any JSON.
+    if not isinstance(values, Mapping):
+        raise SettingsError(f"The settings of a source are an object with a kind, not {values!r}.")
     values = dict(values)
     kind = _kind(values.pop("kind", None))
     known = {field.name for field in dataclasses.fields(kind.settings)}  # type: ignore[arg-type]

@@ -153,7 +153,9 @@ class OpenIGTLinkSettings(SourceSettings):
     )
 
     def __post_init__(self) -> None:
-        host, port = splitAddress(str(self.host))
+        if not isinstance(self.host, str):
+            raise SettingsError(f'"host" is text, not {self.host!r}.')
+        host, port = splitAddress(self.host)
         object.__setattr__(self, "host", host)
         if port is not None:
             object.__setattr__(self, "port", port)
