@@ -239,6 +239,20 @@ def test_messages_in_a_file_removed_before_the_stop_are_reported(tmp_path):
     assert [event.code for event in recording.events()] == ["recording-gap"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows removes no open file")
+def test_messages_of_another_recorder_under_the_same_name_are_not_touched(tmp_path):
+    """The files are removed, and another recorder takes their name."""
+    first, second = (MessageRecorder(str(tmp_path), "Test", {}) for _ in range(2))
+    assert first.append(deviceMessage(9))
+    for name in names(tmp_path):
+        (tmp_path / name).unlink()
+    messages = [deviceMessage(number) for number in range(3)]
+    assert [second.append(each) for each in messages] == [True] * 3
+    assert first.finish() == []
+    assert (first.recorded, first.failed) == (0, 1)
+    assert [line.message for line in openMessages(second.finish()[0]).messages()] == messages
+
+
 def test_attributes_that_cannot_be_stored_are_rejected(tmp_path):
     with pytest.raises(RecordingError, match="Bad: name"):
         MessageRecorder(str(tmp_path), "Test", {"Bad: name": "x"})

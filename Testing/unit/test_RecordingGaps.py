@@ -228,6 +228,20 @@ def test_a_file_that_is_removed_begins_a_part(tmp_path, suffix):
     assert not [name for name in names(tmp_path) if name.endswith((".jsonl", ".lock"))]
 
 
+@posix
+def test_files_of_another_recorder_under_the_same_name_are_not_touched(tmp_path):
+    """The files are removed, and another recorder takes their name."""
+    first, second = recorder(tmp_path), recorder(tmp_path)
+    assert first.append(frame(9))
+    for name in names(tmp_path):
+        (tmp_path / name).unlink()
+    frames = [frame(number) for number in range(3)]
+    assert [second.append(each) for each in frames] == [True] * 3
+    assert first.finish() == []
+    assertCounted(first, 1, 1)
+    assertHolds(second.finish(), frames)
+
+
 def test_bytes_added_from_outside_are_cut_off(tmp_path):
     recording = recorder(tmp_path)
     assert recording.append(frame(0))

@@ -52,6 +52,7 @@ class AppendLog:
         """Numbers of the first and the last acknowledged entry, -1 without one."""
         self.gone = False
         """Whether an append found the files removed or replaced."""
+        self._lost = False
         self._paths = [self.path(suffix) for suffix in suffixes]
         self._sizes = [0] * len(self._paths)
         self._handles: list[int] = []
@@ -79,7 +80,10 @@ class AppendLog:
     def whole(self) -> bool:
         """Whether the first file holds all acknowledged bytes; True when the file system cannot answer."""
         try:
-            return os.path.getsize(self._paths[0]) >= self.size
+            found = os.stat(self._paths[0])
+            # Another recorder may have taken the name after the files were removed.
+            replaced = self._handles and not os.path.samestat(os.fstat(self._handles[0]), found)
+            return not self._lost and not replaced and found.st_size >= self.size
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError:
@@ -101,9 +105,10 @@ class AppendLog:
             for handle, part in zip(self._handles, data, strict=True):
                 writeAll(handle, part)
         except FileNotFoundError as error:
+            if removed := os.path.isdir(self.folder):
+                self.gone, self._lost = True, not self.whole
             self.rest()
-            if os.path.isdir(self.folder):
-                self.gone = True
+            if removed:
                 raise FilesGone(error.errno, "the files were removed while they grew", self._paths[0]) from error
             raise
         except OSError:
