@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Conversion import ConversionSettings
 from RealTimeImagingLib.Model.Errors import SettingsError
-from RealTimeImagingLib.Model.Settings import typedPath
+from RealTimeImagingLib.Model.Settings import checkFields, typedPath
 from RealTimeImagingLib.Sources import KINDS, SourceKind, SourceSettings, about, register, settingsFromJSON
 from RealTimeImagingLib.Sources.Camera import FLIPS, ROTATIONS, CameraSettings
 from RealTimeImagingLib.Sources.DICOM import DICOMSettings
@@ -316,6 +316,14 @@ STREAM = dataclasses.field(default="Other", metadata=about("Volume name", "Name.
             r"Other.value is a list\[str\]. Use a tuple",
         ),
         (str, dataclasses.field(default_factory=str, metadata=about("A", "B.")), "Other.value has a default_factory"),
+        (tuple[int, ...], dataclasses.field(default=(), metadata=about("A", "B.")), r"Other.value is a tuple\[int"),
+        (tuple[int, int], dataclasses.field(default=(1, 2), metadata=about("A", "B.")), "needs a label for each"),
+        (str | None, dataclasses.field(default=None, metadata=about("A", "B.")), "Other.value has the default None"),
+        (str, dataclasses.field(metadata=about("A", "B.", secret=True)), "Other.value is secret"),
+        (int, dataclasses.field(default=1 << 40, metadata=about("A", "B.")), "cannot show 1,099,511,627,776"),
+        (int, dataclasses.field(default=1, metadata=about("A", "B.", limits=(0, 1 << 40))), "cannot show 1,099"),
+        (float, dataclasses.field(default=1e12, metadata=about("A", "B.")), "cannot show 1,000,000,000,000"),
+        (float, dataclasses.field(default=0.05, metadata=about("A", "B.")), "cannot show 0.05 with 1 decimals"),
     ],
 )
 def test_a_kind_with_a_setting_that_cannot_work_is_not_registered(type_, field, words):
@@ -326,6 +334,26 @@ def test_a_kind_with_a_setting_that_cannot_work_is_not_registered(type_, field, 
     with pytest.raises(SettingsError, match=words):
         register(SourceKind(made, "Other", lambda settings, context: None))
     assert "other" not in KINDS
+
+
+def test_no_setting_is_called_kind():
+    field = dataclasses.field(default="x", metadata=about("A", "B."))
+    made = dataclasses.make_dataclass(
+        "Other", [("kind", str, field), ("stream", str, STREAM)], bases=(SourceSettings,), frozen=True
+    )
+    with pytest.raises(SettingsError, match=r"Other.kind needs another name"):
+        checkFields(made)
+
+
+def test_the_choices_of_a_setting_may_be_numbers_of_any_kind():
+    field = dataclasses.field(default=0.5, metadata=about("A", "B.", choices={0.5: "Half", 1.0: "Whole"}))
+    made = dataclasses.make_dataclass(
+        "Other", [("value", float, field), ("stream", str, STREAM)], bases=(SourceSettings,), frozen=True
+    )
+    checkFields(made)
+    assert made(1.0).value == 1.0
+    with pytest.raises(SettingsError, match=r"is one of 0.5, 1.0"):
+        made(True)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _UNSEEN = "\ufeff\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 """Characters without width that are copied along, as in the properties of a file on Windows."""
+LARGEST = (1 << 31) - 1
+"""Largest number that the panel can show."""
 PATHS = ("", "folder", "file")
 """Kinds of paths; empty for a setting that is no path."""
 _QUOTES = ('""', "''", "\u201c\u201d", "\u2018\u2019")
@@ -193,7 +195,8 @@ class SettingField:
             return path
         if self.setting.choices:
             # True would be found as 1.
-            if not isinstance(value, (int, str)) or isinstance(value, bool) or value not in self.setting.choices:
+            types = tuple(map(type, self.setting.choices))
+            if not isinstance(value, types) or isinstance(value, bool) or value not in self.setting.choices:
                 raise SettingsError(f'"{self.name}" is one of {self.range}, not {value!r}.')
         elif self.type is bool:
             if not isinstance(value, bool):
@@ -321,15 +324,43 @@ def checkFields(settings: type[SourceSettings]) -> None:
         if field is None:
             text = f'{name} needs a description: field(default=..., metadata=about("Title", "Tooltip.")).'
             raise SettingsError(text)
+        if declared.name == "kind":
+            raise SettingsError(f"{name} needs another name: kind is the name of the source's kind.")
         if (get_origin(field.type) or field.type) in (list, dict, set):
             raise SettingsError(f"{name} is a {field.type}. Use a tuple.")
+        if field.isList and get_args(field.type)[0] is not str:
+            raise SettingsError(f"{name} is a {field.type}. A list of any length is a tuple[str, ...].")
         if declared.default_factory is not dataclasses.MISSING:
             raise SettingsError(f"{name} has a default_factory. Use default=..., a number, a text or a tuple.")
+        if field.required and field.setting.secret:
+            raise SettingsError(f"{name} is secret, and needs a default that is stored in its place.")
+        if field.setting.inPanel:
+            _checkShown(name, field)
         if not field.required:
             try:
                 field.check(field.default)
             except SettingsError as error:
                 raise SettingsError(f"The default of {name} cannot work: {error}") from error
+
+
+def _checkShown(name: str, field: SettingField) -> None:
+    # A form that shows another value than the default would start the source with it.
+    setting = field.setting
+    types = get_args(field.type) if get_origin(field.type) is tuple else (field.type,)
+    if not field.isList and len(setting.parts) != (len(types) if get_origin(field.type) is tuple else 0):
+        raise SettingsError(f"{name} needs a label for each of its numbers: parts=(...).")
+    if field.default is None:
+        raise SettingsError(f"{name} has the default None, which no field can show. Use a number or a text.")
+    if setting.choices or setting.offered or field.required or types[0] not in (int, float):
+        return
+    defaults = field.default if setting.parts else (field.default,)
+    for value in (*defaults, *(setting.limits or ())) if types[0] is int else defaults:
+        if abs(value) > LARGEST * setting.scale:
+            raise SettingsError(f"{name} cannot show {value:,}. Stay within {LARGEST:,}, or use a scale.")
+    for value in defaults:
+        shown = value / setting.scale
+        if types[0] is float and round(shown, setting.decimals) != shown:
+            raise SettingsError(f"{name} cannot show {shown} with {setting.decimals} decimals. Use more decimals.")
 
 
 def checkAllowed(allowed: tuple[str, ...]) -> None:
