@@ -191,6 +191,45 @@ def test_a_path_that_registers_no_source_is_named_with_the_reason(tmp_path, monk
     assert words in error
 
 
+def added(settings):
+    """The module of :data:`OTHER` with further settings."""
+    stream = "    stream: str ="
+    return OTHER.replace(stream, f"    {settings}\n{stream}")
+
+
+def test_a_source_whose_setting_has_the_name_of_another_option_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "taken.py").write_text(added('record: str = field(default="", metadata=about("A", "B."))'))
+    try:
+        with pytest.raises(SystemExit) as ended:
+            readOptions(["--register", str(tmp_path / "taken.py"), "other"])
+    finally:
+        KINDS.pop("other", None)
+    assert ended.value.code == 2
+    assert "registers no source: argument --record: conflicting option string" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "type_", "arguments", "value"),
+    [
+        ("count", "int", ["5"], 5),
+        ("gain", "float", ["0.5"], 0.5),
+        ("loops", "bool", ["--no-loops"], False),
+        ("names", "tuple[str, ...]", ["--names", "a", "--names", "b"], ("a", "b")),
+        ("size", "tuple[int, int]", ["--size", "5", "6"], (5, 6)),
+    ],
+)
+def test_a_required_setting_of_every_type_can_be_given(tmp_path, monkeypatch, name, type_, arguments, value):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    parts = 'parts=("X", "Y")' if name == "size" else ""
+    (tmp_path / f"with{name}.py").write_text(added(f'{name}: {type_} = field(metadata=about("A", "B.", {parts}))'))
+    options = ["--register", str(tmp_path / f"with{name}.py"), "other", *arguments, "--record", str(tmp_path)]
+    try:
+        assert getattr(readOptions(options).settings, name) == value
+    finally:
+        KINDS.pop("other", None)
+
+
 # ---- the program
 
 OFTEN = f"""

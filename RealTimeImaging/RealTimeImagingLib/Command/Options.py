@@ -57,7 +57,8 @@ def readOptions(arguments: Sequence[str] | None = None) -> Plan:
     for path in register.register:
         try:
             _register(path)
-        except (ImportError, SettingsError) as error:
+            makeParser()  # options of the source may have the names of others
+        except (ImportError, SettingsError, argparse.ArgumentError) as error:
             registering.error(f"{path} registers no source: {error}")
     if register.list_settings:
         sys.stdout.write(settingsReference())
@@ -192,10 +193,11 @@ def _address(text: str) -> tuple[str, int]:
 def _addSetting(group: Any, field: SettingField) -> None:
     type_, help_ = field.type, field.help.replace("%", "%%")
     options: dict[str, Any] = {"dest": SETTING + field.name, "default": argparse.SUPPRESS, "help": help_}
-    if field.required:
-        group.add_argument(options["dest"], metavar=field.name.upper(), help=help_)
-        return
     name = "--" + re.sub(r"(?<=[a-z])(?=[A-Z])", "-", field.name).lower()
+    if field.required and type_ in (int, float, str):
+        group.add_argument(options["dest"], type=type_, metavar=field.name.upper(), help=help_)
+        return
+    options["required"] = field.required
     if type_ is bool:
         options["action"] = argparse.BooleanOptionalAction
     elif type_ in (int, float):
