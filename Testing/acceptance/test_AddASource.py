@@ -8,11 +8,12 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import field, make_dataclass
 
 import pytest
 from RealTimeImagingLib import SettingsError
 from RealTimeImagingLib.Recording import openRecording
-from RealTimeImagingLib.Sources import KINDS, SourceKind, register
+from RealTimeImagingLib.Sources import KINDS, SourceKind, SourceSettings, about, register
 
 from .conftest import ROOT, until, untilStopped
 from .test_Panel import panelOf
@@ -159,6 +160,28 @@ def test_theSettingsOfThePageAreAForm(slicer, module, folder):
     finally:
         KINDS.pop("array", None)
         sys.modules.pop("ArrayImages", None)
+
+
+def test_theFormShowsNegativeAndLargeNumbers(slicer, module):
+    """A value from Python that exceeds the field is shown as the nearest one."""
+    values = [
+        ("shift", int, field(default=-5, metadata=about("Shift", "Pixels.", limits=(-10, 10)))),
+        ("count", int, field(default=0, metadata=about("Count", "Number."))),
+        ("stream", str, field(default="Numbers", metadata=about("Volume name", "Name."))),
+    ]
+    settings = make_dataclass(
+        "NumberSettings", values, bases=(SourceSettings,), frozen=True, namespace={"kind": "numbers"}
+    )
+    try:
+        register(SourceKind(settings, "Numbers", None))
+        panel = panelOf(module)
+        panel.refresh()
+        panel.ui.sourceComboBox.currentIndex = panel.ui.sourceComboBox.findText("Numbers")
+        assert panel.settings() == settings()
+        panel._source.showSettings(settings(-10, 1 << 40))
+        assert panel.settings() == settings(-10, (1 << 31) - 1)
+    finally:
+        KINDS.pop("numbers", None)
 
 
 def test_theKindIsInTheCommand(folder):

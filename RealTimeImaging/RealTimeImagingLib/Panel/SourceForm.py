@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -12,12 +13,10 @@ import ctk
 import qt
 from slicer.i18n import getContext, translate
 
-from ..Model.Settings import Setting, SettingField, SourceSettings, settingFields
+from ..Model.Settings import LARGEST, Setting, SettingField, SourceSettings, settingFields
 from ..Sources import SourceKind
 from .Section import Section, makePlain, plainTip
 
-MOST = (1 << 31) - 1
-"""Largest value of a spin box."""
 LENGTH = 8
 """Least number of characters that a list or a path shows."""
 SPIN_WIDTH = 70
@@ -76,10 +75,10 @@ def pathEdit(path: str) -> Editor:
 def spinBox(setting: Setting, type_: type, unit: str) -> Editor:
     """Return an editor of a number, in units of the setting's scale."""
     scale = setting.scale
-    lowest, highest = (value / scale for value in setting.limits or (-MOST, MOST))
+    lowest, highest = (value / scale for value in setting.limits or (-LARGEST, LARGEST))
     if type_ is int:
         box = qt.QSpinBox()
-        box.minimum, box.maximum = max(round(lowest), int(scale > 1)), min(round(highest), MOST)
+        box.minimum, box.maximum = math.ceil(lowest), math.floor(highest)
         signal = "valueChanged(int)"
     else:
         box = qt.QDoubleSpinBox()
@@ -95,7 +94,9 @@ def spinBox(setting: Setting, type_: type, unit: str) -> Editor:
         box,
         signal,
         lambda: box.value * scale,
-        lambda value: box.setValue(value // scale if type_ is int else value / scale),
+        lambda value: box.setValue(
+            max(box.minimum, min(value // scale if type_ is int else value / scale, box.maximum))
+        ),
     )
 
 
