@@ -214,6 +214,21 @@ def test_a_folder_that_is_replaced_is_noticed(tmp_path):
 
 
 @posix
+def test_a_recording_stays_locked_when_its_folder_was_away_at_a_change_of_size(tmp_path):
+    folder, away = tmp_path / "here", tmp_path / "away"
+    folder.mkdir()
+    recording = recorder(folder)
+    assert recording.append(frame(0))
+    folder.rename(away)
+    assert not recording.append(frame(1, (1, 4, 5)))
+    away.rename(folder)
+    assert recording.append(frame(2, (1, 4, 5)))
+    assert repair(str(folder)) == []
+    assertHolds(recording.finish(), [frame(0), frame(2, (1, 4, 5))])
+    assert not [name for name in names(folder) if name.endswith((".jsonl", ".lock"))]
+
+
+@posix
 @pytest.mark.parametrize("suffix", [".raw", ".jsonl"])
 def test_a_file_that_is_removed_begins_a_part(tmp_path, suffix):
     recording = recorder(tmp_path)

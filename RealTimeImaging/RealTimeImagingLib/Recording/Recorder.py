@@ -213,14 +213,16 @@ class Recorder(LogRecorder[Frame]):
     def _claim(self) -> None:
         if self._lock and self._lock.there:
             return
-        if self._lock:
-            self._lock.release(remove=False)
-            self._lock = None
-        if self._base:
-            self._lock = Lock.claim(os.path.join(self.folder, self._base + LOCK))
-        else:
+        if not self._base:
             names = (baseName(name, self.stream) for name in candidates(fileName(self.name)))
             self._lock, self._base = claimName(self.folder, names)
+            return
+        # The held lock stays held: when its folder is only away, it returns with the folder.
+        lock = Lock.claim(os.path.join(self.folder, self._base + LOCK))
+        if lock:
+            if self._lock:
+                self._lock.release(remove=False)
+            self._lock = lock
 
     def _dropLost(self) -> None:
         for part in [*self._parts]:
