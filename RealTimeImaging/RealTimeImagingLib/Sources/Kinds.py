@@ -13,7 +13,13 @@ from typing import Any
 
 from ..Model.Errors import SettingsError
 from ..Model.Settings import SourceSettings, checkFields, settingFields
-from . import DICOM, HTTP, Camera, Folder, OpenIGTLink, Push, Replay
+from .Camera import KIND as CAMERA
+from .DICOM import KIND as DICOM
+from .Folder import KIND as FOLDER
+from .HTTP import KIND as HTTP
+from .OpenIGTLink import KIND as OPENIGTLINK
+from .Push import KIND as PUSH
+from .Replay import KIND as REPLAY
 from .Source import Source, SourceContext, SourceKind
 
 KINDS: dict[str, SourceKind] = {}
@@ -46,8 +52,8 @@ def register(kind: SourceKind) -> None:
         kind.settings.__doc__ = f"{inspect.cleandoc(kind.settings.__doc__ or kind.title)}\n\n{parameters}"
 
 
-for _one in (Folder, Replay, OpenIGTLink, HTTP, Camera, DICOM, Push):
-    register(_one.KIND)
+for _kindHere in (FOLDER, REPLAY, OPENIGTLINK, HTTP, CAMERA, DICOM, PUSH):
+    register(_kindHere)
 
 
 def kindOf(settings: SourceSettings) -> SourceKind:
