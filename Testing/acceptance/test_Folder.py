@@ -15,7 +15,7 @@ from functools import partial
 import nibabel
 import numpy as np
 import pytest
-from RealTimeImagingLib import FolderSettings
+from RealTimeImagingLib import Event, FolderSettings
 from RealTimeImagingLib.Model.Frame import checksum
 
 from .conftest import now, snapshot, until, untilRunning, untilStopped
@@ -352,3 +352,17 @@ def test_randomStartsAndStops(logic, incoming, scanner, noErrors):
     until(lambda: not logic.isRunning())
     counts = logic.statistics()
     assert counts["received"] == counts["shown"] + counts["skipped"]
+
+
+def test_theWatcherHintsAtNewFilesOnceTheFolderIsThere(slicer, incoming, monkeypatch):
+    from RealTimeImagingLib.Sources.Folder import Host
+
+    monkeypatch.setattr(Host, "PERIOD", 1_000_000)  # only the watcher hints
+    hints = []
+    watching = Host.FolderHints(str(incoming), lambda: hints.append(1))
+    try:
+        watching.heard(Event("folder-there", "Watching.", "info"))
+        (incoming / "a.nii").write_bytes(b"")
+        until(lambda: hints)
+    finally:
+        watching.close()

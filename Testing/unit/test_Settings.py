@@ -336,6 +336,13 @@ def test_a_kind_with_a_setting_that_cannot_work_is_not_registered(type_, field, 
     assert "other" not in KINDS
 
 
+def test_a_kind_without_a_stream_is_not_registered():
+    made = dataclasses.make_dataclass("Other", [], bases=(SourceSettings,), frozen=True, namespace={"kind": "other"})
+    with pytest.raises(SettingsError, match='Other needs a field "stream"'):
+        register(SourceKind(made, "Other", lambda settings, context: None))
+    assert "other" not in KINDS
+
+
 def test_no_setting_is_called_kind():
     field = dataclasses.field(default="x", metadata=about("A", "B."))
     made = dataclasses.make_dataclass(
