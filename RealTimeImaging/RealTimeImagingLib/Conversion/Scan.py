@@ -35,7 +35,7 @@ FIRST = 1 << 14
 MOST = 10_000
 """Most kinds of headers in memory."""
 LONGEST = 256 << 20
-"""Bytes of header after which a file is given up."""
+"""Most bytes of a header; a file with a longer one is skipped."""
 
 log = logging.getLogger(__name__)
 

@@ -32,7 +32,7 @@ from ..Sources.Kinds import toWorker
 from .ChildProcess import ChildProcess
 
 STOP_TIME = 2000
-"""Milliseconds after which a process that was told to stop is killed, unless it still writes a recording."""
+"""Milliseconds after a stop until the process is killed, unless it still writes a recording."""
 WRITE_TIME = 30_000
 """Milliseconds of silence after which a process that writes a recording is killed."""
 PAUSES = (0, 0, 500, 1000, 2000)

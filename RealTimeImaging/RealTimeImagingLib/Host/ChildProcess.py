@@ -138,7 +138,7 @@ class ChildProcess:
         self._takeUntil(float("inf"))
 
     def kill(self) -> None:
-        """End the process by force; return at once."""
+        """End the process by force; wait at most PID_TIME when the process has not reported its number yet."""
         if self.ended:
             return
         if not self.pid:

@@ -53,7 +53,7 @@ class Source(Protocol):
 
 @runtime_checkable
 class Buffered(Protocol):
-    """A source that may still hold images when it is told to stop."""
+    """A source that may still hold images at a stop."""
 
     def rest(self) -> Iterator[Arrival | Event]:
         """Yield what arrived before the stop; only close() follows."""
