@@ -201,6 +201,7 @@ def test_lastEventShowsEventsOfThisRunOnly(module, logic, incoming, noErrors):
     until(lambda: not logic.isRunning())
     until(lambda: ui.statusLabel.text == "Stopped.")
     assert "broken.nii" in ui.lastEventLabel.text
+    (incoming / "broken.nii").unlink()  # the next run would show the newest file, and report it again
     logic.start(FolderSettings(str(incoming)))
     until(lambda: "broken.nii" not in ui.lastEventLabel.text)
     assert any("broken.nii" in ui.eventsList.item(row).text() for row in range(ui.eventsList.count))
