@@ -24,6 +24,9 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
+SECTIONS = ("Source", "Options", "Status", "Record", "Live", "Devices", "Metadata", "Save", "Convert")
+"""Sections of the panel from top to bottom; each has a file in Resources/UI."""
+
 
 class RealTimeImaging(ScriptedLoadableModule):
     """Title, category, help and acknowledgements of the module."""
@@ -59,6 +62,10 @@ class RealTimeImagingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Load the panel and make the logic that slicer.util.getModuleLogic returns."""
         ScriptedLoadableModuleWidget.setup(self)
         self._ui = slicer.util.loadUI(self.resourcePath("UI/RealTimeImaging.ui"))
+        rows = self._ui.layout()
+        for section in SECTIONS:
+            # A spacer stays last.
+            rows.insertWidget(rows.count() - 1, slicer.util.loadUI(self.resourcePath(f"UI/{section}Section.ui")))
         self.layout.addWidget(self._ui)
         self._ui.setMRMLScene(slicer.mrmlScene)
         self.logic = RealTimeImagingLogic()

@@ -87,14 +87,16 @@ def _newLayout(element: ElementTree.Element, parent: Any = None) -> Any:
 
 def _fillLayout(layout: Any, element: ElementTree.Element, parent: Any, named: dict[str, Any]) -> None:
     margins = QtWidgets.QLayout.contentsMargins(layout)
-    values = [margins.left(), margins.top(), margins.right(), margins.bottom()]
+    values, given = [margins.left(), margins.top(), margins.right(), margins.bottom()], False
     for prop in element.iterfind("property"):
         name = prop.get("name", "")
         if name in _MARGINS:
+            given = True
             values[_MARGINS.index(name)] = int(prop[0].text or 0)
         else:
             _setProperty(layout, prop)
-    QtWidgets.QLayout.setContentsMargins(layout, *values)
+    if given:  # the style's margins depend on whether the widget is a window, which may change
+        QtWidgets.QLayout.setContentsMargins(layout, *values)
     for item in element.iterfind("item"):
         child = next(iter(item))
         if child.tag == "widget":
