@@ -6,7 +6,7 @@ from typing import Any
 
 from ..Link.Commands import Command, commandOf
 from ..Link.Messages import Counts
-from ..Model.Event import Event
+from ..Model.Event import Event, Remedy
 from ..Model.Settings import SourceSettings
 from ..Model.Statistics import StreamCounts
 from ..Sources import HostPart
@@ -24,6 +24,8 @@ class RunningSource:
         self._status = "The acquisition process is starting."
         self.connectorStatus = ""
         """Status of SlicerOpenIGTLink's connector, which replaces the process's status; empty for other sources."""
+        self.remedy: Remedy | None = None
+        """Other settings with which the source would not wait, None when there are none."""
         self.refused = 0
         """Images that were rejected in Slicer's process, before they reached the source's process."""
         self.rejected = self.recorded = self.failed = 0

@@ -265,7 +265,7 @@ class Session:
         handle.storage = message.storage
 
     def _takeStatus(self, handle: RunningSource, message: StatusReport) -> None:
-        handle.status = message.status
+        handle.status, handle.remedy = message.status, message.remedy
 
     def _takeDetails(self, handle: RunningSource, message: DetailsReport) -> None:
         handle.details = message.details

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..Model.DeviceMessage import DeviceMessage
-from ..Model.Event import Event
+from ..Model.Event import Event, Remedy
 from ..Model.Frame import Frame, Pixels
 from ..Model.Quantities import counted
+from ..Model.Text import textFromJSON
 from .Ring import Place
 
 if TYPE_CHECKING:
@@ -258,10 +259,12 @@ class DeviceReport(Message):
 
 @dataclass(frozen=True)
 class StatusReport(Counted):
-    """What the source waits for, in words."""
+    """What the source waits for, in words, and the settings that would end the waiting, when there are any."""
 
+    parts: ClassVar[Parts] = {**Counted.parts, "status": textFromJSON, "remedy": Remedy.fromJSON}
     status: str
     counts: Counts | None = None
+    remedy: Remedy | None = None
 
 
 @dataclass(frozen=True)
@@ -357,6 +360,7 @@ class Done(Outcome):
 class Failed(Outcome):
     """A job failed, with the reason in words."""
 
+    parts: ClassVar[Parts] = {"failed": textFromJSON}
     failed: str
 
 

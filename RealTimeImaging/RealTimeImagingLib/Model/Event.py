@@ -1,4 +1,4 @@
-"""Events: a reason code for programs and a sentence for the user."""
+"""Events: a reason code for programs, a sentence for the user, and the offer to mend it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,29 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from .Text import textFromJSON, textToJSON
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """Offer to start the source again with other settings; the panel shows it as a button.
+
+    :param label: two to four words, such as "Show newest".
+    :param settings: new values of settings, by name.
+    """
+
+    label: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def toJSON(self) -> dict[str, Any]:
+        """Return an object that :meth:`fromJSON` reads."""
+        return {"label": textToJSON(self.label), "settings": dict(self.settings)}
+
+    @classmethod
+    def fromJSON(cls, values: Mapping[str, Any]) -> Remedy:
+        """Return the remedy of an object of :meth:`toJSON`."""
+        return cls(textFromJSON(values["label"]), values["settings"])
 
 
 @dataclass(frozen=True)
@@ -17,6 +40,7 @@ class Event:
     :param level: "info": no action needed; "warning": data are lost or missing; "error": an operation stopped.
     :param subject: the file or device alone, empty when there is none.
     :param time: seconds since the epoch, UTC.
+    :param remedy: other settings with which it would not happen, None when there are none.
     """
 
     code: str
@@ -24,12 +48,16 @@ class Event:
     level: str = "info"
     subject: str = ""
     time: float = field(default_factory=time.time)
+    remedy: Remedy | None = None
 
     def toJSON(self) -> dict[str, Any]:
-        """Return a flat object that :meth:`fromJSON` reads."""
-        return {"code": self.code, "text": self.text, "level": self.level, "subject": self.subject, "time": self.time}
+        """Return an object that :meth:`fromJSON` reads; a remedy that is None is left out."""
+        values = {"code": self.code, "text": textToJSON(self.text), "level": self.level}
+        values |= {"subject": self.subject, "time": self.time}
+        return values if self.remedy is None else {**values, "remedy": self.remedy.toJSON()}
 
     @classmethod
     def fromJSON(cls, values: Mapping[str, Any]) -> Event:
         """Return the event of an object of :meth:`toJSON`."""
-        return cls(**values)
+        remedy = Remedy.fromJSON(values["remedy"]) if values.get("remedy") else None
+        return cls(**{**values, "text": textFromJSON(values["text"]), "remedy": remedy})

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast, get_args, get_origin, get_type_hints
 
 from .Errors import SettingsError
+from .Text import textsOf
 
 if TYPE_CHECKING:
     from .Packages import Package
 
+_ = textsOf(__file__)
 _UNSEEN = "\ufeff\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 """Characters without width that are copied along, as in the properties of a file on Windows."""
 LARGEST = (1 << 31) - 1
@@ -69,15 +71,6 @@ def _fromAddress(address: str) -> str:
         rest = slash + rest
     share = f"//{host}" if host and host.lower() != "localhost" else ""
     return url2pathname(share + rest)
-
-
-def _(text: str) -> str:
-    """Mark a text for translation.
-
-    Slicer's extraction reads the literal ``_("...")`` of each file, and its context is the file. The settings are also
-    used outside Slicer, so the panel translates the marked text when it shows it, in the context of the settings' file.
-    """
-    return text
 
 
 @dataclass(frozen=True)

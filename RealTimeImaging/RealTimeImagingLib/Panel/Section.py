@@ -9,8 +9,10 @@ from typing import Any
 
 import qt
 import slicer
+from slicer.i18n import translate
 
 from ..Model.Errors import MissingPackageError, RealTimeImagingError
+from ..Model.Text import Text
 
 BREAK = "\u200b"
 """Zero-width space: Qt may break a line there."""
@@ -23,6 +25,20 @@ UNLIMITED = 16777215
 
 _LONG = re.compile(rf"\S{{{LONGEST_WORD + 1},}}")
 _PIECE = re.compile(rf"[^/\\._,:;=&?-]{{{LONGEST_WORD}}}|[/\\._,:;=&?-]+")
+
+
+def translated(text: str) -> str:
+    """Return a text in Slicer's language, with its values; text without a template stays as it is."""
+    if not isinstance(text, Text):
+        return text
+    template = str(translate(text.context, text.template)) if text.context else text.template
+    if text.values is None:
+        return template
+    values = {name: translated(value) if isinstance(value, str) else value for name, value in text.values.items()}
+    try:
+        return template.format(**values)
+    except (LookupError, ValueError):
+        return str.__str__(text)  # a mistake in the translation
 
 
 def breakable(text: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -11,11 +10,10 @@ from typing import Any, get_args
 
 import ctk
 import qt
-from slicer.i18n import getContext, translate
 
 from ..Model.Settings import LARGEST, Setting, SettingField, SourceSettings, settingFields
 from ..Sources import SourceKind
-from .Section import Section, makePlain, plainTip
+from .Section import Section, makePlain, plainTip, translated
 
 LENGTH = 8
 """Least number of characters that a list or a path shows."""
@@ -187,18 +185,12 @@ class SourceForm:
     The widget of a setting is named KIND_SETTING, such as ``folder_pattern``, its label ``folder_pattern_label``, and
     the widgets of a setting of several numbers ``camera_crop0`` and so on. They are attributes of ``ui``.
 
-    The settings classes mark their texts for translation, and Slicer's extraction files them under the context of the
-    class's file, or of the base classes' files. Here they are translated in these contexts.
-
     :param kind: the kind.
     :param section: the panel's section; its grids take the rows.
     """
 
     def __init__(self, kind: SourceKind, section: Section) -> None:
         self.kind, self._section, self._shown, self._running = kind, section, False, False
-        self._contexts = [
-            getContext(inspect.getsourcefile(one) or "") for one in (kind.settings, SourceSettings, SourceKind)
-        ]
         self._settings: dict[str, SettingField] = {field.name: field for field in settingFields(kind.settings)}
         self._rows: dict[str, Row] = {}
         self._rowOf: dict[str, list[Row]] = {}
@@ -214,23 +206,17 @@ class SourceForm:
     @property
     def title(self) -> str:
         """Name of the kind for the user."""
-        return self._tr(self.kind.title)
+        return translated(self.kind.title)
 
     def idle(self) -> str:
         """Return an instruction for the user while the source does not run."""
-        return self._tr(self.kind.idle(self._values()))
+        return translated(self.kind.idle(self._values()))
 
     def sender(self, settings: SourceSettings) -> str:
         """Return the sender of a running source's images in words; empty for its connected peers."""
-        return self._tr(self.kind.sender(settings))
+        return translated(self.kind.sender(settings))
 
     # ---- rows
-
-    def _tr(self, text: str) -> str:
-        for context in self._contexts:
-            if text and (translated := str(translate(context, text))) != text:
-                return translated
-        return text
 
     def _addSetting(self, field: SettingField) -> None:
         setting = field.setting
@@ -243,15 +229,15 @@ class SourceForm:
         editors = [self._editor(field, type_, shared) for type_ in types]
         self._rowOf[field.name] = []
         for name, title, editor in zip(names, titles, editors, strict=True):
-            row = self._add(name, self._tr(title), self._tr(setting.tooltip), editor.widget, setting.advanced)
+            row = self._add(name, translated(title), translated(setting.tooltip), editor.widget, setting.advanced)
             row.editor, row.fields = editor, (field.name, *shared)
             self._rowOf[field.name].append(row)
             self._section.connect(editor.widget, editor.signal, self.showRows)
 
     def _editor(self, field: SettingField, type_: Any, shared: list[str]) -> Editor:
-        setting, unit = field.setting, self._tr(field.setting.scaledUnit or field.setting.unit)
+        setting, unit = field.setting, translated(field.setting.scaledUnit or field.setting.unit)
         if setting.offered:
-            label = self._tr(setting.offered)
+            label = translated(setting.offered)
             if shared:
                 default = tuple(self._settings[name].default for name in (field.name, *shared))
                 return OfferEditor(default, label, lambda values: " x ".join(map(str, values)))
@@ -259,16 +245,16 @@ class SourceForm:
                 field.default, label, lambda value: value if isinstance(value, str) else f"{value:g} {unit}".strip()
             )
         if setting.choices:
-            return comboBox({value: self._tr(label) for value, label in setting.choices.items()})
+            return comboBox({value: translated(label) for value, label in setting.choices.items()})
         if setting.path:
             return pathEdit(setting.path)
         if type_ is bool:
             return checkBox()
         if field.isList:
-            return listEdit(self._tr(setting.placeholder))
+            return listEdit(translated(setting.placeholder))
         if type_ in (int, float):
             return spinBox(setting, type_, unit)
-        return lineEdit(self._tr(setting.placeholder))
+        return lineEdit(translated(setting.placeholder))
 
     newCombo = staticmethod(newCombo)
 

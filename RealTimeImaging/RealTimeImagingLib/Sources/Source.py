@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ..Model.DeviceMessage import DeviceMessage
-from ..Model.Event import Event
+from ..Model.Event import Event, Remedy
 from ..Model.Frame import Image
 from ..Model.Packages import Package
-from ..Model.Settings import SourceSettings, _
+from ..Model.Settings import SourceSettings
+from ..Model.Text import textsOf
 
 if TYPE_CHECKING:
     from ..Formats import GetBuffer
     from .Checkpoint import Checkpoint
+
+_ = textsOf(__file__)
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,15 @@ class Buffered(Protocol):
 
     def rest(self) -> Iterator[Arrival | Event]:
         """Yield what arrived before the stop; only close() follows."""
+
+
+@runtime_checkable
+class Mendable(Protocol):
+    """A source that may wait in vain, and knows the settings that would help."""
+
+    @property
+    def remedy(self) -> Remedy | None:
+        """Other settings with which the waiting would end, None when there are none."""
 
 
 @runtime_checkable

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from ..Model.Settings import SourceSettings, about
 from .Kinds import KINDS, kindOf, openSource, register, settingsFromJSON
-from .Source import Arrival, HostPart, Source, SourceContext, SourceControls, SourceKind
+from .Source import Arrival, HostPart, Mendable, Source, SourceContext, SourceControls, SourceKind
 
 __all__ = [
     "KINDS",
     "Arrival",
     "HostPart",
+    "Mendable",
     "Source",
     "SourceContext",
     "SourceControls",

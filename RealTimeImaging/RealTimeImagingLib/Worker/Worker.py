@@ -31,12 +31,12 @@ from ..Link.Messages import (
 from ..Link.Ring import RingWriter
 from ..Link.WorkFolders import readHolder, removeWorkFolders
 from ..Model.DeviceMessage import DeviceMessage
-from ..Model.Event import Event
+from ..Model.Event import Event, Remedy
 from ..Model.Frame import Frame, Image
 from ..Sources import SourceContext, openSource
 from ..Sources.Checkpoint import Checkpoint
 from ..Sources.Kinds import inWorker
-from ..Sources.Source import Arrival, Buffered, Detailed, Source
+from ..Sources.Source import Arrival, Buffered, Detailed, Mendable, Source
 from .Broadcast import Broadcast
 from .Frames import FrameReceiver, FrameSender
 from .WorkerRecording import WorkerRecording
@@ -80,7 +80,7 @@ class Worker:
         self._startup = commands
         self._commands: deque[Command] = deque()
         self._stopping = threading.Event()
-        self._reportedStatus: tuple[str, int] = ("", 0)
+        self._reportedStatus: tuple[str, Remedy | None, int] = ("", None, 0)
         self._reportedDetails: dict[str, object] = {}
         self._reportedProblem = ""
         self._statusDue = 0.0
@@ -117,7 +117,7 @@ class Worker:
             self._reportCheckpoint()
             self._broadcast.report()
             self._reportDetails(source)
-            self._reportStatus(source.status)
+            self._reportStatus(source)
         if isinstance(source, Buffered):
             for item in source.rest():
                 self._passOn(item)
@@ -217,12 +217,13 @@ class Worker:
             self._reportedDetails = dict(source.details)
             self._sender.report(DetailsReport(self._reportedDetails))
 
-    def _reportStatus(self, status: str) -> None:
+    def _reportStatus(self, source: Source) -> None:
+        status, remedy = source.status, source.remedy if isinstance(source, Mendable) else None
         # A file that was rejected as incomplete, and is completed, takes its rejection back without an event.
-        now, state = time.monotonic(), (status, self._checkpoint.rejected)
+        now, state = time.monotonic(), (status, remedy, self._checkpoint.rejected)
         if state != self._reportedStatus and now >= self._statusDue:
             self._reportedStatus, self._statusDue = state, now + STATUS_PERIOD
-            self._sender.report(StatusReport(status, self._counts()))
+            self._sender.report(StatusReport(status, self._counts(), remedy))
 
 
 def main() -> int:

@@ -10,8 +10,11 @@ from typing import Any, ClassVar
 
 from ...Model.Errors import SettingsError
 from ...Model.Packages import Package
-from ...Model.Settings import STREAM, SourceSettings, _, about, typedPath
+from ...Model.Settings import STREAM, SourceSettings, about, typedPath
+from ...Model.Text import textsOf
 from ..Source import Source, SourceContext, SourceControls, SourceKind
+
+_ = textsOf(__file__)
 
 FLIPS = {
     "none": _("None"),

@@ -7,8 +7,11 @@ from typing import ClassVar
 
 from ...Model.Errors import SettingsError
 from ...Model.Packages import Package
-from ...Model.Settings import SourceSettings, _, about, checkAllowed
+from ...Model.Settings import SourceSettings, about, checkAllowed
+from ...Model.Text import textsOf
 from ..Source import Source, SourceContext, SourceKind
+
+_ = textsOf(__file__)
 
 LONGEST_TITLE = 16
 """Characters of an application entity title (DICOM PS3.5 section 6.2, AE)."""

@@ -9,8 +9,11 @@ from typing import ClassVar
 
 from ...Model.Errors import RecordingFolderError, SettingsError
 from ...Model.Packages import TIFF_PACKAGES, Package
-from ...Model.Settings import STREAM, SourceSettings, _, about
+from ...Model.Settings import STREAM, SourceSettings, about
+from ...Model.Text import textsOf
 from ..Source import HostPart, Source, SourceContext, SourceKind
+
+_ = textsOf(__file__)
 
 EXISTING = {"ignore": _("Skip"), "newest": _("Show newest"), "all": _("Show all, by name")}
 SERIES = "{series}"

@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from ...Model.Errors import SettingsError
-from ...Model.Settings import STREAM, SourceSettings, _, about, checkAllowed
+from ...Model.Settings import STREAM, SourceSettings, about, checkAllowed
+from ...Model.Text import textsOf
 from ..Source import Source, SourceContext, SourceControls, SourceKind
+
+_ = textsOf(__file__)
 
 TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{16,200}=*")
 """RFC 6750, section 2.1 (b64token), with a length that cannot be guessed."""

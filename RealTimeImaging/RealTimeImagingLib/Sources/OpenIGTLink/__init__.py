@@ -10,8 +10,11 @@ from typing import Any, ClassVar
 
 from ...Model.Errors import SettingsError
 from ...Model.Packages import Package
-from ...Model.Settings import SourceSettings, _, about, checkAllowed
+from ...Model.Settings import SourceSettings, about, checkAllowed
+from ...Model.Text import textsOf
 from ..Source import Source, SourceContext, SourceControls, SourceKind
+
+_ = textsOf(__file__)
 
 ROLES = {"client": _("Client: connect to a device"), "server": _("Server: wait for devices")}
 ENGINES = {"own": _("Real-Time Imaging"), "connector": _("SlicerOpenIGTLink")}

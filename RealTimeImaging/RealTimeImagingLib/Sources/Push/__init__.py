@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from ...Model.Settings import STREAM, SourceSettings, _
+from ...Model.Settings import STREAM, SourceSettings
+from ...Model.Text import textsOf
 from ..Source import Source, SourceContext, SourceKind
+
+_ = textsOf(__file__)
 
 
 @dataclass(frozen=True)

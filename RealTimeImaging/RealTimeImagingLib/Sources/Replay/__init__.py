@@ -7,8 +7,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from ...Model.Settings import STREAM, SourceSettings, _, about
+from ...Model.Settings import STREAM, SourceSettings, about
+from ...Model.Text import textsOf
 from ..Source import Source, SourceContext, SourceControls, SourceKind
+
+_ = textsOf(__file__)
 
 PACES = {"recorded": _("Recorded times"), "rate": _("Fixed rate"), "fastest": _("As fast as possible")}
 SPEEDS = (0.001, 1000.0)

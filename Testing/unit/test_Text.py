@@ -1,0 +1,63 @@
+"""Texts keep their template on the way to the panel."""
+
+import copy
+import json
+import pickle
+
+import pytest
+from RealTimeImagingLib.Link.Messages import Counts, StatusReport
+from RealTimeImagingLib.Model.Errors import NotAnImageError
+from RealTimeImagingLib.Model.Event import Event, Remedy
+from RealTimeImagingLib.Model.Text import Text, joined, textsOf
+
+_ = textsOf("/somewhere/Folder/Source.py")
+WHY = _("{bytes:,} of {total:,} bytes are there").format(bytes=5, total=2000)
+TEXT = _("{name} is incomplete: {why}.").format(name="{vol}.nii", why=WHY)
+
+
+def test_a_text_is_its_english_sentence():
+    assert TEXT == "{vol}.nii is incomplete: 5 of 2,000 bytes are there."
+    assert (TEXT.template, TEXT.context) == ("{name} is incomplete: {why}.", "Folder.Source")
+    assert _("Braces {stay}.") == "Braces {stay}."
+
+
+@pytest.mark.parametrize(
+    "carry",
+    [
+        copy.deepcopy,
+        lambda text: pickle.loads(pickle.dumps(text)),
+        lambda text: str(NotAnImageError(text)),
+        lambda text: Event.fromJSON(json.loads(json.dumps(Event("a", text).toJSON()))).text,
+        lambda text: StatusReport.fromJSON(json.loads(json.dumps(StatusReport(text).toJSON()))).status,
+    ],
+)
+def test_a_text_keeps_its_template(carry):
+    carried = carry(TEXT)
+    assert carried == TEXT
+    assert (carried.template, carried.values["why"].template) == (TEXT.template, WHY.template)
+
+
+def test_plain_text_stays_plain():
+    event = Event.fromJSON(json.loads(json.dumps(Event("a", "Plain {text}.").toJSON())))
+    assert event.text == "Plain {text}."
+    assert not isinstance(event.text, Text)
+
+
+def test_texts_are_joined():
+    assert joined(TEXT, "", _("Next.")) == f"{TEXT} Next."
+    assert joined(TEXT).values == {"text0": TEXT}
+
+
+def test_values_have_names():
+    with pytest.raises(TypeError, match="have names"):
+        _("{} of {}").format(1, 2)
+
+
+def test_remedies_travel():
+    remedy = Remedy(_("Use {pattern}").format(pattern="*.nii*"), {"pattern": "*.nii*"})
+    event = Event("a", "b", remedy=remedy)
+    assert Event.fromJSON(json.loads(json.dumps(event.toJSON()))) == event
+    report = StatusReport("waits", Counts(), remedy)
+    carried = StatusReport.fromJSON(json.loads(json.dumps(report.toJSON())))
+    assert carried == report
+    assert carried.remedy.label.template == "Use {pattern}"
