@@ -35,7 +35,7 @@ FONTS = "/usr/share/fonts/**/*.[ot]tf"
 COMMANDS = {
     "demo": ["{python}", "-m", "demo"],
     "bench": ["{python}", "-m", "benchmarks"],
-    "test": ["{python}", "-m", "pytest", "-nauto", "--maxprocesses=4", "--dist=worksteal"],
+    "test": ["{python}", "-m", "pytest", "-n4", "--dist=worksteal"],
     "acquire": ["{python}", "-m", "RealTimeImagingLib.Command"],
     "convert": ["{python}", "-m", "RealTimeImagingLib.Conversion"],
 }
