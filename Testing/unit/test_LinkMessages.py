@@ -25,7 +25,7 @@ from RealTimeImagingLib.Link.Messages import (
 )
 from RealTimeImagingLib.Link.Ring import Place
 from RealTimeImagingLib.Model.DeviceMessage import DeviceMessage
-from RealTimeImagingLib.Model.Event import Event
+from RealTimeImagingLib.Model.Event import Event, Remedy
 from RealTimeImagingLib.Model.Frame import Frame
 
 PIXELS = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
@@ -36,6 +36,7 @@ EXAMPLES = {
     "frame": FrameHeader.of(FRAME),
     "place": Place(1, 2, 4096, 4),
     "counts": Counts({"T1 ä": 8}, 1, 2, 3),
+    "remedy": Remedy("Show newest", {"existing": "newest"}),
     "slots": [[0, 3], [1, 2]],
 }
 
