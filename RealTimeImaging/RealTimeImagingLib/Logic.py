@@ -27,6 +27,7 @@ from .Host.RecordingControl import RecordingControl
 from .Host.RunningSource import RunningSource
 from .Host.Session import Session
 from .Host.SimulatedScanner import SimulatedScanners
+from .Host.Timing import Timing
 from .Link.WorkFolders import sweep
 from .Model.DeviceMessage import DeviceMessage
 from .Model.Errors import SettingsError
@@ -39,6 +40,7 @@ from .Scene.DeviceNodes import DeviceNodes
 from .Scene.LiveVolumes import LiveVolumes
 from .Scene.RecordedSequences import RecordedSequences
 from .Scene.RecordingViews import RecordingViews
+from .Scene.Tables import showColumns
 from .Scene.Views import Views
 from .Sources import kindOf, settingsFromJSON
 
@@ -54,8 +56,8 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
     >>> logic.recording.keepLast(20)
     >>> logic.stop()
 
-    Services: ``recording``, ``metadata``, ``exports``, ``devices``, ``broadcast``, ``conversion``, ``simulator``; and
-    ``views`` and ``volumes``, the slice views and the live volumes in them.
+    Services: ``recording``, ``metadata``, ``exports``, ``devices``, ``broadcast``, ``conversion``, ``simulator``,
+    ``timing``; and ``views`` and ``volumes``, the slice views and the live volumes in them.
     """
 
     def __init__(self) -> None:
@@ -76,6 +78,10 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         self._drawingTimes = DrawingTimes(self.views.windows, budget.drawn)
         self._session = Session(self._drawingTurns.show, nodes.show, self._callbacks, change, budget)
         self._session.display.beforeShowing.connect(self._drawingTimes.look)
+        self.timing = Timing(
+            lambda: self._session.display.stageTimes, lambda name, columns: showColumns(scene, name, columns)
+        )
+        """Times of the stages of the latest frames."""
         self.broadcast = BroadcastControl(self._session, change)
         """Rebroadcast of live images over OpenIGTLink."""
         self._pushes = PushControl(self._session, self._callbacks, self._start)

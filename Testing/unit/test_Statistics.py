@@ -1,7 +1,8 @@
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from RealTimeImagingLib.Model.Statistics import KEPT, RATE_SECONDS, Spread, StreamCounts
+from RealTimeImagingLib.Model.Statistics import KEPT, RATE_SECONDS, Spread, StageTimes, StreamCounts
 
 values = st.lists(st.floats(0, 1e6), min_size=1, max_size=60)
 
@@ -128,3 +129,33 @@ def test_clocks_that_stop_or_run_backwards_are_tolerated(times):
         counts.show(number, time)
     assert 0.0 <= counts.framesPerSecond(6.0) < 10.0
     assert len(times) > 2 or counts.framesPerSecond(6.0) == 0.0
+
+
+# ---- stages
+
+
+def test_each_stage_takes_the_time_since_the_one_before_it():
+    times = StageTimes()
+    times.add("A", 0, {"seen": 10.0, "complete": 10.5, "decoded": 10.6, "handedOver": 10.61, "copied": 10.7})
+    times.add("A", 1, {"complete": 11.0, "decoded": 11.2, "stored": 11.3, "handedOver": 11.3, "copied": 11.4})
+    found = times.toJSON()
+    assert {name: (one["median"], one["max"]) for name, one in found.items()} == {
+        "complete": (500, 500),
+        "decoded": (100, 200),
+        "stored": (100, 100),
+        "handedOver": (0, 10),
+        "copied": (90, 100),
+        "total": (400, 700),
+    }
+    columns = times.columns()
+    assert columns["number"] == [0, 1]
+    assert columns["decoded"] == [10.6, 11.2]
+    assert np.isnan(columns["seen"][1])
+    assert [len(column) for column in columns.values()] == [2] * 8
+
+
+def test_old_stage_times_are_dropped():
+    times = StageTimes()
+    for number in range(KEPT + 5):
+        times.add("A", number, {"complete": number, "decoded": number})
+    assert times.columns()["number"] == list(range(5, KEPT + 5))

@@ -17,7 +17,7 @@ from ..Model.Errors import DeviceMessageError, RingError, TooManyDevicesError
 from ..Model.Event import Event
 from ..Model.Frame import Frame, Pixels
 from ..Model.Signal import Signal
-from ..Model.Statistics import Spread, StreamCounts
+from ..Model.Statistics import Spread, StageTimes, StreamCounts
 from .Callbacks import Callbacks
 from .DrawingBudget import DrawingBudget
 from .RunningSource import RunningSource
@@ -150,6 +150,8 @@ class Display:
         """Emitted before frames are shown."""
         self.latency, self.mainThread = Spread(), Spread()
         """Milliseconds from a frame's arrival in its process to the volume, and of the main thread for each frame."""
+        self.stageTimes = StageTimes()
+        """Times of the stages of the latest shown frames."""
         self._waiting: dict[str, _Waiting] = {}
         self._showing = False
         self._nextShow = 0.0
@@ -160,7 +162,7 @@ class Display:
 
     def reset(self) -> None:
         """Restart all figures, when the first of the sources starts."""
-        self.latency, self.mainThread = Spread(), Spread()
+        self.latency, self.mainThread, self.stageTimes = Spread(), Spread(), StageTimes()
         self._budget.forget()
 
     def stop(self) -> None:
@@ -247,8 +249,10 @@ class Display:
         try:
             frame = waiting.frame()
             views = self._show(frame)
+            copied = time.time()
             counts.show(frame.number, frame.receiveTime)
-            self.latency.add(1000 * (time.time() - frame.receiveTime))
+            self.latency.add(1000 * (copied - frame.receiveTime))
+            self.stageTimes.add(stream, frame.number, {**frame.stages, "copied": copied})
             self.mainThread.add(1000 * (time.perf_counter() - started))
             self._callbacks.frameCallbacks.hand(frame)
         except Exception as error:  # the boundary of the display: one frame less must not end the stream

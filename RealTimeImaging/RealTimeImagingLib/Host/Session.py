@@ -211,7 +211,8 @@ class Session:
 
         ``latencyMs`` is the time from the arrival of an image in the acquisition process to its volume,
         ``mainThreadMs`` the time of Slicer's main thread without callbacks, ``callbackMs`` that of each callback by its
-        name. ``messages`` counts device messages by the device's name.
+        name, ``stageMs`` the time that each stage of a frame took (:data:`Model.Statistics.STAGES`). ``messages``
+        counts device messages by the device's name.
         """
         now = time.time()
         counts = [one for handle in self.handles for one in handle.counts.values()]
@@ -225,6 +226,7 @@ class Session:
             "fps": round(sum(one.framesPerSecond(now) for one in counts), 2),
             "latencyMs": self.display.latency.toJSON(),
             "mainThreadMs": self.display.mainThread.toJSON(),
+            "stageMs": self.display.stageTimes.toJSON(),
             "messages": self._messageCounts(),
             "callbackMs": self._callbacks.frameCallbacks.times(),
             "lastEvent": self._callbacks.events[-1].text if self._callbacks.events else "",

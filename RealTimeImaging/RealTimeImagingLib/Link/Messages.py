@@ -151,6 +151,7 @@ class FrameHeader:
     deviceTime: float | None
     receiveTime: float
     attributes: dict[str, str]
+    stages: dict[str, float]
 
     @classmethod
     def of(cls, frame: Frame) -> FrameHeader:
@@ -164,6 +165,7 @@ class FrameHeader:
             frame.deviceTime,
             frame.receiveTime,
             dict(frame.attributes),
+            dict(frame.stages),
         )
 
     def frame(self, pixels: Pixels) -> Frame:
@@ -176,6 +178,7 @@ class FrameHeader:
             self.receiveTime,
             self.deviceTime,
             MappingProxyType(self.attributes),
+            MappingProxyType(self.stages),
         )
 
     def toJSON(self) -> dict[str, Any]:

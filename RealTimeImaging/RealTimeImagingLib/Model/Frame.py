@@ -64,6 +64,7 @@ class Frame:
     :param stream: name of the stream; each stream has one live volume.
     :param number: frame number from 0, without gaps in a stream.
     :param receiveTime: seconds since the epoch (UTC) at which the acquisition process had the whole image.
+    :param stages: times of the stages behind it (:data:`Model.Statistics.STAGES`), seconds since the epoch (UTC).
     """
 
     pixels: Pixels
@@ -73,6 +74,7 @@ class Frame:
     receiveTime: float
     deviceTime: float | None = None
     attributes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    stages: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def components(self) -> int:

@@ -1,8 +1,10 @@
-"""Counts and rates of received and shown frames."""
+"""Counts, rates and stage times of received and shown frames."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 KEPT = 2000
@@ -32,6 +34,42 @@ class Spread:
             "p95": round(ordered[round(0.95 * last)], 3),
             "max": round(ordered[last], 3),
         }
+
+
+STAGES = ("seen", "complete", "decoded", "stored", "handedOver", "copied")
+"""Stages of a frame, in their order: its source sees the beginning; the source has all bytes; the pixels are decoded; a
+recording has it; its pixels lie in the shared memory; the live volume has it. A frame lacks stages that it did not
+pass, such as "stored" without a recording."""
+
+
+class StageTimes:
+    """Times of the stages of the latest shown frames."""
+
+    def __init__(self) -> None:
+        self._spreads: dict[str, Spread] = {}
+        self._rows: deque[tuple[str, int, Mapping[str, float]]] = deque(maxlen=KEPT)
+
+    def add(self, stream: str, number: int, stages: Mapping[str, float]) -> None:
+        """Add a frame with its stages, in seconds since the epoch (UTC)."""
+        self._rows.append((stream, number, stages))
+        passed = [name for name in STAGES if name in stages]
+        for before, name in pairwise(passed):
+            self._spreads.setdefault(name, Spread()).add(1000 * (stages[name] - stages[before]))
+        if len(passed) > 1:
+            self._spreads.setdefault("total", Spread()).add(1000 * (stages[passed[-1]] - stages[passed[0]]))
+
+    def toJSON(self) -> dict[str, dict[str, float | None]]:
+        """Return ``median``, ``p95`` and ``max`` of the milliseconds that each stage took after the one before it.
+
+        ``total`` is the time from the first to the last stage.
+        """
+        return {name: self._spreads[name].toJSON() for name in (*STAGES, "total") if name in self._spreads}
+
+    def columns(self) -> dict[str, list[Any]]:
+        """Return the latest frames by column: ``stream``, ``number``, and the time of each stage, NaN where unknown."""
+        rows = list(self._rows)
+        found: dict[str, list[Any]] = {"stream": [row[0] for row in rows], "number": [row[1] for row in rows]}
+        return found | {name: [row[2].get(name, float("nan")) for row in rows] for name in STAGES}
 
 
 class StreamCounts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ..Model.DeviceMessage import DeviceMessage
@@ -25,6 +25,8 @@ class Arrival:
     """An image that arrived on a stream. It becomes a frame before the source continues.
 
     :param receiveTime: time at which the image was complete, seconds since the epoch (UTC).
+    :param stages: times of the stages before it that the source knows: "seen", and "complete" when that was before
+        ``receiveTime`` (:data:`Model.Statistics.STAGES`).
     :param accepted: called with the frame's number, and with whether a recording has it (None without a recording).
     """
 
@@ -32,6 +34,7 @@ class Arrival:
     image: Image
     receiveTime: float
     accepted: Callable[[int, bool | None], None] | None = None
+    stages: Mapping[str, float] = field(default_factory=dict)
 
 
 class Source(Protocol):

@@ -126,7 +126,9 @@ class FrameSender:
             if place is None:
                 return
             del self._waiting[stream]
-            self._lines.put(FrameReport(FrameHeader.of(frame), place, self._counted()))
+            header = FrameHeader.of(frame)
+            header.stages["handedOver"] = time.time()
+            self._lines.put(FrameReport(header, place, self._counted()))
             self._received = {}
 
     def _event(self, event: Event) -> None:

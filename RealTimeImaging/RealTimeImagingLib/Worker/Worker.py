@@ -155,6 +155,7 @@ class Worker:
 
     def _accept(self, arrival: Arrival) -> None:
         image = arrival.image
+        stages = {"complete": arrival.receiveTime, **arrival.stages, "decoded": time.time()}
         frame = Frame(
             image.pixels,
             image.ijkToRAS,
@@ -163,9 +164,12 @@ class Worker:
             arrival.receiveTime,
             image.deviceTime,
             image.attributes,
+            stages,
         )
         # Store before counting: a death in between stores the frame twice, with the same number, and never loses it.
         stored = self._recording.append(frame)
+        if stored:
+            stages["stored"] = time.time()
         self._checkpoint.accept(arrival.stream, stored)
         if arrival.accepted:
             arrival.accepted(frame.number, stored)

@@ -17,6 +17,7 @@ import errno
 import os
 import stat
 import sys
+import time
 from dataclasses import dataclass
 
 from ...Formats import ImageFile, isDICOM, openImageFile
@@ -90,6 +91,8 @@ class PendingFile:
 
     def __init__(self, path: str, now: float) -> None:
         self.path = path
+        self.seen = time.time()
+        """Seconds since the epoch (UTC) at which the file was found."""
         self.order = naturalOrder(path)
         self.due = now
         self.why = "it has just arrived"

@@ -286,6 +286,7 @@ class FolderSource:
             complete.reader.getBuffer = self._getBuffer
         self._exhausted = False
         stream = self._series(os.path.basename(path)) or self._settings.stream
+        stages = {"seen": file.seen, "complete": time.time()}
         for note in set(complete.reader.notes) - self._reportedNotes:
             # Report a note once: most files of a series have the same notes.
             self._reportedNotes.add(note)
@@ -302,7 +303,7 @@ class FolderSource:
                     return
                 if index >= accepted:
                     image = replace(image, attributes={"SourceFile": name, **image.attributes})
-                    yield Arrival(stream, image, time.time())
+                    yield Arrival(stream, image, time.time(), stages=stages)
         except NotAnImageError as error:
             if file.changed():
                 self._checkpoint.leave()
