@@ -366,3 +366,19 @@ def test_theWatcherHintsAtNewFilesOnceTheFolderIsThere(slicer, incoming, monkeyp
         until(lambda: hints)
     finally:
         watching.close()
+
+
+def test_aMissingVolumeIsNamed(logic, incoming, noErrors):
+    """By the name that its file would have; and again when it arrives late."""
+    handle = logic.start(FolderSettings(incoming))
+    untilRunning(handle)
+    for number in (1, 2, 3, 4, 5, 7):
+        save(incoming / f"vol_{number:03d}.nii", landmarks(), AFFINES["oblique"])
+        until(lambda: logic.statistics()["received"] == min(number, 6))  # noqa: B023 - it is awaited here
+    until(lambda: any(event.code == "file-missing" for event in logic.events()))
+    save(incoming / "vol_006.nii", landmarks(), AFFINES["oblique"])
+    until(lambda: any(event.code == "file-late" for event in logic.events()))
+    texts = [event.text for event in logic.events() if event.code.startswith("file-")]
+    assert texts == ["vol_006.nii is missing: vol_007.nii has already arrived.", "vol_006.nii arrived late."]
+    untilStopped(logic)
+    assert logic.statistics()["received"] == 7

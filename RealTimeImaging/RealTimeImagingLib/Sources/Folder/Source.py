@@ -29,6 +29,7 @@ from . import FolderSettings
 from .Completeness import UNREADABLE_AFTER, Bad, Complete, Gone, PendingFile, Unreadable
 from .Content import FolderContent, FolderProblem, newestImage, problemOf
 from .Listing import FolderPoller, cameBefore, isAnother, matcher, seriesOf, versionOf
+from .NumberedSeries import NumberedSeries
 from .SliceVolumes import SliceVolumes
 
 TURN = 0.1
@@ -77,6 +78,7 @@ class FolderSource:
         self._exhausted = False
         self._sizes: dict[str, str] = {}
         self._resized: set[str] = set()
+        self._numbers = NumberedSeries()
         self._started = time.time()
         if not checkpoint.listed:
             self._skipExisting()
@@ -120,7 +122,10 @@ class FolderSource:
             if self._clock() > turn:
                 return
         yield from self._show(self._volumes.ready(self._clock(), False))
-        next_ = min([self._poller.due, self._volumes.due, *(file.due for file in self._tried.values())])
+        yield from self._numbers.overdue(self._clock())
+        next_ = min(
+            [self._poller.due, self._volumes.due, self._numbers.due, *(file.due for file in self._tried.values())]
+        )
         self._wake.wait(max(0.0, min(seconds, next_ - self._clock())))
         self._wake.clear()
 
@@ -193,6 +198,7 @@ class FolderSource:
         self._pending.update((file.path, file) for file in new)
         if new:
             self._poller.noteNew()
+            yield from self._numbers.add((self._name(file.path) for file in new), self._clock())
         if self._firstPoll is not None:
             # Show all files of the first poll in one order, even if it has several pieces.
             new = self._firstPoll = [*self._firstPoll, *new]
