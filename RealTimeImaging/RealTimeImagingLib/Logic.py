@@ -27,6 +27,7 @@ from .Host.RecordingControl import RecordingControl
 from .Host.RunningSource import RunningSource
 from .Host.Session import Session
 from .Host.SimulatedScanner import SimulatedScanners
+from .Host.StreamWatch import Stall
 from .Host.Timing import Timing
 from .Link.WorkFolders import sweep
 from .Model.DeviceMessage import DeviceMessage
@@ -294,6 +295,10 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
     def events(self) -> list[Event]:
         """Return the latest events, the last one last."""
         return list(self._callbacks.events)
+
+    def stalls(self) -> dict[str, Stall]:
+        """Return the regular streams whose images stay away, by name."""
+        return self._session.watch.stalls
 
     def statistics(self) -> dict[str, Any]:
         """Return counts (received, shown, skipped, recorded, rejected, failed), fps, latencyMs, mainThreadMs, messages,

@@ -5,7 +5,7 @@ from __future__ import annotations
 CALLS = """
 start stop isRunning sources push startSimulatedScanner installPackages sceneSettings close
 addFrameCallback removeFrameCallback addEventCallback removeEventCallback addMessageCallback removeMessageCallback
-events statistics liveVolumeNode showIn setShowIn
+events stalls statistics liveVolumeNode showIn setShowIn
 startRecording stopRecording sendTransform sendCommand
 """
 SERVICES = "recording metadata exports devices broadcast conversion simulator timing views volumes"

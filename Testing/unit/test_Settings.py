@@ -27,6 +27,7 @@ port = st.integers(1, 65535)
 allowed = st.lists(st.sampled_from(["10.0.0.7", "10.0.0.0/24", "::1"])).map(tuple)
 sizeLimit = st.integers(1 << 10, 1 << 36)
 seconds = st.floats(0.1, 86400)
+expected = st.integers(0, 1_000_000)
 side = st.integers(1, 4000)
 millimetres = st.floats(0.001, 10)
 
@@ -39,6 +40,7 @@ SETTINGS = {
         "seriesPattern": st.just("") | text.map(lambda part: part.replace("{series}", "") + "_{series}"),
         "incompleteAfter": st.floats(0.001, 1e6),
         "completeAfter": seconds,
+        "expectedImages": expected,
         "stream": stream,
     },
     ReplaySettings: {
@@ -56,6 +58,7 @@ SETTINGS = {
         "host": st.sampled_from(["127.0.0.1", "scanner", "[::1]:18945", "igtl://10.0.0.7:18944"]),
         "port": port,
         "stream": stream,
+        "expectedImages": expected,
         "allowed": allowed,
         "checkCRC": st.booleans(),
         "sizeLimit": sizeLimit,
@@ -67,6 +70,7 @@ SETTINGS = {
     HTTPSettings: {
         "host": st.sampled_from(["127.0.0.1", "0.0.0.0"]),
         "port": port | st.just(0),
+        "expectedImages": expected,
         "stream": stream,
         "token": st.just("") | st.from_regex(r"[A-Za-z0-9._~+/-]{16,200}=*", fullmatch=True),
         "allowed": allowed,
@@ -97,6 +101,7 @@ SETTINGS = {
         "callers": st.lists(st.sampled_from(["SCANNER", "PACS"])).map(tuple),
         "checkCalled": st.booleans(),
         "growing": st.booleans(),
+        "expectedImages": expected,
         "completeAfter": seconds,
         "sizeLimit": sizeLimit,
         "stream": stream,
@@ -291,7 +296,8 @@ def test_json_that_is_no_settings_is_refused_with_a_sentence(values):
 
 def test_an_unknown_setting_is_named_with_those_that_there_are():
     with pytest.raises(
-        SettingsError, match=r"no setting speed; it has completeAfter, existing, folder, incompleteAfter"
+        SettingsError,
+        match=r"no setting speed; it has completeAfter, existing, expectedImages, folder, incompleteAfter",
     ):
         settingsFromJSON({"kind": "folder", "folder": "a", "speed": 3})
 

@@ -37,6 +37,7 @@ from .Display import DeviceMessages, Display
 from .DrawingBudget import DrawingBudget
 from .PushSender import PushSender
 from .RunningSource import RunningSource
+from .StreamWatch import StreamWatch
 
 
 class Session:
@@ -81,6 +82,8 @@ class Session:
         """Device messages on their way to callbacks and scene."""
         self.display = Display(show, self.messages, callbacks, onChange, budget)
         """Shows the newest frame of each stream when the views have time for it."""
+        self.watch = StreamWatch(callbacks.report)
+        """Alarm for streams whose images stay away."""
         self.handles: list[RunningSource] = []
         """Sources in the statistics: running ones, and those stopped since the first of them was started."""
         self._retired: list[RunningSource] = []
@@ -166,6 +169,7 @@ class Session:
         """Close, and release what would keep this object alive. Do not use the object afterwards."""
         self.close()
         self.display.close()
+        self.watch.close()
 
     def runningWith(self, stream: str) -> RunningSource | None:
         """Return the running source of a stream; None when there is none."""
@@ -257,6 +261,7 @@ class Session:
                 handle.process.release([message.place])
             return
         stream = self._streamName(handle, message.frame.stream)
+        self.watch.note(handle, stream, message.frame.number, message.frame.receiveTime)
         self.display.take(handle, message.place, replace(message.frame, stream=stream))
 
     def _takeDeviceMessage(self, handle: RunningSource, message: DeviceReport) -> None:
@@ -282,6 +287,7 @@ class Session:
     def _takeEvent(self, handle: RunningSource, message: EventReport) -> None:
         event = message.event
         handle.takeEvent(event)
+        self.watch.heard(handle, event)
         self._callbacks.report(event)
 
     def _streamName(self, handle: RunningSource, name: str) -> str:

@@ -135,6 +135,16 @@ def about(title: str, tooltip: str, **more: Any) -> dict[str, Setting]:
 
 STREAM = about(_("Volume name"), _("Name of the stream, and of the volume that shows its newest image."), advanced=True)
 """Metadata of the setting ``stream``, which every source has."""
+EXPECTED = about(
+    _("Expected images"),
+    _(
+        "Number of images of the run, such as the volumes of a functional series. An event says when they have "
+        "arrived, or how many have at Stop. 0: unknown."
+    ),
+    limits=(0, 1_000_000),
+    advanced=True,
+)
+"""Metadata of the setting ``expectedImages``."""
 
 
 @dataclass(frozen=True)
@@ -247,6 +257,11 @@ class SourceSettings:
     def stream(self) -> str:
         """Name of the (first) stream."""
         return "Live"
+
+    @property
+    def expectedImages(self) -> int:
+        """Number of images of a run in each stream; 0 when unknown."""
+        return 0
 
     @property
     def extraPackages(self) -> tuple[Package, ...]:

@@ -145,6 +145,7 @@ class SourceKind:
     :param preferredView: slice view for its images as long as the user chooses no other; empty for all views.
     :param host: starts the host part of a running source: takes the settings and the function that sends a command.
     :param controls: returns the class of the controls in the panel beside the settings.
+    :param steady: True when a pause of regular images is worth an alarm.
     :param fromSlicer: True when the images come from Slicer itself: neither the panel nor the command lists the kind.
     """
 
@@ -157,6 +158,7 @@ class SourceKind:
     preferredView: str = ""
     host: Callable[[Any, Callable[[str], None]], HostPart] | None = None
     controls: Callable[[], type[SourceControls]] = lambda: SourceControls
+    steady: bool = True
     fromSlicer: bool = False
 
     @property

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from ...Model.Errors import SettingsError
 from ...Model.Packages import Package
-from ...Model.Settings import SourceSettings, about, checkAllowed
+from ...Model.Settings import EXPECTED, SourceSettings, about, checkAllowed
 from ...Model.Text import textsOf
 from ..Source import Source, SourceContext, SourceKind
 
@@ -130,6 +130,7 @@ class DICOMSettings(SourceSettings):
             advanced=True,
         ),
     )
+    expectedImages: int = field(default=0, metadata=EXPECTED)
     stream: str = field(
         default="DICOM",
         metadata=about(

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from ...Model.Errors import RecordingFolderError, SettingsError
 from ...Model.Packages import TIFF_PACKAGES, Package
-from ...Model.Settings import STREAM, SourceSettings, about
+from ...Model.Settings import EXPECTED, STREAM, SourceSettings, about
 from ...Model.Text import textsOf
 from ..Source import HostPart, Source, SourceContext, SourceKind
 
@@ -100,6 +100,7 @@ class FolderSettings(SourceSettings):
             advanced=True,
         ),
     )
+    expectedImages: int = field(default=0, metadata=EXPECTED)
     stream: str = field(default="Live", metadata=STREAM)
 
     def __post_init__(self) -> None:

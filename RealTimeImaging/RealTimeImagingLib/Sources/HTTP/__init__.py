@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from ...Model.Errors import SettingsError
-from ...Model.Settings import STREAM, SourceSettings, about, checkAllowed
+from ...Model.Settings import EXPECTED, STREAM, SourceSettings, about, checkAllowed
 from ...Model.Text import textsOf
 from ..Source import Source, SourceContext, SourceControls, SourceKind
 
@@ -40,6 +40,7 @@ class HTTPSettings(SourceSettings):
         default=18980,
         metadata=about(_("Port"), _("Port to listen on. 0: choose a free port."), limits=(0, 65535)),
     )
+    expectedImages: int = field(default=0, metadata=EXPECTED)
     stream: str = field(default="Live", metadata=STREAM)
     token: str = field(
         default="",

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from ...Model.Errors import SettingsError
 from ...Model.Packages import Package
-from ...Model.Settings import SourceSettings, about, checkAllowed
+from ...Model.Settings import EXPECTED, SourceSettings, about, checkAllowed
 from ...Model.Text import textsOf
 from ..Source import Source, SourceContext, SourceControls, SourceKind
 
@@ -65,6 +65,7 @@ class OpenIGTLinkSettings(SourceSettings):
             limits=(0, 65535),
         ),
     )
+    expectedImages: int = field(default=0, metadata=EXPECTED)
     stream: str = field(
         default="OpenIGTLink",
         metadata=about(

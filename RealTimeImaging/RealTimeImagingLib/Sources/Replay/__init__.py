@@ -99,4 +99,5 @@ KIND = SourceKind(
     idle=lambda values: _("Choose a recording or file and press Start."),
     sender=lambda settings: os.path.basename(settings.file),
     controls=_controls,
+    steady=False,
 )
