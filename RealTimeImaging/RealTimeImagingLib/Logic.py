@@ -41,6 +41,7 @@ from .Scene.DeviceNodes import DeviceNodes
 from .Scene.LiveVolumes import LiveVolumes
 from .Scene.RecordedSequences import RecordedSequences
 from .Scene.RecordingViews import RecordingViews
+from .Scene.SignalPlots import LATENCY, RATE, SignalPlots
 from .Scene.Tables import showColumns
 from .Scene.Views import Views
 from .Sources import kindOf, settingsFromJSON
@@ -58,7 +59,7 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
     >>> logic.stop()
 
     Services: ``recording``, ``metadata``, ``exports``, ``devices``, ``broadcast``, ``conversion``, ``simulator``,
-    ``timing``; and ``views`` and ``volumes``, the slice views and the live volumes in them.
+    ``timing``, ``signals``; and ``views`` and ``volumes``, the slice views and the live volumes in them.
     """
 
     def __init__(self) -> None:
@@ -83,6 +84,10 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             lambda: self._session.display.stageTimes, lambda name, columns: showColumns(scene, name, columns)
         )
         """Times of the stages of the latest frames."""
+        self.signals = SignalPlots(scene)
+        """Values of each frame over time, and their plot nodes."""
+        self._session.onStart.connect(self.signals.clear)
+        self._session.display.onShown.connect(self._addSignals)
         self.broadcast = BroadcastControl(self._session, change)
         """Rebroadcast of live images over OpenIGTLink."""
         self._pushes = PushControl(self._session, self._callbacks, self._start)
@@ -253,6 +258,9 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
 
     def _pushArray(self, frame: Frame, array: Pixels, name: str) -> None:
         self._pushes.pushArray(frame, array, name)
+
+    def _addSignals(self, frame: Frame, latency: float, rate: float) -> None:
+        self.signals.add(frame.stream, frame.number, frame.time, {LATENCY: latency, RATE: rate})
 
     # ---- callbacks, events, counts
 

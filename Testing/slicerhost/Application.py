@@ -157,6 +157,7 @@ def _makeScene(slicer: Any, app: qSlicerApplication) -> None:
         ("Volumes", slicer.vtkSlicerVolumesLogic()),
         ("Sequences", slicer.vtkSlicerSequencesLogic()),
         ("VolumeRendering", slicer.vtkSlicerVolumeRenderingLogic()),
+        ("Plots", slicer.vtkSlicerPlotsLogic()),
     ):
         moduleLogic.SetMRMLScene(scene)
         moduleLogic.SetMRMLApplicationLogic(logic)
@@ -215,11 +216,11 @@ def boot(testing: bool = True) -> Any:
     slicer.app, slicer.selfTests = app, {}
     _addI18n(slicer)
     _makeScene(slicer, app)
-    from . import Leftovers, Modules, QMRMLWidgets, ScriptedLoadableModule
+    from . import Leftovers, Modules, PlotView, QMRMLWidgets, ScriptedLoadableModule
 
     app._modules, app._options = Modules.qSlicerModuleManager(), qSlicerCommandOptions()
     classes = (Modules.qSlicerScriptedLoadableModule, Modules.qSlicerScriptedLoadableModuleWidget)
-    for cls in (*QMRMLWidgets.CLASSES.values(), *classes):
+    for cls in (*QMRMLWidgets.CLASSES.values(), PlotView.qMRMLPlotView, *classes):
         setattr(slicer, cls.__name__, cls)
     ScriptedLoadableModule.install()
     if testing:

@@ -148,6 +148,8 @@ class Display:
         self._budget = budget
         self.beforeShowing: Signal[[]] = Signal()
         """Emitted before frames are shown."""
+        self.onShown: Signal[[Frame, float, float]] = Signal()
+        """Emitted with a shown frame, its latency in milliseconds, and the rate of its stream in images/s."""
         self.latency, self.mainThread = Spread(), Spread()
         """Milliseconds from a frame's arrival in its process to the volume, and of the main thread for each frame."""
         self.stageTimes = StageTimes()
@@ -254,6 +256,7 @@ class Display:
             self.latency.add(1000 * (copied - frame.receiveTime))
             self.stageTimes.add(stream, frame.number, {**frame.stages, "copied": copied})
             self.mainThread.add(1000 * (time.perf_counter() - started))
+            self.onShown.emit(frame, 1000 * (copied - frame.receiveTime), counts.framesPerSecond(copied))
             self._callbacks.frameCallbacks.hand(frame)
         except Exception as error:  # the boundary of the display: one frame less must not end the stream
             log.exception("A frame could not be shown")

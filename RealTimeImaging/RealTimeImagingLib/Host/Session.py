@@ -29,6 +29,7 @@ from ..Model.Event import Event
 from ..Model.Frame import Frame
 from ..Model.Quantities import freeName
 from ..Model.Settings import SourceSettings
+from ..Model.Signal import Signal
 from ..Model.Statistics import StreamCounts
 from ..Sources import kindOf
 from .AcquisitionProcess import AcquisitionProcess
@@ -84,6 +85,8 @@ class Session:
         """Shows the newest frame of each stream when the views have time for it."""
         self.watch = StreamWatch(callbacks.report)
         """Alarm for streams whose images stay away."""
+        self.onStart: Signal[[]] = Signal()
+        """Emitted when a source starts and no other runs."""
         self.handles: list[RunningSource] = []
         """Sources in the statistics: running ones, and those stopped since the first of them was started."""
         self._retired: list[RunningSource] = []
@@ -102,6 +105,7 @@ class Session:
         if not self.active():
             self.handles.clear()
             self.display.reset()
+            self.onStart.emit()
         handle = RunningSource(settings)
         handle.streams[name] = name
         handle.process = AcquisitionProcess(

@@ -12,6 +12,7 @@ from .JobSections import ConvertSection, SaveSection
 from .LiveSection import LiveSection
 from .RecordSection import MetadataSection, RecordSection
 from .Section import Complaint, makePlain
+from .SignalsSection import SignalsSection
 from .SourceSection import SourceSection
 from .StatusSection import StatusSection
 
@@ -45,6 +46,7 @@ class Panel:
         self._sections = [
             self._source,
             LiveSection(ui, logic, complaint),
+            SignalsSection(ui, logic, Complaint(ui.signalsComplaintLabel)),
             DevicesSection(ui, logic, Complaint(ui.devicesComplaintLabel)),
             RecordSection(ui, logic, Complaint(ui.recordComplaintLabel)),
             self._metadata,

@@ -1,0 +1,115 @@
+"""Section of the signals: values of each frame over time, in a plot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from .Section import Section
+
+ROWS_SHOWN = 4
+"""Most rows of the list before it scrolls."""
+PLOT_HEIGHT = 180
+"""Pixels."""
+
+
+class SignalsSection(Section):
+    """List of the signals, a plot of the ticked ones, and the times of the frames' stages as a file.
+
+    The plot is drawn only while the section is open.
+    """
+
+    def __init__(self, ui: Any, logic: Any, complain: Callable[[str], None]) -> None:
+        super().__init__(ui, logic, complain)
+        self._names: list[tuple[str, str]] = []
+        self._view: Any = None
+        self._nodeID = ""
+        self._filling = False
+        ui.signalsList.visible = False
+        self.connect(ui.signalsSection, "contentsCollapsed(bool)", self._opened)
+        self.connect(ui.signalsList, "itemChanged(QListWidgetItem*)", self._ticked)
+        self.connect(ui.plotInViewButton, "clicked()", self._showInViews)
+        self.connect(ui.saveTimesButton, "clicked()", self._saveTimes)
+
+    def close(self) -> None:
+        """Release the plot."""
+        self._release()
+        super().close()
+
+    def refresh(self, values: dict[str, Any]) -> None:
+        """List the signals that are new, and draw the latest values."""
+        if self._view is not None and slicer.mrmlScene.GetNodeByID(self._nodeID) is None:
+            # The scene was closed.
+            self._release()
+            self._makeView()
+        self.logic.signals.update()
+        names = self.logic.signals.names()
+        if names != self._names:
+            self._names = names
+            self._fill()
+        self.ui.saveTimesButton.enabled = bool(values["stageMs"])
+        self.ui.plotInViewButton.enabled = bool(names)
+
+    def _fill(self) -> None:
+        signals, list_ = self.logic.signals, self.ui.signalsList
+        several = len({stream for stream, _name in self._names}) > 1
+        self._filling = True
+        list_.clear()
+        for stream, name in self._names:
+            item = qt.QListWidgetItem(f"{stream}: {name}" if several else name)
+            item.setFlags(qt.Qt.ItemIsUserCheckable | qt.Qt.ItemIsEnabled)
+            item.setCheckState(qt.Qt.Checked if signals.isPlotted(stream, name) else qt.Qt.Unchecked)
+            list_.addItem(item)
+        self._filling = False
+        if self._names:
+            list_.setFixedHeight(list_.sizeHintForRow(0) * min(len(self._names), ROWS_SHOWN) + 2 * list_.frameWidth)
+        list_.visible = bool(self._names) and not self.ui.signalsSection.collapsed
+
+    def _ticked(self, item: Any) -> None:
+        if not self._filling:
+            stream, name = self._names[self.ui.signalsList.row(item)]
+            self.logic.signals.plot(stream, name, item.checkState() == qt.Qt.Checked)
+
+    def _opened(self, collapsed: bool) -> None:
+        if collapsed:
+            self._release()
+        else:
+            self._makeView()
+            self._fill()
+
+    def _makeView(self) -> None:
+        if self._view is None:
+            chart = self.logic.signals.chart()
+            node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotViewNode", "Real-Time Imaging")
+            node.SetSaveWithScene(False)
+            node.SetPlotChartNodeID(chart.GetID())
+            self._nodeID = node.GetID()
+            self._view = slicer.qMRMLPlotView()
+            self._view.setMRMLScene(slicer.mrmlScene)
+            self._view.setMRMLPlotViewNode(node)
+            self._view.setMinimumHeight(PLOT_HEIGHT)
+            self._view.toolTip = _("The ticked signals over time, in seconds since the first image.")
+            self.ui.signalsSection.layout().insertWidget(0, self._view)
+
+    def _release(self) -> None:
+        view, self._view = self._view, None
+        if view is not None:
+            view.setMRMLScene(None)
+            view.deleteLater()
+            node = slicer.mrmlScene.GetNodeByID(self._nodeID)
+            if node is not None:
+                slicer.mrmlScene.RemoveNode(node)
+
+    def _showInViews(self) -> None:
+        slicer.modules.plots.logic().ShowChartInLayout(self.logic.signals.chart())
+
+    def _saveTimes(self) -> None:
+        path = qt.QFileDialog.getSaveFileName(
+            self.ui.signalsSection, _("Save frame times"), "Frame times.csv", _("Table (*.csv)")
+        )
+        if path:
+            self.attempt(lambda: self.logic.timing.save(path))

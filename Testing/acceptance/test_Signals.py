@@ -1,0 +1,84 @@
+"""Signals of each frame: in a plot of the panel, in plot nodes for any layout, and as columns."""
+
+from __future__ import annotations
+
+import numpy as np
+import slicerhost
+
+from .conftest import until, untilStopped
+from .test_Panel import panelOf
+
+
+def pixelsOf(widget):
+    """A picture of the widget, height x width x 3."""
+    from PySide6 import QtGui, QtWidgets
+
+    image = QtWidgets.QWidget.grab(widget).toImage().convertToFormat(QtGui.QImage.Format.Format_RGB888)
+    rows = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), image.bytesPerLine())
+    return rows[:, : 3 * image.width()].reshape(image.height(), image.width(), 3)
+
+
+def test_latencyAndRateArePlotted(slicer, module, logic, noErrors):
+    """Ticking draws a line in the panel's plot; unticking removes it."""
+    ui = panelOf(module).ui
+    ui.signalsSection.collapsed = False
+    slicerhost.processEvents()
+    view = next(one for one in ui.signalsSection.children() if one.inherits("qMRMLPlotView"))
+    logic.startSimulatedScanner(fps=20)
+    until(lambda: logic.statistics()["shown"] >= 20)
+    until(lambda: ui.signalsList.count == 2)
+    assert [ui.signalsList.item(row).text() for row in (0, 1)] == ["Latency (ms)", "Rate (images/s)"]
+    colour = (0.12, 0.47, 0.71)
+    near = lambda: (np.abs(pixelsOf(view).astype(float) / 255 - colour).max(axis=2) < 0.1).sum()  # noqa: E731
+    assert near() == 0
+    ui.signalsList.item(0).setCheckState(2)
+    until(lambda: near() > 30)
+    chart = logic.signals.chart()
+    (series,) = [chart.GetNthPlotSeriesNode(0)]
+    table = series.GetTableNode()
+    until(lambda: table.GetTable().GetNumberOfRows() >= 20)
+    columns = logic.signals.columns("Live")
+    assert columns["Frame"].tolist() == sorted(set(columns["Frame"].tolist()))
+    assert np.all(columns["Latency (ms)"] >= 0)
+    ui.signalsList.item(0).setCheckState(0)
+    assert chart.GetNumberOfPlotSeriesNodes() == 0
+    ui.signalsSection.collapsed = True
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLPlotViewNode") == 0
+    untilStopped(logic)
+
+
+def test_valuesOfAnyNameJoinTheirFrame(slicer, logic, noErrors):
+    logic.signals.add("Live", 3, 10.0, {"Mean": 5.0})
+    logic.signals.add("Live", 4, 10.5, {"Mean": 6.0})
+    logic.signals.plot("Live", "Mean")
+    table = logic.signals.chart().GetNthPlotSeriesNode(0).GetTableNode()
+    assert slicer.util.arrayFromTableColumn(table, "Mean").tolist() == [5.0, 6.0]
+    logic.signals.add("Live", 5, 11.0, {"Mean": 7.0})
+    until(lambda: (logic.signals.update(), table.GetTable().GetNumberOfRows() == 3)[1])
+    assert slicer.util.arrayFromTableColumn(table, "Time").tolist() == [0.0, 0.5, 1.0]
+
+
+def test_theNodesSurviveTheEndOfTheScene(slicer, module, logic, noErrors):
+    """A closed scene takes the nodes; the next run makes new ones."""
+    ui = panelOf(module).ui
+    ui.signalsSection.collapsed = False
+    logic.signals.add("Live", 0, 10.0, {"Mean": 5.0})
+    logic.signals.plot("Live", "Mean")
+    slicerhost.closeScene()
+    logic.signals.add("Live", 1, 11.0, {"Mean": 6.0})
+    logic.signals.plot("Live", "Mean")
+    assert logic.signals.isPlotted("Live", "Mean")
+    panelOf(module).refresh()
+    view = [one for one in ui.signalsSection.children() if one.inherits("qMRMLPlotView")][-1]
+    assert view.mrmlPlotViewNode().GetPlotChartNodeID() == logic.signals.chart().GetID()
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLPlotChartNode") == 1
+
+
+def test_theChartIsShownInTheViews(slicer, module, logic, noErrors):
+    ui = panelOf(module).ui
+    logic.signals.add("Live", 0, 10.0, {"Mean": 5.0})
+    panelOf(module).refresh()
+    ui.signalsSection.collapsed = False
+    ui.plotInViewButton.click()
+    selection = slicer.app.applicationLogic().GetSelectionNode()
+    assert selection.GetActivePlotChartID() == logic.signals.chart().GetID()

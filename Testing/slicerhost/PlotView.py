@@ -1,0 +1,124 @@
+"""qMRMLPlotView: draws the chart of a plot view node with VTK's charts, off screen, into a widget."""
+
+from typing import Any
+
+import numpy
+import vtkmodules.vtkRenderingContextOpenGL2  # noqa: F401 - registers the drawing of charts
+from PySide6 import QtCore, QtGui, QtWidgets
+from vtkmodules.util.numpy_support import vtk_to_numpy
+from vtkmodules.vtkChartsCore import vtkAxis, vtkChart, vtkChartXY
+from vtkmodules.vtkCommonCore import vtkCommand
+from vtkmodules.vtkRenderingCore import vtkRenderWindow, vtkWindowToImageFilter
+from vtkmodules.vtkViewsContext2D import vtkContextView
+
+from .CtkWidgets import QWidget
+from .Observers import observe, stopObserving
+
+
+class _Observing:
+    """Observers of nodes, without a reference to the widget: they end after the widget is deleted."""
+
+    def __init__(self) -> None:
+        self.tags: list[tuple[Any, int]] = []
+
+    def stop(self) -> None:
+        for node, tag in self.tags:
+            stopObserving(node, tag)
+        self.tags = []
+
+
+class qMRMLPlotView(QWidget):  # type: ignore[misc, valid-type]
+    """The canvas of a plot. As in Slicer it needs the scene and a plot view node, which names the chart node."""
+
+    standIn = True
+
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__(parent)
+        self._scene: Any = None
+        self._node: Any = None
+        self._observing = _Observing()
+        QtCore.QObject.connect(self, QtCore.SIGNAL("destroyed()"), self._observing.stop)
+
+    def mrmlScene(self) -> Any:
+        return self._scene
+
+    def setMRMLScene(self, scene: Any) -> None:
+        self._scene = scene
+        if scene is None:
+            self.setMRMLPlotViewNode(None)
+
+    def mrmlPlotViewNode(self) -> Any:
+        return self._node
+
+    def setMRMLPlotViewNode(self, node: Any) -> None:
+        self._node = node
+        self._follow()
+
+    def _nodes(self) -> list[Any]:
+        """The plot view node, its chart, the series of the chart and their tables."""
+        chart = self._chart()
+        series = [chart.GetNthPlotSeriesNode(n) for n in range(chart.GetNumberOfPlotSeriesNodes())] if chart else []
+        series = [one for one in series if one is not None]
+        tables = [one.GetTableNode() for one in series if one.GetTableNode() is not None]
+        return [node for node in (self._node, chart, *series, *tables) if node is not None]
+
+    def _chart(self) -> Any:
+        return self._node.GetPlotChartNode() if self._node is not None else None
+
+    def _follow(self, *_event: Any) -> None:
+        self._observing.stop()
+        events = (vtkCommand.ModifiedEvent,)
+        self._observing.tags = [
+            (node, observe(node, event, self._changed)) for node in self._nodes() for event in events
+        ]
+        self.update()
+
+    def _changed(self, *_event: Any) -> None:
+        if [node for node, _tag in self._observing.tags] != self._nodes():
+            self._follow()
+        self.update()
+
+    def sizeHint(self) -> QtCore.QSize:
+        return QtCore.QSize(300, 200)
+
+    def paintEvent(self, _event: QtGui.QPaintEvent) -> None:
+        size = QtWidgets.QWidget.size(self)
+        pixels = self._picture(max(1, size.width()), max(1, size.height()))
+        height, width, components = pixels.shape
+        image = QtGui.QImage(pixels.data, width, height, components * width, QtGui.QImage.Format.Format_RGB888)
+        painter = QtGui.QPainter(self)
+        painter.drawImage(0, 0, image)
+        painter.end()
+
+    def _picture(self, width: int, height: int) -> numpy.ndarray[Any, Any]:
+        window = vtkRenderWindow()
+        window.SetOffScreenRendering(True)
+        window.SetMultiSamples(0)
+        view = vtkContextView()
+        view.SetRenderWindow(window)
+        view.GetRenderer().SetBackground(1, 1, 1)
+        window.SetSize(width, height)
+        chart = vtkChartXY()
+        view.GetScene().AddItem(chart)
+        node = self._chart()
+        for number in range(node.GetNumberOfPlotSeriesNodes() if node else 0):
+            series = node.GetNthPlotSeriesNode(number)
+            table = series.GetTableNode().GetTable() if series is not None and series.GetTableNode() else None
+            names = (series.GetXColumnName(), series.GetYColumnName()) if table else ()
+            if table is None or any(table.GetColumnByName(name) is None for name in names):
+                continue
+            plot = chart.AddPlot(vtkChart.LINE)
+            plot.SetInputData(table, *names)
+            plot.SetColorF(*series.GetColor())
+            plot.SetLabel(series.GetName())
+        for axis, title in ((vtkAxis.BOTTOM, "XAxisTitle"), (vtkAxis.LEFT, "YAxisTitle")):
+            chart.GetAxis(axis).SetTitle((getattr(node, f"Get{title}")() or "") if node else "")
+        chart.SetShowLegend(bool(node and node.GetLegendVisibility()))
+        window.Render()
+        image = vtkWindowToImageFilter()
+        image.SetInput(window)
+        image.ReadFrontBufferOff()
+        image.Update()
+        found = vtk_to_numpy(image.GetOutput().GetPointData().GetScalars()).reshape(height, width, -1)
+        window.Finalize()
+        return numpy.ascontiguousarray(found[::-1, :, :3])
