@@ -4,6 +4,7 @@ import copy
 import json
 import pickle
 
+import numpy as np
 import pytest
 from RealTimeImagingLib.Link.Messages import Counts, StatusReport
 from RealTimeImagingLib.Model.Errors import NotAnImageError
@@ -41,6 +42,14 @@ def test_plain_text_stays_plain():
     event = Event.fromJSON(json.loads(json.dumps(Event("a", "Plain {text}.").toJSON())))
     assert event.text == "Plain {text}."
     assert not isinstance(event.text, Text)
+
+
+def test_values_are_numbers_and_texts():
+    values = {"error": NotAnImageError(WHY), "shape": (2, 3), "number": np.int64(5), "type": np.dtype("<i2"), "n": None}
+    text = _("{error} {shape} {number:02d} {type} {n}").format(**values)
+    assert text == f"{WHY} (2, 3) 05 int16 None"
+    assert text.values["error"].template == WHY.template
+    assert json.loads(json.dumps(text.toJSON()))["values"]["shape"] == "(2, 3)"
 
 
 def test_texts_are_joined():

@@ -41,15 +41,25 @@ class Text(str):
         return Text, (self.template, self.context, self.values)
 
     def format(self, *_values: object, **values: Any) -> Text:
-        """Return the text with the values in place of their names; positional values are not allowed."""
+        """Return the text with the values in place of their names.
+
+        :param values: numbers and texts; anything else, such as an error or an array's type, becomes text.
+        :raises TypeError: a value has no name.
+        """
         if _values:
             raise TypeError("The values of a text have names, because a translation may change their order.")
-        return Text(self.template, self.context, values)
+        return Text(self.template, self.context, {name: _plain(value) for name, value in values.items()})
 
     def toJSON(self) -> dict[str, Any]:
         """Return an object that :func:`textFromJSON` reads."""
         values = None if self.values is None else {name: textToJSON(one) for name, one in self.values.items()}
         return {"template": self.template, "context": self.context, "values": values}
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "item") and not getattr(value, "shape", None):
+        value = value.item()  # a number of NumPy
+    return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
 def textToJSON(value: Any) -> Any:
