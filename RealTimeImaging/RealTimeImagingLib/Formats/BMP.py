@@ -13,8 +13,11 @@ import numpy as np
 
 from ..Model.Errors import NotAnImageError
 from ..Model.Frame import Pixels
+from ..Model.Text import textsOf
 from .Picture import Picture
 from .Raw import readUpTo
+
+_ = textsOf(__file__)
 
 _CORE, _INFO, _OS2 = 12, 40, 64
 _PLAIN, _RUNS_8, _RUNS_4, _MASKS, _ALPHA_MASKS = 0, 1, 2, 3, 6
@@ -61,43 +64,52 @@ class BMP(Picture):
         if not any(head):
             return None
         if not head.startswith(b"BM"[: len(head)]):
-            raise NotAnImageError('A BMP file begins with "BM"; this file does not.', "not-an-image")
+            raise NotAnImageError(_('A BMP file begins with "BM"; this file does not.'), "not-an-image")
         if len(head) < 26:
             return None
         whole, offset, length = struct.unpack_from("<I4xII", head, 2)
         packing = packed = colours = 0
         if length == _CORE:
-            columns, rows, _, bits = struct.unpack_from("<4H", head, 18)
+            columns, rows, _planes, bits = struct.unpack_from("<4H", head, 18)
         elif length < 16:
-            raise NotAnImageError(f"The BMP file has a header of {length} bytes.", "damaged")
+            raise NotAnImageError(_("The BMP file has a header of {length} bytes.").format(length=length), "damaged")
         elif len(head) < 54:
             return None
         else:
-            columns, rows, _, bits = struct.unpack_from("<iiHH", head, 18)
+            columns, rows, _planes, bits = struct.unpack_from("<iiHH", head, 18)
             if length >= _INFO:
                 packing, packed, colours = struct.unpack_from("<II8xI", head, 30)
         self._checkSize(columns, abs(rows), 4)
         if bits not in (1, 2, 4, 8, 16, 24, 32):
-            words = "embedded JPEG or PNG" if packing in (4, 5) else f"pixels of {bits} bits"
-            raise NotAnImageError(f"The BMP file has {words}.", "unsupported" if packing in (4, 5) else "damaged")
+            words = _("embedded JPEG or PNG") if packing in (4, 5) else _("pixels of {bits} bits").format(bits=bits)
+            raise NotAnImageError(
+                _("The BMP file has {words}.").format(words=words), "unsupported" if packing in (4, 5) else "damaged"
+            )
         masked = packing in (_MASKS, _ALPHA_MASKS) and length != _OS2
         if packing in (_RUNS_8, _RUNS_4):
             needed = offset + packed if packed else whole
             if needed <= offset:
-                raise NotAnImageError("The BMP file lacks the length of its compressed pixels.", "damaged")
+                raise NotAnImageError(_("The BMP file lacks the length of its compressed pixels."), "damaged")
         elif packing == _PLAIN or masked:
             needed = offset + (columns * bits + 31) // 32 * 4 * abs(rows)
         else:
-            raise NotAnImageError(f"BMP pixels with the compression {packing} are not supported.", "unsupported")
+            raise NotAnImageError(
+                _("BMP pixels with the compression {packing} are not supported.").format(packing=packing), "unsupported"
+            )
         right = {_RUNS_8: (8,), _RUNS_4: (4,), _MASKS: (16, 32), _ALPHA_MASKS: (16, 32)}.get(packing, (bits,))
         if bits not in right:
-            raise NotAnImageError(f"The BMP file has pixels of {bits} bits with the compression {packing}.", "damaged")
+            raise NotAnImageError(
+                _("The BMP file has pixels of {bits} bits with the compression {packing}.").format(
+                    bits=bits, packing=packing
+                ),
+                "damaged",
+            )
         return _Header(columns, abs(rows), rows > 0, bits, packing, offset, needed, length, colours)
 
     def _decoded(self, data: bytes) -> Pixels:
         header = self._header(data[:54])
         if header is None or len(data) < header.needed:
-            raise NotAnImageError("The BMP file became shorter while it was read.", "damaged")
+            raise NotAnImageError(_("The BMP file became shorter while it was read."), "damaged")
         if header.packing in (_RUNS_8, _RUNS_4):
             indices = _unpacked(data[header.offset : header.needed], header)
             rows = _coloured(indices, _palette(data, header))
@@ -138,7 +150,9 @@ def _scaled(pixels: Pixels, mask: int) -> Pixels:
     shift = (mask & -mask).bit_length() - 1
     most = mask >> shift
     if most & (most + 1):
-        raise NotAnImageError(f"The BMP file has the mask {mask:#x}, whose bits are not contiguous.", "damaged")
+        raise NotAnImageError(
+            _("The BMP file has the mask {mask:#x}, whose bits are not contiguous.").format(mask=mask), "damaged"
+        )
     values = (pixels & np.uint32(mask)).astype(np.uint32) >> np.uint32(shift)
     return values.astype(np.uint8) if most == 255 else (values.astype(np.uint64) * 255 // most).astype(np.uint8)
 
@@ -168,7 +182,12 @@ def _unpacked(data: bytes, header: _Header) -> Pixels:
     # Indices (rows, columns), the lowest row first; pixels outside all runs are 0.
     columns, rows, half = header.columns, header.rows, header.packing == _RUNS_4
     if columns * rows > max(_SMALL, _RATIO * len(data)):
-        raise NotAnImageError(f"The BMP file declares {columns:,} x {rows:,} pixels in {len(data):,} bytes.", "damaged")
+        raise NotAnImageError(
+            _("The BMP file declares {columns:,} x {rows:,} pixels in {count:,} bytes.").format(
+                columns=columns, rows=rows, count=len(data)
+            ),
+            "damaged",
+        )
     indices = np.zeros((rows, columns), np.uint8)
     x = y = at = 0
     while at + 2 <= len(data) and y < rows:

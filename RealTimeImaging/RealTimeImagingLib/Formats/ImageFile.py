@@ -17,7 +17,10 @@ import numpy as np
 
 from ..Model.Errors import FrameError, MissingPackageError, NotAnImageError, RealTimeImagingError
 from ..Model.Frame import GetBuffer, Image, Matrix, Pixels, asShown, shownType
+from ..Model.Text import textsOf
 from .Raw import Stored, readArray
+
+_ = textsOf(__file__)
 
 log = logging.getLogger(__name__)
 
@@ -118,18 +121,24 @@ def translateErrors(path: str, title: str) -> Iterator[None]:
     except MissingPackageError as error:
         packages = ", ".join(repr(one) for one in error.requirements)
         raise NotAnImageError(
-            f"{title} files need Python packages that are not installed. Run "
-            f"slicer.util.getModuleLogic('RealTimeImaging').installPackages([{packages}]) in the Python console, "
-            "then start the source again.",
+            _(
+                "{title} files need Python packages that are not installed. Run "
+                "slicer.util.getModuleLogic('RealTimeImaging').installPackages([{packages}]) in the Python "
+                "console, then start the source again."
+            ).format(title=title, packages=packages),
             "missing-package",
         ) from error
     except ImportError as error:
-        text = f"{title} files need the Python package {error.name}, which is not installed."
+        text = _("{title} files need the Python package {name}, which is not installed.").format(
+            title=title, name=error.name
+        )
         raise NotAnImageError(text, "missing-package") from error
     except RealTimeImagingError:
         raise
     except MemoryError as error:
-        raise NotAnImageError(f"There is not enough memory for this {title} file.", "too-large") from error
+        raise NotAnImageError(
+            _("There is not enough memory for this {title} file.").format(title=title), "too-large"
+        ) from error
     except OSError as error:
         # Errors of decoders have no number. EINVAL means an impossible offset, which only a damaged header causes.
         if error.errno not in (None, errno.EINVAL):
@@ -141,7 +150,9 @@ def translateErrors(path: str, title: str) -> Iterator[None]:
 
 def _damaged(path: str, title: str) -> NotAnImageError:
     log.warning("%s could not be read as %s", os.path.basename(path), title, exc_info=True)
-    return NotAnImageError(f"The content contradicts the {title} format. The log has the details.", "damaged")
+    return NotAnImageError(
+        _("The content contradicts the {title} format. The log has the details.").format(title=title), "damaged"
+    )
 
 
 def sinceFirst(times: Iterable[float]) -> list[float] | None:
@@ -247,11 +258,14 @@ class VolumeFile(ImageFile):
 
     def _check(self, volumes: Volumes) -> None:
         if min(volumes.shape) < 1:
-            raise NotAnImageError(f"An axis has no voxels: {volumes.shape[::-1]}.", "damaged")
+            raise NotAnImageError(_("An axis has no voxels: {shape}.").format(shape=volumes.shape[::-1]), "damaged")
         components = [size for size, role in zip(volumes.shape, volumes.roles, strict=True) if role == "c"]
         if components and components[0] not in (3, 4):
             raise NotAnImageError(
-                f"The voxels have {components[0]} components. Slicer shows 1, 3 (RGB) and 4 (RGBA).", "unsupported"
+                _("The voxels have {components} components. Slicer shows 1, 3 (RGB) and 4 (RGBA).").format(
+                    components=components[0]
+                ),
+                "unsupported",
             )
         lead = leading(volumes.roles)
         try:
@@ -261,7 +275,10 @@ class VolumeFile(ImageFile):
         size = math.prod(volumes.shape[lead:]) * max(shown, volumes.dtype.itemsize)
         if size > self.limit:
             raise NotAnImageError(
-                f"The header declares an image of {size:,} bytes, more than the limit of {self.limit:,}.", "too-large"
+                _("The header declares an image of {size:,} bytes, more than the limit of {limit:,}.").format(
+                    size=size, limit=self.limit
+                ),
+                "too-large",
             )
         checkRightAngles(volumes.ijkToRAS)
 
@@ -292,7 +309,7 @@ def _scaled(pixels: Pixels, volumes: Volumes) -> Pixels:
     try:
         scaled = np.empty(pixels.shape, volumes.shown)
     except MemoryError as error:
-        raise NotAnImageError("There is not enough memory for the scaled image.", "too-large") from error
+        raise NotAnImageError(_("There is not enough memory for the scaled image."), "too-large") from error
     # Slice by slice in float64, rounded once: the intermediate array stays small.
     with np.errstate(all="ignore"):
         for k in range(len(pixels)):
@@ -315,7 +332,7 @@ def makeImage(
     except FrameError as error:
         raise NotAnImageError(str(error), "unsupported") from error
     except MemoryError as error:
-        raise NotAnImageError("There is not enough memory for the image.", "too-large") from error
+        raise NotAnImageError(_("There is not enough memory for the image."), "too-large") from error
 
 
 def angleError(ijkToRAS: Matrix) -> float:
@@ -328,7 +345,7 @@ def angleError(ijkToRAS: Matrix) -> float:
     i, j, k, origin = zip(*rows, strict=True)
     lengths = [math.hypot(*axis) for axis in (i, j, k)]
     if not all(map(math.isfinite, (*lengths, *origin))) or min(lengths) < 1e-150 or max(lengths) > 1e150:
-        raise NotAnImageError("The header's geometry is damaged: axes or origin are zero or not finite.", "damaged")
+        raise NotAnImageError(_("The header's geometry is damaged: axes or origin are zero or not finite."), "damaged")
     cosines = [
         sum(a * b for a, b in zip(one, other, strict=True)) / (lengths[first] * lengths[second])
         for one, other, first, second in ((i, j, 0, 1), (i, k, 0, 2), (j, k, 1, 2))
@@ -344,7 +361,9 @@ def checkRightAngles(ijkToRAS: Matrix) -> None:
     error = angleError(ijkToRAS)
     if error > SHEAR:
         raise NotAnImageError(
-            f"The image is sheared: its axes are {np.degrees(np.arcsin(min(1.0, error))):.1f} degrees off the right "
-            "angle, which Slicer does not show.",
+            _(
+                "The image is sheared: its axes are {degrees:.1f} degrees off the right angle, which Slicer "
+                "does not show."
+            ).format(degrees=np.degrees(np.arcsin(min(1.0, error)))),
             "unsupported",
         )

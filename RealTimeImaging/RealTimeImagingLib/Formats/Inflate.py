@@ -10,7 +10,10 @@ import numpy as np
 
 from ..Model.Errors import NotAnImageError
 from ..Model.Frame import Pixels
+from ..Model.Text import textsOf
 from .Raw import Stored, absentText, allocate, openFile, readUpTo, statOf
+
+_ = textsOf(__file__)
 
 GZIP = 31
 ZLIB = 15
@@ -51,11 +54,13 @@ def unpackedLength(path: str, offset: int, wrapper: int, limit: int) -> int | No
             try:
                 data = inflater.decompress(pending, PIECE)
             except errors as error:
-                text = f"The compressed data are damaged after {length:,} unpacked bytes."
+                text = _("The compressed data are damaged after {length:,} unpacked bytes.").format(length=length)
                 raise NotAnImageError(text, "damaged") from error
             length += len(data)
             if length > limit:
-                raise NotAnImageError(f"The content unpacks to more than the limit of {limit:,} bytes.", "too-large")
+                raise NotAnImageError(
+                    _("The content unpacks to more than the limit of {limit:,} bytes.").format(limit=limit), "too-large"
+                )
             pending = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
             if exhausted and not data:
                 return None
@@ -107,12 +112,12 @@ class Inflated(Stored):
         return self._ended
 
     def missing(self, size: int) -> str | None:
-        name = f" in {os.path.basename(self.path)}" if self._detached else ""
+        name = _(" in {name}").format(name=os.path.basename(self.path)) if self._detached else ""
         try:
             if self._skip < 0:
                 length = unpackedLength(self.path, self._start, self._wrapper, self._limit)
                 if length is None:
-                    return f"The end of the compressed stream is missing{name}."
+                    return _("The end of the compressed stream is missing{name}.").format(name=name)
                 self._skip = max(0, length - size)
             size += self._skip
             self._advance(size)
@@ -124,12 +129,18 @@ class Inflated(Stored):
         if self._length < size:
             if self._ended:
                 raise NotAnImageError(
-                    f"The compressed data end after {there:,} bytes; the header declares {size - self._skip:,}{name}.",
+                    _("The compressed data end after {there:,} bytes; the header declares {size:,}{name}.").format(
+                        there=there, size=size - self._skip, name=name
+                    ),
                     "damaged",
                 )
-            return f"The header declares {size - self._skip:,} bytes of voxels; {there:,} could be unpacked{name}."
+            return _("The header declares {size:,} bytes of voxels; {there:,} could be unpacked{name}.").format(
+                size=size - self._skip, there=there, name=name
+            )
         if not self._ended:
-            return f"All {there:,} declared bytes are present; the end of the compressed stream is missing{name}."
+            return _(
+                "All {there:,} declared bytes are present; the end of the compressed stream is missing{name}."
+            ).format(there=there, name=name)
         return None
 
     def start(self, size: int) -> bytes:
@@ -144,7 +155,9 @@ class Inflated(Stored):
     def readInto(self, start: int, target: Pixels) -> None:
         start += self._skip
         if start + len(target) > self._length:
-            raise NotAnImageError(f"{os.path.basename(self.path)} was replaced while it was read.", "damaged")
+            raise NotAnImageError(
+                _("{name} was replaced while it was read.").format(name=os.path.basename(self.path)), "damaged"
+            )
         target[:] = self._buffer[start : start + len(target)]
 
     def _advance(self, size: int, whole: bool = True) -> None:
@@ -186,7 +199,7 @@ class Inflated(Stored):
     def _reserve(self, size: int, end: int) -> None:
         wanted = min(size, (end - self._start) * _RATIO)
         if wanted > len(self._buffer):
-            larger = allocate(wanted, self._limit, "The unpacked content")
+            larger = allocate(wanted, self._limit, _("The unpacked content"))
             larger[: self._length] = self._buffer[: self._length]
             self._buffer = larger
 
@@ -197,7 +210,8 @@ class Inflated(Stored):
             data = self._inflater.decompress(self._pending, min(room or PIECE, PIECE))
         except self._errors as error:
             raise NotAnImageError(
-                f"The compressed data are damaged after {self._length:,} unpacked bytes.", "damaged"
+                _("The compressed data are damaged after {length:,} unpacked bytes.").format(length=self._length),
+                "damaged",
             ) from error
         if room:
             self._buffer[self._length : self._length + len(data)] = np.frombuffer(data, np.uint8)
@@ -258,7 +272,9 @@ class Streamed(Stored):
             if self._skip < 0:
                 length = unpackedLength(self.path, self._offset, self._wrapper, self._limit)
                 if length is None or length < size:
-                    return f"The header declares {size:,} bytes of voxels; the compressed stream has fewer."
+                    return _("The header declares {size:,} bytes of voxels; the compressed stream has fewer.").format(
+                        size=size
+                    )
                 self._skip = length - size
             self._total = self._skip + size
             there = statOf(self.path).st_size - self._offset
@@ -266,7 +282,11 @@ class Streamed(Stored):
             if not self._detached:
                 raise
             return absentText(self.path)
-        return None if there > 0 else f"The header declares {size:,} bytes of voxels; none are present."
+        return (
+            None
+            if there > 0
+            else _("The header declares {size:,} bytes of voxels; none are present.").format(size=size)
+        )
 
     def start(self, size: int) -> bytes:
         """Return the first ``size`` unpacked bytes, fewer when the content is shorter."""
@@ -301,7 +321,7 @@ class Streamed(Stored):
             if self._buffer is None:
                 self._restart()
                 file.seek(self._read)
-                self._buffer = allocate(self._total, self._limit, "The unpacked content")
+                self._buffer = allocate(self._total, self._limit, _("The unpacked content"))
             end = start + len(target)
             if end > self._unpacked:
                 self._unpack(file, end - self._unpacked, self._buffer[self._unpacked : end])
@@ -340,7 +360,10 @@ class Streamed(Stored):
                 data: bytes = self._inflater.decompress(self._pending, most)
             except self._errors as error:
                 raise NotAnImageError(
-                    f"The compressed data are damaged after {self._unpacked:,} unpacked bytes.", "damaged"
+                    _("The compressed data are damaged after {unpacked:,} unpacked bytes.").format(
+                        unpacked=self._unpacked
+                    ),
+                    "damaged",
                 ) from error
             self._pending = self._inflater.unused_data if self._inflater.eof else self._inflater.unconsumed_tail
             if data:
@@ -352,6 +375,8 @@ class Streamed(Stored):
     def _tooShort(self) -> None:
         there = max(0, self._unpacked - self._skip)
         raise NotAnImageError(
-            f"The compressed data end after {there:,} bytes; the header declares {self._total - self._skip:,}.",
+            _("The compressed data end after {there:,} bytes; the header declares {total:,}.").format(
+                there=there, total=self._total - self._skip
+            ),
             "damaged",
         )

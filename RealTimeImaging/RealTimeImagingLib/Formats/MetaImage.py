@@ -14,6 +14,7 @@ import numpy as np
 from ..Model.Errors import NotAnImageError
 from ..Model.Files import decodedText
 from ..Model.Frame import ATTRIBUTE_NAME, LPS_TO_RAS, Matrix
+from ..Model.Text import textsOf
 from .ImageFile import VolumeFile, Volumes
 from .Inflate import ZLIB, Inflated
 from .Raw import Encoded, RawBytes, Stored, textDecoder
@@ -28,6 +29,8 @@ from .TextHeader import (
     numbers,
     readHeader,
 )
+
+_ = textsOf(__file__)
 
 _END = re.compile(rb"(^|\n)[ \t]*ElementDataFile[ \t]*=[^\n]*\n")
 _FIELD = re.compile(r"[ \t]*([^=\r\n]*?)[ \t]*=[ \t]*([^\r\n]*?)[ \t]*\r?")
@@ -80,20 +83,22 @@ class MetaImage(VolumeFile):
             # A detached header may lack its last line end; then only the data file shows that it is complete.
             tail = _END.search(data + b"\n")
             if tail is None or tail.group().split(b"=")[1].strip().upper() in (b"", b"LOCAL", b"LIST"):
-                return f"The header has {len(data):,} bytes so far and is not complete."
+                return _("The header has {count:,} bytes so far and is not complete.").format(count=len(data))
         header = _Header(decodedText(data))
         dtype, sizes = header.dtype(), header.sizes()
         total = math.prod(sizes) * dtype.itemsize * header.channels()
         name = header.fields.get("ElementDataFile", "")
         if not name:
-            raise NotAnImageError("ElementDataFile, which ends a MetaImage header, does not name a file.")
+            raise NotAnImageError(_("ElementDataFile, which ends a MetaImage header, does not name a file."))
         local = name.upper() == "LOCAL"
         if _LISTED.fullmatch(name):
-            data, _, _ = readHeader(self.path, re.compile(rb"\Z(?!)"), self.limit)
+            data, *_rest = readHeader(self.path, re.compile(rb"\Z(?!)"), self.limit)
             names = [line.strip() for line in data[offset:].decode("utf-8", "replace").splitlines() if line.strip()]
             expected = header.filesOfList(name)
             if len(names) < expected:
-                return f"The header lists {len(names)} of {expected} data files so far."
+                return _("The header lists {count} of {expected} data files so far.").format(
+                    count=len(names), expected=expected
+                )
             names = names[:expected]
         else:
             names = namedByPattern(name) or [name]
@@ -110,10 +115,10 @@ class MetaImage(VolumeFile):
     def _store(self, header: _Header, path: str, base: int, size: int) -> Stored:
         skip = integer(header.fields.get("HeaderSize", "0"), "HeaderSize")
         if skip < -1:
-            raise NotAnImageError(f"The header's HeaderSize {skip} is not possible.", "damaged")
+            raise NotAnImageError(_("The header's HeaderSize {skip} is not possible.").format(skip=skip), "damaged")
         if not header.flag("BinaryData", True):
             if skip == -1:
-                raise NotAnImageError("HeaderSize -1 is not possible with voxels written as text.", "damaged")
+                raise NotAnImageError(_("HeaderSize -1 is not possible with voxels written as text."), "damaged")
             text = (path, base, skip)
             if text not in self._made:
                 decode = textDecoder(header.dtype())
@@ -141,9 +146,9 @@ def checkBeginning(data: bytes) -> None:
     """
     first = data.lstrip()[:64].split(b"=")[0].strip()
     if first and (b"\0" in data[:64] or (b"=" in data[:64] and not re.fullmatch(rb"[A-Za-z][\w .-]*", first))):
-        raise NotAnImageError('A MetaImage begins with "ObjectType = Image"; this file does not.', "not-an-image")
+        raise NotAnImageError(_('A MetaImage begins with "ObjectType = Image"; this file does not.'), "not-an-image")
     if b"=" not in data[:256] and len(data) >= 256:
-        raise NotAnImageError('A MetaImage begins with "ObjectType = Image"; this file does not.', "not-an-image")
+        raise NotAnImageError(_('A MetaImage begins with "ObjectType = Image"; this file does not.'), "not-an-image")
 
 
 class _Header:
@@ -162,13 +167,16 @@ class _Header:
             else:
                 self.fields[name] = value
         if self.fields.get("ObjectType", "Image").lower() != "image":
-            raise NotAnImageError(f"The file holds {self.fields['ObjectType'][:40]!r}, not an image.", "not-an-image")
+            raise NotAnImageError(
+                _("The file holds {fields}, not an image.").format(fields=repr(self.fields["ObjectType"][:40])),
+                "not-an-image",
+            )
 
     def field(self, *names: str) -> str:
         for name in names:
             if name in self.fields:
                 return self.fields[name]
-        raise NotAnImageError(f'The header has no field "{names[0]}".', "damaged")
+        raise NotAnImageError(_('The header has no field "{names}".').format(names=names[0]), "damaged")
 
     def flag(self, name: str, default: bool) -> bool:
         # MetaIO reads the first letter only.
@@ -177,7 +185,10 @@ class _Header:
     def dtype(self) -> np.dtype[Any]:
         name = self.field("ElementType").upper()
         if name not in _TYPES:
-            raise NotAnImageError(f"The voxels have the type {name[:40]!r}, which Slicer cannot show.", "unsupported")
+            raise NotAnImageError(
+                _("The voxels have the type {name}, which Slicer cannot show.").format(name=repr(name[:40])),
+                "unsupported",
+            )
         swapped = self.flag("BinaryDataByteOrderMSB", False) or self.flag("ElementByteOrderMSB", False)
         dtype: np.dtype[Any] = np.dtype(_TYPES[name])
         ordered: np.dtype[Any] = dtype.newbyteorder(">" if swapped else "<")
@@ -187,13 +198,15 @@ class _Header:
         """Return the sizes of the axes, fastest first."""
         sizes = integers(self.field("DimSize"), "DimSize")
         if not 1 <= len(sizes) <= 10 or len(sizes) != integer(self.field("NDims"), "NDims") or min(sizes) < 1:
-            raise NotAnImageError(f"The header declares the size {self.fields['DimSize'][:60]!r}.", "damaged")
+            raise NotAnImageError(
+                _("The header declares the size {fields}.").format(fields=repr(self.fields["DimSize"][:60])), "damaged"
+            )
         return sizes
 
     def channels(self) -> int:
         channels = integer(self.fields.get("ElementNumberOfChannels", "1"), "ElementNumberOfChannels")
         if channels < 1:
-            raise NotAnImageError(f"The header declares {channels} channels.", "damaged")
+            raise NotAnImageError(_("The header declares {channels} channels.").format(channels=channels), "damaged")
         return channels
 
     def roles(self) -> list[str]:
@@ -208,7 +221,7 @@ class _Header:
             spatial = sum(role in "ijk" for role in roles)
             roles.append("t" if kind in ("list", "time") else "ijkt"[min(3, spatial)])
         if "i" not in roles:
-            raise NotAnImageError("The header has no axis in space.", "damaged")
+            raise NotAnImageError(_("The header has no axis in space."), "damaged")
         return roles
 
     def filesOfList(self, text: str) -> int:
@@ -218,7 +231,7 @@ class _Header:
         inside = int(match[2][:2]) if match and match[2] else len(sizes) - 1
         count = math.prod(sizes[inside:])
         if count > 100_000:
-            raise NotAnImageError(f"The header asks for {count:,} data files.", "damaged")
+            raise NotAnImageError(_("The header asks for {count:,} data files.").format(count=count), "damaged")
         return count
 
     def matrix(self, roles: list[str]) -> Matrix:
@@ -235,7 +248,7 @@ class _Header:
             if name in self.fields:
                 directions = numbers(self.fields[name], name)
         if (len(spacing), len(origin), len(directions)) != (size, size, size * size):
-            raise NotAnImageError("The header's spacing, offset or matrix is for another number of axes.", "damaged")
+            raise NotAnImageError(_("The header's spacing, offset or matrix is for another number of axes."), "damaged")
         rows = np.reshape(directions, (size, size))
         space = sorted(
             (axis for axis in range(size) if roles[axis] in "ijk"), key=lambda axis: "ijk".index(roles[axis])

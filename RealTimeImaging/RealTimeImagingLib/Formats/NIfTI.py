@@ -12,10 +12,13 @@ import numpy as np
 
 from ..Model.Errors import NotAnImageError
 from ..Model.Frame import Matrix
+from ..Model.Text import textsOf
 from .ImageFile import DEFAULT_LIMIT, SHEAR, VolumeFile, Volumes, angleError, sinceFirst
 from .Inflate import Inflated, Streamed
 from .Raw import RawBytes, Stored, readStart
 from .TextHeader import checkInside
+
+_ = textsOf(__file__)
 
 FIRST, SECOND = 348, 540
 """sizeof_hdr of NIfTI-1 (and Analyze), and of NIfTI-2."""
@@ -93,7 +96,7 @@ class NIfTIHeader:
         least = 0 if self.paired else self.size
         offset = self.one("vox_offset")
         if not 0 <= offset <= limit or 0 < offset < least:
-            raise NotAnImageError(f"The header puts the voxels at byte {offset:g}.", "damaged")
+            raise NotAnImageError(_("The header puts the voxels at byte {offset:g}.").format(offset=offset), "damaged")
         return int(offset) or (least and least + 4)
 
     def volumes(self, stored: Stored) -> Volumes:
@@ -103,23 +106,31 @@ class NIfTIHeader:
         """
         dim = self.several("dim")
         if not 1 <= dim[0] <= 7:
-            raise NotAnImageError(f"The header declares {dim[0]} dimensions; 1 to 7 are possible.", "damaged")
+            raise NotAnImageError(
+                _("The header declares {dim} dimensions; 1 to 7 are possible.").format(dim=dim[0]), "damaged"
+            )
         sizes = dim[1 : 1 + dim[0]]
         if min(sizes) < 1:
-            raise NotAnImageError(f"The header declares the size {sizes}.", "damaged")
+            raise NotAnImageError(_("The header declares the size {sizes}.").format(sizes=sizes), "damaged")
         if self.one("intent_code") in _CIFTI_INTENTS:
             raise NotAnImageError(
-                f"The file holds CIFTI data (intent {self.one('intent_code')}): values on brain surfaces and in single "
-                "voxels, not an image.",
+                _(
+                    "The file holds CIFTI data (intent {one}): values on brain surfaces and in single voxels, not "
+                    "an image."
+                ).format(one=self.one("intent_code")),
                 "unsupported",
             )
         if math.prod(sizes[3:]) > _MOST_VOLUMES:
-            raise NotAnImageError(f"The header declares {math.prod(sizes[3:]):,} volumes.", "too-large")
+            raise NotAnImageError(
+                _("The header declares {count:,} volumes.").format(count=math.prod(sizes[3:])), "too-large"
+            )
         datatype = self.one("datatype")
         if datatype not in self.types:
             kind = _REJECTED.get(datatype)
             raise NotAnImageError(
-                f"The voxels have {kind or 'an unknown type'} (datatype {datatype}), which Slicer cannot show.",
+                _("The voxels have {kind} (datatype {datatype}), which Slicer cannot show.").format(
+                    kind=kind or "an unknown type", datatype=datatype
+                ),
                 "unsupported" if kind else "damaged",
             )
         name, components = self.types[datatype]
@@ -160,7 +171,7 @@ class NIfTIHeader:
         if slope == 0 or not math.isfinite(slope):
             return None
         if not math.isfinite(inter):
-            raise NotAnImageError("The header's scl_inter is not a finite number.", "damaged")
+            raise NotAnImageError(_("The header's scl_inter is not a finite number."), "damaged")
         return None if (slope, inter) == (1, 0) else (slope, inter)
 
     def attributes(self, series: bool) -> dict[str, str]:
@@ -392,27 +403,33 @@ def readNIfTIHeader(data: bytes, paired: bool) -> NIfTIHeader | str:
     """
     order, size = _beginning(data, paired)
     if size == SECOND and not any(data[4:7] == mark[: len(data[4:7])] for mark in (b"n+2", b"ni2")):
-        text = 'A header of 540 bytes has the mark "n+2" of NIfTI-2; this header does not.'
+        text = _('A header of 540 bytes has the mark "n+2" of NIfTI-2; this header does not.')
         raise NotAnImageError(text, "unsupported")
     if size is None or len(data) < size:
-        return f"A NIfTI header has {size or FIRST} bytes; {len(data):,} are present."
+        return _("A NIfTI header has {size} bytes; {count:,} are present.").format(size=size or FIRST, count=len(data))
     if not any(data[:size]):
-        return f"The first {size} bytes are still zero; the header is not written yet."
+        return _("The first {size} bytes are still zero; the header is not written yet.").format(size=size)
     magic = data[4:12] if size == SECOND else data[344:348]
     number = b"2" if size == SECOND else b"1"
     if magic[:3] == (b"ni" if paired else b"n+") + number:
         if size == FIRST:
             return NIfTIHeader(order, data, paired)
         if magic[3:] != b"\0\r\n\x1a\n":
-            raise NotAnImageError("The line ends of the header were changed, as by a transfer in text mode.", "damaged")
+            raise NotAnImageError(
+                _("The line ends of the header were changed, as by a transfer in text mode."), "damaged"
+            )
         return NIfTI2Header(order, data, paired)
     if magic[:3] in (b"ni" + number, b"n+" + number):
-        words = "the same file; such a file is named .nii" if paired else "another file; such a header is named .hdr"
-        raise NotAnImageError(f"According to this header the voxels are in {words}.", "unsupported")
+        words = (
+            _("the same file; such a file is named .nii") if paired else _("another file; such a header is named .hdr")
+        )
+        raise NotAnImageError(
+            _("According to this header the voxels are in {words}.").format(words=words), "unsupported"
+        )
     if paired:
         return AnalyzeHeader(order, data, paired)
     raise NotAnImageError(
-        'The header lacks the mark "n+1" of NIfTI. Analyze 7.5 is supported as .hdr and .img.', "unsupported"
+        _('The header lacks the mark "n+1" of NIfTI. Analyze 7.5 is supported as .hdr and .img.'), "unsupported"
     )
 
 
@@ -428,5 +445,7 @@ def _beginning(data: bytes, paired: bool) -> tuple[str, int | None]:
         return found[0][0], found[0][1] if len(data) >= 4 else None
     if len(data) < 4 or not any(data):
         return "<", FIRST if len(data) >= 4 else None
-    what = "The header of a .hdr/.img pair" if paired else "A NIfTI file"
-    raise NotAnImageError(f"{what} begins with the number 348 or 540; this file does not.", "not-an-image")
+    what = _("The header of a .hdr/.img pair") if paired else _("A NIfTI file")
+    raise NotAnImageError(
+        _("{what} begins with the number 348 or 540; this file does not.").format(what=what), "not-an-image"
+    )

@@ -15,6 +15,7 @@ import numpy as np
 from ..Model.Errors import NotAnImageError
 from ..Model.Files import decodedText
 from ..Model.Frame import ATTRIBUTE_NAME, LPS_TO_RAS, Matrix
+from ..Model.Text import textsOf
 from .ImageFile import VolumeFile, Volumes, sinceFirst
 from .Inflate import GZIP, Inflated, Streamed
 from .Raw import Encoded, RawBytes, Stored, fromBzip2, fromHex, textDecoder
@@ -32,6 +33,8 @@ from .TextHeader import (
     readHeader,
 )
 
+_ = textsOf(__file__)
+
 END = re.compile(rb"\n\r?\n")
 """The empty line behind an attached header."""
 
@@ -43,7 +46,16 @@ _TYPES = {
     **dict.fromkeys(("int", "signed int", "int32", "int32_t"), "i4"),
     **dict.fromkeys(("uint", "unsigned int", "uint32", "uint32_t"), "u4"),
     **dict.fromkeys(
-        ("longlong", "long long", "long long int", "signed long long", "signed long long int", "int64", "int64_t"), "i8"
+        (
+            "longlong",
+            "long long",
+            "long long int",
+            "signed long long",
+            "signed long long int",
+            "int64",
+            "int64_t",
+        ),
+        "i8",
     ),
     **dict.fromkeys(("ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t"), "u8"),
     "float": "f4",
@@ -94,12 +106,12 @@ class NRRD(VolumeFile):
     def _declared(self) -> Volumes | str:
         data, offset, whole = readHeader(self.path, END, self.limit)
         if not data.startswith(b"NRRD000"[: len(data)]):
-            raise NotAnImageError('A NRRD file begins with "NRRD000"; this file does not.', "not-an-image")
+            raise NotAnImageError(_('A NRRD file begins with "NRRD000"; this file does not.'), "not-an-image")
         header = Header(decodedText(data))
         detached = "data file" in header.fields
         # A detached header may end with the file; an attached one ends with an empty line.
         if not whole and (not detached or not data.endswith(b"\n")):
-            return f"The header has {len(data):,} bytes so far and is not complete."
+            return _("The header has {count:,} bytes so far and is not complete.").format(count=len(data))
         dtype, sizes, roles = header.dtype(), header.sizes(), header.roles()
         total = math.prod(sizes) * dtype.itemsize
         paths = dataFiles(self.path, header.dataFileNames()) if detached else [self.path]
@@ -121,7 +133,9 @@ class NRRD(VolumeFile):
         skip = integer(header.fields.get("byte skip", "0"), "byte skip")
         lines = integer(header.fields.get("line skip", "0"), "line skip")
         if skip < -1 or lines < 0 or (skip == -1 and encoding not in ("raw", "gzip")):
-            text = f"The header's byte skip {skip} or line skip {lines} is not possible with the encoding {encoding}."
+            text = _(
+                "The header's byte skip {skip} or line skip {lines} is not possible with the encoding {encoding}."
+            ).format(skip=skip, lines=lines, encoding=encoding)
             raise NotAnImageError(text, "damaged")
         start = afterLines(path, base, lines)
         key = (path, encoding, start, skip, total, count)
@@ -163,7 +177,7 @@ class Header:
                 continue
             name, sign, value = line.partition(":")
             if ":=" in line and not line[len(name) :].startswith(": "):
-                name, _, value = line.partition(":=")
+                name, _mark, value = line.partition(":=")
                 self.pairs[unescaped(name)] = unescaped(value)
             elif sign:
                 name = {"datafile": "data file", "lineskip": "line skip", "byteskip": "byte skip"}.get(
@@ -176,19 +190,23 @@ class Header:
 
     def field(self, name: str) -> str:
         if name not in self.fields:
-            raise NotAnImageError(f'The header has no field "{name}".', "damaged")
+            raise NotAnImageError(_('The header has no field "{name}".').format(name=name), "damaged")
         return self.fields[name]
 
     def dtype(self) -> np.dtype[Any]:
         name = self.field("type").lower()
         if name not in _TYPES:
-            raise NotAnImageError(f"The voxels have the type {name!r}, which Slicer cannot show.", "unsupported")
+            raise NotAnImageError(
+                _("The voxels have the type {name}, which Slicer cannot show.").format(name=repr(name)), "unsupported"
+            )
         dtype: np.dtype[Any] = np.dtype(_TYPES[name])
         if dtype.itemsize == 1 or self.encoding() == "text":
             return dtype
         endian = self.field("endian").lower()
         if endian not in ("little", "big"):
-            raise NotAnImageError(f"The byte order {endian!r} is neither little nor big.", "damaged")
+            raise NotAnImageError(
+                _("The byte order {endian} is neither little nor big.").format(endian=repr(endian)), "damaged"
+            )
         ordered: np.dtype[Any] = dtype.newbyteorder("<" if endian == "little" else ">")
         return ordered
 
@@ -196,7 +214,9 @@ class Header:
         """Return the encoding, one of the values of ``_ENCODINGS``."""
         name = self.field("encoding").lower()
         if name not in _ENCODINGS:
-            text = f"The encoding {name[:40]!r} is not supported. Supported: raw, gzip, bzip2, text and hex."
+            text = _("The encoding {name} is not supported. Supported: raw, gzip, bzip2, text and hex.").format(
+                name=repr(name[:40])
+            )
             raise NotAnImageError(text, "unsupported")
         return _ENCODINGS[name]
 
@@ -204,7 +224,9 @@ class Header:
         """Return the sizes of the axes, fastest first."""
         sizes = integers(self.field("sizes"), "sizes")
         if not 1 <= len(sizes) <= 16 or len(sizes) != integer(self.field("dimension"), "dimension") or min(sizes) < 1:
-            raise NotAnImageError(f"The header declares the sizes {self.fields['sizes'][:60]!r}.", "damaged")
+            raise NotAnImageError(
+                _("The header declares the sizes {fields}.").format(fields=repr(self.fields["sizes"][:60])), "damaged"
+            )
         return sizes
 
     def directions(self) -> list[list[float] | None] | None:
@@ -220,7 +242,7 @@ class Header:
         sizes, directions = self.sizes(), self.directions()
         kinds = self.fields.get("kinds", "").lower().split() or ["???"] * len(sizes)
         if len(kinds) != len(sizes) or (directions is not None and len(directions) != len(sizes)):
-            raise NotAnImageError("The header has kinds or space directions for another number of axes.", "damaged")
+            raise NotAnImageError(_("The header has kinds or space directions for another number of axes."), "damaged")
         roles: list[str] = []
         spatial = 0
         for axis, kind in enumerate(kinds):
@@ -237,7 +259,7 @@ class Header:
             # An axis of one component does not count.
             roles.append("t" if role == "c" and sizes[axis] == 1 else role)
         if roles.count("c") > 1 or "i" not in roles:
-            raise NotAnImageError("The header has no axis in space, or several axes of components.", "unsupported")
+            raise NotAnImageError(_("The header has no axis in space, or several axes of components."), "unsupported")
         return roles
 
     def matrix(self, roles: list[str]) -> Matrix:
@@ -249,7 +271,7 @@ class Header:
         if len(spacings) != len(roles) and directions is not None:
             spacings = [math.nan] * len(roles)
         if len(spacings) != len(roles):
-            raise NotAnImageError("The header has spacings for another number of axes.", "damaged")
+            raise NotAnImageError(_("The header has spacings for another number of axes."), "damaged")
         spacing = [1.0 if math.isnan(spacings[axis]) else spacings[axis] for axis in space]
         vectors = [directions[axis] for axis in space] if directions is not None else []
         origin = [0.0, 0.0, 0.0]
@@ -260,7 +282,7 @@ class Header:
             # A unit for each number of a vector.
             units = _units(self.fields.get("space units", ""))
             if units and len(units) != len(next(vector for vector in vectors if vector is not None)):
-                raise NotAnImageError("The header has space units for another number of axes.", "damaged")
+                raise NotAnImageError(_("The header has space units for another number of axes."), "damaged")
             for row, unit in enumerate(units[:3]):
                 matrix[row] *= millimetres(unit) or 1.0
         else:

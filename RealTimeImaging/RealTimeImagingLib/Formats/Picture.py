@@ -17,8 +17,11 @@ import numpy as np
 
 from ..Model.Errors import NotAnImageError
 from ..Model.Frame import Image, Pixels, pictureToRAS
+from ..Model.Text import textsOf
 from .ImageFile import DEFAULT_LIMIT, ImageFile, makeImage
 from .Raw import decodedBySimpleITK, openFile, readUpTo
+
+_ = textsOf(__file__)
 
 log = logging.getLogger(__name__)
 
@@ -72,15 +75,17 @@ class Picture(ImageFile):
             if size < self._position:
                 self._restart()
             if size == 0:
-                return "The file is empty so far."
+                return _("The file is empty so far.")
             whole = self._walk(file, size)
         self.sealed = whole and self.proves
-        return None if whole else f"The file has {size:,} bytes; the end of the picture is missing."
+        return None if whole else _("The file has {size:,} bytes; the end of the picture is missing.").format(size=size)
 
     def _count(self) -> None:
         self._pieces += 1
         if self._pieces > _MOST_PIECES:
-            text = f"The {self.title} file has more than {_MOST_PIECES:,} chunks or segments."
+            text = _("The {title} file has more than {limit:,} chunks or segments.").format(
+                title=self.title, limit=_MOST_PIECES
+            )
             raise NotAnImageError(text, "damaged")
 
     @abstractmethod
@@ -93,12 +98,17 @@ class Picture(ImageFile):
 
     def _checkSize(self, columns: int, rows: int, pixelBytes: int) -> None:
         if columns < 1 or rows < 1:
-            raise NotAnImageError(f"The header declares {columns} columns and {rows} rows.", "damaged")
+            raise NotAnImageError(
+                _("The header declares {columns} columns and {rows} rows.").format(columns=columns, rows=rows),
+                "damaged",
+            )
         # Pillow decodes into up to four bytes a pixel for any file.
         size = columns * rows * max(4, pixelBytes)
         if size > self.limit:
             raise NotAnImageError(
-                f"The picture of {columns:,} x {rows:,} takes {size:,} bytes, more than the limit of {self.limit:,}.",
+                _(
+                    "The picture of {columns:,} x {rows:,} takes {size:,} bytes, more than the limit of {limit:,}."
+                ).format(columns=columns, rows=rows, size=size, limit=self.limit),
                 "too-large",
             )
 
@@ -125,14 +135,16 @@ class PNG(Picture):
         if self._position == 0:
             head = readUpTo(file, 29)
             if not head.startswith(PNG_SIGNATURE[: len(head)]):
-                raise NotAnImageError("A PNG file begins with its signature; this file does not.", "not-an-image")
+                raise NotAnImageError(_("A PNG file begins with its signature; this file does not."), "not-an-image")
             if len(head) < 29:
                 return False
             if head[12:16] != b"IHDR":
-                raise NotAnImageError("The first chunk is not IHDR.", "damaged")
+                raise NotAnImageError(_("The first chunk is not IHDR."), "damaged")
             columns, rows, self._depth, self._colour = struct.unpack_from(">IIBB", head, 16)
             if (self._depth, self._colour) not in _PNG_KINDS:
-                text = f"The PNG file declares the colour type {self._colour} with {self._depth} bits."
+                text = _("The PNG file declares the colour type {colour} with {depth} bits.").format(
+                    colour=self._colour, depth=self._depth
+                )
                 raise NotAnImageError(text, "damaged")
             self._checkSize(columns, rows, 8 if self._depth == 16 else 4)
             self._needed = (columns * _PNG_SAMPLES[self._colour] * self._depth + 7) // 8 * rows
@@ -141,7 +153,9 @@ class PNG(Picture):
             file.seek(self._position)
             length, kind = struct.unpack(">I4s", readUpTo(file, 8))
             if length >= 1 << 31 or not kind.isalpha():
-                raise NotAnImageError(f"There is no chunk at byte {self._position:,}.", "damaged")
+                raise NotAnImageError(
+                    _("There is no chunk at byte {position:,}.").format(position=self._position), "damaged"
+                )
             end = self._position + 12 + length
             if end > size:
                 return False
@@ -156,7 +170,9 @@ class PNG(Picture):
 
     def _decoded(self, data: bytes) -> Pixels:
         if self._needed > self._packed * _DEFLATE_RATIO:
-            text = f"The PNG file declares {self._needed:,} bytes of pixels; {self._packed:,} bytes cannot hold them."
+            text = _("The PNG file declares {needed:,} bytes of pixels; {packed:,} bytes cannot hold them.").format(
+                needed=self._needed, packed=self._packed
+            )
             raise NotAnImageError(text, "damaged")
         # Other chunks do not affect the pixels: they may be damaged or huge.
         data = b"".join([PNG_SIGNATURE, *(data[begin:end] for begin, end in self._kept)])
@@ -202,7 +218,7 @@ class JPEG(Picture):
             if self._position == 0 and not data.startswith(
                 b"\xff\xd8\xff"[: len(data)] if len(data) < 3 else b"\xff\xd8"
             ):
-                raise NotAnImageError("A JPEG file begins with FF D8; this file does not.", "not-an-image")
+                raise NotAnImageError(_("A JPEG file begins with FF D8; this file does not."), "not-an-image")
             if len(data) < 2:
                 return False
             mark = data[1]
@@ -210,7 +226,7 @@ class JPEG(Picture):
                 self._pass(file)
             elif mark == 0xD9:
                 if not self._blocks:
-                    raise NotAnImageError("The JPEG file has no frame header (SOF) before its end.", "damaged")
+                    raise NotAnImageError(_("The JPEG file has no frame header (SOF) before its end."), "damaged")
                 return True
             elif mark in (0x01, 0xD8) or 0xD0 <= mark <= 0xD7:
                 self._position += 2
@@ -219,7 +235,10 @@ class JPEG(Picture):
             else:
                 length = int.from_bytes(data[2:4], "big")
                 if length < 2:
-                    raise NotAnImageError(f"The JPEG segment at byte {self._position:,} is damaged.", "damaged")
+                    raise NotAnImageError(
+                        _("The JPEG segment at byte {position:,} is damaged.").format(position=self._position),
+                        "damaged",
+                    )
                 if (0xC0 <= mark <= 0xCF and mark not in (0xC4, 0xC8, 0xCC)) or mark == _JPEG_LS:
                     if len(data) < 10:
                         return False
@@ -243,12 +262,18 @@ class JPEG(Picture):
         self._lossless = mark == _LOSSLESS
         if mark not in _JPEG_FRAMES or (self._lossless and precision != 8):
             name = "JPEG-LS" if mark == _JPEG_LS else "lossless" if mark & 3 == 3 else "hierarchical"
-            raise NotAnImageError(f"JPEG files of the {name} kind are not supported.", "unsupported")
+            raise NotAnImageError(
+                _("JPEG files of the {name} kind are not supported.").format(name=name), "unsupported"
+            )
         if precision != 8:
-            text = f"JPEG files with {precision} bits a sample are not supported, only 8 bits."
+            text = _("JPEG files with {precision} bits a sample are not supported, only 8 bits.").format(
+                precision=precision
+            )
             raise NotAnImageError(text, "unsupported" if precision in (12, 16) else "damaged")
         if samples not in (1, 3, 4):
-            raise NotAnImageError(f"JPEG files with {samples} components are not supported.", "unsupported")
+            raise NotAnImageError(
+                _("JPEG files with {samples} components are not supported.").format(samples=samples), "unsupported"
+            )
         self._checkSize(columns, rows, 4)
         self._blocks = -(-columns // 8) * -(-rows // 8) if mark in _HUFFMAN else 1
 
@@ -268,14 +293,16 @@ class JPEG(Picture):
 
     def _decoded(self, data: bytes) -> Pixels:
         if self._blocks > 8 * len(data):
-            text = f"The JPEG file declares {self._blocks:,} blocks of pixels; {len(data):,} bytes cannot hold them."
+            text = _("The JPEG file declares {blocks:,} blocks of pixels; {count:,} bytes cannot hold them.").format(
+                blocks=self._blocks, count=len(data)
+            )
             raise NotAnImageError(text, "damaged")
         data = b"".join([b"\xff\xd8", *(data[begin:end] for begin, end in self._kept), b"\xff\xd9"])
         try:
             return _byPillow(data, "JPEG", self.title)
         except NotAnImageError as error:
             if self._lossless:  # only recent versions of Pillow decode lossless JPEG
-                raise NotAnImageError("This lossless JPEG file is not supported.", "unsupported") from error
+                raise NotAnImageError(_("This lossless JPEG file is not supported."), "unsupported") from error
             raise
 
 
@@ -295,10 +322,14 @@ def _byPillow(data: bytes, kind: str, title: str) -> Pixels:
             picture: Any = PIL.Image.open(io.BytesIO(data), formats=(kind,))
             picture.load()
     except (PIL.Image.DecompressionBombError, MemoryError) as error:
-        raise NotAnImageError(f"The {title} picture is too large to be decoded.", "too-large") from error
+        raise NotAnImageError(
+            _("The {title} picture is too large to be decoded.").format(title=title), "too-large"
+        ) from error
     except Exception as error:  # decoders do not document their exceptions on damaged bytes
         log.info("Pillow could not decode a %s picture: %r", title, error)
-        raise NotAnImageError(f"The {title} picture is damaged: its content cannot be decoded.", "damaged") from error
+        raise NotAnImageError(
+            _("The {title} picture is damaged: its content cannot be decoded.").format(title=title), "damaged"
+        ) from error
     try:
         picture = PIL.ImageOps.exif_transpose(picture) or picture
     except Exception:  # an unreadable orientation does not count
@@ -320,10 +351,10 @@ def _bySimpleITK(data: bytes) -> Pixels:
         return decodedBySimpleITK(write, "picture.png", "PNGImageIO")
     except ImportError as error:
         raise NotAnImageError(
-            "PNG with 16 bits per colour needs SimpleITK, which Slicer includes.", "unsupported"
+            _("PNG with 16 bits per colour needs SimpleITK, which Slicer includes."), "unsupported"
         ) from error
     except RuntimeError as error:
-        raise NotAnImageError("The PNG picture is damaged: its content cannot be decoded.", "damaged") from error
+        raise NotAnImageError(_("The PNG picture is damaged: its content cannot be decoded."), "damaged") from error
 
 
 def _greyWithAlpha(data: bytes) -> Pixels:

@@ -15,6 +15,9 @@ import numpy as np
 
 from ..Model.Errors import NotAnImageError
 from ..Model.Frame import GetBuffer, Pixels
+from ..Model.Text import textsOf
+
+_ = textsOf(__file__)
 
 
 def statOf(path: str) -> os.stat_result:
@@ -26,9 +29,9 @@ def statOf(path: str) -> os.stat_result:
     try:
         status = os.stat(path)
     except ValueError as error:  # a name with a NUL, from a header
-        raise NotAnImageError(f"{path!r} is no file name.", "damaged") from error
+        raise NotAnImageError(_("{path} is no file name.").format(path=repr(path)), "damaged") from error
     if not stat.S_ISREG(status.st_mode):
-        raise NotAnImageError(f"{os.path.basename(path)} is a folder, pipe or device, not a file.")
+        raise NotAnImageError(_("{name} is a folder, pipe or device, not a file.").format(name=os.path.basename(path)))
     return status
 
 
@@ -97,7 +100,10 @@ def allocate(size: int, limit: int, what: str, getBuffer: GetBuffer = lambda nby
     """
     if size > limit:
         raise NotAnImageError(
-            f"{what} takes {size:,} bytes, more than the limit of {limit:,} for one image.", "too-large"
+            _("{what} takes {size:,} bytes, more than the limit of {limit:,} for one image.").format(
+                what=what, size=size, limit=limit
+            ),
+            "too-large",
         )
     buffer = getBuffer(size)
     if buffer is not None:
@@ -105,7 +111,9 @@ def allocate(size: int, limit: int, what: str, getBuffer: GetBuffer = lambda nby
     try:
         return np.empty(size, np.uint8)
     except (MemoryError, ValueError) as error:
-        raise NotAnImageError(f"{what} takes {size:,} bytes; there is not enough memory.", "too-large") from error
+        raise NotAnImageError(
+            _("{what} takes {size:,} bytes; there is not enough memory.").format(what=what, size=size), "too-large"
+        ) from error
 
 
 class Stored(ABC):
@@ -133,7 +141,7 @@ class Stored(ABC):
 
 def absentText(path: str) -> str:
     """Return a sentence about a data file that does not exist yet."""
-    return f"The header names the data file {os.path.basename(path)}, which does not exist."
+    return _("The header names the data file {name}, which does not exist.").format(name=os.path.basename(path))
 
 
 class RawBytes(Stored):
@@ -150,7 +158,7 @@ class RawBytes(Stored):
         self._detached = detached
 
     def missing(self, size: int) -> str | None:
-        name = f" in {os.path.basename(self.path)}" if self._detached else ""
+        name = _(" in {name}").format(name=os.path.basename(self.path)) if self._detached else ""
         try:
             there = statOf(self.path).st_size
         except FileNotFoundError:
@@ -160,7 +168,9 @@ class RawBytes(Stored):
         offset = self._offset or 0
         if there >= offset + size:
             return None
-        return f"The header declares {size:,} bytes of voxels; {max(0, there - offset):,} are present{name}."
+        return _("The header declares {size:,} bytes of voxels; {present:,} are present{name}.").format(
+            size=size, present=max(0, there - offset), name=name
+        )
 
     def readInto(self, start: int, target: Pixels) -> None:
         with openFile(self.path) as file:
@@ -187,7 +197,9 @@ def readExactly(file: Any, target: Pixels, path: str) -> None:
         got = file.readinto(rest)
         if not got:
             raise NotAnImageError(
-                f"{os.path.basename(path)} ended {len(rest):,} bytes early: it became shorter while it was read.",
+                _("{name} ended {count:,} bytes early: it became shorter while it was read.").format(
+                    name=os.path.basename(path), count=len(rest)
+                ),
                 "damaged",
             )
         rest = rest[got:]
@@ -208,7 +220,9 @@ class Joined(Stored):
         absent = [words for piece in self._pieces if (words := piece.missing(self._size))]
         if not absent:
             return None
-        return f"{len(self._pieces) - len(absent)} of {len(self._pieces)} data files are complete. {absent[0]}"
+        return _("{complete} of {count} data files are complete. {absent}").format(
+            complete=len(self._pieces) - len(absent), count=len(self._pieces), absent=absent[0]
+        )
 
     def readInto(self, start: int, target: Pixels) -> None:
         done = 0
@@ -297,7 +311,9 @@ class Encoded(Stored):
             self._content = content[self._skip :]
             self._stamp = stamp
         if len(self._content) < size:
-            return f"The header declares {size:,} bytes of voxels; {len(self._content):,} could be decoded."
+            return _("The header declares {size:,} bytes of voxels; {count:,} could be decoded.").format(
+                size=size, count=len(self._content)
+            )
         return None
 
     def readInto(self, start: int, target: Pixels) -> None:
@@ -330,11 +346,13 @@ def _numbers(words: list[bytes], kind: Any, dtype: np.dtype[Any]) -> Pixels:
             raise ValueError("longer than any number")
         values: Pixels = np.array(words, dtype=bytes).astype(kind)
     except (ValueError, OverflowError) as error:
-        raise NotAnImageError(f"The voxels in text are not numbers of the type {dtype.name}.", "damaged") from error
+        raise NotAnImageError(
+            _("The voxels in text are not numbers of the type {name}.").format(name=dtype.name), "damaged"
+        ) from error
     if dtype.kind != "f" and len(values):
         bounds = np.iinfo(dtype)
         if values.min() < bounds.min or values.max() > bounds.max:
-            raise NotAnImageError(f"A voxel in text does not fit the type {dtype.name}.", "damaged")
+            raise NotAnImageError(_("A voxel in text does not fit the type {name}.").format(name=dtype.name), "damaged")
     return values.astype(dtype)
 
 
@@ -345,7 +363,7 @@ def fromHex(data: bytes, size: int) -> tuple[bytes, bool]:
         return bytes.fromhex(digits[: len(digits) // 2 * 2].decode("ascii")), False
     except ValueError as error:
         raise NotAnImageError(
-            "The header declares hexadecimal digits; the voxels contain others.", "damaged"
+            _("The header declares hexadecimal digits; the voxels contain others."), "damaged"
         ) from error
 
 
@@ -357,5 +375,5 @@ def fromBzip2(data: bytes, size: int) -> tuple[bytes, bool]:
         if len(found) == size and not unpacker.eof:
             unpacker.decompress(b"", 1)
     except (OSError, EOFError) as error:
-        raise NotAnImageError("The compressed data are damaged.", "damaged") from error
+        raise NotAnImageError(_("The compressed data are damaged."), "damaged") from error
     return found, unpacker.eof

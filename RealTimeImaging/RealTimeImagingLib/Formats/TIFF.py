@@ -13,10 +13,13 @@ from typing import Any, BinaryIO
 from ..Model.Errors import NotAnImageError
 from ..Model.Frame import Image, Pixels, pictureToRAS
 from ..Model.Packages import COMPRESSED_TIFF_PACKAGES, TIFF_PACKAGES, checkPackages
+from ..Model.Text import textsOf
 from .ImageFile import DEFAULT_LIMIT, ImageFile, makeImage, sinceFirst
 from .Raw import allocate, openFile, readUpTo, statOf
 from .TextHeader import SECONDS, millimetres
 from .TIFFPage import Page, pageOf, readPage, sameKind
+
+_ = textsOf(__file__)
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 """Bytes of one value, by field type; 16 to 18 belong to BigTIFF."""
@@ -63,45 +66,47 @@ class Directories:
             while self._next:
                 self._next = self._directory(file, size, self._next)
         except _Cut as cut:
-            return f"{cut}; the file has {size:,} bytes."
+            return _("{cut}; the file has {size:,} bytes.").format(cut=cut, size=size)
         return None
 
     def _header(self, file: BinaryIO) -> int:
         head = readUpTo(file, 16)
         if not any(head):
-            raise _Cut("The file has no TIFF header yet")
+            raise _Cut(_("The file has no TIFF header yet"))
         if not any(mark[: len(head)] == head[:4] for mark in _MARKS):
-            raise NotAnImageError("A TIFF file begins with II*, MM* or a BigTIFF mark; this file does not.")
+            raise NotAnImageError(_("A TIFF file begins with II*, MM* or a BigTIFF mark; this file does not."))
         if len(head) < 8 or (b"+" in head[:4] and len(head) < 16):
-            raise _Cut("The TIFF header is not complete")
+            raise _Cut(_("The TIFF header is not complete"))
         self._order, self._big = _MARKS[head[:4]], b"+" in head[:4]
         if self._big and struct.unpack_from(self._order + "2H", head, 4) != (8, 0):
-            raise NotAnImageError("The BigTIFF header is damaged.", "damaged")
+            raise NotAnImageError(_("The BigTIFF header is damaged."), "damaged")
         first: int = struct.unpack_from(self._order + ("Q" if self._big else "I"), head, 8 if self._big else 4)[0]
         if first == 0:
-            raise _Cut("The TIFF header names no page yet")
+            raise _Cut(_("The TIFF header names no page yet"))
         return first
 
     def _directory(self, file: BinaryIO, size: int, offset: int) -> int:
         # Return the offset of the next directory, 0 after the last one.
         what = f"Page {self.count + 1}"
         if offset in self._seen or self.count >= _MOST_PAGES:
-            raise NotAnImageError("The pages of the TIFF file refer to one another in a circle.", "damaged")
+            raise NotAnImageError(_("The pages of the TIFF file refer to one another in a circle."), "damaged")
         wide, entry, word = (8, 20, "Q") if self._big else (2, 12, "I")
         inline = struct.calcsize("<" + word)
         fields = int.from_bytes(_at(file, size, offset, wide, what), "little" if self._order == "<" else "big")
         if fields == 0:
-            raise _Cut(f"{what} is not written yet")
+            raise _Cut(_("{what} is not written yet").format(what=what))
         if fields > 4096:
-            raise NotAnImageError(f"{what} has {fields:,} fields.", "damaged")
+            raise NotAnImageError(_("{what} has {fields:,} fields.").format(what=what, fields=fields), "damaged")
         data = _at(file, size, offset + wide, fields * entry + inline, what)
         for number in range(fields):
-            _, kind, many, place = struct.unpack_from(f"{self._order}2H2{word}", data, number * entry)
+            _tag, kind, many, place = struct.unpack_from(f"{self._order}2H2{word}", data, number * entry)
             length = many * _SIZES.get(kind, 0)
             if length > _LARGEST_FIELD:
-                raise NotAnImageError(f"{what} has a field of {length:,} bytes.", "damaged")
+                raise NotAnImageError(
+                    _("{what} has a field of {length:,} bytes.").format(what=what, length=length), "damaged"
+                )
             if length > inline and place + length > size:
-                raise _Cut(f"{what} ends at byte {place + length:,}")
+                raise _Cut(_("{what} ends at byte {place:,}").format(what=what, place=place + length))
         self._seen.add(offset)
         self.count += 1
         following: int = struct.unpack_from(self._order + word, data, fields * entry)[0]
@@ -114,7 +119,7 @@ def _at(file: BinaryIO, size: int, offset: int, length: int, what: str) -> bytes
         data = readUpTo(file, length)
         if len(data) == length:
             return data
-    raise _Cut(f"{what} ends at byte {offset + length:,}")
+    raise _Cut(_("{what} ends at byte {offset:,}").format(what=what, offset=offset + length))
 
 
 _PIXELS = re.compile(r"<(?:\w+:)?Pixels\s([^>]*)>")
@@ -342,7 +347,9 @@ class TIFF(ImageFile):
             page = self._pages[stack.pages[0]]
             taken = len(stack.pages) * math.prod(page.shape) * page.dtype.itemsize
             if taken > self.limit:
-                text = f"The TIFF file declares an image of {taken:,} bytes; the limit is {self.limit:,}."
+                text = _("The TIFF file declares an image of {taken:,} bytes; the limit is {limit:,}.").format(
+                    taken=taken, limit=self.limit
+                )
                 raise NotAnImageError(text, "too-large")
         return None
 
@@ -354,9 +361,14 @@ class TIFF(ImageFile):
         begin, each = page.offsets[0], sum(page.lengths)
         if begin + images * each > size:
             there = max(0, size - begin)
-            return f"ImageJ declares {images} images of {images * each:,} bytes in total; {there:,} are present."
+            return _("ImageJ declares {images} images of {size:,} bytes in total; {there:,} are present.").format(
+                images=images, size=images * each, there=there
+            )
         if images * each > self.limit:
-            raise NotAnImageError(f"The TIFF file declares {images} images of {each:,} bytes.", "too-large")
+            raise NotAnImageError(
+                _("The TIFF file declares {images} images of {each:,} bytes.").format(images=images, each=each),
+                "too-large",
+            )
         self._pages = [
             replace(page, offsets=tuple(offset + number * each for offset in page.offsets)) for number in range(images)
         ]

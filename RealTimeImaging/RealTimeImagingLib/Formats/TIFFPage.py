@@ -13,7 +13,10 @@ import numpy as np
 
 from ..Model.Errors import NotAnImageError
 from ..Model.Frame import Pixels
+from ..Model.Text import textsOf
 from .Inflate import ZLIB, inflaters
+
+_ = textsOf(__file__)
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, CIELAB = 0, 1, 2, 3, 5, 6, 8
 """PhotometricInterpretation."""
@@ -111,19 +114,27 @@ def pageOf(raw: Any, number: int, size: int, limit: int) -> Page | str:
     columns, rows, samples = int(raw.imagewidth), int(raw.imagelength), int(raw.samplesperpixel)
     compression, photometric = int(raw.compression), BLACK_IS_ZERO if raw.photometric is None else int(raw.photometric)
     if columns < 1 or rows < 1:
-        raise NotAnImageError(f"The TIFF page declares {columns} columns and {rows} rows.", "damaged")
+        raise NotAnImageError(
+            _("The TIFF page declares {columns} columns and {rows} rows.").format(columns=columns, rows=rows), "damaged"
+        )
     if int(raw.imagedepth) != 1:
-        raise NotAnImageError(f"TIFF pages of {raw.imagedepth} slices are not supported.", "unsupported")
+        raise NotAnImageError(
+            _("TIFF pages of {slices} slices are not supported.").format(slices=raw.imagedepth), "unsupported"
+        )
     dtype, bits = _typeOf(raw, samples)
     planes = samples if int(raw.planarconfig) == 2 else 1
     wide, high = columns, min(rows, int(raw.rowsperstrip) or rows)
     if raw.is_tiled:
         wide, high = int(raw.tilewidth), int(raw.tilelength)
     if wide < 1 or high < 1:
-        raise NotAnImageError(f"The TIFF page declares tiles of {wide} x {high}.", "damaged")
-    for pixels, what in ((columns * rows * samples, "page"), (wide * high * (samples // planes), "tile or strip")):
+        raise NotAnImageError(
+            _("The TIFF page declares tiles of {wide} x {high}.").format(wide=wide, high=high), "damaged"
+        )
+    for pixels, what in ((columns * rows * samples, "page"), (wide * high * (samples // planes), _("tile or strip"))):
         if pixels * max(4, dtype.itemsize) > limit:
-            text = f"The TIFF {what} takes {pixels * max(4, dtype.itemsize):,} bytes; the limit is {limit:,}."
+            text = _("The TIFF {what} takes {pixels:,} bytes; the limit is {limit:,}.").format(
+                what=what, pixels=pixels * max(4, dtype.itemsize), limit=limit
+            )
             raise NotAnImageError(text, "too-large")
     byLibtiff = compression in (*_FAX, _OLD_JPEG) or photometric == CIELAB
     byLibtiff = byLibtiff or (photometric == YCBCR and compression not in (_JPEG, *_JPEG_2000))
@@ -132,7 +143,9 @@ def pageOf(raw: Any, number: int, size: int, limit: int) -> Page | str:
     # Bytes of each uncompressed strip or tile; the last strip may have fewer rows.
     across, down = -(-columns // wide), -(-rows // high)
     if len(raw.dataoffsets) < across * down * planes:
-        text = f"The TIFF page needs {across * down * planes:,} strips or tiles; it has {len(raw.dataoffsets):,}."
+        text = _("The TIFF page needs {across:,} strips or tiles; it has {count:,}.").format(
+            across=across * down * planes, count=len(raw.dataoffsets)
+        )
         raise NotAnImageError(text, "damaged")
     rowBytes = (wide * (samples // planes) * bits + 7) // 8
     needed = [
@@ -140,10 +153,14 @@ def pageOf(raw: Any, number: int, size: int, limit: int) -> Page | str:
     ]
     segments = _segments(raw, needed * planes, compression == _NONE and not raw.is_subsampled, size)
     if isinstance(segments, str):
-        return f"Page {number + 1}: {segments}; the file has {size:,} bytes."
+        return _("Page {number}: {segments}; the file has {size:,} bytes.").format(
+            number=number + 1, segments=segments, size=size
+        )
     offsets, lengths = segments
     if sum(lengths) * _RATIO.get(compression, limit) < columns * rows * samples * bits // 8:
-        text = f"The TIFF page declares {columns:,} x {rows:,} pixels; {sum(lengths):,} bytes cannot hold them."
+        text = _("The TIFF page declares {columns:,} x {rows:,} pixels; {size:,} bytes cannot hold them.").format(
+            columns=columns, rows=rows, size=sum(lengths)
+        )
         raise NotAnImageError(text, "damaged")
     gapless = all(offsets[i] + lengths[i] == offsets[i + 1] for i in range(len(offsets) - 1))
     plain = compression == _NONE and predictor == 1 and bits % 8 == 0 and not (mirrored or raw.is_tiled or byLibtiff)
@@ -171,12 +188,17 @@ def pageOf(raw: Any, number: int, size: int, limit: int) -> Page | str:
 
 def _typeOf(raw: Any, samples: int) -> tuple[np.dtype[Any], int]:
     if not 1 <= samples <= 64 or isinstance(raw.bitspersample, tuple) or isinstance(raw.sampleformat, tuple):
-        text = f"Pixels of {samples} samples with {raw.bitspersample} bits are not supported."
+        text = _("Pixels of {samples} samples with {bitspersample} bits are not supported.").format(
+            samples=samples, bitspersample=raw.bitspersample
+        )
         raise NotAnImageError(text, "unsupported")
     bits, dtype = int(raw.bitspersample), raw.dtype
     if dtype is None or dtype.kind not in "buif":
         words = "complex numbers" if int(raw.sampleformat) in (5, 6) else "numbers"
-        raise NotAnImageError(f"Pixels are {words} of {bits} bits, which Slicer cannot show.", "unsupported")
+        raise NotAnImageError(
+            _("Pixels are {words} of {bits} bits, which Slicer cannot show.").format(words=words, bits=bits),
+            "unsupported",
+        )
     return np.dtype(np.uint8) if dtype.kind == "b" else dtype.newbyteorder("="), bits
 
 
@@ -184,25 +206,33 @@ def _checkKind(
     raw: Any, dtype: np.dtype[Any], bits: int, samples: int, compression: int, photometric: int, byLibtiff: bool
 ) -> None:
     if compression not in (_NONE, _OLD_JPEG, _JPEG, *_FAX, *_JPEG_2000, _WEBP, *_BYTEWISE):
-        name = _NAMES.get(compression, f"the unknown method {compression}")
-        raise NotAnImageError(f"TIFF pixels compressed with {name} are not supported.", "unsupported")
+        name = _NAMES.get(compression, _("the unknown method {compression}").format(compression=compression))
+        raise NotAnImageError(
+            _("TIFF pixels compressed with {name} are not supported.").format(name=name), "unsupported"
+        )
     small = bits == 8 and dtype.kind == "u"
     if (compression in _FAX and (bits, samples) != (1, 1)) or (compression in (_JPEG, _OLD_JPEG) and not small):
-        text = f"Pixels of {samples} samples of {bits} bits compressed with JPEG or CCITT are not supported."
+        text = _("Pixels of {samples} samples of {bits} bits compressed with JPEG or CCITT are not supported.").format(
+            samples=samples, bits=bits
+        )
         raise NotAnImageError(text, "unsupported")
     colours = {WHITE_IS_ZERO: (1, 2), BLACK_IS_ZERO: (1, 2, 3, 4), RGB: (3, 4), PALETTE: (1,), CMYK: (4,), YCBCR: (3,)}
     colours[CIELAB] = (3,)
     extra = raw.extrasamples if isinstance(raw.extrasamples, tuple) else ()
     if samples not in colours.get(photometric, ()) or (samples == 2 and not extra):
-        text = f"TIFF pixels of {samples} samples with the colour model {photometric} are not supported."
+        text = _("TIFF pixels of {samples} samples with the colour model {photometric} are not supported.").format(
+            samples=samples, photometric=photometric
+        )
         raise NotAnImageError(text, "unsupported")
     if photometric in (CMYK, YCBCR, CIELAB) and not small:
-        raise NotAnImageError(f"This colour model is not supported with {bits} bits.", "unsupported")
+        raise NotAnImageError(
+            _("This colour model is not supported with {bits} bits.").format(bits=bits), "unsupported"
+        )
     if photometric == PALETTE:
         if bits > 8 or dtype.kind != "u":
-            raise NotAnImageError(f"TIFF palettes of {bits} bits are not supported.", "unsupported")
+            raise NotAnImageError(_("TIFF palettes of {bits} bits are not supported.").format(bits=bits), "unsupported")
         if np.size(raw.colormap if raw.colormap is not None else ()) != 3 << bits:
-            raise NotAnImageError("The TIFF page's palette is missing or has another length.", "damaged")
+            raise NotAnImageError(_("The TIFF page's palette is missing or has another length."), "damaged")
 
 
 def _segments(raw: Any, needed: list[int], unpacked: bool, size: int) -> tuple[tuple[int, ...], tuple[int, ...]] | str:
@@ -210,11 +240,11 @@ def _segments(raw: Any, needed: list[int], unpacked: bool, size: int) -> tuple[t
     offsets, counts = list(raw.dataoffsets), list(raw.databytecounts)
     kinds = {int(raw.tags[tag].dtype) for tag in _PLACES if tag in raw.tags}
     if not kinds <= _WHOLE or not all(isinstance(value, int) and value >= 0 for value in (*offsets, *counts)):
-        raise NotAnImageError("The TIFF page has offsets or lengths that are not whole numbers.", "damaged")
+        raise NotAnImageError(_("The TIFF page has offsets or lengths that are not whole numbers."), "damaged")
     offsets = offsets[: len(needed)]
     counts = [*counts, *[0] * len(needed)][: len(needed)]
     if 0 in offsets:
-        return "the pixels are not written yet"
+        return _("the pixels are not written yet")
     if unpacked:
         counts = needed
     elif 0 in counts:
@@ -226,7 +256,7 @@ def _segments(raw: Any, needed: list[int], unpacked: bool, size: int) -> tuple[t
         ]
     end = max(begin + count for begin, count in zip(offsets, counts, strict=True))
     if end > size or min(counts) <= 0:
-        return f"the pixels end at byte {end:,}"
+        return _("the pixels end at byte {end:,}").format(end=end)
     return tuple(offsets), tuple(counts)
 
 
@@ -272,14 +302,14 @@ def readPage(tiff: Any, page: Page, out: Pixels) -> None:
 
 def _inflate(tiff: Any, raw: Any, array: Pixels) -> None:
     # imagecodecs rejects strips with more bytes than declared; some programs write such a last strip.
-    make, _ = inflaters()
+    make, _errors = inflaters()
     tile = (raw.tilelength, raw.tilewidth) if raw.is_tiled else (raw.rowsperstrip, raw.imagewidth)
     most = tile[0] * tile[1] * raw.samplesperpixel * max(1, raw.bitspersample // 8) + tile[0]
     raw.compression = 1
     for number, (offset, length) in enumerate(zip(raw.dataoffsets, raw.databytecounts, strict=True)):
         tiff.filehandle.seek(offset)
         data = make(ZLIB).decompress(tiff.filehandle.read(length), most)
-        segment, (plane, _, top, left, _), (_, high, wide, _) = raw.decode(data, number)
+        segment, (plane, _z, top, left, _s), (_depth, high, wide, _n) = raw.decode(data, number)
         part = array[plane, 0, top : top + high, left : left + wide]
         part[...] = segment[0, : part.shape[0], : part.shape[1]]
 
@@ -291,7 +321,9 @@ def _byLibtiff(tiff: Any, page: Page) -> Pixels:
     with mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
         colours = np.asarray(imagecodecs.tiff_decode(data, index=page.number, asrgb=True))
     if colours.shape != (page.rows, page.columns, 4):
-        raise NotAnImageError(f"The TIFF page was decoded to {colours.shape[:2]} pixels.", "damaged")
+        raise NotAnImageError(
+            _("The TIFF page was decoded to {shape} pixels.").format(shape=colours.shape[:2]), "damaged"
+        )
     # libtiff mirrors by the orientation, but does not swap rows and columns: undo the mirroring.
     return _mirrored(colours[..., 0] if page.samples == 1 else colours[..., :3], page.orientation)
 

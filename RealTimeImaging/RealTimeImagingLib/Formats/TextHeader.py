@@ -11,7 +11,10 @@ import numpy as np
 
 from ..Model.Errors import NotAnImageError
 from ..Model.Frame import Matrix
+from ..Model.Text import textsOf
 from .Raw import Joined, Stored, readStart, statOf
+
+_ = textsOf(__file__)
 
 LONGEST = 64 << 20
 """Largest accepted header in bytes: 100,000 frames with attributes take about half of it."""
@@ -54,7 +57,9 @@ def millimetres(unit: str) -> float | None:
         if word in _UNSTATED:
             return None
     raise NotAnImageError(
-        f"The header's unit of length {unit.strip()[:40]!r} is unknown. Known units: m, cm, mm, um, nm and inch.",
+        _("The header's unit of length {unit} is unknown. Known units: m, cm, mm, um, nm and inch.").format(
+            unit=repr(unit.strip()[:40])
+        ),
         "unsupported",
     )
 
@@ -77,7 +82,7 @@ def readHeader(path: str, end: re.Pattern[bytes], limit: int) -> tuple[bytes, in
         if len(data) < size:
             return data, len(data), False
         if size >= min(LONGEST, limit):
-            raise NotAnImageError(f"The header has no end within {size:,} bytes.", "damaged")
+            raise NotAnImageError(_("The header has no end within {size:,} bytes.").format(size=size), "damaged")
         size *= 4
 
 
@@ -89,7 +94,9 @@ def numbers(text: str, what: str) -> list[float]:
     try:
         return [float(word) for word in text.split()]
     except ValueError as error:
-        raise NotAnImageError(f"The header's {what} are not numbers: {text[:60]!r}.", "damaged") from error
+        raise NotAnImageError(
+            _("The header's {what} are not numbers: {text}.").format(what=what, text=repr(text[:60])), "damaged"
+        ) from error
 
 
 def integers(text: str, what: str) -> list[int]:
@@ -99,7 +106,9 @@ def integers(text: str, what: str) -> list[int]:
     """
     words = text.split()
     if not all(re.fullmatch(r"[+-]?[0-9]{1,18}", word, re.ASCII) for word in words):
-        raise NotAnImageError(f"The header's {what} are not whole numbers: {text[:60]!r}.", "damaged")
+        raise NotAnImageError(
+            _("The header's {what} are not whole numbers: {text}.").format(what=what, text=repr(text[:60])), "damaged"
+        )
     return [int(word) for word in words]
 
 
@@ -107,7 +116,9 @@ def integer(text: str, what: str) -> int:
     """Read one whole number, see :func:`integers`."""
     found = integers(text, what)
     if len(found) != 1:
-        raise NotAnImageError(f"The header's {what} is not a single number: {text[:60]!r}.", "damaged")
+        raise NotAnImageError(
+            _("The header's {what} is not a single number: {text}.").format(what=what, text=repr(text[:60])), "damaged"
+        )
     return found[0]
 
 
@@ -150,8 +161,10 @@ def checkInside(header: str, paths: Sequence[str]) -> None:
 
 def _outside(name: str) -> NotAnImageError:
     return NotAnImageError(
-        f"The header names the data file {name[:80]!r}, which leads out of the header's folder. "
-        "Only files in this folder or below are read.",
+        _(
+            "The header names the data file {name}, which leads out of the header's folder. Only files in "
+            "this folder or below are read."
+        ).format(name=repr(name[:80])),
         "unsupported",
     )
 
@@ -167,13 +180,18 @@ def namedByPattern(text: str) -> list[str] | None:
         return None
     match = _PATTERN.fullmatch(words[0])
     if match is None:
-        raise NotAnImageError(f"The pattern of data file names {words[0][:60]!r} is not supported.", "unsupported")
-    first, last, step = integers(" ".join(words[1:4]), "data file numbers")
+        raise NotAnImageError(
+            _("The pattern of data file names {words} is not supported.").format(words=repr(words[0][:60])),
+            "unsupported",
+        )
+    first, last, step = integers(" ".join(words[1:4]), _("data file numbers"))
     if step == 0:
-        raise NotAnImageError("The pattern of data file names has the step 0.", "damaged")
+        raise NotAnImageError(_("The pattern of data file names has the step 0."), "damaged")
     found = range(first, last + (1 if step > 0 else -1), step)
     if not 0 < len(found) <= _MOST_FILES:
-        raise NotAnImageError(f"The pattern of data file names describes {len(found):,} files.", "damaged")
+        raise NotAnImageError(
+            _("The pattern of data file names describes {count:,} files.").format(count=len(found)), "damaged"
+        )
     before, width, after = match.groups()
     return [f"{before}{number:{width}d}{after}" for number in found]
 
@@ -186,7 +204,10 @@ def joined(paths: Sequence[str], size: int, make: Callable[[str], Stored]) -> St
     if len(paths) == 1:
         return make(paths[0])
     if not paths or size % len(paths):
-        raise NotAnImageError(f"{size:,} bytes do not fill {len(paths)} data files of equal length.", "damaged")
+        raise NotAnImageError(
+            _("{size:,} bytes do not fill {count} data files of equal length.").format(size=size, count=len(paths)),
+            "damaged",
+        )
     return Joined([make(path) for path in paths], size // len(paths))
 
 
@@ -202,7 +223,7 @@ def afterLines(path: str, offset: int, lines: int) -> int | None:
             while piece := file.read(1 << 16):
                 count = piece.count(b"\n")
                 if count >= lines:
-                    for _ in range(lines):
+                    for _line in range(lines):
                         piece = piece[piece.index(b"\n") + 1 :]
                     return file.tell() - len(piece)
                 lines -= count

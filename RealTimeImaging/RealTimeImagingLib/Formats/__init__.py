@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from ..Model.Errors import NotAnImageError
 from ..Model.Files import Stamp
 from ..Model.Frame import GetBuffer, Image
+from ..Model.Text import textsOf
 from .BMP import BMP
 from .DICOM.Reader import DICOM, looksLikeDICOM
 from .ImageFile import DEFAULT_LIMIT, ImageFile, translateErrors
@@ -17,6 +18,8 @@ from .NRRD import NRRD
 from .Picture import JPEG, PNG, PNG_SIGNATURE
 from .Raw import readStart
 from .TIFF import TIFF, TIFF_MARKS
+
+_ = textsOf(__file__)
 
 __all__ = [
     "DEFAULT_LIMIT",
@@ -96,7 +99,9 @@ def openImageFile(path: str, limit: int = DEFAULT_LIMIT) -> ImageFile:
 
 def _unknown(path: str) -> NotAnImageError:
     return NotAnImageError(
-        f"{os.path.basename(path)} is not an image of a supported format: {', '.join(IMAGE_SUFFIXES)} and DICOM."
+        _("{name} is not an image of a supported format: {names} and DICOM.").format(
+            name=os.path.basename(path), names=", ".join(IMAGE_SUFFIXES)
+        )
     )
 
 
@@ -142,7 +147,9 @@ class Unknown(ImageFile):
         reader = self.reader()
         if reader is None:
             size = len(readStart(self.path, _ENOUGH))
-            return f"The file has {size:,} bytes so far, too few or too many zeros to know its format."
+            return _("The file has {size:,} bytes so far, too few or too many zeros to know its format.").format(
+                size=size
+            )
         words = reader.missing()
         self.sealed, self.count, self.times, self.notes = reader.sealed, reader.count, reader.times, reader.notes
         return words

@@ -7,27 +7,31 @@ import os
 import re
 import stat
 
+from .Text import textsOf
+
+_ = textsOf(__file__)
+
 GROUP_VARIABLE = "REALTIMEIMAGING_GROUP_READ"
 UNFINISHED = ".tmp"
 """Added to a name until the file is complete."""
 _REASONS = {
     "ENOSPC": "disk full",
-    "EDQUOT": "disk quota used up",
-    "EROFS": "the disk is read-only",
+    "EDQUOT": _("disk quota used up"),
+    "EROFS": _("the disk is read-only"),
     "EACCES": "permission denied",
     "EPERM": "permission denied",
-    "ENOENT": "the folder or a file in it is gone",
-    "ENOTDIR": "the folder is a file",
-    "EEXIST": "a file has the name of a folder",
-    "EIO": "the disk reports an error",
-    "ENODEV": "the disk is gone",
-    "ENXIO": "the disk is gone",
-    "EMFILE": "too many files are open in this process",
-    "ENFILE": "too many files are open on this computer",
-    "EFBIG": "the file is too large for the disk or for the limit of this process",
-    "ENAMETOOLONG": "the name is too long",
-    "ETIMEDOUT": "the network drive does not answer",
-    "ESTALE": "the network drive was reconnected",
+    "ENOENT": _("the folder or a file in it is gone"),
+    "ENOTDIR": _("the folder is a file"),
+    "EEXIST": _("a file has the name of a folder"),
+    "EIO": _("the disk reports an error"),
+    "ENODEV": _("the disk is gone"),
+    "ENXIO": _("the disk is gone"),
+    "EMFILE": _("too many files are open in this process"),
+    "ENFILE": _("too many files are open on this computer"),
+    "EFBIG": _("the file is too large for the disk or for the limit of this process"),
+    "ENAMETOOLONG": _("the name is too long"),
+    "ETIMEDOUT": _("the network drive does not answer"),
+    "ESTALE": _("the network drive was reconnected"),
 }
 
 

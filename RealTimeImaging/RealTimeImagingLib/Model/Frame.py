@@ -15,6 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .Errors import FrameError
+from .Text import textsOf
+
+_ = textsOf(__file__)
 
 Pixels = npt.NDArray[Any]
 GetBuffer = Callable[[int], "Pixels | None"]
@@ -54,7 +57,11 @@ class Image:
         checkMatrix(self.ijkToRAS)
         for name in self.attributes:
             if not ATTRIBUTE_NAME.fullmatch(name):
-                raise FrameError(f"An attribute name consists of letters, digits and _ . - only; {name!r} does not.")
+                raise FrameError(
+                    _("An attribute name consists of letters, digits and _ . - only; {name} does not.").format(
+                        name=repr(name)
+                    )
+                )
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,14 +122,16 @@ def checkPixels(pixels: Pixels) -> None:
     """
     if not (pixels.ndim == 3 or (pixels.ndim == 4 and pixels.shape[3] in (3, 4))):
         raise FrameError(
-            f"Pixels have the shape (slices, rows, columns) or (slices, rows, columns, 3 or 4), not {pixels.shape}."
+            _("Pixels have the shape (slices, rows, columns) or (slices, rows, columns, 3 or 4), not {shape}.").format(
+                shape=pixels.shape
+            )
         )
     if pixels.size == 0:
-        raise FrameError(f"An image has at least one voxel; the shape is {pixels.shape}.")
+        raise FrameError(_("An image has at least one voxel; the shape is {shape}.").format(shape=pixels.shape))
     if pixels.dtype not in SCALAR_TYPES or not pixels.dtype.isnative:
-        raise FrameError(f"Slicer cannot show pixels of type {pixels.dtype}.")
+        raise FrameError(_("Slicer cannot show pixels of type {dtype}.").format(dtype=pixels.dtype))
     if not pixels.flags.c_contiguous:
-        raise FrameError("Pixels must be C-contiguous: slice by slice in memory.")
+        raise FrameError(_("Pixels must be C-contiguous: slice by slice in memory."))
 
 
 def checkMatrix(ijkToRAS: Matrix) -> None:
@@ -131,7 +140,11 @@ def checkMatrix(ijkToRAS: Matrix) -> None:
     :raises FrameError: it is not.
     """
     if ijkToRAS.shape != (4, 4) or ijkToRAS.dtype != np.float64:
-        raise FrameError(f"IJKToRAS is a 4x4 matrix of float64, not {ijkToRAS.shape} of {ijkToRAS.dtype}.")
+        raise FrameError(
+            _("IJKToRAS is a 4x4 matrix of float64, not {shape} of {dtype}.").format(
+                shape=ijkToRAS.shape, dtype=ijkToRAS.dtype
+            )
+        )
     _checkNumbers(ijkToRAS.tobytes())
 
 
@@ -141,11 +154,11 @@ def _checkNumbers(matrix: bytes) -> None:
     # Plain numbers: for so few, arrays take five times as long.
     rows: list[list[float]] = np.frombuffer(matrix).reshape(4, 4).tolist()
     if not all(math.isfinite(number) for row in rows for number in row) or rows[3] != [0, 0, 0, 1]:
-        raise FrameError("IJKToRAS must have finite numbers only, and the last row 0 0 0 1.")
+        raise FrameError(_("IJKToRAS must have finite numbers only, and the last row 0 0 0 1."))
     axes = [[row[column] for row in rows[:3]] for column in range(3)]
     lengths = [math.sqrt(sum(number * number for number in axis)) for axis in axes]
     if not all(lengths) or abs(_determinant(axes, lengths)) < 1e-6:
-        raise FrameError("The three axes of IJKToRAS do not span space: two are parallel, or one is zero.")
+        raise FrameError(_("The three axes of IJKToRAS do not span space: two are parallel, or one is zero."))
 
 
 def _determinant(axes: list[list[float]], lengths: list[float]) -> float:
@@ -188,7 +201,7 @@ def shownType(declared: npt.DTypeLike) -> np.dtype[Any]:
         return np.dtype(np.float32)
     if dtype in (np.dtype(np.int64), np.dtype(np.uint64)):
         return np.dtype(np.float64)
-    raise FrameError(f"Slicer cannot show values of type {dtype}.")
+    raise FrameError(_("Slicer cannot show values of type {dtype}.").format(dtype=dtype))
 
 
 def asShown(values: Pixels) -> Pixels:
@@ -199,7 +212,7 @@ def asShown(values: Pixels) -> Pixels:
     target = shownType(values.dtype)
     shown = np.ascontiguousarray(values, dtype=target)
     if values.dtype.kind in "iu" and target.kind == "f" and not _exact(values, shown):
-        raise FrameError(f"A value of type {values.dtype} is too large for an exact float64.")
+        raise FrameError(_("A value of type {dtype} is too large for an exact float64.").format(dtype=values.dtype))
     return shown
 
 
@@ -211,7 +224,7 @@ def _exact(integers: Pixels, floats: Pixels) -> bool:
     return bool(np.array_equal(floats.astype(integers.dtype), integers))
 
 
-SHAPES = "(rows, columns), (slices, rows, columns), or one of these with 3 or 4 colour components behind"
+SHAPES = _("(rows, columns), (slices, rows, columns), or one of these with 3 or 4 colour components behind")
 LATEST = 253_402_300_800.0
 """Seconds since the epoch at the end of the year 9999; times in milliseconds are beyond it."""
 
@@ -238,7 +251,7 @@ def imageOf(
     try:
         values: Pixels = np.asarray(array)
     except (TypeError, ValueError) as error:
-        raise FrameError(f"The value cannot be converted to an array: {error}") from error
+        raise FrameError(_("The value cannot be converted to an array: {error}").format(error=error)) from error
     pixels = _withSlices(values, colour)
     shown = asShown(pixels)
     if ijkToRAS is not None:
@@ -252,13 +265,19 @@ def imageOf(
 
 def _withSlices(values: Pixels, colour: bool | None) -> Pixels:
     if values.ndim not in (2, 3, 4):
-        raise FrameError(f"An image has the shape {SHAPES}, not {values.shape}.")
+        raise FrameError(_("An image has the shape {SHAPES}, not {shape}.").format(SHAPES=SHAPES, shape=values.shape))
     if colour is None:
         colour = values.ndim == 4 or (values.ndim == 3 and values.shape[2] in (3, 4) and values.dtype == np.uint8)
     if colour and (values.ndim == 2 or values.shape[-1] not in (3, 4)):
-        raise FrameError(f"The last axis of an image in colour has 3 or 4 components; the shape is {values.shape}.")
+        raise FrameError(
+            _("The last axis of an image in colour has 3 or 4 components; the shape is {shape}.").format(
+                shape=values.shape
+            )
+        )
     if not colour and values.ndim == 4:
-        raise FrameError(f"An image that is not in colour has two or three axes; the shape is {values.shape}.")
+        raise FrameError(
+            _("An image that is not in colour has two or three axes; the shape is {shape}.").format(shape=values.shape)
+        )
     return values[np.newaxis] if values.ndim == (3 if colour else 2) else values
 
 
@@ -271,7 +290,7 @@ def _matrixOf(given: Any) -> Matrix:
             raise TypeError(f"its values are of type {numbers.dtype}")
         return numbers.astype(np.float64)
     except (TypeError, ValueError) as error:
-        raise FrameError(f"IJKToRAS is a vtkMatrix4x4 or 4x4 numbers: {error}.") from error
+        raise FrameError(_("IJKToRAS is a vtkMatrix4x4 or 4x4 numbers: {error}.").format(error=error)) from error
 
 
 def timeOf(given: float | str | None) -> float | None:
@@ -286,7 +305,11 @@ def timeOf(given: float | str | None) -> float | None:
     except (TypeError, ValueError):
         seconds = -1.0
     if not 0 <= seconds < LATEST:
-        raise FrameError(f"The time of an image is a number of seconds since 1970-01-01 (UTC), not {given!r}.")
+        raise FrameError(
+            _("The time of an image is a number of seconds since 1970-01-01 (UTC), not {given}.").format(
+                given=repr(given)
+            )
+        )
     return seconds
 
 
@@ -297,9 +320,15 @@ def textOf(attributes: Mapping[str, str]) -> dict[str, str]:
     """
     for name, value in attributes.items():
         if not isinstance(name, str) or not isinstance(value, str):
-            raise FrameError(f"Names and values of attributes are text; {name!r} is {value!r}.")
+            raise FrameError(
+                _("Names and values of attributes are text; {name} is {value}.").format(
+                    name=repr(name), value=repr(value)
+                )
+            )
         try:
             value.encode()
         except UnicodeEncodeError as error:
-            raise FrameError(f"The attribute {name!r} has characters that no file can store.") from error
+            raise FrameError(
+                _("The attribute {name} has characters that no file can store.").format(name=repr(name))
+            ) from error
     return dict(attributes)

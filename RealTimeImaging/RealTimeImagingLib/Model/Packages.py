@@ -9,6 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .Errors import MissingPackageError
+from .Text import textsOf
+
+_ = textsOf(__file__)
 
 _OPTIONAL: set[str] = set()
 """Requirements of all optional packages."""
@@ -57,7 +60,9 @@ def checkPackages(packages: Iterable[Package]) -> None:
     missing = [package.requirement for package in missingPackages(packages)]
     if missing:
         names = " and ".join(map(titleOf, missing))
-        raise MissingPackageError(f"This source needs {names}, which Slicer does not include.", missing)
+        raise MissingPackageError(
+            _("This source needs {names}, which Slicer does not include.").format(names=names), missing
+        )
 
 
 def titleOf(requirement: str) -> str:

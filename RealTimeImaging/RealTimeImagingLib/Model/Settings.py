@@ -41,7 +41,9 @@ def typedPath(given: object) -> str:
     if not isinstance(path, str):
         raise TypeError(f"A path is text, not {given!r}.")
     if "\0" in path:
-        raise SettingsError(f"The path {path!r} contains a NUL character, which no file name can contain.")
+        raise SettingsError(
+            _("The path {path} contains a NUL character, which no file name can contain.").format(path=repr(path))
+        )
     before = None
     # Again until nothing changes, so that the result converts to itself.
     while path != before:
@@ -179,7 +181,7 @@ class SettingField:
         if setting.limits is None:
             return ""
         lowest, highest = (f"{value:,.12g}" if value >= 100_000 else f"{value:.12g}" for value in setting.limits)
-        return f"{lowest} to {highest} {setting.unit}".strip()
+        return _("{lowest} to {highest} {unit}").format(lowest=lowest, highest=highest, unit=setting.unit).strip()
 
     @property
     def help(self) -> str:
@@ -194,36 +196,48 @@ class SettingField:
         if self.setting.path:
             path = typedPath(value)
             if not path and self.required:
-                raise SettingsError(self.setting.missing or f'"{self.name}" is an empty path.')
+                raise SettingsError(self.setting.missing or _('"{name}" is an empty path.').format(name=self.name))
             return path
         if self.setting.choices:
             # True would be found as 1.
             types = tuple(map(type, self.setting.choices))
             if not isinstance(value, types) or isinstance(value, bool) or value not in self.setting.choices:
-                raise SettingsError(f'"{self.name}" is one of {self.range}, not {value!r}.')
+                raise SettingsError(
+                    _('"{name}" is one of {range}, not {value}.').format(
+                        name=self.name, range=self.range, value=repr(value)
+                    )
+                )
         elif self.type is bool:
             if not isinstance(value, bool):
-                raise SettingsError(f'"{self.name}" is true or false, not {value!r}.')
+                raise SettingsError(
+                    _('"{name}" is true or false, not {value}.').format(name=self.name, value=repr(value))
+                )
         elif get_origin(self.type) is tuple:
             return self._checkTuple(value)
         elif self.type in (int, float):
             self._checkNumber(value, self.type)
         elif self.type is str and not isinstance(value, str):
-            raise SettingsError(f'"{self.name}" is text, not {value!r}.')
+            raise SettingsError(_('"{name}" is text, not {value}.').format(name=self.name, value=repr(value)))
         return value
 
     def _checkTuple(self, value: Any) -> tuple[Any, ...]:
         # JSON has lists only.
         if not isinstance(value, (list, tuple)):
-            raise SettingsError(f'"{self.name}" is a list, not {value!r}.')
+            raise SettingsError(_('"{name}" is a list, not {value}.').format(name=self.name, value=repr(value)))
         if self.isList:
             for one in value:
                 if not isinstance(one, str):
-                    raise SettingsError(f'"{self.name}" is a list of texts, and {one!r} is not text.')
+                    raise SettingsError(
+                        _('"{name}" is a list of texts, and {one} is not text.').format(name=self.name, one=repr(one))
+                    )
             return tuple(value)
         types = get_args(self.type)
         if len(value) != len(types):
-            raise SettingsError(f'"{self.name}" is {len(types)} numbers, not {value!r}.')
+            raise SettingsError(
+                _('"{name}" is {count} numbers, not {value}.').format(
+                    name=self.name, count=len(types), value=repr(value)
+                )
+            )
         for one, type_ in zip(value, types, strict=True):
             self._checkNumber(one, type_)
         return tuple(value)
@@ -232,9 +246,18 @@ class SettingField:
         accepted = int if type_ is int else (int, float)
         lowest, highest = self.setting.limits or (-math.inf, math.inf)
         if not isinstance(value, accepted) or isinstance(value, bool) or not lowest <= value <= highest:
-            number = "a whole number" if type_ is int else "a number"
-            range_ = f" from {self.range}" if self.setting.limits else ""
-            raise SettingsError(f'"{self.name}" is {number}{range_}, not {value!r}.')
+            values = {"name": self.name, "range": self.range, "value": repr(value)}
+            if not self.setting.limits:
+                template = (
+                    _('"{name}" is a whole number, not {value}.')
+                    if type_ is int
+                    else _('"{name}" is a number, not {value}.')
+                )
+            elif type_ is int:
+                template = _('"{name}" is a whole number from {range}, not {value}.')
+            else:
+                template = _('"{name}" is a number from {range}, not {value}.')
+            raise SettingsError(template.format(**values))
 
 
 class SourceSettings:
@@ -251,7 +274,7 @@ class SourceSettings:
         for field in settingFields(type(self)):
             object.__setattr__(self, field.name, field.check(getattr(self, field.name)))
         if not self.stream.strip():
-            raise SettingsError("The live volume needs a name.")
+            raise SettingsError(_("The live volume needs a name."))
 
     @property
     def stream(self) -> str:
@@ -380,5 +403,7 @@ def checkAllowed(allowed: tuple[str, ...]) -> None:
         try:
             ipaddress.ip_network(address, strict=False)
         except ValueError as error:
-            text = f"{address!r} is no address such as 10.0.0.7 and no network such as 10.0.0.0/24."
+            text = _("{address} is no address such as 10.0.0.7 and no network such as 10.0.0.0/24.").format(
+                address=repr(address)
+            )
             raise SettingsError(text) from error
