@@ -281,7 +281,7 @@ def test_questions_are_answered_and_all_else_is_ignored_and_counted(broadcasting
             client.sendall(pack(message))
         answers = hear(client, 2)
         assert [answer.message_type for answer in answers] == ["STATUS", "CAPABILITY"]
-        assert "IMAGE" in answers[1].types
+        assert "IMAGE" in answers[1].items
         assert one.statusOf(client)["ignored"] == 2
         assert (one.statusOf(client)["sent"], one.statusOf(client)["lost"]) == (0, 0)
 

@@ -382,13 +382,13 @@ def test_no_text_is_refused(encoding, raw, string):
 
 def test_names_that_are_not_UTF8_are_read_as_Latin1():
     content = b"\xff" * 20 + b"\2\0" + bytes(48)
-    assert received(framed("TDATA", content)).tools[0].name == "ÿ" * 20
+    assert received(framed("TDATA", content)).items[0].name == "ÿ" * 20
     assert received(framed("GET_IMAGE", b"", device=b"A\xe9\0rest")).device_name == "Aé"
 
 
 def test_long_names_are_cut_between_two_characters():
     message = received(pack(TrackingDataMessage([TrackedTool("a" * 19 + "é")], device_name="b" * 18 + "€")))
-    assert message.tools[0].name == "a" * 19
+    assert message.items[0].name == "a" * 19
     assert message.device_name == "b" * 18
 
 

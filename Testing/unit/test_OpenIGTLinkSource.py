@@ -329,7 +329,7 @@ def test_what_is_sent_arrives_and_is_answered(link):
         sendAll(peer, query("GET_CAPABIL"), query("GET_STATUS"), CommandMessage(9, "Go", "START", device_name="Evil"))
         server.until(lambda: len(server.messages) == 3)
         capability, status, reply = hear(peer, 3)
-        assert {"IMAGE", "TRANSFORM", "STRING"} <= set(capability.types)
+        assert {"IMAGE", "TRANSFORM", "STRING"} <= set(capability.items)
         assert status.code == 1
         assert (reply.message_type, reply.commandID, reply.commandName) == ("RTS_COMMAND", 9, "not executed")
         assert server.messages[2].values["text"] == "START"

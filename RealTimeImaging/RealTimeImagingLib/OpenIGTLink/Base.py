@@ -227,34 +227,6 @@ def packNames(names: Sequence[str]) -> bytes:
     return raw + b"\0" * (len(raw) % 2)
 
 
-def rows(content: bytes, dtype: np.dtype[Any]) -> Array:
-    """Return the records of a message that is a list of records of one form.
-
-    :param dtype: type of a record, with byte order and without gaps.
-    :raises WireError: the content is not a whole number of records.
-    """
-    if len(content) % dtype.itemsize:
-        raise WireError(f"its {len(content):,} bytes are not a whole number of elements of {dtype.itemsize} bytes")
-    return np.frombuffer(content, dtype)
-
-
-def packRows(dtype: np.dtype[Any], records: Sequence[tuple[Any, ...]]) -> bytes:
-    """Pack records; text is cut to its field.
-
-    :param records: for each record, a value for each field of ``dtype``; text for fields of type S.
-    :raises WireError: a value does not fit its field.
-    """
-    sizes = [dtype[name].itemsize if dtype[name].kind == "S" else 0 for name in dtype.names or ()]
-    made = [
-        tuple(fixedField(value, size) if size else value for value, size in zip(record, sizes, strict=True))
-        for record in records
-    ]
-    try:
-        return np.array(made, dtype).tobytes()
-    except (ValueError, OverflowError, TypeError) as error:
-        raise WireError(f"a value does not fit its field ({error})") from error
-
-
 def packed(form: str, *values: Any) -> bytes:
     """Pack values as :func:`struct.pack` does, big-endian.
 

@@ -7,14 +7,10 @@ for all others.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
 
-import numpy as np
-
-from .Base import WireMessage, codec, fixedText, packRows, rows
-from .Header import seconds, wireTime
+from .Base import codec
+from .Records import RecordsMessage, recordForm
 
 Triple = tuple[int, int, int]
 RGBA = tuple[int, int, int, int]
@@ -82,104 +78,34 @@ class VideoMeta:
     scalarType: int = 3
 
 
-class _ListMessage(WireMessage):
-    """Base class of list messages.
-
-    :param items: elements of the list.
-    """
-
-    FORM: ClassVar[np.dtype[Any]]
-    ITEM: ClassVar[type[Any]]
-
-    def __init__(
-        self, items: Sequence[Any] = (), timestamp: float | None = None, device_name: str | None = None
-    ) -> None:
-        super().__init__(timestamp, device_name)
-        self.items = list(items)
-
-    def _pack_content(self) -> bytes:
-        return packRows(self.FORM, [self._record(item) for item in self.items])
-
-    def _unpack_content(self, content: bytes) -> None:
-        self.items = [
-            self.ITEM(*(self._value(row, name) for name in self.FORM.names or () if name != "reserved"))
-            for row in rows(content, self.FORM)
-        ]
-
-    def _record(self, item: Any) -> tuple[Any, ...]:
-        values = iter(astuple(item))
-        return tuple(
-            0 if name == "reserved" else wireTime(next(values)) if name == "time" else next(values)
-            for name in self.FORM.names or ()
-        )
-
-    def _value(self, row: Any, name: str) -> Any:
-        value = row[name]
-        if isinstance(value, bytes):
-            return fixedText(value)
-        plain = value.tolist()
-        if name == "time":
-            return seconds(plain)
-        return tuple(plain) if isinstance(plain, list) else plain
-
-
 @codec("IMGMETA")
-class ImageMetaMessage(_ListMessage):
+class ImageMetaMessage(RecordsMessage):
     """Images of a device; ``items`` are :class:`ImageMeta`."""
 
     TYPE = "IMGMETA"
     ITEM = ImageMeta
-    FORM = np.dtype(
-        [
-            ("name", "S64"),
-            ("deviceName", "S20"),
-            ("modality", "S32"),
-            ("patientName", "S64"),
-            ("patientID", "S64"),
-            ("time", ">u8"),
-            ("size", ">u2", 3),
-            ("scalarType", "u1"),
-            ("reserved", "u1"),
-        ]
+    FORM = recordForm(
+        "name S64, deviceName S20, modality S32, patientName S64, patientID S64, time >u8, size 3>u2, scalarType u1, "
+        "reserved u1"
     )
 
 
 @codec("LBMETA")
-class LabelMetaMessage(_ListMessage):
+class LabelMetaMessage(RecordsMessage):
     """Labels of a device; ``items`` are :class:`LabelMeta`."""
 
     TYPE = "LBMETA"
     ITEM = LabelMeta
-    FORM = np.dtype(
-        [
-            ("name", "S64"),
-            ("deviceName", "S20"),
-            ("label", "u1"),
-            ("reserved", "u1"),
-            ("rgba", "u1", 4),
-            ("size", ">u2", 3),
-            ("owner", "S20"),
-        ]
-    )
+    FORM = recordForm("name S64, deviceName S20, label u1, reserved u1, rgba 4u1, size 3>u2, owner S20")
 
 
 @codec("VIDEOMETA")
-class VideoMetaMessage(_ListMessage):
+class VideoMetaMessage(RecordsMessage):
     """Videos of a device; ``items`` are :class:`VideoMeta`."""
 
     TYPE = "VIDEOMETA"
     ITEM = VideoMeta
-    FORM = np.dtype(
-        [
-            ("name", "S64"),
-            ("deviceName", "S64"),
-            ("patientName", "S64"),
-            ("patientID", "S64"),
-            ("zoomLevel", ">i2"),
-            ("focalLength", ">f8"),
-            ("size", ">u2", 3),
-            ("matrix", ">f4", 12),
-            ("scalarType", "u1"),
-            ("reserved", "u1"),
-        ]
+    FORM = recordForm(
+        "name S64, deviceName S64, patientName S64, patientID S64, zoomLevel >i2, focalLength >f8, size 3>u2, "
+        "matrix 12>f4, scalarType u1, reserved u1"
     )

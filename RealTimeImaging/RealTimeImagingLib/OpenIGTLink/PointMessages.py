@@ -11,34 +11,13 @@ import numpy as np
 from pyigtl.messages import PointMessage as PyigtlPointMessage
 
 from ..Model.Errors import WireError
-from .Base import Array, Fields, WireMessage, codec, fixedText, packed, packNames, packRows, rows
+from .Base import Array, Fields, WireMessage, codec, fixedText, packed, packNames
+from .Records import RecordsMessage, packRows, recordForm, rows
 
 RGBA = tuple[int, int, int, int]
 Vector = tuple[float, float, float]
 
-_POINT = np.dtype(
-    [
-        ("name", "S64"),
-        ("group", "S32"),
-        ("rgba", "u1", 4),
-        ("position", ">f4", 3),
-        ("diameter", ">f4"),
-        ("owner", "S20"),
-    ]
-)
-_TRAJECTORY = np.dtype(
-    [
-        ("name", "S64"),
-        ("group", "S32"),
-        ("type", "u1"),
-        ("reserved", "u1"),
-        ("rgba", "u1", 4),
-        ("entry", ">f4", 3),
-        ("target", ">f4", 3),
-        ("diameter", ">f4"),
-        ("owner", "S20"),
-    ]
-)
+_POINT = recordForm("name S64, group S32, rgba 4u1, position 3>f4, diameter >f4, owner S20")
 
 
 @codec("POINT")
@@ -103,40 +82,14 @@ class Trajectory:
 
 
 @codec("TRAJ")
-class TrajectoryMessage(WireMessage):
-    """Trajectories."""
+class TrajectoryMessage(RecordsMessage):
+    """Trajectories; ``items`` are :class:`Trajectory`."""
 
     TYPE = "TRAJ"
-
-    def __init__(
-        self, trajectories: Sequence[Trajectory] = (), timestamp: float | None = None, device_name: str | None = None
-    ) -> None:
-        super().__init__(timestamp, device_name)
-        self.trajectories = list(trajectories)
-
-    def _pack_content(self) -> bytes:
-        return packRows(
-            _TRAJECTORY,
-            [
-                (way.name, way.group, way.type, 0, way.rgba, way.entry, way.target, way.diameter, way.owner)
-                for way in self.trajectories
-            ],
-        )
-
-    def _unpack_content(self, content: bytes) -> None:
-        self.trajectories = [
-            Trajectory(
-                name=fixedText(bytes(row["name"])),
-                group=fixedText(bytes(row["group"])),
-                type=int(row["type"]),
-                rgba=tuple(row["rgba"].tolist()),
-                entry=tuple(row["entry"].tolist()),
-                target=tuple(row["target"].tolist()),
-                diameter=float(row["diameter"]),
-                owner=fixedText(bytes(row["owner"])),
-            )
-            for row in rows(content, _TRAJECTORY)
-        ]
+    ITEM = Trajectory
+    FORM = recordForm(
+        "name S64, group S32, type u1, reserved u1, rgba 4u1, entry 3>f4, target 3>f4, diameter >f4, owner S20"
+    )
 
 
 def _texts(values: str | Sequence[str] | None, count: int) -> list[str]:

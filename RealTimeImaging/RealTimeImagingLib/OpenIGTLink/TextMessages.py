@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -20,11 +21,8 @@ from .Base import (
     fixedText,
     lengthOf,
     packed,
-    packRows,
-    rows,
 )
-
-_TYPE_NAME = np.dtype([("type", "S12")])
+from .Records import RecordsMessage, recordForm
 
 
 @codec("STRING")
@@ -126,22 +124,17 @@ class CommandReplyMessage(CommandMessage):
 
 
 @codec("CAPABILITY")
-class CapabilityMessage(WireMessage):
-    """Message types that a program reads, at most 12 bytes each."""
+class CapabilityMessage(RecordsMessage):
+    """Message types that a program reads; ``items`` are their names, at most 12 bytes each."""
 
     TYPE = "CAPABILITY"
+    FORM = recordForm("type S12")
 
-    def __init__(
-        self, types: Sequence[str] = (), timestamp: float | None = None, device_name: str | None = None
-    ) -> None:
-        super().__init__(timestamp, device_name)
-        self.types = list(types)
+    def _record(self, item: str) -> tuple[str]:
+        return (item,)
 
-    def _pack_content(self) -> bytes:
-        return packRows(_TYPE_NAME, [(name,) for name in self.types])
-
-    def _unpack_content(self, content: bytes) -> None:
-        self.types = [fixedText(bytes(row["type"])) for row in rows(content, _TYPE_NAME)]
+    def _item(self, row: Any) -> str:
+        return fixedText(bytes(row["type"]))
 
 
 _TYPES = {**SCALAR_TYPES, 13: "c16"}

@@ -7,22 +7,18 @@ Message". Millimetres, in the coordinates of the wire; NaN stays NaN.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from ..Model.Errors import WireError
 from ..Model.Frame import Matrix
-from .Base import Fields, WireMessage, codec, fixedText, packed, packRows, rows
+from .Base import Fields, WireMessage, codec, fixedText, packed
+from .Records import RecordsMessage, recordForm
 
 Vector = tuple[float, float, float]
 Quaternion = tuple[float, float, float, float]
-
-_TOOL = np.dtype([("name", "S20"), ("type", "u1"), ("reserved", "u1"), ("matrix", ">f4", (4, 3))])
-_QUATERNION_TOOL = np.dtype(
-    [("name", "S20"), ("type", "u1"), ("reserved", "u1"), ("position", ">f4", 3), ("quaternion", ">f4", 4)]
-)
 
 
 @dataclass
@@ -127,58 +123,27 @@ class QuaternionTransformMessage(PositionMessage):
 
 
 @codec("TDATA")
-class TrackingDataMessage(WireMessage):
-    """Poses of the tools of a tracker."""
+class TrackingDataMessage(RecordsMessage):
+    """Poses of the tools of a tracker; ``items`` are :class:`TrackedTool`."""
 
     TYPE = "TDATA"
+    FORM = recordForm("name S20, type u1, reserved u1, matrix (4,3)>f4")
 
-    def __init__(
-        self, tools: Sequence[TrackedTool] = (), timestamp: float | None = None, device_name: str | None = None
-    ) -> None:
-        super().__init__(timestamp, device_name)
-        self.tools = list(tools)
+    def _record(self, item: TrackedTool) -> tuple[Any, ...]:
+        if np.shape(item.matrix) != (4, 4):
+            raise WireError(f"the matrix of {item.name} has shape {np.shape(item.matrix)}, not 4x4")
+        return item.name, item.type, 0, np.transpose(item.matrix[:3]).tolist()
 
-    def _pack_content(self) -> bytes:
-        for tool in self.tools:
-            if np.shape(tool.matrix) != (4, 4):
-                raise WireError(f"the matrix of {tool.name} has shape {np.shape(tool.matrix)}, not 4x4")
-        return packRows(
-            _TOOL, [(tool.name, tool.type, 0, np.transpose(tool.matrix[:3]).tolist()) for tool in self.tools]
-        )
-
-    def _unpack_content(self, content: bytes) -> None:
-        self.tools = []
-        for row in rows(content, _TOOL):
-            matrix = np.eye(4)
-            matrix[:3] = row["matrix"].transpose()
-            self.tools.append(TrackedTool(fixedText(bytes(row["name"])), int(row["type"]), matrix))
+    def _item(self, row: Any) -> TrackedTool:
+        matrix = np.eye(4)
+        matrix[:3] = row["matrix"].transpose()
+        return TrackedTool(fixedText(bytes(row["name"])), int(row["type"]), matrix)
 
 
 @codec("QTDATA")
-class QuaternionTrackingDataMessage(WireMessage):
-    """TDATA with quaternions."""
+class QuaternionTrackingDataMessage(RecordsMessage):
+    """TDATA with quaternions; ``items`` are :class:`QuaternionTool`."""
 
     TYPE = "QTDATA"
-
-    def __init__(
-        self, tools: Sequence[QuaternionTool] = (), timestamp: float | None = None, device_name: str | None = None
-    ) -> None:
-        super().__init__(timestamp, device_name)
-        self.tools = list(tools)
-
-    def _pack_content(self) -> bytes:
-        return packRows(
-            _QUATERNION_TOOL,
-            [(tool.name, tool.type, 0, tuple(tool.position), tuple(tool.quaternion)) for tool in self.tools],
-        )
-
-    def _unpack_content(self, content: bytes) -> None:
-        self.tools = [
-            QuaternionTool(
-                fixedText(bytes(row["name"])),
-                int(row["type"]),
-                tuple(row["position"].tolist()),
-                tuple(row["quaternion"].tolist()),
-            )
-            for row in rows(content, _QUATERNION_TOOL)
-        ]
+    ITEM = QuaternionTool
+    FORM = recordForm("name S20, type u1, reserved u1, position 3>f4, quaternion 4>f4")

@@ -81,7 +81,7 @@ def translate(message: Message, receiveTime: float) -> Iterator[DeviceMessage]:
     Matrices stay as sent, also for tools that the tracker does not see (NaN, zeros).
     """
     if isinstance(message, (TrackingDataMessage, QuaternionTrackingDataMessage)):
-        for tool in message.tools:
+        for tool in message.items:
             yield _made(message, "transform", _transform(message, tool.matrix), receiveTime, tool.name)
         return
     for kind, type_, values in _KINDS:
@@ -125,7 +125,7 @@ def _points(message: PointMessage) -> Values:
 
 def _trajectories(message: TrajectoryMessage) -> Values:
     made = []
-    for one in message.trajectories:
+    for one in message.items:
         entry, target = [float(value) for value in one.entry], [float(value) for value in one.target]
         point = {"name": one.name, "group": one.group, "diameter": float(one.diameter), "rgba": list(one.rgba)}
         # Type 1 has an entry, 2 a target, 3 both. Without a type, programs of the C++ library send 2 with both.
@@ -194,7 +194,7 @@ _KINDS: tuple[tuple[str, type[Message], Callable[[Any], Values]], ...] = (
 
 def _describe(message: Message) -> str:
     if isinstance(message, CapabilityMessage):
-        return "understands " + ", ".join(message.types)
+        return "understands " + ", ".join(message.items)
     if isinstance(message, NDArrayMessage):
         return f"an array of {' x '.join(map(str, message.array.shape))} {message.array.dtype}"
     if isinstance(message, ImageMetaMessage):
