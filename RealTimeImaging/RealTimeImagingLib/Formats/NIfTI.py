@@ -46,6 +46,23 @@ _CIFTI_INTENTS = range(3000, 3100)
 _MOST_VOLUMES = 1 << 24
 _COLOUR_INTENTS = (1007, 2003, 2004)
 """NIFTI_INTENT_VECTOR, _RGB_VECTOR, _RGBA_VECTOR."""
+_FIELDS = {
+    "dim": ((40, "8h"), (16, "8q")),
+    "intent_code": ((68, "h"), (504, "i")),
+    "datatype": ((70, "h"), (12, "h")),
+    "pixdim": ((76, "8f"), (104, "8d")),
+    "vox_offset": ((108, "f"), (168, "q")),
+    "scl_slope": ((112, "f"), (176, "d")),
+    "scl_inter": ((116, "f"), (184, "d")),
+    "xyzt_units": ((123, "B"), (500, "i")),
+    "descrip": ((148, "80s"), (240, "80s")),
+    "qform_code": ((252, "h"), (344, "i")),
+    "sform_code": ((254, "h"), (348, "i")),
+    "quatern": ((256, "3f"), (352, "3d")),
+    "qoffset": ((268, "3f"), (376, "3d")),
+    "srow": ((280, "12f"), (400, "12d")),
+}
+"""Name to offset and type in a NIfTI-1 header (nifti1.h), and in a NIfTI-2 header (nifti2.h)."""
 
 
 class NIfTIHeader:
@@ -57,22 +74,7 @@ class NIfTIHeader:
     """
 
     size = FIRST
-    fields: Mapping[str, tuple[int, str]] = {
-        "dim": (40, "8h"),
-        "intent_code": (68, "h"),
-        "datatype": (70, "h"),
-        "pixdim": (76, "8f"),
-        "vox_offset": (108, "f"),
-        "scl_slope": (112, "f"),
-        "scl_inter": (116, "f"),
-        "xyzt_units": (123, "B"),
-        "descrip": (148, "80s"),
-        "qform_code": (252, "h"),
-        "sform_code": (254, "h"),
-        "quatern": (256, "3f"),
-        "qoffset": (268, "3f"),
-        "srow": (280, "12f"),
-    }
+    fields: Mapping[str, tuple[int, str]] = {name: first for name, (first, _) in _FIELDS.items()}
     """Name to offset and type."""
     types: Mapping[int, tuple[str, int]] = TYPES
     rounding = 1e-7
@@ -233,22 +235,7 @@ class NIfTI2Header(NIfTIHeader):
 
     size = SECOND
     rounding = 1e-14
-    fields: Mapping[str, tuple[int, str]] = {
-        "datatype": (12, "h"),
-        "dim": (16, "8q"),
-        "pixdim": (104, "8d"),
-        "vox_offset": (168, "q"),
-        "scl_slope": (176, "d"),
-        "scl_inter": (184, "d"),
-        "descrip": (240, "80s"),
-        "qform_code": (344, "i"),
-        "sform_code": (348, "i"),
-        "quatern": (352, "3d"),
-        "qoffset": (376, "3d"),
-        "srow": (400, "12d"),
-        "xyzt_units": (500, "i"),
-        "intent_code": (504, "i"),
-    }
+    fields: Mapping[str, tuple[int, str]] = {name: second for name, (_, second) in _FIELDS.items()}
 
 
 class AnalyzeHeader(NIfTIHeader):
