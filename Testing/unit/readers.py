@@ -58,19 +58,24 @@ def assertGrows(path: Path, pieces: list[int]) -> None:
     growing.write_bytes(b"")
     reader: ImageFile = openImageFile(str(growing))
     assertSentence(reader.missing())
+    grow(growing, whole, pieces, reader)
+    assertSame(list(reader.images()), expected)
+    growing.unlink()
+
+
+def grow(path: Path, whole: bytes, pieces: list[int], reader: ImageFile) -> None:
+    """Append the bytes to the file in pieces of these sizes, then the rest; the reader misses some until the end."""
     done = 0
     for piece in pieces:
         if done + piece >= len(whole):
             break
-        with growing.open("ab") as file:
+        with path.open("ab") as file:
             file.write(whole[done : done + piece])
         done += piece
         assertSentence(reader.missing())
-    with growing.open("ab") as file:
+    with path.open("ab") as file:
         file.write(whole[done:])
     assert reader.missing() is None
-    assertSame(list(reader.images()), expected)
-    growing.unlink()
 
 
 def assertSame(images, others):

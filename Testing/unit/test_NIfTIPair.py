@@ -19,6 +19,7 @@ from unit.readers import (
     assertSame,
     assertSameAtWorldPoints,
     assertSentence,
+    grow,
     read,
     refusal,
 )
@@ -259,17 +260,7 @@ def test_a_growing_image_of_a_pair_is_read_once_it_is_whole(tmp_path, pieces, ki
     whole = image.read_bytes()
     image.write_bytes(b"")
     reader = openImageFile(str(header))
-    done = 0
-    for piece in pieces:
-        if done + piece >= len(whole):
-            break
-        with image.open("ab") as file:
-            file.write(whole[done : done + piece])
-        done += piece
-        assertSentence(reader.missing())
-    with image.open("ab") as file:
-        file.write(whole[done:])
-    assert reader.missing() is None
+    grow(image, whole, pieces, reader)
     assertSame(list(reader.images()), expected)
 
 

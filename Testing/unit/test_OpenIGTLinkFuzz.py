@@ -4,41 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from RealTimeImagingLib.OpenIGTLink import (
-    BindMessage,
-    BindQueryMessage,
-    CapabilityMessage,
-    CommandMessage,
-    CommandReplyMessage,
-    ImageMessage,
-    ImageMeta,
-    ImageMetaMessage,
-    LabelMeta,
-    LabelMetaMessage,
-    NDArrayMessage,
-    PointMessage,
-    PolyDataAttribute,
-    PolyDataMessage,
-    PositionMessage,
-    Problem,
-    QuaternionTool,
-    QuaternionTrackingDataMessage,
-    QueryMessage,
-    Receiver,
-    ReplyMessage,
-    SensorMessage,
-    StartTrackingMessage,
-    StatusMessage,
-    StringMessage,
-    TrackedTool,
-    TrackingDataMessage,
-    Trajectory,
-    TrajectoryMessage,
-    VideoMeta,
-    VideoMetaMessage,
-    pack,
-    packBuffers,
-)
+from RealTimeImagingLib import OpenIGTLink as igtl
 from RealTimeImagingLib.OpenIGTLink.Base import deviceName
 from unit.examples import examples
 from unit.openIGTLinkBytes import extended, fields, framed, give, giveInPieces
@@ -87,7 +53,7 @@ def images(draw):
     affine = np.diag([*draw(exact(*[st.sampled_from([0.5, 1.0, 2.0, -3.0])] * 3)), 1.0])
     affine[:3, 3] = draw(exact(*[st.integers(-1000, 1000)] * 3))
     coordinates = draw(st.sampled_from(["RAS", "LPS"]))
-    return ImageMessage(pixels, affine, coordinates=coordinates, endian=endian, size=shape[::-1])
+    return igtl.ImageMessage(pixels, affine, coordinates=coordinates, endian=endian, size=shape[::-1])
 
 
 @st.composite
@@ -102,8 +68,8 @@ def surfaces(draw):
     for kind in draw(st.lists(st.sampled_from([0, 1, 2, 3, 4, 5, 0x10, 0x11, 0x14]), max_size=3)):
         width = {1: 3, 2: 3, 3: 9, 4: 4, 5: 3}.get(kind & 15) or draw(st.integers(1, 5))
         values = draw(arrays.arrays(np.float32, (draw(st.integers(0, 4)), width), elements=singles))
-        attributes.append(PolyDataAttribute(draw(texts(255)), kind, values))
-    return PolyDataMessage(points, *flat, attributes)
+        attributes.append(igtl.PolyDataAttribute(draw(texts(255)), kind, values))
+    return igtl.PolyDataMessage(points, *flat, attributes)
 
 
 @st.composite
@@ -113,7 +79,7 @@ def pointLists(draw):
     def several(of):
         return draw(st.lists(of, min_size=count, max_size=count))
 
-    return PointMessage(
+    return igtl.PointMessage(
         several(points3), several(texts(64)), several(colors), several(singles), several(texts(32)), several(texts(20))
     )
 
@@ -123,28 +89,28 @@ def listed(made, item):
 
 
 simple = st.one_of(
-    st.builds(StringMessage, st.text(signs, max_size=100)),
-    st.builds(StatusMessage, words16, st.integers(-(2**63), 2**63 - 1), texts(20), st.text(signs, max_size=50)),
-    st.builds(CommandMessage, st.integers(0, 2**32 - 1), texts(128), st.text(signs, max_size=100)),
-    st.builds(CommandReplyMessage, st.integers(0, 2**32 - 1), texts(128), st.text(signs, max_size=100)),
-    listed(CapabilityMessage, texts(12)),
-    st.builds(PositionMessage, points3, points4),
-    listed(TrackingDataMessage, st.builds(TrackedTool, texts(20), bytes8, matrices())),
-    listed(QuaternionTrackingDataMessage, st.builds(QuaternionTool, texts(20), bytes8, points3, points4)),
+    st.builds(igtl.StringMessage, st.text(signs, max_size=100)),
+    st.builds(igtl.StatusMessage, words16, st.integers(-(2**63), 2**63 - 1), texts(20), st.text(signs, max_size=50)),
+    st.builds(igtl.CommandMessage, st.integers(0, 2**32 - 1), texts(128), st.text(signs, max_size=100)),
+    st.builds(igtl.CommandReplyMessage, st.integers(0, 2**32 - 1), texts(128), st.text(signs, max_size=100)),
+    listed(igtl.CapabilityMessage, texts(12)),
+    st.builds(igtl.PositionMessage, points3, points4),
+    listed(igtl.TrackingDataMessage, st.builds(igtl.TrackedTool, texts(20), bytes8, matrices())),
+    listed(igtl.QuaternionTrackingDataMessage, st.builds(igtl.QuaternionTool, texts(20), bytes8, points3, points4)),
     pointLists(),
     listed(
-        TrajectoryMessage,
-        st.builds(Trajectory, texts(64), texts(32), bytes8, colors, points3, points3, singles, texts(20)),
+        igtl.TrajectoryMessage,
+        st.builds(igtl.Trajectory, texts(64), texts(32), bytes8, colors, points3, points3, singles, texts(20)),
     ),
     listed(
-        ImageMetaMessage,
-        st.builds(ImageMeta, texts(64), texts(20), texts(32), texts(64), texts(64), times, sizes, bytes8),
+        igtl.ImageMetaMessage,
+        st.builds(igtl.ImageMeta, texts(64), texts(20), texts(32), texts(64), texts(64), times, sizes, bytes8),
     ),
-    listed(LabelMetaMessage, st.builds(LabelMeta, texts(64), texts(20), bytes8, colors, sizes, texts(20))),
+    listed(igtl.LabelMetaMessage, st.builds(igtl.LabelMeta, texts(64), texts(20), bytes8, colors, sizes, texts(20))),
     listed(
-        VideoMetaMessage,
+        igtl.VideoMetaMessage,
         st.builds(
-            VideoMeta,
+            igtl.VideoMeta,
             texts(64),
             texts(64),
             texts(64),
@@ -157,23 +123,23 @@ simple = st.one_of(
         ),
     ),
     st.builds(
-        NDArrayMessage,
+        igtl.NDArrayMessage,
         st.sampled_from(["u1", "i1", "u2", "i2", "u4", "i4", "f4", "f8", "c16"]).flatmap(
             lambda dtype: arrays.arrays(dtype, arrays.array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=4))
         ),
     ),
-    st.builds(SensorMessage, st.lists(doubles, max_size=255), st.integers(0, 2**64 - 1), bytes8),
-    st.builds(QueryMessage, st.sampled_from(["GET_IMAGE", "STP_TDATA", "STT_VIDEO"]), st.binary(max_size=40)),
-    st.builds(ReplyMessage, st.sampled_from(["RTS_TDATA", "RTS_OWN"]), st.none() | bytes8),
+    st.builds(igtl.SensorMessage, st.lists(doubles, max_size=255), st.integers(0, 2**64 - 1), bytes8),
+    st.builds(igtl.QueryMessage, st.sampled_from(["GET_IMAGE", "STP_TDATA", "STT_VIDEO"]), st.binary(max_size=40)),
+    st.builds(igtl.ReplyMessage, st.sampled_from(["RTS_TDATA", "RTS_OWN"]), st.none() | bytes8),
     st.builds(
-        StartTrackingMessage,
+        igtl.StartTrackingMessage,
         st.sampled_from(["STT_TDATA", "STT_QTDATA"]),
         st.integers(-(2**31), 2**31 - 1),
         texts(32),
     ),
-    st.builds(BindQueryMessage, st.just("GET_BIND"), st.lists(st.tuples(texts(12), texts(20)), max_size=3)),
+    st.builds(igtl.BindQueryMessage, st.just("GET_BIND"), st.lists(st.tuples(texts(12), texts(20)), max_size=3)),
     st.builds(
-        BindQueryMessage,
+        igtl.BindQueryMessage,
         st.just("STT_BIND"),
         st.lists(st.tuples(texts(12), texts(20)), max_size=3),
         st.integers(0, 2**64 - 1),
@@ -186,7 +152,7 @@ simple = st.one_of(
 @st.composite
 def messages(draw):
     children = st.lists(simple, max_size=3)
-    message = draw(simple | children.map(BindMessage))
+    message = draw(simple | children.map(igtl.BindMessage))
     for child in getattr(message, "messages", []):
         child.timestamp, child.device_name = 0.0, deviceName(draw(texts(20)))
     message.device_name, message.timestamp = deviceName(draw(texts(20))), draw(times)
@@ -201,11 +167,11 @@ def messages(draw):
 @examples(2)
 @given(sent=st.lists(messages(), min_size=1, max_size=3), pieces=st.lists(st.integers(0, 5000), max_size=10))
 def test_any_message_comes_out_as_it_went_in(sent, pieces):
-    receiver = Receiver()
-    wire = b"".join(map(pack, sent))
+    receiver = igtl.Receiver()
+    wire = b"".join(map(igtl.pack, sent))
     found = giveInPieces(receiver, wire, pieces)
     assert [fields(message) for message in found] == [fields(message) for message in sent]
-    assert b"".join(map(pack, found)) == wire
+    assert b"".join(map(igtl.pack, found)) == wire
     assert not receiver.pending
     assert (receiver.counts.messages, receiver.counts.bytes) == (len(sent), len(wire))
 
@@ -213,7 +179,7 @@ def test_any_message_comes_out_as_it_went_in(sent, pieces):
 @examples(2)
 @given(message=messages())
 def test_the_pieces_to_send_are_the_whole(message):
-    assert b"".join(map(bytes, packBuffers(message))) == pack(message)
+    assert b"".join(map(bytes, igtl.packBuffers(message))) == igtl.pack(message)
 
 
 class Lender:
@@ -227,10 +193,10 @@ class Lender:
 def assertHarmless(data, pieces=()):
     """Nothing is raised, no memory above the limit asked for, and the connection goes on or is known to be broken."""
     lender = Lender()
-    receiver = Receiver(lender, sizeLimit=LIMIT)
+    receiver = igtl.Receiver(lender, sizeLimit=LIMIT)
     said = giveInPieces(receiver, data, pieces)
     assert all(nbytes <= LIMIT for nbytes in lender.asked)
-    problems = [item for item in said if isinstance(item, Problem)]
+    problems = [item for item in said if isinstance(item, igtl.Problem)]
     assert all(problem.text.endswith(".") and problem.code for problem in problems)
     assert [problem for problem in problems if problem.fatal] == problems[-1:] * receiver.broken
     assert receiver.counts.messages == len(said) - len(problems)
@@ -274,7 +240,7 @@ def test_a_changed_content_with_a_right_checksum_does_no_harm(name, version, cha
 @examples(2)
 @given(message=messages(), changes=st.lists(st.tuples(st.integers(0, 10_000), bytes8), min_size=1, max_size=4))
 def test_a_changed_message_does_no_harm(message, changes):
-    assertHarmless(mutated(pack(message), changes) + GOOD)
+    assertHarmless(mutated(igtl.pack(message), changes) + GOOD)
 
 
 @examples(2)
@@ -284,15 +250,15 @@ def test_a_changed_message_does_no_harm(message, changes):
     pieces=st.lists(st.integers(0, 1000), max_size=5),
 )
 def test_a_changed_body_is_a_wrong_checksum_or_what_it_was(message, changes, pieces):
-    wire = pack(message)
+    wire = igtl.pack(message)
     changed = wire[:HEADER] + (mutated(wire[HEADER:], changes) if len(wire) > HEADER else b"")
-    receiver = Receiver()
+    receiver = igtl.Receiver()
     first, last = giveInPieces(receiver, changed + GOOD, pieces)
     assert last.string == "good"
     if changed == wire:
         assert fields(first) == fields(message)
     else:
-        assert isinstance(first, Problem)
+        assert isinstance(first, igtl.Problem)
         assert first.code in ("wrong-crc", "malformed")
 
 
@@ -305,8 +271,8 @@ def test_random_bytes_do_no_harm(data, pieces):
 @examples(2)
 @given(message=messages(), cut=st.floats(0, 1, exclude_max=True))
 def test_a_message_that_is_cut_is_never_taken_for_whole(message, cut):
-    wire = pack(message)
-    receiver = Receiver()
+    wire = igtl.pack(message)
+    receiver = igtl.Receiver()
     assert give(receiver, wire[: int(cut * len(wire))]) == []
     problem = receiver.finish()
     assert (problem is None) == (int(cut * len(wire)) == 0)
