@@ -9,6 +9,7 @@ from ...Model.Errors import SettingsError
 from ...Model.Packages import Package
 from ...Model.Settings import EXPECTED, SourceSettings, about, checkAllowed
 from ...Model.Text import textsOf
+from ..CommonSettings import aboutAllowed, aboutCompleteAfter, aboutPort, aboutSizeLimit
 from ..Source import Source, SourceContext, SourceKind
 
 _ = textsOf(__file__)
@@ -59,22 +60,15 @@ class DICOMSettings(SourceSettings):
     )
     port: int = field(
         default=11112,
-        metadata=about(
-            _("Port"),
-            _("Port to listen on. Enter it at the scanner or archive. 0: choose a free port."),
-            limits=(0, 65535),
-        ),
+        metadata=aboutPort(_("Port to listen on. Enter it at the scanner or archive. 0: choose a free port.")),
     )
     allowed: tuple[str, ...] = field(
         default=(),
-        metadata=about(
-            _("Allowed computers"),
+        metadata=aboutAllowed(
             _(
                 "Addresses of the computers that may send, for example 10.0.0.7 or 10.0.1.0/24. Empty: every computer "
                 "that reaches the port."
-            ),
-            placeholder=_("all computers"),
-            advanced=True,
+            )
         ),
     )
     callers: tuple[str, ...] = field(
@@ -107,28 +101,16 @@ class DICOMSettings(SourceSettings):
     )
     completeAfter: float = field(
         default=2.0,
-        metadata=about(
-            _("Close volume after silence of"),
+        metadata=aboutCompleteAfter(
             _(
                 "A volume is closed and shown when no slice arrives for this time and nothing else marks its end. "
                 "Choose more than the time between two slices."
-            ),
-            unit=_("s"),
-            limits=(0.1, 86400),
-            advanced=True,
+            )
         ),
     )
     sizeLimit: int = field(
         default=1 << 30,
-        metadata=about(
-            _("Largest file"),
-            _("Connections that send a larger file are closed and reported."),
-            unit=_("bytes"),
-            scale=1 << 20,
-            scaledUnit=_("MB"),
-            limits=(1 << 10, 1 << 36),
-            advanced=True,
-        ),
+        metadata=aboutSizeLimit(_("Largest file"), _("Connections that send a larger file are closed and reported.")),
     )
     expectedImages: int = field(default=0, metadata=EXPECTED)
     stream: str = field(

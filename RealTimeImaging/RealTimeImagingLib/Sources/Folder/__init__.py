@@ -11,6 +11,7 @@ from ...Model.Errors import RecordingFolderError, SettingsError
 from ...Model.Packages import TIFF_PACKAGES, Package
 from ...Model.Settings import EXPECTED, STREAM, SourceSettings, about
 from ...Model.Text import textsOf
+from ..CommonSettings import aboutCompleteAfter
 from ..Source import HostPart, Source, SourceContext, SourceKind
 
 _ = textsOf(__file__)
@@ -89,15 +90,11 @@ class FolderSettings(SourceSettings):
     )
     completeAfter: float = field(
         default=2.0,
-        metadata=about(
-            _("Close volume after silence of"),
+        metadata=aboutCompleteAfter(
             _(
                 "A volume of DICOM files with one slice each is closed and shown when no slice arrives for this time "
                 "and nothing else marks its end. Choose more than the time between two slices."
-            ),
-            unit=_("s"),
-            limits=(0.1, 86400),
-            advanced=True,
+            )
         ),
     )
     expectedImages: int = field(default=0, metadata=EXPECTED)

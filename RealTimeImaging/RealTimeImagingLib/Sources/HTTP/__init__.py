@@ -9,6 +9,7 @@ from typing import ClassVar
 from ...Model.Errors import SettingsError
 from ...Model.Settings import EXPECTED, STREAM, SourceSettings, about, checkAllowed
 from ...Model.Text import textsOf
+from ..CommonSettings import aboutAllowed, aboutPort, aboutSizeLimit
 from ..Source import Source, SourceContext, SourceControls, SourceKind
 
 _ = textsOf(__file__)
@@ -38,7 +39,7 @@ class HTTPSettings(SourceSettings):
     )
     port: int = field(
         default=18980,
-        metadata=about(_("Port"), _("Port to listen on. 0: choose a free port."), limits=(0, 65535)),
+        metadata=aboutPort(_("Port to listen on. 0: choose a free port.")),
     )
     expectedImages: int = field(default=0, metadata=EXPECTED)
     stream: str = field(default="Live", metadata=STREAM)
@@ -57,29 +58,21 @@ class HTTPSettings(SourceSettings):
     )
     allowed: tuple[str, ...] = field(
         default=(),
-        metadata=about(
-            _("Allowed computers"),
+        metadata=aboutAllowed(
             _(
                 "Addresses of the computers that may send images, for example 10.0.0.7 or 10.0.1.0/24. Empty: every "
                 "computer that knows the token."
-            ),
-            placeholder=_("all computers"),
-            advanced=True,
+            )
         ),
     )
     sizeLimit: int = field(
         default=1 << 30,
-        metadata=about(
+        metadata=aboutSizeLimit(
             _("Largest image"),
             _(
                 "Larger images are rejected, and their sender gets the reason. Images that arrive at the same time "
                 "share twice as much memory."
             ),
-            unit=_("bytes"),
-            scale=1 << 20,
-            scaledUnit=_("MB"),
-            limits=(1 << 10, 1 << 36),
-            advanced=True,
         ),
     )
 

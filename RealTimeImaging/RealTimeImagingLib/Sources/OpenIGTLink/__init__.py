@@ -12,6 +12,7 @@ from ...Model.Errors import SettingsError
 from ...Model.Packages import Package
 from ...Model.Settings import EXPECTED, SourceSettings, about, checkAllowed
 from ...Model.Text import textsOf
+from ..CommonSettings import aboutAllowed, aboutPort, aboutSizeLimit
 from ..Source import Source, SourceContext, SourceControls, SourceKind
 
 _ = textsOf(__file__)
@@ -56,13 +57,11 @@ class OpenIGTLinkSettings(SourceSettings):
     )
     port: int = field(
         default=18944,
-        metadata=about(
-            _("Port"),
+        metadata=aboutPort(
             _(
                 "Port of the device, or port to listen on. 18944 is usual. 0: a server chooses a free port. A port in "
                 "the address overrides this one."
-            ),
-            limits=(0, 65535),
+            )
         ),
     )
     expectedImages: int = field(default=0, metadata=EXPECTED)
@@ -76,14 +75,11 @@ class OpenIGTLinkSettings(SourceSettings):
     )
     allowed: tuple[str, ...] = field(
         default=(),
-        metadata=about(
-            _("Allowed computers"),
+        metadata=aboutAllowed(
             _(
                 "Server: addresses of the computers that may connect, for example 10.0.0.7 or 10.0.1.0/24. Empty: "
                 "every computer that reaches the port."
-            ),
-            placeholder=_("all computers"),
-            advanced=True,
+            )
         ),
     )
     checkCRC: bool = field(
@@ -96,17 +92,12 @@ class OpenIGTLinkSettings(SourceSettings):
     )
     sizeLimit: int = field(
         default=1 << 30,
-        metadata=about(
+        metadata=aboutSizeLimit(
             _("Largest message"),
             _(
                 "Larger messages are rejected and reported. Unfinished messages of all devices together take no more "
                 "memory than this."
             ),
-            unit=_("bytes"),
-            scale=1 << 20,
-            scaledUnit=_("MB"),
-            limits=(1 << 10, 1 << 36),
-            advanced=True,
         ),
     )
     silentAfter: float = field(
