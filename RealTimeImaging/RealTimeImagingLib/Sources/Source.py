@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _ = textsOf(__file__)
 
+TURN = 0.1
+"""Seconds after which read() of a source returns even if more items wait, so that the worker obeys commands."""
+
 
 @dataclass(frozen=True)
 class Arrival:

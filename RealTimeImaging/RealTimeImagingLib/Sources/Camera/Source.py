@@ -24,13 +24,11 @@ from ...Model.Errors import FrameError
 from ...Model.Event import Event
 from ...Model.Files import Stamp
 from ..Checkpoint import DEATHS, Checkpoint
-from ..Source import Arrival
+from ..Source import TURN, Arrival
 from . import CameraSettings
 from .Device import imageOf
 from .Grabber import LIMIT, CameraGrabber, CameraQueue, Grabbed
 
-TURN = 0.1
-"""Seconds after which read() returns even if more pictures wait, so that the worker obeys commands."""
 SILENCE = 5.0
 """Seconds without a picture after which an open camera is reported as silent: some drivers report no failure."""
 REPORT_PERIOD = 5.0

@@ -17,14 +17,12 @@ from ...Model.Files import Stamp
 from ...Model.Frame import Image
 from ...Model.Quantities import counted
 from ..Checkpoint import DEATHS, Checkpoint, SeriesNames, Verdict
-from ..Source import Arrival
+from ..Source import TURN, Arrival
 from . import DICOMSettings
 from .Association import Item, Rejected, Released, Stored
 from .Files import Files, readInstance
 from .StorageSCP import StorageSCP
 
-TURN = 0.1
-"""Seconds after which read() returns even if more items wait, so that commands are read."""
 GROWTH = 0.25
 """Seconds between two frames of an incomplete volume."""
 HELD = 1 << 30

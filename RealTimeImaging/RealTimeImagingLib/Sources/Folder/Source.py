@@ -24,7 +24,7 @@ from ...Model.Event import Event
 from ...Model.Files import Stamp
 from ...Model.Frame import Image
 from ..Checkpoint import DEATHS, Checkpoint, Verdict
-from ..Source import Arrival
+from ..Source import TURN, Arrival
 from . import FolderSettings
 from .Completeness import UNREADABLE_AFTER, Bad, Complete, Gone, PendingFile, Unreadable
 from .Content import FolderContent, FolderProblem, newestImage, problemOf
@@ -32,8 +32,6 @@ from .Listing import FolderPoller, cameBefore, isAnother, matcher, seriesOf, ver
 from .NumberedSeries import NumberedSeries
 from .SliceVolumes import SliceVolumes
 
-TURN = 0.1
-"""Seconds after which read() returns even if more files wait, so that the worker obeys commands."""
 REPORTED_RECHECK = 1.0
 """Seconds between two checks of a file that was reported as incomplete."""
 GONE_RECHECK = 0.5

@@ -20,7 +20,7 @@ from ...Model.Event import Event
 from ...Model.Frame import Image
 from ..Checkpoint import Checkpoint
 from ..Endpoints import Listener
-from ..Source import Arrival
+from ..Source import TURN, Arrival
 from . import HTTPSettings
 from .Bodies import FileBody, RawBody, tooLarge
 from .FrameRequest import frameRequestOf
@@ -92,8 +92,6 @@ class RefusalLog:
                 self._waiting[status] = _Waiting(now + PAUSE)
 
 
-TURN = 0.1
-"""Seconds after which read() returns even if more requests wait, so that the worker obeys commands."""
 STREAMS = 100
 """Most streams: each new name creates a live volume."""
 REACH = "send images there with the token, which is not encrypted in transit"

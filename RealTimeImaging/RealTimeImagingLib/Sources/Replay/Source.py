@@ -30,13 +30,11 @@ from ...Model.Event import Event
 from ...Model.Files import Stamp
 from ...Model.Frame import Image
 from ..Checkpoint import DEATHS, Checkpoint
-from ..Source import Arrival
+from ..Source import TURN, Arrival
 from . import ReplaySettings
 from .Playhead import DEFAULT_RATE, Playhead, statusOf
 from .ReplayFile import Opening, ReplayFile
 
-TURN = 0.1
-"""Seconds after which read() returns even if more frames are due, so that the worker obeys commands."""
 RECHECK = 0.5
 """Seconds between two attempts to open a file that is missing or cannot be replayed."""
 
