@@ -153,7 +153,31 @@ class DICOMFeed(_ScannerFeed):
         self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE)
 
 
-class ReplayFeed:
+class _FileFeed:
+    """A file that the module itself plays; subclasses set its path, rate and checksums."""
+
+    _path: str
+    _rate: float
+    _sums: list[Any]
+
+    def begin(self) -> None:
+        """Do nothing: the module has started to read."""
+        self._until = time.monotonic() + len(self._sums) / self._rate
+
+    @property
+    def ended(self) -> bool:
+        """True when all images should have arrived."""
+        return time.monotonic() > self._until
+
+    def sent(self) -> list[dict[str, Any]]:
+        """Return entries as the scanner logs them, with the number of the image instead of a file."""
+        return [{"file": str(index), "checksums": [value], "time": None} for index, value in enumerate(self._sums)]
+
+    def close(self) -> None:
+        """Do nothing: no process to end."""
+
+
+class ReplayFeed(_FileFeed):
     """A file that the module itself replays; made here when it has to have another number of frames.
 
     :param folder: for the file. :param frames: how many, None: as many as the file has.
@@ -162,42 +186,26 @@ class ReplayFeed:
     def __init__(self, options: Any, folder: str, frames: int | None) -> None:
         scaled = options.size or not options.input
         self.input = f"{options.input or CINE}, scaled to 1080p RGB" if scaled else options.input
-        self._fps = options.fps
+        self._rate = options.fps
         images = list(_scaled(options.input) if scaled else _imagesOf(options.input))
         if not scaled and frames in (None, len(images)):
-            self._file = os.path.abspath(options.input)
+            self._path = os.path.abspath(options.input)
             self._sums = [checksum(image.pixels) for image in images]
         else:
             images = list(itertools.islice(itertools.cycle(images), frames or REPLAYED))
-            self._file = _record(images, folder, options.fps)
+            self._path = _record(images, folder, options.fps)
             known = {id(image): checksum(image.pixels) for image in images}
             self._sums = [known[id(image)] for image in images]
 
     def choose(self, ui: Any) -> None:
         """Fill the panel as a user would."""
         ui.sourceComboBox.currentIndex = 1
-        ui.replay_file.currentPath = self._file
+        ui.replay_file.currentPath = self._path
         ui.replay_pace.currentIndex = 1
-        ui.replay_rate.value = self._fps
-
-    def begin(self) -> None:
-        """Do nothing: the module has started to read."""
-        self._until = time.monotonic() + len(self._sums) / self._fps
-
-    @property
-    def ended(self) -> bool:
-        """True when all images should have arrived."""
-        return time.monotonic() > self._until
-
-    def sent(self) -> list[dict[str, Any]]:
-        """Return entries as the scanner logs them, with the frame's number instead of a file."""
-        return [{"file": str(index), "checksums": [value], "time": None} for index, value in enumerate(self._sums)]
-
-    def close(self) -> None:
-        """Do nothing: no process to end."""
+        ui.replay_rate.value = self._rate
 
 
-class CameraFeed:
+class CameraFeed(_FileFeed):
     """A video that the module plays as if it came from a camera; written here, without loss, when it has to have
     another number of pictures or another rate.
 
@@ -229,22 +237,6 @@ class CameraFeed:
         """Fill the panel as a user would."""
         ui.sourceComboBox.currentIndex = 4
         ui.camera_device.text = self._path
-
-    def begin(self) -> None:
-        """Do nothing: the module has started to read."""
-        self._until = time.monotonic() + len(self._sums) / self._rate
-
-    @property
-    def ended(self) -> bool:
-        """True when all images should have arrived."""
-        return time.monotonic() > self._until
-
-    def sent(self) -> list[dict[str, Any]]:
-        """Return entries as the scanner logs them, with the picture's number instead of a file."""
-        return [{"file": str(index), "checksums": [value], "time": None} for index, value in enumerate(self._sums)]
-
-    def close(self) -> None:
-        """Do nothing: no process to end."""
 
 
 FEEDS = {
