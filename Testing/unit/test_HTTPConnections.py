@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Sources.HTTP import Server as HTTPServer
-from RealTimeImagingLib.Sources.HTTP.Server import FIRST, IDLE, LINGER, STALLED
+from RealTimeImagingLib.Sources.HTTP.Server import FIRST, IDLE, LEAST_RATE, LINGER, PATIENCE, STALLED
 from unit.conftest import niftiFile, sumOf
 from unit.examples import examples
 from unit.httpSource import Server, answersIn, ask, chunked, head, posted, rawQuery
@@ -165,6 +165,59 @@ def test_a_head_has_a_total_deadline(server):
                 break
         server.until(lambda: server.codes == ["too-slow"])
         assert place <= 11
+
+
+def sendSlowly(server, link, body, size, seconds, inChunks):
+    """Send a body in pieces of this size, so many seconds apart, as long as the server takes it; return the answers."""
+    start = head(headers={"Transfer-Encoding": "chunked"}) if inChunks else head(length=len(body))
+    link.sendall(start)
+    server.until(lambda: server.source._server.exchanges)
+    for place in range(0, len(body), size):
+        piece = body[place : place + size]
+        link.setblocking(True)
+        link.sendall(b"%x\r\n%s\r\n" % (len(piece), piece) if inChunks else piece)
+        goal = place + len(piece)
+        server.until(lambda: server.codes or server.frames or arrived(server) == [goal])  # noqa: B023
+        server.step(passes=0 if goal == len(body) else seconds)
+        server.step()
+        if server.codes:
+            break
+    if inChunks and not server.codes:
+        link.sendall(b"0\r\n\r\n")
+    return statuses(server.hear(link))
+
+
+def arrived(server):
+    return [one.body._count for one in server.source._server.exchanges]
+
+
+@pytest.mark.parametrize("inChunks", [False, True])
+def test_a_body_may_take_long_at_the_least_rate(server, inChunks):
+    """Several minutes, with a pause between the pieces that is shorter than allowed."""
+    pause = STALLED - 1
+    size = int(pause * LEAST_RATE) + 1
+    shape = (20, size // 200, 100)
+    began = server.clock.now
+    with server.connect() as link:
+        assert sendSlowly(server, link, niftiFile(1, shape), size, pause, inChunks) == [200]
+    assert server.clock.now - began > 2 * PATIENCE
+    assert server.sums == [sumOf(1, shape)]
+    assert server.codes == []
+
+
+@pytest.mark.parametrize("inChunks", [False, True])
+def test_a_body_that_trickles_has_a_total_deadline(server, inChunks):
+    """A byte a second: answered with 408, one event with the sender and the rate, whatever size is announced."""
+    began = server.clock.now
+    with server.connect() as link:
+        assert sendSlowly(server, link, bytes(1 << 20), 1, 1.0, inChunks) == [408]
+        sender = "{}:{}".format(*link.getsockname())
+    assert PATIENCE <= server.clock.now - began <= PATIENCE + 3
+    assert server.codes == ["too-slow"]
+    assert server.events[-1].text.startswith(sender)
+    assert "10 kB/s" in server.events[-1].text
+    assert server.counts == (0, 1)
+    assert list(server.folder.joinpath("requests").iterdir()) == []
 
 
 @pytest.mark.parametrize("how", ["closed", "reset", "half closed"])

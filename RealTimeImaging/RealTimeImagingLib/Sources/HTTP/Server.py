@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import queue
 import selectors
 import socket
@@ -21,8 +22,11 @@ from typing import Any
 
 from ...Model.Errors import RequestError
 from ...Model.Event import Event
+from ...Model.Text import textsOf
 from ..Endpoints import Listener
 from .Request import Answer, Body, Head, RequestReader
+
+_ = textsOf(__file__)
 
 FIRST = 10.0
 """Seconds for the head of a request, and for the first request to begin."""
@@ -30,6 +34,12 @@ IDLE = 60.0
 """Seconds without a request after which the server closes a connection."""
 STALLED = 10.0
 """Seconds without progress of a body, or of an answer, after which the server closes the connection."""
+LEAST_RATE = 10_000
+"""Bytes per second at which a body must arrive on average, after the first PATIENCE seconds.
+
+Two ISDN channels carry 16,000. A sender that trickles would hold one of MOST connections, and its image's memory."""
+PATIENCE = 60.0
+"""Seconds for a body in addition to those for its bytes: the deadline is PATIENCE + arrived bytes / LEAST_RATE."""
 LINGER = 2.0
 """Seconds to discard further bytes after the last answer: closing at once resets the connection, and the sender may
 lose the answer."""
@@ -43,6 +53,7 @@ REFUSED = 32
 """Connections above this limit that receive this answer; more are closed without one."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 STOPPING = "The source is stopping; the image was not received."
+TOO_SLOW = _("The body arrived too slowly: after {seconds} s, at least {rate} kB/s on average are expected.")
 
 log = logging.getLogger(__name__)
 
@@ -102,16 +113,26 @@ class Connection(io.RawIOBase):
         self.exchange: Exchange | None = None
         """The request whose body arrives, or waits for its answer."""
         self.idle, self.ended = True, False
-        self._renewal = 0.0
+        self._renewal = self._began = 0.0
         self.allow(FIRST)
 
-    def allow(self, seconds: float, afterEachPiece: bool = False) -> None:
-        """Set the deadline.
-
-        :param afterEachPiece: begin again whenever bytes arrive.
-        """
+    def allow(self, seconds: float) -> None:
+        """Set the deadline."""
         self.heard = self._clock()
-        self.deadline, self._renewal = self.heard + seconds, seconds if afterEachPiece else 0.0
+        self.deadline, self._renewal, self._bodyDeadline = self.heard + seconds, 0.0, math.inf
+
+    def allowBody(self) -> None:
+        """Set the deadlines of a body: STALLED begins again whenever bytes arrive, see also LEAST_RATE and PATIENCE."""
+        self.allow(STALLED)
+        self._renewal, self._began = STALLED, self.heard
+        self.arrived(0)
+
+    def arrived(self, size: int) -> None:
+        """Give a body more time.
+
+        :param size: bytes of the body that have arrived.
+        """
+        self._bodyDeadline = self._began + PATIENCE + size / LEAST_RATE
 
     def end(self) -> None:
         """Let the thread of this connection end."""
@@ -130,9 +151,9 @@ class Connection(io.RawIOBase):
 
         :raises TimeoutError: the deadline has passed.
         :raises OSError: the connection broke.
-        :raises RequestError: the server stops.
+        :raises RequestError: the body arrives too slowly, or the server stops.
         """
-        while not self.ended and self._clock() < self.deadline:
+        while not self.ended and self._clock() < min(self.deadline, self._bodyDeadline):
             try:
                 count = self.link.recv_into(memory)
             except TimeoutError:
@@ -145,6 +166,8 @@ class Connection(io.RawIOBase):
             return count
         if self.ended:
             raise RequestError(503, STOPPING)
+        if self._clock() >= self._bodyDeadline:
+            raise RequestError(408, TOO_SLOW.format(seconds=f"{PATIENCE:.0f}", rate=f"{LEAST_RATE // 1000}"))
         raise TimeoutError
 
 
@@ -206,8 +229,11 @@ class Handler(BaseHTTPRequestHandler):
             self.server.begin(self._link, exchange)
             if head.asks and head.hasBody:
                 self.wfile.write(CONTINUE)
-            self._link.allow(STALLED, afterEachPiece=True)
-            for _ in self._reader.receive(head, body):
+            self._link.allowBody()
+            size = 0
+            for count in self._reader.receive(head, body):
+                size += count
+                self._link.arrived(size)
                 if head.chunked:
                     self.server.checkRoom()
         exchange.receiveTime = time.time()

@@ -18,6 +18,7 @@ from ...Formats import GetBuffer
 from ...Model.Errors import RequestError
 from ...Model.Event import Event
 from ...Model.Frame import Image
+from ...Model.Text import joined, textsOf
 from ..Checkpoint import Checkpoint
 from ..Endpoints import Listener
 from ..Source import TURN, Arrival
@@ -26,6 +27,8 @@ from .Bodies import FileBody, RawBody, tooLarge
 from .FrameRequest import frameRequestOf
 from .Request import Answer, Head
 from .Server import GRACE, STOPPING, Exchange, Refusal, Server
+
+_ = textsOf(__file__)
 
 CODES = {
     0: "connection-cut",
@@ -49,12 +52,12 @@ def eventOf(refusal: Refusal, more: int = 0) -> Event:
 
     :param more: number of further refusals with this status.
     """
-    method = refusal.head.method[:60] if refusal.head else "a request"
-    path = refusal.head.path if refusal.head else ""
-    request = f"{method} {path[:60]}".strip()
-    others = f" ({more} more with this status)" if more else ""
-    text = f"{refusal.sender}: {request} was refused: {refusal.reason}{others}"
-    return Event(CODES.get(refusal.status, "not-usable"), text, "warning", refusal.sender)
+    head = refusal.head
+    request = f"{head.method[:60]} {head.path[:60]}" if head else _("a request")
+    text = _("{sender}: {request} was refused: {reason}")
+    text = text.format(sender=refusal.sender, request=request, reason=refusal.reason)
+    others = _("({count} more with this status)").format(count=more) if more else ""
+    return Event(CODES.get(refusal.status, "not-usable"), joined(text, others), "warning", refusal.sender)
 
 
 @dataclass
@@ -234,7 +237,7 @@ class HTTPSource:
         return FileBody(wanted, path, head.length, limit, self._getBuffer)
 
     def _checkToken(self, head: Head) -> None:
-        scheme, _, token = head.headers.get("authorization", "").partition(" ")
+        scheme, _blank, token = head.headers.get("authorization", "").partition(" ")
         same = hmac.compare_digest(token.strip().encode(errors="replace"), self._token.encode())
         if scheme.lower() != "bearer" or not same:
             reason = "The token is missing or wrong: send the header Authorization: Bearer TOKEN, as Slicer shows it."
@@ -326,7 +329,7 @@ class HTTPSource:
 def _acceptedValues(stream: str, accepted: list[tuple[int, bool | None]]) -> dict[str, Any]:
     if not accepted:
         return {}
-    numbers = [number for number, _ in accepted]
+    numbers = [number for number, _stored in accepted]
     values = {"stream": stream, "number": numbers[0], "numbers": numbers}
-    stored = [one for _, one in accepted if one is not None]
+    stored = [one for _number, one in accepted if one is not None]
     return {**values, "recorded": all(stored)} if stored else values
