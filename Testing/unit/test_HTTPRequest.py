@@ -166,7 +166,7 @@ class Link:
         return io.BytesIO(self.data)
 
 
-@pytest.mark.parametrize("status", [200, 400, 401, 404, 405, 408, 411, 413, 415, 417, 429, 431, 501, 503, 505])
+@pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 405, 408, 411, 413, 415, 417, 429, 431, 501, 503, 505])
 def test_other_programs_understand_the_answers(status):
     answer = Answer(status, {"größe": [1]}, {"Retry-After": "1"})
     response = http.client.HTTPResponse(Link(answer.toBytes(status == 200)))

@@ -352,6 +352,12 @@ def test_settings_that_cannot_work():
         {"token": "has a space in it, and is long enough"},
         {"token": 1234567890123456789},
         {"allowed": ("nobody",)},
+        {"origins": ("lab.example.org",)},
+        {"origins": ("https://lab.example.org/page",)},
+        {"origins": ("https://user@lab.example.org",)},
+        {"origins": ("*",)},
+        {"origins": ("null",)},
+        {"origins": "https://lab.example.org"},
         {"sizeLimit": 5},
         {"stream": " "},
     ):
@@ -382,6 +388,76 @@ def test_only_allowed_computers_connect(tmp_path):
             server.until(lambda: server.codes == ["peer-refused"])
     finally:
         server.close()
+
+
+# ---- web pages
+
+PAGE = "https://lab.example.org"
+
+
+@pytest.fixture
+def pages(tmp_path):
+    """A server that accepts images from PAGE and from a page of this computer."""
+    made = Server(tmp_path, origins=("HTTPS://Lab.Example.org:443/", "http://[::1]:3000"))
+    assert made.settings.origins == (PAGE, "http://[::1]:3000")
+    yield made
+    made.close()
+
+
+def preflight(origin=PAGE, path="/frame", method="POST"):
+    """Return the question of a browser, which has no token."""
+    asked = {"Origin": origin, "Access-Control-Request-Method": method}
+    return head("OPTIONS", path, {**asked, "Access-Control-Request-Headers": "authorization,x-rti-shape"}, token="")
+
+
+def sharing(headers):
+    return {name: value for name, value in headers.items() if name.startswith("access-control-") or name == "vary"}
+
+
+def test_a_browser_may_send_images_of_an_allowed_page(pages):
+    """The question first, then the image, over one connection; also the answer to a refused image can be read."""
+    bad = posted(b"nothing" * 60, headers={"Origin": PAGE})
+    answers = pages.ask(preflight() + posted(headers={"Origin": PAGE}) + bad, 3)
+    assert [status for status, _, _ in answers] == [200, 200, 415]
+    may, received, refused = (sharing(headers) for _, headers, _ in answers)
+    assert received == {
+        "access-control-allow-origin": PAGE,
+        "access-control-expose-headers": "Retry-After",
+        "vary": "Origin",
+    }
+    assert refused == received
+    assert received.items() <= may.items()
+    assert may["access-control-allow-methods"] == "POST, GET"
+    assert {"Authorization", "Content-Type", "X-RTI-shape"} <= set(may["access-control-allow-headers"].split(", "))
+    assert pages.sums == [sumOf(1)]
+    assert pages.counts == (1, 1)
+    assert pages.codes == ["unsupported"]
+
+
+def test_a_page_needs_the_token_and_can_read_that_it_is_wrong(pages):
+    ((status, headers, _), *_) = pages.ask(head(length=0, headers={"Origin": PAGE}, token=""))
+    assert (status, headers["access-control-allow-origin"]) == (401, PAGE)
+    assert pages.codes == ["wrong-token"]
+
+
+@pytest.mark.parametrize("origin", ["https://other.example.org", "http://lab.example.org", f"{PAGE}:444", "null", ""])
+@pytest.mark.parametrize("data", [preflight, lambda origin: posted(headers={"Origin": origin})], ids=["may", "send"])
+def test_pages_of_other_origins_are_refused(pages, origin, data):
+    """Even with the token; one event a second names the page."""
+    for _ in range(3):
+        ((status, headers, values), *_) = pages.ask(data(origin))
+        assert status == 403
+        assert not sharing(headers)
+        assert f"Web pages of {origin} may not" in values["error"]
+    assert pages.codes == ["wrong-origin"]
+    assert values["error"] in pages.events[-1].text
+    assert pages.frames == []
+
+
+def test_without_allowed_pages_every_page_is_refused(server):
+    answer(server, preflight(), 403)
+    answer(server, posted(headers={"Origin": PAGE}), 403)
+    assert server.counts == (0, 1)
 
 
 def test_every_name_is_documented():

@@ -74,6 +74,7 @@ SETTINGS = {
         "stream": stream,
         "token": st.just("") | st.from_regex(r"[A-Za-z0-9._~+/-]{16,200}=*", fullmatch=True),
         "allowed": allowed,
+        "origins": st.lists(st.sampled_from(["http://localhost:3000", "https://lab.example.org"])).map(tuple),
         "sizeLimit": sizeLimit,
     },
     CameraSettings: {

@@ -76,8 +76,11 @@ class Answer:
             headers = {"Retry-After": "1"}
         return cls(error.status, {"error": str(error), **(values or {})}, headers)
 
-    def toBytes(self, keepAlive: bool) -> bytes:
-        """Encode the whole answer."""
+    def toBytes(self, keepAlive: bool, more: Mapping[str, str] | None = None) -> bytes:
+        """Encode the whole answer.
+
+        :param more: further header fields.
+        """
         body = json.dumps(self.values).encode() + b"\n"
         headers = {
             "Date": formatdate(usegmt=True),
@@ -86,6 +89,7 @@ class Answer:
             "Cache-Control": "no-store",
             "Connection": "keep-alive" if keepAlive else "close",
             **self.headers,
+            **(more or {}),
         }
         lines = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]

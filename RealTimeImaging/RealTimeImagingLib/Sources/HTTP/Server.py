@@ -65,7 +65,7 @@ class Refusal:
     :param sender: address and port, for people.
     :param status: of the answer; 0 for a connection that was cut.
     :param head: None when it could not be read.
-    :param known: the sender has the token.
+    :param known: the sender has the token, and is no web page that is not allowed.
     """
 
     sender: str
@@ -243,7 +243,7 @@ class Handler(BaseHTTPRequestHandler):
         # Not read: the body of a request that has no use for one.
         unread = head.hasBody and not body
         try:
-            self._send(answer, head.keepAlive and not unread and not self._link.ended)
+            self._send(answer, head, head.keepAlive and not unread and not self._link.ended)
         except OSError:
             self.close_connection = True
             if "numbers" in answer.values:
@@ -256,16 +256,17 @@ class Handler(BaseHTTPRequestHandler):
         :param status: for the report, when it differs from that of the answer.
         """
         self._dropBody()
-        known = head is not None and error.status != 401
+        known = head is not None and error.status not in (401, 403)
         reported = error.status if status is None else status
         self.server.arrivals.put(Refusal(self._link.name, reported, str(error), head, known))
-        self._send(Answer.refusing(error), keepAlive=False)
+        self._send(Answer.refusing(error), head, keepAlive=False)
 
-    def _send(self, answer: Answer, keepAlive: bool) -> None:
+    def _send(self, answer: Answer, head: Head | None, keepAlive: bool) -> None:
         self.server.count(answer)
+        more = self.server.headers(head) if head else {}
         self.close_connection = not keepAlive
         self.connection.settimeout(STALLED)
-        self.wfile.write(answer.toBytes(keepAlive))
+        self.wfile.write(answer.toBytes(keepAlive, more))
         self.connection.settimeout(TICK)
         if keepAlive:
             self._link.idle = True
@@ -292,16 +293,22 @@ class Server(ThreadingHTTPServer):
     :param listener: opens the port and accepts; used in one thread of the server.
     :param open_: decides on a head in the thread of its connection: returns the body to fill, None when there is none,
         or raises RequestError.
+    :param headers: returns further header fields of the answer to a head.
     :param most: bytes of all bodies received or announced at once; one more is refused.
     :param clock: monotonic seconds.
     """
 
     def __init__(
-        self, listener: Listener, open_: Callable[[Head], Body | None], most: int, clock: Callable[[], float]
+        self,
+        listener: Listener,
+        open_: Callable[[Head], Body | None],
+        headers: Callable[[Head], dict[str, str]],
+        most: int,
+        clock: Callable[[], float],
     ) -> None:
         super().__init__(("", 0), Handler, bind_and_activate=False)
         super().server_close()  # the listener has its own socket
-        self.open, self._listener, self._most, self._clock = open_, listener, most, clock
+        self.open, self.headers, self._listener, self._most, self._clock = open_, headers, listener, most, clock
         self.arrivals: queue.SimpleQueue[Exchange | Refusal | Event | None] = queue.SimpleQueue()
         """Complete requests that wait for an answer, refusals, and events; None only wakes the reader."""
         self.answers: Counter[int] = Counter()

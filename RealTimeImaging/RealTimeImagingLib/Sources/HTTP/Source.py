@@ -24,7 +24,8 @@ from ..Endpoints import Listener
 from ..Source import TURN, Arrival
 from . import HTTPSettings
 from .Bodies import FileBody, RawBody, tooLarge
-from .FrameRequest import frameRequestOf
+from .FrameRequest import NAMES, frameRequestOf
+from .Origins import Origins
 from .Request import Answer, Head
 from .Server import GRACE, STOPPING, Exchange, Refusal, Server
 
@@ -33,6 +34,7 @@ _ = textsOf(__file__)
 CODES = {
     0: "connection-cut",
     401: "wrong-token",
+    403: "wrong-origin",
     404: "unknown-address",
     405: "unknown-method",
     408: "too-slow",
@@ -68,7 +70,7 @@ class _Waiting:
 
 
 class RefusalLog:
-    """Limits the events for requests without the token to one a second and status.
+    """Limits the events for requests without the token, or of other web pages, to one a second and status.
 
     :param clock: monotonic seconds.
     """
@@ -97,6 +99,8 @@ class RefusalLog:
 
 STREAMS = 100
 """Most streams: each new name creates a live volume."""
+PAGE_FIELDS = ("Authorization", "Content-Type", *(f"X-RTI-{name}" for name in NAMES))
+"""Header fields that a web page may send."""
 REACH = "send images there with the token, which is not encrypted in transit"
 
 
@@ -129,7 +133,8 @@ class HTTPSource:
             checkpoint.keep(token=self._token)
         port = settings.port or checkpoint.kept.get("port", 0)
         self._listener = Listener(settings.host, port, settings.allowed, REACH)
-        self._server = Server(self._listener, self._open, 2 * settings.sizeLimit, clock)
+        self._origins = Origins(settings.origins, PAGE_FIELDS)
+        self._server = Server(self._listener, self._open, self._origins.headers, 2 * settings.sizeLimit, clock)
 
     @property
     def status(self) -> str:
@@ -213,7 +218,11 @@ class HTTPSource:
     # ---- in the threads of the server
 
     def _open(self, head: Head) -> RawBody | FileBody | None:
+        if self._origins.isPreflight(head):
+            self._origins.check(head)
+            return None
         self._checkToken(head)
+        self._origins.check(head)
         if head.path == "/status":
             if head.method != "GET":
                 raise RequestError(405, "/status accepts only GET.")
@@ -263,7 +272,7 @@ class HTTPSource:
     def _receive(self, exchange: Exchange) -> Iterator[Arrival | Event]:
         body = exchange.body
         if body is None:
-            exchange.answer(Answer(200, self._statusValues()))
+            exchange.answer(Answer(200, {} if exchange.head.method == "OPTIONS" else self._statusValues()))
             return
         assert isinstance(body, (RawBody, FileBody))
         accepted: list[tuple[int, bool | None]] = []

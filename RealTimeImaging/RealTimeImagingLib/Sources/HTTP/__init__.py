@@ -11,6 +11,7 @@ from ...Model.Settings import EXPECTED, STREAM, SourceSettings, about, checkAllo
 from ...Model.Text import textsOf
 from ..CommonSettings import aboutAllowed, aboutPort, aboutSizeLimit
 from ..Source import Source, SourceContext, SourceControls, SourceKind
+from .Origins import originOf
 
 _ = textsOf(__file__)
 
@@ -65,6 +66,18 @@ class HTTPSettings(SourceSettings):
             )
         ),
     )
+    origins: tuple[str, ...] = field(
+        default=(),
+        metadata=about(
+            _("Allowed web pages"),
+            _(
+                "Origins of the web pages that may send images, for example http://localhost:3000 or "
+                "https://lab.example.org. They need the token, too. Empty: no web page."
+            ),
+            placeholder=_("none"),
+            advanced=True,
+        ),
+    )
     sizeLimit: int = field(
         default=1 << 30,
         metadata=aboutSizeLimit(
@@ -81,6 +94,7 @@ class HTTPSettings(SourceSettings):
         if not self.host.strip():
             raise SettingsError("Name the address to listen on, such as 127.0.0.1 or 0.0.0.0.")
         checkAllowed(self.allowed)
+        object.__setattr__(self, "origins", tuple(map(originOf, self.origins)))
         if self.token and not TOKEN.fullmatch(self.token):
             raise SettingsError("A token has 16 to 200 letters, digits and . _ ~ + / - in it.")
 
