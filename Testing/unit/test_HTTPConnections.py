@@ -8,6 +8,7 @@ import socket
 import struct
 import threading
 import time
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 
@@ -462,6 +463,25 @@ def test_after_any_bytes_the_next_image_is_received(server, pieces):
     assert server.counts[0] == len(server.frames)
     # The threads of the connections count their answers.
     server.until(lambda: answers[200] >= server.counts[0])
+
+
+def test_pixels_arrive_in_the_memory_of_their_image(server):
+    """No second copy of 64 MB at any time, and no answer waits for further data (TCP_NODELAY)."""
+    path, size = "/frame?shape=64,1024,1024&dtype=uint8", 64 << 20
+    body = bytes(size)
+    with server.running(), server.connect() as link:
+        tracemalloc.start()
+        try:
+            link.sendall(head(path=path, length=size))
+            link.sendall(body)
+            assert statuses(answersIn(link.recv(1 << 16))) == [200]
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        (connection,) = server.source._server.connected
+        assert connection.link.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    assert server.frames[0].image.pixels.nbytes == size
+    assert size <= peak < 1.1 * size
 
 
 def test_one_connection_is_fast_enough_for_video(server):
