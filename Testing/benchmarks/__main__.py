@@ -16,6 +16,7 @@ BENCHMARKS = (
     "Recording",
     "Mapped",
     "Push",
+    "HTTP",
     "Conversion",
     "OpenIGTLink",
     "Together",
