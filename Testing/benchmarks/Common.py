@@ -22,7 +22,8 @@ SHAPE = (64, 256, 256)
 
 WRITER = textwrap.dedent("""
     import json, os, struct, sys, time
-    folder, count, period, size = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), json.loads(sys.argv[4])
+    folder, parts = sys.argv[1:3]
+    count, period, size, kept = map(json.loads, sys.argv[3:])
     header = bytearray(352)
     struct.pack_into("<i", header, 0, 348)
     struct.pack_into("<8h", header, 40, 3, *reversed(size), 1, 1, 1, 1)
@@ -37,14 +38,14 @@ WRITER = textwrap.dedent("""
     for number in range(count):
         # Not while the last file is being read: a scanner is another computer.
         time.sleep(max(0, started + (number + 0.5) * period - time.monotonic()))
-        path = os.path.join(folder, f"f{number:05d}.nii")
-        with open(path + ".part", "wb") as file:
+        path, part = (os.path.join(one, f"f{number:05d}.nii") for one in (folder, parts))
+        with open(part + ".part", "wb") as file:
             file.write(data)
         time.sleep(max(0, started + (number + 1) * period - time.monotonic()))
-        os.rename(path + ".part", path)
+        os.rename(part + ".part", path)
         print(time.time(), flush=True)
-        if number >= 3:
-            os.unlink(os.path.join(folder, f"f{number - 3:05d}.nii"))
+        if number >= kept:
+            os.unlink(os.path.join(folder, f"f{number - kept:05d}.nii"))
     sys.stdin.read()
 """)
 
@@ -60,9 +61,16 @@ def startedModule() -> Iterator[Any]:
 
 
 @contextmanager
-def writer(folder: str, count: int, period: float) -> Iterator[subprocess.Popen[str]]:
-    """Another process that renames files into the folder and prints the time of each."""
-    command = [sys.executable, "-c", WRITER, folder, str(count), str(period), str(list(SHAPE))]
+def writer(
+    folder: str, count: int, period: float, shape: tuple[int, int, int] = SHAPE, parts: str = "", kept: int = 3
+) -> Iterator[subprocess.Popen[str]]:
+    """Another process that renames files into the folder and prints the time of each.
+
+    :param parts: folder in which the files are written; empty for the same folder.
+    :param kept: number of files that stay.
+    """
+    values = (folder, parts or folder, count, period, list(shape), kept)
+    command = [sys.executable, "-c", WRITER, *map(str, values)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         yield process

@@ -12,6 +12,7 @@ BENCHMARKS = (
     "Drawing",
     "Folder",
     "Listing",
+    "Hints",
     "Messages",
     "Recording",
     "Mapped",
