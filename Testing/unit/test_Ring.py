@@ -1,3 +1,4 @@
+import errno
 import os
 import sys
 
@@ -244,12 +245,60 @@ def test_buffers_outlive_the_ring(writer):
 
 
 def test_memory_is_reserved_before_it_is_written(writer, workFolder):
-    writer.put(pixels(1, 5 * PAGE))
-    status = (workFolder / "ring-0.ring").stat()
-    assert SLOTS * 10 * PAGE <= status.st_size <= (SLOTS * 10 + 1) * PAGE
-    if sys.platform == "linux":
-        assert status.st_blocks * 512 >= status.st_size
-    assert status.st_mode & 0o077 == 0
+    for number in range(SLOTS):
+        writer.put(pixels(number, 5 * PAGE))
+        status = (workFolder / "ring-0.ring").stat()
+        assert SLOTS * 10 * PAGE <= status.st_size <= (SLOTS * 10 + 1) * PAGE
+        if sys.platform == "linux":
+            assert status.st_blocks * 512 >= ((number + 1) * 10 + 1) * PAGE
+        assert status.st_mode & 0o077 == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows reserves the memory of all slots at once")
+def test_a_slot_gets_its_memory_when_it_is_used_first(writer, reader, workFolder):
+    frames = {}
+    for number in range(20):
+        place = writer.put(pixels(number, 1 << 17))
+        frames[place.slot] = number
+        writer.release(*place.key)
+    assert frames == {1: 19}  # the slot that was used last is used again
+    blocks = (workFolder / "ring-0.ring").stat().st_blocks * 512
+    assert 2 * (1 << 18) <= blocks < 3 * (1 << 18)
+
+
+def test_the_bytes_of_all_slots_are_limited(workFolder):
+    ring = RingWriter([str(workFolder)], "ring", 16, 10 * PAGE)
+    for size, slots in ((1, 10), (2, 5), (3, 3), (11, 1)):
+        places = []
+        while place := ring.put(pixels(1, size * PAGE, np.uint8)):
+            places.append(place)
+        assert [place.slots for place in places] == [slots] * slots
+        assert {place.generation for place in places} == {places[0].generation}
+        for place in places:
+            ring.release(*place.key)
+    ring.close()
+    unlimited = RingWriter([str(workFolder)], "unlimited", 16)
+    assert unlimited.put(pixels(1)).slots == 16
+    unlimited.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="needs posix_fallocate")
+def test_a_slot_without_memory_is_never_used(writer, reader, monkeypatch):
+    def full(handle, start, size):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    frame = pixels(1, 1 << 20, np.uint8)
+    places = [writer.put(frame) for _ in range(3)]
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "posix_fallocate", full)
+        assert writer.put(frame) is None
+    assert [place.slot for place in places] == [1, 0, 2]
+    assert writer.put(frame) is None
+    for place in places:
+        np.testing.assert_array_equal(reader.view(place, frame.shape, frame.dtype), frame)
+        writer.release(*place.key)
+    assert all(writer.put(frame) for _ in range(3))
+    assert writer.put(frame) is None
 
 
 def test_the_next_folder_replaces_one_without_room(tmp_path, workFolder):

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..Model.Errors import RingError
+from ..Model.Files import writeAll
 from ..Model.Frame import Pixels
 
 SLOTS = 4
@@ -28,6 +29,8 @@ MAGIC = b"RealTimeImaging ring"
 """End of the memory: Windows creates new, empty memory when a name that is gone is opened."""
 PUSH_RING = "pushed"
 """Common start of the file names of the ring that Slicer writes, which outlives each acquisition process."""
+PUSH_SLOTS, PUSH_BYTES = 16, 512 << 20
+"""Limits of that ring: slots, and bytes of all slots. It has at least one slot, whatever the size of a frame."""
 
 
 class Place(NamedTuple):
@@ -57,8 +60,14 @@ class Place(NamedTuple):
 class _Generation:
     path: str
     memory: mmap.mmap
+    handle: int
+    """Descriptor of the file; -1 on Windows."""
     slotBytes: int
     slots: int
+    reserved: int = 0
+    """Slots that have memory. The file has a place for all, and each gets its memory when it is used first."""
+    full: bool = False
+    """True when no more memory could be reserved."""
     free: list[int] = field(default_factory=list)
     sent: set[int] = field(default_factory=set)
     """Slots that the reader has not given back."""
@@ -75,6 +84,25 @@ class _Generation:
         """True when all slots are free."""
         return not self.sent and not self.buffers
 
+    def takeFree(self) -> int | None:
+        """Take a free slot; None when all are taken."""
+        if not self.free and not self.full:
+            self.reserve()
+        return self.free.pop() if self.free else None
+
+    def reserve(self) -> None:
+        """Reserve the memory of one more slot when there is one."""
+        self.full = self.reserved == self.slots
+        if self.full:
+            return
+        try:
+            _reserve(self.handle, self.reserved * self.slotBytes, self.slotBytes)
+        except OSError:
+            self.full = True
+            return
+        self.free.append(self.reserved)
+        self.reserved += 1
+
     def start(self, slot: int) -> int:
         """Return the address of a slot's first byte."""
         return self.address + slot * self.slotBytes
@@ -88,10 +116,12 @@ class RingWriter:
 
     :param folders: folders for the files, best first; the next is tried when one has no room.
     :param name: common start of the files' names, unique to this writer.
+    :param slots: most slots of a generation.
+    :param limit: most bytes of all slots of a generation, unless one frame is larger; None: no limit.
     """
 
-    def __init__(self, folders: list[str], name: str) -> None:
-        self._folders, self._name = folders, name
+    def __init__(self, folders: list[str], name: str, slots: int = SLOTS, limit: int | None = None) -> None:
+        self._folders, self._name, self._slots, self._limit = folders, name, slots, limit
         self._generations: dict[int, _Generation] = {}
         self._newest = -1
         self._dropped: deque[tuple[int, int]] = deque()
@@ -102,9 +132,12 @@ class RingWriter:
         """Return memory of a free slot to decode into (uint8); None when there is none of that size."""
         self._collect()
         current = self._generations.get(self._newest)
-        if current is None or current.slotBytes < nbytes or not current.free:
+        if current is None or current.slotBytes < nbytes:
             return None
-        slot, generation = current.free.pop(), self._newest
+        slot = current.takeFree()
+        if slot is None:
+            return None
+        generation = self._newest
         memory: Pixels = np.frombuffer(current.memory, np.uint8, nbytes, slot * current.slotBytes)
 
         def dropped(_: object) -> None:
@@ -131,9 +164,9 @@ class RingWriter:
             current = self._grow(pixels.nbytes)
         slot = self._slotOf(current, pixels)
         if slot is None:
-            if not current.free:
+            slot = current.takeFree()
+            if slot is None:
                 return None
-            slot = current.free.pop()
             target = np.frombuffer(current.memory, np.uint8, pixels.nbytes, slot * current.slotBytes)
             np.copyto(target, pixels.reshape(-1).view(np.uint8))
         current.sent.add(slot)
@@ -183,16 +216,18 @@ class RingWriter:
         slotBytes = -(-nbytes // PAGE) * PAGE
         generation = self._newest + 1
         reason = ""
-        for slots in (SLOTS, 2):
+        most = self._slots if self._limit is None else max(1, min(self._slots, self._limit // slotBytes))
+        few = min(most, 2)
+        for slots in (most, few):
             for folder in self._folders:
                 path = ringPath(folder, self._name, generation)
                 try:
-                    memory = _create(path, slotBytes * slots + PAGE)
+                    memory, handle = _create(path, slotBytes * slots, slotBytes * few)
                 except (OSError, ValueError, MemoryError) as error:
                     reason = f"{folder}: {error}"
                     continue
                 memory[-len(MAGIC) :] = MAGIC
-                made = _Generation(path, memory, slotBytes, slots, list(range(slots)))
+                made = _Generation(path, memory, handle, slotBytes, slots, few, free=list(range(few)))
                 self._generations[generation] = made
                 previous, self._newest = self._newest, generation
                 old = self._generations.get(previous)
@@ -204,6 +239,8 @@ class RingWriter:
     def _drop(self, generation: int) -> None:
         owner = self._generations.pop(generation)
         _unlink(owner.path)
+        if owner.handle >= 0:
+            os.close(owner.handle)
         try:
             owner.memory.close()
         except BufferError:
@@ -277,28 +314,33 @@ def _tag(path: str) -> str:
     return f"Local\\{os.path.basename(folder)}-{name}"
 
 
-def _create(path: str, size: int) -> mmap.mmap:
+def _create(path: str, size: int, reserved: int) -> tuple[mmap.mmap, int]:
+    """Make a file for slots and one more page, and reserve its first bytes; return its memory and descriptor."""
     if sys.platform == "win32":
-        return mmap.mmap(-1, size, tagname=_tag(path))
+        return mmap.mmap(-1, size + PAGE, tagname=_tag(path)), -1
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        _reserve(handle, size)
-        return mmap.mmap(handle, size)
+        os.ftruncate(handle, size + PAGE)
+        _reserve(handle, 0, reserved)
+        _reserve(handle, size, PAGE)
+        return mmap.mmap(handle, size + PAGE), handle
     except BaseException:
+        os.close(handle)
         _unlink(path)
         raise
-    finally:
-        os.close(handle)
 
 
-def _reserve(handle: int, size: int) -> None:
+def _reserve(handle: int, start: int, size: int) -> None:
     # ftruncate beyond a file system's space succeeds, and the first write into the mapping is then a SIGBUS.
+    if sys.platform == "win32":
+        return
     if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(handle, 0, size)
+        os.posix_fallocate(handle, start, size)
         return
     block = bytes(1 << 20)
-    for start in range(0, size, len(block)):
-        os.write(handle, block[: size - start])
+    os.lseek(handle, start, os.SEEK_SET)
+    for done in range(0, size, len(block)):
+        writeAll(handle, block[: size - done])
 
 
 def _attach(path: str, size: int) -> mmap.mmap:
