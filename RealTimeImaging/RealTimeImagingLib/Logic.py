@@ -184,7 +184,7 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         """
         self._connectors.stop(handle)
         running = [handle] if handle else self._session.running()
-        for one in sorted(running, key=lambda one: one.feed is not None):
+        for one in sorted(running, key=lambda one: one.pushSender is not None):
             if not self._pushes.stop(one):
                 self._session.stop(one)
         self.simulator.end(handle)
@@ -248,8 +248,8 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         :param attributes: names with letters, digits and ``_ . -`` only, to text; they travel with the frame.
         :param colour: whether the last axis is colour. None: for four axes, and for three of which the last is 3 or 4
             and the type uint8.
-        :param wait: most seconds to wait for room when too many frames wait (PushSender.QUEUE_FRAMES, QUEUE_BYTES), as
-            in a loop during which Slicer's event loop does not run.
+        :param wait: most seconds to wait when 16 frames or 512 MB wait for the acquisition process already, as in a
+            loop during which Slicer's event loop does not run.
         :raises FrameError: an array, matrix, time or attribute that no frame can have.
         :raises SettingsError: another running source has a stream of this name.
         :raises PushError: too many frames wait.

@@ -46,7 +46,8 @@ def _costs(logic: Any, name: str, shape: tuple[int, ...], dtype: str) -> dict[st
     target = np.empty_like(array)
     for _ in range(8):  # every slot of the ring is touched once
         logic.push(array, name=name, wait=10)
-    slicerhost.runUntil(lambda: logic.sources()[0].feed.pending == 0, 20)
+    sender = logic.sources()[0].pushSender
+    slicerhost.runUntil(lambda: sender.taken == sender.pushed, 20)
     before = paced(lambda: np.copyto(target, array), PERIOD, COUNT // 2)
     taken: list[float] = []
 

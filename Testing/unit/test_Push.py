@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from RealTimeImagingLib.Host import PushSender as FeedFile
-from RealTimeImagingLib.Host.PushSender import QUEUE_FRAMES, PushSender
+from RealTimeImagingLib.Host import PushSender as PushSenderFile
+from RealTimeImagingLib.Host.PushSender import PushSender
 from RealTimeImagingLib.Link.Commands import Push, SourceCommand, StopRecording, commandOf
 from RealTimeImagingLib.Link.Messages import Ready, Taken, decode
-from RealTimeImagingLib.Link.Ring import SLOTS
+from RealTimeImagingLib.Link.Ring import PAGE, PUSH_SLOTS
 from RealTimeImagingLib.Model.Errors import PushError, RingError
 from RealTimeImagingLib.Model.Frame import Image, checksum
 from RealTimeImagingLib.Recording import openRecording
@@ -28,21 +28,34 @@ def image(number, shape=(2, 3, 4)):
     return Image(made.pixels, made.ijkToRAS, None, {"SourceFile": str(number)})
 
 
-def hear(feed, message):
+def hear(sender, message):
     """Pass a message to a sender as the session does."""
     if isinstance(message, Ready):
-        feed.resend()
+        sender.resend()
     elif isinstance(message, Taken):
-        feed.take(message)
+        sender.take(message)
+
+
+def pushed(sender, *values):
+    """Push a frame; return False when all slots are taken."""
+    try:
+        sender.push(*values)
+    except PushError:
+        return False
+    return True
 
 
 class Pipe:
-    """Both ends in this process. Sent commands wait in ``sent``, reports in ``reported``."""
+    """Both ends in this process. Sent commands wait in ``sent``, reports in ``reported``.
+
+    The state is the last order that counts, as the state of recording is the last command to record or to stop.
+    """
 
     def __init__(self, folder):
         self.folder = str(folder)
-        self.sent, self.reported, self.frames, self.orders, self.lost = [], [], [], [], []
-        self.feed = PushSender([self.folder], self._send, self.lost.append)
+        self.sent, self.reported, self.frames, self.states, self.lost = [], [], [], [], []
+        self.state, self.ordered = None, SourceCommand("none")
+        self.sender = PushSender([self.folder], self._send, self.lost.append, lambda: [self.ordered])
         self.source = None
 
     def _send(self, command):
@@ -53,6 +66,8 @@ class Pipe:
         self.checkpoint = Checkpoint(self.folder)
         inlet = FrameReceiver([self.folder], self.reported.append)
         self.source = openSource(PushSettings(), SourceContext(self.checkpoint, receiver=inlet))
+        (first,) = self.sender.startupCommands()
+        self.state = first.key
         if ready:
             self.reported.append(Ready())
 
@@ -67,16 +82,17 @@ class Pipe:
             if isinstance(command, Push):
                 self.source.command(command.key, command.parameters())
             else:
-                self.orders.append((command.key, len(self.frames)))
+                self.state = command.key
             for arrival in self.source.read(0):
                 number = self.checkpoint.accept(arrival.stream)
+                self.states.append(self.state)
                 self.frames.append((arrival.stream, number, checksum(arrival.image.pixels)))
         del self.sent[:commands]
 
     def hear(self, lines=1 << 30):
         """Let the sender take so many reports."""
         for message in self.reported[:lines]:
-            hear(self.feed, message)
+            hear(self.sender, message)
         del self.reported[:lines]
 
     def settle(self):
@@ -84,10 +100,14 @@ class Pipe:
             self.work()
             self.hear()
 
+    def order(self, name):
+        self.ordered = SourceCommand(name)
+        self.sender.send(self.ordered)
+
     def close(self):
         if self.source:
             self.die()
-        self.feed.close()
+        self.sender.close()
 
 
 @pytest.fixture
@@ -113,14 +133,15 @@ steps = st.lists(
 @examples(2)
 @given(steps)
 def test_whenever_the_process_dies_each_frame_arrives_once_and_in_order(tmp_path_factory, steps):
-    pipe, pushed, ordered = Pipe(tmp_path_factory.mktemp("push")), [], []
+    """Each arrives, too, in the state in which it was pushed: it is recorded when it was pushed during a recording."""
+    pipe, accepted, states = Pipe(tmp_path_factory.mktemp("push")), [], []
     for number, (kind, what) in enumerate(steps):
         if kind == "push":
-            pipe.feed.push("Live", image(number, what), 0.0)
-            pushed.append(sumOf(number, what))
+            if pushed(pipe.sender, "Live", image(number, what), 0.0):
+                accepted.append(sumOf(number, what))
+                states.append(pipe.ordered.key)
         elif kind == "order":
-            pipe.feed.send(SourceCommand(f"order{number}"))
-            ordered.append((f"order{number}", len(pushed)))
+            pipe.order(f"order{number}")
         elif kind == "work" and pipe.source:
             pipe.work(what)
         elif kind == "hear":
@@ -132,11 +153,11 @@ def test_whenever_the_process_dies_each_frame_arrives_once_and_in_order(tmp_path
     if not pipe.source:
         pipe.start()
     pipe.settle()
-    assert pipe.feed.pending == 0
-    assert [sum_ for _, _, sum_ in pipe.frames] == pushed
-    assert [number for _, number, _ in pipe.frames] == list(range(len(pushed)))
-    # A death takes orders with it, as the next process begins with those that count; none comes at another place.
-    assert [order for order in pipe.orders if order not in ordered] == []
+    assert pipe.sender.taken == pipe.sender.pushed == len(accepted)
+    assert [sum_ for _, _, sum_ in pipe.frames] == accepted
+    assert [number for _, number, _ in pipe.frames] == list(range(len(accepted)))
+    assert pipe.states == states
+    assert pipe.state == pipe.ordered.key
     assert pipe.lost == []
     pipe.close()
 
@@ -144,100 +165,93 @@ def test_whenever_the_process_dies_each_frame_arrives_once_and_in_order(tmp_path
 def test_pixels_are_copied_at_once(pipe):
     frame = image(1)
     pixels = frame.pixels.copy()
-    for number in range(SLOTS + 2):
+    for number in range(PUSH_SLOTS):
         frame.pixels[:] = number
-        pipe.feed.push("Live", frame, 0.0)
+        pipe.sender.push("Live", frame, 0.0)
     frame.pixels[:] = 77
     pipe.start()
     pipe.settle()
-    expected = [checksum(np.full_like(pixels, number)) for number in range(SLOTS + 2)]
+    expected = [checksum(np.full_like(pixels, number)) for number in range(PUSH_SLOTS)]
     assert [sum_ for _, _, sum_ in pipe.frames] == expected
 
 
-def test_only_frames_beyond_the_limit_are_refused(pipe):
-    for number in range(SLOTS + QUEUE_FRAMES):
-        pipe.feed.push("Live", image(number), 0.0)
-    assert not pipe.feed.room(1)
+def test_only_frames_beyond_the_slots_are_rejected(pipe):
+    for number in range(PUSH_SLOTS):
+        pipe.sender.push("Live", image(number), 0.0)
     for _ in range(2):
-        with pytest.raises(PushError, match=f"{QUEUE_FRAMES} images"):
-            pipe.feed.push("Live", image(999), 0.0)
+        with pytest.raises(PushError, match=f"The image for Live was rejected.* {PUSH_SLOTS}, as many as fit"):
+            pipe.sender.push("Live", image(999), 0.0)
     pipe.start()
     pipe.settle()
-    assert [sum_ for _, _, sum_ in pipe.frames] == [sumOf(number) for number in range(SLOTS + QUEUE_FRAMES)]
-    assert pipe.feed.pushed == SLOTS + QUEUE_FRAMES
-    pipe.feed.push("Live", image(1), 0.0)
+    assert [sum_ for _, _, sum_ in pipe.frames] == [sumOf(number) for number in range(PUSH_SLOTS)]
+    assert pipe.sender.pushed == PUSH_SLOTS
+    pipe.sender.push("Live", image(1), 0.0)
 
 
-def test_waiting_frames_are_bounded_by_their_bytes(pipe, monkeypatch):
-    monkeypatch.setattr(FeedFile, "QUEUE_BYTES", 100)
-    for number in range(SLOTS):
-        pipe.feed.push("Live", image(number, (1, 100, 100)), 0.0)
-    assert pipe.feed.room(20_000)  # one may wait whatever its size
-    pipe.feed.push("Live", image(9, (1, 100, 100)), 0.0)
-    assert not pipe.feed.room(1)
-    with pytest.raises(PushError):
-        pipe.feed.push("Live", image(10), 0.0)
-    pipe.start()
-    pipe.settle()
-    assert len(pipe.frames) == SLOTS + 1
+def test_waiting_frames_are_bounded_by_their_bytes(workFolder, monkeypatch):
+    """One may wait whatever its size."""
+    monkeypatch.setattr(PushSenderFile, "PUSH_BYTES", 10 * PAGE)
+    pipe = Pipe(workFolder)
+    for size, slots in ((2 * PAGE, 5), (11 * PAGE, 1)):
+        while pushed(pipe.sender, "Live", image(0, (1, 1, size // 2)), 0.0):
+            pass
+        assert pipe.sender.pushed - pipe.sender.taken == slots
+        assert not pushed(pipe.sender, "Live", image(1), 0.0)
+        if not pipe.source:
+            pipe.start()
+        pipe.settle()
+    assert len(pipe.frames) == 6
+    pipe.close()
 
 
-def test_frames_sent_during_a_restart_are_not_taken_out_of_order(pipe):
+def test_nothing_is_sent_to_a_replacement_that_is_not_ready(pipe):
+    """It would get a frame, or a command, before those that the dead process had not taken."""
     pipe.start()
     for number in range(2):
-        pipe.feed.push("Live", image(number), 0.0)
+        pipe.sender.push("Live", image(number), 0.0)
     pipe.hear()
     pipe.work(1)
     pipe.die()
     pipe.start(ready=False)
-    pipe.feed.push("Live", image(2), 0.0)  # goes to the new process, which does not know of number 1
-    pipe.work()
-    assert len(pipe.frames) == 1
+    pipe.sender.push("Live", image(2), 0.0)
+    pipe.order("late")
+    assert pipe.sent == []
     pipe.reported.append(Ready())
-    pipe.hear()
     pipe.settle()
     assert [sum_ for _, _, sum_ in pipe.frames] == [sumOf(number) for number in range(3)]
+    assert (pipe.states, pipe.state) == (["none"] * 3, "late")
+
+
+def test_a_command_reaches_a_process_that_was_not_ready(pipe):
+    pipe.start(ready=False)
+    pipe.order("early")
+    assert (pipe.sent, pipe.state) == ([], "none")
+    pipe.reported.append(Ready())
+    pipe.settle()
+    assert pipe.state == "early"
 
 
 def test_a_push_without_memory_raises(pipe, monkeypatch):
     def full(pixels):
         raise RingError("There is no memory.")
 
-    monkeypatch.setattr(pipe.feed._ring, "put", full)
+    monkeypatch.setattr(pipe.sender._ring, "put", full)
     with pytest.raises(RingError, match="no memory"):
-        pipe.feed.push("Live", image(1), 0.0)
-    assert pipe.feed.pushed == pipe.feed.pending == 0
-
-
-def test_a_waiting_frame_without_memory_is_reported_and_the_next_arrives(pipe, monkeypatch):
-    for number in range(SLOTS + 2):
-        pipe.feed.push("Live", image(number), 0.0)
-    put, failing = pipe.feed._ring.put, [True]
-
-    def once(pixels):
-        if failing:
-            failing.clear()
-            raise RingError("There is no memory.")
-        return put(pixels)
-
-    monkeypatch.setattr(pipe.feed._ring, "put", once)
-    pipe.start()
-    pipe.settle()
-    assert [sum_ for _, _, sum_ in pipe.frames] == [sumOf(number) for number in (0, 1, 2, 3, 5)]
-    assert pipe.lost == ["A pushed image is lost: There is no memory."]
-    assert pipe.feed.lost == 1
+        pipe.sender.push("Live", image(1), 0.0)
+    assert pipe.sender.pushed == 0
 
 
 def test_lost_pixels_are_reported_and_the_next_frame_arrives(pipe, workFolder):
-    pipe.feed.push("Live", image(0), 0.0)
+    pipe.sender.push("Live", image(0), 0.0)
     for path in workFolder.glob("*.ring"):
         path.unlink()
-    pipe.feed.push("Live", image(1, (1, 60, 70)), 0.0)
+    pipe.sender.push("Live", image(1, (1, 60, 70)), 0.0)
     pipe.start()
     pipe.settle()
     assert [sum_ for _, _, sum_ in pipe.frames] == [sumOf(1, (1, 60, 70))]
     assert len(pipe.lost) == 1
     assert "gone" in pipe.lost[0]
+    assert (pipe.sender.lost, pipe.sender.taken, pipe.sender.pushed) == (1, 2, 2)
 
 
 # ---- with the real process
@@ -249,18 +263,19 @@ class Started:
     def __init__(self, folder):
         self.folder, self.count = folder, 0
         self.lost = []
-        self.feed = PushSender([str(folder)], lambda command: self.now.write(command), self.lost.append)
+        self.sender = PushSender([str(folder)], lambda command: self.now.write(command), self.lost.append)
         self.start()
 
     def start(self):
         self.count, self.heard = self.count + 1, 0
         self.now = Acquisition(PushSettings(), [self.folder], f"process{self.count}", PROGRAM).listen()
+        self.sender.startupCommands()
 
     def until(self, condition):
         def heard():
             while self.heard < len(self.now.lines):
                 self.heard += 1
-                hear(self.feed, decode(json.dumps(self.now.lines[self.heard - 1])))
+                hear(self.sender, decode(json.dumps(self.now.lines[self.heard - 1])))
             return condition()
 
         self.now.until(heard, 20)
@@ -271,16 +286,15 @@ def started(workFolder):
     made = Started(workFolder)
     yield made
     made.now.close()
-    made.feed.close()
+    made.sender.close()
 
 
 def test_two_streams_are_recorded_as_they_were_pushed(started, tmp_path):
-    started.feed.send(commandOf("record", {"folder": str(tmp_path), "name": "Both", "attributes": {}}))
+    started.sender.send(commandOf("record", {"folder": str(tmp_path), "name": "Both", "attributes": {}}))
     for number in range(60):
-        while not started.feed.room(1):
-            started.until(lambda: started.feed.room(1))
-        started.feed.push("AB"[number % 2], image(number, (1, 50, 60, 3)), 1.7e9 + number)
-    started.feed.send(StopRecording())
+        frame = "AB"[number % 2], image(number, (1, 50, 60, 3)), 1.7e9 + number
+        started.until(lambda frame=frame: pushed(started.sender, *frame))
+    started.sender.send(StopRecording())
     started.until(lambda: started.now.of("recorded"))
     assert started.now.stop() == 0
     assert started.now.counts["received"] == {"A": 30, "B": 30}
@@ -299,9 +313,8 @@ def test_kills_at_any_moment_lose_and_duplicate_no_frame(started):
     goals = sorted(chance.sample(range(10, 390), 6))
     shown = []
     for number in range(count):
-        if not started.feed.room(1) or chance.random() < 0.2:
-            started.until(lambda: started.feed.room(1))
-        started.feed.push("Live", image(number, (4, 40, 50)), 0.0)
+        frame = "Live", image(number, (4, 40, 50)), 0.0
+        started.until(lambda frame=frame: pushed(started.sender, *frame))
         if goals and number == goals[0]:
             del goals[0]
             started.until(lambda: started.now.of("ready"))
@@ -309,7 +322,7 @@ def test_kills_at_any_moment_lose_and_duplicate_no_frame(started):
             shown += started.now.frames
             started.now.close()
             started.start()
-    started.until(lambda: started.feed.pending == 0)
+    started.until(lambda: started.sender.taken == count)
     assert started.now.stop() == 0
     assert started.now.counts["received"] == {"Live": count}
     shown += started.now.frames

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import qt
 
-from ..Model.Errors import AcquisitionError, SettingsError
+from ..Model.Errors import AcquisitionError, PushError, SettingsError
 from ..Model.Event import Event
 from ..Model.Frame import Frame, Image, Pixels, imageOf
 from ..Model.Settings import SourceSettings
+from ..Model.Text import textsOf
 from ..Sources import kindOf
 from ..Sources.Push import PushSettings
 from .AcquisitionProcess import STOP_TIME
@@ -20,8 +21,10 @@ from .PushSender import PushSender
 from .RunningSource import RunningSource
 from .Session import Session
 
+_ = textsOf(__file__)
+
 PUMP = 0.02
-"""Seconds between two checks for room while push() waits."""
+"""Seconds between two attempts while push() waits for a free slot."""
 START_TIME = 10.0
 """Seconds that a starting acquisition process has to take its images before everything is closed."""
 
@@ -29,11 +32,16 @@ START_TIME = 10.0
 @dataclass
 class _Source:
     handle: RunningSource
-    feed: PushSender
+    sender: PushSender
     before: list[RunningSource] | None = None
     """While it is stopping: sources that end before it, because callbacks may answer their last frames."""
-    pending: int = 0
-    """While it is stopping: number of frames that the process had not taken at the last check."""
+    taken: int = 0
+    """While it is stopping: number of frames that the process had taken at the last check."""
+
+    @property
+    def delivered(self) -> bool:
+        """True when the process has taken all frames."""
+        return self.sender.taken == self.sender.pushed
 
 
 class PushControl:
@@ -59,9 +67,9 @@ class PushControl:
         An image that a callback pushes while everything is being closed is ignored.
 
         :param name: the stream's name.
-        :param wait: seconds to wait for room when too many images wait; a callback never waits.
+        :param wait: most seconds to wait for a free slot of the ring; a callback never waits.
         :raises SettingsError: another running source has this stream.
-        :raises PushError: too many images wait.
+        :raises PushError: all slots are taken.
         :raises RealTimeImagingError: the acquisition process or its memory is not available.
         """
         received = time.time()
@@ -71,12 +79,15 @@ class PushControl:
             return
         self._session.claim(source.handle, name)
         end = time.monotonic() + (0.0 if self._callbacks.frameCallbacks.calling else wait)
-        while not source.feed.room(image.pixels.nbytes) and (left := end - time.monotonic()) > 0:
-            if source.handle.process is None or not source.handle.process.wait(min(left, PUMP)):
-                break
-        if source.handle.ended:
-            raise AcquisitionError("The acquisition process has ended; the image was rejected.")
-        source.feed.push(name, image, received)
+        process = source.handle.process
+        while process and not process.ended:
+            try:
+                return source.sender.push(name, image, received)
+            except PushError:
+                left = end - time.monotonic()
+                if left <= 0 or not (process.wait(min(left, PUMP)) or process.ended):
+                    raise
+        raise AcquisitionError(_("The acquisition process has ended; the image was rejected."))
 
     def check(self, settings: SourceSettings) -> None:
         """Check that at most one source of pushed images runs.
@@ -84,12 +95,12 @@ class PushControl:
         :raises SettingsError: there is one already.
         """
         if kindOf(settings).fromSlicer and any(one.before is None and not one.handle.ended for one in self._sources):
-            raise SettingsError("The source of images from Python runs already; name another stream in push().")
+            raise SettingsError(_("The source of images from Python runs already; name another stream in push()."))
 
     def adopt(self, handle: RunningSource) -> None:
         """Note a started source when it is the source of pushed images."""
-        if handle.feed:
-            self._sources.append(_Source(handle, handle.feed))
+        if handle.pushSender:
+            self._sources.append(_Source(handle, handle.pushSender))
 
     def stop(self, handle: RunningSource) -> bool:
         """Stop a source of pushed images after its last image; return False for another source.
@@ -99,8 +110,8 @@ class PushControl:
             if source.handle is handle:
                 if source.before is None:
                     running = self._session.running()
-                    source.before = [one for one in running if one.feed is None and one.state == "stopping"]
-                    handle.ending, source.pending = True, source.feed.pending
+                    source.before = [one for one in running if one.pushSender is None and one.state == "stopping"]
+                    handle.ending, source.taken = True, source.sender.taken
                     self._watch.start(STOP_TIME)
                 self.update()
                 return True
@@ -114,9 +125,9 @@ class PushControl:
             if source.handle.ended:
                 self._sources.remove(source)
                 self._reportLost(source)
-                source.feed.close()
+                source.sender.close()
                 self._callbacks.frameCallbacks.forgetMade(list(source.handle.streams.values()))
-            elif self._isNext(source) and not source.feed.pending and not _isStopping(source):
+            elif self._isNext(source) and source.delivered and not _isStopping(source):
                 self._session.stop(source.handle)
         if not self._sources and self._watch.isActive():
             self._watch.stop()
@@ -125,10 +136,10 @@ class PushControl:
         """Wait, before everything is closed, until the processes have taken all pushed images or make no progress."""
         for source in self._sources:
             process = source.handle.process
-            pending, since = source.feed.pending, time.monotonic()
-            while source.feed.pending and process and process.wait(PUMP):
-                if source.feed.pending < pending:
-                    pending, since = source.feed.pending, time.monotonic()
+            taken, since = source.sender.taken, time.monotonic()
+            while not source.delivered and process and process.wait(PUMP):
+                if source.sender.taken > taken:
+                    taken, since = source.sender.taken, time.monotonic()
                 if time.monotonic() - since > (START_TIME if process.state == "starting" else STOP_TIME / 1000):
                     break
 
@@ -169,15 +180,16 @@ class PushControl:
         for source in list(self._sources):
             process = source.handle.process
             if process and process.state == "running" and self._isNext(source):
-                if source.feed.pending == source.pending:
+                if source.sender.taken == source.taken:
                     self._session.stop(source.handle)
-                source.pending = source.feed.pending
+                source.taken = source.sender.taken
 
     def _reportLost(self, source: _Source) -> None:
-        lost = source.feed.pushed - source.feed.lost - sum(source.handle.received.values())
+        sender = source.sender
+        lost = sender.pushed - sender.lost - sum(source.handle.received.values())
         if lost > 0:
-            text = f"{lost} of {source.feed.pushed} images from Python did not reach the acquisition process."
-            self._callbacks.report(Event("push-lost", text, "error"))
+            text = _("{lost} of {pushed} images from Python did not reach the acquisition process.")
+            self._callbacks.report(Event("push-lost", text.format(lost=lost, pushed=sender.pushed), "error"))
 
 
 def _isStopping(source: _Source) -> bool:

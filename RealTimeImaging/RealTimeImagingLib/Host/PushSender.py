@@ -1,33 +1,23 @@
 """Sender of frames that Python makes: pixels go to the acquisition process through a ring, headers in messages.
 
-The main thread copies into a free slot and returns. When all slots are taken, frames wait here as copies; beyond a
-limit, push() raises. A slot is reused when its frame is taken. A replacement of a dead process gets the frames that the
-dead process had not taken.
+The main thread copies a frame into a free slot and returns; without a free slot, push() raises. A slot is free again
+when its frame is taken. Commands follow the frames before them on the same pipe. A replacement of a dead process gets
+all frames that are not taken, and the commands between them, in the same order.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 from ..Link.Commands import Command, Push
 from ..Link.Messages import FrameHeader, Taken
-from ..Link.Ring import PUSH_RING, RingWriter
-from ..Model.Errors import PushError, RingError
+from ..Link.Ring import PUSH_BYTES, PUSH_RING, PUSH_SLOTS, RingWriter
+from ..Model.Errors import PushError
 from ..Model.Frame import Frame, Image
+from ..Model.Text import textsOf
 
-QUEUE_FRAMES = 64
-"""Most frames that wait for a slot."""
-QUEUE_BYTES = 512 << 20
-"""Most bytes of frames that wait for a slot; one frame may wait whatever its size."""
-
-
-@dataclass(frozen=True)
-class _Waiting:
-    command: Command
-    startup: list[Command]
-    """Startup commands of a process that is started after this command."""
+_ = textsOf(__file__)
 
 
 class PushSender:
@@ -46,107 +36,85 @@ class PushSender:
         onLost: Callable[[str], None],
         startupCommands: Callable[[], list[Command]] = list,
     ) -> None:
-        self._ring = RingWriter(folders, PUSH_RING)
-        self._send, self._onLost, self._startupCommands = send, onLost, startupCommands
+        self._ring = RingWriter(folders, PUSH_RING, PUSH_SLOTS, PUSH_BYTES)
+        self._send, self._onLost, self._current = send, onLost, startupCommands
         self._startup = startupCommands()
-        self._sent: deque[Push] = deque()
-        self._waiting: deque[Frame | _Waiting] = deque()
-        self._frames = self._bytes = self._number = 0
-        self._listening = False
+        self._untaken: deque[tuple[Command, list[Command]]] = deque()
+        """Frames that are not taken, and the commands after each of them. A command has with it the startup commands of
+        a process that is started after it."""
+        self._ready = False
         self.pushed = 0
         """Number of accepted frames."""
+        self.taken = 0
+        """Number of frames that the process has taken."""
         self.lost = 0
         """Number of accepted frames that were lost, each of them reported."""
 
-    @property
-    def pending(self) -> int:
-        """Number of accepted frames that the process has not taken yet."""
-        return self._frames + len(self._sent)
-
-    def room(self, nbytes: int) -> bool:
-        """Return whether a frame of this size would be accepted now."""
-        return not self._frames or (self._frames < QUEUE_FRAMES and self._bytes + nbytes <= QUEUE_BYTES)
-
     def push(self, stream: str, image: Image, receiveTime: float) -> None:
-        """Accept a frame: copy its pixels into a slot, or keep a copy until a slot is free.
+        """Accept a frame: copy its pixels into a free slot.
 
-        :raises PushError: too many frames wait.
+        :raises PushError: all slots are taken.
         :raises RingError: no memory can be reserved for a frame of this size.
         """
-        frame = Frame(image.pixels, image.ijkToRAS, stream, 0, receiveTime, image.deviceTime, dict(image.attributes))
-        nbytes = image.pixels.nbytes
-        if self._waiting or not self._pass(frame):
-            if not self.room(nbytes):
-                raise PushError(
-                    f"The image for {stream} is not taken: {self._frames} images ({self._bytes >> 20} MB) wait for the "
-                    "acquisition process already. Push more slowly, let Slicer's event loop run in between "
-                    "(slicer.app.processEvents()), or say how long push may wait (wait=seconds)."
-                )
-            self._waiting.append(replace(frame, pixels=image.pixels.copy()))
-            self._frames, self._bytes = self._frames + 1, self._bytes + nbytes
+        place = self._ring.put(image.pixels)
+        if place is None:
+            text = _(
+                "The image for {stream} was rejected. Images that wait for the acquisition process: {count}, as many "
+                "as fit. Push more slowly, let Slicer's event loop run in between (slicer.app.processEvents()), or say "
+                "how long push may wait (wait=seconds)."
+            )
+            raise PushError(text.format(stream=stream, count=self.pushed - self.taken))
+        attributes = dict(image.attributes)
+        frame = Frame(image.pixels, image.ijkToRAS, stream, self.pushed, receiveTime, image.deviceTime, attributes)
         self.pushed += 1
+        self._append(Push(FrameHeader.of(frame), place), [])
 
     def send(self, command: Command) -> None:
-        """Send a command after the frames before it are taken: "stopRecording" must not overtake them."""
-        self._waiting.append(_Waiting(command, self._startupCommands()))
-        self._pump()
+        """Send a command after the frames before it: "stopRecording" must not overtake them."""
+        self._append(command, self._current())
 
     def startupCommands(self) -> list[Command]:
         """Return the startup commands of a process: those before the oldest frame that is not taken yet."""
-        if not any(isinstance(item, _Waiting) for item in self._waiting):
-            self._startup = self._startupCommands()
+        self._ready = False
+        self._forget()
+        if all(isinstance(command, Push) for command, _startup in self._untaken):
+            self._startup = self._current()
         return self._startup
 
     def resend(self) -> None:
-        """Send all frames that are not taken: a process is ready."""
-        self._listening = True
-        for push in self._sent:
-            self._send(push)
+        """Send all frames that are not taken, and the commands after them: a process is ready."""
+        self._ready = True
+        for command, _startup in self._untaken:
+            self._send(command)
+        self._forget()
 
     def take(self, message: Taken) -> None:
         """Take which frames the process has taken."""
-        while self._sent and self._sent[0].frame.number <= message.taken:
-            self._ring.release(*self._sent.popleft().place.key)
+        self.taken = max(self.taken, message.taken + 1)
+        self._forget()
         if message.problem:
-            self._lose(message.problem)
-        self._pump()
+            self.lost += 1
+            self._onLost(_("A pushed image is lost: {reason}").format(reason=message.problem))
 
     def close(self) -> None:
         """Release the memory."""
         self._ring.close()
-        self._sent.clear()
-        self._waiting.clear()
-        self._frames = self._bytes = 0
+        self._untaken.clear()
 
-    def _pass(self, frame: Frame) -> bool:
-        place = self._ring.put(frame.pixels)
-        if place is None:
-            return False
-        # Number it here and not when it was accepted: a lost frame leaves no gap.
-        push = Push(FrameHeader.of(replace(frame, number=self._number)), place)
-        self._sent.append(push)
-        self._number += 1
-        if self._listening:
-            self._send(push)
-        return True
+    def _append(self, command: Command, startup: list[Command]) -> None:
+        self._untaken.append((command, startup))
+        if self._ready:
+            self._send(command)
+            self._forget()
 
-    def _pump(self) -> None:
-        while self._waiting:
-            item = self._waiting[0]
-            if isinstance(item, Frame):
-                try:
-                    if not self._pass(item):
-                        return
-                except RingError as error:
-                    self._lose(str(error))
-                self._frames, self._bytes = self._frames - 1, self._bytes - item.pixels.nbytes
-            elif self._sent:
-                return
+    def _forget(self) -> None:
+        """Release the slots of taken frames, and forget these and the commands after them."""
+        while self._untaken:
+            command, startup = self._untaken[0]
+            if not isinstance(command, Push):
+                self._startup = startup
+            elif command.frame.number < self.taken:
+                self._ring.release(*command.place.key)
             else:
-                self._send(item.command)
-                self._startup = item.startup
-            self._waiting.popleft()
-
-    def _lose(self, why: str) -> None:
-        self.lost += 1
-        self._onLost(f"A pushed image is lost: {why}")
+                return
+            self._untaken.popleft()

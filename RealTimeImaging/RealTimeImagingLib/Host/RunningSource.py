@@ -50,7 +50,7 @@ class RunningSource:
         self.held = 0
         """Slots of the process's memory that frames hold while they wait to be shown."""
         self.process: AcquisitionProcess | None = None
-        self.feed: PushSender | None = None
+        self.pushSender: PushSender | None = None
         """Sends frames made in Python; None for all other sources."""
         self.ending = False
         """True when it was stopped and still delivers frames that were pushed before."""
@@ -88,7 +88,7 @@ class RunningSource:
 
     def sendCommand(self, command: Command) -> None:
         """Send a command to the source's process; do nothing when it has ended."""
-        target = self.feed or self.process
+        target = self.pushSender or self.process
         if target:
             target.send(command)
 

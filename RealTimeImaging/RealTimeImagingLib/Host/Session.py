@@ -110,7 +110,7 @@ class Session:
         handle.streams[name] = name
         handle.process = AcquisitionProcess(
             settings,
-            lambda: handle.feed.startupCommands() if handle.feed else self.startupCommands(handle),
+            lambda: handle.pushSender.startupCommands() if handle.pushSender else self.startupCommands(handle),
             lambda message: self.reports.deliver(message, handle),
             self._batchEnded,
             # The slots of an ended process are still mapped: its last frames are shown before its replacement starts.
@@ -122,7 +122,7 @@ class Session:
         if kind.fromSlicer:
             lost = partial(self._report, "push-lost", "error")
             startup = partial(self.startupCommands, handle)
-            handle.feed = PushSender(handle.process.folders, handle.process.send, lost, startup)
+            handle.pushSender = PushSender(handle.process.folders, handle.process.send, lost, startup)
         self._onChange()
         return handle
 
@@ -256,8 +256,8 @@ class Session:
 
     def _ready(self, handle: RunningSource, message: Ready) -> None:
         self._settle(handle)
-        if handle.feed:
-            handle.feed.resend()
+        if handle.pushSender:
+            handle.pushSender.resend()
 
     def _queue(self, handle: RunningSource, message: FrameReport) -> None:
         if handle.retired:
@@ -285,8 +285,8 @@ class Session:
         handle.broadcast = message.broadcast
 
     def _taken(self, handle: RunningSource, message: Taken) -> None:
-        if handle.feed:
-            handle.feed.take(message)
+        if handle.pushSender:
+            handle.pushSender.take(message)
 
     def _takeEvent(self, handle: RunningSource, message: EventReport) -> None:
         event = message.event

@@ -105,9 +105,10 @@ class Worker:
         self._sender.report(Ready(counts=self._allCounts()))
         self._sender.flush(END_TIME)
         while not self._stopping.is_set():
-            while self._commands:
+            # Between two commands the source reads: pushed frames keep their place among the commands.
+            if self._commands:
                 self._execute(self._commands.popleft())
-            for item in source.read(PATIENCE):
+            for item in source.read(0.0 if self._commands else PATIENCE):
                 self._passOn(item)
                 # A variable would keep the memory into which an image was read.
                 del item

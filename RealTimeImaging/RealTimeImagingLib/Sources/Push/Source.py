@@ -88,9 +88,7 @@ class PushSource:
     def _take(self, values: Mapping[str, Any]) -> Iterator[Arrival]:
         header: FrameHeader = values["frame"]
         number = header.number
-        if number > self._opened.accepted:
-            return  # Slicer sent it before it noticed a restart, and sends it again in its order
-        if number == self._opened.accepted:
+        if number >= self._opened.accepted:
             try:
                 pixels = self._copy(values["place"], header.shape, header.dtype)
             except RingError as error:
