@@ -64,8 +64,8 @@ class Pipe:
 
     def start(self, ready=True):
         self.checkpoint = Checkpoint(self.folder)
-        inlet = FrameReceiver([self.folder], self.reported.append)
-        self.source = openSource(PushSettings(), SourceContext(self.checkpoint, receiver=inlet))
+        receiver = FrameReceiver([self.folder], self.reported.append)
+        self.source = openSource(PushSettings(), SourceContext(self.checkpoint, receiver=receiver))
         (first,) = self.sender.startupCommands()
         self.state = first.key
         if ready:

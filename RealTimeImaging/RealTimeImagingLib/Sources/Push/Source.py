@@ -49,12 +49,14 @@ class PushSource:
     """Source of pushed frames, in the order of the pushes.
 
     :param checkpoint: counts the accepted frames over a restart.
-    :param inlet: holds their pixels.
+    :param receiver: holds their pixels.
     :param getBuffer: returns memory to copy an image into, or None.
     """
 
-    def __init__(self, checkpoint: Checkpoint, inlet: PushReceiver, getBuffer: GetBuffer = lambda nbytes: None) -> None:
-        self._checkpoint, self._inlet, self._getBuffer = checkpoint, inlet, getBuffer
+    def __init__(
+        self, checkpoint: Checkpoint, receiver: PushReceiver, getBuffer: GetBuffer = lambda nbytes: None
+    ) -> None:
+        self._checkpoint, self._receiver, self._getBuffer = checkpoint, receiver, getBuffer
         self._sent: deque[Mapping[str, Any]] = deque()
         self._wake = threading.Event()
         self._opened = checkpoint.begin(PUSHED_PATH, PUSHED_STAMP)
@@ -94,15 +96,15 @@ class PushSource:
             except RingError as error:
                 self._opened.accepted += 1
                 self._checkpoint.keep()
-                self._inlet.taken(number, str(error))
+                self._receiver.taken(number, str(error))
                 return
             matrix = np.array(header.ijkToRAS, np.float64)
             image = Image(pixels, matrix, header.deviceTime, header.attributes)
             yield Arrival(header.stream, image, header.receiveTime)
-        self._inlet.taken(number)
+        self._receiver.taken(number)
 
     def _copy(self, place: Place, shape: tuple[int, ...], dtype: str) -> Pixels:
-        sent = self._inlet.view(place, shape, dtype)
+        sent = self._receiver.view(place, shape, dtype)
         memory = self._getBuffer(sent.nbytes)
         pixels: Pixels = np.empty(shape, dtype) if memory is None else memory.view(dtype).reshape(shape)
         np.copyto(pixels, sent)
