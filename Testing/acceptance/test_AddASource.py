@@ -120,6 +120,25 @@ def test_thePanelSaysWhyASourceThatRaisesIsNotRestarted(slicer, module, logic, f
     assert "cannot be kept running" in logic.events()[-1].text
 
 
+def test_aSourceThatRaisesAfterEachFrameIsNotRestartedWithoutEnd(slicer, logic, folder, monkeypatch):
+    process = importlib.import_module("RealTimeImagingLib.Host.AcquisitionProcess")
+    monkeypatch.setattr(process, "MOST_DEATHS", 4)
+    settings = breakSource(
+        folder,
+        """if self._due != vars(self).setdefault("_begin", self._due):
+            raise ValueError("wrong header")""",
+    )
+    source = logic.start(settings(rate=50))
+    until(lambda: source.state == "failed", 30)
+    texts = [event.text for event in logic.events()]
+    assert logic.statistics()["received"] == 4
+    assert len([text for text in texts if text.endswith("is restarted.")]) == 3
+    assert [text for text in texts if "cannot be kept running" in text] == [
+        "The acquisition process cannot be kept running: it ended 4 times within 5 minutes (exit code 1). "
+        "Press Start to try again. The acquisition process failed: ValueError: wrong header"
+    ]
+
+
 def test_theLogNamesASourceThatBlocksAtTheStop(slicer, module, logic, folder, caplog):
     settings = breakSource(folder, "time.sleep(100)")
     source = logic.start(settings())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -28,8 +29,11 @@ from ..Model.Errors import AcquisitionError
 from ..Model.Event import Event
 from ..Model.Frame import Pixels
 from ..Model.Settings import SourceSettings
+from ..Model.Text import joined, textsOf
 from ..Sources.Kinds import toWorker
 from .ChildProcess import ChildProcess
+
+_ = textsOf(__file__)
 
 STOP_TIME = 2000
 """Milliseconds after a stop until the process is killed, unless it still writes a recording."""
@@ -39,6 +43,8 @@ PAUSES = (0, 0, 500, 1000, 2000)
 """Milliseconds before each restart after deaths without a frame between them; one more death ends the source."""
 LONG_LIFE = 10.0
 """Seconds after which a death is unrelated to the one before."""
+MOST_DEATHS, WINDOW = 20, 300.0
+"""Deaths within so many seconds that end the source, also when frames arrive between them."""
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +71,8 @@ class AcquisitionProcess:
         self._settings, self._commands = settings, commands
         self._onMessage, self._onBatch, self._onDeath = onMessage, onBatch, onDeath
         self._starts = self._failures = self._recordings = 0
+        self._deaths: deque[float] = deque(maxlen=MOST_DEATHS)
+        """Times of the last deaths (time.monotonic())."""
         self._restartDue = 0.0
         self._stopping = self._endSeen = self._lateEnd = False
         self._child: ChildProcess | None = None
@@ -95,7 +103,8 @@ class AcquisitionProcess:
             self._launch()
         except (OSError, AcquisitionError) as error:
             self._end("failed")
-            raise AcquisitionError(f"The acquisition process cannot be started: {error}") from error
+            text = _("The acquisition process cannot be started: {reason}").format(reason=str(error))
+            raise AcquisitionError(text) from error
 
     def _timers(self) -> list[tuple[Any, Callable[[], None]]]:
         return [(self._killer, self._killUnlessDone), (self._restarter, self._restart)]
@@ -200,9 +209,11 @@ class AcquisitionProcess:
             return
         if self.writing and not self._endSeen:
             seconds = WRITE_TIME // 1000
-            text = f"The acquisition process was killed: it made no progress with its recording for {seconds} s. "
-            text += "Check the disk. The stored images are kept, and another process finishes the recording now."
-            self._report(Event("hung", text, "error"))
+            text = _(
+                "The acquisition process was killed: it made no progress with its recording for {seconds} s. Check the "
+                "disk. The stored images are kept, and another process finishes the recording now."
+            )
+            self._report(Event("hung", text.format(seconds=seconds), "error"))
         if self._endSeen and not self._lateEnd:
             self._lateEnd = True
             self._killer.start(STOP_TIME)
@@ -253,6 +264,7 @@ class AcquisitionProcess:
             self._failure = message.event.text
         if message.event.code == "crashed":  # the next process skips the file that ended this one
             self._failures = 0
+            self._deaths.clear()
 
     def _report(self, event: Event) -> None:
         self._take(EventReport(event))
@@ -277,24 +289,31 @@ class AcquisitionProcess:
 
     def _replace(self, code: int, lastError: str) -> None:
         removeRing(self.folders, self._ringName)
-        lived = time.monotonic() - self._launched
-        self._failures = 1 if lived > LONG_LIFE else self._failures + 1
+        now = time.monotonic()
+        self._failures = 1 if now - self._launched > LONG_LIFE else self._failures + 1
+        self._deaths.append(now)
         if self._problem:
-            text = f"The acquisition process ended unexpectedly (exit code {code}). It is not restarted, because "
-            text += f"the temporary folder {self.folders[-1]} cannot be written ({self._problem}). "
-            text += "Free space on that disk, then press Start."
-            self._report(Event("failed", text, "error"))
-            self._end("failed")
+            text = _(
+                "The acquisition process ended unexpectedly (exit code {code}). It is not restarted, because the "
+                "temporary folder {folder} cannot be written ({problem}). Free space on that disk, then press Start."
+            )
+            self._fail(text.format(code=code, folder=self.folders[-1], problem=self._problem))
             return
         if self._failures > len(PAUSES):
-            text = f"The acquisition process cannot be kept running (exit code {code}). {lastError or self._failure}"
-            self._report(Event("failed", text.strip(), "error"))
-            self._end("failed")
+            text = _("The acquisition process cannot be kept running (exit code {code}).").format(code=code)
+            self._fail(joined(text, lastError or self._failure))
             return
-        text = f"The acquisition process ended unexpectedly (exit code {code}) and is restarted."
+        if len(self._deaths) == MOST_DEATHS and now - self._deaths[0] < WINDOW:
+            text = _(
+                "The acquisition process cannot be kept running: it ended {count} times within {minutes} minutes (exit "
+                "code {code}). Press Start to try again."
+            ).format(count=MOST_DEATHS, minutes=round(WINDOW / 60), code=code)
+            self._fail(joined(text, lastError or self._failure))
+            return
+        text = _("The acquisition process ended unexpectedly (exit code {code}) and is restarted.").format(code=code)
         self._report(Event("restarted", text, "warning"))
         self.state = "starting"
-        self._take(StatusReport("The acquisition process is restarting."))
+        self._take(StatusReport(_("The acquisition process is restarting.")))
         pause = PAUSES[self._failures - 1]
         self._restartDue = time.monotonic() + pause / 1000
         self._restarter.start(pause)
@@ -306,8 +325,11 @@ class AcquisitionProcess:
             self._launch()
         except (OSError, AcquisitionError) as error:
             log.exception("The acquisition process could not be restarted")
-            self._report(Event("failed", str(error), "error"))
-            self._end("failed")
+            self._fail(str(error))
+
+    def _fail(self, text: str) -> None:
+        self._report(Event("failed", text, "error"))
+        self._end("failed")
 
     def _end(self, state: str) -> None:
         for timer, slot in self._timers():
