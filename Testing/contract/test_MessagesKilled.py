@@ -65,7 +65,7 @@ def dead(folder, given):
     for each in given:
         assert recording.append(each)
     recording._file.rest()
-    recording._file._lock.release(remove=False)
+    recording._file.lock.release(remove=False)
 
 
 # Killed at every step
@@ -208,7 +208,7 @@ def test_gaps_before_the_death_are_in_the_report(tmp_path):
     assert not recording.append(deviceMessage(0))
     folder.mkdir()
     assert recording.append(deviceMessage(1))
-    recording._file._lock.release(remove=False)
+    recording._file.lock.release(remove=False)
     (found,) = repair(str(folder))
     assert "Not stored: message 0: the folder or a file in it is gone." in found.event.text
     assert found.event.level == "warning"

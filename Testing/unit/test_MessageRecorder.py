@@ -253,6 +253,25 @@ def test_messages_of_another_recorder_under_the_same_name_are_not_touched(tmp_pa
     assert [line.message for line in openMessages(second.finish()[0]).messages()] == messages
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows removes no open file")
+def test_messages_of_another_recorder_are_not_touched_by_one_that_had_closed_its_file(tmp_path):
+    first, second = (MessageRecorder(str(tmp_path), "Test", {}) for _ in range(2))
+    assert first.append(deviceMessage(9))
+    first._file.rest()
+    for name in names(tmp_path):
+        (tmp_path / name).unlink()
+    messages = [deviceMessage(number) for number in range(3)]
+    assert [second.append(each) for each in messages] == [True] * 3
+    before = (tmp_path / "Test.messages.jsonl").read_bytes()
+    assert first.append(deviceMessage(10))
+    assert (tmp_path / "Test.messages.jsonl").read_bytes() == before
+    (manifest,) = first.finish()
+    assert os.path.basename(manifest) == "Test_1.messages.json"
+    assert [line.message for line in openMessages(manifest).messages()] == [deviceMessage(10)]
+    assert (first.recorded, first.failed) == (1, 1)
+    assert [line.message for line in openMessages(second.finish()[0]).messages()] == messages
+
+
 def test_attributes_that_cannot_be_stored_are_rejected(tmp_path):
     with pytest.raises(RecordingError, match="Bad: name"):
         MessageRecorder(str(tmp_path), "Test", {"Bad: name": "x"})

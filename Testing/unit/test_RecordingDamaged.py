@@ -44,7 +44,7 @@ def dead(tmp_path_factory):
     images._lock.release(remove=False)
     images._growing.rest()
     said._file.rest()
-    said._file._lock.release(remove=False)
+    said._file.lock.release(remove=False)
     whole = tmp_path_factory.mktemp("whole")
     shutil.copytree(folder, whole, dirs_exist_ok=True)
     assert len(repair(str(whole))) == 2

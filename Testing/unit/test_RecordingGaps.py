@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 from RealTimeImagingLib.Recording import repair
+from unit.conftest import snapshot
 from unit.recordings import RIGHT_HANDED, assertHolds, filesOfAtMost, frame, manifestOf, recorder, withoutRights
 
 posix = pytest.mark.skipif(os.name != "posix", reason="Windows removes and renames no open file")
@@ -255,6 +256,85 @@ def test_files_of_another_recorder_under_the_same_name_are_not_touched(tmp_path)
     assert first.finish() == []
     assertCounted(first, 1, 1)
     assertHolds(second.finish(), frames)
+
+
+@posix
+@pytest.mark.parametrize("finished", [False, True])
+@pytest.mark.parametrize("closed", ["rest", "an error", "replaced lock"])
+def test_files_of_another_recorder_are_not_touched_by_one_that_had_closed_its_files(tmp_path, finished, closed):
+    first, second = recorder(tmp_path), recorder(tmp_path)
+    assert first.append(frame(9))
+    assert first.append(frame(10, (1, 2, 2)))
+    assert first.append(frame(11, (1, 2, 2)))
+    if closed == "an error":
+        with filesOfAtMost(10):
+            assert not first.append(frame(12, (1, 2, 2)))
+    else:
+        first.rest("other.lock" if closed == "replaced lock" else "")
+    for name in names(tmp_path):
+        (tmp_path / name).unlink()
+    frames = [frame(number, shape) for number, shape in enumerate([(2, 3, 4)] * 4 + [(1, 2, 2)] * 4)]
+    assert [second.append(each) for each in frames] == [True] * 8
+    paths = second.finish() if finished else []
+    before = snapshot(tmp_path)
+    later = [frame(13, (1, 2, 2)), frame(14)]
+    assert [first.append(each) for each in later] == [True] * 2
+    assert {name: data for name, data in snapshot(tmp_path).items() if name in before} == before
+    found = first.finish()
+    assert [os.path.basename(path) for path in found] == ["Test_1-Scan.seq.nhdr", "Test_1-Scan_2.seq.nhdr"]
+    assertHolds(found, later)
+    assert first.recorded == 2
+    assert {name: data for name, data in snapshot(tmp_path).items() if name in before} == before
+    assertHolds(paths or second.finish(), frames)
+    assert not [name for name in names(tmp_path) if name.endswith((".jsonl", ".lock"))]
+
+
+@posix
+@pytest.mark.parametrize("finished", [False, True])
+def test_files_of_another_recorder_are_not_touched_at_the_end(tmp_path, finished):
+    first, second = recorder(tmp_path), recorder(tmp_path)
+    assert first.append(frame(9))
+    first.rest()
+    for name in names(tmp_path):
+        (tmp_path / name).unlink()
+    frames = [frame(number) for number in range(3)]
+    assert [second.append(each) for each in frames] == [True] * 3
+    paths = second.finish() if finished else []
+    before = snapshot(tmp_path)
+    assert first.finish() == []
+    assertCounted(first, 1, 1)
+    assert snapshot(tmp_path) == before
+    assertHolds(paths or second.finish(), frames)
+
+
+@posix
+def test_a_recording_of_the_name_of_a_part_is_not_touched(tmp_path):
+    """The stream Scan_2 has the files that the second part of the stream Scan had."""
+    first, second = recorder(tmp_path), recorder(tmp_path, stream="Scan_2")
+    for number in range(2):
+        assert first.append(frame(number, (1, 1, 1 + number)))
+    first.rest()
+    for path in tmp_path.glob("Test-Scan_2.*"):
+        path.unlink()
+    frames = [frame(number) for number in range(3)]
+    assert [second.append(each) for each in frames] == [True] * 3
+    before = snapshot(tmp_path)
+    assert first.append(frame(2, (1, 1, 2)))
+    assert {name: data for name, data in snapshot(tmp_path).items() if name in before} == before
+    assertHolds(first.finish(), [frame(0, (1, 1, 1)), frame(2, (1, 1, 2))])
+    assertHolds(second.finish(), frames)
+
+
+@posix
+def test_a_recording_without_its_lock_goes_on(tmp_path):
+    recording = recorder(tmp_path)
+    frames = [frame(number, (1, 1, 1 + number // 2)) for number in range(6)]
+    for each in frames:
+        assert recording.append(each)
+        recording.rest()
+        (tmp_path / "Test-Scan.lock").unlink(missing_ok=True)
+    assertHolds(recording.finish(), frames)
+    assertCounted(recording, 6, 0)
 
 
 def test_bytes_added_from_outside_are_cut_off(tmp_path):

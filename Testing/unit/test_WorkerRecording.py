@@ -141,7 +141,7 @@ def test_a_repair_reports_messages(stored):
     stored.store.appendMessage(deviceMessage(0))
     recorder = stored.store._recorders._messages
     recorder._file.rest()
-    recorder._file._lock.release(remove=False)
+    recorder._file.lock.release(remove=False)
     stored.store._recorders = None  # as after the death of the process
     stored.obey("repair", folder=str(stored.folder))
     stored.store._repairing.wait(5)

@@ -6,6 +6,7 @@ bytes are written; killing the process afterwards does not lose it.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -18,7 +19,7 @@ from ..Model.Errors import FrameError, RecordingError
 from ..Model.Event import Event
 from ..Model.Files import openPrivate, reasonOf, removeFile, replaceFile, writeAll
 from .Header import checkAttributes
-from .Layout import LOCK, nothingIsNamed
+from .Layout import LOCK, MANIFEST, nothingIsNamed
 from .Lines import Missed, checkNumbers, parsed
 from .Lock import Lock
 
@@ -37,6 +38,7 @@ class AppendLog:
     """New files that grow together, entry by entry.
 
     :param folder: folder of the recording.
+    :param lock: lock of the recording.
     :param name: name of the files without suffix.
     :param suffixes: suffixes of the files; the last file holds the lines. No file of these names may exist.
     :param first: first line of the last file.
@@ -44,8 +46,8 @@ class AppendLog:
     :raises OSError: the files cannot be made.
     """
 
-    def __init__(self, folder: str, name: str, suffixes: Sequence[str], first: bytes) -> None:
-        self.folder, self.name = folder, name
+    def __init__(self, folder: str, lock: Lock, name: str, suffixes: Sequence[str], first: bytes) -> None:
+        self.folder, self.lock, self.name = folder, lock, name
         self.count = 0
         """Acknowledged entries."""
         self.firstNumber = self.lastNumber = -1
@@ -81,13 +83,21 @@ class AppendLog:
         """Whether the first file holds all acknowledged bytes; True when the file system cannot answer."""
         try:
             found = os.stat(self._paths[0])
-            # Another recorder may have taken the name after the files were removed.
-            replaced = self._handles and not os.path.samestat(os.fstat(self._handles[0]), found)
+            replaced = not os.path.samestat(os.fstat(self._handles[0]), found) if self._handles else self.taken
             return not self._lost and not replaced and found.st_size >= self.size
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError:
             return True
+
+    @property
+    def taken(self) -> bool:
+        """Whether another recorder took the name after the files were removed: its lock or manifest tells."""
+        base, path = self.lock.path.removesuffix(LOCK), self.path("")
+        if self.lock.taken or (not os.path.lexists(self.lock.path) and os.path.lexists(base + MANIFEST)):
+            return True
+        # The recording has the files of its parts, but only one lock and one manifest.
+        return path != base and any(os.path.lexists(path + suffix) for suffix in (LOCK, MANIFEST))
 
     def write(self, number: int, *data: bytes | memoryview) -> None:
         """Append one entry; when the call returns, the entry is acknowledged.
@@ -137,13 +147,18 @@ class AppendLog:
     def trim(self) -> None:
         """Remove what follows the acknowledged bytes of the first file.
 
+        :raises FilesGone: the file is another recorder's.
         :raises OSError: the file cannot be cut.
         """
+        if self.taken:
+            raise FilesGone(errno.ENOENT, "another recorder has taken the name", self._paths[0])
         cutFile(self._paths[0], self.size)
 
     def discard(self) -> None:
-        """Remove the files."""
+        """Remove the files, unless they are another recorder's."""
         self.rest()
+        if self.taken:
+            return
         for path in reversed(self._paths):
             removeFile(path)
 
@@ -156,13 +171,19 @@ class AppendLog:
         self._checkAt = time.monotonic() + CHECK_EVERY
 
     def _reopen(self) -> None:
-        for path in self._paths:
-            self._handles.append(os.open(path, _FLAGS))
-        self._check()
+        try:
+            for path in self._paths:
+                self._handles.append(os.open(path, _FLAGS))
+            if self.taken:
+                raise FileNotFoundError(f"{self._paths[0]} is another recorder's")
+            self._check()
+        except OSError:
+            self.rest()  # nothing may cut files that are perhaps another recorder's
+            raise
         self._cut()
 
     def _cut(self) -> None:
-        for handle, size in zip(self._handles, self._sizes, strict=False):  # some may not be open
+        for handle, size in zip(self._handles, self._sizes, strict=False):  # none may be open
             os.ftruncate(handle, size)
             os.lseek(handle, size, os.SEEK_SET)
 

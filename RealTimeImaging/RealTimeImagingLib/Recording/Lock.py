@@ -1,7 +1,8 @@
 """Lock file of a recording that is being made; the operating system releases it when the process dies.
 
 The lock is the system's (flock, on Windows a locked byte), because another process may have reused a process number.
-The number in the file is for people. Where a file system does not support locks, host and number decide.
+The number in the file is for people. Where a file system does not support locks, host and number decide. The token in
+the file tells it from a later file of the same name, also when the lock is closed.
 
 The number of open files of a process is limited (macOS: 256). Therefore one lock, the holder, can replace many locks of
 a process. A replaced lock is closed, its file names the holder's file, and it counts as held while the holder is held.
@@ -13,6 +14,7 @@ import errno
 import json
 import os
 import platform
+import secrets
 import sys
 
 from ..Model.Files import openPrivate, removeFile, writeAll
@@ -31,9 +33,9 @@ _NO_LOCKS = {getattr(errno, name) for name in ("ENOTSUP", "EOPNOTSUPP", "ENOLCK"
 class Lock:
     """Lock file, held from :meth:`claim` or :meth:`takeOver` until :meth:`release`."""
 
-    def __init__(self, path: str, handle: int) -> None:
+    def __init__(self, path: str, handle: int, token: str = "") -> None:
         self.path = path
-        self._handle = handle
+        self._handle, self._token = handle, token
         self._replaced: os.stat_result | None = None
 
     @classmethod
@@ -46,11 +48,12 @@ class Lock:
             handle = openPrivate(path, _FLAGS | os.O_CREAT | os.O_EXCL)
         except FileExistsError:
             return None
+        token = secrets.token_hex(8)
         try:
             # A repair may have mistaken the new file for that of a dead process, and removed it.
             if _locked(handle) is not False and os.path.samestat(os.fstat(handle), os.stat(path)):
-                writeAll(handle, _text())
-                return cls(path, handle)
+                writeAll(handle, _text(token))
+                return cls(path, handle, token)
         except FileNotFoundError:
             pass
         except OSError:
@@ -82,8 +85,19 @@ class Lock:
     def there(self) -> bool:
         """Whether the file still exists."""
         try:
-            opened = os.fstat(self._handle) if self._replaced is None else self._replaced
-            return os.path.samestat(opened, os.stat(self.path))
+            if self._replaced is None:
+                return os.path.samestat(os.fstat(self._handle), os.stat(self.path))
+            # A later file may have the number of the closed one.
+            return os.path.samestat(self._replaced, os.stat(self.path)) and not self.taken
+        except OSError:
+            return False
+
+    @property
+    def taken(self) -> bool:
+        """Whether the file is that of another lock; False when it is missing or cannot be read."""
+        try:
+            with open(self.path, "rb") as file:
+                return self._token.encode() not in file.read(1000)
         except OSError:
             return False
 
@@ -94,7 +108,7 @@ class Lock:
         """
         if self._replaced is not None or not self.there:
             return
-        text = _text(holder)
+        text = _text(self._token, holder)
         try:
             os.lseek(self._handle, 0, os.SEEK_SET)
             writeAll(self._handle, text)
@@ -131,8 +145,8 @@ def isLock(path: str) -> bool:
     return isinstance(holder, dict) and {"pid", "host"} <= holder.keys()
 
 
-def _text(holder: str = "") -> bytes:
-    values: dict[str, object] = {"pid": os.getpid(), "host": platform.node()}
+def _text(token: str, holder: str = "") -> bytes:
+    values: dict[str, object] = {"pid": os.getpid(), "host": platform.node(), "token": token}
     return json.dumps(values | ({"holder": holder} if holder else {})).encode()
 
 

@@ -149,11 +149,11 @@ class MessageFile(AppendLog):
 
     def __init__(self, folder: str, lock: Lock, head: MessagesLine) -> None:
         try:
-            super().__init__(folder, head.recording, (LINES,), head.toBytes())
+            super().__init__(folder, lock, head.recording, (LINES,), head.toBytes())
         except OSError:
             lock.release(remove=True)
             raise
-        self.head, self._lock = head, lock
+        self.head = head
         self._tally, self._poses = Tally(), PoseFiles(folder, head)
 
     def append(self, line: MessageLine) -> None:
@@ -186,7 +186,7 @@ class MessageFile(AppendLog):
                 os.unlink(self.path(LINES))
             done = True
         finally:
-            self._lock.release(remove=done)
+            self.lock.release(remove=done)
         return self.count > 0
 
     def abandon(self) -> None:
@@ -195,7 +195,7 @@ class MessageFile(AppendLog):
         removed = not os.path.lexists(self.path(LINES))
         if removed:
             self._poses.discard()
-        self._lock.release(remove=removed)
+        self.lock.release(remove=removed)
 
 
 class MessageRecorder(LogRecorder[DeviceMessage]):

@@ -13,7 +13,7 @@ from ..Model.Frame import Frame, Pixels, checkMatrix, checkPixels
 from .AppendLog import AppendLog, LogRecorder, claimName, writeManifest
 from .FrameTimes import LEAST_STEP, FrameTimes, Origin, usable
 from .Header import composeHeader, indexValues, isoTime
-from .Layout import HEADER, LINES, LOCK, MANIFEST, POSES, RAW, baseName, candidates, fileName, nothingIsNamed, partName
+from .Layout import HEADER, LINES, MANIFEST, POSES, RAW, baseName, candidates, fileName, nothingIsNamed, partName
 from .Lines import FrameLine, Missed, PartLine, flat, storedType
 from .Lock import Lock
 from .Poses import composePoses
@@ -26,13 +26,14 @@ class GrowingPart(AppendLog):
     """Pixels and lines of one part of a stream, and at the end its header.
 
     :param folder: folder of the recording.
+    :param lock: lock of the recording.
     :param name: name of the files without suffix; none of them may exist.
     :raises FileExistsError: the name is taken.
     :raises OSError: the files cannot be made.
     """
 
-    def __init__(self, folder: str, name: str, part: PartLine) -> None:
-        super().__init__(folder, name, (RAW, LINES), part.toBytes())
+    def __init__(self, folder: str, lock: Lock, name: str, part: PartLine) -> None:
+        super().__init__(folder, lock, name, (RAW, LINES), part.toBytes())
         self.part = part
         self.times: list[float] = []
         self.moves = False
@@ -169,7 +170,7 @@ class Recorder(LogRecorder[Frame]):
             part.discard()
             self._parts.remove(part)
             self._partsMade -= 1
-        self._claim()
+        lock = self._claim()
         self._times.begin(frame)
         while True:
             line = PartLine(
@@ -188,7 +189,7 @@ class Recorder(LogRecorder[Frame]):
             # The lock of the first part exists already.
             if line.part == 1 or nothingIsNamed(self.folder, name):
                 try:
-                    self._growing = GrowingPart(self.folder, name, line)
+                    self._growing = GrowingPart(self.folder, lock, name, line)
                     break
                 except FileExistsError:
                     pass
@@ -210,19 +211,25 @@ class Recorder(LogRecorder[Frame]):
         else:
             part.shift(change)
 
-    def _claim(self) -> None:
-        if self._lock and self._lock.there:
-            return
-        if not self._base:
+    def _claim(self) -> Lock:
+        held = self._lock
+        if held and held.there:
+            return held
+        if held and not held.taken and not os.path.lexists(os.path.join(self.folder, self._base + MANIFEST)):
+            # The held lock stays held: when its folder is only away, it returns with the folder.
+            lock = Lock.claim(held.path)
+            if lock is None:
+                return held
+            for part in [*self._parts, *self._lost]:
+                part.lock = lock
+        else:
             names = (baseName(name, self.stream) for name in candidates(fileName(self.name)))
-            self._lock, self._base = claimName(self.folder, names)
-            return
-        # The held lock stays held: when its folder is only away, it returns with the folder.
-        lock = Lock.claim(os.path.join(self.folder, self._base + LOCK))
-        if lock:
-            if self._lock:
-                self._lock.release(remove=False)
-            self._lock = lock
+            lock, self._base = claimName(self.folder, names)
+            self._partsMade = 0
+        if held:
+            held.release(remove=False)
+        self._lock = lock
+        return lock
 
     def _dropLost(self) -> None:
         for part in [*self._parts]:
@@ -231,7 +238,7 @@ class Recorder(LogRecorder[Frame]):
             part.rest()
             self._parts.remove(part)
             self._lost.append(part)
-            if os.path.lexists(part.path(RAW)):
+            if os.path.lexists(part.path(RAW)) and not part.taken:
                 self._cutParts = True  # a repair keeps the rest
             self.bytes -= part.size
             self._countLost(part, f"{part.name}{RAW} was removed or cut")
@@ -255,7 +262,8 @@ class Recorder(LogRecorder[Frame]):
         if self._lock:
             if whole:
                 for part in [*self._parts, *self._lost]:
-                    removeFile(part.path(LINES))
+                    if not part.taken:
+                        removeFile(part.path(LINES))
             self._lock.release(remove=whole)
             self._lock = None
         return [part.path(HEADER) for part in self._parts if part.finished]
