@@ -138,6 +138,7 @@ def test_buffered_messages_are_dropped_with_age_and_beyond_the_limit(stored):
 
 def test_a_repair_reports_messages(stored):
     stored.record()
+    stored.store._repairing.wait(5)  # recording starts a repair, which must not find these files
     stored.store.appendMessage(deviceMessage(0))
     recorder = stored.store._recorders._messages
     recorder._file.rest()
