@@ -90,19 +90,9 @@ def sender(workFolder, lines):
     ring = RingWriter([str(workFolder)], "ring")
     made = FrameSender(ring, lines)
     yield made
-    if made._watcher is not None:
-        # It watches until its process ends. A thread that is left fails tests of the host in this process.
-        drops, made._drops = made._drops, Ended()
-        drops.put(None)
-        made._watcher.join(5)
+    made.close()
+    assert "slots" not in [thread.name for thread in threading.enumerate()]
     ring.close()
-
-
-class Ended:
-    """Ends the thread that waits for an item."""
-
-    def get(self):
-        raise SystemExit
 
 
 def frame(number, stream="Live", shape=(1, 2, 3)):

@@ -35,7 +35,8 @@ class FrameSender:
         self._lock = threading.Lock()
         self._returned = threading.Condition(self._lock)
         self._refused = 0
-        self._drops: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._drops: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        """True for each buffer that was released while a frame waited; False at the end."""
         self._watcher: threading.Thread | None = None
         ring.onDropped = self._dropped
 
@@ -100,14 +101,19 @@ class FrameSender:
             while not self._ring.idle and (left := end - time.monotonic()) > 0:
                 self._returned.wait(left)
 
+    def close(self) -> None:
+        """End the thread that waits for released buffers. Frames that wait then do not leave."""
+        if self._watcher:
+            self._drops.put(False)
+            self._watcher.join()
+
     def _dropped(self) -> None:
         # The garbage collector may call this while this thread holds the lock; SimpleQueue.put() is reentrant.
         if self._waiting:
-            self._drops.put(None)
+            self._drops.put(True)
 
     def _watchDrops(self) -> None:
-        while True:
-            self._drops.get()
+        while self._drops.get():
             with self._lock:
                 self._pass()
                 self._returned.notify_all()

@@ -133,6 +133,7 @@ class Worker:
         self._sender.drain(DRAIN)
         self._sender.report(End(counts=self._allCounts()))
         self._sender.waitForReleases(DRAIN)
+        self._sender.close()
 
     def closeRecording(self) -> None:
         """Close the files of a recording after a failure of run(), when no other process finishes them."""
