@@ -168,7 +168,7 @@ def test_a_full_disk_delays_writing_only(workFolder):
                 checkpoint.begin(f"/in/{number}.nii", (1, 1))
                 assert checkpoint.accept(f"Stream {number % 20}") == number // 20
                 checkpoint.finish(f"/in/{number}.nii", (1, 1))
-            assert checkpoint.problem == "No space left on device"
+            assert checkpoint.problem == "disk full"
             assert len(remembered(workFolder)[3]) < 40
         checkpoint._retryAt = 0.0
         checkpoint.accept("Live")

@@ -8,6 +8,7 @@ import PIL.Image
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from RealTimeImagingLib.Model.Files import reasonOf
 from RealTimeImagingLib.Sources.Folder import Completeness
 from RealTimeImagingLib.Sources.Folder.Completeness import (
     QUIET,
@@ -204,7 +205,7 @@ def test_an_unreadable_file_is_not_called_incomplete(path, monkeypatch, number, 
 
     with monkeypatch.context() as changed:
         changed.setattr(Completeness, "openImageFile", refuse)
-        assert pending.check(0.0) == Unreadable(os.strerror(number), exhausted)
+        assert pending.check(0.0) == Unreadable(reasonOf(OSError(number, os.strerror(number))), exhausted)
     assertComplete(pending.check(QUIET))
 
 

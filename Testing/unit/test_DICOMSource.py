@@ -353,9 +353,9 @@ def test_a_full_disk_is_answered_with_a_failure_until_there_is_room(receive):
     with filesOfAtMost(20_000):
         scanner = receiver.untilSent(Scanner(receiver.port, [large, slices[0]]))
     assert scanner.statuses == [0xA700, 0]
-    assert "File too large" in scanner.comments[0]
+    assert "the file is too large" in scanner.comments[0]
     event = next(event for event in receiver.events if event.code == "not-stored")
-    assert "File too large" in event.text
+    assert "the file is too large" in event.text
     assert large.SOPInstanceUID in event.text
     assert receiver.checkpoint.rejected == 1
     assert len(files(receiver)) == 1

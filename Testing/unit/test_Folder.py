@@ -443,7 +443,7 @@ def test_a_folder_without_permission_is_not_called_missing(receive, public):
     (event,) = receiver.events
     assert event.code == "folder-denied"
     for words in (event.text, receiver.source.status):
-        assert "cannot be listed (Permission denied): check its permissions" in words
+        assert "cannot be listed (permission denied): check its permissions" in words
         assert "not there" not in words
     os.chmod(public, 0o755)
     with withoutRights():
@@ -494,9 +494,9 @@ def test_an_unreadable_file_is_reported_soon_and_shown_when_readable(receive, pu
         receiver.run(1)
         (event,) = receiver.events
         assert (event.code, event.level, event.subject) == ("unreadable", "warning", str(public / "a.nii"))
-        assert "a.nii is not readable (Permission denied)" in event.text
+        assert "a.nii is not readable (permission denied)" in event.text
         receiver.run(60)
-        assert "a.nii is not readable (Permission denied)" in receiver.source.status
+        assert "a.nii is not readable (permission denied)" in receiver.source.status
         assert len(receiver.events) == 1
         assert receiver.counts == (0, 1)
     os.chmod(public / "a.nii", 0o644)

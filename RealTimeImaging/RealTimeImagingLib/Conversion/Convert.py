@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
-from ..Model.Files import removeFile
+from ..Model.Files import reasonOf, removeFile
 from ..Recording.Layout import candidates
 from . import ConversionSettings
 from .Headers import Refused, Slice
@@ -234,7 +234,7 @@ class _Conversion:
             try:
                 warnings += self._name(one, nbytes)
             except OSError as error:
-                reasons.append(f"{one.entry.file}: {error.strerror or error}.")
+                reasons.append(f"{one.entry.file}: {reasonOf(error)}.")
         one.entry = one.entry.replaced(warnings=warnings, seconds=round(seconds, 4))
         if reasons:
             removeFile(task.path)

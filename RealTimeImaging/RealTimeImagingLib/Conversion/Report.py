@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..Model.Errors import ConversionError
-from ..Model.Files import replaceFile, writeAll
+from ..Model.Files import reasonOf, replaceFile, writeAll
 from ..Model.Quantities import counted
 from ..Recording.Lock import Lock
 from .Headers import Slice
@@ -163,7 +163,7 @@ class State:
             os.makedirs(folder, exist_ok=True)
             lock = Lock.claim(self._path(LOCK)) or Lock.takeOver(self._path(LOCK))
         except OSError as error:
-            raise ConversionError(f"{folder} cannot be written: {error.strerror or error}.") from error
+            raise ConversionError(f"{folder} cannot be written: {reasonOf(error)}.") from error
         if lock is None:
             raise ConversionError(f"Another conversion writes into {folder}.")
         self._lock = lock
@@ -177,7 +177,7 @@ class State:
             self._handle = os.open(self._path(LINES), flags, 0o666)
         except OSError as error:
             self._lock.release(remove=True)
-            raise ConversionError(f"{folder} cannot be written: {error.strerror or error}.") from error
+            raise ConversionError(f"{folder} cannot be written: {reasonOf(error)}.") from error
 
     def _path(self, name: str) -> str:
         return os.path.join(self._folder, name)

@@ -13,6 +13,7 @@ from functools import lru_cache
 from ..Formats.DICOM.File import UNDEFINED
 from ..Formats.DICOM.Reader import DICOM, looksLikeDICOM
 from ..Model.Errors import NotAnImageError
+from ..Model.Files import reasonOf
 from .Headers import (
     ENHANCED,
     KINDS,
@@ -66,7 +67,7 @@ def listFiles(folder: str, besides: str = "", onRefused: Callable[[Refused], obj
             with os.scandir(current) as entries:
                 found = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
-            onRefused(Refused(current, "unreadable", f"The folder cannot be read: {error.strerror or error}."))
+            onRefused(Refused(current, "unreadable", f"The folder cannot be read: {reasonOf(error)}."))
             continue
         for entry in found:
             name = entry.name
@@ -120,7 +121,7 @@ class Scanner:
         except NotAnImageError as error:
             return [Refused(path, error.code, str(error))]
         except OSError as error:
-            return [Refused(path, "unreadable", f"The file cannot be read: {error.strerror or error}.")]
+            return [Refused(path, "unreadable", f"The file cannot be read: {reasonOf(error)}.")]
         except MemoryError:
             return [Refused(path, "damaged", "There is not enough memory for the header.")]
         except Exception:  # noqa: BLE001 - the boundary: a damaged header is one row of the report

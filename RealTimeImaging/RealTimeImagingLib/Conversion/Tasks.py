@@ -18,7 +18,7 @@ import numpy as np
 
 from ..Formats.DICOM.Reader import DICOM
 from ..Model.Errors import NotAnImageError
-from ..Model.Files import removeFile
+from ..Model.Files import reasonOf, removeFile
 from ..Model.Frame import LPS_TO_RAS, Image, Matrix, Pixels
 from .Output import Output, composeHeader
 from .Values import Converter, RangeError, Scale, common
@@ -111,7 +111,7 @@ def _run(task: Task, piece: bool = False) -> Outcome:
     except (NotAnImageError, ChangedError) as error:
         reason = str(error)
     except OSError as error:
-        reason = f"{error.filename or task.path}: {error.strerror or error}."
+        reason = f"{error.filename or task.path}: {reasonOf(error)}."
     except MemoryError:
         reason = "There is not enough memory for this volume."
     except Exception:  # noqa: BLE001 - the boundary: a failed volume never stops the others

@@ -16,7 +16,7 @@ from ..Conversion.Output import readHeader
 from ..Link.Messages import Converted, Failed, Outcome, Progress
 from ..Model.Errors import ConversionError, RealTimeImagingError, SettingsError
 from ..Model.Event import Event
-from ..Model.Files import naturalOrder
+from ..Model.Files import naturalOrder, reasonOf
 from ..Model.Quantities import counted
 from ..Scene.MappedSequence import addMappedVolume, addReadSequence
 from .Callbacks import Callbacks
@@ -169,7 +169,7 @@ class ConversionControl:
         try:
             found = os.stat(path)
         except OSError as error:
-            raise ConversionError(f"{path} cannot be opened: {error.strerror}.") from error
+            raise ConversionError(f"{path} cannot be opened: {reasonOf(error)}.") from error
         key = (path, found.st_size, found.st_mtime_ns)
         node = slicer.mrmlScene.GetNodeByID(self._loaded.get(key, ""))
         if node is None:

@@ -13,7 +13,7 @@ from ..Link.Messages import Done, EventReport, Failed, Outcome, Progress
 from ..Link.WorkFolders import makeWorkFolder, removeWorkFolders
 from ..Model.Errors import RealTimeImagingError, SettingsError
 from ..Model.Event import Event
-from ..Model.Files import makePrivateFolder
+from ..Model.Files import makePrivateFolder, reasonOf
 from ..Model.Frame import Matrix, Pixels
 from ..Model.Settings import typedPath
 from .Callbacks import Callbacks
@@ -185,7 +185,7 @@ class ExportControl:
         try:
             self._start(lambda callbacks: ExportProcess.ofPixels(job, pixels, *callbacks))
         except OSError as error:
-            raise SettingsError(f"The image cannot be saved: {error.strerror}.") from error
+            raise SettingsError(f"The image cannot be saved: {reasonOf(error)}.") from error
 
     def cancel(self) -> None:
         """Cancel all exports; their files are removed."""
@@ -223,7 +223,7 @@ class ExportControl:
         try:
             makePrivateFolder(folder)
         except OSError as error:
-            raise SettingsError(f"{folder} cannot be made: {error.strerror}.") from error
+            raise SettingsError(f"{folder} cannot be made: {reasonOf(error)}.") from error
 
     def _start(
         self,

@@ -11,6 +11,7 @@ from typing import Any
 import slicer
 
 from ..Model.Errors import RecordingError, SettingsError
+from ..Model.Files import reasonOf
 from ..Recording import checkAttributes
 from .ChildProcess import LIBRARY
 
@@ -78,7 +79,7 @@ class Metadata:
         except RecordingError as error:
             raise SettingsError(str(error)) from error
         except OSError as error:
-            raise SettingsError(f"The template cannot be saved in {folder}: {error.strerror}.") from error
+            raise SettingsError(f"The template cannot be saved in {folder}: {reasonOf(error)}.") from error
         return path
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 
 from ..Model.Errors import RealTimeImagingError
 from ..Model.Event import Event
+from ..Model.Files import reasonOf
 from .Messages import EventReport, Failed, LogReport, Message, Outcome, encode
 
 EVENT_LIMIT = 2000
@@ -203,7 +204,7 @@ def outcomeOf(job: Callable[[], Outcome], name: str, kept: str) -> Outcome:
         return Failed(str(error))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return Failed(f"{where}{error.strerror or error}. {kept}")
+        return Failed(f"{where}{reasonOf(error)}. {kept}")
     except Exception as error:
         log.exception("The %s failed", name)
         return Failed(f"The {name} failed: {type(error).__name__}: {error}")

@@ -15,11 +15,11 @@ GROUP_VARIABLE = "REALTIMEIMAGING_GROUP_READ"
 UNFINISHED = ".tmp"
 """Added to a name until the file is complete."""
 _REASONS = {
-    "ENOSPC": "disk full",
+    "ENOSPC": _("disk full"),
     "EDQUOT": _("disk quota used up"),
     "EROFS": _("the disk is read-only"),
-    "EACCES": "permission denied",
-    "EPERM": "permission denied",
+    "EACCES": _("permission denied"),
+    "EPERM": _("permission denied"),
     "ENOENT": _("the folder or a file in it is gone"),
     "ENOTDIR": _("the folder is a file"),
     "EEXIST": _("a file has the name of a folder"),
@@ -30,7 +30,7 @@ _REASONS = {
     "ENFILE": _("too many files are open on this computer"),
     "EFBIG": _("the file is too large for the disk or for the limit of this process"),
     "ENAMETOOLONG": _("the name is too long"),
-    "ETIMEDOUT": _("the network drive does not answer"),
+    "ETIMEDOUT": _("no answer in time"),
     "ESTALE": _("the network drive was reconnected"),
 }
 

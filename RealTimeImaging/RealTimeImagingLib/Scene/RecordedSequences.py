@@ -13,6 +13,7 @@ import slicer
 import vtk
 
 from ..Model.Errors import RecordingError
+from ..Model.Files import reasonOf
 from ..Model.Frame import Pixels
 from ..Recording import RecordedMessages, RecordedPart, fileName, openRecording
 from .MappedSequence import HEADER, RECORDED_STREAM_ATTRIBUTE, MappedSequence
@@ -159,7 +160,7 @@ class RecordedSequences:
                 complete = sequence.step(until)
             except OSError as error:
                 self._building = None
-                raise RecordingError(f"{sequence.part.rawPath} cannot be opened: {error.strerror}.") from error
+                raise RecordingError(f"{sequence.part.rawPath} cannot be opened: {reasonOf(error)}.") from error
             if complete and next(self._finishing, self._building) is not None:
                 self._building = None
 

@@ -24,7 +24,7 @@ from enum import Enum
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ..Model.Files import Stamp
+from ..Model.Files import Stamp, reasonOf
 
 if TYPE_CHECKING:
     from ..Formats.DICOM.Header import Header
@@ -258,7 +258,7 @@ class Checkpoint:
         try:
             write(*values)
         except OSError as error:
-            self.problem = error.strerror or str(error)
+            self.problem = reasonOf(error)
             self._retryAt = time.monotonic() + RETRY
 
     def _saveAll(self) -> None:

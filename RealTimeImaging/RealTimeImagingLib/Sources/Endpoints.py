@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from ..Model.Event import Event
+from ..Model.Files import reasonOf
 
 RETRY = 1.0
 """Seconds between two attempts to listen or to connect."""
@@ -90,7 +91,7 @@ class Listener:
         try:
             made = self._listen(self._host, self.port)
         except OSError as error:
-            code, text = _reasonOf(error, self._host, self.port)
+            code, text = _listeningProblem(error, self._host, self.port)
             if text != self._reported:
                 self._reported = text
                 yield Event(code, f"{text} Retrying every second.", "error", f"{self._host}:{self.port}")
@@ -114,7 +115,7 @@ class Listener:
                 # No free descriptors: waiting peers keep waiting, and the loop must not spin.
                 self.close()
                 self.due = now + RETRY
-                yield Event("not-listening", f"No further connection is possible: {error.strerror}.", "error")
+                yield Event("not-listening", f"No further connection is possible: {reasonOf(error)}.", "error")
                 return
             if refusal := self.refusal(address):
                 connection.close()
@@ -185,7 +186,7 @@ class Connector:
             connection = socket.socket(family, socket.SOCK_STREAM)
         except OSError as error:
             self.due = now + RETRY
-            yield from self._report("address-refused", f"{self.name} cannot be found: {error.strerror or error}.")
+            yield from self._report("address-refused", f"{self.name} cannot be found: {reasonOf(error)}.")
             return
         connection.setblocking(False)
         code = connection.connect_ex(address)
@@ -257,14 +258,14 @@ def listenOn(host: str, port: int) -> socket.socket:
     return made
 
 
-def _reasonOf(error: OSError, host: str, port: int) -> tuple[str, str]:
+def _listeningProblem(error: OSError, host: str, port: int) -> tuple[str, str]:
     if error.errno in (errno.EADDRINUSE, getattr(errno, "WSAEADDRINUSE", -1)):
         return "port-taken", f"Port {port} is in use by another program. Close that program, or choose another port."
     if error.errno in (errno.EACCES, errno.EPERM):
         return "port-refused", f"Port {port} is reserved. Choose a port above 1024."
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
         return "address-refused", f"This computer has no address {host}."
-    return "not-listening", f"Listening on {host}:{port} failed: {error.strerror or error}."
+    return "not-listening", f"Listening on {host}:{port} failed: {reasonOf(error)}."
 
 
 def _isItself(connection: socket.socket) -> bool:

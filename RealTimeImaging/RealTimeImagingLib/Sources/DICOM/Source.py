@@ -13,7 +13,7 @@ from ...Formats.DICOM.SliceGroup import Assembly, Closed, Instance, Slice, Volum
 from ...Formats.DICOM.Stacking import Stack, missingText, stackOf
 from ...Model.Errors import NotAnImageError
 from ...Model.Event import Event
-from ...Model.Files import Stamp
+from ...Model.Files import Stamp, reasonOf
 from ...Model.Frame import Image
 from ...Model.Quantities import counted
 from ..Checkpoint import DEATHS, Checkpoint, SeriesNames, Verdict
@@ -118,7 +118,7 @@ class DICOMSource:
             self._files.open()
         except OSError as error:
             folder = self._settings.folder
-            self._problem = f"The folder {folder} cannot be made ({error.strerror}): no instance can be stored."
+            self._problem = f"The folder {folder} cannot be made ({reasonOf(error)}): no instance can be stored."
             self._scp.put(Event("folder-missing", self._problem, "error", folder))
             return
         if not self._checkpoint.listed:
@@ -187,7 +187,7 @@ class DICOMSource:
             yield from self._reject(instance, event)
             return
         except OSError as error:
-            text = f"The stored file {self._named(path)} cannot be read: {error.strerror or error}."
+            text = f"The stored file {self._named(path)} cannot be read: {reasonOf(error)}."
             yield from self._reject(instance, Event("unreadable", text, "warning", path))
             return
         self._checkpoint.finish(path, stamp)
@@ -239,7 +239,7 @@ class DICOMSource:
         except NotAnImageError as error:
             return Stack([], []), Event(error.code, f"the volume cannot be shown: {error}", "warning")
         except OSError as error:
-            text = f"a slice cannot be read again: {error.strerror or error}"
+            text = f"a slice cannot be read again: {reasonOf(error)}"
             return Stack([], []), Event("unreadable", text, "warning")
 
     def _arrive(self, volume: Volume, stack: Stack, stream: str) -> Iterator[Arrival]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from ...Model.Errors import NotAnImageError
 from ...Model.Event import Event
+from ...Model.Files import reasonOf
 from ..Endpoints import Listener, listenOn, nameOf
 from . import DICOMSettings
 from .Association import IDLE, LARGEST_PDU, NEGOTIATION, STALLED, AssociationState, Item, Rejected, Stored
@@ -270,7 +271,7 @@ class StorageSCP:
             self.put(Rejected(Event("cannot-understand", text, "warning", state.peer)))
             return _status(CANNOT_UNDERSTAND, str(error))
         except (OSError, ValueError, MemoryError) as error:
-            why = getattr(error, "strerror", None) or str(error) or "out of memory"
+            why = reasonOf(error) or "out of memory"
             text = f"The instance {name} of {state.caller} cannot be stored in {self._files.folder}: {why}."
             text += " The sender received this reason."
             self.put(Rejected(Event("not-stored", text, "error", self._files.folder)))

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from ...Formats import ImageFile, isDICOM, openImageFile
 from ...Model.Errors import NotAnImageError
-from ...Model.Files import Stamp, naturalOrder
+from ...Model.Files import Stamp, naturalOrder, reasonOf
 from .Listing import versionOf
 from .OpenFiles import isOpenForWriting
 
@@ -210,7 +210,7 @@ class PendingFile:
                     return "another program has it open for writing"
                 wait = 0.0 if writing is False else self._quietNeeded(path, reader)
             except OSError as error:
-                return f"it is unknown whether a program still writes it ({error.strerror or error})"
+                return f"it is unknown whether a program still writes it ({reasonOf(error)})"
             if self.quiet(now) < wait:
                 return f"a program may still write it: it counts as complete after {wait:.0f} s without change"
         return None
@@ -229,7 +229,7 @@ class PendingFile:
 
 
 def _unreadable(error: OSError) -> Unreadable:
-    return Unreadable(error.strerror or str(error), error.errno in (errno.EMFILE, errno.ENFILE))
+    return Unreadable(reasonOf(error), error.errno in (errno.EMFILE, errno.ENFILE))
 
 
 def _endsWithZeros(path: str) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 from ...Formats import IMAGE_SUFFIXES, ignoredName, isDICOM, openImageFile
 from ...Formats.DICOM.Header import readElements
 from ...Model.Errors import NotAnImageError
-from ...Model.Files import Stamp, naturalOrder
+from ...Model.Files import Stamp, naturalOrder, reasonOf
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ def problemOf(folder: str, error: OSError, seen: bool) -> FolderProblem:
     """
     absent = "folder-gone" if seen else "folder-missing"
     if error.errno in (errno.EMFILE, errno.ENFILE):
-        why = f"too many files are open ({error.strerror})"
+        why = reasonOf(error)
         return FolderProblem("too-many-open-files", f"The folder {folder} cannot be listed now: {why}")
     if error.errno in (errno.EACCES, errno.EPERM) and not os.path.isfile(folder):
         advice = "check its permissions"
         if sys.platform == "darwin":
             advice += ", and Slicer's in System Settings > Privacy & Security > Files and Folders"
-        words = f"The folder {folder} cannot be listed ({error.strerror}): {advice}"
+        words = f"The folder {folder} cannot be listed ({reasonOf(error)}): {advice}"
         return FolderProblem("folder-denied", words)
     if os.path.isfile(folder):
         return FolderProblem(absent, f"{folder} is a file, not a folder: choose the folder that contains it")
@@ -53,7 +53,7 @@ def problemOf(folder: str, error: OSError, seen: bool) -> FolderProblem:
         return FolderProblem(absent, f"The folder {folder} is not there{' any more' if seen else ''}")
     if isinstance(error, NotADirectoryError):
         return FolderProblem(absent, f"The folder {folder} is not there: a part of its path is a file")
-    return FolderProblem(absent, f"The folder {folder} cannot be listed: {error.strerror or error}")
+    return FolderProblem(absent, f"The folder {folder} cannot be listed: {reasonOf(error)}")
 
 
 _FOLDERS, _NAMES = 20, 200

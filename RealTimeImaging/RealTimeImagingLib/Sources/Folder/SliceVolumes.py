@@ -18,7 +18,7 @@ from ...Formats.DICOM.SliceGroup import Assembly, Closed, Instance, Slice, Volum
 from ...Formats.DICOM.Stacking import Stack, missingText, stackOf
 from ...Model.Errors import NotAnImageError
 from ...Model.Event import Event
-from ...Model.Files import Stamp, naturalOrder
+from ...Model.Files import Stamp, naturalOrder, reasonOf
 from ...Model.Frame import Image
 from ...Model.Quantities import counted
 from ..Checkpoint import SERIES_NAMES, Checkpoint, SeriesNames
@@ -280,7 +280,7 @@ class SliceVolumes:
             stack = stackOf(volume, self._getBuffer)
         except (NotAnImageError, OSError) as error:
             code = error.code if isinstance(error, NotAnImageError) else "unreadable"
-            words = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+            words = reasonOf(error)
             self._checkpoint.refuse()
             text = f"{stream}: the volume of {_counted(len(volume.slices))} cannot be shown: {words}"
             yield Event(code, text, "warning", stream)

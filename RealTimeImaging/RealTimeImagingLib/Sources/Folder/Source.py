@@ -264,7 +264,7 @@ class FolderSource:
         elif not self._exhausted:
             self._exhausted = True
             name = self._name(file.path)
-            text = f"{name} cannot be read now: too many files are open ({verdict.why}). The module tries again."
+            text = f"{name} cannot be read now: {verdict.why}. The module tries again."
             yield Event("too-many-open-files", text, "warning", self._settings.folder)
 
     def _reportIncomplete(self, file: PendingFile, code: str, patience: float, stamp: Stamp) -> Iterator[Event]:

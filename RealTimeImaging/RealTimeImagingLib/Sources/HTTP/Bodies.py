@@ -9,6 +9,7 @@ import numpy as np
 
 from ...Formats import GetBuffer, openImageFile
 from ...Model.Errors import FrameError, NotAnImageError, RequestError
+from ...Model.Files import reasonOf
 from ...Model.Frame import Image, Pixels, imageOf
 from .FrameRequest import FrameRequest, RawPixels
 
@@ -148,7 +149,7 @@ class FileBody:
             reason = str(error).replace(os.path.basename(self._path), self.wanted.name or "it")
             raise RequestError(status, f"The image cannot be read: {reason}") from error
         except OSError as error:
-            raise RequestError(503, f"The image cannot be read: {error.strerror or error}.") from error
+            raise RequestError(503, f"The image cannot be read: {reasonOf(error)}.") from error
 
     def _read(self) -> Iterator[Image]:
         reader = openImageFile(self._path, self._limit)
@@ -177,4 +178,4 @@ def tooLarge(size: int, limit: int) -> RequestError:
 
 
 def _notStored(error: OSError) -> RequestError:
-    return RequestError(503, f"The image cannot be stored: {(error.strerror or str(error)).rstrip('.')}.")
+    return RequestError(503, f"The image cannot be stored: {reasonOf(error).rstrip('.')}.")

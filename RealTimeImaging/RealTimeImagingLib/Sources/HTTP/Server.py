@@ -22,6 +22,7 @@ from typing import Any
 
 from ...Model.Errors import RequestError
 from ...Model.Event import Event
+from ...Model.Files import reasonOf
 from ...Model.Text import textsOf
 from ..Endpoints import Listener
 from .Request import Answer, Body, Head, RequestReader
@@ -219,7 +220,7 @@ class Handler(BaseHTTPRequestHandler):
             self._refuse(RequestError(400, "The sender closed the connection within a request."), head, status=0)
         except OSError as error:
             self._dropBody()
-            reason = f"the connection broke ({error.strerror or error})"
+            reason = f"the connection broke ({reasonOf(error)})"
             self.server.arrivals.put(Refusal(self._link.name, 0, reason, head, head is not None))
 
     def _serve(self, head: Head) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ...Model.Event import Event
+from ...Model.Files import reasonOf
 from ...OpenIGTLink.Base import Buffer, Message
 from ...OpenIGTLink.Receiver import Receiver
 from ...OpenIGTLink.Report import Problem
@@ -86,7 +87,7 @@ class Peer:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
-                self.lost = f"the connection broke ({error.strerror or error})"
+                self.lost = f"the connection broke ({reasonOf(error)})"
                 return
             if count == 0:
                 self.lost = "it closed the connection"
@@ -119,7 +120,7 @@ class Peer:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
-                self.lost = f"the connection broke ({error.strerror or error})"
+                self.lost = f"the connection broke ({reasonOf(error)})"
                 return
             if count == len(self._waiting[0]):
                 self._waiting.popleft()
@@ -277,7 +278,7 @@ class Peers:
             except OSError as error:  # it disconnected at once
                 connection.close()
                 self._endpoint.lost(now)
-                yield Event("disconnected", f"{name} disconnected at once: {error.strerror or error}.", "warning", name)
+                yield Event("disconnected", f"{name} disconnected at once: {reasonOf(error)}.", "warning", name)
                 continue
             self.connected.append(peer)
             self._selector.register(connection, selectors.EVENT_READ, peer)

@@ -27,7 +27,7 @@ from typing import Any
 from ...Formats import GetBuffer, stampOf
 from ...Model.Errors import NotAnImageError, SettingsError
 from ...Model.Event import Event
-from ...Model.Files import Stamp
+from ...Model.Files import Stamp, reasonOf
 from ...Model.Frame import Image
 from ..Checkpoint import DEATHS, Checkpoint
 from ..Source import TURN, Arrival
@@ -173,7 +173,7 @@ class ReplaySource:
 
     def _unreadable(self, error: OSError) -> Iterator[Event]:
         missing = isinstance(error, FileNotFoundError)
-        why = f"{self._path} is not there" if missing else f"it cannot be read ({error.strerror or error})"
+        why = f"{self._path} is not there" if missing else f"it cannot be read ({reasonOf(error)})"
         yield from self._fail("file-missing" if missing else "file-unreadable", f"{why}; waiting for it.", ())
         self._failed = None
 
