@@ -361,3 +361,20 @@ def test_the_report_tells_all(tmp_path):
     assert told["bytes"] == sum(path.stat().st_size for path in (tmp_path / "out").glob("*.nrrd"))
     assert [entry["file"] for entry in told["series"]] == [entry.file for entry in report.entries]
     assert all(entry["seconds"] > 0 and entry["sourceBytes"] > 0 for entry in told["series"])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no umask for files")
+@pytest.mark.parametrize("mask", [0o022, 0o027, 0o077])
+def test_the_umask_says_who_may_read_volumes_and_report(tmp_path, mask):
+    many(tmp_path / "in", 2)
+    before = os.umask(mask)
+    try:
+        convert(tmp_path / "in", tmp_path / "out")
+        for path in (tmp_path / "in/001").iterdir():
+            path.unlink()
+        convert(tmp_path / "in", tmp_path / "out")  # keeps the line of a former volume
+    finally:
+        os.umask(before)
+    rights = {path.name: oct(path.stat().st_mode & 0o777) for path in (tmp_path / "out").iterdir()}
+    assert rights.keys() >= {"conversion.json", "conversion.csv", "conversion.jsonl", "1_Core_A.nrrd"}
+    assert set(rights.values()) == {oct(0o666 & ~mask)}

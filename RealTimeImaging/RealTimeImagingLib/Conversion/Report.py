@@ -241,15 +241,15 @@ class State:
         current = {entry.key for entry in report.entries if entry.file}
         values["former"] = len(self.entries.keys() - current)
         text = json.dumps(values, indent=1, ensure_ascii=False)
-        replaceFile(self._path(REPORT), text.encode("utf-8", "replace"))
+        replaceFile(self._path(REPORT), text.encode("utf-8", "replace"), private=False)
         # The byte order mark tells spreadsheets the encoding.
-        replaceFile(self._path(TABLE), report.table().encode("utf-8-sig", "replace"))
+        replaceFile(self._path(TABLE), report.table().encode("utf-8-sig", "replace"), private=False)
         os.close(self._handle)
         self._handle = -1
         former = [entry for key, entry in self.entries.items() if key not in current]
         if former:
             lines = "".join(json.dumps(entry.toJSON(), separators=(",", ":")) + "\n" for entry in former)
-            replaceFile(self._path(LINES), lines.encode())
+            replaceFile(self._path(LINES), lines.encode(), private=False)
         else:
             os.unlink(self._path(LINES))
 

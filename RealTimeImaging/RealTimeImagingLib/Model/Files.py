@@ -119,14 +119,15 @@ def writeAll(handle: int, data: bytes | memoryview) -> None:
             left = left[os.write(handle, left) :]
 
 
-def replaceFile(path: str, data: bytes) -> None:
+def replaceFile(path: str, data: bytes, private: bool = True) -> None:
     """Write under another name, then rename: the file stays as it was or is complete.
 
+    :param private: False gives a new file the rights that the user's umask says.
     :raises OSError: the file cannot be written.
     """
     unfinished = path + UNFINISHED
     try:
-        with open(unfinished, "wb", opener=openPrivate) as file:
+        with open(unfinished, "wb", opener=openPrivate if private else None) as file:
             file.write(data)
         os.replace(unfinished, path)
     except OSError:
