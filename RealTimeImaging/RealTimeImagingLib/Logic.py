@@ -248,7 +248,7 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         :param attributes: names with letters, digits and ``_ . -`` only, to text; they travel with the frame.
         :param colour: whether the last axis is colour. None: for four axes, and for three of which the last is 3 or 4
             and the type uint8.
-        :param wait: most seconds to wait when 16 frames or 512 MB wait for the acquisition process already, as in a
+        :param wait: most seconds to wait when 64 frames or 512 MB wait for the acquisition process already, as in a
             loop during which Slicer's event loop does not run.
         :raises FrameError: an array, matrix, time or attribute that no frame can have.
         :raises SettingsError: another running source has a stream of this name.

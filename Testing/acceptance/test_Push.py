@@ -179,7 +179,7 @@ def test_tooManyImagesAtOnceAreRejected(logic, tmp_path, noErrors):
             refused.append(str(error))
     assert len(pushed) + len(refused) == 120
     assert refused
-    assert all("acquisition process: 16, as many as fit" in words and "processEvents" in words for words in refused)
+    assert all("acquisition process: 64, as many as fit" in words and "processEvents" in words for words in refused)
     logic.stopRecording()
     built(logic)
     assert sumsOf(tmp_path / "recordings") == sums(pushed)

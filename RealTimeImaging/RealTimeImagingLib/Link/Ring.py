@@ -29,8 +29,9 @@ MAGIC = b"RealTimeImaging ring"
 """End of the memory: Windows creates new, empty memory when a name that is gone is opened."""
 PUSH_RING = "pushed"
 """Common start of the file names of the ring that Slicer writes, which outlives each acquisition process."""
-PUSH_SLOTS, PUSH_BYTES = 16, 512 << 20
-"""Limits of that ring: slots, and bytes of all slots. It has at least one slot, whatever the size of a frame."""
+PUSH_SLOTS, PUSH_BYTES = 64, 512 << 20
+"""Limits of that ring: slots, and bytes of all slots. It has at least one slot, whatever the size of a frame. The slots
+hold the images of a callback at 30 images/s while the acquisition process starts, which takes about a second."""
 
 
 class Place(NamedTuple):
