@@ -288,11 +288,11 @@ def test_tiny_differences_of_direction_do_not_divide_a_volume():
     [([], []), ([3.0], []), ([0.0, 7.0], []), ([0, 1, 2, 4], [3]), ([0, 2, 2.9], None), ([0, 1e-2, 1e5], None)],
 )
 def test_gaps(heights, missing):
-    assert missingPlaces(heights, []) == missing
+    assert missingPlaces(heights) == missing
 
 
 @examples(2.5)
 @given(st.lists(st.floats(-1e6, 1e6), unique_by=lambda one: round(one, 2), max_size=30))
 def test_damaged_positions_make_no_huge_volume(heights):
-    found = missingPlaces(heights, [])
+    found = missingPlaces(heights)
     assert found is None or len(found) <= max(8, len(heights))

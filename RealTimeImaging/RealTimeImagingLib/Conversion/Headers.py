@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..Formats.DICOM.File import UNDEFINED
-from ..Formats.DICOM.Frames import FrameInfo, momentsOf, placesOf, stacksOf
+from ..Formats.DICOM.Frames import FrameInfo, framePlaces, momentsOf, stacksOf
 from ..Formats.DICOM.Geometry import spacingNote, spacingOf
 from ..Formats.DICOM.Mosaic import Mosaic
 from ..Formats.DICOM.Pixels import rescaleOf
@@ -285,7 +285,7 @@ def _ranks(infos: list[FrameInfo]) -> dict[int, int]:
         if stack[0].plane is None:
             ranks.update((info.number, number) for number, info in enumerate(stack))
             continue
-        moments = momentsOf(placesOf(stack))
+        moments = momentsOf(framePlaces(stack))
         order = {key: number for number, key in enumerate(sorted(set(moments.values()), key=tuple))}
         ranks.update((number, order[key]) for number, key in moments.items())
     return ranks

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..Formats.DICOM.Stacking import SAME_AXES, SAME_PLACE, areMoments, normalOf, pixelSide, placesOf
 from ..Model.Files import naturalOrder
 from ..Model.Frame import Matrix
 from ..Model.Quantities import counted
-from .Geometry import PICTURES, Stack, UnevenError, normalOf, stacked, unplaced
+from .Geometry import PICTURES, Stack, UnevenError, planeOf, stacked, unplaced
 from .Headers import Common, Refused, Slice
 
 Key = Callable[[Slice], str]
@@ -40,20 +41,12 @@ class Group:
     doubled: bool = False
 
 
-def placesOf(slices: list[Slice]) -> list[list[Slice]]:
+def slicePlaces(slices: list[Slice]) -> list[list[Slice]]:
     """Group slices by place, in order along the normal. All slices have a position."""
-    common = slices[0].common
-    heights = np.array([one.position for one in slices]) @ normalOf(common)
-    order = sorted(range(len(slices)), key=lambda number: (heights[number], byInstance(slices[number])))
-    near = 0.01 * min(common.spacing or (1.0, 1.0))
-    places: list[list[Slice]] = []
-    base = -np.inf
-    for number in order:
-        if heights[number] - base > near:
-            places.append([])
-            base = heights[number]
-        places[-1].append(slices[number])
-    return places
+    plane = planeOf(slices[0].common)
+    ordered = sorted(slices, key=byInstance)
+    heights = np.array([one.position for one in ordered]) @ normalOf(plane)
+    return [[ordered[number] for number in place] for place in placesOf(heights, SAME_PLACE * pixelSide(plane))]
 
 
 def groupsOf(places: list[list[Slice]]) -> list[Group]:
@@ -62,7 +55,7 @@ def groupsOf(places: list[list[Slice]]) -> list[Group]:
     if most == 1:
         return [Group([[place[0] for place in places]])]
     for name, key in TIMES:
-        if found := _split(places, most, key):
+        if found := _split(places, key):
             return [Group(group, _unequal(name, group, found)) for group in found]
     if len(places) == 1:
         return [Group([[one] for one in sorted(places[0], key=byMoment)])]
@@ -71,7 +64,7 @@ def groupsOf(places: list[list[Slice]]) -> list[Group]:
         volumes = [[place[number] for place in ranked] for number in range(most)]
         if all(len({one.weighting for one in volume}) == 1 for volume in volumes):
             return [Group(volumes)]
-    if found := _split(places, most, lambda one: one.weighting):
+    if found := _split(places, lambda one: one.weighting):
         return [Group(group, _unequal("DiffusionBValue", group, found)) for group in found]
     if all(len(place) == most for place in places):
         return [Group(volumes)]
@@ -82,19 +75,14 @@ def groupsOf(places: list[list[Slice]]) -> list[Group]:
     return [Group([[place[0] for place in places]], [words], doubled=True)]
 
 
-def _split(places: list[list[Slice]], most: int, key: Key) -> list[list[list[Slice]]]:
-    # Split by the key, unless a place has two slices of the same value; volumes of the same places together.
+def _split(places: list[list[Slice]], key: Key) -> list[list[list[Slice]]]:
+    # Split by the key; volumes of the same places together.
+    if not areMoments([[key(one) for one in place] for place in places]):
+        return []
     byValue: dict[str, dict[int, Slice]] = defaultdict(dict)
-    count = 0
     for number, place in enumerate(places):
         for one in place:
-            volume = byValue[key(one)]
-            if number in volume:
-                return []
-            volume[number] = one
-            count += 1
-    if len(byValue) < most or len(byValue) > 2 * most or (len(places) > 1 and 2 * len(byValue) > count):
-        return []
+            byValue[key(one)][number] = one
     alike: dict[tuple[int, ...], list[list[Slice]]] = defaultdict(list)
     for value in sorted(byValue, key=valueOrder):
         volume = byValue[value]
@@ -143,10 +131,8 @@ def valueOrder(text: str) -> tuple[tuple[int, float, str], ...]:
     return tuple((0, float(part), "") if part[0].isdigit() else (1, 0.0, part) for part in parts)
 
 
-_SAME_ORIENTATION = 1e-3
-_SAME_SPACING = 1e-3
-_SAME_PLACE = 1e-3
-"""Millimetres."""
+_SAME_MATRIX = 1e-3
+"""Largest difference of the matrices of files that are whole volumes, in each number."""
 
 
 @dataclass
@@ -253,9 +239,9 @@ def _withoutCopies(slices: list[Slice]) -> tuple[list[Slice], list[Refused]]:
 
 def _alike(slices: list[Slice]) -> list[list[Slice]]:
     # Groups of slices that fit in one array. Differences in the last digits of cosines and distances do not count.
-    orientations = _merged([one.common.orientation for one in slices], _SAME_ORIENTATION, 0.0)
-    places = _merged([one.place for one in slices if one.place], _SAME_PLACE, 0.0) | {(): -1}
-    spacings = _merged([one.common.spacing for one in slices], 0.0, _SAME_SPACING)
+    orientations = _merged([one.common.orientation for one in slices], SAME_AXES, 0.0)
+    places = _merged([one.place for one in slices if one.place], _SAME_MATRIX, 0.0) | {(): -1}
+    spacings = _merged([one.common.spacing for one in slices], 0.0, SAME_AXES)
     # Equal values are mostly one object; comparing all values would take longer than all else here.
     keys: dict[int, tuple[object, ...]] = {}
     groups: dict[tuple[object, ...], list[Slice]] = defaultdict(list)
@@ -316,13 +302,13 @@ def _volumes(uid: str, slices: list[Slice]) -> list[Volume]:
             slices = sorted(slices, key=byMoment)
             return [made for one in slices for made in _finished(uid, [[one]], [unplaced([one])])]
         return _finished(uid, [sorted(slices, key=byInstance)], [unplaced(sorted(slices, key=byInstance))])
-    made = [volume for group in groupsOf(placesOf(slices)) for volume in _sameplaces(uid, group)]
+    made = [volume for group in groupsOf(slicePlaces(slices)) for volume in _sameplaces(uid, group)]
     moments: dict[str, list[Slice]] = defaultdict(list)
     for one in slices:
         moments[one.temporal].append(one)
     if slices[0].frame >= 0 and len(moments) > 1 and any(volume.reason for volume in made):
         # Each moment has its own places, as after a motion correction: group the slices by moment first.
-        groups = [group for key in sorted(moments, key=valueOrder) for group in groupsOf(placesOf(moments[key]))]
+        groups = [group for key in sorted(moments, key=valueOrder) for group in groupsOf(slicePlaces(moments[key]))]
         made = [volume for group in groups for volume in _sameplaces(uid, group)]
     return made
 

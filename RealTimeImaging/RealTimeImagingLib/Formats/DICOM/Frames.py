@@ -16,14 +16,13 @@ from .Geometry import (
     earliest,
     frameStep,
     frameTimes,
-    normalOf,
     numbersOf,
     ownPlane,
     planeOf,
     spacingOf,
-    uprightStack,
 )
 from .Pixels import functionalGroup, valueOf
+from .Stacking import FRAMES, SAME_AXES, SAME_PLACE, areMoments, normalOf, pixelSide, placesOf, stacked
 
 _PLACES = {0x00209056, 0x00209057, 0x00200032, 0x00200037, 0x00201041, 0x00209301, 0x00209302, 0x0048021E, 0x0048021F}
 """Dimensions of a frame's place: stack, position, orientation, location. All others belong to its moment."""
@@ -149,13 +148,8 @@ def integersOf(source: Any | None, name: str) -> list[int]:
         return []
 
 
-_SAME_AXES = 1e-4
-"""Largest difference (millimetres a voxel) of the axes of frames of one volume."""
 _NOWHERE = 1e9
 """Replaces the axes of a frame without a position."""
-_NEAR, _NEAR_PIXELS = 1e-3, 0.01
-"""Millimetres along the normal, and sides of a pixel, below which two frames are in one place."""
-
 _VECTORS = tuple(
     f"{name}Vector"
     for name in (
@@ -197,18 +191,18 @@ def stacksOf(frames: Sequence[FrameInfo]) -> list[list[FrameInfo]]:
     """Group the frames by stack and axes."""
     groups: list[list[FrameInfo]] = []
     known: dict[tuple[str, bytes], int] = {}
-    axes = np.empty((len(frames), 3, 2))
+    axes, limits = np.empty((len(frames), 3, 2)), np.empty(len(frames))
     for frame in frames:
         own = np.full((3, 2), _NOWHERE) if frame.plane is None else frame.plane[:3, :2]
         key = frame.stack, own.tobytes()
         if key not in known:
             # Differences in the last digits do not count.
-            near = (np.abs(axes[: len(groups)] - own).max(axis=(1, 2)) <= _SAME_AXES).nonzero()[0]
+            near = (np.abs(axes[: len(groups)] - own).max(axis=(1, 2)) <= limits[: len(groups)]).nonzero()[0]
             same = (int(number) for number in near if groups[number][0].stack == frame.stack)
             known[key] = next(same, len(groups))
         number = known[key]
         if number == len(groups):
-            axes[number] = own
+            axes[number], limits[number] = own, SAME_AXES * pixelSide(own)
             groups.append([])
         groups[number].append(frame)
     return groups
@@ -255,40 +249,31 @@ def momentsOf(places: Sequence[Sequence[FrameInfo]]) -> dict[int, Key]:
     return ranks
 
 
-def placesOf(frames: Sequence[FrameInfo]) -> list[list[FrameInfo]]:
+def framePlaces(frames: Sequence[FrameInfo]) -> list[list[FrameInfo]]:
     """Group frames by place, in order along their normal. All frames have a plane and the same axes."""
-    first = _plane(frames[0])
-    normal = normalOf(first)
-    near = min(_NEAR, _NEAR_PIXELS * float(np.linalg.norm(first[:3, :2], axis=0).min()))
-    heights = [float(_plane(frame)[:3, 3] @ normal) for frame in frames]
-    places: list[list[FrameInfo]] = []
-    base = -np.inf
-    for number in sorted(range(len(frames)), key=lambda number: (heights[number], frames[number].number)):
-        if heights[number] - base >= near:
-            places.append([])
-            base = heights[number]
-        places[-1].append(frames[number])
-    return places
+    plane = _plane(frames[0])
+    heights = np.array([_plane(frame)[:3, 3] for frame in frames]) @ normalOf(plane)
+    return [[frames[number] for number in place] for place in placesOf(heights, SAME_PLACE * pixelSide(plane))]
 
 
 def _imagesOfStack(frames: Sequence[FrameInfo], nowhere: Matrix) -> list[Placed]:
     if frames[0].plane is None:
         return [Placed([frame.number], nowhere, frame.time, _own([frame])) for frame in frames]
-    places = placesOf(frames)
+    places = framePlaces(frames)
     moments = momentsOf(places)
     order = sorted(set(moments.values()), key=tuple)
     if len(places) == 1:
         ranks = {key: rank for rank, key in enumerate(order)}
         ordered = sorted(frames, key=lambda frame: (ranks[moments[frame.number]], frame.number))
         return [Placed([frame.number], _plane(frame), frame.time, _own([frame])) for frame in ordered]
-    stack = uprightStack(_plane(places[0][0]), np.array([_plane(place[0])[:3, 3] for place in places]))
+    positions = np.array([_plane(place[0])[:3, 3] for place in places])
+    stack = stacked(positions, _plane(places[0][0]), FRAMES)
     if stack is None:
         return [Placed([frame.number], _plane(frame), frame.time, _own([frame])) for frame in frames]
-    matrix, numbers = stack
     # Segmentations mostly omit empty slices: these are not missing.
     whole = any("SegmentNumber" in frame.measured for frame in frames)
-    found: dict[Key, list[FrameInfo | None]] = {key: [None] * (numbers[-1] + 1) for key in order}
-    for number, place in zip(numbers, places, strict=True):
+    found: dict[Key, list[FrameInfo | None]] = {key: [None] * (stack.numbers[-1] + 1) for key in order}
+    for number, place in zip(stack.numbers, places, strict=True):
         for frame in place:
             found[moments[frame.number]][number] = frame
     made = []
@@ -301,20 +286,17 @@ def _imagesOfStack(frames: Sequence[FrameInfo], nowhere: Matrix) -> list[Placed]
             attributes["MissingSlices"] = " ".join(absent)
         times = [frame.time for frame in there if frame.time is not None]
         members = [MISSING if frame is None else frame.number for frame in slices]
-        made.append(Placed(members, matrix, min(times, default=None), attributes))
+        made.append(Placed(members, stack.matrix, min(times, default=None), attributes))
     return made
 
 
 def _distinguishing(keys: dict[int, Key], places: Sequence[Sequence[FrameInfo]], most: int) -> dict[int, Key] | None:
-    # The keys, without parts that are the same in all frames or differ from slice to slice. None when two frames of a
-    # place have the same key.
+    # The keys, without parts that are the same in all frames or differ from slice to slice; None where they tell no
+    # moments apart.
     columns = list(zip(*keys.values(), strict=True))
     kept = [number for number, column in enumerate(columns) if 1 < len(set(column)) <= most]
     found: dict[int, Key] = {frame: tuple(key[number] for number in kept) for frame, key in keys.items()}
-    if any(len({found[frame.number] for frame in place}) < len(place) for place in places):
-        return None
-    different = len(set(found.values()))
-    return found if different <= 2 * most and (len(places) == 1 or 2 * different <= len(keys)) else None
+    return found if areMoments([[found[frame.number] for frame in place] for place in places]) else None
 
 
 def _byVectors(dataset: Any, count: int) -> list[list[int]]:

@@ -1,10 +1,10 @@
-"""Place of DICOM frames in RAS, evenly spaced slices as volumes, times, and attributes."""
+"""Place of DICOM frames in RAS, times, and attributes."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 from ...Model.Frame import LPS_TO_RAS, Matrix, pictureToRAS
 from ..ImageFile import sinceFirst
 from .Pixels import functionalGroup, valueOf
+from .Stacking import EVEN
 
 ATTRIBUTES = (
     *(
@@ -35,10 +36,6 @@ PROJECTIONS = ("US", "IVUS", "XA", "RF", "ES", "XC", "GM", "SM", "OP")
 """Modalities whose images are pictures or moments, and slices of a volume only where each has a position."""
 _MOMENTS = (*PROJECTIONS, "OT")
 """Modalities whose frames without positions are moments."""
-EVEN = 0.02
-"""Largest deviation of a slice from its even place, in slice distances."""
-_MOST_MISSING = 0.5
-"""Largest share of missing slices, relative to the slices that are there."""
 _CENTIMETRES = 3
 """PhysicalUnitsXDirection, PS3.3 section C.8.5.5.1.1."""
 
@@ -72,88 +69,6 @@ def planeOf(dataset: Any, frame: int, columns: int, rows: int) -> Matrix:
     """Return IJKToRAS of one frame by its position, or that of a picture without a position."""
     matrix = ownPlane(dataset, frame, columns, rows)
     return pictureToRAS(columns, rows, spacingOf(dataset, frame)) if matrix is None else matrix
-
-
-def normalOf(ijkToRAS: Matrix) -> Matrix:
-    """Return the direction of the third axis: 3 numbers, of length 1."""
-    normal: Matrix = ijkToRAS[:3, 2] / np.linalg.norm(ijkToRAS[:3, 2])
-    return normal
-
-
-Tolerance = Callable[[Matrix, Matrix], bool]
-"""Decides from deviations (n x 3) and the step (3), all in millimetres, whether slices count as evenly spaced."""
-
-
-def evenlySpaced(positions: Matrix, normal: Matrix, isEven: Tolerance) -> tuple[Matrix, list[int]] | None:
-    """Return step and slice numbers of evenly spaced positions, perhaps with gaps; None for other positions.
-
-    :param positions: n x 3 (n > 1), millimetres, ascending along the normal, no two in one place.
-    :param normal: 3 numbers, of length 1.
-    :param isEven: the tolerance.
-    :returns: the vector from slice to slice, and the number of each slice from 0; a missing slice leaves out a number.
-    """
-    gaps = np.diff(positions @ normal)
-    single = float(np.median(gaps[gaps < 1.5 * gaps.min()]))
-    multiples = np.concatenate([[0.0], np.cumsum(np.rint(gaps / single))])
-    for numbers in (np.arange(len(positions)), multiples):
-        if numbers[-1] + 1 - len(positions) > _MOST_MISSING * len(positions):
-            return None
-        step = (positions[-1] - positions[0]) / numbers[-1]
-        if isEven(positions - (positions[0] + numbers[:, np.newaxis] * step), step):
-            return step, numbers.astype(int).tolist()
-    return None
-
-
-def uprightStack(plane: Matrix, positions: Matrix) -> tuple[Matrix, list[int]] | None:
-    """Return IJKToRAS of the volume of parallel slices, and their numbers as :func:`evenlySpaced`.
-
-    None for unevenly spaced slices (:data:`EVEN`), or a stack that is tilted against the normal of the slices.
-
-    :param plane: IJKToRAS of the first slice.
-    :param positions: n x 3, RAS millimetres, ascending along the normal.
-    """
-    normal = normalOf(plane)
-
-    def isEven(deviations: Matrix, step: Matrix) -> bool:
-        length = float(np.linalg.norm(step))
-        return bool(np.abs(deviations).max() <= EVEN * length and step @ normal >= 0.999 * length)
-
-    found = evenlySpaced(positions, normal, isEven)
-    if found is None:
-        return None
-    step, numbers = found
-    matrix = plane.copy()
-    matrix[:3, 2], matrix[:3, 3] = normal * float(np.linalg.norm(step)), positions[0]
-    return matrix, numbers
-
-
-def stacked(matrices: Sequence[Matrix]) -> list[Placed]:
-    """Make volumes without times of single slices, sorted along their normal.
-
-    Empty when the slices are unevenly spaced, not equally many in each place, or all in one place.
-
-    :param matrices: IJKToRAS of each slice.
-    """
-    count = len(matrices)
-    if any(not np.allclose(m[:3, :2], matrices[0][:3, :2], atol=1e-4) for m in matrices):
-        return []
-    normal = normalOf(matrices[0])
-    positions = np.array([matrix[:3, 3] for matrix in matrices])
-    heights = positions @ normal
-    order = sorted(range(count), key=lambda frame: (round(float(heights[frame]), 3), frame))
-    slices: list[list[int]] = []
-    for frame in order:
-        if slices and abs(heights[frame] - heights[slices[-1][0]]) < 1e-3:
-            slices[-1].append(frame)
-        else:
-            slices.append([frame])
-    if len(slices) < 2 or len({len(frames) for frames in slices}) != 1:
-        return []
-    found = uprightStack(matrices[0], positions[[frames[0] for frames in slices]])
-    if found is None or found[1][-1] >= len(slices):
-        return []
-    volumes = [[frames[number] for frames in slices] for number in range(len(slices[0]))]
-    return [Placed(frames, found[0], None) for frames in volumes]
 
 
 def earliest(times: Sequence[float | None], frames: Sequence[int]) -> float | None:

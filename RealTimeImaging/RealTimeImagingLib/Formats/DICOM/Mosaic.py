@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from ...Model.Frame import LPS_TO_RAS, Matrix, Pixels
-from .Geometry import earliest, normalOf, numbersOf, planeOf, seconds
+from .Geometry import earliest, numbersOf, planeOf, seconds
 from .Pixels import Layout, valueOf
+from .Stacking import normalOf
 
 _MOST_TAGS = 1000
 _MOST_SLICES = 1 << 14

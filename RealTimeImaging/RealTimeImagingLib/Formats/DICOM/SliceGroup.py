@@ -11,8 +11,8 @@ import numpy as np
 
 from ...Model.Files import Stamp
 from ...Model.Frame import Image, Pixels
-from .Geometry import normalOf
 from .Header import Header
+from .Stacking import ARRIVING, SAME_PLACE, haveSameAxes, normalOf, pixelSide, stacked
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,8 @@ class Instance:
     known: bool = False
 
 
-SAME_PLACE = 1e-3
-"""Millimetres along the normal below which two slices are in one place, as in DICOM.Geometry."""
-_PLANE = 1e-4
-"""Largest difference of the axes of two slices of one volume (millimetres a voxel), as in DICOM.Geometry."""
 _UNEVEN = 0.05
-"""Largest deviation of a slice distance from a multiple of the smallest, in parts of the smallest."""
-_MOST_MISSING = 8
-"""Most missing slices, or as many as exist where these are more."""
+"""Largest deviation of the distances of consecutive slices from even ones, in slice distances."""
 _MOMENT = ("ImageType", "TemporalPositionIdentifier", "SequenceName")
 
 
@@ -65,8 +59,10 @@ class SliceGroup:
     """Volumes of a series with the same orientation and size."""
 
     def __init__(self, first: Slice) -> None:
-        self._shape, self._axes = first.shape, first.matrix[:3, :2]
+        self._shape, self._plane = first.shape, first.matrix
         self._normal = normalOf(first.matrix)
+        self.near = SAME_PLACE * pixelSide(first.matrix)
+        """Largest distance of two slices in one place, millimetres."""
         self.open: list[Volume] = []
         self.last: Closed | None = None
         self.places: list[float] = []
@@ -76,7 +72,7 @@ class SliceGroup:
 
     def fits(self, slice_: Slice) -> bool:
         """Return True when the slice belongs to this group."""
-        return slice_.shape == self._shape and bool(np.allclose(slice_.matrix[:3, :2], self._axes, rtol=0, atol=_PLANE))
+        return slice_.shape == self._shape and haveSameAxes(self._plane, slice_.matrix)
 
     def measure(self, slice_: Slice) -> None:
         """Set the height of the slice."""
@@ -98,7 +94,7 @@ class SliceGroup:
                 return
         alone = count == 1 and closed.why in ("silence", "released") and not _allSingle(volume, self.open)
         heights = [*volume.heights, *volume.lost]
-        if not alone and len(heights) >= len(self.places) and not missingPlaces(heights, []):
+        if not alone and len(heights) >= len(self.places) and not missingPlaces(heights):
             self.places = sorted(heights)
 
 
@@ -128,16 +124,25 @@ class Volume:
 
     def has(self, height: float) -> bool:
         """Return True when a slice is at this height."""
-        return among(height, self.heights)
+        return self._among(height, self.heights)
+
+    def isFirst(self, height: float) -> bool:
+        """Return True when this is the height of the slice that arrived first."""
+        return self._among(height, self.heights[:1])
 
     def missing(self) -> list[float] | None:
         """Return the heights of the missing slices; None when unevenly spaced slices leave them unknown."""
         places = self.group.places
-        known = len(places) > 1 and all(among(height, places) for height in self.heights)
-        found = missingPlaces(self.heights, places if known else [])
+        if len(places) > 1 and all(self._among(height, places) for height in self.heights):
+            found: list[float] | None = [place for place in places if not self.has(place)]
+        else:
+            found = missingPlaces(self.heights)
         if found is None:
             return None
-        return sorted([*found, *(height for height in self.lost if not among(height, found))])
+        return sorted([*found, *(height for height in self.lost if not self._among(height, found))])
+
+    def _among(self, height: float, heights: Sequence[float]) -> bool:
+        return any(abs(height - one) <= self.group.near for one in heights)
 
     def endsBefore(self, slice_: Slice) -> bool:
         """Return True when the slice belongs to the next time point, although its place is free.
@@ -153,7 +158,7 @@ class Volume:
         before = (self.heights[0] - slice_.height) / step if step else 0.0
         lost = round(before)
         even = bool((np.abs(steps - step) <= _UNEVEN * abs(step)).all()) and abs(before - lost) <= _UNEVEN
-        if not even or not 1 <= lost <= min(_MOST_MISSING, len(self.slices)):
+        if not even or not 1 <= lost <= min(ARRIVING.few, len(self.slices)):
             return False
         self.lost = [self.heights[0] - number * step for number in range(1, lost + 1)]
         return True
@@ -197,35 +202,19 @@ class Closed:
     announced: int
 
 
-def missingPlaces(heights: Sequence[float], places: Sequence[float]) -> list[float] | None:
-    """Return the heights of missing slices, ascending, by the known places or else by gaps in the spacing.
+def missingPlaces(heights: Sequence[float]) -> list[float] | None:
+    """Return the heights of missing slices, ascending, by gaps in the spacing; None for unevenly spaced slices.
 
     :param heights: heights of the existing slices, millimetres, all different.
-    :param places: heights of all slices of a volume, where they are known.
-    :returns: None: the slices are not evenly spaced, not even with gaps.
     """
-    if places:
-        return [place for place in places if not among(place, heights)]
-    steps = [after - before for before, after in pairwise(sorted(heights))]
-    if not steps:
+    if len(heights) < 2:
         return []
-    smallest = min(steps)
-    gaps = [round(step / smallest) for step in steps]
-    # A damaged position must not make a volume of a million slices.
-    if sum(gaps) - len(gaps) > max(_MOST_MISSING, len(heights)):
+    positions = np.outer(sorted(heights), (0.0, 0.0, 1.0))
+    stack = stacked(positions, np.eye(4), ARRIVING)
+    if stack is None:
         return None
-    if any(abs(step / smallest - gap) > _UNEVEN * gap for step, gap in zip(steps, gaps, strict=True)):
-        return None
-    return [
-        before + number * step / gap
-        for before, step, gap in zip(sorted(heights), steps, gaps, strict=False)
-        for number in range(1, gap)
-    ]
-
-
-def among(height: float, heights: Sequence[float]) -> bool:
-    """Return True when the height equals one of these."""
-    return any(abs(height - one) < SAME_PLACE for one in heights)
+    absent = sorted({*range(stack.numbers[-1])}.difference(stack.numbers))
+    return [float(positions[0, 2] + number * stack.matrix[2, 2]) for number in absent]
 
 
 def _allSingle(volume: Volume, volumes: Sequence[Volume]) -> bool:
@@ -264,9 +253,7 @@ class Assembly:
         for volume in list(group.open):
             if volume.moment == slice_.moment and not volume.has(slice_.height) and not volume.endsBefore(slice_):
                 target = volume
-            elif volume.moment == slice_.moment or (
-                len(volume.slices) > 1 and among(slice_.height, volume.heights[:1])
-            ):
+            elif volume.moment == slice_.moment or (len(volume.slices) > 1 and volume.isFirst(slice_.height)):
                 yield self._close(volume, "repeat", now)
         if target is None:
             target = self._reopened(group, slice_, now) or Volume(group, slice_.moment, now)
@@ -319,7 +306,7 @@ class Assembly:
             return None
         if last.volume.moment != slice_.moment or last.volume.has(slice_.height):
             return None
-        gaps = missingPlaces([*last.volume.heights, slice_.height], [])
+        gaps = missingPlaces([*last.volume.heights, slice_.height])
         if last.why in ("places", "images") and (gaps or len(last.volume.slices) == 1):
             return None  # another volume in another place
         if gaps is None:

@@ -1,132 +1,178 @@
-"""Slices as images: sorted, stacked into one array, with zeros for missing slices."""
+"""Stacking of parallel slices: places along the normal, even distances with gaps, tilt, and time points.
+
+Arriving slices (folder and C-STORE), frames of one file, and the conversion stack their slices here. They differ in
+their :class:`Tolerance` alone.
+"""
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from ...Model.Errors import NotAnImageError
-from ...Model.Frame import Image, Matrix, Pixels
-from .. import GetBuffer, openImageFile
-from ..ImageFile import checkRightAngles, makeImage
-from ..Raw import allocate
-from .Geometry import normalOf, stacked
-from .SliceGroup import Closed, Slice, Volume
+from ...Model.Frame import Matrix
 
-_OWN = ("SOPInstanceUID", "InstanceNumber", "TriggerTime", "WindowCenter", "WindowWidth")
-"""Attributes of a single slice that do not describe its volume."""
+SAME_PLACE = 0.01
+"""Largest distance along the normal of two slices in one place, in sides of a pixel."""
+SAME_AXES = 1e-3
+"""Largest difference of the axes of slices of one volume: of direction cosines, and of spacings relative to them."""
+EVEN = 0.02
+"""Deviation of a slice from its even place, in slice distances, that every tolerance allows in any direction."""
+TILT = 1e-3
+"""Smallest sine of the angle between stack and normal at which a stack counts as tilted."""
+_STRAIGHTENED = 0.0447
+"""Largest sine of this angle at which an upright stack takes the place of the tilted one: 2.6 degrees."""
 
 
 @dataclass(frozen=True)
-class Stack:
-    """Images made of slices.
+class Tolerance:
+    """Deviations and gaps that the slices of one volume may have.
 
-    :param images: one volume; or each slice in its own place, where the slices make no volume.
-    :param missing: heights along the normal of the missing slices (zeros), millimetres.
-    :param problem: reason why the slices make no volume, else "".
+    :param along: largest deviation from the even place along the normal, in slice distances.
+    :param beside: largest deviation in the plane of the slice, in sides of a pixel.
+    :param tilted: a tilted stack is a volume with axes that are not at right angles; otherwise it is none.
+    :param missing: most missing slices, relative to the existing ones.
+    :param few: number of missing slices that is allowed in any case.
     """
 
-    images: list[Image]
-    missing: list[float]
-    problem: str = ""
+    along: float = EVEN
+    beside: float = 0.0
+    tilted: bool = False
+    missing: float = 0.5
+    few: int = 0
+
+    def allows(self, deviations: Matrix, step: Matrix, plane: Matrix) -> bool:
+        """Return True when slices at these deviations (n x 3) from even places are evenly spaced.
+
+        :param step: vector from slice to slice. ``plane``: 4x4 of the first slice. All in millimetres.
+        """
+        normal, length = normalOf(plane), float(np.linalg.norm(step))
+        if not self.tilted and _tilt(step, normal) > _STRAIGHTENED:
+            return False
+        if np.linalg.norm(deviations, axis=1).max() <= EVEN * length:
+            return True
+        along = deviations @ normal
+        beside = np.linalg.norm(deviations - np.outer(along, normal), axis=1)
+        return bool(np.abs(along).max() <= self.along * length and beside.max() <= self.beside * pixelSide(plane))
+
+    def mostMissing(self, count: int) -> float:
+        """Return the largest number of missing slices beside ``count`` existing ones."""
+        return max(self.few, self.missing * count)
 
 
-def missingText(closed: Closed, stack: Stack, stream: str) -> str:
-    """Return sentences for the user about the missing slices of a volume; "" when it is complete.
+FRAMES = Tolerance()
+"""Frames of one file: an image for the scene has axes at right angles."""
+ARRIVING = Tolerance(missing=1.0, few=8)
+"""Slices that arrive one by one: more may be missing, because they may be under way, or lost."""
+CONVERTED = Tolerance(along=0.25, beside=0.5, tilted=True)
+"""Slices of the conversion: it keeps tilt, and reports deviations above :data:`EVEN`."""
 
-    :param closed: the volume, and the number of slices that the sender announced.
-    :param stack: the image of the volume.
+
+class Stack(NamedTuple):
+    """Evenly spaced parallel slices above one another.
+
+    :param numbers: place of each slice, ascending from 0; a missing slice leaves out a number.
+    :param matrix: 4x4 float64, millimetres, in the coordinate system of the slices. The third column is the step from
+        place to place, along the normal except in a tilted volume.
+    :param tilt: sine of the angle between the steps and the normal.
+    :param deviation: largest distance of a slice from its even place, millimetres.
     """
-    count = len(closed.volume.slices)
-    lacking = max(len(stack.missing), closed.announced - count)
-    if lacking <= 0:
-        return ""
-    text = f"{stream}: {count} of {count + lacking} slices arrived."
-    if not stack.missing:
-        return f"{text} The volume is shown without the missing slices."
-    heights = ", ".join(f"{height:.1f}" for height in stack.missing[:5]) + (" ..." if stack.missing[5:] else "")
-    where = _neighbours(closed.volume.slices, stack.missing[0])
-    return f"{text} Missing slices are filled with zeros, at {heights} mm along the normal{where}."
+
+    numbers: list[int]
+    matrix: Matrix
+    tilt: float
+    deviation: float
+
+    @property
+    def isGapless(self) -> bool:
+        """True when no slice is missing."""
+        return self.numbers[-1] + 1 == len(self.numbers)
 
 
-def _neighbours(slices: Sequence[Slice], height: float) -> str:
-    # Operators know slices by their InstanceNumber.
-    below = max((one for one in slices if one.height < height), key=lambda one: one.height, default=None)
-    above = min((one for one in slices if one.height > height), key=lambda one: one.height, default=None)
-    numbers = [one.instance.header.instanceNumber for one in (below, above) if one is not None]
-    if len(numbers) < 2 or None in numbers:
-        return ""
-    return f" (between the instances {numbers[0]} and {numbers[1]})"
+def stacked(positions: Matrix, plane: Matrix, tolerance: Tolerance) -> Stack | None:
+    """Return the stack of slices, perhaps with gaps; None for unevenly spaced slices.
 
-
-def stackOf(volume: Volume, getBuffer: GetBuffer) -> Stack:
-    """Make the image of the slices that have arrived.
-
-    :param getBuffer: returns memory for the volume, or None.
-    :raises NotAnImageError: a complete file has changed since, or not enough memory is free.
-    :raises OSError: a file cannot be read again.
+    :param positions: n x 3 (n > 1), millimetres, ascending along the normal, no two in one place.
+    :param plane: 4x4 of the first slice; its third column has the direction of the normal.
     """
-    slices = volume.slices
-    missing = volume.missing()
-    if missing is None:
-        return Stack([_single(one) for one in slices], [], "its slices are unevenly spaced")
-    if len(slices) + len(missing) == 1:
-        return Stack([_single(slices[0])], [])
-    matrices = [one.matrix for one in slices] + [_between(slices, height) for height in missing]
-    placed = stacked(matrices)
-    if not placed:
-        return Stack([_single(one) for one in slices], [], "its slices are unevenly spaced or not above one another")
-    order, matrix = placed[0].frames, placed[0].ijkToRAS
-    checkRightAngles(matrix)
-    pixels = _empty(slices, len(order), getBuffer)
-    for index, place in enumerate(order):
-        pixels[index] = pixelsOf(slices[place])[0] if place < len(slices) else 0
-    times = [one.time for one in slices if one.time is not None]
-    return Stack([makeImage(pixels, matrix, min(times, default=None), _attributes(slices, missing))], missing)
+    gaps = np.diff(positions @ normalOf(plane))
+    single = float(np.median(gaps[gaps < 1.5 * gaps.min()]))
+    multiples = np.concatenate([[0.0], np.cumsum(np.rint(gaps / single))])
+    for numbers in (np.arange(len(positions)), multiples):
+        if numbers[-1] + 1 - len(positions) > tolerance.mostMissing(len(positions)):
+            return None
+        step = (positions[-1] - positions[0]) / numbers[-1]
+        deviations = positions - (positions[0] + numbers[:, np.newaxis] * step)
+        if tolerance.allows(deviations, step, plane):
+            matrix, tilt = stackMatrix(plane, positions[0], step, tolerance.tilted)
+            return Stack(numbers.astype(int).tolist(), matrix, tilt, float(np.linalg.norm(deviations, axis=1).max()))
+    return None
 
 
-def pixelsOf(slice_: Slice) -> Pixels:
-    """Return the pixels of a slice (1, rows, columns); read them again when memory no longer holds them."""
-    if slice_.pixels is not None:
-        return slice_.pixels
-    reader = openImageFile(slice_.instance.path)
-    if words := reader.missing():
-        raise NotAnImageError(words, "damaged")
-    pixels = next(iter(reader.images())).pixels
-    if pixels.shape != slice_.shape:
-        raise NotAnImageError(f"{slice_.instance.path} was replaced by another image.", "damaged")
-    return pixels
+def stackMatrix(plane: Matrix, origin: Matrix, step: Matrix, tilted: bool) -> tuple[Matrix, float]:
+    """Return the matrix of the slices that begin at ``origin``, and the sine of their tilt; see :class:`Stack`.
+
+    :param step: vector from slice to slice, millimetres.
+    :param tilted: keep the tilt.
+    """
+    normal, matrix = normalOf(plane), plane.copy()
+    tilt = _tilt(step, normal)
+    matrix[:3, 2] = step if tilted and tilt > TILT else normal * float(np.linalg.norm(step))
+    matrix[:3, 3] = origin
+    return matrix, tilt
 
 
-def _single(one: Slice) -> Image:
-    return makeImage(pixelsOf(one), one.matrix, one.time, one.attributes)
+def _tilt(step: Matrix, normal: Matrix) -> float:
+    # Above 1 (no angle at all) for steps against the normal.
+    sine = float(np.linalg.norm(step - normal * (step @ normal))) / float(np.linalg.norm(step))
+    return sine if step @ normal >= 0 else math.inf
 
 
-def _between(slices: Sequence[Slice], height: float) -> Matrix:
-    # On the line through the lowest and the highest slice, which need not be the normal.
-    low, high = (choose(slices, key=lambda one: one.height) for choose in (min, max))
-    matrix: Matrix = low.matrix.copy()
-    span = high.height - low.height
-    direction = (high.matrix[:3, 3] - low.matrix[:3, 3]) / span if span else normalOf(matrix)
-    matrix[:3, 3] += (height - low.height) * direction
-    return matrix
+def normalOf(plane: Matrix) -> Matrix:
+    """Return the direction of the third axis of a 4x4 matrix: 3 numbers, of length 1."""
+    normal: Matrix = plane[:3, 2] / np.linalg.norm(plane[:3, 2])
+    return normal
 
 
-def _empty(slices: Sequence[Slice], count: int, getBuffer: GetBuffer) -> Pixels:
-    # Each slice has the type that its own values need.
-    dtype = np.result_type(*{one.dtype for one in slices})
-    shape = (count, *slices[0].shape[1:])
-    size = math.prod(shape) * dtype.itemsize
-    return allocate(size, size, "The volume", getBuffer).view(dtype).reshape(shape)
+def pixelSide(plane: Matrix) -> float:
+    """Return the shorter side of a pixel, millimetres."""
+    return float(np.linalg.norm(plane[:3, :2], axis=0).min())
 
 
-def _attributes(slices: Sequence[Slice], missing: Sequence[float]) -> dict[str, str]:
-    first = min(slices, key=lambda one: one.height)
-    kept = {name: value for name, value in first.attributes.items() if name not in _OWN}
-    counts = {"Slices": str(len(slices))}
-    if missing:
-        counts["MissingSlices"] = " ".join(f"{height:.3f}" for height in missing)
-    return kept | counts
+def haveSameAxes(first: Matrix, second: Matrix) -> bool:
+    """Return True when slices with these matrices may belong to one volume."""
+    return bool(np.abs(first[:3, :2] - second[:3, :2]).max() <= SAME_AXES * pixelSide(first))
+
+
+def placesOf(heights: Matrix, near: float) -> list[list[int]]:
+    """Return the indices of the slices in each place, ascending along the normal; within a place in the given order.
+
+    :param heights: n numbers, along the normal, millimetres.
+    :param near: largest distance of two slices in one place, millimetres; see :data:`SAME_PLACE`.
+    """
+    places: list[list[int]] = []
+    base = -math.inf
+    for number in np.argsort(heights, kind="stable").tolist():
+        if heights[number] - base > near:
+            places.append([])
+            base = heights[number]
+        places[-1].append(number)
+    return places
+
+
+def areMoments(keys: Sequence[Sequence[Hashable]]) -> bool:
+    """Return True when keys tell the time points apart: no two slices of a place have the same key.
+
+    Keys that differ from slice to slice, such as numbers of files, are no time points.
+
+    :param keys: the key of each slice of each place.
+    """
+    if any(len(set(place)) < len(place) for place in keys):
+        return False
+    count, most = sum(map(len, keys)), max(map(len, keys))
+    different = len(set(itertools.chain.from_iterable(keys)))
+    return different <= 2 * most and (len(keys) == 1 or 2 * different <= count)

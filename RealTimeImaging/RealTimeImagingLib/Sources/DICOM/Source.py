@@ -10,7 +10,7 @@ from typing import Any
 
 from ...Formats import GetBuffer, openImageFile
 from ...Formats.DICOM.SliceGroup import Assembly, Closed, Instance, Slice, Volume
-from ...Formats.DICOM.Stacking import Stack, missingText, stackOf
+from ...Formats.DICOM.SliceImages import SliceImages, imagesOf, reports
 from ...Model.Errors import NotAnImageError
 from ...Model.Event import Event
 from ...Model.Files import Stamp, reasonOf
@@ -209,14 +209,14 @@ class DICOMSource:
 
     def _show(self, closed: Closed) -> Iterator[Arrival | Event]:
         volume = closed.volume
-        stack, problem = self._stack(volume)
+        images, problem = self._imagesOf(volume)
         stream = self._streams.of(volume.slices[0].instance.header)
         if problem:
             self._checkpoint.refuse()
             yield Event(problem.code, f"{stream}: {problem.text}", "warning", stream)
         else:
-            yield from self._report(closed, stack, stream)
-            yield from self._arrive(volume, stack, stream)
+            yield from reports(closed, images, stream, self._uneven)
+            yield from self._arrive(volume, images, stream)
         self._checkpoint.skip({one.instance.path: one.instance.stamp for one in volume.slices})
         for one in volume.slices:
             self._held -= one.pixels.nbytes if one.pixels is not None else 0
@@ -228,40 +228,29 @@ class DICOMSource:
             self._growthDue = now + GROWTH
         for volume in grown:
             volume.shown = len(volume.slices)
-            stack, problem = self._stack(volume)
+            images, problem = self._imagesOf(volume)
             # Slices that are no volume yet may still become one.
-            if not problem and not stack.problem:
-                yield from self._arrive(volume, stack, self._streams.of(volume.slices[0].instance.header))
+            if not problem and not images.problem:
+                yield from self._arrive(volume, images, self._streams.of(volume.slices[0].instance.header))
 
-    def _stack(self, volume: Volume) -> tuple[Stack, Event | None]:
+    def _imagesOf(self, volume: Volume) -> tuple[SliceImages, Event | None]:
         try:
-            return stackOf(volume, self._getBuffer), None
+            return imagesOf(volume, self._getBuffer), None
         except NotAnImageError as error:
-            return Stack([], []), Event(error.code, f"the volume cannot be shown: {error}", "warning")
+            return SliceImages([], []), Event(error.code, f"the volume cannot be shown: {error}", "warning")
         except OSError as error:
             text = f"a slice cannot be read again: {reasonOf(error)}"
-            return Stack([], []), Event("unreadable", text, "warning")
+            return SliceImages([], []), Event("unreadable", text, "warning")
 
-    def _arrive(self, volume: Volume, stack: Stack, stream: str) -> Iterator[Arrival]:
+    def _arrive(self, volume: Volume, images: SliceImages, stream: str) -> Iterator[Arrival]:
         received = max(one.instance.stored for one in volume.slices)
         folder = self._named(volume.slices[0].instance.path).split("/")[0]
         # Popped, so that this method keeps no memory of an image that was passed on.
-        while stack.images:
-            image: Image = stack.images.pop(0)
+        while images.images:
+            image: Image = images.images.pop(0)
             image = replace(image, attributes={"SourceFolder": folder, **image.attributes})
             yield Arrival(stream, image, received)
             del image
-
-    def _report(self, closed: Closed, stack: Stack, stream: str) -> Iterator[Event]:
-        if stack.problem:
-            if stream not in self._uneven:
-                self._uneven.add(stream)
-                text = f"{stream} is not a volume, because {stack.problem}. Each slice is shown in its own place."
-                yield Event("uneven", text, "warning", stream)
-            return
-        text = missingText(closed, stack, stream)
-        if text:
-            yield Event("incomplete", text, "warning", stream)
 
     # ---- names
 

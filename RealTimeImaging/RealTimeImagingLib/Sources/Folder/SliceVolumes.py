@@ -15,7 +15,7 @@ from itertools import pairwise
 from ...Formats import GetBuffer
 from ...Formats.DICOM.Header import Header, readFileHeader
 from ...Formats.DICOM.SliceGroup import Assembly, Closed, Instance, Slice, Volume
-from ...Formats.DICOM.Stacking import Stack, missingText, stackOf
+from ...Formats.DICOM.SliceImages import SliceImages, imagesOf, reports
 from ...Model.Errors import NotAnImageError
 from ...Model.Event import Event
 from ...Model.Files import Stamp, naturalOrder, reasonOf
@@ -277,7 +277,7 @@ class SliceVolumes:
         stream = self._streamName(volume.slices[0])
         try:
             self._checkFiles(volume)
-            stack = stackOf(volume, self._getBuffer)
+            images = imagesOf(volume, self._getBuffer)
         except (NotAnImageError, OSError) as error:
             code = error.code if isinstance(error, NotAnImageError) else "unreadable"
             words = reasonOf(error)
@@ -286,9 +286,9 @@ class SliceVolumes:
             yield Event(code, text, "warning", stream)
             self._checkpoint.skip({one.instance.path: one.instance.stamp for one in volume.slices})
         else:
-            yield from self._reportProblem(closed, stack, stream)
+            yield from reports(closed, images, stream, self._reported)
             yield from self._reportOverlap(volume, stream)
-            yield from self._arrive(volume, stack, stream)
+            yield from self._arrive(volume, images, stream)
         for one in volume.slices:
             self._bytes -= one.pixels.nbytes if one.pixels is not None else 0
             one.pixels = None
@@ -303,16 +303,16 @@ class SliceVolumes:
                 if version is None or isAnother(one.instance.stamp, version):
                     raise NotAnImageError(f"{self._nameOf(one.instance.path)} was replaced or removed.", "damaged")
 
-    def _arrive(self, volume: Volume, stack: Stack, stream: str) -> Iterator[Arrival]:
+    def _arrive(self, volume: Volume, images: SliceImages, stream: str) -> Iterator[Arrival]:
         received = max(one.instance.stored for one in volume.slices)
-        together = len(stack.images) == 1
+        together = len(images.images) == 1
         slices = list(volume.slices)
-        while stack.images:
+        while images.images:
             # Slices that form no volume become one frame each, in the same order.
             of = slices if together else [slices.pop(0)]
             files = {one.instance.path: one.instance.stamp for one in of}
             first = min(of, key=lambda one: one.instance.header.instanceNumber or 0).instance.path
-            image = stack.images.pop(0)
+            image = images.images.pop(0)
             image = replace(image, attributes={"SourceFile": self._nameOf(first), **image.attributes})
             self._announce(stream, files)
             yield Arrival(stream, image, received)
@@ -341,17 +341,6 @@ class SliceVolumes:
             self._checkpoint.skip({name: tuple(version) for name, version in announced["files"]})
         # The next frame with that number may consist of other files.
         os.unlink(path)
-
-    def _reportProblem(self, closed: Closed, stack: Stack, stream: str) -> Iterator[Event]:
-        if stack.problem:
-            if stream not in self._reported:
-                self._reported.add(stream)
-                text = f"{stream} is not a volume, because {stack.problem}. Each slice is shown in its own place."
-                yield Event("uneven", text, "warning", stream)
-            return
-        text = missingText(closed, stack, stream)
-        if text:
-            yield Event("incomplete", text, "warning", stream)
 
     def _reportOverlap(self, volume: Volume, stream: str) -> Iterator[Event]:
         # Time points follow one another. When files arrive out of order, a slice may be added to the wrong one.
