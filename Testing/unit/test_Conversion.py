@@ -33,7 +33,7 @@ def inOrder(folder):
     """The files of a series in the order of their places, by their headers."""
     found = scanFiles(list(listFiles(str(folder))), {})
     assert all(isinstance(each, Slice) for each in found)
-    return [each.path for each in sorted(found, key=lambda each: each.instance)]
+    return [each.path for each in sorted(found, key=lambda each: each.header.number)]
 
 
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian, None])

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from RealTimeImagingLib.Conversion.Geometry import UnevenError, stacked
 from RealTimeImagingLib.Conversion.Headers import Common, Slice
 from RealTimeImagingLib.Conversion.Volumes import volumesOf
+from RealTimeImagingLib.Formats.DICOM.Header import SliceHeader
 from unit.conversions import assertSameAtWorldPoints, convert, dicomFile, fromITK, one, series
 from unit.examples import examples
 from unit.test_Conversion import inOrder
@@ -16,17 +17,21 @@ from unit.test_Conversion import inOrder
 numbers = st.floats(-200, 200, allow_nan=False).map(lambda value: round(value, 3))
 
 
-def common(orientation=(1.0, 0, 0, 0, 1, 0), spacing=(0.5, 0.5)):
-    rest = ("1.2", "1", "CT", orientation, spacing, 1.0, "", "", "1.2.840.10008.1.2.1", "MONOCHROME2", 4, 5, 1, False)
+AXIAL = (1.0, 0, 0, 0, 1, 0)
+
+
+def common(spacing=(0.5, 0.5)):
+    rest = ("1", "CT", spacing, 1.0, "", "1.2.840.10008.1.2.1", "MONOCHROME2", 4, 5, 1, False)
     return Common(*rest, 1, 16, 16, 15, True, "<i2", 1.0, 0.0, ())
 
 
-def slices(positions, shared=None, **values):
+def slices(positions, shared=None, orientation=AXIAL):
     shared = shared or common()
-    return [
-        Slice(f"/in/{n}", 100, 0, shared, 10, tuple(map(float, position)), None, n, "", "", "", "", f"1.{n}", "")
+    headers = [
+        SliceHeader("1.2", f"1.{n}", n, 1, tuple(map(float, position)), orientation)
         for n, position in enumerate(positions)
     ]
+    return [Slice(f"/in/{n}", 100, 0, shared, header, 10, "") for n, header in enumerate(headers)]
 
 
 def rotation(a, b):
@@ -45,12 +50,12 @@ def rotation(a, b):
 )
 def test_any_order_of_files_gives_the_order_of_places(order, a, b, step, origin):
     axes = rotation(a, b)
-    shared = common(tuple(axes[:, 0]) + tuple(axes[:, 1]), (min(0.5, step), min(0.5, step)))
+    shared = common((min(0.5, step), min(0.5, step)))
     places = np.array(origin) + np.outer(np.arange(7) * step, axes[:, 2])
-    found = slices(places, shared)
+    found = slices(places, shared, tuple(axes[:, 0]) + tuple(axes[:, 1]))
     (volume,), refused = volumesOf([found[n] for n in order])
     assert refused == []
-    assert [one.instance for one in volume.slices[0]] == list(range(7))
+    assert [one.header.number for one in volume.slices[0]] == list(range(7))
     np.testing.assert_allclose(volume.ijkToLPS[:3, 3], origin)
     np.testing.assert_allclose(volume.ijkToLPS[:3, 2], axes[:, 2] * step, atol=1e-9)
     assert np.linalg.det(volume.ijkToLPS) > 0

@@ -16,11 +16,15 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 from RealTimeImagingLib.Conversion.Headers import TAGS, Refused, Slice
 from RealTimeImagingLib.Conversion.Scan import scanFiles
 from RealTimeImagingLib.Conversion.Walker import Memory, OddError, ShortError, walk
+from RealTimeImagingLib.Formats.DICOM.Header import SliceHeader, readFileHeader
 from unit.conversions import dicomFile
 from unit.examples import examples
 
 WANTED = frozenset(TAGS.values())
 FILES = "CT_small MR_small MR_small_RLE MR_small_bigendian MR_small_implicit SC_rgb_rle_2frame examples_overlay rtdose"
+
+EMPTY = {"sequence": "", "slices": None, "images": None, "seriesNumber": None, "description": ""}
+"""Values of a header that the conversion leaves empty."""
 
 
 def real(name):
@@ -145,3 +149,30 @@ def test_values_of_other_lengths_are_found_with_what_is_remembered(tmp_path, num
             path = dicomFile(tmp_path / "a", np.ones((5, 4), np.int16), place, InstanceNumber=number, StudyID=word)
             data = path.read_bytes()
             assert walk(data, WANTED, True, memory) == walk(data, WANTED, True)
+
+
+@pytest.mark.parametrize("name", [*FILES.split(), "all"])
+def test_both_readers_make_the_same_header(tmp_path, name):
+    """pydicom for arriving files, and the walk of the conversion; only the former counts slices and names series."""
+    path = tmp_path / "a.dcm"
+    if name == "all":
+        values = {"EchoTime": "30.5", "EchoNumbers": 2, "ImageType": ["ORIGINAL", "PRIMARY", "M"]}
+        values |= {"AcquisitionNumber": 3, "TemporalPositionIdentifier": 4, "TriggerTime": "5.25"}
+        values |= {"AcquisitionDate": "20240501", "AcquisitionTime": "101112.5", "SliceLocation": "-1.5"}
+        dicomFile(path, np.ones((5, 4), np.int16), (1, 2, 3), InstanceNumber=7, **values)
+    else:
+        path.write_bytes(real(name))
+    expected = readFileHeader(str(path))
+    (found,) = scanFiles([str(path)], {})
+    frame = found.frame >= 0 or found.common.many
+    assert frame or found.header == expected._replace(**EMPTY)
+    assert (found.header.series, found.header.uid, found.header.number) == (
+        expected.series,
+        expected.uid,
+        expected.number,
+    )
+    if name == "all":
+        assert expected == SliceHeader(
+            *("1.2.3.4", expected.uid, 7, 1, (1.0, 2.0, 3.0), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), -1.5, "30.5 2"),
+            *("ORIGINAL\\PRIMARY\\M", "3", "4", "5.25", "20240501101112.5", "", None, None, 7, "Core A"),
+        )

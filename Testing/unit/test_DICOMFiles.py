@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from RealTimeImagingLib.Formats.DICOM.Header import Header, readHeader
+from RealTimeImagingLib.Formats.DICOM.Header import SliceHeader, readHeader
 from RealTimeImagingLib.Model.Errors import NotAnImageError
 from RealTimeImagingLib.Sources.DICOM.Files import Files, folderOf, nameOf, readInstance
 from unit.dicomSource import series, slice_
@@ -41,9 +41,7 @@ def headerOf(dataset, syntax=ExplicitVRLittleEndian):
 
 
 def aHeader(**values):
-    return Header(
-        **{**dict.fromkeys(Header.__annotations__), "series": "1.2", "instance": "1.2.3", "description": "", **values}
-    )
+    return SliceHeader(**{"series": "1.2", "uid": "1.2.3", **values})
 
 
 @pytest.fixture
@@ -79,7 +77,7 @@ def names(files):
 @pytest.mark.parametrize("syntax", SYNTAXES)
 def test_the_header_of_a_slice(syntax):
     found = headerOf(slice_(12, 3.0, series="1.2.3.4"), syntax)
-    assert (found.series, found.number, found.description, found.instanceNumber) == ("1.2.3.4", 7, "t2 tse", 12)
+    assert (found.series, found.seriesNumber, found.description, found.number) == ("1.2.3.4", 7, "t2 tse", 12)
     assert found.single
     assert (found.slices, found.images) == (None, None)
 
@@ -161,10 +159,10 @@ def test_zeros_are_not_read_as_elements():
 
 
 def test_names_sort_by_series_and_instance_and_stay_in_the_folder(files):
-    headers = [aHeader(number=number, instanceNumber=one) for number in (2, 10) for one in (9, 10, 100)]
+    headers = [aHeader(seriesNumber=number, number=one) for number in (2, 10) for one in (9, 10, 100)]
     paths = [os.path.join(folderOf(one), nameOf(one)) for one in headers]
     assert paths == sorted(paths)
-    hostile = aHeader(instance="../../../etc/passwd", number=-5, instanceNumber=-3)
+    hostile = aHeader(uid="../../../etc/passwd", seriesNumber=-5, number=-3)
     assert nameOf(hostile) == "000000-.._.._.._etc_passwd.dcm"
     assert "/" not in folderOf(hostile)
     assert folderOf(aHeader(series="1.2")) != folderOf(aHeader(series="1.3"))
@@ -191,7 +189,7 @@ def test_another_instance_of_the_same_name_overwrites_nothing(files):
 def test_many_at_once_each_under_a_name_of_its_own(files):
     def storeMany(turn):
         for number in range(20):
-            store(files, aHeader(instanceNumber=number % 5), [b"%d %d" % (turn, number)])
+            store(files, aHeader(number=number % 5), [b"%d %d" % (turn, number)])
 
     threads = [threading.Thread(target=storeMany, args=(turn,)) for turn in range(4)]
     for one in threads:
@@ -230,14 +228,14 @@ def test_two_receivers_of_one_folder_overwrite_nothing(files, monkeypatch):
 
         def late(source, target, *, number=number, offered=offered, original=original):
             monkeypatch.setattr("os.link", original if offered else notOffered)
-            store(other, aHeader(instanceNumber=number), [b"theirs"])
+            store(other, aHeader(number=number), [b"theirs"])
             return original(source, target) if offered else notOffered()
 
         monkeypatch.setattr("os.link", late)
-        ours = store(files, aHeader(instanceNumber=number), [b"ours"])
+        ours = store(files, aHeader(number=number), [b"ours"])
         monkeypatch.setattr("os.link", original)
         assert Path(ours.path).read_bytes() == b"ours"
-        assert store(other, aHeader(instanceNumber=number), [b"theirs"]).known
+        assert store(other, aHeader(number=number), [b"theirs"]).known
     assert len(names(files)) == 4
 
 
@@ -281,10 +279,10 @@ def test_only_the_user_may_read_received_files(tmp_path, monkeypatch):
 
 
 def test_a_full_disk_leaves_nothing(files):
-    store(files, aHeader(instanceNumber=1), [b"a" * 100])
+    store(files, aHeader(number=1), [b"a" * 100])
     before = names(files)
     with filesOfAtMost(5000), pytest.raises(OSError, match="File too large"):
-        store(files, aHeader(instanceNumber=2), [b"b" * 9000])
+        store(files, aHeader(number=2), [b"b" * 9000])
     assert names(files) == before
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from RealTimeImagingLib.Formats.DICOM.Header import Header
+from RealTimeImagingLib.Formats.DICOM.Header import SliceHeader
 from RealTimeImagingLib.Formats.DICOM.SliceGroup import Assembly, Instance, Slice, missingPlaces
 from RealTimeImagingLib.Model.Frame import Image
 from unit.examples import examples
@@ -26,9 +26,10 @@ def aSlice(
     matrix[:3, 0], matrix[:3, 1] = axes[0] * 2, axes[1] * 1.5
     normal = np.cross(axes[0], axes[1])
     matrix[:3, 2], matrix[:3, 3] = normal * 5, np.array([10.0, -20.0, 30.0]) + place * normal
-    attributes = {"TemporalPositionIdentifier": moment, "EchoNumbers": echo, "ImageType": kind}
-    image = Image(np.full((1, 2, 3), number, np.int16), matrix, None, {k: v for k, v in attributes.items() if v})
-    header = Header(series, 5, "d", f"9.{number}", number, slices, images, True)
+    image = Image(np.full((1, 2, 3), number, np.int16), matrix, None, {})
+    header = SliceHeader(
+        series, f"9.{number}", number, echo=echo, kinds=kind, temporal=moment, slices=slices, images=images
+    )
     return Slice(Instance(f"/{number}.dcm", (1, 1), header, 0.0), image, association)
 
 
@@ -57,7 +58,7 @@ class Board:
         for one in found:
             places = [round(place - 0.0, 3) for place in sorted(one.volume.heights)]
             low = min(one.volume.heights)
-            numbers = [each.instance.header.instanceNumber for each in one.volume.slices]
+            numbers = [each.instance.header.number for each in one.volume.slices]
             self.closed.append((one.why, numbers, one.volume.missing(), [round(place - low, 3) for place in places]))
 
     @property
@@ -121,7 +122,7 @@ def test_time_points_in_the_header_are_never_mixed(moments, count, byPlace, shuf
         aSlice(place * 2.5, 100 * moment + place, str(moment)) for moment in range(moments) for place in range(count)
     ]
     if byPlace:
-        slices.sort(key=lambda one: one.height or one.instance.header.instanceNumber % 100)
+        slices.sort(key=lambda one: one.height or one.instance.header.number % 100)
     if shuffled:
         random_.shuffle(slices)
     board = Board().add(*slices).release().wait(3)
@@ -211,7 +212,7 @@ def test_the_last_slice_of_the_first_time_point_was_lost():
 def test_the_first_slices_of_a_time_point_were_lost(moment, lost, slices, sign):
     """Slices of the next time point do not fill their free places."""
     sent = [run([sign * 3.0 * place for place in range(6)], 1 + 6 * time, slices=slices) for time in range(4)]
-    expected = [[one.instance.header.instanceNumber for one in time] for time in sent]
+    expected = [[one.instance.header.number for one in time] for time in sent]
     del sent[moment][:lost], expected[moment][:lost]
     board = Board().add(*(one for time in sent for one in time)).wait(3)
     assert [numbers for numbers in board.numbers if numbers in expected] == expected

@@ -15,7 +15,7 @@ from ..Formats.DICOM import Stacking
 from ..Formats.DICOM.Geometry import PROJECTIONS
 from ..Formats.DICOM.Stacking import ARRIVING, CONVERTED, EVEN, TILT, normalOf, stackMatrix
 from ..Model.Frame import Matrix
-from .Headers import Common, Slice
+from .Headers import Slice
 
 PICTURES = (*PROJECTIONS, "CR", "DX", "MG", "IO", "PX")
 """Modalities whose files without positions are pictures, and no slices of a volume."""
@@ -42,11 +42,12 @@ class Stack:
     warnings: list[str] = field(default_factory=list)
 
 
-def planeOf(common: Common) -> Matrix:
+def planeOf(one: Slice) -> Matrix:
     """Return the 4x4 matrix (LPS) of a slice at the origin; the third column has the direction of the normal."""
-    assert common.orientation is not None
-    along, down = np.array(common.orientation[:3]), np.array(common.orientation[3:])
-    across, between = common.spacing or (1.0, 1.0)
+    orientation = one.header.orientation
+    assert orientation is not None
+    along, down = np.array(orientation[:3]), np.array(orientation[3:])
+    across, between = one.common.spacing or (1.0, 1.0)
     matrix = np.eye(4)
     matrix[:3, 0], matrix[:3, 1], matrix[:3, 2] = along * across, down * between, np.cross(along, down)
     return matrix
@@ -60,10 +61,9 @@ def stacked(slices: Sequence[Slice]) -> list[Stack]:
     :param slices: sorted along the normal, each in another place, with position and orientation.
     :raises UnevenError: the slices make no volume.
     """
-    positions = np.array([one.position for one in slices])
-    common = slices[0].common
-    plane = planeOf(common)
-    single = normalOf(plane) * (common.step or 1.0)
+    positions = np.array([one.header.position for one in slices])
+    plane = planeOf(slices[0])
+    single = normalOf(plane) * (slices[0].common.step or 1.0)
     if len(slices) == 1:
         plane[:3, 2], plane[:3, 3] = single, positions[0]
         return [Stack([0], plane)]
@@ -150,7 +150,7 @@ def unplaced(slices: Sequence[Slice]) -> Stack:
     words = []
     if len(slices) > 1:
         source = "that of SpacingBetweenSlices or SliceThickness" if common.step else "assumed as 1 mm"
-        locations = [one.location for one in slices]
+        locations = [one.header.location for one in slices]
         if all(location is not None for location in locations):
             gaps = np.abs(np.diff(np.array(locations, dtype=float)))
             if gaps.min() > 0 and gaps.max() - gaps.min() <= CONVERTED.along * gaps.mean():

@@ -12,9 +12,10 @@ import numpy as np
 from ..Formats.DICOM.File import UNDEFINED
 from ..Formats.DICOM.Frames import FrameInfo, framePlaces, momentsOf, stacksOf
 from ..Formats.DICOM.Geometry import spacingNote, spacingOf
+from ..Formats.DICOM.Header import SliceHeader
 from ..Formats.DICOM.Mosaic import Mosaic
 from ..Formats.DICOM.Pixels import rescaleOf
-from ..Formats.DICOM.Reader import DICOM, Header
+from ..Formats.DICOM.Reader import DICOM, FileHeader
 from ..Model.Errors import NotAnImageError
 from ..Model.Frame import LPS_TO_RAS
 
@@ -71,12 +72,10 @@ Numbers = tuple[float, ...]
 
 
 class Common(NamedTuple):
-    """Values that the slices of a volume mostly share.
+    """Values that the slices of a volume mostly share: the layout of their pixels, and what names their file.
 
-    :param orientation: six cosines, along a row and down a column (LPS), None when the file has none.
     :param spacing: millimetres between columns and between rows, None when unknown.
     :param step: SpacingBetweenSlices or SliceThickness in millimetres, None when unknown.
-    :param echo: EchoTime and EchoNumbers, as text.
     :param kind: M, P, R or I (magnitude, phase, real, imaginary), from ImageType; empty when unknown.
     :param many: the file alone is one or several volumes: it has several frames without places, or is a mosaic.
     :param samples: values of a pixel, 1 or 3.
@@ -85,13 +84,10 @@ class Common(NamedTuple):
     :param tags: keyword and text of each tag that becomes a key or part of a name.
     """
 
-    series: str
     study: str
     modality: str
-    orientation: Numbers | None
     spacing: tuple[float, float] | None
     step: float | None
-    echo: str
     kind: str
     syntax: str
     photometric: str
@@ -119,8 +115,8 @@ class Slice(NamedTuple):
     """A file with pixels, or one frame that has a place of its own.
 
     :param size: bytes of the file. ``modified``: nanoseconds. A change of either means another file.
+    :param header: its place, and what decides to which volume it belongs. Of a frame: those of the frame.
     :param offset: offset of the pixels; -1 when they have to be decoded.
-    :param position: middle of the first pixel, LPS millimetres; None when the file has none.
     :param cut: sentence when the file ends before its pixels; else empty.
     :param images: number of volumes in the file, see Common.many.
     :param frame: frame number in the file, from 0; -1: the whole file.
@@ -133,15 +129,8 @@ class Slice(NamedTuple):
     size: int
     modified: int
     common: Common
+    header: SliceHeader
     offset: int
-    position: tuple[float, float, float] | None
-    location: float | None
-    instance: int | None
-    acquisition: str
-    temporal: str
-    trigger: str
-    time: str
-    uid: str
     cut: str
     images: int = 1
     frame: int = -1
@@ -209,7 +198,7 @@ def needsReader(one: Slice) -> bool:
     return common.many or (common.spacing is None and common.modality in _ULTRASOUND)
 
 
-def expanded(one: Slice, commons: dict[tuple[object, ...], Common]) -> list[Slice | Refused]:
+def expanded(one: Slice, commons: dict[Common, Common]) -> list[Slice | Refused]:
     """Return the slices of a file: one for each frame with a place of its own, else one for the whole file.
 
     :param commons: known shared values: equal ones stay one object.
@@ -219,10 +208,10 @@ def expanded(one: Slice, commons: dict[tuple[object, ...], Common]) -> list[Slic
     try:
         words = reader.missing() or ""
     except NotAnImageError as error:
-        return [Refused(one.path, error.code, str(error), one.common.series)]
+        return [Refused(one.path, error.code, str(error), one.header.series)]
     header = reader.header
     if header is None:
-        return [Refused(one.path, "incomplete", words, one.common.series)]
+        return [Refused(one.path, "incomplete", words, one.header.series)]
     if header.infos and header.mosaic is None:
         return list(_frames(one, header, words, commons))
     notes = reader.notes
@@ -242,20 +231,18 @@ def expanded(one: Slice, commons: dict[tuple[object, ...], Common]) -> list[Slic
     if layout.samples > 1 or layout.photometric == "PALETTE COLOR":
         shape += (3,)
     place = tuple(np.round(image.ijkToRAS, 6).ravel().tolist())
-    time = one.time if image.time is None else _text(image.time)
-    return [
-        one._replace(
-            images=reader.count, shape=shape, place=place, time=time or one.time, notes=notes, cut=one.cut or words
-        )
-    ]
+    time = "" if image.time is None else _text(image.time)
+    own = one.header._replace(time=time or one.header.time)
+    cut = one.cut or words
+    return [one._replace(header=own, images=reader.count, shape=shape, place=place, notes=notes, cut=cut)]
 
 
-def _frames(one: Slice, header: Header, words: str, commons: dict[tuple[object, ...], Common]) -> list[Slice]:
+def _frames(one: Slice, header: FileHeader, words: str, commons: dict[Common, Common]) -> list[Slice]:
     layout, infos = header.layout, header.infos
     direct = bool(one.common.dtype) and header.length != UNDEFINED
     note = spacingNote(header.dataset)
     times = [info.time for info in infos if info.time is not None]
-    start = f"{min(times, default=0.0):.6f} {one.instance or 0}"
+    start = f"{min(times, default=0.0):.6f} {one.header.number or 0}"
     ranks = _ranks(infos)
     several = len({info.stack for info in infos}) > 1
     found = []
@@ -265,11 +252,8 @@ def _frames(one: Slice, header: Header, words: str, commons: dict[tuple[object, 
         found.append(
             one._replace(
                 common=_kept(commons, _common(one.common, header, info, several)),
+                header=_ownHeader(one.header, info)._replace(temporal=f"{start} {ranks[info.number]}"),
                 offset=offset,
-                position=_position(info),
-                temporal=f"{start} {ranks[info.number]}",
-                trigger=info.measured.get("TriggerTime", ""),
-                time="" if info.time is None else _text(info.time),
                 cut="" if there else words,
                 frame=info.number,
                 notes=(note,) if note else (),
@@ -291,7 +275,7 @@ def _ranks(infos: list[FrameInfo]) -> dict[int, int]:
     return ranks
 
 
-def _common(common: Common, header: Header, info: FrameInfo, several: bool) -> Common:
+def _common(common: Common, header: FileHeader, info: FrameInfo, several: bool) -> Common:
     slope, intercept = rescaleOf(header.dataset, info.number)
     measured = info.measured
     kinds = [measured.get("ImageType", ""), KINDS.get(measured.get("ComplexImageComponent", ""), common.kind)]
@@ -299,8 +283,6 @@ def _common(common: Common, header: Header, info: FrameInfo, several: bool) -> C
     kinds += [f"stack {info.stack}"] if several else []
     echo = measured.get("EchoTime", "")
     changed = common._replace(
-        orientation=None,
-        echo=echo or common.echo,
         kind=" ".join(filter(None, kinds)),
         slope=slope,
         intercept=intercept,
@@ -311,25 +293,29 @@ def _common(common: Common, header: Header, info: FrameInfo, several: bool) -> C
         changed = changed._replace(tags=(*common.tags, ("EchoTime", echo)))
     if info.plane is None:
         return changed
-    matrix = LPS_TO_RAS @ info.plane
-    lengths = np.linalg.norm(matrix[:3, :3], axis=0)
-    axes = np.round(matrix[:3, :2] / lengths[:2], 9)
-    return changed._replace(
-        orientation=(*axes[:, 0].tolist(), *axes[:, 1].tolist()),
-        spacing=(round(float(lengths[0]), 9), round(float(lengths[1]), 9)),
-        step=round(float(lengths[2]), 9),
+    lengths = [round(float(length), 9) for length in np.linalg.norm(info.plane[:3, :3], axis=0)]
+    return changed._replace(spacing=(lengths[0], lengths[1]), step=lengths[2])
+
+
+def _ownHeader(header: SliceHeader, info: FrameInfo) -> SliceHeader:
+    position: tuple[float, ...] | None = None
+    orientation: tuple[float, ...] | None = None
+    if info.plane is not None:
+        matrix = LPS_TO_RAS @ info.plane
+        axes = np.round(matrix[:3, :2] / np.linalg.norm(matrix[:3, :2], axis=0), 9)
+        position, orientation = tuple(matrix[:3, 3].tolist()), tuple(axes.T.ravel().tolist())
+    return header._replace(
+        frames=1,
+        position=position,
+        orientation=orientation,
+        echo=info.measured.get("EchoTime") or header.echo,
+        trigger=info.measured.get("TriggerTime", ""),
+        time="" if info.time is None else _text(info.time),
     )
 
 
-def _position(info: FrameInfo) -> tuple[float, float, float] | None:
-    if info.plane is None:
-        return None
-    x, y, z = (LPS_TO_RAS @ info.plane)[:3, 3].tolist()
-    return x, y, z
-
-
-def _kept(commons: dict[tuple[object, ...], Common], common: Common) -> Common:
-    return commons.setdefault(tuple(common), common)
+def _kept(commons: dict[Common, Common], common: Common) -> Common:
+    return commons.setdefault(common, common)
 
 
 def _text(time: float) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
 from ..Formats.DICOM.File import UNDEFINED
+from ..Formats.DICOM.Header import SliceHeader, timeOf
 from ..Formats.DICOM.Reader import DICOM, looksLikeDICOM
 from ..Model.Errors import NotAnImageError
 from ..Model.Files import reasonOf
@@ -47,6 +48,7 @@ _PLAIN = (IMPLICIT, EXPLICIT, BIG)
 _NO_SPACING = ("PixelSpacing is missing: 1 mm is assumed.",)
 _UNFINISHED = (".part", ".tmp", ".partial", ".crdownload")
 _SHARED = tuple(TAGS[name] for name in SHARED)
+_TIME = tuple(TAGS[name] for name in ("acquisitionDateTime", "acquisitionDate", "acquisitionTime"))
 _CHARSET, _ROWS, _COLUMNS, _BITS, _STORED, _HIGH, _SIGNED, _SAMPLES, _PLANAR = (
     TAGS[name] for name in ("charset", "rows", "columns", "bits", "stored", "high", "signed", "samples", "planar")
 )
@@ -101,11 +103,13 @@ class Scanner:
         self._wanted = frozenset(TAGS.values()) | frozenset(tags.values())
         self._memory = Memory(self._wanted)
         self._shared = (*_SHARED, *tags.values())
-        self._commons: dict[tuple[object, ...], Common] = {}
+        self._known: dict[tuple[object, ...], tuple[Common, SliceHeader]] = {}
+        self._commons: dict[Common, Common] = {}
 
     def scan(self, paths: Sequence[str]) -> list[Slice | Refused]:
         """Read the headers of files, see :func:`scanFiles`."""
-        if len(self._commons) > MOST:
+        if len(self._known) + len(self._commons) > MOST:
+            self._known.clear()
             self._commons.clear()
         return [one for path in paths for one in self._one(path)]
 
@@ -178,12 +182,13 @@ class Scanner:
             walked.length == UNDEFINED,
             series or os.path.dirname(path),
         )
-        common = self._commons.get(key)
-        if common is None:
-            made = commonOf(walked, self._tags, series or os.path.dirname(path))
+        known = self._known.get(key)
+        if known is None:
+            made = commonOf(walked, self._tags)
             if isinstance(made, str):
                 return Refused(path, "damaged", made, series)
-            common = self._commons[key] = made
+            known = self._known[key] = made, _sharedHeader(values, series or os.path.dirname(path), made.frames)
+        common, shared = known
         offset, cut = walked.offset, ""
         if not common.dtype or common.many:
             offset = -1
@@ -198,29 +203,46 @@ class Scanner:
         if walked.length != UNDEFINED and walked.syntax in _PLAIN and walked.offset + walked.length > size:
             there = max(0, size - walked.offset)
             cut = f"The file is truncated: {there:,} of {walked.length:,} bytes of pixels are present."
-        position = numbersOf(values.get(TAGS["position"]), 3)
         location = numbersOf(values.get(TAGS["location"]), 1)
-        moment = wordOf(values.get(TAGS["acquisitionDateTime"]))
+        header = SliceHeader(
+            series=shared.series,
+            uid=wordOf(values.get(TAGS["instanceUID"])),
+            number=wholeOf(values.get(TAGS["instance"])),
+            frames=shared.frames,
+            position=numbersOf(values.get(TAGS["position"]), 3),
+            orientation=shared.orientation,
+            location=None if location is None else location[0],
+            echo=shared.echo,
+            kinds=shared.kinds,
+            acquisition=wordOf(values.get(TAGS["acquisition"])),
+            temporal=wordOf(values.get(TAGS["temporal"])),
+            trigger=wordOf(values.get(TAGS["trigger"])),
+            time=timeOf(*(wordOf(values.get(tag)) for tag in _TIME)),
+        )
         return Slice(
             path=path,
             size=size,
             modified=status.st_mtime_ns,
             common=common,
+            header=header,
             offset=offset,
-            position=None if position is None else (position[0], position[1], position[2]),
-            location=None if location is None else location[0],
-            instance=wholeOf(values.get(TAGS["instance"])),
-            acquisition=wordOf(values.get(TAGS["acquisition"])),
-            temporal=wordOf(values.get(TAGS["temporal"])),
-            trigger=wordOf(values.get(TAGS["trigger"])),
-            time=moment
-            or wordOf(values.get(TAGS["acquisitionDate"])).replace(".", "")
-            + wordOf(values.get(TAGS["acquisitionTime"])).replace(":", ""),
-            uid=wordOf(values.get(TAGS["instanceUID"])),
             cut=cut,
             notes=() if common.spacing else _NO_SPACING,
             weighting=_weightingOf(walked) if TAGS["bValue"] in values else "",
         )
+
+
+def _sharedHeader(values: dict[int, bytes], series: str, frames: int) -> SliceHeader:
+    # The values that the slices of a volume share; the others are those of one slice.
+    orientation = numbersOf(values.get(TAGS["orientation"]), 6)
+    return SliceHeader(
+        series=series,
+        uid="",
+        frames=frames,
+        orientation=orientation if orientation and _isPlane(orientation) else None,
+        echo=" ".join(filter(None, (wordOf(values.get(TAGS[name])) for name in ("echoTime", "echo")))),
+        kinds=wordOf(values.get(TAGS["imageType"])),
+    )
 
 
 def _weightingOf(walked: Walked) -> str:
@@ -237,7 +259,7 @@ def _weightingOf(walked: Walked) -> str:
     return " ".join(words)
 
 
-def commonOf(walked: Walked, tags: dict[str, int], series: str) -> Common | str:
+def commonOf(walked: Walked, tags: dict[str, int]) -> Common | str:
     """Return the values that a file shares with others of its volume, or the reason why it belongs to none."""
     values, order = walked.values, walked.order
 
@@ -271,20 +293,16 @@ def commonOf(walked: Walked, tags: dict[str, int], series: str) -> Common | str:
     sound = 1 <= stored <= bits and stored - 1 <= high < bits
     kind = f"{'i' if signed else 'u'}{bits // 8}"
     spacing = numbers("spacing", 2) or numbers("nominalSpacing", 2) or numbers("imagerSpacing", 2)
-    orientation = numbers("orientation", 6)
     between, thickness = numbers("between", 1), numbers("thickness", 1)
     steps = [abs(found[0]) for found in (between, thickness) if found and found[0]]
     slope, intercept = numbers("slope", 1), numbers("intercept", 1)
     kinds = [KINDS[part] for part in word("imageType").split("\\")[2:] if part in KINDS]
     charset = values.get(_CHARSET, b"")
     return Common(
-        series=series,
         study=word("study"),
         modality=word("modality"),
-        orientation=orientation if orientation and _isPlane(orientation) else None,
         spacing=(abs(spacing[1]), abs(spacing[0])) if spacing and all(spacing) else None,
         step=steps[0] if steps else None,
-        echo=" ".join(filter(None, (word("echoTime"), word("echo")))),
         kind=kinds[0] if kinds else "",
         syntax=walked.syntax,
         photometric=photometric,

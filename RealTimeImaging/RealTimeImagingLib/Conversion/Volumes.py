@@ -19,10 +19,10 @@ from .Headers import Common, Refused, Slice
 Key = Callable[[Slice], str]
 
 TIMES: tuple[tuple[str, Key], ...] = (
-    ("TemporalPositionIdentifier", lambda one: one.temporal),
-    ("AcquisitionNumber", lambda one: one.acquisition),
-    ("the acquisition time", lambda one: one.time),
-    ("TriggerTime", lambda one: one.trigger),
+    ("TemporalPositionIdentifier", lambda one: one.header.temporal),
+    ("AcquisitionNumber", lambda one: one.header.acquisition),
+    ("the acquisition time", lambda one: one.header.time),
+    ("TriggerTime", lambda one: one.header.trigger),
 )
 """Values that distinguish the volumes of a 4-D series; the first that does so is used."""
 
@@ -43,9 +43,9 @@ class Group:
 
 def slicePlaces(slices: list[Slice]) -> list[list[Slice]]:
     """Group slices by place, in order along the normal. All slices have a position."""
-    plane = planeOf(slices[0].common)
+    plane = planeOf(slices[0])
     ordered = sorted(slices, key=byInstance)
-    heights = np.array([one.position for one in ordered]) @ normalOf(plane)
+    heights = np.array([one.header.position for one in ordered]) @ normalOf(plane)
     return [[ordered[number] for number in place] for place in placesOf(heights, SAME_PLACE * pixelSide(plane))]
 
 
@@ -103,26 +103,26 @@ def timesOf(slices: Sequence[Slice]) -> list[float] | None:
     from ..Formats.DICOM.Geometry import seconds
     from ..Formats.ImageFile import sinceFirst
 
-    moments = [seconds(one.time) for one in slices]
+    moments = [seconds(one.header.time) for one in slices]
     known = [moment for moment in moments if moment is not None]
     if len(known) == len(moments) and (found := sinceFirst(known)):
         return found
     try:
-        return sinceFirst(float(one.trigger) / 1000 for one in slices)
+        return sinceFirst(float(one.header.trigger) / 1000 for one in slices)
     except ValueError:
         return None
 
 
 def byInstance(one: Slice) -> tuple[object, ...]:
     """Sort key of slices by number."""
-    number = one.instance
+    number = one.header.number
     order = naturalOrder(one.path) if number is None else []
-    return (number is None, number or 0, one.location or 0.0, order, one.path)
+    return (number is None, number or 0, one.header.location or 0.0, order, one.path)
 
 
 def byMoment(one: Slice) -> tuple[object, ...]:
     """Sort key of slices of one place by time."""
-    return (valueOrder(one.temporal), valueOrder(one.time), valueOrder(one.trigger), *byInstance(one))
+    return (*map(valueOrder, (one.header.temporal, one.header.time, one.header.trigger)), *byInstance(one))
 
 
 def valueOrder(text: str) -> tuple[tuple[int, float, str], ...]:
@@ -205,7 +205,7 @@ def volumesOf(found: Iterable[Slice | Refused]) -> tuple[list[Volume], list[Refu
         if isinstance(one, Refused):
             refused.append(one)
         else:
-            series[one.common.series].append(one)
+            series[one.header.series].append(one)
     volumes = []
     for uid, slices in series.items():
         slices, copies = _withoutCopies(slices)
@@ -221,8 +221,8 @@ def _withoutCopies(slices: list[Slice]) -> tuple[list[Slice], list[Refused]]:
     byUID: dict[str, list[str]] = defaultdict(list)
     cut: dict[str, bool] = {}
     for one in slices:
-        if one.uid and one.path not in cut:
-            byUID[one.uid].append(one.path)
+        if one.header.uid and one.path not in cut:
+            byUID[one.header.uid].append(one.path)
         cut[one.path] = cut.get(one.path, False) or bool(one.cut)
     first: dict[str, str] = {}
     for paths in byUID.values():
@@ -231,7 +231,7 @@ def _withoutCopies(slices: list[Slice]) -> tuple[list[Slice], list[Refused]]:
             first.update((path, kept) for path in paths if path != kept)
     if not first:
         return slices, []
-    series = slices[0].common.series
+    series = slices[0].header.series
     return [one for one in slices if one.path not in first], [
         Refused(path, "duplicate", f"The file is another copy of {kept}.", series) for path, kept in first.items()
     ]
@@ -239,23 +239,24 @@ def _withoutCopies(slices: list[Slice]) -> tuple[list[Slice], list[Refused]]:
 
 def _alike(slices: list[Slice]) -> list[list[Slice]]:
     # Groups of slices that fit in one array. Differences in the last digits of cosines and distances do not count.
-    orientations = _merged([one.common.orientation for one in slices], SAME_AXES, 0.0)
+    orientations = _merged([one.header.orientation for one in slices], SAME_AXES, 0.0)
     places = _merged([one.place for one in slices if one.place], _SAME_MATRIX, 0.0) | {(): -1}
     spacings = _merged([one.common.spacing for one in slices], 0.0, SAME_AXES)
     # Equal values are mostly one object; comparing all values would take longer than all else here.
-    keys: dict[int, tuple[object, ...]] = {}
+    keys: dict[tuple[object, ...], tuple[object, ...]] = {}
     groups: dict[tuple[object, ...], list[Slice]] = defaultdict(list)
     for one in slices:
-        common = one.common
-        key = keys.get(id(common))
+        common, header = one.common, one.header
+        same = id(common), header.orientation, header.echo
+        key = keys.get(same)
         if key is None:
-            key = keys[id(common)] = (
+            key = keys[same] = (
                 *(common.rows, common.columns, common.samples, common.bits, common.signed, _coloursOf(common)),
-                *(common.echo, common.kind, common.many),
-                *(orientations[common.orientation], spacings[common.spacing]),
+                *(header.echo, common.kind, common.many),
+                *(orientations[header.orientation], spacings[common.spacing]),
             )
         if not common.many:
-            groups[(*key, one.position is None)].append(one)
+            groups[(*key, one.header.position is None)].append(one)
         elif common.frames > 1 and (not one.shape or one.shape[0] == 1):
             groups[(*key, one.path)].append(one)
         else:
@@ -297,7 +298,7 @@ def _volumes(uid: str, slices: list[Slice]) -> list[Volume]:
             return [Volume(uid, "", [[one] for one in slices], np.eye(4), reason=" ".join(words[:3]))]
         words += _notesOf(whole)
         return [Volume(uid, "", [[one] for one in whole], np.eye(4), timesOf(whole), words)]
-    if common.orientation is None or slices[0].position is None:
+    if slices[0].header.orientation is None or slices[0].header.position is None:
         if len(slices) > 1 and common.modality in PICTURES:
             slices = sorted(slices, key=byMoment)
             return [made for one in slices for made in _finished(uid, [[one]], [unplaced([one])])]
@@ -305,7 +306,7 @@ def _volumes(uid: str, slices: list[Slice]) -> list[Volume]:
     made = [volume for group in groupsOf(slicePlaces(slices)) for volume in _sameplaces(uid, group)]
     moments: dict[str, list[Slice]] = defaultdict(list)
     for one in slices:
-        moments[one.temporal].append(one)
+        moments[one.header.temporal].append(one)
     if slices[0].frame >= 0 and len(moments) > 1 and any(volume.reason for volume in made):
         # Each moment has its own places, as after a motion correction: group the slices by moment first.
         groups = [group for key in sorted(moments, key=valueOrder) for group in groupsOf(slicePlaces(moments[key]))]
@@ -362,4 +363,6 @@ def _distinguish(volumes: list[Volume]) -> None:
         return
     for number, volume in enumerate(sorted(volumes, key=lambda one: naturalOrder(one.first.path)), 1):
         first, common = volume.first, volume.common
-        volume.part = f"{number} {common.rows}x{common.columns} {common.echo} {common.kind} {first.uid}".strip()
+        volume.part = (
+            f"{number} {common.rows}x{common.columns} {first.header.echo} {common.kind} {first.header.uid}".strip()
+        )

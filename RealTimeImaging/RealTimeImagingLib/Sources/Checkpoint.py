@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from ..Model.Files import Stamp, reasonOf
 
 if TYPE_CHECKING:
-    from ..Formats.DICOM.Header import Header
+    from ..Formats.DICOM.Header import SliceHeader
 
 STATE_NAMES = ("state0.json", "state1.json")
 FILES_NAME = "files.jsonl"
@@ -383,12 +383,12 @@ class SeriesNames:
         self._checkpoint, self._default = checkpoint, default
         self._names: dict[str, str] = checkpoint.kept.get(SERIES_NAMES, {})
 
-    def of(self, header: Header) -> str:
+    def of(self, header: SliceHeader) -> str:
         """Return the description and the number of a series, with a suffix when another series has that name."""
         name = self._names.get(header.series)
         if name is None:
             description = " ".join(header.description.split())[:_LONGEST_NAME] or self._default
-            base = description if header.number is None else f"{description} {header.number}"
+            base = description if header.seriesNumber is None else f"{description} {header.seriesNumber}"
             used, number, name = set(self._names.values()), 2, base
             while name in used:
                 name, number = f"{base} ({number})", number + 1

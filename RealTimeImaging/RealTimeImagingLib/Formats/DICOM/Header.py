@@ -1,20 +1,22 @@
-"""Part of a DICOM header that decides where an instance is stored, and to which volume it belongs."""
+"""Typed part of a DICOM header that decides to which volume a slice belongs, and its reading by pydicom."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 from ...Model.Errors import NotAnImageError
 from .File import LONG_FORM, UNDEFINED
+from .Geometry import numbersOf
+from .Pixels import valueOf
 
-_Chosen = TypeVar("_Chosen")
+_POSITION, _ORIENTATION = "ImagePositionPatient", "ImageOrientationPatient"
 _FIELDS = (
     *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "InstanceNumber"),
-    *("Modality", "Rows", "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient"),
-    *("NumberOfSlices", "ImagesInAcquisition", "NumberOfTemporalPositions"),
+    *("Modality", "Rows", "NumberOfFrames", _POSITION, _ORIENTATION),
+    *("NumberOfSlices", "ImagesInAcquisition", "NumberOfTemporalPositions", "AcquisitionNumber"),
+    *("TemporalPositionIdentifier", "TriggerTime", "AcquisitionDateTime", "AcquisitionDate", "AcquisitionTime"),
+    *("EchoTime", "EchoNumbers", "ImageType", "SliceLocation", "SequenceName"),
 )
 _LOCATIONS = ((0x0021, 0x4F, "GEMS_RELA_01"), (0x2001, 0x18, "Philips Imaging DD 001"))
 """Private elements with the number of slices of a volume: group, element in its block, and creator of the block. GE:
@@ -25,28 +27,60 @@ _BEGINNING = 8
 """Bytes of tag, value representation and length (PS3.5 section 7.1)."""
 
 
-@dataclass(frozen=True)
-class Header:
-    """Values that decide where an instance is stored, and to which volume it belongs.
+class SliceHeader(NamedTuple):
+    """Values that decide to which volume a slice belongs, and its place in the volume.
 
-    :param series: SeriesInstanceUID. ``number``: SeriesNumber. ``description``: SeriesDescription.
-    :param instance: SOPInstanceUID. ``instanceNumber``: InstanceNumber.
+    pydicom reads them for arriving files. The conversion reads hundreds of series by its own walker, many times as
+    fast; it has all files at once, and therefore leaves the last five values empty.
+
+    :param series: SeriesInstanceUID; in the conversion the folder of files without one.
+    :param uid: SOPInstanceUID.
+    :param number: InstanceNumber, None when unknown.
+    :param frames: NumberOfFrames.
+    :param position: middle of the first pixel, LPS millimetres; None when the file has none.
+    :param orientation: six cosines, along a row and down a column (LPS); None when the file has none.
+    :param location: SliceLocation, millimetres.
+    :param echo: EchoTime and EchoNumbers, as text.
+    :param kinds: ImageType, values separated by backslashes.
+    :param acquisition: AcquisitionNumber. ``temporal``: TemporalPositionIdentifier. ``trigger``: TriggerTime.
+    :param time: date and time of the acquisition, as far as known, in the form of a DICOM DT.
+    :param sequence: SequenceName.
     :param slices: slices of each volume, None where the header leaves it open.
     :param images: ImagesInAcquisition, which may count several volumes.
-    :param single: the instance is one frame with a place in space, which may be a slice of a volume.
+    :param seriesNumber: SeriesNumber. ``description``: SeriesDescription.
     """
 
     series: str
-    number: int | None
-    description: str
-    instance: str
-    instanceNumber: int | None
-    slices: int | None
-    images: int | None
-    single: bool
+    uid: str
+    number: int | None = None
+    frames: int = 1
+    position: tuple[float, ...] | None = None
+    orientation: tuple[float, ...] | None = None
+    location: float | None = None
+    echo: str = ""
+    kinds: str = ""
+    acquisition: str = ""
+    temporal: str = ""
+    trigger: str = ""
+    time: str = ""
+    sequence: str = ""
+    slices: int | None = None
+    images: int | None = None
+    seriesNumber: int | None = None
+    description: str = ""
+
+    @property
+    def single(self) -> bool:
+        """True for one frame with a place in space, which may be a slice of a volume."""
+        return self.position is not None and self.orientation is not None and self.frames == 1
 
 
-def readHeader(data: Any, size: int, syntax: Any) -> Header:
+def timeOf(dateTime: str, date: str, time: str) -> str:
+    """Return the time of :class:`SliceHeader` of AcquisitionDateTime, or else AcquisitionDate and AcquisitionTime."""
+    return dateTime or date.replace(".", "") + time.replace(":", "")
+
+
+def readHeader(data: Any, size: int, syntax: Any) -> SliceHeader:
     """Read the header of a data set in memory, which may be damaged in any way.
 
     :param data: binary file in memory, at the beginning of the data set. ``size``: end of the data set.
@@ -72,29 +106,16 @@ def readHeader(data: Any, size: int, syntax: Any) -> Header:
         raise NotAnImageError(f"The data set cannot be read: {error}", "damaged") from error
 
 
-def readFileHeader(path: str) -> Header:
+def readFileHeader(path: str) -> SliceHeader:
     """Read the header of a complete DICOM file, with or without the preamble of PS3.10.
 
     :raises NotAnImageError: code "damaged": the header is unreadable, or lacks the UIDs of instance and series.
     :raises OSError: the file cannot be read.
     """
-    return _elements(path, _tags(), _headerOf)
-
-
-def readElements(path: str, names: Sequence[str]) -> dict[str, Any]:
-    """Read elements of a DICOM file by keyword; None where the file lacks one.
-
-    :raises NotAnImageError: code "damaged": the header is unreadable.
-    :raises OSError: the file cannot be read.
-    """
-    return _elements(path, names, lambda dataset: {name: dataset.get(name) for name in names})
-
-
-def _elements(path: str, tags: Sequence[Any], choose: Callable[[Any], _Chosen]) -> _Chosen:
     import pydicom
 
     try:
-        return choose(pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(tags)))
+        return _headerOf(pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=_tags()))
     except (NotAnImageError, OSError):
         raise
     except Exception as error:
@@ -155,9 +176,9 @@ def _checkPixels(data: Any, size: int, syntax: Any, image: bool) -> None:
         raise NotAnImageError(f"The data set declares {length:,} bytes of pixels; {there:,} are present.", "damaged")
 
 
-def _headerOf(dataset: Any) -> Header:
-    series, instance = (str(dataset.get(name) or "") for name in ("SeriesInstanceUID", "SOPInstanceUID"))
-    if not series or not instance or not dataset.get("SOPClassUID"):
+def _headerOf(dataset: Any) -> SliceHeader:
+    series, uid = (str(dataset.get(name) or "") for name in ("SeriesInstanceUID", "SOPInstanceUID"))
+    if not series or not uid or not dataset.get("SOPClassUID"):
         raise NotAnImageError("The data set has no SOP class, SOP instance or series UID.", "damaged")
     images, moments = _whole(dataset.get("ImagesInAcquisition")), _whole(dataset.get("NumberOfTemporalPositions"))
     # Real series of many slices have the value 1.
@@ -165,20 +186,35 @@ def _headerOf(dataset: Any) -> Header:
     slices = _whole(dataset.get("NumberOfSlices")) or _private(dataset)
     if slices is None and images and moments and images % moments == 0:
         slices = images // moments
-    placed = _several(dataset.get("ImagePositionPatient")) == 3
-    placed = placed and _several(dataset.get("ImageOrientationPatient")) == 6
-    frames = _whole(dataset.get("NumberOfFrames")) or 1
     # In CT, each rotation may be an acquisition, with some slices of the volume.
     images = None if str(dataset.get("Modality") or "") == "CT" else images
-    return Header(
-        series,
-        _number(dataset.get("SeriesNumber")),
-        str(dataset.get("SeriesDescription") or "").strip(),
-        instance,
-        _number(dataset.get("InstanceNumber")),
-        slices,
-        images,
-        placed and frames == 1,
+    position, orientation = numbersOf(dataset, _POSITION, 3), numbersOf(dataset, _ORIENTATION, 6)
+    location = numbersOf(dataset, "SliceLocation", 1)
+
+    def text(name: str) -> str:
+        value = valueOf(dataset, name)
+        several = not isinstance(value, str) and hasattr(value, "__len__")
+        return "" if value is None else "\\".join(map(str, value)) if several else str(value).strip()
+
+    return SliceHeader(
+        series=series,
+        uid=uid,
+        number=_number(dataset.get("InstanceNumber")),
+        frames=_whole(dataset.get("NumberOfFrames")) or 1,
+        position=None if position is None else tuple(position),
+        orientation=None if orientation is None else tuple(orientation),
+        location=None if location is None else location[0],
+        echo=" ".join(filter(None, (text("EchoTime"), text("EchoNumbers")))),
+        kinds=text("ImageType"),
+        acquisition=text("AcquisitionNumber"),
+        temporal=text("TemporalPositionIdentifier"),
+        trigger=text("TriggerTime"),
+        time=timeOf(text("AcquisitionDateTime"), text("AcquisitionDate"), text("AcquisitionTime")),
+        sequence=text("SequenceName"),
+        slices=slices,
+        images=images,
+        seriesNumber=_number(dataset.get("SeriesNumber")),
+        description=str(dataset.get("SeriesDescription") or "").strip(),
     )
 
 
@@ -203,7 +239,3 @@ def _number(value: Any) -> int | None:
 def _whole(value: Any) -> int | None:
     found = _number(value)
     return found if found and found > 0 else None
-
-
-def _several(value: Any) -> int:
-    return len(value) if value is not None and hasattr(value, "__len__") and not isinstance(value, str) else 0

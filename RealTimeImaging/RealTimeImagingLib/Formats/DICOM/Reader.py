@@ -50,8 +50,8 @@ def looksLikeDICOM(head: bytes) -> bool:
 
 
 @dataclass(frozen=True)
-class Header:
-    """Header of a DICOM file.
+class FileHeader:
+    """Header of a DICOM file with its pixels and images; see SliceHeader for the part that a stack of files needs.
 
     :param dataset: data set without pixels.
     :param offset: offset of the first byte of the pixels. ``length``: bytes of all pixels, UNDEFINED when encapsulated.
@@ -95,7 +95,7 @@ class DICOM(ImageFile):
         self._restart()
 
     def _restart(self) -> None:
-        self._header: Header | None = None
+        self._header: FileHeader | None = None
         self._seen = 0
         self._deflated: Deflated | None = None
         self._fragments: Fragments | None = None
@@ -105,7 +105,7 @@ class DICOM(ImageFile):
         return self._deflated.open() if self._deflated else openFile(self.path)
 
     @property
-    def header(self) -> Header | None:
+    def header(self) -> FileHeader | None:
         """The header; None until missing() finds it complete."""
         return self._header
 
@@ -145,7 +145,7 @@ class DICOM(ImageFile):
             return None
         return f"The header declares {header.length:,} bytes of pixels; {there:,} are present."
 
-    def _readHeader(self) -> Header | str:
+    def _readHeader(self) -> FileHeader | str:
         import pydicom
 
         with self._open() as plain, Clamped(plain, plain.seek(0, io.SEEK_END)) as file:
@@ -202,7 +202,7 @@ class DICOM(ImageFile):
             checkRightAngles(image.ijkToRAS)
         self.count, self.times = len(frames), timesSinceFirst(dataset, frames, layout.frames)
         self.notes = _notes(dataset, frames, mosaic)
-        return Header(dataset, layout, start + size, length, frames, infos, mosaic)
+        return FileHeader(dataset, layout, start + size, length, frames, infos, mosaic)
 
     def _images(self, first: int) -> Iterator[Image]:
         if self._header is None and (words := self.missing()):
@@ -228,7 +228,7 @@ class DICOM(ImageFile):
                 made = makeImage(pixels, image.ijkToRAS, image.time, attributes)
             yield made
 
-    def _frame(self, header: Header, number: int) -> Any:
+    def _frame(self, header: FileHeader, number: int) -> Any:
         # Final values of one frame: (rows, columns[, components]).
         layout = header.layout
         if header.length == UNDEFINED:

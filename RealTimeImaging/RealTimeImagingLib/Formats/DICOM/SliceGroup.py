@@ -11,7 +11,7 @@ import numpy as np
 
 from ...Model.Files import Stamp
 from ...Model.Frame import Image, Pixels
-from .Header import Header
+from .Header import SliceHeader
 from .Stacking import ARRIVING, SAME_PLACE, haveSameAxes, normalOf, pixelSide, stacked
 
 
@@ -26,14 +26,13 @@ class Instance:
 
     path: str
     stamp: Stamp
-    header: Header
+    header: SliceHeader
     stored: float
     known: bool = False
 
 
 _UNEVEN = 0.05
 """Largest deviation of the distances of consecutive slices from even ones, in slice distances."""
-_MOMENT = ("ImageType", "TemporalPositionIdentifier", "SequenceName")
 
 
 class Slice:
@@ -51,8 +50,8 @@ class Slice:
         """None: the file has to be read again."""
         self.height = 0.0
         """Millimetres along the normal of its group."""
-        echo = self.attributes.get("EchoNumbers") or self.attributes.get("EchoTime", "")
-        self.moment = (echo, *(self.attributes.get(name, "") for name in _MOMENT))
+        header = instance.header
+        self.moment = (header.echo, header.kinds, header.temporal, header.sequence)
 
 
 class SliceGroup:
@@ -149,7 +148,7 @@ class Volume:
 
         This volume then lost its first slices.
         """
-        ordered = [one.instance.header.instanceNumber for one in (*self.slices, slice_)]
+        ordered = [one.instance.header.number for one in (*self.slices, slice_)]
         numbers = [number for number in ordered if number is not None]
         steps = np.diff(self.heights)
         if len(steps) < 2 or len(numbers) < len(ordered) or any(a >= b for a, b in pairwise(numbers)):

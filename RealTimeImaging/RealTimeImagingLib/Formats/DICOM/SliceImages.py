@@ -79,7 +79,7 @@ def _neighbours(slices: Sequence[Slice], height: float) -> list[int]:
     # Operators know slices by their InstanceNumber.
     below = max((one for one in slices if one.height < height), key=lambda one: one.height, default=None)
     above = min((one for one in slices if one.height > height), key=lambda one: one.height, default=None)
-    numbers = [one.instance.header.instanceNumber for one in (below, above) if one is not None]
+    numbers = [one.instance.header.number for one in (below, above) if one is not None]
     known = [number for number in numbers if number is not None]
     return known if len(known) == 2 else []
 

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...Formats import stampOf
-from ...Formats.DICOM.Header import Header, readHeader
+from ...Formats.DICOM.Header import SliceHeader, readHeader
 from ...Formats.DICOM.SliceGroup import Instance
 from ...Model.Errors import NotAnImageError
 from ...Model.Files import Stamp, makePrivateFolder, openPrivate, writeAll
@@ -63,7 +63,7 @@ class Part:
         """
         writeAll(self._file.fileno(), data)
 
-    def header(self) -> Header:
+    def header(self) -> SliceHeader:
         """Read the header of the complete data set.
 
         :raises NotAnImageError: the data set is damaged.
@@ -120,7 +120,7 @@ class Files:
         _makeFolder(self.folder)
         return Part(self.folder, meta, syntax)
 
-    def store(self, part: Part, header: Header) -> Instance:
+    def store(self, part: Part, header: SliceHeader) -> Instance:
         """Name the complete file of an instance; the file is on disk under its name on return.
 
         :raises OSError: the instance cannot be stored, and nothing is left of it.
@@ -174,17 +174,17 @@ def readInstance(path: str, stamp: Stamp) -> Instance:
         return Instance(path, stamp, readHeader(data, len(data), syntax), stamp[1] / 1e9)
 
 
-def folderOf(header: Header) -> str:
+def folderOf(header: SliceHeader) -> str:
     """Return the folder name of a series."""
     digest = hashlib.sha1(header.series.encode(), usedforsecurity=False).hexdigest()
-    return f"{max(0, header.number or 0):04d}-{digest[:8]}"
+    return f"{max(0, header.seriesNumber or 0):04d}-{digest[:8]}"
 
 
-def nameOf(header: Header) -> str:
+def nameOf(header: SliceHeader) -> str:
     """Return the file name of an instance."""
     # A UID from the network must not choose another folder.
-    uid = re.sub(r"[^0-9A-Za-z.]", "_", header.instance)[:64]
-    return f"{max(0, header.instanceNumber or 0):06d}-{uid}.dcm"
+    uid = re.sub(r"[^0-9A-Za-z.]", "_", header.uid)[:64]
+    return f"{max(0, header.number or 0):06d}-{uid}.dcm"
 
 
 def syncFolder(folder: str) -> None:

@@ -9,10 +9,9 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ...Formats import IMAGE_SUFFIXES, ignoredName, isDICOM, openImageFile
-from ...Formats.DICOM.Header import readElements
+from ...Formats.DICOM.Header import SliceHeader, readFileHeader
 from ...Model.Errors import NotAnImageError
 from ...Model.Files import Stamp, naturalOrder, reasonOf
 
@@ -152,11 +151,6 @@ _TRIED = 20
 """Most files that are opened, the newest first, to find an image."""
 _SLICES = 1000
 """Newest files that may belong to the newest volume."""
-_FIELDS = (
-    *("SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "EchoNumbers", "ImageType"),
-    *("AcquisitionDate", "AcquisitionTime", "TriggerTime", "TemporalPositionIdentifier", "InstanceNumber"),
-    "NumberOfFrames",
-)
 
 
 def newestImage(files: Mapping[str, Stamp]) -> set[str]:
@@ -180,36 +174,31 @@ def newestImage(files: Mapping[str, Stamp]) -> set[str]:
 
 
 def _volumeOf(newest: str, paths: list[str]) -> set[str]:
-    first = _fields(newest)
+    first = _sliceOf(newest)
     if first is None:
         return {newest}
     places: dict[object, list[tuple[tuple[str | float, ...], str]]] = {}
     for path in paths:
-        one = _fields(path)
-        if one is not None and one["SeriesInstanceUID"] == first["SeriesInstanceUID"]:
-            place = tuple(str(one[name]) for name in _FIELDS[1:5])
-            moment: tuple[str | float, ...] = (
-                *(str(one[name] or "") for name in _FIELDS[5:7]),
-                *(_number(one[name]) for name in _FIELDS[7:10]),
-            )
-            places.setdefault(place, []).append((moment, path))
+        one = _sliceOf(path)
+        if one is not None and one.series == first.series:
+            moment = (one.time, _number(one.trigger), _number(one.temporal), one.number or 0)
+            places.setdefault((one.position, one.orientation, one.echo, one.kinds), []).append((moment, path))
     # From the last complete time point on; a newer one may be incomplete.
     complete = min(map(len, places.values()))
     return {path for found in places.values() for _, path in sorted(found)[complete - 1 :]}
 
 
-def _fields(path: str) -> dict[str, Any] | None:
+def _sliceOf(path: str) -> SliceHeader | None:
     # None when the file is not a slice with a position.
     try:
-        found = readElements(path, _FIELDS)
+        found = readFileHeader(path)
     except (NotAnImageError, OSError):
         return None
-    placed = found["SeriesInstanceUID"] and found["ImagePositionPatient"] and _number(found["NumberOfFrames"] or 1) == 1
-    return found if placed else None
+    return found if found.single else None
 
 
-def _number(value: object) -> float:
+def _number(text: str) -> float:
     try:
-        return float(str(value))
+        return float(text)
     except ValueError:
         return 0.0

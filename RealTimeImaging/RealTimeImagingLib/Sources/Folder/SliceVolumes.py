@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from ...Formats import GetBuffer
-from ...Formats.DICOM.Header import Header, readFileHeader
+from ...Formats.DICOM.Header import SliceHeader, readFileHeader
 from ...Formats.DICOM.SliceGroup import Assembly, Closed, Instance, Slice, Volume
 from ...Formats.DICOM.SliceImages import SliceImages, imagesOf, reports
 from ...Model.Errors import NotAnImageError
@@ -35,17 +35,17 @@ Key = tuple[float, float, float, int, list[tuple[int, int, str]]]
 
 def timeOrder(slice_: Slice) -> Key:
     """Return a sort key: time, time point and number, so that time points follow one another."""
-    attributes = slice_.attributes
+    header = slice_.instance.header
     return (
         slice_.time or 0.0,
-        _number(attributes.get("TriggerTime")),
-        _number(attributes.get("TemporalPositionIdentifier")),
-        slice_.instance.header.instanceNumber or 0,
+        _number(header.trigger),
+        _number(header.temporal),
+        header.number or 0,
         naturalOrder(slice_.instance.path),
     )
 
 
-def _number(text: str | None) -> float:
+def _number(text: str) -> float:
     try:
         number = float(text or 0)
     except ValueError:
@@ -110,12 +110,12 @@ class SliceOrder:
 
     def _release(self, place: int) -> tuple[float, Slice]:
         pair = self._waiting.pop(place)
-        self._last = max(self._last or 0, pair[1].instance.header.instanceNumber or 0)
+        self._last = max(self._last or 0, pair[1].instance.header.number or 0)
         return pair
 
     def _following(self) -> list[int]:
         # Indices of the waiting slices that can be released.
-        numbers = [one.instance.header.instanceNumber for _, one in self._waiting]
+        numbers = [one.instance.header.number for _, one in self._waiting]
         if self._timesDecide(numbers):
             return []
         # The first slices of the series are missing: it is ordered when a few slices are.
@@ -311,7 +311,7 @@ class SliceVolumes:
             # Slices that form no volume become one frame each, in the same order.
             of = slices if together else [slices.pop(0)]
             files = {one.instance.path: one.instance.stamp for one in of}
-            first = min(of, key=lambda one: one.instance.header.instanceNumber or 0).instance.path
+            first = min(of, key=lambda one: one.instance.header.number or 0).instance.path
             image = images.images.pop(0)
             image = replace(image, attributes={"SourceFile": self._nameOf(first), **image.attributes})
             self._announce(stream, files)
@@ -372,7 +372,7 @@ class SliceVolumes:
         return self._names.of(header)
 
 
-def _headerOf(path: str) -> Header | None:
+def _headerOf(path: str) -> SliceHeader | None:
     try:
         return readFileHeader(path)
     except (NotAnImageError, OSError):
