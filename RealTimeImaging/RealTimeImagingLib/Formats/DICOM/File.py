@@ -7,13 +7,11 @@ import io
 import struct
 import warnings
 import zlib
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-import numpy as np
-
 from ...Model.Errors import NotAnImageError
-from ...Model.Frame import Pixels
 from ..ImageFile import translateErrors
 from ..Inflate import PIECE
 from ..Raw import openFile, readUpTo
@@ -181,7 +179,7 @@ class Fragments:
             return None
         return f"{max(0, len(self._found) - 1)} fragments of pixels are present ({size:,} bytes); their end is missing."
 
-    def frame(self, file: BinaryIO, dataset: Any, frames: int, number: int) -> bytes:
+    def frame(self, file: BinaryIO, frames: int, number: int) -> bytes:
         """Return the compressed bytes of one frame.
 
         :param frames: number of frames in the file.
@@ -189,30 +187,32 @@ class Fragments:
             frames are unknown.
         """
         if self._ofFrame is None:
-            self._ofFrame = self._sorted(file, dataset, frames)
+            self._ofFrame = self._divided(file, frames)
         if number >= len(self._ofFrame):
             raise NotAnImageError(
                 f"The header declares {frames:,} frames; {len(self._ofFrame):,} are present.", "damaged"
             )
         return b"".join(_bytes(file, fragment) for fragment in self._ofFrame[number])
 
-    def _sorted(self, file: BinaryIO, dataset: Any, frames: int) -> list[list[tuple[int, int]]]:
+    def _divided(self, file: BinaryIO, frames: int) -> list[list[tuple[int, int]]]:
+        # An extended offset table is not needed: with it, each frame is one fragment (PS3.3 section C.7.6.3.1.8).
+        from pydicom.encaps import parse_basic_offsets
+
         fragments = self._found[1:]
         if frames == 1:
             return [fragments]
         if len(fragments) == frames:
             return [[fragment] for fragment in fragments]
-        offsets = self._offsets(file, dataset, frames)
-        if offsets is not None:
-            table = self._found[0]
-            begins = [table[0] + table[1] + int(offset) for offset in offsets]
-            ends = [*begins[1:], 1 << 62]
-            return [
-                [fragment for fragment in fragments if begin <= fragment[0] - 8 < end]
-                for begin, end in zip(begins, ends, strict=True)
-            ]
-        # Without a table, the end marks of the compressed frames divide the fragments.
         found: list[list[tuple[int, int]]] = [[]]
+        begin, size = self._found[0] if self._found else (0, 0)
+        if size == 4 * frames:
+            file.seek(begin - 8)
+            offsets = parse_basic_offsets(file)
+            found = [[] for _ in offsets]
+            for fragment in fragments:
+                found[bisect_right(offsets, fragment[0] - 8 - begin - size) - 1].append(fragment)
+            return found
+        # Without a table, the end marks of the compressed frames divide the fragments.
         for fragment in fragments:
             found[-1].append(fragment)
             if _bytes(file, (fragment[0] + max(0, fragment[1] - 3), min(3, fragment[1]))).endswith(_ENDS):
@@ -221,16 +221,6 @@ class Fragments:
             text = "Without an offset table, the boundaries of the frames in PixelData are unknown."
             raise NotAnImageError(text, "unsupported")
         return found[:-1]
-
-    def _offsets(self, file: BinaryIO, dataset: Any, frames: int) -> Pixels | None:
-        # The basic offset table, or else the extended one (PS3.3 section C.7.6.3.1.8).
-        table = self._found[0] if self._found else (0, 0)
-        if table[1] == 4 * frames:
-            return np.frombuffer(_bytes(file, table), "<u4")
-        extended = dataset.get("ExtendedOffsetTable")
-        if isinstance(extended, bytes) and len(extended) == 8 * frames:
-            return np.frombuffer(extended, "<u8")
-        return None
 
 
 def _bytes(file: BinaryIO, fragment: tuple[int, int]) -> bytes:

@@ -234,7 +234,7 @@ class DICOM(ImageFile):
         if header.length == UNDEFINED:
             assert self._fragments is not None
             with self._open() as file:
-                data = self._fragments.frame(file, header.dataset, layout.frames, number)
+                data = self._fragments.frame(file, layout.frames, number)
             values = decoded(header.dataset, layout, data)
         elif layout.bits == 1:
             first, last = number * layout.pixels, (number + 1) * layout.pixels
