@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from RealTimeImagingLib.Conversion.Geometry import UnevenError, stacked
+from RealTimeImagingLib.Conversion.Geometry import UnevenError, partsOf
 from RealTimeImagingLib.Conversion.Headers import Common, Slice
 from RealTimeImagingLib.Conversion.Volumes import volumesOf
 from RealTimeImagingLib.Formats.DICOM.Header import SliceHeader
@@ -68,7 +68,7 @@ def test_missing_slices_are_told_from_uneven_ones(gone, step):
     there = [n for n in range(20) if n not in gone]
     shared = common(spacing=(step, step))
     try:
-        stacks = stacked(slices([(0, 0, n * step) for n in there], shared))
+        stacks = partsOf(slices([(0, 0, n * step) for n in there], shared))
     except UnevenError:
         pytest.fail("even places with gaps are no uneven ones")
     if len(stacks) == 1:
@@ -81,7 +81,7 @@ def test_missing_slices_are_told_from_uneven_ones(gone, step):
 
 def test_a_distance_that_changes_divides_the_series():
     heights = [0, 3, 6, 9, 12, 19, 26, 33]
-    first, second = stacked(slices([(0, 0, z) for z in heights]))
+    first, second = partsOf(slices([(0, 0, z) for z in heights]))
     assert (first.places, second.places) == ([0, 1, 2, 3, 4], [5, 6, 7])
     assert (first.ijkToLPS[2, 2], second.ijkToLPS[2, 2], second.ijkToLPS[2, 3]) == (3, 7, 19)
     assert "changes; this is part 2 of 2" in second.warnings[0]
@@ -90,16 +90,16 @@ def test_a_distance_that_changes_divides_the_series():
 def test_slices_all_over_the_place_are_no_volume():
     heights = np.cumsum(np.random.default_rng(3).uniform(0.5, 9, 40))
     with pytest.raises(UnevenError, match="40 slices are unevenly spaced"):
-        stacked(slices([(0, 0, z) for z in heights]))
+        partsOf(slices([(0, 0, z) for z in heights]))
     (volume,), _ = volumesOf(slices([(0, 0, z) for z in heights]))
     assert "no volume" in volume.reason
 
 
 def test_distances_rounded_in_the_file_are_even():
-    (stack,) = stacked(slices([(0, 0, round(n * 0.625, 1)) for n in range(40)]))
+    (stack,) = partsOf(slices([(0, 0, round(n * 0.625, 1)) for n in range(40)]))
     assert stack.places == list(range(40))
     assert "up to" in stack.warnings[0]
-    (stack,) = stacked(slices([(0, 0, round(n * 0.625, 3)) for n in range(40)]))
+    (stack,) = partsOf(slices([(0, 0, round(n * 0.625, 3)) for n in range(40)]))
     assert stack.warnings == []
 
 

@@ -88,6 +88,13 @@ CASES = {
         [[1, 2, 3, 4, NOTHING, 5, NOTHING, 6, NOTHING, 7]],
         [[1, 2, 3, 4], [5, 6, 7]],
     ),
+    # On purpose: with more than half of a volume missing, complete series are divided, and frames stay slices.
+    "mostly missing": Case(
+        heights(0, 10, 90),
+        [[1, 2, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, 3]],
+        [[1, 2], [3]],
+        asFrames=[[1], [2], [3]],
+    ),
     # On purpose: live, a slice in a place that is taken begins the next time point. The conversion knows all slices.
     "two in one place": Case(
         heights(0, 4, 8, 12, 8),

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..Formats.DICOM import Stacking
 from ..Formats.DICOM.Geometry import PROJECTIONS
-from ..Formats.DICOM.Stacking import ARRIVING, CONVERTED, EVEN, TILT, normalOf, stackMatrix
+from ..Formats.DICOM.Stacking import ARRIVING, CONVERTED, EVEN, TILT, Stack, normalOf, stacked, stackMatrix
 from ..Model.Frame import Matrix
 from .Headers import Slice
 
@@ -28,12 +27,11 @@ class UnevenError(Exception):
 
 
 @dataclass(frozen=True)
-class Stack:
-    """Evenly spaced slices above one another.
+class Part:
+    """Stack of a series, mostly the only one, with what to report about it.
 
     :param places: index of the slice at each place of the stack, None for a missing slice.
-    :param ijkToLPS: 4x4 float64. The third column is the step from slice to slice; in a tilted stack it is not
-        perpendicular to the others.
+    :param ijkToLPS: 4x4 float64; a tilt is kept.
     :param warnings: sentences.
     """
 
@@ -53,8 +51,8 @@ def planeOf(one: Slice) -> Matrix:
     return matrix
 
 
-def stacked(slices: Sequence[Slice]) -> list[Stack]:
-    """Return the stacks that slices make, in order.
+def partsOf(slices: Sequence[Slice]) -> list[Part]:
+    """Return the stacks that slices make, in order along the normal.
 
     Evenly spaced slices make one stack, even with gaps. They make several where the distance changes.
 
@@ -66,15 +64,15 @@ def stacked(slices: Sequence[Slice]) -> list[Stack]:
     single = normalOf(plane) * (slices[0].common.step or 1.0)
     if len(slices) == 1:
         plane[:3, 2], plane[:3, 3] = single, positions[0]
-        return [Stack([0], plane)]
-    whole = Stacking.stacked(positions, plane, CONVERTED)
+        return [Part([0], plane)]
+    whole = stacked(positions, plane, CONVERTED)
     if whole is not None and not _changesForGood(whole.numbers):
         return [_whole(whole)]
     runs = _runs(positions, plane)
     if len(runs) <= _MOST_RUNS:
         return [_part(positions, plane, runs, number, single) for number in range(len(runs))]
     # What was one volume when it arrived is one here.
-    whole = Stacking.stacked(positions, plane, replace(CONVERTED, missing=ARRIVING.missing, few=ARRIVING.few))
+    whole = stacked(positions, plane, replace(CONVERTED, missing=ARRIVING.missing, few=ARRIVING.few))
     if whole is not None:
         return [_whole(whole)]
     gaps = np.diff(positions @ normalOf(plane))
@@ -85,7 +83,7 @@ def stacked(slices: Sequence[Slice]) -> list[Stack]:
     )
 
 
-def _whole(stack: Stacking.Stack) -> Stack:
+def _whole(stack: Stack) -> Part:
     places: list[int | None] = [None] * (stack.numbers[-1] + 1)
     for number, place in enumerate(stack.numbers):
         places[place] = number
@@ -100,7 +98,7 @@ def _whole(stack: Stacking.Stack) -> Stack:
     elif stack.deviation > EVEN * float(np.linalg.norm(stack.matrix[:3, 2])):
         off = f"slices are up to {stack.deviation:.3g} mm off their even places."
         words.append(f"The slice distance is uneven: {off}")
-    return Stack(places, stack.matrix, [*words, *_tiltWords(stack.tilt)])
+    return Part(places, stack.matrix, [*words, *_tiltWords(stack.tilt)])
 
 
 def _changesForGood(numbers: list[int]) -> bool:
@@ -125,12 +123,12 @@ def _runs(positions: Matrix, plane: Matrix) -> list[list[int]]:
     return runs
 
 
-def _part(positions: Matrix, plane: Matrix, runs: list[list[int]], number: int, single: Matrix) -> Stack:
+def _part(positions: Matrix, plane: Matrix, runs: list[list[int]], number: int, single: Matrix) -> Part:
     at = positions[runs[number]]
     step = (at[-1] - at[0]) / (len(at) - 1) if len(at) > 1 else single
     matrix, tilt = stackMatrix(plane, at[0], step, True)
     words = f"The distance of the slices changes; this is part {number + 1} of {len(runs)}."
-    return Stack(list(runs[number]), matrix, [words, *_tiltWords(tilt)])
+    return Part(list(runs[number]), matrix, [words, *_tiltWords(tilt)])
 
 
 def _tiltWords(tilt: float) -> list[str]:
@@ -140,7 +138,7 @@ def _tiltWords(tilt: float) -> list[str]:
     return [f"The stack is tilted by {angle:.1f} degrees (gantry tilt): the axes of the file are not at right angles."]
 
 
-def unplaced(slices: Sequence[Slice]) -> Stack:
+def unplaced(slices: Sequence[Slice]) -> Part:
     """Stack slices without positions in the given order: axial, beginning at the origin.
 
     The distance comes from SliceLocation, or else from SpacingBetweenSlices or SliceThickness.
@@ -160,4 +158,4 @@ def unplaced(slices: Sequence[Slice]) -> Stack:
     matrix = np.eye(4)
     across, down = common.spacing or (1.0, 1.0)
     matrix[:3, :3] = np.diag([across, down, step])
-    return Stack(list(range(len(slices))), matrix, words)
+    return Part(list(range(len(slices))), matrix, words)

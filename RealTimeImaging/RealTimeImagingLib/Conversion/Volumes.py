@@ -13,7 +13,7 @@ from ..Formats.DICOM.Stacking import SAME_AXES, SAME_PLACE, areMoments, normalOf
 from ..Model.Files import naturalOrder
 from ..Model.Frame import Matrix
 from ..Model.Quantities import counted
-from .Geometry import PICTURES, Stack, UnevenError, planeOf, stacked, unplaced
+from .Geometry import PICTURES, Part, UnevenError, partsOf, planeOf, unplaced
 from .Headers import Common, Refused, Slice
 
 Key = Callable[[Slice], str]
@@ -317,7 +317,7 @@ def _volumes(uid: str, slices: list[Slice]) -> list[Volume]:
 def _sameplaces(uid: str, group: Group) -> list[Volume]:
     # Volumes whose slices are in the same places: several make a sequence.
     try:
-        made = _finished(uid, group.volumes, stacked(group.volumes[0]))
+        made = _finished(uid, group.volumes, partsOf(group.volumes[0]))
     except UnevenError as error:
         made = [Volume(uid, "", [list(places) for places in group.volumes], np.eye(4), reason=str(error))]
     for volume in made:
@@ -326,13 +326,13 @@ def _sameplaces(uid: str, group: Group) -> list[Volume]:
     return made
 
 
-def _finished(uid: str, group: list[list[Slice]], stacks: list[Stack]) -> list[Volume]:
+def _finished(uid: str, group: list[list[Slice]], parts: list[Part]) -> list[Volume]:
     volumes = []
-    for stack in stacks:
-        slices = [[None if place is None else places[place] for place in stack.places] for places in group]
+    for part in parts:
+        slices = [[None if place is None else places[place] for place in part.places] for places in group]
         times = timesOf([places[0] for places in group]) if len(group) > 1 else None
         notes = _notesOf([one for places in slices for one in places if one is not None])
-        volume = Volume(uid, "", slices, stack.ijkToLPS, times, [*stack.warnings, *notes])
+        volume = Volume(uid, "", slices, part.ijkToLPS, times, [*part.warnings, *notes])
         _leaveOutCut(volume)
         volumes.append(volume)
     return volumes
