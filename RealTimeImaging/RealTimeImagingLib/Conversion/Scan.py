@@ -204,16 +204,11 @@ class Scanner:
             there = max(0, size - walked.offset)
             cut = f"The file is truncated: {there:,} of {walked.length:,} bytes of pixels are present."
         location = numbersOf(values.get(TAGS["location"]), 1)
-        header = SliceHeader(
-            series=shared.series,
+        header = shared._replace(
             uid=wordOf(values.get(TAGS["instanceUID"])),
             number=wholeOf(values.get(TAGS["instance"])),
-            frames=shared.frames,
             position=numbersOf(values.get(TAGS["position"]), 3),
-            orientation=shared.orientation,
             location=None if location is None else location[0],
-            echo=shared.echo,
-            kinds=shared.kinds,
             acquisition=wordOf(values.get(TAGS["acquisition"])),
             temporal=wordOf(values.get(TAGS["temporal"])),
             trigger=wordOf(values.get(TAGS["trigger"])),

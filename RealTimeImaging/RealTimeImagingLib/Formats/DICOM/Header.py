@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import Any, NamedTuple
 
@@ -74,6 +75,11 @@ class SliceHeader(NamedTuple):
         """True for one frame with a place in space, which may be a slice of a volume."""
         return self.position is not None and self.orientation is not None and self.frames == 1
 
+    @property
+    def order(self) -> tuple[float, float, int]:
+        """Sort key of slices of one time: TriggerTime, TemporalPositionIdentifier, InstanceNumber."""
+        return _real(self.trigger), _real(self.temporal), self.number or 0
+
 
 def timeOf(dateTime: str, date: str, time: str) -> str:
     """Return the time of :class:`SliceHeader` of AcquisitionDateTime, or else AcquisitionDate and AcquisitionTime."""
@@ -121,6 +127,15 @@ def readFileHeader(path: str) -> SliceHeader:
     except Exception as error:
         # pydicom does not document its exceptions on damaged bytes.
         raise NotAnImageError("The DICOM header is damaged.", "damaged") from error
+
+
+def readSlice(path: str) -> SliceHeader | None:
+    """Read the header of a file that may be a slice of a volume; None for any other file."""
+    try:
+        found = readFileHeader(path)
+    except (NotAnImageError, OSError):
+        return None
+    return found if found.single else None
 
 
 def _tags() -> list[Any]:
@@ -234,6 +249,14 @@ def _number(value: Any) -> int | None:
         return int(value)
     except (TypeError, ValueError):
         return None
+
+
+def _real(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        return 0.0
+    return number if math.isfinite(number) else 0.0
 
 
 def _whole(value: Any) -> int | None:

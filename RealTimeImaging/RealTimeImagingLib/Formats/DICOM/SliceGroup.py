@@ -125,10 +125,6 @@ class Volume:
         """Return True when a slice is at this height."""
         return self._among(height, self.heights)
 
-    def isFirst(self, height: float) -> bool:
-        """Return True when this is the height of the slice that arrived first."""
-        return self._among(height, self.heights[:1])
-
     def missing(self) -> list[float] | None:
         """Return the heights of the missing slices; None when unevenly spaced slices leave them unknown."""
         places = self.group.places
@@ -252,7 +248,9 @@ class Assembly:
         for volume in list(group.open):
             if volume.moment == slice_.moment and not volume.has(slice_.height) and not volume.endsBefore(slice_):
                 target = volume
-            elif volume.moment == slice_.moment or (len(volume.slices) > 1 and volume.isFirst(slice_.height)):
+            elif volume.moment == slice_.moment or (
+                len(volume.slices) > 1 and abs(slice_.height - volume.slices[0].height) <= group.near
+            ):
                 yield self._close(volume, "repeat", now)
         if target is None:
             target = self._reopened(group, slice_, now) or Volume(group, slice_.moment, now)

@@ -100,7 +100,7 @@ def imagesOf(volume: Volume, getBuffer: GetBuffer) -> SliceImages:
     positions = np.array([one.matrix[:3, 3] for one in slices] + [_between(slices, height) for height in missing])
     order = np.argsort([one.height for one in slices] + missing, kind="stable").tolist()
     stack = stacked(positions[order], slices[0].matrix, ARRIVING)
-    if stack is None or not stack.isGapless:
+    if stack is None or stack.numbers[-1] >= len(order):
         problem = _("its slices are unevenly spaced or not above one another")
         return SliceImages([_single(one) for one in slices], [], problem)
     checkRightAngles(stack.matrix)

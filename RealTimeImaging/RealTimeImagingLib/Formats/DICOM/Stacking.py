@@ -87,11 +87,6 @@ class Stack(NamedTuple):
     tilt: float
     deviation: float
 
-    @property
-    def isGapless(self) -> bool:
-        """True when no slice is missing."""
-        return self.numbers[-1] + 1 == len(self.numbers)
-
 
 def stacked(positions: Matrix, plane: Matrix, tolerance: Tolerance) -> Stack | None:
     """Return the stack of slices, perhaps with gaps; None for unevenly spaced slices.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ...Formats import IMAGE_SUFFIXES, ignoredName, isDICOM, openImageFile
-from ...Formats.DICOM.Header import SliceHeader, readFileHeader
+from ...Formats.DICOM.Header import readSlice
 from ...Model.Errors import NotAnImageError
 from ...Model.Files import Stamp, naturalOrder, reasonOf
 
@@ -174,31 +174,16 @@ def newestImage(files: Mapping[str, Stamp]) -> set[str]:
 
 
 def _volumeOf(newest: str, paths: list[str]) -> set[str]:
-    first = _sliceOf(newest)
+    first = readSlice(newest)
     if first is None:
         return {newest}
-    places: dict[object, list[tuple[tuple[str | float, ...], str]]] = {}
+    places: dict[object, list[tuple[tuple[object, ...], str]]] = {}
     for path in paths:
-        one = _sliceOf(path)
+        one = readSlice(path)
         if one is not None and one.series == first.series:
-            moment = (one.time, _number(one.trigger), _number(one.temporal), one.number or 0)
-            places.setdefault((one.position, one.orientation, one.echo, one.kinds), []).append((moment, path))
+            places.setdefault((one.position, one.orientation, one.echo, one.kinds), []).append(
+                ((one.time, *one.order), path)
+            )
     # From the last complete time point on; a newer one may be incomplete.
     complete = min(map(len, places.values()))
     return {path for found in places.values() for _, path in sorted(found)[complete - 1 :]}
-
-
-def _sliceOf(path: str) -> SliceHeader | None:
-    # None when the file is not a slice with a position.
-    try:
-        found = readFileHeader(path)
-    except (NotAnImageError, OSError):
-        return None
-    return found if found.single else None
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return 0.0

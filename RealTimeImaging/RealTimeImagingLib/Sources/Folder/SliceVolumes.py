@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from ...Formats import GetBuffer
-from ...Formats.DICOM.Header import SliceHeader, readFileHeader
+from ...Formats.DICOM.Header import readSlice
 from ...Formats.DICOM.SliceGroup import Assembly, Closed, Instance, Slice, Volume
 from ...Formats.DICOM.SliceImages import SliceImages, imagesOf, reports
 from ...Model.Errors import NotAnImageError
@@ -35,22 +35,7 @@ Key = tuple[float, float, float, int, list[tuple[int, int, str]]]
 
 def timeOrder(slice_: Slice) -> Key:
     """Return a sort key: time, time point and number, so that time points follow one another."""
-    header = slice_.instance.header
-    return (
-        slice_.time or 0.0,
-        _number(header.trigger),
-        _number(header.temporal),
-        header.number or 0,
-        naturalOrder(slice_.instance.path),
-    )
-
-
-def _number(text: str) -> float:
-    try:
-        number = float(text or 0)
-    except ValueError:
-        return 0.0
-    return number if math.isfinite(number) else 0.0
+    return slice_.time or 0.0, *slice_.instance.header.order, naturalOrder(slice_.instance.path)
 
 
 class SliceOrder:
@@ -213,8 +198,8 @@ class SliceVolumes:
         :param version: of the file when it was read.
         :param now: monotonic seconds.
         """
-        header = _headerOf(path)
-        if header is None or not header.single or image.pixels.shape[0] != 1:
+        header = readSlice(path)
+        if header is None or image.pixels.shape[0] != 1:
             return False
         slice_ = Slice(Instance(path, version, header, time.time()), image, 0)
         if self._bytes + image.pixels.nbytes > HELD:
@@ -370,13 +355,6 @@ class SliceVolumes:
                 self._checkpoint.keep(**{SERIES_NAMES: {header.series: self._stream}})
             self._names = SeriesNames(self._checkpoint, self._stream)
         return self._names.of(header)
-
-
-def _headerOf(path: str) -> SliceHeader | None:
-    try:
-        return readFileHeader(path)
-    except (NotAnImageError, OSError):
-        return None
 
 
 def _counted(slices: int) -> str:
