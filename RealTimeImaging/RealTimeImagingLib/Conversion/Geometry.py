@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -42,12 +43,16 @@ class Part:
 
 def planeOf(one: Slice) -> Matrix:
     """Return the 4x4 matrix (LPS) of a slice at the origin; the third column has the direction of the normal."""
-    orientation = one.header.orientation
-    assert orientation is not None
+    assert one.header.orientation is not None
+    return _plane(one.header.orientation, one.common.spacing or (1.0, 1.0))
+
+
+@lru_cache
+def _plane(orientation: tuple[float, ...], spacing: tuple[float, float]) -> Matrix:
     along, down = np.array(orientation[:3]), np.array(orientation[3:])
-    across, between = one.common.spacing or (1.0, 1.0)
     matrix = np.eye(4)
-    matrix[:3, 0], matrix[:3, 1], matrix[:3, 2] = along * across, down * between, np.cross(along, down)
+    matrix[:3, 0], matrix[:3, 1], matrix[:3, 2] = along * spacing[0], down * spacing[1], np.cross(along, down)
+    matrix.flags.writeable = False
     return matrix
 
 
@@ -61,13 +66,14 @@ def partsOf(slices: Sequence[Slice]) -> list[Part]:
     """
     positions = np.array([one.header.position for one in slices])
     plane = planeOf(slices[0])
-    single = normalOf(plane) * (slices[0].common.step or 1.0)
-    if len(slices) == 1:
-        plane[:3, 2], plane[:3, 3] = single, positions[0]
-        return [Part([0], plane)]
-    whole = stacked(positions, plane, CONVERTED)
+    whole = stacked(positions, plane, CONVERTED) if len(slices) > 1 else None
     if whole is not None and not _changesForGood(whole.numbers):
         return [_whole(whole)]
+    single = normalOf(plane) * (slices[0].common.step or 1.0)
+    if len(slices) == 1:
+        matrix = plane.copy()
+        matrix[:3, 2], matrix[:3, 3] = single, positions[0]
+        return [Part([0], matrix)]
     runs = _runs(positions, plane)
     if len(runs) <= _MOST_RUNS:
         return [_part(positions, plane, runs, number, single) for number in range(len(runs))]

@@ -247,7 +247,7 @@ def _alike(slices: list[Slice]) -> list[list[Slice]]:
     groups: dict[tuple[object, ...], list[Slice]] = defaultdict(list)
     for one in slices:
         common, header = one.common, one.header
-        same = id(common), header.orientation, header.echo
+        same = id(common), id(header.orientation), header.echo
         key = keys.get(same)
         if key is None:
             key = keys[same] = (

@@ -50,11 +50,12 @@ class Tolerance:
 
         :param step: vector from slice to slice. ``plane``: 4x4 of the first slice. All in millimetres.
         """
-        normal, length = normalOf(plane), float(np.linalg.norm(step))
-        if not self.tilted and _tilt(step, normal) > _STRAIGHTENED:
+        length = float(np.linalg.norm(step))
+        if not self.tilted and _tilt(step, normalOf(plane)) > _STRAIGHTENED:
             return False
         if np.linalg.norm(deviations, axis=1).max() <= EVEN * length:
             return True
+        normal = normalOf(plane)
         along = deviations @ normal
         beside = np.linalg.norm(deviations - np.outer(along, normal), axis=1)
         return bool(np.abs(along).max() <= self.along * length and beside.max() <= self.beside * pixelSide(plane))
