@@ -11,6 +11,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
 from ..Model.Files import reasonOf, removeFile
+from ..Model.Text import textsOf
 from ..Recording.Layout import candidates
 from . import ConversionSettings
 from .Headers import Refused, Slice
@@ -21,6 +22,8 @@ from .Tags import fieldsOf, tagsOf
 from .Tasks import Outcome, Task, runPiece, runTasks
 from .Volumes import volumesOf
 from .WorkerPool import Job, WorkerPool
+
+_ = textsOf(__file__)
 
 SCANNED = 160
 """Most files whose headers are read in one job."""
@@ -41,7 +44,7 @@ class Progress:
     def __init__(self, onChange: Callable[[Progress], object] = lambda _: None) -> None:
         self.part = 0.0
         """From 0 to 1."""
-        self.words = "Looking for files"
+        self.words: str = _("Looking for files")
         self.left: float | None = None
         """Estimate of the remaining seconds; None while unknown."""
         self.cancelled = False
@@ -130,14 +133,14 @@ class _Conversion:
         size = max(1, math.ceil(len(paths) / self._workers / max(1, math.ceil(len(paths) / self._workers / SCANNED))))
 
         def handle(job: Job, result: Any, error: BaseException | None) -> Iterable[Job]:
-            begin, chunk, _ = job.argument
+            begin, chunk, _tags = job.argument
             if error and len(chunk) > 1:
                 # One of these files crashed the process: read each file on its own.
                 return [Job(scanChunk, (begin + at, [path], tags)) for at, path in enumerate(chunk)]
-            words = "The header is damaged: the process that read it crashed."
+            words = _("The header is damaged: the process that read it crashed.")
             found[begin] = [Refused(path, "damaged", words) for path in chunk] if error else result
             part = _SCAN * len(found) * size / max(1, len(paths))
-            self._progress.update(min(part, _SCAN), f"Reading headers of {len(paths):,} files")
+            self._progress.update(min(part, _SCAN), _("Reading headers of {count:,} files").format(count=len(paths)))
             return ()
 
         chunks = range(0, len(paths), size)
@@ -160,7 +163,10 @@ class _Conversion:
             if file.series and file.code not in ("duplicate", "no-pixels"):
                 damaged[file.series].append(file)
         for volume in volumes:
-            volume.warnings += [f"{file.path} is left out: {file.reason}" for file in damaged.get(volume.uid, ())]
+            volume.warnings += [
+                _("{path} is left out: {reason}").format(path=file.path, reason=file.reason)
+                for file in damaged.get(volume.uid, ())
+            ]
         planned = plan(volumes, settings, self._state)
         report.entries = [one.done.replaced(status=SKIPPED) if one.done else one.entry for one in planned]
         for one in planned:
@@ -203,7 +209,7 @@ class _Conversion:
     def _handle(self, job: Job, result: Any, error: BaseException | None) -> Iterable[Job]:
         tasks = job.argument if job.function is runTasks else [job.argument]
         if error is not None:
-            words = f"The worker process ended: {type(error).__name__} {error}".strip()
+            words = _("The worker process ended: {kind} {error}").format(kind=type(error).__name__, error=error).strip()
             outcomes = [Outcome(task.number, 0, 0.0, words) for task in tasks]
         else:
             outcomes = result if job.function is runTasks else [result]
@@ -252,7 +258,7 @@ class _Conversion:
         assert task is not None
         size = os.path.getsize(task.path)
         if size != nbytes:
-            raise OSError(None, f"{size:,} of {nbytes:,} bytes were written")
+            raise OSError(None, _("{size:,} of {nbytes:,} bytes were written").format(size=size, nbytes=nbytes))
         final = task.path.removesuffix(UNFINISHED)
         known = self._former.get(one.entry.key)
         # A file of the new size comes from a run that was killed before it could note the size.
@@ -262,7 +268,7 @@ class _Conversion:
                 path for name in candidates(f"{stem}_old") if not os.path.lexists(path := name + final[len(stem) :])
             )
             os.rename(final, kept)
-            words = f"Another file had this name. It was kept as {kept}."
+            words = _("Another file had this name. It was kept as {kept}.").format(kept=kept)
         os.replace(task.path, final)
         return (words,) if words else ()
 
@@ -279,7 +285,9 @@ class _Conversion:
         taken = time.monotonic() - self._begun
         left = taken * (1 - done) / done if done > 0 and taken > _SOON else None
         self._progress.update(
-            _SCAN + (1 - _SCAN) * done, f"{self._ended:,} of {self._count:,} volumes are converted", left
+            _SCAN + (1 - _SCAN) * done,
+            _("{ended:,} of {count:,} volumes are converted").format(ended=self._ended, count=self._count),
+            left,
         )
 
 

@@ -15,7 +15,10 @@ import numpy as np
 from ..Formats.DICOM.Geometry import PROJECTIONS
 from ..Formats.DICOM.Stacking import ARRIVING, CONVERTED, EVEN, TILT, Stack, normalOf, stacked, stackMatrix
 from ..Model.Frame import Matrix
+from ..Model.Text import textsOf
 from .Headers import Slice
+
+_ = textsOf(__file__)
 
 PICTURES = (*PROJECTIONS, "CR", "DX", "MG", "IO", "PX")
 """Modalities whose files without positions are pictures, and no slices of a volume."""
@@ -84,8 +87,10 @@ def partsOf(slices: Sequence[Slice]) -> list[Part]:
     gaps = np.diff(positions @ normalOf(plane))
     common_, count = Counter(np.round(gaps, 3).tolist()).most_common(1)[0]
     raise UnevenError(
-        f"{len(slices)} slices are unevenly spaced, {gaps.min():.3g} to {gaps.max():.3g} mm apart "
-        f"({count} of {len(gaps)} gaps are {common_:.3g} mm): they make no volume."
+        _(
+            "{count} slices are unevenly spaced, {min:.3g} to {max:.3g} mm apart ({often} of {gaps} gaps "
+            "are {step:.3g} mm): they make no volume."
+        ).format(count=len(slices), min=gaps.min(), max=gaps.max(), often=count, gaps=len(gaps), step=common_)
     )
 
 
@@ -98,12 +103,13 @@ def _whole(stack: Stack) -> Part:
     if absent:
         names = ", ".join(absent[:10]) + (" ..." if len(absent) > 10 else "")
         words.append(
-            f"{len(absent)} of {len(places)} slices are missing (number {names}); "
-            "they are filled with the lowest value."
+            _("{count} of {places} slices are missing (number {names}); they are filled with the lowest value.").format(
+                count=len(absent), places=len(places), names=names
+            )
         )
     elif stack.deviation > EVEN * float(np.linalg.norm(stack.matrix[:3, 2])):
-        off = f"slices are up to {stack.deviation:.3g} mm off their even places."
-        words.append(f"The slice distance is uneven: {off}")
+        off = _("slices are up to {deviation:.3g} mm off their even places.").format(deviation=stack.deviation)
+        words.append(_("The slice distance is uneven: {off}").format(off=off))
     return Part(places, stack.matrix, [*words, *_tiltWords(stack.tilt)])
 
 
@@ -133,7 +139,9 @@ def _part(positions: Matrix, plane: Matrix, runs: list[list[int]], number: int, 
     at = positions[runs[number]]
     step = (at[-1] - at[0]) / (len(at) - 1) if len(at) > 1 else single
     matrix, tilt = stackMatrix(plane, at[0], step, True)
-    words = f"The distance of the slices changes; this is part {number + 1} of {len(runs)}."
+    words = _("The distance of the slices changes; this is part {number} of {count}.").format(
+        number=number + 1, count=len(runs)
+    )
     return Part(list(runs[number]), matrix, [words, *_tiltWords(tilt)])
 
 
@@ -141,7 +149,11 @@ def _tiltWords(tilt: float) -> list[str]:
     if tilt <= TILT:
         return []
     angle = np.degrees(np.arcsin(min(1.0, tilt)))
-    return [f"The stack is tilted by {angle:.1f} degrees (gantry tilt): the axes of the file are not at right angles."]
+    return [
+        _(
+            "The stack is tilted by {angle:.1f} degrees (gantry tilt): the axes of the file are not at right angles."
+        ).format(angle=angle)
+    ]
 
 
 def unplaced(slices: Sequence[Slice]) -> Part:
@@ -151,16 +163,16 @@ def unplaced(slices: Sequence[Slice]) -> Part:
     """
     common = slices[0].common
     step = common.step or 1.0
-    words = []
+    words: list[str] = []
     if len(slices) > 1:
-        source = "that of SpacingBetweenSlices or SliceThickness" if common.step else "assumed as 1 mm"
+        source = _("that of SpacingBetweenSlices or SliceThickness") if common.step else _("assumed as 1 mm")
         locations = [one.header.location for one in slices]
         if all(location is not None for location in locations):
             gaps = np.abs(np.diff(np.array(locations, dtype=float)))
             if gaps.min() > 0 and gaps.max() - gaps.min() <= CONVERTED.along * gaps.mean():
-                step, source = float(gaps.mean()), "that of SliceLocation"
-        order = "The files have no positions: the order of the slices is that of InstanceNumber"
-        words.append(f"{order}, their distance is {source}.")
+                step, source = float(gaps.mean()), _("that of SliceLocation")
+        order = _("The files have no positions: the order of the slices is that of InstanceNumber")
+        words.append(_("{order}, their distance is {source}.").format(order=order, source=source))
     matrix = np.eye(4)
     across, down = common.spacing or (1.0, 1.0)
     matrix[:3, :3] = np.diag([across, down, step])

@@ -18,7 +18,10 @@ from ..Formats.TextHeader import readHeader as readText
 from ..Model.Errors import ConversionError, NotAnImageError
 from ..Model.Files import decodedText
 from ..Model.Frame import ATTRIBUTE_NAME, LPS_TO_RAS, Matrix
+from ..Model.Text import textsOf
 from ..Recording.Header import indexValues
+
+_ = textsOf(__file__)
 
 _ALIGNED = 64
 """The offset of the voxels is a multiple of this number of bytes."""
@@ -95,7 +98,7 @@ def readHeader(path: str) -> Converted:
         if not whole or header.encoding() != "raw" or header.field("space") != "left-posterior-superior":
             raise ValueError
     except (NotAnImageError, ValueError) as error:
-        raise ConversionError(f"{path} is not the result of a conversion.") from error
+        raise ConversionError(_("{path} is not the result of a conversion.").format(path=path)) from error
     volumes = sizes.pop() if several else None
     components = [sizes.pop(0)] if len(sizes) == 4 else []
     pairs = {name: value for name, value in header.pairs.items() if ATTRIBUTE_NAME.fullmatch(name)}

@@ -25,8 +25,11 @@ from typing import Any
 from ..Model.Errors import ConversionError
 from ..Model.Files import reasonOf, replaceFile, writeAll
 from ..Model.Quantities import counted
+from ..Model.Text import textsOf
 from ..Recording.Lock import Lock
 from .Headers import Slice
+
+_ = textsOf(__file__)
 
 DONE, SKIPPED, FAILED, CANCELLED = "done", "skipped", "failed", "cancelled"
 COLUMNS = ("status", "file", "slices", "volumes", "size", "seconds", "bytes", "series", "reason", "warnings")
@@ -101,7 +104,11 @@ class Report:
     def words(self) -> str:
         """The result in one sentence."""
         counts = [f"{count} {status}" for status in (DONE, SKIPPED, FAILED, CANCELLED) if (count := self.count(status))]
-        others = f"; {counted(len(self.files), 'file is', 'files are')} in no volume" if self.files else ""
+        others = (
+            _("; {counted} in no volume").format(counted=counted(len(self.files), "file is", "files are"))
+            if self.files
+            else ""
+        )
         volumes = counted(len(self.entries), "volume", "volumes")
         return f"{volumes}: {', '.join(counts) or 'none'}{others}; {self.seconds:.1f} s."
 
@@ -163,9 +170,11 @@ class State:
             os.makedirs(folder, exist_ok=True)
             lock = Lock.claim(self._path(LOCK)) or Lock.takeOver(self._path(LOCK))
         except OSError as error:
-            raise ConversionError(f"{folder} cannot be written: {reasonOf(error)}.") from error
+            raise ConversionError(
+                _("{folder} cannot be written: {reason}.").format(folder=folder, reason=reasonOf(error))
+            ) from error
         if lock is None:
-            raise ConversionError(f"Another conversion writes into {folder}.")
+            raise ConversionError(_("Another conversion writes into {folder}.").format(folder=folder))
         self._lock = lock
         self.entries: dict[str, Entry] = {}
         """Entries of this and of earlier conversions, by key: existing and planned files."""
@@ -177,7 +186,9 @@ class State:
             self._handle = os.open(self._path(LINES), flags, 0o666)
         except OSError as error:
             self._lock.release(remove=True)
-            raise ConversionError(f"{folder} cannot be written: {reasonOf(error)}.") from error
+            raise ConversionError(
+                _("{folder} cannot be written: {reason}.").format(folder=folder, reason=reasonOf(error))
+            ) from error
 
     def _path(self, name: str) -> str:
         return os.path.join(self._folder, name)

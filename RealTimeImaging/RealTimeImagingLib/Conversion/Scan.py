@@ -15,6 +15,7 @@ from ..Formats.DICOM.Header import SliceHeader, timeOf
 from ..Formats.DICOM.Reader import DICOM, looksLikeDICOM
 from ..Model.Errors import NotAnImageError
 from ..Model.Files import reasonOf
+from ..Model.Text import textsOf
 from .Headers import (
     ENHANCED,
     KINDS,
@@ -32,6 +33,8 @@ from .Headers import (
 from .Tags import textOf
 from .Walker import BIG, EXPLICIT, IMPLICIT, PIXELS, Memory, OddError, ShortError, Walked, walk
 
+_ = textsOf(__file__)
+
 FIRST = 1 << 14
 """Bytes of a file that are read first; nearly all headers end within them."""
 MOST = 10_000
@@ -45,7 +48,7 @@ _FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 _OTHER = "other"
 _MOSAICS = {"MOSAIC", "VFRAME"}
 _PLAIN = (IMPLICIT, EXPLICIT, BIG)
-_NO_SPACING = ("PixelSpacing is missing: 1 mm is assumed.",)
+_NO_SPACING = (_("PixelSpacing is missing: 1 mm is assumed."),)
 _UNFINISHED = (".part", ".tmp", ".partial", ".crdownload")
 _SHARED = tuple(TAGS[name] for name in SHARED)
 _MOMENT, _DATE, _TIME = (TAGS[name] for name in ("acquisitionDateTime", "acquisitionDate", "acquisitionTime"))
@@ -69,7 +72,9 @@ def listFiles(folder: str, besides: str = "", onRefused: Callable[[Refused], obj
             with os.scandir(current) as entries:
                 found = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
-            onRefused(Refused(current, "unreadable", f"The folder cannot be read: {reasonOf(error)}."))
+            onRefused(
+                Refused(current, "unreadable", _("The folder cannot be read: {reason}.").format(reason=reasonOf(error)))
+            )
             continue
         for entry in found:
             name = entry.name
@@ -125,19 +130,19 @@ class Scanner:
         except NotAnImageError as error:
             return [Refused(path, error.code, str(error))]
         except OSError as error:
-            return [Refused(path, "unreadable", f"The file cannot be read: {reasonOf(error)}.")]
+            return [Refused(path, "unreadable", _("The file cannot be read: {reason}.").format(reason=reasonOf(error)))]
         except MemoryError:
-            return [Refused(path, "damaged", "There is not enough memory for the header.")]
+            return [Refused(path, "damaged", _("There is not enough memory for the header."))]
         except Exception:  # noqa: BLE001 - the boundary: a damaged header is one row of the report
             log.debug("%s", path, exc_info=True)
-            return [Refused(path, "damaged", "The header is damaged: its elements contradict one another.")]
+            return [Refused(path, "damaged", _("The header is damaged: its elements contradict one another."))]
 
     def _read(self, path: str, handle: int, status: os.stat_result) -> Slice | Refused:
         size = status.st_size
         if not stat.S_ISREG(status.st_mode):
-            return Refused(path, "not-an-image", "The path is a pipe, a device or a link to a folder, not a file.")
+            return Refused(path, "not-an-image", _("The path is a pipe, a device or a link to a folder, not a file."))
         if size == 0:
-            return Refused(path, "incomplete", "The file is empty.")
+            return Refused(path, "incomplete", _("The file is empty."))
         data = os.read(handle, FIRST)
         while True:
             whole = len(data) >= size
@@ -146,16 +151,22 @@ class Scanner:
                 break
             except ShortError:
                 if whole or len(data) > LONGEST:
-                    return Refused(path, "incomplete", f"The file ends within its header, after {size:,} bytes.")
+                    return Refused(
+                        path,
+                        "incomplete",
+                        _("The file ends within its header, after {size:,} bytes.").format(size=size),
+                    )
                 more = os.read(handle, 3 * len(data))
                 if not more:
                     return Refused(
-                        path, "incomplete", f"The file became shorter while it was read: {len(data):,} bytes."
+                        path,
+                        "incomplete",
+                        _("The file became shorter while it was read: {count:,} bytes.").format(count=len(data)),
                     )
                 data += more
             except OddError:
                 if not looksLikeDICOM(data):
-                    return Refused(path, "not-an-image", "The file is not a DICOM file.")
+                    return Refused(path, "not-an-image", _("The file is not a DICOM file."))
                 other = self._otherwise(path)
                 if isinstance(other, Refused):
                     return other
@@ -196,13 +207,16 @@ class Scanner:
             return Refused(
                 path,
                 "damaged",
-                f"The pixels have {walked.length:,} bytes; {common.columns} x {common.rows} need "
-                f"{common.sliceBytes:,}.",
+                _("The pixels have {length:,} bytes; {columns} x {rows} need {sliceBytes:,}.").format(
+                    length=walked.length, columns=common.columns, rows=common.rows, sliceBytes=common.sliceBytes
+                ),
                 series,
             )
         if walked.length != UNDEFINED and walked.syntax in _PLAIN and walked.offset + walked.length > size:
             there = max(0, size - walked.offset)
-            cut = f"The file is truncated: {there:,} of {walked.length:,} bytes of pixels are present."
+            cut = _("The file is truncated: {there:,} of {length:,} bytes of pixels are present.").format(
+                there=there, length=walked.length
+            )
         location = numbersOf(values.get(TAGS["location"]), 1)
         # By position: this is done for each file, and _replace() takes several times as long.
         header = SliceHeader(
@@ -280,7 +294,9 @@ def commonOf(walked: Walked, tags: dict[str, int]) -> Common | str:
     high, signed = short(_HIGH, stored - 1), short(_SIGNED, 0) == 1
     frames = wholeOf(values.get(TAGS["frames"])) or 1
     if rows < 1 or columns < 1 or frames < 1:
-        return f"The header declares {columns} columns, {rows} rows and {frames} frames."
+        return _("The header declares {columns} columns, {rows} rows and {frames} frames.").format(
+            columns=columns, rows=rows, frames=frames
+        )
     photometric = word("photometric").upper() or "MONOCHROME2"
     grey = samples == 1 and photometric in ("MONOCHROME1", "MONOCHROME2") and bits in (8, 16, 32)
     colour = samples == 3 and photometric == "RGB" and bits == 8 and short(_PLANAR, 0) == 0
@@ -335,7 +351,7 @@ def _whatItHolds(path: str) -> str:
         DICOM(path).missing()
     except (NotAnImageError, OSError) as error:
         return str(error)
-    return "The file holds no pixels."
+    return _("The file holds no pixels.")
 
 
 def walkedByPydicom(path: str, wanted: frozenset[int]) -> Walked:

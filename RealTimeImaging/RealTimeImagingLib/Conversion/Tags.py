@@ -13,6 +13,9 @@ from functools import lru_cache
 
 from ..Model.Errors import SettingsError
 from ..Model.Frame import ATTRIBUTE_NAME
+from ..Model.Text import textsOf
+
+_ = textsOf(__file__)
 
 SAFE: Mapping[str, int] = {
     "Modality": 0x00080060,
@@ -108,7 +111,9 @@ def tagOf(keyword: str) -> int:
 
         found = tag_for_keyword(keyword)
     if found is None:
-        raise SettingsError(f"{keyword!r} is not a DICOM keyword such as SeriesDescription.")
+        raise SettingsError(
+            _("{keyword} is not a DICOM keyword such as SeriesDescription.").format(keyword=repr(keyword))
+        )
     return int(found)
 
 
@@ -175,7 +180,9 @@ def fieldsOf(pattern: str) -> list[str]:
     rest = _FIELD.sub("", pattern)
     if "{" in rest or "}" in rest:
         raise SettingsError(
-            f"The name {pattern!r} has a brace without a keyword. Write, for example, {{SeriesNumber:03}}."
+            _("The name {pattern} has a brace without a keyword. Write, for example, {{SeriesNumber:03}}.").format(
+                pattern=repr(pattern)
+            )
         )
     return [match[1] for match in _FIELD.finditer(pattern)]
 

@@ -20,8 +20,11 @@ from ..Formats.DICOM.Reader import DICOM
 from ..Model.Errors import NotAnImageError
 from ..Model.Files import reasonOf, removeFile
 from ..Model.Frame import LPS_TO_RAS, Image, Matrix, Pixels
+from ..Model.Text import textsOf
 from .Output import Output, composeHeader
 from .Values import Converter, RangeError, Scale, common
+
+_ = textsOf(__file__)
 
 log = logging.getLogger(__name__)
 
@@ -107,17 +110,17 @@ def _run(task: Task, piece: bool = False) -> Outcome:
     try:
         nbytes = _convert(task, piece, warnings)
     except RangeError:
-        reason, narrow = "The values do not fit any type.", True
+        reason, narrow = _("The values do not fit any type."), True
     except (NotAnImageError, ChangedError) as error:
         reason = str(error)
     except OSError as error:
         reason = f"{error.filename or task.path}: {reasonOf(error)}."
     except MemoryError:
-        reason = "There is not enough memory for this volume."
+        reason = _("There is not enough memory for this volume.")
     except Exception:  # noqa: BLE001 - the boundary: a failed volume never stops the others
         first = next((source.path for source in task.sources if source), task.path)
         log.debug("%s", first, exc_info=True)
-        reason = f"{first} and the files of its volume contradict their headers."
+        reason = _("{first} and the files of its volume contradict their headers.").format(first=first)
     if reason and not piece:
         removeFile(task.path)
     if reason:
@@ -192,12 +195,12 @@ def _read(source: Source, target: memoryview) -> None:
     try:
         status = os.fstat(handle)
         if (status.st_size, status.st_mtime_ns) != (source.size, source.modified):
-            raise ChangedError(f"{source.path} changed during the conversion.")
+            raise ChangedError(_("{path} changed during the conversion.").format(path=source.path))
         done = 0
         while done < len(target):
             got = _readInto(handle, target[done:], source.offset + done)
             if not got:
-                raise ChangedError(f"{source.path} became shorter during the conversion.")
+                raise ChangedError(_("{path} became shorter during the conversion.").format(path=source.path))
             done += got
     finally:
         os.close(handle)
@@ -232,10 +235,10 @@ def _named(source: Source) -> Iterator[None]:
     try:
         yield
     except NotAnImageError as error:
-        frame = f"frame {source.frame + 1}: " if source.frame >= 0 else ""
+        frame = _("frame {frame}: ").format(frame=source.frame + 1) if source.frame >= 0 else ""
         raise NotAnImageError(f"{source.path}: {frame}{error}", error.code) from error
     except ImportError as error:
-        words = f"{source.path}: the Python package {error.name} is missing."
+        words = _("{path}: the Python package {name} is missing.").format(path=source.path, name=error.name)
         raise NotAnImageError(words, "unsupported") from error
 
 
@@ -244,7 +247,7 @@ def _readerOf(source: Source) -> DICOM:
     # Kept from one frame of a file to the next.
     status = os.stat(source.path)
     if (status.st_size, status.st_mtime_ns) != (source.size, source.modified):
-        raise ChangedError(f"{source.path} changed during the conversion.")
+        raise ChangedError(_("{path} changed during the conversion.").format(path=source.path))
     reader = DICOM(source.path)
     if words := reader.missing():
         raise NotAnImageError(words, "damaged")
@@ -261,7 +264,7 @@ def _writeDecoded(task: Task, warnings: list[str]) -> int:
             if task.strict or error.code != "damaged" or len(task.sources) == 1:
                 raise
             planes.append(None)
-            warnings.append(f"{error} The slice is filled with the lowest value.")
+            warnings.append(_("{error} The slice is filled with the lowest value.").format(error=error))
     there = [plane for plane in planes if plane is not None]
     if not there:
         raise NotAnImageError(warnings[0], "damaged")
@@ -279,7 +282,12 @@ def _plane(task: Task, source: Source) -> Pixels:
     if pixels.shape[1:] == task.shape[1:]:
         plane: Pixels = pixels[0]
         return plane
-    raise NotAnImageError(f"{source.path}: the pixels have the shape {pixels.shape}, not {task.shape}.", "damaged")
+    raise NotAnImageError(
+        _("{path}: the pixels have the shape {shape}, not {expected}.").format(
+            path=source.path, shape=pixels.shape, expected=task.shape
+        ),
+        "damaged",
+    )
 
 
 def _writeVolumes(task: Task, warnings: list[str]) -> int:
@@ -297,8 +305,12 @@ def _writeVolumes(task: Task, warnings: list[str]) -> int:
                 if task.strict or error.code != "damaged":
                     raise
                 images.append(None)
-                where = f"frame {number + 1}: " if count > 1 else ""
-                warnings.append(f"{str(error).replace(': ', f': {where}', 1)} It is filled with the lowest value.")
+                where = _("frame {number}: ").format(number=number + 1) if count > 1 else ""
+                warnings.append(
+                    _("{error} It is filled with the lowest value.").format(
+                        error=str(error).replace(": ", f": {where}", 1)
+                    )
+                )
     there = [image for image in images if image is not None]
     if not there:
         raise NotAnImageError(warnings[0].removesuffix(" It is filled with the lowest value."), "damaged")
@@ -306,7 +318,8 @@ def _writeVolumes(task: Task, warnings: list[str]) -> int:
     for image in there:
         if image.pixels.shape != first.pixels.shape or not np.allclose(image.ijkToRAS, first.ijkToRAS, atol=1e-3):
             raise NotAnImageError(
-                f"Its {len(images)} images have different sizes or places and make no volume.", "unsupported"
+                _("Its {count} images have different sizes or places and make no volume.").format(count=len(images)),
+                "unsupported",
             )
     dtype = common(image.pixels.dtype for image in there)
     shape = first.pixels.shape

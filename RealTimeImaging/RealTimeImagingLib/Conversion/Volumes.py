@@ -13,15 +13,18 @@ from ..Formats.DICOM.Stacking import SAME_AXES, SAME_PLACE, areMoments, normalOf
 from ..Model.Files import naturalOrder
 from ..Model.Frame import Matrix
 from ..Model.Quantities import counted
+from ..Model.Text import textsOf
 from .Geometry import PICTURES, Part, UnevenError, partsOf, planeOf, unplaced
 from .Headers import Common, Refused, Slice
+
+_ = textsOf(__file__)
 
 Key = Callable[[Slice], str]
 
 TIMES: tuple[tuple[str, Key], ...] = (
     ("TemporalPositionIdentifier", lambda one: one.header.temporal),
     ("AcquisitionNumber", lambda one: one.header.acquisition),
-    ("the acquisition time", lambda one: one.header.time),
+    (_("the acquisition time"), lambda one: one.header.time),
     ("TriggerTime", lambda one: one.header.trigger),
 )
 """Values that distinguish the volumes of a 4-D series; the first that does so is used."""
@@ -70,8 +73,10 @@ def groupsOf(places: list[list[Slice]]) -> list[Group]:
         return [Group(volumes)]
     twice = [place for place in places if len(place) > 1]
     names = ", ".join(one.path for place in twice[:3] for one in place[1:])
-    words = f"{len(twice)} of {len(places)} places have several slices; the first of each is used, not {names}"
-    words += " ..." if len(twice) > 3 else "."
+    names += " ..." if len(twice) > 3 else ""
+    words = _("{count} of {places} places have several slices; the first of each is used, not {names}.").format(
+        count=len(twice), places=len(places), names=names
+    )
     return [Group([[place[0] for place in places]], [words], doubled=True)]
 
 
@@ -95,7 +100,11 @@ def _unequal(name: str, group: list[list[Slice]], found: list[list[list[Slice]]]
     if len(found) == 1 or len(group[0]) == most:
         return []
     slices = counted(len(group[0]), "slice", "slices")
-    return [f"According to {name}, this volume has {slices}; other volumes of the series have {most}."]
+    return [
+        _("According to {name}, this volume has {slices}; other volumes of the series have {most}.").format(
+            name=name, slices=slices, most=most
+        )
+    ]
 
 
 def timesOf(slices: Sequence[Slice]) -> list[float] | None:
@@ -233,7 +242,8 @@ def _withoutCopies(slices: list[Slice]) -> tuple[list[Slice], list[Refused]]:
         return slices, []
     series = slices[0].header.series
     return [one for one in slices if one.path not in first], [
-        Refused(path, "duplicate", f"The file is another copy of {kept}.", series) for path, kept in first.items()
+        Refused(path, "duplicate", _("The file is another copy of {kept}.").format(kept=kept), series)
+        for path, kept in first.items()
     ]
 
 
@@ -349,8 +359,8 @@ def _leaveOutCut(volume: Volume) -> None:
         return
     volume.slices = [[None if one is not None and one.cut else one for one in places] for places in volume.slices]
     for words, count in counts.items():
-        filled = "The slice is" if count == 1 else f"{count} slices are"
-        volume.warnings.append(f"{words} {filled} filled with the lowest value.")
+        filled = _("The slice is") if count == 1 else _("{count} slices are").format(count=count)
+        volume.warnings.append(_("{words} {filled} filled with the lowest value.").format(words=words, filled=filled))
 
 
 def _notesOf(slices: Iterable[Slice]) -> list[str]:

@@ -9,6 +9,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from ..Formats.DICOM.File import UNDEFINED
+from ..Model.Text import textsOf
+
+_ = textsOf(__file__)
 
 LONGEST = 32
 """Most elements of a run."""
@@ -188,7 +191,7 @@ def inflatedStart(packed: bytes, size: int, whole: bool) -> tuple[bytes, bool]:
     try:
         plain = inflater.decompress(packed, size)
     except zlib.error as error:
-        raise OddError(f"the deflated data set is damaged: {error}") from error
+        raise OddError(_("the deflated data set is damaged: {error}").format(error=error)) from error
     return plain, inflater.eof or (whole and not inflater.unconsumed_tail)
 
 
@@ -208,7 +211,7 @@ def _meta(data: bytes, layouts: Layouts) -> tuple[dict[int, bytes], int]:
             (length,) = struct.unpack_from("<I", data, position)
             position += 4
         elif kind not in _SHORT:
-            raise OddError("an element of the file meta information has no value representation")
+            raise OddError(_("an element of the file meta information has no value representation"))
         if position + length > len(data):
             raise ShortError
         tag = group << 16 | element
@@ -248,7 +251,7 @@ def _dataset(data: bytes, position: int, values: dict[int, bytes], syntax: str, 
             raise ShortError from None
         tag = group << 16 | element
         if tag <= before:
-            raise OddError("the elements are not in order")
+            raise OddError(_("the elements are not in order"))
         before = tag
         if kind in short:
             position += 8
@@ -260,7 +263,7 @@ def _dataset(data: bytes, position: int, values: dict[int, bytes], syntax: str, 
                 (length,) = unpackLong(data, position + 8)
                 position += 12
             else:
-                raise OddError("an element has no value representation")
+                raise OddError(_("an element has no value representation"))
             if tag == PIXELS or tag in _FLOAT_PIXELS:
                 layouts.learn(data, fresh)
                 return Walked(values, syntax, order, tag, position, length)
@@ -279,7 +282,7 @@ def _dataset(data: bytes, position: int, values: dict[int, bytes], syntax: str, 
 def _skipSequence(data: bytes, position: int, order: str, explicit: bool, depth: int) -> int:
     # PS3.5 section 7.5.
     if depth > _DEEPEST:
-        raise OddError("sequences are nested too deeply")
+        raise OddError(_("sequences are nested too deeply"))
     while True:
         group, element, length = struct.unpack_from(order + "HHI", data, position)
         position += 8
@@ -287,7 +290,7 @@ def _skipSequence(data: bytes, position: int, order: str, explicit: bool, depth:
         if tag == _SEQUENCE_END:
             return position
         if tag != _ITEM:
-            raise OddError("a sequence has something else than items")
+            raise OddError(_("a sequence has something else than items"))
         position = position + length if length != UNDEFINED else _skipItem(data, position, order, explicit, depth)
         if position > len(data):
             raise ShortError
@@ -307,7 +310,7 @@ def _skipItem(data: bytes, position: int, order: str, explicit: bool, depth: int
             (length,) = struct.unpack_from(order + "I", data, position + 8)
             position += 12
         elif explicit:
-            raise OddError("an element has no value representation")
+            raise OddError(_("an element has no value representation"))
         else:
             (length,) = struct.unpack_from(order + "I", data, position + 4)
             position += 8

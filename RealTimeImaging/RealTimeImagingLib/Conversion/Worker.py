@@ -16,8 +16,11 @@ from collections.abc import Iterator
 from ..Link import Messages
 from ..Link.Lines import LONGEST_SILENCE, PROGRESS_PERIOD, LineWriter, openLines, outcomeOf
 from ..Model.Files import removeFile
+from ..Model.Text import textsOf
 from . import ConversionSettings
 from .Convert import Progress, convert
+
+_ = textsOf(__file__)
 
 GRACE = 0.6
 """Seconds in which a cancelled conversion ends by itself and reports; then the process ends at once."""
@@ -45,7 +48,7 @@ def main() -> int:
     def run() -> Messages.Converted:
         return Messages.Converted(convert(ConversionSettings.fromJSON(json.loads(first)), progress=progress).toJSON())
 
-    outcome = outcomeOf(run, "conversion", "The finished volumes are kept.")
+    outcome = outcomeOf(run, "conversion", _("The finished volumes are kept."))
     ended.set()
     writer.close(LONGEST_SILENCE, outcome)
     return 1 if isinstance(outcome, Messages.Failed) else 0

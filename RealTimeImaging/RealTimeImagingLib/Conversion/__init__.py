@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..Model.Errors import SettingsError
 from ..Model.Settings import typedPath
+from ..Model.Text import textsOf
 from .Tags import SAFE, fieldsOf, tagsOf
 
 NAME = "{SeriesNumber}_{SeriesDescription}"
@@ -39,19 +40,26 @@ class ConversionSettings:
     strict: bool = False
 
     def __post_init__(self) -> None:
-        for field, words in (("input", "the folder with DICOM files"), ("output", "the folder for the new files")):
+        for field, words in (
+            ("input", _("the folder with DICOM files")),
+            ("output", _("the folder for the new files")),
+        ):
             given = typedPath(str(getattr(self, field)))
             if not given:
                 raise SettingsError(f"Choose {words}.")
             object.__setattr__(self, field, given)
         if not os.path.isdir(self.input):
-            raise SettingsError(f"The folder {self.input} does not exist.")
+            raise SettingsError(_("The folder {input} does not exist.").format(input=self.input))
         if os.path.normcase(os.path.realpath(self.input)) == os.path.normcase(os.path.realpath(self.output)):
-            raise SettingsError("Choose a folder for the new files that is not the folder of the DICOM files.")
+            raise SettingsError(_("Choose a folder for the new files that is not the folder of the DICOM files."))
         if not 0 <= self.workers <= 1024:
-            raise SettingsError(f"The number of workers is 0 (one for each processor) to 1024, not {self.workers}.")
+            raise SettingsError(
+                _("The number of workers is 0 (one for each processor) to 1024, not {workers}.").format(
+                    workers=self.workers
+                )
+            )
         if not self.name.strip():
-            raise SettingsError(f"Enter a pattern for the file names, for example {NAME}.")
+            raise SettingsError(_("Enter a pattern for the file names, for example {NAME}.").format(NAME=NAME))
         if self.tags is not None:
             object.__setattr__(self, "tags", tuple(self.tags))
         tagsOf((*fieldsOf(self.name), *self.keys))
@@ -74,12 +82,14 @@ class ConversionSettings:
         try:
             return cls(**values)
         except TypeError as error:
-            raise SettingsError(f"The settings of the conversion are invalid: {error}") from error
+            raise SettingsError(_("The settings of the conversion are invalid: {error}").format(error=error)) from error
 
 
 if TYPE_CHECKING:
     from .Convert import Progress
     from .Report import Report
+
+_ = textsOf(__file__)
 
 __all__ = ["convertFolder"]
 

@@ -12,9 +12,12 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from ...Model.Errors import NotAnImageError
+from ...Model.Text import textsOf
 from ..ImageFile import translateErrors
 from ..Inflate import PIECE
 from ..Raw import openFile, readUpTo
+
+_ = textsOf(__file__)
 
 LONG_FORM = (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"UN")
 """Value representations of pixels whose length has 32 bits after two reserved bytes (PS3.5 section 7.1.2)."""
@@ -48,14 +51,14 @@ class Clamped(io.BufferedReader):
         if size is None or size < 0:
             # pydicom reads "all" only to inflate it, and deflated files do not come here.
             self.short = True
-            raise NotAnImageError("The file meta information is damaged.", "damaged")
+            raise NotAnImageError(_("The file meta information is damaged."), "damaged")
         self.short = self.short or size > there
         found = super().read(min(size, there))
         if size == _BEGINNING:
             self._zeros = 0 if any(found) else self._zeros + 1
             if self._zeros > _MOST_ZEROS:
                 self.short = True
-                raise NotAnImageError("Zeros are where elements of the DICOM header should be.", "damaged")
+                raise NotAnImageError(_("Zeros are where elements of the DICOM header should be."), "damaged")
         return found
 
 
@@ -89,17 +92,20 @@ class Deflated:
                     piece = self._inflater.unconsumed_tail
                     if self._content.tell() > self._limit:
                         raise NotAnImageError(
-                            f"The file unpacks to more than the limit of {self._limit:,} bytes.", "too-large"
+                            _("The file unpacks to more than the limit of {limit:,} bytes.").format(limit=self._limit),
+                            "too-large",
                         )
         if self._inflater.eof:
             return None
-        return f"The file unpacks to {self._content.tell():,} bytes so far; the end of the deflated data is missing."
+        return _("The file unpacks to {size:,} bytes so far; the end of the deflated data is missing.").format(
+            size=self._content.tell()
+        )
 
     def _unpacked(self, piece: bytes) -> bytes:
         try:
             return self._inflater.decompress(piece, PIECE)
         except zlib.error as error:
-            raise NotAnImageError("The deflated data are damaged.", "damaged") from error
+            raise NotAnImageError(_("The deflated data are damaged."), "damaged") from error
 
     def open(self) -> BinaryIO:
         """Open the plain file, in memory."""
@@ -169,7 +175,9 @@ class Fragments:
             if tag == b"\xfe\xff\xdd\xe0":
                 self._ended = True
             elif tag != b"\xfe\xff\x00\xe0" or length == UNDEFINED:
-                raise NotAnImageError(f"There is no fragment of PixelData at byte {self._next:,}.", "damaged")
+                raise NotAnImageError(
+                    _("There is no fragment of PixelData at byte {place:,}.").format(place=self._next), "damaged"
+                )
             elif self._next + 8 + length > size:
                 break
             else:
@@ -177,7 +185,9 @@ class Fragments:
                 self._next += 8 + length
         if self._ended:
             return None
-        return f"{max(0, len(self._found) - 1)} fragments of pixels are present ({size:,} bytes); their end is missing."
+        return _("{count} fragments of pixels are present ({size:,} bytes); their end is missing.").format(
+            count=max(0, len(self._found) - 1), size=size
+        )
 
     def frame(self, file: BinaryIO, frames: int, number: int) -> bytes:
         """Return the compressed bytes of one frame.
@@ -190,7 +200,10 @@ class Fragments:
             self._ofFrame = self._divided(file, frames)
         if number >= len(self._ofFrame):
             raise NotAnImageError(
-                f"The header declares {frames:,} frames; {len(self._ofFrame):,} are present.", "damaged"
+                _("The header declares {frames:,} frames; {count:,} are present.").format(
+                    frames=frames, count=len(self._ofFrame)
+                ),
+                "damaged",
             )
         return b"".join(_bytes(file, fragment) for fragment in self._ofFrame[number])
 
@@ -218,7 +231,7 @@ class Fragments:
             if _bytes(file, (fragment[0] + max(0, fragment[1] - 3), min(3, fragment[1]))).endswith(_ENDS):
                 found.append([])
         if len(found) - 1 != frames or found[-1]:
-            text = "Without an offset table, the boundaries of the frames in PixelData are unknown."
+            text = _("Without an offset table, the boundaries of the frames in PixelData are unknown.")
             raise NotAnImageError(text, "unsupported")
         return found[:-1]
 
@@ -227,5 +240,5 @@ def _bytes(file: BinaryIO, fragment: tuple[int, int]) -> bytes:
     file.seek(fragment[0])
     data = readUpTo(file, fragment[1])
     if len(data) < fragment[1]:
-        raise NotAnImageError("The file became shorter while it was read.", "damaged")
+        raise NotAnImageError(_("The file became shorter while it was read."), "damaged")
     return data

@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 
 from ...Model.Frame import LPS_TO_RAS, Matrix, pictureToRAS
+from ...Model.Text import textsOf
 from ..ImageFile import sinceFirst
 from .Pixels import functionalGroup, valueOf
 from .Stacking import EVEN
+
+_ = textsOf(__file__)
 
 ATTRIBUTES = (
     *(
@@ -138,12 +141,12 @@ def spacingNote(dataset: Any) -> str:
     regions = _ultrasoundRegions(dataset)
     sides = [side for region in regions for side in region]
     if sides and max(sides) > 1.01 * min(sides) and len(set(regions)) > 1:
-        return (
-            f"The picture has ultrasound regions of different scale, {min(sides):.3g} to {max(sides):.3g} mm a pixel. "
+        return _(
+            "The picture has ultrasound regions of different scale, {smallest:.3g} to {largest:.3g} mm a pixel. "
             "One scale is used for all of it."
-        )
+        ).format(smallest=min(sides), largest=max(sides))
     if spacingOf(dataset, 0) == (1.0, 1.0) and not regions and not _saysSpacing(dataset):
-        return "PixelSpacing is missing: 1 mm is assumed."
+        return _("PixelSpacing is missing: 1 mm is assumed.")
     return ""
 
 

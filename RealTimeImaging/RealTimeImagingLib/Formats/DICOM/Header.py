@@ -7,9 +7,12 @@ import struct
 from typing import Any, NamedTuple
 
 from ...Model.Errors import NotAnImageError
+from ...Model.Text import textsOf
 from .File import LONG_FORM, UNDEFINED
 from .Geometry import numbersOf
 from .Pixels import valueOf
+
+_ = textsOf(__file__)
 
 _POSITION, _ORIENTATION = "ImagePositionPatient", "ImageOrientationPatient"
 _FIELDS = (
@@ -102,14 +105,16 @@ def readHeader(data: Any, size: int, syntax: Any) -> SliceHeader:
             watched, syntax.is_implicit_VR, syntax.is_little_endian, stop_when=_atPixels, specific_tags=tags
         )
         if watched.short or data.tell() > size:
-            raise NotAnImageError(f"The data set ends in the middle of an element, after {size:,} bytes.", "damaged")
+            raise NotAnImageError(
+                _("The data set ends in the middle of an element, after {size:,} bytes.").format(size=size), "damaged"
+            )
         _checkPixels(data, size, syntax, "Rows" in dataset)
         return _headerOf(dataset)
     except NotAnImageError:
         raise
     except Exception as error:
         # pydicom does not document its exceptions on damaged bytes.
-        raise NotAnImageError(f"The data set cannot be read: {error}", "damaged") from error
+        raise NotAnImageError(_("The data set cannot be read: {error}").format(error=error), "damaged") from error
 
 
 def readFileHeader(path: str) -> SliceHeader:
@@ -126,7 +131,7 @@ def readFileHeader(path: str) -> SliceHeader:
         raise
     except Exception as error:
         # pydicom does not document its exceptions on damaged bytes.
-        raise NotAnImageError("The DICOM header is damaged.", "damaged") from error
+        raise NotAnImageError(_("The DICOM header is damaged."), "damaged") from error
 
 
 def readSlice(path: str) -> SliceHeader | None:
@@ -177,24 +182,29 @@ def _checkPixels(data: Any, size: int, syntax: Any, image: bool) -> None:
     tag = struct.unpack_from(order + "HH", head) if len(head) >= 8 else (0, 0)
     if tag[0] << 16 | tag[1] not in _PIXELS:
         if image:
-            raise NotAnImageError("The data set ends before its pixels.", "damaged")
+            raise NotAnImageError(_("The data set ends before its pixels."), "damaged")
         return
     long = not syntax.is_implicit_VR and head[4:6] in LONG_FORM
     if long and len(head) < 12:
-        raise NotAnImageError("The data set ends before its pixels.", "damaged")
+        raise NotAnImageError(_("The data set ends before its pixels."), "damaged")
     if syntax.is_implicit_VR or long:
         length = int(struct.unpack_from(order + "I", head, 8 if long else 4)[0])
     else:
         length = int(struct.unpack_from(order + "H", head, 6)[0])
     there = size - start - (12 if long else 8)
     if length != UNDEFINED and length > there:
-        raise NotAnImageError(f"The data set declares {length:,} bytes of pixels; {there:,} are present.", "damaged")
+        raise NotAnImageError(
+            _("The data set declares {length:,} bytes of pixels; {there:,} are present.").format(
+                length=length, there=there
+            ),
+            "damaged",
+        )
 
 
 def _headerOf(dataset: Any) -> SliceHeader:
     series, uid = (str(dataset.get(name) or "") for name in ("SeriesInstanceUID", "SOPInstanceUID"))
     if not series or not uid or not dataset.get("SOPClassUID"):
-        raise NotAnImageError("The data set has no SOP class, SOP instance or series UID.", "damaged")
+        raise NotAnImageError(_("The data set has no SOP class, SOP instance or series UID."), "damaged")
     images, moments = _whole(dataset.get("ImagesInAcquisition")), _whole(dataset.get("NumberOfTemporalPositions"))
     # Real series of many slices have the value 1.
     images = None if images == 1 else images

@@ -17,9 +17,12 @@ from typing import Any
 import numpy as np
 
 from ...Model.Frame import LPS_TO_RAS, Matrix, Pixels
+from ...Model.Text import textsOf
 from .Geometry import earliest, numbersOf, planeOf, seconds
 from .Pixels import Layout, valueOf
 from .Stacking import normalOf
+
+_ = textsOf(__file__)
 
 _MOST_TAGS = 1000
 _MOST_SLICES = 1 << 14
@@ -84,9 +87,11 @@ def _siemens(dataset: Any, layout: Layout) -> Mosaic | str:
     if not count:
         across, count = _guessed(dataset, layout, protocol)
         if not across:
-            return "not split: the private header with the number of slices is missing, and no other element has it"
+            return _("not split: the private header with the number of slices is missing, and no other element has it")
     if across < 1 or layout.rows % across or layout.columns % across:
-        return f"not split: {layout.columns} x {layout.rows} cannot have {count} slices"
+        return _("not split: {columns} x {rows} cannot have {count} slices").format(
+            columns=layout.columns, rows=layout.rows, count=count
+        )
     rows, columns = layout.rows // across, layout.columns // across
     matrix = _siemensMatrix(dataset, layout, rows, columns, private, protocol)
     return Mosaic(count, across, across, rows, columns, matrix, sure=sure)
@@ -208,10 +213,12 @@ def _unitedImaging(dataset: Any, layout: Layout) -> Mosaic | str:
         count = len(items)
     across = math.ceil(math.sqrt(count)) if 0 < count <= _MOST_SLICES else 0
     if not across:
-        return "not split: the private header with the number of slices is missing"
+        return _("not split: the private header with the number of slices is missing")
     down = math.ceil(count / across)
     if layout.rows % down or layout.columns % across:
-        return f"not split: {layout.columns} x {layout.rows} cannot have {count} slices"
+        return _("not split: {columns} x {rows} cannot have {count} slices").format(
+            columns=layout.columns, rows=layout.rows, count=count
+        )
     rows, columns = layout.rows // down, layout.columns // across
     positions = [found for item in items if (found := numbersOf(item, "ImagePositionPatient", 3))]
     matrix = planeOf(dataset, 0, columns, rows)

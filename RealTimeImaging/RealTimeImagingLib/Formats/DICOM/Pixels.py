@@ -10,7 +10,10 @@ import numpy as np
 
 from ...Model.Errors import NotAnImageError
 from ...Model.Frame import Pixels
+from ...Model.Text import textsOf
 from ..Raw import decodedBySimpleITK
+
+_ = textsOf(__file__)
 
 _GDCM = "GDCMImageIO"
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
@@ -38,7 +41,7 @@ def decoded(dataset: Any, layout: Layout, data: bytes) -> Pixels:
     single = _singleFrame(dataset, data)
     syntax = pydicom.uid.UID(str(dataset.file_meta.get("TransferSyntaxUID", "")))
     if layout.bits == 1:
-        raise NotAnImageError(f"Pixels of 1 bit in {syntax.name} are not supported.", "unsupported")
+        raise NotAnImageError(_("Pixels of 1 bit in {name} are not supported.").format(name=syntax.name), "unsupported")
     try:
         array = np.asarray(single.pixel_array)
         isRGB = layout.photometric.startswith("YBR_FULL")
@@ -49,15 +52,21 @@ def decoded(dataset: Any, layout: Layout, data: bytes) -> Pixels:
         # pydicom itself decodes RLE and the deflated syntaxes: there GDCM has nothing to add.
         found = _decodedBySimpleITK(single, layout) if syntax.startswith(_JPEG) else None
         if found is None and _decodes(syntax):
-            text = f"The pixels are damaged: they cannot be decoded as {syntax.name}."
+            text = _("The pixels are damaged: they cannot be decoded as {name}.").format(name=syntax.name)
             raise NotAnImageError(text, "damaged") from error
         if found is None:
             raise NotAnImageError(
-                f"Pixels in {syntax.name} cannot be decoded: no decoder for it is installed.", "unsupported"
+                _("Pixels in {name} cannot be decoded: no decoder for it is installed.").format(name=syntax.name),
+                "unsupported",
             ) from error
         array, isRGB = found, False
     if array.shape[:2] != (layout.rows, layout.columns):
-        raise NotAnImageError(f"A frame has the size {array.shape}, not {layout.rows} x {layout.columns}.", "damaged")
+        raise NotAnImageError(
+            _("A frame has the size {shape}, not {rows} x {columns}.").format(
+                shape=array.shape, rows=layout.rows, columns=layout.columns
+            ),
+            "damaged",
+        )
     return array if isRGB else coloured(array, layout, dataset)
 
 
@@ -172,7 +181,9 @@ class Layout:
             try:
                 return default if value is None or value == "" else int(value)
             except (ValueError, TypeError) as error:
-                raise NotAnImageError(f"The header's {name} is not a whole number.", "damaged") from error
+                raise NotAnImageError(
+                    _("The header's {name} is not a whole number.").format(name=name), "damaged"
+                ) from error
 
         little = element[:2] == b"\xe0\x7f"
         which = int.from_bytes(element[2:4], "little" if little else "big")
@@ -200,15 +211,26 @@ class Layout:
         )
         if made.rows < 1 or made.columns < 1 or made.frames < 1:
             raise NotAnImageError(
-                f"The header declares {made.columns} columns, {made.rows} rows and {made.frames} frames.", "damaged"
+                _("The header declares {columns} columns, {rows} rows and {frames} frames.").format(
+                    columns=made.columns, rows=made.rows, frames=made.frames
+                ),
+                "damaged",
             )
         if made.dtype.kind == "V" or samples not in (1, 3) or (bits == 1 and samples != 1):
-            raise NotAnImageError(f"Pixels of {samples} samples with {bits} bits are not supported.", "unsupported")
+            raise NotAnImageError(
+                _("Pixels of {samples} samples with {bits} bits are not supported.").format(samples=samples, bits=bits),
+                "unsupported",
+            )
         if not 1 <= stored <= bits or not stored - 1 <= made.highBit < bits:
-            raise NotAnImageError(f"The header stores {stored} of {bits} bits up to bit {made.highBit}.", "damaged")
+            raise NotAnImageError(
+                _("The header stores {stored} of {bits} bits up to bit {highBit}.").format(
+                    stored=stored, bits=bits, highBit=made.highBit
+                ),
+                "damaged",
+            )
         # PixelData has at most 4 GiB, compressed or not, which limits the number of frames.
         if made.frames > 1 << 24:
-            raise NotAnImageError(f"The header declares {made.frames:,} frames.", "damaged")
+            raise NotAnImageError(_("The header declares {frames:,} frames.").format(frames=made.frames), "damaged")
         return made
 
     @property

@@ -15,6 +15,7 @@ import numpy as np
 
 from ...Model.Errors import NotAnImageError
 from ...Model.Frame import Image, Pixels, asShown
+from ...Model.Text import textsOf
 from ..ImageFile import DEFAULT_LIMIT, ImageFile, checkRightAngles, makeImage
 from ..Raw import allocate, openFile, readExactly, statOf
 from .File import LONG_FORM, UNDEFINED, Clamped, Deflated, Fragments, deflatedFile, guarded
@@ -23,16 +24,18 @@ from .Geometry import MISSING, Placed, attributesOf, spacingNote, timesSinceFirs
 from .Mosaic import Mosaic
 from .Pixels import Layout, decoded, rescaled
 
+_ = textsOf(__file__)
+
 _NO_IMAGES = {
     "1.2.840.10008.1.3.10": "a DICOMDIR",
-    "1.2.840.10008.5.1.4.1.1.88.": "a structured report",
+    "1.2.840.10008.5.1.4.1.1.88.": _("a structured report"),
     "1.2.840.10008.5.1.4.1.1.9.": "a waveform",
     "1.2.840.10008.5.1.4.1.1.91.": "annotations",
-    "1.2.840.10008.5.1.4.1.1.11.": "a presentation state",
-    "1.2.840.10008.5.1.4.1.1.66": "raw data, a registration or a surface",
-    "1.2.840.10008.5.1.4.1.1.104.": "an encapsulated document",
-    "1.2.840.10008.5.1.4.1.1.481.3": "a structure set",
-    "1.2.840.10008.5.1.4.1.1.481.": "a radiotherapy plan or record",
+    "1.2.840.10008.5.1.4.1.1.11.": _("a presentation state"),
+    "1.2.840.10008.5.1.4.1.1.66": _("raw data, a registration or a surface"),
+    "1.2.840.10008.5.1.4.1.1.104.": _("an encapsulated document"),
+    "1.2.840.10008.5.1.4.1.1.481.3": _("a structure set"),
+    "1.2.840.10008.5.1.4.1.1.481.": _("a radiotherapy plan or record"),
 }
 _IMAGES = ("1.2.840.10008.5.1.4.1.1.481.1", "1.2.840.10008.5.1.4.1.1.481.2", "1.2.840.10008.5.1.4.1.1.66.4")
 """Beginnings of SOP classes without pixels (PS3.4 annex B), and those below them that have some (RT Image, RT Dose,
@@ -143,7 +146,9 @@ class DICOM(ImageFile):
         there = max(0, size - header.offset)
         if there >= header.length:
             return None
-        return f"The header declares {header.length:,} bytes of pixels; {there:,} are present."
+        return _("The header declares {length:,} bytes of pixels; {there:,} are present.").format(
+            length=header.length, there=there
+        )
 
     def _readHeader(self) -> FileHeader | str:
         import pydicom
@@ -152,11 +157,13 @@ class DICOM(ImageFile):
             file.seek(0)
             head = file.read(140)
             if not any(head):
-                return f"The first {len(head):,} bytes are zero: the DICOM header is not written yet."
+                return _("The first {count:,} bytes are zero: the DICOM header is not written yet.").format(
+                    count=len(head)
+                )
             if not looksLikeDICOM(head):
                 if len(head) < 132:
-                    return f"The file has {len(head):,} bytes, too few for a DICOM header."
-                raise NotAnImageError('A DICOM file has "DICM" at byte 128; this file does not.', "not-an-image")
+                    return _("The file has {count:,} bytes, too few for a DICOM header.").format(count=len(head))
+                raise NotAnImageError(_('A DICOM file has "DICM" at byte 128; this file does not.'), "not-an-image")
             file.seek(0)
             file.short = False
             try:
@@ -164,7 +171,7 @@ class DICOM(ImageFile):
             except Exception:
                 # What looks damaged may be the end of the bytes written so far.
                 if file.short:
-                    return f"The DICOM header is not complete; the file has {file.size:,} bytes."
+                    return _("The DICOM header is not complete; the file has {size:,} bytes.").format(size=file.size)
                 raise
             start = file.tell()
             raw = file.read(12)
@@ -175,14 +182,15 @@ class DICOM(ImageFile):
                         dataset.file_meta.get("MediaStorageSOPClassUID", "")
                     )
                     if uid.startswith(beginning) and not uid.startswith(_IMAGES):
-                        raise NotAnImageError(f"The file holds {kind}, no pixels.", "unsupported")
-                return f"The DICOM header has no pixels yet; the file has {file.size:,} bytes."
+                        raise NotAnImageError(_("The file holds {kind}, no pixels.").format(kind=kind), "unsupported")
+                return _("The DICOM header has no pixels yet; the file has {size:,} bytes.").format(size=file.size)
         size, length = element
         layout = Layout.of(dataset, raw)
         if length != UNDEFINED and length < layout.bytes:
             raise NotAnImageError(
-                f"PixelData has {length:,} bytes; {layout.frames:,} frames of {layout.columns} x {layout.rows} need "
-                f"{layout.bytes:,}.",
+                _("PixelData has {length:,} bytes; {frames:,} frames of {columns} x {rows} need {bytes:,}.").format(
+                    length=length, frames=layout.frames, columns=layout.columns, rows=layout.rows, bytes=layout.bytes
+                ),
                 "damaged",
             )
         extent = (layout.columns, layout.rows, layout.frames)
@@ -195,7 +203,9 @@ class DICOM(ImageFile):
         largest = max(len(image.frames) for image in frames) * layout.shownBytes
         if largest > self.limit:
             raise NotAnImageError(
-                f"The header declares an image of {largest:,} bytes, more than the limit of {self.limit:,}.",
+                _("The header declares an image of {largest:,} bytes, more than the limit of {limit:,}.").format(
+                    largest=largest, limit=self.limit
+                ),
                 "too-large",
             )
         for image in frames:
@@ -263,12 +273,19 @@ class DICOM(ImageFile):
 def _notes(dataset: Any, images: Sequence[Placed], mosaic: Mosaic | str | None) -> tuple[str, ...]:
     found = [spacingNote(dataset)]
     if isinstance(mosaic, str):
-        found.append(f"The mosaic is {mosaic}. It is shown as one picture.")
+        found.append(_("The mosaic is {mosaic}. It is shown as one picture.").format(mosaic=mosaic))
     for number, image in enumerate(images, 1):
         if absent := image.attributes.get("MissingSlices"):
-            count, several = len(absent.split()), f" of image {number}" if len(images) > 1 else ""
+            count, several = (
+                len(absent.split()),
+                _(" of image {number}").format(number=number) if len(images) > 1 else "",
+            )
             names = ", ".join(absent.split()[:10]) + (" ..." if count > 10 else "")
-            found.append(f"Missing: {count} of {len(image.frames)} slices{several}, number {names}.")
+            found.append(
+                _("Missing: {count} of {slices} slices{several}, number {names}.").format(
+                    count=count, slices=len(image.frames), several=several, names=names
+                )
+            )
     return tuple(filter(None, found))
 
 

@@ -121,7 +121,7 @@ def pixelsOf(slice_: Slice) -> Pixels:
         raise NotAnImageError(words, "damaged")
     pixels = next(iter(reader.images())).pixels
     if pixels.shape != slice_.shape:
-        raise NotAnImageError(f"{slice_.instance.path} was replaced by another image.", "damaged")
+        raise NotAnImageError(_("{path} was replaced by another image.").format(path=slice_.instance.path), "damaged")
     return pixels
 
 
