@@ -6,6 +6,7 @@ import dataclasses
 import ipaddress
 import math
 import os
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast, get_args, get_origin, get_type_hints
@@ -407,3 +408,29 @@ def checkAllowed(allowed: tuple[str, ...]) -> None:
                 address=repr(address)
             )
             raise SettingsError(text) from error
+
+
+def splitAddress(text: str) -> tuple[str, int | None]:
+    """Split a typed address, such as "localhost:18944", "[::1]:18944" or "http://10.0.0.7:18980/frame".
+
+    :returns: the host, and the port or None when the address has none.
+    """
+    text = re.sub(r"^[a-z]+://|/[^:]*$", "", text.strip(), flags=re.IGNORECASE).strip()
+    found = re.fullmatch(r"(?:\[([^\]]*)\]|([^:\s]*))(?:\s*:\s*(\d{1,9}))?", text)
+    if found is None:
+        return text, None  # an IPv6 address without brackets, or nonsense that connecting reports
+    host = (found[1] or found[2] or "").strip()
+    return host, None if found[3] is None else int(found[3])
+
+
+def takeAddress(settings: Any) -> None:
+    """Replace the typed ``host`` of settings; a port in it becomes their ``port``.
+
+    :raises SettingsError: the host is no text.
+    """
+    if not isinstance(settings.host, str):
+        raise SettingsError(_('"host" is text, not {value}.').format(value=repr(settings.host)))
+    host, port = splitAddress(settings.host)
+    object.__setattr__(settings, "host", host)
+    if port is not None:
+        object.__setattr__(settings, "port", port)

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from ...Model.Errors import SettingsError
 from ...Model.Packages import Package
-from ...Model.Settings import EXPECTED, SourceSettings, about, checkAllowed
+from ...Model.Settings import EXPECTED, SourceSettings, about, checkAllowed, takeAddress
 from ...Model.Text import textsOf
 from ..CommonSettings import aboutAllowed, aboutCompleteAfter, aboutPort, aboutSizeLimit
 from ..Source import Source, SourceContext, SourceKind
@@ -123,10 +123,11 @@ class DICOMSettings(SourceSettings):
     )
 
     def __post_init__(self) -> None:
+        takeAddress(self)
         super().__post_init__()
         for title in (self.aeTitle, *self.callers):
             _checkTitle(title)
-        if not self.host.strip():
+        if not self.host:
             raise SettingsError("Name the address to listen on, such as 127.0.0.1 or 0.0.0.0.")
         checkAllowed(self.allowed)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from ...Model.Errors import SettingsError
-from ...Model.Settings import EXPECTED, STREAM, SourceSettings, about, checkAllowed
+from ...Model.Settings import EXPECTED, STREAM, SourceSettings, about, checkAllowed, takeAddress
 from ...Model.Text import textsOf
 from ..CommonSettings import aboutAllowed, aboutPort, aboutSizeLimit
 from ..Source import Source, SourceContext, SourceControls, SourceKind
@@ -90,8 +90,9 @@ class HTTPSettings(SourceSettings):
     )
 
     def __post_init__(self) -> None:
+        takeAddress(self)
         super().__post_init__()
-        if not self.host.strip():
+        if not self.host:
             raise SettingsError("Name the address to listen on, such as 127.0.0.1 or 0.0.0.0.")
         checkAllowed(self.allowed)
         object.__setattr__(self, "origins", tuple(map(originOf, self.origins)))

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from ...Model.Errors import SettingsError
 from ...Model.Packages import Package
-from ...Model.Settings import EXPECTED, SourceSettings, about, checkAllowed
+from ...Model.Settings import EXPECTED, SourceSettings, about, checkAllowed, takeAddress
 from ...Model.Text import textsOf
 from ..CommonSettings import aboutAllowed, aboutPort, aboutSizeLimit
 from ..Source import Source, SourceContext, SourceControls, SourceKind
@@ -148,14 +148,9 @@ class OpenIGTLinkSettings(SourceSettings):
     )
 
     def __post_init__(self) -> None:
-        if not isinstance(self.host, str):
-            raise SettingsError(f'"host" is text, not {self.host!r}.')
-        host, port = splitAddress(self.host)
-        object.__setattr__(self, "host", host)
-        if port is not None:
-            object.__setattr__(self, "port", port)
+        takeAddress(self)
         super().__post_init__()
-        if not host:
+        if not self.host:
             raise SettingsError("Name the computer to connect to, such as 192.168.0.10 or localhost.")
         _checkPort(self.port, 0 if self.role == "server" else 1)
         checkAllowed(self.allowed)
@@ -184,19 +179,6 @@ class OpenIGTLinkSettings(SourceSettings):
 def _checkPort(port: object, lowest: int) -> None:
     if not isinstance(port, int) or isinstance(port, bool) or not lowest <= port <= 65535:
         raise SettingsError(f"The port is a whole number from {lowest} to 65535, not {port!r}.")
-
-
-def splitAddress(text: str) -> tuple[str, int | None]:
-    """Split a typed address, such as "localhost:18944", "[::1]:18944" or "igtl://10.0.0.7:18944".
-
-    :returns: the host, and the port or None when the address has none.
-    """
-    text = re.sub(r"^[a-z]+://", "", text.strip(), flags=re.IGNORECASE).rstrip("/").strip()
-    found = re.fullmatch(r"(?:\[([^\]]*)\]|([^:\s]*))(?:\s*:\s*(\d{1,9}))?", text)
-    if found is None:
-        return text, None  # an IPv6 address without brackets, or nonsense that connecting reports
-    host = (found[1] or found[2] or "").strip()
-    return host, None if found[3] is None else int(found[3])
 
 
 @dataclass(frozen=True)
