@@ -18,6 +18,7 @@ from ..Model.Errors import WireError
 from ..Model.Event import Event
 from ..Model.Frame import Frame, Pixels
 from ..Model.Quantities import counted
+from ..Model.Text import joined, textsOf
 from ..OpenIGTLink import (
     CapabilityMessage,
     ImageMessage,
@@ -36,6 +37,8 @@ from ..OpenIGTLink.Header import FULL_NAME
 from ..Sources.Endpoints import Listener
 from ..Sources.OpenIGTLink import BroadcastSettings
 from ..Sources.OpenIGTLink.Peers import Peer, Peers
+
+_ = textsOf(__file__)
 
 BURST, BURST_BYTES = 30, 64 << 20
 """Messages of a stream, and bytes of all streams, that may wait for a subscriber that keeps up."""
@@ -202,7 +205,7 @@ class Broadcaster:
 
     def __init__(self, settings: BroadcastSettings, report: Callable[[Event], None]) -> None:
         self.settings, self._report = settings, report
-        self._listener = Listener(settings.host, settings.port, settings.allowed, "see the images")
+        self._listener = Listener(settings.host, settings.port, settings.allowed, _("{peers} can see the images."))
         self._peers = Peers(self._listener, _receiver, unread=STALLED + 2 * CHECK_PERIOD)
         self._subscribers: dict[str, Subscriber] = {}
         self._served = self._sent = self._lost = 0
@@ -321,8 +324,12 @@ class Broadcaster:
             return subscriber.take(time.monotonic())
 
     def _note(self, event: Event) -> Event:
+        # Remedies are settings of the source, which has another port.
+        event = replace(event, remedy=None)
         if event.code == "listening":
-            return replace(event, text=event.text.replace("Listening on", "Rebroadcasting over OpenIGTLink on"))
+            where = _("Rebroadcasting over OpenIGTLink on {host}, port {port}.")
+            where = where.format(host=self.settings.host, port=self._listener.port)
+            return replace(event, text=joined(where, self._listener.risk))
         if event.code == "connected":
             peer = next(one for one in self._peers.connected if one.name == event.subject)
             with self._lock:

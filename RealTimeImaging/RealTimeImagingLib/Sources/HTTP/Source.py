@@ -101,7 +101,7 @@ STREAMS = 100
 """Most streams: each new name creates a live volume."""
 PAGE_FIELDS = ("Authorization", "Content-Type", *(f"X-RTI-{name}" for name in NAMES))
 """Header fields that a web page may send."""
-REACH = "send images there with the token, which is not encrypted in transit"
+RISK = _("{peers} can send images there with the token, which is not encrypted in transit.")
 
 
 class HTTPSource:
@@ -132,7 +132,7 @@ class HTTPSource:
         if not settings.token:
             checkpoint.keep(token=self._token)
         port = settings.port or checkpoint.kept.get("port", 0)
-        self._listener = Listener(settings.host, port, settings.allowed, REACH)
+        self._listener = Listener(settings.host, port, settings.allowed, RISK)
         self._origins = Origins(settings.origins, PAGE_FIELDS)
         self._server = Server(self._listener, self._open, self._origins.headers, 2 * settings.sizeLimit, clock)
 
