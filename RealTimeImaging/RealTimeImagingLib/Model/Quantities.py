@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection
 
+from .Text import Text
 
-def counted(count: int, one: str, several: str) -> str:
+
+def counted(count: int, one: str, several: str) -> Text:
     """Return a count with its noun, such as "1 slice" or "1,200 slices".
 
     :param one: the noun in the singular. ``several``: in the plural.
     """
-    return f"{count:,} {one if count == 1 else several}"
+    return Text("{count:,} {noun}", "", {"count": count, "noun": one if count == 1 else several})
 
 
 def sizeText(count: float) -> str:

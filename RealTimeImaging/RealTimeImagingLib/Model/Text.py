@@ -90,6 +90,11 @@ def textsOf(file: str) -> Callable[[str], Text]:
     return lambda template: Text(template, context)
 
 
+def sentence(text: str) -> str:
+    """Return a text with a full stop, unless it ends with a sign of its own."""
+    return text if text.endswith((".", "?", "!")) else Text("{text}.", "", {"text": text})
+
+
 def joined(*texts: str, separator: str = " ") -> Text:
     """Return the texts that are not empty, one behind the other."""
     found = {f"text{number}": text for number, text in enumerate(text for text in texts if text)}
