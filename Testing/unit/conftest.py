@@ -23,6 +23,7 @@ from RealTimeImagingLib.Link.Ring import Place, RingReader
 from RealTimeImagingLib.Link.WorkFolders import writeHolder
 from RealTimeImagingLib.Model.Event import Event
 from RealTimeImagingLib.Model.Frame import Image, checksum
+from RealTimeImagingLib.Model.Text import textFromJSON
 from RealTimeImagingLib.Simulator.Images import niftiBytes
 from RealTimeImagingLib.Sources.Checkpoint import Checkpoint
 from RealTimeImagingLib.Sources.Folder import FolderSettings
@@ -52,6 +53,12 @@ def seriesFile(numbers, shape=(2, 3, 4)):
 def sumOf(number, shape=(2, 3, 4)):
     """The checksum of :func:`volume` of this number."""
     return checksum(volume(number, shape).pixels)
+
+
+def parsed(line):
+    """Return the JSON of a line, with texts in place of their objects."""
+    texts = {"template", "context", "values"}
+    return json.loads(line, object_hook=lambda value: textFromJSON(value) if set(value) == texts else value)
 
 
 def arrive(path, data):
@@ -201,7 +208,7 @@ class Acquisition:
             except queue.Empty:
                 raise AssertionError(f"it did not come to be in time: {self.lines[-5:]}") from None
             assert line is not None, f"the process ended before: {self.lines[-5:]} {self.process.stderr.read()}"
-            self._take(json.loads(line))
+            self._take(parsed(line))
 
     def _take(self, line):
         self.lines.append(line)
@@ -247,7 +254,7 @@ class Acquisition:
     def untilEnd(self):
         """Take all lines; the exit code."""
         while (line := self._queue.get(timeout=10)) is not None:
-            self._take(json.loads(line))
+            self._take(parsed(line))
         return self.process.wait(5)
 
     def stop(self):

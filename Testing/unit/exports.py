@@ -17,6 +17,7 @@ from RealTimeImagingLib.Export.Worker import export
 from RealTimeImagingLib.Link import __file__ as linkPackage
 from RealTimeImagingLib.Model.Frame import Frame
 from unit import processes
+from unit.conftest import parsed
 from unit.recordings import LEFT_HANDED, OBLIQUE, RIGHT_HANDED, frame, record
 
 PROGRAM = Path(linkPackage).with_name("Program.py")
@@ -217,7 +218,7 @@ class Program:
         text = self.process.stdout.readline()
         if not text:
             return None
-        self.lines.append(json.loads(text))
+        self.lines.append(parsed(text))
         return self.lines[-1]
 
     def until(self, condition):

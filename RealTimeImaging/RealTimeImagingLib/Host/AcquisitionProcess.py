@@ -27,10 +27,11 @@ from ..Link.Ring import Place, RingReader, removeRing
 from ..Link.WorkFolders import makeWorkFolders, removeWorkFolders, writeHolder
 from ..Model.Errors import AcquisitionError
 from ..Model.Event import Event
+from ..Model.Files import reasonOf
 from ..Model.Frame import Pixels
 from ..Model.Settings import SourceSettings
-from ..Model.Text import joined, textsOf
-from ..Sources.Kinds import toWorker
+from ..Model.Text import joined, sentence, textsOf
+from ..Sources.Kinds import kindOf, toWorker
 from .ChildProcess import ChildProcess
 
 _ = textsOf(__file__)
@@ -103,8 +104,11 @@ class AcquisitionProcess:
             self._launch()
         except (OSError, AcquisitionError) as error:
             self._end("failed")
-            text = _("The acquisition process cannot be started: {reason}").format(reason=str(error))
-            raise AcquisitionError(text) from error
+            where = getattr(error, "filename", None) or ""
+            text = _("The acquisition process cannot be started: {folder}: {reason}")
+            if not where:
+                text = _("The acquisition process cannot be started: {reason}")
+            raise AcquisitionError(text.format(folder=where, reason=sentence(reasonOf(error)))) from error
 
     def _timers(self) -> list[tuple[Any, Callable[[], None]]]:
         return [(self._killer, self._killUnlessDone), (self._restarter, self._restart)]
@@ -210,8 +214,8 @@ class AcquisitionProcess:
         if self.writing and not self._endSeen:
             seconds = WRITE_TIME // 1000
             text = _(
-                "The acquisition process was killed: it made no progress with its recording for {seconds} s. Check the "
-                "disk. The stored images are kept, and another process finishes the recording now."
+                "The acquisition process was killed: it made no progress with its recording for {seconds} s. "
+                "Check the disk. The stored images are kept, and another process finishes the recording now."
             )
             self._report(Event("hung", text.format(seconds=seconds), "error"))
         if self._endSeen and not self._lateEnd:
@@ -292,28 +296,30 @@ class AcquisitionProcess:
         now = time.monotonic()
         self._failures = 1 if now - self._launched > LONG_LIFE else self._failures + 1
         self._deaths.append(now)
+        source = kindOf(self._settings).title
+        ended = _("{source}: the acquisition process ended unexpectedly (exit code {code}).")
+        ended = ended.format(source=source, code=code)
         if self._problem:
-            text = _(
-                "The acquisition process ended unexpectedly (exit code {code}). It is not restarted, because the "
-                "temporary folder {folder} cannot be written ({problem}). Free space on that disk, then press Start."
+            why = _(
+                "It is not restarted, because the temporary folder {folder} cannot be written ({reason}). "
+                "Free space on that disk, then press Start."
             )
-            self._fail(text.format(code=code, folder=self.folders[-1], problem=self._problem))
+            self._fail(joined(ended, why.format(folder=self.folders[-1], reason=self._problem)))
             return
         if self._failures > len(PAUSES):
-            text = _("The acquisition process cannot be kept running (exit code {code}).").format(code=code)
-            self._fail(joined(text, lastError or self._failure))
+            text = _("{source}: the acquisition process cannot be kept running (exit code {code}).")
+            self._fail(joined(text.format(source=source, code=code), lastError or self._failure))
             return
         if len(self._deaths) == MOST_DEATHS and now - self._deaths[0] < WINDOW:
             text = _(
-                "The acquisition process cannot be kept running: it ended {count} times within {minutes} minutes (exit "
-                "code {code}). Press Start to try again."
-            ).format(count=MOST_DEATHS, minutes=round(WINDOW / 60), code=code)
+                "{source}: the acquisition process cannot be kept running: it ended {count} times within {minutes} "
+                "minutes (exit code {code}). Press Start to try again."
+            ).format(source=source, count=MOST_DEATHS, minutes=round(WINDOW / 60), code=code)
             self._fail(joined(text, lastError or self._failure))
             return
-        text = _("The acquisition process ended unexpectedly (exit code {code}) and is restarted.").format(code=code)
-        self._report(Event("restarted", text, "warning"))
+        self._report(Event("restarted", joined(ended, _("It is restarted.")), "warning"))
         self.state = "starting"
-        self._take(StatusReport(_("The acquisition process is restarting.")))
+        self._take(StatusReport(joined(ended, _("It is restarting."))))
         pause = PAUSES[self._failures - 1]
         self._restartDue = time.monotonic() + pause / 1000
         self._restarter.start(pause)

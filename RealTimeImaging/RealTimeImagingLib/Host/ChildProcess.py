@@ -19,6 +19,9 @@ from ..Link.Lines import LineSplitter
 from ..Link.Messages import LogReport, Message, Outcome, ProcessID, Receivers, decode, encode, trace
 from ..Link.WorkFolders import removeWorkFolders
 from ..Model.Errors import AcquisitionError
+from ..Model.Text import joined, textsOf
+
+_ = textsOf(__file__)
 
 LIBRARY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 """The folder of this library."""
@@ -37,7 +40,8 @@ def pythonProgram() -> str:
     """
     program = shutil.which("PythonSlicer") or sys.executable
     if not program:
-        raise AcquisitionError("Slicer's Python (PythonSlicer) is not on the path; the installation is incomplete.")
+        text = _("Slicer's Python (PythonSlicer) is not on the path. Install Slicer again.")
+        raise AcquisitionError(text)
     return program
 
 
@@ -322,5 +326,5 @@ class JobProcess(ABC):
         self._reported = True
         self._reporter.stop()
         self._reporter.disconnect("timeout()", self._report)
-        words = f"The {self._name} ended unexpectedly (exit code {self._code}). {self._child.lastError}".strip()
-        self.takeEnd(self._outcome, words)
+        text = _("The {name} ended unexpectedly (exit code {code}).").format(name=self._name, code=self._code)
+        self.takeEnd(self._outcome, joined(text, self._child.lastError))

@@ -9,9 +9,12 @@ from ..Link.Messages import Counts
 from ..Model.Event import Event, Remedy
 from ..Model.Settings import SourceSettings
 from ..Model.Statistics import StreamCounts
+from ..Model.Text import textsOf
 from ..Sources import HostPart
 from .AcquisitionProcess import AcquisitionProcess
 from .PushSender import PushSender
+
+_ = textsOf(__file__)
 
 
 class RunningSource:
@@ -21,7 +24,7 @@ class RunningSource:
         self.settings = settings
         self.chosenSettings = settings
         """Settings that the user chose; with another engine than ours, its process has other ones."""
-        self._status = "The acquisition process is starting."
+        self._status: str = _("The acquisition process is starting.")
         self.connectorStatus = ""
         """Status of SlicerOpenIGTLink's connector, which replaces the process's status; empty for other sources."""
         self.remedy: Remedy | None = None

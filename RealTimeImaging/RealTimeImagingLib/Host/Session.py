@@ -31,6 +31,7 @@ from ..Model.Quantities import freeName
 from ..Model.Settings import SourceSettings
 from ..Model.Signal import Signal
 from ..Model.Statistics import StreamCounts
+from ..Model.Text import textsOf
 from ..Sources import kindOf
 from .AcquisitionProcess import AcquisitionProcess
 from .Callbacks import Callbacks
@@ -39,6 +40,8 @@ from .DrawingBudget import DrawingBudget
 from .PushSender import PushSender
 from .RunningSource import RunningSource
 from .StreamWatch import StreamWatch
+
+_ = textsOf(__file__)
 
 
 class Session:
@@ -141,7 +144,8 @@ class Session:
 
     def _checkFree(self, stream: str) -> None:
         if any(stream in handle.streams.values() for handle in self.active()):
-            raise SettingsError(f"A running source has the stream {stream} already; give this one another name.")
+            text = _("A running source has the volume name {name} already. Give this one another name.")
+            raise SettingsError(text.format(name=stream))
 
     def stop(self, handle: RunningSource | None = None) -> None:
         """Stop one source or all; the last frames and counts arrive within two seconds."""

@@ -17,7 +17,10 @@ from collections.abc import Callable, Iterator
 from ..Model.Errors import RealTimeImagingError
 from ..Model.Event import Event
 from ..Model.Files import reasonOf
+from ..Model.Text import joined, sentence, textsOf
 from .Messages import EventReport, Failed, LogReport, Message, Outcome, encode
+
+_ = textsOf(__file__)
 
 EVENT_LIMIT = 2000
 """Most lines other than frames that wait while Slicer is blocked; further ones are counted and dropped."""
@@ -95,7 +98,10 @@ class LineWriter:
             self._writing = bool(taken)
             self._lines.clear()
             if self._lost and taken:
-                text = f"{self._lost} messages were dropped while Slicer was blocked."
+                text = _("{count:,} messages were dropped while Slicer was blocked; no image was.")
+                if self._lost == 1:
+                    text = _("1 message was dropped while Slicer was blocked; no image was.")
+                text = text.format(count=self._lost)
                 taken += self.encoded(EventReport(Event("messages-lost", text, "warning")))
                 self._lost = 0
             return taken
@@ -203,8 +209,9 @@ def outcomeOf(job: Callable[[], Outcome], name: str, kept: str) -> Outcome:
     except RealTimeImagingError as error:
         return Failed(str(error))
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        return Failed(f"{where}{reasonOf(error)}. {kept}")
+        text = _("{file}: {reason}.") if error.filename else _("{reason}.")
+        return Failed(joined(text.format(file=error.filename, reason=reasonOf(error)), kept))
     except Exception as error:
         log.exception("The %s failed", name)
-        return Failed(f"The {name} failed: {type(error).__name__}: {error}")
+        text = _("The {name} failed: {error}")
+        return Failed(text.format(name=name, error=sentence(f"{type(error).__name__}: {error}")))

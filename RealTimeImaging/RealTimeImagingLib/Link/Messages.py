@@ -22,11 +22,13 @@ from ..Model.DeviceMessage import DeviceMessage
 from ..Model.Event import Event, Remedy
 from ..Model.Frame import Frame, Pixels
 from ..Model.Quantities import counted
-from ..Model.Text import textFromJSON
+from ..Model.Text import textFromJSON, textsOf
 from .Ring import Place
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+_ = textsOf(__file__)
 
 TRACE = "REALTIMEIMAGING_TRACE"
 """Environment variable: path of the file to which Slicer's side appends all messages."""
@@ -335,6 +337,7 @@ class CheckpointReport(Message):
 class Taken(Message):
     """All pushed frames up to this number are taken. ``problem``: why this one could not be used; else empty."""
 
+    parts: ClassVar[Parts] = {"problem": textFromJSON}
     taken: int
     problem: str = ""
 
@@ -445,8 +448,11 @@ def decode(line: bytes) -> Message:
 def broadcastWords(status: Mapping[str, Any]) -> str:
     """Return a sentence for what :meth:`Broadcaster.status` returns."""
     if not status["listening"]:
-        return f"Port {status['port']} is not open yet."
+        return _("Port {port} is not open yet.").format(port=status["port"])
     count = len(status["clients"])
-    clients = "no clients" if not count else "1 client" if count == 1 else f"{count} clients"
-    lost = f", {status['lost']} dropped" if status["lost"] else ""
-    return f"Port {status['port']}: {clients}, {counted(status['sent'], 'message', 'messages')} sent{lost}."
+    clients = counted(count, _("client"), _("clients")) if count else _("no clients")
+    text = _("Port {port}: {clients}, {sent} sent, {lost} dropped.")
+    if not status["lost"]:
+        text = _("Port {port}: {clients}, {sent} sent.")
+    sent = counted(status["sent"], _("message"), _("messages"))
+    return text.format(port=status["port"], clients=clients, sent=sent, lost=status["lost"])

@@ -22,6 +22,9 @@ import numpy.typing as npt
 from ..Model.Errors import RingError
 from ..Model.Files import writeAll
 from ..Model.Frame import Pixels
+from ..Model.Text import sentence, textsOf
+
+_ = textsOf(__file__)
 
 SLOTS = 4
 PAGE = 4096
@@ -235,7 +238,8 @@ class RingWriter:
                 if old is not None and old.unused:
                     self._drop(previous)
                 return made
-        raise RingError(f"There is no memory to pass images of {nbytes:,} bytes to Slicer ({reason}).")
+        text = _("There is no memory to pass images of {count:,} bytes to Slicer ({reason}). Close other programs.")
+        raise RingError(text.format(count=nbytes, reason=reason))
 
     def _drop(self, generation: int) -> None:
         owner = self._generations.pop(generation)
@@ -271,7 +275,8 @@ class RingReader:
         start = place.slot * place.slotBytes
         memory = self._memory[place.generation]
         if nbytes > place.slotBytes or start + nbytes > memory.size:
-            raise RingError(f"A frame of {nbytes:,} bytes does not fit slot {place.slot} of {place.slotBytes:,} bytes.")
+            text = _("A frame of {count:,} bytes does not fit slot {slot} of {size:,} bytes.")
+            raise RingError(text.format(count=nbytes, slot=place.slot, size=place.slotBytes))
         return memory[start : start + nbytes].view(dtype).reshape(shape)
 
     def close(self) -> None:
@@ -280,7 +285,7 @@ class RingReader:
 
     def _open(self, place: Place) -> npt.NDArray[np.uint8]:
         size = place.slotBytes * place.slots
-        reason = ""
+        reason: str = ""
         for folder in self._folders:
             try:
                 memory = _attach(ringPath(folder, self._name, place.generation), size + PAGE)
@@ -289,8 +294,8 @@ class RingReader:
                 continue
             if memory[-len(MAGIC) :] == MAGIC:
                 return np.frombuffer(memory, np.uint8, size)
-            reason = "it is empty"
-        raise RingError(f"The memory of the acquisition process is gone: {reason}")
+            reason = _("it is empty")
+        raise RingError(_("The memory of the acquisition process is gone: {reason}").format(reason=sentence(reason)))
 
 
 def ringPath(folder: str, name: str, generation: int) -> str:

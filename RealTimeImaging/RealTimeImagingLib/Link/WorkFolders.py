@@ -10,6 +10,9 @@ import tempfile
 import time
 
 from ..Model.Files import openPrivate
+from ..Model.Text import textsOf
+
+_ = textsOf(__file__)
 
 PREFIX = "RealTimeImaging"
 HOLDER = "process"
@@ -31,7 +34,7 @@ def makeWorkFolders() -> list[str]:
 
     :raises OSError: none can be created.
     """
-    folders, problem = [], OSError("there is no folder for temporary files")
+    folders, problem = [], OSError(_("There is no folder for temporary files."))
     for root in roots():
         try:
             folders.append(_make(root))
@@ -39,7 +42,7 @@ def makeWorkFolders() -> list[str]:
         except OSError as error:
             if folders and os.path.dirname(folders[-1]) == root:
                 removeWorkFolders([folders.pop()])
-            problem = OSError(error.errno, f"{root}: {error.strerror}")
+            problem = OSError(error.errno, error.strerror, root)
     if not folders:
         raise problem
     return folders
@@ -61,7 +64,7 @@ def removeWorkFolders(folders: list[str]) -> None:
     """Remove working folders with their content."""
     for folder in folders:
         # On Windows a file of a process that has just ended stays in use for a moment.
-        for _ in range(TRIES):
+        for _attempt in range(TRIES):
             shutil.rmtree(folder, ignore_errors=True)
             if not os.path.exists(folder):
                 break

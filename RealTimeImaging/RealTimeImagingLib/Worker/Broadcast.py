@@ -12,11 +12,14 @@ from ..Model.DeviceMessage import DeviceMessage
 from ..Model.Event import Event
 from ..Model.Frame import Frame
 from ..Model.Quantities import counted
+from ..Model.Text import textsOf
 from ..Sources.OpenIGTLink import BroadcastSettings
 from .Frames import FrameSender
 
 if TYPE_CHECKING:
     from .Broadcaster import Broadcaster
+
+_ = textsOf(__file__)
 
 REPORT_PERIOD = 0.5
 """Seconds between two reports of the state."""
@@ -89,8 +92,8 @@ class Broadcast:
             # Its packages come with pyigtl, which sources of files do without.
             from .Broadcaster import Broadcaster
         except ImportError as error:
-            text = f"Rebroadcast over OpenIGTLink needs the Python package {error.name}, which is not installed."
-            self._reportEvent(Event("package-missing", text, "error"))
+            text = _("Rebroadcast over OpenIGTLink needs the Python package {name}, which is not installed.")
+            self._reportEvent(Event("package-missing", text.format(name=error.name), "error"))
             return
         self._broadcaster = Broadcaster(settings, self._reportEvent)
 
@@ -99,9 +102,12 @@ class Broadcast:
         status = ended.status()
         self._reportStatus(status)
         self._reportStatus({})
-        lost = f", {status['lost']:,} dropped" if status["lost"] else ""
-        sent, clients = counted(status["sent"], "message", "messages"), counted(status["served"], "client", "clients")
-        self._reportEvent(Event("broadcast-ended", f"Rebroadcast ended: {sent} sent to {clients}{lost}."))
+        text = _("Rebroadcast ended: {sent} sent to {clients}.")
+        if status["lost"]:
+            text = _("Rebroadcast ended: {sent} sent to {clients}, {lost:,} dropped.")
+        sent = counted(status["sent"], _("message"), _("messages"))
+        clients = counted(status["served"], _("client"), _("clients"))
+        self._reportEvent(Event("broadcast-ended", text.format(sent=sent, clients=clients, lost=status["lost"])))
 
     def _reportStatus(self, status: dict[str, Any]) -> None:
         if status != self._reported:

@@ -18,7 +18,7 @@ from ..Model.Errors import WireError
 from ..Model.Event import Event
 from ..Model.Frame import Frame, Pixels
 from ..Model.Quantities import counted
-from ..Model.Text import joined, textsOf
+from ..Model.Text import joined, sentence, textsOf
 from ..OpenIGTLink import (
     CapabilityMessage,
     ImageMessage,
@@ -169,7 +169,7 @@ class Subscriber:
         if backlog:
             self._blocked = now
             if now - self._moved > STALLED and not self.peer.lost:
-                self.peer.lost = f"it has read nothing for {STALLED:.0f} s"
+                self.peer.lost = _("it has read nothing for {seconds:.0f} s").format(seconds=STALLED)
             return
         if now - self._blocked > RECOVERY:
             self._behind = False
@@ -291,7 +291,8 @@ class Broadcaster:
                 self._turn(LAST_WORDS / 10)
         except Exception as error:  # the boundary of this thread: the source and the recording must go on
             log.exception("Rebroadcast failed")
-            text = f"Rebroadcast over OpenIGTLink failed: {type(error).__name__}: {error}"
+            text = _("Rebroadcast over OpenIGTLink failed: {error}")
+            text = text.format(error=sentence(f"{type(error).__name__}: {error}"))
             self._report(Event("broadcast-failed", text, "error"))
         finally:
             for name in list(self._subscribers):
@@ -336,8 +337,9 @@ class Broadcaster:
                 self._subscribers[peer.name] = Subscriber(peer, time.monotonic())
         elif event.code == "disconnected" and event.subject in self._subscribers:
             subscriber = self._leave(event.subject)
-            lost = f", {subscriber.lost} dropped" if subscriber.lost else ""
-            text = f"{event.text.rstrip('.')}; {counted(subscriber.sent, 'message', 'messages')} sent{lost}."
+            sent = _("{messages} sent, {lost} dropped.") if subscriber.lost else _("{messages} sent.")
+            messages = counted(subscriber.sent, _("message"), _("messages"))
+            text = joined(event.text, sent.format(messages=messages, lost=subscriber.lost))
             return replace(event, text=text, level="warning" if subscriber.lost else "info")
         return event
 
@@ -382,11 +384,11 @@ class Broadcaster:
                 name = deviceOnWire(f"{number} {stream}")
             self._names[stream] = name
             if name != stream and self.settings.version == 1:
-                text = (
-                    f"Stream {stream} is sent as {name}: version 1 of OpenIGTLink's header has 20 bytes for a name. "
+                text = _(
+                    "Stream {stream} is sent as {name}: version 1 of OpenIGTLink's header has 20 bytes for a name. "
                     "Use version 2 for longer names."
                 )
-                self._report(Event("renamed", text, "warning", stream))
+                self._report(Event("renamed", text.format(stream=stream, name=name), "warning", stream))
         return self._names.get(stream, deviceOnWire(stream))
 
 

@@ -16,6 +16,9 @@ from ..Link.Ring import PUSH_RING, Place, RingReader, RingWriter
 from ..Model.Errors import RingError
 from ..Model.Event import Event
 from ..Model.Frame import Frame, Pixels
+from ..Model.Text import joined, textsOf
+
+_ = textsOf(__file__)
 
 
 class FrameSender:
@@ -127,7 +130,8 @@ class FrameSender:
                 del self._waiting[stream]
                 self._refused += 1
                 if self._refused == 1:
-                    self._event(Event("no-memory", f"{error} It is received, but not shown.", "error"))
+                    text = joined(str(error), _("It is received, but not shown."))
+                    self._event(Event("no-memory", text, "error"))
                 continue
             if place is None:
                 return

@@ -33,6 +33,7 @@ from ..Link.WorkFolders import readHolder, removeWorkFolders
 from ..Model.DeviceMessage import DeviceMessage
 from ..Model.Event import Event, Remedy
 from ..Model.Frame import Frame, Image
+from ..Model.Text import joined, sentence, textsOf
 from ..Sources import SourceContext, openSource
 from ..Sources.Checkpoint import Checkpoint
 from ..Sources.Kinds import inWorker
@@ -40,6 +41,8 @@ from ..Sources.Source import Arrival, Buffered, Detailed, Mendable, Source
 from .Broadcast import Broadcast
 from .Frames import FrameReceiver, FrameSender
 from .WorkerRecording import WorkerRecording
+
+_ = textsOf(__file__)
 
 PATIENCE = 0.25
 """Most seconds that one call of a source's read() waits."""
@@ -80,9 +83,10 @@ class Worker:
         self._startup = commands
         self._commands: deque[Command] = deque()
         self._stopping = threading.Event()
-        self._reportedStatus: tuple[str, Remedy | None, int] = ("", None, 0)
+        self._reportedStatus: tuple[str, Remedy | None] = ("", None)
+        self._reportedRejected = 0
         self._reportedDetails: dict[str, object] = {}
-        self._reportedProblem = ""
+        self._reportedProblem = self._problemText = ""
         self._statusDue = 0.0
 
     def command(self, command: Command) -> None:
@@ -152,7 +156,8 @@ class Worker:
         elif isinstance(item, Arrival) and isinstance(item.image, Image):
             self._accept(item)
         else:
-            given = f"an Arrival of {type(item.image).__name__}" if isinstance(item, Arrival) else type(item).__name__
+            article, of = ("an Arrival of ", item.image) if isinstance(item, Arrival) else ("", item)
+            given = article + type(of).__name__
             raise TypeError(f"read() of a source yields Arrival (of an Image), Event or DeviceMessage, not {given}.")
 
     def _accept(self, arrival: Arrival) -> None:
@@ -201,6 +206,7 @@ class Worker:
 
     def _counts(self, received: dict[str, int] | None = None) -> Counts:
         checkpoint = self._checkpoint
+        self._reportedRejected = checkpoint.rejected
         return Counts(received or {}, checkpoint.rejected, checkpoint.recorded, checkpoint.failed)
 
     def _reportCheckpoint(self) -> None:
@@ -208,12 +214,14 @@ class Worker:
         if problem == self._reportedProblem:
             return
         if problem and not self._reportedProblem:
-            text = f"The temporary folder {folder} cannot be written: {problem}. "
-            text += "Images are still received and recorded, but this source cannot be restarted after a crash. "
-            text += "Free space on that disk."
-            self._sender.event(Event("temporary-folder", text, "warning", folder), self._counts())
+            text = _("The temporary folder {folder} cannot be written: {reason}. Free space on that disk.")
+            self._problemText = text.format(folder=folder, reason=problem)
+            effect = _("Images are still received and recorded, but this source cannot be restarted after a crash.")
+            event = Event("temporary-folder", joined(self._problemText, effect), "warning", folder)
+            self._sender.event(event, self._counts())
         elif not problem:
-            text = f"The temporary folder {folder} can be written again."
+            self._problemText = ""
+            text = _("The temporary folder {folder} can be written again.").format(folder=folder)
             self._sender.event(Event("temporary-folder", text, "info", folder), self._counts())
         self._reportedProblem = problem
         self._sender.report(CheckpointReport(problem))
@@ -224,12 +232,13 @@ class Worker:
             self._sender.report(DetailsReport(self._reportedDetails))
 
     def _reportStatus(self, source: Source) -> None:
-        status, remedy = source.status, source.remedy if isinstance(source, Mendable) else None
+        status = joined(source.status, self._problemText) if self._problemText else source.status
+        now, state = time.monotonic(), (status, source.remedy if isinstance(source, Mendable) else None)
         # A file that was rejected as incomplete, and is completed, takes its rejection back without an event.
-        now, state = time.monotonic(), (status, remedy, self._checkpoint.rejected)
-        if state != self._reportedStatus and now >= self._statusDue:
+        changed = state != self._reportedStatus or self._checkpoint.rejected != self._reportedRejected
+        if changed and now >= self._statusDue:
             self._reportedStatus, self._statusDue = state, now + STATUS_PERIOD
-            self._sender.report(StatusReport(status, self._counts(), remedy))
+            self._sender.report(StatusReport(status, self._counts(), state[1]))
 
 
 def main() -> int:
@@ -262,7 +271,8 @@ def _serve(start: Start, lines: Iterator[bytes], writer: LineWriter) -> int:
             worker.run()
     except Exception as error:  # the boundary: all unexpected errors end here
         log.exception("The acquisition process failed")
-        text = f"The acquisition process failed: {type(error).__name__}: {error}"
+        text = _("The acquisition process failed: {error}")
+        text = text.format(error=sentence(f"{type(error).__name__}: {error}"))
         writer.put(EventReport(Event("failed", text, "error")))
         return 1
     finally:

@@ -22,8 +22,11 @@ from ...Link.Ring import Place
 from ...Model.Errors import RingError
 from ...Model.Event import Event
 from ...Model.Frame import Image, Pixels
+from ...Model.Text import textsOf
 from ..Checkpoint import Checkpoint
 from ..Source import Arrival
+
+_ = textsOf(__file__)
 
 PUSHED_PATH, PUSHED_STAMP = "pushed", (0, 0)
 """Name of the pushed frames in the checkpoint, which counts them like the images of a file."""
@@ -64,7 +67,7 @@ class PushSource:
     @property
     def status(self) -> str:
         """Sentence for the panel."""
-        return "Showing the images that Python pushes."
+        return _("Showing the images that Python pushes.")
 
     def read(self, seconds: float) -> Iterator[Arrival | Event]:
         """Yield the frames that have arrived, then wait for more; block at most ``seconds``."""
