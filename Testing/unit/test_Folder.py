@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from RealTimeImagingLib.Model.Event import Remedy
 from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.Sources.Source import Arrival
 from unit.conftest import Receiver, arrive, niftiFile, seriesFile, snapshot, sumOf
@@ -336,7 +337,7 @@ def test_a_folder_that_is_missing_at_the_start_may_appear(receive, incoming):
     receiver = receive(folder=incoming / "later", existing="ignore")
     receiver.run(3)
     assert receiver.codes == ["folder-missing"]
-    assert "is not there; waiting" in receiver.source.status
+    assert "is not there. Check the path" in receiver.source.status
     (incoming / "later").mkdir()
     arrive(incoming / "later" / "a.nii", niftiFile(1))
     receiver.run(1)
@@ -494,9 +495,9 @@ def test_an_unreadable_file_is_reported_soon_and_shown_when_readable(receive, pu
         receiver.run(1)
         (event,) = receiver.events
         assert (event.code, event.level, event.subject) == ("unreadable", "warning", str(public / "a.nii"))
-        assert "a.nii is not readable (permission denied)" in event.text
+        assert "a.nii cannot be read (permission denied)" in event.text
         receiver.run(60)
-        assert "a.nii is not readable (permission denied)" in receiver.source.status
+        assert "a.nii cannot be read (permission denied)" in receiver.source.status
         assert len(receiver.events) == 1
         assert receiver.counts == (0, 1)
     os.chmod(public / "a.nii", 0o644)
@@ -652,7 +653,8 @@ def test_the_status_says_why_the_source_waits(receive, incoming):
     (incoming / "a.mha").touch()
     (incoming / "b.mha").touch()
     receiver.run(1)
-    assert receiver.source.status.endswith("yet; 2 other files are there (*.mha), which do not fit the pattern *.nii.")
+    assert receiver.source.status.endswith("yet. 2 other files are there (*.mha), which do not fit the pattern *.nii.")
+    assert receiver.source.remedy == Remedy("Use *.mha", {"pattern": "*.mha"})
     for name in ("c.nii", "d.nii"):
         (incoming / name).write_bytes(niftiFile(1)[:-1])
     receiver.run(1)

@@ -361,7 +361,7 @@ def test_a_file_that_may_not_be_read_is_named_and_shown_when_it_may(program):
         try:
             acquisition.listen().untilCounted(1, 1)
             event = next(event for event in acquisition.of("event") if event["code"] == "unreadable")
-            assert "0.nii is not readable (permission denied)." in event["text"]
+            assert "0.nii cannot be read (permission denied)." in event["text"]
             (incoming / "0.nii").chmod(0o644)
             acquisition.untilCounted(2)
             assert acquisition.stop() == 0

@@ -23,8 +23,11 @@ from dataclasses import dataclass
 from ...Formats import ImageFile, isDICOM, openImageFile
 from ...Model.Errors import NotAnImageError
 from ...Model.Files import Stamp, naturalOrder, reasonOf
+from ...Model.Text import sentence, textsOf
 from .Listing import versionOf
 from .OpenFiles import isOpenForWriting
+
+_ = textsOf(__file__)
 
 QUIET = 2.0
 """Seconds without change after which a file counts as closed where the system cannot tell."""
@@ -95,7 +98,9 @@ class PendingFile:
         """Seconds since the epoch (UTC) at which the file was found."""
         self.order = naturalOrder(path)
         self.due = now
-        self.why = "it has just arrived"
+        self.since = now
+        """Time at which the file was seen first."""
+        self.why: str = _("it has just arrived")
         self.reported = ""
         """Code of the event that reported the file; empty when none did."""
         self.unreadable = False
@@ -115,9 +120,11 @@ class PendingFile:
         return now - self._changed
 
     def words(self, name: str) -> str:
-        """Return the problem of the last check, with the file's name; without a full stop."""
-        why = self.why.rstrip(".")
-        return f"{name} is not readable ({why})" if self.unreadable else f"{name} is not complete: {why}"
+        """Return a sentence with the file's name and the problem of the last check."""
+        if self.unreadable:
+            text = _("{name} cannot be read ({why}). Check its permissions and its disk.")
+            return text.format(name=name, why=self.why)
+        return _("{name} is not complete: {why}").format(name=name, why=sentence(self.why))
 
     def changed(self) -> bool:
         """Return True when the file, or a file that it names, was replaced or changed since the last check."""
@@ -162,11 +169,11 @@ class PendingFile:
                 return self._judge(stamp, now)
             return Waiting(str(error)) if self._mayBeWritten(now, None) else Bad(str(error), error.code)
         except FileNotFoundError:
-            return Waiting("it has just been removed")
+            return Waiting(_("it has just been removed"))
         except OSError as error:
             self._reader = None
             if getattr(error, "winerror", None) in _WINDOWS_LOCKED:
-                return Waiting("another program has it open for writing")
+                return Waiting(_("another program has it open for writing"))
             return _unreadable(error)
         if missing is not None:
             return Waiting(missing)
@@ -175,7 +182,7 @@ class PendingFile:
         if self._stamps[: len(seen)] != seen:
             # The reader has read the previous file.
             self._reader = None
-            return Waiting("it was overwritten while it was checked")
+            return Waiting(_("it was overwritten while it was checked"))
         return Waiting(writing) if writing else Complete(reader, self.stamp or stamp)
 
     def _notice(self, now: float) -> None:
@@ -207,12 +214,14 @@ class PendingFile:
                     continue  # a pipe or device, which will never be an image
                 writing = isOpenForWriting(path)
                 if writing:
-                    return "another program has it open for writing"
+                    return _("another program has it open for writing")
                 wait = 0.0 if writing is False else self._quietNeeded(path, reader)
             except OSError as error:
-                return f"it is unknown whether a program still writes it ({reasonOf(error)})"
+                text = _("it is unknown whether a program still writes it ({reason})")
+                return text.format(reason=reasonOf(error))
             if self.quiet(now) < wait:
-                return f"a program may still write it: it counts as complete after {wait:.0f} s without change"
+                text = _("a program may still write it: it counts as complete after {seconds:.0f} s without change")
+                return text.format(seconds=wait)
         return None
 
     def _quietNeeded(self, path: str, reader: ImageFile | None) -> float:

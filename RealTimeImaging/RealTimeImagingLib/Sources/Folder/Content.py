@@ -6,14 +6,19 @@ import errno
 import functools
 import os
 import sys
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ...Formats import IMAGE_SUFFIXES, ignoredName, isDICOM, openImageFile
 from ...Formats.DICOM.Header import readSlice
 from ...Model.Errors import NotAnImageError
+from ...Model.Event import Remedy
 from ...Model.Files import Stamp, naturalOrder, reasonOf
+from ...Model.Text import joined, textsOf
+from .Listing import matcher
+
+_ = textsOf(__file__)
 
 
 @dataclass(frozen=True)
@@ -22,11 +27,13 @@ class FolderProblem:
 
     :param code: "folder-missing" (never listed), "folder-gone" (listed before), "folder-denied" (no permission) or
         "too-many-open-files" (the folder itself may be fine).
-    :param words: the problem, with advice where there is any; without a full stop.
+    :param text: sentences about the problem and the advice.
+    :param remedy: another folder, None when none is known.
     """
 
     code: str
-    words: str
+    text: str
+    remedy: Remedy | None = None
 
 
 def problemOf(folder: str, error: OSError, seen: bool) -> FolderProblem:
@@ -35,110 +42,191 @@ def problemOf(folder: str, error: OSError, seen: bool) -> FolderProblem:
     :param seen: True when the folder could be listed before.
     """
     absent = "folder-gone" if seen else "folder-missing"
+    remedy = None
     if error.errno in (errno.EMFILE, errno.ENFILE):
-        why = reasonOf(error)
-        return FolderProblem("too-many-open-files", f"The folder {folder} cannot be listed now: {why}")
+        text = _("The folder {folder} cannot be listed now: {reason}.")
+        return FolderProblem("too-many-open-files", text.format(folder=folder, reason=reasonOf(error)))
     if error.errno in (errno.EACCES, errno.EPERM) and not os.path.isfile(folder):
-        advice = "check its permissions"
+        text = _("The folder {folder} cannot be listed ({reason}): check its permissions.")
+        text = text.format(folder=folder, reason=error.strerror)
         if sys.platform == "darwin":
-            advice += ", and Slicer's in System Settings > Privacy & Security > Files and Folders"
-        words = f"The folder {folder} cannot be listed ({reasonOf(error)}): {advice}"
-        return FolderProblem("folder-denied", words)
+            mac = _("Check Slicer's in System Settings > Privacy & Security > Files and Folders, too.")
+            text = joined(text, mac)
+        return FolderProblem("folder-denied", text)
     if os.path.isfile(folder):
-        return FolderProblem(absent, f"{folder} is a file, not a folder: choose the folder that contains it")
-    if error.errno == errno.ELOOP:
-        return FolderProblem(absent, f"{folder} is a circular symbolic link")
-    if isinstance(error, FileNotFoundError):
-        return FolderProblem(absent, f"The folder {folder} is not there{' any more' if seen else ''}")
-    if isinstance(error, NotADirectoryError):
-        return FolderProblem(absent, f"The folder {folder} is not there: a part of its path is a file")
-    return FolderProblem(absent, f"The folder {folder} cannot be listed: {reasonOf(error)}")
+        text = _("{folder} is a file, not a folder: choose the folder that contains it.")
+        remedy = Remedy(_("Use its folder"), {"folder": os.path.dirname(folder)})
+    elif error.errno == errno.ELOOP:
+        text = _("{folder} is a circular symbolic link: choose another folder.")
+    elif isinstance(error, FileNotFoundError) and seen:
+        text = _("The folder {folder} is not there any more. Is its drive or network share connected?")
+    elif isinstance(error, FileNotFoundError):
+        text = _("The folder {folder} is not there. Check the path, and whether its drive is connected.")
+    elif isinstance(error, NotADirectoryError):
+        text = _("The folder {folder} is not there: a part of its path is a file. Check the path.")
+    else:
+        text = _("The folder {folder} cannot be listed: {reason}.")
+    return FolderProblem(absent, text.format(folder=folder, reason=reasonOf(error).rstrip(".")), remedy)
 
 
-_FOLDERS, _NAMES = 20, 200
+_FOLDERS, _NAMES = 50, 200
 """Most subfolders that are searched, and most names in each."""
-_SEARCH_PERIOD = 5.0
+_SEARCH_PERIOD = 3.0
 """Seconds between two searches of the subfolders."""
 
 
 class FolderContent:
     """Files that are not shown: names that do not fit the pattern, files of the start, and images in subfolders.
 
-    :param matches: returns True for a name that fits the pattern.
+    :param subfolders: True when the images of subfolders are shown.
     """
 
-    def __init__(self, folder: str, pattern: str, matches: Callable[[str], bool]) -> None:
-        self._folder, self._pattern = folder, pattern
+    def __init__(self, folder: str, pattern: str, subfolders: bool) -> None:
+        self._folder, self._pattern, self._below = folder, pattern, subfolders
+        matches = matcher(pattern)
         # Every poll has the same names.
         self._fits = functools.lru_cache(maxsize=1 << 17)(lambda name: None if ignoredName(name) else matches(name))
         self._others: Counter[str] = Counter()
+        """Suffixes of the names that do not fit the pattern."""
+        self._ignored: Counter[str] = Counter()
+        """Suffixes of the names that no image has."""
+        self._samples: dict[str, str] = {}
+        """A name with each suffix of :attr:`_others`."""
         self.existing = 0
         """Number of files at the start."""
         self.shown = 0
         """Number of them that are shown."""
         self._subfolder = ""
+        self._better = ""
+        """Pattern that fits names of :attr:`_others`; empty when these are no images."""
+        self._searched: Counter[str] = Counter()
         self._due = 0.0
 
     def begin(self) -> None:
         """Reset the counts before a new poll."""
         self._others.clear()
+        self._ignored.clear()
+        self._samples.clear()
 
     def wanted(self, name: str) -> bool:
-        """Return True for a name that fits the pattern; count other names that could be images."""
+        """Return True for a name that fits the pattern; count the other names."""
         fits = self._fits(name)
         if fits is False:
-            self._others[_suffixOf(name)] += 1
+            suffix = _suffixOf(name)
+            self._others[suffix] += 1
+            self._samples.setdefault(suffix, name)
+        elif fits is None and not name.startswith("."):
+            self._ignored[os.path.splitext(name.lower())[1]] += 1
         return bool(fits)
 
-    def searchSubfolders(self, now: float) -> None:
-        """Search the subfolders for images, when it is time.
+    def search(self, now: float) -> None:
+        """Search for images that are not shown, when it is time.
 
         :param now: monotonic seconds.
         """
-        if now < self._due:
+        if now < self._due and self._searched == self._others:
             return
-        self._due, self._subfolder = now + _SEARCH_PERIOD, ""
-        try:
-            with os.scandir(self._folder) as entries:
-                folders = [one.path for one in entries if not one.name.startswith(".") and one.is_dir()][:_FOLDERS]
-            for folder in folders:
-                with os.scandir(folder) as entries:
-                    for _, entry in zip(range(_NAMES), entries, strict=False):
-                        if self._fits(entry.name) and entry.is_file():
-                            self._subfolder = os.path.basename(folder)
-                            return
-        except OSError:
-            return  # the next poll reports it
+        if now >= self._due and not self._below:
+            found = (os.path.relpath(one, self._folder) for one in self._foldersWithImages())
+            self._subfolder = next(found, "")
+        self._due, self._searched = now + _SEARCH_PERIOD, self._others.copy()
+        images = (suffix for suffix, _count in self._others.most_common() if self._areImages(suffix))
+        suffix = next(images, None)
+        self._better = "" if suffix is None else _patternFor(self._samples[suffix], suffix, self._pattern)
+
+    def _areImages(self, suffix: str) -> bool:
+        return _mayBeImage(os.path.join(self._folder, self._samples[suffix]))
+
+    def _foldersWithImages(self) -> Iterator[str]:
+        # The nearest first.
+        waiting, left = deque([self._folder]), _FOLDERS
+        while waiting and left:
+            folder, left = waiting.popleft(), left - 1
+            try:
+                with os.scandir(folder) as listing:
+                    entries = [entry for _place, entry in zip(range(_NAMES), listing, strict=False)]
+                    waiting.extend(one.path for one in entries if not one.name.startswith(".") and one.is_dir())
+            except OSError:
+                continue  # the next poll reports the folder itself
+            names = [entry for entry in entries if self._fits(entry.name)] if folder != self._folder else []
+            if any(entry.is_file() and _mayBeImage(entry.path) for entry in names):
+                yield folder
 
     @property
-    def existingWords(self) -> str:
-        """Text about the images of the start; empty when there were none."""
-        if not self.existing:
+    def existingText(self) -> str:
+        """Sentence about the images of the start; empty when there were none."""
+        count = self.existing
+        if not count:
             return ""
-        count = f"{self.existing} images were" if self.existing > 1 else "1 image was"
         if not self.shown:
-            return f"{count} already there and skipped"
-        if self.shown == self.existing:
-            return f"{count} already there and shown" if self.existing > 1 else f"{count} already there and is shown"
-        return f"{count} already there; only the newest is shown"
+            text = (
+                _("1 image was already there and skipped.")
+                if count == 1
+                else _("{count:,} images were already there and skipped.")
+            )
+        elif self.shown == count:
+            text = (
+                _("1 image was already there and is shown.")
+                if count == 1
+                else _("{count:,} images were already there and shown.")
+            )
+        else:
+            text = _("{count:,} images were already there; only the newest is shown.")
+        return text.format(count=count)
 
     @property
-    def words(self) -> str:
-        """Text about the files that are not shown; empty when there are none."""
-        parts = []
-        if self.existing and not self.shown:
-            parts.append(self.existingWords)
+    def text(self) -> str:
+        """Sentences about the files that are not shown; empty when there are none."""
+        parts = [self.existingText if self.existing and not self.shown else ""]
         if self._others:
             count = sum(self._others.values())
-            kinds = ", ".join(f"*{suffix}" for suffix, _ in self._others.most_common(3) if suffix)
-            files = f"{count} other files are" if count > 1 else "1 other file is"
-            fit = "do" if count > 1 else "does"
-            parts.append(
-                f"{files} there{f' ({kinds})' if kinds else ''}, which {fit} not fit the pattern {self._pattern}"
-            )
+            text = _("{count:,} other files are there ({names}), which do not fit the pattern {pattern}.")
+            if count == 1:
+                text = _("1 other file is there ({names}), which does not fit the pattern {pattern}.")
+            names = _listed(self._others, self._samples)
+            parts.append(text.format(count=count, names=names, pattern=self._pattern))
         if self._subfolder:
-            parts.append(f"images are in the subfolder {self._subfolder}: switch on Look in subfolders to show them")
-        return "; ".join(parts)
+            text = _("Images are in the subfolder {name}: switch on Look in subfolders to show them.")
+            parts.append(text.format(name=self._subfolder))
+        if self._ignored and not any(parts):
+            text = _("Only files of other types are there ({names}), which are no images.")
+            parts.append(text.format(names=_listed(self._ignored, {})))
+        return joined(*parts)
+
+    @property
+    def remedy(self) -> Remedy | None:
+        """Settings with which these files are shown, None when none are known."""
+        if self.existing and not self.shown:
+            return Remedy(_("Show newest"), {"existing": "newest"})
+        if self._better:
+            return Remedy(_("Use {pattern}").format(pattern=self._better), {"pattern": self._better})
+        if self._subfolder:
+            return Remedy(_("Look there"), {"subfolders": True})
+        return None
+
+
+def _listed(suffixes: Mapping[str, int], samples: Mapping[str, str]) -> str:
+    # The three most frequent ones, as *.nii; names without a suffix as they are.
+    common = sorted(suffixes, key=lambda suffix: -suffixes[suffix])[:3]
+    return ", ".join(f"*{suffix}" if suffix else samples.get(suffix, "*") for suffix in common)
+
+
+def _patternFor(name: str, suffix: str, pattern: str) -> str:
+    """Return a pattern near the given one that fits a name."""
+    stem = pattern.split(".")[0] + suffix
+    if ";" not in pattern and "," not in pattern and matcher(stem)(name):
+        return stem
+    return f"*{suffix}"
+
+
+def _mayBeImage(path: str) -> bool:
+    # True for a name of an image, or a content that is one: DICOM files need no suffix.
+    if path.lower().endswith(IMAGE_SUFFIXES):
+        return True
+    try:
+        return openImageFile(path).missing() is None
+    except (NotAnImageError, OSError):
+        return False
 
 
 def _suffixOf(name: str) -> str:
@@ -186,4 +274,4 @@ def _volumeOf(newest: str, paths: list[str]) -> set[str]:
             )
     # From the last complete time point on; a newer one may be incomplete.
     complete = min(map(len, places.values()))
-    return {path for found in places.values() for _, path in sorted(found)[complete - 1 :]}
+    return {path for found in places.values() for _moment, path in sorted(found)[complete - 1 :]}

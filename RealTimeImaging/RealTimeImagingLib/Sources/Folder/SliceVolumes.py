@@ -21,9 +21,12 @@ from ...Model.Event import Event
 from ...Model.Files import Stamp, naturalOrder, reasonOf
 from ...Model.Frame import Image
 from ...Model.Quantities import counted
+from ...Model.Text import Text, sentence, textsOf
 from ..Checkpoint import SERIES_NAMES, Checkpoint, SeriesNames
 from ..Source import Arrival
 from .Listing import isAnother, versionOf
+
+_ = textsOf(__file__)
 
 LONGEST, SHORTEST = 10.0, 0.25
 """Most seconds that a slice waits for others in a series without pauses: at first, and with permanent gaps."""
@@ -100,7 +103,7 @@ class SliceOrder:
 
     def _following(self) -> list[int]:
         # Indices of the waiting slices that can be released.
-        numbers = [one.instance.header.number for _, one in self._waiting]
+        numbers = [one.instance.header.number for _added, one in self._waiting]
         if self._timesDecide(numbers):
             return []
         # The first slices of the series are missing: it is ordered when a few slices are.
@@ -114,7 +117,7 @@ class SliceOrder:
         # True when numbers restart with each time point, or count all times of one position before the next position.
         known: dict[tuple[object, int], tuple[float, ...]] = {}
         places = set()
-        for number, (_, one) in zip(numbers, self._waiting, strict=True):
+        for number, (_added, one) in zip(numbers, self._waiting, strict=True):
             place = tuple(round(float(value), 3) for value in one.matrix[:3].ravel())
             places.add(place)
             if number is not None:
@@ -185,12 +188,13 @@ class SliceVolumes:
             return ""
         volumes = self._assembly.open
         if len(volumes) != 1 or len(volumes[0].slices) != len(self.held):
-            return f"Receiving volumes: {_counted(len(self.held))} so far."
+            return _("Receiving volumes: {slices} so far.").format(slices=_counted(len(self.held)))
         volume = volumes[0]
         count = len(volume.slices)
         if volume.expected:
-            return f"Receiving volume: {count} of {volume.expected} slices so far."
-        return f"Receiving volume: {_counted(count)} so far."
+            text = _("Receiving volume: {count} of {expected} slices so far.")
+            return text.format(count=count, expected=volume.expected)
+        return _("Receiving volume: {slices} so far.").format(slices=_counted(count))
 
     def add(self, path: str, version: Stamp, image: Image, now: float) -> bool:
         """Add the only image of a DICOM file; return False when it is no slice of a volume.
@@ -265,9 +269,9 @@ class SliceVolumes:
             images = imagesOf(volume, self._getBuffer)
         except (NotAnImageError, OSError) as error:
             code = error.code if isinstance(error, NotAnImageError) else "unreadable"
-            words = reasonOf(error)
             self._checkpoint.refuse()
-            text = f"{stream}: the volume of {_counted(len(volume.slices))} cannot be shown: {words}"
+            text = _("{stream}: the volume of {slices} cannot be shown: {why}")
+            text = text.format(stream=stream, slices=_counted(len(volume.slices)), why=sentence(reasonOf(error)))
             yield Event(code, text, "warning", stream)
             self._checkpoint.skip({one.instance.path: one.instance.stamp for one in volume.slices})
         else:
@@ -286,7 +290,8 @@ class SliceVolumes:
             if one.pixels is None:
                 version = versionOf(one.instance.path)
                 if version is None or isAnother(one.instance.stamp, version):
-                    raise NotAnImageError(f"{self._nameOf(one.instance.path)} was replaced or removed.", "damaged")
+                    text = _("{name} was replaced or removed.").format(name=self._nameOf(one.instance.path))
+                    raise NotAnImageError(text, "damaged")
 
     def _arrive(self, volume: Volume, images: SliceImages, stream: str) -> Iterator[Arrival]:
         received = max(one.instance.stored for one in volume.slices)
@@ -337,11 +342,11 @@ class SliceVolumes:
         self._times[key] = volume, max(times)
         if before is not volume and len(times) > 1 and min(times) < last and ("overlap" + stream) not in self._reported:
             self._reported.add("overlap" + stream)
-            text = (
-                f"{stream}: the acquisition times of two volumes overlap, because their files arrived out of order. "
+            text = _(
+                "{stream}: the acquisition times of two volumes overlap, because their files arrived out of order. "
                 "Slices of two time points may be mixed."
             )
-            yield Event("times-overlap", text, "warning", stream)
+            yield Event("times-overlap", text.format(stream=stream), "warning", stream)
 
     # ---- names
 
@@ -357,5 +362,5 @@ class SliceVolumes:
         return self._names.of(header)
 
 
-def _counted(slices: int) -> str:
-    return counted(slices, "slice", "slices")
+def _counted(slices: int) -> Text:
+    return counted(slices, _("slice"), _("slices"))

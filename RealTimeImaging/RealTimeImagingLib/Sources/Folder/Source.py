@@ -10,34 +10,42 @@ that is cheap: watchers miss files on network shares, and do not report growth.
 from __future__ import annotations
 
 import os
+import statistics
 import threading
 import time
 import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 from ...Formats import GetBuffer, isDICOM, prepareToRead
 from ...Model.Errors import NotAnImageError
-from ...Model.Event import Event
+from ...Model.Event import Event, Remedy
 from ...Model.Files import Stamp
 from ...Model.Frame import Image
+from ...Model.Text import joined, sentence, textsOf
 from ..Checkpoint import DEATHS, Checkpoint, Verdict
 from ..Source import TURN, Arrival
 from . import FolderSettings
 from .Completeness import UNREADABLE_AFTER, Bad, Complete, Gone, PendingFile, Unreadable
 from .Content import FolderContent, FolderProblem, newestImage, problemOf
-from .Listing import FolderPoller, cameBefore, isAnother, matcher, seriesOf, versionOf
+from .Listing import FolderPoller, cameBefore, isAnother, seriesOf, versionOf
 from .NumberedSeries import NumberedSeries
 from .SliceVolumes import SliceVolumes
 
+_ = textsOf(__file__)
 REPORTED_RECHECK = 1.0
 """Seconds between two checks of a file that was reported as incomplete."""
 GONE_RECHECK = 0.5
 """Seconds between two attempts to list a folder that cannot be listed."""
 CLOCK_SKEW = 2.0
 """Seconds by which the clock of a file server may differ from ours."""
+EXPECTED = 1.0
+"""Seconds without an image after which the status says why, in a stream with shorter periods."""
+PERIODS = 1.5
+"""The same in periods of a slower stream."""
 
 
 class FolderSource:
@@ -58,7 +66,7 @@ class FolderSource:
     ) -> None:
         self._settings, self._checkpoint, self._clock, self._getBuffer = settings, checkpoint, clock, getBuffer
         self._series = seriesOf(settings.seriesPattern)
-        self._content = FolderContent(settings.folder, settings.pattern, matcher(settings.pattern))
+        self._content = FolderContent(settings.folder, settings.pattern, settings.subfolders)
         self._poller = FolderPoller(settings.folder, settings.subfolders, self._content.wanted, clock)
         self._volumes = SliceVolumes(
             checkpoint, settings.completeAfter, settings.stream, self._series, self._name, self._getBuffer
@@ -72,38 +80,74 @@ class FolderSource:
         self._present: bool | None = None
         self._seen = False
         self._problem: FolderProblem | None = None
-        self._reportedProblems: set[FolderProblem] = set()
+        self._reportedProblems: set[str] = set()
         self._exhausted = False
         self._sizes: dict[str, str] = {}
         self._resized: set[str] = set()
         self._numbers = NumberedSeries()
+        self._rejected: tuple[str, str] | None = None
+        """Path and sentence of the last file that is no image, until an image comes or the file is removed."""
+        self._arrivals: deque[float] = deque(maxlen=9)
+        """Times of the last images, on the clock."""
         self._started = time.time()
         if not checkpoint.listed:
             self._skipExisting()
 
     @property
     def status(self) -> str:
-        """Status for the user: why the source waits."""
-        folder = self._settings.folder
+        """Status for the user: why the source waits. It stays the same while images come regularly."""
         if self._problem:
-            return f"{self._problem.words}; waiting for it."
+            return joined(self._problem.text, _("Images are shown as soon as it can be listed."))
+        files = sorted(self._tried.values(), key=self._order)
+        stuck = joined(*(one.words(self._name(one.path)) for one in files[:3] if one.reported))
+        folder = self._settings.folder
+        if self._regular:
+            return joined(_("Waiting for the next image in {folder}.").format(folder=folder), stuck)
         if self._untried:
             count = len(self._untried)
-            return f"{count} files are waiting to be read." if count > 1 else "1 file is waiting to be read."
-        files = sorted(self._tried.values(), key=self._order)
+            text = _("1 file is waiting to be read.") if count == 1 else _("{count:,} files are waiting to be read.")
+            return text.format(count=count)
         growing = [one for one in files if not one.reported]
-        stuck = "".join(f" {one.words(self._name(one.path))}." for one in files[:3] if one.reported)
         if growing:
-            more = f" (and {len(growing) - 1} more)" if len(growing) > 1 else ""
-            name, why = self._name(growing[0].path), growing[0].why.rstrip(".")
-            return f"Waiting until {name}{more} is complete: {why}.{stuck}"
+            return joined(self._growingText(growing), stuck)
         if self._volumes.status:
-            return f"{self._volumes.status}{stuck}"
+            return joined(self._volumes.status, stuck)
+        rejected = self._rejected[1] if self._rejected else ""
         if self._checkpoint.numbers:
-            return f"Waiting for the next image in {folder}.{stuck}"
-        fits = "" if self._settings.pattern.strip() == "*" else f" that fits {self._settings.pattern}"
-        beside = f"; {self._content.words}" if self._content.words else ""
-        return f"No image{fits} has arrived in {folder} yet{beside}.{stuck}"
+            return joined(_("Waiting for the next image in {folder}.").format(folder=folder), rejected, stuck)
+        pattern = self._settings.pattern
+        text = _("No image that fits {pattern} has arrived in {folder} yet.")
+        if pattern.strip() == "*":
+            text = _("No image has arrived in {folder} yet.")
+        return joined(text.format(folder=folder, pattern=pattern), rejected, stuck, self._content.text)
+
+    @property
+    def remedy(self) -> Remedy | None:
+        """Settings with which an image would be shown, None while images come or none are known."""
+        if self._problem:
+            return self._problem.remedy
+        if self._checkpoint.numbers or self._untried or self._tried:
+            return None
+        return self._content.remedy
+
+    def _growingText(self, growing: list[PendingFile]) -> str:
+        first = growing[0]
+        name, why = self._name(first.path), sentence(first.why)
+        if first.unreadable:
+            return first.words(name)
+        if len(growing) == 1:
+            return _("Waiting until {name} is complete: {why}").format(name=name, why=why)
+        text = _("Waiting until {name} (and {count:,} more) is complete: {why}")
+        return text.format(name=name, count=len(growing) - 1, why=why)
+
+    @property
+    def _regular(self) -> bool:
+        # True while the next image is not overdue. A file is always incomplete for a moment before it is an image.
+        if not self._arrivals:
+            return False
+        times = list(self._arrivals)
+        period = statistics.median(after - before for before, after in pairwise(times)) if len(times) > 1 else 0.0
+        return self._clock() - times[-1] < max(EXPECTED, PERIODS * period)
 
     def read(self, seconds: float) -> Iterator[Arrival | Event]:
         """Poll the folder and check the incomplete files, when it is time; then wait."""
@@ -180,8 +224,10 @@ class FolderSource:
             yield self._presentEvent()
         self._present, self._seen, self._problem = True, True, None
         self._reportedProblems.clear()
-        if not self._checkpoint.numbers and not self._settings.subfolders:
-            self._content.searchSubfolders(self._clock())
+        if not self._checkpoint.numbers and self._poller.begins:
+            self._content.search(self._clock())
+        if self._rejected and versionOf(self._rejected[0]) is None:
+            self._rejected = None
         new = []
         for path, stamp in found.items():
             file = self._pending.get(path)
@@ -211,19 +257,20 @@ class FolderSource:
     def _cannotList(self, error: OSError) -> Iterator[Event]:
         folder = self._settings.folder
         self._problem = problem = problemOf(folder, error, self._seen)
-        if problem not in self._reportedProblems:
-            self._reportedProblems.add(problem)
-            text = f"{problem.words}. Images are shown as soon as the folder can be listed."
-            yield Event(problem.code, text, "warning", folder)
+        if problem.text not in self._reportedProblems:
+            self._reportedProblems.add(problem.text)
+            text = joined(problem.text, _("Images are shown as soon as it can be listed."))
+            yield Event(problem.code, text, "warning", folder, remedy=problem.remedy)
         if problem.code != "too-many-open-files":
             self._present, self._firstPoll = False, []
 
     def _presentEvent(self) -> Event:
         folder = self._settings.folder
         if self._present is None and not self._problem:
-            existing = f" {self._content.existingWords}." if self._content.existingWords else ""
-            return Event("folder-there", f"Watching {folder}.{existing}", subject=folder)
-        return Event("folder-back", f"The folder {folder} is back; new images in it are shown.", subject=folder)
+            text = joined(_("Watching {folder}.").format(folder=folder), self._content.existingText)
+            return Event("folder-there", text, subject=folder)
+        text = _("The folder {folder} is back; new images in it are shown.").format(folder=folder)
+        return Event("folder-back", text, subject=folder)
 
     # ---- the files
 
@@ -237,8 +284,8 @@ class FolderSource:
         self._tried[path] = file
         prepareToRead(path)
         if stamp is not None and self._checkpoint.begin(path, stamp).deaths >= DEATHS:
-            text = f"{name} crashed the reading process {DEATHS} times and is skipped."
-            yield self._reject(path, stamp, Event("crashed", text, "error", path))
+            text = _("{name} crashed the reading process {count} times and is skipped.")
+            yield self._reject(path, stamp, Event("crashed", text.format(name=name, count=DEATHS), "error", path))
             return
         verdict = file.check(now)
         if isinstance(verdict, Complete):
@@ -248,10 +295,11 @@ class FolderSource:
         if isinstance(verdict, Gone) or stamp is None:
             self._forget(path)
             if os.path.isdir(self._settings.folder):
-                text = f"{name} was removed before it was complete: {file.why.rstrip('.')}."
-                yield Event("vanished", text, subject=path)
+                text = _("{name} was removed before it was complete: {why}")
+                yield Event("vanished", text.format(name=name, why=sentence(file.why)), subject=path)
         elif isinstance(verdict, Bad):
-            yield self._reject(path, stamp, Event(verdict.code, f"{name}: {verdict.why}", "warning", path))
+            text = _("{name}: {why}").format(name=name, why=sentence(verdict.why))
+            yield self._reject(path, stamp, Event(verdict.code, text, "warning", path))
         elif isinstance(verdict, Unreadable):
             yield from self._reportUnreadable(file, verdict, stamp)
         else:
@@ -264,7 +312,8 @@ class FolderSource:
         elif not self._exhausted:
             self._exhausted = True
             name = self._name(file.path)
-            text = f"{name} cannot be read now: {verdict.why}. The module tries again."
+            text = _("{name} cannot be read now: {reason}. The module tries again.")
+            text = text.format(name=name, reason=verdict.why)
             yield Event("too-many-open-files", text, "warning", self._settings.folder)
 
     def _reportIncomplete(self, file: PendingFile, code: str, patience: float, stamp: Stamp) -> Iterator[Event]:
@@ -278,8 +327,11 @@ class FolderSource:
             return
         file.reported = code
         self._checkpoint.finish(file.path, stamp, Verdict.INCOMPLETE)
-        then = "It is shown as soon as it can be read" if file.unreadable else f"It has not changed for {quiet:.0f} s"
-        yield Event(code, f"{file.words(self._name(file.path))}. {then}.", "warning", file.path)
+        then = _("It is shown as soon as it can be read.")
+        if not file.unreadable:
+            then = _("It has not changed for {seconds:.0f} s. It is shown as soon as it is complete.")
+        text = joined(file.words(self._name(file.path)), then.format(seconds=quiet))
+        yield Event(code, text, "warning", file.path)
 
     def _deliver(self, file: PendingFile, complete: Complete) -> Iterator[Arrival | Event]:
         path, stamp, name = file.path, complete.stamp, self._name(file.path)
@@ -294,7 +346,7 @@ class FolderSource:
         for note in set(complete.reader.notes) - self._reportedNotes:
             # Report a note once: most files of a series have the same notes.
             self._reportedNotes.add(note)
-            yield Event("image-note", f"{name}: {note}", "warning", path)
+            yield Event("image-note", _("{name}: {why}").format(name=name, why=note), "warning", path)
         try:
             for index, image in enumerate(complete.reader.images()):
                 if file.changed():
@@ -312,7 +364,8 @@ class FolderSource:
             if file.changed():
                 self._checkpoint.leave()
                 return
-            yield self._reject(path, stamp, Event(error.code, f"{name}: {error}", "warning", path))
+            text = _("{name}: {why}").format(name=name, why=sentence(str(error)))
+            yield self._reject(path, stamp, Event(error.code, text, "warning", path))
             return
         except OSError as error:
             self._checkpoint.leave()
@@ -324,26 +377,28 @@ class FolderSource:
     def _show(self, items: Iterator[Arrival | Event]) -> Iterator[Arrival | Event]:
         for item in items:
             if isinstance(item, Arrival):
+                self._arrivals.append(self._clock())
+                self._rejected = None
                 yield from self._reportSize(item.stream, item.image)
             yield item
             # A variable would hold the memory of the image.
             del item
 
     def _reportSize(self, stream: str, image: Image) -> Iterator[Event]:
-        size = " x ".join(map(str, reversed(image.pixels.shape[:3]))) + f" {image.pixels.dtype}"
-        if image.pixels.ndim > 3:
-            size += " colour"
+        shape = " x ".join(map(str, reversed(image.pixels.shape[:3])))
+        text = _("{shape} {dtype} colour") if image.pixels.ndim > 3 else _("{shape} {dtype}")
+        size = text.format(shape=shape, dtype=str(image.pixels.dtype))
         before, self._sizes[stream] = self._sizes.get(stream, size), size
         if before != size and stream not in self._resized:
             self._resized.add(stream)
             name = image.attributes.get("SourceFile", "")
-            text = (
-                f"{stream}: the image size changed from {before} to {size} with {name}. Later changes are not reported."
-            )
-            yield Event("size-changed", text, subject=stream)
+            text = _("{stream}: the image size changed from {before} to {size} with {name}.")
+            text = text.format(stream=stream, before=before, size=size, name=name)
+            yield Event("size-changed", joined(text, _("Later changes are not reported.")), subject=stream)
 
     def _reject(self, path: str, stamp: Stamp, event: Event) -> Event:
         self._checkpoint.finish(path, stamp, Verdict.REJECTED)
+        self._rejected = path, event.text
         self._forget(path)
         return event
 

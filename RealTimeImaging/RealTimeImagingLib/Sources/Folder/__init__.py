@@ -35,7 +35,7 @@ class FolderSettings(SourceSettings):
                 "Analyze, NRRD, MetaImage, DICOM, TIFF, PNG, JPEG and BMP files."
             ),
             path="folder",
-            missing="Choose the folder into which the images arrive.",
+            missing=_("Choose the folder into which the images arrive."),
         )
     )
     pattern: str = field(
@@ -103,9 +103,10 @@ class FolderSettings(SourceSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.pattern.strip(" ;,"):
-            raise SettingsError('The pattern of file names is empty; "*" takes all images.')
+            raise SettingsError(_('The pattern of file names is empty; "*" takes all images.'))
         if self.seriesPattern and self.seriesPattern.count(SERIES) != 1:
-            raise SettingsError(f"The series pattern has {SERIES} in it once, such as *_{SERIES}_*.")
+            text = _("The series pattern has {name} in it once, such as *_{name}_*.").format(name=SERIES)
+            raise SettingsError(text)
 
     @property
     def extraPackages(self) -> tuple[Package, ...]:
@@ -115,10 +116,11 @@ class FolderSettings(SourceSettings):
     def checkRecordingFolder(self, folder: str) -> None:
         """:raises RecordingFolderError: the folder is the watched folder, or lies in it."""
         if _isBelow(folder, self.folder):
-            raise RecordingFolderError(
-                f"Recordings cannot go into {folder}: images are expected in {self.folder}, where nothing is changed. "
+            text = _(
+                "Recordings cannot go into {folder}: images are expected in {watched}, where nothing is changed. "
                 "Choose another folder."
             )
+            raise RecordingFolderError(text.format(folder=folder, watched=self.folder))
 
 
 def _open(settings: FolderSettings, context: SourceContext) -> Source:
