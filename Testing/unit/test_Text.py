@@ -9,7 +9,7 @@ import pytest
 from RealTimeImagingLib.Link.Messages import Counts, StatusReport
 from RealTimeImagingLib.Model.Errors import NotAnImageError
 from RealTimeImagingLib.Model.Event import Event, Remedy
-from RealTimeImagingLib.Model.Text import Text, joined, textsOf
+from RealTimeImagingLib.Model.Text import Text, joined, renamed, sentence, textsOf
 
 _ = textsOf("/somewhere/Folder/Source.py")
 WHY = _("{bytes:,} of {total:,} bytes are there").format(bytes=5, total=2000)
@@ -70,3 +70,20 @@ def test_remedies_travel():
     carried = StatusReport.fromJSON(json.loads(json.dumps(report.toJSON())))
     assert carried == report
     assert carried.remedy.label.template == "Use {pattern}"
+
+
+def test_values_travel_as_json():
+    text = _("{name} {count:,} {why}").format(name="a", count=np.int64(1234), why=OSError(28, "No space"))
+    assert text == "a 1,234 [Errno 28] No space"
+    assert json.loads(json.dumps(text.toJSON()))["values"] == {"name": "a", "count": 1234, "why": "[Errno 28] No space"}
+
+
+def test_a_sentence_ends_with_one_stop():
+    assert [sentence(one) for one in ("A b", "A b.", "A b?")] == ["A b.", "A b.", "A b?"]
+    assert sentence(WHY).values == {"text": WHY}
+
+
+def test_a_name_is_replaced_in_the_values_only():
+    text = renamed(joined(_("{name} is no name.").format(name="name"), "a name"), "name", "it")
+    assert text == "it is no name. a it"
+    assert text.values["text0"].template == "{name} is no name."

@@ -95,6 +95,14 @@ def sentence(text: str) -> str:
     return text if text.endswith((".", "?", "!")) else Text("{text}.", "", {"text": text})
 
 
+def renamed(text: str, old: str, new: str) -> str:
+    """Return a text with another name in its values; its template stays."""
+    if not isinstance(text, Text) or text.values is None:
+        return text.replace(old, new)
+    values = {name: renamed(one, old, new) if isinstance(one, str) else one for name, one in text.values.items()}
+    return Text(text.template, text.context, values)
+
+
 def joined(*texts: str, separator: str = " ") -> Text:
     """Return the texts that are not empty, one behind the other."""
     found = {f"text{number}": text for number, text in enumerate(text for text in texts if text)}

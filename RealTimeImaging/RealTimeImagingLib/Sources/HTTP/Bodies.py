@@ -11,7 +11,10 @@ from ...Formats import GetBuffer, openImageFile
 from ...Model.Errors import FrameError, NotAnImageError, RequestError
 from ...Model.Files import reasonOf
 from ...Model.Frame import Image, Pixels, imageOf
+from ...Model.Text import renamed, sentence, textsOf
 from .FrameRequest import FrameRequest, RawPixels
+
+_ = textsOf(__file__)
 
 GZIP = b"\x1f\x8b"
 PIECE = 1 << 18
@@ -31,13 +34,14 @@ class RawBody:
         self.count = 1
         """Number of images."""
         if length is not None and length != raw.bytes:
-            raise self._wrongLength(f"{length:,} are announced")
+            raise self._wrongLength(_("{count:,} are announced").format(count=length))
         if raw.bytes > limit:
             raise tooLarge(raw.bytes, limit)
         try:
             self._pixels: Pixels = np.empty(raw.bytes, np.uint8)
         except MemoryError as error:
-            raise RequestError(503, f"There is no memory for {raw.bytes:,} bytes: retry later.") from error
+            text = _("There is no memory for {count:,} bytes: retry later.").format(count=raw.bytes)
+            raise RequestError(503, text) from error
         self._memory: memoryview = self._pixels.data
 
     def buffer(self, most: int) -> memoryview:
@@ -47,7 +51,7 @@ class RawBody:
         """
         end = self._count + most
         if end > self.size:
-            raise self._wrongLength("more arrived")
+            raise self._wrongLength(_("more arrived"))
         return self._memory[self._count : end]
 
     def filled(self, count: int) -> None:
@@ -60,7 +64,7 @@ class RawBody:
         :raises RequestError: bytes are missing, or the pixels cannot be an image.
         """
         if self._count < self.size:
-            raise self._wrongLength(f"{self._count:,} arrived")
+            raise self._wrongLength(_("{count:,} arrived").format(count=self._count))
         raw = self._raw
         values = self._pixels.view(raw.dtype).reshape(raw.shape)
         if not raw.dtype.isnative:
@@ -79,7 +83,8 @@ class RawBody:
     def _wrongLength(self, found: str) -> RequestError:
         raw = self._raw
         shape = " x ".join(map(str, raw.shape))
-        return RequestError(400, f"{shape} pixels of {raw.dtype.name} are {raw.bytes:,} bytes; {found}.")
+        text = _("{shape} pixels of {dtype} are {count:,} bytes; {found}.")
+        return RequestError(400, text.format(shape=shape, dtype=raw.dtype.name, count=raw.bytes, found=found))
 
 
 class FileBody:
@@ -133,7 +138,8 @@ class FileBody:
         :raises RequestError: the file is incomplete, or no image.
         """
         if not self._count:
-            raise RequestError(400, "The request has no body; with curl, send a file with --data-binary @FILE.")
+            text = _("The request has no body. With curl, send a file with --data-binary @FILE.")
+            raise RequestError(400, text)
         suffix = self.wanted.suffix
         if self._start.startswith(GZIP) and suffix in ("", ".nii"):
             suffix = ".nii.gz"
@@ -146,19 +152,21 @@ class FileBody:
             unsure = error.code == "not-an-image" and not suffix
             unread = unsure or error.code in ("unsupported", "missing-package")
             status = 413 if error.code == "too-large" else 415 if unread else 400
-            reason = str(error).replace(os.path.basename(self._path), self.wanted.name or "it")
-            raise RequestError(status, f"The image cannot be read: {reason}") from error
+            reason = renamed(str(error), os.path.basename(self._path), self.wanted.name or "it")
+            text = _("The image cannot be read: {reason}").format(reason=sentence(reason))
+            raise RequestError(status, text) from error
         except OSError as error:
-            raise RequestError(503, f"The image cannot be read: {reasonOf(error)}.") from error
+            text = _("The image cannot be read: {reason}").format(reason=sentence(reasonOf(error)))
+            raise RequestError(503, text) from error
 
     def _read(self) -> Iterator[Image]:
         reader = openImageFile(self._path, self._limit)
         reader.getBuffer = self._getBuffer
         missing = reader.missing()
         if reader.files != (self._path,):
-            raise NotAnImageError("The voxels are in another file: send one file that holds both.", "unsupported")
+            raise NotAnImageError(_("The voxels are in another file: send one file that holds both."), "unsupported")
         if missing:
-            raise NotAnImageError(f"The file is incomplete: {missing}", "damaged")
+            raise NotAnImageError(_("The file is incomplete: {reason}").format(reason=missing), "damaged")
         self.count, times = reader.count, reader.times or [0.0]
         for index, image in enumerate(reader.images()):
             yield self.wanted.image(image, times[index] if index < len(times) else None)
@@ -174,8 +182,9 @@ class FileBody:
 
 def tooLarge(size: int, limit: int) -> RequestError:
     """Return the refusal of a request, or of an image, of ``size`` bytes."""
-    return RequestError(413, f"{size:,} bytes are more than the limit of {limit:,} for a request, or an image.")
+    text = _("{size:,} bytes are more than the limit of {limit:,} for a request, or an image.")
+    return RequestError(413, text.format(size=size, limit=limit))
 
 
 def _notStored(error: OSError) -> RequestError:
-    return RequestError(503, f"The image cannot be stored: {reasonOf(error).rstrip('.')}.")
+    return RequestError(503, _("The image cannot be stored: {reason}").format(reason=sentence(reasonOf(error))))

@@ -28,7 +28,10 @@ import numpy as np
 from ...Formats import IMAGE_SUFFIXES
 from ...Model.Errors import FrameError, RequestError
 from ...Model.Frame import ATTRIBUTE_NAME, Image, Matrix, imageOf, textOf, timeOf
+from ...Model.Text import textsOf
 from .Request import Head
+
+_ = textsOf(__file__)
 
 NAMES = ("stream", "time", "attributes", "name", "format", "shape", "dtype", "byteOrder", "ijkToRAS", "colour")
 RAW = ("shape", "dtype", "byteOrder", "ijkToRAS", "colour")
@@ -103,13 +106,14 @@ def frameRequestOf(head: Head, stream: str) -> FrameRequest:
     """
     values, attributes = _parameters(head)
     if head.headers.get("content-encoding", "identity").lower() != "identity":
-        raise RequestError(415, "Content-Encoding is not supported: send the bytes uncompressed.")
+        raise RequestError(415, _("Content-Encoding is not supported: send the bytes uncompressed."))
     try:
         raw, suffix = None, _suffix(head, values)
         if suffix == "raw":
             raw, suffix = _raw(values), ""
         elif found := [name for name in RAW if name in values]:
-            raise RequestError(400, f"{' and '.join(found)} are for raw pixels (application/octet-stream) only.")
+            text = _("These are for raw pixels (application/octet-stream) only: {names}.")
+            raise RequestError(400, text.format(names=", ".join(found)))
         if "attributes" in values:
             attributes |= _json(values, "attributes", dict)
         attributes = textOf(attributes)
@@ -117,7 +121,8 @@ def frameRequestOf(head: Head, stream: str) -> FrameRequest:
         raise RequestError(400, str(error)) from error
     for name in attributes:
         if not ATTRIBUTE_NAME.fullmatch(name):
-            raise RequestError(400, f"Attribute names consist of letters, digits and _ . -, not {name[:60]!r}.")
+            text = _("Attribute names consist of letters, digits and _ . -, not {name!r}.")
+            raise RequestError(400, text.format(name=name[:60]))
     name = os.path.basename(_name(values, "name").replace("\\", "/"))
     return FrameRequest(_name(values, "stream") or stream, _time(values), name, suffix, attributes, raw)
 
@@ -129,15 +134,18 @@ def _parameters(head: Head) -> tuple[dict[str, str], dict[str, str]]:
     for name, text in head.headers.items():
         if name.startswith(HEADER):
             if name.removeprefix(HEADER) not in known:
-                raise RequestError(400, f"Unknown header {name}; X-RTI- knows {', '.join(NAMES)}.")
+                reason = _("Unknown header {name}; X-RTI- knows {names}.")
+                raise RequestError(400, reason.format(name=name, names=", ".join(NAMES)))
             values[known[name.removeprefix(HEADER)]] = text
     for name, text in head.query.items():
         if name.startswith(ATTRIBUTE):
             attributes[name.removeprefix(ATTRIBUTE)] = text
         elif name not in NAMES:
-            raise RequestError(400, f"Unknown name {name[:60]!r} in the address; known: {', '.join(NAMES)}, attr.NAME.")
+            reason = _("Unknown name {name!r} in the address; known: {names}, attr.NAME.")
+            raise RequestError(400, reason.format(name=name[:60], names=", ".join(NAMES)))
         elif values.setdefault(name, text) != text:
-            raise RequestError(400, f"The address and the header X-RTI-{name} have different values.")
+            reason = _("The address and the header X-RTI-{name} have different values.")
+            raise RequestError(400, reason.format(name=name))
     return values, attributes
 
 
@@ -154,16 +162,23 @@ def _suffix(head: Head, values: Mapping[str, str]) -> str:
     elif kind in ANY:
         suffix = suffixOf(values.get("name", ""))
     elif kind.startswith("multipart/"):
-        raise RequestError(415, 'Forms are not supported: send the file itself, with curl as --data-binary "@FILE".')
+        text = _('Forms are not supported: send the file itself, with curl as --data-binary "@FILE".')
+        raise RequestError(415, text)
+    elif kind in TYPES:
+        suffix = TYPES[kind]
     else:
-        suffix = TYPES.get(kind, f"The type {kind[:60]}")
+        raise _unsupported(_("The type {name}").format(name=kind[:60]))
     if suffix in PAIRS:
-        reason = f"The voxels of {suffix} files are in a second file: send one that holds both, .nrrd, .mha or .nii."
-        raise RequestError(415, reason)
+        text = _("The voxels of {suffix} files are in a second file: send one that holds both, .nrrd, .mha or .nii.")
+        raise RequestError(415, text.format(suffix=suffix))
     if suffix and suffix not in IMAGE_SUFFIXES:
-        known = ", ".join(one for one in IMAGE_SUFFIXES if one not in PAIRS)
-        raise RequestError(415, f"{suffix} is not supported; send {known}, or raw pixels.")
+        raise _unsupported(suffix[:60])
     return suffix
+
+
+def _unsupported(what: str) -> RequestError:
+    known = ", ".join(one for one in IMAGE_SUFFIXES if one not in PAIRS)
+    return RequestError(415, _("{what} is not supported; send {known}, or raw pixels.").format(what=what, known=known))
 
 
 def suffixOf(name: str) -> str:
@@ -175,7 +190,8 @@ def suffixOf(name: str) -> str:
 def _name(values: Mapping[str, str], name: str) -> str:
     text = values.get(name, "").strip()
     if len(text) > LONGEST or not text.isprintable():
-        raise RequestError(400, f'"{name}" has at most {LONGEST} printable characters.')
+        reason = _('"{name}" has at most {count} printable characters.')
+        raise RequestError(400, reason.format(name=name, count=LONGEST))
     return text
 
 
@@ -189,19 +205,20 @@ def _time(values: Mapping[str, str]) -> float | None:
 def _raw(values: Mapping[str, str]) -> RawPixels:
     missing = [name for name in ("shape", "dtype") if name not in values]
     if missing:
-        raise RequestError(400, f"Raw pixels need {' and '.join(missing)}, such as shape=480,640 and dtype=uint8.")
+        text = _("Raw pixels need shape and dtype, such as shape=480,640 and dtype=uint8; missing: {names}.")
+        raise RequestError(400, text.format(names=", ".join(missing)))
     shape = tuple(_json(values, "shape", list))
     if not 2 <= len(shape) <= 4 or not all(type(size) is int and 0 < size < 1 << 32 for size in shape):
-        raise RequestError(
-            400, f"A shape has 2 to 4 whole numbers above 0, slowest axis first, not {values['shape'][:60]}."
-        )
+        text = _("A shape has 2 to 4 whole numbers above 0, slowest axis first, not {shape}.")
+        raise RequestError(400, text.format(shape=values["shape"][:60]))
     if values["dtype"] not in DTYPES:
-        raise RequestError(400, f"Unknown pixel type {values['dtype'][:60]!r}; known: {', '.join(DTYPES)}.")
+        text = _("Unknown pixel type {name!r}; known: {names}.")
+        raise RequestError(400, text.format(name=values["dtype"][:60], names=", ".join(DTYPES)))
     order, colour = values.get("byteOrder", "little"), values.get("colour")
     if order not in ("little", "big"):
-        raise RequestError(400, f"The byte order is little or big, not {order[:60]!r}.")
+        raise RequestError(400, _("The byte order is little or big, not {name!r}.").format(name=order[:60]))
     if colour is not None and colour not in ("true", "false"):
-        raise RequestError(400, f'"colour" is true or false, not {colour[:60]!r}.')
+        raise RequestError(400, _('"colour" is true or false, not {name!r}.').format(name=colour[:60]))
     dtype: np.dtype[Any] = np.dtype(values["dtype"]).newbyteorder("<" if order == "little" else ">")
     raw = RawPixels(shape, dtype, _matrix(values), None if colour is None else colour == "true")
     # Convert a few pixels: an invalid shape, type or matrix is refused before the body arrives.
@@ -218,7 +235,7 @@ def _matrix(values: Mapping[str, str]) -> Matrix | None:
     except (TypeError, ValueError, OverflowError):
         matrix = np.empty(0)
     if matrix.shape not in ((16,), (4, 4)):
-        raise RequestError(400, "ijkToRAS has 16 numbers, row after row, or is a 4x4 matrix as JSON.")
+        raise RequestError(400, _("ijkToRAS has 16 numbers, row after row, or is a 4x4 matrix as JSON."))
     return matrix.reshape(4, 4)
 
 
@@ -229,7 +246,9 @@ def _json(values: Mapping[str, str], name: str, kind: type[Any]) -> Any:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise RequestError(400, f'"{name}" is not valid JSON: {error}.') from error
+        reason = _('"{name}" is not valid JSON: {reason}.').format(name=name, reason=error)
+        raise RequestError(400, reason) from error
     if not isinstance(found, kind):
-        raise RequestError(400, f'"{name}" must be {"a list" if kind is list else "an object"} in JSON.')
+        reason = _('"{name}" must be a list in JSON.') if kind is list else _('"{name}" must be an object in JSON.')
+        raise RequestError(400, reason.format(name=name))
     return found

@@ -18,6 +18,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ...Model.Errors import RequestError
 from ...Model.Files import decodedText
+from ...Model.Text import textsOf
+
+_ = textsOf(__file__)
 
 HEAD_LIMIT = 1 << 15
 """Most bytes of a head, of a line between chunks, and of a trailer."""
@@ -143,7 +146,7 @@ class RequestReader:
         self._size = 0
         first = self._stream.peek(1)[:1]
         if first and not (first.isalpha() or first in b"\r\n"):
-            raise RequestError(400, "This is no HTTP request. (Addresses here begin with http://, not https://.)")
+            raise RequestError(400, _("This is no HTTP request. (Addresses here begin with http://, not https://.)"))
         lines: list[bytes] = []
         while line := self._line(lines):
             lines.append(line)
@@ -162,7 +165,7 @@ class RequestReader:
         while length := self._chunkLength():
             yield from self._read(length, body)
             if self._line():
-                raise RequestError(400, "A chunk of the request is longer than its announced length.")
+                raise RequestError(400, _("A chunk of the request is longer than its announced length."))
         while self._line():
             pass
 
@@ -179,7 +182,7 @@ class RequestReader:
         self._size = 0
         found = _CHUNK.fullmatch(self._line())
         if not found:
-            raise RequestError(400, "The length of a chunk of the request cannot be read.")
+            raise RequestError(400, _("The length of a chunk of the request cannot be read."))
         return int(found[1], 16)
 
     def _line(self, before: list[bytes] | None = None) -> bytes:
@@ -191,13 +194,15 @@ class RequestReader:
             line = self._stream.readline(HEAD_LIMIT + 1 - self._size)
             self._size += len(line)
             if self._size > HEAD_LIMIT:
-                raise RequestError(431, f"The head of the request has more than {HEAD_LIMIT:,} bytes.")
+                raise RequestError(
+                    431, _("The head of the request has more than {count:,} bytes.").format(count=HEAD_LIMIT)
+                )
             if not line.endswith(b"\n"):
                 raise EOFError
             if not line.endswith(b"\r\n"):
-                raise RequestError(400, "A line of the request does not end with CR LF.")
+                raise RequestError(400, _("A line of the request does not end with CR LF."))
             if before and len(before) > FIELDS + 1:
-                raise RequestError(431, f"The request has more than {FIELDS} header fields.")
+                raise RequestError(431, _("The request has more than {count} header fields.").format(count=FIELDS))
             if before != [] or line != b"\r\n":
                 return line[:-2]
 
@@ -205,25 +210,27 @@ class RequestReader:
 def _parse(lines: list[bytes]) -> Head:
     first = _REQUEST_LINE.fullmatch(decodedText(lines[0]))
     if not first:
-        raise RequestError(400, "The first line of the request cannot be read.")
+        raise RequestError(400, _("The first line of the request cannot be read."))
     method, target, major, minor = first.groups()
     if major != "1":
-        raise RequestError(505, f"HTTP/{major}.{minor} is not supported; use HTTP/1.1.")
+        text = _("HTTP/{version} is not supported; use HTTP/1.1.").format(version=f"{major}.{minor}")
+        raise RequestError(505, text)
     headers = _headers(lines[1:])
     if minor != "0" and "host" not in headers:
-        raise RequestError(400, "The request has no header Host.")
+        raise RequestError(400, _("The request has no header Host."))
     length, chunked = _bodyOf(headers, minor)
     expected = headers.get("expect", "").lower()
     if expected not in ("", "100-continue"):
-        raise RequestError(417, f"Unknown expectation: {expected[:60]}.")
+        raise RequestError(417, _("Unknown expectation: {name}.").format(name=expected[:60]))
     try:
         parts = urlsplit(target)
         path = unquote(parts.path, errors="strict")
         pairs = parse_qsl(parts.query, keep_blank_values=True, errors="strict", max_num_fields=FIELDS)
     except ValueError as error:
-        raise RequestError(400, f"The address in the request cannot be read: {error}.") from error
+        text = _("The address in the request cannot be read: {reason}.").format(reason=error)
+        raise RequestError(400, text) from error
     if len(dict(pairs)) < len(pairs):
-        raise RequestError(400, "The address in the request has a name twice.")
+        raise RequestError(400, _("The address in the request has a name twice."))
     keepAlive = minor != "0" and "close" not in headers.get("connection", "").lower()
     return Head(method, path, dict(pairs), headers, length, chunked, keepAlive, bool(expected))
 
@@ -233,10 +240,10 @@ def _headers(lines: list[bytes]) -> dict[str, str]:
     for line in lines:
         given, colon, value = decodedText(line).partition(":")
         if not (colon and _NAME.fullmatch(given)) or "\0" in value or "\r" in value:
-            raise RequestError(400, "A header of the request cannot be read.")
+            raise RequestError(400, _("A header of the request cannot be read."))
         name, value = given.lower(), value.strip(" \t")
         if name in headers and (name in _ONCE or name.startswith("x-rti-")):
-            raise RequestError(400, f"The request has the header {given} twice.")
+            raise RequestError(400, _("The request has the header {name} twice.").format(name=given))
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
 
@@ -246,12 +253,13 @@ def _bodyOf(headers: Mapping[str, str], minor: str) -> tuple[int | None, bool]:
     if coding is not None:
         # RFC 9112, section 6.1: both fields, or this one in HTTP/1.0, can smuggle a request past a proxy.
         if length is not None or minor == "0":
-            raise RequestError(400, "Transfer-Encoding is not allowed with Content-Length or HTTP/1.0.")
+            raise RequestError(400, _("Transfer-Encoding is not allowed with Content-Length or HTTP/1.0."))
         if not coding.isascii() or coding.lower() != "chunked":
-            raise RequestError(501, f"The transfer encoding {coding[:60]} is not supported; use chunked.")
+            text = _("The transfer encoding {name} is not supported; use chunked.").format(name=coding[:60])
+            raise RequestError(501, text)
         return None, True
     if length is None:
         return None, False
     if not re.fullmatch(r"[0-9]{1,18}", length):
-        raise RequestError(400, "The header Content-Length is not a number of bytes.")
+        raise RequestError(400, _("The header Content-Length is not a number of bytes."))
     return int(length), False

@@ -53,7 +53,7 @@ MOST = 128
 REFUSED = 32
 """Connections above this limit that receive this answer; more are closed without one."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-STOPPING = "The source is stopping; the image was not received."
+STOPPING = _("The source is stopping; the image was not received.")
 TOO_SLOW = _("The body arrived too slowly: after {seconds} s, at least {rate} kB/s on average are expected.")
 
 log = logging.getLogger(__name__)
@@ -189,8 +189,8 @@ class Handler(BaseHTTPRequestHandler):
         """Serve requests until the connection ends."""
         try:
             if self._link.full:
-                reason = f"{MOST} connections are open already: close some, or send all images over one."
-                self._refuse(RequestError(503, reason), None)
+                reason = _("{count} connections are open already: close some, or send all images over one.")
+                self._refuse(RequestError(503, reason.format(count=MOST)), None)
             else:
                 super().handle()
         except OSError:
@@ -214,13 +214,13 @@ class Handler(BaseHTTPRequestHandler):
             if head or not self._link.ended:
                 self._refuse(error, head)
         except TimeoutError:
-            self._refuse(RequestError(408, "The request was not complete in time."), head)
+            self._refuse(RequestError(408, _("The request was not complete in time.")), head)
         except EOFError:
             # The sender may have closed its sending direction only.
-            self._refuse(RequestError(400, "The sender closed the connection within a request."), head, status=0)
+            self._refuse(RequestError(400, _("The sender closed the connection within a request.")), head, status=0)
         except OSError as error:
             self._dropBody()
-            reason = f"the connection broke ({reasonOf(error)})"
+            reason = _("the connection broke ({reason})").format(reason=reasonOf(error))
             self.server.arrivals.put(Refusal(self._link.name, 0, reason, head, head is not None))
 
     def _serve(self, head: Head) -> None:
@@ -248,7 +248,8 @@ class Handler(BaseHTTPRequestHandler):
         except OSError:
             self.close_connection = True
             if "numbers" in answer.values:
-                text = f"{self._link.name} disconnected before its acknowledgement; the image was received."
+                text = _("{name} disconnected before its acknowledgement; the image was received.")
+                text = text.format(name=self._link.name)
                 self.server.arrivals.put(Event("not-told", text, "warning", self._link.name))
 
     def _refuse(self, error: RequestError, head: Head | None, status: int | None = None) -> None:
@@ -348,8 +349,8 @@ class Server(ThreadingHTTPServer):
         """Raise RequestError when there are too many bytes at once."""
         size = sum(one.body.size for one in self.exchanges if one.body)
         if size > self._most:
-            reason = f"{size:,} bytes of images arrive at once, the limit is {self._most:,}: retry later."
-            raise RequestError(429, reason)
+            reason = _("{size:,} bytes of images arrive at once, the limit is {limit:,}: retry later.")
+            raise RequestError(429, reason.format(size=size, limit=self._most))
 
     def count(self, answer: Answer) -> None:
         """Count an answer."""
@@ -416,7 +417,7 @@ class Server(ThreadingHTTPServer):
                 return
         except RuntimeError:
             log.warning("No thread for a connection", exc_info=True)
-        self.arrivals.put(Refusal(client_address, 0, "too many programs are connected", None, False))
+        self.arrivals.put(Refusal(client_address, 0, _("too many programs are connected"), None, False))
         self.shutdown_request(request)
 
     # ---- in the thread of a connection

@@ -16,9 +16,9 @@ from typing import Any
 
 from ...Formats import GetBuffer
 from ...Model.Errors import RequestError
-from ...Model.Event import Event
+from ...Model.Event import Event, Remedy
 from ...Model.Frame import Image
-from ...Model.Text import joined, textsOf
+from ...Model.Text import joined, sentence, textsOf
 from ..Checkpoint import Checkpoint
 from ..Endpoints import Listener
 from ..Source import TURN, Arrival
@@ -54,12 +54,15 @@ def eventOf(refusal: Refusal, more: int = 0) -> Event:
 
     :param more: number of further refusals with this status.
     """
-    head = refusal.head
-    request = f"{head.method[:60]} {head.path[:60]}" if head else _("a request")
-    text = _("{sender}: {request} was refused: {reason}")
-    text = text.format(sender=refusal.sender, request=request, reason=refusal.reason)
-    others = _("({count} more with this status)").format(count=more) if more else ""
-    return Event(CODES.get(refusal.status, "not-usable"), joined(text, others), "warning", refusal.sender)
+    method = refusal.head.method[:60] if refusal.head else _("a request")
+    path = refusal.head.path if refusal.head else ""
+    text = _("{sender}: {method} {path} was refused: {reason}")
+    if not path:
+        text = _("{sender}: {method} was refused: {reason}")
+    text = text.format(sender=refusal.sender, method=method, path=path[:60], reason=sentence(refusal.reason))
+    if more:
+        text = joined(text, _("({count:,} more with this status)").format(count=more))
+    return Event(CODES.get(refusal.status, "not-usable"), text, "warning", refusal.sender)
 
 
 @dataclass
@@ -97,6 +100,8 @@ class RefusalLog:
                 self._waiting[status] = _Waiting(now + PAUSE)
 
 
+EXPECTED = 1.0
+"""Seconds without an image, or without a request of a connected program, after which the status says why."""
 STREAMS = 100
 """Most streams: each new name creates a live volume."""
 PAGE_FIELDS = ("Authorization", "Content-Type", *(f"X-RTI-{name}" for name in NAMES))
@@ -124,6 +129,14 @@ class HTTPSource:
         self._settings, self._checkpoint, self._clock, self._getBuffer = settings, checkpoint, clock, getBuffer
         self._token = settings.token or checkpoint.kept.get("token") or secrets.token_urlsafe(24)
         self._refusals = RefusalLog(clock)
+        self._accepted: float | None = None
+        """Time of the last image, on the clock."""
+        self._refusal: Event | None = None
+        """The last refusal since then."""
+        self._heard: set[str] = set()
+        """Connected programs that have sent a request."""
+        self._silent = ""
+        """The last program that connected and sent none."""
         self._first = [self._crash()] if checkpoint.kept.get("reading") else []
         self._files = itertools.count(1)
         self._folder = os.path.join(checkpoint.folder, "requests")
@@ -141,9 +154,28 @@ class HTTPSource:
         """Sentence for the panel: the address of this server."""
         if self._listener.socket is None:
             return self._listener.status
+        text = _("Waiting for images that programs post to {url}.").format(url=self._url)
+        if self._accepted is not None and self._clock() - self._accepted < EXPECTED:
+            return text
         count = len(self._server.exchanges)
-        arriving = f" {count} {'is' if count == 1 else 'are'} arriving." if count else ""
-        return f"Waiting for images that programs post to {self._url}.{arriving}"
+        if count:
+            arriving = _("1 is arriving.") if count == 1 else _("{count:,} are arriving.")
+            return joined(text, arriving.format(count=count))
+        if self._refusal:
+            return joined(text, self._refusal.text)
+        if self._checkpoint.numbers:
+            return text
+        if self._silent:
+            silent = _("{name} is connected, but sends no request. Does it use this address, with http://?")
+            return joined(text, silent.format(name=self._silent))
+        return joined(text, _("No program has connected yet."), self._listener.reach)
+
+    @property
+    def remedy(self) -> Remedy | None:
+        """Settings with which programs could connect, None when none are known or images have come."""
+        if self._listener.socket is not None and (self._checkpoint.numbers or self._silent):
+            return None
+        return self._refusal.remedy if self._refusal else self._listener.remedy
 
     @property
     def details(self) -> Mapping[str, Any]:
@@ -155,7 +187,8 @@ class HTTPSource:
             f'curl -H "Authorization: Bearer {self._token}" --data-binary "@image.nii.gz" '
             f'"{self._url}?name=image.nii.gz"'
         )
-        return {"url": self._url, "token": self._token, "curl": curl, "words": f"Send an image with: {curl}"}
+        words = _("Send an image with: {command}").format(command=curl)
+        return {"url": self._url, "token": self._token, "curl": curl, "words": words}
 
     @property
     def _url(self) -> str:
@@ -169,6 +202,7 @@ class HTTPSource:
         turn = self._clock() + TURN
         first, self._first = self._first, []
         yield from first
+        self._watch()
         yield from self._refusals.due()
         seconds = 0.0 if first else seconds
         while True:
@@ -183,6 +217,8 @@ class HTTPSource:
             elif item is not None:
                 if item.code == "listening":
                     self._checkpoint.keep(port=self._listener.port)
+                elif item.code == "peer-refused":
+                    self._refusal = item
                 yield item
             if self._clock() > turn:
                 return
@@ -225,21 +261,23 @@ class HTTPSource:
         self._origins.check(head)
         if head.path == "/status":
             if head.method != "GET":
-                raise RequestError(405, "/status accepts only GET.")
+                raise RequestError(405, _("/status accepts only GET."))
             return None
         if head.path != "/frame":
-            raise RequestError(404, f"Unknown address {head.path[:60]!r}; use POST /frame or GET /status.")
+            text = _("Unknown address {path!r}; use POST /frame or GET /status.").format(path=head.path[:60])
+            raise RequestError(404, text)
         if head.method != "POST":
-            raise RequestError(405, "/frame accepts only POST.")
+            raise RequestError(405, _("/frame accepts only POST."))
         if head.length is None and not head.chunked:
-            raise RequestError(411, "The request has no length: send Content-Length, or the body in chunks.")
+            raise RequestError(411, _("The request has no length: send Content-Length, or the body in chunks."))
         limit = self._settings.sizeLimit
         if (head.length or 0) > limit:
             raise tooLarge(head.length or 0, limit)
         wanted = frameRequestOf(head, self._settings.stream)
         streams = self._checkpoint.numbers
         if wanted.stream not in streams and len(streams) >= STREAMS:
-            raise RequestError(400, f"There are {STREAMS} streams already; send these images to one of them.")
+            text = _("There are {count} streams already; send these images to one of them.").format(count=STREAMS)
+            raise RequestError(400, text)
         if wanted.raw:
             return RawBody(wanted, wanted.raw, head.length, limit)
         path = os.path.join(self._folder, f"request-{next(self._files)}")
@@ -249,7 +287,14 @@ class HTTPSource:
         scheme, _blank, token = head.headers.get("authorization", "").partition(" ")
         same = hmac.compare_digest(token.strip().encode(errors="replace"), self._token.encode())
         if scheme.lower() != "bearer" or not same:
-            reason = "The token is missing or wrong: send the header Authorization: Bearer TOKEN, as Slicer shows it."
+            reason = _(
+                "The token is missing or wrong: send the header Authorization: Bearer TOKEN, as Slicer shows it."
+            )
+            if head.method == "GET" and head.path != "/status":
+                reason = _(
+                    "A web browser cannot send images. Send them with POST /frame and the header Authorization: Bearer "
+                    "TOKEN, as Slicer shows it."
+                )
             raise RequestError(401, reason)
 
     # ---- in the thread that reads
@@ -269,8 +314,18 @@ class HTTPSource:
             "sizeLimit": self._settings.sizeLimit,
         }
 
+    def _watch(self) -> None:
+        # A program may connect and send nothing: its own problem, or this port is not the one that it expects.
+        connected = self._server.connected
+        self._heard &= {one.name for one in connected}
+        for one in connected:
+            if one.idle and one.name not in self._heard and self._clock() - one.heard > EXPECTED:
+                self._silent = one.name
+
     def _receive(self, exchange: Exchange) -> Iterator[Arrival | Event]:
         body = exchange.body
+        self._heard.add(exchange.sender)
+        self._silent = ""
         if body is None:
             exchange.answer(Answer(200, {} if exchange.head.method == "OPTIONS" else self._statusValues()))
             return
@@ -301,15 +356,19 @@ class HTTPSource:
             exchange.answer(Answer.refusing(problem, values) if problem else Answer(200, values))
         if problem:
             # After the image is counted: the counts travel with the event.
-            yield eventOf(Refusal(exchange.sender, problem.status, str(problem), exchange.head, True))
+            self._refusal = eventOf(Refusal(exchange.sender, problem.status, str(problem), exchange.head, True))
+            yield self._refusal
 
     def _arrival(
         self, stream: str, image: Image, receiveTime: float, accepted: list[tuple[int, bool | None]]
     ) -> Arrival:
+        self._accepted, self._refusal = self._clock(), None
         return Arrival(stream, image, receiveTime, lambda number, stored: accepted.append((number, stored)))
 
     def _refused(self, refusal: Refusal) -> Iterator[Event]:
         self._count(refusal.head)
+        self._refusal, self._silent = eventOf(refusal), ""
+        self._heard.add(refusal.sender)
         if refusal.known:
             yield eventOf(refusal)
         else:
@@ -330,9 +389,13 @@ class HTTPSource:
         sender, count = reading["sender"], self._received - reading["before"]
         if not count:
             self._checkpoint.refuse()
-        images = f"{count} images of it were received" if count else "it is skipped"
-        text = f"The process crashed while it read a file from {sender}, which has no answer; {images}."
-        return Event("crashed", text, "error", sender)
+        text = _("The process crashed while it read a file from {sender}, which has no answer; it is skipped.")
+        if count:
+            text = _(
+                "The process crashed while it read a file from {sender}, which has no answer; {count} images of it "
+                "were received."
+            )
+        return Event("crashed", text.format(sender=sender, count=count), "error", sender)
 
 
 def _acceptedValues(stream: str, accepted: list[tuple[int, bool | None]]) -> dict[str, Any]:

@@ -93,11 +93,11 @@ class HTTPSettings(SourceSettings):
         takeAddress(self)
         super().__post_init__()
         if not self.host:
-            raise SettingsError("Name the address to listen on, such as 127.0.0.1 or 0.0.0.0.")
+            raise SettingsError(_("Name the address to listen on, such as 127.0.0.1 or 0.0.0.0."))
         checkAllowed(self.allowed)
         object.__setattr__(self, "origins", tuple(map(originOf, self.origins)))
         if self.token and not TOKEN.fullmatch(self.token):
-            raise SettingsError("A token has 16 to 200 letters, digits and . _ ~ + / - in it.")
+            raise SettingsError(_("A token has 16 to 200 letters, digits and . _ ~ + / - in it."))
 
 
 def _open(settings: HTTPSettings, context: SourceContext) -> Source:
