@@ -6,7 +6,10 @@ import math
 from collections import deque
 from collections.abc import Sequence
 
+from ...Model.Text import textsOf
 from . import ReplaySettings
+
+_ = textsOf(__file__)
 
 DEFAULT_RATE = 10.0
 """Frames per second of a file without times."""
@@ -197,25 +200,36 @@ def statusOf(name: str, playhead: Playhead, settings: ReplaySettings) -> str:
     :param name: of the file.
     """
     if playhead.ended:
-        return f"The replay of {name} has ended: {playhead.count} frames."
-    position = f"frame {playhead.next} of {playhead.count}"
+        return endText(name, playhead)
+    passed = 0.0
+    text = _("frame {frame} of {count}")
     if settings.pace == "recorded" and playhead.timed:
         passed = playhead.times[max(playhead.next - 1, 0)]
-        position += f" ({_number(passed)} s of {_number(playhead.duration)} s)"
+        text = _("frame {frame} of {count} ({passed} s of {duration} s)")
+    position = text.format(
+        frame=playhead.next, count=playhead.count, passed=_number(passed), duration=_number(playhead.duration)
+    )
     if playhead.paused:
-        return f"{name} is paused at {position}."
-    behind = f", {_number(playhead.behind)} s behind" if playhead.behind >= 0.05 else ""
-    return f"Replaying {name}: {position}, {_paceOf(settings, playhead.timed)}{behind}."
+        return _("{name} is paused at {position}.").format(name=name, position=position)
+    text = _("Replaying {name}: {position}, {pace}.")
+    if playhead.behind >= 0.05:
+        text = _("Replaying {name}: {position}, {pace}, {behind} s behind.")
+    pace = _paceOf(settings, playhead.timed)
+    return text.format(name=name, position=position, pace=pace, behind=_number(playhead.behind))
+
+
+def endText(name: str, playhead: Playhead) -> str:
+    """Return the sentence about the end of the file."""
+    return _("The replay of {name} has ended: {count} frames.").format(name=name, count=playhead.count)
 
 
 def _paceOf(settings: ReplaySettings, timed: bool) -> str:
     if settings.pace == "fastest":
-        return "as fast as possible"
-    if settings.pace == "rate":
-        return f"{settings.rate:g} frames per second"
-    if not timed:
-        return f"{settings.speed * DEFAULT_RATE:g} frames per second"
-    return "real time" if settings.speed == 1 else f"{settings.speed:g} times real time"
+        return _("as fast as possible")
+    if settings.pace == "rate" or not timed:
+        rate = settings.rate if settings.pace == "rate" else settings.speed * DEFAULT_RATE
+        return _("{rate:g} frames per second").format(rate=rate)
+    return _("real time") if settings.speed == 1 else _("{speed:g} times real time").format(speed=settings.speed)
 
 
 def _number(value: float) -> str:

@@ -14,8 +14,11 @@ from ...Formats.ImageFile import sinceFirst
 from ...Formats.Raw import RawBytes, openFile, readArray
 from ...Model.Errors import FrameError, NotAnImageError, RecordingError
 from ...Model.Frame import ATTRIBUTE_NAME, Image
+from ...Model.Text import textsOf
 from ...Recording import RecordedPart, openRecording
 from ...Recording.Layout import HEADER, MANIFEST, RAW, isPartOf
+
+_ = textsOf(__file__)
 
 _MARK = b"\nRecording:="
 
@@ -62,7 +65,7 @@ class RecordingReplay(ReplayFile):
         self.times = sinceFirst(time for part in parts for time in part.times)
 
     def files(self, index: int) -> tuple[str, ...]:
-        part, _ = self._find(index)
+        part, _frame = self._find(index)
         return part.path, part.rawPath
 
     def image(self, index: int, getBuffer: GetBuffer) -> Image:
@@ -102,7 +105,8 @@ class ImageFileReplay(ReplayFile):
         images, self._images = self._images, None
         image = next(images, None)
         if image is None:
-            raise NotAnImageError(f"The file has no image {index + 1}, though it declares {self.count}.", "damaged")
+            text = _("The file has no image {number}, though it declares {count}.")
+            raise NotAnImageError(text.format(number=index + 1, count=self.count), "damaged")
         self._images, self._next = images, index + 1
         return image
 
@@ -147,7 +151,8 @@ class Opening:
         try:
             part = openRecording(path)
         except RecordingError as error:
-            self._problems.append(f"A part of the recording is missing from the replay: {error}")
+            text = _("A part of the recording is missing from the replay: {reason}")
+            self._problems.append(text.format(reason=str(error)))
             return
         if (part.recording, part.stream) == (first.recording, first.stream):
             self._parts.append(part)
@@ -167,6 +172,25 @@ def _isRecording(path: str) -> bool:
         return False
     with openFile(path) as file:
         return _MARK in file.read()
+
+
+def recordingNear(path: str) -> str:
+    """Return the header of the recording that a path stands for: its data, its manifest or its folder; else "".
+
+    Of the recordings in a folder it is the newest.
+    """
+    if os.path.isdir(path):
+        try:
+            found = [entry for entry in os.scandir(path) if entry.name.endswith(HEADER) and _isRecording(entry.path)]
+            newest = max(found, key=lambda entry: entry.stat().st_mtime_ns, default=None)
+        except (NotAnImageError, OSError):
+            return ""
+        return newest.path if newest else ""
+    for suffix in (RAW, MANIFEST):
+        header = path.removesuffix(suffix) + HEADER
+        if path.endswith(suffix) and os.path.isfile(header):
+            return header
+    return ""
 
 
 def _otherParts(first: RecordedPart) -> list[str]:

@@ -26,14 +26,17 @@ from typing import Any
 
 from ...Formats import GetBuffer, stampOf
 from ...Model.Errors import NotAnImageError, SettingsError
-from ...Model.Event import Event
+from ...Model.Event import Event, Remedy
 from ...Model.Files import Stamp, reasonOf
 from ...Model.Frame import Image
+from ...Model.Text import joined, sentence, textsOf
 from ..Checkpoint import DEATHS, Checkpoint
 from ..Source import TURN, Arrival
 from . import ReplaySettings
-from .Playhead import DEFAULT_RATE, Playhead, statusOf
-from .ReplayFile import Opening, ReplayFile
+from .Playhead import DEFAULT_RATE, Playhead, endText, statusOf
+from .ReplayFile import Opening, ReplayFile, recordingNear
+
+_ = textsOf(__file__)
 
 RECHECK = 0.5
 """Seconds between two attempts to open a file that is missing or cannot be replayed."""
@@ -71,15 +74,27 @@ class ReplaySource:
         self._stamps: dict[str, Stamp | None] = {}
         self._failed: dict[str, Stamp | None] | None = None
         self._due = clock()
-        self._why = "it has not been opened yet"
+        self._why: str = _("it has not been opened yet.")
+        self._remedy: Remedy | None = None
         self._reported: tuple[str, Stamp | None] | None = None
 
     @property
     def status(self) -> str:
         """Sentence for the panel: file, position and pace, or the reason why nothing is replayed."""
         if self._playhead is None:
-            return f"{self._name} is not replayed: {self._why.rstrip('.')}."
+            return self._notReplayed
         return statusOf(self._name, self._playhead, self._settings)
+
+    @property
+    def remedy(self) -> Remedy | None:
+        """The recording that the path stands for, or a new start after the end; None while images come."""
+        if self._playhead is None:
+            return self._remedy
+        return Remedy(_("Play again"), {}) if self._playhead.ended else None
+
+    @property
+    def _notReplayed(self) -> str:
+        return _("{name} is not replayed: {why}").format(name=self._name, why=sentence(self._why))
 
     def read(self, seconds: float) -> Iterator[Arrival | Event]:
         """Yield the frames that are due, then wait for the next one; block at most ``seconds``."""
@@ -93,8 +108,7 @@ class ReplaySource:
             if self._clock() > turn:
                 return
         if self._playhead and self._playhead.endsNow(self._clock()):
-            text = f"The replay of {self._name} has ended: {self._playhead.count} frames."
-            yield Event("replay-ended", text, subject=self._path)
+            yield Event("replay-ended", endText(self._name, self._playhead), subject=self._path)
         now = self._clock()
         wait = self._playhead.wait(now) if self._playhead else max(0.0, self._due - now)
         if wait > 0:
@@ -127,7 +141,7 @@ class ReplaySource:
             stamp = stampOf(self._path)
             if stamp is not None and self._checkpoint.begin(self._path, stamp).deaths >= DEATHS:
                 self._checkpoint.leave()
-                text = f"it crashed the reading process {DEATHS} times and is skipped."
+                text = _("it crashed the reading process {count} times and is skipped.").format(count=DEATHS)
                 yield from self._fail("crashed", text, (self._path,), "error")
                 return
             self._stamp = stamp or (0, 0)
@@ -155,26 +169,32 @@ class ReplaySource:
         self._setPace(playhead)
         self._opening, self._failed, self._reported = None, None, None
         self._file, self._playhead, self._stamps = file, playhead, {}
-        length = f" in {playhead.duration:.1f} s" if file.times else ""
-        yield Event("replay-opened", f"{self._name} has {file.count} frames{length}.", subject=self._path)
+        text = _("{name} has {count} frames in {seconds:.1f} s.") if file.times else _("{name} has {count} frames.")
+        text = text.format(name=self._name, count=file.count, seconds=playhead.duration)
+        yield Event("replay-opened", text, subject=self._path)
         for problem in file.problems:
             yield Event("part-missing", problem, "warning", self._path)
         if file.times is None and file.count > 1 and self._settings.pace == "recorded":
-            text = f"{self._name} has no times: it is replayed at {DEFAULT_RATE:g} frames per second."
-            yield Event("no-times", text, subject=self._path)
+            text = _("{name} has no times: it is replayed at {rate:g} frames per second.")
+            yield Event("no-times", text.format(name=self._name, rate=DEFAULT_RATE), subject=self._path)
 
     def _fail(self, code: str, why: str, files: tuple[str, ...], level: str = "warning") -> Iterator[Event]:
         self._opening = self._file = self._playhead = None
+        header = recordingNear(self._path)
+        self._remedy = Remedy(_("Replay the recording"), {"file": header}) if header else None
         self._why, self._failed = why, _stampsOf(files)
         reported = (code, None if code == "incomplete" else stampOf(self._path))
         if reported != self._reported:
             self._reported = reported
-            yield Event(code, f"{self._name} is not replayed: {why}", level, self._path)
+            yield Event(code, self._notReplayed, level, self._path, remedy=self._remedy)
 
     def _unreadable(self, error: OSError) -> Iterator[Event]:
         missing = isinstance(error, FileNotFoundError)
-        why = f"{self._path} is not there" if missing else f"it cannot be read ({reasonOf(error)})"
-        yield from self._fail("file-missing" if missing else "file-unreadable", f"{why}; waiting for it.", ())
+        why = _("it cannot be read ({reason}); waiting for it.")
+        if missing:
+            why = _("{path} is not there; waiting for it.")
+        why = why.format(path=self._path, reason=reasonOf(error))
+        yield from self._fail("file-missing" if missing else "file-unreadable", why, ())
         self._failed = None
 
     # ---- the frames
@@ -192,7 +212,8 @@ class ReplaySource:
             if self._changed(files):
                 self._reopen()
             else:
-                yield from self._fail(error.code, f"frame {index + 1} cannot be read. {error}", files)
+                why = joined(_("frame {number} cannot be read.").format(number=index + 1), str(error))
+                yield from self._fail(error.code, why, files)
             return
         except OSError as error:
             self._checkpoint.leave()
@@ -215,7 +236,7 @@ class ReplaySource:
     def _reopen(self) -> None:
         # The checkpoint knows a file by its stamp: another file with this name starts at its first frame.
         self._opening = self._file = self._playhead = None
-        self._why, self._due = "it has changed and is reopened", self._clock()
+        self._why, self._due = _("it has changed and is reopened."), self._clock()
 
     def _labelled(self, image: Image, index: int) -> Image:
         attributes = {**image.attributes, "SourceFile": self._name, "ReplayedFrame": str(index)}
@@ -245,7 +266,8 @@ class ReplaySource:
             else:
                 return
         except SettingsError as error:
-            yield Event("command-refused", f"The command {name!r} was refused: {error}", "warning", self._path)
+            text = _("The command {name!r} was refused: {reason}").format(name=name, reason=str(error))
+            yield Event("command-refused", text, "warning", self._path)
             return
         self._settings = replace(self._settings, paused=playhead.paused)
         settings = self._settings
@@ -272,14 +294,14 @@ def _paced(settings: ReplaySettings, values: Mapping[str, Any]) -> ReplaySetting
     if names == ["fastest"] and values["fastest"] is True:
         return replace(settings, pace="fastest")
     raise SettingsError(
-        'A pace has exactly one of {"speed": factor}, {"rate": frames per second} and {"fastest": true}.'
+        _('A pace has exactly one of {"speed": factor}, {"rate": frames per second} and {"fastest": true}.')
     )
 
 
 def _whole(values: Mapping[str, Any], name: str) -> int:
     value = values.get(name)
     if not isinstance(value, int) or isinstance(value, bool):
-        raise SettingsError(f'"{name}" must be a whole number, not {value!r}.')
+        raise SettingsError(_('"{name}" must be a whole number, not {value}.').format(name=name, value=repr(value)))
     return value
 
 

@@ -35,7 +35,7 @@ class ReplaySettings(SourceSettings):
                 "NIfTI, a multi-frame DICOM file or any other image file. It is only read, and may be missing at Start."
             ),
             path="file",
-            missing="Choose the file to replay.",
+            missing=_("Choose the file to replay."),
         )
     )
     pace: str = field(
