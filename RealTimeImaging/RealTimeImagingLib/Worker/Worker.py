@@ -156,9 +156,11 @@ class Worker:
         elif isinstance(item, Arrival) and isinstance(item.image, Image):
             self._accept(item)
         else:
-            article, of = ("an Arrival of ", item.image) if isinstance(item, Arrival) else ("", item)
-            given = article + type(of).__name__
-            raise TypeError(f"read() of a source yields Arrival (of an Image), Event or DeviceMessage, not {given}.")
+            image = isinstance(item, Arrival)
+            raise TypeError(
+                "read() of a source yields Arrival (of an Image), Event or DeviceMessage, "
+                f"not {'an Arrival of ' * image}{type(item.image if image else item).__name__}."
+            )
 
     def _accept(self, arrival: Arrival) -> None:
         image = arrival.image

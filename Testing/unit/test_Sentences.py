@@ -1,0 +1,178 @@
+"""Every sentence for the user is a template, so that the panel can translate it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import RealTimeImagingLib
+
+LIBRARY = Path(RealTimeImagingLib.__file__).parent
+CONVERTED = (
+    "Host/AcquisitionProcess.py",
+    "Host/ChildProcess.py",
+    "Host/Session.py",
+    "Link",
+    "Sources/Checkpoint.py",
+    "Sources/Endpoints.py",
+    "Sources/Folder",
+    "Sources/HTTP",
+    "Sources/Push",
+    "Sources/Replay",
+    "Worker",
+)
+"""Folders and files without a sentence outside a template; the list grows until it is the whole library."""
+FILES = sorted(
+    file for one in CONVERTED for file in ((LIBRARY / one).rglob("*.py") if "." not in one else [LIBRARY / one])
+)
+PLACES = {"Event": 1, "RequestError": 1, "StatusReport": 0, "Remedy": 0}
+"""Place of the text among the arguments."""
+BUILTIN = ("TypeError", "ValueError", "KeyError", "EOFError", "OSError", "TimeoutError", "NotImplementedError")
+"""Errors of programming and of the system; a text is made for the user from those that reach one."""
+STATES = ("status", "words", "text")
+"""Properties with a text for the user."""
+
+
+def sentences(tree):
+    """Yield the expressions whose values are texts for the user."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and named(node.func) in PLACES:
+            place = PLACES[named(node.func)]
+            yield from node.args[place : place + 1]
+            yield from (one.value for one in node.keywords if one.arg in ("text", "status", "label"))
+        elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            error = named(node.exc.func)
+            if error.endswith("Error") and error not in (*BUILTIN, *PLACES):
+                yield from node.exc.args[:1]
+        elif isinstance(node, ast.FunctionDef) and node.name.lower().endswith(STATES):
+            yield from (one.value for one in ast.walk(node) if isinstance(one, ast.Return) and one.value)
+
+
+def named(function):
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def bare(tree):
+    """Return the lines with a sentence that is no template.
+
+    A name stands for all values that are assigned to it in its function, and an expression for all its branches.
+    """
+    functions = [one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef)]
+    within = {id(one) for function in functions for one in sentences(function)}
+    pairs = [(one, {}) for one in sentences(tree) if id(one) not in within]
+    for function in functions:
+        values = {}
+        for node in ast.walk(function):
+            if isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign)) and node.value:
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                for target in targets:
+                    if isinstance(target, ast.Name):
+                        values.setdefault(target.id, []).append(node.value)
+        pairs += [(one, values) for one in sentences(function)]
+    return sorted({one.lineno for sentence, values in pairs for one in literals(sentence, values, ())})
+
+
+def literals(value, values, seen):
+    """Yield the literals and f-strings with words in an expression that is not within a call."""
+    if isinstance(value, ast.JoinedStr):
+        yield value
+    elif isinstance(value, ast.Constant):
+        if isinstance(value.value, str) and value.value:
+            yield value
+    elif isinstance(value, ast.IfExp):
+        yield from literals(value.body, values, seen)
+        yield from literals(value.orelse, values, seen)
+    elif isinstance(value, ast.BoolOp):
+        for one in value.values:
+            yield from literals(one, values, seen)
+    elif isinstance(value, ast.BinOp):
+        yield from literals(value.left, values, seen)
+        yield from literals(value.right, values, seen)
+    elif isinstance(value, ast.Name) and value.id not in seen:
+        for one in values.get(value.id, ()):
+            yield from literals(one, values, (*seen, value.id))
+    elif isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and value.func.attr != "format":
+        yield from literals(value.func.value, values, seen)
+
+
+@pytest.mark.parametrize("file", FILES, ids=[str(file.relative_to(LIBRARY)) for file in FILES])
+def test_the_sentences_are_templates(file):
+    assert bare(ast.parse(file.read_text(encoding="utf-8"))) == []
+
+
+def proseOutside(tree):
+    """Return the lines of strings of three words or more that are no template, message of a log or docstring."""
+    allowed = set()
+    for node in ast.walk(tree):
+        call = node.exc if isinstance(node, ast.Raise) else node
+        if isinstance(call, ast.Call):
+            name = named(call.func)
+            of = named(call.func.value) if isinstance(call.func, ast.Attribute) else ""
+            if name == "_" or of in ("log", "re") or (isinstance(node, ast.Raise) and name in BUILTIN):
+                allowed.update(id(one) for argument in call.args for one in ast.walk(argument))
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            allowed.add(id(node.value))
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            text = " ".join(str(one.value) for one in node.values if isinstance(one, ast.Constant))
+            inner = {id(one) for one in node.values}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            text, inner = node.value, set()
+        else:
+            continue
+        allowed |= inner
+        command = text.startswith("curl ")
+        if (
+            id(node) not in allowed
+            and not command
+            and len(re.findall(r"[A-Za-z]{2,}", text)) > 2
+            and " " in text.strip()
+        ):
+            found.add(node.lineno)
+    return sorted(found)
+
+
+@pytest.mark.parametrize("file", FILES, ids=[str(file.relative_to(LIBRARY)) for file in FILES])
+def test_no_prose_is_outside_a_template(file):
+    assert proseOutside(ast.parse(file.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        ('Event("a", "Plain.")', [1]),
+        ('Event("a", f"{name} is gone.")', [1]),
+        ('Event("a", _("{name} is gone.").format(name=name))', []),
+        ('def f():\n    text = "Plain."\n    text += f"{more}"\n    return Event("a", text)', [2, 3]),
+        ('def f():\n    text = _("A.") if a else "B."\n    yield Event("a", text, "warning")', [2]),
+        ('raise SettingsError("No.")', [1]),
+        ('raise RequestError(400, "No.")', [1]),
+        ('raise RequestError(400, _("No."))', []),
+        ('raise TypeError("for programmers")', []),
+        ('def status(self):\n    return f"{name} waits."', [2]),
+        ('def status(self):\n    return joined(_("Waits."), self.more)', []),
+        ('Event("a", str(error).rstrip("."))', []),
+        ('StatusReport("Waits.", counts)', [1]),
+        ('Remedy("Use it", {})', [1]),
+    ],
+)
+def test_a_sentence_that_is_no_template_is_found(source, lines):
+    assert bare(ast.parse(source)) == lines
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        ('words = "It is gone"', [1]),
+        ('report("code", f"{name} is gone now")', [1]),
+        ('words = _("It is gone")', []),
+        ('log.warning("It is gone now")', []),
+        ('"""It is a docstring."""', []),
+        ('raise ValueError(f"{name} is no number")', []),
+    ],
+)
+def test_prose_outside_a_template_is_found(source, lines):
+    assert proseOutside(ast.parse(source)) == lines
