@@ -10,7 +10,6 @@ that is cheap: watchers miss files on network shares, and do not report growth.
 from __future__ import annotations
 
 import os
-import statistics
 import threading
 import time
 import unicodedata
@@ -146,8 +145,8 @@ class FolderSource:
         if not self._arrivals:
             return False
         times = list(self._arrivals)
-        period = statistics.median(after - before for before, after in pairwise(times)) if len(times) > 1 else 0.0
-        return self._clock() - times[-1] < max(EXPECTED, PERIODS * period)
+        periods = sorted(after - before for before, after in pairwise(times)) or [0.0]
+        return self._clock() - times[-1] < max(EXPECTED, PERIODS * periods[len(periods) // 2])
 
     def read(self, seconds: float) -> Iterator[Arrival | Event]:
         """Poll the folder and check the incomplete files, when it is time; then wait."""
@@ -298,8 +297,7 @@ class FolderSource:
                 text = _("{name} was removed before it was complete: {why}")
                 yield Event("vanished", text.format(name=name, why=sentence(file.why)), subject=path)
         elif isinstance(verdict, Bad):
-            text = _("{name}: {why}").format(name=name, why=sentence(verdict.why))
-            yield self._reject(path, stamp, Event(verdict.code, text, "warning", path))
+            yield self._reject(path, stamp, Event(verdict.code, _of(name, verdict.why), "warning", path))
         elif isinstance(verdict, Unreadable):
             yield from self._reportUnreadable(file, verdict, stamp)
         else:
@@ -346,7 +344,7 @@ class FolderSource:
         for note in set(complete.reader.notes) - self._reportedNotes:
             # Report a note once: most files of a series have the same notes.
             self._reportedNotes.add(note)
-            yield Event("image-note", _("{name}: {why}").format(name=name, why=note), "warning", path)
+            yield Event("image-note", _of(name, note), "warning", path)
         try:
             for index, image in enumerate(complete.reader.images()):
                 if file.changed():
@@ -364,8 +362,7 @@ class FolderSource:
             if file.changed():
                 self._checkpoint.leave()
                 return
-            text = _("{name}: {why}").format(name=name, why=sentence(str(error)))
-            yield self._reject(path, stamp, Event(error.code, text, "warning", path))
+            yield self._reject(path, stamp, Event(error.code, _of(name, str(error)), "warning", path))
             return
         except OSError as error:
             self._checkpoint.leave()
@@ -410,3 +407,8 @@ class FolderSource:
         # Neither bytes that are not UTF-8 nor control characters, such as a line end, can be shown or sent.
         name = os.fsencode(os.path.relpath(path, self._settings.folder)).decode("utf-8", "replace")
         return "".join("\ufffd" if unicodedata.category(sign) == "Cc" else sign for sign in name)
+
+
+def _of(name: str, why: str) -> str:
+    """Return a sentence about a file, with its name once."""
+    return sentence(why) if why.startswith(name) else _("{name}: {why}").format(name=name, why=sentence(why))

@@ -158,13 +158,10 @@ class HTTPSource:
         if self._accepted is not None and self._clock() - self._accepted < EXPECTED:
             return text
         count = len(self._server.exchanges)
-        if count:
+        if count or self._refusal or self._checkpoint.numbers:
             arriving = _("1 is arriving.") if count == 1 else _("{count:,} are arriving.")
-            return joined(text, arriving.format(count=count))
-        if self._refusal:
-            return joined(text, self._refusal.text)
-        if self._checkpoint.numbers:
-            return text
+            refusal = self._refusal.text if self._refusal else ""
+            return joined(text, arriving.format(count=count) if count else "", refusal)
         if self._silent:
             silent = _("{name} is connected, but sends no request. Does it use this address, with http://?")
             return joined(text, silent.format(name=self._silent))

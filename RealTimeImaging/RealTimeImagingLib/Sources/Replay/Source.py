@@ -182,6 +182,13 @@ class ReplaySource:
         self._opening = self._file = self._playhead = None
         header = recordingNear(self._path)
         self._remedy = Remedy(_("Replay the recording"), {"file": header}) if header else None
+        if os.path.isdir(self._path):
+            why = _("it is a folder without a recording. Choose a file.")
+            if header:
+                why = _("it is a folder. Choose a file in it, such as the recording {name}.")
+        elif header:
+            why = _("it belongs to the recording {name}. Choose that file.")
+        why = why.format(name=os.path.basename(header)) if header else why
         self._why, self._failed = why, _stampsOf(files)
         reported = (code, None if code == "incomplete" else stampOf(self._path))
         if reported != self._reported:
