@@ -210,6 +210,7 @@ class ChildProcess:
 
     def _errorOccurred(self, error: int) -> None:
         if error == 0:  # QProcess::FailedToStart: finished() does not follow
+            self._errors += str(self._process.errorString()).encode()
             self._finished(-1)
 
     def _finished(self, code: int, status: int = 0) -> None:

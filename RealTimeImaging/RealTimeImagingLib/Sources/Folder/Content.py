@@ -7,7 +7,7 @@ import functools
 import os
 import sys
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ...Formats import IMAGE_SUFFIXES, ignoredName, isDICOM, openImageFile
@@ -85,7 +85,7 @@ class FolderContent:
         self._folder, self._pattern, self._below = folder, pattern, subfolders
         matches = matcher(pattern)
         # Every poll has the same names.
-        self._fits = functools.lru_cache(maxsize=1 << 17)(lambda name: None if ignoredName(name) else matches(name))
+        self._judge = functools.lru_cache(maxsize=1 << 17)(lambda name: _judge(name, matches))
         self._others: Counter[str] = Counter()
         """Suffixes of the names that do not fit the pattern."""
         self._ignored: Counter[str] = Counter()
@@ -110,13 +110,12 @@ class FolderContent:
 
     def wanted(self, name: str) -> bool:
         """Return True for a name that fits the pattern; count the other names."""
-        fits = self._fits(name)
+        fits, suffix = self._judge(name)
         if fits is False:
-            suffix = _suffixOf(name)
             self._others[suffix] += 1
             self._samples.setdefault(suffix, name)
         elif fits is None and not name.startswith("."):
-            self._ignored[os.path.splitext(name.lower())[1]] += 1
+            self._ignored[suffix] += 1
         return bool(fits)
 
     def search(self, now: float) -> None:
@@ -148,7 +147,7 @@ class FolderContent:
                     waiting.extend(one.path for one in entries if not one.name.startswith(".") and one.is_dir())
             except OSError:
                 continue  # the next poll reports the folder itself
-            names = [entry for entry in entries if self._fits(entry.name)] if folder != self._folder else []
+            names = [entry for entry in entries if self._judge(entry.name)[0]] if folder != self._folder else []
             if any(entry.is_file() and _mayBeImage(entry.path) for entry in names):
                 yield folder
 
@@ -227,6 +226,11 @@ def _mayBeImage(path: str) -> bool:
         return openImageFile(path).missing() is None
     except (NotAnImageError, OSError):
         return False
+
+
+def _judge(name: str, matches: Callable[[str], bool]) -> tuple[bool | None, str]:
+    # Whether a name fits the pattern, None for a name that no image has; and its suffix.
+    return None if ignoredName(name) else matches(name), _suffixOf(name)
 
 
 def _suffixOf(name: str) -> str:

@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 
+from ...Model.Quantities import counted
 from ...Model.Text import textsOf
 from . import ReplaySettings
 
@@ -220,7 +221,8 @@ def statusOf(name: str, playhead: Playhead, settings: ReplaySettings) -> str:
 
 def endText(name: str, playhead: Playhead) -> str:
     """Return the sentence about the end of the file."""
-    return _("The replay of {name} has ended: {count} frames.").format(name=name, count=playhead.count)
+    frames = counted(playhead.count, _("frame"), _("frames"))
+    return _("The replay of {name} has ended: {frames}.").format(name=name, frames=frames)
 
 
 def _paceOf(settings: ReplaySettings, timed: bool) -> str:

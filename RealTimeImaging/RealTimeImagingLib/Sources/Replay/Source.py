@@ -29,6 +29,7 @@ from ...Model.Errors import NotAnImageError, SettingsError
 from ...Model.Event import Event, Remedy
 from ...Model.Files import Stamp, reasonOf
 from ...Model.Frame import Image
+from ...Model.Quantities import counted
 from ...Model.Text import joined, sentence, textsOf
 from ..Checkpoint import DEATHS, Checkpoint
 from ..Source import TURN, Arrival
@@ -169,8 +170,9 @@ class ReplaySource:
         self._setPace(playhead)
         self._opening, self._failed, self._reported = None, None, None
         self._file, self._playhead, self._stamps = file, playhead, {}
-        text = _("{name} has {count} frames in {seconds:.1f} s.") if file.times else _("{name} has {count} frames.")
-        text = text.format(name=self._name, count=file.count, seconds=playhead.duration)
+        text = _("{name} has {frames} in {seconds:.1f} s.") if file.times else _("{name} has {frames}.")
+        frames = counted(file.count, _("frame"), _("frames"))
+        text = text.format(name=self._name, frames=frames, seconds=playhead.duration)
         yield Event("replay-opened", text, subject=self._path)
         for problem in file.problems:
             yield Event("part-missing", problem, "warning", self._path)
