@@ -33,8 +33,9 @@ from ..Link.WorkFolders import readHolder, removeWorkFolders
 from ..Model.DeviceMessage import DeviceMessage
 from ..Model.Event import Event, Remedy
 from ..Model.Frame import Frame, Image
+from ..Model.Settings import settingFields
 from ..Model.Text import joined, sentence, textsOf
-from ..Sources import SourceContext, openSource
+from ..Sources import SourceContext, kindOf, openSource
 from ..Sources.Checkpoint import Checkpoint
 from ..Sources.Kinds import inWorker
 from ..Sources.Source import Arrival, Buffered, Detailed, Mendable, Source
@@ -263,12 +264,15 @@ def _serve(start: Start, lines: Iterator[bytes], writer: LineWriter) -> int:
         with Checkpoint(start.folders[-1]) as checkpoint:
             settings = inWorker(start.settings)
             receiver = FrameReceiver(start.folders, sender.report)
-            worker = Worker(
-                lambda: openSource(settings, SourceContext(checkpoint, sender.getBuffer, receiver)),
-                checkpoint,
-                sender,
-                start.commands,
-            )
+
+            def open_() -> Source:
+                # A share that hangs holds up everything that follows.
+                paths = [getattr(settings, one.name) for one in settingFields(type(settings)) if one.setting.path]
+                text = _("Opening {name}. If this takes long, its drive or device does not answer.")
+                sender.report(StatusReport(text.format(name=[*paths, kindOf(settings).title][0])))
+                return openSource(settings, SourceContext(checkpoint, sender.getBuffer, receiver))
+
+            worker = Worker(open_, checkpoint, sender, start.commands)
             _listen(worker, lines, start, abandoned)
             worker.run()
     except Exception as error:  # the boundary: all unexpected errors end here
