@@ -96,6 +96,17 @@ def test_a_pattern_that_fits_the_files_is_offered(receive, incoming, pattern, na
     assert receiver.source.remedy == Remedy(f"Use {better}", {"pattern": better})
 
 
+def test_the_offer_stays_beside_a_file_that_is_never_completed(receive, incoming):
+    receiver = receive(pattern="*.nii", incompleteAfter=2.0)
+    (incoming / "a.nii").write_bytes(niftiFile(1)[:-1])
+    arrive(incoming / "b.nrrd", niftiFile(1))
+    receiver.run(1)
+    assert receiver.source.remedy is None
+    receiver.run(5)
+    assert "a.nii is not complete" in receiver.source.status
+    assert receiver.source.remedy == Remedy("Use *.nrrd", {"pattern": "*.nrrd"})
+
+
 def test_a_pattern_with_commas_is_a_list(receive, incoming):
     receiver = receive(pattern="*.nii, *.mha")
     receiver.step()

@@ -41,7 +41,7 @@ GONE_RECHECK = 0.5
 """Seconds between two attempts to list a folder that cannot be listed."""
 CLOCK_SKEW = 2.0
 """Seconds by which the clock of a file server may differ from ours."""
-EXPECTED = 1.0
+OVERDUE = 1.0
 """Seconds without an image after which the status says why, in a stream with shorter periods."""
 PERIODS = 1.5
 """The same in periods of a slower stream."""
@@ -125,9 +125,8 @@ class FolderSource:
         """Settings with which an image would be shown, None while images come or none are known."""
         if self._problem:
             return self._problem.remedy
-        if self._checkpoint.numbers or self._untried or self._tried:
-            return None
-        return self._content.remedy
+        reading = self._untried or any(not one.reported for one in self._tried.values())
+        return None if self._checkpoint.numbers or reading else self._content.remedy
 
     def _growingText(self, growing: list[PendingFile]) -> str:
         first = growing[0]
@@ -146,7 +145,7 @@ class FolderSource:
             return False
         times = list(self._arrivals)
         periods = sorted(after - before for before, after in pairwise(times)) or [0.0]
-        return self._clock() - times[-1] < max(EXPECTED, PERIODS * periods[len(periods) // 2])
+        return self._clock() - times[-1] < max(OVERDUE, PERIODS * periods[len(periods) // 2])
 
     def read(self, seconds: float) -> Iterator[Arrival | Event]:
         """Poll the folder and check the incomplete files, when it is time; then wait."""

@@ -100,7 +100,7 @@ class RefusalLog:
                 self._waiting[status] = _Waiting(now + PAUSE)
 
 
-EXPECTED = 1.0
+OVERDUE = 1.0
 """Seconds without an image, or without a request of a connected program, after which the status says why."""
 STREAMS = 100
 """Most streams: each new name creates a live volume."""
@@ -155,7 +155,7 @@ class HTTPSource:
         if self._listener.socket is None:
             return self._listener.status
         text = _("Waiting for images that programs post to {url}.").format(url=self._url)
-        if self._accepted is not None and self._clock() - self._accepted < EXPECTED:
+        if self._accepted is not None and self._clock() - self._accepted < OVERDUE:
             return text
         count = len(self._server.exchanges)
         if count or self._refusal or self._checkpoint.numbers:
@@ -316,7 +316,7 @@ class HTTPSource:
         connected = self._server.connected
         self._heard &= {one.name for one in connected}
         for one in connected:
-            if one.idle and one.name not in self._heard and self._clock() - one.heard > EXPECTED:
+            if one.idle and one.name not in self._heard and self._clock() - one.heard > OVERDUE:
                 self._silent = one.name
 
     def _receive(self, exchange: Exchange) -> Iterator[Arrival | Event]:
