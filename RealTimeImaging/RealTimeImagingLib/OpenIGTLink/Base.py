@@ -13,9 +13,12 @@ from pyigtl.messages import MessageBase, message_type_to_class_constructor
 
 from ..Model.Errors import WireError
 from ..Model.Files import decodedText
+from ..Model.Text import textsOf
 
 Buffer = Any
 """Bytes, or a C-contiguous memoryview of bytes."""
+
+_ = textsOf(__file__)
 
 _Sum = Callable[[Buffer, int], int]
 
@@ -138,7 +141,11 @@ def lengthOf(raw: bytes, limit: int, what: str) -> int:
     :raises WireError: the text is longer than its length field can hold.
     """
     if len(raw) > limit:
-        raise WireError(f"{what} has {len(raw):,} bytes; OpenIGTLink can send at most {limit:,}.")
+        raise WireError(
+            _("{what} has {size:,} bytes; OpenIGTLink can send at most {limit:,}.").format(
+                what=what, size=len(raw), limit=limit
+            )
+        )
     return len(raw)
 
 
@@ -168,7 +175,7 @@ class Fields:
         :raises WireError: the content has fewer.
         """
         if nbytes > self.left:
-            raise WireError(f"it ends {nbytes - self.left:,} bytes too early")
+            raise WireError(_("it ends {missing:,} bytes too early").format(missing=nbytes - self.left))
         self._place += nbytes
         return self._content[self._place - nbytes : self._place]
 
@@ -203,7 +210,7 @@ class Fields:
         """
         parts = self._content[self._place :].split(b"\0", count)
         if len(parts) <= count:
-            raise WireError(f"it has {len(parts) - 1} of {count} names")
+            raise WireError(_("it has {found} of {count} names").format(found=len(parts) - 1, count=count))
         used = sum(map(len, parts[:count])) + count
         self.take(used + used % 2)
         return [part.decode("utf-8", "replace") for part in parts[:count]]
@@ -218,7 +225,7 @@ class Fields:
         :raises WireError: bytes are left.
         """
         if self.left:
-            raise WireError(f"{self.left:,} bytes are left over at its end")
+            raise WireError(_("{left:,} bytes are left over at its end").format(left=self.left))
 
 
 def packNames(names: Sequence[str]) -> bytes:
@@ -235,7 +242,7 @@ def packed(form: str, *values: Any) -> bytes:
     try:
         return struct.pack(">" + form, *values)
     except (struct.error, OverflowError, TypeError) as error:
-        raise WireError(f"a value does not fit its field ({error})") from error
+        raise WireError(_("a value does not fit its field ({error})").format(error=str(error))) from error
 
 
 Message: TypeAlias = MessageBase
@@ -326,12 +333,15 @@ def unpackContent(message: Message, content: bytes) -> None:
     :raises WireError: the content does not fit the type; the code is "no-data" for an empty content.
     """
     if len(content) > limitOf(message, len(content)):
-        raise WireError(f"it has {len(content):,} bytes; the limit of its type is {SMALL_LIMIT:,}", "too-large")
+        raise WireError(
+            _("it has {size:,} bytes; the limit of its type is {limit:,}").format(size=len(content), limit=SMALL_LIMIT),
+            "too-large",
+        )
     try:
         message._unpack_content(content)
     except _FAULTS as error:
         if not content:
-            raise WireError("it is empty: the device has no data", "no-data") from error
+            raise WireError(_("it is empty: the device has no data"), "no-data") from error
         raise error if isinstance(error, WireError) else WireError(str(error)) from error
 
 
@@ -345,5 +355,7 @@ def packContent(message: Message) -> Sequence[Buffer]:
             return message._pack_buffers()
         return [message._pack_content()]
     except _FAULTS as error:
-        name = f"{message.message_type} of {message.device_name or 'no name'} cannot be sent"
-        raise WireError(f"{name}: {error}") from error
+        text = _("{type} of {device} cannot be sent: {reason}").format(
+            type=message.message_type, device=message.device_name or _("a device without a name"), reason=str(error)
+        )
+        raise WireError(text) from error

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ..Model.Errors import WireError
+from ..Model.Text import textsOf
 from .Base import (
     Buffer,
     Fields,
@@ -26,6 +27,8 @@ from .Base import (
     packed,
 )
 
+_ = textsOf(__file__)
+
 HEADER_SIZE = 58
 EXTENDED_HEADER_SIZE = 12
 TYPE_SIZE = 12
@@ -34,12 +37,15 @@ FULL_NAME = "IGTL_DEVICE_NAME"
 """Metadata key for a device name that is too long for the header (IGTL_DEVICE_NAME_METADATA_KEY of the C++ library)."""
 
 OTHER_PROTOCOLS = {
-    **dict.fromkeys((b"GE", b"PO", b"HE", b"OP", b"PU"), "a web browser or another HTTP client connected"),
-    b"\x16\x03": "a TLS client connected",
-    b"HT": "a web server answered",
-    b"SS": "an SSH client or server connected",
+    **dict.fromkeys((b"GE", b"PO", b"HE", b"OP", b"PU"), _("A web browser connected; this port speaks OpenIGTLink.")),
+    b"\x16\x03": _(
+        "A program connected with TLS; this port speaks OpenIGTLink without encryption. Switch TLS off there."
+    ),
+    b"HT": _("A web server answered, not an OpenIGTLink server. Check the port."),
+    b"SS": _("An SSH program connected; this port speaks OpenIGTLink. Check the port."),
+    b"\x01\x00": _("A DICOM program connected; this port speaks OpenIGTLink. Check the port."),
 }
-"""Other protocols of a peer, by its first two bytes."""
+"""Sentences about peers with another protocol, by their first two bytes."""
 
 _HEADER = struct.Struct(f">H{TYPE_SIZE}s{DEVICE_SIZE}sQQQ")
 _EXTENDED = struct.Struct(">HHII")
@@ -54,7 +60,7 @@ def checkVersion(raw: bytes) -> None:
     """
     version = int.from_bytes(raw[:2], "big")
     if not 1 <= version <= 3:
-        raise WireError(f"its header has the version {version}")
+        raise WireError(_("its header has the version {version}").format(version=version))
 
 
 class Header(NamedTuple):
@@ -91,7 +97,7 @@ class Header(NamedTuple):
         :raises WireError: the name of the type is too long, or OpenIGTLink cannot carry the time.
         """
         rawType = encoded(self.messageType)
-        lengthOf(rawType, TYPE_SIZE, f"The message type {self.messageType}")
+        lengthOf(rawType, TYPE_SIZE, _("The message type {messageType}").format(messageType=self.messageType))
         rawDevice = fixedField(self.device, DEVICE_SIZE)
         stamp = wireTime(self.timestamp)
         return _HEADER.pack(self.version, rawType, rawDevice, stamp, self.bodySize, self.checksum)
@@ -101,7 +107,7 @@ class Header(NamedTuple):
 def _typeIn(raw: bytes) -> str:
     name = raw.split(b"\0", 1)[0]
     if not name.strip() or not _PRINTABLE.issuperset(name):
-        raise WireError(f"its message type is {name!r}")
+        raise WireError(_("its message type is {name}").format(name=repr(name)))
     return name.decode("ascii").rstrip()
 
 
@@ -138,7 +144,9 @@ def wireTime(time: float) -> int:
     """
     stamp = round(time * 2**32) if math.isfinite(time) else -1
     if not 0 <= stamp < 2**64:
-        raise WireError(f"OpenIGTLink carries times from 1970 to 2106 only, not {time} seconds since 1970.")
+        raise WireError(
+            _("OpenIGTLink carries times from 1970 to 2106 only, not {time} seconds since 1970.").format(time=time)
+        )
     return stamp
 
 
@@ -167,14 +175,21 @@ class ExtendedHeader:
         if header.version < 2 or not header.bodySize:
             return NO_EXTENDED_HEADER
         if len(raw) < EXTENDED_HEADER_SIZE:
-            raise WireError(f"its body of {header.bodySize} bytes has no room for the extended header of version 2")
+            raise WireError(
+                _("its body of {bodySize} bytes has no room for the extended header of version 2").format(
+                    bodySize=header.bodySize
+                )
+            )
         made = cls(*_EXTENDED.unpack(raw[:EXTENDED_HEADER_SIZE]))
         if made.size < EXTENDED_HEADER_SIZE:
-            raise WireError(f"its extended header declares {made.size} bytes; at least 12 are required")
+            raise WireError(
+                _("its extended header declares {size} bytes; at least 12 are required").format(size=made.size)
+            )
         if made.size + made.trailer > header.bodySize:
             raise WireError(
-                f"its extended header and metadata declare {made.size + made.trailer:,} bytes, "
-                f"its body only {header.bodySize:,}"
+                _("its extended header and metadata declare {size:,} bytes, its body only {bodySize:,}").format(
+                    size=made.size + made.trailer, bodySize=header.bodySize
+                )
             )
         return made
 
@@ -200,10 +215,11 @@ class ExtendedHeader:
             entries = [table.unpack("HHI") for _ in range(table.unpack("H")[0])]
             texts = Fields(raw[self.metadataHeaderSize :])
             return {
-                decodeText(texts.take(keySize)): decodeText(texts.take(valueSize)) for keySize, _, valueSize in entries
+                decodeText(texts.take(keySize)): decodeText(texts.take(valueSize))
+                for keySize, _encoding, valueSize in entries
             }
         except WireError as error:
-            raise WireError(f"its metadata cannot be read: {error}") from error
+            raise WireError(_("its metadata cannot be read: {error}").format(error=str(error))) from error
 
 
 NO_EXTENDED_HEADER = ExtendedHeader(0, 0, 0, 0)
@@ -215,11 +231,15 @@ def packMetadata(metadata: Mapping[str, str]) -> tuple[bytes, bytes]:
     :raises WireError: too many entries, or a key that is too long.
     """
     if len(metadata) > _MOST_METADATA:
-        raise WireError(f"A message carries at most {_MOST_METADATA:,} metadata entries, not {len(metadata):,}.")
+        raise WireError(
+            _("A message carries at most {limit:,} metadata entries, not {count:,}.").format(
+                limit=_MOST_METADATA, count=len(metadata)
+            )
+        )
     table, texts = [packed("H", len(metadata))], []
     for key, value in metadata.items():
         rawKey, (rawValue, encoding) = encoded(key), encodeText(value)
-        length = lengthOf(rawKey, 0xFFFF, "A metadata key")
+        length = lengthOf(rawKey, 0xFFFF, _("A metadata key"))
         table.append(packed("HHI", length, encoding, len(rawValue)))
         texts += [rawKey, rawValue]
     return b"".join(table), b"".join(texts)
@@ -235,7 +255,7 @@ def packBuffers(message: Message, *, version: int | None = None) -> list[Buffer]
     """
     version = message.header_version if version is None else version
     if version not in (1, 2):
-        raise WireError(f"OpenIGTLink has header versions 1 and 2, not {version}.")
+        raise WireError(_("OpenIGTLink has header versions 1 and 2, not {version}.").format(version=version))
     content = packContent(message)
     before, after = b"", b""
     if version == 2:

@@ -14,8 +14,11 @@ import numpy as np
 
 from ..Model.Errors import WireError
 from ..Model.Frame import LPS_TO_RAS, Matrix, Pixels, componentsOf
+from ..Model.Text import textsOf
 from .Base import SCALAR_TYPES, Buffer, WireMessage, codec
 from .ReceiveBuffer import Account
+
+_ = textsOf(__file__)
 
 IMAGE_HEADER_SIZE = 72
 _HEADER = struct.Struct(">HBBBB3H12f6H")
@@ -59,21 +62,27 @@ class ImageHeader:
         version, components, scalar, endian, coordinates, *rest = _HEADER.unpack(raw)
         size, matrix, offset, partSize = tuple(rest[:3]), rest[3:15], tuple(rest[15:18]), tuple(rest[18:])
         if version != 1:
-            raise WireError(f"its image header has version {version}; expected 1")
+            raise WireError(_("its image header has version {version}; expected 1").format(version=version))
         if components < 1:
-            raise WireError("its voxels have 0 components")
+            raise WireError(_("its voxels have 0 components"))
         if scalar not in SCALAR_TYPES:
-            raise WireError(f"its scalar type is {scalar}; expected 2 to 7, 10 or 11")
+            raise WireError(_("its scalar type is {scalar}; expected 2 to 7, 10 or 11").format(scalar=scalar))
         if endian not in _ENDIANS:
-            raise WireError(f"its byte order is {endian}; expected 1 (big) or 2 (little)")
+            raise WireError(_("its byte order is {endian}; expected 1 (big) or 2 (little)").format(endian=endian))
         if coordinates not in _COORDINATES:
-            raise WireError(f"its coordinates are {coordinates}; expected 1 (RAS) or 2 (LPS)")
+            raise WireError(
+                _("its coordinates are {coordinates}; expected 1 (RAS) or 2 (LPS)").format(coordinates=coordinates)
+            )
         if 0 in size or 0 in partSize:
-            raise WireError(f"it has no voxels: image {size}, part {partSize}")
+            raise WireError(_("it has no voxels: image {size}, part {part}").format(size=str(size), part=str(partSize)))
         if any(first + count > whole for first, count, whole in zip(offset, partSize, size, strict=True)):
-            raise WireError(f"its part of {partSize} voxels at {offset} exceeds the image size {size}")
+            raise WireError(
+                _("its part of {part} voxels at {offset} exceeds the image size {size}").format(
+                    part=str(partSize), offset=str(offset), size=str(size)
+                )
+            )
         if not all(map(math.isfinite, matrix)):
-            raise WireError("its matrix has values that are NaN or infinite")
+            raise WireError(_("its matrix has values that are NaN or infinite"))
         dtype, named = np.dtype(SCALAR_TYPES[scalar]), _COORDINATES[coordinates]
         ijkToRAS = _toRAS(matrix, size, named)
         return ImageHeader(components, dtype, _ENDIANS[endian], named, size, ijkToRAS, offset, partSize)
@@ -85,9 +94,13 @@ class ImageHeader:
         """
         scalar = next((number for number, name in SCALAR_TYPES.items() if np.dtype(name) == self.dtype), None)
         if scalar is None:
-            raise WireError(f"OpenIGTLink cannot carry pixels of type {self.dtype}")
+            raise WireError(_("OpenIGTLink cannot carry pixels of type {type}").format(type=str(self.dtype)))
         if not 1 <= self.components <= 255 or not all(1 <= count <= 0xFFFF for count in self.size):
-            raise WireError(f"an image of {self.size} voxels with {self.components} components is too large, or empty")
+            raise WireError(
+                _("an image of {size} voxels with {components} components is too large, or empty").format(
+                    size=str(self.size), components=self.components
+                )
+            )
         return _HEADER.pack(
             1,
             self.components,
@@ -145,8 +158,16 @@ class ImageHeader:
         """
         if nbytes != self.partBytes:
             raise WireError(
-                f"its header declares {self.partSize} voxels of {self.components} x {self.dtype} "
-                f"({self.partBytes:,} bytes), but {nbytes:,} bytes of pixels received"
+                _(
+                    "its header declares {size} voxels of {components} x {type} ({expected:,} bytes), "
+                    "but {received:,} bytes of pixels were received"
+                ).format(
+                    size=str(self.partSize),
+                    components=self.components,
+                    type=str(self.dtype),
+                    expected=self.partBytes,
+                    received=nbytes,
+                )
             )
 
     def pixels(self, memory: Pixels) -> Pixels:
@@ -175,7 +196,7 @@ def _fromRAS(ijkToRAS: Matrix, size: Triple, coordinates: str) -> list[float]:
     with np.errstate(over="ignore"):
         values = made[:3].transpose().astype(np.float32)
     if not np.isfinite(values).all():
-        raise WireError("its matrix has values that are NaN, infinite, or too large for float32")
+        raise WireError(_("its matrix has values that are NaN, infinite, or too large for float32"))
     return [float(value) for value in values.ravel()]
 
 
@@ -230,9 +251,17 @@ class ImageMessage(WireMessage):
 
     def _pack_buffers(self) -> Sequence[Buffer]:
         if self.pixels.ndim not in (3, 4) or np.shape(self.ijkToRAS) != (4, 4):
-            raise WireError(f"pixels of shape {self.pixels.shape} with a matrix of shape {np.shape(self.ijkToRAS)}")
+            raise WireError(
+                _("pixels of shape {shape} with a matrix of shape {matrix}").format(
+                    shape=str(self.pixels.shape), matrix=str(np.shape(self.ijkToRAS))
+                )
+            )
         if self.coordinates not in _COORDINATES.values() or self.endian not in _ENDIANS.values():
-            raise WireError(f"coordinates {self.coordinates} and byte order {self.endian}")
+            raise WireError(
+                _("coordinates {coordinates} and byte order {endian}").format(
+                    coordinates=self.coordinates, endian=self.endian
+                )
+            )
         shape = self.pixels.shape
         whole = (shape[2], shape[1], shape[0])
         part = self.size or tuple(count - first for count, first in zip(whole, self.offset, strict=True))
@@ -261,12 +290,14 @@ class ImageMessage(WireMessage):
         """
         if len(content) < IMAGE_HEADER_SIZE:
             raise WireError(
-                f"an image has a header of {IMAGE_HEADER_SIZE} bytes, but this content has {len(content)} bytes"
+                _("an image has a header of {expected} bytes, but this content has {size} bytes").format(
+                    expected=IMAGE_HEADER_SIZE, size=len(content)
+                )
             )
         header = ImageHeader.unpack(content[:IMAGE_HEADER_SIZE])
         header.check(len(content) - IMAGE_HEADER_SIZE)
         if not header.whole:
-            raise WireError("parts of images inside another message are not supported")
+            raise WireError(_("parts of images inside another message are not supported"))
         self.take(header, header.pixels(np.frombuffer(content, np.uint8)[IMAGE_HEADER_SIZE:].copy()))
 
 

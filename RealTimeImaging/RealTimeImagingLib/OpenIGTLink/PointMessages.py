@@ -11,13 +11,16 @@ import numpy as np
 from pyigtl.messages import PointMessage as PyigtlPointMessage
 
 from ..Model.Errors import WireError
+from ..Model.Text import textsOf
 from .Base import Array, Fields, WireMessage, codec, fixedText, packed, packNames
 from .Records import RecordsMessage, packRows, recordForm, rows
+
+_ = textsOf(__file__)
 
 RGBA = tuple[int, int, int, int]
 Vector = tuple[float, float, float]
 
-_POINT = recordForm("name S64, group S32, rgba 4u1, position 3>f4, diameter >f4, owner S20")
+_POINT = recordForm(_("name S64, group S32, rgba 4u1, position 3>f4, diameter >f4, owner S20"))
 
 
 @codec("POINT")
@@ -88,7 +91,7 @@ class TrajectoryMessage(RecordsMessage):
     TYPE = "TRAJ"
     ITEM = Trajectory
     FORM = recordForm(
-        "name S64, group S32, type u1, reserved u1, rgba 4u1, entry 3>f4, target 3>f4, diameter >f4, owner S20"
+        _("name S64, group S32, type u1, reserved u1, rgba 4u1, entry 3>f4, target 3>f4, diameter >f4, owner S20")
     )
 
 
@@ -96,7 +99,7 @@ def _texts(values: str | Sequence[str] | None, count: int) -> list[str]:
     if values is None or isinstance(values, str) or not len(values):
         return [values if isinstance(values, str) else ""] * count
     if len(values) != count:
-        raise WireError(f"{count} points have {len(values)} texts")
+        raise WireError(_("{count} points have {texts} texts").format(count=count, texts=len(values)))
     return list(values)
 
 
@@ -179,7 +182,9 @@ class PolyDataMessage(WireMessage):
         for attribute, sent in zip(self.attributes, values, strict=True):
             if sent.ndim != 2 or sent.shape[1] != _componentsOf(attribute.type, sent.shape[1]):
                 raise WireError(
-                    f"the values of {attribute.name} have shape {sent.shape}, which does not fit their type"
+                    _("the values of {name} have shape {shape}, which does not fit their type").format(
+                        name=attribute.name, shape=str(sent.shape)
+                    )
                 )
             parts.append(packed("BBI", attribute.type, sent.shape[1], len(sent)))
         parts.append(packNames([attribute.name for attribute in self.attributes]))
@@ -192,10 +197,16 @@ class PolyDataMessage(WireMessage):
         cells = []
         for count, nbytes in zip(numbers[::2], numbers[1::2], strict=True):
             if nbytes % 4:
-                raise WireError(f"a list of cells has {nbytes} bytes, which is not a whole number of indices")
+                raise WireError(
+                    _("a list of cells has {nbytes} bytes, which is not a whole number of indices").format(
+                        nbytes=nbytes
+                    )
+                )
             flat = fields.array(">u4", nbytes // 4)
             if countCells(flat, points) != count:
-                raise WireError(f"a list of cells does not have the declared number of {count:,} cells")
+                raise WireError(
+                    _("a list of cells does not have the declared number of {count:,} cells").format(count=count)
+                )
             cells.append(flat)
         self.vertices, self.lines, self.polygons, self.triangle_strips = cells
         self.attributes = self._attributes(fields, attributes)
@@ -204,18 +215,20 @@ class PolyDataMessage(WireMessage):
     @staticmethod
     def _attributes(fields: Fields, count: int) -> list[PolyDataAttribute]:
         if count > MOST_ATTRIBUTES:
-            raise WireError(f"it has {count:,} attributes; the limit is {MOST_ATTRIBUTES:,}")
-        heads = [fields.unpack("BBI") for _ in range(count)]
+            raise WireError(
+                _("it has {count:,} attributes; the limit is {limit:,}").format(count=count, limit=MOST_ATTRIBUTES)
+            )
+        heads = [fields.unpack("BBI") for _place in range(count)]
         names = fields.names(count)
-        sizes = [_componentsOf(kind, components) for kind, components, _ in heads]
+        sizes = [_componentsOf(kind, components) for kind, components, _number in heads]
         # The C library sends 9 numbers for each point or cell of a type that it does not know: all types of
         # cells, and RGBA. The values come first, then other memory.
-        sent = [size if kind <= 2 else 9 for (kind, _, _), size in zip(heads, sizes, strict=True)]
-        total = sum(size * number for size, (_, _, number) in zip(sizes, heads, strict=True))
+        sent = [size if kind <= 2 else 9 for (kind, _components, _number), size in zip(heads, sizes, strict=True)]
+        total = sum(size * number for size, (_kind, _components, number) in zip(sizes, heads, strict=True))
         if total * 4 == fields.left:
             sent = sizes
         made = []
-        for (kind, _, number), name, size, width in zip(heads, names, sizes, sent, strict=True):
+        for (kind, _components, number), name, size, width in zip(heads, names, sizes, sent, strict=True):
             values = fields.array(">f4", number * width)[: number * size].reshape(number, size)
             made.append(PolyDataAttribute(name, kind, values))
         return made
@@ -237,7 +250,9 @@ def countCells(flat: Array, points: int) -> int:
         starts = _starts(flat)
     indices = np.delete(flat, starts)
     if indices.size and int(indices.max()) >= points:
-        raise WireError(f"a cell has point {int(indices.max()):,} of only {points:,} points")
+        raise WireError(
+            _("a cell has point {index:,} of only {points:,} points").format(index=int(indices.max()), points=points)
+        )
     return len(starts)
 
 
@@ -248,7 +263,7 @@ def _starts(flat: Array) -> Array:
         starts.append(place)
         place += numbers[place] + 1
     if place != len(numbers):
-        raise WireError("its last cell is cut off")
+        raise WireError(_("its last cell is cut off"))
     return np.frombuffer(starts, np.int64)
 
 

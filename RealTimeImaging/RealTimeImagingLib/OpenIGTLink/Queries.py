@@ -8,6 +8,7 @@ from functools import partial
 from pyigtl.messages import message_type_to_class_constructor
 
 from ..Model.Errors import WireError
+from ..Model.Text import textsOf
 from .Base import (
     Fields,
     Message,
@@ -24,6 +25,8 @@ from .Base import (
     unpackContent,
 )
 from .Header import TYPE_SIZE, deviceOnWire
+
+_ = textsOf(__file__)
 
 GET, START, STOP, REPLY = "GET_", "STT_", "STP_", "RTS_"
 _PREFIXES = (GET, START, STOP, REPLY)
@@ -212,7 +215,7 @@ class BindMessage(WireMessage):
         for message, content in zip(self.messages, contents, strict=True):
             head.append(_typeField(message.message_type) + packed("Q", len(content)))
         names = packNames([deviceOnWire(message.device_name) for message in self.messages])
-        lengthOf(names, 0xFFFF, "the table of its names")
+        lengthOf(names, 0xFFFF, _("the table of its names"))
         padded = [content + b"\0" * (len(content) % 2) for content in contents]
         return b"".join((*head, packed("H", len(names)), names, *padded))
 
@@ -275,7 +278,7 @@ class BindQueryMessage(QueryMessage):
 
 def _typeField(messageType: str) -> bytes:
     raw = encoded(messageType)
-    lengthOf(raw, TYPE_SIZE, f"the message type {messageType}")
+    lengthOf(raw, TYPE_SIZE, _("the message type {messageType}").format(messageType=messageType))
     return raw.ljust(TYPE_SIZE, b"\0")
 
 
@@ -286,7 +289,7 @@ def _names(fields: Fields, count: int) -> list[str]:
     table = Fields(fields.take(size))
     names = table.names(count)
     if table.left:
-        raise WireError(f"the table of its names has {table.left} bytes too many")
+        raise WireError(_("the table of its names has {count} bytes too many").format(count=table.left))
     return names
 
 

@@ -10,7 +10,10 @@ import numpy as np
 
 from ..Model.Errors import WireError
 from ..Model.Frame import Pixels
+from ..Model.Text import textsOf
 from .Base import Buffer, crc64
+
+_ = textsOf(__file__)
 
 
 class Account:
@@ -86,8 +89,10 @@ class Budget:
             largest = max((one for one in self._accounts if one is not account), key=_size, default=None)
             if largest is None or largest.nbytes <= nbytes:
                 raise WireError(
-                    f"all connections together hold {self.used:,} bytes of unfinished messages, "
-                    f"and the limit is {self._limit:,}",
+                    _(
+                        "all connections together hold {used:,} bytes of unfinished messages, and the limit is "
+                        "{limit:,}"
+                    ).format(used=self.used, limit=self._limit),
                     "too-large",
                 )
             largest.giveUp()

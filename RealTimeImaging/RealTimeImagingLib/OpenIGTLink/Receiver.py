@@ -9,6 +9,7 @@ import numpy as np
 
 from ..Model.Errors import WireError
 from ..Model.Frame import GetBuffer
+from ..Model.Text import textsOf
 from .Base import Message, limitOf, unpackContent
 from .Header import (
     EXTENDED_HEADER_SIZE,
@@ -24,6 +25,8 @@ from .ImageMessage import IMAGE_HEADER_SIZE, MOST_DEVICES, ImageHeader, ImageMes
 from .Queries import create
 from .ReceiveBuffer import BUFFER_SIZE, Budgets, Memory, ReceiveBuffer, Steps
 from .Report import Counts, Problem
+
+_ = textsOf(__file__)
 
 DEFAULT_SIZE_LIMIT = 1 << 30
 """Largest message in bytes that is received."""
@@ -205,17 +208,23 @@ class Receiver:
         self._buffer.begin(header.bodySize, self._checkCRC and header.bodySize > 0)
         if header.bodySize > max(SKIP_LIMIT, self._sizeLimit):
             self.broken = True
-            raise WireError(f"it declares {header.bodySize:,} bytes, more than any message has", "too-large")
+            raise WireError(
+                _("it declares {bodySize:,} bytes, more than any message has").format(bodySize=header.bodySize),
+                "too-large",
+            )
         if header.version > 2:
-            raise WireError(f"its header has version {header.version}; expected 1 or 2", "unsupported-version")
+            raise WireError(
+                _("its header has version {version}; expected 1 or 2").format(version=header.version),
+                "unsupported-version",
+            )
         message = create(header.messageType)
         if message is None:
             first = self.counts.countUnknown(header.messageType)
             if header.messageType == "VIDEO":
-                text = "compressed video (VIDEO) cannot be shown: set the sender to IMAGE"
+                text = _("compressed video (VIDEO) cannot be shown: set the sender to IMAGE")
                 raise WireError(text, "compressed-video")
             if first:
-                raise WireError("its type is unknown; all messages of this type are skipped", "unknown-type")
+                raise WireError(_("its type is unknown; all messages of this type are skipped"), "unknown-type")
             return
         _checkSize(header.bodySize, limitOf(message, self._sizeLimit))
         if isinstance(message, ImageMessage):
@@ -241,9 +250,9 @@ class Receiver:
         except WireError as error:
             self.broken = True
             begin = self._buffer.glimpse(8)
-            other = OTHER_PROTOCOLS.get(begin[:2])
-            reason = f"{other}; this port speaks OpenIGTLink" if other else f"{error}. It begins with {begin!r}"
-            text = f"Not an OpenIGTLink message: {reason}."
+            text = OTHER_PROTOCOLS.get(begin[:2]) or _(
+                "Not an OpenIGTLink message: {reason}. It begins with {begin}."
+            ).format(reason=str(error), begin=repr(begin))
             raise WireError(text, "not-openigtlink") from error
         self._buffer.drop(HEADER_SIZE)
         self.counts.begun += 1
@@ -288,7 +297,9 @@ class Receiver:
         self._deliver(message, header, extended, metadata)
 
     def _giveWay(self) -> None:
-        text = "its connection used most of the memory that all connections share, and another connection needed memory"
+        text = _(
+            "its connection used most of the memory that all connections share, and another connection needed memory"
+        )
         self._throw(WireError(text, "too-large"))
 
     def _throw(self, error: WireError | MemoryError) -> None:
@@ -299,7 +310,7 @@ class Receiver:
 
     def _verify(self, header: Header) -> None:
         if self._buffer.summing and self._buffer.checksum != header.checksum:
-            raise WireError("its checksum is wrong: its bytes changed on the way", "wrong-crc")
+            raise WireError(_("its checksum is wrong: its bytes changed on the way"), "wrong-crc")
 
     def _deliver(self, message: Message, header: Header, extended: ExtendedHeader, metadata: dict[str, str]) -> None:
         message.header_version = header.version
@@ -313,41 +324,56 @@ class Receiver:
         code, text = (
             (error.code, str(error))
             if isinstance(error, WireError)
-            else ("too-large", "the computer has no memory for it")
+            else ("too-large", _("the computer has no memory for it"))
         )
         self.counts.countProblem(code)
         header = self._current
         if header is None:
             self._ready.append(Problem(code, text, self.broken))
         else:
-            text = f"{header.messageType} from {header.device or 'a device without a name'} was rejected: {text}."
+            text = _("{messageType} from {device} was rejected: {text}.").format(
+                messageType=header.messageType, device=header.device or _("a device without a name"), text=text
+            )
             self._ready.append(Problem(code, text, self.broken, header.device))
 
     def _tellParts(self, device: str, image: ImageHeader) -> None:
         if device in self._toldParts or len(self._toldParts) >= MOST_DEVICES:
             return
         self._toldParts.add(device)
-        name = device or "A device without a name"
-        text = (
-            f"{name} sends an image of {image.nbytes:,} bytes in small parts. The image is updated whenever "
+        name = device or _("A device without a name")
+        text = _(
+            "{name} sends an image of {nbytes:,} bytes in small parts. The image is updated whenever "
             "a quarter of its bytes has arrived."
-        )
+        ).format(name=name, nbytes=image.nbytes)
         self._ready.append(Problem("image-in-parts", text, device=device))
 
     def _cut(self) -> tuple[str, str]:
         header, waiting = self._current, self._buffer.waiting
         if header is None:
-            return f"The connection ended inside a header, after {waiting} of {HEADER_SIZE} bytes.", ""
+            return _("The connection ended inside a header, after {received} of {size} bytes.").format(
+                received=waiting, size=HEADER_SIZE
+            ), ""
         received = header.bodySize - self._buffer.left + waiting
-        name = f"{header.messageType} from {header.device or 'a device without a name'}"
-        return f"The connection ended inside {name}, after {received:,} of {header.bodySize:,} bytes.", header.device
+        name = _("{messageType} from {device}").format(
+            messageType=header.messageType, device=header.device or _("a device without a name")
+        )
+        return _("The connection ended inside {name}, after {received:,} of {bodySize:,} bytes.").format(
+            name=name, received=received, bodySize=header.bodySize
+        ), header.device
 
 
 def _checkSize(nbytes: int, limit: int) -> None:
     if nbytes > limit:
-        raise WireError(f"it has {nbytes:,} bytes; the limit is {limit:,}", "too-large")
+        raise WireError(
+            _("it has {size:,} bytes; the limit is {limit:,}").format(size=nbytes, limit=limit), "too-large"
+        )
 
 
 def _checkMetadata(extended: ExtendedHeader) -> None:
     if extended.trailer > METADATA_LIMIT:
-        raise WireError(f"its metadata has {extended.trailer:,} bytes; the limit is {METADATA_LIMIT:,}", "too-large")
+        raise WireError(
+            _("its metadata has {size:,} bytes; the limit is {limit:,}").format(
+                size=extended.trailer, limit=METADATA_LIMIT
+            ),
+            "too-large",
+        )

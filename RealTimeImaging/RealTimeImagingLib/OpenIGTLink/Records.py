@@ -8,8 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..Model.Errors import WireError
+from ..Model.Text import textsOf
 from .Base import Array, WireMessage, fixedField, fixedText
 from .Header import seconds, wireTime
+
+_ = textsOf(__file__)
 
 RESERVED = "reserved"
 """Name of the fields that are sent as 0 and not read."""
@@ -30,7 +33,11 @@ def rows(content: bytes, form: np.dtype[Any]) -> Array:
     :raises WireError: the content is not a whole number of records.
     """
     if len(content) % form.itemsize:
-        raise WireError(f"its {len(content):,} bytes are not a whole number of elements of {form.itemsize} bytes")
+        raise WireError(
+            _("its {count:,} bytes are not a whole number of elements of {itemsize} bytes").format(
+                count=len(content), itemsize=form.itemsize
+            )
+        )
     return np.frombuffer(content, form)
 
 
@@ -48,7 +55,7 @@ def packRows(form: np.dtype[Any], records: Sequence[tuple[Any, ...]]) -> bytes:
     try:
         return np.array(made, form).tobytes()
     except (ValueError, OverflowError, TypeError) as error:
-        raise WireError(f"a value does not fit its field ({error})") from error
+        raise WireError(_("a value does not fit its field ({error})").format(error=error)) from error
 
 
 class RecordsMessage(WireMessage):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..Model.Errors import WireError
+from ..Model.Text import textsOf
 from .Base import (
     SCALAR_TYPES,
     Array,
@@ -23,6 +24,8 @@ from .Base import (
     packed,
 )
 from .Records import RecordsMessage, recordForm
+
+_ = textsOf(__file__)
 
 
 @codec("STRING")
@@ -112,7 +115,7 @@ class CommandMessage(WireMessage):
         fields = Fields(content)
         (self.commandID,) = fields.unpack("I")
         self.commandName = fields.text(128)
-        _, length = fields.unpack("HI")
+        _encoding, length = fields.unpack("HI")
         self.command = decodeText(fields.take(length))
 
 
@@ -162,7 +165,7 @@ class NDArrayMessage(WireMessage):
         native = self.array.dtype.newbyteorder("=")
         number = next((number for number, name in _TYPES.items() if np.dtype(name) == native), None)
         if number is None:
-            raise WireError(f"OpenIGTLink cannot carry arrays of type {native}")
+            raise WireError(_("OpenIGTLink cannot carry arrays of type {type}").format(type=str(native)))
         head = packed(f"BB{self.array.ndim}H", number, self.array.ndim, *self.array.shape)
         return head + self.array.astype(native.newbyteorder(">")).tobytes()
 
@@ -171,7 +174,7 @@ class NDArrayMessage(WireMessage):
         number, axes = fields.unpack("BB")
         shape = fields.unpack(f"{axes}H")
         if number not in _TYPES:
-            raise WireError(f"its scalar type is {number}; expected 2 to 7, 10, 11 or 13")
+            raise WireError(_("its scalar type is {number}; expected 2 to 7, 10, 11 or 13").format(number=number))
         values = fields.array(">" + _TYPES[number], math.prod(shape))
         fields.end()
         self.array = values.reshape(shape)
@@ -232,13 +235,21 @@ class ColorTableMessage(WireMessage):
                 shape = (size,) if width == 1 else (size, width)
                 if self.table.dtype == np.dtype(name) and self.table.shape == shape and components == width:
                     return packed("BB", index, kind) + self.table.astype(">" + name).tobytes()
-        raise WireError(f"a colour table of shape {self.table.shape} and type {self.table.dtype}")
+        raise WireError(
+            _("a colour table of shape {shape} and type {type}").format(
+                shape=str(self.table.shape), type=str(self.table.dtype)
+            )
+        )
 
     def _unpack_content(self, content: bytes) -> None:
         fields = Fields(content)
         index, kind = fields.unpack("BB")
         if index not in _INDEX_SIZES or kind not in _MAP_TYPES:
-            raise WireError(f"its index type is {index} and its map type {kind}; expected 3 or 5, and 3, 5 or 19")
+            raise WireError(
+                _("its index type is {index} and its map type {kind}; expected 3 or 5, and 3, 5 or 19").format(
+                    index=index, kind=kind
+                )
+            )
         (name, width), size = _MAP_TYPES[kind], _INDEX_SIZES[index]
         table = fields.array(">" + name, size * width)
         fields.end()

@@ -14,8 +14,11 @@ import numpy as np
 
 from ..Model.Errors import WireError
 from ..Model.Frame import Matrix
+from ..Model.Text import textsOf
 from .Base import Fields, WireMessage, codec, fixedText, packed
 from .Records import RecordsMessage, recordForm
+
+_ = textsOf(__file__)
 
 Vector = tuple[float, float, float]
 Quaternion = tuple[float, float, float, float]
@@ -127,11 +130,13 @@ class TrackingDataMessage(RecordsMessage):
     """Poses of the tools of a tracker; ``items`` are :class:`TrackedTool`."""
 
     TYPE = "TDATA"
-    FORM = recordForm("name S20, type u1, reserved u1, matrix (4,3)>f4")
+    FORM = recordForm(_("name S20, type u1, reserved u1, matrix (4,3)>f4"))
 
     def _record(self, item: TrackedTool) -> tuple[Any, ...]:
         if np.shape(item.matrix) != (4, 4):
-            raise WireError(f"the matrix of {item.name} has shape {np.shape(item.matrix)}, not 4x4")
+            raise WireError(
+                _("the matrix of {name} has shape {shape}, not 4x4").format(name=item.name, shape=np.shape(item.matrix))
+            )
         return item.name, item.type, 0, np.transpose(item.matrix[:3]).tolist()
 
     def _item(self, row: Any) -> TrackedTool:
@@ -146,4 +151,4 @@ class QuaternionTrackingDataMessage(RecordsMessage):
 
     TYPE = "QTDATA"
     ITEM = QuaternionTool
-    FORM = recordForm("name S20, type u1, reserved u1, position 3>f4, quaternion 4>f4")
+    FORM = recordForm(_("name S20, type u1, reserved u1, position 3>f4, quaternion 4>f4"))
