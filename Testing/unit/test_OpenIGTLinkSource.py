@@ -31,10 +31,10 @@ from RealTimeImagingLib.OpenIGTLink import (
     pack,
     query,
 )
-from RealTimeImagingLib.OpenIGTLink.Report import PERIOD
 from RealTimeImagingLib.Sources.OpenIGTLink import OpenIGTLinkSettings
 from RealTimeImagingLib.Sources.OpenIGTLink.Peers import STALLED
 from RealTimeImagingLib.Sources.OpenIGTLink.Translation import TRACKING_PERIOD
+from RealTimeImagingLib.Sources.Repetitions import PERIOD
 from unit.openIGTLinkSource import Link, descriptors, freePort, hear, image, pose, sendAll
 
 PATHS = os.pathsep.join(path for path in sys.path if path)
@@ -478,11 +478,11 @@ def test_the_same_fault_again_and_again_is_one_event_with_advice(server):
         server.step(passes=PERIOD + 1)
         told = [event.text for event in server.events if event.code == "wrong-crc"]
         assert len(told) == 2
-        assert told[1].startswith("127.0.0.1: 19 more: ")
+        assert told[1].startswith("19 more. The last: 127.0.0.1:")
         peer.sendall(broken)
         server.until(lambda: server.checkpoint.rejected == 21)
     server.untilCode("disconnected")
-    assert server.events[-2].text.startswith("127.0.0.1: Again: ")
+    assert server.events[-2].text.startswith("Again: 127.0.0.1:")
 
 
 def test_a_tool_that_is_not_seen_stays_what_it_is(server):

@@ -310,7 +310,7 @@ class Receiver:
 
     def _verify(self, header: Header) -> None:
         if self._buffer.summing and self._buffer.checksum != header.checksum:
-            raise WireError(_("its checksum is wrong: its bytes changed on the way"), "wrong-crc")
+            raise WireError(_("its checksum (CRC) is wrong"), "wrong-crc")
 
     def _deliver(self, message: Message, header: Header, extended: ExtendedHeader, metadata: dict[str, str]) -> None:
         message.header_version = header.version

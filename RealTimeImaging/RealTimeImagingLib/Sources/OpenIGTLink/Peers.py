@@ -11,12 +11,15 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from ...Model.Event import Event
+from ...Model.Event import Event, Remedy
 from ...Model.Files import reasonOf
+from ...Model.Text import Text, joined, textsOf
 from ...OpenIGTLink.Base import Buffer, Message
 from ...OpenIGTLink.Receiver import Receiver
 from ...OpenIGTLink.Report import Problem
 from ..Endpoints import Endpoint
+
+_ = textsOf(__file__)
 
 BURST = 8 << 20
 """Bytes read from one peer before the other peers are served."""
@@ -55,7 +58,7 @@ class Peer:
         """Time of the last received byte, monotonic seconds."""
         self._silent = False
         self._lends, self._lentAt = 0, now
-        self.lost = ""
+        self.lost: str = ""
         """Reason why the connection is lost; empty while it is not."""
         self._waiting: deque[memoryview] = deque()
         connection.setblocking(False)
@@ -87,10 +90,10 @@ class Peer:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
-                self.lost = f"the connection broke ({reasonOf(error)})"
+                self.lost = _broken(error)
                 return
             if count == 0:
-                self.lost = "it closed the connection"
+                self.lost = _("it closed the connection")
                 return
             self.heard = now
             left -= count
@@ -98,7 +101,7 @@ class Peer:
             if self.receiver.borrowed != self._lends:
                 self._lends, self._lentAt = self.receiver.borrowed, now
             if self.receiver.broken:
-                self.lost = "it does not speak OpenIGTLink"
+                self.lost = _("it does not speak OpenIGTLink")
 
     @property
     def giveBackAt(self) -> float:
@@ -120,7 +123,7 @@ class Peer:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
-                self.lost = f"the connection broke ({reasonOf(error)})"
+                self.lost = _broken(error)
                 return
             if count == len(self._waiting[0]):
                 self._waiting.popleft()
@@ -196,9 +199,14 @@ class Peers:
         """Connected peers, or the state of the endpoint, in words."""
         if not self.connected:
             return self._endpoint.status
+        status = _("Connected to {names}.").format(names=_list([peer.name for peer in self.connected]))
         silent = [peer.name for peer in self.connected if peer.silent]
-        names = _list([peer.name for peer in self.connected])
-        return f"Connected to {names}." + (f" Nothing arrives from {_list(silent)}." if silent else "")
+        return joined(status, _("Nothing arrives from {names}.").format(names=_list(silent)) if silent else "")
+
+    @property
+    def remedy(self) -> Remedy | None:
+        """Other settings with which a peer could connect, None while one is connected."""
+        return None if self.connected else self._endpoint.remedy
 
     def step(self, seconds: float) -> Iterator[tuple[Peer, Message | Problem] | Event]:
         """Yield messages, problems and events; block at most ``seconds``. Exhaust the iterator."""
@@ -271,18 +279,20 @@ class Peers:
             connection, name = one
             if len(self.connected) >= MOST:
                 connection.close()
-                yield Event("peer-refused", f"Connection from {name} refused: {MOST} peers are connected.", "warning")
+                text = _("Connection from {name} refused: {limit} peers are connected. Disconnect another peer.")
+                yield Event("peer-refused", text.format(name=name, limit=MOST), "warning", name)
                 continue
             try:
                 peer = Peer(connection, name, self._makeReceiver(), now, self._unread)
             except OSError as error:  # it disconnected at once
                 connection.close()
                 self._endpoint.lost(now)
-                yield Event("disconnected", f"{name} disconnected at once: {reasonOf(error)}.", "warning", name)
+                text = _("{name} disconnected at once: {reason}.").format(name=name, reason=reasonOf(error))
+                yield Event("disconnected", text, "warning", name)
                 continue
             self.connected.append(peer)
             self._selector.register(connection, selectors.EVENT_READ, peer)
-            yield Event("connected", f"{name} is connected.", subject=name)
+            yield Event("connected", _("{name} is connected.").format(name=name), subject=name)
         self._watchEndpoint()
 
     # ---- peers
@@ -297,7 +307,7 @@ class Peers:
                 del item  # it holds the memory of a received image
             if peer.silent and peer.heard == now:
                 peer.silent = False
-                yield Event("peer-back", f"{peer.name} sends again.", subject=peer.name)
+                yield Event("peer-back", _("{name} sends again.").format(name=peer.name), subject=peer.name)
 
     def _watch(self, now: float) -> Iterator[tuple[Peer, Message | Problem] | Event]:
         for peer in list(self.connected):
@@ -311,13 +321,15 @@ class Peers:
                     del item
             quiet = now - peer.heard
             if quiet > STALLED and peer.receiver.pending and not peer.lost:
-                peer.lost = f"it stopped in the middle of a message {quiet:.0f} s ago"
+                peer.lost = _("it stopped in the middle of a message {seconds:.0f} s ago").format(seconds=quiet)
             if peer.lost:
                 yield from self._disconnect(peer, now)
             elif quiet > self._silentAfter and not peer.silent:
                 peer.silent = True
-                part = " in the middle of a message" if peer.receiver.pending else ""
-                text = f"{peer.name} is connected but has sent nothing for {quiet:.0f} s{part}."
+                text = _("{name} is connected but has sent nothing for {seconds:.0f} s.")
+                if peer.receiver.pending:
+                    text = _("{name} has sent nothing for {seconds:.0f} s, and stopped in the middle of a message.")
+                text = text.format(name=peer.name, seconds=quiet)
                 yield Event("peer-silent", text, "warning", peer.name)
 
     def _disconnect(self, peer: Peer, now: float) -> Iterator[tuple[Peer, Problem] | Event]:
@@ -327,7 +339,8 @@ class Peers:
         problem = peer.close()
         if problem:
             yield peer, problem
-        yield Event("disconnected", f"{peer.name} disconnected: {peer.lost}.", "warning", peer.name)
+        text = _("{name} disconnected: {reason}.").format(name=peer.name, reason=peer.lost)
+        yield Event("disconnected", text, "warning", peer.name)
 
     def _watchPeer(self, peer: Peer) -> None:
         mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if peer.backlog else 0)
@@ -360,5 +373,17 @@ class Peers:
 
 
 def _list(names: Sequence[str]) -> str:
-    others = len(names) - 3
-    return ", ".join(names[:3]) + (f" and {others} other{'s' if others > 1 else ''}" if others > 0 else "")
+    shown, others = joined(*names[:3], separator=", "), len(names) - 3
+    if others <= 0:
+        return shown
+    text = _("{names} and {count} others") if others > 1 else _("{names} and {count} other")
+    return text.format(names=shown, count=others)
+
+
+def reasonOf(error: OSError) -> str:
+    """Return the reason in the words of the system."""
+    return error.strerror or str(error)
+
+
+def _broken(error: OSError) -> Text:
+    return _("the connection broke ({reason})").format(reason=reasonOf(error))

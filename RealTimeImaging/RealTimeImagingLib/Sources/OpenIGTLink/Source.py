@@ -15,8 +15,9 @@ from typing import Any
 from ...Formats import GetBuffer
 from ...Model.DeviceMessage import DeviceMessage
 from ...Model.Errors import FrameError, WireError
-from ...Model.Event import Event
+from ...Model.Event import Event, Remedy
 from ...Model.Frame import Pixels
+from ...Model.Text import joined, textsOf
 from ...OpenIGTLink import (
     BindMessage,
     CapabilityMessage,
@@ -33,13 +34,16 @@ from ...OpenIGTLink import (
     packBuffers,
 )
 from ...OpenIGTLink.ReceiveBuffer import Budgets
-from ...OpenIGTLink.Report import Repetitions
 from ..Checkpoint import Checkpoint
 from ..Endpoints import Connector, Endpoint, Listener
+from ..Repetitions import Repetitions
 from ..Source import Arrival
 from . import OpenIGTLinkSettings
+from .Diagnosis import ADVICE, SKIP_CHECKSUMS, Diagnosis, Why, failureOf
 from .Peers import Peer, Peers
 from .Translation import imageOf, messageOf, translate
+
+_ = textsOf(__file__)
 
 LAST_WORDS = 0.5
 """Seconds at the end to send the waiting messages, such as a stop of the scanner."""
@@ -49,10 +53,6 @@ NODES = ("transform", "points", "polydata")
 """Kinds of messages for which each device has a node."""
 NOT_REJECTED = ("unknown-type", "no-data", "image-in-parts")
 """Codes of problems in which no usable data is lost."""
-ADVICE = {
-    "wrong-crc": " If all messages of this device fail, it sends no checksums: untick Verify checksums (CRC).",
-}
-"""Advice for the user, by the code of a problem."""
 BACKLOG = 4 << 20
 """Bytes that may wait for a peer that does not read; further messages are not sent."""
 
@@ -92,14 +92,23 @@ class OpenIGTLinkSource:
         """Peer and device of each stream, by the stream's name. Weak: buffers of a disconnected peer must not stay."""
         self._devices: dict[str, tuple[weakref.ref[Peer], str]] = {}
         """The same for the names of transforms, points and surfaces."""
-        self._repetitions, self._clock = Repetitions(), clock
+        self._repetitions = Repetitions(clock)
+        self._diagnosis = Diagnosis(settings, clock)
+        self._lastEnd: Why = "", None
+        """Why the last connection ended or was refused; empty once a message arrives."""
         self._sent: list[Event] = []
         self._warned = False
 
     @property
     def status(self) -> str:
-        """Connected peers, or the state of the connection, in words."""
-        return self._peers.status
+        """Connected peers and why no image arrives, or the state of the connection, in words."""
+        connected = self._peers.connected
+        return joined(self._peers.status, self._why()[0]) if connected else joined(self._lastEnd[0], self._peers.status)
+
+    @property
+    def remedy(self) -> Remedy | None:
+        """Other settings with which images could arrive, None when there are none."""
+        return self._why()[1] if self._peers.connected else self._lastEnd[1] or self._peers.remedy
 
     def read(self, seconds: float) -> Iterator[Arrival | Event | DeviceMessage]:
         """Yield what the peers sent; block at most ``seconds``."""
@@ -107,17 +116,11 @@ class OpenIGTLinkSource:
         yield from sent
         for item in self._peers.step(0.0 if sent else seconds):
             if isinstance(item, Event):
-                if item.code == "disconnected":
-                    host = _hostOf(item.subject)
-                    if all(_hostOf(peer.name) != host for peer in self._peers.connected):
-                        yield from self._repeated(host)
-                yield item
-                if item.code == "connected":
-                    self._sendQueries(item.subject)
+                yield from self._takeEvent(item)
             else:
                 yield from self._take(*item)
             del item  # it holds the memory of a received image
-        yield from self._repeated()
+        yield from self._repetitions.due()
 
     def wake(self) -> None:
         """Make read() return, from any thread."""
@@ -130,7 +133,7 @@ class OpenIGTLinkSource:
         try:
             message = messageOf(values["type"], values.get("device", ""), values.get("values", {}))
             if not self._send(message):
-                text = f"{_named(message)} was not sent: no peer is connected."
+                text = _("{message} was not sent: no peer is connected.").format(message=_named(message))
                 self._sent.append(Event("no-peer", text, "warning"))
         except WireError as error:
             self._sent.append(Event("not-sent", str(error), "warning"))
@@ -147,7 +150,8 @@ class OpenIGTLinkSource:
         reached = 0
         for peer in [to] if to else list(self._peers.connected):
             if peer.backlog > BACKLOG:
-                text = f"{_named(message)} was not sent to {peer.name}: it does not read."
+                text = _("{message} was not sent to {peer}: it does not read.")
+                text = text.format(message=_named(message), peer=peer.name)
                 self._sent.append(Event("peer-slow", text, "warning", peer.name))
             else:
                 reached += self._peers.send(buffers, [peer])
@@ -176,16 +180,39 @@ class OpenIGTLinkSource:
         # A slow peer must not hold all shared memory in the middle of an image.
         return None if any(peer.receiver.borrows for peer in self._peers.connected) else self._getBuffer(nbytes)
 
+    def _why(self) -> Why:
+        silent = {peer.name for peer in self._peers.connected if peer.silent}
+        return self._diagnosis.why({peer.name: peer.receiver.counts.unknown for peer in self._peers.connected}, silent)
+
+    def _takeEvent(self, event: Event) -> Iterator[Event]:
+        if event.code == "peer-refused":
+            self._lastEnd = event.text, event.remedy
+            yield from self._repetitions.report(event, _hostOf(event.subject))
+            return
+        if event.code == "disconnected":
+            self._diagnosis.disconnected(event.subject)
+            if not self._lastEnd[0]:
+                self._lastEnd = event.text, None
+            host = _hostOf(event.subject)
+            if all(_hostOf(peer.name) != host for peer in self._peers.connected):
+                yield from self._repetitions.due(host)
+        yield event
+        if event.code == "connected":
+            self._diagnosis.connected(event.subject)
+            self._sendQueries(event.subject)
+
     def _take(self, peer: Peer, item: Message | Problem) -> Iterator[Arrival | Event | DeviceMessage]:
         now = time.time()
         if isinstance(item, Problem):
             yield from self._problem(peer, item)
             return
+        self._lastEnd = "", None
         if isinstance(item, BindMessage):
             for one in item.messages:
                 one.timestamp = one.timestamp or item.timestamp
                 yield from self._take(peer, one)
             return
+        self._diagnosis.message(peer.name, item)
         try:
             if isinstance(item, ImageMessage):
                 yield from self._warnOfSlowness(item)
@@ -193,38 +220,47 @@ class OpenIGTLinkSource:
                 yield Arrival(stream, imageOf(item), now)
                 return
             self._answer(peer, item)
+            if isinstance(item, StatusMessage) and item.code != StatusMessage.OK:
+                event = Event("device-error", failureOf(item), "warning", item.device_name)
+                yield from self._repetitions.report(event, _hostOf(peer.name), item.device_name)
             for message in translate(item, now):
                 if message.kind in NODES:
                     device = self._nameOf(self._devices, peer, message.device)
                     message = message if device == message.device else replace(message, device=device)
                 yield message
         except FrameError as error:
-            name = f"{item.message_type} of {item.device_name or 'a device without a name'}"
-            problem = Problem("not-usable", f"{name} cannot be used: {error}", device=item.device_name)
-            yield from self._problem(peer, problem)
+            device = item.device_name or _("a device without a name")
+            text = _("{type} of {device} cannot be used: {reason}")
+            text = text.format(type=item.message_type, device=device, reason=str(error))
+            yield from self._problem(peer, Problem("not-usable", text, device=item.device_name))
 
     def _problem(self, peer: Peer, problem: Problem) -> Iterator[Event]:
         if problem.code not in NOT_REJECTED:
             self._checkpoint.refuse()
+        if problem.fatal:
+            self._lastEnd = problem.text, None
+        level = "info"
+        if problem.code != "image-in-parts":
+            self._diagnosis.problem(peer.name, problem)
+            level = "warning"
+        text = _("{peer}: {problem}").format(peer=peer.name, problem=problem.text)
+        event = Event(
+            problem.code,
+            joined(text, ADVICE.get(problem.code, "")),
+            level,
+            problem.device or peer.name,
+            remedy=SKIP_CHECKSUMS if problem.code == "wrong-crc" else None,
+        )
         # Count by computer: a peer may open a connection for each message.
-        host = _hostOf(peer.name)
-        text = f"{problem.text}{ADVICE.get(problem.code, '')}"
-        if self._repetitions.isNew((host, problem.code, problem.device), text, self._clock()):
-            level = "info" if problem.code == "image-in-parts" else "warning"
-            yield Event(problem.code, f"{peer.name}: {text}", level, problem.device or peer.name)
-
-    def _repeated(self, host: str = "") -> Iterator[Event]:
-        for (name, code, device), count, text in self._repetitions.folded(self._clock(), host):
-            words = f"{count} more" if count > 1 else "Again"
-            yield Event(code, f"{name}: {words}: {text}", "warning", device or name)
+        yield from self._repetitions.report(event, _hostOf(peer.name), problem.device)
 
     def _warnOfSlowness(self, image: ImageMessage) -> Iterator[Event]:
         if self._settings.checkCRC and not self._warned and image.pixels.nbytes > LARGE and not fastChecksum():
             self._warned = True
-            text = (
+            text = _(
                 "Verifying large images is slow: install the Python package fastcrc, or untick Verify checksums (CRC)."
             )
-            yield Event("slow-checksum", text, "warning")
+            yield Event("slow-checksum", text, "warning", remedy=SKIP_CHECKSUMS)
 
     def _nameOf(
         self, table: dict[str, tuple[weakref.ref[Peer], str]], peer: Peer, device: str, unnamed: str = ""
