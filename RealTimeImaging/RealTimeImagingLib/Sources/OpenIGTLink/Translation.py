@@ -12,6 +12,7 @@ import numpy as np
 from ...Model.DeviceMessage import DeviceMessage
 from ...Model.Errors import WireError
 from ...Model.Frame import Image, Pixels
+from ...Model.Text import textsOf
 from ...OpenIGTLink import (
     CapabilityMessage,
     CommandMessage,
@@ -36,6 +37,8 @@ from ...OpenIGTLink import (
     query,
 )
 from ...OpenIGTLink.Base import deviceName
+
+_ = textsOf(__file__)
 
 TRACKING_PERIOD = 10
 """Milliseconds between two messages that are requested from a tracker. Without a period, programs of the C++ library
@@ -226,14 +229,14 @@ def messageOf(type_: str, device: str, values: Values) -> Message:
         if type_ == "POINT":
             return _pointMessage(device, values["points"])
     except (KeyError, TypeError, ValueError) as error:
-        raise WireError(f"A {type_} message cannot be made from {dict(values)}: {error}") from error
+        raise WireError(_("A {type} message cannot be made from {values}: {reason}").format(type=type_, values=str(dict(values)), reason=str(error))) from error
     if re.fullmatch(r"(GET|STT|STP)_[A-Z]{1,8}", type_):
         made = query(type_)
         if isinstance(made, StartTrackingMessage):
             made.resolution = TRACKING_PERIOD
         made.device_name = device
         return made
-    raise WireError(f"Messages of type {type_} cannot be sent.")
+    raise WireError(_("Messages of type {type} cannot be sent.").format(type=type_))
 
 
 def _pointMessage(device: str, points: list[Values]) -> PointMessage:

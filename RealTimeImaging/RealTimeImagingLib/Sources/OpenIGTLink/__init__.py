@@ -151,12 +151,12 @@ class OpenIGTLinkSettings(SourceSettings):
         takeAddress(self)
         super().__post_init__()
         if not self.host:
-            raise SettingsError("Name the computer to connect to, such as 192.168.0.10 or localhost.")
+            raise SettingsError(_("Name the computer to connect to, such as 192.168.0.10 or localhost."))
         _checkPort(self.port, 0 if self.role == "server" else 1)
         checkAllowed(self.allowed)
         for query in self.ask:
             if not re.fullmatch(r"(GET|STT|STP)_[A-Z]{1,8}", query):
-                raise SettingsError(f"{query!r} is no query such as STT_TDATA or GET_STATUS.")
+                raise SettingsError(_("{query} is no query such as STT_TDATA or GET_STATUS.").format(query=repr(query)))
 
     @property
     def longestDeviceName(self) -> int:
@@ -178,7 +178,7 @@ class OpenIGTLinkSettings(SourceSettings):
 
 def _checkPort(port: object, lowest: int) -> None:
     if not isinstance(port, int) or isinstance(port, bool) or not lowest <= port <= 65535:
-        raise SettingsError(f"The port is a whole number from {lowest} to 65535, not {port!r}.")
+        raise SettingsError(_("The port is a whole number from {lowest} to 65535, not {port}.").format(lowest=lowest, port=repr(port)))
 
 
 @dataclass(frozen=True)
@@ -203,9 +203,9 @@ class BroadcastSettings:
         object.__setattr__(self, "allowed", tuple(self.allowed))
         _checkPort(self.port, 0)
         if not str(self.host).strip():
-            raise SettingsError("Name the address to listen on, such as 127.0.0.1 or 0.0.0.0.")
+            raise SettingsError(_("Name the address to listen on, such as 127.0.0.1 or 0.0.0.0."))
         if self.version not in (1, 2):
-            raise SettingsError(f"The version of OpenIGTLink's header is 1 or 2, not {self.version!r}.")
+            raise SettingsError(_("The version of OpenIGTLink's header is 1 or 2, not {version}.").format(version=repr(self.version)))
         checkAllowed(self.allowed)
 
 
