@@ -403,7 +403,8 @@ def test_a_damaged_data_set_is_answered_with_a_failure(receive):
 def test_echo(receive):
     receiver = receive()
     assert send(receiver) == [0]
-    assert receiver.codes == ["listening"]
+    assert receiver.codes == ["listening", "echo"]
+    assert "The connection works; no image was sent yet." in receiver.source.status
 
 
 def test_titles_are_checked_as_the_settings_say(receive):
@@ -414,7 +415,7 @@ def test_titles_are_checked_as_the_settings_say(receive):
     assert outcomes == [False, False, True, True]
     texts = [event.text for event in receiver.events if event.code == "peer-refused"]
     assert "CT2" in texts[0]
-    assert "its AE title is not allowed" in texts[0]
+    assert "its AE title CT2 is not among the allowed AE titles" in texts[0]
     assert "it calls the AE title ROOM1, but this receiver is ROOM2" in texts[1]
 
 

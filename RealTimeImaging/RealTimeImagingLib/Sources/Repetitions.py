@@ -34,7 +34,7 @@ class Repetitions:
     """Filter of the events that peers cause.
 
     For each computer, code and device, FEW events with different texts are reported at once. The others are counted,
-    and reported together every PERIOD.
+    and reported together every PERIOD. A kind without events for a PERIOD is new again.
 
     :param clock: monotonic seconds.
     """
@@ -63,9 +63,12 @@ class Repetitions:
         now = self._clock()
         for kind, found in list(self._kinds.items()):
             isGone = bool(gone) and kind[0] == gone
-            if found.last and (isGone or now >= found.due):
+            isDue = isGone or now >= found.due
+            if isDue and found.last:
                 text = _("{count:,} more. The last: {text}") if found.count > 1 else _("Again: {text}")
                 yield replace(found.last, text=text.format(count=found.count, text=found.last.text))
                 found.last, found.count, found.due = None, 0, now + PERIOD
+            elif isDue:
+                isGone = True
             if isGone:
                 del self._kinds[kind]

@@ -13,7 +13,10 @@ from typing import Any
 from ...Formats.DICOM.SliceGroup import Instance
 from ...Model.Errors import NotAnImageError
 from ...Model.Event import Event
+from ...Model.Text import textsOf
 from .Files import PREAMBLE, Files, Part
+
+_ = textsOf(__file__)
 
 LARGEST_PDU = 1 << 17
 """Bytes of the largest PDU that senders may send; DCMTK sends no larger ones."""
@@ -85,7 +88,7 @@ class Incoming:
         if self._error:
             raise self._error
         if not self._part:
-            raise NotAnImageError("There is no data set.", "damaged")
+            raise NotAnImageError(_("There is no data set."), "damaged")
         return files.store(self._part, self._part.header())
 
     def discard(self) -> None:
@@ -103,6 +106,7 @@ class AssociationState:
     :param unspooled: bytes of the message that no file has taken.
     :param heard: time of the last complete PDU, monotonic seconds.
     :param admitted: the association counts for the limit of associations.
+    :param sent: instances that the peer wanted to store; ``echoes``: its C-ECHO requests.
     """
 
     number: int
@@ -115,8 +119,10 @@ class AssociationState:
     heard: float = field(default_factory=time.monotonic)
     requested: bool = False
     admitted: bool = False
+    sent: int = 0
     stored: int = 0
     duplicates: int = 0
+    echoes: int = 0
     _beginning: bytes = b""
     _command: bytes = b""
     _incoming: Incoming | None = None
@@ -217,25 +223,40 @@ class AssociationState:
         """Return what the end of the connection means: the end of its association, and events."""
         items: list[Item] = [Released(self.number)]
         if self.duplicates:
-            text = f"{self.duplicates} of {self.stored} instances of {self.caller} were stored before already."
+            text = _("{duplicates:,} of {stored:,} instances of {caller} were stored before already.")
+            text = text.format(duplicates=self.duplicates, stored=self.stored, caller=self.caller)
             items.append(Event("duplicate", text, subject=self.peer))
         if not self.requested:
             return items + self._noRequest()
         if self.association.is_released or self.association.is_rejected:
-            return items
+            return items + self._withoutImages()
         if self.unspooled > LARGEST_COMMAND:
-            text = f"{self.caller} sends a command of more than {LARGEST_COMMAND:,} bytes: the connection is closed."
+            text = _("{caller} sends a command of more than {limit:,} bytes: the connection is closed.")
+            text = text.format(caller=self.caller, limit=LARGEST_COMMAND)
             return [*items, Rejected(Event("too-large", text, "warning", self.peer))]
         if self.taken > self.limit:
-            text = f"{self.caller} sends an instance of more than {sizeLimit:,} bytes: the connection is closed."
+            text = _(
+                "{caller} sends an instance of more than {limit:,} bytes: the connection is closed. Raise Largest file."
+            )
+            text = text.format(caller=self.caller, limit=sizeLimit)
             return [*items, Rejected(Event("too-large", text, "warning", self.peer))]
         if self.taken > _FAREWELL:
-            text = f"{self.caller} disconnected in the middle of an instance, which is not stored."
-            return [*items, Rejected(Event("sender-lost", text, "warning", self.peer))]
-        silent = time.monotonic() - self.heard >= IDLE
-        how = f"sent nothing for {IDLE:.0f} s" if silent else "disconnected without a release"
-        text = f"{self.caller} {how}; {self.stored} of its instances are stored."
+            text = _("{caller} disconnected in the middle of an instance, which is not stored. Send it again.")
+            return [*items, Rejected(Event("sender-lost", text.format(caller=self.caller), "warning", self.peer))]
+        text = _("{caller} disconnected without a release; {stored:,} of its instances are stored.")
+        if time.monotonic() - self.heard >= IDLE:
+            text = _("{caller} sent nothing for {seconds:.0f} s; {stored:,} of its instances are stored.")
+        text = text.format(caller=self.caller, stored=self.stored, seconds=IDLE)
         return [*items, Event("sender-gone", text, "warning", self.peer)]
+
+    def _withoutImages(self) -> list[Item]:
+        if self.sent or self.association.is_rejected or not self.association.accepted_contexts:
+            return []
+        if self.echoes:
+            text = _("{caller} tested the connection (C-ECHO). The connection works; no image was sent yet.")
+            return [Event("echo", text.format(caller=self.caller), subject=self.peer)]
+        text = _("{caller} connected and disconnected without sending an image. Send a series from there.")
+        return [Event("no-image", text.format(caller=self.caller), "warning", self.peer)]
 
     def _begin(self, encoded: bytes, contextID: int, files: Files) -> Incoming | None:
         from pynetdicom.dsutils import create_file_meta, decode, encode_file_meta
@@ -254,18 +275,22 @@ class AssociationState:
         except OSError as error:
             return Incoming(None, error)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            return Incoming(None, NotAnImageError(f"The C-STORE command cannot be read: {error}", "damaged"))
+            return Incoming(
+                None,
+                NotAnImageError(_("The C-STORE command cannot be read: {reason}").format(reason=str(error)), "damaged"),
+            )
 
     def _noRequest(self) -> list[Item]:
         if self._beginning[:2] in _HTTP:
-            text = f"A web browser connected from {self.peer}; this port speaks DICOM."
+            text = _("A web browser connected from {peer}; this port speaks DICOM.")
         elif self._beginning.startswith(_TLS):
-            text = f"{self.peer} connected with TLS, which this receiver does not support: turn TLS off at the sender."
+            text = _("{peer} connected with TLS, which this receiver does not support: turn TLS off at the sender.")
         elif self._beginning:
-            text = f"{self.peer} sent no complete DICOM association request: the connection is closed."
+            text = _("{peer} sent no complete DICOM association request: the connection is closed. Check its settings.")
         elif time.monotonic() - self.heard >= NEGOTIATION:
-            text = f"{self.peer} connected and sent nothing for {NEGOTIATION:.0f} s: the connection is closed."
+            text = _("{peer} connected and sent nothing for {seconds:.0f} s: the connection is closed.")
+            text = text.format(peer=self.peer, seconds=NEGOTIATION)
             return [Event("peer-silent", text, "warning", self.peer)]
         else:
             return []  # a test whether the port is open
-        return [Event("not-dicom", text, "warning", self.peer)]
+        return [Event("not-dicom", text.format(peer=self.peer), "warning", self.peer)]

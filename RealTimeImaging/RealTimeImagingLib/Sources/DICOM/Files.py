@@ -25,6 +25,9 @@ from ...Formats.DICOM.Header import SliceHeader, readHeader
 from ...Formats.DICOM.SliceGroup import Instance
 from ...Model.Errors import NotAnImageError
 from ...Model.Files import Stamp, makePrivateFolder, openPrivate, writeAll
+from ...Model.Text import textsOf
+
+_ = textsOf(__file__)
 
 PREAMBLE = bytes(128) + b"DICM"
 """Beginning of every DICOM file (PS3.10 section 7.1)."""
@@ -99,11 +102,12 @@ class Files:
         self.folder = folder
 
     def open(self) -> None:
-        """Make the folder and remove incomplete files of killed processes.
+        """Make the folder, check that it can be written, and remove incomplete files of killed processes.
 
-        :raises OSError: the folder cannot be made or listed.
+        :raises OSError: the folder cannot be made, written or listed.
         """
         _makeFolder(self.folder)
+        Part(self.folder, PREAMBLE, None).discard()
         for name in os.listdir(self.folder):
             path = os.path.join(self.folder, name)
             if _PART.fullmatch(name) and (stamp := stampOf(path)) and time.time() - stamp[1] / 1e9 > _ABANDONED:
@@ -170,7 +174,9 @@ def readInstance(path: str, stamp: Stamp) -> Instance:
             data.seek(len(PREAMBLE) + 12 + meta.FileMetaInformationGroupLength)
             syntax = UID(str(meta.TransferSyntaxUID))
         except Exception as error:
-            raise NotAnImageError(f"The file's meta information cannot be read: {error}", "damaged") from error
+            raise NotAnImageError(
+                _("The file's meta information cannot be read: {reason}").format(reason=str(error)), "damaged"
+            ) from error
         return Instance(path, stamp, readHeader(data, len(data), syntax), stamp[1] / 1e9)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,16 +13,20 @@ from ...Formats import GetBuffer, openImageFile
 from ...Formats.DICOM.SliceGroup import Assembly, Closed, Instance, Slice, Volume
 from ...Formats.DICOM.SliceImages import SliceImages, imagesOf, reports
 from ...Model.Errors import NotAnImageError
-from ...Model.Event import Event
+from ...Model.Event import Event, Remedy
 from ...Model.Files import Stamp, reasonOf
 from ...Model.Frame import Image
-from ...Model.Quantities import counted
+from ...Model.Text import Text, joined, textsOf
 from ..Checkpoint import DEATHS, Checkpoint, SeriesNames, Verdict
+from ..Endpoints import RETRY
+from ..Repetitions import Repetitions
 from ..Source import TURN, Arrival
 from . import DICOMSettings
 from .Association import Item, Rejected, Released, Stored
 from .Files import Files, readInstance
 from .StorageSCP import StorageSCP
+
+_ = textsOf(__file__)
 
 GROWTH = 0.25
 """Seconds between two frames of an incomplete volume."""
@@ -29,6 +34,18 @@ HELD = 1 << 30
 """Bytes of slices kept in memory; further slices are read from their files again."""
 STARTED = "dicomStarted"
 """Key of the checkpoint for the start of the session (nanoseconds since the epoch)."""
+OWN_CODES = (
+    "listening",
+    "port-taken",
+    "port-refused",
+    "address-refused",
+    "not-listening",
+    "folder-missing",
+    "folder-there",
+)
+"""Codes of events that no sender causes."""
+QUIET_CODES = ("duplicate", "sender-gone", "damaged")
+"""Codes of events that do not explain missing images."""
 _NO_ASSOCIATION = 0
 
 log = logging.getLogger(__name__)
@@ -58,27 +75,48 @@ class DICOMSource:
         self._stored = self._duplicates = self._held = 0
         self._uneven: set[str] = set()
         self._growthDue = 0.0
-        self._problem = ""
+        self._folderDue = math.inf
+        """Time to try to open the folder again; infinite while it is open."""
+        self._problem: tuple[str, Remedy | None] = "", None
+        """Why the last images did not come, and settings that help; empty once an instance is stored."""
+        self._repetitions = Repetitions(clock)
         self._known: set[str] = set()
         self._begin()
 
     @property
     def status(self) -> str:
         """State of the receiver, for people."""
-        if self._problem:
-            return self._problem
+        problem = self._problem[0]
         if not self._scp.isListening:
-            return self._scp.status
-        counts = f"{counted(self._stored, 'instance', 'instances')} stored"
-        counts += f", {self._duplicates} of them duplicates" if self._duplicates else ""
-        growing = [f"{self._streams.of(one.slices[0].instance.header)}: {_slices(one)}" for one in self._assembly.open]
-        if growing:
-            return f"Receiving {', '.join(growing[:3])}{' and more' if growing[3:] else ''}. {counts}."
+            return joined(problem, self._scp.status)
+        if self._duplicates:
+            counts = _("{count:,} instances stored, {duplicates:,} of them duplicates.")
+        else:
+            counts = _("{count:,} instance stored.") if self._stored == 1 else _("{count:,} instances stored.")
+        counts = counts.format(count=self._stored, duplicates=self._duplicates)
+        growing = [self._growing(one) for one in self._assembly.open]
         senders = self._scp.senders
+        if growing:
+            return joined(problem, _listed(_("Receiving {names}."), _("Receiving {names} and more."), growing), counts)
         if senders:
-            return f"Connected with {', '.join(senders[:3])}{' and others' if senders[3:] else ''}. {counts}."
-        title, host, port = self._settings.aeTitle, self._settings.host, self._scp.port
-        return f"Waiting for images sent to {title} on {host}, port {port}. {counts}."
+            text = _listed(_("Connected with {names}."), _("Connected with {names} and others."), senders)
+            return joined(
+                problem, text, counts if self._stored else _("No image was sent yet: send a series from there.")
+            )
+        text = _("Waiting for images sent to {title} on {host}, port {port}.")
+        text = text.format(title=self._settings.aeTitle, host=self._settings.host, port=self._scp.port)
+        return joined(problem, text, counts if self._stored else self._scp.reach)
+
+    @property
+    def remedy(self) -> Remedy | None:
+        """Other settings with which images could arrive, None when there are none."""
+        if self._problem[0]:
+            return self._problem[1]
+        return None if self._stored or self._scp.senders else self._scp.remedy
+
+    def _growing(self, volume: Volume) -> str:
+        stream = self._streams.of(volume.slices[0].instance.header)
+        return _("{stream}: {slices}").format(stream=stream, slices=_slices(volume))
 
     def read(self, seconds: float) -> Iterator[Arrival | Event]:
         """Yield images and events since the last call; block at most ``seconds``."""
@@ -87,10 +125,13 @@ class DICOMSource:
         waits = [seconds, self._assembly.due - now]
         if self._settings.growing and any(one.shown < len(one.slices) for one in self._assembly.open):
             waits.append(self._growthDue - now)
+        if now >= self._folderDue:
+            self._begin()
         for item in self._scp.items(now, max(0.0, min(waits))):
             yield from self._take(item)
             if self._clock() > turn:
                 break
+        yield from self._repetitions.due()
         now = self._clock()
         for closed in self._assembly.silent(now):
             yield from self._show(closed)
@@ -118,9 +159,20 @@ class DICOMSource:
             self._files.open()
         except OSError as error:
             folder = self._settings.folder
-            self._problem = f"The folder {folder} cannot be made ({reasonOf(error)}): no instance can be stored."
-            self._scp.put(Event("folder-missing", self._problem, "error", folder))
+            text = _(
+                "The folder {folder} cannot be written ({reason}): no instance can be stored. Choose another folder, "
+                "or allow writing there."
+            )
+            text = text.format(folder=folder, reason=reasonOf(error))
+            if text != self._problem[0]:
+                self._problem = text, None
+                self._scp.put(Event("folder-missing", text, "error", folder))
+            self._folderDue = self._clock() + RETRY
             return
+        if self._folderDue < math.inf:
+            self._folderDue, self._problem = math.inf, ("", None)
+            text = _("The folder {folder} can be written again.").format(folder=self._settings.folder)
+            self._scp.put(Event("folder-there", text, subject=self._settings.folder))
         if not self._checkpoint.listed:
             self._checkpoint.keep(**{STARTED: time.time_ns()})
             self._checkpoint.skip(self._files.listing())
@@ -137,21 +189,35 @@ class DICOMSource:
 
     def _unreadable(self, path: str, stamp: Stamp, why: str) -> Event:
         self._checkpoint.finish(path, stamp, Verdict.REJECTED)
-        return Event("damaged", f"The stored file {path} cannot be read: {why}", "warning", path)
+        return Event(
+            "damaged",
+            _("The stored file {path} cannot be read: {reason}").format(path=path, reason=why),
+            "warning",
+            path,
+        )
 
     # ---- instances
 
+    def _report(self, event: Event) -> Iterator[Event]:
+        # A sender may send the same fault for each of hundreds of instances.
+        if event.code in OWN_CODES:
+            yield event
+            return
+        if event.code not in QUIET_CODES:
+            self._problem = event.text, event.remedy
+        yield from self._repetitions.report(event, event.subject.rpartition(":")[0])
+
     def _take(self, item: Item) -> Iterator[Arrival | Event]:
         if isinstance(item, Event):
-            yield item
+            yield from self._report(item)
         elif isinstance(item, Rejected):
             self._checkpoint.refuse()
-            yield item.event
+            yield from self._report(item.event)
         elif isinstance(item, Released):
             for closed in self._assembly.released(item.association, self._clock()):
                 yield from self._show(closed)
         else:
-            self._problem = ""
+            self._problem = "", None
             self._stored += 1
             if item.instance.path in self._known:
                 self._duplicates += 1
@@ -163,7 +229,7 @@ class DICOMSource:
         path, stamp = instance.path, instance.stamp
         opened = self._checkpoint.begin(path, stamp)
         if opened.deaths >= DEATHS:
-            text = f"{path} crashed the reading process {DEATHS} times and is skipped."
+            text = _("{path} crashed the reading process {count} times and is skipped.").format(path=path, count=DEATHS)
             yield from self._reject(instance, Event("crashed", text, "error", path))
             return
         accepted = opened.accepted
@@ -183,11 +249,16 @@ class DICOMSource:
                     image = replace(image, attributes={"SourceFile": self._named(path), **image.attributes})
                     yield Arrival(self._streams.of(instance.header), image, instance.stored)
         except NotAnImageError as error:
-            event = Event(error.code, f"{self._named(path)} is stored, but cannot be shown: {error}", "warning", path)
+            text = _("{name} is stored, but cannot be shown: {reason}").format(
+                name=self._named(path), reason=str(error)
+            )
+            event = Event(error.code, text, "warning", path)
             yield from self._reject(instance, event)
             return
         except OSError as error:
-            text = f"The stored file {self._named(path)} cannot be read: {reasonOf(error)}."
+            text = _("The stored file {name} cannot be read: {reason}.").format(
+                name=self._named(path), reason=reasonOf(error)
+            )
             yield from self._reject(instance, Event("unreadable", text, "warning", path))
             return
         self._checkpoint.finish(path, stamp)
@@ -213,7 +284,8 @@ class DICOMSource:
         stream = self._streams.of(volume.slices[0].instance.header)
         if problem:
             self._checkpoint.refuse()
-            yield Event(problem.code, f"{stream}: {problem.text}", "warning", stream)
+            text = _("{stream}: {problem}").format(stream=stream, problem=problem.text)
+            yield Event(problem.code, text, "warning", stream)
         else:
             yield from reports(closed, images, stream, self._uneven)
             yield from self._arrive(volume, images, stream)
@@ -237,9 +309,10 @@ class DICOMSource:
         try:
             return imagesOf(volume, self._getBuffer), None
         except NotAnImageError as error:
-            return SliceImages([], []), Event(error.code, f"the volume cannot be shown: {error}", "warning")
+            text = _("the volume cannot be shown: {reason}").format(reason=error)
+            return SliceImages([], []), Event(error.code, text, "warning")
         except OSError as error:
-            text = f"a slice cannot be read again: {reasonOf(error)}"
+            text = _("a slice cannot be read again: {reason}").format(reason=reasonOf(error))
             return SliceImages([], []), Event("unreadable", text, "warning")
 
     def _arrive(self, volume: Volume, images: SliceImages, stream: str) -> Iterator[Arrival]:
@@ -260,8 +333,11 @@ class DICOMSource:
 
 def _slices(volume: Volume) -> str:
     count = len(volume.slices)
-    return (
-        f"{count} of {counted(volume.expected, 'slice', 'slices')}"
-        if volume.expected
-        else counted(count, "slice", "slices")
-    )
+    if volume.expected:
+        return _("{count:,} of {expected:,} slices").format(count=count, expected=volume.expected)
+    return (_("{count:,} slice") if count == 1 else _("{count:,} slices")).format(count=count)
+
+
+def _listed(text: Text, more: Text, names: Sequence[str]) -> Text:
+    """Return a sentence with at most three names; ``more`` when there are further names."""
+    return (more if names[3:] else text).format(names=joined(*names[:3], separator=", "))

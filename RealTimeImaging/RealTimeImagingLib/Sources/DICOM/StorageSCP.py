@@ -15,12 +15,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...Model.Errors import NotAnImageError
-from ...Model.Event import Event
+from ...Model.Event import Event, Remedy
 from ...Model.Files import reasonOf
+from ...Model.Text import textsOf
 from ..Endpoints import Listener, listenOn, nameOf
 from . import DICOMSettings
 from .Association import IDLE, LARGEST_PDU, NEGOTIATION, STALLED, AssociationState, Item, Rejected, Stored
 from .Files import Files
+
+_ = textsOf(__file__)
 
 _UNCOMPRESSED = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
 _JPEG = ("1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
@@ -35,6 +38,8 @@ _OTHER_SYNTAXES = (
 """RLE, HTJ2K (PS3.6 annex A)."""
 _BIG_ENDIAN = "1.2.840.10008.1.2.2"
 _VERIFICATION = "1.2.840.10008.1.1"
+_NO_TRANSFER_SYNTAX = 4
+"""Result of a presentation context: no transfer syntax is supported (PS3.8 section 9.3.3.2)."""
 
 MOST_ASSOCIATIONS = 10
 """Associations at the same time; more are rejected."""
@@ -114,6 +119,16 @@ class StorageSCP:
     def status(self) -> str:
         """Why senders cannot connect yet."""
         return self._listener.status
+
+    @property
+    def reach(self) -> str:
+        """Sentence about the computers that can connect."""
+        return self._listener.reach
+
+    @property
+    def remedy(self) -> Remedy | None:
+        """Another port or address with which senders could connect, None when neither helps."""
+        return self._listener.remedy
 
     @property
     def port(self) -> int:
@@ -200,7 +215,8 @@ class StorageSCP:
         refusal = self._listener.refusal(event.address)
         # items() removes ended connections, and may be late.
         if not refusal and sum(not state.isOver for state in list(self._states)) >= MOST_CONNECTIONS:
-            text = f"{peer} wanted to connect, but {MOST_CONNECTIONS} connections are open already."
+            text = _("{peer} wanted to connect, but {limit} connections are open already.")
+            text = text.format(peer=peer, limit=MOST_CONNECTIONS)
             refusal = Event("peer-refused", text, "warning", peer)
         if refusal:
             self.put(refusal)
@@ -222,6 +238,7 @@ class StorageSCP:
         association.bind(evt.EVT_PDU_RECV, lambda event: state.spool(event.pdu, self._files))
         association.bind(evt.EVT_DIMSE_RECV, self._messageReceived, [state])
         association.bind(evt.EVT_C_STORE, self._store, [state])
+        association.bind(evt.EVT_C_ECHO, self._echo, [state])
         association.bind(evt.EVT_REQUESTED, self._requested, [state])
         association.bind(evt.EVT_ACCEPTED, self._accepted, [state])
         association.bind(evt.EVT_REJECTED, self._rejected, [state])
@@ -239,48 +256,69 @@ class StorageSCP:
             event.assoc.kill()
 
     def _accepted(self, event: Any, state: AssociationState) -> None:
-        if event.assoc.accepted_contexts or not event.assoc.rejected_contexts:
+        if any(context.abstract_syntax != _VERIFICATION for context in event.assoc.accepted_contexts):
             return
-        kinds = {context.abstract_syntax.name for context in event.assoc.rejected_contexts}
-        text = f"{state.caller} offers no kind of image that can be received: {', '.join(sorted(kinds)[:3])}."
-        self.put(Event("nothing-in-common", text, "warning", state.peer))
+        rejected = [one for one in event.assoc.rejected_contexts if one.abstract_syntax != _VERIFICATION]
+        if not rejected:
+            return
+        kinds = ", ".join(sorted({one.abstract_syntax.name for one in rejected})[:3])
+        text = _("{caller} offers {kinds}, which this receiver cannot store: it stores images. Send images from there.")
+        if any(one.result == _NO_TRANSFER_SYNTAX for one in rejected):
+            text = _(
+                "{caller} offers {kinds} only with a compression that cannot be decoded here. Set it to send "
+                "uncompressed images."
+            )
+        self.put(Event("nothing-in-common", text.format(caller=state.caller, kinds=kinds), "warning", state.peer))
 
     def _rejected(self, event: Any, state: AssociationState) -> None:
         request = event.assoc.requestor.primitive
         called, ours = str(request.called_ae_title).strip(), self._settings.aeTitle
+        calling, remedy = str(request.calling_ae_title).strip(), None
         if not state.admitted:
-            why = f"{MOST_ASSOCIATIONS} associations are open already"
-        elif self._settings.callers and str(request.calling_ae_title).strip() not in self._settings.callers:
-            why = "its AE title is not allowed"
+            why = _("{limit} associations are open already").format(limit=MOST_ASSOCIATIONS)
+        elif self._settings.callers and calling not in self._settings.callers:
+            why = _("its AE title {title} is not among the allowed AE titles").format(title=calling)
+            remedy = Remedy(_("Accept {title}").format(title=calling), {"callers": [*self._settings.callers, calling]})
         else:
-            why = f"it calls the AE title {called}, but this receiver is {ours}"
+            why = _("it calls the AE title {called}, but this receiver is {ours}; set {ours} at the sender")
+            why = why.format(called=called, ours=ours)
+            remedy = Remedy(_("Accept any title"), {"checkCalled": False})
         state.admitted = False
-        text = f"The association of {state.caller} was rejected: {why}."
-        self.put(Event("peer-refused", text, "warning", state.peer))
+        text = _("The association of {caller} was rejected: {why}.").format(caller=state.caller, why=why)
+        self.put(Event("peer-refused", text, "warning", state.peer, remedy=remedy))
 
     def _messageReceived(self, _event: Any, state: AssociationState) -> None:
         state.taken = state.unspooled = 0
 
     def _store(self, event: Any, state: AssociationState) -> Any:
         name = str(event.request.AffectedSOPInstanceUID or "without UID")
+        state.sent += 1
         incoming = state.take(event.request)
         try:
             instance = incoming.store(self._files)
         except NotAnImageError as error:
-            text = f"The instance {name} of {state.caller} was rejected: {error} The sender received this reason."
+            text = _("The instance {name} of {caller} was rejected: {reason} The sender received this reason.")
+            text = text.format(name=name, caller=state.caller, reason=str(error))
             self.put(Rejected(Event("cannot-understand", text, "warning", state.peer)))
             return _status(CANNOT_UNDERSTAND, str(error))
         except (OSError, ValueError, MemoryError) as error:
-            why = reasonOf(error) or "out of memory"
-            text = f"The instance {name} of {state.caller} cannot be stored in {self._files.folder}: {why}."
-            text += " The sender received this reason."
+            text = _(
+                "The instance {name} of {caller} cannot be stored in {folder}: {reason}. The sender received this "
+                "reason. Free space there, or choose another folder."
+            )
+            reason = reasonOf(error) or _("out of memory")
+            text = text.format(name=name, caller=state.caller, folder=self._files.folder, reason=reason)
             self.put(Rejected(Event("not-stored", text, "error", self._files.folder)))
-            return _status(OUT_OF_RESOURCES, f"Cannot be stored: {why}")
+            return _status(OUT_OF_RESOURCES, f"Cannot be stored: {reason}")
         finally:
             incoming.discard()
         state.stored += 1
         state.duplicates += instance.known
         self.put(Stored(instance, state.number))
+        return SUCCESS
+
+    def _echo(self, event: Any, state: AssociationState) -> int:
+        state.echoes += 1
         return SUCCESS
 
     def _ends(self, event: Any, state: AssociationState) -> None:

@@ -35,7 +35,7 @@ class DICOMSettings(SourceSettings):
                 "overwritten."
             ),
             path="folder",
-            missing="Choose the folder in which received files are stored.",
+            missing=_("Choose the folder in which received files are stored."),
         )
     )
     aeTitle: str = field(
@@ -128,7 +128,7 @@ class DICOMSettings(SourceSettings):
         for title in (self.aeTitle, *self.callers):
             _checkTitle(title)
         if not self.host:
-            raise SettingsError("Name the address to listen on, such as 127.0.0.1 or 0.0.0.0.")
+            raise SettingsError(_("Name the address to listen on, such as 127.0.0.1 or 0.0.0.0."))
         checkAllowed(self.allowed)
 
 
@@ -137,7 +137,9 @@ def _checkTitle(title: object) -> None:
     good = isinstance(title, str) and title.isascii() and title.isprintable() and "\\" not in title
     if not good or not 1 <= len(str(title).strip()) <= LONGEST_TITLE:
         raise SettingsError(
-            f"An application entity title has 1 to {LONGEST_TITLE} letters, digits or signs (no \\), not {title!r}."
+            _("An application entity title has 1 to {limit} letters, digits or signs (no \\), not {title}.").format(
+                limit=LONGEST_TITLE, title=repr(title)
+            )
         )
 
 

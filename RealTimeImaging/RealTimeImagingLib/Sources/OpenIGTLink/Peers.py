@@ -380,10 +380,5 @@ def _list(names: Sequence[str]) -> str:
     return text.format(names=shown, count=others)
 
 
-def reasonOf(error: OSError) -> str:
-    """Return the reason in the words of the system."""
-    return error.strerror or str(error)
-
-
 def _broken(error: OSError) -> Text:
     return _("the connection broke ({reason})").format(reason=reasonOf(error))

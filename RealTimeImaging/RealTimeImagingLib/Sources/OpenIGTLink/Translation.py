@@ -229,7 +229,11 @@ def messageOf(type_: str, device: str, values: Values) -> Message:
         if type_ == "POINT":
             return _pointMessage(device, values["points"])
     except (KeyError, TypeError, ValueError) as error:
-        raise WireError(_("A {type} message cannot be made from {values}: {reason}").format(type=type_, values=str(dict(values)), reason=str(error))) from error
+        raise WireError(
+            _("A {type} message cannot be made from {values}: {reason}").format(
+                type=type_, values=str(dict(values)), reason=str(error)
+            )
+        ) from error
     if re.fullmatch(r"(GET|STT|STP)_[A-Z]{1,8}", type_):
         made = query(type_)
         if isinstance(made, StartTrackingMessage):

@@ -178,7 +178,9 @@ class OpenIGTLinkSettings(SourceSettings):
 
 def _checkPort(port: object, lowest: int) -> None:
     if not isinstance(port, int) or isinstance(port, bool) or not lowest <= port <= 65535:
-        raise SettingsError(_("The port is a whole number from {lowest} to 65535, not {port}.").format(lowest=lowest, port=repr(port)))
+        raise SettingsError(
+            _("The port is a whole number from {lowest} to 65535, not {port}.").format(lowest=lowest, port=repr(port))
+        )
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,9 @@ class BroadcastSettings:
         if not str(self.host).strip():
             raise SettingsError(_("Name the address to listen on, such as 127.0.0.1 or 0.0.0.0."))
         if self.version not in (1, 2):
-            raise SettingsError(_("The version of OpenIGTLink's header is 1 or 2, not {version}.").format(version=repr(self.version)))
+            raise SettingsError(
+                _("The version of OpenIGTLink's header is 1 or 2, not {version}.").format(version=repr(self.version))
+            )
         checkAllowed(self.allowed)
 
 
