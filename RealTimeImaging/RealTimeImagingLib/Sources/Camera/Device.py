@@ -14,8 +14,13 @@ import numpy as np
 
 from ...Formats import GetBuffer
 from ...Model.Errors import FrameError
+from ...Model.Event import Remedy
 from ...Model.Frame import SCALAR_TYPES, Image, Matrix, Pixels, pictureToRAS
+from ...Model.Text import joined, textsOf
 from . import CameraSettings
+from .Obstacles import CannotOpenError, whyNotOpen
+
+_ = textsOf(__file__)
 
 SAME_CLOCK = 2.0
 """Most seconds between the time of a driver and the clock of this computer that the driver uses."""
@@ -105,10 +110,17 @@ def imageOf(
     """
     rows, columns = picture.shape[:2]
     left, top, right, bottom = settings.crop
-    if left + right >= columns or top + bottom >= rows:
-        raise FrameError(f"Cropping leaves nothing of a picture of {columns} x {rows} pixels. Crop less.")
+    if isCroppedAway(picture, settings):
+        text = _("Cropping leaves nothing of a picture of {columns} x {rows} pixels. Crop less.")
+        raise FrameError(text.format(columns=columns, rows=rows))
     pixels = _shaped(picture[top : rows - bottom, left : columns - right], settings, getBuffer)
     return Image(pixels[None], ijkToRAS(columns, rows, settings), deviceTime, attributes)
+
+
+def isCroppedAway(picture: Pixels, settings: CameraSettings) -> bool:
+    """Return True when cropping leaves no pixel."""
+    left, top, right, bottom = settings.crop
+    return bool(left + right >= picture.shape[1] or top + bottom >= picture.shape[0])
 
 
 def ijkToRAS(columns: int, rows: int, settings: CameraSettings) -> Matrix:
@@ -119,7 +131,7 @@ def ijkToRAS(columns: int, rows: int, settings: CameraSettings) -> Matrix:
     :param columns: of the whole picture, like ``rows``.
     """
     margins, spacing = settings.crop, settings.spacing
-    for _ in range(settings.rotate // 90):
+    for _turn in range(settings.rotate // 90):
         left, top, right, bottom = margins
         margins = (bottom, left, top, right)
         columns, rows, spacing = rows, columns, spacing[::-1]
@@ -137,7 +149,11 @@ def _shaped(picture: Pixels, settings: CameraSettings, getBuffer: GetBuffer) -> 
     cv2 = loadOpenCV()
     components = 1 if picture.ndim == 2 else picture.shape[2]
     if picture.dtype not in SCALAR_TYPES or components not in (1, 3, 4):
-        raise FrameError(f"Pictures of {components} components of the type {picture.dtype} cannot be shown.")
+        raise FrameError(
+            _("Pictures of {components} components of the type {type} cannot be shown.").format(
+                components=components, type=str(picture.dtype)
+            )
+        )
     if components == 1:
         picture = picture.reshape(picture.shape[:2])
     steps = _steps(cv2, components, settings)
@@ -155,7 +171,7 @@ def _shaped(picture: Pixels, settings: CameraSettings, getBuffer: GetBuffer) -> 
         elif (made := steps[-1][0](picture, steps[-1][1], dst=target)) is not target:
             np.copyto(target, made)
     except cv2.error as error:
-        raise FrameError(f"OpenCV cannot convert the picture: {error}") from error
+        raise FrameError(_("OpenCV cannot convert the picture: {reason}").format(reason=str(error))) from error
     return target
 
 
@@ -192,17 +208,6 @@ QUIET = {
 }
 
 
-class CannotOpenError(Exception):
-    """A camera, file or stream cannot be opened now.
-
-    :param code: short reason for programs.
-    """
-
-    def __init__(self, code: str, text: str) -> None:
-        super().__init__(text)
-        self.code = code
-
-
 def loadOpenCV() -> Any:
     """Import and return cv2, without its messages: events report a missing camera."""
     for name, value in QUIET.items():
@@ -224,11 +229,14 @@ class CameraDevice:
         self._cv2 = loadOpenCV()
         self._settings = settings
         if settings.isFile and not os.path.exists(str(settings.device)):
-            raise CannotOpenError("file-missing", f"{settings.device} does not exist. Waiting for it.")
+            raise CannotOpenError(
+                "file-missing",
+                _("The file {path} does not exist. Waiting for it. Check its name.").format(path=str(settings.device)),
+            )
         self._capture = self._open()
         if not self._capture.isOpened():
             self._capture.release()
-            raise self._reason()
+            raise whyNotOpen(settings)
         if not settings.isFile and not settings.isStream:
             self._request()
         get, cv2 = self._capture.get, self._cv2
@@ -249,20 +257,21 @@ class CameraDevice:
     @property
     def words(self) -> str:
         """Size, rate, codec and driver."""
-        rate = f" at {self.rate:g} images/s" if self.rate else ""
-        codec = f", {self.codec}" if self.codec else ""
-        return f"{self.width} x {self.height}{rate}{codec}, driver {self.backend}"
+        size = _("{width} x {height} at {rate:g} images/s") if self.rate else _("{width} x {height}")
+        size = size.format(width=self.width, height=self.height, rate=self.rate)
+        return joined(size, self.codec, _("driver {name}").format(name=self.backend), separator=", ")
 
     @property
     def differences(self) -> list[str]:
         """Requested properties that the device does not offer."""
-        asked, found = self._settings, []
+        asked = self._settings
+        found: list[str] = []
         if asked.width and (asked.width, asked.height) != (self.width, self.height):
-            found.append(f"pictures of {asked.width} x {asked.height}")
+            found.append(_("pictures of {width} x {height}").format(width=asked.width, height=asked.height))
         if asked.rate and abs(asked.rate - self.rate) > SAME_RATE * asked.rate:
-            found.append(f"{asked.rate:g} images/s")
+            found.append(_("{rate:g} images/s").format(rate=asked.rate))
         if asked.codec and asked.codec.upper() != self.codec.upper():
-            found.append(f"the codec {asked.codec}")
+            found.append(_("the codec {codec}").format(codec=asked.codec))
         return found
 
     @property
@@ -313,15 +322,6 @@ class CameraDevice:
         if asked.rate:
             self._capture.set(cv2.CAP_PROP_FPS, asked.rate)
 
-    def _reason(self) -> CannotOpenError:
-        name = self._settings.name
-        if self._settings.isFile:
-            return CannotOpenError("not-a-video", f"{name} is not a video that OpenCV can play, or is incomplete.")
-        if self._settings.isStream:
-            return CannotOpenError("stream-missing", f"{name} does not answer or sends no video. Retrying.")
-        why = "it is not connected, another program uses it, or this program may not use cameras"
-        return CannotOpenError("camera-missing", f"{name} cannot be opened: {why}. Retrying each second.")
-
 
 def backends(streams: bool = False) -> dict[str, int]:
     """Return the drivers of OpenCV for cameras, or for streams, on this computer: name to number."""
@@ -339,8 +339,8 @@ def backendOf(name: str) -> int:
         return int(loadOpenCV().CAP_ANY)
     known = backends() | backends(streams=True)
     if name.upper() not in known:
-        text = f"This computer has no driver {name}. It has {', '.join(known)}."
-        raise CannotOpenError("no-backend", text)
+        text = _("This computer has no driver {name}. It has {others}.").format(name=name, others=", ".join(known))
+        raise CannotOpenError("no-backend", text, Remedy(_("Choose automatically"), {"backend": ""}))
     return known[name.upper()]
 
 

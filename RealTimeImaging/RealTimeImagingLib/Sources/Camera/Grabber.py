@@ -6,12 +6,17 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
+from typing import Any
 
 from ...Formats import stampOf
-from ...Model.Event import Event
+from ...Model.Event import Event, Remedy
 from ...Model.Frame import Pixels
+from ...Model.Text import Text, joined, textsOf
 from . import CameraSettings
-from .Device import PATIENCE, CameraDevice, CannotOpenError, DriverTimes, Gaps
+from .Device import PATIENCE, CameraDevice, DriverTimes, Gaps
+from .Obstacles import CannotOpenError
+
+_ = textsOf(__file__)
 
 LIMIT = 512 << 20
 """Most bytes of waiting pictures while all are wanted; a single picture may be larger."""
@@ -177,8 +182,10 @@ class CameraGrabber(threading.Thread):
         """Missing pictures by the times of the driver; None when it has no times."""
         self.words = ""
         """Size, rate, codec and driver of the open device; empty when none is open."""
-        self.why = f"{settings.name} is not open yet."
+        self.why: str = _("{name} is not open yet.").format(name=settings.name)
         """Reason why no device is open."""
+        self.remedy: Remedy | None = None
+        """Settings with which the device would open, or play on; None when there are none."""
         self.ended = False
         """True when a file was played to its end."""
 
@@ -203,32 +210,33 @@ class CameraGrabber(threading.Thread):
                     # A device that opens but delivers no picture: wait before the next attempt.
                 except CannotOpenError as error:
                     refused = stamp
-                    self._fail(error.code, str(error))
+                    self._fail(error.code, str(error), error.remedy)
             self._ending.wait(RETRY)
 
-    def _fail(self, code: str, why: str) -> None:
-        self.why = why
+    def _fail(self, code: str, why: str, remedy: Remedy | None = None) -> None:
+        self.why, self.remedy = why, remedy
         # A lost camera is reported once, not also as missing.
         if self._reported not in (code, "camera-gone"):
             self._reported = code
-            self._queue.putEvent(Event(code, why, "warning", self._settings.name))
+            self._queue.putEvent(Event(code, why, "warning", self._settings.name, remedy=remedy))
 
-    def _report(self, code: str, text: str, level: str = "info") -> None:
-        self._queue.putEvent(Event(code, f"{self._settings.name}{text}", level, self._settings.name))
+    def _report(self, code: str, text: Text, level: str = "info", remedy: Remedy | None = None, **values: Any) -> None:
+        name = self._settings.name
+        self._queue.putEvent(Event(code, text.format(name=name, **values), level, name, remedy=remedy))
 
     def _use(self, device: CameraDevice) -> None:
         try:
-            self.words = device.words
+            self.words, self.remedy = device.words, None
             if self._reported or not self._continues:
-                self._report(
-                    "camera-back" if self._reported == "camera-gone" else "camera-opened", f": {device.words}."
-                )
+                code = "camera-back" if self._reported == "camera-gone" else "camera-opened"
+                self._report(code, _("{name}: {mode}."), mode=device.words)
                 if device.differences and self._reported != "camera-gone":
-                    text = f" does not offer {' or '.join(device.differences)}; it delivers {device.words}."
-                    self._report("not-offered", text, "warning")
+                    wanted = joined(*device.differences, separator=", ")
+                    text = _("{name} does not offer: {wanted}. It delivers {mode}.")
+                    self._report("not-offered", text, "warning", wanted=wanted, mode=device.words)
                 if device.cutsDepth and self._reported != "camera-gone":
-                    text = f" has values of {device.bits} bits; OpenCV converts them to 8 bits."
-                    self._report("depth-reduced", text, "warning")
+                    text = _("{name} has values of {bits} bits; OpenCV converts them to 8 bits.")
+                    self._report("depth-reduced", text, "warning", bits=device.bits)
             self._reported, self._continues = "", False
             if self._settings.isFile:
                 self._play(device)
@@ -248,7 +256,12 @@ class CameraGrabber(threading.Thread):
                 failures += 1
                 if failures < FAILURES and time.time() - arrival < PATIENCE:
                     continue
-                self._fail("camera-gone", f"{self._settings.name} delivers no pictures any more. Reconnecting.")
+                self._fail(
+                    "camera-gone",
+                    _(
+                        "{name} delivers no pictures any more. Check its cable and power. Reconnecting every second."
+                    ).format(name=self._settings.name),
+                )
                 return
             arrival, failures = time.time(), 0
             taken = times.at(device.seconds(), arrival)
@@ -281,20 +294,26 @@ class CameraGrabber(threading.Thread):
         if self._ending.is_set():
             return
         if not place:
-            raise CannotOpenError("not-a-video", f"{self._settings.name} has no picture that OpenCV can decode.")
+            raise CannotOpenError(
+                "not-a-video",
+                _("{name} has no picture that OpenCV can decode. Convert it to another codec.").format(
+                    name=self._settings.name
+                ),
+            )
         if stamp != stampOf(path):
             # Another program still writes the file: continue with the next pictures.
             self._continues, self._first = True, place
             return
         if place < device.announced - 1 and not self._passes:
-            text = f" is cut or damaged: it declares {device.announced} pictures, {place} can be read."
-            self._report("video-cut", text, "warning")
+            text = _("{name} is cut or damaged: it declares {announced} pictures, {count} can be read.")
+            self._report("video-cut", text, "warning", announced=device.announced, count=place)
         self._passed += seconds - zero + period
         self._passes, self._first = self._passes + 1, 0
         self._continues = self._settings.loop
         self.ended = not self._continues
         if self.ended:
-            self._report("video-ended", f" has ended: {place} pictures.")
+            self.remedy = Remedy(_("Play in a loop"), {"loop": True})
+            self._report("video-ended", _("{name} has ended: {count} pictures."), remedy=self.remedy, count=place)
 
     def _deliver(self, pixels: Pixels | None, place: int, due: float) -> None:
         monotonic, epoch = self._start

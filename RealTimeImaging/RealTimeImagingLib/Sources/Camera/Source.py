@@ -21,16 +21,21 @@ from typing import Any
 
 from ...Formats import GetBuffer, stampOf
 from ...Model.Errors import FrameError
-from ...Model.Event import Event
+from ...Model.Event import Event, Remedy
 from ...Model.Files import Stamp
+from ...Model.Text import joined, textsOf
 from ..Checkpoint import DEATHS, Checkpoint
 from ..Source import TURN, Arrival
 from . import CameraSettings
-from .Device import imageOf
+from .Device import imageOf, isCroppedAway
 from .Grabber import LIMIT, CameraGrabber, CameraQueue, Grabbed
 
-SILENCE = 5.0
+_ = textsOf(__file__)
+
+SILENCE = 3.5
 """Seconds without a picture after which an open camera is reported as silent: some drivers report no failure."""
+UNANSWERED = _("It takes longer than usual. Check that it is switched on.")
+UNSEEN = _("Choose another size, codec or driver in the options, or connect it again.")
 REPORT_PERIOD = 5.0
 """Least seconds between two events about dropped pictures."""
 DETAILS_PERIOD = 0.5
@@ -41,9 +46,9 @@ REST = 0.5
 """Seconds at the end to store the waiting pictures."""
 NO_STAMP: Stamp = (0, 0)
 COUNTS = {
-    "passedOver": "pictures dropped, because this computer is too slow to show all: {}",
-    "lost": "pictures lost, because they arrived faster than they could be stored: {}",
-    "driverDropped": "pictures lost by the camera or its driver, estimated from its times: {}",
+    "passedOver": _("pictures dropped, because this computer is too slow to show all: {count}"),
+    "lost": _("pictures lost, because they arrived faster than they could be stored: {count}"),
+    "driverDropped": _("pictures lost by the camera or its driver, estimated from its times: {count}"),
 }
 """Texts for the counts of missing pictures."""
 CODES = {"passedOver": "passed-over", "lost": "lost", "driverDropped": "driver-dropped"}
@@ -76,11 +81,15 @@ class CameraSource:
         self._reported = dict(self._earlier)
         self._reportDue = self._detailsDue = 0.0
         self._details: dict[str, Any] = {}
-        self._problem, self._refused = "", 0
+        self._problem: str = ""
+        self._uncrop: Remedy | None = None
+        self._refused = 0
         self._lastItem, self._silent = clock(), False
         self._grabber = CameraGrabber(settings, self._queue, self._opened.accepted if self._opened else 0)
         if self._opened and self._opened.deaths >= DEATHS:
-            self._grabber.why = f"{settings.name} crashed the reading process {DEATHS} times and is skipped."
+            self._grabber.why = _("{name} crashed the reading process {count} times and is skipped.").format(
+                name=settings.name, count=DEATHS
+            )
             self._queue.putEvent(Event("crashed", self._grabber.why, "error", settings.name))
         else:
             self._grabber.start()
@@ -90,11 +99,19 @@ class CameraSource:
         """Status for the user: the open device and its counts, or the reason why none is open."""
         name, counts = self._settings.name, self._counts()
         if self._grabber.ended:
-            return f"{name} has ended."
+            return _("{name} has ended.").format(name=name)
         if not self._grabber.words:
-            return self._grabber.why
-        dropped = [words.format(counts[count]) for count, words in COUNTS.items() if counts[count]]
-        return f"{name}: {'; '.join([self._grabber.words, *dropped])}."
+            # OpenCV may wait for longer than users do.
+            return joined(self._grabber.why, UNANSWERED if self._clock() - self._lastItem > SILENCE else "")
+        dropped = [words.format(count=counts[count]) for count, words in COUNTS.items() if counts[count]]
+        mode = joined(self._grabber.words, *dropped, separator="; ")
+        status = _("{name}: {mode}.").format(name=name, mode=mode)
+        return joined(status, self._problem, UNSEEN if self._silent else "")
+
+    @property
+    def remedy(self) -> Remedy | None:
+        """Other settings with which pictures could come, None when there are none."""
+        return self._uncrop or self._grabber.remedy
 
     @property
     def details(self) -> Mapping[str, Any]:
@@ -163,15 +180,18 @@ class CameraSource:
             self._opened.accepted = item.place
         try:
             if item.pixels is None:
-                raise FrameError("OpenCV cannot decode the picture.")
+                raise FrameError(_("OpenCV cannot decode the picture."))
             image = imageOf(item.pixels, self._settings, item.deviceTime, attributes, self._getBuffer)
         except FrameError as error:
             self._checkpoint.refuse()
             if self._problem != str(error):
                 self._problem = str(error)
-                yield Event("not-usable", f"{name}: {error}", "warning", name)
+                croppedAway = item.pixels is not None and isCroppedAway(item.pixels, self._settings)
+                self._uncrop = Remedy(_("Remove the crop"), {"crop": [0, 0, 0, 0]}) if croppedAway else None
+                text = _("{name}: {problem}").format(name=name, problem=self._problem)
+                yield Event("not-usable", text, "warning", name, remedy=self._uncrop)
             return
-        self._problem = ""
+        self._problem, self._uncrop = "", None
         yield Arrival(self._settings.stream, image, item.arrival, self._accepted)
 
     def _accepted(self, number: int, stored: bool | None) -> None:
@@ -180,7 +200,8 @@ class CameraSource:
     def _checkSilence(self) -> Iterator[Event]:
         if self._grabber.words and not self._path and not self._silent and self._clock() - self._lastItem > SILENCE:
             self._silent = True
-            text = f"{self._settings.name} is open but has delivered no picture for {SILENCE:.0f} s."
+            text = _("{name} is open but has delivered no picture for {seconds:g} s.")
+            text = joined(text.format(name=self._settings.name, seconds=SILENCE), UNSEEN)
             yield Event("camera-silent", text, "warning", self._settings.name)
 
     # ---- counts
@@ -202,7 +223,8 @@ class CameraSource:
         for count, words in COUNTS.items():
             new = counts[count] - self._reported[count]
             if new:
-                text = f"{self._settings.name}: {words.format(new)}, {counts[count]} since the start."
+                text = _("{name}: {new}, {total} since the start.")
+                text = text.format(name=self._settings.name, new=words.format(count=new), total=counts[count])
                 yield Event(CODES[count], text, "error" if count == "lost" else "warning", self._settings.name)
         self._reported = counts
         self._checkpoint.keep(**counts)

@@ -175,9 +175,13 @@ class CameraSettings(SourceSettings):
             object.__setattr__(self, "spacing", (self.spacing, self.spacing))
         super().__post_init__()
         if bool(self.width) != bool(self.height):
-            raise SettingsError("Give both the width and the height of the picture, or neither.")
+            raise SettingsError(_("Give both the width and the height of the picture, or neither."))
         if not re.fullmatch(r"[\x21-\x7e][\x20-\x7e]{3}|", self.codec):
-            raise SettingsError(f"A codec is named by four letters or digits such as MJPG, not {self.codec!r}.")
+            raise SettingsError(
+                _("A codec is named by four letters or digits such as MJPG, not {codec}.").format(
+                    codec=repr(self.codec)
+                )
+            )
 
     @classmethod
     def unused(cls, values: Mapping[str, Any]) -> set[str]:
@@ -188,7 +192,7 @@ class CameraSettings(SourceSettings):
     def name(self) -> str:
         """The camera, file or stream in words, without a password."""
         if isinstance(self.device, int):
-            return f"Camera {self.device}"
+            return _("Camera {device}").format(device=self.device)
         if self.isStream:
             return WITH_PASSWORD.sub("//", self.device).split("?")[0]
         # A name that is no UTF-8 could be neither shown nor sent.
@@ -213,13 +217,15 @@ class CameraSettings(SourceSettings):
 
 def _device(device: object) -> int | str:
     if isinstance(device, bool) or not isinstance(device, (int, str, os.PathLike)):
-        raise SettingsError(f"A camera is a number, a file or an address, not {device!r}.")
+        raise SettingsError(_("A camera is a number, a file or an address, not {device}.").format(device=repr(device)))
     text = str(device).strip().strip("\"'").strip()
     if not text:
-        raise SettingsError("Name the camera: its number, from 0, a video file or the address of a stream.")
+        raise SettingsError(_("Name the camera: its number, from 0, a video file or the address of a stream."))
     if re.fullmatch(r"-?[0-9]{1,9}", text):
         if not 0 <= int(text) <= 99:
-            raise SettingsError(f"The number of a camera is a whole number from 0 to 99, not {text}.")
+            raise SettingsError(
+                _("The number of a camera is a whole number from 0 to 99, not {number}.").format(number=text)
+            )
         return int(text)
     return text if "://" in text and not text.lower().startswith("file:") else typedPath(text)
 
