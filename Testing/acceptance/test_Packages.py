@@ -12,7 +12,9 @@ from unit.conftest import Kept
 
 from .test_Panel import panelOf
 
-OFFLINE = 'run PythonSlicer -m pip install --no-index --find-links FOLDER "opencv-python-headless>=4.8,<6"'
+OPENCV = '"opencv-python-headless>=4.8,<6"'
+DOWNLOAD = "run pip download --only-binary=:all: --python-version {0.major}.{0.minor} --dest FOLDER " + OPENCV
+OFFLINE = f'slicer.util.pip_install(["--no-index", "--find-links", r"FOLDER", {OPENCV}])'
 
 
 @pytest.fixture
@@ -51,7 +53,8 @@ def test_afterARefusalThePanelSaysWhatToDo(module, withoutOpenCV, monkeypatch):
     for newer in ("slicer.packaging", "slicer.pydeps"):
         monkeypatch.setitem(sys.modules, newer, None)
     words = startCamera(module)
-    assert words.startswith("OpenCV was not installed. Install offline: ")
+    assert words.startswith("OpenCV was not installed, because you declined. Install offline: ")
+    assert DOWNLOAD.format(sys.version_info) in words
     assert words.endswith(OFFLINE)
 
 
@@ -60,7 +63,8 @@ def test_afterARefusalThePanelSaysWhatToDo(module, withoutOpenCV, monkeypatch):
     [
         (subprocess.CalledProcessError(1, ["pip", "install"]), "could not be installed (no internet or proxy?)"),
         (KeyError("wheel"), "could not be installed (no internet or proxy?)"),
-        (RuntimeError("User declined package installation"), "was not installed"),
+        (SystemExit(1), "could not be installed (no internet or proxy?)"),
+        (RuntimeError("User declined package installation"), "was not installed, because you declined"),
     ],
 )
 def test_failuresOfTheInstallerAreExplained(module, withoutOpenCV, installer, failure, reason):

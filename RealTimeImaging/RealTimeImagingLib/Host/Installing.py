@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import importlib
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import slicer
+from slicer.i18n import translate
 
 from ..Model.Errors import MissingPackageError
-from ..Model.Packages import isOptional, titleOf
+from ..Model.Packages import isOptional, titlesOf
+from ..Model.Text import Text, joined, textsOf
+
+_ = textsOf(__file__)
 
 REQUESTER = "Real-Time Imaging"
 
@@ -25,21 +30,23 @@ def install(requirements: Sequence[str]) -> None:
     needed = [one for one in requirements if not isOptional(one)]
     ensure = _ensurer()
     if ensure is None and not _agreed(requirements):
-        raise MissingPackageError(f"{_titles(needed)} was not installed. {_offline(needed)}", needed)
-    failure: Exception | None = None
+        raise _missing(_("{names} was not installed, because you declined."), needed)
+    failure: BaseException | None = None
     for group in (list(requirements), needed):
         if not group:
             return  # only optional packages failed
         try:
             (ensure or slicer.util.pip_install)(group)
             return
-        except Exception as error:  # the boundary of the installer, which raises many types
+        except (Exception, SystemExit) as error:  # the boundary of the installer, which raises many types
             failure = error
             logging.exception("%s could not be installed", ", ".join(group))
             if "declined" in str(error):
                 break
-    reason = "was not installed" if "declined" in str(failure) else "could not be installed (no internet or proxy?)"
-    raise MissingPackageError(f"{_titles(needed)} {reason}. {_offline(needed)}", needed) from failure
+    text = _("{names} could not be installed (no internet or proxy?).")
+    if "declined" in str(failure):
+        text = _("{names} was not installed, because you declined.")
+    raise _missing(text, needed) from failure
 
 
 def _ensurer() -> Callable[[Sequence[str]], object] | None:
@@ -55,18 +62,23 @@ def _ensurer() -> Callable[[Sequence[str]], object] | None:
 
 
 def _agreed(requirements: Sequence[str]) -> bool:
-    listed = "\n".join(requirements)
-    question = f"Install these Python packages into Slicer? This needs the internet.\n\n{listed}"
-    return bool(slicer.util.confirmOkCancelDisplay(question, REQUESTER))
+    question = _("Install these Python packages into Slicer? This needs the internet.\n\n{packages}")
+    template = str(translate(question.context, question.template))
+    return bool(slicer.util.confirmOkCancelDisplay(template.format(packages="\n".join(requirements)), REQUESTER))
 
 
-def _titles(requirements: Sequence[str]) -> str:
-    return " and ".join(map(titleOf, requirements))
+def _missing(text: Text, requirements: Sequence[str]) -> MissingPackageError:
+    return MissingPackageError(joined(text.format(names=titlesOf(requirements)), _offline(requirements)), requirements)
 
 
-def _offline(requirements: Sequence[str]) -> str:
-    quoted = " ".join(f'"{one}"' for one in requirements)
-    return (
-        "Install offline: download the wheels on another computer (pip download), then run "
-        f"PythonSlicer -m pip install --no-index --find-links FOLDER {quoted}"
+def _offline(requirements: Sequence[str]) -> Text:
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    quoted = [f'"{one}"' for one in requirements]
+    download = f"pip download --only-binary=:all: --python-version {version} --dest FOLDER {' '.join(quoted)}"
+    options = ", ".join(['"--no-index"', '"--find-links"', 'r"FOLDER"', *quoted])
+    install = f"slicer.util.pip_install([{options}])"
+    text = _(
+        "Install offline: on a computer with internet and the same operating system, run {download}. Copy FOLDER, and "
+        "run in Slicer's Python console: {install}"
     )
+    return text.format(download=download, install=install)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .Errors import MissingPackageError
-from .Text import textsOf
+from .Text import Text, joined, textsOf
 
 _ = textsOf(__file__)
 
@@ -59,10 +59,17 @@ def checkPackages(packages: Iterable[Package]) -> None:
     """
     missing = [package.requirement for package in missingPackages(packages)]
     if missing:
-        names = " and ".join(map(titleOf, missing))
-        raise MissingPackageError(
-            _("This source needs {names}, which Slicer does not include.").format(names=names), missing
-        )
+        text = _("This source needs {names}, which Slicer does not include ({packages}).")
+        raise MissingPackageError(text.format(names=titlesOf(missing), packages=", ".join(missing)), missing)
+
+
+def titlesOf(requirements: Sequence[str]) -> Text:
+    """Return the usual names of some packages, at least one, in words."""
+    names = list(map(titleOf, requirements))
+    words = joined(names[0])
+    for name in names[1:]:
+        words = _("{names} and {name}").format(names=words, name=name)
+    return words
 
 
 def titleOf(requirement: str) -> str:
