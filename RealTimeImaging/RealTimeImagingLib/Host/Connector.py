@@ -19,18 +19,22 @@ import slicer
 import vtk
 
 from ..Model.Errors import RealTimeImagingError, SettingsError
-from ..Model.Event import Event
+from ..Model.Event import Event, Remedy
 from ..Model.Frame import ATTRIBUTE_NAME, Matrix, Pixels, imageOf
 from ..Model.Settings import SourceSettings
+from ..Model.Text import joined, textsOf
 from ..Scene.LiveVolumes import STREAM_ATTRIBUTE
 from ..Scene.Nodes import arrayOf, ijkToRASOf
+from ..Sources.Endpoints import PORTS_TRIED
 from ..Sources.OpenIGTLink import OpenIGTLinkSettings
 from ..Sources.Push import PushSettings
 from .Push import PushControl
 from .RunningSource import RunningSource
 
+_ = textsOf(__file__)
+
 NODE_CLASS = "vtkMRMLIGTLConnectorNode"
-LIMITS = (
+LIMITS = _(
     "SlicerOpenIGTLink keeps only the newest image of each device, gives no device time, and misplaces LPS images. "
     "As a server it listens on all addresses. A peer that does not speak OpenIGTLink makes Slicer exit."
 )
@@ -71,6 +75,13 @@ def portIsFree(port: int) -> bool:
     return True
 
 
+def _freePort(taken: int) -> Remedy | None:
+    for port in range(taken + 1, min(taken + PORTS_TRIED, 65536)):
+        if portIsFree(port):
+            return Remedy(_("Use port {port}").format(port=port), {"port": port})
+    return None
+
+
 class Connector:
     """A connector node of this module, from start to :meth:`close`.
 
@@ -93,12 +104,13 @@ class Connector:
         self._push, self._report, self._onRemoved, self._handle = push, report, onRemoved, handle
         self._server = settings.role == "server"
         self._port = settings.port
-        self.name = f"port {settings.port}" if self._server else f"{settings.host}:{settings.port}"
+        self.name = _("port {port}").format(port=settings.port) if self._server else f"{settings.host}:{settings.port}"
         self._seen: dict[str, int] = {}
         self._troubles: set[tuple[str, str]] = set()
         self._connected = self._listened = self._stopped = self._started = False
         self._startedAt = 0.0
         self._reported = ""
+        self._free: Remedy | None = None
         self.node = getattr(slicer, NODE_CLASS)()
         self.node.SetName("Real-Time Imaging")
         self.node.SetSaveWithScene(False)
@@ -118,7 +130,7 @@ class Connector:
         report(Event("connector", LIMITS, "warning"))
         if not self._start():
             self.close()
-            raise SettingsError(f"SlicerOpenIGTLink's connector cannot be started on {self.name}.")
+            raise SettingsError(_("SlicerOpenIGTLink's connector cannot be started on {name}.").format(name=self.name))
         self._timer.start(POLL)
         self._poll()
 
@@ -145,11 +157,11 @@ class Connector:
         self._started = bool(self.node.Start())
         return self._started
 
-    def _poll(self, *_: Any) -> None:
+    def _poll(self, *_event: Any) -> None:
         if not self._tags:
             return
         if self.node.GetScene() is None:
-            text = "The connector node of SlicerOpenIGTLink was removed from the scene: its source is stopped."
+            text = _("The connector node of SlicerOpenIGTLink was removed from the scene: its source is stopped.")
             self._report(Event("connector-removed", text, "error", self.name))
             self._onRemoved()
             return
@@ -158,53 +170,62 @@ class Connector:
         if not self._listened and (state == CONNECTED or (state == WAITING and age > SETTLED)):
             self._listened = True
             if self._server:
-                text = f"SlicerOpenIGTLink listens on {self.name}. Every computer in the network can send images there."
+                text = _(
+                    "SlicerOpenIGTLink listens on {name}. Every computer in the network can send images there."
+                ).format(name=self.name)
                 self._report(Event("listening", text, "warning", self.name))
         self._noteConnection(state == CONNECTED)
         if state == OFF:
             self._off(age)
         elif state == CONNECTED:
-            self._handle.connectorStatus = f"SlicerOpenIGTLink: connected with {self._peer}."
+            self._handle.connectorStatus = _("SlicerOpenIGTLink: connected with {peer}.").format(peer=self._peer)
         elif self._server:
-            self._handle.connectorStatus = f"SlicerOpenIGTLink: waiting for a device on {self.name} of all addresses."
+            self._handle.connectorStatus = _(
+                "SlicerOpenIGTLink: waiting for a device on {name} of all addresses."
+            ).format(name=self.name)
         else:
-            self._handle.connectorStatus = f"SlicerOpenIGTLink: connecting to {self.name}."
+            self._handle.connectorStatus = _("SlicerOpenIGTLink: connecting to {name}.").format(name=self.name)
         if state != OFF and age > SETTLED:
             self._reported = ""
             self._stopped = False
 
     @property
     def _peer(self) -> str:
-        return f"a device on {self.name}" if self._server else self.name
+        return _("a device on {name}").format(name=self.name) if self._server else self.name
 
     def _noteConnection(self, connected: bool) -> None:
         if connected == self._connected:
             return
         self._connected = connected
         if connected:
-            text = f"SlicerOpenIGTLink is connected with {self._peer}."
+            text = _("SlicerOpenIGTLink is connected with {peer}.").format(peer=self._peer)
             self._report(Event("connected", text, subject=self.name))
         else:
-            text = f"SlicerOpenIGTLink lost the connection with {self._peer}. It reconnects automatically."
+            text = _("SlicerOpenIGTLink lost the connection with {peer}. It reconnects automatically.").format(
+                peer=self._peer
+            )
             self._report(Event("disconnected", text, "warning", self.name))
 
     def _off(self, age: float) -> None:
         if self._listened:
             self._stopped = True
-            text = "The connector of SlicerOpenIGTLink was stopped outside this module: start its source again."
+            text = _("The connector of SlicerOpenIGTLink was stopped outside this module: start its source again.")
             self._handle.connectorStatus = text
             self._reportOnce(Event("connector-stopped", text, "error", self.name))
             return
         if self._stopped:
             return
         # Start() returns success also when it cannot listen.
-        text = f"Another program uses port {self._port}: close that program, or choose another port."
-        if not self._server:
-            text = f"SlicerOpenIGTLink's connector to {self.name} stopped immediately."
-        self._handle.connectorStatus = f"{text} The module tries again every second."
-        self._reportOnce(
-            Event("port-taken" if self._server else "not-connected", self._handle.connectorStatus, "error")
-        )
+        if self._server:
+            text = _("Another program uses port {port}: close that program, or choose another port.")
+            text = text.format(port=self._port)
+            if self._free is None:
+                self._free = _freePort(self._port)
+        else:
+            text = _("SlicerOpenIGTLink's connector to {name} stopped immediately.").format(name=self.name)
+        self._handle.connectorStatus = joined(text, _("The module tries again every second."))
+        code = "port-taken" if self._server else "not-connected"
+        self._reportOnce(Event(code, self._handle.connectorStatus, "error", self.name, remedy=self._free))
         if age >= RETRY:
             self._start()
 
@@ -215,7 +236,7 @@ class Connector:
 
     # ---- images
 
-    def _changed(self, *_: Any) -> None:
+    def _changed(self, *_event: Any) -> None:
         for index in reversed(range(self.node.GetNumberOfIncomingMRMLNodes())):
             volume = self.node.GetIncomingMRMLNode(index)
             if volume is None or not volume.IsA("vtkMRMLVolumeNode") or volume.GetImageData() is None:
@@ -275,7 +296,7 @@ class Connector:
             trouble = device, re.sub(r"\d+", "", str(error))
             if trouble not in self._troubles:
                 self._troubles.add(trouble)
-                text = f"An image of {device} was rejected: {error}"
+                text = _("An image of {device} was rejected: {reason}").format(device=device, reason=str(error))
                 self._report(Event("not-usable", text, "warning", device))
 
 
@@ -301,19 +322,25 @@ class Connectors:
             refuses to start. Also when another connector or the source of frames from Python is running.
         """
         if not connectorAvailable():
-            raise SettingsError("The extension SlicerOpenIGTLink is not installed; choose the engine of this module.")
-        _check(settings)
-        for _, running in self._running:
             raise SettingsError(
-                f"SlicerOpenIGTLink's connector to {running.name} is running, and only one can run at a time. Stop it, "
-                "or choose the engine of this module, which receives from any number of devices."
+                _("The extension SlicerOpenIGTLink is not installed; choose the engine of this module.")
+            )
+        _check(settings)
+        for _handle, running in self._running:
+            raise SettingsError(
+                _(
+                    "SlicerOpenIGTLink's connector to {name} is running, and only one can run at a time. "
+                    "Stop it, or choose the engine of this module, which receives from any number of devices."
+                ).format(name=running.name)
             )
         try:
             self._pushes.check(PushSettings(settings.stream))
         except SettingsError as error:
             raise SettingsError(
-                "The source of images from Python (push) is running, and SlicerOpenIGTLink's connector needs it. "
-                "Stop that source, or choose the engine of this module."
+                _(
+                    "The source of images from Python (push) is running, and SlicerOpenIGTLink's connector needs it. "
+                    "Stop that source, or choose the engine of this module."
+                )
             ) from error
         handle = self._start(PushSettings(settings.stream))
         handle.chosenSettings = settings
@@ -335,7 +362,7 @@ class Connectors:
 
     def update(self) -> None:
         """Stop connectors whose source has ended."""
-        for handle, _ in list(self._running):
+        for handle, _connector in list(self._running):
             if handle.ended:
                 self.stop(handle)
 
@@ -352,13 +379,17 @@ def _check(settings: OpenIGTLinkSettings) -> None:
         return
     if settings.host not in ALL_ADDRESSES:
         raise SettingsError(
-            f"SlicerOpenIGTLink listens on all addresses of this computer, not on {settings.host} only: set the "
-            "address to 0.0.0.0, or choose the engine of this module."
+            _(
+                "SlicerOpenIGTLink listens on all addresses of this computer, not on {host} only: set "
+                "the address to 0.0.0.0, or choose the engine of this module."
+            ).format(host=settings.host)
         )
     if settings.allowed:
         raise SettingsError(
-            "SlicerOpenIGTLink accepts every computer: clear the list of allowed computers, or choose the engine of "
-            "this module."
+            _(
+                "SlicerOpenIGTLink accepts every computer: clear the list of allowed computers, or choose the engine "
+                "of this module."
+            )
         )
     if settings.port == 0:
-        raise SettingsError("SlicerOpenIGTLink cannot choose a free port: set a port from 1 to 65535.")
+        raise SettingsError(_("SlicerOpenIGTLink cannot choose a free port: set a port from 1 to 65535."))
