@@ -261,7 +261,7 @@ class BindQueryMessage(QueryMessage):
         if not self.children:
             return head
         names = packNames([deviceOnWire(name) for _, name in self.children])
-        lengthOf(names, 0xFFFF, "the table of its names")
+        lengthOf(names, 0xFFFF, _("the table of its names"))
         types = b"".join(_typeField(messageType) for messageType, _ in self.children)
         return head + packed("H", len(self.children)) + types + packed("H", len(names)) + names
 

@@ -229,10 +229,8 @@ class CameraDevice:
         self._cv2 = loadOpenCV()
         self._settings = settings
         if settings.isFile and not os.path.exists(str(settings.device)):
-            raise CannotOpenError(
-                "file-missing",
-                _("The file {path} does not exist. Waiting for it. Check its name.").format(path=str(settings.device)),
-            )
+            text = _("The file {path} does not exist. Waiting for it. Check its name.")
+            raise CannotOpenError(text.format(path=str(settings.device)), "file-missing")
         self._capture = self._open()
         if not self._capture.isOpened():
             self._capture.release()
@@ -340,7 +338,7 @@ def backendOf(name: str) -> int:
     known = backends() | backends(streams=True)
     if name.upper() not in known:
         text = _("This computer has no driver {name}. It has {others}.").format(name=name, others=", ".join(known))
-        raise CannotOpenError("no-backend", text, Remedy(_("Choose automatically"), {"backend": ""}))
+        raise CannotOpenError(text, "no-backend", Remedy(_("Choose automatically"), {"backend": ""}))
     return known[name.upper()]
 
 

@@ -182,8 +182,8 @@ class CameraGrabber(threading.Thread):
         """Missing pictures by the times of the driver; None when it has no times."""
         self.words = ""
         """Size, rate, codec and driver of the open device; empty when none is open."""
-        self.why: str = _("{name} is not open yet.").format(name=settings.name)
-        """Reason why no device is open."""
+        self.why: str = ""
+        """Reason why no device is open; empty before the first attempt has ended."""
         self.remedy: Remedy | None = None
         """Settings with which the device would open, or play on; None when there are none."""
         self.ended = False
@@ -294,12 +294,8 @@ class CameraGrabber(threading.Thread):
         if self._ending.is_set():
             return
         if not place:
-            raise CannotOpenError(
-                "not-a-video",
-                _("{name} has no picture that OpenCV can decode. Convert it to another codec.").format(
-                    name=self._settings.name
-                ),
-            )
+            text = _("{name} has no picture that OpenCV can decode. Convert it to another codec.")
+            raise CannotOpenError(text.format(name=self._settings.name), "not-a-video")
         if stamp != stampOf(path):
             # Another program still writes the file: continue with the next pictures.
             self._continues, self._first = True, place

@@ -35,7 +35,7 @@ class CameraSearch:
         reports = Receivers()
         reports.connect(CameraFound, self._found)
         reports.connect(End, self._completed)
-        self._child = ChildProcess("search for cameras", "cameras", reports.deliver, self._ended)
+        self._child = ChildProcess(_("search for cameras"), "cameras", reports.deliver, self._ended)
         self._killer = qt.QTimer()
         self._killer.setSingleShot(True)
 
@@ -73,7 +73,8 @@ class CameraSearch:
     def _ended(self, code: int) -> None:
         self._endKiller()
         if not self._closing:
-            self._onEnd("" if self._complete else f"The search for cameras did not complete (exit code {code}).")
+            text = _("The search for cameras did not complete (exit code {code}). Search again.").format(code=code)
+            self._onEnd("" if self._complete else text)
 
 
 class CameraControls(SourceControls):

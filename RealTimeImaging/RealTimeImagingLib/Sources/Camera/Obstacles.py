@@ -27,12 +27,12 @@ MOST_PROGRAMS = 3
 class CannotOpenError(Exception):
     """A camera, file or stream cannot be opened now.
 
-    :param code: short reason for programs.
     :param text: sentences for the user.
+    :param code: short reason for programs.
     :param remedy: settings that help, None when there are none.
     """
 
-    def __init__(self, code: str, text: str, remedy: Remedy | None = None) -> None:
+    def __init__(self, text: str, code: str, remedy: Remedy | None = None) -> None:
         super().__init__(text)
         self.code, self.remedy = code, remedy
 
@@ -44,14 +44,14 @@ def whyNotOpen(settings: CameraSettings) -> CannotOpenError:
             "{name} is not a video that OpenCV can play, or is incomplete. Choose another file, or wait until it is "
             "complete."
         ).format(name=settings.name)
-        return CannotOpenError("not-a-video", text)
+        return CannotOpenError(text, "not-a-video")
     if settings.isStream:
-        return CannotOpenError("stream-missing", joined(_whyNoStream(settings), _("Retrying every second.")))
+        return CannotOpenError(joined(_whyNoStream(settings), _("Retrying every second.")), "stream-missing")
     if os.path.isdir(str(settings.device)):
         text = _("{name} is a folder. Choose a video file in it, or a camera.").format(name=settings.name)
-        return CannotOpenError("not-a-video", text)
+        return CannotOpenError(text, "not-a-video")
     code, why, remedy = _onLinux(settings) if sys.platform == "linux" else _elsewhere(settings)
-    return CannotOpenError(code, joined(why, _("Retrying every second.")), remedy)
+    return CannotOpenError(joined(why, _("Retrying every second.")), code, remedy)
 
 
 def _whyNoStream(settings: CameraSettings) -> str:

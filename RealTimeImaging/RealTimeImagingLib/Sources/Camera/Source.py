@@ -32,8 +32,10 @@ from .Grabber import LIMIT, CameraGrabber, CameraQueue, Grabbed
 
 _ = textsOf(__file__)
 
-SILENCE = 3.5
+SILENCE = 5.0
 """Seconds without a picture after which an open camera is reported as silent: some drivers report no failure."""
+LATEST = 3.5
+"""Seconds without a picture after which the status says what to do."""
 UNANSWERED = _("It takes longer than usual. Check that it is switched on.")
 UNSEEN = _("Choose another size, codec or driver in the options, or connect it again.")
 REPORT_PERIOD = 5.0
@@ -100,13 +102,17 @@ class CameraSource:
         name, counts = self._settings.name, self._counts()
         if self._grabber.ended:
             return _("{name} has ended.").format(name=name)
+        late = self._clock() - self._lastItem > LATEST
         if not self._grabber.words:
             # OpenCV may wait for longer than users do.
-            return joined(self._grabber.why, UNANSWERED if self._clock() - self._lastItem > SILENCE else "")
+            opening = _("{name} is not open yet.").format(name=name)
+            return self._grabber.why or joined(opening, UNANSWERED if late else "")
         dropped = [words.format(count=counts[count]) for count, words in COUNTS.items() if counts[count]]
         mode = joined(self._grabber.words, *dropped, separator="; ")
         status = _("{name}: {mode}.").format(name=name, mode=mode)
-        return joined(status, self._problem, UNSEEN if self._silent else "")
+        if late and not self._path:
+            status = joined(status, _("No picture arrives."), UNSEEN)
+        return joined(status, self._problem)
 
     @property
     def remedy(self) -> Remedy | None:

@@ -151,13 +151,13 @@ class AssociationState:
         """
         if self.taken + size > self.limit or self.unspooled > LARGEST_COMMAND:
             self.taken += size
-            raise ConnectionAbortedError("the message is too large")
+            raise ConnectionAbortedError
         data, got = bytearray(size), 0
         end = time.monotonic() + (IDLE if self.requested else NEGOTIATION)
         with memoryview(data) as view:
             while got < size:
                 if time.monotonic() > end:
-                    raise TimeoutError("the message is too slow")
+                    raise TimeoutError
                 count = self.connection.recv_into(view[got:])
                 if not count:
                     break
@@ -168,7 +168,7 @@ class AssociationState:
                 if not self.requested and len(self._beginning) < len(_TLS):
                     self._beginning += data[got : got + count]
                     if not self._beginning.startswith(_ASSOCIATE_RQ):
-                        raise ConnectionAbortedError("not an association request")
+                        raise ConnectionAbortedError
                 got += count
                 self.taken += count
         return data if got == size else data[:got]
