@@ -210,6 +210,13 @@ class Acquisition:
             assert line is not None, f"the process ended before: {self.lines[-5:]} {self.process.stderr.read()}"
             self._take(parsed(line))
 
+    def wait(self, seconds):
+        """Take the next line, if one comes in time."""
+        with contextlib.suppress(queue.Empty):
+            line = self._queue.get(timeout=seconds)
+            assert line is not None, f"the process ended: {self.lines[-5:]} {self.process.stderr.read()}"
+            self._take(parsed(line))
+
     def _take(self, line):
         self.lines.append(line)
         if "frame" in line:

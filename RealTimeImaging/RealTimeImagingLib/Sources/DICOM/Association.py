@@ -36,6 +36,8 @@ _ASSOCIATE_RQ = b"\x01"
 """First byte of an association request (PS3.8 section 9.3.2)."""
 _HTTP = (b"GE", b"PO", b"HE", b"OP", b"PU")
 _TLS = b"\x16\x03"
+VERIFICATION = "1.2.840.10008.1.1"
+"""SOP class of C-ECHO (PS3.6 annex A)."""
 _C_STORE_RQ, _NO_DATA_SET = 0x0001, 0x0101
 """Command Field and Command Data Set Type (PS3.7 section 9.3.1.1)."""
 
@@ -250,11 +252,13 @@ class AssociationState:
         return [*items, Event("sender-gone", text, "warning", self.peer)]
 
     def _withoutImages(self) -> list[Item]:
-        if self.sent or self.association.is_rejected or not self.association.accepted_contexts:
+        if self.sent or self.association.is_rejected:
             return []
         if self.echoes:
             text = _("{caller} tested the connection (C-ECHO). The connection works; no image was sent yet.")
             return [Event("echo", text.format(caller=self.caller), subject=self.peer)]
+        if all(one.abstract_syntax == VERIFICATION for one in self.association.accepted_contexts):
+            return []  # the sender was told that nothing else is accepted
         text = _("{caller} connected and disconnected without sending an image. Send a series from there.")
         return [Event("no-image", text.format(caller=self.caller), "warning", self.peer)]
 

@@ -80,6 +80,8 @@ class DICOMSource:
         self._problem: tuple[str, Remedy | None] = "", None
         """Why the last images did not come, and settings that help; empty once an instance is stored."""
         self._repetitions = Repetitions(clock)
+        self._arrived = False
+        """True once an image has arrived: then other instances that cannot be shown explain nothing."""
         self._known: set[str] = set()
         self._begin()
 
@@ -163,7 +165,9 @@ class DICOMSource:
                 "The folder {folder} cannot be written ({reason}): no instance can be stored. Choose another folder, "
                 "or allow writing there."
             )
-            text = text.format(folder=folder, reason=reasonOf(error))
+            isFile = isinstance(error, (FileExistsError, NotADirectoryError))
+            reason = _("a file has that name") if isFile else reasonOf(error)
+            text = text.format(folder=folder, reason=reason)
             if text != self._problem[0]:
                 self._problem = text, None
                 self._scp.put(Event("folder-missing", text, "error", folder))
@@ -245,6 +249,7 @@ class DICOMSource:
                     self._checkpoint.leave()
                     yield from self._add(Slice(instance, image, association))
                     return
+                self._arrived = True
                 if index >= accepted:
                     image = replace(image, attributes={"SourceFile": self._named(path), **image.attributes})
                     yield Arrival(self._streams.of(instance.header), image, instance.stored)
@@ -265,7 +270,12 @@ class DICOMSource:
 
     def _reject(self, instance: Instance, event: Event) -> Iterator[Event]:
         self._checkpoint.finish(instance.path, instance.stamp, Verdict.REJECTED)
+        self._explain(event)
         yield event
+
+    def _explain(self, event: Event) -> None:
+        if not self._arrived:
+            self._problem = event.text, event.remedy
 
     # ---- volumes
 
@@ -285,7 +295,9 @@ class DICOMSource:
         if problem:
             self._checkpoint.refuse()
             text = _("{stream}: {problem}").format(stream=stream, problem=problem.text)
-            yield Event(problem.code, text, "warning", stream)
+            event = Event(problem.code, text, "warning", stream)
+            self._explain(event)
+            yield event
         else:
             yield from reports(closed, images, stream, self._uneven)
             yield from self._arrive(volume, images, stream)
@@ -316,6 +328,7 @@ class DICOMSource:
             return SliceImages([], []), Event("unreadable", text, "warning")
 
     def _arrive(self, volume: Volume, images: SliceImages, stream: str) -> Iterator[Arrival]:
+        self._arrived = True
         received = max(one.instance.stored for one in volume.slices)
         folder = self._named(volume.slices[0].instance.path).split("/")[0]
         # Popped, so that this method keeps no memory of an image that was passed on.

@@ -20,7 +20,7 @@ from ...Model.Files import reasonOf
 from ...Model.Text import textsOf
 from ..Endpoints import Listener, listenOn, nameOf
 from . import DICOMSettings
-from .Association import IDLE, LARGEST_PDU, NEGOTIATION, STALLED, AssociationState, Item, Rejected, Stored
+from .Association import IDLE, LARGEST_PDU, NEGOTIATION, STALLED, VERIFICATION, AssociationState, Item, Rejected, Stored
 from .Files import Files
 
 _ = textsOf(__file__)
@@ -37,7 +37,6 @@ _OTHER_SYNTAXES = (
 )
 """RLE, HTJ2K (PS3.6 annex A)."""
 _BIG_ENDIAN = "1.2.840.10008.1.2.2"
-_VERIFICATION = "1.2.840.10008.1.1"
 _NO_TRANSFER_SYNTAX = 4
 """Result of a presentation context: no transfer syntax is supported (PS3.8 section 9.3.3.2)."""
 
@@ -60,7 +59,7 @@ def contextsOffered() -> list[Any]:
     compressed = [one for one in (*_JPEG, *_JPEG_LS, *_JPEG_2000, *_OTHER_SYNTAXES) if _isDecodable(one)]
     syntaxes = [*_UNCOMPRESSED, *compressed, _BIG_ENDIAN]
     kinds = [str(context.abstract_syntax) for context in AllStoragePresentationContexts]
-    return [build_context(_VERIFICATION), *(build_context(kind, syntaxes) for kind in kinds)]
+    return [build_context(VERIFICATION), *(build_context(kind, syntaxes) for kind in kinds)]
 
 
 def _isDecodable(syntax: str) -> bool:
@@ -100,7 +99,7 @@ class StorageSCP:
         self._entity.require_called_aet = settings.checkCalled
         self._entity.require_calling_aet = list(settings.callers)
         # The server copies its contexts for each connection, which takes 50 ms for all of them.
-        self._entity.add_supported_context(_VERIFICATION)
+        self._entity.add_supported_context(VERIFICATION)
         self._contexts = contextsOffered()
         self._listener = Listener(settings.host, settings.port, settings.allowed, listen=self._serve)
         self._server: Any = None
@@ -256,9 +255,9 @@ class StorageSCP:
             event.assoc.kill()
 
     def _accepted(self, event: Any, state: AssociationState) -> None:
-        if any(context.abstract_syntax != _VERIFICATION for context in event.assoc.accepted_contexts):
+        if any(context.abstract_syntax != VERIFICATION for context in event.assoc.accepted_contexts):
             return
-        rejected = [one for one in event.assoc.rejected_contexts if one.abstract_syntax != _VERIFICATION]
+        rejected = [one for one in event.assoc.rejected_contexts if one.abstract_syntax != VERIFICATION]
         if not rejected:
             return
         kinds = ", ".join(sorted({one.abstract_syntax.name for one in rejected})[:3])
