@@ -79,7 +79,7 @@ class World:
 import os, sys
 sys.path[0] = {str(PROGRAM.parents[2])!r}
 # Another user may not be able to read the modules of Python.
-import cv2, encodings.idna, pydicom.pixels, pynetdicom.dsutils
+import cv2, encodings.idna, grp, pydicom.pixels, pynetdicom.dsutils
 import RealTimeImagingLib.Sources.Camera.Source, RealTimeImagingLib.Sources.DICOM.Source
 from RealTimeImagingLib.Worker.Worker import main
 

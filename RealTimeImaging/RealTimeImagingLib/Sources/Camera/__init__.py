@@ -195,8 +195,9 @@ class CameraSettings(SourceSettings):
             return _("Camera {device}").format(device=self.device)
         if self.isStream:
             return WITH_PASSWORD.sub("//", self.device).split("?")[0]
+        name = self.device if self.device.startswith("/dev/") else os.path.basename(self.device)
         # A name that is no UTF-8 could be neither shown nor sent.
-        return os.fsencode(os.path.basename(self.device)).decode("utf-8", "replace")
+        return os.fsencode(name).decode("utf-8", "replace")
 
     def withoutSecrets(self) -> CameraSettings:
         """Return a copy without the password in the address of a stream."""

@@ -107,7 +107,7 @@ class DICOMSource:
             )
         text = _("Waiting for images sent to {title} on {host}, port {port}.")
         text = text.format(title=self._settings.aeTitle, host=self._settings.host, port=self._scp.port)
-        return joined(problem, text, counts if self._stored else self._scp.reach)
+        return joined(problem, text, counts if self._stored else "" if problem else self._scp.reach)
 
     @property
     def remedy(self) -> Remedy | None:

@@ -137,16 +137,18 @@ class Diagnosis:
     def _rejected(self, peer: str, sent: _Sent, last: Problem, unknown: Mapping[str, int]) -> Why:
         count = sent.problems[last.code]
         if last.code == "wrong-crc":
-            text = _(
-                "{peer} has sent {count:,} messages with a wrong checksum (CRC) and no valid image since. The device "
-                "sends no checksums, or a program on the way changes its messages."
-            )
-            return text.format(peer=peer, count=count), SKIP_CHECKSUMS
+            text = _("{peer} has sent {count:,} messages with a wrong checksum (CRC), and no valid image since.")
+            if count == 1:
+                text = _("{peer} has sent a message with a wrong checksum (CRC), and no valid image since.")
+            cause = _("The device sends no checksums, or a program on the way changes its messages.")
+            return joined(text.format(peer=peer, count=count), cause), SKIP_CHECKSUMS
         if last.code in CANNOT_SHOW:
             types = joined(*(_type(*one) for one in list(unknown.items())[:SHOWN]), separator=", ")
             text = _("{peer} sends messages that cannot be shown: {types}. Set the device to send IMAGE.")
             return text.format(peer=peer, types=types), None
         text = _("{peer} has sent {count:,} messages that cannot be used, and no image since. The last: {problem}")
+        if count == 1:
+            text = _("{peer} has sent a message that cannot be used, and no image since: {problem}")
         advice = ADVICE.get(last.code, "")
         return joined(text.format(peer=peer, count=count, problem=last.text), advice), None
 

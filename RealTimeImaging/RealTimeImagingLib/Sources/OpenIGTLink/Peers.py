@@ -204,6 +204,11 @@ class Peers:
         return joined(status, _("Nothing arrives from {names}.").format(names=_list(silent)) if silent else "")
 
     @property
+    def listening(self) -> bool:
+        """True while peers can connect to this computer."""
+        return self._endpoint.socket is not None and not self._endpoint.writing
+
+    @property
     def remedy(self) -> Remedy | None:
         """Other settings with which a peer could connect, None while one is connected."""
         return None if self.connected else self._endpoint.remedy

@@ -102,13 +102,19 @@ class OpenIGTLinkSource:
     @property
     def status(self) -> str:
         """Connected peers and why no image arrives, or the state of the connection, in words."""
-        connected = self._peers.connected
-        return joined(self._peers.status, self._why()[0]) if connected else joined(self._lastEnd[0], self._peers.status)
+        if self._peers.connected:
+            return joined(self._peers.status, self._why()[0])
+        end = self._lastEnd[0]
+        if end and self._peers.listening:
+            return joined(end, _("Waiting for the next connection."))
+        return joined(end, self._peers.status)
 
     @property
     def remedy(self) -> Remedy | None:
         """Other settings with which images could arrive, None when there are none."""
-        return self._why()[1] if self._peers.connected else self._lastEnd[1] or self._peers.remedy
+        if self._peers.connected:
+            return self._why()[1]
+        return self._lastEnd[1] if self._lastEnd[0] else self._peers.remedy
 
     def read(self, seconds: float) -> Iterator[Arrival | Event | DeviceMessage]:
         """Yield what the peers sent; block at most ``seconds``."""
