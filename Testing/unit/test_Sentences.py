@@ -13,14 +13,13 @@ LIBRARY = Path(RealTimeImagingLib.__file__).parent
 CONVERTED = (
     "Host/AcquisitionProcess.py",
     "Host/ChildProcess.py",
+    "Host/Connector.py",
+    "Host/Installing.py",
     "Host/Session.py",
     "Link",
-    "Sources/Checkpoint.py",
-    "Sources/Endpoints.py",
-    "Sources/Folder",
-    "Sources/HTTP",
-    "Sources/Push",
-    "Sources/Replay",
+    "Model/Packages.py",
+    "OpenIGTLink",
+    "Sources",
     "Worker",
 )
 """Folders and files without a sentence outside a template; the list grows until it is the whole library."""
@@ -29,8 +28,31 @@ FILES = sorted(
 )
 PLACES = {"Event": 1, "RequestError": 1, "StatusReport": 0, "Remedy": 0}
 """Place of the text among the arguments."""
-BUILTIN = ("TypeError", "ValueError", "KeyError", "EOFError", "OSError", "TimeoutError", "NotImplementedError")
+BUILTIN = (
+    "AssertionError",
+    "RuntimeError",
+    "TypeError",
+    "ValueError",
+    "KeyError",
+    "EOFError",
+    "OSError",
+    "TimeoutError",
+    "NotImplementedError",
+)
 """Errors of programming and of the system; a text is made for the user from those that reach one."""
+NO_SENTENCES = (
+    "Cannot be stored",
+    "Commands from the network",
+    "IMAGE TRANS",
+    "Real-Time Imaging",
+    "a message of the type",
+    "an array of",
+    "curl ",
+    "end of input",
+    "pip download",
+    "slicer.util.pip_install",
+)
+"""Beginnings of names, of commands, and of texts that peers and recordings get."""
 STATES = ("status", "words", "text")
 """Properties with a text for the user."""
 
@@ -110,7 +132,7 @@ def proseOutside(tree):
         if isinstance(call, ast.Call):
             name = named(call.func)
             of = named(call.func.value) if isinstance(call.func, ast.Attribute) else ""
-            if name == "_" or of in ("log", "re") or (isinstance(node, ast.Raise) and name in BUILTIN):
+            if name == "_" or of in ("log", "logging", "re") or (isinstance(node, ast.Raise) and name in BUILTIN):
                 allowed.update(id(one) for argument in call.args for one in ast.walk(argument))
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             allowed.add(id(node.value))
@@ -124,13 +146,8 @@ def proseOutside(tree):
         else:
             continue
         allowed |= inner
-        command = text.startswith("curl ")
-        if (
-            id(node) not in allowed
-            and not command
-            and len(re.findall(r"[A-Za-z]{2,}", text)) > 2
-            and " " in text.strip()
-        ):
+        other = text.startswith(NO_SENTENCES)
+        if id(node) not in allowed and not other and len(re.findall(r"[A-Za-z]{2,}", text)) > 2 and " " in text.strip():
             found.add(node.lineno)
     return sorted(found)
 

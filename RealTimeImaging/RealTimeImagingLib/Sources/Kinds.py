@@ -13,6 +13,7 @@ from typing import Any
 
 from ..Model.Errors import SettingsError
 from ..Model.Settings import SourceSettings, checkFields, settingFields
+from ..Model.Text import textsOf
 from .Camera import KIND as CAMERA
 from .DICOM import KIND as DICOM
 from .Folder import KIND as FOLDER
@@ -21,6 +22,8 @@ from .OpenIGTLink import KIND as OPENIGTLINK
 from .Push import KIND as PUSH
 from .Replay import KIND as REPLAY
 from .Source import Source, SourceContext, SourceKind
+
+_ = textsOf(__file__)
 
 KINDS: dict[str, SourceKind] = {}
 """All kinds by name, in the order of the panel's list."""
@@ -39,11 +42,17 @@ def register(kind: SourceKind) -> None:
     """
     name, known = kind.name, KINDS.get(kind.name)
     if not re.fullmatch(r"[a-z][a-z0-9]*", name):
-        raise SettingsError(f"The name of a kind of source consists of small letters and digits, not {name!r}.")
+        raise SettingsError(
+            _("The name of a kind of source consists of small letters and digits, not {name}.").format(name=repr(name))
+        )
     if known and known.settings.__module__ != kind.settings.__module__:
-        raise SettingsError(f"{known.settings.__module__} registers a source of the kind {name} already.")
+        raise SettingsError(
+            _("{module} registers a source of the kind {name} already.").format(
+                module=known.settings.__module__, name=name
+            )
+        )
     if "stream" not in {field.name for field in settingFields(kind.settings)}:
-        raise SettingsError(f'{kind.settings.__name__} needs a field "stream" with metadata.')
+        raise SettingsError(_('{name} needs a field "stream" with metadata.').format(name=kind.settings.__name__))
     checkFields(kind.settings)
     KINDS[name] = kind
     if not known or known.settings is not kind.settings:
@@ -76,24 +85,34 @@ def settingsFromJSON(values: Mapping[str, Any]) -> SourceSettings:
     """
     # A scene may hold any JSON.
     if not isinstance(values, Mapping):
-        raise SettingsError(f"The settings of a source are an object with a kind, not {values!r}.")
+        raise SettingsError(
+            _("The settings of a source are an object with a kind, not {values}.").format(values=repr(values))
+        )
     values = dict(values)
     kind = _kind(values.pop("kind", None))
     known = {field.name for field in dataclasses.fields(kind.settings)}  # type: ignore[arg-type]
     unknown = sorted(set(values) - known)
     if unknown:
         raise SettingsError(
-            f"The source {kind.name} has no setting {', '.join(unknown)}; it has {', '.join(sorted(known))}."
+            _("The source {name} has no setting {names}; it has {others}.").format(
+                name=kind.name, names=", ".join(unknown), others=", ".join(sorted(known))
+            )
         )
     try:
         return kind.settings(**values)
     except (TypeError, AttributeError) as error:
-        raise SettingsError(f"The settings of the source {kind.name} do not fit: {error}") from error
+        raise SettingsError(
+            _("The settings of the source {name} do not fit: {reason}").format(name=kind.name, reason=str(error))
+        ) from error
 
 
 def _kind(name: object) -> SourceKind:
     if not isinstance(name, str) or name not in KINDS:
-        raise SettingsError(f"There is no source of the kind {name!r}; there are {', '.join(KINDS)}.")
+        raise SettingsError(
+            _("There is no source of the kind {name}; there are {others}.").format(
+                name=repr(name), others=", ".join(KINDS)
+            )
+        )
     return KINDS[name]
 
 
@@ -118,7 +137,11 @@ def toWorker(settings: SourceSettings) -> dict[str, Any]:
         return settings.toJSON()
     file = getattr(sys.modules[module], "__file__", None)
     if not file:
-        raise SettingsError(f"The settings {type(settings).__name__} are defined in no file, which the worker needs.")
+        raise SettingsError(
+            _("The settings {name} are defined in no file, which the worker needs.").format(
+                name=type(settings).__name__
+            )
+        )
     path = os.path.abspath(file)
     # The package's __init__.py stands for the package, which is a folder higher.
     levels = module.count(".") + 1 + (os.path.basename(path) == "__init__.py")
@@ -150,4 +173,8 @@ def importKind(folder: str, module: str) -> None:
     file = getattr(importlib.import_module(module), "__file__", None) or "Python itself"
     wanted = os.path.join(os.path.realpath(folder), "")
     if not os.path.normcase(os.path.realpath(file)).startswith(os.path.normcase(wanted)):
-        raise SettingsError(f"The module {module} comes from {file}, not from {folder}. Give yours another name.")
+        raise SettingsError(
+            _("The module {module} comes from {file}, not from {folder}. Give yours another name.").format(
+                module=module, file=file, folder=folder
+            )
+        )
