@@ -1,10 +1,13 @@
 """Any message comes out as it went in, in any pieces; and no bytes do harm."""
 
+import json
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from RealTimeImagingLib import OpenIGTLink as igtl
+from RealTimeImagingLib.Model.Text import textFromJSON
 from RealTimeImagingLib.OpenIGTLink.Base import deviceName
 from unit.examples import examples
 from unit.openIGTLinkBytes import extended, fields, framed, give, giveInPieces
@@ -198,6 +201,7 @@ def assertHarmless(data, pieces=()):
     assert all(nbytes <= LIMIT for nbytes in lender.asked)
     problems = [item for item in said if isinstance(item, igtl.Problem)]
     assert all(problem.text.endswith(".") and problem.code for problem in problems)
+    assert all(textFromJSON(json.loads(json.dumps(problem.text.toJSON()))) == problem.text for problem in problems)
     assert [problem for problem in problems if problem.fatal] == problems[-1:] * receiver.broken
     assert receiver.counts.messages == len(said) - len(problems)
     return receiver, said

@@ -551,3 +551,55 @@ def test_an_answer_tells_whether_the_command_was_done(server):
         sendAll(peer, *answers, version=2)
         server.until(lambda: len(server.messages) == 2)
     assert [one.values["ok"] for one in server.messages] == [True, False]
+
+
+def test_images_that_Slicer_cannot_show_are_explained_while_no_other_arrives(server):
+    flat = image(1)
+    flat.ijkToRAS[:3, 0] = 0
+    with server.peer() as peer:
+        sendAll(peer, flat, flat)
+        server.untilCode("not-usable")
+        server.until(lambda: server.checkpoint.rejected == 2)
+        assert "has sent 2 messages that cannot be used, and no image since." in server.source.status
+        sendAll(peer, image(2))
+        server.until(lambda: server.sums)
+        assert server.source.status == f"Connected to {peer.getsockname()[0]}:{peer.getsockname()[1]}."
+        sendAll(peer, flat)
+        server.until(lambda: server.checkpoint.rejected == 3)
+        assert "cannot be used" not in server.source.status
+        server.step(passes=1.1)
+        assert "has sent a message that cannot be used, and no image since:" in server.source.status
+
+
+def test_a_slow_stream_is_not_complained_of_between_two_images(server):
+    with server.peer() as peer:
+        for number in (1, 2):
+            sendAll(peer, image(number))
+            server.until(lambda number=number: len(server.sums) == number)
+            server.step(passes=3.0)
+        flat = image(3)
+        flat.ijkToRAS[:3, 0] = 0
+        sendAll(peer, flat)
+        server.untilCode("not-usable")
+        server.step(passes=3.0)
+        assert "cannot be used" not in server.source.status
+        server.step(passes=3.1)
+        assert "cannot be used" in server.source.status
+
+
+def test_a_tracker_beside_a_sender_of_images_is_no_fault(server):
+    with server.peer() as scanner, server.peer() as tracker:
+        sendAll(scanner, image(1))
+        sendAll(tracker, pose(1))
+        server.until(lambda: server.sums and server.messages)
+        server.step(passes=3.9)
+        assert "but no image" not in server.source.status
+        assert server.source.remedy is None
+    with server.peer() as tracker:
+        sendAll(tracker, pose(2))
+        server.until(lambda: len(server.messages) == 2)
+        assert "but no image" not in server.source.status
+        server.step(passes=3.9)
+        assert "but no image" not in server.source.status
+        server.step(passes=0.2)
+        assert "sends TRANSFORM, but no image." in server.source.status

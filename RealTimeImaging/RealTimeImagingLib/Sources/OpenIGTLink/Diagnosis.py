@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from ...Model.Event import Remedy
 from ...Model.Text import joined, textsOf
 from ...OpenIGTLink import ImageMessage, Message, Problem, StatusMessage
+from . import OpenIGTLinkSettings
 
 _ = textsOf(__file__)
 
-RECENT = 1.0
-"""Seconds after an image in which problems of other messages are no reason to complain."""
+RECENT, PERIODS = 1.0, 3
+"""Seconds, and periods of its images, for which a peer that has sent an image gives no reason to complain."""
 LATEST = 4.0
 """Most seconds after the connection until missing images are explained."""
+MOST = 100
+"""Types of messages, and failing devices, that are remembered: no peer shall fill the memory."""
 SHOWN = 3
 """Types of messages that a sentence names."""
 CANNOT_SHOW = ("unknown-type", "compressed-video")
@@ -42,6 +43,7 @@ class _Sent:
 
     :param since: time of the connection, monotonic seconds.
     :param image: time of the last image; None before the first.
+    :param period: seconds between the last two images; 0 before the second.
     :param types: numbers of the messages that are no image, by type.
     :param problems: numbers of rejected messages since the last image, by code.
     :param last: the last of these problems.
@@ -49,6 +51,7 @@ class _Sent:
 
     since: float
     image: float | None = None
+    period: float = 0.0
     types: dict[str, int] = field(default_factory=dict)
     problems: dict[str, int] = field(default_factory=dict)
     last: Problem | None = None
@@ -57,11 +60,11 @@ class _Sent:
 class Diagnosis:
     """Account of the messages of all connected peers.
 
-    :param settings: as they are now: ``checkCRC``, ``ask`` and ``silentAfter`` matter.
+    :param settings: ``ask`` and ``silentAfter`` matter.
     :param clock: monotonic seconds.
     """
 
-    def __init__(self, settings: Any, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, settings: OpenIGTLinkSettings, clock: Callable[[], float]) -> None:
         self._settings, self._clock = settings, clock
         self._sent: dict[str, _Sent] = {}
         self._failing: dict[tuple[str, str], str] = {}
@@ -80,16 +83,19 @@ class Diagnosis:
         """Note a message; an image ends all complaints about its peer."""
         sent = self._sent[peer]
         if isinstance(message, ImageMessage):
-            sent.image, sent.last = self._clock(), None
+            now = self._clock()
+            sent.period = now - (now if sent.image is None else sent.image)
+            sent.image, sent.last = now, None
             sent.problems.clear()
             if self._failing:
                 self._failing = {key: text for key, text in self._failing.items() if key[0] != peer}
             return
-        sent.types[message.message_type] = sent.types.get(message.message_type, 0) + 1
+        if message.message_type in sent.types or len(sent.types) < MOST:
+            sent.types[message.message_type] = sent.types.get(message.message_type, 0) + 1
         if isinstance(message, StatusMessage):
             key = peer, message.device_name
             self._failing.pop(key, None)
-            if message.code != StatusMessage.OK:
+            if message.code != StatusMessage.OK and len(self._failing) < MOST:
                 self._failing[key] = failureOf(message)
 
     def problem(self, peer: str, problem: Problem) -> None:
@@ -162,7 +168,7 @@ def failureOf(message: StatusMessage) -> str:
 
 
 def _isRecent(sent: _Sent, now: float) -> bool:
-    return sent.image is not None and now - sent.image < RECENT
+    return sent.image is not None and now - sent.image < max(RECENT, PERIODS * sent.period)
 
 
 def _type(name: str, count: int) -> str:

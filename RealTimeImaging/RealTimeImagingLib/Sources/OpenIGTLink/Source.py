@@ -202,9 +202,10 @@ class OpenIGTLinkSource:
             host = _hostOf(event.subject)
             if all(_hostOf(peer.name) != host for peer in self._peers.connected):
                 yield from self._repetitions.due(host)
-        yield event
         if event.code == "connected":
             self._diagnosis.connected(event.subject)
+        yield event
+        if event.code == "connected":
             self._sendQueries(event.subject)
 
     def _take(self, peer: Peer, item: Message | Problem) -> Iterator[Arrival | Event | DeviceMessage]:
@@ -218,13 +219,14 @@ class OpenIGTLinkSource:
                 one.timestamp = one.timestamp or item.timestamp
                 yield from self._take(peer, one)
             return
-        self._diagnosis.message(peer.name, item)
         try:
             if isinstance(item, ImageMessage):
                 yield from self._warnOfSlowness(item)
                 stream = self._nameOf(self._streams, peer, item.device_name, self._settings.stream)
                 yield Arrival(stream, imageOf(item), now)
+                self._diagnosis.message(peer.name, item)
                 return
+            self._diagnosis.message(peer.name, item)
             self._answer(peer, item)
             if isinstance(item, StatusMessage) and item.code != StatusMessage.OK:
                 event = Event("device-error", failureOf(item), "warning", item.device_name)
