@@ -246,6 +246,8 @@ def test_a_node_that_is_removed_stops_its_source(slicer, extension, logic):
 
 def test_a_port_that_is_taken_is_reported_once_and_tried_again(slicer, extension, logic):
     """On a port that is taken the real node returns success and never stops: it is not started there."""
+    from RealTimeImagingLib.Host.Connector import portIsFree
+
     with socket.socket() as other:
         other.bind(("", 0))
         other.listen()
@@ -258,7 +260,11 @@ def test_a_port_that_is_taken_is_reported_once_and_tried_again(slicer, extension
         assert ("stop",) not in node.calls
         handle = logic.start(server(port=port))
         until(lambda: f"Another program uses port {port}" in handle.status)
+        until(lambda: handle.remedy is not None)
+        free = handle.remedy.settings["port"]
+        assert (handle.remedy.label, portIsFree(free)) == (f"Use port {free}", True)
     until(lambda: "waiting" in handle.status)
+    assert handle.remedy is None
     assert [event.code for event in logic.events()].count("port-taken") == 2
     assert extension[1].calls.count(("start",)) == 1
 

@@ -175,6 +175,7 @@ class Connector:
                 ).format(name=self.name)
                 self._report(Event("listening", text, "warning", self.name))
         self._noteConnection(state == CONNECTED)
+        self._handle.remedy = None
         if state == OFF:
             self._off(age)
         elif state == CONNECTED:
@@ -221,6 +222,7 @@ class Connector:
             text = text.format(port=self._port)
             if self._free is None:
                 self._free = _freePort(self._port)
+            self._handle.remedy = self._free
         else:
             text = _("SlicerOpenIGTLink's connector to {name} stopped immediately.").format(name=self.name)
         self._handle.connectorStatus = joined(text, _("The module tries again every second."))
@@ -357,7 +359,7 @@ class Connectors:
         for pair in list(self._running):
             if handle in (None, pair[0]):
                 self._running.remove(pair)
-                pair[0].connectorStatus = ""
+                pair[0].connectorStatus, pair[0].remedy = "", None
                 pair[1].close()
 
     def update(self) -> None:
