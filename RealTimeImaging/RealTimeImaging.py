@@ -24,7 +24,19 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-SECTIONS = ("Source", "Options", "Status", "Record", "Live", "Signals", "Devices", "Metadata", "Save", "Convert")
+SECTIONS = (
+    "Source",
+    "Options",
+    "Status",
+    "Live",
+    "Signals",
+    "Devices",
+    "Broadcast",
+    "Record",
+    "Save",
+    "Metadata",
+    "Convert",
+)
 """Sections of the panel from top to bottom; each has a file in Resources/UI."""
 
 

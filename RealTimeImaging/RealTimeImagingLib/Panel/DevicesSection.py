@@ -1,4 +1,4 @@
-"""Section of devices: their messages, the scan plane and commands, and the rebroadcast."""
+"""Section of devices: their messages, the scan plane and commands."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ANSWERS = ("command-sent", "answered", "no-answer", "no-peer", "not-sent")
 
 
 class DevicesSection(Section):
-    """Table of devices, scan plane, commands, the view that follows the image, and rebroadcast."""
+    """Table of devices, scan plane, commands, and the view that follows the image."""
 
     def __init__(self, ui: Any, logic: Any, complain: Callable[[str], None]) -> None:
         super().__init__(ui, logic, complain)
@@ -51,7 +51,6 @@ class DevicesSection(Section):
         self.connect(ui.planeDeviceLineEdit, "editingFinished()", self._planeChanged)
         self.connect(ui.planeRateSpinBox, "valueChanged(double)", self._planeChanged)
         self.connect(ui.followComboBox, "currentIndexChanged(int)", self._followChanged)
-        self.connect(ui.broadcastCheckBox, "toggled(bool)", self._broadcastToggled)
         logic.addEventCallback(self._happened)
 
     def close(self) -> None:
@@ -61,17 +60,14 @@ class DevicesSection(Section):
         self.ui.planeComboBox.setMRMLScene(None)
 
     def refresh(self, values: dict[str, Any]) -> None:
-        """Show the devices, the view that follows the image, and the state of the rebroadcast."""
+        """Show the devices, and the view that follows the image."""
         self._showDevices(values["messages"])
         self._showViews()
         self._showFollowing(values["streams"])
         followed = self.logic.devices.followed is not None
         if self.ui.sendPlaneCheckBox.checked and not followed:
             # The node was removed.
-            self._check(self.ui.sendPlaneCheckBox, False)
-        self.ui.broadcastPortSpinBox.enabled = not self.ui.broadcastCheckBox.checked
-        status = self.logic.broadcast.words()
-        show(self.ui.broadcastLabel, status or "-")
+            self.check(self.ui.sendPlaneCheckBox, False)
         connected = self.logic.devices.canSend()
         for name in WORDS:
             getattr(self.ui, f"{name}Button").enabled = connected
@@ -119,11 +115,6 @@ class DevicesSection(Section):
         combo.currentIndex = 1 + self._views.index(view) if view in self._views else 0
         combo.blockSignals(blocked)
 
-    def _check(self, box: Any, checked: bool) -> None:
-        blocked = box.blockSignals(True)
-        box.checked = checked
-        box.blockSignals(blocked)
-
     # ---- what the user does
 
     def _planeToggled(self, on: bool) -> None:
@@ -133,9 +124,9 @@ class DevicesSection(Section):
         node = self.ui.planeComboBox.currentNode()
         if node is None:
             self.complain(_("Choose a slice view, transform or plane for the scan plane."))
-            self._check(self.ui.sendPlaneCheckBox, False)
+            self.check(self.ui.sendPlaneCheckBox, False)
         elif not self.attempt(lambda: self._follow(node)):
-            self._check(self.ui.sendPlaneCheckBox, False)
+            self.check(self.ui.sendPlaneCheckBox, False)
 
     def _follow(self, node: Any) -> None:
         device = self.ui.planeDeviceLineEdit.text.strip() or "PLANE"
@@ -158,12 +149,6 @@ class DevicesSection(Section):
     def _followChanged(self, index: int) -> None:
         self._asked = self._views[index - 1] if index > 0 else ""
         self._showFollowing(self.logic.statistics()["streams"])
-
-    def _broadcastToggled(self, on: bool) -> None:
-        if not on:
-            self.logic.broadcast.stop()
-        elif not self.attempt(lambda: self.logic.broadcast.start(self.ui.broadcastPortSpinBox.value)):
-            self._check(self.ui.broadcastCheckBox, False)
 
     def _happened(self, event: Event) -> None:
         if event.code in ANSWERS:

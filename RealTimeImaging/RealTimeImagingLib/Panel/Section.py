@@ -158,6 +158,12 @@ class Section:
             return False
         return True
 
+    def check(self, box: Any, checked: bool) -> None:
+        """Set a check box as if the user had not clicked it."""
+        blocked = box.blockSignals(True)
+        box.checked = checked
+        box.blockSignals(blocked)
+
 
 def remembered(key: str, default: Any = "") -> Any:
     """Return a value from Slicer's settings."""

@@ -7,6 +7,7 @@ from typing import Any
 import qt
 
 from ..Model.Settings import SourceSettings
+from .BroadcastSection import BroadcastSection
 from .DevicesSection import DevicesSection
 from .JobSections import ConvertSection, SaveSection
 from .LiveSection import LiveSection
@@ -48,6 +49,7 @@ class Panel:
             LiveSection(ui, logic, complaint),
             SignalsSection(ui, logic, Complaint(ui.signalsComplaintLabel)),
             DevicesSection(ui, logic, Complaint(ui.devicesComplaintLabel)),
+            BroadcastSection(ui, logic, Complaint(ui.broadcastComplaintLabel)),
             RecordSection(ui, logic, Complaint(ui.recordComplaintLabel)),
             self._metadata,
             SaveSection(ui, logic, Complaint(ui.saveComplaintLabel)),
