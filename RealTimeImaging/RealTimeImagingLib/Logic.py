@@ -37,6 +37,7 @@ from .Model.Frame import Frame, Pixels, imageOf
 from .Model.Packages import checkPackages
 from .Model.Settings import SourceSettings
 from .Model.Signal import Signal
+from .Model.Text import textsOf
 from .Scene.DeviceNodes import DeviceNodes
 from .Scene.LiveVolumes import LiveVolumes
 from .Scene.RecordedSequences import RecordedSequences
@@ -45,6 +46,8 @@ from .Scene.SignalPlots import LATENCY, RATE, SignalPlots
 from .Scene.Tables import showColumns
 from .Scene.Views import Views
 from .Sources import kindOf, settingsFromJSON
+
+_ = textsOf(__file__)
 
 SETTINGS_PARAMETER = "Settings"
 METADATA_PARAMETER = "Metadata"
@@ -188,6 +191,21 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             if not self._pushes.stop(one):
                 self._session.stop(one)
         self.simulator.end(handle)
+
+    def restart(self, source: RunningSource, **changes: Any) -> RunningSource:
+        """Stop a source and start it again with other settings, as the panel's remedies do; return the new source.
+
+        >>> source = logic.restart(source, existing="newest")
+
+        :param changes: new values of settings, by name.
+        :raises SettingsError: values that cannot work, with which the source continues; or a simulated scanner.
+        :raises MissingPackageError: see :meth:`installPackages`.
+        """
+        if self.simulator.isSimulated(source):
+            raise SettingsError(_("A simulated scanner has no other settings. Stop it, and start another source."))
+        settings = settingsFromJSON({**source.chosenSettings.toJSON(), **changes})
+        self.stop(source)
+        return self.start(settings)
 
     def isRunning(self) -> bool:
         """Return True while a source runs or is stopping."""

@@ -29,6 +29,10 @@ class RunningSource:
         """Status of SlicerOpenIGTLink's connector, which replaces the process's status; empty for other sources."""
         self.remedy: Remedy | None = None
         """Other settings with which the source would not wait, None when there are none."""
+        self.failure: Event | None = None
+        """The last event "failed": the reason when ``state`` is "failed"."""
+        self.offer: Event | None = None
+        """The last event with a remedy."""
         self.refused = 0
         """Images that were rejected in Slicer's process, before they reached the source's process."""
         self.rejected = self.recorded = self.failed = 0
@@ -99,6 +103,10 @@ class RunningSource:
         """Take an event of the process."""
         if self.hostPart:
             self.hostPart.heard(event)
+        if event.code == "failed":
+            self.failure = event
+        if event.remedy:
+            self.offer = event
         if event.code == "connected":
             self.peers.add(event.subject)
         elif event.code == "disconnected":
