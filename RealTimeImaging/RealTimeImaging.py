@@ -85,6 +85,15 @@ class RealTimeImagingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for event in (slicer.mrmlScene.EndCloseEvent, slicer.mrmlScene.EndImportEvent):
             self.addObserver(slicer.mrmlScene, event, self.onSceneChanged)
 
+    def enter(self) -> None:
+        """Show the state in the panel, no longer in the status bar."""
+        self.panel.setOpen(True)
+
+    def exit(self) -> None:
+        """Show recording and alarms in Slicer's status bar, while another module is open."""
+        if self.panel:
+            self.panel.setOpen(False)
+
     def onSceneChanged(self, caller: Any = None, event: Any = None) -> None:
         """Show the settings of the scene that was loaded."""
         self.panel.showScene()

@@ -51,6 +51,11 @@ def test_oneClickToLiveImages(slicer, module, views, logic, noErrors):
     assert workFolders() == []
 
 
+def shownRows(ui):
+    """Number of rows in the table of sources."""
+    return sum(not ui.sourcesTable.isRowHidden(row) for row in range(ui.sourcesTable.rowCount))
+
+
 def test_threeClicksToAFolder(slicer, module, logic, incoming, noErrors):
     """Folder, Start: the state shows what the source waits for, then the images; events name the bad files."""
     ui = panelOf(module).ui
@@ -309,7 +314,7 @@ def test_applicationExit(slicer, module, logic, noErrors):
 
 
 def test_severalSourcesAtOnce(slicer, module, logic, incoming, tmp_path, noErrors):
-    """Folder, replay and OpenIGTLink beside one another, each with its own Start, one recording over all."""
+    """Folder, replay and OpenIGTLink beside one another, each with its own row, one recording over all."""
     ui = panelOf(module).ui
     recorder = Recorder(str(tmp_path), "Old", "Live", {})
     for number in range(20):
@@ -320,18 +325,18 @@ def test_severalSourcesAtOnce(slicer, module, logic, incoming, tmp_path, noError
     ui.recordFromStartCheckBox.checked = True
     ui.folder_folder.currentPath = str(incoming)
     ui.startButton.click()
-    until(lambda: ui.startButton.text == "Stop" and not ui.folder_folder.enabled)
+    until(lambda: ui.startButton.text == "Stop" and shownRows(ui) == 1)
     ui.sourceComboBox.currentIndex = 1
-    assert ui.startButton.text == "Start"
     ui.replay_file.currentPath = replayed
     ui.replay_pace.currentIndex = 2
-    ui.startButton.click()
+    ui.addButton.click()
     ui.sourceComboBox.currentIndex = 2
     ui.openigtlink_role.currentIndex = 1
     ui.openigtlink_port.value = freePort()
-    ui.startButton.click()
+    ui.addButton.click()
     until(lambda: [one.state for one in logic.sources()] == ["running"] * 3)
-    until(lambda: "Waiting for a device" in ui.statusLabel.text)
+    until(lambda: shownRows(ui) == 3 and "Waiting for a device" in ui.sourcesTable.item(2, 1).toolTip())
+    assert ui.startButton.text == "Stop all"
     with closing(socket.create_connection(("127.0.0.1", ui.openigtlink_port.value))) as device:
         sendAll(device, image(1), image(2))
         save(incoming / "a.nii", 5)
@@ -339,12 +344,11 @@ def test_severalSourcesAtOnce(slicer, module, logic, incoming, tmp_path, noError
         counts = logic.statistics()
         received = {name: one["received"] for name, one in counts["streams"].items()}
         assert received == {"Live": 1, "Live 2": 20, "Probe": 2}
-        until(lambda: "(20 received" in ui.statusLabel.text and "(2 received" in ui.statusLabel.text)
-        ui.startButton.click()
+        until(lambda: [ui.sourcesTable.item(row, 1).text() for row in (1, 2)] == ["Live 2", "OpenIGTLink, Probe"])
+        ui.sourcesTable.cellWidget(2, 5).click()
         until(lambda: [one.state for one in logic.sources()] == ["running", "running", "stopped"])
-        until(lambda: ui.startButton.text == "Start")
-    ui.sourceComboBox.currentIndex = 0
-    assert ui.startButton.text == "Stop"
+        until(lambda: shownRows(ui) == 2)
+    assert ui.startButton.text == "Stop all"
     save(incoming / "b.nii", 6)
     until(lambda: logic.statistics()["received"] == 24)
     browser = logic.stopRecording()

@@ -8,7 +8,14 @@ from PySide6.QtCore import Property, Signal
 from .CtkWidgets import QWidget, register, setter, stored
 from .PythonQt import hostClass
 
+fileDialogAnswers: list[str] = []
+"""Paths that the user chooses in the next file dialogs of a test. Without an answer the dialog is cancelled."""
+
 DEFAULT_FILTERS = 0x6057  # QDir::AllEntries | NoDotAndDotDot | Readable | Executable
+
+
+def _testing() -> bool:
+    return bool(QtCore.QCoreApplication.instance().testingEnabled())  # type: ignore[attr-defined, union-attr]
 
 
 class ctkPathLineEdit(QWidget):  # type: ignore[misc, valid-type]
@@ -71,7 +78,9 @@ class ctkPathLineEdit(QWidget):  # type: ignore[misc, valid-type]
 
     def browse(self) -> None:
         old, dialog = QtWidgets.QComboBox.currentText(self._combo), QtWidgets.QFileDialog
-        if self._filters & self.Files:
+        if _testing():
+            path = fileDialogAnswers.pop(0) if fileDialogAnswers else ""
+        elif self._filters & self.Files:
             path = dialog.getOpenFileName(None, self.label, old, ";;".join(self.nameFilters))[0]
         else:
             path = dialog.getExistingDirectory(None, self.label, old)

@@ -95,7 +95,6 @@ class Setting:
     :param offered: label of the default in a list that is filled with what the device offers; empty for other settings.
     :param sharesRow: name of the setting before, when both are one row of the panel.
     :param advanced: True places the row under "More options".
-    :param live: True keeps the row enabled while the source runs. The kind's controls send each change as a command.
     :param secret: True for a value that is stored neither in scenes nor in Slicer's settings.
     :param inPanel: False for a setting without a row.
     :param inCommand: False for a setting that needs Slicer.
@@ -116,7 +115,6 @@ class Setting:
     offered: str = ""
     sharesRow: str = ""
     advanced: bool = False
-    live: bool = False
     secret: bool = False
     inPanel: bool = True
     inCommand: bool = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import qt
@@ -18,11 +18,36 @@ BREAK = "\u200b"
 """Zero-width space: Qt may break a line there."""
 LONGEST_WORD = 32
 """Characters; longer words, such as paths, get zero-width spaces."""
+LONGEST_PATH = 100
+"""Characters; longer words are shown without their middle, and the tool tip has the whole."""
 TIP_WIDTH = 90
 """Characters in a line of a tool tip: Qt does not wrap plain text there."""
 UNLIMITED = 16777215
 """QWIDGETSIZE_MAX"""
+COLOURS = {
+    "idle": ("#404040", "#d0d0d0"),
+    "waiting": ("#1f4e8c", "#90c4ff"),
+    "receiving": ("#1b6e2e", "#7fd67f"),
+    "slow": ("#7a4300", "#ffb060"),
+    "stalled": ("#b00020", "#ff9c9c"),
+    "error": ("#b00020", "#ff9c9c"),
+    "warning": ("#b00020", "#ffb060"),
+}
+"""Colours of each state on a light and on a dark background, with a contrast of at least 4.5 to 1."""
+SYMBOLS = {
+    "idle": "\u25cb",
+    "waiting": "\u25d4",
+    "receiving": "\u25cf",
+    "slow": "\u25b2",
+    "stalled": "\u25a0",
+    "error": "\u2716",
+}
+"""Symbols of the states: circle, quarter, disc, triangle, square, cross. The shapes differ, not only the colours."""
 
+NAMELESS = ("QComboBox", "QAbstractSpinBox", "QLineEdit", "QAbstractItemView", "QProgressBar", "ctkPathLineEdit")
+"""Classes of controls without a text of their own."""
+
+_PATH = re.compile(rf"\S{{{LONGEST_PATH + 1},}}")
 _LONG = re.compile(rf"\S{{{LONGEST_WORD + 1},}}")
 _PIECE = re.compile(rf"[^/\\._,:;=&?-]{{{LONGEST_WORD}}}|[/\\._,:;=&?-]+")
 
@@ -46,6 +71,11 @@ def breakable(text: str) -> str:
     return _LONG.sub(lambda word: _PIECE.sub(lambda piece: piece[0] + BREAK, word[0]), text)
 
 
+def elided(text: str) -> str:
+    """Return the text with "..." in the middle of words that are longer than two lines, such as paths."""
+    return _PATH.sub(lambda word: f"{word[0][: LONGEST_PATH // 3]}...{word[0][3 - 2 * LONGEST_PATH // 3 :]}", text)
+
+
 def plainTip(text: str) -> str:
     """Return wrapped text that Qt takes for plain text.
 
@@ -67,18 +97,41 @@ def makePlain(widgets: Iterable[Any]) -> None:
             widget.setSizePolicy(policy)
 
 
-def show(label: Any, text: str, warning: bool = False) -> None:
-    """Show text in a label; the tool tip repeats long texts.
+def nameControls(widgets: Mapping[str, Any]) -> None:
+    """Give every control a name for screen readers: its label's text, or else what its tool tip says first.
+
+    The label of a control has the control's name with "Label" behind it; its key moves the focus to the control.
+    """
+    for name, widget in widgets.items():
+        label = widgets.get(f"{name}Label")
+        if label is not None and label.inherits("QLabel") and not widget.inherits("QLabel"):
+            label.setBuddy(widget)
+        elif any(map(widget.inherits, NAMELESS)) and not widget.accessibleName:
+            widget.setAccessibleName(widget.toolTip.partition(".")[0])
+
+
+def setRoom(widget: Any, height: int) -> None:
+    """Give a list or table a fixed height in pixels; with 0 it takes no room."""
+    if widget.minimumHeight != height or widget.maximumHeight != height:
+        widget.setMinimumHeight(height)
+        widget.setMaximumHeight(height)
+
+
+def show(label: Any, text: str, warning: bool = False, colour: str = "") -> None:
+    """Show text in a label, in Slicer's language; the tool tip repeats long texts.
 
     :param warning: True uses the colour of warnings.
+    :param colour: another colour, such as "#1b6e2e".
     """
+    text = translated(text)
     meaning = label.property("meaning")
     if meaning is None:
         meaning = label.toolTip
         label.setProperty("meaning", meaning)
-    _write(label, "text", breakable(text))
+    _write(label, "text", breakable(elided(text)))
     _write(label, "toolTip", plainTip(text) if len(text) > 2 * LONGEST_WORD else meaning)
-    _write(label, "styleSheet", f"color: {warningColour(label)}" if warning else "")
+    colour = warningColour(label) if warning else colour
+    _write(label, "styleSheet", f"color: {colour}" if colour else "")
 
 
 def _write(label: Any, name: str, value: str) -> None:
@@ -88,8 +141,13 @@ def _write(label: Any, name: str, value: str) -> None:
 
 def warningColour(widget: Any) -> str:
     """Return a colour for warnings that is readable on the widget's background, dark or light."""
+    return stateColour(widget, "warning")
+
+
+def stateColour(widget: Any, state: str) -> str:
+    """Return the colour of a state that is readable on the widget's background, dark or light."""
     dark = widget.palette.color(qt.QPalette.Window).lightness() < 128
-    return "#ffb060" if dark else "#b00020"
+    return COLOURS[state][dark]
 
 
 class Complaint:

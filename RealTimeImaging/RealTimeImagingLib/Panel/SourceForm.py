@@ -59,12 +59,14 @@ def listEdit(placeholder: str) -> Editor:
     )
 
 
-def pathEdit(path: str) -> Editor:
-    """Return an editor of a path.
+def pathEdit(path: str, key: str) -> Editor:
+    """Return an editor of a path, which shows the newest path of its history.
 
     :param path: "folder" or "file".
+    :param key: of the history in Slicer's settings.
     """
     edit = ctk.ctkPathLineEdit()
+    edit.settingKey = key
     edit.filters = ctk.ctkPathLineEdit.Dirs if path == "folder" else ctk.ctkPathLineEdit.Files
     edit.minimumContentsLength = LENGTH
     return Editor(edit, "currentPathChanged(QString)", lambda: edit.currentPath, edit.setCurrentPath)
@@ -190,12 +192,12 @@ class SourceForm:
     """
 
     def __init__(self, kind: SourceKind, section: Section) -> None:
-        self.kind, self._section, self._shown, self._running = kind, section, False, False
+        self.kind, self._section, self._shown = kind, section, False
         self._settings: dict[str, SettingField] = {field.name: field for field in settingFields(kind.settings)}
         self._rows: dict[str, Row] = {}
         self._rowOf: dict[str, list[Row]] = {}
         ui = section.ui
-        self._grids = (ui.sourceSection.layout(), ui.optionsSection.layout())
+        self._grids = (ui.sourceForm.layout(), ui.optionsSection.layout())
         # The volume's name comes last, wherever it is in the class.
         for field in sorted(self._settings.values(), key=lambda one: one.name == "stream"):
             if field.setting.inPanel and not field.setting.sharesRow:
@@ -247,7 +249,7 @@ class SourceForm:
         if setting.choices:
             return comboBox({value: translated(label) for value, label in setting.choices.items()})
         if setting.path:
-            return pathEdit(setting.path)
+            return pathEdit(setting.path, f"RealTimeImaging/Recent/{self.kind.name}_{field.name}")
         if type_ is bool:
             return checkBox()
         if field.isList:
@@ -381,17 +383,16 @@ class SourceForm:
             visible = self._shown and row.name not in hidden and not hidden & set(row.fields)
             row.label.visible = row.field.visible = visible
 
-    def setRunning(self, running: bool) -> None:
-        """Enable the settings that can change now.
+    # ---- paths
 
-        :param running: True while the source runs.
-        """
-        if running == self._running:
-            return
-        self._running = running
-        for row in self._rows.values():
-            if row.editor and not row.advanced:
-                row.editor.widget.enabled = not running or self._settings[row.fields[0]].setting.live
+    def askForPath(self) -> None:
+        """Open the dialog for the first path that is missing, as its button would."""
+        for name, rows in self._rowOf.items():
+            field = self._settings[name]
+            if field.setting.path and field.required and not self.value(name).strip():
+                if rows[0].editor:
+                    rows[0].editor.widget.browse()
+                return
 
     def remember(self) -> None:
         """Add the paths to the histories of their fields."""

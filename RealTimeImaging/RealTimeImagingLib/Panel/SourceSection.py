@@ -1,4 +1,4 @@
-"""Section of the source: its kind, its settings, Start and Stop."""
+"""Section of the sources: a row for each running one, and the form that starts another."""
 
 from __future__ import annotations
 
@@ -14,29 +14,45 @@ import qt
 from slicer.i18n import tr as _
 
 from ..Host.RunningSource import RunningSource
-from ..Model.Errors import RealTimeImagingError, SettingsError
+from ..Model.Errors import MissingPackageError, RealTimeImagingError, SettingsError
+from ..Model.Event import Remedy
 from ..Model.Quantities import freeName
 from ..Model.Settings import SourceSettings
 from ..Sources import KINDS, settingsFromJSON
 from .Section import Section, remember, remembered
 from .SourceForm import SourceForm
+from .SourcesTable import SourcesTable
+from .SourceStates import SourceStates
 
 
 class SourceSection(Section):
-    """Choice of the kind, the form of the chosen kind, Start, and the simulated scanner."""
+    """Rows of the running sources, choice of the kind, the form of the chosen kind, and Start.
+
+    Start on top of the panel starts the first source, and stops all. While a source runs, a button below the form
+    starts another.
+    """
 
     def __init__(self, ui: Any, logic: Any, complain: Callable[[str], None]) -> None:
         super().__init__(ui, logic, complain)
         ui.simulatorInputPathLineEdit.filters = ctk.ctkPathLineEdit.Files
+        self.states = SourceStates(logic, self.origin)
+        """States of all sources."""
+        self.missing: MissingPackageError | None = None
+        """Packages without which the last start was not possible; None after the next action."""
+        self._table = SourcesTable(ui.sourcesTable, self.states, self.connect, logic.stop)
         self._forms: list[SourceForm] = []
         self._addForms()
-        self.connect(ui.startButton, "clicked()", self._startOrStop)
+        self.connect(ui.startButton, "clicked()", self.startOrStop)
+        self.connect(ui.addButton, "clicked()", self._add)
         self.connect(ui.tryButton, "clicked()", self._try)
         self.connect(ui.sourceComboBox, "currentIndexChanged(int)", self._sourceChosen)
         # A section that opens shows all its widgets, including hidden ones.
         self.connect(ui.sourceSection, "contentsCollapsed(bool)", self._showRows)
         self.connect(ui.optionsSection, "contentsCollapsed(bool)", self._showRows)
-        self.showSettings(logic.sceneSettings() or _remembered())
+        for form in self._forms:
+            form.show(_remembered(form.kind.name))
+        self._choose(remembered("Kind"))
+        self.showSettings(logic.sceneSettings())
         ui.simulatorInputPathLineEdit.currentPath = remembered("SimulatorInput")
         self._showRows()
 
@@ -61,7 +77,7 @@ class SourceSection(Section):
         ui = self.ui
         basic = [widget for form in self._forms for widget in form.widgets(advanced=False)]
         advanced = [widget for form in self._forms for widget in form.widgets(advanced=True)]
-        chain = [ui.sourceComboBox, *basic, ui.optionsSection, *advanced, ui.simulatorInputPathLineEdit]
+        chain = [ui.sourceComboBox, *basic, ui.addButton, ui.optionsSection, *advanced, ui.simulatorInputPathLineEdit]
         for before, after in itertools.pairwise(one for widget in chain for one in _focusable(widget)):
             qt.QWidget.setTabOrder(before, after)
 
@@ -83,9 +99,14 @@ class SourceSection(Section):
 
         :param settings: None, or settings of a kind without a form, change nothing.
         """
-        for index, form in enumerate(self._forms):
+        for form in self._forms:
             if settings is not None and form.kind.name == settings.kind:
                 form.show(settings)
+                self._choose(settings.kind)
+
+    def _choose(self, kind: str) -> None:
+        for index, form in enumerate(self._forms):
+            if form.kind.name == kind:
                 self.ui.sourceComboBox.currentIndex = index
 
     @property
@@ -112,31 +133,71 @@ class SourceSection(Section):
         return self._forms[int(self.ui.sourceComboBox.currentIndex)]
 
     def refresh(self, values: dict[str, Any]) -> None:
-        """Show Start or Stop of the chosen source, and the state of the controls of all kinds."""
+        """Show the running sources, Start or Stop, and the state of the controls of all kinds."""
         self._addForms()
-        running = self._running()
-        self.ui.startButton.text = _("Start") if running is None else _("Stop")
-        self._chosen.setRunning(running is not None)
-        self.ui.optionsSection.enabled = running is None
-        self.ui.tryButton.enabled = not self.logic.isRunning()
+        self._table.refresh()
+        running, ui = list(self.states.running), self.ui
+        several = len(running) > 1
+        ui.startButton.text = _("Stop all") if several else _("Stop") if running else _("Start")
+        ui.tryButton.enabled = not self.logic.isRunning()
+        ui.sourceComboBoxLabel.text = _("Add a source:") if running else _("Source:")
+        self._showAdd()
         for form in self._forms:
-            form.controls.refresh(running if form is self._chosen else None)
+            form.controls.refresh(self._shown(form, running))
+
+    def _shown(self, form: SourceForm, running: list[RunningSource]) -> RunningSource | None:
+        """Return the source whose details the form shows: the selected row, or else the latest of its kind."""
+        own = [one for one in running if form is self._chosen and one.chosenSettings.kind == form.kind.name]
+        selected = self._table.selected
+        return selected if selected in own else own[-1] if own else None
 
     # ---- what the user does
 
-    def _startOrStop(self) -> None:
-        running = self._running()
-        if running is not None:
-            self.logic.stop(running)
-        elif self.attempt(self._start):
-            remember("Settings", json.dumps(self.settings().withoutSecrets().toJSON()))
-            self._chosen.remember()
+    def startOrStop(self) -> None:
+        """Start the source of the form, or stop all sources when one runs."""
+        if any(not one.ended for one in self.logic.sources()):
+            self.missing = None
+            self.logic.stop()
+        else:
+            self._chosen.askForPath()
+            self._add()
 
-    def _running(self) -> Any:
-        """Return the running source of the chosen kind, or None. The panel starts one source of each kind."""
-        kind = self._chosen.kind.name
-        sources = [one for one in self.logic.sources() if one.chosenSettings.kind == kind and not one.ended]
-        return sources[-1] if sources else None
+    def _add(self) -> None:
+        """Start the source of the form beside those that run."""
+        form = self._chosen
+        if self._attemptStart(self._start):
+            self._keep(form)
+
+    def _keep(self, form: SourceForm) -> None:
+        remember(f"Settings/{form.kind.name}", json.dumps(form.read().withoutSecrets().toJSON()))
+        remember("Kind", form.kind.name)
+        form.remember()
+
+    def installMissing(self) -> None:
+        """Install the packages without which the last start was not possible, and start."""
+        self._add()
+
+    def restart(self, source: RunningSource, remedy: Remedy) -> None:
+        """Start a source again with the settings of a remedy, and show them in the form."""
+
+        def again() -> None:
+            self.showSettings(self.logic.restart(source, **remedy.settings).chosenSettings)
+
+        if self._attemptStart(again) and self._chosen.kind.name == source.chosenSettings.kind:
+            self._keep(self._chosen)
+
+    def _attemptStart(self, action: Callable[[], object]) -> bool:
+        self.missing = None
+
+        def start() -> None:
+            try:
+                action()
+            except MissingPackageError as error:
+                self.missing = error
+                raise
+            self.missing = None
+
+        return self.attempt(start)
 
     def _start(self) -> None:
         settings = self._named(self.settings())
@@ -152,9 +213,7 @@ class SourceSection(Section):
     def _try(self) -> None:
         path = self.ui.simulatorInputPathLineEdit.currentPath
         remember("SimulatorInput", path)
-        # The simulated scanner is a source of the first kind, so Stop is shown for it.
-        self.ui.sourceComboBox.currentIndex = 0
-        self.attempt(lambda: self._begin(lambda: self.logic.startSimulatedScanner(path)))
+        self._attemptStart(lambda: self._begin(lambda: self.logic.startSimulatedScanner(path)))
 
     def _begin(self, start: Callable[[], object]) -> None:
         # The recording starts first, to include the first image.
@@ -168,14 +227,35 @@ class SourceSection(Section):
                 self.logic.stopRecording()
             raise
 
+    def take(self, path: str) -> bool:
+        """Choose the kind for a folder or file that the user dropped, and fill its form.
+
+        :returns: False when no kind takes it.
+        """
+        # The folder comes first in the list, and takes what no other kind takes.
+        for form in reversed(self._forms):
+            values = form.kind.dropped(path)
+            if values is not None:
+                self._choose(form.kind.name)
+                for name, value in values.items():
+                    form.set(name, value)
+                self.ui.sourceSection.collapsed = False
+                return True
+        return False
+
     def _sourceChosen(self, *_index: int) -> None:
         self.complain("")
+        self.missing = None
         self._showRows()
         self.refresh({})
 
     def _showRows(self, *_index: int) -> None:
         for form in self._forms:
             form.setShown(form is self._chosen)
+        self._showAdd()
+
+    def _showAdd(self) -> None:
+        self.ui.addButton.visible = bool(self.states.running)
 
 
 def _focusable(widget: Any) -> list[Any]:
@@ -185,8 +265,8 @@ def _focusable(widget: Any) -> list[Any]:
     return [widget]
 
 
-def _remembered() -> SourceSettings | None:
-    text = remembered("Settings")
+def _remembered(kind: str) -> SourceSettings | None:
+    text = remembered(f"Settings/{kind}")
     try:
         return settingsFromJSON(json.loads(text)) if text else None
     except (SettingsError, ValueError) as error:

@@ -1,43 +1,48 @@
-"""Section of the status: state, counts, rate, delay and events."""
+"""The status line on top of the panel, and the section of figures."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
-import qt
 from slicer.i18n import tr as _
 
-from ..Host.RunningSource import RunningSource
-from ..Model.Event import Event
-from ..Model.Quantities import durationText
-from .Section import Section, breakable, plainTip, show, warningColour
+from ..Model.EventLog import EventLog
+from ..Model.Packages import titleOf
+from .EventsSection import eventLine
+from .Section import SYMBOLS, Section, plainTip, show, stateColour, translated
+from .SourceSection import SourceSection
+from .SourceStates import URGENCY, SourceStates, stateWords
 
-EVENTS_SHOWN = 100
-QUIET = 1.0
-"""Seconds without an image after which a source is no longer "receiving", unless its images are further apart."""
-LONG_AGO = 3.0
-"""Seconds after which the age of the last image is shown."""
-NEWS = 0.5
-"""Seconds that a new status must last before it replaces "Receiving"."""
+LINES = 2
+"""Lines for the sentence, so that the buttons below it stay in their place."""
 
 
-class Sources(Protocol):
-    """The part of the source section that the status needs."""
+@dataclass(frozen=True)
+class Line:
+    """State of all sources for the user.
 
-    def idle(self) -> str:
-        """Instruction while no source runs."""
+    :param state: one of URGENCY.
+    :param text: a sentence.
+    :param label: text of the button that mends the state; empty for no button.
+    :param tip: what the button does.
+    :param act: mends the state.
+    """
 
-    def origin(self, source: RunningSource) -> str:
-        """Sender of a source's images."""
+    state: str
+    text: str
+    label: str = ""
+    tip: str = ""
+    act: Callable[[], object] | None = None
 
 
 class StatusSection(Section):
-    """State of the sources in words and figures.
+    """Status line with the button that mends the state; counts, rate, delay and the last event.
 
-    :param sources: the section of the source.
-    :param clock: monotonic seconds.
+    :param sources: starts sources.
+    :param states: states of all sources.
+    :param log: events of this run.
     """
 
     def __init__(
@@ -45,29 +50,22 @@ class StatusSection(Section):
         ui: Any,
         logic: Any,
         complain: Callable[[str], None],
-        sources: Sources,
-        clock: Callable[[], float] = time.monotonic,
+        sources: SourceSection,
+        states: SourceStates,
+        log: EventLog,
     ) -> None:
         super().__init__(ui, logic, complain)
-        self._sources, self._clock = sources, clock
-        self._flows: dict[RunningSource, _Flow] = {}
-        self._eventShown: Any = None
-        self._run: RunningSource | None = None
-        """The first source of the run."""
-        self._before: Event | None = None
-        """The last event before the run began."""
-
-    def noticeRun(self) -> None:
-        """Begin a run when a source starts and no other runs: earlier events do not belong to it."""
-        sources = self.logic.sources()
-        if sources and sources[0] is not self._run and sources[0] not in self._flows:
-            events = self.logic.events()
-            self._run, self._before = sources[0], events[-1] if events else None
+        self._sources, self._states, self._log = sources, states, log
+        self.line = Line("idle", "")
+        """What the status line shows."""
+        ui.statusLabel.setMinimumHeight(LINES * ui.statusLabel.fontMetrics().lineSpacing())
+        ui.remedyButton.visible = False
+        self.connect(ui.remedyButton, "clicked()", self._mend)
 
     def refresh(self, values: dict[str, Any]) -> None:
-        """Show state, counts and events."""
-        ui, events = self.ui, self._ofThisRun()
-        self._showStatus(events)
+        """Show state, counts and the last event."""
+        self.refreshLine()
+        ui = self.ui
         frames = _("{received} received, {shown} shown, {skipped} skipped, {rejected} rejected").format(**values)
         show(ui.framesLabel, frames)
         show(ui.rateLabel, _("{fps} images/s").format(fps=values["fps"]) if values["shown"] else "-")
@@ -76,117 +74,60 @@ class StatusSection(Section):
         if latency["median"] is not None:
             delay = _("{median:.0f} ms (median), {p95:.0f} ms (95 %)").format(**latency)
         show(ui.latencyLabel, delay)
-        last = _folded(events)[-1:]
-        show(ui.lastEventLabel, _line(last[0]) if last else "-", bool(last) and last[0][-1].level != "info")
-        self._showEvents()
+        last = self._log.newest(1)
+        show(ui.lastEventLabel, eventLine(last[0]) if last else "-", bool(last) and last[0].last.level != "info")
 
-    def _ofThisRun(self) -> list[Event]:
-        events: list[Event] = self.logic.events()
-        found = [index for index, event in enumerate(events) if event is self._before]
-        return events[found[-1] + 1 :] if found else events
+    def refreshLine(self) -> None:
+        """Show the state of all sources."""
+        ui, line = self.ui, self._line()
+        self.line = line
+        show(ui.statusLabel, line.text, colour=stateColour(ui.statusLabel, line.state) if line.state != "idle" else "")
+        show(ui.statusSymbolLabel, SYMBOLS[line.state], colour=stateColour(ui.statusSymbolLabel, line.state))
+        ui.statusSymbolLabel.setAccessibleName(stateWords(line.state))
+        if line.label:
+            ui.remedyButton.text = translated(line.label)
+            ui.remedyButton.toolTip = plainTip(line.tip)
+        ui.remedyButton.visible = bool(line.label)
 
-    def _showStatus(self, events: list[Event]) -> None:
-        sources = self.logic.sources()
-        self._flows = {source: self._flows.get(source) or _Flow() for source in sources}
-        active = [source for source in sources if not source.ended]
-        failed = any(source.state == "failed" for source in sources)
-        if active:
-            texts = [self._stateOf(source) for source in active]
-            if len(active) > 1:
-                texts = [f"{text} {_counted(source)}" for text, source in zip(texts, active, strict=True)]
-        elif self.logic.isRunning():
-            texts = [_("Stopping.")]
-        elif failed:
-            errors = [event for event in events if event.level == "error"]
-            reasons = [event for event in errors if event.code == "failed"] or errors
-            texts = [reasons[-1].text if reasons else _("Stopped.")]
-        elif sources:
-            texts = [_("Stopped.")]
-        else:
-            texts = [self._sources.idle()]
-        show(self.ui.statusLabel, "\n".join(texts), failed and not active)
-
-    def _stateOf(self, source: RunningSource) -> str:
-        now = self._clock()
-        rate = sum(one.framesPerSecond(time.time()) for one in source.counts.values())
-        flow = self._flows[source]
-        flow.look(sum(one.received for one in source.counts.values()), source.status, now)
-        if source.state == "stopping":
-            return str(_("Stopping."))
-        if rate and flow.quiet(now) < max(QUIET, 3 / rate) and not flow.hasNews(now):
-            return str(_("Receiving {rate:.1f} images/s from {origin}.")).format(
-                rate=rate, origin=self._sources.origin(source)
+    def _line(self) -> Line:
+        states, missing = self._states.of, self._sources.missing
+        if missing:
+            packages = " and ".join(map(titleOf, missing.requirements))
+            return Line(
+                "error",
+                _("{packages} is not installed.").format(packages=packages),
+                _("Install {packages}").format(packages=packages),
+                _("Ask, install this package into Slicer, and start the source."),
+                self._sources.installMissing,
             )
-        status = _("Waiting for the simulated scanner.") if self.logic.simulator.isSimulated(source) else source.status
-        age = flow.quiet(now)
-        if not flow.received or age < LONG_AGO:
-            return str(status)
-        return str(_("{status} Last image {age} ago.")).format(status=status, age=durationText(age))
+        if not states:
+            if self.logic.isRunning():
+                return Line("waiting", _("Stopping."))
+            return Line("idle", _("Stopped.") if self.logic.sources() else self._sources.idle())
+        source, state = max(states.items(), key=lambda one: URGENCY.index(one[1].name))
+        text = state.text
+        if len(states) > 1 and state.name == "receiving":
+            rate = sum(one.rate for one in states.values())
+            text = _("Receiving {rate:.1f} images/s from {count} sources.").format(rate=rate, count=len(states))
+        elif len(states) > 1:
+            text = _("{name}: {text}").format(name=source.settings.stream, text=text)
+        if state.remedy:
+            remedy = state.remedy
+            tip = _("Start this source again with other settings.")
+            return Line(state.name, text, remedy.label, tip, lambda: self._sources.restart(source, remedy))
+        line = Line(state.name, text)
+        return self._concern(line) if state.name == "receiving" else line
 
-    def _showEvents(self) -> None:
-        events = self.logic.events()
-        if not events or events[-1] is self._eventShown:
-            return
-        self._eventShown = events[-1]
-        self.ui.eventsList.clear()
-        warning = qt.QBrush(qt.QColor(warningColour(self.ui.eventsList)))
-        for equal in reversed(_folded(events)[-EVENTS_SHOWN:]):
-            text = _line(equal)
-            item = qt.QListWidgetItem(breakable(text))
-            item.setToolTip(plainTip(text))
-            if equal[-1].level != "info":
-                item.setForeground(warning)
-            self.ui.eventsList.addItem(item)
+    def _concern(self, line: Line) -> Line:
+        """Return the reason why the images that arrive cannot be seen, or the line when they can."""
+        concern = getattr(self.logic.views, "concern", lambda stream: None)
+        for source in self._states.of:
+            for stream in source.counts:
+                if found := concern(stream):
+                    return Line("slow", found.text, found.label, _("Change the views, so that it is seen."), found.act)
+        return line
 
-
-class _Flow:
-    """Times of a source's last image and last change of status."""
-
-    def __init__(self) -> None:
-        self.received = 0
-        self._status = ""
-        self._came = self._changed = 0.0
-
-    def look(self, received: int, status: str, now: float) -> None:
-        """Note a new image or status."""
-        if received != self.received:
-            self.received, self._came = received, now
-        if status != self._status:
-            self._status, self._changed = status, now
-
-    def quiet(self, now: float) -> float:
-        """Return the seconds since the last image."""
-        return now - self._came
-
-    def hasNews(self, now: float) -> bool:
-        """Return True when the status is newer than the last image, and has lasted for NEWS seconds."""
-        return self._changed > self._came and now - self._changed >= NEWS
-
-
-def _folded(events: list[Event]) -> list[list[Event]]:
-    """Group equal events, each group at the position of its last event."""
-    found: dict[tuple[str, str], list[Event]] = {}
-    for event in events:
-        key = event.level, event.text
-        found[key] = [*found.pop(key, []), event]
-    return list(found.values())
-
-
-def _line(equal: list[Event]) -> str:
-    first, last = equal[0], equal[-1]
-    level = {"warning": _("Warning: "), "error": _("Error: ")}.get(first.level, "")
-    text = f"{_clockTime(first)}  {level}{first.text}"
-    if len(equal) == 1:
-        return text
-    more = str(_("(x {count}, last {time})")).format(count=len(equal), time=_clockTime(last))
-    return f"{text} {more}"
-
-
-def _clockTime(event: Event) -> str:
-    return time.strftime("%H:%M:%S", time.localtime(event.time))
-
-
-def _counted(source: Any) -> str:
-    received = sum(one.received for one in source.counts.values())
-    shown = sum(one.shown for one in source.counts.values())
-    return str(_("({received} received, {shown} shown)").format(received=received, shown=shown))
+    def _mend(self) -> None:
+        if self.line.act:
+            self.attempt(self.line.act)
+        self.refreshLine()

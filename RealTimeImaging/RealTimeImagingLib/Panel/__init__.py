@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import qt
+import slicer
+from slicer.i18n import tr as _
 
+from ..Model.EventLog import EventLog
 from ..Model.Settings import SourceSettings
 from .BroadcastSection import BroadcastSection
 from .DevicesSection import DevicesSection
+from .EventsSection import EventsSection
 from .JobSections import ConvertSection, SaveSection
 from .LiveSection import LiveSection
 from .RecordSection import MetadataSection, RecordSection
-from .Section import Complaint, makePlain
+from .Section import Complaint, makePlain, nameControls, remember, remembered
+from .Shortcuts import FileDrop, Shortcuts
 from .SignalsSection import SignalsSection
 from .SourceSection import SourceSection
+from .StatusBar import StatusBar
 from .StatusSection import StatusSection
 
 __all__ = ["Panel"]
@@ -23,6 +30,8 @@ REFRESH = 200
 """Least milliseconds between two refreshes: figures that change faster cannot be read."""
 QUIET_REFRESH = 1000
 """Milliseconds to the next refresh while no image arrives."""
+ALARMS = ("stalled", "error")
+"""States that the status bar shows while another module is open."""
 
 
 class Panel:
@@ -40,10 +49,11 @@ class Panel:
         self._refreshTimer.setSingleShot(True)
         self._refreshTimer.connect("timeout()", self.refresh)
         makePlain(vars(ui).values())
-        complaint = Complaint(ui.sourceComplaintLabel)
+        complaint, log = Complaint(ui.sourceComplaintLabel), EventLog()
         self._source = SourceSection(ui, logic, complaint)
         self._metadata = MetadataSection(ui, logic, Complaint(ui.metadataLabel))
-        self._status = StatusSection(ui, logic, complaint, self._source)
+        self._events = EventsSection(ui, logic, Complaint(ui.eventsComplaintLabel), log)
+        self._status = StatusSection(ui, logic, complaint, self._source, self._source.states, log)
         self._sections = [
             self._source,
             LiveSection(ui, logic, complaint),
@@ -54,11 +64,18 @@ class Panel:
             self._metadata,
             SaveSection(ui, logic, Complaint(ui.saveComplaintLabel)),
             ConvertSection(ui, logic, Complaint(ui.convertComplaintLabel)),
+            self._events,
             self._status,
         ]
         self._source.connect(ui.sourceComboBox, "currentIndexChanged(int)", self._chosen)
         for form in self._source.forms:
             form.onAnyChange(self._chosen)
+        self._rememberOpenSections()
+        nameControls(vars(ui))
+        top = ui.startButton.parent()
+        self._shortcuts = Shortcuts(top, vars(ui))
+        self._drop = FileDrop(top, self._source.take)
+        self._statusBar = StatusBar(self._barWords)
         logic.changed.connect(self._changed)
         self.refresh()
 
@@ -66,9 +83,14 @@ class Panel:
         """Disconnect from the logic and from all widgets."""
         self._refreshTimer.stop()
         self._refreshTimer.disconnect("timeout()", self.refresh)
-        for section in self._sections:
-            section.close()
+        parts: list[Any] = [*self._sections, self._shortcuts, self._drop, self._statusBar]
+        for part in parts:
+            part.close()
         self._logic.changed.disconnect(self._changed)
+
+    def setOpen(self, open_: bool) -> None:
+        """Note that the user opened this module, or another one; then the status bar shows recording and alarms."""
+        self._statusBar.setOpen(open_)
 
     def settings(self) -> SourceSettings:
         """Return the settings in the form of the chosen source.
@@ -85,15 +107,36 @@ class Panel:
     def refresh(self) -> None:
         """Show the logic's state."""
         values = self._logic.statistics()
+        self._source.states.update()
         for section in self._sections:
             section.refresh(values)
-        if self._logic.isRunning():  # without images the rate falls
+        waiting = self._statusBar.refresh()
+        if self._logic.isRunning() or waiting:  # without images the rate falls
             self._refreshTimer.start(QUIET_REFRESH)
 
+    def _barWords(self) -> str:
+        words = []
+        if self._logic.recording.active:
+            words.append(_("Recording: {words}").format(words=self.ui.recordingLabel.text))
+        if self._status.line.state in ALARMS:
+            words.append(self._status.line.text)
+        return "  ".join([_("Real-Time Imaging"), *words]) if words else ""
+
+    def _rememberOpenSections(self) -> None:
+        for name, widget in vars(self.ui).items():
+            if widget.inherits("ctkCollapsibleButton"):
+                open_ = slicer.util.toBool(remembered(f"Open/{name}", not widget.collapsed))
+                widget.collapsed = not open_
+                self._source.connect(widget, "contentsCollapsed(bool)", partial(_rememberOpen, name))
+
     def _chosen(self, *_index: int) -> None:
-        self._status.refresh(self._logic.statistics())
+        self._status.refreshLine()
 
     def _changed(self) -> None:
-        self._status.noticeRun()
+        self._events.noticeRun()
         if not self._refreshTimer.isActive() or self._refreshTimer.interval > REFRESH:
             self._refreshTimer.start(REFRESH)
+
+
+def _rememberOpen(name: str, collapsed: bool) -> None:
+    remember(f"Open/{name}", not collapsed)

@@ -144,6 +144,8 @@ class SourceKind:
     :param idle: returns an instruction for the user while the source does not run: takes the values of the form.
     :param sender: returns the sender of the images in words: takes the settings. Empty for the
         connected peers, or without peers the title.
+    :param dropped: returns values of settings for a path that the user dropped on the panel, None when another kind may
+        take it: takes the path. It does not access the path, which may be on a share that hangs.
     :param packages: Python packages to install before the first start.
     :param preferredView: slice view for its images as long as the user chooses no other; empty for all views.
     :param host: starts the host part of a running source: takes the settings and the function that sends a command.
@@ -157,6 +159,7 @@ class SourceKind:
     open: Callable[[Any, SourceContext], Source]
     idle: Callable[[Mapping[str, Any]], str] = lambda values: _("Press Start.")
     sender: Callable[[Any], str] = lambda settings: ""
+    dropped: Callable[[str], Mapping[str, Any] | None] = lambda path: None
     packages: tuple[Package, ...] = ()
     preferredView: str = ""
     host: Callable[[Any, Callable[[str], None]], HostPart] | None = None

@@ -103,10 +103,6 @@ class CameraControls(SourceControls):
         """Return the list of cameras while it is empty."""
         return set() if self._found.count else {"found"}
 
-    def refresh(self, running: Any) -> None:
-        """Disable the choice of a camera while one runs."""
-        self._found.enabled = running is None
-
     def close(self) -> None:
         """End the search."""
         if self._search:

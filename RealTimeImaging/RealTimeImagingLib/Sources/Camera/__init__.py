@@ -31,6 +31,7 @@ ROTATIONS = {
 WITH_PASSWORD = re.compile(r"(?<=:)//[^/]*@")
 LONGEST_SIDE = 1 << 15
 """Pixels of the longest side that can be requested."""
+VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 IS_CAMERA = re.compile(r"\s*([0-9]+|/dev/.*)\s*")
 PACKAGES = (Package("cv2", "opencv-python-headless>=4.8,<6"),)
 
@@ -249,6 +250,7 @@ KIND = SourceKind(
     _open,
     idle=lambda values: _("Choose a camera, a video file or a stream, and press Start."),
     sender=lambda settings: settings.name,
+    dropped=lambda path: {"device": path} if path.lower().endswith(VIDEO_SUFFIXES) else None,
     packages=PACKAGES,
     preferredView="Red",
     controls=_controls,

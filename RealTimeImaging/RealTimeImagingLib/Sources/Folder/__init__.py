@@ -141,6 +141,7 @@ KIND = SourceKind(
     _open,
     idle=lambda values: _("Choose a folder and press Start, or try with a simulated scanner."),
     sender=lambda settings: settings.folder,
+    dropped=lambda path: {"folder": path},
     host=_host,
 )
 

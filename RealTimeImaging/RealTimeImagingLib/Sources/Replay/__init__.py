@@ -40,7 +40,7 @@ class ReplaySettings(SourceSettings):
     )
     pace: str = field(
         default="recorded",
-        metadata=about(_("Pace"), _("How fast the images are replayed."), choices=PACES, live=True),
+        metadata=about(_("Pace"), _("How fast the images are replayed."), choices=PACES),
     )
     speed: float = field(
         default=1.0,
@@ -50,14 +50,13 @@ class ReplaySettings(SourceSettings):
             unit=_("x"),
             limits=SPEEDS,
             decimals=2,
-            live=True,
         ),
     )
     rate: float = field(
         default=30.0,
-        metadata=about(_("Rate"), _("For the fixed rate."), unit=_("images/s"), limits=RATES, live=True),
+        metadata=about(_("Rate"), _("For the fixed rate."), unit=_("images/s"), limits=RATES),
     )
-    loop: bool = field(default=False, metadata=about(_("Loop"), _("Start again after the last image."), live=True))
+    loop: bool = field(default=False, metadata=about(_("Loop"), _("Start again after the last image.")))
     paused: bool = field(
         default=False,
         metadata=about(
@@ -92,12 +91,19 @@ def _controls() -> type[SourceControls]:
     return ReplayControls
 
 
+def _dropped(path: str) -> dict[str, Any] | None:
+    from ...Formats import IMAGE_SUFFIXES
+
+    return {"file": path} if path.lower().endswith(IMAGE_SUFFIXES) else None
+
+
 KIND = SourceKind(
     ReplaySettings,
     _("Replay of a recording or file"),
     _open,
     idle=lambda values: _("Choose a recording or file and press Start."),
     sender=lambda settings: os.path.basename(settings.file),
+    dropped=_dropped,
     controls=_controls,
     steady=False,
 )

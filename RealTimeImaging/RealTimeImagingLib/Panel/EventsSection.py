@@ -1,0 +1,142 @@
+"""The events of this run: a list with time, level and count, which can be filtered, copied and saved."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from ..Model.Event import Event
+from ..Model.EventLog import EqualEvents, EventLog
+from .Section import Section, breakable, elided, plainTip, setRoom, translated, warningColour
+
+EVENTS_SHOWN = 100
+"""Most lines in the list."""
+LINES = 7
+"""Lines of text for which the list has room; 3 for a single event."""
+
+
+class EventsSection(Section):
+    """List of this run's events, the newest first.
+
+    :param log: gets all events, and is cleared when a run begins.
+    """
+
+    def __init__(self, ui: Any, logic: Any, complain: Callable[[str], None], log: EventLog) -> None:
+        super().__init__(ui, logic, complain)
+        self._log, self._shown = log, (-1, False)
+        self._lines: list[tuple[str, bool]] = []
+        self._seen: list[Any] = []
+        self._dialog: Any = None
+        for words in (_("All events"), _("Warnings and errors")):
+            ui.eventsFilterComboBox.addItem(words)
+        self.connect(ui.eventsFilterComboBox, "currentIndexChanged(int)", self._showEvents)
+        self.connect(ui.statusSection, "contentsCollapsed(bool)", self._showEvents)
+        self.connect(ui.copyEventsButton, "clicked()", self._copy)
+        self.connect(ui.saveEventsButton, "clicked()", self._save)
+        self.connect(ui.clearEventsButton, "clicked()", self._clear)
+        for event in logic.events():
+            log.add(event)
+        logic.addEventCallback(log.add)
+
+    def close(self) -> None:
+        """Disconnect from the logic and from all widgets."""
+        self.logic.removeEventCallback(self._log.add)
+        self._closeDialog()
+        super().close()
+
+    def noticeRun(self) -> None:
+        """Clear the list when a run begins: a source starts and no other runs. The logic keeps the older events."""
+        sources = self.logic.sources()
+        if sources and not any(one is known for one in sources for known in self._seen):
+            self._log.clear()
+        self._seen = sources
+
+    def refresh(self, values: dict[str, Any]) -> None:
+        """Show the events."""
+        self._showEvents()
+
+    def _showEvents(self, *_value: Any) -> None:
+        shown = self._log.version, self._warnings
+        if self.ui.statusSection.collapsed or shown == self._shown:
+            return
+        self._shown = shown
+        events = self._log.newest(EVENTS_SHOWN, self._warnings)
+        lines = [(eventLine(one), one.last.level != "info") for one in events]
+        box = self.ui.eventsList
+        warning, normal = qt.QBrush(qt.QColor(warningColour(box))), qt.QBrush(box.palette.color(qt.QPalette.Text))
+        for row, (text, alarm) in enumerate(lines):
+            if row < len(self._lines) and self._lines[row] == (text, alarm):
+                continue
+            if row >= box.count:
+                box.addItem("")
+            item = box.item(row)
+            item.setText(breakable(elided(text)))
+            item.setToolTip(plainTip(text))
+            item.setForeground(warning if alarm else normal)
+        while box.count > len(lines):
+            box.takeItem(box.count - 1)
+        self._lines = lines
+        room = LINES if len(lines) > 1 else 3 * len(lines)
+        setRoom(box, room * box.fontMetrics().lineSpacing())
+        for name in ("copyEventsButton", "saveEventsButton", "clearEventsButton"):
+            getattr(self.ui, name).enabled = bool(lines)
+
+    @property
+    def _warnings(self) -> bool:
+        return bool(self.ui.eventsFilterComboBox.currentIndex == 1)
+
+    # ---- what the user does
+
+    def _copy(self) -> None:
+        lines = [eventLine(one) for one in reversed(self._log.newest(warnings=self._warnings))]
+        slicer.app.clipboard().setText("\n".join(lines))
+
+    def _save(self) -> None:
+        self._closeDialog()
+        # Images are shown while the dialog is open: it does not block.
+        self._dialog = dialog = qt.QFileDialog(self.ui.eventsList, _("Save events"))
+        dialog.setAcceptMode(qt.QFileDialog.AcceptSave)
+        dialog.setNameFilters([_("Table (*.csv)")])
+        dialog.setDefaultSuffix("csv")
+        dialog.selectFile(time.strftime("Events_%Y-%m-%d_%H-%M-%S.csv"))
+        dialog.connect("fileSelected(QString)", self._write)
+        dialog.open()
+
+    def _write(self, path: str) -> None:
+        table = self._log.toCSV(self._warnings, translated)
+        try:
+            # A spreadsheet recognizes UTF-8 by its mark.
+            with open(path, "w", encoding="utf-8-sig", newline="") as file:
+                file.write(table)
+        except OSError as error:
+            self.complain(_("{path} cannot be written: {reason}.").format(path=path, reason=error.strerror))
+
+    def _closeDialog(self) -> None:
+        if self._dialog is not None:
+            self._dialog.disconnect("fileSelected(QString)", self._write)
+            self._dialog.close()
+            self._dialog.deleteLater()
+            self._dialog = None
+
+    def _clear(self) -> None:
+        self._log.clear()
+        self._showEvents()
+
+
+def eventLine(equal: EqualEvents) -> str:
+    """Return events as a line: time, level, text, and their number when there are several."""
+    level = {"warning": _("Warning: "), "error": _("Error: ")}.get(equal.first.level, "")
+    text = f"{_clockTime(equal.first)}  {level}{translated(equal.first.text)}"
+    if equal.count == 1:
+        return text
+    more = _("(x {count}, last {time})").format(count=equal.count, time=_clockTime(equal.last))
+    return f"{text} {more}"
+
+
+def _clockTime(event: Event) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(event.time))

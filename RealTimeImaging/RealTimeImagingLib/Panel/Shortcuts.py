@@ -1,0 +1,72 @@
+"""Keys for the buttons that are needed while images arrive, and files that are dropped on the panel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import qt
+
+from .Section import plainTip
+
+KEYS = {
+    "startButton": "Ctrl+Shift+L",
+    "recordButton": "Ctrl+Shift+R",
+    "snapshotButton": "Ctrl+Shift+P",
+}
+"""Key of each button: live, record, picture. Slicer uses Ctrl+Shift with A, T, the space bar and the arrows."""
+
+
+class Shortcuts:
+    """Keys that press buttons while the panel is visible. Tool tips name them.
+
+    :param panel: the panel's widget.
+    :param buttons: the widgets by name.
+    """
+
+    def __init__(self, panel: Any, buttons: Mapping[str, Any]) -> None:
+        self._shortcuts: list[tuple[Any, Any]] = []
+        for name, key in KEYS.items():
+            button = buttons[name]
+            shortcut = qt.QShortcut(panel)
+            shortcut.setKey(qt.QKeySequence(key))
+            shortcut.connect("activated()", button.click)
+            button.toolTip = plainTip(f"{button.toolTip} ({key})")
+            self._shortcuts.append((shortcut, button.click))
+
+    def close(self) -> None:
+        """Release the keys."""
+        for shortcut, press in self._shortcuts:
+            shortcut.disconnect("activated()", press)
+            shortcut.setEnabled(False)
+        self._shortcuts = []
+
+
+class FileDrop(qt.QObject):  # type: ignore[misc]
+    """Passes on the path of a folder or file that the user drops on the panel.
+
+    :param panel: the panel's widget.
+    :param take: takes the path; returns False when it cannot be used.
+    """
+
+    def __init__(self, panel: Any, take: Callable[[str], bool]) -> None:
+        qt.QObject.__init__(self, panel)
+        self.panel, self.take = panel, take
+        panel.setAcceptDrops(True)
+        panel.installEventFilter(self)
+
+    def eventFilter(self, watched: Any, event: Any) -> bool:
+        """Accept one folder or file on this computer."""
+        kind = event.type()
+        if kind not in (qt.QEvent.DragEnter, qt.QEvent.Drop):
+            return False
+        paths = [url.toLocalFile() for url in event.mimeData().urls()]
+        if len(paths) != 1 or not paths[0] or (kind == qt.QEvent.Drop and not self.take(paths[0])):
+            return False
+        event.acceptProposedAction()
+        return True
+
+    def close(self) -> None:
+        """Take no more files."""
+        self.panel.removeEventFilter(self)
+        self.panel.setAcceptDrops(False)
