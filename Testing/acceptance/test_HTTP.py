@@ -97,7 +97,7 @@ def test_theTokenIsNotSaved(slicer, module, logic, noErrors):
     until(lambda: handle.details)
     assert handle.details["token"] == chosen
     untilStopped(logic)
-    stored = slicer.app.userSettings().value("RealTimeImaging/Settings")
+    stored = slicer.app.userSettings().value("RealTimeImaging/Settings/http")
     for text in (stored, str(logic.getParameterNode())):
         assert token not in text
         assert chosen not in text
