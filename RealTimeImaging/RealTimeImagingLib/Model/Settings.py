@@ -92,6 +92,7 @@ class Setting:
     :param path: "folder" or "file" for a path; empty for any other text.
     :param missing: error text when a path is empty.
     :param placeholder: what the panel shows in an empty field.
+    :param suggested: texts that the panel lists, together with those of the latest starts; empty for a plain field.
     :param offered: label of the default in a list that is filled with what the device offers; empty for other settings.
     :param sharesRow: name of the setting before, when both are one row of the panel.
     :param advanced: True places the row under "More options".
@@ -112,6 +113,7 @@ class Setting:
     path: str = ""
     missing: str = ""
     placeholder: str = ""
+    suggested: tuple[str, ...] = ()
     offered: str = ""
     sharesRow: str = ""
     advanced: bool = False

@@ -56,6 +56,7 @@ class DICOMSettings(SourceSettings):
                 "Address to listen on. 127.0.0.1: programs on this computer only. 0.0.0.0: every computer in the "
                 "network; DICOM has no password."
             ),
+            suggested=("127.0.0.1", "0.0.0.0"),
         ),
     )
     port: int = field(

@@ -36,6 +36,7 @@ class HTTPSettings(SourceSettings):
                 "Address to listen on. 127.0.0.1: programs on this computer only. 0.0.0.0: every computer in the "
                 "network that knows the token, which is sent unencrypted."
             ),
+            suggested=("127.0.0.1", "0.0.0.0"),
         ),
     )
     port: int = field(

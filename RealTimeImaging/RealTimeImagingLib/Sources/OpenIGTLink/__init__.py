@@ -53,6 +53,7 @@ class OpenIGTLinkSettings(SourceSettings):
                 "listen on. 127.0.0.1: this computer only. 0.0.0.0: every computer in the network can send images, as "
                 "the protocol has no password."
             ),
+            suggested=("127.0.0.1", "0.0.0.0"),
         ),
     )
     port: int = field(
