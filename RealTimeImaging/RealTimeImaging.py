@@ -87,12 +87,13 @@ class RealTimeImagingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def enter(self) -> None:
         """Show the state in the panel, no longer in the status bar."""
-        self.panel.setOpen(True)
+        if self.panel:
+            self.panel.refreshSoon()
 
     def exit(self) -> None:
         """Show recording and alarms in Slicer's status bar, while another module is open."""
         if self.panel:
-            self.panel.setOpen(False)
+            self.panel.refreshSoon()
 
     def onSceneChanged(self, caller: Any = None, event: Any = None) -> None:
         """Show the settings of the scene that was loaded."""

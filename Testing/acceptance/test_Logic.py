@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 CALLS = """
-start stop isRunning sources push startSimulatedScanner installPackages sceneSettings close
+start restart stop isRunning sources push startSimulatedScanner installPackages sceneSettings close
 addFrameCallback removeFrameCallback addEventCallback removeEventCallback addMessageCallback removeMessageCallback
 events stalls statistics liveVolumeNode showIn setShowIn
 startRecording stopRecording sendTransform sendCommand

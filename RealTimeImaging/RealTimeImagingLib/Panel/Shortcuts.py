@@ -70,3 +70,5 @@ class FileDrop(qt.QObject):  # type: ignore[misc]
         """Take no more files."""
         self.panel.removeEventFilter(self)
         self.panel.setAcceptDrops(False)
+        # Qt keeps this object as long as the widget, and must not keep the panel.
+        del self.take

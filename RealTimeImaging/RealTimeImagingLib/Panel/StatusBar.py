@@ -14,22 +14,17 @@ PERIOD = 1.0
 class StatusBar:
     """Messages of this module in the status bar of Slicer's window.
 
-    :param words: returns what the bar shows now; empty for nothing.
+    :param words: returns what the bar shows now; empty for nothing, as while the panel is visible.
     :param clock: monotonic seconds.
     """
 
     def __init__(self, words: Callable[[], str], clock: Callable[[], float] = time.monotonic) -> None:
         self._words, self._clock = words, clock
-        self._open, self._shown, self._at = False, "", -PERIOD
-
-    def setOpen(self, open_: bool) -> None:
-        """Note that the module is opened or left; while it is open, the panel itself shows everything."""
-        self._open = open_
-        self.refresh()
+        self._shown, self._at = "", -PERIOD
 
     def refresh(self) -> bool:
         """Show what changed, or clear the bar; return True when a change has to wait for the next refresh."""
-        words, now = "" if self._open else self._words(), self._clock()
+        words, now = self._words(), self._clock()
         if words == self._shown:
             return False
         if words and now - self._at < PERIOD:
@@ -40,5 +35,5 @@ class StatusBar:
 
     def close(self) -> None:
         """Clear the bar."""
-        self._open = True
-        self.refresh()
+        if self._shown:
+            slicer.util.showStatusMessage("")

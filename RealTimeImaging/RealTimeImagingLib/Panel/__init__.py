@@ -88,9 +88,10 @@ class Panel:
             part.close()
         self._logic.changed.disconnect(self._changed)
 
-    def setOpen(self, open_: bool) -> None:
-        """Note that the user opened this module, or another one; then the status bar shows recording and alarms."""
-        self._statusBar.setOpen(open_)
+    def refreshSoon(self) -> None:
+        """Refresh within REFRESH milliseconds: a state, or the visible module, may have changed."""
+        if not self._refreshTimer.isActive() or self._refreshTimer.interval > REFRESH:
+            self._refreshTimer.start(REFRESH)
 
     def settings(self) -> SourceSettings:
         """Return the settings in the form of the chosen source.
@@ -115,7 +116,9 @@ class Panel:
             self._refreshTimer.start(QUIET_REFRESH)
 
     def _barWords(self) -> str:
-        words = []
+        words: list[str] = []
+        if self.ui.startButton.isVisible():
+            return ""
         if self._logic.recording.active:
             words.append(_("Recording: {words}").format(words=self.ui.recordingLabel.text))
         if self._status.line.state in ALARMS:
@@ -134,8 +137,7 @@ class Panel:
 
     def _changed(self) -> None:
         self._events.noticeRun()
-        if not self._refreshTimer.isActive() or self._refreshTimer.interval > REFRESH:
-            self._refreshTimer.start(REFRESH)
+        self.refreshSoon()
 
 
 def _rememberOpen(name: str, collapsed: bool) -> None:

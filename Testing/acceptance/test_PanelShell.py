@@ -1,0 +1,334 @@
+"""The panel's shell: status line and its button, rows of the sources, status bar, keys, dropped files, memory."""
+
+from __future__ import annotations
+
+import pytest
+import slicerhost
+from PySide6 import QtCore, QtGui, QtTest
+from RealTimeImagingLib import FolderSettings
+from RealTimeImagingLib.Link.Messages import EventReport, StatusReport
+from RealTimeImagingLib.Model.Errors import SettingsError
+from RealTimeImagingLib.Model.Event import Event, Remedy
+
+from .conftest import until, untilRunning, untilStopped
+from .test_Panel import panelOf, save, shownRows
+
+
+@pytest.fixture
+def column(module):
+    """Shows the panel in a column, as Slicer does; the column is emptied at the end."""
+    import qt
+
+    made = []
+
+    def show(width=420, height=600):
+        area = qt.QScrollArea()
+        area.setWidgetResizable(True)
+        area.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
+        area.resize(width, height)
+        area.setWidget(module.widgetRepresentation())
+        area.show()
+        made.append(area)
+        slicerhost.processEvents()
+        return area
+
+    yield show
+    for area in made:
+        area.takeWidget()
+
+
+SKIPPED = Remedy("Show newest", {"existing": "newest"})
+
+
+def test_theStatusLineHasSymbolColourAndSentence(module, logic, incoming, noErrors):
+    """Idle, waiting, receiving, then idle again: the symbols differ, not only the colours."""
+    ui = panelOf(module).ui
+    seen = [(ui.statusSymbolLabel.text, ui.statusSymbolLabel.accessibleName)]
+    handle = logic.start(FolderSettings(incoming))
+    untilRunning(handle)
+    until(lambda: ui.statusSymbolLabel.accessibleName == "Waiting")
+    seen.append((ui.statusSymbolLabel.text, ui.statusLabel.styleSheet))
+    untilStopped(logic)
+    until(lambda: ui.tryButton.enabled)
+    ui.tryButton.click()
+    until(lambda: ui.statusSymbolLabel.accessibleName == "Receiving")
+    seen.append((ui.statusSymbolLabel.text, ui.statusLabel.styleSheet))
+    untilStopped(logic)
+    until(lambda: ui.statusSymbolLabel.accessibleName == "Idle")
+    assert not ui.statusLabel.styleSheet
+    assert len({symbol for symbol, _other in seen}) == 3
+    assert len({style for _symbol, style in seen}) == 3
+
+
+def test_theRemedyOfAStatusStartsTheSourceAgain(module, logic, incoming, noErrors):
+    """The button beside the sentence: the image that was there is shown, and the form has the new value."""
+    ui = panelOf(module).ui
+    save(incoming / "a.nii", 5)
+    ui.folder_folder.currentPath = str(incoming)
+    ui.folder_existing.currentIndex = 0
+    ui.startButton.click()
+    untilRunning(logic.sources()[0])
+    assert not ui.remedyButton.isVisibleTo(ui.remedyButton.parent())
+    logic._session.reports.deliver(StatusReport("1 image was already there.", remedy=SKIPPED), logic.sources()[0])
+    panelOf(module).refresh()
+    assert ui.statusLabel.text == "1 image was already there."
+    assert ui.remedyButton.isVisibleTo(ui.remedyButton.parent())
+    assert ui.remedyButton.text == "Show newest"
+    ui.remedyButton.click()
+    until(lambda: logic.statistics()["shown"] == 1)
+    assert [one.settings.existing for one in logic.sources() if not one.ended] == ["newest"]
+    assert panelOf(module).settings().existing == "newest"
+    until(lambda: not ui.remedyButton.isVisibleTo(ui.remedyButton.parent()))
+    untilStopped(logic)
+
+
+def test_theRemedyOfAnEventStaysUntilAnImageComes(module, logic, incoming, noErrors):
+    ui = panelOf(module).ui
+    handle = logic.start(FolderSettings(incoming))
+    untilRunning(handle)
+    offer = Event("elsewhere", "Images come as *.nrrd.", "warning", remedy=Remedy("Use *.nrrd", {"pattern": "*.nrrd"}))
+    logic._session.reports.deliver(EventReport(offer), handle)
+    until(lambda: ui.statusLabel.text == "Images come as *.nrrd." and ui.remedyButton.text == "Use *.nrrd")
+    save(incoming / "a.nii", 5)
+    until(lambda: logic.statistics()["shown"] == 1)
+    until(lambda: "Waiting for the next image" in ui.statusLabel.text)
+    assert not ui.remedyButton.isVisibleTo(ui.remedyButton.parent())
+    untilStopped(logic)
+
+
+def test_restartTakesNewSettings(logic, incoming, noErrors):
+    """Known names and possible values; otherwise the source continues."""
+    handle = logic.start(FolderSettings(incoming))
+    untilRunning(handle)
+    for changes in ({"patern": "*.nii"}, {"existing": "never"}):
+        with pytest.raises(SettingsError):
+            logic.restart(handle, **changes)
+    assert handle.state == "running"
+    again = logic.restart(handle, pattern="*.nrrd")
+    assert again.settings == FolderSettings(incoming, pattern="*.nrrd")
+    until(lambda: handle.ended and again.state == "running")
+    untilStopped(logic)
+    simulated = logic.startSimulatedScanner()
+    with pytest.raises(SettingsError, match="simulated scanner"):
+        logic.restart(simulated, pattern="*.nrrd")
+    untilStopped(logic)
+
+
+def test_twoFoldersHaveARowEach(module, logic, incoming, tmp_path, noErrors):
+    """The second start needs one more click; each row has its own Stop; without a source the table takes no room."""
+    ui = panelOf(module).ui
+    other = tmp_path / "other"
+    other.mkdir()
+    assert ui.sourcesTable.maximumHeight == 0
+    assert not ui.addButton.isVisibleTo(ui.sourceSection)
+    ui.folder_folder.currentPath = str(incoming)
+    ui.startButton.click()
+    until(lambda: shownRows(ui) == 1 and ui.addButton.isVisibleTo(ui.sourceSection))
+    ui.folder_folder.currentPath = str(other)
+    ui.addButton.click()
+    until(lambda: [one.state for one in logic.sources()] == ["running"] * 2)
+    until(lambda: shownRows(ui) == 2 and ui.startButton.text == "Stop all")
+    save(other / "a.nii", 5)
+    until(lambda: logic.statistics()["streams"].get("Live 2", {}).get("shown") == 1)
+    until(lambda: ui.sourcesTable.item(1, 3).text() == "< 1 s")
+    cells = [[ui.sourcesTable.item(row, column).text() for column in (1, 4)] for row in (0, 1)]
+    assert cells == [["Live", "0"], ["Live 2", "0"]]
+    assert str(other) in ui.sourcesTable.item(1, 0).toolTip().replace("\u200b", "")
+    ui.sourcesTable.cellWidget(0, 5).click()
+    until(lambda: [one.state for one in logic.sources()] == ["stopped", "running"])
+    until(lambda: shownRows(ui) == 1 and ui.startButton.text == "Stop")
+    assert ui.sourcesTable.item(0, 1).text() == "Live 2"
+    ui.startButton.click()
+    until(lambda: not logic.isRunning())
+    until(lambda: ui.sourcesTable.maximumHeight == 0 and ui.startButton.text == "Start")
+
+
+def test_eachKindRemembersItsSettings(slicer, module, logic, incoming, noErrors):
+    """Folder and address return after a restart of Slicer, in the fields and in their lists; so do open sections."""
+    ui = panelOf(module).ui
+    ui.folder_folder.currentPath = str(incoming)
+    ui.folder_pattern.text = "*.nrrd"
+    ui.startButton.click()
+    untilStopped(logic)
+    ui.sourceComboBox.currentIndex = ui.sourceComboBox.findText("Images posted over HTTP")
+    ui.http_host.setEditText("localhost")
+    ui.http_port.value = 0
+    ui.startButton.click()
+    untilStopped(logic)
+    ui.metadataSection.collapsed = False
+    ui.statusSection.collapsed = True
+    slicerhost.closeScene()
+    slicerhost.reloadModule("RealTimeImaging")
+    ui = panelOf(module).ui
+    assert ui.sourceComboBox.currentText == "Images posted over HTTP"
+    assert (ui.http_host.currentText, ui.http_port.value) == ("localhost", 0)
+    assert [ui.http_host.itemText(row) for row in range(ui.http_host.count)] == ["localhost", "127.0.0.1", "0.0.0.0"]
+    assert (ui.folder_folder.currentPath, ui.folder_pattern.text) == (str(incoming), "*.nrrd")
+    assert ui.folder_folder.comboBox().itemText(0) == str(incoming)
+    assert not ui.metadataSection.collapsed
+    assert ui.statusSection.collapsed
+
+
+# ---- outside the panel
+
+
+def test_theStatusBarShowsRecordingAndAlarmsWhileAnotherModuleIsOpen(module, logic, column, tmp_path, noErrors):
+    import qt
+
+    window = qt.QMainWindow()
+    window.setObjectName("qSlicerMainWindow")
+    bar = window.statusBar()
+    messages = []
+    bar.connect("messageChanged(QString)", messages.append)
+    ui = panelOf(module).ui
+    area = column()
+    ui.tryButton.click()
+    until(lambda: logic.statistics()["shown"] > 0)
+    logic.startRecording(str(tmp_path / "recordings"))
+    until(lambda: "stored" in ui.recordingLabel.text)
+    assert messages == []
+    area.hide()
+    module.widgetRepresentation().exit()
+    until(lambda: "Real-Time Imaging" in bar.currentMessage() and "Recording" in bar.currentMessage())
+    area.show()
+    module.widgetRepresentation().enter()
+    until(lambda: bar.currentMessage() == "")
+    logic.stopRecording()
+    untilStopped(logic)
+    bar.disconnect("messageChanged(QString)", messages.append)
+    window.deleteLater()
+
+
+def drop(widget, path):
+    """Drag a file onto a widget and drop it; return whether it was accepted."""
+    from slicerhost.PythonQt import nativeObject
+
+    data = QtCore.QMimeData()
+    data.setUrls([QtCore.QUrl.fromLocalFile(str(path))])
+    copy, left, none = QtCore.Qt.DropAction.CopyAction, QtCore.Qt.MouseButton.LeftButton, QtCore.Qt.KeyboardModifier(0)
+    enter = QtGui.QDragEnterEvent(QtCore.QPoint(5, 5), copy, data, left, none)
+    QtCore.QCoreApplication.sendEvent(nativeObject(widget), enter)
+    dropped = QtGui.QDropEvent(QtCore.QPointF(5, 5), copy, data, left, none)
+    QtCore.QCoreApplication.sendEvent(nativeObject(widget), dropped)
+    return enter.isAccepted() and dropped.isAccepted()
+
+
+def test_aDroppedFolderOrFileFillsTheRightForm(module, incoming, tmp_path, noErrors):
+    ui = panelOf(module).ui
+    top = ui.startButton.parent()
+    for name, kind, field in (
+        ("scan.seq.nhdr", "Replay of a recording or file", "replay_file"),
+        ("scan.nii.gz", "Replay of a recording or file", "replay_file"),
+        ("film.MP4", "Camera or video", "camera_device"),
+    ):
+        assert drop(top, tmp_path / name)
+        shown = getattr(ui, field)
+        path = shown.currentPath if field == "replay_file" else shown.text
+        assert (ui.sourceComboBox.currentText, path) == (kind, str(tmp_path / name))
+    assert drop(top, incoming)
+    assert ui.sourceComboBox.currentText == "Folder of images"
+    assert ui.folder_folder.currentPath == str(incoming)
+
+
+def test_keysPressTheButtonsThatTheirToolTipsName(module, logic, column, incoming, tmp_path, noErrors):
+    from slicerhost.PythonQt import nativeObject
+
+    ui = panelOf(module).ui
+    ui.recordingFolderPathLineEdit.currentPath = str(tmp_path / "recordings")
+    ui.folder_folder.currentPath = str(incoming)
+    area = column()
+    area.activateWindow()
+    until(lambda: area.isActiveWindow)
+
+    def press(button, letter):
+        assert f"(Ctrl+Shift+{letter})" in button.toolTip
+        modifiers = QtCore.Qt.KeyboardModifier.ControlModifier | QtCore.Qt.KeyboardModifier.ShiftModifier
+        key = getattr(QtCore.Qt.Key, f"Key_{letter}")
+        QtTest.QTest.keyClick(nativeObject(area), key, modifiers)
+
+    press(ui.startButton, "L")
+    until(lambda: logic.isRunning())
+    press(ui.recordButton, "R")
+    assert logic.recording.active
+    press(ui.recordButton, "R")
+    assert not logic.recording.active
+    untilRunning(logic.sources()[0])
+    save(incoming / "a.nii", 5)
+    until(lambda: ui.snapshotButton.enabled)
+    ui.saveSection.collapsed = False
+    slicerhost.processEvents()
+    press(ui.snapshotButton, "P")
+    until(lambda: list((tmp_path / "recordings").glob("*_frame000000.nrrd")))
+    press(ui.startButton, "L")
+    until(lambda: not logic.isRunning())
+    until(lambda: not logic.exports.status()["running"])
+
+
+def test_everyControlHasANameForScreenReaders(module):
+    """Its own text, its label's, or a name of its own."""
+    from RealTimeImagingLib.Panel.Section import NAMELESS
+
+    ui = panelOf(module).ui
+    labelled = {
+        label.buddy().objectName for label in vars(ui).values() if label.inherits("QLabel") and label.buddy() is not None
+    }
+    controls = [one for one in vars(ui).values() if any(map(one.inherits, NAMELESS))]
+    named = [one.objectName for one in controls if one.objectName in labelled or one.accessibleName]
+    inner = {"qt_spinbox_lineedit"}
+    assert {one.objectName for one in controls} - set(named) - inner == set()
+    assert len(labelled) > 40
+
+
+# ---- room
+
+
+@pytest.mark.parametrize("index", range(6))
+def test_startRecordAndTheFormAreInSight(module, column, index):
+    """On a screen of 1,366 x 768 the panel's column has about 420 x 600 pixels."""
+    import qt
+
+    ui = panelOf(module).ui
+    ui.sourceComboBox.currentIndex = index
+    area = column(420, 600)
+    form = [widget for widget in panelOf(module)._source.forms[index].widgets(advanced=False) if widget.isVisible()]
+    assert form
+    for widget in (ui.statusLabel, ui.startButton, ui.tryButton, ui.recordButton, ui.sourceComboBox, *form):
+        bottom = widget.mapTo(area.viewport(), qt.QPoint(0, widget.height)).y()
+        assert 0 < bottom <= 600, widget.objectName
+
+
+@pytest.mark.parametrize("width", [380, 420])
+def test_nothingIsCutOff(module, logic, column, incoming, width, noErrors):
+    """While two sources run, each button has room for its text, and lies within the column."""
+    import qt
+
+    ui = panelOf(module).ui
+    area = column(width, 900)
+    logic.start(FolderSettings(incoming))
+    logic.start(FolderSettings(incoming, stream="Second"))
+    logic._session.reports.deliver(StatusReport("3 images were already there.", remedy=SKIPPED), logic.sources()[0])
+    panelOf(module).refresh()
+    slicerhost.processEvents()
+    seen = 0
+    for button in [*vars(ui).values(), ui.sourcesTable.cellWidget(0, 5), ui.sourcesTable.cellWidget(1, 5)]:
+        if not button.inherits("QAbstractButton") or button.inherits("ctkCollapsibleButton") or not button.isVisible():
+            continue
+        seen += 1
+        assert button.width >= button.minimumSizeHint.width(), button.objectName
+        right = button.mapTo(area.viewport(), qt.QPoint(button.width, 0)).x()
+        assert right <= area.viewport().width, button.objectName
+    assert seen >= 12
+    assert ui.remedyButton.isVisible()
+    untilStopped(logic)
+
+
+def test_theButtonsStayInPlaceWhenTheSentenceChanges(module, column):
+    """One or two lines: a click meant for Start never meets another button."""
+    ui = panelOf(module).ui
+    column(420, 600)
+    places = set()
+    for index in range(6):
+        ui.sourceComboBox.currentIndex = index
+        slicerhost.processEvents()
+        places.add(ui.startButton.y)
+    assert len(places) == 1
