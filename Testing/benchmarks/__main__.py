@@ -10,6 +10,7 @@ import sys
 BENCHMARKS = (
     "MainThread",
     "Drawing",
+    "Panel",
     "Folder",
     "Listing",
     "Hints",
