@@ -78,6 +78,24 @@ def test_failuresOfTheInstallerAreExplained(module, withoutOpenCV, installer, fa
     assert set(map(str, names)) == {str((["opencv-python-headless"], "Real-Time Imaging"))}
 
 
+def test_theButtonBesideTheStatusInstallsAndStarts(module, logic, withoutOpenCV, installer):
+    """After a refusal the offer stays until the next action."""
+    asked, failures = installer
+    failures.append(RuntimeError("User declined package installation"))
+    startCamera(module)
+    ui = panelOf(module).ui
+    panelOf(module).refresh()
+    assert ui.statusLabel.text == "OpenCV is not installed."
+    assert ui.remedyButton.text == "Install OpenCV"
+    before = len(asked)
+    ui.remedyButton.click()
+    assert len(asked) > before
+    ui.sourceComboBox.currentIndex = 0
+    panelOf(module).refresh()
+    assert "OpenCV" not in ui.statusLabel.text
+    assert not ui.remedyButton.isVisibleTo(ui.remedyButton.parent())
+
+
 def test_allPackagesAreRequestedOnceAndOptionalOnesMayFail(logic, installer):
     asked, failures = installer
     wanted = ["pyigtl>=0.3.4,<0.4", "fastcrc>=0.3,<1"]

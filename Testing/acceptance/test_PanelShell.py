@@ -270,7 +270,9 @@ def test_everyControlHasANameForScreenReaders(module):
 
     ui = panelOf(module).ui
     labelled = {
-        label.buddy().objectName for label in vars(ui).values() if label.inherits("QLabel") and label.buddy() is not None
+        label.buddy().objectName
+        for label in vars(ui).values()
+        if label.inherits("QLabel") and label.buddy() is not None
     }
     controls = [one for one in vars(ui).values() if any(map(one.inherits, NAMELESS))]
     named = [one.objectName for one in controls if one.objectName in labelled or one.accessibleName]

@@ -226,9 +226,9 @@ def test_equalEventsShareALine(module, logic):
     assert ui.lastEventLabel.text == lines[0]
 
 
-@pytest.mark.parametrize("window", ["#353535", "#efefef"])
-def test_warningsCanBeReadOnAnyPalette(labels, window):
-    """Contrast of at least 4.5 to 1 on dark and light (WCAG AA)."""
+@pytest.mark.parametrize(("window", "base"), [("#353535", "#191919"), ("#2d2d2d", "#2a2a2a"), ("#efefef", "#ffffff")])
+def test_allColoursCanBeReadOnAnyPalette(labels, window, base):
+    """Contrast of at least 4.5 to 1 on dark and light windows and lists (WCAG AA)."""
     import qt
 
     label = qt.QLabel()
@@ -241,5 +241,23 @@ def test_warningsCanBeReadOnAnyPalette(labels, window):
         red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
         return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
-    darker, lighter = sorted(luminance(colour) for colour in (window, labels.warningColour(label)))
-    assert (lighter + 0.05) / (darker + 0.05) >= 4.5
+    assert set(labels.SYMBOLS) < set(labels.COLOURS)
+    for state in labels.COLOURS:
+        for background in (window, base):
+            colours = background, labels.stateColour(label, state)
+            darker, lighter = sorted(map(luminance, colours))
+            assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (state, colours)
+
+
+def test_longPathsLoseTheirMiddleAndTheToolTipHasTheWhole(labels):
+    import qt
+
+    label, path = qt.QLabel(), "/data/" + "long/" * 60 + "image.nii"
+    labels.show(label, f"{path} is damaged.")
+    shown = label.text.replace("\u200b", "")
+    assert shown.startswith("/data/long/")
+    assert shown.endswith("long/image.nii is damaged.")
+    assert len(shown.split()[0]) <= labels.LONGEST_PATH
+    assert path in "".join(label.toolTip.split())
+    labels.show(label, "/data/a.nii is damaged.")
+    assert label.text == "/data/a.nii is damaged."
