@@ -317,6 +317,27 @@ def test_an_object_made_by_cplusplus_follows_the_rules(qt):
     assert combo.sizePolicy.horizontalPolicy() == qt.QSizePolicy.Preferred
 
 
+def test_a_python_object_filters_the_events_of_a_widget(qt):
+    class Filter(qt.QObject):
+        def __init__(self, parent):
+            qt.QObject.__init__(self, parent)
+            self.seen = []
+
+        def eventFilter(self, watched, event):
+            self.seen.append(event.type())
+            return event.type() == qt.QEvent.User
+
+    widget = qt.QWidget()
+    filtering = Filter(widget)
+    widget.installEventFilter(filtering)
+    widget.setEnabled(False)
+    assert qt.QEvent.EnabledChange in filtering.seen
+    widget.removeEventFilter(filtering)
+    seen = len(filtering.seen)
+    widget.setEnabled(True)
+    assert len(filtering.seen) == seen
+
+
 def test_a_timer_runs_and_single_shots_fire_once(qt):
     timer, got = qt.QTimer(), []
     timer.setSingleShot(True)

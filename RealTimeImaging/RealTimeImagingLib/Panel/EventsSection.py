@@ -105,7 +105,7 @@ class EventsSection(Section):
         dialog.setDefaultSuffix("csv")
         dialog.selectFile(time.strftime("Events_%Y-%m-%d_%H-%M-%S.csv"))
         dialog.connect("fileSelected(QString)", self._write)
-        dialog.open()
+        dialog.show()
 
     def _write(self, path: str) -> None:
         table = self._log.toCSV(self._warnings, translated)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import qt
@@ -25,14 +26,15 @@ class Shortcuts:
     """
 
     def __init__(self, panel: Any, buttons: Mapping[str, Any]) -> None:
-        self._shortcuts: list[tuple[Any, Any]] = []
+        self._shortcuts: list[tuple[Any, Callable[[], None]]] = []
         for name, key in KEYS.items():
             button = buttons[name]
             shortcut = qt.QShortcut(panel)
             shortcut.setKey(qt.QKeySequence(key))
-            shortcut.connect("activated()", button.click)
+            press = partial(_press, button)
+            shortcut.connect("activated()", press)
             button.toolTip = plainTip(f"{button.toolTip} ({key})")
-            self._shortcuts.append((shortcut, button.click))
+            self._shortcuts.append((shortcut, press))
 
     def close(self) -> None:
         """Release the keys."""
@@ -40,6 +42,10 @@ class Shortcuts:
             shortcut.disconnect("activated()", press)
             shortcut.setEnabled(False)
         self._shortcuts = []
+
+
+def _press(button: Any) -> None:
+    button.click()
 
 
 class FileDrop(qt.QObject):  # type: ignore[misc]
