@@ -96,6 +96,30 @@ def test_theRemedyOfAnEventStaysUntilAnImageComes(module, logic, incoming, noErr
     untilStopped(logic)
 
 
+def test_aStallIsRedInTheLineTheRowAndTheStatusBar(module, logic, incoming, noErrors):
+    """Ten images a second, then none; the next image ends the alarm."""
+    import qt
+
+    window = qt.QMainWindow()
+    window.setObjectName("qSlicerMainWindow")
+    bar, ui = window.statusBar(), panelOf(module).ui
+    handle = logic.start(FolderSettings(incoming))
+    untilRunning(handle)
+    save(incoming / "a.nii", 5)
+    until(lambda: logic.statistics()["shown"] == 1)
+    for number in range(1, 11):
+        logic._session.watch.note(handle, "Live", number, 1000 + number / 10)
+    until(lambda: ui.statusSymbolLabel.accessibleName == "Images have stopped")
+    assert "Before, 10.0 images/s arrived." in ui.statusLabel.text
+    assert ui.sourcesTable.item(0, 0).text() == ui.statusSymbolLabel.text
+    until(lambda: "Before, 10.0 images/s arrived." in bar.currentMessage())
+    logic._session.watch.note(handle, "Live", 11, 1004.0)
+    until(lambda: ui.statusSymbolLabel.accessibleName == "Waiting")
+    until(lambda: bar.currentMessage() == "")
+    untilStopped(logic)
+    window.deleteLater()
+
+
 def test_restartTakesNewSettings(logic, incoming, noErrors):
     """Known names and possible values; otherwise the source continues."""
     handle = logic.start(FolderSettings(incoming))

@@ -126,11 +126,16 @@ class SourceStates:
             return "receiving", words, source.remedy
         simulated = self._logic.simulator.isSimulated(source)
         status = _("Waiting for the simulated scanner.") if simulated else translated(source.status)
-        if age is None or age < LONG_AGO:
+        stalled = [one for one in stalls if one.stalled]
+        if stalled and age is not None:
+            words = _("No image for {age}. Before, {rate:.1f} images/s arrived. {status}").format(
+                age=durationText(age), rate=1 / max(stalled[0].period, 1e-3), status=status
+            )
+        elif age is None or age < LONG_AGO:
             words = status
         else:
             words = _("{status} Last image {age} ago.").format(status=status, age=durationText(age))
-        name = "waiting" if not stalls else "stalled" if any(one.stalled for one in stalls) else "slow"
+        name = "stalled" if stalled else "slow" if stalls else "waiting"
         return name, words, source.remedy
 
 

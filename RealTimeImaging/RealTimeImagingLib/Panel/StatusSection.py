@@ -92,7 +92,7 @@ class StatusSection(Section):
     def _line(self) -> Line:
         states, missing = self._states.of, self._sources.missing
         if missing:
-            packages = " and ".join(map(titleOf, missing.requirements))
+            packages = ", ".join(map(titleOf, missing.requirements))
             return Line(
                 "error",
                 _("{packages} is not installed.").format(packages=packages),
