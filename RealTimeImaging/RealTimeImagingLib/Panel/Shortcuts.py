@@ -30,10 +30,13 @@ class Shortcuts:
         for name, key in KEYS.items():
             button = buttons[name]
             shortcut = qt.QShortcut(panel)
-            shortcut.setKey(qt.QKeySequence(key))
+            sequence = qt.QKeySequence(key)
+            shortcut.setKey(sequence)
             press = partial(_press, button)
             shortcut.connect("activated()", press)
-            button.toolTip = plainTip(f"{button.toolTip} ({key})")
+            # On macOS the key has other signs.
+            words = sequence.toString(qt.QKeySequence.NativeText)
+            button.toolTip = plainTip(f"{button.toolTip} ({words})")
             self._shortcuts.append((shortcut, press))
 
     def close(self) -> None:
