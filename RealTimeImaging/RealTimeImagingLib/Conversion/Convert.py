@@ -11,6 +11,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
 from ..Model.Files import reasonOf, removeFile
+from ..Model.NamePattern import fieldsOf
 from ..Model.Text import textsOf
 from ..Recording.Layout import candidates
 from . import ConversionSettings
@@ -18,7 +19,7 @@ from .Headers import Refused, Slice
 from .Plan import Planned, batches, divided, plan
 from .Report import CANCELLED, DONE, FAILED, SKIPPED, UNFINISHED, Report, State
 from .Scan import listFiles, scanFiles
-from .Tags import fieldsOf, tagsOf
+from .Tags import tagsOf
 from .Tasks import Outcome, Task, runPiece, runTasks
 from .Volumes import volumesOf
 from .WorkerPool import Job, WorkerPool

@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..Model.NamePattern import filled
 from ..Recording.Layout import candidates, fileName
 from . import ConversionSettings
 from .Report import UNFINISHED, Entry, State, fingerprint
-from .Tags import filled
 from .Tasks import Outcome, Source, Task
 from .Values import Scale, typesFor
 from .Volumes import Volume
 
-_RESERVED = {"con", "prn", "aux", "nul", "conversion"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(10)}
-"""Names of devices in Windows, with any suffix, and the name of the report's files."""
+_REPORT = "conversion"
+"""Name of the report's files."""
 
 
 def safeName(pattern: str, values: Mapping[str, str]) -> str:
@@ -26,7 +26,7 @@ def safeName(pattern: str, values: Mapping[str, str]) -> str:
     name = fileName(filled(pattern, values).strip(" _"))
     if not name.strip("_."):
         name = "series"
-    return f"_{name}" if name.split(".")[0].lower() in _RESERVED else name
+    return f"_{name}" if name.split(".")[0].lower() == _REPORT else name
 
 
 class Names:

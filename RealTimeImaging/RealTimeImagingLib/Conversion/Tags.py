@@ -7,7 +7,6 @@ no free text such as SeriesDescription.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
@@ -168,30 +167,3 @@ def _kindOf(tag: int) -> str:
 
 _TEXTS = frozenset(KNOWN.values()) - {0x00189311}
 """Known tags with text, for which pydicom is not needed: all but SpiralPitchFactor (FD)."""
-
-_FIELD = re.compile(r"\{([A-Za-z0-9]+)(?::0?([1-9][0-9]?))?\}")
-
-
-def fieldsOf(pattern: str) -> list[str]:
-    """Return the keywords in a pattern of names, such as ``{SeriesNumber:03}_{SeriesDescription}``.
-
-    :raises SettingsError: the pattern has braces without a keyword.
-    """
-    rest = _FIELD.sub("", pattern)
-    if "{" in rest or "}" in rest:
-        raise SettingsError(
-            _("The name {pattern} has a brace without a keyword. Write, for example, {{SeriesNumber:03}}.").format(
-                pattern=repr(pattern)
-            )
-        )
-    return [match[1] for match in _FIELD.finditer(pattern)]
-
-
-def filled(pattern: str, values: Mapping[str, str]) -> str:
-    """Fill the pattern with values; ``:03`` writes whole numbers with at least three digits."""
-
-    def one(match: re.Match[str]) -> str:
-        value = values.get(match[1], "")
-        return value.zfill(int(match[2])) if match[2] and value.isdigit() else value
-
-    return _FIELD.sub(one, pattern)

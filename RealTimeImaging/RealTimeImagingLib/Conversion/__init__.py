@@ -11,9 +11,10 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from ..Model.Errors import SettingsError
+from ..Model.NamePattern import fieldsOf
 from ..Model.Settings import typedPath
 from ..Model.Text import textsOf
-from .Tags import SAFE, fieldsOf, tagsOf
+from .Tags import SAFE, tagsOf
 
 NAME = "{SeriesNumber}_{SeriesDescription}"
 

@@ -18,6 +18,7 @@ from ..Model.Files import setGroupMayRead
 from ..Model.Settings import SourceSettings, typedPath
 from ..Recording import checkAttributes, fileName
 from ..Recording.Layout import prepareFolder
+from ..Recording.Names import DATE_NAME, namedPlace
 from ..Scene.RecordedSequences import RecordedSequences
 from ..Scene.RecordingViews import RecordingViews
 from .Callbacks import Callbacks
@@ -32,6 +33,9 @@ BUILD_PAUSE, BUILD_TURN = 10, 0.01
 KEPT_BYTES = 1 << 30
 """Most memory of each source for the last frames, unless another limit is set."""
 FOLDER_KEY = "RealTimeImaging/RecordingFolder"
+"""Setting with the folder that the user chose."""
+REPAIR_KEY = "RealTimeImaging/LastRecordingFolder"
+"""Setting with the folder of the last recording, which the pattern of its name may put below the user's folder."""
 GROUP_MAY_READ_KEY = "RealTimeImaging/GroupMayRead"
 
 Repaired = dict[str, Any]
@@ -68,7 +72,8 @@ class RecordingControl:
         session.reports.connect(StorageReport, self._takeStorage)
         session.reports.connect(RecordedReport, self._takeRecorded)
         session.reports.connect(RepairedReport, self._takeRepaired)
-        self._repairFolder = slicer.app.userSettings().value(FOLDER_KEY, "") or ""
+        settings = slicer.app.userSettings()
+        self._repairFolder = settings.value(REPAIR_KEY, "") or settings.value(FOLDER_KEY, "") or ""
         """Folder of the last recording: a source that starts finishes what a dead process left there."""
         self._recordings: list[RecordingState] = []
         """Recordings that are not completely in the scene yet, and the last one; in order of their start."""
@@ -93,27 +98,32 @@ class RecordingControl:
         :param folder: where the files go; it is made when missing. Existing files are never overwritten.
         :param attributes: written into the recording together with the metadata, whose values they replace; names have
             letters, digits and ``_ . -`` only.
-        :param name: beginning of the files' names; empty for the date and time.
+        :param name: beginning of the files' names, a pattern such as ``{participant}/run-{run:02}``: the attributes and
+            the metadata, ``{date}``, ``{time}`` and ``{run}``, which counts up. Slashes make folders below ``folder``.
+            Empty for the date and time.
         :param kept: begin with the frames that :meth:`keepLast` has in memory.
-        :raises SettingsError: no folder is given.
+        :raises SettingsError: no folder is given, or the pattern needs a value that is missing.
         :raises RecordingFolderError: the folder cannot be written, or lies below a watched folder; it is a
             RecordingError and a SettingsError.
         :raises RecordingError: a file cannot keep the name or value of an attribute.
         """
         current = self._current
         if current is None:
-            current = self._begin(typedPath(folder), {**self._metadata.get(), **(attributes or {})}, name, kept)
-        slicer.app.userSettings().setValue(FOLDER_KEY, self._repairFolder)
+            folder = typedPath(folder)
+            current = self._begin(folder, {**self._metadata.get(), **(attributes or {})}, name, kept)
+            slicer.app.userSettings().setValue(FOLDER_KEY, folder)
+            slicer.app.userSettings().setValue(REPAIR_KEY, self._repairFolder)
         return current.name
 
     def _begin(self, folder: str, attributes: Mapping[str, str], name: str, kept: bool) -> RecordingState:
         if not folder:
             raise SettingsError("Choose the folder for recordings.")
         checkAttributes(attributes)
+        given = [(one.plan["folder"], one.name) for one in self._recordings if one.plan and not one.settled]
+        folder, name = namedPlace(folder, name.strip() or DATE_NAME, attributes, given)
         for handle in self._session.running():
             handle.settings.checkRecordingFolder(folder)
         prepareFolder(folder)
-        name = name.strip() or time.strftime("Recording_%Y-%m-%d_%H-%M-%S")
         # Never reuse the number of an earlier session: a process may know recordings of both.
         self._number = max(self._number + 1, time.time_ns() // 1_000_000)
         one = RecordingState(self._number, name, {"folder": folder, "name": name, "attributes": dict(attributes)})

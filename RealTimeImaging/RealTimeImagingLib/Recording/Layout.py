@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
+from typing import TypeVar
 
 from ..Model.Errors import RecordingFolderError
 from ..Model.Files import UNFINISHED, makePrivateFolder, openPrivate, reasonOf, writeAll
+from ..Model.Text import textsOf
+
+_ = textsOf(__file__)
 
 HEADER = ".seq.nhdr"
 RAW = ".raw"
@@ -22,25 +26,30 @@ MESSAGES = ".messages"
 STREAMS = ".streams"
 """Added to the name of a recording: lock that replaces those of its many streams (see Lock.py)."""
 _LONGEST = 80
+_DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+"""Names of devices in Windows, with any suffix."""
 
 
 def fileName(text: str) -> str:
     """Turn a text into a part of a file name that every file system and the NRRD field "data file" accept.
 
     Letters and digits of any script and ``_ . -`` stay; other characters become ``_``. The name does not begin with a
-    dot (hidden file) or with "LIST" (in NRRD a list of files).
+    dot (hidden file) or with "LIST" (in NRRD a list of files), and is no device of Windows.
     """
     name = re.sub(r"[^\w.-]", "_", text).lstrip(".")[:_LONGEST].rstrip(".")
     while len(name.encode()) > 2 * _LONGEST:
         name = name[:-1]
-    if name.startswith("LIST"):
+    if name.startswith("LIST") or _DEVICES.fullmatch(name):
         name = f"_{name}"
     return name or "_"
 
 
 def baseName(name: str, stream: str) -> str:
-    """Base name of the files of one stream of a recording."""
-    return f"{fileName(name)}-{fileName(stream)}"
+    """Base name of the files of one stream of a recording.
+
+    :param name: of :func:`fileName` or :func:`candidates`: a longer text would lose the number at its end.
+    """
+    return f"{name}-{fileName(stream)}"
 
 
 def candidates(name: str) -> Iterator[str]:
@@ -77,10 +86,39 @@ def nothingIsNamed(folder: str, name: str, besides: str = "") -> bool:
     return not any(os.path.lexists(os.path.join(folder, name + suffix)) for suffix in suffixes if suffix != besides)
 
 
+Answer = TypeVar("Answer")
+
 LONGEST = 5.0
 """Most seconds until a folder responds."""
 _TEST_BYTES = 1 << 16
 """Bytes of the test file: as many as the first lines of a recording."""
+
+
+def respond(folder: str, action: Callable[[], Answer]) -> Answer:
+    """Do something with a folder, and return the result.
+
+    A disconnected network drive may respond after minutes; Slicer must not wait that long.
+
+    :raises RecordingFolderError: the folder does not respond within LONGEST.
+    """
+    answers: list[Answer] = []
+    errors: list[BaseException] = []
+
+    def attempt() -> None:
+        try:
+            answers.append(action())
+        except BaseException as error:  # noqa: BLE001 - raised below, in the thread of the caller
+            errors.append(error)
+
+    thread = threading.Thread(target=attempt, name="recording folder", daemon=True)
+    thread.start()
+    thread.join(LONGEST)
+    if errors:
+        raise errors[0]
+    if not answers:
+        text = _("The folder {folder} does not respond. Is the network drive connected? Choose another folder.")
+        raise RecordingFolderError(text.format(folder=folder))
+    return answers[0]
 
 
 def prepareFolder(folder: str) -> None:
@@ -89,27 +127,21 @@ def prepareFolder(folder: str) -> None:
     :param folder: absolute path.
     :raises RecordingFolderError: the folder cannot be used, or does not respond within LONGEST.
     """
-    errors: list[Exception] = []
 
-    def attempt() -> None:
+    def attempt() -> str:
         try:
             makePrivateFolder(folder)
             _write(os.path.join(folder, f".RealTimeImaging-{os.getpid()}-{threading.get_ident()}"))
-        except (OSError, ValueError) as error:  # ValueError: forbidden characters
-            errors.append(error)
+        except ValueError:
+            return _("the name contains forbidden characters")
+        except OSError as error:
+            return _("it is a file") if os.path.isfile(folder) else reasonOf(error)
+        return ""
 
-    # A disconnected network drive may respond after minutes; Slicer must not wait that long.
-    thread = threading.Thread(target=attempt, name="recording folder", daemon=True)
-    thread.start()
-    thread.join(LONGEST)
-    if thread.is_alive():
-        text = f"The folder {folder} does not respond. Is the network drive connected? Choose another folder."
-        raise RecordingFolderError(text)
-    if errors:
-        reason = reasonOf(errors[0]) if isinstance(errors[0], OSError) else "the name contains forbidden characters"
-        if os.path.isfile(folder):
-            reason = "it is a file"
-        raise RecordingFolderError(f"Recordings cannot be stored in {folder}: {reason}. Choose another folder.")
+    reason = respond(folder, attempt)
+    if reason:
+        text = _("Recordings cannot be stored in {folder}: {reason}. Choose another folder.")
+        raise RecordingFolderError(text.format(folder=folder, reason=reason))
 
 
 def _write(path: str) -> None:
