@@ -40,7 +40,7 @@ def test_a_given_run_is_kept(tmp_path):
 
 def test_missing_values_are_named(tmp_path):
     assert missingFields(BIDS_NAME, {"participant": " "}) == ["participant", "session"]
-    with pytest.raises(SettingsError, match="needs a value for participant, session. Enter it under Metadata"):
+    with pytest.raises(SettingsError, match=r"needs a value for participant, session\. Enter"):
         namedPlace(str(tmp_path), BIDS_NAME, {})
     with pytest.raises(SettingsError, match="brace without a field"):
         namedPlace(str(tmp_path), "a{b", {})

@@ -21,6 +21,7 @@ LINES = ".jsonl"
 LOCK = ".lock"
 MANIFEST = ".json"
 POSES = ".poses.seq.mha"
+EVENTS = ".events"
 MESSAGES = ".messages"
 """Added to the name of a recording: base name of the lines, lock and manifest of its messages."""
 STREAMS = ".streams"
@@ -82,7 +83,7 @@ def nothingIsNamed(folder: str, name: str, besides: str = "") -> bool:
 
     :param besides: suffix of a file that may exist.
     """
-    suffixes = (HEADER, POSES, RAW, LINES, LOCK, MANIFEST)
+    suffixes = (HEADER, POSES, RAW, LINES, LOCK, MANIFEST, EVENTS)
     return not any(os.path.lexists(os.path.join(folder, name + suffix)) for suffix in suffixes if suffix != besides)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..Model.DeviceMessage import DeviceMessage
 from .AppendLog import AppendLog, LogRecorder, claimName, writeManifest
+from .EventLog import EventLog
 from .FrameTimes import FrameTimes, Origin
 from .Header import isoTime
 from .Layout import LINES, MANIFEST, MESSAGES, candidates, fileName
@@ -165,9 +166,10 @@ class MessageFile(AppendLog):
         self._tally.add(line)
         self._poses.add(line)
 
-    def close(self, failed: int, gaps: Sequence[Missed]) -> bool:
+    def close(self, failed: int, gaps: Sequence[Missed], events: Mapping[str, Any]) -> bool:
         """Write poses and manifest; without a message remove the file.
 
+        :param events: of :meth:`EventLog.toManifest`.
         :returns: whether there is a manifest.
         :raises OSError: a file cannot be written; the messages stay, and a repair finishes them.
         """
@@ -181,7 +183,7 @@ class MessageFile(AppendLog):
                 except OSError:
                     self._poses = PoseFiles.fromMessages(self.folder, self.head)
                 manifest = self._tally.manifest(self.head, self._poses, failed, gaps, "stop")
-                writeManifest(self.path(MANIFEST), {**manifest, "bytes": self.size, "cutBytes": 0})
+                writeManifest(self.path(MANIFEST), {**manifest, "bytes": self.size, "cutBytes": 0, **events})
             else:
                 os.unlink(self.path(LINES))
             done = True
@@ -210,6 +212,8 @@ class MessageRecorder(LogRecorder[DeviceMessage]):
     def __init__(self, folder: str, name: str, attributes: Mapping[str, str], origin: Origin | None = None) -> None:
         super().__init__(folder, "devices", attributes)
         self.name = name
+        self.eventLog: EventLog | None = None
+        """Part of the manifest; None: the images have it."""
         self._origin = origin or Origin()
         self._times: dict[tuple[str, str], FrameTimes] = {}
         self._number = 0
@@ -246,7 +250,8 @@ class MessageRecorder(LogRecorder[DeviceMessage]):
             return []
         path = self._file.path(MANIFEST)
         try:
-            return [path] if self._file.close(self.failed, self.gaps) else []
+            events = self.eventLog.toManifest() if self.eventLog else {}
+            return [path] if self._file.close(self.failed, self.gaps, events) else []
         except OSError as error:
             self._reportUnfinished(path, error)
             return []

@@ -11,9 +11,22 @@ from typing import Any
 from ..Model.Files import removeFile, replaceFile
 from ..Model.Frame import Frame, Pixels, checkMatrix, checkPixels
 from .AppendLog import AppendLog, LogRecorder, claimName, writeManifest
+from .EventLog import EventLog
 from .FrameTimes import LEAST_STEP, FrameTimes, Origin, usable
 from .Header import composeHeader, indexValues, isoTime
-from .Layout import HEADER, LINES, MANIFEST, POSES, RAW, baseName, candidates, fileName, nothingIsNamed, partName
+from .Layout import (
+    EVENTS,
+    HEADER,
+    LINES,
+    MANIFEST,
+    POSES,
+    RAW,
+    baseName,
+    candidates,
+    fileName,
+    nothingIsNamed,
+    partName,
+)
 from .Lines import FrameLine, Missed, PartLine, flat, storedType
 from .Lock import Lock
 from .Poses import composePoses
@@ -93,15 +106,22 @@ class Recorder(LogRecorder[Frame]):
     :param stream: name of the stream.
     :param origin: shared by the recorders of all streams of a recording, so that their times can be compared; None for
         a single stream.
+    :param eventLog: gets a file beside the images, and is part of the manifest; None: another stream has it.
     """
 
     noun = "frame"
 
     def __init__(
-        self, folder: str, name: str, stream: str, attributes: Mapping[str, str], origin: Origin | None = None
+        self,
+        folder: str,
+        name: str,
+        stream: str,
+        attributes: Mapping[str, str],
+        origin: Origin | None = None,
+        eventLog: EventLog | None = None,
     ) -> None:
         super().__init__(folder, repr(stream), attributes)
-        self.name, self.stream = name, stream
+        self.name, self.stream, self._eventLog = name, stream, eventLog
         self.bytes = 0
         """Bytes of the stored pixels."""
         self._times = FrameTimes(origin)
@@ -226,6 +246,8 @@ class Recorder(LogRecorder[Frame]):
             names = (baseName(name, self.stream) for name in candidates(fileName(self.name)))
             lock, self._base = claimName(self.folder, names)
             self._partsMade = 0
+            if self._eventLog:
+                self._eventLog.open(os.path.join(self.folder, self._base + EVENTS))
         if held:
             held.release(remove=False)
         self._lock = lock
@@ -264,6 +286,8 @@ class Recorder(LogRecorder[Frame]):
                 for part in [*self._parts, *self._lost]:
                     if not part.taken:
                         removeFile(part.path(LINES))
+                if self._eventLog:
+                    self._eventLog.remove()
             self._lock.release(remove=whole)
             self._lock = None
         return [part.path(HEADER) for part in self._parts if part.finished]
@@ -277,7 +301,8 @@ class Recorder(LogRecorder[Frame]):
             for part in self._parts
         ]
         try:
-            writeManifest(path, composeManifest(self._parts[0].part, entries, self.failed, self.gaps, "stop"))
+            manifest = composeManifest(self._parts[0].part, entries, self.failed, self.gaps, "stop")
+            writeManifest(path, manifest | (self._eventLog.toManifest() if self._eventLog else {}))
         except OSError as error:
             self._reportUnfinished(path, error)
             return False

@@ -19,7 +19,8 @@ import numpy as np
 from ..Model.Event import Event
 from ..Model.Files import UNFINISHED, reasonOf
 from .AppendLog import Scan, cutFile, readManifest, scanLines, writeManifest
-from .Layout import HEADER, LINES, LOCK, MANIFEST, MESSAGES, POSES, RAW, STREAMS, fileName, isPartOf
+from .EventLog import EventLog
+from .Layout import EVENTS, HEADER, LINES, LOCK, MANIFEST, MESSAGES, POSES, RAW, STREAMS, fileName, isPartOf
 from .Lines import FrameLine, MessageLine, MessagesLine, Missed, PartLine, checkNumbers, storable
 from .Lock import Lock, isLock
 from .MessageRecorder import PoseFiles, Tally
@@ -305,6 +306,7 @@ class _Frames(_Left):
         failed = sum(gap.count for gap in gaps)
         manifest = composeManifest(whole[0][1], entries, failed, gaps, "repair")
         manifest |= {"cutBytes": cut, "damaged": damaged}
+        manifest |= EventLog.fromFile(self._path(self._base, EVENTS)).toManifest()
         writeManifest(self._path(self._base, MANIFEST), manifest)
         return manifest
 
@@ -323,6 +325,7 @@ class _Frames(_Left):
         for name in self._names(LINES):
             if self._isMine(name):
                 _remove(self._path(name, LINES))
+        _remove(self._path(self._base, EVENTS))
         headers = [os.path.join(self._folder, entry["header"]) for entry in parts]
         name = self._base.removesuffix(f"-{fileName(str(manifest.get('stream', '')))}")
         event = self._event(manifest, parts[-1]["lastNumber"] if parts else None)

@@ -4,11 +4,13 @@
         │                  └──── killed ──► Repair ───────┘
         └───────► MessageRecorder ──► device messages, and poses that Slicer opens
 
-Layout names the files, Lines describes their contents.
+Names makes the name of a recording, Layout the names of its files, Lines describes their contents. EventLog keeps the
+events.
 """
 
 from __future__ import annotations
 
+from .EventLog import EventLog, eventsOf
 from .FrameTimes import Origin
 from .Header import checkAttributes
 from .Layout import fileName
@@ -20,6 +22,7 @@ from .Repair import Repair, repair
 
 __all__ = [
     "POSE_OK",
+    "EventLog",
     "FrameEntry",
     "MessageRecorder",
     "Origin",
@@ -28,6 +31,7 @@ __all__ = [
     "Recorder",
     "Repair",
     "checkAttributes",
+    "eventsOf",
     "fileName",
     "noteChecksum",
     "openMessages",

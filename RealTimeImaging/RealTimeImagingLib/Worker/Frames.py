@@ -38,6 +38,8 @@ class FrameSender:
         self._lock = threading.Lock()
         self._returned = threading.Condition(self._lock)
         self._refused = 0
+        self.onEvent: Callable[[Event], object] = lambda event: None
+        """Called with each event, in any thread."""
         self._drops: queue.SimpleQueue[bool] = queue.SimpleQueue()
         """True for each buffer that was released while a frame waited; False at the end."""
         self._watcher: threading.Thread | None = None
@@ -142,6 +144,7 @@ class FrameSender:
             self._received = {}
 
     def _event(self, event: Event) -> None:
+        self.onEvent(event)
         if self._lines.put(EventReport(event, self._counted()), always=False):
             self._received = {}
 

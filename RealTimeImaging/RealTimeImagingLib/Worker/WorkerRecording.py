@@ -19,8 +19,9 @@ from ..Model.DeviceMessage import DeviceMessage
 from ..Model.Event import Event
 from ..Model.Files import makePrivateFolder
 from ..Model.Frame import Frame
-from ..Recording import MessageRecorder, Origin, Recorder, fileName, repair
+from ..Recording import EventLog, MessageRecorder, Origin, Recorder, fileName, repair
 from ..Recording import Repair as RepairedRecording
+from ..Recording.EventLog import MOST_EVENTS
 from ..Recording.Layout import LOCK, STREAMS, candidates
 from ..Recording.Lock import Lock
 from ..Sources.Checkpoint import Checkpoint
@@ -117,6 +118,7 @@ class StreamRecorders:
         self.folder, self._name, self._attributes = folder, name, dict(attributes)
         self._origin = Origin()
         self._recorders: dict[str, Recorder] = {}
+        self.eventLog = EventLog()
         self._messages = MessageRecorder(folder, name, attributes, self._origin)
         self._open: dict[str, Recorder] = {}
         """Recorders whose files may be open; the one used last is at the end."""
@@ -131,7 +133,8 @@ class StreamRecorders:
         """Store a frame; return False when that failed, which :meth:`events` reports."""
         recorder = self._recorders.get(frame.stream)
         if recorder is None:
-            recorder = Recorder(self.folder, self._name, frame.stream, self._attributes, self._origin)
+            log = None if self._recorders else self.eventLog
+            recorder = Recorder(self.folder, self._name, frame.stream, self._attributes, self._origin, log)
             self._recorders[frame.stream] = recorder
         self._open.pop(frame.stream, None)
         self._open[frame.stream] = recorder
@@ -207,6 +210,7 @@ class StreamRecorders:
             headers += recorder.finish()
             self._events += recorder.events()
             progress(place + 1, len(self._recorders))
+        self._messages.eventLog = None if headers else self.eventLog
         messages = self._messages.finish()
         if self._holder:
             self._holder.release(remove=True)
@@ -277,6 +281,9 @@ class WorkerRecording:
     ) -> None:
         self._checkpoint, self._sender, self._counts = checkpoint, sender, counts
         self._recorders: StreamRecorders | None = None
+        self._events: deque[Event] = deque(maxlen=MOST_EVENTS)
+        """Events that the recording has not taken yet."""
+        sender.onEvent = self._events.append
         self._kept: PreTriggerBuffer | None = None
         self._keptMessages: PreTriggerMessages | None = None
         self._repairing = Repairing(self._reportRepair)
@@ -319,6 +326,7 @@ class WorkerRecording:
         """Report what happened, and the state twice a second."""
         if self._recorders:
             self._reportEvents(self._recorders)
+        self._takeEvents()
         now = time.monotonic()
         if now < self._reportDue or not (self._recorders or self._kept):
             return
@@ -334,6 +342,7 @@ class WorkerRecording:
         if recorders is None:
             return
         self._reportDue = 0.0
+        self._takeEvents()
         paths, messages = recorders.finish(lambda done, total: self._progress(done, total, "streams"))
         self._reportEvents(recorders)
         stored, self._recorders, self._writing = self._stored(), None, None
@@ -353,6 +362,7 @@ class WorkerRecording:
         before, recorded, failed = self._checkpoint.recording, self._checkpoint.recorded, self._checkpoint.failed
         if not before or before["id"] != command.id:
             before = {"id": command.id, "recorded": recorded, "failed": failed, "bytes": 0, "losses": {}}
+        self._takeEvents()
         self._earlier = dict(before)
         self._checkpoint.keepRecording(before)
         self._recorders = StreamRecorders(command.folder, command.name, command.attributes)
@@ -417,6 +427,12 @@ class WorkerRecording:
     def _reportRepair(self, repaired: RepairedRecording) -> None:
         self._sender.event(repaired.event, self._counts())
         self._sender.report(RepairedReport(repaired.toJSON()))
+
+    def _takeEvents(self) -> None:
+        while self._events:
+            event = self._events.popleft()
+            if self._recorders:
+                self._recorders.eventLog.add(event)
 
     def _reportEvents(self, recorders: StreamRecorders) -> None:
         events = recorders.events()
