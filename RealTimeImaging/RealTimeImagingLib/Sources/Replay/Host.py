@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from slicer.i18n import tr as _
@@ -11,40 +12,72 @@ from . import ReplaySettings
 
 
 class ReplayControls(SourceControls):
-    """Pause, the previous and the next image, and changes of pace and loop while the replay runs."""
+    """Pause, the previous and the next image, the position, and changes of pace and loop while the replay runs."""
 
     def __init__(self, form: Any, section: Any) -> None:
         super().__init__(form, section)
-        self._paused = False
+        self._paused = self._showing = False
+        self._sought: Mapping[str, Any] | None = None
+        """Position that was shown when the user chose another one."""
         ui = section.ui
         section.connect(ui.pauseButton, "clicked()", self._pauseOrResume)
         section.connect(ui.stepButton, "clicked()", self._stepOn)
         section.connect(ui.stepBackButton, "clicked()", self._stepBack)
+        section.connect(ui.replaySlider, "valueChanged(int)", self._seek)
         for name in ("pace", "speed", "rate"):
             form.onChange(name, self._paceChanged)
         form.onChange("loop", self._loopChanged)
 
     def refresh(self, running: Any) -> None:
-        """Show the buttons while a replay runs, whatever source the panel shows."""
+        """Show the buttons and the position while a replay runs, whatever source the panel shows."""
         replaying = self._replaying()
         self._paused = self._paused and bool(replaying)
-        ui = self.section.ui
-        ui.pauseButton.text = _("Resume") if self._paused else _("Pause")
+        ui, position = self.section.ui, self._position
+        if position.get("ended"):
+            self._paused = False
+            ui.pauseButton.text = _("Play again")
+        else:
+            ui.pauseButton.text = _("Resume") if self._paused else _("Pause")
         for button in (ui.pauseButton, ui.stepBackButton, ui.stepButton):
             button.visible = bool(replaying)
+        for widget in (ui.replaySlider, ui.replayPositionLabel):
+            widget.visible = bool(position)
+        if position and position is not self._sought and not ui.replaySlider.sliderDown:
+            self._sought = None
+            self._showPosition(position)
+
+    def _showPosition(self, position: Mapping[str, Any]) -> None:
+        ui, count = self.section.ui, position["count"]
+        self._showing = True
+        ui.replaySlider.maximum = count - 1
+        ui.replaySlider.pageStep = max(1, count // 10)
+        ui.replaySlider.value = position["frame"]
+        self._showing = False
+        text = _("Image {number} of {count}").format(number=position["frame"] + 1, count=count)
+        if position["duration"] is not None:
+            passed, length = _minutes(position["seconds"]), _minutes(position["duration"])
+            text = _("{text}, {passed} of {length}").format(text=text, passed=passed, length=length)
+        ui.replayPositionLabel.text = text
 
     def _replaying(self) -> list[Any]:
         return [
             one for one in self.section.logic.sources() if one.settings.kind == ReplaySettings.kind and not one.ended
         ]
 
+    @property
+    def _position(self) -> Mapping[str, Any]:
+        """Position of the replay that was started last; empty without one."""
+        replaying = self._replaying()
+        return replaying[-1].details if replaying else {}
+
     def _send(self, command: str, **values: Any) -> None:
         for source in self._replaying():
             source.send(command, **values)
 
     def _pauseOrResume(self) -> None:
-        self._send("resume" if self._paused else "pause")
-        self._paused = not self._paused
+        again = self._paused or bool(self._position.get("ended"))
+        self._send("resume" if again else "pause")
+        self._paused = not again
         self.refresh(None)
 
     def _stepOn(self) -> None:
@@ -55,8 +88,16 @@ class ReplayControls(SourceControls):
 
     def _step(self, frames: int) -> None:
         if not self._paused:
-            self._pauseOrResume()
+            self._paused = True
+            self._send("pause")
         self._send("step", frames=frames)
+        self.refresh(None)
+
+    def _seek(self, frame: int) -> None:
+        if not self._showing:
+            self._sought = self._position
+            for source in self._replaying()[-1:]:
+                source.send("seek", frame=frame)
 
     def _paceChanged(self) -> None:
         pace = self.form.value("pace")
@@ -65,3 +106,9 @@ class ReplayControls(SourceControls):
 
     def _loopChanged(self) -> None:
         self._send("loop", on=self.form.value("loop"))
+
+
+def _minutes(seconds: float) -> str:
+    """Return minutes and seconds, such as "0:07.5"."""
+    tenths = round(10 * seconds)
+    return f"{tenths // 600}:{tenths % 600 / 10:04.1f}"

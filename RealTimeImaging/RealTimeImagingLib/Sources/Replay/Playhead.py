@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 from ...Model.Quantities import counted
 from ...Model.Text import textsOf
@@ -53,11 +54,24 @@ class Playhead:
         """Seconds from the first frame to the last, at speed 1."""
         return self.times[-1]
 
+    @property
+    def position(self) -> dict[str, Any]:
+        """``frame`` (the last one, from 0) of ``count``; ``seconds`` of ``duration``, None when unknown; ``ended``."""
+        frame = max(self.next - 1, 0)
+        seconds, duration = (self.times[frame], self.duration) if self.timed else (None, None)
+        values = {"frame": frame, "count": self.count, "seconds": seconds, "duration": duration}
+        return {**values, "ended": self.ended}
+
+    @property
+    def halted(self) -> bool:
+        """True while the replay is paused or has ended."""
+        return self.paused or self.ended
+
     def due(self, now: float) -> int | None:
         """Return the index of the frame that is due, until :meth:`taken`; None without one."""
         if self._requested:
             return self._requested[0]
-        if self._halted or (self.next == self.count and not self.loop):
+        if self.halted or (self.next == self.count and not self.loop):
             return None
         if not self._fastest:
             lag = (self._now(now) - self._at(self.next)) / self._factor
@@ -82,13 +96,13 @@ class Playhead:
         """Return the seconds until a frame is due; infinite while the replay is paused or has ended."""
         if self._requested:
             return 0.0
-        if self._halted:
+        if self.halted:
             return math.inf
         return 0.0 if self._fastest else max(0.0, (self._at(self.next) - self._now(now)) / self._factor)
 
     def endsNow(self, now: float) -> bool:
         """Return True once, after the last frame, and set :attr:`ended`."""
-        if self._requested or self._halted or self.loop or self.next < self.count:
+        if self._requested or self.halted or self.loop or self.next < self.count:
             return False
         self._halt(now)
         self.ended = True
@@ -155,10 +169,6 @@ class Playhead:
     # ---- time
 
     @property
-    def _halted(self) -> bool:
-        return self.paused or self.ended
-
-    @property
     def _factor(self) -> float:
         return 1.0 if self._rate else self._speed
 
@@ -172,7 +182,7 @@ class Playhead:
         return self.duration + period if index >= self.count else -period
 
     def _now(self, now: float) -> float:
-        return self._position if self._halted else self._position + (now - self._since) * self._factor
+        return self._position if self.halted else self._position + (now - self._since) * self._factor
 
     def _share(self, now: float) -> float:
         if self._fastest:

@@ -42,6 +42,9 @@ _ = textsOf(__file__)
 RECHECK = 0.5
 """Seconds between two attempts to open a file that is missing or cannot be replayed."""
 
+POSITION_PERIOD = 0.1
+"""Seconds between two reports of the position while it moves."""
+
 log = logging.getLogger(__name__)
 
 
@@ -78,6 +81,8 @@ class ReplaySource:
         self._why: str = _("it has not been opened yet.")
         self._remedy: Remedy | None = None
         self._reported: tuple[str, Stamp | None] | None = None
+        self._position: dict[str, Any] = {}
+        self._positionDue = 0.0
 
     @property
     def status(self) -> str:
@@ -92,6 +97,14 @@ class ReplaySource:
         if self._playhead is None:
             return self._remedy
         return Remedy(_("Play again"), {}) if self._playhead.ended else None
+
+    @property
+    def details(self) -> Mapping[str, Any]:
+        """Position of the replay, see :attr:`Playhead.position`; empty while no file is open."""
+        now, playhead = self._clock(), self._playhead
+        if playhead is None or playhead.halted or now >= self._positionDue:
+            self._position, self._positionDue = playhead.position if playhead else {}, now + POSITION_PERIOD
+        return self._position
 
     @property
     def _notReplayed(self) -> str:
