@@ -6,8 +6,8 @@ import os
 from RealTimeImagingLib.Model.DeviceMessage import DeviceMessage
 from RealTimeImagingLib.Model.Event import Event
 from RealTimeImagingLib.Model.Text import textsOf
-from RealTimeImagingLib.Recording import EventLog, MessageRecorder, Recorder, eventsOf, openRecording, repair
-from RealTimeImagingLib.Recording.EventLog import MOST_EVENTS
+from RealTimeImagingLib.Recording import MessageRecorder, RecordedEvents, Recorder, eventsOf, openRecording, repair
+from RealTimeImagingLib.Recording.RecordedEvents import MOST_EVENTS
 from unit.recordings import frame, manifestOf
 
 _ = textsOf(__file__)
@@ -18,12 +18,12 @@ def event(number=0, time=1.7e9, level="warning"):
 
 
 def recorderOf(folder, log):
-    return Recorder(str(folder), "Run", "Scan", {}, eventLog=log)
+    return Recorder(str(folder), "Run", "Scan", {}, recordedEvents=log)
 
 
 def test_events_are_in_the_manifest_and_leave_no_file(tmp_path):
     """Before and after the first image; equal ones share an entry."""
-    log = EventLog()
+    log = RecordedEvents()
     recorder = recorderOf(tmp_path, log)
     log.add(event(1, 1.7e9))
     assert recorder.append(frame(0))
@@ -58,7 +58,7 @@ def test_events_are_in_the_manifest_and_leave_no_file(tmp_path):
 
 
 def test_without_events_the_manifest_is_as_before(tmp_path):
-    recorder = recorderOf(tmp_path, EventLog())
+    recorder = recorderOf(tmp_path, RecordedEvents())
     assert recorder.append(frame(0))
     (header,) = recorder.finish()
     assert "events" not in manifestOf(header)
@@ -66,7 +66,7 @@ def test_without_events_the_manifest_is_as_before(tmp_path):
 
 
 def test_without_images_no_file_stays(tmp_path):
-    log = EventLog()
+    log = RecordedEvents()
     log.add(event())
     assert recorderOf(tmp_path, log).finish() == []
     assert os.listdir(tmp_path) == []
@@ -74,7 +74,7 @@ def test_without_images_no_file_stays(tmp_path):
 
 def test_a_repair_keeps_what_was_appended(tmp_path):
     """The process dies in the middle of a line."""
-    log = EventLog()
+    log = RecordedEvents()
     recorder = recorderOf(tmp_path, log)
     assert recorder.append(frame(0))
     log.add(event(1))
@@ -90,7 +90,7 @@ def test_a_repair_keeps_what_was_appended(tmp_path):
 
 
 def test_the_number_of_events_is_bounded(tmp_path):
-    log = EventLog()
+    log = RecordedEvents()
     recorder = recorderOf(tmp_path, log)
     assert recorder.append(frame(0))
     for number in range(MOST_EVENTS + 7):
@@ -101,10 +101,10 @@ def test_the_number_of_events_is_bounded(tmp_path):
 
 
 def test_events_beside_device_messages_only(tmp_path):
-    log = EventLog()
+    log = RecordedEvents()
     log.add(event(3))
     recorder = MessageRecorder(str(tmp_path), "Run", {})
-    recorder.eventLog = log
+    recorder.recordedEvents = log
     assert recorder.append(DeviceMessage("text", "Stylus", {"text": "x"}, 1.7e9))
     (path,) = recorder.finish()
     with open(path, encoding="ascii") as file:
@@ -112,7 +112,7 @@ def test_events_beside_device_messages_only(tmp_path):
 
 
 def test_a_folder_that_is_gone_stops_nothing(tmp_path):
-    log = EventLog()
+    log = RecordedEvents()
     log.open(str(tmp_path / "away" / "Run-Scan.events"))
     log.add(event())
     assert len(log.toManifest()["events"]) == 1

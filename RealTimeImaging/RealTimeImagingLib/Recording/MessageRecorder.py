@@ -10,7 +10,6 @@ from typing import Any
 
 from ..Model.DeviceMessage import DeviceMessage
 from .AppendLog import AppendLog, LogRecorder, claimName, writeManifest
-from .EventLog import EventLog
 from .FrameTimes import FrameTimes, Origin
 from .Header import isoTime
 from .Layout import LINES, MANIFEST, MESSAGES, candidates, fileName
@@ -18,6 +17,7 @@ from .Lines import MessageLine, MessagesLine, Missed
 from .Lock import Lock
 from .Poses import PoseFile
 from .Reading import readMessages
+from .RecordedEvents import RecordedEvents
 
 MOST_DEVICES = 500
 """Most devices with a file of poses: any computer of the network may choose any number of device names."""
@@ -169,7 +169,7 @@ class MessageFile(AppendLog):
     def close(self, failed: int, gaps: Sequence[Missed], events: Mapping[str, Any]) -> bool:
         """Write poses and manifest; without a message remove the file.
 
-        :param events: of :meth:`EventLog.toManifest`.
+        :param events: of :meth:`RecordedEvents.toManifest`.
         :returns: whether there is a manifest.
         :raises OSError: a file cannot be written; the messages stay, and a repair finishes them.
         """
@@ -212,7 +212,7 @@ class MessageRecorder(LogRecorder[DeviceMessage]):
     def __init__(self, folder: str, name: str, attributes: Mapping[str, str], origin: Origin | None = None) -> None:
         super().__init__(folder, "devices", attributes)
         self.name = name
-        self.eventLog: EventLog | None = None
+        self.recordedEvents: RecordedEvents | None = None
         """Part of the manifest; None: the images have it."""
         self._origin = origin or Origin()
         self._times: dict[tuple[str, str], FrameTimes] = {}
@@ -250,7 +250,7 @@ class MessageRecorder(LogRecorder[DeviceMessage]):
             return []
         path = self._file.path(MANIFEST)
         try:
-            events = self.eventLog.toManifest() if self.eventLog else {}
+            events = self.recordedEvents.toManifest() if self.recordedEvents else {}
             return [path] if self._file.close(self.failed, self.gaps, events) else []
         except OSError as error:
             self._reportUnfinished(path, error)

@@ -11,7 +11,6 @@ from typing import Any
 from ..Model.Files import removeFile, replaceFile
 from ..Model.Frame import Frame, Pixels, checkMatrix, checkPixels
 from .AppendLog import AppendLog, LogRecorder, claimName, writeManifest
-from .EventLog import EventLog
 from .FrameTimes import LEAST_STEP, FrameTimes, Origin, usable
 from .Header import composeHeader, indexValues, isoTime
 from .Layout import (
@@ -30,6 +29,7 @@ from .Layout import (
 from .Lines import FrameLine, Missed, PartLine, flat, storedType
 from .Lock import Lock
 from .Poses import composePoses
+from .RecordedEvents import RecordedEvents
 
 MOST_FRAMES = 3000
 """Most frames of one part: building a sequence in Slicer's scene takes time quadratic in their number."""
@@ -106,7 +106,7 @@ class Recorder(LogRecorder[Frame]):
     :param stream: name of the stream.
     :param origin: shared by the recorders of all streams of a recording, so that their times can be compared; None for
         a single stream.
-    :param eventLog: gets a file beside the images, and is part of the manifest; None: another stream has it.
+    :param recordedEvents: gets a file beside the images, and is part of the manifest; None: another stream has it.
     """
 
     noun = "frame"
@@ -118,10 +118,10 @@ class Recorder(LogRecorder[Frame]):
         stream: str,
         attributes: Mapping[str, str],
         origin: Origin | None = None,
-        eventLog: EventLog | None = None,
+        recordedEvents: RecordedEvents | None = None,
     ) -> None:
         super().__init__(folder, repr(stream), attributes)
-        self.name, self.stream, self._eventLog = name, stream, eventLog
+        self.name, self.stream, self._recordedEvents = name, stream, recordedEvents
         self.bytes = 0
         """Bytes of the stored pixels."""
         self._times = FrameTimes(origin)
@@ -246,8 +246,8 @@ class Recorder(LogRecorder[Frame]):
             names = (baseName(name, self.stream) for name in candidates(fileName(self.name)))
             lock, self._base = claimName(self.folder, names)
             self._partsMade = 0
-            if self._eventLog:
-                self._eventLog.open(os.path.join(self.folder, self._base + EVENTS))
+            if self._recordedEvents:
+                self._recordedEvents.open(os.path.join(self.folder, self._base + EVENTS))
         if held:
             held.release(remove=False)
         self._lock = lock
@@ -286,8 +286,8 @@ class Recorder(LogRecorder[Frame]):
                 for part in [*self._parts, *self._lost]:
                     if not part.taken:
                         removeFile(part.path(LINES))
-                if self._eventLog:
-                    self._eventLog.remove()
+                if self._recordedEvents:
+                    self._recordedEvents.remove()
             self._lock.release(remove=whole)
             self._lock = None
         return [part.path(HEADER) for part in self._parts if part.finished]
@@ -302,7 +302,7 @@ class Recorder(LogRecorder[Frame]):
         ]
         try:
             manifest = composeManifest(self._parts[0].part, entries, self.failed, self.gaps, "stop")
-            writeManifest(path, manifest | (self._eventLog.toManifest() if self._eventLog else {}))
+            writeManifest(path, manifest | (self._recordedEvents.toManifest() if self._recordedEvents else {}))
         except OSError as error:
             self._reportUnfinished(path, error)
             return False

@@ -19,11 +19,11 @@ import numpy as np
 from ..Model.Event import Event
 from ..Model.Files import UNFINISHED, reasonOf
 from .AppendLog import Scan, cutFile, readManifest, scanLines, writeManifest
-from .EventLog import EventLog
 from .Layout import EVENTS, HEADER, LINES, LOCK, MANIFEST, MESSAGES, POSES, RAW, STREAMS, fileName, isPartOf
 from .Lines import FrameLine, MessageLine, MessagesLine, Missed, PartLine, checkNumbers, storable
 from .Lock import Lock, isLock
 from .MessageRecorder import PoseFiles, Tally
+from .RecordedEvents import RecordedEvents
 from .Recorder import composeManifest, partEntry, writeFinished
 
 log = logging.getLogger(__name__)
@@ -306,7 +306,7 @@ class _Frames(_Left):
         failed = sum(gap.count for gap in gaps)
         manifest = composeManifest(whole[0][1], entries, failed, gaps, "repair")
         manifest |= {"cutBytes": cut, "damaged": damaged}
-        manifest |= EventLog.fromFile(self._path(self._base, EVENTS)).toManifest()
+        manifest |= RecordedEvents.fromFile(self._path(self._base, EVENTS)).toManifest()
         writeManifest(self._path(self._base, MANIFEST), manifest)
         return manifest
 

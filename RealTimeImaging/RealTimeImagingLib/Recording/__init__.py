@@ -4,28 +4,28 @@
         │                  └──── killed ──► Repair ───────┘
         └───────► MessageRecorder ──► device messages, and poses that Slicer opens
 
-Names makes the name of a recording, Layout the names of its files, Lines describes their contents. EventLog keeps the
+Names makes the name of a recording, Layout the names of its files, Lines describes their contents, RecordedEvents keeps
 events.
 """
 
 from __future__ import annotations
 
-from .EventLog import EventLog, eventsOf
 from .FrameTimes import Origin
 from .Header import checkAttributes
 from .Layout import fileName
 from .MessageRecorder import MessageRecorder
 from .Poses import OK as POSE_OK
 from .Reading import FrameEntry, RecordedMessages, RecordedPart, noteChecksum, openMessages, openRecording
+from .RecordedEvents import RecordedEvents, eventsOf
 from .Recorder import Recorder
 from .Repair import Repair, repair
 
 __all__ = [
     "POSE_OK",
-    "EventLog",
     "FrameEntry",
     "MessageRecorder",
     "Origin",
+    "RecordedEvents",
     "RecordedMessages",
     "RecordedPart",
     "Recorder",

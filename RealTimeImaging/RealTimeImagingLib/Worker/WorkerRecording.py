@@ -19,11 +19,11 @@ from ..Model.DeviceMessage import DeviceMessage
 from ..Model.Event import Event
 from ..Model.Files import makePrivateFolder
 from ..Model.Frame import Frame
-from ..Recording import EventLog, MessageRecorder, Origin, Recorder, fileName, repair
+from ..Recording import MessageRecorder, Origin, RecordedEvents, Recorder, fileName, repair
 from ..Recording import Repair as RepairedRecording
-from ..Recording.EventLog import MOST_EVENTS
 from ..Recording.Layout import LOCK, STREAMS, candidates
 from ..Recording.Lock import Lock
+from ..Recording.RecordedEvents import MOST_EVENTS
 from ..Sources.Checkpoint import Checkpoint
 from .Frames import FrameSender
 
@@ -118,7 +118,7 @@ class StreamRecorders:
         self.folder, self._name, self._attributes = folder, name, dict(attributes)
         self._origin = Origin()
         self._recorders: dict[str, Recorder] = {}
-        self.eventLog = EventLog()
+        self.recordedEvents = RecordedEvents()
         self._messages = MessageRecorder(folder, name, attributes, self._origin)
         self._open: dict[str, Recorder] = {}
         """Recorders whose files may be open; the one used last is at the end."""
@@ -133,7 +133,7 @@ class StreamRecorders:
         """Store a frame; return False when that failed, which :meth:`events` reports."""
         recorder = self._recorders.get(frame.stream)
         if recorder is None:
-            log = None if self._recorders else self.eventLog
+            log = None if self._recorders else self.recordedEvents
             recorder = Recorder(self.folder, self._name, frame.stream, self._attributes, self._origin, log)
             self._recorders[frame.stream] = recorder
         self._open.pop(frame.stream, None)
@@ -210,7 +210,7 @@ class StreamRecorders:
             headers += recorder.finish()
             self._events += recorder.events()
             progress(place + 1, len(self._recorders))
-        self._messages.eventLog = None if headers else self.eventLog
+        self._messages.recordedEvents = None if headers else self.recordedEvents
         messages = self._messages.finish()
         if self._holder:
             self._holder.release(remove=True)
@@ -432,7 +432,7 @@ class WorkerRecording:
         while self._events:
             event = self._events.popleft()
             if self._recorders:
-                self._recorders.eventLog.add(event)
+                self._recorders.recordedEvents.add(event)
 
     def _reportEvents(self, recorders: StreamRecorders) -> None:
         events = recorders.events()

@@ -22,7 +22,7 @@ _FLAGS = os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0)
 Entry = dict[str, Any]
 
 
-class EventLog:
+class RecordedEvents:
     """Events of one process in one recording. File system errors never raise: images matter more."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class EventLog:
         return found | ({"eventsLeftOut": self._leftOut} if self._leftOut else {})
 
     @classmethod
-    def fromFile(cls, path: str) -> EventLog:
+    def fromFile(cls, path: str) -> RecordedEvents:
         """Read a file up to its first damaged line; without a file there are no events."""
         found = cls()
         try:
