@@ -16,6 +16,7 @@ import os
 import platform
 import secrets
 import sys
+import time
 
 from ..Model.Files import openPrivate, removeFile, writeAll
 
@@ -27,6 +28,8 @@ else:
 _FLAGS = os.O_RDWR | getattr(os, "O_BINARY", 0)
 _FAR = 1 << 30
 """Windows: place of the locked byte, behind the text, so that other processes can read the text."""
+_YOUNG = 1.0
+"""Seconds."""
 _NO_LOCKS = {getattr(errno, name) for name in ("ENOTSUP", "EOPNOTSUPP", "ENOLCK", "ENOSYS") if hasattr(errno, name)}
 
 
@@ -130,6 +133,24 @@ class Lock:
             os.close(self._handle)
         if remove and mine and os.name != "posix":
             removeFile(self.path)  # Windows cannot remove an open file
+
+
+def isHeld(path: str) -> bool:
+    """Whether a living process holds the file; True in doubt, False without a file."""
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    try:
+        # To test the lock of a file that is being made could keep its process from holding it.
+        if time.time() - os.fstat(handle).st_mtime < _YOUNG:
+            return True
+        locked = _locked(handle, shared=True)
+        return _mayLive(handle) if locked is None else not locked or _holderLives(path, handle)
+    finally:
+        os.close(handle)
 
 
 def isLock(path: str) -> bool:

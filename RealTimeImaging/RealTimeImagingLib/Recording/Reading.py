@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypedDict
 import numpy as np
 
 from ..Formats.NRRD import unescaped
+from ..Formats.Raw import openFile
 from ..Model.Errors import RecordingError
 from ..Model.Files import reasonOf
 from ..Model.Frame import Matrix, Pixels
@@ -102,6 +103,17 @@ class RecordedPart:
         if view:
             raise RecordingError(f"{self.rawPath} ends within frame {index}.")
         return pixels.astype(self.dtype.newbyteorder("="), copy=False)
+
+
+def isRecording(path: str) -> bool:
+    """Whether a file is the header of a recording, even a damaged one.
+
+    :raises OSError: the file cannot be read.
+    """
+    if not path.endswith(HEADER):
+        return False
+    with openFile(path) as file:
+        return f"\n{RECORDING}:=".encode() in file.read()
 
 
 def openRecording(path: str) -> RecordedPart:

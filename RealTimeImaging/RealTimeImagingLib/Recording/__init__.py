@@ -5,17 +5,18 @@
         └───────► MessageRecorder ──► device messages, and poses that Slicer opens
 
 Names makes the name of a recording, Layout the names of its files, Lines describes their contents, RecordedEvents keeps
-events.
+events. Catalogue lists the recordings of a folder.
 """
 
 from __future__ import annotations
 
+from .Catalogue import RecordingEntry, listRecordings
 from .FrameTimes import Origin
 from .Header import checkAttributes
 from .Layout import fileName
 from .MessageRecorder import MessageRecorder
 from .Poses import OK as POSE_OK
-from .Reading import FrameEntry, RecordedMessages, RecordedPart, noteChecksum, openMessages, openRecording
+from .Reading import FrameEntry, RecordedMessages, RecordedPart, isRecording, noteChecksum, openMessages, openRecording
 from .RecordedEvents import RecordedEvents, eventsOf
 from .Recorder import Recorder
 from .Repair import Repair, repair
@@ -29,10 +30,13 @@ __all__ = [
     "RecordedMessages",
     "RecordedPart",
     "Recorder",
+    "RecordingEntry",
     "Repair",
     "checkAttributes",
     "eventsOf",
     "fileName",
+    "isRecording",
+    "listRecordings",
     "noteChecksum",
     "openMessages",
     "openRecording",

@@ -11,16 +11,14 @@ from itertools import accumulate
 
 from ...Formats import DEFAULT_LIMIT, GetBuffer, ImageFile, openImageFile
 from ...Formats.ImageFile import sinceFirst
-from ...Formats.Raw import RawBytes, openFile, readArray
+from ...Formats.Raw import RawBytes, readArray
 from ...Model.Errors import FrameError, NotAnImageError, RecordingError
 from ...Model.Frame import ATTRIBUTE_NAME, Image
 from ...Model.Text import textsOf
-from ...Recording import RecordedPart, openRecording
+from ...Recording import RecordedPart, isRecording, openRecording
 from ...Recording.Layout import HEADER, MANIFEST, RAW, isPartOf
 
 _ = textsOf(__file__)
-
-_MARK = b"\nRecording:="
 
 
 class ReplayFile(ABC):
@@ -132,7 +130,7 @@ class Opening:
         :raises OSError: the file cannot be read.
         """
         if not self._parts:
-            if not _isRecording(self._path):
+            if not isRecording(self._path):
                 return self._file()
             self.files = (self._path, self._path.removesuffix(HEADER) + RAW)
             try:
@@ -167,13 +165,6 @@ class Opening:
         return ImageFileReplay(reader)
 
 
-def _isRecording(path: str) -> bool:
-    if not path.endswith(HEADER):
-        return False
-    with openFile(path) as file:
-        return _MARK in file.read()
-
-
 def recordingNear(path: str) -> str:
     """Return the header of the recording that a path stands for: its data, its manifest or its folder; else "".
 
@@ -181,7 +172,7 @@ def recordingNear(path: str) -> str:
     """
     if os.path.isdir(path):
         try:
-            found = [entry for entry in os.scandir(path) if entry.name.endswith(HEADER) and _isRecording(entry.path)]
+            found = [entry for entry in os.scandir(path) if entry.name.endswith(HEADER) and isRecording(entry.path)]
             newest = max(found, key=lambda entry: entry.stat().st_mtime_ns, default=None)
         except (NotAnImageError, OSError):
             return ""
