@@ -33,7 +33,7 @@ SECTIONS = (
     "Devices",
     "Broadcast",
     "Record",
-    "Save",
+    "Recordings",
     "Metadata",
     "Convert",
 )

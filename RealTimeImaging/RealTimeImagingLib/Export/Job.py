@@ -15,10 +15,14 @@ import numpy as np
 
 from ..Model.Errors import FrameError, RecordingError, SettingsError
 from ..Model.Event import Event
+from ..Model.Files import reasonOf
 from ..Model.Frame import Matrix, checkMatrix
 from ..Model.Settings import typedPath
-from ..Recording import checkAttributes, noteChecksum, openRecording, repair
+from ..Model.Text import textsOf
+from ..Recording import checkAttributes, listRecordings, noteChecksum, openRecording, repair
 from ..Recording.Lines import storable
+
+_ = textsOf(__file__)
 
 
 class Cancelled(Exception):
@@ -295,3 +299,33 @@ def repairFolder(folder: str) -> tuple[list[dict[str, Any]], list[Event]]:
     """
     found = repair(folder)
     return [one.toJSON() for one in found], [one.event for one in found]
+
+
+@dataclass(frozen=True)
+class ListJob:
+    """Job to list the recordings in a folder.
+
+    :param folder: folder of the recordings.
+    """
+
+    folder: str
+
+    def toJSON(self) -> dict[str, Any]:
+        """The line for the export process."""
+        return {"list": self.folder}
+
+
+def listFolder(folder: str) -> list[dict[str, Any]]:
+    """List the recordings in a folder.
+
+    :returns: one object: ``entries`` (see :class:`RecordingEntry`), and ``more``: whether folders are not searched.
+    :raises SettingsError: the folder cannot be read.
+    """
+    try:
+        entries, more = listRecordings(folder)
+    except FileNotFoundError:
+        return [{"entries": [], "more": False}]
+    except OSError as error:
+        text = _("The recordings in {folder} cannot be listed: {reason}.")
+        raise SettingsError(text.format(folder=folder, reason=reasonOf(error))) from error
+    return [{"entries": [entry.toJSON() for entry in entries], "more": more}]

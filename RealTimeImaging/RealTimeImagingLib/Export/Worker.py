@@ -17,7 +17,7 @@ from ..Model.Event import Event
 from .DICOMFiles import DICOMFolder
 from .Frames import openFrames
 from .Job import Cancelled as WorkCancelled
-from .Job import ExportJob, Work, noteChecksums, repairFolder
+from .Job import ExportJob, Work, listFolder, noteChecksums, repairFolder
 from .NIfTIFiles import NIfTIFile, PackedNIfTIFile
 from .NRRDFiles import SequenceFile, VolumeFile
 from .Output import Writer
@@ -78,6 +78,8 @@ def main() -> int:
         name, left = "calculation of checksums", "The recording is complete without them."
     elif first.startswith(b'{"repair"'):
         name, left = "repair of recordings", "The next start of a source tries again."
+    elif first.startswith(b'{"list"'):
+        name, left = "list of recordings", "Nothing is changed."
     outcome = outcomeOf(lambda: _run(first, work, writer), name, left)
     if isinstance(outcome, Cancelled):
         _removePixels(first)
@@ -92,6 +94,8 @@ def _run(first: bytes, work: Work, writer: LineWriter) -> Outcome:
         values = json.loads(first)
         if "checksums" in values:
             return Done(noteChecksums(values["checksums"], work))
+        if "list" in values:
+            return Done(listFolder(values["list"]))
         done: list[Any]
         if "repair" in values:
             done, events = repairFolder(values["repair"])

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ..Export.Job import ChecksumJob, ExportJob, RepairJob, Snapshot
+from ..Export.Job import ChecksumJob, ExportJob, ListJob, RepairJob, Snapshot
 from ..Link.Messages import Done, EventReport, Failed, Outcome, Progress
 from ..Link.WorkFolders import makeWorkFolder, removeWorkFolders
 from ..Model.Errors import RealTimeImagingError, SettingsError
@@ -23,6 +23,7 @@ NAMES: dict[type, str] = {
     ExportJob: "export",
     ChecksumJob: "calculation of checksums",
     RepairJob: "repair of recordings",
+    ListJob: "list of recordings",
 }
 
 
@@ -37,7 +38,7 @@ class ExportProcess(JobProcess):
 
     def __init__(
         self,
-        job: ExportJob | ChecksumJob | RepairJob,
+        job: ExportJob | ChecksumJob | RepairJob | ListJob,
         onProgress: Callable[[float, str], None],
         onDone: Callable[[list[str], list[Event]], None],
         onFailed: Callable[[str], None],

@@ -16,7 +16,8 @@ from ..Model.Errors import RealTimeImagingError, SettingsError
 from ..Model.Event import Event
 from ..Model.Files import setGroupMayRead
 from ..Model.Settings import SourceSettings, typedPath
-from ..Recording import checkAttributes, fileName
+from ..Model.Text import textsOf
+from ..Recording import RecordingEntry, checkAttributes, fileName
 from ..Recording.Layout import prepareFolder
 from ..Recording.Names import DATE_NAME, namedPlace
 from ..Scene.RecordedSequences import RecordedSequences
@@ -24,9 +25,12 @@ from ..Scene.RecordingViews import RecordingViews
 from .Callbacks import Callbacks
 from .ExportControl import ExportControl
 from .Metadata import Metadata
+from .RecordingList import RecordingList
 from .RecordingState import RecordingState
 from .RunningSource import RunningSource
 from .Session import Session
+
+_ = textsOf(__file__)
 
 BUILD_PAUSE, BUILD_TURN = 10, 0.01
 """Milliseconds between, and seconds of, the steps in which a recording is added to the scene."""
@@ -75,6 +79,10 @@ class RecordingControl:
         settings = slicer.app.userSettings()
         self._repairFolder = settings.value(REPAIR_KEY, "") or settings.value(FOLDER_KEY, "") or ""
         """Folder of the last recording: a source that starts finishes what a dead process left there."""
+        self.list = RecordingList(onChange)
+        """Recordings in a folder."""
+        self.namePattern = DATE_NAME
+        """Pattern of the names of recordings that :meth:`start` gives no name."""
         self._recordings: list[RecordingState] = []
         """Recordings that are not completely in the scene yet, and the last one; in order of their start."""
         self._keep: Keep | None = None
@@ -100,7 +108,7 @@ class RecordingControl:
             letters, digits and ``_ . -`` only.
         :param name: beginning of the files' names, a pattern such as ``{participant}/run-{run:02}``: the attributes and
             the metadata, ``{date}``, ``{time}`` and ``{run}``, which counts up. Slashes make folders below ``folder``.
-            Empty for the date and time.
+            Empty for :attr:`namePattern`, which is the date and time unless the panel or a script sets another.
         :param kept: begin with the frames that :meth:`keepLast` has in memory.
         :raises SettingsError: no folder is given, or the pattern needs a value that is missing.
         :raises RecordingFolderError: the folder cannot be written, or lies below a watched folder; it is a
@@ -120,7 +128,7 @@ class RecordingControl:
             raise SettingsError("Choose the folder for recordings.")
         checkAttributes(attributes)
         given = [(one.plan["folder"], one.name) for one in self._recordings if one.plan and not one.settled]
-        folder, name = namedPlace(folder, name.strip() or DATE_NAME, attributes, given)
+        folder, name = namedPlace(folder, name.strip() or self.namePattern.strip() or DATE_NAME, attributes, given)
         for handle in self._session.running():
             handle.settings.checkRecordingFolder(folder)
         prepareFolder(folder)
@@ -204,9 +212,10 @@ class RecordingControl:
 
         ``active``, ``name``, ``seconds`` since its start; ``recorded``, ``failed`` and ``bytes`` of its images;
         ``messages`` of devices (recorded, failed); ``writing`` (None, or the rest of the writing: ``done`` of
-        ``total``, ``unit`` "bytes" or "streams", empty when it is unknown); ``free`` bytes on the disk (None when
-        unknown); ``kept`` (seconds, frames, bytes in memory; None when nothing is kept); ``built``, the part that is in
-        the scene, from 0 to 1.
+        ``total``, ``unit`` "bytes" or "streams", empty when it is unknown); ``free`` bytes on the disk, and seconds
+        that are ``left`` until it is full at this rate (None when unknown); ``result``, the event that reported the end
+        (None before); ``kept`` (seconds, frames, bytes in memory; None when nothing is kept); ``built``, the part that
+        is in the scene, from 0 to 1.
         """
         storages = [handle.storage for handle in self._session.handles]
         free = [one["free"] for one in storages if one.get("free") is not None]
@@ -219,6 +228,8 @@ class RecordingControl:
             **last.counts,
             "writing": self._writing(),
             "free": min(free) if free else None,
+            "left": current.left(min(free)) if current and free else None,
+            "result": last.result,
             "kept": {
                 "seconds": max(one["seconds"] for one in kept),
                 "frames": sum(one["frames"] for one in kept),
@@ -255,6 +266,30 @@ class RecordingControl:
     def framesOf(self, name: str) -> int:
         """Return the number of frames of a recording in the scene; 0 when it is unknown."""
         return self._sequences.framesOf(name)
+
+    def open(self, entry: RecordingEntry) -> Any:
+        """Add a recording of :attr:`list` to the scene, with all its streams and poses, and show it.
+
+        A recording that is in the scene already is only shown.
+
+        :returns: its vtkMRMLSequenceBrowserNode, which is filled in small steps.
+        :raises SettingsError: the recording is damaged, or is being recorded.
+        """
+        if not entry.usable:
+            raise SettingsError(_("{name} cannot be opened.").format(name=entry.name))
+        parts = self.list.partsOf(entry) or [entry]
+        headers = [path for one in parts for path in one.headers]
+        browser = self._sequences.browserOf(headers[0]) if headers else None
+        if browser is not None:
+            self.show(browser)
+            return browser
+        one = RecordingState(0, entry.name, {})
+        one.stop()
+        one.opened = True
+        self._recordings.insert(max(0, len(self._recordings) - 1), one)
+        self._add(one, headers, [part.path for part in parts if not part.stream])
+        self._onChange()
+        return one.browser
 
     def show(self, browserNode: Any = None) -> None:
         """Show a recording in the views, in place of its streams, and select it in Slicer's sequence toolbar.
@@ -297,6 +332,7 @@ class RecordingControl:
     def close(self) -> None:
         """End everything. Do not use the object afterwards."""
         self._closed = True
+        self.list.close()
         self.forget()
         self._recordings = []
         self._builder.stop()
@@ -390,13 +426,18 @@ class RecordingControl:
                 self._sequences.remove(one.browser)
                 one.browser = None
             else:
-                self._sequences.present(one.browser)
-                self._views.finish(self._sequences.browsersOf(one.browser))
+                self._present(one)
         for event in one.endEvents():
             self._callbacks.report(event)
         headers, one.headers, one.messages, one.posesAdded = one.headers, [], [], False
-        if headers and not self._closed:
+        if headers and not self._closed and not one.opened:
             self._exports.checksums(headers)
+
+    def _present(self, one: RecordingState) -> None:
+        self._sequences.present(one.browser)
+        self._views.finish(self._sequences.browsersOf(one.browser))
+        if one.opened and not self._session.running():
+            self._views.show(one.browser)
 
     def _repairAfter(self, one: RecordingState) -> None:
         """Let another process finish the files of processes that ended before they closed them."""

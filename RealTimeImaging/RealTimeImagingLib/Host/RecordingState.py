@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
 from ..Model.Event import Event
 from ..Model.Quantities import counted, sizeText
 from .RunningSource import RunningSource
+
+RATE_TIME = 10.0
+"""Seconds over which the rate is measured."""
 
 
 class RecordingState:
@@ -23,6 +27,10 @@ class RecordingState:
         self.id, self.name = id, name
         self.plan: dict[str, Any] = {**plan, "id": id} if plan else {}
         self.stopped = self.settled = self.interrupted = self.repairing = self.posesAdded = self.sceneless = False
+        self.opened = False
+        """True for a recording of the list that the user opened."""
+        self.result: Event | None = None
+        """The last event that reported the end."""
         self.browser: Any = None
         self.writing: list[RunningSource] = []
         """Sources that have not closed their files of this recording yet."""
@@ -34,6 +42,8 @@ class RecordingState:
         self._end: float | None = None
         self._stored: dict[RunningSource, dict[str, Any]] = {}
         self._before: dict[RunningSource, tuple[int, int]] = {}
+        self._sizes: deque[tuple[float, int]] = deque()
+        """Times and bytes of the last RATE_TIME seconds."""
         self._unfinished = ""
         self._reported = False
 
@@ -50,6 +60,10 @@ class RecordingState:
         """
         self._stored[handle] = dict(stored)
         self._before[handle] = (handle.recorded - stored["recorded"], handle.failed - stored["failed"])
+        now = time.monotonic()
+        self._sizes.append((now, sum(one["bytes"] for one in self._stored.values())))
+        while now - self._sizes[0][0] > RATE_TIME:
+            self._sizes.popleft()
 
     def closed(self, handle: RunningSource, unfinished: str) -> None:
         """Note that a source's process has closed its files: its counts are final."""
@@ -75,6 +89,16 @@ class RecordingState:
         """Seconds from its start to its stop, or until now."""
         return (self._end or time.monotonic()) - self._begin
 
+    def left(self, free: int) -> float | None:
+        """Return the seconds until a disk is full at the present rate; None when nothing is written.
+
+        :param free: bytes.
+        """
+        if len(self._sizes) < 2:
+            return None
+        (began, before), (ended, after) = self._sizes[0], self._sizes[-1]
+        return free * (ended - began) / (after - before) if after > before else None
+
     @property
     def counts(self) -> dict[str, Any]:
         """``recorded``, ``failed`` and ``bytes`` of images, ``messages`` (recorded, failed)."""
@@ -97,6 +121,11 @@ class RecordingState:
         if self._reported or not self.plan:
             return []
         self._reported = True
+        events = self._endEvents()
+        self.result = events[-1]
+        return events
+
+    def _endEvents(self) -> list[Event]:
         counts, files, folder = self.counts, self.headers or self.messages, self.plan["folder"]
         recorded, subject = counts["recorded"], files[0] if files else folder
         first = f" First file: {files[0]}." if files else ""

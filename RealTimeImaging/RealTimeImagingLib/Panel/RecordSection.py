@@ -11,8 +11,12 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..Model.Errors import RealTimeImagingError
-from ..Model.Quantities import sizeText
-from .Section import Section, remember, remembered, show
+from ..Model.Quantities import durationText, sizeText
+from ..Recording.Names import BIDS_NAME, DATE_NAME, missingFields
+from .Section import Complaint, Section, remember, remembered, show, translated
+
+SOON = 600.0
+"""Seconds until the disk is full from which on they are shown."""
 
 
 class RecordSection(Section):
@@ -23,6 +27,13 @@ class RecordSection(Section):
         ui.recordingFolderPathLineEdit.filters = ctk.ctkPathLineEdit.Dirs
         ui.recordingFolderPathLineEdit.currentPath = remembered("RecordingFolder")
         ui.recordFromStartCheckBox.checked = slicer.util.toBool(remembered("RecordFromStart", False))
+        ui.recordingNameComboBox.addItem(DATE_NAME)
+        ui.recordingNameComboBox.addItem(BIDS_NAME)
+        ui.recordingNameComboBox.setEditText(remembered("RecordingName", DATE_NAME))
+        # A text longer than the field shows its beginning.
+        ui.recordingNameComboBox.lineEdit().setCursorPosition(0)
+        self._complainName = Complaint(ui.recordingNameLabel)
+        logic.recording.namePattern = ui.recordingNameComboBox.currentText
         self._built = 1.0
         self.connect(ui.recordSection, "contentsCollapsed(bool)", self._showBuilding)
         self.connect(ui.recordButton, "clicked()", self._recordOrStop)
@@ -30,6 +41,7 @@ class RecordSection(Section):
         self.connect(ui.showRecordingButton, "clicked()", self._show)
         self.connect(ui.keepSecondsSpinBox, "valueChanged(int)", self._keep)
         self.connect(ui.recordFromStartCheckBox, "toggled(bool)", self._rememberFromStart)
+        self.connect(ui.recordingNameComboBox, "editTextChanged(QString)", self._setName)
         ui.keepSecondsSpinBox.value = int(remembered("KeepSeconds", 0))
 
     def refresh(self, values: dict[str, Any]) -> None:
@@ -37,27 +49,30 @@ class RecordSection(Section):
         ui, status = self.ui, self.logic.recording.status()
         recording, kept = status["active"], status["kept"]
         ui.recordButton.text = _("Stop recording") if recording else _("Record")
-        for name in ("recordingFolderPathLineEdit", "keepSecondsSpinBox"):
+        for name in ("recordingFolderPathLineEdit", "recordingNameComboBox", "keepSecondsSpinBox"):
             getattr(ui, name).enabled = not recording
         ui.saveLastButton.enabled = bool(kept and kept["frames"]) and not recording
         ui.showRecordingButton.enabled = self.logic.recording.last is not None
-        parts = []
-        if recording:
-            parts.append(_("{seconds:.0f} s").format(**status))
-        if recording or status["recorded"] or status["failed"]:
-            parts.append(_counted(status["recorded"], _("1 image stored"), _("{count} images stored")))
-            parts.append(sizeText(status["bytes"]))
-        if status["failed"]:
-            parts.append(_counted(status["failed"], _("1 image NOT stored"), _("{count} images NOT stored")))
-        if status["writing"]:
-            parts.append(_writing(**status["writing"]))
-        if recording and status["free"] is not None:
-            parts.append(_("{size} free").format(size=sizeText(status["free"])))
-        if kept and not recording:
-            parts.append(_("the last {seconds:.1f} s are in memory ({frames} images)").format(**kept))
-        show(ui.recordingLabel, ", ".join(parts) or "-", bool(status["failed"]))
+        text, warning = _stateOf(status)
+        show(ui.recordingLabel, text or "-", warning)
+        self._showMissing()
         self._built = status["built"]
         self._showBuilding()
+
+    def _setName(self, pattern: str) -> None:
+        remember("RecordingName", pattern)
+        self.logic.recording.namePattern = pattern
+        self._showMissing()
+
+    def _showMissing(self) -> None:
+        """Name the values that the file name needs, before a recording starts."""
+        try:
+            missing = missingFields(self.logic.recording.namePattern, self.logic.metadata.get())
+        except RealTimeImagingError as error:
+            self._complainName(translated(str(error)))
+            return
+        text = _("Missing under Metadata: {names}").format(names=", ".join(missing)) if missing else ""
+        self._complainName(text)
 
     def _showBuilding(self, *_collapsed: bool) -> None:
         self.ui.buildProgressBar.visible = self._built < 1
@@ -86,6 +101,42 @@ class RecordSection(Section):
         return str(self.ui.recordingFolderPathLineEdit.currentPath)
 
 
+def _stateOf(status: dict[str, Any]) -> tuple[str, bool]:
+    """Return the state of the recording in words, and whether it is a warning."""
+    if status["writing"]:
+        return _writing(**status["writing"]), bool(status["failed"])
+    if status["active"]:
+        return _growing(status)
+    parts, warning = [], False
+    if status["result"]:
+        parts.append(translated(status["result"].text))
+        warning = status["result"].level != "info"
+    if status["kept"]:
+        parts.append(_("The last {seconds:.1f} s are in memory ({frames} images).").format(**status["kept"]))
+    return "\n".join(parts), warning
+
+
+def _growing(status: dict[str, Any]) -> tuple[str, bool]:
+    """Return length, images, size and losses of a recording, and how long the disk lasts."""
+    if not status["recorded"] and not status["failed"]:
+        messages = status["messages"]["recorded"]
+        if not messages:
+            return str(_("Recording begins with the first image.")), False
+        parts = [_counted(messages, _("1 device message stored"), _("{count:,} device messages stored"))]
+    else:
+        parts = [_counted(status["recorded"], _("1 image stored"), _("{count:,} images stored"))]
+        parts.append(sizeText(status["bytes"]))
+    parts.insert(0, _("{seconds:.0f} s").format(**status))
+    if status["failed"]:
+        parts.append(_counted(status["failed"], _("1 image NOT stored"), _("{count:,} images NOT stored")))
+    if status["free"] is not None:
+        parts.append(_("{size} free").format(size=sizeText(status["free"])))
+    soon = status["left"] is not None and status["left"] < SOON
+    if soon:
+        parts.append(_("{time} left at this rate").format(time=durationText(status["left"])))
+    return ", ".join(parts), soon or bool(status["failed"])
+
+
 def _counted(count: int, one: str, many: str) -> str:
     return one if count == 1 else many.format(count=count)
 
@@ -110,6 +161,7 @@ class MetadataSection(Section):
         table.setHorizontalHeaderLabels([_("Name"), _("Value")])
         table.verticalHeader().hide()
         table.horizontalHeader().setStretchLastSection(True)
+        self.connect(ui.metadataSection, "contentsCollapsed(bool)", self._showTable)
         ui.templateComboBox.setEditable(True)
         self._listTemplates()
         self.connect(ui.templateComboBox, "activated(int)", self._useTemplate)
@@ -138,6 +190,12 @@ class MetadataSection(Section):
             table.resizeColumnToContents(0)
         finally:
             self._filling = False
+        self._showTable()
+
+    def _showTable(self, *_collapsed: bool) -> None:
+        """Hide an empty table. A section that opens shows all its widgets."""
+        ui = self.ui
+        ui.metadataTable.visible = ui.metadataTable.rowCount > 0 and not ui.metadataSection.collapsed
 
     def _tableChanged(self, *_cell: int) -> None:
         if not self._filling:
@@ -151,18 +209,20 @@ class MetadataSection(Section):
             names = ", ".join(sorted(twice))
             words = _("{name} appears twice; the last value is stored.").format(name=names) if twice else ""
         except RealTimeImagingError as error:
-            words = str(error)
+            words = translated(str(error))
         self.complain(words)
         return not words
 
     def _addRow(self) -> None:
         self.ui.metadataTable.setRowCount(self.ui.metadataTable.rowCount + 1)
+        self._showTable()
 
     def _removeRow(self) -> None:
         row = self.ui.metadataTable.currentRow()
         if row >= 0:
             self.ui.metadataTable.removeRow(row)
             self._store()
+            self._showTable()
 
     def _listTemplates(self) -> None:
         self.ui.templateComboBox.clear()

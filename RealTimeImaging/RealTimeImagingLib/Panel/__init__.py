@@ -12,10 +12,11 @@ from slicer.i18n import tr as _
 from ..Model.EventLog import EventLog
 from ..Model.Settings import SourceSettings
 from .BroadcastSection import BroadcastSection
+from .ConvertSection import ConvertSection
 from .DevicesSection import DevicesSection
 from .EventsSection import EventsSection
-from .JobSections import ConvertSection, SaveSection
 from .LiveSection import LiveSection
+from .RecordingsSection import RecordingsSection
 from .RecordSection import MetadataSection, RecordSection
 from .Section import Complaint, makePlain, nameControls, remember, remembered
 from .Shortcuts import FileDrop, Shortcuts
@@ -62,7 +63,7 @@ class Panel:
             BroadcastSection(ui, logic, Complaint(ui.broadcastComplaintLabel)),
             RecordSection(ui, logic, Complaint(ui.recordComplaintLabel)),
             self._metadata,
-            SaveSection(ui, logic, Complaint(ui.saveComplaintLabel)),
+            RecordingsSection(ui, logic, Complaint(ui.recordingsComplaintLabel), self._source),
             ConvertSection(ui, logic, Complaint(ui.convertComplaintLabel)),
             self._events,
             self._status,

@@ -104,6 +104,14 @@ class RecordedSequences:
         """Return the number of frames of a recording in the scene; 0 when there is none of this name."""
         return sum(node.GetNumberOfDataNodes() for node in self._nodes().get(name, {}).values())
 
+    def browserOf(self, path: str) -> Any:
+        """Return the browser of a part in the scene by the path of its header; None when it is not in the scene."""
+        for parts in self._nodes().values():
+            for node in parts.values():
+                if os.path.normcase(node.GetStorageNode().GetFileName()) == os.path.normcase(path):
+                    return self._logic.GetFirstBrowserNodeForSequenceNode(node)
+        return None
+
     def _nodes(self) -> dict[str, dict[int, Any]]:
         found: dict[tuple[str, str], dict[int, Any]] = {}
         nodes = self._scene.GetNodesByClass("vtkMRMLSequenceNode")

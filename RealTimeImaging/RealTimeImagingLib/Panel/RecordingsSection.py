@@ -1,0 +1,227 @@
+"""Section of recordings: list, open, replay and export those of the folder, and save the current images."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Protocol, cast
+
+import qt
+from slicer.i18n import tr as _
+
+from ..Export.Job import FORMATS, ExportJob
+from ..Model.Quantities import durationText, freeName, sizeText
+from ..Model.Settings import SourceSettings
+from ..Recording import RecordingEntry
+from ..Recording.Layout import fileName
+from ..Sources.Replay import ReplaySettings
+from .Section import Section, breakable, plainTip, show, translated, warningColour
+
+RECORDING_FORMATS = [name for name, format_ in FORMATS.items() if not format_.single]
+TYPING = 500
+"""Milliseconds after the last change of the folder until it is read."""
+WARNINGS_SHOWN = 5
+"""Most events in the tool tip of a recording."""
+
+
+class Sources(Protocol):
+    """The part of the source section that a replay needs."""
+
+    def showSettings(self, settings: SourceSettings | None) -> None:
+        """Show settings in the form of their kind."""
+
+
+class RecordingsSection(Section):
+    """List of the folder's recordings, buttons for the selected one, and the progress of its export.
+
+    :param sources: shows the settings of a replay.
+    """
+
+    def __init__(self, ui: Any, logic: Any, complain: Callable[[str], None], sources: Sources) -> None:
+        super().__init__(ui, logic, complain)
+        self._sources = sources
+        self._shown: list[RecordingEntry] = []
+        self._result: object = None
+        self._running = False
+        self._typing = qt.QTimer()
+        self._typing.setSingleShot(True)
+        self.connect(self._typing, "timeout()", self._readIfOpen)
+        self.connect(ui.recordingsSection, "contentsCollapsed(bool)", self._opened)
+        self.connect(ui.recordingFolderPathLineEdit, "currentPathChanged(QString)", self._folderChanged)
+        for name in RECORDING_FORMATS:
+            ui.exportFormatComboBox.addItem(translated(FORMATS[name].words))
+        self.connect(ui.recordingsList, "currentRowChanged(int)", self._selected)
+        self.connect(ui.openRecordingButton, "clicked()", self._open)
+        self.connect(ui.replayRecordingButton, "clicked()", self._replay)
+        self.connect(ui.showFilesButton, "clicked()", self._showFiles)
+        self.connect(ui.refreshRecordingsButton, "clicked()", self._read)
+        self.connect(ui.exportButton, "clicked()", self._export)
+        self.connect(ui.cancelExportButton, "clicked()", self._cancel)
+        self.connect(ui.snapshotButton, "clicked()", self._snapshot)
+
+    def close(self) -> None:
+        """Release all widgets."""
+        self._typing.stop()
+        super().close()
+
+    def refresh(self, values: dict[str, Any]) -> None:
+        """Show the list, and the progress of an export."""
+        ui, export, reading = self.ui, self.logic.exports.status(), self.logic.recording.list.status()
+        result = self.logic.recording.status()["result"]
+        if result is not self._result:
+            self._result = result
+            self._readIfOpen()
+        if self.logic.recording.list.entries != self._shown:
+            self._fill(self.logic.recording.list.entries)
+        show(ui.recordingsLabel, translated(reading["words"]) or "-", reading["failed"])
+        self._running = export["running"]
+        self._showHidden()
+        entry = self._entry
+        usable = entry is not None and entry.usable
+        ui.openRecordingButton.enabled = usable
+        ui.replayRecordingButton.enabled = usable and bool(entry and entry.headers)
+        ui.exportButton.enabled = ui.replayRecordingButton.enabled and not self._running
+        ui.showFilesButton.enabled = bool(entry or self._folder())
+        ui.snapshotButton.enabled = bool(values.get("shown"))
+        ui.exportProgressBar.value = round(100 * export["progress"])
+        show(ui.exportLabel, translated(export["words"]) or "-", export["failed"])
+
+    def _showHidden(self) -> None:
+        # A section that opens shows all its widgets, including hidden ones.
+        ui = self.ui
+        ui.recordingsList.visible = bool(self._shown) and not ui.recordingsSection.collapsed
+        ui.cancelExportButton.visible = ui.exportProgressBar.visible = self._running
+
+    def _opened(self, collapsed: bool) -> None:
+        self._showHidden()
+        if not collapsed:
+            self._read()
+
+    # ---- the list
+
+    def _folder(self) -> str:
+        return str(self.ui.recordingFolderPathLineEdit.currentPath).strip()
+
+    def _folderChanged(self, path: str) -> None:
+        self._typing.start(TYPING)
+
+    def _readIfOpen(self) -> None:
+        if not self.ui.recordingsSection.collapsed:
+            self._read()
+
+    def _read(self) -> None:
+        self.attempt(lambda: self.logic.recording.list.read(self._folder()))
+
+    def _fill(self, entries: list[RecordingEntry]) -> None:
+        """Show the entries; the selected one stays selected, otherwise the newest is."""
+        chosen, widget = self._entry, self.ui.recordingsList
+        self._shown = list(entries)
+        blocked = widget.blockSignals(True)
+        widget.clear()
+        warning = qt.QBrush(qt.QColor(warningColour(widget)))
+        for entry in entries:
+            item = qt.QListWidgetItem(f"{breakable(_nameOf(entry))}\n{_figures(entry)}")
+            item.setToolTip(plainTip(_tip(entry)))
+            if entry.state == "damaged" or entry.lost:
+                item.setForeground(warning)
+            widget.addItem(item)
+        widget.blockSignals(blocked)
+        paths = [entry.path for entry in entries]
+        widget.setCurrentRow(paths.index(chosen.path) if chosen and chosen.path in paths else 0 if paths else -1)
+        if not chosen or self._entry != chosen:
+            self._selected()
+
+    @property
+    def _entry(self) -> RecordingEntry | None:
+        row = self.ui.recordingsList.currentRow
+        return self._shown[row] if 0 <= row < len(self._shown) else None
+
+    def _selected(self, *_row: int) -> None:
+        count = self._entry.frames if self._entry else 0
+        for box, value in ((self.ui.exportFirstSpinBox, 1), (self.ui.exportLastSpinBox, count)):
+            box.maximum = max(1, count)
+            box.value = value
+        self.refresh(self.logic.statistics())
+
+    # ---- the selected recording
+
+    def _open(self) -> None:
+        entry = self._entry
+        if entry:
+            self.attempt(lambda: self.logic.recording.open(entry))
+
+    def _replay(self) -> None:
+        entry = self._entry
+        if entry is None:
+            return
+        for source in self.logic.sources():
+            if source.settings.kind == ReplaySettings.kind and not source.ended:
+                self.logic.stop(source)
+        active = [one for one in self.logic.sources() if not one.ended and one.state != "stopping"]
+        taken = {name for one in active for name in one.streams.values()}
+        settings = ReplaySettings(file=entry.headers[0])
+        self._sources.showSettings(settings)
+        named = replace(settings, stream=freeName(settings.stream, taken))
+        self.attempt(lambda: self.logic.start(cast(SourceSettings, named)))
+
+    def _showFiles(self) -> None:
+        entry = self._entry
+        qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(entry.folder if entry else self._folder()))
+
+    def _export(self) -> None:
+        entry = self._entry
+        if entry:
+            self.attempt(lambda: self.logic.exports.start(self._job(entry)))
+
+    def _job(self, entry: RecordingEntry) -> ExportJob:
+        ui = self.ui
+        return ExportJob(
+            RECORDING_FORMATS[ui.exportFormatComboBox.currentIndex],
+            os.path.join(entry.folder, f"{entry.name}-{fileName(entry.stream)}_export"),
+            parts=tuple(entry.headers),
+            first=ui.exportFirstSpinBox.value - 1,
+            last=ui.exportLastSpinBox.value - 1,
+            attributes=self.logic.metadata.get(),
+        )
+
+    def _cancel(self) -> None:
+        self.logic.exports.cancel()
+
+    def _snapshot(self) -> None:
+        self.attempt(lambda: self.logic.exports.saveSnapshot(self._folder()))
+
+
+def _nameOf(entry: RecordingEntry) -> str:
+    return f"{entry.name}  {entry.stream}" if entry.stream else f"{entry.name}  {_('(device messages)')}"
+
+
+def _figures(entry: RecordingEntry) -> str:
+    date = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.time))
+    if entry.state == "recording":
+        return str(_("{date}, recording now").format(date=date))
+    if entry.state == "unfinished":
+        return str(_("{date}, not finished: its process has died").format(date=date))
+    if entry.state == "damaged":
+        return str(_("{date}, damaged").format(date=date))
+    length = durationText(entry.seconds) if entry.seconds >= 60 else _("{s:.1f} s").format(s=entry.seconds)
+    if not entry.stream:
+        count = _("1 message") if entry.frames == 1 else _("{count:,} messages").format(count=entry.frames)
+    else:
+        count = _("1 image") if entry.frames == 1 else _("{count:,} images").format(count=entry.frames)
+    lost = _("{count:,} lost").format(count=entry.lost)
+    return f"{date}, {length}, {count}, {lost}, {sizeText(entry.bytes)}"
+
+
+def _tip(entry: RecordingEntry) -> str:
+    """Return the place of a recording, its problem, and its first warnings."""
+    lines = [entry.path]
+    if entry.problem:
+        lines.append(translated(entry.problem))
+    if entry.state == "unfinished":
+        lines.append(_("The next start of a source finishes it."))
+    lines += entry.warnings[:WARNINGS_SHOWN]
+    if len(entry.warnings) > WARNINGS_SHOWN:
+        lines.append(_("{count} more warnings are in its manifest.").format(count=len(entry.warnings) - WARNINGS_SHOWN))
+    return "\n".join(lines)
