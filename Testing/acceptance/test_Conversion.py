@@ -70,6 +70,11 @@ def test_panel(slicer, module, views, logic, cores, tmp_path, noErrors):
     ui.convertedComboBox.currentIndex = 7
     ui.loadConvertedButton.click()
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 20
+    slicer.mrmlScene.RemoveNode(slicer.util.getNode("7_Core_03"))
+    for _ in range(2):
+        ui.loadAllConvertedButton.click()
+        ended(logic)
+        assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 20
     before = (tmp_path / "out/7_Core_00.nrrd").read_bytes()
     slicer.util.arrayFromVolume(slicer.util.getNode("7_Core_00"))[:] = 0
     assert (tmp_path / "out/7_Core_00.nrrd").read_bytes() == before

@@ -408,7 +408,8 @@ def test_panelRecordsAndSaves(slicer, module, logic, tmp_path, noErrors):
     built(logic)
     ui.snapshotButton.click()
     until(lambda: logic.events()[-1].code == "saved")
-    until(lambda: ui.exportButton.enabled and ui.exportRecordingComboBox.count == 1)
+    ui.recordingsSection.collapsed = False
+    until(lambda: ui.exportButton.enabled and ui.recordingsList.count == 1)
     ui.exportLastSpinBox.value = 3
     ui.exportButton.click()
     until(lambda: sum(event.code == "saved" for event in logic.events()) == 2)

@@ -52,7 +52,8 @@ def useAll(slicer, module, folder):
     logic.stopRecording()
     until(lambda: not logic.recording.building)
     logic.recording.show()
-    until(lambda: ui.exportButton.enabled and ui.exportRecordingComboBox.count)
+    ui.recordingsSection.collapsed = False
+    until(lambda: ui.exportButton.enabled and ui.recordingsList.count)
     ui.exportButton.click()
     until(lambda: "saved" in [event.code for event in logic.events()])
     ui.camera_search.click()

@@ -177,6 +177,15 @@ class ConversionControl:
             self._loaded[key] = node.GetID()
         return node
 
+    def loadAll(self) -> None:
+        """Load all files of the last conversion, one by one; files that are in the scene already are not loaded again.
+
+        The event "not-loaded" names each file that cannot be loaded.
+        """
+        self._waiting = deque(self.files)
+        self._loader.start(0)
+        self._onChange()
+
     def load(self, path: str) -> Any:
         """Load a converted file: a volume is mapped into memory and read when it is displayed; a sequence is read.
 
@@ -227,8 +236,7 @@ class ConversionControl:
         made = [one["file"] for one in report["series"] if one["status"] in ("done", "skipped")]
         self.files = [os.path.join(report["output"], name) for name in sorted(made, key=naturalOrder)]
         if self._loadWhenDone and not words:
-            self._waiting.extend(self.files)
-            self._loader.start(0)
+            self.loadAll()
         self._onChange()
 
     def _reportEnd(self, report: dict[str, Any], words: str) -> None:

@@ -10,7 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..Model.Quantities import durationText
-from .Section import Section, remember, remembered, show
+from .Section import Section, remember, remembered, show, translated
 
 _FIELDS = {"convertNameLineEdit": "ConvertName", "convertTagsLineEdit": "ConvertTags"}
 _FOLDERS = {"convertInputPathLineEdit": "ConvertInput", "convertOutputPathLineEdit": "ConvertOutput"}
@@ -34,6 +34,7 @@ class ConvertSection(Section):
         self.connect(ui.convertButton, "clicked()", self._convert)
         self.connect(ui.cancelConvertButton, "clicked()", self._cancel)
         self.connect(ui.loadConvertedButton, "clicked()", self._load)
+        self.connect(ui.loadAllConvertedButton, "clicked()", self._loadAll)
 
     def refresh(self, values: dict[str, Any]) -> None:
         """Show the progress and the converted files."""
@@ -47,9 +48,14 @@ class ConvertSection(Section):
         self._showRunning()
         ui.convertButton.enabled = not self._running
         ui.loadConvertedButton.enabled = ui.convertedComboBox.enabled = bool(files)
+        ui.loadAllConvertedButton.enabled = bool(files) and not status["loading"]
         ui.convertProgressBar.value = round(100 * status["progress"])
-        left = "" if status["left"] is None else " " + _("{time} left").format(time=durationText(status["left"]))
-        show(ui.convertLabel, f"{status['words'] or '-'}{left}" if not self._refused else "-", status["failed"])
+        words = [translated(status["words"])]
+        if status["left"] is not None:
+            words.append(_("{time} left").format(time=durationText(status["left"])))
+        if status["loading"]:
+            words.append(_("Still to load: {count}").format(count=status["loading"]))
+        show(ui.convertLabel, "-" if self._refused else " ".join(filter(None, words)) or "-", status["failed"])
 
     def _showRunning(self, *_collapsed: bool) -> None:
         self.ui.cancelConvertButton.visible = self._running
@@ -77,6 +83,9 @@ class ConvertSection(Section):
 
     def _cancel(self) -> None:
         self.logic.conversion.cancel()
+
+    def _loadAll(self) -> None:
+        self.logic.conversion.loadAll()
 
     def _load(self) -> None:
         box = self.ui.convertedComboBox
