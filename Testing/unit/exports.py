@@ -16,6 +16,7 @@ from RealTimeImagingLib.Export.Job import ExportJob, Work
 from RealTimeImagingLib.Export.Worker import export
 from RealTimeImagingLib.Link import __file__ as linkPackage
 from RealTimeImagingLib.Model.Frame import Frame
+from RealTimeImagingLib.Model.Text import textFromJSON
 from unit import processes
 from unit.conftest import parsed
 from unit.recordings import LEFT_HANDED, OBLIQUE, RIGHT_HANDED, frame, record
@@ -203,6 +204,10 @@ def recorded(folder, case, dtype=None):
     frames = [frame(n, shape, dtype, OBLIQUE) for n in range(count)]
     parts = record(folder, frames, attributes={"Strain": "BKS.Cg-Dock7m +/+ Leprdb/J"})
     return ExportJob(case.split()[0], str(folder / "out"), tuple(parts))
+
+
+def _textOf(values):
+    return textFromJSON(values) if {"template", "context", "values"} == values.keys() else values
 
 
 class Program:

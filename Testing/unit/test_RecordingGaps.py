@@ -59,7 +59,7 @@ def test_a_full_disk_costs_exactly_the_frames_that_do_not_fit(tmp_path):
         assert [recording.append(each) for each in frames[:8]] == [True] * 5 + [False] * 3
         (event,) = recording.events()
         assert (event.code, event.level) == ("recording-failed", "error")
-        assert re.search(r"'Scan' are not stored in .* from frame 5 on: \S+", event.text)
+        assert re.search(r"Not stored in .*: 'Scan' from frame 5 on: \S+", event.text)
     assert [recording.append(each) for each in frames[8:]] == [True] * 12
     (event,) = recording.events()
     assert (event.code, event.level) == ("recording-gap", "error")

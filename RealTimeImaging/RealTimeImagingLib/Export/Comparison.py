@@ -11,8 +11,11 @@ import numpy as np
 from ..Formats import ImageFile
 from ..Model.Errors import ExportError, NotAnImageError
 from ..Model.Frame import Image, Matrix, Pixels
+from ..Model.Text import textsOf
 from .Frames import Frames
 from .Job import Work
+
+_ = textsOf(__file__)
 
 VOXEL = 0.05
 """Most voxels by which a point may be displaced, whatever the precision of the format."""
@@ -31,10 +34,10 @@ def readImages(reader: ImageFile, what: str) -> Iterator[Image]:
     try:
         words = reader.missing()
         if words:
-            raise Different(f"{what} could not be read back: {words}")
+            raise Different(_("{what} could not be read back: {words}").format(what=what, words=words))
         yield from reader.images()
     except NotAnImageError as error:
-        raise Different(f"{what} could not be read back: {error}") from error
+        raise Different(_("{what} could not be read back: {error}").format(what=what, error=str(error))) from error
 
 
 def compareFrames(reader: ImageFile, frames: Frames, precision: float, work: Work, what: str) -> None:
@@ -47,13 +50,25 @@ def compareFrames(reader: ImageFile, frames: Frames, precision: float, work: Wor
     count = 0
     for image in readImages(reader, what):
         if count == len(frames):
-            raise Different(f"{what} has more than the {count} frames that were written.")
-        work.step(0, f"Comparing frame {count + 1} of {len(frames)}")
-        compareImage(image, frames.pixels(count), frames.matrix(count), precision, f"Frame {count} of {what}")
+            raise Different(
+                _("{what} has more than the {count} frames that were written.").format(what=what, count=count)
+            )
+        work.step(0, _("Comparing frame {number} of {count}").format(number=count + 1, count=len(frames)))
+        compareImage(
+            image,
+            frames.pixels(count),
+            frames.matrix(count),
+            precision,
+            _("Frame {number} of {what}").format(number=count, what=what),
+        )
         count += 1
         work.step(frames.frameBytes)
     if count != len(frames):
-        raise Different(f"{what} has {count} of the {len(frames)} frames that were written.")
+        raise Different(
+            _("{what} has {count} of the {expected} frames that were written.").format(
+                what=what, count=count, expected=len(frames)
+            )
+        )
 
 
 def compareImage(image: Image, pixels: Pixels, ijkToRAS: Matrix, precision: float, what: str) -> None:
@@ -63,8 +78,11 @@ def compareImage(image: Image, pixels: Pixels, ijkToRAS: Matrix, precision: floa
     """
     if image.pixels.shape != pixels.shape or image.pixels.dtype != pixels.dtype:
         raise Different(
-            f"{what} was written as {pixels.shape} {pixels.dtype} "
-            f"and read as {image.pixels.shape} {image.pixels.dtype}."
+            _("{what} was written as {written} and read as {found}.").format(
+                what=what,
+                written=f"{pixels.shape} {pixels.dtype}",
+                found=f"{image.pixels.shape} {image.pixels.dtype}",
+            )
         )
     found, error = image.pixels, distance(image.ijkToRAS, ijkToRAS, pixels.shape)
     allowed = tolerance(ijkToRAS, pixels.shape, precision)
@@ -75,11 +93,15 @@ def compareImage(image: Image, pixels: Pixels, ijkToRAS: Matrix, precision: floa
         if flipped <= allowed:
             found, error = found[::-1], flipped
     if not error <= allowed:
-        raise Different(f"{what} is displaced by {error:.3g} mm; at most {allowed:.3g} mm are allowed.")
+        raise Different(
+            _("{what} is displaced by {distance:.3g} mm; at most {allowed:.3g} mm are allowed.").format(
+                what=what, distance=float(error), allowed=float(allowed)
+            )
+        )
     for k in range(len(pixels)):
         # Compare bytes, because NaN is not equal to itself.
         if not np.array_equal(_bytes(found[k]), _bytes(pixels[k])):
-            raise Different(f"{what} has different pixels in slice {k} than were written.")
+            raise Different(_("{what} has different pixels in slice {k} than were written.").format(what=what, k=k))
 
 
 def tolerance(ijkToRAS: Matrix, shape: tuple[int, ...], precision: float) -> float:
@@ -95,9 +117,13 @@ def compareWords(found: Mapping[str, Any], expected: Mapping[str, Any], what: st
     """
     for name, value in expected.items():
         if name not in found:
-            raise Different(f"{what} lacks {name}.")
+            raise Different(_("{what} lacks {name}.").format(what=what, name=name))
         if found[name] != value:
-            raise Different(f"{what} has a different {name} than was written: {str(found[name])[:80]!r}.")
+            raise Different(
+                _("{what} has a different {name} than was written: {value!r}.").format(
+                    what=what, name=name, value=str(found[name])[:80]
+                )
+            )
 
 
 def compareTimes(found: list[float], expected: list[float], tolerance: float, what: str) -> None:
@@ -106,10 +132,12 @@ def compareTimes(found: list[float], expected: list[float], tolerance: float, wh
     :raises Different: a time differs by more than ``tolerance`` seconds.
     """
     if len(found) != len(expected):
-        raise Different(f"{what} has {len(found)} times for {len(expected)} frames.")
+        raise Different(
+            _("{what} has {times} times for {count} frames.").format(what=what, times=len(found), count=len(expected))
+        )
     off = float(np.abs(np.array(found) - np.array(expected)).max(initial=0.0))
     if not off <= tolerance:
-        raise Different(f"The times of {what} differ by up to {off:.3g} s.")
+        raise Different(_("The times of {what} differ by up to {off:.3g} s.").format(what=what, off=off))
 
 
 def distance(one: Matrix, other: Matrix, shape: tuple[int, ...]) -> float:

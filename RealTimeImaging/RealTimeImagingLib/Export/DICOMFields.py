@@ -13,6 +13,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..Model.Event import Event
+from ..Model.Text import textsOf
+
+_ = textsOf(__file__)
 
 CREATOR = "RealTimeImaging"
 GROUP = 0x0099
@@ -83,8 +86,10 @@ def describe(dataset: Any, attributes: Mapping[str, str]) -> list[Event]:
     return [
         Event(
             "export-field",
-            f"The value of {name} does not fit its DICOM field ({len(attributes[name])} characters). It is stored in "
-            f"Image Comments and, exactly, in the private element.",
+            _(
+                "The value of {name} does not fit its DICOM field ({count} characters). It is stored "
+                "in Image Comments and, exactly, in the private element."
+            ).format(name=name, count=len(attributes[name])),
             "warning",
             name,
         )

@@ -20,6 +20,7 @@ from ..Formats.DICOM.Reader import DICOM
 from ..Model.Errors import ExportError
 from ..Model.Event import Event
 from ..Model.Frame import Matrix, Pixels
+from ..Model.Text import textsOf
 from .Comparison import VOXEL, Different, compareImage, compareTimes, distance, readImages
 from .DICOMImages import (
     TICK,
@@ -35,6 +36,8 @@ from .DICOMImages import (
 from .Frames import Frames
 from .Job import ExportJob, Work
 from .Output import Output, OutputFile, OutputFolder, Writer
+
+_ = textsOf(__file__)
 
 LARGEST_ELEMENT = 2**32 - 2
 """Most bytes of an element (PS3.5 section 7.1.1): the length is even, and 2^32 - 1 means "unknown"."""
@@ -74,7 +77,7 @@ class DICOMFolder(Writer):
         flat = frames.shape[0] == 1 and frames.dtype == np.uint8
         self._cine = flat and frames.firstElsewhere() is None
         if flat and not self._cine:
-            text = "The frames have different geometries; each frame has a DICOM file of its own."
+            text = _("The frames have different geometries; each frame has a DICOM file of its own.")
             self._report("export-single", text, "info")
         self._reportStraightened()
         self._instances = self._plan(LARGEST_ELEMENT)
@@ -86,29 +89,36 @@ class DICOMFolder(Writer):
         frames.checkRightAngles("DICOM")
         if frames.dtype.str[1:] not in ("u1", "u2", "i2"):
             raise ExportError(
-                "All programs read DICOM images of uint8, uint16 and int16 only. Pixels of "
-                f"{frames.dtype} would change. Choose NIfTI or .seq.nrrd."
+                _(
+                    "All programs read DICOM images of uint8, uint16 and int16 only. Pixels of {dtype} "
+                    "would change. Choose NIfTI or .seq.nrrd."
+                ).format(dtype=str(frames.dtype))
             )
         if frames.components == 4 or (frames.components == 3 and frames.dtype != np.uint8):
             kind = "transparency" if frames.components == 4 else f"colour of {frames.dtype}"
-            raise ExportError(f"DICOM cannot hold {kind}. Choose .seq.nrrd.")
+            raise ExportError(_("DICOM cannot hold {kind}. Choose .seq.nrrd.").format(kind=kind))
         if max(frames.shape[1:3]) > _LARGEST:
             raise ExportError(
-                f"DICOM holds at most {_LARGEST:,} rows and columns, not {frames.shape[1]} x {frames.shape[2]}."
+                _("DICOM holds at most {largest:,} rows and columns, not {rows} x {columns}.").format(
+                    largest=_LARGEST, rows=frames.shape[1], columns=frames.shape[2]
+                )
             )
 
     def _reportStraightened(self) -> None:
         matrix, shape = self.frames.matrix(0), self.frames.shape
         off = distance(self._matrix(0), matrix, shape)
         if off > VOXEL * float(np.linalg.norm(matrix[:3, :3], axis=0).min()):
-            text = f"DICOM allows only right angles: voxels at the edges are displaced by up to {off:.2g} mm."
+            text = _("DICOM allows only right angles: voxels at the edges are displaced by up to {off:.2g} mm.")
+            text = text.format(off=float(off))
             self._report("export-straightened", text, "warning")
 
     def _plan(self, largest: int) -> list[_Instance]:
-        frames, (slices, *_) = self.frames, self.frames.shape
+        frames, (slices, *_plane) = self.frames, self.frames.shape
         plane = frames.frameBytes // slices
         if plane > largest:
-            raise ExportError(f"A slice has {plane:,} bytes; DICOM holds at most {largest:,}.")
+            raise ExportError(
+                _("A slice has {plane:,} bytes; DICOM holds at most {largest:,}.").format(plane=plane, largest=largest)
+            )
         if self._cine:
             step = min(LONGEST_CINE, largest // plane)
             found = [(range(begin, min(begin + step, len(frames))), range(1)) for begin in range(0, len(frames), step)]
@@ -190,21 +200,29 @@ class DICOMFolder(Writer):
         import pydicom
 
         for number, instance in enumerate(self._instances):
-            what = f"The file {instance.name}"
+            what = _("The file {name}").format(name=instance.name)
             self._compareImages(DICOM(output.path(instance.name)), instance, what)
             found = pydicom.dcmread(output.path(instance.name), stop_before_pixels=True)
             for element in self._dataset(number):
                 if element.tag not in found or found[element.tag].value != element.value:
-                    raise Different(f"{what} has another {element.name} than was written.")
+                    raise Different(
+                        _("{what} has another {name} than was written.").format(what=what, name=element.name)
+                    )
 
     def _compareImages(self, reader: DICOM, instance: _Instance, what: str) -> None:
         frames, times = self.frames, []
         for image, place in zip_longest(readImages(reader, what), instance.places):
             if image is None or place is None:
-                raise Different(f"{what} does not have the {len(instance.places)} frames that were written.")
-            self.work.step(0, f"Comparing frame {place + 1} of {len(frames)}")
+                raise Different(
+                    _("{what} does not have the {count} frames that were written.").format(
+                        what=what, count=len(instance.places)
+                    )
+                )
+            self.work.step(0, _("Comparing frame {number} of {count}").format(number=place + 1, count=len(frames)))
             pixels, matrix = self._original(instance, place)
-            compareImage(image, pixels, matrix, PRECISION, f"Frame {place} in {instance.name}")
+            compareImage(
+                image, pixels, matrix, PRECISION, _("Frame {number} in {name}").format(number=place, name=instance.name)
+            )
             times.append(image.deviceTime)
             self.work.step(pixels.nbytes)
         expected = [frames.start + frames.times[place] for place in instance.places]
@@ -224,7 +242,7 @@ class DICOMFolder(Writer):
         try:
             import jpeg_ls
         except ImportError:
-            text = "The files are not compressed, because no JPEG-LS encoder (pyjpegls) is installed."
+            text = _("The files are not compressed, because no JPEG-LS encoder (pyjpegls) is installed.")
             self._report("export-not-compressed", text, "warning")
             return None
         rows, columns = self.frames.shape[1:3]

@@ -10,9 +10,12 @@ from ..Formats.ImageFile import SHEAR, angleError
 from ..Model.Errors import ExportError, RecordingError
 from ..Model.Files import reasonOf
 from ..Model.Frame import LPS_TO_RAS, Matrix, Pixels
+from ..Model.Text import textsOf
 from ..Recording import FrameEntry, RecordedPart, openRecording
 from ..Recording.Lines import FrameLine, PartLine, flat, storedType
 from .Job import ExportJob, Snapshot
+
+_ = textsOf(__file__)
 
 
 class Frames:
@@ -32,10 +35,12 @@ class Frames:
         self._places = [(part, place) for part, places in parts for place in places]
         self.times = [part.times[place] for part, place in self._places]
         """Index of each frame, seconds since the recording's first frame, strictly increasing."""
-        for part, _ in parts:
+        for part, _places in parts:
             if part.shape != self.shape or part.dtype.newbyteorder("=") != self.dtype:
                 raise ExportError(
-                    f"The frames change from {_kind(one)} to {_kind(part)}. Choose a range without a change."
+                    _("The frames change from {earlier} to {later}. Choose a range without a change.").format(
+                        earlier=_kind(one), later=_kind(part)
+                    )
                 )
 
     def __len__(self) -> int:
@@ -86,9 +91,11 @@ class Frames:
         index = self.firstElsewhere()
         if index is not None:
             raise ExportError(
-                f"{format_} has one geometry for all frames, but frame {self.entry(index)['number']} has another than "
-                f"frame {self.entry(0)['number']}. Keep the recording itself, or save its sequence from Slicer as "
-                ".seq.mrb: both keep the geometry of each frame."
+                _(
+                    "{format} has one geometry for all frames, but frame {number} has another than frame "
+                    "{first}. Keep the recording itself, or save its sequence from Slicer as .seq.mrb: "
+                    "both keep the geometry of each frame."
+                ).format(format=format_, number=self.entry(index)["number"], first=self.entry(0)["number"])
             )
         return self.matrix(0)
 
@@ -101,7 +108,9 @@ class Frames:
             if angleError(LPS_TO_RAS @ self.matrix(index)) > SHEAR:
                 number = self.entry(index)["number"]
                 raise ExportError(
-                    f"The axes of frame {number} are not at right angles, which {format_} cannot express."
+                    _("The axes of frame {number} are not at right angles, which {format} cannot express.").format(
+                        number=number, format=format_
+                    )
                 )
 
     def line(self, index: int) -> FrameLine:
@@ -143,11 +152,15 @@ def openFrames(job: ExportJob) -> Frames:
         return Frames([(part, range(1))], {**part.attributes, **job.attributes}, part.frames[0]["clock"])
     parts = sorted((openRecording(path) for path in job.parts), key=lambda part: part.part)
     if len({(part.recording, part.stream) for part in parts}) > 1 or len({part.part for part in parts}) < len(parts):
-        raise ExportError("The parts do not belong to one stream of one recording.")
+        raise ExportError(_("The parts do not belong to one stream of one recording."))
     total = sum(part.count for part in parts)
     last = total - 1 if job.last is None else job.last
     if last >= total:
-        raise ExportError(f"The recording has the frames 0 to {total - 1}, not {job.first} to {last}.")
+        raise ExportError(
+            _("The recording has the frames 0 to {end}, not {first} to {last}.").format(
+                end=total - 1, first=job.first, last=last
+            )
+        )
     chosen, before = [], 0
     for part in parts:
         places = range(max(0, job.first - before), min(part.count, last + 1 - before))
@@ -155,7 +168,11 @@ def openFrames(job: ExportJob) -> Frames:
             chosen.append((part, places))
         before += part.count
     if not chosen:
-        raise ExportError(f"The recording has the frames 0 to {total - 1}, not {job.first} to {last}.")
+        raise ExportError(
+            _("The recording has the frames 0 to {end}, not {first} to {last}.").format(
+                end=total - 1, first=job.first, last=last
+            )
+        )
     return Frames(chosen, {**chosen[0][0].attributes, **job.attributes}, _startClock(parts[0]))
 
 
@@ -194,9 +211,15 @@ def _snapshotPart(snapshot: Snapshot) -> RecordedPart:
     try:
         size = os.path.getsize(snapshot.rawPath)
     except OSError as error:
-        raise RecordingError(f"The pixels {snapshot.rawPath} cannot be read: {reasonOf(error)}.") from error
+        raise RecordingError(
+            _("The pixels {path} cannot be read: {reason}.").format(path=snapshot.rawPath, reason=reasonOf(error))
+        ) from error
     if size != part.frameBytes:
-        raise RecordingError(f"{snapshot.rawPath} has {size:,} bytes; the snapshot needs {part.frameBytes:,}.")
+        raise RecordingError(
+            _("{path} has {size:,} bytes; the snapshot needs {frameBytes:,}.").format(
+                path=snapshot.rawPath, size=size, frameBytes=part.frameBytes
+            )
+        )
     return part
 
 

@@ -102,11 +102,11 @@ class Format:
 
 
 FORMATS: dict[str, Format] = {
-    "nrrd": Format("NRRD volume with metadata (one frame)", ".nrrd", single=True),
-    "seq.nrrd": Format("Sequence in one file (Slicer)", ".seq.nrrd"),
-    "nii": Format("4-D NIfTI (.nii) and JSON", ".nii"),
-    "nii.gz": Format("4-D NIfTI (.nii.gz) and JSON", ".nii.gz"),
-    "dicom": Format("DICOM files in a folder", ""),
+    "nrrd": Format(_("NRRD volume with metadata (one frame)"), ".nrrd", single=True),
+    "seq.nrrd": Format(_("Sequence in one file (Slicer)"), ".seq.nrrd"),
+    "nii": Format(_("4-D NIfTI (.nii) and JSON"), ".nii"),
+    "nii.gz": Format(_("4-D NIfTI (.nii.gz) and JSON"), ".nii.gz"),
+    "dicom": Format(_("DICOM files in a folder"), ""),
 }
 
 
@@ -142,12 +142,16 @@ class Snapshot:
             or min(self.shape) < 1
             or (len(self.shape) == 4 and self.shape[3] not in (3, 4))
         ):
-            raise SettingsError(f"A snapshot must have the shape (slices, rows, columns[, 3 or 4]), not {self.shape}.")
+            raise SettingsError(
+                _("A snapshot must have the shape (slices, rows, columns[, 3 or 4]), not {shape}.").format(
+                    shape=str(self.shape)
+                )
+            )
         if not storable(self.dtype):
-            raise SettingsError(f"Slicer cannot show pixels of type {self.dtype}.")
+            raise SettingsError(_("Slicer cannot show pixels of type {dtype}.").format(dtype=self.dtype))
         times = [self.receiveTime, *([] if self.deviceTime is None else [self.deviceTime])]
         if not all(map(math.isfinite, times)):
-            raise SettingsError("The times of a snapshot must be finite numbers.")
+            raise SettingsError(_("The times of a snapshot must be finite numbers."))
         try:
             checkMatrix(self.matrix)
         except (FrameError, ValueError) as error:
@@ -187,18 +191,24 @@ class ExportJob:
 
     def __post_init__(self) -> None:
         if self.format not in FORMATS:
-            raise SettingsError(f"The format {self.format!r} is unknown. Choose {', '.join(FORMATS)}.")
+            raise SettingsError(
+                _("The format {format!r} is unknown. Choose {names}.").format(
+                    format=self.format, names=", ".join(FORMATS)
+                )
+            )
         destination = typedPath(self.destination)
         if not destination:
-            raise SettingsError("Choose a file to save to.")
+            raise SettingsError(_("Choose a file to save to."))
         object.__setattr__(self, "destination", destination)
         object.__setattr__(self, "parts", tuple(map(os.fspath, self.parts)))
         if not os.path.basename(self.base):
-            raise SettingsError(f"The name {destination} consists of a suffix only.")
+            raise SettingsError(_("The name {destination} consists of a suffix only.").format(destination=destination))
         if bool(self.parts) == (self.snapshot is not None):
-            raise SettingsError("An export needs either the parts of a recording or a snapshot.")
+            raise SettingsError(_("An export needs either the parts of a recording or a snapshot."))
         if self.first < 0 or (self.last is not None and self.last < self.first):
-            raise SettingsError(f"The range of frames {self.first} to {self.last} is empty.")
+            raise SettingsError(
+                _("The range of frames {first} to {last} is empty.").format(first=self.first, last=self.last)
+            )
         _checkNames(self.attributes)
 
     @property
@@ -227,7 +237,9 @@ class ExportJob:
                 fields["snapshot"] = Snapshot(**fields["snapshot"])
             return cls(**fields)
         except (TypeError, AttributeError) as error:
-            raise SettingsError(f"The description of the export is invalid: {error}") from error
+            raise SettingsError(
+                _("The description of the export is invalid: {error}").format(error=str(error))
+            ) from error
 
 
 def _checkNames(attributes: Mapping[str, str]) -> None:
@@ -271,7 +283,7 @@ def noteChecksums(headers: Sequence[str], work: Work) -> list[str]:
         with open(part.rawPath, "rb", buffering=0) as file:
             while piece := file.read(PIECE):
                 digest.update(piece)
-                work.step(len(piece), "Checksums")
+                work.step(len(piece), _("Checksums"))
         manifest = os.path.join(os.path.dirname(part.path), f"{part.recording}.json")
         noteChecksum(manifest, part.path, digest.hexdigest())
         manifests.append(manifest)

@@ -18,11 +18,14 @@ import numpy as np
 from ..Formats.NIfTI import NIfTI
 from ..Model.Errors import ExportError
 from ..Model.Frame import Matrix
+from ..Model.Text import textsOf
 from ..Recording.Header import isoTime
 from .Comparison import VOXEL, Different, compareFrames, compareWords, tolerance
 from .Frames import Frames
 from .Job import PIECE, ExportJob, Work
 from .Output import Output, OutputFile, Writer, bytesOf
+
+_ = textsOf(__file__)
 
 HEADER = 352
 LARGEST = 32767
@@ -46,17 +49,25 @@ class NIfTIFile(Writer):
         self._matrix = frames.fixedMatrix("NIfTI")
         frames.checkRightAngles("NIfTI")
         if frames.components > 1 and frames.dtype != np.uint8:
-            raise ExportError(f"NIfTI holds colour of uint8 only, not {frames.dtype}. Choose .seq.nrrd.")
+            raise ExportError(
+                _("NIfTI holds colour of uint8 only, not {dtype}. Choose .seq.nrrd.").format(dtype=str(frames.dtype))
+            )
         sizes = {"columns": frames.shape[2], "rows": frames.shape[1], "slices": frames.shape[0], "frames": len(frames)}
         for name, size in sizes.items():
             if size > LARGEST:
-                raise ExportError(f"NIfTI-1 holds at most {LARGEST:,} {name}, not {size:,}. Choose .seq.nrrd.")
+                raise ExportError(
+                    _("NIfTI-1 holds at most {largest:,} {name}, not {size:,}. Choose .seq.nrrd.").format(
+                        largest=LARGEST, name=name, size=size
+                    )
+                )
         rounded = self._matrix.astype(np.float32).astype(np.float64)
         off = float(np.abs((rounded - self._matrix) @ (*(size - 1.0 for size in frames.shape[2::-1]), 1.0)).max())
         if off > tolerance(self._matrix, frames.shape, PRECISION):
             raise ExportError(
-                f"NIfTI stores positions as 32-bit numbers, which would displace voxels by {off:.2g} mm, more than "
-                f"{VOXEL:g} of a voxel. Choose .seq.nrrd."
+                _(
+                    "NIfTI stores positions as 32-bit numbers, which would displace voxels by {off:.2g} "
+                    "mm, more than {part:g} of a voxel. Choose .seq.nrrd."
+                ).format(off=off, part=VOXEL)
             )
         self._words = sidecar(frames)
 
@@ -76,12 +87,12 @@ class NIfTIFile(Writer):
     def compare(self, output: Output) -> None:
         path = output.path(self.suffix)
         reader = NIfTI(path)
-        compareFrames(reader, self.frames, PRECISION, self.work, "The file")
+        compareFrames(reader, self.frames, PRECISION, self.work, _("The file"))
         with open(output.path(self.sidecar), encoding="utf-8") as text:
             found = json.load(text)
         compareWords(found, self._words, "The JSON file")
         if len(self.frames) > 1 and abs(_period(self.frames.times) / (reader.times or [0, 0])[1] - 1) > 1e-6:
-            raise Different("The file has a different time from frame to frame than was written.")
+            raise Different(_("The file has a different time from frame to frame than was written."))
 
 
 class PackedNIfTIFile(NIfTIFile):

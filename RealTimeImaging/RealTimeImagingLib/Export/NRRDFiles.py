@@ -14,11 +14,14 @@ from ..Model.Errors import ExportError
 from ..Model.Event import Event
 from ..Model.Files import decodedText
 from ..Model.Frame import LPS_TO_RAS
+from ..Model.Text import textsOf
 from ..Recording.Header import FRAME, composeHeader
 from .Comparison import compareFrames, compareTimes, compareWords
 from .Frames import Frames
 from .Job import ExportJob, Work
 from .Output import Output, Writer
+
+_ = textsOf(__file__)
 
 PRECISION = 1e-12
 """Relative precision of geometry: every float64 is written exactly and multiplied once."""
@@ -34,11 +37,14 @@ class VolumeFile(Writer):
     def __init__(self, frames: Frames, job: ExportJob, work: Work) -> None:
         super().__init__(frames, job, work)
         if len(frames) != 1:
-            raise ExportError(f"An NRRD volume holds one frame, not {len(frames)}. Choose .seq.nrrd.")
+            raise ExportError(
+                _("An NRRD volume holds one frame, not {count}. Choose .seq.nrrd.").format(count=len(frames))
+            )
         self._attributes = {**frames.attributes, FRAME: _text(frames.line(0).toBytes())}
         altered = [name for name, value in self._attributes.items() if plain(value) != value]
         if altered:
-            text = f"NRRD cannot hold carriage returns and NUL characters; they are replaced in {', '.join(altered)}."
+            text = _("NRRD cannot hold carriage returns and NUL characters; they are replaced in {names}.")
+            text = text.format(names=", ".join(altered))
             self.events.append(Event("export-altered", text, "warning", job.destination))
 
     def write(self, output: Output) -> None:
@@ -53,9 +59,9 @@ class VolumeFile(Writer):
 
     def compare(self, output: Output) -> None:
         path = output.path(self.suffix)
-        compareFrames(NRRD(path), self.frames, PRECISION, self.work, "The file")
+        compareFrames(NRRD(path), self.frames, PRECISION, self.work, _("The file"))
         expected = {name: plain(value) for name, value in self._attributes.items()}
-        compareWords(_header(path).pairs, expected, "The file")
+        compareWords(_header(path).pairs, expected, _("The file"))
 
 
 class SequenceFile(Writer):
@@ -81,13 +87,13 @@ class SequenceFile(Writer):
 
     def compare(self, output: Output) -> None:
         path = output.path(self.suffix)
-        compareFrames(NRRD(path), self.frames, PRECISION, self.work, "The file")
+        compareFrames(NRRD(path), self.frames, PRECISION, self.work, _("The file"))
         header = _header(path)
         axis = "axis 3"
         lines = {f"{axis} item {index:04d} {FRAME}": _text(line) for index, line in enumerate(self._lines)}
         attributes = {name: plain(value) for name, value in self.frames.attributes.items()}
-        compareWords(header.pairs, {**lines, **attributes}, "The file")
-        compareWords(json.loads(header.pairs["Recording"])["attributes"], self.frames.attributes, "The file")
+        compareWords(header.pairs, {**lines, **attributes}, _("The file"))
+        compareWords(json.loads(header.pairs["Recording"])["attributes"], self.frames.attributes, _("The file"))
         scale = SECONDS[header.field("units").split()[-1].strip('"')]
         values = [float(word) * scale for word in header.pairs[f"{axis} index values"].split()]
         compareTimes(values, self.frames.times, 1e-6, "the file")

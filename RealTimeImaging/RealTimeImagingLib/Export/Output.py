@@ -15,9 +15,13 @@ from ..Model.Errors import ExportError
 from ..Model.Event import Event
 from ..Model.Files import UNFINISHED, makePrivateFolder, openPrivate, removeFile
 from ..Model.Frame import Pixels
+from ..Model.Quantities import sizeText
+from ..Model.Text import textsOf
 from ..Recording.Layout import candidates
 from .Frames import Frames
 from .Job import PIECE, Cancelled, ExportJob, Work
+
+_ = textsOf(__file__)
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
@@ -106,7 +110,7 @@ class Output(ABC):
         self._gone = False
         self._lock = threading.Lock()
         if not os.path.isdir(self.folder):
-            raise ExportError(f"The folder {self.folder} does not exist.")
+            raise ExportError(_("The folder {folder} does not exist.").format(folder=self.folder))
         work.owns(self.discard)
 
     def needs(self, nbytes: int) -> None:
@@ -116,7 +120,11 @@ class Output(ABC):
         """
         free = shutil.disk_usage(self.folder).free
         if nbytes > free:
-            raise ExportError(f"{self.folder} has {free / 1e6:,.0f} MB free; {nbytes / 1e6:,.0f} MB are needed.")
+            raise ExportError(
+                _("{folder} has {free} free; {needed} are needed.").format(
+                    folder=self.folder, free=sizeText(free), needed=sizeText(nbytes)
+                )
+            )
 
     @abstractmethod
     def path(self, name: str) -> str:
@@ -302,4 +310,4 @@ class Writer(ABC):
 
     def say(self, index: int) -> None:
         """Report the frame that is being written."""
-        self.work.step(0, f"Writing frame {index + 1} of {len(self.frames)}")
+        self.work.step(0, _("Writing frame {index} of {count}").format(index=index + 1, count=len(self.frames)))

@@ -14,6 +14,7 @@ from ..Link.Lines import LONGEST_SILENCE, PROGRESS_PERIOD, LineWriter, openLines
 from ..Link.Messages import Cancelled, Done, EventReport, Failed, Outcome, Progress
 from ..Link.WorkFolders import PREFIX, removeWorkFolders
 from ..Model.Event import Event
+from ..Model.Text import textsOf
 from .DICOMFiles import DICOMFolder
 from .Frames import openFrames
 from .Job import Cancelled as WorkCancelled
@@ -21,6 +22,8 @@ from .Job import ExportJob, Work, listFolder, noteChecksums, repairFolder
 from .NIfTIFiles import NIfTIFile, PackedNIfTIFile
 from .NRRDFiles import SequenceFile, VolumeFile
 from .Output import Writer
+
+_ = textsOf(__file__)
 
 WRITERS: dict[str, type[Writer]] = {
     "nrrd": VolumeFile,
@@ -40,7 +43,7 @@ def export(job: ExportJob, work: Work) -> tuple[list[str], list[Event]]:
     :raises OSError: a file cannot be read or written; nothing is left.
     :raises Cancelled: ``work`` was cancelled; nothing is left.
     """
-    work.step(0, "Opening")
+    work.step(0, _("Opening"))
     frames = openFrames(job)
     writer = WRITERS[job.format](frames, job, work)
     output = writer.output(job.base, work)

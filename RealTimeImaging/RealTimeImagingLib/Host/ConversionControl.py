@@ -17,10 +17,12 @@ from ..Link.Messages import Converted, Failed, Outcome, Progress
 from ..Model.Errors import ConversionError, RealTimeImagingError, SettingsError
 from ..Model.Event import Event
 from ..Model.Files import naturalOrder, reasonOf
-from ..Model.Quantities import counted
+from ..Model.Text import joined, textsOf
 from ..Scene.MappedSequence import addMappedVolume, addReadSequence
 from .Callbacks import Callbacks
 from .ChildProcess import JobProcess
+
+_ = textsOf(__file__)
 
 
 class ConversionProcess(JobProcess):
@@ -51,7 +53,7 @@ class ConversionProcess(JobProcess):
 
     def takeEnd(self, outcome: Outcome | None, unexpected: str) -> None:
         """Call back with the report."""
-        words = "The conversion was cancelled; converted volumes stay." if self.cancelled else ""
+        words = _("The conversion was cancelled; converted volumes stay.") if self.cancelled else ""
         if isinstance(outcome, Converted):
             self._onEnd(outcome.report, words)
         else:
@@ -64,8 +66,16 @@ class ConversionProcess(JobProcess):
 
 _REPORTED = 20
 """Most events of failed volumes; the report names all."""
-_COUNTED = {"done": "done", "skipped": "already converted", "failed": "failed", "cancelled": "cancelled"}
+_COUNTED = {
+    "done": _("{count:,} done"),
+    "skipped": _("{count:,} already converted"),
+    "failed": _("{count:,} failed"),
+    "cancelled": _("{count:,} cancelled"),
+}
 """The counts of a report, and their labels."""
+
+
+_NO_VOLUME = _("{count:,} files are in no volume.")
 
 
 class ConversionControl:
@@ -130,9 +140,9 @@ class ConversionControl:
         chosen = None if tags is None else tuple(tags)
         settings = ConversionSettings(str(input), str(output), name, chosen, workers, strict)
         if self.status()["running"]:
-            raise SettingsError("A conversion is running; cancel it first.")
+            raise SettingsError(_("A conversion is running; cancel it first."))
         self._loadWhenDone = loadWhenDone
-        self._progress, self._words, self._left, self._failed = 0.0, "Starting", None, False
+        self._progress, self._words, self._left, self._failed = 0.0, _("Starting"), None, False
         self.files, self.report = [], None
         self._waiting.clear()
         self._process = ConversionProcess(settings, self._advanced, self._ended)
@@ -169,7 +179,9 @@ class ConversionControl:
         try:
             found = os.stat(path)
         except OSError as error:
-            raise ConversionError(f"{path} cannot be opened: {reasonOf(error)}.") from error
+            raise ConversionError(
+                _("{path} cannot be opened: {reason}.").format(path=path, reason=reasonOf(error))
+            ) from error
         key = (path, found.st_size, found.st_mtime_ns)
         node = slicer.mrmlScene.GetNodeByID(self._loaded.get(key, ""))
         if node is None:
@@ -199,10 +211,10 @@ class ConversionControl:
                     slicer.mrmlScene, path, found.offset, found.dtype, found.shape, found.ijkToRAS, found.pairs
                 )
         except (OSError, ValueError) as error:
-            raise ConversionError(f"{path} cannot be opened: {error}.") from error
+            raise ConversionError(_("{path} cannot be opened: {error}.").format(path=path, error=str(error))) from error
         browser = addReadSequence(slicer.mrmlScene, slicer.modules.sequences.logic(), path)
         if browser is None:
-            raise ConversionError(f"Slicer cannot read {path}.")
+            raise ConversionError(_("Slicer cannot read {path}.").format(path=path))
         return browser
 
     def _loadNext(self) -> None:
@@ -213,7 +225,8 @@ class ConversionControl:
         try:
             self.loadOnce(path)
         except (RealTimeImagingError, OSError) as error:
-            self._callbacks.report(Event("not-loaded", f"{path} was not loaded: {error}", "error", path))
+            text = _("{path} was not loaded: {reason}").format(path=path, reason=str(error))
+            self._callbacks.report(Event("not-loaded", text, "error", path))
         if self._waiting:
             self._loader.start(0)
         self._onChange()
@@ -242,11 +255,16 @@ class ConversionControl:
     def _reportEnd(self, report: dict[str, Any], words: str) -> None:
         failed = [one for one in report["series"] if one["status"] == "failed"]
         for one in failed[:_REPORTED]:
-            text = f"{one['series']} was not converted: {one['reason']}"
+            text = _("{series} was not converted: {reason}").format(series=one["series"], reason=one["reason"])
             self._callbacks.report(Event("not-converted", text, "warning", one["series"]))
-        counts = [f"{report[name]} {text}" for name, text in _COUNTED.items() if report[name]]
-        others = f" {counted(len(report['files']), 'file is', 'files are')} in no volume." if report["files"] else ""
-        text = f"{', '.join(counts) or 'No volume'}.{others} The report is {report['output']}{os.sep}conversion.csv."
-        self._progress, self._words, self._failed = 1.0, f"{words} {text}".strip(), bool(failed)
+        counts = [text.format(count=report[name]) for name, text in _COUNTED.items() if report[name]]
+        others = len(report["files"])
+        self._progress, self._failed = 1.0, bool(failed)
+        self._words = joined(
+            words,
+            _("{counts}.").format(counts=joined(*counts or [_("No volume")], separator=", ")),
+            "" if not others else _("1 file is in no volume.") if others == 1 else _NO_VOLUME.format(count=others),
+            _("The report is {path}.").format(path=os.path.join(report["output"], "conversion.csv")),
+        )
         level = "warning" if failed or others else "info"
         self._callbacks.report(Event("converted", self._words, level, report["output"]))

@@ -16,14 +16,17 @@ from ..Model.Event import Event
 from ..Model.Files import makePrivateFolder, reasonOf
 from ..Model.Frame import Matrix, Pixels
 from ..Model.Settings import typedPath
+from ..Model.Text import textsOf
 from .Callbacks import Callbacks
 from .ChildProcess import JobProcess
 
+_ = textsOf(__file__)
+
 NAMES: dict[type, str] = {
-    ExportJob: "export",
-    ChecksumJob: "calculation of checksums",
-    RepairJob: "repair of recordings",
-    ListJob: "list of recordings",
+    ExportJob: _("export"),
+    ChecksumJob: _("calculation of checksums"),
+    RepairJob: _("repair of recordings"),
+    ListJob: _("list of recordings"),
 }
 
 
@@ -81,12 +84,12 @@ class ExportProcess(JobProcess):
     def takeEnd(self, outcome: Outcome | None, unexpected: str) -> None:
         """Call back with the outcome."""
         if isinstance(outcome, Done):
-            self._onProgress(1.0, "Saved")
+            self._onProgress(1.0, _("Saved"))
             self._onDone(outcome.done, self._events)
         elif isinstance(outcome, Failed):
             self._onFailed(outcome.failed)
         elif self.cancelled:
-            self._onFailed(f"The {self._name} was cancelled; nothing is left of it.")
+            self._onFailed(_("The {name} was cancelled; nothing is left of it.").format(name=self._name))
         else:
             self._onFailed(unexpected)
 
@@ -155,7 +158,7 @@ class ExportControl:
             self._snapshot(typedPath(folder), name, pixels, matrix, {**self._metadata(), **(attributes or {}), **known})
             saved += 1
         if not saved:
-            raise SettingsError("No image has arrived yet that could be saved.")
+            raise SettingsError(_("No image has arrived yet that could be saved."))
 
     def _snapshot(
         self, folder: str, stream: str, pixels: Pixels, ijkToRAS: Matrix, attributes: Mapping[str, str]
@@ -166,7 +169,7 @@ class ExportControl:
             they are known.
         """
         if not folder.strip():
-            raise SettingsError("Choose the folder for recordings and saved images.")
+            raise SettingsError(_("Choose the folder for recordings and saved images."))
         number = int(attributes.get("FrameNumber", 0))
         snapshot = Snapshot(
             rawPath="",
@@ -186,7 +189,7 @@ class ExportControl:
         try:
             self._start(lambda callbacks: ExportProcess.ofPixels(job, pixels, *callbacks))
         except OSError as error:
-            raise SettingsError(f"The image cannot be saved: {reasonOf(error)}.") from error
+            raise SettingsError(_("The image cannot be saved: {reason}.").format(reason=reasonOf(error))) from error
 
     def cancel(self) -> None:
         """Cancel all exports; their files are removed."""
@@ -224,7 +227,9 @@ class ExportControl:
         try:
             makePrivateFolder(folder)
         except OSError as error:
-            raise SettingsError(f"{folder} cannot be made: {reasonOf(error)}.") from error
+            raise SettingsError(
+                _("{folder} cannot be made: {reason}.").format(folder=folder, reason=reasonOf(error))
+            ) from error
 
     def _start(
         self,
@@ -248,7 +253,10 @@ class ExportControl:
         def done(paths: list[str], events: list[Event]) -> None:
             for event in events:
                 self._callbacks.report(event)
-            saved = None if quiet else Event("saved", f"Saved and compared: {_named(paths)}", subject=paths[0])
+            saved = None
+            if not quiet:
+                text = _("Saved and compared: {names}").format(names=_named(paths))
+                saved = Event("saved", text, subject=paths[0])
             self._end(made[0], saved)
             if onDone:
                 onDone(paths)
@@ -288,5 +296,6 @@ def _named(paths: Sequence[str]) -> str:
         return paths[0]
     folder = os.path.dirname(paths[0])
     if len(paths) <= FEW:
-        return f"{', '.join(map(os.path.basename, paths))} in {folder}"
-    return f"{len(paths)} files in {folder}"
+        names = ", ".join(map(os.path.basename, paths))
+        return _("{names} in {folder}").format(names=names, folder=folder)
+    return _("{count:,} files in {folder}").format(count=len(paths), folder=folder)

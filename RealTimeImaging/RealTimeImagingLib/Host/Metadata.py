@@ -12,8 +12,11 @@ import slicer
 
 from ..Model.Errors import RecordingError, SettingsError
 from ..Model.Files import reasonOf
+from ..Model.Text import textsOf
 from ..Recording import checkAttributes
 from .ChildProcess import LIBRARY
+
+_ = textsOf(__file__)
 
 MODULE_TEMPLATES = os.path.join(os.path.dirname(LIBRARY), "Resources", "Templates")
 """Folder of the module's own templates."""
@@ -68,7 +71,7 @@ class Metadata:
         """
         name, fields, folder = name.strip(), self.get(), _userTemplates()
         if not name:
-            raise SettingsError("Type a name for the template.")
+            raise SettingsError(_("Type a name for the template."))
         safe = "".join(letter if letter.isalnum() or letter in " _-" else "_" for letter in name)
         path = os.path.join(folder, f"{safe}.json")
         try:
@@ -79,7 +82,9 @@ class Metadata:
         except RecordingError as error:
             raise SettingsError(str(error)) from error
         except OSError as error:
-            raise SettingsError(f"The template cannot be saved in {folder}: {reasonOf(error)}.") from error
+            raise SettingsError(
+                _("The template cannot be saved in {folder}: {reason}.").format(folder=folder, reason=reasonOf(error))
+            ) from error
         return path
 
 

@@ -125,7 +125,7 @@ class RecordingControl:
 
     def _begin(self, folder: str, attributes: Mapping[str, str], name: str, kept: bool) -> RecordingState:
         if not folder:
-            raise SettingsError("Choose the folder for recordings.")
+            raise SettingsError(_("Choose the folder for recordings."))
         checkAttributes(attributes)
         given = [(one.plan["folder"], one.name) for one in self._recordings if one.plan and not one.settled]
         folder, name = namedPlace(folder, name.strip() or self.namePattern.strip() or DATE_NAME, attributes, given)
@@ -165,7 +165,7 @@ class RecordingControl:
         :raises SettingsError: a number that cannot work.
         """
         if not 0 <= seconds <= 24 * 3600 or limit <= 0:
-            raise SettingsError("The time to keep is a number of seconds from 0 to 86400, its limit is above 0.")
+            raise SettingsError(_("The time to keep is a number of seconds from 0 to 86400, its limit is above 0."))
         self._keep = Keep(seconds, int(limit)) if seconds else None
         self._session.broadcast(Keep(seconds, int(limit)))
 
@@ -175,7 +175,7 @@ class RecordingControl:
         :raises SettingsError: as :meth:`start`, or a recording is running.
         """
         if self.active:
-            raise SettingsError("A recording is running already.")
+            raise SettingsError(_("A recording is running already."))
         self.start(folder, attributes, name, kept=True)
         return self.stop()
 
@@ -302,9 +302,9 @@ class RecordingControl:
         """
         browser = browserNode or self.last
         if browser is None:
-            raise SettingsError("No recording is in the scene yet.")
+            raise SettingsError(_("No recording is in the scene yet."))
         if not self._views.show(browser):
-            raise SettingsError(f"{browser.GetName()} has no recorded images.")
+            raise SettingsError(_("{name} has no recorded images.").format(name=browser.GetName()))
         self._sequences.present(browser)
 
     # ---- changes

@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..Model.Event import Event
-from ..Model.Quantities import counted, sizeText
+from ..Model.Quantities import sizeText
+from ..Model.Text import Text, joined, textsOf
 from .RunningSource import RunningSource
+
+_ = textsOf(__file__)
 
 RATE_TIME = 10.0
 """Seconds over which the rate is measured."""
@@ -30,7 +33,7 @@ class RecordingState:
         self.opened = False
         """True for a recording of the list that the user opened."""
         self.result: Event | None = None
-        """The last event that reported the end."""
+        """The event that reported the end."""
         self.browser: Any = None
         self.writing: list[RunningSource] = []
         """Sources that have not closed their files of this recording yet."""
@@ -122,46 +125,60 @@ class RecordingState:
             return []
         self._reported = True
         events = self._endEvents()
-        self.result = events[-1]
+        self.result = events[0]
         return events
 
     def _endEvents(self) -> list[Event]:
         counts, files, folder = self.counts, self.headers or self.messages, self.plan["folder"]
         recorded, subject = counts["recorded"], files[0] if files else folder
-        first = f" First file: {files[0]}." if files else ""
+        first = _("First file: {path}.").format(path=files[0]) if files else ""
         lost = self._losses(counts)
-        losses = "".join(f" {one}." for one in lost)
+        values = {"name": self.name, "folder": folder, "count": recorded}
         if self._unfinished:
-            text = f"Recording {self.name} is not finished. Files in {folder} could not be closed: {self._unfinished}. "
-            text += f"{_images(recorded)} stored; the next start of a source finishes the recording."
-            return [Event("recording-unfinished", text + losses, "error", subject)]
+            text = joined(
+                _("Recording {name} is not finished.").format(**values),
+                _("Files in {folder} could not be closed: {reason}.").format(**values, reason=self._unfinished),
+                _("Images stored: {count:,}. The next start of a source finishes the recording.").format(**values),
+                *(_("{loss}.").format(loss=loss) for loss in lost),
+            )
+            return [Event("recording-unfinished", text, "error", subject)]
         if self.interrupted and not files and recorded:
-            text = f"Recording {self.name} was interrupted, and could not be finished yet: {_images(recorded)} stored "
-            text += f"in {folder}. The next start of a source tries again."
-            return [Event("recording-unfinished", text + losses, "error", subject)]
+            text = joined(
+                _("Recording {name} was interrupted, and could not be finished yet.").format(**values),
+                _("Images stored in {folder}: {count:,}. The next start of a source tries again.").format(**values),
+                *(_("{loss}.").format(loss=loss) for loss in lost),
+            )
+            return [Event("recording-unfinished", text, "error", subject)]
         if lost:
             nothing = not recorded and not files
             code, level = ("nothing-recorded", "error") if nothing else ("recorded", "warning")
-            return [Event(code, f"Recording {self.name} finished: {'; '.join(lost)}.{first}", level, subject)]
+            text = _("Recording {name} finished: {losses}.").format(**values, losses=joined(*lost, separator="; "))
+            return [Event(code, joined(text, first), level, subject)]
         if not recorded and not self.headers:
-            text = f"No image and no pose arrived during recording {self.name}."
+            text = _("No image and no pose arrived during recording {name}.").format(**values)
             if not files:
                 return [Event("nothing-recorded", text, "warning")]
+            where = _("Device messages are in {path}.").format(path=files[0])
             return [
-                Event("nothing-recorded", f"{text} Device messages are in {files[0]}.", "warning"),
-                Event("recorded", f"Recording {self.name} finished.{first}", subject=subject),
+                Event("nothing-recorded", joined(text, where), "warning"),
+                Event("recorded", joined(_("Recording {name} finished.").format(**values), first), subject=subject),
             ]
-        size = f"{counted(recorded, 'image', 'images')}, {sizeText(counts['bytes'])}"
-        return [Event("recorded", f"Recording {self.name} finished: {size}.{first}", subject=subject)]
+        found = _("Recording {name} finished: {count:,} images, {size}.")
+        if recorded == 1:
+            found = _("Recording {name} finished: 1 image, {size}.")
+        text = joined(found.format(**values, size=sizeText(counts["bytes"])), first)
+        return [Event("recorded", text, subject=subject)]
 
-    def _losses(self, counts: Mapping[str, Any]) -> list[str]:
+    def _losses(self, counts: Mapping[str, Any]) -> list[Text]:
         """Return a sentence without full stop for lost images, and one for lost device messages."""
-        found = []
-        for subject, one in (("images", counts), ("device messages", counts["messages"])):
-            if one["failed"]:
-                found.append(f"{one['failed']} of {one['recorded'] + one['failed']} {subject} lost")
-        if counts["failed"]:
-            found[0] += f": {self._reason}"
+        images, messages, found = counts, counts["messages"], []
+        if images["failed"]:
+            text = _("{lost:,} of {count:,} images lost: {reason}")
+            count = images["recorded"] + images["failed"]
+            found.append(text.format(lost=images["failed"], count=count, reason=self._reason))
+        if messages["failed"]:
+            text = _("{lost:,} of {count:,} device messages lost")
+            found.append(text.format(lost=messages["failed"], count=messages["recorded"] + messages["failed"]))
         return found
 
     @property
@@ -171,10 +188,9 @@ class RecordingState:
             for reason, count in stored["losses"].items():
                 losses[reason] = losses.get(reason, 0) + count
         if not losses:
-            return "the reason is unknown"
+            return _("the reason is unknown")
         most = max(losses, key=lambda reason: losses[reason])
-        return most if len(losses) == 1 else f"{most} ({losses[most]}), and {len(losses) - 1} other reasons"
-
-
-def _images(count: int) -> str:
-    return counted(count, "image is", "images are")
+        if len(losses) == 1:
+            return most
+        text = _("{reason} ({count:,}), and {others} other reasons")
+        return text.format(reason=most, count=losses[most], others=len(losses) - 1)

@@ -304,6 +304,7 @@ class RecordedReport(Counted):
     :param storage: as in :class:`StorageReport`.
     """
 
+    parts: ClassVar[Parts] = {**Counted.parts, "unfinished": textFromJSON}
     recorded: list[str]
     messages: list[str]
     stored: dict[str, Any]
@@ -346,6 +347,7 @@ class Taken(Message):
 class Progress(Message):
     """Progress of a job, 0 to 1, in words, and the seconds that are left when they are known."""
 
+    parts: ClassVar[Parts] = {"words": textFromJSON}
     progress: float
     words: str
     left: float | None = None

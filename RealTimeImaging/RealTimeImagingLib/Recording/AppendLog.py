@@ -18,10 +18,13 @@ from typing import Any, ClassVar, Generic, TypeVar
 from ..Model.Errors import FrameError, RecordingError
 from ..Model.Event import Event
 from ..Model.Files import openPrivate, reasonOf, removeFile, replaceFile, writeAll
+from ..Model.Text import textsOf
 from .Header import checkAttributes
 from .Layout import LOCK, MANIFEST, nothingIsNamed
 from .Lines import Missed, checkNumbers, parsed
 from .Lock import Lock
+
+_ = textsOf(__file__)
 
 CHECK_EVERY = 0.1
 """Seconds between two checks that the files still exist: one check costs more than writing the line of a frame."""
@@ -217,7 +220,8 @@ class LogRecorder(ABC, Generic[Entry]):
     """
 
     noun: ClassVar[str]
-    """Word for one entry in events."""
+    """Word for one entry in events. ``nouns``: for several."""
+    nouns: ClassVar[str]
 
     def __init__(self, folder: str, subject: str, attributes: Mapping[str, str]) -> None:
         checkAttributes(attributes)
@@ -244,7 +248,7 @@ class LogRecorder(ABC, Generic[Entry]):
         :raises RecordingError: the recording is finished.
         """
         if self._results is not None:
-            raise RecordingError(f"The recording of {self._subject} is finished.")
+            raise RecordingError(_("The recording of {subject} is finished.").format(subject=self._subject))
         number = self._numberOf(entry)
         try:
             try:
@@ -306,8 +310,9 @@ class LogRecorder(ABC, Generic[Entry]):
             self._gap = Missed(self._gap.first, number, self._gap.count + 1, self._gap.reason)
             return
         self._gap = Missed(number, number, 1, reason)
-        where = f"in {self.folder} from {self.noun} {number} on"
-        text = f"{self.noun.capitalize()}s of {self._subject} are not stored {where}: {reason.rstrip('.')}."
+        text = _("Not stored in {folder}: {subject} from {noun} {number} on: {reason}.").format(
+            folder=self.folder, noun=self.noun, number=number, subject=self._subject, reason=reason.rstrip(".")
+        )
         self._events.append(Event("recording-failed", text, "error", self.folder))
 
     def _endGap(self) -> None:
@@ -317,13 +322,18 @@ class LogRecorder(ABC, Generic[Entry]):
 
     def _reportGap(self, gap: Missed) -> None:
         self.gaps.append(gap)
-        text = f"Not stored in {self.folder}: {gap.words(self.noun)} of {self._subject}: {gap.reason.rstrip('.')}."
+        text = _("Not stored in {folder}: {entries} of {subject}: {reason}.").format(
+            folder=self.folder,
+            entries=gap.words(self.noun, self.nouns),
+            subject=self._subject,
+            reason=gap.reason.rstrip("."),
+        )
         self._events.append(Event("recording-gap", text, "error", self.folder))
 
     def _reportUnfinished(self, path: str, error: OSError) -> None:
         self.unfinished = reasonOf(error)
-        kept = f"All {self.noun}s are stored; a repair finishes the recording."
-        text = f"{path} cannot be written: {self.unfinished}. {kept}"
+        text = _("{path} cannot be written: {reason}. All {nouns} are stored; a repair finishes the recording.")
+        text = text.format(path=path, reason=self.unfinished, nouns=self.nouns)
         self._events.append(Event("recording-unfinished", text, "error", path))
 
 
@@ -379,16 +389,16 @@ def readManifest(path: str, base: str) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     if not isinstance(manifest, dict) or manifest.get("recording") != base:
-        raise ValueError(f"{os.path.basename(path)} is not the manifest of {base}")
+        raise ValueError(_("{name} is not the manifest of {base}").format(name=os.path.basename(path), base=base))
     try:
         for gap in manifest["gaps"]:
             checkNumbers(gap["first"], gap["last"], gap["count"])
             str(gap["reason"])
         checkNumbers(manifest["recorded"], manifest.get("cutBytes", 0))
         if not isinstance(manifest.get("damaged", []), list):
-            raise ValueError("The damaged lines are not a list.")
+            raise ValueError(_("The damaged lines are not a list."))
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{os.path.basename(path)} is damaged") from error
+        raise ValueError(_("{name} is damaged").format(name=os.path.basename(path))) from error
     return manifest
 
 

@@ -24,8 +24,11 @@ import numpy as np
 from ..Formats.NRRD import composeFields, escaped
 from ..Model.Errors import RecordingError
 from ..Model.Frame import ATTRIBUTE_NAME, LPS_TO_RAS, Matrix
+from ..Model.Text import textsOf
 from .Layout import RAW
 from .Lines import PartLine
+
+_ = textsOf(__file__)
 
 RECORDING = "Recording"
 FRAME = "Frame"
@@ -47,11 +50,17 @@ def checkAttributes(attributes: Mapping[str, str]) -> None:
     """
     for name, value in attributes.items():
         if not ATTRIBUTE_NAME.fullmatch(name):
-            raise RecordingError(f"The attribute name {name!r} has characters other than letters, digits and _ . -")
+            raise RecordingError(
+                _("The attribute name {name!r} has characters other than letters, digits and _ . -").format(name=name)
+            )
         if name.lower() in _RESERVED or name.startswith("NRRD_"):
-            raise RecordingError(f"The attribute name {name!r} is reserved. Choose another name.")
+            raise RecordingError(_("The attribute name {name!r} is reserved. Choose another name.").format(name=name))
         if not isinstance(value, str):
-            raise RecordingError(f"The value of the attribute {name!r} must be text, not {type(value).__name__}.")
+            raise RecordingError(
+                _("The value of the attribute {name!r} must be text, not {type}.").format(
+                    name=name, type=type(value).__name__
+                )
+            )
 
 
 def composeHeader(part: PartLine, name: str, times: Sequence[float], lines: Sequence[bytes]) -> bytes:

@@ -22,8 +22,11 @@ import numpy as np
 from ..Model.DeviceMessage import KINDS, DeviceMessage
 from ..Model.Errors import FrameError
 from ..Model.Frame import SCALAR_TYPES, Matrix, checkMatrix
+from ..Model.Text import textsOf
 from .FrameTimes import usable
 from .Poses import OK
+
+_ = textsOf(__file__)
 
 FORMAT, MESSAGES_FORMAT = "RealTimeImaging recording", "RealTimeImaging messages"
 VERSION = 1
@@ -65,9 +68,15 @@ class Missed:
         checkNumbers(missed.first, missed.last, missed.count)
         return missed
 
-    def words(self, noun: str) -> str:
-        """Words for the entries, such as "frames 3 to 5 (3)"."""
-        return f"{noun} {self.first}" if self.count == 1 else f"{noun}s {self.first} to {self.last} ({self.count})"
+    def words(self, noun: str, nouns: str) -> str:
+        """Words for the entries, such as "frames 3 to 5 (3)".
+
+        :param noun: word for one entry. ``nouns``: for several.
+        """
+        if self.count == 1:
+            return _("{noun} {number}").format(noun=noun, number=self.first)
+        text = _("{nouns} {first} to {last} ({count})")
+        return text.format(nouns=nouns, first=self.first, last=self.last, count=self.count)
 
 
 @dataclass(frozen=True)
@@ -119,21 +128,23 @@ class PartLine:
         values = parsed(text)
         try:
             if values.pop("format") != FORMAT or values.pop("version") > VERSION:
-                raise ValueError("This version of the module cannot read the recording.")
+                raise ValueError(_("This version of the module cannot read the recording."))
             shape, matrix = tuple(map(int, values["shape"])), _matrix(values["ijkToRAS"])
             line = cls(**{**values, "shape": shape, "ijkToRAS": matrix})
             known = storable(line.dtype)
             checkNumbers(line.part)
             _checkAttributes(line.attributes, line.versions)
             if not all(isinstance(text, str) for text in (line.recording, line.stream, line.startClock)):
-                raise ValueError("The description of the recording is damaged.")
+                raise ValueError(_("The description of the recording is damaged."))
             if not (math.isfinite(line.start) and math.isfinite(line.origin or 0.0)):
-                raise ValueError("The start of the recording is not a time.")
+                raise ValueError(_("The start of the recording is not a time."))
         except (AttributeError, KeyError, TypeError, OverflowError) as error:
-            raise ValueError(f"The description of the recording is damaged: {error}") from error
+            raise ValueError(
+                _("The description of the recording is damaged: {error}").format(error=str(error))
+            ) from error
         colours = line.shape[3:]
         if not known or len(line.shape) not in (3, 4) or min(line.shape) < 1 or colours not in ((), (3,), (4,)):
-            raise ValueError("The description of the recording has an impossible type or shape.")
+            raise ValueError(_("The description of the recording has an impossible type or shape."))
         return line
 
 
@@ -187,7 +198,7 @@ class FrameLine(NamedTuple):
             _checkTimes(line.time, line.receiveTime, line.deviceTime)
             _checkAttributes(line.attributes)
         except (TypeError, OverflowError) as error:
-            raise ValueError(f"The description of a frame is damaged: {error}") from error
+            raise ValueError(_("The description of a frame is damaged: {error}").format(error=str(error))) from error
         return line
 
 
@@ -218,13 +229,15 @@ class MessagesLine:
         values = parsed(text)
         try:
             if values.pop("format") != MESSAGES_FORMAT or values.pop("version") > VERSION:
-                raise ValueError("This version of the module cannot read the messages.")
+                raise ValueError(_("This version of the module cannot read the messages."))
             line = cls(**values)
             if not (isinstance(line.recording, str) and isinstance(line.name, str) and math.isfinite(line.origin)):
-                raise ValueError("The description of the messages is damaged.")
+                raise ValueError(_("The description of the messages is damaged."))
             _checkAttributes(line.attributes, line.versions)
         except (AttributeError, KeyError, TypeError, OverflowError) as error:
-            raise ValueError(f"The description of the messages is damaged: {error}") from error
+            raise ValueError(
+                _("The description of the messages is damaged: {error}").format(error=str(error))
+            ) from error
         return line
 
 
@@ -276,14 +289,14 @@ class MessageLine(NamedTuple):
             missed = Missed.fromJSON(values.pop("missed")) if "missed" in values else None
             message = DeviceMessage.fromJSON(values)
             if type(number) is not int or message.kind not in KINDS or not isinstance(message.values, dict):
-                raise ValueError("The description of a message is damaged.")
+                raise ValueError(_("The description of a message is damaged."))
             texts = isinstance(message.device, str) and isinstance(clock, str)
             if not (texts and isinstance(message.attributes, dict)):
-                raise ValueError("The description of a message is damaged.")
+                raise ValueError(_("The description of a message is damaged."))
             # Files of poses have the index in milliseconds.
             _checkTimes(1000 * time, message.receiveTime, message.deviceTime)
         except (AttributeError, KeyError, TypeError, OverflowError) as error:
-            raise ValueError(f"The description of a message is damaged: {error}") from error
+            raise ValueError(_("The description of a message is damaged: {error}").format(error=str(error))) from error
         return cls(number, time, clock, message, missed)
 
     @property
@@ -314,7 +327,7 @@ def parsed(text: str | bytes) -> Any:
     try:
         return json.loads(text)
     except RecursionError as error:
-        raise ValueError("The text nests too deeply.") from error
+        raise ValueError(_("The text nests too deeply.")) from error
 
 
 def flat(matrix: Matrix) -> tuple[float, ...]:
@@ -336,19 +349,19 @@ def storable(dtype: str) -> bool:
 def checkNumbers(*values: object) -> None:
     """:raises ValueError: a value is not a whole number."""
     if not all(type(value) is int for value in values):
-        raise ValueError("The number of a frame is damaged.")
+        raise ValueError(_("The number of a frame is damaged."))
 
 
 def _checkTimes(time: float, receiveTime: float, deviceTime: float | None) -> None:
     for value in (time, receiveTime, 0.0 if deviceTime is None else deviceTime):
         if not math.isfinite(value):
-            raise ValueError(f"{value} is not a time.")
+            raise ValueError(_("{value} is not a time.").format(value=value))
 
 
 def _checkAttributes(*mappings: object) -> None:
     for attributes in mappings:
         if not isinstance(attributes, dict) or not all(isinstance(value, str) for value in attributes.values()):
-            raise ValueError("The attributes are damaged.")
+            raise ValueError(_("The attributes are damaged."))
 
 
 def _json(values: Any, allowNaN: bool = True) -> str:

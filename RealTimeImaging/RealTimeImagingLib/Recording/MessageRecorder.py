@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..Model.DeviceMessage import DeviceMessage
+from ..Model.Text import textsOf
 from .AppendLog import AppendLog, LogRecorder, claimName, writeManifest
 from .FrameTimes import FrameTimes, Origin
 from .Header import isoTime
@@ -18,6 +19,8 @@ from .Lock import Lock
 from .Poses import PoseFile
 from .Reading import readMessages
 from .RecordedEvents import RecordedEvents
+
+_ = textsOf(__file__)
 
 MOST_DEVICES = 500
 """Most devices with a file of poses: any computer of the network may choose any number of device names."""
@@ -207,7 +210,7 @@ class MessageRecorder(LogRecorder[DeviceMessage]):
     :param origin: that of the recording's images; None without images.
     """
 
-    noun = "message"
+    noun, nouns = _("message"), _("messages")
 
     def __init__(self, folder: str, name: str, attributes: Mapping[str, str], origin: Origin | None = None) -> None:
         super().__init__(folder, "devices", attributes)
@@ -243,7 +246,7 @@ class MessageRecorder(LogRecorder[DeviceMessage]):
         if file and (file.gone or not file.whole):
             self._file = None
             file.abandon()
-            self._countLost(file, f"{file.name} was removed or cut")
+            self._countLost(file, _("{name} was removed or cut").format(name=file.name))
 
     def _close(self) -> list[str]:
         if self._file is None:

@@ -17,11 +17,14 @@ from ..Formats.Raw import openFile
 from ..Model.Errors import RecordingError
 from ..Model.Files import reasonOf
 from ..Model.Frame import Matrix, Pixels
+from ..Model.Text import textsOf
 from .AppendLog import writeManifest
 from .Header import FRAME, RECORDING
 from .Layout import HEADER, MANIFEST, isFileName
 from .Lines import POSE, POSE_WITHIN, FrameLine, MessageLine, MessagesLine, PartLine, checkNumbers, parsed
 from .Poses import OK
+
+_ = textsOf(__file__)
 
 _FRAME_KEY = re.compile(rf"axis 3 item [0-9]+ {FRAME}")
 
@@ -101,7 +104,7 @@ class RecordedPart:
         except OSError as error:
             raise _unreadable(self.rawPath, error) from error
         if view:
-            raise RecordingError(f"{self.rawPath} ends within frame {index}.")
+            raise RecordingError(_("{rawPath} ends within frame {index}.").format(rawPath=self.rawPath, index=index))
         return pixels.astype(self.dtype.newbyteorder("="), copy=False)
 
 
@@ -129,25 +132,29 @@ def openRecording(path: str) -> RecordedPart:
     except OSError as error:
         raise _unreadable(path, error) from error
     except ValueError as error:
-        raise RecordingError(f"{path!r} is not the path of a file.") from error
+        raise RecordingError(_("{path!r} is not the path of a file.").format(path=path)) from error
     fields, lines = _parse(data)
     if RECORDING not in fields or "data file" not in fields or not path.endswith(HEADER):
-        raise RecordingError(f"{name} is not a recording of this module.")
+        raise RecordingError(_("{name} is not a recording of this module.").format(name=name))
     try:
         part = PartLine.fromText(fields[RECORDING])
         frames = [FrameLine.fromText(line) for line in lines]
         sizes = [int(size) for size in fields["sizes"].split()]
     except (ValueError, KeyError) as error:
-        raise RecordingError(f"{name} is damaged: {error}") from error
+        raise RecordingError(_("{name} is damaged: {error}").format(name=name, error=str(error))) from error
     expected = [*part.shape[3:], *reversed(part.shape[:3]), len(frames)]
     if sizes != expected:
-        raise RecordingError(f"{name} is damaged: it declares the sizes {sizes} and describes {expected}.")
+        raise RecordingError(
+            _("{name} is damaged: it declares the sizes {sizes} and describes {expected}.").format(
+                name=name, sizes=str(sizes), expected=str(expected)
+            )
+        )
     if not frames:
-        raise RecordingError(f"{name} is damaged: it describes no frame.")
+        raise RecordingError(_("{name} is damaged: it describes no frame.").format(name=name))
     if not isFileName(fields["data file"]):
-        raise RecordingError(f"{name} is damaged: its pixels are not beside it.")
+        raise RecordingError(_("{name} is damaged: its pixels are not beside it.").format(name=name))
     if any(later.time <= earlier.time for earlier, later in pairwise(frames)):
-        raise RecordingError(f"{name} is damaged: the times of its frames do not increase.")
+        raise RecordingError(_("{name} is damaged: the times of its frames do not increase.").format(name=name))
     rawPath = os.path.join(os.path.dirname(path), fields["data file"])
     _checkSize(rawPath, len(frames) * part.frameBytes, len(frames))
     return RecordedPart(
@@ -179,17 +186,27 @@ def noteChecksum(manifestPath: str, path: str, sha256: str) -> None:
         entries: list[Mapping[str, Any]] = manifest["parts"]
         names = [entry["header"] for entry in entries]
         if os.path.basename(path) not in names:
-            raise RecordingError(f"{manifestPath} does not name the part {os.path.basename(path)}.")
+            raise RecordingError(
+                _("{manifestPath} does not name the part {name}.").format(
+                    manifestPath=manifestPath, name=os.path.basename(path)
+                )
+            )
         manifest["parts"][names.index(os.path.basename(path))]["sha256"] = sha256
         writeManifest(manifestPath, manifest)
     except OSError as error:
-        raise RecordingError(f"{manifestPath} cannot be read or written: {reasonOf(error)}.") from error
+        raise RecordingError(
+            _("{manifestPath} cannot be read or written: {reason}.").format(
+                manifestPath=manifestPath, reason=reasonOf(error)
+            )
+        ) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise RecordingError(f"{manifestPath} is damaged: {error}") from error
+        raise RecordingError(
+            _("{manifestPath} is damaged: {error}").format(manifestPath=manifestPath, error=str(error))
+        ) from error
 
 
 def _unreadable(path: str, error: OSError) -> RecordingError:
-    return RecordingError(f"{path} cannot be read: {reasonOf(error)}.")
+    return RecordingError(_("{path} cannot be read: {reason}.").format(path=path, reason=reasonOf(error)))
 
 
 def _parse(data: bytes) -> tuple[dict[str, str], list[str]]:
@@ -231,9 +248,15 @@ def _checkSize(rawPath: str, expected: int, count: int) -> None:
     try:
         size = os.path.getsize(rawPath)
     except OSError as error:
-        raise RecordingError(f"The pixels {rawPath} cannot be read: {reasonOf(error)}.") from error
+        raise RecordingError(
+            _("The pixels {rawPath} cannot be read: {reason}.").format(rawPath=rawPath, reason=reasonOf(error))
+        ) from error
     if size != expected:
-        raise RecordingError(f"{rawPath} has {size:,} bytes; {count} frames need {expected:,}.")
+        raise RecordingError(
+            _("{rawPath} has {size:,} bytes; {count} frames need {expected:,}.").format(
+                rawPath=rawPath, size=size, count=count, expected=expected
+            )
+        )
 
 
 class Pose(NamedTuple):
@@ -307,18 +330,18 @@ def openMessages(path: str) -> RecordedMessages:
         with open(path, "rb") as file:
             manifest: dict[str, Any] = parsed(file.read())
         if not isFileName(manifest["messages"]):
-            raise RecordingError(f"{name} is damaged: its messages are not beside it.")
+            raise RecordingError(_("{name} is damaged: its messages are not beside it.").format(name=name))
         linesPath = os.path.join(folder, manifest["messages"])
         with open(linesPath, "rb") as file:
             head = MessagesLine.fromText(file.readline())
         if head.recording + MANIFEST != name:
-            raise RecordingError(f"{name} is not the manifest of {linesPath}.")
+            raise RecordingError(_("{name} is not the manifest of {linesPath}.").format(name=name, linesPath=linesPath))
         files = {entry["device"]: entry["transforms"] for entry in manifest["devices"] if entry.get("transforms")}
         checkNumbers(manifest["recorded"])
         if not all(isinstance(device, str) for device in files):
-            raise ValueError("The names of the devices are damaged.")
+            raise ValueError(_("The names of the devices are damaged."))
         if not all(map(isFileName, files.values())):
-            raise RecordingError(f"{name} is damaged: its transforms are not beside it.")
+            raise RecordingError(_("{name} is damaged: its transforms are not beside it.").format(name=name))
         return RecordedMessages(
             path,
             linesPath,
@@ -332,7 +355,7 @@ def openMessages(path: str) -> RecordedMessages:
     except OSError as error:
         raise _unreadable(str(error.filename), error) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RecordingError(f"{name} is damaged: {error}") from error
+        raise RecordingError(_("{name} is damaged: {error}").format(name=name, error=str(error))) from error
 
 
 def readMessages(path: str) -> Iterator[MessageLine]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..Model.Files import removeFile, replaceFile
 from ..Model.Frame import Frame, Pixels, checkMatrix, checkPixels
+from ..Model.Text import textsOf
 from .AppendLog import AppendLog, LogRecorder, claimName, writeManifest
 from .FrameTimes import LEAST_STEP, FrameTimes, Origin, usable
 from .Header import composeHeader, indexValues, isoTime
@@ -30,6 +31,8 @@ from .Lines import FrameLine, Missed, PartLine, flat, storedType
 from .Lock import Lock
 from .Poses import composePoses
 from .RecordedEvents import RecordedEvents
+
+_ = textsOf(__file__)
 
 MOST_FRAMES = 3000
 """Most frames of one part: building a sequence in Slicer's scene takes time quadratic in their number."""
@@ -109,7 +112,7 @@ class Recorder(LogRecorder[Frame]):
     :param recordedEvents: gets a file beside the images, and is part of the manifest; None: another stream has it.
     """
 
-    noun = "frame"
+    noun, nouns = _("frame"), _("frames")
 
     def __init__(
         self,
@@ -263,7 +266,7 @@ class Recorder(LogRecorder[Frame]):
             if os.path.lexists(part.path(RAW)) and not part.taken:
                 self._cutParts = True  # a repair keeps the rest
             self.bytes -= part.size
-            self._countLost(part, f"{part.name}{RAW} was removed or cut")
+            self._countLost(part, _("{name} was removed or cut").format(name=part.name + RAW))
         self._growing = None
 
     def _close(self) -> list[str]:

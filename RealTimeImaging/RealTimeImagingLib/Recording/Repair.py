@@ -18,6 +18,7 @@ import numpy as np
 
 from ..Model.Event import Event
 from ..Model.Files import UNFINISHED, reasonOf
+from ..Model.Text import joined, textsOf
 from .AppendLog import Scan, cutFile, readManifest, scanLines, writeManifest
 from .Layout import EVENTS, HEADER, LINES, LOCK, MANIFEST, MESSAGES, POSES, RAW, STREAMS, fileName, isPartOf
 from .Lines import FrameLine, MessageLine, MessagesLine, Missed, PartLine, checkNumbers, storable
@@ -25,6 +26,8 @@ from .Lock import Lock, isLock
 from .MessageRecorder import PoseFiles, Tally
 from .RecordedEvents import RecordedEvents
 from .Recorder import composeManifest, partEntry, writeFinished
+
+_ = textsOf(__file__)
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +79,7 @@ def repair(folder: str) -> list[Repair]:
             found = _unrepaired(folder, base, reasonOf(error))
         except Exception:  # boundary: one recording with strange files must not stop the repair of the others
             log.exception("%s cannot be repaired", os.path.join(folder, base))
-            found = _unrepaired(folder, base, "its files have content that this module does not write")
+            found = _unrepaired(folder, base, _("its files have content that this module does not write"))
         repairs.append(found)
     _removeHolders(folder)
     return repairs
@@ -95,7 +98,8 @@ def _removeHolders(folder: str) -> None:
 
 def _unrepaired(folder: str, base: str, reason: str, name: str = "") -> Repair:
     path = os.path.join(folder, base)
-    text = f"The recording {path} cannot be finished: {reason}. Its files are unchanged."
+    text = _("The recording {path} cannot be finished: {reason}. Its files are unchanged.")
+    text = text.format(path=path, reason=reason)
     return Repair(Event("recording-unrepaired", text, "error", path), base, name=name)
 
 
@@ -149,6 +153,7 @@ class _Left(ABC):
     """Files that a dead process left under one base name; the caller holds the lock."""
 
     noun: ClassVar[str]
+    nouns: ClassVar[str]
 
     def __init__(self, folder: str, base: str) -> None:
         self._folder, self._base, self._name = folder, base, ""
@@ -162,7 +167,7 @@ class _Left(ABC):
         if manifest is None:
             manifest = self._fromLines()
         if self._problems:
-            return _unrepaired(self._folder, self._base, "; ".join(self._problems), self._name)
+            return _unrepaired(self._folder, self._base, joined(*self._problems, separator="; "), self._name)
         return self._cleanUp(manifest)
 
     @abstractmethod
@@ -188,22 +193,30 @@ class _Left(ABC):
                 self._check(manifest)
             return manifest
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            self._damagedManifest = str(error) if isinstance(error, ValueError) else "its manifest is damaged"
+            self._damagedManifest = str(error) if isinstance(error, ValueError) else _("its manifest is damaged")
             return None
 
     def _event(self, manifest: Mapping[str, Any], last: int | None) -> Event:
         path = self._path(self._base, "")
-        stored = f"no {self.noun} was stored"
-        if last is not None:
+        ended = _("The process that recorded {path} ended early. The recording is finished now: {stored}.")
+        if last is None:
+            stored = _("no {noun} was stored").format(noun=self.noun)
+        else:
             count = manifest["recorded"]
-            stored = f"{count} {self.noun}{'s' * (count != 1)}, the last is number {last}"
-        text = [f"The process that recorded {path} ended early. The recording is finished now: {stored}."]
+            stored = _("{count} {noun}, the last is number {last}").format(
+                count=count, noun=self.noun if count == 1 else self.nouns, last=last
+            )
+        text = [ended.format(path=path, stored=stored)]
         gaps = [Missed(gap["first"], gap["last"], gap["count"], gap["reason"]) for gap in manifest["gaps"]]
-        text += [f"Not stored: {gap.words(self.noun)}: {str(gap.reason).rstrip('.')}." for gap in gaps]
+        for gap in gaps:
+            entries, reason = gap.words(self.noun, self.nouns), str(gap.reason).rstrip(".")
+            text.append(_("Not stored: {entries}: {reason}.").format(entries=entries, reason=reason))
         if manifest.get("cutBytes"):
-            text.append(f"Cut off: {manifest['cutBytes']:,} bytes of an unfinished {self.noun}.")
-        text += [f"Left out, because it is damaged: {line}." for line in manifest.get("damaged", [])]
-        return Event("recording-repaired", " ".join(text), "info" if len(text) == 1 else "warning", path)
+            cut = _("Cut off: {count:,} bytes of an unfinished {noun}.")
+            text.append(cut.format(count=manifest["cutBytes"], noun=self.noun))
+        for line in manifest.get("damaged", []):
+            text.append(_("Left out, because it is damaged: {line}.").format(line=line))
+        return Event("recording-repaired", joined(*text), "info" if len(text) == 1 else "warning", path)
 
 
 @dataclass
@@ -228,7 +241,7 @@ class _Part:
             return
         frame = FrameLine.fromText(text)
         if self.frames and frame.time <= self.frames[-1].time:
-            raise ValueError("The times of the frames do not increase.")
+            raise ValueError(_("The times of the frames do not increase."))
         self.frames.append(frame)
         self.texts.append(text)
 
@@ -236,7 +249,7 @@ class _Part:
 class _Frames(_Left):
     """Files of a stream of images."""
 
-    noun = "frame"
+    noun, nouns = _("frame"), _("frames")
 
     def _names(self, suffix: str) -> list[str]:
         """Names of the parts with a file of this suffix, without recordings whose names look like parts."""
@@ -254,10 +267,10 @@ class _Frames(_Left):
             checkNumbers(entry["bytes"], entry["lastNumber"], entry["frames"])
             size = np.dtype(entry["dtype"]).itemsize if storable(entry["dtype"]) else 0
             if not size or entry["bytes"] != entry["frames"] * math.prod(entry["shape"]) * size:
-                raise ValueError("its manifest contradicts itself")
+                raise ValueError(_("its manifest contradicts itself"))
             for suffix, name in ((RAW, entry["raw"]), (HEADER, entry["header"])):
                 if not (name.endswith(suffix) and isPartOf(self._base, name.removesuffix(suffix))):
-                    raise ValueError(f"its manifest names {name!r}")
+                    raise ValueError(_("its manifest names {name!r}").format(name=name))
 
     def _fromLines(self) -> dict[str, Any]:
         parts = [part for part in map(self._read, self._names(LINES)) if part]
@@ -273,12 +286,14 @@ class _Frames(_Left):
         line = part.line
         if line is None:
             if size > 0:
-                self._problems.append(f"{name}{LINES} does not describe the pixels")
+                self._problems.append(_("{name} does not describe the pixels").format(name=name + LINES))
             return None
         if line.recording != self._base:
             return None
         if found.between:
-            self._problems.append(f"line {found.damaged} of {name}{LINES} is damaged")
+            self._problems.append(
+                _("line {number} of {name} is damaged").format(number=found.damaged, name=name + LINES)
+            )
         part.damaged = found.damaged
         count = min(len(part.frames), max(0, size) // line.frameBytes)
         part.missing, part.frames, part.texts = part.frames[count:], part.frames[:count], part.texts[:count]
@@ -294,13 +309,13 @@ class _Frames(_Left):
             numbers = part.frames[0].number, part.frames[-1].number
             moves = any(matrix is not None for matrix in matrices)
             entries.append(partEntry(line, part.name, numbers, times, moves))
-        gaps = [one.missed for part, _ in parts for one in [*part.frames, *part.missing] if one.missed]
-        for part, _ in parts:
+        gaps = [one.missed for part, _line in parts for one in [*part.frames, *part.missing] if one.missed]
+        for part, _line in parts:
             if part.missing:
                 first, last = part.missing[0].number, part.missing[-1].number
-                gaps.append(Missed(first, last, len(part.missing), "the pixels are not in the file"))
-        cut = sum(part.rest for part, _ in parts)
-        damaged = [f"{part.name}{LINES}, line {part.damaged}" for part, _ in parts if part.damaged]
+                gaps.append(Missed(first, last, len(part.missing), _("the pixels are not in the file")))
+        cut = sum(part.rest for part, _line in parts)
+        damaged = [f"{part.name}{LINES}, line {part.damaged}" for part, _line in parts if part.damaged]
         if not whole:
             return {"gaps": [asdict(gap) for gap in gaps], "cutBytes": cut, "damaged": damaged, "parts": []}
         failed = sum(gap.count for gap in gaps)
@@ -343,7 +358,7 @@ class _Frames(_Left):
 class _Messages(_Left):
     """Files of device messages."""
 
-    noun = "message"
+    noun, nouns = _("message"), _("messages")
 
     def __init__(self, folder: str, base: str) -> None:
         super().__init__(folder, base)
@@ -362,7 +377,7 @@ class _Messages(_Left):
             while left > 0 and (data := file.read(min(left, 1 << 20))):
                 lines, left, last = lines + data.count(b"\n"), left - len(data), data[-1:]
         if left or last != b"\n" or lines != manifest["recorded"] + 1:
-            raise ValueError("its manifest is not that of the messages")
+            raise ValueError(_("its manifest is not that of the messages"))
 
     def _take(self, place: int, text: bytes) -> None:
         if place:
@@ -370,7 +385,7 @@ class _Messages(_Left):
             return
         head = MessagesLine.fromText(text)
         if head.recording != self._base:
-            raise ValueError("The messages belong to another recording.")
+            raise ValueError(_("The messages belong to another recording."))
         self._head = head
 
     def _fromLines(self) -> dict[str, Any]:
@@ -380,9 +395,10 @@ class _Messages(_Left):
             found = Scan()
         name = os.path.basename(self._lines)
         if found.damaged == 1:
-            self._problems.append(f"the first line of {name} does not describe the messages")
+            text = _("the first line of {name} does not describe the messages")
+            self._problems.append(text.format(name=name))
         elif found.between:
-            self._problems.append(f"line {found.damaged} of {name} is damaged")
+            self._problems.append(_("line {number} of {name} is damaged").format(number=found.damaged, name=name))
         if self._problems:
             return {}
         cut, gaps = found.size - found.whole, self._tally.gaps
