@@ -7,7 +7,6 @@ import dataclasses
 import os
 import re
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin
@@ -16,6 +15,7 @@ from ..Link.Commands import Command, Record, StartBroadcast
 from ..Model.Errors import MissingPackageError, SettingsError
 from ..Model.Packages import checkPackages
 from ..Model.Settings import SettingField, SourceSettings, settingFields, typedPath
+from ..Recording.Names import DATE_NAME, namedPlace
 from ..Sources import KINDS, SourceKind, kindOf
 from ..Sources.Kinds import importKind, otherModules
 from ..Sources.OpenIGTLink import PACKAGES, BroadcastSettings
@@ -39,8 +39,7 @@ class Plan:
         """Return the commands that the worker executes before it opens the source."""
         commands: list[Command] = []
         if self.folder:
-            name = time.strftime("Recording_%Y-%m-%d_%H-%M-%S")
-            commands.append(Record(self.folder, name, {}))
+            commands.append(Record(*namedPlace(self.folder, DATE_NAME, {}), {}))
         if self.broadcast:
             commands.append(StartBroadcast(dataclasses.asdict(self.broadcast)))
         return commands

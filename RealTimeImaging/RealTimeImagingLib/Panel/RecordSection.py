@@ -30,8 +30,7 @@ class RecordSection(Section):
         ui.recordingNameComboBox.addItem(DATE_NAME)
         ui.recordingNameComboBox.addItem(BIDS_NAME)
         ui.recordingNameComboBox.setEditText(remembered("RecordingName", DATE_NAME))
-        # A text longer than the field shows its beginning.
-        ui.recordingNameComboBox.lineEdit().setCursorPosition(0)
+        self._showBeginning()
         self._complainName = Complaint(ui.recordingNameLabel)
         logic.recording.namePattern = ui.recordingNameComboBox.currentText
         self._built = 1.0
@@ -42,6 +41,7 @@ class RecordSection(Section):
         self.connect(ui.keepSecondsSpinBox, "valueChanged(int)", self._keep)
         self.connect(ui.recordFromStartCheckBox, "toggled(bool)", self._rememberFromStart)
         self.connect(ui.recordingNameComboBox, "editTextChanged(QString)", self._setName)
+        self.connect(ui.recordingNameComboBox, "activated(int)", self._showBeginning)
         ui.keepSecondsSpinBox.value = int(remembered("KeepSeconds", 0))
 
     def refresh(self, values: dict[str, Any]) -> None:
@@ -58,6 +58,10 @@ class RecordSection(Section):
         self._showMissing()
         self._built = status["built"]
         self._showBuilding()
+
+    def _showBeginning(self, *_index: int) -> None:
+        """Show the beginning of a name that is longer than the field."""
+        self.ui.recordingNameComboBox.lineEdit().setCursorPosition(0)
 
     def _setName(self, pattern: str) -> None:
         remember("RecordingName", pattern)

@@ -22,6 +22,8 @@ from .Section import Section, breakable, plainTip, show, translated, warningColo
 RECORDING_FORMATS = [name for name, format_ in FORMATS.items() if not format_.single]
 TYPING = 500
 """Milliseconds after the last change of the folder until it is read."""
+TALLEST = 180
+"""Most pixels of the list's height."""
 WARNINGS_SHOWN = 5
 """Most events in the tool tip of a recording."""
 
@@ -128,6 +130,8 @@ class RecordingsSection(Section):
                 item.setForeground(warning)
             widget.addItem(item)
         widget.blockSignals(blocked)
+        rows = sum(widget.sizeHintForRow(row) for row in range(widget.count))
+        widget.setFixedHeight(min(TALLEST, rows + 2 * widget.frameWidth))
         paths = [entry.path for entry in entries]
         widget.setCurrentRow(paths.index(chosen.path) if chosen and chosen.path in paths else 0 if paths else -1)
         if not chosen or self._entry != chosen:
@@ -198,7 +202,9 @@ def _nameOf(entry: RecordingEntry) -> str:
 
 
 def _figures(entry: RecordingEntry) -> str:
-    date = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.time))
+    at = time.localtime(entry.time)
+    # The time of day matters for new recordings, the year for old ones.
+    date = time.strftime("%m-%d %H:%M" if at.tm_year == time.localtime().tm_year else "%Y-%m-%d", at)
     if entry.state == "recording":
         return str(_("{date}, recording now").format(date=date))
     if entry.state == "unfinished":
@@ -215,8 +221,8 @@ def _figures(entry: RecordingEntry) -> str:
 
 
 def _tip(entry: RecordingEntry) -> str:
-    """Return the place of a recording, its problem, and its first warnings."""
-    lines = [entry.path]
+    """Return place, time and figures of a recording, its problem, and its first warnings."""
+    lines = [entry.path, time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.time)), _figures(entry)]
     if entry.problem:
         lines.append(translated(entry.problem))
     if entry.state == "unfinished":
