@@ -381,3 +381,19 @@ def test_eventsOfTheRunAreInTheManifest(logic, incoming, tmp_path):
     assert not (tmp_path / "out" / "Run-Live.events").exists()
     assert np.isfinite(manifest["lastTime"])
     untilStopped(logic)
+
+
+def test_anEmptyMetadataTableTakesNoRoom(module, logic, noErrors):
+    module.widgetRepresentation().show()
+    ui = panelOf(module).ui
+    ui.metadataSection.collapsed = False
+    assert not ui.metadataTable.visible
+    ui.addRowButton.click()
+    assert ui.metadataTable.visible
+    ui.metadataSection.collapsed = True
+    ui.metadataSection.collapsed = False
+    assert ui.metadataTable.visible
+    ui.metadataTable.setCurrentCell(0, 0)
+    ui.removeRowButton.click()
+    assert not ui.metadataTable.visible
+    assert logic.metadata.get() == {}

@@ -30,7 +30,7 @@ class RecordingList:
     def __init__(self, onChange: Callable[[], None]) -> None:
         self._onChange = onChange
         self.entries: list[RecordingEntry] = []
-        """Recordings that were found last, the newest first."""
+        """Recordings that were found last, the newest first; replaced as a whole."""
         self.folder = ""
         """Folder that was read last."""
         self._words, self._failed = "", False

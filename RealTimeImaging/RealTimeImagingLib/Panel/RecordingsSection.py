@@ -24,6 +24,8 @@ TYPING = 500
 """Milliseconds after the last change of the folder until it is read."""
 TALLEST = 180
 """Most pixels of the list's height."""
+MEASURED = 10
+"""Rows that fill the list."""
 WARNINGS_SHOWN = 5
 """Most events in the tool tip of a recording."""
 
@@ -75,7 +77,7 @@ class RecordingsSection(Section):
         if result is not self._result:
             self._result = result
             self._readIfOpen()
-        if self.logic.recording.list.entries != self._shown:
+        if self.logic.recording.list.entries is not self._shown:
             self._fill(self.logic.recording.list.entries)
         show(ui.recordingsLabel, translated(reading["words"]) or "-", reading["failed"])
         self._running = export["running"]
@@ -119,7 +121,7 @@ class RecordingsSection(Section):
     def _fill(self, entries: list[RecordingEntry]) -> None:
         """Show the entries; the selected one stays selected, otherwise the newest is."""
         chosen, widget = self._entry, self.ui.recordingsList
-        self._shown = list(entries)
+        self._shown = entries
         blocked = widget.blockSignals(True)
         widget.clear()
         warning = qt.QBrush(qt.QColor(warningColour(widget)))
@@ -130,7 +132,7 @@ class RecordingsSection(Section):
                 item.setForeground(warning)
             widget.addItem(item)
         widget.blockSignals(blocked)
-        rows = sum(widget.sizeHintForRow(row) for row in range(widget.count))
+        rows = sum(widget.sizeHintForRow(row) for row in range(min(widget.count, MEASURED)))
         widget.setFixedHeight(min(TALLEST, rows + 2 * widget.frameWidth))
         paths = [entry.path for entry in entries]
         widget.setCurrentRow(paths.index(chosen.path) if chosen and chosen.path in paths else 0 if paths else -1)
