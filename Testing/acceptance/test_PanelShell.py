@@ -279,7 +279,7 @@ def test_keysPressTheButtonsThatTheirToolTipsName(module, logic, column, incomin
     untilRunning(logic.sources()[0])
     save(incoming / "a.nii", 5)
     until(lambda: ui.snapshotButton.enabled)
-    ui.saveSection.collapsed = False
+    ui.recordingsSection.collapsed = False
     slicerhost.processEvents()
     press(ui.snapshotButton, "P")
     until(lambda: list((tmp_path / "recordings").glob("*_frame000000.nrrd")))
