@@ -56,6 +56,7 @@ def useAll(slicer, module, folder):
     until(lambda: ui.exportButton.enabled and ui.recordingsList.count)
     ui.exportButton.click()
     until(lambda: "saved" in [event.code for event in logic.events()])
+    ui.recordingsSection.collapsed = True  # an open one lists the recordings after the reload, in another process
     ui.camera_search.click()
     return logic
 
