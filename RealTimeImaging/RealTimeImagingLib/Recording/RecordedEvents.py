@@ -35,8 +35,8 @@ class RecordedEvents:
         self._take({"time": event.time, "level": event.level, "code": event.code, "text": str(event.text)})
 
     def open(self, path: str) -> None:
-        """Write to a new file from now on; another call does nothing."""
-        if self._path:
+        """Write to a new file from now on, all events so far included; the file before stays as it is."""
+        if self._path == path:
             return
         self._path = path
         self._append(self._entries.values(), os.O_CREAT | os.O_EXCL)
