@@ -34,7 +34,7 @@ def newVolumes(slicer, logic=None):
 
 
 def newLiveVolume(slicer, clock):
-    from RealTimeImagingLib.Scene.LiveVolumes import LiveVolume
+    from RealTimeImagingLib.Scene.LiveVolume import LiveVolume
 
     return LiveVolume(slicer.mrmlScene, "Live", lambda stream: None, clock)
 

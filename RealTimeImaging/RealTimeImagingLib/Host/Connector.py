@@ -23,8 +23,7 @@ from ..Model.Event import Event, Remedy
 from ..Model.Frame import ATTRIBUTE_NAME, Matrix, Pixels, imageOf
 from ..Model.Settings import SourceSettings
 from ..Model.Text import joined, textsOf
-from ..Scene.LiveVolumes import STREAM_ATTRIBUTE
-from ..Scene.Nodes import arrayOf, ijkToRASOf
+from ..Scene.Nodes import STREAM_ATTRIBUTE, arrayOf, ijkToRASOf
 from ..Sources.Endpoints import PORTS_TRIED
 from ..Sources.OpenIGTLink import OpenIGTLinkSettings
 from ..Sources.Push import PushSettings

@@ -16,6 +16,8 @@ from vtk.util.numpy_support import get_vtk_array_type, vtk_to_numpy
 from ..Link.WorkFolders import roots
 from ..Model.Frame import Matrix, Pixels, componentsOf
 
+STREAM_ATTRIBUTE = "RealTimeImaging.Stream"
+"""Node attribute with the stream's name. It identifies the node in the next session and in a loaded scene."""
 TOLERANCE = 1e-7
 """Of the index of a sequence, seconds. With Slicer's own, a millisecond, frames would replace each other."""
 

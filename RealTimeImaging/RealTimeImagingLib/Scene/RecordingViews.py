@@ -8,7 +8,7 @@ from typing import Any
 
 import vtk
 
-from .LiveVolumes import STREAM_ATTRIBUTE
+from .Nodes import STREAM_ATTRIBUTE
 from .RecordedSequences import streamsOf
 from .Views import ALL_VIEWS, LAYERS, Views, layersOf, setVolumeIn, volumeIn
 
