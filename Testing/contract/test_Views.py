@@ -172,3 +172,30 @@ def test_what_the_layout_lacks_is_refused(layout):
         layout.noSuchThing()
     with pytest.raises(AttributeError):
         layout.sliceWidget("Red").sliceController()
+
+
+def test_layouts_of_slicer_make_their_views(slicer, layout):
+    """New slice views have real logics and nodes; what a layout lacks stays, and is not mapped in it."""
+    node = slicer.vtkMRMLLayoutNode
+    assert layout.layout == node.SlicerLayoutFourUpView
+
+    def mapped():
+        return {n for n in layout.sliceViewNames() if layout.sliceWidget(n).mrmlSliceNode().IsViewVisibleInLayout()}
+
+    assert mapped() == {"Red", "Yellow", "Green"}
+    layout.setLayout(node.SlicerLayoutTwoOverTwoView)
+    assert layout.layoutLogic().GetLayoutNode().GetViewArrangement() == layout.layout == node.SlicerLayoutTwoOverTwoView
+    assert mapped() == {"Red", "Yellow", "Green", "Slice4"}
+    assert not layout.threeDWidget(0).mrmlViewNode().IsMappedInLayout()
+    fourth = layout.sliceWidget("Slice4")
+    assert fourth.sliceLogic() in [
+        layout.mrmlSliceLogics().GetItemAsObject(i) for i in range(layout.mrmlSliceLogics().GetNumberOfItems())
+    ]
+    assert fourth.mrmlSliceCompositeNode().GetLayoutName() == "Slice4"
+    layout.setLayout(node.SlicerLayoutOneUpRedSliceView)
+    assert mapped() == {"Red"}
+    assert len(layout.sliceViewNames()) == 4
+    slicerhost.removeViews()
+    again = slicerhost.makeOffscreenViews(160)
+    assert sorted(again.sliceViewNames()) == ["Green", "Red", "Yellow"]
+    assert mapped() == {"Red", "Yellow", "Green"}

@@ -164,9 +164,19 @@ def _makeScene(slicer: Any, app: qSlicerApplication) -> None:
         logic.SetModuleLogic(name, moduleLogic)
         label = f"slicer.modules.{name.lower()}"
         setattr(slicer.modules, name.lower(), Namespace(label, name=name, logic=lambda found=moduleLogic: found))
+    slicer.modules.volumerendering.logic().SetModuleShareDirectory(_makeShare())
     _addSequenceToolBar(slicer.modules.sequences, slicer.vtkMRMLSequenceBrowserNode)
     slicer.mrmlScene = scene
     app._scene, app._logic = scene, logic
+
+
+def _makeShare() -> str:
+    """The share folder of the VolumeRendering module, here without presets."""
+    folder = os.path.join(_folder, "share")
+    os.mkdir(folder)
+    with open(os.path.join(folder, "presets.xml"), "w", encoding="utf-8") as file:
+        file.write('<MRML version="Slicer4.4.0"></MRML>')
+    return folder
 
 
 def _addSequenceToolBar(module: Any, nodeClass: type) -> None:

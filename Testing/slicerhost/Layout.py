@@ -1,5 +1,6 @@
-"""slicer.app.layoutManager(): Red, Yellow, Green and one 3D view."""
+"""slicer.app.layoutManager(): Red, Yellow, Green and one 3D view, and the slice views of Slicer's other layouts."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ SLICES = (
     ("Yellow", "Sagittal", (0.929, 0.835, 0.298)),
     ("Green", "Coronal", (0.431, 0.690, 0.294)),
 )
+GREY = (0.5, 0.5, 0.5)
+_VIEW = re.compile(r'class="vtkMRML(Slice|View)Node"\s+singletontag="([^"]+)"')
 
 
 class Layout:
@@ -19,11 +22,45 @@ class Layout:
 
     def __init__(self, slices: Sequence[SliceView], threeD: ThreeDView) -> None:
         self._slices = {view.name: view for view in slices}
+        self._spare: dict[str, SliceView] = {}
         self._threeD = [threeD]
         self._asked = 0
+        self._logic = slicer.vtkMRMLLayoutLogic()
+        self._logic.SetMRMLScene(slicer.mrmlScene)
         for view in slices:
             view.offsetChanged = self._scheduleSlices
         slicer.app._layout = self
+        self.reset()
+
+    def layoutLogic(self) -> Any:
+        return self._logic
+
+    @property
+    def layout(self) -> int:
+        return int(self._logic.GetLayoutNode().GetViewArrangement())
+
+    def setLayout(self, number: int) -> None:
+        """Show the views of a layout. As in Slicer, views that it lacks stay and are not mapped in the layout."""
+        node = self._logic.GetLayoutNode()
+        node.SetViewArrangement(number)
+        found = _VIEW.findall(node.GetLayoutDescription(number))
+        names = [name for kind, name in found if kind == "Slice"]
+        for name in names:
+            if name not in self._slices:
+                self._slices[name] = self._spare.pop(name, None) or SliceView(name, "Axial", GREY)
+                self._slices[name].enter()
+                self._slices[name].offsetChanged = self._scheduleSlices
+        for view in self._slices.values():
+            view.node.SetMappedInLayout(view.name in names)
+        for view in self._threeD:
+            view.node.SetMappedInLayout(("View", view.name) in found)
+
+    def reset(self) -> None:
+        """Four views as at Slicer's start; others are put aside. Of the host, not of Slicer."""
+        for name in [name for name in self._slices if name not in {one for one, *_ in SLICES}]:
+            self._spare[name] = self._slices.pop(name)
+            self._spare[name].leave()
+        self.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
 
     def _scheduleSlices(self) -> None:
         # Each slice view may show where the others lie: all are drawn when one moves.
@@ -43,7 +80,7 @@ class Layout:
         return 0
 
     def views(self) -> list[View]:
-        """All four; of the host, not of Slicer."""
+        """Slice views, then the 3D view; of the host, not of Slicer."""
         return [*self._slices.values(), *self._threeD]
 
     def sliceViewNames(self) -> tuple[str, ...]:
@@ -102,6 +139,7 @@ def offscreenLayout() -> Layout:
         _offscreen.append(Layout([SliceView(*slice_) for slice_ in SLICES], ThreeDView("1")))
     layout = _offscreen[0]
     slicer.app._layout = layout
+    layout.reset()
     for view in layout.views():
         view.show()
     return layout
@@ -119,5 +157,6 @@ def removeViews() -> None:
     layout = slicer.app._layout
     if layout is not None:
         slicer.app._layout = None
+        layout.reset()
         for view in layout.views():
             view.hide()

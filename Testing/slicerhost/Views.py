@@ -232,7 +232,10 @@ class SliceView(View):
         observe(self.logic, vtkCommand.ModifiedEvent, self._onLogicModified)
         slicer.app.applicationLogic().GetSliceLogics().AddItem(self.logic)
         self.logic.SetMRMLScene(slicer.mrmlScene)
-        self.node = self.logic.AddSliceNode(name)
+        existing = slicer.mrmlScene.GetSingletonNode(name, "vtkMRMLSliceNode")
+        if existing:  # of a layout
+            self.logic.SetSliceNode(existing)
+        self.node = existing or self.logic.AddSliceNode(name)
         self.node.SetOrientation(orientation)
         self.node.SetLayoutColor(*color)
         self.group.SetMRMLDisplayableNode(self.node)
@@ -275,6 +278,21 @@ class SliceView(View):
 
     def sliceView(self) -> "SliceView":
         return self
+
+    def leave(self) -> None:
+        """Put the view aside: the application knows its logic no longer. Of the host, not of Slicer."""
+        self.hide()
+        self.node.SetMappedInLayout(False)
+        slicer.app.applicationLogic().GetSliceLogics().RemoveItem(self.logic)
+
+    def enter(self) -> None:
+        """Use a new view, or one that was put aside."""
+        logics = slicer.app.applicationLogic().GetSliceLogics()
+        if not logics.IsItemPresent(self.logic):
+            logics.AddItem(self.logic)
+        self.window.SetSize(*slicer.app._layout.sliceWidget("Red").window.GetSize())
+        self.resized()
+        self.show()
 
     def fitSliceToBackground(self) -> None:
         self.logic.FitSliceToBackground()
