@@ -75,7 +75,7 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         self.views = Views(slicer.app.applicationLogic())
         """The slice views."""
         self.volumes = LiveVolumes(scene, self.views)
-        """The live volumes: where they are shown, window and level, the view that follows the image plane."""
+        """The live volumes: views, layers, arrangement, window and level, colours, 3D, following views, texts."""
         self._callbacks = Callbacks(self._pushArray)
         budget = DrawingBudget()
         nodes = DeviceNodes(scene)
@@ -236,6 +236,7 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         self._drawingTimes.close()
         self._drawingTurns.close()
         self._recordingViews.forget()
+        self.volumes.texts.clear()
         self._pushes.close()
         self.recording.close()
         self.exports.close()

@@ -115,11 +115,11 @@ def test_the_button_sets_the_window_and_ends_the_refinement(slicer):
 
 def test_always_follows_each_image_and_leaves_the_last_window(slicer):
     volume = newLiveVolume(slicer, Seconds())
-    volume.always = True
+    volume.windowMode = "always"
     for number, top in enumerate((1000, 10, 300)):
         volume.show(frame(upTo(top), number))
         assert window(volume) == (top, top / 2)
-    volume.always = False
+    volume.windowMode = "first"
     volume.show(frame(upTo(7), 3))
     assert window(volume) == (300, 150)
 

@@ -12,7 +12,7 @@ import numpy as np
 from ..Model.Frame import Frame, Matrix, Pixels
 from .Nodes import STREAM_ATTRIBUTE, arrayOf, ijkToRASOf, imageAndScalars, imageOf, scalarsArray, vtkMatrix
 from .Views import layersOf, setVolumeIn
-from .WindowLevel import FirstImages, displayWindow
+from .WindowLevel import ALWAYS, FIRST, KEEP, FirstImages, displayWindow
 
 
 class Change(Enum):
@@ -47,8 +47,7 @@ class LiveVolume:
         self._first = FirstImages(clock)
         self._described: set[str] = set()
         self._wanted, self._got = b"", ()
-        self.always = False
-        """True: window and level are set from every frame."""
+        self._windowMode = FIRST
 
     @property
     def node(self) -> Any:
@@ -58,6 +57,17 @@ class LiveVolume:
         if self._node is None:
             self._node = self._findNode(self._stream)
         return self._node
+
+    @property
+    def windowMode(self) -> str:
+        """The images that set window and level: KEEP, FIRST or ALWAYS. KEEP sets those of a new node only."""
+        return self._windowMode
+
+    @windowMode.setter
+    def windowMode(self, mode: str) -> None:
+        if mode == KEEP and self.node is not None:
+            self._first.end()
+        self._windowMode = mode
 
     def show(self, frame: Frame) -> Change:
         """Put a frame into the node.
@@ -80,7 +90,7 @@ class LiveVolume:
             scalars.Modified()
             image.Modified()
         else:
-            if view is None or view.dtype != frame.pixels.dtype:
+            if self._windowMode != KEEP and (view is None or view.dtype != frame.pixels.dtype):
                 self._first.restart()
             moved = moved or view is None or view.shape[:3] != frame.pixels.shape[:3]
             node.SetAndObserveImageData(imageOf(frame.pixels))
@@ -120,18 +130,22 @@ class LiveVolume:
             self._first.end()
 
     def forgetWindow(self) -> None:
-        """Set window and level again from the next frames."""
-        self._first.restart()
+        """Set window and level again from the next frames, unless they are kept."""
+        if self._windowMode != KEEP:
+            self._first.restart()
+        elif self.node is not None:
+            self._first.end()
 
     def _window(self, node: Any, pixels: Pixels) -> None:
         display = node.GetDisplayNode()
-        if display is None or not (self.always or self._first.wanted(_windowOf(display))):
+        always = self._windowMode == ALWAYS
+        if display is None or not (always or self._first.wanted(_windowOf(display))):
             return
         found = displayWindow(pixels)
         if found is None:
             return
-        _setWindow(display, found if self.always else self._first.add(found))
-        if self.always:
+        _setWindow(display, found if always else self._first.add(found))
+        if always:
             self._first.end()
         else:
             self._first.isSet(_windowOf(display))

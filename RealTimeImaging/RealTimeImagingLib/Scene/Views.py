@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import slicer
 import vtk
 
+from .Nodes import STREAM_ATTRIBUTE
 from .Planes import FollowedPlane
+from .Rendering import isRendered
+
+if TYPE_CHECKING:
+    from .Concerns import Concern
 
 LAYERS = ("Background", "Foreground")
 
@@ -43,6 +48,8 @@ FIRST_NAMES = ("Red", "Yellow", "Green")
 """Views in the order of Slicer's layouts; others follow by name."""
 ALIGNED = 0.999
 """Least cosine between the normals of an image and a view that count as parallel."""
+OPACITY = 0.5
+"""Opacity of a foreground volume unless the user chooses another."""
 
 
 class Views:
@@ -55,10 +62,20 @@ class Views:
         self._applicationLogic = applicationLogic
         self._fitted: dict[str, tuple[Any, ...]] = {}
         """Zoom and plane of each view after it was fitted to a volume; a difference is the user's change."""
+        self._foregrounds: set[str] = set()
+        """Views whose foreground is a live volume that was put there here, not by the user."""
+        self._replaced: dict[str, str] = {}
+        """ID of the user's background volume that a live volume replaced, by the name of the view."""
+        self.concern: Callable[[str], Concern | None] = lambda stream: None
+        """Returns the reason why the current image of a stream is not seen: see :meth:`Concerns.of`."""
 
     def names(self) -> list[str]:
         """Return the names of the slice views: Red, Yellow, Green, then others by name."""
         return [_nameOf(logic) for logic in self._logics()]
+
+    def logics(self) -> dict[str, Any]:
+        """Return the vtkMRMLSliceLogic of each slice view by the view's name, in the order of :meth:`names`."""
+        return {_nameOf(logic): logic for logic in self._logics()}
 
     def windows(self) -> dict[str, Any]:
         """Return the vtkRenderWindow of each slice and 3D view by the view's name; empty without a main window."""
@@ -71,41 +88,110 @@ class Views:
             return {}
         widgets = [(name, layout.sliceWidget(name)) for name in layout.sliceViewNames()]
         found = {name: widget.sliceView() for name, widget in widgets if widget}
-        for index in range(layout.threeDViewCount):
-            widget = layout.threeDWidget(index)
-            found[widget.mrmlViewNode().GetLayoutName()] = widget.threeDView()
-        return found
+        return found | {name: widget.threeDView() for name, widget in _threeDWidgets(layout)}
 
-    def show(self, node: Any, where: str) -> None:
-        """Show a volume as the background of all views, of one, or of none. New views are fitted to it once.
+    def show(self, node: Any, where: str, foreground: bool = False, opacity: float = OPACITY) -> None:
+        """Show a volume in all views, in one, or in none, and take it out of the others. New views are fitted once.
 
-        Views that show it as foreground do not change.
+        A foreground volume of the user is never replaced or taken out. When a live volume moves from the background to
+        the foreground, the user's volume that it had replaced comes back.
 
         :param where: ALL_VIEWS, NO_VIEW or the name of a view.
+        :param foreground: False shows the volume as background.
+        :param opacity: of the foreground, 0 to 1.
         """
         for logic in self._logics():
-            composite = logic.GetSliceCompositeNode()
-            wanted = where in (ALL_VIEWS, _nameOf(logic))
-            if wanted and not _shows(logic, node):
-                setVolumeIn(composite, "Background", node.GetID())
-                self._fit(logic)
-            elif not wanted and volumeIn(composite, "Background") == node.GetID():
-                composite.SetBackgroundVolumeID(None)
+            if where not in (ALL_VIEWS, _nameOf(logic)):
+                self._takeOut(logic, node)
+            elif foreground:
+                self._putInFront(logic, node, opacity)
+            else:
+                self._putBehind(logic, node)
+
+    def _putBehind(self, logic: Any, node: Any) -> None:
+        composite = logic.GetSliceCompositeNode()
+        if self._isForeground(logic, node):
+            self._takeOut(logic, node)
+        if _shows(logic, node):
+            return
+        before = _volumeNode(composite, "Background")
+        if before is not None and before.GetAttribute(STREAM_ATTRIBUTE) is None:
+            self._replaced[_nameOf(logic)] = before.GetID()
+        setVolumeIn(composite, "Background", node.GetID())
+        self._fit(logic, node)
+
+    def _putInFront(self, logic: Any, node: Any, opacity: float) -> None:
+        name, composite = _nameOf(logic), logic.GetSliceCompositeNode()
+        if volumeIn(composite, "Foreground") != node.GetID():
+            if volumeIn(composite, "Foreground") and not self._isForeground(logic):
+                return
+            if volumeIn(composite, "Background") == node.GetID():
+                before = composite.GetScene().GetNodeByID(self._replaced.pop(name, ""))
+                composite.SetBackgroundVolumeID(before.GetID() if before else None)
+            setVolumeIn(composite, "Foreground", node.GetID())
+            self._foregrounds.add(name)
+            if not volumeIn(composite, "Background"):
+                self._fit(logic, node)
+        composite.SetForegroundOpacity(opacity)
+
+    def _takeOut(self, logic: Any, node: Any) -> None:
+        composite = logic.GetSliceCompositeNode()
+        if volumeIn(composite, "Background") == node.GetID():
+            composite.SetBackgroundVolumeID(None)
+        if self._isForeground(logic, node):
+            composite.SetForegroundVolumeID(None)
+            self._foregrounds.discard(_nameOf(logic))
+
+    def _isForeground(self, logic: Any, node: Any = None) -> bool:
+        """Return True when a live volume, or this one, is in the foreground, and the user did not put it there."""
+        there = _volumeNode(logic.GetSliceCompositeNode(), "Foreground")
+        if there is None or there.GetAttribute(STREAM_ATTRIBUTE) is None or _nameOf(logic) not in self._foregrounds:
+            return False
+        return node is None or there is node
 
     def fitAgain(self, node: Any) -> bool:
         """Fit the views to a volume whose size or position changed; return True when a view was fitted.
 
         Views in which the user changed zoom, position or slice do not change.
         """
-        shown = [one for one in self._logics() if volumeIn(one.GetSliceCompositeNode(), "Background") == node.GetID()]
+        shown = [one for one in self._logics() if _lowest(one) == node.GetID()]
         untouched = [one for one in shown if self._fitted.get(_nameOf(one)) == _lookOf(one)]
         for logic in untouched:
-            self._fit(logic)
+            self._fit(logic, node)
         return bool(untouched)
 
-    def _fit(self, logic: Any) -> None:
-        logic.FitSliceToBackground()
+    def _fit(self, logic: Any, node: Any) -> None:
+        logic.FitSliceToVolume(node, *logic.GetSliceNode().GetDimensions()[:2])
         self._fitted[_nameOf(logic)] = _lookOf(logic)
+
+    def inSight(self, node: Any) -> list[Any]:
+        """Return the vtkMRMLSliceLogic of each view in the present layout that draws a volume, unless transparent."""
+        found = [logic for logic in self._logics() if logic.GetSliceNode().IsViewVisibleInLayout()]
+        return [logic for logic in found if _isDrawn(logic.GetSliceCompositeNode(), node)]
+
+    def showing(self, node: Any) -> list[str]:
+        """Return the names of the slice views that show a volume as background or foreground."""
+        return [_nameOf(logic) for logic in self._logics() if _shows(logic, node)]
+
+    def visible(self) -> list[str]:
+        """Return the names of the slice views in the present layout."""
+        return [_nameOf(logic) for logic in self._logics() if logic.GetSliceNode().IsViewVisibleInLayout()]
+
+    def showsOther(self, name: str, node: Any) -> bool:
+        """Return True when the background of a view is a live volume, and not this one."""
+        there = _volumeNode(self.logics()[name].GetSliceCompositeNode(), "Background")
+        return there is not None and there is not node and there.GetAttribute(STREAM_ATTRIBUTE) is not None
+
+    def inForeground(self, node: Any) -> bool:
+        """Return True when the foreground of a view is this volume."""
+        return any(volumeIn(one.GetSliceCompositeNode(), "Foreground") == node.GetID() for one in self._logics())
+
+    def goTo(self, node: Any) -> None:
+        """Move the views that show a volume to its centre, and zoom to its size."""
+        for logic in self._logics():
+            if _shows(logic, node):
+                self._fit(logic, node)
+        self.follow(node)
 
     def drawing(self, node: Any) -> set[str]:
         """Return the names of the views that draw a volume when it changes.
@@ -114,8 +200,8 @@ class Views:
         """
         showing = [logic for logic in self._logics() if _shows(logic, node)]
         found = {_nameOf(logic) for logic in showing}
-        if _isRendered(node) or any(logic.GetSliceNode().GetSliceVisible() for logic in showing):
-            found |= set(self._threeDNames())
+        if isRendered(node) or any(logic.GetSliceNode().GetSliceVisible() for logic in showing):
+            found |= {name for name, _ in _threeDWidgets(slicer.app.layoutManager())}
         return found
 
     def follow(self, node: Any) -> bool:
@@ -155,12 +241,12 @@ class Views:
         found = [logics.GetItemAsObject(index) for index in range(logics.GetNumberOfItems() if logics else 0)]
         return sorted((one for one in found if one.GetSliceNode() and one.GetSliceCompositeNode()), key=_place)
 
-    def _threeDNames(self) -> Iterator[str]:
-        logics = self._applicationLogic.GetViewLogics()
-        for index in range(logics.GetNumberOfItems() if logics else 0):
-            node = logics.GetItemAsObject(index).GetViewNode()
-            if node:
-                yield node.GetLayoutName()
+
+def _threeDWidgets(layout: Any) -> Iterator[tuple[str, Any]]:
+    """Yield name and widget of each 3D view; nothing without a main window."""
+    for index in range(layout.threeDViewCount if layout is not None else 0):
+        widget = layout.threeDWidget(index)
+        yield widget.mrmlViewNode().GetLayoutName(), widget
 
 
 def _nameOf(logic: Any) -> str:
@@ -181,9 +267,22 @@ def _shows(logic: Any, node: Any) -> bool:
     return any(volumeIn(logic.GetSliceCompositeNode(), layer) == node.GetID() for layer in LAYERS)
 
 
-def _isRendered(node: Any) -> bool:
-    displays = (node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes()))
-    return any(one and one.IsA("vtkMRMLVolumeRenderingDisplayNode") and one.GetVisibility() for one in displays)
+def _volumeNode(composite: Any, layer: str) -> Any:
+    return composite.GetScene().GetNodeByID(volumeIn(composite, layer))
+
+
+def _lowest(logic: Any) -> str:
+    """Return the ID of the volume to which a view is fitted: the background, without one the foreground."""
+    composite = logic.GetSliceCompositeNode()
+    return volumeIn(composite, "Background") or volumeIn(composite, "Foreground")
+
+
+def _isDrawn(composite: Any, node: Any) -> bool:
+    if volumeIn(composite, "Background") == node.GetID():
+        return True
+    # Without a background Slicer draws the foreground opaque.
+    transparent = volumeIn(composite, "Background") and composite.GetForegroundOpacity() <= 0
+    return volumeIn(composite, "Foreground") == node.GetID() and not transparent
 
 
 def _normalOf(logic: Any) -> np.ndarray[Any, Any]:

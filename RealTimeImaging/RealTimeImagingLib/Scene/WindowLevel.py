@@ -20,6 +20,9 @@ window."""
 JUDGED = 8
 """Number of newest images whose windows are used."""
 
+KEEP, FIRST, ALWAYS = "keep", "first", "always"
+"""Images that set window and level: none once they are set, the first ones of a run, or every image."""
+
 Window = tuple[float, float]
 """(window, level)."""
 
@@ -40,11 +43,7 @@ def windowLevel(pixels: Pixels) -> Window | None:
     :param pixels: shape (k, j, i), any real dtype; values that are not finite are ignored.
     """
     values = pixels.reshape(-1)
-    # A step without a common divisor with the size samples all columns, not only a few.
-    step = max(1, values.size // SAMPLES)
-    while step > 1 and math.gcd(step, values.size) > 1:
-        step += 1
-    sample = values[::step]
+    sample = values[:: stride(values.size)]
     # Limits, so that the difference of two values is finite.
     sample = np.clip(sample[np.isfinite(sample)].astype(np.float64), -LARGEST, LARGEST)
     if sample.size == 0:
@@ -55,6 +54,15 @@ def windowLevel(pixels: Pixels) -> Window | None:
     if high <= low:
         return None
     return float(high - low), float((high + low) / 2)
+
+
+def stride(count: int) -> int:
+    """Return the step at which about SAMPLES of so many values are sampled."""
+    # A step without a common divisor with the size samples all columns, not only a few.
+    step = max(1, count // SAMPLES)
+    while step > 1 and math.gcd(step, count) > 1:
+        step += 1
+    return step
 
 
 def commonWindow(windows: list[Window]) -> Window:
