@@ -15,12 +15,14 @@ from ..Model.DeviceMessage import DeviceMessage, shortened, words
 from ..Model.Errors import ControlError
 from ..Model.Event import Event
 from ..Model.Frame import Matrix
-from ..Model.Quantities import counted
+from ..Model.Text import Text, joined, textsOf
 from ..Scene.DeviceNodes import DeviceNodes, DeviceState
 from ..Scene.Planes import isPlaneNode, poseOf
 from .Callbacks import Callbacks
 from .RunningSource import RunningSource
 from .Session import Session
+
+_ = textsOf(__file__)
 
 PLANE = "PLANE"
 """Device name of the scan plane at bridges of MRI scanners; PLANE_0, PLANE_1 and so on are further slices."""
@@ -80,6 +82,10 @@ class DeviceControl:
         """Return the latest message of each device in words: ``device``, ``kind``, ``words``, ``time``, ``ok``."""
         return self.nodes.states()
 
+    def inUse(self) -> bool:
+        """Return True while a source runs that speaks OpenIGTLink, or when a device has sent a message in this run."""
+        return bool(self.states()) or any(one.settings.longestDeviceName for one in self._session.active())
+
     def canSend(self) -> bool:
         """Return True while a device is connected over OpenIGTLink."""
         return bool(self._connected())
@@ -113,7 +119,7 @@ class DeviceControl:
         name = _deviceName(PLANE if device is None else device)
         sent = self._sendPose(poseOf(position), name)
         if not sent:
-            raise ControlError("No device is connected over OpenIGTLink that could receive the position.", "no-peer")
+            raise ControlError(_("No device is connected over OpenIGTLink that could receive the position."), "no-peer")
         return sent
 
     def followPlane(self, node: Any, device: str = PLANE, rate: float = 10.0) -> None:
@@ -124,9 +130,10 @@ class DeviceControl:
         :raises ControlError: the node has no position, or name or rate are not valid.
         """
         name = _deviceName(device)
-        _checkNumber(rate, RATES, "The rate of positions", "per second")
+        if not _isWithin(rate, RATES):
+            raise ControlError(_RATE.format(lowest=RATES[0], highest=RATES[1], value=repr(rate)))
         if not isPlaneNode(node) or not self._scene.IsNodePresent(node):
-            raise ControlError("Choose a slice view, a transform or a markups plane of the scene.")
+            raise ControlError(_("Choose a slice view, a transform or a markups plane of the scene."))
         self.stopFollowing()
         self._follower = _PlaneFollower(
             node, rate, lambda pose: self._sendPose(pose, name), self._callbacks, self._scene
@@ -161,12 +168,13 @@ class DeviceControl:
         :raises ControlError: an argument is not valid, or no device is connected (``code`` "no-peer").
         """
         if form not in FORMS:
-            raise ControlError(f"A command is sent as {' or '.join(FORMS)}, not {form!r}.")
+            raise ControlError(_("A command is sent as STRING or COMMAND, not {form}.").format(form=repr(form)))
         if not isinstance(text, str) or not text.strip():
-            raise ControlError("The command is empty.")
+            raise ControlError(_("The command is empty."))
         if len(text.encode(errors="replace")) > STRING_BYTES:
-            raise ControlError(f"The command is longer than {STRING_BYTES:,} bytes.")
-        _checkNumber(timeout, TIMEOUTS, "The time for an answer", "seconds")
+            raise ControlError(_("The command is longer than {limit:,} bytes.").format(limit=STRING_BYTES))
+        if not _isWithin(timeout, TIMEOUTS):
+            raise ControlError(_TIMEOUT.format(lowest=TIMEOUTS[0], highest=TIMEOUTS[1], value=repr(timeout)))
         name = self._commandName() if device is None else _deviceName(device)
         values: dict[str, Any] = {"text": text}
         if form == "COMMAND":
@@ -176,12 +184,11 @@ class DeviceControl:
         sent = time.time()
         number, devices = self._send(form, name, values)
         if not devices:
-            raise ControlError(
-                f"No device is connected over OpenIGTLink that could receive {shortened(text)}.", "no-peer"
-            )
+            nobody = _("No device is connected over OpenIGTLink that could receive {command}.")
+            raise ControlError(nobody.format(command=shortened(text)), "no-peer")
         due = time.perf_counter() + timeout
         self._requests.append(_Request(number, text, name, form, devices, sent, timeout, due))
-        self._callbacks.report(Event("command-sent", f"{_sentTo(text, devices)}.", "info", text))
+        self._callbacks.report(Event("command-sent", _sentTo(text, devices), "info", text))
         self._schedule()
         return number
 
@@ -197,10 +204,13 @@ class DeviceControl:
             return
         self._requests.remove(request)
         good = bool(message.values.get("ok", True))
-        by = message.device or "The device"
-        text = f"{by} answered {shortened(request.text)} after {message.receiveTime - request.sent:.1f} s: "
         answer = message.values.get("text") if message.kind != "status" else ""
-        text += shortened(answer) if answer else words(message)
+        text = _("{device} answered {command} after {seconds:.1f} s: {answer}").format(
+            device=message.device or _("The device"),
+            command=shortened(request.text),
+            seconds=message.receiveTime - request.sent,
+            answer=shortened(answer) if answer else words(message),
+        )
         self._callbacks.report(Event("answered", text, "info" if good else "warning", request.text))
         self._schedule()
 
@@ -218,7 +228,8 @@ class DeviceControl:
                 request.due, request.late = now + GRACE, True
                 continue
             self._requests.remove(request)
-            text = f"{_sentTo(request.text, request.devices)}, and no answer came within {request.timeout:g} s."
+            silence = _("No answer came within {seconds:g} s.").format(seconds=request.timeout)
+            text = joined(_sentTo(request.text, request.devices), silence)
             self._callbacks.report(Event("no-answer", text, "warning", request.text))
         self._schedule()
 
@@ -235,10 +246,11 @@ class DeviceControl:
         for handle in connected:
             longest = handle.settings.longestDeviceName
             if len(device) > longest:
-                raise ControlError(
-                    f"The device name {device} has more than {longest} letters: start the source with "
+                text = _(
+                    "The device name {device} has more than {longest} letters: start the source with "
                     "OpenIGTLinkSettings(version=2), or choose a shorter name."
                 )
+                raise ControlError(text.format(device=device, longest=longest))
         for handle in connected:
             handle.send("send", type=kind, device=device, values=values, id=self._number)
         return self._number, sum(len(handle.peers) for handle in connected)
@@ -259,23 +271,28 @@ def _answers(message: DeviceMessage, request: _Request) -> bool:
     return message.kind in ("status", "text")
 
 
-def _sentTo(text: str, devices: int) -> str:
-    return f"{shortened(text)} was sent to {counted(devices, 'device', 'devices')}"
+def _sentTo(text: str, devices: int) -> Text:
+    if devices == 1:
+        return _("{command} was sent to 1 device.").format(command=shortened(text))
+    return _("{command} was sent to {count} devices.").format(command=shortened(text), count=devices)
 
 
 def _deviceName(name: str) -> str:
     if not isinstance(name, str) or not name.strip():
-        raise ControlError("The device needs a name, such as PLANE.")
+        raise ControlError(_("The device needs a name, such as PLANE."))
     if not name.isascii() or not name.isprintable() or len(name) > NAME_BYTES:
-        raise ControlError(f"A device name has at most {NAME_BYTES} printable ASCII characters, not {name!r}.")
+        text = _("A device name has at most {limit} printable ASCII characters, not {name}.")
+        raise ControlError(text.format(limit=NAME_BYTES, name=repr(name)))
     return name
 
 
-def _checkNumber(value: object, limits: tuple[float, float], subject: str, unit: str) -> None:
+_RATE = _("The rate of positions is a number from {lowest:g} to {highest:,.0f} per second, not {value}.")
+_TIMEOUT = _("The time for an answer is a number from {lowest:g} to {highest:,.0f} seconds, not {value}.")
+
+
+def _isWithin(value: object, limits: tuple[float, float]) -> bool:
     lowest, highest = limits
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not lowest <= value <= highest:  # type: ignore[operator]
-        raise ControlError(f"{subject} is a number from {lowest:g} to {highest:,.0f} {unit}, not {value!r}.")
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and lowest <= value <= highest
 
 
 class _PlaneFollower:
@@ -320,7 +337,7 @@ class _PlaneFollower:
             item.RemoveObserver(tag)
         self._observers.clear()
 
-    def _moved(self, *_: Any) -> None:
+    def _moved(self, *_event: Any) -> None:
         # The timer merges movements; an event loop that runs within an observer would come here again.
         if not self._timer.isActive():
             self._timer.start(max(0, round(1000 * (self._next - time.perf_counter()))))
@@ -329,7 +346,7 @@ class _PlaneFollower:
         try:
             pose = poseOf(self.node)
         except ControlError as error:
-            self._report(Event("plane-invalid", f"{self._name}: {error}", "warning", self._name))
+            self._report(Event("plane-invalid", self._troubleText(error), "warning", self._name))
             return
         if self._last is not None and np.abs(pose - self._last).max() <= SAME:
             return
@@ -337,27 +354,31 @@ class _PlaneFollower:
         try:
             delivered = self._deliver(pose)
         except ControlError as error:
-            self._report(Event("plane-invalid", f"{self._name}: {error}", "warning", self._name))
+            self._report(Event("plane-invalid", self._troubleText(error), "warning", self._name))
             return
         if delivered:
             self._last, self._trouble = pose, ""
             return
-        text = f"No device is connected to receive the position of {self._name}. It is sent when a device connects."
-        self._report(Event("no-peer", text, "warning", self._name))
+        text = _("No device is connected to receive the position of {name}. It is sent when a device connects.")
+        self._report(Event("no-peer", text.format(name=self._name), "warning", self._name))
         self._timer.start(round(1000 * RETRY))
+
+    def _troubleText(self, error: ControlError) -> Text:
+        return _("{name}: {reason}").format(name=self._name, reason=str(error))
 
     def _report(self, event: Event) -> None:
         if event.code != self._trouble:
             self._trouble = event.code
             self._callbacks.report(event)
 
-    def _removed(self, *_: Any) -> None:
+    def _removed(self, *_event: Any) -> None:
         if not self._scene.IsNodePresent(self.node):
-            self._endWith(f"{self._name} was deleted; its position is not sent any more.")
+            self._endWith(_("{name} was deleted; its position is not sent any more.").format(name=self._name))
 
-    def sceneCloses(self, *_: Any) -> None:
+    def sceneCloses(self, *_event: Any) -> None:
         """End, because the scene is closed."""
-        self._endWith(f"The scene is closed; the position of {self._name} is not sent any more.")
+        text = _("The scene is closed; the position of {name} is not sent any more.")
+        self._endWith(text.format(name=self._name))
 
     def _endWith(self, text: str) -> None:
         if not self.ended:

@@ -14,7 +14,10 @@ from vtk.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray
 
 from ..Model.DeviceMessage import DeviceMessage, words
 from ..Model.Errors import DeviceMessageError, TooManyDevicesError
+from ..Model.Text import textsOf
 from .Nodes import attributeName, plain
+
+_ = textsOf(__file__)
 
 Look = tuple[float, tuple[int, ...]]
 
@@ -97,7 +100,7 @@ def polyDataOf(values: Mapping[str, Any]) -> Any:
     """
     points = _decoded(values["points"], "<f4").reshape(-1, 3)
     if not np.isfinite(points).all():
-        raise DeviceMessageError("A surface has points whose coordinates are not finite.")
+        raise DeviceMessageError(_("A surface has points whose coordinates are not finite."))
     made = vtk.vtkPolyData()
     made.SetPoints(vtk.vtkPoints())
     made.GetPoints().SetData(numpy_to_vtk(points, deep=True))
@@ -128,7 +131,8 @@ def _checkCells(flat: Array, points: int) -> int:
         starts = _starts(flat.tolist())
     indices = np.delete(flat, starts)
     if indices.size and (indices.min() < 0 or indices.max() >= points):
-        raise DeviceMessageError(f"A surface of {points:,} points has a cell with an index outside them.")
+        text = _("A surface of {points:,} points has a cell with an index outside them.")
+        raise DeviceMessageError(text.format(points=points))
     return len(starts)
 
 
@@ -140,7 +144,7 @@ def _starts(flat: list[int]) -> Array:
         starts.append(position)
         position += flat[position] + 1
     if position != len(flat):
-        raise DeviceMessageError("The last cell of a surface is cut off.")
+        raise DeviceMessageError(_("The last cell of a surface is cut off."))
     return np.array(starts)
 
 
@@ -149,8 +153,9 @@ def _addScalars(made: Any, one: Mapping[str, Any], points: int, cells: int) -> N
     values, components = _decoded(one["values"], "<f4"), max(1, int(one["components"]))
     expected = points if ofPoints else cells
     if values.size != expected * components:
+        text = _("A surface has {count:,} values of {name}, and {expected:,} times {components} were expected.")
         raise DeviceMessageError(
-            f"A surface has {values.size:,} values of {one['name']}, and {expected:,} times {components} were expected."
+            text.format(count=values.size, name=str(one["name"]), expected=expected, components=components)
         )
     array = numpy_to_vtk(values.reshape(expected, components), deep=True)
     array.SetName(str(one["name"]) or "Values")
@@ -163,6 +168,8 @@ KIND_ATTRIBUTE = f"{RESERVED}DeviceKind"
 ITEM_ATTRIBUTE = f"{RESERVED}DeviceItem"
 """Node attributes that identify a node in the next session and in a loaded scene. The item is the name of a trajectory
 among those of its device."""
+INVALID = "INVALID"
+"""Status of a tool whose matrix is no position: trackers send NaN or zeros for a tool that they do not see."""
 MOST_DEVICES = 500
 """Largest number of devices: every program on the network can choose new device names."""
 MOST_POINTS, MOST_TRAJECTORIES = 5000, 100
@@ -184,7 +191,9 @@ class DeviceState:
     :param kind: of :class:`DeviceMessage`.
     :param words: phrase for the panel.
     :param time: the device's time, or the time of arrival if it sent none; seconds since the epoch, UTC.
-    :param ok: False when the device reports an error or does not see the tool.
+    :param ok: False when the device reports an error, does not see the tool, or sends no valid position.
+    :param tool: status of a tool by its tracker: "OK", "MISSING", "OUT_OF_VIEW" or the tracker's own; "INVALID" for a
+        matrix that is no position; empty for other kinds.
     """
 
     device: str
@@ -192,6 +201,7 @@ class DeviceState:
     words: str
     time: float
     ok: bool
+    tool: str = ""
 
 
 @dataclass(eq=False)
@@ -229,7 +239,8 @@ class DeviceNodes:
         """
         key = (message.kind, message.device)
         if key not in self._latest and len(self._latest) >= MOST_DEVICES:
-            raise TooManyDevicesError(f"More than {MOST_DEVICES} devices sent messages; {message.device} is not shown.")
+            text = _("More than {count} devices sent messages; {device} is not shown.")
+            raise TooManyDevicesError(text.format(count=MOST_DEVICES, device=message.device))
         self._latest[key] = message
         if message.kind == "transform":
             return self._showTransform(message)
@@ -239,8 +250,8 @@ class DeviceNodes:
             surface = polyDataOf(message.values)
             return self._write(message, "polydata", lambda node: node.SetAndObservePolyData(surface))
         if message.kind == "text":
-            text = plain(message.values["text"])
-            return self._write(message, "text", lambda node: node.SetText(text))
+            content = plain(message.values["text"])
+            return self._write(message, "text", lambda node: node.SetText(content))
         return None
 
     def node(self, kind: str, device: str, item: str = "") -> Any:
@@ -254,10 +265,8 @@ class DeviceNodes:
 
     def states(self) -> list[DeviceState]:
         """Return the newest message of every device and kind, sorted by name."""
-        return [
-            DeviceState(device, kind, words(one), one.time, bool(one.values.get("ok", True)) and not one.unseen)
-            for (kind, device), one in sorted(self._latest.items(), key=lambda item: item[0][::-1])
-        ]
+        ordered = sorted(self._latest.items(), key=lambda item: item[0][::-1])
+        return [_stateOf(one) for _key, one in ordered]
 
     def prepare(self) -> None:
         """Forget the states of devices, before the first source of a run starts."""
@@ -271,7 +280,7 @@ class DeviceNodes:
     # ---- kinds
 
     def _showTransform(self, message: DeviceMessage) -> Any:
-        numbers = [float(number) for row in message.values["matrix"] for number in row]
+        numbers = _numbersOf(message)
         if message.unseen or not _isPose(numbers):
             # Trackers usually send the origin then. The node keeps the last pose, and its attributes have the status.
             shown = self._find(("transform", message.device, ""))
@@ -287,7 +296,8 @@ class DeviceNodes:
         received = message.values["points"]
         trajectories = [point for point in received if "entry" in point]
         if len(trajectories) > MOST_TRAJECTORIES or len(received) > MOST_POINTS:
-            raise DeviceMessageError(f"{message.device} sent {words(message)}, more than can be shown at once.")
+            text = _("{device} sent {content}, more than can be shown at once.")
+            raise DeviceMessageError(text.format(device=message.device, content=words(message)))
         points = [point for point in received if "entry" not in point and isWhole(point)]
         first = None
         if trajectories or not received:
@@ -308,7 +318,7 @@ class DeviceNodes:
             gone.discard(("trajectory", message.device, item))
             node = self._write(message, "trajectory", lambda node, one=one: writeLine(node, one), one, item)
             first = first or node
-        for kind, _, item in gone:
+        for kind, _device, item in gone:
             self._write(message, kind, lambda node: node.RemoveAllControlPoints(), {}, item)
         return first
 
@@ -347,7 +357,7 @@ class DeviceNodes:
         if shown is not None and shown.node.GetScene() is self._scene:
             return shown
         self._shown.pop(key, None)
-        kind, device, _ = key
+        kind, device, _item = key
         if kind in _CLASSES:
             self._keysInScene(kind, device)
         return self._shown.get(key)
@@ -399,9 +409,21 @@ class DeviceNodes:
             selection.SetReferenceActivePlaceNodeID(placedID)
 
 
+def _stateOf(message: DeviceMessage) -> DeviceState:
+    tool = ""
+    if message.kind == "transform":
+        tool = message.unseen.upper() or ("OK" if _isPose(_numbersOf(message)) else INVALID)
+    ok = bool(message.values.get("ok", True)) and tool in ("", "OK")
+    return DeviceState(message.device, message.kind, words(message), message.time, ok, tool)
+
+
+def _numbersOf(message: DeviceMessage) -> list[float]:
+    return [float(number) for row in message.values["matrix"] for number in row]
+
+
 def _isPose(numbers: list[float]) -> bool:
     # Trackers send NaN or zeros for a tool that they do not see.
     if not math.isfinite(sum(numbers)):
         return False
-    a, b, c, _, d, e, f, _, g, h, i, _ = numbers[:12]
+    a, b, c, _x, d, e, f, _y, g, h, i, _z = numbers[:12]
     return abs(a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)) > 1e-9

@@ -9,7 +9,10 @@ import vtk
 
 from ..Model.Errors import ControlError
 from ..Model.Frame import Matrix
+from ..Model.Text import textsOf
 from .Nodes import ijkToRASOf, matrixOf
+
+_ = textsOf(__file__)
 
 TOLERANCE = 1e-3
 """Largest deviation of a matrix that counts as a rotation."""
@@ -44,7 +47,9 @@ def poseOf(thing: Any) -> Matrix:
     elif _isOf(thing, "vtkMatrix4x4"):
         matrix = matrixOf(thing)
     elif _isOf(thing, "vtkObject"):
-        raise ControlError(f"A {thing.GetClassName()} is no slice view, transform or markups plane.")
+        raise ControlError(
+            _("A {kind} is no slice view, transform or markups plane.").format(kind=thing.GetClassName())
+        )
     else:
         matrix = _numbers(thing)
     checkPose(matrix)
@@ -57,18 +62,19 @@ def checkPose(matrix: Matrix) -> None:
     :raises ControlError: it is not.
     """
     if not np.isfinite(matrix).all():
-        raise ControlError("The position has NaN or infinite numbers; it is not sent.")
+        raise ControlError(_("The position has NaN or infinite numbers; it is not sent."))
     if not np.allclose(matrix[3], (0, 0, 0, 1), rtol=0, atol=TOLERANCE):
-        raise ControlError("The last row of the matrix is not 0 0 0 1; it is not sent.")
+        raise ControlError(_("The last row of the matrix is not 0 0 0 1; it is not sent."))
     axes = matrix[:3, :3]
     products = axes.T @ axes
     if not np.allclose(np.diag(products), 1, rtol=0, atol=2 * TOLERANCE):
         lengths = ", ".join(f"{length:.4g}" for length in np.sqrt(np.diag(products)))
-        raise ControlError(f"The matrix scales: its axes have the lengths {lengths}, not 1; it is not sent.")
+        text = _("The matrix scales: its axes have the lengths {lengths}, not 1; it is not sent.")
+        raise ControlError(text.format(lengths=lengths))
     if not np.allclose(products, np.eye(3), rtol=0, atol=2 * TOLERANCE):
-        raise ControlError("The axes of the matrix are not at right angles to each other; it is not sent.")
+        raise ControlError(_("The axes of the matrix are not at right angles to each other; it is not sent."))
     if np.linalg.det(axes) < 0:
-        raise ControlError("The matrix mirrors left and right, which a scan plane cannot; it is not sent.")
+        raise ControlError(_("The matrix mirrors left and right, which a scan plane cannot; it is not sent."))
 
 
 class FollowedPlane:
@@ -158,7 +164,7 @@ def _imagePlane(node: Any) -> Matrix | None:
 def _sliceToRAS(node: Any) -> Matrix:
     matrix = matrixOf(node.GetSliceToRAS())
     # A drag with the mouse changes XYZOrigin and not the matrix.
-    x, y, _ = node.GetXYZOrigin()
+    x, y, _z = node.GetXYZOrigin()
     matrix[:, 3] = matrix @ (x, y, 0, 1)
     if np.linalg.det(matrix[:3, :3]) < 0:
         matrix[:3, 1] *= -1
@@ -167,7 +173,8 @@ def _sliceToRAS(node: Any) -> Matrix:
 
 def _transformToWorld(node: Any) -> Matrix:
     if not node.IsTransformToWorldLinear():
-        raise ControlError(f"{node.GetName()} is a nonlinear transform, or below one: it has no pose; it is not sent.")
+        text = _("{name} is a nonlinear transform, or below one: it has no pose; it is not sent.")
+        raise ControlError(text.format(name=node.GetName()))
     matrix = vtk.vtkMatrix4x4()
     node.GetMatrixTransformToWorld(matrix)
     return matrixOf(matrix)
@@ -175,7 +182,7 @@ def _transformToWorld(node: Any) -> Matrix:
 
 def _planeToWorld(node: Any) -> Matrix:
     if not node.GetIsPlaneValid():
-        raise ControlError(f"The plane {node.GetName()} is not placed yet; it is not sent.")
+        raise ControlError(_("The plane {name} is not placed yet; it is not sent.").format(name=node.GetName()))
     found = vtk.vtkMatrix4x4()
     node.GetObjectToWorldMatrix(found)
     matrix = matrixOf(found)
@@ -190,9 +197,12 @@ def _numbers(thing: Any) -> Matrix:
     try:
         matrix = np.array(thing, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ControlError("A position is a slice view, a transform, a markups plane or a 4x4 matrix.") from error
+        raise ControlError(_("A position is a slice view, a transform, a markups plane or a 4x4 matrix.")) from error
     if matrix.shape != (4, 4):
-        raise ControlError(f"The matrix of a position is 4x4, not {' x '.join(map(str, matrix.shape)) or 'a number'}.")
+        if not matrix.shape:
+            raise ControlError(_("The matrix of a position is 4x4, not a number."))
+        text = _("The matrix of a position is 4x4, not {size}.")
+        raise ControlError(text.format(size=" x ".join(map(str, matrix.shape))))
     return matrix
 
 
