@@ -76,7 +76,7 @@ def test_aDeviceIsLiveInTheScene(slicer, module, views, logic, noErrors):
         table = ui.devicesTable
         until(lambda: table.rowCount == 4)
         rows = {table.item(row, 0).text(): table.item(row, 1).text() for row in range(4)}
-        assert rows["Stylus"] == "at 3.0, -6.0, 0.5 mm"
+        assert rows["\u25cf\u00a0Stylus"] == "at 3.0, -6.0, 0.5 mm"
         assert "coil is warm" in rows["Scanner"]
     until(lambda: " disconnected: " in ui.lastEventLabel.text)
     ui.startButton.click()

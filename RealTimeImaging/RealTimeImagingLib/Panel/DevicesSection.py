@@ -1,8 +1,9 @@
-"""Section of devices: their messages, the scan plane and commands."""
+"""Section of devices: their messages and tools, the scan plane and commands."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -11,9 +12,17 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..Model.Event import Event
-from .Section import Section, plainTip, remember, remembered, show
+from ..Scene.DeviceNodes import DeviceState
+from .Section import Section, plainTip, remember, remembered, show, translated, warningColour
 
-COLUMNS = ("Device", "Newest message", "Messages")
+SEEN, LOST = "\u25cf\u00a0", "\u25b2\u00a0"
+"""Symbols of tools that the tracker sees, and does not see: a disc and a triangle, before the name."""
+WIDEST = 120
+"""Most pixels of the column of names; longer names are elided."""
+ROWS_SHOWN = 5
+"""Most rows of the table that are in sight without scrolling."""
+BEEPS_APART = 2.0
+"""Least seconds between two sounds."""
 FORMS = ("STRING", "COMMAND")
 """Message types, in the order of the list."""
 PLANE_NODES = ("vtkMRMLSliceNode", "vtkMRMLLinearTransformNode", "vtkMRMLMarkupsPlaneNode")
@@ -23,12 +32,19 @@ ANSWERS = ("command-sent", "answered", "no-answer", "no-peer", "not-sent")
 
 
 class DevicesSection(Section):
-    """Table of devices, scan plane, commands, and the view that follows the image."""
+    """Table of devices, scan plane and commands; visible while OpenIGTLink is in use.
 
-    def __init__(self, ui: Any, logic: Any, complain: Callable[[str], None]) -> None:
+    :param clock: monotonic seconds.
+    """
+
+    def __init__(
+        self, ui: Any, logic: Any, complain: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         super().__init__(ui, logic, complain)
-        ui.devicesTable.setColumnCount(len(COLUMNS))
-        ui.devicesTable.setHorizontalHeaderLabels([_(name) for name in COLUMNS])
+        self._tools = LostTools(clock, qt.QApplication.beep)
+        headers = [_("Device"), _("Newest message"), _("Count")]
+        ui.devicesTable.setColumnCount(len(headers))
+        ui.devicesTable.setHorizontalHeaderLabels(headers)
         ui.devicesTable.verticalHeader().setVisible(False)
         header = ui.devicesTable.horizontalHeader()
         for column, mode in enumerate((qt.QHeaderView.Interactive, qt.QHeaderView.Stretch, qt.QHeaderView.Interactive)):
@@ -37,10 +53,11 @@ class DevicesSection(Section):
         ui.planeComboBox.noneEnabled = True
         ui.planeComboBox.addEnabled = ui.planeComboBox.removeEnabled = False
         ui.planeComboBox.setMRMLScene(slicer.mrmlScene)
-        self._rows: list[tuple[str, str, str]] = []
-        self._views: list[str] = []
-        self._asked: str | None = None
-        """View that the user chose before the first image, "" for none; None once the logic has it."""
+        self._inUse: bool | None = None
+        self._rows: list[tuple[tuple[str, str, str], str, bool]] | None = None
+        """Texts, status of the tool, and whether all is well, of each row."""
+        ui.toolSoundCheckBox.checked = slicer.util.toBool(remembered("ToolSound", False))
+        self.connect(ui.toolSoundCheckBox, "toggled(bool)", partial(remember, "ToolSound"))
         for name, word in WORDS.items():
             field, button = getattr(ui, f"{name}LineEdit"), getattr(ui, f"{name}Button")
             field.text = remembered(f"Command/{name}", word)
@@ -50,7 +67,6 @@ class DevicesSection(Section):
         self.connect(ui.planeComboBox, "currentNodeChanged(vtkMRMLNode*)", self._planeChanged)
         self.connect(ui.planeDeviceLineEdit, "editingFinished()", self._planeChanged)
         self.connect(ui.planeRateSpinBox, "valueChanged(double)", self._planeChanged)
-        self.connect(ui.followComboBox, "currentIndexChanged(int)", self._followChanged)
         logic.addEventCallback(self._happened)
 
     def close(self) -> None:
@@ -60,10 +76,16 @@ class DevicesSection(Section):
         self.ui.planeComboBox.setMRMLScene(None)
 
     def refresh(self, values: dict[str, Any]) -> None:
-        """Show the devices, and the view that follows the image."""
-        self._showDevices(values["messages"])
-        self._showViews()
-        self._showFollowing(values["streams"])
+        """Show the devices, and whether commands can be sent."""
+        states = self.logic.devices.states()
+        inUse = self.logic.devices.inUse()
+        if inUse is not self._inUse:
+            self._inUse = inUse
+            self.ui.devicesSection.setVisible(inUse)
+        self._tools.look(
+            {one.device for one in states if one.tool not in ("", "OK")}, self.ui.toolSoundCheckBox.checked
+        )
+        self._showDevices(states, values["messages"])
         followed = self.logic.devices.followed is not None
         if self.ui.sendPlaneCheckBox.checked and not followed:
             # The node was removed.
@@ -72,48 +94,31 @@ class DevicesSection(Section):
         for name in WORDS:
             getattr(self.ui, f"{name}Button").enabled = connected
 
-    def _showDevices(self, counts: dict[str, int]) -> None:
-        rows = [(one.device, one.words, str(counts.get(one.device, 0))) for one in self.logic.devices.states()]
+    def _showDevices(self, states: list[DeviceState], counts: dict[str, int]) -> None:
+        rows = [((one.device, one.words, str(counts.get(one.device, 0))), one.tool, one.ok) for one in states]
         if rows == self._rows:
             return
         table = self.ui.devicesTable
         table.setRowCount(len(rows))
-        for row, texts in enumerate(rows):
+        warning = qt.QBrush(qt.QColor(warningColour(table)))
+        for row, (texts, tool, ok) in enumerate(rows):
             for column, text in enumerate(texts):
-                item = qt.QTableWidgetItem(text)
-                item.setToolTip(plainTip(text))
+                symbol = (SEEN if tool == "OK" else LOST) if tool and column == 0 else ""
+                item = qt.QTableWidgetItem(symbol + text)
+                tip = f"{text}: {tool}" if symbol else text
+                item.setToolTip(plainTip(tip))
+                if symbol and ok:
+                    item.setForeground(qt.QBrush(qt.QColor(goodColour(table))))
+                elif not ok and column < 2:
+                    item.setForeground(warning)
                 table.setItem(row, column, item)
         table.resizeColumnToContents(0)
+        table.setColumnWidth(0, min(WIDEST, table.columnWidth(0)))
         table.resizeColumnToContents(2)
+        table.setVisible(bool(rows))
+        height = sum(table.rowHeight(row) for row in range(min(len(rows), ROWS_SHOWN)))
+        table.setFixedHeight(table.horizontalHeader().sizeHint.height() + height + 2 * table.frameWidth)
         self._rows = rows
-
-    def _showViews(self) -> None:
-        views = self.logic.views.names()
-        if views == self._views:
-            return
-        self._views = views
-        combo = self.ui.followComboBox
-        blocked = combo.blockSignals(True)
-        chosen = combo.currentText
-        combo.clear()
-        combo.addItems([_("None"), *views])
-        combo.currentIndex = 1 + views.index(chosen) if chosen in views else 0
-        combo.blockSignals(blocked)
-
-    def _showFollowing(self, streams: Iterable[str]) -> None:
-        # One view follows one stream: the first.
-        stream = next(iter(streams), None)
-        if stream is None:
-            return
-        if self._asked is not None:
-            # The user chose a view before the first image.
-            view, self._asked = self._asked or None, None
-            self.attempt(partial(self.logic.volumes.setFollowing, stream, view))
-        view = self.logic.volumes.following(stream)
-        combo = self.ui.followComboBox
-        blocked = combo.blockSignals(True)
-        combo.currentIndex = 1 + self._views.index(view) if view in self._views else 0
-        combo.blockSignals(blocked)
 
     # ---- what the user does
 
@@ -146,10 +151,38 @@ class DevicesSection(Section):
             return
         self.attempt(lambda: self.logic.sendCommand(text.strip(), form=form))
 
-    def _followChanged(self, index: int) -> None:
-        self._asked = self._views[index - 1] if index > 0 else ""
-        self._showFollowing(self.logic.statistics()["streams"])
-
     def _happened(self, event: Event) -> None:
         if event.code in ANSWERS:
-            show(self.ui.answerLabel, event.text, event.level != "info")
+            show(self.ui.answerLabel, translated(event.text), event.level != "info")
+
+
+class LostTools:
+    """Sound when the tracker no longer sees a tool.
+
+    :param clock: monotonic seconds.
+    :param beep: makes the sound.
+    """
+
+    def __init__(self, clock: Callable[[], float], beep: Callable[[], object]) -> None:
+        self._clock, self._beep = clock, beep
+        self._lost: set[str] = set()
+        self._due = False
+        self._last = -BEEPS_APART
+
+    def look(self, lost: set[str], audible: bool) -> None:
+        """Beep for tools that were lost since the last call; while the last sound is too recent, beep later.
+
+        :param lost: names of the tools that are not seen now.
+        :param audible: False makes no sound.
+        """
+        self._due = audible and bool(lost) and (self._due or bool(lost - self._lost))
+        self._lost = lost
+        now = self._clock()
+        if self._due and now - self._last >= BEEPS_APART:
+            self._due, self._last = False, now
+            self._beep()
+
+
+def goodColour(widget: Any) -> str:
+    """Return a green that is readable on the widget's background, dark or light."""
+    return "#7fd98f" if widget.palette.color(qt.QPalette.Base).lightness() < 128 else "#1a6b2d"
