@@ -91,6 +91,20 @@ def test_aForegroundStreamLeavesTheBackgroundFromItsFirstImage(slicer, volumes, 
     assert volumes.where("Live") == "all"
 
 
+def test_aSecondStreamBecomesAForegroundInAllViews(volumes, show, views):
+    """Though it was in no view; where the user chose "No view", it stays hidden."""
+    show(60, "Live")
+    for stream, where in (("Map", None), ("Hidden", "none")):
+        if where:
+            volumes.setWhere(stream, where)
+        show(100, stream)
+        assert volumes.where(stream) == "none"
+        volumes.setLayer(stream, "foreground")
+    both = volumes.volume("Live").node.GetID(), volumes.volume("Map").node.GetID()
+    assert {layers(views, name) for name in VIEWS} == {both}
+    assert [volumes.where(stream) for stream in ("Map", "Hidden")] == ["all", "none"]
+
+
 def test_aForegroundWithoutABackgroundIsFitted(volumes, show, views, brightness):
     """Slicer draws it opaque."""
     volumes.setLayer("Map", "foreground", 0.3)

@@ -119,7 +119,7 @@ def test_always_follows_each_image_and_leaves_the_last_window(slicer):
     for number, top in enumerate((1000, 10, 300)):
         volume.show(frame(upTo(top), number))
         assert window(volume) == (top, top / 2)
-    volume.windowMode = "first"
+    volume.windowMode = "once"
     volume.show(frame(upTo(7), 3))
     assert window(volume) == (300, 150)
 

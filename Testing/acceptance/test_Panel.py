@@ -238,7 +238,7 @@ def test_showInAndWindowLevelStayTheUsers(slicer, module, views, logic, incoming
     assert views.sliceWidget("Red").sliceLogic().GetSliceOffset() == 3
     panelOf(module).ui.windowLevelButton.click()
     assert windowLevel() == (300, 150)
-    panelOf(module).ui.alwaysWindowLevelCheckBox.click()
+    panelOf(module).ui.windowModeComboBox.currentIndex = 1
     send(500)
     assert windowLevel() == (500, 250)
     until(lambda: panelOf(module).ui.streamsTable.rowCount == 1)

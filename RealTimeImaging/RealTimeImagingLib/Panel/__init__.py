@@ -57,7 +57,7 @@ class Panel:
         self._status = StatusSection(ui, logic, complaint, self._source, self._source.states, log)
         self._sections = [
             self._source,
-            LiveSection(ui, logic, complaint),
+            LiveSection(ui, logic, Complaint(ui.liveComplaintLabel)),
             SignalsSection(ui, logic, Complaint(ui.signalsComplaintLabel)),
             DevicesSection(ui, logic, Complaint(ui.devicesComplaintLabel)),
             BroadcastSection(ui, logic, Complaint(ui.broadcastComplaintLabel)),

@@ -12,7 +12,7 @@ import numpy as np
 from ..Model.Frame import Frame, Matrix, Pixels
 from .Nodes import STREAM_ATTRIBUTE, arrayOf, ijkToRASOf, imageAndScalars, imageOf, scalarsArray, vtkMatrix
 from .Views import layersOf, setVolumeIn
-from .WindowLevel import ALWAYS, FIRST, KEEP, FirstImages, displayWindow
+from .WindowLevel import ALWAYS, KEEP, ONCE, FirstImages, displayWindow
 
 
 class Change(Enum):
@@ -47,7 +47,7 @@ class LiveVolume:
         self._first = FirstImages(clock)
         self._described: set[str] = set()
         self._wanted, self._got = b"", ()
-        self._windowMode = FIRST
+        self._windowMode = ONCE
 
     @property
     def node(self) -> Any:
@@ -60,7 +60,7 @@ class LiveVolume:
 
     @property
     def windowMode(self) -> str:
-        """The images that set window and level: KEEP, FIRST or ALWAYS. KEEP sets those of a new node only."""
+        """The images that set window and level: KEEP, ONCE or ALWAYS. KEEP sets those of a new node only."""
         return self._windowMode
 
     @windowMode.setter

@@ -22,11 +22,16 @@ from .Planes import FollowedPlane
 from .Rendering import matchLook, renderingProblem, setRendered
 from .Views import ALL_VIEWS, NO_VIEW, OPACITY, Views
 from .ViewTexts import ViewTexts
-from .WindowLevel import ALWAYS, FIRST, KEEP, REFINED
+from .WindowLevel import ALWAYS, KEEP, ONCE, REFINED
 
 _ = textsOf(__file__)
 
 
+COLOUR_MAPS = (
+    *("Grey", "InvertedGrey", "Iron", "Rainbow", "ReverseRainbow", "ColdToHotRainbow", "Viridis", "Inferno", "Magma"),
+    *("Warm1", "Cool1", "Red", "Green", "Blue", "Ocean", "Desert", "fMRI", "PET-Heat"),
+)
+"""Slicer's colour maps that suit images, such as phase or temperature."""
 LAYER_NAMES = ("background", "foreground")
 
 
@@ -41,7 +46,7 @@ class _Choice:
     where: str = ""
     foreground: bool = False
     opacity: float = OPACITY
-    windowMode: str = FIRST
+    windowMode: str = ONCE
     colours: str = ""
     rendered: bool = False
 
@@ -191,7 +196,8 @@ class LiveVolumes:
     def setLayer(self, stream: str, layer: str, opacity: float = OPACITY) -> None:
         """Show a stream as background, or as foreground over the background, such as a live map over anatomy.
 
-        The user's volumes in the foreground stay there. A background that the stream had replaced comes back.
+        The user's volumes in the foreground stay there. A background that the stream had replaced comes back. A
+        foreground is in all views unless the user chose others.
 
         :param layer: "background" or "foreground".
         :param opacity: of the foreground, 0 to 1.
@@ -205,6 +211,8 @@ class LiveVolumes:
         node = self.volume(stream).node
         if node is None or stream not in self._placed:
             return
+        if choice.foreground and not choice.where and self._placed[stream] == NO_VIEW:
+            self._placed[stream] = ALL_VIEWS
         self._show(stream, node, self._placed[stream])
         if choice.foreground and self._placed[stream] != NO_VIEW and not self._views.inForeground(node):
             choice.foreground, choice.opacity = before
@@ -267,6 +275,10 @@ class LiveVolumes:
             node = self.volume(stream).node
             if node is not None:
                 self._views.takePlane(node, self._following[stream])
+
+    def colourMaps(self) -> list[str]:
+        """Return the names of the colour maps for images that the scene has; :meth:`setColours` knows others, too."""
+        return [name for name in COLOUR_MAPS if _colourNode(self._scene, name)]
 
     def colours(self, stream: str) -> str:
         """Return the name of the colour map that was chosen for a stream; empty without a choice."""
@@ -338,18 +350,18 @@ class LiveVolumes:
             self.volume(name).setWindow()
 
     def windowMode(self, stream: str) -> str:
-        """Return the images that set window and level of a stream: "keep", "first" or "always"."""
+        """Return the images that set window and level of a stream: "keep", "once" or "always"."""
         return self._choices[stream].windowMode
 
     def setWindowMode(self, stream: str, mode: str) -> None:
         """Choose the images that set window and level of a stream.
 
-        :param mode: "first": those of the first second of a run; "always": every image; "keep": none, once they are
+        :param mode: "once": those of the first second of a run; "always": every image; "keep": none, once they are
             set. The user's own changes stay, except with "always".
         :raises SettingsError: another mode.
         """
-        if mode not in (KEEP, FIRST, ALWAYS):
-            raise SettingsError(_("Window and level are set from the images first or always, or keep."))
+        if mode not in (KEEP, ONCE, ALWAYS):
+            raise SettingsError(_("Window and level are set once or always, or keep."))
         self._choices[stream].windowMode = self.volume(stream).windowMode = mode
 
     def lookAgain(self) -> None:

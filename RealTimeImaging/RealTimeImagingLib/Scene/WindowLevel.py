@@ -20,7 +20,7 @@ window."""
 JUDGED = 8
 """Number of newest images whose windows are used."""
 
-KEEP, FIRST, ALWAYS = "keep", "first", "always"
+KEEP, ONCE, ALWAYS = "keep", "once", "always"
 """Images that set window and level: none once they are set, the first ones of a run, or every image."""
 
 Window = tuple[float, float]
