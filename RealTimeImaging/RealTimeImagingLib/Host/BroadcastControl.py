@@ -9,9 +9,12 @@ from typing import Any
 from ..Link.Commands import Command, StartBroadcast, StopBroadcast
 from ..Link.Messages import broadcastWords
 from ..Model.Packages import checkPackages
+from ..Model.Text import joined, textsOf
 from ..Sources.OpenIGTLink import PACKAGES, BroadcastSettings
 from .RunningSource import RunningSource
 from .Session import Session
+
+_ = textsOf(__file__)
 
 
 class BroadcastControl:
@@ -78,7 +81,7 @@ class BroadcastControl:
         if self._settings is None:
             return ""
         reported = [handle.broadcast for handle in self._session.active() if handle.broadcast]
-        return " ".join(broadcastWords(one) for one in reported) or "Images will be sent when a source is started."
+        return joined(*map(broadcastWords, reported)) or _("Images will be sent when a source is started.")
 
     def _startupCommands(self, handle: RunningSource) -> list[Command]:
         return [self._commandFor(handle, self._settings)] if self._settings else []

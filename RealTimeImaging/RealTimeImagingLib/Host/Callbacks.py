@@ -18,6 +18,9 @@ from ..Model.Frame import Frame, Pixels
 from ..Model.Quantities import freeName
 from ..Model.Signal import Signal
 from ..Model.Statistics import Spread
+from ..Model.Text import textsOf
+
+_ = textsOf(__file__)
 
 FrameCallback = Callable[[Frame], object]
 EventCallback = Callable[[Event], None]
@@ -112,7 +115,8 @@ class FrameCallbacks:
             return
         entry, frame = self._calling[-1]
         if frame.stream == stream:
-            raise SettingsError(f"A callback for the stream {stream} must push its images under another name.")
+            text = _("A callback for the stream {stream} must push its images under another name.")
+            raise SettingsError(text.format(stream=stream))
         self._makers.setdefault(stream, set()).update({entry}, self._makers.get(frame.stream, ()))
 
     def forgetMade(self, streams: list[str]) -> None:
@@ -142,10 +146,10 @@ class FrameCallbacks:
         found = budget.add(frame, sum(times.values()))
         if found:
             slowest = max(times, key=lambda name: times[name])
-            text = (
-                f"The frame callbacks take {found[0]:.0f} ms of Slicer's main thread for each image of {frame.stream} "
-                f"(slowest: {slowest}). Above {found[1]:.0f} ms images are skipped and Slicer becomes slow."
-            )
+            text = _(
+                "The frame callbacks take {taken:.0f} ms of Slicer's main thread for each image of {stream} "
+                "(slowest: {slowest}). Above {allowed:.0f} ms images are skipped and Slicer becomes slow."
+            ).format(taken=found[0], stream=frame.stream, slowest=slowest, allowed=found[1])
             self._report(Event("callback-slow", text, "warning", slowest))
 
 
@@ -158,7 +162,10 @@ def _reportFailure(
     :param reported: texts of the failures that were reported before.
     """
     name = getattr(callback, "__qualname__", repr(callback))
-    text = f"The {kind} callback {name} failed: {type(error).__name__}: {error}"
+    template = _("The frame callback {name} failed: {error}")
+    if kind == "message":
+        template = _("The message callback {name} failed: {error}")
+    text = template.format(name=name, error=f"{type(error).__name__}: {error}")
     if text not in reported:
         reported.add(text)
         log.error("A %s callback failed", kind, exc_info=error)

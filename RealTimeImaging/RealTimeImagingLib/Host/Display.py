@@ -18,6 +18,7 @@ from ..Model.Event import Event
 from ..Model.Frame import Frame, Pixels
 from ..Model.Signal import Signal
 from ..Model.Statistics import Spread, StageTimes, StreamCounts
+from ..Model.Text import textsOf
 from .Callbacks import Callbacks
 from .DrawingBudget import DrawingBudget
 from .RunningSource import RunningSource
@@ -32,6 +33,7 @@ MOST_NAMES = 1000
 """Most devices that are counted by name; others are counted together, so that no peer can fill the memory."""
 OTHERS = "others"
 
+_ = textsOf(__file__)
 log = logging.getLogger(__name__)
 
 
@@ -78,7 +80,8 @@ class DeviceMessages:
                     self._troubles.add(trouble)
                     if not isinstance(error, DeviceMessageError):
                         log.exception("A message could not be shown")
-                    text = f"A message of {message.device} could not be shown: {error}"
+                    text = _("A message of {device} could not be shown: {error}")
+                    text = text.format(device=message.device, error=str(error))
                     self._callbacks.report(Event("not-shown", text, "error", message.device))
 
     def clear(self) -> None:
@@ -260,7 +263,8 @@ class Display:
             self._callbacks.frameCallbacks.hand(frame)
         except Exception as error:  # the boundary of the display: one frame less must not end the stream
             log.exception("A frame could not be shown")
-            self._callbacks.report(Event("not-shown", f"A frame of {stream} could not be shown: {error}", "error"))
+            text = _("A frame of {stream} could not be shown: {error}").format(stream=stream, error=str(error))
+            self._callbacks.report(Event("not-shown", text, "error"))
         finally:
             self._budget.shown(stream, views)
             waiting.release()

@@ -8,9 +8,12 @@ from ..Link.WorkFolders import makeWorkFolder, removeWorkFolders
 from ..Model.Errors import RealTimeImagingError
 from ..Model.Event import Event
 from ..Model.Settings import SourceSettings, typedPath
+from ..Model.Text import textsOf
 from ..Sources.Folder import FolderSettings
 from .ChildProcess import ChildProcess
 from .RunningSource import RunningSource
+
+_ = textsOf(__file__)
 
 STOP_TIME = 1000
 """Milliseconds after which a scanner that was asked to end is killed."""
@@ -58,7 +61,8 @@ class SimulatedScanner:
 
     def _ended(self, code: int) -> None:
         if code and not self._closing:
-            self._onFailure(f"The simulated scanner ended: {self._child.lastError or f'exit code {code}'}")
+            reason = self._child.lastError or _("exit code {code}").format(code=code)
+            self._onFailure(_("The simulated scanner ended: {reason}").format(reason=reason))
 
 
 class SimulatedScanners:
@@ -94,7 +98,7 @@ class SimulatedScanners:
 
     def isSimulated(self, handle: RunningSource) -> bool:
         """Return True for a source that shows the images of a simulated scanner."""
-        return any(shown is handle for _, shown in self._running)
+        return any(shown is handle for _scanner, shown in self._running)
 
     def end(self, handle: RunningSource | None = None) -> None:
         """Ask the scanner of a source, or all scanners, to end; return at once."""
