@@ -359,6 +359,7 @@ def test_commandsAreAnswered(control, peer, events):
     control.takeMessage(answer("transform", matrix=POSE))
     assert codes(events) == ["command-sent"]
     assert events[0].text == "START_SCAN was sent to 1 device."
+    assert events[0].text.template == "{command} was sent to 1 device."
     control.takeMessage(answer("status", after=1, code=5, ok=False, text="the door is open"))
     assert codes(events) == ["command-sent", "answered"]
     assert events[1].level == "warning"

@@ -303,3 +303,29 @@ def test_anotherLayoutOfTheUserEndsTheArrangement(slicer, volumes, show, views):
     assert not volumes.arranged
     volumes.endArrangement()
     assert volumes.where("Live") == "Red"
+
+
+def test_nothingIsDrawnBetweenTwoStates(slicer, volumes, show, views):
+    """A busy window draws at each change, at once; VTK must not meet a view whose layers are half changed."""
+    import slicerhost
+
+    def busy():
+        for name in views.sliceViewNames():
+            views.sliceWidget(name).sliceView()._scheduledAt = 1e-9
+
+    show(100, "A")
+    show(50, "B")
+    for change in (
+        lambda: volumes.setLayer("A", "foreground", 0.4),
+        lambda: volumes.setWhere("A", "Red"),
+        lambda: volumes.setLayer("A", "background"),
+        lambda: volumes.setWhere("A", "all"),
+        lambda: volumes.setLayer("A", "foreground"),
+        volumes.arrange,
+        volumes.endArrangement,
+        lambda: volumes.setWhere("A", "none"),
+        lambda: volumes.bringIntoSight("A"),
+    ):
+        busy()
+        change()
+        assert not slicerhost.vtkMessages

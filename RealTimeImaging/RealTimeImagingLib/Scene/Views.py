@@ -100,13 +100,15 @@ class Views:
         :param foreground: False shows the volume as background.
         :param opacity: of the foreground, 0 to 1.
         """
-        for logic in self._logics():
-            if where not in (ALL_VIEWS, _nameOf(logic)):
-                self._takeOut(logic, node)
-            elif foreground:
-                self._putInFront(logic, node, opacity)
-            else:
-                self._putBehind(logic, node)
+        # A view that draws while its layers are half changed has an empty pipeline, which VTK reports as an error.
+        with slicer.util.RenderBlocker():
+            for logic in self._logics():
+                if where not in (ALL_VIEWS, _nameOf(logic)):
+                    self._takeOut(logic, node)
+                elif foreground:
+                    self._putInFront(logic, node, opacity)
+                else:
+                    self._putBehind(logic, node)
 
     def _putBehind(self, logic: Any, node: Any) -> None:
         composite = logic.GetSliceCompositeNode()
