@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy.typing as npt
 import slicer
+from slicer.i18n import tr
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 from slicer.util import VTKObservationMixin
 
@@ -35,6 +37,7 @@ from .Model.Errors import SettingsError
 from .Model.Event import Event
 from .Model.Frame import Frame, Pixels, imageOf
 from .Model.Packages import checkPackages
+from .Model.Quantities import durationText
 from .Model.Settings import SourceSettings
 from .Model.Signal import Signal
 from .Model.Text import textsOf
@@ -90,6 +93,7 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         self.signals = SignalPlots(scene)
         """Values of each frame over time, and their plot nodes."""
         self._session.onStart.connect(self.signals.clear)
+        self._session.watch.changed.connect(self._showStall)
         self._session.display.onShown.connect(self._addSignals)
         self.broadcast = BroadcastControl(self._session, change)
         """Rebroadcast of live images over OpenIGTLink."""
@@ -277,6 +281,12 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
 
     def _pushArray(self, frame: Frame, array: Pixels, name: str) -> None:
         self._pushes.pushArray(frame, array, name)
+
+    def _showStall(self, stream: str, stall: Stall | None) -> None:
+        words = ""
+        if stall and stall.stalled:
+            words = tr("No image for {quiet}").format(quiet=durationText(time.monotonic() - stall.since))
+        self.volumes.texts.show(stream, words)
 
     def _addSignals(self, frame: Frame, latency: float, rate: float) -> None:
         self.signals.add(frame.stream, frame.number, frame.time, {LATENCY: latency, RATE: rate})

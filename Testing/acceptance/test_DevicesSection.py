@@ -114,7 +114,7 @@ class Seconds:
 def test_lostToolsAreHeard(devices):
     """Once for each loss, at most once in two seconds, and not for tools that are back by then."""
     clock, beeps = Seconds(), []
-    tools = devices.LostTools(clock, lambda: beeps.append(clock.now))
+    tools = devices.Alarm(clock, lambda: beeps.append(clock.now))
     for seconds, lost in (
         (0, set()),
         (1, {"A"}),
@@ -156,7 +156,7 @@ def test_theBeepIsQts(module, devices):
     """It makes no sound here, and does not fail."""
     import qt
 
-    tools = devices.LostTools(time.monotonic, qt.QApplication.beep)
+    tools = devices.Alarm(time.monotonic, qt.QApplication.beep)
     tools.look({"A"}, True)
 
 

@@ -7,6 +7,7 @@ from RealTimeImagingLib import FolderSettings
 
 from .conftest import until, untilRunning, untilStopped
 from .test_Folder import AFFINES, landmarks, save
+from .test_Panel import panelOf
 
 
 class Process:
@@ -133,3 +134,20 @@ def test_aScannerThatStopsIsTold(logic, incoming, scanner, noErrors):
     assert list(logic.stalls()) == ["Live"]
     untilStopped(logic)
     until(lambda: logic.stalls() == {})
+
+
+def test_aStallIsInTheViewsThePanelAndHeard(slicer, module, logic, views, incoming, scanner, noErrors):
+    """Until images come again."""
+    beeps, panel = [], panelOf(module)
+    panel._status._alarm._beep = lambda: beeps.append(1)
+    panel.ui.stallSoundCheckBox.checked = True
+    handle = logic.start(FolderSettings(incoming))
+    untilRunning(handle)
+    scanner("--frames", "25", "--fps", "10")
+    texts = logic.volumes.texts
+    until(lambda: "Red" in texts._shown and texts._shown["Red"].text.startswith("No image for "))
+    until(lambda: panel.ui.statusLabel.text.startswith("No image for") and beeps == [1])
+    assert "Decoding: " in panel.ui.latencyLabel.toolTip
+    save(incoming / "next.nii", landmarks(), AFFINES["oblique"])
+    until(lambda: not texts._shown)
+    untilStopped(logic)

@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 
 from ..Model.Event import Event
 from ..Scene.DeviceNodes import DeviceState
+from .Alarm import Alarm
 from .Section import Section, plainTip, remember, remembered, show, translated, warningColour
 
 SEEN, LOST = "\u25cf\u00a0", "\u25b2\u00a0"
@@ -21,8 +22,6 @@ WIDEST = 120
 """Most pixels of the column of names; longer names are elided."""
 ROWS_SHOWN = 5
 """Most rows of the table that are in sight without scrolling."""
-BEEPS_APART = 2.0
-"""Least seconds between two sounds."""
 FORMS = ("STRING", "COMMAND")
 """Message types, in the order of the list."""
 PLANE_NODES = ("vtkMRMLSliceNode", "vtkMRMLLinearTransformNode", "vtkMRMLMarkupsPlaneNode")
@@ -41,7 +40,7 @@ class DevicesSection(Section):
         self, ui: Any, logic: Any, complain: Callable[[str], None], clock: Callable[[], float] = time.monotonic
     ) -> None:
         super().__init__(ui, logic, complain)
-        self._tools = LostTools(clock, qt.QApplication.beep)
+        self._tools = Alarm(clock, qt.QApplication.beep)
         headers = [_("Device"), _("Newest message"), _("Count")]
         ui.devicesTable.setColumnCount(len(headers))
         ui.devicesTable.setHorizontalHeaderLabels(headers)
@@ -154,33 +153,6 @@ class DevicesSection(Section):
     def _happened(self, event: Event) -> None:
         if event.code in ANSWERS:
             show(self.ui.answerLabel, translated(event.text), event.level != "info")
-
-
-class LostTools:
-    """Sound when the tracker no longer sees a tool.
-
-    :param clock: monotonic seconds.
-    :param beep: makes the sound.
-    """
-
-    def __init__(self, clock: Callable[[], float], beep: Callable[[], object]) -> None:
-        self._clock, self._beep = clock, beep
-        self._lost: set[str] = set()
-        self._due = False
-        self._last = -BEEPS_APART
-
-    def look(self, lost: set[str], audible: bool) -> None:
-        """Beep for tools that were lost since the last call; while the last sound is too recent, beep later.
-
-        :param lost: names of the tools that are not seen now.
-        :param audible: False makes no sound.
-        """
-        self._due = audible and bool(lost) and (self._due or bool(lost - self._lost))
-        self._lost = lost
-        now = self._clock()
-        if self._due and now - self._last >= BEEPS_APART:
-            self._due, self._last = False, now
-            self._beep()
 
 
 def goodColour(widget: Any) -> str:

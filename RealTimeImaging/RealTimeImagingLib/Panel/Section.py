@@ -117,11 +117,12 @@ def setRoom(widget: Any, height: int) -> None:
         widget.setMaximumHeight(height)
 
 
-def show(label: Any, text: str, warning: bool = False, colour: str = "") -> None:
+def show(label: Any, text: str, warning: bool = False, colour: str = "", tip: str = "") -> None:
     """Show text in a label, in Slicer's language; the tool tip repeats long texts.
 
     :param warning: True uses the colour of warnings.
     :param colour: another colour, such as "#1b6e2e".
+    :param tip: more about the text, below the meaning of the label in its tool tip.
     """
     text = translated(text)
     meaning = label.property("meaning")
@@ -129,7 +130,8 @@ def show(label: Any, text: str, warning: bool = False, colour: str = "") -> None
         meaning = label.toolTip
         label.setProperty("meaning", meaning)
     _write(label, "text", breakable(elided(text)))
-    _write(label, "toolTip", plainTip(text) if len(text) > 2 * LONGEST_WORD else meaning)
+    shown = plainTip(text) if len(text) > 2 * LONGEST_WORD else meaning
+    _write(label, "toolTip", f"{shown}\n\n{plainTip(tip)}" if tip else shown)
     colour = warningColour(label) if warning else colour
     _write(label, "styleSheet", f"color: {colour}" if colour else "")
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import qt
+import slicer
 from slicer.i18n import tr as _
 
 from ..Model.EventLog import EventLog
 from ..Model.Packages import titleOf
+from .Alarm import Alarm
 from .EventsSection import eventLine
-from .Section import SYMBOLS, Section, plainTip, show, stateColour, translated
+from .Section import SYMBOLS, Section, plainTip, remember, remembered, show, stateColour, translated
 from .SourceSection import SourceSection
 from .SourceStates import URGENCY, SourceStates, stateWords
 
@@ -56,11 +61,14 @@ class StatusSection(Section):
     ) -> None:
         super().__init__(ui, logic, complain)
         self._sources, self._states, self._log = sources, states, log
+        self._alarm = Alarm(time.monotonic, qt.QApplication.beep)
         self.line = Line("idle", "")
         """What the status line shows."""
         ui.statusLabel.setMinimumHeight(LINES * ui.statusLabel.fontMetrics().lineSpacing())
         ui.remedyButton.visible = False
         self.connect(ui.remedyButton, "clicked()", self._mend)
+        ui.stallSoundCheckBox.checked = slicer.util.toBool(remembered("StallSound", False))
+        self.connect(ui.stallSoundCheckBox, "toggled(bool)", partial(remember, "StallSound"))
 
     def refresh(self, values: dict[str, Any]) -> None:
         """Show state, counts and the last event."""
@@ -73,7 +81,9 @@ class StatusSection(Section):
         delay = "-"
         if latency["median"] is not None:
             delay = _("{median:.0f} ms (median), {p95:.0f} ms (95 %)").format(**latency)
-        show(ui.latencyLabel, delay)
+        show(ui.latencyLabel, delay, tip=_stagesText(values["stageMs"]))
+        stalled = {stream for stream, stall in self.logic.stalls().items() if stall.stalled}
+        self._alarm.look(stalled, ui.stallSoundCheckBox.checked)
         last = self._log.newest(1)
         show(ui.lastEventLabel, eventLine(last[0]) if last else "-", bool(last) and last[0].last.level != "info")
 
@@ -120,10 +130,9 @@ class StatusSection(Section):
 
     def _concern(self, line: Line) -> Line:
         """Return the reason why the images that arrive cannot be seen, or the line when they can."""
-        concern = getattr(self.logic.views, "concern", lambda stream: None)
         for source in self._states.of:
             for stream in source.counts:
-                if found := concern(stream):
+                if found := self.logic.views.concern(stream):
                     return Line("slow", found.text, found.label, _("Change the views, so that it is seen."), found.act)
         return line
 
@@ -131,3 +140,17 @@ class StatusSection(Section):
         if self.line.act:
             self.attempt(self.line.act)
         self.refreshLine()
+
+
+def _stagesText(stages: Mapping[str, Mapping[str, float | None]]) -> str:
+    """Return a line for each stage of a frame; empty before the first frame."""
+    names = {
+        "complete": _("Until all bytes are there"),
+        "decoded": _("Decoding"),
+        "stored": _("Recording"),
+        "handedOver": _("Handing over to Slicer"),
+        "copied": _("Copying into the volume"),
+        "total": _("All together"),
+    }
+    line = _("{stage}: {median:.1f} ms (median), {p95:.1f} ms (95 %), {max:.1f} ms (longest)")
+    return "\n".join(line.format(stage=names[stage], **values) for stage, values in stages.items())
