@@ -386,6 +386,16 @@ def test_names_that_are_not_UTF8_are_read_as_Latin1():
     assert received(framed("GET_IMAGE", b"", device=b"A\xe9\0rest")).device_name == "Aé"
 
 
+def test_short_names_in_Latin1_keep_their_last_letter():
+    """The last letter looks like the beginning of a letter of UTF-8, but its field has not cut it."""
+    short = b"Caf\xe9"
+    assert received(framed("TDATA", short.ljust(70, b"\0"))).items[0].name == "Café"
+    assert received(framed("CAPABILITY", short.ljust(12, b"\0"))).items == ["Café"]
+    assert received(framed("LBMETA", short.ljust(116, b"\0"))).items[0].name == "Café"
+    point = received(framed("POINT", short.ljust(64, b"\0") + short.ljust(52, b"\0") + short.ljust(20, b"\0")))
+    assert (point.names, point.groups, point.owners) == (["Café"], ["Café"], ["Café"])
+
+
 def test_long_names_are_cut_between_two_characters():
     message = received(pack(TrackingDataMessage([TrackedTool("a" * 19 + "é")], device_name="b" * 18 + "€")))
     assert message.items[0].name == "a" * 19

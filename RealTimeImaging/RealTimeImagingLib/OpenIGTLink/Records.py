@@ -58,6 +58,16 @@ def packRows(form: np.dtype[Any], records: Sequence[tuple[Any, ...]]) -> bytes:
         raise WireError(_("a value does not fit its field ({error})").format(error=error)) from error
 
 
+def textIn(row: Any, name: str) -> str:
+    """Return the text in a field of a record.
+
+    NumPy drops the NULs at the end of the field. They tell a whole text from one that the field has cut.
+
+    :param row: record of :func:`rows`.
+    """
+    return fixedText(bytes(row[name]).ljust(row.dtype[name].itemsize, b"\0"))
+
+
 class RecordsMessage(WireMessage):
     """Base class of messages that are a list.
 
@@ -86,17 +96,17 @@ class RecordsMessage(WireMessage):
         return tuple(0 if name == RESERVED else _sent(name, getattr(item, name)) for name in self.FORM.names or ())
 
     def _item(self, row: Any) -> Any:
-        return self.ITEM(**{name: _received(name, row[name]) for name in self.FORM.names or () if name != RESERVED})
+        return self.ITEM(**{name: _received(row, name) for name in self.FORM.names or () if name != RESERVED})
 
 
 def _sent(name: str, value: Any) -> Any:
     return wireTime(value) if name == "time" else value
 
 
-def _received(name: str, value: Any) -> Any:
-    if isinstance(value, bytes):
-        return fixedText(bytes(value))
-    plain = value.tolist()
+def _received(row: Any, name: str) -> Any:
+    if row.dtype[name].kind == "S":
+        return textIn(row, name)
+    plain = row[name].tolist()
     if name == "time":
         return seconds(plain)
     return tuple(plain) if isinstance(plain, list) else plain

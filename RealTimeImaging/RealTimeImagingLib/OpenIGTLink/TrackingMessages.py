@@ -15,8 +15,8 @@ import numpy as np
 from ..Model.Errors import WireError
 from ..Model.Frame import Matrix
 from ..Model.Text import textsOf
-from .Base import Fields, WireMessage, codec, fixedText, packed
-from .Records import RecordsMessage, recordForm
+from .Base import Fields, WireMessage, codec, packed
+from .Records import RecordsMessage, recordForm, textIn
 
 _ = textsOf(__file__)
 
@@ -142,7 +142,7 @@ class TrackingDataMessage(RecordsMessage):
     def _item(self, row: Any) -> TrackedTool:
         matrix = np.eye(4)
         matrix[:3] = row["matrix"].transpose()
-        return TrackedTool(fixedText(bytes(row["name"])), int(row["type"]), matrix)
+        return TrackedTool(textIn(row, "name"), int(row["type"]), matrix)
 
 
 @codec("QTDATA")
