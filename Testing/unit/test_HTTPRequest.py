@@ -117,6 +117,7 @@ def test_fields_of_a_head():
         (head(headers={"Bad name": "A"}), 400),
         (head(headers={"X": "a\r\n folded"}), 400),
         (head(headers={"X": "a\0b"}), 400),
+        (head(headers={"X": "a\rContent-Length: 4"}), 400),
         (head(path="/frame?a=1&a=2"), 400),
         (head(path="/frame?a=%FF"), 400),
         (head(path="/%FF"), 400),
@@ -128,6 +129,8 @@ def test_fields_of_a_head():
         (b"\r\n" * HEAD_LIMIT, 431),
         (head(headers={"Transfer-Encoding": "chunked"}) + b"nothing\r\n", 400),
         (head(headers={"Transfer-Encoding": "chunked"}) + b"2\r\nabc\r\n", 400),
+        (head(headers={"Transfer-Encoding": "chunked"}) + b"2;a\r2\r\nab\r\n0\r\n\r\n", 400),
+        (head(headers={"Transfer-Encoding": "chunked"}) + b"2\r\nab\r\n0\r\nX: a\rb\r\n\r\n", 400),
         (head(headers={"Transfer-Encoding": "chunked"}) + b"0\r\n" + b"X: 1\r\n" * HEAD_LIMIT, 431),
     ],
 )

@@ -199,7 +199,7 @@ class RequestReader:
                 )
             if not line.endswith(b"\n"):
                 raise EOFError
-            if not line.endswith(b"\r\n"):
+            if not line.endswith(b"\r\n") or b"\r" in line[:-2]:
                 raise RequestError(400, _("A line of the request does not end with CR LF."))
             if before and len(before) > FIELDS + 1:
                 raise RequestError(431, _("The request has more than {count} header fields.").format(count=FIELDS))
@@ -239,7 +239,7 @@ def _headers(lines: list[bytes]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for line in lines:
         given, colon, value = decodedText(line).partition(":")
-        if not (colon and _NAME.fullmatch(given)) or "\0" in value or "\r" in value:
+        if not (colon and _NAME.fullmatch(given)) or "\0" in value:
             raise RequestError(400, _("A header of the request cannot be read."))
         name, value = given.lower(), value.strip(" \t")
         if name in headers and (name in _ONCE or name.startswith("x-rti-")):
