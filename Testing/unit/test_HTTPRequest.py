@@ -95,6 +95,8 @@ def test_fields_of_a_head():
     assert (one.length, one.asks, one.keepAlive, one.hasBody, body) == (4, True, False, True, b"body")
     ((one, _),) = requestsIn([b"\r\n\r\nGET http://h:1/status HTTP/1.0\r\nSize: gr\xf6\xdfe\r\n\r\n"])
     assert (one.path, one.headers["size"], one.keepAlive, one.hasBody) == ("/status", "größe", False, False)
+    ((one, _),) = requestsIn([b"POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n1"])
+    assert not one.asks
 
 
 @pytest.mark.parametrize(

@@ -232,7 +232,9 @@ def _parse(lines: list[bytes]) -> Head:
     if len(dict(pairs)) < len(pairs):
         raise RequestError(400, _("The address in the request has a name twice."))
     keepAlive = minor != "0" and "close" not in headers.get("connection", "").lower()
-    return Head(method, path, dict(pairs), headers, length, chunked, keepAlive, bool(expected))
+    # RFC 9110, section 10.1.1: senders of HTTP/1.0 do not know "100 Continue", and would take it for the answer.
+    asks = minor != "0" and bool(expected)
+    return Head(method, path, dict(pairs), headers, length, chunked, keepAlive, asks)
 
 
 def _headers(lines: list[bytes]) -> dict[str, str]:
