@@ -105,6 +105,15 @@ def test_a_sender_that_asks_receives_100_continue(server):
     assert server.sums == [sumOf(1)]
 
 
+def test_answers_to_HEAD_have_no_body(server):
+    """Its length is announced as for other methods (RFC 9110, section 9.3.2)."""
+    with server.running(), server.connect() as link:
+        link.sendall(head("HEAD"))
+        answer = b"".join(iter(lambda: link.recv(1 << 16), b""))
+    assert answer.startswith(b"HTTP/1.1 405 ")
+    assert answer.endswith(b"\r\n\r\n")
+
+
 # ---- slow, silent and cut
 
 

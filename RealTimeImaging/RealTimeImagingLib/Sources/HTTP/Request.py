@@ -79,10 +79,11 @@ class Answer:
             headers = {"Retry-After": "1"}
         return cls(error.status, {"error": str(error), **(values or {})}, headers)
 
-    def toBytes(self, keepAlive: bool, more: Mapping[str, str] | None = None) -> bytes:
+    def toBytes(self, keepAlive: bool, more: Mapping[str, str] | None = None, head: bool = False) -> bytes:
         """Encode the whole answer.
 
         :param more: further header fields.
+        :param head: leave out the body, as in each answer to the method HEAD.
         """
         body = json.dumps(self.values).encode() + b"\n"
         headers = {
@@ -96,7 +97,7 @@ class Answer:
         }
         lines = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
-        return "\r\n".join([*lines, "", ""]).encode() + body
+        return "\r\n".join([*lines, "", ""]).encode() + (b"" if head else body)
 
 
 class Body(Protocol):

@@ -268,7 +268,7 @@ class Handler(BaseHTTPRequestHandler):
         more = self.server.headers(head) if head else {}
         self.close_connection = not keepAlive
         self.connection.settimeout(STALLED)
-        self.wfile.write(answer.toBytes(keepAlive, more))
+        self.wfile.write(answer.toBytes(keepAlive, more, head is not None and head.method == "HEAD"))
         self.connection.settimeout(TICK)
         if keepAlive:
             self._link.idle = True
