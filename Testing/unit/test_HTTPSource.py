@@ -449,6 +449,8 @@ def test_pages_of_other_origins_are_refused(pages, origin, data):
         assert status == 403
         assert not sharing(headers)
         assert f"Web pages of {origin} may not" in values["error"]
+    # No setting allows the origin of all pages that are opened from a file.
+    assert ("Allowed web pages" in values["error"]) == (origin != "null")
     assert pages.codes == ["wrong-origin"]
     assert values["error"] in pages.events[-1].text
     assert pages.frames == []

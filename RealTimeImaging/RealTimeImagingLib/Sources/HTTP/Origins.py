@@ -51,6 +51,9 @@ class Origins:
     def check(self, head: Head) -> None:
         """Raise RequestError (403) for a request of a web page that is not allowed."""
         origin = head.headers.get("origin")
+        if origin == "null":
+            # A page from a file, or in a sandbox: "null" would allow all of them, so no setting does.
+            raise RequestError(403, _("Web pages of null may not send images: open the page from a web server."))
         if origin is not None and origin not in self._allowed:
             reason = _('Web pages of {origin} may not send images: add this address to "Allowed web pages".')
             raise RequestError(403, reason.format(origin=origin[:100]))
