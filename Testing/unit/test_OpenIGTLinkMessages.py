@@ -402,6 +402,17 @@ def test_long_names_are_cut_between_two_characters():
     assert message.device_name == "b" * 18
 
 
+def test_numbers_that_are_too_large_for_their_field_are_refused():
+    """As nothing else would tell the receiver: float32 would hold infinity."""
+    far = np.eye(4)
+    far[0, 3] = 1e39
+    for message in (TrackingDataMessage([TrackedTool("a", matrix=far)]), PointMessage(positions=(0, 1e39, 0))):
+        with pytest.raises(WireError, match="does not fit its field"):
+            pack(message)
+    far[0, 3] = np.inf
+    assert received(pack(TrackingDataMessage([TrackedTool("a", matrix=far)]))).items[0].matrix[0, 3] == np.inf
+
+
 def test_points_without_attributes_are_written():
     found = received(pack(PointMessage(positions=(1, 2, 3), names="A", rgba_colors=np.array([[1, 2, 3, 4]]))))
     assert (found.positions, found.names, found.rgba_colors) == ([(1.0, 2.0, 3.0)], ["A"], [(1, 2, 3, 4)])

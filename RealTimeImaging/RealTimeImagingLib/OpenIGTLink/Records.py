@@ -53,8 +53,9 @@ def packRows(form: np.dtype[Any], records: Sequence[tuple[Any, ...]]) -> bytes:
         for record in records
     ]
     try:
-        return np.array(made, form).tobytes()
-    except (ValueError, OverflowError, TypeError) as error:
+        with np.errstate(over="raise"):
+            return np.array(made, form).tobytes()
+    except (ValueError, ArithmeticError, TypeError) as error:
         raise WireError(_("a value does not fit its field ({error})").format(error=error)) from error
 
 
