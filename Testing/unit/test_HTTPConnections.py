@@ -262,6 +262,24 @@ def test_a_sender_may_disconnect_after_its_image(server):
     assert len(server.codes) <= 1
 
 
+def test_a_sender_may_disconnect_after_its_answer(server, monkeypatch):
+    """No acknowledgement is lost when macOS, or any system after a reset, refuses to close the sending direction."""
+    shutdown = socket.socket.shutdown
+
+    def disconnected(link, how):
+        if how == socket.SHUT_WR:
+            raise OSError(errno.ENOTCONN, "Socket is not connected")
+        shutdown(link, how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socket.socket, "shutdown", disconnected)
+        assert statuses(server.ask(posted(headers={"Connection": "close"}))) == [200]
+        server.until(lambda: not server.source._server.connected)
+        server.step()
+    assert server.counts == (1, 0)
+    assert server.codes == []
+
+
 # ---- many
 
 

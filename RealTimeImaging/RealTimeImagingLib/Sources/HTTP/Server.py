@@ -274,14 +274,14 @@ class Handler(BaseHTTPRequestHandler):
             self._link.idle = True
             self._link.allow(IDLE)
             return
-        self.connection.shutdown(socket.SHUT_WR)
         self._link.allow(LINGER)
         memory = bytearray(1 << 16)
         try:
+            self.connection.shutdown(socket.SHUT_WR)
             while self._link.readinto(memory):
                 pass
         except (OSError, RequestError):
-            pass  # enough was discarded
+            pass  # enough was discarded, or the sender has the answer and has disconnected
 
     def _dropBody(self) -> None:
         if self._link.exchange and self._link.exchange.body:
