@@ -335,6 +335,7 @@ def test_a_recording_without_its_lock_goes_on(tmp_path):
         (tmp_path / "Test-Scan.lock").unlink(missing_ok=True)
     assertHolds(recording.finish(), frames)
     assertCounted(recording, 6, 0)
+    assert not [name for name in names(tmp_path) if name.endswith((".jsonl", ".lock"))]
 
 
 def test_bytes_added_from_outside_are_cut_off(tmp_path):

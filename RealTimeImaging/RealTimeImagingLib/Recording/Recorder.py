@@ -282,13 +282,14 @@ class Recorder(LogRecorder[Frame]):
             except OSError as error:
                 whole = False
                 self._reportUnfinished(part.path(HEADER), error)
+        # Without the lock, a manifest of this name would be another recorder's: look before writing this one.
+        mine = [part for part in (*self._parts, *self._lost) if not part.taken]
         # The manifest comes last: a repair that finds it trusts the files.
         whole = whole and self._finishManifest()
         if self._lock:
             if whole:
-                for part in [*self._parts, *self._lost]:
-                    if not part.taken:
-                        removeFile(part.path(LINES))
+                for part in mine:
+                    removeFile(part.path(LINES))
                 if self._recordedEvents:
                     self._recordedEvents.remove()
             self._lock.release(remove=whole)
