@@ -339,6 +339,22 @@ def test_too_many_connections(server, monkeypatch):
     assert server.counts[0] == 1
 
 
+def test_silent_connections_are_replaced_before_those_of_senders(server, monkeypatch):
+    """However many connect and send nothing, a sender keeps its connection between two images."""
+    monkeypatch.setattr(HTTPServer, "MOST", 3)
+    with ExitStack() as stack:
+        sender = stack.enter_context(server.connect())
+        for number in range(5):
+            sender.setblocking(True)
+            sender.sendall(posted(niftiFile(number)))
+            assert statuses(server.hear(sender)) == [200]
+            server.step(passes=1)
+            silent = [stack.enter_context(server.connect()) for _ in range(3)]
+            assert statuses(server.hear(silent[0])) == [None]
+    assert server.sums == [sumOf(number) for number in range(5)]
+    assert server.codes == []
+
+
 def test_as_many_as_possible_at_once(server):
     """Each sender receives its own number; every image is there."""
     count, before = HTTPServer.MOST, threading.active_count()

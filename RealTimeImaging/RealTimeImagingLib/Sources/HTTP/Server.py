@@ -49,7 +49,8 @@ TICK = 0.2
 GRACE = 2.0
 """Seconds for the answers of a server that stops."""
 MOST = 128
-"""Connections at once. One more replaces the connection with the longest idle time, or is refused with an answer."""
+"""Connections at once. One more replaces an idle connection, or is refused with an answer. The connection with the
+longest idle time is replaced, of a known sender only without an idle connection of unknown ones."""
 REFUSED = 32
 """Connections above this limit that receive this answer; more are closed without one."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -114,6 +115,8 @@ class Connection(io.RawIOBase):
         self.exchange: Exchange | None = None
         """The request whose body arrives, or waits for its answer."""
         self.idle, self.ended = True, False
+        self.known = False
+        """Whether a request with the token has come."""
         self._renewal = self._began = 0.0
         self.allow(FIRST)
 
@@ -225,6 +228,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _serve(self, head: Head) -> None:
         body = self.server.open(head)
+        self._link.known = True
         exchange = Exchange(self._link.name, head, body)
         if body:
             self.server.begin(self._link, exchange)
@@ -405,7 +409,7 @@ class Server(ThreadingHTTPServer):
             live = [one for one in self._connections.values() if not one.ended]
             idle = [one for one in live if one.idle and not one.full]
             if len(live) >= MOST and idle:
-                oldest = min(idle, key=lambda one: one.heard)
+                oldest = min(idle, key=lambda one: (one.known, one.heard))
                 oldest.end()
                 live.remove(oldest)
             possible = len(live) < MOST + REFUSED
