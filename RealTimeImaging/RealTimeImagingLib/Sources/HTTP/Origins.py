@@ -21,7 +21,8 @@ _ = textsOf(__file__)
 PREFLIGHT_AGE = 600
 """Seconds for which a browser may keep the answer to a preflight."""
 
-_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([^\s/?#@,:\[\]]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?/?")
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}))?/?")
+"""Browsers send other letters of a host as xn--..., and no placeholders."""
 _USUAL_PORTS = {"http": "80", "https": "443"}
 
 
@@ -31,7 +32,7 @@ def originOf(text: str) -> str:
     :raises SettingsError: the text is no origin.
     """
     found = _ORIGIN.fullmatch(text.strip().lower())
-    if not found:
+    if not found or int(found[3] or 0) > 65535:
         reason = _("{origin} is no origin of web pages, such as http://localhost:3000 or https://lab.example.org.")
         raise SettingsError(reason.format(origin=repr(text)))
     scheme, host, port = found.groups()
