@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..Formats.DICOM.Stacking import SAME_AXES, SAME_PLACE, areMoments, normalOf, pixelSide, placesOf
+from ..Formats.DICOM.Stacking import SAME_AXES, areMoments, nearOf, normalOf, placesOf
 from ..Model.Files import naturalOrder
 from ..Model.Frame import Matrix
 from ..Model.Quantities import counted
@@ -49,7 +49,8 @@ def slicePlaces(slices: list[Slice]) -> list[list[Slice]]:
     plane = planeOf(slices[0])
     ordered = sorted(slices, key=byInstance)
     heights = np.array([one.header.position for one in ordered]) @ normalOf(plane)
-    return [[ordered[number] for number in place] for place in placesOf(heights, SAME_PLACE * pixelSide(plane))]
+    near = nearOf(plane, ordered[0].common.step or 1.0)
+    return [[ordered[number] for number in place] for place in placesOf(heights, near)]
 
 
 def groupsOf(places: list[list[Slice]]) -> list[Group]:

@@ -22,7 +22,7 @@ from .Geometry import (
     spacingOf,
 )
 from .Pixels import functionalGroup, valueOf
-from .Stacking import FRAMES, SAME_AXES, SAME_PLACE, areMoments, normalOf, pixelSide, placesOf, stacked
+from .Stacking import FRAMES, SAME_AXES, areMoments, nearOf, normalOf, pixelSide, placesOf, stacked
 
 _PLACES = {0x00209056, 0x00209057, 0x00200032, 0x00200037, 0x00201041, 0x00209301, 0x00209302, 0x0048021E, 0x0048021F}
 """Dimensions of a frame's place: stack, position, orientation, location. All others belong to its moment."""
@@ -253,7 +253,8 @@ def framePlaces(frames: Sequence[FrameInfo]) -> list[list[FrameInfo]]:
     """Group frames by place, in order along their normal. All frames have a plane and the same axes."""
     plane = _plane(frames[0])
     heights = np.array([_plane(frame)[:3, 3] for frame in frames]) @ normalOf(plane)
-    return [[frames[number] for number in place] for place in placesOf(heights, SAME_PLACE * pixelSide(plane))]
+    near = nearOf(plane, float(np.linalg.norm(plane[:3, 2])))
+    return [[frames[number] for number in place] for place in placesOf(heights, near)]
 
 
 def _imagesOfStack(frames: Sequence[FrameInfo], nowhere: Matrix) -> list[Placed]:

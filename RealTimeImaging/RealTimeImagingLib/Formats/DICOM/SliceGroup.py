@@ -12,7 +12,7 @@ import numpy as np
 from ...Model.Files import Stamp
 from ...Model.Frame import Image, Pixels
 from .Header import SliceHeader
-from .Stacking import ARRIVING, SAME_PLACE, haveSameAxes, normalOf, pixelSide, stacked
+from .Stacking import ARRIVING, haveSameAxes, nearOf, normalOf, stacked
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class SliceGroup:
     def __init__(self, first: Slice) -> None:
         self._shape, self._plane = first.shape, first.matrix
         self._normal = normalOf(first.matrix)
-        self.near = SAME_PLACE * pixelSide(first.matrix)
+        self.near = nearOf(first.matrix, float(np.linalg.norm(first.matrix[:3, 2])))
         """Largest distance of two slices in one place, millimetres."""
         self.open: list[Volume] = []
         self.last: Closed | None = None

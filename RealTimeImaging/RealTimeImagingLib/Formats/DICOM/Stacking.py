@@ -16,8 +16,9 @@ import numpy as np
 
 from ...Model.Frame import Matrix
 
-SAME_PLACE = 0.01
-"""Largest distance along the normal of two slices in one place, in sides of a pixel."""
+SAME_PLACE, SAME_PLACE_THIN = 0.01, 0.25
+"""Largest distance along the normal of two slices in one place: in sides of a pixel, and in slice thicknesses. The
+smaller one counts."""
 SAME_AXES = 1e-3
 """Largest difference of the axes of slices of one volume: of direction cosines, and of spacings relative to them."""
 EVEN = 0.02
@@ -139,6 +140,14 @@ def pixelSide(plane: Matrix) -> float:
     return float(np.linalg.norm(plane[:3, :2], axis=0).min())
 
 
+def nearOf(plane: Matrix, thickness: float) -> float:
+    """Return the largest distance along the normal of two slices in one place, millimetres.
+
+    :param thickness: of a slice, or the distance from slice to slice, as far as the header has it; millimetres.
+    """
+    return min(SAME_PLACE * pixelSide(plane), SAME_PLACE_THIN * thickness)
+
+
 def haveSameAxes(first: Matrix, second: Matrix) -> bool:
     """Return True when slices with these matrices may belong to one volume."""
     return bool(np.abs(first[:3, :2] - second[:3, :2]).max() <= SAME_AXES * pixelSide(first))
@@ -148,7 +157,7 @@ def placesOf(heights: Matrix, near: float) -> list[list[int]]:
     """Return the indices of the slices in each place, ascending along the normal; within a place in the given order.
 
     :param heights: n numbers, along the normal, millimetres.
-    :param near: largest distance of two slices in one place, millimetres; see :data:`SAME_PLACE`.
+    :param near: largest distance of two slices in one place, millimetres; see :func:`nearOf`.
     """
     places: list[list[int]] = []
     base = -math.inf
