@@ -134,8 +134,8 @@ def test_aSourceThatRaisesAfterEachFrameIsNotRestartedWithoutEnd(slicer, logic, 
     assert logic.statistics()["received"] == 4
     assert len([text for text in texts if text.endswith("is restarted.")]) == 3
     assert [text for text in texts if "cannot be kept running" in text] == [
-        "The acquisition process cannot be kept running: it ended 4 times within 5 minutes (exit code 1). "
-        "Press Start to try again. The acquisition process failed: ValueError: wrong header"
+        "Random images: the acquisition process cannot be kept running: it ended 4 times within 5 minutes "
+        "(exit code 1). Press Start to try again. The acquisition process failed: ValueError: wrong header."
     ]
 
 

@@ -142,7 +142,7 @@ def folderNotWritable(world):
     kept = world.folder / "kept"
     kept.mkdir(mode=0o555)
     world.start(DICOMSettings(folder=str(kept), port=world.port), world.ordinary)
-    text = f"The folder {kept} cannot be written (Permission denied): no instance can be stored. Choose another folder,"
+    text = f"The folder {kept} cannot be written (permission denied): no instance can be stored. Choose another folder,"
     yield Says((text,), None, "folder-missing", (text,))
     kept.chmod(0o777)
     world.until(lambda: world.told("folder-there"))
@@ -168,7 +168,10 @@ def diskFull(world):
     listening(world)
     before = resource.prlimit(world.process.process.pid, resource.RLIMIT_FSIZE, (300, resource.RLIM_INFINITY))
     assert set(send(world, *series(20)).statuses) == {0xA700}
-    parts = (f"cannot be stored in {world.folder / 'kept'}: File too large.", "Free space there, or choose another")
+    parts = (
+        f"cannot be stored in {world.folder / 'kept'}: the file is too large for the disk",
+        "Free space there, or choose another",
+    )
     yield Says(parts, None, "not-stored", parts, most=3)
     assert len(world.told("not-stored")) == 3
     resource.prlimit(world.process.process.pid, resource.RLIMIT_FSIZE, before)

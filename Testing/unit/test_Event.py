@@ -3,7 +3,7 @@ import json
 import time
 
 import pytest
-from RealTimeImagingLib.Model.Event import Event
+from RealTimeImagingLib.Model.Event import Event, Remedy
 
 
 def test_an_event_survives_json():
@@ -19,7 +19,8 @@ def test_an_event_has_the_time_of_its_creation():
 
 
 def test_json_has_every_field_of_an_event():
-    assert set(Event("a", "b").toJSON()) == {field.name for field in dataclasses.fields(Event)}
+    event = Event("a", "b", remedy=Remedy("c", {"d": 1}))
+    assert set(event.toJSON()) == {field.name for field in dataclasses.fields(Event)}
 
 
 def test_events_are_immutable():

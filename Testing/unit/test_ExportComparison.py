@@ -106,7 +106,7 @@ for kind in Worker.WRITERS.values():
     kind.compare = compare
 """
     made = Program(job, program(tmp_path, fault))
-    assert made.end()["failed"].endswith("RuntimeError: an unheard-of fault")
+    assert made.end()["failed"].endswith("RuntimeError: an unheard-of fault.")
     assert any("Traceback" in text for text in made.of("log"))
     assert listing(tmp_path) == before
 

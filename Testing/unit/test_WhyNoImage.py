@@ -217,7 +217,7 @@ def folderForbidden(world):
     arrive(world.folder / "a.nii", niftiFile(1))
     world.folder.chmod(0o700)
     world.start(FolderSettings(str(world.folder)), asUser=True)
-    yield Says(f"The folder {world.folder} cannot be listed (Permission denied): check its permissions.")
+    yield Says(f"The folder {world.folder} cannot be listed (permission denied): check its permissions.")
     world.folder.chmod(0o755)
     arrive(world.folder / "b.nii", niftiFile(2))
 
@@ -304,7 +304,7 @@ def fileOfAnotherFormat(world):
 def fileForbidden(world):
     world.start(FolderSettings(str(world.folder)), asUser=True)
     arrive(world.folder / "secret.nii", niftiFile(1)).chmod(0)
-    yield Says("secret.nii cannot be read (Permission denied). Check its permissions and its disk.")
+    yield Says("secret.nii cannot be read (permission denied). Check its permissions and its disk.")
     (world.folder / "secret.nii").chmod(0o644)
 
 
@@ -342,7 +342,7 @@ def temporaryDiskFull(world):
             pass
     for number in range(400):  # their lines need more than the rest of the last page
         arrive(world.folder / f"{number}.nii", niftiFile(number))
-    yield Says(f"The temporary folder {disk} cannot be written: No space left on device. Free space on that disk.")
+    yield Says(f"The temporary folder {disk} cannot be written: disk full. Free space on that disk.")
     (disk / "filler").unlink()
     time.sleep(RETRY + 0.1)
     arrive(world.folder / "last.nii", niftiFile(1))

@@ -110,7 +110,8 @@ class Report:
             else ""
         )
         volumes = counted(len(self.entries), "volume", "volumes")
-        return f"{volumes}: {', '.join(counts) or 'none'}{others}; {self.seconds:.1f} s."
+        text = _("{volumes}: {counts}{others}; {seconds:.1f} s.")
+        return text.format(volumes=volumes, counts=", ".join(counts) or _("none"), others=others, seconds=self.seconds)
 
     def toJSON(self) -> dict[str, Any]:
         """Return a flat description and the lists ``series`` and ``files``."""

@@ -236,7 +236,8 @@ def _named(source: Source) -> Iterator[None]:
         yield
     except NotAnImageError as error:
         frame = _("frame {frame}: ").format(frame=source.frame + 1) if source.frame >= 0 else ""
-        raise NotAnImageError(f"{source.path}: {frame}{error}", error.code) from error
+        text = _("{path}: {frame}{reason}").format(path=source.path, frame=frame, reason=error)
+        raise NotAnImageError(text, error.code) from error
     except ImportError as error:
         words = _("{path}: the Python package {name} is missing.").format(path=source.path, name=error.name)
         raise NotAnImageError(words, "unsupported") from error

@@ -47,7 +47,7 @@ class ConversionSettings:
         ):
             given = typedPath(str(getattr(self, field)))
             if not given:
-                raise SettingsError(f"Choose {words}.")
+                raise SettingsError(_("Choose {what}.").format(what=words))
             object.__setattr__(self, field, given)
         if not os.path.isdir(self.input):
             raise SettingsError(_("The folder {input} does not exist.").format(input=self.input))

@@ -107,7 +107,7 @@ class _Waiting:
         pixels, process = self.pixels, self.handle.process
         if pixels is None:
             if self.place is None or process is None:
-                raise RingError("The memory of the frame is gone.")
+                raise RingError(_("The memory of the frame is gone."))
             pixels = process.view(self.place, self.header.shape, self.header.dtype)
         return self.header.frame(pixels)
 

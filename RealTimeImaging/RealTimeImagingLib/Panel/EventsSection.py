@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 
 from ..Model.Event import Event
 from ..Model.EventLog import EqualEvents, EventLog
+from ..Model.Files import reasonOf
 from .Section import Section, breakable, elided, plainTip, setRoom, translated, warningColour
 
 EVENTS_SHOWN = 100
@@ -114,7 +115,7 @@ class EventsSection(Section):
             with open(path, "w", encoding="utf-8-sig", newline="") as file:
                 file.write(table)
         except OSError as error:
-            self.complain(_("{path} cannot be written: {reason}.").format(path=path, reason=error.strerror))
+            self.complain(_("{path} cannot be written: {reason}.").format(path=path, reason=reasonOf(error)))
 
     def _closeDialog(self) -> None:
         if self._dialog is not None:

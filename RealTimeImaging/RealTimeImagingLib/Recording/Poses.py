@@ -102,7 +102,7 @@ class PoseFile:
                 self.leftOut += 1
                 return
         self._lastIndex = index
-        text = _poseLines(self.count, _matrixText(matrix), f"{index / 1000:.3f}", status).encode("ascii")
+        text = _poseLines(self.count, _numbersOf(matrix), f"{index / 1000:.3f}", status).encode("ascii")
         self.count += 1
         if self._error:
             return
@@ -176,7 +176,7 @@ def _poseLines(number: int, matrix: str, index: str, status: str = OK) -> str:
     return f"{frame}PoseTransform = {matrix}\n{frame}PoseTransformStatus = {status}\n{frame}Timestamp = {index}\n"
 
 
-def _matrixText(matrix: Sequence[float]) -> str:
+def _numbersOf(matrix: Sequence[float]) -> str:
     # repr() keeps every float64 exactly; adding 0.0 avoids "-0.0".
     return " ".join([repr(value + 0.0) for value in matrix])
 
@@ -186,7 +186,7 @@ def _transform(matrix: Matrix, part: Matrix) -> str:
     transform = np.eye(4)
     transform[:3, :3] = matrix[:3, :3] @ np.linalg.inv(part[:3, :3])
     transform[:3, 3] = matrix[:3, 3] - transform[:3, :3] @ part[:3, 3]
-    return _matrixText(transform.ravel().tolist())
+    return _numbersOf(transform.ravel().tolist())
 
 
 def _isOurs(path: str, first: bytes) -> bool:

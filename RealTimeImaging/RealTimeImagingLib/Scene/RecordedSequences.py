@@ -15,11 +15,14 @@ import vtk
 from ..Model.Errors import RecordingError
 from ..Model.Files import reasonOf
 from ..Model.Frame import Pixels
+from ..Model.Text import textsOf
 from ..Recording import RecordedMessages, RecordedPart, fileName, openRecording
 from .MappedSequence import HEADER, RECORDED_STREAM_ATTRIBUTE, MappedSequence
 from .Nodes import addToBrowser, arrayOf, markStored, plain
 from .RecordedTransforms import RecordedTransforms, Span
 from .WindowLevel import commonWindow, displayWindow
+
+_ = textsOf(__file__)
 
 PART_ATTRIBUTE = "RecordingPart"
 """Attribute of the sequence node with the number of the part; Slicer's own reader sets it, too."""
@@ -163,12 +166,13 @@ class RecordedSequences:
                 part = openRecording(path)
                 self._building = (self._browserFor(first, part), MappedSequence(part, self._shift(first, part.origin)))
                 self._finishing = self._finish(*self._building)
-            _, sequence = self._building
+            _part, sequence = self._building
             try:
                 complete = sequence.step(until)
             except OSError as error:
                 self._building = None
-                raise RecordingError(f"{sequence.part.rawPath} cannot be opened: {reasonOf(error)}.") from error
+                text = _("{path} cannot be opened: {reason}.")
+                raise RecordingError(text.format(path=sequence.part.rawPath, reason=reasonOf(error))) from error
             if complete and next(self._finishing, self._building) is not None:
                 self._building = None
 

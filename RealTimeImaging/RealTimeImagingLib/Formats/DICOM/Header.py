@@ -216,7 +216,7 @@ def _headerOf(dataset: Any) -> SliceHeader:
     position, orientation = numbersOf(dataset, _POSITION, 3), numbersOf(dataset, _ORIENTATION, 6)
     location = numbersOf(dataset, "SliceLocation", 1)
 
-    def text(name: str) -> str:
+    def element(name: str) -> str:
         value = valueOf(dataset, name)
         several = not isinstance(value, str) and hasattr(value, "__len__")
         return "" if value is None else "\\".join(map(str, value)) if several else str(value).strip()
@@ -229,13 +229,13 @@ def _headerOf(dataset: Any) -> SliceHeader:
         position=None if position is None else tuple(position),
         orientation=None if orientation is None else tuple(orientation),
         location=None if location is None else location[0],
-        echo=" ".join(filter(None, (text("EchoTime"), text("EchoNumbers")))),
-        kinds=text("ImageType"),
-        acquisition=text("AcquisitionNumber"),
-        temporal=text("TemporalPositionIdentifier"),
-        trigger=text("TriggerTime"),
-        time=timeOf(text("AcquisitionDateTime"), text("AcquisitionDate"), text("AcquisitionTime")),
-        sequence=text("SequenceName"),
+        echo=" ".join(filter(None, (element("EchoTime"), element("EchoNumbers")))),
+        kinds=element("ImageType"),
+        acquisition=element("AcquisitionNumber"),
+        temporal=element("TemporalPositionIdentifier"),
+        trigger=element("TriggerTime"),
+        time=timeOf(element("AcquisitionDateTime"), element("AcquisitionDate"), element("AcquisitionTime")),
+        sequence=element("SequenceName"),
         slices=slices,
         images=images,
         seriesNumber=_number(dataset.get("SeriesNumber")),

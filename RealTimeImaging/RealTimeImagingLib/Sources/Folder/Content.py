@@ -48,7 +48,7 @@ def problemOf(folder: str, error: OSError, seen: bool) -> FolderProblem:
         return FolderProblem("too-many-open-files", text.format(folder=folder, reason=reasonOf(error)))
     if error.errno in (errno.EACCES, errno.EPERM) and not os.path.isfile(folder):
         text = _("The folder {folder} cannot be listed ({reason}): check its permissions.")
-        text = text.format(folder=folder, reason=error.strerror)
+        text = text.format(folder=folder, reason=reasonOf(error))
         if sys.platform == "darwin":
             mac = _("Check Slicer's in System Settings > Privacy & Security > Files and Folders, too.")
             text = joined(text, mac)
