@@ -113,10 +113,13 @@ def test_aStallIsRedInTheLineTheRowAndTheStatusBar(module, logic, incoming, noEr
     assert "Before, 10.0 images/s arrived." in ui.statusLabel.text
     assert ui.sourcesTable.item(0, 0).text() == ui.statusSymbolLabel.text
     until(lambda: "Before, 10.0 images/s arrived." in bar.currentMessage())
-    logic._session.watch.note(handle, "Live", 11, 1004.0)
+    # An irregular stream: no further image is missed.
+    for number in range(11, 31):
+        logic._session.watch.note(handle, "Live", number, 1004.0 + number % 5 * number)
     until(lambda: ui.statusSymbolLabel.accessibleName == "Waiting")
     until(lambda: bar.currentMessage() == "")
     untilStopped(logic)
+    window.setObjectName("closed")
     window.deleteLater()
 
 
@@ -220,6 +223,7 @@ def test_theStatusBarShowsRecordingAndAlarmsWhileAnotherModuleIsOpen(module, log
     logic.stopRecording()
     untilStopped(logic)
     bar.disconnect("messageChanged(QString)", messages.append)
+    window.setObjectName("closed")
     window.deleteLater()
 
 

@@ -18,6 +18,8 @@ QUIET = 1.0
 """Seconds without an image after which a source is no longer "receiving", unless its images are further apart."""
 LONG_AGO = 3.0
 """Seconds after which the age of the last image is shown."""
+SAME_CAUSE = 1.0
+"""Seconds after an event in which a new status still has the cause of the event."""
 NEWS = 0.5
 """Seconds that a new status must last before it replaces "Receiving"."""
 
@@ -144,11 +146,11 @@ class _Flow:
 
     def __init__(self) -> None:
         self.offer: Event | None = None
-        """The event with a remedy after which no image came."""
+        """The event with a remedy after which no image came and the status did not move on."""
         self._seenOffer: Event | None = None
         self._received = 0
         self._status = ""
-        self._came = self._changed = 0.0
+        self._came = self._changed = self._offered = 0.0
 
     def look(self, received: int, status: str, offer: Event | None, now: float) -> None:
         """Note a new image, status or offer."""
@@ -156,8 +158,11 @@ class _Flow:
             self._received, self._came, self.offer = received, now, None
         if status != self._status:
             self._status, self._changed = status, now
+            if now - self._offered > SAME_CAUSE:
+                self.offer = None
         if offer is not self._seenOffer:
             self._seenOffer = self.offer = offer
+            self._offered = now
 
     def age(self, now: float) -> float | None:
         """Return the seconds since the last image; None before the first."""
