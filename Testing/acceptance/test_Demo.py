@@ -35,7 +35,7 @@ def inputs():
 @pytest.mark.parametrize(("path", "options"), inputs())
 def test_everyFrameArrivesAsItWasSent(tmp_path, path, options):
     report, picture = tmp_path / "r.json", tmp_path / "p.png"
-    command = [sys.executable, "-m", "demo", "--frames", "15", "--fps", "10", *options]
+    command = [sys.executable, "-m", "demo", "--frames", "15", "--fps", "5", *options]
     command += ["--report", str(report), "--screenshot", str(picture), *(["--input", path] if path else [])]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
