@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .Section import Section, show
+from .Section import Section, showOrHide
 
 
 class BroadcastSection(Section):
@@ -18,7 +18,7 @@ class BroadcastSection(Section):
     def refresh(self, values: dict[str, Any]) -> None:
         """Show the clients and counts."""
         self.ui.broadcastPortSpinBox.enabled = not self.ui.broadcastCheckBox.checked
-        show(self.ui.broadcastLabel, self.logic.broadcast.words() or "-")
+        showOrHide(self.ui.broadcastLabel, self.logic.broadcast.words())
 
     def _toggled(self, on: bool) -> None:
         if not on:

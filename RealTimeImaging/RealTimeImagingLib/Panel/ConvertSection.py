@@ -10,7 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..Model.Quantities import durationText
-from .Section import Section, remember, remembered, show, translated
+from .Section import Section, remember, remembered, showOrHide, translated
 
 _FIELDS = {"convertNameLineEdit": "ConvertName", "convertTagsLineEdit": "ConvertTags"}
 _FOLDERS = {"convertInputPathLineEdit": "ConvertInput", "convertOutputPathLineEdit": "ConvertOutput"}
@@ -55,7 +55,7 @@ class ConvertSection(Section):
             words.append(_("{time} left").format(time=durationText(status["left"])))
         if status["loading"]:
             words.append(_("Still to load: {count}").format(count=status["loading"]))
-        show(ui.convertLabel, "-" if self._refused else " ".join(filter(None, words)) or "-", status["failed"])
+        showOrHide(ui.convertLabel, "" if self._refused else " ".join(filter(None, words)), status["failed"])
 
     def _showRunning(self, *_collapsed: bool) -> None:
         self.ui.cancelConvertButton.visible = self._running

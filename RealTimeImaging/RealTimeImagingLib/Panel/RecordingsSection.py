@@ -17,7 +17,7 @@ from ..Model.Settings import SourceSettings
 from ..Recording import RecordingEntry
 from ..Recording.Layout import fileName
 from ..Sources.Replay import ReplaySettings
-from .Section import Section, breakable, plainTip, show, translated, warningColour
+from .Section import Section, breakable, plainTip, show, showOrHide, translated, warningColour
 
 RECORDING_FORMATS = [name for name, format_ in FORMATS.items() if not format_.single]
 TYPING = 500
@@ -79,7 +79,7 @@ class RecordingsSection(Section):
             self._readIfOpen()
         if self.logic.recording.list.entries is not self._shown:
             self._fill(self.logic.recording.list.entries)
-        show(ui.recordingsLabel, translated(reading["words"]) or "-", reading["failed"])
+        show(ui.recordingsLabel, translated(reading["words"]), reading["failed"])
         self._running = export["running"]
         self._showHidden()
         entry = self._entry
@@ -90,7 +90,7 @@ class RecordingsSection(Section):
         ui.showFilesButton.enabled = bool(entry or self._folder())
         ui.snapshotButton.enabled = bool(values.get("shown"))
         ui.exportProgressBar.value = round(100 * export["progress"])
-        show(ui.exportLabel, translated(export["words"]) or "-", export["failed"])
+        showOrHide(ui.exportLabel, translated(export["words"]), export["failed"])
 
     def _showHidden(self) -> None:
         # A section that opens shows all its widgets, including hidden ones.

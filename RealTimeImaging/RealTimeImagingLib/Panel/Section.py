@@ -152,6 +152,12 @@ def stateColour(widget: Any, state: str) -> str:
     return COLOURS[state][dark]
 
 
+def showOrHide(label: Any, text: str, warning: bool = False) -> None:
+    """Show text in a label that takes no room while it is empty."""
+    show(label, text, warning)
+    label.setMaximumHeight(UNLIMITED if text else 0)
+
+
 class Complaint:
     """A label beside a section's controls with the reason why the last action was not possible.
 
@@ -164,8 +170,7 @@ class Complaint:
 
     def __call__(self, text: str) -> None:
         """Show a reason until the next action; an empty text hides the label."""
-        show(self._label, text, warning=True)
-        self._label.setMaximumHeight(UNLIMITED if text else 0)
+        showOrHide(self._label, text, warning=True)
 
 
 class Section:
