@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ctk
@@ -13,17 +13,27 @@ from slicer.i18n import tr as _
 from ..Model.Errors import RealTimeImagingError
 from ..Model.Quantities import durationText, sizeText
 from ..Recording.Names import BIDS_NAME, DATE_NAME, missingFields
-from .Section import Complaint, Section, remember, remembered, show, translated
+from .Section import Complaint, Section, remember, remembered, showOrHide, translated
 
 SOON = 600.0
 """Seconds until the disk is full from which on they are shown."""
+NARROWEST = 110
+"""Pixels for the names of the metadata: a new row has none yet."""
 
 
 class RecordSection(Section):
-    """Folder, buttons and state of recordings."""
+    """Folder, buttons and state of recordings.
 
-    def __init__(self, ui: Any, logic: Any, complain: Callable[[str], None]) -> None:
+    :param need: asks the user for values of the metadata.
+    """
+
+    def __init__(
+        self, ui: Any, logic: Any, complain: Callable[[str], None], need: Callable[[Sequence[str]], None]
+    ) -> None:
         super().__init__(ui, logic, complain)
+        self._need = need
+        self._missing: list[str] = []
+        """Names without a value that the file name needs."""
         ui.recordingFolderPathLineEdit.filters = ctk.ctkPathLineEdit.Dirs
         ui.recordingFolderPathLineEdit.currentPath = remembered("RecordingFolder")
         ui.recordFromStartCheckBox.checked = slicer.util.toBool(remembered("RecordFromStart", False))
@@ -54,7 +64,7 @@ class RecordSection(Section):
         ui.saveLastButton.enabled = bool(kept and kept["frames"]) and not recording
         ui.showRecordingButton.enabled = self.logic.recording.last is not None
         text, warning = _stateOf(status)
-        show(ui.recordingLabel, text or "-", warning)
+        showOrHide(ui.recordingLabel, text, warning)
         self._showMissing()
         self._built = status["built"]
         self._showBuilding()
@@ -70,12 +80,14 @@ class RecordSection(Section):
 
     def _showMissing(self) -> None:
         """Name the values that the file name needs, before a recording starts."""
+        self._missing = []
         try:
-            missing = missingFields(self.logic.recording.namePattern, self.logic.metadata.get())
+            self._missing = missingFields(self.logic.recording.namePattern, self.logic.metadata.get())
         except RealTimeImagingError as error:
             self._complainName(translated(str(error)))
             return
-        text = _("Missing under Metadata: {names}").format(names=", ".join(missing)) if missing else ""
+        names = ", ".join(self._missing)
+        text = _("Missing under Metadata: {names}").format(names=names) if names else ""
         self._complainName(text)
 
     def _showBuilding(self, *_collapsed: bool) -> None:
@@ -85,8 +97,11 @@ class RecordSection(Section):
     def _recordOrStop(self) -> None:
         if self.logic.recording.active:
             self.logic.stopRecording()
-        else:
-            self.attempt(lambda: self.logic.startRecording(self._folder()))
+            return
+        if not self._folder().strip():
+            self.ui.recordingFolderPathLineEdit.browse()
+        if not self.attempt(lambda: self.logic.startRecording(self._folder())):
+            self._need(self._missing)
 
     def _saveLast(self) -> None:
         self.attempt(lambda: self.logic.recording.saveLast(self._folder()))
@@ -165,6 +180,8 @@ class MetadataSection(Section):
         table.setHorizontalHeaderLabels([_("Name"), _("Value")])
         table.verticalHeader().hide()
         table.horizontalHeader().setStretchLastSection(True)
+        table.horizontalHeader().setMinimumSectionSize(NARROWEST)
+        table.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.ResizeToContents)
         self.connect(ui.metadataSection, "contentsCollapsed(bool)", self._showTable)
         ui.templateComboBox.setEditable(True)
         self._listTemplates()
@@ -191,7 +208,6 @@ class MetadataSection(Section):
             for row, cells in enumerate(fields.items()):
                 for column, text in enumerate(cells):
                     table.setItem(row, column, qt.QTableWidgetItem(text))
-            table.resizeColumnToContents(0)
         finally:
             self._filling = False
         self._showTable()
@@ -217,9 +233,25 @@ class MetadataSection(Section):
         self.complain(words)
         return not words
 
+    def need(self, names: Sequence[str]) -> None:
+        """Add rows for names without a value, and open the section."""
+        known = {**self.logic.metadata.get(), **{name: value for name, value in self._rows() if name}}
+        there = {name.lower() for name in known}
+        if names:
+            self._fill({**known, **{name: "" for name in names if name.lower() not in there}})
+            self.ui.metadataSection.collapsed = False
+
     def _addRow(self) -> None:
-        self.ui.metadataTable.setRowCount(self.ui.metadataTable.rowCount + 1)
+        """Add a row, and let the user type its name."""
+        table, row = self.ui.metadataTable, self.ui.metadataTable.rowCount
+        self._filling = True
+        table.setRowCount(row + 1)
+        name = qt.QTableWidgetItem("")
+        table.setItem(row, 0, name)
+        self._filling = False
         self._showTable()
+        table.setCurrentCell(row, 0)
+        table.editItem(name)
 
     def _removeRow(self) -> None:
         row = self.ui.metadataTable.currentRow()

@@ -61,7 +61,7 @@ class Panel:
             SignalsSection(ui, logic, Complaint(ui.signalsComplaintLabel)),
             DevicesSection(ui, logic, Complaint(ui.devicesComplaintLabel)),
             BroadcastSection(ui, logic, Complaint(ui.broadcastComplaintLabel)),
-            RecordSection(ui, logic, Complaint(ui.recordComplaintLabel)),
+            RecordSection(ui, logic, Complaint(ui.recordComplaintLabel), self._metadata.need),
             self._metadata,
             RecordingsSection(ui, logic, Complaint(ui.recordingsComplaintLabel), self._source),
             ConvertSection(ui, logic, Complaint(ui.convertComplaintLabel)),
