@@ -62,6 +62,8 @@ class StatusSection(Section):
         super().__init__(ui, logic, complain)
         self._sources, self._states, self._log = sources, states, log
         self._alarm = Alarm(time.monotonic, qt.QApplication.beep)
+        self._edited = False
+        """The form has changed since the last source ran."""
         self.line = Line("idle", "")
         """What the status line shows."""
         ui.statusLabel.setMinimumHeight(LINES * ui.statusLabel.fontMetrics().lineSpacing())
@@ -86,6 +88,11 @@ class StatusSection(Section):
         self._alarm.look(stalled, ui.stallSoundCheckBox.checked)
         last = self._log.newest(1)
         show(ui.lastEventLabel, eventLine(last[0]) if last else "-", bool(last) and last[0].last.level != "info")
+
+    def formChanged(self) -> None:
+        """Show what to do next with the chosen kind of source, unless a source runs."""
+        self._edited = True
+        self.refreshLine()
 
     def refreshLine(self) -> None:
         """Show the state of all sources."""
@@ -113,7 +120,8 @@ class StatusSection(Section):
         if not states:
             if self.logic.isRunning():
                 return Line("waiting", _("Stopping."))
-            return Line("idle", _("Stopped.") if self.logic.sources() else self._sources.idle())
+            return Line("idle", _("Stopped.") if self.logic.sources() and not self._edited else self._sources.idle())
+        self._edited = False
         source, state = max(states.items(), key=lambda one: URGENCY.index(one[1].name))
         text = state.text
         if len(states) > 1 and state.name == "receiving":
@@ -126,14 +134,17 @@ class StatusSection(Section):
             tip = _("Start this source again with other settings.")
             return Line(state.name, text, remedy.label, tip, lambda: self._sources.restart(source, remedy))
         line = Line(state.name, text)
-        return self._concern(line) if state.name == "receiving" else line
+        return self._concern(line) if state.name in ("receiving", "waiting") else line
 
     def _concern(self, line: Line) -> Line:
-        """Return the reason why the images that arrive cannot be seen, or the line when they can."""
+        """Return the reason why the images that came cannot be seen, or the line when they can."""
         for source in self._states.of:
             for stream in source.counts:
                 if found := self.logic.views.concern(stream):
-                    return Line("slow", found.text, found.label, _("Change the views, so that it is seen."), found.act)
+                    text = translated(found.text)
+                    if line.state == "waiting":
+                        text = _("{status} {more}").format(status=line.text, more=text)
+                    return Line("slow", text, found.label, _("Change the views, so that it is seen."), found.act)
         return line
 
     def _mend(self) -> None:

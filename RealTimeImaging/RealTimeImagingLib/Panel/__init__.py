@@ -134,7 +134,7 @@ class Panel:
                 self._source.connect(widget, "contentsCollapsed(bool)", partial(_rememberOpen, name))
 
     def _chosen(self, *_index: int) -> None:
-        self._status.refreshLine()
+        self._status.formChanged()
 
     def _changed(self) -> None:
         self._events.noticeRun()
