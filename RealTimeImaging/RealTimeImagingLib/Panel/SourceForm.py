@@ -64,6 +64,9 @@ class SourceForm:
         self._rowOf: dict[str, list[Row]] = {}
         ui = section.ui
         self._grids = (ui.sourceForm.layout(), ui.optionsSection.layout())
+        for grid in self._grids:
+            # The labels are as narrow as they can be: a choice is cut off otherwise.
+            grid.setColumnStretch(1, 1)
         # The volume's name comes last, wherever it is in the class.
         for field in sorted(self._settings.values(), key=lambda one: one.name == "stream"):
             if field.setting.inPanel and not field.setting.sharesRow:
