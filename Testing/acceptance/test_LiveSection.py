@@ -102,7 +102,7 @@ def test_settingsOfAnotherSlicerDoNoHarm(slicer, module):
     for value in ('{"Map": {"showIn": "Slice9", "colours": "Gold", "layer": 5, "other": 1}}', "[1]", "{", '{"Map": 3}'):
         slicer.app.userSettings().setValue("RealTimeImaging/LiveVolumes", value)
         slicerhost.reloadModule("RealTimeImaging")
-        assert panelOf(module).ui.selectedStreamName.text == "the first image"
+        assert panelOf(module).ui.selectedStreamName.text == "the next live volume"
 
 
 def test_aChoiceBeforeTheFirstImageIsItsOwn(logic, views, ui, push, noErrors):

@@ -144,6 +144,7 @@ class LiveSection(Section):
             box.disconnect("currentIndexChanged(int)", slot)
         self._boxes, self._shown, self._streams = [], [], []
         self.ui.streamsTable.setRowCount(0)
+        self._fitHeight()
 
     def _whereBox(self, stream: str) -> Any:
         choices = [(ALL_VIEWS, _("All views")), *((name, name) for name in self._views)]
@@ -176,7 +177,7 @@ class LiveSection(Section):
 
     def _showDetails(self) -> None:
         ui, volumes, stream = self.ui, self.logic.volumes, self._stream
-        show(ui.selectedStreamName, stream or _("the first image"))
+        show(ui.selectedStreamName, stream or _("the next live volume"))
         arranged = volumes.arranged
         ui.arrangeButton.text = _("Restore views") if arranged else _("Arrange views")
         ui.arrangeButton.enabled = bool(self._streams) or arranged
