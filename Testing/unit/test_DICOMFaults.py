@@ -63,7 +63,7 @@ def thisComputerOnly(world):
 
 def nobodyConnected(world):
     start(world, host="0.0.0.0")
-    yield Says((f"Waiting for images sent to SLICER on 0.0.0.0, port {world.port}.", "if its firewall agrees"))
+    yield Says((f"Waiting for images sent to SLICER on 0.0.0.0, port {world.port}.", "if the firewall agrees"))
     sendImage(world)
 
 

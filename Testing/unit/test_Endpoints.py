@@ -39,7 +39,7 @@ def test_a_listener_of_this_computer_alone_offers_the_network(closed):
     assert f"127.0.0.1:{listener.port}. Only programs on this computer can connect." in listener.status
     for address in networkAddresses():
         assert address in listener.status
-        assert f"port {listener.port}, if its firewall agrees" in listener.status
+        assert f"port {listener.port}, if the firewall agrees" in listener.status
     assert isinstance(listener.status, Text)
 
 
@@ -48,7 +48,7 @@ def test_the_offered_network_is_the_address_for_others(closed):
     (event,) = listener.open(0.0)
     assert event.text.endswith("All computers in the network can send images there.")
     assert (event.level, listener.remedy) == ("warning", None)
-    assert f"port {listener.port}, if its firewall agrees" in listener.status
+    assert f"port {listener.port}, if the firewall agrees" in listener.status
     for address in networkAddresses():
         assert address in listener.status
         socket.create_connection((address, listener.port), 5).close()

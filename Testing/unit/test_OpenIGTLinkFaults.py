@@ -71,7 +71,7 @@ def thisComputerOnly(world):
 
 def nobodyConnected(world):
     server(world, host="0.0.0.0")
-    yield Says((f"Waiting for a device to connect to 0.0.0.0:{world.port}.", "if its firewall agrees"))
+    yield Says((f"Waiting for a device to connect to 0.0.0.0:{world.port}.", "if the firewall agrees"))
     sendImage(world)
 
 

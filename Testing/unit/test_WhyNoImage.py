@@ -362,7 +362,7 @@ def nobodyConnected(world):
         Remedy("Allow the network", {"host": "0.0.0.0"}),
     )
     world.until(lambda: world.acquisition.of("details"))
-    world.until(lambda: f"port {world.port}, if its firewall agrees" in world.status)
+    world.until(lambda: f"port {world.port}, if the firewall agrees" in world.status)
     world.send(posted(), *networkAddresses()[:1])
 
 

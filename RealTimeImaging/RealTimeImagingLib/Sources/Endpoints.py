@@ -369,14 +369,12 @@ def reachOf(host: str, port: int) -> Obstacle:
     if isLoopback(host):
         text: Text = _("Only programs on this computer can connect.")
         if own:
-            more = _(
-                "Once the network is allowed, others reach it at {addresses}, port {port}, if its firewall agrees."
-            )
+            more = _("Others need the network: {addresses}, port {port}, if the firewall agrees.")
             text = joined(text, more.format(addresses=own, port=port))
         return Obstacle("this-computer-only", text, _allowNetwork(host))
     if host in ANYWHERE.values():
         host = own or host
-    text = _("Other computers reach it at {addresses}, port {port}, if its firewall agrees.")
+    text = _("Other computers reach it at {addresses}, port {port}, if the firewall agrees.")
     return Obstacle("network", text.format(addresses=host, port=port))
 
 
