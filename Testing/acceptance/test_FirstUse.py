@@ -127,3 +127,20 @@ def test_skippedImagesAreNotLost(module, logic, ui, noErrors):
     assert ui.sourcesTable.item(0, 4).text() == "0"
     assert f"{skipped} skipped" in ui.sourcesTable.item(0, 4).toolTip()
     untilStopped(logic)
+
+
+def test_theLabelOfTheRecordingsHasTheRoomOfItsRow(logic, ui, tmp_path, noErrors):
+    ui.recordingFolderPathLineEdit.currentPath = str(tmp_path)
+    ui.recordingsSection.collapsed = False
+    until(lambda: "No recording is in this folder" in ui.recordingsLabel.text)
+    slicerhost.processEvents()
+    width = ui.recordingsLabel.fontMetrics().boundingRect(ui.recordingsLabel.text).width()
+    assert ui.recordingsLabel.width >= width
+
+
+def test_thePlotTakesNoRoomBeforeTheFirstImage(logic, ui, noErrors):
+    ui.signalsSection.collapsed = False
+    empty = ui.signalsSection.sizeHint.height()
+    logic.push(np.ones((2, 3, 4), np.uint8))
+    until(lambda: ui.signalsSection.sizeHint.height() >= empty + 180)
+    untilStopped(logic)

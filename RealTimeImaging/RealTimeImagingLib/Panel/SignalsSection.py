@@ -46,6 +46,7 @@ class SignalsSection(Section):
             # The scene was closed.
             self._release()
             self._makeView()
+            self._fill()
         self.logic.signals.update()
         names = self.logic.signals.names()
         if names != self._names:
@@ -68,6 +69,9 @@ class SignalsSection(Section):
         if self._names:
             list_.setFixedHeight(list_.sizeHintForRow(0) * min(len(self._names), ROWS_SHOWN) + 2 * list_.frameWidth)
         list_.visible = bool(self._names) and not self.ui.signalsSection.collapsed
+        if self._view is not None:
+            # An empty plot looks like a fault.
+            self._view.visible = bool(self._names)
 
     def _ticked(self, item: Any) -> None:
         if not self._filling:
