@@ -472,3 +472,12 @@ def test_every_name_is_documented():
     for name in NAMES:
         assert f"``{name}``" in HTTPWanted.__doc__
     assert AUTHORIZATION["Authorization"].startswith("Bearer ")
+
+
+def test_the_example_command_names_the_program_of_windows(server, monkeypatch):
+    """In Windows PowerShell 5.1, curl is another command."""
+    assert server.port
+    assert server.source.details["curl"].startswith("curl -H ")
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.platform", "win32")
+        assert server.source.details["curl"].startswith("curl.exe -H ")

@@ -9,6 +9,7 @@ import queue
 import secrets
 import shutil
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -180,8 +181,10 @@ class HTTPSource:
         # A restart must find the port in the checkpoint before any sender knows it.
         if self._listener.socket is None or self._checkpoint.kept.get("port") != self._listener.port:
             return {}
+        # In Windows PowerShell 5.1, curl is another command.
+        program = "curl.exe" if sys.platform == "win32" else "curl"
         curl = (
-            f'curl -H "Authorization: Bearer {self._token}" --data-binary "@image.nii.gz" '
+            f'{program} -H "Authorization: Bearer {self._token}" --data-binary "@image.nii.gz" '
             f'"{self._url}?name=image.nii.gz"'
         )
         words = _("Send an image with: {command}").format(command=curl)
