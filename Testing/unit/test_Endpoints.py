@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import sys
 from contextlib import closing
@@ -17,6 +18,7 @@ from RealTimeImagingLib.Sources.Endpoints import (
     Listener,
     networkAddresses,
     whyNotConnected,
+    whyNotListening,
 )
 from RealTimeImagingLib.Sources.HTTP import HTTPSettings
 from unit.conftest import Clock
@@ -89,6 +91,15 @@ def test_a_port_that_is_taken_offers_a_free_one(closed):
         assert listener.remedy.settings["port"] == free
     assert [one.code for one in listener.open(2.0)] == ["listening"]
     assert listener.remedy == ALLOW
+
+
+def test_a_high_port_that_the_system_keeps_is_not_called_low():
+    """Windows keeps ranges of high ports for its own services."""
+    refused = PermissionError(errno.EACCES, "not allowed")
+    assert whyNotListening(refused, "127.0.0.1", 18944).text == (
+        "Port 18944 is reserved by the system. Choose another port."
+    )
+    assert "above 1024" in whyNotListening(refused, "127.0.0.1", 104).text
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="Every program may use these ports.")

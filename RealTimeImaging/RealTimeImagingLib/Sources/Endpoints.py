@@ -24,6 +24,8 @@ CONNECT_TIME = 1.5
 BACKLOG = 128
 ANYWHERE = {4: "0.0.0.0", 6: "::"}
 """Address that listens on all addresses, by the version of IP."""
+FREE_PORTS = 1024
+"""The first port that programs without administrator rights may use."""
 PORTS_TRIED = 100
 """Ports that are tried for the offer of a free one."""
 
@@ -332,7 +334,9 @@ def whyNotListening(error: OSError, host: str, port: int, before: Obstacle | Non
         text = _("Port {port} is in use by another program. Close that program, or choose another port.")
         return _withFreePort("port-taken", text.format(port=port), host, port + 1, before)
     if error.errno in (errno.EACCES, errno.EPERM):
-        text = _("Port {port} is reserved by the system. Choose a port above 1024.")
+        text = _("Port {port} is reserved by the system. Choose another port.")
+        if port < FREE_PORTS:
+            text = _("Port {port} is reserved by the system. Choose a port above 1024.")
         return _withFreePort("port-refused", text.format(port=port), host, port + 10_000, before)
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
         text = _("This computer has no address {host}.").format(host=host)
