@@ -121,7 +121,7 @@ class StatusSection(Section):
             if self.logic.isRunning():
                 return Line("waiting", _("Stopping."))
             return Line("idle", _("Stopped.") if self.logic.sources() and not self._edited else self._sources.idle())
-        self._edited = False
+        self._edited = self._edited and all(one.ended for one in states)
         source, state = max(states.items(), key=lambda one: URGENCY.index(one[1].name))
         text = state.text
         if len(states) > 1 and state.name == "receiving":
