@@ -141,10 +141,10 @@ class StatusSection(Section):
         for source in self._states.of:
             for stream in source.counts:
                 if found := self.logic.views.concern(stream):
-                    text = translated(found.text)
+                    state, text = "slow", translated(found.text)
                     if line.state == "waiting":
-                        text = _("{status} {more}").format(status=line.text, more=text)
-                    return Line("slow", text, found.label, _("Change the views, so that it is seen."), found.act)
+                        state, text = line.state, _("{status} {more}").format(status=line.text, more=text)
+                    return Line(state, text, found.label, _("Change the views, so that it is seen."), found.act)
         return line
 
     def _mend(self) -> None:
