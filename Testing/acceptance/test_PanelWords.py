@@ -149,6 +149,20 @@ def test_everyChoiceFitsBesideItsLabel(module):
         assert sum(map(len, longest)) <= CHARACTERS, longest
 
 
+def test_theFieldsGetTheWidthThatTheLabelsDoNotNeed(module):
+    """The longest label of a form, and no more, is beside its fields."""
+    widget, ui = module.widgetRepresentation(), panelOf(module).ui
+    widget.resize(420, 900)
+    widget.show()
+    for index in range(ui.sourceComboBox.count):
+        ui.sourceComboBox.currentIndex = index
+        slicerhost.processEvents()
+        labels = [one for one in widgets(ui) if one.objectName.endswith("_label") and one.isVisible()]
+        labels.append(ui.sourceComboBoxLabel)
+        needed = max(label.sizeHint.width() for label in labels)
+        assert ui.sourceComboBox.x - ui.sourceComboBoxLabel.x <= needed + 12, ui.sourceComboBox.currentText
+
+
 def test_theStateSaysReceivingWhileImagesCome(slicer, module, logic, noErrors):
     """Simulated scanner: idle, receiving with the rate, then stopped."""
     ui = panelOf(module).ui

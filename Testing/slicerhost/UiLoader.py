@@ -82,6 +82,9 @@ def _newLayout(element: ElementTree.Element, parent: Any = None) -> Any:
     cls = hostClass(getattr(QtWidgets, name))
     layout = cls(parent) if parent is not None else cls()
     QtCore.QObject.setObjectName(layout, element.get("name", ""))
+    if isinstance(layout, QtWidgets.QGridLayout):
+        for column, stretch in enumerate(filter(None, element.get("columnstretch", "").split(","))):
+            QtWidgets.QGridLayout.setColumnStretch(layout, column, int(stretch))
     return layout
 
 
