@@ -144,6 +144,7 @@ def test_aStallIsInTheViewsThePanelAndHeard(slicer, module, logic, views, incomi
     handle = logic.start(FolderSettings(incoming))
     untilRunning(handle)
     scanner("--frames", "25", "--fps", "10")
+    until(lambda: panel.ui.statusLabel.text.startswith("The next image is late. Waiting for the next image in "))
     texts = logic.volumes.texts
     until(lambda: "Red" in texts._shown and texts._shown["Red"].text.startswith("No image for "))
     until(lambda: panel.ui.statusLabel.text.startswith("No image for") and beeps == [1])

@@ -134,6 +134,8 @@ class SourceStates:
             words = _("No image for {age}. Before, {rate:.1f} images/s arrived. {status}").format(
                 age=durationText(age), rate=1 / max(stalled[0].period, 1e-3), status=status
             )
+        elif stalls:
+            words = _("The next image is late. {status}").format(status=status)
         elif age is None or age < LONG_AGO:
             words = status
         else:
