@@ -48,8 +48,8 @@ class SourceState:
     :param text: a sentence.
     :param rate: received images per second.
     :param age: seconds since the last image, None before the first.
-    :param lost: images and files that were rejected or not stored; ``lostWords`` says how many of each. Skipped images
-        are none of them: they came, and are recorded.
+    :param lost: images and files that were rejected or not stored; ``lostWords`` says how many of each, and how many
+        were skipped: a newer image was shown instead, and a recording has them.
     :param remedy: an offer that would mend the state, None when there is none.
     """
 
@@ -99,7 +99,7 @@ class SourceStates:
         rate = sum(one.framesPerSecond(time.time()) for one in counts)
         flow.look(sum(one.received for one in counts), source.status, source.offer, now)
         skipped = sum(one.skipped for one in counts)
-        lost = _("{rejected} rejected, {failed} not stored. Not lost: {skipped} skipped (a newer one was shown)")
+        lost = _("{rejected} rejected, {failed} not stored. {skipped} skipped: a newer image was shown instead.")
         lostWords = lost.format(skipped=skipped, rejected=source.rejected, failed=source.failed)
         name, text, remedy = self._words(source, flow, rate, now)
         return SourceState(
