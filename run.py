@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Everything one runs here; makes its own .venv first.  python3 run.py demo | test | check | bench | acquire | convert
+"""Commands; the first makes its own .venv.  python3 run.py demo | docs | test | check | bench | acquire | convert
 
 Needs Python 3.10 to 3.13 and nothing else; on a bare Linux also the system's OpenGL and font libraries, which it
 installs where it may (root, apt) and otherwise names in one line. Inside Slicer none of this is needed.
@@ -34,6 +34,7 @@ MESA = ("/usr/lib/*/dri/*_dri.so", "/usr/lib64/dri/*_dri.so", "/usr/lib/dri/*_dr
 FONTS = "/usr/share/fonts/**/*.[ot]tf"
 COMMANDS = {
     "demo": ["{python}", "-m", "demo"],
+    "docs": ["{python}", "-m", "pictures"],
     "bench": ["{python}", "-m", "benchmarks"],
     "test": ["{python}", "-m", "pytest", "-n4", "--dist=worksteal"],
     "acquire": ["{python}", "-m", "RealTimeImagingLib.Command"],

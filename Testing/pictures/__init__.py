@@ -1,0 +1,1 @@
+"""Pictures of the panel in every state, for the documentation: python3 run.py docs."""
