@@ -163,7 +163,9 @@ class Stage:
         self.widget.self().panel.refresh()
         for _turn in range(2):
             slicerhost.processEvents()
-            self.column.setFixedHeight(self.widget.sizeHint.height())
+            # Sentences that wrap need more than the size hint.
+            height = self.widget.layout().totalHeightForWidth(self.column.width)
+            self.column.setFixedHeight(max(height, self.widget.sizeHint.height()))
         self.wait(0.2)
         return _png(self.column)
 

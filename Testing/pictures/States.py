@@ -145,7 +145,7 @@ def recordings(stage: Stage) -> bytes:
     stage.open("recordingsSection")
     _recorded(stage, "sub-01_task-rest", "sub-01_task-motor", "sub-02_task-rest")
     stage.ui.refreshRecordingsButton.click()
-    stage.until(lambda: stage.ui.recordingsList.count == 3)
+    stage.until(lambda: stage.ui.recordingsLabel.text == "3 recordings.")
     return stage.section("recordingsSection")
 
 
