@@ -55,3 +55,17 @@ def test_everyPageIsInTheIndex():
     index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
     for page in PAGES:
         assert page.name == "README.md" or page.name in index, page
+
+
+PICTURES = sorted((ROOT / "docs" / "pictures").glob("*"))
+LARGEST = 60_000
+"""Bytes of a picture."""
+
+
+def test_everyPictureIsUsedAndSmall():
+    text = "".join(page.read_text(encoding="utf-8") for page in [*PAGES, ROOT / "README.md"])
+    assert PICTURES
+    for picture in PICTURES:
+        assert f"pictures/{picture.name})" in text, picture.name
+        assert picture.stat().st_size <= LARGEST, picture.name
+    assert len(PICTURES) <= 12
