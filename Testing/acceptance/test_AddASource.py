@@ -91,6 +91,13 @@ def test_theKindIsInThePanel(slicer, module, logic, folder, noErrors):
     until(lambda: not logic.isRunning())
 
 
+def test_theSourceWithARemedyRuns(module, folder):
+    """The block checks itself; the label of the remedy keeps its template."""
+    names = run(blocks("python")[3], folder, __file__=str(folder / "RandomImages" / "__init__.py"))
+    assert names["event"].remedy.settings == {"rate": 10.0}
+    assert names["event"].remedy.label.context == "RandomImages.__init__"
+
+
 def breakSource(folder, statement):
     """Put a statement at the start of the source's read(); returns the settings class."""
     page = folder / "RandomImages" / "__init__.py"
