@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import slicerhost
 from PySide6 import QtCore, QtGui, QtTest
@@ -138,6 +139,25 @@ def test_restartTakesNewSettings(logic, incoming, noErrors):
     simulated = logic.startSimulatedScanner()
     with pytest.raises(SettingsError, match="simulated scanner"):
         logic.restart(simulated, pattern="*.nrrd")
+    untilStopped(logic)
+
+
+def test_aSkippedImageIsNotLost(module, logic, incoming, noErrors):
+    """A newer image was shown instead; a rejected file is lost. The tool tip has each number."""
+    ui = panelOf(module).ui
+    for number in range(20):
+        logic.push(np.full((2, 3, 4), number, np.int16), name="Fast")
+    until(lambda: logic.statistics()["received"] == 20)
+    skipped = logic.statistics()["skipped"]
+    assert skipped > 0
+    (incoming / "broken.nii").write_bytes(b"no image at all" * 99)
+    logic.start(FolderSettings(incoming, existing="newest"))
+    until(lambda: logic.statistics()["rejected"] == 1)
+    panelOf(module).refresh()
+    cells = [ui.sourcesTable.item(row, 4) for row in range(2)]
+    assert [cell.text() for cell in cells] == ["0", "1"]
+    assert f"{skipped} skipped" in cells[0].toolTip()
+    assert "1 rejected" in cells[1].toolTip()
     untilStopped(logic)
 
 
