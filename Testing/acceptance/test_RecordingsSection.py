@@ -79,6 +79,7 @@ def test_theListNamesWhatIsThere(module, logic, recordings, noErrors):
     assert figures[3].endswith("not finished: its process has died")
     assert "Cut-Live.raw has 10 bytes instead of 48." in ui.recordingsList.item(1).toolTip().replace("\u200b", "")
     assert ui.recordingsLabel.text == "4 recordings."
+    assert ui.recordingsLabel.width > 2 * ui.refreshRecordingsButton.width
     assert (ui.exportFirstSpinBox.value, ui.exportLastSpinBox.value, ui.exportLastSpinBox.maximum) == (1, 3, 3)
     select(ui, "Cut")
     assert not any(one.enabled for one in (ui.openRecordingButton, ui.replayRecordingButton, ui.exportButton))
