@@ -7,7 +7,6 @@ import io
 import os
 import shutil
 import sys
-import tempfile
 
 from PIL import Image
 
@@ -20,7 +19,7 @@ PLACES = {"Demo": ("Resources",)}
 LARGEST = 60_000
 """Bytes of a picture in the repository."""
 COLOURS = (256, 128, 64, 48)
-FOLDER = tempfile.gettempdir() if os.name == "nt" else "/data"
+FOLDER = "/data"
 
 
 def main() -> int:
