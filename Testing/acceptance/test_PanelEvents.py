@@ -52,7 +52,7 @@ def test_theListedEventsAreCopiedOldestFirst(slicer, ui):
 
 def test_theListedEventsAreSavedAsATable(ui, module, tmp_path):
     ui.saveEventsButton.click()
-    dialog = panelOf(module)._events._dialog
+    dialog = panelOf(module)._events._dialog[0]
     assert dialog.isVisible()
     dialog.selectFile(str(tmp_path / "events.csv"))
     dialog.accept()
@@ -63,7 +63,7 @@ def test_theListedEventsAreSavedAsATable(ui, module, tmp_path):
     ]
     assert not ui.eventsComplaintLabel.text
     ui.saveEventsButton.click()
-    dialog = panelOf(module)._events._dialog
+    dialog = panelOf(module)._events._dialog[0]
     dialog.selectFile(str(tmp_path / "events.csv"))
     (tmp_path / "events.csv").unlink()
     (tmp_path / "events.csv").mkdir()

@@ -82,3 +82,22 @@ def test_theChartIsShownInTheViews(slicer, module, logic, noErrors):
     ui.plotInViewButton.click()
     selection = slicer.app.applicationLogic().GetSelectionNode()
     assert selection.GetActivePlotChartID() == logic.signals.chart().GetID()
+
+
+def test_theFrameTimesAreSaved(module, logic, tmp_path, noErrors):
+    """Images go on while the dialog is open."""
+    ui = panelOf(module).ui
+    logic.startSimulatedScanner(fps=10)
+    until(lambda: logic.statistics()["shown"] >= 2)
+    until(lambda: ui.saveTimesButton.enabled)
+    ui.saveTimesButton.click()
+    section = next(one for one in panelOf(module)._sections if hasattr(one, "_saveTimes"))
+    shown, dialog = logic.statistics()["shown"], section._dialog[0]
+    dialog.selectFile(str(tmp_path / "times.csv"))
+    until(lambda: logic.statistics()["shown"] > shown + 1)
+    dialog.accept()
+    assert ui.signalsComplaintLabel.text == ""
+    lines = (tmp_path / "times.csv").read_text().splitlines()
+    assert lines[0].startswith("stream,number,seen,")
+    assert len(lines) > 3
+    untilStopped(logic)

@@ -32,7 +32,6 @@ class EventsSection(Section):
         self._log, self._shown = log, (-1, False)
         self._lines: list[tuple[str, bool]] = []
         self._seen: list[Any] = []
-        self._dialog: Any = None
         for words in (_("All events"), _("Warnings and errors")):
             ui.eventsFilterComboBox.addItem(words)
         self.connect(ui.eventsFilterComboBox, "currentIndexChanged(int)", self._showEvents)
@@ -47,7 +46,6 @@ class EventsSection(Section):
     def close(self) -> None:
         """Disconnect from the logic and from all widgets."""
         self.logic.removeEventCallback(self._log.add)
-        self._closeDialog()
         super().close()
 
     def noticeRun(self) -> None:
@@ -98,15 +96,7 @@ class EventsSection(Section):
         slicer.app.clipboard().setText("\n".join(lines))
 
     def _save(self) -> None:
-        self._closeDialog()
-        # Images are shown while the dialog is open: it does not block.
-        self._dialog = dialog = qt.QFileDialog(self.ui.eventsList, _("Save events"))
-        dialog.setAcceptMode(qt.QFileDialog.AcceptSave)
-        dialog.setNameFilters([_("Table (*.csv)")])
-        dialog.setDefaultSuffix("csv")
-        dialog.selectFile(time.strftime("Events_%Y-%m-%d_%H-%M-%S.csv"))
-        dialog.connect("fileSelected(QString)", self._write)
-        dialog.show()
+        self.saveTable(_("Save events"), time.strftime("Events_%Y-%m-%d_%H-%M-%S.csv"), self._write)
 
     def _write(self, path: str) -> None:
         table = self._log.toCSV(self._warnings, translated)
@@ -116,13 +106,6 @@ class EventsSection(Section):
                 file.write(table)
         except OSError as error:
             self.complain(_("{path} cannot be written: {reason}.").format(path=path, reason=reasonOf(error)))
-
-    def _closeDialog(self) -> None:
-        if self._dialog is not None:
-            self._dialog.disconnect("fileSelected(QString)", self._write)
-            self._dialog.close()
-            self._dialog.deleteLater()
-            self._dialog = None
 
     def _clear(self) -> None:
         self._log.clear()

@@ -9,6 +9,7 @@ from typing import Any
 
 import qt
 import slicer
+from slicer.i18n import tr as _
 from slicer.i18n import translate
 
 from ..Model.Errors import MissingPackageError, RealTimeImagingError
@@ -184,6 +185,7 @@ class Section:
     def __init__(self, ui: Any, logic: Any, complain: Callable[[str], None]) -> None:
         self.ui, self.logic, self.complain = ui, logic, complain
         self._connections: list[tuple[Any, str, Callable[..., None]]] = []
+        self._dialog: tuple[Any, Callable[[str], None]] | None = None
 
     def connect(self, sender: Any, signal: str, slot: Callable[..., None]) -> None:
         """Connect until :meth:`close`. A click also hides the reason why the last action was not possible."""
@@ -196,9 +198,34 @@ class Section:
 
     def close(self) -> None:
         """Disconnect from all widgets."""
+        self._closeDialog()
         for sender, signal, slot in self._connections:
             sender.disconnect(signal, slot)
         self._connections = []
+
+    def saveTable(self, title: str, name: str, write: Callable[[str], None]) -> None:
+        """Ask for the path of a CSV file, and write it. Images are shown while the dialog is open: it does not block.
+
+        :param name: of the file.
+        :param write: takes the path.
+        """
+        self._closeDialog()
+        dialog = qt.QFileDialog(slicer.util.mainWindow(), title)
+        self._dialog = dialog, write
+        dialog.setAcceptMode(qt.QFileDialog.AcceptSave)
+        dialog.setNameFilters([_("Table (*.csv)")])
+        dialog.setDefaultSuffix("csv")
+        dialog.selectFile(name)
+        dialog.connect("fileSelected(QString)", write)
+        dialog.show()
+
+    def _closeDialog(self) -> None:
+        if self._dialog is not None:
+            dialog, write = self._dialog
+            self._dialog = None
+            dialog.disconnect("fileSelected(QString)", write)
+            dialog.close()
+            dialog.deleteLater()
 
     def refresh(self, values: dict[str, Any]) -> None:
         """Show the logic's state.

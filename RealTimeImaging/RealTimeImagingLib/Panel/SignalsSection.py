@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -112,8 +113,7 @@ class SignalsSection(Section):
         slicer.modules.plots.logic().ShowChartInLayout(self.logic.signals.chart())
 
     def _saveTimes(self) -> None:
-        path = qt.QFileDialog.getSaveFileName(
-            self.ui.signalsSection, _("Save frame times"), "Frame times.csv", _("Table (*.csv)")
-        )
-        if path:
-            self.attempt(lambda: self.logic.timing.save(path))
+        self.saveTable(_("Save frame times"), time.strftime("Times_%Y-%m-%d_%H-%M-%S.csv"), self._writeTimes)
+
+    def _writeTimes(self, path: str) -> None:
+        self.attempt(lambda: self.logic.timing.save(path))
