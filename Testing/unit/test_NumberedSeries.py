@@ -88,6 +88,14 @@ def test_other_runs_with_the_same_names_are_followed_again():
     assert run([*NAMES, *names]) == ["vol_0008.nii is missing: vol_0009.nii has already arrived."]
 
 
+@pytest.mark.parametrize("left", range(MOST_SERIES // 3 - 3, MOST_SERIES // 3 + 3))
+def test_a_date_in_the_names_hides_no_missing_file(left):
+    """Each date, with the number behind it, is a series of its own: those must not replace the one that goes on."""
+    names = [f"2024-05-04_{number:04d}.nii" for number in range(MOST_SERIES)]
+    texts = run([*names[:left], *names[left + 1 :]])
+    assert texts == [f"{names[left]} is missing: {names[left + 1]} has already arrived."]
+
+
 def test_the_memory_is_bounded():
     series, numbers = NumberedSeries(), random.Random(1)
     for _ in range(3 * MOST_SERIES):

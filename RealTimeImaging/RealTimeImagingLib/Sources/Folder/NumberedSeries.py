@@ -111,6 +111,8 @@ class NumberedSeries:
                 del self._series[next(iter(self._series))]
             self._series[key] = _Series(*key, number, width, now)
             return
+        # A date in the names begins a series with each file: the ones that go on must outlive those.
+        self._series[key] = self._series.pop(key)
         if number in one.missing:
             del one.missing[number]
             return
