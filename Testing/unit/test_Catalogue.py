@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -142,6 +144,58 @@ def test_folders_below_and_their_number(tmp_path, monkeypatch):
     assert {one.folder for one in entries} == {str(tmp_path / "sub-01/ses-1"), str(tmp_path / "sub-02/ses-1")}
     monkeypatch.setattr(Catalogue, "MOST_FOLDERS", 2)
     assert listRecordings(str(tmp_path))[1]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"parts": []},
+        {"failed": float("inf")},
+        {"failed": -1},
+        {"recorded": 10**30},
+        {"lastTime": float("nan")},
+        {"parts": [{"header": "Test-Scan.seq.nhdr", "raw": "Test-Scan.raw", "bytes": float("inf")}]},
+    ],
+)
+def test_a_manifest_with_impossible_numbers_hides_no_other_recording(tmp_path, damage):
+    (header,) = record(tmp_path, [frame(0)])
+    record(tmp_path, [frame(0)], name="Good")
+    manifest = manifestOf(header)
+    (tmp_path / "Test-Scan.json").write_text(json.dumps(manifest | damage))
+    entries = {one.name: one for one in listed(tmp_path)}
+    assert [entries[name].state for name in ("Good", "Test")] == ["finished", "damaged"]
+    assert entries["Test"].problem.startswith("Test-Scan cannot be read: its manifest is damaged")
+
+
+def test_events_of_a_damaged_manifest_are_texts(tmp_path):
+    """The panel joins them."""
+    (header,) = record(tmp_path, [frame(0)])
+    event = {"code": 1, "text": 5, "level": "warning", "time": 0}
+    (tmp_path / "Test-Scan.json").write_text(json.dumps(manifestOf(header) | {"events": [event]}))
+    assert listed(tmp_path)[0].warnings == ["5"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such files")
+@pytest.mark.parametrize("name", ["a.json", "a.seq.nhdr", "a.lock"])
+def test_pipes_are_not_read(tmp_path, name):
+    """Without another program at a pipe, reading it never ends."""
+    record(tmp_path, [frame(0)])
+    os.mkfifo(tmp_path / name)
+    (tmp_path / "a.raw").write_bytes(b"")
+    command = "import sys; from RealTimeImagingLib.Recording import listRecordings; "
+    command += "print([one.name for one in listRecordings(sys.argv[1])[0]])"
+    run = subprocess.run([sys.executable, "-c", command, tmp_path], capture_output=True, text=True, timeout=30)
+    assert run.stdout == "['Test']\n", run.stderr
+
+
+def test_links_to_folders_above_list_nothing_twice(tmp_path):
+    record(tmp_path, [frame(0)])
+    (tmp_path / "below").mkdir()
+    os.symlink(tmp_path, tmp_path / "below" / "up", target_is_directory=True)
+    os.symlink(".", tmp_path / "same", target_is_directory=True)
+    os.symlink("itself", tmp_path / "itself")
+    entries, more = listRecordings(str(tmp_path))
+    assert ([one.path for one in entries], more) == ([str(tmp_path / "Test-Scan.seq.nhdr")], False)
 
 
 def test_a_missing_folder_is_an_error(tmp_path):

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from math import isfinite
 from typing import Any
 
 from ..Model.Errors import RecordingError
@@ -83,10 +84,14 @@ def listRecordings(folder: str) -> tuple[list[RecordingEntry], bool]:
     :raises OSError: the folder cannot be read.
     """
     found: list[RecordingEntry] = []
-    waiting, searched = [(folder, 0)], 0
-    while waiting and searched < MOST_FOLDERS:
+    waiting: list[tuple[str, int]] = [(folder, 0)]
+    searched: set[str] = set()
+    while waiting and len(searched) < MOST_FOLDERS:
         path, depth = waiting.pop(0)
-        searched += 1
+        place = os.path.realpath(path)
+        if place in searched:
+            continue  # a link to a folder that is listed already, such as to the folder above
+        searched.add(place)
         try:
             with os.scandir(path) as entries:
                 names, folders = _split(entries)
@@ -101,15 +106,19 @@ def listRecordings(folder: str) -> tuple[list[RecordingEntry], bool]:
 
 
 def _split(entries: Iterator[os.DirEntry[str]]) -> tuple[set[str], list[str]]:
+    """Return the names of the files, and those of the folders that are not hidden.
+
+    Pipes and devices are neither: reading one may never end.
+    """
     names, folders = set(), []
     for entry in entries:
         try:
-            isFolder = entry.is_dir()
+            isFolder, isFile = entry.is_dir(), entry.is_file()
         except OSError:
             continue
-        if not isFolder:
+        if isFile:
             names.add(entry.name)
-        elif not entry.name.startswith("."):
+        elif isFolder and not entry.name.startswith("."):
             folders.append(entry.name)
     return names, folders
 
@@ -171,7 +180,7 @@ def _described(folder: str, base: str, hasImages: bool) -> RecordingEntry | None
         if manifest is not None:
             return _messages(folder, path, manifest) if "messages" in manifest else _images(folder, base, manifest)
         reason: str = _("its manifest is too large") if size > LARGEST_MANIFEST else _("its manifest is gone")
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
         reason = _("its manifest is damaged")
     except OSError as error:
         reason = reasonOf(error)
@@ -191,6 +200,7 @@ def _images(folder: str, base: str, manifest: Mapping[str, Any]) -> RecordingEnt
         for name, expected in ((part["header"], None), (part["raw"], part["bytes"])):
             problem = problem or _problemOf(os.path.join(folder, name), expected)
     headers = [os.path.join(folder, part["header"]) for part in parts]
+    size = sum(int(part["bytes"]) for part in parts)
     return RecordingEntry(
         folder,
         base.removesuffix(f"-{fileName(stream)}"),
@@ -199,10 +209,9 @@ def _images(folder: str, base: str, manifest: Mapping[str, Any]) -> RecordingEnt
         "damaged" if problem else "finished",
         problem,
         headers,
-        int(manifest["recorded"]),
-        int(manifest["failed"]),
-        sum(int(part["bytes"]) for part in parts),
-        float(manifest["lastTime"]) - float(manifest["firstTime"]),
+        *_counts(manifest, size),
+        size,
+        _seconds(manifest),
         _start(manifest, headers[0]),
         _warnings(manifest),
     )
@@ -212,6 +221,7 @@ def _messages(folder: str, path: str, manifest: Mapping[str, Any]) -> RecordingE
     if not isFileName(manifest["messages"]):
         raise ValueError("The manifest names a file of another folder.")
     problem = _problemOf(os.path.join(folder, manifest["messages"]), manifest["bytes"])
+    size = int(manifest["bytes"])
     return RecordingEntry(
         folder,
         str(manifest["recording"]).removesuffix(MESSAGES),
@@ -220,10 +230,9 @@ def _messages(folder: str, path: str, manifest: Mapping[str, Any]) -> RecordingE
         "damaged" if problem else "finished",
         problem,
         [],
-        int(manifest["recorded"]),
-        int(manifest["failed"]),
-        int(manifest["bytes"]),
-        float(manifest["lastTime"]) - float(manifest["firstTime"]),
+        *_counts(manifest, size),
+        size,
+        _seconds(manifest),
         _start(manifest, path),
         _warnings(manifest),
     )
@@ -285,6 +294,25 @@ def _start(manifest: Mapping[str, Any], path: str) -> float:
     except ValueError:
         start = 0.0
     return start if start >= FIRST_START else _stat(path)[1]
+
+
+def _counts(manifest: Mapping[str, Any], size: int) -> tuple[int, int]:
+    """Return the numbers of stored and of lost frames or messages.
+
+    :param size: bytes of all that is stored; each frame has one at least.
+    :raises ValueError: numbers that no recording has.
+    """
+    recorded, failed = int(manifest["recorded"]), int(manifest["failed"])
+    if not 0 <= recorded <= size or failed < 0:
+        raise ValueError(f"The manifest counts {recorded} frames in {size} bytes, and {failed} lost ones.")
+    return recorded, failed
+
+
+def _seconds(manifest: Mapping[str, Any]) -> float:
+    seconds = float(manifest["lastTime"]) - float(manifest["firstTime"])
+    if not isfinite(seconds):
+        raise ValueError("The manifest has times that are no numbers.")
+    return seconds
 
 
 def _warnings(manifest: Mapping[str, Any]) -> list[str]:

@@ -94,7 +94,8 @@ def eventsOf(manifest: Mapping[str, Any]) -> list[Event]:
     found = []
     for entry in manifest.get("events", []):
         try:
-            found.append(Event(entry["code"], entry["text"], entry["level"], time=float(entry["time"])))
+            code, text, level = (str(entry[name]) for name in ("code", "text", "level"))
+            found.append(Event(code, text, level, time=float(entry["time"])))
         except (KeyError, TypeError, ValueError):
             continue  # another version wrote it
     return found
