@@ -11,7 +11,7 @@ from RealTimeImagingLib.Link.Messages import EventReport, StatusReport
 from RealTimeImagingLib.Model.Errors import SettingsError
 from RealTimeImagingLib.Model.Event import Event, Remedy
 
-from .conftest import until, untilRunning, untilStopped
+from .conftest import MODULE, until, untilRunning, untilStopped
 from .test_Panel import panelOf, save, shownRows
 
 
@@ -214,6 +214,30 @@ def test_eachKindRemembersItsSettings(slicer, module, logic, incoming, noErrors)
     assert ui.folder_folder.comboBox().itemText(0) == str(incoming)
     assert not ui.metadataSection.collapsed
     assert ui.statusSection.collapsed
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("KeepSeconds", "abc"),
+        ("KeepSeconds", 10**12),
+        ("KeepSeconds", ["1", "2"]),
+        ("RecordingName", ["a", "b"]),
+        ("RecordingFolder", ["a", "b"]),
+        ("SimulatorInput", ["a", "b"]),
+        ("Settings/folder", ["a", "b"]),
+        ("Settings/folder", '{"kind": "replay", "file": "/a.seq.nhdr"}'),
+        ("LiveVolumes", ["a", "b"]),
+        ("Command/Form", "MORSE"),
+        ("Open/metadataSection", ["a", "b"]),
+    ],
+)
+def test_damagedSettingsDoNotKeepThePanelFromOpening(slicer, module, key, value):
+    slicerhost.unloadModule("RealTimeImaging")
+    slicer.app.userSettings().setValue(f"RealTimeImaging/{key}", value)
+    ui = panelOf(slicerhost.loadModule(MODULE)).ui
+    assert ui.startButton.enabled
+    assert ui.folder_folder.currentPath == ""
 
 
 # ---- outside the panel

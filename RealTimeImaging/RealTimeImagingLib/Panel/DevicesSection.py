@@ -55,13 +55,14 @@ class DevicesSection(Section):
         self._inUse: bool | None = None
         self._rows: list[tuple[tuple[str, str, str], str, bool]] | None = None
         """Texts, status of the tool, and whether all is well, of each row."""
-        ui.toolSoundCheckBox.checked = slicer.util.toBool(remembered("ToolSound", False))
+        ui.toolSoundCheckBox.checked = remembered("ToolSound", False)
         self.connect(ui.toolSoundCheckBox, "toggled(bool)", partial(remember, "ToolSound"))
         for name, word in WORDS.items():
             field, button = getattr(ui, f"{name}LineEdit"), getattr(ui, f"{name}Button")
             field.text = remembered(f"Command/{name}", word)
             self.connect(button, "clicked()", partial(self._sendCommand, name, field))
-        ui.commandFormComboBox.currentIndex = FORMS.index(remembered("Command/Form", FORMS[0]))
+        form = remembered("Command/Form", FORMS[0])
+        ui.commandFormComboBox.currentIndex = FORMS.index(form) if form in FORMS else 0
         self.connect(ui.sendPlaneCheckBox, "toggled(bool)", self._planeToggled)
         self.connect(ui.planeComboBox, "currentNodeChanged(vtkMRMLNode*)", self._planeChanged)
         self.connect(ui.planeDeviceLineEdit, "editingFinished()", self._planeChanged)

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import qt
-import slicer
 from slicer.i18n import tr as _
 
 from ..Model.Errors import SettingsError
@@ -71,7 +70,7 @@ class LiveSection(Section):
         self.connect(ui.imageTimeCheckBox, "toggled(bool)", self._setTimes)
         self.connect(ui.windowLevelButton, "clicked()", self._setWindowLevel)
         self.connect(ui.arrangeButton, "clicked()", self._arrange)
-        ui.imageTimeCheckBox.checked = slicer.util.toBool(remembered("ImageTime", False))
+        ui.imageTimeCheckBox.checked = remembered("ImageTime", False)
 
     def close(self) -> None:
         """Disconnect from all widgets."""

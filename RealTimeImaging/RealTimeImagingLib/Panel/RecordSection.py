@@ -7,7 +7,6 @@ from typing import Any
 
 import ctk
 import qt
-import slicer
 from slicer.i18n import tr as _
 
 from ..Model.Errors import RealTimeImagingError
@@ -36,7 +35,7 @@ class RecordSection(Section):
         """Names without a value that the file name needs."""
         ui.recordingFolderPathLineEdit.filters = ctk.ctkPathLineEdit.Dirs
         ui.recordingFolderPathLineEdit.currentPath = remembered("RecordingFolder")
-        ui.recordFromStartCheckBox.checked = slicer.util.toBool(remembered("RecordFromStart", False))
+        ui.recordFromStartCheckBox.checked = remembered("RecordFromStart", False)
         ui.recordingNameComboBox.addItem(DATE_NAME)
         ui.recordingNameComboBox.addItem(BIDS_NAME)
         ui.recordingNameComboBox.setEditText(remembered("RecordingName", DATE_NAME))
@@ -52,7 +51,7 @@ class RecordSection(Section):
         self.connect(ui.recordFromStartCheckBox, "toggled(bool)", self._rememberFromStart)
         self.connect(ui.recordingNameComboBox, "editTextChanged(QString)", self._setName)
         self.connect(ui.recordingNameComboBox, "activated(int)", self._showBeginning)
-        ui.keepSecondsSpinBox.value = int(remembered("KeepSeconds", 0))
+        ui.keepSecondsSpinBox.value = max(0, min(remembered("KeepSeconds", 0), ui.keepSecondsSpinBox.maximum))
 
     def refresh(self, values: dict[str, Any]) -> None:
         """Show length, images, size and free space, and how much of the recording is in the scene."""

@@ -258,9 +258,19 @@ class Section:
 
 
 def remembered(key: str, default: Any = "") -> Any:
-    """Return a value from Slicer's settings."""
+    """Return a value from Slicer's settings; the default instead of one that was damaged.
+
+    :param default: a text, a number or a bool; the value has its type.
+    """
     found = slicer.app.userSettings().value(f"RealTimeImaging/{key}", default)
-    return default if found is None else found
+    if not isinstance(found, str | int | float):
+        return default
+    if isinstance(default, bool):
+        return slicer.util.toBool(found)
+    try:
+        return type(default)(found)
+    except ValueError:
+        return default
 
 
 def remember(key: str, value: Any) -> None:

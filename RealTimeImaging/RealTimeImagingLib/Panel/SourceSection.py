@@ -268,7 +268,8 @@ def _focusable(widget: Any) -> list[Any]:
 def _remembered(kind: str) -> SourceSettings | None:
     text = remembered(f"Settings/{kind}")
     try:
-        return settingsFromJSON(json.loads(text)) if text else None
+        found = settingsFromJSON(json.loads(text)) if text else None
+        return found if found is None or found.kind == kind else None
     except (SettingsError, ValueError) as error:
         logging.warning("The remembered settings of Real-Time Imaging cannot be used: %s", error)
         return None

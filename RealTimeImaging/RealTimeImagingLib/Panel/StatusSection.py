@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import qt
-import slicer
 from slicer.i18n import tr as _
 
 from ..Model.EventLog import EventLog
@@ -69,7 +68,7 @@ class StatusSection(Section):
         ui.statusLabel.setMinimumHeight(LINES * ui.statusLabel.fontMetrics().lineSpacing())
         ui.remedyButton.visible = False
         self.connect(ui.remedyButton, "clicked()", self._mend)
-        ui.stallSoundCheckBox.checked = slicer.util.toBool(remembered("StallSound", False))
+        ui.stallSoundCheckBox.checked = remembered("StallSound", False)
         self.connect(ui.stallSoundCheckBox, "toggled(bool)", partial(remember, "StallSound"))
 
     def refresh(self, values: dict[str, Any]) -> None:

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import qt
-import slicer
 from slicer.i18n import tr as _
 
 from ..Model.EventLog import EventLog
@@ -129,7 +128,7 @@ class Panel:
     def _rememberOpenSections(self) -> None:
         for name, widget in vars(self.ui).items():
             if widget.inherits("ctkCollapsibleButton"):
-                open_ = slicer.util.toBool(remembered(f"Open/{name}", not widget.collapsed))
+                open_ = remembered(f"Open/{name}", not widget.collapsed)
                 widget.collapsed = not open_
                 self._source.connect(widget, "contentsCollapsed(bool)", partial(_rememberOpen, name))
 
