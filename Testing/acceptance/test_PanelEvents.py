@@ -71,6 +71,13 @@ def test_theListedEventsAreSavedAsATable(ui, module, tmp_path):
     assert "cannot be written" in ui.eventsComplaintLabel.text.replace("\u200b", "")
 
 
+def test_eventsOfNamesThatAreNoTextAreSaved(ui, logic, module, tmp_path):
+    """On Linux the name of a file may have any bytes."""
+    logic._callbacks.report(Event("damaged", "\udcff.nii is damaged.", "warning", "\udcff.nii"))
+    panelOf(module)._events._write(str(tmp_path / "events.csv"))
+    assert "\\udcff.nii is damaged." in (tmp_path / "events.csv").read_text(encoding="utf-8-sig")
+
+
 def test_anEmptyListTakesNoRoomAndOffersNothing(ui, logic):
     assert ui.eventsList.maximumHeight > 0
     ui.clearEventsButton.click()

@@ -102,7 +102,8 @@ class EventsSection(Section):
         table = self._log.toCSV(self._warnings, translated)
         try:
             # A spreadsheet recognizes UTF-8 by its mark.
-            with open(path, "w", encoding="utf-8-sig", newline="") as file:
+            # File names may have bytes that are no text.
+            with open(path, "w", encoding="utf-8-sig", errors="backslashreplace", newline="") as file:
                 file.write(table)
         except OSError as error:
             self.complain(_("{path} cannot be written: {reason}.").format(path=path, reason=reasonOf(error)))
