@@ -51,6 +51,22 @@ def test_toolTipsArePlainText(labels, text):
         assert labels.plainTip(padded).replace("\u200b", "").split() == padded.split()
 
 
+@pytest.mark.parametrize("text", ["a\nb\n" * 1000, "word " * 60_000, "x" * 10_000_000, "\n" * 100_000])
+def test_longTextsFitThePanel(module, logic, incoming, text):
+    """A device, or the name of a file, may have any text; the buttons below the status line stay in sight."""
+    ui = panelOf(module).ui
+    source = logic.start(FolderSettings(incoming))
+    until(lambda: source.state == "running")
+    source.status = text
+    logic._callbacks.report(Event("note", text, "warning"))
+    panelOf(module).refresh()
+    longest = max(len(one) for one in (ui.statusLabel.text, ui.lastEventLabel.text, ui.eventsList.item(0).text()))
+    assert longest < 1200
+    assert ui.statusLabel.text.count("\n") < 12
+    assert len(ui.statusLabel.toolTip) < 5000
+    untilStopped(logic)
+
+
 def test_onlyLongWordsCanBreak(labels):
     assert labels.breakable("Waiting for http://127.0.0.1:18980/frame") == "Waiting for http://127.0.0.1:18980/frame"
     path = "/data/" + "a" * 90 + "/b_c.nii"

@@ -21,6 +21,10 @@ LONGEST_WORD = 32
 """Characters; longer words, such as paths, get zero-width spaces."""
 LONGEST_PATH = 100
 """Characters; longer words are shown without their middle, and the tool tip has the whole."""
+LONGEST_TEXT, MOST_LINES = 1000, 10
+"""Most characters and lines of a text in the panel. A device or a file name can contain any text."""
+LONGEST_TIP, MOST_TIP_LINES = 4000, 40
+"""The same in a tool tip."""
 TIP_WIDTH = 90
 """Characters in a line of a tool tip: Qt does not wrap plain text there."""
 UNLIMITED = 16777215
@@ -73,15 +77,26 @@ def breakable(text: str) -> str:
 
 
 def elided(text: str) -> str:
-    """Return the text with "..." in the middle of words that are longer than two lines, such as paths."""
+    """Return the text with "..." in the middle of words that are longer than two lines, such as paths.
+
+    Texts that are too long for the panel lose their end.
+    """
+    text = _cut(text, LONGEST_TEXT, MOST_LINES)
     return _PATH.sub(lambda word: f"{word[0][: LONGEST_PATH // 3]}...{word[0][3 - 2 * LONGEST_PATH // 3 :]}", text)
+
+
+def _cut(text: str, length: int, most: int) -> str:
+    lines = text[:length].splitlines()
+    short = "\n".join(lines[:most])
+    return f"{short} ..." if len(text) > length or len(lines) > most else text
 
 
 def plainTip(text: str) -> str:
     """Return wrapped text that Qt takes for plain text.
 
-    Zero-width spaces after "<" and "&" prevent tags and entities.
+    Zero-width spaces after "<" and "&" prevent tags and entities. Texts that are too long lose their end.
     """
+    text = _cut(text, LONGEST_TIP, MOST_TIP_LINES)
     lines = [textwrap.fill(line, TIP_WIDTH, break_on_hyphens=False) for line in text.splitlines()]
     return "\n".join(lines).replace("<", "<" + BREAK).replace("&", "&" + BREAK)
 
