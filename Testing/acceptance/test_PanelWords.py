@@ -67,6 +67,16 @@ def test_longTextsFitThePanel(module, logic, incoming, text):
     untilStopped(logic)
 
 
+@pytest.mark.parametrize(
+    "template", ["{name.first} fehlt", "{name[0][1]} fehlt", "{count[0]}", "{}", "{nam}", "{name", "{name:d}"]
+)
+def test_aMistakeInATranslationShowsTheEnglishText(labels, monkeypatch, template):
+    from RealTimeImagingLib.Model.Text import Text
+
+    monkeypatch.setattr(labels, "translate", lambda context, text: template)
+    assert labels.translated(Text("{name} is missing.", "A.B", {"name": "a.nii", "count": 1})) == "a.nii is missing."
+
+
 def test_onlyLongWordsCanBreak(labels):
     assert labels.breakable("Waiting for http://127.0.0.1:18980/frame") == "Waiting for http://127.0.0.1:18980/frame"
     path = "/data/" + "a" * 90 + "/b_c.nii"

@@ -67,7 +67,7 @@ def translated(text: str) -> str:
     values = {name: translated(value) if isinstance(value, str) else value for name, value in text.values.items()}
     try:
         return template.format(**values)
-    except (LookupError, ValueError):
+    except (LookupError, ValueError, TypeError, AttributeError):
         return str.__str__(text)  # a mistake in the translation
 
 
