@@ -397,6 +397,7 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         self.conversion.forget()
         self.volumes.forget()
         self.devices.nodes.forget()
+        self.signals.forget()
         self.changed.emit()
 
     def _sceneImported(self, caller: Any = None, event: Any = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import slicerhost
 
 from .conftest import until, untilStopped
@@ -72,6 +73,40 @@ def test_theNodesSurviveTheEndOfTheScene(slicer, module, logic, noErrors):
     view = [one for one in ui.signalsSection.children() if one.inherits("qMRMLPlotView")][-1]
     assert view.mrmlPlotViewNode().GetPlotChartNodeID() == logic.signals.chart().GetID()
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLPlotChartNode") == 1
+
+
+def test_aTableOfTheNextSceneIsNotTaken(slicer, logic, noErrors):
+    """Nodes of the next scene get the IDs of the last one."""
+    logic.signals.add("Live", 0, 10.0, {"Mean": 5.0})
+    logic.signals.plot("Live", "Mean")
+    table = slicer.mrmlScene.GetFirstNode("Live signals", "vtkMRMLTableNode").GetID()
+    slicerhost.closeScene()
+    mine = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", "Mine")
+    assert mine.GetID() == table
+    logic.signals.add("Live", 1, 11.0, {"Mean": 6.0})
+    logic.signals.plot("Live", "Mean")
+    assert mine.GetNumberOfColumns() == 0
+    assert slicer.mrmlScene.GetFirstNode("Live signals", "vtkMRMLTableNode").GetNumberOfColumns() == 3
+
+
+@pytest.mark.parametrize("name", ["Signals", "Live signals", "Live: Mean"])
+def test_aNodeThatTheUserRemovedIsMadeAgain(slicer, module, logic, name, noErrors):
+    ui = panelOf(module).ui
+    ui.signalsSection.collapsed = False
+    logic.signals.add("Live", 0, 10.0, {"Mean": 5.0})
+    panelOf(module).refresh()
+    row = ui.signalsList.item(0)
+    row.setCheckState(2)
+    slicer.mrmlScene.RemoveNode(slicer.mrmlScene.GetFirstNodeByName(name))
+    panelOf(module).refresh()
+    for state in (0, 2):
+        ui.signalsList.item(0).setCheckState(state)
+    logic.signals.add("Live", 1, 11.0, {"Mean": 6.0})
+    logic.signals.chart()
+    view = [one for one in ui.signalsSection.children() if one.inherits("qMRMLPlotView")][-1]
+    chart = slicer.mrmlScene.GetNodeByID(view.mrmlPlotViewNode().GetPlotChartNodeID())
+    assert chart.GetNumberOfPlotSeriesNodes() == 1
+    assert list(slicer.util.arrayFromTableColumn(chart.GetNthPlotSeriesNode(0).GetTableNode(), "Mean")) == [5.0, 6.0]
 
 
 def test_theChartIsShownInTheViews(slicer, module, logic, noErrors):

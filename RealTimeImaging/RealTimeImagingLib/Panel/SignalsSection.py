@@ -48,6 +48,12 @@ class SignalsSection(Section):
             self._release()
             self._makeView()
             self._fill()
+        if self._view is not None:
+            node = self._view.mrmlPlotViewNode()
+            if slicer.mrmlScene.GetNodeByID(node.GetPlotChartNodeID() or "") is None:
+                # The user removed the chart.
+                node.SetPlotChartNodeID(self.logic.signals.chart().GetID())
+                self._fill()
         self.logic.signals.update()
         names = self.logic.signals.names()
         if names != self._names:

@@ -42,6 +42,11 @@ class SignalPlots:
         self._streams.clear()
         self._drawn.clear()
 
+    def forget(self) -> None:
+        """Forget all nodes after the scene was closed: nodes of the next scene get the same IDs."""
+        self._nodes.clear()
+        self._drawn.clear()
+
     def add(self, stream: str, number: int, time: float, values: Mapping[str, float]) -> None:
         """Add values of a frame, which the plots show now, or with a later call of :meth:`update`.
 
@@ -82,7 +87,7 @@ class SignalPlots:
         chart, series = self.chart(), self._series(stream, name)
         if on:
             chart.AddAndObservePlotSeriesNodeID(series.GetID())
-        else:
+        elif chart.HasPlotSeriesNodeID(series.GetID()):
             chart.RemovePlotSeriesNodeID(series.GetID())
 
     def update(self) -> None:
@@ -101,14 +106,13 @@ class SignalPlots:
         node = self._known("vtkMRMLPlotSeriesNode", title)
         if node is None:
             node = self._node("vtkMRMLPlotSeriesNode", title)
-            table = self._node("vtkMRMLTableNode", f"{stream} signals")
-            node.SetAndObserveTableNodeID(table.GetID())
             node.SetXColumnName(TIME)
             node.SetYColumnName(name)
             node.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
             node.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone)
             number = self._scene.GetNumberOfNodesByClass("vtkMRMLPlotSeriesNode") - 1
             node.SetColor(COLOURS[number % len(COLOURS)])
+        node.SetAndObserveTableNodeID(self._node("vtkMRMLTableNode", f"{stream} signals").GetID())
         return node
 
     def _known(self, kind: str, name: str) -> Any:
