@@ -190,6 +190,17 @@ def test_outsideByATransform(slicer, volumes, concern):
     mended(concern, concern(), "Go to the image")
 
 
+def test_aTransformThatFlattensTheImage(slicer, volumes, concern):
+    node = show(volumes, noise())
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    transform.SetMatrixTransformToParent(vtk.vtkMatrix4x4())
+    node.SetAndObserveTransformNodeID(transform.GetID())
+    matrix = vtk.vtkMatrix4x4()
+    matrix.SetElement(2, 2, 0)
+    transform.SetMatrixTransformToParent(matrix)
+    assert concern() is None
+
+
 def test_aSingleSliceIsSeenInItsPlane(volumes, concern, views):
     """A view across it shows only a line, which nobody sees."""
     show(volumes, noise((1, 40, 50)))

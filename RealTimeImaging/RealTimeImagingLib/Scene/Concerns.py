@@ -149,13 +149,15 @@ class _Cut:
 def _cutOf(sliceNode: Any, node: Any) -> _Cut | None:
     """Return the cut of a view's slice through an image; None when the view does not show the image.
 
-    Below a nonlinear transform, and in slabs, the whole view counts as cut.
+    Below a nonlinear or singular transform, and in slabs, the whole view counts as cut.
     """
     columns, rows = sliceNode.GetDimensions()[:2]
     xyToRAS = matrixOf(sliceNode.GetXYToRAS())
     view = np.array([(0, 0), (columns, 0), (columns, rows), (0, rows)], dtype=float)
     ijkToRAS = _ijkToWorld(node)
-    if ijkToRAS is None or sliceNode.GetSlabReconstructionEnabled():
+    # Slicer accepts a transform that flattens the image.
+    invertible = ijkToRAS is not None and np.linalg.matrix_rank(ijkToRAS) == 4
+    if ijkToRAS is None or not invertible or sliceNode.GetSlabReconstructionEnabled():
         return _Cut(view, np.full((4, 4), np.nan))
     xyToIJK = np.linalg.inv(ijkToRAS) @ xyToRAS
     corners = np.column_stack([view, (view @ xyToIJK[:3, :2].T) + xyToIJK[:3, 3]])
