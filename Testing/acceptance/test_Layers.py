@@ -229,6 +229,18 @@ def test_aVolumeIsRenderedIn3D(volumes, show, views):
     assert np.abs(picture() - empty)[60:100, 60:100].mean() < 2
 
 
+def test_theUserRemovesTheNodesOfTheRendering(slicer, volumes, show):
+    """The slice views go on."""
+    node = show(180)
+    volumes.setRendered("Live", True)
+    for index in reversed(range(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLVolumePropertyNode"))):
+        slicer.mrmlScene.RemoveNode(slicer.mrmlScene.GetNthNodeByClass(index, "vtkMRMLVolumePropertyNode"))
+    node = volumes.volume("Live").node
+    node.GetDisplayNode().SetWindow(3)
+    volumes.show(frame(7, number=1))
+    assert slicer.util.arrayFromVolume(node).max() == 7
+
+
 def test_whatCannotBeRenderedSaysWhy(slicer, volumes, show, views, monkeypatch):
     assert volumes.renderingProblem("Live") == ""
     volumes.setRendered("Slice", True)

@@ -74,12 +74,13 @@ def matchLook(node: Any) -> None:
     if display is None or shown is None or not display.GetVisibility():
         return
     look = f"{shown.GetWindow()} {shown.GetLevel()} {shown.GetColorNodeID()}"
-    if display.GetAttribute(LOOK_ATTRIBUTE) == look:
+    propertyNode, colourNode = display.GetVolumePropertyNode(), shown.GetColorNode()
+    # The user may have removed the nodes.
+    if display.GetAttribute(LOOK_ATTRIBUTE) == look or propertyNode is None or colourNode is None:
         return
     display.SetAttribute(LOOK_ATTRIBUTE, look)
     display.SetFollowVolumeDisplayNode(False)
     bottom, top = shown.GetLevel() - shown.GetWindow() / 2, shown.GetLevel() + shown.GetWindow() / 2
-    propertyNode = display.GetVolumePropertyNode()
     modifying = propertyNode.StartModify()
     opacity = propertyNode.GetVolumeProperty().GetScalarOpacity()
     opacity.RemoveAllPoints()
@@ -87,7 +88,7 @@ def matchLook(node: Any) -> None:
     opacity.AddPoint(top, 1.0)
     colours, table = (
         propertyNode.GetVolumeProperty().GetRGBTransferFunction(),
-        shown.GetColorNode().GetScalarsToColors(),
+        colourNode.GetScalarsToColors(),
     )
     low, high = table.GetRange()
     colours.RemoveAllPoints()
