@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 
 import pytest
 from RealTimeImagingLib.Model.Errors import SettingsError
@@ -30,6 +31,23 @@ def test_the_run_counts_up(tmp_path):
     open(os.path.join(place[0], "SUB-01_ses-pre_run-03_1-Live.jsonl"), "w").close()
     open(os.path.join(place[0], "sub-01_ses-pre_run-041-Live.raw"), "w").close()
     assert namedPlace(str(tmp_path), BIDS_NAME, VALUES)[1].endswith("run-04")
+
+
+def test_the_run_counts_up_fast(tmp_path):
+    """Slicer waits for the number: the time must not grow with the square of the number of runs."""
+    for number in range(1, 10_001):
+        (tmp_path / f"run-{number:02}-Live.json").touch()
+    began = time.process_time()
+    assert namedPlace(str(tmp_path), "run-{run:02}", {})[1] == "run-10001"
+    assert time.process_time() - began < 3.0
+
+
+def test_marks_of_letters_are_part_of_them(tmp_path):
+    """As macOS writes names, and as most keyboards do."""
+    for name in ("Zoe\u0308", "Zo\u00eb"):
+        assert namedPlace(str(tmp_path), "{operator}", {"operator": name})[1] == "Zo\u00eb"
+    (tmp_path / "Zoe\u0308_1-Live.raw").touch()
+    assert namedPlace(str(tmp_path), "{operator}_{run}", {"operator": "Zo\u00eb"})[1] == "Zo\u00eb_2"
 
 
 def test_a_given_run_is_kept(tmp_path):

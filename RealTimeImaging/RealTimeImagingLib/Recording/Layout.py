@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+import unicodedata
 from collections.abc import Callable, Iterator
 from itertools import count
 from typing import TypeVar
@@ -37,7 +38,8 @@ def fileName(text: str) -> str:
     Letters and digits of any script and ``_ . -`` stay; other characters become ``_``. The name does not begin with a
     dot (hidden file) or with "LIST" (in NRRD a list of files), and is no device of Windows.
     """
-    name = re.sub(r"[^\w.-]", "_", text).lstrip(".")[:_LONGEST].rstrip(".")
+    # A letter and its mark are one character: macOS and Linux may write them as two.
+    name = re.sub(r"[^\w.-]", "_", unicodedata.normalize("NFC", text)).lstrip(".")[:_LONGEST].rstrip(".")
     while len(name.encode()) > 2 * _LONGEST:
         name = name[:-1]
     if name.startswith("LIST") or _DEVICES.fullmatch(name):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
+import unicodedata
 from collections.abc import Collection, Iterator, Mapping
 from itertools import count
 
@@ -75,7 +76,7 @@ def _place(folder: str, pattern: str, fields: Mapping[str, str]) -> Place:
 
 
 def _firstFree(places: Iterator[Place], given: Collection[Place]) -> Place:
-    contents: dict[str, list[str]] = {}
+    contents: dict[str, set[str]] = {}
     earlier: Place = "", ""
     for folder, name in places:
         if (folder, name) == earlier:
@@ -83,14 +84,23 @@ def _firstFree(places: Iterator[Place], given: Collection[Place]) -> Place:
         earlier = folder, name
         if folder not in contents:
             contents[folder] = _contentOf(folder)
-        used = re.compile(rf"{re.escape(name)}(_[1-9][0-9]*)?[-.]", re.IGNORECASE)
-        if (folder, name) not in given and not any(map(used.match, contents[folder])):
+        if (folder, name) not in given and name.lower() not in contents[folder]:
             break
     return earlier
 
 
-def _contentOf(folder: str) -> list[str]:
+def _contentOf(folder: str) -> set[str]:
+    """Return what the names of the files in a folder begin with, up to each dash, dot or number, in lower case.
+
+    A folder may have thousands of recordings: the number of a run is not searched in all names again.
+    """
+    found: set[str] = set()
     try:
-        return os.listdir(folder)
+        for name in os.listdir(folder):
+            lower = unicodedata.normalize("NFC", name).lower()
+            ends = [match.start() for match in re.finditer(r"(_[1-9][0-9]*)?[-.]", lower)]
+            ends += [match.start() for match in re.finditer(r"[-.]", lower)]
+            found.update(lower[:end] for end in ends)
     except OSError:
-        return []  # the check of the folder reports it
+        pass  # the check of the folder reports it
+    return found
