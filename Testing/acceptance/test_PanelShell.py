@@ -83,6 +83,49 @@ def test_theRemedyOfAStatusStartsTheSourceAgain(module, logic, incoming, noError
     untilStopped(logic)
 
 
+def test_aRemedyLeavesTheFormOfTheNextSource(slicer, module, logic, incoming, tmp_path, noErrors):
+    """Of two sources that wait, the button mends the second; the settings that the user enters meanwhile stay."""
+    ui = panelOf(module).ui
+    second, third = tmp_path / "second", tmp_path / "third"
+    second.mkdir()
+    save(second / "a.nii", 5)
+    ui.folder_folder.currentPath = str(incoming)
+    ui.startButton.click()
+    untilRunning(logic.sources()[0])
+    ui.folder_folder.currentPath = str(second)
+    ui.folder_existing.currentIndex = 0
+    until(lambda: ui.addButton.isVisibleTo(ui.sourceSection))
+    ui.addButton.click()
+    until(lambda: len(logic.sources()) == 2 and logic.sources()[1].state == "running")
+    ui.folder_folder.currentPath = str(third)
+    ui.folder_pattern.text = "*.nrrd"
+    logic._session.reports.deliver(StatusReport("1 image was already there.", remedy=SKIPPED), logic.sources()[1])
+    panelOf(module).refresh()
+    assert "1 image was already there." in ui.statusLabel.text
+    ui.remedyButton.click()
+    until(lambda: logic.statistics()["streams"].get("Live 2", {}).get("shown") == 1)
+    assert panelOf(module).settings() == FolderSettings(third, pattern="*.nrrd", existing="ignore")
+    untilStopped(logic)
+
+
+def test_aRemedyOfASecondSourceIsRememberedWithoutItsNumber(slicer, module, logic, incoming, tmp_path, noErrors):
+    ui = panelOf(module).ui
+    ui.folder_folder.currentPath = str(tmp_path)
+    ui.folder_existing.currentIndex = 0
+    ui.startButton.click()
+    untilRunning(logic.sources()[0])
+    ui.folder_folder.currentPath = str(incoming)
+    until(lambda: ui.addButton.isVisibleTo(ui.sourceSection))
+    ui.addButton.click()
+    until(lambda: len(logic.sources()) == 2 and logic.sources()[1].state == "running")
+    logic._session.reports.deliver(StatusReport("1 image was already there.", remedy=SKIPPED), logic.sources()[1])
+    panelOf(module).refresh()
+    ui.remedyButton.click()
+    assert panelOf(module).settings() == FolderSettings(incoming, existing="newest")
+    assert '"stream": "Live"' in slicer.app.userSettings().value("RealTimeImaging/Settings/folder")
+    untilStopped(logic)
+
+
 def test_theRemedyOfAnEventStaysUntilAnImageComes(module, logic, incoming, noErrors):
     ui = panelOf(module).ui
     handle = logic.start(FolderSettings(incoming))

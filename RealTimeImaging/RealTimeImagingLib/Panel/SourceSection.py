@@ -178,13 +178,16 @@ class SourceSection(Section):
         self._add()
 
     def restart(self, source: RunningSource, remedy: Remedy) -> None:
-        """Start a source again with the settings of a remedy, and show them in the form."""
+        """Start a source again with the settings of a remedy.
 
-        def again() -> None:
-            self.showSettings(self.logic.restart(source, **remedy.settings).chosenSettings)
-
-        if self._attemptStart(again) and self._chosen.kind.name == source.chosenSettings.kind:
-            self._keep(self._chosen)
+        A form with the settings of this source shows the new ones, too. A form with others, such as those of the next
+        source, stays.
+        """
+        forms = [form for form in self._forms if _hasSettings(form, source)]
+        if self._attemptStart(lambda: self.logic.restart(source, **remedy.settings)):
+            for form in forms:
+                form.show(settingsFromJSON({**form.read().toJSON(), **remedy.settings}))
+                self._keep(form)
 
     def _attemptStart(self, action: Callable[[], object]) -> bool:
         self.missing = None
@@ -263,6 +266,17 @@ def _focusable(widget: Any) -> list[Any]:
     if widget.inherits("ctkPathLineEdit"):
         return [*widget.findChildren("QComboBox"), *widget.findChildren("QToolButton")]
     return [widget]
+
+
+def _hasSettings(form: SourceForm, source: RunningSource) -> bool:
+    """Return True when a form shows the settings of a source; the name of its volume may have got a number."""
+    settings = source.chosenSettings
+    if form.kind.name != settings.kind:
+        return False
+    try:
+        return bool(replace(cast(Any, form.read()), stream=settings.stream) == settings)
+    except SettingsError:
+        return False
 
 
 def _remembered(kind: str) -> SourceSettings | None:

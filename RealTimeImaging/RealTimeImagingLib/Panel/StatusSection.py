@@ -121,7 +121,8 @@ class StatusSection(Section):
                 return Line("waiting", _("Stopping."))
             return Line("idle", _("Stopped.") if self.logic.sources() and not self._edited else self._sources.idle())
         self._edited = self._edited and all(one.ended for one in states)
-        source, state = max(states.items(), key=lambda one: URGENCY.index(one[1].name))
+        # Of equally urgent states, one that a button mends.
+        source, state = max(states.items(), key=lambda one: (URGENCY.index(one[1].name), one[1].remedy is not None))
         text = state.text
         if len(states) > 1 and state.name == "receiving":
             rate = sum(one.rate for one in states.values())
