@@ -126,6 +126,21 @@ def test_aRemedyOfASecondSourceIsRememberedWithoutItsNumber(slicer, module, logi
     untilStopped(logic)
 
 
+def test_theSelectedSourceStaysSelected(module, logic, incoming, tmp_path, noErrors):
+    """Its rows move up when another source stops: the form shows the details of the same source."""
+    ui = panelOf(module).ui
+    sources = [logic.start(FolderSettings(incoming, stream=name)) for name in "ABC"]
+    until(lambda: shownRows(ui) == 3)
+    ui.sourcesTable.setCurrentCell(1, 1)
+    logic.stop(sources[0])
+    until(lambda: shownRows(ui) == 2)
+    assert ui.sourcesTable.item(ui.sourcesTable.currentRow(), 1).text() == "B"
+    logic.stop(sources[1])
+    until(lambda: shownRows(ui) == 1)
+    assert ui.sourcesTable.currentRow() == -1
+    untilStopped(logic)
+
+
 def test_theRemedyOfAnEventStaysUntilAnImageComes(module, logic, incoming, noErrors):
     ui = panelOf(module).ui
     handle = logic.start(FolderSettings(incoming))

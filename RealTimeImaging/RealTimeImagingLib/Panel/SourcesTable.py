@@ -58,7 +58,7 @@ class SourcesTable:
 
     def refresh(self) -> None:
         """Show the running sources."""
-        states, table = self._states.running, self._table
+        states, table, selected = self._states.running, self._table, self.selected
         self._sources = list(states)
         # Rows stay with their buttons, and are hidden when they are not needed.
         while table.rowCount < len(states):
@@ -67,6 +67,8 @@ class SourcesTable:
             table.setRowHidden(row, row >= len(states))
         for row, (source, state) in enumerate(states.items()):
             self._showState(row, source, state)
+        if selected is not self.selected:
+            table.setCurrentCell(self._sources.index(selected) if selected in self._sources else -1, NAME)
         self._fit(len(states))
 
     def _addRow(self) -> None:
