@@ -317,6 +317,23 @@ def test_anotherLayoutOfTheUserEndsTheArrangement(slicer, volumes, show, views):
     assert volumes.where("Live") == "Red"
 
 
+def test_anEndedArrangementIsNoChoiceOfTheUser(slicer, volumes, show, views):
+    """Arranged again after another layout, and in the next scene, streams return to where they were at first."""
+    import slicerhost
+
+    show(20)
+    volumes.arrange()
+    views.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+    volumes.arrange()
+    volumes.endArrangement()
+    assert volumes.where("Live") == "all"
+    assert len({layers(views, name) for name in VIEWS}) == 1
+    volumes.arrange()
+    slicerhost.closeScene()
+    show(20)
+    assert volumes.where("Live") == "all"
+
+
 def test_nothingIsDrawnBetweenTwoStates(slicer, volumes, show, views):
     """A busy window draws at each change, at once; VTK must not meet a view whose layers are half changed."""
     import slicerhost

@@ -74,6 +74,8 @@ class LiveVolumes:
         self._arrangement = Arrangement(views)
         self._beforeArrangement: dict[str, tuple[str, str]] = {}
         """Choice and views of each arranged stream, before it was arranged."""
+        self._arranged: dict[str, str] = {}
+        """View of each arranged stream."""
         self._stored: dict[str | None, str] | None = None
         self.onShown: Signal[[str]] = Signal()
         """Emitted with a stream's name when its node has a new image, before the views are chosen."""
@@ -234,9 +236,11 @@ class LiveVolumes:
         streams = [stream for stream in streams if nodes[stream] is not None]
         if not streams:
             raise SettingsError(_("There is no live volume to arrange yet."))
+        self._forgetArrangement()
         names = self._arrangement.start(len(streams))
-        self._beforeArrangement = {one: (self._choices[one].where, self._placed[one]) for one in streams}
-        for stream, name in zip(streams, names, strict=False):
+        self._beforeArrangement = {one: (self._choices[one].where, self._placed[one]) for one in streams[: len(names)]}
+        self._arranged = dict(zip(streams, names, strict=False))
+        for stream, name in self._arranged.items():
             self._choices[stream].where = name
             self._show(stream, nodes[stream], name)
             self._views.goTo(nodes[stream])
@@ -250,7 +254,19 @@ class LiveVolumes:
             node = self.volume(stream).node
             if node is not None:
                 self._show(stream, node, where)
+        self._beforeArrangement = {}
         self._arrangement.end()
+
+    def _forgetArrangement(self) -> None:
+        """Restore the user's choices from before an arrangement that another layout or scene has ended."""
+        for stream, (chosen, where) in self._beforeArrangement.items():
+            # A later choice of the user stays.
+            if self._choices[stream].where == self._arranged[stream]:
+                self._choices[stream].where = chosen
+                if stream in self._placed:
+                    self._placed[stream] = where
+        self._beforeArrangement = {}
+        self._arrangement.forget()
 
     # ---- planes, colours, 3D
 
@@ -397,7 +413,7 @@ class LiveVolumes:
         self._placed.clear()
         self._hidden.clear()
         self._following.clear()
-        self._arrangement.forget()
+        self._forgetArrangement()
         self.texts.clear()
         self.lookAgain()
 
