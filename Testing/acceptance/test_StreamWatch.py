@@ -70,6 +70,21 @@ def test_aStallIsToldAfterTenPeriods(watched, period, late, stalled):
     assert watch.stalls == {}
 
 
+@pytest.mark.parametrize("burst", [12, 32])
+def test_aStreamInBurstsHasNoAlarm(watched, burst):
+    """As the echoes of a volume, or its slices, every three seconds; at first, the pauses are stalls."""
+    source, watch, now, events, told = watched
+    for number in range(10 * burst):
+        if number == 3 * burst:
+            events.clear()
+            told.clear()
+        watch.note(source, "Live", number, now[0] + 0.01 * (number % burst))
+        if number % burst == burst - 1:
+            look(watch, now, 3.0)
+    assert [event.code for event in events if event.code != "run-complete"] == []
+    assert told == []
+
+
 def test_anIrregularStreamHasNoAlarm(watched):
     source, watch, now, events, told = watched
     for number in range(100):

@@ -22,8 +22,10 @@ PERIOD = 0.25
 """Seconds between two looks at the streams."""
 REGULAR = 5
 """Images after which a stream can count as regular."""
+KEPT = 100
+"""Latest periods of a stream."""
 SPREAD = 2.0
-"""Most times the median period that nine of ten periods of a regular stream take."""
+"""Most times the median period that nine of ten periods of a regular stream take, and all but one on average."""
 LATE, LATE_SECONDS = 3.0, 0.75
 """Periods, and seconds at least, without an image after which a regular stream is late."""
 STALLED, STALLED_SECONDS = 10.0, 2.0
@@ -39,7 +41,7 @@ class _Rhythm:
     number: int
     receiveTime: float
     came: float
-    periods: deque[float] = field(default_factory=lambda: deque(maxlen=20))
+    periods: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
 
     def add(self, number: int, receiveTime: float, now: float) -> None:
         if number > self.number:
@@ -52,8 +54,11 @@ class _Rhythm:
         ordered = sorted(self.periods)
         if len(ordered) < REGULAR:
             return None
-        median = ordered[len(ordered) // 2]
-        return median if ordered[round(0.9 * (len(ordered) - 1))] <= SPREAD * median else None
+        median, rest = ordered[len(ordered) // 2], ordered[:-1]
+        # Images in bursts, such as the echoes of each volume, have few long periods; a stall is one of them.
+        limit, mean = SPREAD * median, sum(rest) / len(rest)
+        steady = median > 0 and mean <= limit and ordered[round(0.9 * (len(ordered) - 1))] <= limit
+        return median if steady else None
 
 
 @dataclass(frozen=True)
