@@ -182,6 +182,13 @@ def test_aStallIsRedInTheLineTheRowAndTheStatusBar(module, logic, incoming, noEr
     window.deleteLater()
 
 
+def test_theNameOfAControlIsAWholeSentence(module):
+    """Of its tool tip, which has line breaks, and dots in addresses."""
+    ui = panelOf(module).ui
+    assert ui.openigtlink_host.accessibleName.startswith("Client: address or name of the device, such as 192.168.0.10")
+    assert "\n" not in ui.folder_seriesPattern.accessibleName
+
+
 def test_restartTakesNewSettings(logic, incoming, noErrors):
     """Known names and possible values; otherwise the source continues."""
     handle = logic.start(FolderSettings(incoming))

@@ -123,7 +123,9 @@ def nameControls(widgets: Mapping[str, Any]) -> None:
         if label is not None and label.inherits("QLabel") and not widget.inherits("QLabel"):
             label.setBuddy(widget)
         elif any(map(widget.inherits, NAMELESS)) and not widget.accessibleName:
-            widget.setAccessibleName(widget.toolTip.partition(".")[0])
+            # A tool tip may have line breaks, and addresses such as 10.0.0.7.
+            first = re.split(r"\.(?:\s|$)", widget.toolTip)[0]
+            widget.setAccessibleName(" ".join(first.replace(BREAK, "").split()))
 
 
 def setRoom(widget: Any, height: int) -> None:
