@@ -83,6 +83,20 @@ def test_theRemedyOfAStatusStartsTheSourceAgain(module, logic, incoming, noError
     untilStopped(logic)
 
 
+def test_aDoubleClickOnARemedyStartsOneSource(module, logic, incoming, noErrors):
+    ui = panelOf(module).ui
+    handle = logic.start(FolderSettings(incoming))
+    untilRunning(handle)
+    logic._session.reports.deliver(StatusReport("1 image was already there.", remedy=SKIPPED), handle)
+    panelOf(module).refresh()
+    ui.remedyButton.click()
+    ui.remedyButton.click()
+    assert not ui.remedyButton.isVisibleTo(ui.remedyButton.parent())
+    assert ui.sourceComplaintLabel.text == ""
+    until(lambda: [one.state for one in logic.sources()] == ["running"])
+    untilStopped(logic)
+
+
 def test_aRemedyLeavesTheFormOfTheNextSource(slicer, module, logic, incoming, tmp_path, noErrors):
     """Of two sources that wait, the button mends the second; the settings that the user enters meanwhile stay."""
     ui = panelOf(module).ui

@@ -150,6 +150,8 @@ class StatusSection(Section):
     def _mend(self) -> None:
         if self.line.act:
             self.attempt(self.line.act)
+        # A second click must not mend the same state again.
+        self._states.update()
         self.refreshLine()
 
 
