@@ -393,6 +393,7 @@ def test_keysPressTheButtonsThatTheirToolTipsName(module, logic, column, incomin
 
     def press(button, letter):
         assert f"(Ctrl+Shift+{letter})" in button.toolTip
+        assert "&lt;" not in button.toolTip
         modifiers = QtCore.Qt.KeyboardModifier.ControlModifier | QtCore.Qt.KeyboardModifier.ShiftModifier
         key = getattr(QtCore.Qt.Key, f"Key_{letter}")
         QtTest.QTest.keyClick(nativeObject(area), key, modifiers)
@@ -429,6 +430,7 @@ def test_everyControlHasANameForScreenReaders(module):
     named = [one.objectName for one in controls if one.objectName in labelled or one.accessibleName]
     inner = {"qt_spinbox_lineedit"}
     assert {one.objectName for one in controls} - set(named) - inner == set()
+    assert [one.accessibleName for one in controls if "<" in one.accessibleName or "\n" in one.accessibleName] == []
     assert len(labelled) > 40
 
 

@@ -77,6 +77,17 @@ def test_aMistakeInATranslationShowsTheEnglishText(labels, monkeypatch, template
     assert labels.translated(Text("{name} is missing.", "A.B", {"name": "a.nii", "count": 1})) == "a.nii is missing."
 
 
+@pytest.mark.parametrize("text", [*HOSTILE, "One.\nTwo & <three>.\n\nFour.", ""])
+def test_toolTipsAreReadAsTheyWereWritten(labels, text):
+    """Slicer makes rich text of the tool tips of widgets."""
+    import qt
+
+    label = qt.QLabel()
+    labels.setTip(label, text)
+    assert labels.tipOf(label) == labels.plainTip(text)
+    assert label.toolTip == "" or richText(label.toolTip)
+
+
 def test_onlyLongWordsCanBreak(labels):
     assert labels.breakable("Waiting for http://127.0.0.1:18980/frame") == "Waiting for http://127.0.0.1:18980/frame"
     path = "/data/" + "a" * 90 + "/b_c.nii"
@@ -91,7 +102,7 @@ def widgets(ui):
 
 
 @pytest.mark.parametrize("name", HOSTILE[:3])
-def test_namesAreNeverRenderedAsHTML(slicer, module, logic, name):
+def test_namesAreNeverRenderedAsHTML(slicer, module, logic, labels, name):
     """Every label and every tool tip with a name is plain text, for any name."""
     panel = panelOf(module)
     ui = panel.ui
@@ -107,7 +118,7 @@ def test_namesAreNeverRenderedAsHTML(slicer, module, logic, name):
         if widget.inherits("QLabel"):
             assert widget.textFormat == 0, widget.name  # Qt::PlainText
             shown += name[:5] in widget.text
-        assert not richText(widget.toolTip), widget.name
+        assert not richText(labels.tipOf(widget)), widget.name
         if widget.inherits("QListWidget"):
             tips = [widget.item(row).toolTip() for row in range(widget.count)]
             assert not any(map(richText, tips))
@@ -300,6 +311,6 @@ def test_longPathsLoseTheirMiddleAndTheToolTipHasTheWhole(labels):
     assert shown.startswith("/data/long/")
     assert shown.endswith("long/image.nii is damaged.")
     assert len(shown.split()[0]) <= labels.LONGEST_PATH
-    assert path in "".join(label.toolTip.split())
+    assert path in "".join(labels.tipOf(label).split())
     labels.show(label, "/data/a.nii is damaged.")
     assert label.text == "/data/a.nii is damaged."

@@ -266,7 +266,14 @@ def _own(qObject: Any, name: str, value: Any, declared: Any) -> Any:
 
 
 def _readProperty(qObject: Any, name: str) -> Any:
-    return adopt(QtCore.QObject.property(qObject, name))
+    value = QtCore.QObject.property(qObject, name)
+    return _wrappedTip(value) if name == "toolTip" and QtCore.QObject.isWidgetType(qObject) else adopt(value)
+
+
+def _wrappedTip(tip: str) -> str:
+    """Return a tool tip as Slicer's ctkToolTipTrapper has replaced it: rich text, which Qt wraps."""
+    plain = tip and not QtGui.Qt.mightBeRichText(tip)
+    return QtGui.Qt.convertFromPlainText(tip, QtCore.Qt.WhiteSpaceMode.WhiteSpaceNormal) if plain else tip
 
 
 def _writeProperty(qObject: Any, name: str, value: Any) -> None:

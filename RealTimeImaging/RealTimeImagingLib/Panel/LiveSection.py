@@ -14,7 +14,7 @@ from ..Model.Errors import SettingsError
 from ..Scene.LiveVolumes import LAYER_NAMES
 from ..Scene.Views import ALL_VIEWS, NO_VIEW
 from ..Scene.WindowLevel import ALWAYS, KEEP, ONCE
-from .Section import Section, plainTip, remember, remembered, show, translated
+from .Section import Section, plainTip, remember, remembered, setTip, show, translated
 
 WHERE_COLUMN = 1
 ROWS_SHOWN = 4
@@ -196,8 +196,7 @@ class LiveSection(Section):
         _set(ui.renderingCheckBox, "checked", volumes.rendered(stream) and not problem)
         ui.renderingCheckBox.enabled = not problem
         tip = translated(problem) if problem else _("Show the volume in the 3D view, in the same window and colours.")
-        if ui.renderingCheckBox.toolTip != tip:
-            ui.renderingCheckBox.toolTip = tip
+        setTip(ui.renderingCheckBox, tip)
 
     def _picked(self, name: str, index: int) -> None:
         ui = self.ui

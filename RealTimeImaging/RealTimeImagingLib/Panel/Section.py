@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
@@ -101,6 +102,22 @@ def plainTip(text: str) -> str:
     return "\n".join(lines).replace("<", "<" + BREAK).replace("&", "&" + BREAK)
 
 
+def tipOf(widget: Any) -> str:
+    """Return the tool tip of a widget as plain text: Slicer makes rich text of it, so that Qt wraps it."""
+    tip = str(widget.toolTip)
+    if not tip.startswith("<p>"):
+        return tip
+    lines = tip.removeprefix("<p>").removesuffix("</p>").replace("</p>\n<p>", "\n\n").replace("<br>\n", "\n")
+    return html.unescape(lines)
+
+
+def setTip(widget: Any, text: str) -> None:
+    """Show plain text as the tool tip of a widget."""
+    text = plainTip(text)
+    if tipOf(widget) != text:
+        widget.toolTip = text
+
+
 def makePlain(widgets: Iterable[Any]) -> None:
     """Set all labels to plain text, and let labels that wrap shrink to the panel's width."""
     for widget in widgets:
@@ -124,7 +141,7 @@ def nameControls(widgets: Mapping[str, Any]) -> None:
             label.setBuddy(widget)
         elif any(map(widget.inherits, NAMELESS)) and not widget.accessibleName:
             # A tool tip may have line breaks, and addresses such as 10.0.0.7.
-            first = re.split(r"\.(?:\s|$)", widget.toolTip)[0]
+            first = re.split(r"\.(?:\s|$)", tipOf(widget))[0]
             widget.setAccessibleName(" ".join(first.replace(BREAK, "").split()))
 
 
@@ -145,11 +162,11 @@ def show(label: Any, text: str, warning: bool = False, colour: str = "", tip: st
     text = translated(text)
     meaning = label.property("meaning")
     if meaning is None:
-        meaning = label.toolTip
+        meaning = tipOf(label)
         label.setProperty("meaning", meaning)
     _write(label, "text", breakable(elided(text)))
-    shown = plainTip(text) if len(text) > 2 * LONGEST_WORD else meaning
-    _write(label, "toolTip", f"{shown}\n\n{plainTip(tip)}" if tip else shown)
+    shown = text if len(text) > 2 * LONGEST_WORD else meaning
+    setTip(label, f"{shown}\n\n{tip}" if tip else shown)
     colour = warningColour(label) if warning else colour
     _write(label, "styleSheet", f"color: {colour}" if colour else "")
 

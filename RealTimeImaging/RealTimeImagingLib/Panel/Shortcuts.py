@@ -8,7 +8,7 @@ from typing import Any
 
 import qt
 
-from .Section import plainTip
+from .Section import setTip, tipOf
 
 KEYS = {
     "startButton": "Ctrl+Shift+L",
@@ -36,7 +36,7 @@ class Shortcuts:
             shortcut.connect("activated()", press)
             # On macOS the key has other signs.
             words = sequence.toString(qt.QKeySequence.NativeText)
-            button.toolTip = plainTip(f"{button.toolTip} ({words})")
+            setTip(button, f"{tipOf(button)} ({words})")
             self._shortcuts.append((shortcut, press))
 
     def close(self) -> None:

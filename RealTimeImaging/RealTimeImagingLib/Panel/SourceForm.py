@@ -23,7 +23,7 @@ from .Editors import (
     pathEdit,
     spinBox,
 )
-from .Section import Section, makePlain, plainTip, translated
+from .Section import Section, makePlain, setTip, translated
 
 
 @dataclass
@@ -167,7 +167,7 @@ class SourceForm:
 
     def _name(self, widget: Any, name: str, tooltip: str) -> None:
         widget.setObjectName(f"{self.kind.name}_{name}")
-        widget.toolTip = plainTip(tooltip)
+        setTip(widget, tooltip)
         setattr(self._section.ui, f"{self.kind.name}_{name}", widget)
 
     def onChange(self, name: str, slot: Callable[[], None]) -> None:

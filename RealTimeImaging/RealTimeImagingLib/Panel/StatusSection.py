@@ -15,7 +15,7 @@ from ..Model.EventLog import EventLog
 from ..Model.Packages import titleOf
 from .Alarm import Alarm
 from .EventsSection import eventLine
-from .Section import SYMBOLS, Section, plainTip, remember, remembered, show, stateColour, translated
+from .Section import SYMBOLS, Section, remember, remembered, setTip, show, stateColour, translated
 from .SourceSection import SourceSection
 from .SourceStates import URGENCY, SourceStates, stateWords
 
@@ -102,7 +102,7 @@ class StatusSection(Section):
         ui.statusSymbolLabel.setAccessibleName(stateWords(line.state))
         if line.label:
             ui.remedyButton.text = translated(line.label)
-            ui.remedyButton.toolTip = plainTip(line.tip)
+            setTip(ui.remedyButton, line.tip)
         ui.remedyButton.visible = bool(line.label)
 
     def _line(self) -> Line:
