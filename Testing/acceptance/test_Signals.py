@@ -136,3 +136,13 @@ def test_theFrameTimesAreSaved(module, logic, tmp_path, noErrors):
     assert lines[0].startswith("stream,number,seen,")
     assert len(lines) > 3
     untilStopped(logic)
+
+
+def test_aSlicerWithoutPlotsModuleSaysSo(slicer, module, logic, monkeypatch, noErrors):
+    monkeypatch.delattr(slicer.modules, "plots")
+    ui = panelOf(module).ui
+    logic.signals.add("Live", 0, 10.0, {"Mean": 5.0})
+    panelOf(module).refresh()
+    ui.signalsSection.collapsed = False
+    ui.plotInViewButton.click()
+    assert "no Plots module" in ui.signalsComplaintLabel.text

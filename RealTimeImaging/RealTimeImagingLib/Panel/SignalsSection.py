@@ -116,7 +116,7 @@ class SignalsSection(Section):
                 slicer.mrmlScene.RemoveNode(node)
 
     def _showInViews(self) -> None:
-        slicer.modules.plots.logic().ShowChartInLayout(self.logic.signals.chart())
+        self.attempt(self.logic.signals.showInLayout)
 
     def _saveTimes(self) -> None:
         self.saveTable(_("Save frame times"), time.strftime("Times_%Y-%m-%d_%H-%M-%S.csv"), self._writeTimes)

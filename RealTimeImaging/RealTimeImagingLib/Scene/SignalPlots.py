@@ -10,7 +10,11 @@ import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
+from ..Model.Errors import SettingsError
 from ..Model.Signals import TIME, Column, Signals
+from ..Model.Text import textsOf
+
+_ = textsOf(__file__)
 
 REDRAW = 0.2
 """Least seconds between two redraws of the plots."""
@@ -75,6 +79,16 @@ class SignalPlots:
         self._due = 0.0
         self.update()
         return node
+
+    def showInLayout(self) -> None:
+        """Show the chart in the views, in a layout with a plot view.
+
+        :raises SettingsError: this Slicer has no Plots module.
+        """
+        plots = getattr(slicer.modules, "plots", None)
+        if plots is None:
+            raise SettingsError(_("This Slicer has no Plots module. The panel shows the plot."))
+        plots.logic().ShowChartInLayout(self.chart())
 
     def isPlotted(self, stream: str, name: str) -> bool:
         """Return True when the chart has this signal."""
