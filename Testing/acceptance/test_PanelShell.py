@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import slicerhost
@@ -487,3 +489,27 @@ def test_theButtonsStayInPlaceWhenTheSentenceChanges(module, column):
         slicerhost.processEvents()
         places.add(ui.startButton.y)
     assert len(places) == 1
+
+
+def test_longTextsLeaveEveryRowItsPlace(module, column):
+    """Labels that get more lines push the rows below them; no widget covers another."""
+    from RealTimeImagingLib.Panel.Section import show
+
+    ui = panelOf(module).ui
+    sections = [one for one in vars(ui).values() if one.inherits("ctkCollapsibleButton")]
+    for section in sections:
+        section.collapsed = False
+    column(380)
+    panelOf(module).refresh()
+    ui.recordingsList.visible = True
+    ui.recordingsList.setFixedHeight(104)
+    wrapped = [one for one in vars(ui).values() if one.inherits("QLabel") and one.wordWrap and one.isVisible()]
+    assert len(wrapped) > 10
+    for text in ("-", "Saved and compared: /tmp/recordings/Recording_2026-11-30_03-12-29-Live_export.seq.nrrd"):
+        for label in wrapped:
+            show(label, text)
+        slicerhost.processEvents()
+    for section in sections:
+        widgets = [one for one in section.children() if one.inherits("QWidget") and one.isVisible()]
+        for one, other in itertools.combinations(widgets, 2):
+            assert not one.geometry.intersects(other.geometry), (one.objectName, other.objectName)

@@ -141,6 +141,16 @@ UI = """<?xml version="1.0" encoding="UTF-8"?>
 """
 
 
+def test_aFormLayoutHasNoLabelThatWraps(slicer, tmp_path):
+    """In Qt 5.15 its rows overlap when the label gets another line."""
+    path = tmp_path / "Panel.ui"
+    label = '<widget class="QLabel" name="state"><property name="wordWrap"><bool>true</bool></property></widget>'
+    text = UI.replace("WIDGET", "QLabel").replace('<widget class="ctkPathLineEdit" name="folder"/>', label)
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(RuntimeError, match="label that wraps"):
+        slicer.util.loadUI(str(path))
+
+
 @pytest.fixture
 def loadPanel(slicer, tmp_path):
     def load(lastWidget="QLabel"):

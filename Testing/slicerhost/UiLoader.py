@@ -79,6 +79,11 @@ def _newLayout(element: ElementTree.Element, parent: Any = None) -> Any:
     name = element.get("class", "")
     if name not in _LAYOUTS:
         raise RuntimeError(f"this host has no layout class {name} (in the .ui file)")
+    if name == "QFormLayout" and any(
+        wraps.text == "true" for wraps in element.iterfind(".//property[@name='wordWrap']/bool")
+    ):
+        # Qt 5.15 gives such a label the height of its size hint, and lets the rows above it overlap.
+        raise RuntimeError(f"{element.get('name')}: a QFormLayout with a label that wraps; use a QGridLayout")
     cls = hostClass(getattr(QtWidgets, name))
     layout = cls(parent) if parent is not None else cls()
     QtCore.QObject.setObjectName(layout, element.get("name", ""))
