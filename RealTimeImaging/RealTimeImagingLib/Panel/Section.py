@@ -27,7 +27,7 @@ LONGEST_TEXT, MOST_LINES = 1000, 10
 LONGEST_TIP, MOST_TIP_LINES = 4000, 40
 """The same in a tool tip."""
 TIP_WIDTH = 90
-"""Characters in a line of a tool tip: Qt does not wrap plain text there."""
+"""Characters in a line of an item's tool tip: Qt does not wrap plain text there."""
 UNLIMITED = 16777215
 """QWIDGETSIZE_MAX"""
 COLOURS = {
@@ -93,13 +93,17 @@ def _cut(text: str, length: int, most: int) -> str:
 
 
 def plainTip(text: str) -> str:
-    """Return wrapped text that Qt takes for plain text.
+    """Return wrapped text for the tool tip of an item, such as a table's, which Qt takes for plain text."""
+    lines = _cut(text, LONGEST_TIP, MOST_TIP_LINES).splitlines()
+    return _plain("\n".join(textwrap.fill(line, TIP_WIDTH, break_on_hyphens=False) for line in lines))
 
-    Zero-width spaces after "<" and "&" prevent tags and entities. Texts that are too long lose their end.
+
+def _plain(text: str) -> str:
+    """Return the text with zero-width spaces after "<" and "&", which prevent tags and entities.
+
+    Texts that are too long lose their end.
     """
-    text = _cut(text, LONGEST_TIP, MOST_TIP_LINES)
-    lines = [textwrap.fill(line, TIP_WIDTH, break_on_hyphens=False) for line in text.splitlines()]
-    return "\n".join(lines).replace("<", "<" + BREAK).replace("&", "&" + BREAK)
+    return _cut(text, LONGEST_TIP, MOST_TIP_LINES).replace("<", "<" + BREAK).replace("&", "&" + BREAK)
 
 
 def tipOf(widget: Any) -> str:
@@ -112,8 +116,8 @@ def tipOf(widget: Any) -> str:
 
 
 def setTip(widget: Any, text: str) -> None:
-    """Show plain text as the tool tip of a widget."""
-    text = plainTip(text)
+    """Show plain text as the tool tip of a widget; Slicer wraps it."""
+    text = _plain(text.strip())
     if tipOf(widget) != text:
         widget.toolTip = text
 
