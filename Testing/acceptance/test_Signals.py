@@ -59,6 +59,18 @@ def test_valuesOfAnyNameJoinTheirFrame(slicer, logic, noErrors):
     assert slicer.util.arrayFromTableColumn(table, "Time").tolist() == [0.0, 0.5, 1.0]
 
 
+def test_aSinglePointIsNoLineYet(slicer, module, logic, noErrors):
+    """VTK refuses to draw it, and Slicer would report an error."""
+    ui = panelOf(module).ui
+    ui.signalsSection.collapsed = False
+    slicerhost.processEvents()
+    view = next(one for one in ui.signalsSection.children() if one.inherits("qMRMLPlotView"))
+    logic.signals.add("Live", 0, 10.0, {"Mean": 5.0})
+    logic.signals.plot("Live", "Mean")
+    pixelsOf(view)
+    assert slicerhost.vtkMessages == []
+
+
 def test_theNodesSurviveTheEndOfTheScene(slicer, module, logic, noErrors):
     """A closed scene takes the nodes; the next run makes new ones."""
     ui = panelOf(module).ui

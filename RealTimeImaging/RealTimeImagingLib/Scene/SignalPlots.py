@@ -111,9 +111,11 @@ class SignalPlots:
             return
         self._due = now + REDRAW
         for stream, signals in self._streams.items():
-            if self._drawn.get(stream) != signals.changes:
+            columns = signals.columns()
+            # VTK reports an error for a line with a single point.
+            if self._drawn.get(stream) != signals.changes and len(columns[TIME]) > 1:
                 self._drawn[stream] = signals.changes
-                _fill(self._node("vtkMRMLTableNode", f"{stream} signals"), signals.columns())
+                _fill(self._node("vtkMRMLTableNode", f"{stream} signals"), columns)
 
     def _series(self, stream: str, name: str) -> Any:
         title = f"{stream}: {name}"
