@@ -32,7 +32,9 @@ def test_latencyAndRateArePlotted(slicer, module, logic, noErrors):
     colour = (0.12, 0.47, 0.71)
     near = lambda: (np.abs(pixelsOf(view).astype(float) / 255 - colour).max(axis=2) < 0.1).sum()  # noqa: E731
     assert near() == 0
+    assert view.isHidden()
     ui.signalsList.item(0).setCheckState(2)
+    assert not view.isHidden()
     until(lambda: near() > 30)
     chart = logic.signals.chart()
     (series,) = [chart.GetNthPlotSeriesNode(0)]
@@ -43,6 +45,7 @@ def test_latencyAndRateArePlotted(slicer, module, logic, noErrors):
     assert np.all(columns["Latency (ms)"] >= 0)
     ui.signalsList.item(0).setCheckState(0)
     assert chart.GetNumberOfPlotSeriesNodes() == 0
+    assert view.isHidden()
     ui.signalsSection.collapsed = True
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLPlotViewNode") == 0
     untilStopped(logic)

@@ -84,6 +84,13 @@ class SignalsSection(Section):
         if not self._filling:
             stream, name = self._names[self.ui.signalsList.row(item)]
             self.logic.signals.plot(stream, name, item.checkState() == qt.Qt.Checked)
+            self._showPlot()
+
+    def _showPlot(self) -> None:
+        """Hide a plot without signals, which Slicer would draw black."""
+        if self._view is not None:
+            chart = self.logic.signals.chart()
+            self._view.visible = chart.GetNumberOfPlotSeriesNodes() > 0 and not self.ui.signalsSection.collapsed
 
     def _opened(self, collapsed: bool) -> None:
         if collapsed:
@@ -105,6 +112,7 @@ class SignalsSection(Section):
             self._view.setMinimumHeight(PLOT_HEIGHT)
             self._view.toolTip = _("The ticked signals over time, in seconds since the first image.")
             self.ui.signalsSection.layout().insertWidget(0, self._view)
+            self._showPlot()
 
     def _release(self) -> None:
         view, self._view = self._view, None
