@@ -342,6 +342,7 @@ def test_theStatusBarShowsRecordingAndAlarmsWhileAnotherModuleIsOpen(module, log
     area.hide()
     module.widgetRepresentation().exit()
     until(lambda: "Real-Time Imaging" in bar.currentMessage() and "Recording" in bar.currentMessage())
+    assert bar.currentMessage().count("Recording") == 1
     area.show()
     module.widgetRepresentation().enter()
     until(lambda: bar.currentMessage() == "")

@@ -285,10 +285,10 @@ def test_wordsOfARecording(module, logic, incoming, tmp_path, noErrors):
     ui.recordingFolderPathLineEdit.currentPath = str(tmp_path / "out")
     ui.recordingNameComboBox.setEditText("Words{run}")
     ui.recordButton.click()
-    until(lambda: ui.recordingLabel.text == "Recording begins with the first image.")
+    until(lambda: ui.recordingLabel.text == "Waiting for the first image to store.")
     handle = logic.start(FolderSettings(incoming))
     until(lambda: handle.state == "running")
-    assert ui.recordingLabel.text == "Recording begins with the first image."
+    assert ui.recordingLabel.text == "Waiting for the first image to store."
     save(incoming / "a.nii", 1)
     until(lambda: "1 image stored, 1.4 kB" in ui.recordingLabel.text)
     assert " free" in ui.recordingLabel.text

@@ -139,7 +139,7 @@ def _growing(status: dict[str, Any]) -> tuple[str, bool]:
     if not status["recorded"] and not status["failed"]:
         messages = status["messages"]["recorded"]
         if not messages:
-            return str(_("Recording begins with the first image.")), False
+            return str(_("Waiting for the first image to store.")), False
         parts = [_counted(messages, _("1 device message stored"), _("{count:,} device messages stored"))]
     else:
         parts = [_counted(status["recorded"], _("1 image stored"), _("{count:,} images stored"))]
