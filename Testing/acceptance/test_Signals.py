@@ -85,8 +85,8 @@ def test_theNodesSurviveTheEndOfTheScene(slicer, module, logic, noErrors):
     logic.signals.plot("Live", "Mean")
     assert logic.signals.isPlotted("Live", "Mean")
     panelOf(module).refresh()
-    view = [one for one in ui.signalsSection.children() if one.inherits("qMRMLPlotView")][-1]
-    assert view.mrmlPlotViewNode().GetPlotChartNodeID() == logic.signals.chart().GetID()
+    (node,) = slicer.util.getNodesByClass("vtkMRMLPlotViewNode")
+    assert node.GetPlotChartNodeID() == logic.signals.chart().GetID()
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLPlotChartNode") == 1
 
 

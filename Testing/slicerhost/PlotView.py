@@ -47,9 +47,6 @@ class qMRMLPlotView(QWidget):  # type: ignore[misc, valid-type]
         if scene is None:
             self.setMRMLPlotViewNode(None)
 
-    def mrmlPlotViewNode(self) -> Any:
-        return self._node
-
     def setMRMLPlotViewNode(self, node: Any) -> None:
         self._node = node
         self._follow()
