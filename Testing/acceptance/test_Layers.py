@@ -290,6 +290,22 @@ def test_streamsAreArrangedAndBack(slicer, volumes, show, views, brightness, cou
     assert [volumes.where(stream) for stream in streams] == ["all", *["none"] * (count - 1)]
 
 
+def test_arrangedViewsAreFittedWhenTheyHaveTheirSizes(slicer, volumes, show, views):
+    """Slicer gives the views of a new layout their sizes later, and keeps their zoom then."""
+    node = show(20)
+    volumes.arrange()
+    view = views.sliceWidget(volumes.where("Live")).mrmlSliceNode()
+    columns, rows = view.GetDimensions()[:2]
+    width, height, depth = view.GetFieldOfView()
+    view.SetDimensions(columns // 4, rows, 1)
+    view.SetFieldOfView(width / 4, height, depth)
+    show(21)
+    bounds = [0.0] * 6
+    node.GetRASBounds(bounds)
+    assert view.GetFieldOfView()[0] >= bounds[1] - bounds[0] - 1e-3
+    assert view.GetFieldOfView()[1] >= bounds[3] - bounds[2] - 1e-3
+
+
 def test_arrangingKeepsForegroundsAndTheUsersVolumes(slicer, volumes, show, views):
     """A foreground stays over the arranged streams, and the user's volumes are back afterwards."""
     mine = slicer.util.addVolumeFromArray(np.zeros((2, 3, 4), np.int16))

@@ -76,6 +76,8 @@ class LiveVolumes:
         """Choice and views of each arranged stream, before it was arranged."""
         self._arranged: dict[str, str] = {}
         """View of each arranged stream."""
+        self._settledAt = 0.0
+        """Time at which the views of an arrangement have their sizes: Slicer gives them later."""
         self._stored: dict[str | None, str] | None = None
         self.onShown: Signal[[str]] = Signal()
         """Emitted with a stream's name when its node has a new image, before the views are chosen."""
@@ -104,6 +106,8 @@ class LiveVolumes:
         elif change is Change.MOVED and self._clock() < self._fitUntil[stream]:
             # The first image may have had another size or position.
             moved = self._views.fitAgain(volume.node)
+        if self._clock() < self._settledAt:
+            moved = self._views.fitResized(volume.node) or moved
         if self._choices[stream].rendered:
             matchLook(volume.node)
         if stream in self._following:
@@ -244,6 +248,7 @@ class LiveVolumes:
             self._choices[stream].where = name
             self._show(stream, nodes[stream], name)
             self._views.goTo(nodes[stream])
+        self._settledAt = self._clock() + REFINED
 
     def endArrangement(self) -> None:
         """Restore layout, views and streams as they were before :meth:`arrange`; do nothing without it."""
@@ -256,6 +261,7 @@ class LiveVolumes:
                 self._show(stream, node, where)
         self._beforeArrangement = {}
         self._arrangement.end()
+        self._settledAt = 0.0
 
     def _forgetArrangement(self) -> None:
         """Restore the user's choices from before an arrangement that another layout or scene has ended."""

@@ -62,6 +62,8 @@ class Views:
         self._applicationLogic = applicationLogic
         self._fitted: dict[str, tuple[Any, ...]] = {}
         """Zoom and plane of each view after it was fitted to a volume; a difference is the user's change."""
+        self._sizes: dict[str, tuple[int, ...]] = {}
+        """Size of each view when it was fitted to a volume, pixels."""
         self._foregrounds: set[str] = set()
         """Views whose foreground is a live volume that was put there here, not by the user."""
         self._replaced: dict[str, str] = {}
@@ -162,8 +164,24 @@ class Views:
             self._fit(logic, node)
         return bool(untouched)
 
+    def fitResized(self, node: Any) -> bool:
+        """Fit the views of a volume that have another size than when they were fitted; return True when there is one.
+
+        Slicer keeps the zoom of a view that gets another size, and cuts the image off.
+        """
+        resized = [
+            one
+            for one in self._logics()
+            if _lowest(one) == node.GetID() and self._sizes.get(_nameOf(one)) != one.GetSliceNode().GetDimensions()
+        ]
+        for logic in resized:
+            self._fit(logic, node)
+        return bool(resized)
+
     def _fit(self, logic: Any, node: Any) -> None:
-        logic.FitSliceToVolume(node, *logic.GetSliceNode().GetDimensions()[:2])
+        size = logic.GetSliceNode().GetDimensions()
+        logic.FitSliceToVolume(node, *size[:2])
+        self._sizes[_nameOf(logic)] = size
         self._fitted[_nameOf(logic)] = _lookOf(logic)
 
     def inSight(self, node: Any) -> list[Any]:
