@@ -119,7 +119,8 @@ def test_aNodeThatTheUserRemovedIsMadeAgain(slicer, module, logic, name, noError
     logic.signals.add("Live", 1, 11.0, {"Mean": 6.0})
     logic.signals.chart()
     view = [one for one in ui.signalsSection.children() if one.inherits("qMRMLPlotView")][-1]
-    chart = slicer.mrmlScene.GetNodeByID(view.mrmlPlotViewNode().GetPlotChartNodeID())
+    section = next(one for one in panelOf(module)._sections if hasattr(one, "_saveTimes"))
+    chart = slicer.mrmlScene.GetNodeByID(slicer.mrmlScene.GetNodeByID(section._nodeID).GetPlotChartNodeID())
     assert chart.GetNumberOfPlotSeriesNodes() == 1
     assert list(slicer.util.arrayFromTableColumn(chart.GetNthPlotSeriesNode(0).GetTableNode(), "Mean")) == [5.0, 6.0]
 

@@ -56,6 +56,7 @@ NO_SENTENCES = (
     "a message of the type",
     "an array of",
     "name S64",
+    ' -H "Authorization',
     "curl ",
     "end of input",
     "pip download",

@@ -49,7 +49,7 @@ class SignalsSection(Section):
             self._makeView()
             self._fill()
         if self._view is not None:
-            node = self._view.mrmlPlotViewNode()
+            node = slicer.mrmlScene.GetNodeByID(self._nodeID)
             if slicer.mrmlScene.GetNodeByID(node.GetPlotChartNodeID() or "") is None:
                 # The user removed the chart.
                 node.SetPlotChartNodeID(self.logic.signals.chart().GetID())
@@ -76,9 +76,7 @@ class SignalsSection(Section):
         if self._names:
             list_.setFixedHeight(list_.sizeHintForRow(0) * min(len(self._names), ROWS_SHOWN) + 2 * list_.frameWidth)
         list_.visible = bool(self._names) and not self.ui.signalsSection.collapsed
-        if self._view is not None:
-            # An empty plot looks like a fault.
-            self._view.visible = bool(self._names)
+        self._showPlot()
 
     def _ticked(self, item: Any) -> None:
         if not self._filling:
