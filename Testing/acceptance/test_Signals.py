@@ -118,7 +118,6 @@ def test_aNodeThatTheUserRemovedIsMadeAgain(slicer, module, logic, name, noError
         ui.signalsList.item(0).setCheckState(state)
     logic.signals.add("Live", 1, 11.0, {"Mean": 6.0})
     logic.signals.chart()
-    view = [one for one in ui.signalsSection.children() if one.inherits("qMRMLPlotView")][-1]
     section = next(one for one in panelOf(module)._sections if hasattr(one, "_saveTimes"))
     chart = slicer.mrmlScene.GetNodeByID(slicer.mrmlScene.GetNodeByID(section._nodeID).GetPlotChartNodeID())
     assert chart.GetNumberOfPlotSeriesNodes() == 1
