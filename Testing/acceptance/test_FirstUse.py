@@ -138,9 +138,12 @@ def test_theLabelOfTheRecordingsHasTheRoomOfItsRow(logic, ui, tmp_path, noErrors
     assert ui.recordingsLabel.width >= width
 
 
-def test_thePlotTakesNoRoomBeforeTheFirstImage(logic, ui, noErrors):
+def test_thePlotTakesNoRoomBeforeASignalIsTicked(logic, ui, noErrors):
     ui.signalsSection.collapsed = False
     empty = ui.signalsSection.sizeHint.height()
     logic.push(np.ones((2, 3, 4), np.uint8))
+    until(lambda: ui.signalsList.count == 2)
+    assert ui.signalsSection.sizeHint.height() < empty + 100
+    ui.signalsList.item(0).setCheckState(2)
     until(lambda: ui.signalsSection.sizeHint.height() >= empty + 180)
     untilStopped(logic)

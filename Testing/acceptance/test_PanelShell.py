@@ -510,7 +510,12 @@ def test_longTextsLeaveEveryRowItsPlace(module, column):
         for label in wrapped:
             show(label, text)
         slicerhost.processEvents()
-    for section in sections:
-        widgets = [one for one in section.children() if one.inherits("QWidget") and one.isVisible()]
-        for one, other in itertools.combinations(widgets, 2):
-            assert not one.geometry.intersects(other.geometry), (one.objectName, other.objectName)
+
+    def overlapping():
+        for section in sections:
+            widgets = [one for one in section.children() if one.inherits("QWidget") and one.isVisible()]
+            for one, other in itertools.combinations(widgets, 2):
+                if one.geometry.intersects(other.geometry):
+                    yield one.objectName, other.objectName
+
+    until(lambda: not list(overlapping()))

@@ -69,7 +69,7 @@ def test_theListNamesWhatIsThere(module, logic, recordings, noErrors):
     """Length, images, losses and size; damaged and unfinished ones say so. The folder is only read."""
     before = snapshot(recordings)
     ui = listOf(module, recordings)
-    until(lambda: ui.recordingsList.count == 4)
+    until(lambda: ui.recordingsList.count == 4 and ui.recordingsLabel.text == "4 recordings.")
     assert snapshot(recordings) == before
     names, figures = zip(*lines(ui), strict=True)
     assert names == ("New  Live", "Cut  Live", "Old  Live", "Test  Live")
@@ -78,7 +78,6 @@ def test_theListNamesWhatIsThere(module, logic, recordings, noErrors):
     assert figures[1].endswith("damaged")
     assert figures[3].endswith("not finished: its process has died")
     assert "Cut-Live.raw has 10 bytes instead of 48." in ui.recordingsList.item(1).toolTip().replace("\u200b", "")
-    assert ui.recordingsLabel.text == "4 recordings."
     assert ui.recordingsLabel.width > 2 * ui.refreshRecordingsButton.width
     assert (ui.exportFirstSpinBox.value, ui.exportLastSpinBox.value, ui.exportLastSpinBox.maximum) == (1, 3, 3)
     select(ui, "Cut")
