@@ -160,9 +160,10 @@ class _Flow:
         if received != self._received:
             self._received, self._came, self.offer = received, now, None
         if status != self._status:
-            self._status, self._changed = status, now
-            if now - self._offered > SAME_CAUSE:
+            mended = self.offer is not None and self.offer.text in self._status
+            if mended or now - self._offered > SAME_CAUSE:
                 self.offer = None
+            self._status, self._changed = status, now
         if offer is not self._seenOffer:
             self._seenOffer = self.offer = offer
             self._offered = now
