@@ -64,6 +64,8 @@ def test_aDeviceIsLiveInTheScene(slicer, module, views, logic, noErrors):
         status = StatusMessage(13, 0, "Hot", "coil is warm", device_name="Scanner")
         sendAll(device, pose(3), image(1), points, StringMessage("Ø 3 mm", device_name="Note"), status)
         until(lambda: logic.statistics()["shown"] == 1 and sum(logic.statistics()["messages"].values()) == 4)
+        # Messages count when they arrive, and are shown a moment later.
+        until(lambda: all(map(slicer.mrmlScene.GetFirstNodeByName, ("Stylus", "Marks", "Note"))))
         node = logic.liveVolumeNode("Probe")
         assert sums(slicer, node) == checksum(image(1).pixels)
         matrix = slicer.util.arrayFromVTKMatrix(matrixOf(node))
