@@ -19,6 +19,8 @@ import slicerhost
 MODULE = Path(__file__).resolve().parents[2] / "RealTimeImaging" / "RealTimeImaging.py"
 SHAPE = (64, 256, 256)
 """8 MiB of int16: the volume of an MRI scanner."""
+TICK = 10
+"""Milliseconds between two turns that a timer asks of Slicer's window, see :func:`lateness`."""
 
 WRITER = textwrap.dedent("""
     import json, os, struct, sys, time
@@ -58,6 +60,30 @@ def startedModule() -> Iterator[Any]:
     yield slicer.util.getModuleLogic("RealTimeImaging")
     slicerhost.unloadModule("RealTimeImaging")
     slicerhost.closeScene()
+
+
+@contextmanager
+def lateness() -> Iterator[list[float]]:
+    """Yield a list that holds afterwards by how many milliseconds each turn of a timer of TICK came late."""
+    import qt
+
+    moments: list[float] = []
+    late: list[float] = []
+
+    def note() -> None:
+        moments.append(time.perf_counter())
+
+    timer = qt.QTimer()
+    timer.setTimerType(qt.Qt.PreciseTimer)
+    timer.connect("timeout()", note)
+    timer.start(TICK)
+    try:
+        yield late
+    finally:
+        timer.stop()
+        timer.disconnect("timeout()", note)
+        # Turns that were left out make the pause as long as they were late.
+        late.extend(max(0.0, 1000 * float(pause) - TICK) for pause in np.diff(moments))
 
 
 @contextmanager

@@ -20,9 +20,9 @@ from demo.Feeds import SIMULATOR
 from RealTimeImagingLib import FolderSettings
 from RealTimeImagingLib.Host.DrawingBudget import SHARE
 
-from .Common import startedModule
+from .Common import lateness, startedModule
 
-TICK, SECONDS = 10, 6
+SECONDS = 6
 CASES = ((0.0, 120), (0.01, 30), (0.03, 30))
 """Seconds that each view's drawing is slowed, and images per second."""
 
@@ -64,7 +64,8 @@ def _stream(logic: Any, layout: Any, fps: int) -> dict[str, Any]:
             times: list[float] = []
             with _timed(layout, times):
                 before, began = logic.statistics()["shown"], time.perf_counter()
-                late = _lateness(lambda: False, SECONDS - 1)
+                with lateness() as late:
+                    slicerhost.runUntil(lambda: False, SECONDS - 1, everyMs=500)
                 seconds = time.perf_counter() - began
                 shown = logic.statistics()["shown"] - before
         finally:
@@ -106,17 +107,3 @@ class _timed:
     def __exit__(self, *_: object) -> None:
         for view in self._views:
             del view.forceRender
-
-
-def _lateness(over: Callable[[], bool], seconds: float) -> list[float]:
-    """Milliseconds by which each tick of a timer of TICK milliseconds came late; those left out count as they were."""
-    import qt
-
-    moments: list[float] = []
-    timer = qt.QTimer()
-    timer.setTimerType(qt.Qt.PreciseTimer)
-    timer.connect("timeout()", lambda: moments.append(time.perf_counter()))
-    timer.start(TICK)
-    slicerhost.runUntil(over, seconds, everyMs=500)
-    timer.stop()
-    return [max(0.0, 1000 * pause - TICK) for pause in np.diff(moments)]
