@@ -95,7 +95,9 @@ def _cut(text: str, length: int, most: int) -> str:
 def plainTip(text: str) -> str:
     """Return wrapped text for the tool tip of an item, such as a table's, which Qt takes for plain text."""
     lines = _cut(text, LONGEST_TIP, MOST_TIP_LINES).splitlines()
-    return _plain("\n".join(textwrap.fill(line, TIP_WIDTH, break_on_hyphens=False) for line in lines))
+    # Most texts are short, and filling takes long.
+    filled = (textwrap.fill(one, TIP_WIDTH, break_on_hyphens=False) if len(one) > TIP_WIDTH else one for one in lines)
+    return _plain("\n".join(filled))
 
 
 def _plain(text: str) -> str:

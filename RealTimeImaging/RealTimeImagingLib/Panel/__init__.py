@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -30,6 +33,8 @@ REFRESH = 200
 """Least milliseconds between two refreshes: figures that change faster cannot be read."""
 QUIET_REFRESH = 1000
 """Milliseconds to the next refresh while no image arrives."""
+PART = 0.001
+"""Seconds after which a refresh lets the window do other work before it goes on."""
 ALARMS = ("stalled", "error")
 """States that the status bar shows while another module is open."""
 
@@ -47,7 +52,11 @@ class Panel:
         self._logic = logic
         self._refreshTimer = qt.QTimer()
         self._refreshTimer.setSingleShot(True)
-        self._refreshTimer.connect("timeout()", self.refresh)
+        self._refreshTimer.connect("timeout()", self.refreshPart)
+        self._steps: deque[Callable[[], object]] = deque()
+        """What is left to do in this refresh."""
+        self._again = False
+        """Something changed during this refresh."""
         makePlain(vars(ui).values())
         complaint, log = Complaint(ui.sourceComplaintLabel), EventLog()
         self._source = SourceSection(ui, logic, complaint)
@@ -82,7 +91,7 @@ class Panel:
     def close(self) -> None:
         """Disconnect from the logic and from all widgets."""
         self._refreshTimer.stop()
-        self._refreshTimer.disconnect("timeout()", self.refresh)
+        self._refreshTimer.disconnect("timeout()", self.refreshPart)
         parts: list[Any] = [*self._sections, self._shortcuts, self._drop, self._statusBar]
         for part in parts:
             part.close()
@@ -90,7 +99,9 @@ class Panel:
 
     def refreshSoon(self) -> None:
         """Refresh within REFRESH milliseconds: a state, or the visible module, may have changed."""
-        if not self._refreshTimer.isActive() or self._refreshTimer.interval > REFRESH:
+        if self._steps:
+            self._again = True
+        elif not self._refreshTimer.isActive() or self._refreshTimer.interval > REFRESH:
             self._refreshTimer.start(REFRESH)
 
     def settings(self) -> SourceSettings:
@@ -106,13 +117,37 @@ class Panel:
         self._metadata.show()
 
     def refresh(self) -> None:
-        """Show the logic's state."""
+        """Show the logic's state now."""
+        self._steps.clear()
+        self.refreshPart(float("inf"))
+
+    def refreshPart(self, seconds: float = PART) -> None:
+        """Begin a refresh, or go on with it, for about so many seconds; the timer calls for the rest."""
+        if not self._steps:
+            self._begin()
+        ends = time.perf_counter() + seconds
+        try:
+            while self._steps:
+                self._steps.popleft()()
+                if time.perf_counter() >= ends:
+                    break
+        finally:
+            if self._steps:
+                self._refreshTimer.start(0)
+
+    def _begin(self) -> None:
+        self._again = False
         values = self._logic.statistics()
-        self._source.states.update()
-        for section in self._sections:
-            section.refresh(values)
+        self._steps.append(self._source.states.update)
+        self._steps.extend(partial(section.refresh, values) for section in self._sections)
+        self._steps.append(self._end)
+
+    def _end(self) -> None:
+        self._refreshTimer.stop()
         waiting = self._statusBar.refresh()
-        if self._logic.isRunning() or waiting:  # without images the rate falls
+        if self._again:
+            self._refreshTimer.start(REFRESH)
+        elif self._logic.isRunning() or waiting:  # without images the rate falls
             self._refreshTimer.start(QUIET_REFRESH)
 
     def _barWords(self) -> str:
