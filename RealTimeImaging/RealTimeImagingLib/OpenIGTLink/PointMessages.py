@@ -13,7 +13,7 @@ from pyigtl.messages import PointMessage as PyigtlPointMessage
 from ..Model.Errors import WireError
 from ..Model.Text import textsOf
 from .Base import Array, Fields, WireMessage, codec, packed, packNames
-from .Records import RecordsMessage, packRows, recordForm, rows, textIn
+from .Records import RecordsMessage, fieldText, packRows, recordForm, rows
 
 _ = textsOf(__file__)
 
@@ -104,7 +104,7 @@ def _texts(values: str | Sequence[str] | None, count: int) -> list[str]:
 
 
 def _column(found: Any, name: str) -> list[str]:
-    return [textIn(row, name) for row in found]
+    return [fieldText(row, name) for row in found]
 
 
 _FIXED_COMPONENTS = {1: 3, 2: 3, 3: 9, 4: 4, 5: 3}

@@ -59,7 +59,7 @@ def packRows(form: np.dtype[Any], records: Sequence[tuple[Any, ...]]) -> bytes:
         raise WireError(_("a value does not fit its field ({error})").format(error=error)) from error
 
 
-def textIn(row: Any, name: str) -> str:
+def fieldText(row: Any, name: str) -> str:
     """Return the text in a field of a record.
 
     NumPy drops the NULs at the end of the field. They tell a whole text from one that the field has cut.
@@ -106,7 +106,7 @@ def _sent(name: str, value: Any) -> Any:
 
 def _received(row: Any, name: str) -> Any:
     if row.dtype[name].kind == "S":
-        return textIn(row, name)
+        return fieldText(row, name)
     plain = row[name].tolist()
     if name == "time":
         return seconds(plain)

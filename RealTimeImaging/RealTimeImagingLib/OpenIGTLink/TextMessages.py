@@ -23,7 +23,7 @@ from .Base import (
     lengthOf,
     packed,
 )
-from .Records import RecordsMessage, recordForm, textIn
+from .Records import RecordsMessage, fieldText, recordForm
 
 _ = textsOf(__file__)
 
@@ -137,7 +137,7 @@ class CapabilityMessage(RecordsMessage):
         return (item,)
 
     def _item(self, row: Any) -> str:
-        return textIn(row, "type")
+        return fieldText(row, "type")
 
 
 _TYPES = {**SCALAR_TYPES, 13: "c16"}

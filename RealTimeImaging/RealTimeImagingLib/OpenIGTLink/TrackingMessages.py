@@ -16,7 +16,7 @@ from ..Model.Errors import WireError
 from ..Model.Frame import Matrix
 from ..Model.Text import textsOf
 from .Base import Fields, WireMessage, codec, packed
-from .Records import RecordsMessage, recordForm, textIn
+from .Records import RecordsMessage, fieldText, recordForm
 
 _ = textsOf(__file__)
 
@@ -142,7 +142,7 @@ class TrackingDataMessage(RecordsMessage):
     def _item(self, row: Any) -> TrackedTool:
         matrix = np.eye(4)
         matrix[:3] = row["matrix"].transpose()
-        return TrackedTool(textIn(row, "name"), int(row["type"]), matrix)
+        return TrackedTool(fieldText(row, "name"), int(row["type"]), matrix)
 
 
 @codec("QTDATA")
