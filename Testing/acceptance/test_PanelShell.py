@@ -209,7 +209,7 @@ def test_restartTakesNewSettings(logic, incoming, noErrors):
     """Known names and possible values; otherwise the source continues."""
     handle = logic.start(FolderSettings(incoming))
     untilRunning(handle)
-    for changes in ({"patern": "*.nii"}, {"existing": "never"}):
+    for changes in ({"filter": "*.nii"}, {"existing": "never"}):
         with pytest.raises(SettingsError):
             logic.restart(handle, **changes)
     assert handle.state == "running"

@@ -68,7 +68,7 @@ def test_longTextsFitThePanel(module, logic, incoming, text):
 
 
 @pytest.mark.parametrize(
-    "template", ["{name.first} fehlt", "{name[0][1]} fehlt", "{count[0]}", "{}", "{nam}", "{name", "{name:d}"]
+    "template", ["{name.first} fehlt", "{name[0][1]} fehlt", "{count[0]}", "{}", "{title}", "{name", "{name:d}"]
 )
 def test_aMistakeInATranslationShowsTheEnglishText(labels, monkeypatch, template):
     from RealTimeImagingLib.Model.Text import Text

@@ -39,7 +39,7 @@ REFUSED = [
     ("check.checked()", TypeError),
     ("t.interval()", TypeError),
     # nothing new on a C++ object
-    ("b.enabeld = False", AttributeError),
+    ("b.active = False", AttributeError),
     ("b.width = 3", AttributeError),
     ("b.setEnabled = 3", AttributeError),
     ("b.clicked = 3", AttributeError),

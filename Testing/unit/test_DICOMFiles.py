@@ -179,7 +179,7 @@ def test_a_file_is_stored_bit_for_bit_and_its_copy_is_known(files):
 
 
 def test_another_instance_of_the_same_name_overwrites_nothing(files):
-    contents = [b"abc", b"abd", b"ab", b"abcd"]
+    contents = [b"abc", b"abx", b"ab", b"abcd"]
     paths = [store(files, aHeader(), [one]).path for one in contents]
     assert len(set(paths)) == 4
     assert [Path(path).read_bytes() for path in paths] == contents

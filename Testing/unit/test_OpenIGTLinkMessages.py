@@ -158,7 +158,7 @@ EXPECTED = {
         ColorTableMessage(np.arange(256, dtype=np.uint16) + 256, **AT),
         "03 05" + "".join(f"01{index:02x}" for index in range(256)),
     ),
-    # imagemeta.md: NAME[64] ID[20] MODALITY[32] PATIENT_NAME[64] PATIENT_ID[64] TIMESTMP RI RJ RK S (reserved)
+    # imagemeta.md: NAME[64] ID[20] MODALITY[32] PATIENT_NAME[64] PATIENT_ID[64] TIMESTAMP RI RJ RK S (reserved)
     "IMGMETA": (
         ImageMetaMessage([ImageMeta("Head", "T1", "MR", "Doe", "42", 1234567892.5, (256, 256, 2), 5)], **AT),
         text("Head", 64)
@@ -388,7 +388,7 @@ def test_names_that_are_not_UTF8_are_read_as_Latin1():
 
 def test_short_names_in_Latin1_keep_their_last_letter():
     """The last letter looks like the beginning of a letter of UTF-8, but its field has not cut it."""
-    short = b"Caf\xe9"
+    short = "Café".encode("latin-1")
     assert received(framed("TDATA", short.ljust(70, b"\0"))).items[0].name == "Café"
     assert received(framed("CAPABILITY", short.ljust(12, b"\0"))).items == ["Café"]
     assert received(framed("LBMETA", short.ljust(116, b"\0"))).items[0].name == "Café"
