@@ -6,7 +6,12 @@ hand, for hours). A test that needs more or fewer examples than the others says 
 
 from __future__ import annotations
 
+import os
+
 from hypothesis import HealthCheck, settings
+
+# NumPy starts threads for linear algebra otherwise: two fifths of the time in which a child process of a test starts.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 EXAMPLES = {"quick": 10, "ci": 40, "full": 1000}
 """Examples of a test without a weight of its own, by profile."""
