@@ -30,11 +30,18 @@ def address(qObject: QtCore.QObject) -> int:
     return int(shiboken6.getCppPointer(qObject)[0])
 
 
+_signatures: dict[tuple[type, str, int], list[str]] = {}
+
+
 def signatures(qObject: QtCore.QObject) -> list[str]:
     """The signals an object has, in full."""
     meta = QtCore.QObject.metaObject(qObject)
-    methods = [meta.method(i) for i in range(meta.methodCount())]
-    return [bytes(m.methodSignature()).decode() for m in methods if m.methodType() == METHOD_SIGNAL]
+    # A class of Python may get further methods while it is in use.
+    key = (type(qObject), str(meta.className()), meta.methodCount())
+    if key not in _signatures:
+        methods = [meta.method(i) for i in range(meta.methodCount())]
+        _signatures[key] = [bytes(m.methodSignature()).decode() for m in methods if m.methodType() == METHOD_SIGNAL]
+    return _signatures[key]
 
 
 def normalized(qObject: QtCore.QObject, signal: str | bytes, refused: frozenset[str] = frozenset()) -> str:
