@@ -23,6 +23,7 @@ def test_aFrameCarriesTheTimesOfItsStages(slicer, logic, incoming, tmp_path, noE
     save(incoming / "a.nii", landmarks(), AFFINES["oblique"])
     until(lambda: logic.statistics()["shown"] == 1)
     logic.startRecording(tmp_path / "recordings")
+    until(lambda: logic.recording.status()["free"] is not None)  # the process records
     save(incoming / "b.nii", landmarks(), AFFINES["oblique"])
     until(lambda: logic.statistics()["shown"] == 2 and logic.statistics()["recorded"] == 1)
     first, second = seen
