@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from RealTimeImagingLib import OpenIGTLinkSettings
 from RealTimeImagingLib.Model.Frame import checksum
+from unit.openIGTLinkSource import freePort
 
 from .conftest import until, untilStopped
 from .test_Panel import panelOf
@@ -101,7 +102,10 @@ MATRIX = np.array([[0, -2.0, 0, 10], [1.5, 0, 0, -20], [0, 0, 3.0, 30], [0, 0, 0
 
 
 def server(**values):
-    return OpenIGTLinkSettings(**{"role": "server", "host": "0.0.0.0", "engine": "connector", **values})
+    """A connector on a port that no other test uses at the same time."""
+    return OpenIGTLinkSettings(
+        **{"role": "server", "host": "0.0.0.0", "port": freePort(), "engine": "connector", **values}
+    )
 
 
 def pixels(number):
@@ -120,16 +124,17 @@ def test_aMissingExtensionIsAnError(slicer, module, logic, monkeypatch):
 
 def test_itsImagesAreShownCountedAndRecorded(slicer, extension, logic, tmp_path, noErrors):
     logic.startRecording(tmp_path / "recordings", name="Connector")
-    handle = logic.start(server(checkCRC=False))
+    settings = server(checkCRC=False)
+    handle = logic.start(settings)
     (node,) = extension
     assert node.GetScene() is slicer.mrmlScene
     assert not node.GetSaveWithScene()
-    assert node.calls == [("server", 18944), ("crc", False), ("start",)]
+    assert node.calls == [("server", settings.port), ("crc", False), ("start",)]
     assert any("newest image" in event.text for event in logic.events())
     node.state = node.StateConnected
     node.InvokeEvent(node.ConnectedEvent)
     assert logic.events()[-1].code == "connected"
-    assert handle.status == "SlicerOpenIGTLink: connected with a device on port 18944."
+    assert handle.status == f"SlicerOpenIGTLink: connected with a device on port {settings.port}."
     for number in range(5):
         node.receive("Scanner", pixels(number), MATRIX)
         until(lambda number=number: logic.statistics()["received"] == number + 1)
@@ -223,9 +228,10 @@ def test_integers_keep_their_values(slicer, extension, logic, tmp_path, noErrors
 
 def test_connections_are_reported_without_events_of_the_node(slicer, extension, logic):
     """The node sends events only while a peer is connected."""
-    handle = logic.start(server())
+    settings = server()
+    handle = logic.start(settings)
     (node,) = extension
-    assert handle.status == "SlicerOpenIGTLink: waiting for a device on port 18944 of all addresses."
+    assert handle.status == f"SlicerOpenIGTLink: waiting for a device on port {settings.port} of all addresses."
     node.state = node.StateConnected
     until(lambda: logic.events()[-1].code == "connected")
     node.state = node.StateWaitConnection
@@ -299,8 +305,9 @@ def test_settings_without_counterpart_are_rejected(slicer, extension, logic, val
 
 
 def test_one_connector_at_a_time_and_none_beside_push(slicer, extension, logic):
-    first = logic.start(server())
-    with pytest.raises(errors().SettingsError, match="port 18944 is running"):
+    settings = server()
+    first = logic.start(settings)
+    with pytest.raises(errors().SettingsError, match=f"port {settings.port} is running"):
         logic.start(server(port=18945, stream="Other"))
     logic.stop(first)
     until(lambda: not logic.isRunning())
