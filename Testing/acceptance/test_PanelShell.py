@@ -69,9 +69,10 @@ def test_theRemedyOfAStatusStartsTheSourceAgain(module, logic, incoming, noError
     save(incoming / "a.nii", 5)
     ui.folder_folder.currentPath = str(incoming)
     ui.folder_existing.currentIndex = 0
+    # The source itself offers to show the image, too, at any moment after its start.
+    assert not ui.remedyButton.isVisibleTo(ui.remedyButton.parent())
     ui.startButton.click()
     untilRunning(logic.sources()[0])
-    assert not ui.remedyButton.isVisibleTo(ui.remedyButton.parent())
     logic._session.reports.deliver(StatusReport("1 image was already there.", remedy=SKIPPED), logic.sources()[0])
     panelOf(module).refresh()
     assert ui.statusLabel.text == "1 image was already there."
