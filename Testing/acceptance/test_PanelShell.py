@@ -86,6 +86,33 @@ def test_theRemedyOfAStatusStartsTheSourceAgain(module, logic, incoming, noError
     untilStopped(logic)
 
 
+def test_theSecondOfferShowsAllImagesThatWereThere(module, logic, column, incoming, noErrors):
+    """Below the first one, in the same column; of one image there is no second offer."""
+    ui = panelOf(module).ui
+    column(380)
+    for number in range(3):
+        save(incoming / f"{number}.nii", number)
+    ui.folder_folder.currentPath = str(incoming)
+    ui.folder_existing.currentIndex = 0
+    ui.startButton.click()
+    until(lambda: ui.otherRemedyButton.isVisible())
+    slicerhost.processEvents()
+    assert (ui.remedyButton.text, ui.otherRemedyButton.text) == ("Show newest", "Show all")
+    assert ui.otherRemedyButton.y >= ui.remedyButton.y + ui.remedyButton.height
+    ui.otherRemedyButton.click()
+    until(lambda: logic.statistics()["received"] == 3)
+    assert panelOf(module).settings().existing == "all"
+    until(lambda: not ui.remedyButton.isVisible() and not ui.otherRemedyButton.isVisible())
+    untilStopped(logic)
+    for number in (1, 2):
+        (incoming / f"{number}.nii").unlink()
+    ui.folder_existing.currentIndex = 0
+    ui.startButton.click()
+    until(lambda: ui.remedyButton.isVisible())
+    assert not ui.otherRemedyButton.isVisible()
+    untilStopped(logic)
+
+
 def test_aDoubleClickOnARemedyStartsOneSource(module, logic, incoming, noErrors):
     ui = panelOf(module).ui
     handle = logic.start(FolderSettings(incoming))

@@ -19,8 +19,13 @@ def test_an_event_has_the_time_of_its_creation():
 
 
 def test_json_has_every_field_of_an_event():
-    event = Event("a", "b", remedy=Remedy("c", {"d": 1}))
+    event = Event("a", "b", remedy=Remedy("c", {"d": 1}, Remedy("e", {"d": 2})))
     assert set(event.toJSON()) == {field.name for field in dataclasses.fields(Event)}
+
+
+def test_both_offers_of_an_event_travel_as_json():
+    event = Event("a", "b", remedy=Remedy("c", {"d": 1}, Remedy("e", {"d": 2})))
+    assert Event.fromJSON(json.loads(json.dumps(event.toJSON()))) == event
 
 
 def test_events_are_immutable():

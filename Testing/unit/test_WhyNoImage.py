@@ -122,7 +122,7 @@ os._exit(code)
     @property
     def remedy(self):
         remedy = self._report.get("remedy")
-        return remedy and Remedy(remedy["label"], remedy["settings"])
+        return remedy and Remedy.fromJSON(remedy)
 
     def eventsOf(self, code):
         return [event for event in self.acquisition.of("event") if event["code"] == code]
@@ -237,7 +237,8 @@ def filesAlreadyThere(world):
     for number in range(3):
         arrive(world.folder / f"{number}.nii", niftiFile(number))
     waiting(world, existing="ignore")
-    yield Says("3 images were already there and skipped.", Remedy("Show newest", {"existing": "newest"}))
+    both = Remedy("Show newest", {"existing": "newest"}, Remedy("Show all", {"existing": "all"}))
+    yield Says("3 images were already there and skipped.", both)
 
 
 @fault

@@ -16,19 +16,23 @@ class Remedy:
 
     :param label: two to four words, such as "Show newest".
     :param settings: new values of settings, by name.
+    :param other: a second offer beside this one, such as "Show all"; None for none.
     """
 
     label: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    other: Remedy | None = None
 
     def toJSON(self) -> dict[str, Any]:
-        """Return an object that :meth:`fromJSON` reads."""
-        return {"label": textToJSON(self.label), "settings": dict(self.settings)}
+        """Return an object that :meth:`fromJSON` reads; a second offer that is None is left out."""
+        values = {"label": textToJSON(self.label), "settings": dict(self.settings)}
+        return {**values, "other": self.other.toJSON()} if self.other else values
 
     @classmethod
     def fromJSON(cls, values: Mapping[str, Any]) -> Remedy:
         """Return the remedy of an object of :meth:`toJSON`."""
-        return cls(textFromJSON(values["label"]), values["settings"])
+        other = cls.fromJSON(values["other"]) if values.get("other") else None
+        return cls(textFromJSON(values["label"]), values["settings"], other)
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import zip_longest
 from typing import Any
 
 import qt
 from slicer.i18n import tr as _
 
+from ..Host.RunningSource import RunningSource
+from ..Model.Event import Remedy
 from ..Model.EventLog import EventLog
 from ..Model.Packages import titleOf
 from .Alarm import Alarm
@@ -24,21 +27,31 @@ LINES = 2
 
 
 @dataclass(frozen=True)
+class Offer:
+    """Button that mends a state.
+
+    :param label: its text.
+    :param tip: what it does.
+    :param act: mends the state.
+    """
+
+    label: str
+    tip: str
+    act: Callable[[], object]
+
+
+@dataclass(frozen=True)
 class Line:
     """State of all sources for the user.
 
     :param state: one of URGENCY.
     :param text: a sentence.
-    :param label: text of the button that mends the state; empty for no button.
-    :param tip: what the button does.
-    :param act: mends the state.
+    :param offers: at most two, the better one first.
     """
 
     state: str
     text: str
-    label: str = ""
-    tip: str = ""
-    act: Callable[[], object] | None = None
+    offers: tuple[Offer, ...] = ()
 
 
 class StatusSection(Section):
@@ -66,8 +79,10 @@ class StatusSection(Section):
         self.line = Line("idle", "")
         """What the status line shows."""
         ui.statusLabel.setMinimumHeight(LINES * ui.statusLabel.fontMetrics().lineSpacing())
-        ui.remedyButton.visible = False
-        self.connect(ui.remedyButton, "clicked()", self._mend)
+        self._buttons = (ui.remedyButton, ui.otherRemedyButton)
+        for place, button in enumerate(self._buttons):
+            button.visible = False
+            self.connect(button, "clicked()", partial(self._mend, place))
         ui.stallSoundCheckBox.checked = remembered("StallSound", False)
         self.connect(ui.stallSoundCheckBox, "toggled(bool)", partial(remember, "StallSound"))
 
@@ -100,22 +115,20 @@ class StatusSection(Section):
         show(ui.statusLabel, line.text, colour=stateColour(ui.statusLabel, line.state) if line.state != "idle" else "")
         show(ui.statusSymbolLabel, SYMBOLS[line.state], colour=stateColour(ui.statusSymbolLabel, line.state))
         ui.statusSymbolLabel.setAccessibleName(stateWords(line.state))
-        if line.label:
-            ui.remedyButton.text = translated(line.label)
-            setTip(ui.remedyButton, line.tip)
-        ui.remedyButton.visible = bool(line.label)
+        for button, offer in zip_longest(self._buttons, line.offers):
+            if offer:
+                button.text = translated(offer.label)
+                setTip(button, offer.tip)
+            button.visible = offer is not None
 
     def _line(self) -> Line:
         states, missing = self._states.of, self._sources.missing
         if missing:
             packages = ", ".join(map(titleOf, missing.requirements))
-            return Line(
-                "error",
-                _("{packages} is not installed.").format(packages=packages),
-                _("Install {packages}").format(packages=packages),
-                _("Ask, install this package into Slicer, and start the source."),
-                self._sources.installMissing,
-            )
+            label = _("Install {packages}").format(packages=packages)
+            tip = _("Ask, install this package into Slicer, and start the source.")
+            text = _("{packages} is not installed.").format(packages=packages)
+            return Line("error", text, (Offer(label, tip, self._sources.installMissing),))
         if not states:
             if self.logic.isRunning():
                 return Line("waiting", _("Stopping."))
@@ -130,11 +143,17 @@ class StatusSection(Section):
         elif len(states) > 1:
             text = _("{name}: {text}").format(name=source.settings.stream, text=text)
         if state.remedy:
-            remedy = state.remedy
-            tip = _("Start this source again with other settings.")
-            return Line(state.name, text, remedy.label, tip, lambda: self._sources.restart(source, remedy))
+            return Line(state.name, text, self._restarts(source, state.remedy))
         line = Line(state.name, text)
         return self._concern(line) if state.name in ("receiving", "waiting") else line
+
+    def _restarts(self, source: RunningSource, remedy: Remedy | None) -> tuple[Offer, ...]:
+        """Return the offers to start a source again: the remedy, and the other one that it names."""
+        if remedy is None:
+            return ()
+        tip = _("Start this source again with other settings.")
+        first = Offer(remedy.label, tip, lambda: self._sources.restart(source, remedy))
+        return (first, *self._restarts(source, remedy.other))
 
     def _concern(self, line: Line) -> Line:
         """Return the reason why the images that came cannot be seen, or the line when they can."""
@@ -144,12 +163,14 @@ class StatusSection(Section):
                     state, text = "slow", translated(found.text)
                     if line.state == "waiting":
                         state, text = line.state, _("{status} {more}").format(status=line.text, more=text)
-                    return Line(state, text, found.label, _("Change the views, so that it is seen."), found.act)
+                    tip = _("Change the views, so that it is seen.")
+                    offers = (Offer(found.label, tip, found.act),) if found.label else ()
+                    return Line(state, text, offers)
         return line
 
-    def _mend(self) -> None:
-        if self.line.act:
-            self.attempt(self.line.act)
+    def _mend(self, place: int) -> None:
+        if place < len(self.line.offers):
+            self.attempt(self.line.offers[place].act)
         # A second click must not mend the same state again.
         self._states.update()
         self.refreshLine()

@@ -196,7 +196,8 @@ class FolderContent:
     def remedy(self) -> Remedy | None:
         """Settings with which these files are shown, None when none are known."""
         if self.existing and not self.shown:
-            return Remedy(_("Show newest"), {"existing": "newest"})
+            all_ = Remedy(_("Show all"), {"existing": "all"}) if self.existing > 1 else None
+            return Remedy(_("Show newest"), {"existing": "newest"}, all_)
         if self._better:
             return Remedy(_("Use {pattern}").format(pattern=self._better), {"pattern": self._better})
         if self._subfolder:
