@@ -1,5 +1,5 @@
 import pytest
-from RealTimeImagingLib.Model.Quantities import counted, freeName, sizeText
+from RealTimeImagingLib.Model.Quantities import counted, freeName, rateText, sizeText
 
 
 @pytest.mark.parametrize(
@@ -13,6 +13,14 @@ def test_sizes_have_the_unit_that_fits(count, text):
 @pytest.mark.parametrize(("count", "text"), [(0, "0 slices"), (1, "1 slice"), (1200, "1,200 slices")])
 def test_counts_have_the_right_noun(count, text):
     assert counted(count, "slice", "slices") == text
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [(0, "0.0"), (9.968, "10.0"), (120, "120.0"), (0.999, "1.0"), (0.5, "0.5"), (0.2, "0.2"), (1 / 30, "0.033")],
+)
+def test_rates_have_one_decimal_and_slow_ones_two_digits(rate, text):
+    assert rateText(rate) == text
 
 
 def test_a_taken_name_gets_the_first_free_number():

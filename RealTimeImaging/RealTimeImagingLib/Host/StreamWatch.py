@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import qt
 
 from ..Model.Event import Event
-from ..Model.Quantities import durationText
+from ..Model.Quantities import durationText, rateText
 from ..Model.Signal import Signal
 from ..Model.Text import textsOf
 from ..Sources import kindOf
@@ -158,8 +158,8 @@ class StreamWatch:
         if quiet > max(STALLED * period, STALLED_SECONDS):
             stall = Stall(rhythm.came, period, True)
             if known is None or not known.stalled:
-                values = {"stream": stream, "quiet": durationText(quiet), "rate": 1 / max(period, 1e-3)}
-                text = _("{stream}: no image for {quiet}. Before, {rate:.3g} images/s arrived.").format(**values)
+                values = {"stream": stream, "quiet": durationText(quiet), "rate": rateText(1 / max(period, 1e-3))}
+                text = _("{stream}: no image for {quiet}. Before, {rate} images/s arrived.").format(**values)
                 self._report(Event("stalled", text, "warning", stream))
             elif now - self._told[stream] < 1.0:
                 return

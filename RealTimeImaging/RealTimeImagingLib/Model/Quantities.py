@@ -42,6 +42,14 @@ def freeName(wanted: str, taken: Collection[str], form: str = "{name} {number}")
     return next(name for name in numbered if name not in taken)
 
 
+def rateText(rate: float) -> str:
+    """Return a rate without its unit: one decimal, or two digits when it is below 1, such as "10.0" or "0.033".
+
+    :param rate: per second.
+    """
+    return f"{rate:.1f}" if rate >= 0.95 or not rate else f"{rate:.2g}"
+
+
 def durationText(seconds: float) -> str:
     """Return a duration in a suitable unit, such as "40 s", "3 min" or "2.5 h".
 

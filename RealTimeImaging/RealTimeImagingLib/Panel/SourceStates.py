@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 
 from ..Host.RunningSource import RunningSource
 from ..Model.Event import Event, Remedy
-from ..Model.Quantities import durationText
+from ..Model.Quantities import durationText, rateText
 from .Section import translated
 
 QUIET = 1.0
@@ -125,14 +125,15 @@ class SourceStates:
             return level, flow.offer.text, flow.offer.remedy
         stalls = [stall for stream, stall in self._logic.stalls().items() if stream in source.counts]
         if not stalls and rate and age is not None and age < max(QUIET, 3 / rate) and not flow.hasNews(now):
-            words = _("Receiving {rate:.1f} images/s from {origin}.").format(rate=rate, origin=self._origin(source))
+            words = _("Receiving {rate} images/s from {origin}.")
+            words = words.format(rate=rateText(rate), origin=self._origin(source))
             return "receiving", words, source.remedy
         simulated = self._logic.simulator.isSimulated(source)
         status = _("Waiting for the simulated scanner.") if simulated else translated(source.status)
         stalled = [one for one in stalls if one.stalled]
         if stalled and age is not None:
-            words = _("No image for {age}. Before, {rate:.1f} images/s arrived. {status}").format(
-                age=durationText(age), rate=1 / max(stalled[0].period, 1e-3), status=status
+            words = _("No image for {age}. Before, {rate} images/s arrived. {status}").format(
+                age=durationText(age), rate=rateText(1 / max(stalled[0].period, 1e-3)), status=status
             )
         elif stalls:
             words = _("The next image is late. {status}").format(status=status)

@@ -10,7 +10,7 @@ import qt
 from slicer.i18n import tr as _
 
 from ..Host.RunningSource import RunningSource
-from ..Model.Quantities import durationText
+from ..Model.Quantities import durationText, rateText
 from .Section import SYMBOLS, breakable, elided, plainTip, setRoom, stateColour
 from .SourceStates import SourceState, SourceStates, stateWords
 
@@ -91,7 +91,7 @@ class SourcesTable:
         texts = [
             SYMBOLS[state.name],
             name,
-            _("{rate:.1f}/s").format(rate=state.rate) if state.rate else "-",
+            _("{rate}/s").format(rate=rateText(state.rate)) if state.rate else "-",
             "-" if state.age is None else "< 1 s" if state.age < 1 else durationText(state.age),
             str(state.lost),
         ]

@@ -16,6 +16,7 @@ from ..Host.RunningSource import RunningSource
 from ..Model.Event import Remedy
 from ..Model.EventLog import EventLog
 from ..Model.Packages import titleOf
+from ..Model.Quantities import rateText
 from .Alarm import Alarm
 from .EventsSection import eventLine
 from .Section import SYMBOLS, Section, remember, remembered, setTip, show, stateColour, translated
@@ -92,7 +93,7 @@ class StatusSection(Section):
         ui = self.ui
         frames = _("{received} received, {shown} shown, {skipped} skipped, {rejected} rejected").format(**values)
         show(ui.framesLabel, frames)
-        show(ui.rateLabel, _("{fps} images/s").format(fps=values["fps"]) if values["shown"] else "-")
+        show(ui.rateLabel, _("{rate} images/s").format(rate=rateText(values["fps"])) if values["shown"] else "-")
         latency = values["latencyMs"]
         delay = "-"
         if latency["median"] is not None:
@@ -138,8 +139,8 @@ class StatusSection(Section):
         source, state = max(states.items(), key=lambda one: (URGENCY.index(one[1].name), one[1].remedy is not None))
         text = state.text
         if len(states) > 1 and state.name == "receiving":
-            rate = sum(one.rate for one in states.values())
-            text = _("Receiving {rate:.1f} images/s from {count} sources.").format(rate=rate, count=len(states))
+            rate = rateText(sum(one.rate for one in states.values()))
+            text = _("Receiving {rate} images/s from {count} sources.").format(rate=rate, count=len(states))
         elif len(states) > 1:
             text = _("{name}: {text}").format(name=source.settings.stream, text=text)
         if state.remedy:
