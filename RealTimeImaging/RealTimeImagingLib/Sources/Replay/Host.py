@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from slicer.i18n import tr as _
@@ -10,15 +11,18 @@ from slicer.i18n import tr as _
 from ..Source import SourceControls
 from . import ReplaySettings
 
+PATIENCE = 1.0
+"""Most seconds until a replay has obeyed a command: it may open or read a file."""
+
 
 class ReplayControls(SourceControls):
     """Pause, the previous and the next image, the position, and changes of pace and loop while the replay runs."""
 
     def __init__(self, form: Any, section: Any) -> None:
         super().__init__(form, section)
-        self._paused = self._showing = False
-        self._sought: Mapping[str, Any] | None = None
-        """Position that was shown when the user chose another one."""
+        self._paused = self._ended = self._showing = False
+        self._request, self._awaited = 0, 0.0
+        """Number of the last command, and the time (monotonic seconds) until which positions without it are old."""
         ui = section.ui
         section.connect(ui.pauseButton, "clicked()", self._pauseOrResume)
         section.connect(ui.stepButton, "clicked()", self._stepOn)
@@ -31,28 +35,34 @@ class ReplayControls(SourceControls):
     def refresh(self, running: Any) -> None:
         """Show the buttons and the position while a replay runs, whatever source the panel shows."""
         replaying = self._replaying()
-        self._paused = self._paused and bool(replaying)
         ui, position = self.section.ui, self._position
-        if position.get("ended"):
-            self._paused = False
-            ui.pauseButton.text = _("Play again")
-        else:
-            ui.pauseButton.text = _("Resume") if self._paused else _("Pause")
+        current = position.get("request") == self._request or time.monotonic() >= self._awaited
+        if current:
+            self._paused, self._ended = bool(position.get("paused")), bool(position.get("ended"))
+        ui.pauseButton.text = _("Play again") if self._ended else _("Resume") if self._paused else _("Pause")
         for button in (ui.pauseButton, ui.stepBackButton, ui.stepButton):
             button.visible = bool(replaying)
         for widget in (ui.replaySlider, ui.replayPositionLabel):
             widget.visible = bool(position)
-        if position and position is not self._sought and not ui.replaySlider.sliderDown:
-            self._sought = None
+        if not position:
+            self._release()
+        elif current:
             self._showPosition(position)
+
+    def _release(self) -> None:
+        """Let go of a slider that is hidden: Qt does not report that the mouse was released."""
+        self._showing = True
+        self.section.ui.replaySlider.sliderDown = False
+        self._showing = False
 
     def _showPosition(self, position: Mapping[str, Any]) -> None:
         ui, count = self.section.ui, position["count"]
-        self._showing = True
-        ui.replaySlider.maximum = count - 1
-        ui.replaySlider.pageStep = max(1, count // 10)
-        ui.replaySlider.value = position["frame"]
-        self._showing = False
+        if not ui.replaySlider.sliderDown:
+            self._showing = True
+            ui.replaySlider.maximum = count - 1
+            ui.replaySlider.pageStep = max(1, count // 10)
+            ui.replaySlider.value = position["frame"]
+            self._showing = False
         text = _("Image {number} of {count}").format(number=position["frame"] + 1, count=count)
         if position["duration"] is not None:
             passed, length = _minutes(position["seconds"]), _minutes(position["duration"])
@@ -70,14 +80,16 @@ class ReplayControls(SourceControls):
         replaying = self._replaying()
         return replaying[-1].details if replaying else {}
 
-    def _send(self, command: str, **values: Any) -> None:
-        for source in self._replaying():
-            source.send(command, **values)
+    def _send(self, sources: Sequence[Any], command: str, **values: Any) -> None:
+        """Send a command to replays; until it is obeyed, their positions are those before it."""
+        self._request, self._awaited = self._request + 1, time.monotonic() + PATIENCE
+        for source in sources:
+            source.send(command, request=self._request, **values)
 
     def _pauseOrResume(self) -> None:
-        again = self._paused or bool(self._position.get("ended"))
-        self._send("resume" if again else "pause")
-        self._paused = not again
+        again = self._paused or self._ended
+        self._send(self._replaying(), "resume" if again else "pause")
+        self._paused, self._ended = not again, False
         self.refresh(None)
 
     def _stepOn(self) -> None:
@@ -87,25 +99,21 @@ class ReplayControls(SourceControls):
         self._step(-1)
 
     def _step(self, frames: int) -> None:
-        if not self._paused:
-            self._paused = True
-            self._send("pause")
-        self._send("step", frames=frames)
+        self._paused, self._ended = True, False
+        self._send(self._replaying(), "step", frames=frames)
         self.refresh(None)
 
     def _seek(self, frame: int) -> None:
         if not self._showing:
-            self._sought = self._position
-            for source in self._replaying()[-1:]:
-                source.send("seek", frame=frame)
+            self._send(self._replaying()[-1:], "seek", frame=frame)
 
     def _paceChanged(self) -> None:
         pace = self.form.value("pace")
         name = {"recorded": "speed", "rate": "rate"}.get(pace)
-        self._send("pace", **({name: self.form.value(name)} if name else {"fastest": True}))
+        self._send(self._replaying(), "pace", **({name: self.form.value(name)} if name else {"fastest": True}))
 
     def _loopChanged(self) -> None:
-        self._send("loop", on=self.form.value("loop"))
+        self._send(self._replaying(), "loop", on=self.form.value("loop"))
 
 
 def _minutes(seconds: float) -> str:

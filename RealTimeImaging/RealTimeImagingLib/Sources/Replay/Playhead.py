@@ -56,11 +56,12 @@ class Playhead:
 
     @property
     def position(self) -> dict[str, Any]:
-        """``frame`` (the last one, from 0) of ``count``; ``seconds`` of ``duration``, None when unknown; ``ended``."""
+        """``frame`` (the last one, from 0) of ``count``; ``seconds`` of ``duration``, None when unknown; ``paused``
+        and ``ended``."""
         frame = max(self.next - 1, 0)
         seconds, duration = (self.times[frame], self.duration) if self.timed else (None, None)
         values = {"frame": frame, "count": self.count, "seconds": seconds, "duration": duration}
-        return {**values, "ended": self.ended}
+        return {**values, "paused": self.paused, "ended": self.ended}
 
     @property
     def halted(self) -> bool:

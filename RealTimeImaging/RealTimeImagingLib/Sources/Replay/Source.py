@@ -10,7 +10,8 @@ recording (poses, texts) stay in its file of messages.
 
 Commands: ``pause``, ``resume``; ``step`` {"frames": n} pauses and moves n frames forward, or back when negative;
 ``seek`` {"frame": n}, from 0; ``pace`` {"speed": factor}, {"rate": frames per second} or {"fastest": true}; ``loop``
-{"on": bool}. Commands wait until the file is open. Step and seek yield their frame at once, also in pause.
+{"on": bool}. Commands wait until the file is open. Step and seek yield their frame at once, also in pause. A command
+may have a number, "request": from then on the details have the number of the last command.
 """
 
 from __future__ import annotations
@@ -83,6 +84,7 @@ class ReplaySource:
         self._reported: tuple[str, Stamp | None] | None = None
         self._position: dict[str, Any] = {}
         self._positionDue = 0.0
+        self._request: Any = 0
 
     @property
     def status(self) -> str:
@@ -100,10 +102,14 @@ class ReplaySource:
 
     @property
     def details(self) -> Mapping[str, Any]:
-        """Position of the replay, see :attr:`Playhead.position`; empty while no file is open."""
+        """Position of the replay, see :attr:`Playhead.position`, and ``request``, the number of the last command that
+        had one; empty while no file is open."""
         now, playhead = self._clock(), self._playhead
-        if playhead is None or playhead.halted or now >= self._positionDue:
-            self._position, self._positionDue = playhead.position if playhead else {}, now + POSITION_PERIOD
+        if playhead is None:
+            return {}
+        if playhead.halted or now >= self._positionDue:
+            self._position = {**playhead.position, "request": self._request}
+            self._positionDue = now + POSITION_PERIOD
         return self._position
 
     @property
@@ -270,6 +276,8 @@ class ReplaySource:
 
     def _obey(self, name: str, values: Mapping[str, Any], playhead: Playhead) -> Iterator[Event]:
         now = self._clock()
+        # The next report has the position after the command.
+        self._request, self._positionDue = values.get("request", self._request), now
         try:
             if name == "pause":
                 playhead.pause(now)
