@@ -325,6 +325,26 @@ def test_eachKindRemembersItsSettings(slicer, module, logic, incoming, noErrors)
     assert ui.statusSection.collapsed
 
 
+def test_aKindThatWasOnlyChosenIsRemembered(slicer, module, noErrors):
+    """Without a start, by the list or by a dropped file; a scene or a script that chooses one changes nothing."""
+    from slicerhost.PythonQt import nativeObject
+
+    ui = panelOf(module).ui
+    names = [ui.sourceComboBox.itemText(row) for row in range(ui.sourceComboBox.count)]
+    QtTest.QTest.keyClick(nativeObject(ui.sourceComboBox), QtCore.Qt.Key.Key_Down)
+    QtTest.QTest.keyClick(nativeObject(ui.sourceComboBox), QtCore.Qt.Key.Key_Down)
+    slicerhost.reloadModule("RealTimeImaging")
+    ui = panelOf(module).ui
+    assert ui.sourceComboBox.currentText == names[2]
+    assert drop(ui.startButton.parent(), "/data/film.mp4")
+    slicerhost.reloadModule("RealTimeImaging")
+    ui = panelOf(module).ui
+    assert ui.sourceComboBox.currentText == "Camera or video"
+    ui.sourceComboBox.currentIndex = 0
+    slicerhost.reloadModule("RealTimeImaging")
+    assert panelOf(module).ui.sourceComboBox.currentText == "Camera or video"
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [

@@ -46,6 +46,7 @@ class SourceSection(Section):
         self.connect(ui.addButton, "clicked()", self._add)
         self.connect(ui.tryButton, "clicked()", self._try)
         self.connect(ui.sourceComboBox, "currentIndexChanged(int)", self._sourceChosen)
+        self.connect(ui.sourceComboBox, "activated(int)", self._rememberKind)
         # A section that opens shows all its widgets, including hidden ones.
         self.connect(ui.sourceSection, "contentsCollapsed(bool)", self._showRows)
         self.connect(ui.optionsSection, "contentsCollapsed(bool)", self._showRows)
@@ -170,8 +171,12 @@ class SourceSection(Section):
 
     def _keep(self, form: SourceForm) -> None:
         remember(f"Settings/{form.kind.name}", json.dumps(form.read().withoutSecrets().toJSON()))
-        remember("Kind", form.kind.name)
+        self._rememberKind()
         form.remember()
+
+    def _rememberKind(self, *_index: int) -> None:
+        """Choose the kind of the form at the next start of Slicer, too."""
+        remember("Kind", self._chosen.kind.name)
 
     def installMissing(self) -> None:
         """Install the packages without which the last start was not possible, and start."""
@@ -240,6 +245,7 @@ class SourceSection(Section):
             values = form.kind.dropped(path)
             if values is not None:
                 self._choose(form.kind.name)
+                self._rememberKind()
                 for name, value in values.items():
                     form.set(name, value)
                 self.ui.sourceSection.collapsed = False
