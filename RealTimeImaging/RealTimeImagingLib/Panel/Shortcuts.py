@@ -19,7 +19,7 @@ KEYS = {
 
 
 class Shortcuts:
-    """Keys that press buttons while the panel is visible. Tool tips name them.
+    """Keys that press buttons while the panel is visible and the user does not type. Tool tips name them.
 
     :param panel: the panel's widget.
     :param buttons: the widgets by name.
@@ -32,6 +32,8 @@ class Shortcuts:
             shortcut = qt.QShortcut(panel)
             sequence = qt.QKeySequence(key)
             shortcut.setKey(sequence)
+            # A key that is held would start and stop again and again.
+            shortcut.setAutoRepeat(False)
             press = partial(_press, button)
             shortcut.connect("activated()", press)
             # On macOS the key has other signs.
@@ -48,7 +50,17 @@ class Shortcuts:
 
 
 def _press(button: Any) -> None:
-    button.click()
+    if not _types():
+        button.click()
+
+
+def _types() -> bool:
+    """Return True while a widget that takes typed text has the focus, in this module or another."""
+    focus = qt.QApplication.focusWidget()
+    # A list with an editable item only seems to take text: its editor is a widget of its own.
+    if focus is None or focus.inherits("QAbstractItemView"):
+        return False
+    return bool(focus.testAttribute(qt.Qt.WA_InputMethodEnabled))
 
 
 class FileDrop(qt.QObject):  # type: ignore[misc]
