@@ -75,7 +75,7 @@ class World:
         self.settings = self.acquisition = None
         self._asUser, self._starts = False, 0
 
-    def start(self, settings, asUser=None, workFolder=None):
+    def start(self, settings, asUser=None, workFolder=None, program=None):
         """Start a source; the one before is closed."""
         if self.acquisition:
             self.acquisition.close()
@@ -87,7 +87,7 @@ class World:
             if self._asUser:
                 os.chown(folder, ORDINARY, -1)
         self.settings = settings
-        program = self._userProgram() if self._asUser else PROGRAM
+        program = program or (self._userProgram() if self._asUser else PROGRAM)
         self.acquisition = Acquisition(settings, folders, f"process{self._starts}", program)
         self.acquisition.listen().untilReady()
         self.atEnd(self.acquisition.close)
@@ -190,8 +190,28 @@ def test_the_source_says_why_there_is_no_image(world, fault):
 # ---- folder
 
 
-def waiting(world, **values):
-    world.start(FolderSettings(str(world.folder), **values))
+def waiting(world, program=None, **values):
+    world.start(FolderSettings(str(world.folder), **values), program=program)
+
+
+def programThatHangs(world, call, place, hang):
+    """Return the acquisition program: while a file is there, a call of the system waits at paths from ``place`` on."""
+    path = world.root / "program.py"
+    path.write_text(f"""
+import os, sys, time
+sys.path[0] = {str(PROGRAM.parents[2])!r}
+call = {call}
+def waits(path, *values, **named):
+    while str(path).startswith({str(place)!r}) and os.path.exists({str(hang)!r}):
+        time.sleep(0.02)
+    return call(path, *values, **named)
+{call} = waits
+from RealTimeImagingLib.Worker import Worker
+code = Worker.main()
+sys.stdout.flush()
+os._exit(code)
+""")
+    return path
 
 
 @fault
@@ -230,6 +250,31 @@ def folderVanished(world):
     yield Says(f"The folder {world.folder} is not there any more. Is its drive or network share connected?")
     (world.root / "away").rename(world.folder)
     arrive(world.folder / "a.nii", niftiFile(1))
+
+
+@fault
+def folderHangsInMidStream(world):
+    hang = world.root / "hangs"
+    waiting(world, program=programThatHangs(world, "os.scandir", world.folder, hang))
+    arrive(world.folder / "a.nii", niftiFile(1))
+    world.untilReceived()
+    world.until(lambda: world.status.startswith("Waiting for the next image"))
+    hang.touch()
+    yield Says(f"Access to {world.folder} takes more than 3 s. If this lasts, its drive or network share does not")
+    hang.unlink()
+    arrive(world.folder / "b.nii", niftiFile(2))
+    world.untilReceived(2)
+
+
+@fault
+def recordingFolderHangsInMidStream(world):
+    hang, folder = world.root / "hangs", world.root / "recordings"
+    waiting(world, program=programThatHangs(world, "os.open", folder / "Run", hang))
+    world.acquisition.send("record", folder=str(folder), name="Run", attributes={}, id=1)
+    hang.touch()
+    arrive(world.folder / "a.nii", niftiFile(1))
+    yield Says(f"Access to {folder} takes more than 3 s. If this lasts, its drive or network share does not")
+    hang.unlink()
 
 
 @fault

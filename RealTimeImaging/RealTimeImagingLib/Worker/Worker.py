@@ -34,13 +34,14 @@ from ..Model.DeviceMessage import DeviceMessage
 from ..Model.Event import Event, Remedy
 from ..Model.Frame import Frame, Image
 from ..Model.Settings import settingFields
-from ..Model.Text import joined, sentence, textsOf
+from ..Model.Text import Text, joined, sentence, textsOf
 from ..Sources import SourceContext, kindOf, openSource
 from ..Sources.Checkpoint import Checkpoint
 from ..Sources.Kinds import inWorker
 from ..Sources.Source import Arrival, Buffered, Detailed, Mendable, Source
 from .Broadcast import Broadcast
 from .Frames import FrameReceiver, FrameSender
+from .HangWatch import HangWatch
 from .WorkerRecording import WorkerRecording
 
 _ = textsOf(__file__)
@@ -56,6 +57,8 @@ END_TIME = 1.0
 
 log = logging.getLogger(__name__)
 
+Item = Arrival | Event | DeviceMessage
+
 
 class Worker:
     """Loop that moves frames and events from a source to the sender until a stop.
@@ -64,6 +67,7 @@ class Worker:
     :param checkpoint: numbers the frames.
     :param sender: takes frames and reports.
     :param commands: executed before the source is opened.
+    :param place: folder or file of the source, on a drive that may hang; empty for a source without one.
     """
 
     LONGEST_PAUSE = 30.0
@@ -75,6 +79,7 @@ class Worker:
         checkpoint: Checkpoint,
         sender: FrameSender,
         commands: Sequence[Command] = (),
+        place: str = "",
     ) -> None:
         self._open, self._checkpoint, self._sender = open_, checkpoint, sender
         self._receivers = Receivers()
@@ -84,6 +89,7 @@ class Worker:
         self._startup = commands
         self._commands: deque[Command] = deque()
         self._stopping = threading.Event()
+        self._place, self._hangWatch, self._hung = place, HangWatch(self._reportHang), False
         self._reportedStatus: tuple[str, Remedy | None] = ("", None)
         self._reportedRejected = 0
         self._reportedDetails: dict[str, object] = {}
@@ -109,21 +115,9 @@ class Worker:
         source = self._source = self._open()
         self._sender.report(Ready(counts=self._allCounts()))
         self._sender.flush(END_TIME)
-        while not self._stopping.is_set():
-            # Between two commands the source reads: pushed frames keep their place among the commands.
-            if self._commands:
-                self._execute(self._commands.popleft())
-            for item in source.read(0.0 if self._commands else PATIENCE):
-                self._passOn(item)
-                # A variable would keep the memory into which an image was read.
-                del item
-                if self._stopping.is_set():
-                    break
-            self._recording.report()
-            self._reportCheckpoint()
-            self._broadcast.report()
-            self._reportDetails(source)
-            self._reportStatus(source)
+        with self._hangWatch:
+            while not self._stopping.is_set():
+                self._turn(source)
         if isinstance(source, Buffered):
             for item in source.rest():
                 self._passOn(item)
@@ -140,12 +134,44 @@ class Worker:
         self._sender.waitForReleases(DRAIN)
         self._sender.close()
 
+    def _turn(self, source: Source) -> None:
+        # Between two commands the source reads: pushed frames keep their place among the commands.
+        if self._commands:
+            self._execute(self._commands.popleft())
+        for item in self._watched(source.read(0.0 if self._commands else PATIENCE)):
+            self._passOn(item)
+            # A variable would keep the memory into which an image was read.
+            del item
+            if self._stopping.is_set():
+                break
+        self._recording.report()
+        self._reportCheckpoint()
+        self._broadcast.report()
+        self._reportDetails(source)
+        self._reportStatus(source)
+
+    def _watched(self, items: Iterator[Item]) -> Iterator[Item]:
+        """Yield the items of the source, which may hang before each."""
+        while True:
+            self._hangWatch.begin(self._place)
+            item = next(items, None)
+            self._hangWatch.end()
+            if item is None:
+                return
+            yield item
+            del item
+
+    def _reportHang(self, text: Text) -> None:
+        self._sender.report(StatusReport(text))
+        # Afterwards: the next status replaces this one, whichever thread reports first.
+        self._hung = True
+
     def closeRecording(self) -> None:
         """Close the files of a recording after a failure of run(), when no other process finishes them."""
         self._recording.stop()
         self._recording.close()
 
-    def _passOn(self, item: Arrival | Event | DeviceMessage) -> None:
+    def _passOn(self, item: Item) -> None:
         if isinstance(item, Event):
             self._sender.event(item, self._counts())
             if item.level == "error":
@@ -177,7 +203,9 @@ class Worker:
             stages,
         )
         # Store before counting: a death in between stores the frame twice, with the same number, and never loses it.
+        self._hangWatch.begin(self._recording.folder)
         stored = self._recording.append(frame)
+        self._hangWatch.end()
         if stored:
             stages["stored"] = time.time()
         self._checkpoint.accept(arrival.stream, stored)
@@ -236,6 +264,8 @@ class Worker:
 
     def _reportStatus(self, source: Source) -> None:
         status = joined(source.status, self._problemText) if self._problemText else source.status
+        if self._hung:
+            self._hung, self._reportedStatus = False, ("", None)
         now, state = time.monotonic(), (status, source.remedy if isinstance(source, Mendable) else None)
         # A file that was rejected as incomplete, and is completed, takes its rejection back without an event.
         changed = state != self._reportedStatus or self._checkpoint.rejected != self._reportedRejected
@@ -264,15 +294,16 @@ def _serve(start: Start, lines: Iterator[bytes], writer: LineWriter) -> int:
         with Checkpoint(start.folders[-1]) as checkpoint:
             settings = inWorker(start.settings)
             receiver = FrameReceiver(start.folders, sender.report)
+            paths = [getattr(settings, one.name) for one in settingFields(type(settings)) if one.setting.path]
+            place = paths[0] if paths else ""
 
             def open_() -> Source:
                 # A share that hangs holds up everything that follows.
-                paths = [getattr(settings, one.name) for one in settingFields(type(settings)) if one.setting.path]
                 text = _("Opening {name}. If this takes long, its drive or device does not answer.")
-                sender.report(StatusReport(text.format(name=[*paths, kindOf(settings).title][0])))
+                sender.report(StatusReport(text.format(name=place or kindOf(settings).title)))
                 return openSource(settings, SourceContext(checkpoint, sender.getBuffer, receiver))
 
-            worker = Worker(open_, checkpoint, sender, start.commands)
+            worker = Worker(open_, checkpoint, sender, start.commands, place)
             _listen(worker, lines, start, abandoned)
             worker.run()
     except Exception as error:  # the boundary: all unexpected errors end here

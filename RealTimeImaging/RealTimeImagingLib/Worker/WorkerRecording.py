@@ -305,6 +305,11 @@ class WorkerRecording:
         """True from the command to record until all files are closed."""
         return self._recorders is not None
 
+    @property
+    def folder(self) -> str:
+        """Folder of the recording; empty while nothing is recorded."""
+        return self._recorders.folder if self._recorders else ""
+
     def append(self, frame: Frame) -> bool | None:
         """Store a frame that is not counted yet; return whether it is stored, None while nothing is recorded."""
         if self._recorders is None:

@@ -1,0 +1,62 @@
+"""Watch over calls that may hang, such as to a network share that was disconnected."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from ..Model.Text import Text, textsOf
+
+_ = textsOf(__file__)
+
+LONGEST = 3
+"""Seconds that a call takes before it is reported."""
+PERIOD = 0.5
+"""Seconds between two looks."""
+
+
+class HangWatch:
+    """Thread that reports a call that takes unusually long. A context: it works inside a "with" block.
+
+    :param report: takes a sentence, once for each call, in that thread.
+    """
+
+    def __init__(self, report: Callable[[Text], None]) -> None:
+        self._report = report
+        self._call: tuple[float, str] | None = None
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="hang watch", daemon=True)
+
+    def __enter__(self) -> HangWatch:
+        """Start the thread."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """End the thread."""
+        self._ended.set()
+
+    def begin(self, place: str) -> None:
+        """Note the begin of a call.
+
+        :param place: the folder or file that the call accesses; empty for a call that is not watched.
+        """
+        self._call = (time.monotonic(), place) if place else None
+
+    def end(self) -> None:
+        """Note the end of a call."""
+        self._call = None
+
+    def _run(self) -> None:
+        told = None
+        while not self._ended.wait(PERIOD):
+            call = self._call
+            if call is None or call is told or time.monotonic() - call[0] < LONGEST:
+                continue
+            told = call
+            text = _(
+                "Access to {place} takes more than {seconds} s. If this lasts, its drive or network share does not "
+                "respond: check that it is connected."
+            )
+            self._report(text.format(place=call[1], seconds=LONGEST))
