@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from contextlib import suppress
 
@@ -224,6 +225,33 @@ def test_aFolderThatHangsDoesNotBlockSlicer(logic, recordings, monkeypatch, noEr
     logic.recording.list.read(str(recordings))
     until(lambda: len(logic.recording.list.entries) == 4)
     assert not logic.recording.list.status()["failed"]
+
+
+def test_recordWaitsForNoFolderThatHangs(module, logic, tmp_path, monkeypatch, noErrors):
+    """On a drive that does not respond, Record complains; once it responds, the next click records."""
+    released, opened, folder = threading.Event(), os.open, tmp_path / "share"
+
+    def waits(path, *values, **named):
+        assert not str(path).startswith(str(folder)) or released.wait(60)
+        return opened(path, *values, **named)
+
+    ui = panelOf(module).ui
+    ui.recordingFolderPathLineEdit.currentPath = str(folder)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", waits)
+        try:
+            for _click in range(2):
+                ui.recordButton.click()
+                assert not logic.recording.active
+                assert ui.recordComplaintLabel.text.replace("\u200b", "") == (
+                    f"The folder {folder} does not respond. Check that its drive is connected, then try again."
+                )
+        finally:
+            released.set()
+        until(lambda: logic.recording.active or ui.recordButton.click())
+    assert ui.recordComplaintLabel.text == ""
+    ui.recordButton.click()
+    until(lambda: not logic.recording.building)
 
 
 def test_namesFromTheMetadata(module, logic, incoming, tmp_path, noErrors):

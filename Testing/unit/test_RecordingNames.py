@@ -6,7 +6,7 @@ import time
 
 import pytest
 from RealTimeImagingLib.Model.Errors import SettingsError
-from RealTimeImagingLib.Recording import Layout, repair
+from RealTimeImagingLib.Recording import repair
 from RealTimeImagingLib.Recording.Names import BIDS_NAME, DATE_NAME, missingFields, namedPlace
 from unit.recordings import frame, record
 
@@ -98,16 +98,3 @@ def test_a_name_that_is_cut_off_before_its_number(tmp_path):
     parts = record(tmp_path, [frame(0)], name=name)
     assert os.path.basename(parts[0]) == f"{name}_1-Scan.seq.nhdr"
     assert repair(str(tmp_path)) == []
-
-
-def test_a_folder_that_hangs_is_not_waited_for(monkeypatch, tmp_path):
-    import threading
-
-    hangs = threading.Event()
-    monkeypatch.setattr(Layout, "LONGEST", 0.05)
-    monkeypatch.setattr(os, "listdir", lambda folder: hangs.wait(20) and [])
-    try:
-        with pytest.raises(SettingsError, match="does not respond"):
-            namedPlace(str(tmp_path), "{run}", {})
-    finally:
-        hangs.set()

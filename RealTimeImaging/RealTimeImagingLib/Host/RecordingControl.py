@@ -15,9 +15,10 @@ from ..Link.Messages import RecordedReport, RepairedReport, StorageReport
 from ..Model.Errors import RealTimeImagingError, SettingsError
 from ..Model.Event import Event
 from ..Model.Files import setGroupMayRead
-from ..Model.Settings import SourceSettings, typedPath
+from ..Model.Settings import SourceSettings, placeOf, typedPath
 from ..Model.Text import textsOf
 from ..Recording import RecordingEntry, checkAttributes, fileName
+from ..Recording.FolderAccess import FolderAccess, Note
 from ..Recording.Layout import prepareFolder
 from ..Recording.Names import DATE_NAME, namedPlace
 from ..Scene.RecordedSequences import RecordedSequences
@@ -88,6 +89,7 @@ class RecordingControl:
         self._keep: Keep | None = None
         self._ran = self._settling = self._closed = False
         self._number = 0
+        self._access = FolderAccess()
         self._builder = qt.QTimer()
         self._builder.connect("timeout()", self._build)
         groupMayRead = slicer.app.userSettings().value(GROUP_MAY_READ_KEY)
@@ -111,8 +113,8 @@ class RecordingControl:
             Empty for :attr:`namePattern`, which is the date and time unless the panel or a script sets another.
         :param kept: begin with the frames that :meth:`keepLast` has in memory.
         :raises SettingsError: no folder is given, or the pattern needs a value that is missing.
-        :raises RecordingFolderError: the folder cannot be written, or lies below a watched folder; it is a
-            RecordingError and a SettingsError.
+        :raises RecordingFolderError: the folder cannot be written, lies below a watched folder, or does not respond
+            within half a second; it is a RecordingError and a SettingsError.
         :raises RecordingError: a file cannot keep the name or value of an attribute.
         """
         current = self._current
@@ -128,10 +130,20 @@ class RecordingControl:
             raise SettingsError(_("Choose the folder for recordings."))
         checkAttributes(attributes)
         given = [(one.plan["folder"], one.name) for one in self._recordings if one.plan and not one.settled]
-        folder, name = namedPlace(folder, name.strip() or self.namePattern.strip() or DATE_NAME, attributes, given)
-        for handle in self._session.running():
-            handle.settings.checkRecordingFolder(folder)
-        prepareFolder(folder)
+        pattern = name.strip() or self.namePattern.strip() or DATE_NAME
+        sources = [handle.settings for handle in self._session.running()]
+
+        def prepare(note: Note) -> tuple[str, str]:
+            note(folder)
+            place = namedPlace(folder, pattern, attributes, given)
+            for settings in sources:
+                note(placeOf(settings))
+                settings.checkRecordingFolder(place[0])
+            note(folder)
+            prepareFolder(place[0])
+            return place
+
+        folder, name = self._access.result((folder, pattern, attributes, sources), prepare)
         # Never reuse the number of an earlier session: a process may know recordings of both.
         self._number = max(self._number + 1, time.time_ns() // 1_000_000)
         one = RecordingState(self._number, name, {"folder": folder, "name": name, "attributes": dict(attributes)})
@@ -191,9 +203,16 @@ class RecordingControl:
         """Check that a new source does not watch the folder of the recording.
 
         :raises SettingsError: it would.
+        :raises RecordingFolderError: the watched folder does not respond within half a second.
         """
         if self._current:
-            settings.checkRecordingFolder(self._current.plan["folder"])
+            folder = self._current.plan["folder"]
+
+            def check(note: Note) -> None:
+                note(placeOf(settings))
+                settings.checkRecordingFolder(folder)
+
+            self._access.result((folder, settings), check)
 
     # ---- status
 

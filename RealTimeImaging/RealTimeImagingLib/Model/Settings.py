@@ -345,6 +345,12 @@ def settingFields(settings: type[SourceSettings]) -> tuple[SettingField, ...]:
     )
 
 
+def placeOf(settings: SourceSettings) -> str:
+    """Return the folder or file of a source, on a drive that may hang; empty for a source without one."""
+    paths = (getattr(settings, field.name) for field in settingFields(type(settings)) if field.setting.path)
+    return next((path for path in paths if path), "")
+
+
 def checkFields(settings: type[SourceSettings]) -> None:
     """Check that the panel, the command line and the checks can use each field of a settings class.
 

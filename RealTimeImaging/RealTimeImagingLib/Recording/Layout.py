@@ -6,9 +6,8 @@ import os
 import re
 import threading
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import count
-from typing import TypeVar
 
 from ..Model.Errors import RecordingFolderError
 from ..Model.Files import UNFINISHED, makePrivateFolder, openPrivate, reasonOf, writeAll
@@ -89,62 +88,26 @@ def nothingIsNamed(folder: str, name: str, besides: str = "") -> bool:
     return not any(os.path.lexists(os.path.join(folder, name + suffix)) for suffix in suffixes if suffix != besides)
 
 
-Answer = TypeVar("Answer")
-
-LONGEST = 5.0
-"""Most seconds until a folder responds."""
 _TEST_BYTES = 1 << 16
 """Bytes of the test file: as many as the first lines of a recording."""
-
-
-def respond(folder: str, action: Callable[[], Answer]) -> Answer:
-    """Do something with a folder, and return the result.
-
-    A disconnected network drive may respond after minutes; Slicer must not wait that long.
-
-    :raises RecordingFolderError: the folder does not respond within LONGEST.
-    """
-    answers: list[Answer] = []
-    errors: list[BaseException] = []
-
-    def attempt() -> None:
-        try:
-            answers.append(action())
-        except BaseException as error:  # noqa: BLE001 - raised below, in the thread of the caller
-            errors.append(error)
-
-    thread = threading.Thread(target=attempt, name="recording folder", daemon=True)
-    thread.start()
-    thread.join(LONGEST)
-    if errors:
-        raise errors[0]
-    if not answers:
-        text = _("The folder {folder} does not respond. Is the network drive connected? Choose another folder.")
-        raise RecordingFolderError(text.format(folder=folder))
-    return answers[0]
 
 
 def prepareFolder(folder: str) -> None:
     """Make a folder if it is missing, and test it: make, write, rename and remove a file.
 
     :param folder: absolute path.
-    :raises RecordingFolderError: the folder cannot be used, or does not respond within LONGEST.
+    :raises RecordingFolderError: the folder cannot be used.
     """
-
-    def attempt() -> str:
-        try:
-            makePrivateFolder(folder)
-            _write(os.path.join(folder, f".RealTimeImaging-{os.getpid()}-{threading.get_ident()}"))
-        except ValueError:
-            return _("the name contains forbidden characters")
-        except OSError as error:
-            return _("it is a file") if os.path.isfile(folder) else reasonOf(error)
-        return ""
-
-    reason = respond(folder, attempt)
-    if reason:
-        text = _("Recordings cannot be stored in {folder}: {reason}. Choose another folder.")
-        raise RecordingFolderError(text.format(folder=folder, reason=reason))
+    try:
+        makePrivateFolder(folder)
+        _write(os.path.join(folder, f".RealTimeImaging-{os.getpid()}-{threading.get_ident()}"))
+        return
+    except ValueError:
+        reason: str = _("the name contains forbidden characters")
+    except OSError as error:
+        reason = _("it is a file") if os.path.isfile(folder) else reasonOf(error)
+    text = _("Recordings cannot be stored in {folder}: {reason}. Choose another folder.")
+    raise RecordingFolderError(text.format(folder=folder, reason=reason))
 
 
 def _write(path: str) -> None:

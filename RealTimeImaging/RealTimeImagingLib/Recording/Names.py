@@ -12,7 +12,7 @@ from itertools import count
 from ..Model.Errors import SettingsError
 from ..Model.NamePattern import fieldsOf, filled
 from ..Model.Text import textsOf
-from .Layout import fileName, respond
+from .Layout import fileName
 
 _ = textsOf(__file__)
 
@@ -49,7 +49,6 @@ def namedPlace(folder: str, pattern: str, values: Mapping[str, str], given: Coll
     :param values: by name, such as the metadata; upper and lower case are equal.
     :param given: recordings that may have no files yet.
     :raises SettingsError: a field has no value, or the pattern has a brace that belongs to no field.
-    :raises RecordingFolderError: the folder does not respond.
     """
     missing = missingFields(pattern, values)
     if missing:
@@ -62,12 +61,8 @@ def namedPlace(folder: str, pattern: str, values: Mapping[str, str], given: Coll
     runs = [name for name in fields if name.lower() == RUN]
     if not runs or fields[runs[0]]:
         return _place(folder, pattern, fields)
-
-    def nextPlace() -> Place:
-        places = (_place(folder, pattern, fields | dict.fromkeys(runs, str(number))) for number in count(1))
-        return _firstFree(places, given)
-
-    return respond(folder, nextPlace)
+    places = (_place(folder, pattern, fields | dict.fromkeys(runs, str(number))) for number in count(1))
+    return _firstFree(places, given)
 
 
 def _place(folder: str, pattern: str, fields: Mapping[str, str]) -> Place:

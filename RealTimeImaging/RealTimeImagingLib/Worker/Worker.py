@@ -33,7 +33,7 @@ from ..Link.WorkFolders import readHolder, removeWorkFolders
 from ..Model.DeviceMessage import DeviceMessage
 from ..Model.Event import Event, Remedy
 from ..Model.Frame import Frame, Image
-from ..Model.Settings import settingFields
+from ..Model.Settings import placeOf
 from ..Model.Text import Text, joined, sentence, textsOf
 from ..Sources import SourceContext, kindOf, openSource
 from ..Sources.Checkpoint import Checkpoint
@@ -294,8 +294,7 @@ def _serve(start: Start, lines: Iterator[bytes], writer: LineWriter) -> int:
         with Checkpoint(start.folders[-1]) as checkpoint:
             settings = inWorker(start.settings)
             receiver = FrameReceiver(start.folders, sender.report)
-            paths = [getattr(settings, one.name) for one in settingFields(type(settings)) if one.setting.path]
-            place = paths[0] if paths else ""
+            place = placeOf(settings)
 
             def open_() -> Source:
                 # A share that hangs holds up everything that follows.

@@ -1,0 +1,100 @@
+"""Slicer waits for a folder on a slow or disconnected drive for a moment only."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import pytest
+from RealTimeImagingLib.Model.Errors import RecordingFolderError, SettingsError
+from RealTimeImagingLib.Recording import FolderAccess as Module
+from RealTimeImagingLib.Recording.FolderAccess import FolderAccess
+from RealTimeImagingLib.Recording.Names import namedPlace
+
+
+class Drive:
+    """Hangs until it is released; counts the accesses."""
+
+    def __init__(self):
+        self.released, self.accesses = threading.Event(), 0
+
+    def access(self, note):
+        note("/drive/a")
+        self.accesses += 1
+        assert self.released.wait(20)
+        return self.accesses
+
+
+@pytest.fixture
+def drive():
+    found = Drive()
+    yield found
+    found.released.set()
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr(Module, "LONGEST", 0.05)
+
+
+def released(access, key, drive):
+    """Release the drive, and ask until the access that began before has its result."""
+    drive.released.set()
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        try:
+            return access.result(key, drive.access)
+        except RecordingFolderError:
+            pass
+    raise AssertionError("no result")
+
+
+def test_a_folder_that_hangs_is_not_waited_for(monkeypatch, tmp_path):
+    hangs = threading.Event()
+    monkeypatch.setattr(os, "listdir", lambda folder: hangs.wait(20) and [])
+
+    def name(note):
+        note(str(tmp_path))
+        return namedPlace(str(tmp_path), "{run}", {})
+
+    try:
+        with pytest.raises(SettingsError, match="does not respond") as caught:
+            FolderAccess().result("a", name)
+        assert str(tmp_path) in str(caught.value)
+    finally:
+        hangs.set()
+
+
+def test_a_slow_drive_is_accessed_once(drive):
+    """The attempts wait for the same access, and the one after its end gets the result."""
+    access = FolderAccess()
+    for _attempt in range(3):
+        with pytest.raises(RecordingFolderError, match="The folder /drive/a does not respond"):
+            access.result("a", drive.access)
+    assert released(access, "a", drive) == 1
+    assert released(access, "a", drive) == 2
+
+
+@pytest.mark.parametrize("fresh", [60.0, -1.0])
+def test_another_or_an_old_access_begins_anew(drive, monkeypatch, fresh):
+    monkeypatch.setattr(Module, "FRESH", fresh)
+    access = FolderAccess()
+    with pytest.raises(RecordingFolderError):
+        access.result("a", drive.access)
+    if fresh > 0:
+        assert released(access, "b", drive) == 2
+    else:
+        drive.released.set()
+        end = time.monotonic() + 20
+        while not access._attempt[1].old and time.monotonic() < end:
+            time.sleep(0.001)
+        assert released(access, "a", drive) == 2
+
+
+def test_the_error_of_an_access_is_raised():
+    def fails(note):
+        raise SettingsError("no")
+
+    with pytest.raises(SettingsError, match="no"):
+        FolderAccess().result("a", fails)
