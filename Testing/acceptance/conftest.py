@@ -88,6 +88,29 @@ def views(module):
 
 
 @pytest.fixture
+def column(module):
+    """Shows the panel in a column, as Slicer does; the column is emptied at the end."""
+    import qt
+
+    made = []
+
+    def show(width=420, height=600):
+        area = qt.QScrollArea()
+        area.setWidgetResizable(True)
+        area.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
+        area.resize(width, height)
+        area.setWidget(module.widgetRepresentation())
+        area.show()
+        made.append(area)
+        slicerhost.processEvents()
+        return area
+
+    yield show
+    for area in made:
+        area.takeWidget()
+
+
+@pytest.fixture
 def incoming(tmp_path):
     """An empty folder for images."""
     folder = tmp_path / "incoming"

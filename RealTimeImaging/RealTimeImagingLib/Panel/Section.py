@@ -28,6 +28,12 @@ LONGEST_TIP, MOST_TIP_LINES = 4000, 40
 """The same in a tool tip."""
 TIP_WIDTH = 90
 """Characters in a line of an item's tool tip: Qt does not wrap plain text there."""
+LARGE = 22
+"""Pixels of a line of a large font."""
+WIDEST_LABEL, WIDEST_BUTTON, WIDEST_ROW = 100, 160, 180
+"""Most pixels of a label and a button on one line, and of the controls side by side, with a large font."""
+SHORTEST = 2
+"""Least number of characters of a list with a large font."""
 UNLIMITED = 16777215
 """QWIDGETSIZE_MAX"""
 COLOURS = {
@@ -122,6 +128,41 @@ def setTip(widget: Any, text: str) -> None:
     text = _plain(text.strip())
     if tipOf(widget) != text:
         widget.toolTip = text
+
+
+def shrink(widgets: Iterable[Any]) -> None:
+    """Fit a large font: long labels and buttons take two lines, the controls of a wide row are below each other, and
+    lists show the beginning of their texts.
+
+    :param widgets: of the panel, with their layouts.
+    """
+    found = list(widgets)
+    if all(one.fontMetrics().lineSpacing() < LARGE for one in found if one.inherits("QLabel")):
+        return
+    for widget in found:
+        if widget.inherits("QLabel"):
+            widget.wordWrap = widget.wordWrap or widget.sizeHint.width() > WIDEST_LABEL
+        elif widget.inherits("QPushButton") or widget.inherits("QCheckBox"):
+            if widget.sizeHint.width() > WIDEST_BUTTON:
+                widget.text = _inTwoLines(str(widget.text))
+        elif widget.inherits("QComboBox") or widget.inherits("ctkPathLineEdit"):
+            widget.minimumContentsLength = SHORTEST
+        elif widget.inherits("QAbstractSpinBox") and not widget.minimumWidth:
+            widget.minimumWidth = widget.minimumSizeHint.width()
+    for layout in found:
+        if layout.inherits("QHBoxLayout") and _widthOf(layout) > WIDEST_ROW:
+            layout.setDirection(qt.QBoxLayout.TopToBottom)
+
+
+def _inTwoLines(text: str) -> str:
+    words = text.split()
+    breaks = [(" ".join(words[:place]), " ".join(words[place:])) for place in range(1, len(words))]
+    return "\n".join(min(breaks, key=lambda lines: max(map(len, lines)))) if breaks else text
+
+
+def _widthOf(row: Any) -> int:
+    widgets = [row.itemAt(place).widget() for place in range(row.count())]
+    return sum(int(widget.minimumSizeHint.width()) for widget in widgets if widget is not None)
 
 
 def makePlain(widgets: Iterable[Any]) -> None:

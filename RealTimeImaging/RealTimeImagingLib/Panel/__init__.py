@@ -20,7 +20,7 @@ from .EventsSection import EventsSection
 from .LiveSection import LiveSection
 from .RecordingsSection import RecordingsSection
 from .RecordSection import MetadataSection, RecordSection
-from .Section import Complaint, makePlain, nameControls, remember, remembered
+from .Section import Complaint, makePlain, nameControls, remember, remembered, shrink
 from .Shortcuts import FileDrop, Shortcuts
 from .SignalsSection import SignalsSection
 from .SourceSection import SourceSection
@@ -80,6 +80,7 @@ class Panel:
         for form in self._source.forms:
             form.onAnyChange(self._chosen)
         self._rememberOpenSections()
+        shrink(vars(ui).values())
         nameControls(vars(ui))
         top = ui.startButton.parent()
         self._shortcuts = Shortcuts(top, vars(ui))
