@@ -418,6 +418,30 @@ def test_eventsOfTheRunAreInTheManifest(logic, incoming, tmp_path):
     untilStopped(logic)
 
 
+def test_eventsOfSlicersSideAreInTheManifest(logic, incoming, tmp_path):
+    """A callback that fails, and no event twice."""
+
+    def fails(frame):
+        raise ValueError("no signal")
+
+    handle = logic.start(FolderSettings(incoming))
+    until(lambda: handle.state == "running")
+    logic.startRecording(tmp_path / "out", name="Run")
+    untilRecording(logic)
+    logic.addFrameCallback(fails)
+    save(incoming / "a.nii", 1)
+    until(lambda: any(event.code == "callback-failed" for event in logic.events()))
+    (incoming / "broken.nii").write_bytes(b"no image at all" * 99)
+    until(lambda: logic.statistics()["rejected"] == 1)
+    logic.stopRecording()
+    until(lambda: not logic.recording.building)
+    logic.removeFrameCallback(fails)
+    manifest = json.loads((tmp_path / "out" / "Run-Live.json").read_text())
+    assert [(event["level"], event["count"]) for event in manifest["events"]] == [("error", 1), ("warning", 1)]
+    assert "no signal" in manifest["events"][0]["text"]
+    untilStopped(logic)
+
+
 def test_anEmptyMetadataTableTakesNoRoom(module, logic, noErrors):
     module.widgetRepresentation().show()
     ui = panelOf(module).ui

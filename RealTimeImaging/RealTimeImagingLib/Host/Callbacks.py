@@ -215,6 +215,8 @@ class Callbacks:
         """The latest events, the last one last."""
         self.frameCallbacks = FrameCallbacks(self.report, push)
         self._eventCallbacks: Signal[[Event]] = Signal()
+        self.onOwnEvent: Signal[[Event]] = Signal()
+        """Emitted with each event of Slicer's side, which no acquisition process knows."""
         self._messageCallbacks: list[MessageCallback] = []
         self._errors: set[str] = set()
 
@@ -244,8 +246,13 @@ class Callbacks:
             except Exception as error:  # noqa: BLE001 - the boundary to code of the user
                 _reportFailure("message", callback, error, self._errors, self.report)
 
-    def report(self, event: Event) -> None:
-        """Put an event into the list and the log, and call the event callbacks."""
+    def report(self, event: Event, own: bool = True) -> None:
+        """Put an event into the list and the log, and call the event callbacks.
+
+        :param own: False for an event that an acquisition process reported.
+        """
         self.events.append(event)
         log.log({"info": logging.INFO, "warning": logging.WARNING}.get(event.level, logging.ERROR), event.text)
         self._eventCallbacks.emit(event)
+        if own:
+            self.onOwnEvent.emit(event)

@@ -10,7 +10,7 @@ from typing import Any
 import qt
 import slicer
 
-from ..Link.Commands import Command, Keep, Record, Repair, StopRecording
+from ..Link.Commands import Command, Keep, Record, RecordEvent, Repair, StopRecording
 from ..Link.Messages import RecordedReport, RepairedReport, StorageReport
 from ..Model.Errors import RealTimeImagingError, SettingsError
 from ..Model.Event import Event
@@ -74,6 +74,7 @@ class RecordingControl:
         self._session, self._callbacks, self._sequences, self._views = session, callbacks, sequences, views
         self._exports, self._metadata, self._onChange = exports, metadata, onChange
         session.startupProviders.append(self._startupCommands)
+        callbacks.onOwnEvent.connect(self._recordEvent)
         session.reports.connect(StorageReport, self._takeStorage)
         session.reports.connect(RecordedReport, self._takeRecorded)
         session.reports.connect(RepairedReport, self._takeRepaired)
@@ -351,6 +352,7 @@ class RecordingControl:
     def close(self) -> None:
         """End everything. Do not use the object afterwards."""
         self._closed = True
+        self._callbacks.onOwnEvent.disconnect(self._recordEvent)
         self.list.close()
         self.forget()
         self._recordings = []
@@ -367,6 +369,10 @@ class RecordingControl:
         if self._keep:
             commands.append(self._keep)
         return commands
+
+    def _recordEvent(self, event: Event) -> None:
+        if self._current:
+            self._session.broadcast(RecordEvent(event))
 
     def _takeStorage(self, handle: RunningSource, message: StorageReport) -> None:
         self._count(handle, message.storage.get("stored"))

@@ -296,7 +296,7 @@ class Session:
         event = message.event
         handle.takeEvent(event)
         self.watch.heard(handle, event)
-        self._callbacks.report(event)
+        self._callbacks.report(event, own=False)
 
     def _streamName(self, handle: RunningSource, name: str) -> str:
         if name not in handle.streams:

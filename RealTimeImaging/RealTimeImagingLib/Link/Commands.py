@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..Model.Event import Event
 from .Messages import FrameHeader, Message, Parts, objectOf
 from .Ring import Place
 
@@ -86,6 +87,15 @@ class Repair(Command):
 
 
 @dataclass(frozen=True)
+class RecordEvent(Command):
+    """Store an event of Slicer's side in the recording; ignored while nothing is recorded."""
+
+    key = "recordEvent"
+    parts: ClassVar[Parts] = {"event": Event.fromJSON}
+    event: Event
+
+
+@dataclass(frozen=True)
 class StartBroadcast(Command):
     """Send frames to other programs: the fields of BroadcastSettings."""
 
@@ -136,7 +146,19 @@ class SourceCommand(Command):
 
 
 COMMANDS: dict[str, type[Command]] = {
-    kind.key: kind for kind in (Release, Stop, Record, StopRecording, Keep, Repair, StartBroadcast, StopBroadcast, Push)
+    kind.key: kind
+    for kind in (
+        Release,
+        Stop,
+        Record,
+        StopRecording,
+        Keep,
+        Repair,
+        RecordEvent,
+        StartBroadcast,
+        StopBroadcast,
+        Push,
+    )
 }
 """Commands by their name; all others are a :class:`SourceCommand`."""
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..Link.Commands import Keep, Record, Repair, StopRecording
+from ..Link.Commands import Keep, Record, RecordEvent, Repair, StopRecording
 from ..Link.Messages import Counts, Receivers, RecordedReport, RepairedReport, StorageReport
 from ..Model.DeviceMessage import DeviceMessage
 from ..Model.Event import Event
@@ -267,8 +267,8 @@ REPAIR_TIME = 0.5
 class WorkerRecording:
     """Recorder of the source's frames between the commands, with a pre-trigger buffer.
 
-    Executes :class:`Record`, :class:`StopRecording`, :class:`Keep` and :class:`Repair`. A write of the checkpoint for
-    each device message would cost as much as storing it: messages are counted for this process only.
+    Executes :class:`Record`, :class:`StopRecording`, :class:`Keep`, :class:`Repair` and :class:`RecordEvent`. Device
+    messages are counted for this process only: a write of the checkpoint for each would cost as much as storing it.
 
     :param checkpoint: counts the stored frames.
     :param sender: takes events and reports.
@@ -298,6 +298,7 @@ class WorkerRecording:
         commands.connect(Record, self._record)
         commands.connect(StopRecording, lambda command: self.stop())
         commands.connect(Keep, self._keep)
+        commands.connect(RecordEvent, lambda command: self._events.append(command.event))
         commands.connect(Repair, lambda command: self._repairing.start(command.folder))
 
     @property
