@@ -14,7 +14,7 @@ from RealTimeImagingLib import HTTPSettings
 
 from .Common import startedModule
 
-SIZES = {"64 MB": ((64, 1024, 1024), 8), "300 kB": ((480, 640), 200)}
+SIZES = {"64 MB": ((64, 1024, 1024), 24), "300 kB": ((480, 640), 200)}
 """Shape of the pixels (uint8), and number of images."""
 SENDERS = 128
 
