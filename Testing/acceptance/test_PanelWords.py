@@ -312,6 +312,29 @@ def test_allColoursCanBeReadOnAnyPalette(labels, window, base):
             assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (state, colours)
 
 
+def test_theColourOfATextFollowsTheStyleOfSlicer(labels):
+    """The label has its warning when Slicer's style becomes dark, and afterwards another one."""
+    import qt
+    from PySide6 import QtGui, QtWidgets
+
+    box = qt.QWidget()
+    label = qt.QLabel(box)
+    light = QtWidgets.QApplication.palette()
+    labels.show(label, "First.", warning=True)
+    assert labels.COLOURS["warning"][False] in label.styleSheet
+    dark = QtGui.QPalette(QtGui.QColor("#353535"))
+    try:
+        QtWidgets.QApplication.setPalette(dark)
+        slicerhost.processEvents()
+        labels.show(label, "Second.", warning=True)
+        assert labels.COLOURS["warning"][True] in label.styleSheet
+    finally:
+        QtWidgets.QApplication.setPalette(light)
+    slicerhost.processEvents()
+    labels.show(label, "Third.", warning=True)
+    assert labels.COLOURS["warning"][False] in label.styleSheet
+
+
 def test_longPathsLoseTheirMiddleAndTheToolTipHasTheWhole(labels):
     import qt
 

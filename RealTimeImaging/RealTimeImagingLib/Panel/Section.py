@@ -230,7 +230,9 @@ def warningColour(widget: Any) -> str:
 
 def stateColour(widget: Any, state: str) -> str:
     """Return the colour of a state that is readable on the widget's background, dark or light."""
-    dark = widget.palette.color(qt.QPalette.Window).lightness() < 128
+    # A widget with a style sheet keeps its palette when Slicer's style changes.
+    asked = widget.parent() if widget.styleSheet else None
+    dark = (asked or widget).palette.color(qt.QPalette.Window).lightness() < 128
     return COLOURS[state][dark]
 
 
