@@ -63,27 +63,34 @@ def startedModule() -> Iterator[Any]:
 
 
 @contextmanager
-def lateness() -> Iterator[list[float]]:
-    """Yield a list that holds afterwards by how many milliseconds each turn of a timer of TICK came late."""
+def ticking(turn: Callable[[], object]) -> Iterator[None]:
+    """Call a function every TICK milliseconds from a timer of the event loop."""
     import qt
 
+    timer = qt.QTimer()
+    timer.setTimerType(qt.Qt.PreciseTimer)
+    timer.connect("timeout()", turn)
+    timer.start(TICK)
+    try:
+        yield
+    finally:
+        timer.stop()
+        timer.disconnect("timeout()", turn)
+
+
+@contextmanager
+def lateness() -> Iterator[list[float]]:
+    """Yield a list that holds afterwards by how many milliseconds each turn of a timer of TICK came late."""
     moments: list[float] = []
     late: list[float] = []
 
     def note() -> None:
         moments.append(time.perf_counter())
 
-    timer = qt.QTimer()
-    timer.setTimerType(qt.Qt.PreciseTimer)
-    timer.connect("timeout()", note)
-    timer.start(TICK)
-    try:
+    with ticking(note):
         yield late
-    finally:
-        timer.stop()
-        timer.disconnect("timeout()", note)
-        # Turns that were left out make the pause as long as they were late.
-        late.extend(max(0.0, 1000 * float(pause) - TICK) for pause in np.diff(moments))
+    # Turns that were left out make the pause as long as they were late.
+    late.extend(max(0.0, 1000 * float(pause) - TICK) for pause in np.diff(moments))
 
 
 @contextmanager

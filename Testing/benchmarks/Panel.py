@@ -23,7 +23,7 @@ from demo.Feeds import SIMULATOR
 from RealTimeImagingLib import OpenIGTLinkSettings
 from RealTimeImagingLib.Model.Event import Event
 
-from .Common import TICK, lateness, startedModule
+from .Common import lateness, startedModule, ticking
 
 SECONDS = 8
 EVENTS, IMAGES = 1000, 200
@@ -108,8 +108,6 @@ def _scanner() -> Iterator[int]:
 @contextlib.contextmanager
 def _events(logic: Any, began: float) -> Iterator[list[Event]]:
     """Report events at their rate; yield the list of them."""
-    import qt
-
     sent: list[Event] = []
 
     def report() -> None:
@@ -119,14 +117,8 @@ def _events(logic: Any, began: float) -> Iterator[list[Event]]:
             sent.append(Event("damaged", f"image{number}.nii is damaged.", "warning"))
             logic._callbacks.report(sent[-1])
 
-    timer = qt.QTimer()
-    timer.connect("timeout()", report)
-    timer.start(TICK)
-    try:
+    with ticking(report):
         yield sent
-    finally:
-        timer.stop()
-        timer.disconnect("timeout()", report)
 
 
 def _timed(panel: Any, logic: Any, spent: list[float], refreshes: list[float]) -> Any:
