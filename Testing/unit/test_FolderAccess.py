@@ -8,9 +8,11 @@ import time
 
 import pytest
 from RealTimeImagingLib.Model.Errors import RecordingFolderError, SettingsError
-from RealTimeImagingLib.Recording import FolderAccess as Module
 from RealTimeImagingLib.Recording.FolderAccess import FolderAccess
 from RealTimeImagingLib.Recording.Names import namedPlace
+
+SHORT = 0.05
+"""Seconds to wait for a folder."""
 
 
 class Drive:
@@ -31,11 +33,6 @@ def drive():
     found = Drive()
     yield found
     found.released.set()
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch):
-    monkeypatch.setattr(Module, "LONGEST", 0.05)
 
 
 def released(access, key, drive):
@@ -60,7 +57,7 @@ def test_a_folder_that_hangs_is_not_waited_for(monkeypatch, tmp_path):
 
     try:
         with pytest.raises(SettingsError, match="does not respond") as caught:
-            FolderAccess().result("a", name)
+            FolderAccess(SHORT).result("a", name)
         assert str(tmp_path) in str(caught.value)
     finally:
         hangs.set()
@@ -68,7 +65,7 @@ def test_a_folder_that_hangs_is_not_waited_for(monkeypatch, tmp_path):
 
 def test_a_slow_drive_is_accessed_once(drive):
     """The attempts wait for the same access, and the one after its end gets the result."""
-    access = FolderAccess()
+    access = FolderAccess(SHORT)
     for _attempt in range(3):
         with pytest.raises(RecordingFolderError, match="The folder /drive/a does not respond"):
             access.result("a", drive.access)
@@ -77,9 +74,8 @@ def test_a_slow_drive_is_accessed_once(drive):
 
 
 @pytest.mark.parametrize("fresh", [60.0, -1.0])
-def test_another_or_an_old_access_begins_anew(drive, monkeypatch, fresh):
-    monkeypatch.setattr(Module, "FRESH", fresh)
-    access = FolderAccess()
+def test_another_or_an_old_access_begins_anew(drive, fresh):
+    access = FolderAccess(SHORT, fresh)
     with pytest.raises(RecordingFolderError):
         access.result("a", drive.access)
     if fresh > 0:
@@ -87,7 +83,7 @@ def test_another_or_an_old_access_begins_anew(drive, monkeypatch, fresh):
     else:
         drive.released.set()
         end = time.monotonic() + 20
-        while not access._attempt[1].old and time.monotonic() < end:
+        while access._attempt[1].age < 0 and time.monotonic() < end:
             time.sleep(0.001)
         assert released(access, "a", drive) == 2
 

@@ -12,11 +12,6 @@ from ..Model.Text import textsOf
 
 _ = textsOf(__file__)
 
-LONGEST = 0.5
-"""Most seconds that a call waits for a folder."""
-FRESH = 60.0
-"""Seconds for which the result of a slow access holds."""
-
 Result = TypeVar("Result")
 Note = Callable[[str], None]
 
@@ -26,9 +21,13 @@ class FolderAccess:
 
     A slow access goes on. The next call with the same key waits for it again, and gets its result: a disk that has to
     start first, or a slow network share, can be used at the second attempt.
+
+    :param longest: most seconds that a call waits for a folder.
+    :param fresh: seconds for which the result of a slow access holds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, longest: float = 0.5, fresh: float = 60.0) -> None:
+        self._longest, self._fresh = longest, fresh
         self._attempt: tuple[object, _Attempt[Any]] | None = None
 
     def result(self, key: object, action: Callable[[Note], Result]) -> Result:
@@ -36,15 +35,15 @@ class FolderAccess:
 
         :param key: equal for the same access.
         :param action: called in another thread; takes a function, which it calls with each folder before the access.
-        :raises RecordingFolderError: a folder does not respond within LONGEST.
+        :raises RecordingFolderError: a folder does not respond in time.
         """
         before, self._attempt = self._attempt, None
-        if before and before[0] == key and not before[1].old:
+        if before and before[0] == key and before[1].age <= self._fresh:
             attempt = cast("_Attempt[Result]", before[1])
         else:
             attempt = _Attempt(action)
             attempt.start()
-        attempt.join(LONGEST)
+        attempt.join(self._longest)
         if attempt.is_alive():
             self._attempt = key, attempt
             text = _("The folder {folder} does not respond. Check that its drive is connected, then try again.")
@@ -76,9 +75,9 @@ class _Attempt(threading.Thread, Generic[Result]):
         self.folder = folder
 
     @property
-    def old(self) -> bool:
-        """True when it ended long ago: the folder may have changed."""
-        return time.monotonic() - self._ended > FRESH
+    def age(self) -> float:
+        """Seconds since its end, after which the folder may have changed; below 0 while it goes on."""
+        return time.monotonic() - self._ended
 
     @property
     def result(self) -> Result:
