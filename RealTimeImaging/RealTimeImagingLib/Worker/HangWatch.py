@@ -38,7 +38,7 @@ class HangWatch:
         self._ended.set()
 
     def begin(self, place: str) -> None:
-        """Note the begin of a call.
+        """Note the beginning of a call.
 
         :param place: the folder or file that the call accesses; empty for a call that is not watched.
         """
