@@ -136,8 +136,16 @@ def scanner(incoming, tmp_path):
 
 
 def until(predicate, seconds: float = 15.0) -> None:
-    """Run the event loop until the predicate holds; fail after ``seconds``."""
-    assert slicerhost.runUntil(predicate, timeout=seconds), "it did not come to be in time"
+    """Run the event loop until the predicate holds, and no part of the panel is behind; fail after ``seconds``."""
+    assert slicerhost.runUntil(lambda: predicate() and not _isRefreshing(), timeout=seconds), (
+        "it did not come to be in time"
+    )
+
+
+def _isRefreshing() -> bool:
+    widget = getattr(slicerhost.boot().modules, "RealTimeImagingWidget", None)
+    panel = getattr(widget, "panel", None)
+    return panel is not None and panel.refreshing
 
 
 def untilRunning(handle) -> None:

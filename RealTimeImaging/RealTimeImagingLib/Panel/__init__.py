@@ -93,6 +93,7 @@ class Panel:
         """Disconnect from the logic and from all widgets."""
         self._refreshTimer.stop()
         self._refreshTimer.disconnect("timeout()", self.refreshPart)
+        self._steps.clear()
         parts: list[Any] = [*self._sections, self._shortcuts, self._drop, self._statusBar]
         for part in parts:
             part.close()
@@ -121,6 +122,11 @@ class Panel:
         """Show the logic's state now."""
         self._steps.clear()
         self.refreshPart(float("inf"))
+
+    @property
+    def refreshing(self) -> bool:
+        """True while some sections show the present state and others still the one before."""
+        return bool(self._steps)
 
     def refreshPart(self, seconds: float = PART) -> None:
         """Begin a refresh, or go on with it, for about so many seconds; the timer calls for the rest."""
