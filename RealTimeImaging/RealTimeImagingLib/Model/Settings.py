@@ -1,4 +1,4 @@
-"""Base class of the settings of sources, the description and checks of each setting, and typed or pasted paths."""
+"""Base classes of settings, the description and checks of each setting, and typed or pasted paths."""
 
 from __future__ import annotations
 
@@ -261,8 +261,27 @@ class SettingField:
             raise SettingsError(template.format(**values))
 
 
-class SourceSettings:
-    """Base class of all settings, which are frozen dataclasses. Each field describes itself, see :func:`about`.
+class DescribedSettings:
+    """Base class of frozen dataclasses whose fields describe themselves, see :func:`about`.
+
+    :raises SettingsError: a value is impossible.
+    """
+
+    def __post_init__(self) -> None:
+        for field in settingFields(type(self)):
+            object.__setattr__(self, field.name, field.check(getattr(self, field.name)))
+
+    @classmethod
+    def unused(cls, values: Mapping[str, Any]) -> set[str]:
+        """Return the names of the settings that have no effect beside these values; the panel hides them.
+
+        :param values: values by name, unchecked, as the panel has them.
+        """
+        return set()
+
+
+class SourceSettings(DescribedSettings):
+    """Base class of the settings of sources.
 
     ``kind`` is the name of the source's kind.
     """
@@ -272,8 +291,7 @@ class SourceSettings:
     """Further options of the command: name of each, and the setting and value that it stands for."""
 
     def __post_init__(self) -> None:
-        for field in settingFields(type(self)):
-            object.__setattr__(self, field.name, field.check(getattr(self, field.name)))
+        super().__post_init__()
         if not self.stream.strip():
             raise SettingsError(_("The live volume needs a name."))
 
@@ -310,14 +328,6 @@ class SourceSettings:
         """
         return {}
 
-    @classmethod
-    def unused(cls, values: Mapping[str, Any]) -> set[str]:
-        """Return the names of the settings that have no effect beside these values; the panel hides them.
-
-        :param values: values by name, unchecked, as the panel has them.
-        """
-        return set()
-
     def checkRecordingFolder(self, folder: str) -> None:
         """Check that recordings may be stored in a folder while this source runs.
 
@@ -335,7 +345,7 @@ class SourceSettings:
         return dataclasses.replace(cast(Any, self), **secrets) if secrets else self
 
 
-def settingFields(settings: type[SourceSettings]) -> tuple[SettingField, ...]:
+def settingFields(settings: type[DescribedSettings]) -> tuple[SettingField, ...]:
     """Return the described fields of a settings class, in their order."""
     types = get_type_hints(settings)
     return tuple(
@@ -351,7 +361,7 @@ def placeOf(settings: SourceSettings) -> str:
     return next((path for path in paths if path), "")
 
 
-def checkFields(settings: type[SourceSettings]) -> None:
+def checkFields(settings: type[DescribedSettings]) -> None:
     """Check that the panel, the command line and the checks can use each field of a settings class.
 
     :raises SettingsError: a field is not described, has a type that cannot be edited, or a default that cannot work.
