@@ -92,7 +92,7 @@ class Stage:
         """Choose a kind of source."""
         from RealTimeImagingLib.Sources import KINDS
 
-        names = [kind.name for kind in KINDS.values() if not kind.fromSlicer]
+        names = [kind.name for kind in KINDS.values() if kind.listed]
         self.ui.sourceComboBox.currentIndex = names.index(name)
 
     def watch(self, path: str) -> None:

@@ -53,7 +53,7 @@ def test_settings_of_several_numbers_are_options_of_several_numbers():
 
 def test_options_of_all_settings_of_all_sources_are_there(capsys):
     for name, kind in KINDS.items():
-        if kind.fromSlicer:
+        if not kind.listed:
             continue
         with pytest.raises(SystemExit) as ended:
             readOptions([name, "--help"])

@@ -16,6 +16,7 @@ from RealTimeImagingLib.Sources.DICOM import DICOMSettings
 from RealTimeImagingLib.Sources.Folder import EXISTING, FolderSettings
 from RealTimeImagingLib.Sources.HTTP import HTTPSettings
 from RealTimeImagingLib.Sources.OpenIGTLink import ENGINES, ROLES, OpenIGTLinkSettings
+from RealTimeImagingLib.Sources.Processor import EVERY, ProcessorSettings
 from RealTimeImagingLib.Sources.Push import PushSettings
 from RealTimeImagingLib.Sources.Replay import PACES, RATES, SPEEDS, ReplaySettings
 from unit.examples import examples
@@ -92,6 +93,16 @@ SETTINGS = {
         "loop": st.booleans(),
         "realTime": st.booleans(),
         "stream": st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip),
+    },
+    ProcessorSettings: {
+        "function": st.sampled_from(["RigidMotion", "/home/me/denoise.py"]),
+        "source": text,
+        "stream": stream,
+        "every": st.sampled_from(list(EVERY)),
+        "parameters": st.dictionaries(text, st.integers() | text | st.booleans()).map(json.dumps),
+        "python": path,
+        "limit": seconds,
+        "environment": st.dictionaries(text, st.none() | text).map(json.dumps),
     },
     DICOMSettings: {
         "folder": path,
@@ -376,3 +387,10 @@ def test_the_choices_of_a_setting_may_be_numbers_of_any_kind():
 def test_a_description_that_no_panel_can_show_is_refused(wrong, words):
     with pytest.raises(SettingsError, match=f'"Label": {words}'):
         about("Label", "Tooltip.", **wrong)
+
+
+@pytest.mark.parametrize("name", ["parameters", "environment"])
+@pytest.mark.parametrize(("value", "words"), [("{", "is no JSON"), ("[1]", "is a JSON object"), (3, "is text")])
+def test_parameters_of_a_function_are_a_json_object(name, value, words):
+    with pytest.raises(SettingsError, match=f'"{name}" {words}'):
+        ProcessorSettings("RigidMotion", **{name: value})

@@ -95,7 +95,7 @@ def makeParser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="sources", metavar="SOURCE", dest="kind", required=True)
     shared = _sharedOptions()
     for name, kind in KINDS.items():
-        if kind.fromSlicer:
+        if not kind.listed:
             continue
         summary = (kind.settings.__doc__ or name).split("\n")[0]
         command = commands.add_parser(name, parents=[shared], help=summary, description=summary, allow_abbrev=False)
@@ -140,7 +140,7 @@ def settingsReference() -> str:
     """Return a Markdown page with a table of settings for each kind of source."""
     parts = ["# Settings of the sources\n\nWritten by `python3 run.py acquire --list-settings > docs/settings.md`.\n"]
     for name, kind in KINDS.items():
-        if kind.fromSlicer:
+        if not kind.listed:
             continue
         summary = (kind.settings.__doc__ or "").split("\n")[0]
         parts.append(f"## {kind.title}\n\n`{kind.settings.__name__}`, in the command `{name}`. {summary}\n")

@@ -120,6 +120,13 @@ class StopBroadcast(Command):
 
 
 @dataclass(frozen=True)
+class Publish(Command):
+    """Let other processes on this computer subscribe to the frames; a :class:`PublishedReport` says how."""
+
+    key = "publish"
+
+
+@dataclass(frozen=True)
 class Push(Command):
     """A frame that Python made lies in the ring that Slicer writes."""
 
@@ -157,6 +164,7 @@ COMMANDS: dict[str, type[Command]] = {
         RecordEvent,
         StartBroadcast,
         StopBroadcast,
+        Publish,
         Push,
     )
 }

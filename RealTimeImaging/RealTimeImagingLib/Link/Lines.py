@@ -65,6 +65,13 @@ class LineWriter:
             self._changed.notify_all()
             return True
 
+    def write(self, data: bytes) -> int:
+        """Write some of the bytes; return how many.
+
+        :raises OSError: the reader is gone.
+        """
+        return os.write(self._descriptor, data)
+
     def encoded(self, message: Message) -> bytes:
         """Return the line of a message; empty when it is not to be written."""
         return encode(message)
@@ -110,7 +117,7 @@ class LineWriter:
         while data := self._take():
             while data:
                 try:
-                    data = data[os.write(self._descriptor, data) :]
+                    data = data[self.write(data) :]
                 except OSError:
                     return  # the reader is gone; the end of input follows and ends the process
 

@@ -328,6 +328,36 @@ class BroadcastReport(Message):
 
 
 @dataclass(frozen=True)
+class PublishedReport(Message):
+    """Where processes on this computer can subscribe to the frames.
+
+    :param published: port on the loopback address; 0 when none could be opened.
+    :param token: that a subscriber sends.
+    :param problem: why there is no port; else empty.
+    """
+
+    published: int
+    token: str
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class ValuesReport(Message):
+    """Values that a function computed from a frame.
+
+    :param values: numbers by name; NaN for a value that is not known.
+    :param stream: of the frame, as its source names it.
+    :param number: of the frame.
+    :param time: of the frame, seconds since the epoch (UTC).
+    """
+
+    values: dict[str, float]
+    stream: str
+    number: int
+    time: float
+
+
+@dataclass(frozen=True)
 class CheckpointReport(Message):
     """Why the checkpoint cannot be written; empty when it can."""
 
@@ -409,6 +439,8 @@ REPORTS: dict[str, type[Message]] = {
         RecordedReport,
         RepairedReport,
         BroadcastReport,
+        PublishedReport,
+        ValuesReport,
         CheckpointReport,
         Taken,
         Progress,

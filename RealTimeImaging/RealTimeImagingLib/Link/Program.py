@@ -16,6 +16,7 @@ PROGRAMS = {
     "cameras": "Sources.Camera.Search",
     "conversion": "Conversion.Worker",
     "export": "Export.Worker",
+    "function": "Processing.Runner",
     "simulator": "Simulator.__main__",
 }
 """Modules with a main() that returns the exit code, by the name of the program."""

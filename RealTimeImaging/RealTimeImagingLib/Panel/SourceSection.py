@@ -61,7 +61,7 @@ class SourceSection(Section):
         """Add a form for each kind without one: another module may register a kind at any time."""
         known = {form.kind.name for form in self._forms}
         for kind in KINDS.values():
-            if kind.name not in known and not kind.fromSlicer:
+            if kind.name not in known and kind.listed:
                 self._forms.append(SourceForm(kind, self))
                 self.ui.sourceComboBox.addItem(self._forms[-1].title)
         if len(self._forms) > len(known):

@@ -19,6 +19,7 @@ from .DICOM import KIND as DICOM
 from .Folder import KIND as FOLDER
 from .HTTP import KIND as HTTP
 from .OpenIGTLink import KIND as OPENIGTLINK
+from .Processor import KIND as PROCESSOR
 from .Push import KIND as PUSH
 from .Replay import KIND as REPLAY
 from .Source import Source, SourceContext, SourceKind
@@ -61,7 +62,7 @@ def register(kind: SourceKind) -> None:
         kind.settings.__doc__ = f"{inspect.cleandoc(kind.settings.__doc__ or kind.title)}\n\n{parameters}"
 
 
-for _kindHere in (FOLDER, REPLAY, OPENIGTLINK, HTTP, CAMERA, DICOM, PUSH):
+for _kindHere in (FOLDER, REPLAY, OPENIGTLINK, HTTP, CAMERA, DICOM, PUSH, PROCESSOR):
     register(_kindHere)
 
 

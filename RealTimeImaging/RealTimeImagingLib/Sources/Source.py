@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -40,6 +40,24 @@ class Arrival:
     stages: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Values:
+    """Values that a processing function computed from a frame.
+
+    :param name: of the function.
+    :param stream: of the frame.
+    :param number: of the frame.
+    :param time: of the frame, seconds since the epoch (UTC).
+    :param values: numbers by name; NaN for a value that is not known.
+    """
+
+    name: str
+    stream: str
+    number: int
+    time: float
+    values: Mapping[str, float]
+
+
 class Source(Protocol):
     """Origin of frames. A bad file or message is one event, never the end."""
 
@@ -47,7 +65,7 @@ class Source(Protocol):
     def status(self) -> str:
         """One sentence for the panel: what the source waits for."""
 
-    def read(self, seconds: float) -> Iterator[Arrival | Event | DeviceMessage]:
+    def read(self, seconds: float) -> Iterator[Arrival | Event | DeviceMessage | Values]:
         """Yield what arrived since the last call; block at most ``seconds`` when there is nothing."""
 
     def wake(self) -> None:
@@ -64,7 +82,7 @@ class Source(Protocol):
 class Buffered(Protocol):
     """A source that may still hold images at a stop."""
 
-    def rest(self) -> Iterator[Arrival | Event]:
+    def rest(self) -> Iterator[Arrival | Event | Values]:
         """Yield what arrived before the stop; only close() follows."""
 
 
@@ -93,11 +111,13 @@ class SourceContext:
     :param checkpoint: state that survives a restart of the worker.
     :param getBuffer: returns memory (uint8) for an image, or None when none is free.
     :param receiver: memory with the pixels that Slicer sends; None outside Slicer.
+    :param folders: for memory that this source shares with its own processes, best first; empty outside Slicer.
     """
 
     checkpoint: Checkpoint
     getBuffer: GetBuffer = lambda nbytes: None
     receiver: Any = None
+    folders: Sequence[str] = ()
 
 
 class HostPart(Protocol):
@@ -151,7 +171,8 @@ class SourceKind:
     :param host: starts the host part of a running source: takes the settings and the function that sends a command.
     :param controls: returns the class of the controls in the panel beside the settings.
     :param steady: True when a pause of regular images is worth an alarm.
-    :param fromSlicer: True when the images come from Slicer itself: neither the panel nor the command lists the kind.
+    :param fromSlicer: True when Python in Slicer makes the images.
+    :param listed: True when the panel and the command list the kind.
     """
 
     settings: type[SourceSettings]
@@ -166,6 +187,7 @@ class SourceKind:
     controls: Callable[[], type[SourceControls]] = lambda: SourceControls
     steady: bool = True
     fromSlicer: bool = False
+    listed: bool = True
 
     @property
     def name(self) -> str:

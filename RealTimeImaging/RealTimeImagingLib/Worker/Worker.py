@@ -27,6 +27,7 @@ from ..Link.Messages import (
     Ready,
     Receivers,
     StatusReport,
+    ValuesReport,
 )
 from ..Link.Ring import RingWriter
 from ..Link.WorkFolders import readHolder, removeWorkFolders
@@ -38,10 +39,11 @@ from ..Model.Text import Text, joined, sentence, textsOf
 from ..Sources import SourceContext, kindOf, openSource
 from ..Sources.Checkpoint import Checkpoint
 from ..Sources.Kinds import inWorker
-from ..Sources.Source import Arrival, Buffered, Detailed, Mendable, Source
+from ..Sources.Source import Arrival, Buffered, Detailed, Mendable, Source, Values
 from .Broadcast import Broadcast
 from .Frames import FrameReceiver, FrameSender
 from .HangWatch import HangWatch
+from .Publisher import Publisher
 from .WorkerRecording import WorkerRecording
 
 _ = textsOf(__file__)
@@ -57,7 +59,7 @@ END_TIME = 1.0
 
 log = logging.getLogger(__name__)
 
-Item = Arrival | Event | DeviceMessage
+Item = Arrival | Event | DeviceMessage | Values
 
 
 class Worker:
@@ -67,6 +69,8 @@ class Worker:
     :param checkpoint: numbers the frames.
     :param sender: takes frames and reports.
     :param commands: executed before the source is opened.
+    :param folders: that hold the rings of subscribers, best first.
+    :param ringName: common start of the names of the rings of this process.
     :param place: folder or file of the source, on a drive that may hang; empty for a source without one.
     """
 
@@ -79,12 +83,15 @@ class Worker:
         checkpoint: Checkpoint,
         sender: FrameSender,
         commands: Sequence[Command] = (),
+        folders: Sequence[str] = (),
+        ringName: str = "",
         place: str = "",
     ) -> None:
         self._open, self._checkpoint, self._sender = open_, checkpoint, sender
         self._receivers = Receivers()
         self._recording = WorkerRecording(checkpoint, sender, self._counts, self._receivers)
         self._broadcast = Broadcast(sender, self._counts, self._receivers)
+        self._publisher = Publisher(list(folders), ringName, sender.report, self._receivers)
         self._source: Source | None = None
         self._startup = commands
         self._commands: deque[Command] = deque()
@@ -125,6 +132,7 @@ class Worker:
             self._reportDetails(source)
         # Close the recording first: the other steps may wait for devices and for the network.
         self._recording.stop()
+        self._publisher.close()
         self._broadcast.stop()
         source.close()
         self._recording.close()
@@ -180,12 +188,15 @@ class Worker:
             self._recording.appendMessage(item)
             self._sender.report(DeviceReport(item))
             self._broadcast.sendMessage(item)
+        elif isinstance(item, Values):
+            self._recording.appendValues(item)
+            self._sender.report(ValuesReport(dict(item.values), item.stream, item.number, item.time))
         elif isinstance(item, Arrival) and isinstance(item.image, Image):
             self._accept(item)
         else:
             image = isinstance(item, Arrival)
             raise TypeError(
-                "read() of a source yields Arrival (of an Image), Event or DeviceMessage, "
+                "read() of a source yields Arrival (of an Image), Event, DeviceMessage or Values, "
                 f"not {'an Arrival of ' * image}{type(item.image if image else item).__name__}."
             )
 
@@ -212,6 +223,7 @@ class Worker:
         if arrival.accepted:
             arrival.accepted(frame.number, stored)
         self._sender.show(frame, self._counts({frame.stream: frame.number + 1}))
+        self._publisher.publish(frame)
         self._broadcast.send(frame)
         self._recording.report()
         self._reportCheckpoint()
@@ -300,9 +312,9 @@ def _serve(start: Start, lines: Iterator[bytes], writer: LineWriter) -> int:
                 # A share that hangs holds up everything that follows.
                 text = _("Opening {name}. If this takes long, its drive or device does not answer.")
                 sender.report(StatusReport(text.format(name=place or kindOf(settings).title)))
-                return openSource(settings, SourceContext(checkpoint, sender.getBuffer, receiver))
+                return openSource(settings, SourceContext(checkpoint, sender.getBuffer, receiver, start.folders))
 
-            worker = Worker(open_, checkpoint, sender, start.commands, place)
+            worker = Worker(open_, checkpoint, sender, start.commands, start.folders, start.ringName, place)
             _listen(worker, lines, start, abandoned)
             worker.run()
     except Exception as error:  # the boundary: all unexpected errors end here

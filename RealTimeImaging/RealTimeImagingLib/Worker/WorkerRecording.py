@@ -24,7 +24,9 @@ from ..Recording import Repair as RepairedRecording
 from ..Recording.Layout import LOCK, STREAMS, candidates
 from ..Recording.Lock import Lock
 from ..Recording.RecordedEvents import MOST_EVENTS
+from ..Recording.ValuesFile import ValuesFile
 from ..Sources.Checkpoint import Checkpoint
+from ..Sources.Source import Values
 from .Frames import FrameSender
 
 MOST_OPEN = 32
@@ -120,6 +122,8 @@ class StreamRecorders:
         self._recorders: dict[str, Recorder] = {}
         self.recordedEvents = RecordedEvents()
         self._messages = MessageRecorder(folder, name, attributes, self._origin)
+        self._values: dict[str, ValuesFile] = {}
+        """Files of values by the name of the function."""
         self._open: dict[str, Recorder] = {}
         """Recorders whose files may be open; the one used last is at the end."""
         self._holder: Lock | None = None
@@ -147,6 +151,15 @@ class StreamRecorders:
     def appendMessage(self, message: DeviceMessage) -> bool:
         """Store a device message; return False when that failed, which :meth:`events` reports."""
         return self._messages.append(message)
+
+    def appendValues(self, values: Values) -> bool:
+        """Store the values of a frame; return False when that failed, which :meth:`events` reports."""
+        file = self._values.get(values.name)
+        if file is None:
+            file = self._values[values.name] = ValuesFile(self.folder, self._name, values.name)
+        stored = file.append(values.number, values.time, values.values)
+        self._events += file.events()
+        return stored
 
     def appendKept(self, frames: Iterable[Frame], messages: PreTriggerMessages | None) -> Iterator[bool]:
         """Store buffered frames and messages in the order of arrival; yield for each frame whether it is stored."""
@@ -212,6 +225,8 @@ class StreamRecorders:
             progress(place + 1, len(self._recorders))
         self._messages.recordedEvents = None if headers else self.recordedEvents
         messages = self._messages.finish()
+        for file in self._values.values():
+            file.close()
         if self._holder:
             self._holder.release(remove=True)
         return headers, messages
@@ -327,6 +342,11 @@ class WorkerRecording:
             self._recorders.appendMessage(message)
         elif self._keptMessages:
             self._keptMessages.add(message)
+
+    def appendValues(self, values: Values) -> None:
+        """Store the values of a frame while recording; events report errors of the file system."""
+        if self._recorders:
+            self._recorders.appendValues(values)
 
     def report(self) -> None:
         """Report what happened, and the state twice a second."""

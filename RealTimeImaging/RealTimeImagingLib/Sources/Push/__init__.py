@@ -30,4 +30,4 @@ def _open(settings: PushSettings, context: SourceContext) -> Source:
     return PushSource(context.checkpoint, context.receiver, context.getBuffer)
 
 
-KIND = SourceKind(PushSettings, _("Python"), _open, steady=False, fromSlicer=True)
+KIND = SourceKind(PushSettings, _("Python"), _open, steady=False, fromSlicer=True, listed=False)

@@ -1,0 +1,162 @@
+"""Function files: find one, read what it declares without running it, load it, and describe its errors."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import importlib.util
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any, cast
+
+from ..Model.Errors import RealTimeImagingError, SettingsError
+from ..Model.Files import reasonOf
+from ..Model.Settings import typedPath
+from ..Model.Text import textsOf
+from . import BuiltIn
+
+_ = textsOf(__file__)
+
+MODULE = "RealTimeImagingFunction"
+"""Name under which a function file is imported."""
+
+
+def findFunction(text: str) -> str:
+    """Return the name of a built-in function, or the absolute path of a function file.
+
+    :raises SettingsError: there is neither.
+    """
+    text = text.strip()
+    builtIn = {name.casefold(): name for name in BuiltIn.NAMES}.get(text.casefold())
+    if builtIn:
+        return builtIn
+    path = typedPath(text)
+    if not path.endswith(".py") or not os.path.isfile(path):
+        names = ", ".join(BuiltIn.NAMES)
+        raise SettingsError(
+            _("{text} is no Python file, and none of the functions {names}.").format(text=text or '""', names=names)
+        )
+    return path
+
+
+def functionName(function: str) -> str:
+    """Return the short name of a function, such as "denoise" for ``/home/me/denoise.py``."""
+    return os.path.splitext(os.path.basename(function))[0]
+
+
+def functionPath(function: str) -> str:
+    """Return the path of the file of a function that :func:`findFunction` found."""
+    if function in BuiltIn.NAMES:
+        return os.path.join(os.path.dirname(os.path.abspath(BuiltIn.__file__)), f"{function}.py")
+    return function
+
+
+def requirementsOf(function: str) -> tuple[str, ...]:
+    """Return the REQUIREMENTS of a function without running it; none when they are no list of texts.
+
+    :raises SettingsError: the file cannot be read or is no Python.
+    """
+    path = functionPath(function)
+    try:
+        with open(path, "rb") as file:
+            tree = ast.parse(file.read(), path)
+    except OSError as error:
+        raise SettingsError(_("{path} cannot be read: {reason}.").format(path=path, reason=reasonOf(error))) from error
+    except (SyntaxError, ValueError) as error:
+        raise SettingsError(_("{path} is no Python: {error}").format(path=path, error=error)) from error
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and any(
+            isinstance(one, ast.Name) and one.id == "REQUIREMENTS" for one in node.targets
+        ):
+            try:
+                found = ast.literal_eval(node.value)
+            except ValueError:
+                return ()
+            return tuple(one for one in found if isinstance(one, str)) if isinstance(found, tuple | list) else ()
+    return ()
+
+
+class LoadedFunction:
+    """A loaded function file.
+
+    :param function: as :func:`findFunction` returns it.
+    :param parameters: values by name; the others have their defaults.
+    :raises SettingsError: it has no process(), or a parameter cannot be used.
+    """
+
+    def __init__(self, function: str, parameters: Mapping[str, Any]) -> None:
+        self.path = functionPath(function)
+        self.module = _import(function)
+        self.process = self._get("process")
+        if self.process is None:
+            raise SettingsError(_("{path} has no function process(frame).").format(path=self.path))
+        self.setup, self.close = self._get("setup"), self._get("close")
+        self.title = str(getattr(self.module, "TITLE", functionName(function)))
+        self._declared = getattr(self.module, "PARAMETERS", None)
+        self.parameters = self.checked(parameters)
+
+    def checked(self, values: Mapping[str, Any]) -> Any:
+        """Return an instance of PARAMETERS; None without them.
+
+        :raises SettingsError: a value cannot be used, or there is no such parameter.
+        """
+        known = {field.name for field in dataclasses.fields(cast(Any, self._declared))} if self._declared else set()
+        unknown = sorted(set(values) - known)
+        if unknown:
+            text = _("{path} has no parameter {names}; it has {known}.")
+            names = {"names": ", ".join(unknown), "known": ", ".join(sorted(known)) or _("none")}
+            raise SettingsError(text.format(path=self.path, **names))
+        return self._declared(**values) if self._declared else None
+
+    def values(self) -> dict[str, Any]:
+        """Return the values of all parameters, as JSON."""
+        return dataclasses.asdict(self.parameters) if self.parameters is not None else {}
+
+    def _get(self, name: str) -> Callable[..., Any] | None:
+        found = getattr(self.module, name, None)
+        if found is not None and not callable(found):
+            raise SettingsError(_("{name} in {path} is no function.").format(name=name, path=self.path))
+        return found
+
+
+def _import(function: str) -> ModuleType:
+    if function in BuiltIn.NAMES:
+        return importlib.import_module(f"{BuiltIn.__name__}.{function}")
+    # Modules beside the file can be imported; they hide no others.
+    sys.path.append(os.path.dirname(function))
+    spec = importlib.util.spec_from_file_location(MODULE, function)
+    if spec is None or spec.loader is None:
+        raise SettingsError(_("{path} cannot be imported.").format(path=function))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[MODULE] = module  # dataclasses look for their module
+    spec.loader.exec_module(module)
+    return module
+
+
+def lastLine(error: BaseException, path: str) -> str:
+    """Return the last line of a traceback and the place in the function file; of our own errors, their sentence.
+
+    :param path: of the function file.
+    """
+    if isinstance(error, RealTimeImagingError):
+        return str(error)
+    last = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+    places = [one for one in traceback.extract_tb(error.__traceback__) if _same(one.filename, path)]
+    return f"{last} ({os.path.basename(path)}, line {places[-1].lineno})" if places else last
+
+
+def crashPlace(trace: str, path: str) -> str:
+    """Return the place in the function file that a trace of faulthandler names first; empty when it names none."""
+    for file, line, name in re.findall(r'^  File "(.*)", line (\d+) in (.*)$', trace, re.MULTILINE):
+        if _same(file, path):
+            return f"{os.path.basename(path)}, line {line} in {name.strip()}"
+    return ""
+
+
+def _same(one: str, other: str) -> bool:
+    return os.path.normcase(os.path.abspath(one)) == os.path.normcase(os.path.abspath(other))

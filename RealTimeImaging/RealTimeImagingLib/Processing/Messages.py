@@ -1,0 +1,147 @@
+"""Messages between the process of a function and the acquisition process that feeds it: one line of JSON each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from ..Link.Commands import Command, Release
+from ..Link.Messages import Failed, FrameHeader, LogReport, Message, Parts, ProcessID, objectOf
+from ..Link.Ring import Place
+from ..Model.Text import textFromJSON
+
+
+@dataclass(frozen=True)
+class Load(Command):
+    """First line: load a function.
+
+    :param function: path of its file, or name of a built-in function.
+    :param values: of parameters, by name.
+    :param folders: that hold the ring of the results, best first.
+    :param ring: common start of its file names.
+    :param seconds: after which a call of the function counts as hung.
+    """
+
+    key = "load"
+    function: str
+    values: dict[str, Any]
+    folders: list[str]
+    ring: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Process(Command):
+    """Process a frame; an answer follows before the next frame.
+
+    :param frame: header of the frame.
+    :param place: of its pixels.
+    :param folders: that hold its ring, best first.
+    :param ring: common start of the ring's file names.
+    """
+
+    key = "process"
+    parts: ClassVar[Parts] = {"frame": FrameHeader.fromJSON, "place": Place.fromJSON}
+    frame: FrameHeader
+    place: Place
+    folders: list[str]
+    ring: str
+
+
+@dataclass(frozen=True)
+class SetParameters(Command):
+    """Change parameters, from the next frame on."""
+
+    key = "setParameters"
+    values: dict[str, Any]
+
+
+TO_FUNCTION: dict[str, type[Command]] = {kind.key: kind for kind in (Load, Process, SetParameters, Release)}
+
+
+@dataclass(frozen=True)
+class Loaded(Message):
+    """The function is loaded.
+
+    :param loaded: title of the function.
+    :param parameters: the values of all parameters.
+    """
+
+    loaded: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Computed(Message):
+    """The result of a frame.
+
+    :param computed: number of the frame.
+    :param image: header of the image; its stream, number and times are those of the frame. None without an image.
+    :param place: of the image's pixels in the ring of the results.
+    :param values: numbers by name.
+    """
+
+    parts: ClassVar[Parts] = {"image": FrameHeader.fromJSON, "place": Place.fromJSON}
+    computed: int
+    image: FrameHeader | None = None
+    place: Place | None = None
+    values: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Raised(Message):
+    """The function raised an error.
+
+    :param raised: the last line of the traceback and its place in the file, or the sentence of an error of the library.
+    :param number: of the frame.
+    """
+
+    parts: ClassVar[Parts] = {"raised": textFromJSON}
+    raised: str
+    number: int
+
+
+@dataclass(frozen=True)
+class Refused(Message):
+    """New parameters are refused; those before stay.
+
+    :param refused: the reason in words.
+    :param parameters: the values that stay.
+    """
+
+    parts: ClassVar[Parts] = {"refused": textFromJSON}
+    refused: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+_FROM_FUNCTION: dict[str, type[Message]] = {
+    "pid": ProcessID,
+    "log": LogReport,
+    "loaded": Loaded,
+    "computed": Computed,
+    "raised": Raised,
+    "refused": Refused,
+    "failed": Failed,
+}
+
+
+def decodeToFunction(line: bytes) -> Command:
+    """Return the command that a line to the process of a function carries.
+
+    :raises ValueError: the line is no JSON object.
+    :raises KeyError: the command is unknown.
+    :raises TypeError: a field is missing or unknown.
+    """
+    values = objectOf(line)
+    return TO_FUNCTION[values.pop("command", "")].fromJSON(values)
+
+
+def decodeFromFunction(line: bytes) -> Message:
+    """Return the report that a line of the process of a function carries.
+
+    :raises ValueError: the line is no JSON object.
+    :raises KeyError: the first key names no report.
+    :raises TypeError: a field is missing or unknown.
+    """
+    values = objectOf(line)
+    return _FROM_FUNCTION[next(iter(values), "")].fromJSON(values)

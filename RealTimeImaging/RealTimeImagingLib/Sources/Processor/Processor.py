@@ -1,0 +1,477 @@
+"""Supervision of a function: feeds its process with frames, takes the results, and restarts it.
+
+    offer() ──frame──► waiting frames ──one at a time──► FunctionProcess ──result──► take() ──► Arrival, Values, Event
+
+One frame at a time is in the function's process: so a frame that ends it is known, and new parameters hold from the
+next frame on. Always, received = processed + skipped + failed + waiting.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from ...Formats import GetBuffer
+from ...Link.Commands import Release
+from ...Link.Messages import Failed, FrameHeader, Message
+from ...Link.Ring import Place, RingReader, removeRing
+from ...Model.Errors import RingError
+from ...Model.Event import Event
+from ...Model.Files import reasonOf
+from ...Model.Frame import Image, Pixels
+from ...Model.Quantities import counted
+from ...Model.Statistics import Spread
+from ...Model.Text import textsOf
+from ...Processing.Loading import crashPlace, functionName, functionPath
+from ...Processing.Messages import Computed, Load, Loaded, Process, Raised, Refused, SetParameters
+from ...Processing.Runner import LOAD_TIME
+from ..Source import Arrival, Values
+from . import ProcessorSettings, jsonObject
+from .Failures import Failures
+from .FunctionProcess import FunctionProcess
+
+_ = textsOf(__file__)
+
+DEATHS = 3
+"""Ends of the process during one frame, after which the frame is passed over."""
+MOST_DEATHS = 12
+"""Ends of the process in a row without a processed frame, after which it is not restarted."""
+MARGIN = 2.0
+"""Seconds after the limit until the process is killed from outside; it ends itself at the limit."""
+MOST_RESULTS = 2
+"""Results that wait for the acquisition process, after which no further frame is processed."""
+RING = "function"
+"""Common start of the names of the rings of results."""
+
+
+class Feed(Protocol):
+    """Origin of frames: the ring that holds their pixels."""
+
+    folders: list[str]
+    ring: str
+
+    def release(self, place: Place) -> None:
+        """Give a slot back."""
+
+
+@dataclass
+class _Work:
+    """A frame that waits or is being processed."""
+
+    header: FrameHeader
+    place: Place
+    feed: Feed
+    deaths: int = 0
+
+    def release(self) -> None:
+        self.feed.release(self.place)
+
+
+@dataclass
+class _Result:
+    """The result of a frame, with its pixels in the ring of the function's process."""
+
+    header: FrameHeader
+    computed: Computed
+    pixels: Pixels | None
+    process: FunctionProcess
+
+
+@dataclass
+class Counts:
+    """Counts of frames, and the number of the next one; the rest of ``received`` waits or is being processed."""
+
+    received: int = 0
+    processed: int = 0
+    skipped: int = 0
+    failed: int = 0
+    next: int = -1
+
+
+class Processor:
+    """A function, its process and the frames that wait for it. Thread-safe.
+
+    :param settings: function, parameters, stream of the results.
+    :param folders: for the ring of the results, best first.
+    :param wake: called from any thread when :meth:`take` has something to yield.
+    :param getBuffer: returns memory for a result, or None.
+    :param counts: of an earlier process.
+    :param ring: common start of the names of the rings of results, unique in the folders.
+    """
+
+    def __init__(
+        self,
+        settings: ProcessorSettings,
+        folders: list[str],
+        wake: Callable[[], object],
+        getBuffer: GetBuffer = lambda nbytes: None,
+        counts: Counts | None = None,
+        ring: str = RING,
+    ) -> None:
+        self._settings, self._folders, self._wake, self._getBuffer = settings, folders, wake, getBuffer
+        self.name = functionName(settings.function)
+        self.counts = counts or Counts()
+        # Frames that waited in an earlier process are gone.
+        self.counts.skipped = self.counts.received - self.counts.processed - self.counts.failed
+        self.parameters: dict[str, Any] = jsonObject(settings.parameters, "parameters")
+        self._sent = dict(self.parameters)
+        self.latency = Spread()
+        """Milliseconds from a frame's arrival at its source to its result here."""
+        self._waiting: deque[_Work] = deque()
+        self._current: _Work | None = None
+        self._started = 0.0
+        self._isFirst = True
+        self._deaths = 0
+        """Ends of the process since the last processed frame."""
+        self._failures = Failures(settings.source, self.name)
+        self._items: deque[Event | _Result] = deque()
+        self._unread = 0
+        """Results among the items."""
+        self._process: FunctionProcess | None = None
+        self._loaded = False
+        self.problem = ""
+        """Why the function cannot be used; empty while it can."""
+        self._starts = 0
+        self._ring, self._ringName = ring, ""
+        self._reader = RingReader(folders, "")
+        self._closing = False
+        self._lock = threading.RLock()
+        with self._lock:
+            self._start()
+
+    # ---- frames
+
+    def offer(self, header: FrameHeader, place: Place | None, feed: Feed) -> None:
+        """Take a frame.
+
+        :param header: of the frame; its number counts without gaps at its source.
+        :param place: of its pixels; None when it was lost on the way.
+        :param feed: holds the pixels.
+        """
+        with self._lock:
+            counts = self.counts
+            lost = max(0, header.number - counts.next) if counts.next >= 0 else 0
+            counts.received += 1 + lost
+            counts.skipped += lost
+            counts.next = header.number + 1
+            if place is None or self._closing:
+                counts.skipped += 1
+                if place:
+                    feed.release(place)
+                return
+            work = _Work(header, place, feed)
+            if self.problem:
+                counts.failed += 1
+                self._report(self._failures.add(header.number, self.problem, time.monotonic()))
+                work.release()
+                return
+            if self._settings.every == "newest" and self._waiting:
+                self._waiting.popleft().release()
+                counts.skipped += 1
+            self._waiting.append(work)
+            self._feed()
+
+    @property
+    def waiting(self) -> int:
+        """Number of frames that wait or are being processed."""
+        return len(self._waiting) + (self._current is not None)
+
+    @property
+    def idle(self) -> bool:
+        """True when no frame waits, and every result was taken."""
+        with self._lock:
+            return not self.waiting and not self._items
+
+    @property
+    def ready(self) -> bool:
+        """True when the function is loaded."""
+        return self._loaded
+
+    def take(self) -> Iterator[Arrival | Event | Values]:
+        """Yield results and events that are there."""
+        while self._items:
+            item = self._items.popleft()
+            if isinstance(item, Event):
+                yield item
+                continue
+            yield from self._results(item)
+            with self._lock:
+                self._unread -= 1
+                self._feed()
+
+    def watch(self) -> None:
+        """End a process that hangs although it should have ended itself. Call it several times a second."""
+        with self._lock:
+            process = self._process
+            busy = self._current is not None or not (self._loaded or self.problem)
+            if process is None or not busy or process.killed:
+                return
+            limit = self._settings.limit
+            if self._isFirst or not self._loaded:
+                limit += LOAD_TIME
+            if time.monotonic() > self._started + limit + MARGIN:
+                process.kill()
+
+    # ---- commands
+
+    def setParameters(self, values: dict[str, Any]) -> None:
+        """Change parameters, from the next frame on."""
+        with self._lock:
+            self.parameters = {**self.parameters, **values}
+            self._feed()
+
+    def reload(self) -> None:
+        """Restart the function from its file. A frame that is being processed is processed again."""
+        with self._lock:
+            process, self._process = self._process, None
+            if process:
+                threading.Thread(target=process.close, name="function end", daemon=True).start()
+            self.problem, self._deaths = "", 0
+            self._retry()
+            self._start()
+
+    def close(self) -> None:
+        """End the process; waiting frames count as skipped. Results that are there can still be taken."""
+        with self._lock:
+            self._closing = True
+            process, self._process = self._process, None
+            self._retry()
+            for work in self._waiting:
+                work.release()
+            self.counts.skipped += len(self._waiting)
+            self._waiting.clear()
+            self._report(self._failures.rest())
+        if process:
+            process.close()
+
+    # ---- the process
+
+    def _start(self) -> None:
+        self._starts += 1
+        removeRing(self._folders, self._ring)
+        self._ringName = f"{self._ring}-{os.getpid()}-{self._starts}"
+        self._reader = RingReader(self._folders, self._ringName)
+        self._loaded, self._isFirst, self._started = False, True, time.monotonic()
+        settings = self._settings
+        environment = jsonObject(settings.environment, "environment")
+        try:
+            process = FunctionProcess(settings.python, environment, self._takeMessage, self._ended)
+        except OSError as error:
+            text = _("{python} cannot be started: {reason}.")
+            self._fail(text.format(python=settings.python or "Python", reason=reasonOf(error)))
+            return
+        self._process, self._sent = process, dict(self.parameters)
+        process.send(Load(settings.function, self._sent, self._folders, self._ringName, settings.limit))
+
+    def _feed(self) -> None:
+        process = self._process
+        if process is None or not self._loaded or self._current or self._unread >= MOST_RESULTS:
+            return
+        if self._sent != self.parameters:
+            self._sent = dict(self.parameters)
+            process.send(SetParameters(self._sent))
+            self._isFirst = True
+        if self._waiting:
+            work = self._current = self._waiting.popleft()
+            self._started = time.monotonic()
+            process.send(Process(work.header, work.place, work.feed.folders, work.feed.ring))
+
+    def _takeMessage(self, process: FunctionProcess, message: Message) -> None:
+        with self._lock:
+            if process is not self._process:
+                return
+            if isinstance(message, Loaded):
+                self._loaded = True
+                self._takeParameters(message.parameters)
+            elif isinstance(message, Failed):
+                self._fail(message.failed)
+            elif isinstance(message, Refused):
+                self._takeParameters(message.parameters)
+                text = _("{function} keeps its parameters: {reason}")
+                text = text.format(function=self.name, reason=message.refused)
+                self._report(iter([Event("parameters-refused", text, "error", self._settings.stream)]))
+            elif isinstance(message, Computed | Raised):
+                self._takeAnswer(process, message)
+            self._feed()
+
+    def _takeParameters(self, values: dict[str, Any]) -> None:
+        # Changes that are not sent yet stay.
+        changed = {name: value for name, value in self.parameters.items() if self._sent.get(name, self) != value}
+        self._sent = values
+        self.parameters = {**values, **changed}
+
+    def _takeAnswer(self, process: FunctionProcess, answer: Computed | Raised) -> None:
+        work, self._current = self._current, None
+        if work is None:
+            return
+        work.release()
+        self._deaths = 0
+        if isinstance(answer, Raised):
+            self.counts.failed += 1
+            self._report(self._failures.add(work.header.number, answer.raised, time.monotonic()))
+            return
+        self._isFirst = False
+        self.counts.processed += 1
+        try:
+            # Now: the memory is gone with the process.
+            pixels = self._view(answer)
+        except RingError as error:
+            self.counts.processed -= 1
+            self.counts.failed += 1
+            self._report(self._failures.add(work.header.number, str(error), time.monotonic()))
+            return
+        self._items.append(_Result(work.header, answer, pixels, process))
+        self._unread += 1
+        self._wake()
+
+    def _ended(self, process: FunctionProcess) -> None:
+        with self._lock:
+            if process is not self._process:
+                return
+            self._process = None
+            if self.problem or self._closing:
+                return
+            self._deaths += 1
+            reason = self._reason(process)
+            work = self._current
+            if work:
+                work.deaths += 1
+                if work.deaths >= DEATHS:
+                    self._current = None
+                    self.counts.failed += 1
+                    work.release()
+                    text = _("{reason} Its process ended {count} times with this frame, which is passed over.")
+                    reason = text.format(reason=reason, count=DEATHS)
+                    self._report(self._failures.add(work.header.number, reason, time.monotonic()))
+                else:
+                    text = _("The process of {function} ended with frame {number} and is restarted. {reason}")
+                    self._restarted(text.format(function=self.name, number=work.header.number, reason=reason))
+            elif not self._loaded and self._deaths >= DEATHS:
+                self._fail(reason)
+                return
+            else:
+                text = _("The process of {function} ended and is restarted. {reason}")
+                self._restarted(text.format(function=self.name, reason=reason))
+            if self._deaths >= MOST_DEATHS:
+                self._fail(reason)
+                return
+            self._retry()
+            self._start()
+
+    def _retry(self) -> None:
+        if self._current:
+            self._waiting.appendleft(self._current)
+            self._current = None
+
+    def _restarted(self, text: str) -> None:
+        self._report(iter([Event("function-restarted", text, "warning", self._settings.stream)]))
+
+    def _fail(self, reason: str) -> None:
+        """Note that the function cannot be used; waiting frames fail."""
+        self.problem = reason
+        text = _("{function} cannot be used: {reason} Correct it, then press Reload.")
+        text = text.format(function=self.name, reason=reason)
+        self._report(iter([Event("function-unusable", text, "error", self._settings.stream)]))
+        self._retry()
+        while self._waiting:
+            work = self._waiting.popleft()
+            self.counts.failed += 1
+            self._report(self._failures.add(work.header.number, reason, time.monotonic()))
+            work.release()
+
+    def _reason(self, process: FunctionProcess) -> str:
+        trace, path = process.trace, functionPath(self._settings.function)
+        place = crashPlace(trace, path)
+        where = f" ({place})" if place else ""
+        if process.killed or "Timeout (" in trace:
+            text = _("It took longer than {seconds} s{where}.")
+            return text.format(seconds=f"{self._settings.limit:g}", where=where)
+        fatal = next((line for line in trace.splitlines() if line.startswith(("Fatal", "Windows fatal"))), "")
+        last = fatal or (trace.splitlines()[-1] if trace else "")
+        text = _("Exit code {code}{where}. {last}")
+        return text.format(code=process.exitCode, where=where, last=last).strip()
+
+    # ---- results
+
+    def _results(self, result: _Result) -> Iterator[Arrival | Event | Values]:
+        header, computed, now = result.header, result.computed, time.time()
+        frameTime = header.receiveTime if header.deviceTime is None else header.deviceTime
+        if computed.values:
+            yield Values(self._settings.stream, header.stream, header.number, frameTime, computed.values)
+        if computed.image and computed.place and result.pixels is not None:
+            try:
+                pixels = self._copy(result.pixels)
+            except MemoryError:
+                with self._lock:
+                    self.counts.processed -= 1
+                    self.counts.failed += 1
+                reason = _("There is no memory for the result.")
+                yield from self._failures.add(header.number, reason, time.monotonic())
+                return
+            finally:
+                result.pixels = None
+                result.process.send(Release([computed.place.key]))
+            attributes = {
+                **computed.image.attributes,
+                "Function": self.name,
+                "SourceStream": header.stream,
+                "SourceFrame": str(header.number),
+                "SourceReceiveTime": f"{header.receiveTime:.6f}",
+            }
+            matrix = np.array(computed.image.ijkToRAS, np.float64)
+            image = Image(pixels, matrix, header.deviceTime, attributes)
+            yield Arrival(self._settings.stream, image, now, stages={"seen": header.receiveTime})
+        self.latency.add(1000 * (now - header.receiveTime))
+
+    def _view(self, computed: Computed) -> Pixels | None:
+        if computed.image is None or computed.place is None:
+            return None
+        return self._reader.view(computed.place, computed.image.shape, np.dtype(computed.image.dtype))
+
+    def _copy(self, sent: Pixels) -> Pixels:
+        memory = self._getBuffer(sent.nbytes)
+        pixels: Pixels = np.empty_like(sent) if memory is None else memory.view(sent.dtype).reshape(sent.shape)
+        np.copyto(pixels, sent)
+        return pixels
+
+    def _report(self, events: Iterator[Event]) -> None:
+        found = list(events)
+        self._items.extend(found)
+        if found:
+            self._wake()
+
+    # ---- figures
+
+    def figures(self) -> dict[str, Any]:
+        """Return ``received``, ``processed``, ``skipped``, ``failed``, ``waiting``, ``latencyMs``, ``parameters``."""
+        with self._lock:
+            counts = self.counts
+            return {
+                "received": counts.received,
+                "processed": counts.processed,
+                "skipped": counts.skipped,
+                "failed": counts.failed,
+                "waiting": self.waiting,
+                "latencyMs": self.latency.toJSON(),
+                "parameters": self.parameters,
+            }
+
+    def statusWords(self) -> str:
+        """Return the state in one sentence."""
+        if self.problem:
+            text = _("{function} cannot be used: {reason} Correct it, then press Reload.")
+            return text.format(function=self.name, reason=self.problem)
+        if not self._loaded:
+            return _("{function} is starting.").format(function=self.name)
+        if not self.counts.received:
+            return _("Waiting for images of {stream}.").format(stream=self._settings.source)
+        text = _("{function}: {processed} of {stream} processed.")
+        count = counted(self.counts.processed, _("image"), _("images"))
+        return text.format(function=self.name, processed=count, stream=self._settings.source)

@@ -1,0 +1,145 @@
+"""Source of the images that a function computes from the frames of another acquisition process.
+
+Commands: ``connect`` {"port", "token", "source"} subscribes to the frames of a process; ``setParameters``
+{"parameters"}; ``reload``. The counts survive a restart of this process.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ...Formats import GetBuffer
+from ...Link.Ring import PUSH_BYTES, PUSH_SLOTS
+from ...Link.Subscription import Offer, Subscribe, Subscription
+from ...Model.Event import Event
+from ..Checkpoint import Checkpoint
+from ..Source import TURN, Arrival, Values
+from . import ProcessorSettings
+from .Processor import Counts, Processor
+
+DETAILS_PERIOD = 0.25
+"""Seconds between two reports of the counts."""
+NEWEST_SLOTS = 3
+"""Slots for the newest frame: one in the function, one that waits, and one for the frame that replaces it."""
+COUNTS, PARAMETERS = "processing", "parameters"
+"""Keys in the checkpoint."""
+
+
+class ProcessorSource:
+    """Source of the results of a function.
+
+    :param settings: the function and its stream.
+    :param checkpoint: keeps the counts; its folder holds the ring of the results.
+    :param getBuffer: returns memory for a result, or None.
+    :param folders: for the ring of the results, best first.
+    """
+
+    def __init__(
+        self,
+        settings: ProcessorSettings,
+        checkpoint: Checkpoint,
+        getBuffer: GetBuffer = lambda nbytes: None,
+        folders: Sequence[str] = (),
+    ) -> None:
+        self._settings, self._checkpoint = settings, checkpoint
+        self._wake = threading.Event()
+        kept = checkpoint.kept.get(COUNTS)
+        counts = Counts(**kept) if kept else None
+        self._processor = Processor(settings, [*folders] or [checkpoint.folder], self._wake.set, getBuffer, counts)
+        if PARAMETERS in checkpoint.kept:
+            self._processor.setParameters(checkpoint.kept[PARAMETERS])
+        self._subscription: Subscription | None = None
+        self._token = ""
+        self._connected = 0
+        """Port of the subscription; 0 when it has ended."""
+        self._details: dict[str, Any] = {}
+        self._detailsDue = 0.0
+        self._saved: dict[str, Any] = {}
+
+    @property
+    def status(self) -> str:
+        """Sentence for the panel."""
+        return self._processor.statusWords()
+
+    @property
+    def details(self) -> Mapping[str, Any]:
+        """``processing`` (:meth:`Processor.figures`), and ``connected``: port of the subscription, 0 at its end."""
+        return self._details
+
+    def read(self, seconds: float) -> Iterator[Arrival | Event | Values]:
+        """Yield the results that are there, then wait for more; block at most ``seconds``."""
+        until = time.monotonic() + TURN
+        for item in self._processor.take():
+            yield item
+            if time.monotonic() > until:
+                break
+        else:
+            self._wake.wait(seconds)
+            self._wake.clear()
+        self._processor.watch()
+        self._save()
+        if time.monotonic() >= self._detailsDue:
+            self._refresh()
+
+    def rest(self) -> Iterator[Arrival | Event | Values]:
+        """Yield the results that are there at a stop; frames that wait count as skipped."""
+        self._disconnect()
+        self._processor.close()
+        yield from self._processor.take()
+        self._save()
+        self._refresh()
+
+    def wake(self) -> None:
+        """Let read() return."""
+        self._wake.set()
+
+    def command(self, name: str, values: Mapping[str, Any]) -> None:
+        """Execute a command in the description of this module."""
+        if name == "connect":
+            self._connect(values["port"], values["token"])
+        elif name == "setParameters":
+            self._processor.setParameters(values["parameters"])
+        elif name == "reload":
+            self._processor.reload()
+
+    def close(self) -> None:
+        """End the subscription and the function."""
+        self._disconnect()
+        self._processor.close()
+
+    def _connect(self, port: int, token: str) -> None:
+        if (self._connected, self._token) == (port, token):
+            return
+        self._disconnect()
+        every = self._settings.every == "all"
+        slots, limit = (PUSH_SLOTS, PUSH_BYTES) if every else (NEWEST_SLOTS, None)
+        self._connected, self._token = port, token
+        request = Subscribe(token, self._settings.source, slots, limit)
+        self._subscription = Subscription(port, request, self._take, self._ended)
+
+    def _disconnect(self) -> None:
+        subscription, self._subscription, self._connected = self._subscription, None, 0
+        if subscription:
+            subscription.close()
+
+    def _take(self, subscription: Subscription, offer: Offer) -> None:
+        self._processor.offer(offer.frame, offer.place, subscription)
+
+    def _ended(self, subscription: Subscription) -> None:
+        if subscription is self._subscription:
+            self._connected = 0
+            self._wake.set()
+
+    def _save(self) -> None:
+        state = {COUNTS: dataclasses.asdict(self._processor.counts), PARAMETERS: self._processor.parameters}
+        if state != self._saved:
+            self._saved = state
+            self._checkpoint.keep(**state)
+
+    def _refresh(self) -> None:
+        self._detailsDue = time.monotonic() + DETAILS_PERIOD
+        self._details = {"processing": self._processor.figures(), "connected": self._connected}

@@ -1,0 +1,105 @@
+"""Function files, and a processor with its feed, used by the tests of live processing."""
+
+from __future__ import annotations
+
+import textwrap
+import threading
+import time
+
+import numpy as np
+from RealTimeImagingLib.Link.Messages import FrameHeader
+from RealTimeImagingLib.Link.Ring import RingWriter
+from RealTimeImagingLib.Model.Event import Event
+from RealTimeImagingLib.Model.Frame import Frame
+from RealTimeImagingLib.Sources.Processor import ProcessorSettings
+from RealTimeImagingLib.Sources.Processor.Processor import Processor
+from RealTimeImagingLib.Sources.Source import Arrival, Values
+
+HEADER = "from dataclasses import dataclass, field\nimport os, sys, time\nimport numpy as np\n"
+HEADER += "from RealTimeImagingLib.Processing.Function import Parameters, Result, about\n"
+
+
+def functionFile(folder, code, name="made"):
+    """The path of a function file with this code below the usual imports."""
+    path = folder / f"{name}.py"
+    path.write_text(HEADER + textwrap.dedent(code), encoding="utf-8")
+    return str(path)
+
+
+def frameOf(number, pixels=None, time=None, attributes=None):
+    """A frame of the stream Live; without pixels a small volume of its number."""
+    pixels = np.full((2, 3, 5), number, np.int16) if pixels is None else pixels
+    return Frame(pixels, np.diag([2.0, 3, 4, 1]), "Live", number, 1000.0 + number, time, attributes or {})
+
+
+class Feed:
+    """Ring of the frames for a processor."""
+
+    def __init__(self, folder, slots=64):
+        self.folders, self.ring = [str(folder)], "feed"
+        self._writer, self._lock = RingWriter(self.folders, self.ring, slots), threading.Lock()
+
+    def put(self, pixels):
+        with self._lock:
+            return self._writer.put(pixels)
+
+    def release(self, place):
+        with self._lock:
+            self._writer.release(*place.key)
+
+    @property
+    def idle(self):
+        """True when every slot was given back."""
+        with self._lock:
+            return self._writer.idle
+
+    def close(self):
+        self._writer.close()
+
+
+class Driver:
+    """A processor as its acquisition process drives it; collects what it yields."""
+
+    def __init__(self, folder, function, slots=64, **settings):
+        self.feed = Feed(folder, slots)
+        self._woken = threading.Event()
+        self.settings = ProcessorSettings(function, stream="Live made", **settings)
+        self.processor = Processor(self.settings, [str(folder)], self._woken.set)
+        self.images: list[Arrival] = []
+        self.values: list[Values] = []
+        self.events: list[Event] = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.processor.close()
+        self.take()
+        self.feed.close()
+
+    def give(self, frame):
+        self.processor.offer(FrameHeader.of(frame), self.feed.put(frame.pixels), self.feed)
+
+    def take(self):
+        for item in self.processor.take():
+            kinds = {Arrival: self.images, Values: self.values, Event: self.events}
+            kinds[type(item)].append(item)
+
+    def until(self, predicate, seconds=30.0):
+        end = time.monotonic() + seconds
+        while True:
+            self.take()
+            self.processor.watch()
+            if predicate():
+                return
+            assert time.monotonic() < end, (self.processor.figures(), [event.text for event in self.events])
+            self._woken.wait(0.02)
+            self._woken.clear()
+
+    def untilIdle(self, seconds=30.0):
+        self.until(lambda: self.processor.idle, seconds)
+
+    @property
+    def counts(self):
+        figures = self.processor.figures()
+        return tuple(figures[name] for name in ("received", "processed", "skipped", "failed", "waiting"))

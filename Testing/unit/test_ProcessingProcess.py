@@ -1,0 +1,478 @@
+"""Functions in their own processes: results, errors, hangs, deaths, parameters, and counts that add up."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from RealTimeImagingLib.Link.WorkFolders import alive
+from unit.functions import Driver, frameOf, functionFile
+
+GAIN = """
+    @dataclass(frozen=True)
+    class P(Parameters):
+        gain: float = field(default=1.0, metadata=about("Gain", "Factor.", limits=(0, 100)))
+    PARAMETERS = P
+    def setup(parameters, first):
+        global gain
+        gain = parameters.gain
+    def process(frame):
+        return Result(frame.pixels * np.float32(gain), values={"gain": gain})
+"""
+
+
+def texts(driver):
+    return [event.text for event in driver.events]
+
+
+def test_aResultCarriesTheFrameItWasMadeOf(tmp_path):
+    """Number, times, geometry and attributes; values have the frame's number and time."""
+    code = """
+        def process(frame):
+            return Result(frame.pixels + 1, values={"mean": frame.pixels.mean()}, attributes={"Own": "yes"})
+    """
+    with Driver(tmp_path, functionFile(tmp_path, code)) as driver:
+        driver.give(frameOf(7, time=500.25, attributes={"Study": "A"}))
+        driver.give(frameOf(8))
+        driver.untilIdle()
+        first, second = driver.images
+        assert first.stream == "Live made"
+        assert (first.image.pixels == 8).all()
+        assert first.image.pixels.dtype == np.int16
+        np.testing.assert_array_equal(first.image.ijkToRAS, np.diag([2.0, 3, 4, 1]))
+        assert first.image.deviceTime == 500.25
+        assert second.image.deviceTime is None
+        assert dict(first.image.attributes) == {
+            "Study": "A",
+            "Own": "yes",
+            "Function": "made",
+            "SourceStream": "Live",
+            "SourceFrame": "7",
+            "SourceReceiveTime": "1007.000000",
+        }
+        assert first.stages == {"seen": 1007.0}
+        assert [(one.stream, one.number, one.time, dict(one.values)) for one in driver.values] == [
+            ("Live", 7, 500.25, {"mean": 7.0}),
+            ("Live", 8, 1008.0, {"mean": 8.0}),
+        ]
+        assert driver.counts == (2, 2, 0, 0, 0)
+        assert driver.feed.idle
+    assert driver.events == []
+
+
+@pytest.mark.parametrize(
+    ("expression", "shape", "dtype"),
+    [
+        ("frame.pixels", (2, 3, 5), "int16"),
+        ("frame.pixels[0]", (1, 3, 5), "int16"),
+        ("frame.pixels > 3", (2, 3, 5), "uint8"),
+        ("np.full((2, 3, 3), np.nan)", (2, 3, 3), "float64"),
+        ("np.zeros((2, 3, 5, 3), np.uint8)", (2, 3, 5, 3), "uint8"),
+        ("np.zeros((50, 200, 300), np.float32)", (50, 200, 300), "float32"),
+    ],
+)
+def test_imagesOfAnyShapeAndType(tmp_path, expression, shape, dtype):
+    with Driver(tmp_path, functionFile(tmp_path, f"def process(frame): return {expression}")) as driver:
+        for number in range(3):
+            driver.give(frameOf(number))
+        driver.untilIdle()
+        assert [(one.image.pixels.shape, one.image.pixels.dtype) for one in driver.images] == [(shape, dtype)] * 3
+        assert driver.counts == (3, 3, 0, 0, 0)
+
+
+def test_aFunctionWithoutImages(tmp_path):
+    code = """
+        def process(frame):
+            return Result(values={"a": 1, "b": float("nan")}) if frame.number else None
+    """
+    with Driver(tmp_path, functionFile(tmp_path, code)) as driver:
+        driver.give(frameOf(0))
+        driver.give(frameOf(1))
+        driver.untilIdle()
+        assert driver.images == []
+        ((values),) = [one.values for one in driver.values]
+        assert values["a"] == 1.0
+        assert np.isnan(values["b"])
+        assert driver.counts == (2, 2, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("raise ValueError('no signal')", "ValueError: no signal (made.py, line 6)"),
+        ("return np.zeros((1, 2, 3, 4, 5))", "shape"),
+        ("return np.zeros((0, 3, 5))", "at least one voxel"),
+        ("return 'text'", "shape"),
+        ("return np.zeros((2, 3, 5), complex)", "complex128"),
+        ("return Result(values={'a': 'high'})", "'a' is a number"),
+        ("return Result(frame.pixels, ijkToRAS=np.zeros((4, 4)))", "IJKToRAS"),
+        ("return Result(frame.pixels, attributes={'a b': 'c'})", "attribute name"),
+        ("return np.zeros((1 << 20, 1 << 20, 1 << 10))", "MemoryError"),
+        ("sys.exit(4)", "SystemExit: 4"),
+        ("frame.pixels[:] = 0", "read-only"),
+    ],
+)
+def test_aFrameThatFailsIsNamedWithItsReason(tmp_path, code, words):
+    path = functionFile(tmp_path, f"def process(frame):\n    if frame.number == 1: {code}\n    return frame.pixels\n")
+    with Driver(tmp_path, path) as driver:
+        for number in range(3):
+            driver.give(frameOf(number))
+        driver.untilIdle()
+        (event,) = driver.events
+        assert event.code == "processing-failed"
+        assert "frame 1 of Live" in event.text
+        assert words in event.text
+        assert [one.image.attributes["SourceFrame"] for one in driver.images] == ["0", "2"]
+        assert driver.counts == (3, 2, 0, 1, 0)
+        assert driver.feed.idle
+
+
+def test_manyFailuresMakeFewEventsThatNameAllFrames(tmp_path):
+    with Driver(tmp_path, functionFile(tmp_path, "def process(frame): 1 / 0")) as driver:
+        for number in range(50):
+            driver.give(frameOf(number))
+        driver.untilIdle()
+        driver.processor.close()
+        driver.take()
+        assert driver.counts == (50, 0, 0, 50, 0)
+        assert len(driver.events) < 10
+        assert "frame 0 of Live: ZeroDivisionError: division by zero" in texts(driver)[0]
+        assert "to 49: ZeroDivisionError" in texts(driver)[-1]
+        told = sum(int(text.split("with ")[1].split(" more")[0]) for text in texts(driver)[1:])
+        assert told == 49
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("\n        while True: pass", "longer than 0.4 s (made.py, line 7 in process)"),
+        ("time.sleep(60)", "longer than 0.4 s (made.py, line 6 in process)"),
+        # This holds the interpreter's lock: no other thread of the process can run.
+        ("import re; re.match('(a+)+$', 'a' * 60 + 'b')", "longer than 0.4 s"),
+        ("os._exit(3)", "Exit code 3"),
+        ("import faulthandler; faulthandler._sigsegv()", "Segmentation fault"),
+    ],
+)
+def test_aFrameThatHangsOrEndsTheProcessIsPassedOverAfterThreeDeaths(tmp_path, code, words):
+    path = functionFile(tmp_path, f"def process(frame):\n    if frame.number == 2: {code}\n    return frame.pixels\n")
+    with Driver(tmp_path, path, limit=0.4) as driver:
+        for number in range(5):
+            driver.give(frameOf(number))
+        driver.untilIdle()
+        assert [event.code for event in driver.events] == ["function-restarted"] * 2 + ["processing-failed"]
+        for text in texts(driver):
+            assert words in text
+            assert "frame 2" in text
+        assert "3 times with this frame, which is passed over" in texts(driver)[2]
+        assert [one.image.attributes["SourceFrame"] for one in driver.images] == ["0", "1", "3", "4"]
+        assert driver.counts == (5, 4, 0, 1, 0)
+        assert driver.feed.idle
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are others there")
+def test_aStoppedProcessIsKilledFromOutside(tmp_path):
+    code = """
+        import signal
+        def process(frame):
+            if frame.number == 1 and not os.path.exists(__file__ + ".stopped"):
+                open(__file__ + ".stopped", "w").close()
+                os.kill(os.getpid(), signal.SIGSTOP)
+            return frame.pixels
+    """
+    with Driver(tmp_path, functionFile(tmp_path, code), limit=0.1) as driver:
+        for number in range(2):
+            driver.give(frameOf(number))
+        driver.untilIdle()
+        assert [event.code for event in driver.events] == ["function-restarted"]
+        assert "longer than 0.1 s" in texts(driver)[0]
+        assert driver.counts == (2, 2, 0, 0, 0)
+
+
+def test_aProcessKilledFromOutsideLosesNoFrame(tmp_path):
+    code = """
+        def process(frame):
+            if frame.number == 1 and not os.path.exists(__file__ + ".died"):
+                open(__file__ + ".died", "w").close()
+                os.kill(os.getpid(), 9)
+            return frame.pixels
+    """
+    with Driver(tmp_path, functionFile(tmp_path, code)) as driver:
+        for number in range(3):
+            driver.give(frameOf(number))
+        driver.untilIdle()
+        assert [one.image.attributes["SourceFrame"] for one in driver.images] == ["0", "1", "2"]
+        assert driver.counts == (3, 3, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("def process(frame) return 1", "SyntaxError"),
+        ("import notInstalledAnywhere", "No module named 'notInstalledAnywhere' (made.py, line 6)"),
+        ("value = 3", "has no function process(frame)"),
+        ("process = 3", "process in"),
+        ("PARAMETERS = dict\ndef process(frame): pass", "TypeError"),
+        ("os._exit(7)", "Exit code 7"),
+    ],
+)
+def test_aFunctionThatCannotBeLoadedSaysWhyUntilItIsCorrected(tmp_path, code, words):
+    path = functionFile(tmp_path, "\n" + code)
+    with Driver(tmp_path, path) as driver:
+        driver.give(frameOf(0))
+        driver.until(lambda: driver.processor.problem)
+        driver.give(frameOf(1))
+        driver.take()
+        assert words in driver.processor.problem
+        assert words in driver.processor.statusWords()
+        assert driver.counts == (2, 0, 0, 2, 0)
+        assert "function-unusable" in [event.code for event in driver.events]
+        functionFile(tmp_path, "def process(frame): return frame.pixels")
+        driver.processor.reload()
+        driver.give(frameOf(2))
+        driver.untilIdle()
+        assert driver.counts == (3, 1, 0, 2, 0)
+        assert driver.feed.idle
+
+
+def test_reloadUsesTheEditedFileAndKeepsFramesAndParameters(tmp_path):
+    path = functionFile(tmp_path, GAIN)
+    with Driver(tmp_path, path, parameters='{"gain": 3}') as driver:
+        driver.give(frameOf(1))
+        driver.untilIdle()
+        functionFile(tmp_path, GAIN.replace("frame.pixels *", "10 + frame.pixels *"))
+        driver.processor.reload()
+        for number in (2, 3):
+            driver.give(frameOf(number))
+        driver.untilIdle()
+        assert [one.image.pixels[0, 0, 0] for one in driver.images] == [3, 16, 19]
+        assert driver.counts == (3, 3, 0, 0, 0)
+        assert driver.events == []
+
+
+def test_reloadEndsAFunctionThatHangs(tmp_path):
+    path = functionFile(tmp_path, "def process(frame): time.sleep(60)")
+    with Driver(tmp_path, path) as driver:
+        driver.give(frameOf(1))
+        driver.until(lambda: driver.processor.ready and driver.processor.waiting == 1)
+        functionFile(tmp_path, "def process(frame): return frame.pixels")
+        driver.processor.reload()
+        driver.untilIdle()
+        assert driver.counts == (1, 1, 0, 0, 0)
+        assert driver.events == []
+
+
+def test_aParameterHoldsFromTheNextFrameOn(tmp_path):
+    with Driver(tmp_path, functionFile(tmp_path, GAIN)) as driver:
+        for number in range(100):
+            driver.processor.setParameters({"gain": number / 2})
+            driver.give(frameOf(number))
+            driver.untilIdle()
+        assert [one.values["gain"] for one in driver.values] == [number / 2 for number in range(100)]
+        for number in range(100):
+            driver.processor.setParameters({"gain": number / 4})
+        driver.give(frameOf(100))
+        driver.untilIdle()
+        assert driver.values[-1].values["gain"] == 99 / 4
+        assert driver.counts == (101, 101, 0, 0, 0)
+        assert driver.events == []
+
+
+@pytest.mark.parametrize(("values", "words"), [({"gain": 101}, "0 to 100"), ({"gian": 1}, "no parameter gian")])
+def test_aBadParameterIsRefusedAndTheOthersStay(tmp_path, values, words):
+    with Driver(tmp_path, functionFile(tmp_path, GAIN), parameters='{"gain": 7}') as driver:
+        driver.give(frameOf(0))
+        driver.untilIdle()
+        driver.processor.setParameters(values)
+        driver.give(frameOf(1))
+        driver.untilIdle()
+        (event,) = driver.events
+        assert event.code == "parameters-refused"
+        assert words in event.text
+        assert [one.values["gain"] for one in driver.values] == [7.0, 7.0]
+        assert driver.processor.figures()["parameters"] == {"gain": 7}
+
+
+def test_setupThatRaisesIsTriedAgainWithTheNextFrame(tmp_path):
+    code = """
+        def setup(parameters, first):
+            if first.number < 2: raise RuntimeError("too early")
+        def process(frame): return frame.pixels
+    """
+    with Driver(tmp_path, functionFile(tmp_path, code)) as driver:
+        for number in range(4):
+            driver.give(frameOf(number))
+        driver.untilIdle()
+        assert driver.counts == (4, 2, 0, 2, 0)
+        assert "RuntimeError: too early" in texts(driver)[0]
+
+
+SLOW = """
+    def process(frame):
+        while not os.path.exists(__file__ + ".go"): time.sleep(0.01)
+        return frame.pixels
+"""
+
+
+def test_newestSkipsAllButTheNewestFrame(tmp_path):
+    path = functionFile(tmp_path, SLOW)
+    with Driver(tmp_path, path, every="newest", slots=3) as driver:
+        driver.give(frameOf(0))
+        driver.until(lambda: driver.processor.ready)
+        for number in range(1, 50):
+            driver.give(frameOf(number))
+        assert driver.counts == (50, 0, 48, 0, 2)
+        Path(path + ".go").touch()
+        driver.untilIdle()
+        assert [one.image.attributes["SourceFrame"] for one in driver.images] == ["0", "49"]
+        assert driver.counts == (50, 2, 48, 0, 0)
+
+
+def test_framesBeyondTheBoundOfTheQueueAreSkippedAndCounted(tmp_path):
+    path = functionFile(tmp_path, SLOW)
+    with Driver(tmp_path, path, slots=4) as driver:
+        for number in range(10):
+            driver.give(frameOf(number))
+        assert driver.counts == (10, 0, 6, 0, 4)
+        Path(path + ".go").touch()
+        driver.untilIdle()
+        assert [one.image.attributes["SourceFrame"] for one in driver.images] == ["0", "1", "2", "3"]
+        driver.give(frameOf(15))  # five frames before it got lost on the way
+        driver.untilIdle()
+        assert driver.counts == (16, 5, 11, 0, 0)
+
+
+def test_aStopInTheMiddleSkipsWhatWaits(tmp_path):
+    with Driver(tmp_path, functionFile(tmp_path, SLOW)) as driver:
+        for number in range(10):
+            driver.give(frameOf(number))
+        driver.until(lambda: driver.processor.ready)
+        started = time.monotonic()
+        driver.processor.close()
+        assert time.monotonic() - started < 2
+        driver.give(frameOf(10))
+        assert driver.counts == (11, 0, 11, 0, 0)
+        assert driver.feed.idle
+
+
+def test_tenThousandFrames(tmp_path):
+    """In order, each once, and nothing is left behind."""
+    code = """
+        def process(frame):
+            if frame.number % 1000 == 500: raise ValueError("every thousandth")
+            return Result(frame.pixels, values={"n": frame.number, "pid": os.getpid()})
+    """
+    count = 10_000
+    with Driver(tmp_path, functionFile(tmp_path, code)) as driver:
+        for number in range(count):
+            while driver.processor.waiting > 40:
+                driver.take()
+                time.sleep(0.0005)
+            driver.give(frameOf(number, np.array([[[number % 256]]], np.uint8)))
+        driver.untilIdle()
+        expected = [number for number in range(count) if number % 1000 != 500]
+        assert [one.number for one in driver.values] == expected
+        assert [int(one.image.pixels[0, 0, 0]) for one in driver.images] == [number % 256 for number in expected]
+        assert driver.counts == (count, count - 10, 0, 10, 0)
+        (pid,) = {int(one.values["pid"]) for one in driver.values}
+        assert alive(pid)
+    assert not alive(pid)
+    assert [name for name in os.listdir(tmp_path) if name.endswith(".ring") and not name.startswith("function")] == []
+
+
+def test_closeOfTheFunctionIsCalledAtTheEnd(tmp_path):
+    code = """
+        def process(frame): return None
+        def close(): open(__file__ + ".closed", "w").close()
+    """
+    path = functionFile(tmp_path, code)
+    with Driver(tmp_path, path) as driver:
+        driver.give(frameOf(0))
+        driver.untilIdle()
+    assert os.path.exists(path + ".closed")
+
+
+def test_textThatTheFunctionPrintsDoesNotMixWithItsResults(tmp_path):
+    code = """
+        def process(frame):
+            print('{"computed": 99}')
+            os.write(1, b"raw\\n")
+            return frame.pixels
+    """
+    with Driver(tmp_path, functionFile(tmp_path, code)) as driver:
+        for number in range(5):
+            driver.give(frameOf(number))
+        driver.untilIdle()
+        assert driver.counts == (5, 5, 0, 0, 0)
+        assert driver.events == []
+
+
+def test_anotherPythonNeedsNumpyAndThePureLibraryOnly(tmp_path):
+    """An environment of its own, in which of all packages only numpy can be imported."""
+    import venv
+
+    venv.EnvBuilder(symlinks=os.name == "posix", with_pip=False).create(tmp_path / "env")
+    binary = tmp_path / "env" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    installed = Path(np.__file__).parents[1]
+    for name in ("numpy", "numpy.libs"):
+        if (installed / name).exists():
+            (packages / name).symlink_to(installed / name, target_is_directory=True)
+    code = """
+        import importlib.util
+        others = [name for name in ("slicer", "vtk", "qt", "scipy", "pydicom") if importlib.util.find_spec(name)]
+        def process(frame):
+            return Result(frame.pixels, attributes={"Prefix": sys.prefix, "Others": ",".join(others)})
+    """
+    environment = f'{{"PYTHONPATH": "{packages.as_posix()}", "PYTHONHOME": null}}'
+    path = functionFile(tmp_path, code)
+    with Driver(tmp_path, path, python=str(binary), environment=environment) as driver:
+        driver.give(frameOf(0))
+        driver.untilIdle()
+        (arrival,) = driver.images
+        assert os.path.samefile(arrival.image.attributes["Prefix"], tmp_path / "env")
+        assert arrival.image.attributes["Others"] == ""
+
+
+def test_aPythonThatCannotStartIsNamed(tmp_path):
+    path = functionFile(tmp_path, "def process(frame): return None")
+    with Driver(tmp_path, path, python=str(tmp_path / "no-python")) as driver:
+        driver.give(frameOf(0))
+        driver.take()
+        assert "no-python cannot be started" in driver.processor.problem
+        assert driver.counts == (1, 0, 0, 1, 0)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are others there")
+def test_theFunctionEndsWithTheProcessThatFeedsIt(tmp_path):
+    """Also when that one is killed while the function is busy."""
+    path = functionFile(tmp_path, "def process(frame):\n    print(os.getpid())\n    time.sleep(60)\n")
+    code = """
+        import sys, time, logging
+        from pathlib import Path
+        from unit.functions import Driver, frameOf
+        driver = Driver(Path(sys.argv[1]), sys.argv[2])
+        driver.give(frameOf(0))
+        driver.until(lambda: driver.processor.ready and driver.processor._process.pid)
+        print(driver.processor._process.pid, flush=True)
+        time.sleep(60)
+    """
+    import textwrap
+
+    command = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path), path]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    feeder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    pid = int(feeder.stdout.readline())
+    assert alive(pid)
+    feeder.kill()
+    feeder.wait()
+    feeder.stdout.close()
+    end = time.monotonic() + 10
+    while alive(pid):
+        assert time.monotonic() < end
+        time.sleep(0.02)

@@ -1,0 +1,137 @@
+"""Frames from one acquisition process directly to others: tokens, skipped frames, and rings that are released."""
+
+from __future__ import annotations
+
+import os
+import queue
+import socket
+import time
+
+import numpy as np
+import pytest
+from RealTimeImagingLib.Link.Messages import Receivers
+from RealTimeImagingLib.Link.Ring import RingReader
+from RealTimeImagingLib.Link.Subscription import Subscribe, Subscription
+from RealTimeImagingLib.Worker.Publisher import Publisher
+from unit.functions import frameOf
+
+
+class Listening:
+    """A subscription that collects what comes."""
+
+    def __init__(self, port, token, stream="Live", slots=4, limit=None):
+        self.offers = queue.Queue()
+        self.ended = queue.Queue()
+        request = Subscribe(token, stream, slots, limit)
+        take = lambda _subscription, offer: self.offers.put(offer)  # noqa: E731
+        self.subscription = Subscription(port, request, take, self.ended.put)
+
+    def next(self):
+        return self.offers.get(timeout=10)
+
+
+def until(predicate):
+    end = time.monotonic() + 10
+    while not predicate():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def publisher(tmp_path):
+    reports = []
+    made = Publisher([str(tmp_path)], "process1", reports.append, Receivers())
+    made.open()
+    made.open()
+    assert reports[0] == reports[1]
+    made.port, made.token = reports[0].published, reports[0].token
+    yield made
+    made.close()
+
+
+def subscribed(publisher, count):
+    until(lambda: len(publisher._subscribers) == count)
+
+
+def rings(folder):
+    return [name for name in os.listdir(folder) if name.endswith(".ring")]
+
+
+def test_framesArriveWithTheirPixelsInOrder(publisher, tmp_path):
+    one = Listening(publisher.port, publisher.token)
+    subscribed(publisher, 1)
+    reader = None
+    for number in range(20):
+        publisher.publish(frameOf(number, attributes={"A": str(number)}))
+        offer = one.next()
+        reader = reader or RingReader(one.subscription.folders, one.subscription.ring)
+        assert (offer.frame.number, offer.frame.attributes) == (number, {"A": str(number)})
+        assert (reader.view(offer.place, offer.frame.shape, np.dtype(offer.frame.dtype)) == number).all()
+        one.subscription.release(offer.place)
+        until(lambda: publisher._subscribers[0]._ring.idle)
+    one.subscription.close()
+    assert one.ended.get(timeout=10) is one.subscription
+    subscribed(publisher, 0)
+    until(lambda: rings(tmp_path) == [])
+
+
+def test_framesWithoutASlotAreOfferedWithoutPixels(publisher):
+    one = Listening(publisher.port, publisher.token, slots=2)
+    subscribed(publisher, 1)
+    for number in range(5):
+        publisher.publish(frameOf(number))
+    assert [one.next().place is not None for _number in range(5)] == [True, True, False, False, False]
+
+
+def test_onlyTheStreamThatIsWantedIsCopied(publisher):
+    one, other = (Listening(publisher.port, publisher.token, stream) for stream in ("Live", "Other"))
+    subscribed(publisher, 2)
+    publisher.publish(frameOf(0))
+    assert one.next().frame.stream == "Live"
+    assert other.offers.empty()
+
+
+def test_aLimitOfBytesHoldsForLargeFrames(publisher):
+    one = Listening(publisher.port, publisher.token, slots=64, limit=3 * 4096)
+    subscribed(publisher, 1)
+    for number in range(5):
+        publisher.publish(frameOf(number, np.zeros((1, 64, 64), np.uint8)))
+    assert [one.next().place is not None for _number in range(5)] == [True] * 3 + [False] * 2
+
+
+def test_aSubscriberWithoutTheTokenGetsNothing(publisher):
+    one = Listening(publisher.port, "guess")
+    assert one.ended.get(timeout=10) is one.subscription
+    for sent in (b"GET / HTTP/1.1\n\n", b"\n", b"[]\n", b'{"token": 3}\n'):
+        with socket.create_connection(("127.0.0.1", publisher.port), 10) as connection:
+            connection.sendall(sent)
+            assert connection.recv(10) == b""
+    assert publisher._subscribers == []
+
+
+def test_theEndOfThePublisherLeavesWhatWaits(publisher, tmp_path):
+    """The ring stays with the working folder: the subscriber may still read it."""
+    one = Listening(publisher.port, publisher.token)
+    subscribed(publisher, 1)
+    publisher.publish(frameOf(9))
+    publisher.close()
+    offer = one.next()
+    assert one.ended.get(timeout=10) is one.subscription
+    reader = RingReader([str(tmp_path)], one.subscription.ring)
+    assert (reader.view(offer.place, offer.frame.shape, np.dtype(offer.frame.dtype)) == 9).all()
+
+
+def test_aSubscriberThatReadsNothingHoldsUpNothing(publisher):
+    """Its lines are bounded; another subscriber gets everything."""
+    with socket.create_connection(("127.0.0.1", publisher.port), 10) as hung:
+        hung.sendall(b'{"token":"%s","stream":"Live","slots":2}\n' % publisher.token.encode())
+        one = Listening(publisher.port, publisher.token, slots=2)
+        subscribed(publisher, 2)
+        started = time.monotonic()
+        for number in range(4000):
+            publisher.publish(frameOf(number))
+            offer = one.next()
+            if offer.place:
+                one.subscription.release(offer.place)
+            assert offer.frame.number == number
+        assert time.monotonic() - started < 60
