@@ -24,6 +24,7 @@ from .Host.DrawingBudget import DrawingBudget
 from .Host.ExportControl import ExportControl
 from .Host.Installing import install
 from .Host.Metadata import Metadata
+from .Host.ProcessingControl import ProcessingControl
 from .Host.Push import PushControl
 from .Host.RecordingControl import RecordingControl
 from .Host.RunningSource import RunningSource
@@ -65,7 +66,8 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
     >>> logic.stop()
 
     Services: ``recording``, ``metadata``, ``exports``, ``devices``, ``broadcast``, ``conversion``, ``simulator``,
-    ``timing``, ``signals``; and ``views`` and ``volumes``, the slice views and the live volumes in them.
+    ``timing``, ``signals``, ``processing``; and ``views`` and ``volumes``, the slice views and the live volumes in
+    them.
     """
 
     def __init__(self) -> None:
@@ -99,6 +101,15 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         """Rebroadcast of live images over OpenIGTLink."""
         self._pushes = PushControl(self._session, self._callbacks, self._start)
         self._connectors = Connectors(self._start, self._pushes, self._callbacks.report)
+        self.processing = ProcessingControl(
+            self._session,
+            self._callbacks,
+            self._start,
+            self.signals.add,
+            lambda name, columns: showColumns(scene, name, columns),
+            self.signals.columns,
+        )
+        """Functions that run beside the streams, each in a process of its own."""
         self._recordingViews = RecordingViews(
             scene, self.views, lambda stream: self.volumes.volume(stream).node, self._session.runningWith
         )
@@ -126,7 +137,14 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         """Device messages, the scan plane, commands."""
         self.conversion = ConversionControl(self._callbacks, change)
         """Conversion of DICOM folders to NRRD."""
-        for part in (self._pushes, self.recording, self._recordingViews, self._connectors, self.simulator):
+        for part in (
+            self._pushes,
+            self.recording,
+            self._recordingViews,
+            self._connectors,
+            self.simulator,
+            self.processing,
+        ):
             self.changed.connect(part.update)
         self._lastStarted: object = None
         self.addObserver(scene, scene.StartCloseEvent, self._sceneCloses)
@@ -192,7 +210,7 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         self._connectors.stop(handle)
         running = [handle] if handle else self._session.running()
         for one in sorted(running, key=lambda one: one.pushSender is not None):
-            if not self._pushes.stop(one):
+            if not (self._pushes.stop(one) or (handle is None and self.processing.follows(one))):
                 self._session.stop(one)
         self.simulator.end(handle)
 
@@ -242,6 +260,7 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         self._recordingViews.forget()
         self.volumes.texts.clear()
         self._pushes.close()
+        self.processing.close()
         self.recording.close()
         self.exports.close()
         self.conversion.close()
@@ -339,8 +358,9 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
 
     def statistics(self) -> dict[str, Any]:
         """Return counts (received, shown, skipped, recorded, rejected, failed), fps, latencyMs, mainThreadMs, messages,
-        callbackMs, lastEvent, streams: see :meth:`Session.statistics`."""
-        return self._session.statistics()
+        callbackMs, lastEvent, streams: see :meth:`Session.statistics`; and processing:
+        :meth:`ProcessingControl.statistics`."""
+        return {**self._session.statistics(), "processing": self.processing.statistics()}
 
     # ---- display
 

@@ -8,7 +8,7 @@ addFrameCallback removeFrameCallback addEventCallback removeEventCallback addMes
 events stalls statistics liveVolumeNode showIn setShowIn
 startRecording stopRecording sendTransform sendCommand
 """
-SERVICES = "recording metadata exports devices broadcast conversion simulator timing signals views volumes"
+SERVICES = "recording metadata exports devices broadcast conversion simulator timing signals processing views volumes"
 
 
 def test_theLogicHasTheseCallsAndServicesAndNoOthers(logic):

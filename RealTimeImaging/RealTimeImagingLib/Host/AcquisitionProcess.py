@@ -99,6 +99,7 @@ class AcquisitionProcess:
             timer.connect("timeout()", slot)
         self.folders: list[str] = []
         """The working folders, best first; removed at the end."""
+        self._keepers = 0
         try:
             self.folders = makeWorkFolders()
             self._launch()
@@ -145,6 +146,16 @@ class AcquisitionProcess:
         """Give slots back."""
         if places:
             self.send(Release([place.key for place in places]))
+
+    def keepFolders(self) -> None:
+        """Keep the working folders after the end, for another process that reads from them."""
+        self._keepers += 1
+
+    def releaseFolders(self) -> None:
+        """Undo one :meth:`keepFolders`."""
+        self._keepers -= 1
+        if self.ended and not self._keepers:
+            removeWorkFolders(self.folders)
 
     def stop(self) -> None:
         """Tell the process to end. It is killed after STOP_TIME or, while it records, after WRITE_TIME of silence."""
@@ -342,5 +353,6 @@ class AcquisitionProcess:
             timer.stop()
             timer.disconnect("timeout()", slot)
         self.state = state
-        removeWorkFolders(self.folders)
+        if not self._keepers:
+            removeWorkFolders(self.folders)
         self._onBatch()

@@ -1,0 +1,339 @@
+"""Live processing on Slicer's side: starts functions beside streams, connects them, and takes their values.
+
+worker of the stream ──frames, not through Slicer──► worker of the function ──results──► Session, as any stream
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from typing import Any
+
+import qt
+import slicer
+
+from ..Link.Commands import Command, Publish
+from ..Link.Messages import PublishedReport, Ready, ValuesReport
+from ..Model.Errors import MissingPackageError, SettingsError
+from ..Model.Event import Event
+from ..Model.Quantities import freeName
+from ..Model.Settings import SourceSettings
+from ..Model.Text import textsOf
+from ..Processing.Loading import findFunction, functionName, requirementsOf
+from ..Sources.Processor import ProcessorSettings
+from .Callbacks import Callbacks
+from .RunningSource import RunningSource
+from .Session import Session
+
+_ = textsOf(__file__)
+
+Commands = list[Command]
+DRAIN = 1.5
+"""Seconds after the end of its source that a function has for the images that wait."""
+PERIOD = 250
+"""Milliseconds between two looks at functions whose source has ended."""
+
+
+class RunningProcessor:
+    """A started function.
+
+    :param handle: the source of its results.
+    :param source: the source of its images.
+    :param stream: name of the stream of its images.
+    """
+
+    def __init__(self, handle: RunningSource, source: RunningSource, stream: str) -> None:
+        self.handle, self.source, self.sourceStream = handle, source, stream
+        self._endSeen: float | None = None
+        self._keeps = source.process
+        if self._keeps:
+            self._keeps.keepFolders()
+
+    @property
+    def settings(self) -> ProcessorSettings:
+        """Function, parameters at the start, Python and limits."""
+        settings = self.handle.settings
+        assert isinstance(settings, ProcessorSettings)
+        return settings
+
+    @property
+    def stream(self) -> str:
+        """Name of the stream of the results."""
+        return self.settings.stream
+
+    @property
+    def name(self) -> str:
+        """Short name of the function; its values are named "<name>: <value>" in the signals of the source's stream."""
+        return self.stream.removeprefix(f"{self.sourceStream} ")
+
+    @property
+    def state(self) -> str:
+        """State of its process, as of any source."""
+        return self.handle.state
+
+    @property
+    def status(self) -> str:
+        """State in words."""
+        return self.handle.status
+
+    @property
+    def ended(self) -> bool:
+        """True once it processes nothing more."""
+        return self.handle.ended
+
+    def statistics(self) -> dict[str, Any]:
+        """Return ``received``, ``processed``, ``skipped``, ``failed``, ``waiting``, ``latencyMs`` and ``parameters``.
+
+        Always, received = processed + skipped + failed + waiting; ``latencyMs`` is the time from the arrival of an
+        image at its source to its result. Empty until the process has reported them.
+        """
+        return dict(self.handle.details.get("processing", {}))
+
+    def release(self) -> None:
+        """Release the memory of the images once it has ended."""
+        if self._keeps and self.ended:
+            self._keeps.releaseFolders()
+            self._keeps = None
+
+    def isDone(self, now: float) -> bool:
+        """Return True when its source has ended and no image waits, or DRAIN seconds later.
+
+        :param now: monotonic seconds.
+        """
+        if not self.source.ended:
+            return False
+        if self._endSeen is None:
+            self._endSeen = now
+        details = self.handle.details
+        drained = bool(details) and not details["connected"] and not details["processing"]["waiting"]
+        return drained or now > self._endSeen + DRAIN
+
+
+class ProcessingControl:
+    """Functions that run beside streams.
+
+    :param session: the sources.
+    :param callbacks: get events.
+    :param start: starts a source.
+    :param addValues: takes stream, number and time of a frame, and its values by name.
+    :param table: takes the name of a table and its columns; returns the node.
+    :param columns: returns the latest values of a stream by name.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        callbacks: Callbacks,
+        start: Callable[[SourceSettings], RunningSource],
+        addValues: Callable[[str, int, float, Mapping[str, float]], None],
+        table: Callable[[str, Mapping[str, Any]], Any],
+        columns: Callable[[str], Mapping[str, Any]],
+    ) -> None:
+        self._session, self._callbacks, self._start = session, callbacks, start
+        self._addValues, self._table, self._columns = addValues, table, columns
+        self._processors: list[RunningProcessor] = []
+        self._published: dict[RunningSource, PublishedReport] = {}
+        session.startupProviders.append(self._startupCommands)
+        session.reports.connect(Ready, self._takeReady)
+        session.reports.connect(PublishedReport, self._takePublished)
+        session.reports.connect(ValuesReport, self._takeValues)
+        self._watch = qt.QTimer()
+        self._watch.connect("timeout()", self.update)
+
+    def start(
+        self,
+        function: str,
+        stream: str = "Live",
+        every: str = "all",
+        parameters: Mapping[str, Any] | None = None,
+        python: str | None = None,
+        *,
+        name: str = "",
+        limit: float = 10.0,
+    ) -> RunningProcessor:
+        """Run a function beside a stream; its images are a stream of their own, its values are signals of the stream.
+
+        It ends with the source of the stream, or with :meth:`stop`.
+
+        :param function: path of a Python file with ``process(frame)`` (see Processing/Function.py), or the name of a
+            built-in function.
+        :param stream: whose images are processed; it may be the stream of another function.
+        :param every: "all": images wait while the function is busy, at most 64 or 512 MB; "newest": a newer image
+            replaces the one that waits.
+        :param parameters: values of the function's parameters by name; the others have their defaults.
+        :param python: another Python that runs the function, such as that of a conda environment; it needs numpy.
+        :param name: of the stream of the results; empty: "<stream> <function>".
+        :param limit: seconds after which a call counts as hung.
+        :raises SettingsError: no running source has the stream, or there is no such function.
+        :raises MissingPackageError: the function requires packages that Slicer's Python lacks.
+        :raises AcquisitionError: the process cannot be started.
+        """
+        source = self._session.runningWith(stream)
+        if source is None:
+            raise SettingsError(_("No running source has the stream {stream}.").format(stream=stream))
+        atSource = next((inner for inner, outer in source.streams.items() if outer == stream), stream)
+        found = findFunction(function)
+        if not python:
+            _checkRequirements(found)
+        taken = {used for one in self._session.active() for used in one.streams.values()}
+        settings = ProcessorSettings(
+            found,
+            atSource,
+            name or freeName(f"{stream} {functionName(found)}", taken),
+            every,
+            json.dumps(dict(parameters or {})),
+            _pythonPath(python) if python else "",
+            limit,
+            json.dumps(_ownEnvironment() if python else {}),
+        )
+        processor = RunningProcessor(self._start(settings), source, stream)
+        self._processors.append(processor)
+        if source in self._published:
+            self._connect(processor)
+        else:
+            source.sendCommand(Publish())
+        return processor
+
+    def stop(self, processor: RunningProcessor | None = None) -> None:
+        """Stop one function, or all; images that wait are skipped."""
+        for one in [processor] if processor else self.list():
+            self._session.stop(one.handle)
+
+    def reload(self, processor: RunningProcessor) -> None:
+        """Restart a function from its file, with its parameters."""
+        processor.handle.send("reload")
+
+    def setParameters(self, processor: RunningProcessor, **values: Any) -> None:
+        """Change parameters of a function, from its next image on. The event "parameters-refused" reports a bad value.
+
+        :raises SettingsError: a value is no JSON.
+        """
+        try:
+            json.dumps(values)
+        except (TypeError, ValueError) as error:
+            raise SettingsError(_("A parameter cannot be sent: {error}").format(error=error)) from error
+        processor.handle.send("setParameters", parameters=values)
+
+    def list(self) -> list[RunningProcessor]:
+        """Return the functions that run."""
+        return [one for one in self._processors if not one.ended]
+
+    def statistics(self) -> dict[str, dict[str, Any]]:
+        """Return the counts of each function in the statistics, by the name of its stream of results."""
+        handles = self._session.handles
+        return {one.stream: one.statistics() for one in self._processors if one.handle in handles}
+
+    def table(self, processor: RunningProcessor) -> Any:
+        """Return a vtkMRMLTableNode with the latest values of a function, a row an image; a later call fills it again.
+
+        Columns: number of the frame, seconds since the first frame, and the values.
+        """
+        prefix = f"{processor.name}: "
+        columns = dict(self._columns(processor.sourceStream))
+        mine = {title.removeprefix(prefix): values for title, values in columns.items() if title.startswith(prefix)}
+        known = [any(value == value for value in row) for row in zip(*mine.values(), strict=True)]
+        shown = {**dict(list(columns.items())[:2]), **mine}
+        rows = {
+            title: [float(one) for one, kept in zip(all_, known, strict=True) if kept] for title, all_ in shown.items()
+        }
+        return self._table(f"{processor.stream} values", rows if mine else {title: [] for title in shown})
+
+    def follows(self, handle: RunningSource) -> bool:
+        """Let a function end after its source and its waiting images; return False for another source."""
+        for one in self.list():
+            if one.handle is handle and not one.source.ended:
+                handle.ending = True
+                self._watch.start(PERIOD)
+                return True
+        return False
+
+    def update(self) -> None:
+        """End functions whose sources have ended; forget sources that have ended."""
+        now, running = time.monotonic(), self.list()
+        for one in self._processors:
+            one.release()
+        for one in running:
+            if one.isDone(now) and (one.state != "stopping" or one.handle.ending):
+                one.handle.ending = False
+                self._session.stop(one.handle)
+        waiting = any(one.source.ended for one in running)
+        if waiting and not self._watch.isActive():
+            self._watch.start(PERIOD)
+        elif not waiting and self._watch.isActive() and not any(one.handle.ending for one in running):
+            self._watch.stop()
+        if not running:
+            handles = self._session.handles
+            self._processors = [one for one in self._processors if one.handle in handles]
+            self._published.clear()
+
+    def close(self) -> None:
+        """Release the timer. Do not use the object afterwards."""
+        self._watch.stop()
+        self._watch.disconnect("timeout()", self.update)
+
+    def _startupCommands(self, handle: RunningSource) -> Commands:
+        commands: Commands = []
+        if any(one.source is handle for one in self.list()):
+            # The port of a process that has died is closed.
+            self._published.pop(handle, None)
+            commands.append(Publish())
+        return commands
+
+    def _takeReady(self, handle: RunningSource, message: Ready) -> None:
+        for one in self.list():
+            if one.handle is handle and one.source in self._published:
+                self._connect(one)
+
+    def _takePublished(self, handle: RunningSource, message: PublishedReport) -> None:
+        if not message.published:
+            text = _("The images of {stream} cannot be processed: {reason}.")
+            text = text.format(stream=handle.settings.stream, reason=message.problem)
+            self._callbacks.report(Event("not-published", text, "error"))
+            return
+        self._published[handle] = message
+        for one in self.list():
+            if one.source is handle:
+                self._connect(one)
+
+    def _connect(self, processor: RunningProcessor) -> None:
+        published = self._published[processor.source]
+        processor.handle.send("connect", port=published.published, token=published.token)
+
+    def _takeValues(self, handle: RunningSource, message: ValuesReport) -> None:
+        for one in self._processors:
+            if one.handle is handle:
+                named = {f"{one.name}: {name}": value for name, value in message.values.items()}
+                self._addValues(one.sourceStream, message.number, message.time, named)
+
+
+def _checkRequirements(function: str) -> None:
+    missing = []
+    for requirement in requirementsOf(function):
+        name = requirement
+        for mark in "<>=!~[; ":
+            name = name.split(mark)[0]
+        try:
+            metadata.version(name)
+        except metadata.PackageNotFoundError:
+            missing.append(requirement)
+    if missing:
+        text = _("{function} needs {names}, which Slicer does not include.")
+        raise MissingPackageError(text.format(function=functionName(function), names=", ".join(missing)), missing)
+
+
+def _pythonPath(python: str) -> str:
+    found = shutil.which(os.path.expanduser(python))
+    if not found:
+        raise SettingsError(_("{python} is no program.").format(python=python))
+    return os.path.abspath(found)
+
+
+def _ownEnvironment() -> dict[str, str | None]:
+    """Return how the environment differs from that before Slicer's launcher, whose paths break another Python."""
+    before = slicer.util.startupEnvironment()
+    changed = {name: before.get(name) for name in {*os.environ, *before} if os.environ.get(name) != before.get(name)}
+    return {**changed, "PYTHONHOME": None, "PYTHONPATH": before.get("PYTHONPATH")}

@@ -1,0 +1,291 @@
+"""A function runs beside a stream: its results are shown, plotted and recorded; what it does wrong stays with it."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import slicerhost
+from RealTimeImagingLib import ReplaySettings
+from RealTimeImagingLib.Link.WorkFolders import alive
+from RealTimeImagingLib.Model.Errors import MissingPackageError, SettingsError
+from RealTimeImagingLib.Recording import openRecording
+from unit.conftest import seriesFile, volume
+from unit.functions import functionFile
+
+from .conftest import until, untilStopped
+from .test_Recording import built
+
+posix = pytest.mark.skipif(os.name != "posix", reason="signals are others there")
+
+HALF = """
+    def process(frame):
+        return Result(frame.pixels // 2, values={"mean": frame.pixels.mean(), "pid": os.getpid()})
+"""
+
+
+def replay(logic, tmp_path, count=20, rate=50.0, stream="Live", paused=True):
+    """A replay of `count` volumes, which waits to be resumed."""
+    path = tmp_path / f"{stream}.nii"
+    path.write_bytes(seriesFile(range(count)))
+    handle = logic.start(
+        ReplaySettings(str(path), stream=stream, pace="rate", rate=rate, paused=paused, loop=not paused)
+    )
+    until(lambda: handle.state == "running")
+    return handle
+
+
+def connected(*processors):
+    until(lambda: all(one.handle.details.get("connected") for one in processors))
+
+
+def counts(processor):
+    figures = processor.statistics()
+    return tuple(figures[name] for name in ("received", "processed", "skipped", "failed", "waiting"))
+
+
+def decided(processor, count):
+    """Wait until the fate of so many frames is reported."""
+    until(lambda: processor.statistics() and counts(processor)[0] == count and not counts(processor)[4], 30)
+
+
+def test_theResultIsAStreamLikeAnyOther(slicer, logic, tmp_path, noErrors):
+    """A live volume, counts, signals in the rows of their frames, a table, a recording and values beside it."""
+    source = replay(logic, tmp_path)
+    processor = logic.processing.start(functionFile(tmp_path, HALF, "half"))
+    assert (processor.stream, processor.name, processor.sourceStream) == ("Live half", "half", "Live")
+    assert logic.processing.list() == [processor]
+    connected(processor)
+    folder = tmp_path / "recordings"
+    logic.startRecording(str(folder), name="Run")
+    source.send("resume")
+    decided(processor, 20)
+    assert counts(processor) == (20, 20, 0, 0, 0)
+    assert logic.statistics()["processing"]["Live half"]["processed"] == 20
+    assert 0 < processor.statistics()["latencyMs"]["median"] < 15_000
+    until(lambda: logic.statistics()["streams"].get("Live half", {}).get("received") == 20)
+    node = logic.liveVolumeNode("Live half")
+    np.testing.assert_array_equal(slicer.util.arrayFromVolume(node), volume(19).pixels // 2)
+    assert node.GetAttribute("SourceFrame") == "19"
+    browser = logic.stopRecording()
+    built(logic)
+    assert browser is not None
+    part = openRecording(str(folder / "Run-Live_half.seq.nhdr"))
+    assert part.count == 20
+    with open(folder / "Run-Live_half.values.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    means = [volume(number).pixels.mean() for number in range(20)]
+    assert [int(row["Frame"]) for row in rows] == list(range(20))
+    assert [float(row["mean"]) for row in rows] == means
+    columns = logic.signals.columns("Live")
+    assert columns["Frame"].tolist() == list(range(20))
+    assert columns["half: mean"].tolist() == means
+    table = logic.processing.table(processor)
+    assert slicer.util.arrayFromTableColumn(table, "mean").tolist() == means
+    assert slicer.util.arrayFromTableColumn(table, "Frame").tolist() == list(range(20))
+    pid = int(float(rows[0]["pid"]))
+    assert alive(pid)
+    untilStopped(logic)
+    assert not alive(pid)
+    assert logic.processing.list() == []
+
+
+def test_aChainOfThreeAndTwoOnOneStream(slicer, logic, tmp_path, noErrors):
+    source = replay(logic, tmp_path)
+    add = "def process(frame): return Result(frame.pixels + np.int16({}), values={{'v': frame.pixels.flat[0]}})"
+    start = logic.processing.start
+    first = start(functionFile(tmp_path, add.format(1), "one"))
+    second = start(functionFile(tmp_path, add.format(10), "two"), stream=first.stream)
+    third = start(functionFile(tmp_path, add.format(100), "three"), stream=second.stream)
+    same = start(functionFile(tmp_path, add.format(1), "one"))
+    assert third.stream == "Live one two three"
+    assert same.stream == "Live one 2"
+    connected(first, second, third, same)
+    source.send("resume")
+    for processor in (first, second, third, same):
+        decided(processor, 20)
+        assert counts(processor) == (20, 20, 0, 0, 0)
+    shown = lambda stream: slicer.util.arrayFromVolume(logic.liveVolumeNode(stream))  # noqa: E731
+    until(lambda: logic.statistics()["streams"].get(third.stream, {}).get("received") == 20)
+    until(lambda: logic.statistics()["streams"].get(same.stream, {}).get("received") == 20)
+    np.testing.assert_array_equal(shown(third.stream), volume(19).pixels + 111)
+    np.testing.assert_array_equal(shown(same.stream), volume(19).pixels + 1)
+    assert {"one: v", "one 2: v"} < set(logic.signals.columns("Live"))
+    assert "three: v" in logic.signals.columns("Live one two")
+    untilStopped(logic)
+
+
+def test_framesThatWaitAtTheEndOfTheSourceAreProcessed(logic, tmp_path, noErrors):
+    """The function ends after its source; what it cannot process in time is skipped and counted."""
+    source = replay(logic, tmp_path, rate=500)
+    slow = "def process(frame): time.sleep(0.02)"
+    never = "def process(frame): time.sleep(60)"
+    processors = [
+        logic.processing.start(functionFile(tmp_path, code, name)) for code, name in ((slow, "a"), (never, "b"))
+    ]
+    connected(*processors)
+    source.send("resume")
+    until(lambda: logic.statistics()["streams"].get("Live", {}).get("received") == 20)
+    untilStopped(logic)
+    assert [counts(one) for one in processors] == [(20, 20, 0, 0, 0), (20, 0, 20, 0, 0)]
+
+
+def test_aBlockedWindowDoesNotStopProcessing(logic, tmp_path, noErrors):
+    """The frames do not pass through Slicer."""
+    source = replay(logic, tmp_path, count=40, rate=100)
+    code = "def process(frame): open(__file__ + f'.{frame.number}', 'w').close()"
+    processor = logic.processing.start(functionFile(tmp_path, code, "touch"))
+    connected(processor)
+    until(lambda: "starting" not in processor.status)
+    source.send("resume")
+    slicerhost.processEvents()
+    last, end = tmp_path / "touch.py.39", time.monotonic() + 20
+    while not last.exists():  # no event loop
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    decided(processor, 40)
+    assert counts(processor) == (40, 40, 0, 0, 0)
+    untilStopped(logic)
+
+
+def test_aFunctionThatHangsDisturbsNeitherDisplayNorRecording(logic, tmp_path, noErrors):
+    source = replay(logic, tmp_path, count=100, rate=100)
+    processor = logic.processing.start(functionFile(tmp_path, "def process(frame): time.sleep(60)"))
+    newest = logic.processing.start(functionFile(tmp_path, "def process(frame): time.sleep(60)", "b"), every="newest")
+    connected(processor, newest)
+    logic.startRecording(str(tmp_path / "recordings"), name="Run")
+    source.send("resume")
+    until(lambda: logic.statistics()["streams"].get("Live", {}).get("received") == 100)
+    until(lambda: processor.statistics()["received"] == newest.statistics()["received"] == 100)
+    assert counts(processor) == (100, 0, 36, 0, 64)
+    assert counts(newest) == (100, 0, 98, 0, 2)
+    logic.stopRecording()
+    built(logic)
+    assert openRecording(str(tmp_path / "recordings" / "Run-Live.seq.nhdr")).count == 100
+    untilStopped(logic)
+    assert counts(processor) == (100, 0, 100, 0, 0)
+    assert counts(newest) == (100, 0, 100, 0, 0)
+
+
+def test_errorsAreEventsAndAnEditedFileIsReloaded(logic, tmp_path, noErrors):
+    source = replay(logic, tmp_path)
+    processor = logic.processing.start(functionFile(tmp_path, "def process(frame): return frame.pixels / nothing"))
+    connected(processor)
+    source.send("step", frames=1)
+    decided(processor, 1)
+    events = [event.text for event in logic.events() if event.code == "processing-failed"]
+    assert events == ["made failed with frame 0 of Live: NameError: name 'nothing' is not defined (made.py, line 5)"]
+    functionFile(tmp_path, "def process(frame): return frame.pixels")
+    logic.processing.reload(processor)
+    source.send("step", frames=1)
+    decided(processor, 2)
+    assert counts(processor) == (2, 1, 0, 1, 0)
+    untilStopped(logic)
+
+
+def test_parametersAreSetAtTheStartAndLater(logic, tmp_path, noErrors):
+    from unit.test_ProcessingProcess import GAIN
+
+    source = replay(logic, tmp_path)
+    processor = logic.processing.start(functionFile(tmp_path, GAIN), parameters={"gain": 3})
+    connected(processor)
+    for number, gain in enumerate((3.0, 4.5)):
+        if number:
+            logic.processing.setParameters(processor, gain=gain)
+        source.send("step", frames=1)
+        decided(processor, number + 1)
+    until(lambda: logic.signals.columns("Live")["made: gain"].tolist() == [3.0, 4.5])
+    with pytest.raises(SettingsError, match="cannot be sent"):
+        logic.processing.setParameters(processor, gain=object())
+    untilStopped(logic)
+
+
+@posix
+def test_theProcessesAreRestartedAndTheCountsStay(logic, tmp_path, noErrors):
+    """First the function's acquisition process dies, then that of its source."""
+    source = replay(logic, tmp_path)
+    processor = logic.processing.start(functionFile(tmp_path, HALF, "half"))
+    connected(processor)
+    for count, victim in enumerate((processor.handle, source, None), 1):
+        source.send("step", frames=1)
+        decided(processor, count)
+        if victim:
+            pid, port = victim.pid, processor.handle.details["connected"]
+            processor.handle.details = {}
+            os.kill(pid, signal.SIGKILL)
+            until(lambda pid=pid, victim=victim: victim.pid not in (0, pid) and victim.state == "running")
+            connected(processor)
+            assert (processor.handle.details["connected"] == port) == (victim is processor.handle)
+    assert counts(processor) == (3, 3, 0, 0, 0)
+    until(lambda: logic.statistics()["streams"]["Live half"]["received"] == 3)
+    untilStopped(logic)
+
+
+def test_stopInTheMiddle(logic, tmp_path, noErrors):
+    source = replay(logic, tmp_path, count=300, rate=200, paused=False)
+    processor = logic.processing.start(functionFile(tmp_path, HALF, "half"))
+    until(lambda: processor.statistics().get("processed", 0) > 5)
+    logic.processing.stop(processor)
+    until(lambda: processor.ended)
+    received, processed, skipped, failed, waiting = counts(processor)
+    assert waiting == 0
+    assert received == processed + skipped + failed
+    assert not source.ended
+    untilStopped(logic)
+
+
+def test_impossibleStartsAreRefused(logic, tmp_path, noErrors):
+    good = functionFile(tmp_path, HALF)
+    with pytest.raises(SettingsError, match="No running source has the stream Live"):
+        logic.processing.start(good)
+    replay(logic, tmp_path)
+    for function, words in ((str(tmp_path / "none.py"), "no Python file"), ("Magic", "no Python file")):
+        with pytest.raises(SettingsError, match=words):
+            logic.processing.start(function)
+    with pytest.raises(SettingsError, match="is no program"):
+        logic.processing.start(good, python="/no/such/python")
+    with pytest.raises(SettingsError, match='"every" is one of'):
+        logic.processing.start(good, every="second")
+    with pytest.raises(SettingsError, match="is no Python"):
+        logic.processing.start(functionFile(tmp_path, "def process(frame) return", "wrong"))
+    needs = "REQUIREMENTS = ('numpy', 'not-a-package>=1,<2')\ndef process(frame): pass"
+    with pytest.raises(MissingPackageError) as raised:
+        logic.processing.start(functionFile(tmp_path, needs, "needs"))
+    assert raised.value.requirements == ["not-a-package>=1,<2"]
+    assert logic.processing.list() == []
+    untilStopped(logic)
+
+
+@posix
+def test_anotherPythonRunsTheFunction(logic, tmp_path, noErrors):
+    other = tmp_path / "other-python"
+    other.symlink_to(sys.executable)
+    source = replay(logic, tmp_path)
+    code = """
+        def process(frame):
+            return Result(frame.pixels, attributes={"Program": sys.orig_argv[0]})
+    """
+    processor = logic.processing.start(functionFile(tmp_path, code), python=str(other))
+    connected(processor)
+    source.send("step", frames=1)
+    decided(processor, 1)
+    until(lambda: logic.liveVolumeNode("Live made") is not None)
+    assert logic.liveVolumeNode("Live made").GetAttribute("Program") == str(other)
+    untilStopped(logic)
+
+
+def test_aClosedSceneEndsEverything(logic, tmp_path, noErrors):
+    replay(logic, tmp_path, paused=False)
+    processor = logic.processing.start(functionFile(tmp_path, HALF, "half"))
+    until(lambda: processor.statistics().get("processed", 0) > 0)
+    pid = processor.handle.pid
+    slicerhost.closeScene()
+    until(lambda: not logic.isRunning())
+    assert not alive(pid)
+    assert Path(tmp_path).exists()
