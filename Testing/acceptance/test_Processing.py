@@ -19,7 +19,8 @@ from RealTimeImagingLib.Recording import openRecording
 from unit.conftest import seriesFile, volume
 from unit.functions import functionFile
 
-from .conftest import until, untilStopped
+from . import conftest
+from .conftest import untilStopped
 from .test_Recording import built
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals are others there")
@@ -28,6 +29,11 @@ HALF = """
     def process(frame):
         return Result(frame.pixels // 2, values={"mean": frame.pixels.mean(), "pid": os.getpid()})
 """
+
+
+def until(predicate):
+    """Wait longer than usual: each function needs three processes."""
+    conftest.until(predicate, 60)
 
 
 def replay(logic, tmp_path, count=20, rate=50.0, stream="Live", paused=True):
@@ -52,7 +58,7 @@ def counts(processor):
 
 def decided(processor, count):
     """Wait until the fate of so many frames is reported."""
-    until(lambda: processor.statistics() and counts(processor)[0] == count and not counts(processor)[4], 30)
+    until(lambda: processor.statistics() and counts(processor)[0] == count and not counts(processor)[4])
 
 
 def test_theResultIsAStreamLikeAnyOther(slicer, logic, tmp_path, noErrors):
@@ -124,12 +130,13 @@ def test_aChainOfThreeAndTwoOnOneStream(slicer, logic, tmp_path, noErrors):
 def test_framesThatWaitAtTheEndOfTheSourceAreProcessed(logic, tmp_path, noErrors):
     """The function ends after its source; what it cannot process in time is skipped and counted."""
     source = replay(logic, tmp_path, rate=500)
-    slow = "def process(frame): time.sleep(0.02)"
+    slow = "def process(frame): time.sleep(0.01)"
     never = "def process(frame): time.sleep(60)"
     processors = [
         logic.processing.start(functionFile(tmp_path, code, name)) for code, name in ((slow, "a"), (never, "b"))
     ]
     connected(*processors)
+    until(lambda: not any("starting" in one.status for one in processors))
     source.send("resume")
     until(lambda: logic.statistics()["streams"].get("Live", {}).get("received") == 20)
     untilStopped(logic)

@@ -32,8 +32,8 @@ from .Session import Session
 _ = textsOf(__file__)
 
 Commands = list[Command]
-DRAIN = 1.5
-"""Seconds after the end of its source that a function has for the images that wait."""
+DRAIN, LONGEST_DRAIN = 1.5, 10.0
+"""Seconds without a result, and in all, that a function has for waiting images after the end of its source."""
 PERIOD = 250
 """Milliseconds between two looks at functions whose source has ended."""
 
@@ -49,6 +49,7 @@ class RunningProcessor:
     def __init__(self, handle: RunningSource, source: RunningSource, stream: str) -> None:
         self.handle, self.source, self.sourceStream = handle, source, stream
         self._endSeen: float | None = None
+        self._progressed, self._done = 0.0, -1
         self._keeps = source.process
         if self._keeps:
             self._keeps.keepFolders()
@@ -100,17 +101,20 @@ class RunningProcessor:
             self._keeps = None
 
     def isDone(self, now: float) -> bool:
-        """Return True when its source has ended and no image waits, or DRAIN seconds later.
+        """Return True when its source has ended, and no image waits or the function makes no progress.
 
         :param now: monotonic seconds.
         """
         if not self.source.ended:
             return False
         if self._endSeen is None:
-            self._endSeen = now
-        details = self.handle.details
-        drained = bool(details) and not details["connected"] and not details["processing"]["waiting"]
-        return drained or now > self._endSeen + DRAIN
+            self._endSeen = self._progressed = now
+        details, figures = self.handle.details, self.statistics()
+        done = figures.get("processed", 0) + figures.get("failed", 0)
+        if done != self._done:
+            self._done, self._progressed = done, now
+        drained = bool(details) and not details["connected"] and not figures["waiting"]
+        return drained or now > self._progressed + DRAIN or now > self._endSeen + LONGEST_DRAIN
 
 
 class ProcessingControl:
