@@ -29,8 +29,9 @@ from ..Link.Messages import (
 from ..Link.Ring import RingWriter
 from ..Link.WorkFolders import makeWorkFolder, removeWorkFolders, sweep
 from ..Model.Frame import Frame, Pixels
-from ..Sources import SourceContext, openSource
+from ..Sources import Source, SourceContext, openSource
 from ..Sources.Checkpoint import Checkpoint
+from ..Sources.Processor.Beside import SourceWithFunction
 from ..Worker.Frames import FrameSender
 from ..Worker.Worker import Worker
 from .Options import Plan
@@ -56,12 +57,14 @@ class Console(LineWriter):
         """The latest counts."""
         self._broadcast: dict[str, Any] = {}
         self._status = ""
+        self._processing: dict[str, Any] = {}
         self._before: tuple[float, int] = (time.monotonic(), 0)
         self._reported = ""
         self._reports = Receivers()
         self._reports.connect(Counted, self._count)
         self._reports.connect(BroadcastReport, self._takeBroadcast)
         self._reports.connect(StatusReport, self._takeStatus)
+        self._reports.connect(DetailsReport, self._takeDetails)
         super().__init__(descriptor)
 
     def put(self, message: Message, always: bool = True) -> bool:
@@ -83,6 +86,9 @@ class Console(LineWriter):
 
     def _takeStatus(self, message: StatusReport) -> None:
         self._status = message.status
+
+    def _takeDetails(self, message: DetailsReport) -> None:
+        self._processing = message.details.get("processing", {})
 
     def encoded(self, message: Message) -> bytes:
         """Return the words of a message, with the time; empty when it is not for people."""
@@ -107,6 +113,9 @@ class Console(LineWriter):
         sent, lost = self._broadcast.get("sent"), self._broadcast.get("lost")
         words = "" if sent is None else f", {sent} messages sent, {lost} dropped"
         self.put(Line(f"The end: {self._received} received, {self._restWords}{words}."))
+        for stream, figures in self._processing.items():
+            counts = ", ".join(f"{figures[name]} {name}" for name in ("received", "processed", "skipped", "failed"))
+            self.put(Line(f"Processing of {stream}: {counts}."))
 
     @property
     def _received(self) -> int:
@@ -180,6 +189,11 @@ LONGEST_END = 10.0
 log = logging.getLogger(__name__)
 
 
+def _open(plan: Plan, checkpoint: Checkpoint) -> Source:
+    source = openSource(plan.settings, SourceContext(checkpoint))
+    return SourceWithFunction(source, plan.process, [checkpoint.folder]) if plan.process else source
+
+
 def acquire(plan: Plan, console: Console, stopped: threading.Event) -> int:
     """Do what is planned until stopped; returns the exit code, 1 when it failed or did not end in time."""
     sweep()
@@ -191,7 +205,7 @@ def acquire(plan: Plan, console: Console, stopped: threading.Event) -> int:
             with Checkpoint(folder) as checkpoint:
                 sender = NoDisplay(console)
                 worker = Worker(
-                    lambda: openSource(plan.settings, SourceContext(checkpoint)),
+                    lambda: _open(plan, checkpoint),
                     checkpoint,
                     sender,
                     plan.startupCommands(),

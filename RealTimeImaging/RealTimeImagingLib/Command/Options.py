@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,10 +17,12 @@ from ..Link.Commands import Command, Record, StartBroadcast
 from ..Model.Errors import MissingPackageError, SettingsError
 from ..Model.Packages import checkPackages
 from ..Model.Settings import SettingField, SourceSettings, settingFields, typedPath
+from ..Processing.Loading import findFunction, functionName, requirementsOf
 from ..Recording.Names import DATE_NAME, namedPlace
 from ..Sources import KINDS, SourceKind, kindOf
 from ..Sources.Kinds import importKind, otherModules
 from ..Sources.OpenIGTLink import PACKAGES, BroadcastSettings
+from ..Sources.Processor import EVERY, ProcessorSettings
 
 SETTING = "setting:"
 
@@ -29,11 +33,13 @@ class Plan:
 
     :param broadcast: rebroadcast over OpenIGTLink; None for none.
     :param folder: folder for a recording, as an absolute path; empty for none.
+    :param process: function that processes the images; None for none.
     """
 
     settings: SourceSettings
     broadcast: BroadcastSettings | None
     folder: str
+    process: ProcessorSettings | None = None
 
     def startupCommands(self) -> list[Command]:
         """Return the commands that the worker executes before it opens the source."""
@@ -77,7 +83,7 @@ def readOptions(arguments: Sequence[str] | None = None) -> Plan:
             raise SettingsError("No output: add --openigtlink PORT or --record FOLDER.")
         if folder:
             settings.checkRecordingFolder(folder)
-        return Plan(settings, broadcast, folder)
+        return Plan(settings, broadcast, folder, _process(given))
     except MissingPackageError as error:
         parser.error(f"{error} pip install {' '.join(map(repr, error.requirements))}")
     except SettingsError as error:
@@ -178,7 +184,60 @@ def _sharedOptions() -> argparse.ArgumentParser:
         "--attributes", action="store_true", help="send the attributes too (protocol 3, which old programs cannot read)"
     )
     group.add_argument("--record", default="", metavar="FOLDER", help="store every image in this folder")
+    group = shared.add_argument_group("processing")
+    group.add_argument(
+        "--process",
+        default="",
+        metavar="FILE",
+        help="process each image with process(frame) of this Python file, or with the built-in function of this name; "
+        "the results are streams of their own",
+    )
+    group.add_argument(
+        "--process-every",
+        default="all",
+        choices=list(EVERY),
+        help="all: images wait while the function is busy. newest: a newer image replaces the one that waits",
+    )
+    group.add_argument(
+        "--process-parameter",
+        action="append",
+        default=[],
+        type=_parameter,
+        metavar="NAME=VALUE",
+        help="a parameter of the function; VALUE as JSON, or else text",
+    )
+    group.add_argument(
+        "--process-python", default="", metavar="PROGRAM", help="Python that runs the function; it needs numpy"
+    )
     return shared
+
+
+def _parameter(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is no NAME=VALUE")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _process(given: dict[str, Any]) -> ProcessorSettings | None:
+    if not given["process"]:
+        return None
+    function = findFunction(given["process"])
+    requirementsOf(function)
+    python = given["process_python"]
+    found = shutil.which(os.path.expanduser(python)) if python else ""
+    if found is None:
+        raise SettingsError(f"{python} is no program.")
+    return ProcessorSettings(
+        function,
+        stream=functionName(function),
+        every=given["process_every"],
+        parameters=json.dumps(dict(given["process_parameter"])),
+        python=os.path.abspath(found) if found else "",
+    )
 
 
 def _address(text: str) -> tuple[str, int]:

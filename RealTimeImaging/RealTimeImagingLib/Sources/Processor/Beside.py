@@ -1,0 +1,171 @@
+"""A source with a function beside it, in one acquisition process: the command line without Slicer uses it.
+
+Every image is an image of the stream as before. Its copy goes to the function, whose results are further streams.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ...Link.Messages import FrameHeader
+from ...Link.Ring import PUSH_BYTES, PUSH_SLOTS, Place, RingWriter
+from ...Model.DeviceMessage import DeviceMessage
+from ...Model.Errors import RingError
+from ...Model.Event import Event
+from ...Model.Frame import Frame, Image
+from ...Model.Text import joined
+from ..Source import Arrival, Buffered, Detailed, Source, Values
+from . import ProcessorSettings
+from .Processor import RING as RESULTS
+from .Processor import Processor
+
+LAST_RESULTS = 5.0
+"""Seconds at the end for the images that wait, as long as results come."""
+RING = "source"
+DETAILS_PERIOD = 1.0
+"""Seconds between two reports of the counts."""
+
+
+class _Feed:
+    """Ring with copies of the images of one stream."""
+
+    def __init__(self, folders: list[str], ring: str) -> None:
+        self.folders, self.ring = folders, ring
+        self._writer = RingWriter(folders, ring, PUSH_SLOTS, PUSH_BYTES)
+        self._lock = threading.Lock()
+
+    def put(self, image: Image) -> Place | None:
+        """Copy an image into a free slot; return None when all are taken."""
+        with self._lock:
+            try:
+                return self._writer.put(image.pixels)
+            except RingError:
+                return None
+
+    def release(self, place: Place) -> None:
+        """Take a slot back."""
+        with self._lock:
+            self._writer.release(*place.key)
+
+    def close(self) -> None:
+        """Release the memory."""
+        with self._lock:
+            self._writer.close()
+
+
+class SourceWithFunction:
+    """A source, and a function that processes the images of each of its streams.
+
+    Each stream has a process of the function, from its first image on.
+
+    :param inner: the source.
+    :param settings: the function; ``stream`` is added to the name of each stream.
+    :param folders: for shared memory, best first.
+    """
+
+    def __init__(self, inner: Source, settings: ProcessorSettings, folders: list[str]) -> None:
+        self._inner, self._settings, self._folders = inner, settings, folders
+        self._processors: dict[str, tuple[Processor, _Feed]] = {}
+        self._figures: dict[str, Any] = {}
+        self._figuresDue = 0.0
+
+    @property
+    def status(self) -> str:
+        """Sentences of the source and of the function."""
+        words = (processor.statusWords() for _stream, (processor, _feed) in self._items())
+        return joined(self._inner.status, *words)
+
+    @property
+    def details(self) -> Mapping[str, Any]:
+        """Details of the source, and ``processing``: the counts of the function by stream."""
+        inner = self._inner.details if isinstance(self._inner, Detailed) else {}
+        now = time.monotonic()
+        if now >= self._figuresDue:
+            self._figuresDue = now + DETAILS_PERIOD
+            self._figures = {stream: processor.figures() for stream, (processor, _feed) in self._items()}
+        return {**inner, "processing": self._figures}
+
+    def read(self, seconds: float) -> Iterator[Arrival | Event | DeviceMessage | Values]:
+        """Yield what the source and the function yield."""
+        for item in self._inner.read(seconds):
+            yield self._watched(item) if isinstance(item, Arrival) else item
+            yield from self._results()
+        for _stream, (processor, _feed) in self._items():
+            processor.watch()
+        yield from self._results()
+
+    def rest(self) -> Iterator[Arrival | Event | Values]:
+        """Yield what arrived before the stop, and its results."""
+        if isinstance(self._inner, Buffered):
+            for item in self._inner.rest():
+                yield self._watched(item) if isinstance(item, Arrival) else item
+        for _stream, (processor, _feed) in self._items():
+            until = time.monotonic() + LAST_RESULTS
+            while not processor.idle and not processor.problem and time.monotonic() < until:
+                for item in processor.take():
+                    until = time.monotonic() + LAST_RESULTS
+                    yield item
+                processor.watch()
+                time.sleep(0.002)
+            processor.close()
+            yield from processor.take()
+        self._figuresDue = 0.0
+
+    def wake(self) -> None:
+        """Let read() return."""
+        self._inner.wake()
+
+    def command(self, name: str, values: Mapping[str, Any]) -> None:
+        """Pass a command to the source."""
+        self._inner.command(name, values)
+
+    def close(self) -> None:
+        """Close the source and the function."""
+        self._inner.close()
+        for _stream, (processor, feed) in self._items():
+            processor.close()
+            feed.close()
+
+    def _items(self) -> list[tuple[str, tuple[Processor, _Feed]]]:
+        return list(self._processors.items())
+
+    def _results(self) -> Iterator[Arrival | Event | Values]:
+        for _stream, (processor, _feed) in self._items():
+            yield from processor.take()
+
+    def _watched(self, arrival: Arrival) -> Arrival:
+        def accepted(number: int, stored: bool | None) -> None:
+            if arrival.accepted:
+                arrival.accepted(number, stored)
+            self._offer(arrival, number)
+
+        return dataclasses.replace(arrival, accepted=accepted)
+
+    def _offer(self, arrival: Arrival, number: int) -> None:
+        processor, feed = self._processorOf(arrival.stream)
+        image = arrival.image
+        frame = Frame(
+            image.pixels,
+            image.ijkToRAS,
+            arrival.stream,
+            number,
+            arrival.receiveTime,
+            image.deviceTime,
+            image.attributes,
+            arrival.stages,
+        )
+        processor.offer(FrameHeader.of(frame), feed.put(image), feed)
+
+    def _processorOf(self, stream: str) -> tuple[Processor, _Feed]:
+        found = self._processors.get(stream)
+        if found is None:
+            count = len(self._processors)
+            settings = dataclasses.replace(self._settings, source=stream, stream=f"{stream} {self._settings.stream}")
+            processor = Processor(settings, self._folders, self.wake, ring=f"{RESULTS}{count}")
+            found = processor, _Feed(self._folders, f"{RING}{count}")
+            self._processors[stream] = found
+        return found

@@ -1,0 +1,101 @@
+"""Acquisition without Slicer with a function beside the source: results are streams of their own."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+
+import numpy as np
+import pytest
+from RealTimeImagingLib.Command.Options import readOptions
+from RealTimeImagingLib.Link.WorkFolders import PREFIX, roots
+from RealTimeImagingLib.Recording import openRecording
+from RealTimeImagingLib.Sources.Processor import ProcessorSettings
+from unit import test_Acquire
+from unit.conftest import seriesFile, volume
+from unit.functions import functionFile
+from unit.test_Acquire import portOf, posix
+
+program, link = test_Acquire.program, test_Acquire.link
+
+
+def planned(tmp_path, *options):
+    return readOptions(["folder", str(tmp_path), "--openigtlink", "18945", *options]).process
+
+
+def test_theFunctionIsChosenByOptions(tmp_path):
+    path = functionFile(tmp_path, "def process(frame): pass")
+    assert planned(tmp_path) is None
+    assert planned(tmp_path, "--process", path) == ProcessorSettings(path, stream="made")
+    parameters = ["--process-parameter", "gain=2.5", "--process-parameter", "mode=mean of all"]
+    assert planned(
+        tmp_path, "--process", "regionstatistics", "--process-every", "newest", *parameters
+    ) == ProcessorSettings(
+        "RegionStatistics", stream="RegionStatistics", every="newest", parameters='{"gain": 2.5, "mode": "mean of all"}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--process", "none.py"], "no Python file"),
+        (["--process", "{}/made.py", "--process-parameter", "gain"], "is no NAME=VALUE"),
+        (["--process", "{}/made.py", "--process-python", "/no/python"], "is no program"),
+        (["--process", "{}/wrong.py"], "is no Python"),
+    ],
+)
+def test_optionsThatCannotWorkGiveWords(tmp_path, capsys, options, words):
+    functionFile(tmp_path, "def process(frame): pass")
+    functionFile(tmp_path, "def process(frame) pass", "wrong")
+    with pytest.raises(SystemExit) as ended:
+        planned(tmp_path, *(option.format(tmp_path) for option in options))
+    assert ended.value.code == 2
+    assert words in capsys.readouterr().err.replace("\n", " ")
+
+
+CODE = """
+    @dataclass(frozen=True)
+    class P(Parameters):
+        add: int = field(default=0, metadata=about("Add", "Number."))
+    PARAMETERS = P
+    def setup(parameters, first):
+        global add
+        add = parameters.add
+    def process(frame):
+        if frame.number == 7: os._exit(3)
+        if frame.number == 9: raise ValueError("nine")
+        return Result(frame.pixels + np.int16(add), values={"mean": frame.pixels.mean()})
+"""
+
+
+@posix
+def test_resultsAreRecordedAndSentBesideTheImages(program, link, incoming, tmp_path):
+    """Frames that wait at the end are processed; counts add up; nothing is left behind."""
+    (incoming / "a.nii").write_bytes(seriesFile(range(30)))
+    folder, path = tmp_path / "recordings", functionFile(tmp_path, CODE)
+    function = ["--process", path, "--process-parameter", "add=5"]
+    outputs = ["--openigtlink", "0", "--record", folder]
+    acquiring = program("replay", incoming / "a.nii", "--rate", 100, *outputs, *function, fresh=True)
+    other = link(portOf(acquiring))
+    acquiring.until("has ended: 30 frames")
+    code, last = acquiring.end(signal.SIGINT)
+    assert code == 0
+    assert "58 received, 58 recorded, 0 failed, 0 rejected" in acquiring.until("The end: ")
+    assert last.endswith("Processing of Live: 30 received, 28 processed, 0 skipped, 2 failed.")
+    assert "Exit code 3" in acquiring.until("made failed with frame 7 of Live")
+    assert "ValueError: nine" in acquiring.until("made failed with frame 9 of Live")
+    kept = [number for number in range(30) if number not in (7, 9)]
+    (header,) = folder.glob("*-Live_made.seq.nhdr")
+    part = openRecording(str(header))
+    assert part.count == 28
+    for index, number in enumerate(kept):
+        np.testing.assert_array_equal(part.pixels(index), volume(number).pixels + 5)
+    (values,) = folder.glob("*-Live_made.values.csv")
+    with open(values, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(int(row["Frame"]), float(row["mean"])) for row in rows] == [(n, volume(n).pixels.mean()) for n in kept]
+    other.untilCode("disconnected")
+    assert {"Live", "Live made"} == set(other.streams)
+    mark = f"{PREFIX}-{acquiring.process.pid}-"
+    assert not [root for root in roots() for name in os.listdir(root) if name.startswith(mark)]
