@@ -48,7 +48,8 @@ def replay(logic, tmp_path, count=20, rate=50.0, stream="Live", paused=True):
 
 
 def connected(*processors):
-    until(lambda: all(one.handle.details.get("connected") for one in processors))
+    """Wait until frames would reach the functions, and these are loaded."""
+    until(lambda: all(one.handle.details.get("connected") and "starting" not in one.status for one in processors))
 
 
 def counts(processor):
@@ -136,7 +137,6 @@ def test_framesThatWaitAtTheEndOfTheSourceAreProcessed(logic, tmp_path, noErrors
         logic.processing.start(functionFile(tmp_path, code, name)) for code, name in ((slow, "a"), (never, "b"))
     ]
     connected(*processors)
-    until(lambda: not any("starting" in one.status for one in processors))
     source.send("resume")
     until(lambda: logic.statistics()["streams"].get("Live", {}).get("received") == 20)
     untilStopped(logic)
@@ -149,7 +149,6 @@ def test_aBlockedWindowDoesNotStopProcessing(logic, tmp_path, noErrors):
     code = "def process(frame): open(__file__ + f'.{frame.number}', 'w').close()"
     processor = logic.processing.start(functionFile(tmp_path, code, "touch"))
     connected(processor)
-    until(lambda: "starting" not in processor.status)
     source.send("resume")
     slicerhost.processEvents()
     last, end = tmp_path / "touch.py.39", time.monotonic() + 20

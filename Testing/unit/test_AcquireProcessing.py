@@ -29,11 +29,10 @@ def test_theFunctionIsChosenByOptions(tmp_path):
     assert planned(tmp_path) is None
     assert planned(tmp_path, "--process", path) == ProcessorSettings(path, stream="made")
     parameters = ["--process-parameter", "gain=2.5", "--process-parameter", "mode=mean of all"]
-    assert planned(
-        tmp_path, "--process", "regionstatistics", "--process-every", "newest", *parameters
-    ) == ProcessorSettings(
-        "RegionStatistics", stream="RegionStatistics", every="newest", parameters='{"gain": 2.5, "mode": "mean of all"}'
-    )
+    chosen = planned(tmp_path, "--process", "regionstatistics", "--process-every", "newest", *parameters)
+    values = '{"gain": 2.5, "mode": "mean of all"}'
+    name = "RegionStatistics"
+    assert chosen == ProcessorSettings(name, stream=name, every="newest", parameters=values)
 
 
 @pytest.mark.parametrize(
