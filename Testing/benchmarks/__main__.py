@@ -18,6 +18,7 @@ BENCHMARKS = (
     "Recording",
     "Mapped",
     "Push",
+    "Processing",
     "HTTP",
     "Conversion",
     "OpenIGTLink",

@@ -61,9 +61,19 @@ class LineWriter:
             if not always and len(self._lines) >= EVENT_LIMIT:
                 self._lost += 1
                 return False
-            self._lines.append(line)
-            self._changed.notify_all()
+            if not self._lines and not self._writing:
+                line = self.attempt(line)
+            if line:
+                self._lines.append(line)
+                self._changed.notify_all()
             return True
+
+    def attempt(self, line: bytes) -> bytes:
+        """Write at once, in the caller's thread, what is possible without a wait; return the rest. The base: nothing.
+
+        The thread that writes the rest would have to be woken for each line, which takes longer.
+        """
+        return line
 
     def write(self, data: bytes) -> int:
         """Write some of the bytes; return how many.
@@ -120,6 +130,19 @@ class LineWriter:
                     data = data[self.write(data) :]
                 except OSError:
                     return  # the reader is gone; the end of input follows and ends the process
+
+
+class DirectWriter(LineWriter):
+    """Writer in the caller's thread, for a reader that always reads."""
+
+    def attempt(self, line: bytes) -> bytes:
+        """Write the line; what a lost reader does not take stays."""
+        try:
+            while line:
+                line = line[self.write(line) :]
+        except OSError:
+            pass
+        return line
 
 
 class LineSplitter:
@@ -187,18 +210,19 @@ def captureStandardStreams() -> None:
     threading.Thread(target=relay, name="library output", daemon=True).start()
 
 
-def openLines(ignoresEnd: bool = False) -> tuple[LineWriter, Iterator[bytes]]:
+def openLines(ignoresEnd: bool = False, writing: type[LineWriter] = LineWriter) -> tuple[LineWriter, Iterator[bytes]]:
     """Take over the standard streams of a child process; return the writer of its reports and the lines of its input.
 
     :param ignoresEnd: True for a process that has files to finish at the end of a session, and starts no other
         processes.
+    :param writing: class of the writer.
     """
     # Ctrl+C in a terminal, its closing and the end of a session signal all processes at once. This process ignores
     # them: Slicer decides, and the end of input makes this process finish.
     for name in ("SIGINT", "SIGTERM", "SIGHUP") if ignoresEnd else ("SIGINT",):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    writer = LineWriter(os.dup(1))
+    writer = writing(os.dup(1))
     logging.basicConfig(level=logging.INFO, handlers=[LineLogHandler(lambda report: writer.put(report, always=False))])
     captureStandardStreams()
     return writer, readLines(0)

@@ -23,6 +23,8 @@ from .Messages import FrameHeader, Message, Parts
 from .Ring import Place
 
 LOOPBACK = "127.0.0.1"
+DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
+"""Flag of a send that does not wait; 0 on Windows, which has none."""
 HELLO_TIME = 5.0
 """Seconds for a connection and its first line."""
 
@@ -78,6 +80,13 @@ class SocketWriter(LineWriter):
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         super().__init__(-1)
+
+    def attempt(self, line: bytes) -> bytes:
+        """Send what fits into the socket's buffer; return the rest."""
+        try:
+            return line[self._connection.send(line, DONT_WAIT) :] if DONT_WAIT else line
+        except OSError:
+            return line
 
     def write(self, data: bytes) -> int:
         """Write some of the bytes; return how many."""

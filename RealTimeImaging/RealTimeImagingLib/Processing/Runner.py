@@ -10,10 +10,12 @@ from __future__ import annotations
 import faulthandler
 import json
 import logging
+import math
 import os
 import queue
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -21,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from ..Link.Commands import Command, Release
-from ..Link.Lines import openLines
+from ..Link.Lines import DirectWriter, openLines
 from ..Link.Messages import Failed
 from ..Link.Ring import Place, RingReader, RingWriter
 from ..Model.Errors import FrameError, RealTimeImagingError
@@ -37,6 +39,9 @@ LOAD_TIME = 60.0
 """Seconds that the import and setup() may take at least, such as for a network on a GPU."""
 CLOSE_TIME = 0.5
 """Seconds for close() of the function at the end."""
+RESERVE = 1.25
+EARLIER = 0.05
+"""Seconds before an alarm at which it is cancelled while no call runs."""
 LAST_LINES = 1.0
 """Seconds at the end for the last lines to leave."""
 
@@ -44,21 +49,36 @@ log = logging.getLogger(__name__)
 
 
 class Deadline:
-    """Limit for a call: the process ends when it is exceeded.
+    """Limit for calls: the process ends when one exceeds it.
+
+    To set and to cancel an alarm takes a thread each time. So an alarm is set with some reserve, holds for the calls
+    after it while the reserve lasts, and is cancelled when no call follows.
 
     :param descriptor: takes the trace.
     """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._due = math.inf
+        """Time of the alarm, monotonic seconds."""
 
     def start(self, seconds: float) -> None:
-        """Begin; a limit before is replaced."""
-        faulthandler.dump_traceback_later(seconds, exit=True, file=self._descriptor)
+        """Begin a call that may take so many seconds; it is ended RESERVE times as many later at the latest."""
+        now = time.monotonic()
+        if not now + seconds <= self._due <= now + RESERVE * seconds:
+            self._due = now + RESERVE * seconds
+            faulthandler.dump_traceback_later(RESERVE * seconds, exit=True, file=self._descriptor)
 
-    def stop(self) -> None:
-        """End."""
-        faulthandler.cancel_dump_traceback_later()
+    def cancel(self) -> None:
+        """End: no call follows."""
+        if self._due != math.inf:
+            self._due = math.inf
+            faulthandler.cancel_dump_traceback_later()
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds that a wait for the next call may take before :meth:`cancel`; None without an alarm."""
+        return None if self._due == math.inf else max(0.0, self._due - time.monotonic() - EARLIER)
 
 
 class Runner:
@@ -99,15 +119,23 @@ class Runner:
             self._put(Failed(lastLine(error, self._load.function)))
             return 0
         finally:
-            self._deadline.stop()
+            self._deadline.cancel()
         self._put(Loaded(self._function.title, self._function.values()))
-        while command := self._commands.get():
+        while command := self._next():
             if isinstance(command, SetParameters):
                 self._setParameters(command, self._function)
             elif isinstance(command, Process):
                 self._put(self._answer(command, self._function))
         self._close(self._function)
         return 0
+
+    def _next(self) -> Command | None:
+        patience = self._deadline.patience
+        try:
+            return self._commands.get(timeout=patience)
+        except queue.Empty:
+            self._deadline.cancel()
+            return self._commands.get()
 
     def _setParameters(self, command: SetParameters, function: LoadedFunction) -> None:
         try:
@@ -140,17 +168,14 @@ class Runner:
         return Computed(header.number, made, place, values)
 
     def _call(self, frame: Frame, function: LoadedFunction) -> Any:
-        try:
-            if self._setupDue:
-                self._deadline.start(max(LOAD_TIME, self._load.seconds))
-                if function.setup:
-                    function.setup(function.parameters, frame)
-                self._setupDue = False
-            self._deadline.start(self._load.seconds)
-            assert function.process
-            return function.process(frame)
-        finally:
-            self._deadline.stop()
+        if self._setupDue:
+            self._deadline.start(max(LOAD_TIME, self._load.seconds))
+            if function.setup:
+                function.setup(function.parameters, frame)
+            self._setupDue = False
+        self._deadline.start(self._load.seconds)
+        assert function.process
+        return function.process(frame)
 
     def _view(self, command: Process) -> Pixels:
         reader = self._readers.get(command.ring)
@@ -162,6 +187,7 @@ class Runner:
     def _place(self, pixels: Pixels) -> Place:
         with self._returned:
             while (place := self._ring.put(pixels)) is None:
+                self._deadline.cancel()
                 self._returned.wait()
             return place
 
@@ -179,7 +205,7 @@ class Runner:
             except (Exception, SystemExit):  # the boundary to code of the user
                 log.exception("close() of the function failed")
             finally:
-                self._deadline.stop()
+                self._deadline.cancel()
 
 
 def _imageOf(result: Any, frame: Frame) -> Image | None:
@@ -221,7 +247,7 @@ def main() -> int:
     # A command shall not wait while another thread computes.
     sys.setswitchinterval(0.0005)
     trace = os.dup(2)
-    writer, lines = openLines()
+    writer, lines = openLines(writing=DirectWriter)
     first = next(lines, None)
     if first is None:
         return 0
