@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import signal
 import sys
 import time
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import slicerhost
 from RealTimeImagingLib import ReplaySettings
+from RealTimeImagingLib.Command.Options import readOptions
 from RealTimeImagingLib.Link.WorkFolders import alive
 from RealTimeImagingLib.Model.Errors import MissingPackageError, SettingsError
 from RealTimeImagingLib.Recording import openRecording
@@ -295,3 +297,28 @@ def test_aClosedSceneEndsEverything(logic, tmp_path, noErrors):
     until(lambda: not logic.isRunning())
     assert not alive(pid)
     assert Path(tmp_path).exists()
+
+
+def test_theHowToRunsAsItStands(slicer, logic, tmp_path, monkeypatch, noErrors):
+    """Its file, its calls, and its command with the options of the program."""
+    page = (conftest.ROOT / "docs" / "how-to" / "add-a-processing-function.md").read_text(encoding="utf-8")
+    file, calls = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (command,) = re.findall(r"```bash\npython3 run.py acquire (.*?)\n```", page)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "threshold.py").write_text(file, encoding="utf-8")
+    source = replay(logic, tmp_path)
+    made = {}
+    exec(compile("import slicer\n" + calls, "page", "exec"), made)
+    processor = made["processor"]
+    connected(processor)
+    source.send("resume")
+    decided(processor, 20)
+    assert counts(processor) == (20, 20, 0, 0, 0)
+    assert processor.stream == "Live threshold"
+    expected = [float((volume(number).pixels > 30).sum()) for number in range(20)]
+    table = logic.processing.table(processor)
+    assert slicer.util.arrayFromTableColumn(table, "voxels").tolist() == expected
+    untilStopped(logic)
+    plan = readOptions([word.replace("/data/incoming", str(tmp_path)) for word in command.split()])
+    assert plan.process.function == str(tmp_path / "threshold.py")
+    assert plan.process.parameters == '{"level": 20}'
