@@ -235,6 +235,34 @@ def test_theProcessesAreRestartedAndTheCountsStay(logic, tmp_path, noErrors):
     untilStopped(logic)
 
 
+@posix
+def test_pushedImagesAreProcessedWhileARecordingRuns(logic, tmp_path, noErrors):
+    """Also by a process that replaces a dead one: commands among the images do not disturb its connection."""
+    image = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
+    logic.push(image)
+    until(lambda: logic.statistics()["received"] == 1)
+    processor = logic.processing.start(functionFile(tmp_path, HALF, "half"))
+    connected(processor)
+    logic.startRecording(str(tmp_path / "recordings"), name="Run")
+    logic.push(image)
+    decided(processor, 1)
+    pid, processor.handle.details = processor.handle.pid, {}
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: processor.handle.pid not in (0, pid))
+    connected(processor)
+    for count in range(2, 12):
+        logic.push(image)
+        decided(processor, count)
+    assert counts(processor) == (11, 11, 0, 0, 0)
+    logic.stopRecording()
+    built(logic)
+    untilStopped(logic)
+    parts = list((tmp_path / "recordings").glob("*-Live_half.seq.nhdr"))
+    assert sorted(openRecording(str(path)).count for path in parts) == [1, 10]
+    rows = [path.read_text().count("\n") - 1 for path in (tmp_path / "recordings").glob("*.values.csv")]
+    assert sorted(rows) == [1, 10]
+
+
 def test_stopInTheMiddle(logic, tmp_path, noErrors):
     source = replay(logic, tmp_path, count=300, rate=200, paused=False)
     processor = logic.processing.start(functionFile(tmp_path, HALF, "half"))

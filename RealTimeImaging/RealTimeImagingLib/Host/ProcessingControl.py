@@ -195,6 +195,7 @@ class ProcessingControl:
             json.dumps(_ownEnvironment() if python else {}),
         )
         processor = RunningProcessor(self._start(settings), source, stream)
+        processor.handle.fedBy = source
         self._processors.append(processor)
         if source in self._published:
             self._connect(processor)
@@ -282,8 +283,6 @@ class ProcessingControl:
     def _startupCommands(self, handle: RunningSource) -> Commands:
         commands: Commands = []
         if any(one.source is handle for one in self.list()):
-            # The port of a process that has died is closed.
-            self._published.pop(handle, None)
             commands.append(Publish())
         return commands
 

@@ -110,7 +110,8 @@ class PushControl:
             if source.handle is handle:
                 if source.before is None:
                     running = self._session.running()
-                    source.before = [one for one in running if one.pushSender is None and one.state == "stopping"]
+                    others = [one for one in running if one.pushSender is None and not one.isFedBy(handle)]
+                    source.before = [one for one in others if one.state == "stopping"]
                     handle.ending, source.taken = True, source.sender.taken
                     self._watch.start(STOP_TIME)
                 self.update()

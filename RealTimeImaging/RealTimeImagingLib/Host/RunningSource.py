@@ -59,8 +59,10 @@ class RunningSource:
         self.process: AcquisitionProcess | None = None
         self.pushSender: PushSender | None = None
         """Sends frames made in Python; None for all other sources."""
+        self.fedBy: RunningSource | None = None
+        """Source whose frames it processes; None for all other sources."""
         self.ending = False
-        """True when it was stopped and still delivers frames that were pushed before."""
+        """True when it was stopped and still delivers frames that it got before."""
         self.hostPart: HostPart | None = None
         """Slicer's side of the source beside its process; None for most kinds."""
 
@@ -88,6 +90,10 @@ class RunningSource:
     def pid(self) -> int:
         """Number of the acquisition process, 0 while there is none."""
         return self.process.pid if self.process else 0
+
+    def isFedBy(self, other: RunningSource) -> bool:
+        """Return True when it processes frames of another source, or results of such a one."""
+        return self.fedBy is other or (self.fedBy is not None and self.fedBy.isFedBy(other))
 
     def send(self, command: str, **values: Any) -> None:
         """Send a command to the source, such as "step" with frames=1; do nothing when it has ended."""

@@ -52,6 +52,7 @@ class Subscriber:
         self.stream = request.stream
         self._connection = connection
         self._ring: RingWriter | None = RingWriter(opened.folders, opened.ring, request.slots, request.limit)
+        self._problem = ""
         self._lock = threading.Lock()
         self._writer = SocketWriter(connection)
         self._writer.put(opened)
@@ -64,7 +65,9 @@ class Subscriber:
             try:
                 place = self._ring.put(frame.pixels)
             except RingError as error:
-                log.warning("%s", error)
+                if str(error) != self._problem:
+                    self._problem = str(error)
+                    log.warning("Frames of %s are not processed: %s", self.stream, error)
                 place = None
             if not self._writer.put(Offer(FrameHeader.of(frame), place), always=False) and place:
                 self._ring.release(*place.key)
