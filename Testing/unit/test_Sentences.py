@@ -21,13 +21,16 @@ CONVERTED = (
     "Model/Frame.py",
     "Model/Packages.py",
     "OpenIGTLink",
+    "Processing",
     "Recording",
     "Scene",
     "Sources",
     "Worker",
 )
 """Folders and files without a sentence outside a template; the list grows until it is the whole library."""
-SPOKEN = sorted(file for one in ("Link", "OpenIGTLink", "Sources", "Worker") for file in (LIBRARY / one).rglob("*.py"))
+SPOKEN = sorted(
+    file for one in ("Link", "OpenIGTLink", "Processing", "Sources", "Worker") for file in (LIBRARY / one).rglob("*.py")
+)
 """Files whose longer literals are all for the user; the others also write files and headers."""
 FILES = sorted(
     file for one in CONVERTED for file in ((LIBRARY / one).rglob("*.py") if "." not in one else [LIBRARY / one])

@@ -20,6 +20,7 @@ from ..Link.Commands import Command, Publish
 from ..Link.Messages import PublishedReport, Ready, ValuesReport
 from ..Model.Errors import MissingPackageError, SettingsError
 from ..Model.Event import Event
+from ..Model.Packages import titlesOf
 from ..Model.Quantities import freeName
 from ..Model.Settings import SourceSettings
 from ..Model.Text import textsOf
@@ -324,8 +325,10 @@ def _checkRequirements(function: str) -> None:
         except metadata.PackageNotFoundError:
             missing.append(requirement)
     if missing:
-        text = _("{function} needs {names}, which Slicer does not include.")
-        raise MissingPackageError(text.format(function=functionName(function), names=", ".join(missing)), missing)
+        text = _("{function} needs {names}, which Slicer does not include ({packages}).").format(
+            function=functionName(function), names=titlesOf(missing), packages=", ".join(missing)
+        )
+        raise MissingPackageError(text, missing)
 
 
 def _pythonPath(python: str) -> str:

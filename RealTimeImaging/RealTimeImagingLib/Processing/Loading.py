@@ -147,14 +147,18 @@ def lastLine(error: BaseException, path: str) -> str:
         return str(error)
     last = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
     places = [one for one in traceback.extract_tb(error.__traceback__) if _same(one.filename, path)]
-    return f"{last} ({os.path.basename(path)}, line {places[-1].lineno})" if places else last
+    if not places:
+        return last
+    text = _("{error} ({file}, line {line})")
+    return text.format(error=last, file=os.path.basename(path), line=places[-1].lineno)
 
 
 def crashPlace(trace: str, path: str) -> str:
     """Return the place in the function file that a trace of faulthandler names first; empty when it names none."""
     for file, line, name in re.findall(r'^  File "(.*)", line (\d+) in (.*)$', trace, re.MULTILINE):
         if _same(file, path):
-            return f"{os.path.basename(path)}, line {line} in {name.strip()}"
+            text = _("{file}, line {line} in {name}")
+            return text.format(file=os.path.basename(path), line=line, name=name.strip())
     return ""
 
 

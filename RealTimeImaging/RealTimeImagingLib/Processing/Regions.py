@@ -59,7 +59,7 @@ class Sphere:
 
     def __str__(self) -> str:
         """Return the text of which :func:`regionOf` makes an equal sphere."""
-        return f"{self.name}: sphere {_text((*self.centre, self.radius))}"
+        return f"{self.name}: sphere {_listed((*self.centre, self.radius))}"
 
     def voxels(self, shape: tuple[int, ...], ijkToRAS: Matrix) -> dict[str, Indices]:
         """Return the indices of the voxels, see :func:`voxelsOf`."""
@@ -84,7 +84,7 @@ class Box:
     def __str__(self) -> str:
         """Return the text of which :func:`regionOf` makes an equal box."""
         axes = () if self.axes == IDENTITY else self.axes
-        return f"{self.name}: box {_text((*self.centre, *self.size, *axes))}"
+        return f"{self.name}: box {_listed((*self.centre, *self.size, *axes))}"
 
     def voxels(self, shape: tuple[int, ...], ijkToRAS: Matrix) -> dict[str, Indices]:
         """Return the indices of the voxels, see :func:`voxelsOf`."""
@@ -229,5 +229,5 @@ def _places(shape: tuple[int, ...], matrix: Matrix) -> Iterator[npt.NDArray[np.f
         yield row[0] * i + row[1] * j + row[2] * k + row[3]
 
 
-def _text(numbers: Sequence[float]) -> str:
+def _listed(numbers: Sequence[float]) -> str:
     return " ".join(f"{number:.10g}" for number in numbers)

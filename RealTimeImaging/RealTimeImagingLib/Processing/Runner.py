@@ -115,7 +115,7 @@ class Runner:
             self._deadline.start(max(LOAD_TIME, self._load.seconds))
             self._function = LoadedFunction(self._load.function, self._load.values)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary to code of the user
-            self._log(error, "The function cannot be loaded")
+            self._log(error)
             self._put(Failed(lastLine(error, self._load.function)))
             return 0
         finally:
@@ -141,7 +141,7 @@ class Runner:
         try:
             parameters = function.checked({**function.values(), **command.values})
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary to code of the user
-            self._log(error, "The parameters cannot be used")
+            self._log(error)
             self._put(Refused(lastLine(error, function.path), function.values()))
             return
         function.parameters, self._setupDue = parameters, True
@@ -156,7 +156,7 @@ class Runner:
                 return Computed(header.number, None, None, values)
             place = self._place(image.pixels)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary to code of the user
-            self._log(error, "A frame cannot be processed")
+            self._log(error)
             return Raised(lastLine(error, function.path), header.number)
         made = replace(
             header,
@@ -191,11 +191,11 @@ class Runner:
                 self._returned.wait()
             return place
 
-    def _log(self, error: BaseException, text: str) -> None:
+    def _log(self, error: BaseException) -> None:
         # An error of this library is a sentence for the user; the same error of many frames is logged once.
         if not isinstance(error, RealTimeImagingError) and str(error) != self._logged:
             self._logged = str(error)
-            log.info(text, exc_info=error)
+            log.info("The function raised an error", exc_info=error)
 
     def _close(self, function: LoadedFunction) -> None:
         if function.close:
