@@ -18,8 +18,8 @@ from ..Model.Errors import MissingPackageError, RealTimeImagingError, SettingsEr
 from ..Model.Event import Remedy
 from ..Model.Quantities import freeName
 from ..Model.Settings import SourceSettings
-from ..Sources import KINDS, settingsFromJSON
-from .Section import Section, remember, remembered
+from ..Sources import KINDS, kindOf, settingsFromJSON
+from .Section import Section, remember, remembered, translated
 from .SourceForm import SourceForm
 from .SourcesTable import SourcesTable
 from .SourceStates import SourceStates
@@ -127,7 +127,7 @@ class SourceSection(Section):
             if form.kind.name == source.chosenSettings.kind:
                 peers = ", ".join(sorted(source.peers))
                 return form.sender(source.chosenSettings) or peers or form.title
-        return str(_("Python"))
+        return translated(kindOf(source.chosenSettings).sender(source.chosenSettings)) or str(_("Python"))
 
     @property
     def _chosen(self) -> SourceForm:

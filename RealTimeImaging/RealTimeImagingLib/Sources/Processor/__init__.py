@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from ...Model.Errors import SettingsError
 from ...Model.Settings import STREAM, SourceSettings, about
 from ...Model.Text import textsOf
+from ...Processing.Loading import functionName
 from ..Source import Source, SourceContext, SourceKind
 
 _ = textsOf(__file__)
@@ -97,4 +98,8 @@ def _open(settings: ProcessorSettings, context: SourceContext) -> Source:
     return ProcessorSource(settings, context.checkpoint, context.getBuffer, context.folders)
 
 
-KIND = SourceKind(ProcessorSettings, _("Processing"), _open, steady=False, listed=False)
+def _sender(settings: ProcessorSettings) -> str:
+    return _("{function} of {stream}").format(function=functionName(settings.function), stream=settings.source)
+
+
+KIND = SourceKind(ProcessorSettings, _("Processing"), _open, sender=_sender, steady=False, listed=False)
