@@ -225,6 +225,9 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         """
         if self.simulator.isSimulated(source):
             raise SettingsError(_("A simulated scanner has no other settings. Stop it, and start another source."))
+        processor = self.processing.restart(source, changes)
+        if processor:
+            return processor
         settings = settingsFromJSON({**source.chosenSettings.toJSON(), **changes})
         self.stop(source)
         return self.start(settings)

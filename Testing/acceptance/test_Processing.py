@@ -350,3 +350,29 @@ def test_theHowToRunsAsItStands(slicer, logic, tmp_path, monkeypatch, noErrors):
     plan = readOptions([word.replace("/data/incoming", str(tmp_path)) for word in command.split()])
     assert plan.process.function == str(tmp_path / "threshold.py")
     assert plan.process.parameters == '{"level": 20}'
+
+
+def test_aRemedyStartsAFunctionAgainWithOtherSettings(logic, tmp_path, noErrors):
+    """A function that takes too long offers a longer limit; functions of its results stay with it."""
+    source = replay(logic, tmp_path)
+    code = "def process(frame): time.sleep(0.5); return frame.pixels"
+    slow = logic.processing.start(functionFile(tmp_path, code, "slow"), limit=0.2)
+    after = logic.processing.start(functionFile(tmp_path, HALF, "half"), stream=slow.stream)
+    connected(slow, after)
+    source.send("step", frames=1)
+    decided(slow, 1)
+    assert counts(slow) == (1, 0, 0, 1, 0)
+    offer = slow.handle.offer
+    assert (offer.code, str(offer.remedy.label)) == ("processing-failed", "Allow 1.2 s")
+    handle = logic.restart(slow.handle, **offer.remedy.settings)
+    again = next(one for one in logic.processing.list() if one.handle is handle)
+    assert (again.settings.limit, again.stream, after.source) == (1.2, "Live slow", handle)
+    after.handle.details = {}
+    connected(again, after)
+    source.send("step", frames=1)
+    decided(again, 1)
+    until(lambda: after.statistics()["processed"] == 1)
+    assert counts(again) == (1, 1, 0, 0, 0)
+    assert logic.restart(handle) is handle
+    untilStopped(logic)
+    assert logic.processing.list() == []

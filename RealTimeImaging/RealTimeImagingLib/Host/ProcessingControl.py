@@ -10,6 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib import metadata
 from typing import Any
 
@@ -26,6 +27,7 @@ from ..Model.Settings import SourceSettings
 from ..Model.Text import textsOf
 from ..Processing.Loading import findFunction, functionName, requirementsOf
 from ..Sources.Processor import ProcessorSettings
+from .AcquisitionProcess import AcquisitionProcess
 from .Callbacks import Callbacks
 from .RunningSource import RunningSource
 from .Session import Session
@@ -48,12 +50,18 @@ class RunningProcessor:
     """
 
     def __init__(self, handle: RunningSource, source: RunningSource, stream: str) -> None:
-        self.handle, self.source, self.sourceStream = handle, source, stream
+        self.handle, self.sourceStream = handle, stream
         self._endSeen: float | None = None
         self._progressed, self._done = 0.0, -1
-        self._keeps = source.process
-        if self._keeps:
-            self._keeps.keepFolders()
+        self._keeps: list[AcquisitionProcess] = []
+        self.follow(source)
+
+    def follow(self, source: RunningSource) -> None:
+        """Take the images of a source from now on; its memory is kept until :meth:`release`."""
+        self.source = self.handle.fedBy = source
+        if source.process:
+            source.process.keepFolders()
+            self._keeps.append(source.process)
 
     @property
     def settings(self) -> ProcessorSettings:
@@ -97,9 +105,8 @@ class RunningProcessor:
 
     def release(self) -> None:
         """Release the memory of the images once it has ended."""
-        if self._keeps and self.ended:
-            self._keeps.releaseFolders()
-            self._keeps = None
+        while self._keeps and self.ended:
+            self._keeps.pop().releaseFolders()
 
     def isDone(self, now: float) -> bool:
         """Return True when its source has ended, and no image waits or the function makes no progress.
@@ -195,14 +202,19 @@ class ProcessingControl:
             limit,
             json.dumps(_ownEnvironment() if python else {}),
         )
+        return self._run(settings, source, stream)
+
+    def _run(self, settings: ProcessorSettings, source: RunningSource, stream: str) -> RunningProcessor:
         processor = RunningProcessor(self._start(settings), source, stream)
-        processor.handle.fedBy = source
         self._processors.append(processor)
-        if source in self._published:
+        self._feed(processor)
+        return processor
+
+    def _feed(self, processor: RunningProcessor) -> None:
+        if processor.source in self._published:
             self._connect(processor)
         else:
-            source.sendCommand(Publish())
-        return processor
+            processor.source.sendCommand(Publish())
 
     def stop(self, processor: RunningProcessor | None = None) -> None:
         """Stop one function, or all; images that wait are skipped."""
@@ -212,6 +224,32 @@ class ProcessingControl:
     def reload(self, processor: RunningProcessor) -> None:
         """Restart a function from its file, with its parameters."""
         processor.handle.send("reload")
+
+    def restart(self, handle: RunningSource, changes: Mapping[str, Any]) -> RunningSource | None:
+        """Start a function again with other settings, from its file; return the source of its results.
+
+        :param handle: source of its results before; None is returned for any other source.
+        :param changes: new values of the settings of :class:`ProcessorSettings`; without one it is reloaded.
+        :raises SettingsError: a value that cannot work, or its source has ended.
+        """
+        found = next((one for one in self._processors if one.handle is handle), None)
+        if found is None:
+            return None
+        if not (changes or found.ended):
+            self.reload(found)
+            return handle
+        parameters = found.statistics().get("parameters")
+        now = {} if parameters is None else {"parameters": json.dumps(parameters)}
+        settings = replace(found.settings, **{**now, **changes})
+        if found.source.ended:
+            raise SettingsError(_("No running source has the stream {stream}.").format(stream=found.sourceStream))
+        chained = [one for one in self.list() if one.source is handle]
+        self._session.stop(handle)
+        started = self._run(settings, found.source, found.sourceStream).handle
+        for one in chained:
+            one.follow(started)
+            self._feed(one)
+        return started
 
     def setParameters(self, processor: RunningProcessor, **values: Any) -> None:
         """Change parameters of a function, from its next image on. The event "parameters-refused" reports a bad value.

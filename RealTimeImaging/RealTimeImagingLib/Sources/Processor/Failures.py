@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...Model.Event import Event
+from ...Model.Event import Event, Remedy
 from ...Model.Text import textsOf
 
 _ = textsOf(__file__)
 
 REPORT_PERIOD = 1.0
 """Seconds between two reports of frames that fail for the same reason."""
+RELOAD = Remedy(_("Reload"))
+"""Restart of the function from its file, which the user has corrected."""
 
 
 class Failures:
@@ -24,12 +26,16 @@ class Failures:
         self._stream, self._function = stream, function
         self._reason, self._count, self._first, self._last = "", 0, 0, 0
         self._due = 0.0
+        self._remedy = RELOAD
 
-    def add(self, number: int, reason: str, now: float) -> Iterator[Event]:
-        """Add a failed frame; yield the event when it is due."""
+    def add(self, number: int, reason: str, now: float, remedy: Remedy = RELOAD) -> Iterator[Event]:
+        """Add a failed frame; yield the event when it is due.
+
+        :param remedy: other settings with which it would not fail.
+        """
         if reason != self._reason:
             yield from self.rest()
-            self._reason, self._due = reason, now + REPORT_PERIOD
+            self._reason, self._due, self._remedy = reason, now + REPORT_PERIOD, remedy
             text = _("{function} failed with frame {number} of {stream}: {reason}")
             yield self._event(text.format(number=number, reason=reason, **self._names))
             return
@@ -52,4 +58,4 @@ class Failures:
         return {"function": self._function, "stream": self._stream}
 
     def _event(self, text: str) -> Event:
-        return Event("processing-failed", text, "error", self._stream)
+        return Event("processing-failed", text, "error", self._stream, remedy=self._remedy)

@@ -23,18 +23,18 @@ from ...Link.Commands import Release
 from ...Link.Messages import Failed, FrameHeader, Message
 from ...Link.Ring import Place, RingReader, removeRing
 from ...Model.Errors import RingError
-from ...Model.Event import Event
+from ...Model.Event import Event, Remedy
 from ...Model.Files import reasonOf
 from ...Model.Frame import Image, Pixels
 from ...Model.Quantities import counted
 from ...Model.Statistics import Spread
-from ...Model.Text import textsOf
+from ...Model.Text import joined, textsOf
 from ...Processing.Loading import crashPlace, functionName, functionPath
 from ...Processing.Messages import Computed, Load, Loaded, Process, Raised, Refused, SetParameters
 from ...Processing.Runner import LOAD_TIME
 from ..Source import Arrival, Values
 from . import ProcessorSettings, jsonObject
-from .Failures import Failures
+from .Failures import RELOAD, Failures
 from .FunctionProcess import FunctionProcess
 
 _ = textsOf(__file__)
@@ -43,6 +43,8 @@ DEATHS = 3
 """Ends of the process during one frame, after which the frame is passed over."""
 MOST_DEATHS = 12
 """Ends of the process in a row without a processed frame, after which it is not restarted."""
+LONGER, LONGEST = 6, 86400.0
+"""Times the limit, and at most so many seconds, that are offered for a call that took too long."""
 MARGIN = 2.0
 """Seconds after the limit until the process is killed from outside; it ends itself at the limit."""
 MOST_RESULTS = 2
@@ -138,6 +140,8 @@ class Processor:
         self._loaded = False
         self.problem = ""
         """Why the function cannot be used; empty while it can."""
+        self.remedy: Remedy | None = None
+        """Offer with which it may be usable; None while it is."""
         self._starts = 0
         self._ring, self._ringName = ring, ""
         self._reader = RingReader(folders, "")
@@ -169,7 +173,7 @@ class Processor:
             work = _Work(header, place, feed)
             if self.problem:
                 counts.failed += 1
-                self._report(self._failures.add(header.number, self.problem, time.monotonic()))
+                self._report(self._failures.add(header.number, self.problem, time.monotonic(), self.remedy or RELOAD))
                 work.release()
                 return
             if self._settings.every == "newest" and self._waiting:
@@ -233,7 +237,7 @@ class Processor:
             process, self._process = self._process, None
             if process:
                 threading.Thread(target=process.close, name="function end", daemon=True).start()
-            self.problem, self._deaths = "", 0
+            self.problem, self.remedy, self._deaths = "", None, 0
             self._retry()
             self._start()
 
@@ -339,7 +343,7 @@ class Processor:
             if self.problem or self._closing:
                 return
             self._deaths += 1
-            reason = self._reason(process)
+            reason, remedy = self._reason(process), self._remedy(process)
             work = self._current
             if work:
                 work.deaths += 1
@@ -349,18 +353,18 @@ class Processor:
                     work.release()
                     text = _("{reason} Its process ended {count} times with this frame, which is passed over.")
                     reason = text.format(reason=reason, count=DEATHS)
-                    self._report(self._failures.add(work.header.number, reason, time.monotonic()))
+                    self._report(self._failures.add(work.header.number, reason, time.monotonic(), remedy))
                 else:
                     text = _("The process of {function} ended with frame {number} and is restarted. {reason}")
-                    self._restarted(text.format(function=self.name, number=work.header.number, reason=reason))
+                    self._restarted(text.format(function=self.name, number=work.header.number, reason=reason), remedy)
             elif not self._loaded and self._deaths >= DEATHS:
-                self._fail(reason)
+                self._fail(reason, remedy)
                 return
             else:
                 text = _("The process of {function} ended and is restarted. {reason}")
-                self._restarted(text.format(function=self.name, reason=reason))
+                self._restarted(text.format(function=self.name, reason=reason), remedy)
             if self._deaths >= MOST_DEATHS:
-                self._fail(reason)
+                self._fail(reason, remedy)
                 return
             self._retry()
             self._start()
@@ -370,33 +374,38 @@ class Processor:
             self._waiting.appendleft(self._current)
             self._current = None
 
-    def _restarted(self, text: str) -> None:
-        self._report(iter([Event("function-restarted", text, "warning", self._settings.stream)]))
+    def _restarted(self, text: str, remedy: Remedy) -> None:
+        self._report(iter([Event("function-restarted", text, "warning", self._settings.stream, remedy=remedy)]))
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str, remedy: Remedy = RELOAD) -> None:
         """Note that the function cannot be used; waiting frames fail."""
-        self.problem = reason
-        text = _("{function} cannot be used: {reason} Correct it, then press Reload.")
-        text = text.format(function=self.name, reason=reason)
-        self._report(iter([Event("function-unusable", text, "error", self._settings.stream)]))
+        self.problem, self.remedy = reason, remedy
+        text = self.statusWords()
+        self._report(iter([Event("function-unusable", text, "error", self._settings.stream, remedy=remedy)]))
         self._retry()
         while self._waiting:
             work = self._waiting.popleft()
             self.counts.failed += 1
-            self._report(self._failures.add(work.header.number, reason, time.monotonic()))
+            self._report(self._failures.add(work.header.number, reason, time.monotonic(), remedy))
             work.release()
 
     def _reason(self, process: FunctionProcess) -> str:
         trace, path = process.trace, functionPath(self._settings.function)
         place = crashPlace(trace, path)
-        where = f" ({place})" if place else ""
-        if process.killed or "Timeout (" in trace:
-            text = _("It took longer than {seconds} s{where}.")
-            return text.format(seconds=f"{self._settings.limit:g}", where=where)
+        if _tookTooLong(process):
+            text = _("It took longer than {seconds} s ({place}).") if place else _("It took longer than {seconds} s.")
+            return text.format(seconds=f"{self._settings.limit:g}", place=place)
         fatal = next((line for line in trace.splitlines() if line.startswith(("Fatal", "Windows fatal"))), "")
         last = fatal or (trace.splitlines()[-1] if trace else "")
-        text = _("Exit code {code}{where}. {last}")
-        return text.format(code=process.exitCode, where=where, last=last).strip()
+        text = _("Exit code {code} ({place}).") if place else _("Exit code {code}.")
+        return joined(text.format(code=process.exitCode, place=place), last)
+
+    def _remedy(self, process: FunctionProcess) -> Remedy:
+        """Return the offer that may keep the next process from ending like this one."""
+        seconds = min(round(LONGER * self._settings.limit, 1), LONGEST)
+        if not _tookTooLong(process) or seconds <= self._settings.limit:
+            return RELOAD
+        return Remedy(_("Allow {seconds} s").format(seconds=f"{seconds:g}"), {"limit": seconds})
 
     # ---- results
 
@@ -475,3 +484,7 @@ class Processor:
         text = _("{function}: {processed} of {stream} processed.")
         count = counted(self.counts.processed, _("image"), _("images"))
         return text.format(function=self.name, processed=count, stream=self._settings.source)
+
+
+def _tookTooLong(process: FunctionProcess) -> bool:
+    return process.killed or "Timeout (" in process.trace

@@ -15,7 +15,7 @@ from typing import Any
 from ...Formats import GetBuffer
 from ...Link.Ring import PUSH_BYTES, PUSH_SLOTS
 from ...Link.Subscription import Offer, Subscribe, Subscription
-from ...Model.Event import Event
+from ...Model.Event import Event, Remedy
 from ..Checkpoint import Checkpoint
 from ..Source import TURN, Arrival, Values
 from . import ProcessorSettings
@@ -64,6 +64,11 @@ class ProcessorSource:
     def status(self) -> str:
         """Sentence for the panel."""
         return self._processor.statusWords()
+
+    @property
+    def remedy(self) -> Remedy | None:
+        """Offer with which a function that cannot be used may be; None while it can."""
+        return self._processor.remedy
 
     @property
     def details(self) -> Mapping[str, Any]:
