@@ -5,11 +5,24 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 from PIL import Image
+from RealTimeImagingLib.Recording.Lock import Lock
 
 from .conftest import SHARED
+
+
+@pytest.fixture(autouse=True)
+def turn(tmp_path_factory):
+    """Let one demo run at a time, whichever test processes there are: each must show its images at their rate."""
+    path, end = str(tmp_path_factory.getbasetemp().parent / "demo.lock"), time.monotonic() + 300
+    while not (lock := Lock.claim(path) or Lock.takeOver(path)):
+        assert time.monotonic() < end, "another demo did not end in time"
+        time.sleep(0.2)
+    yield
+    lock.release(remove=True)
 
 
 def inputs():
