@@ -1,6 +1,7 @@
 """Interface of the built-in processing functions: parameters, names, types of results, and their cost."""
 
 import importlib
+import os
 import subprocess
 import sys
 import textwrap
@@ -113,7 +114,9 @@ def test_the_functions_are_imported_without_scipy_SimpleITK_and_onnxruntime():
         "for name in NAMES: importlib.import_module('RealTimeImagingLib.Processing.BuiltIn.' + name)\n"
         "print(sorted({'scipy', 'SimpleITK', 'onnxruntime', 'slicer', 'qt', 'vtk'} & set(sys.modules)))\n"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment)
+    assert run.stdout == "[]\n"
 
 
 def test_the_result_of_a_function_stays_when_the_next_image_comes(startable):
