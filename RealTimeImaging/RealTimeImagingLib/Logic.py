@@ -55,6 +55,7 @@ _ = textsOf(__file__)
 
 SETTINGS_PARAMETER = "Settings"
 METADATA_PARAMETER = "Metadata"
+LIMITS_PARAMETER = "SignalLimits"
 
 
 class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
@@ -92,8 +93,14 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             lambda: self._session.display.stageTimes, lambda name, columns: showColumns(scene, name, columns)
         )
         """Times of the stages of the latest frames."""
-        self.signals = SignalPlots(scene)
+        self.signals = SignalPlots(
+            scene,
+            self._reportLimit,
+            lambda text: self.getParameterNode().SetParameter(LIMITS_PARAMETER, text),
+        )
         """Values of each frame over time, and their plot nodes."""
+        self._lost: dict[str, tuple[RunningSource | None, int]] = {}
+        """Source of each stream, and the number of images that it had lost with the latest image."""
         self._session.onStart.connect(self.signals.clear)
         self._session.watch.changed.connect(self._showStall)
         self._session.display.onShown.connect(self._addSignals)
@@ -311,7 +318,16 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         self.volumes.texts.show(stream, words)
 
     def _addSignals(self, frame: Frame, latency: float, rate: float) -> None:
-        self.signals.add(frame.stream, frame.number, frame.time, {LATENCY: latency, RATE: rate})
+        source = self._session.runningWith(frame.stream)
+        total = source.rejected + source.failed if source else 0
+        before = self._lost.get(frame.stream, (None, 0))
+        lost = total - before[1] if before[0] is source else total
+        self._lost[frame.stream] = source, total
+        self.signals.add(frame.stream, frame.number, frame.time, {LATENCY: latency, RATE: rate}, max(0, lost))
+
+    def _reportLimit(self, event: Event) -> None:
+        self._callbacks.report(event)
+        self.changed.emit()
 
     # ---- callbacks, events, counts
 
@@ -424,4 +440,6 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         self.changed.emit()
 
     def _sceneImported(self, caller: Any = None, event: Any = None) -> None:
+        if text := self._parameter(LIMITS_PARAMETER):
+            self.signals.loadLimits(text)
         self.volumes.lookAgain()

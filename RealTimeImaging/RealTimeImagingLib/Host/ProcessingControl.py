@@ -131,7 +131,8 @@ class ProcessingControl:
     :param session: the sources.
     :param callbacks: get events.
     :param start: starts a source.
-    :param addValues: takes stream, number and time of a frame, and its values by name.
+    :param addValues: takes stream, number and time of a frame, its values by name, and the number of frames lost
+        before it.
     :param table: takes the name of a table and its columns; returns the node.
     :param columns: returns the latest values of a stream by name.
     """
@@ -141,7 +142,7 @@ class ProcessingControl:
         session: Session,
         callbacks: Callbacks,
         start: Callable[[SourceSettings], RunningSource],
-        addValues: Callable[[str, int, float, Mapping[str, float]], None],
+        addValues: Callable[[str, int, float, Mapping[str, float], int], None],
         table: Callable[[str, Mapping[str, Any]], Any],
         columns: Callable[[str], Mapping[str, Any]],
     ) -> None:
@@ -349,7 +350,7 @@ class ProcessingControl:
         for one in self._processors:
             if one.handle is handle:
                 named = {f"{one.name}: {name}": value for name, value in message.values.items()}
-                self._addValues(one.sourceStream, message.number, message.time, named)
+                self._addValues(one.sourceStream, message.number, message.time, named, message.lost)
 
 
 def _checkRequirements(function: str) -> None:

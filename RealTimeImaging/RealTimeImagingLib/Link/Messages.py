@@ -349,12 +349,14 @@ class ValuesReport(Message):
     :param stream: of the frame, as its source names it.
     :param number: of the frame.
     :param time: of the frame, seconds since the epoch (UTC).
+    :param lost: number of frames since the last values that the function skipped or that failed.
     """
 
     values: dict[str, float]
     stream: str
     number: int
     time: float
+    lost: int = 0
 
 
 @dataclass(frozen=True)

@@ -15,19 +15,22 @@ MOST_SIGNALS = 64
 """Most signals of a stream; values of further names are ignored."""
 NUMBER, TIME = "Frame", "Time"
 """Columns that every row has: frame number, and seconds since the first frame."""
+LOST = "Lost"
+"""Column with the number of frames that were lost just before a frame; only there once a frame was lost."""
 
 
 class Signals:
     """Values of the latest frames of one stream, a row a frame.
 
     :param rows: number of rows; the oldest row makes room for a new one.
+    :param start: time at which the column of times is 0, seconds since the epoch (UTC); None for the first frame.
     """
 
-    def __init__(self, rows: int = ROWS) -> None:
+    def __init__(self, rows: int = ROWS, start: float | None = None) -> None:
         self._rows, self._next = rows, 0
         self._columns: dict[str, Column] = {NUMBER: self._empty(), TIME: self._empty()}
         self._row: dict[int, int] = {}
-        self._start: float | None = None
+        self._start = start
         self.changes = 0
         """Number of changes."""
 
@@ -37,21 +40,27 @@ class Signals:
     @property
     def names(self) -> list[str]:
         """Names of the signals, in the order of their first values."""
-        return list(self._columns)[2:]
+        return [name for name in self._columns if name not in (NUMBER, TIME, LOST)]
 
-    def add(self, number: int, time: float, values: Mapping[str, float]) -> None:
+    def add(self, number: int, time: float, values: Mapping[str, float], lost: int = 0) -> None:
         """Add values of a frame; further values of the same frame join its row.
 
         :param number: number of the frame.
         :param time: seconds since the epoch (UTC) of the frame.
         :param values: finite numbers, or NaN for a value that is not known, by the name of the signal.
+        :param lost: number of frames that were lost just before this one.
         """
         row = self._row.get(number)
         if row is None:
             row = self._newRow(number, time)
+        if lost:
+            column = self._columns.setdefault(LOST, self._empty())
+            column[row] = np.nan_to_num(column[row]) + lost
         for name, value in values.items():
+            if name in (NUMBER, TIME, LOST):
+                continue
             if name not in self._columns:
-                if len(self._columns) >= MOST_SIGNALS + 2:
+                if len(self.names) >= MOST_SIGNALS:
                     continue
                 self._columns[name] = self._empty()
             self._columns[name][row] = value

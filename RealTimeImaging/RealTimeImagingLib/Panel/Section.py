@@ -41,6 +41,7 @@ COLOURS = {
     "waiting": ("#1f4e8c", "#90c4ff"),
     "receiving": ("#1b6e2e", "#7fd67f"),
     "slow": ("#7a4300", "#ffb060"),
+    "alarm": ("#b00020", "#ff9c9c"),
     "stalled": ("#b00020", "#ff9c9c"),
     "error": ("#b00020", "#ff9c9c"),
     "warning": ("#b00020", "#ffb060"),
@@ -51,10 +52,12 @@ SYMBOLS = {
     "waiting": "\u25d4",
     "receiving": "\u25cf",
     "slow": "\u25b2",
+    "alarm": "\u25c6",
     "stalled": "\u25a0",
     "error": "\u2716",
 }
-"""Symbols of the states: circle, quarter, disc, triangle, square, cross. The shapes differ, not only the colours."""
+"""Symbols of the states: circle, quarter, disc, triangle, diamond, square, cross. The shapes differ, not only
+the colours."""
 
 NAMELESS = ("QComboBox", "QAbstractSpinBox", "QLineEdit", "QAbstractItemView", "QProgressBar", "ctkPathLineEdit")
 """Classes of controls without a text of their own."""

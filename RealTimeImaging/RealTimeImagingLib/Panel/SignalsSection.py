@@ -10,7 +10,8 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from .Section import Section
+from ..Model.Errors import SettingsError
+from .Section import Section, remember, remembered
 
 ROWS_SHOWN = 4
 """Most rows of the list before it scrolls."""
@@ -33,6 +34,17 @@ class SignalsSection(Section):
         ui.signalsList.visible = False
         self.connect(ui.signalsSection, "contentsCollapsed(bool)", self._opened)
         self.connect(ui.signalsList, "itemChanged(QListWidgetItem*)", self._ticked)
+        self.connect(ui.signalsList, "currentRowChanged(int)", self._selected)
+        self.connect(ui.limitAboveEdit, "editingFinished()", self._setLimits)
+        self.connect(ui.limitBelowEdit, "editingFinished()", self._setLimits)
+        byNumber = remembered("PlotByNumber", False)
+        ui.plotByNumberCheckBox.checked = byNumber
+        if byNumber != logic.signals.byNumber:
+            logic.signals.plotByNumber(byNumber)
+        self.connect(ui.plotByNumberCheckBox, "toggled(bool)", self._plotByNumber)
+        if not logic.signals.limits() and (text := remembered("SignalLimits", "")):
+            logic.signals.loadLimits(text)
+        self._selected(-1)
         self.connect(ui.plotInViewButton, "clicked()", self._showInViews)
         self.connect(ui.saveTimesButton, "clicked()", self._saveTimes)
 
@@ -66,13 +78,17 @@ class SignalsSection(Section):
         signals, list_ = self.logic.signals, self.ui.signalsList
         several = len({stream for stream, _name in self._names}) > 1
         self._filling = True
+        selected = max(0, list_.currentRow)
         list_.clear()
         for stream, name in self._names:
             item = qt.QListWidgetItem(f"{stream}: {name}" if several else name)
-            item.setFlags(qt.Qt.ItemIsUserCheckable | qt.Qt.ItemIsEnabled)
+            item.setFlags(qt.Qt.ItemIsUserCheckable | qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
             item.setCheckState(qt.Qt.Checked if signals.isPlotted(stream, name) else qt.Qt.Unchecked)
             list_.addItem(item)
+        if self._names:
+            list_.setCurrentRow(min(selected, len(self._names) - 1))
         self._filling = False
+        self._selected(list_.currentRow)
         if self._names:
             list_.setFixedHeight(list_.sizeHintForRow(0) * min(len(self._names), ROWS_SHOWN) + 2 * list_.frameWidth)
         list_.visible = bool(self._names) and not self.ui.signalsSection.collapsed
@@ -83,6 +99,39 @@ class SignalsSection(Section):
             stream, name = self._names[self.ui.signalsList.row(item)]
             self.logic.signals.plot(stream, name, item.checkState() == qt.Qt.Checked)
             self._showPlot()
+
+    def _selected(self, row: int) -> None:
+        """Show the limits of the selected signal."""
+        if self._filling:
+            return
+        ui = self.ui
+        known = 0 <= row < len(self._names)
+        limits = self.logic.signals.limits().get(self._names[row]) if known else None
+        for edit, value in (
+            (ui.limitAboveEdit, limits and limits.above),
+            (ui.limitBelowEdit, limits and limits.below),
+        ):
+            edit.enabled = known
+            if not edit.hasFocus() or not known:
+                edit.text = "" if value is None else f"{value:g}"
+
+    def _setLimits(self) -> None:
+        row = self.ui.signalsList.currentRow
+        if not 0 <= row < len(self._names):
+            return
+        before = self.logic.signals.limits().get(self._names[row])
+
+        def change() -> None:
+            above, below = (_limitOf(edit.text) for edit in (self.ui.limitAboveEdit, self.ui.limitBelowEdit))
+            if (above, below) != ((before.above, before.below) if before else (None, None)):
+                self.logic.signals.setLimits(*self._names[row], above=above, below=below)
+                remember("SignalLimits", self.logic.signals.limitsText())
+
+        self.attempt(change)
+
+    def _plotByNumber(self, on: bool) -> None:
+        self.logic.signals.plotByNumber(on)
+        remember("PlotByNumber", on)
 
     def _showPlot(self) -> None:
         """Hide a plot without signals, which Slicer would draw black."""
@@ -108,7 +157,9 @@ class SignalsSection(Section):
             self._view.setMRMLScene(slicer.mrmlScene)
             self._view.setMRMLPlotViewNode(node)
             self._view.setMinimumHeight(PLOT_HEIGHT)
-            self._view.toolTip = _("The ticked signals over time, in seconds since the first image.")
+            self._view.toolTip = _(
+                "The ticked signals, over time in seconds since the first image. Crosses: images were lost just before."
+            )
             self.ui.signalsSection.layout().insertWidget(0, self._view)
             self._showPlot()
 
@@ -129,3 +180,13 @@ class SignalsSection(Section):
 
     def _writeTimes(self, path: str) -> None:
         self.attempt(lambda: self.logic.timing.save(path))
+
+
+def _limitOf(text: str) -> float | None:
+    text = text.strip()
+    if not text:
+        return None
+    try:
+        return float(text.replace(",", "."))
+    except ValueError:
+        raise SettingsError(_("A limit is a number, not {text}.").format(text=text)) from None

@@ -23,7 +23,7 @@ SAME_CAUSE = 1.0
 NEWS = 0.5
 """Seconds that a new status must last before it replaces "Receiving"."""
 
-URGENCY = ("idle", "receiving", "waiting", "slow", "stalled", "error")
+URGENCY = ("idle", "receiving", "waiting", "slow", "alarm", "stalled", "error")
 """All states, the most urgent last."""
 
 
@@ -34,6 +34,7 @@ def stateWords(name: str) -> str:
         "receiving": _("Receiving"),
         "waiting": _("Waiting"),
         "slow": _("Images are late"),
+        "alarm": _("A value is beyond its limit"),
         "stalled": _("Images have stopped"),
         "error": _("Error"),
     }

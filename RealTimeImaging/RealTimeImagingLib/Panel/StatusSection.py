@@ -23,6 +23,8 @@ from .Section import SYMBOLS, Section, remember, remembered, setTip, show, state
 from .SourceSection import SourceSection
 from .SourceStates import URGENCY, SourceStates, stateWords
 
+MOST_ALARMS = 2
+"""Most values beyond their limits that the status line names."""
 LINES = 2
 """Lines for the sentence, so that the buttons below it stay in their place."""
 
@@ -99,8 +101,9 @@ class StatusSection(Section):
         if latency["median"] is not None:
             delay = _("{median:.0f} ms (median), {p95:.0f} ms (95 %)").format(**latency)
         show(ui.latencyLabel, delay, tip=_stagesText(values["stageMs"]))
-        stalled = {stream for stream, stall in self.logic.stalls().items() if stall.stalled}
-        self._alarm.look(stalled, ui.stallSoundCheckBox.checked)
+        lost = {stream for stream, stall in self.logic.stalls().items() if stall.stalled}
+        beyond = {f"{stream}: {name}" for stream, name in self.logic.signals.alarms()}
+        self._alarm.look(lost | beyond, ui.stallSoundCheckBox.checked)
         last = self._log.newest(1)
         show(ui.lastEventLabel, eventLine(last[0]) if last else "-", bool(last) and last[0].last.level != "info")
 
@@ -112,6 +115,9 @@ class StatusSection(Section):
     def refreshLine(self) -> None:
         """Show the state of all sources."""
         ui, line = self.ui, self._line()
+        alarms = list(self.logic.signals.alarms().values())
+        if alarms and self.logic.isRunning() and URGENCY.index(line.state) < URGENCY.index("alarm"):
+            line = Line("alarm", "  ".join(map(translated, alarms[:MOST_ALARMS])))
         self.line = line
         show(ui.statusLabel, line.text, colour=stateColour(ui.statusLabel, line.state) if line.state != "idle" else "")
         show(ui.statusSymbolLabel, SYMBOLS[line.state], colour=stateColour(ui.statusSymbolLabel, line.state))

@@ -35,7 +35,7 @@ QUIET_REFRESH = 1000
 """Milliseconds to the next refresh while no image arrives."""
 PART = 0.001
 """Seconds after which a refresh lets the window do other work before it goes on."""
-ALARMS = ("stalled", "error")
+ALARMS = ("alarm", "stalled", "error")
 """States that the status bar shows while another module is open."""
 
 

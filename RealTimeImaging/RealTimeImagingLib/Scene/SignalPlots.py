@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import time as clocks
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
 from ..Model.Errors import SettingsError
-from ..Model.Signals import TIME, Column, Signals
+from ..Model.Event import Event
+from ..Model.Limits import Limits, LimitWatch
+from ..Model.Signals import LOST, NUMBER, TIME, Column, Signals
 from ..Model.Text import textsOf
 
 _ = textsOf(__file__)
@@ -21,6 +25,7 @@ REDRAW = 0.2
 CHART = "Signals"
 LATENCY, RATE = "Latency (ms)", "Rate (images/s)"
 """Signals that every stream has."""
+_LOST_MARK = "lost before"
 COLOURS = ((0.12, 0.47, 0.71), (1.0, 0.5, 0.05), (0.17, 0.63, 0.17), (0.84, 0.15, 0.16), (0.58, 0.4, 0.74))
 """Colours of the series, one after the other (Matplotlib's tab10)."""
 
@@ -29,37 +34,117 @@ class SignalPlots:
     """Signals of all streams, and their plot nodes. The nodes exist from the first call of :meth:`chart` on.
 
     :param scene: gets the nodes.
+    :param report: takes an event, when a value crosses a limit.
+    :param store: takes the limits as text, after each change.
     :param clock: monotonic seconds.
     """
 
-    def __init__(self, scene: Any, clock: Callable[[], float] = clocks.monotonic) -> None:
-        self._scene, self._clock = scene, clock
+    def __init__(
+        self,
+        scene: Any,
+        report: Callable[[Event], None],
+        store: Callable[[str], None],
+        clock: Callable[[], float] = clocks.monotonic,
+    ) -> None:
+        self._scene, self._report, self._store, self._clock = scene, report, store, clock
+        self._watch = LimitWatch()
+        self._start: float | None = None
+        self._xColumn = TIME
+        self.redraws = 0
+        """Number of times that a table node got new values."""
         self._due = 0.0
         self._streams: dict[str, Signals] = {}
         self._drawn: dict[str, int] = {}
         self._nodes: dict[tuple[str, str], str] = {}
         """IDs of the nodes by their classes and names."""
         self._plotting = False
+        self._coloured = 0
 
     def clear(self) -> None:
         """Forget all values, at the start of a run."""
         self._streams.clear()
         self._drawn.clear()
+        self._watch.clear()
+        self._start = None
 
     def forget(self) -> None:
         """Forget all nodes after the scene was closed: nodes of the next scene get the same IDs."""
         self._nodes.clear()
         self._drawn.clear()
 
-    def add(self, stream: str, number: int, time: float, values: Mapping[str, float]) -> None:
+    def add(self, stream: str, number: int, time: float, values: Mapping[str, float], lost: int = 0) -> None:
         """Add values of a frame, which the plots show now, or with a later call of :meth:`update`.
 
         :param number: number of the frame.
         :param time: of the frame, seconds since the epoch (UTC).
         :param values: values by the name of the signal.
+        :param lost: number of frames that were lost just before this one; the plots mark the frame.
         """
-        self._streams.setdefault(stream, Signals()).add(number, time, values)
+        if self._start is None:
+            self._start = time
+        if stream not in self._streams:
+            self._streams[stream] = Signals(start=self._start)
+        self._streams[stream].add(number, time, values, lost)
+        for event in self._watch.look(stream, number, values):
+            self._report(event)
         self.update()
+
+    def setLimits(self, stream: str, name: str, above: float | None = None, below: float | None = None) -> None:
+        """Set the limits of a signal, which replace the limits before: lines in the chart, and an alarm beyond them.
+
+        Each crossing is one event. The alarm ends when the value is back.
+
+        >>> logic.signals.setLimits("Live", "motion: Framewise displacement (mm)", above=0.5)
+
+        :param above: upper limit in the unit of the signal; None for no upper limit.
+        :param below: lower limit in the unit of the signal; None for no lower limit.
+        :raises SettingsError: a limit that is not finite, or a lower limit that is not below the upper one.
+        """
+        self._watch.set(stream, name, above, below)
+        self._store(self._watch.toJSON())
+        self._drawn.pop(stream, None)
+        if self.isPlotted(stream, name):
+            self._plotMarks(stream, name)
+            self._due = 0.0
+            self.update()
+
+    def limits(self) -> dict[tuple[str, str], Limits]:
+        """Return the limits of all signals by stream and name."""
+        return dict(self._watch.limits)
+
+    def loadLimits(self, text: str) -> None:
+        """Set the limits of a scene or of an earlier session; a damaged text is ignored.
+
+        :param text: as ``store`` took it.
+        """
+        try:
+            self._watch.fromJSON(text)
+        except SettingsError as error:
+            logging.warning("%s", error)
+
+    def limitsText(self) -> str:
+        """Return all limits as text, for :meth:`loadLimits`."""
+        return self._watch.toJSON()
+
+    def alarms(self) -> dict[tuple[str, str], str]:
+        """Return a sentence for each signal whose latest value is beyond a limit, by stream and name."""
+        return dict(self._watch.alarms)
+
+    @property
+    def byNumber(self) -> bool:
+        """True when the chart's x axis is the frame number, False when it is the time."""
+        return self._xColumn == NUMBER
+
+    def plotByNumber(self, on: bool = True) -> None:
+        """Plot all signals over the frame number, or over time."""
+        self._xColumn = NUMBER if on else TIME
+        chart = self.chart()
+        chart.SetXAxisTitle(self._xTitle())
+        for place in range(chart.GetNumberOfPlotSeriesNodes()):
+            chart.GetNthPlotSeriesNode(place).SetXColumnName(self._xColumn)
+
+    def _xTitle(self) -> str:
+        return "Time (s)" if self._xColumn == TIME else "Image"
 
     def names(self) -> list[tuple[str, str]]:
         """Return the signals as pairs of stream and name."""
@@ -74,7 +159,7 @@ class SignalPlots:
         self._plotting = True
         node = self._node("vtkMRMLPlotChartNode", CHART)
         if not node.GetXAxisTitle():
-            node.SetXAxisTitle("Time (s)")
+            node.SetXAxisTitle(self._xTitle())
             node.SetTitleVisibility(False)
         self._due = 0.0
         self.update()
@@ -101,8 +186,10 @@ class SignalPlots:
         chart, series = self.chart(), self._series(stream, name)
         if on:
             chart.AddAndObservePlotSeriesNodeID(series.GetID())
+            self._plotMarks(stream, name)
         elif chart.HasPlotSeriesNodeID(series.GetID()):
             chart.RemovePlotSeriesNodeID(series.GetID())
+            self._plotMarks(stream, name)
 
     def update(self) -> None:
         """Write the values that are new into the table nodes, unless the last time was within REDRAW seconds."""
@@ -111,25 +198,72 @@ class SignalPlots:
             return
         self._due = now + REDRAW
         for stream, signals in self._streams.items():
+            if self._drawn.get(stream) == signals.changes:
+                continue
             columns = signals.columns()
             # VTK reports an error for a line with a single point.
-            if self._drawn.get(stream) != signals.changes and len(columns[TIME]) > 1:
+            if len(columns[TIME]) > 1:
                 self._drawn[stream] = signals.changes
-                _fill(self._node("vtkMRMLTableNode", f"{stream} signals"), columns)
+                self.redraws += 1
+                if LOST in columns:
+                    for name in signals.names:
+                        if self.isPlotted(stream, name):
+                            self._plotMarks(stream, name)
+                _fill(self._node("vtkMRMLTableNode", f"{stream} signals"), columns | self._marks(stream, columns))
 
     def _series(self, stream: str, name: str) -> Any:
         title = f"{stream}: {name}"
         node = self._known("vtkMRMLPlotSeriesNode", title)
         if node is None:
             node = self._node("vtkMRMLPlotSeriesNode", title)
-            node.SetXColumnName(TIME)
             node.SetYColumnName(name)
             node.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
             node.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone)
-            number = self._scene.GetNumberOfNodesByClass("vtkMRMLPlotSeriesNode") - 1
-            node.SetColor(COLOURS[number % len(COLOURS)])
+            node.SetColor(COLOURS[self._coloured % len(COLOURS)])
+            self._coloured += 1
+        node.SetXColumnName(self._xColumn)
         node.SetAndObserveTableNodeID(self._node("vtkMRMLTableNode", f"{stream} signals").GetID())
         return node
+
+    def _marks(self, stream: str, columns: Mapping[str, Column]) -> dict[str, Column]:
+        """Return the columns of the lines of limits, and of the marks of lost frames, by their titles."""
+        found: dict[str, Column] = {}
+        for (ofStream, name), limits in self._watch.limits.items():
+            if ofStream == stream and name in columns:
+                for side, value in (("above", limits.above), ("below", limits.below)):
+                    if value is not None:
+                        found[f"{name} {side}"] = np.full(len(columns[TIME]), value)
+        if LOST in columns:
+            for name in self._streams[stream].names:
+                found[f"{name} {_LOST_MARK}"] = np.where(columns[LOST] > 0, columns[name], np.nan)
+        return found
+
+    def _plotMarks(self, stream: str, name: str) -> None:
+        """Show the limits and the marks of lost frames of a plotted signal; hide those of another one."""
+        chart, signal = self.chart(), self._series(stream, name)
+        limits = self._watch.limits.get((stream, name), Limits()) if self.isPlotted(stream, name) else Limits()
+        columns = self.columns(stream) if self.isPlotted(stream, name) else {}
+        marked = name in columns and LOST in columns and bool(np.any(columns[LOST][~np.isnan(columns[name])] > 0))
+        wanted = {"above": limits.above is not None, "below": limits.below is not None, _LOST_MARK: marked}
+        for kind, on in wanted.items():
+            title = f"{stream}: {name} {kind}"
+            node = self._known("vtkMRMLPlotSeriesNode", title)
+            if not on:
+                if node is not None:
+                    self._scene.RemoveNode(node)
+                continue
+            if node is None:
+                node = self._node("vtkMRMLPlotSeriesNode", title)
+                node.SetPlotType(node.PlotTypeScatter)
+                node.SetYColumnName(f"{name} {kind}")
+                node.SetColor(signal.GetColor())
+                isLine = kind != _LOST_MARK
+                node.SetLineStyle(node.LineStyleDash if isLine else node.LineStyleNone)
+                node.SetMarkerStyle(node.MarkerStyleNone if isLine else node.MarkerStyleCross)
+            node.SetXColumnName(self._xColumn)
+            node.SetAndObserveTableNodeID(signal.GetTableNodeID())
+            if not chart.HasPlotSeriesNodeID(node.GetID()):
+                chart.AddAndObservePlotSeriesNodeID(node.GetID())
 
     def _known(self, kind: str, name: str) -> Any:
         return self._scene.GetNodeByID(self._nodes.get((kind, name), ""))
@@ -146,6 +280,9 @@ class SignalPlots:
 def _fill(node: Any, columns: Mapping[str, Column]) -> None:
     table = node.GetTable()
     rows = len(columns[TIME])
+    for place in reversed(range(table.GetNumberOfColumns())):
+        if table.GetColumnName(place) not in columns:
+            table.RemoveColumn(place)  # of a limit that was removed, or of an earlier run
     for title, values in columns.items():
         column = table.GetColumnByName(title)
         if column is None:

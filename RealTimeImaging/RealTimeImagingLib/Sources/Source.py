@@ -49,6 +49,7 @@ class Values:
     :param number: of the frame.
     :param time: of the frame, seconds since the epoch (UTC).
     :param values: numbers by name; NaN for a value that is not known.
+    :param lost: number of frames since the last values that the function skipped or that failed.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Values:
     number: int
     time: float
     values: Mapping[str, float]
+    lost: int = 0
 
 
 class Source(Protocol):

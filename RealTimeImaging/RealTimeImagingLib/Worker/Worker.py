@@ -190,7 +190,7 @@ class Worker:
             self._broadcast.sendMessage(item)
         elif isinstance(item, Values):
             self._recording.appendValues(item)
-            self._sender.report(ValuesReport(dict(item.values), item.stream, item.number, item.time))
+            self._sender.report(ValuesReport(dict(item.values), item.stream, item.number, item.time, item.lost))
         elif isinstance(item, Arrival) and isinstance(item.image, Image):
             self._accept(item)
         else:

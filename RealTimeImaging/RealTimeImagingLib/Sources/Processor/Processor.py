@@ -136,6 +136,8 @@ class Processor:
         self._items: deque[Event | _Result] = deque()
         self._unread = 0
         """Results among the items."""
+        self._number, self._lost = -1, 0
+        """Number of the last processed frame, and frames lost since the last values."""
         self._process: FunctionProcess | None = None
         self._loaded = False
         self.problem = ""
@@ -412,8 +414,11 @@ class Processor:
     def _results(self, result: _Result) -> Iterator[Arrival | Event | Values]:
         header, computed, now = result.header, result.computed, time.time()
         frameTime = header.receiveTime if header.deviceTime is None else header.deviceTime
+        self._lost += max(0, header.number - self._number - 1) if self._number >= 0 else 0
+        self._number = header.number
         if computed.values:
-            yield Values(self._settings.stream, header.stream, header.number, frameTime, computed.values)
+            lost, self._lost = self._lost, 0
+            yield Values(self._settings.stream, header.stream, header.number, frameTime, computed.values, lost)
         if computed.image and computed.place and result.pixels is not None:
             try:
                 pixels = self._copy(result.pixels)

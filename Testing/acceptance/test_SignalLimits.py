@@ -1,0 +1,143 @@
+"""Limits of signals: a line in the chart, an alarm while the value is beyond, one event a crossing. Marks of lost
+images, and the cost of a redraw."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import slicerhost
+
+from .conftest import until, untilStopped
+from .test_Panel import panelOf
+
+
+def seriesOf(logic):
+    chart = logic.signals.chart()
+    return {
+        chart.GetNthPlotSeriesNode(place).GetName(): chart.GetNthPlotSeriesNode(place)
+        for place in range(chart.GetNumberOfPlotSeriesNodes())
+    }
+
+
+def test_eachCrossingIsOneEvent(slicer, logic):
+    events = []
+    logic.addEventCallback(events.append)
+    logic.signals.setLimits("Live", "motion: FD (mm)", above=0.5)
+    for number, value in enumerate((0.1, 0.6, 0.7, float("nan"), 0.8, 0.2, 0.5, 0.9)):
+        logic.signals.add("Live", number, float(number), {"motion: FD (mm)": value})
+        assert bool(logic.signals.alarms()) == (number in (1, 2, 3, 4, 7))
+    assert [str(event.text) for event in events if event.code == "limit-crossed"] == [
+        "Live: motion: FD is 0.6 mm, above 0.5 mm. Image 1.",
+        "Live: motion: FD is 0.9 mm, above 0.5 mm. Image 7.",
+    ]
+    logic.signals.setLimits("Live", "motion: FD (mm)")
+    assert logic.signals.alarms() == {}
+    assert logic.signals.limits() == {}
+
+
+def test_theLimitIsALineInTheChart(slicer, logic, noErrors):
+    for number in range(5):
+        logic.signals.add("Live", number, float(number), {"T": 40.0 + number})
+    logic.signals.plot("Live", "T")
+    logic.signals.setLimits("Live", "T", above=43, below=30)
+    series = seriesOf(logic)
+    assert sorted(series) == ["Live: T", "Live: T above", "Live: T below"]
+    table = series["Live: T above"].GetTableNode()
+    assert slicer.util.arrayFromTableColumn(table, "T above").tolist() == [43.0] * 5
+    assert slicer.util.arrayFromTableColumn(table, "T below").tolist() == [30.0] * 5
+    logic.signals.setLimits("Live", "T", above=44)
+    logic.signals.chart()
+    assert sorted(seriesOf(logic)) == ["Live: T", "Live: T above"]
+    assert table.GetTable().GetColumnByName("T below") is None
+    logic.signals.plot("Live", "T", False)
+    assert seriesOf(logic) == {}
+
+
+def test_lostImagesAreMarked(slicer, logic, noErrors):
+    logic.signals.plot("Live", "Mean")
+    for number, lost in ((0, 0), (1, 0), (4, 2), (5, 0)):
+        logic.signals.add("Live", number, float(number), {"Mean": 10.0 + number}, lost)
+    logic.signals.chart()
+    assert sorted(seriesOf(logic)) == ["Live: Mean", "Live: Mean lost before"]
+    table = seriesOf(logic)["Live: Mean"].GetTableNode()
+    marks = slicer.util.arrayFromTableColumn(table, "Mean lost before")
+    assert np.array_equal(marks, [np.nan, np.nan, 14.0, np.nan], equal_nan=True)
+    assert logic.signals.columns("Live")["Lost"][2] == 2
+    assert logic.signals.names() == [("Live", "Mean")]
+
+
+def test_severalStreamsShareTheirTimes(slicer, logic, noErrors):
+    logic.signals.add("A", 0, 100.0, {"x": 1.0})
+    logic.signals.add("B", 0, 102.0, {"x": 1.0})
+    assert logic.signals.columns("B")["Time"].tolist() == [2.0]
+    for stream in "AB":
+        logic.signals.plot(stream, "x")
+    logic.signals.plotByNumber()
+    assert {node.GetXColumnName() for node in seriesOf(logic).values()} == {"Frame"}
+    assert logic.signals.chart().GetXAxisTitle() == "Image"
+    logic.signals.plotByNumber(False)
+    assert {node.GetXColumnName() for node in seriesOf(logic).values()} == {"Time"}
+
+
+def test_theCostStaysOver20000Images(slicer, module, noErrors):
+    """Points of the table, and redraws, at 100 images a second."""
+    from RealTimeImagingLib.Scene.SignalPlots import SignalPlots
+
+    now = [0.0]
+    plots = SignalPlots(slicer.mrmlScene, lambda event: None, lambda text: None, lambda: now[0])
+    plots.plot("Live", "Mean")
+    redraws = []
+    for number in range(20_000):
+        now[0] = number / 100
+        plots.add("Live", number, now[0], {"Mean": float(number)})
+        redraws.append(plots.redraws)
+    assert 990 <= plots.redraws <= 1000
+    assert max(after - before for before, after in zip(redraws, redraws[100:], strict=False)) <= 5
+    table = slicer.mrmlScene.GetFirstNode("Live signals", "vtkMRMLTableNode").GetTable()
+    assert table.GetNumberOfRows() == 2000
+    assert table.GetNumberOfColumns() == 3
+
+
+def test_thePanelSetsLimitsAndShowsTheAlarm(slicer, module, logic):
+    panel = panelOf(module)
+    ui = panel.ui
+    ui.signalsSection.collapsed = False
+    logic.startSimulatedScanner(fps=10)
+    until(lambda: ui.signalsList.count == 2)
+    assert ui.signalsList.currentRow == 0
+    ui.limitAboveEdit.text = "abc"
+    ui.limitAboveEdit.editingFinished.emit()
+    assert ui.signalsComplaintLabel.text == "A limit is a number, not abc."
+    ui.limitAboveEdit.text = "-1"
+    ui.limitAboveEdit.editingFinished.emit()
+    assert ui.signalsComplaintLabel.text == ""
+    assert logic.signals.limits()["Live", "Latency (ms)"].above == -1
+    until(lambda: panel._status.line.state == "alarm")
+    assert "Live: Latency is " in ui.statusLabel.text
+    assert "above -1 ms" in ui.statusLabel.text
+    ui.limitAboveEdit.text = ""
+    ui.limitAboveEdit.editingFinished.emit()
+    until(lambda: panel._status.line.state == "receiving")
+    untilStopped(logic)
+
+
+def test_theSceneKeepsTheLimits(slicer, logic, noErrors, tmp_path):
+    logic.signals.setLimits("Live", "T (C)", above=43.0)
+    path = str(tmp_path / "scene.mrml")
+    slicer.mrmlScene.SetURL(path)
+    assert slicer.mrmlScene.Commit(path)
+    logic.signals.setLimits("Live", "T (C)")
+    slicerhost.closeScene()
+    slicer.mrmlScene.SetURL(path)
+    slicer.mrmlScene.Connect()
+    slicerhost.processEvents()
+    assert logic.signals.limits()["Live", "T (C)"].above == 43.0
+
+
+@pytest.mark.parametrize("values", [{"above": float("nan")}, {"above": 1.0, "below": 1.0}])
+def test_limitsThatCannotWorkAreRefused(slicer, logic, values):
+    from RealTimeImagingLib.Model.Errors import SettingsError
+
+    with pytest.raises(SettingsError):
+        logic.signals.setLimits("Live", "T", **values)
+    assert logic.signals.limits() == {}
