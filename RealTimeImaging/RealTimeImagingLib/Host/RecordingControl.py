@@ -445,6 +445,12 @@ class RecordingControl:
             self._sequences.addMessages(one.browser, one.messages)
             self._builder.start(BUILD_PAUSE)
             return
+        if one.headers and not one.valuesAdded and not one.sceneless:
+            # After all functions have closed their files of values.
+            one.valuesAdded = True
+            self._sequences.addValues(one.browser)
+            self._builder.start(BUILD_PAUSE)
+            return
         one.settled = True
         if one.browser is not None and not one.sceneless:
             if not self._sequences.filled(one.browser):
@@ -454,7 +460,8 @@ class RecordingControl:
                 self._present(one)
         for event in one.endEvents():
             self._callbacks.report(event)
-        headers, one.headers, one.messages, one.posesAdded = one.headers, [], [], False
+        headers, one.headers, one.messages = one.headers, [], []
+        one.posesAdded = one.valuesAdded = False
         if headers and not self._closed and not one.opened:
             self._exports.checksums(headers)
 

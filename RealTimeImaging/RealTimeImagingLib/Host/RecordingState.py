@@ -29,7 +29,8 @@ class RecordingState:
     def __init__(self, id: int, name: str, plan: Mapping[str, Any]) -> None:
         self.id, self.name = id, name
         self.plan: dict[str, Any] = {**plan, "id": id} if plan else {}
-        self.stopped = self.settled = self.interrupted = self.repairing = self.posesAdded = self.sceneless = False
+        self.stopped = self.settled = self.interrupted = self.repairing = False
+        self.posesAdded = self.valuesAdded = self.sceneless = False
         self.opened = False
         """True for a recording of the list that the user opened."""
         self.result: Event | None = None

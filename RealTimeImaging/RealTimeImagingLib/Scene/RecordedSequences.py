@@ -20,6 +20,7 @@ from ..Recording import RecordedMessages, RecordedPart, fileName, openRecording
 from .MappedSequence import HEADER, RECORDED_STREAM_ATTRIBUTE, MappedSequence
 from .Nodes import addToBrowser, arrayOf, markStored, plain
 from .RecordedTransforms import RecordedTransforms, Span
+from .RecordedValues import RecordedValues, ShownPart
 from .WindowLevel import commonWindow, displayWindow
 
 _ = textsOf(__file__)
@@ -44,6 +45,9 @@ class RecordedSequences:
         self._starts: dict[str, float] = {}
         self._spans: dict[str, Span] = {}
         self._transforms = RecordedTransforms(scene, sequencesLogic)
+        self._values = RecordedValues(scene, sequencesLogic)
+        self._shown: list[ShownPart] = []
+        """Parts whose values are not added yet."""
         self._adding: deque[Iterator[None]] = deque()
         self._joining: dict[str, tuple[Any, list[tuple[Any, Any]]]] = {}
         """Browser, and the pairs (sequence, proxy) to add to it, by the browser's ID."""
@@ -83,6 +87,19 @@ class RecordedSequences:
         :param paths: manifests of the device messages.
         """
         self._adding.append(self._addMessages(browser, paths))
+
+    def addValues(self, browser: Any) -> None:
+        """Add the values of the images of a recording, after all its parts: what functions computed from them.
+
+        :param browser: as for :meth:`add`.
+        """
+        self._adding.append(self._addValues(browser))
+
+    def _addValues(self, first: Any) -> Iterator[None]:
+        ids = {browser.GetID() for key, browser in self._browsers.items() if key[0] == first.GetID()}
+        parts = [part for part in self._shown if part.browser.GetID() in ids]
+        self._shown = [part for part in self._shown if part not in parts]
+        yield from self._values.add(parts)
 
     def _addMessages(self, first: Any, paths: list[str]) -> Iterator[None]:
         ids = {browser.GetID() for key, browser in self._browsers.items() if key[0] == first.GetID()}
@@ -182,6 +199,7 @@ class RecordedSequences:
         self._browsers.clear()
         self._starts.clear()
         self._spans.clear()
+        self._shown.clear()
         self._adding.clear()
         self._joining.clear()
         self._building = None
@@ -245,6 +263,7 @@ class RecordedSequences:
         times = [float(node.GetNthIndexValue(index)) for index in range(node.GetNumberOfDataNodes())]
         span = self._spans.setdefault(browser.GetID(), Span(browser, times[0], times[-1], times))
         span.first, span.last = min(span.first, times[0]), max(span.last, times[-1])
+        self._shown.append(ShownPart.of(browser, sequence.part, node))
         yield
         markStored(storage, _smallVolume(), ".seq.nrrd", sequence.part.path)
 

@@ -1,0 +1,143 @@
+"""Values of recorded images in the scene: a sequence of texts for each value, in the browser of its images.
+
+The files NAME-FUNCTION.values.csv have the number and the time of the image of each row. Both must be equal for a row to
+belong to an image: so a file finds the stream of its values. Each image has an item. Its text is empty when the function
+has no value for it, because Slicer shows the item before in place of a missing one.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import slicer
+
+from ..Model.Errors import RecordingError
+from ..Model.Files import reasonOf
+from ..Model.Text import textsOf
+from ..Recording import RecordedPart, fileName
+from ..Recording.ValuesFile import NUMBER, TIME, VALUES
+from .Nodes import addToBrowser, plain, timeSequence
+
+_ = textsOf(__file__)
+
+VALUE_ATTRIBUTE = "RecordingValue"
+"""Attribute of the sequence node, and of its proxy, with the name of the value."""
+_LINES = 50
+"""Lines of one step, which takes some tenths of a millisecond."""
+
+Image = tuple[int, float]
+"""Number and time of an image: seconds since the epoch (UTC), rounded to microseconds."""
+
+
+@dataclass(frozen=True)
+class ShownPart:
+    """A part of a recording in the scene.
+
+    :param images: number and time of each image.
+    :param indices: index of each image in the sequence, as text.
+    """
+
+    browser: Any
+    folder: str
+    recording: str
+    images: list[Image]
+    indices: list[str]
+
+    @classmethod
+    def of(cls, browser: Any, part: RecordedPart, sequence: Any) -> ShownPart:
+        """Return a part whose sequence is complete."""
+        images = [
+            (entry["number"], round(entry["receiveTime"] if entry["deviceTime"] is None else entry["deviceTime"], 6))
+            for entry in part.frames
+        ]
+        indices = [sequence.GetNthIndexValue(index) for index in range(sequence.GetNumberOfDataNodes())]
+        recording = part.recording.removesuffix(f"-{fileName(part.stream)}")
+        return cls(browser, os.path.dirname(part.path), recording, images, indices)
+
+
+class RecordedValues:
+    """Sequences of values that are built in short steps.
+
+    :param scene: the MRML scene.
+    :param sequencesLogic: slicer.modules.sequences.logic().
+    """
+
+    def __init__(self, scene: Any, sequencesLogic: Any) -> None:
+        self._scene, self._logic = scene, sequencesLogic
+
+    def add(self, parts: list[ShownPart]) -> Iterator[None]:
+        """Add all values of the images of a recording.
+
+        :raises RecordingError: a file cannot be read; all others are added first.
+        """
+        failed: RecordingError | None = None
+        for path in _filesOf(parts):
+            rows: dict[Image, list[str]] = {}
+            names: list[str] = []
+            try:
+                with open(path, newline="", encoding="utf-8") as file:
+                    reader = csv.reader(file)
+                    titles = next(reader, [])
+                    if titles[:2] == [NUMBER, TIME]:
+                        names = titles[2:]
+                    for row in reader if names else ():
+                        try:
+                            rows[int(row[0]), float(row[1])] = row[2:]
+                        except (ValueError, IndexError):
+                            pass  # the last line of a process that was killed
+                        if reader.line_num % _LINES == 0:
+                            yield
+            except (OSError, ValueError, csv.Error) as error:
+                reason = reasonOf(error) if isinstance(error, OSError) else str(error)
+                failed = RecordingError(_("{path} cannot be read: {reason}.").format(path=path, reason=reason))
+                continue
+            for part in parts:
+                found = [rows.get(image, []) for image in part.images]
+                for column, name in enumerate(names):
+                    texts = [row[column] if column < len(row) else "" for row in found]
+                    if any(texts):
+                        function = os.path.basename(path).removeprefix(f"{part.recording}-").removesuffix(VALUES)
+                        yield from self._build(part, f"{function}: {name}", name, texts)
+        if failed:
+            raise failed
+
+    def _build(self, part: ShownPart, title: str, name: str, texts: list[str]) -> Iterator[None]:
+        node, item = timeSequence(title), slicer.vtkMRMLTextNode()
+        node.SetAttribute(VALUE_ATTRIBUTE, plain(name))
+        for index, text in zip(part.indices, texts, strict=True):
+            item.SetText(text)
+            node.SetDataNodeAtValue(item, index)
+            yield
+        scene = self._scene
+        if part.browser.GetScene() is not scene:
+            return
+        scene.AddNode(node)
+        proxy = scene.AddNewNodeByClass("vtkMRMLTextNode", plain(title))
+        proxy.SetAttribute(VALUE_ATTRIBUTE, plain(name))
+        yield
+        addToBrowser(part.browser, [(node, proxy)], self._logic)
+
+
+def _filesOf(parts: list[ShownPart]) -> list[str]:
+    """Return the files of values beside the parts."""
+    starts = {(part.folder, f"{part.recording}-") for part in parts}
+    found = set()
+    for folder in {folder for folder, _start in starts}:
+        try:
+            names = os.listdir(folder)
+        except OSError:
+            continue  # the images were read from there: the folder has just been removed
+        for name in names:
+            if name.endswith(VALUES) and any((folder, start) in starts for start in _starts(name)):
+                found.add(os.path.join(folder, name))
+    return sorted(found)
+
+
+def _starts(name: str) -> Iterator[str]:
+    for place, letter in enumerate(name):
+        if letter == "-":
+            yield name[: place + 1]

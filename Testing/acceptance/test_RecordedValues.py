@@ -1,0 +1,145 @@
+"""Values of functions in the sequence browser: each image is shown with the value that was computed from it."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import slicerhost
+from RealTimeImagingLib.Recording.ValuesFile import ValuesFile
+from unit.functions import functionFile
+from unit.recordings import frame, record
+
+from .conftest import untilStopped
+from .test_Processing import connected, decided, replay, until
+from .test_RecordedTransforms import newSequences, synchronized
+from .test_Recording import built
+
+
+@pytest.fixture(autouse=True)
+def emptyScene(slicer):
+    yield
+    slicerhost.closeScene()
+
+
+def shown(browser, value):
+    """Return the text of the proxy of a value at each image, scrubbing through the browser."""
+    (node,) = [one for one in synchronized(browser) if one.GetAttribute("RecordingValue") == value]
+    texts = []
+    for place in range(browser.GetNumberOfItems()):
+        browser.SetSelectedItemNumber(place)
+        texts.append(browser.GetProxyNode(node).GetText())
+    return texts
+
+
+def valuesIn(browser):
+    return sorted(
+        one.GetAttribute("RecordingValue") for one in synchronized(browser) if one.GetAttribute("RecordingValue")
+    )
+
+
+def build(sequences, paths):
+    browser = sequences.newBrowser("Test")
+    sequences.add(browser, paths)
+    sequences.addValues(browser)
+    while sequences.busy:
+        sequences.step(0.01)
+    return browser
+
+
+def recorded(folder, count, rows, function="Scan mean", name="Test"):
+    """Record images of the stream Scan, and values of some of them."""
+    frames = [frame(number, (1, 2, 2)) for number in range(count)]
+    paths = record(folder, frames, name)
+    file = ValuesFile(str(folder), name, function)
+    for number, values in rows.items():
+        assert file.append(number, frames[number].time, values)
+    file.close()
+    return paths, file.path
+
+
+def test_eachImageShowsItsValue(slicer, tmp_path, noErrors):
+    """An image that the function skipped has no value, and shifts no other one."""
+    rows = {number: {"mean": number / 8, "SD, all": float(number)} for number in range(20) if number not in (0, 7, 8)}
+    paths, _path = recorded(tmp_path, 20, rows)
+    browser = build(newSequences(slicer), paths)
+    assert valuesIn(browser) == ["SD, all", "mean"]
+    assert shown(browser, "mean") == [str(number / 8) if number in rows else "" for number in range(20)]
+    assert browser.GetMasterSequenceNode().GetAttribute("RecordingStream") == "Scan"
+
+
+def test_valuesOfAnotherStreamOrRecordingAreNotTaken(slicer, tmp_path, noErrors):
+    """Numbers alone do not identify an image."""
+    paths, _path = recorded(tmp_path, 5, {number: {"mean": 1.0} for number in range(5)})
+    file = ValuesFile(str(tmp_path), "Test", "Other mean")
+    for number in range(5):
+        file.append(number, 5.0 + number, {"other": 2.0})
+    file.close()
+    recorded(tmp_path, 5, {0: {"foreign": 1.0}}, name="Test2")
+    browser = build(newSequences(slicer), paths)
+    assert valuesIn(browser) == ["mean"]
+
+
+def test_aLineThatWasCutOffIsPassedOver(slicer, tmp_path, noErrors):
+    paths, path = recorded(tmp_path, 4, {number: {"mean": float(number)} for number in range(3)})
+    with open(path, "a", encoding="utf-8") as file:
+        file.write("3,17")
+    assert shown(build(newSequences(slicer), paths), "mean") == ["0.0", "1.0", "2.0", ""]
+
+
+def test_eachPartHasTheValuesOfItsImages(slicer, tmp_path, noErrors):
+    """A recording of more than 3,000 images has several browsers."""
+    paths, _path = recorded(tmp_path, 3010, {number: {"mean": float(number)} for number in range(3010)})
+    assert len(paths) == 2
+    sequences = newSequences(slicer)
+    first = build(sequences, paths)
+    second = next(one for one in sequences.browsersOf(first) if one is not first)
+    assert shown(second, "mean") == [str(float(number)) for number in range(3000, 3010)]
+
+
+def test_aStepIsShortAtAnyLength(slicer, tmp_path, noErrors):
+    """Each step reads some lines or adds one item: their number grows with the images and not their size."""
+    from RealTimeImagingLib.Scene.RecordedValues import RecordedValues, ShownPart
+
+    images = [(number, float(number)) for number in range(3000)]
+    file = ValuesFile(str(tmp_path), "Test", "f")
+    for number, time in images:
+        file.append(number, time, {"v": 1.0})
+    file.close()
+    browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode")
+    part = ShownPart(browser, str(tmp_path), "Test", images, [f"{time:.6f}" for _number, time in images])
+    steps = sum(1 for _step in RecordedValues(slicer.mrmlScene, slicer.modules.sequences.logic()).add([part]))
+    assert 3000 + 3000 // 50 <= steps <= 3000 + 3000 // 50 + 2
+
+
+@pytest.mark.parametrize("stays", [True, False], ids=["at stop", "opened later"])
+def test_theValuesOfARunOpenWithItsImages(slicer, logic, tmp_path, stays):
+    """The function fails for the images 3 and 4."""
+    source = replay(logic, tmp_path, count=8)
+    code = """
+    def process(frame):
+        if frame.number in (3, 4):
+            raise ValueError("no")
+        return Result(values={"number": frame.number})
+    """
+    processor = logic.processing.start(functionFile(tmp_path, code, "count"))
+    connected(processor)
+    folder = str(tmp_path / "recordings")
+    logic.startRecording(folder, name="Run")
+    source.send("resume")
+    decided(processor, 8)
+    lost = logic.signals.columns("Live")["Lost"]
+    assert lost[5] == 2
+    browser = logic.stopRecording()
+    built(logic)
+    untilStopped(logic)
+    if not stays:
+        slicerhost.closeScene()
+        logic.recording.list.read(folder)
+        until(lambda: logic.recording.list.entries)
+        entry = next(one for one in logic.recording.list.entries if one.stream == "Live")
+        browser = logic.recording.open(entry)
+        built(logic)
+    assert os.path.exists(os.path.join(folder, "Run-Live_count.values.csv"))
+    wanted = [str(float(number)) if number not in (3, 4) else "" for number in range(8)]
+    assert shown(browser, "number") == wanted
