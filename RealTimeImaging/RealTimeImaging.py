@@ -29,6 +29,7 @@ SECTIONS = (
     "Options",
     "Status",
     "Live",
+    "Processing",
     "Signals",
     "Devices",
     "Broadcast",

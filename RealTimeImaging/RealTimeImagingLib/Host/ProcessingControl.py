@@ -29,6 +29,7 @@ from ..Processing.Loading import findFunction, functionName, requirementsOf
 from ..Sources.Processor import ProcessorSettings
 from .AcquisitionProcess import AcquisitionProcess
 from .Callbacks import Callbacks
+from .FunctionDescription import FunctionDescription
 from .RunningSource import RunningSource
 from .Session import Session
 
@@ -216,6 +217,20 @@ class ProcessingControl:
             self._connect(processor)
         else:
             processor.source.sendCommand(Publish())
+
+    def describe(
+        self, function: str, python: str, onDone: Callable[[dict[str, Any] | None, str], None]
+    ) -> FunctionDescription:
+        """Find the parameters of a function file in a process of its own; close the object that is returned.
+
+        :param onDone: called with ``title`` and ``parameters``, see Processing/Description.py, and an empty text; or
+            with None and the reason.
+        :raises SettingsError: there is no such file or Python.
+        :raises AcquisitionError: the process cannot be started.
+        """
+        look = FunctionDescription(findFunction(function), onDone)
+        look.start(_pythonPath(python) if python else "", _ownEnvironment() if python else {})
+        return look
 
     def stop(self, processor: RunningProcessor | None = None) -> None:
         """Stop one function, or all; images that wait are skipped."""

@@ -15,6 +15,7 @@ PROGRAMS = {
     "acquisition": "Worker.Worker",
     "cameras": "Sources.Camera.Search",
     "conversion": "Conversion.Worker",
+    "description": "Processing.Description",
     "export": "Export.Worker",
     "function": "Processing.Runner",
     "simulator": "Simulator.__main__",

@@ -90,6 +90,7 @@ class Setting:
     :param choices: the possible values, with their labels.
     :param parts: labels of the numbers of a tuple.
     :param path: "folder" or "file" for a path; empty for any other text.
+    :param nodes: "regions", "labels" or "volume" for a parameter that the panel can fill from a node of the scene.
     :param missing: error text when a path is empty.
     :param placeholder: what the panel shows in an empty field.
     :param suggested: texts that the panel lists, together with those of the latest starts; empty for a plain field.
@@ -111,6 +112,7 @@ class Setting:
     choices: Mapping[Any, str] = dataclasses.field(default_factory=dict)
     parts: tuple[str, ...] = ()
     path: str = ""
+    nodes: str = ""
     missing: str = ""
     placeholder: str = ""
     suggested: tuple[str, ...] = ()

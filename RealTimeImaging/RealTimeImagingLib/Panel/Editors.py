@@ -53,10 +53,11 @@ class RecentEditor(Editor):
 
     :param suggested: texts that are always in the list.
     :param key: of the latest texts in Slicer's settings.
+    :param combo: the list; None makes one.
     """
 
-    def __init__(self, placeholder: str, suggested: Sequence[str], key: str) -> None:
-        self._combo, self._suggested, self._key = newCombo(), suggested, key
+    def __init__(self, placeholder: str, suggested: Sequence[str], key: str, combo: Any = None) -> None:
+        self._combo, self._suggested, self._key = combo or newCombo(), suggested, key
         self._combo.setEditable(True)
         self._combo.setInsertPolicy(qt.QComboBox.NoInsert)
         self._combo.lineEdit().placeholderText = placeholder

@@ -58,7 +58,9 @@ class SourcesTable:
 
     def refresh(self) -> None:
         """Show the running sources."""
-        states, table, selected = self._states.running, self._table, self.selected
+        table, selected = self._table, self.selected
+        # Functions have rows of their own in the section Processing.
+        states = {source: state for source, state in self._states.running.items() if source.fedBy is None}
         self._sources = list(states)
         # Rows stay with their buttons, and are hidden when they are not needed.
         while table.rowCount < len(states):

@@ -18,6 +18,7 @@ from .ConvertSection import ConvertSection
 from .DevicesSection import DevicesSection
 from .EventsSection import EventsSection
 from .LiveSection import LiveSection
+from .ProcessingSection import ProcessingSection
 from .RecordingsSection import RecordingsSection
 from .RecordSection import MetadataSection, RecordSection
 from .Section import Complaint, makePlain, nameControls, remember, remembered, shrink
@@ -63,9 +64,11 @@ class Panel:
         self._metadata = MetadataSection(ui, logic, Complaint(ui.metadataLabel))
         self._events = EventsSection(ui, logic, Complaint(ui.eventsComplaintLabel), log)
         self._status = StatusSection(ui, logic, complaint, self._source, self._source.states, log)
+        self._processing = ProcessingSection(ui, logic, Complaint(ui.processingComplaintLabel))
         self._sections = [
             self._source,
             LiveSection(ui, logic, Complaint(ui.liveComplaintLabel)),
+            self._processing,
             SignalsSection(ui, logic, Complaint(ui.signalsComplaintLabel)),
             DevicesSection(ui, logic, Complaint(ui.devicesComplaintLabel)),
             BroadcastSection(ui, logic, Complaint(ui.broadcastComplaintLabel)),
@@ -84,7 +87,7 @@ class Panel:
         nameControls(vars(ui))
         top = ui.startButton.parent()
         self._shortcuts = Shortcuts(top, vars(ui))
-        self._drop = FileDrop(top, self._source.take)
+        self._drop = FileDrop(top, self._take)
         self._statusBar = StatusBar(self._barWords)
         logic.changed.connect(self._changed)
         self.refresh()
@@ -173,6 +176,9 @@ class Panel:
                 open_ = remembered(f"Open/{name}", not widget.collapsed)
                 widget.collapsed = not open_
                 self._source.connect(widget, "contentsCollapsed(bool)", partial(_rememberOpen, name))
+
+    def _take(self, path: str) -> bool:
+        return self._processing.take(path) or self._source.take(path)
 
     def _chosen(self, *_index: int) -> None:
         self._status.formChanged()

@@ -39,12 +39,14 @@ SPHERES_AND_BOXES = about(
         "Liver: box 10 -20 30 40 20 10 (centre, size)."
     ),
     placeholder="Tumour: sphere 10 -20 30 5",
+    nodes="regions",
 )
 """Metadata of a parameter of type tuple[str, ...] with regions as text."""
 LABEL_FILE = about(
     _("Label map"),
     _("A file with a segmentation or label map (NRRD, NIfTI, MetaImage). Each segment or label is a region."),
     path="file",
+    nodes="labels",
 )
 """Metadata of a parameter of type str with the path of a label map."""
 

@@ -36,6 +36,7 @@ class DifferenceParameters(Parameters):
             _("Reference file"),
             _("A volume (NRRD, NIfTI, MetaImage). Leave empty to use an image of the stream."),
             path="file",
+            nodes="volume",
         ),
     )
     number: int = field(

@@ -131,6 +131,7 @@ class ThermometryParameters(Parameters):
             _("Reference regions"),
             _("Regions that keep their temperature, such as Ref: sphere 10 -20 30 5 (RAS, centre and radius in mm)."),
             placeholder="Ref: sphere 10 -20 30 5",
+            nodes="regions",
         ),
     )
     referenceLabels: str = field(
@@ -139,6 +140,7 @@ class ThermometryParameters(Parameters):
             _("Reference label map"),
             _("A file with a label map (NRRD, NIfTI, MetaImage) of regions that keep their temperature."),
             path="file",
+            nodes="labels",
         ),
     )
     targets: tuple[str, ...] = field(
@@ -147,6 +149,7 @@ class ThermometryParameters(Parameters):
             _("Target regions"),
             _("Regions whose temperature and dose are plotted, such as Focus: sphere 10 -20 30 5 (RAS, mm)."),
             placeholder="Focus: sphere 10 -20 30 5",
+            nodes="regions",
         ),
     )
     signal: float = field(

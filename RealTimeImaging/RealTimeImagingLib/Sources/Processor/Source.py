@@ -72,7 +72,8 @@ class ProcessorSource:
 
     @property
     def details(self) -> Mapping[str, Any]:
-        """``processing`` (:meth:`Processor.figures`), and ``connected``: port of the subscription, 0 at its end."""
+        """``processing`` (:meth:`Processor.figures`); ``connected``: port of the subscription, 0 at its end;
+        ``problem``: True when the function cannot be used."""
         return self._details
 
     def read(self, seconds: float) -> Iterator[Arrival | Event | Values]:
@@ -147,4 +148,8 @@ class ProcessorSource:
 
     def _refresh(self) -> None:
         self._detailsDue = time.monotonic() + DETAILS_PERIOD
-        self._details = {"processing": self._processor.figures(), "connected": self._connected}
+        self._details = {
+            "processing": self._processor.figures(),
+            "connected": self._connected,
+            "problem": bool(self._processor.problem),
+        }

@@ -1,0 +1,84 @@
+"""Description of a function's parameters: a process of its own loads the file, which may do anything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import qt
+
+from ..Link.Messages import Done, Failed, Receivers
+from ..Model.Text import textsOf
+from ..Processing.Loading import functionName
+from .ChildProcess import ChildProcess
+
+_ = textsOf(__file__)
+
+LIMIT = 30_000
+"""Milliseconds for a file to load; libraries for neural networks need many seconds."""
+END_TIME = 1000
+
+
+class FunctionDescription:
+    """One look at a function.
+
+    :param function: path of the file.
+    :param onDone: called with the description, see Processing/Description.py, and an empty text; or with None and the
+        reason.
+    """
+
+    def __init__(self, function: str, onDone: Callable[[dict[str, Any] | None, str], None]) -> None:
+        self._function, self._onDone = function, onDone
+        text = _("{function} did not load within {seconds} s.")
+        self._found: dict[str, Any] | None = None
+        self._problem: str = text.format(function=functionName(function), seconds=LIMIT // 1000)
+        reports = Receivers()
+        reports.connect(Done, self._take)
+        reports.connect(Failed, self._fail)
+        self._child = ChildProcess("process that loads a function", "description", reports.deliver, self._ended)
+        self._killer, self._later = qt.QTimer(), qt.QTimer()
+        for timer in (self._killer, self._later):
+            timer.setSingleShot(True)
+        self._closed = False
+
+    def start(self, python: str, environment: Mapping[str, str | None]) -> None:
+        """Start; return at once.
+
+        :param python: another Python; empty for Slicer's.
+        :param environment: how the environment of that Python differs.
+        :raises AcquisitionError: no Python is found.
+        """
+        self._child.start(self._function, python, json.dumps(environment))
+        self._killer.connect("timeout()", self._child.kill)
+        self._later.connect("timeout()", self._deliver)
+        self._killer.start(LIMIT)
+
+    def close(self) -> None:
+        """End the process; ``onDone`` is not called any more."""
+        self._closed = True
+        self._child.end(END_TIME)
+        self._disconnect()
+
+    def _take(self, message: Done) -> None:
+        self._found, self._problem = message.done[0], ""
+
+    def _fail(self, message: Failed) -> None:
+        text = _("{function} cannot be used: {reason}")
+        self._problem = text.format(function=functionName(self._function), reason=message.failed)
+
+    def _ended(self, code: int) -> None:
+        self._killer.stop()
+        # The receiver may drop this object and so the QProcess, and to delete that within its own signal crashes.
+        self._later.start(0)
+
+    def _deliver(self) -> None:
+        if not self._closed:
+            self.close()
+            self._onDone(self._found, self._problem)
+
+    def _disconnect(self) -> None:
+        self._killer.stop()
+        self._later.stop()
+        self._killer.disconnect("timeout()", self._child.kill)
+        self._later.disconnect("timeout()", self._deliver)
