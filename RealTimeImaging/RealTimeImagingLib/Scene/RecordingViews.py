@@ -152,7 +152,8 @@ def _copyLook(live: Any, proxy: Any) -> None:
     modifying = there.StartModify()
     there.SetAutoWindowLevel(False)
     there.SetWindowLevel(here.GetWindow(), here.GetLevel())
-    there.SetAndObserveColorNodeID(here.GetColorNodeID())
+    # Without a colour table, as in colour images, the ID is None.
+    there.SetAndObserveColorNodeID(here.GetColorNodeID() or "")
     there.SetInterpolate(here.GetInterpolate())
     there.SetAutoThreshold(False)
     there.SetThreshold(here.GetLowerThreshold(), here.GetUpperThreshold())
