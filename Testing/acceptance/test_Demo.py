@@ -74,3 +74,106 @@ def test_video_of_1080p_comes_over_the_network_and_is_recorded_whole(tmp_path):
     assert found["framesSent"] == found["received"] == found["recorded"] == 30
     assert found["pixelsEqual"] is True
     assert found["rejected"] == found["failed"] == 0
+
+
+MEAN = """
+import numpy as np
+
+total = None
+
+
+def process(frame):
+    global total
+    total = frame.pixels.astype(np.float32) if total is None else total + frame.pixels
+    if frame.number == 5:
+        raise ValueError("five")
+    return total
+"""
+SLOW = """
+import time
+
+
+def process(frame):
+    time.sleep(0.4)
+    return frame.pixels // 2
+"""
+WRONG = """
+import os
+
+
+def process(frame):
+    return frame.pixels + int.from_bytes(os.urandom(4), "big")
+"""
+
+
+def processed(tmp_path, *options, code=""):
+    """The report of a demo with a function beside it, and its exit code."""
+    report = tmp_path / "r.json"
+    if code:
+        (tmp_path / "made.py").write_text(code)
+        options = ("--process", str(tmp_path / "made.py"), *options)
+    command = [sys.executable, "-m", "demo", *options, "--report", str(report), "--screenshot", str(tmp_path / "p.png")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+    assert "Traceback" not in done.stderr, done.stderr
+    found = json.loads(report.read_text())
+    decided = [found[name] for name in ("processed", "processingSkipped", "processingFailed")]
+    assert sum(decided) == found["received"] == found["framesSent"] == found["recorded"]
+    return found, decided, done.returncode
+
+
+@pytest.mark.parametrize("source", ["folder", "replay", "openigtlink", "http", "camera", "dicom"])
+def test_aFunctionBesideEachSourceGetsEveryFrame(tmp_path, source):
+    """Its results are those of the same function on the sent frames; one frame fails."""
+    found, decided, code = processed(tmp_path, "--source", source, "--frames", "15", "--fps", "5", code=MEAN)
+    assert decided == [14, 0, 1]
+    assert found["resultsCompared"] == 14
+    assert found["pixelsEqual"] is True
+    assert code == 0
+
+
+def test_aBuiltInFunctionRunsBesideTheDemo(tmp_path):
+    found, decided, code = processed(tmp_path, "--process", "temporalsnr", "--frames", "15", "--fps", "5")
+    assert decided == [15, 0, 0]
+    # One volume alone has no map.
+    assert found["resultsCompared"] == 14
+    assert found["pixelsEqual"] is True
+    assert code == 0
+
+
+def test_aSlowFunctionSkipsFramesAndTheRestIsCompared(tmp_path):
+    found, decided, code = processed(tmp_path, "--frames", "15", "--fps", "10", "--every", "newest", code=SLOW)
+    assert 0 < decided[0] < 15
+    assert decided[2] == 0
+    assert found["resultsCompared"] == decided[0]
+    assert found["pixelsEqual"] is True
+    assert code == 0
+
+
+def test_resultsThatCannotBeRepeatedAreNotCompared(tmp_path):
+    found, decided, code = processed(tmp_path, "--frames", "5", "--fps", "5", code=WRONG)
+    assert decided == [5, 0, 0]
+    assert found["resultsCompared"] == 0
+    assert found["pixelsEqual"] is True
+    assert code == 0
+
+
+def test_anotherResultIsNoticed(tmp_path):
+    """The function reads a file that changes between the demo and the repetitions."""
+    code = f"""
+import os
+
+changed = os.path.exists({str(tmp_path / "again")!r})
+
+
+def process(frame):
+    return frame.pixels + changed
+
+
+def close():
+    open({str(tmp_path / "again")!r}, "w").close()
+"""
+    found, decided, code = processed(tmp_path, "--frames", "5", "--fps", "5", code=code)
+    assert decided == [5, 0, 0]
+    assert found["resultsCompared"] == 5
+    assert found["pixelsEqual"] is False
+    assert code == 1

@@ -6,6 +6,7 @@ import importlib.util
 import itertools
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -35,6 +36,9 @@ class _ScannerFeed:
 
     :param folder: for its files. :param frames: how many, None: without end.
     """
+
+    stream = "Live"
+    """Name of the stream of its images."""
 
     def __init__(self, options: Any, folder: str, frames: int | None, *way: str) -> None:
         self.input = options.input or "phantom"
@@ -89,28 +93,22 @@ class FolderFeed(_ScannerFeed):
 class OpenIGTLinkFeed(_ScannerFeed):
     """The scanner is a server of OpenIGTLink, which sends once the module has connected."""
 
+    stream = "OpenIGTLink"
+
     def __init__(self, options: Any, folder: str, frames: int | None) -> None:
-        super().__init__(options, folder, frames, "--listen", "0")
+        self._port = _freePort()
+        super().__init__(options, folder, frames, "--listen", str(self._port), "--device", self.stream)
 
     def choose(self, ui: Any) -> None:
-        """Start the scanner, and fill the panel as a user would."""
-        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        words = self._process.stdout.readline() if self._process.stdout else b""
-        if not words:
-            raise SystemExit("The simulated scanner did not start.")
+        """Fill the panel as a user would."""
         ui.sourceComboBox.currentIndex = 2
         ui.openigtlink_role.currentIndex = 0
-        ui.openigtlink_port.value = int(words.split()[-1])
+        ui.openigtlink_port.value = self._port
         ui.devicesSection.collapsed = False
 
     def begin(self) -> None:
-        """Do nothing: the scanner sends once the module connects."""
-
-    def close(self) -> None:
-        """End the scanner."""
-        super().close()
-        if self._process and self._process.stdout:
-            self._process.stdout.close()
+        """Start the scanner, to which the module connects."""
+        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE)
 
 
 class HTTPFeed(_ScannerFeed):
@@ -133,20 +131,22 @@ class HTTPFeed(_ScannerFeed):
 class DICOMFeed(_ScannerFeed):
     """The scanner sends to the module, slice by slice; of the phantom every fourth, as each takes some milliseconds."""
 
+    stream = "Simulated 1"
+
     def __init__(self, options: Any, folder: str, frames: int | None) -> None:
         super().__init__(options, folder, frames, "--store", "0")
         self._kept = os.path.join(folder, "kept")
 
     def choose(self, ui: Any) -> None:
         """Fill the panel as a user would."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = _freePort()
         self._command[self._command.index("--store") + 1] = str(port)
         self._command += [] if "--input" in self._command else ["--thin", "4"]
         ui.sourceComboBox.currentIndex = ui.sourceComboBox.findText("DICOM from a scanner or archive")
         ui.dicom_folder.currentPath = self._kept
         ui.dicom_port.value = port
+        # The name of the series, so that a function can be started before the first image.
+        ui.dicom_stream.text = self.stream
 
     def begin(self) -> None:
         """Start to send: the module is ready."""
@@ -154,14 +154,36 @@ class DICOMFeed(_ScannerFeed):
 
 
 class _FileFeed:
-    """A file that the module itself plays; subclasses set its path, rate and checksums."""
+    """A file that the module itself plays; subclasses set its path, rate and checksums.
 
+    Beside a function the file comes after the function is loaded: the module waits for it.
+    """
+
+    stream = "Live"
     _path: str
     _rate: float
     _sums: list[Any]
+    _made: str = ""
+    """Folder that holds the file until it comes."""
+
+    def _hold(self, folder: str) -> None:
+        """Let the module wait for the file; a file of the user is copied.
+
+        :param folder: for the file; what is in it already goes along.
+        """
+        made, mine = os.path.join(folder, "made"), os.listdir(folder)
+        os.mkdir(made)
+        for name in mine:
+            os.rename(os.path.join(folder, name), os.path.join(made, name))
+        name = os.path.basename(self._path)
+        if name not in mine:
+            shutil.copy(self._path, made)
+        self._made, self._path = made, os.path.join(folder, "playing", name)
 
     def begin(self) -> None:
-        """Do nothing: the module has started to read."""
+        """Let a held file come; the module reads the file from now on."""
+        if self._made:
+            os.rename(self._made, os.path.dirname(self._path))
         self._until = time.monotonic() + len(self._sums) / self._rate
 
     @property
@@ -188,7 +210,7 @@ class ReplayFeed(_FileFeed):
         self.input = f"{options.input or CINE}, scaled to 1080p RGB" if scaled else options.input
         self._rate = options.fps
         images = list(_scaled(options.input) if scaled else _imagesOf(options.input))
-        if not scaled and frames in (None, len(images)):
+        if not scaled and frames in (None, len(images)) and not options.process:
             self._path = os.path.abspath(options.input)
             self._sums = [checksum(image.pixels) for image in images]
         else:
@@ -196,6 +218,8 @@ class ReplayFeed(_FileFeed):
             self._path = _record(images, folder, options.fps)
             known = {id(image): checksum(image.pixels) for image in images}
             self._sums = [known[id(image)] for image in images]
+        if options.process:
+            self._hold(folder)
 
     def choose(self, ui: Any) -> None:
         """Fill the panel as a user would."""
@@ -212,6 +236,8 @@ class CameraFeed(_FileFeed):
     :param folder: for the video. :param frames: how many, None: as many as the video has.
     """
 
+    stream = "Camera"
+
     def __init__(self, options: Any, folder: str, frames: int | None) -> None:
         self.input = f"{options.input or CINE}, scaled to 1080p RGB" if options.size else options.input or VIDEO
         self._path = os.path.abspath(options.input or realVideo())
@@ -226,6 +252,8 @@ class CameraFeed(_FileFeed):
             again = itertools.chain.from_iterable(self._pictures(options) for _ in range(wanted // count + 1))
             self._path = _film(os.path.join(folder, "video.mkv"), itertools.islice(again, wanted), self._rate)
             self._sums = [self._sums[index % count] for index in range(wanted)]
+        if options.process:
+            self._hold(folder)
 
     def _pictures(self, options: Any) -> Iterator[Any]:
         """(rows, columns, 3), red first."""
@@ -247,6 +275,12 @@ FEEDS = {
     "camera": CameraFeed,
     "dicom": DICOMFeed,
 }
+
+
+def _freePort() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def realVideo() -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import glob
 import time
 from typing import Any
 
 from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.Model.Statistics import Spread
-from RealTimeImagingLib.Recording import openRecording
+
+from .Results import partsOf
 
 
 class Witness:
@@ -19,10 +19,14 @@ class Witness:
 
     def __init__(self, arrayOfNode: Any) -> None:
         self._arrayOfNode = arrayOfNode
+        self.results = ""
+        """Stream of the results of a function, whose frames are not witnessed."""
         self.seen: list[tuple[str, int, str, float]] = []
 
     def __call__(self, frame: Any) -> None:
         shown = time.time()
+        if frame.stream == self.results:
+            return
         pixels = self._arrayOfNode(frame.stream)
         # Of a replay all frames are in one file; of the network the frame received first must be that sent first.
         names = (frame.attributes.get(name) for name in ("ReplayedFrame", "SourceFile"))
@@ -30,10 +34,13 @@ class Witness:
         self.seen.append((key, frame.number, checksum(pixels), shown))
 
 
-def recordedEqual(log: list[dict[str, Any]], folder: str) -> bool:
-    """Return True if the recording has every sent frame, in order, bit for bit."""
+def recordedEqual(log: list[dict[str, Any]], folder: str, results: str = "") -> bool:
+    """Return True if the recording has every sent frame, in order, bit for bit.
+
+    :param results: stream of the results of a function, which were not sent.
+    """
     sent = [value for entry in log for value in entry["checksums"]]
-    parts = sorted((openRecording(path) for path in glob.glob(f"{folder}/*.seq.nhdr")), key=lambda part: part.part)
+    parts = [part for part in partsOf(folder) if part.stream != results]
     stored = [checksum(part.pixels(index)) for part in parts for index in range(part.count)]
     return stored == sent
 

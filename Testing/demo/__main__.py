@@ -13,9 +13,13 @@ from contextlib import ExitStack
 from typing import Any
 
 import slicerhost
+from RealTimeImagingLib.Model.Errors import SettingsError
+from RealTimeImagingLib.Processing.Loading import findFunction
+from RealTimeImagingLib.Sources.Processor import EVERY
 
 from .Feeds import FEEDS
 from .Report import Witness, recordedEqual, report
+from .Results import resultsEqual
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MODULE = os.path.join(HERE, "..", "..", "RealTimeImaging")
@@ -23,6 +27,10 @@ FRAMES_WITHOUT_SCREEN = 40
 FPS = 10.0
 PATIENCE = 15.0
 """Seconds without a new frame after which the demo gives up."""
+LOADING = 60.0
+"""Seconds for a function to load."""
+PROCESSING = {"processed": "processed", "processingSkipped": "skipped", "processingFailed": "failed"}
+"""Counts of a function in the report, and their names in its statistics."""
 
 
 def main() -> int:
@@ -34,6 +42,8 @@ def main() -> int:
     slicer = slicerhost.boot()
     screen = not sys.platform.startswith("linux") or bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
     frames = options.frames or (None if screen else FRAMES_WITHOUT_SCREEN)
+    # The results are compared with those of the recorded images. A demo without end would fill the disk.
+    options.record = options.record or bool(options.process and frames)
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="demo-"))
         feed = FEEDS[options.source](options, folder, frames)
@@ -44,19 +54,33 @@ def main() -> int:
         witness = Witness(lambda stream: slicer.util.arrayFromVolume(logic.liveVolumeNode(stream)))
         logic.addFrameCallback(witness)
         _press(panel.panel.ui, feed, recordings if options.record else "")
-        slicerhost.runUntil(lambda: logic.sources()[0].state == "running", 20)
+        source = logic.sources()[0]
+        slicerhost.runUntil(lambda: source.state == "running", 20)
+        processor = _process(logic, options, feed) if options.process else None
+        witness.results = processor.stream if processor else ""
         feed.begin()
         _watch(window, layout, logic, feed, screen and not options.frames)
         if options.screenshot or not screen:
             slicerhost.runUntil(lambda: False, 0.4)
             window.grab().save(options.screenshot or "demo.png")
-        browser = logic.stopRecording()
+        if processor:
+            _drain(logic, source, processor)
+        logic.stopRecording()
         logic.stop()
         slicerhost.runUntil(lambda: not logic.isRunning() and not logic.recording.building, 10)
         sent = feed.sent()
-        found = report(options.source, feed.input, sent, logic.statistics(), witness)
-        if browser:
-            found["pixelsEqual"] = found["pixelsEqual"] and recordedEqual(sent, recordings)
+        found = report(options.source, feed.input, sent, _statisticsOf(logic, source, witness.results), witness)
+        if options.record:
+            found["pixelsEqual"] = found["pixelsEqual"] and recordedEqual(sent, recordings, witness.results)
+        if processor:
+            figures = processor.statistics()
+            found |= {name: figures[key] for name, key in PROCESSING.items()}
+            equal, found["resultsCompared"] = True, 0
+            if options.record:
+                equal, found["resultsCompared"] = resultsEqual(
+                    processor.settings.function, recordings, processor.stream, figures
+                )
+            found["pixelsEqual"] = found["pixelsEqual"] and equal
         slicerhost.quit()
     return _tell(found, options.report, options.record)
 
@@ -74,11 +98,25 @@ def _options() -> argparse.Namespace:
         "--mode", choices=["rename", "grow", "burst"], default="rename", help="how the scanner writes files"
     )
     parser.add_argument("--record", action="store_true", help="record the images, and compare every stored frame")
+    parser.add_argument(
+        "--process",
+        metavar="FILE",
+        help="Python file with process(frame), or name of a built-in function, that runs beside the images; of a demo "
+        "with an end, images and results are recorded and compared",
+    )
+    parser.add_argument(
+        "--every", choices=list(EVERY), default="all", help="process all images, or skip older ones that wait"
+    )
     parser.add_argument("--report", help="write the report to this JSON file")
     parser.add_argument("--screenshot", help="write a picture of the window to this PNG file")
     options = parser.parse_args()
     options.paced = options.fps is not None
     options.fps = options.fps or FPS
+    if options.process:
+        try:
+            options.process = findFunction(options.process)
+        except SettingsError as error:
+            parser.error(str(error))
     return options
 
 
@@ -110,12 +148,48 @@ def _press(ui: Any, feed: Any, recordings: str) -> None:
     ui.startButton.click()
 
 
+def _process(logic: Any, options: argparse.Namespace, feed: Any) -> Any:
+    """Run the function beside the source, whose first image comes after it is loaded; return it."""
+    processor = logic.processing.start(options.process, stream=feed.stream, every=options.every)
+
+    def ready() -> bool:
+        return bool(processor.handle.details.get("connected")) and "starting" not in processor.status
+
+    slicerhost.runUntil(ready, LOADING)
+    return processor
+
+
+def _drain(logic: Any, source: Any, processor: Any) -> None:
+    """Wait until the function has finished the images that wait, as long as it makes progress."""
+    logic.stop(source)
+    last, since = -1, time.monotonic()
+
+    def over() -> bool:
+        nonlocal last, since
+        figures = processor.statistics()
+        done = figures.get("processed", 0) + figures.get("failed", 0)
+        if done != last:
+            last, since = done, time.monotonic()
+        return processor.ended or time.monotonic() - since > PATIENCE
+
+    slicerhost.runUntil(over, timeout=float("inf"), everyMs=100)
+
+
+def _statisticsOf(logic: Any, source: Any, results: str) -> dict[str, Any]:
+    """Return the statistics of the source alone, without the results of a function."""
+    statistics = logic.statistics()
+    streams = [one for name, one in statistics["streams"].items() if name != results]
+    counts = {name: sum(one[name] for one in streams) for name in ("received", "shown", "skipped")}
+    own = {name: getattr(source, name) for name in ("recorded", "rejected", "failed")}
+    return {**statistics, **counts, **own, "fps": round(sum(one["fps"] for one in streams), 2)}
+
+
 def _watch(window: Any, layout: Any, logic: Any, feed: Any, forever: bool) -> None:
     last, since, reset = 0, time.monotonic(), False
 
     def over() -> bool:
         nonlocal last, since, reset
-        received = logic.statistics()["received"]
+        received = logic.statistics()["streams"].get(feed.stream, {}).get("received", 0)
         if received != last:
             last, since = received, time.monotonic()
         if logic.statistics()["shown"] and not reset:
@@ -128,7 +202,8 @@ def _watch(window: Any, layout: Any, logic: Any, feed: Any, forever: bool) -> No
             return True
         # The sender has ended, and what it sent last has had the time to arrive.
         quiet = time.monotonic() - since
-        return (feed.ended and quiet > 1 and not forever) or (quiet > PATIENCE and not forever)
+        arrived = feed.ended and last and quiet > 1
+        return bool(not forever and (arrived or quiet > PATIENCE))
 
     slicerhost.runUntil(over, timeout=float("inf"), everyMs=100)
 
@@ -141,7 +216,9 @@ def _tell(found: dict[str, Any], path: str | None, recorded: bool) -> int:
             file.write(text)
     complete = found["framesSent"] == found["received"] == found["shown"] + found["skipped"]
     stored = not recorded or found["recorded"] == found["received"]
-    return 0 if complete and stored and found["pixelsEqual"] and not found["rejected"] else 1
+    processed = [found[name] for name in PROCESSING if name in found]
+    processed = not processed or sum(processed) == found["received"]
+    return 0 if complete and stored and processed and found["pixelsEqual"] and not found["rejected"] else 1
 
 
 if __name__ == "__main__":
