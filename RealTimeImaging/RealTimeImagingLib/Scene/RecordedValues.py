@@ -1,8 +1,8 @@
 """Values of recorded images in the scene: a sequence of texts for each value, in the browser of its images.
 
-The files NAME-FUNCTION.values.csv have the number and the time of the image of each row. Both must be equal for a row to
-belong to an image: so a file finds the stream of its values. Each image has an item. Its text is empty when the function
-has no value for it, because Slicer shows the item before in place of a missing one.
+The files NAME-FUNCTION.values.csv have the number and the time of the image of each row. A row belongs to an image
+when both are equal: so a file finds the stream of its values. Each image has an item. Its text is empty when the
+function has no value for it, because Slicer shows the item before in place of a missing one.
 """
 
 from __future__ import annotations
