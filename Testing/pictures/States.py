@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 
 import numpy as np
+from RealTimeImagingLib.Processing import BuiltIn
 
 from .Stage import Stage
 
@@ -233,6 +234,23 @@ def signals(stage: Stage) -> bytes:
     return stage.section("signalsSection")
 
 
+def processing(stage: Stage) -> bytes:
+    """Two functions run beside a stream; the parameters of one are in the form."""
+    _live(stage)
+    ui = stage.ui
+    stage.open("processingSection")
+    stage.until(lambda: stage.logic.statistics()["received"] > 5)
+    for name in ("RegionStatistics", "SpatialFilter"):
+        stage.until(lambda: ui.processButton.enabled)
+        ui.functionComboBox.currentIndex = BuiltIn.NAMES.index(name)
+        if name == "RegionStatistics":
+            ui.function_RegionStatistics_regions.text = "Heart: sphere 0 0 0 20; Muscle: box 30 0 0 20 20 20"
+        ui.processButton.click()
+    stage.until(lambda: all(one.statistics().get("processed", 0) > 20 for one in stage.logic.processing.list()))
+    stage.until(lambda: "processed" in ui.processorStatusLabel.text)
+    return stage.section("processingSection")
+
+
 def events(stage: Stage) -> bytes:
     """Figures, and the events of the run."""
     incoming = stage.folder("incoming")
@@ -285,6 +303,7 @@ STATES |= {
         replay,
         devices,
         signals,
+        processing,
         events,
         dark,
         narrow,
@@ -294,5 +313,5 @@ STATES |= {
     )
 }
 USED = ("idle-folder", "waiting", "receiving", "stalled", "two", "recording", "recordings", "replay", "devices")
-USED += ("signals", "events", "live", "Demo")
+USED += ("signals", "processing", "events", "live", "Demo")
 """Pictures of the documentation."""

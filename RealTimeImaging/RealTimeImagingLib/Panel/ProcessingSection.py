@@ -18,6 +18,7 @@ from ..Model.Event import Event
 from ..Model.Settings import settingFields, typedPath
 from ..Processing import BuiltIn
 from ..Processing.Description import parametersClass
+from ..Processing.Loading import functionName
 from ..Sources.Processor import EVERY
 from .Editors import RecentEditor
 from .FunctionForm import FunctionForm, Links, NodeFiles, builtInParameters, builtInTitle
@@ -26,6 +27,8 @@ from .Section import Section, remember, remembered, show, showOrHide, translated
 
 PERIOD = 200
 """Milliseconds between two changes of the parameters that are sent to a function."""
+TYPED = 500
+"""Milliseconds without a key after which a typed path is looked at."""
 RESULTS = ("own", "over")
 """Places of the result, in the order of the list."""
 KEY = "Processing"
@@ -48,13 +51,16 @@ class ProcessingSection(Section):
         self._values: dict[RunningProcessor, dict[str, Any]] = {}
         """Parameters that each function has, or will have with the next change."""
         self._pending: dict[RunningProcessor, dict[str, Any]] = {}
+        self._failures: dict[RunningProcessor, str] = {}
+        """Latest event about failed images of each function."""
         self._looking: FunctionDescription | None = None
         self._fileDialog: Any = None
         self._showing = False
         """True while widgets are filled by the section itself."""
-        self._sender = qt.QTimer()
-        self._sender.setSingleShot(True)
-        self._sender.connect("timeout()", self._send)
+        self._sender, self._typing = qt.QTimer(), qt.QTimer()
+        for timer, slot in ((self._sender, self._send), (self._typing, self._fileChosen)):
+            timer.setSingleShot(True)
+            self.connect(timer, "timeout()", slot)
         self._file = RecentEditor(_("Drop or choose a file"), (), "Recent/FunctionFile", ui.functionFileComboBox)
         self._table = ProcessorsTable(ui.processorsTable, self.connect, self._reload, self._stop)
         ui.functionComboBox.addItems([*map(builtInTitle, BuiltIn.NAMES), _("Function in a file ...")])
@@ -69,8 +75,7 @@ class ProcessingSection(Section):
         for name in ("processingStreamComboBox", "everyComboBox"):
             self.connect(getattr(ui, name), "currentIndexChanged(int)", self._chosenAnew)
         self.connect(ui.functionComboBox, "currentIndexChanged(int)", self._functionChosen)
-        self.connect(ui.functionFileComboBox, "currentIndexChanged(int)", self._fileChosen)
-        self.connect(ui.functionFileComboBox.lineEdit(), "editingFinished()", self._fileChosen)
+        self.connect(ui.functionFileComboBox, "editTextChanged(QString)", self._fileTyped)
         self.connect(python, "currentPathChanged(QString)", self._fileChosen)
         self.connect(ui.resultComboBox, "currentIndexChanged(int)", self._resultChosen)
         self.connect(ui.resultOpacitySpinBox, "valueChanged(int)", self._resultChosen)
@@ -86,7 +91,7 @@ class ProcessingSection(Section):
         """Release the scene, the timer and all widgets."""
         self.logic.removeEventCallback(self._happened)
         self._sender.stop()
-        self._sender.disconnect("timeout()", self._send)
+        self._typing.stop()
         self._endLook()
         self._closeFileDialog()
         for form in self._forms.values():
@@ -99,7 +104,7 @@ class ProcessingSection(Section):
     def refresh(self, values: dict[str, Any]) -> None:
         """Show the running functions and the streams, and follow nodes that the user changed."""
         running = self.logic.processing.list()
-        for known in (self._links, self._values, self._pending):
+        for known in (self._links, self._values, self._pending, self._failures):
             for one in [one for one in known if one not in running]:
                 del known[one]  # type: ignore[attr-defined]
         self._table.refresh(running)
@@ -132,10 +137,14 @@ class ProcessingSection(Section):
         else:
             hint = _("Choose a function and press Start function.")
         show(ui.processingHintLabel, hint)
-        troubled = next((one for one in running if stateOf(one) == "error"), None)
+        troubled = next((one for one in running if stateOf(one) in ("error", "slow")), None)
         shown = selected or troubled
-        status = translated(shown.status) if shown else ""
-        showOrHide(ui.processorStatusLabel, status, warning=shown is not None and stateOf(shown) == "error")
+        if shown is None:
+            showOrHide(ui.processorStatusLabel, "")
+            return
+        bad = stateOf(shown) in ("error", "slow")
+        failure = self._failures.get(shown, "") if stateOf(shown) == "slow" else ""
+        showOrHide(ui.processorStatusLabel, failure or shown.status, warning=bad)
 
     # ---- choices
 
@@ -187,6 +196,10 @@ class ProcessingSection(Section):
             self._table.select(None)
             self.refresh({})
 
+    def _fileTyped(self, text: str) -> None:
+        if self._isFile and not self._showing:
+            self._typing.start(TYPED)
+
     def _fileChosen(self, *_value: Any) -> None:
         if self._isFile and not self._showing:
             self._functionChosen()
@@ -194,6 +207,7 @@ class ProcessingSection(Section):
     def _functionChosen(self, *_index: int) -> None:
         if self._showing:
             return
+        self._typing.stop()
         self._endLook()
         self._table.select(None)
         self._setForm(None)
@@ -347,6 +361,11 @@ class ProcessingSection(Section):
                 self._showing = False
 
     def _happened(self, event: Event) -> None:
+        if event.code == "processing-failed":
+            for processor in self.logic.processing.list():
+                mine = event.text.startswith(f"{functionName(processor.settings.function)} ")
+                if mine and processor.settings.source == event.subject:
+                    self._failures[processor] = event.text
         if event.code == "parameters-refused":
             for processor in self.logic.processing.list():
                 if processor.stream == event.subject:

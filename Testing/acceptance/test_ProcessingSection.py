@@ -1,0 +1,246 @@
+"""The section "Processing": functions are started, changed and stopped by clicks."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import slicerhost
+from RealTimeImagingLib.Processing import BuiltIn
+from unit.functions import functionFile
+
+from .conftest import untilStopped
+from .test_Panel import panelOf
+from .test_Processing import connected, counts, decided, replay, until
+
+GAIN = """
+    from RealTimeImagingLib.Model.Errors import SettingsError
+
+    @dataclass(frozen=True)
+    class Gain(Parameters):
+        gain: float = field(default=2.0, metadata=about("Gain", "Factor.", unit="x", limits=(0, 100)))
+        note: str = field(default="", metadata=about("Note", "Any text but bad."))
+        hidden: int = field(default=1, metadata=about("Hidden", "Rarely needed.", limits=(0, 9), advanced=True))
+
+        def __post_init__(self):
+            super().__post_init__()
+            if self.note == "bad":
+                raise SettingsError("This note is bad.")
+
+    PARAMETERS = Gain
+    current = Gain()
+    changes = 0
+
+    def setup(parameters, first):
+        global current, changes
+        if parameters.note == "worse":
+            raise ValueError("this note is worse")
+        current, changes = parameters, changes + 1
+
+    def process(frame):
+        return Result(frame.pixels, values={"gain": current.gain, "changes": changes})
+"""
+
+
+def opened(module, logic=None):
+    """The panel's widgets, with the section open."""
+    panel = panelOf(module)
+    panel.ui.processingSection.collapsed = False
+    panel.refresh()
+    return panel.ui, panel
+
+
+def choose(combo, text):
+    """Choose an item as a user does."""
+    index = combo.findText(text)
+    assert index >= 0, [combo.itemText(one) for one in range(combo.count)]
+    combo.currentIndex = index
+
+
+def chooseBuiltIn(ui, name):
+    ui.functionComboBox.currentIndex = BuiltIn.NAMES.index(name)
+
+
+def started(logic, ui, panel, count=1):
+    """Press Start, and wait until images would reach the function."""
+    panel.refresh()
+    ui.processButton.click()
+    assert ui.processingComplaintLabel.text == ""
+    running = logic.processing.list()
+    assert len(running) == count
+    connected(running[-1])
+    return running[-1]
+
+
+def test_withoutASourceItSaysWhatToDo(slicer, module, logic, noErrors):
+    ui, _panel = opened(module)
+    assert ui.processingHintLabel.text.startswith("Start a source first")
+    assert not ui.processButton.enabled
+    assert ui.processorsTable.maximumHeight == 0
+
+
+def test_aBuiltInFunctionRunsByClicks(slicer, module, logic, tmp_path, noErrors):
+    """Chosen by its title; its row counts, and the result is over its source, in colours."""
+    source = replay(logic, tmp_path)
+    ui, panel = opened(module)
+    choose(ui.functionComboBox, "Spatial filter")
+    assert not ui.function_SpatialFilter_sigma.parent().isHidden()
+    assert ui.function_SpatialFilter_size.parent().isHidden()
+    ui.resultComboBox.currentIndex = 1
+    ui.resultOpacitySpinBox.value = 70
+    choose(ui.resultColoursComboBox, "Rainbow")
+    processor = started(logic, ui, panel)
+    source.send("play")
+    decided(processor, 20)
+    panel.refresh()
+    row = [ui.processorsTable.item(0, column).text() for column in range(4)]
+    assert row[0] == "\u25cf"
+    assert row[1] == "Live SpatialFilter"
+    assert row[2] == "20 / 0 / 0"
+    assert row[3].endswith(" ms")
+    assert logic.volumes.layer("Live SpatialFilter") == ("foreground", 0.7)
+    assert logic.volumes.colours("Live SpatialFilter") == "Rainbow"
+    assert [ui.sourcesTable.isRowHidden(one) for one in range(ui.sourcesTable.rowCount)].count(False) == 1
+    ui.processorsTable.cellWidget(0, 5).click()
+    until(lambda: not logic.processing.list())
+    panel.refresh()
+    assert ui.processorsTable.maximumHeight == 0
+    assert logic.isRunning()
+    untilStopped(logic)
+
+
+def test_aFunctionInAFileHasItsForm(slicer, module, logic, tmp_path, noErrors):
+    """A dropped file becomes the function; its parameters are rows with unit, limits and meaning."""
+    source = replay(logic, tmp_path)
+    ui, panel = opened(module)
+    path = functionFile(tmp_path, GAIN, "amplify")
+    assert panel._take(path)
+    until(lambda: hasattr(ui, "function_amplify_gain"))
+    from RealTimeImagingLib.Panel.Section import tipOf
+
+    gain = ui.function_amplify_gain
+    assert (gain.value, gain.maximum, gain.suffix, tipOf(gain)) == (2.0, 100.0, " x", "Factor.")
+    assert ui.function_amplify_gain_label.text == "Gain:"
+    assert ui.function_amplify_hidden.parent().parent().objectName == "processingOptionsSection"
+    gain.value = 3.0
+    processor = started(logic, ui, panel)
+    assert ui.processingHintLabel.text.startswith("Parameters of Live amplify")
+    source.send("step", frames=1)
+    until(lambda: logic.signals.columns("Live").get("amplify: gain", np.empty(0)).tolist()[-1:] == [3.0])
+    for value in range(100):  # a slider that is dragged
+        gain.value = value / 2
+    source_before = counts(processor)
+    assert source_before[0] == 1
+    until(lambda: processor.statistics()["parameters"]["gain"] == 49.5)
+    source.send("step", frames=1)
+    until(lambda: logic.signals.columns("Live")["amplify: gain"].tolist()[-1] == 49.5)
+    assert logic.signals.columns("Live")["amplify: changes"].tolist()[-1] == 2
+    untilStopped(logic)
+
+
+def test_aRefusedValueIsNamedBesideTheForm(slicer, module, logic, tmp_path):
+    replay(logic, tmp_path, paused=False)
+    ui, panel = opened(module)
+    panel._take(functionFile(tmp_path, GAIN, "amplify"))
+    until(lambda: hasattr(ui, "function_amplify_note"))
+    processor = started(logic, ui, panel)
+    until(lambda: processor.statistics()["processed"] > 0)
+    ui.function_amplify_note.text = "bad"
+    until(lambda: "This note is bad." in ui.processingComplaintLabel.text)
+    assert processor.statistics()["parameters"]["note"] == ""
+    ui.function_amplify_note.text = "worse"
+    until(lambda: "this note is worse" in ui.processorStatusLabel.text)
+    assert ui.processorsTable.item(0, 0).text() == "\u25b2"
+    untilStopped(logic)
+
+
+def test_aFileThatCannotBeUsedSaysWhy(slicer, module, logic, tmp_path):
+    ui, panel = opened(module)
+    panel._take(functionFile(tmp_path, "def process(frame) return", "broken"))
+    until(lambda: "SyntaxError" in ui.processingComplaintLabel.text)
+    assert not ui.processButton.enabled
+    panel._take(str(tmp_path / "missing.py"))
+    assert "missing.py" in ui.processingComplaintLabel.text.replace("\u200b", "")
+
+
+def test_aFunctionTakesTheStreamOfAnother(slicer, module, logic, tmp_path, noErrors):
+    """Two rows; a selected row fills the form, and Reload restarts only this function."""
+    replay(logic, tmp_path, paused=False)
+    ui, panel = opened(module)
+    chooseBuiltIn(ui, "Averaging")
+    ui.function_Averaging_count.value = 3
+    started(logic, ui, panel)
+    chooseBuiltIn(ui, "SpatialFilter")
+    panel.refresh()
+    choose(ui.processingStreamComboBox, "Live Averaging")
+    ui.everyComboBox.currentIndex = 1
+    second = started(logic, ui, panel, 2)
+    assert second.sourceStream == "Live Averaging"
+    until(lambda: second.statistics()["processed"] > 2)
+    ui.processorsTable.setCurrentCell(0, 1)
+    assert ui.functionComboBox.currentText == "Average of images"
+    assert ui.function_Averaging_count.value == 3
+    assert ui.everyComboBox.currentIndex == 0
+    ui.processorsTable.setCurrentCell(1, 1)
+    assert ui.everyComboBox.currentIndex == 1
+    ui.processorsTable.cellWidget(1, 4).click()
+    until(lambda: second.statistics()["processed"] > 4 and "starting" not in second.status)
+    untilStopped(logic)
+
+
+def test_aMovedRegionTakesEffect(slicer, module, logic, tmp_path, noErrors):
+    """An ROI of the scene becomes a region; when the user moves it, the region moves."""
+    replay(logic, tmp_path, paused=False)
+    ui, panel = opened(module)
+    roi = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "My: ROI")
+    roi.SetCenter(1.0, 2.0, 3.0)
+    roi.SetSize(4.0, 5.0, 6.0)
+    chooseBuiltIn(ui, "RegionStatistics")
+    ui.function_RegionStatistics_regions_node.setCurrentNode(roi)
+    assert ui.function_RegionStatistics_regions.text == "My ROI: box 1 2 3 4 5 6"
+    assert ui.function_RegionStatistics_regions_node.currentNode() is None
+    processor = started(logic, ui, panel)
+    until(lambda: processor.statistics()["processed"] > 0)
+    assert processor.statistics()["parameters"]["regions"] == ["My ROI: box 1 2 3 4 5 6"]
+    roi.SetCenter(7.0, 2.0, 3.0)
+    until(lambda: processor.statistics()["parameters"]["regions"] == ["My ROI: box 7 2 3 4 5 6"])
+    assert ui.function_RegionStatistics_regions.text == "My ROI: box 7 2 3 4 5 6"
+    untilStopped(logic)
+
+
+def test_aLabelMapOfTheSceneIsTaken(slicer, module, logic, tmp_path, noErrors):
+    """Its voxels become a file of the function; a change writes another."""
+    replay(logic, tmp_path, paused=False)
+    until(lambda: logic.liveVolumeNode() is not None)
+    ui, panel = opened(module)
+    labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "Labels")
+    voxels = np.zeros(slicer.util.arrayFromVolume(logic.liveVolumeNode()).shape, np.uint8)
+    voxels[0] = 1
+    slicer.util.updateVolumeFromArray(labels, voxels)
+    labels.CopyOrientation(logic.liveVolumeNode())
+    chooseBuiltIn(ui, "RegionStatistics")
+    ui.function_RegionStatistics_labels_node.setCurrentNode(labels)
+    assert ui.processingComplaintLabel.text == ""
+    processor = started(logic, ui, panel)
+    until(lambda: "RegionStatistics: Label 1 mean" in logic.signals.columns("Live"))
+    voxels[0] = 2
+    slicer.util.updateVolumeFromArray(labels, voxels)
+    until(lambda: "RegionStatistics: Label 2 mean" in logic.signals.columns("Live"))
+    assert processor.statistics()["failed"] == 0
+    untilStopped(logic)
+
+
+def test_theChoicesAreRemembered(slicer, module, logic, tmp_path, noErrors):
+    replay(logic, tmp_path)
+    ui, panel = opened(module)
+    chooseBuiltIn(ui, "Averaging")
+    ui.function_Averaging_count.value = 7
+    ui.everyComboBox.currentIndex = 1
+    started(logic, ui, panel)
+    untilStopped(logic)
+    slicerhost.reloadModule("RealTimeImaging")
+    ui, _panel = opened(slicer.modules.realtimeimaging)
+    assert ui.functionComboBox.currentText == "Average of images"
+    assert ui.function_Averaging_count.value == 7
+    assert ui.everyComboBox.currentIndex == 1
+    assert json.loads(slicer.app.userSettings().value("RealTimeImaging/Processing"))["function"] == "Averaging"
