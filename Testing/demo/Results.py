@@ -88,7 +88,7 @@ def repeat(function: str, folder: str, stream: str, numbers: set[str]) -> dict[s
                 loaded.setup(loaded.parameters, frame)
             isFirst = False
             pixels = _pixelsOf(loaded.process(frame) if loaded.process else None, frame)
-        except Exception as error:  # the function's own; such an image has no result
+        except Exception as error:  # noqa: BLE001 - the function's own; such an image has no result
             print(f"Frame {frame.number}: {error!r}", file=sys.stderr)
             continue
         if pixels is not None:

@@ -10,6 +10,7 @@ import numpy as np
 from RealTimeImagingLib.Processing import BuiltIn
 
 from .Stage import Stage
+from .Tutorials import TUTORIALS
 
 PORT = 18944
 
@@ -312,6 +313,7 @@ STATES |= {
         Demo,
     )
 }
+STATES |= TUTORIALS
 USED = ("idle-folder", "waiting", "receiving", "stalled", "two", "recording", "recordings", "replay", "devices")
-USED += ("signals", "processing", "events", "live", "Demo")
+USED += ("signals", "processing", "events", "live", "Demo", *TUTORIALS)
 """Pictures of the documentation."""

@@ -12,9 +12,10 @@ from PIL import Image
 
 from .Stage import Stage
 from .States import STATES, USED
+from .Tutorials import TUTORIALS
 
 ROOT = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
-PLACES = {"Demo": ("Resources",)}
+PLACES = {"Demo": ("Resources",)} | dict.fromkeys(TUTORIALS, ("docs", "tutorials", "pictures"))
 """Folders of pictures that belong elsewhere than in docs/pictures."""
 LARGEST = 60_000
 """Bytes of a picture in the repository."""

@@ -11,7 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
-ELSEWHERE = ("add-a-source.md", "add-a-processing-function.md")
+TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
+ELSEWHERE = ("add-a-source.md", "add-a-processing-function.md", *(page.name for page in TUTORIALS))
 """Pages that a test of their own runs in Slicer."""
 
 
@@ -69,3 +70,12 @@ def test_everyPictureIsUsedAndSmall():
         assert f"pictures/{picture.name})" in text, picture.name
         assert picture.stat().st_size <= LARGEST, picture.name
     assert len(PICTURES) <= 12
+
+
+def test_everyTutorialHasASmallPicture():
+    assert len(TUTORIALS) == 3
+    pictures = sorted((ROOT / "docs" / "tutorials" / "pictures").glob("*"))
+    used = [re.findall(r"\]\((pictures/[^)]*)\)", page.read_text(encoding="utf-8")) for page in TUTORIALS]
+    assert sorted(name for names in used for name in names) == [f"pictures/{picture.name}" for picture in pictures]
+    assert all(used)
+    assert all(picture.stat().st_size <= LARGEST for picture in pictures)
