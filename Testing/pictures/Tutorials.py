@@ -101,7 +101,7 @@ def network(stage: Stage) -> bytes:
         (language, text.replace("logic.stop()\n", "")) for language, text in blocksOf("run-a-neural-network", changes)
     ]
     subprocess.run([sys.executable, "-c", blocks[1][1]], check=True)
-    stage.scanner(stage.folder("incoming"), "--fps", "5", "--frames", "10")
+    stage.scanner(stage.folder("incoming"), "--fps", "5")
     _run(stage, blocks[3:], "network", 8)
     return _picture(stage)
 
@@ -122,6 +122,7 @@ def _run(stage: Stage, blocks: Blocks, name: str, count: int) -> None:
             stage.until(lambda: areReady(stage.logic))
         else:
             stage.until(lambda: areDone(stage.logic, console[name], count))
+            stage.until(lambda: all(not one.statistics().get("waiting") for one in stage.logic.processing.list()))
             stage.wait(1.0)
 
     for _language, block in blocks:
