@@ -38,6 +38,9 @@ def measure() -> dict[str, Any]:
     for name, found in figures.items():
         rules[f"{name}: at most two copies + {ABOVE} ms"] = found["addedMs"] <= found["twoCopiesMs"] + ABOVE
         rules[f"{name}: nothing is skipped"] = found["processed"] == found["received"]
+        if found["workerMsPerImage"] is not None:
+            growth = found["workerMsPerImageBeside"] - found["workerMsPerImage"]
+            rules[f"{name}: the acquisition process pays at most one copy"] = growth <= found["twoCopiesMs"] / 2
     return {**figures, "rules": rules}
 
 
