@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from functools import partial
 from typing import Any
 
 import ctk
@@ -45,6 +46,7 @@ class ProcessingSection(Section):
     def __init__(self, ui: Any, logic: Any, complain: Any) -> None:
         super().__init__(ui, logic, complain)
         self._files = NodeFiles()
+        self._remembered: dict[str, Any] = {}
         self._forms: dict[str, FunctionForm] = {}
         self._form: FunctionForm | None = None
         self._links: dict[RunningProcessor, Links] = {}
@@ -106,7 +108,7 @@ class ProcessingSection(Section):
         running = self.logic.processing.list()
         for known in (self._links, self._values, self._pending, self._failures):
             for one in [one for one in known if one not in running]:
-                del known[one]  # type: ignore[attr-defined]
+                del known[one]
         self._table.refresh(running)
         self._showStreams()
         self._showHint(running)
@@ -340,7 +342,7 @@ class ProcessingSection(Section):
         pending, self._pending = self._pending, {}
         for processor, values in pending.items():
             if not processor.ended:
-                self.attempt(lambda one=processor, new=values: self.logic.processing.setParameters(one, **new))
+                self.attempt(partial(self.logic.processing.setParameters, processor, **values))
 
     def _follow(self) -> None:
         """Send regions and label maps of nodes that have changed."""
@@ -446,7 +448,7 @@ class ProcessingSection(Section):
             found = json.loads(remembered(KEY) or "{}")
         except ValueError:
             found = {}
-        self._remembered: dict[str, Any] = found if isinstance(found, dict) else {}
+        self._remembered = found if isinstance(found, dict) else {}
         kept = self._remembered
         if not isinstance(kept.get("parameters", {}), dict):
             kept["parameters"] = {}

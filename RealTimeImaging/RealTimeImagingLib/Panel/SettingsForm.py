@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -195,9 +195,9 @@ class SettingsForm:
             if isinstance(row.editor, OfferEditor):
                 row.editor.offer(values)
 
-    def unavailable(self) -> set[str]:
+    def unavailable(self) -> Set[str]:
         """Return the names of rows that cannot be used now."""
-        return set()
+        return frozenset()
 
     def read(self) -> Any:
         """Return the settings in the form.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from ..Model.Settings import SourceSettings
 from ..Sources import SourceKind
 from .Section import Section, translated
@@ -35,6 +37,6 @@ class SourceForm(SettingsForm):
         """Return the sender of a running source's images in words; empty for its connected peers."""
         return translated(self.kind.sender(settings))
 
-    def unavailable(self) -> set[str]:
+    def unavailable(self) -> Set[str]:
         """Return the names of rows that the kind's controls cannot use now."""
         return self.controls.unavailable()

@@ -93,7 +93,7 @@ class SourceSection(Section):
 
         :raises SettingsError: a value that cannot work.
         """
-        return self._chosen.read()
+        return cast(SourceSettings, self._chosen.read())
 
     def showSettings(self, settings: SourceSettings | None) -> None:
         """Show settings in the form of their kind, and choose this kind.
