@@ -17,9 +17,10 @@ import slicer
 
 from ..Model.Errors import RecordingError
 from ..Model.Files import reasonOf
+from ..Model.Signals import NUMBER, TIME
 from ..Model.Text import textsOf
 from ..Recording import RecordedPart, fileName
-from ..Recording.ValuesFile import NUMBER, TIME, VALUES
+from ..Recording.ValuesFile import VALUES
 from .Nodes import addToBrowser, plain, timeSequence
 
 _ = textsOf(__file__)
