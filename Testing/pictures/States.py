@@ -315,5 +315,5 @@ STATES |= {
 }
 STATES |= TUTORIALS
 USED = ("idle-folder", "waiting", "receiving", "stalled", "two", "recording", "recordings", "replay", "devices")
-USED += ("signals", "processing", "events", "live", "Demo", *TUTORIALS)
+USED += ("signals", "events", "live", "Demo", *TUTORIALS)
 """Pictures of the documentation."""
