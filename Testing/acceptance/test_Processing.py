@@ -206,6 +206,8 @@ def test_parametersAreSetAtTheStartAndLater(logic, tmp_path, noErrors):
     for number, gain in enumerate((3.0, 4.5)):
         if number:
             logic.processing.setParameters(processor, gain=gain)
+            # The next image takes another way.
+            until(lambda: processor.statistics()["parameters"]["gain"] == 4.5)
         source.send("step", frames=1)
         decided(processor, number + 1)
     until(lambda: logic.signals.columns("Live")["made: gain"].tolist() == [3.0, 4.5])

@@ -128,8 +128,7 @@ def test_theValuesOfARunOpenWithItsImages(slicer, logic, tmp_path, stays):
     logic.startRecording(folder, name="Run")
     source.send("resume")
     decided(processor, 8)
-    lost = logic.signals.columns("Live")["Lost"]
-    assert lost[5] == 2
+    until(lambda: logic.signals.columns("Live").get("Lost", [0] * 6)[5] == 2)
     browser = logic.stopRecording()
     built(logic)
     untilStopped(logic)
