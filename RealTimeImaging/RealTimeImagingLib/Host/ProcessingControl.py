@@ -36,7 +36,7 @@ from .Session import Session
 _ = textsOf(__file__)
 
 Commands = list[Command]
-DRAIN, LONGEST_DRAIN = 5.0, 10.0
+DRAIN, LONGEST_DRAIN = 8.0, 60.0
 """Seconds without a result, and in all, that a function has for waiting images after the end of its source."""
 PERIOD = 250
 """Milliseconds between two looks at functions whose source has ended."""
