@@ -8,6 +8,7 @@ next frame on. Always, received = processed + skipped + failed + waiting.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -200,17 +201,27 @@ class Processor:
         """True when the function is loaded."""
         return self._loaded
 
-    def take(self) -> Iterator[Arrival | Event | Values]:
-        """Yield results and events that are there."""
+    @property
+    def unread(self) -> bool:
+        """True when :meth:`take` has something to yield."""
+        return bool(self._items)
+
+    def take(self, until: float = math.inf) -> Iterator[Arrival | Event | Values]:
+        """Yield results and events that are there, each one whole: the caller takes all that is yielded.
+
+        :param until: monotonic seconds; after them, no further one is begun.
+        """
         while self._items:
             item = self._items.popleft()
             if isinstance(item, Event):
                 yield item
-                continue
-            yield from self._results(item)
-            with self._lock:
-                self._unread -= 1
-                self._feed()
+            else:
+                yield from self._results(item)
+                with self._lock:
+                    self._unread -= 1
+                    self._feed()
+            if time.monotonic() > until:
+                return
 
     def watch(self) -> None:
         """End a process that hangs although it should have ended itself. Call it several times a second."""

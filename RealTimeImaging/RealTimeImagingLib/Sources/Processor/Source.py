@@ -78,12 +78,8 @@ class ProcessorSource:
 
     def read(self, seconds: float) -> Iterator[Arrival | Event | Values]:
         """Yield the results that are there, then wait for more; block at most ``seconds``."""
-        until = time.monotonic() + TURN
-        for item in self._processor.take():
-            yield item
-            if time.monotonic() > until:
-                break
-        else:
+        yield from self._processor.take(time.monotonic() + TURN)
+        if not self._processor.unread:
             self._wake.wait(seconds)
             self._wake.clear()
         self._processor.watch()
