@@ -60,10 +60,49 @@ class Place(NamedTuple):
         return cls(**values)
 
 
+class _Mapping(mmap.mmap):
+    """Memory of a generation."""
+
+    path = ""
+    """Path of its file; on Windows the path from which its name follows."""
+
+
+class Target(NamedTuple):
+    """Memory from :meth:`RingWriter.getBuffer`, as another process finds it.
+
+    Path of the file, bytes of the file, first byte, and bytes that may be written.
+    """
+
+    path: str
+    size: int
+    start: int
+    nbytes: int
+
+    @classmethod
+    def of(cls, memory: Pixels) -> Target | None:
+        """Return the target of a buffer; None for memory of this process alone."""
+        base = memory.base
+        mapping = base.obj if isinstance(base, memoryview) else base
+        if not isinstance(mapping, _Mapping):
+            return None
+        whole = np.frombuffer(mapping, np.uint8)
+        start = memory.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
+        return cls(mapping.path, whole.size, start, memory.nbytes)
+
+    def toJSON(self) -> dict[str, str | int]:
+        """Return an object with all fields."""
+        return self._asdict()
+
+    @classmethod
+    def fromJSON(cls, values: Mapping[str, Any]) -> Target:
+        """Return the target that :meth:`toJSON` wrote."""
+        return cls(**values)
+
+
 @dataclass
 class _Generation:
     path: str
-    memory: mmap.mmap
+    memory: _Mapping
     handle: int
     """Descriptor of the file; -1 on Windows."""
     slotBytes: int
@@ -231,6 +270,7 @@ class RingWriter:
                     reason = f"{folder}: {error}"
                     continue
                 memory[-len(MAGIC) :] = MAGIC
+                memory.path = path
                 made = _Generation(path, memory, handle, slotBytes, slots, few, free=list(range(few)))
                 self._generations[generation] = made
                 previous, self._newest = self._newest, generation
@@ -298,6 +338,32 @@ class RingReader:
         raise RingError(_("The memory of the acquisition process is gone: {reason}").format(reason=sentence(reason)))
 
 
+class TargetWriter:
+    """Writer of pixels into buffers that another process took from its ring."""
+
+    def __init__(self) -> None:
+        self._path = ""
+        self._memory: npt.NDArray[np.uint8] | None = None
+
+    def write(self, target: Target, pixels: Pixels) -> bool:
+        """Copy pixels into a buffer; return False when they do not fit or the memory is gone."""
+        if pixels.nbytes > target.nbytes:
+            return False
+        if target.path != self._path:
+            self._path, self._memory = target.path, None
+            try:
+                mapping = _attach(target.path, target.size, mmap.ACCESS_WRITE)
+            except (OSError, ValueError):
+                return False
+            if mapping[-len(MAGIC) :] == MAGIC:
+                self._memory = np.frombuffer(mapping, np.uint8)
+        if self._memory is None:
+            return False
+        memory = self._memory[target.start : target.start + pixels.nbytes]
+        np.copyto(memory.view(pixels.dtype).reshape(pixels.shape), pixels)
+        return True
+
+
 def ringPath(folder: str, name: str, generation: int) -> str:
     """Return the path of a generation's file, or on Windows, where a mapped file cannot be deleted, of a mapping."""
     return os.path.join(folder, f"{name}-{generation}.ring")
@@ -320,16 +386,16 @@ def _tag(path: str) -> str:
     return f"Local\\{os.path.basename(folder)}-{name}"
 
 
-def _create(path: str, size: int, reserved: int) -> tuple[mmap.mmap, int]:
+def _create(path: str, size: int, reserved: int) -> tuple[_Mapping, int]:
     """Make a file for slots and one more page, and reserve its first bytes; return its memory and descriptor."""
     if sys.platform == "win32":
-        return mmap.mmap(-1, size + PAGE, tagname=_tag(path)), -1
+        return _Mapping(-1, size + PAGE, tagname=_tag(path)), -1
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         os.ftruncate(handle, size + PAGE)
         _reserve(handle, 0, reserved)
         _reserve(handle, size, PAGE)
-        return mmap.mmap(handle, size + PAGE), handle
+        return _Mapping(handle, size + PAGE), handle
     except BaseException:
         os.close(handle)
         _unlink(path)
@@ -349,12 +415,12 @@ def _reserve(handle: int, start: int, size: int) -> None:
         writeAll(handle, block[: size - done])
 
 
-def _attach(path: str, size: int) -> mmap.mmap:
+def _attach(path: str, size: int, access: int = mmap.ACCESS_READ) -> mmap.mmap:
     if sys.platform == "win32":
-        return mmap.mmap(-1, size, tagname=_tag(path), access=mmap.ACCESS_READ)
-    handle = os.open(path, os.O_RDONLY)
+        return mmap.mmap(-1, size, tagname=_tag(path), access=access)
+    handle = os.open(path, os.O_RDONLY if access == mmap.ACCESS_READ else os.O_RDWR)
     try:
-        return mmap.mmap(handle, size, access=mmap.ACCESS_READ)
+        return mmap.mmap(handle, size, access=access)
     finally:
         os.close(handle)
 

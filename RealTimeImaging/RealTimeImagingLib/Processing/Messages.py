@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from ..Link.Commands import Command, Release
 from ..Link.Messages import Failed, FrameHeader, LogReport, Message, Parts, ProcessID, objectOf
-from ..Link.Ring import Place
+from ..Link.Ring import Place, Target
 from ..Model.Text import textFromJSON
 
 
@@ -38,14 +38,16 @@ class Process(Command):
     :param place: of its pixels.
     :param folders: that hold its ring, best first.
     :param ring: common start of the ring's file names.
+    :param target: memory for the pixels of the result, when they fit; None: they go into the ring of the results.
     """
 
     key = "process"
-    parts: ClassVar[Parts] = {"frame": FrameHeader.fromJSON, "place": Place.fromJSON}
+    parts: ClassVar[Parts] = {"frame": FrameHeader.fromJSON, "place": Place.fromJSON, "target": Target.fromJSON}
     frame: FrameHeader
     place: Place
     folders: list[str]
     ring: str
+    target: Target | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class Computed(Message):
 
     :param computed: number of the frame.
     :param image: header of the image; its stream, number and times are those of the frame. None without an image.
-    :param place: of the image's pixels in the ring of the results.
+    :param place: of the image's pixels in the ring of the results; None when they are in the target of the frame.
     :param values: numbers by name.
     """
 

@@ -25,7 +25,7 @@ import numpy as np
 from ..Link.Commands import Command, Release
 from ..Link.Lines import DirectWriter, openLines
 from ..Link.Messages import Failed
-from ..Link.Ring import Place, RingReader, RingWriter
+from ..Link.Ring import Place, RingReader, RingWriter, TargetWriter
 from ..Model.Errors import FrameError, RealTimeImagingError
 from ..Model.Frame import Frame, Image, Pixels, imageOf
 from ..Model.Text import textsOf
@@ -94,6 +94,7 @@ class Runner:
         self._commands: queue.SimpleQueue[Command | None] = queue.SimpleQueue()
         self._ring = RingWriter(load.folders, load.ring)
         self._returned = threading.Condition()
+        self._targets = TargetWriter()
         self._readers: dict[str, RingReader] = {}
         self._function: LoadedFunction | None = None
         self._setupDue = True
@@ -154,7 +155,8 @@ class Runner:
             image, values = _imageOf(result, frame), _valuesOf(result)
             if image is None:
                 return Computed(header.number, None, None, values)
-            place = self._place(image.pixels)
+            isThere = command.target is not None and self._targets.write(command.target, image.pixels)
+            place = None if isThere else self._place(image.pixels)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary to code of the user
             self._log(error)
             return Raised(lastLine(error, function.path), header.number)

@@ -14,6 +14,7 @@ from typing import IO, cast
 
 from ...Link.Lines import readLines
 from ...Link.Messages import LogReport, Message, ProcessID, encode
+from ...Model.Frame import Pixels
 from ...Processing.Messages import decodeFromFunction
 
 _LIBRARY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -49,6 +50,8 @@ class FunctionProcess:
         self.pid = 0
         self.killed = False
         """True after :meth:`kill`."""
+        self.target: Pixels | None = None
+        """Memory that the process may write, kept until it has answered or ended."""
         self._errors: deque[str] = deque(maxlen=TRACE_LINES)
         variables: dict[str, str | None] = {**os.environ, **environment}
         self._process = subprocess.Popen(
@@ -127,6 +130,7 @@ class FunctionProcess:
             else:
                 self._onMessage(self, message)
         self._process.wait()
+        self.target = None
         self._reading[0].join(END_TIME)
         stream.close()
         self._onEnd(self)

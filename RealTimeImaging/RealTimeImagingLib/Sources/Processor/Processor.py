@@ -22,7 +22,7 @@ import numpy as np
 from ...Formats import GetBuffer
 from ...Link.Commands import Release
 from ...Link.Messages import Failed, FrameHeader, Message
-from ...Link.Ring import Place, RingReader, removeRing
+from ...Link.Ring import Place, RingReader, Target, removeRing
 from ...Model.Errors import RingError
 from ...Model.Event import Event, Remedy
 from ...Model.Files import reasonOf
@@ -79,7 +79,7 @@ class _Work:
 
 @dataclass
 class _Result:
-    """The result of a frame, with its pixels in the ring of the function's process."""
+    """The result of a frame, with its pixels in the ring of the function's process or in the memory it was given."""
 
     header: FrameHeader
     computed: Computed
@@ -137,6 +137,8 @@ class Processor:
         self._items: deque[Event | _Result] = deque()
         self._unread = 0
         """Results among the items."""
+        self._nbytes = 0
+        """Bytes of the last image; the next one probably has as many."""
         self._number, self._lost = -1, 0
         """Number of the last processed frame, and frames lost since the last values."""
         self._process: FunctionProcess | None = None
@@ -298,7 +300,9 @@ class Processor:
         if self._waiting:
             work = self._current = self._waiting.popleft()
             self._started = time.monotonic()
-            process.send(Process(work.header, work.place, work.feed.folders, work.feed.ring))
+            memory = process.target = self._getBuffer(self._nbytes) if self._nbytes else None
+            target = None if memory is None else Target.of(memory)
+            process.send(Process(work.header, work.place, work.feed.folders, work.feed.ring, target))
 
     def _takeMessage(self, process: FunctionProcess, message: Message) -> None:
         with self._lock:
@@ -326,6 +330,7 @@ class Processor:
 
     def _takeAnswer(self, process: FunctionProcess, answer: Computed | Raised) -> None:
         work, self._current = self._current, None
+        memory, process.target = process.target, None
         if work is None:
             return
         work.release()
@@ -338,7 +343,7 @@ class Processor:
         self.counts.processed += 1
         try:
             # Now: the memory is gone with the process.
-            pixels = self._view(answer)
+            pixels = self._view(answer, memory)
         except RingError as error:
             self.counts.processed -= 1
             self.counts.failed += 1
@@ -430,9 +435,9 @@ class Processor:
         if computed.values:
             lost, self._lost = self._lost, 0
             yield Values(self._settings.stream, header.stream, header.number, frameTime, computed.values, lost)
-        if computed.image and computed.place and result.pixels is not None:
+        if computed.image and result.pixels is not None:
             try:
-                pixels = self._copy(result.pixels)
+                pixels = self._copy(result.pixels) if computed.place else result.pixels
             except MemoryError:
                 with self._lock:
                     self.counts.processed -= 1
@@ -442,7 +447,8 @@ class Processor:
                 return
             finally:
                 result.pixels = None
-                result.process.send(Release([computed.place.key]))
+                if computed.place:
+                    result.process.send(Release([computed.place.key]))
             attributes = {
                 **computed.image.attributes,
                 "Function": self.name,
@@ -455,10 +461,15 @@ class Processor:
             yield Arrival(self._settings.stream, image, now, stages={"seen": header.receiveTime})
         self.latency.add(1000 * (now - header.receiveTime))
 
-    def _view(self, computed: Computed) -> Pixels | None:
-        if computed.image is None or computed.place is None:
+    def _view(self, computed: Computed, memory: Pixels | None) -> Pixels | None:
+        image = computed.image
+        if image is None:
             return None
-        return self._reader.view(computed.place, computed.image.shape, np.dtype(computed.image.dtype))
+        shape, dtype = image.shape, np.dtype(image.dtype)
+        nbytes = self._nbytes = math.prod(shape) * dtype.itemsize
+        if computed.place:
+            return self._reader.view(computed.place, shape, dtype)
+        return None if memory is None else memory[:nbytes].view(dtype).reshape(shape)
 
     def _copy(self, sent: Pixels) -> Pixels:
         memory = self._getBuffer(sent.nbytes)
