@@ -7,13 +7,15 @@ import threading
 import time
 
 import numpy as np
-from RealTimeImagingLib.Link.Messages import FrameHeader
+from RealTimeImagingLib.Link.Messages import Counts, FrameHeader, FrameReport, PublishedReport, Receivers
 from RealTimeImagingLib.Link.Ring import RingWriter
 from RealTimeImagingLib.Model.Event import Event
 from RealTimeImagingLib.Model.Frame import Frame
 from RealTimeImagingLib.Sources.Processor import ProcessorSettings
 from RealTimeImagingLib.Sources.Processor.Processor import Processor
 from RealTimeImagingLib.Sources.Source import Arrival, Values
+from RealTimeImagingLib.Worker.Frames import FrameSender
+from RealTimeImagingLib.Worker.Publisher import Publisher
 
 HEADER = "from dataclasses import dataclass, field\nimport os, sys, time\nimport numpy as np\n"
 HEADER += "from RealTimeImagingLib.Processing.Function import Parameters, Result, about\n"
@@ -55,6 +57,56 @@ class Feed:
 
     def close(self):
         self._writer.close()
+
+
+class Slicer:
+    """Slicer's side: keeps the places of the shown frames until it gives them back."""
+
+    def __init__(self):
+        self.places, self.published = [], []
+
+    def put(self, message, always=True):
+        if isinstance(message, FrameReport):
+            self.places.append(message.place)
+        elif isinstance(message, PublishedReport):
+            self.published.append(message)
+        return True
+
+
+class Publishing:
+    """The frames of an acquisition process on their way to Slicer and to subscribers."""
+
+    def __init__(self, folder):
+        self.slicer = Slicer()
+        self.ring = RingWriter([str(folder)], "process1")
+        self.sender = FrameSender(self.ring, self.slicer)
+        self._publisher = Publisher([str(folder)], "process1", self.sender, Receivers())
+        self._publisher.open()
+        self._publisher.open()
+        one, other = self.slicer.published
+        assert one == other
+        self.port, self.token = one.published, one.token
+
+    def publish(self, frame, shown=True):
+        """Show and publish a frame; Slicer gives its slot back."""
+        self.sender.show(frame, Counts())
+        if shown:
+            self.sender.release([place.key for place in self.slicer.places])
+            self.slicer.places.clear()
+        self._publisher.publish(frame)
+
+    @property
+    def subscribers(self):
+        return self._publisher._subscribers
+
+    def end(self):
+        """End the connections, as at the end of the process."""
+        self._publisher.close()
+
+    def close(self):
+        self._publisher.close()
+        self.sender.close()
+        self.ring.close()
 
 
 class Driver:

@@ -5,24 +5,19 @@ from __future__ import annotations
 import time
 
 import pytest
-from RealTimeImagingLib.Link.Messages import Receivers
 from RealTimeImagingLib.Sources.Checkpoint import Checkpoint
 from RealTimeImagingLib.Sources.Processor import ProcessorSettings
 from RealTimeImagingLib.Sources.Processor.Source import ProcessorSource
 from RealTimeImagingLib.Sources.Source import TURN, Arrival, Values
-from RealTimeImagingLib.Worker.Publisher import Publisher
 
-from .functions import frameOf, functionFile
+from .functions import Publishing, frameOf, functionFile
 
 COUNT = 8
 
 
 @pytest.fixture
 def publisher(tmp_path):
-    reports = []
-    made = Publisher([str(tmp_path)], "process1", reports.append, Receivers())
-    made.open()
-    made.port, made.token = reports[0].published, reports[0].token
+    made = Publishing(tmp_path)
     yield made
     made.close()
 
@@ -59,7 +54,7 @@ def test_resultsThatAreStoredSlowlyAllArrive(publisher, tmp_path):
         source = ProcessorSource(settings, checkpoint)
         try:
             source.command("connect", {"port": publisher.port, "token": publisher.token})
-            read(source, lambda items: publisher._subscribers and "starting" not in source.status)
+            read(source, lambda items: publisher.subscribers and "starting" not in source.status)
             for number in range(COUNT):
                 publisher.publish(frameOf(number))
             items = read(source, lambda items: len(items) == 2 * COUNT, storeSlowly)

@@ -1,19 +1,16 @@
-"""Frames from one acquisition process directly to others: tokens, skipped frames, and rings that are released."""
+"""Frames from one acquisition process directly to others: tokens, skipped frames, and slots that are released."""
 
 from __future__ import annotations
 
-import os
 import queue
 import socket
 import time
 
 import numpy as np
 import pytest
-from RealTimeImagingLib.Link.Messages import Receivers
-from RealTimeImagingLib.Link.Ring import RingReader
+from RealTimeImagingLib.Link.Ring import SLOTS, RingReader
 from RealTimeImagingLib.Link.Subscription import Subscribe, Subscription
-from RealTimeImagingLib.Worker.Publisher import Publisher
-from unit.functions import frameOf
+from unit.functions import Publishing, frameOf
 
 
 class Listening:
@@ -39,27 +36,19 @@ def until(predicate):
 
 @pytest.fixture
 def publisher(tmp_path):
-    reports = []
-    made = Publisher([str(tmp_path)], "process1", reports.append, Receivers())
-    made.open()
-    made.open()
-    assert reports[0] == reports[1]
-    made.port, made.token = reports[0].published, reports[0].token
+    made = Publishing(tmp_path)
     yield made
     made.close()
 
 
 def subscribed(publisher, count):
-    until(lambda: len(publisher._subscribers) == count)
+    until(lambda: len(publisher.subscribers) == count)
 
 
-def rings(folder):
-    return [name for name in os.listdir(folder) if name.endswith(".ring")]
-
-
-def test_framesArriveWithTheirPixelsInOrder(publisher, tmp_path):
+def test_framesArriveWithTheirPixelsInOrder(publisher):
     one = Listening(publisher.port, publisher.token)
     subscribed(publisher, 1)
+    quota = publisher.subscribers[0].quota
     reader = None
     for number in range(20):
         publisher.publish(frameOf(number, attributes={"A": str(number)}))
@@ -67,12 +56,53 @@ def test_framesArriveWithTheirPixelsInOrder(publisher, tmp_path):
         reader = reader or RingReader(one.subscription.folders, one.subscription.ring)
         assert (offer.frame.number, offer.frame.attributes) == (number, {"A": str(number)})
         assert (reader.view(offer.place, offer.frame.shape, np.dtype(offer.frame.dtype)) == number).all()
-        one.subscription.release(offer.place)
-        until(lambda: publisher._subscribers[0]._ring.idle)
+        if number < 17:
+            one.subscription.release(offer.place)
+            until(lambda: not quota.held)
+    assert len(quota.held) == 3
     one.subscription.close()
     assert one.ended.get(timeout=10) is one.subscription
     subscribed(publisher, 0)
-    until(lambda: rings(tmp_path) == [])
+    assert not quota.held
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_aSubscriberThatHangsTakesNoSlotsFromSlicer(publisher, shown):
+    """It gets its frames, too, when Slicer is the one that hangs."""
+    one = Listening(publisher.port, publisher.token, slots=5)
+    subscribed(publisher, 1)
+    for number in range(20):
+        publisher.publish(frameOf(number), shown)
+        offer = one.next()
+        assert (offer.place is not None) is (number < 5)
+    if not shown:
+        assert len(publisher.slicer.places) == SLOTS
+        publisher.sender.release([place.key for place in publisher.slicer.places])
+    for number in range(SLOTS):
+        publisher.publish(frameOf(number), shown=False)
+    assert len(publisher.slicer.places) == (SLOTS if shown else 2 * SLOTS)
+
+
+def test_aFrameInASlotIsNotCopied(publisher, tmp_path):
+    one = Listening(publisher.port, publisher.token)
+    subscribed(publisher, 1)
+    publisher.publish(frameOf(0))
+    one.next()
+    memory = publisher.sender.getBuffer(8)
+    frame = frameOf(1, memory.view(np.int16).reshape(1, 2, 2))
+    publisher.publish(frame, shown=False)
+    offer = one.next()
+    assert offer.place == publisher.slicer.places[-1]
+    view = RingReader([str(tmp_path)], one.subscription.ring).view(offer.place, (1, 2, 2), np.dtype(np.int16))
+    memory.view(np.int16)[:] = 1, 2, 3, 4
+    np.testing.assert_array_equal(view, [[[1, 2], [3, 4]]])
+    # Slicer and the source are ready with it, and the subscriber is not.
+    publisher.sender.release([offer.place.key])
+    publisher.slicer.places.clear()
+    del memory, frame
+    for number in range(9):
+        publisher.publish(frameOf(number, np.zeros((1, 2, 2), np.int16)))
+    np.testing.assert_array_equal(view, [[[1, 2], [3, 4]]])
 
 
 def test_framesWithoutASlotAreOfferedWithoutPixels(publisher):
@@ -106,17 +136,20 @@ def test_aSubscriberWithoutTheTokenGetsNothing(publisher):
         with socket.create_connection(("127.0.0.1", publisher.port), 10) as connection:
             connection.sendall(sent)
             assert connection.recv(10) == b""
-    assert publisher._subscribers == []
+    assert publisher.subscribers == []
 
 
 def test_theEndOfThePublisherLeavesWhatWaits(publisher, tmp_path):
-    """The ring stays with the working folder: the subscriber may still read it."""
+    """The slots stay taken: the subscriber may still read them while the last frames are shown."""
     one = Listening(publisher.port, publisher.token)
     subscribed(publisher, 1)
     publisher.publish(frameOf(9))
-    publisher.close()
+    publisher.end()
     offer = one.next()
     assert one.ended.get(timeout=10) is one.subscription
+    subscribed(publisher, 0)
+    for number in range(SLOTS):
+        publisher.publish(frameOf(number), shown=False)
     reader = RingReader([str(tmp_path)], one.subscription.ring)
     assert (reader.view(offer.place, offer.frame.shape, np.dtype(offer.frame.dtype)) == 9).all()
 

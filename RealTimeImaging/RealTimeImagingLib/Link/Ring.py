@@ -2,6 +2,9 @@
 
 The writer puts a frame into a free slot and reports it in a message; the reader copies it and gives the slot back. A
 frame that does not fit starts a new generation, which is a new file. The old file is deleted with its last slot.
+
+Subscribers, which process frames beside Slicer, read the same slots. Each has slots of its own in the file, as many as
+it may hold: so one that hangs takes none from Slicer.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import mmap
 import os
 import sys
 import weakref
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -27,6 +30,10 @@ from ..Model.Text import sentence, textsOf
 _ = textsOf(__file__)
 
 SLOTS = 4
+FEW = 2
+"""Slots with which a ring works when memory is short."""
+MOST_GENERATIONS = 2
+"""Generations beyond which subscribers get no frames: one that hangs must not keep the memory of more."""
 PAGE = 4096
 MAGIC = b"RealTimeImaging ring"
 """End of the memory: Windows creates new, empty memory when a name that is gone is opened."""
@@ -58,6 +65,24 @@ class Place(NamedTuple):
     def fromJSON(cls, values: Mapping[str, int]) -> Place:
         """Return the place that :meth:`toJSON` wrote."""
         return cls(**values)
+
+
+@dataclass(eq=False)
+class Quota:
+    """Slots that one subscriber may hold, see :meth:`RingWriter.share`.
+
+    :param slots: most slots.
+    :param limit: most bytes of these slots, unless one frame is larger; None: no limit.
+    """
+
+    slots: int
+    limit: int | None = None
+    held: set[tuple[int, int]] = field(default_factory=set)
+    """Slots that the subscriber has not given back, as (generation, slot)."""
+
+    def most(self, slotBytes: int) -> int:
+        """Return the number of slots of so many bytes that it allows."""
+        return self.slots if self.limit is None else max(1, min(self.slots, self.limit // slotBytes))
 
 
 class _Mapping(mmap.mmap):
@@ -107,6 +132,8 @@ class _Generation:
     """Descriptor of the file; -1 on Windows."""
     slotBytes: int
     slots: int
+    own: int
+    """Most slots for frames on their way to Slicer; the others are for frames that subscribers hold."""
     reserved: int = 0
     """Slots that have memory. The file has a place for all, and each gets its memory when it is used first."""
     full: bool = False
@@ -116,6 +143,8 @@ class _Generation:
     """Slots that the reader has not given back."""
     buffers: dict[int, weakref.ref[Any]] = field(default_factory=dict)
     """Slots whose memory is a decoder's buffer, or that of a frame decoded into it."""
+    shared: Counter[int] = field(default_factory=Counter)
+    """Number of subscribers that hold a slot."""
     address: int = field(init=False)
     """Address of the first slot's first byte."""
 
@@ -123,12 +152,31 @@ class _Generation:
         self.address = np.frombuffer(self.memory, np.uint8).__array_interface__["data"][0]
 
     @property
+    def taken(self) -> int:
+        """Number of slots whose frames are on their way to Slicer."""
+        return len(self.sent | self.buffers.keys())
+
+    @property
     def unused(self) -> bool:
         """True when all slots are free."""
-        return not self.sent and not self.buffers
+        return not self.sent and not self.buffers and not self.shared
 
     def takeFree(self) -> int | None:
-        """Take a free slot; None when all are taken."""
+        """Take a free slot for a frame on its way to Slicer; None when all are taken."""
+        return self._take() if self.taken < self.own else None
+
+    def takeShared(self) -> int | None:
+        """Take a free slot for subscribers; None when there is none to spare."""
+        return self._take() if self.canShare() else None
+
+    def canShare(self) -> bool:
+        """Return whether subscribers can hold one more slot, and all slots for Slicer stay."""
+        while not self.full and self.reserved - len(self.shared) <= self.own:
+            self.reserve()
+        least = self.own if self.reserved == self.slots else min(self.own, FEW)
+        return self.reserved - len(self.shared) > least
+
+    def _take(self) -> int | None:
         if not self.free and not self.full:
             self.reserve()
         return self.free.pop() if self.free else None
@@ -167,6 +215,9 @@ class RingWriter:
         self._folders, self._name, self._slots, self._limit = folders, name, slots, limit
         self._generations: dict[int, _Generation] = {}
         self._newest = -1
+        self._quotas: list[Quota] = []
+        self._quotasChanged = False
+        """True until a generation has slots for the present quotas."""
         self._dropped: deque[tuple[int, int]] = deque()
         self.onDropped: Callable[[], None] = lambda: None
         """Called when a buffer is released, from any thread and within garbage collection. It must not take a lock."""
@@ -199,21 +250,68 @@ class RingWriter:
         :raises RingError: no memory can be reserved for a frame of this size.
         """
         self._collect()
-        current = self._generations.get(self._newest)
-        if current is None or current.slotBytes < pixels.nbytes:
-            # Frames of the old generation that the reader still has limit the memory: one new generation at a time.
-            if len(self._generations) > 1:
-                return None
-            current = self._grow(pixels.nbytes)
+        current = self._generationFor(pixels.nbytes)
+        if current is None:
+            return None
         slot = self._slotOf(current, pixels)
-        if slot is None:
+        if slot is None or slot in current.sent:
             slot = current.takeFree()
             if slot is None:
                 return None
-            target = np.frombuffer(current.memory, np.uint8, pixels.nbytes, slot * current.slotBytes)
-            np.copyto(target, pixels.reshape(-1).view(np.uint8))
+            self._copy(current, slot, pixels)
         current.sent.add(slot)
         return Place(self._newest, slot, current.slotBytes, current.slots)
+
+    def addQuota(self, slots: int, limit: int | None) -> Quota:
+        """Add a subscriber, which may hold so many slots and bytes. The next frame starts a generation with them."""
+        quota = Quota(slots, limit)
+        self._quotas.append(quota)
+        self._quotasChanged = True
+        return quota
+
+    def removeQuota(self, quota: Quota) -> None:
+        """Remove a subscriber and take all its slots back."""
+        if quota in self._quotas:
+            self._quotas.remove(quota)
+            self._quotasChanged = True
+            for generation, slot in list(quota.held):
+                self.takeBack(quota, generation, slot)
+
+    def share(self, quota: Quota, pixels: Pixels) -> Place | None:
+        """Return a place of a frame for a subscriber; None when its quota or the memory is exhausted.
+
+        A frame that was decoded into the memory of a slot is not copied.
+        """
+        self._collect()
+        current = self._generations.get(self._newest)
+        if current is None or current.slotBytes < pixels.nbytes or len(self._generations) > MOST_GENERATIONS:
+            return None
+        if quota not in self._quotas or len(quota.held) >= quota.most(current.slotBytes):
+            return None
+        slot = self._slotOf(current, pixels)
+        if slot is None:
+            slot = current.takeShared()
+            if slot is None:
+                return None
+            self._copy(current, slot, pixels)
+        elif slot not in current.shared and not current.canShare():
+            return None
+        current.shared[slot] += 1
+        quota.held.add((self._newest, slot))
+        return Place(self._newest, slot, current.slotBytes, current.slots)
+
+    def takeBack(self, quota: Quota, generation: int, slot: int) -> None:
+        """Take a slot back from a subscriber; ignore slots that it does not hold."""
+        if (generation, slot) not in quota.held:
+            return
+        quota.held.discard((generation, slot))
+        owner = self._generations.get(generation)
+        if owner is None:
+            return
+        owner.shared[slot] -= 1
+        if not owner.shared[slot]:
+            del owner.shared[slot]
+            self._free(generation, slot)
 
     def release(self, generation: int, slot: int) -> None:
         """Take a slot back; ignore unknown ones and those given back before, which precede a restart."""
@@ -238,30 +336,56 @@ class RingWriter:
 
     def _free(self, generation: int, slot: int) -> None:
         owner = self._generations[generation]
-        if slot not in owner.sent and slot not in owner.buffers:
+        if slot not in owner.sent and slot not in owner.buffers and slot not in owner.shared:
             owner.free.append(slot)
         if generation != self._newest and owner.unused:
             self._drop(generation)
 
     def _slotOf(self, generation: _Generation, pixels: Pixels) -> int | None:
         address = pixels.__array_interface__["data"][0]
-        for slot in generation.buffers:
-            if slot not in generation.sent and address == generation.start(slot):
-                return slot
-        return None
+        return next((slot for slot in generation.buffers if address == generation.start(slot)), None)
+
+    def _copy(self, generation: _Generation, slot: int, pixels: Pixels) -> None:
+        target = np.frombuffer(generation.memory, np.uint8, pixels.nbytes, slot * generation.slotBytes)
+        np.copyto(target, pixels.reshape(-1).view(np.uint8))
+
+    def _generationFor(self, nbytes: int) -> _Generation | None:
+        """Return the generation for a frame, a new one if need be; None when it has to wait.
+
+        :raises RingError: no memory can be reserved for a frame of this size.
+        """
+        current = self._generations.get(self._newest)
+        if current is None or current.slotBytes < nbytes:
+            # Frames of the old generation that the reader still has limit the memory: one new generation at a time.
+            if any(owner.taken for generation, owner in self._generations.items() if generation != self._newest):
+                return None
+            return self._grow(nbytes, (self._slots, FEW))
+        if not self._quotasChanged or len(self._generations) > MOST_GENERATIONS:
+            return current
+        try:
+            return self._grow(current.slotBytes, (self._slots,))
+        except RingError:
+            return current
 
     def close(self) -> None:
         """Unmap and delete all files."""
         for generation in list(self._generations):
             self._drop(generation)
 
-    def _grow(self, nbytes: int) -> _Generation:
+    def _grow(self, nbytes: int, choices: tuple[int, ...]) -> _Generation:
+        """Start a generation.
+
+        :param choices: numbers of slots for frames on their way to Slicer; the first that there is memory for is taken.
+        """
+        self._quotasChanged = False
         slotBytes = -(-nbytes // PAGE) * PAGE
         generation = self._newest + 1
         reason = ""
-        most = self._slots if self._limit is None else max(1, min(self._slots, self._limit // slotBytes))
-        few = min(most, 2)
-        for slots in (most, few):
+        forSubscribers = sum(quota.most(slotBytes) for quota in self._quotas)
+        for most in choices:
+            own = Quota(most, self._limit).most(slotBytes)
+            few = min(own, FEW)
+            slots = own + (forSubscribers if most == self._slots else min(forSubscribers, FEW))
             for folder in self._folders:
                 path = ringPath(folder, self._name, generation)
                 try:
@@ -271,7 +395,7 @@ class RingWriter:
                     continue
                 memory[-len(MAGIC) :] = MAGIC
                 memory.path = path
-                made = _Generation(path, memory, handle, slotBytes, slots, few, free=list(range(few)))
+                made = _Generation(path, memory, handle, slotBytes, slots, own, few, free=list(range(few)))
                 self._generations[generation] = made
                 previous, self._newest = self._newest, generation
                 old = self._generations.get(previous)

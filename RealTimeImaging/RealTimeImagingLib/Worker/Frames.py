@@ -12,7 +12,7 @@ import numpy as np
 
 from ..Link.Lines import LineWriter
 from ..Link.Messages import Counted, Counts, EventReport, FrameHeader, FrameReport, Message, Taken
-from ..Link.Ring import PUSH_RING, Place, RingReader, RingWriter
+from ..Link.Ring import PUSH_RING, Place, Quota, RingReader, RingWriter
 from ..Model.Errors import RingError
 from ..Model.Event import Event
 from ..Model.Frame import Frame, Pixels
@@ -72,6 +72,29 @@ class FrameSender:
                 self._ring.release(generation, slot)
             self._pass()
             self._returned.notify_all()
+
+    def addSubscriber(self, slots: int, limit: int | None) -> Quota:
+        """Let a subscriber hold so many slots and bytes, beside those for Slicer."""
+        with self._lock:
+            return self._ring.addQuota(slots, limit)
+
+    def share(self, quota: Quota, pixels: Pixels) -> Place | None:
+        """Return a place of a frame for a subscriber, which gives it back; None when there is none for it."""
+        with self._lock:
+            return self._ring.share(quota, pixels)
+
+    def takeBack(self, quota: Quota, slots: Sequence[Sequence[int]]) -> None:
+        """Take slots back from a subscriber, as [generation, slot]."""
+        with self._lock:
+            for generation, slot in slots:
+                self._ring.takeBack(quota, generation, slot)
+            self._pass()
+
+    def removeSubscriber(self, quota: Quota) -> None:
+        """Take all slots back from a subscriber, which gets no more."""
+        with self._lock:
+            self._ring.removeQuota(quota)
+            self._pass()
 
     def event(self, event: Event, counts: Counts) -> None:
         """Report an event."""

@@ -1,7 +1,8 @@
 """Frames of the worker for other processes on this computer, such as those of processing functions.
 
-Each subscriber has a ring of its own: one that hangs takes slots from no other. A frame costs the worker one copy for
-each subscriber of its stream, and a line.
+The pixels stay in the slot from which Slicer shows them. A subscriber that hangs takes no slots from Slicer or from
+another one, see :class:`Link.Ring.Quota`. A frame costs the worker a line for each subscriber of its stream, and a copy
+only when it does not lie in a slot.
 """
 
 from __future__ import annotations
@@ -9,15 +10,13 @@ from __future__ import annotations
 import hmac
 import json
 import logging
-import os
 import secrets
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator
 
 from ..Link.Commands import Publish
 from ..Link.Messages import FrameHeader, PublishedReport, Receivers
-from ..Link.Ring import RingWriter
 from ..Link.Subscription import (
     HELLO_TIME,
     LOOPBACK,
@@ -29,9 +28,9 @@ from ..Link.Subscription import (
     linesOf,
     releasesIn,
 )
-from ..Model.Errors import RingError
 from ..Model.Files import reasonOf
 from ..Model.Frame import Frame
+from .Frames import FrameSender
 
 LAST_OFFERS = 0.5
 """Seconds at the end for the last lines to leave."""
@@ -41,84 +40,59 @@ log = logging.getLogger(__name__)
 
 
 class Subscriber:
-    """A connected subscriber and its ring.
+    """A connected subscriber.
 
     :param connection: over which it subscribed.
     :param request: what it asked for.
-    :param opened: where its ring lies.
+    :param opened: where the pixels lie.
+    :param sender: has the pixels.
     """
 
-    def __init__(self, connection: socket.socket, request: Subscribe, opened: Opened) -> None:
+    def __init__(self, connection: socket.socket, request: Subscribe, opened: Opened, sender: FrameSender) -> None:
         self.stream = request.stream
-        self._connection = connection
-        self._ring: RingWriter | None = RingWriter(opened.folders, opened.ring, request.slots, request.limit)
-        self._problem = ""
-        self._lock = threading.Lock()
+        self._connection, self._sender, self._closed = connection, sender, False
+        self.quota = sender.addSubscriber(request.slots, request.limit)
         self._writer = SocketWriter(connection)
         self._writer.put(opened)
 
     def offer(self, frame: Frame) -> None:
-        """Copy a frame into a free slot and send its header. Never waits."""
-        with self._lock:
-            if self._ring is None:
-                return
-            try:
-                place = self._ring.put(frame.pixels)
-            except RingError as error:
-                if str(error) != self._problem:
-                    self._problem = str(error)
-                    log.warning("Frames of %s are not processed: %s", self.stream, error)
-                place = None
-            if not self._writer.put(Offer(FrameHeader.of(frame), place), always=False) and place:
-                self._ring.release(*place.key)
+        """Send the header of a frame, and its place when there is one. Never waits."""
+        place = self._sender.share(self.quota, frame.pixels)
+        if not self._writer.put(Offer(FrameHeader.of(frame), place), always=False) and place:
+            self._sender.takeBack(self.quota, [place.key])
 
-    def serve(self, lines: Callable[[], None]) -> None:
-        """Run until the connection ends, then release everything."""
+    def serve(self, lines: Iterator[bytes]) -> None:
+        """Take slots back until the connection ends."""
         try:
-            lines()
+            for command in releasesIn(lines):
+                self._sender.takeBack(self.quota, command.slots)
         except OSError:
             pass
         finally:
-            ring = self.close(0)
-            if ring:
-                ring.close()
+            if not self._closed:
+                self._sender.removeSubscriber(self.quota)
+                self.close(0)
 
-    def release(self, slots: list[tuple[int, int]]) -> None:
-        """Take slots back."""
-        with self._lock:
-            for generation, slot in slots:
-                if self._ring:
-                    self._ring.release(generation, slot)
-
-    def close(self, seconds: float) -> RingWriter | None:
-        """Send the waiting lines for at most so many seconds, and end; return the ring, unless it was closed before.
-
-        The subscriber may still read what waits in the ring.
-        """
-        with self._lock:
-            ring, self._ring = self._ring, None
-        if ring:
-            self._writer.close(seconds)
-            closeSocket(self._connection)
-        return ring
+    def close(self, seconds: float) -> None:
+        """Send the waiting lines for at most so many seconds, and end. Its slots stay: it may still read them."""
+        self._closed = True
+        self._writer.close(seconds)
+        closeSocket(self._connection)
 
 
 class Publisher:
     """Listener for subscribers on this computer, from the command :class:`Publish` on.
 
-    :param folders: that hold the rings, best first.
-    :param name: common start of the names of the rings.
-    :param report: takes the :class:`PublishedReport`.
+    :param folders: that hold the ring of the sender, best first.
+    :param ring: common start of its file names.
+    :param sender: has the pixels, and takes the :class:`PublishedReport`.
     :param commands: delivers the command.
     """
 
-    def __init__(
-        self, folders: list[str], name: str, report: Callable[[PublishedReport], object], commands: Receivers
-    ) -> None:
-        self._folders, self._name, self._report = folders, name, report
+    def __init__(self, folders: list[str], ring: str, sender: FrameSender, commands: Receivers) -> None:
+        self._opened, self._sender = Opened(folders, ring), sender
         self._listener: socket.socket | None = None
         self._token = secrets.token_hex(16)
-        self._made = 0
         self._subscribers: list[Subscriber] = []
         self._lock = threading.Lock()
         commands.connect(Publish, lambda command: self.open())
@@ -129,10 +103,10 @@ class Publisher:
             try:
                 self._listener = socket.create_server((LOOPBACK, 0), backlog=BACKLOG)
             except OSError as error:
-                self._report(PublishedReport(0, "", reasonOf(error)))
+                self._sender.report(PublishedReport(0, "", reasonOf(error)))
                 return
             threading.Thread(target=self._accept, args=(self._listener,), name="publisher", daemon=True).start()
-        self._report(PublishedReport(self._listener.getsockname()[1], self._token))
+        self._sender.report(PublishedReport(self._listener.getsockname()[1], self._token))
 
     def publish(self, frame: Frame) -> None:
         """Pass a frame on to the subscribers of its stream. Never waits."""
@@ -170,16 +144,9 @@ class Publisher:
             log.warning("A connection is not accepted as a subscriber: %s", error)
             closeSocket(connection)
             return
+        subscriber = Subscriber(connection, request, self._opened, self._sender)
         with self._lock:
-            self._made += 1
-            opened = Opened(self._folders, f"{self._name}-subscriber{self._made}-{os.getpid()}")
-            subscriber = Subscriber(connection, request, opened)
             self._subscribers = [*self._subscribers, subscriber]
-
-        def take() -> None:
-            for command in releasesIn(lines):
-                subscriber.release(command.slots)
-
-        subscriber.serve(take)
+        subscriber.serve(lines)
         with self._lock:
             self._subscribers = [one for one in self._subscribers if one is not subscriber]

@@ -91,7 +91,7 @@ class Worker:
         self._receivers = Receivers()
         self._recording = WorkerRecording(checkpoint, sender, self._counts, self._receivers)
         self._broadcast = Broadcast(sender, self._counts, self._receivers)
-        self._publisher = Publisher(list(folders), ringName, sender.report, self._receivers)
+        self._publisher = Publisher(list(folders), ringName, sender, self._receivers)
         self._source: Source | None = None
         self._startup = commands
         self._commands: deque[Command] = deque()
