@@ -110,11 +110,23 @@ def test_aFunctionWithoutImages(tmp_path):
         ("return 'text'", "shape"),
         ("return np.zeros((2, 3, 5), complex)", "complex128"),
         ("return Result(values={'a': 'high'})", "'a' is a number"),
+        ("return Result(values=[1, 2])", "numbers by name, not list"),
+        ("return Result(values={f'v{i}': i for i in range(10_000)})", "at most 254 values, not 10,000"),
+        ("return Result(values={'': 1})", "1 to 80 printable characters"),
+        (r"return Result(values={'a\nb': 1})", "1 to 80 printable characters"),
+        (r"return Result(values={'\ud800': 1})", "1 to 80 printable characters"),
+        ("return Result(values={'a' * 200_000: 1})", "1 to 80 printable characters"),
+        ("return Result(values={'Frame': 1})", "another name than Frame"),
         ("return Result(frame.pixels, ijkToRAS=np.zeros((4, 4)))", "IJKToRAS"),
         ("return Result(frame.pixels, attributes={'a b': 'c'})", "attribute name"),
         ("return np.zeros((1 << 20, 1 << 20, 1 << 10))", "MemoryError"),
         ("sys.exit(4)", "SystemExit: 4"),
         ("frame.pixels[:] = 0", "read-only"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+        ("import asyncio; raise asyncio.CancelledError", "CancelledError"),
+        ("raise type('Bad', (Exception,), {'__str__': lambda self: 1 / 0})", "Bad: <exception str() failed>"),
+        (r"raise RuntimeError('CUDA error\nCompile with another flag')", "RuntimeError: CUDA error (made.py, line 6)"),
+        ("error = ValueError('main'); error.__notes__ = ['a note']; raise error", "ValueError: main (made.py, line 6)"),
     ],
 )
 def test_aFrameThatFailsIsNamedWithItsReason(tmp_path, code, words):
@@ -130,6 +142,31 @@ def test_aFrameThatFailsIsNamedWithItsReason(tmp_path, code, words):
         assert [one.image.attributes["SourceFrame"] for one in driver.images] == ["0", "2"]
         assert driver.counts == (3, 2, 0, 1, 0)
         assert driver.feed.idle
+
+
+def test_theReasonOfAFailureIsShort(tmp_path):
+    path = functionFile(tmp_path, "def process(frame): raise ValueError('x' * 50_000_000)")
+    with Driver(tmp_path, path) as driver:
+        driver.give(frameOf(0))
+        driver.untilIdle()
+        (text,) = texts(driver)
+        assert len(text) < 700
+        assert text.endswith("x ... (made.py, line 5)")
+
+
+def test_aValueIsAnyNumber(tmp_path):
+    """Also of numpy, in an array of one, and infinite; any name that can be shown."""
+    code = """
+        def process(frame):
+            values = {"a": np.float32(1), "b": np.array([2]), "c": np.array(3), "d": True, 5: 5, "e": float("inf")}
+            return Result(values={**values, "Größe: (µm), \\"x\\"": 2**63})
+    """
+    with Driver(tmp_path, functionFile(tmp_path, code)) as driver:
+        driver.give(frameOf(0))
+        driver.untilIdle()
+        assert texts(driver) == []
+        (values,) = [one.values for one in driver.values]
+        assert values == {"a": 1, "b": 2, "c": 3, "d": 1, "5": 5, "e": float("inf"), 'Größe: (µm), "x"': 2.0**63}
 
 
 def test_manyFailuresMakeFewEventsThatNameAllFrames(tmp_path):
@@ -216,7 +253,13 @@ def test_aProcessKilledFromOutsideLosesNoFrame(tmp_path):
         ("import notInstalledAnywhere", "No module named 'notInstalledAnywhere' (made.py, line 6)"),
         ("value = 3", "has no function process(frame)"),
         ("process = 3", "process in"),
-        ("PARAMETERS = dict\ndef process(frame): pass", "TypeError"),
+        ("PARAMETERS = dict\ndef process(frame): pass", "no dataclass"),
+        ("PARAMETERS = 5\ndef process(frame): pass", "no dataclass"),
+        (
+            "@dataclass\nclass P:\n    a: object = field(default_factory=object)\nPARAMETERS = P\ndef process(frame): pass",
+            "object is not JSON serializable",
+        ),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt"),
         ("os._exit(7)", "Exit code 7"),
     ],
 )

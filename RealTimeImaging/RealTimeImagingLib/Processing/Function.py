@@ -54,6 +54,9 @@ from ..Model.Settings import DescribedSettings, about
 
 __all__ = ["Parameters", "Result", "about"]
 
+MOST_VALUES, LONGEST_NAME = 254, 80
+"""Most values of a result, and most characters of the name of one."""
+
 
 class Parameters(DescribedSettings):
     """Base class of the parameters of a function: a frozen dataclass whose fields describe themselves, see about()."""
@@ -64,7 +67,8 @@ class Result:
     """Values and an image of one frame.
 
     :param pixels: image as :func:`Model.Frame.imageOf` takes it; None for no image.
-    :param values: numbers by name; NaN for a value that is not known.
+    :param values: at most 254 numbers by name; NaN for a value that is not known. A name has 1 to 80 printable
+        characters, and is neither "Frame" nor "Time", the columns of every table of values.
     :param attributes: text by name, for the attributes of the image.
     :param ijkToRAS: geometry of the image, 4x4, voxel index (i, j, k) to millimetres in RAS; None for the frame's.
     """

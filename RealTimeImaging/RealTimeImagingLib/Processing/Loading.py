@@ -24,6 +24,8 @@ _ = textsOf(__file__)
 
 MODULE = "RealTimeImagingFunction"
 """Name under which a function file is imported."""
+LONGEST_REASON = 500
+"""Most characters of the reason of an error."""
 
 
 def findFunction(text: str) -> str:
@@ -98,6 +100,10 @@ class LoadedFunction:
         self.setup, self.close = self._get("setup"), self._get("close")
         self.title = str(getattr(self.module, "TITLE", functionName(function)))
         self._declared = getattr(self.module, "PARAMETERS", None)
+        if self._declared is not None and not (
+            isinstance(self._declared, type) and dataclasses.is_dataclass(self._declared)
+        ):
+            raise SettingsError(_("PARAMETERS in {path} is no dataclass.").format(path=self.path))
         self.parameters = self.checked(parameters)
 
     def checked(self, values: Mapping[str, Any]) -> Any:
@@ -139,18 +145,27 @@ def _import(function: str) -> ModuleType:
 
 
 def lastLine(error: BaseException, path: str) -> str:
-    """Return the last line of a traceback and the place in the function file; of our own errors, their sentence.
+    """Return type and message of an error and the place in the function file; of our own errors, their sentence.
+
+    Of a long message, the first line and its first characters.
 
     :param path: of the function file.
     """
     if isinstance(error, RealTimeImagingError):
-        return str(error)
-    last = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+        return _shortened(str(error))
+    described = traceback.TracebackException(type(error), error, None)
+    described.__notes__ = None  # they would be the last lines
+    last = _shortened(list(described.format_exception_only())[-1].strip().split("\n")[0])
     places = [one for one in traceback.extract_tb(error.__traceback__) if _same(one.filename, path)]
     if not places:
         return last
     text = _("{error} ({file}, line {line})")
     return text.format(error=last, file=os.path.basename(path), line=places[-1].lineno)
+
+
+def _shortened(text: str) -> str:
+    # A cut text loses its template, so most texts stay as they are.
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]} ..."
 
 
 def crashPlace(trace: str, path: str) -> str:

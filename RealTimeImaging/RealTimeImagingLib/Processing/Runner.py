@@ -16,7 +16,7 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -28,9 +28,10 @@ from ..Link.Messages import Failed
 from ..Link.Ring import Place, RingReader, RingWriter, TargetWriter
 from ..Model.Errors import FrameError, RealTimeImagingError
 from ..Model.Frame import Frame, Image, Pixels, imageOf
+from ..Model.Signals import NUMBER, TIME
 from ..Model.Text import textsOf
-from .Function import Result
-from .Loading import LoadedFunction, lastLine
+from .Function import LONGEST_NAME, MOST_VALUES, Result
+from .Loading import LoadedFunction, functionPath, lastLine
 from .Messages import Computed, Load, Loaded, Process, Raised, Refused, SetParameters, decodeToFunction
 
 _ = textsOf(__file__)
@@ -96,7 +97,6 @@ class Runner:
         self._returned = threading.Condition()
         self._targets = TargetWriter()
         self._readers: dict[str, RingReader] = {}
-        self._function: LoadedFunction | None = None
         self._setupDue = True
         self._logged = ""
 
@@ -114,20 +114,19 @@ class Runner:
         """Load the function and process frames until the end; return the exit code."""
         try:
             self._deadline.start(max(LOAD_TIME, self._load.seconds))
-            self._function = LoadedFunction(self._load.function, self._load.values)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary to code of the user
-            self._log(error)
-            self._put(Failed(lastLine(error, self._load.function)))
+            function = LoadedFunction(self._load.function, self._load.values)
+            self._put(Loaded(function.title, function.values()))
+        except BaseException as error:  # noqa: BLE001 - the boundary to code of the user
+            self._put(Failed(self._reason(error, functionPath(self._load.function))))
             return 0
         finally:
             self._deadline.cancel()
-        self._put(Loaded(self._function.title, self._function.values()))
         while command := self._next():
             if isinstance(command, SetParameters):
-                self._setParameters(command, self._function)
+                self._setParameters(command, function)
             elif isinstance(command, Process):
-                self._put(self._answer(command, self._function))
-        self._close(self._function)
+                self._put(self._answer(command, function))
+        self._close(function)
         return 0
 
     def _next(self) -> Command | None:
@@ -141,9 +140,8 @@ class Runner:
     def _setParameters(self, command: SetParameters, function: LoadedFunction) -> None:
         try:
             parameters = function.checked({**function.values(), **command.values})
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary to code of the user
-            self._log(error)
-            self._put(Refused(lastLine(error, function.path), function.values()))
+        except BaseException as error:  # noqa: BLE001 - the boundary to code of the user
+            self._put(Refused(self._reason(error, function.path), function.values()))
             return
         function.parameters, self._setupDue = parameters, True
 
@@ -157,9 +155,8 @@ class Runner:
                 return Computed(header.number, None, None, values)
             isThere = command.target is not None and self._targets.write(command.target, image.pixels)
             place = None if isThere else self._place(image.pixels)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary to code of the user
-            self._log(error)
-            return Raised(lastLine(error, function.path), header.number)
+        except BaseException as error:  # noqa: BLE001 - the boundary to code of the user
+            return Raised(self._reason(error, function.path), header.number)
         made = replace(
             header,
             shape=image.pixels.shape,
@@ -193,18 +190,20 @@ class Runner:
                 self._returned.wait()
             return place
 
-    def _log(self, error: BaseException) -> None:
+    def _reason(self, error: BaseException, path: str) -> str:
+        reason = lastLine(error, path)
         # An error of this library is a sentence for the user; the same error of many frames is logged once.
-        if not isinstance(error, RealTimeImagingError) and str(error) != self._logged:
-            self._logged = str(error)
+        if not isinstance(error, RealTimeImagingError) and reason != self._logged:
+            self._logged = reason
             log.info("The function raised an error", exc_info=error)
+        return reason
 
     def _close(self, function: LoadedFunction) -> None:
         if function.close:
             self._deadline.start(CLOSE_TIME)
             try:
                 function.close()
-            except (Exception, SystemExit):  # the boundary to code of the user
+            except BaseException:  # the boundary to code of the user
                 log.exception("close() of the function failed")
             finally:
                 self._deadline.cancel()
@@ -230,18 +229,36 @@ def _imageOf(result: Any, frame: Frame) -> Image | None:
 def _valuesOf(result: Any) -> dict[str, float]:
     """Return the values of a result.
 
-    :raises FrameError: a value is no number.
+    :raises FrameError: a value is no number, or a name is not as :class:`Function.Result` describes it.
     """
     if not isinstance(result, Result):
         return {}
-    found = {}
-    for name, value in result.values.items():
-        try:
-            found[str(name)] = float(value)
-        except (TypeError, ValueError) as error:
-            text = _("The value {name} is a number, not {value}.").format(name=repr(name), value=repr(value)[:80])
-            raise FrameError(text) from error
-    return found
+    if not isinstance(result.values, Mapping):
+        text = _("The values of a result are numbers by name, not {values}.")
+        raise FrameError(text.format(values=type(result.values).__name__))
+    if len(result.values) > MOST_VALUES:
+        text = _("A result has at most {most} values, not {count:,}.")
+        raise FrameError(text.format(most=MOST_VALUES, count=len(result.values)))
+    return {_nameOf(name): _numberOf(name, value) for name, value in result.values.items()}
+
+
+def _nameOf(given: Any) -> str:
+    name = str(given)
+    if name in (NUMBER, TIME):
+        text = _("The values need another name than {name}, which each table has as its own column.")
+        raise FrameError(text.format(name=name))
+    if not (name.strip() and name.isprintable() and len(name) <= LONGEST_NAME):
+        text = _("The name of a value has 1 to {most} printable characters, unlike {name}.")
+        raise FrameError(text.format(most=LONGEST_NAME, name=repr(name)[:LONGEST_NAME]))
+    return name
+
+
+def _numberOf(name: Any, value: Any) -> float:
+    try:
+        return float(value.item() if isinstance(value, np.ndarray) else value)
+    except (TypeError, ValueError) as error:
+        text = _("The value {name} is a number, not {value}.").format(name=repr(name), value=repr(value)[:80])
+        raise FrameError(text) from error
 
 
 def main() -> int:
