@@ -256,7 +256,8 @@ def test_aProcessKilledFromOutsideLosesNoFrame(tmp_path):
         ("PARAMETERS = dict\ndef process(frame): pass", "no dataclass"),
         ("PARAMETERS = 5\ndef process(frame): pass", "no dataclass"),
         (
-            "@dataclass\nclass P:\n    a: object = field(default_factory=object)\nPARAMETERS = P\ndef process(frame): pass",
+            "@dataclass\nclass P:\n    a: object = field(default_factory=object)\n"
+            "PARAMETERS = P\ndef process(frame): pass",
             "object is not JSON serializable",
         ),
         ("raise KeyboardInterrupt", "KeyboardInterrupt"),
@@ -452,6 +453,26 @@ def test_textThatTheFunctionPrintsDoesNotMixWithItsResults(tmp_path):
         driver.untilIdle()
         assert driver.counts == (5, 5, 0, 0, 0)
         assert driver.events == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="cat")
+@pytest.mark.parametrize(
+    "code",
+    [
+        "assert sys.stdin.read() == ''",
+        "assert os.read(0, 100) == b''",
+        "import subprocess; assert subprocess.run(['cat'], stdout=-1, check=True).stdout == b''",
+        "os.close(0)",
+    ],
+)
+def test_aFunctionThatReadsStandardInputTakesNoFrame(tmp_path, code):
+    path = functionFile(tmp_path, f"def process(frame):\n    if frame.number == 1: {code}\n    return frame.pixels")
+    with Driver(tmp_path, path) as driver:
+        for number in range(5):
+            driver.give(frameOf(number))
+        driver.untilIdle()
+        assert driver.events == []
+        assert driver.counts == (5, 5, 0, 0, 0)
 
 
 def test_anotherPythonNeedsNumpyAndThePureLibraryOnly(tmp_path):

@@ -210,6 +210,14 @@ def captureStandardStreams() -> None:
     threading.Thread(target=relay, name="library output", daemon=True).start()
 
 
+def takeInput() -> int:
+    """Take over standard input; return its new descriptor. All other readers, also child processes, read its end."""
+    taken, nothing = os.dup(0), os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return taken
+
+
 def openLines(ignoresEnd: bool = False, writing: type[LineWriter] = LineWriter) -> tuple[LineWriter, Iterator[bytes]]:
     """Take over the standard streams of a child process; return the writer of its reports and the lines of its input.
 
@@ -225,7 +233,7 @@ def openLines(ignoresEnd: bool = False, writing: type[LineWriter] = LineWriter) 
     writer = writing(os.dup(1))
     logging.basicConfig(level=logging.INFO, handlers=[LineLogHandler(lambda report: writer.put(report, always=False))])
     captureStandardStreams()
-    return writer, readLines(0)
+    return writer, readLines(takeInput())
 
 
 def outcomeOf(job: Callable[[], Outcome], name: str, kept: str) -> Outcome:
