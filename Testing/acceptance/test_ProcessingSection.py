@@ -109,6 +109,29 @@ def test_aBuiltInFunctionRunsByClicks(slicer, module, logic, tmp_path, noErrors)
     untilStopped(logic)
 
 
+def test_aListOfNodesIsHiddenWithItsParameter(slicer, module, noErrors):
+    """Without drift correction there are no reference regions, and no nodes to choose them from."""
+    ui, _panel = opened(module)
+    chooseBuiltIn(ui, "PRFThermometry")
+    names = ("reference", "reference_node", "referenceLabels", "referenceLabels_node")
+    rows = [getattr(ui, f"function_PRFThermometry_{name}").parent() for name in names]
+    assert all(row.isHidden() for row in rows)
+    choose(ui.function_PRFThermometry_drift, "Constant")
+    assert not any(row.isHidden() for row in rows)
+
+
+def test_resultsAreNoImagesOfTheSource(slicer, module, logic, tmp_path, noErrors):
+    """The status line says where the images come from; the results of a function do not come from a source."""
+    replay(logic, tmp_path, paused=False)
+    ui, panel = opened(module)
+    chooseBuiltIn(ui, "Averaging")
+    processor = started(logic, ui, panel)
+    until(lambda: processor.statistics()["processed"] > 10)
+    until(lambda: ui.statusLabel.text.startswith("Receiving "))
+    assert "sources" not in ui.statusLabel.text
+    untilStopped(logic)
+
+
 def test_aFunctionInAFileHasItsForm(slicer, module, logic, tmp_path, noErrors):
     """A dropped file becomes the function; its parameters are rows with unit, limits and meaning."""
     source = replay(logic, tmp_path)

@@ -121,9 +121,10 @@ class SettingsForm:
     def addRow(self, name: str, title: str, tooltip: str, widget: Any, after: str = "") -> None:
         """Add a row for the kind's controls, behind the rows that are there.
 
-        :param after: name of the setting below which it is placed; empty for the end.
+        :param after: name of the setting below which it is placed, and with which it is hidden; empty for the end.
         """
-        self._add(name, title, tooltip, widget, False, after)
+        row = self._add(name, title, tooltip, widget, False, after)
+        row.fields = (after,) if after else ()
 
     def addButton(self, row: str, name: str, text: str, tooltip: str) -> Any:
         """Add a button beside the field of a row; returns it."""

@@ -145,8 +145,12 @@ class StatusSection(Section):
         source, state = max(states.items(), key=lambda one: (URGENCY.index(one[1].name), one[1].remedy is not None))
         text = state.text
         if len(states) > 1 and state.name == "receiving":
-            rate = rateText(sum(one.rate for one in states.values()))
-            text = _("Receiving {rate} images/s from {count} sources.").format(rate=rate, count=len(states))
+            # The results of functions are not received.
+            sources = {one: of for one, of in states.items() if one.fedBy is None} or states
+            text = next(iter(sources.values())).text
+            if len(sources) > 1:
+                rate = rateText(sum(one.rate for one in sources.values()))
+                text = _("Receiving {rate} images/s from {count} sources.").format(rate=rate, count=len(sources))
         elif len(states) > 1:
             text = _("{name}: {text}").format(name=source.settings.stream, text=text)
         if state.remedy:
