@@ -182,6 +182,25 @@ def test_noLabelWidensThePanel(module, logic, labels, width):
         column.takeWidget()
 
 
+def test_noSectionWidensThePanel(module, column):
+    """Slicer gives a module's widget the size policy Minimum: what it would like to have is the least that it gets."""
+    ui = panelOf(module).ui
+    content = column(380).widget()
+    sections = [one for one in vars(ui).values() if one.inherits("ctkCollapsibleButton")]
+    for section in sections:
+        section.collapsed = False
+    widths = {}
+    for index in range(ui.sourceComboBox.count):
+        ui.sourceComboBox.currentIndex = index
+        slicerhost.processEvents()
+        widths[ui.sourceComboBox.currentText] = content.sizeHint.width()
+    for index in range(ui.functionComboBox.count):
+        ui.functionComboBox.currentIndex = index
+        slicerhost.processEvents()
+        widths[ui.functionComboBox.currentText] = content.sizeHint.width()
+    assert max(widths.values()) <= 380, widths
+
+
 def test_everyChoiceFitsBesideItsLabel(module):
     """A list is as wide as the panel lets it be, and cuts off longer choices."""
     panel = panelOf(module)

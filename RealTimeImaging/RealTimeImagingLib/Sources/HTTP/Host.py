@@ -44,6 +44,7 @@ class HTTPControls(SourceControls):
         edit = qt.QLineEdit()
         edit.readOnly = True
         edit.placeholderText = _("shown after Start")
+        edit.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Fixed)  # the panel's width is enough
         self.form.addRow(name, title, tooltip, edit)
         button = self.form.addButton(name, f"{name}Copy", _("Copy"), copyTip)
         self.section.connect(button, "clicked()", partial(self._copy, edit))
