@@ -53,6 +53,25 @@ def test_theLimitIsALineInTheChart(slicer, logic, noErrors):
     assert seriesOf(logic) == {}
 
 
+def test_aPlottedColumnStaysWhileItIsDrawn(slicer, module, logic, noErrors):
+    """The plot view is open when a limit is removed, and when the next run has no such signal yet."""
+    panelOf(module).ui.signalsSection.collapsed = False
+    for number in range(5):
+        logic.signals.add("Live", number, float(number), {"T": 40.0 + number, "U": 1.0})
+    logic.signals.plot("Live", "T")
+    logic.signals.setLimits("Live", "T", above=43)
+    logic.signals.add("Live", 5, 5.0, {"T": 42.0, "U": 1.0})
+    logic.signals.setLimits("Live", "T")
+    table = seriesOf(logic)["Live: T"].GetTableNode()
+    assert table.GetTable().GetColumnByName("T above") is None
+    logic.signals.clear()
+    for number in range(3):
+        logic.signals.add("Live", number, float(number), {"U": 1.0})
+    logic.signals.chart()
+    assert np.isnan(slicer.util.arrayFromTableColumn(table, "T")).tolist() == [True] * 3
+    slicerhost.closeScene()
+
+
 def test_lostImagesAreMarked(slicer, logic, noErrors):
     logic.signals.plot("Live", "Mean")
     for number, lost in ((0, 0), (1, 0), (4, 2), (5, 0)):

@@ -7,12 +7,18 @@ import vtkmodules.vtkRenderingContextOpenGL2  # noqa: F401 - registers the drawi
 from PySide6 import QtCore, QtGui, QtWidgets
 from vtkmodules.util.numpy_support import vtk_to_numpy
 from vtkmodules.vtkChartsCore import vtkAxis, vtkChart, vtkChartXY
-from vtkmodules.vtkCommonCore import vtkCommand
+from vtkmodules.vtkCommonCore import vtkCommand, vtkOutputWindow
 from vtkmodules.vtkRenderingCore import vtkRenderWindow, vtkWindowToImageFilter
 from vtkmodules.vtkViewsContext2D import vtkContextView
 
 from .CtkWidgets import QWidget
 from .Observers import observe, stopObserving
+
+
+def _hasColumns(series: Any) -> bool:
+    table = series.GetTableNode().GetTable() if series.GetTableNode() is not None else None
+    names = series.GetXColumnName(), series.GetYColumnName()
+    return table is not None and all(table.GetColumnByName(name) is not None for name in names)
 
 
 class _Observing:
@@ -37,6 +43,8 @@ class qMRMLPlotView(QWidget):  # type: ignore[misc, valid-type]
         self._scene: Any = None
         self._node: Any = None
         self._observing = _Observing()
+        self._drawn: set[Any] = set()
+        """Series that have been drawn, so that VTK reports an error when their columns vanish."""
         QtCore.QObject.connect(self, QtCore.SIGNAL("destroyed()"), self._observing.stop)
 
     def mrmlScene(self) -> Any:
@@ -71,6 +79,12 @@ class qMRMLPlotView(QWidget):  # type: ignore[misc, valid-type]
         self.update()
 
     def _changed(self, *_event: Any) -> None:
+        chart = self._chart()
+        series = [chart.GetNthPlotSeriesNode(n) for n in range(chart.GetNumberOfPlotSeriesNodes())] if chart else []
+        drawable = {one for one in series if one is not None and _hasColumns(one)}
+        if self._drawn & set(series) - drawable:
+            vtkOutputWindow.GetInstance().DisplayErrorText("No Y column is set (index 1).")
+        self._drawn = drawable
         if [node for node, _tag in self._observing.tags] != self._nodes():
             self._follow()
         self.update()
@@ -101,15 +115,19 @@ class qMRMLPlotView(QWidget):  # type: ignore[misc, valid-type]
         for number in range(node.GetNumberOfPlotSeriesNodes() if node else 0):
             series = node.GetNthPlotSeriesNode(number)
             table = series.GetTableNode().GetTable() if series is not None and series.GetTableNode() else None
-            names = (series.GetXColumnName(), series.GetYColumnName()) if table else ()
-            if table is None or any(table.GetColumnByName(name) is None for name in names):
+            if table is None or not _hasColumns(series):
                 continue
             plot = chart.AddPlot(vtkChart.LINE)
-            plot.SetInputData(table, *names)
+            plot.SetInputData(table, series.GetXColumnName(), series.GetYColumnName())
             plot.SetColorF(*series.GetColor())
             plot.SetLabel(series.GetName())
         for axis, title in ((vtkAxis.BOTTOM, "XAxisTitle"), (vtkAxis.LEFT, "YAxisTitle")):
             chart.GetAxis(axis).SetTitle((getattr(node, f"Get{title}")() or "") if node else "")
+            if node:
+                chart.GetAxis(axis).GetTitleProperties().SetFontSize(node.GetAxisTitleFontSize())
+                chart.GetAxis(axis).GetLabelProperties().SetFontSize(node.GetAxisLabelFontSize())
+        if node:
+            chart.GetLegend().GetLabelProperties().SetFontSize(node.GetLegendFontSize())
         chart.SetShowLegend(bool(node and node.GetLegendVisibility()))
         window.Render()
         image = vtkWindowToImageFilter()

@@ -23,6 +23,8 @@ _ = textsOf(__file__)
 REDRAW = 0.2
 """Least seconds between two redraws of the plots."""
 CHART = "Signals"
+FONT = 11
+"""Size of the texts in the chart, pixels."""
 LATENCY, RATE = "Latency (ms)", "Rate (images/s)"
 """Signals that every stream has."""
 _LOST_MARK = "lost before"
@@ -161,6 +163,10 @@ class SignalPlots:
         if not node.GetXAxisTitle():
             node.SetXAxisTitle(self._xTitle())
             node.SetTitleVisibility(False)
+            # In the panel, a legend in Slicer's size covers the lines.
+            node.SetLegendFontSize(FONT)
+            node.SetAxisTitleFontSize(FONT)
+            node.SetAxisLabelFontSize(FONT)
         self._due = 0.0
         self.update()
         return node
@@ -209,7 +215,14 @@ class SignalPlots:
                     for name in signals.names:
                         if self.isPlotted(stream, name):
                             self._plotMarks(stream, name)
-                _fill(self._node("vtkMRMLTableNode", f"{stream} signals"), columns | self._marks(stream, columns))
+                node = self._node("vtkMRMLTableNode", f"{stream} signals")
+                _fill(node, columns | self._marks(stream, columns), self._plottedColumns(node))
+
+    def _plottedColumns(self, table: Any) -> set[str]:
+        chart = self._known("vtkMRMLPlotChartNode", CHART)
+        count = chart.GetNumberOfPlotSeriesNodes() if chart is not None else 0
+        series = [chart.GetNthPlotSeriesNode(place) for place in range(count)]
+        return {one.GetYColumnName() for one in series if one is not None and one.GetTableNode() is table}
 
     def _series(self, stream: str, name: str) -> Any:
         title = f"{stream}: {name}"
@@ -240,7 +253,7 @@ class SignalPlots:
 
     def _plotMarks(self, stream: str, name: str) -> None:
         """Show the limits and the marks of lost frames of a plotted signal; hide those of another one."""
-        chart, signal = self.chart(), self._series(stream, name)
+        chart, signal = self._known("vtkMRMLPlotChartNode", CHART), self._series(stream, name)
         limits = self._watch.limits.get((stream, name), Limits()) if self.isPlotted(stream, name) else Limits()
         columns = self.columns(stream) if self.isPlotted(stream, name) else {}
         marked = name in columns and LOST in columns and bool(np.any(columns[LOST][~np.isnan(columns[name])] > 0))
@@ -250,6 +263,7 @@ class SignalPlots:
             node = self._known("vtkMRMLPlotSeriesNode", title)
             if not on:
                 if node is not None:
+                    chart.RemovePlotSeriesNodeID(node.GetID())
                     self._scene.RemoveNode(node)
                 continue
             if node is None:
@@ -277,9 +291,12 @@ class SignalPlots:
         return node
 
 
-def _fill(node: Any, columns: Mapping[str, Column]) -> None:
+def _fill(node: Any, columns: Mapping[str, Column], plotted: set[str]) -> None:
     table = node.GetTable()
     rows = len(columns[TIME])
+    # A signal of an earlier run that is plotted has no value yet: VTK reports an error for a line without a column.
+    missing = {title: np.full(rows, np.nan) for title in plotted - set(columns)}
+    columns = {**columns, **missing}
     for place in reversed(range(table.GetNumberOfColumns())):
         if table.GetColumnName(place) not in columns:
             table.RemoveColumn(place)  # of a limit that was removed, or of an earlier run
