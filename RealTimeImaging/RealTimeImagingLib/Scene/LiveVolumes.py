@@ -220,10 +220,21 @@ class LiveVolumes:
         if choice.foreground and not choice.where and self._placed[stream] == NO_VIEW:
             self._placed[stream] = ALL_VIEWS
         self._show(stream, node, self._placed[stream])
+        if choice.foreground and not before[0]:
+            self._uncover()
         if choice.foreground and self._placed[stream] != NO_VIEW and not self._views.inForeground(node):
             choice.foreground, choice.opacity = before
             self._show(stream, node, self._placed[stream])
             raise SettingsError(_("The foreground of the views holds another volume: remove that volume first."))
+
+    def _uncover(self) -> None:
+        """Show backgrounds again that no view shows since the stream that is a foreground now had replaced them."""
+        for stream, where in self._placed.items():
+            if where == NO_VIEW or self._choices[stream].foreground:
+                continue
+            node = self.volume(stream).node
+            if node is not None and not self._views.showing(node):
+                self._place(stream, node)
 
     @property
     def arranged(self) -> bool:
