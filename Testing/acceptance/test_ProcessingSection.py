@@ -8,6 +8,7 @@ import numpy as np
 import slicerhost
 from RealTimeImagingLib.Processing import BuiltIn
 from unit.functions import functionFile
+from vtk.util.numpy_support import vtk_to_numpy
 
 from .conftest import untilStopped
 from .test_Panel import panelOf
@@ -129,6 +130,33 @@ def test_resultsAreNoImagesOfTheSource(slicer, module, logic, tmp_path, noErrors
     until(lambda: processor.statistics()["processed"] > 10)
     until(lambda: ui.statusLabel.text.startswith("Receiving "))
     assert "sources" not in ui.statusLabel.text
+    chooseBuiltIn(ui, "RegionStatistics")
+    ui.function_RegionStatistics_regions.text = "All: sphere 0 0 0 100"
+    second = started(logic, ui, panel, 2)
+    until(lambda: second.statistics()["processed"] > 10)  # values, and no images
+    until(lambda: ui.statusLabel.text.startswith("Receiving "))
+    untilStopped(logic)
+
+
+def test_theSourceIsBehindAResultThatHadReplacedIt(slicer, module, views, logic, tmp_path, noErrors):
+    replay(logic, tmp_path, paused=False)
+    ui, panel = opened(module)
+    chooseBuiltIn(ui, "Averaging")
+    ui.resultComboBox.currentIndex = 1
+    processor = started(logic, ui, panel)
+    composite = views.sliceWidget("Red").mrmlSliceCompositeNode()
+    live = logic.liveVolumeNode
+
+    def shown():
+        return composite.GetBackgroundVolumeID(), composite.GetForegroundVolumeID()
+
+    until(lambda: live(processor.stream) is not None)
+    over = live().GetID(), live(processor.stream).GetID()
+    until(lambda: shown() == over)
+    ui.resultComboBox.currentIndex = 0
+    until(lambda: shown() == (over[1], None))
+    ui.resultComboBox.currentIndex = 1
+    until(lambda: shown() == over)
     untilStopped(logic)
 
 
@@ -247,6 +275,34 @@ def test_aLabelMapOfTheSceneIsTaken(slicer, module, logic, tmp_path, noErrors):
     voxels[0] = 2
     slicer.util.updateVolumeFromArray(labels, voxels)
     until(lambda: "RegionStatistics: Label 2 mean" in logic.signals.columns("Live"))
+    assert processor.statistics()["failed"] == 0
+    untilStopped(logic)
+
+
+def test_anEditOfASegmentIsTaken(slicer, module, logic, tmp_path, noErrors):
+    """The Segment Editor changes the voxels of a segment, not the segmentation."""
+    replay(logic, tmp_path, paused=False)
+    until(lambda: logic.liveVolumeNode() is not None)
+    ui, panel = opened(module)
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Segments")
+    segment, image = slicer.vtkSegment(), slicer.vtkOrientedImageData()
+    image.SetDimensions(logic.liveVolumeNode().GetImageData().GetDimensions())
+    image.AllocateScalars(3, 1)
+    voxels = vtk_to_numpy(image.GetPointData().GetScalars())
+    voxels[:] = 0
+    voxels[0] = 1
+    segment.SetName("Liver")
+    segment.AddRepresentation("Binary labelmap", image)
+    node.GetSegmentation().AddSegment(segment, "Liver")
+    chooseBuiltIn(ui, "RegionStatistics")
+    ui.function_RegionStatistics_labels_node.setCurrentNode(node)
+    assert ui.processingComplaintLabel.text == ""
+    processor = started(logic, ui, panel)
+    until(lambda: "RegionStatistics: Liver mean" in logic.signals.columns("Live"))
+    first = processor.statistics()["parameters"]["labels"]
+    voxels[1] = 1
+    image.GetPointData().GetScalars().Modified()
+    until(lambda: processor.statistics()["parameters"]["labels"] != first)
     assert processor.statistics()["failed"] == 0
     untilStopped(logic)
 

@@ -60,6 +60,7 @@ class ProcessorsTable:
         table.horizontalHeaderItem(COUNTS).setToolTip(headers[COUNTS])
         table.horizontalHeaderItem(LATENCY).setToolTip(_("Median time from the arrival of an image to its result."))
         table.verticalHeader().hide()
+        table.setTextElideMode(qt.Qt.ElideLeft)  # the function comes last in the name
         header = table.horizontalHeader()
         header.setMinimumSectionSize(20)
         for column in range(len(headers)):
@@ -107,7 +108,7 @@ class ProcessorsTable:
                 item.setTextAlignment(qt.Qt.AlignCenter)
             table.setItem(row, column, item)
         for column, text, tip in (
-            (RELOAD, _("Reload"), _("Restart this function from its file, with its parameters.")),
+            (RELOAD, "\u21bb", _("Restart this function from its file, with its parameters.")),
             (STOP, _("Stop"), _("Stop this function only.")),
         ):
             button = qt.QToolButton()

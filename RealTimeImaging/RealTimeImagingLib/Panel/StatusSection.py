@@ -25,6 +25,8 @@ from .SourceStates import URGENCY, SourceStates, stateWords
 
 MOST_ALARMS = 2
 """Most values beyond their limits that the status line names."""
+CALM = ("idle", "receiving", "waiting")
+"""States of a function in which it needs no attention."""
 LINES = 2
 """Lines for the sentence, so that the buttons below it stay in their place."""
 
@@ -141,16 +143,15 @@ class StatusSection(Section):
                 return Line("waiting", _("Stopping."))
             return Line("idle", _("Stopped.") if self.logic.sources() and not self._edited else self._sources.idle())
         self._edited = self._edited and all(one.ended for one in states)
+        # The section Processing shows functions; here only their troubles.
+        calm = [one for one, of in states.items() if one.fedBy and of.name in CALM and of.remedy is None]
+        states = {one: of for one, of in states.items() if one not in calm} or states
         # Of equally urgent states, one that a button mends.
         source, state = max(states.items(), key=lambda one: (URGENCY.index(one[1].name), one[1].remedy is not None))
         text = state.text
         if len(states) > 1 and state.name == "receiving":
-            # The results of functions are not received.
-            sources = {one: of for one, of in states.items() if one.fedBy is None} or states
-            text = next(iter(sources.values())).text
-            if len(sources) > 1:
-                rate = rateText(sum(one.rate for one in sources.values()))
-                text = _("Receiving {rate} images/s from {count} sources.").format(rate=rate, count=len(sources))
+            rate = rateText(sum(one.rate for one in states.values()))
+            text = _("Receiving {rate} images/s from {count} sources.").format(rate=rate, count=len(states))
         elif len(states) > 1:
             text = _("{name}: {text}").format(name=source.settings.stream, text=text)
         if state.remedy:

@@ -53,7 +53,12 @@ def replacedRegion(texts: tuple[str, ...], node: Any) -> tuple[str, ...]:
 def contentTime(node: Any) -> int:
     """Return a number that grows when the voxels or the place of a segmentation or volume change."""
     if node.IsA("vtkMRMLSegmentationNode"):
-        return max(int(node.GetMTime()), int(node.GetSegmentation().GetMTime()))
+        segmentation = node.GetSegmentation()
+        kind = segmentation.GetSourceRepresentationName()
+        segments = [segmentation.GetNthSegment(place) for place in range(segmentation.GetNumberOfSegments())]
+        # An edit changes the voxels of a segment, and nothing above it.
+        parts = [node, segmentation, *segments, *(one.GetRepresentation(kind) for one in segments)]
+        return max(int(one.GetMTime()) for one in parts if one is not None)
     image = node.GetImageData()
     return max(int(node.GetMTime()), int(image.GetMTime()) if image is not None else 0)
 
