@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 
 import pytest
 import slicerhost
@@ -38,10 +40,10 @@ def valuesIn(browser):
     )
 
 
-def build(sequences, paths):
+def build(sequences, paths, values):
     browser = sequences.newBrowser("Test")
     sequences.add(browser, paths)
-    sequences.addValues(browser)
+    sequences.addValues(browser, values)
     while sequences.busy:
         sequences.step(0.01)
     return browser
@@ -61,8 +63,8 @@ def recorded(folder, count, rows, function="Scan mean", name="Test"):
 def test_eachImageShowsItsValue(slicer, tmp_path, noErrors):
     """An image that the function skipped has no value, and shifts no other one."""
     rows = {number: {"mean": number / 8, "SD, all": float(number)} for number in range(20) if number not in (0, 7, 8)}
-    paths, _path = recorded(tmp_path, 20, rows)
-    browser = build(newSequences(slicer), paths)
+    paths, path = recorded(tmp_path, 20, rows)
+    browser = build(newSequences(slicer), paths, [path])
     assert valuesIn(browser) == ["SD, all", "mean"]
     assert shown(browser, "mean") == [str(number / 8) if number in rows else "" for number in range(20)]
     assert browser.GetMasterSequenceNode().GetAttribute("RecordingStream") == "Scan"
@@ -70,13 +72,12 @@ def test_eachImageShowsItsValue(slicer, tmp_path, noErrors):
 
 def test_valuesOfAnotherStreamOrRecordingAreNotTaken(slicer, tmp_path, noErrors):
     """Numbers alone do not identify an image."""
-    paths, _path = recorded(tmp_path, 5, {number: {"mean": 1.0} for number in range(5)})
+    paths, path = recorded(tmp_path, 5, {number: {"mean": 1.0} for number in range(5)})
     file = ValuesFile(str(tmp_path), "Test", "Other mean")
     for number in range(5):
         file.append(number, 5.0 + number, {"other": 2.0})
     file.close()
-    recorded(tmp_path, 5, {0: {"foreign": 1.0}}, name="Test2")
-    browser = build(newSequences(slicer), paths)
+    browser = build(newSequences(slicer), paths, [path, file.path])
     assert valuesIn(browser) == ["mean"]
 
 
@@ -84,15 +85,15 @@ def test_aLineThatWasCutOffIsPassedOver(slicer, tmp_path, noErrors):
     paths, path = recorded(tmp_path, 4, {number: {"mean": float(number)} for number in range(3)})
     with open(path, "a", encoding="utf-8") as file:
         file.write("3,17")
-    assert shown(build(newSequences(slicer), paths), "mean") == ["0.0", "1.0", "2.0", ""]
+    assert shown(build(newSequences(slicer), paths, [path]), "mean") == ["0.0", "1.0", "2.0", ""]
 
 
 def test_eachPartHasTheValuesOfItsImages(slicer, tmp_path, noErrors):
     """A recording of more than 3,000 images has several browsers."""
-    paths, _path = recorded(tmp_path, 3010, {number: {"mean": float(number)} for number in range(3010)})
+    paths, path = recorded(tmp_path, 3010, {number: {"mean": float(number)} for number in range(3010)})
     assert len(paths) == 2
     sequences = newSequences(slicer)
-    first = build(sequences, paths)
+    first = build(sequences, paths, [path])
     second = next(one for one in sequences.browsersOf(first) if one is not first)
     assert shown(second, "mean") == [str(float(number)) for number in range(3000, 3010)]
 
@@ -107,8 +108,9 @@ def test_aStepIsShortAtAnyLength(slicer, tmp_path, noErrors):
         file.append(number, time, {"v": 1.0})
     file.close()
     browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode")
-    part = ShownPart(browser, str(tmp_path), "Test", images, [f"{time:.6f}" for _number, time in images])
-    steps = sum(1 for _step in RecordedValues(slicer.mrmlScene, slicer.modules.sequences.logic()).add([part]))
+    part = ShownPart(browser, "Test", images, [f"{time:.6f}" for _number, time in images])
+    values = RecordedValues(slicer.mrmlScene, slicer.modules.sequences.logic())
+    steps = sum(1 for _step in values.add([part], [file.path]))
     assert 3000 + 3000 // 50 <= steps <= 3000 + 3000 // 50 + 2
 
 
@@ -118,8 +120,22 @@ def lostBefore(logic, number):
     return columns["Lost"][columns["Frame"] == number].tolist() if "Lost" in columns else []
 
 
+@pytest.fixture
+def listed():
+    """Folders that this thread, Slicer's main thread, lists: a share that hangs would block the window."""
+    found, here, watching = [], threading.get_ident(), [True]
+
+    def note(event, arguments):
+        if watching and event in ("os.listdir", "os.scandir") and threading.get_ident() == here:
+            found.append(str(arguments[0]))
+
+    sys.addaudithook(note)  # it cannot be removed
+    yield found
+    watching.clear()
+
+
 @pytest.mark.parametrize("stays", [True, False], ids=["at stop", "opened later"])
-def test_theValuesOfARunOpenWithItsImages(slicer, logic, tmp_path, stays):
+def test_theValuesOfARunOpenWithItsImages(slicer, logic, tmp_path, listed, stays):
     """The function fails for the images 3 and 4."""
     source = replay(logic, tmp_path, count=8)
     code = """
@@ -148,3 +164,4 @@ def test_theValuesOfARunOpenWithItsImages(slicer, logic, tmp_path, stays):
     assert os.path.exists(os.path.join(folder, "Run-Live_count.values.csv"))
     wanted = [str(float(number)) if number not in (3, 4) else "" for number in range(8)]
     assert shown(browser, "number") == wanted
+    assert folder not in listed

@@ -53,6 +53,18 @@ def test_streams_and_device_messages(tmp_path):
     assert entries[""].seconds == pytest.approx(0.02)
 
 
+def test_files_of_values(tmp_path):
+    """Those whose name begins as the recording's; the rows tell whether the values are of its images."""
+    record(tmp_path, [frame(0)])
+    record(tmp_path, [frame(0)], name="Other")
+    for name in ("Test-Live_mean.values.csv", "Test-Live_SD.values.csv", "Test-Live.csv", "Test.values.csv"):
+        (tmp_path / name).touch()
+    entries = {one.name: one for one in listed(tmp_path)}
+    found = [os.path.basename(path) for path in entries["Test"].values]
+    assert found == ["Test-Live_SD.values.csv", "Test-Live_mean.values.csv"]
+    assert entries["Other"].values == []
+
+
 def test_losses_and_warnings(tmp_path):
     log = RecordedEvents()
     made = Recorder(str(tmp_path), "Run", "Scan", {}, recordedEvents=log)

@@ -60,6 +60,16 @@ def test_two_repairs_at_once_finish_each_recording_once(tmp_path):
 # Files of dead processes and foreign files
 
 
+def test_files_of_values_belong_to_the_recording(tmp_path):
+    base = deadRecording(tmp_path, [frame(0)])
+    name = base.rpartition("-")[0]
+    for other in (f"{name}-Live_mean.values.csv", "Other-Live_mean.values.csv"):
+        (tmp_path / other).touch()
+    (found,) = repair(str(tmp_path))
+    assert found.values == [str(tmp_path / f"{name}-Live_mean.values.csv")]
+    assert found.toJSON()["values"] == found.values
+
+
 def deadRecording(folder, frames, name="Test"):
     """Make the files that a killed process leaves, with a free lock; return their base name."""
     recording = Recorder(str(folder), name, frames[0].stream, {})

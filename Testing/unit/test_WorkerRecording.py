@@ -10,6 +10,7 @@ from RealTimeImagingLib.Link.Messages import Counts, Receivers
 from RealTimeImagingLib.Link.Ring import RingWriter
 from RealTimeImagingLib.Recording import openMessages, openRecording
 from RealTimeImagingLib.Sources.Checkpoint import Checkpoint
+from RealTimeImagingLib.Sources.Source import Values
 from RealTimeImagingLib.Worker.Frames import FrameSender
 from RealTimeImagingLib.Worker.WorkerRecording import WorkerRecording
 from unit.recordings import START, deviceMessage, frame
@@ -134,6 +135,27 @@ def test_buffered_messages_are_dropped_with_age_and_beyond_the_limit(stored):
     numbers = numbersIn(stored.stop()[1][0])
     assert 3 < len(numbers) < 15
     assert numbers == list(range(100 - len(numbers), 100))
+
+
+def test_files_of_values_are_reported_at_once_and_by_a_later_process(stored):
+    """The process that made the first file is dead when the recording ends."""
+    values = {name: Values(name, "Live", 0, START, {"mean": 1.0}) for name in ("Live mean", "Live SD")}
+    stored.record(id=7)
+    stored.store.appendValues(values["Live mean"])
+    stored.store.report()
+    path = str(stored.folder / "Test-Live_mean.values.csv")
+    assert stored.of("storage")[-1]["storage"]["stored"]["values"] == [path]
+    stored.store._recorders = None  # as after the death of the process
+    stored.record(id=7)
+    stored.store.appendValues(values["Live mean"])
+    stored.store.appendValues(values["Live SD"])
+    stored.obey("stopRecording")
+    names = ["Test-Live_mean", "Test-Live_mean_1", "Test-Live_SD"]
+    found = stored.of("recorded")[-1]["stored"]["values"]
+    assert [os.path.basename(one) for one in found] == [f"{name}.values.csv" for name in names]
+    stored.record(id=8)
+    stored.obey("stopRecording")
+    assert stored.of("recorded")[-1]["stored"]["values"] == []
 
 
 def test_a_repair_reports_messages(stored):

@@ -307,6 +307,8 @@ class RecordingControl:
         one.stop()
         one.opened = True
         self._recordings.insert(max(0, len(self._recordings) - 1), one)
+        for part in parts:
+            one.addValues(part.values)
         self._add(one, headers, [part.path for part in parts if not part.stream])
         self._onChange()
         return one.browser
@@ -410,6 +412,7 @@ class RecordingControl:
             # Before the last one, whose status the panel shows.
             self._recordings.insert(max(0, len(self._recordings) - 1), one)
         one.settled = False
+        one.addValues(found["values"])
         self._add(one, found["paths"], found["messages"])
 
     def _add(self, one: RecordingState, paths: list[str], messages: list[str]) -> None:
@@ -448,7 +451,7 @@ class RecordingControl:
         if one.headers and not one.valuesAdded and not one.sceneless:
             # After all functions have closed their files of values.
             one.valuesAdded = True
-            self._sequences.addValues(one.browser)
+            self._sequences.addValues(one.browser, one.values)
             self._builder.start(BUILD_PAUSE)
             return
         one.settled = True

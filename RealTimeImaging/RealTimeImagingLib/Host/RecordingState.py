@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..Model.Event import Event
@@ -42,6 +42,8 @@ class RecordingState:
         """Headers of its images that no event has reported yet."""
         self.messages: list[str] = []
         """Manifests of its device messages that no event has reported yet."""
+        self.values: list[str] = []
+        """Files of values of its images."""
         self._begin = time.monotonic()
         self._end: float | None = None
         self._stored: dict[RunningSource, dict[str, Any]] = {}
@@ -63,11 +65,16 @@ class RecordingState:
         Call it after :meth:`RunningSource.takeCounts` with the same message.
         """
         self._stored[handle] = dict(stored)
+        self.addValues(stored["values"])
         self._before[handle] = (handle.recorded - stored["recorded"], handle.failed - stored["failed"])
         now = time.monotonic()
         self._sizes.append((now, sum(one["bytes"] for one in self._stored.values())))
         while now - self._sizes[0][0] > RATE_TIME:
             self._sizes.popleft()
+
+    def addValues(self, paths: Iterable[str]) -> None:
+        """Note files of values, each once."""
+        self.values += [path for path in paths if path not in self.values]
 
     def closed(self, handle: RunningSource, unfinished: str) -> None:
         """Note that a source's process has closed its files: its counts are final."""

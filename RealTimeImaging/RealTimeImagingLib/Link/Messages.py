@@ -299,7 +299,8 @@ class RecordedReport(Counted):
     :param recorded: paths of the headers.
     :param messages: paths of the manifests of device messages.
     :param stored: counts of the recording over all processes of its source: ``id``, ``recorded``, ``failed``,
-        ``bytes``, ``losses`` (by reason). Its ``messages`` (recorded, failed) count this process only.
+        ``bytes``, ``losses`` (by reason), ``values`` (paths of the files of values). Its ``messages`` (recorded,
+        failed) count this process only.
     :param unfinished: why some files could not be closed; empty when all are closed.
     :param storage: as in :class:`StorageReport`.
     """
@@ -315,7 +316,7 @@ class RecordedReport(Counted):
 
 @dataclass(frozen=True)
 class RepairedReport(Message):
-    """A recording of a dead process is finished: ``recording``, ``name``, ``paths``, ``messages``."""
+    """A recording of a dead process is finished: ``recording``, ``name``, ``paths``, ``messages``, ``values``."""
 
     repaired: dict[str, Any]
 

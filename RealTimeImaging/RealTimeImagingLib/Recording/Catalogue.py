@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from math import isfinite
 from typing import Any
@@ -17,6 +17,7 @@ from .Layout import HEADER, LINES, LOCK, MANIFEST, MESSAGES, RAW, fileName, isFi
 from .Lock import isHeld
 from .Reading import isRecording, openRecording
 from .RecordedEvents import eventsOf
+from .ValuesFile import valuesIn, valuesOf
 
 _ = textsOf(__file__)
 
@@ -46,6 +47,7 @@ class RecordingEntry:
     :param seconds: time from the first frame to the last.
     :param time: start, seconds since the epoch (UTC); the time of the file when the start is unknown.
     :param warnings: texts of its events of level warning and error.
+    :param values: paths of the files of values that may belong to its images.
     """
 
     folder: str
@@ -61,6 +63,7 @@ class RecordingEntry:
     seconds: float = 0.0
     time: float = 0.0
     warnings: list[str] = field(default_factory=list)
+    values: list[str] = field(default_factory=list)
 
     @property
     def usable(self) -> bool:
@@ -99,7 +102,8 @@ def listRecordings(folder: str) -> tuple[list[RecordingEntry], bool]:
             if path == folder:
                 raise
             continue
-        found += _entriesOf(path, names)
+        values = valuesIn(path, names)
+        found += [replace(entry, values=valuesOf(entry.name, values)) for entry in _entriesOf(path, names)]
         if depth < DEPTH:
             waiting += [(os.path.join(path, name), depth + 1) for name in sorted(folders)]
     return sorted(found, key=lambda entry: (-entry.time, entry.path)), bool(waiting)

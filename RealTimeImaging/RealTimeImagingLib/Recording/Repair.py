@@ -26,6 +26,7 @@ from .Lock import Lock, isLock
 from .MessageRecorder import PoseFiles, Tally
 from .RecordedEvents import RecordedEvents
 from .Recorder import composeManifest, partEntry, writeFinished
+from .ValuesFile import valuesIn, valuesOf
 
 _ = textsOf(__file__)
 
@@ -41,6 +42,7 @@ class Repair:
     :param headers: paths of the headers that Slicer opens.
     :param messages: path of the manifest, for device messages.
     :param name: name of the whole recording, without the stream; empty when unknown.
+    :param values: paths of the files of values that may belong to its images.
     """
 
     event: Event
@@ -48,10 +50,17 @@ class Repair:
     headers: list[str] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
     name: str = ""
+    values: list[str] = field(default_factory=list)
 
     def toJSON(self) -> dict[str, Any]:
         """The line ``repaired`` of a process."""
-        return {"recording": self.recording, "name": self.name, "paths": self.headers, "messages": self.messages}
+        return {
+            "recording": self.recording,
+            "name": self.name,
+            "paths": self.headers,
+            "messages": self.messages,
+            "values": self.values,
+        }
 
 
 def repair(folder: str) -> list[Repair]:
@@ -344,7 +353,8 @@ class _Frames(_Left):
         headers = [os.path.join(self._folder, entry["header"]) for entry in parts]
         name = self._base.removesuffix(f"-{fileName(str(manifest.get('stream', '')))}")
         event = self._event(manifest, parts[-1]["lastNumber"] if parts else None)
-        return Repair(event, self._base, headers, [], name)
+        values = valuesOf(name, valuesIn(self._folder, os.listdir(self._folder)))
+        return Repair(event, self._base, headers, [], name, values)
 
     def _isMine(self, name: str) -> bool:
         """Whether the lines of this name describe a part of this recording, or nothing."""

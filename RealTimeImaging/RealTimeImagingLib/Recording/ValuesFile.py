@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ..Model.Event import Event
 from ..Model.Files import openPrivate, reasonOf, replaceFile, writeAll
@@ -101,6 +101,22 @@ class ValuesFile:
             text = _("The values of images cannot be stored in {folder}: {reason}.")
             text = text.format(folder=self._folder, reason=self._problem)
             self._events.append(Event("values-not-stored", text, "error", self.path or self._folder))
+
+
+def valuesIn(folder: str, names: Iterable[str]) -> list[str]:
+    """Return the paths of the files of values among the names of a folder's files."""
+    return sorted(os.path.join(folder, name) for name in names if name.endswith(VALUES))
+
+
+def valuesOf(recording: str, paths: Iterable[str]) -> list[str]:
+    """Return the files of values that a recording may have.
+
+    A file of another recording whose name begins with the same words may be among them: the number and the time in
+    each row tell the images of its values.
+
+    :param recording: name of the recording, without a stream.
+    """
+    return [path for path in paths if os.path.basename(path).startswith(f"{recording}-")]
 
 
 def _field(value: float | None) -> str:

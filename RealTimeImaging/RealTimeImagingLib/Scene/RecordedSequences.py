@@ -88,18 +88,19 @@ class RecordedSequences:
         """
         self._adding.append(self._addMessages(browser, paths))
 
-    def addValues(self, browser: Any) -> None:
+    def addValues(self, browser: Any, paths: list[str]) -> None:
         """Add the values of the images of a recording, after all its parts: what functions computed from them.
 
         :param browser: as for :meth:`add`.
+        :param paths: of the files of values.
         """
-        self._adding.append(self._addValues(browser))
+        self._adding.append(self._addValues(browser, paths))
 
-    def _addValues(self, first: Any) -> Iterator[None]:
+    def _addValues(self, first: Any, paths: list[str]) -> Iterator[None]:
         ids = {browser.GetID() for key, browser in self._browsers.items() if key[0] == first.GetID()}
         parts = [part for part in self._shown if part.browser.GetID() in ids]
         self._shown = [part for part in self._shown if part not in parts]
-        yield from self._values.add(parts)
+        yield from self._values.add(parts, paths)
 
     def _addMessages(self, first: Any, paths: list[str]) -> Iterator[None]:
         ids = {browser.GetID() for key, browser in self._browsers.items() if key[0] == first.GetID()}

@@ -1,7 +1,7 @@
 """Values of recorded images in the scene: a sequence of texts for each value, in the browser of its images.
 
-The files NAME-FUNCTION.values.csv have the number and the time of the image of each row. A row belongs to an image
-when both are equal: so a file finds the stream of its values. Each image has an item. Its text is empty when the
+The files of values have the number and the time of the image of each row. A row belongs to an image when both are
+equal: so a file finds the stream of its values. Each image has an item. Its text is empty when the
 function has no value for it, because Slicer shows the item before in place of a missing one.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +43,6 @@ class ShownPart:
     """
 
     browser: Any
-    folder: str
     recording: str
     images: list[Image]
     indices: list[str]
@@ -57,7 +56,7 @@ class ShownPart:
         ]
         indices = [sequence.GetNthIndexValue(index) for index in range(sequence.GetNumberOfDataNodes())]
         recording = part.recording.removesuffix(f"-{fileName(part.stream)}")
-        return cls(browser, os.path.dirname(part.path), recording, images, indices)
+        return cls(browser, recording, images, indices)
 
 
 class RecordedValues:
@@ -70,13 +69,14 @@ class RecordedValues:
     def __init__(self, scene: Any, sequencesLogic: Any) -> None:
         self._scene, self._logic = scene, sequencesLogic
 
-    def add(self, parts: list[ShownPart]) -> Iterator[None]:
+    def add(self, parts: list[ShownPart], paths: Iterable[str]) -> Iterator[None]:
         """Add all values of the images of a recording.
 
+        :param paths: of the files of values.
         :raises RecordingError: a file cannot be read; all others are added first.
         """
         failed: RecordingError | None = None
-        for path in _filesOf(parts):
+        for path in paths:
             rows: dict[Image, list[str]] = {}
             names: list[str] = []
             try:
@@ -121,24 +121,3 @@ class RecordedValues:
         proxy.SetAttribute(VALUE_ATTRIBUTE, plain(name))
         yield
         addToBrowser(part.browser, [(node, proxy)], self._logic)
-
-
-def _filesOf(parts: list[ShownPart]) -> list[str]:
-    """Return the files of values beside the parts."""
-    starts = {(part.folder, f"{part.recording}-") for part in parts}
-    found = set()
-    for folder in {folder for folder, _start in starts}:
-        try:
-            names = os.listdir(folder)
-        except OSError:
-            continue  # the images were read from there: the folder has just been removed
-        for name in names:
-            if name.endswith(VALUES) and any((folder, start) in starts for start in _starts(name)):
-                found.add(os.path.join(folder, name))
-    return sorted(found)
-
-
-def _starts(name: str) -> Iterator[str]:
-    for place, letter in enumerate(name):
-        if letter == "-":
-            yield name[: place + 1]

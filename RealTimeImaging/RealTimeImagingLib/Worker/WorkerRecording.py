@@ -192,6 +192,11 @@ class StreamRecorders:
         return found
 
     @property
+    def valuesFiles(self) -> list[str]:
+        """Paths of the files of values."""
+        return [file.path for file in self._values.values() if file.path]
+
+    @property
     def unfinished(self) -> str:
         """Reason why some files could not be closed; empty when all are closed."""
         return next((one.unfinished for one in self._recorders.values() if one.unfinished), "")
@@ -347,6 +352,11 @@ class WorkerRecording:
         """Store the values of a frame while recording; events report errors of the file system."""
         if self._recorders:
             self._recorders.appendValues(values)
+            files = [*self._earlier["values"], *self._recorders.valuesFiles]
+            if files != self._checkpoint.recording["values"]:
+                # At once: a process that dies reports them no more.
+                self._checkpoint.keepRecording({**self._checkpoint.recording, "values": files})
+                self._reportDue = 0.0
 
     def report(self) -> None:
         """Report what happened, and the state twice a second."""
@@ -387,7 +397,7 @@ class WorkerRecording:
         # The same id as in the checkpoint: an earlier process of this source died while it made this recording.
         before, recorded, failed = self._checkpoint.recording, self._checkpoint.recorded, self._checkpoint.failed
         if not before or before["id"] != command.id:
-            before = {"id": command.id, "recorded": recorded, "failed": failed, "bytes": 0, "losses": {}}
+            before = {"id": command.id, "recorded": recorded, "failed": failed, "bytes": 0, "losses": {}, "values": []}
         self._takeEvents()
         self._earlier = dict(before)
         self._checkpoint.keepRecording(before)
@@ -433,6 +443,7 @@ class WorkerRecording:
             "failed": self._checkpoint.failed - earlier["failed"],
             "bytes": self._bytes,
             "losses": self._losses(recorders),
+            "values": self._checkpoint.recording["values"],
             "messages": recorders.messageCounts,
         }
 
