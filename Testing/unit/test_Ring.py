@@ -160,6 +160,107 @@ def test_no_frame_is_overwritten_before_its_slot_is_free(tmp_path_factory, steps
     reader.close()
 
 
+sharing = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["put", "put", "decode", "share", "share", "release", "take back", "subscribe", "unsubscribe", "let go"]
+        ),
+        st.integers(0, 11),
+    ),
+    max_size=60,
+)
+
+
+@examples(1.5)
+@given(sharing)
+def test_subscribers_take_no_slots_from_slicer_and_keep_what_they_hold(tmp_path_factory, steps):
+    folder = tmp_path_factory.mktemp("ring")
+    writer, reader = RingWriter([str(folder)], "ring"), RingReader([str(folder)], "ring")
+    shown, decoded, quotas, shared = {}, [], [], {}  # decoded: [memory, frame, generation]; shared: (quota, key): ...
+    newest, slotBytes = -1, 0
+
+    def taken(generation):
+        """The slots of a generation that are on their way to Slicer, or are a decoder's."""
+        addresses = {memory.__array_interface__["data"][0] for memory, _, of in decoded if of == generation}
+        start = writer._generations[generation].address
+        return {slot for of, slot in shown if of == generation} | {(one - start) // slotBytes for one in addresses}
+
+    for number, (kind, what) in enumerate(steps):
+        frame = pixels(number, COUNTS[what % len(COUNTS)])
+        if kind == "put":
+            given = frame
+            if what % 2 and decoded:
+                memory, frame, _ = decoded[what % len(decoded)]
+                given = memory.view(DTYPE).reshape(frame.shape)
+                if any(address == given.__array_interface__["data"][0] for _, _, address in shown.values()):
+                    continue  # a frame is shown once
+                del memory
+            full = newest >= 0 and len(taken(newest)) >= SLOTS
+            place = writer.put(given)
+            if place is None:
+                assert full or given.nbytes > slotBytes
+            else:
+                shown[place.key] = place, frame, given.__array_interface__["data"][0]
+                newest, slotBytes = place.generation, place.slotBytes
+            del given
+        elif kind == "decode":
+            memory = writer.getBuffer(frame.nbytes)
+            if memory is None:
+                assert newest < 0 or frame.nbytes > slotBytes or len(taken(newest)) >= SLOTS
+            else:
+                memory[:] = frame.reshape(-1).view(np.uint8)
+                decoded.append([memory, frame, newest])
+            del memory
+        elif kind == "share" and quotas:
+            given = frame
+            if what % 2 and decoded:
+                memory, frame, _ = decoded[what % len(decoded)]
+                given = memory.view(DTYPE).reshape(frame.shape)
+                del memory
+            quota = quotas[what % len(quotas)]
+            place = writer.share(quota, given)
+            if place and (id(quota), place.key) not in shared:
+                shared[id(quota), place.key] = quota, place, frame
+            assert len(quota.held) <= quota.slots
+            del given
+        elif kind == "release" and shown:
+            key = list(shown)[what % len(shown)]
+            del shown[key]
+            writer.release(*key)
+        elif kind == "take back" and shared:
+            quota, place, _ = shared.pop(list(shared)[what % len(shared)])
+            writer.takeBack(quota, *place.key)
+            writer.takeBack(quota, *place.key)
+        elif kind == "subscribe" and len(quotas) < 3:
+            quotas.append(writer.addQuota(1 + what % 6, None if what % 2 else 5 * PAGE))
+        elif kind == "unsubscribe" and quotas:
+            quota = quotas.pop(what % len(quotas))
+            writer.removeQuota(quota)
+            assert not quota.held
+            shared = {key: value for key, value in shared.items() if value[0] is not quota}
+        elif kind == "let go" and decoded:
+            del decoded[what % len(decoded)]
+        for place, frame, *_ in shown.values():
+            np.testing.assert_array_equal(reader.view(place, frame.shape, DTYPE), frame)
+        for _, place, frame in shared.values():
+            np.testing.assert_array_equal(reader.view(place, frame.shape, DTYPE), frame)
+        for memory, frame, _ in decoded:
+            np.testing.assert_array_equal(memory, frame.reshape(-1).view(np.uint8))
+            del memory
+        assert {(id(quota), key) for quota in quotas for key in quota.held} == set(shared)
+    for key in shown:
+        writer.release(*key)
+    for quota in quotas:
+        writer.removeQuota(quota)
+    decoded.clear()
+    place = writer.put(pixels(0))
+    if quotas:  # the slots of subscribers that are gone are given up
+        assert place.slots == SLOTS
+    assert len(rings(folder)) == 1
+    writer.close()
+    reader.close()
+
+
 # ---- single facts
 
 
