@@ -230,6 +230,75 @@ def test_aStoppedProcessIsKilledFromOutside(tmp_path):
         assert driver.counts == (2, 2, 0, 0, 0)
 
 
+HANGS_ONCE = """
+    import faulthandler, signal, threading
+    def process(frame):
+        path = __file__ + ".hung"
+        if frame.number == 1 and os.path.getsize(path) < 2:
+            with open(path, "a") as file: file.write("x")
+            {}
+        return frame.pixels
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are others there")
+@pytest.mark.parametrize(
+    "code",
+    [
+        "faulthandler.cancel_dump_traceback_later(); signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)",
+        "os.kill(os.getpid(), signal.SIGSTOP)",
+        "os.closerange(3, 100)",
+    ],
+)
+def test_aProcessThatDoesNotEndItselfIsKilledEachTime(tmp_path, code):
+    """Also when it hangs with its first frame again: the time for setup() is over when process() is called."""
+    path = functionFile(tmp_path, HANGS_ONCE.format(code))
+    Path(path + ".hung").touch()
+    with Driver(tmp_path, path, limit=0.1) as driver:
+        for number in range(3):
+            driver.give(frameOf(number))
+        driver.untilIdle()
+        assert [event.code for event in driver.events] == ["function-restarted"] * 2
+        assert driver.counts == (3, 3, 0, 0, 0)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="processes fork there")
+@pytest.mark.parametrize(
+    "code",
+    [
+        "child = os.fork()\n            if not child: time.sleep(600)",
+        "child = os.fork() or os.getpid()",
+        "import subprocess; child = subprocess.Popen(['sleep', '600']).pid",
+    ],
+)
+@pytest.mark.parametrize("end", ["", "os._exit(3)"])
+def test_processesThatTheFunctionStartsEndWithIt(tmp_path, code, end):
+    """They hold its output open, and may answer in its place."""
+    code = f"""
+    def process(frame):
+        path = __file__ + ".child"
+        if frame.number == 1 and not os.path.exists(path):
+            {code}
+            with open(path, "w") as file: file.write(str(child))
+            {end}
+        return Result(values={{"n": frame.number}})
+    """
+    path = functionFile(tmp_path, code)
+    with Driver(tmp_path, path) as driver:
+        for number in range(5):
+            driver.give(frameOf(number))
+        driver.untilIdle()
+        assert driver.counts == (5, 5, 0, 0, 0)
+        assert [one.values["n"] for one in driver.values] == list(range(5))
+        pid = int(Path(path + ".child").read_text())
+        if end:
+            assert [event.code for event in driver.events] == ["function-restarted"]
+    until = time.monotonic() + 5
+    while alive(pid):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
 def test_aProcessKilledFromOutsideLosesNoFrame(tmp_path):
     code = """
         def process(frame):

@@ -74,6 +74,16 @@ class Loaded(Message):
 
 
 @dataclass(frozen=True)
+class Prepared(Message):
+    """setup() has returned, and process() gets the frame.
+
+    :param prepared: number of the frame.
+    """
+
+    prepared: int
+
+
+@dataclass(frozen=True)
 class Computed(Message):
     """The result of a frame.
 
@@ -120,6 +130,7 @@ _FROM_FUNCTION: dict[str, type[Message]] = {
     "pid": ProcessID,
     "log": LogReport,
     "loaded": Loaded,
+    "prepared": Prepared,
     "computed": Computed,
     "raised": Raised,
     "refused": Refused,

@@ -13,6 +13,7 @@ import logging
 import math
 import os
 import queue
+import signal
 import sys
 import threading
 import time
@@ -32,7 +33,7 @@ from ..Model.Signals import NUMBER, TIME
 from ..Model.Text import textsOf
 from .Function import LONGEST_NAME, MOST_VALUES, Result
 from .Loading import LoadedFunction, functionPath, lastLine
-from .Messages import Computed, Load, Loaded, Process, Raised, Refused, SetParameters, decodeToFunction
+from .Messages import Computed, Load, Loaded, Prepared, Process, Raised, Refused, SetParameters, decodeToFunction
 
 _ = textsOf(__file__)
 
@@ -172,6 +173,7 @@ class Runner:
             if function.setup:
                 function.setup(function.parameters, frame)
             self._setupDue = False
+            self._put(Prepared(frame.number))
         self._deadline.start(self._load.seconds)
         assert function.process
         return function.process(frame)
@@ -265,6 +267,7 @@ def main() -> int:
     """Run as the process of a function; return the exit code."""
     # A command shall not wait while another thread computes.
     sys.setswitchinterval(0.0005)
+    _separate()
     trace = os.dup(2)
     writer, lines = openLines(writing=DirectWriter)
     first = next(lines, None)
@@ -276,7 +279,26 @@ def main() -> int:
     threading.Thread(target=_listen, args=(runner, lines), name="commands", daemon=True).start()
     code = runner.run()
     writer.close(LAST_LINES)
+    _endAll()
     return code
+
+
+def _separate() -> None:
+    """Make this process the first of a group, and the first that the system ends when memory runs out."""
+    if sys.platform == "win32":
+        return
+    os.setpgid(0, 0)
+    try:
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+            file.write("1000")
+    except OSError:
+        pass  # Linux only
+
+
+def _endAll() -> None:
+    """End this process and those that the function started."""
+    if sys.platform != "win32" and os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
 
 
 def _listen(runner: Runner, lines: Iterator[bytes]) -> None:
@@ -288,4 +310,5 @@ def _listen(runner: Runner, lines: Iterator[bytes]) -> None:
     runner.take(None)
     # A call in progress must not outlive the process that feeds this one.
     threading.Event().wait(CLOSE_TIME)
+    _endAll()
     os._exit(0)

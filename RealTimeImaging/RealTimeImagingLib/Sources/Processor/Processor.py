@@ -31,7 +31,7 @@ from ...Model.Quantities import counted
 from ...Model.Statistics import Spread
 from ...Model.Text import joined, textsOf
 from ...Processing.Loading import crashPlace, functionName, functionPath
-from ...Processing.Messages import Computed, Load, Loaded, Process, Raised, Refused, SetParameters
+from ...Processing.Messages import Computed, Load, Loaded, Prepared, Process, Raised, Refused, SetParameters
 from ...Processing.Runner import LOAD_TIME
 from ..Source import Arrival, Values
 from . import ProcessorSettings, jsonObject
@@ -318,6 +318,8 @@ class Processor:
                 text = _("{function} keeps its parameters: {reason}")
                 text = text.format(function=self.name, reason=message.refused)
                 self._report(iter([Event("parameters-refused", text, "error", self._settings.stream)]))
+            elif isinstance(message, Prepared):
+                self._isFirst, self._started = False, time.monotonic()
             elif isinstance(message, Computed | Raised):
                 self._takeAnswer(process, message)
             self._feed()
@@ -329,17 +331,18 @@ class Processor:
         self.parameters = {**values, **changed}
 
     def _takeAnswer(self, process: FunctionProcess, answer: Computed | Raised) -> None:
-        work, self._current = self._current, None
+        work = self._current
+        number = answer.number if isinstance(answer, Raised) else answer.computed
+        if work is None or work.header.number != number:
+            return  # a function that forks answers twice
+        self._current = None
         memory, process.target = process.target, None
-        if work is None:
-            return
         work.release()
         self._deaths = 0
         if isinstance(answer, Raised):
             self.counts.failed += 1
             self._report(self._failures.add(work.header.number, answer.raised, time.monotonic()))
             return
-        self._isFirst = False
         self.counts.processed += 1
         try:
             # Now: the memory is gone with the process.
