@@ -115,6 +115,27 @@ def test_a_faulty_log_call_does_not_raise(capsys):
     assert "no number" in capsys.readouterr().err
 
 
+def test_a_flood_of_records_is_cut_off(monkeypatch):
+    clock = [1000.0]
+    monkeypatch.setattr(StandardStreams.time, "monotonic", lambda: clock[0])
+    put = []
+    logger = logging.Logger("unit.test")
+    logger.addHandler(LineLogHandler(put.append))
+    for number in range(10_000):
+        logger.warning("record %d", number)
+    assert len(put) == StandardStreams.MOST_RECORDS + 1
+    assert "further ones are left out" in put[-1].log
+    clock[0] += StandardStreams.RECORD_PERIOD
+    logger.warning("later")
+    assert [one.log for one in put[-1:]] == ["later"]
+
+
+def test_a_long_record_is_cut():
+    (line,) = logged(logging.WARNING, "x" * 50_000_000)
+    assert len(line["log"]) < 21_000
+    assert line["log"].endswith("x ... (50,000,000 characters)")
+
+
 # ---- reading
 
 

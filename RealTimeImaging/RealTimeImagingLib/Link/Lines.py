@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
@@ -28,6 +29,11 @@ PROGRESS_PERIOD = 0.15
 """Seconds between two reports of progress."""
 LONGEST_SILENCE = 30.0
 """Seconds for the last lines to leave while Slicer is blocked."""
+
+MOST_RECORDS, RECORD_PERIOD = 4000, 10.0
+"""Most records of the log within so many seconds; what a library prints are records, too."""
+LONGEST_RECORD = 20_000
+"""Most characters of a record."""
 
 log = logging.getLogger(__name__)
 
@@ -173,7 +179,7 @@ def readLines(descriptor: int) -> Iterator[bytes]:
 
 
 class LineLogHandler(logging.Handler):
-    """Handler that turns log records into reports for Slicer's log.
+    """Handler that turns log records into reports for Slicer's log. A flood of records is cut off.
 
     :param put: takes each report.
     """
@@ -181,16 +187,29 @@ class LineLogHandler(logging.Handler):
     def __init__(self, put: Callable[[LogReport], object]) -> None:
         super().__init__()
         self._put = put
+        self._count, self._end = 0, 0.0
+        """Records in this period, and its end in monotonic seconds."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send a record."""
+        now = time.monotonic()
+        if now >= self._end:
+            self._count, self._end = 0, now + RECORD_PERIOD
+        self._count += 1
+        if self._count > MOST_RECORDS:
+            if self._count == MOST_RECORDS + 1:
+                text = f"More than {MOST_RECORDS:,} records within {RECORD_PERIOD:g} s: further ones are left out."
+                self._put(LogReport(text, logging.WARNING, __name__))
+            return
         try:
             text = record.getMessage()
+            if record.exc_info:
+                text += "\n" + logging.Formatter().formatException(record.exc_info)
         except Exception:  # noqa: BLE001 - a library's mistake in its message must not end the reading of a file
             self.handleError(record)
             return
-        if record.exc_info:
-            text += "\n" + logging.Formatter().formatException(record.exc_info)
+        if len(text) > LONGEST_RECORD:
+            text = f"{text[:LONGEST_RECORD]} ... ({len(text):,} characters)"
         self._put(LogReport(text, record.levelno, record.name))
 
 
