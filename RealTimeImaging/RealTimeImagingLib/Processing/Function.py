@@ -54,7 +54,7 @@ from ..Model.Settings import DescribedSettings, about
 
 __all__ = ["Parameters", "Result", "about"]
 
-MOST_VALUES, LONGEST_NAME = 254, 80
+MOST_VALUES, LONGEST_NAME = 1000, 200
 """Most values of a result, and most characters of the name of one."""
 
 
@@ -67,7 +67,7 @@ class Result:
     """Values and an image of one frame.
 
     :param pixels: image as :func:`Model.Frame.imageOf` takes it; None for no image.
-    :param values: at most 254 numbers by name; NaN for a value that is not known. A name has 1 to 80 printable
+    :param values: at most 1000 numbers by name; NaN for a value that is not known. A name has 1 to 200 printable
         characters, and is neither "Frame" nor "Time", the columns of every table of values.
     :param attributes: text by name, for the attributes of the image.
     :param ijkToRAS: geometry of the image, 4x4, voxel index (i, j, k) to millimetres in RAS; None for the frame's.

@@ -20,7 +20,7 @@ _ = textsOf(__file__)
 
 VALUES = ".values.csv"
 """Added to the name of a recording and the function."""
-MOST_COLUMNS = 256
+MOST_COLUMNS = 1024
 """Most columns of a file; values of further names are not stored."""
 
 
