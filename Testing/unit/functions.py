@@ -112,10 +112,10 @@ class Publishing:
 class Driver:
     """A processor as its acquisition process drives it; collects what it yields."""
 
-    def __init__(self, folder, function, slots=64, getBuffer=lambda nbytes: None, **settings):
+    def __init__(self, folder, function, slots=64, results="Live made", getBuffer=lambda nbytes: None, **settings):
         self.feed = Feed(folder, slots)
         self._woken = threading.Event()
-        self.settings = ProcessorSettings(function, stream="Live made", **settings)
+        self.settings = ProcessorSettings(function, stream=results, **settings)
         self.processor = Processor(self.settings, [str(folder)], self._woken.set, getBuffer)
         self.images: list[Arrival] = []
         self.values: list[Values] = []

@@ -144,6 +144,39 @@ def test_aFrameThatFailsIsNamedWithItsReason(tmp_path, code, words):
         assert driver.feed.idle
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "raise ValueError(f'frame {frame.number} at {time.time()}')",
+        "raise [ValueError, TypeError][frame.number % 2]('wrong')",
+        "raise ValueError('x' * frame.number)",
+    ],
+)
+def test_reasonsThatDifferMakeFewEventsThatNameAllFrames(tmp_path, code):
+    """Numbers in them, reasons in turn, and any number of reasons."""
+    with Driver(tmp_path, functionFile(tmp_path, f"def process(frame): {code}")) as driver:
+        for number in range(64):
+            driver.give(frameOf(number))
+        driver.untilIdle()
+        driver.processor.close()
+        driver.take()
+        assert driver.counts == (64, 0, 0, 64, 0)
+        assert len(driver.events) < 20
+        more = [int(text.split("with ")[1].split(" more")[0]) for text in texts(driver) if " more frame" in text]
+        assert len(driver.events) - len(more) + sum(more) == 64
+        assert {event.subject for event in driver.events} == {"Live made"}
+
+
+def test_twoEqualFunctionsHaveTheirOwnEvents(tmp_path):
+    path = functionFile(tmp_path, "def process(frame): 1 / 0")
+    with Driver(tmp_path, path, results="Live made 2") as driver:
+        driver.give(frameOf(0))
+        driver.untilIdle()
+        (event,) = driver.events
+        assert event.subject == "Live made 2"
+        assert event.text.startswith("made 2 failed with frame 0 of Live: ")
+
+
 def test_theReasonOfAFailureIsShort(tmp_path):
     path = functionFile(tmp_path, "def process(frame): raise ValueError('x' * 50_000_000)")
     with Driver(tmp_path, path) as driver:
@@ -179,7 +212,7 @@ def test_manyFailuresMakeFewEventsThatNameAllFrames(tmp_path):
         assert driver.counts == (50, 0, 0, 50, 0)
         assert len(driver.events) < 10
         assert "frame 0 of Live: ZeroDivisionError: division by zero" in texts(driver)[0]
-        assert "to 49: ZeroDivisionError" in texts(driver)[-1]
+        assert "49: ZeroDivisionError" in texts(driver)[-1]
         told = sum(int(text.split("with ")[1].split(" more")[0]) for text in texts(driver)[1:])
         assert told == 49
 

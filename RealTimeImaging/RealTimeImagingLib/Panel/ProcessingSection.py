@@ -19,7 +19,6 @@ from ..Model.Event import Event
 from ..Model.Settings import settingFields, typedPath
 from ..Processing import BuiltIn
 from ..Processing.Description import parametersClass
-from ..Processing.Loading import functionName
 from ..Sources.Processor import EVERY
 from .Editors import RecentEditor
 from .FunctionForm import FunctionForm, Links, NodeFiles, builtInParameters, builtInTitle
@@ -365,8 +364,7 @@ class ProcessingSection(Section):
     def _happened(self, event: Event) -> None:
         if event.code == "processing-failed":
             for processor in self.logic.processing.list():
-                mine = event.text.startswith(f"{functionName(processor.settings.function)} ")
-                if mine and processor.settings.source == event.subject:
+                if processor.stream == event.subject:
                     self._failures[processor] = event.text
         if event.code == "parameters-refused":
             for processor in self.logic.processing.list():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from ...Model.Event import Event, Remedy
@@ -10,52 +11,68 @@ from ...Model.Text import textsOf
 _ = textsOf(__file__)
 
 REPORT_PERIOD = 1.0
-"""Seconds between two reports of frames that fail for the same reason."""
+"""Seconds between two reports of frames that fail for reasons that were reported."""
+MOST_REASONS = 8
+"""Most reasons that are reported at once; frames that fail for further ones are reported together."""
 RELOAD = Remedy(_("Reload"))
 """Restart of the function from its file, which the user has corrected."""
 
 
 class Failures:
-    """Reports of frames that failed: each new reason at once, the same one again once in REPORT_PERIOD.
+    """Reports of frames that failed: each new reason at once, frames of the same reasons once in REPORT_PERIOD.
+
+    Reasons that differ in numbers only are the same.
 
     :param stream: name of the stream of the frames.
     :param function: name of the function.
+    :param results: name of the stream of its results, the subject of the events.
     """
 
-    def __init__(self, stream: str, function: str) -> None:
-        self._stream, self._function = stream, function
-        self._reason, self._count, self._first, self._last = "", 0, 0, 0
+    def __init__(self, stream: str, function: str, results: str) -> None:
+        self._stream, self._function, self._results = stream, function, results
+        self._told: set[str] = set()
+        self._count, self._first, self._last = 0, 0, 0
+        self._reason, self._remedy = "", RELOAD
         self._due = 0.0
-        self._remedy = RELOAD
 
     def add(self, number: int, reason: str, now: float, remedy: Remedy = RELOAD) -> Iterator[Event]:
         """Add a failed frame; yield the event when it is due.
 
         :param remedy: other settings with which it would not fail.
         """
-        if reason != self._reason:
+        kind = re.sub(r"\d+", "0", reason)
+        if kind not in self._told and len(self._told) < MOST_REASONS:
             yield from self.rest()
-            self._reason, self._due, self._remedy = reason, now + REPORT_PERIOD, remedy
+            self._told.add(kind)
+            self._due = max(self._due, now + REPORT_PERIOD)
             text = _("{function} failed with frame {number} of {stream}: {reason}")
-            yield self._event(text.format(number=number, reason=reason, **self._names))
+            yield self._event(text.format(number=number, reason=reason, **self._names), remedy)
             return
         self._first = number if not self._count else self._first
-        self._count, self._last = self._count + 1, number
-        if now >= self._due:
+        self._count, self._last, self._reason, self._remedy = self._count + 1, number, reason, remedy
+        yield from self.due(now)
+
+    def due(self, now: float) -> Iterator[Event]:
+        """Yield the event of the frames that are not reported yet when it is due."""
+        if self._count and now >= self._due:
             self._due = now + REPORT_PERIOD
             yield from self.rest()
+            if len(self._told) >= MOST_REASONS:
+                self._told.clear()
 
     def rest(self) -> Iterator[Event]:
-        """Yield the event of the frames that are not reported yet."""
+        """Yield the event of the frames that are not reported yet, with the last reason."""
         if self._count:
             text = _("{function} failed with {count} more frames of {stream}, {first} to {last}: {reason}")
+            if self._count == 1:
+                text = _("{function} failed with 1 more frame of {stream}, {first}: {reason}")
             values = {"count": self._count, "first": self._first, "last": self._last, "reason": self._reason}
             self._count = 0
-            yield self._event(text.format(**values, **self._names))
+            yield self._event(text.format(**values, **self._names), self._remedy)
 
     @property
     def _names(self) -> dict[str, str]:
         return {"function": self._function, "stream": self._stream}
 
-    def _event(self, text: str) -> Event:
-        return Event("processing-failed", text, "error", self._stream, remedy=self._remedy)
+    def _event(self, text: str, remedy: Remedy) -> Event:
+        return Event("processing-failed", text, "error", self._results, remedy=remedy)

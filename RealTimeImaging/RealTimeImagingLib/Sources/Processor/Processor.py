@@ -119,7 +119,8 @@ class Processor:
         ring: str = RING,
     ) -> None:
         self._settings, self._folders, self._wake, self._getBuffer = settings, folders, wake, getBuffer
-        self.name = functionName(settings.function)
+        self.name = settings.stream.removeprefix(f"{settings.source} ")
+        """Name of the function for the user, different for two equal ones of a stream."""
         self.counts = counts or Counts()
         # Frames that waited in an earlier process are gone.
         self.counts.skipped = self.counts.received - self.counts.processed - self.counts.failed
@@ -133,7 +134,9 @@ class Processor:
         self._isFirst = True
         self._deaths = 0
         """Ends of the process since the last processed frame."""
-        self._failures = Failures(settings.source, self.name)
+        self.stalled = False
+        """True when the process was ended for the time it took, and has not answered since."""
+        self._failures = Failures(settings.source, self.name, settings.stream)
         self._items: deque[Event | _Result] = deque()
         self._unread = 0
         """Results among the items."""
@@ -229,6 +232,7 @@ class Processor:
         """End a process that hangs although it should have ended itself. Call it several times a second."""
         with self._lock:
             process = self._process
+            self._report(self._failures.due(time.monotonic()))
             busy = self._current is not None or not (self._loaded or self.problem)
             if process is None or not busy or process.killed:
                 return
@@ -454,7 +458,7 @@ class Processor:
                     result.process.send(Release([computed.place.key]))
             attributes = {
                 **computed.image.attributes,
-                "Function": self.name,
+                "Function": functionName(self._settings.function),
                 "SourceStream": header.stream,
                 "SourceFrame": str(header.number),
                 "SourceReceiveTime": f"{header.receiveTime:.6f}",
