@@ -419,7 +419,9 @@ class Processor:
         place = crashPlace(trace, path)
         if _tookTooLong(process):
             text = _("It took longer than {seconds} s ({place}).") if place else _("It took longer than {seconds} s.")
-            return text.format(seconds=f"{self._settings.limit:g}", place=place)
+            inSetup = self._isFirst or not self._loaded
+            seconds = max(LOAD_TIME, self._settings.limit) if inSetup else self._settings.limit
+            return text.format(seconds=f"{seconds:g}", place=place)
         fatal = next((line for line in trace.splitlines() if line.startswith(("Fatal", "Windows fatal"))), "")
         last = fatal or (trace.splitlines()[-1] if trace else "")
         text = _("Exit code {code} ({place}).") if place else _("Exit code {code}.")
