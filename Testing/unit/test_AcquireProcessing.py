@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import signal
+import sys
 
 import numpy as np
 import pytest
@@ -42,15 +43,22 @@ def test_theFunctionIsChosenByOptions(tmp_path):
         (["--process", "{}/made.py", "--process-parameter", "gain"], "is no NAME=VALUE"),
         (["--process", "{}/made.py", "--process-python", "/no/python"], "is no program"),
         (["--process", "{}/wrong.py"], "is no Python"),
+        (["--process", "{}/needs.py"], "needs not-a-package, which Slicer does not include (not-a-package>=1)."),
     ],
 )
 def test_optionsThatCannotWorkGiveWords(tmp_path, capsys, options, words):
     functionFile(tmp_path, "def process(frame): pass")
     functionFile(tmp_path, "def process(frame) pass", "wrong")
+    functionFile(tmp_path, "REQUIREMENTS = ['not-a-package>=1']\ndef process(frame): pass", "needs")
     with pytest.raises(SystemExit) as ended:
         planned(tmp_path, *(option.format(tmp_path) for option in options))
     assert ended.value.code == 2
     assert words in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_anotherPythonHasPackagesOfItsOwn(tmp_path):
+    path = functionFile(tmp_path, "REQUIREMENTS = ['not-a-package>=1']\ndef process(frame): pass", "needs")
+    assert planned(tmp_path, "--process", path, "--process-python", sys.executable).python == sys.executable
 
 
 CODE = """

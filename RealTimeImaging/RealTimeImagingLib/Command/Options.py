@@ -17,7 +17,8 @@ from ..Link.Commands import Command, Record, StartBroadcast
 from ..Model.Errors import MissingPackageError, SettingsError
 from ..Model.Packages import checkPackages
 from ..Model.Settings import SettingField, SourceSettings, settingFields, typedPath
-from ..Processing.Loading import findFunction, functionName, requirementsOf
+from ..Processing.Loading import findFunction, functionName
+from ..Processing.Requirements import checkRequirements, requirementsOf
 from ..Recording.Names import DATE_NAME, namedPlace
 from ..Sources import KINDS, SourceKind, kindOf
 from ..Sources.Kinds import importKind, otherModules
@@ -226,8 +227,9 @@ def _process(given: dict[str, Any]) -> ProcessorSettings | None:
     if not given["process"]:
         return None
     function = findFunction(given["process"])
-    requirementsOf(function)
     python = given["process_python"]
+    # Another Python has packages of its own.
+    (requirementsOf if python else checkRequirements)(function)
     found = shutil.which(os.path.expanduser(python)) if python else ""
     if found is None:
         raise SettingsError(f"{python} is no program.")

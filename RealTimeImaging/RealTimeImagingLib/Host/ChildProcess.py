@@ -30,6 +30,9 @@ READ_TIME = 0.02
 PID_TIME = 1000
 """Milliseconds to wait for the number of a process that is to be killed."""
 
+MOST_ERRORS = 1 << 16
+"""Last bytes of standard error that are kept."""
+
 log = logging.getLogger(__name__)
 
 
@@ -206,7 +209,7 @@ class ChildProcess:
             self._onMessage(message)
 
     def _readErrors(self) -> None:
-        self._errors += self._process.readAllStandardError().data()
+        self._errors = (self._errors + self._process.readAllStandardError().data())[-MOST_ERRORS:]
 
     def _errorOccurred(self, error: int) -> None:
         if error == 0:  # QProcess::FailedToStart: finished() does not follow

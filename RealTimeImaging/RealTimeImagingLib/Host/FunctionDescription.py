@@ -9,7 +9,7 @@ from typing import Any
 import qt
 
 from ..Link.Messages import Done, Failed, Receivers
-from ..Model.Text import textsOf
+from ..Model.Text import joined, textsOf
 from ..Processing.Loading import functionName
 from .ChildProcess import ChildProcess
 
@@ -32,6 +32,7 @@ class FunctionDescription:
         self._function, self._onDone = function, onDone
         text = _("{function} did not load within {seconds} s.")
         self._found: dict[str, Any] | None = None
+        self._failed = False
         self._problem: str = text.format(function=functionName(function), seconds=LIMIT // 1000)
         reports = Receivers()
         reports.connect(Done, self._take)
@@ -66,8 +67,14 @@ class FunctionDescription:
     def _fail(self, message: Failed) -> None:
         text = _("{function} cannot be used: {reason}")
         self._problem = text.format(function=functionName(self._function), reason=message.failed)
+        self._failed = True
 
     def _ended(self, code: int) -> None:
+        # The timer has run out when it was killed for the time it took.
+        if self._found is None and not self._failed and self._killer.isActive():
+            text = _("{function} cannot be used: its process ended while it loaded (exit code {code}).")
+            text = text.format(function=functionName(self._function), code=code)
+            self._problem = joined(text, self._child.lastError)
         self._killer.stop()
         # The receiver may drop this object and so the QProcess, and to delete that within its own signal crashes.
         self._later.start(0)

@@ -11,7 +11,6 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from importlib import metadata
 from typing import Any
 
 import qt
@@ -19,13 +18,14 @@ import slicer
 
 from ..Link.Commands import Command, Publish
 from ..Link.Messages import PublishedReport, Ready, ValuesReport
-from ..Model.Errors import MissingPackageError, SettingsError
+from ..Model.Errors import SettingsError
 from ..Model.Event import Event
-from ..Model.Packages import titlesOf
 from ..Model.Quantities import freeName
 from ..Model.Settings import SourceSettings
 from ..Model.Text import textsOf
-from ..Processing.Loading import findFunction, functionName, requirementsOf
+from ..Processing.Loading import findFunction, functionName
+from ..Processing.Requirements import checkRequirements
+from ..Processing.Runner import LOAD_TIME
 from ..Sources.Processor import ProcessorSettings
 from .AcquisitionProcess import AcquisitionProcess
 from .Callbacks import Callbacks
@@ -182,7 +182,7 @@ class ProcessingControl:
         :param python: another Python that runs the function, such as that of a conda environment; it needs numpy.
         :param name: of the stream of the results; empty: "<stream> <function>".
         :param limit: seconds after which a call counts as hung.
-        :raises SettingsError: no running source has the stream, or there is no such function.
+        :raises SettingsError: no running source has the stream, there is no such function, or a parameter is no JSON.
         :raises MissingPackageError: the function requires packages that Slicer's Python lacks.
         :raises AcquisitionError: the process cannot be started.
         """
@@ -192,14 +192,14 @@ class ProcessingControl:
         atSource = next((inner for inner, outer in source.streams.items() if outer == stream), stream)
         found = findFunction(function)
         if not python:
-            _checkRequirements(found)
+            checkRequirements(found)
         taken = {used for one in self._session.active() for used in one.streams.values()}
         settings = ProcessorSettings(
             found,
             atSource,
             name or freeName(f"{stream} {functionName(found)}", taken),
             every,
-            json.dumps(dict(parameters or {})),
+            _jsonOf(parameters or {}),
             _pythonPath(python) if python else "",
             limit,
             json.dumps(_ownEnvironment() if python else {}),
@@ -272,11 +272,7 @@ class ProcessingControl:
 
         :raises SettingsError: a value is no JSON.
         """
-        try:
-            json.dumps(values)
-        except (TypeError, ValueError) as error:
-            raise SettingsError(_("A parameter cannot be sent: {error}").format(error=error)) from error
-        processor.handle.send("setParameters", parameters=values)
+        processor.handle.send("setParameters", parameters=json.loads(_jsonOf(values)))
 
     def list(self) -> list[RunningProcessor]:
         """Return the functions that run."""
@@ -368,21 +364,15 @@ class ProcessingControl:
                 self._addValues(one.sourceStream, message.number, message.time, named, message.lost)
 
 
-def _checkRequirements(function: str) -> None:
-    missing = []
-    for requirement in requirementsOf(function):
-        name = requirement
-        for mark in "<>=!~[; ":
-            name = name.split(mark)[0]
-        try:
-            metadata.version(name)
-        except metadata.PackageNotFoundError:
-            missing.append(requirement)
-    if missing:
-        text = _("{function} needs {names}, which Slicer does not include ({packages}).").format(
-            function=functionName(function), names=titlesOf(missing), packages=", ".join(missing)
-        )
-        raise MissingPackageError(text, missing)
+def _jsonOf(parameters: Mapping[str, Any]) -> str:
+    """Return parameters as JSON; numbers and arrays of numpy are numbers and lists.
+
+    :raises SettingsError: a value is no JSON.
+    """
+    try:
+        return json.dumps(dict(parameters), default=lambda value: value.tolist())
+    except (TypeError, ValueError, AttributeError) as error:
+        raise SettingsError(_("A parameter cannot be sent: {error}").format(error=error)) from error
 
 
 def _pythonPath(python: str) -> str:

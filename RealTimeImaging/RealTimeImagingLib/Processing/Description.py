@@ -5,18 +5,25 @@ The process is started with the function, another Python or an empty text, and t
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from typing import Any, cast, get_args, get_origin
 
+from ..Link.Lines import LONGEST_SILENCE, openLines
 from ..Link.Messages import Done, Failed, encode
+from ..Model.Errors import SettingsError
+from ..Model.Files import reasonOf
 from ..Model.Settings import DescribedSettings, Setting, settingFields
-from .Loading import LoadedFunction, lastLine
+from ..Model.Text import textsOf
+from .Loading import LoadedFunction, functionPath, lastLine
+from .OtherPython import checkPython, variablesOf
+
+_ = textsOf(__file__)
 
 TYPES: dict[str, Any] = {"bool": bool, "int": int, "float": float, "str": str}
 PROGRAM = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "Link", "Program.py")
@@ -57,20 +64,40 @@ def parametersClass(description: Mapping[str, Any]) -> type[DescribedSettings]:
 
 
 def main() -> int:
-    """Write the description of a function to standard output, as the last line."""
+    """Report the description of a function, or why there is none."""
     function, python, environment = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
     if python:
-        variables = {name: value for name, value in {**os.environ, **environment}.items() if value is not None}
-        command = [python, "-u", PROGRAM, "description", function, "", "{}"]
-        return subprocess.run(command, env=variables, check=False).returncode
-    output = sys.stdout
+        return _describeIn(python, function, environment)
+    writer, lines = openLines()
+    threading.Thread(target=_endAfter, args=(lines,), daemon=True).start()
     answer: Done | Failed
-    with contextlib.redirect_stdout(sys.stderr):  # a function may print
-        try:
-            answer = Done([describe(function)])
-            encode(answer)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a file may raise anything
-            answer = Failed(lastLine(error, function))
-    output.buffer.write(encode(answer))
-    output.flush()
+    try:
+        answer = Done([describe(function)])
+        encode(answer)
+    except BaseException as error:  # noqa: BLE001 - a file may raise anything
+        answer = Failed(lastLine(error, functionPath(function)))
+    writer.close(LONGEST_SILENCE, answer)
     return 0
+
+
+def _describeIn(python: str, function: str, environment: Mapping[str, str | None]) -> int:
+    """Let another Python describe a function; return the exit code."""
+    command = [python, "-u", PROGRAM, "description", function, "", "{}"]
+    try:
+        checkPython(python, environment)
+        if os.name == "posix":
+            # In place of this process, so that both end together.
+            os.execve(python, command, variablesOf(environment))
+        return subprocess.run(command, env=variablesOf(environment), check=False).returncode
+    except (SettingsError, OSError) as error:
+        text = _("{python} cannot be started: {reason}.")
+        known = isinstance(error, SettingsError)
+        reason = str(error) if known else text.format(python=python, reason=reasonOf(cast(OSError, error)))
+        os.write(1, encode(Failed(reason)))
+        return 0
+
+
+def _endAfter(lines: Iterator[bytes]) -> None:
+    for _line in lines:
+        pass
+    os._exit(0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import importlib
 import importlib.util
@@ -15,7 +14,6 @@ from types import ModuleType
 from typing import Any, cast
 
 from ..Model.Errors import RealTimeImagingError, SettingsError
-from ..Model.Files import reasonOf
 from ..Model.Settings import typedPath
 from ..Model.Text import textsOf
 from . import BuiltIn
@@ -56,31 +54,6 @@ def functionPath(function: str) -> str:
     if function in BuiltIn.NAMES:
         return os.path.join(os.path.dirname(os.path.abspath(BuiltIn.__file__)), f"{function}.py")
     return function
-
-
-def requirementsOf(function: str) -> tuple[str, ...]:
-    """Return the REQUIREMENTS of a function without running it; none when they are no list of texts.
-
-    :raises SettingsError: the file cannot be read or is no Python.
-    """
-    path = functionPath(function)
-    try:
-        with open(path, "rb") as file:
-            tree = ast.parse(file.read(), path)
-    except OSError as error:
-        raise SettingsError(_("{path} cannot be read: {reason}.").format(path=path, reason=reasonOf(error))) from error
-    except (SyntaxError, ValueError) as error:
-        raise SettingsError(_("{path} is no Python: {error}").format(path=path, error=error)) from error
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and any(
-            isinstance(one, ast.Name) and one.id == "REQUIREMENTS" for one in node.targets
-        ):
-            try:
-                found = ast.literal_eval(node.value)
-            except ValueError:
-                return ()
-            return tuple(one for one in found if isinstance(one, str)) if isinstance(found, tuple | list) else ()
-    return ()
 
 
 class LoadedFunction:

@@ -16,6 +16,7 @@ from ...Link.Lines import LineWriter, readLines
 from ...Link.Messages import LogReport, Message, ProcessID
 from ...Model.Frame import Pixels
 from ...Processing.Messages import decodeFromFunction
+from ...Processing.OtherPython import variablesOf
 
 _LIBRARY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PROGRAM = os.path.join(_LIBRARY, "Link", "Program.py")
@@ -56,14 +57,13 @@ class FunctionProcess:
         """Memory that the process may write, kept until it has answered or ended."""
         self._gone, self._ended = threading.Event(), threading.Event()
         self._errors: deque[str] = deque(maxlen=TRACE_LINES)
-        variables: dict[str, str | None] = {**os.environ, **environment}
         self._process = subprocess.Popen(
             [python or sys.executable, "-u", PROGRAM, NAME],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
-            env={name: value for name, value in variables.items() if value is not None},
+            env=variablesOf(environment),
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
         streams = self._process.stdin, self._process.stdout, self._process.stderr

@@ -23,7 +23,7 @@ from ...Formats import GetBuffer
 from ...Link.Commands import Release
 from ...Link.Messages import Failed, FrameHeader, Message
 from ...Link.Ring import Place, RingReader, Target, removeRing
-from ...Model.Errors import RingError
+from ...Model.Errors import RingError, SettingsError
 from ...Model.Event import Event, Remedy
 from ...Model.Files import reasonOf
 from ...Model.Frame import Image, Pixels
@@ -32,6 +32,7 @@ from ...Model.Statistics import Spread
 from ...Model.Text import joined, textsOf
 from ...Processing.Loading import crashPlace, functionName, functionPath
 from ...Processing.Messages import Computed, Load, Loaded, Prepared, Process, Raised, Refused, SetParameters
+from ...Processing.OtherPython import checkPython
 from ...Processing.Runner import LOAD_TIME
 from ..Source import Arrival, Values
 from . import ProcessorSettings, jsonObject
@@ -285,7 +286,12 @@ class Processor:
         settings = self._settings
         environment = jsonObject(settings.environment, "environment")
         try:
+            if settings.python:
+                checkPython(settings.python, environment)
             process = FunctionProcess(settings.python, environment, self._takeMessage, self._ended)
+        except SettingsError as error:
+            self._fail(str(error))
+            return
         except OSError as error:
             text = _("{python} cannot be started: {reason}.")
             self._fail(text.format(python=settings.python or "Python", reason=reasonOf(error)))

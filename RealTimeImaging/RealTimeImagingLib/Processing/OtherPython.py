@@ -1,0 +1,68 @@
+"""Another Python than Slicer's for a function: a check that a program is one, before it runs our program."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import threading
+from collections.abc import Mapping
+
+from ..Model.Errors import SettingsError
+from ..Model.Files import reasonOf
+from ..Model.Text import textsOf
+
+_ = textsOf(__file__)
+
+OLDEST = (3, 10)
+"""Oldest version that runs the library."""
+ANSWER_TIME = 10.0
+"""Seconds for a program to tell its version."""
+MOST_BYTES = 4096
+"""Bytes of its answer that are read."""
+
+
+def variablesOf(environment: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the variables of a process.
+
+    :param environment: variables that differ from those of this process; None removes one.
+    """
+    return {name: value for name, value in {**os.environ, **environment}.items() if value is not None}
+
+
+def checkPython(python: str, environment: Mapping[str, str | None]) -> None:
+    """Check that a program is a Python that can run the library. Another one, such as a shell, would run it its way.
+
+    :param python: path of the program.
+    :param environment: as for :func:`variablesOf`.
+    :raises SettingsError: it cannot be started, is no Python, or is too old.
+    """
+    try:
+        process = subprocess.Popen(
+            [python, "--version"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=variablesOf(environment),
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
+    except (OSError, ValueError) as error:
+        reason = reasonOf(error) if isinstance(error, OSError) else str(error)
+        raise SettingsError(_("{python} cannot be started: {reason}.").format(python=python, reason=reason)) from error
+    killer = threading.Timer(ANSWER_TIME, process.kill)
+    killer.start()
+    try:
+        assert process.stdout
+        answer = process.stdout.read(MOST_BYTES)
+    finally:
+        killer.cancel()
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    found = re.match(rb"Python (\d+)\.(\d+)", answer)
+    if not found:
+        raise SettingsError(_("{python} is no Python.").format(python=python))
+    if (int(found[1]), int(found[2])) < OLDEST:
+        text = _("{python} is Python {found}. A function needs Python {oldest} or newer.")
+        version = found[0].decode().removeprefix("Python ")
+        raise SettingsError(text.format(python=python, found=version, oldest="{}.{}".format(*OLDEST)))
