@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import shutil
 import signal
 import sys
 import time
@@ -136,13 +137,79 @@ def test_framesThatWaitAtTheEndOfTheSourceAreProcessed(logic, tmp_path, noErrors
     slow = "def process(frame): time.sleep(0.01)"
     never = "def process(frame): time.sleep(60)"
     processors = [
-        logic.processing.start(functionFile(tmp_path, code, name)) for code, name in ((slow, "a"), (never, "b"))
+        logic.processing.start(functionFile(tmp_path, code, name), limit=1)
+        for code, name in ((slow, "a"), (never, "b"))
     ]
     connected(*processors)
     source.send("resume")
     until(lambda: logic.statistics()["streams"].get("Live", {}).get("received") == 20)
     untilStopped(logic)
     assert [counts(one) for one in processors] == [(20, 20, 0, 0, 0), (20, 0, 20, 0, 0)]
+
+
+def test_aSlowFunctionFinishesTheImagesThatWait(logic, tmp_path, noErrors):
+    """Each call may take as long as its limit allows, and the import a minute more."""
+    source = replay(logic, tmp_path, rate=500)
+    code = """
+        def process(frame):
+            while not os.path.exists(__file__ + ".go"): time.sleep(0.01)
+    """
+    path = functionFile(tmp_path, code)
+    processor = logic.processing.start(path, limit=30)
+    connected(processor)
+    source.send("resume")
+    until(lambda: logic.statistics()["streams"].get("Live", {}).get("received") == 20)
+    logic.stop()
+    until(lambda: source.ended)
+    assert not processor.isDone(time.monotonic())
+    assert not processor.isDone(time.monotonic() + 60)
+    Path(path + ".go").touch()
+    until(lambda: not logic.isRunning())
+    assert counts(processor) == (20, 20, 0, 0, 0)
+
+
+def test_aFunctionThatFinishesItsImagesCanBeStopped(logic, tmp_path, noErrors):
+    source = replay(logic, tmp_path, rate=500)
+    processor = logic.processing.start(functionFile(tmp_path, "def process(frame): time.sleep(60)"), limit=60)
+    connected(processor)
+    source.send("resume")
+    until(lambda: processor.statistics().get("received") == 20)
+    logic.stop()
+    until(lambda: source.ended)
+    assert processor.state == "stopping"
+    logic.processing.stop(processor)
+    until(lambda: not logic.isRunning())
+    assert counts(processor) == (20, 0, 20, 0, 0)
+
+
+def test_aFileIsDescribedWhateverItDoes(logic, tmp_path, noErrors):
+    """It may end or print; the program that is to load it may be no Python."""
+    found = []
+
+    def described(code, python=""):
+        found.clear()
+        path = functionFile(tmp_path, code)
+        look = logic.processing.describe(path, python, lambda *answer: found.extend(answer))
+        until(lambda: found)
+        look.close()
+        return found
+
+    fine = "def process(frame): pass\n"
+    assert described("os._exit(7)")[1] == "made cannot be used: its process ended while it loaded (exit code 7)."
+    assert described("raise KeyboardInterrupt")[1] == "made cannot be used: KeyboardInterrupt (made.py, line 5)"
+    assert described("os.write(1, b'junk'); print('more', end='')\n" + fine)[0]["title"] == "made"
+    assert described("assert sys.stdin.read() == ''\n" + fine)[0]["title"] == "made"
+    if os.name == "posix":
+        assert described(fine, "sh")[1] == f"made cannot be used: {shutil.which('sh')} is no Python."
+        other = tmp_path / "python"
+        other.symlink_to(sys.executable)
+        assert described(fine, str(other))[0]["title"] == "made"
+        path = functionFile(tmp_path, "open(__file__ + '.pid', 'w').write(str(os.getpid()))\ntime.sleep(600)")
+        look = logic.processing.describe(path, str(other), lambda *answer: None)
+        pid = Path(path + ".pid")
+        until(lambda: pid.exists() and pid.read_text())
+        look.close()
+        until(lambda: not alive(int(pid.read_text())))
 
 
 def test_aBlockedWindowDoesNotStopProcessing(logic, tmp_path, noErrors):
@@ -164,8 +231,10 @@ def test_aBlockedWindowDoesNotStopProcessing(logic, tmp_path, noErrors):
 
 def test_aFunctionThatHangsDisturbsNeitherDisplayNorRecording(logic, tmp_path, noErrors):
     source = replay(logic, tmp_path, count=100, rate=100)
-    processor = logic.processing.start(functionFile(tmp_path, "def process(frame): time.sleep(60)"))
-    newest = logic.processing.start(functionFile(tmp_path, "def process(frame): time.sleep(60)", "b"), every="newest")
+    processor = logic.processing.start(functionFile(tmp_path, "def process(frame): time.sleep(60)"), limit=4)
+    newest = logic.processing.start(
+        functionFile(tmp_path, "def process(frame): time.sleep(60)", "b"), "Live", "newest", limit=4
+    )
     connected(processor, newest)
     logic.startRecording(str(tmp_path / "recordings"), name="Run")
     source.send("resume")
@@ -201,11 +270,13 @@ def test_parametersAreSetAtTheStartAndLater(logic, tmp_path, noErrors):
     from unit.test_ProcessingProcess import GAIN
 
     source = replay(logic, tmp_path)
-    processor = logic.processing.start(functionFile(tmp_path, GAIN), parameters={"gain": 3})
+    with pytest.raises(SettingsError, match="cannot be sent"):
+        logic.processing.start(functionFile(tmp_path, GAIN), parameters={"gain": object()})
+    processor = logic.processing.start(functionFile(tmp_path, GAIN), parameters={"gain": np.int16(3)})
     connected(processor)
     for number, gain in enumerate((3.0, 4.5)):
         if number:
-            logic.processing.setParameters(processor, gain=gain)
+            logic.processing.setParameters(processor, gain=np.float32(gain))
             # The next image takes another way.
             until(lambda: processor.statistics()["parameters"]["gain"] == 4.5)
         source.send("step", frames=1)
@@ -292,7 +363,7 @@ def test_impossibleStartsAreRefused(logic, tmp_path, noErrors):
         logic.processing.start(good, every="second")
     with pytest.raises(SettingsError, match="is no Python"):
         logic.processing.start(functionFile(tmp_path, "def process(frame) return", "wrong"))
-    needs = "REQUIREMENTS = ('numpy', 'not-a-package>=1,<2')\ndef process(frame): pass"
+    needs = "REQUIREMENTS: tuple[str, ...] = ('numpy', 'not-a-package>=1,<2')\ndef process(frame): pass"
     with pytest.raises(MissingPackageError) as raised:
         logic.processing.start(functionFile(tmp_path, needs, "needs"))
     assert raised.value.requirements == ["not-a-package>=1,<2"]

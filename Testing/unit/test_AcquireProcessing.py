@@ -77,6 +77,23 @@ CODE = """
 
 
 @posix
+def test_aSlowFunctionFinishesTheImagesThatWait(program, incoming, tmp_path):
+    """Also when one call takes longer than all the other steps of the end may."""
+    (incoming / "a.nii").write_bytes(seriesFile(range(2)))
+    code = """
+        def process(frame):
+            time.sleep(9 if frame.number else 0)
+            return Result(values={"n": frame.number})
+    """
+    function = ["--process", functionFile(tmp_path, code)]
+    acquiring = program("replay", incoming / "a.nii", "--rate", 100, "--record", tmp_path / "r", *function, fresh=True)
+    acquiring.until("has ended: 2 frames")
+    code, last = acquiring.end(signal.SIGINT)
+    assert code == 0
+    assert last.endswith("Processing of Live: 2 received, 2 processed, 0 skipped, 0 failed.")
+
+
+@posix
 def test_resultsAreRecordedAndSentBesideTheImages(program, link, incoming, tmp_path):
     """Frames that wait at the end are processed; counts add up; nothing is left behind."""
     (incoming / "a.nii").write_bytes(seriesFile(range(30)))

@@ -189,9 +189,12 @@ LONGEST_END = 10.0
 log = logging.getLogger(__name__)
 
 
-def _open(plan: Plan, checkpoint: Checkpoint) -> Source:
+def _open(plan: Plan, checkpoint: Checkpoint, functions: list[SourceWithFunction]) -> Source:
     source = openSource(plan.settings, SourceContext(checkpoint))
-    return SourceWithFunction(source, plan.process, [checkpoint.folder]) if plan.process else source
+    if plan.process is None:
+        return source
+    functions.append(SourceWithFunction(source, plan.process, [checkpoint.folder]))
+    return functions[0]
 
 
 def acquire(plan: Plan, console: Console, stopped: threading.Event) -> int:
@@ -205,7 +208,7 @@ def acquire(plan: Plan, console: Console, stopped: threading.Event) -> int:
             with Checkpoint(folder) as checkpoint:
                 sender = NoDisplay(console)
                 worker = Worker(
-                    lambda: _open(plan, checkpoint),
+                    lambda: _open(plan, checkpoint, functions),
                     checkpoint,
                     sender,
                     plan.startupCommands(),
@@ -219,6 +222,7 @@ def acquire(plan: Plan, console: Console, stopped: threading.Event) -> int:
                 workers[0].closeRecording()
 
     workers: list[Worker] = []
+    functions: list[SourceWithFunction] = []
     thread = threading.Thread(target=run, name="acquisition", daemon=True)
     thread.start()
     due, end = time.monotonic() + PERIOD, float("inf")
@@ -229,6 +233,8 @@ def acquire(plan: Plan, console: Console, stopped: threading.Event) -> int:
                 end = time.monotonic() + LONGEST_END
             # Wait longer for a recording, as long as it makes progress.
             end = max(end, workers[0].progressed + workers[0].patience)
+            if any(one.finishing for one in functions):
+                end = time.monotonic() + LONGEST_END
         if time.monotonic() > due:
             due += PERIOD
             console.tellStatus()

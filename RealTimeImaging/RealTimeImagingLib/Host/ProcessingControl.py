@@ -36,8 +36,8 @@ from .Session import Session
 _ = textsOf(__file__)
 
 Commands = list[Command]
-DRAIN, LONGEST_DRAIN = 8.0, 60.0
-"""Seconds without a result, and in all, that a function has for waiting images after the end of its source."""
+MARGIN = 5.0
+"""Seconds beyond the time for a call without a sign of life, after which a function ends with its source."""
 PERIOD = 250
 """Milliseconds between two looks at functions whose source has ended."""
 
@@ -52,8 +52,9 @@ class RunningProcessor:
 
     def __init__(self, handle: RunningSource, source: RunningSource, stream: str) -> None:
         self.handle, self.sourceStream = handle, stream
-        self._endSeen: float | None = None
-        self._progressed, self._done = 0.0, -1
+        self._progressed: float | None = None
+        """Time of the last result after the end of its source, monotonic seconds."""
+        self._done = -1
         self._keeps: list[AcquisitionProcess] = []
         self.follow(source)
 
@@ -110,20 +111,20 @@ class RunningProcessor:
             self._keeps.pop().releaseFolders()
 
     def isDone(self, now: float) -> bool:
-        """Return True when its source has ended, and no image waits or the function makes no progress.
+        """Return True when its source has ended, and no image waits or a call has taken too long.
 
         :param now: monotonic seconds.
         """
         if not self.source.ended:
             return False
-        if self._endSeen is None:
-            self._endSeen = self._progressed = now
         details, figures = self.handle.details, self.statistics()
         done = figures.get("processed", 0) + figures.get("failed", 0)
-        if done != self._done:
+        if self._progressed is None or done != self._done:
             self._done, self._progressed = done, now
         drained = bool(details) and not details["connected"] and not figures["waiting"]
-        return drained or now > self._progressed + DRAIN or now > self._endSeen + LONGEST_DRAIN
+        # Its process counts the time of each call. This limit is for a process that reports nothing.
+        longest = LOAD_TIME + self.settings.limit + MARGIN
+        return drained or details.get("stalled", False) or now > self._progressed + longest
 
 
 class ProcessingControl:

@@ -122,7 +122,7 @@ class ProcessorsTable:
         figures, state = processor.statistics(), stateOf(processor)
         counts = [figures.get(name, 0) for name in ("processed", "skipped", "failed")]
         texts = [SYMBOLS[state], processor.stream, " / ".join(map(str, counts)), latencyOf(figures)]
-        shown = [*texts, translated(processor.status), processor.state]
+        shown = [*texts, translated(processor.status), processor.state, str(processor.handle.ending)]
         if shown == self._shown[row]:
             return
         self._shown[row] = shown
@@ -135,7 +135,8 @@ class ProcessorsTable:
         self._table.item(row, STATE).setForeground(qt.QBrush(qt.QColor(stateColour(self._table, state))))
         for column, name in ((RELOAD, _("Reload {name}")), (STOP, _("Stop {name}"))):
             button = self._table.cellWidget(row, column)
-            button.enabled = processor.state != "stopping"
+            # A function that finishes its images can still be stopped.
+            button.enabled = processor.state != "stopping" or (column == STOP and processor.handle.ending)
             button.setAccessibleName(name.format(name=processor.stream))
 
     def _press(self, row: int, column: int) -> None:

@@ -23,8 +23,6 @@ from . import ProcessorSettings
 from .Processor import RING as RESULTS
 from .Processor import Processor
 
-LAST_RESULTS = 5.0
-"""Seconds at the end for the images that wait, as long as results come."""
 RING = "source"
 DETAILS_PERIOD = 1.0
 """Seconds between two reports of the counts."""
@@ -72,6 +70,8 @@ class SourceWithFunction:
         self._processors: dict[str, tuple[Processor, _Feed]] = {}
         self._figures: dict[str, Any] = {}
         self._figuresDue = 0.0
+        self.finishing = False
+        """True while functions process the images that wait at the end."""
 
     @property
     def status(self) -> str:
@@ -103,16 +103,16 @@ class SourceWithFunction:
         if isinstance(self._inner, Buffered):
             for item in self._inner.rest():
                 yield self._watched(item) if isinstance(item, Arrival) else item
+        self.finishing = True
         for _stream, (processor, _feed) in self._items():
-            until = time.monotonic() + LAST_RESULTS
-            while not processor.idle and not processor.problem and time.monotonic() < until:
-                for item in processor.take():
-                    until = time.monotonic() + LAST_RESULTS
-                    yield item
+            # A function ends by itself: by its limit, or by its deaths.
+            while not (processor.idle or processor.problem or processor.stalled):
+                yield from processor.take()
                 processor.watch()
                 time.sleep(0.002)
             processor.close()
             yield from processor.take()
+        self.finishing = False
         self._figuresDue = 0.0
 
     def wake(self) -> None:

@@ -232,8 +232,8 @@ class Processor:
     def watch(self) -> None:
         """End a process that hangs although it should have ended itself. Call it several times a second."""
         with self._lock:
-            process = self._process
             self._report(self._failures.due(time.monotonic()))
+            process = self._process
             busy = self._current is not None or not (self._loaded or self.problem)
             if process is None or not busy or process.killed:
                 return
@@ -257,7 +257,7 @@ class Processor:
             process, self._process = self._process, None
             if process:
                 threading.Thread(target=process.close, name="function end", daemon=True).start()
-            self.problem, self.remedy, self._deaths = "", None, 0
+            self.problem, self.remedy, self._deaths, self.stalled = "", None, 0, False
             self._retry()
             self._start()
 
@@ -348,7 +348,7 @@ class Processor:
         self._current = None
         memory, process.target = process.target, None
         work.release()
-        self._deaths = 0
+        self._deaths, self.stalled = 0, False
         if isinstance(answer, Raised):
             self.counts.failed += 1
             self._report(self._failures.add(work.header.number, answer.raised, time.monotonic()))
@@ -374,6 +374,7 @@ class Processor:
             if self.problem or self._closing:
                 return
             self._deaths += 1
+            self.stalled = self.stalled or _tookTooLong(process)
             reason, remedy = self._reason(process), self._remedy(process)
             work = self._current
             if work:

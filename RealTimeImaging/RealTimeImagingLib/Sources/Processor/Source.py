@@ -73,7 +73,7 @@ class ProcessorSource:
     @property
     def details(self) -> Mapping[str, Any]:
         """``processing`` (:meth:`Processor.figures`); ``connected``: port of the subscription, 0 at its end;
-        ``problem``: True when the function cannot be used."""
+        ``problem``: True when the function cannot be used; ``stalled``: :attr:`Processor.stalled`."""
         return self._details
 
     def read(self, seconds: float) -> Iterator[Arrival | Event | Values]:
@@ -148,4 +148,5 @@ class ProcessorSource:
             "processing": self._processor.figures(),
             "connected": self._connected,
             "problem": bool(self._processor.problem),
+            "stalled": self._processor.stalled,
         }
