@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import slicerhost
@@ -275,6 +276,13 @@ def test_aLabelMapOfTheSceneIsTaken(slicer, module, logic, tmp_path, noErrors):
     voxels[0] = 2
     slicer.util.updateVolumeFromArray(labels, voxels)
     until(lambda: "RegionStatistics: Label 2 mean" in logic.signals.columns("Live"))
+    for value in range(3, 8):
+        voxels[0] = value
+        slicer.util.updateVolumeFromArray(labels, voxels)
+        until(lambda value=value: f"RegionStatistics: Label {value} mean" in logic.signals.columns("Live"))
+    panel.refresh()
+    # Of the start, of now, and of the form.
+    assert len(list(Path(slicer.app.temporaryPath).glob("RealTimeImaging-nodes-*/*"))) <= 3
     assert processor.statistics()["failed"] == 0
     untilStopped(logic)
 

@@ -6,6 +6,7 @@ import importlib
 import os
 import shutil
 import tempfile
+from collections.abc import Collection
 from functools import partial
 from typing import Any
 
@@ -40,10 +41,11 @@ def _builtIn(name: str) -> Any:
 
 
 class NodeFiles:
-    """Files of the scene's nodes, for functions that read files; they exist until :meth:`close`."""
+    """Files of the scene's nodes, for functions that read files; they exist while they are used."""
 
     def __init__(self) -> None:
         self._folder, self._count = "", 0
+        self._paths: list[str] = []
 
     def write(self, node: Any) -> str:
         """Write a node to a new file; return its path.
@@ -53,7 +55,21 @@ class NodeFiles:
         if not self._folder:
             self._folder = tempfile.mkdtemp(prefix="RealTimeImaging-nodes-", dir=slicer.app.temporaryPath)
         self._count += 1
-        return writeNode(node, os.path.join(self._folder, f"{self._count}_{node.GetID()}"))
+        self._paths.append(writeNode(node, os.path.join(self._folder, f"{self._count}_{node.GetID()}")))
+        return self._paths[-1]
+
+    def keep(self, used: Collection[object]) -> None:
+        """Remove the files that are not used, such as those of a label map that has changed since.
+
+        :param used: values of parameters.
+        """
+        kept = {os.path.normpath(one) for one in used if isinstance(one, str)}
+        for path in [one for one in self._paths if os.path.normpath(one) not in kept]:
+            self._paths.remove(path)
+            try:
+                os.remove(path)
+            except OSError:
+                pass  # on Windows a function may still read it; close() removes it
 
     def close(self) -> None:
         """Remove the files."""

@@ -112,6 +112,7 @@ class ProcessingSection(Section):
         self._showStreams()
         self._showHint(running)
         self._follow()
+        self._files.keep(self._usedValues(running))
 
     def _streams(self) -> list[str]:
         active = [one for one in self.logic.sources() if not one.ended and one.state != "stopping"]
@@ -315,6 +316,15 @@ class ProcessingSection(Section):
         found: dict[str, Any] = json.loads(processor.settings.parameters)
         reported = processor.statistics().get("parameters", {})
         return {**found, **reported, **self._values.get(processor, {})}
+
+    def _usedValues(self, running: list[RunningProcessor]) -> list[Any]:
+        """Return the values of all parameters, also those that functions have until a change reaches them."""
+        found = [value for form in self._forms.values() for value in form.values().values()]
+        for one in running:
+            reported = one.statistics().get("parameters", {})
+            found += [*json.loads(one.settings.parameters).values(), *reported.values()]
+            found += self._parametersOf(one).values()
+        return found
 
     def _edited(self) -> None:
         selected, form = self._table.selected, self._form
