@@ -211,12 +211,18 @@ class SignalPlots:
             if len(columns[TIME]) > 1:
                 self._drawn[stream] = signals.changes
                 self.redraws += 1
-                if LOST in columns:
-                    for name in signals.names:
-                        if self.isPlotted(stream, name):
-                            self._plotMarks(stream, name)
+                for name in {*signals.names, *self._marked(stream)}:
+                    if self.isPlotted(stream, name):
+                        self._plotMarks(stream, name)
                 node = self._node("vtkMRMLTableNode", f"{stream} signals")
                 _fill(node, columns | self._marks(stream, columns), self._plottedColumns(node))
+
+    def _marked(self, stream: str) -> set[str]:
+        """Return the signals of a stream whose lost frames are marked now."""
+        start, end = f"{stream}: ", f" {_LOST_MARK}"
+        titles = [title for kind, title in self._nodes if kind == "vtkMRMLPlotSeriesNode"]
+        marks = [title for title in titles if title.startswith(start) and title.endswith(end)]
+        return {title.removeprefix(start).removesuffix(end) for title in marks}
 
     def _plottedColumns(self, table: Any) -> set[str]:
         chart = self._known("vtkMRMLPlotChartNode", CHART)
