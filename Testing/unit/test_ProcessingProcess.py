@@ -400,6 +400,21 @@ def test_reloadUsesTheEditedFileAndKeepsFramesAndParameters(tmp_path):
         assert driver.events == []
 
 
+def test_reloadForgetsParametersThatTheEditedFileNoLongerHas(tmp_path):
+    """At the start an unknown name is an error; the user who edits a file needs no other start."""
+    path = functionFile(tmp_path, GAIN)
+    with Driver(tmp_path, path, parameters='{"gain": 3}') as driver:
+        driver.give(frameOf(1))
+        driver.untilIdle()
+        functionFile(tmp_path, "def process(frame): return frame.pixels")
+        driver.processor.reload()
+        driver.give(frameOf(2))
+        driver.untilIdle()
+        assert [one.image.pixels[0, 0, 0] for one in driver.images] == [3, 2]
+        assert driver.processor.parameters == {}
+        assert driver.events == []
+
+
 def test_reloadEndsAFunctionThatHangs(tmp_path):
     path = functionFile(tmp_path, "def process(frame): time.sleep(60)")
     with Driver(tmp_path, path) as driver:

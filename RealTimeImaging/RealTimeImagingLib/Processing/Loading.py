@@ -61,10 +61,11 @@ class LoadedFunction:
 
     :param function: as :func:`findFunction` returns it.
     :param parameters: values by name; the others have their defaults.
+    :param reloaded: True ignores values of parameters that it does not have.
     :raises SettingsError: it has no process(), or a parameter cannot be used.
     """
 
-    def __init__(self, function: str, parameters: Mapping[str, Any]) -> None:
+    def __init__(self, function: str, parameters: Mapping[str, Any], reloaded: bool = False) -> None:
         self.path = functionPath(function)
         self.module = _import(function)
         self.process = self._get("process")
@@ -77,14 +78,20 @@ class LoadedFunction:
             isinstance(self._declared, type) and dataclasses.is_dataclass(self._declared)
         ):
             raise SettingsError(_("PARAMETERS in {path} is no dataclass.").format(path=self.path))
+        if reloaded:
+            parameters = {name: value for name, value in parameters.items() if name in self._known}
         self.parameters = self.checked(parameters)
+
+    @property
+    def _known(self) -> set[str]:
+        return {field.name for field in dataclasses.fields(cast(Any, self._declared))} if self._declared else set()
 
     def checked(self, values: Mapping[str, Any]) -> Any:
         """Return an instance of PARAMETERS; None without them.
 
         :raises SettingsError: a value cannot be used, or there is no such parameter.
         """
-        known = {field.name for field in dataclasses.fields(cast(Any, self._declared))} if self._declared else set()
+        known = self._known
         unknown = sorted(set(values) - known)
         if unknown:
             text = _("{path} has no parameter {names}; it has {known}.")

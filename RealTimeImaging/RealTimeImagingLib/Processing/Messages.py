@@ -20,6 +20,7 @@ class Load(Command):
     :param folders: that hold the ring of the results, best first.
     :param ring: common start of its file names.
     :param seconds: after which a call of the function counts as hung.
+    :param reloaded: True for a file that may have been edited: values of parameters that it no longer has are ignored.
     """
 
     key = "load"
@@ -28,6 +29,7 @@ class Load(Command):
     folders: list[str]
     ring: str
     seconds: float
+    reloaded: bool = False
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ class Runner:
         """Load the function and process frames until the end; return the exit code."""
         try:
             self._deadline.start(max(LOAD_TIME, self._load.seconds))
-            function = LoadedFunction(self._load.function, self._load.values)
+            function = LoadedFunction(self._load.function, self._load.values, self._load.reloaded)
             self._put(Loaded(function.title, function.values()))
         except BaseException as error:  # noqa: BLE001 - the boundary to code of the user
             self._put(Failed(self._reason(error, functionPath(self._load.function))))

@@ -146,7 +146,7 @@ class Processor:
         self._number, self._lost = -1, 0
         """Number of the last processed frame, and frames lost since the last values."""
         self._process: FunctionProcess | None = None
-        self._loaded = False
+        self._loaded, self._reloaded = False, False
         self.problem = ""
         """Why the function cannot be used; empty while it can."""
         self.remedy: Remedy | None = None
@@ -258,6 +258,7 @@ class Processor:
             if process:
                 threading.Thread(target=process.close, name="function end", daemon=True).start()
             self.problem, self.remedy, self._deaths, self.stalled = "", None, 0, False
+            self._reloaded = True
             self._retry()
             self._start()
 
@@ -297,7 +298,8 @@ class Processor:
             self._fail(text.format(python=settings.python or "Python", reason=reasonOf(error)))
             return
         self._process, self._sent = process, dict(self.parameters)
-        process.send(Load(settings.function, self._sent, self._folders, self._ringName, settings.limit))
+        load = settings.function, self._sent, self._folders, self._ringName, settings.limit, self._reloaded
+        process.send(Load(*load))
 
     def _feed(self) -> None:
         process = self._process
