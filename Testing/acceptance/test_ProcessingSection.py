@@ -201,6 +201,24 @@ def test_aRefusedValueIsNamedBesideTheForm(slicer, module, logic, tmp_path):
     ui.function_amplify_note.text = "worse"
     until(lambda: "this note is worse" in ui.processorStatusLabel.text)
     assert ui.processorsTable.item(0, 0).text() == "\u25b2"
+    ui.function_amplify_note.text = "good"
+    until(lambda: ui.processorsTable.item(0, 0).text() == "\u25cf")
+    until(lambda: "this note is worse" not in ui.processorStatusLabel.text)
+    untilStopped(logic)
+
+
+def test_aResultInNoViewIsNoConcern(slicer, module, views, logic, tmp_path, noErrors):
+    """By default a further stream is in no view: the status line goes on with the source."""
+    replay(logic, tmp_path, paused=False)
+    ui, panel = opened(module)
+    chooseBuiltIn(ui, "Averaging")
+    processor = started(logic, ui, panel)
+    until(lambda: logic.liveVolumeNode(processor.stream) is not None)
+    assert logic.volumes.where(processor.stream) == "none"
+    assert logic.views.concern(processor.stream) is not None
+    panel.refresh()
+    until(lambda: ui.statusLabel.text.startswith("Receiving "))
+    assert not ui.remedyButton.isVisible()
     untilStopped(logic)
 
 

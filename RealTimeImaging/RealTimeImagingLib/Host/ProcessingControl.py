@@ -38,6 +38,8 @@ _ = textsOf(__file__)
 Commands = list[Command]
 MARGIN = 5.0
 """Seconds beyond the time for a call without a sign of life, after which a function ends with its source."""
+RECOVERED = 3.0
+"""Seconds without a failed image after which a function counts as working again."""
 PERIOD = 250
 """Milliseconds between two looks at functions whose source has ended."""
 
@@ -55,6 +57,7 @@ class RunningProcessor:
         self._progressed: float | None = None
         """Time of the last result after the end of its source, monotonic seconds."""
         self._done = -1
+        self._failed, self._failedAt, self._processedThen = 0, 0.0, 0
         self._keeps: list[AcquisitionProcess] = []
         self.follow(source)
 
@@ -104,6 +107,17 @@ class RunningProcessor:
         image at its source to its result. Empty until the process has reported them.
         """
         return dict(self.handle.details.get("processing", {}))
+
+    def isFailing(self, now: float) -> bool:
+        """Return True until the function has processed images again, and none failed for RECOVERED seconds.
+
+        :param now: monotonic seconds.
+        """
+        figures = self.statistics()
+        failed, processed = figures.get("failed", 0), figures.get("processed", 0)
+        if failed != self._failed:
+            self._failed, self._failedAt, self._processedThen = failed, now, processed
+        return bool(failed) and (now < self._failedAt + RECOVERED or processed == self._processedThen)
 
     def release(self) -> None:
         """Release the memory of the images once it has ended."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -25,7 +26,7 @@ def stateOf(processor: RunningProcessor) -> str:
     figures = processor.statistics()
     if processor.state != "running" or not figures.get("received"):
         return "waiting"
-    return "slow" if figures["failed"] else "receiving"
+    return "slow" if processor.isFailing(time.monotonic()) else "receiving"
 
 
 def latencyOf(figures: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from ..Model.Event import Remedy
 from ..Model.EventLog import EventLog
 from ..Model.Packages import titleOf
 from ..Model.Quantities import rateText
+from ..Scene.Views import NO_VIEW
 from .Alarm import Alarm
 from .EventsSection import eventLine
 from .Section import SYMBOLS, Section, remember, remembered, setTip, show, stateColour, translated
@@ -171,6 +172,8 @@ class StatusSection(Section):
         """Return the reason why the images that came cannot be seen, or the line when they can."""
         for source in self._states.of:
             for stream in source.counts:
+                if source.fedBy and self.logic.volumes.where(stream) == NO_VIEW:
+                    continue  # as the user chose: values are enough, or the views show the source
                 if found := self.logic.views.concern(stream):
                     state, text = "slow", translated(found.text)
                     if line.state == "waiting":
