@@ -75,6 +75,32 @@ def test_aPlottedColumnStaysWhileItIsDrawn(slicer, module, logic, noErrors):
     slicerhost.closeScene()
 
 
+def test_aLegendIsShownForSeveralSignals(slicer, logic, noErrors):
+    """A single one, with its limits, is named above the plot."""
+    for number in range(5):
+        logic.signals.add("Live", number, float(number), {"T": 40.0 + number, "U": 1.0})
+    chart = logic.signals.chart()
+    logic.signals.plot("Live", "T")
+    logic.signals.setLimits("Live", "T", above=43, below=30)
+    logic.signals.plot("Live", "U")
+    assert (chart.GetLegendVisibility(), chart.GetTitleVisibility()) == (True, False)
+    logic.signals.plot("Live", "U", False)
+    assert (chart.GetLegendVisibility(), chart.GetTitleVisibility()) == (False, True)
+    assert chart.GetTitle() == "Live: T"
+
+
+def test_theFieldsFollowLimitsSetInPython(slicer, module, logic, noErrors):
+    ui = panelOf(module).ui
+    ui.signalsSection.collapsed = False
+    for number in range(3):
+        logic.signals.add("Live", number, float(number), {"T": 40.0 + number})
+    panelOf(module).refresh()
+    ui.signalsList.setCurrentRow(0)
+    logic.signals.setLimits("Live", "T", above=43)
+    panelOf(module).refresh()
+    assert (ui.limitAboveEdit.text, ui.limitBelowEdit.text) == ("43", "")
+
+
 def test_lostImagesAreMarked(slicer, logic, noErrors):
     logic.signals.plot("Live", "Mean")
     for number, lost in ((0, 0), (1, 0), (4, 2), (5, 0)):

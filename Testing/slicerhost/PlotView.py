@@ -128,6 +128,10 @@ class qMRMLPlotView(QWidget):  # type: ignore[misc, valid-type]
                 chart.GetAxis(axis).GetLabelProperties().SetFontSize(node.GetAxisLabelFontSize())
         if node:
             chart.GetLegend().GetLabelProperties().SetFontSize(node.GetLegendFontSize())
+        title = node.GetTitle() if node and node.GetTitleVisibility() else ""
+        chart.SetTitle(title or "")
+        if node:
+            chart.GetTitleProperties().SetFontSize(node.GetTitleFontSize())
         chart.SetShowLegend(bool(node and node.GetLegendVisibility()))
         window.Render()
         image = vtkWindowToImageFilter()

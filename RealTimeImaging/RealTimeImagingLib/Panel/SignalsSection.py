@@ -71,6 +71,7 @@ class SignalsSection(Section):
         if names != self._names:
             self._names = names
             self._fill()
+        self._selected(self.ui.signalsList.currentRow)
         self.ui.saveTimesButton.enabled = bool(values["stageMs"])
         self.ui.plotInViewButton.enabled = bool(names)
 

@@ -162,8 +162,9 @@ class SignalPlots:
         node = self._node("vtkMRMLPlotChartNode", CHART)
         if not node.GetXAxisTitle():
             node.SetXAxisTitle(self._xTitle())
-            node.SetTitleVisibility(False)
-            # In the panel, a legend in Slicer's size covers the lines.
+            self._entitle(node)
+            # In the panel, texts in Slicer's size cover the lines.
+            node.SetTitleFontSize(FONT)
             node.SetLegendFontSize(FONT)
             node.SetAxisTitleFontSize(FONT)
             node.SetAxisLabelFontSize(FONT)
@@ -196,6 +197,16 @@ class SignalPlots:
         elif chart.HasPlotSeriesNodeID(series.GetID()):
             chart.RemovePlotSeriesNodeID(series.GetID())
             self._plotMarks(stream, name)
+        self._entitle(chart)
+
+    def _entitle(self, chart: Any) -> None:
+        """Name a single signal above the plot: a legend would cover its line."""
+        series = [chart.GetNthPlotSeriesNode(place) for place in range(chart.GetNumberOfPlotSeriesNodes())]
+        # Limits have dashed lines, and marks have none.
+        signals = [one for one in series if one is not None and one.GetLineStyle() == one.LineStyleSolid]
+        chart.SetTitle(signals[0].GetName() if len(signals) == 1 else "")
+        chart.SetTitleVisibility(len(signals) == 1)
+        chart.SetLegendVisibility(len(signals) > 1)
 
     def update(self) -> None:
         """Write the values that are new into the table nodes, unless the last time was within REDRAW seconds."""
