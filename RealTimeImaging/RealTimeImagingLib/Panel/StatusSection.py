@@ -132,7 +132,9 @@ class StatusSection(Section):
             button.visible = offer is not None
 
     def _line(self) -> Line:
-        states, missing = self._states.of, self._sources.missing
+        # A function has its state in the section Processing, unless it cannot work.
+        states = {one: state for one, state in self._states.of.items() if one.fedBy is None or state.name == "error"}
+        missing = self._sources.missing
         if missing:
             packages = ", ".join(map(titleOf, missing.requirements))
             label = _("Install {packages}").format(packages=packages)
