@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import qt
@@ -30,7 +30,7 @@ TIP_WIDTH = 90
 """Characters in a line of an item's tool tip: Qt does not wrap plain text there."""
 LARGE = 22
 """Pixels of a line of a large font."""
-WIDEST_LABEL, WIDEST_BUTTON, WIDEST_ROW = 100, 160, 180
+WIDEST_LABEL, WIDEST_BUTTON, WIDEST_ROW = 100, 160, 150
 """Most pixels of a label and a button on one line, and of the controls side by side, with a large font."""
 SHORTEST = 2
 """Least number of characters of a list with a large font."""
@@ -133,15 +133,24 @@ def setTip(widget: Any, text: str) -> None:
         widget.toolTip = text
 
 
+def hasLargeFont(widget: Any) -> bool:
+    """Return whether a widget has a font for which two columns are too wide."""
+    return bool(widget.fontMetrics().lineSpacing() >= LARGE)
+
+
 def shrink(widgets: Iterable[Any]) -> None:
-    """Fit a large font: long labels and buttons take two lines, the controls of a wide row are below each other, and
-    lists show the beginning of their texts.
+    """Fit a large font: long labels and buttons take two lines, a field is below its label, the controls of a wide row
+    are below each other, and lists show the beginning of their texts.
 
     :param widgets: of the panel, with their layouts.
     """
     found = list(widgets)
-    if all(one.fontMetrics().lineSpacing() < LARGE for one in found if one.inherits("QLabel")):
+    if not any(hasLargeFont(one) for one in found if one.inherits("QLabel")):
         return
+    for layout in found:
+        if layout.inherits("QGridLayout"):
+            for row in range(layout.rowCount()):
+                _stack(layout, row)
     for widget in found:
         if widget.inherits("QLabel"):
             widget.wordWrap = widget.wordWrap or widget.sizeHint.width() > WIDEST_LABEL
@@ -150,11 +159,29 @@ def shrink(widgets: Iterable[Any]) -> None:
                 widget.text = _inTwoLines(str(widget.text))
         elif widget.inherits("QComboBox") or widget.inherits("ctkPathLineEdit"):
             widget.minimumContentsLength = SHORTEST
+        elif widget.inherits("QTableWidget"):
+            widget.wordWrap = False
         elif widget.inherits("QAbstractSpinBox") and not widget.minimumWidth:
             widget.minimumWidth = widget.minimumSizeHint.width()
     for layout in found:
         if layout.inherits("QHBoxLayout") and _widthOf(layout) > WIDEST_ROW:
             layout.setDirection(qt.QBoxLayout.TopToBottom)
+
+
+def _stack(grid: Any, row: int) -> None:
+    """Put the field of a row below its label; a check box stays beside it."""
+    items = [grid.itemAtPosition(row, column) for column in range(2)]
+    label, field = (item.widget() if item is not None else None for item in items)
+    if label is None or field is None or not label.inherits("QLabel") or field.inherits("QCheckBox"):
+        return
+    if label.objectName == field.objectName:
+        return
+    box = qt.QWidget()
+    layout = qt.QVBoxLayout(box)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.addWidget(label)
+    layout.addWidget(field)
+    grid.addWidget(box, row, 0, 1, 2)
 
 
 def _inTwoLines(text: str) -> str:
@@ -193,6 +220,28 @@ def nameControls(widgets: Mapping[str, Any]) -> None:
             # A tool tip may have line breaks, and addresses such as 10.0.0.7.
             first = re.split(r"\.(?:\s|$)", tipOf(widget))[0]
             widget.setAccessibleName(" ".join(first.replace(BREAK, "").split()))
+
+
+def titleWidths(table: Any) -> list[int]:
+    """Return the widths that the titles of a table's columns need, while all columns are shown."""
+    header = table.horizontalHeader()
+    return [header.sectionSizeHint(column) for column in range(table.columnCount)]
+
+
+def hideColumns(table: Any, titles: list[int], stretched: int, spare: Sequence[int]) -> None:
+    """Hide columns for which a table has no room, such as with a large font.
+
+    :param titles: :func:`titleWidths`.
+    :param stretched: the column that has at least room for its title; all others have room for their texts.
+    :param spare: columns that are hidden, one after the other.
+    """
+    widths = [
+        max(title, 0 if column == stretched else table.sizeHintForColumn(column)) for column, title in enumerate(titles)
+    ]
+    room = table.viewport().width - sum(widths)
+    for column in spare:
+        table.setColumnHidden(column, room < 0)
+        room += widths[column] if room < 0 else 0
 
 
 def setRoom(widget: Any, height: int) -> None:

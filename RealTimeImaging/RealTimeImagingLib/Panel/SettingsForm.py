@@ -23,7 +23,7 @@ from .Editors import (
     pathEdit,
     spinBox,
 )
-from .Section import Section, makePlain, setTip, translated
+from .Section import Section, hasLargeFont, makePlain, setTip, translated
 
 
 @dataclass
@@ -139,15 +139,19 @@ class SettingsForm:
         makePlain([label])
         self._name(label, f"{name}_label", tooltip)
         self._name(widget, name, tooltip)
+        large = hasLargeFont(label)
         field = qt.QWidget()
-        layout = qt.QHBoxLayout(field)
+        layout = qt.QVBoxLayout(field) if large else qt.QHBoxLayout(field)
         layout.setContentsMargins(0, 0, 0, 0)
+        if large:
+            layout.addWidget(label)
         layout.addWidget(widget)
         grid = self._grids[advanced]
         # Every second row of the grid stays free for a row that is placed after another.
         gridRow = self._rows[after].gridRow + 1 if after else grid.rowCount() + 1
-        grid.addWidget(label, gridRow, 0)
-        grid.addWidget(field, gridRow, 1)
+        if not large:
+            grid.addWidget(label, gridRow, 0)
+        grid.addWidget(field, gridRow, 0 if large else 1, 1, 2 if large else 1)
         label.setBuddy(widget)
         row = self._rows[name] = Row(name, label, field, gridRow, advanced, widgets=[widget])
         return row
