@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from .conftest import untilStopped
 from .test_Panel import panelOf
-from .test_Processing import connected, decided, replay, until
+from .test_Processing import connected, decided, posix, replay, until
 
 GAIN = """
     from RealTimeImagingLib.Model.Errors import SettingsError
@@ -41,6 +42,20 @@ GAIN = """
 
     def process(frame):
         return Result(frame.pixels, values={"gain": current.gain, "changes": changes})
+"""
+
+
+WHERE = """
+    import sys
+
+    @dataclass(frozen=True)
+    class Factor(Parameters):
+        factor: float = field(default=1.0, metadata=about("Factor", "Any.", limits=(0, 9)))
+
+    PARAMETERS = Factor
+
+    def process(frame):
+        return Result(values={"other": float(sys.orig_argv[0].endswith("other-python"))})
 """
 
 
@@ -100,6 +115,10 @@ def test_aBuiltInFunctionRunsByClicks(slicer, module, logic, tmp_path, noErrors)
     assert row[1] == "Live SpatialFilter"
     assert row[2] == "20 / 0 / 0"
     assert row[3].endswith(" ms")
+    words = ui.processorStatusLabel.text
+    assert words.startswith("20 received, 20 processed, 0 skipped, 0 failed. Latency ")
+    assert words.endswith(" ms (95 %).")
+    assert ui.processorsTable.item(0, 1).toolTip().splitlines()[0] == "Live SpatialFilter"
     assert logic.volumes.layer("Live SpatialFilter") == ("foreground", 0.7)
     assert logic.volumes.colours("Live SpatialFilter") == "Rainbow"
     assert [ui.sourcesTable.isRowHidden(one) for one in range(ui.sourcesTable.rowCount)].count(False) == 1
@@ -330,6 +349,111 @@ def test_anEditOfASegmentIsTaken(slicer, module, logic, tmp_path, noErrors):
     image.GetPointData().GetScalars().Modified()
     until(lambda: processor.statistics()["parameters"]["labels"] != first)
     assert processor.statistics()["failed"] == 0
+    untilStopped(logic)
+
+
+def test_theReferenceOfADifferenceIsAVolumeOfTheScene(slicer, module, logic, tmp_path, noErrors):
+    """Taken as it is when the user picks it: the differences are exact, and a later change does not count."""
+    source = replay(logic, tmp_path, count=6)
+    source.send("step", frames=1)
+    until(lambda: logic.statistics()["streams"].get("Live", {}).get("shown") == 1)
+    live = logic.liveVolumeNode()
+    first = slicer.util.arrayFromVolume(live).astype(int)
+    reference = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Reference")
+    pixels = np.arange(first.size, dtype=np.int16).reshape(first.shape)
+    slicer.util.updateVolumeFromArray(reference, pixels)
+    reference.CopyOrientation(live)
+    ui, panel = opened(module)
+    chooseBuiltIn(ui, "Difference")
+    assert not ui.function_Difference_number.parent().isHidden()
+    ui.function_Difference_file_node.setCurrentNode(reference)
+    assert ui.processingComplaintLabel.text == ""
+    assert ui.function_Difference_number.parent().isHidden()
+    slicer.util.updateVolumeFromArray(reference, pixels * 0)
+    processor = started(logic, ui, panel)
+    source.send("resume")
+    decided(processor, 5)
+    until(lambda: logic.statistics()["streams"].get("Live Difference", {}).get("received") == 5)
+    result = slicer.util.arrayFromVolume(logic.liveVolumeNode("Live Difference"))
+    last = slicer.util.arrayFromVolume(live).astype(int)
+    assert not np.array_equal(last, first)
+    assert np.array_equal(result, last - pixels)
+    assert processor.statistics()["failed"] == 0
+    untilStopped(logic)
+
+
+@posix
+def test_aFunctionRunsInAnotherPython(slicer, module, logic, tmp_path, noErrors):
+    """Of the field under More options, which also shows the function's parameters; it is remembered."""
+    source = replay(logic, tmp_path, count=3)
+    ui, panel = opened(module)
+    other = tmp_path / "other-python"
+    other.symlink_to(sys.executable)
+    ui.processingOptionsSection.collapsed = False
+    ui.processingPythonPathLineEdit.currentPath = str(tmp_path / "no-python")
+    assert panel._take(functionFile(tmp_path, WHERE, "where"))
+    assert "no-python is no program" in ui.processingComplaintLabel.text.replace("\u200b", "")
+    assert not ui.processButton.enabled
+    ui.processingPythonPathLineEdit.currentPath = str(other)
+    until(lambda: hasattr(ui, "function_where_factor"))
+    assert ui.processingComplaintLabel.text == ""
+    processor = started(logic, ui, panel)
+    assert processor.settings.python == str(other)
+    source.send("resume")
+    decided(processor, 3)
+    assert logic.signals.columns("Live")["where: other"].tolist()[-1] == 1
+    untilStopped(logic)
+    slicerhost.reloadModule("RealTimeImaging")
+    ui, _panel = opened(slicer.modules.realtimeimaging)
+    assert ui.processingPythonPathLineEdit.currentPath == str(other)
+    until(lambda: hasattr(ui, "function_where_factor"))
+
+
+def test_theFileIsChosenInADialog(slicer, module, logic, tmp_path, noErrors):
+    """It does not block, a second click replaces it, and closing the panel closes it."""
+    replay(logic, tmp_path)
+    ui, panel = opened(module)
+    choose(ui.functionComboBox, "Function in a file ...")
+    assert not ui.functionFileBox.isHidden()
+    ui.functionFileButton.click()
+    first = panel._processing._fileDialog
+    assert not first.isModal()
+    ui.functionFileButton.click()
+    dialog = panel._processing._fileDialog
+    assert not first.isVisible()
+    assert dialog.isVisible()
+    assert list(dialog.nameFilters()) == ["Python file (*.py)"]
+    path = functionFile(tmp_path, GAIN, "amplify")
+    dialog.selectFile(path)
+    dialog.accept()
+    until(lambda: hasattr(ui, "function_amplify_gain"))
+    assert ui.functionFileComboBox.currentText == path
+    panel.refresh()
+    assert ui.processButton.enabled
+    ui.functionFileButton.click()
+    last = panel._processing._fileDialog
+    untilStopped(logic)
+    slicerhost.reloadModule("RealTimeImaging")
+    assert panel._processing._fileDialog is None
+    assert not last.isVisible()
+
+
+def test_theStatusLineCountsSourcesAndNoFunctions(slicer, module, logic, tmp_path, noErrors):
+    """A function without images does not wait, in the words of the status line."""
+    replay(logic, tmp_path, paused=False)
+    ui, panel = opened(module)
+    chooseBuiltIn(ui, "RegionStatistics")
+    ui.function_RegionStatistics_regions.text = "All: box 0 0 0 1000 1000 1000"
+    first = started(logic, ui, panel)
+    chooseBuiltIn(ui, "Averaging")
+    second = started(logic, ui, panel, 2)
+    until(lambda: all(one.statistics().get("processed", 0) > 100 for one in (first, second)))
+    panel._source.states.update()
+    panel.refresh()
+    assert panel._status.line.state == "receiving"
+    assert "images/s from Live.nii" in ui.statusLabel.text
+    replay(logic, tmp_path, stream="Other", paused=False)
+    until(lambda: "from 2 sources" in ui.statusLabel.text)
     untilStopped(logic)
 
 

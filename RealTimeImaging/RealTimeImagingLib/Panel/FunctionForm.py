@@ -112,7 +112,7 @@ class FunctionForm(SettingsForm):
             "labels": _("Take the segments or labels of a node of the scene. Later changes follow."),
             "volume": _("Take a volume of the scene as it is now."),
         }
-        self.addRow(f"{name}_node", _("... of the scene"), tips[kind], picker, after=name)
+        self.addRow(f"{name}_node", _("From scene"), tips[kind], picker, after=name)
         self._section.connect(picker, "currentNodeChanged(vtkMRMLNode*)", partial(self._picked, name, picker))
         self._pickers.append(picker)
 

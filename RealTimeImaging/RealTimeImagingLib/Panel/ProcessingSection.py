@@ -22,7 +22,7 @@ from ..Processing.Description import parametersClass
 from ..Sources.Processor import EVERY
 from .Editors import RecentEditor
 from .FunctionForm import FunctionForm, Links, NodeFiles, builtInParameters, builtInTitle
-from .ProcessorsTable import ProcessorsTable, stateOf
+from .ProcessorsTable import ProcessorsTable, figuresText, stateOf
 from .Section import Section, remember, remembered, show, showOrHide, translated
 
 PERIOD = 200
@@ -140,13 +140,16 @@ class ProcessingSection(Section):
             hint = _("Choose a function and press Start function.")
         show(ui.processingHintLabel, hint)
         troubled = next((one for one in running if stateOf(one) in ("error", "slow")), None)
-        shown = selected or troubled
+        shown = selected or troubled or next(iter(running), None)
         if shown is None:
             showOrHide(ui.processorStatusLabel, "")
             return
-        bad = stateOf(shown) in ("error", "slow")
-        failure = self._failures.get(shown, "") if stateOf(shown) == "slow" else ""
-        showOrHide(ui.processorStatusLabel, failure or shown.status, warning=bad)
+        state, figures = stateOf(shown), figuresText(shown)
+        words = self._failures.get(shown, "") if state == "slow" else ""
+        if state in ("error", "waiting") or not figures:
+            words = shown.status
+        text = " ".join(filter(None, (translated(words), figures)))
+        showOrHide(ui.processorStatusLabel, text, warning=state in ("error", "slow"))
 
     # ---- choices
 
