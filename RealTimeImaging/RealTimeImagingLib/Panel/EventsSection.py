@@ -29,8 +29,9 @@ class EventsSection(Section):
 
     def __init__(self, ui: Any, logic: Any, complain: Callable[[str], None], log: EventLog) -> None:
         super().__init__(ui, logic, complain)
-        self._log, self._shown = log, (-1, False)
-        self._lines: list[tuple[str, bool]] = []
+        self._log, self._shown = log, (-1, False, "", "")
+        self._lines: list[tuple[str, str]] = []
+        """Text and colour of each line."""
         self._seen: list[Any] = []
         for words in (_("All events"), _("Warnings and errors")):
             ui.eventsFilterComboBox.addItem(words)
@@ -60,30 +61,38 @@ class EventsSection(Section):
         self._showEvents()
 
     def _showEvents(self, *_value: Any) -> None:
-        shown = self._log.version, self._warnings
+        box = self.ui.eventsList
+        warning, normal = warningColour(box), box.palette.color(qt.QPalette.Text).name()
+        shown = self._log.version, self._warnings, warning, normal
         if self.ui.statusSection.collapsed or shown == self._shown:
             return
         self._shown = shown
         events = self._log.newest(EVENTS_SHOWN, self._warnings)
-        lines = [(eventLine(one), one.last.level != "info") for one in events]
-        box = self.ui.eventsList
-        warning, normal = qt.QBrush(qt.QColor(warningColour(box))), qt.QBrush(box.palette.color(qt.QPalette.Text))
-        for row, (text, alarm) in enumerate(lines):
-            if row < len(self._lines) and self._lines[row] == (text, alarm):
+        lines = [(eventLine(one), normal if one.last.level == "info" else warning) for one in events]
+        self._showLines(lines)
+        room = LINES if len(lines) > 1 else 3 * len(lines)
+        setRoom(box, room * box.fontMetrics().lineSpacing())
+        for name in ("copyEventsButton", "saveEventsButton", "clearEventsButton"):
+            getattr(self.ui, name).enabled = bool(lines)
+
+    def _showLines(self, lines: list[tuple[str, str]]) -> None:
+        """Write the lines that have changed; lines that are new move the others down."""
+        box, shown = self.ui.eventsList, self._lines
+        for _new in range(lines.index(shown[0]) if shown and shown[0] in lines else 0):
+            box.insertItem(0, "")
+            shown.insert(0, ("", ""))
+        for row, (text, colour) in enumerate(lines):
+            if row < len(shown) and shown[row] == (text, colour):
                 continue
             if row >= box.count:
                 box.addItem("")
             item = box.item(row)
             item.setText(breakable(elided(text)))
             item.setToolTip(plainTip(text))
-            item.setForeground(warning if alarm else normal)
+            item.setForeground(qt.QBrush(qt.QColor(colour)))
         while box.count > len(lines):
             box.takeItem(box.count - 1)
         self._lines = lines
-        room = LINES if len(lines) > 1 else 3 * len(lines)
-        setRoom(box, room * box.fontMetrics().lineSpacing())
-        for name in ("copyEventsButton", "saveEventsButton", "clearEventsButton"):
-            getattr(self.ui, name).enabled = bool(lines)
 
     @property
     def _warnings(self) -> bool:
