@@ -169,6 +169,46 @@ def test_thePanelSetsLimitsAndShowsTheAlarm(slicer, module, logic):
     untilStopped(logic)
 
 
+def test_aValueBeyondItsLimitIsHeard(slicer, module, logic):
+    """If Sound is ticked, and once until the value is back."""
+    beeps, panel = [], panelOf(module)
+    panel._status._alarm._beep = lambda: beeps.append(1)
+    logic.signals.setLimits("Live", "FD (mm)", above=0.5)
+    heard = []
+    for number, value in enumerate((0.1, 0.6, 0.1, 0.7, 0.8)):
+        panel.ui.stallSoundCheckBox.checked = number > 1
+        logic.signals.add("Live", number, float(number), {"FD (mm)": value})
+        panel.refresh()
+        heard.append(len(beeps))
+    assert heard == [0, 0, 0, 1, 1]
+
+
+def test_thePanelRemembersTheLimits(slicer, module, logic):
+    """After a restart, in an empty scene; limits of the scene come first."""
+    ui = panelOf(module).ui
+    ui.signalsSection.collapsed = False
+    logic.signals.add("Live", 0, 0.0, {"FD (mm)": 0.1})
+    panelOf(module).refresh()
+    ui.limitAboveEdit.text = "0,5"
+    ui.limitAboveEdit.editingFinished.emit()
+    slicerhost.closeScene()
+    slicerhost.reloadModule("RealTimeImaging")
+    panel = slicer.modules.realtimeimaging.widgetRepresentation().self().panel
+    signals = slicer.util.getModuleLogic("RealTimeImaging").signals
+    assert signals is not logic.signals
+    assert signals.limits()["Live", "FD (mm)"].above == 0.5
+    signals.add("Live", 0, 0.0, {"FD (mm)": 0.6})
+    assert list(signals.alarms()) == [("Live", "FD (mm)")]
+    panel.ui.signalsSection.collapsed = False
+    panel.refresh()
+    assert (panel.ui.limitAboveEdit.text, panel.ui.limitBelowEdit.text) == ("0.5", "")
+    panel.ui.limitAboveEdit.text = ""
+    panel.ui.limitAboveEdit.editingFinished.emit()
+    slicerhost.closeScene()
+    slicerhost.reloadModule("RealTimeImaging")
+    assert slicer.util.getModuleLogic("RealTimeImaging").signals.limits() == {}
+
+
 def test_theSceneKeepsTheLimits(slicer, logic, noErrors, tmp_path):
     logic.signals.setLimits("Live", "T (C)", above=43.0)
     path = str(tmp_path / "scene.mrml")
