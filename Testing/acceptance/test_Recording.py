@@ -346,6 +346,28 @@ def test_theFilesOfAHangingProcessAreFinished(slicer, logic, incoming, tmp_path,
     codes = [event.code for event in logic.events()]
     assert codes[-3:] == ["hung", "recording-repaired", "recorded"]
     assert "2 images" in lastWords(logic)[0][2]
+    assert recordedCodes(folder).count("hung") == 1
+
+
+def recordedCodes(folder):
+    """Codes of the events in all manifests of a recording."""
+    manifests = [json.loads(path.read_text()) for path in folder.glob("*.json")]
+    return [event["code"] for manifest in manifests for event in manifest.get("events", [])]
+
+
+def test_theManifestSaysThatTheProcessWasRestarted(slicer, logic, incoming, tmp_path):
+    """The replacement records it: its predecessor is dead."""
+    handle, folder = running(logic, logic.start(FolderSettings(incoming))), tmp_path / "recordings"
+    recording(logic, folder, name="Restarted")
+    save(incoming / "0.nii", 0)
+    until(lambda: handle.recorded == 1)
+    os.kill(handle.pid, signal.SIGKILL)
+    until(lambda: handle.state == "running" and any(event.code == "restarted" for event in logic.events()))
+    save(incoming / "1.nii", 1)
+    until(lambda: handle.recorded == 2)
+    logic.stopRecording()
+    built(logic)
+    assert recordedCodes(folder).count("restarted") == 1
 
 
 def test_recordingsOfACrashEnterTheScene(slicer, logic, incoming, tmp_path, noErrors):

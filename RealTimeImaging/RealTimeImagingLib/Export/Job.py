@@ -295,21 +295,26 @@ class RepairJob:
     """Job to repair the recordings in a folder.
 
     :param folder: folder of the recordings.
+    :param name: name of the recording whose manifests get events.
+    :param events: such as the one that its process was killed.
     """
 
     folder: str
+    name: str = ""
+    events: tuple[Event, ...] = ()
 
     def toJSON(self) -> dict[str, Any]:
         """The line for the export process."""
-        return {"repair": self.folder}
+        return {"repair": self.folder, "name": self.name, "events": [event.toJSON() for event in self.events]}
 
 
-def repairFolder(folder: str) -> tuple[list[dict[str, Any]], list[Event]]:
+def repairFolder(values: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[Event]]:
     """Repair the recordings in a folder.
 
+    :param values: as :meth:`RepairJob.toJSON` makes them.
     :returns: a line for each repaired recording (see :meth:`Repair.toJSON`), and the events.
     """
-    found = repair(folder)
+    found = repair(values["repair"], values["name"], [Event.fromJSON(event) for event in values["events"]])
     return [one.toJSON() for one in found], [one.event for one in found]
 
 

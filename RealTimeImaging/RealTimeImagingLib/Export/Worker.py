@@ -101,7 +101,7 @@ def _run(first: bytes, work: Work, writer: LineWriter) -> Outcome:
             return Done(listFolder(values["list"]))
         done: list[Any]
         if "repair" in values:
-            done, events = repairFolder(values["repair"])
+            done, events = repairFolder(values)
         else:
             done, events = export(ExportJob.fromJSON(values), work)
     except WorkCancelled:

@@ -202,12 +202,12 @@ class ExportControl:
         """Write the SHA-256 of recorded pixels into their manifests; only a failure is reported."""
         self._start(lambda callbacks: ExportProcess(ChecksumJob(tuple(headers)), *callbacks), quiet=True)
 
-    def repair(self, folder: str, onDone: Callable[[list[dict[str, Any]]], None]) -> None:
+    def repair(self, job: RepairJob, onDone: Callable[[list[dict[str, Any]]], None]) -> None:
         """Finish the recordings of dead processes in a folder; events report the result.
 
         :param onDone: gets a message for each recording, as :meth:`Repair.toJSON` makes it.
         """
-        self._start(lambda callbacks: ExportProcess(RepairJob(folder), *callbacks), quiet=True, onDone=onDone)
+        self._start(lambda callbacks: ExportProcess(job, *callbacks), quiet=True, onDone=onDone)
 
     def forget(self) -> None:
         """Cancel the exports that the user started, and wait for their end, because the scene is closed."""

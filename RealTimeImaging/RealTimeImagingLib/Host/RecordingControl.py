@@ -10,6 +10,7 @@ from typing import Any
 import qt
 import slicer
 
+from ..Export.Job import RepairJob
 from ..Link.Commands import Command, Keep, Record, RecordEvent, Repair, StopRecording
 from ..Link.Messages import RecordedReport, RepairedReport, StorageReport
 from ..Model.Errors import RealTimeImagingError, SettingsError
@@ -364,7 +365,7 @@ class RecordingControl:
     def _startupCommands(self, handle: RunningSource) -> list[Command]:
         commands: list[Command] = []
         if self._current:
-            commands.append(Record(**self._current.plan))
+            commands += [Record(**self._current.plan), *map(RecordEvent, self._current.events)]
             self._current.expect([handle])
         elif self._repairFolder:
             commands.append(Repair(self._repairFolder))
@@ -373,6 +374,9 @@ class RecordingControl:
         return commands
 
     def _recordEvent(self, event: Event) -> None:
+        for one in self._recordings:
+            if one.writing or not one.stopped:
+                one.events.append(event)
         if self._current:
             self._session.broadcast(RecordEvent(event))
 
@@ -493,7 +497,7 @@ class RecordingControl:
             self._onChange()
 
         try:
-            self._exports.repair(one.plan["folder"], done)
+            self._exports.repair(RepairJob(one.plan["folder"], one.name, tuple(one.events)), done)
         except RealTimeImagingError as error:
             one.repairing = False
             self._callbacks.report(Event("recording-unrepaired", str(error), "error", one.plan["folder"]))

@@ -10,6 +10,7 @@ from typing import Any
 from ..Model.Event import Event
 from ..Model.Quantities import sizeText
 from ..Model.Text import Text, joined, textsOf
+from ..Recording.RecordedEvents import MOST_EVENTS
 from .RunningSource import RunningSource
 
 _ = textsOf(__file__)
@@ -44,6 +45,8 @@ class RecordingState:
         """Manifests of its device messages that no event has reported yet."""
         self.values: list[str] = []
         """Files of values of its images."""
+        self.events: deque[Event] = deque(maxlen=MOST_EVENTS)
+        """Events of Slicer's side until its files are closed, for processes that start or repair its files later."""
         self._begin = time.monotonic()
         self._end: float | None = None
         self._stored: dict[RunningSource, dict[str, Any]] = {}

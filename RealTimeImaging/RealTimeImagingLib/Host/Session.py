@@ -296,7 +296,8 @@ class Session:
         event = message.event
         handle.takeEvent(event)
         self.watch.heard(handle, event)
-        self._callbacks.report(event, own=False)
+        # An event without counts is about the end of a process, which cannot record it itself.
+        self._callbacks.report(event, own=message.counts is None)
 
     def _streamName(self, handle: RunningSource, name: str) -> str:
         if name not in handle.streams:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -63,13 +64,16 @@ class Repair:
         }
 
 
-def repair(folder: str) -> list[Repair]:
+def repair(folder: str, name: str = "", events: Sequence[Event] = ()) -> list[Repair]:
     """Finish unfinished recordings, in the order of their names.
 
     Recordings of living processes are not touched. A recording that cannot be finished does not stop the others. File
     system errors are part of the results and never raise.
+
+    :param name: name of a recording whose manifests get events.
+    :param events: such as the one that its process was killed.
     """
-    repairs = []
+    repairs, named = [], re.compile(rf"{re.escape(fileName(name))}(_\d+)?-.*")
     for base in _locked(folder):
         if _isHolder(folder, base):
             continue
@@ -79,7 +83,8 @@ def repair(folder: str) -> list[Repair]:
                 continue
             done = False
             try:
-                left = _Messages(folder, base) if _areMessages(folder, base) else _Frames(folder, base)
+                more = events if named.fullmatch(base) else ()
+                left = _Messages(folder, base) if _areMessages(folder, base) else _Frames(folder, base, more)
                 found = left.finish()
                 done = found.event.code == "recording-repaired"
             finally:
@@ -260,6 +265,10 @@ class _Frames(_Left):
 
     noun, nouns = _("frame"), _("frames")
 
+    def __init__(self, folder: str, base: str, events: Sequence[Event] = ()) -> None:
+        super().__init__(folder, base)
+        self._events = events
+
     def _names(self, suffix: str) -> list[str]:
         """Names of the parts with a file of this suffix, without recordings whose names look like parts."""
         names = [entry[: -len(suffix)] for entry in sorted(os.listdir(self._folder)) if entry.endswith(suffix)]
@@ -330,7 +339,10 @@ class _Frames(_Left):
         failed = sum(gap.count for gap in gaps)
         manifest = composeManifest(whole[0][1], entries, failed, gaps, "repair")
         manifest |= {"cutBytes": cut, "damaged": damaged}
-        manifest |= RecordedEvents.fromFile(self._path(self._base, EVENTS)).toManifest()
+        events = RecordedEvents.fromFile(self._path(self._base, EVENTS))
+        for event in self._events:
+            events.add(event)
+        manifest |= events.toManifest()
         writeManifest(self._path(self._base, MANIFEST), manifest)
         return manifest
 
