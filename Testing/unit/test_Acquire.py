@@ -445,3 +445,28 @@ def test_a_source_that_blocks_is_named_at_the_end(program, other):
     assert code == 1
     assert "The end" in last
     assert "its read() or close() blocks" in acquiring.lines[-2]
+
+
+@posix
+def test_a_drive_that_does_not_respond_is_named(program, incoming, tmp_path):
+    """And the images that come afterwards are received."""
+    hang = tmp_path / "hangs"
+    hanging = f"""import os, time
+from RealTimeImagingLib.Worker import HangWatch
+HangWatch.LONGEST = 1
+scan = os.scandir
+def waits(path="."):
+    while str(path) == {str(incoming)!r} and os.path.exists({str(hang)!r}):
+        time.sleep(0.02)
+    return scan(path)
+os.scandir = waits
+runpy.run_path"""
+    command = ("-c", OFTEN.replace("runpy.run_path", hanging))
+    acquiring = program("folder", str(incoming), "--record", str(tmp_path / "recordings"), command=command)
+    acquiring.until(f"0 received, 0 recorded, 0 failed, 0 rejected. No image has arrived in {incoming}")
+    hang.touch()
+    acquiring.until(f"Access to {incoming} takes more than 1 s. A file is large, or the drive")
+    hang.unlink()
+    arrive(incoming / "a.nii", niftiFile(1))
+    acquiring.until("1 received, 1 recorded")
+    assert acquiring.end()[0] == 0

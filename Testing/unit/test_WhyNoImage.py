@@ -260,7 +260,7 @@ def folderHangsInMidStream(world):
     world.untilReceived()
     world.until(lambda: world.status.startswith("Waiting for the next image"))
     hang.touch()
-    yield Says(f"Access to {world.folder} takes more than 3 s. If this lasts, its drive or network share does not")
+    yield Says(f"Access to {world.folder} takes more than 3 s. A file is large, or the drive or network share does not")
     hang.unlink()
     arrive(world.folder / "b.nii", niftiFile(2))
     world.untilReceived(2)
@@ -273,7 +273,7 @@ def recordingFolderHangsInMidStream(world):
     world.acquisition.send("record", folder=str(folder), name="Run", attributes={}, id=1)
     hang.touch()
     arrive(world.folder / "a.nii", niftiFile(1))
-    yield Says(f"Access to {folder} takes more than 3 s. If this lasts, its drive or network share does not")
+    yield Says(f"Access to {folder} takes more than 3 s. A file is large, or the drive or network share does not")
     hang.unlink()
 
 

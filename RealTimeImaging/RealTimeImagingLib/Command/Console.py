@@ -29,6 +29,7 @@ from ..Link.Messages import (
 from ..Link.Ring import RingWriter
 from ..Link.WorkFolders import makeWorkFolder, removeWorkFolders, sweep
 from ..Model.Frame import Frame, Pixels
+from ..Model.Settings import placeOf
 from ..Sources import Source, SourceContext, openSource
 from ..Sources.Checkpoint import Checkpoint
 from ..Sources.Processor.Beside import SourceWithFunction
@@ -212,6 +213,7 @@ def acquire(plan: Plan, console: Console, stopped: threading.Event) -> int:
                     checkpoint,
                     sender,
                     plan.startupCommands(),
+                    place=placeOf(plan.settings),
                 )
                 workers.append(worker)
                 worker.run()

@@ -56,7 +56,7 @@ class HangWatch:
                 continue
             told = call
             text = _(
-                "Access to {place} takes more than {seconds} s. If this lasts, its drive or network share does not "
-                "respond: check that it is connected."
+                "Access to {place} takes more than {seconds} s. A file is large, or the drive or network share does "
+                "not respond. If this lasts, check that it is connected."
             )
             self._report(text.format(place=call[1], seconds=LONGEST))
