@@ -28,6 +28,22 @@ def test_theNamedPicturesAreMade(tmp_path):
     assert not data.exists()
 
 
+def test_aPictureHasTheWidthTheFontAndTheColoursThatAreAsked(tmp_path):
+    """The same state is higher with a large font, and its background is dark."""
+    sizes = []
+    for options in ((), ("--font", "200", "--dark")):
+        output = tmp_path / f"pictures{len(options)}"
+        done = make(
+            "--only", "idle-folder", "--width", "380", *options, "--output", output, "--data", tmp_path / "data"
+        )
+        assert done.returncode == 0, done.stderr
+        picture = Image.open(output / "idle-folder.png").convert("L")
+        sizes.append(picture.size)
+        assert (picture.getpixel((2, 2)) < 100) == bool(options)
+    assert [width for width, _height in sizes] == [380, 380]
+    assert sizes[1][1] > 1.3 * sizes[0][1]
+
+
 def test_aFolderWithFilesIsLeftAlone(tmp_path):
     kept = tmp_path / "image.nii"
     kept.write_bytes(b"mine")

@@ -30,10 +30,17 @@ class Stage:
     """Test host in which each picture has a panel and a scene of its own.
 
     :param folder: empty folder for images and recordings.
+    :param width: pixels of the panel.
+    :param font: size of the font in percent of the usual one.
+    :param dark: True uses the colours of Slicer's dark style.
     """
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, width: int = WIDTH, font: int = 100, dark: bool = False) -> None:
         self.slicer = slicerhost.boot()
+        self._width, self._dark = width, dark
+        letters = QtWidgets.QApplication.font()
+        letters.setPointSizeF(letters.pointSizeF() * font / 100)
+        QtWidgets.QApplication.setFont(letters)
         self._folder, self._palette = folder, QtWidgets.QApplication.palette()
         self._scanners: list[subprocess.Popen[bytes]] = []
         self.views: Any = None
@@ -59,7 +66,9 @@ class Stage:
         self.column.setVerticalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
         self.column.setFrameShape(qt.QFrame.NoFrame)
         self.column.setWidget(self.widget)
-        self.resize(WIDTH)
+        self.resize(self._width)
+        if self._dark:
+            self.useDarkColours()
         self.close_(*(name for name, one in vars(self.ui).items() if one.inherits("ctkCollapsibleButton")))
         self.widget.enter()
         try:

@@ -10,7 +10,7 @@ import sys
 
 from PIL import Image
 
-from .Stage import Stage
+from .Stage import WIDTH, Stage
 from .States import STATES, USED
 from .Tutorials import TUTORIALS
 
@@ -27,7 +27,7 @@ def main() -> int:
     """Make the pictures; return 0 when all were made."""
     options = _options()
     with Folder(options.data) as data:
-        stage, failed = Stage(data), []
+        stage, failed = Stage(data, options.width, options.font, options.dark), []
         for name in options.only or USED:
             folder = options.output or os.path.join(ROOT, *PLACES.get(name, ("docs", "pictures")))
             os.makedirs(folder, exist_ok=True)
@@ -53,6 +53,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=STATES, metavar="NAME", help="make these pictures only")
     parser.add_argument("--all", action="store_true", help="make every picture, not only those of the documentation")
     parser.add_argument("--list", action="store_true", help="list the names of all pictures, and end")
+    parser.add_argument("--width", type=int, default=WIDTH, help="pixels of the panel (default: %(default)s)")
+    parser.add_argument("--font", type=int, default=100, help="size of the font in percent (default: %(default)s)")
+    parser.add_argument("--dark", action="store_true", help="use the colours of Slicer's dark style")
     parser.add_argument(
         "--data",
         default=FOLDER,
