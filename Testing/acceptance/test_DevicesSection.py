@@ -95,7 +95,8 @@ def test_toolsHaveAStatus(module, logic, devices):
     for name, (status, ok) in states.items():
         symbol = {"": "", "OK": devices.SEEN}.get(status, devices.LOST)
         item = shown[symbol + name]
-        expected = devices.warningColour(table) if not ok else devices.goodColour(table) if symbol else None
+        good = devices.stateColour(table, "receiving")
+        expected = devices.warningColour(table) if not ok else good if symbol else None
         if expected:
             assert item.foreground().color().name() == expected, name
         assert item.toolTip() == (f"{name}: {status}" if symbol else name)
@@ -167,7 +168,8 @@ def test_coloursCanBeReadOnAnyPalette(devices, window):
 
     table = qt.QTableWidget()
     palette = qt.QPalette()
-    palette.setColor(qt.QPalette.Base, qt.QColor(window))
+    for role in (qt.QPalette.Base, qt.QPalette.Window):
+        palette.setColor(role, qt.QColor(window))
     table.palette = palette
 
     def luminance(colour):
@@ -175,7 +177,7 @@ def test_coloursCanBeReadOnAnyPalette(devices, window):
         red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
         return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
-    darker, lighter = sorted(luminance(colour) for colour in (window, devices.goodColour(table)))
+    darker, lighter = sorted(luminance(colour) for colour in (window, devices.stateColour(table, "receiving")))
     assert (lighter + 0.05) / (darker + 0.05) >= 4.5
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import slicerhost
 
+from .conftest import until, untilStopped
 from .test_Panel import panelOf
 
 
@@ -38,3 +39,32 @@ def test_aLargeFontDoesNotWidenThePanel(largeFont, module, column):
                 right = button.mapTo(area.viewport(), qt.QPoint(button.width, 0)).x()
                 assert right <= 380, name
                 assert button.width >= button.minimumSizeHint.width(), name
+
+
+def test_titlesOfTablesAndSectionsAreNotCutOff(largeFont, module, logic, column):
+    """The name and the buttons of each row are in sight; columns without room are hidden."""
+    panel = panelOf(module)
+    ui = panel.ui
+    column(380, 900)
+    for section in [one for one in vars(ui).values() if one.inherits("ctkCollapsibleButton")]:
+        section.collapsed = False
+        assert section.fontMetrics().boundingRect(section.text).width() < 320, section.text
+    logic.startSimulatedScanner(fps=10)
+    until(lambda: logic.statistics()["shown"] > 0)
+    logic.processing.start("SpatialFilter", stream=logic.sources()[0].settings.stream)
+    until(lambda: ui.processorsTable.isVisible() and ui.streamsTable.rowCount == 2)
+    panel.refresh()
+    slicerhost.processEvents()
+    panel.refresh()
+    slicerhost.processEvents()
+    shown = {"sourcesTable": {0, 1, 4, 5}, "processorsTable": {0, 1, 4, 5}, "streamsTable": {0, 1}}
+    for name, columns in shown.items():
+        table = getattr(ui, name)
+        header = table.horizontalHeader()
+        visible = [one for one in range(table.columnCount) if not table.isColumnHidden(one)]
+        assert columns <= set(visible), name
+        for one in visible:
+            title = table.horizontalHeaderItem(one).text()
+            assert header.fontMetrics().boundingRect(title).width() + 6 <= header.sectionSize(one), (name, title)
+        assert sum(header.sectionSize(one) for one in visible) <= table.viewport().width, name
+    untilStopped(logic)

@@ -14,7 +14,7 @@ from slicer.i18n import tr as _
 from ..Model.Event import Event
 from ..Scene.DeviceNodes import DeviceState
 from .Alarm import Alarm
-from .Section import Section, plainTip, remember, remembered, show, translated, warningColour
+from .Section import Section, hasLargeFont, plainTip, remember, remembered, show, stateColour, translated, warningColour
 
 SEEN, LOST = "\u25cf\u00a0", "\u25b2\u00a0"
 """Symbols of tools that the tracker sees, and does not see: a disc and a triangle, before the name."""
@@ -41,25 +41,27 @@ class DevicesSection(Section):
     ) -> None:
         super().__init__(ui, logic, complain)
         self._tools = Alarm(clock, qt.QApplication.beep)
-        headers = [_("Device"), _("Newest message"), _("Count")]
+        headers = [_("Device"), _("Message"), _("Count")]
         ui.devicesTable.setColumnCount(len(headers))
         ui.devicesTable.setHorizontalHeaderLabels(headers)
         ui.devicesTable.verticalHeader().setVisible(False)
         header = ui.devicesTable.horizontalHeader()
         for column, mode in enumerate((qt.QHeaderView.Interactive, qt.QHeaderView.Stretch, qt.QHeaderView.Interactive)):
             header.setSectionResizeMode(column, mode)
+        ui.devicesTable.setColumnHidden(len(headers) - 1, hasLargeFont(ui.devicesTable))
         ui.planeComboBox.nodeTypes = PLANE_NODES
         ui.planeComboBox.noneEnabled = True
         ui.planeComboBox.addEnabled = ui.planeComboBox.removeEnabled = False
         ui.planeComboBox.setMRMLScene(slicer.mrmlScene)
         self._inUse: bool | None = None
-        self._rows: list[tuple[tuple[str, str, str], str, bool]] | None = None
-        """Texts, status of the tool, and whether all is well, of each row."""
+        self._rows: list[tuple[tuple[str, str, str], str, str]] | None = None
+        """Texts, status of the tool, and colour, of each row."""
         ui.toolSoundCheckBox.checked = remembered("ToolSound", False)
         self.connect(ui.toolSoundCheckBox, "toggled(bool)", partial(remember, "ToolSound"))
         for name, word in WORDS.items():
             field, button = getattr(ui, f"{name}LineEdit"), getattr(ui, f"{name}Button")
             field.text = remembered(f"Command/{name}", word)
+            field.cursorPosition = 0  # a narrow field shows the beginning
             self.connect(button, "clicked()", partial(self._sendCommand, name, field))
         form = remembered("Command/Form", FORMS[0])
         ui.commandFormComboBox.currentIndex = FORMS.index(form) if form in FORMS else 0
@@ -95,22 +97,23 @@ class DevicesSection(Section):
             getattr(self.ui, f"{name}Button").enabled = connected
 
     def _showDevices(self, states: list[DeviceState], counts: dict[str, int]) -> None:
-        rows = [((one.device, one.words, str(counts.get(one.device, 0))), one.tool, one.ok) for one in states]
+        table = self.ui.devicesTable
+        good, bad = stateColour(table, "receiving"), warningColour(table)
+        rows = [
+            ((one.device, one.words, str(counts.get(one.device, 0))), one.tool, good if one.ok else bad)
+            for one in states
+        ]
         if rows == self._rows:
             return
-        table = self.ui.devicesTable
         table.setRowCount(len(rows))
-        warning = qt.QBrush(qt.QColor(warningColour(table)))
-        for row, (texts, tool, ok) in enumerate(rows):
+        for row, (texts, tool, colour) in enumerate(rows):
             for column, text in enumerate(texts):
                 symbol = (SEEN if tool == "OK" else LOST) if tool and column == 0 else ""
                 item = qt.QTableWidgetItem(symbol + text)
                 tip = f"{text}: {tool}" if symbol else text
                 item.setToolTip(plainTip(tip))
-                if symbol and ok:
-                    item.setForeground(qt.QBrush(qt.QColor(goodColour(table))))
-                elif not ok and column < 2:
-                    item.setForeground(warning)
+                if symbol or (colour == bad and column < 2):
+                    item.setForeground(qt.QBrush(qt.QColor(colour)))
                 table.setItem(row, column, item)
         table.resizeColumnToContents(0)
         table.setColumnWidth(0, min(WIDEST, table.columnWidth(0)))
@@ -154,8 +157,3 @@ class DevicesSection(Section):
     def _happened(self, event: Event) -> None:
         if event.code in ANSWERS:
             show(self.ui.answerLabel, translated(event.text), event.level != "info")
-
-
-def goodColour(widget: Any) -> str:
-    """Return a green that is readable on the widget's background, dark or light."""
-    return "#7fd98f" if widget.palette.color(qt.QPalette.Base).lightness() < 128 else "#1a6b2d"

@@ -14,7 +14,7 @@ from ..Model.Errors import SettingsError
 from ..Scene.LiveVolumes import LAYER_NAMES
 from ..Scene.Views import ALL_VIEWS, NO_VIEW
 from ..Scene.WindowLevel import ALWAYS, KEEP, ONCE
-from .Section import Section, plainTip, remember, remembered, setTip, show, translated
+from .Section import Section, hideColumns, plainTip, remember, remembered, setTip, show, titleWidths, translated
 
 WHERE_COLUMN = 1
 ROWS_SHOWN = 4
@@ -55,6 +55,7 @@ class LiveSection(Section):
         table.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
         # The default widths would cut off the last title.
         table.resizeColumnsToContents()
+        self._titles, self._fitted = titleWidths(table), (False, 0, 0, 0)
         self._fitHeight()
         ui.layerComboBox.addItems([_("Background"), _("Foreground")])
         ui.windowModeComboBox.addItems([_("Set once"), _("Always"), _("Keep")])
@@ -93,8 +94,12 @@ class LiveSection(Section):
                 table.item(row, column).setText(str(text))
             box = table.cellWidget(row, WHERE_COLUMN)
             box.currentIndex = max(0, box.findData(where))
-        if widest > self._widest:
-            self._widest = widest
+        self._widest = max(widest, self._widest)
+        fitted = table.isVisible(), table.viewport().width, self._widest, len(self._streams)
+        if fitted != self._fitted:
+            self._fitted = fitted
+            if fitted[0]:
+                hideColumns(table, self._titles, 0, (2, 3))
             for column in (1, 2, 3):
                 table.resizeColumnToContents(column)
         self._showDetails()
