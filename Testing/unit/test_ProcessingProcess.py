@@ -415,6 +415,18 @@ def test_reloadForgetsParametersThatTheEditedFileNoLongerHas(tmp_path):
         assert driver.events == []
 
 
+def test_aFileThatIsGoneAtReloadIsNamed(tmp_path):
+    path = functionFile(tmp_path, GAIN)
+    with Driver(tmp_path, path) as driver:
+        driver.until(lambda: driver.processor.ready)
+        os.remove(path)
+        driver.processor.reload()
+        driver.until(lambda: driver.processor.problem)
+        (text,) = texts(driver)
+        assert text.startswith(f"made cannot be used: {path} cannot be read: ")
+        assert text.endswith(". Correct it, then press Reload.")
+
+
 def test_reloadEndsAFunctionThatHangs(tmp_path):
     path = functionFile(tmp_path, "def process(frame): time.sleep(60)")
     with Driver(tmp_path, path) as driver:

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any, cast
 
 from ..Model.Errors import RealTimeImagingError, SettingsError
+from ..Model.Files import reasonOf
 from ..Model.Settings import typedPath
 from ..Model.Text import textsOf
 from . import BuiltIn
@@ -113,6 +114,12 @@ class LoadedFunction:
 def _import(function: str) -> ModuleType:
     if function in BuiltIn.NAMES:
         return importlib.import_module(f"{BuiltIn.__name__}.{function}")
+    try:
+        os.close(os.open(function, os.O_RDONLY))
+    except OSError as error:
+        raise SettingsError(
+            _("{path} cannot be read: {reason}.").format(path=function, reason=reasonOf(error))
+        ) from error
     # Modules beside the file can be imported; they hide no others.
     sys.path.append(os.path.dirname(function))
     spec = importlib.util.spec_from_file_location(MODULE, function)
@@ -134,7 +141,7 @@ def lastLine(error: BaseException, path: str) -> str:
     if isinstance(error, RealTimeImagingError):
         return _shortened(str(error))
     described = traceback.TracebackException(type(error), error, None)
-    described.__notes__ = None  # they would be the last lines
+    vars(described)["__notes__"] = None  # they would be the last lines
     last = _shortened(list(described.format_exception_only())[-1].strip().split("\n")[0])
     places = [one for one in traceback.extract_tb(error.__traceback__) if _same(one.filename, path)]
     if not places:

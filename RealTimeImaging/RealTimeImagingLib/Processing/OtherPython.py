@@ -51,14 +51,15 @@ def checkPython(python: str, environment: Mapping[str, str | None]) -> None:
         raise SettingsError(_("{python} cannot be started: {reason}.").format(python=python, reason=reason)) from error
     killer = threading.Timer(ANSWER_TIME, process.kill)
     killer.start()
+    output = process.stdout
+    assert output
     try:
-        assert process.stdout
-        answer = process.stdout.read(MOST_BYTES)
+        answer = output.read(MOST_BYTES)
     finally:
         killer.cancel()
         process.kill()
         process.wait()
-        process.stdout.close()
+        output.close()
     found = re.match(rb"Python (\d+)\.(\d+)", answer)
     if not found:
         raise SettingsError(_("{python} is no Python.").format(python=python))

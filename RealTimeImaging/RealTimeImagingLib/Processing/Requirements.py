@@ -48,11 +48,12 @@ def requirementsOf(function: str) -> tuple[str, ...]:
         reason = str(error) or type(error).__name__
         raise SettingsError(_("{path} is no Python: {error}").format(path=path, error=reason)) from error
     for node in tree.body:
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        value = getattr(node, "value", None)
-        if value is not None and any(isinstance(one, ast.Name) and one.id == "REQUIREMENTS" for one in targets):
+        if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+            continue
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        if any(isinstance(one, ast.Name) and one.id == "REQUIREMENTS" for one in targets):
             try:
-                found = ast.literal_eval(value)
+                found = ast.literal_eval(node.value)
             except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
                 return ()
             return tuple(one for one in found if isinstance(one, str)) if isinstance(found, tuple | list) else ()

@@ -29,7 +29,7 @@ from ...Model.Files import reasonOf
 from ...Model.Frame import Image, Pixels
 from ...Model.Quantities import counted
 from ...Model.Statistics import Spread
-from ...Model.Text import joined, textsOf
+from ...Model.Text import joined, sentence, textsOf
 from ...Processing.Loading import crashPlace, functionName, functionPath
 from ...Processing.Messages import Computed, Load, Loaded, Prepared, Process, Raised, Refused, SetParameters
 from ...Processing.OtherPython import checkPython
@@ -521,7 +521,7 @@ class Processor:
         """Return the state in one sentence."""
         if self.problem:
             text = _("{function} cannot be used: {reason} Correct it, then press Reload.")
-            return text.format(function=self.name, reason=self.problem)
+            return text.format(function=self.name, reason=sentence(self.problem))
         if not self._loaded:
             return _("{function} is starting.").format(function=self.name)
         if not self.counts.received:
