@@ -332,6 +332,17 @@ def test_processesThatTheFunctionStartsEndWithIt(tmp_path, code, end):
         time.sleep(0.01)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is of Linux")
+def test_theSystemEndsAFunctionFirstWhenMemoryRunsOut(tmp_path):
+    code = """
+        def process(frame): return Result(values={"adjusted": int(open("/proc/self/oom_score_adj").read())})
+    """
+    with Driver(tmp_path, functionFile(tmp_path, code)) as driver:
+        driver.give(frameOf(0))
+        driver.untilIdle()
+        assert [one.values["adjusted"] for one in driver.values] == [1000]
+
+
 def test_aProcessKilledFromOutsideLosesNoFrame(tmp_path):
     code = """
         def process(frame):
