@@ -198,8 +198,9 @@ class LineLogHandler(logging.Handler):
         self._count += 1
         if self._count > MOST_RECORDS:
             if self._count == MOST_RECORDS + 1:
-                text = f"More than {MOST_RECORDS:,} records within {RECORD_PERIOD:g} s: further ones are left out."
-                self._put(LogReport(text, logging.WARNING, __name__))
+                words = _("More than {count:,} records within {seconds:g} s: further ones are left out.")
+                words = words.format(count=MOST_RECORDS, seconds=RECORD_PERIOD)
+                self._put(LogReport(str.__str__(words), logging.WARNING, __name__))
             return
         try:
             text = record.getMessage()
