@@ -349,7 +349,13 @@ class Processor:
             return  # a function that forks answers twice
         self._current = None
         memory, process.target = process.target, None
+        self._takeAnswerOf(work, process, answer, memory)
+        # Last: the result is in a hurry, the slot is not.
         work.release()
+
+    def _takeAnswerOf(
+        self, work: _Work, process: FunctionProcess, answer: Computed | Raised, memory: Pixels | None
+    ) -> None:
         self._deaths, self.stalled = 0, False
         if isinstance(answer, Raised):
             self.counts.failed += 1

@@ -77,11 +77,11 @@ class ProcessorSource:
         return self._details
 
     def read(self, seconds: float) -> Iterator[Arrival | Event | Values]:
-        """Yield the results that are there, then wait for more; block at most ``seconds``."""
-        yield from self._processor.take(time.monotonic() + TURN)
+        """Yield the results that are there; block at most ``seconds`` when there is none."""
         if not self._processor.unread:
             self._wake.wait(seconds)
-            self._wake.clear()
+        self._wake.clear()
+        yield from self._processor.take(time.monotonic() + TURN)
         self._processor.watch()
         self._save()
         if time.monotonic() >= self._detailsDue:
