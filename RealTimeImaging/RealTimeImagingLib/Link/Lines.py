@@ -9,7 +9,9 @@ from __future__ import annotations
 import faulthandler
 import logging
 import os
+import select
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -48,6 +50,11 @@ class LineWriter:
         self._descriptor = descriptor
         self._lines: deque[bytes] = deque()
         self._changed = threading.Condition()
+        self._poll: select.poll | None = None
+        """Tells whether a pipe takes a line without a wait; None where the system does not know."""
+        if sys.platform != "win32" and descriptor >= 0:
+            self._poll, self._ready = select.poll(), [(descriptor, select.POLLOUT)]
+            self._poll.register(descriptor, select.POLLOUT)
         self._closing = self._writing = False
         self._lost = 0
         self._thread = threading.Thread(target=self._run, name="lines", daemon=True)
@@ -75,11 +82,16 @@ class LineWriter:
             return True
 
     def attempt(self, line: bytes) -> bytes:
-        """Write at once, in the caller's thread, what is possible without a wait; return the rest. The base: nothing.
+        """Write at once, in the caller's thread, what is possible without a wait; return the rest.
 
         The thread that writes the rest would have to be woken for each line, which takes longer.
         """
-        return line
+        if self._poll is None or len(line) > select.PIPE_BUF or self._poll.poll(0) != self._ready:
+            return line
+        try:
+            return line[self.write(line) :]
+        except OSError:
+            return line  # the reader is gone
 
     def write(self, data: bytes) -> int:
         """Write some of the bytes; return how many.
