@@ -1,5 +1,9 @@
-"""How much later the result of a function comes than its image, beside two copies of the same bytes in the same run,
-and what a function costs the acquisition process of its images."""
+"""What a processing function costs the images beside it, each figure beside a floor of the same run:
+
+- how much later the result of the identity function comes than its image, beside two copies of the same bytes;
+- the processor time of the acquisition process of the images, and of Slicer's main thread, with and without a function;
+- recording and display beside a function that sleeps, and without one.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import statistics
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,31 +25,59 @@ KINDS: dict[str, tuple[tuple[int, ...], str, int]] = {
     "rgb1080": ((1080, 1920, 3), "uint8", 60),
 }
 """Shape, type, and images per second."""
-COUNT, WARM = 300, 40
+COUNT, WARM = 240, 40
 """Images, and how many of them come before the measurement."""
 ABOVE = 3.0
-"""Milliseconds above two copies that a result may take: two lines from process to process, and their waking up."""
+"""Milliseconds above two copies that a result may take: the messages between three processes, and their waking up."""
+SLEEP_SHAPE, SLEEP_FPS, SLEEP_COUNT = (16, 256, 256), 30, 100
+NOISE = 1.0
+"""Milliseconds by which two equal runs may differ beyond the difference of two without a function."""
 IDENTITY = "def process(frame):\n    return frame.pixels\n"
+NOTHING = "def process(frame):\n    return None\n"
+SLEEPING = "import time\ndef process(frame):\n    time.sleep(1)\n    return frame.pixels\n"
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Processor milliseconds for each image: of its acquisition process (Linux, otherwise None), of the main thread."""
+
+    worker: float | None
+    mainThread: float
+
+    @property
+    def figures(self) -> dict[str, float | None]:
+        """The costs, rounded."""
+        worker = None if self.worker is None else round(self.worker, 3)
+        return {"workerMs": worker, "mainThreadMs": round(self.mainThread, 3)}
 
 
 def measure() -> dict[str, Any]:
-    """Milliseconds from an image in Slicer's memory to the result of the identity there, and of two copies."""
-    with tempfile.TemporaryDirectory() as folder, startedModule() as logic:
-        path = os.path.join(folder, "identity.py")
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(IDENTITY)
-        figures = {name: _measure(logic, name, path, *kind) for name, kind in KINDS.items()}
+    """Figures of each kind of images, of a function that sleeps, and the rules."""
     rules: dict[str, bool] = {}
+    with tempfile.TemporaryDirectory() as folder, startedModule() as logic:
+        figures = {name: _measure(logic, folder, name, *kind) for name, kind in KINDS.items()}
+        runs = [_sleep(logic, folder, code) for code in ("", SLEEPING, "")]
     for name, found in figures.items():
-        rules[f"{name}: at most two copies + {ABOVE} ms"] = found["addedMs"] <= found["twoCopiesMs"] + ABOVE
+        alone, beside, nothing, copy = found["alone"], found["identity"], found["nothing"], found["twoCopiesMs"] / 2
+        rules[f"{name}: at most two copies + {ABOVE} ms"] = found["addedMs"] <= 2 * copy + ABOVE
         rules[f"{name}: nothing is skipped"] = found["processed"] == found["received"]
-        if found["workerMsPerImage"] is not None:
-            growth = found["workerMsPerImageBeside"] - found["workerMsPerImage"]
-            rules[f"{name}: the acquisition process pays at most one copy"] = growth <= found["twoCopiesMs"] / 2
-    return {**figures, "rules": rules}
+        if alone["workerMs"] is not None:
+            growth = beside["workerMs"] - alone["workerMs"]
+            rules[f"{name}: the acquisition process pays at most one copy"] = growth <= copy
+        growth = nothing["mainThreadMs"] - alone["mainThreadMs"]
+        rules[f"{name}: the main thread pays nothing without a result"] = growth <= 0.1 * alone["mainThreadMs"]
+        growth = beside["mainThreadMs"] - alone["mainThreadMs"]
+        rules[f"{name}: the main thread pays for showing the result only"] = growth <= 1.1 * alone["mainThreadMs"]
+    before, beside, after = runs
+    for count in ("received", "recorded", "failed"):
+        rules[f"a function that sleeps: {count} is the same"] = before[count] == beside[count] == after[count]
+    for figure, noise in (("latencyMs", NOISE), ("skipped", 0.05 * SLEEP_COUNT)):
+        most = max(before[figure], after[figure]) + noise
+        rules[f"a function that sleeps: {figure} is the same"] = beside[figure] <= most
+    return {**figures, "sleeping": {"before": before, "beside": beside, "after": after}, "rules": rules}
 
 
-def _measure(logic: Any, name: str, path: str, shape: tuple[int, ...], dtype: str, fps: int) -> dict[str, Any]:
+def _measure(logic: Any, folder: str, name: str, shape: tuple[int, ...], dtype: str, fps: int) -> dict[str, Any]:
     array = np.random.default_rng(0).integers(0, 99, shape).astype(dtype)
     copies = _copiesMs(array, fps)
     images: dict[int, float] = {}
@@ -59,19 +92,22 @@ def _measure(logic: Any, name: str, path: str, shape: tuple[int, ...], dtype: st
     logic.push(array, name=name, wait=20)
     handle = logic.sources()[0]
     slicerhost.runUntil(lambda: bool(handle.received), 60)
-    alone = _push(logic, handle, array, name, fps)
-    processor = logic.processing.start(path, stream=name)
-    slicerhost.runUntil(lambda: processor.handle.details.get("connected") and "starting" not in processor.status, 60)
     logic.addFrameCallback(note, every=True)
+    alone = _push(logic, handle, array, name, fps)
+    processor = _start(logic, folder, NOTHING, name)
+    nothing = _push(logic, handle, array, name, fps)
+    logic.processing.stop(processor)
+    slicerhost.runUntil(lambda: processor.handle.ended, 20)
+    images.clear()
+    processor = _start(logic, folder, IDENTITY, name)
     before = sum(handle.received.values())
-    beside = _push(logic, handle, array, name, fps)
+    identity = _push(logic, handle, array, name, fps)
     total = sum(handle.received.values()) - before
     slicerhost.runUntil(lambda: processor.statistics()["received"] == total, 20)
     slicerhost.runUntil(lambda: not processor.statistics()["waiting"], 20)
     figures = processor.statistics()
     logic.removeFrameCallback(note)
-    logic.stop()
-    slicerhost.runUntil(lambda: not logic.isRunning(), 20)
+    _stop(logic)
     first = min(images) + WARM
     added = [1000 * (results[one] - images[one]) for one in images if one in results and one >= first]
     return {
@@ -81,20 +117,68 @@ def _measure(logic: Any, name: str, path: str, shape: tuple[int, ...], dtype: st
         "received": figures["received"],
         "processed": figures["processed"],
         "measured": len(added),
-        "workerMsPerImage": None if alone is None else round(alone, 3),
-        "workerMsPerImageBeside": None if beside is None else round(beside, 3),
+        "alone": alone.figures,
+        "nothing": nothing.figures,
+        "identity": identity.figures,
     }
 
 
-def _push(logic: Any, handle: Any, array: np.ndarray, name: str, fps: int) -> float | None:
-    """Push the images at their pace; return the CPU milliseconds of the acquisition process for each (Linux)."""
-    target = sum(handle.received.values()) + COUNT
-    started, used = time.perf_counter(), _cpu(handle.pid)
-    for number in range(COUNT):
+def _sleep(logic: Any, folder: str, code: str) -> dict[str, float]:
+    """Record and show images beside a function, or with empty code without one."""
+    array = np.random.default_rng(0).integers(0, 99, SLEEP_SHAPE).astype(np.int16)
+    latencies: list[float] = []
+
+    def note(frame: Any) -> None:
+        latencies.append(1000 * (time.time() - frame.receiveTime))
+
+    logic.push(array, name="sleep", wait=20)
+    handle = logic.sources()[0]
+    slicerhost.runUntil(lambda: bool(handle.received), 60)
+    if code:
+        _start(logic, folder, code, "sleep")
+    logic.startRecording(os.path.join(folder, "recording"))
+    logic.addFrameCallback(note, stream="sleep")
+    shown = handle.counts["sleep"].shown
+    _push(logic, handle, array, "sleep", SLEEP_FPS, SLEEP_COUNT)
+    shown = handle.counts["sleep"].shown - shown
+    logic.removeFrameCallback(note)
+    logic.stopRecording()
+    figures = {
+        "received": sum(handle.received.values()),
+        "recorded": handle.recorded,
+        "failed": handle.failed,
+        "skipped": SLEEP_COUNT - shown,
+        "latencyMs": round(statistics.median(latencies), 3),
+    }
+    _stop(logic)
+    return figures
+
+
+def _start(logic: Any, folder: str, code: str, stream: str) -> Any:
+    path = os.path.join(folder, "function.py")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(code)
+    processor = logic.processing.start(path, stream=stream)
+    slicerhost.runUntil(lambda: processor.handle.details.get("connected") and "starting" not in processor.status, 60)
+    return processor
+
+
+def _stop(logic: Any) -> None:
+    logic.stop()
+    slicerhost.runUntil(lambda: not logic.isRunning(), 20)
+
+
+def _push(logic: Any, handle: Any, array: np.ndarray, name: str, fps: int, count: int = COUNT) -> Costs:
+    """Push the images at their pace; return what each costs."""
+    target = sum(handle.received.values()) + count
+    started, used, main = time.perf_counter(), _cpu(handle.pid), time.thread_time()
+    for number in range(count):
         slicerhost.runUntil(lambda due=started + number / fps: time.perf_counter() >= due, 10)
         logic.push(array, name=name, wait=10)
     slicerhost.runUntil(lambda: sum(handle.received.values()) >= target, 20)
-    return None if used is None else 1000 * (_cpu(handle.pid) - used) / COUNT
+    slicerhost.runUntil(lambda: handle.counts[name].shown + handle.counts[name].skipped >= target, 2)
+    worker = None if used is None else 1000 * (_cpu(handle.pid) - used) / count
+    return Costs(worker, 1000 * (time.thread_time() - main) / count)
 
 
 def _cpu(pid: int) -> float | None:
