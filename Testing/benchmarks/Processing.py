@@ -25,7 +25,7 @@ KINDS: dict[str, tuple[tuple[int, ...], str, int]] = {
     "rgb1080": ((1080, 1920, 3), "uint8", 60),
 }
 """Shape, type, and images per second."""
-COUNT, WARM = 240, 40
+COUNT, WARM = 200, 40
 """Images, and how many of them come before the measurement."""
 ABOVE = 3.0
 """Milliseconds above two copies that a result may take: the messages between three processes, and their waking up."""
@@ -64,10 +64,11 @@ def measure() -> dict[str, Any]:
         if alone["workerMs"] is not None:
             growth = beside["workerMs"] - alone["workerMs"]
             rules[f"{name}: the acquisition process pays at most one copy"] = growth <= copy
-        growth = nothing["mainThreadMs"] - alone["mainThreadMs"]
-        rules[f"{name}: the main thread pays nothing without a result"] = growth <= 0.1 * alone["mainThreadMs"]
-        growth = beside["mainThreadMs"] - alone["mainThreadMs"]
-        rules[f"{name}: the main thread pays for showing the result only"] = growth <= 1.1 * alone["mainThreadMs"]
+        most = max(alone["mainThreadMs"], found["again"]["mainThreadMs"])
+        rules[f"{name}: the main thread pays nothing without a result"] = nothing["mainThreadMs"] <= 1.1 * most
+        # An image that is pushed and shown costs two copies. A result costs one, and beside it no more than any image.
+        growth = beside["mainThreadMs"] - most
+        rules[f"{name}: the main thread pays for showing the result only"] = growth - copy <= most - 2 * copy
     before, beside, after = runs
     for count in ("received", "recorded", "failed"):
         rules[f"a function that sleeps: {count} is the same"] = before[count] == beside[count] == after[count]
@@ -106,6 +107,9 @@ def _measure(logic: Any, folder: str, name: str, shape: tuple[int, ...], dtype: 
     slicerhost.runUntil(lambda: processor.statistics()["received"] == total, 20)
     slicerhost.runUntil(lambda: not processor.statistics()["waiting"], 20)
     figures = processor.statistics()
+    logic.processing.stop(processor)
+    slicerhost.runUntil(lambda: processor.handle.ended, 20)
+    again = _push(logic, handle, array, name, fps)
     logic.removeFrameCallback(note)
     _stop(logic)
     first = min(images) + WARM
@@ -120,6 +124,7 @@ def _measure(logic: Any, folder: str, name: str, shape: tuple[int, ...], dtype: 
         "alone": alone.figures,
         "nothing": nothing.figures,
         "identity": identity.figures,
+        "again": again.figures,
     }
 
 
