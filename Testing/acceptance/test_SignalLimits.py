@@ -75,6 +75,21 @@ def test_aPlottedColumnStaysWhileItIsDrawn(slicer, module, logic, noErrors):
     slicerhost.closeScene()
 
 
+def test_theAxesFollowNewValues(slicer, module, logic, noErrors):
+    """By itself, Slicer's plot view keeps the axes of the values that the signal had when it was ticked."""
+    panel = panelOf(module)
+    panel.ui.signalsSection.collapsed = False
+    for number in range(3):
+        logic.signals.add("Live", number, float(number), {"T": 40.0 + number})
+    logic.signals.plot("Live", "T")
+    view = next(one for one in panel.ui.signalsSection.children() if one.inherits("qMRMLPlotView"))
+    for number in range(3, 60):
+        logic.signals.add("Live", number, float(number), {"T": 40.0 + number})
+    logic.signals.chart()
+    panel.refresh()
+    assert view.extent == [(0.0, 59.0), (40.0, 99.0)]
+
+
 def test_aLegendIsShownForSeveralSignals(slicer, logic, noErrors):
     """A single one, with its limits, is named above the plot."""
     for number in range(5):

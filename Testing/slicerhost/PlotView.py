@@ -43,6 +43,8 @@ class qMRMLPlotView(QWidget):  # type: ignore[misc, valid-type]
         self._scene: Any = None
         self._node: Any = None
         self._observing = _Observing()
+        self.extent = [(0.0, 1.0), (0.0, 1.0)]
+        """Ranges of the axes."""
         self._drawn: set[Any] = set()
         """Series that have been drawn, so that VTK reports an error when their columns vanish."""
         QtCore.QObject.connect(self, QtCore.SIGNAL("destroyed()"), self._observing.stop)
@@ -59,6 +61,23 @@ class qMRMLPlotView(QWidget):  # type: ignore[misc, valid-type]
         self._node = node
         self._follow()
 
+    def fitToContent(self) -> None:
+        """Fit the axes; as in Slicer they do not follow new values by themselves."""
+        self.extent = self._extent()
+        self.update()
+
+    def _extent(self) -> list[tuple[float, float]]:
+        """Least and greatest finite value of the x and the y columns of the series."""
+        chart, found = self._chart(), []
+        series = [chart.GetNthPlotSeriesNode(n) for n in range(chart.GetNumberOfPlotSeriesNodes())] if chart else []
+        tables = [(one, one.GetTableNode().GetTable()) for one in series if one is not None and _hasColumns(one)]
+        for name in ("GetXColumnName", "GetYColumnName"):
+            columns = [vtk_to_numpy(table.GetColumnByName(getattr(one, name)())) for one, table in tables]
+            values = numpy.concatenate([numpy.zeros(0), *columns])
+            values = values[numpy.isfinite(values)]
+            found.append((float(values.min()), float(values.max())) if values.size else (0.0, 1.0))
+        return found
+
     def _nodes(self) -> list[Any]:
         """The plot view node, its chart, the series of the chart and their tables."""
         chart = self._chart()
@@ -72,6 +91,7 @@ class qMRMLPlotView(QWidget):  # type: ignore[misc, valid-type]
 
     def _follow(self, *_event: Any) -> None:
         self._observing.stop()
+        self.extent = self._extent()
         events = (vtkCommand.ModifiedEvent,)
         self._observing.tags = [
             (node, observe(node, event, self._changed)) for node in self._nodes() for event in events
@@ -121,6 +141,9 @@ class qMRMLPlotView(QWidget):  # type: ignore[misc, valid-type]
             plot.SetInputData(table, series.GetXColumnName(), series.GetYColumnName())
             plot.SetColorF(*series.GetColor())
             plot.SetLabel(series.GetName())
+        for axis, (low, high) in zip((vtkAxis.BOTTOM, vtkAxis.LEFT), self.extent, strict=True):
+            chart.GetAxis(axis).SetBehavior(vtkAxis.FIXED)
+            chart.GetAxis(axis).SetRange(low, high if high > low else low + 1)
         for axis, title in ((vtkAxis.BOTTOM, "XAxisTitle"), (vtkAxis.LEFT, "YAxisTitle")):
             chart.GetAxis(axis).SetTitle((getattr(node, f"Get{title}")() or "") if node else "")
             if node:

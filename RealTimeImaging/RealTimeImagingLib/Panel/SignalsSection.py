@@ -30,6 +30,8 @@ class SignalsSection(Section):
         self._names: list[tuple[str, str]] = []
         self._view: Any = None
         self._nodeID = ""
+        self._fitted = -1
+        """Number of the redraw to which the axes of the plot are fitted."""
         self._filling = False
         ui.signalsList.visible = False
         self.connect(ui.signalsSection, "contentsCollapsed(bool)", self._opened)
@@ -67,6 +69,9 @@ class SignalsSection(Section):
                 node.SetPlotChartNodeID(self.logic.signals.chart().GetID())
                 self._fill()
         self.logic.signals.update()
+        if self._view is not None and self.logic.signals.redraws != self._fitted:
+            self._fitted = self.logic.signals.redraws
+            self._view.fitToContent()  # the axes do not follow new values
         names = self.logic.signals.names()
         if names != self._names:
             self._names = names
