@@ -164,7 +164,7 @@ def shrink(widgets: Iterable[Any]) -> None:
         elif widget.inherits("QAbstractSpinBox") and not widget.minimumWidth:
             widget.minimumWidth = widget.minimumSizeHint.width()
     for layout in found:
-        if layout.inherits("QHBoxLayout") and _widthOf(layout) > WIDEST_ROW:
+        if layout.inherits("QHBoxLayout") and _isWide(layout):
             layout.setDirection(qt.QBoxLayout.TopToBottom)
 
 
@@ -190,9 +190,12 @@ def _inTwoLines(text: str) -> str:
     return "\n".join(min(breaks, key=lambda lines: max(map(len, lines)))) if breaks else text
 
 
-def _widthOf(row: Any) -> int:
-    widgets = [row.itemAt(place).widget() for place in range(row.count())]
-    return sum(int(widget.minimumSizeHint.width()) for widget in widgets if widget is not None)
+def _isWide(row: Any) -> bool:
+    items = [row.itemAt(place) for place in range(row.count())]
+    if any(item.layout() is not None for item in items):
+        return True  # buttons that appear later, beside the status
+    widgets = [item.widget() for item in items]
+    return sum(int(widget.minimumSizeHint.width()) for widget in widgets if widget is not None) > WIDEST_ROW
 
 
 def makePlain(widgets: Iterable[Any]) -> None:
