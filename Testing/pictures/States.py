@@ -226,11 +226,13 @@ def devices(stage: Stage) -> bytes:
 
 
 def signals(stage: Stage) -> bytes:
-    """Delay of each image and a value of a region in the plot of the panel."""
+    """Latency of each image in the plot of the panel, with a limit."""
     _live(stage)
     stage.open("signalsSection")
     stage.until(lambda: stage.ui.signalsList.count == 2)
     stage.ui.signalsList.item(0).setCheckState(2)
+    stage.ui.limitAboveEdit.text = "20"
+    stage.ui.limitAboveEdit.editingFinished.emit()
     stage.until(lambda: stage.logic.statistics()["received"] > 60)
     return stage.section("signalsSection")
 
@@ -247,7 +249,7 @@ def processing(stage: Stage) -> bytes:
         if name == "RegionStatistics":
             ui.function_RegionStatistics_regions.text = "Heart: sphere 0 0 0 20; Muscle: box 30 0 0 20 20 20"
         ui.processButton.click()
-    stage.until(lambda: all(one.statistics().get("processed", 0) > 20 for one in stage.logic.processing.list()))
+    stage.until(lambda: all(one.statistics().get("processed", 0) > 60 for one in stage.logic.processing.list()))
     stage.until(lambda: "processed" in ui.processorStatusLabel.text)
     return stage.section("processingSection")
 
@@ -315,5 +317,5 @@ STATES |= {
 }
 STATES |= TUTORIALS
 USED = ("idle-folder", "waiting", "receiving", "stalled", "two", "recording", "recordings", "replay", "devices")
-USED += ("signals", "events", "live", "Demo", *TUTORIALS)
+USED += ("processing", "signals", "events", "live", "Demo", *TUTORIALS)
 """Pictures of the documentation."""

@@ -140,6 +140,9 @@ class qMRMLPlotView(QWidget):  # type: ignore[misc, valid-type]
             plot = chart.AddPlot(vtkChart.LINE)
             plot.SetInputData(table, series.GetXColumnName(), series.GetYColumnName())
             plot.SetColorF(*series.GetColor())
+            # The numbers of the styles are those of VTK, as in Slicer.
+            plot.GetPen().SetLineType(series.GetLineStyle())
+            plot.SetMarkerStyle(series.GetMarkerStyle())
             plot.SetLabel(series.GetName())
         for axis, (low, high) in zip((vtkAxis.BOTTOM, vtkAxis.LEFT), self.extent, strict=True):
             chart.GetAxis(axis).SetBehavior(vtkAxis.FIXED)

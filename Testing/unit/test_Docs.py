@@ -69,7 +69,7 @@ def test_everyPictureIsUsedAndSmall():
     for picture in PICTURES:
         assert f"pictures/{picture.name})" in text, picture.name
         assert picture.stat().st_size <= LARGEST, picture.name
-    assert len(PICTURES) <= 12
+    assert len(PICTURES) <= 13
 
 
 def test_everyTutorialHasASmallPicture():
