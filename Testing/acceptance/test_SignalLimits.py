@@ -87,7 +87,7 @@ def test_theAxesFollowNewValues(slicer, module, logic, noErrors):
         logic.signals.add("Live", number, float(number), {"T": 40.0 + number})
     logic.signals.chart()
     panel.refresh()
-    assert view.extent == [(0.0, 59.0), (40.0, 99.0)]
+    assert view._ranges == [(0.0, 59.0), (40.0, 99.0)]
 
 
 def test_aLegendIsShownForSeveralSignals(slicer, logic, noErrors):

@@ -43,7 +43,7 @@ class qMRMLPlotView(QWidget):  # type: ignore[misc, valid-type]
         self._scene: Any = None
         self._node: Any = None
         self._observing = _Observing()
-        self.extent = [(0.0, 1.0), (0.0, 1.0)]
+        self._ranges = [(0.0, 1.0), (0.0, 1.0)]
         """Ranges of the axes."""
         self._drawn: set[Any] = set()
         """Series that have been drawn, so that VTK reports an error when their columns vanish."""
@@ -63,7 +63,7 @@ class qMRMLPlotView(QWidget):  # type: ignore[misc, valid-type]
 
     def fitToContent(self) -> None:
         """Fit the axes; as in Slicer they do not follow new values by themselves."""
-        self.extent = self._extent()
+        self._ranges = self._extent()
         self.update()
 
     def _extent(self) -> list[tuple[float, float]]:
@@ -91,7 +91,7 @@ class qMRMLPlotView(QWidget):  # type: ignore[misc, valid-type]
 
     def _follow(self, *_event: Any) -> None:
         self._observing.stop()
-        self.extent = self._extent()
+        self._ranges = self._extent()
         events = (vtkCommand.ModifiedEvent,)
         self._observing.tags = [
             (node, observe(node, event, self._changed)) for node in self._nodes() for event in events
@@ -144,7 +144,7 @@ class qMRMLPlotView(QWidget):  # type: ignore[misc, valid-type]
             plot.GetPen().SetLineType(series.GetLineStyle())
             plot.SetMarkerStyle(series.GetMarkerStyle())
             plot.SetLabel(series.GetName())
-        for axis, (low, high) in zip((vtkAxis.BOTTOM, vtkAxis.LEFT), self.extent, strict=True):
+        for axis, (low, high) in zip((vtkAxis.BOTTOM, vtkAxis.LEFT), self._ranges, strict=True):
             chart.GetAxis(axis).SetBehavior(vtkAxis.FIXED)
             chart.GetAxis(axis).SetRange(low, high if high > low else low + 1)
         for axis, title in ((vtkAxis.BOTTOM, "XAxisTitle"), (vtkAxis.LEFT, "YAxisTitle")):
