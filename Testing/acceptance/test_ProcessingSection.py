@@ -330,6 +330,7 @@ def test_anEditOfASegmentIsTaken(slicer, module, logic, tmp_path, noErrors):
     until(lambda: logic.liveVolumeNode() is not None)
     ui, panel = opened(module)
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Segments")
+    node.SetReferenceImageGeometryParameterFromVolumeNode(logic.liveVolumeNode())
     segment, image = slicer.vtkSegment(), slicer.vtkOrientedImageData()
     image.SetDimensions(logic.liveVolumeNode().GetImageData().GetDimensions())
     image.AllocateScalars(3, 1)
