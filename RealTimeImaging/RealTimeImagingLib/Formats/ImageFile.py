@@ -175,8 +175,9 @@ class Volumes:
         c (components), t (volumes; of several such axes the last is the fastest).
     :param ijkToRAS: 4x4 float64, millimetres.
     :param attributes: attributes of every volume. ``each``: those of single volumes, in order, or empty.
-    :param scale: (slope, intercept) to apply in floating point, None to keep the stored values.
-    :param times: as :attr:`ImageFile.times`.
+    :param scale: slope and intercept to apply in floating point, None to keep the stored values. Shape (2,), or
+        (volumes, slices, 2) where they differ.
+    :param times: as :attr:`ImageFile.times`. ``notes``: as :attr:`ImageFile.notes`.
     """
 
     stored: Stored
@@ -186,8 +187,9 @@ class Volumes:
     ijkToRAS: Matrix
     attributes: Mapping[str, str] = field(default_factory=dict)
     each: Sequence[Mapping[str, str]] = ()
-    scale: tuple[float, float] | None = None
+    scale: Matrix | None = None
     times: list[float] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def bytes(self) -> int:
@@ -205,7 +207,8 @@ class Volumes:
         if self.scale is None or plain.kind == "f":
             return plain
         # Integers of 16 bits and their scaled values fit the 24 bits of a float32; wider integers do not.
-        largest = abs(self.scale[0]) * float(np.iinfo(plain).max) + abs(self.scale[1])
+        slopes, intercepts = np.abs(self.scale.reshape(-1, 2).T)
+        largest = float((slopes * float(np.iinfo(plain).max) + intercepts).max())
         narrow = plain.itemsize <= 2 and largest < float(np.finfo(np.float32).max)
         return np.dtype(np.float32 if narrow else np.float64)
 
@@ -238,7 +241,7 @@ class VolumeFile(ImageFile):
             return declared
         self._check(declared)
         self._volumes = declared
-        self.count, self.times = declared.count, declared.times
+        self.count, self.times, self.notes = declared.count, declared.times, declared.notes
         words = declared.stored.missing(declared.bytes)
         self.sealed = words is None and declared.stored.sealed
         return words
@@ -254,7 +257,7 @@ class VolumeFile(ImageFile):
                 attributes["VolumeIndex"] = str(number)
             if volumes.each:
                 attributes.update(volumes.each[number])
-            yield makeImage(_scaled(pixels, volumes), volumes.ijkToRAS, None, attributes)
+            yield makeImage(_scaled(pixels, volumes, number), volumes.ijkToRAS, None, attributes)
 
     def _check(self, volumes: Volumes) -> None:
         if min(volumes.shape) < 1:
@@ -302,10 +305,10 @@ def leading(roles: str) -> int:
     return len(roles) - len(roles.lstrip("t"))
 
 
-def _scaled(pixels: Pixels, volumes: Volumes) -> Pixels:
+def _scaled(pixels: Pixels, volumes: Volumes, number: int) -> Pixels:
     if volumes.scale is None:
         return pixels
-    slope, intercept = volumes.scale
+    scale = np.broadcast_to(volumes.scale, (volumes.count, len(pixels), 2))[number]
     try:
         scaled = np.empty(pixels.shape, volumes.shown)
     except MemoryError as error:
@@ -314,8 +317,8 @@ def _scaled(pixels: Pixels, volumes: Volumes) -> Pixels:
     with np.errstate(all="ignore"):
         for k in range(len(pixels)):
             plane = pixels[k].astype(np.float64)
-            plane *= slope
-            plane += intercept
+            plane *= scale[k, 0]
+            plane += scale[k, 1]
             scaled[k] = plane
     return scaled
 

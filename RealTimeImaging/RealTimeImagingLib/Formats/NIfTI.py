@@ -164,7 +164,7 @@ class NIfTIHeader:
             return None
         return sinceFirst(number * period for number in range(sizes[3]))
 
-    def scale(self) -> tuple[float, float] | None:
+    def scale(self) -> Matrix | None:
         """Return slope and intercept (nifti1.h, "DATA SCALING").
 
         None for a slope of 0 and, as in nibabel, for one that is not finite.
@@ -174,7 +174,7 @@ class NIfTIHeader:
             return None
         if not math.isfinite(inter):
             raise NotAnImageError(_("The header's scl_inter is not a finite number."), "damaged")
-        return None if (slope, inter) == (1, 0) else (slope, inter)
+        return None if (slope, inter) == (1, 0) else np.array([slope, inter])
 
     def attributes(self, series: bool) -> dict[str, str]:
         """Return Description, and TR for a series."""
@@ -262,7 +262,7 @@ class AnalyzeHeader(NIfTIHeader):
         136: ("u4", 1),
     }
 
-    def scale(self) -> tuple[float, float] | None:
+    def scale(self) -> Matrix | None:
         """Return SPM's factor, or the mapping of the stored range (glmin, glmax) to the range cal_min, cal_max."""
         slope, inter = float(self.one("scl_slope")), float(self.one("scl_inter"))
         if math.isfinite(slope) and slope:
@@ -274,7 +274,7 @@ class AnalyzeHeader(NIfTIHeader):
                 return None
             slope = meant / stored
             inter = float(self.one("cal_min")) - slope * self.one("glmin")
-        return None if (slope, inter) == (1, 0) else (slope, inter)
+        return None if (slope, inter) == (1, 0) else np.array([slope, inter])
 
     def matrix(self) -> Matrix:
         """Return IJKToRAS in millimetres."""
