@@ -11,7 +11,7 @@ import numpy as np
 from ..Model.Errors import NotAnImageError
 from ..Model.Frame import Pixels
 from ..Model.Text import textsOf
-from .Raw import Stored, absentText, allocate, openFile, readUpTo, statOf
+from .Raw import Stored, absentText, allocate, openFile, readStart, readUpTo, statOf
 
 _ = textsOf(__file__)
 
@@ -24,6 +24,27 @@ PIECE = 1 << 18
 _RATIO = 1040
 """Limit of memory for a small file that declares gigabytes: Deflate packs at most 1032 to 1 (zlib technical
 details)."""
+
+
+_MARK = b"\x1f\x8b"
+"""First bytes of a gzip stream (RFC 1952)."""
+
+
+def isPacked(path: str, endings: tuple[str, ...]) -> bool:
+    """Return True for a gzip stream. The content decides; the ending of the name while the file is too short."""
+    begin = readStart(path, len(_MARK))
+    return begin == _MARK if len(begin) == len(_MARK) else path.lower().endswith(endings)
+
+
+def unpackedStart(path: str, size: int) -> bytes:
+    """Read at most ``size`` bytes from the beginning of the content: that of a gzip stream, or of the file itself."""
+    data = readStart(path, size)
+    if not data.startswith(_MARK):
+        return data
+    try:
+        return zlib.decompressobj(GZIP).decompress(readStart(path, PIECE), size)
+    except zlib.error:
+        return data
 
 
 def inflaters() -> tuple[Any, tuple[type[Exception], ...]]:
@@ -47,7 +68,7 @@ def unpackedLength(path: str, offset: int, wrapper: int, limit: int) -> int | No
         while True:
             if inflater.eof:
                 pending += readUpTo(file, max(0, 2 - len(pending)))
-                if not pending.startswith(b"\x1f\x8b"):
+                if not pending.startswith(_MARK):
                     return length
                 inflater = make(wrapper)
             exhausted = not (pending := pending or readUpTo(file, PIECE))
@@ -190,7 +211,7 @@ class Inflated(Stored):
     def _beginMember(self) -> None:
         if len(self._pending) < 2:
             return
-        if self._wrapper == GZIP and self._pending.startswith(b"\x1f\x8b"):
+        if self._wrapper == GZIP and self._pending.startswith(_MARK):
             self._inflater = self._make(self._wrapper)
             self._between = False
         else:
@@ -349,7 +370,7 @@ class Streamed(Stored):
                 while len(self._pending) < 2 and (more := readUpTo(file, 2)):
                     self._pending += more
                     self._read += len(more)
-                if not self._pending.startswith(b"\x1f\x8b"):
+                if not self._pending.startswith(_MARK):
                     return b""
                 self._inflater = self._make(self._wrapper)
             elif not self._pending:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +13,8 @@ from ..Model.Errors import NotAnImageError
 from ..Model.Frame import Matrix
 from ..Model.Text import textsOf
 from .ImageFile import DEFAULT_LIMIT, SHEAR, VolumeFile, Volumes, angleError, sinceFirst
-from .Inflate import Inflated, Streamed
+from .Inflate import Inflated, Streamed, isPacked
+from .Pairs import voxelsOf
 from .Raw import RawBytes, Stored, readStart
 from .TextHeader import checkInside
 
@@ -288,9 +288,6 @@ class AnalyzeHeader(NIfTIHeader):
         return matrix
 
 
-_GZIP_MARK = b"\x1f\x8b"
-
-
 class NIfTI(VolumeFile):
     """Reader of NIfTI files. A file is complete with all declared bytes and, for .gz, the end of the stream.
 
@@ -318,15 +315,10 @@ class NIfTI(VolumeFile):
 
     def _readHeader(self) -> NIfTIHeader | str:
         size = NIfTI2Header.size
-        if self._inflated is None and self._isPacked():
+        if self._inflated is None and isPacked(self.path, (".gz",)):
             self._inflated = (Streamed if self.streaming else Inflated)(self.path, self.limit)
         data = self._inflated.start(size) if self._inflated else readStart(self.path, size)
         return readNIfTIHeader(data, self.paired)
-
-    def _isPacked(self) -> bool:
-        # The content decides, as in ITK; the name while the file is too short.
-        begin = readStart(self.path, len(_GZIP_MARK))
-        return begin == _GZIP_MARK if len(begin) == len(_GZIP_MARK) else self.path.lower().endswith(".gz")
 
     def _stored(self, header: NIfTIHeader) -> Stored:
         offset = header.offset(self.limit)
@@ -351,7 +343,7 @@ class NIfTIPair(NIfTI):
 
     @property
     def files(self) -> tuple[str, ...]:
-        return self.path, imageOfPair(self.path)
+        return self.path, voxelsOf(self.path)
 
     def _missing(self) -> str | None:
         words = super()._missing()
@@ -360,7 +352,7 @@ class NIfTIPair(NIfTI):
         return words
 
     def _stored(self, header: NIfTIHeader) -> Stored:
-        path, offset = imageOfPair(self.path), header.offset(self.limit)
+        path, offset = voxelsOf(self.path), header.offset(self.limit)
         checkInside(self.path, [path])
         if not path.lower().endswith(".gz"):
             self._voxels = RawBytes(path, offset, detached=True)
@@ -369,16 +361,6 @@ class NIfTIPair(NIfTI):
         else:
             self._voxels = (Streamed if self.streaming else Inflated)(path, self.limit, skip=offset, detached=True)
         return self._voxels
-
-
-def imageOfPair(header: str) -> str:
-    """Return the path of a header's voxels: the existing file; of two the one that is compressed like the header."""
-    plain = header[: -len(".gz")] if header.lower().endswith(".gz") else header
-    stem, packed = plain[: -len(".hdr")], plain != header
-    suffix = ".IMG" if plain.endswith(".HDR") else ".img"
-    names = [stem + suffix, f"{stem}{suffix}.{'GZ' if suffix == '.IMG' else 'gz'}"]
-    names = names[::-1] if packed else names
-    return next((name for name in names if os.path.exists(name)), names[0])
 
 
 def readNIfTIHeader(data: bytes, paired: bool) -> NIfTIHeader | str:

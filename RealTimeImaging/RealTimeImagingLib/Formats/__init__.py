@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 
@@ -12,9 +13,13 @@ from ..Model.Text import textsOf
 from .BMP import BMP
 from .DICOM.Reader import DICOM, looksLikeDICOM
 from .ImageFile import DEFAULT_LIMIT, ImageFile, translateErrors
+from .Inflate import isPacked, unpackedStart
 from .MetaImage import MetaImage
-from .NIfTI import NIfTI, NIfTIPair, imageOfPair
+from .Nibabel import AFNI, MGH, PARREC, NibabelFile
+from .NIfTI import NIfTI, NIfTIPair
 from .NRRD import NRRD
+from .NumPy import NUMPY_MARK, NumPy
+from .Pairs import PAIRED, voxelsOf
 from .Picture import JPEG, PNG, PNG_SIGNATURE
 from .Raw import readStart
 from .TIFF import TIFF, TIFF_MARKS
@@ -24,6 +29,7 @@ _ = textsOf(__file__)
 __all__ = [
     "DEFAULT_LIMIT",
     "IMAGE_SUFFIXES",
+    "PAIRED",
     "GetBuffer",
     "ImageFile",
     "companionOf",
@@ -38,21 +44,27 @@ _READERS: dict[str, type[ImageFile]] = {
     **dict.fromkeys((".hdr", ".hdr.gz"), NIfTIPair),
     **dict.fromkeys((".nrrd", ".nhdr"), NRRD),
     **dict.fromkeys((".mha", ".mhd"), MetaImage),
+    ".npy": NumPy,
+    ".par": PARREC,
+    ".head": AFNI,
+    **dict.fromkeys((".mgz", ".mgh", ".mgh.gz"), MGH),
     ".png": PNG,
     **dict.fromkeys((".bmp", ".dib"), BMP),
     **dict.fromkeys((".jpg", ".jpeg", ".jpe"), JPEG),
     **dict.fromkeys((".tif", ".tiff", ".btf"), TIFF),
-    **dict.fromkeys((".dcm", ".dicom"), DICOM),
+    **dict.fromkeys((".dcm", ".dicom", ".dcm.gz", ".dicom.gz"), DICOM),
 }
 
 IMAGE_SUFFIXES = tuple(_READERS)
 """Endings of the names of image files, in lower case. DICOM files need none."""
 
+_WITH_NIBABEL = tuple(suffix for suffix, reader in _READERS.items() if issubclass(reader, NibabelFile))
 _WITHOUT_PYDICOM = tuple(suffix for suffix, reader in _READERS.items() if reader is not DICOM)
 
 _UNFINISHED = (".part", ".partial", ".tmp", ".temp", ".crdownload", ".download", ".filepart", ".swp", ".lock", "~")
 _COMPANIONS = (
     *(".raw", ".zraw", ".img", ".img.gz", ".bin", ".raw.gz"),  # voxels that belong to a detached header
+    *(".rec", ".brik", ".brik.gz"),
     *(".json", ".txt", ".log", ".xml", ".csv", ".tsv", ".bval", ".bvec", ".md", ".html", ".pdf", ".ini", ".cfg"),
 )
 _NAMES = ("dicomdir", "thumbs.db", "desktop.ini")
@@ -65,11 +77,11 @@ def ignoredName(name: str) -> bool:
 
 
 def companionOf(path: str) -> str | None:
-    """Return the voxel file of a header of the same name (.hdr), whose change makes the header new; else None."""
-    return imageOfPair(path) if path.lower().endswith((".hdr", ".hdr.gz")) else None
+    """Return the voxel file of a header of the same name, whose change makes the header new; else None."""
+    return voxelsOf(path) if path.lower().endswith(PAIRED) else None
 
 
-_OTHERS = (".gif", ".webp", ".mgz", ".mnc", ".vtk", ".vti", ".mp4", ".avi", ".zip", ".gz")
+_OTHERS = (".gif", ".webp", ".mnc", ".vtk", ".vti", ".mp4", ".avi", ".zip", ".tar.gz")
 """Endings of other formats, for which the content is not examined."""
 
 _ENOUGH = 352
@@ -110,7 +122,10 @@ def prepareToRead(path: str) -> None:
 
     The first import takes long. A kill of the process meanwhile is not the fault of the file.
     """
-    if not path.lower().endswith(_WITHOUT_PYDICOM):
+    if path.lower().endswith(_WITH_NIBABEL):
+        with contextlib.suppress(ImportError):
+            import nibabel  # noqa: F401
+    elif not path.lower().endswith(_WITHOUT_PYDICOM):
         import pydicom  # noqa: F401
 
 
@@ -132,8 +147,10 @@ class Unknown(ImageFile):
         :raises NotAnImageError: the content is in no supported format.
         """
         if self._reader is None:
-            head = readStart(self.path, _ENOUGH)
+            head = unpackedStart(self.path, _ENOUGH)
             kind = _kindOf(head)
+            if kind not in (DICOM, NIfTI) and isPacked(self.path, ()):
+                kind = None
             if kind is None and len(head) >= _ENOUGH and any(head):
                 raise _unknown(self.path)
             self._reader = kind(self.path, self.limit) if kind else None
@@ -174,6 +191,8 @@ def _kindOf(head: bytes) -> type[ImageFile] | None:
         return BMP
     if head.startswith(b"NRRD000"):
         return NRRD
+    if head.startswith(NUMPY_MARK):
+        return NumPy
     if head.lstrip().startswith((b"ObjectType =", b"NDims =")):
         return MetaImage
     if head[344:347] == b"n+1" or head[4:7] == b"n+2":
@@ -184,7 +203,7 @@ def _kindOf(head: bytes) -> type[ImageFile] | None:
 def stampOf(path: str) -> Stamp | None:
     """Return size and modification time of a file, None when the file does not exist.
 
-    The header of a pair (.hdr) has the size of both files and the later time: a change of either makes the pair new.
+    The header of a pair has the size of both files and the later time: a change of either makes the pair new.
     The stamp comes from the file, not from the folder's entry, which on Windows lags behind while a file grows.
     """
     try:

@@ -44,6 +44,9 @@ TIFF_PACKAGES = (
 COMPRESSED_TIFF_PACKAGES = (TIFF_PACKAGES[0], Package("imagecodecs", "imagecodecs>=2024.6.1,<2027"))
 """Packages for a TIFF file with compressed pixels."""
 
+NIBABEL_PACKAGES = (Package("nibabel", "nibabel>=5.2,<6"),)
+"""Package for the headers of PAR/REC, AFNI and MGH files."""
+
 
 def missingPackages(packages: Iterable[Package]) -> list[Package]:
     """Return the packages that are not installed; none when only optional ones are missing."""

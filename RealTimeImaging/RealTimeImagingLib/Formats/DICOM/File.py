@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from ...Model.Errors import NotAnImageError
 from ...Model.Text import textsOf
 from ..ImageFile import translateErrors
-from ..Inflate import PIECE
+from ..Inflate import GZIP, PIECE, isPacked
 from ..Raw import openFile, readUpTo
 
 _ = textsOf(__file__)
@@ -62,19 +62,24 @@ class Clamped(io.BufferedReader):
         return found
 
 
-class Deflated:
-    """Plain version of a file whose data set is one deflate stream (PS3.5 section A.5). It unpacks only new bytes.
+class Packed:
+    """Plain version of a file that is packed with gzip, or whose data set is one deflate stream (PS3.5 section A.5).
+
+    It unpacks only new bytes.
 
     :param offset: start of the stream.
     :param meta: bytes before the stream, with the transfer syntax of the plain version.
     :param limit: most bytes of one image.
+    :param wrapper: window bits that select the wrapper of the stream for zlib.
     """
 
-    def __init__(self, path: str, offset: int, meta: bytes, limit: int) -> None:
+    def __init__(self, path: str, offset: int, meta: bytes, limit: int, wrapper: int = -zlib.MAX_WBITS) -> None:
         self.path = path
+        self.sealed = wrapper == GZIP
+        """True when the stream has a checksum, which its end proves."""
         self._limit = len(meta) + limit + _HEADER
         self._position = offset
-        self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        self._inflater = zlib.decompressobj(wrapper)
         self._content = io.BytesIO(meta)
         self._content.seek(0, io.SEEK_END)
 
@@ -97,7 +102,7 @@ class Deflated:
                         )
         if self._inflater.eof:
             return None
-        return _("The file unpacks to {size:,} bytes so far; the end of the deflated data is missing.").format(
+        return _("The file unpacks to {size:,} bytes so far; the end of the packed data is missing.").format(
             size=self._content.tell()
         )
 
@@ -105,15 +110,17 @@ class Deflated:
         try:
             return self._inflater.decompress(piece, PIECE)
         except zlib.error as error:
-            raise NotAnImageError(_("The deflated data are damaged."), "damaged") from error
+            raise NotAnImageError(_("The packed data are damaged."), "damaged") from error
 
     def open(self) -> BinaryIO:
         """Open the plain file, in memory."""
         return io.BytesIO(self._content.getbuffer())
 
 
-def deflatedFile(path: str, limit: int) -> Deflated | None:
-    """Return the plain version of a deflated file; None for a file in another syntax, or too short to know."""
+def packedFile(path: str, limit: int) -> Packed | None:
+    """Return the plain version of a packed file; None for any other file, or one that is too short to know."""
+    if isPacked(path, (".gz",)):
+        return Packed(path, 0, b"", limit, GZIP)
     with openFile(path) as file:
         head = readUpTo(file, 1 << 14)
     position, syntax = 132, (0, b"")
@@ -132,7 +139,7 @@ def deflatedFile(path: str, limit: int) -> Deflated | None:
     if syntax[1].rstrip(b"\0 ") != _DEFLATED:
         return None
     begin, name = syntax
-    return Deflated(
+    return Packed(
         path, position, head[:begin] + _PLAIN.ljust(len(name), b"\0") + head[begin + len(name) : position], limit
     )
 

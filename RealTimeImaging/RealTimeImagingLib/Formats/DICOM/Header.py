@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 import struct
 from typing import Any, NamedTuple
 
 from ...Model.Errors import NotAnImageError
 from ...Model.Text import textsOf
+from ..Inflate import isPacked
 from .File import LONG_FORM, UNDEFINED
 from .Geometry import numbersOf
 from .Pixels import valueOf
@@ -118,7 +120,7 @@ def readHeader(data: Any, size: int, syntax: Any) -> SliceHeader:
 
 
 def readFileHeader(path: str) -> SliceHeader:
-    """Read the header of a complete DICOM file, with or without the preamble of PS3.10.
+    """Read the header of a complete DICOM file, with or without the preamble of PS3.10, perhaps packed with gzip.
 
     :raises NotAnImageError: code "damaged": the header is unreadable, or lacks the UIDs of instance and series.
     :raises OSError: the file cannot be read.
@@ -126,7 +128,8 @@ def readFileHeader(path: str) -> SliceHeader:
     import pydicom
 
     try:
-        return _headerOf(pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=_tags()))
+        with gzip.open(path) if isPacked(path, (".gz",)) else open(path, "rb") as file:
+            return _headerOf(pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=_tags()))
     except (NotAnImageError, OSError):
         raise
     except Exception as error:

@@ -18,7 +18,7 @@ from ...Model.Frame import Image, Pixels, asShown
 from ...Model.Text import textsOf
 from ..ImageFile import DEFAULT_LIMIT, ImageFile, checkRightAngles, makeImage
 from ..Raw import allocate, openFile, readExactly, statOf
-from .File import LONG_FORM, UNDEFINED, Clamped, Deflated, Fragments, deflatedFile, guarded
+from .File import LONG_FORM, UNDEFINED, Clamped, Fragments, Packed, guarded, packedFile
 from .Frames import FrameInfo, framesOf, hasOwnPlaces, imagesOf, placed
 from .Geometry import MISSING, Placed, attributesOf, spacingNote, timesSinceFirst
 from .Mosaic import Mosaic
@@ -88,7 +88,7 @@ class DICOM(ImageFile):
     Attributes describe the acquisition and identify no patient.
 
     Transfer syntaxes: all that pydicom's decoders or SimpleITK decode (see :func:`decoded`), big-endian and deflated;
-    others are rejected by name.
+    others are rejected by name. The whole file may be packed with gzip.
     """
 
     title = "DICOM"
@@ -100,12 +100,12 @@ class DICOM(ImageFile):
     def _restart(self) -> None:
         self._header: FileHeader | None = None
         self._seen = 0
-        self._deflated: Deflated | None = None
+        self._packed: Packed | None = None
         self._fragments: Fragments | None = None
         self.sealed = False
 
     def _open(self) -> BinaryIO:
-        return self._deflated.open() if self._deflated else openFile(self.path)
+        return self._packed.open() if self._packed else openFile(self.path)
 
     @property
     def header(self) -> FileHeader | None:
@@ -127,8 +127,8 @@ class DICOM(ImageFile):
             self._restart()
         self._seen = size
         if self._header is None:
-            self._deflated = self._deflated or deflatedFile(self.path, self.limit)
-            if self._deflated and (words := self._deflated.missing()):
+            self._packed = self._packed or packedFile(self.path, self.limit)
+            if self._packed and (words := self._packed.missing()):
                 return words
             with guarded(self.path):
                 found = self._readHeader()
@@ -141,10 +141,11 @@ class DICOM(ImageFile):
             if header.length == UNDEFINED:
                 self._fragments = self._fragments or Fragments(header.offset)
                 words = self._fragments.missing(file, size)
-                self.sealed = words is None and self._deflated is None
+                self.sealed = words is None and (self._packed is None or self._packed.sealed)
                 return words
         there = max(0, size - header.offset)
         if there >= header.length:
+            self.sealed = self._packed is not None and self._packed.sealed
             return None
         return _("The header declares {length:,} bytes of pixels; {there:,} are present.").format(
             length=header.length, there=there

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from ...Formats import IMAGE_SUFFIXES
+from ...Formats import IMAGE_SUFFIXES, PAIRED
 from ...Model.Errors import FrameError, RequestError
 from ...Model.Frame import ATTRIBUTE_NAME, Image, Matrix, imageOf, textOf, timeOf
 from ...Model.Text import textsOf
@@ -38,7 +38,7 @@ RAW = ("shape", "dtype", "byteOrder", "ijkToRAS", "colour")
 HEADER, ATTRIBUTE = "x-rti-", "attr."
 LONGEST = 200
 """Most characters of the name of a stream or a file."""
-PAIRS = {suffix for suffix in IMAGE_SUFFIXES if suffix.endswith((".nhdr", ".mhd", ".hdr", ".hdr.gz"))}
+PAIRS = {suffix for suffix in IMAGE_SUFFIXES if suffix.endswith((".nhdr", ".mhd", *PAIRED))}
 """Suffixes of headers whose voxels are in another file."""
 TYPES = {
     **dict.fromkeys(("application/nrrd", "application/x-nrrd", "image/nrrd", "image/x-nrrd"), ".nrrd"),
