@@ -228,7 +228,7 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
 
         :param changes: new values of settings, by name.
         :raises SettingsError: values that cannot work, with which the source continues; or a simulated scanner.
-        :raises MissingPackageError: see :meth:`installPackages`.
+        :raises MissingPackageError: see :meth:`installPackages`. The source continues.
         """
         if self.simulator.isSimulated(source):
             raise SettingsError(_("A simulated scanner has no other settings. Stop it, and start another source."))
@@ -236,6 +236,7 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         if processor:
             return processor
         settings = settingsFromJSON({**source.chosenSettings.toJSON(), **changes})
+        checkPackages((*kindOf(settings).packages, *settings.extraPackages))
         self.stop(source)
         return self.start(settings)
 

@@ -25,8 +25,10 @@ from unit import (
     test_DICOMSyntaxes,
     test_MetaImage,
     test_NIfTI,
+    test_Nibabel,
     test_NIfTIPair,
     test_NRRD,
+    test_NumPy,
     test_Picture,
     test_TIFF,
 )
@@ -87,6 +89,14 @@ def deflated(folder):
     return path
 
 
+def packed(folder):
+    plain = dicom("MR_small")(folder)
+    path = folder / "a.dcm.gz"
+    path.write_bytes(gzip.compress(plain.read_bytes()))
+    plain.unlink()
+    return path
+
+
 KINDS = {
     "NIfTI": Kind(lambda folder: test_NIfTI.written(folder / "a.nii", SERIES), 352, False),
     "NIfTI packed": Kind(lambda folder: test_NIfTI.written(folder / "a.nii.gz", SERIES), 352, True, packed=True),
@@ -96,6 +106,9 @@ KINDS = {
     "NRRD gzip": Kind(nrrd("gzip"), 500, True),
     "MetaImage": Kind(lambda folder: test_MetaImage.written(folder / "a.mha", VOLUME), 400, False),
     "MetaImage packed": Kind(lambda folder: test_MetaImage.written(folder / "a.mha", VOLUME, packed=True), 400, True),
+    "NumPy": Kind(lambda folder: test_NumPy.written(folder, SERIES), 128, False),
+    "MGH": Kind(lambda folder: test_Nibabel.mgh(folder, SERIES), 90, False),
+    "MGH packed": Kind(lambda folder: test_Nibabel.mgh(folder, SERIES, ending=".mgz"), 90, True, packed=True),
     "PNG": Kind(lambda folder: test_Picture.written(folder / "a.png", PICTURE), 5000, True),
     "JPEG": Kind(lambda folder: test_Picture.written(folder / "a.jpg", PICTURE), 5000, True),
     **{f"BMP {mode}": Kind(bmp(mode), 1200, False) for mode in ("1", "P", "RGB", "RGBA")},
@@ -115,6 +128,7 @@ KINDS = {
     },
     "DICOM mosaic": Kind(mosaic, 2200, False),
     "DICOM deflated": Kind(deflated, 900, False),
+    "DICOM packed": Kind(packed, 3000, True, packed=True),
 }
 PAIRS = {
     "NIfTI pair": Kind(nifti2("pair1"), 348, False),
@@ -122,8 +136,11 @@ PAIRS = {
     "Analyze": Kind(lambda folder: test_NIfTIPair.analyze(folder, VOLUME), 348, False),
     "NIfTI pair packed": Kind(nifti2("packedPair1"), 348, True, packed=True),
     "NIfTI-2 pair packed": Kind(nifti2("packedPair2"), 544, True, packed=True),
+    "PAR/REC": Kind(test_Nibabel.copied, 9000, False),
+    "AFNI": Kind(lambda folder: test_Nibabel.copied(folder, "scaled+tlrc.HEAD"), 4000, False),
+    "AFNI packed": Kind(lambda folder: test_Nibabel.copied(folder, test_Nibabel.EPI), 4000, False),
 }
-"""Voxels in a file of their own; how these grow is in test_NIfTIPair."""
+"""Voxels in a file of their own; how these grow is in test_NIfTIPair and test_Nibabel."""
 
 everyFile = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 everyKind = pytest.mark.parametrize("kind", [*KINDS.values(), *PAIRS.values()], ids=[*KINDS, *PAIRS])

@@ -78,6 +78,12 @@ class NibabelFile(VolumeFile):
         known = self._known
         return known if isinstance(known, str) else replace(known.volumes, stored=self._voxels(known))
 
+    def _missing(self) -> str | None:
+        words = super()._missing()
+        # The end of the voxels proves nothing about a header in another file.
+        self.sealed = self.sealed and not self.paired
+        return words
+
     def _readHeader(self) -> bytes:
         data = readStart(self.path, _LONGEST)
         if len(data) == _LONGEST:
@@ -324,7 +330,7 @@ def _realMatrix(info: Mapping[str, Any]) -> list[float]:
         direction = int(info["ORIENT_SPECIFIC"][axis]) // 2
         matrix[direction, axis] = info["DELTA"][axis]
         matrix[direction, 3] = info["ORIGIN"][axis]
-    return matrix.ravel().tolist()
+    return list(matrix.ravel())
 
 
 _MGH_HEADER, _MGH_VOXELS = 90, 284

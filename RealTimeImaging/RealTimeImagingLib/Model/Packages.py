@@ -46,6 +46,16 @@ COMPRESSED_TIFF_PACKAGES = (TIFF_PACKAGES[0], Package("imagecodecs", "imagecodec
 
 NIBABEL_PACKAGES = (Package("nibabel", "nibabel>=5.2,<6"),)
 """Package for the headers of PAR/REC, AFNI and MGH files."""
+_OF_FILES = {
+    ".tif": TIFF_PACKAGES,
+    **dict.fromkeys((".par", ".head", ".mgh", ".mgz"), NIBABEL_PACKAGES),
+}
+
+
+def packagesFor(names: str) -> tuple[Package, ...]:
+    """Return the packages for the files of a name or pattern. Other patterns may still match such files."""
+    found = (packages for ending, packages in _OF_FILES.items() if ending in names.lower())
+    return tuple(dict.fromkeys(package for packages in found for package in packages))
 
 
 def missingPackages(packages: Iterable[Package]) -> list[Package]:

@@ -231,10 +231,11 @@ def _mayBeImage(path: str) -> bool:
 
 def _judge(name: str, matches: Callable[[str], bool]) -> tuple[bool | None, str]:
     # Whether a name fits the pattern, None for a name that no image has; and its suffix.
-    return None if ignoredName(name) else matches(name), _suffixOf(name)
+    return None if ignoredName(name) else matches(name), suffixOf(name)
 
 
-def _suffixOf(name: str) -> str:
+def suffixOf(name: str) -> str:
+    """Return the ending of a file's name in lower case, such as ".nii.gz"; empty when it has none."""
     lower = name.lower()
     known = max((one for one in IMAGE_SUFFIXES if lower.endswith(one)), key=len, default="")
     return known or os.path.splitext(lower)[1]

@@ -24,12 +24,13 @@ from ...Model.Errors import NotAnImageError
 from ...Model.Event import Event, Remedy
 from ...Model.Files import Stamp
 from ...Model.Frame import Image
+from ...Model.Packages import missingPackages, packagesFor, titlesOf
 from ...Model.Text import joined, sentence, textsOf
 from ..Checkpoint import DEATHS, Checkpoint, Verdict
 from ..Source import TURN, Arrival
 from . import FolderSettings
 from .Completeness import UNREADABLE_AFTER, Bad, Complete, Gone, PendingFile, Unreadable
-from .Content import FolderContent, FolderProblem, newestImage, problemOf
+from .Content import FolderContent, FolderProblem, newestImage, problemOf, suffixOf
 from .Listing import FolderPoller, cameBefore, isAnother, seriesOf, versionOf
 from .NumberedSeries import NumberedSeries
 from .SliceVolumes import SliceVolumes
@@ -296,11 +297,21 @@ class FolderSource:
                 text = _("{name} was removed before it was complete: {why}")
                 yield Event("vanished", text.format(name=name, why=sentence(file.why)), subject=path)
         elif isinstance(verdict, Bad):
-            yield self._reject(path, stamp, Event(verdict.code, _of(name, verdict.why), "warning", path))
+            remedy = self._installing(path) if verdict.code == "missing-package" else None
+            yield self._reject(path, stamp, Event(verdict.code, _of(name, verdict.why), "warning", path, remedy=remedy))
         elif isinstance(verdict, Unreadable):
             yield from self._reportUnreadable(file, verdict, stamp)
         else:
             yield from self._reportIncomplete(file, "incomplete", self._settings.incompleteAfter, stamp)
+
+    def _installing(self, path: str) -> Remedy | None:
+        # With the ending in the pattern, the start of the source asks whether to install the packages.
+        ending, pattern = suffixOf(path), self._settings.pattern
+        missing = [package.requirement for package in missingPackages(packagesFor(ending))]
+        if not missing or missing == [one.requirement for one in missingPackages(packagesFor(pattern))]:
+            return None
+        label = _("Install {names}").format(names=titlesOf(missing))
+        return Remedy(label, {"pattern": f"{pattern}; *{ending}"})
 
     def _reportUnreadable(self, file: PendingFile, verdict: Unreadable, stamp: Stamp) -> Iterator[Event]:
         if not verdict.exhausted:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from ...Model.Errors import RecordingFolderError, SettingsError
-from ...Model.Packages import TIFF_PACKAGES, Package
+from ...Model.Packages import Package, packagesFor
 from ...Model.Settings import EXPECTED, STREAM, SourceSettings, about
 from ...Model.Text import textsOf
 from ..CommonSettings import aboutCompleteAfter
@@ -32,7 +32,7 @@ class FolderSettings(SourceSettings):
             _(
                 "The folder into which the scanner or another program writes image files. It is only read; nothing in "
                 "it is changed. It may be missing at Start, or come and go like a network share. Images are NIfTI, "
-                "Analyze, NRRD, MetaImage, DICOM, TIFF, PNG, JPEG and BMP files."
+                "Analyze, NRRD, MetaImage, DICOM, PAR/REC, AFNI, MGH, NumPy, TIFF, PNG, JPEG and BMP files."
             ),
             path="folder",
             missing=_("Choose the folder into which the images arrive."),
@@ -44,8 +44,8 @@ class FolderSettings(SourceSettings):
             _("File names"),
             _(
                 "Names of the files to show. * stands for any text, ? for one character; upper and lower case are the "
-                "same. Separate patterns by semicolons or commas, for example *.nii; *.nii.gz. For a pair of .hdr and "
-                ".img, give the name of the .hdr."
+                "same. Separate patterns by semicolons or commas, for example *.nii; *.nii.gz. For a pair of files, "
+                "give the name of the header: .hdr, .par or .head."
             ),
             advanced=True,
         ),
@@ -110,8 +110,8 @@ class FolderSettings(SourceSettings):
 
     @property
     def extraPackages(self) -> tuple[Package, ...]:
-        """Packages for TIFF files when the pattern asks for TIFF files; other patterns may still match some."""
-        return TIFF_PACKAGES if ".tif" in self.pattern.lower() else ()
+        """Packages for the files that the pattern names, such as *.tif."""
+        return packagesFor(self.pattern)
 
     def checkRecordingFolder(self, folder: str) -> None:
         """:raises RecordingFolderError: the folder is the watched folder, or lies in it."""

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from ...Model.Packages import Package, packagesFor
 from ...Model.Settings import STREAM, SourceSettings, about
 from ...Model.Text import textsOf
 from ..Source import Source, SourceContext, SourceControls, SourceKind
@@ -67,6 +68,11 @@ class ReplaySettings(SourceSettings):
         ),
     )
     stream: str = field(default="Live", metadata=STREAM)
+
+    @property
+    def extraPackages(self) -> tuple[Package, ...]:
+        """Packages for a file of this name."""
+        return packagesFor(os.path.basename(self.file))
 
     @classmethod
     def implied(cls, names: Collection[str]) -> dict[str, Any]:
