@@ -1,5 +1,6 @@
 """DICOM files of one slice each in a watched folder: the volumes that they become, and when."""
 
+import gzip
 import itertools
 import random
 
@@ -313,3 +314,57 @@ def test_the_newest_existing_image_is_the_newest_volume(receive, incoming):
         put(incoming, one)
     receiver.run(5)
     assert receiver.sums == sumsOf(second, third)
+
+
+def test_copies_in_other_files_are_shown_once_and_reported_once(receive, incoming):
+    first, second = twoTimePoints()
+    receiver = receive()
+    for one in (*first, *second):
+        original = put(incoming, one)
+        receiver.step()
+        arrive(incoming / f"copy of {original.name}", original.read_bytes())
+        receiver.step()
+    receiver.run(10)
+    assert receiver.sums == sumsOf(first, second)
+    assert receiver.codes == ["duplicate"]
+    name = f"{first[0].SOPInstanceUID}.dcm"
+    assert receiver.events[0].text.startswith(f"copy of {name} is a copy of {name} and is not shown again.")
+
+
+def test_other_pixels_with_a_known_UID_are_no_copy(receive, incoming):
+    slices = series(4)
+    for one in slices:
+        one.SOPInstanceUID = one.file_meta.MediaStorageSOPInstanceUID = slices[0].SOPInstanceUID
+    receiver = receive()
+    for number, one in enumerate(slices):
+        put(incoming, one, f"{number}.dcm")
+        receiver.step()
+    receiver.run(10)
+    assert receiver.sums == sumsOf(slices)
+    assert receiver.codes == []
+
+
+def test_a_series_that_is_written_once_more_is_shown_once_more(receive, incoming):
+    first, second = twoTimePoints()
+    for number, one in enumerate((*first, *second)):
+        one.AcquisitionDate, one.AcquisitionTime = "20240501", f"1010{number // 4:02}.{number % 4}"
+    receiver = receive()
+    for _pass in range(2):
+        for one in (*first, *second):
+            put(incoming, one)
+            receiver.step()
+        receiver.run(10)
+    assert receiver.sums == sumsOf(first, second) * 2
+    assert receiver.codes == []
+
+
+def test_slices_may_be_packed(receive, incoming, tmp_path):
+    first, second = twoTimePoints()
+    receiver = receive()
+    for one in (*first, *second):
+        plain = put(tmp_path, one)
+        arrive(incoming / f"{plain.name}.gz", gzip.compress(plain.read_bytes()))
+        receiver.step()
+    receiver.run(10)
+    assert receiver.sums == sumsOf(first, second)
+    assert receiver.codes == []

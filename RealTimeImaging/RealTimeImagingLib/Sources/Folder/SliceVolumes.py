@@ -7,13 +7,14 @@ import logging
 import math
 import os
 import time
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
 from ...Formats import GetBuffer
-from ...Formats.DICOM.Header import readSlice
+from ...Formats.DICOM.Header import SliceHeader, readSlice
 from ...Formats.DICOM.SliceGroup import Assembly, Closed, Instance, Slice, Volume
 from ...Formats.DICOM.SliceImages import SliceImages, imagesOf, reports
 from ...Model.Errors import NotAnImageError
@@ -170,8 +171,12 @@ class SliceVolumes:
         self._latest = 0.0
         self._moreSince: float | None = None
         self._reported: set[str] = set()
-        self._times: dict[object, tuple[Volume | None, float]] = {}
+        self._times: dict[tuple[str, object], tuple[Volume | None, float]] = {}
         """The last volume of each series and moment, and its latest time."""
+        self._instances: dict[int, str] = {}
+        """First file of each instance, by a hash of its header and pixels."""
+        self._copies: set[str] = set()
+        """Series of which a copy is reported."""
         self.held: dict[str, Stamp] = {}
         """Path to version of the files whose slices wait."""
         self._finishAnnounced()
@@ -196,8 +201,11 @@ class SliceVolumes:
             return text.format(count=count, expected=volume.expected)
         return _("Receiving volume: {slices} so far.").format(slices=_counted(count))
 
-    def add(self, path: str, version: Stamp, image: Image, now: float) -> bool:
+    def add(self, path: str, version: Stamp, image: Image, now: float) -> Event | bool:
         """Add the only image of a DICOM file; return False when it is no slice of a volume.
+
+        A copy of a known instance in another file belongs to no volume. The event that reports the first copy in a
+        series is returned; True for further ones.
 
         :param version: of the file when it was read.
         :param now: monotonic seconds.
@@ -205,6 +213,13 @@ class SliceVolumes:
         header = readSlice(path)
         if header is None or image.pixels.shape[0] != 1:
             return False
+        known = self._instances.setdefault(hash((header, zlib.crc32(image.pixels))), path)
+        if known != path:
+            self._checkpoint.skip({path: version})
+            return self._copied(path, known, header)
+        if path in self._checkpoint.done:
+            # The series is written once more, with the same times.
+            self._times = {key: value for key, value in self._times.items() if key[0] != header.series}
         slice_ = Slice(Instance(path, version, header, time.time()), image, 0)
         if self._bytes + image.pixels.nbytes > HELD:
             slice_.pixels = None
@@ -213,6 +228,15 @@ class SliceVolumes:
         self.held[path] = version
         self._orders.setdefault(header.series, SliceOrder(self._silence)).add(slice_, now)
         return True
+
+    def _copied(self, path: str, known: str, header: SliceHeader) -> Event | bool:
+        if header.series in self._copies:
+            return True
+        self._copies.add(header.series)
+        text = _(
+            "{name} is a copy of {known} and is not shown again. Further copies of this series are not reported."
+        ).format(name=self._nameOf(path), known=self._nameOf(known))
+        return Event("duplicate", text, subject=path)
 
     def ready(self, now: float, more: bool) -> Iterator[Arrival | Event]:
         """Yield the complete volumes.

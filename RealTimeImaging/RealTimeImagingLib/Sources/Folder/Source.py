@@ -361,9 +361,11 @@ class FolderSource:
                     # The file changed after it was complete: check it again.
                     self._checkpoint.leave()
                     return
-                if single and self._volumes.add(path, stamp, image, self._clock()):
+                if single and (added := self._volumes.add(path, stamp, image, self._clock())):
                     self._checkpoint.leave()
                     self._forget(path)
+                    if isinstance(added, Event):
+                        yield added
                     return
                 if index >= accepted:
                     image = replace(image, attributes={"SourceFile": name, **image.attributes})
