@@ -1,5 +1,6 @@
 """Frames of multi-frame files: volumes by what each frame says of itself, read and converted."""
 
+import itertools
 import random
 import re
 
@@ -129,6 +130,33 @@ def test_an_aborted_run_gives_whole_volumes_and_names_what_is_missing(tmp_path):
     assert converted(tmp_path / "out", whole) == EXPECTED[:2]
     assert (rest.slices, rest.volumes) == (2, 1)
     assert "2 slices; other volumes of the series have 4" in rest.warnings[0]
+
+
+@pytest.mark.parametrize("name", ["time", "reference time"])
+@pytest.mark.parametrize("lost", itertools.product(range(4), range(3)))
+def test_a_lost_frame_moves_no_other_to_its_time_point(tmp_path, name, lost):
+    content, dimensions = SAYING[name]
+    there = random.Random(3).sample([frame for frame in RUN if frame != lost], 11)
+    images = read(enhanced(tmp_path / "a.dcm", there, content, dimensions=dimensions))
+    z, t = lost
+    expected = [list(volume) for volume in EXPECTED]
+    expected[t][z] = min(expected[t][:z] + expected[t][z + 1 :])
+    assert first(images) == expected
+    assert [image.attributes.get("MissingSlices") for image in images] == [
+        str(z + 1) if moment == t else None for moment in range(3)
+    ]
+
+
+def test_an_aborted_run_with_the_planned_count_gives_what_is_there(tmp_path):
+    content, dimensions = SAYING["dimensions"]
+    path = enhanced(tmp_path / "a.dcm", RUN, content, dimensions=dimensions)
+    dataset = pydicom.dcmread(path)
+    dataset.PixelData = dataset.PixelData[: 10 * 30]
+    dataset.save_as(path)
+    images = read(path)
+    assert first(images) == [*EXPECTED[:2], [201, 202, 201, 201]]
+    note = "The header declares 12 frames; 10 are there. Missing: 2 of 4 slices of image 3, number 3, 4."
+    assert images[0].attributes["Note"] == note
 
 
 def test_a_place_that_all_volumes_lack_is_filled_and_named(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
@@ -148,6 +149,8 @@ def integersOf(source: Any | None, name: str) -> list[int]:
         return []
 
 
+_PAUSE, _SAME_TIME = 1.5, 0.01
+"""Least length of a pause between time points, in usual intervals of slices; and rounding of times, in periods."""
 _NOWHERE = 1e9
 """Replaces the axes of a frame without a position."""
 _VECTORS = tuple(
@@ -212,7 +215,8 @@ def momentsOf(places: Sequence[Sequence[FrameInfo]]) -> dict[int, Key]:
     """Return the key of the moment of each frame, by frame number; the keys sort in order.
 
     The key is the first of these that differs between all frames of each place: DimensionIndexValues,
-    TemporalPositionIndex, measured values (echo, kind, weighting, delays), times, and finally the order in the file.
+    TemporalPositionIndex, measured values (echo, kind, weighting, delays), and times. Finally it is the rank by time,
+    or by the order in the file without times.
 
     :param places: the frames of each place.
     """
@@ -231,21 +235,58 @@ def momentsOf(places: Sequence[Sequence[FrameInfo]]) -> dict[int, Key]:
     def measured(frame: FrameInfo) -> Key:
         return tuple(_sortable(frame.measured.get(name, "")) for name in names)
 
+    def time(frame: FrameInfo) -> Key:
+        return (-math.inf if frame.time is None else frame.time,)
+
     choices: tuple[tuple[Callable[[FrameInfo], Key], ...], ...] = (
         (dimensions,),
         (temporal,),
         (dimensions, temporal, measured),
         (temporal, measured),
+        (time,),
     )
     for choice in choices:
         keys = {frame.number: tuple(part for one in choice for part in one(frame)) for frame in frames}
         if found := _distinguishing(keys, places, most):
             return found
-    ranks: dict[int, Key] = {}
-    for place in places:
-        timed = all(frame.time is not None for frame in place)
-        ordered = sorted(place, key=lambda frame: (frame.time if timed and frame.time else 0.0, frame.number))
-        ranks.update((frame.number, (rank,)) for rank, frame in enumerate(ordered))
+    timed = all(frame.time is not None for frame in frames)
+    ranked = [sorted(place, key=lambda frame: (frame.time or 0.0 if timed else 0.0, frame.number)) for place in places]
+    ranks: list[Sequence[int]] = [range(len(place)) for place in ranked]
+    if timed and min(map(len, places)) < most:
+        ranks = _ranksByTime([np.array([frame.time for frame in place], np.float64) for place in ranked], most)
+    return {
+        frame.number: (rank,)
+        for place, numbers in zip(ranked, ranks, strict=True)
+        for frame, rank in zip(place, numbers, strict=True)
+    }
+
+
+def _ranksByTime(places: Sequence[Matrix], most: int) -> list[Sequence[int]]:
+    """Return the ranks of the frames of each place, some of which lack moments, as after an aborted scan.
+
+    Each moment begins one period after the one before. It begins after the longest pause in a period; without a pause,
+    at the first slice of those that lack no moment.
+
+    :param places: times of the frames of each place, seconds, ascending.
+    """
+    full = np.array([times for times in places if len(times) == most])
+    usual = full.mean(axis=0)
+    period = float(np.median(np.diff(usual)))
+    if period <= 0:
+        return [range(len(times)) for times in places]
+    begin = float((full - usual).mean(axis=1).min())
+    phases = np.sort([(times[0] - usual[np.abs(usual - times[0]).argmin()]) % period for times in places])
+    gaps = np.diff(phases, append=phases[0] + period)
+    if gaps.max() > _PAUSE * np.median(gaps):
+        first = float(phases[(gaps.argmax() + 1) % len(phases)])
+        begin -= (begin - first + _SAME_TIME * period) % period
+    else:
+        begin -= _SAME_TIME * period
+    starts = usual + begin
+    ranks: list[Sequence[int]] = []
+    for times in places:
+        numbers = (np.searchsorted(starts, times) - 1).clip(0).tolist()
+        ranks.append(numbers if len(set(numbers)) == len(times) else range(len(times)))
     return ranks
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -187,6 +187,10 @@ class DICOM(ImageFile):
                 return _("The DICOM header has no pixels yet; the file has {size:,} bytes.").format(size=file.size)
         size, length = element
         layout = Layout.of(dataset, raw)
+        declared = layout.frames
+        if length != UNDEFINED and layout.bits > 1 and layout.frameBytes <= length < layout.bytes:
+            # An aborted scan: the header has the planned number of frames.
+            layout = replace(layout, frames=length // layout.frameBytes)
         if length != UNDEFINED and length < layout.bytes:
             raise NotAnImageError(
                 _("PixelData has {length:,} bytes; {frames:,} frames of {columns} x {rows} need {bytes:,}.").format(
@@ -213,6 +217,9 @@ class DICOM(ImageFile):
             checkRightAngles(image.ijkToRAS)
         self.count, self.times = len(frames), timesSinceFirst(dataset, frames, layout.frames)
         self.notes = _notes(dataset, frames, mosaic)
+        if layout.frames < declared:
+            text = _("The header declares {all:,} frames; {count:,} are there.")
+            self.notes = (text.format(all=declared, count=layout.frames), *self.notes)
         return FileHeader(dataset, layout, start + size, length, frames, infos, mosaic)
 
     def _images(self, first: int) -> Iterator[Image]:
