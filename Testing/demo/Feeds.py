@@ -78,7 +78,10 @@ class FolderFeed(_ScannerFeed):
     def __init__(self, options: Any, folder: str, frames: int | None) -> None:
         self._incoming = os.path.join(folder, "incoming")
         os.mkdir(self._incoming)
-        super().__init__(options, folder, frames, self._incoming, "--mode", options.mode)
+        ways = ["--mode", options.mode, "--format", options.format]
+        # Of the phantom every fourth slice, as each file takes some milliseconds.
+        ways += ["--thin", "4"] if options.format == "dcm" and not (options.input or options.size) else []
+        super().__init__(options, folder, frames, self._incoming, *ways)
 
     def choose(self, ui: Any) -> None:
         """Fill the panel as a user would."""

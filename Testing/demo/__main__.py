@@ -15,6 +15,7 @@ from typing import Any
 import slicerhost
 from RealTimeImagingLib.Model.Errors import SettingsError
 from RealTimeImagingLib.Processing.Loading import findFunction
+from RealTimeImagingLib.Simulator.Files import FORMATS
 from RealTimeImagingLib.Sources.Processor import EVERY
 
 from .Feeds import FEEDS
@@ -96,6 +97,12 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument(
         "--mode", choices=["rename", "grow", "burst"], default="rename", help="how the scanner writes files"
+    )
+    parser.add_argument(
+        "--format",
+        choices=list(FORMATS),
+        default="nii",
+        help="format of the files in a folder; dcm: one DICOM file for each slice",
     )
     parser.add_argument("--record", action="store_true", help="record the images, and compare every stored frame")
     parser.add_argument(

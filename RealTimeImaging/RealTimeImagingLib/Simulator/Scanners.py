@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import itertools
 import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import IO
 from urllib.parse import urlsplit
 
 import numpy as np
 
-from ..Model.Errors import NotAnImageError, RequestError
+from ..Model.Errors import RequestError
 from ..Model.Frame import Image, checksum
-from .Images import images, namesIn, niftiBytes, wholeFile
+from .Files import Shot
 
 MODES = ("rename", "grow", "burst")
 PIECES = 8
@@ -49,57 +47,21 @@ def logSent(log: IO[str] | None, name: str, checksums: Sequence[str], sent: floa
         log.flush()
 
 
-@dataclass(frozen=True)
-class Shot:
-    """A file to send: its name without folder, its bytes, and the checksums of its frames."""
-
-    name: str
-    data: bytes
-    checksums: tuple[str, ...]
-
-
-def shots(source: str | None, loop: bool) -> Iterator[Shot]:
-    """Yield the files to send.
-
-    :param source: None: the phantom. A file: one .nii for each of its images. A folder: its images as they are, in
-        natural order.
-    :param loop: start again at the end.
-    :raises RealTimeImagingError: a file is no image, or incomplete.
-    """
-    if source is None or not os.path.isdir(source):
-        for number, image in enumerate(images(source, loop)):
-            yield Shot(f"frame_{number:06d}.nii", niftiBytes(image), (checksum(image.pixels),))
-        return
-    names = namesIn(source)
-    for repetition in itertools.count() if loop else range(1):
-        for name in names:
-            yield _copied(os.path.join(source, name), f"{repetition}_{name}" if repetition else name)
-
-
-def _copied(path: str, name: str) -> Shot:
-    reader = wholeFile(path)
-    if len(reader.files) > 1:
-        raise NotAnImageError(f"The voxels of {path} are in other files; only single files are sent.", "unsupported")
-    with open(path, "rb") as file:
-        data = file.read()
-    return Shot(name, data, tuple(checksum(image.pixels) for image in reader.images()))
-
-
 class FolderScanner:
     """Simulated scanner that writes files into a folder.
 
     :param folder: made when missing.
-    :param fps: files a second.
+    :param fps: images a second, each in one or several files.
     :param mode: "rename" (written under another name, then renamed), "grow" (written slowly under its name), "burst"
         (several at once, then a pause; the rate stays).
-    :param log: receives one JSON line for each file: name, checksums, and the time (seconds since the epoch) at which
-        the file was complete.
-    :param keep: number of files that stay in the folder; older files are removed. 0: all.
+    :param log: receives one JSON line for each image: name of its (first) file, checksums, and the time (seconds since
+        the epoch) at which its files were complete.
+    :param keep: number of images that stay in the folder; files of older ones are removed. 0: all.
     """
 
     def __init__(self, folder: str, fps: float, mode: str, log: IO[str] | None = None, keep: int = 0) -> None:
         self._folder, self._fps, self._mode, self._log, self._keep = folder, fps, mode, log, keep
-        self._sent: list[str] = []
+        self._sent: list[list[str]] = []
         os.makedirs(folder, exist_ok=True)
 
     def send(self, files: Iterator[Shot], stopped: Callable[[], bool]) -> int:
@@ -118,25 +80,27 @@ class FolderScanner:
         return count
 
     def _write(self, shot: Shot, stopped: Callable[[], bool]) -> None:
-        path = os.path.join(self._folder, shot.name)
-        if self._mode == "grow":
-            self._grow(path, shot.data, stopped)
-        else:
-            with open(path + ".part", "wb") as file:
-                file.write(shot.data)
-            os.replace(path + ".part", path)
+        paths = [os.path.join(self._folder, name) for name in shot.files]
+        for path, data in zip(paths, shot.files.values(), strict=True):
+            if self._mode == "grow":
+                self._grow(path, data, 0.8 / self._fps / len(paths), stopped)
+            else:
+                with open(path + ".part", "wb") as file:
+                    file.write(data)
+                os.replace(path + ".part", path)
         logSent(self._log, shot.name, shot.checksums, time.time())
-        self._sent.append(path)
+        self._sent.append(paths)
         if self._keep and len(self._sent) > self._keep:
-            os.unlink(self._sent.pop(0))
+            for path in self._sent.pop(0):
+                os.unlink(path)
 
-    def _grow(self, path: str, data: bytes, stopped: Callable[[], bool]) -> None:
+    def _grow(self, path: str, data: bytes, seconds: float, stopped: Callable[[], bool]) -> None:
         piece = -(-len(data) // PIECES)
         started = time.monotonic()
         with open(path, "wb", buffering=0) as file:
             for number in range(PIECES):
                 file.write(data[number * piece : (number + 1) * piece])
-                waitUntil(started + 0.8 * (number + 1) / PIECES / self._fps, stopped)
+                waitUntil(started + seconds * (number + 1) / PIECES, stopped)
 
 
 class PostingScanner:

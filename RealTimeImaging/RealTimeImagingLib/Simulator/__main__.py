@@ -15,8 +15,9 @@ from typing import IO, Any
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from RealTimeImagingLib.Model.Errors import RealTimeImagingError
+from RealTimeImagingLib.Simulator.Files import FORMATS, shots
 from RealTimeImagingLib.Simulator.Images import images
-from RealTimeImagingLib.Simulator.Scanners import MODES, FolderScanner, PostingScanner, shots
+from RealTimeImagingLib.Simulator.Scanners import MODES, FolderScanner, PostingScanner
 
 
 def main() -> int:
@@ -32,7 +33,8 @@ def main() -> int:
         try:
             if options.folder:
                 scanner = FolderScanner(options.folder, options.fps, options.mode, log, options.keep)
-                scanner.send(itertools.islice(shots(options.input, options.loop), options.frames), stopped.is_set)
+                files = shots(options.input, options.loop, options.format, options.thin)
+                scanner.send(itertools.islice(files, options.frames), stopped.is_set)
             else:
                 sender = stack.enter_context(contextlib.closing(_sender(options, log)))
                 sender.send(itertools.islice(images(options.input, options.loop), options.frames), stopped.is_set)
@@ -54,16 +56,21 @@ def _options() -> argparse.Namespace:
     target.add_argument("--post", metavar="URL", help="HTTP: address to post images to")
     target.add_argument("--store", type=int, metavar="PORT", help="DICOM: send to a listening receiver")
     parser.add_argument("--title", default="SLICER", help="DICOM: the receiver's AE title")
-    parser.add_argument("--thin", type=int, default=1, metavar="N", help="DICOM: send every Nth slice only")
+    parser.add_argument("--thin", type=int, default=1, metavar="N", help="DICOM and files: send every Nth slice only")
     parser.add_argument("--token", default="", help="HTTP: the receiver's access token")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on or to connect to")
     parser.add_argument("--device", default="Live", help="OpenIGTLink: device name")
     parser.add_argument("--input", help="4-D file, multi-frame DICOM or folder of images; default: a beating phantom")
-    parser.add_argument("--fps", type=float, default=10.0, help="files or frames a second")
-    parser.add_argument("--frames", type=int, help="stop after this number of files or frames")
+    parser.add_argument("--fps", type=float, default=10.0, help="images a second")
+    parser.add_argument("--frames", type=int, help="stop after this number of images")
     parser.add_argument("--mode", choices=MODES, default="rename", help="how files are written")
+    parser.add_argument(
+        "--format", choices=list(FORMATS), default="nii", help="of the files; dcm: one DICOM file for each slice"
+    )
     parser.add_argument("--loop", action="store_true", help="start again at the end of the input")
-    parser.add_argument("--keep", type=int, default=0, help="keep only this number of files in the folder")
+    parser.add_argument(
+        "--keep", type=int, default=0, help="keep only the files of this number of images in the folder"
+    )
     parser.add_argument("--log", help="write a line with checksum and time for each file or frame")
     parser.add_argument("--until-input-ends", action="store_true", help="stop when standard input ends")
     return parser.parse_args()
