@@ -11,12 +11,17 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from RealTimeImagingLib.Formats import openImageFile
 from RealTimeImagingLib.Model.Errors import NotAnImageError, RealTimeImagingError
-from RealTimeImagingLib.Model.Frame import checksum
+from RealTimeImagingLib.Model.Frame import Image, checksum
 from RealTimeImagingLib.Simulator import Scanners as ScannerModule
-from RealTimeImagingLib.Simulator.Scanners import BURST, MODES, FolderScanner, shots
+from RealTimeImagingLib.Simulator.Files import FORMATS, shots
+from RealTimeImagingLib.Simulator.Scanners import BURST, MODES, FolderScanner
 from unit.conftest import arrive, niftiFile, seriesFile, snapshot, sumOf, until
+from unit.readers import read
+from unit.test_NIfTI import affines, counted
 
 PROGRAM = Path(ScannerModule.__file__).with_name("__main__.py")
 
@@ -31,13 +36,19 @@ def sumsIn(path):
     return [checksum(image.pixels) for image in reader.images()]
 
 
+def written(folder, shot):
+    for name, data in shot.files.items():
+        (folder / name).write_bytes(data)
+    return folder / shot.name
+
+
 # ---- what is sent
 
 
 def test_without_a_source_the_phantom_is_sent_with_its_checksums(tmp_path):
     for number, shot in enumerate(itertools.islice(shots(None, False), 3)):
         assert shot.name == f"frame_{number:06d}.nii"
-        (tmp_path / shot.name).write_bytes(shot.data)
+        (tmp_path / shot.name).write_bytes(shot.files[shot.name])
         assert sumsIn(tmp_path / shot.name) == list(shot.checksums)
 
 
@@ -48,8 +59,50 @@ def test_each_volume_of_a_file_becomes_a_file(tmp_path, loop):
     numbers = [0, 1, 2, 0, 1, 2, 0] if loop else [0, 1, 2]
     assert [shot.checksums for shot in sent] == [(sumOf(number),) for number in numbers]
     assert [shot.name for shot in sent] == [f"frame_{number:06d}.nii" for number in range(len(numbers))]
-    image = nibabel.Nifti1Image.from_bytes(sent[1].data)
+    image = nibabel.Nifti1Image.from_bytes(sent[1].files[sent[1].name])
     np.testing.assert_array_equal(image.affine, np.diag([-2.0, 2, 3, 1]))
+
+
+@given(affine=affines(), dtype=st.sampled_from(["u1", "i2"]))
+@pytest.mark.parametrize("kind", [kind for kind in FORMATS if kind != "npy"])
+def test_every_format_has_each_voxel_at_its_place(tmp_path, kind, affine, dtype):
+    image = Image(counted((2, 3, 4), dtype), affine)
+    for made in read(written(tmp_path, FORMATS[kind]()(image, 0))):
+        for k, j, i in np.ndindex(made.pixels.shape):
+            there = np.linalg.inv(affine) @ made.ijkToRAS @ (i, j, k, 1)
+            place = tuple(np.rint(there[2::-1]).astype(int))
+            if kind == "dcm":
+                place = (made.pixels[0, 0, 0] // 12, *place[1:])
+            else:
+                np.testing.assert_allclose(there[:3], place[::-1], atol=0.01)
+            assert made.pixels[k, j, i] == image.pixels[place]
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_folder_of_every_format_becomes_the_images_that_were_sent(receive, incoming, kind):
+    receiver = receive()
+    log = io.StringIO()
+    sent = shots(None, False, kind, thin=28)
+    scanner = FolderScanner(str(incoming), 400, "rename", log, keep=1)
+    for _image in range(2):
+        scanner.send(itertools.islice(sent, 1), never)
+        receiver.run(3)
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert receiver.names == [line["file"] for line in lines]
+    assert receiver.sums == [line["checksums"][0] for line in lines]
+    assert receiver.codes == []
+    assert lines[1]["file"] in os.listdir(incoming)
+    assert not any("000000" in name for name in os.listdir(incoming))
+
+
+@pytest.mark.parametrize("kind", ["par", "head"])
+def test_pairs_of_a_folder_are_sent_together(tmp_path, kind):
+    for number in range(2):
+        written(tmp_path, FORMATS[kind]()(Image(counted((2, 3, 4)), np.eye(4)), number))
+    first, *_others = sent = list(itertools.islice(shots(str(tmp_path), True), 3))
+    assert len(first.files) == 2
+    assert list(first.files)[-1] == first.name
+    assert list(sent[2].files) == [f"1_{name}" for name in first.files]
 
 
 def test_files_of_a_folder_are_sent_as_they_are_in_natural_order(tmp_path):
@@ -61,7 +114,7 @@ def test_files_of_a_folder_are_sent_as_they_are_in_natural_order(tmp_path):
     before = snapshot(tmp_path)
     sent = list(shots(str(tmp_path), False))
     assert [shot.name for shot in sent] == ["im8.nii", "im9.nii", "im10.nii"]
-    assert [shot.data for shot in sent] == [(tmp_path / shot.name).read_bytes() for shot in sent]
+    assert [shot.files[shot.name] for shot in sent] == [(tmp_path / shot.name).read_bytes() for shot in sent]
     assert [shot.checksums for shot in sent] == [(sumOf(7), sumOf(8)), (sumOf(9),), (sumOf(10),)]
     assert snapshot(tmp_path) == before
 

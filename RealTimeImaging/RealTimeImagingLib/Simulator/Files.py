@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..Formats import PAIRED
 from ..Model.Errors import NotAnImageError
 from ..Model.Frame import LPS_TO_RAS, Image, Matrix, Pixels, checksum
 from .Images import images, namesIn, niftiBytes, wholeFile
@@ -55,16 +56,16 @@ def shots(source: str | None, loop: bool, kind: str = "nii", thin: int = 1) -> I
 
 def _copied(path: str, before: str) -> Shot:
     reader = wholeFile(path)
-    folder, name = os.path.split(path)
-    others = [os.path.split(other) for other in reader.files[1:]]
-    if any(other != folder or not before + part for other, part in others):
-        raise NotAnImageError(f"The voxels of {path} are in other folders; only files of one folder are sent.")
+    if len(reader.files) > 1 and not path.lower().endswith(PAIRED):
+        raise NotAnImageError(
+            f"The voxels of {path} are in other files that it names; only pairs of one name are sent."
+        )
     files = {}
     # Voxels first: a header is read as soon as its voxels are there.
-    for part in (*(part for _folder, part in others), name):
-        with open(os.path.join(folder, part), "rb") as file:
-            files[before + part] = file.read()
-    return Shot(before + name, files, tuple(checksum(image.pixels) for image in reader.images()))
+    for part in reader.files[::-1]:
+        with open(part, "rb") as file:
+            files[before + os.path.basename(part)] = file.read()
+    return Shot(before + os.path.basename(path), files, tuple(checksum(image.pixels) for image in reader.images()))
 
 
 def _nifti() -> Callable[[Image, int], Shot]:

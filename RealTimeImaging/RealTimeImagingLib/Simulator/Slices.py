@@ -100,4 +100,4 @@ def _place(one: Any, matrix: Matrix, index: int) -> None:
 
 def _decimals(numbers: Sequence[float] | Pixels) -> list[str]:
     # DS has 16 characters (PS3.5 section 6.2).
-    return [f"{float(number):.10g}" for number in numbers]
+    return [f"{round(float(number), 9):.10g}" for number in numbers]
