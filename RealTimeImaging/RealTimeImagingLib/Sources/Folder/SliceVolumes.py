@@ -213,7 +213,7 @@ class SliceVolumes:
         header = readSlice(path)
         if header is None or image.pixels.shape[0] != 1:
             return False
-        known = self._instances.setdefault(hash((header, zlib.crc32(image.pixels))), path)
+        known = self._instances.setdefault(hash((header, zlib.crc32(image.pixels.data))), path)
         if known != path:
             self._checkpoint.skip({path: version})
             return self._copied(path, known, header)
