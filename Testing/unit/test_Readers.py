@@ -1,4 +1,5 @@
 import errno
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -54,10 +55,12 @@ def test_every_ending_has_a_reader(tmp_path):
         assertSentence(openImageFile(str(path)).missing())
 
 
-@pytest.mark.parametrize("name", ["IM_0001", "slice.ima", "1.2.840.1"])
+@pytest.mark.parametrize("name", ["IM_0001", "slice.ima", "1.2.840.1", "IM_0001.gz", "a.dcm.gz"])
 def test_dicom_needs_no_ending(tmp_path, name):
     source = get_testdata_file("CT_small.dcm")
     data = Path(source).read_bytes()
+    if name.endswith(".gz"):
+        data = gzip.compress(data)
     path = tmp_path / name
     path.write_bytes(data[:100])
     reader = openImageFile(str(path))
@@ -84,6 +87,20 @@ def test_a_picture_is_known_by_its_content(tmp_path):
 def test_what_is_surely_no_image_is_refused(tmp_path, name, data, code):
     (tmp_path / name).write_bytes(data)
     assert refusal(tmp_path / name).code == code
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("a.MP4", "It is a video. Choose the source Camera or video."),
+        ("a.tar.gz", "It is an archive. Unpack it first."),
+        ("a.nii.bz2", "It is packed in a way that is not read. Unpack it, or pack it with gzip."),
+        ("a.mnc", "It is a MINC file. Convert it to NIfTI with mnc2nii."),
+    ],
+)
+def test_a_known_format_that_is_not_read_has_advice(tmp_path, name, advice):
+    (tmp_path / name).write_bytes(b"content " * 99)
+    assert str(refusal(tmp_path / name)) == f"{name} is not an image of a supported format: {advice}"
 
 
 @pytest.mark.parametrize("data", [b"", b"text", bytes(4096)])

@@ -32,6 +32,7 @@ from RealTimeImagingLib.Sources.Replay import ReplaySettings
 from unit.conftest import PROGRAM, Acquisition, arrive, niftiFile
 from unit.httpSource import TOKEN, head, posted, rawQuery
 from unit.recordings import frame, record
+from unit.test_Nibabel import copied
 
 FAULTS = []
 """The table: all faults."""
@@ -312,6 +313,24 @@ def onlyOtherTypes(world):
     waiting(world)
     yield Says("Only files of other types are there (*.pdf, *.txt), which are no images.")
     arrive(world.folder / "a.nii", niftiFile(1))
+
+
+@fault
+def onlyVoxels(world):
+    arrive(world.folder / "a.REC", bytes(99))
+    waiting(world)
+    yield Says("Only voxels are there (*.rec): their headers, such as *.par, are missing.")
+    arrive(world.folder / "a.nii", niftiFile(1))
+
+
+@fault
+def patternNamesTheVoxels(world):
+    waiting(world, pattern="*.REC")
+    copied(world.folder)
+    yield Says(
+        "1 other file is there (*.par), which does not fit the pattern *.REC.",
+        Remedy("Use *.par", {"pattern": "*.par"}),
+    )
 
 
 @fault

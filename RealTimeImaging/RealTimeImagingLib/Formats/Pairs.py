@@ -14,6 +14,9 @@ _VOXELS = {
 
 PAIRED = tuple(_VOXELS)
 
+HEADERS = {".img": ".hdr", ".rec": ".par", ".brik": ".head", ".raw": ".mhd", ".zraw": ".mhd"}
+"""Endings of voxels that need a header of the same name, and that of the header."""
+
 
 def voxelsOf(header: str) -> str:
     """Return the path of a header's voxels: the first existing file; with none, the most likely name."""

@@ -6,7 +6,6 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-from ..Model.Errors import NotAnImageError
 from ..Model.Files import Stamp
 from ..Model.Frame import GetBuffer, Image
 from ..Model.Text import textsOf
@@ -19,7 +18,8 @@ from .Nibabel import AFNI, MGH, PARREC, NibabelFile
 from .NIfTI import NIfTI, NIfTIPair
 from .NRRD import NRRD
 from .NumPy import NUMPY_MARK, NumPy
-from .Pairs import PAIRED, voxelsOf
+from .Others import isOther, notSupported
+from .Pairs import HEADERS, PAIRED, voxelsOf
 from .Picture import JPEG, PNG, PNG_SIGNATURE
 from .Raw import readStart
 from .TIFF import TIFF, TIFF_MARKS
@@ -28,6 +28,7 @@ _ = textsOf(__file__)
 
 __all__ = [
     "DEFAULT_LIMIT",
+    "HEADERS",
     "IMAGE_SUFFIXES",
     "PAIRED",
     "GetBuffer",
@@ -81,9 +82,6 @@ def companionOf(path: str) -> str | None:
     return voxelsOf(path) if path.lower().endswith(PAIRED) else None
 
 
-_OTHERS = (".gif", ".webp", ".mnc", ".vtk", ".vti", ".mp4", ".avi", ".zip", ".tar.gz")
-"""Endings of other formats, for which the content is not examined."""
-
 _ENOUGH = 352
 """Bytes from which the format is known."""
 _BMP_HEADERS = [size.to_bytes(4, "little") for size in (12, 16, 40, 52, 56, 64, 108, 124)]
@@ -102,19 +100,11 @@ def openImageFile(path: str, limit: int = DEFAULT_LIMIT) -> ImageFile:
     for suffix, reader in _READERS.items():
         if name.endswith(suffix):
             return reader(path, limit)
-    if name.endswith(_OTHERS) or ignoredName(name):
-        raise _unknown(path)
+    if isOther(name) or ignoredName(name):
+        raise notSupported(path)
     found = Unknown(path, limit)
     with translateErrors(path, found.title):
         return found.reader() or found
-
-
-def _unknown(path: str) -> NotAnImageError:
-    return NotAnImageError(
-        _("{name} is not an image of a supported format: {names} and DICOM.").format(
-            name=os.path.basename(path), names=", ".join(IMAGE_SUFFIXES)
-        )
-    )
 
 
 def prepareToRead(path: str) -> None:
@@ -152,7 +142,7 @@ class Unknown(ImageFile):
             if kind not in (DICOM, NIfTI) and isPacked(self.path, ()):
                 kind = None
             if kind is None and len(head) >= _ENOUGH and any(head):
-                raise _unknown(self.path)
+                raise notSupported(self.path)
             self._reader = kind(self.path, self.limit) if kind else None
         return self._reader
 
@@ -174,7 +164,7 @@ class Unknown(ImageFile):
     def _images(self, first: int) -> Iterator[Image]:
         reader = self.reader()
         if reader is None:
-            raise _unknown(self.path)
+            raise notSupported(self.path)
         return reader.images(first)
 
 

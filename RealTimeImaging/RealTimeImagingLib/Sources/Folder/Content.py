@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from ...Formats import IMAGE_SUFFIXES, ignoredName, isDICOM, openImageFile
+from ...Formats import HEADERS, IMAGE_SUFFIXES, ignoredName, isDICOM, openImageFile
 from ...Formats.DICOM.Header import readSlice
 from ...Model.Errors import NotAnImageError
 from ...Model.Event import Remedy
@@ -187,7 +187,11 @@ class FolderContent:
         if self._subfolder:
             text = _("Images are in the subfolder {name}: switch on Look in subfolders to show them.")
             parts.append(text.format(name=self._subfolder))
-        if self._ignored and not any(parts):
+        lonely = next((ending for ending in HEADERS if ending in self._ignored), "")
+        if lonely and not any(parts):
+            text = _("Only voxels are there (*{ending}): their headers, such as *{header}, are missing.")
+            parts.append(text.format(ending=lonely, header=HEADERS[lonely]))
+        elif self._ignored and not any(parts):
             text = _("Only files of other types are there ({names}), which are no images.")
             parts.append(text.format(names=_listed(self._ignored, {})))
         return joined(*parts)
