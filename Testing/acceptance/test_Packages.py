@@ -7,6 +7,7 @@ import sys
 import types
 
 import pytest
+from RealTimeImagingLib import FolderSettings
 from RealTimeImagingLib.Model.Errors import MissingPackageError
 from unit.conftest import Kept
 
@@ -108,3 +109,15 @@ def test_allPackagesAreRequestedOnceAndOptionalOnesMayFail(logic, installer):
     with pytest.raises(MissingPackageError, match="pyigtl could not be installed") as caught:
         logic.installPackages(wanted)
     assert caught.value.requirements == wanted[:1]
+
+
+def test_aSourceContinuesWhenItsRestartLacksAPackage(logic, monkeypatch, tmp_path):
+    source = logic.start(FolderSettings(str(tmp_path)))
+    monkeypatch.setattr(sys, "meta_path", [Kept(sys.meta_path, ("nibabel",))])
+    monkeypatch.delitem(sys.modules, "nibabel", raising=False)
+    with pytest.raises(MissingPackageError, match="nibabel"):
+        logic.restart(source, pattern="*; *.par")
+    assert [one.state for one in logic.sources()] == [source.state]
+    assert source.state in ("starting", "running")
+    monkeypatch.undo()
+    assert logic.restart(source, pattern="*; *.par").settings.pattern == "*; *.par"
