@@ -22,6 +22,12 @@ RETRY = 1.0
 CONNECT_TIME = 1.5
 """Seconds after which a computer that neither accepts nor refuses counts as unreachable."""
 BACKLOG = 128
+IDLE, INTERVAL, PROBES = 2, 1, 3
+"""TCP keep-alive: seconds without a byte before the first probe, seconds between probes, and unanswered probes after
+which the connection counts as broken."""
+BUFFER = 4 << 20
+"""Receive buffer of a socket in bytes, for the time in which a frame is stored. Linux chooses a larger size
+by itself than programs may request on most computers."""
 ANYWHERE = {4: "0.0.0.0", 6: "::"}
 """Address that listens on all addresses, by the version of IP."""
 FREE_PORTS = 1024
@@ -320,6 +326,24 @@ def listenOn(host: str, port: int) -> socket.socket:
         made.close()
         raise
     return made
+
+
+def keepAlive(connection: socket.socket) -> None:
+    """Enable TCP keep-alive: a peer with an unplugged cable is silent, and only a probe detects that."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if sys.platform != "linux":
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if sys.platform == "win32":
+        connection.ioctl(socket.SIO_KEEPALIVE_VALS, (1, 1000 * IDLE, 1000 * INTERVAL))
+        return
+    # macOS has another name for the first option.
+    idle = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", None))
+    for option, value in ((idle, IDLE), (getattr(socket, "TCP_KEEPINTVL", None), INTERVAL)):
+        if option is not None:
+            connection.setsockopt(socket.IPPROTO_TCP, option, value)
+    if hasattr(socket, "TCP_KEEPCNT"):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)
 
 
 # ---- obstacles

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import selectors
 import socket
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +16,7 @@ from ...Model.Text import Text, joined, textsOf
 from ...OpenIGTLink.Base import Buffer, Message
 from ...OpenIGTLink.Receiver import Receiver
 from ...OpenIGTLink.Report import Problem
-from ..Endpoints import Endpoint
+from ..Endpoints import IDLE, INTERVAL, PROBES, Endpoint, keepAlive
 
 _ = textsOf(__file__)
 
@@ -25,12 +24,6 @@ BURST = 8 << 20
 """Bytes read from one peer before the other peers are served."""
 BURST_MESSAGES = 100
 """Messages read from one peer before the other peers are served: many small messages fit into few bytes."""
-BUFFER = 4 << 20
-"""Receive buffer of a socket in bytes, for the time in which a frame is stored. Linux chooses a larger size
-by itself than programs may request on most computers."""
-IDLE, INTERVAL, PROBES = 2, 1, 3
-"""TCP keep-alive: seconds without a byte before the first probe, seconds between probes, and unanswered probes after
-which the connection counts as broken."""
 PAUSE = 0.05
 """Seconds without a byte after which a peer must return lent memory."""
 SLOWEST = 20 << 20
@@ -62,7 +55,7 @@ class Peer:
         """Reason why the connection is lost; empty while it is not."""
         self._waiting: deque[memoryview] = deque()
         connection.setblocking(False)
-        _keepAlive(connection)
+        keepAlive(connection)
         self._giveUpAfter(unread)
 
     @property
@@ -140,24 +133,6 @@ class Peer:
         self._waiting.clear()
         self.connection.close()
         return self.receiver.finish()
-
-
-def _keepAlive(connection: socket.socket) -> None:
-    """Enable TCP keep-alive: a peer with an unplugged cable is silent, and only a probe detects that."""
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if sys.platform != "linux":
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    if sys.platform == "win32":
-        connection.ioctl(socket.SIO_KEEPALIVE_VALS, (1, 1000 * IDLE, 1000 * INTERVAL))
-        return
-    # macOS has another name for the first option.
-    idle = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", None))
-    for option, value in ((idle, IDLE), (getattr(socket, "TCP_KEEPINTVL", None), INTERVAL)):
-        if option is not None:
-            connection.setsockopt(socket.IPPROTO_TCP, option, value)
-    if hasattr(socket, "TCP_KEEPCNT"):
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)
 
 
 MOST = 64
