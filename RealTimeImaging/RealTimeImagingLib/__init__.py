@@ -42,6 +42,7 @@ from .Sources.Camera import CameraSettings
 from .Sources.DICOM import DICOMSettings
 from .Sources.Folder import FolderSettings
 from .Sources.HTTP import HTTPSettings
+from .Sources.MRD import MRDSettings
 from .Sources.OpenIGTLink import OpenIGTLinkSettings
 from .Sources.Push import PushSettings
 from .Sources.Replay import ReplaySettings
@@ -61,6 +62,7 @@ __all__ = [
     "FrameError",
     "HTTPSettings",
     "Image",
+    "MRDSettings",
     "MissingPackageError",
     "NotAnImageError",
     "OpenIGTLinkSettings",

@@ -15,6 +15,8 @@ from RealTimeImagingLib.Sources.Camera import FLIPS, ROTATIONS, CameraSettings
 from RealTimeImagingLib.Sources.DICOM import DICOMSettings
 from RealTimeImagingLib.Sources.Folder import EXISTING, FolderSettings
 from RealTimeImagingLib.Sources.HTTP import HTTPSettings
+from RealTimeImagingLib.Sources.MRD import COMPLEX, MRDSettings
+from RealTimeImagingLib.Sources.MRD import ROLES as MRD_ROLES
 from RealTimeImagingLib.Sources.OpenIGTLink import ENGINES, ROLES, OpenIGTLinkSettings
 from RealTimeImagingLib.Sources.Processor import EVERY, ProcessorSettings
 from RealTimeImagingLib.Sources.Push import PushSettings
@@ -116,6 +118,21 @@ SETTINGS = {
         "expectedImages": expected,
         "completeAfter": seconds,
         "sizeLimit": sizeLimit,
+        "stream": stream,
+    },
+    MRDSettings: {
+        "role": st.sampled_from(list(MRD_ROLES)),
+        "file": st.sampled_from(["/data/run.h5", "/data/images"]),
+        "host": st.sampled_from(["127.0.0.1", "0.0.0.0"]),
+        "port": port,
+        "config": st.sampled_from(["null", "invertcontrast"]),
+        "sendBack": st.booleans(),
+        "complexAs": st.sampled_from(list(COMPLEX)),
+        "tick": st.floats(0, 1000),
+        "completeAfter": seconds,
+        "allowed": allowed,
+        "sizeLimit": sizeLimit,
+        "expectedImages": expected,
         "stream": stream,
     },
 }

@@ -18,6 +18,7 @@ from .Camera import KIND as CAMERA
 from .DICOM import KIND as DICOM
 from .Folder import KIND as FOLDER
 from .HTTP import KIND as HTTP
+from .MRD import KIND as MRD
 from .OpenIGTLink import KIND as OPENIGTLINK
 from .Processor import KIND as PROCESSOR
 from .Push import KIND as PUSH
@@ -62,7 +63,7 @@ def register(kind: SourceKind) -> None:
         kind.settings.__doc__ = f"{inspect.cleandoc(kind.settings.__doc__ or kind.title)}\n\n{parameters}"
 
 
-for _kindHere in (FOLDER, REPLAY, OPENIGTLINK, HTTP, CAMERA, DICOM, PUSH, PROCESSOR):
+for _kindHere in (FOLDER, REPLAY, OPENIGTLINK, HTTP, CAMERA, DICOM, MRD, PUSH, PROCESSOR):
     register(_kindHere)
 
 

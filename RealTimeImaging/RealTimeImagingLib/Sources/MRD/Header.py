@@ -1,0 +1,197 @@
+"""The header of a measurement and the meta attributes of an image, both XML; and the scanner's clock.
+
+Sources: schema ismrmrd.xsd, and the MRD documentation, pages "MRD Header" and "Image Data" (MetaAttributes).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from xml.etree import ElementTree
+from xml.sax.saxutils import escape
+
+from ...Model.Errors import WireError
+from ...Model.Text import textsOf
+
+_ = textsOf(__file__)
+
+META_LIMIT = 1 << 20
+"""Most bytes of meta attributes that are read: they become many small objects."""
+DAY = 86400.0
+MOST_SLICES = 1 << 16
+WAVEFORMS = {0: "ECG", 1: "Pulse oximetry", 2: "Respiratory", 3: "External waveform 1", 4: "External waveform 2"}
+"""Names of the standard waveforms by ``waveform_id``."""
+
+
+@dataclass(frozen=True)
+class MeasurementHeader:
+    """What the header of a measurement says about its images.
+
+    :param name: of the protocol; empty without one.
+    :param slices: number of slices of a volume, 0 when the header does not tell.
+    :param repetitions: number of repetitions, 0 when the header does not tell.
+    :param day: on which the study took place, None when the header does not tell.
+    :param waveforms: names of the waveforms by ``waveform_id``.
+    """
+
+    name: str = ""
+    slices: int = 0
+    repetitions: int = 0
+    day: date | None = None
+    waveforms: Mapping[int, str] = field(default_factory=lambda: WAVEFORMS)
+
+
+def parseHeader(text: str) -> MeasurementHeader:
+    """Return what a header says.
+
+    :raises WireError: the text is no MRD header. Some clients send any text.
+    """
+    root = _root(text)
+    if root.tag != "ismrmrdHeader":
+        raise WireError(_("it is no MRD header, but {tag}").format(tag=root.tag[:40]))
+    name = _text(root, "measurementInformation/protocolName")
+    day = None
+    try:
+        day = date.fromisoformat(_text(root, "studyInformation/studyDate")[:10])
+    except ValueError:
+        pass  # no date, or none in the form of the schema
+    names = dict(WAVEFORMS)
+    for one in root.findall("waveformInformation"):
+        number = _number(one, "waveformId")
+        if number is not None and (known := _text(one, "waveformName")):
+            names[number] = known
+    limits = "encoding/encodingLimits/"
+    return MeasurementHeader(name, _count(root, limits + "slice"), _count(root, limits + "repetition"), day, names)
+
+
+def parseMeta(data: bytes) -> dict[str, list[str]]:
+    """Return the values of each meta attribute.
+
+    :raises WireError: it is no MetaContainer.
+    """
+    text = data.split(b"\0", 1)[0]
+    if not text.strip():
+        return {}
+    if len(text) > META_LIMIT:
+        raise WireError(_("it has {size:,} bytes, and the limit is {limit:,}").format(size=len(text), limit=META_LIMIT))
+    root = _root(text.decode("utf-8", "replace"))
+    found: dict[str, list[str]] = {}
+    for meta in root.iter("meta"):
+        name = (meta.findtext("name") or "").strip()
+        if name:
+            found.setdefault(name, []).extend(value.text or "" for value in meta.findall("value"))
+    return found
+
+
+def metaText(values: Mapping[str, Sequence[str]]) -> str:
+    """Return meta attributes as a MetaContainer; empty without attributes."""
+    if not values:
+        return ""
+    entries = ""
+    for name, several in values.items():
+        inner = "".join(f"<value>{escape(_printable(one))}</value>" for one in several)
+        entries += f"<meta><name>{escape(name)}</name>{inner}</meta>"
+    return f'<?xml version="1.0"?><ismrmrdMeta>{entries}</ismrmrdMeta>'
+
+
+def headerText(
+    name: str, shape: Sequence[int], fieldOfView: Sequence[float], slices: int = 0, repetitions: int = 0
+) -> str:
+    """Return the header of a measurement of images.
+
+    :param shape: x, y, z of an image.
+    :param fieldOfView: millimetres.
+    :param slices: of a volume. ``repetitions``: of the measurement. 0: unknown, the limit is left out.
+    """
+    size = "".join(f"<{axis}>{count}</{axis}>" for axis, count in zip("xyz", shape, strict=True))
+    lengths = "".join(f"<{axis}>{length:.9g}</{axis}>" for axis, length in zip("xyz", fieldOfView, strict=True))
+    space = f"<matrixSize>{size}</matrixSize><fieldOfView_mm>{lengths}</fieldOfView_mm>"
+    limits = "".join(_limit(*one) for one in (("slice", slices), ("repetition", repetitions)) if one[1])
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?><ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">'
+        # The schema requires a position of the patient. Images are in the patient's coordinates, which need none.
+        "<measurementInformation><patientPosition>HFS</patientPosition>"
+        f"<protocolName>{escape(_printable(name))}</protocolName></measurementInformation>"
+        "<acquisitionSystemInformation><systemVendor>Unknown</systemVendor></acquisitionSystemInformation>"
+        "<experimentalConditions><H1resonanceFrequency_Hz>128000000</H1resonanceFrequency_Hz></experimentalConditions>"
+        f"<encoding><encodedSpace>{space}</encodedSpace><reconSpace>{space}</reconSpace>"
+        f"<encodingLimits>{limits}</encodingLimits><trajectory>cartesian</trajectory></encoding></ismrmrdHeader>"
+    )
+
+
+def _limit(name: str, count: int) -> str:
+    return f"<{name}><minimum>0</minimum><maximum>{count - 1}</maximum><center>0</center></{name}>"
+
+
+def _printable(text: str) -> str:
+    # XML 1.0, section 2.2: no control characters but tab and the ends of lines.
+    return re.sub("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)
+
+
+def _root(text: str) -> ElementTree.Element:
+    # An entity could grow to any size, and MRD has none.
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise WireError(_("it contains a document type definition"))
+    # A declared encoding does not count: the text is decoded already.
+    body = re.sub(r"^\s*<\?xml[^>]*\?>", "", text.lstrip("\ufeff"))
+    try:
+        root = ElementTree.fromstring(body)
+    except (ElementTree.ParseError, ValueError) as error:
+        raise WireError(_("it is no XML ({reason})").format(reason=str(error))) from error
+    for element in root.iter():
+        element.tag = str(element.tag).rpartition("}")[2]
+    return root
+
+
+def _text(root: ElementTree.Element, path: str) -> str:
+    return " ".join((root.findtext(path) or "").split())
+
+
+def _number(root: ElementTree.Element, path: str) -> int | None:
+    text = _text(root, path)
+    return int(text) if re.fullmatch(r"\d{1,6}", text) else None
+
+
+def _count(root: ElementTree.Element, path: str) -> int:
+    counts = [0]
+    for limit in root.findall(path):
+        first, last = _number(limit, "minimum"), _number(limit, "maximum")
+        if first is not None and last is not None and 0 <= last - first < MOST_SLICES:
+            counts.append(last - first + 1)
+    return max(counts)
+
+
+# ---- clock
+
+
+def deviceTimeOf(stamp: int, tick: float, arrival: float, day: date | None) -> float | None:
+    """Return the time of a time stamp in seconds since the epoch (UTC), None when the stamp has none.
+
+    The standard leaves the unit of a time stamp open ("e.g. milliseconds since midnight"). Siemens counts ticks of
+    2.5 ms since midnight, in the scanner's local time. The day is that of the study, or else the one that brings the
+    time closest to the arrival: the stamp does not contain it.
+
+    :param stamp: ticks since midnight; 0: none.
+    :param tick: milliseconds; 0: ignore time stamps.
+    :param arrival: seconds since the epoch (UTC).
+    :param day: of the study, in the same time zone as this computer.
+    """
+    seconds = stamp * tick / 1000.0
+    if not 0 < seconds <= DAY:
+        return None
+    arrived = datetime.fromtimestamp(arrival)
+    # A study may last beyond midnight, so its day counts only for images of the past.
+    if day and abs((arrived.date() - day).days) > 1:
+        return (datetime(day.year, day.month, day.day) + timedelta(seconds=seconds)).timestamp()
+    midnight = datetime(arrived.year, arrived.month, arrived.day)
+    candidates = [(midnight + timedelta(days=days, seconds=seconds)).timestamp() for days in (-1, 0, 1)]
+    return min(candidates, key=lambda one: abs(one - arrival))
+
+
+def stampOf(time: float, tick: float) -> int:
+    """Return the time stamp of a time (seconds since the epoch, UTC); the reverse of :func:`deviceTimeOf`."""
+    moment = datetime.fromtimestamp(time)
+    seconds = (moment - datetime(moment.year, moment.month, moment.day)).total_seconds()
+    return round(1000.0 * seconds / tick)
