@@ -173,13 +173,15 @@ class Scanner:
         peer.setblocking(False)
 
     def send(self, data):
-        """Send everything; the source reads meanwhile."""
+        """Send everything, as long as the source does not close the connection; it reads meanwhile."""
         left = memoryview(data)
-        while len(left):
+        while len(left) and not self.ended:
             try:
                 left = left[self.peer.send(left) :]
             except BlockingIOError:
                 pass
+            except ConnectionError:
+                self.ended = True
             self.turn()
 
     def turn(self):
@@ -190,6 +192,8 @@ class Scanner:
             self.ended = True
         except BlockingIOError:
             pass
+        except ConnectionError:
+            self.ended = True
 
     def finish(self):
         """End the measurement, and wait until the source has closed its side."""
