@@ -31,11 +31,16 @@ SPACING = np.array([1.5, 2.0, 4.0])
 def header(slices=0, name="gre", extra=""):
     """An XML header; without slices it has no limits."""
     limits = f"<slice><minimum>0</minimum><maximum>{slices - 1}</maximum><center>0</center></slice>" if slices else ""
+    lengths = "<x>10</x><y>10</y><z>10</z>"
+    space = f"<matrixSize>{lengths}</matrixSize><fieldOfView_mm>{lengths}</fieldOfView_mm>"
+    space = f"<encodedSpace>{space}</encodedSpace>"
     return (
         '<?xml version="1.0"?><ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD" '
         'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">'
-        f"{extra}<measurementInformation><protocolName>{name}</protocolName></measurementInformation>"
-        f"<encoding><encodingLimits>{limits}</encodingLimits></encoding></ismrmrdHeader>"
+        f"{extra}<measurementInformation><patientPosition>HFS</patientPosition><protocolName>{name}</protocolName>"
+        "</measurementInformation><experimentalConditions><H1resonanceFrequency_Hz>1</H1resonanceFrequency_Hz>"
+        f"</experimentalConditions><encoding>{space}{space.replace('encoded', 'recon')}"
+        f"<encodingLimits>{limits}</encodingLimits><trajectory>cartesian</trajectory></encoding></ismrmrdHeader>"
     )
 
 

@@ -205,7 +205,8 @@ class MRDClient:
             lines = message.text.strip().splitlines()
             words = shortened(" ... ".join(dict.fromkeys((lines[0], lines[-1]))))
             text = _("{name} reports: {text}").format(name=connection.name, text=words)
-            yield Event("server-text", text, "warning", connection.name)
+            event = Event("server-text", text, "warning", connection.name)
+            yield from self._repetitions.report(event, session.peer)
         yield from self._forward(session, session.take(message, self._clock()))
 
     def _ended(self, session: Session, connection: Connection, orderly: bool) -> Event:

@@ -260,7 +260,8 @@ def packText(kind: int, text: str) -> bytes:
     """
     data = text.encode()
     if kind != CONFIG_FILE:
-        return struct.pack("<HI", kind, len(data) + 1) + data + b"\0"
+        # Older senders end it with a zero, which some readers of XML refuse.
+        return struct.pack("<HI", kind, len(data)) + data
     if len(data) >= CONFIG_FILE_BYTES:
         raise ValueError(f"The name of a configuration has at most {CONFIG_FILE_BYTES - 1} bytes, not {len(data)}.")
     return struct.pack("<H", kind) + data.ljust(CONFIG_FILE_BYTES, b"\0")
