@@ -156,6 +156,28 @@ class DICOMFeed(_ScannerFeed):
         self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE)
 
 
+class MRDFeed(_ScannerFeed):
+    """The scanner streams to the module, slice by slice, and compares what comes back."""
+
+    stream = "Simulated"
+
+    def __init__(self, options: Any, folder: str, frames: int | None) -> None:
+        super().__init__(options, folder, frames, "--mrd", "0")
+
+    def choose(self, ui: Any) -> None:
+        """Fill the panel as a user would."""
+        port = _freePort()
+        self._command[self._command.index("--mrd") + 1] = str(port)
+        ui.sourceComboBox.currentIndex = ui.sourceComboBox.findText("MRD (ISMRMRD) from a scanner")
+        ui.mrd_port.value = port
+        # The name of the measurement, so that a function can be started before the first image.
+        ui.mrd_stream.text = self.stream
+
+    def begin(self) -> None:
+        """Start to send: the module is ready."""
+        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE)
+
+
 class _FileFeed:
     """A file that the module itself plays; subclasses set its path, rate and checksums.
 
@@ -277,6 +299,7 @@ FEEDS = {
     "http": HTTPFeed,
     "camera": CameraFeed,
     "dicom": DICOMFeed,
+    "mrd": MRDFeed,
 }
 
 

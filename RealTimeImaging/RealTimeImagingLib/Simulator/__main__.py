@@ -1,4 +1,4 @@
-"""python .../RealTimeImagingLib/Simulator/__main__.py FOLDER | --listen PORT | --connect PORT | --post URL  ..."""
+"""python .../Simulator/__main__.py FOLDER | --listen PORT | --connect PORT | --post URL | --store PORT | --mrd PORT"""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="Simulator",
-        description="Writes images into a folder, or sends them over OpenIGTLink, HTTP or DICOM, as a scanner does.",
+        description="Writes images into a folder, or sends them over OpenIGTLink, HTTP, DICOM or MRD, as scanners do.",
     )
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument("folder", nargs="?", help="folder for the images")
@@ -55,6 +55,7 @@ def _options() -> argparse.Namespace:
     target.add_argument("--connect", type=int, metavar="PORT", help="OpenIGTLink: connect to a listening peer")
     target.add_argument("--post", metavar="URL", help="HTTP: address to post images to")
     target.add_argument("--store", type=int, metavar="PORT", help="DICOM: send to a listening receiver")
+    target.add_argument("--mrd", type=int, metavar="PORT", help="MRD (ISMRMRD): send to a listening server")
     parser.add_argument("--title", default="SLICER", help="DICOM: the receiver's AE title")
     parser.add_argument("--thin", type=int, default=1, metavar="N", help="DICOM and files: send every Nth slice only")
     parser.add_argument("--token", default="", help="HTTP: the receiver's access token")
@@ -84,6 +85,10 @@ def _sender(options: argparse.Namespace, log: IO[str] | None) -> Any:
         from RealTimeImagingLib.Simulator.StoringScanner import StoringScanner
 
         return StoringScanner(options.host, options.store, options.title, options.fps, log, options.thin)
+    if options.mrd is not None:
+        from RealTimeImagingLib.Simulator.MRDScanner import MRDScanner
+
+        return MRDScanner(options.host, options.mrd, options.fps, log)
     from RealTimeImagingLib.Simulator.NetworkScanner import NetworkScanner
 
     server = options.listen is not None
