@@ -40,6 +40,7 @@ def inputs():
     yield pytest.param(None, ["--source", "http", "--record"], id="http")
     yield pytest.param(None, ["--source", "camera", "--record"], id="camera")
     yield pytest.param(None, ["--source", "dicom", "--record"], id="dicom")
+    yield pytest.param(None, ["--source", "mrd", "--record"], id="mrd")
     real = SHARED / "rtcloud_10vol.nii.gz"
     missing = pytest.mark.skipif(not real.exists(), reason=f"{real.name} is not beside the project")
     yield pytest.param(str(real), [], id="fmri", marks=missing)

@@ -78,7 +78,10 @@ class MRDScanner:
         if self._link is None:
             return
         end = time.monotonic() + CLOSE_TIME
-        late = lambda: time.monotonic() > end  # noqa: E731
+
+        def late() -> bool:
+            return time.monotonic() > end
+
         try:
             self._owed += packClose()
             self._write([packClose()], late)

@@ -193,6 +193,11 @@ class Connections:
         return self._endpoint.status
 
     @property
+    def listening(self) -> bool:
+        """True while peers can connect to this computer."""
+        return self._endpoint.socket is not None and not self._endpoint.writing
+
+    @property
     def remedy(self) -> Remedy | None:
         """Other settings with which a peer could connect, None while one is connected."""
         return None if self.connected else self._endpoint.remedy

@@ -63,12 +63,16 @@ class MRDServer:
         self._sessions: dict[Connection, Session] = {}
         self._returned: dict[Connection, int] = {}
         self._repetitions = Repetitions(clock)
+        self._arrived = False
+        """True once an image has arrived: the address is right."""
         self._lastEnd: tuple[str, Remedy | None] = "", None
         """Why the last connection brought no image, or was refused; empty once an image arrives."""
 
     @property
     def status(self) -> str:
         """State of the server and what arrived, in words."""
+        if not self._sessions and self._arrived and self._connections.listening:
+            return joined(self._lastEnd[0], _("Waiting for the next measurement."))
         if not self._sessions:
             return joined(self._lastEnd[0], self._connections.status)
         return joined(*(self._stateOf(one, session) for one, session in self._sessions.items()))
@@ -78,7 +82,9 @@ class MRDServer:
         """Other settings with which images could arrive, None when there are none."""
         if self._sessions:
             return None
-        return self._lastEnd[1] if self._lastEnd[0] else self._connections.remedy
+        if self._lastEnd[0]:
+            return self._lastEnd[1]
+        return None if self._arrived and self._connections.listening else self._connections.remedy
 
     def _stateOf(self, connection: Connection, session: Session) -> Text:
         counts = session.counts
@@ -166,7 +172,7 @@ class MRDServer:
             yield Event("measurement-ended", text, subject=connection.name)
             return
         if isinstance(message, ImageMessage):
-            self._lastEnd = "", None
+            self._lastEnd, self._arrived = ("", None), True
             if self._settings.sendBack:
                 connection.send(message.buffers(), now)
                 self._returned[connection] += 1
