@@ -33,6 +33,7 @@ OWN = (
     "OpenIGTLink",
     "DICOM series to NRRD",
     "DICOM from a scanner or archive",
+    "MRI scanners over MRD (ISMRMRD)",
     "Camera",
     "Images over HTTP",
 )
@@ -217,6 +218,29 @@ def test_dicomReceiver(slicer, views, logic, tmp_path, noErrors, capsys):
     assert f"Waiting for images sent to SLICER on 127.0.0.1, port {port}" in printed
     assert "['Simulated 1']" in printed
     assert len(list((tmp_path / "received").rglob("*.dcm"))) == 14
+    untilStopped(logic)
+
+
+def test_mrdServerAndClient(slicer, views, logic, tmp_path, noErrors, capsys):
+    """The client of the second example sends to the server of the first."""
+    server, client = blocksOf(sections()["MRI scanners over MRD (ISMRMRD)"])
+    port = str(freePort())
+    before, waits, after = server.replace("9002", port).partition("# ... a scanner sends ...\n")
+    assert waits
+    console = {"slicer": slicer, "logic": logic}
+    exec(before, console)
+    until(lambda: "Waiting for a device" in console["source"].status)
+    first = console["source"]
+    path = tmp_path / "run.nii"
+    nibabel.Nifti1Image(np.arange(60, dtype=np.int16).reshape(3, 4, 5), np.eye(4)).to_filename(path)
+    exec(client.replace("9002", port).replace("/data/run.h5", str(path).replace("\\", "/")), console)
+    until(lambda: "5 images sent, back: 5 images received" in console["source"].status)
+    until(lambda: "Waiting for the next measurement" in first.status)
+    exec(after, {**console, "source": first})
+    status, streams = capsys.readouterr().out.splitlines()
+    assert status == "Waiting for the next measurement."
+    assert sorted(ast.literal_eval(streams)) == ["run", "run 2"]
+    assert [one["received"] for one in logic.statistics()["streams"].values()] == [1, 1]
     untilStopped(logic)
 
 

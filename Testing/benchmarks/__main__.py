@@ -20,6 +20,7 @@ BENCHMARKS = (
     "Push",
     "Processing",
     "HTTP",
+    "MRD",
     "Conversion",
     "OpenIGTLink",
     "Together",

@@ -289,7 +289,7 @@ def wide(stage: Stage) -> bytes:
     return stage.whole()
 
 
-KINDS = ("folder", "replay", "openigtlink", "http", "camera", "dicom")
+KINDS = ("folder", "replay", "openigtlink", "http", "camera", "dicom", "mrd")
 STATES: dict[str, Callable[[Stage], bytes]] = {f"idle-{name}": _idle(name) for name in KINDS}
 STATES |= {
     one.__name__: one
