@@ -235,7 +235,7 @@ def test_mrdServerAndClient(slicer, views, logic, tmp_path, noErrors, capsys):
     nibabel.Nifti1Image(np.arange(60, dtype=np.int16).reshape(3, 4, 5), np.eye(4)).to_filename(path)
     exec(client.replace("9002", port).replace("/data/run.h5", str(path).replace("\\", "/")), console)
     until(lambda: "5 images sent, back: 5 images received" in console["source"].status)
-    until(lambda: "Waiting for the next measurement" in first.status)
+    until(lambda: "Waiting for the next measurement" in first.status and logic.statistics()["received"] == 2)
     exec(after, {**console, "source": first})
     status, streams = capsys.readouterr().out.splitlines()
     assert status == "Waiting for the next measurement."

@@ -76,7 +76,7 @@ def measure() -> dict[str, Any]:
                 "recorded": found["recorded"],
                 "MBeachSecond": round(count * SLICES * SIDE * SIDE * 2 / seconds / 1e6),
                 "latencyMs": found["latencyMs"],
-                "bytesLostOnTheWayBack": -difference,
+                "bytesLostOnTheWayBack": int(-difference),
             }
             logic.stop()
             slicerhost.runUntil(lambda logic=logic: not logic.isRunning(), 30)

@@ -302,6 +302,44 @@ def test_a_scanner_that_never_reads_loses_what_goes_back_and_nothing_else(tmp_pa
         assert link.codes("not-sent-back")[0].text.startswith(f"{count - whole:,} images")
 
 
+def test_a_scanner_that_reads_only_after_it_has_sent_everything_gets_everything(tmp_path):
+    data = 3 * packed(image(np.zeros((4, 1024, 1024), np.uint16)))
+    with closing(Link(tmp_path)) as link, link.scanner() as scanner:
+        left = memoryview(start(header(1)) + data + CLOSE)
+        end = time.monotonic() + 30
+        while len(left):
+            assert time.monotonic() < end
+            try:
+                left = left[scanner.peer.send(left) :]
+            except BlockingIOError:
+                pass
+            link.read()
+        link.until(lambda: link.codes("measurement-ended"))
+        link.clock.now += STALLED + 20
+        link.read()
+        while not scanner.ended:
+            assert time.monotonic() < end
+            scanner.turn()
+        assert scanner.back == data + CLOSE
+        assert not link.codes("peer-slow", "not-sent-back")
+
+
+def test_what_waits_for_a_scanner_that_disconnects_is_named(tmp_path):
+    data = packed(image(np.zeros((4, 1024, 1024), np.uint16)))
+    with closing(Link(tmp_path)) as link, link.scanner() as scanner:
+        left = memoryview(start(header(1)) + 4 * data)
+        while len(left):
+            try:
+                left = left[scanner.peer.send(left) :]
+            except BlockingIOError:
+                pass
+            link.read()
+        link.until(lambda: len(link.arrivals) == 4)
+        scanner.peer.close()
+        link.until(lambda: link.codes("disconnected"))
+        assert len(link.codes("not-sent-back")) == 1
+
+
 def test_a_scanner_that_does_not_close_is_left_after_a_while(link):
     with link.scanner() as scanner:
         scanner.send(start(header(1)) + GOOD + CLOSE)

@@ -27,8 +27,9 @@ MOST = 16
 STALLED = 10.0
 """Seconds after which a peer that stopped in the middle of a message is disconnected, and after which nothing more is
 sent to a peer that does not read."""
-FAREWELL = 5.0
-"""Seconds for the peer to close the connection after both sides have sent everything."""
+FAREWELL, LINGER = 5.0, 60.0
+"""Seconds for the peer to close the connection after it has everything, and to read on while something waits for it.
+Some read only after they have sent everything."""
 BACKLOG = 64 << 20
 """Bytes that wait to be sent, above which a peer is not read: TCP then slows it down."""
 
@@ -49,11 +50,11 @@ class Connection:
         self.lost: str = ""
         """Reason why the connection is lost; empty while it is not."""
         self.unsent = 0
-        """Messages that were not sent because the peer does not read."""
+        """Messages that were not sent, because the peer did not read or is gone."""
         self.deaf = False
         """True once the peer has read nothing for STALLED seconds: no further message is sent."""
         self.leaving: float | None = None
-        """Time by which a connection closes after both sides have sent everything, monotonic seconds."""
+        """Time at which both sides had sent everything, monotonic seconds; None before."""
         self._shut = False
         self._wrote = now
         self._waiting: deque[list[memoryview]] = deque()
@@ -94,8 +95,10 @@ class Connection:
         :param last: the message ends the connection, and is sent in any case.
         :returns: False when the message is not sent, because the peer does not read or is gone.
         """
-        if self.lost or (self.deaf and not last):
-            self.unsent += not last
+        if self.lost:
+            return False
+        if self.deaf and not last:
+            self.unsent += 1
             return False
         views = [view for view in (memoryview(one).cast("B") for one in buffers) if len(view)]
         if not self._waiting:
@@ -117,7 +120,7 @@ class Connection:
                 self._waiting[0] = left
                 break
             self._waiting.popleft()
-        if self._waiting and not self.deaf and now - self._wrote > STALLED:
+        if self._waiting and not self.deaf and self.leaving is None and now - self._wrote > STALLED:
             self.deaf = True
             # The peer may have a part of the first message: only after its rest another one can follow.
             first = self._waiting.popleft()
@@ -140,7 +143,7 @@ class Connection:
 
     def leave(self, now: float) -> None:
         """Close the connection after everything is sent: when the peer closes it, or after a time."""
-        self.leaving = now + FAREWELL
+        self.leaving = now
 
     def depart(self, now: float) -> None:
         """Tell the peer that nothing follows, and give up a peer that does not close the connection."""
@@ -152,11 +155,13 @@ class Connection:
                 self.link.shutdown(socket.SHUT_WR)
             except OSError:
                 pass  # the peer has closed it already
-        if now > max(self.leaving, self._wrote + FAREWELL):
+        if now > max(self.leaving, self._wrote) + (LINGER if self.backlog else FAREWELL):
             self.lost = _("it did not close the connection")
 
     def close(self) -> Problem | None:
         """Close the socket; return a problem when the end cut off a message."""
+        # After leave(), the message that waits last is the end.
+        self.unsent += max(0, len(self._waiting) - (self.leaving is not None))
         self._waiting.clear()
         self.link.close()
         return self.receiver.finish()

@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from typing import Any
 from xml.etree import ElementTree
-from xml.sax.saxutils import escape
 
 from ...Model.Errors import WireError
 from ...Model.Text import textsOf
@@ -31,14 +31,12 @@ class MeasurementHeader:
 
     :param name: of the protocol; empty without one.
     :param slices: number of slices of a volume, 0 when the header does not tell.
-    :param repetitions: number of repetitions, 0 when the header does not tell.
     :param day: on which the study took place, None when the header does not tell.
     :param waveforms: names of the waveforms by ``waveform_id``.
     """
 
     name: str = ""
     slices: int = 0
-    repetitions: int = 0
     day: date | None = None
     waveforms: Mapping[int, str] = field(default_factory=lambda: WAVEFORMS)
 
@@ -51,19 +49,18 @@ def parseHeader(text: str) -> MeasurementHeader:
     root = _root(text)
     if root.tag != "ismrmrdHeader":
         raise WireError(_("it is no MRD header, but {tag}").format(tag=root.tag[:40]))
-    name = _text(root, "measurementInformation/protocolName")
+    name = _valueOf(root, "measurementInformation/protocolName")
     day = None
     try:
-        day = date.fromisoformat(_text(root, "studyInformation/studyDate")[:10])
+        day = date.fromisoformat(_valueOf(root, "studyInformation/studyDate")[:10])
     except ValueError:
         pass  # no date, or none in the form of the schema
     names = dict(WAVEFORMS)
     for one in root.findall("waveformInformation"):
         number = _number(one, "waveformId")
-        if number is not None and (known := _text(one, "waveformName")):
+        if number is not None and (known := _valueOf(one, "waveformName")):
             names[number] = known
-    limits = "encoding/encodingLimits/"
-    return MeasurementHeader(name, _count(root, limits + "slice"), _count(root, limits + "repetition"), day, names)
+    return MeasurementHeader(name, _count(root, "encoding/encodingLimits/slice"), day, names)
 
 
 def parseMeta(data: bytes) -> dict[str, list[str]]:
@@ -85,44 +82,57 @@ def parseMeta(data: bytes) -> dict[str, list[str]]:
     return found
 
 
-def metaText(values: Mapping[str, Sequence[str]]) -> str:
+def metaXML(values: Mapping[str, Sequence[str]]) -> str:
     """Return meta attributes as a MetaContainer; empty without attributes."""
     if not values:
         return ""
-    entries = ""
+    root = ElementTree.Element("ismrmrdMeta")
     for name, several in values.items():
-        inner = "".join(f"<value>{escape(_printable(one))}</value>" for one in several)
-        entries += f"<meta><name>{escape(name)}</name>{inner}</meta>"
-    return f'<?xml version="1.0"?><ismrmrdMeta>{entries}</ismrmrdMeta>'
+        meta = ElementTree.SubElement(root, "meta")
+        for tag, text in (("name", name), *(("value", one) for one in several)):
+            ElementTree.SubElement(meta, tag).text = _printable(text)
+    return ElementTree.tostring(root, "utf-8", xml_declaration=True).decode()
 
 
-def headerText(
-    name: str, shape: Sequence[int], fieldOfView: Sequence[float], slices: int = 0, repetitions: int = 0
-) -> str:
+def headerXML(name: str, shape: Sequence[int], fieldOfView: Sequence[float], slices: int = 0) -> str:
     """Return the header of a measurement of images.
 
     :param shape: x, y, z of an image.
     :param fieldOfView: millimetres.
-    :param slices: of a volume. ``repetitions``: of the measurement. 0: unknown, the limit is left out.
+    :param slices: of a volume. 0: unknown, the limit is left out.
     """
-    size = "".join(f"<{axis}>{count}</{axis}>" for axis, count in zip("xyz", shape, strict=True))
-    lengths = "".join(f"<{axis}>{length:.9g}</{axis}>" for axis, length in zip("xyz", fieldOfView, strict=True))
-    space = f"<matrixSize>{size}</matrixSize><fieldOfView_mm>{lengths}</fieldOfView_mm>"
-    limits = "".join(_limit(*one) for one in (("slice", slices), ("repetition", repetitions)) if one[1])
-    return (
-        '<?xml version="1.0" encoding="UTF-8"?><ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">'
-        # The schema requires a position of the patient. Images are in the patient's coordinates, which need none.
-        "<measurementInformation><patientPosition>HFS</patientPosition>"
-        f"<protocolName>{escape(_printable(name))}</protocolName></measurementInformation>"
-        "<acquisitionSystemInformation><systemVendor>Unknown</systemVendor></acquisitionSystemInformation>"
-        "<experimentalConditions><H1resonanceFrequency_Hz>128000000</H1resonanceFrequency_Hz></experimentalConditions>"
-        f"<encoding><encodedSpace>{space}</encodedSpace><reconSpace>{space}</reconSpace>"
-        f"<encodingLimits>{limits}</encodingLimits><trajectory>cartesian</trajectory></encoding></ismrmrdHeader>"
+    space = {
+        "matrixSize": dict(zip("xyz", map(str, shape), strict=True)),
+        "fieldOfView_mm": dict(zip("xyz", (f"{length:.9g}" for length in fieldOfView), strict=True)),
+    }
+    limit = {"minimum": "0", "maximum": str(slices - 1), "center": "0"}
+    root = ElementTree.Element("ismrmrdHeader", xmlns="http://www.ismrm.org/ISMRMRD")
+    _fill(
+        root,
+        {
+            # The schema requires a position of the patient and a frequency. Images in the patient's coordinates need
+            # neither.
+            "measurementInformation": {"patientPosition": "HFS", "protocolName": _printable(name)},
+            "acquisitionSystemInformation": {"systemVendor": "Unknown"},
+            "experimentalConditions": {"H1resonanceFrequency_Hz": "128000000"},
+            "encoding": {
+                "encodedSpace": space,
+                "reconSpace": space,
+                "encodingLimits": {"slice": limit} if slices else {},
+                "trajectory": "cartesian",
+            },
+        },
     )
+    return ElementTree.tostring(root, "utf-8", xml_declaration=True).decode()
 
 
-def _limit(name: str, count: int) -> str:
-    return f"<{name}><minimum>0</minimum><maximum>{count - 1}</maximum><center>0</center></{name}>"
+def _fill(element: ElementTree.Element, content: Mapping[str, Any]) -> None:
+    for tag, inner in content.items():
+        child = ElementTree.SubElement(element, tag)
+        if isinstance(inner, str):
+            child.text = inner
+        else:
+            _fill(child, inner)
 
 
 def _printable(text: str) -> str:
@@ -145,12 +155,12 @@ def _root(text: str) -> ElementTree.Element:
     return root
 
 
-def _text(root: ElementTree.Element, path: str) -> str:
+def _valueOf(root: ElementTree.Element, path: str) -> str:
     return " ".join((root.findtext(path) or "").split())
 
 
 def _number(root: ElementTree.Element, path: str) -> int | None:
-    text = _text(root, path)
+    text = _valueOf(root, path)
     return int(text) if re.fullmatch(r"\d{1,6}", text) else None
 
 

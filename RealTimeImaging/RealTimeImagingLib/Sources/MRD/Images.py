@@ -70,7 +70,7 @@ def partsOf(
     time = deviceTimeOf(header.acquisition_time_stamp, tick, arrival, day)
     pixels = message.pixels.astype(message.pixels.dtype.newbyteorder("="), copy=False)
     return [
-        Part(_words(header, words), header, meta, part, plane, time, assumed)
+        Part(_nameOf(header, words), header, meta, part, plane, time, assumed)
         for words, part in _pieces(header, pixels, complexAs)
     ]
 
@@ -98,7 +98,7 @@ def _colour(pixels: Pixels) -> Pixels:
     return last
 
 
-def _words(header: ImageHeader, words: str) -> str:
+def _nameOf(header: ImageHeader, words: str) -> str:
     found = [str(header.image_series_index)] if header.image_series_index else []
     found += [words] if words else []
     found += [f"contrast {header.contrast + 1}"] if header.contrast else []

@@ -183,11 +183,6 @@ class ImageMessage:
     meta: bytes
     pixels: Pixels
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the message."""
-        return 2 + len(self.head) + 8 + len(self.meta) + self.pixels.nbytes
-
     def buffers(self) -> list[Any]:
         """Return the bytes of the message, in pieces; the pixels are not copied."""
         begin = struct.pack("<H", IMAGE) + self.head + struct.pack("<Q", len(self.meta)) + self.meta

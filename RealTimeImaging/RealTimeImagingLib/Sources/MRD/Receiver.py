@@ -56,8 +56,8 @@ OTHER_PROTOCOLS = {
     b"\x16\x03": _("The sender uses encryption (TLS)"),
 }
 _PADDED_INT = _(
-    "After an image of 32-bit integers the next message is not readable. Old versions of the Python package ismrmrd "
-    "send these with 64 bits: send floats or 16 bits."
+    "After an image of 32-bit integers the next message is not readable. The Python package ismrmrd (1.15 and earlier) "
+    "sends these with 64 bits. Send floats or 16 bits."
 )
 
 Made = TypeVar("Made")

@@ -16,7 +16,7 @@ from ...Model.Files import naturalOrder, reasonOf
 from ...Model.Frame import LPS_TO_RAS, Image, Pixels
 from ...Model.Text import textsOf
 from . import HDF5_SUFFIXES
-from .Header import headerText, metaText, stampOf
+from .Header import headerXML, metaXML, stampOf
 from .Protocol import (
     DATA_TYPES,
     IMAGE_HEADER_TYPE,
@@ -79,7 +79,7 @@ class Outgoing:
             head = next((one.header for one in _hdf5Messages(first)), None)
             if head is None:
                 raise NotAnImageError(_("{name} contains no images.").format(name=os.path.basename(first)))
-            return headerText(name, head.matrix_size, head.field_of_view)
+            return headerXML(name, head.matrix_size, head.field_of_view)
         image = next(_whole(first).images())
         return headerOf(image, name)
 
@@ -92,7 +92,7 @@ def headerOf(image: Image, name: str) -> str:
     slices, rows, columns = image.pixels.shape[:3]
     spacing = np.linalg.norm(image.ijkToRAS[:3, :3], axis=0)
     lengths = (columns * float(spacing[0]), rows * float(spacing[1]), float(spacing[2]))
-    return headerText(name, (columns, rows, 1), lengths, slices)
+    return headerXML(name, (columns, rows, 1), lengths, slices)
 
 
 def messagesOf(image: Image, repetition: int, before: int, tick: float) -> Iterator[ImageMessage]:
@@ -113,7 +113,7 @@ def messagesOf(image: Image, repetition: int, before: int, tick: float) -> Itera
     dtype = _WIDER.get(image.pixels.dtype, image.pixels.dtype).newbyteorder("<")
     dataType = next(code for code, known in DATA_TYPES.items() if known == dtype)
     stamp = stampOf(image.deviceTime, tick) if tick and image.deviceTime is not None else 0
-    meta = metaText({name: [value] for name, value in image.attributes.items()}).encode()
+    meta = metaXML({name: [value] for name, value in image.attributes.items()}).encode()
     for index, plane in enumerate(image.pixels):
         channels = _channels(plane, dtype)
         centre = inLPS @ np.array([(columns - 1) / 2, (rows - 1) / 2, index, 1.0])

@@ -43,8 +43,6 @@ class Counts:
     """Numbers of messages of a measurement."""
 
     images: int = 0
-    shown: int = 0
-    """Pictures and volumes that were shown."""
     acquisitions: int = 0
     waveforms: int = 0
 
@@ -199,7 +197,6 @@ class Session:
         if stacked.assumed:
             text = _("The images of {stream} have no size or direction. Their place in space is a guess.")
             yield from self._once("no-geometry", text.format(stream=stream), stream)
-        self.counts.shown += 1
         yield Arrival(stream, stacked.image, time.time())
 
     # ---- events

@@ -175,12 +175,12 @@ class MRDServer:
             self._lastEnd, self._arrived = ("", None), True
             if self._settings.sendBack:
                 connection.send(message.buffers(), now)
-                self._returned[connection] += 1
+                self._returned[connection] += not connection.lost
             session.name = session.name or self._nameFor(session)
         yield from self._forward(session, session.take(message, now))
 
     def _unsent(self, connection: Connection) -> Event:
-        text = _("{count:,} images were not sent back to {name}, because it did not read.")
+        text = _("{count:,} images were not sent back to {name}: it did not read them, or disconnected.")
         return Event(
             "not-sent-back", text.format(count=connection.unsent, name=connection.name), "warning", connection.name
         )

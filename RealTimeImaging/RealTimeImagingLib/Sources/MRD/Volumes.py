@@ -22,20 +22,12 @@ from .Images import Part
 from .Protocol import IMAGE_TYPES, ImageHeader
 
 Moment = tuple[int, int, int]
-NUMBERS = (
-    "image_series_index",
-    "image_index",
-    "measurement_uid",
-    "average",
-    "contrast",
-    "phase",
-    "repetition",
-    "set",
-    "acquisition_time_stamp",
-    "physiology_time_stamp",
-)
+NUMBERS = ("image_series_index", "image_index", "repetition", "acquisition_time_stamp")
 """Fields of the header that each frame has as an attribute."""
-SOMETIMES = ("flags", "user_int", "user_float", "patient_table_position")
+SOMETIMES = (
+    *("average", "contrast", "phase", "set", "measurement_uid", "flags", "physiology_time_stamp"),
+    *("user_int", "user_float", "patient_table_position"),
+)
 """Fields that a frame has as an attribute when they are not zero."""
 PREFIX = "MRD."
 """Start of the names of these attributes."""
