@@ -91,7 +91,7 @@ def metaXML(values: Mapping[str, Sequence[str]]) -> str:
         meta = ElementTree.SubElement(root, "meta")
         for tag, text in (("name", name), *(("value", one) for one in several)):
             ElementTree.SubElement(meta, tag).text = _printable(text)
-    return ElementTree.tostring(root, "utf-8", xml_declaration=True).decode()
+    return _written(root)
 
 
 def headerXML(name: str, shape: Sequence[int], fieldOfView: Sequence[float], slices: int = 0) -> str:
@@ -123,7 +123,12 @@ def headerXML(name: str, shape: Sequence[int], fieldOfView: Sequence[float], sli
             },
         },
     )
-    return ElementTree.tostring(root, "utf-8", xml_declaration=True).decode()
+    return _written(root)
+
+
+def _written(root: ElementTree.Element) -> str:
+    data: bytes = ElementTree.tostring(root, "utf-8", xml_declaration=True)
+    return data.decode()
 
 
 def _fill(element: ElementTree.Element, content: Mapping[str, Any]) -> None:
