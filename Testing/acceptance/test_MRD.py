@@ -38,7 +38,7 @@ def send(tmp_path):
 
 
 def chooseMRD(ui, port):
-    ui.sourceComboBox.currentIndex = ui.sourceComboBox.findText("MRD (ISMRMRD) from a scanner")
+    ui.sourceComboBox.currentIndex = ui.sourceComboBox.findText("MRD (ISMRMRD) scanner")
     ui.mrd_port.value = port
 
 

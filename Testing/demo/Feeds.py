@@ -168,7 +168,7 @@ class MRDFeed(_ScannerFeed):
         """Fill the panel as a user would."""
         port = _freePort()
         self._command[self._command.index("--mrd") + 1] = str(port)
-        ui.sourceComboBox.currentIndex = ui.sourceComboBox.findText("MRD (ISMRMRD) from a scanner")
+        ui.sourceComboBox.currentIndex = ui.sourceComboBox.findText("MRD (ISMRMRD) scanner")
         ui.mrd_port.value = port
         # The name of the measurement, so that a function can be started before the first image.
         ui.mrd_stream.text = self.stream

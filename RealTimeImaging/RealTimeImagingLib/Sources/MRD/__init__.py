@@ -16,7 +16,7 @@ from ..Source import Source, SourceContext, SourceKind
 
 _ = textsOf(__file__)
 
-ROLES = {"server": _("Server: wait for a scanner"), "client": _("Client: send images to a server")}
+ROLES = {"server": _("Server: wait for a scanner"), "client": _("Client: send images")}
 COMPLEX = {
     "magnitude": _("Magnitude"),
     "phase": _("Phase"),
@@ -214,7 +214,7 @@ def _dropped(path: str) -> Mapping[str, Any] | None:
 
 KIND = SourceKind(
     MRDSettings,
-    _("MRD (ISMRMRD) from a scanner"),
+    _("MRD (ISMRMRD) scanner"),
     _open,
     idle=_idle,
     sender=_sender,
