@@ -192,11 +192,11 @@ def test_unknown_types_are_told_once_and_counted():
     assert counts.unknown == {"VIDEOX": 3, "OWN": 1}
 
 
-def test_each_compressed_video_is_told_as_what_it_is():
+def test_each_damaged_video_message_is_told():
     problems, counts = afterwards(framed("VIDEO", bytes(200_000)) * 3)
-    assert [problem.code for problem in problems] == ["compressed-video"] * 3
-    assert "compressed video (VIDEO) cannot be shown: set the sender to IMAGE" in problems[0].text
-    assert counts.unknown == {"VIDEO": 3}
+    assert [problem.code for problem in problems] == ["malformed"] * 3
+    assert "VIDEO from Probe was rejected: its video header has version 0; expected 1." in problems[0].text
+    assert (counts.malformed, counts.unknown) == (3, {})
 
 
 def test_no_peer_can_fill_the_memory_with_types():

@@ -22,8 +22,10 @@ _ = textsOf(__file__)
 
 IMAGE_HEADER_SIZE = 72
 _HEADER = struct.Struct(">HBBBB3H12f6H")
-_ENDIANS = {1: "big", 2: "little"}
-_COORDINATES = {1: "RAS", 2: "LPS"}
+ENDIANS = {1: "big", 2: "little"}
+"""Byte orders of pixels by their numbers on the wire."""
+COORDINATES = {1: "RAS", 2: "LPS"}
+"""Coordinates of matrices by their numbers on the wire."""
 _IDENTITY: Matrix = np.eye(4)
 
 Triple = tuple[int, int, int]
@@ -67,9 +69,9 @@ class ImageHeader:
             raise WireError(_("its voxels have 0 components"))
         if scalar not in SCALAR_TYPES:
             raise WireError(_("its scalar type is {scalar}; expected 2 to 7, 10 or 11").format(scalar=scalar))
-        if endian not in _ENDIANS:
+        if endian not in ENDIANS:
             raise WireError(_("its byte order is {endian}; expected 1 (big) or 2 (little)").format(endian=endian))
-        if coordinates not in _COORDINATES:
+        if coordinates not in COORDINATES:
             raise WireError(
                 _("its coordinates are {coordinates}; expected 1 (RAS) or 2 (LPS)").format(coordinates=coordinates)
             )
@@ -83,9 +85,9 @@ class ImageHeader:
             )
         if not all(map(math.isfinite, matrix)):
             raise WireError(_("its matrix has values that are NaN or infinite"))
-        dtype, named = np.dtype(SCALAR_TYPES[scalar]), _COORDINATES[coordinates]
-        ijkToRAS = _toRAS(matrix, size, named)
-        return ImageHeader(components, dtype, _ENDIANS[endian], named, size, ijkToRAS, offset, partSize)
+        dtype, named = np.dtype(SCALAR_TYPES[scalar]), COORDINATES[coordinates]
+        ijkToRAS = toRAS(matrix, size, named)
+        return ImageHeader(components, dtype, ENDIANS[endian], named, size, ijkToRAS, offset, partSize)
 
     def pack(self) -> bytes:
         """Pack the header.
@@ -108,7 +110,7 @@ class ImageHeader:
             1 if self.endian == "big" else 2,
             1 if self.coordinates == "RAS" else 2,
             *self.size,
-            *_fromRAS(self.ijkToRAS, self.size, self.coordinates),
+            *fromRAS(self.ijkToRAS, self.size, self.coordinates),
             *self.offset,
             *self.partSize,
         )
@@ -182,7 +184,7 @@ class ImageHeader:
         return (*size[::-1], self.components) if self.components > 1 else size[::-1]
 
 
-def _toRAS(matrix: Sequence[float], size: Triple, coordinates: str) -> Matrix:
+def toRAS(matrix: Sequence[float], size: Triple, coordinates: str) -> Matrix:
     """Convert a matrix from the wire: columns t, s and n with the length of the spacing, and the image's centre."""
     made = np.eye(4)
     made[:3] = np.reshape(matrix, (4, 3)).transpose()
@@ -190,7 +192,11 @@ def _toRAS(matrix: Sequence[float], size: Triple, coordinates: str) -> Matrix:
     return LPS_TO_RAS @ made if coordinates == "LPS" else made
 
 
-def _fromRAS(ijkToRAS: Matrix, size: Triple, coordinates: str) -> list[float]:
+def fromRAS(ijkToRAS: Matrix, size: Triple, coordinates: str) -> list[float]:
+    """Convert a matrix to the wire; the inverse of :func:`toRAS`.
+
+    :raises WireError: float32 cannot hold its values.
+    """
     made = LPS_TO_RAS @ ijkToRAS if coordinates == "LPS" else ijkToRAS.copy()
     made[:3, 3] += made[:3, :3] @ _centre(size)
     with np.errstate(over="ignore"):
@@ -256,7 +262,7 @@ class ImageMessage(WireMessage):
                     shape=str(self.pixels.shape), matrix=str(np.shape(self.ijkToRAS))
                 )
             )
-        if self.coordinates not in _COORDINATES.values() or self.endian not in _ENDIANS.values():
+        if self.coordinates not in COORDINATES.values() or self.endian not in ENDIANS.values():
             raise WireError(
                 _("coordinates {coordinates} and byte order {endian}").format(
                     coordinates=self.coordinates, endian=self.endian

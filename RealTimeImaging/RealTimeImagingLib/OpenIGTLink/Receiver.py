@@ -58,7 +58,7 @@ class Receiver:
     empty or skipped body has none.
 
     A fault of one message is one Problem, and the next message is received: wrong checksum, inconsistent content, a
-    size above the limit (skipped), version 3 of the header (a future protocol), a type without a codec, such as VIDEO.
+    size above the limit (skipped), version 3 of the header (a future protocol), a type without a codec.
 
     An unreadable header is a fatal Problem, because the begin of the next message is unknown: version 0 or above 3, an
     empty type or one that is not printable ASCII, a body above :data:`SKIP_LIMIT`. After that, and after
@@ -220,9 +220,6 @@ class Receiver:
         message = create(header.messageType)
         if message is None:
             first = self.counts.countUnknown(header.messageType)
-            if header.messageType == "VIDEO":
-                text = _("compressed video (VIDEO) cannot be shown: set the sender to IMAGE")
-                raise WireError(text, "compressed-video")
             if first:
                 raise WireError(_("its type is unknown; all messages of this type are skipped"), "unknown-type")
             return

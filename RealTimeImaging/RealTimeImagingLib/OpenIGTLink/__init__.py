@@ -6,7 +6,7 @@
     sock.sendall(pack(StringMessage("START_SCAN")))     and back
 
 Messages are pyigtl's (``pyigtl.messages.MessageBase``): its own TRANSFORM, and codecs of this package for all other
-types except VIDEO, also registered with pyigtl. Coordinates stay as on the wire, in millimetres, RAS by convention.
+types, also registered with pyigtl. Coordinates stay as on the wire, in millimetres, RAS by convention.
 Only IMAGE declares its coordinates, and its matrix is converted to RAS.
 """
 
@@ -49,6 +49,7 @@ from .TrackingMessages import (
     TrackedTool,
     TrackingDataMessage,
 )
+from .VideoMessage import VideoMessage
 
 __all__ = [
     "DEFAULT_SIZE_LIMIT",
@@ -88,6 +89,7 @@ __all__ = [
     "Trajectory",
     "TrajectoryMessage",
     "TransformMessage",
+    "VideoMessage",
     "VideoMeta",
     "VideoMetaMessage",
     "WireMessage",
