@@ -13,6 +13,7 @@ from RealTimeImagingLib.Sources.Endpoints import networkAddresses
 from RealTimeImagingLib.Sources.OpenIGTLink import OpenIGTLinkSettings
 from unit.faults import Says, explain
 from unit.openIGTLinkSource import hear, image, pose, sendAll
+from unit.videos import encode, messages, picture
 
 ALLOW = ("Allow the network", {"host": "0.0.0.0"})
 REQUEST = ("Request images", {"ask": ["STT_IMAGE", "STT_TDATA"]})
@@ -125,10 +126,11 @@ def someWrongChecksums(world):
 def compressedVideo(world):
     server(world)
     peer = world.connect()
-    peer.sendall(named(StringMessage("x"), "VIDEO") * 3)
-    parts = ("sends messages that cannot be shown: VIDEO (3). Set the device to send IMAGE.",)
-    yield Says(parts, None, "compressed-video", ("compressed video (VIDEO) cannot be shown: set the sender to IMAGE",))
-    sendAll(peer, image(1))
+    sent = messages("H264", encode("H264", map(picture, range(11))))
+    sendAll(peer, *sent[1:10], version=2)
+    text = "The video of Probe begins between two key frames. Its images begin with the next key frame."
+    yield Says((text,), None, "no-key-frame", (text,))
+    sendAll(peer, sent[10], version=2)
     world.untilImage()
 
 

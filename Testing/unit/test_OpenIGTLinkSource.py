@@ -179,7 +179,7 @@ def test_a_message_that_is_wrong_is_one_event_and_the_stream_goes_on(server):
         "wrong-crc",
         "not-usable",
         "unknown-type",
-        "compressed-video",
+        "malformed",
     ]
     assert "127.0.0.1" in server.events[-1].text
 

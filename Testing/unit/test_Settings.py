@@ -67,6 +67,7 @@ SETTINGS = {
         "sizeLimit": sizeLimit,
         "silentAfter": seconds,
         "ask": st.lists(st.sampled_from(["STT_TDATA", "GET_STATUS"])).map(tuple),
+        "video": st.booleans(),
         "version": st.sampled_from([1, 2]),
         "engine": st.sampled_from(list(ENGINES)),
     },

@@ -15,7 +15,7 @@ _ = textsOf(__file__)
 
 _OPTIONAL: set[str] = set()
 """Requirements of all optional packages."""
-_TITLES = {"opencv-python-headless": "OpenCV"}
+_TITLES = {"opencv-python-headless": "OpenCV", "av": "PyAV"}
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ TIFF_PACKAGES = (
 """Packages for any TIFF file."""
 COMPRESSED_TIFF_PACKAGES = (TIFF_PACKAGES[0], Package("imagecodecs", "imagecodecs>=2024.6.1,<2027"))
 """Packages for a TIFF file with compressed pixels."""
+VIDEO_PACKAGES = (Package("av", "av>=16,<19"),)
+"""Packages to decode and encode compressed video."""
 
 NIBABEL_PACKAGES = (Package("nibabel", "nibabel>=5.2,<6"),)
 """Package for the headers of PAR/REC, AFNI and MGH files."""
@@ -65,15 +67,17 @@ def missingPackages(packages: Iterable[Package]) -> list[Package]:
     return missing if any(not package.optional for package in missing) else []
 
 
-def checkPackages(packages: Iterable[Package]) -> None:
+def checkPackages(packages: Iterable[Package], what: str = _("This source")) -> None:
     """Check that the packages are installed.
 
+    :param what: needs them, in words.
     :raises MissingPackageError: a package that is not optional is missing.
     """
     missing = [package.requirement for package in missingPackages(packages)]
     if missing:
-        text = _("This source needs {names}, which Slicer does not include ({packages}).")
-        raise MissingPackageError(text.format(names=titlesOf(missing), packages=", ".join(missing)), missing)
+        text = _("{what} needs {names}, which Slicer does not include ({packages}).")
+        text = text.format(what=what, names=titlesOf(missing), packages=", ".join(missing))
+        raise MissingPackageError(text, missing)
 
 
 def titlesOf(requirements: Sequence[str]) -> Text:

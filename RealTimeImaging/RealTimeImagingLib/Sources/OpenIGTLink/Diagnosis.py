@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ...Model.Event import Remedy
 from ...Model.Text import joined, textsOf
-from ...OpenIGTLink import ImageMessage, Message, Problem, StatusMessage
+from ...OpenIGTLink import Message, Problem, StatusMessage
 from . import OpenIGTLinkSettings
 
 _ = textsOf(__file__)
@@ -20,8 +20,8 @@ MOST = 100
 """Types of messages, and failing devices, that are remembered: no peer shall fill the memory."""
 SHOWN = 3
 """Types of messages that a sentence names."""
-CANNOT_SHOW = ("unknown-type", "compressed-video")
-"""Codes of problems with the type of a message."""
+WITHOUT_KEY = ("no-key-frame", "frames-lost")
+"""Codes of problems that the next key frame of a video ends."""
 REQUESTS = ("STT_IMAGE", "STT_TDATA")
 """Queries that are offered when a device is silent: images, and positions of tools."""
 
@@ -29,6 +29,9 @@ Why = tuple[str, Remedy | None]
 """Sentences for the user, empty when nothing is wrong, and settings that help."""
 
 SKIP_CHECKSUMS = Remedy(_("Skip checksums"), {"checkCRC": False})
+DECODE = Remedy(_("Install PyAV"), {"video": True})
+REMEDIES = {"wrong-crc": SKIP_CHECKSUMS, "compressed-video": DECODE}
+"""Settings that help, by the code of a problem."""
 
 ADVICE = {
     "wrong-crc": _("If all messages of this device fail, it sends no checksums: untick Verify checksums (CRC)."),
@@ -79,17 +82,18 @@ class Diagnosis:
         self._sent.pop(peer, None)
         self._failing = {key: text for key, text in self._failing.items() if key[0] != peer}
 
+    def image(self, peer: str) -> None:
+        """Note an image, which ends all complaints about its peer."""
+        sent, now = self._sent[peer], self._clock()
+        sent.period = now - (now if sent.image is None else sent.image)
+        sent.image, sent.last = now, None
+        sent.problems.clear()
+        if self._failing:
+            self._failing = {key: text for key, text in self._failing.items() if key[0] != peer}
+
     def message(self, peer: str, message: Message) -> None:
-        """Note a message; an image ends all complaints about its peer."""
+        """Note a message that is no image."""
         sent = self._sent[peer]
-        if isinstance(message, ImageMessage):
-            now = self._clock()
-            sent.period = now - (now if sent.image is None else sent.image)
-            sent.image, sent.last = now, None
-            sent.problems.clear()
-            if self._failing:
-                self._failing = {key: text for key, text in self._failing.items() if key[0] != peer}
-            return
         if message.message_type in sent.types or len(sent.types) < MOST:
             sent.types[message.message_type] = sent.types.get(message.message_type, 0) + 1
         if isinstance(message, StatusMessage):
@@ -148,7 +152,12 @@ class Diagnosis:
                 text = _("{peer} has sent a message with a wrong checksum (CRC), and no valid image since.")
             cause = _("The device sends no checksums, or a program on the way changes its messages.")
             return joined(text.format(peer=peer, count=count), cause), SKIP_CHECKSUMS
-        if last.code in CANNOT_SHOW:
+        if last.code in WITHOUT_KEY:
+            return last.text, None
+        if last.code == "compressed-video":
+            text = _("{peer} sends compressed video (VIDEO), which Slicer decodes after PyAV is installed.")
+            return text.format(peer=peer), DECODE
+        if last.code == "unknown-type":
             types = joined(*(_type(*one) for one in list(unknown.items())[:SHOWN]), separator=", ")
             text = _("{peer} sends messages that cannot be shown: {types}. Set the device to send IMAGE.")
             return text.format(peer=peer, types=types), None

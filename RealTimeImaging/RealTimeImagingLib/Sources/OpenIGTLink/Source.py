@@ -29,6 +29,7 @@ from ...OpenIGTLink import (
     QueryMessage,
     Receiver,
     StatusMessage,
+    VideoMessage,
     fastChecksum,
     knownTypes,
     packBuffers,
@@ -39,9 +40,11 @@ from ..Endpoints import Connector, Endpoint, Listener
 from ..Repetitions import Repetitions
 from ..Source import Arrival
 from . import OpenIGTLinkSettings
-from .Diagnosis import ADVICE, SKIP_CHECKSUMS, Diagnosis, Why, failureOf
+from .Diagnosis import ADVICE, REMEDIES, SKIP_CHECKSUMS, Diagnosis, Why, failureOf
 from .Peers import Peer, Peers
 from .Translation import imageOf, messageOf, translate
+from .Videos import KEY_FRAME, VideoImage, Videos
+from .Videos import NOT_REJECTED as SAID_OF_VIDEO
 
 _ = textsOf(__file__)
 
@@ -51,8 +54,10 @@ LARGE = 1 << 18
 """Bytes of an image above which a slow checksum is reported."""
 NODES = ("transform", "points", "polydata")
 """Kinds of messages for which each device has a node."""
-NOT_REJECTED = ("unknown-type", "no-data", "image-in-parts")
-"""Codes of problems in which no usable data is lost."""
+NOT_REJECTED = ("unknown-type", "no-data", "image-in-parts", *SAID_OF_VIDEO)
+"""Codes of problems in which no usable data is lost, or which count lost data themselves."""
+REMARKS = ("image-in-parts", KEY_FRAME, "no-geometry")
+"""Codes of problems that are none."""
 BACKLOG = 4 << 20
 """Bytes that may wait for a peer that does not read; further messages are not sent."""
 
@@ -92,6 +97,7 @@ class OpenIGTLinkSource:
         """Peer and device of each stream, by the stream's name. Weak: buffers of a disconnected peer must not stay."""
         self._devices: dict[str, tuple[weakref.ref[Peer], str]] = {}
         """The same for the names of transforms, points and surfaces."""
+        self._videos = Videos(settings.sizeLimit, checkpoint.refuse, clock)
         self._repetitions = Repetitions(clock)
         self._diagnosis = Diagnosis(settings, clock)
         self._lastEnd: Why = "", None
@@ -190,12 +196,13 @@ class OpenIGTLinkSource:
         silent = {peer.name for peer in self._peers.connected if peer.silent}
         return self._diagnosis.why({peer.name: peer.receiver.counts.unknown for peer in self._peers.connected}, silent)
 
-    def _takeEvent(self, event: Event) -> Iterator[Event]:
+    def _takeEvent(self, event: Event) -> Iterator[Arrival | Event]:
         if event.code == "peer-refused":
             self._lastEnd = event.text, event.remedy
             yield from self._repetitions.report(event, _hostOf(event.subject))
             return
         if event.code == "disconnected":
+            yield from self._takeVideo(event.subject, self._videos.disconnected(event.subject))
             self._diagnosis.disconnected(event.subject)
             if not self._lastEnd[0]:
                 self._lastEnd = event.text, None
@@ -211,7 +218,9 @@ class OpenIGTLinkSource:
     def _take(self, peer: Peer, item: Message | Problem) -> Iterator[Arrival | Event | DeviceMessage]:
         now = time.time()
         if isinstance(item, Problem):
-            yield from self._problem(peer, item)
+            yield from self._problem(peer.name, item)
+            if item.code not in NOT_REJECTED:
+                yield from self._takeVideo(peer.name, self._videos.lost(peer.name, item.device))
             return
         self._lastEnd = "", None
         if isinstance(item, BindMessage):
@@ -223,9 +232,15 @@ class OpenIGTLinkSource:
             if isinstance(item, ImageMessage):
                 yield from self._warnOfSlowness(item)
                 stream = self._nameOf(self._streams, peer, item.device_name, self._settings.stream)
+                self._videos.note(peer.name, item)
                 yield Arrival(stream, imageOf(item), now)
-                self._diagnosis.message(peer.name, item)
+                self._diagnosis.image(peer.name)
                 return
+            if isinstance(item, VideoMessage):
+                stream = self._nameOf(self._streams, peer, item.device_name, self._settings.stream)
+                yield from self._takeVideo(peer.name, self._videos.take(peer.name, stream, item, now))
+                return
+            self._videos.note(peer.name, item)
             self._diagnosis.message(peer.name, item)
             self._answer(peer, item)
             if isinstance(item, StatusMessage) and item.code != StatusMessage.OK:
@@ -240,27 +255,35 @@ class OpenIGTLinkSource:
             device = item.device_name or _("a device without a name")
             text = _("{type} of {device} cannot be used: {reason}")
             text = text.format(type=item.message_type, device=device, reason=str(error))
-            yield from self._problem(peer, Problem("not-usable", text, device=item.device_name))
+            yield from self._problem(peer.name, Problem("not-usable", text, device=item.device_name))
 
-    def _problem(self, peer: Peer, problem: Problem) -> Iterator[Event]:
+    def _takeVideo(self, peer: str, found: Iterator[VideoImage | Problem]) -> Iterator[Arrival | Event]:
+        for item in found:
+            if isinstance(item, Problem):
+                yield from self._problem(peer, item)
+            else:
+                yield Arrival(item.stream, item.image, item.receiveTime)
+                self._diagnosis.image(peer)
+
+    def _problem(self, peer: str, problem: Problem) -> Iterator[Event]:
         if problem.code not in NOT_REJECTED:
             self._checkpoint.refuse()
         if problem.fatal:
             self._lastEnd = problem.text, None
         level = "info"
-        if problem.code != "image-in-parts":
-            self._diagnosis.problem(peer.name, problem)
+        if problem.code not in REMARKS:
+            self._diagnosis.problem(peer, problem)
             level = "warning"
-        text = _("{peer}: {problem}").format(peer=peer.name, problem=problem.text)
+        text = _("{peer}: {problem}").format(peer=peer, problem=problem.text)
         event = Event(
             problem.code,
             joined(text, ADVICE.get(problem.code, "")),
             level,
-            problem.device or peer.name,
-            remedy=SKIP_CHECKSUMS if problem.code == "wrong-crc" else None,
+            problem.device or peer,
+            remedy=REMEDIES.get(problem.code),
         )
         # Count by computer: a peer may open a connection for each message.
-        yield from self._repetitions.report(event, _hostOf(peer.name), problem.device)
+        yield from self._repetitions.report(event, _hostOf(peer), problem.device)
 
     def _warnOfSlowness(self, image: ImageMessage) -> Iterator[Event]:
         if self._settings.checkCRC and not self._warned and image.pixels.nbytes > LARGE and not fastChecksum():

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from ...Model.Errors import SettingsError
-from ...Model.Packages import Package
+from ...Model.Packages import VIDEO_PACKAGES, Package
 from ...Model.Settings import EXPECTED, SourceSettings, about, checkAllowed, takeAddress
 from ...Model.Text import textsOf
 from ..CommonSettings import aboutAllowed, aboutPort, aboutSizeLimit
@@ -120,6 +120,17 @@ class OpenIGTLinkSettings(SourceSettings):
             advanced=True,
         ),
     )
+    video: bool = field(
+        default=False,
+        metadata=about(
+            _("Install PyAV for compressed video"),
+            _(
+                "Compressed video (VIDEO: H.264, H.265, VP9, AV1) is decoded with the Python package PyAV. Tick this "
+                "to install PyAV at the start, if it is missing."
+            ),
+            advanced=True,
+        ),
+    )
     version: int = field(
         default=1,
         metadata=about(
@@ -165,6 +176,11 @@ class OpenIGTLinkSettings(SourceSettings):
         return DEVICE_SIZE if self.version == 1 else sys.maxsize
 
     @property
+    def extraPackages(self) -> tuple[Package, ...]:
+        """PyAV when the user asks for compressed video; an installed PyAV is used in any case."""
+        return VIDEO_PACKAGES if self.video else ()
+
+    @property
     def usesConnector(self) -> bool:
         """True when the extension SlicerOpenIGTLink receives the images."""
         return self.engine == "connector"
@@ -173,7 +189,7 @@ class OpenIGTLinkSettings(SourceSettings):
     def unused(cls, values: Mapping[str, Any]) -> set[str]:
         """Return what a client, or SlicerOpenIGTLink's connector, does not use."""
         if values["engine"] == "connector":
-            return {"allowed", "sizeLimit", "silentAfter", "ask"}
+            return {"allowed", "sizeLimit", "silentAfter", "ask", "video"}
         return set() if values["role"] == "server" else {"allowed"}
 
 
