@@ -17,6 +17,7 @@ from ..Model.Errors import FrameError, RecordingError, SettingsError
 from ..Model.Event import Event
 from ..Model.Files import reasonOf
 from ..Model.Frame import Matrix, checkMatrix
+from ..Model.Packages import VIDEO_PACKAGES, Package
 from ..Model.Settings import typedPath
 from ..Model.Text import textsOf
 from ..Recording import checkAttributes, listRecordings, noteChecksum, openRecording, repair
@@ -94,11 +95,13 @@ class Format:
     :param words: name in the panel.
     :param suffix: suffix of the file; empty for a folder.
     :param single: whether the format holds one frame only.
+    :param packages: Python packages that it needs.
     """
 
     words: str
     suffix: str
     single: bool = False
+    packages: tuple[Package, ...] = ()
 
 
 FORMATS: dict[str, Format] = {
@@ -107,6 +110,8 @@ FORMATS: dict[str, Format] = {
     "nii": Format(_("4-D NIfTI (.nii) and JSON"), ".nii"),
     "nii.gz": Format(_("4-D NIfTI (.nii.gz) and JSON"), ".nii.gz"),
     "dicom": Format(_("DICOM files in a folder"), ""),
+    "mp4": Format(_("Video (.mp4, H.264) and JSON"), ".mp4", packages=VIDEO_PACKAGES),
+    "mkv": Format(_("Lossless video (.mkv, FFV1) and JSON"), ".mkv", packages=VIDEO_PACKAGES),
 }
 
 

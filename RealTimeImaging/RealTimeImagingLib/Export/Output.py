@@ -36,6 +36,7 @@ class OutputFile:
         self.path, self._work = path, work
         self._handle = openPrivate(path, _FLAGS)
         self.size = 0
+        """Position of the next byte."""
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
         """Write all bytes, in pieces.
@@ -60,6 +61,11 @@ class OutputFile:
 
     def tell(self) -> int:
         """Return the position of the next byte."""
+        return self.size
+
+    def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
+        """Set the position of the next byte, for formats that complete their header at the end; return it."""
+        self.size = os.lseek(self._handle, place, whence)
         return self.size
 
     def flush(self) -> None:

@@ -22,6 +22,7 @@ from .Job import ExportJob, Work, listFolder, noteChecksums, repairFolder
 from .NIfTIFiles import NIfTIFile, PackedNIfTIFile
 from .NRRDFiles import SequenceFile, VolumeFile
 from .Output import Writer
+from .VideoFiles import MatroskaFile, MP4File
 
 _ = textsOf(__file__)
 
@@ -31,6 +32,8 @@ WRITERS: dict[str, type[Writer]] = {
     "nii": NIfTIFile,
     "nii.gz": PackedNIfTIFile,
     "dicom": DICOMFolder,
+    "mp4": MP4File,
+    "mkv": MatroskaFile,
 }
 """Writers by the formats of :data:`Job.FORMATS`."""
 

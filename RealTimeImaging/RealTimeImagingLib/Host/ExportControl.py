@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ..Export.Job import ChecksumJob, ExportJob, ListJob, RepairJob, Snapshot
+from ..Export.Job import FORMATS, ChecksumJob, ExportJob, ListJob, RepairJob, Snapshot
 from ..Link.Messages import Done, EventReport, Failed, Outcome, Progress
 from ..Link.WorkFolders import makeWorkFolder, removeWorkFolders
 from ..Model.Errors import RealTimeImagingError, SettingsError
 from ..Model.Event import Event
 from ..Model.Files import makePrivateFolder, reasonOf
 from ..Model.Frame import Matrix, Pixels
+from ..Model.Packages import checkPackages
 from ..Model.Settings import typedPath
 from ..Model.Text import textsOf
 from .Callbacks import Callbacks
@@ -141,8 +142,10 @@ class ExportControl:
     def start(self, job: ExportJob) -> None:
         """Write a recording, or some of its frames, in another format.
 
+        :raises MissingPackageError: the format needs a Python package that is not installed.
         :raises RealTimeImagingError: the export cannot be started.
         """
+        checkPackages(FORMATS[job.format].packages, _("This format"))
         self._makeFolder(job)
         self._start(lambda callbacks: ExportProcess(job, *callbacks))
 
