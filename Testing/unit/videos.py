@@ -50,10 +50,10 @@ def encode(fourcc, pictures, distance=10, pixelFormat="yuv420p", **options):
 
 
 def decode(fourcc, data, pixelFormat="rgb24"):
-    """The pictures of PyAV."""
+    """The pictures of PyAV; without a pixel format the planes, one below the other."""
     decoder = av.CodecContext.create(ENCODERS[fourcc][1], "r")
     found = [frame for one in data for frame in decoder.decode(av.Packet(one))] + decoder.decode(None)
-    return [frame.to_ndarray(format=pixelFormat) for frame in found]
+    return [frame.to_ndarray(format=pixelFormat) if pixelFormat else frame.to_ndarray() for frame in found]
 
 
 def message(number, data, fourcc="H264", device="Probe", size=(COLUMNS, ROWS, 1), **values):

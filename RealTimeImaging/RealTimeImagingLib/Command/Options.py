@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin
 
+from ..Formats.VideoStream import ENCODERS
 from ..Link.Commands import Command, Record, StartBroadcast
 from ..Model.Errors import MissingPackageError, SettingsError
 from ..Model.Packages import checkPackages
@@ -22,7 +23,7 @@ from ..Processing.Requirements import checkRequirements, requirementsOf
 from ..Recording.Names import DATE_NAME, namedPlace
 from ..Sources import KINDS, SourceKind, kindOf
 from ..Sources.Kinds import importKind, otherModules
-from ..Sources.OpenIGTLink import PACKAGES, BroadcastSettings
+from ..Sources.OpenIGTLink import BroadcastSettings
 from ..Sources.Processor import EVERY, ProcessorSettings
 
 SETTING = "setting:"
@@ -75,9 +76,10 @@ def readOptions(arguments: Sequence[str] | None = None) -> Plan:
         settings = _settings(given)
         host, port = given["openigtlink"] or ("", 0)
         version = 2 if given["attributes"] else 1
-        broadcast = BroadcastSettings(port, host, version, tuple(given["allow"])) if host else None
+        video = {"codec": given["send_video"], "quality": given["send_quality"]}
+        broadcast = BroadcastSettings(port, host, version, tuple(given["allow"]), **video) if host else None
         if broadcast:
-            checkPackages(PACKAGES)
+            checkPackages(broadcast.packages, "The rebroadcast")
         checkPackages((*kindOf(settings).packages, *settings.extraPackages))
         folder = typedPath(given["record"])
         if not (broadcast or folder):
@@ -183,6 +185,15 @@ def _sharedOptions() -> argparse.ArgumentParser:
     )
     group.add_argument(
         "--attributes", action="store_true", help="send the attributes too (protocol 3, which old programs cannot read)"
+    )
+    group.add_argument(
+        "--send-video",
+        default="",
+        choices=list(ENCODERS),
+        help="rebroadcast single slices of 8 bits as compressed video (VIDEO) of this codec",
+    )
+    group.add_argument(
+        "--send-quality", type=int, default=75, metavar="N", help="quality of the video, 1 to 99; 100: without loss"
     )
     group.add_argument("--record", default="", metavar="FOLDER", help="store every image in this folder")
     group = shared.add_argument_group("processing")

@@ -6,6 +6,7 @@ of a live stream: each picture that is encoded makes its bytes at once.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -315,10 +316,11 @@ class VideoEncoder:
         if codec.encoder == "libvpx-vp9":
             made.bit_rate = limit  # with the rate factor: constrained quality; 0: constant quality
         elif limit:
-            options |= {"maxrate": str(limit), "bufsize": str(limit)}
+            options |= {"maxrate": str(limit), "bufsize": str(limit // 2)}
         if codec.encoder == "libx265":
             options["x265-params"] = ":".join(filter(None, (options.get("x265-params"), _X265)))
         if codec.encoder == "libsvtav1":
+            os.environ.setdefault("SVT_LOG", "0")  # it complains of streams that end
             options["svtav1-params"] = _SVT
         made.options = options
         made.open()

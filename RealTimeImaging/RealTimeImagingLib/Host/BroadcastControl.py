@@ -10,7 +10,7 @@ from ..Link.Commands import Command, StartBroadcast, StopBroadcast
 from ..Link.Messages import broadcastWords
 from ..Model.Packages import checkPackages
 from ..Model.Text import joined, textsOf
-from ..Sources.OpenIGTLink import PACKAGES, BroadcastSettings
+from ..Sources.OpenIGTLink import BroadcastSettings
 from .RunningSource import RunningSource
 from .Session import Session
 
@@ -30,7 +30,17 @@ class BroadcastControl:
         self._ports: dict[RunningSource, int] = {}
         session.startupProviders.append(self._startupCommands)
 
-    def start(self, port: int = 18945, host: str = "127.0.0.1", version: int = 1) -> None:
+    def start(
+        self,
+        port: int = 18945,
+        host: str = "127.0.0.1",
+        version: int = 1,
+        *,
+        codec: str = "",
+        quality: int = 75,
+        keyFrameDistance: int = 30,
+        bitRate: float = 0.0,
+    ) -> None:
         """Send every live image over OpenIGTLink to all clients, from now on and from every source.
 
         A client that is too slow loses images, which are counted; nothing waits for it. The first source takes
@@ -40,11 +50,24 @@ class BroadcastControl:
         :param port: TCP port to listen on; 0 chooses free ports.
         :param host: address to listen on: 127.0.0.1 is this computer only, 0.0.0.0 all. There is no password.
         :param version: of the header: all clients understand 1; 2 (protocol 3) carries the attributes of each image.
+        :param codec: "": exact images (IMAGE). "h264", "hevc", "vp9", "av1": single slices of 8 bits become compressed
+            video (VIDEO), others stay images.
+        :param quality: of the video, 1 (smallest) to 99 (best); 100: without loss.
+        :param keyFrameDistance: most frames from one key frame to the next.
+        :param bitRate: most megabits a second of each video; 0: no limit.
         :raises SettingsError: a value that cannot work.
         :raises MissingPackageError: a required Python package is not installed.
         """
-        settings = BroadcastSettings(port, host, version)
-        checkPackages(PACKAGES)
+        settings = BroadcastSettings(
+            port,
+            host,
+            version,
+            codec=codec,
+            quality=quality,
+            keyFrameDistance=keyFrameDistance,
+            bitRate=bitRate,
+        )
+        checkPackages(settings.packages, _("This rebroadcast"))
         self._settings = settings
         self._ports.clear()
         for handle in self._session.active():

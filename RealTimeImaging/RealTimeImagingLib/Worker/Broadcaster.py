@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 import weakref
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..Model.DeviceMessage import DeviceMessage
-from ..Model.Errors import WireError
+from ..Model.Errors import MissingPackageError, NotAnImageError, WireError
 from ..Model.Event import Event
 from ..Model.Frame import Frame, Pixels
 from ..Model.Quantities import counted
@@ -28,6 +29,7 @@ from ..OpenIGTLink import (
     Receiver,
     StatusMessage,
     TransformMessage,
+    VideoMessage,
     deviceOnWire,
     knownTypes,
     packBuffers,
@@ -37,6 +39,7 @@ from ..OpenIGTLink.Header import FULL_NAME
 from ..Sources.Endpoints import Listener
 from ..Sources.OpenIGTLink import BroadcastSettings
 from ..Sources.OpenIGTLink.Peers import Peer, Peers
+from .VideoStreams import VideoStreams
 
 _ = textsOf(__file__)
 
@@ -46,6 +49,8 @@ RECOVERY = 1.0
 """Seconds without a waiting message after which a slow subscriber counts as one that keeps up."""
 STALLED = 30.0
 """Seconds after which a subscriber that reads nothing is disconnected."""
+KEY_PERIOD = 1.0
+"""Least seconds between two key frames that a slow subscriber causes."""
 SPARE = 4
 """Unused pieces of memory that are kept."""
 
@@ -59,11 +64,13 @@ class Packet:
     :param message: message to send; the pixels of an image are not copied.
     :param nbytes: approximate memory of the message.
     :param counted: False for an answer, which does not count as sent or lost.
+    :ivar depends: True for a frame of a video that needs the frames before it.
     """
 
     def __init__(self, message: Message, nbytes: int = 0, counted: bool = True) -> None:
         self.key: Key = (message.message_type, message.device_name)
         self.nbytes, self.counted = nbytes, counted
+        self.depends = isinstance(message, VideoMessage) and not message.key
         self._message = message
         self._buffers: Sequence[Buffer] | None = None
 
@@ -116,21 +123,48 @@ class Subscriber:
         self.ignored = 0
         """Messages received from it, which are ignored."""
         self._waiting: deque[Packet] = deque()
+        self._follows: set[Key] = set()
+        """Videos of which it gets all frames since a key frame."""
+        self._requested: dict[Key, float] = {}
+        """Times at which a key frame of a video was requested last."""
         self._sending: Packet | None = None
         self._behind = False
         self._backlog = 0
         self._moved = self._blocked = now
 
     def offer(self, packet: Packet) -> None:
-        """Queue a message; when too much waits, only the newest message of each key stays."""
+        """Queue a message; when too much waits, only the newest message of each key stays.
+
+        A frame of a video whose predecessors were not queued is dropped: nobody could decode it.
+        """
+        if packet.depends and packet.key not in self._follows:
+            self._lose([packet])
+            return
+        if packet.key[0] == VideoMessage.TYPE:
+            self._follows.add(packet.key)
         self._waiting.append(packet)
         same = sum(one.key == packet.key for one in self._waiting)
         tooMuch = same > 1 and sum(one.nbytes for one in self._waiting) > BURST_BYTES
         if same > (1 if self._behind else BURST) or tooMuch:
             self._behind = True
             newest = {one.key: one for one in self._waiting}
-            self._lose([one for one in self._waiting if newest[one.key] is not one])
-            self._waiting = deque(one for one in self._waiting if newest[one.key] is one)
+            dropped = [one for one in self._waiting if newest[one.key] is not one]
+            broken = {one.key for one in dropped if newest[one.key].depends}
+            self._follows -= broken
+            dropped += [newest[key] for key in broken]
+            self._lose(dropped)
+            self._waiting = deque(one for one in self._waiting if one not in dropped)
+
+    def requestsKeyFrame(self, key: Key, now: float) -> bool:
+        """Return whether it can follow a video from a key frame on, because nothing waits for it any more.
+
+        Key frames are large, so a slow subscriber requests one every KEY_PERIOD at most.
+        """
+        ready = key not in self._follows and not self._waiting and not self._backlog
+        if not ready or now - self._requested.get(key, -math.inf) < KEY_PERIOD:
+            return False
+        self._requested[key] = now
+        return True
 
     def take(self, now: float) -> Packet | None:
         """Return the next message to send; None when none waits, or the one before is not sent yet."""
@@ -211,6 +245,7 @@ class Broadcaster:
         self._served = self._sent = self._lost = 0
         """Counts of the subscribers that have disconnected."""
         self._memories = PixelMemory()
+        self._videos = VideoStreams(settings) if settings.codec else None
         self._names: dict[str, str] = {}
         self._unsent: set[str] = set()
         self._lock = threading.Lock()
@@ -222,6 +257,8 @@ class Broadcaster:
         """Send a frame; call it from one thread only."""
         if not self._subscribers:
             self._memories.clear()
+            return
+        if self._videos and self._sendVideo(self._videos, frame):
             return
         try:
             memory = self._memories.take(frame.pixels.nbytes)
@@ -239,6 +276,25 @@ class Broadcaster:
         packet = Packet(message, memory.nbytes)
         self._memories.getBuffer(memory, packet)
         self._offer(packet)
+
+    def _sendVideo(self, videos: VideoStreams, frame: Frame) -> bool:
+        """Let the thread encode a frame; return False when a video cannot carry it."""
+        name = self._nameOf(frame.stream)
+        if not videos.takes(frame):
+            if videos.isNew(frame.stream):
+                text = _(
+                    "Stream {stream} is sent as images: compressed video carries single slices of 8 bits only, grey or "
+                    "RGB."
+                )
+                self._report(Event("not-video", text.format(stream=frame.stream), "warning", frame.stream))
+            return False
+        dropped = videos.put(frame, name)
+        if dropped:
+            with self._lock:
+                for subscriber in self._subscribers.values():
+                    subscriber.lost += dropped
+        self._peers.wake()
+        return True
 
     def sendMessage(self, message: DeviceMessage) -> None:
         """Send a device message; only transforms are sent."""
@@ -305,9 +361,30 @@ class Broadcaster:
                 self._report(self._note(item))
             else:
                 self._answer(self._subscribers[item[0].name], item[1])
+        if self._videos:
+            self._encode(self._videos)
         # Only this thread adds and removes subscribers.
         for subscriber in self._subscribers.values():
             self._send(subscriber)
+
+    def _encode(self, videos: VideoStreams) -> None:
+        for frame, name in videos.waiting():
+            key = VideoMessage.TYPE, name
+            with self._lock:
+                now = time.monotonic()
+                wanted = any(one.requestsKeyFrame(key, now) for one in self._subscribers.values())
+            try:
+                message = videos.encode(frame, name, wanted)
+            except (NotAnImageError, MissingPackageError) as error:
+                with self._lock:
+                    for subscriber in self._subscribers.values():
+                        subscriber.lost += 1
+                self._reportUnsent(str(error), frame.stream)
+                continue
+            self._addFullName(message, frame.stream)
+            self._offer(Packet(message, len(message.data)))
+            for subscriber in self._subscribers.values():
+                self._send(subscriber)
 
     def _send(self, subscriber: Subscriber) -> None:
         while packet := self._take(subscriber):
@@ -316,9 +393,12 @@ class Broadcaster:
             except WireError as error:
                 with self._lock:
                     subscriber.refuse()
-                if str(error) not in self._unsent and len(self._unsent) < MOST_NAMES:
-                    self._unsent.add(str(error))
-                    self._report(Event("not-sent", str(error), "warning", packet.key[1]))
+                self._reportUnsent(str(error), packet.key[1])
+
+    def _reportUnsent(self, text: str, name: str) -> None:
+        if text not in self._unsent and len(self._unsent) < MOST_NAMES:
+            self._unsent.add(text)
+            self._report(Event("not-sent", text, "warning", name))
 
     def _take(self, subscriber: Subscriber) -> Packet | None:
         with self._lock:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from ...Formats.VideoStream import CODECS, ENCODERS, LOSSLESS
 from ...Model.Errors import SettingsError
 from ...Model.Packages import VIDEO_PACKAGES, Package
 from ...Model.Settings import EXPECTED, SourceSettings, about, checkAllowed, takeAddress
@@ -210,6 +211,11 @@ class BroadcastSettings:
     :param version: version of the header. Every device understands 1; 2 (protocol 3) carries the attributes of each
         image.
     :param allowed: computers that may connect, as addresses (10.0.0.7) or networks (10.0.0.0/24). Empty: all.
+    :param codec: "" sends exact images (IMAGE); "h264", "hevc", "vp9" or "av1" sends single slices of 8 bits as
+        compressed video (VIDEO), and all others as images.
+    :param quality: of the video, from 1 (smallest) to 99 (best); 100: without loss, which AV1 cannot.
+    :param keyFrameDistance: most frames from one key frame to the next. A program that connects gets a key frame first.
+    :param bitRate: most megabits a second of each video; 0: no limit.
     :raises SettingsError: a value that cannot work.
     """
 
@@ -217,6 +223,10 @@ class BroadcastSettings:
     host: str = "127.0.0.1"
     version: int = 1
     allowed: tuple[str, ...] = ()
+    codec: str = ""
+    quality: int = 75
+    keyFrameDistance: int = 30
+    bitRate: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "allowed", tuple(self.allowed))
@@ -228,6 +238,26 @@ class BroadcastSettings:
                 _("The version of OpenIGTLink's header is 1 or 2, not {version}.").format(version=repr(self.version))
             )
         checkAllowed(self.allowed)
+        if self.codec and self.codec not in ENCODERS:
+            text = _("The codec is one of {known}, not {codec}.")
+            raise SettingsError(text.format(known=", ".join(ENCODERS), codec=repr(self.codec)))
+        if not 1 <= self.quality <= LOSSLESS:
+            text = _("The quality is a number from 1 to {most}, not {quality}.")
+            raise SettingsError(text.format(most=LOSSLESS, quality=repr(self.quality)))
+        if self.codec and self.quality == LOSSLESS and not CODECS[self.codec].lossless:
+            text = _("{codec} cannot encode without loss. Choose a quality below {most}, or H.264, H.265 or VP9.")
+            raise SettingsError(text.format(codec=ENCODERS[self.codec], most=LOSSLESS))
+        if not 1 <= self.keyFrameDistance <= 10_000:
+            text = _("The key frame distance is a number of frames from 1 to 10,000, not {distance}.")
+            raise SettingsError(text.format(distance=repr(self.keyFrameDistance)))
+        if not 0 <= self.bitRate <= 10_000:
+            text = _("The bit rate is a number of megabits a second from 0 to 10,000, not {rate}.")
+            raise SettingsError(text.format(rate=repr(self.bitRate)))
+
+    @property
+    def packages(self) -> tuple[Package, ...]:
+        """Packages that the rebroadcast needs."""
+        return (*PACKAGES, *(VIDEO_PACKAGES if self.codec else ()))
 
 
 def _open(settings: OpenIGTLinkSettings, context: SourceContext) -> Source:
