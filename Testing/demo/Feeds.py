@@ -100,7 +100,12 @@ class OpenIGTLinkFeed(_ScannerFeed):
 
     def __init__(self, options: Any, folder: str, frames: int | None) -> None:
         self._port = _freePort()
-        super().__init__(options, folder, frames, "--listen", str(self._port), "--device", self.stream)
+        way = ["--listen", str(self._port), "--device", self.stream]
+        if options.video:
+            way += ["--video", options.video]
+        super().__init__(options, folder, frames, *way)
+        if options.video:
+            self.input = f"{self.input}, as compressed video ({options.video})"
 
     def choose(self, ui: Any) -> None:
         """Fill the panel as a user would."""

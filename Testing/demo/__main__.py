@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import slicerhost
+from RealTimeImagingLib.Formats.VideoStream import ENCODERS
 from RealTimeImagingLib.Model.Errors import SettingsError
 from RealTimeImagingLib.Processing.Loading import findFunction
 from RealTimeImagingLib.Simulator.Files import FORMATS
@@ -104,6 +105,12 @@ def _options() -> argparse.Namespace:
         default="nii",
         help="format of the files in a folder; dcm: one DICOM file for each slice",
     )
+    parser.add_argument(
+        "--video",
+        default="",
+        choices=list(ENCODERS),
+        help="openigtlink: send the middle slice as compressed video (VIDEO), and compare with the decoded pictures",
+    )
     parser.add_argument("--record", action="store_true", help="record the images, and compare every stored frame")
     parser.add_argument(
         "--process",
@@ -119,6 +126,8 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     options.paced = options.fps is not None
     options.fps = options.fps or FPS
+    if options.video and options.source != "openigtlink":
+        parser.error("--video goes with --source openigtlink.")
     if options.process:
         try:
             options.process = findFunction(options.process)

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import IO
 
 from ..Model.Frame import Image, checksum
-from ..OpenIGTLink import ImageMessage, packBuffers
+from ..OpenIGTLink import ImageMessage, VideoMessage, packBuffers
+from .CompressedVideo import CompressedVideo
 from .Scanners import logSent, waitUntil
 
 POLL_PERIOD = 0.1
@@ -30,13 +31,25 @@ class NetworkScanner:
     :param fps: frames a second.
     :param device: device name in the messages.
     :param log: receives one JSON line for each sent frame: its number from 0 as ``file``, checksums, and the time
-        (seconds since the epoch) at which sending began, which is also the time in the message.
+        (seconds since the epoch) at which sending began, which is also the time in the message. Checksums of compressed
+        video are those of the decoded pictures.
+    :param video: codec of compressed video (VIDEO), see :class:`CompressedVideo`; empty sends images.
     :raises OSError: the address is not available.
     """
 
-    def __init__(self, host: str, port: int, server: bool, fps: float, device: str, log: IO[str] | None = None) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        server: bool,
+        fps: float,
+        device: str,
+        log: IO[str] | None = None,
+        video: str = "",
+    ) -> None:
         self._host, self.port = host, port
         self._fps, self._device, self._log = fps, device, log
+        self._video = CompressedVideo(video) if video else None
         self._peer: socket.socket | None = None
         self._listener: socket.socket | None = None
         if server:
@@ -51,7 +64,7 @@ class NetworkScanner:
         """
         count, due = 0, 0.0
         for image in images:
-            sum_ = checksum(image.pixels)
+            message, sum_ = self._messageOf(image)
             while not stopped():
                 if self._peer is None:
                     # The rate counts from here: frames that were due without a peer are not sent all at once.
@@ -59,7 +72,7 @@ class NetworkScanner:
                     due = time.monotonic()
                 waitUntil(due, stopped)
                 sent = time.time()
-                if self._sendOne(image, sent, stopped):
+                if self._sendOne(message, sent, stopped):
                     break
             if stopped():
                 return count
@@ -91,9 +104,17 @@ class NetworkScanner:
             self._peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._peer.settimeout(POLL_PERIOD)
 
-    def _sendOne(self, image: Image, sent: float, stopped: Callable[[], bool]) -> bool:
-        message = ImageMessage(image.pixels, image.ijkToRAS, timestamp=sent, device_name=self._device)
-        message.metadata = dict(image.attributes)
+    def _messageOf(self, image: Image) -> tuple[ImageMessage | VideoMessage, str]:
+        """Return the message of an image, and the checksum of the pixels that a receiver gets."""
+        if self._video:
+            message, pixels = self._video.encode(image)
+        else:
+            message, pixels = ImageMessage(image.pixels, image.ijkToRAS), image.pixels
+        message.device_name, message.metadata = self._device, dict(image.attributes)
+        return message, checksum(pixels)
+
+    def _sendOne(self, message: ImageMessage | VideoMessage, sent: float, stopped: Callable[[], bool]) -> bool:
+        message.timestamp = sent
         try:
             return self._peer is not None and _sendAll(self._peer, packBuffers(message, version=2), stopped)
         except OSError:

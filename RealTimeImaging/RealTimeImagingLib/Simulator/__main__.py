@@ -14,6 +14,7 @@ from typing import IO, Any
 # Slicer's Python does not have the module's folder in its path. The folder of this file must not hide other packages.
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+from RealTimeImagingLib.Formats.VideoStream import ENCODERS
 from RealTimeImagingLib.Model.Errors import RealTimeImagingError
 from RealTimeImagingLib.Simulator.Files import FORMATS, shots
 from RealTimeImagingLib.Simulator.Images import images
@@ -61,6 +62,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--token", default="", help="HTTP: the receiver's access token")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on or to connect to")
     parser.add_argument("--device", default="Live", help="OpenIGTLink: device name")
+    parser.add_argument(
+        "--video", default="", choices=list(ENCODERS), help="OpenIGTLink: send compressed video (VIDEO) of this codec"
+    )
     parser.add_argument("--input", help="4-D file, multi-frame DICOM or folder of images; default: a beating phantom")
     parser.add_argument("--fps", type=float, default=10.0, help="images a second")
     parser.add_argument("--frames", type=int, help="stop after this number of images")
@@ -93,7 +97,7 @@ def _sender(options: argparse.Namespace, log: IO[str] | None) -> Any:
 
     server = options.listen is not None
     port = options.listen if server else options.connect
-    scanner = NetworkScanner(options.host, port, server, options.fps, options.device, log)
+    scanner = NetworkScanner(options.host, port, server, options.fps, options.device, log, options.video)
     if server:
         sys.stdout.write(f"Listening on port {scanner.port}\n")
         sys.stdout.flush()
