@@ -23,6 +23,7 @@ BENCHMARKS = (
     "MRD",
     "Conversion",
     "OpenIGTLink",
+    "Video",
     "Together",
 )
 """Files of this folder. Imported one by one: what a benchmark starts as a process imports this file once more."""
