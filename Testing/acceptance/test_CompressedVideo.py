@@ -77,8 +77,8 @@ def test_videoIsShownRecordedAndExportedByThePanel(module, logic, device, tmp_pa
         names = [ui.exportFormatComboBox.itemText(index) for index in range(ui.exportFormatComboBox.count)]
         ui.exportFormatComboBox.currentIndex = next(i for i, name in enumerate(names) if name.startswith(title))
         ui.exportButton.click()
-        until(lambda suffix=suffix: f"_export.{suffix}" in logic.exports.status()["words"])
-        assert "Saved and compared" in ui.exportLabel.text
+        until(lambda suffix=suffix: f".{suffix}" in logic.exports.status()["words"])
+        until(lambda: "Saved and compared" in ui.exportLabel.text)
         (path,) = folder.glob(f"*.{suffix}")
         with av.open(str(path)) as container:
             frames = list(container.decode(video=0))

@@ -1,4 +1,8 @@
-"""Compressed video of 1080p at 30 frames a second: the acquisition process decodes and records every frame."""
+"""Compressed video of 1080p at 30 frames a second: the acquisition process decodes and records every frame.
+
+A frame is received when the frames before it are decoded and stored: the times from sending to reception grow when the
+process is too slow.
+"""
 
 from __future__ import annotations
 
@@ -22,15 +26,16 @@ from RealTimeImagingLib.Recording import openRecording
 ROWS, COLUMNS, FPS, FRAMES = 1080, 1920, 30, 150
 REPEATED = 50
 """Frames that are encoded; they begin with a key frame and are sent again and again."""
+SIZE = 32
+"""Pixels of a block of one colour: frames have the size of those of a camera, not of noise."""
 LATE = 500.0
-"""Most milliseconds from the sending of a frame to its picture, at the end of the stream: more means that frames queue
-up."""
+"""Most milliseconds from sending to reception at the end of the stream."""
 PATIENCE = 30.0
 PROGRAM = Path(RealTimeImagingLib.__file__).with_name("Command") / "__main__.py"
 
 
 def measure() -> dict[str, Any]:
-    """Frames, and milliseconds from sending to the decoded picture, for each codec."""
+    """Stored frames, and milliseconds from sending to reception, for each codec."""
     figures: dict[str, Any] = {codec: _codec(codec) for codec in ENCODERS}
     rules = {}
     for codec, found in figures.items():
@@ -81,8 +86,8 @@ def _send(peer: socket.socket, codec: str, frames: list[tuple[bytes, bool]]) -> 
 
 
 def _picture(number: int) -> Pixels:
-    blocks = np.random.default_rng(0).integers(0, 256, (ROWS // 8 + 40, COLUMNS // 8 + 80, 3), np.uint8)
-    large = blocks.repeat(8, 0).repeat(8, 1)
+    blocks = np.random.default_rng(0).integers(0, 256, (ROWS // SIZE + 10, COLUMNS // SIZE + 20, 3), np.uint8)
+    large = blocks.repeat(SIZE, 0).repeat(SIZE, 1)
     return np.ascontiguousarray(large[3 * number : 3 * number + ROWS, 5 * number : 5 * number + COLUMNS])
 
 

@@ -85,8 +85,8 @@ class VideoFile(Writer):
             text = _("The file has {found} pictures, but {expected} were written.")
             raise Different(text.format(found=count, expected=len(self.frames)))
         compareTimes(times, [tick / self.clock for tick in self._ticks], 1e-9, "the file")
-        with open(output.path(self.sidecar), encoding="utf-8") as text:
-            compareWords(json.load(text), self._words, "The JSON file")
+        with open(output.path(self.sidecar), encoding="utf-8") as file:
+            compareWords(json.load(file), self._words, "The JSON file")
 
     def _pixelFormat(self) -> str:
         """Return FFmpeg's name of the pixel format of the encoder."""
