@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .Poses import INVALID, SEEN, isPose
 from .Quantities import counted
 
-SEEN = ("", "OK", "SWITCH_IS_ON", "SWITCH_IS_OFF")
-"""Status of a tool that the tracker sees; SWITCH is the button of a stylus. Any other status, such as MISSING or
-OUT_OF_VIEW, means that the tracker does not see the tool."""
 STATUS_NAMES = ("status", "transformstatus")
 """Names, in lower case, of the metadata with the status of a tool in PLUS and SlicerOpenIGTLink."""
+TRACKING = ("TDATA", "QTDATA", "POSITION", "QTRANS")
+"""Types of messages whose matrices are rotations; a TRANSFORM may have the scales of an image."""
 KINDS = ("transform", "points", "polydata", "text", "status", "sensor", "command", "reply", "other")
 
 
@@ -63,9 +62,24 @@ class DeviceMessage:
         return next((status for status in self._statuses if status.upper() not in SEEN), "")
 
     @property
+    def lost(self) -> str:
+        """Status of a tool without a pose: :attr:`unseen`, or INVALID when its matrix is no pose; empty for a pose."""
+        if self.kind != "transform" or self.unseen:
+            return self.unseen
+        return "" if isPose(self.numbers, rigid=self.values.get("type") in TRACKING) else INVALID
+
+    @property
     def toolStatus(self) -> str:
-        """Status of a tool, such as "MISSING" or "SWITCH_IS_ON"; empty when the tracker reports none."""
-        return self.unseen or next(iter(self._statuses), "")
+        """Status of a tool, such as "MISSING", "INVALID" or "SWITCH_IS_ON"; empty when its pose has no status."""
+        return self.lost or next(iter(self._statuses), "")
+
+    @property
+    def numbers(self) -> list[float]:
+        """16 numbers of the matrix of a transform, row by row; fewer or none when it is damaged."""
+        try:
+            return [float(number) for row in self.values["matrix"] for number in row]
+        except (KeyError, TypeError, ValueError):
+            return []
 
     @property
     def statusNames(self) -> list[str]:
@@ -107,6 +121,8 @@ def words(message: DeviceMessage) -> str:
     try:
         if message.unseen:
             return shortened(f"not seen ({message.unseen})")
+        if message.lost:
+            return "no valid position"
         return shortened(_PHRASES.get(message.kind, _other)(message.values)) or "nothing"
     except (TypeError, ValueError, KeyError, IndexError, AttributeError):
         return "an unreadable message"
@@ -120,8 +136,6 @@ def shortened(text: object) -> str:
 
 def _transform(values: Any) -> str:
     position = [float(row[3]) for row in values["matrix"][:3]]
-    if not all(math.isfinite(number) for number in position):
-        return "no valid position"
     # Adding 0 replaces -0.0 by 0.0.
     return "at " + ", ".join(f"{round(number, 1) + 0.0:.1f}" for number in position) + " mm"
 

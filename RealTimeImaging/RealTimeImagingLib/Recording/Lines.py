@@ -22,9 +22,9 @@ import numpy as np
 from ..Model.DeviceMessage import KINDS, DeviceMessage
 from ..Model.Errors import FrameError
 from ..Model.Frame import SCALAR_TYPES, Matrix, checkMatrix
+from ..Model.Poses import OK
 from ..Model.Text import textsOf
 from .FrameTimes import usable
-from .Poses import OK
 
 _ = textsOf(__file__)
 

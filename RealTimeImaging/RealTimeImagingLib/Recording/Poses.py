@@ -13,10 +13,9 @@ import numpy as np
 
 from ..Model.Files import openPrivate, removeFile, writeAll
 from ..Model.Frame import Matrix
+from ..Model.Poses import OK
 from .Layout import baseName, candidates
 
-OK = "OK"
-"""Status of a pose whose tool the tracker sees."""
 STEP = 2
 """Least distance of two poses, milliseconds."""
 DEVICE_SHIFT, ARRIVAL_SHIFT = 2, 100

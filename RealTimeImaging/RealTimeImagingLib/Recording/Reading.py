@@ -17,12 +17,12 @@ from ..Formats.Raw import openFile
 from ..Model.Errors import RecordingError
 from ..Model.Files import reasonOf
 from ..Model.Frame import Matrix, Pixels
+from ..Model.Poses import OK
 from ..Model.Text import textsOf
 from .AppendLog import writeManifest
 from .Header import FRAME, RECORDING
 from .Layout import HEADER, MANIFEST, isFileName
 from .Lines import POSE, POSE_WITHIN, FrameLine, MessageLine, MessagesLine, PartLine, checkNumbers, parsed
-from .Poses import OK
 
 _ = textsOf(__file__)
 

@@ -10,12 +10,12 @@ events. Catalogue lists the recordings of a folder.
 
 from __future__ import annotations
 
+from ..Model.Poses import OK as POSE_OK
 from .Catalogue import RecordingEntry, listRecordings
 from .FrameTimes import Origin
 from .Header import checkAttributes
 from .Layout import fileName
 from .MessageRecorder import MessageRecorder
-from .Poses import OK as POSE_OK
 from .Reading import FrameEntry, RecordedMessages, RecordedPart, isRecording, noteChecksum, openMessages, openRecording
 from .RecordedEvents import RecordedEvents, eventsOf
 from .Recorder import Recorder

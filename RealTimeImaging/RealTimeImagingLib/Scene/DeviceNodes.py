@@ -168,8 +168,6 @@ KIND_ATTRIBUTE = f"{RESERVED}DeviceKind"
 ITEM_ATTRIBUTE = f"{RESERVED}DeviceItem"
 """Node attributes that identify a node in the next session and in a loaded scene. The item is the name of a trajectory
 among those of its device."""
-INVALID = "INVALID"
-"""Status of a tool whose matrix is no position: trackers send NaN or zeros for a tool that they do not see."""
 MOST_DEVICES = 500
 """Largest number of devices: every program on the network can choose new device names."""
 MOST_POINTS, MOST_TRAJECTORIES = 5000, 100
@@ -280,16 +278,16 @@ class DeviceNodes:
     # ---- kinds
 
     def _showTransform(self, message: DeviceMessage) -> Any:
-        numbers = _numbersOf(message)
-        if message.unseen or not _isPose(numbers):
+        if message.lost:
             # Trackers usually send the origin then. The node keeps the last pose, and its attributes have the status.
             shown = self._find(("transform", message.device, ""))
-            if shown is not None and message.unseen:
-                for name in message.statusNames:
-                    shown.node.SetAttribute(attributeName(name, RESERVED), plain(message.attributes[name]))
+            if shown is not None:
+                for name in message.statusNames or ["Status"]:
+                    text = message.attributes[name] if message.unseen else message.lost
+                    shown.node.SetAttribute(attributeName(name, RESERVED), plain(text))
                     shown.attributes.add(attributeName(name, RESERVED))
             return None
-        self._matrix.DeepCopy(numbers)
+        self._matrix.DeepCopy(message.numbers)
         return self._write(message, "transform", lambda node: node.SetMatrixTransformToParent(self._matrix))
 
     def _showPoints(self, message: DeviceMessage) -> Any:
@@ -412,18 +410,6 @@ class DeviceNodes:
 def _stateOf(message: DeviceMessage) -> DeviceState:
     tool = ""
     if message.kind == "transform":
-        tool = message.unseen.upper() or ("OK" if _isPose(_numbersOf(message)) else INVALID)
+        tool = message.lost.upper() or "OK"
     ok = bool(message.values.get("ok", True)) and tool in ("", "OK")
     return DeviceState(message.device, message.kind, words(message), message.time, ok, tool)
-
-
-def _numbersOf(message: DeviceMessage) -> list[float]:
-    return [float(number) for row in message.values["matrix"] for number in row]
-
-
-def _isPose(numbers: list[float]) -> bool:
-    # Trackers send NaN or zeros for a tool that they do not see.
-    if not math.isfinite(sum(numbers)):
-        return False
-    a, b, c, _x, d, e, f, _y, g, h, i, _z = numbers[:12]
-    return abs(a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)) > 1e-9

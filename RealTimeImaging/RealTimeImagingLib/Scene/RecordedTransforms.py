@@ -19,8 +19,8 @@ from typing import Any
 import slicer
 import vtk
 
-from ..Model.DeviceMessage import SEEN
 from ..Model.Errors import RecordingError
+from ..Model.Poses import SEEN
 from ..Recording import POSE_OK, RecordedMessages, openMessages
 from .Nodes import TOLERANCE, addToBrowser, markStored, plain, timeSequence
 
