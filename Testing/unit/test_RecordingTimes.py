@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from RealTimeImagingLib.Model.Poses import PoseTrack
 from RealTimeImagingLib.Recording import Origin, openRecording
 from RealTimeImagingLib.Recording.FrameTimes import LEAST_STEP, SET_BACK, FrameTimes
 from unit.examples import examples
@@ -178,11 +179,18 @@ PERIOD = 0.05
 
 
 def paired(folder, images=0.0, poses=0.0, imageTime=lambda number: number * PERIOD, poseTime=None):
-    """For each of 60 images the number of the pose that Slicer shows with it. Image and pose of one number are of one
-    moment, and come from two computers whose clocks are an hour apart.
+    """For each of 60 images the number of the last pose that is not later."""
+    times, track = placed(folder, images, poses, imageTime, poseTime)
+    return [max([n for n, one in enumerate(track.times) if one <= time + 1e-3], default=0) for time in times]
+
+
+def placed(folder, images=0.0, poses=0.0, imageTime=lambda number: number * PERIOD, poseTime=None, offset=0.0):
+    """Return the indices of 60 images, and a track of 60 poses at (number, 0, 0). Image and pose of one number are of
+    one moment, and come from two computers whose clocks are an hour apart.
 
     :param images, poses: seconds by which the first of them is late; those behind it wait for it.
     :param imageTime, poseTime: what the devices say of their time; None: no time.
+    :param offset: time offset of the poses, seconds.
     """
     origin = Origin()
     recording, times = recorder(folder, "US", origin=origin), FrameTimes(origin)
@@ -192,19 +200,24 @@ def paired(folder, images=0.0, poses=0.0, imageTime=lambda number: number * PERI
     for number in range(60):
         arrivals.append((max(number * PERIOD, images) + number * 1e-6, 1, number))
         arrivals.append((max(number * PERIOD, poses) + number * 1e-6, 0, number))
-    placed = {}
+    track = PoseTrack()
     for arrival, isImage, number in sorted(arrivals):
         if isImage:
-            each = frame(number, stream="US", receiveTime=START + arrival, deviceTime=imageTime(number))
-            assert recording.append(each)
+            values = {"deviceTime": imageTime(number), "sender": "ultrasound"}
+            assert recording.append(frame(number, stream="US", receiveTime=START + arrival, **values))
         else:
-            each = frame(number, receiveTime=START + arrival, deviceTime=poseTime(number))
+            values = {"deviceTime": poseTime(number), "sender": "tracker", "timeOffset": offset}
+            each = frame(number, receiveTime=START + arrival, **values)
             time = times.of(each)
             times.take(each, time)
-            placed[number] = time.seconds
+            track.add(time.seconds, at(number))
     part = openRecording(recording.finish()[0])
-    assert len(part.times) == 60
-    return [max([n for n, one in placed.items() if one <= time + 1e-3], default=0) for time in part.times]
+    assert len(part.times) == len(track.times) == 60
+    return part.times, track
+
+
+def at(x):
+    return [1.0, 0, 0, x, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]
 
 
 def worst(pairs):
@@ -227,6 +240,35 @@ def worst(pairs):
 )
 def test_an_image_has_the_pose_of_its_moment_although_the_first_message_is_late(tmp_path, case):
     assert worst(paired(tmp_path, **case)) <= 1
+
+
+TWICE = {"imageTime": lambda number: number // 2 * 2 * PERIOD}
+
+
+@pytest.mark.parametrize("late", [{}, {"images": 0.49}, {"poses": 0.49}, {"images": 0.3, "poses": 0.6}])
+@pytest.mark.parametrize("apart", [3600.0, 3600.45, 0.45, -0.45, 0.01, 0.0])
+@pytest.mark.parametrize("repeated", [{}, TWICE], ids=["each time", "repeated times"])
+def test_an_image_has_the_pose_of_its_moment_within_2_ms(tmp_path, late, apart, repeated):
+    """Each pose is 1 mm from the one before: 2 ms are 0.04 mm."""
+    times, track = placed(tmp_path, **late, **repeated, poseTime=lambda number: apart + number * PERIOD)
+    shown = [track.at(time) for time in times]
+    # The last images may lie after the last pose, by less than its period.
+    errors = [abs(pose.matrix[0, 3] - number) * PERIOD for number, pose in enumerate(shown[:-1])]
+    assert max(errors) <= 0.002
+
+
+@pytest.mark.parametrize("offset", [0.083, -0.12])
+def test_a_time_offset_moves_the_poses_and_not_their_clock(tmp_path, offset):
+    """The tracker reports each pose too early by the offset."""
+    times, track = placed(tmp_path, poseTime=lambda number: 3600 + number * PERIOD, offset=offset)
+    assert [track.at(time + offset).matrix[0, 3] for time in times[5:50]] == pytest.approx(range(5, 50), abs=0.01)
+
+
+def test_the_start_of_a_stream_with_an_offset_is_that_of_its_device(tmp_path):
+    frames = [frame(number, step=1, deviceTime=900.0 + number, timeOffset=0.25) for number in range(3)]
+    part = openRecording(record(tmp_path, frames)[0])
+    assert part.times == [0.25, 1.25, 2.25]
+    assert part.start == 899.75
 
 
 def test_a_recording_that_begins_with_a_repeated_time_finds_its_clock(tmp_path):

@@ -40,6 +40,8 @@ class DeviceMessage:
     :param receiveTime: seconds since the epoch (UTC) at which the acquisition process received it.
     :param deviceTime: seconds since the epoch (UTC) by the device, None without such a time.
     :param attributes: metadata of the message.
+    :param sender: connection that sent it; all its devices share a clock. Empty: unknown. Not part of :meth:`toJSON`.
+    :param timeOffset: seconds to add to its times, as estimated or set by the user. Not part of :meth:`toJSON`.
     """
 
     kind: str
@@ -48,6 +50,8 @@ class DeviceMessage:
     receiveTime: float
     deviceTime: float | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
+    sender: str = ""
+    timeOffset: float = 0.0
 
     @property
     def time(self) -> float:

@@ -72,6 +72,8 @@ class Frame:
     :param number: frame number from 0, without gaps in a stream.
     :param receiveTime: seconds since the epoch (UTC) at which the acquisition process had the whole image.
     :param stages: times of the stages behind it (:data:`Model.Statistics.STAGES`), seconds since the epoch (UTC).
+    :param sender: connection that sent it, and ``timeOffset``: seconds to add to its times; both as in
+        :class:`DeviceMessage`. Only the acquisition process knows them.
     """
 
     pixels: Pixels
@@ -82,6 +84,8 @@ class Frame:
     deviceTime: float | None = None
     attributes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     stages: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    sender: str = ""
+    timeOffset: float = 0.0
 
     @property
     def components(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 LEAST_STEP = 1e-5
@@ -10,11 +11,11 @@ LEAST_STEP = 1e-5
 FARTHEST = 1e9
 """Most seconds (31 years) from the origin. A later device time is a fault; the following times could not increase."""
 SAME_CLOCK = 0.5
-"""Most seconds by which device and arrival times of two streams disagree when they share a clock: messages travel for
-different times. Two computers with synchronized clocks agree, too."""
+"""Most seconds by which device and arrival times of two streams of one sender disagree when they share a clock:
+messages travel for different times."""
 WINDOW = 10.0
 """Seconds after a stream's first message in which the delay of that message is measured."""
-LEAST_SHIFT = 0.005
+LEAST_SHIFT = 2e-4
 """Least delay in seconds that is corrected; every network has smaller delays."""
 SETTLED = 3
 """Messages that must follow the message with the smallest delay before that delay counts."""
@@ -24,7 +25,7 @@ clock was set back."""
 
 
 class Timed(Protocol):
-    """A frame or a device message."""
+    """A frame or a device message; the names are those of :class:`DeviceMessage`."""
 
     @property
     def receiveTime(self) -> float:
@@ -33,6 +34,14 @@ class Timed(Protocol):
     @property
     def deviceTime(self) -> float | None:
         """Time by the device, seconds since the epoch (UTC), or None."""
+
+    @property
+    def sender(self) -> str:
+        """Connection that sent it; empty when unknown."""
+
+    @property
+    def timeOffset(self) -> float:
+        """Seconds to add to its index; the same for the whole stream."""
 
 
 class FrameTime(NamedTuple):
@@ -54,7 +63,9 @@ class Delay:
     """
 
     def __init__(self) -> None:
-        self._first = self._least = 0.0
+        self._least = 0.0
+        self.seconds = 0.0
+        """The smallest delay, or an earlier one while a smaller delay may be chance."""
         self._firstAt = self._leastAt = self._lastAt = math.nan
         self._since = 0
 
@@ -65,7 +76,7 @@ class Delay:
         :param delay: arrival minus index, seconds; infinite when unknown.
         """
         if math.isnan(self._firstAt):
-            self._first = self._least = delay
+            self.seconds = self._least = delay
             self._firstAt = self._leastAt = arrival
         if not 0 <= arrival - self._firstAt <= WINDOW:
             return
@@ -73,22 +84,19 @@ class Delay:
         self._since += 1
         if delay < self._least - LEAST_SHIFT:
             self._least, self._leastAt, self._since = delay, arrival, 0
-
-    @property
-    def seconds(self) -> float:
-        """The smallest delay, or the delay of the first message while a smaller delay may be chance."""
-        lasted = self._since >= SETTLED and self._lastAt - self._leastAt >= self._leastAt - self._firstAt
-        return self._least if lasted else self._first
+        if self._since >= SETTLED and self._lastAt - self._leastAt >= self._leastAt - self._firstAt:
+            self.seconds = self._least
 
 
 class Clock:
     """Clock of a device.
 
     :param begin: time of the clock at the origin, assuming that its first message was not delayed.
+    :param sender: connection of the device.
     """
 
-    def __init__(self, begin: float) -> None:
-        self.begin = begin
+    def __init__(self, begin: float, sender: str) -> None:
+        self.begin, self.sender = begin, sender
         self.delay = Delay()
 
     @property
@@ -116,9 +124,14 @@ class Origin:
 
         :param clock: clock of the stream; None for a stream that has arrival times only.
         """
-        reference = self.reference.clock if self.reference else next(iter(self.clocks), None)
-        late, lateHere = (one.late if one else 0.0 for one in (reference, clock))
+        late, lateHere = self.late, clock.late if clock else 0.0
         return 0.0 if abs(late - lateHere) < LEAST_SHIFT else round(late - lateHere, 6)
+
+    @property
+    def late(self) -> float:
+        """Seconds by which the index of a moment exceeds its time since the arrival of the first frame or message."""
+        reference = self.reference.clock if self.reference else next(iter(self.clocks), None)
+        return reference.late if reference else 0.0
 
 
 class FrameTimes:
@@ -129,8 +142,9 @@ class FrameTimes:
     stream is set equal to the arrival of that frame, whatever the device counts from. So all clocks, and all streams
     that share the origin, have one axis: a stream that begins 2 s after the recording's first frame begins at 2.
 
-    A stream that shares the clock of an earlier stream (SAME_CLOCK) uses it from the start: equal device times have
-    equal indices, whatever their delays. An arrival time used as index is reduced by the stream's usual delay. When the
+    A stream that shares the clock of an earlier stream (of the same sender, SAME_CLOCK) uses it from the start: equal
+    device times have equal indices, whatever their delays. The clocks of two senders are told apart, however well they
+    agree: the smallest delays of their messages count as equal. An arrival time used as index is reduced by the stream's usual delay. When the
     first message of a clock was delayed, all its indices are too high, and :meth:`settle` corrects them. An index below
     0 belongs to a frame that is older than the frame which set the origin, and was received after it.
 
@@ -152,16 +166,16 @@ class FrameTimes:
     def of(self, frame: Timed) -> FrameTime:
         """Compute the index of the next frame; :meth:`take` must follow when the frame is stored."""
         seconds, clock = self._place(frame)
-        return FrameTime(round(seconds + self._shift, 6), clock)
+        return FrameTime(round(seconds + self._shift + frame.timeOffset, 6), clock)
 
     def take(self, frame: Timed, time: FrameTime) -> None:
         """Note that the frame is stored with this index."""
         self.begin(frame)
-        seconds = time.seconds - self._shift
+        seconds = time.seconds - self._shift - frame.timeOffset
         first = self._last == -math.inf
         if self.clock is None and (device := usable(frame.deviceTime)) is not None:
             first = True
-            self._setClock(device, seconds)
+            self._setClock(device, seconds, frame.sender)
         if self.clock is not None:
             arrival = self._arrival(frame)
             # A repeated time does not measure the delay; it only shows that the smallest delay lasts.
@@ -186,7 +200,7 @@ class FrameTimes:
         device = usable(frame.deviceTime)
         least = self._last + LEAST_STEP
         if device is not None:
-            clock = self._clockOf(device, arrival)
+            clock = self._clockOf(device, arrival, frame.sender)
             seconds = arrival if clock is None else device - clock.begin
             if seconds >= least and abs(seconds) <= FARTHEST:
                 return seconds, "device"
@@ -202,13 +216,16 @@ class FrameTimes:
         if device is None:
             self.start, self.startClock = self.origin.arrival, "arrival"
         else:
-            self.start, self.startClock = self._setClock(device, self.of(frame).seconds), "device"
+            seconds = self.of(frame).seconds - frame.timeOffset
+            self.start, self.startClock = self._setClock(device, seconds, frame.sender), "device"
+        self.start -= frame.timeOffset
 
-    def _clockOf(self, device: float, arrival: float) -> Clock | None:
+    def _clockOf(self, device: float, arrival: float, sender: str) -> Clock | None:
         """The clock of the stream, perhaps shared with another stream; None while it is unknown."""
         if self.clock is not None:
             return self.clock
-        near = min(self.origin.clocks, key=lambda clock: abs(device - clock.begin - arrival), default=None)
+        clocks = (clock for clock in self.origin.clocks if clock.sender == sender)
+        near = min(clocks, key=lambda clock: abs(device - clock.begin - arrival), default=None)
         return near if near is not None and abs(device - near.begin - arrival) <= SAME_CLOCK else None
 
     def _arrival(self, frame: Timed) -> float:
@@ -220,14 +237,48 @@ class FrameTimes:
         back = self._latest - frame.receiveTime - self._setBack
         return back + LEAST_STEP if SET_BACK < back < math.inf else 0.0
 
-    def _setClock(self, device: float, seconds: float) -> float:
+    def _setClock(self, device: float, seconds: float, sender: str) -> float:
         """Set the clock of the stream; the clock's time at the origin."""
-        clock = self._clockOf(device, seconds)
+        clock = self._clockOf(device, seconds, sender)
         if clock is None or abs(device - clock.begin - seconds) >= LEAST_STEP:
-            clock = Clock(device - seconds)
+            clock = Clock(device - seconds, sender)
             self.origin.clocks.append(clock)
         self.clock = clock
         return clock.begin
+
+
+class Placed(NamedTuple):
+    """An entry of a stream with its index.
+
+    :param time: index, seconds. ``clock``: as in :class:`FrameTime`.
+    :param deviceTime: seconds since the epoch (UTC) or None.
+    :param latest: its arrival on the axis of the index, seconds.
+    """
+
+    time: float
+    clock: str
+    deviceTime: float | None
+    latest: float
+
+
+def spread(entries: Sequence[Placed]) -> list[float]:
+    """Return the indices of the entries of one stream, with entries whose device time repeats placed between their
+    neighbours: evenly, and no later than they arrived. Devices that round their times repeat them."""
+    times, tick, count = [entry.time for entry in entries], -1, 0
+    for place, entry in enumerate(entries):
+        if entry.clock == "device":
+            step = (entry.time - entries[tick].time) / (count + 1)
+            if count and tick >= 0 and step >= 2 * LEAST_STEP:
+                for part in range(1, count + 1):
+                    repeated = entries[tick + part]
+                    most = max(repeated.time, repeated.latest) if repeated.clock == "order" else repeated.time
+                    times[tick + part] = round(min(entries[tick].time + part * step, most), 6)
+            tick, count = place, 0
+        elif tick >= 0 and entry.deviceTime == entries[tick].deviceTime:
+            count += 1
+        else:
+            tick, count = -1, 0
+    return times
 
 
 def usable(time: float | None) -> float | None:

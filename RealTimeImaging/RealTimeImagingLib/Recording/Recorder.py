@@ -12,7 +12,7 @@ from ..Model.Files import removeFile, replaceFile
 from ..Model.Frame import Frame, Pixels, checkMatrix, checkPixels
 from ..Model.Text import textsOf
 from .AppendLog import AppendLog, LogRecorder, claimName, writeManifest
-from .FrameTimes import LEAST_STEP, FrameTimes, Origin, usable
+from .FrameTimes import LEAST_STEP, FrameTimes, Origin, Placed, spread, usable
 from .Header import composeHeader, indexValues, isoTime
 from .Layout import (
     EVENTS,
@@ -55,6 +55,8 @@ class GrowingPart(AppendLog):
         self.moves = False
         """Whether the geometry of a frame differs from that of the part."""
         self.finished = False
+        self._repeats = False
+        """Whether the device time of a frame did not increase."""
         self._matrices: list[Sequence[float] | None] = []
         self._lines: list[bytes] = []
         self._dtype = part.type.newbyteorder("=")
@@ -77,6 +79,7 @@ class GrowingPart(AppendLog):
         self.times.append(line.time)
         self._matrices.append(line.ijkToRAS)
         self._lines.append(text)
+        self._repeats = self._repeats or (line.clock != "device" and line.deviceTime is not None)
         self.moves = self.moves or line.ijkToRAS is not None
 
     def shift(self, seconds: float) -> None:
@@ -85,8 +88,20 @@ class GrowingPart(AppendLog):
         :param seconds: seconds to add to each index.
         """
         self.part = replace(self.part, start=self.part.start - seconds)
-        self.times = [round(one + seconds, 6) for one in self.times]
-        lines = zip(self._lines, self.times, strict=True)
+        self._move([round(one + seconds, 6) for one in self.times])
+
+    def spread(self, origin: float) -> None:
+        """Place the frames with repeated device times between their neighbours, before :meth:`close`.
+
+        :param origin: arrival time of index 0, seconds since the epoch (UTC).
+        """
+        if self._repeats:
+            lines = map(FrameLine.fromText, self._lines)
+            self._move(spread([Placed(one.time, one.clock, one.deviceTime, one.receiveTime - origin) for one in lines]))
+
+    def _move(self, times: list[float]) -> None:
+        lines = zip(self._lines, times, strict=True)
+        self.times = times
         self._lines = [FrameLine.fromText(line)._replace(time=one).toBytes() for line, one in lines]
 
     def close(self) -> None:
@@ -223,16 +238,18 @@ class Recorder(LogRecorder[Frame]):
         return self._growing
 
     def _settle(self) -> None:
-        """Move the last part in time when the first message of its clock turned out to be delayed."""
+        """Move the last part in time when the first message of its clock turned out to be delayed, and its frames with
+        repeated device times between their neighbours."""
         change = self._times.settle()
         part = self._parts[-1] if self._parts else None
-        if not change or part is None or part.finished or not part.count:
+        if part is None or part.finished or not part.count:
             return
         before = self._parts[-2].times[-1] if len(self._parts) > 1 else -math.inf
         if part.times[0] + change < before + LEAST_STEP:
             self._times.keep(change)
-        else:
+        elif change:
             part.shift(change)
+        part.spread((self._times.origin.arrival or 0.0) - self._times.origin.late)
 
     def _claim(self) -> Lock:
         held = self._lock

@@ -30,6 +30,8 @@ class Arrival:
     :param receiveTime: time at which the image was complete, seconds since the epoch (UTC).
     :param stages: times of the stages before it that the source knows: "seen", and "complete" when that was before
         ``receiveTime`` (:data:`Model.Statistics.STAGES`).
+    :param sender: connection that sent it, and ``timeOffset``: seconds to add to its times, as in
+        :class:`DeviceMessage`.
     :param accepted: called with the frame's number, and with whether a recording has it (None without a recording).
     """
 
@@ -38,6 +40,8 @@ class Arrival:
     receiveTime: float
     accepted: Callable[[int, bool | None], None] | None = None
     stages: Mapping[str, float] = field(default_factory=dict)
+    sender: str = ""
+    timeOffset: float = 0.0
 
 
 @dataclass(frozen=True)

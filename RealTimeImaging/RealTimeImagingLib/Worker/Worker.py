@@ -212,6 +212,8 @@ class Worker:
             image.deviceTime,
             image.attributes,
             stages,
+            arrival.sender,
+            arrival.timeOffset,
         )
         # Store before counting: a death in between stores the frame twice, with the same number, and never loses it.
         self._hangWatch.begin(self._recording.folder)
