@@ -92,16 +92,21 @@ def posesIn(browser):
     return {device: node for device, node in found.items() if device is not None}
 
 
-def shown(slicer, browser, device="Probe"):
-    """Return the number of the shown pose at each item of the browser."""
+def positions(slicer, browser, device="Probe"):
+    """Return the first coordinate of the shown pose at each item of the browser; it is the number of the pose."""
     import vtk
 
     proxy, matrix, numbers = browser.GetProxyNode(posesIn(browser)[device]), vtk.vtkMatrix4x4(), []
     for place in range(browser.GetNumberOfItems()):
         browser.SetSelectedItemNumber(place)
         proxy.GetMatrixTransformToParent(matrix)
-        numbers.append(int(matrix.GetElement(0, 3)))
+        numbers.append(matrix.GetElement(0, 3))
     return numbers
+
+
+def shown(slicer, browser, device="Probe"):
+    """Return the number of the last pose that is not later, at each item of the browser."""
+    return [int(number) for number in positions(slicer, browser, device)]
 
 
 def lastNotLater(images, poses):
@@ -128,7 +133,10 @@ def test_each_image_shows_the_last_pose_that_is_not_later(slicer, sequences, tmp
     )
     browser = build(sequences, recording)
     assert shown(slicer, browser) == lastNotLater(images, poses)
-    assert posesIn(browser)["Probe"].GetNumberOfDataNodes() == 200
+    # An image whose time is that of no pose has an item of its own.
+    assert posesIn(browser)["Probe"].GetNumberOfDataNodes() == 260
+    expected = [min(199, max(0.0, (seconds - 0.004) * 100)) for seconds in images]
+    assert positions(slicer, browser) == pytest.approx(expected, abs=0.01)
 
 
 def test_a_pose_with_the_time_of_the_image_is_the_one_that_is_shown(slicer, sequences, tmp_path):
@@ -182,6 +190,27 @@ def test_a_missing_tool_keeps_its_last_pose_and_has_a_status(slicer, sequences, 
     assert said == ["MISSING", "OK", "OK", "MISSING", "INVALID", "OK"]
 
 
+def test_a_tool_without_a_pose_never_gets_one(slicer, sequences, tmp_path):
+    """Zeros and a gap of the poses have no pose, and neither has an image between."""
+    recording = Recording(tmp_path)
+    for number in range(10):
+        message = deviceMessage(number, receiveTime=START + number / 10)
+        if number == 3:
+            message = replace(message, values={"type": "TRANSFORM", "matrix": np.zeros((4, 4)).tolist()})
+        if number not in (6, 7, 8):
+            assert recording.poses.append(replace(message, receiveTime=START + (number + 10 * (number > 6)) / 10))
+    for number in range(20):
+        recording.image(number / 10 + 0.05, clock=False)
+    browser = build(sequences, recording)
+    proxy, found = browser.GetProxyNode(posesIn(browser)["Probe"]), {}
+    for place, x in enumerate(positions(slicer, browser)):
+        browser.SetSelectedItemNumber(place)
+        found.setdefault(proxy.GetAttribute("Status"), []).append((place, round(x, 3)))
+    assert found["OK"] == [(0, 0.5), (1, 1.5), (4, 4.5)]
+    assert found["INVALID"] == [(2, 2.0), (3, 2.0)]
+    assert found["MISSING"] == [(place, 5.0 if place < 19 else 9.0) for place in range(5, 20)]
+
+
 def test_images_of_one_process_and_poses_of_another(slicer, sequences, tmp_path):
     """Each counts from its own first; the scene has one axis."""
     camera, tracker = Recording(tmp_path), Recording(tmp_path)
@@ -216,7 +245,8 @@ def test_proxies_are_transforms_of_their_own(slicer, sequences, tmp_path):
         assert not node.GetModifiedSinceRead()
         assert node.GetStorageNode().GetFileName() == str(tmp_path / f"Test-{device}.seq.mha")
         assert not browser.GetSaveChanges(node)
-        assert node.GetNumberOfDataNodes() == 10
+        # No pose of the needle has the time of an image: the interpolated poses are items, too.
+        assert node.GetNumberOfDataNodes() == {"Probe": 10, "Needle": 20}[device]
     assert slicer.util.arrayFromTransformMatrix(live).tolist() == np.eye(4).tolist()
     assert sequences.recordings() == {"Test-Image": [str(tmp_path / "Test-Image.seq.nhdr")]}
     assert sequences.framesOf("Test-Image") == 10
@@ -262,7 +292,7 @@ def test_each_part_has_the_poses_of_its_time(slicer, sequences, tmp_path):
     times = [[float(node.GetNthIndexValue(i)) for i in range(node.GetNumberOfDataNodes())] for node in probes]
     assert times[0][-1] < 0.95 <= times[1][-1] < 1
     assert times[1][0] <= 0.95
-    assert times[2][0] <= 1 < times[2][1]
+    assert times[2][0] < 1 <= times[2][1]
     assert all(shown(slicer, browser, "Reference") == [0] * browser.GetNumberOfItems() for browser in browsers)
     for browser, images in zip(
         browsers, ([i / 10 for i in range(10)], [0.95], [i / 10 for i in range(10, 20)]), strict=True
@@ -309,7 +339,7 @@ def test_it_is_built_in_short_steps(slicer, sequences, tmp_path):
         started = time.thread_time()
         sequences.step(0.005)
         longest, steps = max(longest, time.thread_time() - started), steps + 1
-    assert posesIn(browser)["Probe"].GetNumberOfDataNodes() == 3000
+    assert posesIn(browser)["Probe"].GetNumberOfDataNodes() == 3100
     assert steps > 20
     assert longest < 0.05
 

@@ -144,9 +144,10 @@ class FrameTimes:
 
     A stream that shares the clock of an earlier stream (of the same sender, SAME_CLOCK) uses it from the start: equal
     device times have equal indices, whatever their delays. The clocks of two senders are told apart, however well they
-    agree: the smallest delays of their messages count as equal. An arrival time used as index is reduced by the stream's usual delay. When the
-    first message of a clock was delayed, all its indices are too high, and :meth:`settle` corrects them. An index below
-    0 belongs to a frame that is older than the frame which set the origin, and was received after it.
+    agree: the smallest delays of their messages count as equal. An arrival time used as index is reduced by the
+    stream's usual delay. When the first message of a clock was delayed, all its indices are too high, and
+    :meth:`settle` corrects them. An index below 0 belongs to a frame that is older than the frame which set the origin,
+    and was received after it.
 
     :param origin: shared by the streams of a recording; None for a single stream.
     """

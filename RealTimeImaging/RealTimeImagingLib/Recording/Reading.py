@@ -26,6 +26,7 @@ from .Lines import POSE, POSE_WITHIN, FrameLine, MessageLine, MessagesLine, Part
 
 _ = textsOf(__file__)
 
+_IDENTITY = (1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 _FRAME_KEY = re.compile(rf"axis 3 item [0-9]+ {FRAME}")
 
 
@@ -305,16 +306,18 @@ class RecordedMessages:
         except OSError as error:
             raise _unreadable(self.linesPath, error) from error
 
-    def poses(self) -> Iterator[Pose | None]:
+    def poses(self, invalid: bool = False) -> Iterator[Pose | None]:
         """Yield all poses with their exact times, in the order in which they were stored; None for each other message,
         so that a caller can divide the work into short steps.
 
+        :param invalid: True to yield each matrix without numbers or without an inverse, too, as the identity with the
+            status INVALID.
         :raises RecordingError: the file cannot be read.
         """
         try:
             with open(self.linesPath, "rb") as file:
                 for text in file:
-                    yield _pose(text)
+                    yield _pose(text, invalid)
         except OSError as error:
             raise _unreadable(self.linesPath, error) from error
 
@@ -374,12 +377,12 @@ def readMessages(path: str) -> Iterator[MessageLine]:
                 return
 
 
-def _pose(text: bytes) -> Pose | None:
+def _pose(text: bytes, invalid: bool) -> Pose | None:
     if POSE not in text[:POSE_WITHIN]:
         return None
     try:
         line = MessageLine.fromText(text)
     except ValueError:
         return None
-    matrix = line.pose
+    matrix = line.pose or (_IDENTITY if invalid else None)
     return None if matrix is None else Pose(line.message.device, line.time, matrix, line.poseStatus)

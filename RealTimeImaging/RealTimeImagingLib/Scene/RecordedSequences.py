@@ -262,8 +262,9 @@ class RecordedSequences:
         if not self._waiting or (len(self._joining[browser.GetID()][1]) == 1 and not self.filled(browser)):
             self._join()
         times = [float(node.GetNthIndexValue(index)) for index in range(node.GetNumberOfDataNodes())]
-        span = self._spans.setdefault(browser.GetID(), Span(browser, times[0], times[-1], times))
+        span = self._spans.setdefault(browser.GetID(), Span(browser, times[0], times[-1], []))
         span.first, span.last = min(span.first, times[0]), max(span.last, times[-1])
+        span.times = sorted({*span.times, *times})
         self._shown.append(ShownPart.of(browser, sequence.part, node))
         yield
         markStored(storage, _smallVolume(), ".seq.nrrd", sequence.part.path)

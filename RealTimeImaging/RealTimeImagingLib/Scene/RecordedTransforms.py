@@ -1,16 +1,18 @@
 """Recorded poses in the scene: a sequence of transforms for each device, in the browser of the images of that time.
 
-The times come from the file of messages, without rounding to images. For each image Slicer shows the last pose that is
-not later (vtkMRMLSequenceNode::GetItemNumberFromIndexValue), and before the first pose the first one.
+The times come from the file of messages, without rounding to images. For each image Slicer shows the last item that is
+not later (vtkMRMLSequenceNode::GetItemNumberFromIndexValue). So the sequence has an item for each image, with the pose
+interpolated to its time (:mod:`Model.Poses`), beside the poses themselves.
 
 While a tracker does not see a tool, it usually sends the origin. The item then has the last valid pose, and its
-attribute "Status" has the tracker's status, such as MISSING. The files keep the poses as sent.
+attribute "Status" has the tracker's status, such as MISSING, INVALID for a matrix that is no pose, and MISSING for an
+image in a gap of the poses. The files keep the poses as sent.
 """
 
 from __future__ import annotations
 
+import math
 import os
-from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,8 +22,8 @@ import slicer
 import vtk
 
 from ..Model.Errors import RecordingError
-from ..Model.Poses import SEEN
-from ..Recording import POSE_OK, RecordedMessages, openMessages
+from ..Model.Poses import SAME_TIME, PoseTrack
+from ..Recording import RecordedMessages, openMessages
 from .Nodes import TOLERANCE, addToBrowser, markStored, plain, timeSequence
 
 MOST_POSES = 10_000
@@ -31,7 +33,7 @@ PART_POSES = 3000
 """Number of poses of a device in one browser of a recording without images."""
 DEVICE_ATTRIBUTE = "RecordingDevice"
 STATUS_ATTRIBUTE = "Status"
-"""Attribute of each item of a tool that the tracker lost at times; the proxy node shows it, too."""
+"""Attribute of each item with the status of its tool; the proxy node shows it, too."""
 POSES = ".seq.mha"
 _LINES = 50
 """Lines of one step, which takes some tenths of a millisecond."""
@@ -42,7 +44,7 @@ class Span:
     """Time range of a browser.
 
     :param first, last: index of its first and its last image, seconds.
-    :param times: index of each image of its master sequence, seconds.
+    :param times: index of each image of all its sequences, seconds.
     """
 
     browser: Any
@@ -53,24 +55,43 @@ class Span:
 
 @dataclass
 class _Track:
-    """Poses of one device.
-
-    :param times: index of each pose, seconds.
-    :param matrices: 16 numbers of each pose, row by row.
-    :param statuses: statuses other than OK, by the number of the pose.
-    :param seen: True once the tracker has seen the tool.
-    """
+    """Poses of one device."""
 
     path: str
     device: str
-    times: array[float] = field(default_factory=lambda: array("d"))
-    matrices: array[float] = field(default_factory=lambda: array("d"))
-    statuses: dict[int, str] = field(default_factory=dict)
-    seen: bool = False
+    poses: PoseTrack = field(default_factory=PoseTrack)
 
     @property
     def name(self) -> str:
         return os.path.basename(self.path).removesuffix(POSES)
+
+    @property
+    def times(self) -> Sequence[float]:
+        """Index of each pose, seconds."""
+        return self.poses.times
+
+    def items(self, times: Sequence[float]) -> Iterator[tuple[float, list[float], str]]:
+        """Yield time, 16 numbers and status of each item; a tool that is not seen keeps its last pose.
+
+        :param times: in order, seconds.
+        """
+        last, lastTime = None, -math.inf
+        for time in times:
+            matrix, status = self.poses.at(time)
+            if matrix is None:
+                last = self._lastSeen(time, lastTime, last)
+                numbers = last or self.poses.matrix(max(0, bisect_right(self.times, time) - 1)).ravel().tolist()
+            else:
+                numbers = last = matrix.ravel().tolist()
+            yield time, numbers, status
+            lastTime = time
+
+    def _lastSeen(self, time: float, since: float, otherwise: list[float] | None) -> list[float] | None:
+        """Return the last pose in which the tracker saw the tool, between the time of the last item and this one."""
+        for index in range(bisect_right(self.times, time) - 1, bisect_left(self.times, since) - 1, -1):
+            if self.poses.seen(index):
+                return self.poses.matrix(index).ravel().tolist()
+        return otherwise
 
 
 class RecordedTransforms:
@@ -120,17 +141,16 @@ class RecordedTransforms:
         if failed:
             raise failed
 
-    def _build(self, track: _Track, chosen: Sequence[int], browser: Any, part: int) -> Iterator[None]:
+    def _build(self, track: _Track, times: Sequence[float], browser: Any, part: int) -> Iterator[None]:
         name = plain(track.name if part == 0 else f"{track.name}_{part + 1}")
         node = timeSequence(name)
         node.SetAttribute(DEVICE_ATTRIBUTE, plain(track.device))
         item, matrix = slicer.vtkMRMLLinearTransformNode(), vtk.vtkMatrix4x4()
-        for index in chosen:
-            matrix.DeepCopy(track.matrices[16 * index : 16 * index + 16])
+        for time, numbers, status in track.items(times):
+            matrix.DeepCopy(numbers)
             item.SetMatrixTransformToParent(matrix)
-            if track.statuses:
-                item.SetAttribute(STATUS_ATTRIBUTE, track.statuses.get(index, POSE_OK))
-            node.SetDataNodeAtValue(item, f"{track.times[index]:.6f}")
+            item.SetAttribute(STATUS_ATTRIBUTE, status)
+            node.SetDataNodeAtValue(item, f"{time:.6f}")
             yield
         scene = self._scene
         if browser.GetScene() is not scene:
@@ -146,29 +166,30 @@ class RecordedTransforms:
 
 
 def _read(messages: RecordedMessages, shift: float, tracks: dict[str, _Track]) -> Iterator[None]:
-    for line, pose in enumerate(messages.poses()):
+    for line, pose in enumerate(messages.poses(invalid=True)):
         if pose and pose.device in tracks:
-            track = tracks[pose.device]
-            missing = pose.status.upper() not in SEEN
-            if pose.status != POSE_OK:
-                track.statuses[len(track.times)] = pose.status
-            track.times.append(round(pose.time + shift, 6))
-            track.matrices.extend(track.matrices[-16:] if missing and track.seen else pose.matrix)
-            track.seen = track.seen or not missing
+            tracks[pose.device].poses.add(round(pose.time + shift, 6), pose.matrix, pose.status)
         if line % _LINES == 0:
             yield
 
 
-def _chosen(track: _Track, span: Span, isFirst: bool, end: float | None) -> Sequence[int]:
-    """Return the indices of the poses of a browser: those of its time, and the one before, which its first image shows.
+def _chosen(track: _Track, span: Span, isFirst: bool, end: float | None) -> Sequence[float]:
+    """Return the times of the items of a browser: the poses of its time, the pose before, and all its images, unless
+    they have the time of a pose. A device that sent one pose is not tracked: the pose holds.
 
     :param end: start of the next browser, seconds; None for the last one.
     """
     begin = 0 if isFirst else max(0, bisect_right(track.times, span.first) - 1)
     stop = len(track.times) if end is None else bisect_left(track.times, max(end, span.last + TOLERANCE))
-    if stop - begin <= MOST_POSES or not span.times:
-        return range(begin, stop)
-    return sorted({max(begin, bisect_right(track.times, time) - 1) for time in span.times})
+    if stop <= begin:
+        return []
+    poses = track.times[begin:stop] if stop - begin <= MOST_POSES or not span.times else []
+    images = []
+    for time in span.times if len(track.times) > 1 else ():
+        place = bisect_left(poses, time - SAME_TIME)
+        if place == len(poses) or poses[place] > time + SAME_TIME:
+            images.append(time)
+    return sorted([*poses, *images])
 
 
 def _cut(tracks: Sequence[_Track], browserOf: Callable[[int], Any]) -> list[Span]:
