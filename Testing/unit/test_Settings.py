@@ -68,6 +68,8 @@ SETTINGS = {
         "silentAfter": seconds,
         "ask": st.lists(st.sampled_from(["STT_TDATA", "GET_STATUS"])).map(tuple),
         "video": st.booleans(),
+        "tools": st.lists(st.sampled_from(["Probe", "Ünicode to b"])).map(tuple),
+        "timeOffsets": st.lists(st.sampled_from(["Probe=-0.083", "a=b=1e-3"])).map(tuple),
         "version": st.sampled_from([1, 2]),
         "engine": st.sampled_from(list(ENGINES)),
     },

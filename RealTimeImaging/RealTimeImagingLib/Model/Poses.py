@@ -63,13 +63,14 @@ def between(first: Matrix, second: Matrix, fraction: float) -> Matrix:
     :param fraction: 0 for the first pose, 1 for the second.
     :returns: 4x4 float64. The nearer pose when only one of them mirrors.
     """
+    nearer: Matrix = (first if fraction <= 0.5 else second).copy()
     if fraction <= 0 or fraction >= 1 or np.array_equal(first, second):
-        return (first if fraction <= 0.5 else second).copy()
+        return nearer
     rotation, stretch = _split(first[:3, :3])
     rotation2, stretch2 = _split(second[:3, :3])
     turn = rotation.T @ rotation2
     if np.linalg.det(turn) < 0:
-        return (first if fraction <= 0.5 else second).copy()
+        return nearer
     made = np.eye(4)
     made[:3, :3] = rotation @ _part(turn, fraction) @ (stretch + fraction * (stretch2 - stretch))
     made[:3, 3] = first[:3, 3] + fraction * (second[:3, 3] - first[:3, 3])
@@ -79,7 +80,9 @@ def between(first: Matrix, second: Matrix, fraction: float) -> Matrix:
 def _split(axes: Matrix) -> tuple[Matrix, Matrix]:
     """Return rotation and stretch, whose product is ``axes``."""
     left, scales, right = np.linalg.svd(axes)
-    return left @ right, (right.T * scales) @ right
+    rotation: Matrix = left @ right
+    stretch: Matrix = (right.T * scales) @ right
+    return rotation, stretch
 
 
 def _part(turn: Matrix, fraction: float) -> Matrix:

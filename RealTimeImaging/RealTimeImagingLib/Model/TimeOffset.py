@@ -59,13 +59,15 @@ class ImageMotion:
         middle = pixels[pixels.shape[0] // 2]
         if middle.ndim == 3:
             middle = middle[..., 1]
-        down, right = (one.add(middle.mean(axis, dtype=np.float64)) for one, axis in zip(self._axes, (1, 0)))
+        down, right = (
+            one.add(middle.mean(axis, dtype=np.float64)) for one, axis in zip(self._axes, (1, 0), strict=True)
+        )
         return down, right
 
 
 class _ProfileMotion:
     def __init__(self) -> None:
-        self._reference: Signal | None = None
+        self._reference: np.ndarray[Any, np.dtype[np.complex128]] | None = None
         self._start = self._last = 0.0
 
     def add(self, profile: Signal) -> float:

@@ -90,7 +90,7 @@ class _Track:
         """Return the last pose in which the tracker saw the tool, between the time of the last item and this one."""
         for index in range(bisect_right(self.times, time) - 1, bisect_left(self.times, since) - 1, -1):
             if self.poses.seen(index):
-                return self.poses.matrix(index).ravel().tolist()
+                return list(self.poses.matrices[16 * index : 16 * index + 16])
         return otherwise
 
 

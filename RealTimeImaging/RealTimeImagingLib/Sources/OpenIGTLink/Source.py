@@ -1,7 +1,8 @@
 """OpenIGTLink source: images become frames, one stream a device; other messages become device messages.
 
 Commands: ``send`` {"type", "device", "values"} sends a message to all peers, see
-:func:`OpenIGTLinkTranslation.messageOf`.
+:func:`OpenIGTLinkTranslation.messageOf`. ``estimateOffset`` {"device", "stream", "seconds"} estimates the time offset
+of a tool from the images and poses of the next seconds.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from ..Source import Arrival
 from . import OpenIGTLinkSettings
 from .Diagnosis import ADVICE, REMEDIES, SKIP_CHECKSUMS, Diagnosis, Why, failureOf
 from .Peers import Peer, Peers
+from .Tracking import Clocks, Sweep, TrackedImages
 from .Translation import imageOf, messageOf, translate
 from .Videos import KEY_FRAME, VideoImage, Videos
 from .Videos import NOT_REJECTED as SAID_OF_VIDEO
@@ -58,6 +60,8 @@ NOT_REJECTED = ("unknown-type", "no-data", "image-in-parts", *SAID_OF_VIDEO)
 """Codes of problems in which no usable data is lost, or which count lost data themselves."""
 REMARKS = ("image-in-parts", KEY_FRAME, "no-geometry")
 """Codes of problems that are none."""
+OFFSET_ATTRIBUTE = "TimeOffset"
+"""Attribute of images and messages with a time offset: seconds that the index of a recording includes."""
 BACKLOG = 4 << 20
 """Bytes that may wait for a peer that does not read; further messages are not sent."""
 
@@ -104,6 +108,9 @@ class OpenIGTLinkSource:
         """Why the last connection ended or was refused; empty once a message arrives."""
         self._sent: list[Event] = []
         self._warned = False
+        self._offsets = settings.offsets()
+        self._clocks, self._tracked = Clocks(), TrackedImages(settings.tools)
+        self._sweep: Sweep | None = None
 
     @property
     def status(self) -> str:
@@ -126,20 +133,31 @@ class OpenIGTLinkSource:
         """Yield what the peers sent; block at most ``seconds``."""
         sent, self._sent = self._sent, []
         yield from sent
-        for item in self._peers.step(0.0 if sent else seconds):
+        for item in self._peers.step(0.0 if sent else min(seconds, self._tracked.wait(time.time()))):
             if isinstance(item, Event):
                 yield from self._takeEvent(item)
             else:
                 yield from self._take(*item)
             del item  # it holds the memory of a received image
+        yield from self._tracked.due(time.time())
         yield from self._repetitions.due()
+        if self._sweep and time.time() >= self._sweep.until:
+            sweep, self._sweep = self._sweep, None
+            yield sweep.event(self._offsets, self._settings.timeOffsets)
+
+    def rest(self) -> Iterator[Arrival]:
+        """Yield the images that wait for poses."""
+        yield from self._tracked.due(time.time(), all_=True)
 
     def wake(self) -> None:
         """Make read() return, from any thread."""
         self._peers.wake()
 
     def command(self, name: str, values: Mapping[str, Any]) -> None:
-        """Execute the command ``send``; ignore others."""
+        """Execute a command; ignore unknown ones."""
+        if name == "estimateOffset":
+            until = time.time() + float(values["seconds"])
+            self._sweep = Sweep(str(values["device"]), str(values.get("stream", "")), until)
         if name != "send":
             return
         try:
@@ -190,7 +208,9 @@ class OpenIGTLinkSource:
 
     def _bufferForOne(self, nbytes: int) -> Pixels | None:
         # A slow peer must not hold all shared memory in the middle of an image.
-        return None if any(peer.receiver.borrows for peer in self._peers.connected) else self._getBuffer(nbytes)
+        # Neither must images that wait for poses.
+        lends = not self._tracked.active and not any(peer.receiver.borrows for peer in self._peers.connected)
+        return self._getBuffer(nbytes) if lends else None
 
     def _why(self) -> Why:
         silent = {peer.name for peer in self._peers.connected if peer.silent}
@@ -233,7 +253,7 @@ class OpenIGTLinkSource:
                 yield from self._warnOfSlowness(item)
                 stream = self._nameOf(self._streams, peer, item.device_name, self._settings.stream)
                 self._videos.note(peer.name, item)
-                yield Arrival(stream, imageOf(item), now)
+                yield from self._placed(Arrival(stream, imageOf(item), now, sender=peer.name))
                 self._diagnosis.image(peer.name)
                 return
             if isinstance(item, VideoMessage):
@@ -249,7 +269,7 @@ class OpenIGTLinkSource:
             for message in translate(item, now):
                 if message.kind in NODES:
                     device = self._nameOf(self._devices, peer, message.device)
-                    message = message if device == message.device else replace(message, device=device)
+                    message = self._timed(replace(message, device=device, sender=peer.name))
                 yield message
         except FrameError as error:
             device = item.device_name or _("a device without a name")
@@ -257,12 +277,42 @@ class OpenIGTLinkSource:
             text = text.format(type=item.message_type, device=device, reason=str(error))
             yield from self._problem(peer.name, Problem("not-usable", text, device=item.device_name))
 
+    def _placed(self, arrival: Arrival) -> Iterator[Arrival]:
+        """Yield an image with its time offset, unless it waits for poses."""
+        if offset := self._offsets.get(arrival.stream, 0.0):
+            attributes = {**arrival.image.attributes, OFFSET_ATTRIBUTE: f"{offset:g}"}
+            arrival = replace(arrival, image=replace(arrival.image, attributes=attributes), timeOffset=offset)
+        image = arrival.image
+        moment = self._clocks.moment(arrival.sender, f"image {arrival.stream}", arrival.receiveTime, image.deviceTime)
+        moment = moment._replace(seconds=moment.seconds + offset)
+        if self._sweep:
+            self._sweep.addImage(arrival, moment)
+        if self._tracked.active:
+            self._tracked.addImage(arrival, moment)
+            yield from self._tracked.due(time.time())
+        else:
+            yield arrival
+
+    def _timed(self, message: DeviceMessage) -> DeviceMessage:
+        """Return a message with its time offset, after noting the pose of a transform."""
+        if offset := self._offsets.get(message.device, 0.0):
+            attributes = {**message.attributes, OFFSET_ATTRIBUTE: f"{offset:g}"}
+            message = replace(message, attributes=attributes, timeOffset=offset)
+        if message.kind == "transform":
+            key = f"transform {message.device}"
+            moment = self._clocks.moment(message.sender, key, message.receiveTime, message.deviceTime)
+            moment = moment._replace(seconds=moment.seconds + offset)
+            self._tracked.addPose(message, moment)
+            if self._sweep:
+                self._sweep.addPose(message, moment)
+        return message
+
     def _takeVideo(self, peer: str, found: Iterator[VideoImage | Problem]) -> Iterator[Arrival | Event]:
         for item in found:
             if isinstance(item, Problem):
                 yield from self._problem(peer, item)
             else:
-                yield Arrival(item.stream, item.image, item.receiveTime)
+                yield from self._placed(Arrival(item.stream, item.image, item.receiveTime, sender=peer))
                 self._diagnosis.image(peer)
 
     def _problem(self, peer: str, problem: Problem) -> Iterator[Event]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections.abc import Mapping
@@ -21,6 +22,8 @@ _ = textsOf(__file__)
 ROLES = {"client": _("Client: connect to a device"), "server": _("Server: wait for devices")}
 ENGINES = {"own": _("Real-Time Imaging"), "connector": _("SlicerOpenIGTLink")}
 PACKAGES = (Package("pyigtl", "pyigtl>=0.3.4,<0.4"), Package("fastcrc", "fastcrc>=0.3,<1", optional=True))
+LARGEST_OFFSET = 10.0
+"""Largest time offset of a device, seconds."""
 DEVICE_SIZE = 20
 """Bytes of a device name in a header of version 1."""
 
@@ -132,6 +135,30 @@ class OpenIGTLinkSettings(SourceSettings):
             advanced=True,
         ),
     )
+    tools: tuple[str, ...] = field(
+        default=(),
+        metadata=about(
+            _("Poses for images"),
+            _(
+                "Names of tools, such as ProbeToTracker. Each image gets their poses at its time as attributes, for "
+                "processing functions and recordings. It waits for them, at most 0.2 s."
+            ),
+            placeholder=_("for example ProbeToTracker"),
+            advanced=True,
+        ),
+    )
+    timeOffsets: tuple[str, ...] = field(
+        default=(),
+        metadata=about(
+            _("Time offsets"),
+            _(
+                "Seconds to add to the times of a device, by its name: Probe=-0.083. The section Devices and control "
+                "estimates the offset of a tool. Recorded images have the poses of their corrected times."
+            ),
+            placeholder=_("for example Probe=-0.083"),
+            advanced=True,
+        ),
+    )
     version: int = field(
         default=1,
         metadata=about(
@@ -171,6 +198,26 @@ class OpenIGTLinkSettings(SourceSettings):
             if not re.fullmatch(r"(GET|STT|STP)_[A-Z]{1,8}", query):
                 raise SettingsError(_("{query} is no query such as STT_TDATA or GET_STATUS.").format(query=repr(query)))
 
+        self.offsets()
+
+    def offsets(self) -> dict[str, float]:
+        """Return the time offset of each device in seconds.
+
+        :raises SettingsError: a text is no offset.
+        """
+        found = {}
+        for text in self.timeOffsets:
+            name, _equals, value = text.rpartition("=")
+            try:
+                seconds = float(value)
+            except ValueError:
+                seconds = math.nan
+            if not name.strip() or not abs(seconds) <= LARGEST_OFFSET:
+                reason = _("{text} is no time offset such as Probe=-0.083, in seconds from -{limit:g} to {limit:g}.")
+                raise SettingsError(reason.format(text=repr(text), limit=LARGEST_OFFSET))
+            found[name.strip()] = seconds
+        return found
+
     @property
     def longestDeviceName(self) -> int:
         """Most characters in the device name of a sent message."""
@@ -190,7 +237,7 @@ class OpenIGTLinkSettings(SourceSettings):
     def unused(cls, values: Mapping[str, Any]) -> set[str]:
         """Return what a client, or SlicerOpenIGTLink's connector, does not use."""
         if values["engine"] == "connector":
-            return {"allowed", "sizeLimit", "silentAfter", "ask", "video"}
+            return {"allowed", "sizeLimit", "silentAfter", "ask", "video", "tools", "timeOffsets"}
         return set() if values["role"] == "server" else {"allowed"}
 
 
