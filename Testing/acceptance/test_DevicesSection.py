@@ -9,8 +9,11 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+from RealTimeImagingLib import ControlError, OpenIGTLinkSettings
 from RealTimeImagingLib.Model.DeviceMessage import DeviceMessage
+from RealTimeImagingLib.OpenIGTLink import pack
 from unit.openIGTLinkSource import freePort, pose, sendAll
+from unit.sweeps import sweepMessages, sweepPose
 
 from .conftest import until, untilStopped
 from .test_Panel import panelOf, save
@@ -207,3 +210,50 @@ def test_noColumnIsCutOff(module, logic, width):
         assert column.widget().minimumSizeHint.width() <= 380
     finally:
         column.takeWidget()
+
+
+def test_theTimeOffsetOfATool(module, logic, devices, monkeypatch):
+    """Two clicks: estimate it from a sweep, and start the source again with it."""
+    sweep = b"".join(map(pack, sweepMessages()))
+    monkeypatch.setattr(devices, "SWEEP", 3.0)
+    panel, ui = panelOf(module), panelOf(module).ui
+    handle = logic.start(OpenIGTLinkSettings(role="server", port=freePort()))
+    until(lambda: "Waiting for" in handle.status)
+    assert ui.useOffsetButton.isHidden()
+    with closing(socket.create_connection(("127.0.0.1", handle.settings.port))) as device:
+        sendAll(device, sweepPose(0, -1.7e9))  # without a time: its clock begins with the sweep
+        until(lambda: ui.offsetToolComboBox.currentText == "ProbeToTracker" and ui.estimateOffsetButton.enabled)
+        ui.estimateOffsetButton.click()
+        until(lambda: "Move ProbeToTracker up and down for 3 s" in ui.offsetLabel.text)
+        assert not ui.estimateOffsetButton.enabled
+        device.sendall(sweep)
+        until(lambda: "The time offset of ProbeToTracker" in ui.offsetLabel.text)
+        assert "The time offset of ProbeToTracker is -83 ms" in ui.offsetLabel.text
+        assert not ui.useOffsetButton.isHidden()
+        assert ui.useOffsetButton.text == "Use -83 ms"
+        ui.useOffsetButton.click()
+    until(lambda: len([one for one in logic.sources() if not one.ended]) == 1 and logic.sources()[-1] is not handle)
+    (name,) = logic.sources()[-1].settings.timeOffsets
+    assert float(name.removeprefix("ProbeToTracker=")) == pytest.approx(-0.083, abs=0.003)
+    panel.refresh()
+    assert ui.useOffsetButton.isHidden()
+    untilStopped(logic)
+
+
+def test_aSweepWithoutImagesSaysSo(module, logic, devices, monkeypatch):
+    monkeypatch.setattr(devices, "SWEEP", 3.0)
+    ui = panelOf(module).ui
+    handle = logic.start(OpenIGTLinkSettings(role="server", port=freePort()))
+    until(lambda: "Waiting for" in handle.status)
+    with pytest.raises(ControlError, match="No running source has received poses"):
+        logic.devices.estimateTimeOffset("ProbeToTracker")
+    with closing(socket.create_connection(("127.0.0.1", handle.settings.port))) as device:
+        sendAll(device, sweepPose(0, -1.7e9))  # without a time: its clock begins with the sweep
+        until(lambda: ui.estimateOffsetButton.enabled)
+        with pytest.raises(ControlError, match="3 to 60 seconds"):
+            logic.devices.estimateTimeOffset("ProbeToTracker", seconds=1)
+        ui.estimateOffsetButton.click()
+        until(lambda: "No image of the same source arrived" in ui.offsetLabel.text)
+        assert ui.useOffsetButton.isHidden()
+        until(lambda: ui.estimateOffsetButton.enabled)
+    untilStopped(logic)

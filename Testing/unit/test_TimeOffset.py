@@ -4,20 +4,7 @@ import numpy as np
 import pytest
 from RealTimeImagingLib.Model.Errors import ControlError
 from RealTimeImagingLib.Model.TimeOffset import ImageMotion, estimateOffset
-
-SHAPE = (120, 160)
-
-
-def depth(time):
-    """Depth of the tank's bottom in pixels: an uneven movement of the hand."""
-    return 60 + 22 * np.sin(2 * np.pi * 0.4 * time) + 9 * np.sin(2 * np.pi * 0.93 * time + 1)
-
-
-def waterTank(row, random):
-    """A bright line in a dark, noisy image."""
-    rows = np.arange(SHAPE[0])[:, None]
-    image = 200 * np.exp(-(((rows - row) / 2.5) ** 2)) + random.normal(20, 8, SHAPE)
-    return image.clip(0, 255).astype(np.uint8)[None]
+from unit.sweeps import SHAPE, depth, waterTank
 
 
 def phantom(shift, texture):

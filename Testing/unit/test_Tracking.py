@@ -8,12 +8,11 @@ import pytest
 from RealTimeImagingLib import SettingsError
 from RealTimeImagingLib.Model.DeviceMessage import DeviceMessage
 from RealTimeImagingLib.Model.Frame import Image
-from RealTimeImagingLib.OpenIGTLink import ImageMessage, TransformMessage
 from RealTimeImagingLib.Sources.OpenIGTLink import OpenIGTLinkSettings
 from RealTimeImagingLib.Sources.OpenIGTLink.Tracking import WAIT, Clocks, Moment, Sweep, TrackedImages
 from RealTimeImagingLib.Sources.Source import Arrival
 from unit.openIGTLinkSource import Link, sendAll
-from unit.test_TimeOffset import depth, waterTank
+from unit.sweeps import sweepImage, sweepMessages, sweepPose
 
 NOW = 1.7e9
 
@@ -164,17 +163,6 @@ def linkOf(tmp_path):
         one.close()
 
 
-def picture(number, seconds, device="US"):
-    pixels = waterTank(depth(seconds), np.random.default_rng(number))
-    return ImageMessage(pixels, np.eye(4), device_name=device, timestamp=1.7e9 + seconds)
-
-
-def pose(seconds, clock=0.0, along=None):
-    matrix = np.eye(4)
-    matrix[0, 3] = 100 * seconds if along is None else along
-    return TransformMessage(matrix, device_name="ProbeToTracker", timestamp=1.7e9 + seconds + clock)
-
-
 @pytest.mark.parametrize("offset", [0.0, 0.02])
 def test_images_and_poses_of_two_connections_meet(linkOf, offset):
     """The clocks of the two computers are an hour apart; each message is sent at its time."""
@@ -182,9 +170,9 @@ def test_images_and_poses_of_two_connections_meet(linkOf, offset):
     link = linkOf(tools=("ProbeToTracker",), timeOffsets=offsets)
     with link.peer() as probe, link.peer() as tracker:
         for number in range(60):
-            sendAll(tracker, pose(number / 100, 3600))
+            sendAll(tracker, sweepPose(number / 100, 3600))
             if number % 4 == 0:
-                sendAll(probe, picture(number, number / 100))
+                sendAll(probe, sweepImage(number, number / 100))
             until = time.monotonic() + 0.01
             while time.monotonic() < until:
                 link.step(0.001)
@@ -202,7 +190,7 @@ def test_images_and_poses_of_two_connections_meet(linkOf, offset):
 def test_without_tools_no_image_waits(linkOf):
     link = linkOf()
     with link.peer() as probe:
-        sendAll(probe, picture(0, 0.0))
+        sendAll(probe, sweepImage(0, 0.0))
         link.until(lambda: link.frames)
     assert dict(link.frames[0].image.attributes) == {"Device": "US"}
 
@@ -210,7 +198,7 @@ def test_without_tools_no_image_waits(linkOf):
 def test_images_that_wait_at_the_stop_are_delivered(linkOf):
     link = linkOf(tools=("ProbeToTracker",))
     with link.peer() as probe:
-        sendAll(probe, pose(0.0), picture(0, 0.01))
+        sendAll(probe, sweepPose(0.0), sweepImage(0, 0.01))
         link.until(lambda: link.messages)
         link.frames += link.source.rest()
     assert poseOf(link.frames[0], "ProbeToTracker")[1] in ("OK", "MISSING")
@@ -221,25 +209,18 @@ def test_a_sweep_with_an_offset_of_83_ms_is_estimated_within_3_ms(linkOf):
     link = linkOf(timeOffsets=("Other=0.5", "ProbeToTracker=-0.02"))
     link.source.command("estimateOffset", {"device": "ProbeToTracker", "stream": "US", "seconds": 3600})
     with link.peer() as both:
-        sender = threading.Thread(target=lambda: sendAll(both, *_sweep()))
+        sender = threading.Thread(target=lambda: sendAll(both, *sweepMessages()))
         sender.start()
         link.until(lambda: (len(link.frames), len(link.messages)) == (240, 400), 30)
         sender.join()
     link.source._sweep.until = 0
     link.untilCode("offset-estimated")
-    event = link.events[-2] if link.events[-1].code != "offset-estimated" else link.events[-1]
+    (event,) = [one for one in link.events if one.code == "offset-estimated"]
     assert event.text.startswith("The time offset of ProbeToTracker is -83 ms (correlation")
     other, own = event.remedy.settings["timeOffsets"]
     assert other == "Other=0.5"
     assert float(own.removeprefix("ProbeToTracker=")) == pytest.approx(-0.083, abs=0.003)
     OpenIGTLinkSettings(**event.remedy.settings)
-
-
-def _sweep():
-    # All at once: the device's times count, not the arrivals.
-    events = [(number / 30, picture(number, number / 30)) for number in range(240)]
-    events += [(number / 50, pose(number / 50, 0.083, 0.3 * depth(number / 50))) for number in range(400)]
-    return [made for _seconds, made in sorted(events, key=lambda one: one[0])]
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,8 @@ FORMS = ("STRING", "COMMAND")
 NAME_BYTES, STRING_BYTES, COMMAND_NAME_BYTES = 255, 0xFFFF, 128
 RATES = (0.01, 100.0)
 TIMEOUTS = (0.1, 3600.0)
+SWEEP = (3.0, 60.0)
+"""Shortest and longest sweep for a time offset, seconds."""
 GRACE = 0.25
 """Further seconds for an answer after the window was blocked: the answer may have arrived without having been read."""
 SAME = 1e-5
@@ -232,6 +234,27 @@ class DeviceControl:
             text = joined(_sentTo(request.text, request.devices), silence)
             self._callbacks.report(Event("no-answer", text, "warning", request.text))
         self._schedule()
+
+    # ---- tracking
+
+    def estimateTimeOffset(self, device: str, stream: str = "", seconds: float = 10.0) -> None:
+        """Estimate the time offset of a tool from the images and poses of the next seconds.
+
+        Meanwhile, move the probe up and down over the bottom of a water tank, or over a phantom. The result is the
+        event "offset-estimated", whose remedy has the new setting ``timeOffsets``, or "no-offset" with the reason.
+
+        :param device: name of the tool, whose poses arrive over the same source as the images.
+        :param stream: stream of the images; empty: that of the first image.
+        :param seconds: length of the sweep, 3 to 60.
+        :raises ControlError: no running source has poses of this tool, or the length is not valid.
+        """
+        if not _isWithin(seconds, SWEEP):
+            text = _("A sweep takes {lowest:g} to {highest:g} seconds, not {value}.")
+            raise ControlError(text.format(lowest=SWEEP[0], highest=SWEEP[1], value=repr(seconds)))
+        handles = [one for one in self._session.active() if one.settings.longestDeviceName and device in one.messages]
+        if not handles or ("transform", device) not in [(one.kind, one.device) for one in self.states()]:
+            raise ControlError(_("No running source has received poses of {device}.").format(device=repr(device)))
+        handles[-1].send("estimateOffset", device=device, stream=stream, seconds=seconds)
 
     # ---- connections
 

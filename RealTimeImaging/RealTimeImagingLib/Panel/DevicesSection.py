@@ -14,7 +14,19 @@ from slicer.i18n import tr as _
 from ..Model.Event import Event
 from ..Scene.DeviceNodes import DeviceState
 from .Alarm import Alarm
-from .Section import Section, hasLargeFont, plainTip, remember, remembered, show, stateColour, translated, warningColour
+from .Section import (
+    Section,
+    hasLargeFont,
+    plainTip,
+    remember,
+    remembered,
+    show,
+    showOrHide,
+    stateColour,
+    translated,
+    warningColour,
+)
+from .SourceSection import SourceSection
 
 SEEN, LOST = "\u25cf\u00a0", "\u25b2\u00a0"
 """Symbols of tools that the tracker sees, and does not see: a disc and a triangle, before the name."""
@@ -28,18 +40,32 @@ PLANE_NODES = ("vtkMRMLSliceNode", "vtkMRMLLinearTransformNode", "vtkMRMLMarkups
 WORDS = {"startUp": "START_UP", "startScan": "START_SEQUENCE", "stopScan": "STOP_SEQUENCE"}
 ANSWERS = ("command-sent", "answered", "no-answer", "no-peer", "not-sent")
 """Codes of events about sent messages."""
+OFFSETS = ("offset-sweep", "offset-estimated", "no-offset")
+"""Codes of events about time offsets."""
+SWEEP, PATIENCE = 10.0, 5.0
+"""Seconds of a sweep for a time offset, and further seconds for its result."""
 
 
 class DevicesSection(Section):
     """Table of devices, scan plane and commands; visible while OpenIGTLink is in use.
 
+    :param sources: starts a source again with another time offset.
     :param clock: monotonic seconds.
     """
 
     def __init__(
-        self, ui: Any, logic: Any, complain: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+        self,
+        ui: Any,
+        logic: Any,
+        complain: Callable[[str], None],
+        sources: SourceSection,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(ui, logic, complain)
+        self._sources, self._clock = sources, clock
+        self._offset: Event | None = None
+        """The last estimated time offset, with the offer to use it."""
+        self._sweepEnds = 0.0
         self._tools = Alarm(clock, qt.QApplication.beep)
         headers = [_("Device"), _("Message"), _("Count")]
         ui.devicesTable.setColumnCount(len(headers))
@@ -65,6 +91,9 @@ class DevicesSection(Section):
             self.connect(button, "clicked()", partial(self._sendCommand, name, field))
         form = remembered("Command/Form", FORMS[0])
         ui.commandFormComboBox.currentIndex = FORMS.index(form) if form in FORMS else 0
+        showOrHide(ui.offsetLabel, "")
+        self.connect(ui.estimateOffsetButton, "clicked()", self._estimate)
+        self.connect(ui.useOffsetButton, "clicked()", self._useOffset)
         self.connect(ui.sendPlaneCheckBox, "toggled(bool)", self._planeToggled)
         self.connect(ui.planeComboBox, "currentNodeChanged(vtkMRMLNode*)", self._planeChanged)
         self.connect(ui.planeDeviceLineEdit, "editingFinished()", self._planeChanged)
@@ -88,6 +117,7 @@ class DevicesSection(Section):
             {one.device for one in states if one.tool not in ("", "OK")}, self.ui.toolSoundCheckBox.checked
         )
         self._showDevices(states, values["messages"])
+        self._showTools([one.device for one in states if one.kind == "transform"])
         followed = self.logic.devices.followed is not None
         if self.ui.sendPlaneCheckBox.checked and not followed:
             # The node was removed.
@@ -123,7 +153,32 @@ class DevicesSection(Section):
         table.setFixedHeight(table.horizontalHeader().sizeHint.height() + height + 2 * table.frameWidth)
         self._rows = rows
 
+    def _showTools(self, tools: list[str]) -> None:
+        box = self.ui.offsetToolComboBox
+        for tool in tools:
+            if box.findText(tool) < 0:
+                box.addItem(tool)
+        sweeping = self._clock() < self._sweepEnds
+        self.ui.estimateOffsetButton.enabled = bool(tools) and not sweeping
+        self.ui.useOffsetButton.visible = self._offset is not None
+
     # ---- what the user does
+
+    def _estimate(self) -> None:
+        tool = self.ui.offsetToolComboBox.currentText
+        if self.attempt(lambda: self.logic.devices.estimateTimeOffset(tool, seconds=SWEEP)):
+            self._offset, self._sweepEnds = None, self._clock() + SWEEP + PATIENCE
+            self.ui.estimateOffsetButton.enabled = False
+            self.ui.useOffsetButton.visible = False
+
+    def _useOffset(self) -> None:
+        event, self._offset = self._offset, None
+        source = next((one for one in self.logic.sources() if event and one.offer == event and not one.ended), None)
+        self.ui.useOffsetButton.visible = False
+        if event is None or event.remedy is None or source is None:
+            self.complain(_("The source of this time offset has ended."))
+            return
+        self._sources.restart(source, event.remedy)
 
     def _planeToggled(self, on: bool) -> None:
         if not on:
@@ -157,3 +212,10 @@ class DevicesSection(Section):
     def _happened(self, event: Event) -> None:
         if event.code in ANSWERS:
             show(self.ui.answerLabel, translated(event.text), event.level != "info")
+        elif event.code in OFFSETS:
+            showOrHide(self.ui.offsetLabel, translated(event.text), event.level != "info")
+            self._sweepEnds = self._sweepEnds if event.code == "offset-sweep" else 0.0
+            self._offset = event if event.remedy else None
+            if event.remedy:
+                self.ui.useOffsetButton.text = translated(event.remedy.label)
+            self.ui.useOffsetButton.visible = event.remedy is not None

@@ -70,7 +70,7 @@ class Panel:
             LiveSection(ui, logic, Complaint(ui.liveComplaintLabel)),
             self._processing,
             SignalsSection(ui, logic, Complaint(ui.signalsComplaintLabel)),
-            DevicesSection(ui, logic, Complaint(ui.devicesComplaintLabel)),
+            DevicesSection(ui, logic, Complaint(ui.devicesComplaintLabel), self._source),
             BroadcastSection(ui, logic, Complaint(ui.broadcastComplaintLabel)),
             RecordSection(ui, logic, Complaint(ui.recordComplaintLabel), self._metadata.need),
             self._metadata,

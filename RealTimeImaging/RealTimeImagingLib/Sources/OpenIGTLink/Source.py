@@ -156,8 +156,10 @@ class OpenIGTLinkSource:
     def command(self, name: str, values: Mapping[str, Any]) -> None:
         """Execute a command; ignore unknown ones."""
         if name == "estimateOffset":
-            until = time.time() + float(values["seconds"])
-            self._sweep = Sweep(str(values["device"]), str(values.get("stream", "")), until)
+            tool, seconds = str(values["device"]), float(values["seconds"])
+            self._sweep = Sweep(tool, str(values.get("stream", "")), time.time() + seconds)
+            text = _("Move {tool} up and down for {seconds:.0f} s, unevenly, so that the image moves.")
+            self._sent.append(Event("offset-sweep", text.format(tool=tool, seconds=seconds), subject=tool))
         if name != "send":
             return
         try:
