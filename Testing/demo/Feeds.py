@@ -119,6 +119,25 @@ class OpenIGTLinkFeed(_ScannerFeed):
         self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE)
 
 
+class TrackedFeed(OpenIGTLinkFeed):
+    """The scanner also sends the poses of its probe, 83 ms too late; each image gets the pose of its time."""
+
+    stream = "Ultrasound"
+    tool = "ProbeToTracker"
+
+    def __init__(self, options: Any, folder: str, frames: int | None) -> None:
+        super().__init__(options, folder, frames)
+        if not options.input and not options.size:
+            self.input = "water tank"
+        self._command += ["--tool", self.tool, "--late", "83"]
+
+    def choose(self, ui: Any) -> None:
+        """Fill the panel as a user would."""
+        super().choose(ui)
+        ui.openigtlink_tools.text = self.tool
+        ui.openigtlink_timeOffsets.text = f"{self.tool}=-0.083"
+
+
 class HTTPFeed(_ScannerFeed):
     """The scanner posts images to the module, whose token it is given."""
 
@@ -301,6 +320,7 @@ FEEDS = {
     "folder": FolderFeed,
     "replay": ReplayFeed,
     "openigtlink": OpenIGTLinkFeed,
+    "tracked": TrackedFeed,
     "http": HTTPFeed,
     "camera": CameraFeed,
     "dicom": DICOMFeed,

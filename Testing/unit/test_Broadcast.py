@@ -111,6 +111,20 @@ def test_long_names_that_begin_alike_stay_two(broadcasting):
     assert one.codes.count("renamed") == 2
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_tool_that_is_not_seen_is_never_sent_as_a_pose(broadcasting, version):
+    """Version 1 of the header has no room for its status."""
+    one = broadcasting(version=version)
+    client = one.connect()
+    pose, lost = {"matrix": MATRIX.tolist()}, np.zeros((4, 4)).tolist()
+    for values, status in ((pose, "MISSING"), ({"matrix": lost}, ""), (pose, "OK")):
+        attributes = {"Status": status} if status else {}
+        one.broadcaster.sendMessage(DeviceMessage("transform", "Probe", values, START, None, attributes))
+    one.close()
+    statuses = [message.metadata.get("Status") for message in client.untilEnd()]
+    assert statuses == ([None] if version == 1 else ["MISSING", "INVALID", "OK"])
+
+
 def test_of_what_devices_say_only_transforms_are_sent(broadcasting):
     one = broadcasting()
     client = one.connect()

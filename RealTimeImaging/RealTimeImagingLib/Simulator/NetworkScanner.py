@@ -11,6 +11,7 @@ from ..Model.Frame import Image, checksum
 from ..OpenIGTLink import ImageMessage, VideoMessage, packBuffers
 from .CompressedVideo import CompressedVideo
 from .Scanners import logSent, waitUntil
+from .Sweep import SimulatedTracker
 
 POLL_PERIOD = 0.1
 """Longest wait of a socket in seconds, after which the scanner checks whether it is stopped."""
@@ -34,6 +35,7 @@ class NetworkScanner:
         (seconds since the epoch) at which sending began, which is also the time in the message. Checksums of compressed
         video are those of the decoded pictures.
     :param video: codec of compressed video (VIDEO), see :class:`CompressedVideo`; empty sends images.
+    :param tracker: sends the poses of a tool beside the images; None: no poses.
     :raises OSError: the address is not available.
     """
 
@@ -46,9 +48,10 @@ class NetworkScanner:
         device: str,
         log: IO[str] | None = None,
         video: str = "",
+        tracker: SimulatedTracker | None = None,
     ) -> None:
         self._host, self.port = host, port
-        self._fps, self._device, self._log = fps, device, log
+        self._fps, self._device, self._log, self._tracker = fps, device, log, tracker
         self._video = CompressedVideo(video) if video else None
         self._peer: socket.socket | None = None
         self._listener: socket.socket | None = None
@@ -72,7 +75,7 @@ class NetworkScanner:
                     due = time.monotonic()
                 waitUntil(due, stopped)
                 sent = time.time()
-                if self._sendOne(message, sent, stopped):
+                if self._sendOne(message, sent, count / self._fps, stopped):
                     break
             if stopped():
                 return count
@@ -113,10 +116,16 @@ class NetworkScanner:
         message.device_name, message.metadata = self._device, dict(image.attributes)
         return message, checksum(pixels)
 
-    def _sendOne(self, message: ImageMessage | VideoMessage, sent: float, stopped: Callable[[], bool]) -> bool:
+    def _sendOne(
+        self, message: ImageMessage | VideoMessage, sent: float, seconds: float, stopped: Callable[[], bool]
+    ) -> bool:
         message.timestamp = sent
         try:
-            return self._peer is not None and _sendAll(self._peer, packBuffers(message, version=2), stopped)
+            if self._peer is None:
+                return False
+            for pose in self._tracker.messages(seconds, sent) if self._tracker else ():
+                _sendAll(self._peer, packBuffers(pose, version=2), stopped)
+            return _sendAll(self._peer, packBuffers(message, version=2), stopped)
         except OSError:
             if self._peer:
                 self._peer.close()

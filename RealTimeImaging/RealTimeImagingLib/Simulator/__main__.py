@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from typing import IO, Any
 
 # Slicer's Python does not have the module's folder in its path. The folder of this file must not hide other packages.
@@ -16,6 +17,7 @@ sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__
 
 from RealTimeImagingLib.Formats.VideoStream import ENCODERS
 from RealTimeImagingLib.Model.Errors import RealTimeImagingError
+from RealTimeImagingLib.Model.Frame import Image
 from RealTimeImagingLib.Simulator.Files import FORMATS, shots
 from RealTimeImagingLib.Simulator.Images import images
 from RealTimeImagingLib.Simulator.Scanners import MODES, FolderScanner, PostingScanner
@@ -38,7 +40,7 @@ def main() -> int:
                 scanner.send(itertools.islice(files, options.frames), stopped.is_set)
             else:
                 sender = stack.enter_context(contextlib.closing(_sender(options, log)))
-                sender.send(itertools.islice(images(options.input, options.loop), options.frames), stopped.is_set)
+                sender.send(itertools.islice(_images(options), options.frames), stopped.is_set)
         except (RealTimeImagingError, OSError, ValueError) as error:
             sys.stderr.write(f"{error}\n")
             return 1
@@ -65,6 +67,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--video", default="", choices=list(ENCODERS), help="OpenIGTLink: send compressed video (VIDEO) of this codec"
     )
+    parser.add_argument("--tool", help="OpenIGTLink: send poses of a tool with this name, and images of its sweep")
+    parser.add_argument("--late", type=float, default=0.0, metavar="MS", help="delay of the times of the poses")
     parser.add_argument("--input", help="4-D file, multi-frame DICOM or folder of images; default: a beating phantom")
     parser.add_argument("--fps", type=float, default=10.0, help="images a second")
     parser.add_argument("--frames", type=int, help="stop after this number of images")
@@ -81,6 +85,14 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _images(options: argparse.Namespace) -> Iterator[Image]:
+    if options.tool and not options.input:
+        from RealTimeImagingLib.Simulator.Sweep import sweepImages
+
+        return sweepImages(options.fps)
+    return images(options.input, options.loop)
+
+
 def _sender(options: argparse.Namespace, log: IO[str] | None) -> Any:
     # Imports at the point of use: pyigtl and pynetdicom need not be installed for the other scanners.
     if options.post:
@@ -94,10 +106,12 @@ def _sender(options: argparse.Namespace, log: IO[str] | None) -> Any:
 
         return MRDScanner(options.host, options.mrd, options.fps, log)
     from RealTimeImagingLib.Simulator.NetworkScanner import NetworkScanner
+    from RealTimeImagingLib.Simulator.Sweep import SimulatedTracker
 
     server = options.listen is not None
     port = options.listen if server else options.connect
-    scanner = NetworkScanner(options.host, port, server, options.fps, options.device, log, options.video)
+    tracker = SimulatedTracker(options.tool, options.late / 1000) if options.tool else None
+    scanner = NetworkScanner(options.host, port, server, options.fps, options.device, log, options.video, tracker)
     if server:
         sys.stdout.write(f"Listening on port {scanner.port}\n")
         sys.stdout.flush()

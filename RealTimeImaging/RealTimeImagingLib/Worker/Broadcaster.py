@@ -297,12 +297,17 @@ class Broadcaster:
         return True
 
     def sendMessage(self, message: DeviceMessage) -> None:
-        """Send a device message; only transforms are sent."""
-        if self._subscribers and message.kind == "transform":
+        """Send a device message; only transforms are sent.
+
+        Version 1 of the header has no room for the status of a tool: the pose of a tool that is not seen is not sent.
+        """
+        if self._subscribers and message.kind == "transform" and not (message.lost and self.settings.version == 1):
             matrix = np.array(message.values["matrix"], np.float64)
             name = self._nameOf(message.device)
             transform = TransformMessage(matrix, device_name=name, timestamp=message.time)
             transform.metadata = dict(message.attributes)
+            if message.lost and not message.unseen:
+                transform.metadata["Status"] = message.lost
             self._addFullName(transform, message.device)
             self._offer(Packet(transform))
 
