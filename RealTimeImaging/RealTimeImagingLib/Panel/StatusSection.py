@@ -26,8 +26,6 @@ from .SourceStates import URGENCY, SourceStates, stateWords
 
 MOST_ALARMS = 2
 """Most values beyond their limits that the status line names."""
-CALM = ("idle", "receiving", "waiting")
-"""States of a function in which it needs no attention."""
 LINES = 2
 """Lines for the sentence, so that the buttons below it stay in their place."""
 
@@ -146,9 +144,6 @@ class StatusSection(Section):
                 return Line("waiting", _("Stopping."))
             return Line("idle", _("Stopped.") if self.logic.sources() and not self._edited else self._sources.idle())
         self._edited = self._edited and all(one.ended for one in states)
-        # The section Processing shows functions; here only their troubles.
-        calm = [one for one, of in states.items() if one.fedBy and of.name in CALM and of.remedy is None]
-        states = {one: of for one, of in states.items() if one not in calm} or states
         # Of equally urgent states, one that a button mends.
         source, state = max(states.items(), key=lambda one: (URGENCY.index(one[1].name), one[1].remedy is not None))
         text = state.text
