@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # NumPy starts threads for linear algebra otherwise: two fifths of the time in which a child process of a test starts.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-EXAMPLES = {"quick": 10, "ci": 40, "full": 1000}
+EXAMPLES = {"quick": 10, "ci": 20, "full": 1000}
 """Examples of a test without a weight of its own, by profile."""
 
 for name, number in EXAMPLES.items():
@@ -32,3 +33,8 @@ def pytest_make_parametrize_id(val: object) -> str | None:
     if not isinstance(val, (str, bytes)) or len(val) <= LONGEST:
         return None
     return f"{val[: LONGEST // 2]!r}... {len(val)}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the demos first: only one runs at a time, beside the other tests."""
+    items.sort(key=lambda item: item.path.name != "test_Demo.py")
