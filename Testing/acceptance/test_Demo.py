@@ -38,6 +38,8 @@ def inputs():
     yield pytest.param(cine, ["--source", "replay", "--record"], id="replayed-and-recorded")
     yield pytest.param(None, ["--source", "openigtlink", "--record"], id="openigtlink")
     yield pytest.param(None, ["--source", "tracked", "--record", "--fps", "25"], id="tracked")
+    video = ["--source", "openigtlink", "--video", "vp9", "--record"]
+    yield pytest.param(None, video, id="compressed-video")
     yield pytest.param(None, ["--source", "http", "--record"], id="http")
     yield pytest.param(None, ["--source", "camera", "--record"], id="camera")
     yield pytest.param(None, ["--source", "dicom", "--record"], id="dicom")

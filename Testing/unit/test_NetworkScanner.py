@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from RealTimeImagingLib.Formats.VideoStream import VideoDecoder
 from RealTimeImagingLib.Model.Frame import Image, checksum
 from RealTimeImagingLib.OpenIGTLink import Receiver
 from RealTimeImagingLib.Simulator import Scanners as ScannerModule
@@ -41,9 +42,9 @@ def receiveAll(connection, most=None):
 class Sending:
     """A scanner that sends in a thread."""
 
-    def __init__(self, images, fps=1000, server=True, port=0):
+    def __init__(self, images, fps=1000, server=True, port=0, video=""):
         self.log = io.StringIO()
-        self.scanner = NetworkScanner("127.0.0.1", port, server, fps, "Live", self.log)
+        self.scanner = NetworkScanner("127.0.0.1", port, server, fps, "Live", self.log, video)
         self.stopped = threading.Event()
         self.count = None
         self.thread = threading.Thread(target=self._run, args=(images,))
@@ -187,3 +188,26 @@ def test_a_port_that_is_taken_is_one_line():
     assert done.returncode == 1
     assert done.stderr.count(b"\n") == 1
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("codec", "fourcc"), [("h264", "H264"), ("hevc", "X265"), ("vp9", "VP90"), ("av1", "AV10")])
+@pytest.mark.parametrize("colour", [False, True])
+def test_compressed_video_is_what_was_logged(sending, codec, fourcc, colour):
+    """A volume is sent as its middle slice, with 8 bits."""
+    shape = (3, 48, 65, 3) if colour else (3, 48, 65)
+    pixels = [np.random.default_rng(n).integers(0, 256, shape).astype(np.uint8 if colour else np.int16) for n in (1, 2)]
+    scanner = sending((Image(one, np.diag([2.0, 2, 3, 1])) for one in pixels), video=codec)
+    with scanner.connect() as peer:
+        messages = receiveAll(peer)
+    scanner.end()
+    assert [(one.fourcc, one.size, one.grey, one.message_id) for one in messages] == [
+        (fourcc, (65, 48, 1), not colour, 1),
+        (fourcc, (65, 48, 1), not colour, 2),
+    ]
+    assert np.array_equal(messages[0].ijkToRAS[:3, 3], (0, 0, 3))
+    decoder = VideoDecoder(codec, 1 << 20)
+    for number, (message, line) in enumerate(zip(messages, scanner.lines, strict=True)):
+        ((_, shown),) = decoder.decode(message.data, number, message.grey, (65, 48))
+        assert line["checksums"] == [checksum(np.ascontiguousarray(shown[None, :48, :65]))]
+        sent = pixels[number][1].astype(float)
+        assert np.corrcoef(shown[:48, :65].ravel(), sent.ravel())[0, 1] > 0.6

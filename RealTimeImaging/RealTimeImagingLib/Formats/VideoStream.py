@@ -105,21 +105,33 @@ def codecOf(fourcc: str, data: bytes = b"") -> str | None:
     return "av1" if found == "vp9" and data.startswith(_AV1) else found
 
 
+def _load() -> Any:
+    """Return PyAV.
+
+    :raises MissingPackageError: it is not installed.
+    :raises NotAnImageError: it cannot be loaded.
+    """
+    checkPackages(VIDEO_PACKAGES, _("Compressed video"))
+    try:
+        import av
+    except ImportError as error:
+        raise NotAnImageError(_("PyAV cannot be loaded: {reason}").format(reason=str(error)), "unsupported") from error
+    av.logging.set_level(av.logging.PANIC)  # its exceptions say the same
+    return av
+
+
 class VideoDecoder:
     """Decoder of one stream. It yields nothing before the first key frame.
 
     :param codec: name in :data:`CODECS`.
     :param limit: most bytes of a decoded picture.
     :raises MissingPackageError: PyAV is not installed.
-    :raises NotAnImageError: this FFmpeg has no such decoder.
+    :raises NotAnImageError: PyAV cannot be loaded, or has no such decoder.
     :ivar waiting: True until a key frame was decoded, from the beginning or the last :meth:`restart` on.
     """
 
     def __init__(self, codec: str, limit: int) -> None:
-        checkPackages(VIDEO_PACKAGES, _("Compressed video"))
-        import av
-
-        av.logging.set_level(av.logging.PANIC)  # the exceptions say it
+        av = _load()
         self.codec, self._limit, self.waiting = codec, limit, True
         self._greys: dict[int, bool] = {}
         """Whether the pictures that are not decoded yet are grey, by number."""
@@ -257,10 +269,11 @@ class VideoEncoder:
 
     :param codec: name in :data:`ENCODERS`.
     :raises MissingPackageError: PyAV is not installed.
+    :raises NotAnImageError: PyAV cannot be loaded.
     """
 
     def __init__(self, codec: str, quality: Quality) -> None:
-        checkPackages(VIDEO_PACKAGES, _("Compressed video"))
+        _load()
         self.codec, self._quality = codec, quality
         self._encoder: Any = None
         self._shape: tuple[int, ...] = ()

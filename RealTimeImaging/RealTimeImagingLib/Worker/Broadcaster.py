@@ -347,6 +347,8 @@ class Broadcaster:
         try:
             while not self._stopping.is_set():
                 self._turn(CHECK_PERIOD)
+            if self._videos:
+                self._encode(self._videos)
             end = time.monotonic() + LAST_WORDS
             while time.monotonic() < end and not all(subscriber.idle for subscriber in self._subscribers.values()):
                 self._turn(LAST_WORDS / 10)

@@ -127,7 +127,7 @@ class OpenIGTLinkSettings(SourceSettings):
     video: bool = field(
         default=False,
         metadata=about(
-            _("Install PyAV for compressed video"),
+            _("Compressed video"),
             _(
                 "Compressed video (VIDEO: H.264, H.265, VP9, AV1) is decoded with the Python package PyAV. Tick this "
                 "to install PyAV at the start, if it is missing."
