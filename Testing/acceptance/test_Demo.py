@@ -37,7 +37,7 @@ def inputs():
     cine = str(get_testdata_file("examples_ybr_color.dcm"))
     yield pytest.param(cine, ["--source", "replay", "--record"], id="replayed-and-recorded")
     yield pytest.param(None, ["--source", "openigtlink", "--record"], id="openigtlink")
-    yield pytest.param(None, ["--source", "tracked", "--record", "--fps", "25"], id="tracked")
+    yield pytest.param(None, ["--source", "tracked", "--record"], id="tracked")
     video = ["--source", "openigtlink", "--video", "vp9", "--record"]
     yield pytest.param(None, video, id="compressed-video")
     yield pytest.param(None, ["--source", "http", "--record"], id="http")
