@@ -182,6 +182,7 @@ def test_unsupported_files_are_refused_with_the_reason(tmp_path, name):
         (PHANTOM, "V4.2", "V3", "The PAR file has the version V3; V4, V4.1, V4.2 are read."),
         (PHANTOM, "slices/locations    :   9", "slices/locations    :   999999999", "27 images of 999999999 slices"),
         (PHANTOM, "image export tool", "tool", "A PAR file names its version; this file does not."),
+        (EPI, "\n 3 3 0", "\n 3 999999999 0", "The header declares 999,999,999 volumes."),
         (EPI, "type", "kind", 'An AFNI header begins with "type ="; this file does not.'),
     ],
 )

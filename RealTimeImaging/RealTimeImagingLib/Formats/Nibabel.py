@@ -30,7 +30,8 @@ _ = textsOf(__file__)
 
 _LONGEST = 32 << 20
 """Most bytes of a header: some 100,000 images in a PAR file."""
-_MOST_SLICES = 1 << 14
+_MOST_SLICES, _MOST_VOLUMES = 1 << 14, 1 << 20
+"""Most slices and volumes that a header may declare, because nibabel makes lists of them."""
 
 
 @dataclass(frozen=True)
@@ -291,6 +292,9 @@ class AFNI(NibabelFile):
                 words.format(kinds=", ".join(map(str, sorted(kinds))), others=", ".join(map(str, _BRICK_TYPES))),
                 "unsupported",
             )
+        if not 0 < info["DATASET_RANK"][1] <= _MOST_VOLUMES:
+            text = _("The header declares {count:,} volumes.").format(count=info["DATASET_RANK"][1])
+            raise NotAnImageError(text, "too-large")
         header = AFNIHeader(info)
         sizes = tuple(map(int, header.get_data_shape()))
         factors = header.get_data_scaling()
