@@ -197,6 +197,30 @@ def test_a_large_waveform_is_skipped_and_named(link):
     refused(link, packed(ismrmrd.Waveform.from_array(np.zeros((5, 65535), np.uint32))), "too-large", 0)
 
 
+def test_a_waveform_that_would_take_gigabytes_is_skipped_and_named():
+    made = ismrmrd.Waveform.from_array(np.zeros((33, 32768), np.uint32))
+    found = received(packed(made) + GOOD)
+    assert [type(one) for one in found] == [Problem, ImageMessage]
+    assert "4,325,376 bytes is larger than the limit of 4,194,304" in found[0].text
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "1900-01-01", "9999-12-31"])
+def test_an_anonymised_date_of_the_study_is_none(link, day):
+    extra = f"<studyInformation><studyDate>{day}</studyDate></studyInformation>"
+    with link.scanner() as scanner:
+        scanner.send(start(header(1, extra=extra)) + packed(image(phantom(1), acquisition_time_stamp=34_560_000)))
+        scanner.finish()
+    assert abs(link.arrivals[0].image.deviceTime - time.time()) <= 86_400
+
+
+def test_a_header_of_millions_of_elements_is_not_read(tmp_path):
+    with closing(Link(tmp_path)) as link, link.scanner() as scanner:
+        scanner.send(start(header(1, extra="<a/>" * (1 << 20))) + GOOD)
+        link.until(lambda: link.arrivals)
+        scanner.finish()
+        assert "the limit is 4,194,304" in link.codes("no-header")[0].text
+
+
 def test_an_array_is_skipped_and_named(link):
     refused(link, packed(np.ones((3, 4, 5), np.complex64)), "array", 0)
 

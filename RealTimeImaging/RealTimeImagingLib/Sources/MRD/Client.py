@@ -201,9 +201,6 @@ class MRDClient:
             # The reason is in the last line of a traceback.
             lines = message.text.strip().splitlines()
             words = shortened(" ... ".join(dict.fromkeys((lines[0], lines[-1]))))
-            # The reason is in the last line of a traceback.
-            lines = message.text.strip().splitlines()
-            words = shortened(" ... ".join(dict.fromkeys((lines[0], lines[-1]))))
             text = _("{name} reports: {text}").format(name=connection.name, text=words)
             event = Event("server-text", text, "warning", connection.name)
             yield from self._repetitions.report(event, session.peer)

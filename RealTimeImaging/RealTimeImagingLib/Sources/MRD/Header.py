@@ -17,10 +17,12 @@ from ...Model.Text import textsOf
 
 _ = textsOf(__file__)
 
-META_LIMIT = 1 << 20
-"""Most bytes of meta attributes that are read: they become many small objects."""
+META_LIMIT, HEADER_LIMIT = 1 << 20, 4 << 20
+"""Most bytes of meta attributes, and most characters of a header, that are read: they become many small objects."""
 DAY = 86400.0
 MOST_SLICES = 1 << 16
+KNOWN_DAYS = date(1971, 1, 1), date(2999, 12, 31)
+"""First and last day whose times every system computes. Anonymised headers have the year 1 or 1900."""
 WAVEFORMS = {0: "ECG", 1: "Pulse oximetry", 2: "Respiratory", 3: "External waveform 1", 4: "External waveform 2"}
 """Names of the standard waveforms by ``waveform_id``."""
 
@@ -31,7 +33,7 @@ class MeasurementHeader:
 
     :param name: of the protocol; empty without one.
     :param slices: number of slices of a volume, 0 when the header does not tell.
-    :param day: on which the study took place, None when the header does not tell.
+    :param day: on which the study took place, None when the header does not tell, or names none of KNOWN_DAYS.
     :param waveforms: names of the waveforms by ``waveform_id``.
     """
 
@@ -46,13 +48,15 @@ def parseHeader(text: str) -> MeasurementHeader:
 
     :raises WireError: the text is no MRD header. Some clients send any text.
     """
+    _checkSize(len(text), HEADER_LIMIT)
     root = _root(text)
     if root.tag != "ismrmrdHeader":
         raise WireError(_("it is no MRD header, but {tag}").format(tag=root.tag[:40]))
     name = _valueOf(root, "measurementInformation/protocolName")
     day = None
     try:
-        day = date.fromisoformat(_valueOf(root, "studyInformation/studyDate")[:10])
+        named = date.fromisoformat(_valueOf(root, "studyInformation/studyDate")[:10])
+        day = named if KNOWN_DAYS[0] <= named <= KNOWN_DAYS[1] else None
     except ValueError:
         pass  # no date, or none in the form of the schema
     names = dict(WAVEFORMS)
@@ -71,8 +75,7 @@ def parseMeta(data: bytes) -> dict[str, list[str]]:
     text = data.split(b"\0", 1)[0]
     if not text.strip():
         return {}
-    if len(text) > META_LIMIT:
-        raise WireError(_("it has {size:,} bytes, and the limit is {limit:,}").format(size=len(text), limit=META_LIMIT))
+    _checkSize(len(text), META_LIMIT)
     root = _root(text.decode("utf-8", "replace"))
     found: dict[str, list[str]] = {}
     for meta in root.iter("meta"):
@@ -143,6 +146,11 @@ def _fill(element: ElementTree.Element, content: Mapping[str, Any]) -> None:
 def _printable(text: str) -> str:
     # XML 1.0, section 2.2: no control characters but tab and the ends of lines.
     return re.sub("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)
+
+
+def _checkSize(size: int, limit: int) -> None:
+    if size > limit:
+        raise WireError(_("it has {size:,} bytes, and the limit is {limit:,}").format(size=size, limit=limit))
 
 
 def _root(text: str) -> ElementTree.Element:

@@ -49,6 +49,8 @@ SKIP_LIMIT = 1 << 36
 """Largest message in bytes that is skipped: 64 GiB. A header that declares more is invalid."""
 TEXT_LIMIT = 16 << 20
 """Most bytes of a configuration, header or text."""
+WAVEFORM_LIMIT = 4 << 20
+"""Most bytes of a waveform: its samples become numbers of Python, which take ten times the memory."""
 MOST_DIMENSIONS = 16
 OTHER_PROTOCOLS = {
     b"GE": _("A web browser connected"),
@@ -216,9 +218,10 @@ class Receiver:
     def _readWaveform(self) -> Steps[None]:
         values, channels, count = Protocol.unpackWaveformHeader((yield from self._take(WAVEFORM_HEADER_BYTES)))
         nbytes = 4 * channels * count
-        if nbytes > self._sizeLimit:
+        limit = min(self._sizeLimit, WAVEFORM_LIMIT)
+        if nbytes > limit:
             text = _("A waveform of {size:,} bytes is larger than the limit of {limit:,} bytes.")
-            self._refuse("too-large", text.format(size=nbytes, limit=self._sizeLimit))
+            self._refuse("too-large", text.format(size=nbytes, limit=limit))
             yield from self._skip(nbytes)
             return
         samples = (yield from self._fill(nbytes)).view("<u4").reshape(channels, count)
