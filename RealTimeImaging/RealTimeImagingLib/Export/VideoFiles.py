@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
 from fractions import Fraction
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -38,6 +39,8 @@ PERCENTILES = (0.1, 99.9)
 """Percentiles of the values that are shown as black and white."""
 NEAR = 10.0
 """Most brightness, of 255, by which the pictures of a video with loss may differ on average."""
+MOST_TICKS = 1 << 31
+"""Least distance of two pictures in units of the file that MP4 cannot hold: it has signed numbers of 32 bits."""
 BT601, LIMITED = 5, 1
 """FFmpeg's numbers of the colour matrix and the range of the brightness, which players assume differently."""
 
@@ -50,8 +53,8 @@ class VideoFile(Writer):
     """FFmpeg's name of the file format."""
     encoder: ClassVar[str]
     options: ClassVar[dict[str, str]]
-    clock: ClassVar[int]
-    """Units of a second in which the file gives the times."""
+    clock: int
+    """Units of a second in which the file gives the times; fewer in a file with a pause of hours."""
     sidecar: ClassVar[str] = ".json"
     packs = True
 
@@ -88,6 +91,10 @@ class VideoFile(Writer):
         with open(output.path(self.sidecar), encoding="utf-8") as file:
             compareWords(json.load(file), self._words, "The JSON file")
 
+    def _options(self) -> dict[str, str]:
+        """Return the options of the encoder."""
+        return self.options
+
     def _pixelFormat(self) -> str:
         """Return FFmpeg's name of the pixel format of the encoder."""
         raise NotImplementedError
@@ -103,6 +110,9 @@ class VideoFile(Writer):
     def _times(self) -> list[int]:
         """Return the times in units of the file, from the first frame on, strictly increasing."""
         times = self.frames.times
+        pause = max((after - before for before, after in pairwise(times)), default=0.0)
+        while pause * self.clock >= MOST_TICKS - 1 and self.clock > 1:
+            self.clock //= 10
         ticks: list[int] = []
         for time in times:
             tick = round((time - times[0]) * self.clock)
@@ -131,7 +141,7 @@ class VideoFile(Writer):
         try:
             start = datetime.fromtimestamp(self.frames.start + self.frames.times[0], timezone.utc)
             container.metadata["creation_time"] = start.isoformat(timespec="microseconds")
-            stream = container.add_stream(self.encoder, options=self.options)
+            stream = container.add_stream(self.encoder, options=self._options())
             stream.height, stream.width = (size + size % 2 if self._even else size for size in self.frames.shape[1:3])
             stream.pix_fmt = self._pixelFormat()
             stream.time_base = stream.codec_context.time_base = Fraction(1, self.clock)
@@ -208,7 +218,8 @@ class MP4File(VideoFile):
         picture = self.frames.pixels(index)[0]
         if self._range:
             low, high = self._range
-            scaled = np.nan_to_num((picture.astype(np.float64) - low) * (255 / (high - low)), nan=0.0)
+            with np.errstate(over="ignore", invalid="ignore"):  # infinite values, and ranges without an end
+                scaled = np.nan_to_num((picture.astype(np.float64) - low) * (255 / (high - low)), nan=0.0)
             picture = scaled.clip(0, 255).round().astype(np.uint8)
         return evenPicture(picture[..., :3] if picture.ndim == 3 else picture), "rgb24" if picture.ndim == 3 else "gray"
 
@@ -245,6 +256,10 @@ class MatroskaFile(VideoFile):
                 "Choose another format: .mp4 shows grey values of any type with 8 bits, .seq.nrrd keeps them."
             )
             raise ExportError(text.format(components=frames.components, dtype=frames.dtype.name))
+
+    def _options(self) -> dict[str, str]:
+        # Version 3 divides each picture in slices, two beside each other and two above each other; version 1 does not.
+        return self.options if min(self.frames.shape[1:3]) > 1 else {"level": "1"}
 
     def _pixelFormat(self) -> str:
         return self._formats[self.frames.dtype.name, self.frames.components][1]
