@@ -131,6 +131,27 @@ def test_odd_numbers_of_rows_and_columns(tmp_path):
 
 
 @pytest.mark.parametrize("format_", ["mp4", "mkv"])
+@pytest.mark.parametrize(("columns", "rows"), [(333, 1), (1, 7), (1, 1)])
+def test_pictures_of_one_row_or_column(tmp_path, format_, columns, rows):
+    parts, sent = recorded(tmp_path, "uint16", columns, rows)
+    (_, path), _ = save(format_, tmp_path / "out", parts)
+    frames = read(path)[0]
+    assert len(frames) == len(sent)
+    if format_ == "mkv":
+        found = [one.to_ndarray(format="gray16le") for one in frames]
+        assert all(map(np.array_equal, found, sent))
+
+
+@pytest.mark.parametrize("format_", ["mp4", "mkv"])
+def test_a_pause_of_a_day_keeps_its_length(tmp_path, format_):
+    times = [0.0, 0.5, 108_000.0, 108_000.5]
+    frames = [frame(number, (1, 48, 64), np.uint8, receiveTime=START + time) for number, time in enumerate(times)]
+    (_, path), events = save(format_, tmp_path / "out", record(tmp_path, frames))
+    assert events == []
+    assert np.allclose(read(path)[1], times, atol=0.001)
+
+
+@pytest.mark.parametrize("format_", ["mp4", "mkv"])
 def test_the_JSON_file_has_exact_times_geometry_and_attributes(tmp_path, format_):
     parts, _ = recorded(tmp_path, "grey", Depth="5 cm")
     (sidecar, path), _ = save(format_, tmp_path / "out", parts, first=2, last=5, attributes={"Operator": "Ada"})

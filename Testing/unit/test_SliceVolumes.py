@@ -82,6 +82,32 @@ def test_files_in_any_order_become_the_same_volumes(receive, incoming, seed, tog
     assert receiver.events == []
 
 
+@pytest.mark.parametrize("mixed", [True, False])
+def test_a_large_folder_in_any_order_becomes_the_same_volumes(receive, incoming, monkeypatch, mixed):
+    """Names are often identifiers without an order, and reading all files takes longer than slices wait otherwise."""
+    uid = generate_uid()
+    volumes = [series(6, first=6 * number + 1, series=uid) for number in range(12)]
+    slices = list(itertools.chain(*volumes))
+    if mixed:
+        random.Random(1).shuffle(slices)
+    for number, one in enumerate(slices):
+        put(incoming, one, f"{number:03}.dcm")
+    receiver = receive(existing="all")
+    now = itertools.count(receiver.clock.now, 0.4)
+    monkeypatch.setattr(receiver.source, "_clock", lambda: next(now))
+    receiver.step()
+    while receiver.source._untried:
+        receiver.step()
+        if receiver.source._untried and mixed:
+            assert receiver.frames == []
+    # Those in order need not wait for all.
+    assert mixed or len(receiver.frames) > 6
+    for _turn in range(20):
+        receiver.step()
+    assert receiver.sums == sumsOf(*volumes)
+    assert receiver.events == []
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_time_points_are_distinguished_by_their_times(receive, incoming, seed):
     """Numbers restart with each time point, or count all times of a position first; files arrive in any order."""

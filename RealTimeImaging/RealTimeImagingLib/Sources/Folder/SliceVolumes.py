@@ -31,6 +31,8 @@ _ = textsOf(__file__)
 
 LONGEST, SHORTEST = 10.0, 0.25
 """Most seconds that a slice waits for others in a series without pauses: at first, and with permanent gaps."""
+FAR = 1 / 8
+"""Part of the waiting slices by which a slice is from its place in time, on average, above which they are mixed."""
 JOINED = 3
 """Slices in order after which a series counts as ordered, although its first slices are missing."""
 
@@ -58,7 +60,9 @@ class SliceOrder:
         self._waiting: list[tuple[float, Slice]] = []
         self._last: int | None = None
         """The highest InstanceNumber that was released."""
-        self._many = False
+        self._many = self._mixed = False
+        self._judged = 0
+        """Number of waiting slices at the last judgement of :attr:`mixed`."""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -73,6 +77,19 @@ class SliceOrder:
     def more(self) -> None:
         """Note that further files wait to be read: release the waiting slices together with theirs."""
         self._many = self._many or bool(self._waiting)
+
+    @property
+    def mixed(self) -> bool:
+        """True when the waiting slices arrived far from the order of their times, as files with random names do."""
+        count = len(self._waiting)
+        if not self._judged <= count < 1.2 * self._judged + 2:
+            self._judged = count
+            keys = [timeOrder(slice_) for _added, slice_ in self._waiting]
+            places = sorted(range(count), key=keys.__getitem__)
+            distance = sum(abs(place - found) for place, found in enumerate(places))
+            # In random order it is a third of the slices on average.
+            self._mixed = distance > FAR * count * count
+        return self._mixed
 
     @property
     def due(self) -> float:
@@ -135,7 +152,8 @@ HELD = 1 << 30
 ANNOUNCED = "slices.json"
 """Name of the file, in the folder of the checkpoint, that lists the files of the volume that becomes a frame."""
 MANY_WAIT = 10.0
-"""Seconds after which slices are released although more files wait to be read."""
+"""Seconds after which slices are released although more files wait to be read. Mixed slices wait while the number of
+these files falls."""
 
 
 log = logging.getLogger(__name__)
@@ -170,6 +188,8 @@ class SliceVolumes:
         self._bytes = 0
         self._latest = 0.0
         self._moreSince: float | None = None
+        self._fewest, self._fewestAt = 0, 0.0
+        """The smallest number of files that waited to be read since then, and when; monotonic seconds."""
         self._reported: set[str] = set()
         self._times: dict[tuple[str, object], tuple[Volume | None, float]] = {}
         """The last volume of each series and moment, and its latest time."""
@@ -238,28 +258,32 @@ class SliceVolumes:
         ).format(name=self._nameOf(path), known=self._nameOf(known))
         return Event("duplicate", text, subject=path)
 
-    def ready(self, now: float, more: bool) -> Iterator[Arrival | Event]:
+    def ready(self, now: float, more: int) -> Iterator[Arrival | Event]:
         """Yield the complete volumes.
 
-        :param more: True when further files wait to be read.
+        :param more: number of further files that wait to be read.
         """
         if not more:
             self._moreSince = None
         elif self._moreSince is None:
-            self._moreSince = now
+            self._moreSince, self._fewest, self._fewestAt = now, more, now
+        elif more < self._fewest:
+            self._fewest, self._fewestAt = more, now
         # A volume does not end while slices of its series wait for release.
         ending = {
             volume.slices[0].instance.header.series
             for volume in self._assembly.open
             if volume.changed + self._silence <= now
         }
+        many = self._moreSince is not None and now - self._moreSince < MANY_WAIT
+        falls = self._moreSince is not None and now - self._fewestAt < MANY_WAIT
         for series, order in self._orders.items():
-            if self._moreSince is not None and now - self._moreSince < MANY_WAIT:
+            if many or (falls and order.mixed):
                 order.more()
                 continue
             for arrival, slice_ in order.release(now, all_=series in ending):
                 yield from self._feed(slice_, arrival)
-        if self._moreSince is not None and now - self._moreSince < MANY_WAIT:
+        if many:
             return
         self._closed.extend(self._assembly.silent(now))
         yield from self._showClosed()

@@ -155,14 +155,14 @@ class FolderSource:
         while self._untried:
             yield from self._try(self._untried.popleft())
             if self._clock() > turn:
-                yield from self._show(self._volumes.ready(self._clock(), bool(self._untried)))
+                yield from self._show(self._volumes.ready(self._clock(), len(self._untried)))
                 return
         now = self._clock()
         for file in sorted((one for one in self._tried.values() if one.due <= now), key=self._order):
             yield from self._try(file)
             if self._clock() > turn:
                 return
-        yield from self._show(self._volumes.ready(self._clock(), False))
+        yield from self._show(self._volumes.ready(self._clock(), 0))
         yield from self._numbers.overdue(self._clock())
         next_ = min(
             [self._poller.due, self._volumes.due, self._numbers.due, *(file.due for file in self._tried.values())]
