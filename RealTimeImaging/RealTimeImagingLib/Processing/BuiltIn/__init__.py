@@ -9,5 +9,6 @@ NAMES = (
     "Averaging",
     "SpatialFilter",
     "ONNXSegmentation",
+    "VolumeReconstruction",
 )
 """Names of the functions' modules."""
