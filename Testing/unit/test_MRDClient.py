@@ -7,6 +7,7 @@ import socket
 import threading
 from contextlib import closing, contextmanager, suppress
 
+import h5py
 import ismrmrd
 import nibabel
 import numpy as np
@@ -135,6 +136,21 @@ def test_an_mrd_file_comes_back_whole(tmp_path):
             np.testing.assert_allclose(frameWorldPoints(arrival.image), worldPoints(3, 5, 7), atol=1e-4)
             assert arrival.image.attributes["Comment"] == f"ü <{number}>"
         assert "12 images sent, back: 12 images received" in link.source.status
+
+
+def test_an_image_that_contradicts_its_header_is_named_and_the_others_are_sent(tmp_path):
+    path = mrdFile(tmp_path / "run.h5", {1: [1, 2]}, header(3))
+    with h5py.File(path, "r+") as file:
+        heads = next(iter(file.values()))["image_1/header"]
+        head = heads[1]
+        head["matrix_size"] = 7, 5, 9
+        heads[1] = head
+    with client(tmp_path, path, Server()) as link:
+        link.finish()
+        (event,) = link.codes("not-sent")
+        assert "Image 2 of " in event.text
+        assert "in run.h5 is not sent: It has 35 values, but its header declares 1 x 9 x 5 x 7." in event.text
+        assert "5 images sent, back: 5 images received" in link.source.status
 
 
 def test_the_server_gets_configuration_header_and_images_as_they_are(tmp_path):

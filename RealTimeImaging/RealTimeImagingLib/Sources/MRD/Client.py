@@ -13,7 +13,8 @@ from ...Model.DeviceMessage import DeviceMessage, shortened
 from ...Model.Errors import NotAnImageError
 from ...Model.Event import Event, Remedy
 from ...Model.Files import reasonOf
-from ...Model.Text import joined, textsOf
+from ...Model.Quantities import counted
+from ...Model.Text import Text, joined, textsOf
 from ..Checkpoint import Checkpoint
 from ..Endpoints import RETRY, Connector
 from ..Repetitions import Repetitions
@@ -77,10 +78,8 @@ class MRDClient:
             return self._problem
         if self._session is None:
             return self._connections.status
-        text = (
-            _("{count:,} images sent to {name}.") if self._allSent else _("Sending: {count:,} images sent to {name}.")
-        )
-        text = text.format(count=self._sent, name=self._session.peer)
+        text = _("{images} sent to {name}.") if self._allSent else _("Sending: {images} sent to {name}.")
+        text = text.format(images=self._sentImages, name=self._session.peer)
         return joined(text, _("Back from there: {counts}.").format(counts=self._session.counted()))
 
     @property
@@ -206,15 +205,19 @@ class MRDClient:
             yield from self._repetitions.report(event, session.peer)
         yield from self._forward(session, session.take(message, self._clock()))
 
+    @property
+    def _sentImages(self) -> Text:
+        return counted(self._sent, _("image"), _("images"))
+
     def _ended(self, session: Session, connection: Connection, orderly: bool) -> Event:
         self._over, self._messages = True, None
         if orderly and self._allSent:
-            text, level = _("{name} has ended the measurement: {sent:,} images sent, back: {counts}."), "info"
+            text, level = _("{name} has ended the measurement: {images} sent, back: {counts}."), "info"
         elif orderly:
-            text, level = _("{name} ended the measurement early: {sent:,} images sent, back: {counts}."), "warning"
+            text, level = _("{name} ended the measurement early: {images} sent, back: {counts}."), "warning"
         else:
-            text, level = _("The connection to {name} broke: {sent:,} images sent, back: {counts}."), "warning"
-        self._end = text.format(name=connection.name, sent=self._sent, counts=session.counted())
+            text, level = _("The connection to {name} broke: {images} sent, back: {counts}."), "warning"
+        self._end = text.format(name=connection.name, images=self._sentImages, counts=session.counted())
         return Event("measurement-ended", self._end, level, connection.name)
 
     def _forward(self, session: Session, items: Iterator[Item]) -> Iterator[Item]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -76,7 +77,7 @@ class Outgoing:
             header = _hdf5Header(first)
             if header:
                 return header
-            head = next((one.header for one in _hdf5Messages(first)), None)
+            head = next((one.header for one in _hdf5Messages(first) if isinstance(one, ImageMessage)), None)
             if head is None:
                 raise NotAnImageError(_("{name} contains no images.").format(name=os.path.basename(first)))
             return headerXML(name, head.matrix_size, head.field_of_view)
@@ -172,15 +173,25 @@ def _hdf5Header(path: str) -> str:
     return ""
 
 
-def _hdf5Messages(path: str) -> Iterator[ImageMessage]:
-    """Yield the images of an MRD file: groups with the datasets header, attributes and data, below any group."""
+def _hdf5Messages(path: str) -> Iterator[ImageMessage | Event]:
+    """Yield the images of an MRD file: groups with the datasets header, attributes and data, below any group; an event
+    for each image that cannot be sent."""
     with translateErrors(path, _("MRD")), _opened(path) as file:
         for group in file.values():
             for name in sorted(getattr(group, "keys", tuple)(), key=naturalOrder):
                 series = group[name]
                 if {"header", "attributes", "data"} <= set(getattr(series, "keys", tuple)()):
                     for index in range(len(series["header"])):
-                        yield _hdf5Message(series, index)
+                        yield _sendable(series, index, path)
+
+
+def _sendable(series: Any, index: int, path: str) -> ImageMessage | Event:
+    try:
+        return _hdf5Message(series, index)
+    except (ValueError, FrameError) as error:
+        text = _("Image {number} of {series} in {name} is not sent: {reason}")
+        values = {"number": index + 1, "series": series.name, "name": os.path.basename(path), "reason": str(error)}
+        return Event("not-sent", text.format(**values), "warning", path)
 
 
 def _hdf5Message(series: Any, index: int) -> ImageMessage:
@@ -194,6 +205,9 @@ def _hdf5Message(series: Any, index: int) -> ImageMessage:
     # Complex values are pairs of the fields real and imag.
     isPair = values.dtype.names is not None
     pixels = values.view(header.dtype) if isPair else values.astype(header.dtype, copy=False)
+    if pixels.size != math.prod(header.shape):
+        text = _("It has {count:,} values, but its header declares {shape}.")
+        raise FrameError(text.format(count=pixels.size, shape=" x ".join(map(str, header.shape))))
     return ImageMessage(head, header, meta, pixels.reshape(header.shape))
 
 
