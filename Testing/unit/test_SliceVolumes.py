@@ -3,10 +3,12 @@
 import gzip
 import itertools
 import random
+import tracemalloc
 
 import numpy as np
 import pytest
 from pydicom.uid import SecondaryCaptureImageStorage, generate_uid
+from RealTimeImagingLib.Formats.DICOM.File import packedFile
 from RealTimeImagingLib.Model.Event import Event
 from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.Sources.Folder import SliceVolumes
@@ -394,3 +396,19 @@ def test_slices_may_be_packed(receive, incoming, tmp_path):
     receiver.run(10)
     assert receiver.sums == sumsOf(first, second)
     assert receiver.codes == []
+
+
+def test_an_unpacked_file_is_in_memory_once(tmp_path):
+    path = put(tmp_path, slice_(1, 0.0))
+    packed = tmp_path / "a.dcm.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes() + bytes(8 << 20)))
+    tracemalloc.start()
+    try:
+        plain = packedFile(str(packed), 1 << 30)
+        assert plain.missing() is None
+        held = tracemalloc.get_traced_memory()[0]
+        with plain.open() as file:
+            assert file.read(200) == path.read_bytes()[:200]
+            assert tracemalloc.get_traced_memory()[0] < held + (1 << 20)
+    finally:
+        tracemalloc.stop()

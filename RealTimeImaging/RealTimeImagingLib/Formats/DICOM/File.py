@@ -114,7 +114,7 @@ class Packed:
 
     def open(self) -> BinaryIO:
         """Open the plain file, in memory."""
-        return io.BytesIO(self._content.getbuffer())
+        return io.BytesIO(self._content.getvalue())  # no copy: both share the bytes
 
 
 def packedFile(path: str, limit: int) -> Packed | None:

@@ -145,8 +145,8 @@ class MRDSettings(SourceSettings):
         metadata=aboutSizeLimit(
             _("Largest image"),
             _(
-                "Larger images are rejected and reported. The incomplete volumes of a scanner take no more memory than "
-                "this."
+                "Larger images are rejected, reported and not sent back. The incomplete volumes of a scanner take no "
+                "more memory than this."
             ),
         ),
     )
