@@ -135,6 +135,39 @@ def test_theChartIsShownInTheViews(slicer, module, logic, noErrors):
     assert selection.GetActivePlotChartID() == logic.signals.chart().GetID()
 
 
+@pytest.mark.parametrize("inPanel", [True, False])
+def test_theAxesOfAPlotFollowUntilTheUserZooms(slicer, module, logic, views, inPanel, noErrors):
+    """In the panel, and in the layout while the panel is closed; "Fit to content" lets them follow again."""
+    ui, signals = panelOf(module).ui, logic.signals
+    for number in range(2):
+        signals.add("Live", number, 10.0 + number, {"Mean": 5.0})
+    signals.plot("Live", "Mean")
+    if inPanel:
+        ui.signalsSection.collapsed = False
+        view = next(one for one in panelOf(module)._sections if hasattr(one, "_saveTimes"))._view
+    else:
+        signals.showInLayout()
+        plots = [views.plotWidget(place) for place in range(views.plotViewCount)]
+        chart = signals.chart().GetID()
+        view = next(one for one in plots if one.mrmlPlotViewNode().GetPlotChartNodeID() == chart).plotView()
+
+    def end(number):
+        """The end of the x axis after one more value."""
+        signals.add("Live", number, 10.0 + number, {"Mean": 6.0})
+        signals.chart()
+        return view.chart().GetAxis(1).GetMaximum()
+
+    assert [end(2), end(3)] == [2.0, 3.0]
+    view.zoom(1.0, 2.0)
+    assert [end(4), end(5)] == [2.0, 2.0]
+    view.fitToContent()
+    assert end(6) == 6.0
+    signals.clear()
+    for number in range(2):
+        signals.add("Live", number, 10.0 + number, {"Mean": 5.0})
+    assert end(2) == 2.0
+
+
 def test_theFrameTimesAreSaved(module, logic, tmp_path, noErrors):
     """Images go on while the dialog is open."""
     ui = panelOf(module).ui

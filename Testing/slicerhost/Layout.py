@@ -24,6 +24,7 @@ class Layout:
         self._slices = {view.name: view for view in slices}
         self._spare: dict[str, SliceView] = {}
         self._threeD = [threeD]
+        self._plots: list[Any] = []
         self._asked = 0
         self._logic = slicer.vtkMRMLLayoutLogic()
         self._logic.SetMRMLScene(slicer.mrmlScene)
@@ -77,7 +78,16 @@ class Layout:
 
     @property
     def plotViewCount(self) -> int:
-        return 0
+        """As in Slicer each plot view node of the scene has a view, shown or not."""
+        from .PlotView import PlotWidget
+
+        nodes = slicer.mrmlScene.GetNodesByClass("vtkMRMLPlotViewNode")
+        found = [nodes.GetItemAsObject(place) for place in range(nodes.GetNumberOfItems())]
+        for widget in [one for one in self._plots if one.mrmlPlotViewNode() not in found]:
+            widget.leave()
+        kept = {one.mrmlPlotViewNode(): one for one in self._plots}
+        self._plots = [kept.get(node) or PlotWidget(slicer.mrmlScene, node) for node in found]
+        return len(self._plots)
 
     def views(self) -> list[View]:
         """Slice views, then the 3D view; of the host, not of Slicer."""
@@ -94,6 +104,9 @@ class Layout:
 
     def threeDWidget(self, index: int) -> ThreeDView | None:
         return self._threeD[index] if 0 <= index < len(self._threeD) else None
+
+    def plotWidget(self, index: int) -> Any:
+        return self._plots[index] if 0 <= index < self.plotViewCount else None
 
     def mrmlScene(self) -> Any:
         return slicer.mrmlScene

@@ -61,6 +61,19 @@ class qMRMLPlotView(QWidget):  # type: ignore[misc, valid-type]
         self._node = node
         self._follow()
 
+    def chart(self) -> Any:
+        """The chart with its axes."""
+        chart = vtkChartXY()
+        for axis, (low, high) in zip((vtkAxis.BOTTOM, vtkAxis.LEFT), self._ranges, strict=True):
+            chart.GetAxis(axis).SetBehavior(vtkAxis.FIXED)
+            chart.GetAxis(axis).SetRange(low, high if high > low else low + 1)
+        return chart
+
+    def zoom(self, low: float, high: float) -> None:
+        """Let the x axis be as after the user's mouse wheel; of the host, not of Slicer."""
+        self._ranges[0] = (low, high)
+        self.update()
+
     def fitToContent(self) -> None:
         """Fit the axes; as in Slicer they do not follow new values by themselves."""
         self._ranges = self._extent()
@@ -129,7 +142,7 @@ class qMRMLPlotView(QWidget):  # type: ignore[misc, valid-type]
         view.SetRenderWindow(window)
         view.GetRenderer().SetBackground(1, 1, 1)
         window.SetSize(width, height)
-        chart = vtkChartXY()
+        chart = self.chart()
         view.GetScene().AddItem(chart)
         node = self._chart()
         for number in range(node.GetNumberOfPlotSeriesNodes() if node else 0):
@@ -144,9 +157,6 @@ class qMRMLPlotView(QWidget):  # type: ignore[misc, valid-type]
             plot.GetPen().SetLineType(series.GetLineStyle())
             plot.SetMarkerStyle(series.GetMarkerStyle())
             plot.SetLabel(series.GetName())
-        for axis, (low, high) in zip((vtkAxis.BOTTOM, vtkAxis.LEFT), self._ranges, strict=True):
-            chart.GetAxis(axis).SetBehavior(vtkAxis.FIXED)
-            chart.GetAxis(axis).SetRange(low, high if high > low else low + 1)
         for axis, title in ((vtkAxis.BOTTOM, "XAxisTitle"), (vtkAxis.LEFT, "YAxisTitle")):
             chart.GetAxis(axis).SetTitle((getattr(node, f"Get{title}")() or "") if node else "")
             if node:
@@ -167,3 +177,25 @@ class qMRMLPlotView(QWidget):  # type: ignore[misc, valid-type]
         found = vtk_to_numpy(image.GetOutput().GetPointData().GetScalars()).reshape(height, width, -1)
         window.Finalize()
         return numpy.ascontiguousarray(found[::-1, :, :3])
+
+
+class PlotWidget:
+    """A view of the layout, slicer.app.layoutManager().plotWidget(i): the plot view of a node of the scene."""
+
+    def __init__(self, scene: Any, node: Any) -> None:
+        self._node, self._view = node, qMRMLPlotView()
+        self._view.setMRMLScene(scene)
+        self._view.setMRMLPlotViewNode(node)
+        self._tag = observe(node, vtkCommand.ModifiedEvent, lambda *_: self._view.setMRMLPlotViewNode(node))
+
+    def mrmlPlotViewNode(self) -> Any:
+        return self._node
+
+    def plotView(self) -> qMRMLPlotView:
+        return self._view
+
+    def leave(self) -> None:
+        """End; of the host, not of Slicer."""
+        stopObserving(self._node, self._tag)
+        self._view.setMRMLScene(None)
+        self._view.deleteLater()

@@ -30,8 +30,6 @@ class SignalsSection(Section):
         self._names: list[tuple[str, str]] = []
         self._view: Any = None
         self._nodeID = ""
-        self._fitted = -1
-        """Number of the redraw to which the axes of the plot are fitted."""
         self._filling = False
         ui.signalsList.visible = False
         self.connect(ui.signalsSection, "contentsCollapsed(bool)", self._opened)
@@ -69,9 +67,6 @@ class SignalsSection(Section):
                 node.SetPlotChartNodeID(self.logic.signals.chart().GetID())
                 self._fill()
         self.logic.signals.update()
-        if self._view is not None and self.logic.signals.redraws != self._fitted:
-            self._fitted = self.logic.signals.redraws
-            self._view.fitToContent()  # the axes do not follow new values
         names = self.logic.signals.names()
         if names != self._names:
             self._names = names
@@ -163,6 +158,7 @@ class SignalsSection(Section):
             self._view.setMRMLScene(slicer.mrmlScene)
             self._view.setMRMLPlotViewNode(node)
             self._view.setMinimumHeight(PLOT_HEIGHT)
+            self.logic.signals.follow(self._view)
             self._view.toolTip = _(
                 "The ticked signals, over time in seconds since the first image. Crosses: images were lost just before."
             )
@@ -172,6 +168,7 @@ class SignalsSection(Section):
     def _release(self) -> None:
         view, self._view = self._view, None
         if view is not None:
+            self.logic.signals.unfollow(view)
             view.setMRMLScene(None)
             view.deleteLater()
             node = slicer.mrmlScene.GetNodeByID(self._nodeID)

@@ -22,6 +22,8 @@ _ = textsOf(__file__)
 
 REDRAW = 0.2
 """Least seconds between two redraws of the plots."""
+SPARE = 0.01
+"""Part of the x axis that may lack while a view still counts as showing all."""
 CHART = "Signals"
 FONT = 11
 """Size of the texts in the chart, pixels."""
@@ -61,6 +63,8 @@ class SignalPlots:
         """IDs of the nodes by their classes and names."""
         self._plotting = False
         self._coloured = 0
+        self._views: list[Any] = []
+        """Plot views outside the layout, see :meth:`follow`."""
 
     def clear(self) -> None:
         """Forget all values, at the start of a run."""
@@ -182,6 +186,17 @@ class SignalPlots:
             raise SettingsError(_("This Slicer has no Plots module. The panel shows the plot."))
         plots.logic().ShowChartInLayout(self.chart())
 
+    def follow(self, view: Any) -> None:
+        """Let the axes of a plot view (qMRMLPlotView) follow new values, as those of the layout do.
+
+        A view that the user has zoomed or moved follows again after "Fit to content".
+        """
+        self._views.append(view)
+
+    def unfollow(self, view: Any) -> None:
+        """Release a view of :meth:`follow`."""
+        self._views.remove(view)
+
     def isPlotted(self, stream: str, name: str) -> bool:
         """Return True when the chart has this signal."""
         series = self._known("vtkMRMLPlotSeriesNode", f"{stream}: {name}")
@@ -214,6 +229,7 @@ class SignalPlots:
         if not self._plotting or now < self._due:
             return
         self._due = now + REDRAW
+        redraws, following = self.redraws, [view for view in self._chartViews() if self._showsAll(view)]
         for stream, signals in self._streams.items():
             if self._drawn.get(stream) == signals.changes:
                 continue
@@ -227,6 +243,34 @@ class SignalPlots:
                         self._plotMarks(stream, name)
                 node = self._node("vtkMRMLTableNode", f"{stream} signals")
                 _fill(node, columns | self._marks(stream, columns), self._plottedColumns(node))
+        if self.redraws != redraws:
+            for view in following:
+                _fit(view)
+
+    def _chartViews(self) -> list[Any]:
+        """Return the plot views of the layout that have the chart, and those of :meth:`follow`."""
+        manager, chart = slicer.app.layoutManager(), self._known("vtkMRMLPlotChartNode", CHART)
+        if manager is None or chart is None:  # without a main window there is no layout
+            return list(self._views)
+        widgets = [manager.plotWidget(place) for place in range(manager.plotViewCount)]
+        shown = [one for one in widgets if one.mrmlPlotViewNode().GetPlotChartNodeID() == chart.GetID()]
+        return [*self._views, *(one.plotView() for one in shown)]
+
+    def _showsAll(self, view: Any) -> bool:
+        """Return whether the x axis of a view holds all values that are drawn: the user has not zoomed or moved it."""
+        chart, axis = self._known("vtkMRMLPlotChartNode", CHART), view.chart().GetAxis(vtk.vtkAxis.BOTTOM)
+        ranges = []
+        for place in range(chart.GetNumberOfPlotSeriesNodes() if chart is not None else 0):
+            series = chart.GetNthPlotSeriesNode(place)
+            table = series.GetTableNode() if series is not None else None
+            column = table.GetTable().GetColumnByName(series.GetXColumnName()) if table is not None else None
+            if column is not None and column.GetNumberOfValues():
+                ranges.append(column.GetRange())
+        if not ranges:
+            return True
+        low, high = min(one[0] for one in ranges), max(one[1] for one in ranges)
+        spare = SPARE * (high - low)
+        return bool(axis.GetMinimum() <= low + spare and high - spare <= axis.GetMaximum())
 
     def _marked(self, stream: str) -> set[str]:
         """Return the signals of a stream whose lost frames are marked now."""
@@ -306,6 +350,14 @@ class SignalPlots:
             node = self._scene.GetFirstNode(name, kind) or self._scene.AddNewNodeByClass(kind, name)
             self._nodes[kind, name] = node.GetID()
         return node
+
+
+def _fit(view: Any) -> None:
+    chart = view.chart()
+    for place in range(chart.GetNumberOfPlots()):
+        # A NaN that was not drawn yet counts as a bound: the axis would end at NaN.
+        chart.GetPlot(place).Update()
+    view.fitToContent()
 
 
 def _fill(node: Any, columns: Mapping[str, Column], plotted: set[str]) -> None:
