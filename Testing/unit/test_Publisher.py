@@ -113,6 +113,16 @@ def test_framesWithoutASlotAreOfferedWithoutPixels(publisher):
     assert [one.next().place is not None for _number in range(5)] == [True, True, False, False, False]
 
 
+def test_subscribersThatFollowEachOtherGetEveryFrame(publisher):
+    """While the functions of the first ones are still loaded, and give no slot back."""
+    every = []
+    for number in range(4):
+        every.append(Listening(publisher.port, publisher.token, slots=8))
+        subscribed(publisher, len(every))
+        publisher.publish(frameOf(number))
+        assert [one.next().place is not None for one in every] == [True] * len(every)
+
+
 def test_onlyTheStreamThatIsWantedIsCopied(publisher):
     one, other = (Listening(publisher.port, publisher.token, stream) for stream in ("Live", "Other"))
     subscribed(publisher, 2)

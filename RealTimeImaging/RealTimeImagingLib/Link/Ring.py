@@ -33,7 +33,8 @@ SLOTS = 4
 FEW = 2
 """Slots with which a ring works when memory is short."""
 MOST_GENERATIONS = 2
-"""Generations beyond which subscribers get no frames: one that hangs must not keep the memory of more."""
+"""Generations beyond which subscribers get no frames: one that hangs must not keep the memory of more. A new subscriber
+starts no further one."""
 PAGE = 4096
 MAGIC = b"RealTimeImaging ring"
 """End of the memory: Windows creates new, empty memory when a name that is gone is opened."""
@@ -360,7 +361,8 @@ class RingWriter:
             if any(owner.taken for generation, owner in self._generations.items() if generation != self._newest):
                 return None
             return self._grow(nbytes, (self._slots, FEW))
-        if not self._quotasChanged or len(self._generations) > MOST_GENERATIONS:
+        if not self._quotasChanged or len(self._generations) >= MOST_GENERATIONS:
+            # Subscribers share the slots that are there until an old generation is free.
             return current
         try:
             return self._grow(current.slotBytes, (self._slots,))
