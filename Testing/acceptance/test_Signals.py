@@ -168,6 +168,30 @@ def test_theAxesOfAPlotFollowUntilTheUserZooms(slicer, module, logic, views, inP
     assert end(2) == 2.0
 
 
+def test_aSignalWithoutValuesHasNoPartInTheAxes(slicer, module, logic, noErrors):
+    """A missing value is NaN in the table, and in a new run a plotted signal may have none."""
+    signals = logic.signals
+    panelOf(module).ui.signalsSection.collapsed = False
+    view = next(one for one in panelOf(module)._sections if hasattr(one, "_saveTimes"))._view
+
+    def add(number, values):
+        """Return the ends of both axes after some more values."""
+        signals.add("Live", number, 10.0 + number, values)
+        signals.chart()
+        return [view.chart().GetAxis(axis).GetMaximum() for axis in (1, 0)]
+
+    for number in range(2):
+        add(number, {"Mean": 5.0, "Other": 90.0})
+    signals.plot("Live", "Mean")
+    signals.plot("Live", "Other")
+    assert add(2, {"Mean": 6.0, "Other": 95.0}) == [2.0, 95.0]
+    assert add(3, {"Mean": 7.0}) == [3.0, 95.0]
+    signals.clear()
+    add(0, {"Mean": 5.0})
+    assert add(1, {"Mean": 8.0}) == [1.0, 8.0]
+    assert add(2, {"Mean": 8.0, "Other": 20.0}) == [2.0, 20.0]
+
+
 def test_theFrameTimesAreSaved(module, logic, tmp_path, noErrors):
     """Images go on while the dialog is open."""
     ui = panelOf(module).ui

@@ -45,6 +45,10 @@ class qMRMLPlotView(QWidget):  # type: ignore[misc, valid-type]
         self._observing = _Observing()
         self._ranges = [(0.0, 1.0), (0.0, 1.0)]
         """Ranges of the axes."""
+        self._axes = vtkChartXY()
+        """Chart with the plots, whose bounds and visibility are VTK's; another one is drawn."""
+        self._inputs: list[tuple[Any, str, str]] = []
+        """Table, x and y column of each plot."""
         self._drawn: set[Any] = set()
         """Series that have been drawn, so that VTK reports an error when their columns vanish."""
         QtCore.QObject.connect(self, QtCore.SIGNAL("destroyed()"), self._observing.stop)
@@ -62,12 +66,30 @@ class qMRMLPlotView(QWidget):  # type: ignore[misc, valid-type]
         self._follow()
 
     def chart(self) -> Any:
-        """The chart with its axes."""
-        chart = vtkChartXY()
+        """The chart with its axes and plots."""
+        self._setPlots()
+        self._setRanges(self._axes)
+        return self._axes
+
+    def _setRanges(self, chart: Any) -> None:
         for axis, (low, high) in zip((vtkAxis.BOTTOM, vtkAxis.LEFT), self._ranges, strict=True):
             chart.GetAxis(axis).SetBehavior(vtkAxis.FIXED)
             chart.GetAxis(axis).SetRange(low, high if high > low else low + 1)
-        return chart
+
+    def _drawable(self) -> list[Any]:
+        chart = self._chart()
+        series = [chart.GetNthPlotSeriesNode(n) for n in range(chart.GetNumberOfPlotSeriesNodes())] if chart else []
+        return [one for one in series if one is not None and _hasColumns(one)]
+
+    def _setPlots(self) -> None:
+        found = [
+            (one.GetTableNode().GetTable(), one.GetXColumnName(), one.GetYColumnName()) for one in self._drawable()
+        ]
+        if found != self._inputs:
+            self._axes.ClearPlots()
+            for table, x, y in found:
+                self._axes.AddPlot(vtkChart.LINE).SetInputData(table, x, y)
+            self._inputs = found
 
     def zoom(self, low: float, high: float) -> None:
         """Let the x axis be as after the user's mouse wheel; of the host, not of Slicer."""
@@ -75,8 +97,25 @@ class qMRMLPlotView(QWidget):  # type: ignore[misc, valid-type]
         self.update()
 
     def fitToContent(self) -> None:
-        """Fit the axes; as in Slicer they do not follow new values by themselves."""
-        self._ranges = self._extent()
+        """Fit the axes as Slicer does (qMRMLPlotView::RecalculateBounds): they do not follow new values by themselves.
+
+        A plot counts with the bounds that VTK has for it: NaN when a NaN is new since its last update, and those of
+        earlier values when all are NaN.
+        """
+        chart, ranges = self.chart(), [(0.0, 0.0), (0.0, 0.0)]
+        isFirst = True
+        for place in range(chart.GetNumberOfPlots()):
+            plot, bounds = chart.GetPlot(place), [0.0] * 4
+            if not plot.GetVisible():
+                continue
+            plot.GetUnscaledInputBounds(bounds)
+            if bounds[1] - bounds[0] < 0:
+                continue
+            for axis, (low, high) in enumerate((bounds[:2], bounds[2:])):
+                least, most = (low, high) if isFirst else ranges[axis]
+                ranges[axis] = low if least > low else least, high if most < high else most
+            isFirst = False
+        self._ranges = ranges
         self.update()
 
     def _extent(self) -> list[tuple[float, float]]:
@@ -142,16 +181,17 @@ class qMRMLPlotView(QWidget):  # type: ignore[misc, valid-type]
         view.SetRenderWindow(window)
         view.GetRenderer().SetBackground(1, 1, 1)
         window.SetSize(width, height)
-        chart = self.chart()
+        chart = vtkChartXY()
+        self._setRanges(chart)
         view.GetScene().AddItem(chart)
         node = self._chart()
-        for number in range(node.GetNumberOfPlotSeriesNodes() if node else 0):
-            series = node.GetNthPlotSeriesNode(number)
-            table = series.GetTableNode().GetTable() if series is not None and series.GetTableNode() else None
-            if table is None or not _hasColumns(series):
+        plots = self.chart()
+        for number, series in enumerate(self._drawable()):
+            plots.GetPlot(number).Update()
+            if not plots.GetPlot(number).GetVisible():
                 continue
             plot = chart.AddPlot(vtkChart.LINE)
-            plot.SetInputData(table, series.GetXColumnName(), series.GetYColumnName())
+            plot.SetInputData(series.GetTableNode().GetTable(), series.GetXColumnName(), series.GetYColumnName())
             plot.SetColorF(*series.GetColor())
             # The numbers of the styles are those of VTK, as in Slicer.
             plot.GetPen().SetLineType(series.GetLineStyle())

@@ -355,8 +355,12 @@ class SignalPlots:
 def _fit(view: Any) -> None:
     chart = view.chart()
     for place in range(chart.GetNumberOfPlots()):
+        plot = chart.GetPlot(place)
         # A NaN that was not drawn yet counts as a bound: the axis would end at NaN.
-        chart.GetPlot(place).Update()
+        plot.Update()
+        # A signal without a value keeps the bounds of an earlier run, unless it is hidden.
+        values = plot.GetData().GetInputArrayToProcess(1, plot.GetInput())
+        plot.SetVisible(values is not None and bool(np.isfinite(vtk_to_numpy(values)).any()))
     view.fitToContent()
 
 
