@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import slicerhost
+from RealTimeImagingLib import OpenIGTLinkSettings
 from RealTimeImagingLib.Processing import BuiltIn
 from unit.functions import functionFile
+from unit.openIGTLinkSource import freePort, image, sendAll
 from vtk.util.numpy_support import vtk_to_numpy
 
 from .conftest import untilStopped
@@ -239,6 +243,43 @@ def test_aResultInNoViewIsNoConcern(slicer, module, views, logic, tmp_path, noEr
     until(lambda: ui.statusLabel.text.startswith("Receiving "))
     assert not ui.remedyButton.isVisible()
     untilStopped(logic)
+
+
+def test_aFunctionThatHangsIsOfferedMoreTime(slicer, module, logic, tmp_path):
+    """Also when newer images replace the one with which it hung; then it works with one click."""
+    from RealTimeImagingLib.Panel.Section import SYMBOLS
+
+    replay(logic, tmp_path, paused=False)
+    ui, _panel = opened(module)
+    slow = functionFile(
+        tmp_path, "import time\ndef process(frame):\n    time.sleep(0.8)\n    return frame.pixels\n", "slow"
+    )
+    logic.processing.start(slow, every="newest", limit=0.3)
+    until(lambda: not ui.remedyButton.isHidden() and ui.remedyButton.text == "Allow 1.8 s")
+    assert "longer than 0.3 s" in ui.statusLabel.text
+    until(lambda: ui.processorsTable.item(0, 0).text() == SYMBOLS["slow"])
+    assert "longer than 0.3 s" in ui.processorStatusLabel.text
+    ui.remedyButton.click()
+    until(lambda: [one.statistics().get("processed", 0) > 1 for one in logic.processing.list()] == [True])
+    assert [one.settings.limit for one in logic.processing.list()] == [1.8]
+    until(lambda: ui.processorsTable.item(0, 0).text() == SYMBOLS["receiving"])
+    untilStopped(logic)
+
+
+def test_onlyStreamsWithImagesAreOffered(module, logic, noErrors):
+    """A device names its stream: the name in the settings is offered until its first image only."""
+    ui, panel = opened(module)
+    handle = logic.start(OpenIGTLinkSettings(role="server", port=freePort()))
+    offered = lambda: [ui.processingStreamComboBox.itemText(n) for n in range(ui.processingStreamComboBox.count)]  # noqa: E731
+    until(lambda: offered() == ["OpenIGTLink"] and "Waiting for" in handle.status)
+    with closing(socket.create_connection(("127.0.0.1", handle.settings.port))) as device:
+        sendAll(device, image(1, device="Probe"))
+        until(lambda: offered() == ["Probe"])
+        chooseBuiltIn(ui, "Averaging")
+        processor = started(logic, ui, panel)
+        sendAll(device, image(2, device="Probe"))
+        until(lambda: processor.statistics()["processed"] == 1)
+        untilStopped(logic)
 
 
 def test_aFileThatCannotBeUsedSaysWhy(slicer, module, logic, tmp_path):

@@ -53,7 +53,7 @@ class ProcessingSection(Section):
         """Parameters that each function has, or will have with the next change."""
         self._pending: dict[RunningProcessor, dict[str, Any]] = {}
         self._failures: dict[RunningProcessor, str] = {}
-        """Latest event about failed images of each function."""
+        """Latest event about failed images, or the restart, of each function."""
         self._looking: FunctionDescription | None = None
         self._fileDialog: Any = None
         self._showing = False
@@ -116,7 +116,12 @@ class ProcessingSection(Section):
 
     def _streams(self) -> list[str]:
         active = [one for one in self.logic.sources() if not one.ended and one.state != "stopping"]
-        return [stream for one in active for stream in (one.streams.values() or [one.settings.stream])]
+        found = []
+        for one in active:
+            # A device names its streams itself: then no image comes by the name in the settings.
+            came = [stream for stream in one.streams.values() if stream in one.counts]
+            found += came or list(one.streams.values())[:1] or [one.settings.stream]
+        return found
 
     def _showStreams(self) -> None:
         combo, streams = self.ui.processingStreamComboBox, self._streams()
@@ -375,7 +380,7 @@ class ProcessingSection(Section):
                 self._showing = False
 
     def _happened(self, event: Event) -> None:
-        if event.code == "processing-failed":
+        if event.code in ("processing-failed", "function-restarted"):
             for processor in self.logic.processing.list():
                 if processor.stream == event.subject:
                     self._failures[processor] = event.text

@@ -24,7 +24,8 @@ def stateOf(processor: RunningProcessor) -> str:
     figures = processor.statistics()
     if processor.state != "running" or not figures.get("received"):
         return "waiting"
-    return "slow" if processor.isFailing(time.monotonic()) else "receiving"
+    failing = processor.isFailing(time.monotonic()) or processor.handle.details.get("restarted")
+    return "slow" if failing else "receiving"
 
 
 def figuresText(processor: RunningProcessor) -> str:
@@ -64,6 +65,7 @@ class ProcessorsTable(RowsTable):
         )
         super().__init__(table, connect, (_("Result"), _("Images"), _("Latency")), buttons, (LATENCY, COUNTS))
         table.setTextElideMode(qt.Qt.ElideLeft)  # the function comes last in the name
+        table.wordWrap = False  # whole words would be elided
         table.horizontalHeaderItem(COUNTS).setToolTip(_("Processed / skipped / failed"))
         table.horizontalHeaderItem(LATENCY).setToolTip(_("Median time from the arrival of an image to its result."))
 

@@ -130,8 +130,12 @@ class StatusSection(Section):
             button.visible = offer is not None
 
     def _line(self) -> Line:
-        # A function has its state in the section Processing, unless it cannot work.
-        states = {one: state for one, state in self._states.of.items() if one.fedBy is None or state.name == "error"}
+        # A function has its state in the section Processing, unless it cannot work or a button mends it.
+        states = {
+            one: state
+            for one, state in self._states.of.items()
+            if one.fedBy is None or state.name == "error" or state.remedy is not None
+        }
         missing = self._sources.missing
         if missing:
             packages = ", ".join(map(titleOf, missing.requirements))

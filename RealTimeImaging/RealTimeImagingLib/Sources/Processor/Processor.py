@@ -208,6 +208,11 @@ class Processor:
         return self._loaded
 
     @property
+    def restarted(self) -> bool:
+        """True when its process has ended by itself, and has not answered since."""
+        return self._deaths > 0
+
+    @property
     def unread(self) -> bool:
         """True when :meth:`take` has something to yield."""
         return bool(self._items)
@@ -391,8 +396,8 @@ class Processor:
                     self._current = None
                     self.counts.failed += 1
                     work.release()
-                    text = _("{reason} Its process ended {count} times with this frame, which is passed over.")
-                    reason = text.format(reason=reason, count=DEATHS)
+                    text = _("Its process ended {count} times with this frame, which is passed over.")
+                    reason = joined(sentence(reason), text.format(count=DEATHS))
                     self._report(self._failures.add(work.header.number, reason, time.monotonic(), remedy))
                 else:
                     text = _("The process of {function} ended with frame {number} and is restarted. {reason}")

@@ -73,7 +73,8 @@ class ProcessorSource:
     @property
     def details(self) -> Mapping[str, Any]:
         """``processing`` (:meth:`Processor.figures`); ``connected``: port of the subscription, 0 at its end;
-        ``problem``: True when the function cannot be used; ``stalled``: :attr:`Processor.stalled`."""
+        ``problem``: True when the function cannot be used; ``stalled``: :attr:`Processor.stalled`; ``restarted``:
+        :attr:`Processor.restarted`."""
         return self._details
 
     def read(self, seconds: float) -> Iterator[Arrival | Event | Values]:
@@ -149,4 +150,5 @@ class ProcessorSource:
             "connected": self._connected,
             "problem": bool(self._processor.problem),
             "stalled": self._processor.stalled,
+            "restarted": self._processor.restarted,
         }
