@@ -30,15 +30,20 @@ def test_aLargeFontDoesNotWidenThePanel(largeFont, module, column):
         section.collapsed = False
     area = column(380, 900)
     assert ui.statusLabel.fontMetrics().lineSpacing() > 25
-    for index in range(6):
+    for index in range(ui.sourceComboBox.count):
         ui.sourceComboBox.currentIndex = index
         slicerhost.processEvents()
         assert area.widget().minimumSizeHint.width() <= 380
+        assert area.widget().sizeHint.width() <= 380  # Slicer's panel is never narrower
         for name, button in vars(ui).items():
             if button.inherits("QPushButton") and button.isVisible():
                 right = button.mapTo(area.viewport(), qt.QPoint(button.width, 0)).x()
                 assert right <= 380, name
                 assert button.width >= button.minimumSizeHint.width(), name
+    for index in range(ui.functionComboBox.count):
+        ui.functionComboBox.currentIndex = index
+        slicerhost.processEvents()
+        assert area.widget().sizeHint.width() <= 380, ui.functionComboBox.currentText
 
 
 def test_titlesOfTablesAndSectionsAreNotCutOff(largeFont, module, logic, column):

@@ -166,6 +166,18 @@ def shrink(widgets: Iterable[Any]) -> None:
     for layout in found:
         if layout.inherits("QHBoxLayout") and _isWide(layout):
             layout.setDirection(qt.QBoxLayout.TopToBottom)
+    for widget in found:
+        if widget.inherits("QLabel") and widget.wordWrap:
+            _limitHint(widget, WIDEST_LABEL)
+        elif widget.inherits("ctkPathLineEdit"):
+            _limitHint(widget, widget.minimumSizeHint.width())
+
+
+def _limitHint(widget: Any, width: int) -> None:
+    """Let a long text not widen the panel: Slicer never makes a panel narrower than its size hint."""
+    if widget.sizePolicy.horizontalPolicy() != qt.QSizePolicy.Ignored:
+        widget.setSizePolicy(qt.QSizePolicy.Ignored, widget.sizePolicy.verticalPolicy())
+        widget.minimumWidth = max(widget.minimumWidth, min(width, WIDEST_LABEL))
 
 
 def _stack(grid: Any, row: int) -> None:
