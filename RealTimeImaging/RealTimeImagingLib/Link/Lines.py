@@ -250,12 +250,20 @@ def takeInput() -> int:
     return taken
 
 
-def openLines(ignoresEnd: bool = False, writing: type[LineWriter] = LineWriter) -> tuple[LineWriter, Iterator[bytes]]:
+def openLines(ignoresEnd: bool = False) -> tuple[LineWriter, Iterator[bytes]]:
     """Take over the standard streams of a child process; return the writer of its reports and the lines of its input.
 
     :param ignoresEnd: True for a process that has files to finish at the end of a session, and starts no other
         processes.
+    """
+    return openOutput(LineWriter, ignoresEnd), readLines(takeInput())
+
+
+def openOutput(writing: type[LineWriter], ignoresEnd: bool = False) -> LineWriter:
+    """Take over the standard output and error of a child process; return the writer of its reports.
+
     :param writing: class of the writer.
+    :param ignoresEnd: as for :func:`openLines`.
     """
     # Ctrl+C in a terminal, its closing and the end of a session signal all processes at once. This process ignores
     # them: Slicer decides, and the end of input makes this process finish.
@@ -265,7 +273,7 @@ def openLines(ignoresEnd: bool = False, writing: type[LineWriter] = LineWriter) 
     writer = writing(os.dup(1))
     logging.basicConfig(level=logging.INFO, handlers=[LineLogHandler(lambda report: writer.put(report, always=False))])
     captureStandardStreams()
-    return writer, readLines(takeInput())
+    return writer
 
 
 def outcomeOf(job: Callable[[], Outcome], name: str, kept: str) -> Outcome:

@@ -8,32 +8,32 @@ gives other threads a turn; the trace goes to standard error.
 from __future__ import annotations
 
 import faulthandler
-import json
 import logging
 import math
 import os
-import queue
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..Link.Commands import Command, Release
-from ..Link.Lines import DirectWriter, openLines
+from ..Link.Lines import DirectWriter, openOutput, takeInput
 from ..Link.Messages import Failed
 from ..Link.Ring import Place, RingReader, RingWriter, TargetWriter
 from ..Model.Errors import FrameError, RealTimeImagingError
 from ..Model.Frame import Frame, Image, Pixels, imageOf
 from ..Model.Signals import NUMBER, TIME
 from ..Model.Text import textsOf
+from .Commands import CommandReader
 from .Function import LONGEST_NAME, MOST_VALUES, Result
 from .Loading import LoadedFunction, functionPath, lastLine
-from .Messages import Computed, Load, Loaded, Prepared, Process, Raised, Refused, SetParameters, decodeToFunction
+from .Messages import Computed, Load, Loaded, Prepared, Process, Raised, Refused, SetParameters
 
 _ = textsOf(__file__)
 
@@ -87,29 +87,20 @@ class Runner:
     """Loop over the frames of one function.
 
     :param load: the function and the ring of its results.
+    :param commands: for the function; their end ends the loop.
     :param put: sends a message.
     :param deadline: of the calls.
     """
 
-    def __init__(self, load: Load, put: Callable[[Any], object], deadline: Deadline) -> None:
-        self._load, self._put, self._deadline = load, put, deadline
-        self._commands: queue.SimpleQueue[Command | None] = queue.SimpleQueue()
+    def __init__(self, load: Load, commands: CommandReader, put: Callable[[Any], object], deadline: Deadline) -> None:
+        self._load, self._commands, self._put, self._deadline = load, commands, put, deadline
+        self._postponed: deque[Command] = deque()
+        """Commands that came while a result waited for a slot."""
         self._ring = RingWriter(load.folders, load.ring)
-        self._returned = threading.Condition()
         self._targets = TargetWriter()
         self._readers: dict[str, RingReader] = {}
         self._setupDue = True
         self._logged = ""
-
-    def take(self, command: Command | None) -> None:
-        """Take a command, from any thread; None ends the loop."""
-        if isinstance(command, Release):
-            with self._returned:
-                for generation, slot in command.slots:
-                    self._ring.release(generation, slot)
-                self._returned.notify_all()
-        else:
-            self._commands.put(command)
 
     def run(self) -> int:
         """Load the function and process frames until the end; return the exit code."""
@@ -127,16 +118,23 @@ class Runner:
                 self._setParameters(command, function)
             elif isinstance(command, Process):
                 self._put(self._answer(command, function))
+            elif isinstance(command, Release):
+                self._release(command)
         self._close(function)
         return 0
 
     def _next(self) -> Command | None:
-        patience = self._deadline.patience
+        if self._postponed:
+            return self._postponed.popleft()
         try:
-            return self._commands.get(timeout=patience)
-        except queue.Empty:
+            return self._commands.next(self._deadline.patience)
+        except TimeoutError:
             self._deadline.cancel()
-            return self._commands.get()
+            return self._commands.next()
+
+    def _release(self, command: Release) -> None:
+        for generation, slot in command.slots:
+            self._ring.release(generation, slot)
 
     def _setParameters(self, command: SetParameters, function: LoadedFunction) -> None:
         try:
@@ -186,11 +184,16 @@ class Runner:
         return reader.view(command.place, command.frame.shape, np.dtype(command.frame.dtype))
 
     def _place(self, pixels: Pixels) -> Place:
-        with self._returned:
-            while (place := self._ring.put(pixels)) is None:
-                self._deadline.cancel()
-                self._returned.wait()
-            return place
+        while (place := self._ring.put(pixels)) is None:
+            self._deadline.cancel()
+            command = self._commands.next()
+            if command is None:
+                raise EOFError
+            if isinstance(command, Release):
+                self._release(command)
+            else:
+                self._postponed.append(command)
+        return place
 
     def _reason(self, error: BaseException, path: str) -> str:
         reason = lastLine(error, path)
@@ -269,15 +272,12 @@ def main() -> int:
     sys.setswitchinterval(0.0005)
     _separate()
     trace = os.dup(2)
-    writer, lines = openLines(writing=DirectWriter)
-    first = next(lines, None)
-    if first is None:
+    writer = openOutput(DirectWriter)
+    commands = CommandReader(takeInput(), _endSoon)
+    load = commands.next()
+    if not isinstance(load, Load):
         return 0
-    values = json.loads(first)
-    values.pop("command")
-    runner = Runner(Load.fromJSON(values), writer.put, Deadline(trace))
-    threading.Thread(target=_listen, args=(runner, lines), name="commands", daemon=True).start()
-    code = runner.run()
+    code = Runner(load, commands, writer.put, Deadline(trace)).run()
     writer.close(LAST_LINES)
     _endAll()
     return code
@@ -301,13 +301,7 @@ def _endAll() -> None:
         os.killpg(0, signal.SIGKILL)
 
 
-def _listen(runner: Runner, lines: Iterator[bytes]) -> None:
-    for line in lines:
-        try:
-            runner.take(decodeToFunction(line))
-        except (ValueError, TypeError, KeyError):  # this thread must live: it notices the end of input
-            log.exception("A command is not understood: %r", line[:200])
-    runner.take(None)
+def _endSoon() -> None:
     # A call in progress must not outlive the process that feeds this one.
     threading.Event().wait(CLOSE_TIME)
     _endAll()
