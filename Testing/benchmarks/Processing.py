@@ -1,8 +1,10 @@
 """What a processing function costs the images beside it, each figure beside a floor of the same run:
 
-- how much later the result of the identity function comes than its image, beside two copies of the same bytes;
+- how much later the result of the identity function comes than its image, beside two copies of the same bytes, which
+  are done once in the period of the images: so their memory is as cold as that of the images;
 - the processor time of the acquisition process of the images, and of Slicer's main thread, with and without a function;
-- recording and display beside a function that sleeps, and without one.
+- recording and display beside a function that sleeps, with its queue full, and in runs before and after without one.
+  While the queue fills, each image takes new memory from the system, which is not measured.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import slicerhost
+from RealTimeImagingLib.Link.Ring import PUSH_SLOTS
 
 from .Common import paced, startedModule
 
@@ -29,6 +32,8 @@ COUNT, WARM = 200, 40
 """Images, and how many of them come before the measurement."""
 ABOVE = 3.0
 """Milliseconds above two copies that a result may take: the messages between three processes, and their waking up."""
+LOOK = 5
+"""Milliseconds by which an image is pushed late at most: no two images come in one burst."""
 SLEEP_SHAPE, SLEEP_FPS, SLEEP_COUNT = (16, 256, 256), 30, 100
 NOISE = 1.0
 """Milliseconds by which two equal runs may differ beyond the difference of two without a function."""
@@ -56,7 +61,7 @@ def measure() -> dict[str, Any]:
     rules: dict[str, bool] = {}
     with tempfile.TemporaryDirectory() as folder, startedModule() as logic:
         figures = {name: _measure(logic, folder, name, *kind) for name, kind in KINDS.items()}
-        runs = [_sleep(logic, folder, code) for code in ("", SLEEPING, "")]
+        runs = [_sleep(logic, folder, code) for code in ("", SLEEPING, "", SLEEPING, "")]
     for name, found in figures.items():
         alone, beside, nothing, copy = found["alone"], found["identity"], found["nothing"], found["twoCopiesMs"] / 2
         rules[f"{name}: at most two copies + {ABOVE} ms"] = found["addedMs"] <= 2 * copy + ABOVE
@@ -69,13 +74,13 @@ def measure() -> dict[str, Any]:
         # An image that is pushed and shown costs two copies. A result costs one, and beside it no more than any image.
         growth = beside["mainThreadMs"] - most
         rules[f"{name}: the main thread pays for showing the result only"] = growth - copy <= most - 2 * copy
-    before, beside, after = runs
+    without, beside = runs[::2], runs[1::2]
     for count in ("received", "recorded", "failed"):
-        rules[f"a function that sleeps: {count} is the same"] = before[count] == beside[count] == after[count]
+        rules[f"a function that sleeps: {count} is the same"] = len({run[count] for run in runs}) == 1
     for figure, noise in (("latencyMs", NOISE), ("skipped", 0.05 * SLEEP_COUNT)):
-        most = max(before[figure], after[figure]) + noise
-        rules[f"a function that sleeps: {figure} is the same"] = beside[figure] <= most
-    return {**figures, "sleeping": {"before": before, "beside": beside, "after": after}, "rules": rules}
+        most = max(run[figure] for run in without) + noise
+        rules[f"a function that sleeps: {figure} is the same"] = statistics.mean(run[figure] for run in beside) <= most
+    return {**figures, "sleeping": {"without": without, "beside": beside}, "rules": rules}
 
 
 def _measure(logic: Any, folder: str, name: str, shape: tuple[int, ...], dtype: str, fps: int) -> dict[str, Any]:
@@ -142,6 +147,7 @@ def _sleep(logic: Any, folder: str, code: str) -> dict[str, float]:
     if code:
         _start(logic, folder, code, "sleep")
     logic.startRecording(os.path.join(folder, "recording"))
+    _push(logic, handle, array, "sleep", SLEEP_FPS, PUSH_SLOTS + WARM)
     logic.addFrameCallback(note, stream="sleep")
     shown = handle.counts["sleep"].shown
     _push(logic, handle, array, "sleep", SLEEP_FPS, SLEEP_COUNT)
@@ -178,7 +184,7 @@ def _push(logic: Any, handle: Any, array: np.ndarray, name: str, fps: int, count
     target = sum(handle.received.values()) + count
     started, used, main = time.perf_counter(), _cpu(handle.pid), time.thread_time()
     for number in range(count):
-        slicerhost.runUntil(lambda due=started + number / fps: time.perf_counter() >= due, 10)
+        slicerhost.runUntil(lambda due=started + number / fps: time.perf_counter() >= due, 10, everyMs=LOOK)
         logic.push(array, name=name, wait=10)
     slicerhost.runUntil(lambda: sum(handle.received.values()) >= target, 20)
     slicerhost.runUntil(lambda: handle.counts[name].shown + handle.counts[name].skipped >= target, 2)
