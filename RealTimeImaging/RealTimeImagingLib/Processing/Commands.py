@@ -8,6 +8,7 @@ import queue
 import select
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -43,9 +44,10 @@ class CommandReader:
         :param seconds: longest wait; None: no limit.
         :raises TimeoutError: no command came in time.
         """
+        end = None if seconds is None else time.monotonic() + seconds
         while True:
             while not self._lines:
-                data = self._read(seconds)
+                data = self._read(None if end is None else max(0.0, end - time.monotonic()))
                 if not data:
                     return None
                 self._lines.extend(self._splitter.split(data))
