@@ -226,6 +226,7 @@ class OpenIGTLinkSource:
         if event.code == "disconnected":
             yield from self._takeVideo(event.subject, self._videos.disconnected(event.subject))
             self._diagnosis.disconnected(event.subject)
+            self._clocks.forget(event.subject)
             if not self._lastEnd[0]:
                 self._lastEnd = event.text, None
             host = _hostOf(event.subject)

@@ -123,6 +123,12 @@ class Clocks:
         clock.note(arrival, delay)
         return Moment(deviceTime, clock)
 
+    def forget(self, sender: str) -> None:
+        """Forget the clocks of a connection that has ended."""
+        for known in (self._clocks, self._last):
+            for key in [key for key in known if key[0] == sender]:
+                del known[key]
+
 
 class TrackedImages:
     """Images that wait for the poses of tools around their time, and get them as attributes.
