@@ -120,8 +120,8 @@ def test_invalidSettingsAreReported(module, logic, tmp_path, noErrors):
 
 def test_aPortThatIsTakenIsReportedAndRetried(module, logic, tmp_path):
     ui = panelOf(module).ui
-    with closing(socket.create_server(("127.0.0.1", 0))) as holder:
-        port = holder.getsockname()[1]
+    port = freePort()
+    with closing(socket.create_server(("127.0.0.1", port))):
         chooseDICOM(ui, tmp_path / "kept", port)
         ui.startButton.click()
         until(lambda: f"Port {port} is in use" in ui.statusLabel.text)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 import time
 from collections import Counter
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 
 import numpy as np
 from RealTimeImagingLib.Model.DeviceMessage import DeviceMessage
@@ -20,10 +21,12 @@ from unit.conftest import Clock
 
 
 def freePort():
-    """A port that nobody has at the moment."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    """A port that nobody has at the moment, below those that systems give to connections of other tests."""
+    for port in random.sample(range(20000, 32000), 100):
+        with suppress(OSError), socket.socket() as one:
+            one.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("none of 100 ports is free")
 
 
 def image(number, device="Probe", shape=(3, 4, 5), dtype=np.int16):
