@@ -39,6 +39,16 @@ def test_the_offset_of_a_sweep_in_a_water_tank_is_found_within_3_ms(offset, fps,
     assert found.motion == pytest.approx(0.3 * np.ptp(depth(np.arange(0, 10, 0.01))), rel=0.05)
 
 
+@pytest.mark.parametrize("begin", [2.5, 4.2, 5.0, 7.5])
+def test_a_tool_that_is_not_seen_for_a_second_does_no_harm(begin):
+    random = np.random.default_rng(1)
+    times, shifts, poseTimes, positions = sweep(lambda time: waterTank(depth(time), random), 0.083, fps=20)
+    seen = (poseTimes < 1e9 + begin) | (poseTimes > 1e9 + begin + 1)
+    found = estimateOffset(times, shifts, poseTimes[seen], positions[seen])
+    assert found.seconds == pytest.approx(0.083, abs=0.003)
+    assert found.correlation > 0.95
+
+
 def test_the_offset_over_a_moving_phantom_is_found_within_3_ms():
     random = np.random.default_rng(2)
     coarse = random.normal(size=(SHAPE[0] // 4, 150))

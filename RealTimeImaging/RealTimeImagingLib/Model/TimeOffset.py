@@ -22,6 +22,8 @@ LARGEST_OFFSET = 0.5
 """Largest offset that is found, seconds."""
 LEAST_IMAGES, LEAST_TIME, LEAST_MOTION = 30, 3.0, 3.0
 """Least images, seconds and millimetres of a sweep."""
+LONGEST_PAUSE, MOST_PERIODS = 0.2, 4
+"""Seconds between two poses, and times their median distance, beyond which the tool was not seen."""
 LEAST_CORRELATION = 0.7
 """Least correlation of the two motions."""
 _STEP = 0.005
@@ -117,8 +119,12 @@ def estimateOffset(imageTimes: Signal, shifts: Signal, poseTimes: Signal, positi
     if motion < LEAST_MOTION:
         text = _("The tool moved by {motion:.1f} mm only. Move it up and down by some centimetres.")
         raise ControlError(text.format(motion=motion))
-    # Only images with poses around them at every offset.
+    # Only images with poses around them at every offset: nobody knows how the tool moved while it was not seen.
     inside = (imageTimes >= poseTimes[0] + LARGEST_OFFSET) & (imageTimes <= poseTimes[-1] - LARGEST_OFFSET)
+    pauses = np.diff(poseTimes)
+    for place in np.flatnonzero(pauses > max(LONGEST_PAUSE, MOST_PERIODS * float(np.median(pauses)))):
+        begin, end = poseTimes[place] - LARGEST_OFFSET, poseTimes[place + 1] + LARGEST_OFFSET
+        inside &= (imageTimes <= begin) | (imageTimes >= end)
     if inside.sum() < LEAST_IMAGES:
         text = _("The images and the poses overlap in time for {count} images only; {least} are needed.")
         raise ControlError(text.format(count=int(inside.sum()), least=LEAST_IMAGES))
