@@ -108,6 +108,16 @@ def logic_read(module):
     return module.widgetRepresentation().self().logic.recording.list.folder
 
 
+def test_theNewestRecordingWithImagesIsSelected(module, tmp_path, noErrors):
+    """Not its device messages, which have a row of their own above it and cannot be replayed."""
+    record(tmp_path, [frame(number, stream="Live") for number in range(3)])
+    path = recordMessages(tmp_path, [deviceMessage(number) for number in range(4)])
+    os.utime(path, (time.time() + 60,) * 2)
+    ui = listOf(module, tmp_path)
+    until(lambda: ui.recordingsList.count == 2)
+    until(lambda: ui.replayRecordingButton.enabled and ui.exportButton.enabled)
+
+
 def test_openAddsTheRecordingToTheScene(slicer, module, views, logic, recordings, noErrors):
     """With all streams and poses; a second click shows it again. No file changes, not even a checksum."""
     record(recordings, [frame(number, stream="Probe") for number in range(5)], name="Old")

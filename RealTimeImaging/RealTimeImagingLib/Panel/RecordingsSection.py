@@ -119,7 +119,7 @@ class RecordingsSection(Section):
         self.attempt(lambda: self.logic.recording.list.read(self._folder()))
 
     def _fill(self, entries: list[RecordingEntry]) -> None:
-        """Show the entries; the selected one stays selected, otherwise the newest is."""
+        """Show the entries; the selected one stays selected, otherwise the newest with images is."""
         chosen, widget = self._entry, self.ui.recordingsList
         self._shown = entries
         blocked = widget.blockSignals(True)
@@ -135,7 +135,8 @@ class RecordingsSection(Section):
         rows = sum(widget.sizeHintForRow(row) for row in range(min(widget.count, MEASURED)))
         widget.setFixedHeight(min(TALLEST, rows + 2 * widget.frameWidth))
         paths = [entry.path for entry in entries]
-        widget.setCurrentRow(paths.index(chosen.path) if chosen and chosen.path in paths else 0 if paths else -1)
+        first = next((row for row, entry in enumerate(entries) if entry.headers), 0 if entries else -1)
+        widget.setCurrentRow(paths.index(chosen.path) if chosen and chosen.path in paths else first)
         if not chosen or self._entry != chosen:
             self._selected()
 
