@@ -193,6 +193,7 @@ def test_subscribers_take_no_slots_from_slicer_and_keep_what_they_hold(tmp_path_
                 memory, frame, _ = decoded[what % len(decoded)]
                 given = memory.view(DTYPE).reshape(frame.shape)
                 if any(address == given.__array_interface__["data"][0] for _, _, address in shown.values()):
+                    del memory, given
                     continue  # a frame is shown once
                 del memory
             full = newest >= 0 and len(taken(newest)) >= SLOTS
