@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import time
 
 import pytest
+from RealTimeImagingLib.Link.Subscription import Opened
 from RealTimeImagingLib.Sources.Checkpoint import Checkpoint
 from RealTimeImagingLib.Sources.Processor import ProcessorSettings
 from RealTimeImagingLib.Sources.Processor.Source import ProcessorSource
@@ -64,3 +67,28 @@ def test_resultsThatAreStoredSlowlyAllArrive(publisher, tmp_path):
     images = [item.image for item in items if isinstance(item, Arrival)]
     assert [image.attributes["SourceFrame"] for image in images] == [str(number) for number in range(COUNT)]
     assert [image.pixels.max() for image in images] == [number + 1 for number in range(COUNT)]
+
+
+def test_itIsConnectedOnceTheImagesOfItsSourceArrive(tmp_path):
+    """A busy publisher answers late: until then it is not connected, and a second command starts nothing."""
+    settings = ProcessorSettings(functionFile(tmp_path, "def process(frame): return None"), stream="Live made")
+    with Checkpoint(str(tmp_path)) as checkpoint, socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        source = ProcessorSource(settings, checkpoint)
+        try:
+            source.command("connect", {"port": port, "token": "secret"})
+            connection, _address = listener.accept()
+            read(source, lambda items: source.details.get("subscription") == "opening")
+            assert source.details["connected"] == 0
+            source.command("connect", {"port": port, "token": "secret"})
+            listener.settimeout(0)
+            with pytest.raises(BlockingIOError):
+                listener.accept()
+            with connection:
+                connection.sendall(json.dumps(Opened([str(tmp_path)], "ring").toJSON()).encode() + b"\n")
+                read(source, lambda items: source.details["connected"] == port)
+                assert source.details["subscription"] == "open"
+            read(source, lambda items: source.details["subscription"] == "ended")
+            assert source.details["connected"] == 0
+        finally:
+            source.close()

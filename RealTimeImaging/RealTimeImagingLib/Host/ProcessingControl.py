@@ -135,7 +135,7 @@ class RunningProcessor:
         done = figures.get("processed", 0) + figures.get("failed", 0)
         if self._progressed is None or done != self._done:
             self._done, self._progressed = done, now
-        drained = bool(details) and not details["connected"] and not figures["waiting"]
+        drained = bool(details) and details["subscription"] == "ended" and not figures["waiting"]
         # Its process counts the time of each call. This limit is for a process that reports nothing.
         longest = LOAD_TIME + self.settings.limit + MARGIN
         return drained or details.get("stalled", False) or now > self._progressed + longest

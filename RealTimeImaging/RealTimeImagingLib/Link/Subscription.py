@@ -133,6 +133,8 @@ class Subscription:
         self.folders: list[str] = []
         self.ring = ""
         """Where the pixels are, see :class:`Opened`."""
+        self.state = "opening"
+        """``open``: every further frame of the stream arrives; ``ended``: no more frames arrive."""
         self._connection: socket.socket | None = None
         self._writer: SocketWriter | None = None
         self._closed = False
@@ -172,6 +174,7 @@ class Subscription:
             opened = Opened.fromJSON(json.loads(next(lines, b"{}")))
             connection.settimeout(None)
             self.folders, self.ring = opened.folders, opened.ring
+            self.state = "open"
             for line in lines:
                 values = json.loads(line)
                 if "frame" in values:
@@ -180,6 +183,7 @@ class Subscription:
             if not self._closed:
                 log.info("The subscription to %s ended: %s", self._request.stream, error)
         finally:
+            self.state = "ended"
             self.close()
             self._onEnd(self)
 

@@ -110,7 +110,9 @@ class Publisher:
 
     def publish(self, frame: Frame) -> None:
         """Pass a frame on to the subscribers of its stream. Never waits."""
-        for subscriber in self._subscribers:
+        with self._lock:
+            subscribers = self._subscribers
+        for subscriber in subscribers:
             if subscriber.stream == frame.stream:
                 subscriber.offer(frame)
 
@@ -144,8 +146,9 @@ class Publisher:
             log.warning("A connection is not accepted as a subscriber: %s", error)
             closeSocket(connection)
             return
-        subscriber = Subscriber(connection, request, self._opened, self._sender)
         with self._lock:
+            # No frame passes between its first line and its place among the subscribers.
+            subscriber = Subscriber(connection, request, self._opened, self._sender)
             self._subscribers = [*self._subscribers, subscriber]
         subscriber.serve(lines)
         with self._lock:

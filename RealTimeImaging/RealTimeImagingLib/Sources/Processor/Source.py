@@ -53,9 +53,8 @@ class ProcessorSource:
         if PARAMETERS in checkpoint.kept:
             self._processor.setParameters(checkpoint.kept[PARAMETERS])
         self._subscription: Subscription | None = None
-        self._token = ""
-        self._connected = 0
-        """Port of the subscription; 0 when it has ended."""
+        self._port, self._token = 0, ""
+        """Of the last subscription."""
         self._details: dict[str, Any] = {}
         self._detailsDue = 0.0
         self._saved: dict[str, Any] = {}
@@ -72,9 +71,9 @@ class ProcessorSource:
 
     @property
     def details(self) -> Mapping[str, Any]:
-        """``processing`` (:meth:`Processor.figures`); ``connected``: port of the subscription, 0 at its end;
-        ``problem``: True when the function cannot be used; ``stalled``: :attr:`Processor.stalled`; ``restarted``:
-        :attr:`Processor.restarted`."""
+        """``processing`` (:meth:`Processor.figures`); ``connected``: port of the open subscription, else 0;
+        ``subscription``: :attr:`Subscription.state`; ``problem``: True when the function cannot be used;
+        ``stalled``: :attr:`Processor.stalled`; ``restarted``: :attr:`Processor.restarted`."""
         return self._details
 
     def read(self, seconds: float) -> Iterator[Arrival | Event | Values]:
@@ -115,27 +114,26 @@ class ProcessorSource:
         self._processor.close()
 
     def _connect(self, port: int, token: str) -> None:
-        if (self._connected, self._token) == (port, token):
+        if self._state != "ended" and (self._port, self._token) == (port, token):
             return
         self._disconnect()
         every = self._settings.every == "all"
         slots, limit = (PUSH_SLOTS, PUSH_BYTES) if every else (NEWEST_SLOTS, None)
-        self._connected, self._token = port, token
+        self._port, self._token = port, token
         request = Subscribe(token, self._settings.source, slots, limit)
-        self._subscription = Subscription(port, request, self._take, self._ended)
+        self._subscription = Subscription(port, request, self._take, lambda subscription: self._wake.set())
 
     def _disconnect(self) -> None:
-        subscription, self._subscription, self._connected = self._subscription, None, 0
+        subscription, self._subscription = self._subscription, None
         if subscription:
             subscription.close()
 
     def _take(self, subscription: Subscription, offer: Offer) -> None:
         self._processor.offer(offer.frame, offer.place, subscription)
 
-    def _ended(self, subscription: Subscription) -> None:
-        if subscription is self._subscription:
-            self._connected = 0
-            self._wake.set()
+    @property
+    def _state(self) -> str:
+        return self._subscription.state if self._subscription else "ended"
 
     def _save(self) -> None:
         state = {COUNTS: dataclasses.asdict(self._processor.counts), PARAMETERS: self._processor.parameters}
@@ -147,7 +145,8 @@ class ProcessorSource:
         self._detailsDue = time.monotonic() + DETAILS_PERIOD
         self._details = {
             "processing": self._processor.figures(),
-            "connected": self._connected,
+            "connected": self._port if self._state == "open" else 0,
+            "subscription": self._state,
             "problem": bool(self._processor.problem),
             "stalled": self._processor.stalled,
             "restarted": self._processor.restarted,
