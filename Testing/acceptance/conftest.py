@@ -138,14 +138,25 @@ def scanner(incoming, tmp_path):
 def until(predicate, seconds: float = 15.0) -> None:
     """Run the event loop until the predicate holds, and no part of the panel is behind; fail after ``seconds``."""
     assert slicerhost.runUntil(lambda: predicate() and not _isRefreshing(), timeout=seconds), (
-        "it did not come to be in time"
+        f"it did not come to be in time; {_whatThePanelShows()}"
     )
 
 
+def _panel():
+    return getattr(getattr(slicerhost.boot().modules, "RealTimeImagingWidget", None), "panel", None)
+
+
 def _isRefreshing() -> bool:
-    widget = getattr(slicerhost.boot().modules, "RealTimeImagingWidget", None)
-    panel = getattr(widget, "panel", None)
+    panel = _panel()
     return panel is not None and panel.refreshing
+
+
+def _whatThePanelShows() -> str:
+    panel = _panel()
+    if panel is None:
+        return "there is no panel"
+    events = [event.text for event in panel.logic.events()[-3:]]
+    return f"status {panel.ui.statusLabel.text!r}, refreshing {panel.refreshing}, last events {events}"
 
 
 def untilRunning(handle) -> None:
