@@ -452,6 +452,37 @@ def test_eventsOfSlicersSideAreInTheManifest(logic, incoming, tmp_path):
     untilStopped(logic)
 
 
+def test_aSourceThatStartsLaterStoresLaterEventsOnly(logic, incoming, tmp_path):
+    """Also a replacement of its process."""
+    from RealTimeImagingLib.Model.Event import Event
+
+    def report(code):
+        logic._callbacks.report(Event(code, f"This is {code}.", "warning"))
+
+    first = logic.start(FolderSettings(incoming))
+    until(lambda: first.state == "running")
+    logic.startRecording(tmp_path / "out", name="Run")
+    untilRecording(logic)
+    save(incoming / "a.nii", 1)
+    report("early")
+    (tmp_path / "other").mkdir()
+    second = logic.start(FolderSettings(tmp_path / "other", stream="Second"))
+    until(lambda: second.state == "running")
+    report("late")
+    os.kill(second.pid, signal.SIGKILL)
+    until(lambda: second.state == "running" and any(event.code == "restarted" for event in logic.events()))
+    save(tmp_path / "other" / "b.nii", 2)
+    until(lambda: logic.recording.status()["recorded"] == 2)
+    logic.stopRecording()
+    until(lambda: not logic.recording.building)
+    codes = {}
+    for stream in ("Live", "Second"):
+        manifest = json.loads((tmp_path / "out" / f"Run-{stream}.json").read_text())
+        codes[stream] = [event["code"] for event in manifest["events"] if event["code"] in ("early", "late")]
+    assert codes == {"Live": ["early", "late"], "Second": ["late"]}
+    untilStopped(logic)
+
+
 def test_anEmptyMetadataTableTakesNoRoom(module, logic, noErrors):
     module.widgetRepresentation().show()
     ui = panelOf(module).ui

@@ -365,8 +365,8 @@ class RecordingControl:
     def _startupCommands(self, handle: RunningSource) -> list[Command]:
         commands: list[Command] = []
         if self._current:
-            commands += [Record(**self._current.plan), *map(RecordEvent, self._current.events)]
             self._current.expect([handle])
+            commands += [Record(**self._current.plan), *map(RecordEvent, self._current.eventsOf(handle))]
         elif self._repairFolder:
             commands.append(Repair(self._repairFolder))
         if self._keep:
@@ -376,7 +376,7 @@ class RecordingControl:
     def _recordEvent(self, event: Event) -> None:
         for one in self._recordings:
             if one.writing or not one.stopped:
-                one.events.append(event)
+                one.addEvent(event)
         if self._current:
             self._session.broadcast(RecordEvent(event))
 
@@ -497,7 +497,7 @@ class RecordingControl:
             self._onChange()
 
         try:
-            self._exports.repair(RepairJob(one.plan["folder"], one.name, tuple(one.events)), done)
+            self._exports.repair(RepairJob(one.plan["folder"], one.name, tuple(one.eventsOf(*ended))), done)
         except RealTimeImagingError as error:
             one.repairing = False
             self._callbacks.report(Event("recording-unrepaired", str(error), "error", one.plan["folder"]))

@@ -45,8 +45,11 @@ class RecordingState:
         """Manifests of its device messages that no event has reported yet."""
         self.values: list[str] = []
         """Files of values of its images."""
-        self.events: deque[Event] = deque(maxlen=MOST_EVENTS)
-        """Events of Slicer's side until its files are closed, for processes that start or repair its files later."""
+        self._events: deque[tuple[int, Event]] = deque(maxlen=MOST_EVENTS)
+        """Events of Slicer's side with their places, until its files are closed."""
+        self._places = 0
+        self._joined: dict[RunningSource, int] = {}
+        """Place of the first event after each source began to record."""
         self._begin = time.monotonic()
         self._end: float | None = None
         self._stored: dict[RunningSource, dict[str, Any]] = {}
@@ -61,6 +64,21 @@ class RecordingState:
     def expect(self, handles: list[RunningSource]) -> None:
         """Wait for these sources: each reports when its files are closed."""
         self.writing += [handle for handle in handles if handle not in self.writing]
+        for handle in handles:
+            self._joined.setdefault(handle, self._places)
+
+    def addEvent(self, event: Event) -> None:
+        """Note an event of Slicer's side."""
+        self._events.append((self._places, event))
+        self._places += 1
+
+    def eventsOf(self, *handles: RunningSource) -> list[Event]:
+        """Return the events of Slicer's side since the first of these sources began to record.
+
+        A process that replaces another one, or repairs its files, stores them again.
+        """
+        first = min((self._joined.get(handle, self._places) for handle in handles), default=0)
+        return [event for place, event in self._events if place >= first]
 
     def count(self, handle: RunningSource, stored: Mapping[str, Any]) -> None:
         """Take the counts of this recording from a source's process.
