@@ -65,6 +65,16 @@ def test_without_events_the_manifest_is_as_before(tmp_path):
     assert eventsOf(manifestOf(header)) == []
 
 
+def test_events_that_arrive_late_stand_in_order_of_time(tmp_path):
+    """Also after a crash."""
+    log = RecordedEvents()
+    log.open(str(tmp_path / "Run-Scan.events"))
+    log.add(event(1, 1.7e9 + 5))
+    log.add(event(2, 1.7e9))
+    for found in (log, RecordedEvents.fromFile(str(tmp_path / "Run-Scan.events"))):
+        assert [one["text"] for one in found.toManifest()["events"]] == ["2.nii is damaged.", "1.nii is damaged."]
+
+
 def test_without_images_no_file_stays(tmp_path):
     log = RecordedEvents()
     log.add(event())

@@ -47,8 +47,10 @@ class RecordedEvents:
             removeFile(self._path)
 
     def toManifest(self) -> dict[str, Any]:
-        """Return the fields of the manifest: ``events`` if there are any, ``eventsLeftOut`` beyond the limit."""
-        found: dict[str, Any] = {"events": list(self._entries.values())} if self._entries else {}
+        """Return the fields of the manifest: ``events`` in order of time, ``eventsLeftOut`` beyond the limit."""
+        # An event of Slicer's side may arrive after later ones.
+        events = sorted(self._entries.values(), key=lambda entry: entry["time"])
+        found: dict[str, Any] = {"events": events} if events else {}
         return found | ({"eventsLeftOut": self._leftOut} if self._leftOut else {})
 
     @classmethod
@@ -61,7 +63,8 @@ class RecordedEvents:
                     if not line.endswith(b"\n"):
                         break
                     values = parsed(line)
-                    found._take({name: values[name] for name in ("time", "level", "code", "text")})
+                    texts = {name: values[name] for name in ("level", "code", "text")}
+                    found._take({"time": float(values["time"]), **texts})
         except (OSError, ValueError, KeyError, TypeError):
             pass  # as far as they were written
         return found
