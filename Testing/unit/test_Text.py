@@ -9,7 +9,7 @@ import pytest
 from RealTimeImagingLib.Link.Messages import Counts, StatusReport
 from RealTimeImagingLib.Model.Errors import NotAnImageError
 from RealTimeImagingLib.Model.Event import Event, Remedy
-from RealTimeImagingLib.Model.Text import Text, joined, renamed, sentence, textsOf
+from RealTimeImagingLib.Model.Text import Text, joined, renamed, sameWords, sentence, textsOf
 
 _ = textsOf("/somewhere/Folder/Source.py")
 WHY = _("{bytes:,} of {total:,} bytes are there").format(bytes=5, total=2000)
@@ -87,3 +87,14 @@ def test_a_name_is_replaced_in_the_values_only():
     text = renamed(joined(_("{name} is no name.").format(name="name"), "a name"), "name", "it")
     assert text == "it is no name. a it"
     assert text.values["text0"].template == "{name} is no name."
+
+
+def test_texts_that_differ_in_numbers_have_the_same_words():
+    said = _("{name} has sent {count}, {more}.")
+    two = said.format(name="A", count=2, more=_("{count} more").format(count=1))
+    assert sameWords(two, said.format(name="A", count=3.5, more=_("{count} more").format(count=9)))
+    assert not sameWords(two, said.format(name="B", count=2, more=_("{count} more").format(count=1)))
+    assert not sameWords(two, said.format(name="A", count=2, more="2 more"))
+    assert not sameWords(joined(two), joined(two, two))
+    assert sameWords("plain", "plain")
+    assert not sameWords("1 plain", "2 plain")

@@ -103,6 +103,14 @@ def renamed(text: str, old: str, new: str) -> str:
     return Text(text.template, text.context, values)
 
 
+def sameWords(one: object, other: object) -> bool:
+    """Return True when two texts differ at most in numbers, such as two counts of the same thing."""
+    if isinstance(one, Text) and isinstance(other, Text) and one.template == other.template:
+        left, right = one.values or {}, other.values or {}
+        return left.keys() == right.keys() and all(sameWords(left[name], right[name]) for name in left)
+    return one == other or (isinstance(one, int | float) and isinstance(other, int | float))
+
+
 def joined(*texts: str, separator: str = " ") -> Text:
     """Return the texts that are not empty, one behind the other."""
     found = {f"text{number}": text for number, text in enumerate(text for text in texts if text)}

@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 from ..Host.RunningSource import RunningSource
 from ..Model.Event import Event, Remedy
 from ..Model.Quantities import durationText, rateText
+from ..Model.Text import sameWords
 from .Section import translated
 
 QUIET = 1.0
@@ -21,7 +22,7 @@ LONG_AGO = 3.0
 SAME_CAUSE = 1.0
 """Seconds after an event in which a new status still has the cause of the event."""
 NEWS = 0.5
-"""Seconds that a new status must last before it replaces "Receiving"."""
+"""Seconds that a new status must last before it replaces "Receiving". Other numbers in it are no news."""
 
 URGENCY = ("idle", "receiving", "waiting", "slow", "alarm", "stalled", "error")
 """All states, the most urgent last."""
@@ -165,7 +166,9 @@ class _Flow:
             mended = self.offer is not None and self.offer.text in self._status
             if mended or now - self._offered > SAME_CAUSE:
                 self.offer = None
-            self._status, self._changed = status, now
+            if not sameWords(status, self._status):
+                self._changed = now
+            self._status = status
         if offer is not self._seenOffer:
             self._seenOffer = self.offer = offer
             self._offered = now

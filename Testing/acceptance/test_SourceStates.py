@@ -1,0 +1,41 @@
+"""State of a source in the status line."""
+
+from __future__ import annotations
+
+import time
+
+from RealTimeImagingLib import FolderSettings
+from RealTimeImagingLib.Model.Statistics import StreamCounts
+from RealTimeImagingLib.Model.Text import textsOf
+
+from .conftest import until, untilStopped
+
+_ = textsOf(__file__)
+
+
+def test_aCountInTheStatusIsNoNews(logic, incoming):
+    """A scanner that reports what it has sent is still receiving, at a volume every two seconds."""
+    from RealTimeImagingLib.Panel.SourceStates import SourceStates
+
+    source = logic.start(FolderSettings(incoming))
+    until(lambda: source.state == "running")
+    now = [100.0]
+    states = SourceStates(logic, lambda _source: "the scanner", lambda: now[0])
+    counts = source.counts["Live"] = StreamCounts()
+    said = _("{name}: {count:,} images received.")
+
+    def look(status: str, seconds: float) -> tuple[str, str]:
+        now[0] += seconds
+        source.status = status
+        states.update()
+        return states.of[source].name, states.of[source].text
+
+    for number in range(2):
+        counts.show(number, time.time() - 2 * (1 - number))
+    receiving = "receiving", "Receiving 0.5 images/s from the scanner."
+    assert look(said.format(name="scanner", count=1000), 0.2) == receiving
+    assert look(said.format(name="scanner", count=1056), 0.2) == receiving
+    assert look(said.format(name="scanner", count=1056), 0.6) == receiving
+    assert look(said.format(name="other", count=1056), 0.2) == receiving
+    assert look(said.format(name="other", count=1056), 0.6) == ("waiting", "other: 1,056 images received.")
+    untilStopped(logic)
