@@ -104,6 +104,38 @@ def test_aLegendIsShownForSeveralSignals(slicer, logic, noErrors):
     assert chart.GetTitle() == "Live: T"
 
 
+def test_theListIsTheLegendOfThePanelsPlot(slicer, module, logic, noErrors):
+    """A legend of four signals would cover them; a view of the layout has room for one."""
+    panel = panelOf(module)
+    panel.ui.signalsSection.collapsed = False
+    slicerhost.processEvents()
+    view = next(one for one in panel.ui.signalsSection.children() if one.inherits("qMRMLPlotView"))
+    for number in range(3):
+        logic.signals.add("Live", number, float(number), dict.fromkeys("TUVW", 40.0 + number))
+    panel.refresh()
+    list_ = panel.ui.signalsList
+    for row in range(4):
+        list_.item(row).setCheckState(2)
+        assert not view.chart().GetShowLegend()
+    logic.signals.setLimits("Live", "T", above=43)
+    logic.signals.plotByNumber()
+    logic.signals.add("Live", 3, 3.0, dict.fromkeys("TUVW", 43.0))
+    logic.signals.chart()
+    assert not view.chart().GetShowLegend()
+    assert logic.signals.chart().GetLegendVisibility()
+
+    def swatch(row):
+        image = list_.item(row).icon().pixmap(12, 12).toImage()
+        colour = image.pixelColor(6, 6)
+        return colour.alpha() and tuple(round(part, 2) for part in (colour.redF(), colour.greenF(), colour.blueF()))
+
+    colours = [logic.signals.colour("Live", name) for name in "TUVW"]
+    assert len(set(colours)) == 4
+    assert [swatch(row) for row in range(4)] == [pytest.approx(colour, abs=0.01) for colour in colours]
+    list_.item(1).setCheckState(0)
+    assert (swatch(1), logic.signals.colour("Live", "U")) == (0, None)
+
+
 def test_theFieldsFollowLimitsSetInPython(slicer, module, logic, noErrors):
     ui = panelOf(module).ui
     ui.signalsSection.collapsed = False

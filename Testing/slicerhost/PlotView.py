@@ -141,8 +141,14 @@ class qMRMLPlotView(QWidget):  # type: ignore[misc, valid-type]
     def _chart(self) -> Any:
         return self._node.GetPlotChartNode() if self._node is not None else None
 
+    def _showLegend(self) -> None:
+        """Show the legend as the node says, with each change of the chart (qMRMLPlotView::updateWidgetFromMRML)."""
+        node = self._chart()
+        self._axes.SetShowLegend(bool(node and node.GetLegendVisibility()))
+
     def _follow(self, *_event: Any) -> None:
         self._observing.stop()
+        self._showLegend()
         self._ranges = self._extent()
         events = (vtkCommand.ModifiedEvent,)
         self._observing.tags = [
@@ -157,6 +163,7 @@ class qMRMLPlotView(QWidget):  # type: ignore[misc, valid-type]
         if self._drawn & set(series) - drawable:
             vtkOutputWindow.GetInstance().DisplayErrorText("No Y column is set (index 1).")
         self._drawn = drawable
+        self._showLegend()
         if [node for node, _tag in self._observing.tags] != self._nodes():
             self._follow()
         self.update()
@@ -208,7 +215,7 @@ class qMRMLPlotView(QWidget):  # type: ignore[misc, valid-type]
         chart.SetTitle(title or "")
         if node:
             chart.GetTitleProperties().SetFontSize(node.GetTitleFontSize())
-        chart.SetShowLegend(bool(node and node.GetLegendVisibility()))
+        chart.SetShowLegend(plots.GetShowLegend())
         window.Render()
         image = vtkWindowToImageFilter()
         image.SetInput(window)

@@ -17,6 +17,8 @@ ROWS_SHOWN = 4
 """Most rows of the list before it scrolls."""
 PLOT_HEIGHT = 180
 """Pixels."""
+SWATCH = 12
+"""Pixels of the edge of the colour beside a plotted signal."""
 
 
 class SignalsSection(Section):
@@ -32,6 +34,7 @@ class SignalsSection(Section):
         self._nodeID = ""
         self._filling = False
         ui.signalsList.visible = False
+        ui.signalsList.setIconSize(qt.QSize(SWATCH, SWATCH))
         self.connect(ui.signalsSection, "contentsCollapsed(bool)", self._opened)
         self.connect(ui.signalsList, "itemChanged(QListWidgetItem*)", self._ticked)
         self.connect(ui.signalsList, "currentRowChanged(int)", self._selected)
@@ -86,6 +89,7 @@ class SignalsSection(Section):
             item.setFlags(qt.Qt.ItemIsUserCheckable | qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
             item.setCheckState(qt.Qt.Checked if signals.isPlotted(stream, name) else qt.Qt.Unchecked)
             list_.addItem(item)
+            self._showColour(item, stream, name)
         if self._names:
             list_.setCurrentRow(min(selected, len(self._names) - 1))
         self._filling = False
@@ -99,7 +103,17 @@ class SignalsSection(Section):
         if not self._filling:
             stream, name = self._names[self.ui.signalsList.row(item)]
             self.logic.signals.plot(stream, name, item.checkState() == qt.Qt.Checked)
+            self._filling = True
+            self._showColour(item, stream, name)
+            self._filling = False
             self._showPlot()
+
+    def _showColour(self, item: Any, stream: str, name: str) -> None:
+        """Show the colour of a signal's line: a legend would cover the lines."""
+        colour = self.logic.signals.colour(stream, name)
+        swatch = qt.QPixmap(SWATCH, SWATCH)
+        swatch.fill(qt.QColor(*(round(255 * part) for part in colour)) if colour else qt.QColor(0, 0, 0, 0))
+        item.setIcon(qt.QIcon(swatch))
 
     def _selected(self, row: int) -> None:
         """Show the limits of the selected signal."""

@@ -30,7 +30,10 @@ FONT = 11
 LATENCY, RATE = "Latency (ms)", "Rate (images/s)"
 """Signals that every stream has."""
 _LOST_MARK = "lost before"
-COLOURS = ((0.12, 0.47, 0.71), (1.0, 0.5, 0.05), (0.17, 0.63, 0.17), (0.84, 0.15, 0.16), (0.58, 0.4, 0.74))
+COLOURS = (
+    *((0.12, 0.47, 0.71), (1.0, 0.5, 0.05), (0.17, 0.63, 0.17), (0.84, 0.15, 0.16), (0.58, 0.4, 0.74)),
+    *((0.55, 0.34, 0.29), (0.89, 0.47, 0.76), (0.5, 0.5, 0.5), (0.74, 0.74, 0.13), (0.09, 0.75, 0.81)),
+)
 """Colours of the series, one after the other (Matplotlib's tab10)."""
 
 
@@ -113,6 +116,7 @@ class SignalPlots:
             self._plotMarks(stream, name)
             self._due = 0.0
             self.update()
+            self._hideLegends()
 
     def limits(self) -> dict[tuple[str, str], Limits]:
         """Return the limits of all signals by stream and name."""
@@ -148,6 +152,7 @@ class SignalPlots:
         chart.SetXAxisTitle(self._xTitle())
         for place in range(chart.GetNumberOfPlotSeriesNodes()):
             chart.GetNthPlotSeriesNode(place).SetXColumnName(self._xColumn)
+        self._hideLegends()
 
     def _xTitle(self) -> str:
         return "Time (s)" if self._xColumn == TIME else "Image"
@@ -189,9 +194,11 @@ class SignalPlots:
     def follow(self, view: Any) -> None:
         """Let the axes of a plot view (qMRMLPlotView) follow new values, as those of the layout do.
 
-        A view that the user has zoomed or moved follows again after "Fit to content".
+        A view that the user has zoomed or moved follows again after "Fit to content". It has no legend, which would
+        cover the lines of a small plot: show the colours (:meth:`colour`) beside it.
         """
         self._views.append(view)
+        self._hideLegends()
 
     def unfollow(self, view: Any) -> None:
         """Release a view of :meth:`follow`."""
@@ -203,6 +210,13 @@ class SignalPlots:
         chart = self._known("vtkMRMLPlotChartNode", CHART)
         return bool(series and chart and chart.HasPlotSeriesNodeID(series.GetID()))
 
+    def colour(self, stream: str, name: str) -> tuple[float, float, float] | None:
+        """Return red, green and blue, 0 to 1, of a signal's line; None while it is not plotted."""
+        if not self.isPlotted(stream, name):
+            return None
+        red, green, blue = self._known("vtkMRMLPlotSeriesNode", f"{stream}: {name}").GetColor()
+        return red, green, blue
+
     def plot(self, stream: str, name: str, on: bool = True) -> None:
         """Add a signal to the chart, or remove it."""
         chart, series = self.chart(), self._series(stream, name)
@@ -213,6 +227,12 @@ class SignalPlots:
             chart.RemovePlotSeriesNodeID(series.GetID())
             self._plotMarks(stream, name)
         self._entitle(chart)
+        self._hideLegends()
+
+    def _hideLegends(self) -> None:
+        # Slicer shows it again with each change of the chart.
+        for view in self._views:
+            view.chart().SetShowLegend(False)
 
     def _entitle(self, chart: Any) -> None:
         """Name a single signal above the plot: a legend would cover its line."""
@@ -244,6 +264,7 @@ class SignalPlots:
                 node = self._node("vtkMRMLTableNode", f"{stream} signals")
                 _fill(node, columns | self._marks(stream, columns), self._plottedColumns(node))
         if self.redraws != redraws:
+            self._hideLegends()
             for view in following:
                 _fit(view)
 
