@@ -17,6 +17,7 @@ from RealTimeImagingLib.Model.Frame import Image, checksum
 from RealTimeImagingLib.OpenIGTLink import Receiver
 from RealTimeImagingLib.Simulator import Scanners as ScannerModule
 from RealTimeImagingLib.Simulator.NetworkScanner import NetworkScanner
+from RealTimeImagingLib.Simulator.Sweep import RATE, SimulatedTracker, sweepImages
 from unit.conftest import niftiFile, seriesFile, sumOf, until, volume
 
 PROGRAM = Path(ScannerModule.__file__).with_name("__main__.py")
@@ -42,9 +43,9 @@ def receiveAll(connection, most=None):
 class Sending:
     """A scanner that sends in a thread."""
 
-    def __init__(self, images, fps=1000, server=True, port=0, video=""):
+    def __init__(self, images, fps=1000, server=True, port=0, video="", tracker=None):
         self.log = io.StringIO()
-        self.scanner = NetworkScanner("127.0.0.1", port, server, fps, "Live", self.log, video)
+        self.scanner = NetworkScanner("127.0.0.1", port, server, fps, "Live", self.log, video, tracker)
         self.stopped = threading.Event()
         self.count = None
         self.thread = threading.Thread(target=self._run, args=(images,))
@@ -136,6 +137,25 @@ def test_a_peer_that_does_not_read_does_not_keep_it_from_ending(sending):
         connection.shutdown(socket.SHUT_RDWR)
     one.end()
     assert one.count <= 1
+
+
+def test_images_of_a_busy_scanner_keep_the_time_of_their_pose(sending):
+    """Some are sent late, and the next ones at once: poses between two images would be those of another time."""
+    late = threading.Event()
+
+    def images():
+        for number, image in enumerate(sweepImages(50)):
+            if number == 3:
+                late.wait(0.1)
+            yield image
+
+    made = sending(itertools.islice(images(), 8), 50, tracker=SimulatedTracker("Probe", 0.0))
+    with made.connect() as peer:
+        messages = receiveAll(peer)
+    times = {kind: [one.timestamp for one in messages if one.message_type == kind] for kind in ("IMAGE", "TRANSFORM")}
+    assert np.diff(times["IMAGE"]) == pytest.approx([0.02] * 7, abs=1e-5)
+    assert np.diff(times["TRANSFORM"]) == pytest.approx([1 / RATE] * (len(times["TRANSFORM"]) - 1), abs=1e-5)
+    assert [line["time"] for line in made.lines] == pytest.approx(times["IMAGE"], abs=1e-5)
 
 
 def test_as_a_client_it_waits_for_one_who_listens(sending):

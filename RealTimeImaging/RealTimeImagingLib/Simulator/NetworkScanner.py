@@ -32,8 +32,8 @@ class NetworkScanner:
     :param fps: frames a second.
     :param device: device name in the messages.
     :param log: receives one JSON line for each sent frame: its number from 0 as ``file``, checksums, and the time
-        (seconds since the epoch) at which sending began, which is also the time in the message. Checksums of compressed
-        video are those of the decoded pictures.
+        (seconds since the epoch) at which sending began, with a tracker should have begun, which is also the time in
+        the message. Checksums of compressed video are those of the decoded pictures.
     :param video: codec of compressed video (VIDEO), see :class:`CompressedVideo`; empty sends images.
     :param tracker: sends the poses of a tool beside the images; None: no poses.
     :raises OSError: the address is not available.
@@ -65,16 +65,17 @@ class NetworkScanner:
 
         An incompletely sent frame is sent again to the next peer.
         """
-        count, due = 0, 0.0
+        count, due, began = 0, 0.0, 0.0
         for image in images:
             message, sum_ = self._messageOf(image)
             while not stopped():
                 if self._peer is None:
                     # The rate counts from here: frames that were due without a peer are not sent all at once.
                     self._connect(stopped)
-                    due = time.monotonic()
+                    due, began = time.monotonic(), time.time() - count / self._fps
                 waitUntil(due, stopped)
-                sent = time.time()
+                # Images of a sweep have the time of their pose, also when the computer is too busy to send them then.
+                sent = began + count / self._fps if self._tracker else time.time()
                 if self._sendOne(message, sent, count / self._fps, stopped):
                     break
             if stopped():
