@@ -212,6 +212,32 @@ def test_noColumnIsCutOff(module, logic, width):
         column.takeWidget()
 
 
+@pytest.mark.parametrize("width", [380, 1200])
+def test_aWideTableShowsWholeNames(module, logic, width):
+    """A narrow one leaves room for the message."""
+    import qt
+
+    panel, ui = panelOf(module), panelOf(module).ui
+    name = "A tracked probe with a long name"
+    logic.devices.nodes.show(tool(name, "OK"))
+    column = qt.QScrollArea()
+    column.setWidgetResizable(True)
+    column.setFixedWidth(width)
+    column.setWidget(module.widgetRepresentation())
+    column.show()
+    try:
+        panel.refresh()
+        ui.devicesSection.collapsed = False
+        table = ui.devicesTable
+        until(lambda: table.isVisible() and table.columnWidth(1) > 100, 3)
+        logic.devices.nodes.show(tool(name, "MISSING"))
+        panel.refresh()
+        whole = table.columnWidth(0) > table.fontMetrics().horizontalAdvance(name)
+        assert whole == (width == 1200)
+    finally:
+        column.takeWidget()
+
+
 def test_theTimeOffsetOfATool(module, logic, devices, monkeypatch):
     """Two clicks: estimate it from a sweep, and start the source again with it."""
     sweep = b"".join(map(pack, sweepMessages()))

@@ -30,8 +30,8 @@ from .SourceSection import SourceSection
 
 SEEN, LOST = "\u25cf\u00a0", "\u25b2\u00a0"
 """Symbols of tools that the tracker sees, and does not see: a disc and a triangle, before the name."""
-WIDEST = 120
-"""Most pixels of the column of names; longer names are elided."""
+WIDEST, PART = 120, 3
+"""Pixels of the column of names, or this part of a wide table, above which names are elided."""
 ROWS_SHOWN = 5
 """Most rows of the table that are in sight without scrolling."""
 FORMS = ("STRING", "COMMAND")
@@ -146,7 +146,7 @@ class DevicesSection(Section):
                     item.setForeground(qt.QBrush(qt.QColor(colour)))
                 table.setItem(row, column, item)
         table.resizeColumnToContents(0)
-        table.setColumnWidth(0, min(WIDEST, table.columnWidth(0)))
+        table.setColumnWidth(0, min(max(WIDEST, table.viewport().width // PART), table.columnWidth(0)))
         table.resizeColumnToContents(2)
         table.setVisible(bool(rows))
         height = sum(table.rowHeight(row) for row in range(min(len(rows), ROWS_SHOWN)))
