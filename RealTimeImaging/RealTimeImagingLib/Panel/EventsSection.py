@@ -88,8 +88,12 @@ class EventsSection(Section):
                 box.addItem("")
             item = box.item(row)
             item.setText(breakable(elided(text)))
-            item.setToolTip(plainTip(text))
-            item.setForeground(qt.QBrush(qt.QColor(colour)))
+            # Each change lays out the list again.
+            before, colourBefore = shown[row] if row < len(shown) else ("", "")
+            if (tip := _tip(text)) != _tip(before):
+                item.setToolTip(tip)
+            if colour != colourBefore:
+                item.setForeground(qt.QBrush(qt.QColor(colour)))
         while box.count > len(lines):
             box.takeItem(box.count - 1)
         self._lines = lines
@@ -120,6 +124,11 @@ class EventsSection(Section):
     def _clear(self) -> None:
         self._log.clear()
         self._showEvents()
+
+
+def _tip(line: str) -> str:
+    """Return the tool tip of a line: the whole text when it is elided."""
+    return "" if elided(line) == line else plainTip(line)
 
 
 def eventLine(equal: EqualEvents) -> str:
