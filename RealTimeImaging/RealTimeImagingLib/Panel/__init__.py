@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from .LiveSection import LiveSection
 from .ProcessingSection import ProcessingSection
 from .RecordingsSection import RecordingsSection
 from .RecordSection import MetadataSection, RecordSection
+from .RefreshPace import RefreshPace
 from .Section import Complaint, makePlain, nameControls, remember, remembered, shrink
 from .Shortcuts import FileDrop, Shortcuts
 from .SignalsSection import SignalsSection
@@ -30,12 +32,8 @@ from .StatusSection import StatusSection
 
 __all__ = ["Panel"]
 
-REFRESH = 200
-"""Least milliseconds between two refreshes: figures that change faster cannot be read."""
 QUIET_REFRESH = 1000
 """Milliseconds to the next refresh while no image arrives."""
-PART = 0.001
-"""Seconds after which a refresh lets the window do other work before it goes on."""
 ALARMS = ("alarm", "stalled", "error")
 """States that the status bar shows while another module is open."""
 
@@ -58,6 +56,12 @@ class Panel:
         """What is left to do in this refresh."""
         self._again = False
         """Something changed during this refresh."""
+        self._soon = False
+        """A refresh is due before the quiet one."""
+        self._pace = RefreshPace()
+        self._painted = qt.QTimer()
+        self._painted.setSingleShot(True)
+        self._painted.connect("timeout()", self._pace.painted)
         makePlain(vars(ui).values())
         complaint, log = Complaint(ui.sourceComplaintLabel), EventLog()
         self._source = SourceSection(ui, logic, complaint)
@@ -96,6 +100,8 @@ class Panel:
         """Disconnect from the logic and from all widgets."""
         self._refreshTimer.stop()
         self._refreshTimer.disconnect("timeout()", self.refreshPart)
+        self._painted.stop()
+        self._painted.disconnect("timeout()", self._pace.painted)
         self._steps.clear()
         parts: list[Any] = [*self._sections, self._shortcuts, self._drop, self._statusBar]
         for part in parts:
@@ -103,11 +109,12 @@ class Panel:
         self._logic.changed.disconnect(self._changed)
 
     def refreshSoon(self) -> None:
-        """Refresh within REFRESH milliseconds: a state, or the visible module, may have changed."""
+        """Refresh within a second, mostly 0.2 s: a state, or the visible module, may have changed."""
         if self._steps:
             self._again = True
-        elif not self._refreshTimer.isActive() or self._refreshTimer.interval > REFRESH:
-            self._refreshTimer.start(REFRESH)
+        elif not self._soon:
+            self._soon = True
+            self._refreshTimer.start(math.ceil(1000 * self._pace.wait()))
 
     def settings(self) -> SourceSettings:
         """Return the settings in the form of the chosen source.
@@ -131,22 +138,27 @@ class Panel:
         """True while some sections show the present state and others still the one before."""
         return bool(self._steps)
 
-    def refreshPart(self, seconds: float = PART) -> None:
-        """Begin a refresh, or go on with it, for about so many seconds; the timer calls for the rest."""
+    def refreshPart(self, seconds: float | None = None) -> None:
+        """Begin a refresh, or go on with it, for about so many seconds; the timer calls for the rest.
+
+        :param seconds: None: as long as the pace allows.
+        """
         if not self._steps:
             self._begin()
-        ends = time.perf_counter() + seconds
+        ends = time.perf_counter() + (self._pace.part if seconds is None else seconds)
         try:
             while self._steps:
                 self._steps.popleft()()
                 if time.perf_counter() >= ends:
                     break
         finally:
+            self._pace.partEnds()
+            self._painted.start(0)
             if self._steps:
                 self._refreshTimer.start(0)
 
     def _begin(self) -> None:
-        self._again = False
+        self._again = self._soon = False
         values = self._logic.statistics()
         self._steps.append(self._source.states.update)
         self._steps.extend(partial(section.refresh, values) for section in self._sections)
@@ -156,7 +168,8 @@ class Panel:
         self._refreshTimer.stop()
         waiting = self._statusBar.refresh()
         if self._again:
-            self._refreshTimer.start(REFRESH)
+            self._again = False
+            self.refreshSoon()
         elif self._logic.isRunning() or waiting:  # without images the rate falls
             self._refreshTimer.start(QUIET_REFRESH)
 

@@ -1,0 +1,55 @@
+"""Pace of the panel's refreshes: a window that is slow to paint is painted less often."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from statistics import median
+
+SHORTEST, LONGEST = 0.2, 1.0
+"""Least seconds between two refreshes: figures that change faster cannot be read; and most, for slow windows."""
+PART = 0.001
+"""Seconds after which a refresh lets the window do other work before it goes on, unless painting takes longer."""
+SHARE = 0.02
+"""Part of the time that painting may take."""
+JUDGED = 5
+"""Number of latest paintings from which the next one is estimated."""
+
+
+class RefreshPace:
+    """Times of refreshes and their parts.
+
+    Slicer's window has OpenGL views. For each changed text, Qt composes the whole window again, which takes about 20 ms
+    where the computer draws without a graphics card.
+
+    :param clock: seconds, never backwards.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._paintings: deque[float] = deque(maxlen=JUDGED)
+        self._ended = -math.inf
+
+    @property
+    def part(self) -> float:
+        """Longest part of a refresh in seconds: the window is painted after each part."""
+        return max(PART, self._painting)
+
+    def partEnds(self) -> None:
+        """Note the end of a part of a refresh; its painting follows."""
+        self._ended = self._clock()
+
+    def painted(self) -> None:
+        """Note that the window is idle after the painting."""
+        self._paintings.append(self._clock() - self._ended)
+
+    def wait(self) -> float:
+        """Return the seconds until the next refresh of a panel that has something new to show."""
+        pause = min(LONGEST, self._painting / SHARE)
+        return max(SHORTEST, self._ended + pause - self._clock())
+
+    @property
+    def _painting(self) -> float:
+        return median(self._paintings) if self._paintings else 0.0

@@ -1,0 +1,80 @@
+"""Pace of the panel's refreshes: a window that is slow to paint is painted less often."""
+
+from __future__ import annotations
+
+import pytest
+
+from .conftest import until
+from .test_Panel import panelOf
+
+
+class Clock:
+    seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def pace(module, clock):
+    from RealTimeImagingLib.Panel.RefreshPace import RefreshPace
+
+    return RefreshPace(clock)
+
+
+def paint(pace, clock, seconds):
+    pace.partEnds()
+    clock.seconds += seconds
+    pace.painted()
+
+
+def test_aFastWindowIsPaintedFiveTimesASecond(pace, clock):
+    assert (pace.wait(), pace.part) == (0.2, 0.001)
+    for _ in range(5):
+        paint(pace, clock, 0.002)
+    assert (pace.wait(), pace.part) == pytest.approx((0.2, 0.002))
+
+
+@pytest.mark.parametrize(("painting", "wait"), [(0.01, 0.49), (0.02, 0.98), (0.5, 0.5)])
+def test_aSlowWindowIsPaintedForOneFiftiethOfTheTime(pace, clock, painting, wait):
+    """At least once a second; and after a pause, a change is shown as soon as in a fast window."""
+    for _ in range(5):
+        paint(pace, clock, painting)
+    assert pace.wait() == pytest.approx(wait)
+    assert pace.part == pytest.approx(painting)
+    clock.seconds += 10
+    assert pace.wait() == 0.2
+
+
+def test_oneSlowPaintingChangesNothing(pace, clock):
+    for seconds in (0.002, 0.3, 0.002, 0.002, 0.3):
+        paint(pace, clock, seconds)
+    assert pace.wait() == 0.2
+
+
+def test_thePanelMeasuresItsPaintings(module, noErrors):
+    """Without a change it is painted, too: the pace is known before images arrive."""
+    panel = panelOf(module)
+    panel._pace._paintings.clear()
+    panel.refresh()
+    until(lambda: len(panel._pace._paintings) == 1)
+
+
+def test_aPanelInASlowWindowIsRefreshedLater(module, noErrors):
+    """One timer for many changes; a refresh of any other reason ends it."""
+    panel = panelOf(module)
+    panel.refresh()
+    until(lambda: panel._pace._paintings)
+    panel._pace._paintings.extend([0.02] * 5)
+    panel.refresh()
+    for _ in range(3):
+        panel.refreshSoon()
+        assert panel._refreshTimer.isActive()
+        assert 900 < panel._refreshTimer.interval <= 1000
+    panel.refresh()
+    assert not panel._soon
