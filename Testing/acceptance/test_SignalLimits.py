@@ -90,6 +90,25 @@ def test_theAxesFollowNewValues(slicer, module, logic, noErrors):
     assert view._ranges == [(0.0, 59.0), (40.0, 99.0)]
 
 
+def test_theAxesFollowASignalThatBeganLater(slicer, module, logic, noErrors):
+    """As the values of a function; and then all signals, when an older one is ticked."""
+    panel = panelOf(module)
+    panel.ui.signalsSection.collapsed = False
+    view = next(one for one in panel.ui.signalsSection.children() if one.inherits("qMRMLPlotView"))
+    for number in range(90):
+        logic.signals.add("Live", number, float(number), {"U": 1.0, **({"T": 2.0} if number >= 50 else {})})
+        if number == 60:
+            logic.signals.plot("Live", "T")
+    logic.signals.chart()
+    assert view._ranges[0] == (50.0, 89.0)
+    logic.signals.plot("Live", "U")
+    assert view._ranges[0] == (0.0, 89.0)
+    view.zoom(10.0, 20.0)
+    logic.signals.add("Live", 90, 90.0, {"U": 1.0, "T": 2.0})
+    logic.signals.chart()
+    assert view._ranges[0] == (10.0, 20.0)
+
+
 def test_aLegendIsShownForSeveralSignals(slicer, logic, noErrors):
     """A single one, with its limits, is named above the plot."""
     for number in range(5):

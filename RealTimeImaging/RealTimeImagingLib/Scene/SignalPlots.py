@@ -68,6 +68,8 @@ class SignalPlots:
         self._coloured = 0
         self._views: list[Any] = []
         """Plot views outside the layout, see :meth:`follow`."""
+        self._following: list[Any] = []
+        """Views whose axes follow although another signal is added to the chart."""
 
     def clear(self) -> None:
         """Forget all values, at the start of a run."""
@@ -220,6 +222,8 @@ class SignalPlots:
     def plot(self, stream: str, name: str, on: bool = True) -> None:
         """Add a signal to the chart, or remove it."""
         chart, series = self.chart(), self._series(stream, name)
+        # Their axes need not hold the new signal.
+        self._following = self._followingNow()
         if on:
             chart.AddAndObservePlotSeriesNodeID(series.GetID())
             self._plotMarks(stream, name)
@@ -228,6 +232,10 @@ class SignalPlots:
             self._plotMarks(stream, name)
         self._entitle(chart)
         self._hideLegends()
+        self._drawn.pop(stream, None)
+        self._due = 0.0
+        self.update()
+        self._following = []
 
     def _hideLegends(self) -> None:
         # Slicer shows it again with each change of the chart.
@@ -249,7 +257,7 @@ class SignalPlots:
         if not self._plotting or now < self._due:
             return
         self._due = now + REDRAW
-        redraws, following = self.redraws, [view for view in self._chartViews() if self._showsAll(view)]
+        redraws, following = self.redraws, self._following or self._followingNow()
         for stream, signals in self._streams.items():
             if self._drawn.get(stream) == signals.changes:
                 continue
@@ -268,6 +276,9 @@ class SignalPlots:
             for view in following:
                 _fit(view)
 
+    def _followingNow(self) -> list[Any]:
+        return [view for view in self._chartViews() if self._showsAll(view)]
+
     def _chartViews(self) -> list[Any]:
         """Return the plot views of the layout that have the chart, and those of :meth:`follow`."""
         manager, chart = slicer.app.layoutManager(), self._known("vtkMRMLPlotChartNode", CHART)
@@ -284,12 +295,19 @@ class SignalPlots:
         for place in range(chart.GetNumberOfPlotSeriesNodes() if chart is not None else 0):
             series = chart.GetNthPlotSeriesNode(place)
             table = series.GetTableNode() if series is not None else None
-            column = table.GetTable().GetColumnByName(series.GetXColumnName()) if table is not None else None
-            if column is not None and column.GetNumberOfValues():
-                ranges.append(column.GetRange())
-        if not ranges:
+            if table is None:
+                continue
+            columns = [
+                table.GetTable().GetColumnByName(one) for one in (series.GetXColumnName(), series.GetYColumnName())
+            ]
+            if None not in columns:
+                x, y = map(vtk_to_numpy, columns)
+                # A function may have begun long after its source.
+                ranges.append(x[np.isfinite(y)])
+        drawn = np.concatenate([np.zeros(0), *ranges])
+        if not drawn.size:
             return True
-        low, high = min(one[0] for one in ranges), max(one[1] for one in ranges)
+        low, high = drawn.min(), drawn.max()
         spare = SPARE * (high - low)
         return bool(axis.GetMinimum() <= low + spare and high - spare <= axis.GetMaximum())
 
