@@ -125,7 +125,7 @@ class RunningProcessor:
             self._keeps.pop().releaseFolders()
 
     def isDone(self, now: float) -> bool:
-        """Return True when its source has ended, and no image waits or a call has taken too long.
+        """Return True when its source has ended, and no image or pause waits, or a call has taken too long.
 
         :param now: monotonic seconds.
         """
@@ -135,7 +135,8 @@ class RunningProcessor:
         done = figures.get("processed", 0) + figures.get("failed", 0)
         if self._progressed is None or done != self._done:
             self._done, self._progressed = done, now
-        drained = bool(details) and details["subscription"] == "ended" and not figures["waiting"]
+        over = bool(details) and details["subscription"] == "ended"
+        drained = over and not (figures["waiting"] or details["finishing"])
         # Its process counts the time of each call. This limit is for a process that reports nothing.
         longest = LOAD_TIME + self.settings.limit + MARGIN
         return drained or details.get("stalled", False) or now > self._progressed + longest

@@ -28,6 +28,9 @@ Names that the file may have; only ``process`` must be there:
     Called before the first frame, and again before the next frame when a parameter has changed. ``parameters`` is an
     instance of ``PARAMETERS``, or None without them. ``first`` is the frame that ``process`` gets next. State that
     does not depend on the changed parameters may stay.
+``pause()``
+    Called when no frame has come for a second, and at the end of the stream: such as for the image of all frames since
+    the last image. Returns an image of the last frame, an array or a :class:`Result` without values, or None.
 ``close()``
     Called at the end, also after an error.
 ``PARAMETERS``

@@ -72,7 +72,7 @@ class LoadedFunction:
         self.process = self._get("process")
         if self.process is None:
             raise SettingsError(_("{path} has no function process(frame).").format(path=self.path))
-        self.setup, self.close = self._get("setup"), self._get("close")
+        self.setup, self.pause, self.close = self._get("setup"), self._get("pause"), self._get("close")
         self.title = str(getattr(self.module, "TITLE", functionName(function)))
         self._declared = getattr(self.module, "PARAMETERS", None)
         if self._declared is not None and not (

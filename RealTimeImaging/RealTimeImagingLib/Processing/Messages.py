@@ -60,7 +60,14 @@ class SetParameters(Command):
     values: dict[str, Any]
 
 
-TO_FUNCTION: dict[str, type[Command]] = {kind.key: kind for kind in (Load, Process, SetParameters, Release)}
+@dataclass(frozen=True)
+class Pause(Command):
+    """Call pause() of the function; an answer for the last frame follows before the next frame."""
+
+    key = "pause"
+
+
+TO_FUNCTION: dict[str, type[Command]] = {kind.key: kind for kind in (Load, Process, Pause, SetParameters, Release)}
 
 
 @dataclass(frozen=True)
@@ -69,10 +76,12 @@ class Loaded(Message):
 
     :param loaded: title of the function.
     :param parameters: the values of all parameters.
+    :param pauses: True when it has pause().
     """
 
     loaded: str
     parameters: dict[str, Any] = field(default_factory=dict)
+    pauses: bool = False
 
 
 @dataclass(frozen=True)

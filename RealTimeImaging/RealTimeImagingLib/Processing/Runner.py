@@ -24,16 +24,16 @@ import numpy as np
 
 from ..Link.Commands import Command, Release
 from ..Link.Lines import DirectWriter, openOutput, takeInput
-from ..Link.Messages import Failed
-from ..Link.Ring import Place, RingReader, RingWriter, TargetWriter
+from ..Link.Messages import Failed, FrameHeader
+from ..Link.Ring import Place, RingReader, RingWriter, Target, TargetWriter
 from ..Model.Errors import FrameError, RealTimeImagingError
-from ..Model.Frame import Frame, Image, Pixels, imageOf
+from ..Model.Frame import Image, Pixels, imageOf
 from ..Model.Signals import NUMBER, TIME
 from ..Model.Text import textsOf
 from .Commands import CommandReader
 from .Function import LONGEST_NAME, MOST_VALUES, Result
 from .Loading import LoadedFunction, functionPath, lastLine
-from .Messages import Computed, Load, Loaded, Prepared, Process, Raised, Refused, SetParameters
+from .Messages import Computed, Load, Loaded, Pause, Prepared, Process, Raised, Refused, SetParameters
 
 _ = textsOf(__file__)
 
@@ -100,6 +100,8 @@ class Runner:
         self._targets = TargetWriter()
         self._readers: dict[str, RingReader] = {}
         self._setupDue = True
+        self._last: FrameHeader | None = None
+        """Header of the last frame."""
         self._logged = ""
 
     def run(self) -> int:
@@ -107,7 +109,7 @@ class Runner:
         try:
             self._deadline.start(max(LOAD_TIME, self._load.seconds))
             function = LoadedFunction(self._load.function, self._load.values, self._load.reloaded)
-            self._put(Loaded(function.title, function.values()))
+            self._put(Loaded(function.title, function.values(), function.pause is not None))
         except BaseException as error:  # noqa: BLE001 - the boundary to code of the user
             self._put(Failed(self._reason(error, functionPath(self._load.function))))
             return 0
@@ -117,7 +119,10 @@ class Runner:
             if isinstance(command, SetParameters):
                 self._setParameters(command, function)
             elif isinstance(command, Process):
-                self._put(self._answer(command, function))
+                self._last = command.frame
+                self._put(self._answer(command.frame, command.target, lambda: self._call(command, function), function))
+            elif isinstance(command, Pause) and self._last:
+                self._put(self._answer(self._last, None, lambda: self._pause(function), function))
             elif isinstance(command, Release):
                 self._release(command)
         self._close(function)
@@ -144,15 +149,15 @@ class Runner:
             return
         function.parameters, self._setupDue = parameters, True
 
-    def _answer(self, command: Process, function: LoadedFunction) -> Computed | Raised:
-        header = command.frame
+    def _answer(
+        self, header: FrameHeader, target: Target | None, call: Callable[[], Any], function: LoadedFunction
+    ) -> Computed | Raised:
         try:
-            frame = header.frame(self._view(command))
-            result = self._call(frame, function)
-            image, values = _imageOf(result, frame), _valuesOf(result)
+            result = call()
+            image, values = _imageOf(result, header), _valuesOf(result)
             if image is None:
                 return Computed(header.number, None, None, values)
-            isThere = command.target is not None and self._targets.write(command.target, image.pixels)
+            isThere = target is not None and self._targets.write(target, image.pixels)
             place = None if isThere else self._place(image.pixels)
         except BaseException as error:  # noqa: BLE001 - the boundary to code of the user
             return Raised(self._reason(error, function.path), header.number)
@@ -165,7 +170,8 @@ class Runner:
         )
         return Computed(header.number, made, place, values)
 
-    def _call(self, frame: Frame, function: LoadedFunction) -> Any:
+    def _call(self, command: Process, function: LoadedFunction) -> Any:
+        frame = command.frame.frame(self._view(command))
         if self._setupDue:
             self._deadline.start(max(LOAD_TIME, self._load.seconds))
             if function.setup:
@@ -175,6 +181,13 @@ class Runner:
         self._deadline.start(self._load.seconds)
         assert function.process
         return function.process(frame)
+
+    def _pause(self, function: LoadedFunction) -> Any:
+        # After setup() failed, or before it has the new parameters, the function may have no state.
+        if self._setupDue or not function.pause:
+            return None
+        self._deadline.start(self._load.seconds)
+        return function.pause()
 
     def _view(self, command: Process) -> Pixels:
         reader = self._readers.get(command.ring)
@@ -214,7 +227,7 @@ class Runner:
                 self._deadline.cancel()
 
 
-def _imageOf(result: Any, frame: Frame) -> Image | None:
+def _imageOf(result: Any, frame: FrameHeader) -> Image | None:
     """Return the image of a result; None when there is none.
 
     :raises FrameError: it cannot be an image.
@@ -224,7 +237,7 @@ def _imageOf(result: Any, frame: Frame) -> Image | None:
         return None
     array = np.asarray(given.pixels)
     # Three axes of which the last is 3 or 4 are a volume where the frame is one.
-    colour = False if array.shape == frame.pixels.shape[:3] else None
+    colour = False if array.shape == frame.shape[:3] else None
     attributes = {**frame.attributes, **given.attributes}
     image = imageOf(array, None, frame.deviceTime, colour, attributes)
     geometry = frame.ijkToRAS if given.ijkToRAS is None else given.ijkToRAS

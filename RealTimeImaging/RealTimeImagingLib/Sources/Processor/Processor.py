@@ -31,7 +31,7 @@ from ...Model.Quantities import counted
 from ...Model.Statistics import Spread
 from ...Model.Text import joined, sentence, textsOf
 from ...Processing.Loading import crashPlace, functionName, functionPath
-from ...Processing.Messages import Computed, Load, Loaded, Prepared, Process, Raised, Refused, SetParameters
+from ...Processing.Messages import Computed, Load, Loaded, Pause, Prepared, Process, Raised, Refused, SetParameters
 from ...Processing.OtherPython import checkPython
 from ...Processing.Runner import LOAD_TIME
 from ..Source import Arrival, Values
@@ -51,6 +51,8 @@ MARGIN = 2.0
 """Seconds after the limit until the process is killed from outside; it ends itself at the limit."""
 MOST_RESULTS = 2
 """Results that wait for the acquisition process, after which no further frame is processed."""
+PAUSE = 1.0
+"""Seconds without a frame after which the function gets the chance to make an image of all frames before."""
 RING = "function"
 """Common start of the names of the rings of results."""
 
@@ -80,12 +82,16 @@ class _Work:
 
 @dataclass
 class _Result:
-    """The result of a frame, with its pixels in the ring of the function's process or in the memory it was given."""
+    """The result of a frame, with its pixels in the ring of the function's process or in the memory it was given.
+
+    ``isLater``: True for the image of a pause, which follows the result of its frame.
+    """
 
     header: FrameHeader
     computed: Computed
     pixels: Pixels | None
     process: FunctionProcess
+    isLater: bool = False
 
 
 @dataclass
@@ -131,6 +137,10 @@ class Processor:
         """Milliseconds from a frame's arrival at its source to its result here."""
         self._waiting: deque[_Work] = deque()
         self._current: _Work | None = None
+        self._last: FrameHeader | None = None
+        """Header of the last frame that the process has answered."""
+        self._pauses, self._pausing, self._pauseDue = False, False, math.inf
+        """Whether the function has pause(), whether it is being called, and when it is (monotonic seconds)."""
         self._started = 0.0
         self._isFirst = True
         self._deaths = 0
@@ -198,9 +208,14 @@ class Processor:
 
     @property
     def idle(self) -> bool:
-        """True when no frame waits, and every result was taken."""
+        """True when no frame waits, and every result was taken, also that of a pause."""
         with self._lock:
-            return not self.waiting and not self._items
+            return not (self.waiting or self._items or self.finishing)
+
+    @property
+    def finishing(self) -> bool:
+        """True from the last result until that of the pause after it."""
+        return self._pausing or self._pauseDue != math.inf
 
     @property
     def ready(self) -> bool:
@@ -239,7 +254,10 @@ class Processor:
         with self._lock:
             self._report(self._failures.due(time.monotonic()))
             process = self._process
-            busy = self._current is not None or not (self._loaded or self.problem)
+            if process and time.monotonic() >= self._pauseDue:
+                self._pausing, self._pauseDue, self._started = True, math.inf, time.monotonic()
+                process.send(Pause())
+            busy = self._current is not None or self._pausing or not (self._loaded or self.problem)
             if process is None or not busy or process.killed:
                 return
             limit = self._settings.limit
@@ -289,6 +307,7 @@ class Processor:
         self._ringName = f"{self._ring}-{os.getpid()}-{self._starts}"
         self._reader = RingReader(self._folders, self._ringName)
         self._loaded, self._isFirst, self._started = False, True, time.monotonic()
+        self._pausing, self._pauseDue = False, math.inf
         settings = self._settings
         environment = jsonObject(settings.environment, "environment")
         try:
@@ -308,7 +327,8 @@ class Processor:
 
     def _feed(self) -> None:
         process = self._process
-        if process is None or not self._loaded or self._current or self._unread >= MOST_RESULTS:
+        isBusy = self._current or self._pausing or self._unread >= MOST_RESULTS
+        if process is None or not self._loaded or isBusy:
             return
         if self._sent != self.parameters:
             self._sent = dict(self.parameters)
@@ -316,7 +336,7 @@ class Processor:
             self._isFirst = True
         if self._waiting:
             work = self._current = self._waiting.popleft()
-            self._started = time.monotonic()
+            self._started, self._pauseDue = time.monotonic(), math.inf
             memory = process.target = self._getBuffer(self._nbytes) if self._nbytes else None
             target = None if memory is None else Target.of(memory)
             process.send(Process(work.header, work.place, work.feed.folders, work.feed.ring, target))
@@ -326,7 +346,7 @@ class Processor:
             if process is not self._process:
                 return
             if isinstance(message, Loaded):
-                self._loaded = True
+                self._loaded, self._pauses = True, message.pauses
                 self._takeParameters(message.parameters)
             elif isinstance(message, Failed):
                 self._fail(message.failed)
@@ -350,11 +370,17 @@ class Processor:
     def _takeAnswer(self, process: FunctionProcess, answer: Computed | Raised) -> None:
         work = self._current
         number = answer.number if isinstance(answer, Raised) else answer.computed
+        if self._pausing and self._last and self._last.number == number:
+            self._pausing = False
+            self._takeLater(self._last, process, answer)
+            return
         if work is None or work.header.number != number:
             return  # a function that forks answers twice
         self._current = None
         memory, process.target = process.target, None
         self._takeAnswerOf(work, process, answer, memory)
+        self._last = work.header
+        self._pauseDue = time.monotonic() + PAUSE if self._pauses else math.inf
         # Last: the result is in a hurry, the slot is not.
         work.release()
 
@@ -378,6 +404,19 @@ class Processor:
         self._items.append(_Result(work.header, answer, pixels, process))
         self._unread += 1
         self._wake()
+
+    def _takeLater(self, header: FrameHeader, process: FunctionProcess, answer: Computed | Raised) -> None:
+        """Take the answer to a pause after a frame, which is counted already."""
+        reason = answer.raised if isinstance(answer, Raised) else ""
+        if isinstance(answer, Computed) and answer.image:
+            try:
+                self._items.append(_Result(header, answer, self._view(answer, None), process, isLater=True))
+                self._unread += 1
+                self._wake()
+            except RingError as error:
+                reason = str(error)
+        if reason:
+            self._report(self._failures.add(header.number, reason, time.monotonic()))
 
     def _ended(self, process: FunctionProcess) -> None:
         with self._lock:
@@ -425,6 +464,7 @@ class Processor:
     def _fail(self, reason: str, remedy: Remedy = RELOAD) -> None:
         """Note that the function cannot be used; waiting frames fail."""
         self.problem, self.remedy = reason, remedy
+        self._pausing, self._pauseDue = False, math.inf
         text = self.statusWords()
         self._report(iter([Event("function-unusable", text, "error", self._settings.stream, remedy=remedy)]))
         self._retry()
@@ -461,7 +501,7 @@ class Processor:
         frameTime = header.receiveTime if header.deviceTime is None else header.deviceTime
         self._lost += max(0, header.number - self._number - 1) if self._number >= 0 else 0
         self._number = header.number
-        if computed.values:
+        if computed.values and not result.isLater:
             lost, self._lost = self._lost, 0
             yield Values(self._settings.stream, header.stream, header.number, frameTime, computed.values, lost)
         if computed.image and result.pixels is not None:
@@ -469,8 +509,8 @@ class Processor:
                 pixels = self._copy(result.pixels) if computed.place else result.pixels
             except MemoryError:
                 with self._lock:
-                    self.counts.processed -= 1
-                    self.counts.failed += 1
+                    self.counts.processed -= not result.isLater
+                    self.counts.failed += not result.isLater
                 reason = _("There is no memory for the result.")
                 yield from self._failures.add(header.number, reason, time.monotonic())
                 return
@@ -488,7 +528,8 @@ class Processor:
             matrix = np.array(computed.image.ijkToRAS, np.float64)
             image = Image(pixels, matrix, header.deviceTime, attributes)
             yield Arrival(self._settings.stream, image, now, stages={"seen": header.receiveTime})
-        self.latency.add(1000 * (now - header.receiveTime))
+        if not result.isLater:
+            self.latency.add(1000 * (now - header.receiveTime))
 
     def _view(self, computed: Computed, memory: Pixels | None) -> Pixels | None:
         image = computed.image

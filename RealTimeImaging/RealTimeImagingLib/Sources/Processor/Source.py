@@ -72,8 +72,8 @@ class ProcessorSource:
     @property
     def details(self) -> Mapping[str, Any]:
         """``processing`` (:meth:`Processor.figures`); ``connected``: port of the open subscription, else 0;
-        ``subscription``: :attr:`Subscription.state`; ``problem``: True when the function cannot be used;
-        ``stalled``: :attr:`Processor.stalled`; ``restarted``: :attr:`Processor.restarted`."""
+        ``subscription``: :attr:`Subscription.state`; ``finishing``, ``stalled``, ``restarted``: as of
+        :class:`Processor`; ``problem``: True when the function cannot be used."""
         return self._details
 
     def read(self, seconds: float) -> Iterator[Arrival | Event | Values]:
@@ -147,6 +147,7 @@ class ProcessorSource:
             "processing": self._processor.figures(),
             "connected": self._port if self._state == "open" else 0,
             "subscription": self._state,
+            "finishing": self._processor.finishing,
             "problem": bool(self._processor.problem),
             "stalled": self._processor.stalled,
             "restarted": self._processor.restarted,
