@@ -34,6 +34,12 @@ TITLE = _("Volume of tracked ultrasound")
 DISTRIBUTIONS = {"nearest": _("Nearest voxel"), "linear": _("Linear")}
 COMPOUNDING = {"mean": _("Mean"), "maximum": _("Maximum")}
 MOST_VOXELS = 400**3
+MOST_HOLES = 5
+"""Most voxels between a hole and the voxels that fill it."""
+TILE = 32
+"""Voxels of a tile along each axis."""
+PATCH = 64
+"""Pixels along each axis of the parts of an image whose tiles are sought."""
 LIVE = "interval", "holes"
 """Parameters that take effect without a new volume."""
 
@@ -104,18 +110,18 @@ class ReconstructionParameters(Parameters):
         default=0,
         metadata=about(
             _("Fill holes"),
-            _(
-                "Empty voxels get the mean of the voxels at most so many voxels away. It takes time in large volumes. "
-                "0: not filled."
-            ),
+            _("Empty voxels get the mean of the voxels at most so many voxels away. 0: not filled."),
             unit=_("voxels"),
-            limits=(0, 5),
+            limits=(0, MOST_HOLES),
         ),
     )
     interval: int = field(
         default=10,
         metadata=about(
-            _("Show every"), _("Number of images after which the volume is shown."), unit=_("images"), limits=(1, 1000)
+            _("Show every"),
+            _("Number of images after which the volume is shown. It is also shown after a pause and at the end."),
+            unit=_("images"),
+            limits=(1, 1000),
         ),
     )
 
@@ -167,6 +173,8 @@ def _numbers(text: str, count: int, refusal: str) -> Numbers | None:
 class Grid:
     """Voxels that collect pixels.
 
+    The voxels are shown in tiles: only tiles with new pixels are computed again.
+
     :param bounds: least and greatest R, A and S in millimetres, shape (3, 2).
     :param parameters: size of the voxels, and how they collect.
     :param dtype: type of the pixels.
@@ -174,7 +182,7 @@ class Grid:
     """
 
     def __init__(self, bounds: Numbers, parameters: ReconstructionParameters, dtype: np.dtype[Any]) -> None:
-        self._parameters, self._dtype = parameters, dtype
+        self._parameters = parameters
         count = np.maximum(np.ceil((bounds[:, 1] - bounds[:, 0]) / parameters.spacing - 1e-9), 1)
         if count.prod() > MOST_VOXELS:
             text = _(
@@ -184,12 +192,20 @@ class Grid:
         self._count = count.astype(int)
         self.ijkToRAS = np.diag([parameters.spacing] * 3 + [1.0])
         self.ijkToRAS[:3, 3] = bounds[:, 0] + parameters.spacing / 2
-        voxels = int(count.prod())
+        shape = tuple(int(one) for one in self._count[::-1])
         self._mean = parameters.compounding == "mean"
-        self._sum = np.zeros(voxels, np.float32 if dtype.itemsize < 4 else np.float64)
+        self._sum = np.zeros(shape, np.float32 if dtype.itemsize < 4 else np.float64)
         if not self._mean:
             self._sum[:] = -np.inf
-        self._weight = np.zeros(voxels, np.float32)
+        self._weight = np.zeros(shape, np.float32)
+        self._shown = np.zeros(shape, dtype)
+        self._holes = 0
+        """Distance to which holes are filled in the shown volume."""
+        tiles = tuple(-(-size // TILE) for size in shape)
+        self._touched, self._changed = np.zeros(tiles, np.bool_), np.zeros(tiles, np.bool_)
+        """Tiles that pixels can change, since the start and since the last call of :meth:`volume`; shape (k, j, i)."""
+        self._filled = np.zeros(tiles, np.int64)
+        """Voxels with pixels in each tile of the shown volume."""
 
     def add(self, pixels: Pixels, imageToRAS: Matrix) -> None:
         """Add the pixels of an image, shape (k, j, i)."""
@@ -198,6 +214,7 @@ class Grid:
         if linear:
             values, imageToRAS = _averaged(values, imageToRAS, self._parameters.spacing)
         toVoxel = np.linalg.inv(self.ijkToRAS) @ imageToRAS
+        self._touch(toVoxel, values.shape)
         k, j, i = (np.arange(size, dtype=float) for size in values.shape)
         places = [(row[3] + row[2] * k)[:, None, None] + (row[1] * j)[:, None] + row[0] * i for row in toVoxel[:3]]
         used = np.isfinite(values) & (values >= self._parameters.least)
@@ -214,6 +231,20 @@ class Grid:
             near = [floor + one if one else floor for floor, one in zip(corner, step, strict=True)]
             self._put(near, values, used & (weight > 0), weight)
 
+    def _touch(self, toVoxel: Matrix, shape: tuple[int, ...]) -> None:
+        """Note the tiles that an image of shape (k, j, i) can change, also by filled holes; patch after patch."""
+        edges = [np.append(np.arange(0, size - 1, PATCH), size - 1) for size in shape[::-1]]
+        first = np.stack(np.meshgrid(*(edge[:-1] if len(edge) > 1 else edge for edge in edges)), -1).reshape(-1, 3)
+        last = np.stack(np.meshgrid(*(edge[1:] if len(edge) > 1 else edge for edge in edges)), -1).reshape(-1, 3)
+        ends = np.stack([first[:, None, :] * toVoxel[:3, :3], last[:, None, :] * toVoxel[:3, :3]])
+        low = np.floor(ends.min(axis=0).sum(axis=-1) + toVoxel[:3, 3]) - MOST_HOLES
+        high = np.floor(ends.max(axis=0).sum(axis=-1) + toVoxel[:3, 3]) + 1 + MOST_HOLES
+        inside = ((high >= 0) & (low < self._count)).all(axis=1)
+        begin = np.maximum(low[inside], 0).astype(int) // TILE
+        end = np.minimum(high[inside], self._count - 1).astype(int) // TILE + 1
+        for (i, j, k), (iEnd, jEnd, kEnd) in zip(begin.tolist(), end.tolist(), strict=True):
+            self._changed[k:kEnd, j:jEnd, i:iEnd] = True
+
     def _put(
         self, index: list[npt.NDArray[np.int32]], values: Pixels, used: npt.NDArray[np.bool_], weight: Any
     ) -> None:
@@ -222,37 +253,53 @@ class Grid:
         i, j, k = index
         voxels = ((k * self._count[1] + j) * self._count[0] + i)[used]
         given = values[used]
+        total, weights = self._sum.reshape(-1), self._weight.reshape(-1)
         if not self._mean:
-            np.maximum.at(self._sum, voxels, given)
-            self._weight[voxels] = 1
+            np.maximum.at(total, voxels, given)
+            weights[voxels] = 1
         elif weight is None:
-            np.add.at(self._sum, voxels, given)
-            np.add.at(self._weight, voxels, np.float32(1))
+            np.add.at(total, voxels, given)
+            np.add.at(weights, voxels, np.float32(1))
         else:
             parts = weight[used]
-            np.add.at(self._sum, voxels, given * parts)
-            np.add.at(self._weight, voxels, parts)
+            np.add.at(total, voxels, given * parts)
+            np.add.at(weights, voxels, parts)
 
     @property
     def filled(self) -> float:
-        """Share of the voxels that have a pixel, in percent."""
-        return 100 * float(np.count_nonzero(self._weight)) / self._weight.size
+        """Share of the voxels with a pixel in the last volume, in percent."""
+        return 100 * float(self._filled.sum()) / self._weight.size
 
     def volume(self, holes: int) -> Pixels:
         """Return the voxels, shape (k, j, i), with holes filled from voxels at most so many voxels away."""
-        shape = tuple(int(count) for count in self._count[::-1])
-        full = self._weight > 0
-        values = np.zeros_like(self._sum)
+        self._touched |= self._changed
+        for tile in np.argwhere(self._changed if holes == self._holes else self._touched):
+            self._show(tile, holes)
+        self._changed[:] = False
+        self._holes = holes
+        return self._shown.copy()
+
+    def _show(self, tile: npt.NDArray[np.intp], holes: int) -> None:
+        """Compute the shown voxels of a tile (k, j, i)."""
+        begin = tile * TILE
+        end = np.minimum(begin + TILE, self._weight.shape)
+        near = np.maximum(begin - holes, 0)
+        around = tuple(map(slice, near, np.minimum(end + holes, self._weight.shape)))
+        inner = tuple(map(slice, begin - near, end - near))
+        total, weight = self._sum[around], self._weight[around]
+        full = weight > 0
+        values = np.zeros_like(total)
         if self._mean:
-            np.divide(self._sum, self._weight, out=values, where=full)
+            np.divide(total, weight, out=values, where=full)
         else:
-            np.copyto(values, self._sum, where=full)
-        values, full = values.reshape(shape), full.reshape(shape)
-        if holes and full.any():
+            np.copyto(values, total, where=full)
+        self._filled[tuple(tile)] = np.count_nonzero(full[inner])
+        if holes and not full[inner].all() and full.any():
             _fill(values, full, holes)
-        if self._dtype.kind in "iu":
-            np.rint(values, out=values)
-        return values.astype(self._dtype)
+        shown = values[inner]
+        if self._shown.dtype.kind in "iu":
+            np.rint(shown, out=shown)
+        self._shown[tuple(map(slice, begin, end))] = shown
 
 
 def _averaged(values: Pixels, imageToRAS: Matrix, spacing: float) -> tuple[Pixels, Matrix]:
@@ -271,20 +318,14 @@ def _averaged(values: Pixels, imageToRAS: Matrix, spacing: float) -> tuple[Pixel
 
 
 def _fill(values: Pixels, full: npt.NDArray[np.bool_], distance: int) -> None:
-    """Give empty voxels the mean of the full ones in the cube around them, within the box of the full ones."""
+    """Give empty voxels the mean of the full ones in the cube around them."""
     from scipy import ndimage
 
-    box = []
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        places = np.flatnonzero(full.any(axis=others))
-        box.append(slice(max(0, int(places[0]) - distance), int(places[-1]) + distance + 1))
-    part, filled = values[tuple(box)], full[tuple(box)]
     size = 2 * distance + 1
-    share = ndimage.uniform_filter(filled.astype(np.float32), size, mode="constant")
-    sums = ndimage.uniform_filter(part, size, mode="constant")
-    near = ~filled & (share > 0.5 / size**3)
-    part[near] = sums[near] / share[near]
+    share = ndimage.uniform_filter(full.astype(np.float32), size, mode="constant")
+    sums = ndimage.uniform_filter(values, size, mode="constant")
+    near = ~full & (share > 0.5 / size**3)
+    values[near] = sums[near] / share[near]
 
 
 class VolumeReconstruction:
@@ -297,7 +338,7 @@ class VolumeReconstruction:
     def _clear(self) -> None:
         self._grid: Grid | None = None
         self._sweep: list[tuple[Pixels, Matrix]] = []
-        self._added = self._without = 0
+        self._added = self._without = self._shown = 0
 
     def setup(self, parameters: ReconstructionParameters, first: Frame) -> None:
         """Take the parameters; another place, size or way of the voxels starts a new volume."""
@@ -316,15 +357,31 @@ class VolumeReconstruction:
         if imageToRAS is None:
             self._without += 1
             return Result(values=self._values())
-        self._added += 1
-        if self._grid is None and (bounds := self._bounds(pixels, imageToRAS)) is not None:
-            self._start(bounds, pixels.dtype)
-        elif self._grid is not None:
+        if self._grid is None:
+            self._sweep.append((pixels.copy(), imageToRAS))
+            if parameters.extent or len(self._sweep) >= parameters.sweep:
+                try:
+                    self._grid, self._sweep = self._gridOfSweep(), []
+                except FrameError:
+                    self._sweep.pop()  # each further image fails, and takes no memory
+                    raise
+        else:
             self._grid.add(pixels, imageToRAS)
+        self._added += 1
         if self._grid is None or self._added % parameters.interval:
             return Result(values=self._values())
-        values = {**self._values(), _("Filled (%)"): self._grid.filled}
-        return Result(self._grid.volume(parameters.holes), values, ijkToRAS=self._grid.ijkToRAS)
+        return self._volume(self._grid)
+
+    def pause(self) -> Result | None:
+        """Return the volume when images were added since the last one; before the extent is known, that so far."""
+        if self._shown == self._added:
+            return None
+        return self._volume(self._grid or self._gridOfSweep())
+
+    def _volume(self, grid: Grid) -> Result:
+        pixels = grid.volume(self._parameters.holes)
+        self._shown = self._added
+        return Result(pixels, {**self._values(), _("Filled (%)"): grid.filled}, ijkToRAS=grid.ijkToRAS)
 
     def _values(self) -> dict[str, float]:
         return {_("Images in the volume"): self._added, _("Images without a pose"): self._without}
@@ -341,21 +398,17 @@ class VolumeReconstruction:
         pose: Matrix = np.array(frame.attributes.get(name, "").split(), float)
         return pose.reshape(4, 4) @ imageToTool
 
-    def _bounds(self, pixels: Pixels, imageToRAS: Matrix) -> Numbers | None:
-        """Keep an image of the sweep; return the extent once it is known."""
-        self._sweep.append((pixels.copy(), imageToRAS))
-        chosen = self._parameters.bounds()
-        if chosen is not None or len(self._sweep) < self._parameters.sweep:
-            return chosen
-        corners = np.concatenate([_corners(one.shape, matrix) for one, matrix in self._sweep])
-        half = self._parameters.spacing / 2
-        return np.stack([corners.min(axis=0) - half, corners.max(axis=0) + half], axis=1)
-
-    def _start(self, bounds: Numbers, dtype: np.dtype[Any]) -> None:
-        grid = Grid(bounds, self._parameters, dtype)
+    def _gridOfSweep(self) -> Grid:
+        """Return a grid with the images of the sweep; they decide its extent, unless it is a parameter."""
+        bounds = self._parameters.bounds()
+        if bounds is None:
+            corners = np.concatenate([_corners(pixels.shape, matrix) for pixels, matrix in self._sweep])
+            half = self._parameters.spacing / 2
+            bounds = np.stack([corners.min(axis=0) - half, corners.max(axis=0) + half], axis=1)
+        grid = Grid(bounds, self._parameters, self._sweep[0][0].dtype)
         for pixels, imageToRAS in self._sweep:
             grid.add(pixels, imageToRAS)
-        self._grid, self._sweep = grid, []
+        return grid
 
 
 def _corners(shape: tuple[int, ...], imageToRAS: Matrix) -> Numbers:
@@ -367,4 +420,4 @@ def _corners(shape: tuple[int, ...], imageToRAS: Matrix) -> Numbers:
 
 PARAMETERS = ReconstructionParameters
 function = VolumeReconstruction()
-setup, process = function.setup, function.process
+setup, process, pause = function.setup, function.process, function.pause
