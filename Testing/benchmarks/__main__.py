@@ -12,6 +12,7 @@ BENCHMARKS = (
     "Drawing",
     "Panel",
     "Folder",
+    "Formats",
     "Listing",
     "Hints",
     "Messages",
@@ -24,6 +25,8 @@ BENCHMARKS = (
     "Conversion",
     "OpenIGTLink",
     "Video",
+    "Tracking",
+    "Reconstruction",
     "Together",
 )
 """Files of this folder. Imported one by one: what a benchmark starts as a process imports this file once more."""
