@@ -96,6 +96,20 @@ def test_everyFrameArrivesAsItWasSent(tmp_path, monkeypatch, path, options):
     assert red.getextrema()[1] > 150
 
 
+def test_theVolumeOfAScanIsThePhantom(tmp_path):
+    """Images, poses, time offset and reconstruction: 35 images, of which the last 5 are shown at the end."""
+    report = tmp_path / "r.json"
+    command = [sys.executable, "-m", "demo", "--source", "reconstruction", "--frames", "35", "--report", str(report)]
+    command += ["--screenshot", str(tmp_path / "p.png")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(report.read_text())
+    assert found["framesSent"] == found["received"] == found["recorded"] == found["processed"] == 35
+    assert found["resultsCompared"] == 4
+    assert found["voxelsCompared"] > 500_000
+    assert found["pixelsEqual"] is True
+
+
 def test_video_of_1080p_comes_over_the_network_and_is_recorded_whole(tmp_path):
     report, picture = tmp_path / "r.json", tmp_path / "p.png"
     command = [sys.executable, "-m", "demo", "--source", "openigtlink", "--size", "1080p", "--record"]

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import slicerhost
@@ -39,6 +39,10 @@ class _ScannerFeed:
 
     stream = "Live"
     """Name of the stream of its images."""
+    function = ""
+    """Function that runs beside the images, unless another one is named."""
+    parameters: ClassVar[dict[str, Any]] = {}
+    """Values of the parameters of this function."""
 
     def __init__(self, options: Any, folder: str, frames: int | None, *way: str) -> None:
         self.input = options.input or "phantom"
@@ -138,6 +142,26 @@ class TrackedFeed(OpenIGTLinkFeed):
         ui.openigtlink_timeOffsets.text = f"{self.tool}=-0.083"
 
 
+class ReconstructionFeed(TrackedFeed):
+    """The probe moves over a phantom; a function reconstructs the volume, which is compared with the phantom."""
+
+    stream = OpenIGTLinkFeed.stream
+    """Known before the first image, so that the function can be started before it."""
+    function = "VolumeReconstruction"
+    parameters: ClassVar[dict[str, Any]] = {
+        "tool": TrackedFeed.tool,
+        "spacing": 0.5,
+        "extent": "-30 30 -22 22 -18 18",
+        "holes": 1,
+    }
+
+    def __init__(self, options: Any, folder: str, frames: int | None) -> None:
+        super().__init__(options, folder, frames)
+        if not options.input and not options.size:
+            self.input = "phantom"
+        self._command += ["--scan", "phantom"]
+
+
 class HTTPFeed(_ScannerFeed):
     """The scanner posts images to the module, whose token it is given."""
 
@@ -209,6 +233,8 @@ class _FileFeed:
     """
 
     stream = "Live"
+    function = ""
+    parameters: ClassVar[dict[str, Any]] = {}
     _path: str
     _rate: float
     _sums: list[Any]
@@ -321,6 +347,7 @@ FEEDS = {
     "replay": ReplayFeed,
     "openigtlink": OpenIGTLinkFeed,
     "tracked": TrackedFeed,
+    "reconstruction": ReconstructionFeed,
     "http": HTTPFeed,
     "camera": CameraFeed,
     "dicom": DICOMFeed,

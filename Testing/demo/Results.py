@@ -1,6 +1,6 @@
 """Results of a processing function in a demo, compared with those of the same function on the recorded images.
 
-python -m demo.Results FUNCTION FOLDER STREAM prints the checksum of each result by the number of its image, as JSON.
+python -m demo.Results JSON, the arguments of repeat(), prints what it returns as JSON.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ PATIENCE = 300.0
 """Seconds for a repetition."""
 
 
-def resultsEqual(function: str, folder: str, stream: str, counts: dict[str, int]) -> tuple[bool, int]:
+def resultsEqual(
+    function: str, parameters: dict[str, Any], folder: str, stream: str, counts: dict[str, int]
+) -> tuple[bool, int]:
     """Compare the recorded results, bit for bit, with those of two repetitions in new processes.
 
     Results of a function that cannot be repeated are not compared: the repetitions fail or differ, or images were
     skipped and it is unknown which.
 
-    :param function: as findFunction() returns it.
+    :param function: as findFunction() returns it. ``parameters``: its values by name.
     :param folder: of the recording of the images and results.
     :param stream: of the results.
     :param counts: statistics of the function.
@@ -41,10 +43,11 @@ def resultsEqual(function: str, folder: str, stream: str, counts: dict[str, int]
         for index in range(part.count)
     }
     # State depends on the images that were processed: all, or those with a result.
-    numbers = list(recorded) if counts["skipped"] else []
+    numbers = list(recorded) if counts["skipped"] else None
     if counts["skipped"] and len(recorded) != counts["processed"]:
         return True, 0
-    command = [sys.executable, "-m", "demo.Results", function, folder, stream, *numbers]
+    arguments = [function, parameters, folder, stream, numbers, list(recorded)]
+    command = [sys.executable, "-m", "demo.Results", json.dumps(arguments)]
     try:
         first, second = (
             subprocess.run(command, capture_output=True, check=True, timeout=PATIENCE).stdout
@@ -74,20 +77,25 @@ def framesOf(folder: str, resultStream: str) -> Iterator[Frame]:
             yield Frame(pixels, entry["ijkToRAS"], part.stream, entry["number"], *times, entry["attributes"])
 
 
-def repeat(function: str, folder: str, stream: str, numbers: set[str]) -> dict[str, str]:
+def repeat(
+    function: str, parameters: dict[str, Any], folder: str, stream: str, numbers: list[str] | None, results: list[str]
+) -> dict[str, str]:
     """Call a function with recorded frames, in their order; return the checksum of each result.
 
-    :param numbers: of the frames; empty for all.
+    :param numbers: of the frames; None for all.
+    :param results: numbers of the frames with a recorded result. One without a result now had a pause after it.
     """
-    loaded, found, isFirst = LoadedFunction(function, {}), {}, True
+    loaded, found, isFirst = LoadedFunction(function, parameters), {}, True
     for frame in framesOf(folder, stream):
-        if numbers and str(frame.number) not in numbers:
+        if numbers is not None and str(frame.number) not in numbers:
             continue
         try:
             if isFirst and loaded.setup:
                 loaded.setup(loaded.parameters, frame)
             isFirst = False
             pixels = _pixelsOf(loaded.process(frame) if loaded.process else None, frame)
+            if pixels is None and loaded.pause and str(frame.number) in results:
+                pixels = _pixelsOf(loaded.pause(), frame)
         except Exception as error:  # noqa: BLE001 - the function's own; such an image has no result
             print(f"Frame {frame.number}: {error!r}", file=sys.stderr)
             continue
@@ -104,4 +112,4 @@ def _pixelsOf(result: Any, frame: Frame) -> Any:
 
 
 if __name__ == "__main__":
-    print(json.dumps(repeat(*sys.argv[1:4], set(sys.argv[4:]))))  # type: ignore[call-arg]
+    print(json.dumps(repeat(*json.loads(sys.argv[1]))))

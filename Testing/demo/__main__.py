@@ -20,6 +20,7 @@ from RealTimeImagingLib.Simulator.Files import FORMATS
 from RealTimeImagingLib.Sources.Processor import EVERY
 
 from .Feeds import FEEDS
+from .Phantom import comparedWithPhantom
 from .Report import Witness, recordedEqual, report
 from .Results import resultsEqual
 
@@ -67,6 +68,7 @@ def main() -> int:
             window.grab().save(options.screenshot or "demo.png")
         if processor:
             _drain(logic, source, processor)
+        volume = _volumeOf(logic, processor.stream) if processor and options.usual else None
         logic.stopRecording()
         logic.stop()
         slicerhost.runUntil(lambda: not logic.isRunning() and not logic.recording.building, 10)
@@ -79,9 +81,13 @@ def main() -> int:
             found |= {name: figures[key] for name, key in PROCESSING.items()}
             equal, found["resultsCompared"] = True, 0
             if options.record:
+                values = feed.parameters if options.usual else {}
                 equal, found["resultsCompared"] = resultsEqual(
-                    processor.settings.function, recordings, processor.stream, figures
+                    processor.settings.function, values, recordings, processor.stream, figures
                 )
+            found["pixelsEqual"] = found["pixelsEqual"] and equal
+        if volume:
+            equal, found["voxelsCompared"] = comparedWithPhantom(*volume)
             found["pixelsEqual"] = found["pixelsEqual"] and equal
         slicerhost.quit()
     return _tell(found, options.report, options.record)
@@ -126,6 +132,9 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     options.paced = options.fps is not None
     options.fps = options.fps or FPS
+    usual = FEEDS[options.source].function
+    options.usual = bool(usual) and not options.process and not options.input and not options.size
+    options.process = options.process or usual
     if options.video and options.source != "openigtlink":
         parser.error("--video goes with --source openigtlink.")
     if options.process:
@@ -166,12 +175,18 @@ def _press(ui: Any, feed: Any, recordings: str) -> None:
 
 def _process(logic: Any, options: argparse.Namespace, feed: Any) -> Any:
     """Run the function beside the source, whose first image comes after it is loaded; return it."""
-    processor = logic.processing.start(options.process, stream=feed.stream, every=options.every)
+    values = feed.parameters if options.usual else {}
+    if options.usual:
+        # The volume is what the user wants to see.
+        logic.setShowIn("none", feed.stream)
+    processor = logic.processing.start(options.process, stream=feed.stream, every=options.every, parameters=values)
 
     def ready() -> bool:
         return bool(processor.handle.details.get("connected")) and "starting" not in processor.status
 
     slicerhost.runUntil(ready, LOADING)
+    if options.usual:
+        logic.setShowIn("all", processor.stream)
     return processor
 
 
@@ -189,6 +204,21 @@ def _drain(logic: Any, source: Any, processor: Any) -> None:
         return processor.ended or time.monotonic() - since > PATIENCE
 
     slicerhost.runUntil(over, timeout=float("inf"), everyMs=100)
+
+
+def _volumeOf(logic: Any, stream: str) -> tuple[Any, Any]:
+    """Return the voxels that Slicer shows, shape (k, j, i), and their IJKToRAS."""
+    import slicer
+    import vtk
+
+    def shown() -> bool:
+        counts = logic.statistics()["streams"][stream]
+        return bool(counts["received"] == counts["shown"] + counts["skipped"])
+
+    slicerhost.runUntil(shown, PATIENCE)
+    node, matrix = logic.liveVolumeNode(stream), vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    return slicer.util.arrayFromVolume(node).copy(), slicer.util.arrayFromVTKMatrix(matrix)
 
 
 def _statisticsOf(logic: Any, source: Any, results: str) -> dict[str, Any]:

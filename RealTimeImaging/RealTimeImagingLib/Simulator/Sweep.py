@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from ..Model.Frame import Image, pictureToRAS
+from ..Model.Frame import Image, Matrix, pictureToRAS
 from ..OpenIGTLink import TransformMessage
 
 SHAPE = (480, 640)
@@ -23,6 +23,13 @@ HIDDEN_EVERY, HIDDEN = 12.0, 1.0
 def depthOf(seconds: float) -> float:
     """Return the depth of the tank's bottom below the probe in millimetres: an uneven movement of a hand."""
     return 22 + 9 * math.sin(2 * math.pi * 0.4 * seconds) + 4 * math.sin(2 * math.pi * 0.93 * seconds + 1)
+
+
+def probePose(seconds: float) -> Matrix:
+    """Return the pose of the probe over the tank, tool to RAS."""
+    pose = np.eye(4)
+    pose[2, 3] = 150 - depthOf(seconds)
+    return pose
 
 
 def sweepImages(fps: float) -> Iterator[Image]:
@@ -43,14 +50,15 @@ def sweepImages(fps: float) -> Iterator[Image]:
 
 
 class SimulatedTracker:
-    """Tracker of the probe that makes the images of :func:`sweepImages`.
+    """Tracker of the probe that makes the images.
 
     :param tool: device name of its messages.
     :param late: seconds by which the times of its poses are too late.
+    :param poseOf: returns the pose of the probe, tool to RAS, at a time of the sweep in seconds.
     """
 
-    def __init__(self, tool: str, late: float) -> None:
-        self._tool, self._late, self._number = tool, late, 0
+    def __init__(self, tool: str, late: float, poseOf: Callable[[float], Matrix] = probePose) -> None:
+        self._tool, self._late, self._poseOf, self._number = tool, late, poseOf, 0
 
     def messages(self, seconds: float, time: float) -> Iterator[TransformMessage]:
         """Yield the poses since the last call, and the first one after this moment.
@@ -62,9 +70,7 @@ class SimulatedTracker:
         while self._number / RATE <= seconds + 1 / RATE:
             moment = self._number / RATE
             seen = moment % HIDDEN_EVERY < HIDDEN_EVERY - HIDDEN
-            matrix = np.eye(4)
-            if seen:
-                matrix[2, 3] = 150 - depthOf(moment)
+            matrix = self._poseOf(moment) if seen else np.eye(4)
             made = TransformMessage(matrix, device_name=self._tool, timestamp=time + moment - seconds + self._late)
             made.metadata = {"Status": "OK" if seen else "MISSING"}
             self._number += 1

@@ -22,6 +22,8 @@ from RealTimeImagingLib.Simulator.Files import FORMATS, shots
 from RealTimeImagingLib.Simulator.Images import images
 from RealTimeImagingLib.Simulator.Scanners import MODES, FolderScanner, PostingScanner
 
+SCANS = "tank", "phantom"
+
 
 def main() -> int:
     """Run the simulated scanner and return the exit code."""
@@ -68,6 +70,9 @@ def _options() -> argparse.Namespace:
         "--video", default="", choices=list(ENCODERS), help="OpenIGTLink: send compressed video (VIDEO) of this codec"
     )
     parser.add_argument("--tool", help="OpenIGTLink: send poses of a tool with this name, and images of its sweep")
+    parser.add_argument(
+        "--scan", choices=SCANS, default="tank", help="what the tool moves over: a water tank, or a phantom with bodies"
+    )
     parser.add_argument("--late", type=float, default=0.0, metavar="MS", help="delay of the times of the poses")
     parser.add_argument("--input", help="4-D file, multi-frame DICOM or folder of images; default: a beating phantom")
     parser.add_argument("--fps", type=float, default=10.0, help="images a second")
@@ -87,9 +92,9 @@ def _options() -> argparse.Namespace:
 
 def _images(options: argparse.Namespace) -> Iterator[Image]:
     if options.tool and not options.input:
-        from RealTimeImagingLib.Simulator.Sweep import sweepImages
+        from RealTimeImagingLib.Simulator import Scan, Sweep
 
-        return sweepImages(options.fps)
+        return Scan.scanImages(options.fps) if options.scan == "phantom" else Sweep.sweepImages(options.fps)
     return images(options.input, options.loop)
 
 
@@ -105,12 +110,13 @@ def _sender(options: argparse.Namespace, log: IO[str] | None) -> Any:
         from RealTimeImagingLib.Simulator.MRDScanner import MRDScanner
 
         return MRDScanner(options.host, options.mrd, options.fps, log)
+    from RealTimeImagingLib.Simulator import Scan, Sweep
     from RealTimeImagingLib.Simulator.NetworkScanner import NetworkScanner
-    from RealTimeImagingLib.Simulator.Sweep import SimulatedTracker
 
     server = options.listen is not None
     port = options.listen if server else options.connect
-    tracker = SimulatedTracker(options.tool, options.late / 1000) if options.tool else None
+    poseOf = Scan.probePose if options.scan == "phantom" else Sweep.probePose
+    tracker = Sweep.SimulatedTracker(options.tool, options.late / 1000, poseOf) if options.tool else None
     scanner = NetworkScanner(options.host, port, server, options.fps, options.device, log, options.video, tracker)
     if server:
         sys.stdout.write(f"Listening on port {scanner.port}\n")

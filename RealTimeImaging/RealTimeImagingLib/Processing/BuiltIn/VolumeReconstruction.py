@@ -277,7 +277,8 @@ class Grid:
             self._show(tile, holes)
         self._changed[:] = False
         self._holes = holes
-        return self._shown.copy()
+        volume: Pixels = self._shown.copy()
+        return volume
 
     def _show(self, tile: npt.NDArray[np.intp], holes: int) -> None:
         """Compute the shown voxels of a tile (k, j, i)."""
