@@ -227,7 +227,7 @@ def test_a_peer_that_falls_silent_is_told_once_and_again_when_it_is_back(link):
 def test_a_device_that_never_reads_is_given_up_only_when_it_is_silent_too(server):
     def patience():
         (peer,) = server.source._peers.connected
-        return peer.connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+        return peer.link.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
 
     with server.peer() as peer:
         assert patience() == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import selectors
 import socket
 import time
 from collections import deque
@@ -10,9 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ...Model.Event import Event, Remedy
-from ...Model.Files import reasonOf
-from ...Model.Text import Text, textsOf
+from ...Model.Text import textsOf
 from ..Endpoints import Endpoint, keepAlive
+from ..SocketLoop import READ, WRITE, SocketLoop, brokenBy
 from .Protocol import Message, Problem
 from .Receiver import Receiver
 
@@ -77,7 +76,7 @@ class Connection:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
-                self.lost = _broken(error)
+                self.lost = brokenBy(error)
                 return
             if count == 0:
                 self.lost = _("it closed the connection")
@@ -135,7 +134,7 @@ class Connection:
             except (BlockingIOError, InterruptedError):
                 return views
             except OSError as error:
-                self.lost = _broken(error)
+                self.lost = brokenBy(error)
                 return []
             self._wrote = now
             views = views[1:] if count == len(views[0]) else [views[0][count:], *views[1:]]
@@ -183,29 +182,28 @@ class Connections:
         sizeLimit: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._endpoint, self._makeReceiver, self._sizeLimit, self._clock = endpoint, receiver, sizeLimit, clock
-        self.connected: list[Connection] = []
-        self._selector = selectors.DefaultSelector()
-        self._waiting, self._waking = socket.socketpair()
-        self._waiting.setblocking(False)
-        self._waking.setblocking(False)
-        self._selector.register(self._waiting, selectors.EVENT_READ)
-        self._endpointSocket: socket.socket | None = None
+        self._sizeLimit, self._clock = sizeLimit, clock
+
+        def makePeer(link: socket.socket, name: str, now: float) -> Connection:
+            return Connection(link, name, receiver(), now)
+
+        self._loop = SocketLoop(endpoint, makePeer, MOST, clock)
+        self.connected = self._loop.connected
 
     @property
     def status(self) -> str:
         """State of the endpoint in words."""
-        return self._endpoint.status
+        return self._loop.endpoint.status
 
     @property
     def listening(self) -> bool:
         """True while peers can connect to this computer."""
-        return self._endpoint.socket is not None and not self._endpoint.writing
+        return self._loop.listening
 
     @property
     def remedy(self) -> Remedy | None:
         """Other settings with which a peer could connect, None while one is connected."""
-        return None if self.connected else self._endpoint.remedy
+        return self._loop.remedy
 
     def step(self, seconds: float) -> Iterator[tuple[Connection, Message | None] | Event]:
         """Yield messages and events; block at most ``seconds``. Exhaust the iterator.
@@ -213,90 +211,34 @@ class Connections:
         The message None is the last of a connection: it is closed.
         """
         now = self._clock()
-        if now >= self._endpoint.due:
-            yield from self._endpoint.open(now)
-            self._watchEndpoint()
+        yield from self._loop.open(now)
         for connection in self.connected:
-            self._watchOne(connection)
-        for key, mask in self._selector.select(max(0.0, min(seconds, self._longestWait(now)))):
-            now = self._clock()
-            if key.data is not None:
-                yield from self._serve(key.data, mask, now)
-            elif key.fileobj is self._waiting:
-                self._drain()
+            self._loop.watch(connection, not connection.paused)
+        for item in self._loop.ready(min(seconds, self._longestWait(now))):
+            if isinstance(item, Event):
+                yield item
             else:
-                yield from self._accept(now)
+                yield from self._serve(*item)
         yield from self._watch(self._clock())
 
     def flush(self, seconds: float) -> None:
         """Wait until everything is sent, at most ``seconds``."""
-        end = self._clock() + seconds
-        while any(one.backlog and not one.lost for one in self.connected) and self._clock() < end:
-            time.sleep(0.005)
-            for one in self.connected:
-                one.flush(self._clock())
+        self._loop.flush(seconds)
 
     def wake(self) -> None:
         """Make step() return, from any thread."""
-        try:
-            self._waking.send(b"w")
-        except (BlockingIOError, OSError):
-            pass  # a wake-up byte is waiting already, or the socket is closed
+        self._loop.wake()
 
     def close(self) -> None:
         """Close all connections and the endpoint."""
         for one in self.connected:
             one.close()
-        self.connected.clear()
-        self._endpoint.close()
-        self._selector.close()
-        self._waiting.close()
-        self._waking.close()
-
-    # ---- endpoint
-
-    def _watchEndpoint(self) -> None:
-        # Only some systems remove a closed socket from the selector.
-        if self._endpointSocket is not None and self._endpoint.socket is not self._endpointSocket:
-            self._forget(self._endpointSocket)
-            self._endpointSocket = None
-        if self._endpoint.socket is not None and self._endpointSocket is None:
-            self._endpointSocket = self._endpoint.socket
-            mask = selectors.EVENT_WRITE if self._endpoint.writing else selectors.EVENT_READ
-            self._selector.register(self._endpointSocket, mask)
-
-    def _accept(self, now: float) -> Iterator[Event]:
-        for one in self._endpoint.take(now):
-            # The socket of a connector becomes the socket of the peer.
-            self._watchEndpoint()
-            if isinstance(one, Event):
-                yield one
-                continue
-            link, name = one
-            if len(self.connected) >= MOST:
-                link.close()
-                text = _("Connection from {name} refused: {limit} peers are connected. Disconnect another peer.")
-                yield Event("peer-refused", text.format(name=name, limit=MOST), "warning", name)
-                continue
-            try:
-                connection = Connection(link, name, self._makeReceiver(), now)
-            except OSError as error:  # it disconnected at once
-                link.close()
-                self._endpoint.lost(now)
-                text = _("{name} disconnected at once: {reason}.").format(name=name, reason=reasonOf(error))
-                yield Event("disconnected", text, "warning", name)
-                continue
-            self.connected.append(connection)
-            self._selector.register(link, selectors.EVENT_READ, connection)
-            yield Event("connected", _("{name} is connected.").format(name=name), subject=name)
-        self._watchEndpoint()
-
-    # ---- connections
+        self._loop.close()
 
     def _serve(self, one: Connection, mask: int, now: float) -> Iterator[tuple[Connection, Message | None] | Event]:
-        if mask & selectors.EVENT_WRITE:
+        if mask & WRITE:
             one.flush(now)
-        if mask & selectors.EVENT_READ:
+        if mask & READ:
             for message in one.receive(now):
                 yield one, message
                 del message  # it holds the memory of a received image
@@ -323,9 +265,7 @@ class Connections:
                 yield from self._disconnect(one, now)
 
     def _disconnect(self, one: Connection, now: float) -> Iterator[tuple[Connection, Message | None] | Event]:
-        self._forget(one.link)
-        self.connected.remove(one)
-        self._endpoint.lost(now)
+        self._loop.drop(one, now)
         if problem := one.close():
             yield one, problem
         yield one, None
@@ -333,13 +273,8 @@ class Connections:
             text = _("{name} disconnected: {reason}.").format(name=one.name, reason=one.lost)
             yield Event("disconnected", text, "warning", one.name)
 
-    def _watchOne(self, one: Connection) -> None:
-        mask = (0 if one.paused else selectors.EVENT_READ) | (selectors.EVENT_WRITE if one.backlog else 0)
-        if self._selector.get_key(one.link).events != mask:
-            self._selector.modify(one.link, mask, one)
-
     def _longestWait(self, now: float) -> float:
-        waits = [self._endpoint.due - now]
+        waits = [self._loop.endpoint.due - now]
         for one in self.connected:
             if one.lost:
                 waits.append(0.0)
@@ -348,20 +283,3 @@ class Connections:
             if one.backlog or one.leaving is not None:
                 waits.append(1.0)
         return min(waits)
-
-    def _forget(self, link: Any) -> None:
-        try:
-            self._selector.unregister(link)
-        except (KeyError, ValueError):
-            pass
-
-    def _drain(self) -> None:
-        try:
-            while self._waiting.recv(4096):
-                pass
-        except BlockingIOError:
-            pass
-
-
-def _broken(error: OSError) -> Text:
-    return _("the connection broke ({reason})").format(reason=reasonOf(error))

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-import selectors
 import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from ...Model.Event import Event, Remedy
-from ...Model.Files import reasonOf
-from ...Model.Text import Text, joined, textsOf
+from ...Model.Text import joined, textsOf
 from ...OpenIGTLink.Base import Buffer, Message
 from ...OpenIGTLink.Receiver import Receiver
 from ...OpenIGTLink.Report import Problem
 from ..Endpoints import IDLE, INTERVAL, PROBES, Endpoint, keepAlive
+from ..SocketLoop import READ, WRITE, SocketLoop, brokenBy
 
 _ = textsOf(__file__)
 
@@ -35,7 +33,7 @@ GONE = float(IDLE + INTERVAL * PROBES)
 class Peer:
     """A connected, non-blocking socket.
 
-    :param connection: the socket; this object owns it.
+    :param link: the socket; this object owns it.
     :param name: address and port as text.
     :param receiver: turns the bytes into messages.
     :param now: monotonic seconds.
@@ -43,10 +41,8 @@ class Peer:
         devices never read.
     """
 
-    def __init__(
-        self, connection: socket.socket, name: str, receiver: Receiver, now: float, unread: float = 0.0
-    ) -> None:
-        self.connection, self.name, self.receiver, self._unread = connection, name, receiver, unread
+    def __init__(self, link: socket.socket, name: str, receiver: Receiver, now: float, unread: float = 0.0) -> None:
+        self.link, self.name, self.receiver, self._unread = link, name, receiver, unread
         self.heard = now
         """Time of the last received byte, monotonic seconds."""
         self._silent = False
@@ -54,8 +50,8 @@ class Peer:
         self.lost: str = ""
         """Reason why the connection is lost; empty while it is not."""
         self._waiting: deque[memoryview] = deque()
-        connection.setblocking(False)
-        keepAlive(connection)
+        link.setblocking(False)
+        keepAlive(link)
         self._giveUpAfter(unread)
 
     @property
@@ -79,11 +75,11 @@ class Peer:
         left, most = BURST, self.receiver.counts.begun + BURST_MESSAGES
         while left > 0 and self.receiver.counts.begun < most and not self.lost:
             try:
-                count = self.connection.recv_into(self.receiver.space())
+                count = self.link.recv_into(self.receiver.space())
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
-                self.lost = _broken(error)
+                self.lost = brokenBy(error)
                 return
             if count == 0:
                 self.lost = _("it closed the connection")
@@ -108,15 +104,15 @@ class Peer:
         self._waiting.extend(memoryview(one).cast("B") for one in buffers if len(one))
         self.flush()
 
-    def flush(self) -> None:
+    def flush(self, now: float = 0.0) -> None:
         """Send more of the waiting bytes."""
         while self._waiting and not self.lost:
             try:
-                count = self.connection.send(self._waiting[0])
+                count = self.link.send(self._waiting[0])
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
-                self.lost = _broken(error)
+                self.lost = brokenBy(error)
                 return
             if count == len(self._waiting[0]):
                 self._waiting.popleft()
@@ -126,12 +122,12 @@ class Peer:
     def _giveUpAfter(self, seconds: float) -> None:
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             # On Linux it also drops a peer that acknowledges everything but has no room for more.
-            self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * seconds))
+            self.link.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * seconds))
 
     def close(self) -> Problem | None:
         """Close the socket; return a problem when the end cut off a message."""
         self._waiting.clear()
-        self.connection.close()
+        self.link.close()
         return self.receiver.finish()
 
 
@@ -159,21 +155,19 @@ class Peers:
         clock: Callable[[], float] = time.monotonic,
         unread: float = 0.0,
     ) -> None:
-        self._endpoint, self._makeReceiver, self._silentAfter, self._clock = endpoint, receiver, silentAfter, clock
-        self._unread = unread
-        self.connected: list[Peer] = []
-        self._selector = selectors.DefaultSelector()
-        self._waiting, self._waking = socket.socketpair()
-        self._waiting.setblocking(False)
-        self._waking.setblocking(False)
-        self._selector.register(self._waiting, selectors.EVENT_READ)
-        self._endpointSocket: socket.socket | None = None
+        self._silentAfter, self._clock = silentAfter, clock
+
+        def makePeer(link: socket.socket, name: str, now: float) -> Peer:
+            return Peer(link, name, receiver(), now, unread)
+
+        self._loop = SocketLoop(endpoint, makePeer, MOST, clock)
+        self.connected = self._loop.connected
 
     @property
     def status(self) -> str:
         """Connected peers, or the state of the endpoint, in words."""
         if not self.connected:
-            return self._endpoint.status
+            return self._loop.endpoint.status
         status = _("Connected to {names}.").format(names=_list([peer.name for peer in self.connected]))
         silent = [peer.name for peer in self.connected if peer.silent]
         return joined(status, _("Nothing arrives from {names}.").format(names=_list(silent)) if silent else "")
@@ -181,27 +175,22 @@ class Peers:
     @property
     def listening(self) -> bool:
         """True while peers can connect to this computer."""
-        return self._endpoint.socket is not None and not self._endpoint.writing
+        return self._loop.listening
 
     @property
     def remedy(self) -> Remedy | None:
         """Other settings with which a peer could connect, None while one is connected."""
-        return None if self.connected else self._endpoint.remedy
+        return self._loop.remedy
 
     def step(self, seconds: float) -> Iterator[tuple[Peer, Message | Problem] | Event]:
         """Yield messages, problems and events; block at most ``seconds``. Exhaust the iterator."""
         now = self._clock()
-        if now >= self._endpoint.due:
-            yield from self._endpoint.open(now)
-            self._watchEndpoint()
-        for key, mask in self._selector.select(max(0.0, min(seconds, self._longestWait(now)))):
-            now = self._clock()
-            if key.data is not None:
-                yield from self._serve(key.data, mask, now)
-            elif key.fileobj is self._waiting:
-                self._drain()
+        yield from self._loop.open(now)
+        for item in self._loop.ready(min(seconds, self._longestWait(now))):
+            if isinstance(item, Event):
+                yield item
             else:
-                yield from self._accept(now)
+                yield from self._serve(*item)
         yield from self._watch(self._clock())
 
     def send(self, buffers: Sequence[Buffer], to: Sequence[Peer] | None = None) -> int:
@@ -209,79 +198,28 @@ class Peers:
         peers = [peer for peer in self.connected if not peer.lost and (to is None or peer in to)]
         for peer in peers:
             peer.send(buffers)
-            self._watchPeer(peer)
+            self._loop.watch(peer)
         return len(peers)
 
     def flush(self, seconds: float) -> None:
         """Wait until everything is sent, at most ``seconds``."""
-        end = self._clock() + seconds
-        while any(peer.backlog and not peer.lost for peer in self.connected) and self._clock() < end:
-            time.sleep(0.005)
-            for peer in self.connected:
-                peer.flush()
+        self._loop.flush(seconds)
 
     def wake(self) -> None:
         """Make step() return, from any thread."""
-        try:
-            self._waking.send(b"w")
-        except (BlockingIOError, OSError):
-            pass  # a wake-up byte is waiting already, or the socket is closed
+        self._loop.wake()
 
     def close(self) -> None:
         """Close all connections and the endpoint."""
         for peer in self.connected:
             peer.close()
-        self.connected.clear()
-        self._endpoint.close()
-        self._selector.close()
-        self._waiting.close()
-        self._waking.close()
-
-    # ---- endpoint
-
-    def _watchEndpoint(self) -> None:
-        # Only some systems remove a closed socket from the selector.
-        if self._endpointSocket is not None and self._endpoint.socket is not self._endpointSocket:
-            self._forget(self._endpointSocket)
-            self._endpointSocket = None
-        if self._endpoint.socket is not None and self._endpointSocket is None:
-            self._endpointSocket = self._endpoint.socket
-            mask = selectors.EVENT_WRITE if self._endpoint.writing else selectors.EVENT_READ
-            self._selector.register(self._endpointSocket, mask)
-
-    def _accept(self, now: float) -> Iterator[Event]:
-        for one in self._endpoint.take(now):
-            # The socket of a connector becomes the socket of the peer.
-            self._watchEndpoint()
-            if isinstance(one, Event):
-                yield one
-                continue
-            connection, name = one
-            if len(self.connected) >= MOST:
-                connection.close()
-                text = _("Connection from {name} refused: {limit} peers are connected. Disconnect another peer.")
-                yield Event("peer-refused", text.format(name=name, limit=MOST), "warning", name)
-                continue
-            try:
-                peer = Peer(connection, name, self._makeReceiver(), now, self._unread)
-            except OSError as error:  # it disconnected at once
-                connection.close()
-                self._endpoint.lost(now)
-                text = _("{name} disconnected at once: {reason}.").format(name=name, reason=reasonOf(error))
-                yield Event("disconnected", text, "warning", name)
-                continue
-            self.connected.append(peer)
-            self._selector.register(connection, selectors.EVENT_READ, peer)
-            yield Event("connected", _("{name} is connected.").format(name=name), subject=name)
-        self._watchEndpoint()
-
-    # ---- peers
+        self._loop.close()
 
     def _serve(self, peer: Peer, mask: int, now: float) -> Iterator[tuple[Peer, Message | Problem] | Event]:
-        if mask & selectors.EVENT_WRITE:
+        if mask & WRITE:
             peer.flush()
-            self._watchPeer(peer)
-        if mask & selectors.EVENT_READ:
+            self._loop.watch(peer)
+        if mask & READ:
             for item in peer.receive(now):
                 yield peer, item
                 del item  # it holds the memory of a received image
@@ -313,22 +251,16 @@ class Peers:
                 yield Event("peer-silent", text, "warning", peer.name)
 
     def _disconnect(self, peer: Peer, now: float) -> Iterator[tuple[Peer, Problem] | Event]:
-        self._forget(peer.connection)
-        self.connected.remove(peer)
-        self._endpoint.lost(now)
+        self._loop.drop(peer, now)
         problem = peer.close()
         if problem:
             yield peer, problem
         text = _("{name} disconnected: {reason}.").format(name=peer.name, reason=peer.lost)
         yield Event("disconnected", text, "warning", peer.name)
 
-    def _watchPeer(self, peer: Peer) -> None:
-        mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if peer.backlog else 0)
-        self._selector.modify(peer.connection, mask, peer)
-
     def _longestWait(self, now: float) -> float:
         # A silent peer is reported in time although nothing else happens.
-        waits = [self._endpoint.due - now]
+        waits = [self._loop.endpoint.due - now]
         for peer in self.connected:
             if not peer.silent:
                 waits.append(peer.heard + self._silentAfter - now)
@@ -338,19 +270,6 @@ class Peers:
                 waits.append(0.0)
         return min(waits)
 
-    def _forget(self, connection: Any) -> None:
-        try:
-            self._selector.unregister(connection)
-        except (KeyError, ValueError):
-            pass
-
-    def _drain(self) -> None:
-        try:
-            while self._waiting.recv(4096):
-                pass
-        except BlockingIOError:
-            pass
-
 
 def _list(names: Sequence[str]) -> str:
     shown, others = joined(*names[:3], separator=", "), len(names) - 3
@@ -358,7 +277,3 @@ def _list(names: Sequence[str]) -> str:
         return shown
     text = _("{names} and {count} others") if others > 1 else _("{names} and {count} other")
     return text.format(names=shown, count=others)
-
-
-def _broken(error: OSError) -> Text:
-    return _("the connection broke ({reason})").format(reason=reasonOf(error))
