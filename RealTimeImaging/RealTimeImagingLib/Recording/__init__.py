@@ -5,7 +5,7 @@
         └───────► MessageRecorder ──► device messages, and poses that Slicer opens
 
 Names makes the name of a recording, Layout the names of its files, Lines describes their contents, RecordedEvents keeps
-events. Catalogue lists the recordings of a folder.
+events. Catalogue lists the recordings of a folder. RecordedSweep estimates the time offset of a tool.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from .Layout import fileName
 from .MessageRecorder import MessageRecorder
 from .Reading import FrameEntry, RecordedMessages, RecordedPart, isRecording, noteChecksum, openMessages, openRecording
 from .RecordedEvents import RecordedEvents, eventsOf
+from .RecordedSweep import estimateRecordedOffset
 from .Recorder import Recorder
 from .Repair import Repair, repair
 
@@ -33,6 +34,7 @@ __all__ = [
     "RecordingEntry",
     "Repair",
     "checkAttributes",
+    "estimateRecordedOffset",
     "eventsOf",
     "fileName",
     "isRecording",
