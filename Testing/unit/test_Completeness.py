@@ -125,7 +125,7 @@ def test_with_unknown_writers_a_preallocated_file_is_one_image(path, unknownWrit
         pending, now = PendingFile(str(path), 0.0), 0.0
         for start in range(0, len(data), 60):
             file.write(data[start : start + 60])
-            os.utime(path, ns=(0, 2 * 10**18 + start))
+            os.utime(path, ns=(0, 2 * 10**18 + 100 * start))  # Windows counts in 100 ns
             for step in range(3):
                 assert isinstance(pending.check(now + step * pause / 3), Waiting)
             now += pause

@@ -15,6 +15,7 @@ from ..Formats.DICOM.Header import SliceHeader, timeOf
 from ..Formats.DICOM.Reader import DICOM, looksLikeDICOM
 from ..Model.Errors import NotAnImageError
 from ..Model.Files import reasonOf
+from ..Model.SharedFiles import longPath, openSharedHandle
 from ..Model.Text import textsOf
 from .Headers import (
     ENHANCED,
@@ -69,7 +70,7 @@ def listFiles(folder: str, besides: str = "", onRefused: Callable[[Refused], obj
         current = waiting.pop()
         folders: list[str] = []
         try:
-            with os.scandir(current) as entries:
+            with os.scandir(longPath(current)) as entries:
                 found = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
             onRefused(
@@ -77,12 +78,12 @@ def listFiles(folder: str, besides: str = "", onRefused: Callable[[Refused], obj
             )
             continue
         for entry in found:
-            name = entry.name
+            name, path = entry.name, os.path.join(current, entry.name)
             if entry.is_dir(follow_symlinks=False):
-                if entry.path != besides:
-                    folders.append(entry.path)
+                if path != besides:
+                    folders.append(path)
             elif not name.startswith(".") and name.upper() != "DICOMDIR" and not name.lower().endswith(_UNFINISHED):
-                yield entry.path
+                yield path
         waiting.extend(reversed(folders))
 
 
@@ -120,7 +121,7 @@ class Scanner:
 
     def _one(self, path: str) -> list[Slice | Refused]:
         try:
-            handle = os.open(path, _FLAGS)
+            handle = openSharedHandle(path, _FLAGS)
             try:
                 status = os.fstat(handle)
                 found = self._read(path, handle, status)

@@ -20,6 +20,7 @@ from ..Formats.DICOM.Reader import DICOM
 from ..Model.Errors import NotAnImageError
 from ..Model.Files import reasonOf, removeFile
 from ..Model.Frame import LPS_TO_RAS, Image, Matrix, Pixels
+from ..Model.SharedFiles import openSharedHandle
 from ..Model.Text import textsOf
 from .Output import Output, composeHeader
 from .Values import Converter, RangeError, Scale, common
@@ -191,7 +192,7 @@ def _copy(task: Task, name: str, piece: bool) -> int:
 
 
 def _read(source: Source, target: memoryview) -> None:
-    handle = os.open(source.path, _READ)
+    handle = openSharedHandle(source.path, _READ)
     try:
         status = os.fstat(handle)
         if (status.st_size, status.st_mtime_ns) != (source.size, source.modified):

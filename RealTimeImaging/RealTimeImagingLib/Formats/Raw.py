@@ -15,6 +15,7 @@ import numpy as np
 
 from ..Model.Errors import NotAnImageError
 from ..Model.Frame import GetBuffer, Pixels
+from ..Model.SharedFiles import longPath, openShared
 from ..Model.Text import textsOf
 
 _ = textsOf(__file__)
@@ -27,7 +28,7 @@ def statOf(path: str) -> os.stat_result:
     :raises OSError: the system refuses.
     """
     try:
-        status = os.stat(path)
+        status = os.stat(longPath(path))
     except ValueError as error:  # a name with a NUL, from a header
         raise NotAnImageError(_("{path} is no file name.").format(path=repr(path)), "damaged") from error
     if not stat.S_ISREG(status.st_mode):
@@ -73,13 +74,13 @@ def decodedBySimpleITK(write: Callable[[str], object], name: str, imageIO: str) 
 def openFile(path: str) -> BinaryIO:
     """Open a regular file for reading, unbuffered. Close it before you return to the caller."""
     statOf(path)
-    return open(path, "rb", buffering=0)
+    return openShared(path, buffering=0)
 
 
 def readStart(path: str, size: int) -> bytes:
     """Read at most ``size`` bytes from the beginning of the file."""
     size = min(size, statOf(path).st_size)
-    with open(path, "rb", buffering=0) as file:
+    with openShared(path, buffering=0) as file:
         return readUpTo(file, size)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..Model.Errors import NotAnImageError
 from ..Model.Frame import Matrix
+from ..Model.SharedFiles import openShared
 from ..Model.Text import textsOf
 from .Raw import Joined, Stored, readStart, statOf
 
@@ -218,7 +219,7 @@ def afterLines(path: str, offset: int, lines: int) -> int | None:
     try:
         if statOf(path).st_size <= offset:
             return None
-        with open(path, "rb") as file:
+        with openShared(path) as file:
             file.seek(offset)
             while piece := file.read(1 << 16):
                 count = piece.count(b"\n")

@@ -8,6 +8,7 @@ import struct
 from typing import Any, NamedTuple
 
 from ...Model.Errors import NotAnImageError
+from ...Model.SharedFiles import openShared
 from ...Model.Text import textsOf
 from ..Inflate import isPacked
 from .File import LONG_FORM, UNDEFINED
@@ -128,7 +129,7 @@ def readFileHeader(path: str) -> SliceHeader:
     import pydicom
 
     try:
-        with gzip.open(path) if isPacked(path, (".gz",)) else open(path, "rb") as file:
+        with openShared(path) as shared, gzip.open(shared) if isPacked(path, (".gz",)) else shared as file:
             return _headerOf(pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=_tags()))
     except (NotAnImageError, OSError):
         raise

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from ...Formats import ImageFile, isDICOM, openImageFile
 from ...Model.Errors import NotAnImageError
 from ...Model.Files import Stamp, naturalOrder, reasonOf
+from ...Model.SharedFiles import longPath, openShared
 from ...Model.Text import sentence, textsOf
 from .Listing import versionOf
 from .OpenFiles import isOpenForWriting
@@ -210,7 +211,7 @@ class PendingFile:
         self._notice(now)
         for path in self._files():
             try:
-                if not stat.S_ISREG(os.stat(path).st_mode):
+                if not stat.S_ISREG(os.stat(longPath(path)).st_mode):
                     continue  # a pipe or device, which will never be an image
                 writing = isOpenForWriting(path)
                 if writing:
@@ -243,7 +244,7 @@ def _unreadable(error: OSError) -> Unreadable:
 
 def _endsWithZeros(path: str) -> bool:
     # Opening the file makes the client of a share ask the server for its size.
-    with open(path, "rb", buffering=0) as file:
+    with openShared(path, buffering=0) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - TAIL))
         return not any(file.read(TAIL))

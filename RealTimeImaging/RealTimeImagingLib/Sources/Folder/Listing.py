@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from ...Formats import companionOf
 from ...Model.Files import Stamp
+from ...Model.SharedFiles import longPath
 from . import SERIES
 
 FASTEST, IDLE, SLOWEST = 0.005, 0.025, 0.5
@@ -68,7 +69,11 @@ def seriesOf(pattern: str) -> Callable[[str], str | None]:
     return series
 
 
-def listFiles(folder: str, subfolders: bool, wanted: Callable[[str], bool]) -> Iterator[os.DirEntry[str]]:
+Listed = tuple[str, os.DirEntry[str]]
+"""Path of a file, and its entry in the folder. The path begins with the listed folder as given."""
+
+
+def listFiles(folder: str, subfolders: bool, wanted: Callable[[str], bool]) -> Iterator[Listed]:
     """Yield the files below a folder that have a wanted name, in no order.
 
     :raises OSError: the folder itself cannot be listed. A subfolder that cannot be listed is skipped until the
@@ -78,21 +83,23 @@ def listFiles(folder: str, subfolders: bool, wanted: Callable[[str], bool]) -> I
     while waiting:
         current = waiting.pop()
         try:
-            with os.scandir(current) as listing:
+            with os.scandir(longPath(current)) as listing:
                 entries = list(listing)
         except OSError:
             if current == folder:
                 raise
             continue
+        asGiven = longPath(current) == current
         for entry in entries:
+            path = entry.path if asGiven else os.path.join(current, entry.name)
             # Test the name first, it costs nothing. Links to folders could lead in circles.
             if _isFolder(entry, False):
                 # Junctions are links to folders on Windows; Python detects them since 3.12.
                 junction = getattr(entry, "is_junction", bool)()
                 if subfolders and not entry.name.startswith(".") and not junction:
-                    waiting.append(entry.path)
+                    waiting.append(path)
             elif wanted(entry.name) and not (entry.is_symlink() and _isFolder(entry, True)):
-                yield entry
+                yield path, entry
 
 
 def _isFolder(entry: os.DirEntry[str], follow: bool) -> bool:
@@ -120,7 +127,7 @@ class FolderPoller:
         self._folder, self._subfolders, self._wanted, self._clock = folder, subfolders, wanted, clock
         self.due = clock()
         """Time of the next poll."""
-        self._entries: Iterator[os.DirEntry[str]] | None = None
+        self._entries: Iterator[Listed] | None = None
         self._known: list[str] = []
         self._toCheck: deque[str] = deque()
         self._numbers: dict[str, int] = {}
@@ -134,7 +141,7 @@ class FolderPoller:
 
         :raises OSError: the folder cannot be listed.
         """
-        paths = [entry.path for entry in listFiles(self._folder, self._subfolders, self._wanted)]
+        paths = [path for path, _entry in listFiles(self._folder, self._subfolders, self._wanted)]
         return {path: stamp for path in paths if (stamp := versionOf(path)) is not None}
 
     def isDue(self) -> bool:
@@ -160,9 +167,9 @@ class FolderPoller:
         if self._entries is not None:
             started = self._clock()
             try:
-                for entry in self._entries:
-                    if not self._isListed(entry, done):
-                        _put(found, entry.path)
+                for path, entry in self._entries:
+                    if not self._isListed(path, entry, done):
+                        _put(found, path)
                     if self._clock() > until:
                         self._cost += self._clock() - started
                         return found
@@ -192,16 +199,16 @@ class FolderPoller:
         """Delay the next poll by so many seconds."""
         self.due = self._clock() + seconds
 
-    def _isListed(self, entry: os.DirEntry[str], done: Mapping[str, Stamp]) -> bool:
+    def _isListed(self, path: str, entry: os.DirEntry[str], done: Mapping[str, Stamp]) -> bool:
         # True when the file is known and has the same number as in the last listing.
-        if entry.path not in done:
+        if path not in done:
             return False
         if sys.platform != "win32":  # on Windows the number costs as much as the stamp
             number = entry.inode()
-            self._numbersNow[entry.path] = number
-            if self._numbers.get(entry.path, number) != number:
+            self._numbersNow[path] = number
+            if self._numbers.get(path, number) != number:
                 return False
-        self._known.append(entry.path)
+        self._known.append(path)
         return True
 
     def _chooseFiles(self) -> None:
@@ -234,7 +241,7 @@ def versionOf(path: str) -> Stamp | None:
     file in the file system, and its rights, links and owner in one number.
     """
     try:
-        status = os.stat(path)
+        status = os.stat(longPath(path))
     except (OSError, ValueError):
         return None
     access = status.st_mode | status.st_nlink << 32 | status.st_uid << 64 | status.st_gid << 96
@@ -265,7 +272,7 @@ def cameBefore(path: str, seconds: float) -> bool:
     """Return True for a file that existed before a time (seconds since the epoch); False when it is gone."""
     # A copy may preserve the modification time, but never the change time (Windows: the time of creation).
     try:
-        status = os.stat(path)
+        status = os.stat(longPath(path))
     except OSError:
         return False
     return max(status.st_mtime, status.st_ctime) < seconds

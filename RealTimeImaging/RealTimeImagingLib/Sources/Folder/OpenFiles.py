@@ -10,6 +10,8 @@ import sys
 import tempfile
 from typing import Any
 
+from ...Model.SharedFiles import SHARE_DELETE, SHARE_READ, openOnWindows
+
 _ALL_PROCESSES = 1  # PROC_ALL_PIDS
 _NO_EVENT_ONLY = 2  # PROC_LISTPIDSPATH_EXCLUDE_EVTONLY
 _LIST_DESCRIPTORS, _VNODE_INFO = 1, 1  # PROC_PIDLISTFDS, PROC_PIDFDVNODEINFO
@@ -104,7 +106,8 @@ def isOpenForWriting(path: str) -> bool | None:
     """Return True or False where the system knows, None elsewhere (most network shares, files of other users).
 
     Linux refuses a read lease while a program has the file open for writing (fcntl(2), F_SETLEASE).
-    Windows refuses to open it without sharing for writing (CreateFileW, ERROR_SHARING_VIOLATION).
+    Windows refuses to open it without sharing for writing (CreateFileW, ERROR_SHARING_VIOLATION). A program that opens
+    the file for writing in that moment is refused; renaming and deleting are not.
     macOS lists the open files of programs (libproc).
 
     :raises OSError: the file is gone.
@@ -140,19 +143,13 @@ if sys.platform == "linux":
 
 
 if sys.platform == "win32":
-    import ctypes
-    from ctypes import wintypes
-
-    _GENERIC_READ, _FILE_SHARE_READ, _OPEN_EXISTING, _SHARING_VIOLATION = 0x80000000, 1, 3, 32
+    _SHARING_VIOLATION = 32
 
     def _sharingRefused(path: str) -> bool | None:
-        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
-        kernel.CreateFileW.restype = wintypes.HANDLE
-        handle = kernel.CreateFileW(path, _GENERIC_READ, _FILE_SHARE_READ, None, _OPEN_EXISTING, 0, None)
-        if handle == wintypes.HANDLE(-1).value:
-            code = ctypes.get_last_error()
-            if code in (2, 3):
-                raise FileNotFoundError(path)
-            return True if code == _SHARING_VIOLATION else None
-        kernel.CloseHandle(handle)
+        try:
+            os.close(openOnWindows(path, SHARE_READ | SHARE_DELETE))
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            return True if error.winerror == _SHARING_VIOLATION else None
         return False
