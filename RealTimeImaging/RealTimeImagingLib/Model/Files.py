@@ -6,7 +6,9 @@ import errno
 import os
 import re
 import stat
+import sys
 
+from .SharedFiles import LONGEST
 from .Text import textsOf
 
 _ = textsOf(__file__)
@@ -31,6 +33,13 @@ _REASONS = {
     "EFBIG": _("the file is too large for the disk or for the limit of this process"),
     "ENAMETOOLONG": _("the name is too long"),
     "ETIMEDOUT": _("no answer in time"),
+    "EHOSTUNREACH": _("no way to that computer"),
+    "EHOSTDOWN": _("that computer is off"),
+    "ENETUNREACH": _("no way to that network"),
+    "ENETDOWN": _("the network is down"),
+    "ECONNREFUSED": _("connection refused"),
+    "ECONNRESET": _("the other side reset the connection"),
+    "ECONNABORTED": _("this computer broke the connection"),
     "ESTALE": _("the network drive was reconnected"),
 }
 
@@ -146,5 +155,9 @@ def removeFile(path: str) -> None:
 def reasonOf(error: Exception) -> str:
     """The reason of an error in plain words, without a full stop."""
     if isinstance(error, OSError):
-        return _REASONS.get(errno.errorcode.get(error.errno or 0, "")) or error.strerror or str(error)
+        # Windows has names of its own for the errors of sockets: WSAECONNRESET.
+        name = errno.errorcode.get(error.errno or 0, "").removeprefix("WSA")
+        if name == "ENOENT" and sys.platform == "win32" and len(str(error.filename)) > LONGEST:
+            return _("the path is too long for Windows; choose a shorter folder")
+        return _REASONS.get(name) or error.strerror or str(error)
     return str(error)

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from ..Model.Event import Event, Remedy
 from ..Model.Files import reasonOf
 from ..Model.Text import Text, joined, textsOf
+from .Sockets import listenOn, socketError
 
 _ = textsOf(__file__)
 
@@ -21,13 +22,6 @@ RETRY = 1.0
 """Seconds between two attempts to listen or to connect."""
 CONNECT_TIME = 1.5
 """Seconds after which a computer that neither accepts nor refuses counts as unreachable."""
-BACKLOG = 128
-IDLE, INTERVAL, PROBES = 2, 1, 3
-"""TCP keep-alive: seconds without a byte before the first probe, seconds between probes, and unanswered probes after
-which the connection counts as broken."""
-BUFFER = 4 << 20
-"""Receive buffer of a socket in bytes, for the time in which a frame is stored. Linux chooses a larger size
-by itself than programs may request on most computers."""
 ANYWHERE = {4: "0.0.0.0", 6: "::"}
 """Address that listens on all addresses, by the version of IP."""
 FREE_PORTS = 1024
@@ -246,7 +240,7 @@ class Connector:
         """Start to connect; report each obstacle once."""
         if self.socket is not None:
             self.close()
-            yield from self._report(TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
+            yield from self._report(socketError(errno.ETIMEDOUT))
         try:
             if not self._addresses:
                 found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
@@ -296,54 +290,13 @@ class Connector:
     def _refused(self, code: int, now: float) -> Iterator[Event]:
         if not self._addresses:
             self.due = now + RETRY
-        yield from self._report(OSError(code, os.strerror(code)))
+        yield from self._report(socketError(code))
 
     def _report(self, error: OSError) -> Iterator[Event]:
         obstacle = whyNotConnected(error, self._host, self._port)
         if obstacle != self._obstacle:
             self._obstacle = obstacle
             yield obstacle.event("warning", self.name)
-
-
-def listenOn(host: str, port: int) -> socket.socket:
-    """Return a non-blocking socket that listens on an address and a port (0: a free one).
-
-    :raises OSError: the address is unknown or the port is taken.
-    """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    family, address = found[0], found[4]
-    made = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        if sys.platform == "win32":
-            # On Windows, SO_REUSEADDR would let two programs share one port.
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-        else:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.setblocking(False)
-        made.bind(address)
-        made.listen(BACKLOG)
-    except OSError:
-        made.close()
-        raise
-    return made
-
-
-def keepAlive(connection: socket.socket) -> None:
-    """Enable TCP keep-alive: a peer with an unplugged cable is silent, and only a probe detects that."""
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if sys.platform != "linux":
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    if sys.platform == "win32":
-        connection.ioctl(socket.SIO_KEEPALIVE_VALS, (1, 1000 * IDLE, 1000 * INTERVAL))
-        return
-    # macOS has another name for the first option.
-    idle = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", None))
-    for option, value in ((idle, IDLE), (getattr(socket, "TCP_KEEPINTVL", None), INTERVAL)):
-        if option is not None:
-            connection.setsockopt(socket.IPPROTO_TCP, option, value)
-    if hasattr(socket, "TCP_KEEPCNT"):
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)
 
 
 # ---- obstacles
@@ -398,12 +351,19 @@ def reachOf(host: str, port: int) -> Obstacle:
         text: Text = _("Only programs on this computer can connect.")
         if own:
             more = _("Others need the network: {addresses}, port {port}, if the firewall agrees.")
-            text = joined(text, more.format(addresses=own, port=port))
+            text = joined(text, more.format(addresses=own, port=port), _firewall())
         return Obstacle("this-computer-only", text, _allowNetwork(host))
     if host in ANYWHERE.values():
         host = own or host
     text = _("Other computers reach it at {addresses}, port {port}, if the firewall agrees.")
-    return Obstacle("network", text.format(addresses=host, port=port))
+    return Obstacle("network", joined(text.format(addresses=host, port=port), _firewall()))
+
+
+def _firewall() -> str:
+    # The firewalls of Windows and macOS allow programs, and Slicer's Python is a program of its own.
+    if sys.platform not in ("win32", "darwin"):
+        return ""
+    return _("The firewall calls this program {program}.").format(program=os.path.basename(sys.executable))
 
 
 def networkAddresses() -> list[str]:

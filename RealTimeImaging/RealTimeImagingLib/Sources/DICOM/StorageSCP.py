@@ -18,7 +18,8 @@ from ...Model.Errors import NotAnImageError
 from ...Model.Event import Event, Remedy
 from ...Model.Files import reasonOf
 from ...Model.Text import textsOf
-from ..Endpoints import Listener, listenOn, nameOf
+from ..Endpoints import Listener, nameOf
+from ..Sockets import listenOn
 from . import DICOMSettings
 from .Association import IDLE, LARGEST_PDU, NEGOTIATION, STALLED, VERIFICATION, AssociationState, Item, Rejected, Stored
 from .Files import Files

@@ -10,8 +10,9 @@ from typing import Any
 
 from ...Model.Event import Event, Remedy
 from ...Model.Text import textsOf
-from ..Endpoints import Endpoint, keepAlive
+from ..Endpoints import Endpoint
 from ..SocketLoop import READ, WRITE, SocketLoop, brokenBy
+from ..Sockets import keepAlive
 from .Protocol import Message, Problem
 from .Receiver import Receiver
 

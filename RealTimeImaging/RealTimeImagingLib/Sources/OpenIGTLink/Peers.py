@@ -13,8 +13,9 @@ from ...Model.Text import joined, textsOf
 from ...OpenIGTLink.Base import Buffer, Message
 from ...OpenIGTLink.Receiver import Receiver
 from ...OpenIGTLink.Report import Problem
-from ..Endpoints import IDLE, INTERVAL, PROBES, Endpoint, keepAlive
+from ..Endpoints import Endpoint
 from ..SocketLoop import READ, WRITE, SocketLoop, brokenBy
+from ..Sockets import IDLE, INTERVAL, PROBES, giveUpAfter, keepAlive
 
 _ = textsOf(__file__)
 
@@ -52,7 +53,7 @@ class Peer:
         self._waiting: deque[memoryview] = deque()
         link.setblocking(False)
         keepAlive(link)
-        self._giveUpAfter(unread)
+        giveUpAfter(link, unread)
 
     @property
     def silent(self) -> bool:
@@ -63,7 +64,7 @@ class Peer:
     def silent(self, silent: bool) -> None:
         self._silent = silent
         if not self.lost:
-            self._giveUpAfter(max(self._unread, GONE) if silent else self._unread)
+            giveUpAfter(self.link, max(self._unread, GONE) if silent else self._unread)
 
     @property
     def backlog(self) -> int:
@@ -118,11 +119,6 @@ class Peer:
                 self._waiting.popleft()
             else:
                 self._waiting[0] = self._waiting[0][count:]
-
-    def _giveUpAfter(self, seconds: float) -> None:
-        if hasattr(socket, "TCP_USER_TIMEOUT"):
-            # On Linux it also drops a peer that acknowledges everything but has no room for more.
-            self.link.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * seconds))
 
     def close(self) -> Problem | None:
         """Close the socket; return a problem when the end cut off a message."""
