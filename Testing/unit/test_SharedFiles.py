@@ -9,11 +9,10 @@ import pytest
 from RealTimeImagingLib.Conversion.Scan import listFiles as listDICOMFiles
 from RealTimeImagingLib.Formats import openImageFile
 from RealTimeImagingLib.Formats.Raw import openFile, readStart
+from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.Model.SharedFiles import LONGEST, longPath, openOnWindows, openShared, openSharedHandle
 from RealTimeImagingLib.Sources.Folder.Listing import FolderPoller, versionOf
 from unit.conftest import niftiFile, sumOf
-
-from RealTimeImagingLib.Model.Frame import checksum  # isort: skip
 
 
 @pytest.fixture
