@@ -15,7 +15,7 @@ from ..Formats.DICOM.Header import SliceHeader, timeOf
 from ..Formats.DICOM.Reader import DICOM, looksLikeDICOM
 from ..Model.Errors import NotAnImageError
 from ..Model.Files import reasonOf
-from ..Model.SharedFiles import longPath, openSharedHandle
+from ..Model.SharedFiles import longPath, openShared, openSharedHandle
 from ..Model.Text import textsOf
 from .Headers import (
     ENHANCED,
@@ -369,7 +369,8 @@ def walkedByPydicom(path: str, wanted: frozenset[int]) -> Walked:
     values: dict[int, bytes] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        dataset = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+        with openShared(path) as file:
+            dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True)
         for tag in wanted:
             element = dataset.get(tag)
             value = None if element is None else element.value

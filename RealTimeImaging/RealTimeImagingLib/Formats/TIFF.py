@@ -7,12 +7,14 @@ import math
 import re
 import struct
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
 from ..Model.Errors import NotAnImageError
 from ..Model.Frame import Image, Pixels, pictureToRAS
 from ..Model.Packages import COMPRESSED_TIFF_PACKAGES, TIFF_PACKAGES, checkPackages
+from ..Model.SharedFiles import openShared
 from ..Model.Text import textsOf
 from .ImageFile import DEFAULT_LIMIT, ImageFile, makeImage, sinceFirst
 from .Raw import allocate, openFile, readUpTo, statOf
@@ -397,7 +399,8 @@ class TIFF(ImageFile):
         return volume
 
 
-def _opened(path: str) -> Any:
+@contextmanager
+def _opened(path: str) -> Iterator[Any]:
     """Open the tifffile.TiffFile; close it by ``with``.
 
     :raises MissingPackageError: tifffile is not installed.
@@ -406,4 +409,5 @@ def _opened(path: str) -> Any:
     import tifffile
 
     # Read variants of the format as plain TIFF files, although further tags place their pixels.
-    return tifffile.TiffFile(path, is_ndpi=False, is_stk=False, is_lsm=False)
+    with openShared(path) as file, tifffile.TiffFile(file, is_ndpi=False, is_stk=False, is_lsm=False) as tiff:
+        yield tiff
