@@ -9,6 +9,8 @@ import pytest
 from RealTimeImagingLib.Conversion.Scan import listFiles as listDICOMFiles
 from RealTimeImagingLib.Formats import openImageFile
 from RealTimeImagingLib.Formats.Raw import openFile, readStart
+from RealTimeImagingLib.Model import Files
+from RealTimeImagingLib.Model.Files import moveFile
 from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.Model.SharedFiles import LONGEST, longPath, openOnWindows, openShared, openSharedHandle
 from RealTimeImagingLib.Sources.Folder.Listing import FolderPoller, versionOf
@@ -120,3 +122,34 @@ def test_files_in_a_deep_folder_are_listed_and_read(tmp_path):
     reader = openImageFile(path)
     assert reader.missing() is None
     assert [checksum(image.pixels) for image in reader.images()] == [sumOf(1)]
+
+
+@pytest.mark.parametrize("refusals", [0, 1, 2])
+def test_a_file_that_a_scanner_of_windows_has_open_is_renamed_a_moment_later(path, monkeypatch, refusals):
+    monkeypatch.setattr(sys, "platform", "win32")
+    replace, calls = os.replace, []
+
+    def refusing(source, target):
+        calls.append(target)
+        if len(calls) <= refusals:
+            raise PermissionError(13, "in use", source, 32)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refusing)
+    target = path.with_name("b.nii")
+    moveFile(str(path), str(target))
+    assert target.read_bytes() == niftiFile(1)
+    assert calls == [str(target)] * (refusals + 1)
+
+
+@pytest.mark.parametrize("system", ["win32", "linux"])
+def test_a_file_that_stays_in_use_is_not_renamed(path, monkeypatch, system):
+    def refusing(source, target):
+        raise PermissionError(13, "in use", source, 32)
+
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(os, "replace", refusing)
+    monkeypatch.setattr(Files, "LONGEST_MOVE", 0.02)
+    with pytest.raises(PermissionError):
+        moveFile(str(path), str(path.with_name("b.nii")))
+    assert path.exists()

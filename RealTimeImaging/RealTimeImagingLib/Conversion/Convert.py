@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
-from ..Model.Files import reasonOf, removeFile
+from ..Model.Files import moveFile, reasonOf, removeFile
 from ..Model.NamePattern import fieldsOf
 from ..Model.Text import textsOf
 from ..Recording.Layout import candidates
@@ -270,7 +270,7 @@ class _Conversion:
             )
             os.rename(final, kept)
             words = _("Another file had this name. It was kept as {kept}.").format(kept=kept)
-        os.replace(task.path, final)
+        moveFile(task.path, final)
         return (words,) if words else ()
 
     def _end(self, one: Planned, status: str, reason: str = "") -> None:

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from ..Model.Errors import ExportError
 from ..Model.Event import Event
-from ..Model.Files import UNFINISHED, makePrivateFolder, openPrivate, removeFile
+from ..Model.Files import UNFINISHED, makePrivateFolder, moveFile, openPrivate, removeFile
 from ..Model.Frame import Pixels
 from ..Model.Quantities import sizeText
 from ..Model.Text import textsOf
@@ -202,7 +202,7 @@ class OutputFiles(Output):
         for candidate in candidates(self.base):
             if finals := self._claimed(candidate):
                 for suffix, final in finals.items():
-                    os.replace(self._paths[suffix], final)
+                    moveFile(self._paths[suffix], final)
                 return list(finals.values())
         raise AssertionError
 

@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import sys
+import time
 
 from .SharedFiles import LONGEST
 from .Text import textsOf
@@ -16,6 +17,8 @@ _ = textsOf(__file__)
 GROUP_VARIABLE = "REALTIMEIMAGING_GROUP_READ"
 UNFINISHED = ".tmp"
 """Added to a name until the file is complete."""
+LONGEST_MOVE = 0.3
+"""Seconds for which a file of Windows may be in use before it cannot be renamed."""
 _REASONS = {
     "ENOSPC": _("disk full"),
     "EDQUOT": _("disk quota used up"),
@@ -138,10 +141,29 @@ def replaceFile(path: str, data: bytes, private: bool = True) -> None:
     try:
         with open(unfinished, "wb", opener=openPrivate if private else None) as file:
             file.write(data)
-        os.replace(unfinished, path)
+        moveFile(unfinished, path)
     except OSError:
         removeFile(unfinished)
         raise
+
+
+def moveFile(path: str, target: str) -> None:
+    """Rename a file; a file with the new name is replaced.
+
+    On Windows, a program that has just opened one of them, such as a virus scanner, delays this by at most LONGEST_MOVE
+    seconds.
+
+    :raises OSError: the file cannot be renamed.
+    """
+    end = time.monotonic() + LONGEST_MOVE
+    while True:
+        try:
+            os.replace(path, target)
+            return
+        except PermissionError:
+            if sys.platform != "win32" or time.monotonic() >= end:
+                raise
+        time.sleep(0.01)
 
 
 def removeFile(path: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...Formats import GetBuffer, openImageFile
 from ...Model.Errors import FrameError, NotAnImageError, RequestError
-from ...Model.Files import reasonOf
+from ...Model.Files import moveFile, reasonOf
 from ...Model.Frame import Image, Pixels, imageOf
 from ...Model.Text import renamed, sentence, textsOf
 from .FrameRequest import FrameRequest, RawPixels
@@ -145,7 +145,7 @@ class FileBody:
             suffix = ".nii.gz"
         try:
             self._file.close()
-            os.replace(self._path, self._path + suffix)
+            moveFile(self._path, self._path + suffix)
             self._path += suffix
             yield from self._read()
         except NotAnImageError as error:
