@@ -17,6 +17,7 @@ CONVERTED = (
     "Host",
     "Link",
     "Logic.py",
+    "Model/DeviceMessage.py",
     "Model/Files.py",
     "Model/Frame.py",
     "Model/Packages.py",

@@ -48,7 +48,7 @@ def main() -> int:
     def run() -> Messages.Converted:
         return Messages.Converted(convert(ConversionSettings.fromJSON(json.loads(first)), progress=progress).toJSON())
 
-    outcome = outcomeOf(run, "conversion", _("The finished volumes are kept."))
+    outcome = outcomeOf(run, _("conversion"), _("The finished volumes are kept."))
     ended.set()
     writer.close(LONGEST_SILENCE, outcome)
     return 1 if isinstance(outcome, Messages.Failed) else 0

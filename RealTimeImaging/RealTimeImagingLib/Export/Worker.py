@@ -79,13 +79,13 @@ def main() -> int:
     work, ended = Work(), threading.Event()
     threading.Thread(target=_listen, args=(lines, work, ended, writer), name="cancel", daemon=True).start()
     threading.Thread(target=_reportProgress, args=(work, ended, writer), name="progress", daemon=True).start()
-    name, left = "export", "Nothing is left of the export."
+    name, left = _("export"), _("Nothing is left of the export.")
     if first.startswith(b'{"checksums"'):
-        name, left = "calculation of checksums", "The recording is complete without them."
+        name, left = _("calculation of checksums"), _("The recording is complete without them.")
     elif first.startswith(b'{"repair"'):
-        name, left = "repair of recordings", "The next start of a source tries again."
+        name, left = _("repair of recordings"), _("The next start of a source tries again.")
     elif first.startswith(b'{"list"'):
-        name, left = "list of recordings", "Nothing is changed."
+        name, left = _("list of recordings"), _("Nothing is changed.")
     outcome = outcomeOf(lambda: _run(first, work, writer), name, left)
     if isinstance(outcome, Cancelled):
         _removePixels(first)

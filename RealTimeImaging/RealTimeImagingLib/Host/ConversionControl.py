@@ -39,7 +39,7 @@ class ConversionProcess(JobProcess):
         onProgress: Callable[[float, str, float | None], None],
         onEnd: Callable[[dict[str, Any] | None, str], None],
     ) -> None:
-        super().__init__("conversion", "conversion")
+        super().__init__("conversion", _("conversion"))
         self.settings = settings
         self._onProgress, self._onEnd = onProgress, onEnd
         self.reports.connect(Progress, self._takeProgress)

@@ -8,6 +8,9 @@ from typing import Any
 
 from .Poses import INVALID, SEEN, isPose
 from .Quantities import counted
+from .Text import Text, joined, textsOf
+
+_ = textsOf(__file__)
 
 STATUS_NAMES = ("status", "transformstatus")
 """Names, in lower case, of the metadata with the status of a tool in PLUS and SlicerOpenIGTLink."""
@@ -124,39 +127,46 @@ def words(message: DeviceMessage) -> str:
     """
     try:
         if message.unseen:
-            return shortened(f"not seen ({message.unseen})")
+            return _("not seen ({status})").format(status=shortened(message.unseen))
         if message.lost:
-            return "no valid position"
-        return shortened(_PHRASES.get(message.kind, _other)(message.values)) or "nothing"
+            return _("no valid position")
+        return shortened(_PHRASES.get(message.kind, _other)(message.values)) or _("nothing")
     except (TypeError, ValueError, KeyError, IndexError, AttributeError):
-        return "an unreadable message"
+        return _("an unreadable message")
 
 
 def shortened(text: object) -> str:
     """Return the text on one line, cut after LONGEST characters."""
     line = " ".join(str(text).split())
+    if isinstance(text, Text) and text == line and len(line) <= LONGEST:
+        return text
     return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
 
 
 def _transform(values: Any) -> str:
     position = [float(row[3]) for row in values["matrix"][:3]]
     # Adding 0 replaces -0.0 by 0.0.
-    return "at " + ", ".join(f"{round(number, 1) + 0.0:.1f}" for number in position) + " mm"
+    place = ", ".join(f"{round(number, 1) + 0.0:.1f}" for number in position)
+    return _("at {place} mm").format(place=place)
 
 
 def _points(values: Any) -> str:
     points = values["points"]
     trajectories = sum("entry" in point for point in points)
     markers = len(points) - trajectories
-    phrases = [counted(markers, "point", "points")] if markers or not trajectories else []
-    return " and ".join([*phrases, *([counted(trajectories, "trajectory", "trajectories")] if trajectories else [])])
+    lines = counted(trajectories, _("trajectory"), _("trajectories"))
+    if trajectories and not markers:
+        return lines
+    dots = counted(markers, _("point"), _("points"))
+    return _("{points} and {trajectories}").format(points=dots, trajectories=lines) if trajectories else dots
 
 
 def _polyData(values: Any) -> str:
     encoded = values["points"]
     # base64: three bytes for four characters. A point has twelve bytes.
     count = (len(encoded) * 3 // 4 - encoded.count("=", -2)) // 12
-    return f"a surface of {counted(count, 'point', 'points')}" if count else "an empty surface"
+    points = counted(count, _("point"), _("points"))
+    return _("a surface of {points}").format(points=points) if count else _("an empty surface")
 
 
 def _text(values: Any) -> str:
@@ -165,25 +175,30 @@ def _text(values: Any) -> str:
 
 def _status(values: Any) -> str:
     text = values.get("text") or values.get("name") or ""
-    head = "OK" if values.get("ok") else f"Error {values.get('code', '')}".strip()
-    return head if not text or text == head else f"{head}: {text}"
+    code = values.get("code", "")
+    head = _("Error {code}").format(code=code) if code != "" else _("Error")
+    head = _("OK") if values.get("ok") else head
+    return head if not text or text == head else joined(head, str(text), separator=": ")
 
 
 def _sensor(values: Any) -> str:
     numbers = [str(float(f"{number:.6g}")) for number in values["values"][:MOST_VALUES]]
     omitted = len(values["values"]) - len(numbers)
     unit = values.get("unit")
-    tail = f" and {omitted} more" if omitted else ""
-    return ", ".join(numbers) + tail + (f" {unit}" if isinstance(unit, str) and unit else "")
+    listed: str = ", ".join(numbers)
+    if omitted:
+        listed = _("{numbers} and {omitted} more").format(numbers=listed, omitted=omitted)
+    return joined(listed, unit if isinstance(unit, str) else "")
 
 
 def _command(values: Any) -> str:
-    return f"asks: {values.get('text') or values.get('name') or 'nothing'}"
+    return _("asks: {command}").format(command=values.get("text") or values.get("name") or _("nothing"))
 
 
 def _reply(values: Any) -> str:
-    text = values.get("text") or values.get("name") or "OK"
-    return f"answers: {text}" if values.get("ok", True) else f"answers with an error: {text}"
+    text = values.get("text") or values.get("name") or _("OK")
+    answer = _("answers: {text}") if values.get("ok", True) else _("answers with an error: {text}")
+    return answer.format(text=text)
 
 
 def _other(values: Any) -> str:

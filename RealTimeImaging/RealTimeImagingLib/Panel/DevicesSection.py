@@ -130,7 +130,7 @@ class DevicesSection(Section):
         table = self.ui.devicesTable
         good, bad = stateColour(table, "receiving"), warningColour(table)
         rows = [
-            ((one.device, one.words, str(counts.get(one.device, 0))), one.tool, good if one.ok else bad)
+            ((one.device, translated(one.words), str(counts.get(one.device, 0))), one.tool, good if one.ok else bad)
             for one in states
         ]
         if rows == self._rows:
