@@ -12,6 +12,7 @@ from typing import Any
 
 import slicer
 import vtk
+from RealTimeImagingLib.Host.Samples import registerSamples
 from RealTimeImagingLib.Logic import RealTimeImagingLogic
 from RealTimeImagingLib.Panel import Panel
 from RealTimeImagingLib.Sources.Kinds import otherModules
@@ -59,6 +60,8 @@ class RealTimeImaging(ScriptedLoadableModule):
         parent.acknowledgementText = _(
             "Developed in response to questions on the Slicer forum about images that arrive in real time."
         )
+        # The Sample Data module is loaded by then.
+        slicer.app.connect("startupCompleted()", registerSamples)
 
 
 class RealTimeImagingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):

@@ -144,6 +144,9 @@ def _makeScene(slicer: Any, app: qSlicerApplication) -> None:
     logic.SetSliceLogics(vtkCollection())
     logic.SetViewLogics(vtkCollection())
     logic.SetTemporaryPath(_folder)
+    cache = slicer.vtkCacheManager()
+    cache.SetRemoteCacheDirectory(os.path.join(_folder, "cache"))
+    scene.SetCacheManager(cache)
     crosshair = slicer.vtkMRMLCrosshairNode()
     crosshair.SetCrosshairName("default")
     scene.AddNode(crosshair)
@@ -226,13 +229,14 @@ def boot(testing: bool = True) -> Any:
     slicer.app, slicer.selfTests = app, {}
     _addI18n(slicer)
     _makeScene(slicer, app)
-    from . import Leftovers, Modules, PlotView, QMRMLWidgets, ScriptedLoadableModule
+    from . import Leftovers, Modules, PlotView, QMRMLWidgets, SampleData, ScriptedLoadableModule
 
     app._modules, app._options = Modules.qSlicerModuleManager(), qSlicerCommandOptions()
     classes = (Modules.qSlicerScriptedLoadableModule, Modules.qSlicerScriptedLoadableModuleWidget)
     for cls in (*QMRMLWidgets.CLASSES.values(), PlotView.qMRMLPlotView, *classes):
         setattr(slicer, cls.__name__, cls)
     ScriptedLoadableModule.install()
+    sys.modules["SampleData"] = SampleData
     if testing:
         slicer.util.delayDisplay = _delayWithoutDialog
     QtWidgets.QApplication.setQuitOnLastWindowClosed(testing is False)

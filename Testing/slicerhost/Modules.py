@@ -204,7 +204,11 @@ def loadModule(path: str | os.PathLike[str]) -> Any:
 
 
 def unloadModule(name: str) -> None:
-    """moduleAboutToBeUnloaded, so that cleanup() runs; then the panel and the module are gone."""
+    """moduleAboutToBeUnloaded, so that cleanup() runs; then the panel and the module are gone.
+
+    In Slicer the application ends then, and with it what modules do at the end of its start.
+    """
+    slicer.app.disconnect("startupCompleted()")
     module = vars(slicer.modules).get(name.lower())
     if module is None:
         return

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import RealTimeImagingLib
 from RealTimeImagingLib.Model.Errors import MissingPackageError
 from RealTimeImagingLib.Model.Packages import (
     COMPRESSED_TIFF_PACKAGES,
+    NIBABEL_PACKAGES,
     TIFF_PACKAGES,
+    VIDEO_PACKAGES,
     checkPackages,
     isOptional,
     missingPackages,
     titleOf,
 )
+from RealTimeImagingLib.Processing.BuiltIn import ONNXSegmentation
 from RealTimeImagingLib.Sources import KINDS
 from RealTimeImagingLib.Sources.Folder import FolderSettings
+from RealTimeImagingLib.Sources.MRD import HDF5_PACKAGES
 
 PACKAGES = {name: kind.packages for name, kind in KINDS.items()}
+OTHERS = (*TIFF_PACKAGES, *VIDEO_PACKAGES, *NIBABEL_PACKAGES, *HDF5_PACKAGES, *ONNXSegmentation.REQUIREMENTS)
+"""Packages for some of the files, streams and functions."""
 
 
 def test_installed_packages_are_not_requested():
@@ -60,6 +69,21 @@ def test_a_missing_package_has_its_usual_name(hidden):
     with pytest.raises(MissingPackageError, match="needs OpenCV, which Slicer does not include"):
         checkPackages(PACKAGES["camera"])
     assert titleOf("pynetdicom>=3.0.3,<4") == "pynetdicom"
+
+
+def test_the_list_for_administrators_has_all_packages():
+    """Resources/requirements.txt, also those of the functions that are built in."""
+    library = Path(RealTimeImagingLib.__file__).parent
+    declared = {requirement for packages in (*PACKAGES.values(), OTHERS) for requirement in packages}
+    declared = {getattr(one, "requirement", one) for one in declared}
+    for file in library.rglob("*.py"):
+        text = file.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(text)) if "Package(" in text else ():
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Package":
+                assert node.args[1].value in declared, file
+    lines = (library.parent / "Resources" / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("# ")
+    assert lines[1:] == sorted(declared)
 
 
 def test_the_library_is_imported_without_optional_packages():

@@ -123,9 +123,13 @@ class Panel:
         """
         return self._source.settings()
 
+    def showSettings(self, settings: SourceSettings | None) -> None:
+        """Choose the kind of source of the settings, and show them in its form."""
+        self._source.showSettings(settings)
+
     def showScene(self) -> None:
         """Show the settings and metadata of the scene."""
-        self._source.showSettings(self._logic.sceneSettings())
+        self.showSettings(self._logic.sceneSettings())
         self._metadata.show()
 
     def refresh(self) -> None:
