@@ -25,6 +25,8 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
+PAGE = "https://github.com/RealTimeImaging/SlicerRealTimeImaging#readme"
+
 SECTIONS = (
     "Source",
     "Options",
@@ -52,11 +54,12 @@ class RealTimeImaging(ScriptedLoadableModule):
         parent.dependencies = []
         parent.contributors = ["The developers (RealTimeImaging)"]
         parent.helpText = _(
-            "Shows images live while they arrive: from a folder, OpenIGTLink devices, HTTP, cameras, DICOM senders or "
-            "a replayed recording. Choose the source and press Start. The newest image is in the slice views, in one "
-            "volume. Images are received in another process, and Slicer never freezes. An event names each image "
-            "that cannot be shown, with the reason."
-        )
+            "Shows images live while they arrive: from a folder of images, OpenIGTLink devices, programs that post "
+            "over HTTP, cameras and videos, DICOM senders, MRI scanners over MRD (ISMRMRD), Python code, or a "
+            "recording. Choose the source and press Start. The newest image is in the slice views, in one volume. "
+            "Images are received in another process, and Slicer never freezes. An event names each image that cannot "
+            'be shown, with the reason.<p><a href="{page}">Documentation and tutorials</a></p>'
+        ).format(page=PAGE)
         parent.acknowledgementText = _(
             "Developed in response to questions on the Slicer forum about images that arrive in real time."
         )
