@@ -50,6 +50,7 @@ CHECKS = (
     ["mypy", "RealTimeImaging/RealTimeImagingLib"],
     ["lint-imports"],
     ["codespell"],
+    ["python", "-m", "indexrules"],
 )
 
 
@@ -59,7 +60,8 @@ def main(arguments: list[str]) -> int:
         print(version())
         return 0
     if not arguments or arguments[0] not in (*COMMANDS, "check"):
-        print(f"usage: python3 run.py {' | '.join((*COMMANDS, 'check', '--version'))} [options]")
+        python = "py" if os.name == "nt" else "python3"
+        print(f"usage: {python} run.py {' | '.join((*COMMANDS, 'check', '--version'))} [options]")
         return 2
     if not (3, 10) <= sys.version_info[:2] <= (3, 13):
         print(f"Python 3.10 to 3.13 is needed; this is {sys.version.split()[0]}.")
