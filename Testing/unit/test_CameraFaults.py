@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import socket
 import sys
 from contextlib import ExitStack, closing
@@ -32,6 +31,8 @@ def mended(world):
 
 def terminal(world):
     """Return the path of a device that is no camera, and is open in this process."""
+    import pty  # not on Windows
+
     master, slave = pty.openpty()
     world.stack.callback(os.close, master)
     world.stack.callback(os.close, slave)
