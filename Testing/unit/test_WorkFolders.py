@@ -83,6 +83,17 @@ def test_only_leftovers_of_dead_processes_are_removed(tmp_path, deadPid):
     assert str(dead) not in sweep()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="each user of Windows has a folder of their own")
+def test_leftovers_of_another_user_are_left_to_that_user(tmp_path, deadPid, monkeypatch):
+    dead = tmp_path / f"{PREFIX}-{deadPid}-abc"
+    dead.mkdir()
+    own = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: own + 1)
+    assert str(dead) not in sweep()
+    monkeypatch.undo()
+    assert dead.exists()
+
+
 def test_targets_of_links_are_not_removed(tmp_path, deadPid):
     treasure = tmp_path / "treasure"
     treasure.mkdir()

@@ -72,16 +72,26 @@ def removeWorkFolders(folders: list[str]) -> None:
 
 
 def sweep() -> list[str]:
-    """Remove the working folders of dead processes; return their paths."""
+    """Remove this user's working folders of dead processes; return their paths."""
     swept = []
     for root in roots():
         for name in os.listdir(root):
             path = os.path.join(root, name)
             found = _NAME.fullmatch(name)
-            if found and not alive(int(found[1])):
+            if found and not alive(int(found[1])) and _isOwn(path):
                 swept.append(path)
     removeWorkFolders(swept)
     return swept
+
+
+def _isOwn(path: str) -> bool:
+    # Several users share /dev/shm, and cannot remove each other's folders.
+    if sys.platform == "win32":
+        return True
+    try:
+        return os.lstat(path).st_uid == os.getuid()
+    except OSError:
+        return False
 
 
 def writeHolder(folder: str, name: str) -> None:
