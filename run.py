@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Commands; the first makes its own .venv.  python3 run.py demo | docs | test | check | bench | acquire | convert
+"""Commands; the first makes its own .venv.
+
+    python3 run.py demo | docs | test | check | bench | torture | acquire | convert
 
 Needs Python 3.10 to 3.13 and nothing else; on a bare Linux also the system's OpenGL and font libraries, which it
 installs where it may (root, apt) and otherwise names in one line. Inside Slicer none of this is needed.
@@ -36,6 +38,7 @@ COMMANDS = {
     "demo": ["{python}", "-m", "demo"],
     "docs": ["{python}", "-m", "pictures"],
     "bench": ["{python}", "-m", "benchmarks"],
+    "torture": ["{python}", "-m", "torture"],
     "test": ["{python}", "-m", "pytest", "-n4", "--dist=worksteal"],
     "acquire": ["{python}", "-m", "RealTimeImagingLib.Command"],
     "convert": ["{python}", "-m", "RealTimeImagingLib.Conversion"],

@@ -1,0 +1,578 @@
+"""Rounds of a torture: the real logic in the test host, real processes and sockets, disturbed by a plan."""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import slicerhost
+from RealTimeImagingLib import (
+    CameraSettings,
+    DICOMSettings,
+    FolderSettings,
+    HTTPSettings,
+    MRDSettings,
+    OpenIGTLinkSettings,
+    ReplaySettings,
+)
+from RealTimeImagingLib.Model.Errors import RealTimeImagingError
+from RealTimeImagingLib.Model.Event import Event
+from RealTimeImagingLib.Model.Frame import Frame
+from RealTimeImagingLib.Recording import Recorder
+from slicerhost.EventLoop import sleepWithLock
+from unit.openIGTLinkSource import freePort
+
+from .Images import MATRIX, identify, picture, volume
+from .Ledger import Account, Books, Stored, photograph, readRecordings, repairAll, unfinished
+from .Plan import PLAYED, Plan, Step
+from .System import FAULT, Disk, WrongClock, descriptors, environment, limitFiles
+
+MODULE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "RealTimeImaging", "RealTimeImaging.py")
+UNRULY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "Unruly.py")
+TOKEN = "a-token-of-the-torture"
+LAST = 9000
+"""Serial number of the first of the three images that each sender sends at the end."""
+TICK = 20
+"""Milliseconds between two looks at the plan."""
+SENDING = 180.0
+"""Most seconds for the senders: each has a patience of its own."""
+DRAIN = 30.0
+"""Seconds without progress after which a round gives up to wait for images."""
+QUOTA = 4096
+"""Bytes of the largest file of a process while its disk is "full", where no disk can be mounted."""
+
+
+@dataclass
+class Source:
+    """A source of a round.
+
+    :param handles: its running source, after those that a restart ended.
+    """
+
+    plan: Plan
+    name: str
+    log: str
+    settings: Any = None
+    handles: list[Any] = field(default_factory=list)
+    restarts: list[float] = field(default_factory=list)
+    processor: Any = None
+    kills: int = 0
+    played: list[str] = field(default_factory=list)
+
+    @property
+    def kind(self) -> str:
+        """Kind of the source."""
+        return str(self.plan["kind"])
+
+    @property
+    def handle(self) -> Any:
+        """The latest running source; None before the first push."""
+        return self.handles[-1] if self.handles else None
+
+    def account(self) -> Account:
+        """Read the log of its sender."""
+        return Account.read(self.log, self.restarts if self.kind == "dicom" else ())
+
+    def total(self, name: str) -> int:
+        """Return a count of all its handles."""
+        values = [sum(one.received.values()) if name == "received" else getattr(one, name) for one in self.handles]
+        return sum(values)
+
+    @property
+    def owned(self) -> set[str]:
+        """Names of its streams, at the source and in the session."""
+        return {name for one in self.handles for pair in one.streams.items() for name in pair}
+
+
+class Torture:
+    """A session of rounds.
+
+    :param folder: for everything that a round makes; removed at the end.
+    :param mounts: whether this process may mount.
+    :param say: takes lines of progress.
+    """
+
+    def __init__(self, folder: str, mounts: bool = False, say: Callable[[str], object] = print) -> None:
+        self._folder, self._say = folder, say
+        os.makedirs(folder, exist_ok=True)
+        self._disk = Disk(os.path.join(folder, "disk"), mounts)
+        self._temporary = Disk(os.path.join(folder, "temporary"), mounts)
+        clock = os.path.join(folder, "clock")
+        self._clock = WrongClock(clock)
+        self._before = {name: os.environ.get(name) for name in ("PYTHONPATH", "TORTURE_CLOCK", FAULT, "TMPDIR")}
+        os.environ.update({**environment(clock), "TMPDIR": self._temporary.folder})
+        self._times, self._tempdir, tempfile.tempdir = (time.time, time.time_ns), tempfile.tempdir, None
+        self._senders = self._startSenders()
+        self._errors = _Errors()
+        logging.getLogger().addHandler(self._errors)
+
+    def _startSenders(self) -> subprocess.Popen[str]:
+        # Of the torture, not of the module: no mark of the host's, by which it finds what a module left behind.
+        variables = {name: value for name, value in os.environ.items() if not name.startswith("SLICERHOST")}
+        testing = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        paths = [os.path.join(testing, "..", "RealTimeImaging"), testing, *sys.path]
+        variables["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+        command = [sys.executable, "-m", "torture.Senders"]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, text=True, env=variables)
+
+    def close(self) -> None:
+        """End the senders, and undo everything."""
+        logging.getLogger().removeHandler(self._errors)
+        self._senders.terminate()
+        self._senders.wait()
+        if self._senders.stdin:
+            self._senders.stdin.close()
+        for name, value in self._before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+        tempfile.tempdir = self._tempdir
+        self._disk.close()
+        self._temporary.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def order(self, **values: Any) -> None:
+        """Give an order to the process of the senders."""
+        if self._senders.stdin:
+            self._senders.stdin.write(json.dumps(values) + "\n")
+            self._senders.stdin.flush()
+
+    def run(self, plan: Plan, fault: str = "") -> tuple[list[str], dict[str, Any]]:
+        """Run one round.
+
+        :param fault: name of a deliberate fault of the child processes, see Faults.py.
+        :returns: what does not balance, and figures for the report.
+        """
+        import slicer
+
+        os.environ[FAULT] = fault
+        self._errors.texts.clear()
+        one = _Round(self, plan, os.path.join(self._folder, f"round{plan['number']}"), self._disk, self._temporary)
+        try:
+            one.run(slicer)
+        finally:
+            os.environ[FAULT] = ""
+            self._clock.set(0.0)
+            self._disk.setWritable()
+            self._disk.empty()
+            self._temporary.empty()
+        problems = [*one.problems, *(f"The log has an error: {text}" for text in self._errors.texts)]
+        shutil.rmtree(one.folder, ignore_errors=True)
+        shutil.rmtree(one.recordings, ignore_errors=True)
+        return problems, one.figures
+
+    def setClock(self, seconds: float) -> None:
+        """Let the clocks of the processes be wrong."""
+        self._clock.set(seconds)
+
+    def say(self, text: str) -> None:
+        """Report progress."""
+        self._say(text)
+
+
+class _Errors(logging.Handler):
+    """Records of the log that a healthy program never writes."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(self.format(record)[-1500:])
+
+
+class _Round:
+    def __init__(self, torture: Torture, plan: Plan, folder: str, disk: Disk, temporary: Disk) -> None:
+        self._torture, self._plan, self.folder, self._disk, self._temporary = torture, plan, folder, disk, temporary
+        self.recordings = os.path.join(disk.folder, f"round{plan['number']}")
+        self.problems: list[str] = []
+        self.figures: dict[str, Any] = {}
+        self._sources: list[Source] = []
+        self._events: list[Event] = []
+        self._undo: list[tuple[float, Callable[[], object]]] = []
+        """Disturbances that end, with their time (monotonic)."""
+        self._seen: dict[str, int] = {}
+        """Number of the last frame that a callback got, by stream."""
+        self._diskFailed = self._toggled = False
+        self._pushes: list[tuple[float, Source, Step]] = []
+        self._photographs: set[str] = set()
+        self._logic: Any = None
+
+    def run(self, slicer: Any) -> None:
+        """Run the round, and fill :attr:`problems` and :attr:`figures`."""
+        os.makedirs(self.folder)
+        self._logic = logic = slicer.util.getModuleLogic("RealTimeImaging")
+        began = time.monotonic()
+        logic.addEventCallback(self._events.append)
+        logic.addFrameCallback(self._see, every=True)
+        logic.startRecording(self.recordings, name="torture")
+        for place, source in enumerate(self._plan["sources"]):
+            self._sources.append(self._start(source, place))
+        self._disturb(began)
+        self._drain()
+        self._checkLive()
+        self._end()
+        self._check()
+        self.figures["seconds"] = round(time.monotonic() - began, 1)
+
+    # ---- sources
+
+    def _start(self, plan: Plan, place: int) -> Source:
+        folder = os.path.join(self.folder, f"source{place}")
+        os.makedirs(os.path.join(folder, "beside"))
+        name, sender = f"S{plan['sender']}", int(plan["sender"])
+        source = Source(plan, name, os.path.join(folder, "log.jsonl"))
+        incoming, port = os.path.join(folder, "incoming"), freePort()
+        order: dict[str, Any] = {"sender": sender, "kind": source.kind, "steps": plan["steps"], "log": source.log}
+        order["last"] = LAST
+        if source.kind == "folder":
+            os.mkdir(incoming)
+            source.settings = FolderSettings(incoming, existing="all", stream=name, incompleteAfter=1.0)
+            order |= {"folder": incoming, "beside": os.path.join(folder, "beside")}
+        elif source.kind == "openigtlink":
+            source.settings = OpenIGTLinkSettings(role="server", port=port, stream=name)
+            order |= {"port": port, "device": name}
+        elif source.kind == "http":
+            source.settings = HTTPSettings(port=port, stream=name, token=TOKEN)
+            order |= {"port": port, "token": TOKEN, "stream": name}
+        elif source.kind == "dicom":
+            stored = os.path.join(folder, "stored")
+            source.settings = DICOMSettings(folder=stored, port=port, stream=name)
+            order |= {"port": port, "title": source.settings.aeTitle}
+        elif source.kind == "mrd":
+            source.settings = MRDSettings(port=port, stream=name, sendBack=plan["sendBack"])
+            order |= {"port": port}
+        elif source.kind in PLAYED:
+            order |= self._played(source, folder)
+        else:
+            self._planPushes(source)
+        if source.settings:
+            source.handles.append(self._logic.start(source.settings))
+            self._torture.order(**order)
+        self._process(source)
+        return source
+
+    def _process(self, source: Source) -> None:
+        """Run the unruly function beside a source."""
+        if "process" in source.plan and source.handle and not source.processor:
+            every = source.plan["process"]
+            source.processor = self._logic.processing.start(UNRULY, stream=source.name, every=every, limit=1.0)
+
+    def _played(self, source: Source, folder: str) -> dict[str, Any]:
+        plan = source.plan
+        made, count, rate = os.path.join(folder, "made"), int(plan["count"]), float(plan["rate"])
+        sender, path = int(plan["sender"]), os.path.join(folder, "playing.mkv")
+        os.mkdir(made)
+        if source.kind == "camera":
+            made = _film(os.path.join(made, "playing.mkv"), [picture(sender, one) for one in range(count)], rate)
+            source.settings = CameraSettings(device=path, stream=source.name, realTime=not plan["late"])
+            return {"made": made, "path": path, "count": count}
+        recorder = Recorder(made, "played", "Played", {})
+        for one in range(count):
+            recorder.append(Frame(volume(sender, one, False).pixels, MATRIX, "Played", one, 1e9 + one / rate))
+        # A replay reads the header first, and the pixels beside it.
+        path = os.path.join(folder, "playing")
+        file = os.path.join(path, os.path.basename(recorder.finish()[0]))
+        source.settings = ReplaySettings(file=file, pace="rate", rate=rate, stream=source.name)
+        return {"made": made, "path": path, "count": count}
+
+    def _planPushes(self, source: Source) -> None:
+        due = time.monotonic()
+        for step in source.plan["steps"]:
+            due += step["after"]
+            self._pushes.append((due, source, step))
+        self._pushes += [(due, source, {"do": "last", "serial": LAST + one}) for one in range(3)]
+
+    def _push(self, source: Source, step: Step) -> None:
+        for serial in range(step["serial"], step["serial"] + (8 if step["do"] == "burst" else 1)):
+            try:
+                image = volume(int(source.plan["sender"]), serial)
+                self._logic.push(image.pixels, image.ijkToRAS, name=source.name)
+            except RealTimeImagingError:
+                continue  # rejected with an error: it never was the module's
+            line = {"time": time.monotonic(), "serial": serial, "least": 1, "most": 1, "why": step["do"], "report": ""}
+            with open(source.log, "a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+            handle = self._logic._session.runningWith(source.name)
+            if handle is not None and handle not in source.handles:
+                source.handles.append(handle)
+                self._process(source)
+
+    # ---- while it runs
+
+    def _disturb(self, began: float) -> None:
+        """Execute the plan until all senders are done and all disturbances have ended."""
+        waiting = list(self._plan["disturbances"])
+
+        def over() -> bool:
+            now = time.monotonic()
+            while self._pushes and self._pushes[0][0] <= now:
+                _due, source, step = self._pushes.pop(0)
+                self._push(source, step)
+            while waiting and began + waiting[0]["at"] <= now:
+                self._one(waiting.pop(0))
+            for due, undo in [one for one in self._undo if one[0] <= now]:
+                self._undo.remove((due, undo))
+                undo()
+            self._photographs.update(photograph(self.recordings))
+            done = all(source.kind == "push" or source.account().done for source in self._sources)
+            return done and not (self._pushes or waiting or self._undo)
+
+        if not slicerhost.runUntil(over, SENDING, TICK):
+            self.problems.append("The senders did not end in time.")
+        for _due, undo in self._undo:
+            undo()
+
+    def _one(self, step: Step) -> None:
+        source = self._sources[step["source"] % len(self._sources)]
+        self._torture.say(f"    {step['do']} ({source.kind})")
+        getattr(self, f"_{step['do']}")(source, step)
+
+    def _later(self, seconds: float, undo: Callable[[], object]) -> None:
+        self._undo.append((time.monotonic() + seconds, undo))
+
+    def _pidOf(self, source: Source) -> int:
+        return int(source.handle.pid) if source.handle and source.handle.state == "running" else 0
+
+    def _kill(self, source: Source, step: Step) -> None:
+        if pid := self._pidOf(source):
+            source.kills += 1
+            os.kill(pid, signal.SIGKILL)
+
+    def _freeze(self, source: Source, step: Step) -> None:
+        if pid := self._pidOf(source):
+            self._torture.order(stop=pid, seconds=step["seconds"])
+            self._later(step["seconds"] + 0.3, lambda: None)
+
+    def _starve(self, source: Source, step: Step) -> None:
+        if pid := self._pidOf(source):
+            self._torture.order(starve=pid, seconds=step["seconds"])
+            self._later(step["seconds"] + 0.5, lambda: None)
+
+    def _block(self, source: Source, step: Step) -> None:
+        sleepWithLock(step["seconds"])
+
+    def _clock(self, source: Source, step: Step) -> None:
+        self._torture.setClock(step["by"])
+        self._later(step["seconds"], lambda: self._torture.setClock(0.0))
+
+    def _diskFull(self, source: Source, step: Step) -> None:
+        self._diskFailed = True
+        if self._disk.fill(int(step["seconds"] * 8000)):
+            self._later(step["seconds"], self._disk.empty)
+        elif pid := self._pidOf(source):
+            limitFiles(pid, QUOTA)
+            self._later(step["seconds"], lambda: limitFiles(pid, None))
+
+    def _readOnly(self, source: Source, step: Step) -> None:
+        if self._disk.setReadOnly():
+            self._diskFailed = True
+            self._later(step["seconds"], self._disk.setWritable)
+
+    def _temporaryFull(self, source: Source, step: Step) -> None:
+        if self._temporary.fill(0):
+            self._later(step["seconds"], self._temporary.empty)
+
+    def _restart(self, source: Source, step: Step) -> None:
+        if source.kind in ("push", *PLAYED) or not self._pidOf(source) or source.processor:
+            return
+        source.restarts.append(time.monotonic())
+        source.handles.append(self._logic.restart(source.handle))
+
+    def _record(self, source: Source, step: Step) -> None:
+        self._toggled = True
+        self._logic.stopRecording()
+        self._beginRecording()
+
+    def _beginRecording(self) -> None:
+        try:
+            self._logic.startRecording(self.recordings, name="again")
+        except RealTimeImagingError:  # the disk is read-only or full now
+            self._later(0.5, self._beginRecording)
+
+    def _pause(self, source: Source, step: Step) -> None:
+        if source.kind == "replay" and source.handle:
+            source.handle.send("pause")
+            self._later(step["seconds"], lambda: source.handle.send("resume"))
+
+    def _see(self, frame: Frame) -> None:
+        last = self._seen.get(frame.stream, -1)
+        if frame.number <= last and not any(source.restarts or source.kind == "push" for source in self._sources):
+            self.problems.append(f"Frame {frame.number} of {frame.stream} came after frame {last}.")
+        self._seen[frame.stream] = frame.number
+        source = next((one for one in self._sources if frame.stream.startswith(one.name)), None)
+        if source and identify(np.asarray(frame.pixels)) is None and not source.account().wild:
+            self.problems.append(f"Frame {frame.number} of {frame.stream} in Slicer is no image that was sent.")
+
+    # ---- the end
+
+    def _drain(self) -> None:
+        """Wait until everything that must arrive has arrived and is shown, or nothing moves any more."""
+        last: Any = None
+        since = time.monotonic()
+
+        def over() -> bool:
+            nonlocal last, since
+            now = self._state()
+            if now != last:
+                last, since = now, time.monotonic()
+            return all(self._isDrained(one) for one in self._sources) or time.monotonic() - since > self.patience
+
+        slicerhost.runUntil(over, 10 * DRAIN, 50)
+
+    patience = DRAIN
+
+    def _state(self) -> Any:
+        return [(one.total("received"), one.total("rejected")) for one in self._sources], dict(self._seen)
+
+    def _isDrained(self, source: Source) -> bool:
+        account = source.account()
+        if source.handle is None or source.handle.ended:
+            return True
+        waiting = [text for text in Books(**self._booksOf(source, account, Stored())).problems() if "no event" in text]
+        arrived = source.total("received") + source.handle.details.get("passedOver", 0) >= account.expected
+        return arrived and not waiting and not self._unseen(source)
+
+    def _unseen(self, source: Source) -> list[str]:
+        """Return the streams whose last frame was not shown."""
+        handle = source.handle
+        names = [(inner, handle.streams.get(inner, inner)) for inner in handle.received]
+        return [outer for inner, outer in names if self._seen.get(outer, -1) < handle.received[inner] - 1]
+
+    def _checkLive(self) -> None:
+        for source in self._sources:
+            handle = source.handle
+            if handle is None:
+                continue
+            if handle.ended:
+                why = handle.failure.text if handle.failure else handle.status
+                self.problems.append(f"{source.kind}: the source has ended by itself: {why}")
+                continue
+            for stream in self._unseen(source):
+                last = max(handle.received.values())
+                self.problems.append(f"{source.kind}: frame {last - 1} of {stream}, the last one, was not shown.")
+            if handle.held:
+                self.problems.append(f"{source.kind}: Slicer holds {handle.held} slots of memory.")
+        for name, counts in self._logic.statistics()["streams"].items():
+            if counts["received"] != counts["shown"] + counts["skipped"]:
+                self.problems.append(f"{name}: received is not shown + skipped: {counts}.")
+        restarts = sum(event.code == "restarted" for event in self._events)
+        kills = sum(source.kills for source in self._sources)
+        if restarts != kills:
+            self.problems.append(f"{restarts} processes were restarted; the torture killed {kills}.")
+        for text in sorted(self._photographs):
+            self.problems.append(text)
+
+    def _end(self) -> None:
+        logic, ending = self._logic, self._plan["ending"]
+        if not self._disk_ready():
+            self.problems.append("The disk is not free again.")
+        logic.stopRecording()
+        slicerhost.runUntil(lambda: not logic.recording.building, 30)
+        if ending == "stopEach":
+            for source in self._sources:
+                if source.handle and not source.handle.ended:
+                    logic.stop(source.handle)
+        elif ending == "scene":
+            slicerhost.closeScene()
+        elif ending == "reload":
+            slicerhost.reloadModule("RealTimeImaging")
+        logic.stop()
+        if not slicerhost.runUntil(lambda: not logic.isRunning(), 60):
+            self.problems.append("Not all sources have stopped within 60 s.")
+        self._checkProcessors()
+        logic.removeFrameCallback(self._see)
+        logic.removeEventCallback(self._events.append)
+        slicerhost.closeScene()
+        slicerhost.runUntil(lambda: False, 0.1)
+
+    def _disk_ready(self) -> bool:
+        return not self._undo or all(undo for _due, undo in self._undo)
+
+    def _checkProcessors(self) -> None:
+        if self._plan["ending"] == "reload":
+            return  # the functions ended before their last images
+        for source in self._sources:
+            figures = source.processor.statistics() if source.processor else {}
+            if figures and figures["received"] != sum(
+                figures[name] for name in ("processed", "skipped", "failed", "waiting")
+            ):
+                self.problems.append(f"The function beside {source.kind} does not balance: {figures}.")
+
+    def _booksOf(self, source: Source, account: Account, stored: Stored) -> dict[str, Any]:
+        details = source.handle.details if source.handle else {}
+        return {
+            "name": source.kind,
+            "account": account,
+            "stored": stored,
+            **{name: source.total(name) for name in ("received", "recorded", "failed", "rejected")},
+            "kills": source.kills,
+            "sessions": 1 + len(source.restarts),
+            "diskFailed": self._diskFailed,
+            "alwaysRecorded": not self._toggled,
+            "dropped": details.get("passedOver", 0) + details.get("lost", 0),
+            "events": self._events,
+        }
+
+    def _check(self) -> None:
+        kills = sum(source.kills for source in self._sources)
+        left = unfinished(self.recordings)
+        if left and not (kills or self._diskFailed):
+            self.problems.append(f"Recordings that are finished left {', '.join(left)}.")
+        self.problems += repairAll(self.recordings)
+        if left := unfinished(self.recordings):
+            self.problems.append(f"Repaired recordings left {', '.join(left)}.")
+        streams, problems = readRecordings(self.recordings)
+        self.problems += problems
+        found: dict[str, int] = {"sent": 0, "received": 0, "recorded": 0, "failed": 0, "rejected": 0}
+        for source in self._sources:
+            account, owned = source.account(), source.owned
+            stored = Stored()
+            for name in [name for name in streams if name in owned]:
+                one = streams.pop(name)
+                stored.copies += one.copies
+                stored.unknown += one.unknown
+                stored.partial += one.partial
+                stored.frames += one.frames
+            self.problems += Books(**self._booksOf(source, account, stored)).problems()
+            found["sent"] += account.expected
+            for name in ("received", "recorded", "failed", "rejected"):
+                found[name] += source.total(name)
+        self._checkResults(streams)
+        gc.collect()
+        self.figures |= found | {
+            "kinds": [source.kind for source in self._sources],
+            "kills": kills,
+            "events": len(self._events),
+            "descriptors": len(descriptors()),
+        }
+
+    def _checkResults(self, streams: dict[str, Stored]) -> None:
+        results = {source.processor.stream for source in self._sources if source.processor}
+        for name, stored in streams.items():
+            if name not in results:
+                self.problems.append(f"The stream {name} is recorded, and no source has it.")
+            elif stored.unknown:
+                self.problems.append(f"{stored.unknown} results in {name} are no image that was sent.")
+
+
+def _film(path: str, pictures: list[Any], rate: float) -> str:
+    import cv2
+
+    writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*"FFV1"), rate, pictures[0].shape[1::-1])
+    for one in pictures:
+        writer.write(np.ascontiguousarray(one[..., ::-1]))
+    writer.release()
+    return path
