@@ -6,12 +6,14 @@ child processes through hook/sitecustomize.py, and in this process directly.
 
 from __future__ import annotations
 
+import importlib
 import importlib.abc
 import importlib.util
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -164,7 +166,7 @@ FAULTS: dict[str, Fault] = {
     "kept-lock": Fault("Recording.Lock", _keepLock, "folder", "left"),
     "leaked-slot": Fault("Link.Ring", _leakSlot, "folder", "was not shown"),
     "kept-slot": Fault("Host.Display", _keepSlot, "folder", "was not shown", inSlicer=True),
-    "leaked-descriptor": Fault("Host.AcquisitionProcess", _leakDescriptor, "folder", "is still open", inSlicer=True),
+    "leaked-descriptor": Fault("Host.AcquisitionProcess", _leakDescriptor, "folder", "are still open", inSlicer=True),
 }
 """Deliberate faults by name."""
 
@@ -196,3 +198,23 @@ def install(name: str) -> None:
     fault = FAULTS[name]
     if not fault.inSlicer:
         sys.meta_path.insert(0, _Patching(fault))
+
+
+@contextmanager
+def inSlicer(name: str) -> Iterator[None]:
+    """Patch a class of this process, for a fault of Slicer's side; do nothing for the others."""
+    fault = FAULTS[name]
+    if not fault.inSlicer:
+        yield
+        return
+    module = importlib.import_module(f"{LIBRARY}.{fault.module}")
+    classes = [one for one in vars(module).values() if isinstance(one, type) and one.__module__ == module.__name__]
+    before = [(one, dict(vars(one))) for one in classes]
+    fault.patch(module)
+    try:
+        yield
+    finally:
+        for one, values in before:
+            for attribute, value in values.items():
+                if vars(one).get(attribute) is not value:
+                    setattr(one, attribute, value)

@@ -12,88 +12,37 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import slicerhost
-from RealTimeImagingLib import (
-    CameraSettings,
-    DICOMSettings,
-    FolderSettings,
-    HTTPSettings,
-    MRDSettings,
-    OpenIGTLinkSettings,
-    ReplaySettings,
-)
 from RealTimeImagingLib.Model.Errors import RealTimeImagingError
 from RealTimeImagingLib.Model.Event import Event
 from RealTimeImagingLib.Model.Frame import Frame
-from RealTimeImagingLib.Recording import Recorder
 from slicerhost.EventLoop import sleepWithLock
-from unit.openIGTLinkSource import freePort
 
-from .Images import MATRIX, identify, picture, volume
+from .Images import identify, volume
 from .Ledger import Account, Books, Stored, photograph, readRecordings, repairAll, unfinished
 from .Plan import PLAYED, Plan, Step
+from .Sources import LAST, Source, prepare
 from .System import FAULT, Disk, WrongClock, descriptors, environment, limitFiles
 
 MODULE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "RealTimeImaging", "RealTimeImaging.py")
 UNRULY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "Unruly.py")
-TOKEN = "a-token-of-the-torture"
-LAST = 9000
-"""Serial number of the first of the three images that each sender sends at the end."""
 TICK = 20
 """Milliseconds between two looks at the plan."""
 SENDING = 180.0
 """Most seconds for the senders: each has a patience of its own."""
 DRAIN = 30.0
 """Seconds without progress after which a round gives up to wait for images."""
+COUNTS = ("sent", "received", "recorded", "failed", "rejected")
+"""Figures of a round."""
+QUIET = 0.7
+"""Seconds without a change after which a round counts as drained."""
 QUOTA = 4096
 """Bytes of the largest file of a process while its disk is "full", where no disk can be mounted."""
-
-
-@dataclass
-class Source:
-    """A source of a round.
-
-    :param handles: its running source, after those that a restart ended.
-    """
-
-    plan: Plan
-    name: str
-    log: str
-    settings: Any = None
-    handles: list[Any] = field(default_factory=list)
-    restarts: list[float] = field(default_factory=list)
-    processor: Any = None
-    kills: int = 0
-    played: list[str] = field(default_factory=list)
-
-    @property
-    def kind(self) -> str:
-        """Kind of the source."""
-        return str(self.plan["kind"])
-
-    @property
-    def handle(self) -> Any:
-        """The latest running source; None before the first push."""
-        return self.handles[-1] if self.handles else None
-
-    def account(self) -> Account:
-        """Read the log of its sender."""
-        return Account.read(self.log, self.restarts if self.kind == "dicom" else ())
-
-    def total(self, name: str) -> int:
-        """Return a count of all its handles."""
-        values = [sum(one.received.values()) if name == "received" else getattr(one, name) for one in self.handles]
-        return sum(values)
-
-    @property
-    def owned(self) -> set[str]:
-        """Names of its streams, at the source and in the session."""
-        return {name for one in self.handles for pair in one.streams.items() for name in pair}
 
 
 class Torture:
@@ -102,10 +51,15 @@ class Torture:
     :param folder: for everything that a round makes; removed at the end.
     :param mounts: whether this process may mount.
     :param say: takes lines of progress.
+    :param patience: seconds without progress after which a round waits no longer for images.
     """
 
-    def __init__(self, folder: str, mounts: bool = False, say: Callable[[str], object] = print) -> None:
-        self._folder, self._say = folder, say
+    def __init__(
+        self, folder: str, mounts: bool = False, say: Callable[[str], object] = print, patience: float = DRAIN
+    ) -> None:
+        self._folder, self._say, self.patience = folder, say, patience
+        self._opened: set[tuple[str, str]] | None = None
+        """Descriptors after the first round; Python and Qt open some for themselves in it."""
         os.makedirs(folder, exist_ok=True)
         self._disk = Disk(os.path.join(folder, "disk"), mounts)
         self._temporary = Disk(os.path.join(folder, "temporary"), mounts)
@@ -162,16 +116,26 @@ class Torture:
         one = _Round(self, plan, os.path.join(self._folder, f"round{plan['number']}"), self._disk, self._temporary)
         try:
             one.run(slicer)
+        except Exception:  # noqa: BLE001 - the boundary of a round: the others follow
+            one.problems.append(f"The round ended with an error: {traceback.format_exc()}")
+            one.abandon()
         finally:
             os.environ[FAULT] = ""
             self._clock.set(0.0)
             self._disk.setWritable()
             self._disk.empty()
             self._temporary.empty()
-        problems = [*one.problems, *(f"The log has an error: {text}" for text in self._errors.texts)]
+        problems = [*one.problems, *(f"The log has an error: {text}" for text in self._errors.texts), *self._left()]
         shutil.rmtree(one.folder, ignore_errors=True)
         shutil.rmtree(one.recordings, ignore_errors=True)
         return problems, one.figures
+
+    def _left(self) -> list[str]:
+        gc.collect()
+        now = set(descriptors().items())
+        more = sorted(target for _number, target in now - (self._opened or now))
+        self._opened = now
+        return [f"{len(more)} descriptors of the round are still open: {', '.join(more)}."] * bool(more)
 
     def setClock(self, seconds: float) -> None:
         """Let the clocks of the processes be wrong."""
@@ -227,40 +191,24 @@ class _Round:
         self._check()
         self.figures["seconds"] = round(time.monotonic() - began, 1)
 
+    def abandon(self) -> None:
+        """Stop everything after an error."""
+        self._disk.setWritable()
+        self._disk.empty()
+        slicerhost.closeScene()
+        self._logic.stop()
+        slicerhost.runUntil(lambda: not self._logic.isRunning(), 60)
+        self.figures = dict.fromkeys((*COUNTS, "kills", "events", "seconds"), 0)
+
     # ---- sources
 
     def _start(self, plan: Plan, place: int) -> Source:
-        folder = os.path.join(self.folder, f"source{place}")
-        os.makedirs(os.path.join(folder, "beside"))
-        name, sender = f"S{plan['sender']}", int(plan["sender"])
-        source = Source(plan, name, os.path.join(folder, "log.jsonl"))
-        incoming, port = os.path.join(folder, "incoming"), freePort()
-        order: dict[str, Any] = {"sender": sender, "kind": source.kind, "steps": plan["steps"], "log": source.log}
-        order["last"] = LAST
-        if source.kind == "folder":
-            os.mkdir(incoming)
-            source.settings = FolderSettings(incoming, existing="all", stream=name, incompleteAfter=1.0)
-            order |= {"folder": incoming, "beside": os.path.join(folder, "beside")}
-        elif source.kind == "openigtlink":
-            source.settings = OpenIGTLinkSettings(role="server", port=port, stream=name)
-            order |= {"port": port, "device": name}
-        elif source.kind == "http":
-            source.settings = HTTPSettings(port=port, stream=name, token=TOKEN)
-            order |= {"port": port, "token": TOKEN, "stream": name}
-        elif source.kind == "dicom":
-            stored = os.path.join(folder, "stored")
-            source.settings = DICOMSettings(folder=stored, port=port, stream=name)
-            order |= {"port": port, "title": source.settings.aeTitle}
-        elif source.kind == "mrd":
-            source.settings = MRDSettings(port=port, stream=name, sendBack=plan["sendBack"])
-            order |= {"port": port}
-        elif source.kind in PLAYED:
-            order |= self._played(source, folder)
-        else:
-            self._planPushes(source)
+        source, order = prepare(plan, os.path.join(self.folder, f"source{place}"))
         if source.settings:
             source.handles.append(self._logic.start(source.settings))
             self._torture.order(**order)
+        else:
+            self._planPushes(source)
         self._process(source)
         return source
 
@@ -269,24 +217,6 @@ class _Round:
         if "process" in source.plan and source.handle and not source.processor:
             every = source.plan["process"]
             source.processor = self._logic.processing.start(UNRULY, stream=source.name, every=every, limit=1.0)
-
-    def _played(self, source: Source, folder: str) -> dict[str, Any]:
-        plan = source.plan
-        made, count, rate = os.path.join(folder, "made"), int(plan["count"]), float(plan["rate"])
-        sender, path = int(plan["sender"]), os.path.join(folder, "playing.mkv")
-        os.mkdir(made)
-        if source.kind == "camera":
-            made = _film(os.path.join(made, "playing.mkv"), [picture(sender, one) for one in range(count)], rate)
-            source.settings = CameraSettings(device=path, stream=source.name, realTime=not plan["late"])
-            return {"made": made, "path": path, "count": count}
-        recorder = Recorder(made, "played", "Played", {})
-        for one in range(count):
-            recorder.append(Frame(volume(sender, one, False).pixels, MATRIX, "Played", one, 1e9 + one / rate))
-        # A replay reads the header first, and the pixels beside it.
-        path = os.path.join(folder, "playing")
-        file = os.path.join(path, os.path.basename(recorder.finish()[0]))
-        source.settings = ReplaySettings(file=file, pace="rate", rate=rate, stream=source.name)
-        return {"made": made, "path": path, "count": count}
 
     def _planPushes(self, source: Source) -> None:
         due = time.monotonic()
@@ -372,7 +302,7 @@ class _Round:
         self._diskFailed = True
         if self._disk.fill(int(step["seconds"] * 8000)):
             self._later(step["seconds"], self._disk.empty)
-        elif pid := self._pidOf(source):
+        elif not self._disk.real and (pid := self._pidOf(source)):
             limitFiles(pid, QUOTA)
             self._later(step["seconds"], lambda: limitFiles(pid, None))
 
@@ -412,7 +342,7 @@ class _Round:
         if frame.number <= last and not any(source.restarts or source.kind == "push" for source in self._sources):
             self.problems.append(f"Frame {frame.number} of {frame.stream} came after frame {last}.")
         self._seen[frame.stream] = frame.number
-        source = next((one for one in self._sources if frame.stream.startswith(one.name)), None)
+        source = next((one for one in self._sources if frame.stream in one.owned), None)
         if source and identify(np.asarray(frame.pixels)) is None and not source.account().wild:
             self.problems.append(f"Frame {frame.number} of {frame.stream} in Slicer is no image that was sent.")
 
@@ -428,11 +358,11 @@ class _Round:
             now = self._state()
             if now != last:
                 last, since = now, time.monotonic()
-            return all(self._isDrained(one) for one in self._sources) or time.monotonic() - since > self.patience
+            return (
+                all(self._isDrained(one) for one in self._sources) or time.monotonic() - since > self._torture.patience
+            )
 
         slicerhost.runUntil(over, 10 * DRAIN, 50)
-
-    patience = DRAIN
 
     def _state(self) -> Any:
         return [(one.total("received"), one.total("rejected")) for one in self._sources], dict(self._seen)
@@ -517,7 +447,7 @@ class _Round:
             "name": source.kind,
             "account": account,
             "stored": stored,
-            **{name: source.total(name) for name in ("received", "recorded", "failed", "rejected")},
+            **{name: source.total(name) for name in COUNTS[1:]},
             "kills": source.kills,
             "sessions": 1 + len(source.restarts),
             "diskFailed": self._diskFailed,
@@ -536,7 +466,7 @@ class _Round:
             self.problems.append(f"Repaired recordings left {', '.join(left)}.")
         streams, problems = readRecordings(self.recordings)
         self.problems += problems
-        found: dict[str, int] = {"sent": 0, "received": 0, "recorded": 0, "failed": 0, "rejected": 0}
+        found = dict.fromkeys(COUNTS, 0)
         for source in self._sources:
             account, owned = source.account(), source.owned
             stored = Stored()
@@ -548,15 +478,13 @@ class _Round:
                 stored.frames += one.frames
             self.problems += Books(**self._booksOf(source, account, stored)).problems()
             found["sent"] += account.expected
-            for name in ("received", "recorded", "failed", "rejected"):
+            for name in COUNTS[1:]:
                 found[name] += source.total(name)
         self._checkResults(streams)
-        gc.collect()
         self.figures |= found | {
-            "kinds": [source.kind for source in self._sources],
+            "handles": [[source.kind, *map(_countsOf, source.handles)] for source in self._sources],
             "kills": kills,
             "events": len(self._events),
-            "descriptors": len(descriptors()),
         }
 
     def _checkResults(self, streams: dict[str, Stored]) -> None:
@@ -568,11 +496,6 @@ class _Round:
                 self.problems.append(f"{stored.unknown} results in {name} are no image that was sent.")
 
 
-def _film(path: str, pictures: list[Any], rate: float) -> str:
-    import cv2
-
-    writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*"FFV1"), rate, pictures[0].shape[1::-1])
-    for one in pictures:
-        writer.write(np.ascontiguousarray(one[..., ::-1]))
-    writer.release()
-    return path
+def _countsOf(handle: Any) -> dict[str, Any]:
+    counts = {name: getattr(handle, name) for name in ("recorded", "failed", "rejected", "received", "state")}
+    return {**counts, "losses": handle.storage.get("stored", {}).get("losses")}

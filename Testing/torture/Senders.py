@@ -95,9 +95,9 @@ def _signal(pid: int, number: int) -> None:
 
 def main() -> None:
     """Obey the orders until the end of input."""
-    from . import FileSenders, SocketSenders
+    from . import FileSenders, ScannerSenders, SocketSenders
 
-    kinds = {**FileSenders.SENDERS, **SocketSenders.SENDERS}
+    kinds = {**FileSenders.SENDERS, **SocketSenders.SENDERS, **ScannerSenders.SENDERS}
     for line in sys.stdin:
         order = json.loads(line)
         if "sender" in order:

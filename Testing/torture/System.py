@@ -55,17 +55,24 @@ class Disk:
     """
 
     def __init__(self, folder: str, mounts: bool) -> None:
-        self.folder = folder
-        os.makedirs(folder, exist_ok=True)
-        self._mounted = mounts and _run("mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=700", "none", folder)
-        self._filler = os.path.join(folder, ".filler")
+        self.folder, self._real = folder, folder + "-real"
+        for path in (folder, self._real):
+            os.makedirs(path, exist_ok=True)
+        self._mounted = mounts and _run("mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=700", "none", self._real)
+        self._mounted = self._mounted and _run("mount", "--bind", self._real, folder)
+        self._filler = os.path.join(self._real, ".filler")
         self._readOnly = False
+
+    @property
+    def real(self) -> bool:
+        """True when it can become full and read-only."""
+        return self._mounted
 
     def fill(self, left: int) -> bool:
         """Leave so many bytes free; return False where that is not possible."""
-        if not self._mounted:
+        if not self._mounted or os.path.exists(self._filler):
             return False
-        found = os.statvfs(self.folder)
+        found = os.statvfs(self._real)
         with open(self._filler, "wb") as file:
             os.posix_fallocate(file.fileno(), 0, max(1, found.f_bavail * found.f_bsize - left))
         return True
@@ -77,8 +84,8 @@ class Disk:
 
     def setReadOnly(self) -> bool:
         """Let nobody make or write files; open files can still be written. Return False where that is not possible."""
-        # A second mount over the first: a disk with open files cannot be made read-only itself.
-        if self._readOnly or not (self._mounted and _run("mount", "--bind", self.folder, self.folder)):
+        # A further mount over the first: one with open files cannot be made read-only itself.
+        if self._readOnly or not (self._mounted and _run("mount", "--bind", self._real, self.folder)):
             return False
         self._readOnly = True
         return _run("mount", "-o", "remount,bind,ro", self.folder)
@@ -93,7 +100,8 @@ class Disk:
         self.setWritable()
         self.empty()
         if self._mounted:
-            _run("umount", "-l", self.folder)
+            for path in (self.folder, self._real):
+                _run("umount", "-l", path)
 
 
 def limitFiles(pid: int, size: int | None) -> None:

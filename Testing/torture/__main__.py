@@ -15,11 +15,8 @@ from typing import Any
 import slicerhost
 
 from .Plan import KINDS, roundOf
-from .Rounds import MODULE, Torture
-from .System import descriptors, mayMount
-
-MARGIN = 6
-"""Descriptors that Python and Qt may have opened for themselves between the rounds."""
+from .Rounds import COUNTS, MODULE, Torture
+from .System import mayMount
 
 
 def main() -> int:
@@ -35,9 +32,8 @@ def main() -> int:
     print(f"Torture with the seed {seed}: {options.minutes:g} minutes. The disk is {'real' if mounts else 'a quota'}.")
     rounds: list[dict[str, Any]] = []
     problems: list[str] = []
-    slicer = slicerhost.boot()
+    slicerhost.boot()
     slicerhost.loadModule(MODULE)
-    before = set(descriptors().values())
     with tempfile.TemporaryDirectory(prefix="torture-") as folder:
         torture = Torture(os.path.join(folder, "work"), mounts, _say)
         try:
@@ -47,7 +43,7 @@ def main() -> int:
                 kinds = ", ".join(source["kind"] for source in plan["sources"])
                 _say(f"Round {number}: {kinds}; ends with {plan['ending']}")
                 found, figures = torture.run(plan)
-                counts = {name: figures[name] for name in ("sent", "received", "recorded", "failed", "rejected")}
+                counts = {name: figures[name] for name in COUNTS}
                 _say(f"    {'FAILED' if found else 'balanced'} after {figures['seconds']} s: {counts}")
                 for problem in found:
                     _say(f"    ! {problem}")
@@ -58,7 +54,7 @@ def main() -> int:
                     break
         finally:
             torture.close()
-    problems += _left(slicer, rounds, before)
+    problems += _left()
     _tell(seed, rounds, problems, options.report)
     return 1 if problems else 0
 
@@ -75,12 +71,9 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _left(slicer: Any, rounds: list[dict[str, Any]], before: set[str]) -> list[str]:
+def _left() -> list[str]:
     """Unload the module and return what is left of it."""
     found = []
-    opened = [one["figures"]["descriptors"] for one in rounds]
-    if len(opened) > 2 and opened[-1] > opened[0] + MARGIN:
-        found.append(f"{opened[0]} descriptors were open after the first round, {opened[-1]} are after the last.")
     slicerhost.unloadModule("RealTimeImaging")
     slicerhost.closeScene()
     found += slicerhost.leftovers()
@@ -98,10 +91,7 @@ def _say(text: str) -> None:
 
 
 def _tell(seed: int, rounds: list[dict[str, Any]], problems: list[str], path: str | None) -> None:
-    totals = {
-        name: sum(one["figures"][name] for one in rounds)
-        for name in ("sent", "received", "recorded", "failed", "rejected", "kills", "events")
-    }
+    totals = {name: sum(one["figures"][name] for one in rounds) for name in (*COUNTS, "kills", "events")}
     print(
         f"{len(rounds)} rounds. At least {totals['sent']} images had to arrive, {totals['received']} arrived; "
         f"{totals['recorded']} are stored, {totals['failed']} could not be stored and are counted, "
