@@ -79,7 +79,7 @@ def _leakSlot(module: Any) -> None:
 
     def leaking(self: Any, generation: int, slot: int) -> None:
         counted[0] += 1
-        if counted[0] % 3:
+        if counted[0] < 3:
             release(self, generation, slot)
 
     module.RingWriter.release = leaking
@@ -90,23 +90,23 @@ def _keepSlot(module: Any) -> None:
 
     def keeping(self: Any) -> None:
         counted[0] += 1
-        if counted[0] % 3:
+        if counted[0] < 3:
             release(self)
 
     module._Waiting.release = keeping
 
 
-def _loseImage(module: Any) -> None:
-    finish, images = module.Checkpoint.accept, [0]
+def _repeatNumber(module: Any) -> None:
+    accept, images = module.Checkpoint.accept, [0]
 
-    def losing(self: Any, stream: str, stored: bool | None = None) -> int:
+    def repeating(self: Any, stream: str, stored: bool | None = None) -> int:
         images[0] += 1
-        if images[0] == 3:  # counted, but neither stored nor numbered
-            self.recorded -= 1
-            return self.next(stream)
-        return int(finish(self, stream, stored))
+        number = int(accept(self, stream, stored))
+        if images[0] == 3:
+            self.numbers[stream] = number
+        return number
 
-    module.Checkpoint.accept = losing
+    module.Checkpoint.accept = repeating
 
 
 def _changePixel(module: Any) -> None:
@@ -160,7 +160,7 @@ FAULTS: dict[str, Fault] = {
     "dropped-answer": Fault("Sources.HTTP.Server", _dropAnswer, "http", "has no answer"),
     "skipped-file": Fault("Sources.Folder.Source", _skipFile, "folder", "is neither stored nor counted as failed"),
     "swallowed-event": Fault("Worker.Frames", _swallowEvent, "folder", "no event names"),
-    "repeated-number": Fault("Sources.Checkpoint", _loseImage, "folder", "twice"),
+    "repeated-number": Fault("Sources.Checkpoint", _repeatNumber, "folder", "twice"),
     "index-first": Fault("Recording.Recorder", _indexFirst, "folder", "index lines before their pixels"),
     "changed-pixel": Fault("Recording.Recorder", _changePixel, "folder", "is no image that was sent"),
     "kept-lock": Fault("Recording.Lock", _keepLock, "folder", "left"),

@@ -6,6 +6,7 @@ import gc
 import json
 import logging
 import os
+import runpy
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import slicerhost
-from RealTimeImagingLib.Model.Errors import RealTimeImagingError
 from RealTimeImagingLib.Model.Event import Event
 from RealTimeImagingLib.Model.Frame import Frame
 from slicerhost.EventLoop import sleepWithLock
@@ -27,7 +27,7 @@ from .Images import identify, volume
 from .Ledger import Account, Books, Stored, photograph, readRecordings, repairAll, unfinished
 from .Plan import PLAYED, Plan, Step
 from .Sources import LAST, Source, prepare
-from .System import FAULT, Disk, WrongClock, descriptors, environment, limitFiles
+from .System import FAULT, HOOK, Disk, WrongClock, descriptors, environment, limitFiles
 
 MODULE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "RealTimeImaging", "RealTimeImaging.py")
 UNRULY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "Unruly.py")
@@ -68,6 +68,8 @@ class Torture:
         self._before = {name: os.environ.get(name) for name in ("PYTHONPATH", "TORTURE_CLOCK", FAULT, "TMPDIR")}
         os.environ.update({**environment(clock), "TMPDIR": self._temporary.folder})
         self._times, self._tempdir, tempfile.tempdir = (time.time, time.time_ns), tempfile.tempdir, None
+        # The clock of this process is that of its children.
+        runpy.run_path(os.path.join(HOOK, "sitecustomize.py"))
         self._senders = self._startSenders()
         self._errors = _Errors()
         logging.getLogger().addHandler(self._errors)
@@ -92,6 +94,7 @@ class Torture:
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
+        time.time, time.time_ns = self._times
         tempfile.tempdir = self._tempdir
         self._disk.close()
         self._temporary.close()
@@ -125,10 +128,14 @@ class Torture:
             self._disk.setWritable()
             self._disk.empty()
             self._temporary.empty()
-        problems = [*one.problems, *(f"The log has an error: {text}" for text in self._errors.texts), *self._left()]
-        shutil.rmtree(one.folder, ignore_errors=True)
-        shutil.rmtree(one.recordings, ignore_errors=True)
-        return problems, one.figures
+        problems = [*one.problems, *(f"The log has an error: {text}" for text in self._errors.texts)]
+        figures = one.figures
+        for path in (one.folder, one.recordings):
+            shutil.rmtree(path, ignore_errors=True)
+        # A source that has ended keeps the pipes of its process as long as anybody knows it.
+        del one
+        slicer.util.getModuleLogic("RealTimeImaging").sources().clear()
+        return [*problems, *self._left()], figures
 
     def _left(self) -> list[str]:
         gc.collect()
@@ -230,7 +237,7 @@ class _Round:
             try:
                 image = volume(int(source.plan["sender"]), serial)
                 self._logic.push(image.pixels, image.ijkToRAS, name=source.name)
-            except RealTimeImagingError:
+            except _errorOfTheLibrary():
                 continue  # rejected with an error: it never was the module's
             line = {"time": time.monotonic(), "serial": serial, "least": 1, "most": 1, "why": step["do"], "report": ""}
             with open(source.log, "a", encoding="utf-8") as file:
@@ -329,7 +336,7 @@ class _Round:
     def _beginRecording(self) -> None:
         try:
             self._logic.startRecording(self.recordings, name="again")
-        except RealTimeImagingError:  # the disk is read-only or full now
+        except _errorOfTheLibrary():  # the disk is read-only or full now
             self._later(0.5, self._beginRecording)
 
     def _pause(self, source: Source, step: Step) -> None:
@@ -373,13 +380,19 @@ class _Round:
             return True
         waiting = [text for text in Books(**self._booksOf(source, account, Stored())).problems() if "no event" in text]
         arrived = source.total("received") + source.handle.details.get("passedOver", 0) >= account.expected
-        return arrived and not waiting and not self._unseen(source)
+        return arrived and not waiting and not self._unseen(source) and not source.handle.held
 
     def _unseen(self, source: Source) -> list[str]:
         """Return the streams whose last frame was not shown."""
         handle = source.handle
         names = [(inner, handle.streams.get(inner, inner)) for inner in handle.received]
-        return [outer for inner, outer in names if self._seen.get(outer, -1) < handle.received[inner] - 1]
+        return [
+            outer
+            for inner, outer in names
+            if self._seen.get(outer, -1) < handle.received[inner] - 1
+            or outer not in handle.counts
+            or handle.counts[outer].received < handle.received[inner]
+        ]
 
     def _checkLive(self) -> None:
         for source in self._sources:
@@ -419,7 +432,8 @@ class _Round:
             slicerhost.closeScene()
         elif ending == "reload":
             slicerhost.reloadModule("RealTimeImaging")
-        logic.stop()
+        if ending != "reload":  # it has closed this logic
+            logic.stop()
         if not slicerhost.runUntil(lambda: not logic.isRunning(), 60):
             self.problems.append("Not all sources have stopped within 60 s.")
         self._checkProcessors()
@@ -494,6 +508,12 @@ class _Round:
                 self.problems.append(f"The stream {name} is recorded, and no source has it.")
             elif stored.unknown:
                 self.problems.append(f"{stored.unknown} results in {name} are no image that was sent.")
+
+
+def _errorOfTheLibrary() -> type[Exception]:
+    # After a reload the library has other classes.
+    base: type[Exception] = sys.modules["RealTimeImagingLib.Model.Errors"].RealTimeImagingError
+    return base
 
 
 def _countsOf(handle: Any) -> dict[str, Any]:
