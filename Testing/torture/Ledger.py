@@ -45,10 +45,11 @@ class Account:
     done: bool = False
 
     @classmethod
-    def read(cls, path: str, softUntil: Sequence[float] = ()) -> Account:
+    def read(cls, path: str, restarts: Sequence[float] = (), confirmed: bool = True) -> Account:
         """Read the log of a sender.
 
-        :param softUntil: times of restarts; images that were sent just before may be lost with the old process.
+        :param restarts: times of restarts; images that were sent just before may be lost with the old process.
+        :param confirmed: False when no image of the log has to be there.
         """
         found = cls()
         try:
@@ -57,7 +58,8 @@ class Account:
         except FileNotFoundError:
             lines = []
         for line in lines:
-            found._take(line, any(0 <= one - line["time"] <= RESTART_MARGIN for one in softUntil))
+            soft = any(one - RESTART_MARGIN <= line["time"] <= one for one in restarts)
+            found._take(line, soft or not confirmed)
         return found
 
     def _take(self, line: dict[str, Any], soft: bool) -> None:
@@ -192,6 +194,8 @@ class Books:
     """Figures of one source at the end of its round.
 
     :param kills: deaths that the torture caused. ``sessions``: starts, one without a restart.
+    :param dropped: images whose loss the source has counted or reported.
+    :param abrupt: whether the source was stopped while its sender sent: only confirmed images must be there.
     """
 
     name: str
@@ -205,13 +209,15 @@ class Books:
     sessions: int = 1
     diskFailed: bool = False
     alwaysRecorded: bool = True
+    abrupt: bool = False
     dropped: int = 0
     events: Sequence[Event] = ()
 
     def problems(self) -> list[str]:
         """Return what does not balance."""
         found = [f"{self.name}: {one}" for one in self.account.problems]
-        return [*found, *(f"{self.name}: {one}" for one in (*self._counts(), *self._images(), *self._reports()))]
+        others = () if self.abrupt else (*self._counts(), *self._reports())
+        return [*found, *(f"{self.name}: {one}" for one in (*others, *self._images()))]
 
     def _counts(self) -> Iterator[str]:
         received, recorded, failed, frames = self.received, self.recorded, self.failed, self.stored.frames
@@ -239,7 +245,8 @@ class Books:
         for serial in stored.partial:
             if serial not in account.partial:
                 yield f"Image {serial} ({account.steps.get(serial)}) lacks slices."
-        unstored = self.failed + self.dropped + max(0, self.received - self.recorded - self.failed)
+        unrecorded = 0 if self.alwaysRecorded else max(0, self.received - self.recorded - self.failed)
+        unstored = self.failed + self.dropped + unrecorded
         if len(missing) > unstored:
             words = ", ".join(f"{one} ({account.steps[one]})" for one in missing[:5])
             yield (

@@ -104,6 +104,8 @@ DISTURBANCES = {
 }
 """Disturbances, and their frequencies. "record" ends the recording and begins another."""
 ENDINGS = ("stop", "stop", "stopEach", "scene", "reload")
+ABRUPT = 0.25
+"""Share of the rounds that end in the middle."""
 PAUSES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4)
 """Seconds before a step."""
 LEAST_GAP = 2.5
@@ -128,6 +130,8 @@ def roundOf(seed: int, number: int, seconds: float = 7.0, kinds: Sequence[str] =
         "sources": sources,
         "disturbances": _disturbancesOf(dice, len(sources), seconds),
         "ending": dice.choice(ENDINGS),
+        # Some rounds end while the senders send.
+        "abrupt": round(dice.uniform(1.0, seconds), 2) if dice.random() < ABRUPT else None,
     }
 
 

@@ -192,8 +192,14 @@ class _Round:
         for place, source in enumerate(self._plan["sources"]):
             self._sources.append(self._start(source, place))
         self._disturb(began)
-        self._drain()
-        self._checkLive()
+        if self._plan.get("abrupt"):
+            for one in self._sources:
+                one.stopped = True
+        else:
+            self._drain()
+            self._checkLive()
+            logic.stopRecording()
+            slicerhost.runUntil(lambda: not logic.recording.building, 30)
         self._end()
         self._check()
         self.figures["seconds"] = round(time.monotonic() - began, 1)
@@ -251,7 +257,7 @@ class _Round:
 
     def _disturb(self, began: float) -> None:
         """Execute the plan until all senders are done and all disturbances have ended."""
-        waiting = list(self._plan["disturbances"])
+        waiting, abrupt = list(self._plan["disturbances"]), self._plan.get("abrupt")
 
         def over() -> bool:
             now = time.monotonic()
@@ -264,6 +270,8 @@ class _Round:
                 self._undo.remove((due, undo))
                 undo()
             self._photographs.update(photograph(self.recordings))
+            if abrupt and now > began + abrupt:
+                return True
             done = all(source.kind == "push" or source.account().done for source in self._sources)
             return done and not (self._pushes or waiting or self._undo)
 
@@ -365,9 +373,10 @@ class _Round:
             now = self._state()
             if now != last:
                 last, since = now, time.monotonic()
-            return (
-                all(self._isDrained(one) for one in self._sources) or time.monotonic() - since > self._torture.patience
-            )
+            quiet = time.monotonic() - since
+            # A restarted source reads its folder again, which nobody waits for.
+            drained = quiet > QUIET and all(self._isDrained(one) for one in self._sources)
+            return drained or quiet > self._torture.patience
 
         slicerhost.runUntil(over, 10 * DRAIN, 50)
 
@@ -420,10 +429,6 @@ class _Round:
 
     def _end(self) -> None:
         logic, ending = self._logic, self._plan["ending"]
-        if not self._disk_ready():
-            self.problems.append("The disk is not free again.")
-        logic.stopRecording()
-        slicerhost.runUntil(lambda: not logic.recording.building, 30)
         if ending == "stopEach":
             for source in self._sources:
                 if source.handle and not source.handle.ended:
@@ -436,14 +441,16 @@ class _Round:
             logic.stop()
         if not slicerhost.runUntil(lambda: not logic.isRunning(), 60):
             self.problems.append("Not all sources have stopped within 60 s.")
+        self._torture.order(quit=True)
+        sending = [source for source in self._sources if source.kind != "push"]
+        if not slicerhost.runUntil(lambda: all(one.account().done for one in sending), 60):
+            self.problems.append("Not all senders have ended.")
+        logic.stopRecording()
         self._checkProcessors()
         logic.removeFrameCallback(self._see)
         logic.removeEventCallback(self._events.append)
         slicerhost.closeScene()
         slicerhost.runUntil(lambda: False, 0.1)
-
-    def _disk_ready(self) -> bool:
-        return not self._undo or all(undo for _due, undo in self._undo)
 
     def _checkProcessors(self) -> None:
         if self._plan["ending"] == "reload":
@@ -457,6 +464,7 @@ class _Round:
 
     def _booksOf(self, source: Source, account: Account, stored: Stored) -> dict[str, Any]:
         details = source.handle.details if source.handle else {}
+        lost = [event.text.split()[0] for event in self._events if event.code == "push-lost" and source.kind == "push"]
         return {
             "name": source.kind,
             "account": account,
@@ -466,14 +474,17 @@ class _Round:
             "sessions": 1 + len(source.restarts),
             "diskFailed": self._diskFailed,
             "alwaysRecorded": not self._toggled,
-            "dropped": details.get("passedOver", 0) + details.get("lost", 0),
+            "abrupt": source.stopped,
+            "dropped": details.get("passedOver", 0)
+            + details.get("lost", 0)
+            + sum(int(word) if word.isdigit() else 1 for word in lost),
             "events": self._events,
         }
 
     def _check(self) -> None:
         kills = sum(source.kills for source in self._sources)
         left = unfinished(self.recordings)
-        if left and not (kills or self._diskFailed):
+        if left and not (kills or self._diskFailed or self._plan.get("abrupt")):
             self.problems.append(f"Recordings that are finished left {', '.join(left)}.")
         self.problems += repairAll(self.recordings)
         if left := unfinished(self.recordings):

@@ -55,7 +55,7 @@ class DICOMSender(SocketSender):
             self._association = self._entity.associate("127.0.0.1", self.order["port"], ae_title=self.order["title"])
             if self._association.is_established:
                 keepAnswers(self._association)
-            elif time.monotonic() > end:
+            elif self.over(end):
                 raise ConnectionError("the receiver takes no association")
             else:
                 time.sleep(0.1)
@@ -64,7 +64,7 @@ class DICOMSender(SocketSender):
     def _store(self, one: Any) -> bool:
         """Store a slice, again after each broken association; return whether the receiver has it."""
         end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
+        while not self.over(end):
             try:
                 answer = self._associated().send_c_store(one)
             except (RuntimeError, ValueError):

@@ -1,11 +1,17 @@
 """The senders of a torture, in a process of their own: Slicer's side may be blocked, they go on.
 
-Standard input has one JSON line for each order: ``{"sender": ...}`` starts a sender, ``{"stop": pid, "seconds": ...}``
-stops a process for some time (SIGSTOP), ``{"starve": pid, "seconds": ...}`` lets it run a tenth of the time only.
+Standard input has one JSON line for each order:
+
+``{"sender": ...}``               starts a sender
+``{"stop": pid, "seconds": ...}``    stops a process for some time (SIGSTOP)
+``{"starve": pid, "seconds": ...}``  lets it run a tenth of the time only
+``{"quit": true}``                ends all senders
+
 Each sender writes what becomes of its images to its log, one JSON line an image:
 
 ``serial``, ``least``, ``most``  how often the image must and may arrive
-``report``   how it must be reported when it does not: "subject" (an event names it), "count" (the source counts it)
+``report``   how it must be reported when it does not: "subject" (an event names it), "count" (the source counts it),
+             "event" (any event tells it), "answer" (the sender got an error), "lost" (the connection broke)
 ``why``      the step
 """
 
@@ -34,6 +40,8 @@ class Sender:
 
     def __init__(self, order: dict[str, Any]) -> None:
         self.order, self.number, self.dice = order, int(order["sender"]), random.Random(0)
+        self.stopping = threading.Event()
+        """Set when the source is stopped for good: nobody answers any more."""
         self._log = open(order["log"], "a", encoding="utf-8")  # noqa: SIM115 - open until the end
 
     def start(self) -> None:
@@ -43,14 +51,16 @@ class Sender:
     def _run(self) -> None:
         try:
             for step in self.order["steps"]:
-                time.sleep(step["after"])
+                if self.stopping.wait(step["after"]):
+                    return
                 self.dice = random.Random(step["dice"])
                 try:
                     getattr(self, f"_{step['do']}")(step)
                 except OSError as error:
                     self.write(problem=repr(error), why=step["do"])
                     self.broken()
-            self.finish()
+            if not self.stopping.is_set():
+                self.finish()
         except Exception as error:  # noqa: BLE001 - the boundary of the thread: the ledger tells it
             self.write(fault=repr(error))
         finally:
@@ -97,11 +107,17 @@ def main() -> None:
     """Obey the orders until the end of input."""
     from . import FileSenders, ScannerSenders, SocketSenders
 
+    running: list[Sender] = []
     kinds = {**FileSenders.SENDERS, **SocketSenders.SENDERS, **ScannerSenders.SENDERS}
     for line in sys.stdin:
         order = json.loads(line)
         if "sender" in order:
-            kinds[order["kind"]](order).start()
+            running.append(kinds[order["kind"]](order))
+            running[-1].start()
+        elif "quit" in order:
+            for one in running:
+                one.stopping.set()
+            running.clear()
         else:
             work, pid = (_starve, order["starve"]) if "starve" in order else (_stop, order["stop"])
             threading.Thread(target=work, args=(pid, order["seconds"]), daemon=True).start()

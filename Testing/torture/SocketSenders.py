@@ -58,9 +58,13 @@ class SocketSender(Sender):
                     return made
                 made.close()
             except OSError:
-                if time.monotonic() > end:
+                if self.over(end):
                     raise
             time.sleep(0.05)
+
+    def over(self, end: float) -> bool:
+        """Return True when the time (monotonic) has come, or the source is stopped for good."""
+        return self.stopping.is_set() or time.monotonic() > end
 
     @property
     def _link(self) -> socket.socket:
@@ -270,7 +274,7 @@ class HTTPSender(SocketSender):
             try:
                 link.request("POST", path, body() if callable(body) else body, fields)
                 status = link.getresponse().status
-                if status in (429, 503) and time.monotonic() < end:
+                if status in (429, 503) and not self.over(end):
                     time.sleep(0.05)
                     continue
                 taken = status == 200
@@ -282,7 +286,7 @@ class HTTPSender(SocketSender):
             except (OSError, http.client.HTTPException):
                 # A connection that was refused brought nothing; any other may have.
                 most += 1
-                if time.monotonic() > end:
+                if self.over(end):
                     self.note(step["serial"], 0, most, step["do"], report="lost")
                     return 0
                 time.sleep(0.05)

@@ -44,7 +44,8 @@ class Source:
     restarts: list[float] = field(default_factory=list)
     processor: Any = None
     kills: int = 0
-    played: list[str] = field(default_factory=list)
+    stopped: bool = False
+    """Whether it was stopped while its sender sent."""
 
     @property
     def kind(self) -> str:
@@ -58,7 +59,9 @@ class Source:
 
     def account(self) -> Account:
         """Read the log of its sender."""
-        return Account.read(self.log, self.restarts if self.kind == "dicom" else ())
+        # A file, or a slice of a volume, confirms nothing.
+        confirmed = not (self.stopped and self.kind in ("folder", "dicom", *PLAYED))
+        return Account.read(self.log, self.restarts if self.kind == "dicom" else (), confirmed)
 
     def total(self, name: str) -> int:
         """Return a count of all its handles."""
