@@ -41,6 +41,8 @@ COUNTS = ("sent", "received", "recorded", "failed", "rejected")
 """Figures of a round."""
 QUIET = 0.7
 """Seconds without a change after which a round counts as drained."""
+FORGETTING = 0.6
+"""Seconds in which Slicer's side forgets sources that have ended."""
 QUOTA = 4096
 """Bytes of the largest file of a process while its disk is "full", where no disk can be mounted."""
 
@@ -106,15 +108,10 @@ class Torture:
             self._senders.stdin.write(json.dumps(values) + "\n")
             self._senders.stdin.flush()
 
-    def run(self, plan: Plan, fault: str = "") -> tuple[list[str], dict[str, Any]]:
-        """Run one round.
-
-        :param fault: name of a deliberate fault of the child processes, see Faults.py.
-        :returns: what does not balance, and figures for the report.
-        """
+    def run(self, plan: Plan) -> tuple[list[str], dict[str, Any]]:
+        """Run one round; return what does not balance, and figures for the report."""
         import slicer
 
-        os.environ[FAULT] = fault
         self._errors.texts.clear()
         one = _Round(self, plan, os.path.join(self._folder, f"round{plan['number']}"), self._disk, self._temporary)
         try:
@@ -123,7 +120,6 @@ class Torture:
             one.problems.append(f"The round ended with an error: {traceback.format_exc()}")
             one.abandon()
         finally:
-            os.environ[FAULT] = ""
             self._clock.set(0.0)
             self._disk.setWritable()
             self._disk.empty()
@@ -198,8 +194,6 @@ class _Round:
         else:
             self._drain()
             self._checkLive()
-            logic.stopRecording()
-            slicerhost.runUntil(lambda: not logic.recording.building, 30)
         self._end()
         self._check()
         self.figures["seconds"] = round(time.monotonic() - began, 1)
@@ -218,7 +212,10 @@ class _Round:
     def _start(self, plan: Plan, place: int) -> Source:
         source, order = prepare(plan, os.path.join(self.folder, f"source{place}"))
         if source.settings:
+            # A deliberate fault of its process, see Faults.py.
+            os.environ[FAULT] = plan.get("fault", "")
             source.handles.append(self._logic.start(source.settings))
+            os.environ[FAULT] = ""
             self._torture.order(**order)
         else:
             self._planPushes(source)
@@ -376,7 +373,8 @@ class _Round:
             quiet = time.monotonic() - since
             # A restarted source reads its folder again, which nobody waits for.
             drained = quiet > QUIET and all(self._isDrained(one) for one in self._sources)
-            return drained or quiet > self._torture.patience
+            begun = all(one.total("received") for one in self._sources)
+            return drained or quiet > (self._torture.patience if begun else DRAIN)
 
         slicerhost.runUntil(over, 10 * DRAIN, 50)
 
@@ -410,13 +408,13 @@ class _Round:
                 continue
             if handle.ended:
                 why = handle.failure.text if handle.failure else handle.status
-                self.problems.append(f"{source.kind}: the source has ended by itself: {why}")
+                self.problems.append(f"{source.title}: the source has ended by itself: {why}")
                 continue
             for stream in self._unseen(source):
                 last = max(handle.received.values())
-                self.problems.append(f"{source.kind}: frame {last - 1} of {stream}, the last one, was not shown.")
+                self.problems.append(f"{source.title}: frame {last - 1} of {stream}, the last one, was not shown.")
             if handle.held:
-                self.problems.append(f"{source.kind}: Slicer holds {handle.held} slots of memory.")
+                self.problems.append(f"{source.title}: Slicer holds {handle.held} slots of memory.")
         for name, counts in self._logic.statistics()["streams"].items():
             if counts["received"] != counts["shown"] + counts["skipped"]:
                 self.problems.append(f"{name}: received is not shown + skipped: {counts}.")
@@ -430,6 +428,10 @@ class _Round:
     def _end(self) -> None:
         logic, ending = self._logic, self._plan["ending"]
         if ending == "stopEach":
+            # A source may end with images that it had begun: they are received, and nothing records them.
+            self._toggled = True
+            logic.stopRecording()
+            slicerhost.runUntil(lambda: not logic.recording.building, 30)
             for source in self._sources:
                 if source.handle and not source.handle.ended:
                     logic.stop(source.handle)
@@ -450,7 +452,7 @@ class _Round:
         logic.removeFrameCallback(self._see)
         logic.removeEventCallback(self._events.append)
         slicerhost.closeScene()
-        slicerhost.runUntil(lambda: False, 0.1)
+        slicerhost.runUntil(lambda: False, FORGETTING)
 
     def _checkProcessors(self) -> None:
         if self._plan["ending"] == "reload":
@@ -466,7 +468,7 @@ class _Round:
         details = source.handle.details if source.handle else {}
         lost = [event.text.split()[0] for event in self._events if event.code == "push-lost" and source.kind == "push"]
         return {
-            "name": source.kind,
+            "name": source.title,
             "account": account,
             "stored": stored,
             **{name: source.total(name) for name in COUNTS[1:]},

@@ -53,6 +53,11 @@ class Source:
         return str(self.plan["kind"])
 
     @property
+    def title(self) -> str:
+        """Name in problems."""
+        return f"{self.kind} {self.name}"
+
+    @property
     def handle(self) -> Any:
         """The latest running source; None before the first push."""
         return self.handles[-1] if self.handles else None

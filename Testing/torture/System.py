@@ -72,9 +72,15 @@ class Disk:
         """Leave so many bytes free; return False where that is not possible."""
         if not self._mounted or os.path.exists(self._filler):
             return False
-        found = os.statvfs(self._real)
         with open(self._filler, "wb") as file:
-            os.posix_fallocate(file.fileno(), 0, max(1, found.f_bavail * found.f_bsize - left))
+            # The processes write meanwhile: a little less may be free already.
+            for margin in (0, 1 << 16, 1 << 20, 1 << 22):
+                found = os.statvfs(self._real)
+                try:
+                    os.posix_fallocate(file.fileno(), 0, max(1, found.f_bavail * found.f_bsize - left - margin))
+                    break
+                except OSError:
+                    pass
         return True
 
     def empty(self) -> None:
