@@ -260,10 +260,9 @@ class Books:
         reports = self.account.reports
         warnings = [event for event in self.events if event.level != "info"]
         for one in reports:
-            if one["report"] == "subject":
-                name = os.path.basename(one["subject"])
-                if not any(event.subject == one["subject"] or name in event.text for event in warnings):
-                    yield f"Image {one['serial']} ({one['why']}) did not arrive, and no event names {name}."
+            subject = one.get("subject")
+            if subject and not any(event.subject == subject for event in warnings):
+                yield f"Image {one['serial']} ({one['why']}) did not arrive, and no event names {subject}."
         counted = sum(one["report"] == "count" for one in reports)
         # A process that dies may not have counted the last one yet.
         if self.rejected < counted - self.kills - self.sessions + 1:

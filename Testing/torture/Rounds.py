@@ -33,6 +33,8 @@ MODULE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "R
 UNRULY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "Unruly.py")
 TICK = 20
 """Milliseconds between two looks at the plan."""
+STARTING = 120.0
+"""Most seconds for the processes to start."""
 SENDING = 180.0
 """Most seconds for the senders: each has a patience of its own."""
 DRAIN = 30.0
@@ -181,12 +183,20 @@ class _Round:
         """Run the round, and fill :attr:`problems` and :attr:`figures`."""
         os.makedirs(self.folder)
         self._logic = logic = slicer.util.getModuleLogic("RealTimeImaging")
-        began = time.monotonic()
         logic.addEventCallback(self._events.append)
         logic.addFrameCallback(self._see, every=True)
         logic.startRecording(self.recordings, name="torture")
-        for place, source in enumerate(self._plan["sources"]):
-            self._sources.append(self._start(source, place))
+        orders = [self._start(source, place) for place, source in enumerate(self._plan["sources"])]
+        started = [source for source in self._sources if source.handle]
+        if not slicerhost.runUntil(lambda: all(one.handle.state == "running" for one in started), STARTING, TICK):
+            self.problems.append("Not all sources have started in time.")
+        began = time.monotonic()
+        for source, order in zip(self._sources, orders, strict=True):
+            if source.handle:
+                self._torture.order(**order)
+                self._process(source)
+            else:
+                self._planPushes(source)
         self._disturb(began)
         if self._plan.get("abrupt"):
             for one in self._sources:
@@ -209,18 +219,16 @@ class _Round:
 
     # ---- sources
 
-    def _start(self, plan: Plan, place: int) -> Source:
+    def _start(self, plan: Plan, place: int) -> dict[str, Any]:
+        """Start a source; return the order for its sender."""
         source, order = prepare(plan, os.path.join(self.folder, f"source{place}"))
+        self._sources.append(source)
         if source.settings:
             # A deliberate fault of its process, see Faults.py.
             os.environ[FAULT] = plan.get("fault", "")
             source.handles.append(self._logic.start(source.settings))
             os.environ[FAULT] = ""
-            self._torture.order(**order)
-        else:
-            self._planPushes(source)
-        self._process(source)
-        return source
+        return order
 
     def _process(self, source: Source) -> None:
         """Run the unruly function beside a source."""
@@ -448,6 +456,9 @@ class _Round:
         if not slicerhost.runUntil(lambda: all(one.account().done for one in sending), 60):
             self.problems.append("Not all senders have ended.")
         logic.stopRecording()
+        # Checksums and repairs follow in a process of their own.
+        if not slicerhost.runUntil(lambda: not (logic.recording.building or logic.exports._running), 60):
+            self.problems.append("The recordings are not finished within 60 s.")
         self._checkProcessors()
         logic.removeFrameCallback(self._see)
         logic.removeEventCallback(self._events.append)

@@ -64,6 +64,7 @@ class Sender:
         except Exception as error:  # noqa: BLE001 - the boundary of the thread: the ledger tells it
             self.write(fault=repr(error))
         finally:
+            self.broken()
             self.write(done=True)
             self._log.close()
 

@@ -101,7 +101,7 @@ def _run(slicer: Any, torture: Torture, folder: str, rate: float) -> tuple[list[
                 {
                     "images": total,
                     "memory of Slicer (MB)": memory() / 1e6,
-                    "memory of the workers (MB)": sum(memory(pid) for pid in pids[1:]) / 1e6,
+                    **{f"memory of {one.settings.stream} (MB)": memory(one.pid) / 1e6 for one in handles},
                     "descriptors": sum(map(openFiles, pids)),
                     "Slicer's time for an image (us)": each[0],
                     "workers' time for an image (us)": each[1],

@@ -77,7 +77,7 @@ class SocketSender(Sender):
             self._peer.close()
         self._peer = None
         for serial, copies, why in self._sent:
-            self.note(serial, 0, copies, why, report="lost")
+            self.note(serial, 0, copies, why, report="lost", partial=True)
         self._sent = []
 
     def _confirmed(self) -> None:
