@@ -1,7 +1,7 @@
 """What a processing function costs the images beside it, each figure beside a floor of the same run:
 
-- how much later the result of the identity function comes than its image, beside two copies of the same bytes, which
-  are done once in the period of the images: so their memory is as cold as that of the images;
+- how much later the result of the identity function is ready for Slicer than its image is decoded, beside two copies of
+  the same bytes, which are done once in the period of the images: so their memory is as cold as that of the images;
 - the processor time of the acquisition process of the images, and of Slicer's main thread, with and without a function;
 - recording and display beside a function that sleeps, with its queue full, and in runs before and after without one.
   While the queue fills, each image takes new memory from the system, which is not measured.
@@ -91,7 +91,7 @@ def _measure(logic: Any, folder: str, name: str, shape: tuple[int, ...], dtype: 
 
     def note(frame: Any) -> None:
         if frame.stream == name:
-            images[frame.number] = frame.stages["handedOver"]
+            images[frame.number] = frame.stages["decoded"]
         else:
             results[int(frame.attributes["SourceFrame"])] = frame.stages["handedOver"]
 

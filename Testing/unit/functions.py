@@ -88,12 +88,12 @@ class Publishing:
         self.port, self.token = one.published, one.token
 
     def publish(self, frame, shown=True):
-        """Show and publish a frame; Slicer gives its slot back."""
+        """Publish and show a frame; Slicer gives its slot back."""
+        self._publisher.publish(frame)
         self.sender.show(frame, Counts())
         if shown:
             self.sender.release([place.key for place in self.slicer.places])
             self.slicer.places.clear()
-        self._publisher.publish(frame)
 
     @property
     def subscribers(self):

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import queue
 import socket
+import threading
 import time
 
 import numpy as np
 import pytest
-from RealTimeImagingLib.Link.Ring import SLOTS, RingReader
+from RealTimeImagingLib.Link.Commands import Publish, Stop
+from RealTimeImagingLib.Link.Messages import FrameReport, PublishedReport
+from RealTimeImagingLib.Link.Ring import SLOTS, RingReader, RingWriter
 from RealTimeImagingLib.Link.Subscription import Subscribe, Subscription
+from RealTimeImagingLib.Model.Frame import Image
+from RealTimeImagingLib.Sources.Checkpoint import Checkpoint
+from RealTimeImagingLib.Sources.Source import Arrival
+from RealTimeImagingLib.Worker.Frames import FrameSender
+from RealTimeImagingLib.Worker.Worker import Worker
 from unit.functions import Publishing, frameOf
 
 
@@ -178,3 +186,56 @@ def test_aSubscriberThatReadsNothingHoldsUpNothing(publisher):
                 one.subscription.release(offer.place)
             assert offer.frame.number == number
         assert time.monotonic() - started < 60
+
+
+class Images:
+    """A source of given images, and the other end of its acquisition process; a subscriber connects to it."""
+
+    status = ""
+
+    def __init__(self):
+        self.given = queue.Queue()
+        self.listening = None
+        self.order = []
+
+    def read(self, seconds):
+        image = self.given.get(timeout=10)
+        if image is not None:
+            yield Arrival("Live", image, 1000.0)
+
+    def wake(self):
+        self.given.put(None)
+
+    def command(self, name, values):
+        pass
+
+    def close(self):
+        pass
+
+    def put(self, message, always=True):
+        """Take a line as Slicer does."""
+        if isinstance(message, PublishedReport):
+            self.listening = Listening(message.published, message.token)
+        if isinstance(message, FrameReport):
+            self.order += [("function", self.listening.next().frame.number), ("Slicer", message.frame.number)]
+        return True
+
+    def flush(self, seconds):
+        pass
+
+
+def test_aFunctionGetsAFrameBeforeSlicer(tmp_path):
+    """Slicer, which its line wakes, copies the pixels, often on the processor of the acquisition process."""
+    images = Images()
+    with Checkpoint(str(tmp_path)) as checkpoint:
+        sender = FrameSender(RingWriter([str(tmp_path)], "process1"), images)
+        worker = Worker(lambda: images, checkpoint, sender, [Publish()], [str(tmp_path)], "process1")
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        until(lambda: worker._publisher._subscribers)
+        for number in range(3):
+            images.given.put(Image(np.full((1, 2, 2), number, np.int16), np.eye(4)))
+        until(lambda: len(images.order) == 6)
+        worker.command(Stop())
+        thread.join(10)
+    assert images.order == [(who, number) for number in range(3) for who in ("function", "Slicer")]

@@ -282,10 +282,12 @@ class RingWriter:
         """Return a place of a frame for a subscriber; None when its quota or the memory is exhausted.
 
         A frame that was decoded into the memory of a slot is not copied.
+
+        :raises RingError: no memory can be reserved for a frame of this size.
         """
         self._collect()
-        current = self._generations.get(self._newest)
-        if current is None or current.slotBytes < pixels.nbytes or len(self._generations) > MOST_GENERATIONS:
+        current = self._generationFor(pixels.nbytes)
+        if current is None or len(self._generations) > MOST_GENERATIONS:
             return None
         if quota not in self._quotas or len(quota.held) >= quota.most(current.slotBytes):
             return None

@@ -81,7 +81,10 @@ class FrameSender:
     def share(self, quota: Quota, pixels: Pixels) -> Place | None:
         """Return a place of a frame for a subscriber, which gives it back; None when there is none for it."""
         with self._lock:
-            return self._ring.share(quota, pixels)
+            try:
+                return self._ring.share(quota, pixels)
+            except RingError:
+                return None  # show() reports it
 
     def takeBack(self, quota: Quota, slots: Sequence[Sequence[int]]) -> None:
         """Take slots back from a subscriber, as [generation, slot]."""

@@ -224,8 +224,9 @@ class Worker:
         self._checkpoint.accept(arrival.stream, stored)
         if arrival.accepted:
             arrival.accepted(frame.number, stored)
-        self._sender.show(frame, self._counts({frame.stream: frame.number + 1}))
+        # First: Slicer, which a line wakes, may take this processor to copy the pixels.
         self._publisher.publish(frame)
+        self._sender.show(frame, self._counts({frame.stream: frame.number + 1}))
         self._broadcast.send(frame)
         self._recording.report()
         self._reportCheckpoint()
