@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from RealTimeImagingLib.Link.WorkFolders import alive
+from RealTimeImagingLib.Sources.Processor.Failures import SLOW as SLOWER
+from RealTimeImagingLib.Sources.Processor.Failures import Skips
 from unit.functions import Driver, frameOf, functionFile
 
 GAIN = """
@@ -514,6 +516,7 @@ def test_newestSkipsAllButTheNewestFrame(tmp_path):
         driver.untilIdle()
         assert [one.image.attributes["SourceFrame"] for one in driver.images] == ["0", "49"]
         assert driver.counts == (50, 2, 48, 0, 0)
+    assert driver.events == []
 
 
 def test_framesBeyondTheBoundOfTheQueueAreSkippedAndCounted(tmp_path):
@@ -528,6 +531,50 @@ def test_framesBeyondTheBoundOfTheQueueAreSkippedAndCounted(tmp_path):
         driver.give(frameOf(15))  # five frames before it got lost on the way
         driver.untilIdle()
         assert driver.counts == (16, 5, 11, 0, 0)
+
+
+def test_oneEventNamesTheFramesThatWereSkippedAndWhy(tmp_path):
+    """While the function starts, while it is slower than the frames, and on the way to it; all frames are named."""
+    path = functionFile(tmp_path, "\n    while not os.path.exists(__file__ + '.load'): time.sleep(0.01)" + SLOW)
+    with Driver(tmp_path, path, slots=4) as driver:
+        for number in range(14):
+            driver.give(frameOf(number))
+        Path(path + ".load").touch()
+        driver.until(lambda: not driver.processor._isFirst)
+        driver.give(frameOf(14))
+        Path(path + ".go").touch()
+        driver.untilIdle()
+        driver.give(frameOf(18))
+        driver.untilIdle()
+        driver.processor.close()
+        driver.take()
+        assert driver.counts == (19, 5, 14, 0, 0)
+        assert texts(driver) == [
+            "made skipped 10 images of Live, 4 to 13: it is starting, and 4 already wait.",
+            "made skipped 1 image of Live, 14: it is slower than they arrive, and 4 already wait.",
+            "made skipped 3 images of Live, 15 to 17: they did not reach its process.",
+        ]
+        assert {(event.code, event.level, event.subject) for event in driver.events} == {
+            ("images-skipped", "warning", "Live made")
+        }
+        assert [event.remedy and event.remedy.settings for event in driver.events] == [None, {"every": "newest"}, None]
+
+
+def test_skipsThatGoOnMakeFewEvents():
+    """The first one soon, then one a minute; together they name every frame."""
+    skips = Skips("Live", "made", "Live made")
+    found = []
+    for number in range(1, 30_001):
+        now = number / 100  # five minutes
+        found += [(now, event.text) for event in skips.add(2 * number, 1, SLOWER, 64, now)]
+        found += [(now, event.text) for event in skips.due(now)]
+    assert [now for now, _text in found] == [1.01, 61.01, 121.01, 181.01, 241.01]
+    found += [(300, event.text) for event in skips.rest()]
+    told = [text.split("skipped ")[1].split(" image")[0] for _now, text in found]
+    assert sum(int(count.replace(",", "")) for count in told) == 30_000
+    assert list(skips.add(80_000, 1, SLOWER, 64, 310)) == list(skips.due(310.9)) == []
+    assert [event.text.split(", ")[1] for event in skips.due(311)] == ["80000: it is slower than they arrive"]
+    assert list(skips.rest()) == []
 
 
 def test_aStopInTheMiddleSkipsWhatWaits(tmp_path):

@@ -1,4 +1,4 @@
-"""Reports of frames that a function failed with: few events that name all of them."""
+"""Reports of frames that a function failed with or skipped: few events that name all of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 
 from ...Model.Event import Event, Remedy
-from ...Model.Text import textsOf
+from ...Model.Quantities import counted
+from ...Model.Text import Text, textsOf
 
 _ = textsOf(__file__)
 
@@ -16,6 +17,16 @@ MOST_REASONS = 8
 """Most reasons that are reported at once; frames that fail for further ones are reported together."""
 RELOAD = Remedy(_("Reload"))
 """Restart of the function from its file, which the user has corrected."""
+NEWEST = Remedy(_("Process newest only"), {"every": "newest"})
+"""Restart of a function that is slower than the images arrive."""
+SKIP_PERIOD, SKIPS_GO_ON, SERIES_PAUSE = 1.0, 60.0, 5.0
+"""Seconds from the first skipped frame of a series to its report, and from there to the next report while the series
+goes on; seconds without a skipped frame that end a series."""
+
+STARTING = _("{function} skipped {count} of {stream}, {range}: it is starting, and {waiting} already wait.")
+SLOW = _("{function} skipped {count} of {stream}, {range}: it is slower than they arrive, and {waiting} already wait.")
+LOST = _("{function} skipped {count} of {stream}, {range}: they did not reach its process.")
+"""Sentences about skipped frames, by reason."""
 
 
 class Failures:
@@ -76,3 +87,52 @@ class Failures:
 
     def _event(self, text: str, remedy: Remedy) -> Event:
         return Event("processing-failed", text, "error", self._results, remedy=remedy)
+
+
+class Skips:
+    """Reports of frames that were skipped although every frame was wanted.
+
+    :param stream: name of the stream of the frames.
+    :param function: name of the function.
+    :param results: name of the stream of its results, the subject of the events.
+    """
+
+    def __init__(self, stream: str, function: str, results: str) -> None:
+        self._names = {"stream": stream, "function": function}
+        self._results, self._reason = results, STARTING
+        self._count, self._first, self._last, self._waiting = 0, 0, 0, 0
+        self._due = self._skippedAt = -SERIES_PAUSE
+
+    def add(self, first: int, count: int, reason: Text, waiting: int, now: float) -> Iterator[Event]:
+        """Add frames that follow each other; yield the event of those before that have another reason.
+
+        :param reason: STARTING, SLOW or LOST.
+        :param waiting: number of frames that wait.
+        """
+        if reason is not self._reason:
+            yield from self.rest()
+        if reason is not self._reason or now > self._skippedAt + SERIES_PAUSE:
+            self._due = now + SKIP_PERIOD
+        if not self._count:
+            self._first, self._waiting = first, waiting
+        self._reason, self._skippedAt = reason, now
+        self._count, self._last = self._count + count, first + count - 1
+
+    def due(self, now: float) -> Iterator[Event]:
+        """Yield the event of the frames that are not reported yet when it is due, or their series has ended."""
+        if self._count and (now >= self._due or now > self._skippedAt + SERIES_PAUSE):
+            self._due = now + SKIPS_GO_ON
+            yield from self.rest()
+
+    def rest(self) -> Iterator[Event]:
+        """Yield the event of the frames that are not reported yet."""
+        if self._count:
+            range_ = str(self._first)
+            if self._count > 1:
+                range_ = _("{first} to {last}").format(first=self._first, last=self._last)
+            text = self._reason.format(
+                count=counted(self._count, _("image"), _("images")), range=range_, waiting=self._waiting, **self._names
+            )
+            self._count = 0
+            remedy = NEWEST if self._reason is SLOW else None
+            yield Event("images-skipped", text, "warning", self._results, remedy=remedy)

@@ -29,14 +29,14 @@ from ...Model.Files import reasonOf
 from ...Model.Frame import Image, Pixels
 from ...Model.Quantities import counted
 from ...Model.Statistics import Spread
-from ...Model.Text import joined, sentence, textsOf
+from ...Model.Text import Text, joined, sentence, textsOf
 from ...Processing.Loading import crashPlace, functionName, functionPath
 from ...Processing.Messages import Computed, Load, Loaded, Pause, Prepared, Process, Raised, Refused, SetParameters
 from ...Processing.OtherPython import checkPython
 from ...Processing.Runner import LOAD_TIME
 from ..Source import Arrival, Values
 from . import ProcessorSettings, jsonObject
-from .Failures import RELOAD, Failures
+from .Failures import LOST, RELOAD, SLOW, STARTING, Failures, Skips
 from .FunctionProcess import FunctionProcess
 
 _ = textsOf(__file__)
@@ -148,6 +148,7 @@ class Processor:
         self.stalled = False
         """True when the process was ended for the time it took, and has not answered since."""
         self._failures = Failures(settings.source, self.name, settings.stream)
+        self._skips = Skips(settings.source, self.name, settings.stream)
         self._items: deque[Event | _Result] = deque()
         self._unread = 0
         """Results among the items."""
@@ -184,8 +185,11 @@ class Processor:
             counts.received += 1 + lost
             counts.skipped += lost
             counts.next = header.number + 1
+            if lost:
+                self._skip(header.number - lost, lost, LOST)
             if place is None or self._closing:
                 counts.skipped += 1
+                self._skip(header.number, 1, STARTING if self._isFirst else SLOW)
                 if place:
                     feed.release(place)
                 return
@@ -200,6 +204,10 @@ class Processor:
                 counts.skipped += 1
             self._waiting.append(work)
             self._feed()
+
+    def _skip(self, first: int, count: int, reason: Text) -> None:
+        if self._settings.every == "all" and not self._closing:
+            self._report(self._skips.add(first, count, reason, self.waiting, time.monotonic()))
 
     @property
     def waiting(self) -> int:
@@ -253,6 +261,7 @@ class Processor:
         """End a process that hangs although it should have ended itself. Call it several times a second."""
         with self._lock:
             self._report(self._failures.due(time.monotonic()))
+            self._report(self._skips.due(time.monotonic()))
             process = self._process
             if process and time.monotonic() >= self._pauseDue:
                 self._pausing, self._pauseDue, self._started = True, math.inf, time.monotonic()
@@ -296,6 +305,7 @@ class Processor:
             self.counts.skipped += len(self._waiting)
             self._waiting.clear()
             self._report(self._failures.rest())
+            self._report(self._skips.rest())
         if process:
             process.close()
 
