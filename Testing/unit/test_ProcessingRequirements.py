@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+import venv
 
 import numpy as np
 import pytest
 from RealTimeImagingLib.Model.Errors import MissingPackageError, SettingsError
 from RealTimeImagingLib.Processing.OtherPython import checkPython
 from RealTimeImagingLib.Processing.Requirements import checkRequirements, requirementsOf
-from unit.functions import functionFile
+from unit.functions import Driver, frameOf, functionFile
 
 NEXT = int(np.__version__.split(".")[0]) + 1
 
@@ -82,3 +84,19 @@ def test_aProgramThatIsNoPythonIsRefused(tmp_path, script, words):
 
 def test_thisPythonIsAccepted():
     checkPython(sys.executable, {"PYTHONHOME": None})
+
+
+def test_aPythonWithoutNumPyIsRefusedInOneSentence(tmp_path):
+    """At its first start: the function is not started again and again."""
+    venv.EnvBuilder(symlinks=os.name == "posix", with_pip=False).create(tmp_path / "env")
+    python = str(tmp_path / "env" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python"))
+    environment = {"PYTHONPATH": None, "PYTHONHOME": None}
+    with pytest.raises(SettingsError, match="has no numpy, which each function needs. Install it: .* -m pip install"):
+        checkPython(python, environment)
+    function = functionFile(tmp_path, "def process(frame): return None")
+    with Driver(tmp_path, function, python=python, environment=json.dumps(environment)) as driver:
+        driver.give(frameOf(0))
+        driver.untilIdle()
+        assert [event.code for event in driver.events] == ["function-unusable", "processing-failed"]
+        assert driver.events[0].text.startswith(f"made cannot be used: {python} has no numpy")
+        assert driver.counts == (1, 0, 0, 1, 0)

@@ -20,6 +20,10 @@ ANSWER_TIME = 10.0
 """Seconds for a program to tell its version."""
 MOST_BYTES = 4096
 """Bytes of its answer that are read."""
+NEEDED = "numpy"
+"""Package that the library needs."""
+FIND = f"import importlib.util, sys; print('found' if importlib.util.find_spec('{NEEDED}') else 'missing')"
+"""Program that looks for that package without loading it."""
 
 
 def variablesOf(environment: Mapping[str, str | None]) -> dict[str, str]:
@@ -35,11 +39,29 @@ def checkPython(python: str, environment: Mapping[str, str | None]) -> None:
 
     :param python: path of the program.
     :param environment: as for :func:`variablesOf`.
-    :raises SettingsError: it cannot be started, is no Python, or is too old.
+    :raises SettingsError: it cannot be started, is no Python, is too old, or lacks NumPy.
+    """
+    found = re.match(rb"Python (\d+)\.(\d+)", _answer(python, environment, "--version"))
+    if not found:
+        raise SettingsError(_("{python} is no Python.").format(python=python))
+    if (int(found[1]), int(found[2])) < OLDEST:
+        text = _("{python} is Python {found}. A function needs Python {oldest} or newer.")
+        version = found[0].decode().removeprefix("Python ")
+        raise SettingsError(text.format(python=python, found=version, oldest="{}.{}".format(*OLDEST)))
+    # Only now: another program would take these arguments its own way.
+    if _answer(python, environment, "-c", FIND).strip().endswith(b"missing"):
+        text = _("{python} has no {package}, which each function needs. Install it: {python} -m pip install {package}")
+        raise SettingsError(text.format(python=python, package=NEEDED))
+
+
+def _answer(python: str, environment: Mapping[str, str | None], *arguments: str) -> bytes:
+    """Run a program; return the start of its output.
+
+    :raises SettingsError: it cannot be started.
     """
     try:
         process = subprocess.Popen(
-            [python, "--version"],
+            [python, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -54,16 +76,9 @@ def checkPython(python: str, environment: Mapping[str, str | None]) -> None:
     output = process.stdout
     assert output
     try:
-        answer = output.read(MOST_BYTES)
+        return output.read(MOST_BYTES)
     finally:
         killer.cancel()
         process.kill()
         process.wait()
         output.close()
-    found = re.match(rb"Python (\d+)\.(\d+)", answer)
-    if not found:
-        raise SettingsError(_("{python} is no Python.").format(python=python))
-    if (int(found[1]), int(found[2])) < OLDEST:
-        text = _("{python} is Python {found}. A function needs Python {oldest} or newer.")
-        version = found[0].decode().removeprefix("Python ")
-        raise SettingsError(text.format(python=python, found=version, oldest="{}.{}".format(*OLDEST)))
